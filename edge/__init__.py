@@ -1,0 +1,41 @@
+"""Edge runs decoder language models in three runtimes and shows what happens inside."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from edge.session import Model as Model
+    from edge.session import Token as Token
+    from edge.session import load as load
+    from edge.store import open_trace as open_trace
+    from edge.sampling import Sampling as Sampling
+    from edge.timing import SublayerTiming as SublayerTiming
+    from edge.trace import Trace as Trace
+    from edge.watch import Watch as Watch
+    from models.errors import EdgeError as EdgeError
+    from models.errors import MisuseError as MisuseError
+
+_HOMES = {
+    "Model": "edge.session",
+    "Token": "edge.session",
+    "load": "edge.session",
+    "open_trace": "edge.store",
+    "Sampling": "edge.sampling",
+    "SublayerTiming": "edge.timing",
+    "Trace": "edge.trace",
+    "Watch": "edge.watch",
+    "EdgeError": "models.errors",
+    "MisuseError": "models.errors",
+}
+"""Where each public name lives; it is imported when it is first used, so that `import edge` costs nothing."""
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"edge has no '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,66 @@
+"""What every engine can do. numpy is the only array type that leaves one."""
+
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from edge.watch import Watch
+from models.spec import DecoderSpec
+
+
+@dataclass(frozen=True)
+class Step:
+    """One forward pass.
+
+    Attributes:
+        logits: After the last token; after every token where the watch asks for logits.
+        sites: Values of the watched sites by name, one row a token of this pass (keys and values
+            too: those of this pass only). `logits` is not repeated here.
+    """
+
+    logits: Float32[np.ndarray, "token vocab"]
+    sites: dict[str, Float32[np.ndarray, "token ..."]] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """One runtime running one checkpoint. Used from one thread, from load to close.
+
+    An engine remembers the keys and values of the tokens fed to it, up to its capacity.
+
+    Attributes:
+        name: As users write it: `torch`, `onnx`, `mlx`.
+        spec: The decoder it runs.
+        threads: Threads it computes with.
+        versions: Version of each package that computes.
+        timing_method: How `feed_instrumented` measures, in a few words.
+        fed: Tokens it remembers.
+    """
+
+    name: str
+    spec: DecoderSpec
+    threads: int
+    versions: dict[str, str]
+    timing_method: str
+    fed: int
+
+    def reserve(self, capacity: int) -> None:
+        """Makes room for `capacity` tokens at least; what was fed stays. Never shrinks."""
+
+    def rewind(self, fed: int) -> None:
+        """Forgets every token after the first `fed`; `rewind(0)` starts afresh."""
+
+    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch) -> Step:
+        """One pass over `ids`, which follow what was fed. The caller has reserved room for them."""
+
+    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int) -> list[dict[str, float]]:
+        """Passes over `ids` with a clock at every sublayer: nanoseconds by scope, one dict a pass.
+
+        Scopes are `embed`, `layers.<i>.attn`, `layers.<i>.ffn` (each with its norm), `head`, and `other`
+        for work that belongs to none. `fed` is afterwards as before.
+        """
+
+    def close(self) -> None:
+        """Lets go of weights, caches and sessions."""

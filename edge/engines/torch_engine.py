@@ -1,0 +1,115 @@
+"""The reference engine: the torch decoder itself, float32 on the CPU."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter_ns
+
+import numpy as np
+from jaxtyping import Int64
+
+from edge.engines.base import Step
+from edge.watch import Watch
+from models.checkpoint import Checkpoint
+from models.errors import MissingPackageError
+from models.sites import LOGITS
+
+try:
+    import torch
+except ImportError as error:
+    raise MissingPackageError("engine 'torch'", "torch", "torch") from error
+
+from torch import Tensor, nn
+
+from models.decoder import Decoder
+from models.kernels import Cached
+
+
+def load_decoder(checkpoint: Checkpoint) -> Decoder:
+    """The torch decoder with a checkpoint's weights, float32."""
+    with torch.device("meta"):
+        decoder = Decoder(checkpoint.spec)
+    weights = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in checkpoint.weights.items()}
+    decoder.load_state_dict(weights, assign=True)
+    return decoder.eval().requires_grad_(False)
+
+
+class TorchEngine:
+    """Runs the decoder that the other engines are compared with."""
+
+    name = "torch"
+    timing_method = "a clock in forward hooks of each sublayer"
+
+    def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
+        self.spec = checkpoint.spec
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.threads = torch.get_num_threads()
+        self.versions = {"torch": torch.__version__}
+        self._decoder = load_decoder(checkpoint)
+        self._cache = Cached(self.spec, 0)
+
+    @property
+    def fed(self) -> int:
+        return self._cache.fed
+
+    def reserve(self, capacity: int) -> None:
+        if capacity > self._cache.capacity:
+            self._cache.grow(capacity)
+
+    def rewind(self, fed: int) -> None:
+        self._cache.fed = fed
+
+    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch) -> Step:
+        names = {site.name for site in watch.sites(self.spec)}
+        seen: dict[str, np.ndarray] = {}
+
+        def see(site: str, value: Tensor) -> Tensor:
+            if site in names:
+                seen[site] = value.numpy().copy()
+            return value
+
+        with torch.inference_mode():
+            self._cache.begin(len(ids))
+            x = self._decoder.stream(torch.from_numpy(ids), self._cache.positions, self._cache, see)
+            logits = self._decoder.logits(x if watch.logits else x[-1:])
+            self._cache.finish()
+        seen.pop(LOGITS, None)
+        return Step(logits.numpy(), seen)
+
+    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int) -> list[dict[str, float]]:
+        fed, passes = self.fed, []
+        for _ in range(repeats):
+            with _clocks(self._decoder) as took_ns:
+                self.feed(ids, Watch.nothing())
+            passes.append(took_ns)
+            self.rewind(fed)
+        return passes
+
+    def close(self) -> None:
+        del self._decoder, self._cache
+
+
+@contextmanager
+def _clocks(decoder: Decoder) -> Iterator[dict[str, float]]:
+    """Hooks a clock around every sublayer; yields nanoseconds by scope, filled as passes run."""
+    took_ns: dict[str, float] = {}
+    started_ns: dict[str, int] = {}
+    scopes: dict[str, nn.Module] = {"embed": decoder.embed, "head": decoder.head}
+    for index, block in enumerate(decoder.layers):
+        scopes |= {f"layers.{index}.attn": block.attn, f"layers.{index}.ffn": block.ffn}
+
+    def start(scope: str) -> None:
+        started_ns[scope] = perf_counter_ns()
+
+    def finish(scope: str) -> None:
+        took_ns[scope] = float(perf_counter_ns() - started_ns[scope])
+
+    hooks = []
+    for scope, module in scopes.items():
+        hooks.append(module.register_forward_pre_hook(lambda *_, scope=scope: start(scope)))
+        hooks.append(module.register_forward_hook(lambda *_, scope=scope: finish(scope)))
+    try:
+        yield took_ns
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,172 @@
+"""The loop of a run: feed the prompt in chunks, then one token at a time, recording what is watched."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from threading import Event
+from time import perf_counter_ns
+
+import numpy as np
+from jaxtyping import Float32
+
+from edge.engines.base import Engine, Step
+from edge.sampling import Sampling, log_probability
+from edge.trace import Finish
+from edge.watch import Watch
+from models.errors import MisuseError
+from models.sites import LOGITS
+from models.spec import DecoderSpec
+
+CHUNK = 512
+"""Tokens fed in one pass: bounds the memory of a long prompt, and how long a stop waits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a run is asked to do.
+
+    Attributes:
+        ids: The prompt.
+        stop_tokens: Generation ends after one of these.
+        seed: Of the random draws; equal seeds give equal tokens.
+    """
+
+    ids: tuple[int, ...]
+    max_new_tokens: int
+    watch: Watch
+    sampling: Sampling
+    seed: int
+    stop_tokens: frozenset[int]
+
+    def check(self, spec: DecoderSpec) -> None:
+        """Refuses what no decoder of this spec can do, before anything runs."""
+        check_ids(self.ids, spec)
+        if self.max_new_tokens < 0:
+            raise MisuseError(f"max_new_tokens is {self.max_new_tokens}; it must be 0 or more")
+        self.watch.check_budget(spec, len(self.ids) + self.room(spec))
+
+    def room(self, spec: DecoderSpec) -> int:
+        """Tokens that may be generated before the context is full."""
+        return min(self.max_new_tokens, spec.context - len(self.ids))
+
+
+def check_ids(ids: tuple[int, ...], spec: DecoderSpec) -> None:
+    """Refuses a prompt that is empty, longer than the context, or out of the vocabulary."""
+    if not ids:
+        raise MisuseError("the prompt is empty; give some text, or ids")
+    outside = [id for id in ids if not 0 <= id < spec.vocab_size]
+    if outside:
+        raise MisuseError(f"id {outside[0]} is outside the vocabulary; ids run from 0 to {spec.vocab_size - 1}")
+    if len(ids) > spec.context:
+        raise MisuseError(
+            f"the prompt has {len(ids)} tokens, this decoder's context holds {spec.context}; shorten the prompt"
+        )
+
+
+class Recorder:
+    """Collects the watched sites of one run in arrays made once, so that nothing is held twice."""
+
+    def __init__(self, spec: DecoderSpec, watch: Watch, rows: int) -> None:
+        dtype = np.float16 if watch.half else np.float32
+        self._arrays = {site.name: np.empty((rows, *site.row_shape), dtype) for site in watch.sites(spec)}
+        self._rows = 0
+
+    def add(self, step: Step, tokens: int) -> None:
+        """Appends one pass over `tokens` tokens."""
+        start, end = self._rows, self._rows + tokens
+        for name, array in self._arrays.items():
+            array[start:end] = step.logits if name == LOGITS else step.sites[name]
+        self._rows = end
+
+    def sites(self) -> dict[str, np.ndarray]:
+        """What was recorded so far, by site name."""
+        return {name: array[: self._rows] for name, array in self._arrays.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """What the loop produced. Times are nanoseconds on one monotonic clock.
+
+    Attributes:
+        fed: Tokens that were fed; fewer than the prompt's where the run was stopped in it.
+        chosen_ns: When each generated token was known.
+    """
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish: Finish
+    fed: int
+    sites: dict[str, np.ndarray]
+    started_ns: int
+    prefilled_ns: int
+    chosen_ns: tuple[int, ...]
+
+
+OnToken = Callable[[int, float, Step], None]
+"""Called with each token as soon as it is known: id, log-probability, the pass that led to it."""
+
+
+def feed_in_chunks(engine: Engine, ids: tuple[int, ...], watch: Watch) -> Iterator[tuple[Step, int]]:
+    """Feeds `ids` a chunk at a time; yields each step with its number of tokens."""
+    for start in range(0, len(ids), CHUNK):
+        chunk = np.array(ids[start : start + CHUNK], np.int64)
+        yield engine.feed(chunk, watch), len(chunk)
+
+
+def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToken) -> Generated:
+    """Runs one request from a fresh cache, until it is done or `stopping` is set."""
+    room = request.room(engine.spec)
+    rows = len(request.ids) + max(0, room - 1)
+    engine.rewind(0)
+    engine.reserve(rows)
+    recorder = Recorder(engine.spec, request.watch, rows)
+    started_ns = perf_counter_ns()
+    for step, count in feed_in_chunks(engine, request.ids, request.watch):
+        recorder.add(step, count)
+        if stopping.is_set():
+            break
+    prefilled_ns = perf_counter_ns()
+    chooser = _Chooser(request, on_token)
+    while len(chooser.tokens) < room and not stopping.is_set():
+        if chooser.tokens:
+            step = engine.feed(np.array(chooser.tokens[-1:], np.int64), request.watch)
+            recorder.add(step, 1)
+        if chooser.choose(step) in request.stop_tokens:
+            break
+    return Generated(
+        tokens=tuple(chooser.tokens),
+        logprobs=tuple(chooser.logprobs),
+        finish=_finish(request, room, chooser.tokens),
+        fed=engine.fed,
+        sites=recorder.sites(),
+        started_ns=started_ns,
+        prefilled_ns=prefilled_ns,
+        chosen_ns=tuple(chooser.chosen_ns),
+    )
+
+
+class _Chooser:
+    """Draws tokens one after another and remembers them."""
+
+    def __init__(self, request: Request, on_token: OnToken) -> None:
+        self._sampling, self._on_token = request.sampling, on_token
+        self._random = np.random.default_rng(request.seed)
+        self.tokens: list[int] = []
+        self.logprobs: list[float] = []
+        self.chosen_ns: list[int] = []
+
+    def choose(self, step: Step) -> int:
+        logits: Float32[np.ndarray, " vocab"] = step.logits[-1]
+        token = self._sampling.draw(logits, self._random)
+        self.chosen_ns.append(perf_counter_ns())
+        self.tokens.append(token)
+        self.logprobs.append(log_probability(logits, token))
+        self._on_token(token, self.logprobs[-1], step)
+        return token
+
+
+def _finish(request: Request, room: int, tokens: list[int]) -> Finish:
+    if tokens and tokens[-1] in request.stop_tokens:
+        return "stop"
+    if len(tokens) < room:
+        return "stopped"
+    return "length" if room == request.max_new_tokens else "context"

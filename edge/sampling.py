@@ -1,0 +1,65 @@
+"""How the next token is chosen from the logits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from models.errors import MisuseError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Temperature first, then top-k, then top-p, then one draw. Temperature 0 takes the likeliest.
+
+    Attributes:
+        temperature: Divides the logits; 0 is greedy.
+        top_k: Only the k likeliest tokens can be drawn.
+        top_p: Only the likeliest tokens that together hold this probability can be drawn
+            (Holtzman et al. 2020, nucleus sampling).
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature < float("inf"):
+            raise MisuseError(f"temperature is {self.temperature}; it must be 0 (greedy) or above")
+        if self.top_k is not None and self.top_k < 1:
+            raise MisuseError(f"top_k is {self.top_k}; at least 1 token must be allowed")
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            raise MisuseError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
+
+    @classmethod
+    def greedy(cls) -> "Sampling":
+        """Always the likeliest token; the lower id where two are equal."""
+        return cls(temperature=0.0)
+
+    def draw(self, logits: Float32[np.ndarray, " vocab"], random: np.random.Generator) -> int:
+        """The next token."""
+        if self.temperature == 0.0:
+            return int(logits.argmax())
+        return int(random.choice(len(logits), p=self.probabilities(logits)))
+
+    def probabilities(self, logits: Float32[np.ndarray, " vocab"]) -> Float64[np.ndarray, " vocab"]:
+        """What each token's chance is once temperature, top-k and top-p are applied; sums to 1."""
+        scaled = logits.astype(np.float64)
+        scaled = (scaled - scaled.max()) / max(self.temperature, np.finfo(np.float64).tiny)
+        order = np.argsort(-scaled, kind="stable")
+        chance = np.exp(scaled[order])
+        if self.top_k is not None:
+            chance[self.top_k :] = 0.0
+        chance /= chance.sum()
+        if self.top_p is not None:
+            before = np.cumsum(chance) - chance
+            chance[before >= self.top_p] = 0.0
+        kept = np.zeros_like(chance)
+        kept[order] = chance / chance.sum()
+        return kept
+
+
+def log_probability(logits: Float32[np.ndarray, " vocab"], token: int) -> float:
+    """Natural logarithm of the probability that the model itself gives `token`, before any sampling."""
+    shifted = logits.astype(np.float64) - float(logits.max())
+    return float(shifted[token] - np.log(np.exp(shifted).sum()))

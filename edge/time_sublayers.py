@@ -1,0 +1,63 @@
+"""Times one pass of an engine: whole passes without instruments, then sublayer by sublayer."""
+
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter_ns
+
+import numpy as np
+from jaxtyping import Int64
+
+from edge.engines.base import Engine
+from edge.generate import feed_in_chunks
+from edge.timing import SublayerTiming, medians
+from edge.watch import Watch
+
+WARM_UP = 2
+"""Passes before the first measured one: the first touches pages and fills pools."""
+
+
+def time_sublayers(
+    engine: Engine, ids: tuple[int, ...], tokens: int, repeats: int, is_stopping: Callable[[], bool]
+) -> SublayerTiming | None:
+    """Times the pass over the last `tokens` of `ids`, the others being in the cache; None when stopped.
+
+    Whole passes run before and after the instrumented ones, half of the repeats each, so that a machine
+    that slows down shows in both.
+    """
+    depth = len(ids) - tokens
+    engine.rewind(0)
+    engine.reserve(len(ids))
+    for _ in feed_in_chunks(engine, ids[:depth], Watch.nothing()):
+        if is_stopping():
+            return None
+    timed = np.array(ids[depth:], np.int64)
+    half = (repeats + 1) // 2
+    whole_ns = _whole_passes(engine, timed, WARM_UP + half, is_stopping)[WARM_UP:]
+    if is_stopping():
+        return None
+    parts_ns = engine.feed_instrumented(timed, repeats)
+    whole_ns += _whole_passes(engine, timed, half, is_stopping)
+    if is_stopping():
+        return None
+    return SublayerTiming(
+        engine=engine.name,
+        tokens=tokens,
+        depth=depth,
+        repeats=repeats,
+        threads=engine.threads,
+        method=engine.timing_method,
+        total_ns=median(whole_ns),
+        measured_ns=medians(parts_ns),
+    )
+
+
+def _whole_passes(
+    engine: Engine, ids: Int64[np.ndarray, " token"], repeats: int, is_stopping: Callable[[], bool]
+) -> list[float]:
+    took_ns: list[float] = []
+    while len(took_ns) < repeats and not is_stopping():
+        started_ns = perf_counter_ns()
+        engine.feed(ids, Watch.nothing())
+        took_ns.append(float(perf_counter_ns() - started_ns))
+        engine.rewind(engine.fed - len(ids))
+    return took_ns

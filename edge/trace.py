@@ -1,0 +1,83 @@
+"""A whole run: its tokens, what was watched, and what it took. Opens again without any engine."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32
+
+from edge.measure.attention import attention_pattern
+from edge.timing import RunTiming
+from edge.watch import Watch
+from models.errors import MisuseError
+from models.sites import find_site, layer_site
+from models.spec import DecoderSpec
+
+Finish = Literal["length", "stop", "stopped", "context"]
+"""Why a run ended: enough tokens, a stop token, stopped by its user, or the context was full."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """One run.
+
+    Sites have one row for each token that was fed; the last generated token never was.
+
+    Attributes:
+        model: Name of the checkpoint.
+        engine: Engine and precision, as users write them.
+        versions: Version of Edge and of each package that computed.
+        tokens: Prompt and generated ids.
+        prompt_length: Leading tokens that were given.
+        pieces: Each token as a label.
+        text: Generated text.
+        logprobs: Natural log-probability of each generated token.
+        n_fed: Tokens that were fed: the rows of every site.
+        sites: Watched values by site name, float32 or float16.
+    """
+
+    spec: DecoderSpec
+    model: str
+    engine: str
+    versions: dict[str, str]
+    tokens: tuple[int, ...]
+    prompt_length: int
+    n_fed: int
+    pieces: tuple[str, ...]
+    text: str
+    logprobs: tuple[float, ...]
+    finish: Finish
+    watch: Watch
+    timing: RunTiming
+    sites: dict[str, np.ndarray] = field(repr=False)
+
+    @property
+    def generated(self) -> tuple[int, ...]:
+        """Ids that the model chose."""
+        return self.tokens[self.prompt_length :]
+
+    def site(self, name: str) -> Float32[np.ndarray, "token ..."]:
+        """The values of one site, such as `layers.3.attn.output`."""
+        find_site(self.spec, name)
+        if name not in self.sites:
+            raise MisuseError(f"'{name}' was not watched in this run; run again with it in the watch")
+        return self.sites[name].astype(np.float32, copy=False)
+
+    def pattern(self, layer: int, head: int) -> Float32[np.ndarray, "token past"]:
+        """What each token read from each earlier one, recomputed from query and key; rows sum to 1."""
+        query, key = self.site(layer_site(layer, "attn.query")), self.site(layer_site(layer, "attn.key"))
+        if not 0 <= head < self.spec.n_heads:
+            raise MisuseError(f"no head {head}; a layer of this decoder has heads 0 to {self.spec.n_heads - 1}")
+        reach = self.spec.layers[layer].reach
+        return attention_pattern(query[:, head], key[:, head // self.spec.sharing], self.spec.scale, reach)
+
+    def neurons(self, layer: int) -> Float32[np.ndarray, "token neuron"]:
+        """The FFN's activations that enter the down projection."""
+        return self.site(layer_site(layer, "ffn.neurons"))
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the trace to one safetensors file; a write that fails leaves no file."""
+        from edge.store import save_trace
+
+        return save_trace(self, Path(path))

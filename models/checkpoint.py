@@ -1,0 +1,179 @@
+"""A checkpoint folder as Hugging Face writes it, read under Edge's names, checked shape by shape."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import CheckpointError, SpecError
+from models.families.config import Config
+from models.families.registry import Family, family_of
+from models.families.views import Stored, View
+from models.parameters import parameter_shapes
+from models.safetensors_file import TensorPlace, tensor_places
+from models.spec import DecoderSpec
+
+_AT_FAULT = {
+    "attn.query": ("n_heads", "head_dim", "d_model"),
+    "attn.key": ("n_kv_heads", "head_dim", "d_model"),
+    "attn.value": ("n_kv_heads", "head_dim", "d_model"),
+    "attn.out": ("n_heads", "head_dim", "d_model"),
+    "ffn.norm": ("d_model",),
+    "ffn": ("d_ff", "d_model"),
+    "head.weight": ("vocab_size", "d_model"),
+    "embed.weight": ("vocab_size", "d_model"),
+}
+"""Which sizes decide a parameter's shape, by a part of its name; the first match counts."""
+
+
+@dataclass(frozen=True)
+class StoredParameter:
+    """One parameter: the tensor that holds it, and how."""
+
+    place: TensorPlace
+    view: View
+
+    def read(self) -> NDArray[np.generic]:
+        return self.view.read(self.place.read())
+
+
+class Weights(Mapping[str, NDArray[np.generic]]):
+    """Every parameter by Edge's name, as stored (float32, float16, bfloat16), read when asked for."""
+
+    def __init__(self, stored: dict[str, StoredParameter]) -> None:
+        self.stored = stored
+
+    def __getitem__(self, name: str) -> NDArray[np.generic]:
+        return self.stored[name].read()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stored)
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A decoder's sizes and weights on disk.
+
+    Attributes:
+        weights: Parameters by the names of `models.parameters.parameter_shapes`.
+    """
+
+    folder: Path
+    spec: DecoderSpec
+    weights: Mapping[str, NDArray[np.generic]]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def stored_bytes(self) -> int:
+        """Bytes of all parameters on disk; tied ones count once."""
+        return sum(array.nbytes for array in self.weights.values())
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Opens a folder with `config.json` and safetensors weights; nothing is read but headers.
+
+    Raises:
+        CheckpointError: no folder, no weights, pickled, damaged or ill-fitting weights.
+        SpecError: a config that Edge cannot run.
+    """
+    folder = folder.expanduser().resolve()
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise CheckpointError(f"{folder} {what}; a checkpoint is a folder with config.json and *.safetensors")
+    config = Config(folder / "config.json", _read_json(folder / "config.json"))
+    family = family_of(config)
+    spec = family.spec_of(config)
+    places = _places(folder)
+    return Checkpoint(folder, spec, Weights(_match(folder, config, family, spec, places)))
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise CheckpointError(f"{file.parent} is not a checkpoint: it has no {file.name}")
+    try:
+        keys = json.loads(file.read_text(encoding="utf8"))
+    except (ValueError, OSError) as error:
+        raise SpecError(f"{file} cannot be read as JSON: {error}") from error
+    if not isinstance(keys, dict):
+        raise SpecError(f"{file} holds a {type(keys).__name__}, not a table of keys")
+    return keys
+
+
+def _places(folder: Path) -> dict[str, TensorPlace]:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = _read_json(index).get("weight_map")
+        if not isinstance(names, dict):
+            raise CheckpointError(f"{index} has no 'weight_map', so the shards cannot be found")
+        files = [folder / str(name) for name in sorted(set(names.values()))]
+    else:
+        files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise CheckpointError(_no_weights(folder))
+    places: dict[str, TensorPlace] = {}
+    for file in files:
+        if not file.is_file():
+            raise CheckpointError(f"{folder} lacks the shard {file.name} that {index.name} lists; download it again")
+        places |= tensor_places(file)
+    return places
+
+
+def _no_weights(folder: Path) -> str:
+    pickled = sorted([*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")])
+    if pickled:
+        return (
+            f"{folder} holds pickled weights ({pickled[0].name}); unpickling runs code from the file, so Edge reads "
+            "safetensors only: save the model again with save_pretrained(..., safe_serialization=True)"
+        )
+    return f"{folder} is not a checkpoint: it has no *.safetensors file"
+
+
+def _match(
+    folder: Path, config: Config, family: Family, spec: DecoderSpec, places: dict[str, TensorPlace]
+) -> dict[str, StoredParameter]:
+    wanted = family.weights_of(spec)
+    found: dict[str, StoredParameter] = {}
+    for name, shape in parameter_shapes(spec).items():
+        stored = wanted[name]
+        place = places.get(stored.tensor) or places.get(stored.tensor.removeprefix(family.prefix))
+        if place is None:
+            raise CheckpointError(
+                f"checkpoint {folder} has no '{name}' (looked for '{stored.tensor}'); "
+                f"config.json says {_sizes(config, family, name)}"
+            )
+        _check_shape(config, family, name, stored, place, shape)
+        found[name] = StoredParameter(place, stored.view)
+    return found
+
+
+def _check_shape(
+    config: Config, family: Family, name: str, stored: Stored, place: TensorPlace, shape: tuple[int, ...]
+) -> None:
+    needed = stored.view.stored_shape(shape)
+    if place.shape != needed:
+        raise CheckpointError(
+            f"'{stored.tensor}' in {place.file} is {place.shape}, the spec needs {needed}; "
+            f"{config.path.name} says {_sizes(config, family, name)}"
+        )
+    if place.dtype.kind in "iub":
+        raise CheckpointError(
+            f"'{stored.tensor}' in {place.file} holds {place.dtype} numbers; Edge reads unquantised weights "
+            "(float32, float16, bfloat16)"
+        )
+
+
+def _sizes(config: Config, family: Family, name: str) -> str:
+    sizes = next((sizes for part, sizes in _AT_FAULT.items() if part in name), ("d_model",))
+    keys = dict.fromkeys(family.keys[size] for size in sizes)
+    return ", ".join(f"{key}={config.keys[key]}" for key in keys if key in config.keys) or "nothing of its size"

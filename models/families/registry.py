@@ -1,0 +1,45 @@
+"""The families Edge reads, by the `model_type` that `config.json` states."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from models.errors import SpecError
+from models.families import gpt2, gpt_neox, llama
+from models.families.config import Config
+from models.families.views import Stored
+from models.spec import DecoderSpec
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family is data: how its config becomes a spec, and where its weights lie.
+
+    Attributes:
+        keys: The config key behind each of our sizes, for messages.
+        prefix: What checkpoints of the bare decoder leave off their tensor names.
+    """
+
+    spec_of: Callable[[Config], DecoderSpec]
+    weights_of: Callable[[DecoderSpec], dict[str, Stored]]
+    keys: dict[str, str]
+    prefix: str
+
+
+FAMILIES = {
+    "llama": Family(llama.spec_of, llama.weights_of, llama.KEYS, "model."),
+    "gpt2": Family(gpt2.spec_of, gpt2.weights_of, gpt2.KEYS, "transformer."),
+    "gpt_neox": Family(gpt_neox.spec_of, gpt_neox.weights_of, gpt_neox.KEYS, "gpt_neox."),
+}
+
+
+def family_of(config: Config) -> Family:
+    """The family that a config belongs to; an unknown one is refused by name."""
+    name = config.keys.get("model_type")
+    if name in FAMILIES:
+        return FAMILIES[name]
+    if not isinstance(name, str):
+        raise SpecError(f"{config.path} has no 'model_type', so Edge cannot tell what decoder it describes")
+    close = get_close_matches(name, FAMILIES, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    raise SpecError(f"{config.path}: Edge does not run model_type '{name}'{hint} (it runs {', '.join(FAMILIES)})")

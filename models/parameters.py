@@ -1,0 +1,55 @@
+"""The name and shape of every parameter of a decoder; torch, MLX and ONNX all use these names."""
+
+from collections.abc import Iterator
+from math import prod
+
+from models.spec import DecoderSpec, Gated, LayerNorm, LayerSpec, Learned, Norm
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _norm(name: str, norm: Norm, features: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield f"{name}.weight", (features,)
+    if isinstance(norm, LayerNorm):
+        yield f"{name}.bias", (features,)
+
+
+def _linear(name: str, rows: int, columns: int, bias: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield f"{name}.weight", (rows, columns)
+    if bias:
+        yield f"{name}.bias", (rows,)
+
+
+def _layer(spec: DecoderSpec, layer: LayerSpec, name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    queries, keys = spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim
+    yield from _norm(f"{name}.attn.norm", layer.norm, spec.d_model)
+    yield from _linear(f"{name}.attn.query", queries, spec.d_model, layer.qkv_bias)
+    yield from _linear(f"{name}.attn.key", keys, spec.d_model, layer.qkv_bias)
+    yield from _linear(f"{name}.attn.value", keys, spec.d_model, layer.qkv_bias)
+    yield from _linear(f"{name}.attn.out", spec.d_model, queries, layer.out_bias)
+    yield from _norm(f"{name}.ffn.norm", layer.norm, spec.d_model)
+    if isinstance(layer.ffn, Gated):
+        yield from _linear(f"{name}.ffn.gate", layer.ffn.d_ff, spec.d_model, layer.ffn.bias)
+    yield from _linear(f"{name}.ffn.up", layer.ffn.d_ff, spec.d_model, layer.ffn.bias)
+    yield from _linear(f"{name}.ffn.down", spec.d_model, layer.ffn.d_ff, layer.ffn.bias)
+
+
+def _all(spec: DecoderSpec) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield "embed.weight", (spec.vocab_size, spec.d_model)
+    if isinstance(spec.positions, Learned):
+        yield "embed.positions", (spec.positions.length, spec.d_model)
+    for index, layer in enumerate(spec.layers):
+        yield from _layer(spec, layer, f"layers.{index}")
+    yield from _norm("head.norm", spec.norm, spec.d_model)
+    if not spec.tied:
+        yield "head.weight", (spec.vocab_size, spec.d_model)
+
+
+def parameter_shapes(spec: DecoderSpec) -> Shapes:
+    """Every parameter in reading order. A linear weight is (output, input); a tied head has none."""
+    return dict(_all(spec))
+
+
+def parameter_count(spec: DecoderSpec) -> int:
+    """Numbers in all parameters; tied ones count once."""
+    return sum(prod(shape) for shape in parameter_shapes(spec).values())

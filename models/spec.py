@@ -1,0 +1,210 @@
+"""What a decoder is, as data: its sizes, and for every layer the kind of each of its parts.
+
+Axis names used in every annotation of this project:
+
+    token     query position in the text (0 = first token of the prompt)
+    past      key position; equals `token` in a full pass, grows by one per decoded token
+    head      query heads
+    kv_head   key and value heads; several query heads may share one
+    head_dim  features inside one head
+    model     features of the residual stream
+    neuron    hidden features of the FFN
+    vocab     entries of the vocabulary
+    layer     layers, 0 is nearest the embedding
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from models.errors import SpecError
+
+
+class Activation(StrEnum):
+    """The non-linearity of an FFN."""
+
+    RELU = "relu"
+    GELU = "gelu"  # exact, by erf
+    GELU_TANH = "gelu_tanh"  # the tanh approximation
+    SILU = "silu"
+
+
+@dataclass(frozen=True)
+class Full:
+    """Every token sees all earlier tokens and itself."""
+
+
+@dataclass(frozen=True)
+class Sliding:
+    """Every token sees the last `span` tokens, itself included."""
+
+    span: int
+
+
+Reach = Full | Sliding
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Queries and keys are turned by an angle that grows with the position.
+
+    Attributes:
+        base: Period base of the angles, in tokens.
+        features: Leading features of each head that turn; the others pass unchanged.
+    """
+
+    base: float
+    features: int
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A trained vector for each position is added to the embedding.
+
+    Attributes:
+        length: Positions that have a vector.
+    """
+
+    length: int
+
+
+@dataclass(frozen=True)
+class NoPosition:
+    """Nothing tells positions apart here."""
+
+
+@dataclass(frozen=True)
+class RMSNorm:
+    """`x / rms(x) * weight`. `eps` is added to the mean square, in activations squared."""
+
+    eps: float
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """`(x - mean) / std * weight + bias`. `eps` is added to the variance, in activations squared."""
+
+    eps: float
+
+
+Norm = RMSNorm | LayerNorm
+
+
+@dataclass(frozen=True)
+class Plain:
+    """`down(act(up(x)))`: one key and one value vector a neuron."""
+
+    activation: Activation
+    d_ff: int
+    bias: bool
+
+
+@dataclass(frozen=True)
+class Gated:
+    """`down(act(gate(x)) * up(x))`."""
+
+    activation: Activation
+    d_ff: int
+    bias: bool
+
+
+FFN = Plain | Gated
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """`mid = x + attn(norm(x)); output = mid + ffn(norm(mid))`."""
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """`output = x + attn(norm(x)) + ffn(norm(x))`, each with a norm of its own."""
+
+
+Residual = Sequential | Parallel
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSpec:
+    """One layer: how far it sees, how it tells positions, what its FFN, norms and residual are.
+
+    Attributes:
+        qkv_bias: Query, key and value projections add a bias.
+        out_bias: The projection that ends attention adds a bias.
+    """
+
+    reach: Reach
+    position: Rotary | NoPosition
+    ffn: FFN
+    norm: Norm
+    residual: Residual
+    qkv_bias: bool
+    out_bias: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderSpec:
+    """Sizes of one decoder. Counts unless a unit is named; the tuple of layers is its depth.
+
+    Attributes:
+        context: Tokens the decoder was made for, prompt and generated together.
+        positions: What the embedding adds for positions; rotary ones belong to the layers.
+        tied: The head uses the embedding's weights.
+    """
+
+    vocab_size: int
+    d_model: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    context: int
+    positions: Learned | NoPosition
+    layers: tuple[LayerSpec, ...]
+    norm: Norm
+    tied: bool
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "d_model", "n_heads", "n_kv_heads", "head_dim", "context"):
+            if getattr(self, name) < 1:
+                raise SpecError(f"{name} is {getattr(self, name)}; a decoder needs at least 1")
+        if not self.layers:
+            raise SpecError("a decoder needs at least one layer, this one has none")
+        if self.n_heads % self.n_kv_heads:
+            choices = [n for n in range(1, self.n_heads + 1) if self.n_heads % n == 0]
+            raise SpecError(
+                f"{self.n_heads} query heads cannot share {self.n_kv_heads} key/value heads evenly; "
+                f"n_kv_heads must be one of {choices}"
+            )
+        if isinstance(self.positions, Learned) and self.positions.length < self.context:
+            raise SpecError(
+                f"only {self.positions.length} positions are learned for a context of {self.context} tokens; "
+                f"set context to {self.positions.length}"
+            )
+        for index, layer in enumerate(self.layers):
+            self._check_layer(index, layer)
+
+    def _check_layer(self, index: int, layer: LayerSpec) -> None:
+        if layer.ffn.d_ff < 1:
+            raise SpecError(f"layer {index}: d_ff is {layer.ffn.d_ff}; an FFN needs at least 1 neuron")
+        if isinstance(layer.reach, Sliding) and layer.reach.span < 1:
+            raise SpecError(f"layer {index} sees {layer.reach.span} tokens; a token sees at least itself")
+        if isinstance(layer.position, Rotary):
+            turned = layer.position.features
+            if turned % 2 or not 0 < turned <= self.head_dim:
+                raise SpecError(
+                    f"layer {index} turns {turned} features of each head; rotary positions turn an even "
+                    f"number of them, 2 to head_dim ({self.head_dim})"
+                )
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.layers)
+
+    @property
+    def sharing(self) -> int:
+        """Query heads per key/value head."""
+        return self.n_heads // self.n_kv_heads
+
+    @property
+    def scale(self) -> float:
+        """What a query-key product is multiplied by before the softmax."""
+        return float(self.head_dim) ** -0.5

@@ -1,0 +1,124 @@
+"""The laws that hold for every engine and every kind of decoder."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from edge.sampling import Sampling
+from edge.session import Model
+from edge.trace import Trace
+from edge.watch import Watch
+from models.sites import sites_of
+from tests.tiny import TINY_SPECS, tiny_checkpoint
+
+ENGINES = ("torch", "onnx", "mlx")
+PROMPT = [3, 1, 41, 59, 26, 5, 35, 8, 9, 7]
+CLOSE = 5e-5
+"""Largest difference between two float32 engines, relative to the largest value of a site."""
+
+
+def tiny_model(name: str, engine: str) -> Model:
+    return Model(tiny_checkpoint(name), engine, None, lambda _: None)
+
+
+def watched_run(model: Model, watch: Watch) -> Trace:
+    return model.run(ids=PROMPT, max_new_tokens=6, watch=watch, stop_tokens=())
+
+
+def off_by(got: np.ndarray, want: np.ndarray) -> float:
+    """The largest difference, relative to the largest value."""
+    return float(np.abs(got - want).max() / max(1e-6, float(np.abs(want).max())))
+
+
+@pytest.fixture(params=TINY_SPECS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=ENGINES)
+def model(request: pytest.FixtureRequest, name: str) -> Iterator[Model]:
+    with tiny_model(name, request.param) as opened:
+        yield opened
+
+
+def test_law_1_the_map_on_screen_is_the_one_the_engine_used(model: Model) -> None:
+    """pattern · value · W_O, plus its bias, equals the captured attn.output."""
+    trace, spec, weights = watched_run(model, Watch.all()), model.spec, model.checkpoint.weights
+    for layer in range(spec.n_layers):
+        values = trace.site(f"layers.{layer}.attn.value")
+        mixed = [trace.pattern(layer, head) @ values[:, head // spec.sharing] for head in range(spec.n_heads)]
+        output = np.concatenate(mixed, axis=-1) @ np.asarray(weights[f"layers.{layer}.attn.out.weight"]).T
+        if f"layers.{layer}.attn.out.bias" in weights:
+            output = output + weights[f"layers.{layer}.attn.out.bias"]
+        worst = off_by(output, trace.site(f"layers.{layer}.attn.output"))
+        assert worst < CLOSE, f"{model.engine}: the maps of layer {layer} do not give its attn.output, off by {worst:.2g}"
+
+
+def test_law_2_watching_changes_nothing(model: Model) -> None:
+    watched, unwatched = watched_run(model, Watch.all()), watched_run(model, Watch.nothing())
+    assert watched.tokens == unwatched.tokens, f"{model.engine} generates other tokens when watched"
+    worst = float(np.abs(np.subtract(watched.logprobs, unwatched.logprobs)).max())
+    assert worst < CLOSE, f"{model.engine} gives other logits when watched: log-probabilities differ by {worst:.2g}"
+    assert unwatched.sites == {}, "a run that watches nothing recorded something"
+
+
+def test_law_3_sublayers_add_up_to_the_residual_stream(model: Model) -> None:
+    trace = watched_run(model, Watch.all())
+    for layer in range(model.spec.n_layers):
+        at = f"layers.{layer}"
+        added = trace.site(f"{at}.input") + trace.site(f"{at}.attn.output") + trace.site(f"{at}.ffn.output")
+        worst = off_by(added, trace.site(f"{at}.output"))
+        assert worst < CLOSE, f"{model.engine}: layer {layer} is not the sum of its parts, off by {worst:.2g}"
+
+
+@pytest.mark.parametrize("engine", ["onnx", "mlx"])
+def test_law_5_every_site_agrees_with_torch(name: str, engine: str) -> None:
+    with tiny_model(name, "torch") as reference:
+        want = watched_run(reference, Watch.all())
+    with tiny_model(name, engine) as model:
+        got = watched_run(model, Watch.all())
+    assert got.tokens == want.tokens, f"{engine} generates other tokens than torch"
+    for site in sites_of(want.spec):
+        assert got.site(site).shape == want.site(site).shape, f"{engine}: {site} has another shape than in torch"
+        worst = off_by(got.site(site), want.site(site))
+        row = int(np.abs(got.site(site) - want.site(site)).reshape(want.n_fed, -1).max(axis=1).argmax())
+        assert worst < CLOSE, f"{engine} leaves torch first at {site}, token {row}: off by {worst:.2g}"
+
+
+@pytest.mark.parametrize("tokens", [1, len(PROMPT)])
+def test_law_7_shares_and_gap_sum_to_the_total(model: Model, tokens: int) -> None:
+    timing = model.time_sublayers(PROMPT, tokens=tokens, repeats=3)
+    assert timing is not None
+    scopes = {"embed", "head"} | {f"layers.{i}.{part}" for i in range(model.spec.n_layers) for part in ("attn", "ffn")}
+    assert scopes <= set(timing.measured_ns), f"{model.engine} did not time {scopes - set(timing.measured_ns)}"
+    assert set(timing.measured_ns) <= scopes | {"other"}
+    assert all(took_ns > 0 for scope, took_ns in timing.measured_ns.items() if scope != "other")
+    whole_ns = sum(timing.parts_ns.values()) + timing.gap_ns
+    assert whole_ns == pytest.approx(timing.total_ns), "parts and gap do not sum to the total"
+    assert timing.gap_ns >= -1e-3 and timing.coverage > 0
+
+
+def test_law_8_decoding_with_the_cache_equals_the_full_pass(model: Model) -> None:
+    trace = watched_run(model, Watch(parts=(), logits=True))
+    full = model.logits(list(trace.tokens[: trace.n_fed]))
+    worst = off_by(trace.site("logits"), full)
+    assert worst < CLOSE, f"{model.engine}: decoding token by token leaves the full pass by {worst:.2g}"
+
+
+def test_a_prompt_fed_in_chunks_equals_one_pass(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = watched_run(model, Watch.all())
+    monkeypatch.setattr("edge.generate.CHUNK", 3)
+    chunked = watched_run(model, Watch.all())
+    for site in sites_of(model.spec):
+        worst = off_by(chunked.site(site), whole.site(site))
+        assert worst < CLOSE, f"{model.engine}: chunks change {site} by {worst:.2g}"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_equal_seeds_draw_equal_tokens(engine: str) -> None:
+    sampling = Sampling(temperature=0.9, top_k=40, top_p=0.95)
+    with tiny_model("neox-full-rotary-relu", engine) as model:
+        runs = [model.run(ids=PROMPT, max_new_tokens=12, sampling=sampling, seed=s).tokens for s in (5, 5, 6)]
+    assert runs[0] == runs[1], f"{engine}: the same seed drew other tokens"
+    assert runs[0] != runs[2], f"{engine}: another seed drew the same tokens"

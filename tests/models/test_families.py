@@ -1,0 +1,98 @@
+"""Each family, as `transformers` writes it, gives the logits that `transformers` gives, on every engine."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edge
+from models.checkpoint import open_checkpoint
+from models.errors import SpecError
+from models.spec import Rotary
+from tests.reference import REFERENCES, reference_logits, write_reference
+
+IDS = [3, 1, 41, 59, 26, 5, 35, 89, 79, 32, 38, 46, 26, 43]
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnx", "mlx"])
+@pytest.mark.parametrize("name", REFERENCES)
+def test_logits_agree_with_transformers(name: str, engine: str, tmp_path: Path) -> None:
+    want = reference_logits(write_reference(REFERENCES[name](), tmp_path), IDS)
+    with edge.load(tmp_path, engine=engine) as model:
+        got = model.logits(IDS)
+    worst = float(np.abs(got - want).max())
+    assert worst < 2e-4, f"{name} on {engine} leaves transformers by {worst:.2g}"
+
+
+def test_shards_read_like_one_file(tmp_path: Path) -> None:
+    config = REFERENCES["llama-grouped-tied"]()
+    want = reference_logits(write_reference(config, tmp_path, max_shard_size="20KB"), IDS)
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1, "the reference was not sharded, so this shows nothing"
+    with edge.load(tmp_path, engine="torch") as model:
+        assert np.abs(model.logits(IDS) - want).max() < 2e-4, "a sharded checkpoint gives other logits"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_checkpoints_are_read(dtype: str, tmp_path: Path) -> None:
+    import torch
+
+    model = write_reference(REFERENCES["gpt2-tied"](), tmp_path).to(getattr(torch, dtype))
+    model.save_pretrained(tmp_path)
+    want = reference_logits(model.float(), IDS)
+    with edge.load(tmp_path, engine="torch") as loaded:
+        worst = float(np.abs(loaded.logits(IDS) - want).max())
+    assert worst < 2e-4, f"weights stored as {dtype} give logits off by {worst:.2g}"
+
+
+def test_checkpoint_of_the_bare_decoder_is_read(tmp_path: Path) -> None:
+    """OpenAI's own GPT-2 files leave `transformer.` off every name."""
+    model = write_reference(REFERENCES["gpt2-tied"](), tmp_path)
+    want = reference_logits(model, IDS)
+    model.transformer.save_pretrained(tmp_path)
+    with edge.load(tmp_path, engine="torch") as loaded:
+        assert np.abs(loaded.logits(IDS) - want).max() < 2e-4, "names without the prefix give other logits"
+
+
+def _rewritten(tmp_path: Path, name: str, **keys: object) -> Path:
+    """A reference checkpoint whose config says `keys` instead; a key given as None is left out."""
+    write_reference(REFERENCES[name](), tmp_path)
+    file = tmp_path / "config.json"
+    merged = json.loads(file.read_text()) | keys
+    file.write_text(json.dumps({key: value for key, value in merged.items() if value is not None}))
+    return tmp_path
+
+
+def test_older_configs_state_the_rotary_base_flat(tmp_path: Path) -> None:
+    folder = _rewritten(tmp_path, "llama-grouped-tied", rope_parameters=None, rope_theta=12345.0)
+    position = open_checkpoint(folder).spec.layers[0].position
+    assert position == Rotary(base=12345.0, features=8)
+
+
+def test_older_neox_configs_state_the_rotary_share_flat(tmp_path: Path) -> None:
+    folder = _rewritten(
+        tmp_path, "neox-partial-rotary-parallel", rope_parameters=None, rotary_pct=0.5, rotary_emb_base=77.0
+    )
+    assert open_checkpoint(folder).spec.layers[0].position == Rotary(base=77.0, features=8)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "says"),
+    [
+        ("llama-grouped-tied", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope scaling 'yarn'"),
+        ("llama-grouped-tied", {"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "rope scaling 'linear'"),
+        ("llama-grouped-tied", {"hidden_act": "mish"}, "'hidden_act' is 'mish'"),
+        ("llama-grouped-tied", {"hidden_size": "big"}, "'hidden_size' is 'big'"),
+        ("llama-grouped-tied", {"num_key_value_heads": 3}, "cannot share 3 key/value heads"),
+        ("llama-grouped-tied", {"num_hidden_layers": None}, "has no 'num_hidden_layers'"),
+        ("llama-grouped-tied", {"model_type": "llamma"}, "did you mean 'llama'?"),
+        ("gpt2-tied", {"add_cross_attention": True}, "cross-attention"),
+        ("gpt2-tied", {"scale_attn_weights": False}, "scores without a scale"),
+    ],
+)
+def test_configs_that_edge_cannot_run_are_refused_by_name(
+    name: str, keys: dict[str, object], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError) as refused:
+        open_checkpoint(_rewritten(tmp_path, name, **keys))
+    assert says in str(refused.value)

@@ -1,0 +1,169 @@
+"""Decoders small enough for tests that run them hundreds of times: their specs, and random weights by name.
+
+`TINY_SPECS` holds every variant of every part at least once: norms, positions, reaches, FFNs, activations,
+residual orders, shared and full heads, tied and untied heads, biases, and sizes that divide nothing.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+from models.checkpoint import Checkpoint
+from models.parameters import parameter_shapes
+from models.spec import (
+    Activation,
+    DecoderSpec,
+    Full,
+    Gated,
+    LayerNorm,
+    LayerSpec,
+    Learned,
+    NoPosition,
+    Parallel,
+    Plain,
+    RMSNorm,
+    Rotary,
+    Sequential,
+    Sliding,
+)
+
+_LLAMA = LayerSpec(
+    reach=Full(),
+    position=Rotary(base=10_000.0, features=8),
+    ffn=Gated(Activation.SILU, d_ff=88, bias=False),
+    norm=RMSNorm(eps=1e-5),
+    residual=Sequential(),
+    qkv_bias=False,
+    out_bias=False,
+)
+
+_ODD = LayerSpec(
+    reach=Full(),
+    position=Rotary(base=500_000.0, features=10),
+    ffn=Gated(Activation.GELU, d_ff=43, bias=True),
+    norm=RMSNorm(eps=1e-6),
+    residual=Sequential(),
+    qkv_bias=True,
+    out_bias=False,
+)
+
+_GPT2 = LayerSpec(
+    reach=Full(),
+    position=NoPosition(),
+    ffn=Plain(Activation.GELU_TANH, d_ff=96, bias=True),
+    norm=LayerNorm(eps=1e-5),
+    residual=Sequential(),
+    qkv_bias=True,
+    out_bias=True,
+)
+
+_NEOX = LayerSpec(
+    reach=Full(),
+    position=Rotary(base=10_000.0, features=4),
+    ffn=Plain(Activation.GELU, d_ff=60, bias=True),
+    norm=LayerNorm(eps=1e-5),
+    residual=Parallel(),
+    qkv_bias=True,
+    out_bias=True,
+)
+
+_FABLE = LayerSpec(
+    reach=Full(),
+    position=Rotary(base=10_000.0, features=16),
+    ffn=Plain(Activation.RELU, d_ff=128, bias=True),
+    norm=LayerNorm(eps=1e-5),
+    residual=Sequential(),
+    qkv_bias=True,
+    out_bias=True,
+)
+
+_NEAR = LayerSpec(
+    reach=Sliding(span=3),
+    position=Rotary(base=10_000.0, features=8),
+    ffn=Gated(Activation.RELU, d_ff=40, bias=False),
+    norm=RMSNorm(eps=1e-5),
+    residual=Sequential(),
+    qkv_bias=False,
+    out_bias=True,
+)
+
+_FAR = LayerSpec(
+    reach=Full(),
+    position=NoPosition(),
+    ffn=Plain(Activation.SILU, d_ff=56, bias=False),
+    norm=LayerNorm(eps=1e-6),
+    residual=Parallel(),
+    qkv_bias=True,
+    out_bias=False,
+)
+
+TINY_SPECS: dict[str, DecoderSpec] = {
+    "llama-shared-heads-tied": DecoderSpec(
+        vocab_size=96, d_model=32, n_heads=4, n_kv_heads=2, head_dim=8, context=64,
+        positions=NoPosition(), layers=(_LLAMA,) * 3, norm=RMSNorm(eps=1e-5), tied=True,
+    ),
+    "llama-one-kv-head-odd-sizes": DecoderSpec(
+        vocab_size=97, d_model=30, n_heads=3, n_kv_heads=1, head_dim=10, context=50,
+        positions=NoPosition(), layers=(_ODD,) * 2, norm=RMSNorm(eps=1e-6), tied=False,
+    ),
+    "gpt2-learned-positions-tied": DecoderSpec(
+        vocab_size=101, d_model=24, n_heads=3, n_kv_heads=3, head_dim=8, context=48,
+        positions=Learned(length=48), layers=(_GPT2,) * 2, norm=LayerNorm(eps=1e-5), tied=True,
+    ),
+    "neox-partial-rotary-parallel": DecoderSpec(
+        vocab_size=90, d_model=36, n_heads=3, n_kv_heads=3, head_dim=12, context=64,
+        positions=NoPosition(), layers=(_NEOX,) * 2, norm=LayerNorm(eps=1e-5), tied=False,
+    ),
+    "neox-full-rotary-relu": DecoderSpec(
+        vocab_size=128, d_model=32, n_heads=2, n_kv_heads=2, head_dim=16, context=64,
+        positions=NoPosition(), layers=(_FABLE,) * 3, norm=LayerNorm(eps=1e-5), tied=True,
+    ),
+    "layers-that-differ": DecoderSpec(
+        vocab_size=80, d_model=24, n_heads=4, n_kv_heads=2, head_dim=8, context=40,
+        positions=NoPosition(), layers=(_NEAR, _FAR, _NEAR), norm=RMSNorm(eps=1e-5), tied=False,
+    ),
+}  # fmt: skip
+"""Specs by a name that says what is special about each; hand them to `pytest.mark.parametrize`."""
+
+
+def _draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    noise = np.random.default_rng([seed, crc32(name.encode())]).standard_normal(shape, dtype=np.float32)
+    part = name.removeprefix("layers.").split(".", 1)[-1]
+    if name.endswith("norm.weight"):
+        return 1 + np.float32(0.1) * noise
+    if name.endswith(".bias"):
+        return np.float32(0.1) * noise
+    if name == "embed.weight":
+        return np.float32(0.5) * noise
+    if name == "embed.positions":
+        return np.float32(0.2) * noise
+    sharp = np.float32(2.0 if part in ("attn.query.weight", "attn.key.weight") or name == "head.weight" else 1.0)
+    return sharp * noise / np.float32(shape[-1]) ** np.float32(0.5)
+
+
+def tiny_weights(spec: DecoderSpec, seed: int) -> dict[str, np.ndarray]:
+    """Random float32 weights: activations stay near 1, attention is uneven, logits differ by several units.
+
+    Each depends only on its name, its shape and the seed.
+    """
+    return {name: _draw(name, shape, seed) for name, shape in parameter_shapes(spec).items()}
+
+
+class FakeCheckpoint(Checkpoint):
+    """A checkpoint from memory: nothing lies in its folder, whose last part is its name."""
+
+    def __init__(
+        self,
+        spec: DecoderSpec,
+        weights: Mapping[str, np.ndarray],
+        folder: Path = Path("tiny"),
+        name: str | None = None,
+    ) -> None:
+        super().__init__(folder if name is None else folder / name, spec, weights)
+
+
+def tiny_checkpoint(name: str, seed: int = 0) -> FakeCheckpoint:
+    """One of `TINY_SPECS` with random weights."""
+    return FakeCheckpoint(TINY_SPECS[name], tiny_weights(TINY_SPECS[name], seed), name=name)
