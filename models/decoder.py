@@ -122,11 +122,12 @@ class Embedding(nn.Module):
     def __init__(self, spec: DecoderSpec) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(spec.vocab_size, spec.d_model))
-        learned = isinstance(spec.positions, kinds.Learned)
-        self.positions = nn.Parameter(torch.empty(spec.positions.length, spec.d_model)) if learned else None
+        self.positions: nn.Parameter | None = None
+        if isinstance(spec.positions, kinds.Learned):
+            self.positions = nn.Parameter(torch.empty(spec.positions.length, spec.d_model))
 
     def forward(
-        self, ids: Int[Tensor, "*batch token"], positions: Int[Tensor, "*batch token"]
+        self, ids: Int[Tensor, "*batch token"], positions: Int[Tensor, "*#batch token"]
     ) -> Float[Tensor, "*batch token model"]:
         x = F.embedding(ids, self.weight)
         return x if self.positions is None else x + F.embedding(positions, self.positions)
@@ -159,26 +160,24 @@ class Decoder(nn.Module):
     def stream(
         self,
         ids: Int[Tensor, "*batch token"],
-        positions: Int[Tensor, "*batch token"],
+        positions: Int[Tensor, "*#batch token"],
         kernels: Kernels,
         see: Probe = blind,
     ) -> Float[Tensor, "*batch token model"]:
         """The residual stream after the last layer."""
-        x = self.embed(ids, positions)
+        x: Tensor = self.embed(ids, positions)
         for block in self.layers:
             x = block(x, kernels, see)
         return x
 
-    def logits(
-        self, x: Float[Tensor, "*batch token model"], see: Probe = blind
-    ) -> Float[Tensor, "*batch token vocab"]:
+    def logits(self, x: Float[Tensor, "*batch token model"], see: Probe = blind) -> Float[Tensor, "*batch token vocab"]:
         """Unnormalised log-probabilities of the next token after each row of the residual stream."""
         return see(LOGITS, self.head(x, self.embed.weight))
 
     def forward(
         self,
         ids: Int[Tensor, "*batch token"],
-        positions: Int[Tensor, "*batch token"],
+        positions: Int[Tensor, "*#batch token"],
         kernels: Kernels,
         see: Probe = blind,
     ) -> Float[Tensor, "*batch token vocab"]:

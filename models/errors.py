@@ -26,6 +26,5 @@ class MissingPackageError(EdgeError):
 
     def __init__(self, need: str, package: str, extra: str) -> None:
         super().__init__(
-            f"{need} needs the package '{package}', which is not installed here: "
-            f"pip install 'edge-lens[{extra}]'"
+            f"{need} needs the package '{package}', which is not installed here: pip install 'edge-lens[{extra}]'"
         )

@@ -43,22 +43,19 @@ def blind(site: str, value: Tensor) -> Tensor:
 
 def rotate(
     heads: Float[Tensor, "*batch token head head_dim"],
-    positions: Int[Tensor, "*batch token"],
+    positions: Int[Tensor, "*#batch token"],
     rotary: Rotary,
 ) -> Float[Tensor, "*batch token head head_dim"]:
     """Turns feature i of each head together with feature i + features/2, as Hugging Face lays them out."""
     periods = torch.from_numpy(inverse_periods(rotary)).to(positions.device)
     angle = (positions[..., None].float() * periods)[..., None, :]
     cos, sin = angle.cos().to(heads.dtype), angle.sin().to(heads.dtype)
-    first, second, still = heads.split(
-        [rotary.features // 2, rotary.features // 2, heads.shape[-1] - rotary.features], dim=-1
-    )
+    half, turned = rotary.features // 2, rotary.features
+    first, second, still = heads[..., :half], heads[..., half:turned], heads[..., turned:]
     return torch.cat([first * cos - second * sin, second * cos + first * sin, still], dim=-1)
 
 
-def visible(
-    positions: Int[Tensor, " token"], past: Int[Tensor, " past"], reach: Reach
-) -> Bool[Tensor, "token past"]:
+def visible(positions: Int[Tensor, " token"], past: Int[Tensor, " past"], reach: Reach) -> Bool[Tensor, "token past"]:
     """Which keys each token may read: itself and earlier ones, as far back as the layer reaches."""
     seen = past[None, :] <= positions[:, None]
     if isinstance(reach, Full):

@@ -13,6 +13,7 @@ Axis names used in every annotation of this project:
     layer     layers, 0 is nearest the embedding
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -207,4 +208,4 @@ class DecoderSpec:
     @property
     def scale(self) -> float:
         """What a query-key product is multiplied by before the softmax."""
-        return float(self.head_dim) ** -0.5
+        return 1.0 / math.sqrt(self.head_dim)

@@ -1,0 +1,1 @@
+"""The runtimes: each runs one checkpoint on one thread, and hands out numpy."""

@@ -15,12 +15,12 @@ class Step:
     """One forward pass.
 
     Attributes:
-        logits: After the last token; after every token where the watch asks for logits.
+        logits: One row, after the last token; a row for every token where the watch asks for logits.
         sites: Values of the watched sites by name, one row a token of this pass (keys and values
             too: those of this pass only). `logits` is not repeated here.
     """
 
-    logits: Float32[np.ndarray, "token vocab"]
+    logits: Float32[np.ndarray, "row vocab"]
     sites: dict[str, Float32[np.ndarray, "token ..."]] = field(default_factory=dict)
 
 
@@ -36,7 +36,6 @@ class Engine(Protocol):
         threads: Threads it computes with.
         versions: Version of each package that computes.
         timing_method: How `feed_instrumented` measures, in a few words.
-        fed: Tokens it remembers.
     """
 
     name: str
@@ -44,7 +43,10 @@ class Engine(Protocol):
     threads: int
     versions: dict[str, str]
     timing_method: str
-    fed: int
+
+    @property
+    def fed(self) -> int:
+        """Tokens it remembers."""
 
     def reserve(self, capacity: int) -> None:
         """Makes room for `capacity` tokens at least; what was fed stays. Never shrinks."""

@@ -18,9 +18,9 @@ try:
 except ImportError as error:
     raise MissingPackageError("engine 'torch'", "torch", "torch") from error
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.decoder import Decoder
+from models.decoder import FFN, Attention, Decoder, Embedding, Head
 from models.kernels import Cached
 
 
@@ -44,7 +44,7 @@ class TorchEngine:
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
-        self.versions = {"torch": torch.__version__}
+        self.versions = {"torch": str(torch.__version__)}
         self._decoder = load_decoder(checkpoint)
         self._cache = Cached(self.spec, 0)
 
@@ -94,9 +94,11 @@ def _clocks(decoder: Decoder) -> Iterator[dict[str, float]]:
     """Hooks a clock around every sublayer; yields nanoseconds by scope, filled as passes run."""
     took_ns: dict[str, float] = {}
     started_ns: dict[str, int] = {}
-    scopes: dict[str, nn.Module] = {"embed": decoder.embed, "head": decoder.head}
-    for index, block in enumerate(decoder.layers):
-        scopes |= {f"layers.{index}.attn": block.attn, f"layers.{index}.ffn": block.ffn}
+    scopes = {
+        name: module
+        for name, module in decoder.named_modules()
+        if isinstance(module, Embedding | Attention | FFN | Head)
+    }
 
     def start(scope: str) -> None:
         started_ns[scope] = perf_counter_ns()

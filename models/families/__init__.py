@@ -1,0 +1,1 @@
+"""Families of checkpoints: a spec out of config.json, and a name for every weight."""

@@ -20,9 +20,7 @@ def spec_of(config: Config) -> DecoderSpec:
     norm, bias = LayerNorm(config.number("layer_norm_eps", 1e-5)), config.flag("attention_bias", True)
     layer = LayerSpec(
         reach=Full(),
-        position=rotary_of(
-            config, d_model // n_heads, base_key="rotary_emb_base", share_key="rotary_pct", share=0.25
-        ),
+        position=rotary_of(config, d_model // n_heads, base_key="rotary_emb_base", share_key="rotary_pct", share=0.25),
         ffn=Plain(config.activation("hidden_act", "gelu"), config.count("intermediate_size"), bias=True),
         norm=norm,
         residual=Parallel() if config.flag("use_parallel_residual", True) else Sequential(),

@@ -1,0 +1,207 @@
+"""ONNX Runtime on the CPU: weightless graphs, given the checkpoint's own weights.
+
+Two sessions share one set of key and value buffers, bound in place: `fast` runs, `probe` is made when
+something is watched. Their outputs are written straight into numpy arrays.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import psutil
+from jaxtyping import Float32, Int64
+from numpy.typing import NDArray
+
+from edge.engines.base import Step
+from edge.watch import Watch
+from export.bundle import Bundle, prepare
+from export.initializers import initializer_values
+from export.names import scope_of
+from models.checkpoint import Checkpoint
+from models.errors import EdgeError, MissingPackageError
+from models.sites import LOGITS, sites_of
+
+try:
+    import onnxruntime as ort
+except ImportError as error:
+    raise MissingPackageError("engine 'onnx'", "onnxruntime", "onnx") from error
+
+Progress = Callable[[str], None]
+Values = NDArray[np.float32]
+
+_WARM_UP_PASSES = 3
+"""Passes of a fresh session that are slower than later ones: memory is touched for the first time."""
+
+
+class Cache:
+    """Keys and values of every layer, in buffers that both sessions read and write in place.
+
+    Attributes:
+        capacity: Tokens there is room for.
+    """
+
+    def __init__(self, n_layers: int, n_kv_heads: int, head_dim: int) -> None:
+        self.names = [f"{layer}.{part}" for layer in range(n_layers) for part in ("key", "value")]
+        self._row = (n_kv_heads, head_dim)
+        self.capacity = 0
+        self.arrays = [self._empty(0) for _ in self.names]
+
+    def grow(self, capacity: int, held: int) -> None:
+        """Makes room for `capacity` tokens; the first `held` stay."""
+        for index, old in enumerate(self.arrays):
+            new = self._empty(capacity)
+            new[:, :, :held] = old[:, :, :held]
+            self.arrays[index] = new
+        self.capacity = capacity
+
+    def bind(self, binding: ort.IOBinding) -> None:
+        """Past and present are one buffer: the attention operator appends to it."""
+        for name, array in zip(self.names, self.arrays, strict=True):
+            value = ort.OrtValue.ortvalue_from_numpy(array)
+            binding.bind_ortvalue_input(f"past_key_values.{name}", value)
+            binding.bind_ortvalue_output(f"present.{name}", value)
+
+    def _empty(self, capacity: int) -> Values:
+        return np.zeros((1, self._row[0], capacity, self._row[1]), np.float32)
+
+
+class Graph:
+    """One session and its binding to the cache.
+
+    Attributes:
+        session: Given the weights when it was made, and nothing after.
+    """
+
+    def __init__(self, file: Path, weights: "Weights", threads: int, profile: Path | None = None) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
+        weights.give(options)
+        self.session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self._weights = weights  # the session reads their memory
+        self._binding: ort.IOBinding | None = None
+        self._bound: tuple[int, tuple[str, ...]] = (0, ())
+
+    def run(self, cache: Cache, inputs: dict[str, NDArray[np.generic]], outputs: dict[str, Values]) -> None:
+        """One pass; fills the arrays in `outputs` and the cache."""
+        wanted = (cache.capacity, tuple(outputs))
+        if self._binding is None or wanted != self._bound:
+            self._binding, self._bound = self.session.io_binding(), wanted
+            cache.bind(self._binding)
+        for name, array in inputs.items():
+            self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        for name, array in outputs.items():
+            self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        self.session.run_with_iobinding(self._binding)
+
+
+class Weights:
+    """The initializers of every session, in the memory of the checkpoint where it stores float32."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._values = {
+            name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in initializer_values(checkpoint)
+        }
+
+    def give(self, options: ort.SessionOptions) -> None:
+        """Hands all of them to a session about to be made."""
+        options.add_external_initializers(list(self._values), list(self._values.values()))
+
+
+class OnnxEngine:
+    """Runs a decoder in ONNX Runtime, float32."""
+
+    name = "onnx"
+    timing_method = "node times of a second, profiled session, summed by sublayer"
+
+    def __init__(self, checkpoint: Checkpoint, threads: int | None, progress: Progress) -> None:
+        self.spec = checkpoint.spec
+        self.threads = threads or psutil.cpu_count(logical=False) or 1
+        self.versions = {"onnxruntime": ort.__version__}
+        self.fed = 0
+        self._bundle: Bundle = prepare(checkpoint, progress)
+        progress("opening the ONNX session")
+        self._weights = Weights(checkpoint)
+        self._cache = Cache(self.spec.n_layers, self.spec.n_kv_heads, self.spec.head_dim)
+        self._fast = self._open("fast")
+        self._probe: Graph | None = None
+        self._rows = {site.name: site.row_shape for site in sites_of(self.spec).values()}
+
+    def reserve(self, capacity: int) -> None:
+        if capacity > self._cache.capacity:
+            self._cache.grow(capacity, self.fed)
+
+    def rewind(self, fed: int) -> None:
+        self.fed = fed
+
+    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch) -> Step:
+        names = [site.name for site in watch.sites(self.spec)]
+        logits = np.empty((len(ids) if watch.logits else 1, self.spec.vocab_size), np.float32)
+        if not names:
+            self._pass(self._fast, ids, {LOGITS: logits})
+            return Step(logits)
+        if self._probe is None:
+            self._probe = self._open("probe")
+        sites = {name: np.empty((len(ids), *self._rows[name]), np.float32) for name in names if name != LOGITS}
+        rows = np.arange(len(ids) - len(logits), len(ids))
+        self._pass(self._probe, ids, {LOGITS: logits} | sites, rows)
+        return Step(logits, sites)
+
+    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int) -> list[dict[str, float]]:
+        fed = self.fed
+        logits = np.empty((1, self.spec.vocab_size), np.float32)
+        with tempfile.TemporaryDirectory(prefix="edge-profile-") as folder:
+            profiled = self._open("fast", Path(folder) / "run")
+            for _ in range(_WARM_UP_PASSES + repeats):
+                self._pass(profiled, ids, {LOGITS: logits})
+                self.rewind(fed)
+            events = json.loads(Path(profiled.session.end_profiling()).read_text(encoding="utf8"))
+        return passes_by_scope(events)[_WARM_UP_PASSES:]
+
+    def close(self) -> None:
+        del self._fast, self._probe, self._cache, self._weights
+
+    def _open(self, graph: str, profile: Path | None = None) -> Graph:
+        try:
+            return Graph(self._bundle.graph(graph), self._weights, self.threads, profile)
+        except Exception as error:
+            raise EdgeError(
+                f"ONNX Runtime {ort.__version__} refuses the graph {self._bundle.graph(graph)}: {error}; "
+                f"delete {self._bundle.folder} to have it exported anew"
+            ) from error
+
+    def _pass(
+        self,
+        graph: Graph,
+        ids: Int64[np.ndarray, " token"],
+        outputs: dict[str, Values],
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
+        inputs: dict[str, NDArray[np.generic]] = {
+            "ids": np.ascontiguousarray(ids, np.int64),
+            "total": np.array([self.fed + len(ids)], np.int32),
+        }
+        if rows is not None:
+            inputs["rows"] = rows
+        graph.run(self._cache, inputs, outputs)
+        self.fed += len(ids)
+
+
+def passes_by_scope(events: Iterable[dict[str, object]]) -> list[dict[str, float]]:
+    """Nanoseconds by scope for each pass of a profile, in the order in which they ran."""
+    passes: list[dict[str, float]] = []
+    took_ns: dict[str, float] = {}
+    for event in events:
+        name = str(event["name"])
+        if event["cat"] == "Node" and name.endswith("_kernel_time"):
+            scope = scope_of(name)
+            took_ns[scope] = took_ns.get(scope, 0.0) + 1e3 * float(str(event["dur"]))
+        elif name == "model_run":
+            passes.append(took_ns)
+            took_ns = {}
+    return passes

@@ -1,0 +1,179 @@
+"""The decoder of `models/decoder.py` in MLX: the same parts, names and order, for reading side by side.
+
+Read top to bottom: norm, attention, FFN, block, embedding, head, decoder. Values carry no batch axis.
+"""
+
+from math import pi, sqrt
+
+import mlx.core as mx
+from jaxtyping import Float, Int
+from mlx import nn
+
+from models import spec as kinds
+from models.mlx_kernels import Kernels, Probe, blind
+from models.sites import LOGITS, layer_site
+from models.spec import Activation, DecoderSpec, LayerSpec
+
+
+def norm_of(norm: kinds.Norm, features: int) -> nn.Module:
+    """The module that computes one kind of norm."""
+    match norm:
+        case kinds.RMSNorm(eps):
+            return nn.RMSNorm(features, eps)
+        case kinds.LayerNorm(eps):
+            return nn.LayerNorm(features, eps)
+
+
+def activate(activation: Activation, x: Float[mx.array, "..."]) -> Float[mx.array, "..."]:
+    """The non-linearity of an FFN, number by number."""
+    match activation:
+        case Activation.RELU:
+            return mx.maximum(x, 0)
+        case Activation.GELU:
+            return x * (1 + mx.erf(x / sqrt(2))) / 2
+        case Activation.GELU_TANH:
+            return x * (1 + mx.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))) / 2
+        case Activation.SILU:
+            return x * mx.sigmoid(x)
+
+
+class Attention(nn.Module):
+    """Relates tokens: each reads a weighted sum of the values of the tokens it looks at."""
+
+    def __init__(self, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
+        super().__init__()
+        self.layer_spec, self.layer, self.head_dim = layer_spec, layer, spec.head_dim
+        queries, keys = spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim
+        self.norm = norm_of(layer_spec.norm, spec.d_model)
+        self.query = nn.Linear(spec.d_model, queries, layer_spec.qkv_bias)
+        self.key = nn.Linear(spec.d_model, keys, layer_spec.qkv_bias)
+        self.value = nn.Linear(spec.d_model, keys, layer_spec.qkv_bias)
+        self.out = nn.Linear(queries, spec.d_model, layer_spec.out_bias)
+
+    def __call__(
+        self, x: Float[mx.array, "token model"], kernels: Kernels, see: Probe
+    ) -> Float[mx.array, "token model"]:
+        x = self.norm(x)
+        query = self.query(x).reshape(len(x), -1, self.head_dim)
+        key = self.key(x).reshape(len(x), -1, self.head_dim)
+        value = self.value(x).reshape(len(x), -1, self.head_dim)
+        if isinstance(self.layer_spec.position, kinds.Rotary):
+            query = kernels.rotate(query, self.layer_spec.position)
+            key = kernels.rotate(key, self.layer_spec.position)
+        query = see(layer_site(self.layer, "attn.query"), query)
+        key = see(layer_site(self.layer, "attn.key"), key)
+        value = see(layer_site(self.layer, "attn.value"), value)
+        mixed = kernels.attend(self.layer, self.layer_spec, query, key, value)
+        return see(layer_site(self.layer, "attn.output"), self.out(mixed.flatten(-2)))
+
+
+class FFN(nn.Module):
+    """Recalls, position by position: neurons that fire on the input each add a vector of their own."""
+
+    def __init__(self, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
+        super().__init__()
+        ffn = layer_spec.ffn
+        self.activation, self.layer = ffn.activation, layer
+        self.norm = norm_of(layer_spec.norm, spec.d_model)
+        self.gate = nn.Linear(spec.d_model, ffn.d_ff, ffn.bias) if isinstance(ffn, kinds.Gated) else None
+        self.up = nn.Linear(spec.d_model, ffn.d_ff, ffn.bias)
+        self.down = nn.Linear(ffn.d_ff, spec.d_model, ffn.bias)
+
+    def __call__(self, x: Float[mx.array, "token model"], see: Probe) -> Float[mx.array, "token model"]:
+        x = self.norm(x)
+        if self.gate is None:
+            neurons = activate(self.activation, self.up(x))
+        else:
+            neurons = activate(self.activation, self.gate(x)) * self.up(x)
+        neurons = see(layer_site(self.layer, "ffn.neurons"), neurons)
+        return see(layer_site(self.layer, "ffn.output"), self.down(neurons))
+
+
+class Block(nn.Module):
+    """One layer: attention and FFN, each adding to the residual stream."""
+
+    def __init__(self, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
+        super().__init__()
+        self.residual, self.layer = layer_spec.residual, layer
+        self.attn = Attention(spec, layer_spec, layer)
+        self.ffn = FFN(spec, layer_spec, layer)
+
+    def __call__(
+        self, x: Float[mx.array, "token model"], kernels: Kernels, see: Probe
+    ) -> Float[mx.array, "token model"]:
+        x = see(layer_site(self.layer, "input"), x)
+        mid = x + self.attn(x, kernels, see)
+        match self.residual:
+            case kinds.Sequential():
+                output = mid + self.ffn(mid, see)
+            case kinds.Parallel():
+                output = mid + self.ffn(x, see)
+        return see(layer_site(self.layer, "output"), output)
+
+
+class Embedding(nn.Module):
+    """A vector for each token, plus one for its position where positions are learned."""
+
+    def __init__(self, spec: DecoderSpec) -> None:
+        super().__init__()
+        self.weight = mx.zeros((spec.vocab_size, spec.d_model))
+        learned = spec.positions
+        self.positions = mx.zeros((learned.length, spec.d_model)) if isinstance(learned, kinds.Learned) else None
+
+    def __call__(
+        self, ids: Int[mx.array, " token"], positions: Int[mx.array, " token"]
+    ) -> Float[mx.array, "token model"]:
+        x = self.weight[ids]
+        return x if self.positions is None else x + self.positions[positions]
+
+
+class Head(nn.Module):
+    """Reads the next token off the residual stream; a tied head reads with the embedding's weights."""
+
+    def __init__(self, spec: DecoderSpec) -> None:
+        super().__init__()
+        self.norm = norm_of(spec.norm, spec.d_model)
+        self.weight = None if spec.tied else mx.zeros((spec.vocab_size, spec.d_model))
+
+    def __call__(
+        self, x: Float[mx.array, "token model"], embedding: Float[mx.array, "vocab model"]
+    ) -> Float[mx.array, "token vocab"]:
+        weight = embedding if self.weight is None else self.weight
+        return mx.matmul(self.norm(x), weight.T)
+
+
+class Decoder(nn.Module):
+    """A whole decoder. Parameters are named as `models.parameters.parameter_shapes` lists them."""
+
+    def __init__(self, spec: DecoderSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.embed = Embedding(spec)
+        self.layers = [Block(spec, layer, index) for index, layer in enumerate(spec.layers)]
+        self.head = Head(spec)
+
+    def stream(
+        self,
+        ids: Int[mx.array, " token"],
+        positions: Int[mx.array, " token"],
+        kernels: Kernels,
+        see: Probe = blind,
+    ) -> Float[mx.array, "token model"]:
+        """The residual stream after the last layer."""
+        x = self.embed(ids, positions)
+        for block in self.layers:
+            x = block(x, kernels, see)
+        return x
+
+    def logits(self, x: Float[mx.array, "token model"], see: Probe = blind) -> Float[mx.array, "token vocab"]:
+        """Unnormalised log-probabilities of the next token after each row of the residual stream."""
+        return see(LOGITS, self.head(x, self.embed.weight))
+
+    def __call__(
+        self,
+        ids: Int[mx.array, " token"],
+        positions: Int[mx.array, " token"],
+        kernels: Kernels,
+        see: Probe = blind,
+    ) -> Float[mx.array, "token vocab"]:
+        return self.logits(self.stream(ids, positions, kernels, see), see)

@@ -1,0 +1,147 @@
+"""How an MLX decoder computes positions and attention; handed to it, so that it holds no choice itself."""
+
+from typing import Protocol, runtime_checkable
+
+import mlx.core as mx
+import numpy as np
+from jaxtyping import Bool, Float
+
+from models.rotary import inverse_periods, rotary_tables
+from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary, Sliding
+
+STEP = 256
+"""Buffers grow by this many tokens: growing copies them, and kernels on GPUs prefer such lengths."""
+
+
+@runtime_checkable
+class Kernels(Protocol):
+    """Turns heads by position and mixes values by attention."""
+
+    def rotate(
+        self, heads: Float[mx.array, "token head head_dim"], rotary: Rotary
+    ) -> Float[mx.array, "token head head_dim"]: ...
+
+    def attend(
+        self,
+        layer: int,
+        layer_spec: LayerSpec,
+        query: Float[mx.array, "token head head_dim"],
+        key: Float[mx.array, "token kv_head head_dim"],
+        value: Float[mx.array, "token kv_head head_dim"],
+    ) -> Float[mx.array, "token head head_dim"]: ...
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """Sees the value of every site pass; returns what the decoder goes on with."""
+
+    def __call__(self, site: str, value: mx.array) -> mx.array: ...
+
+
+def blind(site: str, value: mx.array) -> mx.array:
+    """The probe that watches nothing. Timed runs use this one."""
+    return value
+
+
+def visible(fed: int, tokens: int, start: int, reach: Reach) -> Bool[mx.array, "token past"]:
+    """Which keys from `start` on each of the tokens after the first `fed` may read."""
+    positions, past = mx.arange(fed, fed + tokens)[:, None], mx.arange(start, fed + tokens)[None]
+    seen = past <= positions
+    return seen if isinstance(reach, Full) else seen & (past > positions - reach.span)
+
+
+class Cached:
+    """Attention over all tokens fed so far, whose keys and values stay in buffers of fixed capacity.
+
+    Attributes:
+        fed: Tokens whose keys and values the buffers hold.
+        positions: Positions of the pass under way.
+    """
+
+    def __init__(self, spec: DecoderSpec) -> None:
+        self.spec, self.fed = spec, 0
+        self.positions = mx.arange(0)
+        empty = (1, spec.n_kv_heads, 0, spec.head_dim)
+        self.keys = [mx.zeros(empty) for _ in spec.layers]
+        self.values = [mx.zeros(empty) for _ in spec.layers]
+
+    @property
+    def capacity(self) -> int:
+        """Tokens the buffers have room for."""
+        return int(self.keys[0].shape[2])
+
+    def grow(self, capacity: int) -> None:
+        """Makes room for `capacity` tokens at least, in whole steps; what is held stays."""
+        whole_steps = -(-capacity // STEP) * STEP
+        more = (1, self.spec.n_kv_heads, whole_steps - self.capacity, self.spec.head_dim)
+        self.keys = [mx.concatenate([held, mx.zeros(more)], axis=2) for held in self.keys]
+        self.values = [mx.concatenate([held, mx.zeros(more)], axis=2) for held in self.values]
+        mx.eval(self.keys, self.values)
+
+    def begin(self, tokens: int) -> None:
+        """Announces a pass over the next `tokens` tokens."""
+        self.positions = mx.arange(self.fed, self.fed + tokens)
+
+    def finish(self) -> None:
+        """Ends the pass: its tokens count as fed."""
+        self.fed += len(self.positions)
+
+    def rotate(self, heads: mx.array, rotary: Rotary) -> mx.array:
+        periods = mx.array(1.0 / inverse_periods(rotary))
+        turned = mx.fast.rope(
+            heads.swapaxes(0, 1)[None],
+            rotary.features,
+            traditional=False,
+            base=None,
+            scale=1.0,
+            offset=self.fed,
+            freqs=periods,
+        )
+        return turned[0].swapaxes(0, 1)
+
+    def attend(self, layer: int, layer_spec: LayerSpec, query: mx.array, key: mx.array, value: mx.array) -> mx.array:
+        end, reach = self.fed + len(query), layer_spec.reach
+        self.keys[layer][0, :, self.fed : end] = key.swapaxes(0, 1)
+        self.values[layer][0, :, self.fed : end] = value.swapaxes(0, 1)
+        start = max(0, self.fed + 1 - reach.span) if isinstance(reach, Sliding) else 0
+        mixed = mx.fast.scaled_dot_product_attention(
+            query.swapaxes(0, 1)[None],
+            self.keys[layer][:, :, start:end],
+            self.values[layer][:, :, start:end],
+            scale=self.spec.scale,
+            mask=self._mask(len(query), start, reach),
+        )
+        return mixed[0].swapaxes(0, 1)
+
+    def _mask(self, tokens: int, start: int, reach: Reach) -> mx.array | str | None:
+        if tokens == 1:
+            return None
+        if isinstance(reach, Full) or self.fed + tokens - start <= reach.span:
+            return "causal"
+        return visible(self.fed, tokens, start, reach)
+
+
+class CachedOnCpu(Cached):
+    """The same, turning heads by tables made once: on a CPU `mx.fast.rope` is a dozen small operations."""
+
+    def __init__(self, spec: DecoderSpec) -> None:
+        super().__init__(spec)
+        self._tables: dict[Rotary, tuple[mx.array, mx.array]] = {}
+
+    def grow(self, capacity: int) -> None:
+        super().grow(capacity)
+        for layer in self.spec.layers:
+            if isinstance(layer.position, Rotary):
+                cos, sin = rotary_tables(layer.position, self.capacity)
+                still = np.ones((self.capacity, self.spec.head_dim - layer.position.features), np.float32)
+                self._tables[layer.position] = (
+                    mx.array(np.concatenate([cos, cos, still], axis=1)[:, None]),
+                    mx.array(np.concatenate([-sin, sin, 0 * still], axis=1)[:, None]),
+                )
+
+    def rotate(self, heads: mx.array, rotary: Rotary) -> mx.array:
+        cos, sin = (table[self.fed : self.fed + len(heads)] for table in self._tables[rotary])
+        half, features = rotary.features // 2, rotary.features
+        swapped = [heads[..., half:features], heads[..., :half]]
+        still = [heads[..., features:]] if features < self.spec.head_dim else []
+        return heads * cos + mx.concatenate(swapped + still, axis=-1) * sin
