@@ -1,0 +1,1 @@
+"""The torch decoder as ONNX graphs."""

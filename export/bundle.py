@@ -1,0 +1,143 @@
+"""The weightless graphs of a decoder: found beside the checkpoint, in the cache, or exported.
+
+A graph depends on the spec alone, so one bundle serves every checkpoint of that spec.
+
+    python -m export.bundle FOLDER     writes FOLDER/graphs, so that running FOLDER needs neither torch nor onnx
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from export.manifest import FILE, Manifest, file_sha256, graph_key, package_versions, read_manifest
+from export.names import OPSET
+from export.staging import staged
+from models.checkpoint import Checkpoint, open_checkpoint
+from models.errors import EdgeError, MissingPackageError
+from models.sites import sites_of
+from models.spec import DecoderSpec
+
+Progress = Callable[[str], None]
+
+GRAPHS = ("fast", "probe")
+CACHE_VARIABLE = "EDGE_CACHE"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Graphs without weights, ready for a session."""
+
+    folder: Path
+    manifest: Manifest
+
+    def graph(self, name: str) -> Path:
+        return self.folder / f"{name}.onnx"
+
+
+def cache_folder() -> Path:
+    """Where bundles are kept: `EDGE_CACHE`, or the user's cache folder."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return (Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("edge-lens"))) / "graphs"
+
+
+def open_bundle(folder: Path, spec: DecoderSpec) -> Bundle | None:
+    """The bundle in `folder` if it is whole and runs this spec; None otherwise."""
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.key != graph_key(spec):
+        return None
+    wanted = {f"{name}.onnx" for name in GRAPHS}
+    if not wanted <= manifest.sha256.keys():
+        return None
+    try:
+        whole = all(file_sha256(folder / name) == manifest.sha256[name] for name in wanted)
+    except OSError:
+        return None
+    return Bundle(folder, manifest) if whole else None
+
+
+def prepare(checkpoint: Checkpoint, progress: Progress) -> Bundle:
+    """The bundle that runs a checkpoint, exported now if no folder holds it.
+
+    Raises:
+        MissingPackageError: an export is needed and torch, onnx or onnxscript is absent.
+        EdgeError: the cache folder cannot be written.
+    """
+    spec = checkpoint.spec
+    cached = cache_folder() / graph_key(spec)[:32]
+    found = open_bundle(checkpoint.folder / "graphs", spec) or open_bundle(cached, spec)
+    if found is not None:
+        return found
+    way_out = f"name a folder that can be written in the environment variable {CACHE_VARIABLE}"
+    return write_bundle(spec, cached, way_out, progress)
+
+
+def write_bundle(spec: DecoderSpec, target: Path, way_out: str, progress: Progress) -> Bundle:
+    """Exports the graphs of a spec to `target`, which appears whole or not at all."""
+    need_exporter()
+    with staged(target, way_out) as folder:
+        kernels = write_graphs(spec, folder, GRAPHS, progress)
+        manifest = describe(spec, folder, kernels, weights="outside")
+        (folder / FILE).write_text(manifest.to_json(), encoding="utf8")
+    return Bundle(target, manifest)
+
+
+def need_exporter() -> None:
+    """Refuses to go on without the packages that trace and write graphs."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError("exporting a decoder to ONNX", error.name or "torch", "export") from error
+
+
+def write_graphs(spec: DecoderSpec, folder: Path, names: tuple[str, ...], progress: Progress) -> dict[str, str]:
+    """Writes weightless graphs; returns the kernels of each."""
+    import onnx_ir
+
+    from export.graphs import build
+    from export.kernels import kernels_of
+
+    for number, name in enumerate(names, 1):
+        progress(f"exporting graph {number} of {len(names)}: {name}")
+        onnx_ir.save(build(spec, name), folder / f"{name}.onnx")
+    return {name: kernels_of(spec)[name].__name__ for name in names}
+
+
+def describe(spec: DecoderSpec, folder: Path, kernels: dict[str, str], weights: str) -> Manifest:
+    """The manifest of the files now in `folder`."""
+    return Manifest(
+        spec=spec,
+        opset=OPSET,
+        precision="float32",
+        kernels=kernels,
+        sites=tuple(sites_of(spec)),
+        weights=weights,
+        sha256={file.name: file_sha256(file) for file in sorted(folder.iterdir()) if file.is_file()},
+        versions=package_versions(),
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Writes the graphs of each checkpoint folder named; returns the exit code."""
+    if not arguments:
+        print("usage: python -m export.bundle FOLDER ...", file=sys.stderr)
+        return 2
+    try:
+        for folder in map(Path, arguments):
+            checkpoint = open_checkpoint(folder)
+            target = checkpoint.folder / "graphs"
+            write_bundle(checkpoint.spec, target, "write to a folder of yours", lambda now: print(now, file=sys.stderr))
+            print(target)
+    except EdgeError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,212 @@
+"""The torch decoder as ONNX graphs: `fast` for running, `probe` for looking, `std` for other tools.
+
+    fast    ids (token,), total (1,), past                     -> logits (1, vocab), present
+    probe   the same, rows (row,)                              -> logits (row, vocab), present, every site
+    std     input_ids, attention_mask, position_ids, past      -> logits (batch, token, vocab), present
+
+Parameters are traced as fakes that hold no numbers; in the graph they are external initializers by name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+import onnx_ir as ir
+import torch
+from jaxtyping import Float, Int, Int32
+from onnxscript.optimizer import optimize_ir
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
+
+from export.initializers import initializer_shapes, rotaries, table_names
+from export.kernels import Buffer, Buffered, Portable, Tables, kernels_of
+from export.names import OPSET, Dims, finish
+from models.decoder import Decoder
+from models.sites import LOGITS, sites_of
+from models.spec import DecoderSpec
+
+Past = list[tuple[Buffer, Buffer]]
+
+
+class Wrapper(nn.Module):
+    """A decoder with the rotary tables its kernels read."""
+
+    def __init__(self, spec: DecoderSpec) -> None:
+        super().__init__()
+        self.spec, self.decoder = spec, Decoder(spec)
+        for index, kind in enumerate(rotaries(spec)):
+            for part in ("cos", "sin"):
+                self.register_buffer(f"{part}{index}", torch.empty(spec.context, kind.features // 2))
+
+    @property
+    def tables(self) -> Tables:
+        kinds = enumerate(rotaries(self.spec))
+        return Tables({kind: (self.get_buffer(f"cos{i}"), self.get_buffer(f"sin{i}")) for i, kind in kinds})
+
+    def kernels(self, graph: str, ids: Tensor, total: Tensor, past: Past) -> Buffered:
+        kind = kernels_of(self.spec)[graph]
+        assert issubclass(kind, Buffered)
+        before = total.to(torch.int64) - ids.shape[0]
+        return kind(self.spec, total, before + torch.arange(ids.shape[0]), self.tables, past)
+
+
+class Fast(Wrapper):
+    """Only what generating needs."""
+
+    def forward(self, ids: Int[Tensor, " token"], total: Int32[Tensor, " 1"], past: Past) -> tuple[Tensor, Past]:
+        kernels = self.kernels("fast", ids, total, past)
+        x = self.decoder.stream(ids, kernels.positions, kernels)
+        return self.decoder.logits(x[-1:]), kernels.present
+
+
+class Watched(Wrapper):
+    """Every site is an output; `rows` are the tokens whose logits are computed."""
+
+    def forward(
+        self, ids: Int[Tensor, " token"], total: Int32[Tensor, " 1"], rows: Int[Tensor, " row"], past: Past
+    ) -> tuple[Tensor, Past, list[Tensor]]:
+        kernels = self.kernels("probe", ids, total, past)
+        seen: dict[str, Tensor] = {}
+
+        def see(site: str, value: Tensor) -> Tensor:
+            seen[site] = value
+            return value
+
+        x = self.decoder.stream(ids, kernels.positions, kernels, see)
+        return self.decoder.logits(F.embedding(rows, x)), kernels.present, list(seen.values())
+
+
+class Ecosystem(Wrapper):
+    """Standard operators, a batch axis, a cache that grows."""
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch token"],
+        attention_mask: Int[Tensor, "batch total"],
+        position_ids: Int[Tensor, "batch token"],
+        past: Past,
+    ) -> tuple[Float[Tensor, "batch token vocab"], Past]:
+        kernels = Portable(self.spec, attention_mask, position_ids, self.tables, past)
+        return self.decoder(input_ids, position_ids, kernels), kernels.present
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one graph is traced.
+
+    Attributes:
+        inputs: Inputs before the cache: name, type, dimensions; a named dimension varies.
+        cache: Dimensions of each layer's keys and values before the pass, and after it.
+        logits: Dimensions of the logits.
+        watched: The sites are outputs too.
+    """
+
+    wrapper: Callable[[DecoderSpec], Wrapper]
+    inputs: tuple[tuple[str, torch.dtype, Dims], ...]
+    cache: tuple[Dims, Dims]
+    logits: Dims
+    watched: bool = False
+
+
+def plans(spec: DecoderSpec) -> dict[str, Plan]:
+    """How each graph of one decoder is traced, by the graph's name."""
+    held = (1, spec.n_kv_heads, "capacity", spec.head_dim)
+    before = ("batch", spec.n_kv_heads, "past", spec.head_dim)
+    after = ("batch", spec.n_kv_heads, "past + token", spec.head_dim)
+    ids, total = ("ids", torch.int64, ("token",)), ("total", torch.int32, (1,))
+    rows = ("rows", torch.int64, ("row",))
+    batched = tuple(
+        (name, torch.int64, ("batch", dim))
+        for name, dim in (("input_ids", "token"), ("attention_mask", "past + token"), ("position_ids", "token"))
+    )
+    return {
+        "fast": Plan(Fast, (ids, total), (held, held), (1, spec.vocab_size)),
+        "probe": Plan(Watched, (ids, total, rows), (held, held), ("row", spec.vocab_size), watched=True),
+        "std": Plan(Ecosystem, batched, (before, after), ("batch", "token", spec.vocab_size)),
+    }
+
+
+def cache_names(prefix: str, spec: DecoderSpec) -> list[str]:
+    """`present.0.key`, `present.0.value`, `present.1.key` ... as the ecosystem calls them."""
+    return [f"{prefix}.{layer}.{part}" for layer in range(spec.n_layers) for part in ("key", "value")]
+
+
+def build(spec: DecoderSpec, name: str) -> ir.Model:
+    """One finished graph, weightless: initializers are external, nodes carry scopes, outputs their dimensions."""
+    plan = plans(spec)[name]
+    model = _trace(spec, plan)
+    _release_initializers(model, _initializer_names(spec))
+    outputs = {LOGITS: plan.logits} | dict.fromkeys(cache_names("present", spec), plan.cache[1])
+    if plan.watched:
+        sites = [site for site in sites_of(spec).values() if site.name != LOGITS]
+        outputs |= {site.name: ("token", *site.row_shape) for site in sites}
+    inputs = {name: dims for name, _, dims in plan.inputs}
+    inputs |= dict.fromkeys(cache_names("past_key_values", spec), plan.cache[0])
+    finish(model, inputs, outputs)
+    return model
+
+
+_EXAMPLE = {"token": 3, "past": 5, "past + token": 8, "capacity": 11, "batch": 2, "row": 4}
+"""Sizes to trace with: the exporter takes equal ones for one dimension, and 0 or 1 for constants."""
+
+
+def _trace(spec: DecoderSpec, plan: Plan) -> ir.Model:
+    cached = plan.cache[0]
+    with FakeTensorMode():
+        wrapper = plan.wrapper(spec).eval()
+        arguments: list[Any] = [torch.zeros(_sizes(dims), dtype=dtype) for _, dtype, dims in plan.inputs]
+        arguments.append([(torch.zeros(_sizes(cached)), torch.zeros(_sizes(cached))) for _ in spec.layers])
+    varying: list[Any] = [_varying(dims) for _, _, dims in plan.inputs]
+    varying.append([(_varying(cached), _varying(cached)) for _ in spec.layers])
+    names = [name for name, _, _ in plan.inputs] + cache_names("past_key_values", spec)
+    with catch_warnings(), torch.no_grad():
+        simplefilter("ignore")  # the exporter's own deprecations; its failures raise
+        program = torch.onnx.export(
+            wrapper,
+            tuple(arguments),
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=tuple(varying),
+            input_names=names,
+            optimize=False,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model
+
+
+def _sizes(dims: Dims) -> tuple[int, ...]:
+    return tuple(_EXAMPLE[dim] if isinstance(dim, str) else dim for dim in dims)
+
+
+def _varying(dims: Dims) -> dict[int, Any]:
+    return {axis: torch.export.Dim.DYNAMIC for axis, dim in enumerate(dims) if isinstance(dim, str)}
+
+
+def _initializer_names(spec: DecoderSpec) -> dict[str, str]:
+    """Our names by those the exporter gives: the wrapper's path, or one of its tables."""
+    tables = {
+        f"{part}{index}": name
+        for index, kind in enumerate(rotaries(spec))
+        for part, name in zip(("cos", "sin"), table_names(kind), strict=True)
+    }
+    return tables | {f"decoder.{name}": name for name in initializer_shapes(spec)}
+
+
+def _release_initializers(model: ir.Model, names: dict[str, str]) -> None:
+    """Optimises with the weights as inputs, since they have no values to fold, then makes them external."""
+    graph = model.graph
+    held = [value for value in graph.initializers.values() if value.name in names]
+    for value in held:
+        del graph.initializers[str(value.name)]
+        value.const_value = None
+        graph.inputs.append(value)
+    optimize_ir(model)
+    for value in held:
+        graph.inputs.remove(value)
+        value.name = names[str(value.name)]
+        assert value.dtype is not None and value.shape is not None
+        value.const_value = ir.ExternalTensor("weights", 0, 0, value.dtype, shape=value.shape, name=value.name)
+        graph.initializers.add(value)

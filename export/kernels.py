@@ -1,0 +1,205 @@
+"""Attention and positions as ONNX operators: the kernels that a decoder is traced with.
+
+    Portable        standard operators, keys and values concatenated to what came before
+    Buffered        keys and values live in buffers of fixed capacity, written in place:
+        Standard        standard operators, for head sizes that the grouped-query operator refuses
+        GroupedQuery    com.microsoft::GroupQueryAttention on heads that are rotated before it
+        FusedRotary     the same, which also rotates
+
+They only trace: `torch.onnx.ops` records the operator and computes nothing.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int, Int32
+from torch import Tensor
+from torch.onnx import ops
+
+from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary
+
+Heads = Float[Tensor, "*batch token head head_dim"]
+Table = Float[Tensor, "position pair"]
+Buffer = Float[Tensor, "batch kv_head past head_dim"]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Cosine and sine of every position's angles, for each kind of rotary position a decoder has."""
+
+    of: dict[Rotary, tuple[Table, Table]]
+
+    def turn(self, heads: Heads, positions: Int[Tensor, "batch token"], rotary: Rotary) -> Heads:
+        """The standard RotaryEmbedding, on heads laid side by side."""
+        cos, sin = self.of[rotary]
+        token, head, head_dim = heads.shape[-3:]
+        turned = ops.rotary_embedding(
+            heads.reshape(-1, token, head * head_dim),
+            cos,
+            sin,
+            positions,
+            num_heads=head,
+            rotary_embedding_dim=0 if rotary.features == head_dim else rotary.features,
+        )
+        return turned.reshape(heads.shape)
+
+
+def allowed(
+    query: Int[Tensor, "batch token"], key: Int[Tensor, "batch past"], reach: Reach
+) -> Bool[Tensor, "batch token past"]:
+    """Which keys each token may read, by position."""
+    ahead = key[:, None, :] <= query[:, :, None]
+    if isinstance(reach, Full):
+        return ahead
+    return ahead & (key[:, None, :] > query[:, :, None] - reach.span)
+
+
+@dataclass
+class Buffered:
+    """What kernels on fixed-capacity buffers share: no batch axis, one text.
+
+    Attributes:
+        total: Tokens the buffers hold after this pass, as an array of one number.
+        past: Keys and values of each layer before the pass.
+        present: The same buffers after it, filled layer by layer as the decoder is traced.
+    """
+
+    spec: DecoderSpec
+    total: Int32[Tensor, " 1"]
+    positions: Int[Tensor, " token"]
+    tables: Tables
+    past: list[tuple[Buffer, Buffer]]
+
+    def __post_init__(self) -> None:
+        self.present: list[tuple[Buffer, Buffer]] = []
+        self.last = self.total - 1
+
+    def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
+        return self.tables.turn(heads, self.positions[None], rotary)
+
+
+class GroupedQuery(Buffered):
+    """ONNX Runtime's fastest attention on CPU: its cost follows the tokens held, not the capacity."""
+
+    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        mixed, keys, values = ops.symbolic_multi_out(
+            "com.microsoft::GroupQueryAttention",
+            [
+                *(heads.reshape(1, heads.shape[0], -1) for heads in (query, key, value)),
+                *self.past[layer],
+                self.last,
+                self.total,
+                *self._turning(layer_spec),
+            ],
+            {
+                "num_heads": self.spec.n_heads,
+                "kv_num_heads": self.spec.n_kv_heads,
+                "scale": self.spec.scale,
+                "local_window_size": -1 if isinstance(layer_spec.reach, Full) else layer_spec.reach.span,
+                "do_rotary": int(bool(self._turning(layer_spec))),
+            },
+            dtypes=[query.dtype, key.dtype, value.dtype],
+            shapes=[(1, query.shape[0], query.shape[1] * query.shape[2]), *(held.shape for held in self.past[layer])],
+            version=1,
+        )
+        self.present.append((keys, values))
+        return mixed.reshape(query.shape)
+
+    def _turning(self, layer_spec: LayerSpec) -> tuple[Tensor, ...]:
+        return ()
+
+
+class FusedRotary(GroupedQuery):
+    """Rotates inside the attention operator, where its kernel can: the rotated query is never seen."""
+
+    def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
+        return heads if fuses(rotary, self.spec.head_dim) else super().rotate(heads, rotary)
+
+    def _turning(self, layer_spec: LayerSpec) -> tuple[Tensor, ...]:
+        position = layer_spec.position
+        if isinstance(position, Rotary) and fuses(position, self.spec.head_dim):
+            return self.tables.of[position]
+        return ()
+
+
+class Standard(Buffered):
+    """Standard operators on the same buffers: any head size, any reach."""
+
+    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        keys = self._write(self.past[layer][0], key)
+        values = self._write(self.past[layer][1], value)
+        self.present.append((keys, values))
+        held = self.total[0].item()
+        torch._check(held <= keys.shape[2])
+        seen = allowed(self.positions[None], torch.arange(held)[None], layer_spec.reach)
+        mixed, *_ = ops.attention(
+            query.transpose(0, 1)[None],
+            keys.narrow(2, 0, held),
+            values.narrow(2, 0, held),
+            seen[:, None],
+            scale=self.spec.scale,
+        )
+        return mixed.squeeze(0).transpose(0, 1)
+
+    def _write(self, buffer: Buffer, new: Float[Tensor, "token kv_head head_dim"]) -> Buffer:
+        return ops.symbolic(
+            "TensorScatter",
+            [buffer, new.transpose(0, 1)[None], self.positions[:1]],
+            {"axis": 2, "mode": "linear"},
+            dtype=buffer.dtype,
+            shape=buffer.shape,
+        )
+
+
+@dataclass
+class Portable:
+    """Standard operators and a cache that grows by concatenation: what other tools expect.
+
+    Attributes:
+        attended: 1 where a token counts and 0 where it pads, earlier tokens first.
+        positions: As the caller counts them: padding moves them.
+    """
+
+    spec: DecoderSpec
+    attended: Int[Tensor, "batch past"]
+    positions: Int[Tensor, "batch token"]
+    tables: Tables
+    past: list[tuple[Buffer, Buffer]]
+
+    def __post_init__(self) -> None:
+        self.present: list[tuple[Buffer, Buffer]] = []
+
+    def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
+        return self.tables.turn(heads, self.positions, rotary)
+
+    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        held = self.past[layer][0].shape[2]
+        rows, columns = held + torch.arange(query.shape[1]), torch.arange(held + query.shape[1])
+        reached = allowed(rows[None], columns[None], layer_spec.reach)
+        # A padding token reads itself: a row that sees nothing would turn to NaN and spread.
+        seen = (reached & (self.attended[:, None, :] != 0)) | (rows[:, None] == columns[None, :])
+        mixed, keys, values, _ = ops.attention(
+            query.transpose(1, 2),
+            key.transpose(1, 2),
+            value.transpose(1, 2),
+            seen[:, None],
+            *self.past[layer],
+            scale=self.spec.scale,
+        )
+        self.present.append((keys, values))
+        return mixed.transpose(1, 2)
+
+
+def fuses(rotary: Rotary, head_dim: int) -> bool:
+    """Whether the grouped-query operator can rotate: its kernel works on 16 features at a time."""
+    return head_dim % 16 == 0 and rotary.features % 16 == 0
+
+
+def kernels_of(spec: DecoderSpec) -> dict[str, type[Buffered] | type[Portable]]:
+    """The kernels of each graph: the fastest that run this decoder, with the rotated query in sight for `probe`."""
+    shared = spec.head_dim % 8 == 0
+    return {
+        "fast": FusedRotary if shared else Standard,
+        "probe": GroupedQuery if shared else Standard,
+        "std": Portable,
+    }

@@ -1,0 +1,106 @@
+"""What a bundle says of itself: the spec its graphs run, how they were made, and hashes of its files."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from models.spec import DecoderSpec
+from models.spec_json import spec_from_json, spec_to_json
+
+FORMAT = 1
+"""Rises when graphs of one spec change: their inputs, outputs, names or operators."""
+
+FILE = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far a graph's logits are from torch float32 on fixed sequences of ids.
+
+    Attributes:
+        max_logit_difference: Largest absolute difference of any logit.
+        top1_agreement: Share of positions whose most likely token is the same.
+        positions: Positions compared.
+    """
+
+    max_logit_difference: float
+    top1_agreement: float
+    positions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """One bundle.
+
+    Attributes:
+        kernels: How each graph computes attention.
+        weights: Where the numbers are: a file of the bundle, or `outside` when the checkpoint gives them.
+        sha256: Of every other file in the folder.
+        parity: Measured per graph; empty in a bundle without weights.
+    """
+
+    spec: DecoderSpec
+    opset: int
+    precision: str
+    kernels: dict[str, str]
+    sites: tuple[str, ...]
+    weights: str
+    sha256: dict[str, str]
+    versions: dict[str, str]
+    parity: dict[str, Parity] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def key(self) -> str:
+        return graph_key(self.spec)
+
+    def to_json(self) -> str:
+        table = asdict(self) | {"edge_bundle": True, "key": self.key, "spec": json.loads(spec_to_json(self.spec))}
+        return json.dumps(table, indent=1, sort_keys=True) + "\n"
+
+
+def graph_key(spec: DecoderSpec) -> str:
+    """Equal for decoders that the same graphs run: a hash of the spec and the format."""
+    return hashlib.sha256(f"{FORMAT}\n{spec_to_json(spec)}".encode()).hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a bundle of this format; None for any other folder."""
+    try:
+        table: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf8"))
+        if table.pop("edge_bundle") is not True or table["format"] != FORMAT:
+            return None
+        key, table["spec"] = table.pop("key"), spec_from_json(json.dumps(table["spec"]))
+        table["parity"] = {name: Parity(**measured) for name, measured in table["parity"].items()}
+        table["sites"] = tuple(table["sites"])
+        manifest = Manifest(**table)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return manifest if manifest.key == key else None
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether Edge wrote this folder, in this format or an older one."""
+    try:
+        return json.loads((folder / FILE).read_text(encoding="utf8")).get("edge_bundle") is True
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def file_sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what made a bundle."""
+    found: dict[str, str] = {}
+    for package in ("edge-lens", "torch", "onnx", "onnxscript", "onnxruntime"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
