@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from edge.sampling import Sampling as Sampling
     from edge.session import Model as Model
     from edge.session import Token as Token
     from edge.session import load as load
     from edge.store import open_trace as open_trace
-    from edge.sampling import Sampling as Sampling
     from edge.timing import SublayerTiming as SublayerTiming
     from edge.trace import Trace as Trace
     from edge.watch import Watch as Watch

@@ -54,7 +54,7 @@ class Sampling:
         if self.top_p is not None:
             before = np.cumsum(chance) - chance
             chance[before >= self.top_p] = 0.0
-        kept = np.zeros_like(chance)
+        kept: Float64[np.ndarray, " vocab"] = np.zeros_like(chance)
         kept[order] = chance / chance.sum()
         return kept
 

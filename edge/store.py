@@ -55,12 +55,14 @@ def open_trace(path: str | Path) -> Trace:
             "run it again, or open it with the Edge that wrote it"
         )
     run = json.loads(header["run"])
-    watch, timing = run.pop("watch"), run.pop("timing")
+    watch: dict[str, Any] = run.pop("watch")
+    timing: dict[str, Any] = run.pop("timing")
+    layers = watch["layers"]
     for name in ("tokens", "pieces", "logprobs"):
         run[name] = tuple(run[name])
     return Trace(
         spec=spec_from_json(header["spec"]),
-        watch=Watch(**{key: tuple(value) if isinstance(value, list) else value for key, value in watch.items()}),
+        watch=Watch(**watch | {"parts": tuple(watch["parts"]), "layers": layers and tuple(layers)}),
         timing=RunTiming(**timing | {"inter_token_ms": tuple(timing["inter_token_ms"])}),
         sites={name: place.read() for name, place in places.items()},
         **run,
@@ -92,4 +94,6 @@ def _header(path: Path) -> dict[str, str]:
         header = json.loads(json.loads(text)["__metadata__"]["edge"])
         return {key: str(header[key]) for key in ("format", "spec", "run")}
     except (ValueError, KeyError, TypeError) as error:
-        raise EdgeError(f"{path} is not a trace that Edge wrote; 'edge trace MODEL PROMPT -o FILE' writes one") from error
+        raise EdgeError(
+            f"{path} is not a trace that Edge wrote; 'edge trace MODEL PROMPT -o FILE' writes one"
+        ) from error

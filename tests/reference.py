@@ -49,7 +49,9 @@ def write_reference(config: PretrainedConfig, folder: Path, **options: object) -
     model = transformers.AutoModelForCausalLM.from_config(config).eval().float()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            centre = 1.0 if "norm" in name and name.endswith("weight") or ".ln_" in name and "weight" in name else 0.0
+            centre = (
+                1.0 if ("norm" in name and name.endswith("weight")) or (".ln_" in name and "weight" in name) else 0.0
+            )
             parameter.copy_(centre + 0.15 * torch.randn_like(parameter))
     model.save_pretrained(folder, **options)
     return model

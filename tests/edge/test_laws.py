@@ -52,7 +52,9 @@ def test_law_1_the_map_on_screen_is_the_one_the_engine_used(model: Model) -> Non
         if f"layers.{layer}.attn.out.bias" in weights:
             output = output + weights[f"layers.{layer}.attn.out.bias"]
         worst = off_by(output, trace.site(f"layers.{layer}.attn.output"))
-        assert worst < CLOSE, f"{model.engine}: the maps of layer {layer} do not give its attn.output, off by {worst:.2g}"
+        assert worst < CLOSE, (
+            f"{model.engine}: the maps of layer {layer} do not give its attn.output, off by {worst:.2g}"
+        )
 
 
 def test_law_2_watching_changes_nothing(model: Model) -> None:

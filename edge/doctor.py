@@ -1,0 +1,131 @@
+"""What works on this machine: engines, export, threads, memory, cache; and what mends what does not."""
+
+import os
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+from edge.engines.registry import PACKAGES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        found: What is there, in a few words.
+        fix: The command or step that mends it; empty where nothing is to be done.
+    """
+
+    what: str
+    works: bool
+    found: str
+    fix: str = ""
+
+
+_MODULES = {"onnx": "onnxruntime", "torch": "torch", "mlx": "mlx.core"}
+"""The module whose import proves that an engine's package is whole."""
+
+_INSTALL = {
+    "onnx": "pip install --force-reinstall onnxruntime",
+    "torch": "pip install 'edge-lens[torch]'",
+    "mlx": "pip install 'edge-lens[mlx]'",
+}
+
+
+def examine() -> tuple[Finding, ...]:
+    """Looks at everything that Edge stands on; nothing is changed."""
+    blas = _blas()  # before MLX is loaded: whichever BLAS is there by then serves it
+    return (
+        Finding(what="python", works=sys.version_info >= (3, 11), found=sys.version.split()[0]),
+        *(_engine(name) for name in PACKAGES),
+        blas,
+        _export(),
+        _cores(),
+        _memory(),
+        _cache(),
+    )
+
+
+def can_run(findings: tuple[Finding, ...]) -> bool:
+    """Whether models can be run: the onnx engine works."""
+    return any(finding.what == "engine onnx" and finding.works for finding in findings)
+
+
+def _engine(name: str) -> Finding:
+    package = PACKAGES[name]
+    failure = _import_failure(_MODULES[name])
+    installed = _version(package)
+    found = f"{package} {installed}" if installed else f"{package} is not installed"
+    if failure is None:
+        return Finding(what=f"engine {name}", works=True, found=found)
+    if installed:
+        found += f", but it does not load: {failure}"
+    return Finding(what=f"engine {name}", works=False, found=found, fix=_INSTALL[name])
+
+
+def _blas() -> Finding:
+    """What multiplies matrices behind MLX; a slow one works, and a faster one is suggested."""
+    if _version("mlx") is None:
+        return Finding(what="BLAS behind mlx", works=True, found="no mlx here")
+    from edge.engines.blas import NETLIB, blas_behind_mlx
+
+    found = blas_behind_mlx()
+    if found != NETLIB:
+        return Finding(what="BLAS behind mlx", works=True, found=found)
+    what, _, remedy = NETLIB.partition("; ")
+    return Finding(what="BLAS behind mlx", works=True, found=what, fix=remedy)
+
+
+def _export() -> Finding:
+    lacking = [name for name in ("torch", "onnx", "onnxscript") if _version(name) is None]
+    if lacking:
+        found = f"{', '.join(lacking)} not installed; models of the zoo run without"
+        return Finding(what="export", works=False, found=found, fix="pip install 'edge-lens[export]'")
+    found = ", ".join(f"{name} {_version(name)}" for name in ("torch", "onnx", "onnxscript"))
+    return Finding(what="export", works=True, found=found)
+
+
+def _cores() -> Finding:
+    import psutil
+
+    physical, logical = psutil.cpu_count(logical=False), psutil.cpu_count()
+    return Finding(what="cores", works=True, found=f"{physical or logical} physical, {logical} logical")
+
+
+def _memory() -> Finding:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
+    enough = memory.available > 1e9
+    return Finding(what="memory", works=enough, found=found, fix="" if enough else "close other programs")
+
+
+def _cache() -> Finding:
+    """Whether prepared graphs can be kept; asked of the nearest folder that exists."""
+    from export.bundle import CACHE_VARIABLE, cache_folder
+
+    folder = cache_folder()
+    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+        return Finding(what="cache", works=True, found=str(folder))
+    found = f"{folder} cannot be written"
+    return Finding(what="cache", works=False, found=found, fix=f"export {CACHE_VARIABLE}=FOLDER, a folder of yours")
+
+
+def _import_failure(module: str) -> str | None:
+    """Why `module` cannot be imported, in one line; None where it can."""
+    try:
+        import_module(module)
+    except Exception as error:  # a broken package may raise anything
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""Numbers about a run, each with its definition, unit and source."""

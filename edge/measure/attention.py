@@ -1,0 +1,60 @@
+"""Where tokens look: the attention pattern of one head, and numbers that sum it up."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+
+from models.spec import Full, Reach, Sliding
+
+
+def visible_keys(tokens: int, past: int, reach: Reach) -> Bool[np.ndarray, "token past"]:
+    """Which keys each of the last `tokens` positions may read: itself and earlier ones, within reach."""
+    position = np.arange(past - tokens, past)[:, None]
+    key = np.arange(past)[None, :]
+    match reach:
+        case Full():
+            return key <= position
+        case Sliding(span):
+            return (key <= position) & (key > position - span)
+
+
+def attention_pattern(
+    query: Float[np.ndarray, "token head_dim"],
+    key: Float[np.ndarray, "past head_dim"],
+    scale: float,
+    reach: Reach,
+) -> Float32[np.ndarray, "token past"]:
+    """How much one head's tokens read from each key; rows sum to 1, hidden keys are exactly 0.
+
+    `softmax(query · keyᵀ · scale)` over the visible keys (Vaswani et al. 2017, section 3.2.1). The queries
+    are the last ones: row `i` stands at position `past - token + i`. Always float32, whatever was stored.
+    """
+    tokens, past = len(query), len(key)
+    if tokens > past:
+        raise ValueError(f"{tokens} queries cannot follow {past} keys; every query has a key of its own")
+    score = query.astype(np.float32) @ key.astype(np.float32).T
+    score *= np.float32(scale)
+    score[~visible_keys(tokens, past, reach)] = -np.inf
+    score -= score.max(axis=-1, keepdims=True)
+    weight = np.exp(score, out=score)
+    weight /= weight.sum(axis=-1, keepdims=True)
+    return np.asarray(weight, np.float32)
+
+
+def entropy_bits(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head token"]:
+    """How widely each token looks: `-Σ_j p_ij · log2 p_ij`, in bits (Shannon 1948).
+
+    0 is a look at one key alone; `log2(n)` bits spread evenly over n keys. `2 ** entropy` reads as a number of keys.
+    """
+    weight = pattern.astype(np.float32)
+    surprise = np.log2(weight, out=np.zeros_like(weight), where=weight > 0)
+    bits = -np.einsum("...tp,...tp->...t", weight, surprise)
+    return np.asarray(np.maximum(bits, 0.0), np.float32)
+
+
+def first_token_share(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head token"]:
+    """The share each token gives to the first one, 0 to 1: `p_i0`, what attention sinks are made of.
+
+    Its mean over tokens is the sink score of Gu et al. 2024 (When Attention Sink Emerges). The first token itself
+    has nothing else to read and always gives 1.
+    """
+    return np.asarray(pattern[..., 0], np.float32)

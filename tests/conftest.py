@@ -1,0 +1,27 @@
+"""What all tests share: a small checkpoint folder, and a cache of their own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Prepared graphs go to a folder of this test run, so that none from before can pass for new."""
+    before = os.environ.get("EDGE_CACHE")
+    os.environ["EDGE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["EDGE_CACHE"]
+    else:
+        os.environ["EDGE_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def byte_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama over bytes, context 64, as a checkpoint folder."""
+    from tests.folders import write_byte_llama
+
+    return write_byte_llama(tmp_path_factory.mktemp("models") / "byte-llama")

@@ -1,0 +1,55 @@
+"""How the next token is chosen."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from edge.sampling import Sampling, log_probability
+from models.errors import MisuseError
+
+LOGITS = arrays(np.float32, st.integers(1, 30), elements=st.floats(-50, 50, width=32))
+
+
+@given(logits=LOGITS, temperature=st.floats(0.05, 5), k=st.integers(1, 40), p=st.floats(0.01, 1))
+def test_chances_sum_to_one_and_only_allowed_tokens_have_any(
+    logits: np.ndarray, temperature: float, k: int, p: float
+) -> None:
+    chance = Sampling(temperature=temperature, top_k=k, top_p=p).probabilities(logits)
+    assert chance.sum() == pytest.approx(1.0)
+    assert 1 <= np.count_nonzero(chance) <= k
+    assert chance[logits.argmax()] == chance.max(), "the likeliest token is not the likeliest to be drawn"
+
+
+@given(logits=LOGITS, seed=st.integers(0, 99))
+def test_greedy_and_top_1_take_the_likeliest(logits: np.ndarray, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    assert Sampling.greedy().draw(logits, random) == logits.argmax()
+    assert logits[Sampling(top_k=1).draw(logits, random)] == logits.max()
+
+
+def test_top_p_keeps_the_fewest_tokens_that_hold_p() -> None:
+    logits = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
+    chance = Sampling(top_p=0.6).probabilities(logits)
+    assert chance == pytest.approx([0.625, 0.375, 0.0, 0.0])
+
+
+def test_draws_follow_the_chances() -> None:
+    logits = np.log(np.array([0.7, 0.2, 0.1], np.float32))
+    random = np.random.default_rng(0)
+    drawn = np.bincount([Sampling().draw(logits, random) for _ in range(4000)], minlength=3) / 4000
+    assert drawn == pytest.approx([0.7, 0.2, 0.1], abs=0.03)
+
+
+@given(logits=LOGITS)
+def test_probabilities_behind_log_probabilities_sum_to_one(logits: np.ndarray) -> None:
+    assert sum(np.exp(log_probability(logits, token)) for token in range(len(logits))) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": -1.0}, {"temperature": float("inf")}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}]
+)
+def test_senseless_settings_are_refused_by_name(wrong: dict[str, float]) -> None:
+    with pytest.raises(MisuseError, match=next(iter(wrong))):
+        Sampling(**wrong)

@@ -1,0 +1,85 @@
+"""A saved trace opens again as it was, or says why it does not."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.session import Model
+from edge.store import is_trace, open_trace
+from edge.trace import Trace
+from edge.watch import Watch
+from models.errors import EdgeError, MisuseError
+from models.spec_json import spec_from_json, spec_to_json
+from tests.tiny import TINY_SPECS, tiny_checkpoint
+
+
+@pytest.fixture(scope="module")
+def trace() -> Trace:
+    with Model(tiny_checkpoint("layers-that-differ"), "torch", None, lambda _: None) as model:
+        return model.run(ids=[1, 2, 3, 4], max_new_tokens=5, watch=Watch.all(), stop_tokens=())
+
+
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_a_spec_survives_json(name: str) -> None:
+    assert spec_from_json(spec_to_json(TINY_SPECS[name])) == TINY_SPECS[name]
+
+
+def test_a_trace_opens_as_it_was_saved(trace: Trace, tmp_path: Path) -> None:
+    opened = open_trace(trace.save(tmp_path / "run.trace"))
+    for name in trace.sites:
+        assert np.array_equal(opened.site(name), trace.site(name)), f"{name} changed on disk"
+    for name in ("spec", "tokens", "pieces", "text", "logprobs", "finish", "watch", "timing", "versions", "n_fed"):
+        assert getattr(opened, name) == getattr(trace, name), f"{name} changed on disk"
+    assert np.array_equal(opened.pattern(1, 2), trace.pattern(1, 2))
+
+
+def test_a_trace_opens_without_any_engine(trace: Trace, tmp_path: Path) -> None:
+    path = trace.save(tmp_path / "run.trace")
+    program = (
+        "import sys, edge; t = edge.open_trace(sys.argv[1]); t.pattern(0, 0); "
+        "print([m for m in ('torch', 'mlx', 'onnx', 'onnxruntime', 'textual') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]", f"opening a trace loaded {done.stdout}"
+
+
+def test_a_run_that_did_not_watch_says_so(trace: Trace) -> None:
+    with Model(tiny_checkpoint("layers-that-differ"), "torch", None, lambda _: None) as model:
+        blind = model.run(ids=[1, 2], max_new_tokens=1)
+    with pytest.raises(MisuseError, match="was not watched"):
+        blind.pattern(0, 0)
+    with pytest.raises(MisuseError, match=r"no site 'layers\.9"):
+        trace.site("layers.9.attn.query")
+    with pytest.raises(MisuseError, match="heads 0 to 3"):
+        trace.pattern(0, 4)
+
+
+def test_what_is_no_trace_is_told_apart(trace: Trace, tmp_path: Path) -> None:
+    path = trace.save(tmp_path / "run.trace")
+    assert is_trace(path) and not is_trace(tmp_path) and not is_trace(tmp_path / "nothing")
+    (tmp_path / "text").write_text("Once upon a time")
+    assert not is_trace(tmp_path / "text")
+    for wrong in (tmp_path / "text", tmp_path / "nothing"):
+        with pytest.raises(EdgeError):
+            open_trace(wrong)
+
+
+def test_a_trace_of_another_format_is_refused(trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.store.FORMAT", "0")
+    path = trace.save(tmp_path / "run.trace")
+    monkeypatch.undo()
+    with pytest.raises(EdgeError, match="format 0, this Edge reads format 1"):
+        open_trace(path)
+
+
+def test_a_failed_save_leaves_no_file(trace: Trace, tmp_path: Path) -> None:
+    with pytest.raises(EdgeError, match="could not be written"):
+        trace.save(tmp_path / "no such folder" / "run.trace")
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(EdgeError, match="could not be written"):
+        trace.save(tmp_path / "taken")
+    assert os.listdir(tmp_path) == ["taken"]

@@ -1,0 +1,77 @@
+"""Text to ids and back, as the checkpoint's own tokenizer has it."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import CheckpointError
+from models.tokenizer import TextStream, Tokenizer, open_tokenizer
+from tests.shared import shared
+
+
+@pytest.fixture(scope="module")
+def gpt2() -> Tokenizer:
+    tokenizer = open_tokenizer(shared("gpt2_tokenizer"))
+    assert tokenizer is not None
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def stories() -> Tokenizer:
+    tokenizer = open_tokenizer(shared("stories260K"))
+    assert tokenizer is not None
+    return tokenizer
+
+
+def test_known_text_has_its_known_ids(gpt2: Tokenizer) -> None:
+    assert gpt2.encode("Hello world") == [15496, 995]
+
+
+@given(text=st.text(max_size=40))
+def test_byte_level_text_comes_back(gpt2: Tokenizer, text: str) -> None:
+    assert gpt2.decode(gpt2.encode(text)) == text
+
+
+@given(text=st.text(st.characters(codec="utf8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20))
+def test_a_stream_of_tokens_gives_the_whole_text(gpt2: Tokenizer, text: str) -> None:
+    stream = TextStream(gpt2, [])
+    assert "".join(stream.add(id) for id in gpt2.encode(text)) == text
+
+
+def test_a_character_split_over_tokens_waits_for_its_end(gpt2: Tokenizer) -> None:
+    ids, stream = gpt2.encode("🜂"), TextStream(gpt2, [])
+    assert len(ids) > 1
+    assert [stream.add(id) for id in ids] == [""] * (len(ids) - 1) + ["🜂"]
+
+
+def test_pieces_are_printable_labels(gpt2: Tokenizer) -> None:
+    assert [gpt2.piece(id) for id in gpt2.encode(" the\n")] == [" the", "\\n"]
+    assert gpt2.piece(gpt2.encode("é")[0]) == "é"
+    assert all(gpt2.piece(id).isprintable() for id in range(0, 50_257, 7))
+    assert gpt2.piece(50_256) == "<|endoftext|>"
+    assert gpt2.piece(99_999) == "<99999>"
+
+
+def test_special_tokens_come_from_the_config_files(stories: Tokenizer) -> None:
+    assert (stories.bos, stories.stop_tokens, stories.adds_bos) == (1, (2,), True)
+    assert stories.encode("Once")[0] == 1
+    assert stories.encode("Once").count(1) == 1, "the text begins twice"
+
+
+def test_sentencepiece_text_keeps_its_spaces(stories: Tokenizer) -> None:
+    prompt, rest = stories.encode("Once upon"), stories.encode(" a time")[1:]
+    assert stories.continuation(prompt, rest).startswith(" ")
+    assert stories.piece(stories.encode("Once")[1]) == " Once"
+    assert stories.piece(3) == "\\x00", "byte tokens are shown escaped"
+
+
+def test_a_folder_without_tokenizer_has_none(tmp_path: Path) -> None:
+    assert open_tokenizer(tmp_path) is None
+
+
+def test_a_broken_tokenizer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json cannot be read as a tokenizer"):
+        open_tokenizer(tmp_path)
