@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.measure.attention import attention_pattern, entropy_bits, first_token_share, visible_keys
+from edge.measure.overview import survey
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
+from edge.watch import Watch
 from models.spec import Full, Reach, Sliding
+from tests.tui.fake import FakeModel
 
 few = settings(max_examples=60, deadline=None)
 sizes = st.integers(1, 7)
@@ -136,3 +139,26 @@ def test_sparsity_by_hand() -> None:
     np.testing.assert_allclose(top_p_sparsity(a), [1, 0, 0.75, 0.75])
     with pytest.raises(ValueError, match="0 < p <= 1"):
         top_p_sparsity(a, 0.0)
+
+
+def test_a_survey_measures_every_layer_once_and_ends_complete() -> None:
+    model = FakeModel()
+    watch = Watch(parts=("attn.query", "attn.key", "ffn.neurons"))
+    trace = model.run(ids=model.tokenizer.encode("Once upon a time"), max_new_tokens=4, watch=watch)
+    steps = list(survey(trace))
+    assert len(steps) == trace.spec.n_layers, f"{len(steps)} steps for {trace.spec.n_layers} layers"
+    known = [int((~np.isnan(step.entropy_bits).any(axis=1)).sum()) for step in steps]
+    assert known == [1, 2, 3], f"layers known after each step: {known}"
+    last, pattern = steps[-1], trace.pattern(2, 3)
+    np.testing.assert_allclose(last.entropy_bits[2, 3], entropy_bits(pattern)[1:].mean(), rtol=1e-6)
+    np.testing.assert_allclose(last.first_token_share[2, 3], pattern[1:, 0].mean(), rtol=1e-6)
+    np.testing.assert_allclose(last.exact_zero[1], exact_zero_share(trace.neurons(1)))
+    np.testing.assert_allclose(last.top_p[1], top_p_sparsity(trace.neurons(1)))
+
+
+def test_what_was_not_watched_stays_unknown_in_a_survey() -> None:
+    model = FakeModel()
+    trace = model.run(ids=[model.tokenizer.add("Once")], max_new_tokens=3, watch=Watch(parts=("ffn.neurons",)))
+    *_, last = survey(trace)
+    assert np.isnan(last.entropy_bits).all() and np.isnan(last.first_token_share).all()
+    assert not np.isnan(last.exact_zero).any(), "what was watched is unknown"

@@ -1,0 +1,1 @@
+"""Numbers as levels, colours and bars: shared by every screen and page."""

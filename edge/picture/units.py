@@ -1,0 +1,68 @@
+"""Numbers as people read them: three significant digits and a unit. The only place that formats."""
+
+import math
+
+Number = int | float
+
+
+def show_number(value: Number) -> str:
+    """`0.5834` -> `'0.583'`, `12.34` -> `'12.3'`, `1234.5` -> `'1,234'`: three digits, fixed so that columns align."""
+    if not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    if size < 0.9995:
+        return f"{value:.3f}" if size >= 0.0995 or size == 0 else f"{value:.2g}"
+    if size < 9.995:
+        return f"{value:.2f}"
+    return f"{value:.1f}" if size < 99.95 else f"{value:,.0f}"
+
+
+def show_weight(weight: Number) -> str:
+    """A share of 1 in a column: four digits after the point, so that points align; `<0.0001` below them."""
+    return "<0.0001" if 0 < weight < 0.00005 else f"{weight:.4f}"
+
+
+def show_time(ns: Number) -> str:
+    """`1_234_567` -> `'1.23 ms'`: the largest unit below 1,000."""
+    if ns == 0:
+        return "0 ns"
+    for unit in ("ns", "µs", "ms"):
+        if abs(ns) < 999.5:
+            return f"{show_number(ns)} {unit}"
+        ns /= 1_000
+    return f"{show_number(ns)} s"
+
+
+def show_bytes(size: Number) -> str:
+    """`1_234_567` -> `'1.23 MB'`: powers of 1,000, as disks are sold."""
+    if size < 1_000:
+        return f"{size:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        size /= 1_000
+        if size < 999.5:
+            return f"{show_number(size)} {unit}"
+    return f"{show_number(size / 1_000)} TB"
+
+
+def show_count(count: Number) -> str:
+    """`6_312_448` -> `'6.31M'`: parameters and tokens."""
+    if count < 1_000:
+        return f"{count:.0f}"
+    for unit in ("k", "M", "B"):
+        count /= 1_000
+        if count < 999.5:
+            return f"{show_number(count)}{unit}"
+    return f"{show_number(count / 1_000)}T"
+
+
+def show_share(share: Number) -> str:
+    """`0.8634` -> `'86.3%'`. Only a whole reads 100%, only nothing 0%; below a hundredth of a percent, `<0.01%`."""
+    if not math.isfinite(share):
+        return str(share)
+    if 0.9995 <= share < 1:
+        return "99.9%"
+    if 0 < share < 0.0001:
+        return "<0.01%"
+    if share in (0.0, 1.0):
+        return f"{share:.0%}"
+    return f"{show_number(100 * share)}%"

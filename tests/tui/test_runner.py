@@ -1,0 +1,135 @@
+"""The runner: messages in their order, and always the latest wish."""
+
+from collections.abc import Callable
+from threading import Event
+
+import pytest
+from textual.message import Message
+
+from edge.engines.registry import Progress
+from tests.tui.fake import FakeModel, FakeShelf
+from tui.messages import Doing, Ended, Failed, Loaded, Streaming, Surveyed, Timed
+from tui.runner import OpenModel, Prompt, Runner
+
+PATIENCE_S = 20.0
+
+
+class Heard:
+    """Every message of a runner, and a way to wait for the next rest."""
+
+    def __init__(self, open_model: OpenModel) -> None:
+        self.messages: list[Message] = []
+        self.rests = Event()
+        self.runner = Runner(open_model)
+        self.runner.start(self.hear)
+
+    def hear(self, message: Message) -> None:
+        self.messages.append(message)
+        if isinstance(message, Doing) and not message.work:
+            self.rests.set()
+
+    def until_rest(self) -> list[Message]:
+        assert self.rests.wait(PATIENCE_S), f"the runner never came to rest: {self.messages}"
+        self.rests.clear()
+        return self.messages
+
+    def kinds(self) -> list[type[Message]]:
+        return [type(message) for message in self.messages if not isinstance(message, Doing | Surveyed)]
+
+
+def test_a_run_tells_its_tokens_then_its_trace_then_its_latencies() -> None:
+    heard = Heard(FakeShelf().open)
+    heard.runner.load("onnx")
+    heard.until_rest()
+    heard.runner.run(Prompt("a king", 4))
+    heard.until_rest()
+    kinds = heard.kinds()
+    assert kinds[:2] == [Loaded, Streaming] and kinds[-2:] == [Ended, Timed], f"told in the order {kinds}"
+    ended = next(message for message in heard.messages if isinstance(message, Ended))
+    assert len(ended.trace.tokens) == 6
+    surveys = [message for message in heard.messages if isinstance(message, Surveyed)]
+    assert len(surveys) == ended.trace.spec.n_layers, "not every layer was measured"
+    assert heard.runner.close(PATIENCE_S)
+
+
+def test_fast_tokens_are_told_about_thirty_times_a_second() -> None:
+    heard = Heard(FakeShelf().open)
+    heard.runner.load("onnx")
+    heard.until_rest()
+    heard.runner.run(Prompt("a king", 12))
+    heard.until_rest()
+    told = [message for message in heard.messages if isinstance(message, Streaming)]
+    assert len(told) < 12, f"{len(told)} messages for 12 tokens that came at once"
+    assert told[0].can_replace(told[-1]), "an unread state is not overtaken by a newer one"
+    assert heard.runner.close(PATIENCE_S)
+
+
+def test_closing_in_the_middle_of_a_run_ends_run_model_and_thread() -> None:
+    shelf = FakeShelf(pauses=True)
+    heard = Heard(shelf.open)
+    heard.runner.load("onnx")
+    heard.until_rest()
+    heard.runner.run(Prompt("a king", 8))
+    assert shelf.opened[0].is_pausing.wait(PATIENCE_S)
+    assert heard.runner.close(PATIENCE_S), "the thread outlived the runner"
+    assert shelf.opened[0].closed.is_set(), "the model was not closed"
+    assert Ended not in heard.kinds(), "a trace nobody waits for was told"
+
+
+def test_closing_in_the_middle_of_a_load_says_that_it_goes_on() -> None:
+    is_loading, goes_on = Event(), Event()
+
+    def open_slowly(engine: str, progress: Progress) -> FakeModel:
+        is_loading.set()
+        goes_on.wait(PATIENCE_S)
+        return FakeModel(engine)
+
+    heard = Heard(open_slowly)
+    heard.runner.load("onnx")
+    assert is_loading.wait(PATIENCE_S)
+    assert not heard.runner.close(0.05), "close claims that a load has ended which goes on"
+    goes_on.set()
+    assert heard.runner.close(PATIENCE_S)
+
+
+def test_a_prompt_typed_while_the_model_loads_runs_afterwards() -> None:
+    loads = Event()
+
+    def open_slowly(engine: str, progress: Progress) -> FakeModel:
+        loads.wait(PATIENCE_S)
+        return FakeModel(engine)
+
+    heard = Heard(open_slowly)
+    heard.runner.load("onnx")
+    heard.runner.run(Prompt("early words", 2))
+    loads.set()
+    while Timed not in heard.kinds():
+        heard.until_rest()
+    ended = [message for message in heard.messages if isinstance(message, Ended)]
+    assert len(ended) == 1 and ended[0].trace.prompt_length == 2
+    assert heard.runner.close(PATIENCE_S)
+
+
+@pytest.mark.parametrize("fault", [ValueError("a defect"), MemoryError("no room")])
+def test_a_defect_is_told_and_the_runner_lives_on(fault: Exception) -> None:
+    shelf = FakeShelf()
+    heard = Heard(shelf.open)
+    heard.runner.load("onnx")
+    heard.until_rest()
+    tokenizer = shelf.opened[0].tokenizer
+    encode, tokenizer.encode = tokenizer.encode, _raiser(fault)  # type: ignore[method-assign]
+    heard.runner.run(Prompt("a king", 2))
+    failed = [message for message in heard.until_rest() if isinstance(message, Failed)]
+    assert failed and type(fault).__name__ in failed[0].text, f"told {heard.messages}"
+    tokenizer.encode = encode  # type: ignore[method-assign]
+    heard.runner.run(Prompt("a king", 2))
+    heard.until_rest()
+    assert heard.kinds()[-1] is Timed, "nothing runs after a defect"
+    assert heard.runner.close(PATIENCE_S)
+
+
+def _raiser(fault: Exception) -> Callable[[str], list[int]]:
+    def encode(text: str) -> list[int]:
+        raise fault
+
+    return encode

@@ -1,0 +1,126 @@
+"""Every head of every layer as one coloured cell with its score; the chosen one is marked."""
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.reactive import reactive
+from textual.strip import Strip
+
+from edge.picture.levels import UNKNOWN, Scale, to_levels
+from edge.picture.units import show_number
+from tui.messages import HeadChosen
+from tui.widgets.grid import Grid
+
+NUMBERED = 6
+"""Cells of a head that shows its score; where that is too wide, heads are two cells of colour."""
+
+
+class HeadGrid(Grid):
+    """Deep layers on top, as text flows up through them.
+
+    Attributes:
+        scores: One number for each layer and head.
+        scale: What the colours mean.
+        chosen: Layer and head.
+    """
+
+    gutter_cells = 7
+
+    scores: reactive[Float32[np.ndarray, "layer head"]] = reactive(
+        lambda: np.zeros((0, 0), np.float32), always_update=True
+    )
+    scale: reactive[Scale | None] = reactive(None)
+    chosen: reactive[tuple[int, int]] = reactive((0, 0))
+
+    cell = NUMBERED
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._levels: UInt8[np.ndarray, "layer head"] = np.zeros((0, 0), np.uint8)
+
+    def watch_scores(self) -> None:
+        self._resize()
+
+    def watch_scale(self) -> None:
+        self._resize()
+
+    def on_resize(self) -> None:
+        self._resize()
+
+    def watch_chosen(self) -> None:
+        self._show_chosen()
+        self.refresh()
+
+    def _resize(self) -> None:
+        layers, heads = self.scores.shape
+        unknown = np.full((layers, heads), UNKNOWN, np.uint8)
+        self._levels = unknown if self.scale is None else to_levels(self.scores, self.scale)
+        self.cell = NUMBERED if heads * NUMBERED <= self.view_cells else 2
+        self.resize_body(heads * self.cell, layers)
+        self._show_chosen()
+
+    def _show_chosen(self) -> None:
+        layer, head = self.chosen
+        self.show_cell(head * self.cell, self._flip(layer), self.cell)
+
+    def _flip(self, layer: int) -> int:
+        """Line of a layer, and layer of a line."""
+        return len(self.scores) - 1 - layer
+
+    def draw_ruler(self) -> Strip:
+        heads = self.scores.shape[1]
+        names = [str(head) if self.cell > 2 or head % 2 == 0 else "" for head in range(heads)]
+        cells = [self._head_name(head, name) for head, name in enumerate(names)]
+        left = self.scroll_offset.x
+        seen = Strip(cells).crop(left, left + self.view_cells)
+        return self.fit([self.text(" layer", self.gutter_cells, self.look_of("label")), *seen], self.width)
+
+    def _head_name(self, head: int, name: str) -> Segment:
+        style = self.look_of("chosen" if head == self.chosen[1] else "label")
+        if head == self.chosen[1] and not name:
+            name = "▾"
+        return self.text(name.center(self.cell) if self.cell > 2 else name, self.cell, style)
+
+    def draw_gutter(self, line: int) -> list[Segment]:
+        layer = self._flip(line)
+        if layer == self.chosen[0]:
+            return [self.text(f" ▸{layer:>3}", self.gutter_cells, self.look_of("chosen"))]
+        return [self.text(f"  {layer:>3}", self.gutter_cells, self.look_of("label"))]
+
+    def draw_body(self, line: int) -> Strip:
+        layer = self._flip(line)
+        return Strip([self._cell(layer, head) for head in range(self.scores.shape[1])])
+
+    def _cell(self, layer: int, head: int) -> Segment:
+        style, words = self._look(layer, head)
+        return Segment(words[:4].center(self.cell) if self.cell > 2 else "  ", style)
+
+    def _look(self, layer: int, head: int) -> tuple[Style, str]:
+        level = int(self._levels[layer, head])
+        if level == UNKNOWN:
+            return self.rich_style + self.look_of("label"), "·"
+        return self.ink.block(level), show_number(float(self.scores[layer, head]))
+
+    def mark(self, line: int, strip: Strip) -> Strip:
+        """Brackets around the chosen head."""
+        layer, head = self.chosen
+        if self._flip(line) != layer or head >= self.scores.shape[1]:
+            return strip
+        style, words = self._look(layer, head)
+        inside = f"{words[: self.cell - 2]:^{self.cell - 2}}"
+        cell = Strip([Segment(f"[{inside}]" if self.cell > 2 else "[]", style + Style(bold=True))])
+        start = head * self.cell
+        return Strip.join([strip.crop(0, start), cell, strip.crop(start + self.cell, None)])
+
+    def action_move(self, down: int, right: int) -> None:
+        layers, heads = self.scores.shape
+        if layers:
+            layer = min(max(self.chosen[0] - down, 0), layers - 1)
+            self.post_message(HeadChosen(layer, min(max(self.chosen[1] + right, 0), heads - 1)))
+
+    def on_click(self, event: events.Click) -> None:
+        cell = self.body_cell(event)
+        if cell is not None and cell[1] < len(self.scores) and cell[0] < self.scores.shape[1] * self.cell:
+            self.post_message(HeadChosen(self._flip(cell[1]), cell[0] // self.cell))

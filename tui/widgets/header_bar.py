@@ -1,0 +1,79 @@
+"""What runs here, how fast it ran, and whether what shows was watched or timed."""
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from edge.picture.units import show_bytes, show_count, show_number
+from edge.trace import Trace
+from tui.messages import Facts
+
+
+class HeaderBar(Widget):
+    """Two lines: the model and what it is at; the last run in numbers.
+
+    Attributes:
+        facts: The loaded model; None before there is one.
+        trace: The last run.
+        doing: What the runner is at; empty when it rests.
+        shows: Whether what shows was watched or timed.
+    """
+
+    DEFAULT_CSS = """
+    HeaderBar { height: 2; background: $panel; color: $foreground; }
+    """
+
+    facts: reactive[Facts | None] = reactive(None)
+    trace: reactive[Trace | None] = reactive(None, always_update=True)
+    doing: reactive[str] = reactive("")
+    shows: reactive[str] = reactive("")
+
+    def render_line(self, y: int) -> Strip:
+        plain = self.rich_style
+        left, right = (self._model(), self._state()) if y == 0 else (self._run(), self._way())
+        room = self.size.width - cell_len(right) - 2
+        parts = [Segment(" ", plain)]
+        for index, words in enumerate(left):
+            words = words if index == 0 else f" · {words}"
+            if cell_len(words) <= room:
+                parts.append(Segment(words, plain + Style(bold=y == 0 and index == 0)))
+                room -= cell_len(words)
+        parts += [Segment(" " * (room), plain), Segment(right + " ", plain + Style(bold=y == 0))]
+        return Strip(parts).adjust_cell_length(self.size.width, plain)
+
+    def _model(self) -> list[str]:
+        if self.facts is None:
+            return ["edge"]
+        spec = self.facts.spec
+        return [
+            f"edge  {self.facts.name}",
+            self.facts.engine,
+            f"{spec.n_layers} layers",
+            f"{spec.n_heads} heads",
+            f"{show_count(self.facts.parameters)} parameters",
+            *([f"{self.facts.threads} threads"] if self.facts.threads else []),
+        ]
+
+    def _state(self) -> str:
+        return f"◌ {self.doing}" if self.doing else f"● {self.shows}"
+
+    def _run(self) -> list[str]:
+        if self.facts is None:
+            return ["no model yet"]
+        if self.trace is None:
+            return [f"context {self.facts.spec.context} tokens", "nothing ran yet"]
+        timing, trace = self.trace.timing, self.trace
+        rate = timing.tokens_per_second
+        return [
+            f"context {len(trace.tokens)}/{trace.spec.context}",
+            f"ttft {show_number(timing.ttft_ms)} ms",
+            f"{show_number(rate)} tok/s" if rate else "no rate",
+            f"watched {show_bytes(trace.watch.cost_bytes(trace.spec, trace.n_fed))}",
+        ]
+
+    def _way(self) -> str:
+        ends = {"length": "ran to length", "stop": "ended itself", "stopped": "stopped", "context": "context full"}
+        return ends[self.trace.finish] if self.trace else ""
