@@ -4,13 +4,16 @@ from typing import Protocol, runtime_checkable
 
 import mlx.core as mx
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from models.rotary import inverse_periods, rotary_tables
 from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary, Sliding
 
 STEP = 256
 """Buffers grow by this many tokens: growing copies them, and kernels on GPUs prefer such lengths."""
+
+BLOCK = 64
+"""Queries that attend together on a CPU."""
 
 
 @runtime_checkable
@@ -43,11 +46,14 @@ def blind(site: str, value: mx.array) -> mx.array:
     return value
 
 
-def visible(fed: int, tokens: int, start: int, reach: Reach) -> Bool[mx.array, "token past"]:
-    """Which keys from `start` on each of the tokens after the first `fed` may read."""
-    positions, past = mx.arange(fed, fed + tokens)[:, None], mx.arange(start, fed + tokens)[None]
-    seen = past <= positions
-    return seen if isinstance(reach, Full) else seen & (past > positions - reach.span)
+def _mask(start: int, first: int, end: int, reach: Reach) -> mx.array | str | None:
+    """Which of the keys `start` to `end` the queries `first` to `end` may read, in the form that costs least."""
+    if end - first == 1:
+        return None
+    if isinstance(reach, Full) or end - start <= reach.span:
+        return "causal"
+    positions, past = mx.arange(first, end)[:, None], mx.arange(start, end)[None]
+    return (past <= positions) & (past > positions - reach.span)
 
 
 class Cached:
@@ -64,6 +70,7 @@ class Cached:
         empty = (1, spec.n_kv_heads, 0, spec.head_dim)
         self.keys = [mx.zeros(empty) for _ in spec.layers]
         self.values = [mx.zeros(empty) for _ in spec.layers]
+        self._periods: dict[Rotary, mx.array] = {}
 
     @property
     def capacity(self) -> int:
@@ -87,7 +94,8 @@ class Cached:
         self.fed += len(self.positions)
 
     def rotate(self, heads: mx.array, rotary: Rotary) -> mx.array:
-        periods = mx.array(1.0 / inverse_periods(rotary))
+        if rotary not in self._periods:
+            self._periods[rotary] = mx.array(1.0 / inverse_periods(rotary))
         turned = mx.fast.rope(
             heads.swapaxes(0, 1)[None],
             rotary.features,
@@ -95,34 +103,36 @@ class Cached:
             base=None,
             scale=1.0,
             offset=self.fed,
-            freqs=periods,
+            freqs=self._periods[rotary],
         )
         return turned[0].swapaxes(0, 1)
 
     def attend(self, layer: int, layer_spec: LayerSpec, query: mx.array, key: mx.array, value: mx.array) -> mx.array:
-        end, reach = self.fed + len(query), layer_spec.reach
+        end = self.fed + len(query)
         self.keys[layer][0, :, self.fed : end] = key.swapaxes(0, 1)
         self.values[layer][0, :, self.fed : end] = value.swapaxes(0, 1)
-        start = max(0, self.fed + 1 - reach.span) if isinstance(reach, Sliding) else 0
+        return self.mix(layer, layer_spec.reach, query, self.fed)
+
+    def mix(self, layer: int, reach: Reach, query: mx.array, first: int) -> mx.array:
+        """What the queries at positions from `first` on read from the buffers."""
+        end = first + len(query)
+        start = max(0, first + 1 - reach.span) if isinstance(reach, Sliding) else 0
         mixed = mx.fast.scaled_dot_product_attention(
             query.swapaxes(0, 1)[None],
             self.keys[layer][:, :, start:end],
             self.values[layer][:, :, start:end],
             scale=self.spec.scale,
-            mask=self._mask(len(query), start, reach),
+            mask=_mask(start, first, end, reach),
         )
         return mixed[0].swapaxes(0, 1)
 
-    def _mask(self, tokens: int, start: int, reach: Reach) -> mx.array | str | None:
-        if tokens == 1:
-            return None
-        if isinstance(reach, Full) or self.fed + tokens - start <= reach.span:
-            return "causal"
-        return visible(self.fed, tokens, start, reach)
-
 
 class CachedOnCpu(Cached):
-    """The same, turning heads by tables made once: on a CPU `mx.fast.rope` is a dozen small operations."""
+    """The same for a CPU, where each small operation has its price and a masked score costs as much as any other.
+
+    Heads turn by tables made once, since `mx.fast.rope` is a dozen operations there. Queries attend
+    in blocks, each reading no keys later than its own.
+    """
 
     def __init__(self, spec: DecoderSpec) -> None:
         super().__init__(spec)
@@ -145,3 +155,10 @@ class CachedOnCpu(Cached):
         swapped = [heads[..., half:features], heads[..., :half]]
         still = [heads[..., features:]] if features < self.spec.head_dim else []
         return heads * cos + mx.concatenate(swapped + still, axis=-1) * sin
+
+    def mix(self, layer: int, reach: Reach, query: mx.array, first: int) -> mx.array:
+        whole = super().mix
+        if len(query) <= BLOCK:
+            return whole(layer, reach, query, first)
+        blocks = range(0, len(query), BLOCK)
+        return mx.concatenate([whole(layer, reach, query[at : at + BLOCK], first + at) for at in blocks])

@@ -1,1 +1,3 @@
 """Tests, in the tree of what they test."""
+
+from tests.checking import checked as checked

@@ -79,4 +79,3 @@ def _global_blas() -> Path | None:
     symbol = _Symbol()
     ctypes.CDLL(None).dladdr(product, ctypes.byref(symbol))
     return Path(os.fsdecode(symbol.file or b"unknown"))
-

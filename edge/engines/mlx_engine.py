@@ -1,7 +1,9 @@
 """The engine for Apple silicon: the MLX decoder, float32, on the device MLX finds; on Linux the CPU."""
 
+import atexit
 import os
 from importlib.metadata import version
+from threading import local
 
 import numpy as np
 from jaxtyping import Int64
@@ -25,6 +27,20 @@ except ImportError as error:
 from edge.engines.mlx_clocks import time_by_chains, time_by_evaluation
 from models.mlx_decoder import Decoder
 from models.mlx_kernels import Cached, CachedOnCpu
+
+_of_this_thread = local()
+atexit.register(mx.clear_streams)
+
+
+class ThreadStreams:
+    """Lets go of a thread's MLX streams when the thread ends, while Python still stands.
+
+    MLX asks for this at the end of every thread that used it: left to its own destructors, it may
+    abort the process as the interpreter shuts down, closed engine or not.
+    """
+
+    def __del__(self) -> None:
+        mx.clear_streams()
 
 
 def is_on_cpu() -> bool:
@@ -63,6 +79,8 @@ class MlxEngine:
     name = "mlx"
 
     def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
+        if not hasattr(_of_this_thread, "streams"):
+            _of_this_thread.streams = ThreadStreams()
         self.spec = checkpoint.spec
         self.versions = {"mlx": version("mlx")}
         self._decoder = load_decoder(checkpoint)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread, get_ident
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_checkpoint
 
 mx = pytest.importorskip("mlx.core", reason="needs mlx, which is not installed here")
 
+from edge.engines import mlx_engine  # noqa: E402
 from edge.engines.mlx_clocks import time_by_chains  # noqa: E402
 from edge.engines.mlx_engine import MlxEngine  # noqa: E402
 
@@ -102,6 +104,22 @@ def test_weights_stored_in_half_precision_are_computed_with_in_float32(stored: s
         logits.append(engine.feed(IDS, Watch.nothing()).logits)
         engine.close()
     assert np.array_equal(*logits)
+
+
+def test_streams_end_with_their_thread_even_if_the_engine_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended_on: list[int] = []
+    monkeypatch.setattr(mlx_engine.mx, "clear_streams", lambda: ended_on.append(get_ident()))
+
+    def work() -> None:
+        engines = [MlxEngine(tiny_checkpoint("layers-that-differ"), threads=1) for _ in range(2)]
+        engines[0].close()
+        assert not ended_on, "closing one engine ends the streams of another on its thread"
+
+    thread = Thread(target=work)
+    thread.start()
+    its_own = thread.ident
+    thread.join()
+    assert ended_on == [its_own], "MLX streams outlive their thread, which aborts some processes as they exit"
 
 
 def in_a_fresh_process(program: str) -> str:

@@ -1,0 +1,1 @@
+"""`python -m tests.bench`: Edge's engines beside other runtimes, in ratios measured in one run."""

@@ -1,0 +1,171 @@
+"""Who runs: Edge's engines and the runtimes beside them, each behind one function.
+
+A contender is opened on a folder and gives a function that runs a prompt and returns milliseconds: to
+the first token, and between all later ones. Heavy packages are imported inside, in its own process.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter_ns
+
+
+@dataclass(frozen=True)
+class Times:
+    """One run, in milliseconds.
+
+    Attributes:
+        first_ms: Prompt handed over to first token known.
+        between_ms: Every interval between two tokens.
+    """
+
+    first_ms: float
+    between_ms: tuple[float, ...]
+
+
+Run = Callable[[list[int], int], Times]
+"""Runs a prompt of ids and generates so many tokens after the first, greedily."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to run the model.
+
+    Attributes:
+        packages: What it computes with, whose versions are printed.
+        open: Takes the checkpoint's folder and the number of threads.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    open: Callable[[Path, int], Run]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What is not installed here."""
+        return tuple(package for package in self.packages if find_spec(package.replace("-", "_")) is None)
+
+    @property
+    def versions(self) -> str:
+        return ", ".join(f"{package} {version(package)}" for package in self.packages)
+
+
+def _timed(tokens: Iterator[object], count: int) -> Times:
+    """Draws the first token and `count` more, with a clock at each."""
+    clock = [perf_counter_ns()]
+    for _ in range(count + 1):
+        next(tokens)
+        clock.append(perf_counter_ns())
+    waits = [(after - before) / 1e6 for before, after in pairwise(clock)]
+    return Times(waits[0], tuple(waits[1:]))
+
+
+def _edge(engine: str, parts: str = "none") -> Callable[[Path, int], Run]:
+    """Edge through its own front door, `edge.load(...).run(...)`."""
+
+    def open_edge(folder: Path, threads: int) -> Run:
+        import edge
+        from edge.watch import Watch
+
+        model = edge.load(folder, engine=engine, threads=threads)
+        every = Watch.all()
+        watch = {"none": Watch.nothing(), "sites": Watch(parts=every.parts), "all": every}[parts]
+
+        def run(ids: list[int], count: int) -> Times:
+            timing = model.run(ids=ids, max_new_tokens=count + 1, watch=watch, stop_tokens=()).timing
+            return Times(timing.ttft_ms, timing.inter_token_ms)
+
+        return run
+
+    return open_edge
+
+
+def _open_genai(folder: Path, threads: int) -> Run:
+    """onnxruntime-genai, on the graph that its own builder makes."""
+    import onnxruntime_genai as genai
+
+    built = folder.parent / "genai"
+    if not (built / "genai_config.json").exists():
+        builder = ["-m", "onnxruntime_genai.models.builder", "-i", folder, "-o", built, "-p", "fp32", "-e", "cpu"]
+        cached = ["-c", folder.parent / "genai-cache"]
+        done = subprocess.run([sys.executable, *map(str, builder + cached)], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"its model builder failed: {done.stderr.strip().splitlines()[-1]}")
+    config = json.loads((built / "genai_config.json").read_text())
+    config["model"]["decoder"]["session_options"]["intra_op_num_threads"] = threads
+    (built / "genai_config.json").write_text(json.dumps(config))
+    model = genai.Model(str(built))
+
+    def tokens(ids: list[int], count: int) -> Iterator[object]:
+        length = len(ids) + count + 2
+        params = genai.GeneratorParams(model)
+        params.set_search_options(max_length=length, min_length=length, do_sample=False, batch_size=1)
+        generator = genai.Generator(model, params)
+        generator.append_tokens(ids)
+        while True:
+            generator.generate_next_token()
+            yield generator.get_next_tokens()[0]
+
+    return lambda ids, count: _timed(tokens(ids, count), count)
+
+
+def _open_transformers(folder: Path, threads: int) -> Run:
+    """transformers on torch, with its own cache and fused attention."""
+    import torch
+    from transformers import AutoModelForCausalLM, DynamicCache
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    torch.set_num_threads(threads)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa").eval()
+
+    def tokens(ids: list[int]) -> Iterator[object]:
+        cache, fed = DynamicCache(config=model.config), torch.tensor([ids])
+        while True:
+            with torch.inference_mode():
+                logits = model(fed, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+            fed = logits[:, -1].argmax(-1, keepdim=True)
+            yield int(fed)
+
+    return lambda ids, count: _timed(tokens(ids), count)
+
+
+def _open_mlx_lm(folder: Path, threads: int) -> Run:
+    """mlx-lm, with the same BLAS behind MLX as Edge gives it."""
+    from edge.engines.blas import preload_blas, set_blas_threads
+
+    preload_blas()
+    import mlx.core as mx
+    from mlx_lm.generate import generate_step
+    from mlx_lm.utils import load_model
+
+    set_blas_threads(threads)
+    model, _ = load_model(folder)
+
+    def run(ids: list[int], count: int) -> Times:
+        return _timed(generate_step(mx.array(ids), model, max_tokens=count + 1), count)
+
+    return run
+
+
+EDGE_ONNX = Contender("edge onnx", ("onnxruntime",), _edge("onnx"))
+EDGE_ONNX_SITES = Contender("edge onnx, every site watched", ("onnxruntime",), _edge("onnx", "sites"))
+EDGE_ONNX_ALL = Contender("edge onnx, and all logits", ("onnxruntime",), _edge("onnx", "all"))
+EDGE_MLX = Contender("edge mlx", ("mlx",), _edge("mlx"))
+EDGE_TORCH = Contender("edge torch", ("torch",), _edge("torch"))
+GENAI = Contender("onnxruntime-genai", ("onnxruntime-genai",), _open_genai)
+TRANSFORMERS = Contender("transformers", ("transformers", "torch"), _open_transformers)
+MLX_LM = Contender("mlx-lm", ("mlx-lm", "mlx"), _open_mlx_lm)
+
+BY_NAME = {
+    contender.name: contender
+    for contender in (
+        EDGE_ONNX, EDGE_ONNX_SITES, EDGE_ONNX_ALL, EDGE_MLX, EDGE_TORCH, GENAI, TRANSFORMERS, MLX_LM,
+    )
+}  # fmt: skip
