@@ -7,7 +7,9 @@
 Parameters are traced as fakes that hold no numbers; in the graph they are external initializers by name.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from warnings import catch_warnings, simplefilter
@@ -20,9 +22,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
+from export.finish import finish
 from export.initializers import initializer_shapes, rotaries, table_names
 from export.kernels import Buffer, Buffered, Portable, Tables, kernels_of
-from export.names import OPSET, Dims, finish
+from export.names import OPSET, Dims
 from models.decoder import Decoder
 from models.sites import LOGITS, sites_of
 from models.spec import DecoderSpec
@@ -161,8 +164,7 @@ def _trace(spec: DecoderSpec, plan: Plan) -> ir.Model:
     varying: list[Any] = [_varying(dims) for _, _, dims in plan.inputs]
     varying.append([(_varying(cached), _varying(cached)) for _ in spec.layers])
     names = [name for name, _, _ in plan.inputs] + cache_names("past_key_values", spec)
-    with catch_warnings(), torch.no_grad():
-        simplefilter("ignore")  # the exporter's own deprecations; its failures raise
+    with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             wrapper,
             tuple(arguments),
@@ -175,6 +177,20 @@ def _trace(spec: DecoderSpec, plan: Plan) -> ir.Model:
         )
     assert program is not None
     return program.model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back what the exporter says about itself: deprecations, absent packages. Its failures raise."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with catch_warnings():
+            simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _sizes(dims: Dims) -> tuple[int, ...]:

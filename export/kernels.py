@@ -9,7 +9,9 @@
 They only trace: `torch.onnx.ops` records the operator and computes nothing.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Int32
@@ -55,7 +57,7 @@ def allowed(
 
 
 @dataclass
-class Buffered:
+class Buffered(ABC):
     """What kernels on fixed-capacity buffers share: no batch axis, one text.
 
     Attributes:
@@ -76,6 +78,9 @@ class Buffered:
 
     def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
         return self.tables.turn(heads, self.positions[None], rotary)
+
+    @abstractmethod
+    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
 
 
 class GroupedQuery(Buffered):
@@ -129,8 +134,8 @@ class Standard(Buffered):
         keys = self._write(self.past[layer][0], key)
         values = self._write(self.past[layer][1], value)
         self.present.append((keys, values))
-        held = self.total[0].item()
-        torch._check(held <= keys.shape[2])
+        held: Any = self.total.item()
+        torch._check(held <= keys.shape[2])  # type: ignore[no-untyped-call]
         seen = allowed(self.positions[None], torch.arange(held)[None], layer_spec.reach)
         mixed, *_ = ops.attention(
             query.transpose(0, 1)[None],
@@ -197,9 +202,6 @@ def fuses(rotary: Rotary, head_dim: int) -> bool:
 
 def kernels_of(spec: DecoderSpec) -> dict[str, type[Buffered] | type[Portable]]:
     """The kernels of each graph: the fastest that run this decoder, with the rotated query in sight for `probe`."""
-    shared = spec.head_dim % 8 == 0
-    return {
-        "fast": FusedRotary if shared else Standard,
-        "probe": GroupedQuery if shared else Standard,
-        "std": Portable,
-    }
+    grouped = GroupedQuery if spec.head_dim % 8 == 0 else Standard
+    fused = any(isinstance(layer.position, Rotary) and fuses(layer.position, spec.head_dim) for layer in spec.layers)
+    return {"fast": FusedRotary if fused else grouped, "probe": grouped, "std": Portable}

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from models.errors import SpecError
 from models.spec import DecoderSpec
 from models.spec_json import spec_from_json, spec_to_json
 
@@ -77,7 +78,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         table["parity"] = {name: Parity(**measured) for name, measured in table["parity"].items()}
         table["sites"] = tuple(table["sites"])
         manifest = Manifest(**table)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SpecError):
         return None
     return manifest if manifest.key == key else None
 

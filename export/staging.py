@@ -1,6 +1,7 @@
 """Folders that appear whole or not at all: written beside their place, then renamed into it."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +11,9 @@ import psutil
 
 from models.errors import EdgeError
 
-_SUFFIX = ".partial"
+_SUFFIX, _OLD = ".edge-partial", "-old"
+_NAME = re.compile(rf"\.(?P<target>.+?)(?P<old>{_OLD})?\.(?P<writer>\d+)\{_SUFFIX}")
+"""How leftovers are told from folders of somebody else's: nothing else is ever swept."""
 
 
 @contextmanager
@@ -34,20 +37,28 @@ def staged(target: Path, way_out: str) -> Iterator[Path]:
 
 
 def sweep(parent: Path) -> None:
-    """Removes what killed writers left in `parent`; folders that a living process writes stay."""
+    """Removes what killed writers left in `parent`; folders that a living process writes stay.
+
+    A target that was moved aside and never replaced goes back to its place.
+    """
     for leftover in parent.glob(f".*{_SUFFIX}"):
-        if not _is_being_written(leftover):
+        named = _NAME.fullmatch(leftover.name)
+        if named is None or _is_living(int(named["writer"]), leftover):
+            continue
+        target = parent / named["target"]
+        if named["old"] and not target.exists():
+            os.replace(leftover, target)
+        else:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _is_being_written(folder: Path) -> bool:
-    writer = folder.name.removesuffix(_SUFFIX).rpartition(".")[2]
-    if not writer.isdecimal() or int(writer) == os.getpid():
+def _is_living(writer: int, folder: Path) -> bool:
+    """Whether the process that wrote `folder` still runs; this one has nothing left over when it sweeps."""
+    if writer == os.getpid():
         return False
     try:
-        started = psutil.Process(int(writer)).create_time()
         # A process younger than the folder got the number of the one that wrote it.
-        return started <= folder.stat().st_mtime
+        return bool(psutil.Process(writer).create_time() <= folder.stat().st_mtime)
     except (psutil.Error, OSError):
         return False
 
@@ -56,7 +67,7 @@ def _swap(folder: Path, target: Path) -> None:
     if not target.exists():
         os.replace(folder, target)
         return
-    old = folder.with_name(f".{target.name}-old.{os.getpid()}{_SUFFIX}")
+    old = folder.with_name(f".{target.name}{_OLD}.{os.getpid()}{_SUFFIX}")
     os.replace(target, old)
     try:
         os.replace(folder, target)

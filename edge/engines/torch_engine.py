@@ -22,15 +22,7 @@ from torch import Tensor
 
 from models.decoder import FFN, Attention, Decoder, Embedding, Head
 from models.kernels import Cached
-
-
-def load_decoder(checkpoint: Checkpoint) -> Decoder:
-    """The torch decoder with a checkpoint's weights, float32."""
-    with torch.device("meta"):
-        decoder = Decoder(checkpoint.spec)
-    weights = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in checkpoint.weights.items()}
-    decoder.load_state_dict(weights, assign=True)
-    return decoder.eval().requires_grad_(False)
+from models.loading import load_decoder
 
 
 class TorchEngine:

@@ -1,0 +1,129 @@
+"""Proof that an export is the same model: the checker's verdict, and logits against torch float32."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from jaxtyping import Float32, Int64
+
+from export.manifest import Parity
+from models.checkpoint import Checkpoint
+from models.errors import EdgeError
+from models.kernels import FullPass
+from models.loading import load_decoder
+from models.sites import LOGITS
+from models.spec import DecoderSpec
+
+TOLERANCE = 1e-3
+"""Largest |Δlogit| that float32 arithmetic in another order explains on real models."""
+
+Ids = Int64[np.ndarray, " token"]
+Logits = Float32[np.ndarray, "_ vocab"]
+
+
+def check_graph(file: Path) -> None:
+    """The checker's full verdict; a graph it refuses is an `EdgeError`."""
+    try:
+        onnx.checker.check_model(str(file), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise EdgeError(f"{file.name} is not valid ONNX: {error}; please report this with the checkpoint") from error
+
+
+def sequences(spec: DecoderSpec) -> Iterator[Ids]:
+    """The ids that parity is measured on: fixed, of several lengths, the first ending at a cache of one token."""
+    draw = np.random.default_rng(20_240_131)
+    for length in (2, 7, 33):
+        yield draw.integers(0, spec.vocab_size, min(length, spec.context))
+
+
+def measure_parity(checkpoint: Checkpoint, folder: Path, names: tuple[str, ...]) -> dict[str, Parity]:
+    """Runs each graph of an export, in plain ONNX Runtime, beside torch."""
+    spec = checkpoint.spec
+    decoder, texts = load_decoder(checkpoint), list(sequences(spec))
+    with torch.inference_mode():
+        wanted = [decoder(torch.from_numpy(ids), torch.arange(len(ids)), FullPass(len(ids))).numpy() for ids in texts]
+    runs: dict[str, Run] = {"std": run_std, "fast": run_fast, "probe": run_probe}
+    found = {}
+    for name in names:
+        session = ort.InferenceSession(str(folder / f"{name}.onnx"), _quiet(), providers=["CPUExecutionProvider"])
+        found[name] = compare([runs[name](session, spec, ids) for ids in texts], wanted)
+    return found
+
+
+def compare(found: list[Logits], wanted: list[Logits]) -> Parity:
+    """Logits of the same positions: `found` may hold the last rows of `wanted` alone."""
+    pairs = [(ours, theirs[-len(ours) :]) for ours, theirs in zip(found, wanted, strict=True)]
+    same = [ours.argmax(-1) == theirs.argmax(-1) for ours, theirs in pairs]
+    return Parity(
+        max_logit_difference=float(max(np.abs(ours - theirs).max() for ours, theirs in pairs)),
+        top1_agreement=float(np.mean(np.concatenate(same))),
+        positions=sum(len(ours) for ours, _ in pairs),
+    )
+
+
+def check_parity(parity: dict[str, Parity]) -> None:
+    """Refuses an export whose logits are not the model's."""
+    for name, measured in parity.items():
+        # Written so that a difference of NaN is refused too.
+        if not measured.max_logit_difference <= TOLERANCE:
+            raise EdgeError(
+                f"graph '{name}' differs from torch by {measured.max_logit_difference:.2e} in a logit, "
+                f"more than {TOLERANCE:g}: nothing was written; please report this with the checkpoint"
+            )
+
+
+Run = Callable[[ort.InferenceSession, DecoderSpec, Ids], Logits]
+
+
+def run_std(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Logits:
+    """All but the last token in one pass from an empty cache, then the last one."""
+    past = [np.zeros((1, spec.n_kv_heads, 0, spec.head_dim), np.float32) for _ in range(2 * spec.n_layers)]
+    logits = []
+    for start, end in ((0, len(ids) - 1), (len(ids) - 1, len(ids))):
+        feeds = {
+            "input_ids": ids[None, start:end],
+            "attention_mask": np.ones((1, end), np.int64),
+            "position_ids": np.arange(start, end)[None],
+        }
+        found = session.run(None, feeds | _past(past))
+        logits.append(found[0][0])
+        past = found[1:]
+    return np.concatenate(logits)
+
+
+def run_fast(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Logits:
+    """The logits after the last two tokens: a pass from an empty cache, and one token after it."""
+    return _run_buffered(session, spec, ids, lambda start, end: {})
+
+
+def run_probe(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Logits:
+    """The logits after every token, in the same two passes."""
+    return _run_buffered(session, spec, ids, lambda start, end: {"rows": np.arange(end - start)})
+
+
+def _run_buffered(
+    session: ort.InferenceSession, spec: DecoderSpec, ids: Ids, more: Callable[[int, int], dict[str, Ids]]
+) -> Logits:
+    past = [np.zeros((1, spec.n_kv_heads, len(ids) + 3, spec.head_dim), np.float32) for _ in range(2 * spec.n_layers)]
+    outputs = [LOGITS, *(name.replace("past_key_values", "present") for name in _past(past))]
+    logits = []
+    for start, end in ((0, len(ids) - 1), (len(ids) - 1, len(ids))):
+        feeds = {"ids": ids[start:end], "total": np.array([end], np.int32), **more(start, end)}
+        found = session.run(outputs, feeds | _past(past))
+        logits.append(found[0])
+        past = found[1:]
+    return np.concatenate(logits)
+
+
+def _past(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+    names = (f"past_key_values.{layer}.{part}" for layer in range(len(arrays) // 2) for part in ("key", "value"))
+    return dict(zip(names, arrays, strict=True))
+
+
+def _quiet() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return options

@@ -1,0 +1,162 @@
+"""The ONNX engine: torch's numbers, from shared buffers that grow, whether watched or not."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from edge.engines.onnx_engine import OnnxEngine, passes_by_scope
+from edge.engines.torch_engine import TorchEngine
+from edge.watch import Watch
+from models.errors import EdgeError
+from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_checkpoint, tiny_weights
+
+CLOSE = 5e-5
+"""Largest difference between two float32 engines, relative to the largest value of a site."""
+
+ALL, NOTHING = Watch.all(), Watch.nothing()
+PASSES = ((0, 6), (6, 10), (10, 11), (11, 12), (12, 20), (20, 21))
+"""A first pass, one that follows it, single tokens, and the same once the buffers have grown."""
+
+
+def engine_of(name: str) -> OnnxEngine:
+    return OnnxEngine(tiny_checkpoint(name), 2, lambda _: None)
+
+
+@pytest.fixture(params=TINY_SPECS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def onnx(name: str) -> Iterator[OnnxEngine]:
+    engine = engine_of(name)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def ids(name: str) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, TINY_SPECS[name].vocab_size, 21)
+
+
+def off_by(got: np.ndarray, want: np.ndarray) -> float:
+    assert got.shape == want.shape and got.dtype == want.dtype == np.float32
+    return float(np.abs(got - want).max() / max(1e-6, float(np.abs(want).max())))
+
+
+def test_every_pass_is_torchs_while_buffers_grow_and_sessions_alternate(
+    name: str, onnx: OnnxEngine, ids: np.ndarray
+) -> None:
+    torch = TorchEngine(tiny_checkpoint(name), None)
+    for engine in (onnx, torch):
+        engine.reserve(12)
+    for number, (start, end) in enumerate(PASSES):
+        if end > 12:
+            onnx.reserve(23)
+            torch.reserve(23)
+        watch = ALL if number % 2 else NOTHING
+        got, want = onnx.feed(ids[start:end], watch), torch.feed(ids[start:end], ALL)
+        rows = want.logits if watch is ALL else want.logits[-1:]
+        assert off_by(got.logits, rows) < CLOSE, f"tokens {start} to {end - 1}: other logits than torch's"
+        assert set(got.sites) == (set(want.sites) if watch is ALL else set())
+        for site, value in got.sites.items():
+            assert off_by(value, want.sites[site]) < CLOSE, f"tokens {start} to {end - 1}: {site} is not torch's"
+    assert onnx.fed == torch.fed == 21
+
+
+def test_a_rewound_engine_repeats_itself(onnx: OnnxEngine, ids: np.ndarray) -> None:
+    onnx.reserve(21)
+    first = [onnx.feed(ids[:7], NOTHING).logits, onnx.feed(ids[7:9], ALL).logits]
+    onnx.rewind(7)
+    assert np.array_equal(onnx.feed(ids[7:9], ALL).logits, first[1]), "other logits after going back two tokens"
+    onnx.rewind(0)
+    onnx.feed(ids[9:20], NOTHING)
+    onnx.rewind(0)
+    assert np.array_equal(onnx.feed(ids[:7], NOTHING).logits, first[0]), "tokens of a forgotten text still count"
+
+
+def test_only_what_is_watched_is_computed_into_arrays(onnx: OnnxEngine, ids: np.ndarray) -> None:
+    onnx.reserve(21)
+    some = onnx.feed(ids[:5], Watch(parts=("attn.query", "ffn.neurons"), layers=(1,)))
+    assert list(some.sites) == ["layers.1.attn.query", "layers.1.ffn.neurons"]
+    assert some.logits.shape == (1, onnx.spec.vocab_size)
+    kept = some.sites["layers.1.attn.query"].copy()
+    onnx.rewind(0)
+    onnx.feed(ids[5:10], Watch(parts=("attn.query",), layers=(1,)))
+    assert np.array_equal(some.sites["layers.1.attn.query"], kept), "a later pass wrote into an earlier step"
+
+
+def test_instrumented_passes_name_every_sublayer_and_leave_no_trace(
+    name: str, onnx: OnnxEngine, ids: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    onnx.reserve(21)
+    onnx.feed(ids[:8], NOTHING)
+    after = onnx.feed(ids[8:9], NOTHING).logits
+    onnx.rewind(8)
+    passes = onnx.feed_instrumented(ids[8:9], 3)
+    scopes = {"embed", "head", "other"} | {
+        f"layers.{i}.{s}" for i in range(onnx.spec.n_layers) for s in ("attn", "ffn")
+    }
+    assert len(passes) == 3 and all(set(took_ns) == scopes for took_ns in passes)
+    assert onnx.fed == 8, "timing fed the engine"
+    assert np.array_equal(onnx.feed(ids[8:9], NOTHING).logits, after), "timing changed what the engine remembers"
+    assert list(tmp_path.iterdir()) == [], "a profile was left behind"
+
+
+def test_a_profile_is_summed_by_pass_and_sublayer() -> None:
+    def node(name: str, took_us: int) -> dict[str, object]:
+        return {"cat": "Node", "name": f"{name}_kernel_time", "dur": took_us}
+
+    ran: dict[str, object] = {"cat": "Session", "name": "model_run", "dur": 99}
+    loaded: dict[str, object] = {"cat": "Session", "name": "model_loading_uri", "dur": 5}
+    first = [node("embed|Gather|0", 2), node("layers.0.ffn|Gemm|9", 3), node("fused layers.0.ffn|Gemm|10", 4), ran]
+    passes = passes_by_scope([loaded, *first, node("Unnamed_7", 5), ran])
+    assert passes == [{"embed": 2e3, "layers.0.ffn": 7e3}, {"other": 5e3}]
+
+
+@pytest.mark.parametrize("stored", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_weights_run_as_the_float32_they_stand_for(stored: type) -> None:
+    spec = TINY_SPECS["neox-full-rotary-relu"]
+    half: dict[str, np.ndarray] = {name: weight.astype(stored) for name, weight in tiny_weights(spec, 0).items()}
+    rounded = {name: weight.astype(np.float32) for name, weight in half.items()}
+    logits = []
+    for weights in (half, rounded):
+        engine = OnnxEngine(FakeCheckpoint(spec, weights), 1, lambda _: None)
+        engine.reserve(4)
+        logits.append(engine.feed(np.arange(4), NOTHING).logits)
+        engine.close()
+    assert np.array_equal(logits[0], logits[1])
+
+
+def test_a_graph_that_the_runtime_refuses_is_one_clear_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = tiny_checkpoint("neox-full-rotary-relu")
+    absent = {name: weight for name, weight in checkpoint.weights.items() if name != "head.norm.weight"}
+    monkeypatch.setattr("edge.engines.onnx_engine.initializer_values", lambda _: iter(absent.items()))
+    with pytest.raises(EdgeError, match=r"ONNX Runtime .* refuses the graph .*fast\.onnx.*delete"):
+        OnnxEngine(checkpoint, 1, lambda _: None)
+
+
+def test_a_prepared_checkpoint_runs_without_torch_and_onnx() -> None:
+    engine_of("neox-full-rotary-relu").close()  # prepares the graphs
+    code = """
+import sys
+for package in ("torch", "onnx", "onnxscript", "onnx_ir"):
+    sys.modules[package] = None
+import numpy as np
+from edge.engines.onnx_engine import OnnxEngine
+from edge.watch import Watch
+from tests.tiny import tiny_checkpoint
+engine = OnnxEngine(tiny_checkpoint("neox-full-rotary-relu"), 1, print)
+engine.reserve(4)
+print(sorted(engine.feed(np.arange(4), Watch(parts=("ffn.neurons",))).sites))
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "layers.0.ffn.neurons" in done.stdout and "export" not in done.stdout

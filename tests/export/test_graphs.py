@@ -1,0 +1,113 @@
+"""What every exported graph promises: its opset, its names, its dimensions, and no weights inside."""
+
+import re
+from math import prod
+
+import onnx
+import pytest
+
+from export.graphs import cache_names
+from export.initializers import initializer_shapes
+from export.kernels import FusedRotary, GroupedQuery, Standard, fuses, kernels_of
+from export.names import OPSET, scope_of
+from models.sites import sites_of
+from models.spec import Rotary
+from tests.export.built import built
+from tests.tiny import TINY_SPECS
+
+GRAPHS = ("fast", "probe", "std")
+
+
+def dims(value: onnx.ValueInfoProto) -> tuple[str | int, ...]:
+    return tuple(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_opset_stays_where_the_runtime_has_kernels(name: str, graph: str) -> None:
+    opsets = {opset.domain: opset.version for opset in built(name, graph).opset_import}
+    assert opsets.pop("") <= OPSET <= 24, f"{graph} of {name} asks for an opset whose Attention has no kernel"
+    assert set(opsets) <= {"com.microsoft"}, f"{graph} of {name} uses domains {set(opsets)}"
+    assert not built(name, graph).functions, f"{graph} of {name} carries functions"
+    if graph == "std":
+        assert not opsets, "the portable graph uses operators that are not standard"
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_every_node_names_its_sublayer(name: str, graph: str) -> None:
+    spec, nodes = TINY_SPECS[name], built(name, graph).graph.node
+    wanted = {"embed", "head", "other"} | {
+        f"layers.{i}.{part}" for i in range(spec.n_layers) for part in ("attn", "ffn")
+    }
+    for node in nodes:
+        scope, operator, _ = node.name.split("|")
+        assert scope in wanted and operator == node.op_type, f"{graph}: node '{node.name}' names no sublayer"
+    assert {scope_of(node.name) for node in nodes} == wanted, f"{graph} of {name} has sublayers without nodes"
+    assert len({node.name for node in nodes}) == len(nodes), f"{graph} of {name} has two nodes of one name"
+
+
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_every_gemm_counts_with_the_sublayer_that_owns_its_weight(name: str) -> None:
+    for node in built(name, "fast").graph.node:
+        for weight in (used for used in node.input if used.endswith(".weight")):
+            owner = re.sub(r"\.(norm|query|key|value|out|gate|up|down)?\.?weight$", "", weight)
+            if owner == "embed" and scope_of(node.name) == "head":
+                continue  # a tied head reads with the embedding
+            assert scope_of(node.name) == owner, f"'{node.name}' uses {weight}, which belongs to {owner}"
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_graphs_ship_without_weights(name: str, graph: str) -> None:
+    wanted, held = initializer_shapes(TINY_SPECS[name]), built(name, graph).graph.initializer
+    external = {tensor.name: tuple(tensor.dims) for tensor in held if tensor.external_data}
+    assert external == wanted, f"{graph} of {name} declares other initializers than the spec has parameters"
+    small = [tensor for tensor in held if not tensor.external_data]
+    assert all(prod(tensor.dims) <= 8 for tensor in small), f"{graph} of {name} carries numbers of its own"
+
+
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_outputs_carry_their_dimensions(name: str) -> None:
+    spec = TINY_SPECS[name]
+    held = (1, spec.n_kv_heads, "capacity", spec.head_dim)
+    outputs = {value.name: dims(value) for value in built(name, "probe").graph.output}
+    assert outputs.pop("logits") == ("row", spec.vocab_size)
+    for cached in cache_names("present", spec):
+        assert outputs.pop(cached) == held, f"{cached} is not the buffer it was given"
+    sites = {site.name: ("token", *site.row_shape) for site in sites_of(spec).values() if site.name != "logits"}
+    assert outputs == sites, "the probe's outputs are not the sites"
+
+
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_std_has_the_names_that_the_ecosystem_expects(name: str) -> None:
+    spec, graph = TINY_SPECS[name], built(name, "std").graph
+    past = ("batch", spec.n_kv_heads, "past", spec.head_dim)
+    inputs = {value.name: dims(value) for value in graph.input}
+    assert inputs == {
+        "input_ids": ("batch", "token"),
+        "attention_mask": ("batch", "past + token"),
+        "position_ids": ("batch", "token"),
+    } | dict.fromkeys(cache_names("past_key_values", spec), past)
+    assert [value.name for value in graph.output] == ["logits", *cache_names("present", spec)]
+    assert dims(graph.output[0]) == ("batch", "token", spec.vocab_size)
+
+
+def test_kernels_fit_the_size_of_a_head() -> None:
+    chosen = {name: kernels_of(spec)["fast"] for name, spec in TINY_SPECS.items()}
+    assert chosen["neox-full-rotary-relu"] is FusedRotary, "16 features are enough to rotate inside attention"
+    assert chosen["llama-shared-heads-tied"] is GroupedQuery, "8 features need a rotation of their own"
+    assert chosen["neox-partial-rotary-parallel"] is Standard, "12 features are refused by the grouped-query operator"
+    assert {kernels_of(spec)["probe"] for spec in TINY_SPECS.values()} == {GroupedQuery, Standard}
+    assert not fuses(Rotary(base=1e4, features=24), head_dim=32), "24 of 32 features are no multiple of 16"
+    used = {node.op_type for node in built("layers-that-differ", "fast").graph.node}
+    assert {"GroupQueryAttention", "RotaryEmbedding"} <= used
+
+
+@pytest.mark.parametrize("fused", ["layers.3.ffn|Mul|27/QuickGeluFusion/_kernel_time", "fused layers.3.ffn|Gemm|14"])
+def test_fused_nodes_keep_their_sublayer(fused: str) -> None:
+    assert scope_of(fused) == "layers.3.ffn"
+
+
+def test_an_unknown_node_belongs_to_no_sublayer() -> None:
+    assert scope_of("SkipLayerNorm_AddBias_7_kernel_time") == "other"

@@ -1,0 +1,134 @@
+"""`edge export`: a folder that is the same model, for tools that know nothing of Edge."""
+
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+import torch
+
+from export import standalone
+from export.check import TOLERANCE, check_graph, check_parity
+from export.manifest import Parity, file_sha256, package_versions, read_manifest
+from export.standalone import GRAPHS, export_checkpoint
+from models.checkpoint import open_checkpoint
+from models.errors import EdgeError, MisuseError
+from models.kernels import FullPass
+from models.loading import load_decoder
+from models.spec import DecoderSpec
+from tests.export.built import built
+from tests.tiny import TINY_SPECS, tiny_checkpoint
+
+KINDS = ("llama-one-kv-head-odd-sizes", "gpt2-learned-positions-tied", "neox-full-rotary-relu", "layers-that-differ")
+"""Each kernel, each norm, rotary and learned positions, full and sliding reach."""
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """One of `TINY_SPECS` and its export, from graphs that this test run has traced before."""
+    out = tmp_path_factory.mktemp("exports") / request.param
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("export.graphs.build", lambda _, graph: ir.from_proto(built(request.param, graph)))
+        return request.param, export_checkpoint(tiny_checkpoint(request.param), out, lambda _: None)
+
+
+def run(folder: Path, spec: DecoderSpec, ids: np.ndarray, mask: np.ndarray, past: list[np.ndarray]) -> list[np.ndarray]:
+    session = ort.InferenceSession(str(folder / "std.onnx"), providers=["CPUExecutionProvider"])
+    names = [f"past_key_values.{layer}.{part}" for layer in range(spec.n_layers) for part in ("key", "value")]
+    positions = np.maximum(mask.cumsum(axis=1) - 1, 0)[:, -ids.shape[1] :]
+    feeds = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+    return list(session.run(None, feeds | dict(zip(names, past, strict=True))))
+
+
+def empty_past(spec: DecoderSpec, batch: int) -> list[np.ndarray]:
+    return [np.zeros((batch, spec.n_kv_heads, 0, spec.head_dim), np.float32)] * (2 * spec.n_layers)
+
+
+def torch_logits(name: str, ids: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        decoder = load_decoder(tiny_checkpoint(name))
+        logits: np.ndarray = decoder(torch.from_numpy(ids), torch.arange(len(ids)), FullPass(len(ids))).numpy()
+    return logits
+
+
+def test_the_portable_graph_is_valid_and_its_parity_was_measured(exported: tuple[str, Path]) -> None:
+    _, folder = exported
+    check_graph(folder / "std.onnx")
+    manifest = read_manifest(folder)
+    assert manifest is not None and set(manifest.parity) == set(GRAPHS)
+    for graph, parity in manifest.parity.items():
+        assert parity.max_logit_difference < 5e-5, f"{graph} is off by {parity.max_logit_difference:.2g}"
+        assert parity.top1_agreement == 1 and parity.positions >= 6
+    assert manifest.versions == package_versions()
+    written = {file.name: file_sha256(file) for file in folder.iterdir() if file.name != "manifest.json"}
+    assert manifest.sha256 == written, "the manifest's hashes are not those of the files"
+
+
+def test_padding_on_the_left_changes_nothing(exported: tuple[str, Path]) -> None:
+    name, folder = exported
+    spec = TINY_SPECS[name]
+    ids = np.array([[0, 0, 0, 9, 4, 7], [8, 1, 2, 3, 5, 6]])
+    mask = np.array([[0, 0, 0, 1, 1, 1], [1, 1, 1, 1, 1, 1]])
+    logits, *past = run(folder, spec, ids, mask, empty_past(spec, 2))
+    assert np.isfinite(logits).all(), "padding turned to NaN"
+    np.testing.assert_allclose(logits[0, 3:], torch_logits(name, ids[0, 3:]), atol=1e-4)
+    np.testing.assert_allclose(logits[1], torch_logits(name, ids[1]), atol=1e-4)
+    after, *_ = run(folder, spec, np.array([[2], [2]]), np.pad(mask, ((0, 0), (0, 1)), constant_values=1), past)
+    np.testing.assert_allclose(after[0, 0], torch_logits(name, np.array([9, 4, 7, 2]))[-1], atol=1e-4)
+
+
+def test_a_real_folder_takes_its_tokenizer_along_and_is_replaced_whole(byte_llama: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_checkpoint(open_checkpoint(byte_llama), out, lambda _: None)
+    (out / "stale").touch()
+    assert (out / "tokenizer.json").read_bytes() == (byte_llama / "tokenizer.json").read_bytes()
+    export_checkpoint(open_checkpoint(byte_llama), out, lambda _: None)
+    assert not (out / "stale").exists(), "a file of the replaced bundle is left"
+    assert [file.name for file in tmp_path.iterdir()] == ["out"], "the export left something beside its folder"
+
+
+def test_only_a_bundle_is_written_over(byte_llama: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(MisuseError, match="not written by Edge"):
+        export_checkpoint(open_checkpoint(byte_llama), tmp_path, lambda _: None)
+    with pytest.raises(MisuseError, match="is a file"):
+        export_checkpoint(open_checkpoint(byte_llama), tmp_path / "thesis.tex", lambda _: None)
+    with pytest.raises(MisuseError, match="holds the checkpoint"):
+        export_checkpoint(open_checkpoint(byte_llama), byte_llama, lambda _: None)
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_full_disk_leaves_nothing(byte_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(standalone, "write_weights", fill)
+    with pytest.raises(EdgeError, match=r"No space left on device; free some space"):
+        export_checkpoint(open_checkpoint(byte_llama), tmp_path / "out", lambda _: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("difference", [2 * TOLERANCE, float("nan")])
+def test_another_model_is_no_export(difference: float) -> None:
+    with pytest.raises(EdgeError, match="differs from torch"):
+        check_parity({"fast": Parity(max_logit_difference=difference, top1_agreement=1.0, positions=3)})
+
+
+def test_interrupting_leaves_nothing(byte_llama: Path, tmp_path: Path) -> None:
+    def interrupt(message: str) -> None:
+        if message.startswith("exporting graph"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_checkpoint(open_checkpoint(byte_llama), tmp_path / "out", interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_manifest_can_be_read_by_anyone(exported: tuple[str, Path]) -> None:
+    _, folder = exported
+    table = json.loads((folder / "manifest.json").read_text())
+    assert table["opset"] == 24 and table["precision"] == "float32" and table["weights"] == "std.onnx.data"
+    assert table["kernels"]["std"] == "Portable" and "layers.0.attn.query" in table["sites"]
