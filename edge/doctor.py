@@ -27,11 +27,8 @@ class Finding:
 _MODULES = {"onnx": "onnxruntime", "torch": "torch", "mlx": "mlx.core"}
 """The module whose import proves that an engine's package is whole."""
 
-_INSTALL = {
-    "onnx": "pip install --force-reinstall onnxruntime",
-    "torch": "pip install 'edge-lens[torch]'",
-    "mlx": "pip install 'edge-lens[mlx]'",
-}
+_EXTRAS = {"onnx": "edge-lens", "torch": "edge-lens[torch]", "mlx": "edge-lens[mlx]"}
+"""What brings an engine's package."""
 
 
 def examine() -> tuple[Finding, ...]:
@@ -60,9 +57,10 @@ def _engine(name: str) -> Finding:
     found = f"{package} {installed}" if installed else f"{package} is not installed"
     if failure is None:
         return Finding(what=f"engine {name}", works=True, found=found)
-    if installed:
-        found += f", but it does not load: {failure}"
-    return Finding(what=f"engine {name}", works=False, found=found, fix=_INSTALL[name])
+    if not installed:
+        return Finding(what=f"engine {name}", works=False, found=found, fix=_install(_EXTRAS[name]))
+    found += f", but it does not load: {failure}"
+    return Finding(what=f"engine {name}", works=False, found=found, fix=_install(f"--force-reinstall {package}"))
 
 
 def _blas() -> Finding:
@@ -82,7 +80,7 @@ def _export() -> Finding:
     lacking = [name for name in ("torch", "onnx", "onnxscript") if _version(name) is None]
     if lacking:
         found = f"{', '.join(lacking)} not installed; models of the zoo run without"
-        return Finding(what="export", works=False, found=found, fix="pip install 'edge-lens[export]'")
+        return Finding(what="export", works=False, found=found, fix=_install("edge-lens[export]"))
     found = ", ".join(f"{name} {_version(name)}" for name in ("torch", "onnx", "onnxscript"))
     return Finding(what="export", works=True, found=found)
 
@@ -113,6 +111,11 @@ def _cache() -> Finding:
         return Finding(what="cache", works=True, found=str(folder))
     found = f"{folder} cannot be written"
     return Finding(what="cache", works=False, found=found, fix=f"export {CACHE_VARIABLE}=FOLDER, a folder of yours")
+
+
+def _install(what: str) -> str:
+    """The command that installs into the very Python that runs here."""
+    return f"{sys.executable} -m pip install {what if what.startswith('-') else repr(what)}"
 
 
 def _import_failure(module: str) -> str | None:

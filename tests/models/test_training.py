@@ -1,7 +1,9 @@
 """Training is repeatable, repeats really repeat, and what is saved is what was trained."""
 
+import hashlib
 import json
 import lzma
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +17,11 @@ from models.kernels import FullPass
 from models.parameters import parameter_count
 from models.spec import Activation
 from models.tokenizer import open_tokenizer
+from models.training import save
 from models.training.batches import UNSCORED, batch_at, repeat_noise, repeat_text
+from models.training.card import card_of
 from models.training.corpus import END_OF_TEXT, Corpus, documents, open_corpus
+from models.training.evaluate import PROMPTS, copied_share, evaluate, exact_zeros
 from models.training.kernels import BLOCK, BlockPass
 from models.training.recipe import FABLE, RECIPES, Recipe, from_json, recipe_of, to_json
 from models.training.save import save_folder
@@ -40,18 +45,33 @@ TINY = replace(
     valid_tokens=96,
 )
 
-WORDS = "the old fox ran over the green hill and saw the moon above the wide river".split()
+WORDS = ("the", "old", "fox", "ran", "over", "a", "green", "hill", "and", "saw", "moonlight", "on", "wide", "rivers")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors on several threads take longer than on one, and sums may come in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    books = tmp_path_factory.mktemp("books")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with books of a few words in it; their tokens are kept there too."""
+    work = tmp_path_factory.mktemp("work")
     for seed, name in enumerate(("train", "valid")):
         random = np.random.default_rng(seed)
         texts = [" ".join(random.choice(WORDS, 120)) + "." for _ in range(8)]
-        with lzma.open(books / f"{name}.txt.xz", "wt", encoding="utf-8") as file:
+        with lzma.open(work / f"{name}.txt.xz", "wt", encoding="utf-8") as file:
             file.write("".join(f"{text}\n{END_OF_TEXT}\n" for text in texts))
-    return open_corpus(books, tmp_path_factory.mktemp("work"), TINY.vocab_size)
+    return work
+
+
+@pytest.fixture(scope="module")
+def corpus(work: Path) -> Corpus:
+    return open_corpus(work, work, TINY.vocab_size)
 
 
 def losses(folder: Path) -> list[float]:
@@ -170,7 +190,8 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(corpus: Corpus, tmp_path: Pat
     parts.mkdir()
     want = run(corpus, whole)
     train(start(TINY), corpus, parts, compiled=False, stop_at=3)
-    (parts / "log.jsonl").open("a").write(json.dumps({"kind": "loss", "step": 4, "loss": 0.0}) + "\n")
+    with (parts / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"kind": "loss", "step": 4, "loss": 0.0}) + "\n")
     train(open_state(parts), corpus, parts, compiled=False)
     assert losses(parts) == want, f"resumed losses {losses(parts)} leave {want}"
     ends = open_state(whole).decoder.state_dict(), open_state(parts).decoder.state_dict()
@@ -179,10 +200,10 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(corpus: Corpus, tmp_path: Pat
 
 
 def test_training_learns(corpus: Corpus, tmp_path: Path) -> None:
-    """A hundred tiny steps bring the validation text well below its first cost."""
+    """A hundred tiny steps bring the loss well below that of the first ones."""
     run(corpus, tmp_path, replace(TINY, steps=100, valid_every=1_000, save_every=1_000, log_every=20, peak_rate=1e-2))
     first, *_, last = losses(tmp_path)
-    assert last < 0.75 * first, f"the loss went from {first:.2f} to {last:.2f} only"
+    assert last < 0.85 * first, f"the loss went from {first:.2f} to {last:.2f} only"
 
 
 def test_twins_start_alike() -> None:
@@ -242,6 +263,37 @@ def test_the_saved_tokenizer_is_the_corpus_tokenizer(corpus: Corpus, tmp_path: P
     assert tokenizer.stop_tokens == (corpus.end_of_text,), f"{tokenizer.stop_tokens} end a text"
 
 
+def test_the_card_tells_what_the_log_and_the_files_tell(corpus: Corpus, work: Path, tmp_path: Path) -> None:
+    """A run that was stopped, resumed with more steps and saved: its card holds the figures of all of that."""
+    train(start(TINY), corpus, tmp_path, compiled=False, stop_at=3)
+    state = open_state(tmp_path)
+    state.recipe = replace(state.recipe, steps=9)
+    train(state, corpus, tmp_path, compiled=False, stop_at=8)
+    zoo = tmp_path / "zoo"
+    assert save.main(["fable-relu", "--run", str(tmp_path), "--work", str(work), "--zoo", str(zoo)]) == 0
+    evaluation = evaluate(zoo / "fable-relu", TINY, corpus)
+    text = card_of("fable-relu", zoo / "fable-relu", evaluation)
+    digest = hashlib.sha256((zoo / "fable-relu" / "model.safetensors").read_bytes()).hexdigest()
+    for figure in (
+        f"| tokens learned from | {8 * TINY.step_tokens:,}, in 8 steps of {TINY.step_tokens} |",
+        "| final step | 8 of 9 |",
+        "| resumed | at step 3, from then on towards 9 steps in all |",
+        f"**{evaluation.bits_per_byte:.3f} bits per byte** over all {len(corpus.valid):,} tokens",
+        digest,
+    ):
+        assert figure in text, f"the card lacks '{figure}':\n{text}"
+    assert [prompt for prompt, _ in evaluation.samples] == list(PROMPTS), "a sample was left out"
+
+
+def test_figures_of_a_decoder_that_guesses(corpus: Corpus) -> None:
+    """A fresh ReLU decoder has about half its neurons at 0 and copies nothing; a GELU one has no zeros at all."""
+    ids = torch.from_numpy(corpus.valid[: 4 * TINY.length].astype(np.int64)).view(4, -1)
+    relu, gelu = (new_decoder(replace(TINY, activation=kind)) for kind in (Activation.RELU, Activation.GELU))
+    assert all(0.3 < share < 0.7 for share in exact_zeros(relu, ids)), f"{exact_zeros(relu, ids)} are 0 by layer"
+    assert exact_zeros(gelu, ids) == (0.0, 0.0), f"{exact_zeros(gelu, ids)} of GELU's neurons are 0"
+    assert copied_share(relu, seed=0) < 0.05, f"{copied_share(relu, seed=0):.0%} copied before the first step"
+
+
 def test_a_spec_that_gpt_neox_lacks_is_refused(corpus: Corpus, tmp_path: Path) -> None:
     from models.decoder import Decoder
     from tests.tiny import TINY_SPECS
@@ -263,8 +315,8 @@ def test_the_zoo_has_no_other_names() -> None:
     assert zoo_folder("../training") is None
 
 
-def test_validation_bits_do_not_change_what_is_trained(corpus: Corpus) -> None:
-    """The summed loss of a fresh decoder is that of guessing: ln(vocab) for each scored token."""
+def test_a_fresh_decoder_guesses(corpus: Corpus) -> None:
+    """Before the first step every token costs what guessing costs: ln(vocab)."""
     loss = summed_loss(new_decoder(TINY), bfloat16=False)
     batch = batch_at(replace(TINY, repeat_share=0.0), corpus.train, 0)
     nats = loss(torch.from_numpy(batch.ids), torch.from_numpy(batch.targets)).item() / batch.targets.size

@@ -1,0 +1,12 @@
+"""The commands, in the order in which help lists them. What is heavy, each imports when it is called."""
+
+import click
+
+from edge.commands.doctor import doctor
+from edge.commands.export import export
+from edge.commands.look import look
+from edge.commands.models import models
+from edge.commands.run import run
+from edge.commands.trace import trace
+
+COMMANDS: list[click.Command] = [look, run, trace, export, models, doctor]

@@ -1,0 +1,35 @@
+"""`edge doctor`: what works on this machine, and the command that mends what does not."""
+
+import click
+
+from edge.commands.tables import Column, Table, table_options
+
+_COLUMNS = (
+    Column("what", "what"),
+    Column("works", "works"),
+    Column("found", "found"),
+    Column("fix", "what to do"),
+)
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      edge doctor
+      edge doctor --json
+    """
+)
+@table_options
+@click.pass_context
+def doctor(context: click.Context, layout: str | None) -> None:
+    """Say what works here, and what mends what does not.
+
+    Ends with 0 where models can be run, 1 where not even the onnx engine works.
+    """
+    from edge.doctor import can_run, examine
+
+    findings = examine()
+    rows = [(one.what, "yes" if one.works else "no", one.found, one.fix) for one in findings]
+    click.echo(Table(_COLUMNS, rows).write(layout or "text"))
+    if not can_run(findings):
+        context.exit(1)

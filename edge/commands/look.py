@@ -1,0 +1,38 @@
+"""`edge look`: the terminal UI."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from edge.commands.options import engine_options
+from models.errors import MisuseError
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      edge look
+      edge look path/to/checkpoint -e torch
+      edge look once.trace
+    """
+)
+@click.argument("target", metavar="[MODEL|TRACE]", default="fable-relu")
+@engine_options
+def look(target: str, engine: str, threads: int | None) -> None:
+    """Open the terminal UI on a model or a saved trace.
+
+    MODEL is a checkpoint folder, or a model that 'edge models' lists; fable-relu where none is named. A TRACE is a
+    file that 'edge trace' wrote, and opens without any engine.
+    """
+    from edge.engines.registry import check_engine_name
+    from edge.session import find_model
+
+    check_engine_name(engine)
+    if not Path(target).expanduser().is_file():
+        find_model(target)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise MisuseError("the terminal UI needs a terminal; 'edge run' and 'edge trace' work without one")
+    from tui.app import look as open_screen
+
+    open_screen(target, engine, threads)

@@ -1,0 +1,117 @@
+"""`edge models`: which models can be run by name, and what one is."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from edge.commands.tables import Cell, Column, Table, shown_bytes, table_options
+
+if TYPE_CHECKING:
+    from models.checkpoint import Checkpoint
+
+_LIST = (
+    Column("model", "model"),
+    Column("parameters", "parameters", ","),
+    Column("layers", "layers"),
+    Column("context", "context, tokens"),
+    Column("size", "size"),
+)
+_FACTS = (Column("what", "what"), Column("value", "value"))
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="""\b
+    Examples:
+      edge models
+      edge models show fable-relu
+    """,
+)
+@table_options
+@click.pass_context
+def models(context: click.Context, layout: str | None) -> None:
+    """List the models that come with Edge, or show one."""
+    if context.invoked_subcommand is None:
+        click.echo(_zoo_table().write(layout or "text"))
+
+
+@models.command(
+    epilog="""\b
+    Example:
+      edge models show fable-relu --json
+    """
+)
+@click.argument("model")
+@table_options
+def show(model: str, layout: str | None) -> None:
+    """Show what MODEL is: its sizes, and where its parameters are."""
+    from edge.session import find_model
+    from models.checkpoint import open_checkpoint
+
+    click.echo(_facts(open_checkpoint(find_model(model))).write(layout or "text"))
+
+
+def _zoo_table() -> Table:
+    from models.checkpoint import open_checkpoint
+    from models.parameters import parameter_count
+    from models.zoo import zoo_folder, zoo_names
+
+    rows: list[tuple[Cell, ...]] = []
+    for name in zoo_names():
+        folder = zoo_folder(name)
+        if folder is not None:
+            held = open_checkpoint(folder)
+            spec = held.spec
+            rows.append((name, parameter_count(spec), spec.n_layers, spec.context, shown_bytes(held.stored_bytes)))
+    return Table(_LIST, rows)
+
+
+def _facts(held: "Checkpoint") -> Table:
+    """One fact a row, sizes by the names that the papers use."""
+    from models.parameters import parameter_count, parameter_shapes
+    from models.tokenizer import open_tokenizer
+
+    spec, first = held.spec, held.spec.layers[0]
+    widths = sorted({layer.ffn.d_ff for layer in spec.layers})
+    tokenizer = open_tokenizer(held.folder)
+    stored = sorted({str(held.weights[name].dtype) for name in parameter_shapes(spec)})
+    rows: list[tuple[Cell, Cell]] = [
+        ("model", held.name),
+        ("folder", str(held.folder)),
+        ("parameters", f"{parameter_count(spec):,}"),
+        ("in attention", _share_of(held, "attn")),
+        ("in FFN", _share_of(held, "ffn")),
+        ("stored", f"{shown_bytes(held.stored_bytes)} as {', '.join(stored)}"),
+        ("layers", str(spec.n_layers)),
+        ("d_model", str(spec.d_model)),
+        ("n_heads", f"{spec.n_heads}, {spec.n_kv_heads} for keys and values"),
+        ("head_dim", str(spec.head_dim)),
+        ("d_ff", ", ".join(str(width) for width in widths)),
+        ("vocab_size", str(spec.vocab_size)),
+        ("context", f"{spec.context} tokens"),
+        ("FFN", f"{type(first.ffn).__name__.lower()}, {first.ffn.activation.value}"),
+        ("norm", type(first.norm).__name__),
+        ("positions", _positions(held)),
+        ("residual", type(first.residual).__name__.lower()),
+        ("head", "tied to the embedding" if spec.tied else "of its own"),
+        ("tokenizer", "none: only ids can be run" if tokenizer is None else "tokenizer.json"),
+    ]
+    return Table(_FACTS, rows)
+
+
+def _positions(held: "Checkpoint") -> str:
+    """What tells positions apart: layers first, then the embedding."""
+    kinds = [*(layer.position for layer in held.spec.layers), held.spec.positions]
+    told = dict.fromkeys(type(kind).__name__ for kind in kinds if type(kind).__name__ != "NoPosition")
+    return " and ".join(told).lower() or "none"
+
+
+def _share_of(held: "Checkpoint", sublayer: str) -> str:
+    """How many of all parameters belong to one kind of sublayer, its norms included."""
+    from math import prod
+
+    from models.parameters import parameter_count, parameter_shapes
+
+    shapes = parameter_shapes(held.spec)
+    count = sum(prod(shape) for name, shape in shapes.items() if f".{sublayer}." in name)
+    return f"{count:,} ({count / parameter_count(held.spec):.0%})"

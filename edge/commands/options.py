@@ -1,0 +1,98 @@
+"""Options that several commands share, and what they mean."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from models.errors import MisuseError
+
+if TYPE_CHECKING:
+    from edge.sampling import Sampling
+    from edge.session import Model
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _all(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+engine_options = _all(
+    click.option("-e", "--engine", default="onnx", show_default=True, help="Runtime: onnx, torch or mlx."),
+    click.option("--threads", type=int, help="Threads to compute with.  [default: the physical cores]"),
+)
+
+run_options = _all(
+    click.option("--ids", help="Token ids instead of text, such as 1,5,2."),
+    click.option("-n", "--max-new-tokens", type=int, default=64, show_default=True, help="Tokens to generate at most."),
+    click.option("--greedy", is_flag=True, help="Always the likeliest token; so it is without the next three, too."),
+    click.option("--temperature", type=float, help="Draw tokens; the logits are divided by this."),
+    click.option("--top-k", type=int, help="Draw among the k likeliest tokens."),
+    click.option("--top-p", type=float, help="Draw among the likeliest tokens that together have this probability."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the draws; equal seeds give equal text."),
+)
+
+
+def chosen_sampling(greedy: bool, temperature: float | None, top_k: int | None, top_p: float | None) -> "Sampling":
+    """The sampling that options ask for; greedy where they say nothing."""
+    from edge.sampling import Sampling
+
+    if (temperature, top_k, top_p) == (None, None, None):
+        return Sampling.greedy()
+    if greedy:
+        raise MisuseError("--greedy takes the likeliest token, --temperature, --top-k and --top-p draw one; choose")
+    return Sampling(temperature=1.0 if temperature is None else temperature, top_k=top_k, top_p=top_p)
+
+
+def parsed_ids(text: str | None) -> list[int] | None:
+    """`"1,5,2"` is `[1, 5, 2]`."""
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise MisuseError(f"--ids takes whole numbers with commas between, such as 1,5,2, not '{text}'") from error
+
+
+def opened_model(model: str, engine: str, threads: int | None) -> "Model":
+    """Loads a model; long work is told on stderr."""
+    from edge.session import load
+
+    with _interrupt_leaves():
+        return load(model, engine, threads=threads, progress=tell)
+
+
+@contextmanager
+def _interrupt_leaves() -> Iterator[None]:
+    """While an engine is built, an interrupt ends the process: nothing can stop the thread that builds it.
+
+    What it was writing has not taken its place yet, and is removed.
+    """
+    from export.bundle import cache_folder
+    from export.staging import sweep
+
+    def leave(*_: object) -> None:
+        tell("edge: interrupted")
+        sweep(cache_folder())
+        os._exit(130)
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def tell(message: str) -> None:
+    """One line for whoever watches, beside the results."""
+    print(message, file=sys.stderr, flush=True)

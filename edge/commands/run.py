@@ -1,0 +1,114 @@
+"""`edge run`: text, as the model generates it."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge.commands.options import chosen_sampling, engine_options, opened_model, parsed_ids, run_options, tell
+from edge.commands.sublayers import sublayer_record, sublayer_sum, sublayer_table
+
+if TYPE_CHECKING:
+    from edge.session import Token
+    from edge.timing import SublayerTiming
+    from edge.trace import Trace
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      edge run fable-relu "Once upon a time"
+      edge run fable-relu "The king" --temperature 0.8 --top-p 0.95 --seed 7
+      edge run path/to/checkpoint --ids 1,5,2 -e torch --json
+    """
+)
+@click.argument("model")
+@click.argument("prompt", required=False)
+@run_options
+@engine_options
+@click.option("--time", "timed", is_flag=True, help="Then time a decode step, sublayer by sublayer.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, for scripts.")
+def run(
+    model: str,
+    prompt: str | None,
+    ids: str | None,
+    max_new_tokens: int,
+    greedy: bool,
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int,
+    engine: str,
+    threads: int | None,
+    timed: bool,
+    as_json: bool,
+) -> None:
+    """Stream what MODEL says after PROMPT.
+
+    MODEL is a checkpoint folder, or a model that 'edge models' lists.
+    """
+    sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
+    with opened_model(model, engine, threads) as loaded:
+        stream = Stream()
+        trace = loaded.run(
+            prompt,
+            ids=prompt_ids,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            seed=seed,
+            on_token=None if as_json else stream.write,
+        )
+        if not as_json:
+            stream.end(trace.text)
+            tell(_summary(trace))
+        timing = loaded.time_sublayers(list(trace.tokens[: trace.n_fed])) if timed else None
+    if as_json:
+        click.echo(json.dumps(_record(trace, timing), ensure_ascii=False))
+    elif timing is not None:
+        click.echo(sublayer_table(timing).text())
+        click.echo(sublayer_sum(timing))
+
+
+class Stream:
+    """Text on stdout, as it comes."""
+
+    def __init__(self) -> None:
+        self._written = ""
+
+    def write(self, token: "Token") -> None:
+        """Shows the text that became complete with `token`, at once."""
+        self._written += token.text
+        click.echo(token.text, nl=False)
+
+    def end(self, text: str) -> None:
+        """Shows what of the whole text is still missing, such as a character without its last byte."""
+        click.echo(text[len(self._written) :] if text.startswith(self._written) else "")
+
+
+def _record(trace: "Trace", timing: "SublayerTiming | None") -> dict[str, Any]:
+    """A run for scripts: ids, natural log-probabilities, milliseconds."""
+    record: dict[str, Any] = {
+        "engine": trace.engine,
+        "prompt_tokens": trace.tokens[: trace.prompt_length],
+        "tokens": trace.generated,
+        "text": trace.text,
+        "logprobs": trace.logprobs,
+        "finish": trace.finish,
+        "timing": {
+            "prefill_ms": trace.timing.prefill_ms,
+            "ttft_ms": trace.timing.ttft_ms,
+            "inter_token_ms": trace.timing.inter_token_ms,
+        },
+    }
+    return record if timing is None else record | {"sublayers": sublayer_record(timing)}
+
+
+def _summary(trace: "Trace") -> str:
+    """`12 tokens after 4 · first one after 8.1 ms · 163 tokens/s · onnx`."""
+    timing = trace.timing
+    rate = f" · {timing.tokens_per_second:,.0f} tokens/s" if timing.tokens_per_second else ""
+    full = " · context full" if trace.finish == "context" else ""
+    return (
+        f"{len(trace.generated)} tokens after {trace.prompt_length} · first one after {timing.ttft_ms:.3g} ms"
+        f"{rate} · {trace.engine}{full}"
+    )

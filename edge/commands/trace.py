@@ -1,0 +1,149 @@
+"""`edge trace`: a run, with what was seen inside saved to a file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge.commands.options import chosen_sampling, engine_options, opened_model, parsed_ids, run_options, tell
+from edge.commands.tables import Cell, Column, Table, shown_bytes, table_options
+from models.errors import MisuseError
+
+if TYPE_CHECKING:
+    from edge.session import Model
+    from edge.trace import Trace
+    from edge.watch import Watch
+
+_COLUMNS = (
+    Column("layer", "layer"),
+    Column("entropy_bits", "entropy, bits", ".2f"),
+    Column("first_token_share", "on first token", ".1%"),
+    Column("exact_zero_share", "neurons at 0", ".1%"),
+    Column("top_p_sparsity", "top-p 0.9 silent", ".1%"),
+)
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      edge trace fable-relu "Once upon a time" -o once.trace
+      edge trace fable-relu "Once upon a time" -o once.trace --part ffn.neurons --layers 0,2-4 --half
+      edge look once.trace
+    """
+)
+@click.argument("model")
+@click.argument("prompt", required=False)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write.")
+@click.option("--part", "parts", multiple=True, help="Watch this part of each layer only; may be repeated.")
+@click.option("--layers", help="Watch these layers only, such as 0,2-4.")
+@click.option("--logits", is_flag=True, help="Watch the logits of every token, too.")
+@click.option("--half", is_flag=True, help="Keep values as float16: half the bytes, three digits.")
+@run_options
+@engine_options
+@table_options
+def trace(
+    model: str,
+    prompt: str | None,
+    output: Path,
+    parts: tuple[str, ...],
+    layers: str | None,
+    logits: bool,
+    half: bool,
+    ids: str | None,
+    max_new_tokens: int,
+    greedy: bool,
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int,
+    engine: str,
+    threads: int | None,
+    layout: str | None,
+) -> None:
+    """Save what happens inside MODEL on PROMPT, and sum it up.
+
+    The columns are means over tokens (and heads): the entropy of where attention looks; the share it gives to the
+    first token, without that token itself; the share of FFN neurons that are exactly 0; and the share that can be
+    dropped while the others keep 90% of the sum of magnitudes.
+    """
+    from edge.watch import Watch
+    from models.sites import PARTS
+
+    _check_writable(output)
+    sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
+    watch = Watch(parts=parts or tuple(PARTS), layers=parsed_layers(layers), logits=logits, half=half)
+    with opened_model(model, engine, threads) as loaded:
+        _tell_cost(loaded, watch, prompt, prompt_ids, max_new_tokens)
+        seen = loaded.run(
+            prompt, ids=prompt_ids, max_new_tokens=max_new_tokens, watch=watch, sampling=sampling, seed=seed
+        )
+    seen.save(output)
+    tell(f"{output}: {shown_bytes(output.stat().st_size)}, {seen.n_fed} tokens fed; 'edge look {output}' shows it")
+    click.echo(layer_table(seen).write(layout or "text"))
+
+
+def parsed_layers(text: str | None) -> tuple[int, ...] | None:
+    """`"0,2-4"` is `(0, 2, 3, 4)`; nothing said is all of them."""
+    if text is None:
+        return None
+    chosen: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.strip().isdecimal() or not (last or first).strip().isdecimal():
+            raise MisuseError(f"--layers takes numbers and ranges with commas between, such as 0,2-4, not '{text}'")
+        chosen += range(int(first), int(last or first) + 1)
+    return tuple(dict.fromkeys(chosen))
+
+
+def layer_table(seen: "Trace") -> Table:
+    """What each layer did, in four numbers; a dash where it was not watched."""
+    return Table(_COLUMNS, [_layer_row(seen, layer) for layer in range(seen.spec.n_layers)])
+
+
+def _layer_row(seen: "Trace", layer: int) -> tuple[Cell, ...]:
+    return (str(layer), *_attention_cells(seen, layer), *_ffn_cells(seen, layer))
+
+
+def _attention_cells(seen: "Trace", layer: int) -> tuple[Cell, Cell]:
+    """Mean entropy, and mean share of the first token, over tokens and heads."""
+    from statistics import fmean
+
+    from edge.measure.attention import entropy_bits, first_token_share
+    from models.sites import layer_site
+
+    if not {layer_site(layer, "attn.query"), layer_site(layer, "attn.key")} <= seen.sites.keys():
+        return None, None
+    patterns = [seen.pattern(layer, head) for head in range(seen.spec.n_heads)]
+    entropy = fmean(float(entropy_bits(pattern).mean()) for pattern in patterns)
+    if seen.n_fed < 2:
+        return entropy, None
+    return entropy, fmean(float(first_token_share(pattern)[1:].mean()) for pattern in patterns)
+
+
+def _ffn_cells(seen: "Trace", layer: int) -> tuple[Cell, Cell]:
+    """Mean exact-zero share, and mean top-p sparsity, over tokens."""
+    from edge.measure.sparsity import exact_zero_share, top_p_sparsity
+    from models.sites import layer_site
+
+    if layer_site(layer, "ffn.neurons") not in seen.sites:
+        return None, None
+    neurons = seen.neurons(layer)
+    return float(exact_zero_share(neurons).mean()), float(top_p_sparsity(neurons).mean())
+
+
+def _tell_cost(
+    loaded: "Model", watch: "Watch", prompt: str | None, prompt_ids: list[int] | None, max_new_tokens: int
+) -> None:
+    """What the capture will hold at most, said before it runs."""
+    given = prompt_ids or (loaded.tokenizer.encode(prompt) if loaded.tokenizer and prompt else [])
+    tokens = min(len(given) + max(0, max_new_tokens - 1), loaded.spec.context)
+    cost = watch.cost_bytes(loaded.spec, tokens)
+    tell(f"watching {len(watch.sites(loaded.spec))} sites over up to {tokens} tokens: {shown_bytes(cost)}")
+
+
+def _check_writable(output: Path) -> None:
+    """Refuses a place that cannot be written, before minutes are spent."""
+    if output.is_dir():
+        raise MisuseError(f"{output} is a folder; -o takes the file to write")
+    if not output.absolute().parent.is_dir():
+        raise MisuseError(f"there is no folder {output.absolute().parent} to write {output.name} to")

@@ -1,0 +1,156 @@
+"""What is trained and how, as data: the recipe of every checkpoint in the zoo."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from models.errors import MisuseError
+from models.spec import (
+    Activation,
+    DecoderSpec,
+    Full,
+    LayerNorm,
+    LayerSpec,
+    NoPosition,
+    Plain,
+    Rotary,
+    Sequential,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One training run. Two recipes that differ only in `activation` see the same batches from the same start.
+
+    Attributes:
+        length: Tokens of a training sequence, which is also the decoder's context.
+        batch: Sequences of one step.
+        steps: Updates in all; may be changed while the learning rate still stands at its peak.
+        warmup: Steps in which the learning rate climbs to `peak_rate`.
+        decay_share: Last share of the steps, in which the learning rate falls in a straight line to 0.
+        weight_decay: Of matrices; biases, norms and the embedding are not decayed.
+        clip: Largest norm of the gradient of all parameters together.
+        repeat_share: Share of the sequences in which a span comes again, so that copying can be learned.
+        log_every, valid_every, save_every: Steps between two log lines, validations and checkpoints.
+        valid_tokens: Tokens of the validation text that are read during training, from its start.
+    """
+
+    vocab_size: int
+    d_model: int
+    n_heads: int
+    n_layers: int
+    activation: Activation
+    length: int
+    batch: int
+    steps: int
+    warmup: int
+    decay_share: float
+    peak_rate: float
+    betas: tuple[float, float]
+    weight_decay: float
+    clip: float
+    repeat_share: float
+    seed: int
+    bfloat16: bool
+    log_every: int
+    valid_every: int
+    save_every: int
+    valid_tokens: int
+
+    def __post_init__(self) -> None:
+        if self.d_model % self.n_heads:
+            raise MisuseError(f"d_model {self.d_model} does not split into {self.n_heads} heads")
+        if self.steps < 1:
+            raise MisuseError(f"{self.steps} training steps; a run needs at least 1")
+
+    @property
+    def spec(self) -> DecoderSpec:
+        """The decoder that is trained."""
+        head_dim, norm = self.d_model // self.n_heads, LayerNorm(eps=1e-5)
+        layer = LayerSpec(
+            reach=Full(),
+            position=Rotary(base=10_000.0, features=head_dim),
+            ffn=Plain(self.activation, 4 * self.d_model, bias=True),
+            norm=norm,
+            residual=Sequential(),
+            qkv_bias=True,
+            out_bias=True,
+        )
+        return DecoderSpec(
+            vocab_size=self.vocab_size,
+            d_model=self.d_model,
+            n_heads=self.n_heads,
+            n_kv_heads=self.n_heads,
+            head_dim=head_dim,
+            context=self.length,
+            positions=NoPosition(),
+            layers=(layer,) * self.n_layers,
+            norm=norm,
+            tied=False,
+        )
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens that one step learns from."""
+        return self.batch * self.length
+
+    @property
+    def decay_start(self) -> int:
+        """The first step whose learning rate is below the peak again."""
+        return self.steps - round(self.steps * self.decay_share)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of one step, counted from 0: a climb, a plateau, a straight fall."""
+        if step < self.warmup:
+            return self.peak_rate * (step + 1) / self.warmup
+        if step < self.decay_start:
+            return self.peak_rate
+        return self.peak_rate * (self.steps - step) / (self.steps - self.decay_start + 1)
+
+
+FABLE = Recipe(
+    vocab_size=4_096,
+    d_model=256,
+    n_heads=8,
+    n_layers=6,
+    activation=Activation.RELU,
+    length=512,
+    batch=8,
+    steps=3_000,
+    warmup=100,
+    decay_share=0.2,
+    peak_rate=2e-3,
+    betas=(0.9, 0.95),
+    weight_decay=0.1,
+    clip=1.0,
+    repeat_share=0.15,
+    seed=20,
+    bfloat16=True,
+    log_every=10,
+    valid_every=100,
+    save_every=100,
+    valid_tokens=32_768,
+)
+
+RECIPES = {
+    "fable-relu": FABLE,
+    "fable-gelu": replace(FABLE, activation=Activation.GELU),
+}
+"""The zoo: twins, identical but for the activation of the FFN."""
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe of one zoo checkpoint."""
+    if name not in RECIPES:
+        raise MisuseError(f"no recipe '{name}'; there are {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def to_json(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as plain JSON values."""
+    return asdict(recipe) | {"betas": list(recipe.betas), "activation": recipe.activation.value}
+
+
+def from_json(record: dict[str, Any]) -> Recipe:
+    """The recipe that `to_json` wrote."""
+    first, second = record["betas"]
+    return Recipe(**record | {"betas": (first, second), "activation": Activation(record["activation"])})

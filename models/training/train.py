@@ -1,0 +1,232 @@
+"""Trains one checkpoint of the zoo: `python -m models.training.train fable-relu --out .training/fable-relu`."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.decoder import Decoder
+from models.errors import EdgeError, MisuseError
+from models.training.batches import UNSCORED, batch_at
+from models.training.corpus import BOOKS, Corpus, open_corpus
+from models.training.kernels import BlockPass
+from models.training.recipe import Recipe, from_json, recipe_of, to_json
+
+LOG, STATE = "log.jsonl", "state.pt"
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class State:
+    """A run between two steps: everything a resumed one needs. Batches follow from the step alone.
+
+    Attributes:
+        step: Steps done.
+        seconds: Wall time spent on them, over all parts of the run.
+    """
+
+    recipe: Recipe
+    decoder: Decoder
+    optimizer: torch.optim.AdamW
+    step: int
+    seconds: float
+
+
+def new_decoder(recipe: Recipe) -> Decoder:
+    """A decoder as GPT-NeoX starts: normal weights, smaller where a sublayer writes to the residual stream."""
+    decoder = Decoder(recipe.spec)
+    random = torch.Generator().manual_seed(recipe.seed)
+    for name, parameter in decoder.named_parameters():
+        if name.endswith(".bias"):
+            torch.nn.init.zeros_(parameter)
+        elif "norm" in name:
+            torch.nn.init.ones_(parameter)
+        else:
+            ends_sublayer = name.endswith(("attn.out.weight", "ffn.down.weight"))
+            std = 0.02 / (2 * recipe.n_layers) ** 0.5 if ends_sublayer else 0.02
+            torch.nn.init.normal_(parameter, std=std, generator=random)
+    return decoder
+
+
+def new_optimizer(recipe: Recipe, decoder: Decoder) -> torch.optim.AdamW:
+    """AdamW that decays the matrices inside the layers and the head."""
+    decayed: list[Tensor] = []
+    others: list[Tensor] = []
+    for name, parameter in decoder.named_parameters():
+        (decayed if parameter.dim() == 2 and name != "embed.weight" else others).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=recipe.betas, fused=True)
+
+
+def start(recipe: Recipe) -> State:
+    """A run before its first step."""
+    decoder = new_decoder(recipe)
+    return State(recipe, decoder, new_optimizer(recipe, decoder), step=0, seconds=0.0)
+
+
+def save_state(state: State, folder: Path) -> None:
+    """Writes the run; a reader sees the old one or the new one, never half of one."""
+    partial = folder / f"{STATE}.partial"
+    record = {
+        "recipe": json.dumps(to_json(state.recipe)),
+        "decoder": state.decoder.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "step": state.step,
+        "seconds": state.seconds,
+    }
+    torch.save(record, partial)
+    os.replace(partial, folder / STATE)
+
+
+def open_state(folder: Path) -> State:
+    """The run that `save_state` wrote."""
+    if not (folder / STATE).is_file():
+        raise MisuseError(f"no training run to go on with at {folder / STATE}; leave --resume out to begin one")
+    record: dict[str, Any] = torch.load(folder / STATE, weights_only=True)
+    state = start(from_json(json.loads(record["recipe"])))
+    state.decoder.load_state_dict(record["decoder"])
+    state.optimizer.load_state_dict(record["optimizer"])
+    state.step, state.seconds = record["step"], record["seconds"]
+    return state
+
+
+def summed_loss(decoder: Decoder, bfloat16: bool) -> Loss:
+    """A function from ids and targets to the summed loss, in nats."""
+    kernels = BlockPass(decoder.spec.context)
+
+    def loss(ids: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            logits = decoder(ids, kernels.positions, kernels)
+        return F.cross_entropy(logits.float().flatten(0, -2), targets.flatten(), ignore_index=UNSCORED, reduction="sum")
+
+    return loss
+
+
+def bits_per_byte(recipe: Recipe, corpus: Corpus, loss: Loss, tokens: int) -> float:
+    """Bits that each byte of the first `tokens` validation tokens costs, in windows that begin knowing nothing."""
+    width = recipe.length
+    windows = min(tokens, len(corpus.valid) - 1) // width // recipe.batch * recipe.batch
+    if not windows:
+        raise MisuseError(f"the validation text has {len(corpus.valid)} tokens; {recipe.batch * width + 1} are needed")
+    ids = torch.from_numpy(corpus.valid[: windows * width + 1].astype(np.int64))
+    nats = 0.0
+    with torch.no_grad():
+        for first in range(0, windows * width, recipe.step_tokens):
+            piece = ids[first : first + recipe.step_tokens + 1]
+            nats += loss(piece[:-1].view(-1, width), piece[1:].view(-1, width)).item()
+    return float(nats / np.log(2) / corpus.token_bytes[ids[1:].numpy()].sum())
+
+
+def take_step(state: State, corpus: Corpus, loss: Loss) -> float:
+    """One update; returns the loss before it, in nats a token."""
+    batch = batch_at(state.recipe, corpus.train, state.step)
+    rate = state.recipe.rate(state.step)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    ids, targets = torch.from_numpy(batch.ids), torch.from_numpy(batch.targets)
+    mean = loss(ids, targets) / int((batch.targets != UNSCORED).sum())
+    mean.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(state.decoder.parameters(), state.recipe.clip)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    state.step += 1
+    return mean.item()
+
+
+class Log:
+    """The run as JSON lines: where it began, losses, validations. A resumed run drops what came after its step."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._file = folder / LOG
+        kept = [record for record in read_log(folder) if record["step"] <= step] if step else []
+        self._file.write_text("".join(f"{json.dumps(record)}\n" for record in kept))
+
+    def add(self, **record: Any) -> None:
+        """Appends one line and makes it readable at once."""
+        with self._file.open("a") as lines:
+            lines.write(f"{json.dumps(record)}\n")
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Every line of a run's log."""
+    return [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+
+
+def train(state: State, corpus: Corpus, folder: Path, *, compiled: bool, stop_at: int | None = None) -> None:
+    """Takes the run to its last step, or to `stop_at`; its log and its state are in `folder`."""
+    recipe, log = state.recipe, Log(folder, state.step)
+    plain = summed_loss(state.decoder, recipe.bfloat16)
+    loss: Loss = torch.compile(plain) if compiled else plain
+    log.add(kind="begin", step=state.step, recipe=to_json(recipe), sources=corpus.sources, machine=_machine(compiled))
+    began, losses = time.perf_counter() - state.seconds, []
+    end = recipe.steps if stop_at is None else min(stop_at, recipe.steps)
+    while state.step < end:
+        losses.append(take_step(state, corpus, loss))
+        state.seconds = time.perf_counter() - began
+        done, last = state.step, state.step == end
+        if done % recipe.log_every == 0 or last:
+            log.add(**_progress(state), kind="loss", loss=float(np.mean(losses)), rate=recipe.rate(done - 1))
+            losses = []
+        if done % recipe.valid_every == 0 or last:
+            bits = bits_per_byte(recipe, corpus, loss, recipe.valid_tokens)
+            log.add(**_progress(state), kind="valid", bits_per_byte=bits)
+        if done % recipe.save_every == 0 or last:
+            save_state(state, folder)
+
+
+def _progress(state: State) -> dict[str, Any]:
+    return {"step": state.step, "tokens": state.step * state.recipe.step_tokens, "seconds": round(state.seconds, 1)}
+
+
+def _machine(compiled: bool) -> dict[str, Any]:
+    return {
+        "processor": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "compiled": compiled,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m models.training.train", description=__doc__)
+    parser.add_argument("name", help="fable-relu or fable-gelu")
+    parser.add_argument("--out", type=Path, required=True, help="folder of this run: its log and its state")
+    parser.add_argument("--books", type=Path, default=BOOKS, help="folder with train.txt.xz and valid.txt.xz")
+    parser.add_argument("--work", type=Path, default=Path(".training/corpus"), help="where tokens are kept")
+    parser.add_argument("--steps", type=int, help="updates in all, in place of the recipe's")
+    parser.add_argument("--threads", type=int, default=1, help="processor threads")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    chosen = parser.parse_args(arguments)
+    try:
+        torch.set_num_threads(chosen.threads)
+        chosen.out.mkdir(parents=True, exist_ok=True)
+        recipe = recipe_of(chosen.name)
+        state = open_state(chosen.out) if chosen.resume else start(recipe)
+        if replace(state.recipe, steps=recipe.steps) != recipe:
+            raise MisuseError(f"the run in {chosen.out} follows another recipe than {chosen.name}")
+        state.recipe = replace(state.recipe, steps=chosen.steps or state.recipe.steps)
+        train(state, open_corpus(chosen.books, chosen.work, recipe.vocab_size), chosen.out, compiled=True)
+    except EdgeError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

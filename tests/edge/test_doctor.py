@@ -1,0 +1,61 @@
+"""The doctor says what works, and how to mend what does not."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge import doctor
+from edge.cli import exit_code
+from edge.doctor import Finding, can_run, examine
+
+
+@pytest.fixture(scope="module")
+def findings() -> dict[str, Finding]:
+    return {finding.what: finding for finding in examine()}
+
+
+def test_every_part_is_looked_at(findings: dict[str, Finding]) -> None:
+    wanted = {"engine onnx", "engine torch", "engine mlx", "BLAS behind mlx", "export", "cores", "memory", "cache"}
+    assert wanted <= findings.keys()
+
+
+def test_what_does_not_work_has_a_way_out(findings: dict[str, Finding]) -> None:
+    for finding in findings.values():
+        assert finding.works or finding.fix, f"{finding.what} does not work, and nothing says what to do"
+
+
+def test_a_missing_engine_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_import_failure", lambda module: "gone" if module.startswith("mlx") else None)
+    monkeypatch.setattr(doctor, "_version", lambda package: None if package.startswith("mlx") else "1.0")
+    found = {finding.what: finding for finding in examine()}
+    mlx = found["engine mlx"]
+    assert not mlx.works and mlx.found == "mlx is not installed"
+    assert mlx.fix == f"{sys.executable} -m pip install 'edge-lens[mlx]'"
+    assert can_run(tuple(found.values())), "onnx alone is enough to run"
+
+
+def test_an_engine_that_is_installed_but_broken_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_import_failure", lambda module: "no libgomp" if module == "onnxruntime" else None)
+    found = {finding.what: finding for finding in examine()}
+    assert "does not load: no libgomp" in found["engine onnx"].found and not can_run(tuple(found.values()))
+    assert found["engine onnx"].fix.endswith("-m pip install --force-reinstall onnxruntime")
+
+
+def test_a_cache_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    monkeypatch.setenv("EDGE_CACHE", str(blocked))
+    cache = next(finding for finding in examine() if finding.what == "cache")
+    assert not cache.works and str(blocked) in cache.found and cache.fix
+
+
+def test_exit_code_tells_whether_models_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(["doctor", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert all(set(row) == {"what", "works", "found", "fix"} for row in rows)
+    monkeypatch.setattr(doctor, "_import_failure", lambda module: "gone" if module == "onnxruntime" else None)
+    assert exit_code(["doctor"]) == 1
