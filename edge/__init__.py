@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from edge.session import Model as Model
     from edge.session import Token as Token
     from edge.session import load as load
-    from edge.store import open_trace as open_trace
     from edge.timing import SublayerTiming as SublayerTiming
     from edge.trace import Trace as Trace
+    from edge.trace import open_trace as open_trace
     from edge.watch import Watch as Watch
     from models.errors import EdgeError as EdgeError
     from models.errors import MisuseError as MisuseError
@@ -20,7 +20,7 @@ _HOMES = {
     "Model": "edge.session",
     "Token": "edge.session",
     "load": "edge.session",
-    "open_trace": "edge.store",
+    "open_trace": "edge.trace",
     "Sampling": "edge.sampling",
     "SublayerTiming": "edge.timing",
     "Trace": "edge.trace",

@@ -1,18 +1,20 @@
 """A whole run: its tokens, what was watched, and what it took. Opens again without any engine."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32
 
 from edge.measure.attention import attention_pattern
+from edge.store import damaged, read_store, write_store
 from edge.timing import RunTiming
 from edge.watch import Watch
 from models.errors import MisuseError
 from models.sites import find_site, layer_site
 from models.spec import DecoderSpec
+from models.spec_json import spec_from_json, spec_to_json
 
 Finish = Literal["length", "stop", "stopped", "context"]
 """Why a run ended: enough tokens, a stop token, stopped by its user, or the context was full."""
@@ -78,6 +80,29 @@ class Trace:
 
     def save(self, path: str | Path) -> Path:
         """Writes the trace to one safetensors file; a write that fails leaves no file."""
-        from edge.store import save_trace
+        record = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "sites"}
+        record |= {"spec": spec_to_json(self.spec), "watch": asdict(self.watch), "timing": asdict(self.timing)}
+        return write_store(Path(path), record, self.sites)
 
-        return save_trace(self, Path(path))
+
+def open_trace(path: str | Path) -> Trace:
+    """Reads a trace that `Trace.save` wrote; sites stay on disk until they are used."""
+    record, places = read_store(Path(path))
+    try:
+        watch, timing = _with_tuples(record.pop("watch")), _with_tuples(record.pop("timing"))
+        return Trace(
+            **_with_tuples(record)
+            | {
+                "spec": spec_from_json(record["spec"]),
+                "watch": Watch(**watch),
+                "timing": RunTiming(**timing),
+                "sites": {name: place.read() for name, place in places.items()},
+            }
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise damaged(Path(path), error) from error
+
+
+def _with_tuples(record: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows lists only; a trace holds tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}

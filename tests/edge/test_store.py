@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from edge.session import Model
-from edge.store import is_trace, open_trace
-from edge.trace import Trace
+from edge.store import read_store, write_store
+from edge.trace import Trace, open_trace
 from edge.watch import Watch
 from models.errors import EdgeError, MisuseError
 from models.spec_json import spec_from_json, spec_to_json
@@ -58,14 +59,31 @@ def test_a_run_that_did_not_watch_says_so(trace: Trace) -> None:
         trace.pattern(0, 4)
 
 
-def test_what_is_no_trace_is_told_apart(trace: Trace, tmp_path: Path) -> None:
-    path = trace.save(tmp_path / "run.trace")
-    assert is_trace(path) and not is_trace(tmp_path) and not is_trace(tmp_path / "nothing")
+def test_what_is_no_trace_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("Once upon a time")
-    assert not is_trace(tmp_path / "text")
-    for wrong in (tmp_path / "text", tmp_path / "nothing"):
-        with pytest.raises(EdgeError):
-            open_trace(wrong)
+    (tmp_path / "empty").touch()
+    save_file({"weight": np.zeros(3, np.float32)}, tmp_path / "weights", {"format": "pt"})
+    for name in ("text", "empty", "weights"):
+        with pytest.raises(EdgeError, match="is not a trace that Edge wrote"):
+            open_trace(tmp_path / name)
+    with pytest.raises(EdgeError, match="there is no trace"):
+        open_trace(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("lost", ["spec", "watch", "tokens"])
+def test_a_trace_that_lost_a_part_is_called_damaged(trace: Trace, tmp_path: Path, lost: str) -> None:
+    record, _ = read_store(trace.save(tmp_path / "run.trace"))
+    del record[lost]
+    write_store(tmp_path / "run.trace", record, trace.sites)
+    with pytest.raises(EdgeError, match="is damaged"):
+        open_trace(tmp_path / "run.trace")
+
+
+def test_a_truncated_trace_is_called_truncated(trace: Trace, tmp_path: Path) -> None:
+    path = trace.save(tmp_path / "run.trace")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(EdgeError, match="truncated"):
+        open_trace(path)
 
 
 def test_a_trace_of_another_format_is_refused(trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
