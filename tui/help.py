@@ -61,6 +61,7 @@ The header's ttft and tok/s are of the watched run, which is a little slower tha
         "keys everywhere",
         """\
   p prompt   enter run   escape stop   tab, shift+tab other pane   e other engine   n tokens to generate
+  r draw tokens, at temperature 0.8 among the likeliest 95% with seed 0, or always take the likeliest
   h l head   j k layer   [ ] token   c colours   t light or dark   ? this   ctrl+p all commands   ctrl+q quit""",
     ),
 }

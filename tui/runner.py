@@ -10,6 +10,7 @@ from textual.message import Message
 
 from edge.engines.registry import Progress
 from edge.measure.overview import survey
+from edge.sampling import Sampling
 from edge.session import OnToken, Token
 from edge.timing import SublayerTiming
 from edge.trace import Trace
@@ -61,6 +62,7 @@ class Drivable(Protocol):
         ids: list[int] | None = None,
         max_new_tokens: int = 64,
         watch: Watch | None = None,
+        sampling: Sampling | None = None,
         on_token: OnToken | None = None,
     ) -> Trace: ...
 
@@ -81,6 +83,7 @@ class Prompt:
 
     text: str
     max_new_tokens: int
+    sampling: Sampling
 
 
 class Runner:
@@ -178,7 +181,13 @@ class Runner:
         model = self._model
         ids = _prompt_ids(model, prompt.text)
         self._post(Doing("running", can_stop=True))
-        trace = model.run(ids=ids, max_new_tokens=prompt.max_new_tokens, watch=WATCH, on_token=self._teller(model, ids))
+        trace = model.run(
+            ids=ids,
+            max_new_tokens=prompt.max_new_tokens,
+            watch=WATCH,
+            sampling=prompt.sampling,
+            on_token=self._teller(model, ids),
+        )
         if self._is_overtaken():
             return
         was_stopped = self._interrupted.is_set()

@@ -9,6 +9,7 @@ from edge.measure.attention import attention_pattern, visible_keys
 from edge.measure.overview import Overview
 from edge.picture.levels import Linear, Log, Scale, to_levels
 from edge.picture.palettes import CIVIDIS, Palette
+from edge.sampling import Sampling
 from edge.trace import Trace
 from models.sites import layer_site
 from models.spec import Activation, DecoderSpec
@@ -19,6 +20,9 @@ FAINTEST = 1e-3
 
 LENGTHS = (16, 32, 64, 128, 256)
 """How many tokens a run may generate."""
+
+DRAWN = Sampling(temperature=0.8, top_p=0.95)
+"""How tokens are chosen at first: small models that always take the likeliest token soon repeat themselves."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Options:
         shows_top_p: FFN sparsity is top-p 0.9 instead of the exact-zero share.
         scores_first: Heads are scored by their first-token share instead of their entropy.
         max_new_tokens: Tokens a run generates at most.
+        sampling: How a run chooses them; the seed is always 0, so every engine draws alike.
     """
 
     is_log: bool = False
@@ -48,7 +53,14 @@ class Options:
     shows_top_p: bool = False
     scores_first: bool = False
     max_new_tokens: int = 64
+    sampling: Sampling = DRAWN
     palette: Palette = CIVIDIS
+
+    @property
+    def plan(self) -> str:
+        """What a run will do: `64 tokens, drawn at 0.8`."""
+        heat = self.sampling.temperature
+        return f"{self.max_new_tokens} tokens, {f'drawn at {heat:g}' if heat else 'greedy'}"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import numpy as np
 
 from edge.engines.base import Step
 from edge.engines.registry import Progress
+from edge.sampling import Sampling
 from edge.session import OnToken, Token
 from edge.timing import RunTiming, SublayerTiming
 from edge.trace import Trace
@@ -84,6 +85,7 @@ class FakeModel:
         self.tokenizer = FakeTokenizer()
         self.stopping, self.is_pausing, self.closed = Event(), Event(), Event()
         self.prompts: list[list[int]] = []
+        self.samplings: list[Sampling] = []
 
     def run(
         self,
@@ -92,9 +94,11 @@ class FakeModel:
         ids: list[int] | None = None,
         max_new_tokens: int = 64,
         watch: Watch | None = None,
+        sampling: Sampling | None = None,
         on_token: OnToken | None = None,
     ) -> Trace:
-        assert ids is not None and watch is not None
+        assert ids is not None and watch is not None and sampling is not None
+        self.samplings.append(sampling)
         if len(ids) > 40:
             raise MisuseError(f"the prompt has {len(ids)} tokens, this model's context holds 40; shorten it")
         self.prompts.append(ids)

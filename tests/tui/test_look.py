@@ -309,3 +309,13 @@ async def test_a_wide_piece_keeps_the_strip_s_lines_whole() -> None:
             cells = strip.render_line(y).cell_length
             assert cells == strip.size.width, f"line {y} of the strip is {cells} cells of {strip.size.width}"
         assert WORDS
+
+
+async def test_r_draws_or_takes_the_likeliest_and_the_prompt_says_which() -> None:
+    async with driven() as ui:
+        await ui.run(PROMPT)
+        assert "drawn at 0.8" in str(ui.look.query_one("#prompt").border_subtitle)
+        await ui.press("r")
+        assert "greedy" in str(ui.look.query_one("#prompt").border_subtitle)
+        await ui.run(PROMPT)
+        assert [sampling.temperature for sampling in ui.shelf.opened[0].samplings] == [0.8, 0.0]

@@ -10,6 +10,7 @@ from edge.engines.registry import Progress
 from tests.tui.fake import FakeModel, FakeShelf
 from tui.messages import Doing, Ended, Failed, Loaded, Streaming, Surveyed, Timed
 from tui.runner import OpenModel, Prompt, Runner
+from tui.state import DRAWN
 
 PATIENCE_S = 20.0
 
@@ -41,7 +42,7 @@ def test_a_run_tells_its_tokens_then_its_trace_then_its_latencies() -> None:
     heard = Heard(FakeShelf().open)
     heard.runner.load("onnx")
     heard.until_rest()
-    heard.runner.run(Prompt("a king", 4))
+    heard.runner.run(Prompt("a king", 4, DRAWN))
     heard.until_rest()
     kinds = heard.kinds()
     assert kinds[:2] == [Loaded, Streaming] and kinds[-2:] == [Ended, Timed], f"told in the order {kinds}"
@@ -56,7 +57,7 @@ def test_fast_tokens_are_told_about_thirty_times_a_second() -> None:
     heard = Heard(FakeShelf().open)
     heard.runner.load("onnx")
     heard.until_rest()
-    heard.runner.run(Prompt("a king", 12))
+    heard.runner.run(Prompt("a king", 12, DRAWN))
     heard.until_rest()
     told = [message for message in heard.messages if isinstance(message, Streaming)]
     assert len(told) < 12, f"{len(told)} messages for 12 tokens that came at once"
@@ -69,7 +70,7 @@ def test_closing_in_the_middle_of_a_run_ends_run_model_and_thread() -> None:
     heard = Heard(shelf.open)
     heard.runner.load("onnx")
     heard.until_rest()
-    heard.runner.run(Prompt("a king", 8))
+    heard.runner.run(Prompt("a king", 8, DRAWN))
     assert shelf.opened[0].is_pausing.wait(PATIENCE_S)
     assert heard.runner.close(PATIENCE_S), "the thread outlived the runner"
     assert shelf.opened[0].closed.is_set(), "the model was not closed"
@@ -101,7 +102,7 @@ def test_a_prompt_typed_while_the_model_loads_runs_afterwards() -> None:
 
     heard = Heard(open_slowly)
     heard.runner.load("onnx")
-    heard.runner.run(Prompt("early words", 2))
+    heard.runner.run(Prompt("early words", 2, DRAWN))
     loads.set()
     while Timed not in heard.kinds():
         heard.until_rest()
@@ -118,11 +119,11 @@ def test_a_defect_is_told_and_the_runner_lives_on(fault: Exception) -> None:
     heard.until_rest()
     tokenizer = shelf.opened[0].tokenizer
     encode, tokenizer.encode = tokenizer.encode, _raiser(fault)  # type: ignore[method-assign]
-    heard.runner.run(Prompt("a king", 2))
+    heard.runner.run(Prompt("a king", 2, DRAWN))
     failed = [message for message in heard.until_rest() if isinstance(message, Failed)]
     assert failed and type(fault).__name__ in failed[0].text, f"told {heard.messages}"
     tokenizer.encode = encode  # type: ignore[method-assign]
-    heard.runner.run(Prompt("a king", 2))
+    heard.runner.run(Prompt("a king", 2, DRAWN))
     heard.until_rest()
     assert heard.kinds()[-1] is Timed, "nothing runs after a defect"
     assert heard.runner.close(PATIENCE_S)

@@ -6,9 +6,10 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from edge.picture.palettes import PALETTES
+from edge.sampling import Sampling
 from edge.trace import Trace
 from tui import messages
-from tui.state import LENGTHS, Options, Selection, clamp, strongest_key
+from tui.state import DRAWN, LENGTHS, Options, Selection, clamp, strongest_key
 
 
 class ChoosingScreen(Screen[None]):
@@ -75,6 +76,10 @@ class ChoosingScreen(Screen[None]):
     def action_length(self) -> None:
         longer = [length for length in LENGTHS if length > self.options.max_new_tokens]
         self.options = replace(self.options, max_new_tokens=longer[0] if longer else LENGTHS[0])
+
+    def action_sampling(self) -> None:
+        drawn = self.options.sampling == DRAWN
+        self.options = replace(self.options, sampling=Sampling.greedy() if drawn else DRAWN)
 
     def action_theme(self) -> None:
         self.app.theme = "edge-light" if self.app.current_theme.dark else "edge-dark"

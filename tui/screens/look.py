@@ -36,7 +36,7 @@ FOLDED_BELOW = (110, 40)
 OF_ONE_PANE = {"log": "map", "first": "map", "score": "heads", "definition": "ffn"}
 """Actions that change one pane only: offered while it can be seen."""
 
-LETTERS = {*OF_ONE_PANE, "prompt", "engine", "length", "select", "colours", "theme", "help"}
+LETTERS = {*OF_ONE_PANE, "prompt", "engine", "length", "sampling", "select", "colours", "theme", "help"}
 """Actions on keys that a prompt takes for text."""
 
 
@@ -67,6 +67,7 @@ class LookScreen(ChoosingScreen):
         Binding("left_square_bracket", "select(0, 0, -1)", "token", show=False),
         Binding("right_square_bracket", "select(0, 0, 1)", "token", show=False),
         Binding("n", "length", "tokens to come", show=False),
+        Binding("r", "sampling", "draw or greedy", show=False),
         Binding("c", "colours", "colours", show=False),
         Binding("t", "theme", "theme", show=False),
         Binding("question_mark", "help", "help", key_display="?"),
@@ -157,7 +158,7 @@ class LookScreen(ChoosingScreen):
     @on(PromptBox.Submitted)
     def run_prompt(self, event: PromptBox.Submitted) -> None:
         if self._runner is not None:
-            self._prompt = Prompt(event.value, self.options.max_new_tokens)
+            self._prompt = Prompt(event.value, self.options.max_new_tokens, self.options.sampling)
             self._runner.run(self._prompt)
             self._focus_pane()
 
@@ -186,7 +187,7 @@ class LookScreen(ChoosingScreen):
             return True
         if isinstance(self.focused, PromptBox):
             return False
-        if action in ("prompt", "engine", "length"):
+        if action in ("prompt", "engine", "length", "sampling"):
             return self._runner is not None and (action != "engine" or len(self._engines) > 1)
         return OF_ONE_PANE.get(action, self.pane) == self.pane or not self.has_class("folded")
 
@@ -273,7 +274,7 @@ class LookScreen(ChoosingScreen):
             return
         example = "Once upon a time" if facts is None or facts.reads_text else "token ids, such as 1 5 2"
         cost = f" · watching holds {show_bytes(WATCH.cost_bytes(facts.spec, 1))} a token" if facts else ""
-        box.tell(f"type a prompt, such as: {example}", f"enter runs, {self.options.max_new_tokens} tokens{cost}")
+        box.tell(f"type a prompt, such as: {example}", f"enter runs {self.options.plan}{cost}")
 
     def _tell_pane(self) -> None:
         self._panes.shown = self.query_one(PaneTabs).shown = self.pane
