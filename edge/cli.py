@@ -12,9 +12,7 @@ import click
 
 from edge import __version__
 from edge.commands import COMMANDS
-from models.errors import EdgeError
-
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+from edge.errors import FAILED, INTERRUPTED, EdgeError
 
 
 class _InOrder(click.Group):
@@ -37,11 +35,6 @@ class _InOrder(click.Group):
 @click.version_option(__version__, message="edge %(version)s")
 def cli() -> None:
     """Run a decoder language model on this machine, in three runtimes, and see what happens inside."""
-
-
-def main() -> None:
-    """What the console script calls."""
-    sys.exit(exit_code(sys.argv[1:]))
 
 
 def exit_code(arguments: Sequence[str]) -> int:

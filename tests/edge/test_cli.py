@@ -39,7 +39,7 @@ def said(capfd: pytest.CaptureFixture[str]) -> Said:
 
 def started(*arguments: object) -> subprocess.Popen[str]:
     """Runs a command line in a process of its own."""
-    command = [sys.executable, "-c", "from edge.cli import main; main()", *(str(argument) for argument in arguments)]
+    command = [sys.executable, "-m", "edge", *(str(argument) for argument in arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf8"}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf8", env=environment
@@ -224,7 +224,7 @@ def test_an_interrupt_while_an_engine_is_built_leaves_at_once() -> None:
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    threading.Event().wait()\n"
         "session.load = load\n"
-        "from edge.cli import main; main()"
+        "from edge.__main__ import main; main()"
     )
     command = [sys.executable, "-c", hang, "run", "any", "prompt"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
