@@ -22,6 +22,7 @@ from edge.trace import Trace
 from edge.watch import Watch
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import MisuseError
+from models.hub import fetch, is_hub_id
 from models.spec import DecoderSpec
 from models.tokenizer import TextStream, Tokenizer, open_tokenizer
 from models.zoo import zoo_folder, zoo_names
@@ -210,7 +211,7 @@ class Model:
 def load(
     model: str | Path, engine: str = "onnx", *, threads: int | None = None, progress: Progress | None = None
 ) -> Model:
-    """Loads a checkpoint folder, or a model of the zoo by name, on one engine.
+    """Loads a checkpoint folder, a model of the zoo by name, or one of the hub by id, on one engine.
 
     Args:
         engine: `onnx`, `torch` or `mlx`.
@@ -229,13 +230,15 @@ def load(
 
 
 def find_model(model: str | Path) -> Path:
-    """The folder of a model: an existing path first, then the zoo."""
+    """The folder of a model: an existing path first, then the zoo, then the hub."""
     path = Path(model).expanduser()
     if path.exists():
         return path
     folder = zoo_folder(str(model))
     if folder is not None:
         return folder
+    if is_hub_id(str(model)):
+        return fetch(str(model))
     raise MisuseError(f"there is no folder '{model}' and no such model in the zoo ({', '.join(zoo_names())})")
 
 

@@ -14,6 +14,7 @@ from models.errors import CheckpointError, SpecError
 from models.families.config import Config
 from models.families.registry import Family, family_of
 from models.families.views import Stored, View
+from models.hub import id_of
 from models.parameters import parameter_shapes
 from models.safetensors_file import TensorPlace, tensor_places
 from models.spec import DecoderSpec
@@ -72,7 +73,8 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        """The folder's, or the id it has on the hub."""
+        return id_of(self.folder) or self.folder.name
 
     @cached_property
     def stored_bytes(self) -> int:

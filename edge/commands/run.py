@@ -45,7 +45,7 @@ def run(
 ) -> None:
     """Stream what MODEL says after PROMPT.
 
-    MODEL is a checkpoint folder, or a model that 'edge models' lists.
+    MODEL is a checkpoint folder, a model that 'edge models' lists, or an id of the Hugging Face hub.
     """
     sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
     with opened_model(model, engine, threads) as loaded:
