@@ -29,8 +29,8 @@ def test_stories260k_tells_its_known_story(engine: str) -> None:
     folder = shared("stories260K")
     expected = (folder / "expected.txt").read_text()
     with edge.load(folder, engine=engine) as stories:
-        text = stories.run(ids=[1], max_new_tokens=250).text
-    assert len(text) > 500 and text.strip() == expected.strip()[: len(text.strip())], f"{engine} tells another story"
+        text = stories.run(ids=[1], max_new_tokens=300).text
+    assert text.startswith(expected.strip()), f"{engine} tells another story: {text}"
 
 
 def test_tokens_are_told_as_they_come(model: Model) -> None:

@@ -1,0 +1,65 @@
+"""The bundled models: what `transformers` computes, on every engine, and graphs that need no torch."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import edge
+from edge.watch import Watch
+from export.bundle import open_bundle
+from models.checkpoint import open_checkpoint
+from models.parameters import parameter_count
+from models.zoo import zoo_folder, zoo_names
+from tests.reference import reference_logits
+
+PROMPT = "Once upon a time there was a king who had three daughters"
+SHIPPED_BYTES = 40_000_000
+"""Most that all of the zoo may weigh in a clone."""
+
+
+@pytest.fixture(params=zoo_names())
+def folder(request: pytest.FixtureRequest) -> Path:
+    found = zoo_folder(request.param)
+    assert found is not None
+    return found
+
+
+def test_the_twins_are_there_and_small() -> None:
+    assert zoo_names() == ("fable-gelu", "fable-relu")
+    folders = [Path(str(zoo_folder(name))) for name in zoo_names()]
+    held_bytes = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+    assert held_bytes < SHIPPED_BYTES, f"the zoo weighs {held_bytes / 1e6:.0f} MB"
+
+
+def test_a_bundled_model_brings_its_graphs(folder: Path) -> None:
+    checkpoint = open_checkpoint(folder)
+    assert open_bundle(folder / "graphs", checkpoint.spec) is not None, (
+        f"{folder.name}/graphs do not run its config.json: python -m export.bundle {folder}"
+    )
+    assert parameter_count(checkpoint.spec) <= 9_000_000
+    assert checkpoint.stored_bytes == 2 * parameter_count(checkpoint.spec), "weights are not in half precision"
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnx", "mlx"])
+def test_every_engine_gives_the_logits_of_transformers(folder: Path, engine: str) -> None:
+    reference = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with edge.load(folder, engine=engine) as model:
+        assert model.tokenizer is not None
+        ids = model.tokenizer.encode(PROMPT)
+        assert ids == transformers.AutoTokenizer.from_pretrained(folder).encode(PROMPT)
+        worst = float(np.abs(model.logits(ids) - reference_logits(reference, ids)).max())
+    assert worst < 1e-3, f"{folder.name} on {engine} leaves transformers by {worst:.2g}"
+
+
+def test_relu_neurons_stay_silent_and_gelu_ones_do_not() -> None:
+    share = {}
+    for name in zoo_names():
+        with edge.load(name) as model:
+            trace = model.run(PROMPT, max_new_tokens=16, watch=Watch(parts=("ffn.neurons",)))
+        share[name] = np.mean([(trace.neurons(layer) == 0).mean() for layer in range(trace.spec.n_layers)])
+    assert share["fable-relu"] > 0.5, f"only {share['fable-relu']:.0%} of the ReLU twin's activations are zero"
+    # Far below zero, GELU rounds to 0 in float32: a few of its activations are exact zeros, too.
+    assert share["fable-gelu"] < 0.1, f"{share['fable-gelu']:.1%} of the GELU twin's activations are zero"
