@@ -11,6 +11,7 @@ from typing import Any
 
 from models.errors import EdgeError
 from models.parameters import parameter_count
+from models.spec import Activation
 from models.training.corpus import BOOKS, SAMPLE_BYTES, open_corpus
 from models.training.evaluate import Evaluation, evaluate
 from models.training.recipe import RECIPES, Recipe, from_json
@@ -30,7 +31,7 @@ def card_of(name: str, folder: Path, evaluation: Evaluation) -> str:
         _opening(name, recipe),
         _training(recipe, log),
         _curve(log),
-        _abilities(evaluation),
+        _abilities(recipe, evaluation),
         _limits(recipe),
         _recipe(recipe),
         _files(folder),
@@ -46,7 +47,7 @@ def _opening(name: str, recipe: Recipe) -> Lines:
     yield ""
     yield f"A small GPT-NeoX decoder that writes English fiction: {parameter_count(spec):,} parameters,"
     yield f"{spec.n_layers} layers, d_model {spec.d_model}, {spec.n_heads} heads of {spec.head_dim}, plain FFN of"
-    yield f"{4 * spec.d_model} neurons with **{recipe.activation.value}**, vocabulary {spec.vocab_size:,},"
+    yield f"{4 * spec.d_model:,} neurons with **{recipe.activation.value}**, vocabulary {spec.vocab_size:,},"
     yield f"context {spec.context} tokens, weights in float16."
     yield ""
     for twin in _twins(name):
@@ -71,6 +72,7 @@ def _training(recipe: Recipe, log: Records) -> Lines:
     yield f"| tokenizer | byte-level BPE, {recipe.vocab_size:,} tokens, from {SAMPLE_BYTES / 1e6:.0f} MB of that text |"
     yield f"| tokens learned from | {last['tokens']:,}, in {last['step']:,} steps of {recipe.step_tokens:,} |"
     yield f"| wall time | {last['seconds'] / 60:.0f} minutes on {machine['threads']} thread ({machine['processor']}) |"
+    yield f"| torch | {machine['torch']}, {'compiled' if machine['compiled'] else 'not compiled'} |"
     yield f"| precision | {'bfloat16 products, float32 weights' if recipe.bfloat16 else 'float32'} |"
     yield f"| final step | {last['step']:,} of {recipe.steps:,} |"
     for begin in begins[1:]:
@@ -109,12 +111,16 @@ def _valid_tokens(log: Records) -> int:
     return recipe.valid_tokens // recipe.step_tokens * recipe.step_tokens
 
 
-def _abilities(evaluation: Evaluation) -> Lines:
-    zeros = " · ".join(f"{share:.0%}" for share in evaluation.exact_zeros)
+def _abilities(recipe: Recipe, evaluation: Evaluation) -> Lines:
+    zeros = " · ".join(f"{share:.1%}" for share in evaluation.exact_zeros)
+    never = " · ".join(f"{share:.1%}" for share in evaluation.never_fired)
     yield from ("## What it does", "")
     yield f"- Validation: **{evaluation.bits_per_byte:.3f} bits per byte** over all {evaluation.valid_tokens:,} tokens,"
     yield "  in windows that begin knowing nothing, from the float16 weights."
     yield f"- Neurons that are exactly 0, layer by layer: {zeros} ({evaluation.neuron_tokens:,} validation tokens)."
+    if recipe.activation is not Activation.RELU:
+        yield f"  All of it is rounding: {recipe.activation.value} is 0 at 0 alone, but float32 loses it far below."
+    yield f"- Neurons that are 0 on every one of these tokens: {never}."
     yield f"- Copying: random tokens that come a second time are predicted first {evaluation.copied:.0%} of the time."
     yield ""
     yield "Greedy continuations of a fixed list of prompts, all of the list:"
@@ -127,6 +133,7 @@ def _abilities(evaluation: Evaluation) -> Lines:
 def _limits(recipe: Recipe) -> Lines:
     yield from ("## Limits", "")
     yield "- It knows no facts, follows no instructions and cannot count; a sentence holds together, a story does not."
+    yield "- Greedy text soon goes round in circles, as above."
     yield "- English only, in the words and with the attitudes of books up to 1928."
     yield f"- Trained on sequences of {recipe.length} tokens that start anywhere in a text; longer ones are untried."
     yield "- The validation text is by other books of the same kind, so its cost says nothing about today's English."

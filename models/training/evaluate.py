@@ -36,7 +36,8 @@ class Evaluation:
         bits_per_byte: Cost of the whole validation text, each window of it read from nothing.
         valid_tokens: Tokens of the validation text.
         exact_zeros: For each layer, the share of neuron activations that are exactly 0.
-        neuron_tokens: Validation tokens that `exact_zeros` is counted on.
+        never_fired: For each layer, the share of neurons that are 0 on every one of those tokens.
+        neuron_tokens: Validation tokens that both are counted on.
         copied: Share of random tokens, seen once before in the same order, that are predicted first.
         samples: Each prompt with what greedy decoding adds to it.
     """
@@ -44,6 +45,7 @@ class Evaluation:
     bits_per_byte: float
     valid_tokens: int
     exact_zeros: tuple[float, ...]
+    never_fired: tuple[float, ...]
     neuron_tokens: int
     copied: float
     samples: tuple[tuple[str, str], ...]
@@ -54,11 +56,13 @@ def evaluate(folder: Path, recipe: Recipe, corpus: Corpus) -> Evaluation:
     decoder = read_decoder(folder)
     windows = corpus.valid[: _NEURON_WINDOWS * recipe.length].astype(np.int64).reshape(-1, recipe.length)
     with torch.no_grad():
+        zeros, never = exact_zeros(decoder, torch.from_numpy(windows))
         loss = summed_loss(decoder, bfloat16=False)
         return Evaluation(
             bits_per_byte=bits_per_byte(recipe, corpus, loss, len(corpus.valid)),
             valid_tokens=len(corpus.valid),
-            exact_zeros=exact_zeros(decoder, torch.from_numpy(windows)),
+            exact_zeros=zeros,
+            never_fired=never,
             neuron_tokens=windows.size,
             copied=copied_share(decoder, recipe.seed),
             samples=tuple((prompt, sample(decoder, corpus, prompt)) for prompt in PROMPTS),
@@ -81,19 +85,22 @@ def full_logits(decoder: Decoder, ids: Int[Tensor, "*batch token"]) -> Float[Ten
     return logits
 
 
-def exact_zeros(decoder: Decoder, ids: Int[Tensor, "batch token"]) -> tuple[float, ...]:
-    """For each layer, the share of zeros among what enters the down projection."""
+def exact_zeros(decoder: Decoder, ids: Int[Tensor, "batch token"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """For each layer, the share of zeros among what enters the down projection, and of neurons that are always 0."""
     share: dict[str, float] = {}
+    never: dict[str, float] = {}
     neurons = [layer_site(layer, "ffn.neurons") for layer in range(decoder.spec.n_layers)]
 
     def see(site: str, value: Tensor) -> Tensor:
         if site in neurons:
-            share[site] = (value == 0).float().mean().item()
+            zero = value == 0
+            share[site] = zero.float().mean().item()
+            never[site] = zero.flatten(0, -2).all(dim=0).float().mean().item()
         return value
 
     kernels = FullPass(ids.shape[-1])
     decoder(ids, kernels.positions, kernels, see)
-    return tuple(share[site] for site in neurons)
+    return tuple(share[site] for site in neurons), tuple(never[site] for site in neurons)
 
 
 def copied_share(decoder: Decoder, seed: int) -> float:

@@ -289,8 +289,10 @@ def test_figures_of_a_decoder_that_guesses(corpus: Corpus) -> None:
     """A fresh ReLU decoder has about half its neurons at 0 and copies nothing; a GELU one has no zeros at all."""
     ids = torch.from_numpy(corpus.valid[: 4 * TINY.length].astype(np.int64)).view(4, -1)
     relu, gelu = (new_decoder(replace(TINY, activation=kind)) for kind in (Activation.RELU, Activation.GELU))
-    assert all(0.3 < share < 0.7 for share in exact_zeros(relu, ids)), f"{exact_zeros(relu, ids)} are 0 by layer"
-    assert exact_zeros(gelu, ids) == (0.0, 0.0), f"{exact_zeros(gelu, ids)} of GELU's neurons are 0"
+    zeros, never = exact_zeros(relu, ids)
+    assert all(0.3 < share < 0.7 for share in zeros), f"{zeros} of ReLU's neurons are 0, layer by layer"
+    assert all(one < other for one, other in zip(never, zeros, strict=True)), f"{never} never fire, {zeros} are 0"
+    assert exact_zeros(gelu, ids) == ((0.0, 0.0), (0.0, 0.0)), f"{exact_zeros(gelu, ids)} of GELU's neurons are 0"
     assert copied_share(relu, seed=0) < 0.05, f"{copied_share(relu, seed=0):.0%} copied before the first step"
 
 
