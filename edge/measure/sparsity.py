@@ -8,7 +8,7 @@ def exact_zero_share(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.ndarra
     """`mean(a == 0)` over neurons: a share, 0 (all fire) to 1 (all silent).
 
     One less the share of nonzero entries of Li et al. 2022 (The Lazy Neuron Phenomenon, arXiv 2210.06313).
-    Tells something of ReLU alone: GELU and SiLU are exactly 0 only where float32 rounds it so.
+    Tells something of ReLU alone: GELU and SiLU are exactly 0 only where float32 rounds them so.
     """
     return np.asarray(np.mean(a == 0, axis=-1), np.float32)
 
