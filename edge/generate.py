@@ -118,6 +118,7 @@ def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToke
     rows = len(request.ids) + max(0, room - 1)
     engine.rewind(0)
     engine.reserve(rows)
+    engine.ready(request.watch)
     recorder = Recorder(engine.spec, request.watch, rows)
     started_ns = perf_counter_ns()
     for step, count in feed_in_chunks(engine, request.ids, request.watch):

@@ -66,7 +66,7 @@ class SublayerTiming:
     @property
     def gap_ns(self) -> float:
         """The un-instrumented total less all parts: time that no part accounts for."""
-        return self.total_ns - sum(self.parts_ns.values())
+        return max(0.0, self.total_ns - sum(self.measured_ns.values()))
 
 
 def medians(passes: list[dict[str, float]]) -> dict[str, float]:

@@ -51,6 +51,9 @@ class Engine(Protocol):
     def reserve(self, capacity: int) -> None:
         """Makes room for `capacity` tokens at least; what was fed stays. Never shrinks."""
 
+    def ready(self, watch: Watch) -> None:
+        """Opens what passes with this watch need, so that no timed pass waits for it."""
+
     def rewind(self, fed: int) -> None:
         """Forgets every token after the first `fed`; `rewind(0)` starts afresh."""
 

@@ -103,6 +103,9 @@ class MlxEngine:
         if capacity > self._cache.capacity:
             self._cache.grow(capacity)
 
+    def ready(self, watch: Watch) -> None:
+        """One decoder serves every watch."""
+
     def rewind(self, fed: int) -> None:
         self._cache.fed = fed
 

@@ -139,6 +139,10 @@ class OnnxEngine:
         if capacity > self._cache.capacity:
             self._cache.grow(capacity, self.fed)
 
+    def ready(self, watch: Watch) -> None:
+        if self._probe is None and watch.sites(self.spec):
+            self._probe = self._open("probe")
+
     def rewind(self, fed: int) -> None:
         self.fed = fed
 
@@ -148,8 +152,8 @@ class OnnxEngine:
         if not names:
             self._pass(self._fast, ids, {LOGITS: logits})
             return Step(logits)
-        if self._probe is None:
-            self._probe = self._open("probe")
+        self.ready(watch)
+        assert self._probe is not None
         sites = {name: np.empty((len(ids), *self._rows[name]), np.float32) for name in names if name != LOGITS}
         rows = np.arange(len(ids) - len(logits), len(ids))
         self._pass(self._probe, ids, {LOGITS: logits} | sites, rows)
