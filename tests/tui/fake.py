@@ -97,8 +97,8 @@ class FakeModel:
         sampling: Sampling | None = None,
         on_token: OnToken | None = None,
     ) -> Trace:
-        assert ids is not None and watch is not None and sampling is not None
-        self.samplings.append(sampling)
+        assert ids is not None and watch is not None
+        self.samplings.append(sampling or Sampling.greedy())
         if len(ids) > 40:
             raise MisuseError(f"the prompt has {len(ids)} tokens, this model's context holds 40; shorten it")
         self.prompts.append(ids)
