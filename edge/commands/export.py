@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from edge.commands.options import tell
-from edge.commands.tables import Column, Table, shown_bytes, table_options
+from edge.commands.tables import Column, Table, table_options
+from edge.picture.units import show_bytes
 
 _COLUMNS = (
     Column("graph", "graph"),
@@ -42,4 +43,4 @@ def export(model: str, out: Path, layout: str | None) -> None:
     rows = [(name, one.max_logit_difference, one.top1_agreement, one.positions) for name, one in parity.items()]
     click.echo(Table(_COLUMNS, rows).write(layout or "text"))
     size = sum(file.stat().st_size for file in written.iterdir())
-    tell(f"{written}: {shown_bytes(size)}")
+    tell(f"{written}: {show_bytes(size)}")

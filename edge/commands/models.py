@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.tables import Cell, Column, Table, shown_bytes, table_options
+from edge.commands.tables import Cell, Column, Table, table_options
+from edge.picture.units import show_bytes
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
@@ -62,7 +63,7 @@ def _zoo_table() -> Table:
         if folder is not None:
             held = open_checkpoint(folder)
             spec = held.spec
-            rows.append((name, parameter_count(spec), spec.n_layers, spec.context, shown_bytes(held.stored_bytes)))
+            rows.append((name, parameter_count(spec), spec.n_layers, spec.context, show_bytes(held.stored_bytes)))
     return Table(_LIST, rows)
 
 
@@ -81,7 +82,7 @@ def _facts(held: "Checkpoint") -> Table:
         ("parameters", f"{parameter_count(spec):,}"),
         ("in attention", _share_of(held, "attn")),
         ("in FFN", _share_of(held, "ffn")),
-        ("stored", f"{shown_bytes(held.stored_bytes)} as {', '.join(stored)}"),
+        ("stored", f"{show_bytes(held.stored_bytes)} as {', '.join(stored)}"),
         ("layers", str(spec.n_layers)),
         ("d_model", str(spec.d_model)),
         ("n_heads", f"{spec.n_heads}, {spec.n_kv_heads} for keys and values"),

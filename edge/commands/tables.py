@@ -93,13 +93,3 @@ def table_options(command: Command) -> Command:
     for layout, name in (("md", "Markdown"), ("csv", "CSV"), ("json", "JSON")):
         command = click.option(f"--{layout}", "layout", flag_value=layout, help=f"Print {name}.")(command)
     return command
-
-
-def shown_bytes(count: int) -> str:
-    """`36_400_000` is `36.4 MB`: three significant digits, decimal units."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"

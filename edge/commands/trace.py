@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edge.commands.options import chosen_sampling, engine_options, opened_model, parsed_ids, run_options, tell
-from edge.commands.tables import Cell, Column, Table, shown_bytes, table_options
+from edge.commands.tables import Cell, Column, Table, table_options
+from edge.picture.units import show_bytes
 from models.errors import MisuseError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def trace(
             prompt, ids=prompt_ids, max_new_tokens=max_new_tokens, watch=watch, sampling=sampling, seed=seed
         )
     seen.save(output)
-    tell(f"{output}: {shown_bytes(output.stat().st_size)}, {seen.n_fed} tokens fed; 'edge look {output}' shows it")
+    tell(f"{output}: {show_bytes(output.stat().st_size)}, {seen.n_fed} tokens fed; 'edge look {output}' shows it")
     click.echo(layer_table(seen).write(layout or "text"))
 
 
@@ -138,7 +139,7 @@ def _tell_cost(
     given = prompt_ids or (loaded.tokenizer.encode(prompt) if loaded.tokenizer and prompt else [])
     tokens = min(len(given) + max(0, max_new_tokens - 1), loaded.spec.context)
     cost = watch.cost_bytes(loaded.spec, tokens)
-    tell(f"watching {len(watch.sites(loaded.spec))} sites over up to {tokens} tokens: {shown_bytes(cost)}")
+    tell(f"watching {len(watch.sites(loaded.spec))} sites over up to {tokens} tokens: {show_bytes(cost)}")
 
 
 def _check_writable(output: Path) -> None:

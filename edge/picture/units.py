@@ -35,24 +35,24 @@ def show_time(ns: Number) -> str:
 
 def show_bytes(size: Number) -> str:
     """`1_234_567` -> `'1.23 MB'`: powers of 1,000, as disks are sold."""
-    if size < 1_000:
-        return f"{size:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        size /= 1_000
-        if size < 999.5:
-            return f"{show_number(size)} {unit}"
-    return f"{show_number(size / 1_000)} TB"
+    return _in_thousands(size, (" B", " kB", " MB", " GB", " TB"))
 
 
 def show_count(count: Number) -> str:
     """`6_312_448` -> `'6.31M'`: parameters and tokens."""
-    if count < 1_000:
-        return f"{count:.0f}"
-    for unit in ("k", "M", "B"):
-        count /= 1_000
-        if count < 999.5:
-            return f"{show_number(count)}{unit}"
-    return f"{show_number(count / 1_000)}T"
+    return _in_thousands(count, ("", "k", "M", "B", "T"))
+
+
+def _in_thousands(value: Number, units: tuple[str, ...]) -> str:
+    """The largest unit below 1,000, each a thousand of the one before; the first takes whole numbers only."""
+    whole, *larger, largest = units
+    if value < 1_000:
+        return f"{value:.0f}{whole}"
+    for unit in larger:
+        value /= 1_000
+        if value < 999.5:
+            return f"{show_number(value)}{unit}"
+    return f"{show_number(value / 1_000)}{largest}"
 
 
 def show_share(share: Number) -> str:

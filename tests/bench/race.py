@@ -120,7 +120,7 @@ def _serve(pipe: Connection, name: str, folder: Path, threads: int) -> None:
         while True:
             pipe.send(run(*pipe.recv()))
     except EOFError:
-        pass
+        return  # the race is over: its end of the pipe was closed
     except Exception as error:  # a peer may raise anything; its row is left out with the reason
         pipe.send(f"{type(error).__name__}: {error}")
 

@@ -9,7 +9,7 @@ from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -212,8 +212,3 @@ class Grid(ScrollView, can_focus=True):
         super().notify_style_update()
         self._ink = None
         self._lines.clear()
-
-    def refresh_body_line(self, line: int) -> None:
-        """Draws one line again, frozen columns included."""
-        y = line - self.scroll_offset.y + self.ruler_lines
-        self.refresh(Region(0, y, self.width, 1))
