@@ -61,8 +61,8 @@ class Trace:
 
     def site(self, name: str) -> Float32[np.ndarray, "token ..."]:
         """The values of one site, such as `layers.3.attn.output`."""
-        find_site(self.spec, name)
         if name not in self.sites:
+            find_site(self.spec, name)  # an unknown name has an error of its own
             raise MisuseError(f"'{name}' was not watched in this run; run again with it in the watch")
         return self.sites[name].astype(np.float32, copy=False)
 

@@ -1,7 +1,7 @@
 """Where tokens look: the attention pattern of one head, and numbers that sum it up."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int
 
 from models.spec import Full, Reach, Sliding
 
@@ -58,3 +58,39 @@ def first_token_share(pattern: Float[np.ndarray, "*head token past"]) -> Float32
     has nothing else to read and always gives 1.
     """
     return np.asarray(pattern[..., 0], np.float32)
+
+
+def prefix_matching(
+    pattern: Float[np.ndarray, "*head token past"], ids: Int[np.ndarray, " past"]
+) -> Float32[np.ndarray, "*head"]:
+    """How far each head looks to what followed the same token earlier: an induction score, 0 to 1.
+
+    Over the tokens `i` that stood before at places `j`: `mean_i Σ_j p[i, j+1]` (Olsson et al. 2022, In-context
+    Learning and Induction Heads, with the erratum of 2022-09-20; the attention to several earlier copies is added
+    up). Random tokens, repeated, are its proper input: nothing else tells the head where to look. NaN where no
+    token comes twice.
+    """
+    return _over_pairs(pattern, ids, per_token=True)
+
+
+def prefix_matching_by_pair(
+    pattern: Float[np.ndarray, "*head token past"], ids: Int[np.ndarray, " past"]
+) -> Float32[np.ndarray, "*head"]:
+    """The same, averaged over single entries: `mean_(i,j) p[i, j+1]`; at most 1 / copies where a token comes often."""
+    return _over_pairs(pattern, ids, per_token=False)
+
+
+def _over_pairs(
+    pattern: Float[np.ndarray, "*head token past"], ids: Int[np.ndarray, " past"], *, per_token: bool
+) -> Float32[np.ndarray, "*head"]:
+    tokens, past = pattern.shape[-2:]
+    if len(ids) != past:
+        raise ValueError(f"the pattern has {past} keys, {len(ids)} ids were given")
+    place = np.arange(past)
+    earlier = (ids[:, None] == ids[None, :]) & (place[None, :] < place[:, None])
+    followed = np.zeros_like(earlier)
+    followed[:, 1:] = earlier[:, :-1]
+    followed = followed[past - tokens :]
+    count = followed.any(axis=-1).sum() if per_token else followed.sum()
+    looked = np.where(followed, pattern, 0).sum(axis=(-2, -1), dtype=np.float64)
+    return np.asarray(looked / count if count else np.full_like(looked, np.nan), np.float32)
