@@ -16,7 +16,8 @@ from tests.bench.checkpoint import SHAPE, write_checkpoint
 from tests.bench.race import ContenderFailed, Course, Pair, Result, race
 
 PAIRS = (
-    Pair(who.EDGE_ONNX, who.GENAI, decode_aim=1.3, prefill_aim=1.5),
+    Pair(who.EDGE_ONNX, who.BARE, decode_aim=0.85, prefill_aim=0.7),
+    Pair(who.EDGE_ONNX, who.GENAI, decode_aim=0.9, prefill_aim=1.25),
     Pair(who.EDGE_ONNX, who.TRANSFORMERS),
     Pair(who.EDGE_MLX, who.MLX_LM, decode_aim=1.0, prefill_aim=1.0),
     Pair(who.EDGE_ONNX_SITES, who.EDGE_ONNX, decode_aim=1 / 1.15, prefill_aim=1 / 1.15),
@@ -35,6 +36,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--prompt", type=int, default=256, help="tokens of the prompt (default 256)")
     parser.add_argument("--tokens", type=int, default=64, help="tokens generated after the first (default 64)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)) if sys.platform == "linux" else 4)
+    parser.add_argument("--rest", type=float, default=1.0, help="seconds of rest before each run (default 1)")
     parser.add_argument("--only", default="", help="race only pairs with this in a name, such as 'mlx'")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measured time to FILE too")
     return parser.parse_args()
@@ -103,7 +105,7 @@ def _warn_of_company() -> None:
 def main() -> int:
     options = _options()
     _warn_of_company()
-    course = Course(options.prompt, options.tokens, options.rounds, options.threads)
+    course = Course(options.prompt, options.tokens, options.rounds, options.threads, options.rest)
     results: list[Result] = []
     left_out: list[str] = []
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as temporary:

@@ -86,6 +86,25 @@ def _edge(engine: str, parts: str = "none") -> Callable[[Path, int], Run]:
     return open_edge
 
 
+def _open_bare(folder: Path, threads: int) -> Run:
+    """Only the matrix products, in ONNX Runtime."""
+    import numpy as np
+
+    from tests.bench.bare import FEATURES, open_products
+
+    session = open_products(folder, threads)
+    width = session.get_inputs()[0].shape[1]
+
+    def passes(first: int) -> Iterator[object]:
+        rows = first
+        while True:
+            features = np.ones((rows, width), np.float32)
+            yield session.run(None, {FEATURES: features, "last": np.array([rows - 1])})
+            rows = 1
+
+    return lambda ids, count: _timed(passes(len(ids)), count)
+
+
 def _open_genai(folder: Path, threads: int) -> Run:
     """onnxruntime-genai, on the graph that its own builder makes."""
     import onnxruntime_genai as genai
@@ -159,6 +178,7 @@ EDGE_ONNX_SITES = Contender("edge onnx, every site watched", ("onnxruntime",), _
 EDGE_ONNX_ALL = Contender("edge onnx, and all logits", ("onnxruntime",), _edge("onnx", "all"))
 EDGE_MLX = Contender("edge mlx", ("mlx",), _edge("mlx"))
 EDGE_TORCH = Contender("edge torch", ("torch",), _edge("torch"))
+BARE = Contender("its matrix products alone", ("onnxruntime", "onnx"), _open_bare)
 GENAI = Contender("onnxruntime-genai", ("onnxruntime-genai",), _open_genai)
 TRANSFORMERS = Contender("transformers", ("transformers", "torch"), _open_transformers)
 MLX_LM = Contender("mlx-lm", ("mlx-lm", "mlx"), _open_mlx_lm)
@@ -166,6 +186,6 @@ MLX_LM = Contender("mlx-lm", ("mlx-lm", "mlx"), _open_mlx_lm)
 BY_NAME = {
     contender.name: contender
     for contender in (
-        EDGE_ONNX, EDGE_ONNX_SITES, EDGE_ONNX_ALL, EDGE_MLX, EDGE_TORCH, GENAI, TRANSFORMERS, MLX_LM,
+        EDGE_ONNX, EDGE_ONNX_SITES, EDGE_ONNX_ALL, EDGE_MLX, EDGE_TORCH, BARE, GENAI, TRANSFORMERS, MLX_LM,
     )
 }  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
+from time import sleep
 
 from tests.bench.contenders import BY_NAME, Contender, Times
 
@@ -20,12 +21,14 @@ class Course:
         prompt: Tokens of the prompt.
         tokens: Tokens generated after the first.
         rounds: Runs of each contender.
+        rest_s: Seconds of rest before each run: memory and cores slow down when they are kept busy.
     """
 
     prompt: int
     tokens: int
     rounds: int
     threads: int
+    rest_s: float
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,7 @@ def race(pair: Pair, folder: Path, course: Course, progress: Callable[[str], Non
         for turn in range(course.rounds):
             progress(f"{pair.edge.name} | {pair.other.name}: round {turn + 1} of {course.rounds}")
             for side in (0, 1) if turn % 2 == 0 else (1, 0):
+                sleep(course.rest_s)
                 times[side].append(lanes[side].run(ids, course.tokens))
         return Result(pair, *times)
     finally:
