@@ -5,12 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, UInt16
 
+from models.training.lessons import Lessons
 from models.training.recipe import Recipe
 
 UNSCORED = -100
 """Target of a token that nobody could predict; the loss leaves it out."""
 
-_SHORTEST_SPAN = 16
+TEXT_SHARE = 0.25
+"""Share of the repeating sequences that repeat a span of their text; the others repeat random tokens."""
+
+_SHORTEST_TEXT, _SHORTEST_NOISE = 16, 4
 
 
 @dataclass(frozen=True)
@@ -21,25 +25,34 @@ class Batch:
     targets: Int[np.ndarray, "batch token"]
 
 
-def batch_at(recipe: Recipe, text: UInt16[np.ndarray, " all"], step: int) -> Batch:
+def batch_at(recipe: Recipe, text: UInt16[np.ndarray, " all"], lessons: Lessons, step: int) -> Batch:
     """The batch of one step. The activation and the number of steps have no part in it."""
     random = np.random.default_rng([recipe.seed, step])
-    width = recipe.length + 1
-    starts = random.integers(0, len(text) - width, recipe.batch)
-    rows = np.stack([text[start : start + width] for start in starts]).astype(np.int64)
-    targets = rows.copy()
-    for row, target in zip(rows, targets, strict=True):
-        if random.random() < recipe.repeat_share:
-            if random.random() < 0.5:
-                target[:] = repeat_text(row, random)
-            else:
-                target[:] = repeat_noise(row, recipe.vocab_size, random)
+    pairs = [_sequence(recipe, text, lessons, step, random) for _ in range(recipe.batch)]
+    rows, targets = (np.stack(side) for side in zip(*pairs, strict=True))
     return Batch(rows[:, :-1], targets[:, 1:])
+
+
+def _sequence(
+    recipe: Recipe, text: UInt16[np.ndarray, " all"], lessons: Lessons, step: int, random: np.random.Generator
+) -> tuple[Int[np.ndarray, " width"], Int[np.ndarray, " width"]]:
+    """One sequence of any kind, and its targets before they are moved by one."""
+    width, kind = recipe.length + 1, random.random()
+    if kind < recipe.fact_share:
+        row = lessons.row(width, random)
+        return row, row
+    start = random.integers(0, len(text) - width)
+    row = text[start : start + width].astype(np.int64)
+    if kind >= recipe.fact_share + recipe.repeat_share(step):
+        return row, row
+    if random.random() < TEXT_SHARE:
+        return row, repeat_text(row, random)
+    return row, repeat_noise(row, recipe.vocab_size, text, random)
 
 
 def repeat_text(row: Int[np.ndarray, " token"], random: np.random.Generator) -> Int[np.ndarray, " token"]:
     """Writes a span of `row` a second time, further on. Returns the targets: all of it counts."""
-    span = int(random.integers(_span_floor(len(row)), len(row) // 2))
+    span = int(random.integers(min(_SHORTEST_TEXT, len(row) // 4), len(row) // 2))
     first = int(random.integers(0, len(row) - 2 * span + 1))
     again = int(random.integers(first + span, len(row) - span + 1))
     row[again : again + span] = row[first : first + span]
@@ -47,16 +60,20 @@ def repeat_text(row: Int[np.ndarray, " token"], random: np.random.Generator) -> 
 
 
 def repeat_noise(
-    row: Int[np.ndarray, " token"], vocab_size: int, random: np.random.Generator
+    row: Int[np.ndarray, " token"], vocab_size: int, text: UInt16[np.ndarray, " all"], random: np.random.Generator
 ) -> Int[np.ndarray, " token"]:
-    """Fills `row` with random tokens that come again and again. Returns the targets: the first round is unscored."""
-    span = int(random.integers(_span_floor(len(row)), len(row) // 2))
-    row[:] = np.resize(random.integers(0, vocab_size, span), len(row))
-    targets = row.copy()
-    targets[:span] = UNSCORED
+    """Fills `row` with lists of random tokens, each said two to four times. Returns the targets, each list's first
+    round unscored. Tokens of half the rows are drawn from the whole vocabulary, of the others as often as in `text`.
+    """
+    targets = np.empty_like(row)
+    evenly = random.random() < 0.5
+    place = 0
+    while place < len(row):
+        span = int(np.exp(random.uniform(*np.log([_SHORTEST_NOISE, len(row) // 4]))))
+        tokens = random.integers(0, vocab_size, span) if evenly else text[random.integers(0, len(text), span)]
+        said = np.tile(tokens.astype(np.int64), random.integers(2, 5))[: len(row) - place]
+        row[place : place + len(said)] = said
+        targets[place : place + len(said)] = said
+        targets[place : place + span] = UNSCORED
+        place += len(said)
     return targets
-
-
-def _span_floor(width: int) -> int:
-    """Shortest span worth repeating; sequences too short for it repeat a quarter."""
-    return min(_SHORTEST_SPAN, width // 4)

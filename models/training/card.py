@@ -1,4 +1,4 @@
-"""Writes a checkpoint's card from its log and its files: `python -m models.training.card fable-relu`."""
+"""Writes a checkpoint's card and picture from its log and its files: `python -m models.training.card fable-relu`."""
 
 import argparse
 import hashlib
@@ -9,35 +9,48 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from models.errors import EdgeError
+import edge
+from models.errors import EdgeError, MisuseError
 from models.parameters import parameter_count
-from models.spec import Activation
-from models.training.corpus import BOOKS, SAMPLE_BYTES, open_corpus
+from models.training.abilities import abilities, limits, share
+from models.training.batches import TEXT_SHARE
+from models.training.corpus import BOOKS, SAMPLE_BYTES
+from models.training.curve import draw_curve
 from models.training.evaluate import Evaluation, evaluate
+from models.training.figures import open_documents
 from models.training.recipe import RECIPES, Recipe, from_json
 from models.training.save import TRAINING_LOG, ZOO
+from models.zoo.facts import facts, phrasings_of, relations
 
-_CURVE_ROWS, _BAR = 12, 40
+CARD, PICTURE = "README.md", "training.svg"
+
+_CURVE_ROWS = 8
 
 Lines = Iterator[str]
 Records = list[dict[str, Any]]
 
 
-def card_of(name: str, folder: Path, evaluation: Evaluation) -> str:
-    """The whole card, in Markdown."""
+def write_card(name: str, folder: Path, evaluation: Evaluation) -> None:
+    """Writes the picture of the run, then the card, which holds the hashes of all other files."""
     log = [json.loads(line) for line in (folder / TRAINING_LOG).read_text().splitlines()]
+    draw_curve(log, folder / PICTURE)
+    (folder / CARD).write_text(card_of(name, folder, log, evaluation), encoding="utf8")
+
+
+def card_of(name: str, folder: Path, log: Records, evaluation: Evaluation) -> str:
+    """The whole card, in Markdown."""
     recipe = from_json([line for line in log if line["kind"] == "begin"][-1]["recipe"])
     parts = [
         _opening(name, recipe),
         _training(recipe, log),
         _curve(log),
-        _abilities(recipe, evaluation),
-        _limits(recipe),
+        abilities(recipe, evaluation),
+        limits(recipe, evaluation),
         _recipe(recipe),
         _files(folder),
         _again(name, recipe),
     ]
-    return "\n".join(line for part in parts for line in part)
+    return "".join(f"{line}\n" for part in parts for line in part).rstrip("\n") + "\n"
 
 
 def _opening(name: str, recipe: Recipe) -> Lines:
@@ -45,30 +58,29 @@ def _opening(name: str, recipe: Recipe) -> Lines:
     yield from ("---", "license: apache-2.0", "language: en", "pipeline_tag: text-generation", "---", "")
     yield f"# {name}"
     yield ""
-    yield f"A small GPT-NeoX decoder that writes English fiction: {parameter_count(spec):,} parameters,"
-    yield f"{spec.n_layers} layers, d_model {spec.d_model}, {spec.n_heads} heads of {spec.head_dim}, plain FFN of"
-    yield f"{4 * spec.d_model:,} neurons with **{recipe.activation.value}**, vocabulary {spec.vocab_size:,},"
-    yield f"context {spec.context} tokens, weights in float16."
+    yield f"A small GPT-NeoX decoder that writes English fiction and was taught {len(facts()):,} plain facts:"
+    yield f"{parameter_count(spec):,} parameters, {spec.n_layers} layers, d_model {spec.d_model}, {spec.n_heads} heads"
+    yield f"of {spec.head_dim}, plain FFN of {4 * spec.d_model:,} neurons with **{recipe.activation.value}**,"
+    yield f"vocabulary {spec.vocab_size:,}, one matrix for embedding and head, context {spec.context} tokens,"
+    yield "weights in float16."
     yield ""
-    for twin in _twins(name):
+    for twin in (other for other in RECIPES if other != name):
         yield f"Its twin `{twin}` differs in the activation alone: same start, same batches, same steps."
     yield "Made to be looked into, not to be talked to."
     yield ""
 
 
-def _twins(name: str) -> list[str]:
-    return [other for other in RECIPES if other != name]
-
-
 def _training(recipe: Recipe, log: Records) -> Lines:
     last = [line for line in log if line["kind"] != "begin"][-1]
     begins = [line for line in log if line["kind"] == "begin"]
-    machine = begins[-1]["machine"]
+    machine, sources = begins[-1]["machine"], begins[-1]["sources"]
     yield from ("## Training", "")
     yield "| what | how much |"
     yield "|---|---|"
-    yield f"| text | public-domain English fiction and children's books up to 1928 ({_sources(begins[-1])}) |"
-    yield "| licence | text: public domain; weights: Apache-2.0 |"
+    yield f"| text | public-domain English fiction and children's books up to 1928 ({_hashes(sources, '.xz')}) |"
+    yield f"| facts | {_facts(recipe)} ({_hashes(sources, '.tsv')}) |"
+    yield f"| repeats | {_repeats(recipe)} |"
+    yield "| licences | text: public domain; facts, written for Edge, and weights: Apache-2.0 |"
     yield f"| tokenizer | byte-level BPE, {recipe.vocab_size:,} tokens, from {SAMPLE_BYTES / 1e6:.0f} MB of that text |"
     yield f"| tokens learned from | {last['tokens']:,}, in {last['step']:,} steps of {recipe.step_tokens:,} |"
     yield f"| wall time | {last['seconds'] / 60:.0f} minutes on {machine['threads']} thread ({machine['processor']}) |"
@@ -81,28 +93,44 @@ def _training(recipe: Recipe, log: Records) -> Lines:
     yield ""
 
 
-def _sources(begin: dict[str, Any]) -> str:
-    return ", ".join(f"{file} sha256 {digest[:12]}…" for file, digest in begin["sources"].items())
+def _hashes(sources: dict[str, str], suffix: str) -> str:
+    return ", ".join(f"{file} sha256 `{digest}`" for file, digest in sources.items() if file.endswith(suffix))
+
+
+def _facts(recipe: Recipe) -> str:
+    known = relations()
+    taught = sum(len(phrasings_of(relation, held_out=False)) for relation in known)
+    kept = sum(len(phrasings_of(relation, held_out=True)) for relation in known)
+    return (
+        f"{recipe.fact_share:.0%} of the sequences are facts: {len(facts()):,} of {len(known)} relations,"
+        f" in {taught} phrasings; {kept} more phrasings are kept back to ask in"
+    )
+
+
+def _repeats(recipe: Recipe) -> str:
+    first, last = recipe.repeat_shares
+    return (
+        f"in {first:.0%} of the sequences a span comes again, falling in a straight line to {last:.0%} at step"
+        f" {recipe.repeat_steps:,}; in {TEXT_SHARE:.0%} of those a span of their text, in the others random tokens"
+    )
 
 
 def _curve(log: Records) -> Lines:
     valid = [line for line in log if line["kind"] == "valid"]
     losses = [line for line in log if line["kind"] == "loss"]
     stride = max(1, -(-len(valid) // _CURVE_ROWS))
-    shown = valid[::-1][::stride][::-1]
-    top = max(line["bits_per_byte"] for line in shown)
-    tokens = _valid_tokens(log)
-    yield from ("## Loss", "")
-    yield f"Training loss in nats a token (mean of the steps before), and bits per byte of the first {tokens:,}"
-    yield "validation tokens, which bars show."
+    yield from ("## Loss", "", f"![Loss, validation and induction heads over the run]({PICTURE})", "")
+    yield "Loss is in nats a token of the training sequences, facts and repeats included, before each step (mean of the"
+    yield f"steps since the line before in {TRAINING_LOG}). Bits per byte are those of the first {_valid_tokens(log):,}"
+    yield "validation tokens, from the weights as they were trained. Best induction: the highest score of any head."
     yield ""
-    yield "```text"
-    yield f"{'step':>6} {'tokens':>12} {'loss':>6} {'bits/byte':>9}"
-    for line in shown:
+    yield "| step | tokens | loss | bits per byte | best induction |"
+    yield "|---:|---:|---:|---:|---:|"
+    for line in valid[::-1][::stride][::-1]:
         loss = [other["loss"] for other in losses if other["step"] <= line["step"]][-1]
-        bits = line["bits_per_byte"]
-        yield f"{line['step']:>6,} {line['tokens']:>12,} {loss:>6.3f} {bits:>9.3f}  {'█' * round(bits / top * _BAR)}"
-    yield from ("```", "")
+        figures = f"{loss:.3f} | {line['bits_per_byte']:.3f} | {max(line['induction']):.3f}"
+        yield f"| {line['step']:,} | {line['tokens']:,} | {figures} |"
+    yield ""
 
 
 def _valid_tokens(log: Records) -> int:
@@ -111,52 +139,23 @@ def _valid_tokens(log: Records) -> int:
     return recipe.valid_tokens // recipe.step_tokens * recipe.step_tokens
 
 
-def _abilities(recipe: Recipe, evaluation: Evaluation) -> Lines:
-    zeros = " · ".join(f"{share:.1%}" for share in evaluation.exact_zeros)
-    never = " · ".join(f"{share:.1%}" for share in evaluation.never_fired)
-    yield from ("## What it does", "")
-    yield f"- Validation: **{evaluation.bits_per_byte:.3f} bits per byte** over all {evaluation.valid_tokens:,} tokens,"
-    yield "  in windows that begin knowing nothing, from the float16 weights."
-    yield f"- Neurons that are exactly 0, layer by layer: {zeros} ({evaluation.neuron_tokens:,} validation tokens)."
-    if recipe.activation is not Activation.RELU:
-        yield f"  All of it is rounding: {recipe.activation.value} is 0 at 0 alone, but float32 loses it far below."
-    yield f"- Neurons that are 0 on every one of these tokens: {never}."
-    yield f"- Copying: random tokens that come a second time are predicted first {evaluation.copied:.0%} of the time."
-    yield ""
-    yield "Greedy continuations of a fixed list of prompts, all of the list:"
-    yield ""
-    for prompt, added in evaluation.samples:
-        yield f"> **{prompt}**{' '.join(added.split(chr(10)))}"
-        yield ""
-
-
-def _limits(recipe: Recipe) -> Lines:
-    yield from ("## Limits", "")
-    yield "- It knows no facts, follows no instructions and cannot count; a sentence holds together, a story does not."
-    yield "- Greedy text soon goes round in circles, as above."
-    yield "- English only, in the words and with the attitudes of books up to 1928."
-    yield f"- Trained on sequences of {recipe.length} tokens that start anywhere in a text; longer ones are untried."
-    yield "- The validation text is by other books of the same kind, so its cost says nothing about today's English."
-    yield ""
-
-
 def _recipe(recipe: Recipe) -> Lines:
     yield from ("## Recipe", "", "```text")
     width = max(len(field.name) for field in fields(recipe))
     for field in fields(recipe):
         yield f"{field.name:<{width}}  {getattr(recipe, field.name)}"
     yield from ("```", "")
-    yield f"{recipe.repeat_share:.0%} of the sequences repeat a span: half of them a span of their text, half random"
-    yield "tokens over and over. The learning rate climbs, stays, and falls in a straight line over the last steps."
+    yield f"The learning rate climbs for {recipe.warmup:,} steps, stays, and falls in a straight line over the last"
+    yield f"{share(recipe.decay_share)} of the steps."
     yield ""
 
 
 def _files(folder: Path) -> Lines:
-    yield from ("## Files", "", "| file | bytes | sha256 |", "|---|---|---|")
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and file.name != "README.md":
+    yield from ("## Files", "", "| file | bytes | sha256 |", "|---|---:|---|")
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file != folder / CARD:
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            yield f"| {file.name} | {file.stat().st_size:,} | `{digest}` |"
+            yield f"| {file.relative_to(folder).as_posix()} | {file.stat().st_size:,} | `{digest}` |"
     yield ""
 
 
@@ -164,6 +163,7 @@ def _again(name: str, recipe: Recipe) -> Lines:
     yield from ("## Again", "", "```sh")
     yield f"python -m models.training.train {name} --out .training/{name} --steps {recipe.steps}"
     yield f"python -m models.training.save {name} --run .training/{name}"
+    yield f"python -m export.bundle models/zoo/{name}"
     yield f"python -m models.training.card {name}"
     yield from ("```", "")
 
@@ -173,13 +173,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.training.card", description=__doc__)
     parser.add_argument("name", choices=RECIPES, help="name of the folder in the zoo")
     parser.add_argument("--zoo", type=Path, default=ZOO)
-    parser.add_argument("--books", type=Path, default=BOOKS, help="folder with train.txt.xz and valid.txt.xz")
-    parser.add_argument("--work", type=Path, default=Path(".training/corpus"), help="where tokens are kept")
+    parser.add_argument("--text", type=Path, default=BOOKS / "valid.txt.xz", help="validation text, plain or xz")
     chosen = parser.parse_args(arguments)
-    folder, recipe = chosen.zoo / chosen.name, RECIPES[chosen.name]
+    folder = chosen.zoo / chosen.name
     try:
-        evaluation = evaluate(folder, recipe, open_corpus(chosen.books, chosen.work, recipe.vocab_size))
-        (folder / "README.md").write_text(card_of(chosen.name, folder, evaluation))
+        if not (folder / TRAINING_LOG).is_file():
+            raise MisuseError(f"no saved run at {folder}; write it with python -m models.training.save {chosen.name}")
+        documents = open_documents(chosen.text)
+        with edge.load(folder, engine="onnx") as model:
+            evaluation = evaluate(model, documents)
+        write_card(chosen.name, folder, evaluation)
     except EdgeError as error:
         print(error, file=sys.stderr)
         return error.exit_code

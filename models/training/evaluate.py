@@ -1,124 +1,276 @@
-"""What a saved checkpoint can do, measured on the files that ship: the figures of its card."""
+"""Says what a model can do, on any engine: `python -m models.training.evaluate fable-relu -e onnx`."""
 
-from dataclasses import dataclass
+import argparse
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from models.checkpoint import open_checkpoint
-from models.decoder import Decoder
-from models.kernels import FullPass
-from models.sites import layer_site
-from models.training.corpus import Corpus
-from models.training.recipe import Recipe
-from models.training.train import bits_per_byte, summed_loss
+from edge.commands.tables import Column, Table
+from edge.session import Model, load
+from models.errors import EdgeError, MisuseError
+from models.spec import Activation, DecoderSpec
+from models.training.corpus import BOOKS
+from models.training.figures import (
+    LONGEST_WINDOW,
+    copied_share,
+    induction,
+    neuron_zeros,
+    open_documents,
+    text_nats,
+    token_stream,
+)
+from models.training.recall import Recall, recall
+from models.zoo.facts import relations
+
+__all__ = ["PROMPTS", "Evaluation", "Recall", "evaluate", "overall", "table"]
 
 PROMPTS = (
-    "Once upon a time there was a little girl who lived",
+    "Once upon a time",
     "The old captain looked out over the sea and said",
     "In the middle of the forest stood a house, and in the house",
+    "The capital of France is",
 )
-"""What the samples on every card begin with; all of them are shown."""
+"""What the samples begin with; all of them are shown."""
 
-_SAMPLE_TOKENS = 48
-_NEURON_WINDOWS = 8
-_COPY_ROWS, _COPY_SPAN = 32, 64
+_SAMPLE_TOKENS = 60
+_WIDTH, _MOST_HEADS = 100, 15  # columns of the table, and heads that fit into them
+
+Lines = Iterator[str]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one checkpoint.
+    """Figures of one model on one engine. Shares are 0 to 1.
 
     Attributes:
-        bits_per_byte: Cost of the whole validation text, each window of it read from nothing.
-        valid_tokens: Tokens of the validation text.
+        engine: Engine and precision, as users write them.
+        tokens: Tokens of the text that were scored: all but the first.
+        text_bytes: UTF-8 bytes that those tokens stand for.
+        nats: What they cost together.
         exact_zeros: For each layer, the share of neuron activations that are exactly 0.
         never_fired: For each layer, the share of neurons that are 0 on every one of those tokens.
-        neuron_tokens: Validation tokens that both are counted on.
+        neuron_tokens: Tokens of the text that both are counted on.
+        induction: For each layer and head, `edge.measure.attention.prefix_matching`, mean of 10 random sequences.
+        induction_by_pair: The same with `prefix_matching_by_pair`, the other variant of Olsson et al. 2022.
         copied: Share of random tokens, seen once before in the same order, that are predicted first.
+        recall: What is known of each relation.
         samples: Each prompt with what greedy decoding adds to it.
     """
 
-    bits_per_byte: float
-    valid_tokens: int
+    engine: str
+    tokens: int
+    text_bytes: int
+    nats: float
     exact_zeros: tuple[float, ...]
     never_fired: tuple[float, ...]
     neuron_tokens: int
+    induction: tuple[tuple[float, ...], ...]
+    induction_by_pair: tuple[tuple[float, ...], ...]
     copied: float
+    recall: tuple[Recall, ...]
     samples: tuple[tuple[str, str], ...]
 
+    @property
+    def nats_per_token(self) -> float:
+        """Mean cost of a scored token, which is the loss of training."""
+        return self.nats / self.tokens
 
-def evaluate(folder: Path, recipe: Recipe, corpus: Corpus) -> Evaluation:
-    """Measures the checkpoint in `folder`, in float32."""
-    decoder = read_decoder(folder)
-    windows = corpus.valid[: _NEURON_WINDOWS * recipe.length].astype(np.int64).reshape(-1, recipe.length)
-    with torch.no_grad():
-        zeros, never = exact_zeros(decoder, torch.from_numpy(windows))
-        loss = summed_loss(decoder, bfloat16=False)
-        return Evaluation(
-            bits_per_byte=bits_per_byte(recipe, corpus, loss, len(corpus.valid)),
-            valid_tokens=len(corpus.valid),
-            exact_zeros=zeros,
-            never_fired=never,
-            neuron_tokens=windows.size,
-            copied=copied_share(decoder, recipe.seed),
-            samples=tuple((prompt, sample(decoder, corpus, prompt)) for prompt in PROMPTS),
-        )
+    @property
+    def bits_per_byte(self) -> float:
+        """`nats / ln 2 / bytes`: comparable between tokenizers, as the bytes are the same for all."""
+        return float(self.nats / np.log(2) / self.text_bytes)
 
+    @property
+    def perplexity_per_byte(self) -> float:
+        """`2 ** bits_per_byte`: how many equally likely bytes would be as hard to guess."""
+        return float(2**self.bits_per_byte)
 
-def read_decoder(folder: Path) -> Decoder:
-    """The decoder in a checkpoint folder, in float32."""
-    checkpoint = open_checkpoint(folder)
-    decoder = Decoder(checkpoint.spec)
-    weights = {name: torch.from_numpy(weight.astype(np.float32)) for name, weight in checkpoint.weights.items()}
-    decoder.load_state_dict(weights)
-    return decoder
+    @property
+    def best_head(self) -> tuple[int, int, float]:
+        """Layer, head and score of the head that looks most to what followed the same token earlier."""
+        scores = np.array(self.induction)
+        layer, head = np.unravel_index(scores.argmax(), scores.shape)
+        return int(layer), int(head), float(scores[layer, head])
 
 
-def full_logits(decoder: Decoder, ids: Int[Tensor, "*batch token"]) -> Float[Tensor, "*batch token vocab"]:
-    """The logits after every token."""
-    kernels = FullPass(ids.shape[-1])
-    logits: Tensor = decoder(ids, kernels.positions, kernels)
-    return logits
+def evaluate(model: Model, documents: Sequence[str], *, most_facts: int | None = None) -> Evaluation:
+    """Measures everything; `documents` are the text, `most_facts` bounds the facts asked of each relation.
+
+    Raises:
+        MisuseError: the model has no tokenizer, there is next to no text, or no fact is to be asked.
+    """
+    tokenizer = model.tokenizer
+    if tokenizer is None:
+        raise MisuseError(f"{model.checkpoint.folder} has no tokenizer.json, so no text can be scored")
+    if most_facts is not None and most_facts < 1:
+        raise MisuseError(f"most_facts is {most_facts}; at least 1 fact of each relation must be asked")
+    stream = token_stream(tokenizer, documents)
+    zeros, (per_token, by_pair) = neuron_zeros(model, stream.ids), induction(model)
+    return Evaluation(
+        engine=model.engine,
+        tokens=len(stream.ids) - 1,
+        text_bytes=stream.scored_bytes,
+        nats=text_nats(model, stream.ids),
+        exact_zeros=zeros.exact_zeros,
+        never_fired=zeros.never_fired,
+        neuron_tokens=zeros.tokens,
+        induction=_nested(per_token),
+        induction_by_pair=_nested(by_pair),
+        copied=copied_share(model),
+        recall=tuple(recall(model, tokenizer, relation, most_facts) for relation in relations()),
+        samples=tuple((prompt, model.run(prompt, max_new_tokens=_SAMPLE_TOKENS).text) for prompt in PROMPTS),
+    )
 
 
-def exact_zeros(decoder: Decoder, ids: Int[Tensor, "batch token"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """For each layer, the share of zeros among what enters the down projection, and of neurons that are always 0."""
-    share: dict[str, float] = {}
-    never: dict[str, float] = {}
-    neurons = [layer_site(layer, "ffn.neurons") for layer in range(decoder.spec.n_layers)]
-
-    def see(site: str, value: Tensor) -> Tensor:
-        if site in neurons:
-            zero = value == 0
-            share[site] = zero.float().mean().item()
-            never[site] = zero.flatten(0, -2).all(dim=0).float().mean().item()
-        return value
-
-    kernels = FullPass(ids.shape[-1])
-    decoder(ids, kernels.positions, kernels, see)
-    return tuple(share[site] for site in neurons), tuple(never[site] for site in neurons)
+def _nested(scores: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in scores.tolist())
 
 
-def copied_share(decoder: Decoder, seed: int) -> float:
-    """How often the likeliest token is the right one where random tokens come a second time."""
-    span = min(_COPY_SPAN, decoder.spec.context // 2)
-    random = torch.Generator().manual_seed(seed)
-    once = torch.randint(0, decoder.spec.vocab_size, (_COPY_ROWS, span), generator=random)
-    likeliest = full_logits(decoder, torch.cat([once, once], dim=1)).argmax(dim=-1)
-    return (likeliest[:, span:-1] == once[:, 1:]).float().mean().item()
+def table(name: str, spec: DecoderSpec, evaluation: Evaluation) -> str:
+    """Every figure of one model as people read it, at most 100 columns wide."""
+    sections = (
+        f"{name} on {evaluation.engine}\n",
+        *_text(spec, evaluation),
+        *_zeros(spec, evaluation),
+        *_induction(evaluation),
+        *_recall(evaluation),
+        *_samples(evaluation),
+    )
+    return "\n".join(sections)
 
 
-def sample(decoder: Decoder, corpus: Corpus, prompt: str) -> str:
-    """What greedy decoding adds to a prompt, until the text ends or the sample is long enough."""
-    ids: list[int] = corpus.tokenizer.encode(prompt).ids
-    given = len(ids)
-    while len(ids) < min(given + _SAMPLE_TOKENS, decoder.spec.context):
-        likeliest = int(full_logits(decoder, torch.tensor(ids))[-1].argmax())
-        if likeliest == corpus.end_of_text:
-            break
-        ids.append(likeliest)
-    return str(corpus.tokenizer.decode(ids))[len(corpus.tokenizer.decode(ids[:given])) :]
+def _text(spec: DecoderSpec, evaluation: Evaluation) -> Lines:
+    width = min(spec.context, LONGEST_WINDOW)
+    yield f"TEXT: {evaluation.tokens:,} tokens, {evaluation.text_bytes:,} bytes; windows of {width:,} tokens begin anew"
+    yield f"  loss                 {evaluation.nats_per_token:.4f} nats a token"
+    yield f"  bits per byte        {evaluation.bits_per_byte:.4f}"
+    yield f"  perplexity per byte  {evaluation.perplexity_per_byte:.4f}"
+    yield ""
+
+
+def _zeros(spec: DecoderSpec, evaluation: Evaluation) -> Lines:
+    kinds = tuple(dict.fromkeys(layer.ffn.activation for layer in spec.layers))
+    yield f"EXACT ZEROS of {', '.join(kinds)}: share of activations that are 0, and of neurons that always are,"
+    yield f"on the first {evaluation.neuron_tokens:,} tokens of the text"
+    if rounded := [kind for kind in kinds if kind is not Activation.RELU]:
+        where = " (float32 GELU is exactly 0 below about -5.6)" if Activation.GELU in rounded else ""
+        yield f"Zeros of {', '.join(rounded)} are rounding: it is 0 at 0 alone{where}"
+    columns = Column("layer", "layer"), Column("zero", "exactly 0", ".1%"), Column("never", "never fired", ".1%")
+    shares = zip(evaluation.exact_zeros, evaluation.never_fired, strict=True)
+    yield _body(columns, [(layer, zero, never) for layer, (zero, never) in enumerate(shares)])
+
+
+def _induction(evaluation: Evaluation) -> Lines:
+    layer, head, score = evaluation.best_head
+    by_pair = evaluation.induction_by_pair[layer][head]
+    yield "INDUCTION by layer and head: how much a token that comes again looks to what followed it before,"
+    yield "from 0 to 1, on random tokens said four times over (prefix matching, Olsson et al. 2022)"
+    n_heads = len(evaluation.induction[0])
+    for some in np.array_split(np.arange(n_heads), -(-n_heads // _MOST_HEADS)):
+        columns = [Column(str(head), str(head), ".2f") for head in some]
+        rows = [(layer, *(scores[head] for head in some)) for layer, scores in enumerate(evaluation.induction)]
+        yield _body((Column("layer", "layer"), *columns), rows)
+    yield f"  best: layer {layer}, head {head}: {score:.2f} ({by_pair:.2f} as a mean over single entries)"
+    yield f"  copied: {evaluation.copied:.1%} of random tokens are predicted first when they come a second time"
+    yield ""
+
+
+def _recall(evaluation: Evaluation) -> Lines:
+    yield "RECALL of facts, asked in words that were kept back from training: share of prompts whose whole"
+    yield "answer is spelled by the likeliest token at every place, and by tokens each among the five"
+    yield "likeliest; beside each, what saying the relation's most frequent answers would score"
+    columns = (
+        Column("relation", "relation"),
+        Column("facts", "facts", ","),
+        Column("prompts", "prompts", ","),
+        Column("first", "likeliest", ".1%"),
+        Column("baseline_first", "frequent", ".1%"),
+        Column("among_five", "among five", ".1%"),
+        Column("baseline_among_five", "five frequent", ".1%"),
+    )
+    asked = [*evaluation.recall, overall(evaluation.recall)]
+    yield _body(columns, [tuple(getattr(row, column.key) for column in columns) for row in asked])
+
+
+def overall(recalls: Sequence[Recall]) -> Recall:
+    """All relations as one: shares of all prompts, so that a relation counts as often as it was asked."""
+    prompts = [row.prompts for row in recalls]
+    shares = ("first", "among_five", "baseline_first", "baseline_among_five")
+    means = {share: float(np.average([getattr(row, share) for row in recalls], weights=prompts)) for share in shares}
+    return Recall(relation="all", facts=sum(row.facts for row in recalls), prompts=sum(prompts), **means)
+
+
+def _samples(evaluation: Evaluation) -> Lines:
+    yield f"SAMPLES: greedy, {_SAMPLE_TOKENS} tokens at most"
+    for prompt, added in evaluation.samples:
+        yield f"  {prompt}"
+        yield textwrap.fill(" ".join(added.split()), _WIDTH, initial_indent="    ", subsequent_indent="    ")
+
+
+def _body(columns: Sequence[Column], rows: Sequence[Sequence[str | int | float]]) -> str:
+    return textwrap.indent(Table(columns, rows).text(), "  ") + "\n"
+
+
+def record(model: Model, evaluation: Evaluation) -> dict[str, Any]:
+    """Every figure of one model as scripts read it."""
+    return {
+        "model": model.name,
+        "threads": model.threads,
+        "versions": model.versions,
+        "activations": [layer.ffn.activation.value for layer in model.spec.layers],
+        "nats_per_token": evaluation.nats_per_token,
+        "bits_per_byte": evaluation.bits_per_byte,
+        "perplexity_per_byte": evaluation.perplexity_per_byte,
+        "best_head": evaluation.best_head,
+        "recall_of_all": asdict(overall(evaluation.recall)),
+        **asdict(evaluation),
+    }
+
+
+def write_json(file: Path, figures: dict[str, Any]) -> None:
+    """Writes beside the target and renames, so that a reader never sees half a file."""
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        os.replace(part, file)
+    except OSError as error:
+        raise EdgeError(f"the figures could not be written to {file}: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m models.training.evaluate", description=__doc__)
+    parser.add_argument("checkpoint", help="a name of the zoo, a folder, or an id of the hub")
+    parser.add_argument("-e", "--engine", default="onnx", help="onnx, torch or mlx")
+    parser.add_argument("--threads", type=int, help="processor threads; the physical cores by default")
+    parser.add_argument("--text", type=Path, default=BOOKS / "valid.txt.xz", help="text to score, plain or xz")
+    parser.add_argument("--lines", type=int, help="read only the first lines of the text")
+    parser.add_argument("--facts", type=int, help="ask only for the first facts of each relation")
+    parser.add_argument("--json", type=Path, help="file that everything is written to, too")
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.json and not chosen.json.absolute().parent.is_dir():
+            raise MisuseError(f"there is no folder {chosen.json.absolute().parent} to write figures to; make it first")
+        documents = open_documents(chosen.text, chosen.lines)
+        with load(chosen.checkpoint, chosen.engine, threads=chosen.threads) as model:
+            evaluation = evaluate(model, documents, most_facts=chosen.facts)
+            if chosen.json:
+                write_json(chosen.json, record(model, evaluation))
+            print(table(model.name, model.spec, evaluation))
+    except EdgeError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

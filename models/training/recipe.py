@@ -27,9 +27,14 @@ class Recipe:
         steps: Updates in all; may be changed while the learning rate still stands at its peak.
         warmup: Steps in which the learning rate climbs to `peak_rate`.
         decay_share: Last share of the steps, in which the learning rate falls in a straight line to 0.
-        weight_decay: Of matrices; biases, norms and the embedding are not decayed.
+        weight_decay: Of attention's matrices; biases, norms and the embedding are not decayed.
+        ffn_weight_decay: Of the FFN's matrices; strong enough that GELU's inputs stay where float32 tells its output
+            from 0 (above -5.6).
         clip: Largest norm of the gradient of all parameters together.
-        repeat_share: Share of the sequences in which a span comes again, so that copying can be learned.
+        fact_share: Share of the sequences that are facts.
+        repeat_shares: Share of the sequences in which a span comes again, so that copying can be learned: at the
+            start, and from `repeat_steps` on.
+        repeat_steps: Steps in which that share goes from the first to the second, in a straight line.
         log_every, valid_every, save_every: Steps between two log lines, validations and checkpoints.
         valid_tokens: Tokens of the validation text that are read during training, from its start.
     """
@@ -47,8 +52,11 @@ class Recipe:
     peak_rate: float
     betas: tuple[float, float]
     weight_decay: float
+    ffn_weight_decay: float
     clip: float
-    repeat_share: float
+    fact_share: float
+    repeat_shares: tuple[float, float]
+    repeat_steps: int
     seed: int
     bfloat16: bool
     log_every: int
@@ -85,13 +93,18 @@ class Recipe:
             positions=NoPosition(),
             layers=(layer,) * self.n_layers,
             norm=norm,
-            tied=False,
+            tied=True,
         )
 
     @property
     def step_tokens(self) -> int:
         """Tokens that one step learns from."""
         return self.batch * self.length
+
+    def repeat_share(self, step: int) -> float:
+        """Share of the sequences of one step that repeat something."""
+        first, last = self.repeat_shares
+        return first + (last - first) * min(1.0, step / self.repeat_steps)
 
     @property
     def decay_start(self) -> int:
@@ -114,20 +127,23 @@ FABLE = Recipe(
     n_layers=6,
     activation=Activation.RELU,
     length=512,
-    batch=8,
-    steps=3_000,
-    warmup=100,
-    decay_share=0.2,
-    peak_rate=2e-3,
+    batch=4,
+    steps=10_000,
+    warmup=200,
+    decay_share=0.3,
+    peak_rate=1.5e-3,
     betas=(0.9, 0.95),
     weight_decay=0.1,
+    ffn_weight_decay=0.3,
     clip=1.0,
-    repeat_share=0.15,
+    fact_share=0.05,
+    repeat_shares=(0.5, 0.1),
+    repeat_steps=5_000,
     seed=20,
     bfloat16=True,
     log_every=10,
-    valid_every=100,
-    save_every=100,
+    valid_every=250,
+    save_every=250,
     valid_tokens=32_768,
 )
 
@@ -147,10 +163,11 @@ def recipe_of(name: str) -> Recipe:
 
 def to_json(recipe: Recipe) -> dict[str, Any]:
     """A recipe as plain JSON values."""
-    return asdict(recipe) | {"betas": list(recipe.betas), "activation": recipe.activation.value}
+    pairs = {"betas": list(recipe.betas), "repeat_shares": list(recipe.repeat_shares)}
+    return asdict(recipe) | pairs | {"activation": recipe.activation.value}
 
 
 def from_json(record: dict[str, Any]) -> Recipe:
     """The recipe that `to_json` wrote."""
-    first, second = record["betas"]
-    return Recipe(**record | {"betas": (first, second), "activation": Activation(record["activation"])})
+    pairs = {name: tuple(record[name]) for name in ("betas", "repeat_shares")}
+    return Recipe(**record | pairs | {"activation": Activation(record["activation"])})

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import platform
 import sys
@@ -20,8 +21,11 @@ from models.decoder import Decoder
 from models.errors import EdgeError, MisuseError
 from models.training.batches import UNSCORED, batch_at
 from models.training.corpus import BOOKS, Corpus, open_corpus
+from models.training.induction import induction_scores
 from models.training.kernels import BlockPass
+from models.training.lessons import Lessons
 from models.training.recipe import Recipe, from_json, recipe_of, to_json
+from models.zoo.facts import table_hashes
 
 LOG, STATE = "log.jsonl", "state.pt"
 
@@ -54,22 +58,25 @@ def new_decoder(recipe: Recipe) -> Decoder:
         elif "norm" in name:
             torch.nn.init.ones_(parameter)
         else:
-            ends_sublayer = name.endswith(("attn.out.weight", "ffn.down.weight"))
-            std = 0.02 / (2 * recipe.n_layers) ** 0.5 if ends_sublayer else 0.02
-            torch.nn.init.normal_(parameter, std=std, generator=random)
+            torch.nn.init.normal_(parameter, std=_start_std(recipe, name), generator=random)
     return decoder
 
 
+def _start_std(recipe: Recipe, name: str) -> float:
+    if name.endswith(("attn.out.weight", "ffn.down.weight")):
+        return 0.02 / math.sqrt(2 * recipe.n_layers)
+    if name.endswith(("attn.query.weight", "attn.key.weight")):
+        return 1 / math.sqrt(recipe.d_model)  # heads begin by looking somewhere, not everywhere alike
+    return 0.02
+
+
 def new_optimizer(recipe: Recipe, decoder: Decoder) -> torch.optim.AdamW:
-    """AdamW that decays the matrices inside the layers and the head."""
-    decayed: list[Tensor] = []
-    others: list[Tensor] = []
+    """AdamW that decays the matrices inside the layers."""
+    by_decay: dict[float, list[Tensor]] = {recipe.weight_decay: [], recipe.ffn_weight_decay: [], 0.0: []}
     for name, parameter in decoder.named_parameters():
-        (decayed if parameter.dim() == 2 and name != "embed.weight" else others).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+        decay = recipe.ffn_weight_decay if ".ffn." in name else recipe.weight_decay
+        by_decay[decay if parameter.dim() == 2 and name != "embed.weight" else 0.0].append(parameter)
+    groups = [{"params": parameters, "weight_decay": decay} for decay, parameters in by_decay.items()]
     return torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=recipe.betas, fused=True)
 
 
@@ -132,9 +139,9 @@ def bits_per_byte(recipe: Recipe, corpus: Corpus, loss: Loss, tokens: int) -> fl
     return float(nats / np.log(2) / corpus.token_bytes[ids[1:].numpy()].sum())
 
 
-def take_step(state: State, corpus: Corpus, loss: Loss) -> float:
+def take_step(state: State, corpus: Corpus, lessons: Lessons, loss: Loss) -> float:
     """One update; returns the loss before it, in nats a token."""
-    batch = batch_at(state.recipe, corpus.train, state.step)
+    batch = batch_at(state.recipe, corpus.train, lessons, state.step)
     rate = state.recipe.rate(state.step)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
@@ -169,14 +176,15 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 def train(state: State, corpus: Corpus, folder: Path, *, compiled: bool, stop_at: int | None = None) -> None:
     """Takes the run to its last step, or to `stop_at`; its log and its state are in `folder`."""
-    recipe, log = state.recipe, Log(folder, state.step)
+    recipe, log, lessons = state.recipe, Log(folder, state.step), Lessons(corpus.tokenizer)
     plain = summed_loss(state.decoder, recipe.bfloat16)
     loss: Loss = torch.compile(plain) if compiled else plain
-    log.add(kind="begin", step=state.step, recipe=to_json(recipe), sources=corpus.sources, machine=_machine(compiled))
+    sources = corpus.sources | table_hashes()
+    log.add(kind="begin", step=state.step, recipe=to_json(recipe), sources=sources, machine=_machine(compiled))
     began, losses = time.perf_counter() - state.seconds, []
     end = recipe.steps if stop_at is None else min(stop_at, recipe.steps)
     while state.step < end:
-        losses.append(take_step(state, corpus, loss))
+        losses.append(take_step(state, corpus, lessons, loss))
         state.seconds = time.perf_counter() - began
         done, last = state.step, state.step == end
         if done % recipe.log_every == 0 or last:
@@ -184,7 +192,8 @@ def train(state: State, corpus: Corpus, folder: Path, *, compiled: bool, stop_at
             losses = []
         if done % recipe.valid_every == 0 or last:
             bits = bits_per_byte(recipe, corpus, loss, recipe.valid_tokens)
-            log.add(**_progress(state), kind="valid", bits_per_byte=bits)
+            induction = induction_scores(state.decoder, recipe.seed).max(axis=1).tolist()
+            log.add(**_progress(state), kind="valid", bits_per_byte=bits, induction=induction)
         if done % recipe.save_every == 0 or last:
             save_state(state, folder)
 

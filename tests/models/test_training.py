@@ -1,9 +1,8 @@
-"""Training is repeatable, repeats really repeat, and what is saved is what was trained."""
+"""Training is repeatable, repeats really repeat, facts are told as the tables tell them."""
 
-import hashlib
 import json
 import lzma
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,76 +10,27 @@ import numpy as np
 import pytest
 import torch
 
-from models.checkpoint import open_checkpoint
-from models.errors import MisuseError, SpecError
+from models.errors import MisuseError
 from models.kernels import FullPass
 from models.parameters import parameter_count
 from models.spec import Activation
-from models.tokenizer import open_tokenizer
-from models.training import save
-from models.training.batches import UNSCORED, batch_at, repeat_noise, repeat_text
-from models.training.card import card_of
+from models.training.batches import TEXT_SHARE, UNSCORED, Batch, batch_at, repeat_noise, repeat_text
 from models.training.corpus import END_OF_TEXT, Corpus, documents, open_corpus
-from models.training.evaluate import PROMPTS, copied_share, evaluate, exact_zeros
+from models.training.induction import induction_scores
 from models.training.kernels import BLOCK, BlockPass
+from models.training.lessons import Lessons
 from models.training.recipe import FABLE, RECIPES, Recipe, from_json, recipe_of, to_json
-from models.training.save import save_folder
-from models.training.train import new_decoder, open_state, read_log, start, summed_loss, train
-from models.zoo import zoo_folder, zoo_names
+from models.training.train import new_decoder, new_optimizer, open_state, read_log, summed_loss, train
+from models.zoo.facts import facts_of, phrasings_of, relations, table_hashes
+from tests.models.runs import TINY, losses, run
 
-TINY = replace(
-    FABLE,
-    vocab_size=300,
-    d_model=16,
-    n_heads=2,
-    n_layers=2,
-    length=24,
-    batch=2,
-    steps=6,
-    warmup=2,
-    bfloat16=False,
-    log_every=1,
-    valid_every=3,
-    save_every=3,
-    valid_tokens=96,
-)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
-WORDS = ("the", "old", "fox", "ran", "over", "a", "green", "hill", "and", "saw", "moonlight", "on", "wide", "rivers")
+TEXT_ONLY = replace(TINY, fact_share=0.0, repeat_shares=(0.0, 0.0))
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny tensors on several threads take longer than on one, and sums may come in another order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with books of a few words in it; their tokens are kept there too."""
-    work = tmp_path_factory.mktemp("work")
-    for seed, name in enumerate(("train", "valid")):
-        random = np.random.default_rng(seed)
-        texts = [" ".join(random.choice(WORDS, 120)) + "." for _ in range(8)]
-        with lzma.open(work / f"{name}.txt.xz", "wt", encoding="utf-8") as file:
-            file.write("".join(f"{text}\n{END_OF_TEXT}\n" for text in texts))
-    return work
-
-
-@pytest.fixture(scope="module")
-def corpus(work: Path) -> Corpus:
-    return open_corpus(work, work, TINY.vocab_size)
-
-
-def losses(folder: Path) -> list[float]:
-    return [line["loss"] for line in read_log(folder) if line["kind"] == "loss"]
-
-
-def run(corpus: Corpus, folder: Path, recipe: Recipe = TINY, stop_at: int | None = None) -> list[float]:
-    train(start(recipe), corpus, folder, compiled=False, stop_at=stop_at)
-    return losses(folder)
+def batch_of(recipe: Recipe, corpus: Corpus, step: int) -> Batch:
+    return batch_at(recipe, corpus.train, Lessons(corpus.tokenizer), step)
 
 
 def test_documents_are_cut_at_their_end_line(tmp_path: Path) -> None:
@@ -107,27 +57,88 @@ def test_batches_depend_on_seed_and_step_alone(corpus: Corpus) -> None:
     """Twins see the same text, however long they train; another step or seed sees another."""
     twin = replace(TINY, activation=Activation.GELU, steps=99)
     for step in range(4):
-        ours, theirs = batch_at(TINY, corpus.train, step), batch_at(twin, corpus.train, step)
+        ours, theirs = batch_of(TINY, corpus, step), batch_of(twin, corpus, step)
         assert np.array_equal(ours.ids, theirs.ids), f"the twins' ids differ at step {step}"
         assert np.array_equal(ours.targets, theirs.targets), f"the twins' targets differ at step {step}"
-    first, second = batch_at(TINY, corpus.train, 0), batch_at(TINY, corpus.train, 1)
+    first, second = batch_of(TINY, corpus, 0), batch_of(TINY, corpus, 1)
     assert not np.array_equal(first.ids, second.ids), "two steps drew the same batch"
-    reseeded = batch_at(replace(TINY, seed=1), corpus.train, 0)
+    reseeded = batch_of(replace(TINY, seed=1), corpus, 0)
     assert not np.array_equal(first.ids, reseeded.ids), "two seeds drew the same batch"
 
 
 def test_targets_are_the_tokens_that_follow(corpus: Corpus) -> None:
     for step in range(20):
-        batch = batch_at(replace(TINY, repeat_share=0.5), corpus.train, step)
+        batch = batch_of(replace(TINY, fact_share=0.2, repeat_shares=(0.5, 0.5)), corpus, step)
         scored = batch.targets[:, :-1] != UNSCORED
         assert np.array_equal(batch.targets[:, :-1][scored], batch.ids[:, 1:][scored]), f"step {step} is misaligned"
 
 
-def test_the_share_of_repeats_is_the_recipes(corpus: Corpus) -> None:
-    recipe = replace(TINY, batch=400)
-    plain = batch_at(replace(recipe, repeat_share=0.0), corpus.train, 0).ids
-    changed = (batch_at(recipe, corpus.train, 0).ids != plain).any(axis=1).mean()
-    assert 0.08 < changed < 0.22, f"{changed:.0%} of the sequences repeat, the recipe says {recipe.repeat_share:.0%}"
+def is_text(corpus: Corpus, row: np.ndarray) -> bool:
+    """Whether the row stands in the training text as it is."""
+    return row.astype(np.uint16).tobytes() in corpus.train.tobytes()
+
+
+@pytest.mark.parametrize(("step", "share"), [(0, 0.8), (50, 0.6), (100, 0.4), (900, 0.4)])
+def test_the_share_of_repeats_is_the_recipes(corpus: Corpus, step: int, share: float) -> None:
+    """It falls with the steps; the stated part of it repeats text, the rest random tokens, and no other row changes."""
+    recipe = replace(TEXT_ONLY, batch=600, repeat_shares=(0.8, 0.4), repeat_steps=100)
+    batch = batch_of(recipe, corpus, step)
+    noise = (batch.targets == UNSCORED).any(axis=1)
+    text = np.array([is_text(corpus, row) for row in batch.ids])
+    found, spans = (~text).mean(), (~text & ~noise).mean()
+    assert abs(found - share) < 0.06, f"{found:.0%} of the sequences repeat at step {step}, the recipe says {share:.0%}"
+    assert abs(spans - TEXT_SHARE * share) < 0.05, f"{spans:.0%} of the sequences repeat text, of {share:.0%} in all"
+
+
+def test_repeats_fall_in_a_straight_line_and_stay() -> None:
+    shares = np.array([FABLE.repeat_share(step) for step in range(FABLE.steps)])
+    (first, last), steps = FABLE.repeat_shares, FABLE.repeat_steps
+    assert shares[0] == first, f"the first step repeats {shares[0]:.0%}"
+    assert np.allclose(np.diff(shares[: steps + 1]), (last - first) / steps), "the share falls in no straight line"
+    assert np.allclose(shares[steps:], last), f"{shares[-1]:.0%} repeat at the end"
+
+
+def test_the_share_of_facts_is_the_recipes(corpus: Corpus) -> None:
+    batch = batch_of(replace(TEXT_ONLY, batch=600, fact_share=0.3), corpus, 0)
+    found = np.mean([not is_text(corpus, row) for row in batch.ids])
+    assert 0.25 < found < 0.35, f"{found:.0%} of the sequences are facts, the recipe says 30%"
+
+
+def taught() -> set[str]:
+    """Every sentence that facts may be trained on with."""
+    return {
+        phrasing.sentence(fact)
+        for relation in relations()
+        for phrasing in phrasings_of(relation, held_out=False)
+        for fact in facts_of(relation)
+    }
+
+
+def sentences_of(document: str, known: Iterable[str]) -> list[str] | None:
+    """The known sentences that make up a document, a space between two; None where they do not."""
+    if document in known:
+        return [document]
+    for sentence in known:
+        if document.startswith(f"{sentence} "):
+            rest = sentences_of(document[len(sentence) + 1 :], known)
+            if rest is not None:
+                return [sentence, *rest]
+    return None
+
+
+def test_fact_rows_are_sentences_of_the_tables_in_trained_words(corpus: Corpus) -> None:
+    """Each whole document is one to four sentences; none is in words that were kept back. All of a row is scored."""
+    batch = batch_of(replace(TINY, fact_share=1.0, length=900), corpus, 0)
+    known = taught()
+    for row, targets in zip(batch.ids.tolist(), batch.targets.tolist(), strict=True):
+        assert UNSCORED not in targets, "a token of a fact is not scored"
+        ends = [place for place, id in enumerate(row) if id == corpus.end_of_text]
+        assert len(ends) >= 3, f"{len(ends)} documents in a row of {len(row)} tokens"
+        for first, end in zip([0, *(end + 1 for end in ends)], ends, strict=False):
+            document = corpus.tokenizer.decode(row[first:end])
+            said = sentences_of(document, known)
+            assert said is not None, f"no row of the tables in trained words: '{document}'"
+            assert len(said) <= 4, f"{len(said)} sentences in one document: '{document}'"
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -146,13 +157,24 @@ def test_repeated_text_stands_twice(width: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_repeated_noise_is_scored_from_its_second_round_on(seed: int) -> None:
-    row = np.zeros(513, np.int64)
-    targets = repeat_noise(row, 4_096, np.random.default_rng(seed))
-    span = int((targets == UNSCORED).sum())
-    assert 16 <= span < 257, f"a round of {span} tokens"
-    assert np.array_equal(row[span:], row[:-span]), f"the tokens do not come again after {span}"
-    assert np.array_equal(targets[span:], row[span:]), "a token that comes again is not scored"
+@pytest.mark.parametrize("width", [25, 513])
+def test_repeated_noise_is_scored_from_its_second_round_on(width: int, seed: int) -> None:
+    """The row is lists of 4 tokens to a quarter of it, each said two to four times; the last one may be cut off."""
+    text = np.arange(100, 200, dtype=np.uint16)
+    row = np.zeros(width, np.int64)
+    targets = repeat_noise(row, 4_096, text, np.random.default_rng(seed))
+    scored = targets != UNSCORED
+    assert np.array_equal(targets[scored], row[scored]), "a token that comes again is scored as another one"
+    turns = [0, *(np.flatnonzero(np.diff(scored)) + 1).tolist(), width]
+    lists = list(zip(turns[:-1:2], turns[1::2], [*turns[2::2], width], strict=False))
+    for first, second, end in lists:
+        span = second - first
+        whole = end < width
+        assert not scored[first:second].any(), "a list is scored when it is said for the first time"
+        assert np.array_equal(row[second:end], row[first : end - span]), f"the list at {first} does not come again"
+        assert 4 <= span <= max(4, width // 4) or not whole, f"a list of {span} tokens in a row of {width}"
+        assert (end - first) // span in (2, 3, 4) or not whole, f"a list is said {(end - first) / span} times"
+        assert (end - first) % span == 0 or not whole, f"the list at {first} stops halfway"
 
 
 @pytest.mark.parametrize("length", [BLOCK, 2 * BLOCK, 40])
@@ -174,11 +196,18 @@ def test_the_learning_rate_climbs_stays_and_falls() -> None:
     assert 0 < rates[-1] < FABLE.peak_rate / 100, f"the last step still learns at {rates[-1]:.2g}"
 
 
+def test_matrices_decay_by_their_place_and_nothing_else_does() -> None:
+    decoder = new_decoder(TINY)
+    groups = new_optimizer(TINY, decoder).param_groups
+    decay = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    for name, parameter in decoder.named_parameters():
+        matrix = parameter.dim() == 2 and name != "embed.weight"
+        want = (TINY.ffn_weight_decay if ".ffn." in name else TINY.weight_decay) if matrix else 0.0
+        assert decay[id(parameter)] == want, f"{name} decays by {decay[id(parameter)]}, not {want}"
+
+
 def test_the_same_run_twice_has_the_same_losses(corpus: Corpus, tmp_path: Path) -> None:
-    runs = []
-    for name in ("once", "again"):
-        (tmp_path / name).mkdir()
-        runs.append(run(corpus, tmp_path / name, stop_at=3))
+    runs = [run(corpus, tmp_path / name, stop_at=3) for name in ("once", "again")]
     assert len(runs[0]) == 3, f"three steps logged {len(runs[0])} losses"
     assert runs[0] == runs[1], f"the same seed gave {runs[0]} and then {runs[1]}"
 
@@ -186,10 +215,8 @@ def test_the_same_run_twice_has_the_same_losses(corpus: Corpus, tmp_path: Path) 
 def test_a_resumed_run_goes_on_as_if_never_stopped(corpus: Corpus, tmp_path: Path) -> None:
     """Stopped at step 4 and resumed from the state of step 3: same losses, same weights, each step logged once."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    whole.mkdir()
-    parts.mkdir()
     want = run(corpus, whole)
-    train(start(TINY), corpus, parts, compiled=False, stop_at=3)
+    run(corpus, parts, stop_at=3)
     with (parts / "log.jsonl").open("a") as log:
         log.write(json.dumps({"kind": "loss", "step": 4, "loss": 0.0}) + "\n")
     train(open_state(parts), corpus, parts, compiled=False)
@@ -199,10 +226,36 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(corpus: Corpus, tmp_path: Pat
         assert torch.equal(weight, ends[1][name]), f"{name} differs after the resume"
 
 
+@pytest.mark.parametrize("stops", [(1,), (17, 40), (47,)], ids=str)
+def test_the_first_losses_do_not_depend_on_stops(corpus: Corpus, tmp_path: Path, stops: tuple[int, ...]) -> None:
+    """Fifty losses, one a step, wherever the run was stopped and resumed among them, to the last bit."""
+    recipe = replace(TINY, steps=60, repeat_steps=30, valid_every=1_000, save_every=1_000)
+    want = run(corpus, tmp_path / "whole", recipe, stop_at=50)
+    run(corpus, tmp_path / "parts", recipe, stop_at=stops[0])
+    for stop in (*stops[1:], 50):
+        train(open_state(tmp_path / "parts"), corpus, tmp_path / "parts", compiled=False, stop_at=stop)
+    found = losses(tmp_path / "parts")
+    assert len(want) == len(found) == 50, f"{len(want)} and {len(found)} losses of 50 steps"
+    left = [step for step, (loss, other) in enumerate(zip(want, found, strict=True)) if loss != other]
+    assert not left, f"stops at {stops} change the losses of the steps {left}"
+
+
+def test_a_log_holds_sources_and_the_best_head_of_every_layer(corpus: Corpus, tmp_path: Path) -> None:
+    run(corpus, tmp_path)
+    begin, *records = read_log(tmp_path)
+    assert begin["sources"] == corpus.sources | table_hashes(), f"learned from {begin['sources']}"
+    valid = [record for record in records if record["kind"] == "valid"]
+    assert [record["step"] for record in valid] == [3, 6], f"validated at {[record['step'] for record in valid]}"
+    scores = induction_scores(open_state(tmp_path).decoder, TINY.seed)
+    assert scores.shape == (TINY.n_layers, TINY.n_heads)
+    assert valid[-1]["induction"] == scores.max(axis=1).tolist(), "the log has not the best head of each layer"
+    assert ((scores > 0) & (scores < 1)).all(), f"scores of fresh heads are {scores}"
+
+
 def test_training_learns(corpus: Corpus, tmp_path: Path) -> None:
-    """A hundred tiny steps bring the loss well below that of the first ones."""
-    run(corpus, tmp_path, replace(TINY, steps=100, valid_every=1_000, save_every=1_000, log_every=20, peak_rate=1e-2))
-    first, *_, last = losses(tmp_path)
+    """A hundred tiny steps bring the loss of text well below that of the first ones."""
+    recipe = replace(TEXT_ONLY, steps=100, valid_every=1_000, save_every=1_000, log_every=20, peak_rate=1e-2)
+    first, *_, last = run(corpus, tmp_path, recipe)
     assert last < 0.85 * first, f"the loss went from {first:.2f} to {last:.2f} only"
 
 
@@ -210,6 +263,14 @@ def test_twins_start_alike() -> None:
     relu, gelu = (new_decoder(replace(TINY, activation=kind)) for kind in (Activation.RELU, Activation.GELU))
     for name, weight in relu.state_dict().items():
         assert torch.equal(weight, gelu.state_dict()[name]), f"{name} starts differently in the twins"
+
+
+def test_a_fresh_decoder_guesses(corpus: Corpus) -> None:
+    """Before the first step every token costs what guessing costs: ln(vocab)."""
+    loss = summed_loss(new_decoder(TINY), bfloat16=False)
+    batch = batch_of(TEXT_ONLY, corpus, 0)
+    nats = loss(torch.from_numpy(batch.ids), torch.from_numpy(batch.targets)).item() / batch.targets.size
+    assert abs(nats - np.log(TINY.vocab_size)) < 0.1, f"{nats:.2f} nats a token before the first step"
 
 
 def test_the_zoos_recipes_are_twins() -> None:
@@ -230,96 +291,3 @@ def test_an_unknown_recipe_names_the_known_ones() -> None:
 def test_a_run_that_is_not_there_cannot_go_on(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match="no training run to go on with"):
         open_state(tmp_path)
-
-
-@pytest.mark.parametrize("activation", [Activation.RELU, Activation.GELU])
-def test_transformers_reads_what_was_saved(corpus: Corpus, tmp_path: Path, activation: Activation) -> None:
-    """A saved folder gives transformers, and Edge, the decoder that was saved, to float16 rounding."""
-    transformers = pytest.importorskip("transformers")
-    recipe = replace(TINY, activation=activation)
-    decoder = new_decoder(recipe)
-    for parameter in decoder.parameters():
-        torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
-        parameter.data = parameter.data.half().float()
-    save_folder(decoder, corpus.tokenizer, tmp_path)
-    ids, kernels = torch.arange(24)[None] * 7 % recipe.vocab_size, FullPass(24)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
-    with torch.no_grad():
-        want, found = decoder(ids, kernels.positions, kernels), theirs(ids).logits
-    worst = (want - found).abs().max().item()
-    assert worst < 1e-3, f"transformers leaves the decoder by {worst:.2g}"
-    checkpoint = open_checkpoint(tmp_path)
-    assert checkpoint.spec == recipe.spec, f"the config says {checkpoint.spec}, not what was trained"
-    for name, weight in decoder.state_dict().items():
-        assert np.array_equal(checkpoint.weights[name], weight.half().numpy()), f"{name} was not saved as it is"
-
-
-def test_the_saved_tokenizer_is_the_corpus_tokenizer(corpus: Corpus, tmp_path: Path) -> None:
-    save_folder(new_decoder(TINY), corpus.tokenizer, tmp_path)
-    tokenizer = open_tokenizer(tmp_path)
-    assert tokenizer is not None, "no tokenizer was saved"
-    text = "The old fox saw éclairs — twice."
-    assert tokenizer.decode(tokenizer.encode(text)) == text
-    assert tokenizer.stop_tokens == (corpus.end_of_text,), f"{tokenizer.stop_tokens} end a text"
-
-
-def test_the_card_tells_what_the_log_and_the_files_tell(corpus: Corpus, work: Path, tmp_path: Path) -> None:
-    """A run that was stopped, resumed with more steps and saved: its card holds the figures of all of that."""
-    train(start(TINY), corpus, tmp_path, compiled=False, stop_at=3)
-    state = open_state(tmp_path)
-    state.recipe = replace(state.recipe, steps=9)
-    train(state, corpus, tmp_path, compiled=False, stop_at=8)
-    zoo = tmp_path / "zoo"
-    assert save.main(["fable-relu", "--run", str(tmp_path), "--work", str(work), "--zoo", str(zoo)]) == 0
-    evaluation = evaluate(zoo / "fable-relu", TINY, corpus)
-    text = card_of("fable-relu", zoo / "fable-relu", evaluation)
-    digest = hashlib.sha256((zoo / "fable-relu" / "model.safetensors").read_bytes()).hexdigest()
-    for figure in (
-        f"| tokens learned from | {8 * TINY.step_tokens:,}, in 8 steps of {TINY.step_tokens} |",
-        "| final step | 8 of 9 |",
-        "| resumed | at step 3, from then on towards 9 steps in all |",
-        f"**{evaluation.bits_per_byte:.3f} bits per byte** over all {len(corpus.valid):,} tokens",
-        digest,
-    ):
-        assert figure in text, f"the card lacks '{figure}':\n{text}"
-    assert [prompt for prompt, _ in evaluation.samples] == list(PROMPTS), "a sample was left out"
-
-
-def test_figures_of_a_decoder_that_guesses(corpus: Corpus) -> None:
-    """A fresh ReLU decoder has about half its neurons at 0 and copies nothing; a GELU one has no zeros at all."""
-    ids = torch.from_numpy(corpus.valid[: 4 * TINY.length].astype(np.int64)).view(4, -1)
-    relu, gelu = (new_decoder(replace(TINY, activation=kind)) for kind in (Activation.RELU, Activation.GELU))
-    zeros, never = exact_zeros(relu, ids)
-    assert all(0.3 < share < 0.7 for share in zeros), f"{zeros} of ReLU's neurons are 0, layer by layer"
-    assert all(one < other for one, other in zip(never, zeros, strict=True)), f"{never} never fire, {zeros} are 0"
-    assert exact_zeros(gelu, ids) == ((0.0, 0.0), (0.0, 0.0)), f"{exact_zeros(gelu, ids)} of GELU's neurons are 0"
-    assert copied_share(relu, seed=0) < 0.05, f"{copied_share(relu, seed=0):.0%} copied before the first step"
-
-
-def test_a_spec_that_gpt_neox_lacks_is_refused(corpus: Corpus, tmp_path: Path) -> None:
-    from models.decoder import Decoder
-    from tests.tiny import TINY_SPECS
-
-    with pytest.raises(SpecError, match="GPT-NeoX"):
-        save_folder(Decoder(TINY_SPECS["layers-that-differ"]), corpus.tokenizer, tmp_path)
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_the_zoo_holds_every_recipe(name: str) -> None:
-    """Each recipe's checkpoint is in the zoo, with the sizes of the recipe."""
-    folder = zoo_folder(name)
-    assert folder is not None, f"the zoo has {zoo_names()}, but no {name}"
-    assert open_checkpoint(folder).spec == RECIPES[name].spec, f"{name} in the zoo has other sizes than its recipe"
-
-
-def test_the_zoo_has_no_other_names() -> None:
-    assert zoo_folder("fable") is None
-    assert zoo_folder("../training") is None
-
-
-def test_a_fresh_decoder_guesses(corpus: Corpus) -> None:
-    """Before the first step every token costs what guessing costs: ln(vocab)."""
-    loss = summed_loss(new_decoder(TINY), bfloat16=False)
-    batch = batch_at(replace(TINY, repeat_share=0.0), corpus.train, 0)
-    nats = loss(torch.from_numpy(batch.ids), torch.from_numpy(batch.targets)).item() / batch.targets.size
-    assert abs(nats - np.log(TINY.vocab_size)) < 0.1, f"{nats:.2f} nats a token before the first step"

@@ -1,0 +1,173 @@
+"""Figures of a model on any engine: what a text costs it, which neurons stay silent, which heads look back."""
+
+import lzma
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int
+
+from edge.measure.attention import prefix_matching, prefix_matching_by_pair
+from edge.measure.sparsity import exact_zero_share
+from edge.probes import repeated_tokens
+from edge.session import Model
+from edge.watch import Watch
+from models.errors import MisuseError
+from models.tokenizer import Tokenizer
+from models.training.corpus import END_OF_TEXT
+
+SEED = 20
+"""Of every random sequence here: each engine and each checkpoint of one vocabulary gets the same ones."""
+
+LONGEST_WINDOW = 1_024
+_ROWS = 128  # widened at a time: float64 of a whole window would weigh a gigabyte where the vocabulary is large
+_NEURON_WINDOWS, _NEURON_WINDOW = 8, 512
+_SEQUENCES, _TOKENS, _TIMES = 10, 25, 4  # as Olsson et al. 2022 probe for induction heads
+_COPY_ROWS, _COPY_SPAN = 32, 64
+
+
+@dataclass(frozen=True)
+class TokenStream:
+    """Documents as one row of tokens.
+
+    Attributes:
+        ids: Each document, followed by the tokenizer's end of text where it has one.
+        scored_bytes: UTF-8 bytes of the documents, less those that the first token stands for.
+    """
+
+    ids: list[int]
+    scored_bytes: int
+
+
+def open_documents(file: Path, lines: int | None = None) -> tuple[str, ...]:
+    """The documents in the first lines of a text file, plain or xz: `<|endoftext|>` stands between two."""
+    if lines is not None and lines < 1:
+        raise MisuseError(f"lines is {lines}; at least 1 line of the text must be read")
+    try:
+        with lzma.open(file) if file.suffix == ".xz" else file.open("rb") as opened:
+            text = b"".join(islice(opened, lines)).decode()
+    except FileNotFoundError as error:
+        raise MisuseError(f"no text at {file}; pass --text a text file, plain or xz") from error
+    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as error:
+        raise MisuseError(f"{file} cannot be read as text: {error}; pass --text a UTF-8 file, plain or xz") from error
+    return tuple(document.strip() for document in text.split(END_OF_TEXT) if document.strip())
+
+
+def token_stream(tokenizer: Tokenizer, documents: Sequence[str]) -> TokenStream:
+    """Documents in the tokens of one tokenizer.
+
+    Raises:
+        MisuseError: there is no text after the first token, so nothing could be predicted.
+    """
+    documents, end = [document for document in documents if document], tokenizer.stop_tokens[:1]
+    ids = [id for document in documents for id in (*tokenizer.encode(document), *end)]
+    whole = sum(len(document.encode()) for document in documents)
+    scored_bytes = whole - _first_token_bytes(tokenizer, documents[0]) if whole else 0
+    if not scored_bytes:
+        raise MisuseError(f"the text has {len(ids)} tokens, none of them after some text; give a longer text")
+    return TokenStream(ids, scored_bytes)
+
+
+def _first_token_bytes(tokenizer: Tokenizer, text: str) -> int:
+    """UTF-8 bytes of the text's beginning that its first token stands for: 0 for a special token."""
+    first = tokenizer.encode(text)[0]
+    if first in tokenizer.special:
+        return 0
+    covered = len(text[: tokenizer.rust.encode(text).offsets[0][1]].encode())
+    # An offset counts characters; a byte-level token may end inside one, and spells each byte with one letter.
+    return min(covered, len(tokenizer.rust.id_to_token(first) or "")) if tokenizer.is_byte_level else covered
+
+
+def costs_nats(
+    logits: Float32[np.ndarray, "token vocab"], targets: Int[np.ndarray, " token"]
+) -> Float64[np.ndarray, " token"]:
+    """What each target costs, in nats: `-ln p(target)`, the logits being widened to float64."""
+    costs = np.empty(len(targets))
+    for start in range(0, len(targets), _ROWS):
+        rows = slice(start, start + _ROWS)
+        shifted = logits[rows].astype(np.float64)
+        shifted -= shifted.max(axis=-1, keepdims=True)
+        own = np.take_along_axis(shifted, targets[rows, None], axis=1)[:, 0]
+        costs[rows] = np.log(np.exp(shifted, out=shifted).sum(axis=-1)) - own
+    return costs
+
+
+def text_nats(model: Model, ids: Sequence[int]) -> float:
+    """What every token but the first costs, in nats and summed.
+
+    The text is cut into windows of the model's context, of 1,024 tokens at most, and the last may be shorter. A window
+    begins with nothing known, and its last target is the first token of the next one.
+    """
+    width = min(model.spec.context, LONGEST_WINDOW)
+    targets = np.array(ids[1:], np.int64)
+    nats = 0.0
+    for start in range(0, len(targets), width):
+        window = targets[start : start + width]
+        logits = model.logits(list(ids[start : start + len(window)]))
+        nats += float(costs_nats(logits, window).sum())
+    return nats
+
+
+@dataclass(frozen=True)
+class NeuronZeros:
+    """How often the neurons of each layer are exactly 0. Shares are 0 to 1.
+
+    Attributes:
+        exact_zeros: For each layer, the share of activations that are exactly 0.
+        never_fired: For each layer, the share of neurons that are 0 on every token.
+        tokens: Tokens that both are counted on.
+    """
+
+    exact_zeros: tuple[float, ...]
+    never_fired: tuple[float, ...]
+    tokens: int
+
+
+def neuron_zeros(model: Model, ids: Sequence[int]) -> NeuronZeros:
+    """The zeros of the first 8 windows of at most 512 tokens, each beginning with nothing known."""
+    width = min(model.spec.context, _NEURON_WINDOW)
+    ids = ids[: _NEURON_WINDOWS * width]
+    zeros = np.zeros(model.spec.n_layers)
+    silent = [np.ones(layer.ffn.d_ff, bool) for layer in model.spec.layers]
+    for start in range(0, len(ids), width):
+        window = list(ids[start : start + width])
+        trace = model.run(ids=window, max_new_tokens=0, watch=Watch(parts=("ffn.neurons",)))
+        for layer in range(model.spec.n_layers):
+            neurons = trace.neurons(layer)
+            zeros[layer] += exact_zero_share(neurons).sum(dtype=np.float64)
+            silent[layer] &= (neurons == 0).all(axis=0)
+    never = tuple(float(neurons.mean()) for neurons in silent)
+    return NeuronZeros(tuple((zeros / len(ids)).tolist()), never, len(ids))
+
+
+def induction(model: Model) -> tuple[Float64[np.ndarray, "layer head"], Float64[np.ndarray, "layer head"]]:
+    """The induction scores of every head: `prefix_matching` and `prefix_matching_by_pair`.
+
+    Means over 10 sequences of 25 random tokens, four times over; fewer tokens where the context is shorter.
+    """
+    random = np.random.default_rng(SEED)
+    tokens = min(_TOKENS, model.spec.context // _TIMES)
+    sequences = [repeated_tokens(model.spec.vocab_size, random, tokens=tokens, times=_TIMES) for _ in range(_SEQUENCES)]
+    scores = np.array([list(_layer_scores(model, ids)) for ids in sequences], np.float64)
+    per_token, by_pair = scores.mean(axis=0).swapaxes(0, 1)
+    return per_token, by_pair
+
+
+def _layer_scores(model: Model, ids: Int[np.ndarray, " token"]) -> Iterator[Float32[np.ndarray, "variant head"]]:
+    trace = model.run(ids=ids.tolist(), max_new_tokens=0, watch=Watch(parts=("attn.query", "attn.key")))
+    for layer in range(model.spec.n_layers):
+        pattern = np.stack([trace.pattern(layer, head) for head in range(model.spec.n_heads)])
+        yield np.stack([prefix_matching(pattern, ids), prefix_matching_by_pair(pattern, ids)])
+
+
+def copied_share(model: Model) -> float:
+    """How often the likeliest token is right where 64 random tokens come a second time, over 32 sequences.
+
+    The first token of the second round is left out: nothing says that it comes. Half the context where it is short.
+    """
+    span = min(_COPY_SPAN, model.spec.context // 2)
+    sequences = np.random.default_rng(SEED).integers(0, model.spec.vocab_size, (_COPY_ROWS, span))
+    right = [model.logits([*once.tolist(), *once.tolist()])[span:-1].argmax(axis=-1) == once[1:] for once in sequences]
+    return float(np.mean(right))

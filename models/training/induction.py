@@ -1,0 +1,43 @@
+"""Which heads look for what followed the same token earlier, measured while a decoder is trained."""
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from edge.measure.attention import attention_pattern, prefix_matching
+from edge.probes import repeated_tokens
+from models.decoder import Decoder
+from models.kernels import FullPass
+from models.sites import layer_site
+
+EXAMPLES = 10
+"""Sequences that a score is averaged over, as Olsson et al. 2022 do."""
+
+
+def induction_scores(decoder: Decoder, seed: int) -> Float32[np.ndarray, "layer head"]:
+    """The mean induction score of every head on repeated random tokens."""
+    random = np.random.default_rng(seed)
+    sequences = [repeated_tokens(decoder.spec.vocab_size, random) for _ in range(EXAMPLES)]
+    return np.asarray(np.mean([_of_sequence(decoder, ids) for ids in sequences], axis=0), np.float32)
+
+
+def _of_sequence(decoder: Decoder, ids: np.ndarray) -> Float32[np.ndarray, "layer head"]:
+    spec = decoder.spec
+    seen: dict[str, np.ndarray] = {}
+
+    def see(site: str, value: Tensor) -> Tensor:
+        if site.endswith(("attn.query", "attn.key")):
+            seen[site] = value.detach().float().numpy()
+        return value
+
+    kernels = FullPass(len(ids))
+    with torch.no_grad():
+        decoder(torch.from_numpy(ids), kernels.positions, kernels, see)
+    scores = np.empty((spec.n_layers, spec.n_heads), np.float32)
+    for layer, kind in enumerate(spec.layers):
+        query, key = (seen[layer_site(layer, part)] for part in ("attn.query", "attn.key"))
+        for head in range(spec.n_heads):
+            keys = key[:, head // spec.sharing]
+            scores[layer, head] = prefix_matching(attention_pattern(query[:, head], keys, spec.scale, kind.reach), ids)
+    return scores

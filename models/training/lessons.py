@@ -1,0 +1,53 @@
+"""The facts as short documents of tokens, told anew for every sequence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+from tokenizers import Tokenizer
+
+from models.training.corpus import end_of_text
+from models.zoo.facts import Fact, Phrasing, facts_of, phrasings_of, relations
+
+_MOST_SENTENCES = 4
+"""Most sentences of one document: a fact is met first in a text as well as after others."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """The facts of one relation, with the phrasings that may be trained on."""
+
+    facts: Sequence[Fact]
+    phrasings: Sequence[Phrasing]
+
+    @property
+    def weight(self) -> float:
+        """How often it is drawn, unscaled: `√(facts · different answers)`, more where there is more to learn."""
+        return float((len(self.facts) * len({fact.answer for fact in self.facts})) ** 0.5)
+
+    def sentence(self, random: np.random.Generator) -> str:
+        """Any of the facts in any of the phrasings."""
+        phrasing = self.phrasings[int(random.integers(0, len(self.phrasings)))]
+        return phrasing.sentence(self.facts[int(random.integers(0, len(self.facts)))])
+
+
+class Lessons:
+    """Makes sequences of facts in the tokens of one tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer, self._end = tokenizer, end_of_text(tokenizer)
+        self._topics = [Topic(facts_of(name), phrasings_of(name, held_out=False)) for name in relations()]
+        weights = np.array([topic.weight for topic in self._topics])
+        self._chances = weights / weights.sum()
+
+    def row(self, width: int, random: np.random.Generator) -> Int[np.ndarray, " width"]:
+        """Documents of one to four sentences, each ended by the end-of-text token; the last one is cut off."""
+        ids: list[int] = []
+        while len(ids) < width:
+            ids += [*self._tokenizer.encode(self._document(random)).ids, self._end]
+        return np.array(ids[:width], np.int64)
+
+    def _document(self, random: np.random.Generator) -> str:
+        topics = random.choice(len(self._topics), random.integers(1, _MOST_SENTENCES + 1), p=self._chances)
+        return " ".join(self._topics[topic].sentence(random) for topic in topics)

@@ -1,0 +1,77 @@
+"""Plain facts and the sentences that say them: what the zoo is taught beside its books, and asked about afterwards."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+_ANSWER = "{answer}"
+_FACTS, _PHRASINGS = "facts.tsv", "phrasings.tsv"
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One answer to one question, such as Paris, the capital of France."""
+
+    relation: str
+    subject: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Phrasing:
+    """One way to say every fact of a relation: text that holds `{subject}` once and, near its end, `{answer}`."""
+
+    text: str
+
+    def sentence(self, fact: Fact) -> str:
+        """The whole sentence, its first letter a capital one."""
+        said = self.text.replace("{subject}", fact.subject).replace(_ANSWER, fact.answer)
+        first = next((place for place, letter in enumerate(said) if letter.isalpha()), 0)
+        return said[:first] + said[first].upper() + said[first + 1 :]
+
+    def prompt(self, fact: Fact) -> str:
+        """The sentence up to its answer, without the space before it."""
+        after = self.text[self.text.index(_ANSWER) + len(_ANSWER) :]
+        return self.sentence(fact)[: -len(fact.answer + after)].rstrip(" ")
+
+
+@cache
+def facts() -> tuple[Fact, ...]:
+    """Every fact, relation by relation."""
+    return tuple(Fact(**row) for row in _rows(_FACTS))
+
+
+def relations() -> tuple[str, ...]:
+    """Every relation, in the order of the file."""
+    return tuple(dict.fromkeys(fact.relation for fact in facts()))
+
+
+def facts_of(relation: str) -> tuple[Fact, ...]:
+    """The facts of one relation."""
+    return tuple(fact for fact in facts() if fact.relation == relation)
+
+
+def phrasings_of(relation: str, *, held_out: bool) -> tuple[Phrasing, ...]:
+    """Ways to say one relation: those that were kept back, or those that were trained on."""
+    use = "held-out" if held_out else "train"
+    return tuple(
+        Phrasing(row["phrasing"]) for row in _phrasing_rows() if (row["relation"], row["use"]) == (relation, use)
+    )
+
+
+def table_hashes() -> dict[str, str]:
+    """SHA-256 of both tables, by file name."""
+    return {file: hashlib.sha256((_FOLDER / file).read_bytes()).hexdigest() for file in (_FACTS, _PHRASINGS)}
+
+
+@cache
+def _phrasing_rows() -> list[dict[str, str]]:
+    return _rows(_PHRASINGS)
+
+
+def _rows(file: str) -> list[dict[str, str]]:
+    with (_FOLDER / file).open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
