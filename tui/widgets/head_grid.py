@@ -11,28 +11,24 @@ from textual.strip import Strip
 from edge.picture.levels import UNKNOWN, Scale, to_levels
 from edge.picture.units import show_number
 from tui.messages import HeadChosen
-from tui.widgets.grid import Grid
+from tui.widgets.layer_map import LayerMap
 
 NUMBERED = 6
 """Cells of a head that shows its score; where that is too wide, heads are two cells of colour."""
 
 
-class HeadGrid(Grid):
-    """Deep layers on top, as text flows up through them.
+class HeadGrid(LayerMap):
+    """A column for each head.
 
     Attributes:
         scores: One number for each layer and head.
         scale: What the colours mean.
-        chosen: Layer and head.
     """
-
-    gutter_cells = 7
 
     scores: reactive[Float32[np.ndarray, "layer head"]] = reactive(
         lambda: np.zeros((0, 0), np.float32), always_update=True
     )
     scale: reactive[Scale | None] = reactive(None)
-    chosen: reactive[tuple[int, int]] = reactive((0, 0))
 
     cell = NUMBERED
 
@@ -40,34 +36,20 @@ class HeadGrid(Grid):
         super().__init__(id=id)
         self._levels: UInt8[np.ndarray, "layer head"] = np.zeros((0, 0), np.uint8)
 
+    @property
+    def values(self) -> Float32[np.ndarray, "layer head"]:
+        return self.scores
+
     def watch_scores(self) -> None:
-        self._resize()
+        self.place()
 
     def watch_scale(self) -> None:
-        self._resize()
+        self.place()
 
-    def on_resize(self) -> None:
-        self._resize()
-
-    def watch_chosen(self) -> None:
-        self._show_chosen()
-        self.refresh()
-
-    def _resize(self) -> None:
-        layers, heads = self.scores.shape
-        unknown = np.full((layers, heads), UNKNOWN, np.uint8)
+    def settle(self) -> None:
+        unknown = np.full(self.scores.shape, UNKNOWN, np.uint8)
         self._levels = unknown if self.scale is None else to_levels(self.scores, self.scale)
-        self.cell = NUMBERED if heads * NUMBERED <= self.view_cells else 2
-        self.resize_body(heads * self.cell, layers)
-        self._show_chosen()
-
-    def _show_chosen(self) -> None:
-        layer, head = self.chosen
-        self.show_cell(head * self.cell, self._flip(layer), self.cell)
-
-    def _flip(self, layer: int) -> int:
-        """Line of a layer, and layer of a line."""
-        return len(self.scores) - 1 - layer
+        self.cell = NUMBERED if self.scores.shape[1] * NUMBERED <= self.view_cells else 2
 
     def draw_ruler(self) -> Strip:
         heads = self.scores.shape[1]
@@ -83,14 +65,8 @@ class HeadGrid(Grid):
             name = "▾"
         return self.text(name.center(self.cell) if self.cell > 2 else name, self.cell, style)
 
-    def draw_gutter(self, line: int) -> list[Segment]:
-        layer = self._flip(line)
-        if layer == self.chosen[0]:
-            return [self.text(f" ▸{layer:>3}", self.gutter_cells, self.look_of("chosen"))]
-        return [self.text(f"  {layer:>3}", self.gutter_cells, self.look_of("label"))]
-
     def draw_body(self, line: int) -> Strip:
-        layer = self._flip(line)
+        layer = self.flip(line)
         return Strip([self._cell(layer, head) for head in range(self.scores.shape[1])])
 
     def _cell(self, layer: int, head: int) -> Segment:
@@ -106,21 +82,17 @@ class HeadGrid(Grid):
     def mark(self, line: int, strip: Strip) -> Strip:
         """Brackets around the chosen head."""
         layer, head = self.chosen
-        if self._flip(line) != layer or head >= self.scores.shape[1]:
+        if self.flip(line) != layer or head >= self.scores.shape[1]:
             return strip
         style, words = self._look(layer, head)
         inside = f"{words[: self.cell - 2]:^{self.cell - 2}}"
-        cell = Strip([Segment(f"[{inside}]" if self.cell > 2 else "[]", style + Style(bold=True))])
-        start = head * self.cell
-        return Strip.join([strip.crop(0, start), cell, strip.crop(start + self.cell, None)])
+        cell = Segment(f"[{inside}]" if self.cell > 2 else "[]", style + Style(bold=True))
+        return self.with_cell(strip, head, cell)
 
     def action_move(self, down: int, right: int) -> None:
-        layers, heads = self.scores.shape
-        if layers:
-            layer = min(max(self.chosen[0] - down, 0), layers - 1)
-            self.post_message(HeadChosen(layer, min(max(self.chosen[1] + right, 0), heads - 1)))
+        if found := self.beside_chosen(down, right):
+            self.post_message(HeadChosen(*found))
 
     def on_click(self, event: events.Click) -> None:
-        cell = self.body_cell(event)
-        if cell is not None and cell[1] < len(self.scores) and cell[0] < self.scores.shape[1] * self.cell:
-            self.post_message(HeadChosen(self._flip(cell[1]), cell[0] // self.cell))
+        if found := self.under(event):
+            self.post_message(HeadChosen(*found))

@@ -14,23 +14,21 @@ from edge.picture.levels import UNKNOWN, Linear, Scale, to_levels
 from edge.picture.pieces import show_piece
 from edge.picture.units import show_share
 from tui.messages import TokenChosen
-from tui.widgets.grid import Grid
+from tui.widgets.layer_map import LayerMap
 
 WIDEST = 6
 """Cells a token is wide at most, however few there are."""
 
 
-class SparsityMap(Grid):
-    """Deep layers on top, as text flows up through them.
+class SparsityMap(LayerMap):
+    """A column for each token.
 
     Attributes:
         shares: The silent share of each layer's neurons at each token.
         scale: What the colours mean.
         labels: The piece of every token.
-        chosen: Layer and token.
     """
 
-    gutter_cells = 7
     tail_cells = 22
 
     shares: reactive[Float32[np.ndarray, "layer token"]] = reactive(
@@ -38,40 +36,23 @@ class SparsityMap(Grid):
     )
     scale: reactive[Scale] = reactive(Linear(0.0, 1.0))
     labels: reactive[tuple[str, ...]] = reactive(())
-    chosen: reactive[tuple[int, int]] = reactive((0, 0))
 
-    cell = 1
+    @property
+    def values(self) -> Float32[np.ndarray, "layer token"]:
+        return self.shares
 
     def watch_shares(self) -> None:
-        self._resize()
+        self.place()
 
     def watch_scale(self) -> None:
-        self._resize()
+        self.place()
 
     def watch_labels(self) -> None:
         self.redraw()
 
-    def on_resize(self) -> None:
-        self._resize()
-
-    def watch_chosen(self) -> None:
-        self._show_chosen()
-        self.refresh()
-
-    def _resize(self) -> None:
-        layers, tokens = self.shares.shape
+    def settle(self) -> None:
         self._levels = to_levels(self.shares, self.scale)
-        self.cell = min(max(self.view_cells // max(1, tokens), 1), WIDEST)
-        self.resize_body(tokens * self.cell, layers)
-        self._show_chosen()
-
-    def _show_chosen(self) -> None:
-        layer, token = self.chosen
-        self.show_cell(token * self.cell, self._flip(layer), self.cell)
-
-    def _flip(self, layer: int) -> int:
-        """Line of a layer, and layer of a line."""
-        return len(self.shares) - 1 - layer
+        self.cell = min(max(self.view_cells // max(1, self.shares.shape[1]), 1), WIDEST)
 
     def draw_ruler(self) -> Strip:
         """An arrow over the chosen token, and what the columns at the right hold."""
@@ -87,14 +68,8 @@ class SparsityMap(Grid):
         arrow = [self.text("", start), self.text(words, self.view_cells - start, self.look_of("cursor"))]
         return self.fit([head, *arrow, tail], self.width)
 
-    def draw_gutter(self, line: int) -> list[Segment]:
-        layer = self._flip(line)
-        if layer == self.chosen[0]:
-            return [self.text(f" ▸{layer:>3}", self.gutter_cells, self.look_of("chosen"))]
-        return [self.text(f"  {layer:>3}", self.gutter_cells, self.look_of("label"))]
-
     def draw_body(self, line: int) -> Strip:
-        layer = self._flip(line)
+        layer = self.flip(line)
         return Strip([self._cell(layer, token, " " * self.cell) for token in range(self.shares.shape[1])])
 
     def _cell(self, layer: int, token: int, words: str) -> Segment:
@@ -105,19 +80,17 @@ class SparsityMap(Grid):
 
     def mark(self, line: int, strip: Strip) -> Strip:
         """Marks the chosen token on every layer's line, its layer with brackets."""
-        layer, token = self._flip(line), self.chosen[1]
+        layer, token = self.flip(line), self.chosen[1]
         if token >= self.shares.shape[1]:
             return strip
         words = f"{'│':^{self.cell}}"
         if layer == self.chosen[0]:
             words = "▪" if self.cell == 1 else "[" + " " * (self.cell - 2) + "]"
         marked = self._cell(layer, token, words)
-        start = token * self.cell
-        cell = Strip([Segment(marked.text, (marked.style or Style.null()) + Style(bold=True))])
-        return Strip.join([strip.crop(0, start), cell, strip.crop(start + self.cell, None)])
+        return self.with_cell(strip, token, Segment(marked.text, (marked.style or Style.null()) + Style(bold=True)))
 
     def draw_tail(self, line: int) -> list[Segment]:
-        layer, token = self._flip(line), self.chosen[1]
+        layer, token = self.flip(line), self.chosen[1]
         if token >= self.shares.shape[1]:
             return [self.text("", self.tail_cells)]
         share = float(self.shares[layer, token])
@@ -130,15 +103,12 @@ class SparsityMap(Grid):
         ]
 
     def action_move(self, down: int, right: int) -> None:
-        layers, tokens = self.shares.shape
-        if layers and tokens:
-            token = min(max(self.chosen[1] + right, 0), tokens - 1)
-            self.post_message(TokenChosen(token, min(max(self.chosen[0] - down, 0), layers - 1)))
+        if found := self.beside_chosen(down, right):
+            self.post_message(TokenChosen(found[1], found[0]))
 
     def on_click(self, event: events.Click) -> None:
-        cell = self.body_cell(event)
-        if cell is not None and cell[1] < len(self.shares) and cell[0] < self.shares.shape[1] * self.cell:
-            self.post_message(TokenChosen(cell[0] // self.cell, self._flip(cell[1])))
+        if found := self.under(event):
+            self.post_message(TokenChosen(found[1], found[0]))
 
 
 def _show(share: float) -> str:

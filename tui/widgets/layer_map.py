@@ -1,0 +1,83 @@
+"""A map with one line for each layer and columns of equal width, of which one cell is chosen."""
+
+import numpy as np
+from jaxtyping import Float32
+from rich.segment import Segment
+from textual import events
+from textual.reactive import reactive
+from textual.strip import Strip
+
+from tui.widgets.grid import Grid
+
+
+class LayerMap(Grid):
+    """Base of maps over layers: deep layers on top, as text flows up through them.
+
+    Attributes:
+        chosen: Layer and column.
+        cell: Cells that a column is wide.
+    """
+
+    gutter_cells = 7
+
+    chosen: reactive[tuple[int, int]] = reactive((0, 0))
+
+    cell = 1
+
+    @property
+    def values(self) -> Float32[np.ndarray, "layer column"]:
+        """What is drawn."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Brings the colours and `cell` up to date with the values and the widget's size."""
+        raise NotImplementedError
+
+    def place(self) -> None:
+        """Settles, gives the body its size and shows the chosen cell."""
+        self.settle()
+        layers, columns = self.values.shape
+        self.resize_body(columns * self.cell, layers)
+        self._show_chosen()
+
+    def on_resize(self) -> None:
+        self.place()
+
+    def watch_chosen(self) -> None:
+        self._show_chosen()
+        self.refresh()
+
+    def _show_chosen(self) -> None:
+        layer, column = self.chosen
+        self.show_cell(column * self.cell, self.flip(layer), self.cell)
+
+    def flip(self, layer: int) -> int:
+        """Line of a layer, and layer of a line."""
+        return len(self.values) - 1 - layer
+
+    def draw_gutter(self, line: int) -> list[Segment]:
+        layer = self.flip(line)
+        if layer == self.chosen[0]:
+            return [self.text(f" ▸{layer:>3}", self.gutter_cells, self.look_of("chosen"))]
+        return [self.text(f"  {layer:>3}", self.gutter_cells, self.look_of("label"))]
+
+    def with_cell(self, strip: Strip, column: int, cell: Segment) -> Strip:
+        """A line with the cell of one column drawn over."""
+        start = column * self.cell
+        return Strip.join([strip.crop(0, start), Strip([cell]), strip.crop(start + self.cell, None)])
+
+    def beside_chosen(self, down: int, right: int) -> tuple[int, int] | None:
+        """Layer and column so far from the chosen ones, within the map; None where it is empty."""
+        layers, columns = self.values.shape
+        if not layers or not columns:
+            return None
+        layer, column = self.chosen
+        return min(max(layer - down, 0), layers - 1), min(max(column + right, 0), columns - 1)
+
+    def under(self, event: events.MouseEvent) -> tuple[int, int] | None:
+        """Layer and column under the mouse."""
+        at = self.body_cell(event)
+        layers, columns = self.values.shape
+        if at is None or at[1] >= layers or at[0] >= columns * self.cell:
+            return None
+        return self.flip(at[1]), at[0] // self.cell
