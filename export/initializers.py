@@ -1,6 +1,7 @@
 """What a graph needs from outside: every parameter by its name, and the rotary tables by theirs."""
 
 from collections.abc import Iterator
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from models.checkpoint import Checkpoint
 from models.parameters import Shapes, parameter_shapes
 from models.rotary import rotary_tables
-from models.spec import DecoderSpec, Rotary
+from models.spec import DecoderSpec, NoScaling, Rotary
 
 Values = NDArray[np.float32]
 
@@ -21,6 +22,8 @@ def rotaries(spec: DecoderSpec) -> tuple[Rotary, ...]:
 def table_names(rotary: Rotary) -> tuple[str, str]:
     """The initializers that hold one rotary's cosines and sines."""
     stem = f"rotary.{rotary.base:g}.{rotary.features}"
+    if not isinstance(rotary.scaling, NoScaling):
+        stem += f".{crc32(repr(rotary.scaling).encode()):08x}"
     return f"{stem}.cos", f"{stem}.sin"
 
 

@@ -54,6 +54,11 @@ class Attention(nn.Module):
         self.key = nn.Linear(spec.d_model, keys, layer_spec.qkv_bias)
         self.value = nn.Linear(spec.d_model, keys, layer_spec.qkv_bias)
         self.out = nn.Linear(queries, spec.d_model, layer_spec.out_bias)
+        self.query_norm: nn.Module | None = None
+        self.key_norm: nn.Module | None = None
+        if isinstance(layer_spec.head_norm, kinds.HeadNorm):
+            self.query_norm = norm_of(layer_spec.head_norm.norm, spec.head_dim)
+            self.key_norm = norm_of(layer_spec.head_norm.norm, spec.head_dim)
 
     def forward(
         self, x: Float[Tensor, "*batch token model"], kernels: Kernels, see: Probe
@@ -62,6 +67,8 @@ class Attention(nn.Module):
         query = self.query(x).unflatten(-1, (-1, self.head_dim))
         key = self.key(x).unflatten(-1, (-1, self.head_dim))
         value = self.value(x).unflatten(-1, (-1, self.head_dim))
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
         if isinstance(self.layer_spec.position, kinds.Rotary):
             query = kernels.rotate(query, self.layer_spec.position)
             key = kernels.rotate(key, self.layer_spec.position)
@@ -140,11 +147,12 @@ class Head(nn.Module):
         super().__init__()
         self.norm = norm_of(spec.norm, spec.d_model)
         self.weight = None if spec.tied else nn.Parameter(torch.empty(spec.vocab_size, spec.d_model))
+        self.bias = nn.Parameter(torch.empty(spec.vocab_size)) if spec.head_bias else None
 
     def forward(
         self, x: Float[Tensor, "*batch token model"], embedding: Float[Tensor, "vocab model"]
     ) -> Float[Tensor, "*batch token vocab"]:
-        return F.linear(self.norm(x), embedding if self.weight is None else self.weight)
+        return F.linear(self.norm(x), embedding if self.weight is None else self.weight, self.bias)
 
 
 class Decoder(nn.Module):

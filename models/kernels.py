@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.rotary import inverse_periods
+from models.rotary import amplitude, inverse_periods
 from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary
 
 
@@ -49,7 +49,7 @@ def rotate(
     """Turns feature i of each head together with feature i + features/2, as Hugging Face lays them out."""
     periods = torch.from_numpy(inverse_periods(rotary)).to(positions.device)
     angle = (positions[..., None].float() * periods)[..., None, :]
-    cos, sin = angle.cos().to(heads.dtype), angle.sin().to(heads.dtype)
+    cos, sin = (amplitude(rotary) * part.to(heads.dtype) for part in (angle.cos(), angle.sin()))
     half, turned = rotary.features // 2, rotary.features
     first, second, still = heads[..., :half], heads[..., half:turned], heads[..., turned:]
     return torch.cat([first * cos - second * sin, second * cos + first * sin, still], dim=-1)

@@ -49,6 +49,11 @@ class Attention(nn.Module):
         self.key = nn.Linear(spec.d_model, keys, layer_spec.qkv_bias)
         self.value = nn.Linear(spec.d_model, keys, layer_spec.qkv_bias)
         self.out = nn.Linear(queries, spec.d_model, layer_spec.out_bias)
+        self.query_norm: nn.Module | None = None
+        self.key_norm: nn.Module | None = None
+        if isinstance(layer_spec.head_norm, kinds.HeadNorm):
+            self.query_norm = norm_of(layer_spec.head_norm.norm, spec.head_dim)
+            self.key_norm = norm_of(layer_spec.head_norm.norm, spec.head_dim)
 
     def __call__(
         self, x: Float[mx.array, "token model"], kernels: Kernels, see: Probe
@@ -57,6 +62,8 @@ class Attention(nn.Module):
         query = self.query(x).reshape(len(x), -1, self.head_dim)
         key = self.key(x).reshape(len(x), -1, self.head_dim)
         value = self.value(x).reshape(len(x), -1, self.head_dim)
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
         if isinstance(self.layer_spec.position, kinds.Rotary):
             query = kernels.rotate(query, self.layer_spec.position)
             key = kernels.rotate(key, self.layer_spec.position)
@@ -134,12 +141,14 @@ class Head(nn.Module):
         super().__init__()
         self.norm = norm_of(spec.norm, spec.d_model)
         self.weight = None if spec.tied else mx.zeros((spec.vocab_size, spec.d_model))
+        self.bias = mx.zeros((spec.vocab_size,)) if spec.head_bias else None
 
     def __call__(
         self, x: Float[mx.array, "token model"], embedding: Float[mx.array, "vocab model"]
     ) -> Float[mx.array, "token vocab"]:
         weight = embedding if self.weight is None else self.weight
-        return mx.matmul(self.norm(x), weight.T)
+        logits = mx.matmul(self.norm(x), weight.T)
+        return logits if self.bias is None else logits + self.bias
 
 
 class Decoder(nn.Module):

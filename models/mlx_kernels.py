@@ -6,7 +6,7 @@ import mlx.core as mx
 import numpy as np
 from jaxtyping import Float
 
-from models.rotary import inverse_periods, rotary_tables
+from models.rotary import amplitude, inverse_periods, rotary_tables
 from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary, Sliding
 
 STEP = 256
@@ -105,7 +105,11 @@ class Cached:
             offset=self.fed,
             freqs=self._periods[rotary],
         )
-        return turned[0].swapaxes(0, 1)
+        turned = turned[0].swapaxes(0, 1)
+        if (factor := amplitude(rotary)) == 1.0:
+            return turned
+        still = turned[..., rotary.features :]
+        return mx.concatenate([factor * turned[..., : rotary.features], still], axis=-1)
 
     def attend(self, layer: int, layer_spec: LayerSpec, query: mx.array, key: mx.array, value: mx.array) -> mx.array:
         end = self.fed + len(query)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from math import prod
 
-from models.spec import DecoderSpec, Gated, LayerNorm, LayerSpec, Learned, Norm
+from models.spec import DecoderSpec, Gated, HeadNorm, LayerNorm, LayerSpec, Learned, Norm
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -27,6 +27,9 @@ def _layer(spec: DecoderSpec, layer: LayerSpec, name: str) -> Iterator[tuple[str
     yield from _linear(f"{name}.attn.key", keys, spec.d_model, layer.qkv_bias)
     yield from _linear(f"{name}.attn.value", keys, spec.d_model, layer.qkv_bias)
     yield from _linear(f"{name}.attn.out", spec.d_model, queries, layer.out_bias)
+    if isinstance(layer.head_norm, HeadNorm):
+        yield from _norm(f"{name}.attn.query_norm", layer.head_norm.norm, spec.head_dim)
+        yield from _norm(f"{name}.attn.key_norm", layer.head_norm.norm, spec.head_dim)
     yield from _norm(f"{name}.ffn.norm", layer.norm, spec.d_model)
     if isinstance(layer.ffn, Gated):
         yield from _linear(f"{name}.ffn.gate", layer.ffn.d_ff, spec.d_model, layer.ffn.bias)
@@ -43,6 +46,8 @@ def _all(spec: DecoderSpec) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from _norm("head.norm", spec.norm, spec.d_model)
     if not spec.tied:
         yield "head.weight", (spec.vocab_size, spec.d_model)
+    if spec.head_bias:
+        yield "head.bias", (spec.vocab_size,)
 
 
 def parameter_shapes(spec: DecoderSpec) -> Shapes:

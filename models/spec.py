@@ -45,16 +45,80 @@ Reach = Full | Sliding
 
 
 @dataclass(frozen=True)
+class NoScaling:
+    """Angles as the base gives them."""
+
+
+@dataclass(frozen=True)
+class LinearScaling:
+    """Every angle is divided by `factor`: as many more positions fit into a turn (Chen et al. 2023)."""
+
+    factor: float
+
+
+@dataclass(frozen=True)
+class Llama3Scaling:
+    """Slow angles are divided by `factor`, fast ones stay, those between are mixed (Llama 3.1).
+
+    Attributes:
+        original: Tokens of context before the scaling.
+        low, high: Turns within `original` below which an angle is slow, above which it is fast.
+    """
+
+    factor: float
+    low: float
+    high: float
+    original: int
+
+
+@dataclass(frozen=True)
+class YarnScaling:
+    """Slow angles are divided by `factor`, fast ones stay, with a ramp between (Peng et al. 2023, YaRN).
+
+    Attributes:
+        original: Tokens of context before the scaling.
+        fast, slow: Turns within `original` at which the ramp begins and ends.
+        amplitude: What turned features are multiplied by, which sharpens attention.
+        whole: The ramp begins and ends at whole pairs of features.
+    """
+
+    factor: float
+    original: int
+    fast: float
+    slow: float
+    amplitude: float
+    whole: bool
+
+
+@dataclass(frozen=True)
+class ListedScaling:
+    """The angle of each pair of features is divided by a number of its own (Ding et al. 2024, LongRoPE).
+
+    Attributes:
+        factors: One for each pair.
+        amplitude: What turned features are multiplied by.
+    """
+
+    factors: tuple[float, ...]
+    amplitude: float
+
+
+Scaling = NoScaling | LinearScaling | Llama3Scaling | YarnScaling | ListedScaling
+
+
+@dataclass(frozen=True)
 class Rotary:
     """Queries and keys are turned by an angle that grows with the position.
 
     Attributes:
         base: Period base of the angles, in tokens.
         features: Leading features of each head that turn; the others pass unchanged.
+        scaling: How the angles were changed for a longer context.
     """
 
     base: float
     features: int
+    scaling: Scaling = NoScaling()
 
 
 @dataclass(frozen=True)
@@ -88,6 +152,21 @@ class LayerNorm:
 
 
 Norm = RMSNorm | LayerNorm
+
+
+@dataclass(frozen=True)
+class NoHeadNorm:
+    """Queries and keys are compared as they were projected."""
+
+
+@dataclass(frozen=True)
+class HeadNorm:
+    """Each head's query and key are normed before they turn, all heads with the same weights."""
+
+    norm: Norm
+
+
+HeadNorms = NoHeadNorm | HeadNorm
 
 
 @dataclass(frozen=True)
@@ -131,6 +210,7 @@ class LayerSpec:
     Attributes:
         qkv_bias: Query, key and value projections add a bias.
         out_bias: The projection that ends attention adds a bias.
+        head_norm: What happens to queries and keys before they are compared.
     """
 
     reach: Reach
@@ -140,6 +220,7 @@ class LayerSpec:
     residual: Residual
     qkv_bias: bool
     out_bias: bool
+    head_norm: HeadNorms = NoHeadNorm()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +231,7 @@ class DecoderSpec:
         context: Tokens the decoder was made for, prompt and generated together.
         positions: What the embedding adds for positions; rotary ones belong to the layers.
         tied: The head uses the embedding's weights.
+        head_bias: The head adds a number to each logit.
     """
 
     vocab_size: int
@@ -162,6 +244,7 @@ class DecoderSpec:
     layers: tuple[LayerSpec, ...]
     norm: Norm
     tied: bool
+    head_bias: bool = False
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "n_heads", "n_kv_heads", "head_dim", "context"):
@@ -194,6 +277,11 @@ class DecoderSpec:
                 raise SpecError(
                     f"layer {index} turns {turned} features of each head; rotary positions turn an even "
                     f"number of them, 2 to head_dim ({self.head_dim})"
+                )
+            scaling = layer.position.scaling
+            if isinstance(scaling, ListedScaling) and len(scaling.factors) != turned // 2:
+                raise SpecError(
+                    f"layer {index} scales {len(scaling.factors)} angles; {turned} features turn by {turned // 2}"
                 )
 
     @property

@@ -6,10 +6,24 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from transformers import GPT2Config, GPTNeoXConfig, LlamaConfig, PretrainedConfig
+from transformers import (
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    Phi3Config,
+    PhiConfig,
+    PretrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+    SmolLM3Config,
+    StableLmConfig,
+    Starcoder2Config,
+)
 
 _LLAMA = {"vocab_size": 96, "hidden_size": 32, "intermediate_size": 88, "num_hidden_layers": 3, "pad_token_id": None}
 _NEOX = {"vocab_size": 96, "hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2}
+_SMALL = _LLAMA | {"num_attention_heads": 4, "num_key_value_heads": 2}
 _GPT2 = {"vocab_size": 96, "n_layer": 2, "n_positions": 64}
 
 REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
@@ -35,6 +49,50 @@ REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
     ),
     "neox-tied-without-attention-bias": lambda: GPTNeoXConfig(
         **_NEOX, num_attention_heads=2, rotary_pct=0.5, attention_bias=False, tie_word_embeddings=True
+    ),
+    "llama-linear-scaling": lambda: LlamaConfig(
+        **_SMALL, rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
+    ),
+    "llama-dynamic-scaling": lambda: LlamaConfig(
+        **_SMALL, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}
+    ),
+    "llama-llama3-scaling": lambda: LlamaConfig(
+        **_SMALL, max_position_embeddings=64, rope_parameters={
+            "rope_type": "llama3", "rope_theta": 100.0, "factor": 8.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 24,
+        },
+    ),
+    "llama-yarn-scaling": lambda: LlamaConfig(
+        **_SMALL | {"hidden_size": 64}, max_position_embeddings=64, rope_parameters={
+            "rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "beta_fast": 4.0, "beta_slow": 0.5,
+            "original_max_position_embeddings": 16,
+        },
+    ),
+    "mistral-window": lambda: MistralConfig(**_SMALL, sliding_window=4),
+    "mistral-without-window": lambda: MistralConfig(**_SMALL, sliding_window=None, head_dim=16),
+    "qwen2-tied": lambda: Qwen2Config(**_SMALL, tie_word_embeddings=True),
+    "qwen2-windows-in-upper-layers": lambda: Qwen2Config(
+        **_SMALL, use_sliding_window=True, sliding_window=3, max_window_layers=1
+    ),
+    "qwen3-head-dim-of-its-own": lambda: Qwen3Config(**_SMALL, head_dim=16, attention_bias=True),
+    "smollm3-layers-without-positions": lambda: SmolLM3Config(
+        **_SMALL | {"num_hidden_layers": 4}, no_rope_layer_interval=2, bos_token_id=0, eos_token_id=0
+    ),
+    "starcoder2-biases": lambda: Starcoder2Config(**_SMALL, bos_token_id=0, eos_token_id=0),
+    "starcoder2-without-biases-window": lambda: Starcoder2Config(
+        **_SMALL, use_bias=False, sliding_window=5, tie_word_embeddings=False, bos_token_id=0, eos_token_id=0
+    ),
+    "phi-parallel-partial-rotary": lambda: PhiConfig(**_SMALL | {"hidden_size": 64}),
+    "phi-normed-heads": lambda: PhiConfig(**_SMALL | {"num_key_value_heads": 4}, qk_layernorm=True),
+    "stablelm-sequential": lambda: StableLmConfig(**_SMALL | {"hidden_size": 64}, use_qkv_bias=True),
+    "stablelm-parallel": lambda: StableLmConfig(**_SMALL | {"hidden_size": 64}, use_parallel_residual=True),
+    "phi3-fused": lambda: Phi3Config(**_SMALL, sliding_window=6, bos_token_id=0, eos_token_id=0),
+    "phi3-longrope": lambda: Phi3Config(
+        **_SMALL | {"hidden_size": 64}, bos_token_id=0, eos_token_id=0,
+        max_position_embeddings=128, original_max_position_embeddings=32, rope_parameters={
+            "rope_type": "longrope", "rope_theta": 1e4, "partial_rotary_factor": 0.5,
+            "short_factor": [1.0, 1.1, 1.5, 2.0], "long_factor": [1.0, 2.0, 4.0, 8.0],
+        },
     ),
 }  # fmt: skip
 """Configs by what is special about each."""

@@ -17,6 +17,7 @@ from models.spec import (
     DecoderSpec,
     Full,
     Gated,
+    HeadNorm,
     LayerNorm,
     LayerSpec,
     Learned,
@@ -27,6 +28,7 @@ from models.spec import (
     Rotary,
     Sequential,
     Sliding,
+    YarnScaling,
 )
 
 _LLAMA = LayerSpec(
@@ -99,6 +101,21 @@ _FAR = LayerSpec(
     out_bias=False,
 )
 
+_QWEN = LayerSpec(
+    reach=Sliding(span=4),
+    position=Rotary(
+        base=50.0,
+        features=12,
+        scaling=YarnScaling(factor=4.0, original=16, fast=4.0, slow=0.5, amplitude=1.14, whole=True),
+    ),
+    ffn=Gated(Activation.GELU_TANH, d_ff=44, bias=False),
+    norm=RMSNorm(eps=1e-6),
+    residual=Parallel(),
+    qkv_bias=True,
+    out_bias=False,
+    head_norm=HeadNorm(RMSNorm(eps=1e-6)),
+)
+
 TINY_SPECS: dict[str, DecoderSpec] = {
     "llama-shared-heads-tied": DecoderSpec(
         vocab_size=96, d_model=32, n_heads=4, n_kv_heads=2, head_dim=8, context=64,
@@ -123,6 +140,10 @@ TINY_SPECS: dict[str, DecoderSpec] = {
     "layers-that-differ": DecoderSpec(
         vocab_size=80, d_model=24, n_heads=4, n_kv_heads=2, head_dim=8, context=40,
         positions=NoPosition(), layers=(_NEAR, _FAR, _NEAR), norm=RMSNorm(eps=1e-5), tied=False,
+    ),
+    "normed-heads-scaled-rotary-head-bias": DecoderSpec(
+        vocab_size=88, d_model=32, n_heads=4, n_kv_heads=2, head_dim=16, context=64,
+        positions=NoPosition(), layers=(_QWEN,) * 2, norm=LayerNorm(eps=1e-5), tied=False, head_bias=True,
     ),
 }  # fmt: skip
 """Specs by a name that says what is special about each; hand them to `pytest.mark.parametrize`."""

@@ -35,13 +35,22 @@ class Config:
             raise SpecError(f"{self.path}: '{key}' is {value!r}; it must be a whole number of at least 1")
         return value
 
-    def number(self, key: str, default: float) -> float:
-        """A positive number."""
+    def number(self, key: str, default: float | None = None) -> float:
+        """A positive number; a missing one falls back to `default` if there is one."""
         value = self.keys.get(key)
         value = default if value is None else value
+        if value is None:
+            raise SpecError(f"{self.path} has no '{key}'; a number above 0 is needed there")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
             raise SpecError(f"{self.path}: '{key}' is {value!r}; it must be a number above 0")
         return float(value)
+
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """A list of positive numbers."""
+        value = self.keys.get(key)
+        if not isinstance(value, list) or not value:
+            raise SpecError(f"{self.path}: '{key}' is {value!r}; it must be a list of numbers")
+        return tuple(Config(self.path, {key: item}).number(key) for item in value)
 
     def flag(self, key: str, default: bool) -> bool:
         """True or false."""

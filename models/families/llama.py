@@ -1,8 +1,10 @@
-"""Llama: RMSNorm, rotary positions, grouped queries, gated FFN."""
+"""Llama: RMSNorm, rotary positions, grouped queries, gated FFN; what Mistral, Qwen and SmolLM vary."""
+
+from collections.abc import Sequence
 
 from models.families.config import Config
-from models.families.rope import rotary_of
-from models.families.views import Stored
+from models.families.rope import context_of, rotary_of
+from models.families.views import Stored, stored_parts
 from models.spec import DecoderSpec, Full, Gated, LayerSpec, NoPosition, RMSNorm, Sequential
 
 KEYS = {
@@ -14,37 +16,7 @@ KEYS = {
     "d_ff": "intermediate_size",
 }
 
-
-def spec_of(config: Config) -> DecoderSpec:
-    d_model, n_heads = config.count("hidden_size"), config.count("num_attention_heads")
-    head_dim = config.count("head_dim", d_model // n_heads)
-    norm, bias = RMSNorm(config.number("rms_norm_eps", 1e-6)), config.flag("attention_bias", False)
-    layer = LayerSpec(
-        reach=Full(),
-        position=rotary_of(config, head_dim),
-        ffn=Gated(
-            config.activation("hidden_act", "silu"), config.count("intermediate_size"), config.flag("mlp_bias", False)
-        ),
-        norm=norm,
-        residual=Sequential(),
-        qkv_bias=bias,
-        out_bias=bias,
-    )
-    return DecoderSpec(
-        vocab_size=config.count("vocab_size"),
-        d_model=d_model,
-        n_heads=n_heads,
-        n_kv_heads=config.count("num_key_value_heads", n_heads),
-        head_dim=head_dim,
-        context=config.count("max_position_embeddings", 2048),
-        positions=NoPosition(),
-        layers=(layer,) * config.count("num_hidden_layers"),
-        norm=norm,
-        tied=config.flag("tie_word_embeddings", False),
-    )
-
-
-_PARTS = {
+PARTS = {
     "attn.norm": "input_layernorm",
     "attn.query": "self_attn.q_proj",
     "attn.key": "self_attn.k_proj",
@@ -57,14 +29,52 @@ _PARTS = {
 }
 
 
+def head_dim_of(config: Config) -> int:
+    """Features of one head: stated, or an even share of the residual stream."""
+    return config.count("head_dim", config.count("hidden_size") // config.count("num_attention_heads"))
+
+
+def norm_of(config: Config) -> RMSNorm:
+    """The norm before every sublayer and before the head."""
+    return RMSNorm(config.number("rms_norm_eps", 1e-6))
+
+
+def layer_of(config: Config) -> LayerSpec:
+    """One layer of Llama."""
+    bias = config.flag("attention_bias", False)
+    return LayerSpec(
+        reach=Full(),
+        position=rotary_of(config, head_dim_of(config)),
+        ffn=Gated(
+            config.activation("hidden_act", "silu"), config.count("intermediate_size"), config.flag("mlp_bias", False)
+        ),
+        norm=norm_of(config),
+        residual=Sequential(),
+        qkv_bias=bias,
+        out_bias=bias,
+    )
+
+
+def decoder_of(config: Config, layers: Sequence[LayerSpec], *, tied: bool = False) -> DecoderSpec:
+    """The decoder around some layers; `tied` is what a config means that does not say."""
+    n_heads = config.count("num_attention_heads")
+    return DecoderSpec(
+        vocab_size=config.count("vocab_size"),
+        d_model=config.count("hidden_size"),
+        n_heads=n_heads,
+        n_kv_heads=config.count("num_key_value_heads", n_heads),
+        head_dim=head_dim_of(config),
+        context=context_of(config),
+        positions=NoPosition(),
+        layers=tuple(layers),
+        norm=layers[0].norm,
+        tied=config.flag("tie_word_embeddings", tied),
+    )
+
+
+def spec_of(config: Config) -> DecoderSpec:
+    return decoder_of(config, [layer_of(config)] * config.count("num_hidden_layers"))
+
+
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
-    found = {
-        "embed.weight": Stored("model.embed_tokens.weight"),
-        "head.norm.weight": Stored("model.norm.weight"),
-        "head.weight": Stored("lm_head.weight"),
-    }
-    for layer in range(spec.n_layers):
-        for ours, theirs in _PARTS.items():
-            for kind in ("weight", "bias"):
-                found[f"layers.{layer}.{ours}.{kind}"] = Stored(f"model.layers.{layer}.{theirs}.{kind}")
-    return found
+    return stored_parts(spec, PARTS)

@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from models.errors import SpecError
-from models.families import gpt2, gpt_neox, llama
+from models.families import (
+    gpt2,
+    gpt_neox,
+    llama,
+    mistral,
+    phi,
+    phi3,
+    qwen2,
+    qwen3,
+    smollm3,
+    stablelm,
+    starcoder2,
+)
 from models.families.config import Config
 from models.families.views import Stored
 from models.spec import DecoderSpec
@@ -27,9 +39,17 @@ class Family:
 
 
 FAMILIES = {
-    "llama": Family(llama.spec_of, llama.weights_of, llama.KEYS, "model."),
     "gpt2": Family(gpt2.spec_of, gpt2.weights_of, gpt2.KEYS, "transformer."),
     "gpt_neox": Family(gpt_neox.spec_of, gpt_neox.weights_of, gpt_neox.KEYS, "gpt_neox."),
+    "llama": Family(llama.spec_of, llama.weights_of, llama.KEYS, "model."),
+    "mistral": Family(mistral.spec_of, llama.weights_of, llama.KEYS, "model."),
+    "phi": Family(phi.spec_of, phi.weights_of, llama.KEYS, "model."),
+    "phi3": Family(phi3.spec_of, phi3.weights_of, llama.KEYS, "model."),
+    "qwen2": Family(qwen2.spec_of, llama.weights_of, llama.KEYS, "model."),
+    "qwen3": Family(qwen3.spec_of, qwen3.weights_of, llama.KEYS, "model."),
+    "smollm3": Family(smollm3.spec_of, llama.weights_of, llama.KEYS, "model."),
+    "stablelm": Family(stablelm.spec_of, stablelm.weights_of, llama.KEYS, "model."),
+    "starcoder2": Family(starcoder2.spec_of, starcoder2.weights_of, llama.KEYS, "model."),
 }
 
 

@@ -1,10 +1,13 @@
 """How a parameter of ours lies in a stored tensor: as it is, transposed, or as some of its rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.spec import DecoderSpec
 
 Shape = tuple[int, ...]
 
@@ -80,6 +83,27 @@ class ThirdOfHeads:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Some rows of a tensor in which several parameters lie below each other.
+
+    Attributes:
+        first: Row at which the parameter begins.
+        end: Row before which it ends.
+        of: Rows of the whole tensor.
+    """
+
+    first: int
+    end: int
+    of: int
+
+    def stored_shape(self, shape: Shape) -> Shape:
+        return (self.of, *shape[1:])
+
+    def read(self, stored: NDArray[np.generic]) -> NDArray[np.generic]:
+        return stored[self.first : self.end]
+
+
+@dataclass(frozen=True)
 class Stored:
     """Where one parameter comes from.
 
@@ -89,3 +113,23 @@ class Stored:
 
     tensor: str
     view: View = AsIs()
+
+
+Part = str | tuple[str, View]
+
+
+def stored_parts(spec: DecoderSpec, parts: Mapping[str, Part], norm: str = "model.norm") -> dict[str, Stored]:
+    """Every parameter of a family whose checkpoints are laid out as Llama's.
+
+    Args:
+        parts: Name of each part within `model.layers.N`, with its view where it is not stored as it is.
+        norm: Name of the norm before the head.
+    """
+    found = {"embed.weight": Stored("model.embed_tokens.weight")}
+    for kind in ("weight", "bias"):
+        found |= {f"head.norm.{kind}": Stored(f"{norm}.{kind}"), f"head.{kind}": Stored(f"lm_head.{kind}")}
+        for layer in range(spec.n_layers):
+            for ours, part in parts.items():
+                theirs, view = (part, AsIs()) if isinstance(part, str) else part
+                found[f"layers.{layer}.{ours}.{kind}"] = Stored(f"model.layers.{layer}.{theirs}.{kind}", view)
+    return found

@@ -9,7 +9,7 @@ import pytest
 import edge
 from models.checkpoint import open_checkpoint
 from models.errors import SpecError
-from models.spec import Rotary
+from models.spec import Llama3Scaling, Rotary
 from tests.reference import REFERENCES, reference_logits, write_reference
 
 IDS = [3, 1, 41, 59, 26, 5, 35, 89, 79, 32, 38, 46, 26, 43]
@@ -76,11 +76,34 @@ def test_older_neox_configs_state_the_rotary_share_flat(tmp_path: Path) -> None:
     assert open_checkpoint(folder).spec.layers[0].position == Rotary(base=77.0, features=8)
 
 
+def test_older_configs_state_a_scaling_beside_the_base(tmp_path: Path) -> None:
+    scaling = {
+        "type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 24,
+    }  # fmt: skip
+    folder = _rewritten(tmp_path, "llama-grouped-tied", rope_parameters=None, rope_theta=100.0, rope_scaling=scaling)
+    want = Rotary(base=100.0, features=8, scaling=Llama3Scaling(factor=8.0, low=1.0, high=4.0, original=24))
+    assert open_checkpoint(folder).spec.layers[0].position == want
+
+
+def test_longrope_stays_within_the_context_its_short_factors_are_for(tmp_path: Path) -> None:
+    write_reference(REFERENCES["phi3-longrope"](), tmp_path)
+    assert open_checkpoint(tmp_path).spec.context == 32, "beyond it, keys in the cache would have turned otherwise"
+
+
 @pytest.mark.parametrize(
     ("name", "keys", "says"),
     [
-        ("llama-grouped-tied", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope scaling 'yarn'"),
-        ("llama-grouped-tied", {"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "rope scaling 'linear'"),
+        ("llama-grouped-tied", {"rope_parameters": {"rope_type": "ntk", "rope_theta": 1e4}}, "rope scaling 'ntk'"),
+        ("llama-grouped-tied", {"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "has no 'factor'"),
+        (
+            "qwen2-tied",
+            {"layer_types": ["full_attention", "chunked"]},
+            "'layer_types' is ['full_attention', 'chunked']",
+        ),
+        ("smollm3-layers-without-positions", {"no_rope_layers": [1]}, "'no_rope_layers' is [1]"),
+        ("stablelm-sequential", {"qk_layernorm": True}, "a norm of its own for every head"),
+        ("phi3-longrope", {"rope_parameters": {"rope_type": "longrope", "short_factor": [1.0]}}, "scales 1 angles"),
         ("llama-grouped-tied", {"hidden_act": "mish"}, "'hidden_act' is 'mish'"),
         ("llama-grouped-tied", {"hidden_size": "big"}, "'hidden_size' is 'big'"),
         ("llama-grouped-tied", {"num_key_value_heads": 3}, "cannot share 3 key/value heads"),
