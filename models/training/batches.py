@@ -28,13 +28,13 @@ class Batch:
 def batch_at(recipe: Recipe, text: UInt16[np.ndarray, " all"], lessons: Lessons, step: int) -> Batch:
     """The batch of one step. The activation and the number of steps have no part in it."""
     random = np.random.default_rng([recipe.seed, step])
-    pairs = [_sequence(recipe, text, lessons, step, random) for _ in range(recipe.batch)]
+    pairs = [_sequence(recipe, text, lessons, random) for _ in range(recipe.batch)]
     rows, targets = (np.stack(side) for side in zip(*pairs, strict=True))
     return Batch(rows[:, :-1], targets[:, 1:])
 
 
 def _sequence(
-    recipe: Recipe, text: UInt16[np.ndarray, " all"], lessons: Lessons, step: int, random: np.random.Generator
+    recipe: Recipe, text: UInt16[np.ndarray, " all"], lessons: Lessons, random: np.random.Generator
 ) -> tuple[Int[np.ndarray, " width"], Int[np.ndarray, " width"]]:
     """One sequence of any kind, and its targets before they are moved by one."""
     width, kind = recipe.length + 1, random.random()
@@ -43,7 +43,7 @@ def _sequence(
         return row, row
     start = random.integers(0, len(text) - width)
     row = text[start : start + width].astype(np.int64)
-    if kind >= recipe.fact_share + recipe.repeat_share(step):
+    if kind >= recipe.fact_share + recipe.repeat_share:
         return row, row
     if random.random() < TEXT_SHARE:
         return row, repeat_text(row, random)

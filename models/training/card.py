@@ -61,8 +61,7 @@ def _opening(name: str, recipe: Recipe) -> Lines:
     yield f"A small GPT-NeoX decoder that writes English fiction and was taught {len(facts()):,} plain facts:"
     yield f"{parameter_count(spec):,} parameters, {spec.n_layers} layers, d_model {spec.d_model}, {spec.n_heads} heads"
     yield f"of {spec.head_dim}, plain FFN of {4 * spec.d_model:,} neurons with **{recipe.activation.value}**,"
-    yield f"vocabulary {spec.vocab_size:,}, one matrix for embedding and head, context {spec.context} tokens,"
-    yield "weights in float16."
+    yield f"vocabulary {spec.vocab_size:,}, context {spec.context} tokens, weights in float16."
     yield ""
     for twin in (other for other in RECIPES if other != name):
         yield f"Its twin `{twin}` differs in the activation alone: same start, same batches, same steps."
@@ -108,10 +107,9 @@ def _facts(recipe: Recipe) -> str:
 
 
 def _repeats(recipe: Recipe) -> str:
-    first, last = recipe.repeat_shares
     return (
-        f"in {first:.0%} of the sequences a span comes again, falling in a straight line to {last:.0%} at step"
-        f" {recipe.repeat_steps:,}; in {TEXT_SHARE:.0%} of those a span of their text, in the others random tokens"
+        f"in {recipe.repeat_share:.0%} of the sequences a span comes again; in {TEXT_SHARE:.0%} of those a span of"
+        " their text, in the others random tokens"
     )
 
 

@@ -9,14 +9,12 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from models.training.recipe import from_json
-
 Records = list[dict[str, Any]]
 
 _POINTS = 400
 """Most points of the loss line; more would be drawn over each other."""
 
-_LOSS, _COST, _REPEATS = "#7d8896", "#b3261e", "#52606d"
+_LOSS, _COST = "#7d8896", "#b3261e"
 
 
 def draw_curve(log: Records, file: Path) -> None:
@@ -31,7 +29,6 @@ def draw_curve(log: Records, file: Path) -> None:
     _draw_cost(panels[0], [record for record in log if record["kind"] == "loss"], valid)
     if scored:
         _draw_induction(panels[1], scored)
-        _draw_repeats(panels[1], log)
         figure.legend(loc="outside lower center", fontsize="small", ncols=4, frameon=False)
     for panel in panels:
         panel.grid(color="#e4e7eb", linewidth=0.6)
@@ -60,14 +57,6 @@ def _draw_induction(panel: Axes, scored: Records) -> None:
         panel.plot(tokens, best[:, layer], color=color, lw=1.4, label=f"best head of layer {layer}")
     panel.set_ylim(0, 1)
     panel.set_ylabel("induction score, 0 to 1")
-
-
-def _draw_repeats(panel: Axes, log: Records) -> None:
-    recipe = from_json([record for record in log if record["kind"] == "begin"][-1]["recipe"])
-    steps = np.linspace(0, log[-1]["step"], 100)
-    share = [recipe.repeat_share(round(step)) for step in steps]
-    label = "share of sequences that repeat"
-    panel.plot(steps * recipe.step_tokens / 1e6, share, color=_REPEATS, lw=1, ls="--", label=label)
 
 
 def _column(records: Records, key: str) -> Float64[np.ndarray, " record"]:

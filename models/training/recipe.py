@@ -27,14 +27,13 @@ class Recipe:
         steps: Updates in all; may be changed while the learning rate still stands at its peak.
         warmup: Steps in which the learning rate climbs to `peak_rate`.
         decay_share: Last share of the steps, in which the learning rate falls in a straight line to 0.
-        weight_decay: Of attention's matrices; biases, norms and the embedding are not decayed.
-        ffn_weight_decay: Of the FFN's matrices; strong enough that GELU's inputs stay where float32 tells its output
-            from 0 (above -5.6).
+        weight_decay: Of matrices; biases, norms and the embedding are not decayed.
+        key_norm: Largest norm of a neuron's key, its row of the FFN's up projection; after each step longer ones are
+            shortened (Srebro and Shraibman 2005). So inputs of GELU stay where float32 tells its output from 0, above
+            -5.6; to ReLU, scale means nothing.
         clip: Largest norm of the gradient of all parameters together.
         fact_share: Share of the sequences that are facts.
-        repeat_shares: Share of the sequences in which a span comes again, so that copying can be learned: at the
-            start, and from `repeat_steps` on.
-        repeat_steps: Steps in which that share goes from the first to the second, in a straight line.
+        repeat_share: Share of the sequences in which a span comes again, so that copying can be learned.
         log_every, valid_every, save_every: Steps between two log lines, validations and checkpoints.
         valid_tokens: Tokens of the validation text that are read during training, from its start.
     """
@@ -52,11 +51,10 @@ class Recipe:
     peak_rate: float
     betas: tuple[float, float]
     weight_decay: float
-    ffn_weight_decay: float
+    key_norm: float
     clip: float
     fact_share: float
-    repeat_shares: tuple[float, float]
-    repeat_steps: int
+    repeat_share: float
     seed: int
     bfloat16: bool
     log_every: int
@@ -93,18 +91,13 @@ class Recipe:
             positions=NoPosition(),
             layers=(layer,) * self.n_layers,
             norm=norm,
-            tied=True,
+            tied=False,
         )
 
     @property
     def step_tokens(self) -> int:
         """Tokens that one step learns from."""
         return self.batch * self.length
-
-    def repeat_share(self, step: int) -> float:
-        """Share of the sequences of one step that repeat something."""
-        first, last = self.repeat_shares
-        return first + (last - first) * min(1.0, step / self.repeat_steps)
 
     @property
     def decay_start(self) -> int:
@@ -128,17 +121,16 @@ FABLE = Recipe(
     activation=Activation.RELU,
     length=512,
     batch=4,
-    steps=10_000,
+    steps=15_000,
     warmup=200,
-    decay_share=0.3,
+    decay_share=0.25,
     peak_rate=1.5e-3,
     betas=(0.9, 0.95),
     weight_decay=0.1,
-    ffn_weight_decay=0.3,
+    key_norm=0.7,
     clip=1.0,
     fact_share=0.05,
-    repeat_shares=(0.5, 0.1),
-    repeat_steps=5_000,
+    repeat_share=0.1,
     seed=20,
     bfloat16=True,
     log_every=10,
@@ -163,11 +155,10 @@ def recipe_of(name: str) -> Recipe:
 
 def to_json(recipe: Recipe) -> dict[str, Any]:
     """A recipe as plain JSON values."""
-    pairs = {"betas": list(recipe.betas), "repeat_shares": list(recipe.repeat_shares)}
-    return asdict(recipe) | pairs | {"activation": recipe.activation.value}
+    return asdict(recipe) | {"betas": list(recipe.betas), "activation": recipe.activation.value}
 
 
 def from_json(record: dict[str, Any]) -> Recipe:
     """The recipe that `to_json` wrote."""
-    pairs = {name: tuple(record[name]) for name in ("betas", "repeat_shares")}
-    return Recipe(**record | pairs | {"activation": Activation(record["activation"])})
+    first, second = record["betas"]
+    return Recipe(**record | {"betas": (first, second), "activation": Activation(record["activation"])})

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.decoder import Decoder
+from models.decoder import Block, Decoder
 from models.errors import EdgeError, MisuseError
 from models.training.batches import UNSCORED, batch_at
 from models.training.corpus import BOOKS, Corpus, open_corpus
@@ -63,20 +63,23 @@ def new_decoder(recipe: Recipe) -> Decoder:
 
 
 def _start_std(recipe: Recipe, name: str) -> float:
+    if name == "embed.weight":
+        return 0.5  # wide, so that rare tokens are still told apart after the first steps have moved them all alike
     if name.endswith(("attn.out.weight", "ffn.down.weight")):
-        return 0.02 / math.sqrt(2 * recipe.n_layers)
-    if name.endswith(("attn.query.weight", "attn.key.weight")):
-        return 1 / math.sqrt(recipe.d_model)  # heads begin by looking somewhere, not everywhere alike
-    return 0.02
+        return 0.04 / math.sqrt(2 * recipe.n_layers)
+    return 0.04
 
 
 def new_optimizer(recipe: Recipe, decoder: Decoder) -> torch.optim.AdamW:
-    """AdamW that decays the matrices inside the layers."""
-    by_decay: dict[float, list[Tensor]] = {recipe.weight_decay: [], recipe.ffn_weight_decay: [], 0.0: []}
+    """AdamW that decays the matrices inside the layers and the head."""
+    decayed: list[Tensor] = []
+    others: list[Tensor] = []
     for name, parameter in decoder.named_parameters():
-        decay = recipe.ffn_weight_decay if ".ffn." in name else recipe.weight_decay
-        by_decay[decay if parameter.dim() == 2 and name != "embed.weight" else 0.0].append(parameter)
-    groups = [{"params": parameters, "weight_decay": decay} for decay, parameters in by_decay.items()]
+        (decayed if parameter.dim() == 2 and name != "embed.weight" else others).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=recipe.betas, fused=True)
 
 
@@ -139,6 +142,14 @@ def bits_per_byte(recipe: Recipe, corpus: Corpus, loss: Loss, tokens: int) -> fl
     return float(nats / np.log(2) / corpus.token_bytes[ids[1:].numpy()].sum())
 
 
+def shorten_keys(decoder: Decoder, longest: float) -> None:
+    """Scales down every row of an FFN's up projection whose norm is larger than `longest`."""
+    with torch.no_grad():
+        for block in decoder.layers:
+            assert isinstance(block, Block)
+            block.ffn.up.weight.copy_(torch.renorm(block.ffn.up.weight, p=2, dim=0, maxnorm=longest))
+
+
 def take_step(state: State, corpus: Corpus, lessons: Lessons, loss: Loss) -> float:
     """One update; returns the loss before it, in nats a token."""
     batch = batch_at(state.recipe, corpus.train, lessons, state.step)
@@ -150,6 +161,7 @@ def take_step(state: State, corpus: Corpus, lessons: Lessons, loss: Loss) -> flo
     mean.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(state.decoder.parameters(), state.recipe.clip)
     state.optimizer.step()
+    shorten_keys(state.decoder, state.recipe.key_norm)
     state.optimizer.zero_grad(set_to_none=True)
     state.step += 1
     return mean.item()

@@ -20,7 +20,6 @@ TINY = replace(
     batch=2,
     steps=6,
     warmup=2,
-    repeat_steps=4,
     bfloat16=False,
     log_every=1,
     valid_every=3,
