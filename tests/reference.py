@@ -11,6 +11,7 @@ from transformers import (
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
+    OPTConfig,
     Phi3Config,
     PhiConfig,
     PretrainedConfig,
@@ -81,6 +82,14 @@ REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
     "starcoder2-biases": lambda: Starcoder2Config(**_SMALL, bos_token_id=0, eos_token_id=0),
     "starcoder2-without-biases-window": lambda: Starcoder2Config(
         **_SMALL, use_bias=False, sliding_window=5, tie_word_embeddings=False, bos_token_id=0, eos_token_id=0
+    ),
+    "opt-relu": lambda: OPTConfig(
+        vocab_size=96, hidden_size=32, ffn_dim=100, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=40, word_embed_proj_dim=32,
+    ),
+    "opt-without-biases-untied": lambda: OPTConfig(
+        vocab_size=96, hidden_size=32, ffn_dim=100, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=40, enable_bias=False, tie_word_embeddings=False, activation_function="gelu",
     ),
     "phi-parallel-partial-rotary": lambda: PhiConfig(**_SMALL | {"hidden_size": 64}),
     "phi-normed-heads": lambda: PhiConfig(**_SMALL | {"num_key_value_heads": 4}, qk_layernorm=True),

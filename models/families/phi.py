@@ -34,4 +34,4 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
         "ffn.up": "mlp.fc1",
         "ffn.down": "mlp.fc2",
     }
-    return stored_parts(spec, parts, norm="model.final_layernorm")
+    return stored_parts(spec, parts, norm="final_layernorm")

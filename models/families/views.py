@@ -104,6 +104,17 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class LessOne:
+    """Stored as what is added to 1, as Gemma stores the weights of norms; read as float32."""
+
+    def stored_shape(self, shape: Shape) -> Shape:
+        return shape
+
+    def read(self, stored: NDArray[np.generic]) -> NDArray[np.generic]:
+        return 1 + stored.astype(np.float32)
+
+
+@dataclass(frozen=True)
 class Stored:
     """Where one parameter comes from.
 
@@ -118,18 +129,25 @@ class Stored:
 Part = str | tuple[str, View]
 
 
-def stored_parts(spec: DecoderSpec, parts: Mapping[str, Part], norm: str = "model.norm") -> dict[str, Stored]:
+def stored_parts(
+    spec: DecoderSpec, parts: Mapping[str, Part], norm: Part = "norm", root: str = "model."
+) -> dict[str, Stored]:
     """Every parameter of a family whose checkpoints are laid out as Llama's.
 
     Args:
-        parts: Name of each part within `model.layers.N`, with its view where it is not stored as it is.
+        parts: Name of each part within `layers.N`, with its view where it is not stored as it is.
         norm: Name of the norm before the head.
+        root: What every name but the head's begins with.
     """
-    found = {"embed.weight": Stored("model.embed_tokens.weight")}
+    found = {"embed.weight": Stored(f"{root}embed_tokens.weight")}
     for kind in ("weight", "bias"):
-        found |= {f"head.norm.{kind}": Stored(f"{norm}.{kind}"), f"head.{kind}": Stored(f"lm_head.{kind}")}
+        found |= {f"head.norm.{kind}": _stored(root, norm, kind), f"head.{kind}": Stored(f"lm_head.{kind}")}
         for layer in range(spec.n_layers):
             for ours, part in parts.items():
-                theirs, view = (part, AsIs()) if isinstance(part, str) else part
-                found[f"layers.{layer}.{ours}.{kind}"] = Stored(f"model.layers.{layer}.{theirs}.{kind}", view)
+                found[f"layers.{layer}.{ours}.{kind}"] = _stored(f"{root}layers.{layer}.", part, kind)
     return found
+
+
+def _stored(root: str, part: Part, kind: str) -> Stored:
+    theirs, view = (part, AsIs()) if isinstance(part, str) else part
+    return Stored(f"{root}{theirs}.{kind}", view)

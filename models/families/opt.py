@@ -1,0 +1,61 @@
+"""OPT: LayerNorm, learned positions, full heads, plain FFN with ReLU; position 0 is row 2 of what is stored."""
+
+from models.families.config import Config
+from models.families.llama import KEYS as LLAMA_KEYS
+from models.families.views import Rows, Stored, stored_parts
+from models.spec import DecoderSpec, Full, LayerNorm, LayerSpec, Learned, NoPosition, Plain, Sequential
+
+KEYS = LLAMA_KEYS | {"n_kv_heads": "num_attention_heads", "d_ff": "ffn_dim"}
+
+_UNUSED_ROWS = 2
+"""Rows of the stored positions that no text reaches: they were kept for padding."""
+
+
+def spec_of(config: Config) -> DecoderSpec:
+    config.require("do_layer_norm_before", "norms after the residual sum (OPT 350m)")
+    config.require("layer_norm_elementwise_affine", "norms without weights")
+    config.refuse("_remove_final_layer_norm", "a head without a norm")
+    d_model, n_heads = config.count("hidden_size"), config.count("num_attention_heads")
+    if config.count("word_embed_proj_dim", d_model) != d_model:
+        config.refuse("word_embed_proj_dim", "embeddings that are projected")
+    context, norm, bias = config.count("max_position_embeddings"), LayerNorm(1e-5), config.flag("enable_bias", True)
+    layer = LayerSpec(
+        reach=Full(),
+        position=NoPosition(),
+        ffn=Plain(config.activation("activation_function", "relu"), config.count("ffn_dim"), bias),
+        norm=norm,
+        residual=Sequential(),
+        qkv_bias=bias,
+        out_bias=bias,
+    )
+    return DecoderSpec(
+        vocab_size=config.count("vocab_size"),
+        d_model=d_model,
+        n_heads=n_heads,
+        n_kv_heads=n_heads,
+        head_dim=d_model // n_heads,
+        context=context,
+        positions=Learned(context),
+        layers=(layer,) * config.count("num_hidden_layers"),
+        norm=norm,
+        tied=config.flag("tie_word_embeddings", True),
+    )
+
+
+_PARTS = {
+    "attn.norm": "self_attn_layer_norm",
+    "attn.query": "self_attn.q_proj",
+    "attn.key": "self_attn.k_proj",
+    "attn.value": "self_attn.v_proj",
+    "attn.out": "self_attn.out_proj",
+    "ffn.norm": "final_layer_norm",
+    "ffn.up": "fc1",
+    "ffn.down": "fc2",
+}
+
+
+def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
+    end = spec.context + _UNUSED_ROWS
+    positions = Stored("model.decoder.embed_positions.weight", Rows(_UNUSED_ROWS, end, end))
+    parts = stored_parts(spec, _PARTS, norm="final_layer_norm", root="model.decoder.")
+    return parts | {"embed.positions": positions}
