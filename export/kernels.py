@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
 from torch.onnx import ops
 
-from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary
+from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary, SoftCap
 
 Heads = Float[Tensor, "*batch token head head_dim"]
 Table = Float[Tensor, "position pair"]
@@ -54,6 +54,11 @@ def allowed(
     if isinstance(reach, Full):
         return ahead
     return ahead & (key[:, None, :] > query[:, :, None] - reach.span)
+
+
+def limit_of(layer_spec: LayerSpec) -> float:
+    """The bound of scaled scores, as operators take it: 0 is none."""
+    return layer_spec.score_cap.limit if isinstance(layer_spec.score_cap, SoftCap) else 0.0
 
 
 @dataclass
@@ -100,6 +105,7 @@ class GroupedQuery(Buffered):
                 "num_heads": self.spec.n_heads,
                 "kv_num_heads": self.spec.n_kv_heads,
                 "scale": self.spec.scale,
+                "softcap": limit_of(layer_spec),
                 "local_window_size": -1 if isinstance(layer_spec.reach, Full) else layer_spec.reach.span,
                 "do_rotary": int(bool(self._turning(layer_spec))),
             },
@@ -143,6 +149,7 @@ class Standard(Buffered):
             values.narrow(2, 0, held),
             seen[:, None],
             scale=self.spec.scale,
+            softcap=limit_of(layer_spec),
         )
         return mixed.squeeze(0).transpose(0, 1)
 
@@ -190,6 +197,7 @@ class Portable:
             seen[:, None],
             *self.past[layer],
             scale=self.spec.scale,
+            softcap=limit_of(layer_spec),
         )
         self.present.append((keys, values))
         return mixed.transpose(1, 2)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,12 @@ class StoredParameter:
 
     place: TensorPlace
     view: View
+    multiplier: float = 1.0
 
     def read(self) -> NDArray[np.generic]:
-        return self.view.read(self.place.read())
+        value = self.view.read(self.place.read())
+        # In float32: half precision would round the product.
+        return value if self.multiplier == 1.0 else np.float32(self.multiplier) * value.astype(np.float32)
 
 
 class Weights(Mapping[str, NDArray[np.generic]]):
@@ -57,6 +61,10 @@ class Weights(Mapping[str, NDArray[np.generic]]):
 
     def __len__(self) -> int:
         return len(self.stored)
+
+    def bytes_of(self, name: str, shape: tuple[int, ...]) -> int:
+        """What a parameter of that shape takes on disk, whatever it is read as."""
+        return prod(shape) * self.stored[name].place.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,8 @@ class Checkpoint:
     @cached_property
     def stored_bytes(self) -> int:
         """Bytes of all parameters on disk; tied ones count once."""
+        if isinstance(self.weights, Weights):
+            return sum(self.weights.bytes_of(name, shape) for name, shape in parameter_shapes(self.spec).items())
         return sum(array.nbytes for array in self.weights.values())
 
 
@@ -155,7 +165,7 @@ def _match(
                 f"config.json says {_sizes(config, family, name)}"
             )
         _check_shape(config, family, name, stored, place, shape)
-        found[name] = StoredParameter(place, stored.view)
+        found[name] = StoredParameter(place, stored.view, family.multiplier(config, name))
     return found
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.rotary import amplitude, inverse_periods
-from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary
+from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary, SoftCap
 
 
 @runtime_checkable
@@ -63,6 +63,20 @@ def visible(positions: Int[Tensor, " token"], past: Int[Tensor, " past"], reach:
     return seen & (past[None, :] > positions[:, None] - reach.span)
 
 
+def capped(
+    query: Float[Tensor, "*batch head token head_dim"],
+    key: Float[Tensor, "*batch kv_head past head_dim"],
+    value: Float[Tensor, "*batch kv_head past head_dim"],
+    seen: Bool[Tensor, "token past"],
+    limit: float,
+) -> Float[Tensor, "*batch head token head_dim"]:
+    """Attention whose scaled scores are bounded by `limit * tanh(score / limit)`; torch's own has no bound."""
+    sharing = query.shape[-3] // key.shape[-3]
+    key, value = key.repeat_interleave(sharing, -3), value.repeat_interleave(sharing, -3)
+    score = limit * torch.tanh(query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 / limit)
+    return torch.softmax(score.masked_fill(~seen, float("-inf")), dim=-1) @ value
+
+
 class FullPass:
     """Attention over the tokens of one pass, nothing remembered: for training and teacher forcing."""
 
@@ -74,6 +88,10 @@ class FullPass:
 
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         full = isinstance(layer_spec.reach, Full)
+        if isinstance(layer_spec.score_cap, SoftCap):
+            seen = visible(self.positions, self.positions, layer_spec.reach)
+            query, key, value = (side.transpose(-3, -2) for side in (query, key, value))
+            return capped(query, key, value, seen, layer_spec.score_cap.limit).transpose(-3, -2)
         mixed = F.scaled_dot_product_attention(
             query.transpose(-3, -2),
             key.transpose(-3, -2),
@@ -124,11 +142,15 @@ class Cached:
         end = self.fed + len(self.positions)
         self.keys[layer, :, self.fed : end] = key.transpose(0, 1)
         self.values[layer, :, self.fed : end] = value.transpose(0, 1)
+        seen = visible(self.positions, torch.arange(end), layer_spec.reach)
+        keys, values = self.keys[layer, :, :end], self.values[layer, :, :end]
+        if isinstance(layer_spec.score_cap, SoftCap):
+            return capped(query.transpose(0, 1), keys, values, seen, layer_spec.score_cap.limit).transpose(0, 1)
         mixed = F.scaled_dot_product_attention(
             query.transpose(0, 1)[None],
-            self.keys[None, layer, :, :end],
-            self.values[None, layer, :, :end],
-            attn_mask=visible(self.positions, torch.arange(end), layer_spec.reach),
+            keys[None],
+            values[None],
+            attn_mask=seen,
             enable_gqa=query.shape[-2] != key.shape[-2],
         )
         return mixed[0].transpose(0, 1)

@@ -37,6 +37,11 @@ def activate(activation: Activation, x: Float[mx.array, "..."]) -> Float[mx.arra
             return x * mx.sigmoid(x)
 
 
+def bound(cap: kinds.Cap, x: Float[mx.array, "..."]) -> Float[mx.array, "..."]:
+    """Keeps scores or logits within a limit, where there is one."""
+    return cap.limit * mx.tanh(x / cap.limit) if isinstance(cap, kinds.SoftCap) else x
+
+
 class Attention(nn.Module):
     """Relates tokens: each reads a weighted sum of the values of the tokens it looks at."""
 
@@ -44,26 +49,26 @@ class Attention(nn.Module):
         super().__init__()
         self.layer_spec, self.layer, self.head_dim = layer_spec, layer, spec.head_dim
         queries, keys = spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim
-        self.norm = norm_of(layer_spec.norm, spec.d_model)
+        self.norm = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_before else None
         self.query = nn.Linear(spec.d_model, queries, layer_spec.qkv_bias)
         self.key = nn.Linear(spec.d_model, keys, layer_spec.qkv_bias)
         self.value = nn.Linear(spec.d_model, keys, layer_spec.qkv_bias)
         self.out = nn.Linear(queries, spec.d_model, layer_spec.out_bias)
         self.query_norm: nn.Module | None = None
         self.key_norm: nn.Module | None = None
-        if isinstance(layer_spec.head_norm, kinds.HeadNorm):
-            self.query_norm = norm_of(layer_spec.head_norm.norm, spec.head_dim)
-            self.key_norm = norm_of(layer_spec.head_norm.norm, spec.head_dim)
+        self.joint = isinstance(layer_spec.head_norm, kinds.JointNorm)
+        if not isinstance(layer_spec.head_norm, kinds.NoHeadNorm):
+            self.query_norm = norm_of(layer_spec.head_norm.norm, queries if self.joint else spec.head_dim)
+            self.key_norm = norm_of(layer_spec.head_norm.norm, keys if self.joint else spec.head_dim)
+        self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
 
     def __call__(
         self, x: Float[mx.array, "token model"], kernels: Kernels, see: Probe
     ) -> Float[mx.array, "token model"]:
-        x = self.norm(x)
-        query = self.query(x).reshape(len(x), -1, self.head_dim)
-        key = self.key(x).reshape(len(x), -1, self.head_dim)
-        value = self.value(x).reshape(len(x), -1, self.head_dim)
-        if self.query_norm is not None and self.key_norm is not None:
-            query, key = self.query_norm(query), self.key_norm(key)
+        x = x if self.norm is None else self.norm(x)
+        query = self._heads(self.query(x), self.query_norm)
+        key = self._heads(self.key(x), self.key_norm)
+        value = self._heads(self.value(x), None)
         if isinstance(self.layer_spec.position, kinds.Rotary):
             query = kernels.rotate(query, self.layer_spec.position)
             key = kernels.rotate(key, self.layer_spec.position)
@@ -71,7 +76,15 @@ class Attention(nn.Module):
         key = see(layer_site(self.layer, "attn.key"), key)
         value = see(layer_site(self.layer, "attn.value"), value)
         mixed = kernels.attend(self.layer, self.layer_spec, query, key, value)
-        return see(layer_site(self.layer, "attn.output"), self.out(mixed.flatten(-2)))
+        output = self.out(mixed.flatten(-2))
+        return see(layer_site(self.layer, "attn.output"), output if self.after is None else self.after(output))
+
+    def _heads(
+        self, projected: Float[mx.array, "token all_heads"], norm: nn.Module | None
+    ) -> Float[mx.array, "token head head_dim"]:
+        normed: mx.array = norm(projected) if norm is not None and self.joint else projected
+        heads: mx.array = normed.reshape(len(projected), -1, self.head_dim)
+        return norm(heads) if norm is not None and not self.joint else heads
 
 
 class FFN(nn.Module):
@@ -81,19 +94,21 @@ class FFN(nn.Module):
         super().__init__()
         ffn = layer_spec.ffn
         self.activation, self.layer = ffn.activation, layer
-        self.norm = norm_of(layer_spec.norm, spec.d_model)
+        self.norm = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_before else None
         self.gate = nn.Linear(spec.d_model, ffn.d_ff, ffn.bias) if isinstance(ffn, kinds.Gated) else None
         self.up = nn.Linear(spec.d_model, ffn.d_ff, ffn.bias)
         self.down = nn.Linear(ffn.d_ff, spec.d_model, ffn.bias)
+        self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
 
     def __call__(self, x: Float[mx.array, "token model"], see: Probe) -> Float[mx.array, "token model"]:
-        x = self.norm(x)
+        x = x if self.norm is None else self.norm(x)
         if self.gate is None:
             neurons = activate(self.activation, self.up(x))
         else:
             neurons = activate(self.activation, self.gate(x)) * self.up(x)
         neurons = see(layer_site(self.layer, "ffn.neurons"), neurons)
-        return see(layer_site(self.layer, "ffn.output"), self.down(neurons))
+        output = self.down(neurons)
+        return see(layer_site(self.layer, "ffn.output"), output if self.after is None else self.after(output))
 
 
 class Block(nn.Module):
@@ -142,13 +157,14 @@ class Head(nn.Module):
         self.norm = norm_of(spec.norm, spec.d_model)
         self.weight = None if spec.tied else mx.zeros((spec.vocab_size, spec.d_model))
         self.bias = mx.zeros((spec.vocab_size,)) if spec.head_bias else None
+        self.cap = spec.logit_cap
 
     def __call__(
         self, x: Float[mx.array, "token model"], embedding: Float[mx.array, "vocab model"]
     ) -> Float[mx.array, "token vocab"]:
         weight = embedding if self.weight is None else self.weight
         logits = mx.matmul(self.norm(x), weight.T)
-        return logits if self.bias is None else logits + self.bias
+        return bound(self.cap, logits if self.bias is None else logits + self.bias)
 
 
 class Decoder(nn.Module):

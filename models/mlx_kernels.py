@@ -4,10 +4,10 @@ from typing import Protocol, runtime_checkable
 
 import mlx.core as mx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from models.rotary import amplitude, inverse_periods, rotary_tables
-from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary, Sliding
+from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary, Sliding, SoftCap
 
 STEP = 256
 """Buffers grow by this many tokens: growing copies them, and kernels on GPUs prefer such lengths."""
@@ -46,14 +46,35 @@ def blind(site: str, value: mx.array) -> mx.array:
     return value
 
 
+def _seen(start: int, first: int, end: int, reach: Reach) -> mx.array:
+    """Which of the keys `start` to `end` the queries `first` to `end` may read."""
+    positions, past = mx.arange(first, end)[:, None], mx.arange(start, end)[None]
+    ahead = past <= positions
+    return ahead & (past > positions - reach.span) if isinstance(reach, Sliding) else ahead
+
+
 def _mask(start: int, first: int, end: int, reach: Reach) -> mx.array | str | None:
-    """Which of the keys `start` to `end` the queries `first` to `end` may read, in the form that costs least."""
+    """The same, in the form that costs least."""
     if end - first == 1:
         return None
     if isinstance(reach, Full) or end - start <= reach.span:
         return "causal"
-    positions, past = mx.arange(first, end)[:, None], mx.arange(start, end)[None]
-    return (past <= positions) & (past > positions - reach.span)
+    return _seen(start, first, end, reach)
+
+
+def capped(
+    query: Float[mx.array, "head token head_dim"],
+    key: Float[mx.array, "kv_head past head_dim"],
+    value: Float[mx.array, "kv_head past head_dim"],
+    seen: Bool[mx.array, "token past"],
+    scale: float,
+    limit: float,
+) -> Float[mx.array, "head token head_dim"]:
+    """Attention whose scaled scores are bounded by `limit * tanh(score / limit)`; MLX's own has no bound."""
+    sharing = len(query) // len(key)
+    key, value = mx.repeat(key, sharing, axis=0), mx.repeat(value, sharing, axis=0)
+    score = limit * mx.tanh(scale * (query @ key.swapaxes(-1, -2)) / limit)
+    return mx.softmax(mx.where(seen, score, -mx.inf), axis=-1) @ value
 
 
 class Cached:
@@ -115,19 +136,19 @@ class Cached:
         end = self.fed + len(query)
         self.keys[layer][0, :, self.fed : end] = key.swapaxes(0, 1)
         self.values[layer][0, :, self.fed : end] = value.swapaxes(0, 1)
-        return self.mix(layer, layer_spec.reach, query, self.fed)
+        return self.mix(layer, layer_spec, query, self.fed)
 
-    def mix(self, layer: int, reach: Reach, query: mx.array, first: int) -> mx.array:
+    def mix(self, layer: int, layer_spec: LayerSpec, query: mx.array, first: int) -> mx.array:
         """What the queries at positions from `first` on read from the buffers."""
-        end = first + len(query)
+        reach, end = layer_spec.reach, first + len(query)
         start = max(0, first + 1 - reach.span) if isinstance(reach, Sliding) else 0
-        mixed = mx.fast.scaled_dot_product_attention(
-            query.swapaxes(0, 1)[None],
-            self.keys[layer][:, :, start:end],
-            self.values[layer][:, :, start:end],
-            scale=self.spec.scale,
-            mask=_mask(start, first, end, reach),
-        )
+        heads = query.swapaxes(0, 1)
+        keys, values = self.keys[layer][:, :, start:end], self.values[layer][:, :, start:end]
+        if isinstance(layer_spec.score_cap, SoftCap):
+            seen = _seen(start, first, end, reach)
+            return capped(heads, keys[0], values[0], seen, self.spec.scale, layer_spec.score_cap.limit).swapaxes(0, 1)
+        mask = _mask(start, first, end, reach)
+        mixed = mx.fast.scaled_dot_product_attention(heads[None], keys, values, scale=self.spec.scale, mask=mask)
         return mixed[0].swapaxes(0, 1)
 
 
@@ -160,9 +181,9 @@ class CachedOnCpu(Cached):
         still = [heads[..., features:]] if features < self.spec.head_dim else []
         return heads * cos + mx.concatenate(swapped + still, axis=-1) * sin
 
-    def mix(self, layer: int, reach: Reach, query: mx.array, first: int) -> mx.array:
+    def mix(self, layer: int, layer_spec: LayerSpec, query: mx.array, first: int) -> mx.array:
         whole = super().mix
         if len(query) <= BLOCK:
-            return whole(layer, reach, query, first)
+            return whole(layer, layer_spec, query, first)
         blocks = range(0, len(query), BLOCK)
-        return mx.concatenate([whole(layer, reach, query[at : at + BLOCK], first + at) for at in blocks])
+        return mx.concatenate([whole(layer, layer_spec, query[at : at + BLOCK], first + at) for at in blocks])

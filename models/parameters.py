@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from math import prod
 
-from models.spec import DecoderSpec, Gated, HeadNorm, LayerNorm, LayerSpec, Learned, Norm
+from models.spec import DecoderSpec, Gated, JointNorm, LayerNorm, LayerSpec, Learned, NoHeadNorm, Norm
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -22,19 +22,26 @@ def _linear(name: str, rows: int, columns: int, bias: bool) -> Iterator[tuple[st
 
 def _layer(spec: DecoderSpec, layer: LayerSpec, name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     queries, keys = spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim
-    yield from _norm(f"{name}.attn.norm", layer.norm, spec.d_model)
+    if layer.norms_before:
+        yield from _norm(f"{name}.attn.norm", layer.norm, spec.d_model)
     yield from _linear(f"{name}.attn.query", queries, spec.d_model, layer.qkv_bias)
     yield from _linear(f"{name}.attn.key", keys, spec.d_model, layer.qkv_bias)
     yield from _linear(f"{name}.attn.value", keys, spec.d_model, layer.qkv_bias)
     yield from _linear(f"{name}.attn.out", spec.d_model, queries, layer.out_bias)
-    if isinstance(layer.head_norm, HeadNorm):
-        yield from _norm(f"{name}.attn.query_norm", layer.head_norm.norm, spec.head_dim)
-        yield from _norm(f"{name}.attn.key_norm", layer.head_norm.norm, spec.head_dim)
-    yield from _norm(f"{name}.ffn.norm", layer.norm, spec.d_model)
+    if not isinstance(layer.head_norm, NoHeadNorm):
+        joint = isinstance(layer.head_norm, JointNorm)
+        yield from _norm(f"{name}.attn.query_norm", layer.head_norm.norm, queries if joint else spec.head_dim)
+        yield from _norm(f"{name}.attn.key_norm", layer.head_norm.norm, keys if joint else spec.head_dim)
+    if layer.norms_after:
+        yield from _norm(f"{name}.attn.after", layer.norm, spec.d_model)
+    if layer.norms_before:
+        yield from _norm(f"{name}.ffn.norm", layer.norm, spec.d_model)
     if isinstance(layer.ffn, Gated):
         yield from _linear(f"{name}.ffn.gate", layer.ffn.d_ff, spec.d_model, layer.ffn.bias)
     yield from _linear(f"{name}.ffn.up", layer.ffn.d_ff, spec.d_model, layer.ffn.bias)
     yield from _linear(f"{name}.ffn.down", spec.d_model, layer.ffn.d_ff, layer.ffn.bias)
+    if layer.norms_after:
+        yield from _norm(f"{name}.ffn.after", layer.norm, spec.d_model)
 
 
 def _all(spec: DecoderSpec) -> Iterator[tuple[str, tuple[int, ...]]]:

@@ -19,6 +19,17 @@ from enum import StrEnum
 
 from models.errors import SpecError
 
+# Part of a spec, so that readers of specs import them from here.
+from models.positions import Learned as Learned
+from models.positions import LinearScaling as LinearScaling
+from models.positions import ListedScaling as ListedScaling
+from models.positions import Llama3Scaling as Llama3Scaling
+from models.positions import NoPosition as NoPosition
+from models.positions import NoScaling as NoScaling
+from models.positions import Rotary as Rotary
+from models.positions import Scaling as Scaling
+from models.positions import YarnScaling as YarnScaling
+
 
 class Activation(StrEnum):
     """The non-linearity of an FFN."""
@@ -42,99 +53,6 @@ class Sliding:
 
 
 Reach = Full | Sliding
-
-
-@dataclass(frozen=True)
-class NoScaling:
-    """Angles as the base gives them."""
-
-
-@dataclass(frozen=True)
-class LinearScaling:
-    """Every angle is divided by `factor`: as many more positions fit into a turn (Chen et al. 2023)."""
-
-    factor: float
-
-
-@dataclass(frozen=True)
-class Llama3Scaling:
-    """Slow angles are divided by `factor`, fast ones stay, those between are mixed (Llama 3.1).
-
-    Attributes:
-        original: Tokens of context before the scaling.
-        low, high: Turns within `original` below which an angle is slow, above which it is fast.
-    """
-
-    factor: float
-    low: float
-    high: float
-    original: int
-
-
-@dataclass(frozen=True)
-class YarnScaling:
-    """Slow angles are divided by `factor`, fast ones stay, with a ramp between (Peng et al. 2023, YaRN).
-
-    Attributes:
-        original: Tokens of context before the scaling.
-        fast, slow: Turns within `original` at which the ramp begins and ends.
-        amplitude: What turned features are multiplied by, which sharpens attention.
-        whole: The ramp begins and ends at whole pairs of features.
-    """
-
-    factor: float
-    original: int
-    fast: float
-    slow: float
-    amplitude: float
-    whole: bool
-
-
-@dataclass(frozen=True)
-class ListedScaling:
-    """The angle of each pair of features is divided by a number of its own (Ding et al. 2024, LongRoPE).
-
-    Attributes:
-        factors: One for each pair.
-        amplitude: What turned features are multiplied by.
-    """
-
-    factors: tuple[float, ...]
-    amplitude: float
-
-
-Scaling = NoScaling | LinearScaling | Llama3Scaling | YarnScaling | ListedScaling
-
-
-@dataclass(frozen=True)
-class Rotary:
-    """Queries and keys are turned by an angle that grows with the position.
-
-    Attributes:
-        base: Period base of the angles, in tokens.
-        features: Leading features of each head that turn; the others pass unchanged.
-        scaling: How the angles were changed for a longer context.
-    """
-
-    base: float
-    features: int
-    scaling: Scaling = NoScaling()
-
-
-@dataclass(frozen=True)
-class Learned:
-    """A trained vector for each position is added to the embedding.
-
-    Attributes:
-        length: Positions that have a vector.
-    """
-
-    length: int
-
-
-@dataclass(frozen=True)
-class NoPosition:
-    """Nothing tells positions apart here."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +84,29 @@ class HeadNorm:
     norm: Norm
 
 
-HeadNorms = NoHeadNorm | HeadNorm
+@dataclass(frozen=True)
+class JointNorm:
+    """The queries of all heads are normed as one vector before they turn, and so are the keys."""
+
+    norm: Norm
+
+
+HeadNorms = NoHeadNorm | HeadNorm | JointNorm
+
+
+@dataclass(frozen=True)
+class NoCap:
+    """Numbers stay as they are."""
+
+
+@dataclass(frozen=True)
+class SoftCap:
+    """`limit * tanh(x / limit)`: small numbers stay, large ones stop short of the limit (Gemma 2)."""
+
+    limit: float
+
+
+Cap = NoCap | SoftCap
 
 
 @dataclass(frozen=True)
@@ -203,6 +143,24 @@ class Parallel:
 Residual = Sequential | Parallel
 
 
+@dataclass(frozen=True)
+class Before:
+    """A sublayer norms what it reads."""
+
+
+@dataclass(frozen=True)
+class After:
+    """A sublayer norms what it adds to the residual stream (OLMo 2)."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """A sublayer norms what it reads and what it adds (Gemma 2)."""
+
+
+Placement = Before | After | Around
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerSpec:
     """One layer: how far it sees, how it tells positions, what its FFN, norms and residual are.
@@ -211,6 +169,8 @@ class LayerSpec:
         qkv_bias: Query, key and value projections add a bias.
         out_bias: The projection that ends attention adds a bias.
         head_norm: What happens to queries and keys before they are compared.
+        placement: Where the norm of each sublayer stands.
+        score_cap: What bounds a query-key product, already scaled, before the softmax.
     """
 
     reach: Reach
@@ -221,6 +181,18 @@ class LayerSpec:
     qkv_bias: bool
     out_bias: bool
     head_norm: HeadNorms = NoHeadNorm()
+    placement: Placement = Before()
+    score_cap: Cap = NoCap()
+
+    @property
+    def norms_before(self) -> bool:
+        """Whether sublayers norm what they read."""
+        return not isinstance(self.placement, After)
+
+    @property
+    def norms_after(self) -> bool:
+        """Whether sublayers norm what they add."""
+        return not isinstance(self.placement, Before)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +204,7 @@ class DecoderSpec:
         positions: What the embedding adds for positions; rotary ones belong to the layers.
         tied: The head uses the embedding's weights.
         head_bias: The head adds a number to each logit.
+        logit_cap: What bounds the logits.
     """
 
     vocab_size: int
@@ -245,6 +218,7 @@ class DecoderSpec:
     norm: Norm
     tied: bool
     head_bias: bool = False
+    logit_cap: Cap = NoCap()
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "n_heads", "n_kv_heads", "head_dim", "context"):

@@ -8,11 +8,7 @@ from typing import Any
 from models import spec as kinds
 from models.errors import SpecError
 
-_KINDS = {
-    kind.__name__: kind
-    for kind in vars(kinds).values()
-    if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == kinds.__name__
-}
+_KINDS = {kind.__name__: kind for kind in vars(kinds).values() if isinstance(kind, type) and is_dataclass(kind)}
 
 
 def spec_to_json(spec: kinds.DecoderSpec) -> str:

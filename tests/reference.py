@@ -7,10 +7,15 @@ import numpy as np
 import torch
 import transformers
 from transformers import (
+    Gemma2Config,
+    Gemma3TextConfig,
+    GemmaConfig,
     GPT2Config,
     GPTNeoXConfig,
+    GraniteConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
     OPTConfig,
     Phi3Config,
     PhiConfig,
@@ -90,6 +95,32 @@ REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
     "opt-without-biases-untied": lambda: OPTConfig(
         vocab_size=96, hidden_size=32, ffn_dim=100, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=40, enable_bias=False, tie_word_embeddings=False, activation_function="gelu",
+    ),
+    "olmo2-norms-after": lambda: Olmo2Config(**_SMALL),
+    "granite-multipliers-tied": lambda: GraniteConfig(
+        **_SMALL, embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.2, logits_scaling=2.0,
+        tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
+    ),
+    "granite-multipliers-untied": lambda: GraniteConfig(
+        **_SMALL, embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.2, logits_scaling=2.0,
+        attention_bias=True, bos_token_id=0, eos_token_id=0,
+    ),
+    "gemma-wide-embedding": lambda: GemmaConfig(**_SMALL, head_dim=16),
+    "gemma2-caps-windows-norms-around": lambda: Gemma2Config(
+        **_SMALL, head_dim=16, sliding_window=4, query_pre_attn_scalar=7, attn_logit_softcapping=2.0,
+        final_logit_softcapping=3.0,
+    ),
+    "gemma2-odd-head-dim": lambda: Gemma2Config(
+        **_SMALL | {"hidden_size": 36}, head_dim=10, sliding_window=3, attn_logit_softcapping=2.0,
+        final_logit_softcapping=None,
+    ),
+    "gemma3-two-bases": lambda: Gemma3TextConfig(
+        **_SMALL | {"num_hidden_layers": 4}, head_dim=16, sliding_window=4, query_pre_attn_scalar=9,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e3},
+        },
     ),
     "phi-parallel-partial-rotary": lambda: PhiConfig(**_SMALL | {"hidden_size": 64}),
     "phi-normed-heads": lambda: PhiConfig(**_SMALL | {"num_key_value_heads": 4}, qk_layernorm=True),

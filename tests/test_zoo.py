@@ -1,5 +1,7 @@
-"""The bundled models: what `transformers` computes, on every engine, and graphs that need no torch."""
+"""The bundled models: what `transformers` computes, on every engine, from files that their cards answer for."""
 
+import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from edge.watch import Watch
 from export.bundle import open_bundle
 from models.checkpoint import open_checkpoint
 from models.parameters import parameter_count
+from models.training.recipe import RECIPES
 from models.zoo import zoo_folder, zoo_names
 from tests.reference import reference_logits
 
@@ -28,19 +31,48 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 
 def test_the_twins_are_there_and_small() -> None:
-    assert zoo_names() == ("fable-gelu", "fable-relu")
+    assert zoo_names() == ("fable-gelu", "fable-relu") == tuple(sorted(RECIPES))
     folders = [Path(str(zoo_folder(name))) for name in zoo_names()]
     held_bytes = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
     assert held_bytes < SHIPPED_BYTES, f"the zoo weighs {held_bytes / 1e6:.0f} MB"
 
 
-def test_a_bundled_model_brings_its_graphs(folder: Path) -> None:
+def test_the_zoo_has_no_other_names() -> None:
+    assert zoo_folder("fable") is None
+    assert zoo_folder("../training") is None
+
+
+def test_a_bundled_model_has_the_sizes_of_its_recipe(folder: Path) -> None:
     checkpoint = open_checkpoint(folder)
-    assert open_bundle(folder / "graphs", checkpoint.spec) is not None, (
+    assert checkpoint.spec == RECIPES[folder.name].spec, f"{folder.name} has other sizes than its recipe"
+    assert parameter_count(checkpoint.spec) <= 9_000_000
+    want = 2 * parameter_count(checkpoint.spec)
+    assert checkpoint.stored_bytes == want, (
+        f"weights take {checkpoint.stored_bytes:,} bytes; in half precision, a tied matrix stored once, {want:,}"
+    )
+
+
+def test_a_bundled_model_brings_its_graphs(folder: Path) -> None:
+    spec = open_checkpoint(folder).spec
+    assert open_bundle(folder / "graphs", spec) is not None, (
         f"{folder.name}/graphs do not run its config.json: python -m export.bundle {folder}"
     )
-    assert parameter_count(checkpoint.spec) <= 9_000_000
-    assert checkpoint.stored_bytes == 2 * parameter_count(checkpoint.spec), "weights are not in half precision"
+
+
+def test_the_card_has_the_hash_of_every_file(folder: Path) -> None:
+    card = (folder / "README.md").read_text(encoding="utf8")
+    rows = re.findall(r"^\| (\S+) \| ([\d,]+) \| `([0-9a-f]{64})` \|$", card, re.MULTILINE)
+    listed = {name: (int(size.replace(",", "")), digest) for name, size, digest in rows}
+    files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+    del files["README.md"]
+    again = f"python -m models.training.card {folder.name}"
+    missing, gone = files.keys() - listed.keys(), listed.keys() - files.keys()
+    assert not missing, f"the card of {folder.name} does not list {', '.join(sorted(missing))}: {again}"
+    assert not gone, f"the card of {folder.name} lists {', '.join(sorted(gone))}, which nobody gets: {again}"
+    for name, file in files.items():
+        content = file.read_bytes()
+        held = len(content), hashlib.sha256(content).hexdigest()
+        assert held == listed[name], f"{folder.name}/{name} is {held}, its card says {listed[name]}: {again}"
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnx", "mlx"])

@@ -5,6 +5,7 @@ residual orders, shared and full heads, tied and untied heads, biases, and sizes
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
 
@@ -14,13 +15,17 @@ from models.checkpoint import Checkpoint
 from models.parameters import parameter_shapes
 from models.spec import (
     Activation,
+    After,
+    Around,
     DecoderSpec,
     Full,
     Gated,
     HeadNorm,
+    JointNorm,
     LayerNorm,
     LayerSpec,
     Learned,
+    LinearScaling,
     NoPosition,
     Parallel,
     Plain,
@@ -28,6 +33,7 @@ from models.spec import (
     Rotary,
     Sequential,
     Sliding,
+    SoftCap,
     YarnScaling,
 )
 
@@ -116,6 +122,31 @@ _QWEN = LayerSpec(
     head_norm=HeadNorm(RMSNorm(eps=1e-6)),
 )
 
+_GEMMA = LayerSpec(
+    reach=Sliding(span=3),
+    position=Rotary(base=1_000.0, features=8, scaling=LinearScaling(factor=2.0)),
+    ffn=Gated(Activation.GELU_TANH, d_ff=40, bias=False),
+    norm=RMSNorm(eps=1e-6),
+    residual=Sequential(),
+    qkv_bias=False,
+    out_bias=False,
+    placement=Around(),
+    score_cap=SoftCap(1.5),
+)
+
+_OLMO = LayerSpec(
+    reach=Full(),
+    position=Rotary(base=10_000.0, features=10),
+    ffn=Gated(Activation.SILU, d_ff=37, bias=False),
+    norm=RMSNorm(eps=1e-5),
+    residual=Sequential(),
+    qkv_bias=False,
+    out_bias=True,
+    head_norm=JointNorm(RMSNorm(eps=1e-5)),
+    placement=After(),
+    score_cap=SoftCap(2.0),
+)
+
 TINY_SPECS: dict[str, DecoderSpec] = {
     "llama-shared-heads-tied": DecoderSpec(
         vocab_size=96, d_model=32, n_heads=4, n_kv_heads=2, head_dim=8, context=64,
@@ -145,6 +176,15 @@ TINY_SPECS: dict[str, DecoderSpec] = {
         vocab_size=88, d_model=32, n_heads=4, n_kv_heads=2, head_dim=16, context=64,
         positions=NoPosition(), layers=(_QWEN,) * 2, norm=LayerNorm(eps=1e-5), tied=False, head_bias=True,
     ),
+    "norms-around-caps": DecoderSpec(
+        vocab_size=70, d_model=32, n_heads=4, n_kv_heads=2, head_dim=8, context=48,
+        positions=NoPosition(), layers=(_GEMMA, replace(_GEMMA, reach=Full())), norm=RMSNorm(eps=1e-6), tied=True,
+        logit_cap=SoftCap(4.0),
+    ),
+    "norms-after-joint-caps-odd-sizes": DecoderSpec(
+        vocab_size=75, d_model=30, n_heads=3, n_kv_heads=1, head_dim=10, context=48,
+        positions=NoPosition(), layers=(_OLMO,) * 2, norm=RMSNorm(eps=1e-5), tied=False,
+    ),
 }  # fmt: skip
 """Specs by a name that says what is special about each; hand them to `pytest.mark.parametrize`."""
 
@@ -152,7 +192,7 @@ TINY_SPECS: dict[str, DecoderSpec] = {
 def _draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     noise = np.random.default_rng([seed, crc32(name.encode())]).standard_normal(shape, dtype=np.float32)
     part = name.removeprefix("layers.").split(".", 1)[-1]
-    if name.endswith("norm.weight"):
+    if name.endswith(("norm.weight", "after.weight")):
         return 1 + np.float32(0.1) * noise
     if name.endswith(".bias"):
         return np.float32(0.1) * noise

@@ -130,6 +130,6 @@ def strongest_key(trace: Trace, chosen: Selection) -> int:
     if not set(names) <= trace.sites.keys() or not trace.n_fed:
         return chosen.key
     query, key = (trace.sites[name][: chosen.token + 1] for name in names)
-    reach, kv_head = trace.spec.layers[chosen.layer].reach, chosen.head // trace.spec.sharing
-    row = attention_pattern(query[-1:, chosen.head], key[:, kv_head], trace.spec.scale, reach)
+    kind, keys = trace.spec.layers[chosen.layer], key[:, chosen.head // trace.spec.sharing]
+    row = attention_pattern(query[-1:, chosen.head], keys, trace.spec.scale, kind.reach, kind.score_cap)
     return int(row.argmax())

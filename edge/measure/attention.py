@@ -3,7 +3,9 @@
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from models.spec import Full, Reach, Sliding
+from models.spec import Cap, Full, NoCap, Reach, Sliding, SoftCap
+
+_UNCAPPED = NoCap()
 
 
 def visible_keys(tokens: int, past: int, reach: Reach) -> Bool[np.ndarray, "token past"]:
@@ -22,17 +24,21 @@ def attention_pattern(
     key: Float[np.ndarray, "past head_dim"],
     scale: float,
     reach: Reach,
+    cap: Cap = _UNCAPPED,
 ) -> Float32[np.ndarray, "token past"]:
     """How much one head's tokens read from each key; rows sum to 1, hidden keys are exactly 0.
 
-    `softmax(query · keyᵀ · scale)` over the visible keys (Vaswani et al. 2017, section 3.2.1). The queries
-    are the last ones: row `i` stands at position `past - token + i`. Always float32, whatever was stored.
+    `softmax(query · keyᵀ · scale)` over the visible keys (Vaswani et al. 2017, section 3.2.1), the scaled scores
+    bounded where the layer bounds them. The queries are the last ones: row `i` stands at position
+    `past - token + i`. Always float32, whatever was stored.
     """
     tokens, past = len(query), len(key)
     if tokens > past:
         raise ValueError(f"{tokens} queries cannot follow {past} keys; every query has a key of its own")
     score = query.astype(np.float32) @ key.astype(np.float32).T
     score *= np.float32(scale)
+    if isinstance(cap, SoftCap):
+        score = np.float32(cap.limit) * np.tanh(score / np.float32(cap.limit))
     score[~visible_keys(tokens, past, reach)] = -np.inf
     score -= score.max(axis=-1, keepdims=True)
     weight = np.exp(score, out=score)

@@ -1,15 +1,21 @@
 """The families Edge reads, by the `model_type` that `config.json` states."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from models.errors import SpecError
 from models.families import (
+    gemma,
+    gemma2,
+    gemma3,
     gpt2,
     gpt_neox,
+    granite,
     llama,
     mistral,
+    olmo2,
     opt,
     phi,
     phi3,
@@ -24,6 +30,11 @@ from models.families.views import Stored
 from models.spec import DecoderSpec
 
 
+def no_multipliers(config: Config) -> dict[str, float]:
+    """Weights are used as they are stored."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Family:
     """A family is data: how its config becomes a spec, and where its weights lie.
@@ -31,19 +42,31 @@ class Family:
     Attributes:
         keys: The config key behind each of our sizes, for messages.
         prefix: What checkpoints of the bare decoder leave off their tensor names.
+        multipliers: Numbers of the config that parameters of a part are multiplied by when they are read.
     """
 
     spec_of: Callable[[Config], DecoderSpec]
     weights_of: Callable[[DecoderSpec], dict[str, Stored]]
     keys: dict[str, str]
     prefix: str
+    multipliers: Callable[[Config], dict[str, float]] = no_multipliers
+
+    def multiplier(self, config: Config, parameter: str) -> float:
+        """What one parameter is multiplied by; parts are named without their layer: `attn.query`, `embed`."""
+        part = re.sub(r"^layers\.\d+\.|\.(weight|bias)$", "", parameter)
+        return self.multipliers(config).get(part, 1.0)
 
 
 FAMILIES = {
+    "gemma": Family(gemma.spec_of, gemma.weights_of, llama.KEYS, "model.", gemma.multipliers),
+    "gemma2": Family(gemma2.spec_of, gemma2.weights_of, llama.KEYS, "model.", gemma2.multipliers),
+    "gemma3_text": Family(gemma3.spec_of, gemma3.weights_of, llama.KEYS, "model.", gemma3.multipliers),
     "gpt2": Family(gpt2.spec_of, gpt2.weights_of, gpt2.KEYS, "transformer."),
     "gpt_neox": Family(gpt_neox.spec_of, gpt_neox.weights_of, gpt_neox.KEYS, "gpt_neox."),
+    "granite": Family(llama.spec_of, llama.weights_of, llama.KEYS, "model.", granite.multipliers),
     "llama": Family(llama.spec_of, llama.weights_of, llama.KEYS, "model."),
     "mistral": Family(mistral.spec_of, llama.weights_of, llama.KEYS, "model."),
+    "olmo2": Family(olmo2.spec_of, olmo2.weights_of, llama.KEYS, "model."),
     "opt": Family(opt.spec_of, opt.weights_of, opt.KEYS, "model."),
     "phi": Family(phi.spec_of, phi.weights_of, llama.KEYS, "model."),
     "phi3": Family(phi3.spec_of, phi3.weights_of, llama.KEYS, "model."),

@@ -39,5 +39,7 @@ def _of_sequence(decoder: Decoder, ids: np.ndarray) -> Float32[np.ndarray, "laye
         query, key = (seen[layer_site(layer, part)] for part in ("attn.query", "attn.key"))
         for head in range(spec.n_heads):
             keys = key[:, head // spec.sharing]
-            scores[layer, head] = prefix_matching(attention_pattern(query[:, head], keys, spec.scale, kind.reach), ids)
+            scores[layer, head] = prefix_matching(
+                attention_pattern(query[:, head], keys, spec.scale, kind.reach, kind.score_cap), ids
+            )
     return scores

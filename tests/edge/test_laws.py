@@ -10,6 +10,7 @@ from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
 from models.sites import sites_of
+from models.spec import Norm, RMSNorm
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
 ENGINES = ("torch", "onnx", "mlx")
@@ -31,6 +32,12 @@ def off_by(got: np.ndarray, want: np.ndarray) -> float:
     return float(np.abs(got - want).max() / max(1e-6, float(np.abs(want).max())))
 
 
+def normed(norm: Norm, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The norm after a sublayer; no tiny spec has one with a bias."""
+    assert isinstance(norm, RMSNorm)
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + norm.eps) * weight
+
+
 @pytest.fixture(params=TINY_SPECS)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -43,7 +50,7 @@ def model(request: pytest.FixtureRequest, name: str) -> Iterator[Model]:
 
 
 def test_law_1_the_map_on_screen_is_the_one_the_engine_used(model: Model) -> None:
-    """pattern · value · W_O, plus its bias, equals the captured attn.output."""
+    """pattern · value · W_O, plus its bias and normed where the layer norms it, equals the captured attn.output."""
     trace, spec, weights = watched_run(model, Watch.all()), model.spec, model.checkpoint.weights
     for layer in range(spec.n_layers):
         values = trace.site(f"layers.{layer}.attn.value")
@@ -51,6 +58,8 @@ def test_law_1_the_map_on_screen_is_the_one_the_engine_used(model: Model) -> Non
         output = np.concatenate(mixed, axis=-1) @ np.asarray(weights[f"layers.{layer}.attn.out.weight"]).T
         if f"layers.{layer}.attn.out.bias" in weights:
             output = output + weights[f"layers.{layer}.attn.out.bias"]
+        if spec.layers[layer].norms_after:
+            output = normed(spec.layers[layer].norm, output, np.asarray(weights[f"layers.{layer}.attn.after.weight"]))
         worst = off_by(output, trace.site(f"layers.{layer}.attn.output"))
         assert worst < CLOSE, (
             f"{model.engine}: the maps of layer {layer} do not give its attn.output, off by {worst:.2g}"

@@ -51,7 +51,9 @@ def test_every_node_names_its_sublayer(name: str, graph: str) -> None:
 def test_every_gemm_counts_with_the_sublayer_that_owns_its_weight(name: str) -> None:
     for node in built(name, "fast").graph.node:
         for weight in (used for used in node.input if used.endswith(".weight")):
-            owner = re.sub(r"\.(norm|query_norm|key_norm|query|key|value|out|gate|up|down)?\.?weight$", "", weight)
+            owner = re.sub(
+                r"\.(norm|after|query_norm|key_norm|query|key|value|out|gate|up|down)?\.?weight$", "", weight
+            )
             if owner == "embed" and scope_of(node.name) == "head":
                 continue  # a tied head reads with the embedding
             assert scope_of(node.name) == owner, f"'{node.name}' uses {weight}, which belongs to {owner}"

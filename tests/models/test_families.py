@@ -9,7 +9,8 @@ import pytest
 import edge
 from models.checkpoint import open_checkpoint
 from models.errors import SpecError
-from models.spec import Llama3Scaling, Rotary
+from models.parameters import parameter_count
+from models.spec import Full, LinearScaling, Llama3Scaling, Rotary, Sliding
 from tests.reference import REFERENCES, reference_logits, write_reference
 
 IDS = [3, 1, 41, 59, 26, 5, 35, 89, 79, 32, 38, 46, 26, 43]
@@ -43,6 +44,30 @@ def test_half_precision_checkpoints_are_read(dtype: str, tmp_path: Path) -> None
     with edge.load(tmp_path, engine="torch") as loaded:
         worst = float(np.abs(loaded.logits(IDS) - want).max())
     assert worst < 2e-4, f"weights stored as {dtype} give logits off by {worst:.2g}"
+
+
+def test_folding_multipliers_rounds_nothing(tmp_path: Path) -> None:
+    """Half-precision weights are multiplied in float32; what they take on disk is told as it is."""
+    import torch
+
+    model = write_reference(REFERENCES["granite-multipliers-tied"](), tmp_path).to(torch.bfloat16)
+    model.save_pretrained(tmp_path)
+    want = reference_logits(model.float(), IDS)
+    checkpoint = open_checkpoint(tmp_path)
+    assert checkpoint.stored_bytes == 2 * parameter_count(checkpoint.spec)
+    with edge.load(tmp_path, engine="torch") as loaded:
+        worst = float(np.abs(loaded.logits(IDS) - want).max())
+    assert worst < 2e-4, f"folded multipliers give logits off by {worst:.2g}"
+
+
+def test_older_gemma3_configs_state_two_flat_bases(tmp_path: Path) -> None:
+    folder = _rewritten(
+        tmp_path, "gemma3-two-bases", rope_parameters=None, layer_types=None, sliding_window_pattern=2,
+        rope_theta=5e5, rope_local_base_freq=2e3, rope_scaling={"rope_type": "linear", "factor": 8.0},
+    )  # fmt: skip
+    near, far = (open_checkpoint(folder).spec.layers[layer] for layer in (0, 1))
+    assert near.position == Rotary(base=2e3, features=16) and near.reach == Sliding(4)
+    assert far.position == Rotary(base=5e5, features=16, scaling=LinearScaling(8.0)) and far.reach == Full()
 
 
 def test_checkpoint_of_the_bare_decoder_is_read(tmp_path: Path) -> None:
