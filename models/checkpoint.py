@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from models.errors import CheckpointError, SpecError
 from models.families.config import Config
-from models.families.registry import Family, family_of
+from models.families.family import Family
+from models.families.registry import family_of
 from models.families.views import Stored, View
 from models.hub import id_of
 from models.parameters import parameter_shapes

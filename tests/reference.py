@@ -134,6 +134,76 @@ REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
             "short_factor": [1.0, 1.1, 1.5, 2.0], "long_factor": [1.0, 2.0, 4.0, 8.0],
         },
     ),
+    "gpt2-one-head-relu": lambda: GPT2Config(**_GPT2, n_embd=24, n_head=1, activation_function="relu"),
+    "mistral-one-kv-head-explicit-head-dim": lambda: MistralConfig(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=12, sliding_window=2, tie_word_embeddings=True
+    ),
+    "qwen2-one-kv-head-listed-windows": lambda: Qwen2Config(
+        **_SMALL | {"num_key_value_heads": 1}, use_sliding_window=True, sliding_window=5,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    ),
+    "qwen3-windows-tied": lambda: Qwen3Config(
+        **_SMALL, head_dim=8, use_sliding_window=True, sliding_window=3, max_window_layers=2, tie_word_embeddings=True
+    ),
+    "qwen3-one-kv-head-odd-sizes": lambda: Qwen3Config(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 1},
+        head_dim=10,
+    ),
+    "smollm3-biases-untied": lambda: SmolLM3Config(
+        **_SMALL, no_rope_layers=[0, 1, 0], attention_bias=True, mlp_bias=True, tie_word_embeddings=False,
+        bos_token_id=0, eos_token_id=0,
+    ),
+    "smollm3-windows-where-nothing-turns": lambda: SmolLM3Config(
+        **_SMALL | {"num_key_value_heads": 1}, no_rope_layer_interval=2, use_sliding_window=True, sliding_window=4,
+        bos_token_id=0, eos_token_id=0,
+    ),
+    "starcoder2-one-kv-head-odd-sizes": lambda: Starcoder2Config(
+        **_SMALL | {"hidden_size": 36, "num_attention_heads": 3, "num_key_value_heads": 1}, sliding_window=3,
+        bos_token_id=0, eos_token_id=0,
+    ),
+    "opt-odd-sizes-silu": lambda: OPTConfig(
+        vocab_size=91, hidden_size=30, ffn_dim=47, num_hidden_layers=3, num_attention_heads=3,
+        max_position_embeddings=33, activation_function="silu",
+    ),
+    "olmo2-one-kv-head-biases": lambda: Olmo2Config(**_SMALL | {"num_key_value_heads": 1}, attention_bias=True),
+    "olmo2-full-heads-tied-yarn": lambda: Olmo2Config(
+        **_SMALL | {"num_key_value_heads": 4}, tie_word_embeddings=True, max_position_embeddings=64, rope_parameters={
+            "rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "original_max_position_embeddings": 16,
+        },
+    ),
+    "granite-one-kv-head": lambda: GraniteConfig(
+        **_SMALL | {"num_key_value_heads": 1}, attention_multiplier=0.5, mlp_bias=True, bos_token_id=0, eos_token_id=0
+    ),
+    "gemma-one-kv-head-biases": lambda: GemmaConfig(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=8, attention_bias=True
+    ),
+    "gemma-untied-odd-sizes": lambda: GemmaConfig(
+        **_SMALL | {"hidden_size": 36, "num_attention_heads": 3, "num_key_value_heads": 3}, head_dim=10,
+        tie_word_embeddings=False,
+    ),
+    "gemma2-one-kv-head-no-caps": lambda: Gemma2Config(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=8, sliding_window=2, query_pre_attn_scalar=20,
+        attn_logit_softcapping=None, final_logit_softcapping=None, attention_bias=True,
+    ),
+    "gemma3-one-kv-head-pattern": lambda: Gemma3TextConfig(
+        **_SMALL | {"num_key_value_heads": 1, "num_hidden_layers": 6}, head_dim=8, sliding_window=3
+    ),
+    "gemma3-logit-cap-untied": lambda: Gemma3TextConfig(
+        **_SMALL, head_dim=10, sliding_window=5, query_pre_attn_scalar=3, final_logit_softcapping=2.0, tie_word_embeddings=False,
+    ),
+    "phi-full-rotary-odd-sizes": lambda: PhiConfig(
+        **_SMALL | {"hidden_size": 36, "num_attention_heads": 3, "num_key_value_heads": 1},
+        rope_parameters={"rope_type": "default", "rope_theta": 1e3, "partial_rotary_factor": 1.0},
+    ),
+    "stablelm-one-kv-head-half-rotary": lambda: StableLmConfig(
+        **_SMALL | {"hidden_size": 48, "num_key_value_heads": 1}, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5},
+    ),
+    "phi3-one-kv-head-partial-rotary-tied": lambda: Phi3Config(
+        **_SMALL | {"hidden_size": 64, "num_key_value_heads": 1}, bos_token_id=0, eos_token_id=0,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.75},
+    ),
 }  # fmt: skip
 """Configs by what is special about each."""
 

@@ -3,6 +3,7 @@
 from math import sqrt
 
 from models.families.config import Config
+from models.families.family import Family
 from models.families.llama import PARTS, decoder_of, layer_of
 from models.families.views import LessOne, Part, Stored, stored_parts
 from models.spec import DecoderSpec
@@ -37,3 +38,6 @@ def multipliers(config: Config) -> dict[str, float]:
     """Embeddings count `√d_model` times; a tied head reads with them, so the norm before it takes that back."""
     embedding = sqrt(config.count("hidden_size"))
     return {"embed": embedding, "head.norm": 1 / embedding if config.flag("tie_word_embeddings", True) else 1.0}
+
+
+FAMILY = Family(spec_of, weights_of, multipliers=multipliers)

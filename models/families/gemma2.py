@@ -4,6 +4,7 @@ from dataclasses import replace
 from math import sqrt
 
 from models.families.config import Config
+from models.families.family import Family
 from models.families.gemma import NORMS, complete
 from models.families.gemma import multipliers as gemma_multipliers
 from models.families.llama import PARTS, decoder_of, layer_of
@@ -44,3 +45,6 @@ def multipliers(config: Config) -> dict[str, float]:
     config = complete(config)
     own = sqrt(config.count("head_dim") / config.number("query_pre_attn_scalar", 256.0))
     return gemma_multipliers(config) | {"attn.query": own}
+
+
+FAMILY = Family(spec_of, weights_of, multipliers=multipliers)

@@ -1,6 +1,7 @@
 """GPT-2: LayerNorm, learned positions, full heads, plain FFN, weights stored as (input, output)."""
 
 from models.families.config import Config
+from models.families.family import Family
 from models.families.views import AsIs, Stored, Third, Transposed, View
 from models.spec import DecoderSpec, Full, LayerNorm, LayerSpec, Learned, NoPosition, Plain, Sequential
 
@@ -70,3 +71,6 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
             found[f"layers.{layer}.{ours}.weight"] = Stored(f"transformer.h.{layer}.{theirs}.weight", weight)
             found[f"layers.{layer}.{ours}.bias"] = Stored(f"transformer.h.{layer}.{theirs}.bias", bias)
     return found
+
+
+FAMILY = Family(spec_of, weights_of, KEYS, "transformer.")

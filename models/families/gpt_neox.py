@@ -1,6 +1,7 @@
 """GPT-NeoX (Pythia, and the zoo): LayerNorm, partial or full rotary, plain FFN, either residual order."""
 
 from models.families.config import Config
+from models.families.family import Family
 from models.families.rope import rotary_of
 from models.families.views import AsIs, Stored, ThirdOfHeads, View
 from models.spec import DecoderSpec, Full, LayerNorm, LayerSpec, NoPosition, Parallel, Plain, Sequential
@@ -63,3 +64,6 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
             for kind in ("weight", "bias"):
                 found[f"layers.{layer}.{ours}.{kind}"] = Stored(f"gpt_neox.layers.{layer}.{theirs}.{kind}", view)
     return found
+
+
+FAMILY = Family(spec_of, weights_of, KEYS, "gpt_neox.")

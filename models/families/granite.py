@@ -2,7 +2,9 @@
 
 from math import sqrt
 
+from models.families import llama
 from models.families.config import Config
+from models.families.family import Family
 from models.families.llama import head_dim_of
 
 
@@ -16,3 +18,6 @@ def multipliers(config: Config) -> dict[str, float]:
     tied = config.flag("tie_word_embeddings", False)
     logits = 1 / config.number("logits_scaling", 1.0) / (embedding if tied else 1.0)
     return {"embed": embedding, "attn.query": score, "attn.out": branch, "ffn.down": branch, "head.norm": logits}
+
+
+FAMILY = Family(llama.spec_of, llama.weights_of, multipliers=multipliers)

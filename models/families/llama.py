@@ -3,18 +3,10 @@
 from collections.abc import Sequence
 
 from models.families.config import Config
+from models.families.family import Family
 from models.families.rope import context_of, rotary_of
 from models.families.views import Stored, stored_parts
 from models.spec import DecoderSpec, Full, Gated, LayerSpec, NoPosition, RMSNorm, Sequential
-
-KEYS = {
-    "vocab_size": "vocab_size",
-    "d_model": "hidden_size",
-    "n_heads": "num_attention_heads",
-    "n_kv_heads": "num_key_value_heads",
-    "head_dim": "head_dim",
-    "d_ff": "intermediate_size",
-}
 
 PARTS = {
     "attn.norm": "input_layernorm",
@@ -78,3 +70,6 @@ def spec_of(config: Config) -> DecoderSpec:
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     return stored_parts(spec, PARTS)
+
+
+FAMILY = Family(spec_of, weights_of)

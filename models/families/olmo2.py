@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from models.families.config import Config
+from models.families.family import Family
 from models.families.llama import PARTS, decoder_of, layer_of
 from models.families.views import Stored, stored_parts
 from models.spec import After, DecoderSpec, JointNorm, RMSNorm
@@ -22,3 +23,6 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
         "ffn.after": "post_feedforward_layernorm",
     }
     return stored_parts(spec, parts)
+
+
+FAMILY = Family(spec_of, weights_of)

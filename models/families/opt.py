@@ -1,11 +1,18 @@
 """OPT: LayerNorm, learned positions, full heads, plain FFN with ReLU; position 0 is row 2 of what is stored."""
 
 from models.families.config import Config
-from models.families.llama import KEYS as LLAMA_KEYS
+from models.families.family import Family
 from models.families.views import Rows, Stored, stored_parts
 from models.spec import DecoderSpec, Full, LayerNorm, LayerSpec, Learned, NoPosition, Plain, Sequential
 
-KEYS = LLAMA_KEYS | {"n_kv_heads": "num_attention_heads", "d_ff": "ffn_dim"}
+KEYS = {
+    "vocab_size": "vocab_size",
+    "d_model": "hidden_size",
+    "n_heads": "num_attention_heads",
+    "n_kv_heads": "num_attention_heads",
+    "head_dim": "hidden_size",
+    "d_ff": "ffn_dim",
+}
 
 _UNUSED_ROWS = 2
 """Rows of the stored positions that no text reaches: they were kept for padding."""
@@ -59,3 +66,6 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     positions = Stored("model.decoder.embed_positions.weight", Rows(_UNUSED_ROWS, end, end))
     parts = stored_parts(spec, _PARTS, norm="final_layer_norm", root="model.decoder.")
     return parts | {"embed.positions": positions}
+
+
+FAMILY = Family(spec_of, weights_of, KEYS)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from models.families.config import Config
+from models.families.family import Family
 from models.families.llama import PARTS, decoder_of, head_dim_of
 from models.families.rope import rotary_of
 from models.families.views import Stored, stored_parts
@@ -35,3 +36,6 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
         "ffn.down": "mlp.fc2",
     }
     return stored_parts(spec, parts, norm="final_layernorm")
+
+
+FAMILY = Family(spec_of, weights_of)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from models.families.config import Config
+from models.families.family import Family
 from models.families.llama import PARTS, decoder_of, head_dim_of, layer_of
 from models.families.reach import window_of
 from models.families.rope import rotary_of
@@ -27,3 +28,6 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
         "ffn.up": ("mlp.gate_up_proj", Rows(d_ff, 2 * d_ff, 2 * d_ff)),
     }
     return stored_parts(spec, {**PARTS, **fused})
+
+
+FAMILY = Family(spec_of, weights_of)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from models.families.config import Config
+from models.families.family import Family
 from models.families.llama import PARTS, decoder_of, layer_of, norm_of
 from models.families.reach import reaches_of
 from models.families.views import Stored, stored_parts
@@ -20,3 +21,6 @@ def spec_of(config: Config) -> DecoderSpec:
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     return stored_parts(spec, PARTS | {"attn.query_norm": "self_attn.q_norm", "attn.key_norm": "self_attn.k_norm"})
+
+
+FAMILY = Family(spec_of, weights_of)

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from models.errors import SpecError
 from models.families.config import Config
-from models.families.llama import decoder_of, layer_of
+from models.families.family import Family
+from models.families.llama import decoder_of, layer_of, weights_of
 from models.families.reach import reaches_of
 from models.spec import DecoderSpec, NoPosition
 
@@ -26,3 +27,6 @@ def _turns_of(config: Config) -> list[bool]:
     if not isinstance(listed, list) or len(listed) != n_layers:
         raise SpecError(f"{config.path}: 'no_rope_layers' is {listed!r}; it must hold 0 or 1 for {n_layers} layers")
     return [bool(turn) for turn in listed]
+
+
+FAMILY = Family(spec_of, weights_of)

@@ -1,6 +1,7 @@
 """StableLM: Llama with LayerNorm and partly rotary heads; in parallel, both sublayers share one norm."""
 
 from models.families.config import Config
+from models.families.family import Family
 from models.families.llama import PARTS, decoder_of, head_dim_of
 from models.families.rope import rotary_of
 from models.families.views import Stored, stored_parts
@@ -24,3 +25,6 @@ def spec_of(config: Config) -> DecoderSpec:
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     shares_norm = isinstance(spec.layers[0].residual, Parallel)
     return stored_parts(spec, PARTS | ({"ffn.norm": "input_layernorm"} if shares_norm else {}))
+
+
+FAMILY = Family(spec_of, weights_of)

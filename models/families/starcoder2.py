@@ -1,6 +1,7 @@
 """StarCoder2: LayerNorm, rotary positions, grouped queries, plain FFN, biases throughout."""
 
 from models.families.config import Config
+from models.families.family import Family
 from models.families.llama import PARTS, decoder_of, head_dim_of
 from models.families.reach import window_of
 from models.families.rope import rotary_of
@@ -24,3 +25,6 @@ def spec_of(config: Config) -> DecoderSpec:
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     return stored_parts(spec, PARTS | {"ffn.up": "mlp.c_fc", "ffn.down": "mlp.c_proj"})
+
+
+FAMILY = Family(spec_of, weights_of)

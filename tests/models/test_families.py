@@ -1,6 +1,7 @@
 """Each family, as `transformers` writes it, gives the logits that `transformers` gives, on every engine."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import edge
 from models.checkpoint import open_checkpoint
 from models.errors import SpecError
+from models.families.registry import FAMILIES
 from models.parameters import parameter_count
 from models.spec import Full, LinearScaling, Llama3Scaling, Rotary, Sliding
 from tests.reference import REFERENCES, reference_logits, write_reference
@@ -18,12 +20,26 @@ IDS = [3, 1, 41, 59, 26, 5, 35, 89, 79, 32, 38, 46, 26, 43]
 
 @pytest.mark.parametrize("engine", ["torch", "onnx", "mlx"])
 @pytest.mark.parametrize("name", REFERENCES)
-def test_logits_agree_with_transformers(name: str, engine: str, tmp_path: Path) -> None:
+def test_logits_agree_with_transformers(
+    name: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read at once, in chunks, and token by token."""
     want = reference_logits(write_reference(REFERENCES[name](), tmp_path), IDS)
     with edge.load(tmp_path, engine=engine) as model:
-        got = model.logits(IDS)
-    worst = float(np.abs(got - want).max())
-    assert worst < 2e-4, f"{name} on {engine} leaves transformers by {worst:.2g}"
+        got = {"at once": model.logits(IDS)}
+        monkeypatch.setattr("edge.generate.CHUNK", 5)
+        got["in chunks"] = model.logits(IDS)
+        monkeypatch.setattr("edge.generate.CHUNK", 1)
+        got["token by token"] = model.logits(IDS)
+    for way, logits in got.items():
+        worst = float(np.abs(logits - want).max())
+        assert worst < 2e-4, f"{name} on {engine}, {way}, leaves transformers by {worst:.2g}"
+
+
+def test_every_family_is_held_against_three_configs() -> None:
+    counted = Counter(REFERENCES[name]().model_type for name in REFERENCES)
+    assert set(counted) == set(FAMILIES), f"families without a reference: {set(FAMILIES) - set(counted)}"
+    assert min(counted.values()) >= 3, f"too few configs: {counted}"
 
 
 def test_shards_read_like_one_file(tmp_path: Path) -> None:
@@ -136,6 +152,10 @@ def test_longrope_stays_within_the_context_its_short_factors_are_for(tmp_path: P
         ("llama-grouped-tied", {"model_type": "llamma"}, "did you mean 'llama'?"),
         ("opt-relu", {"do_layer_norm_before": False}, "norms after the residual sum"),
         ("opt-relu", {"word_embed_proj_dim": 16}, "embeddings that are projected"),
+        ("llama-grouped-tied", {"model_type": "mixtral"}, "needs mixture-of-experts FFNs"),
+        ("llama-grouped-tied", {"num_local_experts": 8}, "asks for mixture-of-experts FFNs"),
+        ("llama-grouped-tied", {"model_type": "bloom"}, "needs ALiBi positions"),
+        ("gemma-wide-embedding", {"use_bidirectional_attention": True}, "attention to later tokens"),
         ("gpt2-tied", {"add_cross_attention": True}, "cross-attention"),
         ("gpt2-tied", {"scale_attn_weights": False}, "scores without a scale"),
     ],

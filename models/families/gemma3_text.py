@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from models.families.config import Config
+from models.families.family import Family
 from models.families.gemma import NORMS, complete
 from models.families.gemma2 import AROUND, cap_of
 from models.families.gemma2 import multipliers as gemma2_multipliers
@@ -60,3 +61,6 @@ def multipliers(config: Config) -> dict[str, float]:
     """Gemma 2's; queries are normed after their projection, so that their scale is the norm's."""
     found = gemma2_multipliers(config)
     return found | {"attn.query_norm": found["attn.query"], "attn.query": 1.0}
+
+
+FAMILY = Family(spec_of, weights_of, multipliers=multipliers)
