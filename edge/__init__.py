@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edge.trace import Trace as Trace
     from edge.trace import open_trace as open_trace
     from edge.watch import Watch as Watch
+    from models.chat import Turn as Turn
     from models.errors import EdgeError as EdgeError
     from models.errors import MisuseError as MisuseError
 
@@ -25,6 +26,7 @@ _HOMES = {
     "SublayerTiming": "edge.timing",
     "Trace": "edge.trace",
     "Watch": "edge.watch",
+    "Turn": "models.chat",
     "EdgeError": "models.errors",
     "MisuseError": "models.errors",
 }

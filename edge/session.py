@@ -1,6 +1,6 @@
 """A loaded model: one checkpoint on one engine, and everything that can be asked of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -20,6 +20,7 @@ from edge.time_sublayers import time_sublayers
 from edge.timing import RunTiming, SublayerTiming
 from edge.trace import Trace
 from edge.watch import Watch
+from models.chat import Turn, open_chat_template
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import MisuseError
 from models.hub import fetch, is_hub_id
@@ -114,6 +115,20 @@ class Model:
         seen = self._teller(prompt_ids, on_token)
         made = self._thread.do(lambda engine: generate(engine, request, stopping, seen))
         return self._trace(request, made, started_ns, tokenized_ns)
+
+    def chat_ids(self, turns: Sequence[Turn]) -> list[int]:
+        """Ids of a conversation in the checkpoint's own chat template, up to where the assistant is to speak.
+
+        Raises:
+            MisuseError: the checkpoint has no template or no tokenizer, or the template refuses these turns.
+            CheckpointError: the template itself is at fault.
+        """
+        template = open_chat_template(self.checkpoint.folder)
+        if template is None:
+            raise MisuseError(f"{self.checkpoint.folder} has no chat template; run the prompt as plain text instead")
+        if self.tokenizer is None:
+            raise MisuseError(f"{self.checkpoint.folder} has no tokenizer.json, so no conversation can be run")
+        return self.tokenizer.encode_spelled(template.text_of(turns))
 
     def logits(self, ids: list[int]) -> Float32[np.ndarray, "token vocab"]:
         """Logits after every one of `ids`, teacher-forced, from a fresh cache."""

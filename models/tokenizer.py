@@ -36,6 +36,11 @@ class Tokenizer:
             return [self.bos, *ids]
         return ids
 
+    def encode_spelled(self, text: str) -> list[int]:
+        """Ids of a text that spells out its special tokens, as chat templates do: none are added."""
+        ids: list[int] = self.rust.encode(text, add_special_tokens=False).ids
+        return ids
+
     def decode(self, ids: list[int] | tuple[int, ...]) -> str:
         """The text of `ids`; special tokens leave no trace."""
         return str(self.rust.decode(list(ids), skip_special_tokens=True))

@@ -7,11 +7,13 @@ import click
 
 from edge.commands.options import chosen_sampling, engine_options, opened_model, parsed_ids, run_options, tell
 from edge.commands.sublayers import sublayer_record, sublayer_sum, sublayer_table
+from models.errors import MisuseError
 
 if TYPE_CHECKING:
     from edge.session import Token
     from edge.timing import SublayerTiming
     from edge.trace import Trace
+    from models.chat import Turn
 
 
 @click.command(
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     Examples:
       edge run fable-relu "Once upon a time"
       edge run fable-relu "The king" --temperature 0.8 --top-p 0.95 --seed 7
+      edge run path/to/chat-model "Why is the sky blue?" --chat
       edge run path/to/checkpoint --ids 1,5,2 -e torch --json
     """
 )
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 @click.argument("prompt", required=False)
 @run_options
 @engine_options
+@click.option("--chat", is_flag=True, help="Put PROMPT into the checkpoint's own chat template.")
+@click.option("--system", help="What the system says before PROMPT; with --chat.")
 @click.option("--time", "timed", is_flag=True, help="Then time a decode step, sublayer by sublayer.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, for scripts.")
 def run(
@@ -40,6 +45,8 @@ def run(
     seed: int,
     engine: str,
     threads: int | None,
+    chat: bool,
+    system: str | None,
     timed: bool,
     as_json: bool,
 ) -> None:
@@ -48,11 +55,16 @@ def run(
     MODEL is a checkpoint folder, a model that 'edge models' lists, or an id of the Hugging Face hub.
     """
     sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
+    if chat and prompt_ids is not None:
+        raise MisuseError("--chat puts a PROMPT into words around it, and --ids has none; choose")
+    turns = _turns(prompt, system) if chat else None
+    if system is not None and not chat:
+        raise MisuseError("--system belongs to a conversation; add --chat")
     with opened_model(model, engine, threads) as loaded:
         stream = Stream()
         trace = loaded.run(
-            prompt,
-            ids=prompt_ids,
+            None if turns else prompt,
+            ids=loaded.chat_ids(turns) if turns else prompt_ids,
             max_new_tokens=max_new_tokens,
             sampling=sampling,
             seed=seed,
@@ -67,6 +79,14 @@ def run(
     elif timing is not None:
         click.echo(sublayer_table(timing).text())
         click.echo(sublayer_sum(timing))
+
+
+def _turns(prompt: str | None, system: str | None) -> "list[Turn]":
+    from models.chat import Turn
+
+    if not prompt:
+        raise MisuseError("--chat needs a PROMPT, which is what the user says")
+    return [*([Turn("system", system)] if system else []), Turn("user", prompt)]
 
 
 class Stream:
