@@ -189,7 +189,8 @@ REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
         **_SMALL | {"num_key_value_heads": 1, "num_hidden_layers": 6}, head_dim=8, sliding_window=3
     ),
     "gemma3-logit-cap-untied": lambda: Gemma3TextConfig(
-        **_SMALL, head_dim=10, sliding_window=5, query_pre_attn_scalar=3, final_logit_softcapping=2.0, tie_word_embeddings=False,
+        **_SMALL, head_dim=10, sliding_window=5, query_pre_attn_scalar=3, final_logit_softcapping=2.0,
+        tie_word_embeddings=False,
     ),
     "phi-full-rotary-odd-sizes": lambda: PhiConfig(
         **_SMALL | {"hidden_size": 36, "num_attention_heads": 3, "num_key_value_heads": 1},
