@@ -95,6 +95,9 @@ def open_tokenizer(folder: Path) -> Tokenizer | None:
         rust = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # the package raises bare Exception
         raise CheckpointError(f"{file} cannot be read as a tokenizer: {error}") from error
+    # Some files keep the settings of their training, which would cut or fill every text.
+    rust.no_truncation()
+    rust.no_padding()
     config, tokenizer_config = _keys(folder / "config.json"), _keys(folder / "tokenizer_config.json")
     generation = _keys(folder / "generation_config.json")
     return Tokenizer(

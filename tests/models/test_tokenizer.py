@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +66,17 @@ def test_sentencepiece_text_keeps_its_spaces(stories: Tokenizer) -> None:
     assert stories.continuation(prompt, rest).startswith(" ")
     assert stories.piece(stories.encode("Once")[1]) == " Once"
     assert stories.piece(3) == "\\x00", "byte tokens are shown escaped"
+
+
+def test_settings_of_training_neither_cut_nor_fill_a_text(gpt2: Tokenizer, tmp_path: Path) -> None:
+    trained = tokenizers.Tokenizer.from_str(gpt2.rust.to_str())
+    trained.enable_truncation(4)
+    trained.enable_padding(length=8)
+    trained.save(str(tmp_path / "tokenizer.json"))
+    opened = open_tokenizer(tmp_path)
+    assert opened is not None
+    for text in ("Hello world", "one two three four five six seven eight nine"):
+        assert opened.encode(text) == gpt2.encode(text), f"'{text}' was cut or filled"
 
 
 def test_a_folder_without_tokenizer_has_none(tmp_path: Path) -> None:
