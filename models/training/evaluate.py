@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from edge.commands.options import tell
 from edge.commands.tables import Column, Table
+from edge.engines.registry import Progress
 from edge.session import Model, load
 from models.errors import EdgeError, MisuseError
 from models.spec import Activation, DecoderSpec
@@ -100,7 +102,18 @@ class Evaluation:
         return int(layer), int(head), float(scores[layer, head])
 
 
-def evaluate(model: Model, documents: Sequence[str], *, most_facts: int | None = None) -> Evaluation:
+def _check(most_facts: int | None) -> None:
+    if most_facts is not None and most_facts < 1:
+        raise MisuseError(f"most_facts is {most_facts}; at least 1 fact of each relation must be asked")
+
+
+def _silent(message: str) -> None:
+    """Tells nobody."""
+
+
+def evaluate(
+    model: Model, documents: Sequence[str], *, most_facts: int | None = None, progress: Progress = _silent
+) -> Evaluation:
     """Measures everything; `documents` are the text, `most_facts` bounds the facts asked of each relation.
 
     Raises:
@@ -109,15 +122,18 @@ def evaluate(model: Model, documents: Sequence[str], *, most_facts: int | None =
     tokenizer = model.tokenizer
     if tokenizer is None:
         raise MisuseError(f"{model.checkpoint.folder} has no tokenizer.json, so no text can be scored")
-    if most_facts is not None and most_facts < 1:
-        raise MisuseError(f"most_facts is {most_facts}; at least 1 fact of each relation must be asked")
+    _check(most_facts)
     stream = token_stream(tokenizer, documents)
+    progress("looking for silent neurons and for heads that look back")
     zeros, (per_token, by_pair) = neuron_zeros(model, stream.ids), induction(model)
+    progress(f"reading {len(stream.ids):,} tokens of text")
+    nats = text_nats(model, stream.ids)
+    progress("asking for facts, and sampling")
     return Evaluation(
         engine=model.engine,
         tokens=len(stream.ids) - 1,
         text_bytes=stream.scored_bytes,
-        nats=text_nats(model, stream.ids),
+        nats=nats,
         exact_zeros=zeros.exact_zeros,
         never_fired=zeros.never_fired,
         neuron_tokens=zeros.tokens,
@@ -260,9 +276,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if chosen.json and not chosen.json.absolute().parent.is_dir():
             raise MisuseError(f"there is no folder {chosen.json.absolute().parent} to write figures to; make it first")
+        _check(chosen.facts)
         documents = open_documents(chosen.text, chosen.lines)
-        with load(chosen.checkpoint, chosen.engine, threads=chosen.threads) as model:
-            evaluation = evaluate(model, documents, most_facts=chosen.facts)
+        with load(chosen.checkpoint, chosen.engine, threads=chosen.threads, progress=tell) as model:
+            evaluation = evaluate(model, documents, most_facts=chosen.facts, progress=tell)
             if chosen.json:
                 write_json(chosen.json, record(model, evaluation))
             print(table(model.name, model.spec, evaluation))
