@@ -15,6 +15,7 @@ from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from models.errors import CheckpointError, MisuseError
+from models.tokenizer import keys_of
 
 _TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -99,11 +100,11 @@ def _json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **o
 
 def open_chat_template(folder: Path) -> ChatTemplate | None:
     """The chat template of a checkpoint folder: a file of its own, or a key of `tokenizer_config.json`."""
-    config = _keys(folder / "tokenizer_config.json")
+    config = keys_of(folder / "tokenizer_config.json")
     tokens = {name: spelled for name in _TOKENS if (spelled := _spelled(config.get(name))) is not None}
     for file, source in (
         (folder / "chat_template.jinja", _text(folder / "chat_template.jinja")),
-        (folder / "chat_template.json", _keys(folder / "chat_template.json").get("chat_template")),
+        (folder / "chat_template.json", keys_of(folder / "chat_template.json").get("chat_template")),
         (folder / "tokenizer_config.json", config.get("chat_template")),
     ):
         if (found := _default_of(source)) is not None:
@@ -113,14 +114,6 @@ def open_chat_template(folder: Path) -> ChatTemplate | None:
 
 def _text(file: Path) -> str | None:
     return file.read_text(encoding="utf8") if file.is_file() else None
-
-
-def _keys(file: Path) -> dict[str, Any]:
-    try:
-        keys = json.loads(_text(file) or "{}")
-    except ValueError as error:
-        raise CheckpointError(f"{file} cannot be read as JSON: {error}") from error
-    return keys if isinstance(keys, dict) else {}
 
 
 def _spelled(token: object) -> str | None:

@@ -1,6 +1,7 @@
 """A checkpoint folder as Hugging Face writes it, read under Edge's names, checked shape by shape."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,7 +156,7 @@ def _no_weights(folder: Path) -> str:
 def _match(
     folder: Path, config: Config, family: Family, spec: DecoderSpec, places: dict[str, TensorPlace]
 ) -> dict[str, StoredParameter]:
-    wanted = family.weights_of(spec)
+    wanted, multipliers = family.weights_of(spec), family.multipliers(config)
     found: dict[str, StoredParameter] = {}
     for name, shape in parameter_shapes(spec).items():
         stored = wanted[name]
@@ -166,8 +167,13 @@ def _match(
                 f"config.json says {_sizes(config, family, name)}"
             )
         _check_shape(config, family, name, stored, place, shape)
-        found[name] = StoredParameter(place, stored.view, family.multiplier(config, name))
+        found[name] = StoredParameter(place, stored.view, multipliers.get(_part(name), 1.0))
     return found
+
+
+def _part(parameter: str) -> str:
+    """A parameter's part of a layer, or of the decoder: `layers.3.attn.query.weight` belongs to `attn.query`."""
+    return re.sub(r"^layers\.\d+\.|\.(weight|bias)$", "", parameter)
 
 
 def _check_shape(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import spec as kinds
-from models.kernels import Kernels, Probe, blind
+from models.kernels import Kernels, Probe, blind, bound
 from models.sites import LOGITS, layer_site
 from models.spec import Activation, DecoderSpec, LayerSpec
 
@@ -40,11 +40,6 @@ def activate(activation: Activation, x: Float[Tensor, "..."]) -> Float[Tensor, "
             return F.gelu(x, approximate="tanh")
         case Activation.SILU:
             return F.silu(x)
-
-
-def bound(cap: kinds.Cap, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Keeps scores or logits within a limit, where there is one."""
-    return cap.limit * torch.tanh(x / cap.limit) if isinstance(cap, kinds.SoftCap) else x
 
 
 class Attention(nn.Module):

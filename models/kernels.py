@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.rotary import amplitude, inverse_periods
-from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary, SoftCap
+from models.spec import Cap, DecoderSpec, Full, LayerSpec, Reach, Rotary, SoftCap
 
 
 @runtime_checkable
@@ -63,17 +63,22 @@ def visible(positions: Int[Tensor, " token"], past: Int[Tensor, " past"], reach:
     return seen & (past[None, :] > positions[:, None] - reach.span)
 
 
+def bound(cap: Cap, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Keeps scores or logits within a limit, where there is one."""
+    return cap.limit * torch.tanh(x / cap.limit) if isinstance(cap, SoftCap) else x
+
+
 def capped(
     query: Float[Tensor, "*batch head token head_dim"],
     key: Float[Tensor, "*batch kv_head past head_dim"],
     value: Float[Tensor, "*batch kv_head past head_dim"],
     seen: Bool[Tensor, "token past"],
-    limit: float,
+    cap: Cap,
 ) -> Float[Tensor, "*batch head token head_dim"]:
-    """Attention whose scaled scores are bounded by `limit * tanh(score / limit)`; torch's own has no bound."""
+    """Attention whose scaled scores are bounded; torch's own has no bound."""
     sharing = query.shape[-3] // key.shape[-3]
     key, value = key.repeat_interleave(sharing, -3), value.repeat_interleave(sharing, -3)
-    score = limit * torch.tanh(query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 / limit)
+    score = bound(cap, query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5)
     return torch.softmax(score.masked_fill(~seen, float("-inf")), dim=-1) @ value
 
 
@@ -91,7 +96,7 @@ class FullPass:
         if isinstance(layer_spec.score_cap, SoftCap):
             seen = visible(self.positions, self.positions, layer_spec.reach)
             query, key, value = (side.transpose(-3, -2) for side in (query, key, value))
-            return capped(query, key, value, seen, layer_spec.score_cap.limit).transpose(-3, -2)
+            return capped(query, key, value, seen, layer_spec.score_cap).transpose(-3, -2)
         mixed = F.scaled_dot_product_attention(
             query.transpose(-3, -2),
             key.transpose(-3, -2),
@@ -145,7 +150,7 @@ class Cached:
         seen = visible(self.positions, torch.arange(end), layer_spec.reach)
         keys, values = self.keys[layer, :, :end], self.values[layer, :, :end]
         if isinstance(layer_spec.score_cap, SoftCap):
-            return capped(query.transpose(0, 1), keys, values, seen, layer_spec.score_cap.limit).transpose(0, 1)
+            return capped(query.transpose(0, 1), keys, values, seen, layer_spec.score_cap).transpose(0, 1)
         mixed = F.scaled_dot_product_attention(
             query.transpose(0, 1)[None],
             keys[None],

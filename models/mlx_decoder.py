@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from mlx import nn
 
 from models import spec as kinds
-from models.mlx_kernels import Kernels, Probe, blind
+from models.mlx_kernels import Kernels, Probe, blind, bound
 from models.sites import LOGITS, layer_site
 from models.spec import Activation, DecoderSpec, LayerSpec
 
@@ -35,11 +35,6 @@ def activate(activation: Activation, x: Float[mx.array, "..."]) -> Float[mx.arra
             return x * (1 + mx.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))) / 2
         case Activation.SILU:
             return x * mx.sigmoid(x)
-
-
-def bound(cap: kinds.Cap, x: Float[mx.array, "..."]) -> Float[mx.array, "..."]:
-    """Keeps scores or logits within a limit, where there is one."""
-    return cap.limit * mx.tanh(x / cap.limit) if isinstance(cap, kinds.SoftCap) else x
 
 
 class Attention(nn.Module):

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from models.rotary import amplitude, inverse_periods, rotary_tables
-from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary, Sliding, SoftCap
+from models.spec import Cap, DecoderSpec, Full, LayerSpec, Reach, Rotary, Sliding, SoftCap
 
 STEP = 256
 """Buffers grow by this many tokens: growing copies them, and kernels on GPUs prefer such lengths."""
@@ -62,18 +62,23 @@ def _mask(start: int, first: int, end: int, reach: Reach) -> mx.array | str | No
     return _seen(start, first, end, reach)
 
 
+def bound(cap: Cap, x: Float[mx.array, "..."]) -> Float[mx.array, "..."]:
+    """Keeps scores or logits within a limit, where there is one."""
+    return cap.limit * mx.tanh(x / cap.limit) if isinstance(cap, SoftCap) else x
+
+
 def capped(
     query: Float[mx.array, "head token head_dim"],
     key: Float[mx.array, "kv_head past head_dim"],
     value: Float[mx.array, "kv_head past head_dim"],
     seen: Bool[mx.array, "token past"],
     scale: float,
-    limit: float,
+    cap: Cap,
 ) -> Float[mx.array, "head token head_dim"]:
-    """Attention whose scaled scores are bounded by `limit * tanh(score / limit)`; MLX's own has no bound."""
+    """Attention whose scaled scores are bounded; MLX's own has no bound."""
     sharing = len(query) // len(key)
     key, value = mx.repeat(key, sharing, axis=0), mx.repeat(value, sharing, axis=0)
-    score = limit * mx.tanh(scale * (query @ key.swapaxes(-1, -2)) / limit)
+    score = bound(cap, scale * (query @ key.swapaxes(-1, -2)))
     return mx.softmax(mx.where(seen, score, -mx.inf), axis=-1) @ value
 
 
@@ -146,7 +151,7 @@ class Cached:
         keys, values = self.keys[layer][:, :, start:end], self.values[layer][:, :, start:end]
         if isinstance(layer_spec.score_cap, SoftCap):
             seen = _seen(start, first, end, reach)
-            return capped(heads, keys[0], values[0], seen, self.spec.scale, layer_spec.score_cap.limit).swapaxes(0, 1)
+            return capped(heads, keys[0], values[0], seen, self.spec.scale, layer_spec.score_cap).swapaxes(0, 1)
         mask = _mask(start, first, end, reach)
         mixed = mx.fast.scaled_dot_product_attention(heads[None], keys, values, scale=self.spec.scale, mask=mask)
         return mixed[0].swapaxes(0, 1)

@@ -98,8 +98,8 @@ def open_tokenizer(folder: Path) -> Tokenizer | None:
     # Some files keep the settings of their training, which would cut or fill every text.
     rust.no_truncation()
     rust.no_padding()
-    config, tokenizer_config = _keys(folder / "config.json"), _keys(folder / "tokenizer_config.json")
-    generation = _keys(folder / "generation_config.json")
+    config, tokenizer_config = keys_of(folder / "config.json"), keys_of(folder / "tokenizer_config.json")
+    generation = keys_of(folder / "generation_config.json")
     return Tokenizer(
         rust=rust,
         bos=_first(_ids(rust, tokenizer_config.get("bos_token")) + _ids(rust, config.get("bos_token_id"))),
@@ -110,7 +110,8 @@ def open_tokenizer(folder: Path) -> Tokenizer | None:
     )
 
 
-def _keys(file: Path) -> dict[str, Any]:
+def keys_of(file: Path) -> dict[str, Any]:
+    """The keys of a config file; none where there is no such file, or something else in it."""
     if not file.is_file():
         return {}
     try:

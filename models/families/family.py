@@ -1,6 +1,5 @@
 """What a family of decoders is: how its config becomes a spec, and where its weights lie."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -30,7 +29,8 @@ class Family:
     Attributes:
         keys: The config key behind each of our sizes, for messages.
         prefix: What checkpoints of the bare decoder leave off their tensor names.
-        multipliers: Numbers of the config that parameters of a part are multiplied by when they are read.
+        multipliers: Numbers of the config that parameters of a part are multiplied by when they are read; parts are
+            named without their layer: `attn.query`, `embed`.
     """
 
     spec_of: Callable[[Config], DecoderSpec]
@@ -38,8 +38,3 @@ class Family:
     keys: Mapping[str, str] = field(default_factory=lambda: _KEYS)
     prefix: str = "model."
     multipliers: Callable[[Config], dict[str, float]] = no_multipliers
-
-    def multiplier(self, config: Config, parameter: str) -> float:
-        """What one parameter is multiplied by; parts are named without their layer: `attn.query`, `embed`."""
-        part = re.sub(r"^layers\.\d+\.|\.(weight|bias)$", "", parameter)
-        return self.multipliers(config).get(part, 1.0)

@@ -28,15 +28,15 @@ def spec_of(config: Config) -> DecoderSpec:
     every_sixth = ["full_attention" if (layer + 1) % pattern == 0 else "sliding_attention" for layer in range(n_layers)]
     keys = {"layer_types": every_sixth, "sliding_window": 4096} | config.keys | {"use_sliding_window": True}
     far, near = _rotaries_of(config)
+    plain = Config(config.path, {key: value for key, value in config.keys.items() if not key.startswith("rope_")})
     layer = replace(
-        layer_of(Config(config.path, {key: value for key, value in keys.items() if not key.startswith("rope_")})),
+        layer_of(plain),
         placement=Around(),
         head_norm=HeadNorm(norm_of(config)),
         score_cap=cap_of(config, "attn_logit_softcapping", 0.0),
     )
     reaches = reaches_of(Config(config.path, keys))
     layers = [replace(layer, reach=reach, position=far if reach == Full() else near) for reach in reaches]
-    plain = Config(config.path, {key: value for key, value in config.keys.items() if not key.startswith("rope_")})
     return replace(decoder_of(plain, layers, tied=True), logit_cap=cap_of(config, "final_logit_softcapping", 0.0))
 
 

@@ -1,7 +1,10 @@
 """OPT: LayerNorm, learned positions, full heads, plain FFN with ReLU; position 0 is row 2 of what is stored."""
 
+from dataclasses import replace
+
 from models.families.config import Config
 from models.families.family import Family
+from models.families.llama import decoder_of
 from models.families.views import Rows, Stored, stored_parts
 from models.spec import DecoderSpec, Full, LayerNorm, LayerSpec, Learned, NoPosition, Plain, Sequential
 
@@ -22,31 +25,21 @@ def spec_of(config: Config) -> DecoderSpec:
     config.require("do_layer_norm_before", "norms after the residual sum (OPT 350m)")
     config.require("layer_norm_elementwise_affine", "norms without weights")
     config.refuse("_remove_final_layer_norm", "a head without a norm")
-    d_model, n_heads = config.count("hidden_size"), config.count("num_attention_heads")
+    d_model = config.count("hidden_size")
     if config.count("word_embed_proj_dim", d_model) != d_model:
         config.refuse("word_embed_proj_dim", "embeddings that are projected")
-    context, norm, bias = config.count("max_position_embeddings"), LayerNorm(1e-5), config.flag("enable_bias", True)
+    bias = config.flag("enable_bias", True)
     layer = LayerSpec(
         reach=Full(),
         position=NoPosition(),
         ffn=Plain(config.activation("activation_function", "relu"), config.count("ffn_dim"), bias),
-        norm=norm,
+        norm=LayerNorm(1e-5),
         residual=Sequential(),
         qkv_bias=bias,
         out_bias=bias,
     )
-    return DecoderSpec(
-        vocab_size=config.count("vocab_size"),
-        d_model=d_model,
-        n_heads=n_heads,
-        n_kv_heads=n_heads,
-        head_dim=d_model // n_heads,
-        context=context,
-        positions=Learned(context),
-        layers=(layer,) * config.count("num_hidden_layers"),
-        norm=norm,
-        tied=config.flag("tie_word_embeddings", True),
-    )
+    decoder = decoder_of(config, [layer] * config.count("num_hidden_layers"), tied=True)
+    return replace(decoder, positions=Learned(config.count("max_position_embeddings")))
 
 
 _PARTS = {
