@@ -6,9 +6,9 @@ from threading import Event
 from time import perf_counter_ns
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
-from edge.engines.base import Engine, Step
+from edge.engines.base import NO_ROWS, Engine, Step
 from edge.sampling import Sampling, log_probability
 from edge.trace import Finish
 from edge.watch import Watch
@@ -63,19 +63,30 @@ def check_ids(ids: tuple[int, ...], spec: DecoderSpec) -> None:
 
 
 class Recorder:
-    """Collects the watched sites of one run in arrays made once, so that nothing is held twice."""
+    """Collects the watched sites of one run in arrays made once, so that nothing is held twice.
+
+    All arrays lie in one block: the system gives so large a block large pages, which cost little to touch first.
+    Float32 values are written there by the engine itself.
+    """
 
     def __init__(self, spec: DecoderSpec, watch: Watch, rows: int) -> None:
-        dtype = np.float16 if watch.half else np.float32
-        self._arrays = {site.name: np.empty((rows, *site.row_shape), dtype) for site in watch.sites(spec)}
-        self._rows = 0
+        self._watch, self._rows = watch, 0
+        sites = watch.sites(spec)
+        block = np.empty(rows * sum(site.row_size for site in sites), np.float16 if watch.half else np.float32)
+        ends = np.cumsum([rows * site.row_size for site in sites])[:-1]
+        parts = np.split(block, ends) if sites else []
+        self._arrays = {site.name: part.reshape(rows, *site.row_shape) for site, part in zip(sites, parts, strict=True)}
 
-    def add(self, step: Step, tokens: int) -> None:
-        """Appends one pass over `tokens` tokens."""
-        start, end = self._rows, self._rows + tokens
-        for name, array in self._arrays.items():
-            array[start:end] = step.logits if name == LOGITS else step.sites[name]
+    def feed(self, engine: Engine, ids: Int64[np.ndarray, " token"]) -> Step:
+        """Feeds `ids` and keeps what is watched."""
+        start, end = self._rows, self._rows + len(ids)
+        places = {name: array[start:end] for name, array in self._arrays.items()}
+        step = engine.feed(ids, self._watch, NO_ROWS if self._watch.half else places)
+        if self._watch.half:
+            for name, place in places.items():
+                place[...] = step.logits if name == LOGITS else step.sites[name]
         self._rows = end
+        return step
 
     def sites(self) -> dict[str, np.ndarray]:
         """What was recorded so far, by site name."""
@@ -105,11 +116,10 @@ OnToken = Callable[[int, float, Step], None]
 """Called with each token as soon as it is known: id, log-probability, the pass that led to it."""
 
 
-def feed_in_chunks(engine: Engine, ids: tuple[int, ...], watch: Watch) -> Iterator[tuple[Step, int]]:
-    """Feeds `ids` a chunk at a time; yields each step with its number of tokens."""
+def chunks(ids: tuple[int, ...]) -> Iterator[Int64[np.ndarray, " token"]]:
+    """A prompt in the pieces that are fed one after another."""
     for start in range(0, len(ids), CHUNK):
-        chunk = np.array(ids[start : start + CHUNK], np.int64)
-        yield engine.feed(chunk, watch), len(chunk)
+        yield np.array(ids[start : start + CHUNK], np.int64)
 
 
 def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToken) -> Generated:
@@ -121,16 +131,15 @@ def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToke
     engine.ready(request.watch)
     recorder = Recorder(engine.spec, request.watch, rows)
     started_ns = perf_counter_ns()
-    for step, count in feed_in_chunks(engine, request.ids, request.watch):
-        recorder.add(step, count)
+    for chunk in chunks(request.ids):
+        step = recorder.feed(engine, chunk)
         if stopping.is_set():
             break
     prefilled_ns = perf_counter_ns()
     chooser = _Chooser(request, on_token)
     while len(chooser.tokens) < room and not stopping.is_set():
         if chooser.tokens:
-            step = engine.feed(np.array(chooser.tokens[-1:], np.int64), request.watch)
-            recorder.add(step, 1)
+            step = recorder.feed(engine, np.array(chooser.tokens[-1:], np.int64))
         if chooser.choose(step) in request.stop_tokens:
             break
     return Generated(

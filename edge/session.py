@@ -14,7 +14,7 @@ from edge import __version__
 from edge.engines.base import Engine, Step
 from edge.engines.registry import Progress, check_engine_name, open_engine
 from edge.engines.thread import EngineThread
-from edge.generate import Generated, Request, check_ids, feed_in_chunks, generate
+from edge.generate import Generated, Request, check_ids, chunks, generate
 from edge.sampling import Sampling
 from edge.time_sublayers import time_sublayers
 from edge.timing import RunTiming, SublayerTiming
@@ -138,7 +138,7 @@ class Model:
         def work(engine: Engine) -> Float32[np.ndarray, "token vocab"]:
             engine.rewind(0)
             engine.reserve(len(ids))
-            return np.concatenate([step.logits for step, _ in feed_in_chunks(engine, tuple(ids), watch)])
+            return np.concatenate([engine.feed(chunk, watch).logits for chunk in chunks(tuple(ids))])
 
         return self._thread.do(work)
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from edge.engines.base import Engine
-from edge.generate import feed_in_chunks
+from edge.generate import chunks
 from edge.timing import SublayerTiming, medians
 from edge.watch import Watch
 
@@ -27,7 +27,8 @@ def time_sublayers(
     depth = len(ids) - tokens
     engine.rewind(0)
     engine.reserve(len(ids))
-    for _ in feed_in_chunks(engine, ids[:depth], Watch.nothing()):
+    for chunk in chunks(ids[:depth]):
+        engine.feed(chunk, Watch.nothing())
         if is_stopping():
             return None
     timed = np.array(ids[depth:], np.int64)

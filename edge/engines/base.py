@@ -1,13 +1,29 @@
 """What every engine can do. numpy is the only array type that leaves one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, Shaped
 
 from edge.watch import Watch
 from models.spec import DecoderSpec
+
+Rows = Mapping[str, Float32[np.ndarray, "token ..."]]
+"""Arrays for the values of one pass, by site name."""
+
+NO_ROWS: Rows = {}
+
+
+def kept(
+    value: Shaped[np.ndarray, "*shape"], place: Float32[np.ndarray, "*shape"] | None
+) -> Float32[np.ndarray, "*shape"]:
+    """A copy of a runtime's value: in `place` where there is one, else in a new array."""
+    if place is None:
+        return np.array(value, np.float32)
+    place[...] = value
+    return place
 
 
 @dataclass(frozen=True)
@@ -57,8 +73,11 @@ class Engine(Protocol):
     def rewind(self, fed: int) -> None:
         """Forgets every token after the first `fed`; `rewind(0)` starts afresh."""
 
-    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch) -> Step:
-        """One pass over `ids`, which follow what was fed. The caller has reserved room for them."""
+    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS) -> Step:
+        """One pass over `ids`, which follow what was fed. The caller has reserved room for them.
+
+        Watched values, logits among them, go to the arrays that `into` has for them; for others arrays are made.
+        """
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int) -> list[dict[str, float]]:
         """Passes over `ids` with a clock at every sublayer: nanoseconds by scope, one dict a pass.

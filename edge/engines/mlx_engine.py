@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from edge.engines.base import Step
+from edge.engines.base import NO_ROWS, Rows, Step, kept
 from edge.engines.blas import blas_behind_mlx, preload_blas, set_blas_threads
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
@@ -109,7 +109,7 @@ class MlxEngine:
     def rewind(self, fed: int) -> None:
         self._cache.fed = fed
 
-    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch) -> Step:
+    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS) -> Step:
         names = {site.name for site in watch.sites(self.spec)} - {LOGITS}
         seen: dict[str, mx.array] = {}
 
@@ -123,7 +123,8 @@ class MlxEngine:
         logits = self._decoder.logits(x if watch.logits else x[-1:])
         mx.eval(logits, *seen.values())
         self._cache.finish()
-        return Step(np.array(logits), {site: np.array(value) for site, value in seen.items()})
+        sites = {site: kept(np.asarray(value), into.get(site)) for site, value in seen.items()}
+        return Step(kept(np.asarray(logits), into.get(LOGITS)), sites)
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int) -> list[dict[str, float]]:
         return [self._time(self._decoder, self._cache, mx.array(ids)) for _ in range(repeats)]

@@ -14,7 +14,7 @@ import psutil
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from edge.engines.base import Step
+from edge.engines.base import NO_ROWS, Rows, Step
 from edge.watch import Watch
 from export.bundle import Bundle, prepare
 from export.initializers import initializer_values
@@ -146,15 +146,15 @@ class OnnxEngine:
     def rewind(self, fed: int) -> None:
         self.fed = fed
 
-    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch) -> Step:
+    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS) -> Step:
         names = [site.name for site in watch.sites(self.spec)]
-        logits = np.empty((len(ids) if watch.logits else 1, self.spec.vocab_size), np.float32)
+        logits = self._place(LOGITS, len(ids) if watch.logits else 1, into)
         if not names:
             self._pass(self._fast, ids, {LOGITS: logits})
             return Step(logits)
         self.ready(watch)
         assert self._probe is not None
-        sites = {name: np.empty((len(ids), *self._rows[name]), np.float32) for name in names if name != LOGITS}
+        sites = {name: self._place(name, len(ids), into) for name in names if name != LOGITS}
         rows = np.arange(len(ids) - len(logits), len(ids))
         self._pass(self._probe, ids, {LOGITS: logits} | sites, rows)
         return Step(logits, sites)
@@ -172,6 +172,10 @@ class OnnxEngine:
 
     def close(self) -> None:
         del self._fast, self._probe, self._cache, self._weights
+
+    def _place(self, site: str, rows: int, into: Rows) -> Values:
+        """Where the values of one site are written."""
+        return into[site] if site in into else np.empty((rows, *self._rows[site]), np.float32)
 
     def _open(self, graph: str, profile: Path | None = None) -> Graph:
         try:

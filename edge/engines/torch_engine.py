@@ -7,7 +7,7 @@ from time import perf_counter_ns
 import numpy as np
 from jaxtyping import Int64
 
-from edge.engines.base import Step
+from edge.engines.base import NO_ROWS, Rows, Step, kept
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
@@ -54,13 +54,13 @@ class TorchEngine:
     def rewind(self, fed: int) -> None:
         self._cache.fed = fed
 
-    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch) -> Step:
-        names = {site.name for site in watch.sites(self.spec)}
+    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS) -> Step:
+        names = {site.name for site in watch.sites(self.spec)} - {LOGITS}
         seen: dict[str, np.ndarray] = {}
 
         def see(site: str, value: Tensor) -> Tensor:
             if site in names:
-                seen[site] = value.numpy().copy()
+                seen[site] = kept(value.numpy(), into.get(site))
             return value
 
         with torch.inference_mode():
@@ -68,8 +68,7 @@ class TorchEngine:
             x = self._decoder.stream(torch.from_numpy(ids), self._cache.positions, self._cache, see)
             logits = self._decoder.logits(x if watch.logits else x[-1:])
             self._cache.finish()
-        seen.pop(LOGITS, None)
-        return Step(logits.numpy(), seen)
+        return Step(kept(logits.numpy(), into.get(LOGITS)), seen)
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int) -> list[dict[str, float]]:
         fed, passes = self.fed, []
