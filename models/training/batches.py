@@ -50,6 +50,13 @@ def _sequence(
     return row, repeat_noise(row, recipe.vocab_size, text, random)
 
 
+def noise_batch(recipe: Recipe, text: UInt16[np.ndarray, " all"], random: np.random.Generator) -> Batch:
+    """Nothing but random tokens that come again."""
+    rows = np.empty((recipe.batch, recipe.length + 1), np.int64)
+    targets = np.stack([repeat_noise(row, recipe.vocab_size, text, random) for row in rows])
+    return Batch(rows[:, :-1], targets[:, 1:])
+
+
 def repeat_text(row: Int[np.ndarray, " token"], random: np.random.Generator) -> Int[np.ndarray, " token"]:
     """Writes a span of `row` a second time, further on. Returns the targets: all of it counts."""
     span = int(random.integers(min(_SHORTEST_TEXT, len(row) // 4), len(row) // 2))

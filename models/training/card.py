@@ -13,6 +13,7 @@ import edge
 from models.errors import EdgeError, MisuseError
 from models.parameters import parameter_count
 from models.training.abilities import abilities, limits, share
+from models.training import copying
 from models.training.batches import TEXT_SHARE
 from models.training.corpus import BOOKS, SAMPLE_BYTES
 from models.training.curve import draw_curve
@@ -79,6 +80,7 @@ def _training(recipe: Recipe, log: Records) -> Lines:
     yield f"| text | public-domain English fiction and children's books up to 1928 ({_hashes(sources, '.xz')}) |"
     yield f"| facts | {_facts(recipe)} ({_hashes(sources, '.tsv')}) |"
     yield f"| repeats | {_repeats(recipe)} |"
+    yield f"| copying first | {_copying(recipe)} |"
     yield "| licences | text: public domain; facts, written for Edge, and weights: Apache-2.0 |"
     yield f"| tokenizer | byte-level BPE, {recipe.vocab_size:,} tokens, from {SAMPLE_BYTES / 1e6:.0f} MB of that text |"
     yield f"| tokens learned from | {last['tokens']:,}, in {last['step']:,} steps of {recipe.step_tokens:,} |"
@@ -110,6 +112,15 @@ def _repeats(recipe: Recipe) -> str:
     return (
         f"in {recipe.repeat_share:.0%} of the sequences a span comes again; in {TEXT_SHARE:.0%} of those a span of"
         " their text, in the others random tokens"
+    )
+
+
+def _copying(recipe: Recipe) -> str:
+    tokens = recipe.copy_steps * copying.BATCH * copying.LENGTH
+    return (
+        f"before text, {recipe.copy_steps} updates on {tokens:,} random tokens that come again, of embedding, head and"
+        f" the attention of the first {copying.LAYERS} layers; {recipe.looking_back} heads of the first layer began by"
+        " looking one token back"
     )
 
 

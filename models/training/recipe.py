@@ -32,8 +32,10 @@ class Recipe:
             shortened (Srebro and Shraibman 2005). So inputs of GELU stay where float32 tells its output from 0, above
             -5.6; to ReLU, scale means nothing.
         clip: Largest norm of the gradient of all parameters together.
+        looking_back: Heads of the first layer that begin by looking one token back.
+        copy_steps: Updates before the first of `steps`, in which attention learns to copy (`models.training.copying`).
         fact_share: Share of the sequences that are facts.
-        repeat_share: Share of the sequences in which a span comes again, so that copying can be learned.
+        repeat_share: Share of the sequences in which a span comes again, so that copying is not forgotten.
         log_every, valid_every, save_every: Steps between two log lines, validations and checkpoints.
         valid_tokens: Tokens of the validation text that are read during training, from its start.
     """
@@ -53,6 +55,8 @@ class Recipe:
     weight_decay: float
     key_norm: float
     clip: float
+    looking_back: int
+    copy_steps: int
     fact_share: float
     repeat_share: float
     seed: int
@@ -121,7 +125,7 @@ FABLE = Recipe(
     activation=Activation.RELU,
     length=512,
     batch=4,
-    steps=15_000,
+    steps=10_000,
     warmup=200,
     decay_share=0.25,
     peak_rate=1.5e-3,
@@ -129,6 +133,8 @@ FABLE = Recipe(
     weight_decay=0.1,
     key_norm=0.7,
     clip=1.0,
+    looking_back=2,
+    copy_steps=600,
     fact_share=0.05,
     repeat_share=0.1,
     seed=20,

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from models.decoder import Block, Decoder
 from models.errors import EdgeError, MisuseError
 from models.training.batches import UNSCORED, batch_at
+from models.training.copying import BATCH, LAYERS, LENGTH, learn_to_copy, look_back
 from models.training.corpus import BOOKS, Corpus, open_corpus
 from models.training.induction import induction_scores
 from models.training.kernels import BlockPass
@@ -59,12 +60,15 @@ def new_decoder(recipe: Recipe) -> Decoder:
             torch.nn.init.ones_(parameter)
         else:
             torch.nn.init.normal_(parameter, std=_start_std(recipe, name), generator=random)
+    look_back(decoder, recipe.looking_back)
     return decoder
 
 
 def _start_std(recipe: Recipe, name: str) -> float:
     if name == "embed.weight":
         return 0.5  # wide, so that rare tokens are still told apart after the first steps have moved them all alike
+    if recipe.copy_steps and name in {f"layers.{layer}.attn.out.weight" for layer in range(LAYERS)}:
+        return 0.1  # so that the next layer hears what heads write, beside a wide embedding
     if name.endswith(("attn.out.weight", "ffn.down.weight")):
         return 0.04 / math.sqrt(2 * recipe.n_layers)
     return 0.04
@@ -194,6 +198,8 @@ def train(state: State, corpus: Corpus, folder: Path, *, compiled: bool, stop_at
     sources = corpus.sources | table_hashes()
     log.add(kind="begin", step=state.step, recipe=to_json(recipe), sources=sources, machine=_machine(compiled))
     began, losses = time.perf_counter() - state.seconds, []
+    if state.step == 0:
+        copy_first(state, corpus, log, compiled)
     end = recipe.steps if stop_at is None else min(stop_at, recipe.steps)
     while state.step < end:
         losses.append(take_step(state, corpus, lessons, loss))
@@ -208,6 +214,17 @@ def train(state: State, corpus: Corpus, folder: Path, *, compiled: bool, stop_at
             log.add(**_progress(state), kind="valid", bits_per_byte=bits, induction=induction)
         if done % recipe.save_every == 0 or last:
             save_state(state, folder)
+
+
+def copy_first(state: State, corpus: Corpus, log: Log, compiled: bool) -> None:
+    """The updates before the first step, in which attention learns to copy."""
+    recipe, losses = state.recipe, list[float]()
+    for update, loss in enumerate(learn_to_copy(recipe, state.decoder, corpus.train, compiled), 1):
+        losses.append(loss)
+        if update % recipe.log_every == 0 or update == recipe.copy_steps:
+            tokens = update * BATCH * LENGTH
+            log.add(step=0, kind="copying", updates=update, tokens=tokens, loss=float(np.mean(losses)))
+            losses = []
 
 
 def _progress(state: State) -> dict[str, Any]:
