@@ -12,8 +12,8 @@ from typing import Any
 import edge
 from models.errors import EdgeError, MisuseError
 from models.parameters import parameter_count
-from models.training.abilities import abilities, limits, share
 from models.training import copying
+from models.training.abilities import abilities, limits, share
 from models.training.batches import TEXT_SHARE
 from models.training.corpus import BOOKS, SAMPLE_BYTES
 from models.training.curve import draw_curve
