@@ -12,7 +12,7 @@ from jaxtyping import Float32
 
 from edge import __version__
 from edge.engines.base import Engine, Step
-from edge.engines.registry import Progress, check_engine_name, open_engine
+from edge.engines.registry import Progress, engine_of, open_engine
 from edge.engines.thread import EngineThread
 from edge.generate import Generated, Request, check_ids, chunks, generate
 from edge.sampling import Sampling
@@ -229,16 +229,16 @@ def load(
     """Loads a checkpoint folder, a model of the zoo by name, or one of the hub by id, on one engine.
 
     Args:
-        engine: `onnx`, `torch` or `mlx`.
+        engine: `onnx`, `torch` or `mlx`, with a colon and the precision where it is not float32: `onnx:int4`.
         threads: Threads to compute with; the physical cores by default.
         progress: Told what long work is at.
 
     Raises:
         CheckpointError, SpecError: the folder cannot be run; the message says why.
-        MisuseError: an unknown engine or model.
+        MisuseError: an unknown engine, precision or model.
         MissingPackageError: the engine's package is not installed.
     """
-    check_engine_name(engine)
+    engine_of(engine)
     if threads is not None and threads < 1:
         raise MisuseError(f"threads is {threads}; an engine computes with at least 1")
     return Model(open_checkpoint(find_model(model)), engine, threads, progress or (lambda _: None))

@@ -1,6 +1,6 @@
 """The weightless graphs of a decoder: found beside the checkpoint, in the cache, or exported.
 
-A graph depends on the spec alone, so one bundle serves every checkpoint of that spec.
+A graph depends on the spec, and on which matrices come in groups: one bundle serves every checkpoint of both.
 
     python -m export.bundle FOLDER     writes FOLDER/graphs, so that running FOLDER needs neither torch nor onnx
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import platformdirs
 
+from export.layout import DENSE, Layout, layout_of
 from export.manifest import FILE, Manifest, file_sha256, graph_key, package_versions, read_manifest
 from export.names import OPSET
 from export.staging import staged
@@ -38,16 +39,16 @@ class Bundle:
         return self.folder / f"{name}.onnx"
 
 
-def cache_folder() -> Path:
-    """Where bundles are kept: `EDGE_CACHE`, or the user's cache folder."""
+def cache_folder(of: str = "graphs") -> Path:
+    """Where graphs, or packed `weights`, are kept: in `EDGE_CACHE`, or in the user's cache folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
-    return (Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("edge-lens"))) / "graphs"
+    return (Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("edge-lens"))) / of
 
 
-def open_bundle(folder: Path, spec: DecoderSpec) -> Bundle | None:
+def open_bundle(folder: Path, spec: DecoderSpec, layout: Layout = DENSE) -> Bundle | None:
     """The bundle in `folder` if it is whole and runs this spec; None otherwise."""
     manifest = read_manifest(folder)
-    if manifest is None or manifest.key != graph_key(spec):
+    if manifest is None or manifest.key != graph_key(spec, layout.to_json()):
         return None
     wanted = {f"{name}.onnx" for name in GRAPHS}
     if not wanted <= manifest.sha256.keys():
@@ -59,28 +60,31 @@ def open_bundle(folder: Path, spec: DecoderSpec) -> Bundle | None:
     return Bundle(folder, manifest) if whole else None
 
 
-def prepare(checkpoint: Checkpoint, progress: Progress) -> Bundle:
+def prepare(checkpoint: Checkpoint, progress: Progress, accuracy: int = 0) -> Bundle:
     """The bundle that runs a checkpoint, exported now if no folder holds it.
+
+    Args:
+        accuracy: `accuracy_level` of products with packed matrices.
 
     Raises:
         MissingPackageError: an export is needed and torch, onnx or onnxscript is absent.
         EdgeError: the cache folder cannot be written.
     """
-    spec = checkpoint.spec
-    cached = cache_folder() / graph_key(spec)[:32]
-    found = open_bundle(checkpoint.folder / "graphs", spec) or open_bundle(cached, spec)
+    spec, layout = checkpoint.spec, layout_of(checkpoint, accuracy)
+    cached = cache_folder() / graph_key(spec, layout.to_json())[:32]
+    found = open_bundle(checkpoint.folder / "graphs", spec, layout) or open_bundle(cached, spec, layout)
     if found is not None:
         return found
     way_out = f"name a folder that can be written in the environment variable {CACHE_VARIABLE}"
-    return write_bundle(spec, cached, way_out, progress)
+    return write_bundle(spec, cached, way_out, progress, layout)
 
 
-def write_bundle(spec: DecoderSpec, target: Path, way_out: str, progress: Progress) -> Bundle:
+def write_bundle(spec: DecoderSpec, target: Path, way_out: str, progress: Progress, layout: Layout = DENSE) -> Bundle:
     """Exports the graphs of a spec to `target`, which appears whole or not at all."""
     need_exporter()
     with staged(target, way_out) as folder:
-        kernels = write_graphs(spec, folder, GRAPHS, progress)
-        manifest = describe(spec, folder, kernels, weights="outside")
+        kernels = write_graphs(spec, layout, folder, GRAPHS, progress)
+        manifest = describe(spec, layout, folder, kernels, weights="outside")
         (folder / FILE).write_text(manifest.to_json(), encoding="utf8")
     return Bundle(target, manifest)
 
@@ -95,7 +99,9 @@ def need_exporter() -> None:
         raise MissingPackageError("exporting a decoder to ONNX", error.name or "torch", "export") from error
 
 
-def write_graphs(spec: DecoderSpec, folder: Path, names: tuple[str, ...], progress: Progress) -> dict[str, str]:
+def write_graphs(
+    spec: DecoderSpec, layout: Layout, folder: Path, names: tuple[str, ...], progress: Progress
+) -> dict[str, str]:
     """Writes weightless graphs; returns the kernels of each."""
     import onnx_ir
 
@@ -104,16 +110,17 @@ def write_graphs(spec: DecoderSpec, folder: Path, names: tuple[str, ...], progre
 
     for number, name in enumerate(names, 1):
         progress(f"exporting graph {number} of {len(names)}: {name}")
-        onnx_ir.save(build(spec, name), folder / f"{name}.onnx")
+        onnx_ir.save(build(spec, name, layout), folder / f"{name}.onnx")
     return {name: kernels_of(spec)[name].__name__ for name in names}
 
 
-def describe(spec: DecoderSpec, folder: Path, kernels: dict[str, str], weights: str) -> Manifest:
+def describe(spec: DecoderSpec, layout: Layout, folder: Path, kernels: dict[str, str], weights: str) -> Manifest:
     """The manifest of the files now in `folder`."""
     return Manifest(
         spec=spec,
         opset=OPSET,
-        precision="float32",
+        precision=layout.precision,
+        layout=layout.to_json(),
         kernels=kernels,
         sites=tuple(sites_of(spec)),
         weights=weights,

@@ -25,7 +25,9 @@ from torch.nn import functional as F
 from export.finish import finish
 from export.initializers import initializer_shapes, rotaries, table_names
 from export.kernels import Buffer, Buffered, Portable, Tables, kernels_of
+from export.layout import DENSE, Layout
 from export.names import OPSET, Dims
+from export.packed import pack_modules
 from models.decoder import Decoder
 from models.sites import LOGITS, sites_of
 from models.spec import DecoderSpec
@@ -136,11 +138,11 @@ def cache_names(prefix: str, spec: DecoderSpec) -> list[str]:
     return [f"{prefix}.{layer}.{part}" for layer in range(spec.n_layers) for part in ("key", "value")]
 
 
-def build(spec: DecoderSpec, name: str) -> ir.Model:
+def build(spec: DecoderSpec, name: str, layout: Layout = DENSE) -> ir.Model:
     """One finished graph, weightless: initializers are external, nodes carry scopes, outputs their dimensions."""
     plan = plans(spec)[name]
-    model = _trace(spec, plan)
-    _release_initializers(model, _initializer_names(spec))
+    model = _trace(spec, plan, layout)
+    _release_initializers(model, _initializer_names(spec, layout))
     outputs = {LOGITS: plan.logits} | dict.fromkeys(cache_names("present", spec), plan.cache[1])
     if plan.watched:
         sites = [site for site in sites_of(spec).values() if site.name != LOGITS]
@@ -155,10 +157,11 @@ _EXAMPLE = {"token": 3, "past": 5, "past + token": 8, "capacity": 11, "batch": 2
 """Sizes to trace with: the exporter takes equal ones for one dimension, and 0 or 1 for constants."""
 
 
-def _trace(spec: DecoderSpec, plan: Plan) -> ir.Model:
+def _trace(spec: DecoderSpec, plan: Plan, layout: Layout) -> ir.Model:
     cached = plan.cache[0]
     with FakeTensorMode():
         wrapper = plan.wrapper(spec).eval()
+        pack_modules(wrapper.decoder, layout)
         arguments: list[Any] = [torch.zeros(_sizes(dims), dtype=dtype) for _, dtype, dims in plan.inputs]
         arguments.append([(torch.zeros(_sizes(cached)), torch.zeros(_sizes(cached))) for _ in spec.layers])
     varying: list[Any] = [_varying(dims) for _, _, dims in plan.inputs]
@@ -201,14 +204,14 @@ def _varying(dims: Dims) -> dict[int, Any]:
     return {axis: torch.export.Dim.DYNAMIC for axis, dim in enumerate(dims) if isinstance(dim, str)}
 
 
-def _initializer_names(spec: DecoderSpec) -> dict[str, str]:
+def _initializer_names(spec: DecoderSpec, layout: Layout) -> dict[str, str]:
     """Our names by those the exporter gives: the wrapper's path, or one of its tables."""
     tables = {
         f"{part}{index}": name
         for index, kind in enumerate(rotaries(spec))
         for part, name in zip(("cos", "sin"), table_names(kind), strict=True)
     }
-    return tables | {f"decoder.{name}": name for name in initializer_shapes(spec)}
+    return tables | {f"decoder.{name}": name for name in initializer_shapes(spec, layout)}
 
 
 def _release_initializers(model: ir.Model, names: dict[str, str]) -> None:

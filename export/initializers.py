@@ -1,4 +1,4 @@
-"""What a graph needs from outside: every parameter by its name, and the rotary tables by theirs."""
+"""What a graph needs from outside: every parameter by its name, packed ones in parts, and rotary tables."""
 
 from collections.abc import Iterator
 from zlib import crc32
@@ -6,12 +6,14 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from export.layout import DENSE, Layout, part_shapes
 from models.checkpoint import Checkpoint
+from models.packed import PackedMatrix, pack_codes
 from models.parameters import Shapes, parameter_shapes
 from models.rotary import rotary_tables
 from models.spec import DecoderSpec, NoScaling, Rotary
 
-Values = NDArray[np.float32]
+Values = NDArray[np.float32] | NDArray[np.uint8]
 
 
 def rotaries(spec: DecoderSpec) -> tuple[Rotary, ...]:
@@ -27,15 +29,36 @@ def table_names(rotary: Rotary) -> tuple[str, str]:
     return f"{stem}.cos", f"{stem}.sin"
 
 
-def initializer_shapes(spec: DecoderSpec) -> Shapes:
+def initializer_shapes(spec: DecoderSpec, layout: Layout = DENSE) -> Shapes:
     """Name and shape of everything a graph is given: parameters, then tables as long as the context."""
+    shapes: Shapes = {}
+    for name, shape in parameter_shapes(spec).items():
+        scheme = layout.schemes.get(name)
+        shapes |= {name: shape} if scheme is None else part_shapes(name, shape, scheme)
+    if spec.tied and (scheme := layout.head(spec)):
+        shapes |= part_shapes("head.weight", (spec.vocab_size, spec.d_model), scheme)
     tables = {name: (spec.context, kind.features // 2) for kind in rotaries(spec) for name in table_names(kind)}
-    return parameter_shapes(spec) | tables
+    return shapes | tables
 
 
 def initializer_values(checkpoint: Checkpoint) -> Iterator[tuple[str, Values]]:
-    """Every initializer in float32, one at a time; stored float32 stays backed by its file."""
+    """Every initializer, one at a time, dense ones in float32; what its file holds as it is needed stays there."""
     for name in parameter_shapes(checkpoint.spec):
-        yield name, np.ascontiguousarray(checkpoint.weights[name], dtype=np.float32)
+        if name in checkpoint.packed:
+            yield from _parts(name, checkpoint.packed[name])
+        else:
+            yield name, np.ascontiguousarray(checkpoint.weights[name], dtype=np.float32)
+    if checkpoint.spec.tied and "embed.weight" in checkpoint.packed:
+        yield from _parts("head.weight", checkpoint.packed["embed.weight"])
     for kind in rotaries(checkpoint.spec):
         yield from zip(table_names(kind), rotary_tables(kind, checkpoint.spec.context), strict=True)
+
+
+def _parts(parameter: str, matrix: PackedMatrix) -> Iterator[tuple[str, Values]]:
+    """The three initializers of a packed matrix; codes in the shape that their operator wants."""
+    arrays = {"codes": matrix.codes, "scales": matrix.scales}
+    if matrix.zeros is not None:
+        odd = matrix.zeros.shape[1] % 2 if matrix.scheme.bits == 4 else 0
+        arrays["zeros"] = pack_codes(np.pad(matrix.zeros, ((0, 0), (0, odd))), matrix.scheme.bits)
+    for name, shape in part_shapes(parameter, (matrix.rows, matrix.columns), matrix.scheme).items():
+        yield name, arrays[name.rpartition(".")[2]].reshape(shape)

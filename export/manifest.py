@@ -37,6 +37,7 @@ class Manifest:
     """One bundle.
 
     Attributes:
+        layout: How matrices are given, where not all are dense, as `Layout.to_json` writes it.
         kernels: How each graph computes attention.
         weights: Where the numbers are: a file of the bundle, or `outside` when the checkpoint gives them.
         sha256: Of every other file in the folder.
@@ -51,21 +52,23 @@ class Manifest:
     weights: str
     sha256: dict[str, str]
     versions: dict[str, str]
+    layout: str = ""
     parity: dict[str, Parity] = field(default_factory=dict)
     format: int = FORMAT
 
     @property
     def key(self) -> str:
-        return graph_key(self.spec)
+        return graph_key(self.spec, self.layout)
 
     def to_json(self) -> str:
         table = asdict(self) | {"edge_bundle": True, "key": self.key, "spec": json.loads(spec_to_json(self.spec))}
         return json.dumps(table, indent=1, sort_keys=True) + "\n"
 
 
-def graph_key(spec: DecoderSpec) -> str:
-    """Equal for decoders that the same graphs run: a hash of the spec and the format."""
-    return hashlib.sha256(f"{FORMAT}\n{spec_to_json(spec)}".encode()).hexdigest()
+def graph_key(spec: DecoderSpec, layout: str = "") -> str:
+    """Equal for decoders that the same graphs run: a hash of the format, the spec, and the layout of its matrices."""
+    told = f"{FORMAT}\n{spec_to_json(spec)}" + (f"\n{layout}" if layout else "")
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from export.bundle import Progress, describe, need_exporter
 from export.initializers import initializer_values
+from export.layout import layout_of
 from export.manifest import FILE, is_bundle
 from export.names import OPSET
 from export.staging import staged
@@ -41,8 +42,11 @@ class Extent:
     length: int
 
 
-def export_checkpoint(checkpoint: Checkpoint, out: Path, progress: Progress) -> Path:
+def export_checkpoint(checkpoint: Checkpoint, out: Path, progress: Progress, accuracy: int = 4) -> Path:
     """Writes folder `out`: graphs, weights, tokenizer and a manifest with the parity that was measured.
+
+    Args:
+        accuracy: `accuracy_level` of products with matrices that the checkpoint has in groups.
 
     Raises:
         MisuseError: `out` exists and Edge did not write it.
@@ -56,11 +60,11 @@ def export_checkpoint(checkpoint: Checkpoint, out: Path, progress: Progress) -> 
     with staged(out, way_out) as folder:
         progress("writing weights")
         extents = write_weights(checkpoint, folder / DATA)
-        kernels = _write_graphs(checkpoint, folder, extents, progress)
+        kernels = _write_graphs(checkpoint, folder, extents, accuracy, progress)
         for name in TOKENIZER_FILES:
             if (checkpoint.folder / name).is_file():
                 shutil.copyfile(checkpoint.folder / name, folder / name)
-        _prove(checkpoint, folder, kernels, progress)
+        _prove(checkpoint, folder, kernels, accuracy, progress)
     return out
 
 
@@ -90,7 +94,7 @@ def write_weights(checkpoint: Checkpoint, file: Path) -> dict[str, Extent]:
 
 
 def _write_graphs(
-    checkpoint: Checkpoint, folder: Path, extents: dict[str, Extent], progress: Progress
+    checkpoint: Checkpoint, folder: Path, extents: dict[str, Extent], accuracy: int, progress: Progress
 ) -> dict[str, str]:
     import onnx_ir
 
@@ -99,7 +103,7 @@ def _write_graphs(
 
     for number, name in enumerate(GRAPHS, 1):
         progress(f"exporting graph {number} of {len(GRAPHS)}: {name}")
-        model = build(checkpoint.spec, name)
+        model = build(checkpoint.spec, name, layout_of(checkpoint, accuracy))
         _point(model.graph, extents)
         onnx_ir.save(model, folder / f"{name}.onnx")
     return {name: kernels_of(checkpoint.spec)[name].__name__ for name in GRAPHS}
@@ -118,7 +122,7 @@ def _point(graph: "ir.Graph", extents: dict[str, Extent]) -> None:
             )
 
 
-def _prove(checkpoint: Checkpoint, folder: Path, kernels: dict[str, str], progress: Progress) -> None:
+def _prove(checkpoint: Checkpoint, folder: Path, kernels: dict[str, str], accuracy: int, progress: Progress) -> None:
     """Checks the graphs, measures parity, and writes the manifest that says so."""
     from export.check import check_graph, check_parity, measure_parity
 
@@ -126,5 +130,7 @@ def _prove(checkpoint: Checkpoint, folder: Path, kernels: dict[str, str], progre
     check_graph(folder / "std.onnx")
     parity = measure_parity(checkpoint, folder, GRAPHS)
     check_parity(parity)
-    manifest = replace(describe(checkpoint.spec, folder, kernels, weights=DATA), parity=parity)
+    manifest = replace(
+        describe(checkpoint.spec, layout_of(checkpoint, accuracy), folder, kernels, weights=DATA), parity=parity
+    )
     (folder / FILE).write_text(manifest.to_json(), encoding="utf8")

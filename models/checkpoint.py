@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -18,6 +18,7 @@ from models.families.family import Family
 from models.families.registry import family_of
 from models.families.views import Stored, View
 from models.hub import id_of
+from models.packed import PackedMatrix
 from models.parameters import parameter_shapes
 from models.safetensors_file import TensorPlace, tensor_places
 from models.spec import DecoderSpec
@@ -64,6 +65,11 @@ class Weights(Mapping[str, NDArray[np.generic]]):
     def __len__(self) -> int:
         return len(self.stored)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that hold the parameters."""
+        return tuple(sorted({stored.place.file for stored in self.stored.values()}))
+
     def bytes_of(self, name: str, shape: tuple[int, ...]) -> int:
         """What a parameter of that shape takes on disk, whatever it is read as."""
         return prod(shape) * self.stored[name].place.dtype.itemsize
@@ -75,11 +81,13 @@ class Checkpoint:
 
     Attributes:
         weights: Parameters by the names of `models.parameters.parameter_shapes`.
+        packed: Those of them that are stored in groups of whole numbers; `weights` has what their codes stand for.
     """
 
     folder: Path
     spec: DecoderSpec
     weights: Mapping[str, NDArray[np.generic]]
+    packed: Mapping[str, PackedMatrix] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -91,7 +99,8 @@ class Checkpoint:
         """Bytes of all parameters on disk; tied ones count once."""
         if isinstance(self.weights, Weights):
             return sum(self.weights.bytes_of(name, shape) for name, shape in parameter_shapes(self.spec).items())
-        return sum(array.nbytes for array in self.weights.values())
+        dense = (self.weights[name].nbytes for name in self.weights if name not in self.packed)
+        return sum(dense) + sum(matrix.nbytes for matrix in self.packed.values())
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:

@@ -161,9 +161,11 @@ class Head(nn.Module):
         self.cap = spec.logit_cap
 
     def forward(
-        self, x: Float[Tensor, "*batch token model"], embedding: Float[Tensor, "vocab model"]
+        self, x: Float[Tensor, "*batch token model"], embedding: Float[Tensor, "vocab model"] | None
     ) -> Float[Tensor, "*batch token vocab"]:
-        return bound(self.cap, F.linear(self.norm(x), embedding if self.weight is None else self.weight, self.bias))
+        weight = embedding if self.weight is None else self.weight
+        assert weight is not None, "a tied head needs the embedding's weights"
+        return bound(self.cap, F.linear(self.norm(x), weight, self.bias))
 
 
 class Decoder(nn.Module):

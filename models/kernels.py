@@ -115,9 +115,9 @@ class Cached:
         fed: Tokens whose keys and values the cache holds.
     """
 
-    def __init__(self, spec: DecoderSpec, capacity: int) -> None:
+    def __init__(self, spec: DecoderSpec, capacity: int, dtype: torch.dtype = torch.float32) -> None:
         shape = (spec.n_layers, spec.n_kv_heads, capacity, spec.head_dim)
-        self.keys, self.values = torch.zeros(shape), torch.zeros(shape)
+        self.keys, self.values = torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)
         self.fed = 0
         self.positions = torch.arange(0)
 

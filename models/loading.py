@@ -6,11 +6,17 @@ import torch
 from models.checkpoint import Checkpoint
 from models.decoder import Decoder
 
+KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""The numbers of each float precision."""
 
-def load_decoder(checkpoint: Checkpoint) -> Decoder:
-    """The decoder in float32, for inference; no weight is held twice."""
+
+def load_decoder(checkpoint: Checkpoint, kind: str = "fp32") -> Decoder:
+    """The decoder in numbers of one kind, for inference; no weight is held twice. Packed weights are unpacked."""
     with torch.device("meta"):
         decoder = Decoder(checkpoint.spec)
-    weights = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in checkpoint.weights.items()}
+    weights = {
+        name: torch.from_numpy(np.array(array, np.float32)).to(KINDS[kind])
+        for name, array in checkpoint.weights.items()
+    }
     decoder.load_state_dict(weights, assign=True)
     return decoder.eval().requires_grad_(False)

@@ -155,9 +155,10 @@ class Head(nn.Module):
         self.cap = spec.logit_cap
 
     def __call__(
-        self, x: Float[mx.array, "token model"], embedding: Float[mx.array, "vocab model"]
+        self, x: Float[mx.array, "token model"], embedding: Float[mx.array, "vocab model"] | None
     ) -> Float[mx.array, "token vocab"]:
         weight = embedding if self.weight is None else self.weight
+        assert weight is not None, "a tied head needs the embedding's weights"
         logits = mx.matmul(self.norm(x), weight.T)
         return bound(self.cap, logits if self.bias is None else logits + self.bias)
 

@@ -90,12 +90,12 @@ class Cached:
         positions: Positions of the pass under way.
     """
 
-    def __init__(self, spec: DecoderSpec) -> None:
-        self.spec, self.fed = spec, 0
+    def __init__(self, spec: DecoderSpec, kind: mx.Dtype = mx.float32) -> None:
+        self.spec, self.kind, self.fed = spec, kind, 0
         self.positions = mx.arange(0)
         empty = (1, spec.n_kv_heads, 0, spec.head_dim)
-        self.keys = [mx.zeros(empty) for _ in spec.layers]
-        self.values = [mx.zeros(empty) for _ in spec.layers]
+        self.keys = [mx.zeros(empty, kind) for _ in spec.layers]
+        self.values = [mx.zeros(empty, kind) for _ in spec.layers]
         self._periods: dict[Rotary, mx.array] = {}
 
     @property
@@ -107,8 +107,8 @@ class Cached:
         """Makes room for `capacity` tokens at least, in whole steps; what is held stays."""
         whole_steps = -(-capacity // STEP) * STEP
         more = (1, self.spec.n_kv_heads, whole_steps - self.capacity, self.spec.head_dim)
-        self.keys = [mx.concatenate([held, mx.zeros(more)], axis=2) for held in self.keys]
-        self.values = [mx.concatenate([held, mx.zeros(more)], axis=2) for held in self.values]
+        self.keys = [mx.concatenate([held, mx.zeros(more, self.kind)], axis=2) for held in self.keys]
+        self.values = [mx.concatenate([held, mx.zeros(more, self.kind)], axis=2) for held in self.values]
         mx.eval(self.keys, self.values)
 
     def begin(self, tokens: int) -> None:
@@ -164,8 +164,8 @@ class CachedOnCpu(Cached):
     in blocks, each reading no keys later than its own.
     """
 
-    def __init__(self, spec: DecoderSpec) -> None:
-        super().__init__(spec)
+    def __init__(self, spec: DecoderSpec, kind: mx.Dtype = mx.float32) -> None:
+        super().__init__(spec, kind)
         self._tables: dict[Rotary, tuple[mx.array, mx.array]] = {}
 
     def grow(self, capacity: int) -> None:
@@ -175,8 +175,8 @@ class CachedOnCpu(Cached):
                 cos, sin = rotary_tables(layer.position, self.capacity)
                 still = np.ones((self.capacity, self.spec.head_dim - layer.position.features), np.float32)
                 self._tables[layer.position] = (
-                    mx.array(np.concatenate([cos, cos, still], axis=1)[:, None]),
-                    mx.array(np.concatenate([-sin, sin, 0 * still], axis=1)[:, None]),
+                    mx.array(np.concatenate([cos, cos, still], axis=1)[:, None]).astype(self.kind),
+                    mx.array(np.concatenate([-sin, sin, 0 * still], axis=1)[:, None]).astype(self.kind),
                 )
 
     def rotate(self, heads: mx.array, rotary: Rotary) -> mx.array:

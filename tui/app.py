@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 import edge
-from edge.engines.registry import Progress, check_engine_name, installed_engines
+from edge.engines.registry import Progress, engine_of, installed_engines
 from edge.session import find_model
 from edge.trace import Trace
 from tui.runner import OpenModel, Runner
@@ -89,7 +89,7 @@ def look(model: str, engine: str, threads: int | None = None) -> None:
     if path.is_file():
         show(build_saved(edge.open_trace(path)), None)
         return
-    check_engine_name(engine)
+    engine_of(engine)
     folder = find_model(model)
 
     def open_model(name: str, progress: Progress) -> edge.Model:

@@ -25,10 +25,10 @@ def look(target: str, engine: str, threads: int | None) -> None:
     MODEL is a checkpoint folder, or a model that 'edge models' lists; fable-relu where none is named. A TRACE is a
     file that 'edge trace' wrote, and opens without any engine.
     """
-    from edge.engines.registry import check_engine_name
+    from edge.engines.registry import engine_of
     from edge.session import find_model
 
-    check_engine_name(engine)
+    engine_of(engine)
     if not Path(target).expanduser().is_file():
         find_model(target)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):

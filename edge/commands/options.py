@@ -28,7 +28,13 @@ def _all(*decorators: Callable[[Command], Command]) -> Callable[[Command], Comma
 
 
 engine_options = _all(
-    click.option("-e", "--engine", default="onnx", show_default=True, help="Runtime: onnx, torch or mlx."),
+    click.option(
+        "-e",
+        "--engine",
+        default="onnx",
+        show_default=True,
+        help="Runtime: onnx, torch or mlx, and its precision, such as onnx:int4, torch:bf16, mlx:int8-g64-sym.",
+    ),
     click.option("--threads", type=int, help="Threads to compute with.  [default: the physical cores]"),
 )
 
@@ -83,7 +89,8 @@ def _interrupt_leaves() -> Iterator[None]:
 
     def leave(*_: object) -> None:
         tell("edge: interrupted")
-        sweep(cache_folder())
+        for kind in ("graphs", "weights"):
+            sweep(cache_folder(kind))
         os._exit(130)
 
     before = signal.signal(signal.SIGINT, leave)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
 from edge.watch import Watch
+from models.precision import FP32, Precision
 from models.spec import DecoderSpec
 
 Rows = Mapping[str, Float32[np.ndarray, "token ..."]]
@@ -24,6 +25,11 @@ def kept(
         return np.array(value, np.float32)
     place[...] = value
     return place
+
+
+def spelled(name: str, precision: Precision) -> str:
+    """An engine as users write it, its precision left out where it is float32."""
+    return name if precision == FP32 else f"{name}:{precision}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Engine(Protocol):
     An engine remembers the keys and values of the tokens fed to it, up to its capacity.
 
     Attributes:
-        name: As users write it: `torch`, `onnx`, `mlx`.
+        name: As users write it: `torch`, `onnx:int4`.
         spec: The decoder it runs.
         threads: Threads it computes with.
         versions: Version of each package that computes.

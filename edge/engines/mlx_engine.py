@@ -1,4 +1,4 @@
-"""The engine for Apple silicon: the MLX decoder, float32, on the device MLX finds; on Linux the CPU."""
+"""The engine for Apple silicon: the MLX decoder, on the device MLX finds; on Linux the CPU."""
 
 import atexit
 import os
@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from edge.engines.base import NO_ROWS, Rows, Step, kept
+from edge.engines.base import NO_ROWS, Rows, Step, kept, spelled
 from edge.engines.blas import blas_behind_mlx, preload_blas, set_blas_threads
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
+from models.precision import FP32, Float, Precision
 from models.sites import LOGITS
 
 try:
@@ -27,6 +28,7 @@ except ImportError as error:
 from edge.engines.mlx_clocks import time_by_chains, time_by_evaluation
 from models.mlx_decoder import Decoder
 from models.mlx_kernels import Cached, CachedOnCpu
+from models.mlx_packed import pack_modules
 
 _of_this_thread = local()
 atexit.register(mx.clear_streams)
@@ -48,24 +50,36 @@ def is_on_cpu() -> bool:
     return bool(mx.default_device().type == mx.DeviceType.cpu)
 
 
-def _laid_out(array: NDArray[np.generic], is_product: bool) -> mx.array:
-    """One weight as float32. On a CPU, one that multiplies lies input by input: reading it is a fifth faster."""
+KINDS = {"fp32": mx.float32, "bf16": mx.bfloat16, "fp16": mx.float16}
+"""The numbers of each float precision."""
+
+
+def _laid_out(array: NDArray[np.generic], is_product: bool, kind: mx.Dtype) -> mx.array:
+    """One weight. On a CPU, one that multiplies lies input by input: reading it is a fifth faster."""
     exact = np.asarray(array, np.float32)
     if is_product and is_on_cpu():
-        return mx.array(np.ascontiguousarray(exact.T)).T
-    return mx.array(exact)
+        return mx.array(np.ascontiguousarray(exact.T)).astype(kind).T
+    return mx.array(exact).astype(kind)
 
 
-def load_decoder(checkpoint: Checkpoint) -> Decoder:
-    """The MLX decoder with a checkpoint's weights, float32."""
+def load_decoder(checkpoint: Checkpoint, kind: mx.Dtype = mx.float32) -> Decoder:
+    """The MLX decoder with a checkpoint's weights; packed ones stay packed, the others are of one kind."""
     decoder, untied = Decoder(checkpoint.spec), not checkpoint.spec.tied
     read_by_row = {"embed.positions", "embed.weight" if untied else ""}
     weights = []
-    for name, array in checkpoint.weights.items():
-        weights.append((name, _laid_out(array, array.ndim == 2 and name not in read_by_row)))
-    decoder.load_weights(weights)
+    for name in checkpoint.weights:
+        if name not in checkpoint.packed:
+            array = checkpoint.weights[name]
+            weights.append((name, _laid_out(array, array.ndim == 2 and name not in read_by_row, kind)))
+    decoder.load_weights(weights, strict=not checkpoint.packed)
+    pack_modules(decoder, checkpoint.packed)
     mx.eval(decoder.parameters())
     return decoder
+
+
+def _as_numpy(value: mx.array) -> NDArray[np.float32]:
+    """Float32, where it is already in the same memory."""
+    return np.asarray(value.astype(mx.float32))
 
 
 class MlxEngine:
@@ -76,24 +90,23 @@ class MlxEngine:
             costs as much as a sublayer, so chains of two lengths are timed and differenced.
     """
 
-    name = "mlx"
-
-    def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
+    def __init__(self, checkpoint: Checkpoint, precision: Precision, threads: int | None) -> None:
         if not hasattr(_of_this_thread, "streams"):
             _of_this_thread.streams = ThreadStreams()
-        self.spec = checkpoint.spec
+        self.spec, self.name = checkpoint.spec, spelled("mlx", precision)
         self.versions = {"mlx": version("mlx")}
-        self._decoder = load_decoder(checkpoint)
+        kind = KINDS[precision.kind if isinstance(precision, Float) else FP32.kind]
+        self._decoder = load_decoder(checkpoint, kind)
         self._cache: Cached
         if is_on_cpu():
             self.threads = set_blas_threads(threads)
             self.versions["blas"] = blas_behind_mlx()
             self.timing_method = "each sublayer evaluated by itself"
-            self._time, self._cache = time_by_evaluation, CachedOnCpu(self.spec)
+            self._time, self._cache = time_by_evaluation, CachedOnCpu(self.spec, kind)
         else:
             self.threads = 1
             self.timing_method = "difference of chains of sublayers, averaged over layers of one kind"
-            self._time, self._cache = time_by_chains, Cached(self.spec)
+            self._time, self._cache = time_by_chains, Cached(self.spec, kind)
 
     @property
     def fed(self) -> int:
@@ -123,8 +136,8 @@ class MlxEngine:
         logits = self._decoder.logits(x if watch.logits else x[-1:])
         mx.eval(logits, *seen.values())
         self._cache.finish()
-        sites = {site: kept(np.asarray(value), into.get(site)) for site, value in seen.items()}
-        return Step(kept(np.asarray(logits), into.get(LOGITS)), sites)
+        sites = {site: kept(_as_numpy(value), into.get(site)) for site, value in seen.items()}
+        return Step(kept(_as_numpy(logits), into.get(LOGITS)), sites)
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int) -> list[dict[str, float]]:
         return [self._time(self._decoder, self._cache, mx.array(ids)) for _ in range(repeats)]

@@ -14,13 +14,14 @@ import psutil
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from edge.engines.base import NO_ROWS, Rows, Step
+from edge.engines.base import NO_ROWS, Rows, Step, spelled
 from edge.watch import Watch
 from export.bundle import Bundle, prepare
 from export.initializers import initializer_values
 from export.names import scope_of
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError, MissingPackageError
+from models.precision import Grouped, Precision
 from models.sites import LOGITS, sites_of
 
 try:
@@ -117,17 +118,17 @@ class Weights:
 
 
 class OnnxEngine:
-    """Runs a decoder in ONNX Runtime, float32."""
+    """Runs a decoder in ONNX Runtime: float32, or matrices in groups of whole numbers."""
 
-    name = "onnx"
     timing_method = "node times of a second, profiled session, summed by sublayer"
 
-    def __init__(self, checkpoint: Checkpoint, threads: int | None, progress: Progress) -> None:
-        self.spec = checkpoint.spec
+    def __init__(self, checkpoint: Checkpoint, precision: Precision, threads: int | None, progress: Progress) -> None:
+        self.spec, self.name = checkpoint.spec, spelled("onnx", precision)
         self.threads = threads or psutil.cpu_count(logical=False) or 1
         self.versions = {"onnxruntime": ort.__version__}
         self.fed = 0
-        self._bundle: Bundle = prepare(checkpoint, progress)
+        accuracy = precision.accuracy if isinstance(precision, Grouped) else 0
+        self._bundle: Bundle = prepare(checkpoint, progress, accuracy)
         progress("opening the ONNX session")
         self._weights = Weights(checkpoint)
         self._cache = Cache(self.spec.n_layers, self.spec.n_kv_heads, self.spec.head_dim)

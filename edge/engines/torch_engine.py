@@ -1,4 +1,4 @@
-"""The reference engine: the torch decoder itself, float32 on the CPU."""
+"""The reference engine: the torch decoder itself, on the CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +7,11 @@ from time import perf_counter_ns
 import numpy as np
 from jaxtyping import Int64
 
-from edge.engines.base import NO_ROWS, Rows, Step, kept
+from edge.engines.base import NO_ROWS, Rows, Step, kept, spelled
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
+from models.precision import FP32, Float, Precision
 from models.sites import LOGITS
 
 try:
@@ -22,23 +23,23 @@ from torch import Tensor
 
 from models.decoder import FFN, Attention, Decoder, Embedding, Head
 from models.kernels import Cached
-from models.loading import load_decoder
+from models.loading import KINDS, load_decoder
 
 
 class TorchEngine:
-    """Runs the decoder that the other engines are compared with."""
+    """Runs the decoder that the other engines are compared with; packed weights as the float32 they stand for."""
 
-    name = "torch"
     timing_method = "a clock in forward hooks of each sublayer"
 
-    def __init__(self, checkpoint: Checkpoint, threads: int | None) -> None:
-        self.spec = checkpoint.spec
+    def __init__(self, checkpoint: Checkpoint, precision: Precision, threads: int | None) -> None:
+        self.spec, self.name = checkpoint.spec, spelled("torch", precision)
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
         self.versions = {"torch": str(torch.__version__)}
-        self._decoder = load_decoder(checkpoint)
-        self._cache = Cached(self.spec, 0)
+        kind = precision.kind if isinstance(precision, Float) else FP32.kind
+        self._decoder = load_decoder(checkpoint, kind)
+        self._cache = Cached(self.spec, 0, KINDS[kind])
 
     @property
     def fed(self) -> int:
@@ -60,7 +61,7 @@ class TorchEngine:
 
         def see(site: str, value: Tensor) -> Tensor:
             if site in names:
-                seen[site] = kept(value.numpy(), into.get(site))
+                seen[site] = kept(value.float().numpy(), into.get(site))
             return value
 
         with torch.inference_mode():
@@ -68,7 +69,7 @@ class TorchEngine:
             x = self._decoder.stream(torch.from_numpy(ids), self._cache.positions, self._cache, see)
             logits = self._decoder.logits(x if watch.logits else x[-1:])
             self._cache.finish()
-        return Step(kept(logits.numpy(), into.get(LOGITS)), seen)
+        return Step(kept(logits.float().numpy(), into.get(LOGITS)), seen)
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int) -> list[dict[str, float]]:
         fed, passes = self.fed, []

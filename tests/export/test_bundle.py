@@ -109,7 +109,7 @@ _SLOW_EXPORT = """
 import sys, time
 from export import bundle
 from tests.tiny import tiny_checkpoint
-def stall(spec, folder, names, progress):
+def stall(spec, layout, folder, names, progress):
     (folder / "fast.onnx").write_bytes(b"half")
     print("writing", flush=True)
     time.sleep(600)

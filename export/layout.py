@@ -1,0 +1,61 @@
+"""How a graph is given its matrices: dense, or in groups of whole numbers."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from models.checkpoint import Checkpoint
+from models.packed import groups_of, row_bytes
+from models.packed_file import stem_of
+from models.parameters import Shapes
+from models.precision import Scheme, Zero
+from models.spec import DecoderSpec
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a graph depends on beside the spec.
+
+    Attributes:
+        schemes: Of every parameter that is given in groups; the others are dense.
+        accuracy: `accuracy_level` of the products with them.
+    """
+
+    schemes: Mapping[str, Scheme] = field(default_factory=dict)
+    accuracy: int = 0
+
+    @property
+    def precision(self) -> str:
+        """In a word, for a manifest."""
+        return "+".join(sorted({f"int{scheme.bits}" for scheme in self.schemes.values()})) or "float32"
+
+    def head(self, spec: DecoderSpec) -> Scheme | None:
+        """How the head's matrix comes, a tied one as the embedding's; None where it is dense."""
+        return self.schemes.get("embed.weight" if spec.tied else "head.weight")
+
+    def to_json(self) -> str:
+        """Equal for equal layouts; empty for a dense one."""
+        if not self.schemes:
+            return ""
+        table = {name: asdict(scheme) for name, scheme in sorted(self.schemes.items())}
+        return json.dumps({"schemes": table, "accuracy": self.accuracy}, sort_keys=True)
+
+
+DENSE = Layout()
+
+
+def layout_of(checkpoint: Checkpoint, accuracy: int) -> Layout:
+    """How a checkpoint's weights are given to a graph."""
+    schemes = {name: matrix.scheme for name, matrix in checkpoint.packed.items()}
+    return Layout(schemes, accuracy) if schemes else DENSE
+
+
+def part_shapes(parameter: str, shape: tuple[int, ...], scheme: Scheme) -> Shapes:
+    """The initializers of one packed matrix; products want the bytes of a row group by group."""
+    (rows, columns), stem = shape, stem_of(parameter)
+    groups, length = groups_of(columns, scheme), row_bytes(columns, scheme)
+    codes = (rows, length) if parameter == "embed.weight" else (rows, groups, length // groups)
+    shapes: Shapes = {f"{stem}.codes": codes, f"{stem}.scales": (rows, groups)}
+    if scheme.zero is Zero.WHOLE:
+        shapes[f"{stem}.zeros"] = (rows, -(-groups * scheme.bits // 8))
+    return shapes

@@ -1,0 +1,122 @@
+"""Parts of a decoder whose matrices come in groups: traced as ONNX Runtime's operators for them, never computed.
+
+A matrix is three initializers: `codes`, `scales`, and `zeros` unless the scheme's zero is the middle. A tied head has
+codes of its own, in the shape that its operator wants; they may be the embedding's bytes.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.onnx import ops
+
+from export.layout import Layout, part_shapes
+from models.decoder import Decoder, Embedding, Head
+from models.kernels import bound
+from models.precision import Scheme
+from models.spec import DecoderSpec
+
+_DOMAIN = "com.microsoft"
+
+
+class Packed(nn.Module):
+    """The parts of one matrix, without numbers."""
+
+    codes: Tensor
+    scales: Tensor
+    zeros: Tensor | None
+
+    def __init__(self, parameter: str, shape: tuple[int, int], scheme: Scheme, accuracy: int) -> None:
+        super().__init__()
+        self.shape, self.scheme, self.accuracy = shape, scheme, accuracy
+        self.register_buffer("zeros", None)
+        for name, part in part_shapes(parameter, shape, scheme).items():
+            kind = torch.float32 if name.endswith(".scales") else torch.uint8
+            self.register_buffer(name.rpartition(".")[2], torch.empty(part, dtype=kind))
+
+    def product(self, x: Float[Tensor, "*rows column"], bias: Tensor | None) -> Float[Tensor, "*rows row"]:
+        """`x` times the transposed matrix, plus `bias`."""
+        rows, columns = self.shape
+        inputs = [x, self.codes, self.scales, self.zeros, None, bias]
+        while inputs[-1] is None:
+            inputs.pop()
+        attributes: dict[str, Any] = {"K": columns, "N": rows, "accuracy_level": self.accuracy}
+        return ops.symbolic(
+            f"{_DOMAIN}::MatMulNBits",
+            inputs,
+            attributes | self._sizes,
+            dtype=x.dtype,
+            shape=(*x.shape[:-1], rows),
+            version=1,
+        )
+
+    def rows(self, ids: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows column"]:
+        """The rows that `ids` name."""
+        columns, filled = self.shape[1], self.scales.shape[1] * self.scheme.group
+        inputs = [self.codes, ids, self.scales, *([] if self.zeros is None else [self.zeros])]
+        found = ops.symbolic(
+            f"{_DOMAIN}::GatherBlockQuantized",
+            inputs,
+            {"gather_axis": 0, "quantize_axis": 1} | self._sizes,
+            dtype=torch.float32,
+            shape=(*ids.shape, filled),
+            version=1,
+        )
+        return found if filled == columns else found.narrow(-1, 0, columns)
+
+    @property
+    def _sizes(self) -> dict[str, Any]:
+        return {"bits": self.scheme.bits, "block_size": self.scheme.group}
+
+
+class PackedLinear(Packed):
+    """In place of `nn.Linear`."""
+
+    def __init__(self, parameter: str, dense: nn.Linear, scheme: Scheme, accuracy: int) -> None:
+        super().__init__(parameter, (dense.out_features, dense.in_features), scheme, accuracy)
+        self.bias = dense.bias
+
+    def forward(self, x: Float[Tensor, "*rows column"]) -> Float[Tensor, "*rows row"]:
+        return self.product(x, self.bias)
+
+
+class PackedEmbedding(Packed):
+    """In place of `Embedding`."""
+
+    def __init__(self, dense: Embedding, scheme: Scheme, accuracy: int) -> None:
+        rows, columns = dense.weight.shape
+        super().__init__("embed.weight", (rows, columns), scheme, accuracy)
+        self.weight = None  # nobody else reads it: a tied head has codes of its own
+        self.positions = dense.positions
+
+    def forward(self, ids: Int[Tensor, "*rows"], positions: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows model"]:
+        x = self.rows(ids)
+        return x if self.positions is None else x + nn.functional.embedding(positions, self.positions)
+
+
+class PackedHead(Packed):
+    """In place of `Head`, tied or not."""
+
+    def __init__(self, dense: Head, shape: tuple[int, int], scheme: Scheme, accuracy: int) -> None:
+        super().__init__("head.weight", shape, scheme, accuracy)
+        self.norm, self.bias, self.cap = dense.norm, dense.bias, dense.cap
+
+    def forward(self, x: Float[Tensor, "*rows model"], embedding: Tensor | None) -> Float[Tensor, "*rows vocab"]:
+        return bound(self.cap, self.product(self.norm(x), self.bias))
+
+
+def pack_modules(decoder: Decoder, layout: Layout) -> None:
+    """Puts packed parts in place of those whose matrices the layout gives in groups."""
+    linears = {name: module for name, module in decoder.named_modules() if isinstance(module, nn.Linear)}
+    for name, module in linears.items():
+        if scheme := layout.schemes.get(f"{name}.weight"):
+            owner, _, part = name.rpartition(".")
+            packed = PackedLinear(f"{name}.weight", module, scheme, layout.accuracy)
+            decoder.get_submodule(owner).add_module(part, packed)
+    spec: DecoderSpec = decoder.spec
+    if scheme := layout.head(spec):
+        sizes = (spec.vocab_size, spec.d_model)
+        decoder.add_module("head", PackedHead(decoder.head, sizes, scheme, layout.accuracy))
+    if scheme := layout.schemes.get("embed.weight"):
+        decoder.add_module("embed", PackedEmbedding(decoder.embed, scheme, layout.accuracy))

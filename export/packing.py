@@ -1,0 +1,56 @@
+"""A checkpoint's matrices in groups, packed once and kept in the cache for every engine and every later run."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from json import dumps
+from pathlib import Path
+
+import numpy as np
+
+from export.bundle import CACHE_VARIABLE, cache_folder
+from export.staging import staged
+from models.checkpoint import Checkpoint, Weights
+from models.errors import CheckpointError
+from models.packed_file import FORMAT, open_packed, write_packed
+from models.precision import Scheme
+
+_FILE = "model.safetensors"
+
+Progress = Callable[[str], None]
+
+
+def prepare_packed(checkpoint: Checkpoint, scheme: Scheme, progress: Progress) -> Checkpoint:
+    """The checkpoint with its matrices packed, now if the cache does not hold them.
+
+    Raises:
+        EdgeError: the cache folder cannot be written.
+    """
+    file = cache_folder("weights") / _key(checkpoint, scheme)[:32] / _FILE
+    if found := _opened(file, checkpoint):
+        return found
+    way_out = f"free some space, or name a folder elsewhere in the environment variable {CACHE_VARIABLE}"
+    with staged(file.parent, way_out) as folder:
+        write_packed(checkpoint, scheme, folder / _FILE, progress)
+    return open_packed(file, checkpoint)
+
+
+def _opened(file: Path, checkpoint: Checkpoint) -> Checkpoint | None:
+    """What an earlier run packed; a file that was damaged since is packed anew."""
+    try:
+        return open_packed(file, checkpoint) if file.is_file() else None
+    except CheckpointError:
+        return None
+
+
+def _key(checkpoint: Checkpoint, scheme: Scheme) -> str:
+    """Equal for equal weights and schemes; weights in files are told by path, size and time of change."""
+    told = hashlib.sha256(dumps([FORMAT, asdict(scheme)]).encode())
+    if isinstance(checkpoint.weights, Weights):
+        for file in checkpoint.weights.files:
+            stat = file.stat()
+            told.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    else:
+        for name, array in checkpoint.weights.items():
+            told.update(f"{name} {array.shape} {array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
+    return told.hexdigest()

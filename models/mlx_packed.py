@@ -1,0 +1,99 @@
+"""Parts of an MLX decoder whose matrices come in groups; the counterpart of `export/packed.py`.
+
+MLX knows no zero codes but offsets: `weight = scale · code + offset`, so an offset is `-zero · scale`.
+"""
+
+from collections.abc import Mapping
+
+import mlx.core as mx
+import numpy as np
+from jaxtyping import Float, Int
+from mlx import nn
+
+from models.mlx_decoder import Decoder, Embedding, Head
+from models.mlx_kernels import bound
+from models.packed import PackedMatrix
+
+
+class Packed(nn.Module):
+    """One matrix, and what is done with it."""
+
+    def __init__(self, matrix: PackedMatrix) -> None:
+        super().__init__()
+        self.columns, self.filled = matrix.columns, matrix.scales.shape[1] * matrix.scheme.group
+        self.group, self.bits = matrix.scheme.group, matrix.scheme.bits
+        # Four bytes of codes are one number to MLX; a row is whole groups, so it has no rest.
+        self.codes = mx.array(np.ascontiguousarray(matrix.codes).view(np.uint32))
+        self.scales = mx.array(np.asarray(matrix.scales))
+        self.offsets = mx.array(-matrix.zero_points() * matrix.scales)
+
+    def product(self, x: Float[mx.array, "*rows column"]) -> Float[mx.array, "*rows row"]:
+        """`x` times the transposed matrix."""
+        if self.filled > self.columns:
+            x = mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, self.filled - self.columns)])
+        return mx.quantized_matmul(
+            x, self.codes, self.scales, self.offsets, transpose=True, group_size=self.group, bits=self.bits
+        )
+
+    def rows(self, ids: Int[mx.array, " token"]) -> Float[mx.array, "token column"]:
+        """The rows that `ids` name."""
+        codes, scales, offsets = (part[ids] for part in (self.codes, self.scales, self.offsets))
+        found = mx.dequantize(codes, scales, offsets, group_size=self.group, bits=self.bits)
+        return found[:, : self.columns]
+
+
+class PackedLinear(Packed):
+    """In place of `nn.Linear`."""
+
+    def __init__(self, matrix: PackedMatrix, bias: mx.array | None) -> None:
+        super().__init__(matrix)
+        self.bias = bias
+
+    def __call__(self, x: Float[mx.array, "*rows column"]) -> Float[mx.array, "*rows row"]:
+        product = self.product(x)
+        return product if self.bias is None else product + self.bias
+
+
+class PackedEmbedding(Packed):
+    """In place of `Embedding`."""
+
+    def __init__(self, matrix: PackedMatrix, dense: Embedding) -> None:
+        super().__init__(matrix)
+        self.positions = dense.positions
+        self.weight = None  # nobody else reads it: a packed head has its own matrix
+
+    def __call__(
+        self, ids: Int[mx.array, " token"], positions: Int[mx.array, " token"]
+    ) -> Float[mx.array, "token model"]:
+        x = self.rows(ids)
+        return x if self.positions is None else x + self.positions[positions]
+
+
+class PackedHead(nn.Module):
+    """In place of `Head`; a tied one reads with the embedding's matrix."""
+
+    def __init__(self, matrix: Packed, dense: Head) -> None:
+        super().__init__()
+        self.matrix, self.norm, self.bias, self.cap = matrix, dense.norm, dense.bias, dense.cap
+
+    def __call__(self, x: Float[mx.array, "token model"], embedding: mx.array | None) -> Float[mx.array, "token vocab"]:
+        logits = self.matrix.product(self.norm(x))
+        return bound(self.cap, logits if self.bias is None else logits + self.bias)
+
+
+def pack_modules(decoder: Decoder, packed: Mapping[str, PackedMatrix]) -> None:
+    """Puts packed parts in place of those that have a matrix in `packed`; the rest has its weights already."""
+    for index, block in enumerate(decoder.layers):
+        for sublayer in ("attn", "ffn"):
+            module = getattr(block, sublayer)
+            for part, dense in list(module.items()):
+                if matrix := packed.get(f"layers.{index}.{sublayer}.{part}.weight"):
+                    setattr(module, part, PackedLinear(matrix, dense.get("bias")))
+    others: dict[str, nn.Module] = {}
+    if matrix := packed.get("embed.weight"):
+        embedding = others["embed"] = PackedEmbedding(matrix, decoder.embed)
+        if decoder.spec.tied:
+            others["head"] = PackedHead(embedding, decoder.head)
+    if matrix := packed.get("head.weight"):
+        others["head"] = PackedHead(Packed(matrix), decoder.head)
+    decoder.update_modules(others)

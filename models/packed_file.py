@@ -1,0 +1,135 @@
+"""A checkpoint's matrices in groups, as one safetensors file under Edge's names.
+
+layers.3.ffn.up.codes, .scales, .zeros    a packed matrix, `.zeros` where the scheme gives each group its own
+layers.3.ffn.up.bias, head.norm.weight    everything else, float32
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.checkpoint import Checkpoint
+from models.errors import CheckpointError
+from models.packed import PackedMatrix, groups_of, pack_matrix, row_bytes
+from models.parameters import parameter_shapes
+from models.precision import Scheme, Zero
+from models.safetensors_file import Planned, TensorPlace, file_notes, tensor_places, write_tensors
+from models.spec import DecoderSpec
+
+FORMAT = 1
+"""Rises when the same weights and scheme would give another file."""
+
+_NOTE = "edge_packed"
+
+Progress = Callable[[str], None]
+Shape = tuple[int, ...]
+
+
+def matrices(spec: DecoderSpec) -> tuple[str, ...]:
+    """The parameters that are packed: every matrix but learned positions, the head and the embedding included."""
+    shapes = parameter_shapes(spec)
+    return tuple(name for name, shape in shapes.items() if len(shape) == 2 and name != "embed.positions")
+
+
+def stem_of(parameter: str) -> str:
+    """What the parts of a packed matrix are named after: `layers.3.ffn.up` for its weight."""
+    return parameter.removesuffix(".weight")
+
+
+def write_packed(checkpoint: Checkpoint, scheme: Scheme, file: Path, progress: Progress) -> None:
+    """Packs matrix after matrix; no more than one is held at a time."""
+    shapes, packed = parameter_shapes(checkpoint.spec), matrices(checkpoint.spec)
+
+    def tensors() -> Iterator[tuple[str, NDArray[np.generic]]]:
+        zeros: list[NDArray[np.generic]] = []
+        for name in shapes:
+            if name not in packed:
+                yield name, np.asarray(checkpoint.weights[name], np.float32)
+                continue
+            progress(f"rounding to {scheme.bits} bits: matrix {packed.index(name) + 1} of {len(packed)}")
+            matrix = pack_matrix(checkpoint.weights[name], scheme)
+            yield f"{stem_of(name)}.codes", matrix.codes
+            yield f"{stem_of(name)}.scales", matrix.scales
+            zeros += [] if matrix.zeros is None else [matrix.zeros]
+        if zeros:
+            yield from zip((f"{stem_of(name)}.zeros" for name in packed), zeros, strict=True)
+
+    planned: dict[str, Planned] = {}
+    for name, shape in shapes.items():
+        planned |= _planned(name, shape, scheme) if name in packed else {name: (np.dtype(np.float32), shape)}
+    # Last, since bytes in odd numbers would leave the float32 after them at no multiple of 4.
+    planned |= {name: planned.pop(name) for name in list(planned) if name.endswith(".zeros")}
+    note = {"format": FORMAT, "scheme": asdict(scheme)}
+    write_tensors(file, planned, tensors(), {_NOTE: json.dumps(note)})
+
+
+def open_packed(file: Path, checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with the weights of a file that `write_packed` wrote for it; nothing is read but headers."""
+    try:
+        note = json.loads(file_notes(file)[_NOTE])
+        scheme = Scheme(note["scheme"]["bits"], note["scheme"]["group"], Zero(note["scheme"]["zero"]))
+        if note["format"] != FORMAT:
+            raise ValueError(f"it has format {note['format']}, this Edge reads {FORMAT}")
+        places = tensor_places(file)
+        packed = PackedTensors(scheme, places, checkpoint.spec)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file} holds no packed weights of this decoder ({error}); delete it") from error
+    dense = DenseTensors(packed, places, checkpoint.spec)
+    return Checkpoint(checkpoint.folder, checkpoint.spec, dense, packed)
+
+
+class PackedTensors(Mapping[str, PackedMatrix]):
+    """The packed matrices of a file by parameter, backed by it."""
+
+    def __init__(self, scheme: Scheme, places: Mapping[str, TensorPlace], spec: DecoderSpec) -> None:
+        self._scheme, self._places = scheme, places
+        shapes = parameter_shapes(spec)
+        self._columns = {name: shapes[name][1] for name in matrices(spec)}
+        for name in self._columns:
+            for tensor, (dtype, shape) in _planned(name, shapes[name], scheme).items():
+                if (places[tensor].dtype, places[tensor].shape) != (dtype, shape):
+                    raise ValueError(f"'{tensor}' is {places[tensor].shape}, not {shape}")
+
+    def __getitem__(self, name: str) -> PackedMatrix:
+        columns, stem = self._columns[name], stem_of(name)
+        zeros = self._places.get(f"{stem}.zeros")
+        codes, scales = (self._places[f"{stem}.{part}"].read() for part in ("codes", "scales"))
+        return PackedMatrix(self._scheme, columns, codes, scales, None if zeros is None else zeros.read())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+class DenseTensors(Mapping[str, NDArray[np.generic]]):
+    """Every parameter in float32, packed ones as the numbers that their codes stand for."""
+
+    def __init__(self, packed: PackedTensors, places: Mapping[str, TensorPlace], spec: DecoderSpec) -> None:
+        self._packed, self._places, self._names = packed, places, tuple(parameter_shapes(spec))
+
+    def __getitem__(self, name: str) -> NDArray[np.generic]:
+        return self._packed[name].dense() if name in self._packed else self._places[name].read()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _planned(name: str, shape: Shape, scheme: Scheme) -> dict[str, Planned]:
+    (rows, columns), stem = shape, stem_of(name)
+    grouped = (rows, groups_of(columns, scheme))
+    parts: dict[str, Planned] = {
+        f"{stem}.codes": (np.dtype(np.uint8), (rows, row_bytes(columns, scheme))),
+        f"{stem}.scales": (np.dtype(np.float32), grouped),
+    }
+    if scheme.zero is not Zero.MIDDLE:
+        parts[f"{stem}.zeros"] = (np.dtype(np.uint8), grouped)
+    return parts
