@@ -54,12 +54,13 @@ class Model:
     """One checkpoint on one engine. Methods may be called from any thread; close it when done."""
 
     def __init__(self, checkpoint: Checkpoint, engine: str, threads: int | None, progress: Progress) -> None:
-        self.checkpoint, self.engine = checkpoint, engine
+        self.checkpoint = checkpoint
         self.tokenizer = open_tokenizer(checkpoint.folder)
         self._stopping = Event()
         self._thread = EngineThread(lambda: open_engine(engine, checkpoint, threads, progress))
         try:
-            self.threads, self.versions = self._thread.do(lambda opened: (opened.threads, opened.versions))
+            told = self._thread.do(lambda opened: (opened.name, opened.threads, opened.versions))
+            self.engine, self.threads, self.versions = told
         except BaseException:
             self.close()
             raise

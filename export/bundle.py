@@ -7,12 +7,13 @@ A graph depends on the spec, and on which matrices come in groups: one bundle se
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
+from export.external import NOWHERE, Extent, save_graph
 from export.layout import DENSE, Layout, layout_of
 from export.manifest import FILE, Manifest, file_sha256, graph_key, package_versions, read_manifest
 from export.names import OPSET
@@ -99,18 +100,29 @@ def need_exporter() -> None:
         raise MissingPackageError("exporting a decoder to ONNX", error.name or "torch", "export") from error
 
 
+def write_graph(
+    spec: DecoderSpec,
+    layout: Layout,
+    name: str,
+    file: Path,
+    data: str = "weights",
+    extents: Mapping[str, Extent] = NOWHERE,
+) -> None:
+    """Writes one graph; `extents` says where its numbers lie in the file called `data`, if they do."""
+    from export.graphs import build
+
+    save_graph(build(spec, name, layout), file, data, extents)
+
+
 def write_graphs(
     spec: DecoderSpec, layout: Layout, folder: Path, names: tuple[str, ...], progress: Progress
 ) -> dict[str, str]:
     """Writes weightless graphs; returns the kernels of each."""
-    import onnx_ir
-
-    from export.graphs import build
     from export.kernels import kernels_of
 
     for number, name in enumerate(names, 1):
         progress(f"exporting graph {number} of {len(names)}: {name}")
-        onnx_ir.save(build(spec, name, layout), folder / f"{name}.onnx")
+        write_graph(spec, layout, name, folder / f"{name}.onnx")
     return {name: kernels_of(spec)[name].__name__ for name in names}
 
 
@@ -124,7 +136,11 @@ def describe(spec: DecoderSpec, layout: Layout, folder: Path, kernels: dict[str,
         kernels=kernels,
         sites=tuple(sites_of(spec)),
         weights=weights,
-        sha256={file.name: file_sha256(file) for file in sorted(folder.iterdir()) if file.is_file()},
+        sha256={
+            file.relative_to(folder).as_posix(): file_sha256(file)
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        },
         versions=package_versions(),
     )
 

@@ -1,14 +1,17 @@
 """Proof that an export is the same model: the checker's verdict, and logits against torch float32."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
+from export.initializers import initializer_values
+from export.kernels import Served, kernels_of
+from export.layout import Layout
 from export.manifest import Parity
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError
@@ -20,12 +23,12 @@ from models.spec import DecoderSpec
 TOLERANCE = 1e-3
 """Largest |Δlogit| that float32 arithmetic in another order explains on real models."""
 
-Ids = Int64[np.ndarray, " token"]
+Ids = Int64[np.ndarray, "_"]
 Logits = Float32[np.ndarray, "_ vocab"]
 
 
 def check_graph(file: Path) -> None:
-    """The checker's full verdict; a graph it refuses is an `EdgeError`."""
+    """The checker's full verdict on a graph that has its numbers; one it refuses is an `EdgeError`."""
     try:
         onnx.checker.check_model(str(file), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -39,39 +42,79 @@ def sequences(spec: DecoderSpec) -> Iterator[Ids]:
         yield draw.integers(0, spec.vocab_size, min(length, spec.context))
 
 
-def measure_parity(checkpoint: Checkpoint, folder: Path, names: tuple[str, ...]) -> dict[str, Parity]:
-    """Runs each graph of an export, in plain ONNX Runtime, beside torch."""
-    spec = checkpoint.spec
-    decoder, texts = load_decoder(checkpoint), list(sequences(spec))
-    with torch.inference_mode():
-        wanted = [decoder(torch.from_numpy(ids), torch.arange(len(ids)), FullPass(len(ids))).numpy() for ids in texts]
-    runs: dict[str, Run] = {"std": run_std, "fast": run_fast, "probe": run_probe}
-    found = {}
-    for name in names:
-        session = ort.InferenceSession(str(folder / f"{name}.onnx"), _quiet(), providers=["CPUExecutionProvider"])
+def measure_parity(checkpoint: Checkpoint, files: Mapping[str, Path], weightless: bool) -> dict[str, Parity]:
+    """Runs each graph of an export, in plain ONNX Runtime, beside torch on the same weights.
+
+    Args:
+        weightless: The graphs have no numbers beside them, and are given the checkpoint's.
+    """
+    spec, texts = checkpoint.spec, list(sequences(checkpoint.spec))
+    wanted = torch_logits(checkpoint, texts)
+    runs: dict[str, Run] = {"std": run_std, "genai": run_std, "fast": run_fast, "probe": run_probe}
+    if kernels_of(spec)["genai"] is Served:
+        runs["genai"] = run_served
+    found, given = {}, {}
+    if weightless:
+        given = {name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in initializer_values(checkpoint)}
+    for name, file in files.items():
+        session = ort.InferenceSession(str(file), _options(given), providers=["CPUExecutionProvider"])
         found[name] = compare([runs[name](session, spec, ids) for ids in texts], wanted)
     return found
 
 
-def compare(found: list[Logits], wanted: list[Logits]) -> Parity:
+def rounding_cost(packed: Checkpoint, original: Checkpoint) -> Parity:
+    """How far packed weights move the model, in torch float32: what no runtime can give back."""
+    texts = list(sequences(packed.spec))
+    return compare(torch_logits(packed, texts), torch_logits(original, texts))
+
+
+def torch_logits(checkpoint: Checkpoint, texts: Sequence[Ids]) -> list[Logits]:
+    """Logits after every token of each text; the decoder is let go before they are returned."""
+    decoder = load_decoder(checkpoint)
+    with torch.inference_mode():
+        return [decoder(torch.from_numpy(ids), torch.arange(len(ids)), FullPass(len(ids))).numpy() for ids in texts]
+
+
+def compare(found: Sequence[Logits], wanted: Sequence[Logits]) -> Parity:
     """Logits of the same positions: `found` may hold the last rows of `wanted` alone."""
     pairs = [(ours, theirs[-len(ours) :]) for ours, theirs in zip(found, wanted, strict=True)]
     same = [ours.argmax(-1) == theirs.argmax(-1) for ours, theirs in pairs]
+    lost = np.concatenate([divergence(theirs, ours) for ours, theirs in pairs])
     return Parity(
         max_logit_difference=float(max(np.abs(ours - theirs).max() for ours, theirs in pairs)),
+        mean_kl_nats=float(lost.mean()),
+        p99_kl_nats=float(np.quantile(lost, 0.99)),
         top1_agreement=float(np.mean(np.concatenate(same))),
         positions=sum(len(ours) for ours, _ in pairs),
     )
 
 
-def check_parity(parity: dict[str, Parity]) -> None:
+def divergence(true: Logits, other: Logits) -> Float64[np.ndarray, " row"]:
+    """`KL(true ‖ other) = Σ p · (ln p - ln q)` of each row's distributions, in nats; 0 where they are equal."""
+    log_p, log_q = _log_probabilities(true), _log_probabilities(other)
+    lost: Float64[np.ndarray, " row"] = np.maximum(0, (np.exp(log_p) * (log_p - log_q)).sum(axis=-1))
+    return lost
+
+
+def _log_probabilities(logits: Logits) -> Float64[np.ndarray, "_ _"]:
+    exact = logits.astype(np.float64)
+    normed: Float64[np.ndarray, "_ _"] = exact - np.logaddexp.reduce(exact, axis=-1, keepdims=True)
+    return normed
+
+
+def band(layout: Layout) -> float:
+    """The largest |Δlogit| that passes. Products in 8 bits have none: what they cost is told, not judged."""
+    return float("inf") if layout.schemes and layout.accuracy == 4 else TOLERANCE
+
+
+def check_parity(parity: Mapping[str, Parity], largest: float = TOLERANCE) -> None:
     """Refuses an export whose logits are not the model's."""
     for name, measured in parity.items():
         # Written so that a difference of NaN is refused too.
-        if not measured.max_logit_difference <= TOLERANCE:
+        if not measured.max_logit_difference <= largest:
             raise EdgeError(
                 f"graph '{name}' differs from torch by {measured.max_logit_difference:.2e} in a logit, "
-                f"more than {TOLERANCE:g}: nothing was written; please report this with the checkpoint"
+                f"more than {largest:g}: nothing was written; please report this with the checkpoint"
             )
 
 
@@ -81,6 +124,10 @@ Run = Callable[[ort.InferenceSession, DecoderSpec, Ids], Logits]
 def run_std(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Logits:
     """All but the last token in one pass from an empty cache, then the last one."""
     past = [np.zeros((1, spec.n_kv_heads, 0, spec.head_dim), np.float32) for _ in range(2 * spec.n_layers)]
+    return _run_batched(session, ids, past)
+
+
+def _run_batched(session: ort.InferenceSession, ids: Ids, past: list[np.ndarray]) -> Logits:
     logits = []
     for start, end in ((0, len(ids) - 1), (len(ids) - 1, len(ids))):
         feeds = {
@@ -92,6 +139,12 @@ def run_std(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Logit
         logits.append(found[0][0])
         past = found[1:]
     return np.concatenate(logits)
+
+
+def run_served(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Logits:
+    """The same in buffers of fixed capacity, which the graph gives back."""
+    past = [np.zeros((1, spec.n_kv_heads, len(ids) + 3, spec.head_dim), np.float32) for _ in range(2 * spec.n_layers)]
+    return _run_batched(session, ids, past)
 
 
 def run_fast(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Logits:
@@ -123,7 +176,10 @@ def _past(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
     return dict(zip(names, arrays, strict=True))
 
 
-def _quiet() -> ort.SessionOptions:
+def _options(given: Mapping[str, ort.OrtValue]) -> ort.SessionOptions:
+    """Options of a session that says little; what it is `given` must outlive it."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    if given:
+        options.add_external_initializers(list(given), list(given.values()))
     return options

@@ -3,6 +3,7 @@
     fast    ids (token,), total (1,), past                     -> logits (1, vocab), present
     probe   the same, rows (row,)                              -> logits (row, vocab), present, every site
     std     input_ids, attention_mask, position_ids, past      -> logits (batch, token, vocab), present
+    genai   the same, past and present one buffer
 
 Parameters are traced as fakes that hold no numbers; in the graph they are external initializers by name.
 """
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 
 from export.finish import finish
 from export.initializers import initializer_shapes, rotaries, table_names
-from export.kernels import Buffer, Buffered, Portable, Tables, kernels_of
+from export.kernels import Buffer, Buffered, Served, Tables, kernels_of
 from export.layout import DENSE, Layout
 from export.names import OPSET, Dims
 from export.packed import pack_modules
@@ -84,7 +85,13 @@ class Watched(Wrapper):
 
 
 class Ecosystem(Wrapper):
-    """Standard operators, a batch axis, a cache that grows."""
+    """A batch axis, and the names that other tools expect.
+
+    Attributes:
+        graph: Whose kernels compute attention.
+    """
+
+    graph = "std"
 
     def forward(
         self,
@@ -93,8 +100,16 @@ class Ecosystem(Wrapper):
         position_ids: Int[Tensor, "batch token"],
         past: Past,
     ) -> tuple[Float[Tensor, "batch token vocab"], Past]:
-        kernels = Portable(self.spec, attention_mask, position_ids, self.tables, past)
+        kind = kernels_of(self.spec)[self.graph]
+        assert not issubclass(kind, Buffered)
+        kernels = kind(self.spec, attention_mask, position_ids, self.tables, past)
         return self.decoder(input_ids, position_ids, kernels), kernels.present
+
+
+class ForGenai(Ecosystem):
+    """The same for onnxruntime-genai."""
+
+    graph = "genai"
 
 
 @dataclass(frozen=True)
@@ -126,10 +141,13 @@ def plans(spec: DecoderSpec) -> dict[str, Plan]:
         (name, torch.int64, ("batch", dim))
         for name, dim in (("input_ids", "token"), ("attention_mask", "past + token"), ("position_ids", "token"))
     )
+    buffer = ("batch", spec.n_kv_heads, "capacity", spec.head_dim)
+    shared, logits = (buffer, buffer), ("batch", "token", spec.vocab_size)
     return {
         "fast": Plan(Fast, (ids, total), (held, held), (1, spec.vocab_size)),
         "probe": Plan(Watched, (ids, total, rows), (held, held), ("row", spec.vocab_size), watched=True),
-        "std": Plan(Ecosystem, batched, (before, after), ("batch", "token", spec.vocab_size)),
+        "std": Plan(Ecosystem, batched, (before, after), logits),
+        "genai": Plan(ForGenai, batched, shared if kernels_of(spec)["genai"] is Served else (before, after), logits),
     }
 
 

@@ -1,6 +1,7 @@
 """Attention and positions as ONNX operators: the kernels that a decoder is traced with.
 
     Portable        standard operators, keys and values concatenated to what came before
+    Served          a batch of texts, as onnxruntime-genai serves them: the grouped-query operator on its buffers
     Buffered        keys and values live in buffers of fixed capacity, written in place:
         Standard        standard operators, for head sizes that the grouped-query operator refuses
         GroupedQuery    com.microsoft::GroupQueryAttention on heads that are rotated before it
@@ -88,31 +89,45 @@ class Buffered(ABC):
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
 
 
+def grouped_query(
+    spec: DecoderSpec, layer_spec: LayerSpec, inputs: list[Tensor], turning: tuple[Table, ...] = ()
+) -> tuple[Float[Tensor, "batch token all_heads"], Buffer, Buffer]:
+    """ONNX Runtime's fastest attention on CPU: its cost follows the tokens held, not the capacity.
+
+    Args:
+        inputs: Query, key and value, (batch, token, all_heads); the buffers before this pass; index of each text's last
+            token after it, and the tokens of the longest text.
+        turning: Cosines and sines, where the operator rotates.
+
+    Returns:
+        What all heads read, and the buffers after the pass.
+    """
+    query, _, _, *past = inputs[:5]
+    mixed, keys, values = ops.symbolic_multi_out(
+        "com.microsoft::GroupQueryAttention",
+        [*inputs, *turning],
+        {
+            "num_heads": spec.n_heads,
+            "kv_num_heads": spec.n_kv_heads,
+            "scale": spec.scale,
+            "softcap": limit_of(layer_spec),
+            "local_window_size": -1 if isinstance(layer_spec.reach, Full) else layer_spec.reach.span,
+            "do_rotary": int(bool(turning)),
+        },
+        dtypes=[query.dtype] * 3,
+        shapes=[query.shape, *(held.shape for held in past)],
+        version=1,
+    )
+    return mixed, keys, values
+
+
 class GroupedQuery(Buffered):
-    """ONNX Runtime's fastest attention on CPU: its cost follows the tokens held, not the capacity."""
+    """The grouped-query operator, on heads that are rotated before it."""
 
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        mixed, keys, values = ops.symbolic_multi_out(
-            "com.microsoft::GroupQueryAttention",
-            [
-                *(heads.reshape(1, heads.shape[0], -1) for heads in (query, key, value)),
-                *self.past[layer],
-                self.last,
-                self.total,
-                *self._turning(layer_spec),
-            ],
-            {
-                "num_heads": self.spec.n_heads,
-                "kv_num_heads": self.spec.n_kv_heads,
-                "scale": self.spec.scale,
-                "softcap": limit_of(layer_spec),
-                "local_window_size": -1 if isinstance(layer_spec.reach, Full) else layer_spec.reach.span,
-                "do_rotary": int(bool(self._turning(layer_spec))),
-            },
-            dtypes=[query.dtype, key.dtype, value.dtype],
-            shapes=[(1, query.shape[0], query.shape[1] * query.shape[2]), *(held.shape for held in self.past[layer])],
-            version=1,
-        )
+        flat = [heads.reshape(1, heads.shape[0], -1) for heads in (query, key, value)]
+        inputs = [*flat, *self.past[layer], self.last, self.total]
+        mixed, keys, values = grouped_query(self.spec, layer_spec, inputs, self._turning(layer_spec))
         self.present.append((keys, values))
         return mixed.reshape(query.shape)
 
@@ -203,13 +218,44 @@ class Portable:
         return mixed.transpose(1, 2)
 
 
+@dataclass
+class Served:
+    """The grouped-query operator on the buffers of a server that keeps them, texts padded on the right.
+
+    Attributes:
+        attended: 1 for each token of a text, earlier ones first; the shorter texts end in zeros.
+        past: Keys and values of each layer, in buffers of the server's capacity.
+    """
+
+    spec: DecoderSpec
+    attended: Int[Tensor, "batch past"]
+    positions: Int[Tensor, "batch token"]
+    tables: Tables
+    past: list[tuple[Buffer, Buffer]]
+
+    def __post_init__(self) -> None:
+        self.present: list[tuple[Buffer, Buffer]] = []
+        self.last = (self.attended.sum(dim=1) - 1).to(torch.int32)
+        self.total = torch.full((1,), self.attended.shape[1], dtype=torch.int32)
+
+    def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
+        return self.tables.turn(heads, self.positions, rotary)
+
+    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        inputs = [*(heads.flatten(-2) for heads in (query, key, value)), *self.past[layer], self.last, self.total]
+        mixed, keys, values = grouped_query(self.spec, layer_spec, inputs)
+        self.present.append((keys, values))
+        return mixed.reshape(query.shape)
+
+
 def fuses(rotary: Rotary, head_dim: int) -> bool:
     """Whether the grouped-query operator can rotate: its kernel works on 16 features at a time."""
     return head_dim % 16 == 0 and rotary.features % 16 == 0
 
 
-def kernels_of(spec: DecoderSpec) -> dict[str, type[Buffered] | type[Portable]]:
+def kernels_of(spec: DecoderSpec) -> dict[str, type[Buffered] | type[Portable] | type[Served]]:
     """The kernels of each graph: the fastest that run this decoder, with the rotated query in sight for `probe`."""
     grouped = GroupedQuery if spec.head_dim % 8 == 0 else Standard
     fused = any(isinstance(layer.position, Rotary) and fuses(layer.position, spec.head_dim) for layer in spec.layers)
-    return {"fast": FusedRotary if fused else grouped, "probe": grouped, "std": Portable}
+    served = Served if grouped is GroupedQuery else Portable
+    return {"fast": FusedRotary if fused else grouped, "probe": grouped, "std": Portable, "genai": served}

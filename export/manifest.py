@@ -19,15 +19,18 @@ FILE = "manifest.json"
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a graph's logits are from torch float32 on fixed sequences of ids.
+    """How far a graph's logits are from torch float32 on fixed sequences of ids, teacher-forced.
 
     Attributes:
         max_logit_difference: Largest absolute difference of any logit.
+        mean_kl_nats, p99_kl_nats: KL divergence of the next token's distribution from torch's, over positions.
         top1_agreement: Share of positions whose most likely token is the same.
         positions: Positions compared.
     """
 
     max_logit_difference: float
+    mean_kl_nats: float
+    p99_kl_nats: float
     top1_agreement: float
     positions: int
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from export.bundle import CACHE_VARIABLE, cache_folder
 from export.staging import staged
-from models.checkpoint import Checkpoint, Weights
-from models.errors import CheckpointError
+from models.checkpoint import Checkpoint
+from models.errors import CheckpointError, MisuseError
 from models.packed_file import FORMAT, open_packed, write_packed
-from models.precision import Scheme
+from models.precision import FP32, Grouped, Precision, Scheme
 
 _FILE = "model.safetensors"
 
@@ -31,23 +31,37 @@ def prepare_packed(checkpoint: Checkpoint, scheme: Scheme, progress: Progress) -
         return found
     way_out = f"free some space, or name a folder elsewhere in the environment variable {CACHE_VARIABLE}"
     with staged(file.parent, way_out) as folder:
-        write_packed(checkpoint, scheme, folder / _FILE, progress)
-    return open_packed(file, checkpoint)
+        write_packed(checkpoint.spec, checkpoint.weights, scheme, folder / _FILE, progress)
+    return _with_weights_of(file, checkpoint)
+
+
+def as_packed(checkpoint: Checkpoint, asked: Precision) -> Grouped:
+    """The precision of weights that are stored in groups already; another one cannot be had from them."""
+    held = Grouped(next(iter(checkpoint.packed.values())).scheme)
+    if asked == FP32:
+        return held
+    if not isinstance(asked, Grouped) or asked.scheme != held.scheme:
+        raise MisuseError(f"the weights of {checkpoint.name} are stored as {held} and cannot become {asked}")
+    return asked
 
 
 def _opened(file: Path, checkpoint: Checkpoint) -> Checkpoint | None:
     """What an earlier run packed; a file that was damaged since is packed anew."""
     try:
-        return open_packed(file, checkpoint) if file.is_file() else None
+        return _with_weights_of(file, checkpoint) if file.is_file() else None
     except CheckpointError:
         return None
+
+
+def _with_weights_of(file: Path, checkpoint: Checkpoint) -> Checkpoint:
+    return Checkpoint(checkpoint.folder, checkpoint.spec, *open_packed(file, checkpoint.spec))
 
 
 def _key(checkpoint: Checkpoint, scheme: Scheme) -> str:
     """Equal for equal weights and schemes; weights in files are told by path, size and time of change."""
     told = hashlib.sha256(dumps([FORMAT, asdict(scheme)]).encode())
-    if isinstance(checkpoint.weights, Weights):
-        for file in checkpoint.weights.files:
+    if checkpoint.files:
+        for file in checkpoint.files:
             stat = file.stat()
             told.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     else:

@@ -1,52 +1,36 @@
-"""A checkpoint as ONNX files that need nothing else: `std` for other tools, `fast` and `probe` beside it.
-
-The three graphs share one file of external data, streamed from the checkpoint tensor by tensor.
-"""
+"""A checkpoint as a folder for other tools or other machines, proved to be the same model before it appears."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from export.bundle import Progress, describe, need_exporter
-from export.initializers import initializer_values
 from export.layout import layout_of
 from export.manifest import FILE, is_bundle
 from export.names import OPSET
 from export.staging import staged
+from export.targets import TARGETS, TEXT_FILES, Standalone, Target, stored_bytes
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
+from models.parameters import parameter_count
 
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-GRAPHS = ("std", "fast", "probe")
-DATA = "std.onnx.data"
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "generation_config.json",
-    "config.json",
-    "chat_template.jinja",
-)
-_ALIGNMENT = 4096
-"""Tensors start at a page, so that a runtime may map them."""
+_PACKAGES_BYTES = 600_000_000
+"""What torch, onnx and ONNX Runtime take before any weight is read."""
 
 
-@dataclass(frozen=True)
-class Extent:
-    """Where one tensor lies in the data file, in bytes."""
-
-    offset: int
-    length: int
-
-
-def export_checkpoint(checkpoint: Checkpoint, out: Path, progress: Progress, accuracy: int = 4) -> Path:
-    """Writes folder `out`: graphs, weights, tokenizer and a manifest with the parity that was measured.
+def export_checkpoint(
+    checkpoint: Checkpoint,
+    out: Path,
+    progress: Progress,
+    target: Target = TARGETS["std"],
+    accuracy: int = 4,
+    original: Checkpoint | None = None,
+) -> Path:
+    """Writes folder `out`: weights, graphs, tokenizer, and a manifest with the parity that was measured.
 
     Args:
-        accuracy: `accuracy_level` of products with matrices that the checkpoint has in groups.
+        accuracy: `accuracy_level` of products with packed matrices.
+        original: The checkpoint before its matrices were packed; what packing cost is then measured too.
 
     Raises:
         MisuseError: `out` exists and Edge did not write it.
@@ -56,15 +40,12 @@ def export_checkpoint(checkpoint: Checkpoint, out: Path, progress: Progress, acc
     out = out.expanduser().absolute()
     check_target(checkpoint, out)
     need_exporter()
-    way_out = "free some space, or name another folder to write to"
-    with staged(out, way_out) as folder:
-        progress("writing weights")
-        extents = write_weights(checkpoint, folder / DATA)
-        kernels = _write_graphs(checkpoint, folder, extents, accuracy, progress)
-        for name in TOKENIZER_FILES:
+    with staged(out, "free some space, or name another folder to write to") as folder:
+        target.write(checkpoint, layout_of(checkpoint, accuracy), folder, progress)
+        for name in TEXT_FILES:
             if (checkpoint.folder / name).is_file():
                 shutil.copyfile(checkpoint.folder / name, folder / name)
-        _prove(checkpoint, folder, kernels, accuracy, progress)
+        _prove(checkpoint, folder, target, accuracy, original, progress)
     return out
 
 
@@ -82,55 +63,28 @@ def check_target(checkpoint: Checkpoint, out: Path) -> None:
         )
 
 
-def write_weights(checkpoint: Checkpoint, file: Path) -> dict[str, Extent]:
-    """Streams every initializer into one file; returns where each lies."""
-    extents: dict[str, Extent] = {}
-    with file.open("wb") as opened:
-        for name, values in initializer_values(checkpoint):
-            opened.write(b"\0" * (-opened.tell() % _ALIGNMENT))
-            extents[name] = Extent(opened.tell(), values.nbytes)
-            opened.write(values.data.cast("B"))
-    return extents
+def peak_bytes(checkpoint: Checkpoint, accuracy: int) -> int:
+    """What an export holds at most: torch's float32 weights, or the graph's with those laid out for its kernels."""
+    torch, graph = 4 * parameter_count(checkpoint.spec), 2 * stored_bytes(checkpoint, layout_of(checkpoint, accuracy))
+    return _PACKAGES_BYTES + max(torch, graph)
 
 
-def _write_graphs(
-    checkpoint: Checkpoint, folder: Path, extents: dict[str, Extent], accuracy: int, progress: Progress
-) -> dict[str, str]:
-    import onnx_ir
-
-    from export.graphs import build
+def _prove(
+    checkpoint: Checkpoint, folder: Path, target: Target, accuracy: int, original: Checkpoint | None, progress: Progress
+) -> None:
+    """Checks the graphs, measures parity, and writes the manifest that says so."""
+    from export.check import band, check_graph, check_parity, measure_parity, rounding_cost
     from export.kernels import kernels_of
 
-    for number, name in enumerate(GRAPHS, 1):
-        progress(f"exporting graph {number} of {len(GRAPHS)}: {name}")
-        model = build(checkpoint.spec, name, layout_of(checkpoint, accuracy))
-        _point(model.graph, extents)
-        onnx_ir.save(model, folder / f"{name}.onnx")
-    return {name: kernels_of(checkpoint.spec)[name].__name__ for name in GRAPHS}
-
-
-def _point(graph: "ir.Graph", extents: dict[str, Extent]) -> None:
-    """Makes external initializers refer to their bytes in the data file."""
-    import onnx_ir
-
-    for value in graph.initializers.values():
-        extent = extents.get(str(value.name))
-        if extent is not None:
-            assert value.dtype is not None and value.shape is not None and value.name is not None
-            value.const_value = onnx_ir.ExternalTensor(
-                DATA, extent.offset, extent.length, value.dtype, shape=value.shape, name=value.name
-            )
-
-
-def _prove(checkpoint: Checkpoint, folder: Path, kernels: dict[str, str], accuracy: int, progress: Progress) -> None:
-    """Checks the graphs, measures parity, and writes the manifest that says so."""
-    from export.check import check_graph, check_parity, measure_parity
-
     progress(f"checking opset {OPSET} and parity with torch")
-    check_graph(folder / "std.onnx")
-    parity = measure_parity(checkpoint, folder, GRAPHS)
-    check_parity(parity)
-    manifest = replace(
-        describe(checkpoint.spec, layout_of(checkpoint, accuracy), folder, kernels, weights=DATA), parity=parity
-    )
-    (folder / FILE).write_text(manifest.to_json(), encoding="utf8")
+    whole = isinstance(target, Standalone)
+    for file in target.graphs.values() if whole else ():
+        check_graph(folder / file)
+    layout = layout_of(checkpoint, accuracy)
+    parity = measure_parity(checkpoint, {name: folder / file for name, file in target.graphs.items()}, not whole)
+    check_parity(parity, band(layout))
+    if original is not None:
+        parity |= {"rounding": rounding_cost(checkpoint, original)}
+    kernels = {name: kernels_of(checkpoint.spec)[name].__name__ for name in target.graphs}
+    described = describe(checkpoint.spec, layout, folder, kernels, weights=target.weights)
+    (folder / FILE).write_text(replace(described, parity=parity).to_json(), encoding="utf8")

@@ -19,9 +19,13 @@ from models.families.registry import family_of
 from models.families.views import Stored, View
 from models.hub import id_of
 from models.packed import PackedMatrix
+from models.packed_file import DenseTensors, is_packed, open_packed
 from models.parameters import parameter_shapes
 from models.safetensors_file import TensorPlace, tensor_places
 from models.spec import DecoderSpec
+
+INDEX = "model.safetensors.index.json"
+"""Says which shard holds which tensor, where there are several."""
 
 _AT_FAULT = {
     "attn.query": ("n_heads", "head_dim", "d_model"),
@@ -90,6 +94,11 @@ class Checkpoint:
     packed: Mapping[str, PackedMatrix] = field(default_factory=dict)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The safetensors files that hold the weights; none where they come from memory."""
+        return self.weights.files if isinstance(self.weights, Weights | DenseTensors) else ()
+
+    @property
     def name(self) -> str:
         """The folder's, or the id it has on the hub."""
         return id_of(self.folder) or self.folder.name
@@ -117,7 +126,10 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     config = Config(folder / "config.json", _read_json(folder / "config.json"))
     family = family_of(config)
     spec = family.spec_of(config)
-    places = _places(folder)
+    files = _weight_files(folder)
+    if len(files) == 1 and is_packed(files[0]):
+        return Checkpoint(folder, spec, *open_packed(files[0], spec))
+    places = {name: place for file in files for name, place in tensor_places(file).items()}
     return Checkpoint(folder, spec, Weights(_match(folder, config, family, spec, places)))
 
 
@@ -133,8 +145,8 @@ def _read_json(file: Path) -> dict[str, Any]:
     return keys
 
 
-def _places(folder: Path) -> dict[str, TensorPlace]:
-    index = folder / "model.safetensors.index.json"
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / INDEX
     if index.is_file():
         names = _read_json(index).get("weight_map")
         if not isinstance(names, dict):
@@ -144,12 +156,10 @@ def _places(folder: Path) -> dict[str, TensorPlace]:
         files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise CheckpointError(_no_weights(folder))
-    places: dict[str, TensorPlace] = {}
     for file in files:
         if not file.is_file():
             raise CheckpointError(f"{folder} lacks the shard {file.name} that {index.name} lists; download it again")
-        places |= tensor_places(file)
-    return places
+    return files
 
 
 def _no_weights(folder: Path) -> str:

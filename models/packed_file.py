@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.checkpoint import Checkpoint
 from models.errors import CheckpointError
 from models.packed import PackedMatrix, groups_of, pack_matrix, row_bytes
 from models.parameters import parameter_shapes
@@ -27,6 +26,7 @@ _NOTE = "edge_packed"
 
 Progress = Callable[[str], None]
 Shape = tuple[int, ...]
+Parameters = Mapping[str, NDArray[np.generic]]
 
 
 def matrices(spec: DecoderSpec) -> tuple[str, ...]:
@@ -40,46 +40,16 @@ def stem_of(parameter: str) -> str:
     return parameter.removesuffix(".weight")
 
 
-def write_packed(checkpoint: Checkpoint, scheme: Scheme, file: Path, progress: Progress) -> None:
-    """Packs matrix after matrix; no more than one is held at a time."""
-    shapes, packed = parameter_shapes(checkpoint.spec), matrices(checkpoint.spec)
-
-    def tensors() -> Iterator[tuple[str, NDArray[np.generic]]]:
-        zeros: list[NDArray[np.generic]] = []
-        for name in shapes:
-            if name not in packed:
-                yield name, np.asarray(checkpoint.weights[name], np.float32)
-                continue
-            progress(f"rounding to {scheme.bits} bits: matrix {packed.index(name) + 1} of {len(packed)}")
-            matrix = pack_matrix(checkpoint.weights[name], scheme)
-            yield f"{stem_of(name)}.codes", matrix.codes
-            yield f"{stem_of(name)}.scales", matrix.scales
-            zeros += [] if matrix.zeros is None else [matrix.zeros]
-        if zeros:
-            yield from zip((f"{stem_of(name)}.zeros" for name in packed), zeros, strict=True)
-
-    planned: dict[str, Planned] = {}
-    for name, shape in shapes.items():
-        planned |= _planned(name, shape, scheme) if name in packed else {name: (np.dtype(np.float32), shape)}
-    # Last, since bytes in odd numbers would leave the float32 after them at no multiple of 4.
-    planned |= {name: planned.pop(name) for name in list(planned) if name.endswith(".zeros")}
-    note = {"format": FORMAT, "scheme": asdict(scheme)}
-    write_tensors(file, planned, tensors(), {_NOTE: json.dumps(note)})
-
-
-def open_packed(file: Path, checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint with the weights of a file that `write_packed` wrote for it; nothing is read but headers."""
-    try:
-        note = json.loads(file_notes(file)[_NOTE])
-        scheme = Scheme(note["scheme"]["bits"], note["scheme"]["group"], Zero(note["scheme"]["zero"]))
-        if note["format"] != FORMAT:
-            raise ValueError(f"it has format {note['format']}, this Edge reads {FORMAT}")
-        places = tensor_places(file)
-        packed = PackedTensors(scheme, places, checkpoint.spec)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{file} holds no packed weights of this decoder ({error}); delete it") from error
-    dense = DenseTensors(packed, places, checkpoint.spec)
-    return Checkpoint(checkpoint.folder, checkpoint.spec, dense, packed)
+def _planned(name: str, shape: Shape, scheme: Scheme) -> dict[str, Planned]:
+    (rows, columns), stem = shape, stem_of(name)
+    grouped = (rows, groups_of(columns, scheme))
+    parts: dict[str, Planned] = {
+        f"{stem}.codes": (np.dtype(np.uint8), (rows, row_bytes(columns, scheme))),
+        f"{stem}.scales": (np.dtype(np.float32), grouped),
+    }
+    if scheme.zero is not Zero.MIDDLE:
+        parts[f"{stem}.zeros"] = (np.dtype(np.uint8), grouped)
+    return parts
 
 
 class PackedTensors(Mapping[str, PackedMatrix]):
@@ -111,6 +81,7 @@ class DenseTensors(Mapping[str, NDArray[np.generic]]):
     """Every parameter in float32, packed ones as the numbers that their codes stand for."""
 
     def __init__(self, packed: PackedTensors, places: Mapping[str, TensorPlace], spec: DecoderSpec) -> None:
+        self.files = tuple({place.file for place in places.values()})
         self._packed, self._places, self._names = packed, places, tuple(parameter_shapes(spec))
 
     def __getitem__(self, name: str) -> NDArray[np.generic]:
@@ -123,13 +94,51 @@ class DenseTensors(Mapping[str, NDArray[np.generic]]):
         return len(self._names)
 
 
-def _planned(name: str, shape: Shape, scheme: Scheme) -> dict[str, Planned]:
-    (rows, columns), stem = shape, stem_of(name)
-    grouped = (rows, groups_of(columns, scheme))
-    parts: dict[str, Planned] = {
-        f"{stem}.codes": (np.dtype(np.uint8), (rows, row_bytes(columns, scheme))),
-        f"{stem}.scales": (np.dtype(np.float32), grouped),
-    }
-    if scheme.zero is not Zero.MIDDLE:
-        parts[f"{stem}.zeros"] = (np.dtype(np.uint8), grouped)
-    return parts
+def write_packed(spec: DecoderSpec, weights: Parameters, scheme: Scheme, file: Path, progress: Progress) -> None:
+    """Packs matrix after matrix; no more than one is held at a time."""
+    shapes, packed = parameter_shapes(spec), matrices(spec)
+
+    def tensors() -> Iterator[tuple[str, NDArray[np.generic]]]:
+        zeros: list[NDArray[np.generic]] = []
+        for name in shapes:
+            if name not in packed:
+                yield name, np.asarray(weights[name], np.float32)
+                continue
+            progress(f"rounding to {scheme.bits} bits: matrix {packed.index(name) + 1} of {len(packed)}")
+            matrix = pack_matrix(weights[name], scheme)
+            yield f"{stem_of(name)}.codes", matrix.codes
+            yield f"{stem_of(name)}.scales", matrix.scales
+            zeros += [] if matrix.zeros is None else [matrix.zeros]
+        if zeros:
+            yield from zip((f"{stem_of(name)}.zeros" for name in packed), zeros, strict=True)
+
+    planned: dict[str, Planned] = {}
+    for name, shape in shapes.items():
+        planned |= _planned(name, shape, scheme) if name in packed else {name: (np.dtype(np.float32), shape)}
+    # Last, since bytes in odd numbers would leave the float32 after them at no multiple of 4.
+    planned |= {name: planned.pop(name) for name in list(planned) if name.endswith(".zeros")}
+    note = {"format": FORMAT, "scheme": asdict(scheme)}
+    write_tensors(file, planned, tensors(), {_NOTE: json.dumps(note)})
+
+
+def is_packed(file: Path) -> bool:
+    """Whether `write_packed` wrote a safetensors file."""
+    return _NOTE in file_notes(file)
+
+
+def open_packed(file: Path, spec: DecoderSpec) -> tuple[DenseTensors, PackedTensors]:
+    """Every parameter as numbers, and the packed ones as they are; nothing is read but headers.
+
+    Raises:
+        CheckpointError: the file is damaged, or was not written for this spec.
+    """
+    try:
+        note = json.loads(file_notes(file)[_NOTE])
+        scheme = Scheme(note["scheme"]["bits"], note["scheme"]["group"], Zero(note["scheme"]["zero"]))
+        if note["format"] != FORMAT:
+            raise ValueError(f"it has format {note['format']}, this Edge reads {FORMAT}")
+        places = tensor_places(file)
+        packed = PackedTensors(scheme, places, spec)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file} holds no packed weights of this decoder ({error}); pack them again") from error
+    return DenseTensors(packed, places, spec), packed

@@ -64,6 +64,20 @@ def test_the_readme_s_python_runs(
     assert (tmp_path / "once.trace").is_file() and capfd.readouterr().out.strip()
 
 
+def test_the_loop_around_a_standard_graph_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Twenty lines around what `edge export` wrote say what Edge says."""
+    monkeypatch.chdir(tmp_path)
+    assert exit_code(["export", "fable-relu", "onnx"]) == 0
+    assert exit_code(["run", "fable-relu", "Once upon a time", "-n", "16"]) == 0
+    *_, said = capfd.readouterr().out.strip().splitlines()
+    (code,) = blocks(ROOT / "docs" / "exports.md", "python")
+    assert len(code.strip().splitlines()) <= 25
+    exec(compile(code, "exports.md", "exec"), {})
+    assert said in capfd.readouterr().out.replace("\n", " "), "another runtime's loop says something else"
+
+
 def test_the_makefile_s_verbs_are_real() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf8")
     verbs = set(re.findall(r"^([a-z]+):", text, re.MULTILINE))

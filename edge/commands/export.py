@@ -1,6 +1,7 @@
-"""`edge export`: a model as ONNX files that other tools open."""
+"""`edge export`: a model as files that other tools open, or that run without torch."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,39 +9,96 @@ from edge.commands.options import tell
 from edge.commands.tables import Column, Table, table_options
 from edge.picture.units import show_bytes
 
-_COLUMNS = (
-    Column("graph", "graph"),
-    Column("max_logit_difference", "largest logit difference to torch", ".1e"),
+if TYPE_CHECKING:
+    from models.checkpoint import Checkpoint
+    from models.precision import Precision
+
+_PARITY = (
+    Column("compared", "compared with torch"),
+    Column("max_logit_difference", "largest logit difference", ".1e"),
+    Column("mean_kl_nats", "mean KL, nats", ".1e"),
+    Column("p99_kl_nats", "p99 KL, nats", ".1e"),
     Column("top1_agreement", "same next token", ".1%"),
-    Column("positions", "positions compared"),
+    Column("positions", "positions"),
 )
+_FILES = (Column("file", "file"), Column("bytes", "bytes", ","))
 
 
 @click.command(
     epilog="""\b
-    Example:
+    Examples:
       edge export path/to/checkpoint path/to/onnx
+      edge export path/to/checkpoint path/to/genai --for genai --precision int4
+      edge export fable-relu path/to/small --for edge --precision int8 --dry-run
     """
 )
 @click.argument("model")
 @click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--for",
+    "tool",
+    type=click.Choice(["std", "genai", "edge"]),
+    default="std",
+    show_default=True,
+    help="Who will open it.",
+)
+@click.option("--precision", default="fp32", show_default=True, help="fp32, or int4, int8, int4-g128-sym ...")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and the memory it takes; write no export.")
 @table_options
-def export(model: str, out: Path, layout: str | None) -> None:
-    """Write MODEL as ONNX graphs with weights to folder OUT.
+def export(model: str, out: Path, tool: str, precision: str, dry_run: bool, layout: str | None) -> None:
+    """Write MODEL to folder OUT, for other tools or other machines.
 
-    std.onnx is for other tools: standard operators, inputs and outputs named as they expect. fast.onnx and probe.onnx
-    are what Edge itself runs. The graphs are checked and compared with torch first; OUT appears whole or not at all,
-    and only an export may be written over. Needs torch and onnx: pip install 'edge-lens[export]'.
+    \b
+    std    ONNX in standard operators, inputs and outputs named as the ecosystem expects
+    genai  what onnxruntime-genai opens and generates from
+    edge   a checkpoint with graphs, which Edge runs without torch; --precision makes it small
+
+    What was written is compared with torch on the same weights, token by token; with --precision, a row 'rounding'
+    tells what packing the weights cost. OUT appears whole or not at all, and only an export may be written over. Needs
+    torch and onnx: pip install 'edge-lens[export]'.
     """
     from edge.session import find_model
-    from export.manifest import read_manifest
-    from export.standalone import export_checkpoint
+    from export.layout import layout_of
+    from export.standalone import check_target, export_checkpoint, peak_bytes
+    from export.targets import TARGETS
     from models.checkpoint import open_checkpoint
+    from models.precision import precision_of
 
-    written = export_checkpoint(open_checkpoint(find_model(model)), out, tell)
-    manifest = read_manifest(written)
-    parity = manifest.parity if manifest else {}
-    rows = [(name, one.max_logit_difference, one.top1_agreement, one.positions) for name, one in parity.items()]
-    click.echo(Table(_COLUMNS, rows).write(layout or "text"))
-    size = sum(file.stat().st_size for file in written.iterdir())
+    chosen, original = precision_of(precision), open_checkpoint(find_model(model))
+    check_target(original, out.expanduser().absolute())
+    held, accuracy = _prepared(original, chosen)
+    if dry_run:
+        click.echo(Table(_FILES, TARGETS[tool].planned(held, layout_of(held, accuracy))).write(layout or "text"))
+        tell(f"{show_bytes(peak_bytes(held, accuracy))} of memory at most; a graph without weights is under 1 MB")
+        return
+    packed = None if held is original else original
+    written = export_checkpoint(held, out, tell, TARGETS[tool], accuracy, packed)
+    click.echo(_parity(written).write(layout or "text"))
+    size = sum(file.stat().st_size for file in written.rglob("*") if file.is_file())
     tell(f"{written}: {show_bytes(size)}")
+
+
+def _prepared(original: "Checkpoint", chosen: "Precision") -> tuple["Checkpoint", int]:
+    """The checkpoint in the precision of its export, and the accuracy of products with packed matrices."""
+    from export.packing import as_packed, prepare_packed
+    from models.errors import MisuseError
+    from models.precision import FP32, Grouped
+
+    if original.packed:
+        return original, as_packed(original, chosen).accuracy
+    if isinstance(chosen, Grouped):
+        return prepare_packed(original, chosen.scheme, tell), chosen.accuracy
+    if chosen != FP32:
+        raise MisuseError(f"graphs in {chosen} are not exported; --precision takes fp32, int4 and int8")
+    return original, 0
+
+
+def _parity(written: Path) -> Table:
+    from export.manifest import read_manifest
+
+    manifest = read_manifest(written)
+    rows = [
+        (name, one.max_logit_difference, one.mean_kl_nats, one.p99_kl_nats, one.top1_agreement, one.positions)
+        for name, one in (manifest.parity if manifest else {}).items()
+    ]
+    return Table(_PARITY, rows)

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 
 from edge.engines.base import Engine
-from export.packing import prepare_packed
+from export.packing import as_packed, prepare_packed
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
 from models.precision import FP32, Float, Grouped, Precision, precision_of
@@ -48,7 +48,9 @@ def engine_of(text: str) -> tuple[str, Precision]:
 def open_engine(text: str, checkpoint: Checkpoint, threads: int | None, progress: Progress) -> Engine:
     """Builds an engine on the calling thread, where it must stay."""
     name, precision = engine_of(text)
-    if isinstance(precision, Grouped):
+    if checkpoint.packed:
+        precision = as_packed(checkpoint, precision)
+    elif isinstance(precision, Grouped):
         checkpoint = prepare_packed(checkpoint, precision.scheme, progress)
     if name == "onnx":
         from edge.engines.onnx_engine import OnnxEngine

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load_file
 
+from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, MisuseError
 from models.packed import PackedMatrix, groups_of, middle, pack_codes, pack_matrix, unpack_codes
 from models.packed_file import matrices, open_packed, write_packed
@@ -84,8 +85,8 @@ def test_a_file_gives_back_what_was_packed(tmp_path: Path, name: str, scheme: Sc
     """Codes, scales and zeros of every matrix; every other parameter to the last bit; other tools read the file."""
     checkpoint, file = tiny_checkpoint(name), tmp_path / "packed.safetensors"
     said: list[str] = []
-    write_packed(checkpoint, scheme, file, said.append)
-    opened = open_packed(file, checkpoint)
+    write_packed(checkpoint.spec, checkpoint.weights, scheme, file, said.append)
+    opened = Checkpoint(tmp_path, checkpoint.spec, *open_packed(file, checkpoint.spec))
     assert set(opened.packed) == set(matrices(checkpoint.spec)) and len(said) == len(opened.packed)
     for parameter in parameter_shapes(checkpoint.spec):
         if parameter in opened.packed:
@@ -100,16 +101,17 @@ def test_a_file_gives_back_what_was_packed(tmp_path: Path, name: str, scheme: Sc
 
 def test_every_tensor_lies_where_its_numbers_can_be_read_in_place(tmp_path: Path) -> None:
     file = tmp_path / "packed.safetensors"
-    write_packed(tiny_checkpoint("llama-one-kv-head-odd-sizes"), Scheme(4, 32, Zero.WHOLE), file, quiet)
-    opened = open_packed(file, tiny_checkpoint("llama-one-kv-head-odd-sizes"))
-    for name, matrix in opened.packed.items():
+    checkpoint = tiny_checkpoint("llama-one-kv-head-odd-sizes")
+    write_packed(checkpoint.spec, checkpoint.weights, Scheme(4, 32, Zero.WHOLE), file, quiet)
+    _, packed = open_packed(file, checkpoint.spec)
+    for name, matrix in packed.items():
         assert matrix.scales.flags.aligned and matrix.codes.flags.c_contiguous, f"{name} must be copied to be used"
 
 
 @pytest.mark.parametrize("damage", ["cut", "other decoder", "other format", "no note"])
 def test_a_file_that_is_not_this_decoder_s_is_refused(tmp_path: Path, damage: str) -> None:
     file, name = tmp_path / "packed.safetensors", "neox-full-rotary-relu"
-    write_packed(tiny_checkpoint(name), Scheme(4, 32, Zero.WHOLE), file, quiet)
+    write_packed(TINY_SPECS[name], tiny_checkpoint(name).weights, Scheme(4, 32, Zero.WHOLE), file, quiet)
     content = file.read_bytes()
     if damage == "cut":
         file.write_bytes(content[:-1])
@@ -120,7 +122,7 @@ def test_a_file_that_is_not_this_decoder_s_is_refused(tmp_path: Path, damage: st
     else:
         file.write_bytes(content.replace(b"edge_packed", b"edge_pocked"))
     with pytest.raises(CheckpointError, match=str(file)):
-        open_packed(file, tiny_checkpoint(name))
+        open_packed(file, TINY_SPECS[name])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""What onnxruntime-genai wants to know of a decoder beside its graph: `genai_config.json`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from export.kernels import Served, kernels_of
+from models.checkpoint import Checkpoint
+from models.spec import DecoderSpec
+from models.tokenizer import open_tokenizer
+
+CONFIG = "genai_config.json"
+
+
+def genai_config(checkpoint: Checkpoint, graph: str) -> str:
+    """The file's text. Every decoder is a `decoder` to it: what is inside the graph is the graph's affair."""
+    spec, tokenizer = checkpoint.spec, open_tokenizer(checkpoint.folder)
+    ends = list(tokenizer.stop_tokens) if tokenizer else []
+    model = {
+        "type": "decoder",
+        "bos_token_id": _first_token(checkpoint.folder),
+        "eos_token_id": ends,
+        "pad_token_id": ends[0] if ends else 0,
+        "context_length": spec.context,
+        "vocab_size": spec.vocab_size,
+        "decoder": _decoder(spec, graph),
+    }
+    shares = kernels_of(spec)["genai"] is Served
+    search = {
+        "do_sample": False,
+        "max_length": spec.context,
+        "min_length": 0,
+        "num_beams": 1,
+        "num_return_sequences": 1,
+        "past_present_share_buffer": shares,
+        "repetition_penalty": 1.0,
+        "temperature": 1.0,
+        "top_k": 1,
+        "top_p": 1.0,
+    }
+    return json.dumps({"model": model, "search": search}, indent=2) + "\n"
+
+
+def _decoder(spec: DecoderSpec, graph: str) -> dict[str, Any]:
+    names = {"key": "past_key_values.%d.key", "value": "past_key_values.%d.value"}
+    return {
+        "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
+        "filename": graph,
+        "head_size": spec.head_dim,
+        "hidden_size": spec.d_model,
+        "num_attention_heads": spec.n_heads,
+        "num_hidden_layers": spec.n_layers,
+        "num_key_value_heads": spec.n_kv_heads,
+        "inputs": {name: name for name in ("input_ids", "attention_mask", "position_ids")}
+        | {f"past_{part}_names": name for part, name in names.items()},
+        "outputs": {"logits": "logits"} | {f"present_{part}_names": f"present.%d.{part}" for part in names},
+    }
+
+
+def _first_token(folder: Path) -> int:
+    """The token that a text begins with, as the checkpoint's config has it; genai wants one, and needs none."""
+    keys: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf8"))
+    found = keys.get("bos_token_id")
+    return found if isinstance(found, int) else 0

@@ -1,0 +1,122 @@
+"""Whom an export is for, and so what is in it.
+
+std      std.onnx, std.onnx.data                            standard operators, and names that other tools expect
+genai    model.onnx, model.onnx.data, genai_config.json     what onnxruntime-genai opens
+edge     safetensors, graphs/                               a checkpoint that Edge runs without torch and onnx
+"""
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from export.bundle import GRAPHS, Progress, write_bundle, write_graph
+from export.external import write_weights
+from export.genai import CONFIG, genai_config
+from export.initializers import initializer_shapes
+from export.layout import Layout
+from models.checkpoint import INDEX, Checkpoint
+from models.errors import MisuseError
+
+TEXT_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    "config.json",
+    "chat_template.jinja",
+)
+
+GENAI = "genai"
+
+Planned = tuple[str, int | None]
+"""A file's name, and its bytes where they are known beforehand."""
+
+
+@dataclass(frozen=True)
+class Target(ABC):
+    """One kind of export.
+
+    Attributes:
+        graphs: The graphs in it by the name that `export.graphs.plans` has for them, and the file of each.
+        weights: The file that holds the numbers, or the first of several.
+    """
+
+    graphs: Mapping[str, str]
+    weights: str
+
+    @abstractmethod
+    def write(self, checkpoint: Checkpoint, layout: Layout, folder: Path, progress: Progress) -> None:
+        """Writes weights, graphs, and what describes them."""
+
+    @abstractmethod
+    def own_files(self, checkpoint: Checkpoint, layout: Layout) -> Iterator[Planned]:
+        """What `write` will write."""
+
+    def planned(self, checkpoint: Checkpoint, layout: Layout) -> list[Planned]:
+        """Every file of the export but its manifest."""
+        texts = [file for name in TEXT_FILES if (file := checkpoint.folder / name).is_file()]
+        return [*self.own_files(checkpoint, layout), *((file.name, file.stat().st_size) for file in texts)]
+
+
+class Standalone(Target):
+    """One graph, and its numbers beside it."""
+
+    def write(self, checkpoint: Checkpoint, layout: Layout, folder: Path, progress: Progress) -> None:
+        progress("writing weights")
+        extents = write_weights(checkpoint, folder / self.weights)
+        for name, file in self.graphs.items():
+            progress(f"exporting graph {name}")
+            write_graph(checkpoint.spec, layout, name, folder / file, self.weights, extents)
+
+    def own_files(self, checkpoint: Checkpoint, layout: Layout) -> Iterator[Planned]:
+        yield from ((file, None) for file in self.graphs.values())
+        yield self.weights, stored_bytes(checkpoint, layout)
+
+
+class ForGenai(Standalone):
+    """A graph, and what onnxruntime-genai wants to know of it."""
+
+    def write(self, checkpoint: Checkpoint, layout: Layout, folder: Path, progress: Progress) -> None:
+        super().write(checkpoint, layout, folder, progress)
+        (folder / CONFIG).write_text(genai_config(checkpoint, self.graphs[GENAI]), encoding="utf8")
+
+    def own_files(self, checkpoint: Checkpoint, layout: Layout) -> Iterator[Planned]:
+        yield from super().own_files(checkpoint, layout)
+        yield CONFIG, len(genai_config(checkpoint, self.graphs[GENAI]).encode())
+
+
+class ForEdge(Target):
+    """The checkpoint's own weights, packed ones as they are, and weightless graphs beside them."""
+
+    def write(self, checkpoint: Checkpoint, layout: Layout, folder: Path, progress: Progress) -> None:
+        progress("copying weights")
+        for file in self._weight_files(checkpoint):
+            shutil.copyfile(file, folder / file.name)
+        write_bundle(checkpoint.spec, folder / "graphs", "free some space", progress, layout)
+
+    def own_files(self, checkpoint: Checkpoint, layout: Layout) -> Iterator[Planned]:
+        yield from ((file.name, file.stat().st_size) for file in self._weight_files(checkpoint))
+        yield from ((file, None) for file in self.graphs.values())
+
+    def _weight_files(self, checkpoint: Checkpoint) -> list[Path]:
+        """The shards and their index; a checkpoint from memory has none to copy."""
+        if not checkpoint.files:
+            raise MisuseError(f"{checkpoint.name} has no files of weights that could be copied")
+        index = checkpoint.folder / INDEX
+        return [*checkpoint.files, *([index] if index.is_file() and len(checkpoint.files) > 1 else [])]
+
+
+TARGETS: dict[str, Target] = {
+    "std": Standalone({"std": "std.onnx"}, "std.onnx.data"),
+    GENAI: ForGenai({GENAI: "model.onnx"}, "model.onnx.data"),
+    "edge": ForEdge({name: f"graphs/{name}.onnx" for name in GRAPHS}, "model.safetensors"),
+}
+
+
+def stored_bytes(checkpoint: Checkpoint, layout: Layout) -> int:
+    """Bytes of all initializers, the gaps between pages left out."""
+    shapes = initializer_shapes(checkpoint.spec, layout)
+    return sum(prod(shape) * (1 if name.endswith((".codes", ".zeros")) else 4) for name, shape in shapes.items())
