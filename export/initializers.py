@@ -36,7 +36,7 @@ def initializer_shapes(spec: DecoderSpec, layout: Layout = DENSE) -> Shapes:
         scheme = layout.schemes.get(name)
         shapes |= {name: shape} if scheme is None else part_shapes(name, shape, scheme)
     if spec.tied and (scheme := layout.head(spec)):
-        shapes |= part_shapes("head.weight", (spec.vocab_size, spec.d_model), scheme)
+        shapes |= part_shapes("head.weight", (spec.vocab_size, spec.token_width), scheme)
     tables = {name: (spec.context, kind.features // 2) for kind in rotaries(spec) for name in table_names(kind)}
     return shapes | tables
 

@@ -88,10 +88,11 @@ class PackedEmbedding(Packed):
         rows, columns = dense.weight.shape
         super().__init__("embed.weight", (rows, columns), scheme, accuracy)
         self.weight = None  # nobody else reads it: a tied head has codes of its own
-        self.positions = dense.positions
+        self.project, self.positions = dense.project, dense.positions
 
     def forward(self, ids: Int[Tensor, "*rows"], positions: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows model"]:
         x = self.rows(ids)
+        x = x if self.project is None else self.project(x)
         return x if self.positions is None else x + nn.functional.embedding(positions, self.positions)
 
 
@@ -100,10 +101,11 @@ class PackedHead(Packed):
 
     def __init__(self, dense: Head, shape: tuple[int, int], scheme: Scheme, accuracy: int) -> None:
         super().__init__("head.weight", shape, scheme, accuracy)
-        self.norm, self.bias, self.cap = dense.norm, dense.bias, dense.cap
+        self.norm, self.project, self.bias, self.cap = dense.norm, dense.project, dense.bias, dense.cap
 
     def forward(self, x: Float[Tensor, "*rows model"], embedding: Tensor | None) -> Float[Tensor, "*rows vocab"]:
-        return bound(self.cap, self.product(self.norm(x), self.bias))
+        x = self.norm(x)
+        return bound(self.cap, self.product(x if self.project is None else self.project(x), self.bias))
 
 
 def pack_modules(decoder: Decoder, layout: Layout) -> None:
@@ -116,7 +118,7 @@ def pack_modules(decoder: Decoder, layout: Layout) -> None:
             decoder.get_submodule(owner).add_module(part, packed)
     spec: DecoderSpec = decoder.spec
     if scheme := layout.head(spec):
-        sizes = (spec.vocab_size, spec.d_model)
+        sizes = (spec.vocab_size, spec.token_width)
         decoder.add_module("head", PackedHead(decoder.head, sizes, scheme, layout.accuracy))
     if scheme := layout.schemes.get("embed.weight"):
         decoder.add_module("embed", PackedEmbedding(decoder.embed, scheme, layout.accuracy))

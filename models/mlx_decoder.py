@@ -15,9 +15,11 @@ from models.sites import LOGITS, layer_site
 from models.spec import Activation, DecoderSpec, LayerSpec
 
 
-def norm_of(norm: kinds.Norm, features: int) -> nn.Module:
+def norm_of(norm: kinds.Norm | kinds.NoNorm, features: int) -> nn.Module:
     """The module that computes one kind of norm."""
     match norm:
+        case kinds.NoNorm():
+            return nn.Identity()
         case kinds.RMSNorm(eps):
             return nn.RMSNorm(features, eps)
         case kinds.LayerNorm(eps):
@@ -114,17 +116,21 @@ class Block(nn.Module):
         self.residual, self.layer = layer_spec.residual, layer
         self.attn = Attention(spec, layer_spec, layer)
         self.ffn = FFN(spec, layer_spec, layer)
+        self.attn_sum = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_sum else None
+        self.ffn_sum = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_sum else None
 
     def __call__(
         self, x: Float[mx.array, "token model"], kernels: Kernels, see: Probe
     ) -> Float[mx.array, "token model"]:
         x = see(layer_site(self.layer, "input"), x)
         mid = x + self.attn(x, kernels, see)
+        mid = mid if self.attn_sum is None else self.attn_sum(mid)
         match self.residual:
             case kinds.Sequential():
                 output = mid + self.ffn(mid, see)
             case kinds.Parallel():
                 output = mid + self.ffn(x, see)
+        output = output if self.ffn_sum is None else self.ffn_sum(output)
         return see(layer_site(self.layer, "output"), output)
 
 
@@ -133,7 +139,9 @@ class Embedding(nn.Module):
 
     def __init__(self, spec: DecoderSpec) -> None:
         super().__init__()
-        self.weight = mx.zeros((spec.vocab_size, spec.d_model))
+        self.weight = mx.zeros((spec.vocab_size, spec.token_width))
+        projected = isinstance(spec.embedded, kinds.Projected)
+        self.project = nn.Linear(spec.token_width, spec.d_model, bias=False) if projected else None
         learned = spec.positions
         self.positions = mx.zeros((learned.length, spec.d_model)) if isinstance(learned, kinds.Learned) else None
 
@@ -141,6 +149,7 @@ class Embedding(nn.Module):
         self, ids: Int[mx.array, " token"], positions: Int[mx.array, " token"]
     ) -> Float[mx.array, "token model"]:
         x = self.weight[ids]
+        x = x if self.project is None else self.project(x)
         return x if self.positions is None else x + self.positions[positions]
 
 
@@ -150,16 +159,23 @@ class Head(nn.Module):
     def __init__(self, spec: DecoderSpec) -> None:
         super().__init__()
         self.norm = norm_of(spec.norm, spec.d_model)
-        self.weight = None if spec.tied else mx.zeros((spec.vocab_size, spec.d_model))
+        projected = isinstance(spec.embedded, kinds.Projected)
+        self.project = nn.Linear(spec.d_model, spec.token_width, bias=False) if projected else None
+        self.weight = None if spec.tied else mx.zeros((spec.vocab_size, spec.token_width))
         self.bias = mx.zeros((spec.vocab_size,)) if spec.head_bias else None
         self.cap = spec.logit_cap
 
+    def read(self, x: Float[mx.array, "token model"]) -> Float[mx.array, "token width"]:
+        """What is compared with the vector of every token."""
+        x = self.norm(x)
+        return x if self.project is None else self.project(x)
+
     def __call__(
-        self, x: Float[mx.array, "token model"], embedding: Float[mx.array, "vocab model"] | None
+        self, x: Float[mx.array, "token model"], embedding: Float[mx.array, "vocab width"] | None
     ) -> Float[mx.array, "token vocab"]:
         weight = embedding if self.weight is None else self.weight
         assert weight is not None, "a tied head needs the embedding's weights"
-        logits = mx.matmul(self.norm(x), weight.T)
+        logits = mx.matmul(self.read(x), weight.T)
         return bound(self.cap, logits if self.bias is None else logits + self.bias)
 
 

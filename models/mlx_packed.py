@@ -59,13 +59,14 @@ class PackedEmbedding(Packed):
 
     def __init__(self, matrix: PackedMatrix, dense: Embedding) -> None:
         super().__init__(matrix)
-        self.positions = dense.positions
+        self.project, self.positions = dense.project, dense.positions
         self.weight = None  # nobody else reads it: a packed head has its own matrix
 
     def __call__(
         self, ids: Int[mx.array, " token"], positions: Int[mx.array, " token"]
     ) -> Float[mx.array, "token model"]:
         x = self.rows(ids)
+        x = x if self.project is None else self.project(x)
         return x if self.positions is None else x + self.positions[positions]
 
 
@@ -74,21 +75,28 @@ class PackedHead(nn.Module):
 
     def __init__(self, matrix: Packed, dense: Head) -> None:
         super().__init__()
-        self.matrix, self.norm, self.bias, self.cap = matrix, dense.norm, dense.bias, dense.cap
+        self.matrix, self.norm, self.project = matrix, dense.norm, dense.project
+        self.bias, self.cap = dense.bias, dense.cap
 
     def __call__(self, x: Float[mx.array, "token model"], embedding: mx.array | None) -> Float[mx.array, "token vocab"]:
-        logits = self.matrix.product(self.norm(x))
+        x = self.norm(x)
+        logits = self.matrix.product(x if self.project is None else self.project(x))
         return bound(self.cap, logits if self.bias is None else logits + self.bias)
+
+
+def _pack_linears(owner: nn.Module, name: str, packed: Mapping[str, PackedMatrix]) -> None:
+    for part, dense in list(owner.items()):
+        if isinstance(dense, nn.Linear) and (matrix := packed.get(f"{name}.{part}.weight")):
+            setattr(owner, part, PackedLinear(matrix, dense.get("bias")))
 
 
 def pack_modules(decoder: Decoder, packed: Mapping[str, PackedMatrix]) -> None:
     """Puts packed parts in place of those that have a matrix in `packed`; the rest has its weights already."""
     for index, block in enumerate(decoder.layers):
         for sublayer in ("attn", "ffn"):
-            module = getattr(block, sublayer)
-            for part, dense in list(module.items()):
-                if matrix := packed.get(f"layers.{index}.{sublayer}.{part}.weight"):
-                    setattr(module, part, PackedLinear(matrix, dense.get("bias")))
+            _pack_linears(getattr(block, sublayer), f"layers.{index}.{sublayer}", packed)
+    for part in ("embed", "head"):
+        _pack_linears(getattr(decoder, part), part, packed)
     others: dict[str, nn.Module] = {}
     if matrix := packed.get("embed.weight"):
         embedding = others["embed"] = PackedEmbedding(matrix, decoder.embed)

@@ -3,12 +3,25 @@
 from collections.abc import Iterator
 from math import prod
 
-from models.spec import DecoderSpec, Gated, JointNorm, LayerNorm, LayerSpec, Learned, NoHeadNorm, Norm
+from models.spec import (
+    DecoderSpec,
+    Gated,
+    JointNorm,
+    LayerNorm,
+    LayerSpec,
+    Learned,
+    NoHeadNorm,
+    NoNorm,
+    Norm,
+    Projected,
+)
 
 Shapes = dict[str, tuple[int, ...]]
 
 
-def _norm(name: str, norm: Norm, features: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _norm(name: str, norm: Norm | NoNorm, features: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    if isinstance(norm, NoNorm):
+        return
     yield f"{name}.weight", (features,)
     if isinstance(norm, LayerNorm):
         yield f"{name}.bias", (features,)
@@ -34,6 +47,8 @@ def _layer(spec: DecoderSpec, layer: LayerSpec, name: str) -> Iterator[tuple[str
         yield from _norm(f"{name}.attn.key_norm", layer.head_norm.norm, keys if joint else spec.head_dim)
     if layer.norms_after:
         yield from _norm(f"{name}.attn.after", layer.norm, spec.d_model)
+    if layer.norms_sum:
+        yield from _norm(f"{name}.attn_sum", layer.norm, spec.d_model)
     if layer.norms_before:
         yield from _norm(f"{name}.ffn.norm", layer.norm, spec.d_model)
     if isinstance(layer.ffn, Gated):
@@ -42,17 +57,24 @@ def _layer(spec: DecoderSpec, layer: LayerSpec, name: str) -> Iterator[tuple[str
     yield from _linear(f"{name}.ffn.down", spec.d_model, layer.ffn.d_ff, layer.ffn.bias)
     if layer.norms_after:
         yield from _norm(f"{name}.ffn.after", layer.norm, spec.d_model)
+    if layer.norms_sum:
+        yield from _norm(f"{name}.ffn_sum", layer.norm, spec.d_model)
 
 
 def _all(spec: DecoderSpec) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield "embed.weight", (spec.vocab_size, spec.d_model)
+    projected = isinstance(spec.embedded, Projected)
+    yield "embed.weight", (spec.vocab_size, spec.token_width)
+    if projected:
+        yield "embed.project.weight", (spec.d_model, spec.token_width)
     if isinstance(spec.positions, Learned):
         yield "embed.positions", (spec.positions.length, spec.d_model)
     for index, layer in enumerate(spec.layers):
         yield from _layer(spec, layer, f"layers.{index}")
     yield from _norm("head.norm", spec.norm, spec.d_model)
+    if projected:
+        yield "head.project.weight", (spec.token_width, spec.d_model)
     if not spec.tied:
-        yield "head.weight", (spec.vocab_size, spec.d_model)
+        yield "head.weight", (spec.vocab_size, spec.token_width)
     if spec.head_bias:
         yield "head.bias", (spec.vocab_size,)
 

@@ -14,12 +14,25 @@ Axis names used in every annotation of this project:
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from models.errors import SpecError
 
 # Part of a spec, so that readers of specs import them from here.
+from models.norms import After as After
+from models.norms import Around as Around
+from models.norms import Before as Before
+from models.norms import HeadNorm as HeadNorm
+from models.norms import HeadNorms as HeadNorms
+from models.norms import JointNorm as JointNorm
+from models.norms import LayerNorm as LayerNorm
+from models.norms import NoHeadNorm as NoHeadNorm
+from models.norms import NoNorm as NoNorm
+from models.norms import Norm as Norm
+from models.norms import OfSum as OfSum
+from models.norms import Placement as Placement
+from models.norms import RMSNorm as RMSNorm
 from models.positions import Learned as Learned
 from models.positions import LinearScaling as LinearScaling
 from models.positions import ListedScaling as ListedScaling
@@ -53,45 +66,6 @@ class Sliding:
 
 
 Reach = Full | Sliding
-
-
-@dataclass(frozen=True)
-class RMSNorm:
-    """`x / rms(x) * weight`. `eps` is added to the mean square, in activations squared."""
-
-    eps: float
-
-
-@dataclass(frozen=True)
-class LayerNorm:
-    """`(x - mean) / std * weight + bias`. `eps` is added to the variance, in activations squared."""
-
-    eps: float
-
-
-Norm = RMSNorm | LayerNorm
-
-
-@dataclass(frozen=True)
-class NoHeadNorm:
-    """Queries and keys are compared as they were projected."""
-
-
-@dataclass(frozen=True)
-class HeadNorm:
-    """Each head's query and key are normed before they turn, all heads with the same weights."""
-
-    norm: Norm
-
-
-@dataclass(frozen=True)
-class JointNorm:
-    """The queries of all heads are normed as one vector before they turn, and so are the keys."""
-
-    norm: Norm
-
-
-HeadNorms = NoHeadNorm | HeadNorm | JointNorm
 
 
 @dataclass(frozen=True)
@@ -144,21 +118,18 @@ Residual = Sequential | Parallel
 
 
 @dataclass(frozen=True)
-class Before:
-    """A sublayer norms what it reads."""
+class Direct:
+    """A token's vector has the residual stream's width."""
 
 
 @dataclass(frozen=True)
-class After:
-    """A sublayer norms what it adds to the residual stream (OLMo 2)."""
+class Projected:
+    """A token's vector has `width` numbers; a matrix brings it to the residual stream, another one back to the head."""
+
+    width: int
 
 
-@dataclass(frozen=True)
-class Around:
-    """A sublayer norms what it reads and what it adds (Gemma 2)."""
-
-
-Placement = Before | After | Around
+Embedded = Direct | Projected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,19 +151,24 @@ class LayerSpec:
     residual: Residual
     qkv_bias: bool
     out_bias: bool
-    head_norm: HeadNorms = NoHeadNorm()
-    placement: Placement = Before()
+    head_norm: HeadNorms = field(default_factory=NoHeadNorm)
+    placement: Placement = field(default_factory=Before)
     score_cap: Cap = NoCap()
 
     @property
     def norms_before(self) -> bool:
         """Whether sublayers norm what they read."""
-        return not isinstance(self.placement, After)
+        return isinstance(self.placement, Before | Around)
 
     @property
     def norms_after(self) -> bool:
         """Whether sublayers norm what they add."""
-        return not isinstance(self.placement, Before)
+        return isinstance(self.placement, After | Around)
+
+    @property
+    def norms_sum(self) -> bool:
+        """Whether the residual stream is normed after each sublayer."""
+        return isinstance(self.placement, OfSum)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +181,7 @@ class DecoderSpec:
         tied: The head uses the embedding's weights.
         head_bias: The head adds a number to each logit.
         logit_cap: What bounds the logits.
+        embedded: How a token's vector and the residual stream differ in width.
     """
 
     vocab_size: int
@@ -215,15 +192,18 @@ class DecoderSpec:
     context: int
     positions: Learned | NoPosition
     layers: tuple[LayerSpec, ...]
-    norm: Norm
+    norm: Norm | NoNorm
     tied: bool
     head_bias: bool = False
     logit_cap: Cap = NoCap()
+    embedded: Embedded = Direct()
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "d_model", "n_heads", "n_kv_heads", "head_dim", "context"):
             if getattr(self, name) < 1:
                 raise SpecError(f"{name} is {getattr(self, name)}; a decoder needs at least 1")
+        if self.token_width < 1:
+            raise SpecError(f"a token's vector has {self.token_width} numbers; it needs at least 1")
         if not self.layers:
             raise SpecError("a decoder needs at least one layer, this one has none")
         if self.n_heads % self.n_kv_heads:
@@ -243,6 +223,8 @@ class DecoderSpec:
     def _check_layer(self, index: int, layer: LayerSpec) -> None:
         if layer.ffn.d_ff < 1:
             raise SpecError(f"layer {index}: d_ff is {layer.ffn.d_ff}; an FFN needs at least 1 neuron")
+        if layer.norms_sum and isinstance(layer.residual, Parallel):
+            raise SpecError(f"layer {index} norms the sum after each sublayer, but adds both at once")
         if isinstance(layer.reach, Sliding) and layer.reach.span < 1:
             raise SpecError(f"layer {index} sees {layer.reach.span} tokens; a token sees at least itself")
         if isinstance(layer.position, Rotary):
@@ -261,6 +243,11 @@ class DecoderSpec:
     @property
     def n_layers(self) -> int:
         return len(self.layers)
+
+    @property
+    def token_width(self) -> int:
+        """Numbers in the vector of one token of the vocabulary."""
+        return self.embedded.width if isinstance(self.embedded, Projected) else self.d_model
 
     @property
     def sharing(self) -> int:

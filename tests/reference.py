@@ -92,6 +92,10 @@ REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
         vocab_size=96, hidden_size=32, ffn_dim=100, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=40, word_embed_proj_dim=32,
     ),
+    "opt-350m-normed-sums-projected": lambda: OPTConfig(
+        vocab_size=96, hidden_size=32, ffn_dim=100, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=40, word_embed_proj_dim=20, do_layer_norm_before=False,
+    ),
     "opt-without-biases-untied": lambda: OPTConfig(
         vocab_size=96, hidden_size=32, ffn_dim=100, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=40, enable_bias=False, tie_word_embeddings=False, activation_function="gelu",

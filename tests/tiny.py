@@ -26,9 +26,12 @@ from models.spec import (
     LayerSpec,
     Learned,
     LinearScaling,
+    NoNorm,
     NoPosition,
+    OfSum,
     Parallel,
     Plain,
+    Projected,
     RMSNorm,
     Rotary,
     Sequential,
@@ -147,6 +150,17 @@ _OLMO = LayerSpec(
     score_cap=SoftCap(2.0),
 )
 
+_OPT = LayerSpec(
+    reach=Full(),
+    position=NoPosition(),
+    ffn=Plain(Activation.RELU, d_ff=72, bias=True),
+    norm=LayerNorm(eps=1e-5),
+    residual=Sequential(),
+    qkv_bias=True,
+    out_bias=True,
+    placement=OfSum(),
+)
+
 TINY_SPECS: dict[str, DecoderSpec] = {
     "llama-shared-heads-tied": DecoderSpec(
         vocab_size=96, d_model=32, n_heads=4, n_kv_heads=2, head_dim=8, context=64,
@@ -185,6 +199,10 @@ TINY_SPECS: dict[str, DecoderSpec] = {
         vocab_size=75, d_model=30, n_heads=3, n_kv_heads=1, head_dim=10, context=48,
         positions=NoPosition(), layers=(_OLMO,) * 2, norm=RMSNorm(eps=1e-5), tied=False,
     ),
+    "normed-sums-projected-embedding-tied": DecoderSpec(
+        vocab_size=92, d_model=32, n_heads=4, n_kv_heads=4, head_dim=8, context=48,
+        positions=Learned(length=48), layers=(_OPT,) * 2, norm=NoNorm(), tied=True, embedded=Projected(width=20),
+    ),
 }  # fmt: skip
 """Specs by a name that says what is special about each; hand them to `pytest.mark.parametrize`."""
 
@@ -192,7 +210,7 @@ TINY_SPECS: dict[str, DecoderSpec] = {
 def _draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     noise = np.random.default_rng([seed, crc32(name.encode())]).standard_normal(shape, dtype=np.float32)
     part = name.removeprefix("layers.").split(".", 1)[-1]
-    if name.endswith(("norm.weight", "after.weight")):
+    if name.endswith(("norm.weight", "after.weight", "sum.weight")):
         return 1 + np.float32(0.1) * noise
     if name.endswith(".bias"):
         return np.float32(0.1) * noise

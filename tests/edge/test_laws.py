@@ -1,6 +1,6 @@
 """The laws that hold for every engine and every kind of decoder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -32,10 +32,13 @@ def off_by(got: np.ndarray, want: np.ndarray) -> float:
     return float(np.abs(got - want).max() / max(1e-6, float(np.abs(want).max())))
 
 
-def normed(norm: Norm, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The norm after a sublayer; no tiny spec has one with a bias."""
-    assert isinstance(norm, RMSNorm)
-    return x / np.sqrt((x**2).mean(-1, keepdims=True) + norm.eps) * weight
+def normed(norm: Norm, x: np.ndarray, weights: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """A norm by its definition."""
+    if isinstance(norm, RMSNorm):
+        return x / np.sqrt((x**2).mean(-1, keepdims=True) + norm.eps) * weights[f"{name}.weight"]
+    centred = x - x.mean(-1, keepdims=True)
+    scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + norm.eps)
+    return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 
 @pytest.fixture(params=TINY_SPECS)
@@ -59,7 +62,7 @@ def test_law_1_the_map_on_screen_is_the_one_the_engine_used(model: Model) -> Non
         if f"layers.{layer}.attn.out.bias" in weights:
             output = output + weights[f"layers.{layer}.attn.out.bias"]
         if spec.layers[layer].norms_after:
-            output = normed(spec.layers[layer].norm, output, np.asarray(weights[f"layers.{layer}.attn.after.weight"]))
+            output = normed(spec.layers[layer].norm, output, weights, f"layers.{layer}.attn.after")
         worst = off_by(output, trace.site(f"layers.{layer}.attn.output"))
         assert worst < CLOSE, (
             f"{model.engine}: the maps of layer {layer} do not give its attn.output, off by {worst:.2g}"
@@ -78,7 +81,11 @@ def test_law_3_sublayers_add_up_to_the_residual_stream(model: Model) -> None:
     trace = watched_run(model, Watch.all())
     for layer in range(model.spec.n_layers):
         at = f"layers.{layer}"
-        added = trace.site(f"{at}.input") + trace.site(f"{at}.attn.output") + trace.site(f"{at}.ffn.output")
+        added, kind = trace.site(f"{at}.input"), model.spec.layers[layer]
+        for sublayer in ("attn", "ffn"):
+            added = added + trace.site(f"{at}.{sublayer}.output")
+            if kind.norms_sum:
+                added = normed(kind.norm, added, model.checkpoint.weights, f"{at}.{sublayer}_sum")
         worst = off_by(added, trace.site(f"{at}.output"))
         assert worst < CLOSE, f"{model.engine}: layer {layer} is not the sum of its parts, off by {worst:.2g}"
 

@@ -150,8 +150,6 @@ def test_longrope_stays_within_the_context_its_short_factors_are_for(tmp_path: P
         ("llama-grouped-tied", {"num_key_value_heads": 3}, "cannot share 3 key/value heads"),
         ("llama-grouped-tied", {"num_hidden_layers": None}, "has no 'num_hidden_layers'"),
         ("llama-grouped-tied", {"model_type": "llamma"}, "did you mean 'llama'?"),
-        ("opt-relu", {"do_layer_norm_before": False}, "norms after the residual sum"),
-        ("opt-relu", {"word_embed_proj_dim": 16}, "embeddings that are projected"),
         ("llama-grouped-tied", {"model_type": "mixtral"}, "needs mixture-of-experts FFNs"),
         ("llama-grouped-tied", {"num_local_experts": 8}, "asks for mixture-of-experts FFNs"),
         ("llama-grouped-tied", {"model_type": "bloom"}, "needs ALiBi positions"),
