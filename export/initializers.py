@@ -6,10 +6,11 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layout import DENSE, Layout, part_shapes
+from export.layout import DENSE, Layout, layout_of, part_shapes
 from models.checkpoint import Checkpoint
 from models.packed import PackedMatrix, pack_codes
 from models.parameters import Shapes, parameter_shapes
+from models.precision import Zero
 from models.rotary import rotary_tables
 from models.spec import DecoderSpec, NoScaling, Rotary
 
@@ -35,7 +36,7 @@ def initializer_shapes(spec: DecoderSpec, layout: Layout = DENSE) -> Shapes:
     for name, shape in parameter_shapes(spec).items():
         scheme = layout.schemes.get(name)
         shapes |= {name: shape} if scheme is None else part_shapes(name, shape, scheme)
-    if spec.tied and (scheme := layout.head(spec)):
+    if spec.tied and (scheme := layout.schemes.get("head.weight")):
         shapes |= part_shapes("head.weight", (spec.vocab_size, spec.token_width), scheme)
     tables = {name: (spec.context, kind.features // 2) for kind in rotaries(spec) for name in table_names(kind)}
     return shapes | tables
@@ -43,12 +44,13 @@ def initializer_shapes(spec: DecoderSpec, layout: Layout = DENSE) -> Shapes:
 
 def initializer_values(checkpoint: Checkpoint) -> Iterator[tuple[str, Values]]:
     """Every initializer, one at a time, dense ones in float32; what its file holds as it is needed stays there."""
+    schemes = layout_of(checkpoint, 0).schemes
     for name in parameter_shapes(checkpoint.spec):
-        if name in checkpoint.packed:
+        if name in schemes:
             yield from _parts(name, checkpoint.packed[name])
         else:
             yield name, np.ascontiguousarray(checkpoint.weights[name], dtype=np.float32)
-    if checkpoint.spec.tied and "embed.weight" in checkpoint.packed:
+    if checkpoint.spec.tied and "head.weight" in schemes:
         yield from _parts("head.weight", checkpoint.packed["embed.weight"])
     for kind in rotaries(checkpoint.spec):
         yield from zip(table_names(kind), rotary_tables(kind, checkpoint.spec.context), strict=True)
@@ -59,6 +61,8 @@ def _parts(parameter: str, matrix: PackedMatrix) -> Iterator[tuple[str, Values]]
     arrays = {"codes": matrix.codes, "scales": matrix.scales}
     if matrix.zeros is not None:
         odd = matrix.zeros.shape[1] % 2 if matrix.scheme.bits == 4 else 0
-        arrays["zeros"] = pack_codes(np.pad(matrix.zeros, ((0, 0), (0, odd))), matrix.scheme.bits)
+        whole = matrix.scheme.zero is Zero.WHOLE
+        filled = np.pad(matrix.zeros, ((0, 0), (0, odd)))
+        arrays["zeros"] = pack_codes(filled, matrix.scheme.bits) if whole else matrix.zeros
     for name, shape in part_shapes(parameter, (matrix.rows, matrix.columns), matrix.scheme).items():
         yield name, arrays[name.rpartition(".")[2]].reshape(shape)

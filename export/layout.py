@@ -9,7 +9,6 @@ from models.packed import groups_of, row_bytes
 from models.packed_file import stem_of
 from models.parameters import Shapes
 from models.precision import Scheme, Zero
-from models.spec import DecoderSpec
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,7 @@ class Layout:
     """What a graph depends on beside the spec.
 
     Attributes:
-        schemes: Of every parameter that is given in groups; the others are dense.
+        schemes: Of every matrix that is given in groups, a tied head's by a name of its own; the others are dense.
         accuracy: `accuracy_level` of the products with them.
     """
 
@@ -28,10 +27,6 @@ class Layout:
     def precision(self) -> str:
         """In a word, for a manifest."""
         return "+".join(sorted({f"int{scheme.bits}" for scheme in self.schemes.values()})) or "float32"
-
-    def head(self, spec: DecoderSpec) -> Scheme | None:
-        """How the head's matrix comes, a tied one as the embedding's; None where it is dense."""
-        return self.schemes.get("embed.weight" if spec.tied else "head.weight")
 
     def to_json(self) -> str:
         """Equal for equal layouts; empty for a dense one."""
@@ -45,8 +40,16 @@ DENSE = Layout()
 
 
 def layout_of(checkpoint: Checkpoint, accuracy: int) -> Layout:
-    """How a checkpoint's weights are given to a graph."""
-    schemes = {name: matrix.scheme for name, matrix in checkpoint.packed.items()}
+    """How a checkpoint's weights are given to a graph: packed where ONNX Runtime has kernels for them."""
+    schemes: dict[str, Scheme] = {}
+    for name, matrix in checkpoint.packed.items():
+        any_zero = matrix.scheme.zero is Zero.ANY
+        if any_zero and matrix.scheme.bits == 8:
+            continue  # MatMulNBits takes zeros between codes with 4 bits only
+        if name != "embed.weight" or not any_zero:
+            schemes[name] = matrix.scheme
+        if name == "embed.weight" and checkpoint.spec.tied:
+            schemes["head.weight"] = matrix.scheme
     return Layout(schemes, accuracy) if schemes else DENSE
 
 
@@ -58,4 +61,11 @@ def part_shapes(parameter: str, shape: tuple[int, ...], scheme: Scheme) -> Shape
     shapes: Shapes = {f"{stem}.codes": codes, f"{stem}.scales": (rows, groups)}
     if scheme.zero is Zero.WHOLE:
         shapes[f"{stem}.zeros"] = (rows, -(-groups * scheme.bits // 8))
+    if scheme.zero is Zero.ANY:
+        shapes[f"{stem}.zeros"] = (rows, groups)
     return shapes
+
+
+def is_float(part: str, scheme: Scheme) -> bool:
+    """Whether an initializer of a packed matrix holds float32, not bytes."""
+    return part.endswith(".scales") or (part.endswith(".zeros") and scheme.zero is Zero.ANY)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.onnx import ops
 
-from export.layout import Layout, part_shapes
+from export.layout import Layout, is_float, part_shapes
 from models.decoder import Decoder, Embedding, Head
 from models.kernels import bound
 from models.precision import Scheme
@@ -32,7 +32,7 @@ class Packed(nn.Module):
         self.shape, self.scheme, self.accuracy = shape, scheme, accuracy
         self.register_buffer("zeros", None)
         for name, part in part_shapes(parameter, shape, scheme).items():
-            kind = torch.float32 if name.endswith(".scales") else torch.uint8
+            kind = torch.float32 if is_float(name, scheme) else torch.uint8
             self.register_buffer(name.rpartition(".")[2], torch.empty(part, dtype=kind))
 
     def product(self, x: Float[Tensor, "*rows column"], bias: Tensor | None) -> Float[Tensor, "*rows row"]:
@@ -117,7 +117,7 @@ def pack_modules(decoder: Decoder, layout: Layout) -> None:
             packed = PackedLinear(f"{name}.weight", module, scheme, layout.accuracy)
             decoder.get_submodule(owner).add_module(part, packed)
     spec: DecoderSpec = decoder.spec
-    if scheme := layout.head(spec):
+    if scheme := layout.schemes.get("head.weight"):
         sizes = (spec.vocab_size, spec.token_width)
         decoder.add_module("head", PackedHead(decoder.head, sizes, scheme, layout.accuracy))
     if scheme := layout.schemes.get("embed.weight"):

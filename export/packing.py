@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from json import dumps
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from export.staging import staged
 from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, MisuseError
 from models.packed_file import FORMAT, open_packed, write_packed
-from models.precision import FP32, Grouped, Precision, Scheme
+from models.precision import FP32, Grouped, Precision, Scheme, Zero
 
 _FILE = "model.safetensors"
 
@@ -40,7 +40,9 @@ def as_packed(checkpoint: Checkpoint, asked: Precision) -> Grouped:
     held = Grouped(next(iter(checkpoint.packed.values())).scheme)
     if asked == FP32:
         return held
-    if not isinstance(asked, Grouped) or asked.scheme != held.scheme:
+    # How users spell a precision says nothing of zeros between codes.
+    spelled = Grouped(replace(held.scheme, zero=Zero.WHOLE)) if held.scheme.zero is Zero.ANY else held
+    if not isinstance(asked, Grouped) or asked.scheme != spelled.scheme:
         raise MisuseError(f"the weights of {checkpoint.name} are stored as {held} and cannot become {asked}")
     return asked
 

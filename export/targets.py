@@ -16,7 +16,7 @@ from export.bundle import GRAPHS, Progress, write_bundle, write_graph
 from export.external import write_weights
 from export.genai import CONFIG, genai_config
 from export.initializers import initializer_shapes
-from export.layout import Layout
+from export.layout import Layout, is_float
 from models.checkpoint import INDEX, Checkpoint
 from models.errors import MisuseError
 
@@ -118,5 +118,9 @@ TARGETS: dict[str, Target] = {
 
 def stored_bytes(checkpoint: Checkpoint, layout: Layout) -> int:
     """Bytes of all initializers, the gaps between pages left out."""
-    shapes = initializer_shapes(checkpoint.spec, layout)
-    return sum(prod(shape) * (1 if name.endswith((".codes", ".zeros")) else 4) for name, shape in shapes.items())
+    total = 0
+    for name, shape in initializer_shapes(checkpoint.spec, layout).items():
+        scheme = layout.schemes.get(f"{name.rpartition('.')[0]}.weight")
+        is_bytes = scheme is not None and name.endswith((".codes", ".zeros")) and not is_float(name, scheme)
+        total += prod(shape) * (1 if is_bytes else 4)
+    return total

@@ -1,11 +1,9 @@
 """A checkpoint folder as Hugging Face writes it, read under Edge's names, checked shape by shape."""
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,15 @@ from models.errors import CheckpointError, SpecError
 from models.families.config import Config
 from models.families.family import Family
 from models.families.registry import family_of
-from models.families.views import Stored, View
+from models.families.views import Stored
 from models.hub import id_of
+from models.mlx_format import packed_parameters
 from models.packed import PackedMatrix
-from models.packed_file import DenseTensors, is_packed, open_packed
-from models.parameters import parameter_shapes
+from models.packed_file import is_packed, open_packed
+from models.parameters import parameter_shapes, part_of
 from models.safetensors_file import TensorPlace, tensor_places
 from models.spec import DecoderSpec
+from models.weights import DenseWeights, StoredParameter, Weights
 
 INDEX = "model.safetensors.index.json"
 """Says which shard holds which tensor, where there are several."""
@@ -38,45 +38,6 @@ _AT_FAULT = {
     "embed.weight": ("vocab_size", "d_model"),
 }
 """Which sizes decide a parameter's shape, by a part of its name; the first match counts."""
-
-
-@dataclass(frozen=True)
-class StoredParameter:
-    """One parameter: the tensor that holds it, and how."""
-
-    place: TensorPlace
-    view: View
-    multiplier: float = 1.0
-
-    def read(self) -> NDArray[np.generic]:
-        value = self.view.read(self.place.read())
-        # In float32: half precision would round the product.
-        return value if self.multiplier == 1.0 else np.float32(self.multiplier) * value.astype(np.float32)
-
-
-class Weights(Mapping[str, NDArray[np.generic]]):
-    """Every parameter by Edge's name, as stored (float32, float16, bfloat16), read when asked for."""
-
-    def __init__(self, stored: dict[str, StoredParameter]) -> None:
-        self.stored = stored
-
-    def __getitem__(self, name: str) -> NDArray[np.generic]:
-        return self.stored[name].read()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.stored)
-
-    def __len__(self) -> int:
-        return len(self.stored)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that hold the parameters."""
-        return tuple(sorted({stored.place.file for stored in self.stored.values()}))
-
-    def bytes_of(self, name: str, shape: tuple[int, ...]) -> int:
-        """What a parameter of that shape takes on disk, whatever it is read as."""
-        return prod(shape) * self.stored[name].place.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -96,7 +57,7 @@ class Checkpoint:
     @property
     def files(self) -> tuple[Path, ...]:
         """The safetensors files that hold the weights; none where they come from memory."""
-        return self.weights.files if isinstance(self.weights, Weights | DenseTensors) else ()
+        return self.weights.files if isinstance(self.weights, Weights | DenseWeights) else ()
 
     @property
     def name(self) -> str:
@@ -107,9 +68,11 @@ class Checkpoint:
     def stored_bytes(self) -> int:
         """Bytes of all parameters on disk; tied ones count once."""
         if isinstance(self.weights, Weights):
-            return sum(self.weights.bytes_of(name, shape) for name, shape in parameter_shapes(self.spec).items())
-        dense = (self.weights[name].nbytes for name in self.weights if name not in self.packed)
-        return sum(dense) + sum(matrix.nbytes for matrix in self.packed.values())
+            return self.weights.stored_bytes(parameter_shapes(self.spec))
+        if isinstance(self.weights, DenseWeights):
+            packed = sum(matrix.nbytes for matrix in self.packed.values())
+            return packed + self.weights.others.stored_bytes(parameter_shapes(self.spec))
+        return sum(array.nbytes for array in self.weights.values())
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
@@ -130,7 +93,9 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     if len(files) == 1 and is_packed(files[0]):
         return Checkpoint(folder, spec, *open_packed(files[0], spec))
     places = {name: place for file in files for name, place in tensor_places(file).items()}
-    return Checkpoint(folder, spec, Weights(_match(folder, config, family, spec, places)))
+    packed = packed_parameters(config, family, spec, places)
+    weights = Weights(_match(folder, config, family, spec, places, leave_out=packed.keys()))
+    return Checkpoint(folder, spec, DenseWeights(packed, weights, tuple(files)) if packed else weights, packed)
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -173,11 +138,18 @@ def _no_weights(folder: Path) -> str:
 
 
 def _match(
-    folder: Path, config: Config, family: Family, spec: DecoderSpec, places: dict[str, TensorPlace]
+    folder: Path,
+    config: Config,
+    family: Family,
+    spec: DecoderSpec,
+    places: dict[str, TensorPlace],
+    leave_out: Collection[str],
 ) -> dict[str, StoredParameter]:
     wanted, multipliers = family.weights_of(spec), family.multipliers(config)
     found: dict[str, StoredParameter] = {}
     for name, shape in parameter_shapes(spec).items():
+        if name in leave_out:
+            continue
         stored = wanted[name]
         place = places.get(stored.tensor) or places.get(stored.tensor.removeprefix(family.prefix))
         if place is None:
@@ -186,13 +158,8 @@ def _match(
                 f"config.json says {_sizes(config, family, name)}"
             )
         _check_shape(config, family, name, stored, place, shape)
-        found[name] = StoredParameter(place, stored.view, multipliers.get(_part(name), 1.0))
+        found[name] = StoredParameter(place, stored.view, multipliers.get(part_of(name), 1.0))
     return found
-
-
-def _part(parameter: str) -> str:
-    """A parameter's part of a layer, or of the decoder: `layers.3.attn.query.weight` belongs to `attn.query`."""
-    return re.sub(r"^layers\.\d+\.|\.(weight|bias)$", "", parameter)
 
 
 def _check_shape(

@@ -18,6 +18,7 @@ from models.parameters import parameter_shapes
 from models.precision import Scheme, Zero
 from models.safetensors_file import Planned, TensorPlace, file_notes, tensor_places, write_tensors
 from models.spec import DecoderSpec
+from models.weights import DenseWeights, StoredParameter, Weights
 
 FORMAT = 1
 """Rises when the same weights and scheme would give another file."""
@@ -77,23 +78,6 @@ class PackedTensors(Mapping[str, PackedMatrix]):
         return len(self._columns)
 
 
-class DenseTensors(Mapping[str, NDArray[np.generic]]):
-    """Every parameter in float32, packed ones as the numbers that their codes stand for."""
-
-    def __init__(self, packed: PackedTensors, places: Mapping[str, TensorPlace], spec: DecoderSpec) -> None:
-        self.files = tuple({place.file for place in places.values()})
-        self._packed, self._places, self._names = packed, places, tuple(parameter_shapes(spec))
-
-    def __getitem__(self, name: str) -> NDArray[np.generic]:
-        return self._packed[name].dense() if name in self._packed else self._places[name].read()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
 def write_packed(spec: DecoderSpec, weights: Parameters, scheme: Scheme, file: Path, progress: Progress) -> None:
     """Packs matrix after matrix; no more than one is held at a time."""
     shapes, packed = parameter_shapes(spec), matrices(spec)
@@ -126,7 +110,7 @@ def is_packed(file: Path) -> bool:
     return _NOTE in file_notes(file)
 
 
-def open_packed(file: Path, spec: DecoderSpec) -> tuple[DenseTensors, PackedTensors]:
+def open_packed(file: Path, spec: DecoderSpec) -> tuple[DenseWeights, PackedTensors]:
     """Every parameter as numbers, and the packed ones as they are; nothing is read but headers.
 
     Raises:
@@ -139,6 +123,7 @@ def open_packed(file: Path, spec: DecoderSpec) -> tuple[DenseTensors, PackedTens
             raise ValueError(f"it has format {note['format']}, this Edge reads {FORMAT}")
         places = tensor_places(file)
         packed = PackedTensors(scheme, places, spec)
+        others = Weights({name: StoredParameter(places[name]) for name in parameter_shapes(spec) if name not in packed})
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file} holds no packed weights of this decoder ({error}); pack them again") from error
-    return DenseTensors(packed, places, spec), packed
+    return DenseWeights(packed, others, (file,)), packed

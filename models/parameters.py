@@ -1,5 +1,6 @@
 """The name and shape of every parameter of a decoder; torch, MLX and ONNX all use these names."""
 
+import re
 from collections.abc import Iterator
 from math import prod
 
@@ -82,6 +83,11 @@ def _all(spec: DecoderSpec) -> Iterator[tuple[str, tuple[int, ...]]]:
 def parameter_shapes(spec: DecoderSpec) -> Shapes:
     """Every parameter in reading order. A linear weight is (output, input); a tied head has none."""
     return dict(_all(spec))
+
+
+def part_of(parameter: str) -> str:
+    """A parameter's part of a layer, or of the decoder: `layers.3.attn.query.weight` belongs to `attn.query`."""
+    return re.sub(r"^layers\.\d+\.|\.(weight|bias)$", "", parameter)
 
 
 def parameter_count(spec: DecoderSpec) -> int:

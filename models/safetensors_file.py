@@ -26,6 +26,7 @@ DTYPES: dict[str, np.dtype[np.generic]] = {
     "BF16": np.dtype(ml_dtypes.bfloat16),
     "I64": np.dtype(np.int64),
     "I32": np.dtype(np.int32),
+    "U32": np.dtype(np.uint32),
     "U8": np.dtype(np.uint8),
     "BOOL": np.dtype(np.bool_),
 }

@@ -1,0 +1,129 @@
+"""Matrices that mlx-lm quantised, read as they are: MLX's scales and offsets, the checkpoint's own names.
+
+X.weight uint32 (row, codes side by side)    X.scales, X.biases (row, group)    weight = scale · code + bias
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.errors import SpecError
+from models.families.config import Config
+from models.families.family import Family
+from models.families.views import AsIs, Third, Transposed, View
+from models.packed import PackedMatrix
+from models.parameters import parameter_shapes, part_of
+from models.precision import GROUPS, Scheme, Zero
+from models.safetensors_file import TensorPlace
+from models.spec import DecoderSpec
+
+_PARTS = ("weight", "scales", "biases")
+
+
+@dataclass(frozen=True)
+class StoredMatrix:
+    """One packed parameter: the tensors that hold it, and which of their rows."""
+
+    scheme: Scheme
+    columns: int
+    codes: TensorPlace
+    scales: TensorPlace
+    offsets: TensorPlace
+    view: View
+    multiplier: float
+
+    def read(self) -> PackedMatrix:
+        """MLX's offset is a code times the scale, `-zero · scale`, but rounded: the zero may lie between codes."""
+        codes, scales, offsets = (self.view.read(part.read()) for part in (self.codes, self.scales, self.offsets))
+        scale, offset = scales.astype(np.float32), offsets.astype(np.float32)
+        scale[scale == 0] = 1  # a group of equal weights, whose codes are all 0
+        packed = np.ascontiguousarray(codes).view(np.uint8)
+        return PackedMatrix(self.scheme, self.columns, packed, np.float32(self.multiplier) * scale, -offset / scale)
+
+
+class StoredMatrices(Mapping[str, PackedMatrix]):
+    """Packed parameters by Edge's name, read when they are asked for."""
+
+    def __init__(self, stored: dict[str, StoredMatrix]) -> None:
+        self._stored = stored
+
+    def __getitem__(self, name: str) -> PackedMatrix:
+        return self._stored[name].read()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+
+def packed_parameters(
+    config: Config, family: Family, spec: DecoderSpec, places: Mapping[str, TensorPlace]
+) -> StoredMatrices:
+    """The matrices of a checkpoint that MLX packed; none where the config speaks of no quantisation.
+
+    Raises:
+        SpecError: a quantisation that Edge does not read, by its name.
+    """
+    method = config.table("quantization_config").keys.get("quant_method")
+    if method is not None:
+        raise SpecError(
+            f"{config.path}: the weights are quantised by '{method}'; Edge reads unquantised ones, and those that "
+            "mlx-lm or 'edge export --precision' quantised"
+        )
+    table = config.table("quantization")
+    if not table.keys:
+        return StoredMatrices({})
+    wanted, multipliers = family.weights_of(spec), family.multipliers(config)
+    found: dict[str, StoredMatrix] = {}
+    for name, shape in parameter_shapes(spec).items():
+        module, view = wanted[name].tensor.removesuffix(".weight"), _by_rows(wanted[name].view)
+        if module not in places and f"{module}.scales" not in places:
+            module = module.removeprefix(family.prefix)
+        if name.endswith(".weight") and f"{module}.scales" in places:
+            codes, scales, offsets = (_part(config, places, f"{module}.{part}") for part in _PARTS)
+            scheme, multiplier = _scheme(table, module), multipliers.get(part_of(name), 1.0)
+            _check(config, module, [codes, scales, offsets], view.stored_shape(shape), scheme)
+            found[name] = StoredMatrix(scheme, shape[1], codes, scales, offsets, view, multiplier)
+    return StoredMatrices(found)
+
+
+def _by_rows(view: View) -> View:
+    """MLX stores every matrix as (output, input), whatever the original did."""
+    match view:
+        case Transposed():
+            return AsIs()
+        case Third(part, transposed=True):
+            return Third(part)
+    return view
+
+
+def _part(config: Config, places: Mapping[str, TensorPlace], tensor: str) -> TensorPlace:
+    if tensor not in places:
+        raise SpecError(f"{config.path} says that MLX quantised the weights, but '{tensor}' is missing")
+    return places[tensor]
+
+
+def _scheme(table: Config, module: str) -> Scheme:
+    """The quantisation of one module: its own entry, or the common one."""
+    own = table.keys.get(module)
+    entry: dict[str, Any] = table.keys | (own if isinstance(own, dict) else {})
+    bits, group, mode = entry.get("bits"), entry.get("group_size"), entry.get("mode", "affine")
+    if mode != "affine" or bits not in (4, 8) or group not in GROUPS:
+        groups = ", ".join(str(size) for size in GROUPS)
+        raise SpecError(
+            f"{table.path}: '{module}' is quantised in mode '{mode}' with {bits} bits in groups of {group}; "
+            f"Edge reads mode 'affine' with 4 or 8 bits in groups of {groups}"
+        )
+    return Scheme(bits, group, Zero.ANY)
+
+
+def _check(config: Config, module: str, parts: list[TensorPlace], shape: tuple[int, ...], scheme: Scheme) -> None:
+    rows, columns = shape
+    grouped = (rows, columns // scheme.group)
+    needed = [(rows, columns * scheme.bits // 32), grouped, grouped]
+    if [part.shape for part in parts] != needed or parts[0].dtype != np.uint32:
+        held = ", ".join(str(part.shape) for part in parts)
+        raise SpecError(f"{config.path}: '{module}' has tensors of {held}; {scheme.bits} bits need {needed}")

@@ -1,0 +1,70 @@
+"""Parameters by Edge's name, read from safetensors files when they are asked for."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.families.views import AsIs, View
+from models.packed import PackedMatrix
+from models.parameters import Shapes
+from models.safetensors_file import TensorPlace
+
+
+@dataclass(frozen=True)
+class StoredParameter:
+    """One parameter: the tensor that holds it, and how."""
+
+    place: TensorPlace
+    view: View = field(default_factory=AsIs)
+    multiplier: float = 1.0
+
+    def read(self) -> NDArray[np.generic]:
+        value = self.view.read(self.place.read())
+        # In float32: half precision would round the product.
+        return value if self.multiplier == 1.0 else np.float32(self.multiplier) * value.astype(np.float32)
+
+
+class Weights(Mapping[str, NDArray[np.generic]]):
+    """Every parameter by Edge's name, as stored (float32, float16, bfloat16), read when asked for."""
+
+    def __init__(self, stored: dict[str, StoredParameter]) -> None:
+        self.stored = stored
+
+    def __getitem__(self, name: str) -> NDArray[np.generic]:
+        return self.stored[name].read()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stored)
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that hold the parameters."""
+        return tuple(sorted({stored.place.file for stored in self.stored.values()}))
+
+    def stored_bytes(self, shapes: Shapes) -> int:
+        """What parameters of these shapes take on disk, whatever they are read as."""
+        return sum(prod(shapes[name]) * stored.place.dtype.itemsize for name, stored in self.stored.items())
+
+
+class DenseWeights(Mapping[str, NDArray[np.generic]]):
+    """Every parameter as numbers: packed ones as those that their codes stand for, float32."""
+
+    def __init__(self, packed: Mapping[str, PackedMatrix], others: Weights, files: tuple[Path, ...]) -> None:
+        self.packed, self.others, self.files = packed, others, files
+
+    def __getitem__(self, name: str) -> NDArray[np.generic]:
+        return self.packed[name].dense() if name in self.packed else self.others[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.packed
+        yield from self.others
+
+    def __len__(self) -> int:
+        return len(self.packed) + len(self.others)

@@ -1,0 +1,122 @@
+"""Checkpoints that mlx-lm quantised are read as they are, and run alike in every engine; others are refused by name."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from edge.session import load
+from models.checkpoint import open_checkpoint
+from models.errors import SpecError
+from models.precision import Zero
+from tests.reference import REFERENCES, write_reference
+
+mx = pytest.importorskip("mlx.core")
+
+IDS = [3, 1, 4, 1, 5, 9, 2, 6]
+
+
+def quantise(folder: Path, bits: int, group: int = 32) -> None:
+    """What `mlx_lm.convert -q` does: every matrix whose width fills groups; scales and biases in half precision."""
+    tensors = load_file(folder / "model.safetensors")
+    written: dict[str, np.ndarray] = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim != 2 or tensor.shape[1] % group or not name.endswith(".weight"):
+            written[name] = tensor
+            continue
+        codes, scales, biases = mx.quantize(mx.array(tensor), group_size=group, bits=bits)
+        module = name.removesuffix(".weight")
+        written |= {name: np.array(codes)} | {
+            f"{module}.{part}": np.array(value.astype(mx.float16))
+            for part, value in (("scales", scales), ("biases", biases))
+        }
+    save_file(written, folder / "model.safetensors", {"format": "mlx"})
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization"] = config["quantization_config"] = {"group_size": group, "bits": bits}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def unpacked(folder: Path, out: Path) -> Path:
+    """The same folder with the numbers that MLX itself says the codes stand for."""
+    config = json.loads((folder / "config.json").read_text())
+    sizes = config.pop("quantization")
+    del config["quantization_config"]
+    tensors, dense = load_file(folder / "model.safetensors"), {}
+    for name, tensor in tensors.items():
+        module = name.removesuffix(".weight")
+        if f"{module}.scales" in tensors:
+            parts = [mx.array(tensors[f"{module}.{part}"]).astype(mx.float32) for part in ("scales", "biases")]
+            dense[name] = np.array(mx.dequantize(mx.array(tensor), *parts, **sizes))
+        elif not name.endswith((".scales", ".biases")):
+            dense[name] = tensor
+    out.mkdir()
+    save_file(dense, out / "model.safetensors", {"format": "pt"})
+    (out / "config.json").write_text(json.dumps(config))
+    return out
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize(
+    "name", ["llama-grouped-tied", "neox-tied-without-attention-bias", "granite-multipliers-untied"]
+)
+def test_every_engine_runs_what_mlx_packed(tmp_path: Path, name: str, bits: int) -> None:
+    """As torch runs the numbers that MLX says the codes stand for; whole matrices, rows of one, and multiplied ones."""
+    folder = tmp_path / "packed"
+    write_reference(REFERENCES[name](), folder)
+    quantise(folder, bits)
+    with load(unpacked(folder, tmp_path / "dense"), "torch", threads=1) as model:
+        want = model.logits(IDS)
+    for engine in ("torch", "mlx", "onnx"):
+        with load(folder, engine, threads=1) as model:
+            assert model.engine == f"{engine}:int{bits}", "a packed checkpoint does not say what it is"
+            worst = float(np.abs(model.logits(IDS) - want).max())
+        assert worst < 1e-3 * max(1.0, float(np.abs(want).max())), f"{engine} leaves MLX's own numbers by {worst:.2g}"
+
+
+def test_a_matrix_keeps_the_codes_and_the_offsets_it_was_given(tmp_path: Path) -> None:
+    write_reference(REFERENCES["llama-grouped-tied"](), tmp_path)
+    quantise(tmp_path, 4)
+    held, tensors = open_checkpoint(tmp_path), load_file(tmp_path / "model.safetensors")
+    module = "model.layers.0.self_attn.q_proj"
+    matrix = held.packed["layers.0.attn.query.weight"]
+    assert np.array_equal(matrix.codes.view(np.uint32), tensors[f"{module}.weight"])
+    offsets = tensors[f"{module}.biases"].astype(np.float32)
+    assert np.allclose(-matrix.zero_points() * matrix.scales, offsets, atol=1e-6)
+    assert matrix.scheme.zero is Zero.ANY and "layers.0.attn.norm.weight" not in held.packed
+    assert held.stored_bytes > sum(matrix.nbytes for matrix in held.packed.values())
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantised by 'gptq'"),
+        ({"quantization_config": {"quant_method": "awq"}}, "quantised by 'awq'"),
+        ({"quantization": {"bits": 4, "group_size": 32, "mode": "mxfp4"}}, "mode 'mxfp4'"),
+        ({"quantization": {"bits": 3, "group_size": 32}}, "with 3 bits"),
+        ({"quantization": {"bits": 8, "group_size": 32}}, "8 bits need"),
+        (
+            {"quantization": {"bits": 4, "group_size": 32, "model.embed_tokens": {"bits": 6}}},
+            "'model.embed_tokens'.*6 bits",
+        ),
+    ],
+)
+def test_other_quantisations_are_refused_by_name(tmp_path: Path, keys: dict, said: str) -> None:
+    write_reference(REFERENCES["llama-grouped-tied"](), tmp_path)
+    quantise(tmp_path, 4)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["quantization"], config["quantization_config"]
+    (tmp_path / "config.json").write_text(json.dumps(config | keys))
+    with pytest.raises(SpecError, match=said):
+        open_checkpoint(tmp_path)
+
+
+def test_a_lost_tensor_is_named(tmp_path: Path) -> None:
+    write_reference(REFERENCES["llama-grouped-tied"](), tmp_path)
+    quantise(tmp_path, 4)
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["model.layers.0.mlp.gate_proj.biases"]
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(SpecError, match=r"'model.layers.0.mlp.gate_proj.biases' is missing"):
+        open_checkpoint(tmp_path)
