@@ -1,4 +1,4 @@
-"""`edge models`: which models can be run by name, and what one is."""
+"""`edge models`: which models can be run by name, what one is, and those of the hub."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ import click
 
 from edge.commands.tables import Cell, Column, Table, table_options
 from edge.picture.units import show_bytes
+from models.errors import MisuseError
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
@@ -26,12 +27,13 @@ _FACTS = (Column("what", "what"), Column("value", "value"))
     Examples:
       edge models
       edge models show fable-relu
+      edge models pull openai-community/gpt2
     """,
 )
 @table_options
 @click.pass_context
 def models(context: click.Context, layout: str | None) -> None:
-    """List the models that come with Edge, or show one."""
+    """List the models that come with Edge, show one, or fetch one."""
     if context.invoked_subcommand is None:
         click.echo(_zoo_table().write(layout or "text"))
 
@@ -50,6 +52,27 @@ def show(model: str, layout: str | None) -> None:
     from models.checkpoint import open_checkpoint
 
     click.echo(_facts(open_checkpoint(find_model(model))).write(layout or "text"))
+
+
+@models.command(
+    epilog="""\b
+    Example:
+      edge models pull openai-community/gpt2
+    """
+)
+@click.argument("id")
+def pull(id: str) -> None:
+    """Fetch model ID of the Hugging Face hub, or what is new of it; prints the folder.
+
+    Weights (safetensors), configs and tokenizer only, into the hub's own cache; a broken fetch is gone on with. From
+    then on the model runs by its id without asking the hub. Models that ask for a licence need 'hf auth login'.
+    """
+    from models.hub import is_hub_id
+    from models.hub import pull as fetched
+
+    if not is_hub_id(id):
+        raise MisuseError(f"'{id}' is no id of the hub; one looks like openai-community/gpt2")
+    click.echo(str(fetched(id)))
 
 
 def _zoo_table() -> Table:
