@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
-from edge.engines.registry import PACKAGES
+from edge.engines.choice import PACKAGES, PROVIDERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ def examine() -> tuple[Finding, ...]:
     return (
         Finding(what="python", works=sys.version_info >= (3, 11), found=sys.version.split()[0]),
         *(_engine(name) for name in PACKAGES),
+        _providers(),
         blas,
         _export(),
         _cores(),
@@ -61,6 +62,17 @@ def _engine(name: str) -> Finding:
         return Finding(what=f"engine {name}", works=False, found=found, fix=_install(_EXTRAS[name]))
     found += f", but it does not load: {failure}"
     return Finding(what=f"engine {name}", works=False, found=found, fix=_install(f"--force-reinstall {package}"))
+
+
+def _providers() -> Finding:
+    """Where the installed ONNX Runtime can compute. Other providers come with builds of other names."""
+    if _import_failure("onnxruntime") is not None:
+        return Finding(what="providers of onnx", works=False, found="no onnxruntime here", fix=_install("onnxruntime"))
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    found = [name for name, provider in PROVIDERS.items() if provider in there]
+    return Finding(what="providers of onnx", works=True, found=", ".join(found))
 
 
 def _blas() -> Finding:

@@ -12,7 +12,8 @@ from jaxtyping import Float32
 
 from edge import __version__
 from edge.engines.base import Engine, Step
-from edge.engines.registry import Progress, engine_of, open_engine
+from edge.engines.choice import engine_of
+from edge.engines.registry import Progress, open_engine
 from edge.engines.thread import EngineThread
 from edge.generate import Generated, Request, check_ids, chunks, generate
 from edge.sampling import Sampling
@@ -54,10 +55,10 @@ class Model:
     """One checkpoint on one engine. Methods may be called from any thread; close it when done."""
 
     def __init__(self, checkpoint: Checkpoint, engine: str, threads: int | None, progress: Progress) -> None:
-        self.checkpoint = checkpoint
+        self.checkpoint, choice = checkpoint, engine_of(engine)
         self.tokenizer = open_tokenizer(checkpoint.folder)
         self._stopping = Event()
-        self._thread = EngineThread(lambda: open_engine(engine, checkpoint, threads, progress))
+        self._thread = EngineThread(lambda: open_engine(choice, checkpoint, threads, progress))
         try:
             told = self._thread.do(lambda opened: (opened.name, opened.threads, opened.versions))
             self.engine, self.threads, self.versions = told
@@ -230,7 +231,8 @@ def load(
     """Loads a checkpoint folder, a model of the zoo by name, or one of the hub by id, on one engine.
 
     Args:
-        engine: `onnx`, `torch` or `mlx`, with a colon and the precision where it is not float32: `onnx:int4`.
+        engine: `onnx`, `torch` or `mlx`, with a colon and the precision where it is not float32: `onnx:int4`;
+            with a plus and the provider where ONNX Runtime is not to compute on the CPU: `onnx+cuda:int4`.
         threads: Threads to compute with; the physical cores by default.
         progress: Told what long work is at.
 
@@ -239,7 +241,7 @@ def load(
         MisuseError: an unknown engine, precision or model.
         MissingPackageError: the engine's package is not installed.
     """
-    engine_of(engine)
+    engine_of(engine)  # before anything is read
     if threads is not None and threads < 1:
         raise MisuseError(f"threads is {threads}; an engine computes with at least 1")
     return Model(open_checkpoint(find_model(model)), engine, threads, progress or (lambda _: None))

@@ -12,7 +12,8 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 import edge
-from edge.engines.registry import Progress, engine_of, installed_engines
+from edge.engines.choice import engine_of
+from edge.engines.registry import Progress, installed_engines
 from edge.session import find_model
 from edge.trace import Trace
 from tui.runner import OpenModel, Runner

@@ -25,7 +25,7 @@ def look(target: str, engine: str, threads: int | None) -> None:
     MODEL is a checkpoint folder, or a model that 'edge models' lists; fable-relu where none is named. A TRACE is a
     file that 'edge trace' wrote, and opens without any engine.
     """
-    from edge.engines.registry import engine_of
+    from edge.engines.choice import engine_of
     from edge.session import find_model
 
     engine_of(engine)

@@ -33,7 +33,7 @@ engine_options = _all(
         "--engine",
         default="onnx",
         show_default=True,
-        help="Runtime: onnx, torch or mlx, and its precision, such as onnx:int4, torch:bf16, mlx:int8-g64-sym.",
+        help="Runtime: onnx, torch or mlx; its precision: onnx:int4, mlx:bf16; onnx's provider: onnx+cuda.",
     ),
     click.option("--threads", type=int, help="Threads to compute with.  [default: the physical cores]"),
 )

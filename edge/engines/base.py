@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
 from edge.watch import Watch
-from models.precision import FP32, Precision
 from models.spec import DecoderSpec
 
 Rows = Mapping[str, Float32[np.ndarray, "token ..."]]
@@ -25,11 +24,6 @@ def kept(
         return np.array(value, np.float32)
     place[...] = value
     return place
-
-
-def spelled(name: str, precision: Precision) -> str:
-    """An engine as users write it, its precision left out where it is float32."""
-    return name if precision == FP32 else f"{name}:{precision}"
 
 
 @dataclass(frozen=True)

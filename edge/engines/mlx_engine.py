@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from edge.engines.base import NO_ROWS, Rows, Step, kept, spelled
+from edge.engines.base import NO_ROWS, Rows, Step, kept
 from edge.engines.blas import blas_behind_mlx, preload_blas, set_blas_threads
+from edge.engines.choice import EngineChoice
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
-from models.precision import FP32, Float, Precision
+from models.precision import FP32, Float
 from models.sites import LOGITS
 
 try:
@@ -90,12 +91,12 @@ class MlxEngine:
             costs as much as a sublayer, so chains of two lengths are timed and differenced.
     """
 
-    def __init__(self, checkpoint: Checkpoint, precision: Precision, threads: int | None) -> None:
+    def __init__(self, checkpoint: Checkpoint, choice: EngineChoice, threads: int | None) -> None:
         if not hasattr(_of_this_thread, "streams"):
             _of_this_thread.streams = ThreadStreams()
-        self.spec, self.name = checkpoint.spec, spelled("mlx", precision)
+        self.spec, self.name = checkpoint.spec, str(choice)
         self.versions = {"mlx": version("mlx")}
-        kind = KINDS[precision.kind if isinstance(precision, Float) else FP32.kind]
+        kind = KINDS[choice.precision.kind if isinstance(choice.precision, Float) else FP32.kind]
         self._decoder = load_decoder(checkpoint, kind)
         self._cache: Cached
         if is_on_cpu():

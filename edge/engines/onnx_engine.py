@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: weightless graphs, given the checkpoint's own weights.
+"""ONNX Runtime: weightless graphs, given the checkpoint's own weights.
 
 Two sessions share one set of key and value buffers, bound in place: `fast` runs, `probe` is made when
 something is watched. Their outputs are written straight into numpy arrays.
@@ -14,14 +14,15 @@ import psutil
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from edge.engines.base import NO_ROWS, Rows, Step, spelled
+from edge.engines.base import NO_ROWS, Rows, Step
+from edge.engines.choice import PROVIDERS, EngineChoice
 from edge.watch import Watch
 from export.bundle import Bundle, prepare
 from export.initializers import initializer_values
 from export.names import scope_of
 from models.checkpoint import Checkpoint
-from models.errors import EdgeError, MissingPackageError
-from models.precision import Grouped, Precision
+from models.errors import EdgeError, MissingPackageError, MisuseError
+from models.precision import Grouped
 from models.sites import LOGITS, sites_of
 
 try:
@@ -47,26 +48,29 @@ class Cache:
         capacity: Tokens there is room for.
     """
 
-    def __init__(self, n_layers: int, n_kv_heads: int, head_dim: int) -> None:
+    def __init__(self, n_layers: int, n_kv_heads: int, head_dim: int, device: str) -> None:
         self.names = [f"{layer}.{part}" for layer in range(n_layers) for part in ("key", "value")]
-        self._row = (n_kv_heads, head_dim)
+        self._row, self._device = (n_kv_heads, head_dim), device
         self.capacity = 0
-        self.arrays = [self._empty(0) for _ in self.names]
+        self.buffers = [self._on_device(self._empty(0)) for _ in self.names]
 
     def grow(self, capacity: int, held: int) -> None:
         """Makes room for `capacity` tokens; the first `held` stay."""
-        for index, old in enumerate(self.arrays):
+        for index, old in enumerate(self.buffers):
             new = self._empty(capacity)
-            new[:, :, :held] = old[:, :, :held]
-            self.arrays[index] = new
+            new[:, :, :held] = old.numpy()[:, :, :held]
+            self.buffers[index] = self._on_device(new)
         self.capacity = capacity
 
     def bind(self, binding: ort.IOBinding) -> None:
         """Past and present are one buffer: the attention operator appends to it."""
-        for name, array in zip(self.names, self.arrays, strict=True):
-            value = ort.OrtValue.ortvalue_from_numpy(array)
+        for name, value in zip(self.names, self.buffers, strict=True):
             binding.bind_ortvalue_input(f"past_key_values.{name}", value)
             binding.bind_ortvalue_output(f"present.{name}", value)
+
+    def _on_device(self, array: Values) -> ort.OrtValue:
+        """In the memory of the device; the CPU's is the array itself."""
+        return ort.OrtValue.ortvalue_from_numpy(array, self._device, 0)
 
     def _empty(self, capacity: int) -> Values:
         return np.zeros((1, self._row[0], capacity, self._row[1]), np.float32)
@@ -79,7 +83,9 @@ class Graph:
         session: Given the weights when it was made, and nothing after.
     """
 
-    def __init__(self, file: Path, weights: "Weights", threads: int, profile: Path | None = None) -> None:
+    def __init__(
+        self, file: Path, weights: "Weights", threads: int, provider: str, profile: Path | None = None
+    ) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -88,7 +94,13 @@ class Graph:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile)
         weights.give(options)
-        self.session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        wanted = list(dict.fromkeys([PROVIDERS[provider], PROVIDERS["cpu"]]))
+        self.session = ort.InferenceSession(str(file), options, providers=wanted)
+        if self.session.get_providers()[0] != wanted[0]:
+            raise MisuseError(
+                f"provider '{provider}' does not start here: its libraries or its device are missing; "
+                "what ONNX Runtime says about it stands above, and '-e onnx' runs on the CPU"
+            )
         self._weights = weights  # the session reads their memory
         self._binding: ort.IOBinding | None = None
         self._bound: tuple[int, tuple[str, ...]] = (0, ())
@@ -122,17 +134,19 @@ class OnnxEngine:
 
     timing_method = "node times of a second, profiled session, summed by sublayer"
 
-    def __init__(self, checkpoint: Checkpoint, precision: Precision, threads: int | None, progress: Progress) -> None:
-        self.spec, self.name = checkpoint.spec, spelled("onnx", precision)
+    def __init__(self, checkpoint: Checkpoint, choice: EngineChoice, threads: int | None, progress: Progress) -> None:
+        self.spec, self.name = checkpoint.spec, str(choice)
         self.threads = threads or psutil.cpu_count(logical=False) or 1
         self.versions = {"onnxruntime": ort.__version__}
         self.fed = 0
-        accuracy = precision.accuracy if isinstance(precision, Grouped) else 0
+        accuracy = choice.precision.accuracy if isinstance(choice.precision, Grouped) else 0
+        self._provider = available(choice.provider)
         self._bundle: Bundle = prepare(checkpoint, progress, accuracy)
         progress("opening the ONNX session")
         self._weights = Weights(checkpoint)
-        self._cache = Cache(self.spec.n_layers, self.spec.n_kv_heads, self.spec.head_dim)
         self._fast = self._open("fast")
+        device = "cuda" if choice.provider == "cuda" else "cpu"
+        self._cache = Cache(self.spec.n_layers, self.spec.n_kv_heads, self.spec.head_dim, device)
         self._probe: Graph | None = None
         self._rows = {site.name: site.row_shape for site in sites_of(self.spec).values()}
 
@@ -180,7 +194,9 @@ class OnnxEngine:
 
     def _open(self, graph: str, profile: Path | None = None) -> Graph:
         try:
-            return Graph(self._bundle.graph(graph), self._weights, self.threads, profile)
+            return Graph(self._bundle.graph(graph), self._weights, self.threads, self._provider, profile)
+        except EdgeError:
+            raise
         except Exception as error:
             raise EdgeError(
                 f"ONNX Runtime {ort.__version__} refuses the graph {self._bundle.graph(graph)}: {error}; "
@@ -202,6 +218,18 @@ class OnnxEngine:
             inputs["rows"] = rows
         graph.run(self._cache, inputs, outputs)
         self.fed += len(ids)
+
+
+def available(provider: str) -> str:
+    """`provider` where the installed ONNX Runtime was built with it; the message says how to get another build."""
+    there = ort.get_available_providers()
+    if PROVIDERS[provider] in there:
+        return provider
+    has = ", ".join(name for name, called in PROVIDERS.items() if called in there)
+    raise MisuseError(
+        f"this onnxruntime runs on {has}, not on {provider}; builds for other devices have names of their own: "
+        "onnxruntime-gpu (cuda), onnxruntime-directml, and onnxruntime itself on a Mac (coreml)"
+    )
 
 
 def passes_by_scope(events: Iterable[dict[str, object]]) -> list[dict[str, float]]:

@@ -7,11 +7,12 @@ from time import perf_counter_ns
 import numpy as np
 from jaxtyping import Int64
 
-from edge.engines.base import NO_ROWS, Rows, Step, kept, spelled
+from edge.engines.base import NO_ROWS, Rows, Step, kept
+from edge.engines.choice import EngineChoice
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
-from models.precision import FP32, Float, Precision
+from models.precision import FP32, Float
 from models.sites import LOGITS
 
 try:
@@ -31,13 +32,13 @@ class TorchEngine:
 
     timing_method = "a clock in forward hooks of each sublayer"
 
-    def __init__(self, checkpoint: Checkpoint, precision: Precision, threads: int | None) -> None:
-        self.spec, self.name = checkpoint.spec, spelled("torch", precision)
+    def __init__(self, checkpoint: Checkpoint, choice: EngineChoice, threads: int | None) -> None:
+        self.spec, self.name = checkpoint.spec, str(choice)
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
         self.versions = {"torch": str(torch.__version__)}
-        kind = precision.kind if isinstance(precision, Float) else FP32.kind
+        kind = choice.precision.kind if isinstance(choice.precision, Float) else FP32.kind
         self._decoder = load_decoder(checkpoint, kind)
         self._cache = Cached(self.spec, 0, KINDS[kind])
 

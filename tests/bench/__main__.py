@@ -18,6 +18,9 @@ from tests.bench.race import ContenderFailed, Course, Pair, Result, race
 PAIRS = (
     Pair(who.EDGE_ONNX, who.BARE, decode_aim=0.85, prefill_aim=0.7),
     Pair(who.EDGE_ONNX, who.GENAI, decode_aim=0.9, prefill_aim=1.25),
+    Pair(who.EDGE_INT4, who.GENAI_INT4, decode_aim=1.0),
+    Pair(who.EDGE_INT4_WIDE, who.GENAI_INT4, decode_aim=1.3),
+    Pair(who.EDGE_DEEP, who.EDGE_ONNX, decode_aim=1 / 1.5),
     Pair(who.EDGE_ONNX, who.TRANSFORMERS),
     Pair(who.EDGE_MLX, who.MLX_LM, decode_aim=1.0, prefill_aim=1.0),
     Pair(who.EDGE_ONNX_SITES, who.EDGE_ONNX, decode_aim=1 / 1.15, prefill_aim=1 / 1.15),

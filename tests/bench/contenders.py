@@ -29,6 +29,9 @@ class Times:
     between_ms: tuple[float, ...]
 
 
+DEPTH = 1_700
+"""Tokens before the prompt of a contender that decodes far into its context, which is 2,048 here."""
+
 Run = Callable[[list[int], int], Times]
 """Runs a prompt of ids and generates so many tokens after the first, greedily."""
 
@@ -66,8 +69,8 @@ def _timed(tokens: Iterator[object], count: int) -> Times:
     return Times(waits[0], tuple(waits[1:]))
 
 
-def _edge(engine: str, parts: str = "none") -> Callable[[Path, int], Run]:
-    """Edge through its own front door, `edge.load(...).run(...)`."""
+def _edge(engine: str, parts: str = "none", depth: int = 0) -> Callable[[Path, int], Run]:
+    """Edge through its own front door, `edge.load(...).run(...)`; with `depth`, behind so many more tokens."""
 
     def open_edge(folder: Path, threads: int) -> Run:
         import edge
@@ -78,7 +81,7 @@ def _edge(engine: str, parts: str = "none") -> Callable[[Path, int], Run]:
         watch = {"none": Watch.nothing(), "sites": Watch(parts=every.parts), "all": every}[parts]
 
         def run(ids: list[int], count: int) -> Times:
-            timing = model.run(ids=ids, max_new_tokens=count + 1, watch=watch, stop_tokens=()).timing
+            timing = model.run(ids=[1] * depth + ids, max_new_tokens=count + 1, watch=watch, stop_tokens=()).timing
             return Times(timing.ttft_ms, timing.inter_token_ms)
 
         return run
@@ -105,13 +108,21 @@ def _open_bare(folder: Path, threads: int) -> Run:
     return lambda ids, count: _timed(passes(len(ids)), count)
 
 
-def _open_genai(folder: Path, threads: int) -> Run:
+def _genai(precision: str) -> Callable[[Path, int], Run]:
     """onnxruntime-genai, on the graph that its own builder makes."""
+
+    def open_genai(folder: Path, threads: int) -> Run:
+        return _open_genai(folder, threads, precision)
+
+    return open_genai
+
+
+def _open_genai(folder: Path, threads: int, precision: str) -> Run:
     import onnxruntime_genai as genai
 
-    built = folder.parent / "genai"
+    built = folder.parent / f"genai-{precision}"
     if not (built / "genai_config.json").exists():
-        builder = ["-m", "onnxruntime_genai.models.builder", "-i", folder, "-o", built, "-p", "fp32", "-e", "cpu"]
+        builder = ["-m", "onnxruntime_genai.models.builder", "-i", folder, "-o", built, "-p", precision, "-e", "cpu"]
         cached = ["-c", folder.parent / "genai-cache"]
         done = subprocess.run([sys.executable, *map(str, builder + cached)], capture_output=True, text=True)
         if done.returncode:
@@ -176,16 +187,21 @@ def _open_mlx_lm(folder: Path, threads: int) -> Run:
 EDGE_ONNX = Contender("edge onnx", ("onnxruntime",), _edge("onnx"))
 EDGE_ONNX_SITES = Contender("edge onnx, every site watched", ("onnxruntime",), _edge("onnx", "sites"))
 EDGE_ONNX_ALL = Contender("edge onnx, and all logits", ("onnxruntime",), _edge("onnx", "all"))
+EDGE_DEEP = Contender("edge onnx, 1,700 tokens deeper", ("onnxruntime",), _edge("onnx", depth=DEPTH))
+EDGE_INT4 = Contender("edge onnx:int4", ("onnxruntime",), _edge("onnx:int4"))
+EDGE_INT4_WIDE = Contender("edge onnx:int4-g128-sym", ("onnxruntime",), _edge("onnx:int4-g128-sym"))
 EDGE_MLX = Contender("edge mlx", ("mlx",), _edge("mlx"))
 EDGE_TORCH = Contender("edge torch", ("torch",), _edge("torch"))
 BARE = Contender("its matrix products alone", ("onnxruntime", "onnx"), _open_bare)
-GENAI = Contender("onnxruntime-genai", ("onnxruntime-genai",), _open_genai)
+GENAI = Contender("onnxruntime-genai", ("onnxruntime-genai",), _genai("fp32"))
+GENAI_INT4 = Contender("genai int4", ("onnxruntime-genai",), _genai("int4"))
 TRANSFORMERS = Contender("transformers", ("transformers", "torch"), _open_transformers)
 MLX_LM = Contender("mlx-lm", ("mlx-lm", "mlx"), _open_mlx_lm)
 
 BY_NAME = {
     contender.name: contender
     for contender in (
-        EDGE_ONNX, EDGE_ONNX_SITES, EDGE_ONNX_ALL, EDGE_MLX, EDGE_TORCH, BARE, GENAI, TRANSFORMERS, MLX_LM,
+        EDGE_ONNX, EDGE_ONNX_SITES, EDGE_ONNX_ALL, EDGE_DEEP, EDGE_INT4, EDGE_INT4_WIDE, EDGE_MLX, EDGE_TORCH,
+        BARE, GENAI, GENAI_INT4, TRANSFORMERS, MLX_LM,
     )
 }  # fmt: skip

@@ -10,8 +10,8 @@ from threading import Thread, get_ident
 import numpy as np
 import pytest
 
+from edge.engines.choice import EngineChoice
 from edge.watch import Watch
-from models.precision import FP32
 from models.sites import sites_of
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_checkpoint
 
@@ -32,7 +32,7 @@ def scopes_of(engine: MlxEngine) -> set[str]:
 
 @pytest.fixture(params=TINY_SPECS)
 def engine(request: pytest.FixtureRequest) -> Iterator[MlxEngine]:
-    opened = MlxEngine(tiny_checkpoint(request.param), FP32, threads=1)
+    opened = MlxEngine(tiny_checkpoint(request.param), EngineChoice("mlx"), threads=1)
     opened.reserve(len(IDS))
     yield opened
     opened.close()
@@ -100,7 +100,7 @@ def test_weights_stored_in_half_precision_are_computed_with_in_float32(stored: s
     widened = {name: array.astype(np.float32) for name, array in halved.items()}
     logits = []
     for weights in (halved, widened):
-        engine = MlxEngine(FakeCheckpoint(whole.spec, weights), FP32, threads=1)
+        engine = MlxEngine(FakeCheckpoint(whole.spec, weights), EngineChoice("mlx"), threads=1)
         engine.reserve(len(IDS))
         logits.append(engine.feed(IDS, Watch.nothing()).logits)
         engine.close()
@@ -112,7 +112,7 @@ def test_streams_end_with_their_thread_even_if_the_engine_is_left_open(monkeypat
     monkeypatch.setattr(mlx_engine.mx, "clear_streams", lambda: ended_on.append(get_ident()))
 
     def work() -> None:
-        engines = [MlxEngine(tiny_checkpoint("layers-that-differ"), FP32, threads=1) for _ in range(2)]
+        engines = [MlxEngine(tiny_checkpoint("layers-that-differ"), EngineChoice("mlx"), threads=1) for _ in range(2)]
         engines[0].close()
         assert not ended_on, "closing one engine ends the streams of another on its thread"
 

@@ -9,11 +9,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from edge.engines.choice import EngineChoice
 from edge.engines.onnx_engine import OnnxEngine, passes_by_scope
 from edge.engines.torch_engine import TorchEngine
 from edge.watch import Watch
 from models.errors import EdgeError
-from models.precision import FP32
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_checkpoint, tiny_weights
 
 CLOSE = 5e-5
@@ -25,7 +25,7 @@ PASSES = ((0, 6), (6, 10), (10, 11), (11, 12), (12, 20), (20, 21))
 
 
 def engine_of(name: str) -> OnnxEngine:
-    return OnnxEngine(tiny_checkpoint(name), FP32, 2, lambda _: None)
+    return OnnxEngine(tiny_checkpoint(name), EngineChoice("onnx"), 2, lambda _: None)
 
 
 @pytest.fixture(params=TINY_SPECS)
@@ -53,7 +53,7 @@ def off_by(got: np.ndarray, want: np.ndarray) -> float:
 def test_every_pass_is_torchs_while_buffers_grow_and_sessions_alternate(
     name: str, onnx: OnnxEngine, ids: np.ndarray
 ) -> None:
-    torch = TorchEngine(tiny_checkpoint(name), FP32, None)
+    torch = TorchEngine(tiny_checkpoint(name), EngineChoice("torch"), None)
     for engine in (onnx, torch):
         engine.reserve(12)
     for number, (start, end) in enumerate(PASSES):
@@ -128,7 +128,7 @@ def test_half_precision_weights_run_as_the_float32_they_stand_for(stored: type) 
     rounded = {name: weight.astype(np.float32) for name, weight in half.items()}
     logits = []
     for weights in (half, rounded):
-        engine = OnnxEngine(FakeCheckpoint(spec, weights), FP32, 1, lambda _: None)
+        engine = OnnxEngine(FakeCheckpoint(spec, weights), EngineChoice("onnx"), 1, lambda _: None)
         engine.reserve(4)
         logits.append(engine.feed(np.arange(4), NOTHING).logits)
         engine.close()
@@ -140,7 +140,7 @@ def test_a_graph_that_the_runtime_refuses_is_one_clear_message(monkeypatch: pyte
     absent = {name: weight for name, weight in checkpoint.weights.items() if name != "head.norm.weight"}
     monkeypatch.setattr("edge.engines.onnx_engine.initializer_values", lambda _: iter(absent.items()))
     with pytest.raises(EdgeError, match=r"ONNX Runtime .* refuses the graph .*fast\.onnx.*delete"):
-        OnnxEngine(checkpoint, FP32, 1, lambda _: None)
+        OnnxEngine(checkpoint, EngineChoice("onnx"), 1, lambda _: None)
 
 
 def test_a_prepared_checkpoint_runs_without_torch_and_onnx() -> None:
@@ -152,9 +152,8 @@ for package in ("torch", "onnx", "onnxscript", "onnx_ir"):
 import numpy as np
 from edge.engines.onnx_engine import OnnxEngine
 from edge.watch import Watch
-from models.precision import FP32
 from tests.tiny import tiny_checkpoint
-engine = OnnxEngine(tiny_checkpoint("neox-full-rotary-relu"), FP32, 1, print)
+engine = OnnxEngine(tiny_checkpoint("neox-full-rotary-relu"), EngineChoice("onnx"), 1, print)
 engine.reserve(4)
 print(sorted(engine.feed(np.arange(4), Watch(parts=("ffn.neurons",))).sites))
 """

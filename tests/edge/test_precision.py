@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.engines.registry import engine_of
+from edge.engines.choice import EngineChoice, engine_of
 from edge.session import Model, load
 from edge.watch import Watch
 from export.bundle import cache_folder
@@ -119,8 +119,11 @@ def test_a_full_or_read_only_cache_is_one_clear_message(monkeypatch: pytest.Monk
 
 
 def test_engines_are_spelled_with_their_precision() -> None:
-    assert engine_of("onnx") == ("onnx", FP32) == engine_of("onnx:fp32")
-    assert engine_of("mlx:int4-sym") == ("mlx", precision_of("int4-sym"))
+    assert engine_of("onnx") == EngineChoice("onnx", FP32, "cpu") == engine_of("onnx:fp32") == engine_of("onnx+cpu")
+    assert engine_of("mlx:int4-sym") == EngineChoice("mlx", precision_of("int4-sym"))
+    assert engine_of("onnx+cuda:int8") == EngineChoice("onnx", precision_of("int8"), "cuda")
+    for text in ("onnx", "torch:bf16", "onnx+coreml", "onnx+cuda:int4-g64"):
+        assert str(engine_of(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -130,8 +133,21 @@ def test_engines_are_spelled_with_their_precision() -> None:
         ("onnx:", "no precision ''"),
         ("ort:int4", "did you mean 'onnx'"),
         ("torch:int3", "no precision 'int3'"),
+        ("torch+cuda", r"no engine 'torch\+cuda'; onnx alone takes a provider: onnx\+cpu, onnx\+cuda"),
+        ("onnx+tpu", r"no engine 'onnx\+tpu'"),
     ],
 )
 def test_an_engine_that_cannot_be_is_refused_with_the_way_out(text: str, said: str) -> None:
     with pytest.raises(MisuseError, match=said):
         engine_of(text)
+
+
+def test_a_provider_that_this_onnxruntime_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what there is, and the name of the build that has it; one that does not start is no silent CPU run."""
+    with pytest.raises(MisuseError, match=r"runs on cpu, not on directml; .*onnxruntime-directml"):
+        opened("neox-full-rotary-relu", "onnx+directml")
+    monkeypatch.setattr(
+        "onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    with pytest.raises(MisuseError, match="provider 'cuda' does not start here"):
+        opened("neox-full-rotary-relu", "onnx+cuda")

@@ -1,0 +1,65 @@
+"""What users choose to run a decoder on, and how they spell it: `onnx`, `mlx:int4`, `onnx+cuda:int8-g64`."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from models.errors import MisuseError
+from models.precision import FP32, Float, Precision, precision_of
+
+PACKAGES = {"onnx": "onnxruntime", "torch": "torch", "mlx": "mlx"}
+"""The package that each engine computes with."""
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+}
+"""Where ONNX Runtime can compute, by what it calls the code for it."""
+
+FLOATS = {"onnx": ("fp32",), "torch": ("fp32", "bf16", "fp16"), "mlx": ("fp32", "bf16", "fp16")}
+"""The kinds of float that each engine has kernels for; all of them run packed matrices."""
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """One engine as it is to be opened.
+
+    Attributes:
+        provider: Where ONNX Runtime computes; `cpu` for every other engine, which finds its device by itself.
+    """
+
+    name: str
+    precision: Precision = FP32
+    provider: str = "cpu"
+
+    def __str__(self) -> str:
+        """As users write it; what goes without saying is left out."""
+        provider = "" if self.provider == "cpu" else f"+{self.provider}"
+        precision = "" if self.precision == FP32 else f":{self.precision}"
+        return f"{self.name}{provider}{precision}"
+
+
+def engine_of(text: str) -> EngineChoice:
+    """The choice that users spell so: an engine, `+` and a provider, `:` and a precision.
+
+    Raises:
+        MisuseError: an unknown engine, with what was meant; an unknown provider or precision; a precision that the
+            engine does not run.
+    """
+    where, colon, spelled = text.partition(":")
+    name, plus, provider = where.partition("+")
+    if name not in PACKAGES:
+        close = get_close_matches(name, [*PACKAGES, "onnxruntime", "ort", "pytorch"], n=1)
+        meant = {"onnxruntime": "onnx", "ort": "onnx", "pytorch": "torch"}.get(close[0], close[0]) if close else None
+        hint = f"; did you mean '{meant}'?" if meant else ""
+        raise MisuseError(f"no engine '{name}'{hint} (engines: {', '.join(PACKAGES)})")
+    if plus and (name != "onnx" or provider not in PROVIDERS):
+        raise MisuseError(
+            f"no engine '{where}'; onnx alone takes a provider: {', '.join(f'onnx+{one}' for one in PROVIDERS)}"
+        )
+    precision = precision_of(spelled) if colon else FP32
+    if isinstance(precision, Float) and precision.kind not in FLOATS[name]:
+        runs = ", ".join((*FLOATS[name], "int4", "int8"))
+        raise MisuseError(f"engine '{name}' has no kernels for {precision}; it runs {runs}")
+    return EngineChoice(name, precision, provider if plus else "cpu")
