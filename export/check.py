@@ -7,12 +7,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from jaxtyping import Float32, Float64, Int64
 
 from export.initializers import initializer_values
 from export.kernels import Served, kernels_of
 from export.layout import Layout
-from export.manifest import Parity
+from export.parity import Ids, Logits, Parity, compare
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError
 from models.kernels import FullPass
@@ -22,9 +21,6 @@ from models.spec import DecoderSpec
 
 TOLERANCE = 1e-3
 """Largest |Δlogit| that float32 arithmetic in another order explains on real models."""
-
-Ids = Int64[np.ndarray, "_"]
-Logits = Float32[np.ndarray, "_ vocab"]
 
 
 def check_graph(file: Path) -> None:
@@ -73,33 +69,6 @@ def torch_logits(checkpoint: Checkpoint, texts: Sequence[Ids]) -> list[Logits]:
     decoder = load_decoder(checkpoint)
     with torch.inference_mode():
         return [decoder(torch.from_numpy(ids), torch.arange(len(ids)), FullPass(len(ids))).numpy() for ids in texts]
-
-
-def compare(found: Sequence[Logits], wanted: Sequence[Logits]) -> Parity:
-    """Logits of the same positions: `found` may hold the last rows of `wanted` alone."""
-    pairs = [(ours, theirs[-len(ours) :]) for ours, theirs in zip(found, wanted, strict=True)]
-    same = [ours.argmax(-1) == theirs.argmax(-1) for ours, theirs in pairs]
-    lost = np.concatenate([divergence(theirs, ours) for ours, theirs in pairs])
-    return Parity(
-        max_logit_difference=float(max(np.abs(ours - theirs).max() for ours, theirs in pairs)),
-        mean_kl_nats=float(lost.mean()),
-        p99_kl_nats=float(np.quantile(lost, 0.99)),
-        top1_agreement=float(np.mean(np.concatenate(same))),
-        positions=sum(len(ours) for ours, _ in pairs),
-    )
-
-
-def divergence(true: Logits, other: Logits) -> Float64[np.ndarray, " row"]:
-    """`KL(true ‖ other) = Σ p · (ln p - ln q)` of each row's distributions, in nats; 0 where they are equal."""
-    log_p, log_q = _log_probabilities(true), _log_probabilities(other)
-    lost: Float64[np.ndarray, " row"] = np.maximum(0, (np.exp(log_p) * (log_p - log_q)).sum(axis=-1))
-    return lost
-
-
-def _log_probabilities(logits: Logits) -> Float64[np.ndarray, "_ _"]:
-    exact = logits.astype(np.float64)
-    normed: Float64[np.ndarray, "_ _"] = exact - np.logaddexp.reduce(exact, axis=-1, keepdims=True)
-    return normed
 
 
 def band(layout: Layout) -> float:

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from export.parity import Parity
 from models.errors import SpecError
 from models.spec import DecoderSpec
 from models.spec_json import spec_from_json, spec_to_json
@@ -15,24 +16,6 @@ FORMAT = 1
 """Rises when graphs of one spec change: their inputs, outputs, names or operators."""
 
 FILE = "manifest.json"
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How far a graph's logits are from torch float32 on fixed sequences of ids, teacher-forced.
-
-    Attributes:
-        max_logit_difference: Largest absolute difference of any logit.
-        mean_kl_nats, p99_kl_nats: KL divergence of the next token's distribution from torch's, over positions.
-        top1_agreement: Share of positions whose most likely token is the same.
-        positions: Positions compared.
-    """
-
-    max_logit_difference: float
-    mean_kl_nats: float
-    p99_kl_nats: float
-    top1_agreement: float
-    positions: int
 
 
 @dataclass(frozen=True, kw_only=True)

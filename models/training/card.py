@@ -4,7 +4,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from models.training.curve import draw_curve
 from models.training.evaluate import Evaluation, evaluate
 from models.training.figures import open_documents
 from models.training.recipe import RECIPES, Recipe, from_json
+from models.training.rounding import Rounded, rounding
 from models.training.save import TRAINING_LOG, ZOO
 from models.zoo.facts import facts, phrasings_of, relations
 
@@ -31,14 +32,14 @@ Lines = Iterator[str]
 Records = list[dict[str, Any]]
 
 
-def write_card(name: str, folder: Path, evaluation: Evaluation) -> None:
+def write_card(name: str, folder: Path, evaluation: Evaluation, rounded: Sequence[Rounded]) -> None:
     """Writes the picture of the run, then the card, which holds the hashes of all other files."""
     log = [json.loads(line) for line in (folder / TRAINING_LOG).read_text().splitlines()]
     draw_curve(log, folder / PICTURE)
-    (folder / CARD).write_text(card_of(name, folder, log, evaluation), encoding="utf8")
+    (folder / CARD).write_text(card_of(name, folder, log, evaluation, rounded), encoding="utf8")
 
 
-def card_of(name: str, folder: Path, log: Records, evaluation: Evaluation) -> str:
+def card_of(name: str, folder: Path, log: Records, evaluation: Evaluation, rounded: Sequence[Rounded]) -> str:
     """The whole card, in Markdown."""
     recipe = from_json([line for line in log if line["kind"] == "begin"][-1]["recipe"])
     parts = [
@@ -46,6 +47,7 @@ def card_of(name: str, folder: Path, log: Records, evaluation: Evaluation) -> st
         _training(recipe, log),
         _curve(log),
         abilities(recipe, evaluation),
+        _rounding(rounded),
         limits(recipe, evaluation),
         _recipe(recipe),
         _files(folder),
@@ -148,6 +150,21 @@ def _valid_tokens(log: Records) -> int:
     return recipe.valid_tokens // recipe.step_tokens * recipe.step_tokens
 
 
+def _rounding(rounded: Sequence[Rounded]) -> Lines:
+    positions = rounded[0].parity.positions
+    yield from ("## In fewer bits", "")
+    yield f"Against torch in float32, after each of {positions:,} validation tokens: the KL divergence of the next"
+    yield "token's distribution, in nats, and how often the likeliest token is the same."
+    yield ""
+    yield "| engine and precision | mean KL | p99 KL | same likeliest token |"
+    yield "|---|---:|---:|---:|"
+    for one in rounded:
+        parity = one.parity
+        figures = f"{parity.mean_kl_nats:.1e} | {parity.p99_kl_nats:.1e} | {share(parity.top1_agreement)}"
+        yield f"| `{one.engine}` | {figures} |"
+    yield ""
+
+
 def _recipe(recipe: Recipe) -> Lines:
     yield from ("## Recipe", "", "```text")
     width = max(len(field.name) for field in fields(recipe))
@@ -191,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
         documents = open_documents(chosen.text)
         with edge.load(folder, engine="onnx") as model:
             evaluation = evaluate(model, documents)
-        write_card(chosen.name, folder, evaluation)
+        write_card(chosen.name, folder, evaluation, rounding(folder, chosen.text))
     except EdgeError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -12,10 +12,11 @@ import torch
 
 from edge.session import load
 from export import targets
-from export.check import TOLERANCE, check_graph, check_parity, divergence
+from export.check import TOLERANCE, check_graph, check_parity
 from export.layout import DENSE
-from export.manifest import Parity, file_sha256, package_versions, read_manifest
+from export.manifest import file_sha256, package_versions, read_manifest
 from export.packing import prepare_packed
+from export.parity import Parity, divergence
 from export.standalone import export_checkpoint, peak_bytes
 from export.targets import TARGETS
 from models.checkpoint import open_checkpoint

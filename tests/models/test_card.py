@@ -25,6 +25,7 @@ from models.training.curve import draw_curve
 from models.training.evaluate import PROMPTS, Evaluation, Recall, evaluate
 from models.training.figures import open_documents
 from models.training.recipe import FABLE, to_json
+from models.training.rounding import Rounded, rounding
 from models.training.save import save_folder
 from models.training.train import new_decoder, open_state, train
 from models.zoo.facts import facts, table_hashes
@@ -97,6 +98,7 @@ class Saved:
 
     folder: Path
     evaluation: Evaluation
+    rounded: list[Rounded]
     log: list[dict]
 
     @property
@@ -117,9 +119,10 @@ def saved(corpus: Corpus, work: Path, tmp_path_factory: pytest.TempPathFactory) 
     (folder / "graphs" / "manifest.json").write_text("{}")
     with edge.load(folder, engine="torch", threads=1) as model:
         evaluation = evaluate(model, open_documents(work / "valid.txt.xz"), most_facts=1)
-    write_card("fable-relu", folder, evaluation)
+    rounded = rounding(folder, work / "valid.txt.xz", ("torch:bf16", "mlx:int4"))
+    write_card("fable-relu", folder, evaluation, rounded)
     log = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
-    return Saved(folder, evaluation, log)
+    return Saved(folder, evaluation, rounded, log)
 
 
 def test_the_card_tells_what_the_log_and_the_evaluation_tell(saved: Saved) -> None:
@@ -137,6 +140,8 @@ def test_the_card_tells_what_the_log_and_the_evaluation_tell(saved: Saved) -> No
         *(digest for begin in saved.log if begin["kind"] == "begin" for digest in begin["sources"].values()),
         *(f"**{prompt}**" for prompt in PROMPTS),
         *(f"| {recall.relation} | {recall.facts} | {recall.prompts} |" for recall in evaluation.recall),
+        *(f"| `{one.engine}` | {one.parity.mean_kl_nats:.1e} |" for one in saved.rounded),
+        f"before text, {ROOMY.copy_steps} updates on {ROOMY.copy_steps * 2_048:,} random tokens that come again",
     ):
         assert figure in saved.card, f"the card lacks '{figure}':\n{saved.card}"
 
@@ -157,6 +162,12 @@ def test_training_and_the_tool_find_the_same_heads(saved: Saved) -> None:
     """The last scores of the log are those of the saved folder, to float16 rounding."""
     logged, found = saved.log[-1]["induction"], np.max(saved.evaluation.induction, axis=1)
     assert np.allclose(logged, found, atol=2e-3), f"the log says {logged}, the tool {found}"
+
+
+def test_fewer_bits_cost_more(saved: Saved) -> None:
+    half, four = (one.parity for one in saved.rounded)
+    assert 0 < half.mean_kl_nats < four.mean_kl_nats, f"bf16 costs {half.mean_kl_nats}, int4 {four.mean_kl_nats} nats"
+    assert half.positions == four.positions and four.p99_kl_nats >= four.mean_kl_nats
 
 
 def test_a_card_without_a_run_says_how_to_get_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

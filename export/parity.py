@@ -1,0 +1,55 @@
+"""How far two ways to run a model are apart, token by token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+Ids = Int64[np.ndarray, "_"]
+Logits = Float32[np.ndarray, "_ vocab"]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far a graph's logits are from torch float32 on fixed sequences of ids, teacher-forced.
+
+    Attributes:
+        max_logit_difference: Largest absolute difference of any logit.
+        mean_kl_nats, p99_kl_nats: KL divergence of the next token's distribution from torch's, over positions.
+        top1_agreement: Share of positions whose most likely token is the same.
+        positions: Positions compared.
+    """
+
+    max_logit_difference: float
+    mean_kl_nats: float
+    p99_kl_nats: float
+    top1_agreement: float
+    positions: int
+
+
+def _log_probabilities(logits: Logits) -> Float64[np.ndarray, "_ _"]:
+    exact = logits.astype(np.float64)
+    normed: Float64[np.ndarray, "_ _"] = exact - np.logaddexp.reduce(exact, axis=-1, keepdims=True)
+    return normed
+
+
+def divergence(true: Logits, other: Logits) -> Float64[np.ndarray, " row"]:
+    """`KL(true ‖ other) = Σ p · (ln p - ln q)` of each row's distributions, in nats; 0 where they are equal."""
+    log_p, log_q = _log_probabilities(true), _log_probabilities(other)
+    lost: Float64[np.ndarray, " row"] = np.maximum(0, (np.exp(log_p) * (log_p - log_q)).sum(axis=-1))
+    return lost
+
+
+def compare(found: Sequence[Logits], wanted: Sequence[Logits]) -> Parity:
+    """Logits of the same positions: `found` may hold the last rows of `wanted` alone."""
+    pairs = [(ours, theirs[-len(ours) :]) for ours, theirs in zip(found, wanted, strict=True)]
+    same = [ours.argmax(-1) == theirs.argmax(-1) for ours, theirs in pairs]
+    lost = np.concatenate([divergence(theirs, ours) for ours, theirs in pairs])
+    return Parity(
+        max_logit_difference=float(max(np.abs(ours - theirs).max() for ours, theirs in pairs)),
+        mean_kl_nats=float(lost.mean()),
+        p99_kl_nats=float(np.quantile(lost, 0.99)),
+        top1_agreement=float(np.mean(np.concatenate(same))),
+        positions=sum(len(ours) for ours, _ in pairs),
+    )

@@ -1,0 +1,57 @@
+"""What fewer bits cost a checkpoint, engine by engine, against torch in float32."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import edge
+from export.parity import Logits, Parity, compare
+from models.training.figures import open_documents, token_stream
+
+ENGINES = (
+    "torch:bf16",
+    "mlx:bf16",
+    "torch:fp16",
+    "mlx:fp16",
+    "torch:int8",
+    "onnx:int8",
+    "mlx:int8",
+    "torch:int4",
+    "onnx:int4",
+    "onnx:int4-acc0",
+    "mlx:int4",
+    "torch:int4-g128-sym",
+    "onnx:int4-g128-sym",
+    "mlx:int4-g128-sym",
+)
+"""From many bits to few; what differs within a precision is arithmetic alone."""
+
+_WINDOWS = 8
+
+REFERENCE = "torch"
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """One engine, and how far it is from torch in float32."""
+
+    engine: str
+    parity: Parity
+
+
+def rounding(folder: Path, text: Path, engines: Sequence[str] = ENGINES) -> list[Rounded]:
+    """Runs the first windows of a text, as long as the context and each beginning anew, on every engine."""
+    with edge.load(folder, REFERENCE) as model:
+        assert model.tokenizer is not None
+        ids, width = token_stream(model.tokenizer, open_documents(text)).ids, model.spec.context
+        windows = [list(map(int, ids[first : first + width])) for first in range(0, _WINDOWS * width, width)]
+        windows = [window for window in windows if window]
+        wanted = [model.logits(window) for window in windows]
+    return [Rounded(engine, compare(_logits(folder, engine, windows), wanted)) for engine in engines]
+
+
+def _logits(folder: Path, engine: str, windows: Sequence[list[int]]) -> list[Logits]:
+    with edge.load(folder, engine) as model:
+        return [np.asarray(model.logits(window)) for window in windows]
