@@ -14,7 +14,7 @@ from pathlib import Path
 import platformdirs
 
 from export.external import NOWHERE, Extent, save_graph
-from export.layout import DENSE, Layout, layout_of
+from export.layout import DENSE, Layout
 from export.manifest import FILE, Manifest, file_sha256, graph_key, package_versions, read_manifest
 from export.names import OPSET
 from export.staging import staged
@@ -61,17 +61,17 @@ def open_bundle(folder: Path, spec: DecoderSpec, layout: Layout = DENSE) -> Bund
     return Bundle(folder, manifest) if whole else None
 
 
-def prepare(checkpoint: Checkpoint, progress: Progress, accuracy: int = 0) -> Bundle:
+def prepare(checkpoint: Checkpoint, progress: Progress, layout: Layout = DENSE) -> Bundle:
     """The bundle that runs a checkpoint, exported now if no folder holds it.
 
     Args:
-        accuracy: `accuracy_level` of products with packed matrices.
+        layout: How the graphs are given its numbers.
 
     Raises:
         MissingPackageError: an export is needed and torch, onnx or onnxscript is absent.
         EdgeError: the cache folder cannot be written.
     """
-    spec, layout = checkpoint.spec, layout_of(checkpoint, accuracy)
+    spec = checkpoint.spec
     cached = cache_folder() / graph_key(spec, layout.to_json())[:32]
     found = open_bundle(checkpoint.folder / "graphs", spec, layout) or open_bundle(cached, spec, layout)
     if found is not None:

@@ -38,7 +38,9 @@ def sequences(spec: DecoderSpec) -> Iterator[Ids]:
         yield draw.integers(0, spec.vocab_size, min(length, spec.context))
 
 
-def measure_parity(checkpoint: Checkpoint, files: Mapping[str, Path], weightless: bool) -> dict[str, Parity]:
+def measure_parity(
+    checkpoint: Checkpoint, layout: Layout, files: Mapping[str, Path], weightless: bool
+) -> dict[str, Parity]:
     """Runs each graph of an export, in plain ONNX Runtime, beside torch on the same weights.
 
     Args:
@@ -51,7 +53,9 @@ def measure_parity(checkpoint: Checkpoint, files: Mapping[str, Path], weightless
         runs["genai"] = run_served
     found, given = {}, {}
     if weightless:
-        given = {name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in initializer_values(checkpoint)}
+        given = {
+            name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in initializer_values(checkpoint, layout)
+        }
     for name, file in files.items():
         session = ort.InferenceSession(str(file), _options(given), providers=["CPUExecutionProvider"])
         found[name] = compare([runs[name](session, spec, ids) for ids in texts], wanted)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.initializers import initializer_values
+from export.layout import Layout
 from models.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -27,11 +28,11 @@ NOWHERE: Mapping[str, Extent] = {}
 """The numbers of a graph that a session is given them for."""
 
 
-def write_weights(checkpoint: Checkpoint, file: Path) -> dict[str, Extent]:
+def write_weights(checkpoint: Checkpoint, layout: Layout, file: Path) -> dict[str, Extent]:
     """Streams every initializer into one file; returns where each lies."""
     extents: dict[str, Extent] = {}
     with file.open("wb") as opened:
-        for name, values in initializer_values(checkpoint):
+        for name, values in initializer_values(checkpoint, layout):
             opened.write(b"\0" * (-opened.tell() % _ALIGNMENT))
             extents[name] = Extent(opened.tell(), values.nbytes)
             opened.write(values.data.cast("B"))

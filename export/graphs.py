@@ -64,7 +64,7 @@ class Fast(Wrapper):
     def forward(self, ids: Int[Tensor, " token"], total: Int32[Tensor, " 1"], past: Past) -> tuple[Tensor, Past]:
         kernels = self.kernels("fast", ids, total, past)
         x = self.decoder.stream(ids, kernels.positions, kernels)
-        return self.decoder.logits(x[-1:]), kernels.present
+        return self.decoder.logits(x[-1:]).float(), kernels.present
 
 
 class Watched(Wrapper):
@@ -77,11 +77,11 @@ class Watched(Wrapper):
         seen: dict[str, Tensor] = {}
 
         def see(site: str, value: Tensor) -> Tensor:
-            seen[site] = value
+            seen[site] = value.float()
             return value
 
         x = self.decoder.stream(ids, kernels.positions, kernels, see)
-        return self.decoder.logits(F.embedding(rows, x)), kernels.present, list(seen.values())
+        return self.decoder.logits(F.embedding(rows, x)).float(), kernels.present, list(seen.values())
 
 
 class Ecosystem(Wrapper):
@@ -103,7 +103,7 @@ class Ecosystem(Wrapper):
         kind = kernels_of(self.spec)[self.graph]
         assert not issubclass(kind, Buffered)
         kernels = kind(self.spec, attention_mask, position_ids, self.tables, past)
-        return self.decoder(input_ids, position_ids, kernels), kernels.present
+        return self.decoder(input_ids, position_ids, kernels).float(), kernels.present
 
 
 class ForGenai(Ecosystem):
@@ -176,12 +176,13 @@ _EXAMPLE = {"token": 3, "past": 5, "past + token": 8, "capacity": 11, "batch": 2
 
 
 def _trace(spec: DecoderSpec, plan: Plan, layout: Layout) -> ir.Model:
-    cached = plan.cache[0]
+    cached, kind = plan.cache[0], getattr(torch, layout.float_type)
     with FakeTensorMode():
-        wrapper = plan.wrapper(spec).eval()
+        wrapper = plan.wrapper(spec).eval().to(kind)
         pack_modules(wrapper.decoder, layout)
         arguments: list[Any] = [torch.zeros(_sizes(dims), dtype=dtype) for _, dtype, dims in plan.inputs]
-        arguments.append([(torch.zeros(_sizes(cached)), torch.zeros(_sizes(cached))) for _ in spec.layers])
+        sizes = _sizes(cached)
+        arguments.append([(torch.zeros(sizes, dtype=kind), torch.zeros(sizes, dtype=kind)) for _ in spec.layers])
     varying: list[Any] = [_varying(dims) for _, _, dims in plan.inputs]
     varying.append([(_varying(cached), _varying(cached)) for _ in spec.layers])
     names = [name for name, _, _ in plan.inputs] + cache_names("past_key_values", spec)

@@ -6,7 +6,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layout import DENSE, Layout, layout_of, part_shapes
+from export.layout import DENSE, Layout, part_shapes
 from models.checkpoint import Checkpoint
 from models.packed import PackedMatrix, pack_codes
 from models.parameters import Shapes, parameter_shapes
@@ -14,7 +14,7 @@ from models.precision import Zero
 from models.rotary import rotary_tables
 from models.spec import DecoderSpec, NoScaling, Rotary
 
-Values = NDArray[np.float32] | NDArray[np.uint8]
+Values = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.uint8]
 
 
 def rotaries(spec: DecoderSpec) -> tuple[Rotary, ...]:
@@ -42,18 +42,18 @@ def initializer_shapes(spec: DecoderSpec, layout: Layout = DENSE) -> Shapes:
     return shapes | tables
 
 
-def initializer_values(checkpoint: Checkpoint) -> Iterator[tuple[str, Values]]:
-    """Every initializer, one at a time, dense ones in float32; what its file holds as it is needed stays there."""
-    schemes = layout_of(checkpoint, 0).schemes
+def initializer_values(checkpoint: Checkpoint, layout: Layout = DENSE) -> Iterator[tuple[str, Values]]:
+    """Every initializer, one at a time; what its file holds as it is needed stays there."""
     for name in parameter_shapes(checkpoint.spec):
-        if name in schemes:
+        if name in layout.schemes:
             yield from _parts(name, checkpoint.packed[name])
         else:
-            yield name, np.ascontiguousarray(checkpoint.weights[name], dtype=np.float32)
-    if checkpoint.spec.tied and "head.weight" in schemes:
+            yield name, np.ascontiguousarray(checkpoint.weights[name], layout.float_type)
+    if checkpoint.spec.tied and "head.weight" in layout.schemes:
         yield from _parts("head.weight", checkpoint.packed["embed.weight"])
     for kind in rotaries(checkpoint.spec):
-        yield from zip(table_names(kind), rotary_tables(kind, checkpoint.spec.context), strict=True)
+        for name, table in zip(table_names(kind), rotary_tables(kind, checkpoint.spec.context), strict=True):
+            yield name, table.astype(layout.float_type, copy=False)
 
 
 def _parts(parameter: str, matrix: PackedMatrix) -> Iterator[tuple[str, Values]]:

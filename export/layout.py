@@ -1,14 +1,17 @@
-"""How a graph is given its matrices: dense, or in groups of whole numbers."""
+"""How a graph is given its numbers: matrices dense or in groups of whole numbers, the rest in one kind of float."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 from models.checkpoint import Checkpoint
 from models.packed import groups_of, row_bytes
 from models.packed_file import stem_of
 from models.parameters import Shapes
-from models.precision import Scheme, Zero
+from models.precision import FP32, Float, Grouped, Precision, Scheme, Zero
+
+FloatKind = Literal["fp32", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -18,29 +21,43 @@ class Layout:
     Attributes:
         schemes: Of every matrix that is given in groups, a tied head's by a name of its own; the others are dense.
         accuracy: `accuracy_level` of the products with them.
+        kind: Every other number, keys and values too; what comes out of a graph is float32 all the same.
     """
 
     schemes: Mapping[str, Scheme] = field(default_factory=dict)
     accuracy: int = 0
+    kind: FloatKind = "fp32"
 
     @property
     def precision(self) -> str:
         """In a word, for a manifest."""
-        return "+".join(sorted({f"int{scheme.bits}" for scheme in self.schemes.values()})) or "float32"
+        return "+".join(sorted({f"int{scheme.bits}" for scheme in self.schemes.values()})) or self.float_type
+
+    @property
+    def float_type(self) -> str:
+        """The floats by the name that numpy and torch have for them."""
+        return {"fp32": "float32", "fp16": "float16"}[self.kind]
 
     def to_json(self) -> str:
-        """Equal for equal layouts; empty for a dense one."""
-        if not self.schemes:
+        """Equal for equal layouts; empty for the plain one."""
+        if self == DENSE:
             return ""
         table = {name: asdict(scheme) for name, scheme in sorted(self.schemes.items())}
-        return json.dumps({"schemes": table, "accuracy": self.accuracy}, sort_keys=True)
+        return json.dumps({"schemes": table, "accuracy": self.accuracy, "kind": self.kind}, sort_keys=True)
 
 
 DENSE = Layout()
 
 
-def layout_of(checkpoint: Checkpoint, accuracy: int) -> Layout:
-    """How a checkpoint's weights are given to a graph: packed where ONNX Runtime has kernels for them."""
+def layout_of(checkpoint: Checkpoint, precision: Precision = FP32) -> Layout:
+    """How a checkpoint's weights are given to a graph: packed where they are and ONNX Runtime has kernels for them.
+
+    Products with them are computed as `precision` says, by 8 bits where it says nothing.
+    """
+    if not checkpoint.packed:
+        half = isinstance(precision, Float) and precision.kind == "fp16"
+        return Layout(kind="fp16") if half else DENSE
+    accuracy = precision.accuracy if isinstance(precision, Grouped) else 4
     schemes: dict[str, Scheme] = {}
     for name, matrix in checkpoint.packed.items():
         any_zero = matrix.scheme.zero is Zero.ANY

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from export.bundle import Progress, describe, need_exporter
-from export.layout import layout_of
+from export.layout import Layout, layout_of
 from export.manifest import FILE, is_bundle
 from export.names import OPSET
 from export.staging import staged
@@ -13,6 +13,7 @@ from export.targets import TARGETS, TEXT_FILES, Standalone, Target, stored_bytes
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
 from models.parameters import parameter_count
+from models.precision import FP32, Precision
 
 _PACKAGES_BYTES = 600_000_000
 """What torch, onnx and ONNX Runtime take before any weight is read."""
@@ -23,13 +24,13 @@ def export_checkpoint(
     out: Path,
     progress: Progress,
     target: Target = TARGETS["std"],
-    accuracy: int = 4,
+    precision: Precision = FP32,
     original: Checkpoint | None = None,
 ) -> Path:
     """Writes folder `out`: weights, graphs, tokenizer, and a manifest with the parity that was measured.
 
     Args:
-        accuracy: `accuracy_level` of products with packed matrices.
+        precision: How products with packed matrices are computed.
         original: The checkpoint before its matrices were packed; what packing cost is then measured too.
 
     Raises:
@@ -41,11 +42,12 @@ def export_checkpoint(
     check_target(checkpoint, out)
     need_exporter()
     with staged(out, "free some space, or name another folder to write to") as folder:
-        target.write(checkpoint, layout_of(checkpoint, accuracy), folder, progress)
+        layout = layout_of(checkpoint, precision)
+        target.write(checkpoint, layout, folder, progress)
         for name in TEXT_FILES:
             if (checkpoint.folder / name).is_file():
                 shutil.copyfile(checkpoint.folder / name, folder / name)
-        _prove(checkpoint, folder, target, accuracy, original, progress)
+        _prove(checkpoint, layout, folder, target, original, progress)
     return out
 
 
@@ -63,14 +65,19 @@ def check_target(checkpoint: Checkpoint, out: Path) -> None:
         )
 
 
-def peak_bytes(checkpoint: Checkpoint, accuracy: int) -> int:
+def peak_bytes(checkpoint: Checkpoint, layout: Layout) -> int:
     """What an export holds at most: torch's float32 weights, or the graph's with those laid out for its kernels."""
-    torch, graph = 4 * parameter_count(checkpoint.spec), 2 * stored_bytes(checkpoint, layout_of(checkpoint, accuracy))
+    torch, graph = 4 * parameter_count(checkpoint.spec), 2 * stored_bytes(checkpoint, layout)
     return _PACKAGES_BYTES + max(torch, graph)
 
 
 def _prove(
-    checkpoint: Checkpoint, folder: Path, target: Target, accuracy: int, original: Checkpoint | None, progress: Progress
+    checkpoint: Checkpoint,
+    layout: Layout,
+    folder: Path,
+    target: Target,
+    original: Checkpoint | None,
+    progress: Progress,
 ) -> None:
     """Checks the graphs, measures parity, and writes the manifest that says so."""
     from export.check import band, check_graph, check_parity, measure_parity, rounding_cost
@@ -80,8 +87,9 @@ def _prove(
     whole = isinstance(target, Standalone)
     for file in target.graphs.values() if whole else ():
         check_graph(folder / file)
-    layout = layout_of(checkpoint, accuracy)
-    parity = measure_parity(checkpoint, {name: folder / file for name, file in target.graphs.items()}, not whole)
+    parity = measure_parity(
+        checkpoint, layout, {name: folder / file for name, file in target.graphs.items()}, not whole
+    )
     check_parity(parity, band(layout))
     if original is not None:
         parity |= {"rounding": rounding_cost(checkpoint, original)}

@@ -66,7 +66,7 @@ class Standalone(Target):
 
     def write(self, checkpoint: Checkpoint, layout: Layout, folder: Path, progress: Progress) -> None:
         progress("writing weights")
-        extents = write_weights(checkpoint, folder / self.weights)
+        extents = write_weights(checkpoint, layout, folder / self.weights)
         for name, file in self.graphs.items():
             progress(f"exporting graph {name}")
             write_graph(checkpoint.spec, layout, name, folder / file, self.weights, extents)

@@ -66,31 +66,33 @@ def export(model: str, out: Path, tool: str, precision: str, dry_run: bool, layo
 
     chosen, original = precision_of(precision), open_checkpoint(find_model(model))
     check_target(original, out.expanduser().absolute())
-    held, accuracy = _prepared(original, chosen)
+    held = _prepared(original, chosen)
     if dry_run:
-        click.echo(Table(_FILES, TARGETS[tool].planned(held, layout_of(held, accuracy))).write(layout or "text"))
-        tell(f"{show_bytes(peak_bytes(held, accuracy))} of memory at most; a graph without weights is under 1 MB")
+        given = layout_of(held, chosen)
+        click.echo(Table(_FILES, TARGETS[tool].planned(held, given)).write(layout or "text"))
+        tell(f"{show_bytes(peak_bytes(held, given))} of memory at most; a graph without weights is under 1 MB")
         return
     packed = None if held is original else original
-    written = export_checkpoint(held, out, tell, TARGETS[tool], accuracy, packed)
+    written = export_checkpoint(held, out, tell, TARGETS[tool], chosen, packed)
     click.echo(_parity(written).write(layout or "text"))
     size = sum(file.stat().st_size for file in written.rglob("*") if file.is_file())
     tell(f"{written}: {show_bytes(size)}")
 
 
-def _prepared(original: "Checkpoint", chosen: "Precision") -> tuple["Checkpoint", int]:
-    """The checkpoint in the precision of its export, and the accuracy of products with packed matrices."""
+def _prepared(original: "Checkpoint", chosen: "Precision") -> "Checkpoint":
+    """The checkpoint in the precision of its export."""
     from export.packing import as_packed, prepare_packed
     from models.errors import MisuseError
     from models.precision import FP32, Grouped
 
     if original.packed:
-        return original, as_packed(original, chosen).accuracy
+        as_packed(original, chosen)  # refuses what its weights cannot become
+        return original
     if isinstance(chosen, Grouped):
-        return prepare_packed(original, chosen.scheme, tell), chosen.accuracy
+        return prepare_packed(original, chosen.scheme, tell)
     if chosen != FP32:
         raise MisuseError(f"graphs in {chosen} are not exported; --precision takes fp32, int4 and int8")
-    return original, 0
+    return original
 
 
 def _parity(written: Path) -> Table:

@@ -17,8 +17,7 @@ PROVIDERS = {
 }
 """Where ONNX Runtime can compute, by what it calls the code for it."""
 
-FLOATS = {"onnx": ("fp32",), "torch": ("fp32", "bf16", "fp16"), "mlx": ("fp32", "bf16", "fp16")}
-"""The kinds of float that each engine has kernels for; all of them run packed matrices."""
+_FLOATS = {"torch": ("fp32", "bf16", "fp16"), "mlx": ("fp32", "bf16", "fp16")}
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,13 @@ class EngineChoice:
         return f"{self.name}{provider}{precision}"
 
 
+def floats_of(name: str, provider: str) -> tuple[str, ...]:
+    """The kinds of float that an engine has kernels for; every engine runs packed matrices."""
+    if name == "onnx":
+        return ("fp32",) if provider == "cpu" else ("fp32", "fp16")
+    return _FLOATS[name]
+
+
 def engine_of(text: str) -> EngineChoice:
     """The choice that users spell so: an engine, `+` and a provider, `:` and a precision.
 
@@ -58,8 +64,9 @@ def engine_of(text: str) -> EngineChoice:
         raise MisuseError(
             f"no engine '{where}'; onnx alone takes a provider: {', '.join(f'onnx+{one}' for one in PROVIDERS)}"
         )
-    precision = precision_of(spelled) if colon else FP32
-    if isinstance(precision, Float) and precision.kind not in FLOATS[name]:
-        runs = ", ".join((*FLOATS[name], "int4", "int8"))
-        raise MisuseError(f"engine '{name}' has no kernels for {precision}; it runs {runs}")
-    return EngineChoice(name, precision, provider if plus else "cpu")
+    precision, provider = precision_of(spelled) if colon else FP32, provider if plus else "cpu"
+    floats = floats_of(name, provider)
+    if isinstance(precision, Float) and precision.kind not in floats:
+        runs = ", ".join((*floats, "int4", "int8"))
+        raise MisuseError(f"engine '{where}' has no kernels for {precision}; it runs {runs}")
+    return EngineChoice(name, precision, provider)

@@ -19,11 +19,12 @@ from edge.engines.choice import PROVIDERS, EngineChoice
 from edge.watch import Watch
 from export.bundle import Bundle, prepare
 from export.initializers import initializer_values
+from export.layout import Layout, layout_of
 from export.names import scope_of
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError, MissingPackageError, MisuseError
-from models.precision import Grouped
 from models.sites import LOGITS, sites_of
+from models.spec import DecoderSpec
 
 try:
     import onnxruntime as ort
@@ -48,9 +49,9 @@ class Cache:
         capacity: Tokens there is room for.
     """
 
-    def __init__(self, n_layers: int, n_kv_heads: int, head_dim: int, device: str) -> None:
-        self.names = [f"{layer}.{part}" for layer in range(n_layers) for part in ("key", "value")]
-        self._row, self._device = (n_kv_heads, head_dim), device
+    def __init__(self, spec: DecoderSpec, kind: str, device: str) -> None:
+        self.names = [f"{layer}.{part}" for layer in range(spec.n_layers) for part in ("key", "value")]
+        self._row, self._kind, self._device = (spec.n_kv_heads, spec.head_dim), np.dtype(kind), device
         self.capacity = 0
         self.buffers = [self._on_device(self._empty(0)) for _ in self.names]
 
@@ -68,12 +69,12 @@ class Cache:
             binding.bind_ortvalue_input(f"past_key_values.{name}", value)
             binding.bind_ortvalue_output(f"present.{name}", value)
 
-    def _on_device(self, array: Values) -> ort.OrtValue:
+    def _on_device(self, array: NDArray[np.generic]) -> ort.OrtValue:
         """In the memory of the device; the CPU's is the array itself."""
         return ort.OrtValue.ortvalue_from_numpy(array, self._device, 0)
 
-    def _empty(self, capacity: int) -> Values:
-        return np.zeros((1, self._row[0], capacity, self._row[1]), np.float32)
+    def _empty(self, capacity: int) -> NDArray[np.generic]:
+        return np.zeros((1, self._row[0], capacity, self._row[1]), self._kind)
 
 
 class Graph:
@@ -119,10 +120,11 @@ class Graph:
 
 
 class Weights:
-    """The initializers of every session, in the memory of the checkpoint where it stores float32."""
+    """The initializers of every session, in the memory of the checkpoint where it stores them as they are needed."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in initializer_values(checkpoint)}
+    def __init__(self, checkpoint: Checkpoint, layout: Layout) -> None:
+        arrays = initializer_values(checkpoint, layout)
+        self._values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays}
 
     def give(self, options: ort.SessionOptions) -> None:
         """Hands all of them to a session about to be made."""
@@ -130,7 +132,7 @@ class Weights:
 
 
 class OnnxEngine:
-    """Runs a decoder in ONNX Runtime: float32, or matrices in groups of whole numbers."""
+    """Runs a decoder in ONNX Runtime: float32, float16 where the provider has it, or packed matrices."""
 
     timing_method = "node times of a second, profiled session, summed by sublayer"
 
@@ -139,14 +141,13 @@ class OnnxEngine:
         self.threads = threads or psutil.cpu_count(logical=False) or 1
         self.versions = {"onnxruntime": ort.__version__}
         self.fed = 0
-        accuracy = choice.precision.accuracy if isinstance(choice.precision, Grouped) else 0
-        self._provider = available(choice.provider)
-        self._bundle: Bundle = prepare(checkpoint, progress, accuracy)
+        self._provider, layout = available(choice.provider), layout_of(checkpoint, choice.precision)
+        self._bundle: Bundle = prepare(checkpoint, progress, layout)
         progress("opening the ONNX session")
-        self._weights = Weights(checkpoint)
+        self._weights = Weights(checkpoint, layout)
         self._fast = self._open("fast")
         device = "cuda" if choice.provider == "cuda" else "cpu"
-        self._cache = Cache(self.spec.n_layers, self.spec.n_kv_heads, self.spec.head_dim, device)
+        self._cache = Cache(self.spec, layout.float_type, device)
         self._probe: Graph | None = None
         self._rows = {site.name: site.row_shape for site in sites_of(self.spec).values()}
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from edge.engines.choice import EngineChoice, engine_of
+from edge.engines.onnx_engine import OnnxEngine
 from edge.session import Model, load
 from edge.watch import Watch
 from export.bundle import cache_folder
 from models.errors import MisuseError
-from models.precision import FP32, precision_of
+from models.precision import FP32, Float, precision_of
 from models.sites import sites_of
 from tests.reference import REFERENCES, write_reference
 from tests.tiny import TINY_SPECS, tiny_checkpoint
@@ -88,6 +89,22 @@ def test_half_precision_stays_near_float32(name: str, engine: str, kind: str) ->
     assert off_by(found.site("logits"), want.site("logits")) > 1e-5, "half precision was not half precision"
 
 
+@pytest.mark.parametrize("name", ["llama-shared-heads-tied", "gpt2-learned-positions-tied", "norms-around-caps"])
+def test_graphs_in_float16_are_near_float32(name: str) -> None:
+    """Meant for providers with kernels for it; the CPU has them for attention, and casts around the rest."""
+    with opened(name, "torch") as model:
+        want = model.run(ids=PROMPT, max_new_tokens=0, watch=Watch.all())
+    engine = OnnxEngine(tiny_checkpoint(name), EngineChoice("onnx", Float("fp16")), 1, lambda _: None)
+    engine.reserve(len(PROMPT))
+    ids = np.array(PROMPT)
+    steps = [engine.feed(ids[:7], Watch.all()), engine.feed(ids[7:], Watch.all())]
+    engine.close()
+    for site in sites_of(want.spec):
+        rows = [step.logits if site == "logits" else step.sites[site] for step in steps]
+        worst = off_by(np.concatenate(rows), want.site(site))
+        assert worst < 0.02, f"onnx in float16 leaves float32 first at {site}: off by {worst:.2g}"
+
+
 def test_weights_are_packed_once_for_all_engines_and_again_when_they_change(tmp_path: Path) -> None:
     folder = tmp_path / "llama"
     write_reference(REFERENCES["llama-linear-scaling"](), folder)
@@ -122,7 +139,7 @@ def test_engines_are_spelled_with_their_precision() -> None:
     assert engine_of("onnx") == EngineChoice("onnx", FP32, "cpu") == engine_of("onnx:fp32") == engine_of("onnx+cpu")
     assert engine_of("mlx:int4-sym") == EngineChoice("mlx", precision_of("int4-sym"))
     assert engine_of("onnx+cuda:int8") == EngineChoice("onnx", precision_of("int8"), "cuda")
-    for text in ("onnx", "torch:bf16", "onnx+coreml", "onnx+cuda:int4-g64"):
+    for text in ("onnx", "torch:bf16", "onnx+coreml:fp16", "onnx+cuda:int4-g64"):
         assert str(engine_of(text)) == text
 
 
@@ -130,6 +147,7 @@ def test_engines_are_spelled_with_their_precision() -> None:
     ("text", "said"),
     [
         ("onnx:bf16", "engine 'onnx' has no kernels for bf16; it runs fp32, int4, int8"),
+        ("onnx:fp16", "engine 'onnx' has no kernels for fp16"),
         ("onnx:", "no precision ''"),
         ("ort:int4", "did you mean 'onnx'"),
         ("torch:int3", "no precision 'int3'"),
