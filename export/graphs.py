@@ -178,7 +178,8 @@ _EXAMPLE = {"token": 3, "past": 5, "past + token": 8, "capacity": 11, "batch": 2
 def _trace(spec: DecoderSpec, plan: Plan, layout: Layout) -> ir.Model:
     cached, kind = plan.cache[0], getattr(torch, layout.float_type)
     with FakeTensorMode():
-        wrapper = plan.wrapper(spec).eval().to(kind)
+        with _default(kind):
+            wrapper = plan.wrapper(spec).eval()
         pack_modules(wrapper.decoder, layout)
         arguments: list[Any] = [torch.zeros(_sizes(dims), dtype=dtype) for _, dtype, dims in plan.inputs]
         sizes = _sizes(cached)
@@ -199,6 +200,17 @@ def _trace(spec: DecoderSpec, plan: Plan, layout: Layout) -> ir.Model:
         )
     assert program is not None
     return program.model
+
+
+@contextmanager
+def _default(kind: torch.dtype) -> Iterator[None]:
+    """Makes parameters of one kind: once made, fakes cannot change theirs."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(kind)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextmanager
