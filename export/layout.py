@@ -59,14 +59,14 @@ def layout_of(checkpoint: Checkpoint, precision: Precision = FP32) -> Layout:
         return Layout(kind="fp16") if half else DENSE
     accuracy = precision.accuracy if isinstance(precision, Grouped) else 4
     schemes: dict[str, Scheme] = {}
-    for name, matrix in checkpoint.packed.items():
-        any_zero = matrix.scheme.zero is Zero.ANY
-        if any_zero and matrix.scheme.bits == 8:
+    for name, scheme in checkpoint.packed.schemes.items():
+        any_zero = scheme.zero is Zero.ANY
+        if any_zero and scheme.bits == 8:
             continue  # MatMulNBits takes zeros between codes with 4 bits only
         if name != "embed.weight" or not any_zero:
-            schemes[name] = matrix.scheme
+            schemes[name] = scheme
         if name == "embed.weight" and checkpoint.spec.tied:
-            schemes["head.weight"] = matrix.scheme
+            schemes["head.weight"] = scheme
     return Layout(schemes, accuracy) if schemes else DENSE
 
 

@@ -37,7 +37,7 @@ def prepare_packed(checkpoint: Checkpoint, scheme: Scheme, progress: Progress) -
 
 def as_packed(checkpoint: Checkpoint, asked: Precision) -> Grouped:
     """The precision of weights that are stored in groups already; another one cannot be had from them."""
-    held = Grouped(next(iter(checkpoint.packed.values())).scheme)
+    held = Grouped(next(iter(checkpoint.packed.schemes.values())))
     if asked == FP32:
         return held
     # How users spell a precision says nothing of zeros between codes.

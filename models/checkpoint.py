@@ -17,7 +17,7 @@ from models.families.registry import family_of
 from models.families.views import Stored
 from models.hub import id_of
 from models.mlx_format import packed_parameters
-from models.packed import PackedMatrix
+from models.packed import PackedMatrices
 from models.packed_file import is_packed, open_packed
 from models.parameters import parameter_shapes, part_of
 from models.safetensors_file import TensorPlace, tensor_places
@@ -52,7 +52,7 @@ class Checkpoint:
     folder: Path
     spec: DecoderSpec
     weights: Mapping[str, NDArray[np.generic]]
-    packed: Mapping[str, PackedMatrix] = field(default_factory=dict)
+    packed: PackedMatrices = field(default_factory=PackedMatrices)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -3,7 +3,7 @@
 X.weight uint32 (row, codes side by side)    X.scales, X.biases (row, group)    weight = scale · code + bias
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from models.errors import SpecError
 from models.families.config import Config
 from models.families.family import Family
 from models.families.views import AsIs, Third, Transposed, View
-from models.packed import PackedMatrix
+from models.packed import PackedMatrices, PackedMatrix
 from models.parameters import parameter_shapes, part_of
 from models.precision import GROUPS, Scheme, Zero
 from models.safetensors_file import TensorPlace
@@ -23,7 +23,7 @@ _PARTS = ("weight", "scales", "biases")
 
 
 @dataclass(frozen=True)
-class StoredMatrix:
+class MlxMatrix:
     """One packed parameter: the tensors that hold it, and which of their rows."""
 
     scheme: Scheme
@@ -43,25 +43,9 @@ class StoredMatrix:
         return PackedMatrix(self.scheme, self.columns, packed, np.float32(self.multiplier) * scale, -offset / scale)
 
 
-class StoredMatrices(Mapping[str, PackedMatrix]):
-    """Packed parameters by Edge's name, read when they are asked for."""
-
-    def __init__(self, stored: dict[str, StoredMatrix]) -> None:
-        self._stored = stored
-
-    def __getitem__(self, name: str) -> PackedMatrix:
-        return self._stored[name].read()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._stored)
-
-    def __len__(self) -> int:
-        return len(self._stored)
-
-
 def packed_parameters(
     config: Config, family: Family, spec: DecoderSpec, places: Mapping[str, TensorPlace]
-) -> StoredMatrices:
+) -> PackedMatrices:
     """The matrices of a checkpoint that MLX packed; none where the config speaks of no quantisation.
 
     Raises:
@@ -75,9 +59,9 @@ def packed_parameters(
         )
     table = config.table("quantization")
     if not table.keys:
-        return StoredMatrices({})
+        return PackedMatrices()
     wanted, multipliers = family.weights_of(spec), family.multipliers(config)
-    found: dict[str, StoredMatrix] = {}
+    found: dict[str, MlxMatrix] = {}
     for name, shape in parameter_shapes(spec).items():
         module, view = wanted[name].tensor.removesuffix(".weight"), _by_rows(wanted[name].view)
         if module not in places and f"{module}.scales" not in places:
@@ -86,8 +70,8 @@ def packed_parameters(
             codes, scales, offsets = (_part(config, places, f"{module}.{part}") for part in _PARTS)
             scheme, multiplier = _scheme(table, module), multipliers.get(part_of(name), 1.0)
             _check(config, module, [codes, scales, offsets], view.stored_shape(shape), scheme)
-            found[name] = StoredMatrix(scheme, shape[1], codes, scales, offsets, view, multiplier)
-    return StoredMatrices(found)
+            found[name] = MlxMatrix(scheme, shape[1], codes, scales, offsets, view, multiplier)
+    return PackedMatrices(found)
 
 
 def _by_rows(view: View) -> View:

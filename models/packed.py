@@ -6,7 +6,9 @@ Codes lie side by side in bytes, the first of two in the lower half: so ONNX Run
 four bytes at a time, `mx.quantized_matmul`.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Shaped, UInt8
@@ -57,6 +59,37 @@ class PackedMatrix:
             grouped = codes.reshape(len(codes), -1, self.scheme.group) - zeros[rows][..., None]
             dense[rows] = (grouped * self.scales[rows][..., None]).reshape(len(codes), -1)[:, : self.columns]
         return dense
+
+
+@runtime_checkable
+class StoredMatrix(Protocol):
+    """Where a packed matrix lies, and how."""
+
+    @property
+    def scheme(self) -> Scheme: ...
+
+    def read(self) -> PackedMatrix: ...
+
+
+class PackedMatrices(Mapping[str, PackedMatrix]):
+    """Packed parameters by Edge's name, read when they are asked for."""
+
+    def __init__(self, stored: Mapping[str, StoredMatrix] | None = None) -> None:
+        self._stored = stored or {}
+
+    @property
+    def schemes(self) -> dict[str, Scheme]:
+        """How each is packed; nothing is read for it."""
+        return {name: matrix.scheme for name, matrix in self._stored.items()}
+
+    def __getitem__(self, name: str) -> PackedMatrix:
+        return self._stored[name].read()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
 
 
 def middle(bits: int) -> int:

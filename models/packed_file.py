@@ -6,14 +6,14 @@ layers.3.ffn.up.bias, head.norm.weight    everything else, float32
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import CheckpointError
-from models.packed import PackedMatrix, groups_of, pack_matrix, row_bytes
+from models.packed import PackedMatrices, PackedMatrix, groups_of, pack_matrix, row_bytes
 from models.parameters import parameter_shapes
 from models.precision import Scheme, Zero
 from models.safetensors_file import Planned, TensorPlace, file_notes, tensor_places, write_tensors
@@ -53,29 +53,28 @@ def _planned(name: str, shape: Shape, scheme: Scheme) -> dict[str, Planned]:
     return parts
 
 
-class PackedTensors(Mapping[str, PackedMatrix]):
-    """The packed matrices of a file by parameter, backed by it."""
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of one packed matrix lie."""
 
-    def __init__(self, scheme: Scheme, places: Mapping[str, TensorPlace], spec: DecoderSpec) -> None:
-        self._scheme, self._places = scheme, places
-        shapes = parameter_shapes(spec)
-        self._columns = {name: shapes[name][1] for name in matrices(spec)}
-        for name in self._columns:
-            for tensor, (dtype, shape) in _planned(name, shapes[name], scheme).items():
-                if (places[tensor].dtype, places[tensor].shape) != (dtype, shape):
-                    raise ValueError(f"'{tensor}' is {places[tensor].shape}, not {shape}")
+    scheme: Scheme
+    columns: int
+    codes: TensorPlace
+    scales: TensorPlace
+    zeros: TensorPlace | None
 
-    def __getitem__(self, name: str) -> PackedMatrix:
-        columns, stem = self._columns[name], stem_of(name)
-        zeros = self._places.get(f"{stem}.zeros")
-        codes, scales = (self._places[f"{stem}.{part}"].read() for part in ("codes", "scales"))
-        return PackedMatrix(self._scheme, columns, codes, scales, None if zeros is None else zeros.read())
+    def read(self) -> PackedMatrix:
+        zeros = None if self.zeros is None else self.zeros.read()
+        return PackedMatrix(self.scheme, self.columns, self.codes.read(), self.scales.read(), zeros)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
 
-    def __len__(self) -> int:
-        return len(self._columns)
+def _places_of(name: str, shape: Shape, scheme: Scheme, places: Mapping[str, TensorPlace]) -> Places:
+    for tensor, (dtype, planned) in _planned(name, shape, scheme).items():
+        if (places[tensor].dtype, places[tensor].shape) != (dtype, planned):
+            raise ValueError(f"'{tensor}' is {places[tensor].shape}, not {planned}")
+    codes, scales, zeros = (places.get(f"{stem_of(name)}.{part}") for part in ("codes", "scales", "zeros"))
+    assert codes is not None and scales is not None
+    return Places(scheme, shape[1], codes, scales, zeros)
 
 
 def write_packed(spec: DecoderSpec, weights: Parameters, scheme: Scheme, file: Path, progress: Progress) -> None:
@@ -110,7 +109,7 @@ def is_packed(file: Path) -> bool:
     return _NOTE in file_notes(file)
 
 
-def open_packed(file: Path, spec: DecoderSpec) -> tuple[DenseWeights, PackedTensors]:
+def open_packed(file: Path, spec: DecoderSpec) -> tuple[DenseWeights, PackedMatrices]:
     """Every parameter as numbers, and the packed ones as they are; nothing is read but headers.
 
     Raises:
@@ -121,9 +120,10 @@ def open_packed(file: Path, spec: DecoderSpec) -> tuple[DenseWeights, PackedTens
         scheme = Scheme(note["scheme"]["bits"], note["scheme"]["group"], Zero(note["scheme"]["zero"]))
         if note["format"] != FORMAT:
             raise ValueError(f"it has format {note['format']}, this Edge reads {FORMAT}")
-        places = tensor_places(file)
-        packed = PackedTensors(scheme, places, spec)
-        others = Weights({name: StoredParameter(places[name]) for name in parameter_shapes(spec) if name not in packed})
+        places, shapes = tensor_places(file), parameter_shapes(spec)
+        packed = {name: _places_of(name, shapes[name], scheme, places) for name in matrices(spec)}
+        others = Weights({name: StoredParameter(places[name]) for name in shapes if name not in packed})
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file} holds no packed weights of this decoder ({error}); pack them again") from error
-    return DenseWeights(packed, others, (file,)), packed
+    found = PackedMatrices(packed)
+    return DenseWeights(found, others, (file,)), found

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.families.views import AsIs, View
-from models.packed import PackedMatrix
+from models.packed import PackedMatrices
 from models.parameters import Shapes
 from models.safetensors_file import TensorPlace
 
@@ -56,7 +56,7 @@ class Weights(Mapping[str, NDArray[np.generic]]):
 class DenseWeights(Mapping[str, NDArray[np.generic]]):
     """Every parameter as numbers: packed ones as those that their codes stand for, float32."""
 
-    def __init__(self, packed: Mapping[str, PackedMatrix], others: Weights, files: tuple[Path, ...]) -> None:
+    def __init__(self, packed: PackedMatrices, others: Weights, files: tuple[Path, ...]) -> None:
         self.packed, self.others, self.files = packed, others, files
 
     def __getitem__(self, name: str) -> NDArray[np.generic]:
