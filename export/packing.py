@@ -1,7 +1,7 @@
 """A checkpoint's matrices in groups, packed once and kept in the cache for every engine and every later run."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from json import dumps
 from pathlib import Path
@@ -12,7 +12,7 @@ from export.bundle import CACHE_VARIABLE, cache_folder
 from export.staging import staged
 from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, MisuseError
-from models.packed_file import FORMAT, open_packed, write_packed
+from models.packed_file import FORMAT, matrices, open_packed, write_packed
 from models.precision import FP32, Grouped, Precision, Scheme, Zero
 
 _FILE = "model.safetensors"
@@ -20,18 +20,22 @@ _FILE = "model.safetensors"
 Progress = Callable[[str], None]
 
 
-def prepare_packed(checkpoint: Checkpoint, scheme: Scheme, progress: Progress) -> Checkpoint:
+def prepare_packed(checkpoint: Checkpoint, scheme: Scheme, progress: Progress, keep: Sequence[str] = ()) -> Checkpoint:
     """The checkpoint with its matrices packed, now if the cache does not hold them.
 
+    Args:
+        keep: Patterns of matrices that stay float32, as `models.packed_file.matrices` takes them.
+
     Raises:
+        MisuseError: a pattern that fits no matrix.
         EdgeError: the cache folder cannot be written.
     """
-    file = cache_folder("weights") / _key(checkpoint, scheme)[:32] / _FILE
+    file = cache_folder("weights") / _key(checkpoint, scheme, matrices(checkpoint.spec, keep))[:32] / _FILE
     if found := _opened(file, checkpoint):
         return found
     way_out = f"free some space, or name a folder elsewhere in the environment variable {CACHE_VARIABLE}"
     with staged(file.parent, way_out) as folder:
-        write_packed(checkpoint.spec, checkpoint.weights, scheme, folder / _FILE, progress)
+        write_packed(checkpoint.spec, checkpoint.weights, scheme, folder / _FILE, progress, keep)
     return _with_weights_of(file, checkpoint)
 
 
@@ -59,9 +63,9 @@ def _with_weights_of(file: Path, checkpoint: Checkpoint) -> Checkpoint:
     return Checkpoint(checkpoint.folder, checkpoint.spec, *open_packed(file, checkpoint.spec))
 
 
-def _key(checkpoint: Checkpoint, scheme: Scheme) -> str:
-    """Equal for equal weights and schemes; weights in files are told by path, size and time of change."""
-    told = hashlib.sha256(dumps([FORMAT, asdict(scheme)]).encode())
+def _key(checkpoint: Checkpoint, scheme: Scheme, packed: Sequence[str]) -> str:
+    """Equal for the same matrices of equal weights; files are told by path, size and time of change."""
+    told = hashlib.sha256(dumps([FORMAT, asdict(scheme), packed]).encode())
     if checkpoint.files:
         for file in checkpoint.files:
             stat = file.stat()

@@ -5,16 +5,17 @@ layers.3.ffn.up.bias, head.norm.weight    everything else, float32
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import CheckpointError
+from models.errors import CheckpointError, MisuseError
 from models.packed import PackedMatrices, PackedMatrix, groups_of, pack_matrix, row_bytes
-from models.parameters import parameter_shapes
+from models.parameters import parameter_shapes, part_of
 from models.precision import Scheme, Zero
 from models.safetensors_file import Planned, TensorPlace, file_notes, tensor_places, write_tensors
 from models.spec import DecoderSpec
@@ -30,15 +31,29 @@ Shape = tuple[int, ...]
 Parameters = Mapping[str, NDArray[np.generic]]
 
 
-def matrices(spec: DecoderSpec) -> tuple[str, ...]:
-    """The parameters that are packed: every matrix but learned positions, the head and the embedding included."""
-    shapes = parameter_shapes(spec)
-    return tuple(name for name, shape in shapes.items() if len(shape) == 2 and name != "embed.positions")
-
-
 def stem_of(parameter: str) -> str:
     """What the parts of a packed matrix are named after: `layers.3.ffn.up` for its weight."""
     return parameter.removesuffix(".weight")
+
+
+def matrices(spec: DecoderSpec, keep: Sequence[str] = ()) -> tuple[str, ...]:
+    """The parameters that are packed: every matrix but learned positions, the head and the embedding included.
+
+    Args:
+        keep: Patterns of those that stay float32, such as `head`, `layers.0.*`, `*.ffn.down`.
+
+    Raises:
+        MisuseError: a pattern that fits no matrix.
+    """
+    shapes = parameter_shapes(spec)
+    found = [name for name, shape in shapes.items() if len(shape) == 2 and name != "embed.positions"]
+    for pattern in keep:
+        if not any(fnmatchcase(stem_of(name), pattern) for name in found):
+            raise MisuseError(
+                f"no matrix is called '{pattern}'; there are {', '.join(dict.fromkeys(map(part_of, found)))}, those of "
+                "layers with their layer, such as 'layers.0.attn.query' or 'layers.*.ffn.down'"
+            )
+    return tuple(name for name in found if not any(fnmatchcase(stem_of(name), pattern) for pattern in keep))
 
 
 def _planned(name: str, shape: Shape, scheme: Scheme) -> dict[str, Planned]:
@@ -77,9 +92,16 @@ def _places_of(name: str, shape: Shape, scheme: Scheme, places: Mapping[str, Ten
     return Places(scheme, shape[1], codes, scales, zeros)
 
 
-def write_packed(spec: DecoderSpec, weights: Parameters, scheme: Scheme, file: Path, progress: Progress) -> None:
-    """Packs matrix after matrix; no more than one is held at a time."""
-    shapes, packed = parameter_shapes(spec), matrices(spec)
+def write_packed(
+    spec: DecoderSpec,
+    weights: Parameters,
+    scheme: Scheme,
+    file: Path,
+    progress: Progress,
+    keep: Sequence[str] = (),
+) -> None:
+    """Packs matrix after matrix, those aside that `keep` names; no more than one is held at a time."""
+    shapes, packed = parameter_shapes(spec), matrices(spec, keep)
 
     def tensors() -> Iterator[tuple[str, NDArray[np.generic]]]:
         zeros: list[NDArray[np.generic]] = []
@@ -121,7 +143,8 @@ def open_packed(file: Path, spec: DecoderSpec) -> tuple[DenseWeights, PackedMatr
         if note["format"] != FORMAT:
             raise ValueError(f"it has format {note['format']}, this Edge reads {FORMAT}")
         places, shapes = tensor_places(file), parameter_shapes(spec)
-        packed = {name: _places_of(name, shapes[name], scheme, places) for name in matrices(spec)}
+        names = [name for name in matrices(spec) if f"{stem_of(name)}.codes" in places]
+        packed = {name: _places_of(name, shapes[name], scheme, places) for name in names}
         others = Weights({name: StoredParameter(places[name]) for name in shapes if name not in packed})
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file} holds no packed weights of this decoder ({error}); pack them again") from error

@@ -43,9 +43,14 @@ _FILES = (Column("file", "file"), Column("bytes", "bytes", ","))
     help="Who will open it.",
 )
 @click.option("--precision", default="fp32", show_default=True, help="fp32, or int4, int8, int4-g128-sym ...")
+@click.option(
+    "--keep", multiple=True, metavar="MATRIX", help="Leave it in float32: head, 'layers.0.*', '*.ffn.down' ..."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and the memory it takes; write no export.")
 @table_options
-def export(model: str, out: Path, tool: str, precision: str, dry_run: bool, layout: str | None) -> None:
+def export(
+    model: str, out: Path, tool: str, precision: str, keep: tuple[str, ...], dry_run: bool, layout: str | None
+) -> None:
     """Write MODEL to folder OUT, for other tools or other machines.
 
     \b
@@ -66,7 +71,7 @@ def export(model: str, out: Path, tool: str, precision: str, dry_run: bool, layo
 
     chosen, original = precision_of(precision), open_checkpoint(find_model(model))
     check_target(original, out.expanduser().absolute())
-    held = _prepared(original, chosen)
+    held = _prepared(original, chosen, keep)
     if dry_run:
         given = layout_of(held, chosen)
         click.echo(Table(_FILES, TARGETS[tool].planned(held, given)).write(layout or "text"))
@@ -79,7 +84,7 @@ def export(model: str, out: Path, tool: str, precision: str, dry_run: bool, layo
     tell(f"{written}: {show_bytes(size)}")
 
 
-def _prepared(original: "Checkpoint", chosen: "Precision") -> "Checkpoint":
+def _prepared(original: "Checkpoint", chosen: "Precision", keep: tuple[str, ...]) -> "Checkpoint":
     """The checkpoint in the precision of its export."""
     from export.packing import as_packed, prepare_packed
     from models.errors import MisuseError
@@ -89,7 +94,9 @@ def _prepared(original: "Checkpoint", chosen: "Precision") -> "Checkpoint":
         as_packed(original, chosen)  # refuses what its weights cannot become
         return original
     if isinstance(chosen, Grouped):
-        return prepare_packed(original, chosen.scheme, tell)
+        return prepare_packed(original, chosen.scheme, tell, keep)
+    if keep:
+        raise MisuseError("--keep says which matrices are not packed; add --precision int4 or int8")
     if chosen != FP32:
         raise MisuseError(f"graphs in {chosen} are not exported; --precision takes fp32, int4 and int8")
     return original

@@ -10,8 +10,9 @@ from edge.engines.onnx_engine import OnnxEngine
 from edge.session import Model, load
 from edge.watch import Watch
 from export.bundle import cache_folder
+from export.packing import prepare_packed
 from models.errors import MisuseError
-from models.precision import FP32, Float, precision_of
+from models.precision import FP32, Float, Scheme, Zero, precision_of
 from models.sites import sites_of
 from tests.reference import REFERENCES, write_reference
 from tests.tiny import TINY_SPECS, tiny_checkpoint
@@ -117,6 +118,18 @@ def test_weights_are_packed_once_for_all_engines_and_again_when_they_change(tmp_
     write_reference(REFERENCES["llama-linear-scaling"](), folder)
     load(folder, "torch:int4", threads=1).close()
     assert len(set(cache_folder("weights").iterdir()) - before) == 1, "changed weights were taken for the old ones"
+
+
+@pytest.mark.parametrize("keep", ["head", "embed", "layers.0.*"])
+@pytest.mark.parametrize("engine", ["onnx", "mlx"])
+def test_matrices_that_are_kept_are_run_beside_packed_ones(engine: str, keep: str) -> None:
+    checkpoint = tiny_checkpoint("llama-one-kv-head-odd-sizes")
+    packed = prepare_packed(checkpoint, Scheme(4, 32, Zero.WHOLE), lambda _: None, (keep,))
+    with Model(packed, "torch", 1, lambda _: None) as model:
+        want = model.logits(PROMPT)
+    with Model(packed, f"{engine}:int4-acc0", 1, lambda _: None) as model:
+        worst = off_by(model.logits(PROMPT), want)
+    assert worst < CLOSE, f"{engine} with '{keep}' kept is off by {worst:.2g}"
 
 
 def test_damaged_packed_weights_are_packed_anew() -> None:

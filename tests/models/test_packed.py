@@ -23,6 +23,9 @@ SCHEMES = [Scheme(bits, group, zero) for bits in (4, 8) for group in GROUPS for 
 scheme = pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: str(Grouped(scheme)))
 
 
+PARTS = ("attn.query", "attn.key", "attn.value", "attn.out", "ffn.gate", "ffn.up", "ffn.down")
+
+
 def quiet(_: str) -> None:
     """Nobody watches."""
 
@@ -106,6 +109,29 @@ def test_every_tensor_lies_where_its_numbers_can_be_read_in_place(tmp_path: Path
     _, packed = open_packed(file, checkpoint.spec)
     for name, matrix in packed.items():
         assert matrix.scales.flags.aligned and matrix.codes.flags.c_contiguous, f"{name} must be copied to be used"
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        (("head",), {"head.weight"}),
+        (("layers.0.*", "embed"), {"embed.weight", *(f"layers.0.{part}.weight" for part in PARTS)}),
+        (("*.ffn.down",), {f"layers.{layer}.ffn.down.weight" for layer in range(2)}),
+    ],
+    ids=str,
+)
+def test_matrices_that_are_kept_stay_as_they_are(tmp_path: Path, keep: tuple[str, ...], kept: set[str]) -> None:
+    checkpoint, file = tiny_checkpoint("llama-one-kv-head-odd-sizes"), tmp_path / "packed.safetensors"
+    write_packed(checkpoint.spec, checkpoint.weights, Scheme(4, 32, Zero.WHOLE), file, quiet, keep)
+    weights, packed = open_packed(file, checkpoint.spec)
+    assert set(matrices(checkpoint.spec)) - set(packed) == kept
+    for name in kept:
+        assert np.array_equal(weights[name], checkpoint.weights[name]), f"{name} was to be kept"
+
+
+def test_a_pattern_that_fits_nothing_says_what_there_is() -> None:
+    with pytest.raises(MisuseError, match=r"no matrix is called 'heads'; there are embed, attn.query, .*, head, those"):
+        matrices(TINY_SPECS["llama-one-kv-head-odd-sizes"], ("heads",))
 
 
 @pytest.mark.parametrize("damage", ["cut", "other decoder", "other format", "no note"])
