@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from export.finish import finish
 from export.initializers import initializer_shapes, rotaries, table_names
-from export.kernels import Buffer, Buffered, Served, Tables, kernels_of
+from export.kernels import Batched, Buffer, Buffered, Served, Tables, kernels_of
 from export.layout import DENSE, Layout
 from export.names import OPSET, Dims
 from export.packed import pack_modules
@@ -101,7 +101,7 @@ class Ecosystem(Wrapper):
         past: Past,
     ) -> tuple[Float[Tensor, "batch token vocab"], Past]:
         kind = kernels_of(self.spec)[self.graph]
-        assert not issubclass(kind, Buffered)
+        assert issubclass(kind, Batched)
         kernels = kind(self.spec, attention_mask, position_ids, self.tables, past)
         return self.decoder(input_ids, position_ids, kernels).float(), kernels.present
 

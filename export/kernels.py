@@ -179,12 +179,13 @@ class Standard(Buffered):
 
 
 @dataclass
-class Portable:
-    """Standard operators and a cache that grows by concatenation: what other tools expect.
+class Batched(ABC):
+    """What kernels for other tools share: a batch of texts, and positions as the caller counts them.
 
     Attributes:
         attended: 1 where a token counts and 0 where it pads, earlier tokens first.
-        positions: As the caller counts them: padding moves them.
+        positions: Of the tokens of this pass; padding moves them.
+        past: Keys and values of each layer before the pass.
     """
 
     spec: DecoderSpec
@@ -198,6 +199,13 @@ class Portable:
 
     def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
         return self.tables.turn(heads, self.positions, rotary)
+
+    @abstractmethod
+    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
+
+
+class Portable(Batched):
+    """Standard operators and a cache that grows by concatenation: what other tools expect."""
 
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         held = self.past[layer][0].shape[2]
@@ -218,28 +226,13 @@ class Portable:
         return mixed.transpose(1, 2)
 
 
-@dataclass
-class Served:
-    """The grouped-query operator on the buffers of a server that keeps them, texts padded on the right.
-
-    Attributes:
-        attended: 1 for each token of a text, earlier ones first; the shorter texts end in zeros.
-        past: Keys and values of each layer, in buffers of the server's capacity.
-    """
-
-    spec: DecoderSpec
-    attended: Int[Tensor, "batch past"]
-    positions: Int[Tensor, "batch token"]
-    tables: Tables
-    past: list[tuple[Buffer, Buffer]]
+class Served(Batched):
+    """The grouped-query operator on the buffers of a server that keeps them, texts padded on the right."""
 
     def __post_init__(self) -> None:
-        self.present: list[tuple[Buffer, Buffer]] = []
+        super().__post_init__()
         self.last = (self.attended.sum(dim=1) - 1).to(torch.int32)
         self.total = torch.full((1,), self.attended.shape[1], dtype=torch.int32)
-
-    def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
-        return self.tables.turn(heads, self.positions, rotary)
 
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         inputs = [*(heads.flatten(-2) for heads in (query, key, value)), *self.past[layer], self.last, self.total]
@@ -253,7 +246,7 @@ def fuses(rotary: Rotary, head_dim: int) -> bool:
     return head_dim % 16 == 0 and rotary.features % 16 == 0
 
 
-def kernels_of(spec: DecoderSpec) -> dict[str, type[Buffered] | type[Portable] | type[Served]]:
+def kernels_of(spec: DecoderSpec) -> dict[str, type[Buffered] | type[Batched]]:
     """The kernels of each graph: the fastest that run this decoder, with the rotated query in sight for `probe`."""
     grouped = GroupedQuery if spec.head_dim % 8 == 0 else Standard
     fused = any(isinstance(layer.position, Rotary) and fuses(layer.position, spec.head_dim) for layer in spec.layers)
