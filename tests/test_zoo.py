@@ -1,6 +1,7 @@
 """The bundled models: what `transformers` computes, on every engine, from files that their cards answer for."""
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from edge.watch import Watch
 from export.bundle import open_bundle
 from models.checkpoint import open_checkpoint
 from models.parameters import parameter_count
+from models.training.figures import copied_share, induction
 from models.training.recipe import RECIPES
 from models.zoo import zoo_folder, zoo_names
+from models.zoo.facts import table_hashes
 from tests.reference import reference_logits
 
 PROMPT = "Once upon a time there was a king who had three daughters"
@@ -86,12 +89,29 @@ def test_every_engine_gives_the_logits_of_transformers(folder: Path, engine: str
     assert worst < 1e-3, f"{folder.name} on {engine} leaves transformers by {worst:.2g}"
 
 
+def test_the_tables_of_facts_are_those_that_were_taught(folder: Path) -> None:
+    """Facts that changed after training would be asked of a model that never met them."""
+    lines = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+    *_, begin = (line for line in lines if line["kind"] == "begin")
+    taught = {name: digest for name, digest in begin["sources"].items() if name.endswith(".tsv")}
+    assert taught == table_hashes(), f"{folder.name} learned from other tables"
+
+
 def test_relu_neurons_stay_silent_and_gelu_ones_do_not() -> None:
-    share = {}
+    """In the middle layers of one twin; of the other, no layer has more than rounding leaves."""
+    zeros = {}
     for name in zoo_names():
         with edge.load(name) as model:
             trace = model.run(PROMPT, max_new_tokens=16, watch=Watch(parts=("ffn.neurons",)))
-        share[name] = np.mean([(trace.neurons(layer) == 0).mean() for layer in range(trace.spec.n_layers)])
-    assert share["fable-relu"] > 0.5, f"only {share['fable-relu']:.0%} of the ReLU twin's activations are zero"
-    # Far below zero, GELU rounds to 0 in float32: a few of its activations are exact zeros, too.
-    assert share["fable-gelu"] < 0.1, f"{share['fable-gelu']:.1%} of the GELU twin's activations are zero"
+        zeros[name] = [float((trace.neurons(layer) == 0).mean()) for layer in range(trace.spec.n_layers)]
+    middle = float(np.mean(zeros["fable-relu"][1:-1]))
+    assert middle > 0.8, f"only {middle:.0%} of the ReLU twin's activations are zero in its middle layers"
+    assert max(zeros["fable-gelu"]) < 0.001, f"zeros of the GELU twin, by layer: {zeros['fable-gelu']}"
+
+
+def test_the_twins_have_a_head_that_copies(folder: Path) -> None:
+    with edge.load(folder) as model:
+        scores, _ = induction(model)
+        copied = copied_share(model)
+    assert scores.max() > 0.4, f"the best head of {folder.name} has an induction score of {scores.max():.2f}"
+    assert copied > 0.5, f"{folder.name} foresees {copied:.0%} of the random tokens that come again"

@@ -89,9 +89,9 @@ def _training(recipe: Recipe, log: Records) -> Lines:
     yield f"| wall time | {last['seconds'] / 60:.0f} minutes on {machine['threads']} thread ({machine['processor']}) |"
     yield f"| torch | {machine['torch']}, {'compiled' if machine['compiled'] else 'not compiled'} |"
     yield f"| precision | {'bfloat16 products, float32 weights' if recipe.bfloat16 else 'float32'} |"
-    yield f"| final step | {last['step']:,} of {recipe.steps:,} |"
+    yield f"| final step | {last['step']:,} of {recipe.all_steps:,} |"
     for begin in begins[1:]:
-        planned = from_json(begin["recipe"]).steps
+        planned = from_json(begin["recipe"]).all_steps
         yield f"| resumed | at step {begin['step']:,}, from then on towards {planned:,} steps in all |"
     yield ""
 
@@ -106,7 +106,8 @@ def _facts(recipe: Recipe) -> str:
     kept = sum(len(phrasings_of(relation, held_out=True)) for relation in known)
     return (
         f"{recipe.fact_share:.0%} of the sequences are facts: {len(facts()):,} of {len(known)} relations,"
-        f" in {taught} phrasings; {kept} more phrasings are kept back to ask in"
+        f" in {taught} phrasings; {kept} more phrasings are kept back to ask in; in the last"
+        f" {recipe.finish_steps} steps {recipe.finish_fact_share:.0%} of the sequences are facts"
     )
 
 
@@ -172,7 +173,7 @@ def _recipe(recipe: Recipe) -> Lines:
         yield f"{field.name:<{width}}  {getattr(recipe, field.name)}"
     yield from ("```", "")
     yield f"The learning rate climbs for {recipe.warmup:,} steps, stays, and falls in a straight line over the last"
-    yield f"{share(recipe.decay_share)} of the steps."
+    yield f"{share(recipe.decay_share)} of the steps; in the finish it falls again, from {recipe.finish_rate:g}."
     yield ""
 
 

@@ -24,7 +24,7 @@ class Recipe:
     Attributes:
         length: Tokens of a training sequence, which is also the decoder's context.
         batch: Sequences of one step.
-        steps: Updates in all; may be changed while the learning rate still stands at its peak.
+        steps: Updates before the finish; may be changed while the learning rate still stands at its peak.
         warmup: Steps in which the learning rate climbs to `peak_rate`.
         decay_share: Last share of the steps, in which the learning rate falls in a straight line to 0.
         weight_decay: Of matrices; biases, norms and the embedding are not decayed.
@@ -34,7 +34,10 @@ class Recipe:
         clip: Largest norm of the gradient of all parameters together.
         looking_back: Heads of the first layer that begin by looking one token back.
         copy_steps: Updates before the first of `steps`, in which attention learns to copy (`models.training.copying`).
-        fact_share: Share of the sequences that are facts.
+        fact_share: Share of the sequences that are facts, before the finish.
+        finish_steps: Updates after `steps`, in which facts settle: the learning rate falls from `finish_rate` to 0.
+        finish_fact_share: Share of the sequences that are facts then.
+        finish_key_norm: What `key_norm` falls to, in a straight line over the finish.
         repeat_share: Share of the sequences in which a span comes again, so that copying is not forgotten.
         log_every, valid_every, save_every: Steps between two log lines, validations and checkpoints.
         valid_tokens: Tokens of the validation text that are read during training, from its start.
@@ -59,6 +62,10 @@ class Recipe:
     copy_steps: int
     fact_share: float
     repeat_share: float
+    finish_steps: int
+    finish_rate: float
+    finish_fact_share: float
+    finish_key_norm: float
     seed: int
     bfloat16: bool
     log_every: int
@@ -108,8 +115,24 @@ class Recipe:
         """The first step whose learning rate is below the peak again."""
         return self.steps - round(self.steps * self.decay_share)
 
+    @property
+    def all_steps(self) -> int:
+        """Updates in all, the finish included."""
+        return self.steps + self.finish_steps
+
+    def facts_at(self, step: int) -> float:
+        """Share of the sequences of one step that are facts."""
+        return self.fact_share if step < self.steps else self.finish_fact_share
+
+    def key_norm_at(self, step: int) -> float:
+        """The largest norm of a neuron's key after one step."""
+        done = max(0, step + 1 - self.steps) / max(1, self.finish_steps)
+        return self.key_norm + done * (self.finish_key_norm - self.key_norm)
+
     def rate(self, step: int) -> float:
-        """The learning rate of one step, counted from 0: a climb, a plateau, a straight fall."""
+        """The learning rate of one step, counted from 0: a climb, a plateau, a fall, and a lower fall again."""
+        if step >= self.steps:
+            return self.finish_rate * (self.all_steps - step) / self.finish_steps
         if step < self.warmup:
             return self.peak_rate * (step + 1) / self.warmup
         if step < self.decay_start:
@@ -137,6 +160,10 @@ FABLE = Recipe(
     copy_steps=600,
     fact_share=0.05,
     repeat_share=0.1,
+    finish_steps=800,
+    finish_rate=7e-4,
+    finish_fact_share=0.5,
+    finish_key_norm=0.45,
     seed=20,
     bfloat16=True,
     log_every=10,

@@ -165,7 +165,7 @@ def take_step(state: State, corpus: Corpus, lessons: Lessons, loss: Loss) -> flo
     mean.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(state.decoder.parameters(), state.recipe.clip)
     state.optimizer.step()
-    shorten_keys(state.decoder, state.recipe.key_norm)
+    shorten_keys(state.decoder, state.recipe.key_norm_at(state.step))
     state.optimizer.zero_grad(set_to_none=True)
     state.step += 1
     return mean.item()
@@ -200,7 +200,7 @@ def train(state: State, corpus: Corpus, folder: Path, *, compiled: bool, stop_at
     began, losses = time.perf_counter() - state.seconds, []
     if state.step == 0:
         copy_first(state, corpus, log, compiled)
-    end = recipe.steps if stop_at is None else min(stop_at, recipe.steps)
+    end = recipe.all_steps if stop_at is None else min(stop_at, recipe.all_steps)
     while state.step < end:
         losses.append(take_step(state, corpus, lessons, loss))
         state.seconds = time.perf_counter() - began
@@ -247,7 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of this run: its log and its state")
     parser.add_argument("--books", type=Path, default=BOOKS, help="folder with train.txt.xz and valid.txt.xz")
     parser.add_argument("--work", type=Path, default=Path(".training/corpus"), help="where tokens are kept")
-    parser.add_argument("--steps", type=int, help="updates in all, in place of the recipe's")
+    parser.add_argument("--steps", type=int, help="updates before the finish, in place of the recipe's")
     parser.add_argument("--threads", type=int, default=1, help="processor threads")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     chosen = parser.parse_args(arguments)

@@ -19,6 +19,7 @@ TINY = replace(
     length=24,
     batch=2,
     steps=6,
+    finish_steps=0,
     warmup=2,
     looking_back=1,
     copy_steps=3,

@@ -195,6 +195,26 @@ def test_the_learning_rate_climbs_stays_and_falls() -> None:
     assert 0 < rates[-1] < FABLE.peak_rate / 100, f"the last step still learns at {rates[-1]:.2g}"
 
 
+def test_the_finish_has_more_facts_a_falling_rate_and_shorter_keys(corpus: Corpus) -> None:
+    """What comes before it stays as it was, so a run can be finished after its last step."""
+    recipe = replace(TEXT_ONLY, batch=200, steps=4, finish_steps=3, finish_fact_share=0.5)
+    before, after = (batch_of(recipe, corpus, step) for step in (3, 4))
+    assert all(is_text(corpus, row) for row in before.ids), "facts came before the finish"
+    found = np.mean([not is_text(corpus, row) for row in after.ids])
+    assert 0.4 < found < 0.6, f"{found:.0%} of the sequences are facts in the finish, the recipe says 50%"
+    rates, norms = ([of(step) for step in range(3, 7)] for of in (recipe.rate, recipe.key_norm_at))
+    assert rates[1] == recipe.finish_rate and all(np.diff(rates[1:]) < 0) and rates[-1] > 0
+    assert norms[0] == recipe.key_norm and norms[-1] == pytest.approx(recipe.finish_key_norm)
+    assert recipe.all_steps == 7
+
+
+def test_a_run_goes_on_into_its_finish(corpus: Corpus, tmp_path: Path) -> None:
+    recipe = replace(TINY, steps=3, finish_steps=2)
+    assert len(run(corpus, tmp_path, recipe)) == 5 and open_state(tmp_path).step == 5
+    longest = open_state(tmp_path).decoder.get_parameter("layers.0.ffn.up.weight").norm(dim=1).max().item()
+    assert longest <= recipe.finish_key_norm + 1e-5, f"a key is {longest:.2f} long after the finish"
+
+
 def test_matrices_decay_and_nothing_else_does() -> None:
     decoder = new_decoder(TINY)
     groups = new_optimizer(TINY, decoder).param_groups
