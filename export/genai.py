@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from export.kernels import Served, kernels_of
+from export.layout import groups_queries
 from models.checkpoint import Checkpoint
 from models.spec import DecoderSpec
 from models.tokenizer import open_tokenizer
@@ -25,14 +25,13 @@ def genai_config(checkpoint: Checkpoint, graph: str) -> str:
         "vocab_size": spec.vocab_size,
         "decoder": _decoder(spec, graph),
     }
-    shares = kernels_of(spec)["genai"] is Served
     search = {
         "do_sample": False,
         "max_length": spec.context,
         "min_length": 0,
         "num_beams": 1,
         "num_return_sequences": 1,
-        "past_present_share_buffer": shares,
+        "past_present_share_buffer": groups_queries(spec),
         "repetition_penalty": 1.0,
         "temperature": 1.0,
         "top_k": 1,

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
 from torch.onnx import ops
 
+from export.layout import groups_queries
 from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary, SoftCap
 
 Heads = Float[Tensor, "*batch token head head_dim"]
@@ -248,7 +249,7 @@ def fuses(rotary: Rotary, head_dim: int) -> bool:
 
 def kernels_of(spec: DecoderSpec) -> dict[str, type[Buffered] | type[Batched]]:
     """The kernels of each graph: the fastest that run this decoder, with the rotated query in sight for `probe`."""
-    grouped = GroupedQuery if spec.head_dim % 8 == 0 else Standard
+    grouped = GroupedQuery if groups_queries(spec) else Standard
     fused = any(isinstance(layer.position, Rotary) and fuses(layer.position, spec.head_dim) for layer in spec.layers)
     served = Served if grouped is GroupedQuery else Portable
     return {"fast": FusedRotary if fused else grouped, "probe": grouped, "std": Portable, "genai": served}

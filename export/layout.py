@@ -10,6 +10,7 @@ from models.packed import groups_of, row_bytes
 from models.packed_file import stem_of
 from models.parameters import Shapes
 from models.precision import FP32, Float, Grouped, Precision, Scheme, Zero
+from models.spec import DecoderSpec
 
 FloatKind = Literal["fp32", "fp16"]
 
@@ -68,6 +69,11 @@ def layout_of(checkpoint: Checkpoint, precision: Precision = FP32) -> Layout:
         if name == "embed.weight" and checkpoint.spec.tied:
             schemes["head.weight"] = scheme
     return Layout(schemes, accuracy) if schemes else DENSE
+
+
+def groups_queries(spec: DecoderSpec) -> bool:
+    """Whether the grouped-query operator takes heads of this size: its kernel works on 8 features at a time."""
+    return spec.head_dim % 8 == 0
 
 
 def part_shapes(parameter: str, shape: tuple[int, ...], scheme: Scheme) -> Shapes:
