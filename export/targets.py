@@ -17,8 +17,9 @@ from export.external import write_weights
 from export.genai import CONFIG, genai_config
 from export.initializers import initializer_shapes
 from export.layout import Layout, is_float
-from models.checkpoint import INDEX, Checkpoint
+from models.checkpoint import Checkpoint
 from models.errors import MisuseError
+from models.safetensors_file import INDEX
 
 TEXT_FILES = (
     "tokenizer.json",

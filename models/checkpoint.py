@@ -20,12 +20,9 @@ from models.mlx_format import packed_parameters
 from models.packed import PackedMatrices
 from models.packed_file import is_packed, open_packed
 from models.parameters import parameter_shapes, part_of
-from models.safetensors_file import TensorPlace, tensor_places
+from models.safetensors_file import INDEX, TensorPlace, tensor_places
 from models.spec import DecoderSpec
 from models.weights import DenseWeights, StoredParameter, Weights
-
-INDEX = "model.safetensors.index.json"
-"""Says which shard holds which tensor, where there are several."""
 
 _AT_FAULT = {
     "attn.query": ("n_heads", "head_dim", "d_model"),

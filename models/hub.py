@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from models.errors import CheckpointError
+from models.safetensors_file import INDEX
 
 _ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
@@ -13,8 +14,6 @@ _FILES = ["*.json", "*.safetensors", "*.jinja"]
 
 _COPIES = ["*/*", "consolidated*"]
 """The same weights for other tools, in folders of their own or under the names of their first release."""
-
-_INDEX = "model.safetensors.index.json"
 
 
 def is_hub_id(name: str) -> bool:
@@ -69,7 +68,7 @@ def id_of(folder: Path) -> str | None:
 
 def _is_whole(folder: Path) -> bool:
     """Whether a fetch of this folder came to its end: files appear one by one, each whole."""
-    index = folder / _INDEX
+    index = folder / INDEX
     if not index.is_file():
         return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
     try:
