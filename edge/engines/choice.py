@@ -32,6 +32,11 @@ class EngineChoice:
     precision: Precision = FP32
     provider: str = "cpu"
 
+    @property
+    def float_kind(self) -> str:
+        """The kind of float that is computed with; beside packed matrices it is float32."""
+        return self.precision.kind if isinstance(self.precision, Float) else FP32.kind
+
     def __str__(self) -> str:
         """As users write it; what goes without saying is left out."""
         provider = "" if self.provider == "cpu" else f"+{self.provider}"

@@ -15,7 +15,6 @@ from edge.engines.choice import EngineChoice
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
-from models.precision import FP32, Float
 from models.sites import LOGITS
 
 try:
@@ -96,7 +95,7 @@ class MlxEngine:
             _of_this_thread.streams = ThreadStreams()
         self.spec, self.name = checkpoint.spec, str(choice)
         self.versions = {"mlx": version("mlx")}
-        kind = KINDS[choice.precision.kind if isinstance(choice.precision, Float) else FP32.kind]
+        kind = KINDS[choice.float_kind]
         self._decoder = load_decoder(checkpoint, kind)
         self._cache: Cached
         if is_on_cpu():

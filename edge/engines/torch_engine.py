@@ -12,7 +12,6 @@ from edge.engines.choice import EngineChoice
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
-from models.precision import FP32, Float
 from models.sites import LOGITS
 
 try:
@@ -38,9 +37,8 @@ class TorchEngine:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
         self.versions = {"torch": str(torch.__version__)}
-        kind = choice.precision.kind if isinstance(choice.precision, Float) else FP32.kind
-        self._decoder = load_decoder(checkpoint, kind)
-        self._cache = Cached(self.spec, 0, KINDS[kind])
+        self._decoder = load_decoder(checkpoint, choice.float_kind)
+        self._cache = Cached(self.spec, 0, KINDS[choice.float_kind])
 
     @property
     def fed(self) -> int:
