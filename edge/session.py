@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Event
 from time import perf_counter_ns
 from types import TracebackType
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -28,6 +29,8 @@ from models.hub import fetch, is_hub_id
 from models.spec import DecoderSpec
 from models.tokenizer import TextStream, Tokenizer, open_tokenizer
 from models.zoo import zoo_folder, zoo_names
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,9 @@ class Model:
         self._stopping = Event()
         self._thread = EngineThread(lambda: open_engine(choice, checkpoint, threads, progress))
         try:
-            told = self._thread.do(lambda opened: (opened.name, opened.threads, opened.versions))
-            self.engine, self.threads, self.versions = told
+            opened = self._thread.do(lambda engine: engine)
+            self.engine, self.threads, self.versions = opened.name, opened.threads, opened.versions
+            self.weights_bytes, self.float_bytes = opened.weights_bytes, opened.float_bytes
         except BaseException:
             self.close()
             raise
@@ -156,6 +160,10 @@ class Model:
             raise MisuseError(f"repeats is {repeats}; a timing needs at least 1 pass")
         stopping = self._stopping = Event()
         return self._thread.do(lambda engine: time_sublayers(engine, tuple(ids), tokens, repeats, stopping.is_set))
+
+    def with_engine(self, work: Callable[[Engine], T]) -> T:
+        """Does `work` on the engine, on the thread where it must stay; what it has in its cache may be anything."""
+        return self._thread.do(work)
 
     def stop(self) -> None:
         """Ends the work under way after its current pass; a run returns its trace so far."""

@@ -1,6 +1,6 @@
 """Times one pass of an engine: whole passes without instruments, then sublayer by sublayer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from time import perf_counter_ns
 
@@ -9,16 +9,18 @@ from jaxtyping import Int64
 
 from edge.engines.base import Engine
 from edge.generate import chunks
-from edge.timing import SublayerTiming, medians
+from edge.timing import Grain, PassTimes, SublayerTiming, medians
 from edge.watch import Watch
+
+Stopping = Callable[[], bool]
 
 WARM_UP = 2
 """Passes before the first measured one: the first touches pages and fills pools."""
 
 
-def time_sublayers(
-    engine: Engine, ids: tuple[int, ...], tokens: int, repeats: int, is_stopping: Callable[[], bool]
-) -> SublayerTiming | None:
+def time_passes(
+    engine: Engine, ids: tuple[int, ...], tokens: int, repeats: int, grains: Sequence[Grain], is_stopping: Stopping
+) -> PassTimes | None:
     """Times the pass over the last `tokens` of `ids`, the others being in the cache; None when stopped.
 
     Whole passes run before and after the instrumented ones, half of the repeats each, so that a machine
@@ -36,25 +38,39 @@ def time_sublayers(
     whole_ns = _whole_passes(engine, timed, WARM_UP + half, is_stopping)[WARM_UP:]
     if is_stopping():
         return None
-    parts_ns = engine.feed_instrumented(timed, repeats)
+    took_ns = {grain: tuple(engine.feed_instrumented(timed, repeats, grain)) for grain in grains}
     whole_ns += _whole_passes(engine, timed, half, is_stopping)
     if is_stopping():
         return None
-    return SublayerTiming(
-        engine=engine.name,
+    return PassTimes(
         tokens=tokens,
         depth=depth,
-        repeats=repeats,
-        threads=engine.threads,
-        method=engine.timing_method,
-        total_ns=median(whole_ns),
-        measured_ns=medians(parts_ns),
+        whole_ns=tuple(whole_ns),
+        sublayers_ns=took_ns[Grain.SUBLAYER],
+        parts_ns=took_ns.get(Grain.PART, ()),
     )
 
 
-def _whole_passes(
-    engine: Engine, ids: Int64[np.ndarray, " token"], repeats: int, is_stopping: Callable[[], bool]
-) -> list[float]:
+def time_sublayers(
+    engine: Engine, ids: tuple[int, ...], tokens: int, repeats: int, is_stopping: Stopping
+) -> SublayerTiming | None:
+    """Where such a pass spends its time; None when stopped."""
+    times = time_passes(engine, ids, tokens, repeats, (Grain.SUBLAYER,), is_stopping)
+    if times is None:
+        return None
+    return SublayerTiming(
+        engine=engine.name,
+        tokens=times.tokens,
+        depth=times.depth,
+        repeats=repeats,
+        threads=engine.threads,
+        method=engine.timing_method,
+        total_ns=median(times.whole_ns),
+        measured_ns=medians(times.sublayers_ns),
+    )
+
+
+def _whole_passes(engine: Engine, ids: Int64[np.ndarray, " token"], repeats: int, is_stopping: Stopping) -> list[float]:
     took_ns: list[float] = []
     while len(took_ns) < repeats and not is_stopping():
         started_ns = perf_counter_ns()

@@ -1,7 +1,21 @@
 """What a run took, end to end and by sublayer, as frozen numbers with units in their names."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from statistics import median
+
+from models.parts import RESTS, sublayer_of
+
+Took = dict[str, float]
+"""Nanoseconds by scope of one pass: a sublayer, a part of one, `embed`, `head`, `other`."""
+
+
+class Grain(StrEnum):
+    """How finely a pass is told apart. A clock at every part slows a small model down, so both are taken."""
+
+    SUBLAYER = "sublayer"
+    PART = "part"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +39,25 @@ class RunTiming:
         """Decode rate `(n - 1) / (t_last - t_first)`; None for fewer than two tokens."""
         waited_ms = sum(self.inter_token_ms)
         return 1e3 * len(self.inter_token_ms) / waited_ms if waited_ms else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassTimes:
+    """What passes of one kind took, every one of them, in nanoseconds.
+
+    Attributes:
+        tokens: Tokens of a pass; 1 is a decode step.
+        depth: Tokens in the cache before it.
+        whole_ns: Passes without instruments, half of them before the instrumented ones and half after.
+        sublayers_ns: Passes with a clock at every sublayer.
+        parts_ns: Passes with a clock at every part; empty where they were not asked for.
+    """
+
+    tokens: int
+    depth: int
+    whole_ns: tuple[float, ...]
+    sublayers_ns: tuple[Took, ...]
+    parts_ns: tuple[Took, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +102,28 @@ class SublayerTiming:
         return max(0.0, self.total_ns - sum(self.measured_ns.values()))
 
 
-def medians(passes: list[dict[str, float]]) -> dict[str, float]:
+def medians(passes: Sequence[Took]) -> Took:
     """The median of each scope over several instrumented passes, nanoseconds."""
     return {scope: median(one.get(scope, 0.0) for one in passes) for scope in passes[0]}
+
+
+def with_rests(took_ns: Took) -> Took:
+    """The parts of one pass, from clocks at sublayers and at their modules: the rest of a sublayer is its last part."""
+    parts: Took = {}
+    for scope, took in took_ns.items():
+        sublayer = scope.rpartition(".")[2]
+        if sublayer in RESTS:
+            inside = sum(other for name, other in took_ns.items() if name != scope and sublayer_of(name) == scope)
+            parts[f"{scope}.{RESTS[sublayer]}"] = max(0.0, took - inside)
+        else:
+            parts[scope] = took
+    return parts
+
+
+def by_sublayer(took_ns: Took) -> Took:
+    """The parts of one pass summed by sublayer."""
+    sums: Took = {}
+    for part, took in took_ns.items():
+        scope = sublayer_of(part)
+        sums[scope] = sums.get(scope, 0.0) + took
+    return sums

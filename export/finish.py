@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from export.names import OPSET, OTHER, Dims
+from export.names import OPSET, Dims
+from models.parts import OTHER, part_of_module
 
-_SUBLAYER = re.compile(r"^(?:decoder\.)?(embed|head|layers\.\d+\.(?:attn|ffn))(?:\.|$)")
 _BLOCK = re.compile(r"^(?:decoder\.)?(layers\.\d+)$")
 
 
@@ -30,11 +30,11 @@ def _name_nodes(graph: ir.Graph) -> None:
 
 
 def _scope(node: ir.Node, scopes: Mapping[ir.Node, str]) -> str:
-    """The sublayer whose module made the node; what adds a sublayer's result to the stream counts with it."""
+    """The part whose module made the node; what adds a sublayer's result to the stream counts with its last part."""
     modules = re.findall(r"'([^']*)'", node.metadata_props.get("pkg.torch.onnx.name_scopes", ""))
     for module in reversed(modules):
-        if found := _SUBLAYER.match(module):
-            return found[1]
+        if part := part_of_module(module):
+            return part
     blocks = [found[1] for module in modules if (found := _BLOCK.match(module))]
     for value in reversed(node.inputs):
         made_by = value.producer() if value is not None else None

@@ -1,10 +1,12 @@
 """Names that outlive the exporter: nodes carry their scope, outputs their name and dimensions.
 
-ONNX Runtime's profile keeps node names and drops metadata, so a node is called `layers.3.ffn|MatMul|2`
-before a session is made: scope, operator, and a number within the graph.
+ONNX Runtime's profile keeps node names and drops metadata, so a node is called `layers.3.ffn.up|MatMul|2`
+before a session is made: part, operator, and a number within the graph.
 """
 
 import re
+
+from models.parts import OTHER
 
 Dims = tuple[str | int, ...]
 """Sizes of an array's axes; a named one varies."""
@@ -12,13 +14,10 @@ Dims = tuple[str | int, ...]
 OPSET = 24
 """The last opset whose Attention ONNX Runtime computes by a kernel; above it one node becomes about eighty."""
 
-OTHER = "other"
-"""The scope of work that belongs to no sublayer."""
-
-_IN_NAME = re.compile(r"\b(embed|head|other|layers\.\d+\.(?:attn|ffn))\|")
+_IN_NAME = re.compile(r"\b(embed|head|other|layers\.\d+\.(?:attn|ffn)\.\w+)\|")
 
 
-def scope_of(node_name: str) -> str:
-    """The scope in a node's name; a node that the runtime fused keeps the name of one it replaced."""
+def part_of_node(node_name: str) -> str:
+    """The part in a node's name; a node that the runtime fused keeps the name of one it replaced."""
     found = _IN_NAME.search(node_name)
     return found[1] if found else OTHER

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
+from edge.timing import Grain, Took
 from edge.watch import Watch
 from models.spec import DecoderSpec
 
@@ -51,6 +52,8 @@ class Engine(Protocol):
         spec: The decoder it runs.
         threads: Threads it computes with.
         versions: Version of each package that computes.
+        weights_bytes: Weights on disk, as it reads them.
+        float_bytes: Of one number of a key or a value.
         timing_method: How `feed_instrumented` measures, in a few words.
     """
 
@@ -58,11 +61,17 @@ class Engine(Protocol):
     spec: DecoderSpec
     threads: int
     versions: dict[str, str]
+    weights_bytes: int
+    float_bytes: int
     timing_method: str
 
     @property
     def fed(self) -> int:
         """Tokens it remembers."""
+
+    @property
+    def allocator_peak_bytes(self) -> int | None:
+        """The most that the runtime's allocator held at once; None where it does not say."""
 
     def reserve(self, capacity: int) -> None:
         """Makes room for `capacity` tokens at least; what was fed stays. Never shrinks."""
@@ -79,11 +88,11 @@ class Engine(Protocol):
         Watched values, logits among them, go to the arrays that `into` has for them; for others arrays are made.
         """
 
-    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int) -> list[dict[str, float]]:
-        """Passes over `ids` with a clock at every sublayer: nanoseconds by scope, one dict a pass.
+    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
+        """Passes over `ids` with a clock at every sublayer or every part: nanoseconds by scope, one dict a pass.
 
-        Scopes are `embed`, `layers.<i>.attn`, `layers.<i>.ffn` (each with its norm), `head`, and `other`
-        for work that belongs to none. `fed` is afterwards as before.
+        Scopes are `embed`, `head`, `other` for work that belongs to none, and in between `layers.<i>.attn` and
+        `layers.<i>.ffn`, each with its norm, or the parts of both. `fed` is afterwards as before.
         """
 
     def close(self) -> None:

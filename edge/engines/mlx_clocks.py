@@ -1,13 +1,19 @@
 """Nanoseconds of every sublayer of an MLX decoder, by the two methods that its devices allow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter_ns
+from typing import Any
 
 import mlx.core as mx
 from jaxtyping import Float, Int
+from mlx import nn
 
+from edge.timing import Grain, Took, with_rests
 from models.mlx_decoder import Block, Decoder
 from models.mlx_kernels import Cached, blind
+from models.mlx_packed import Packed
+from models.parts import part_of_module
 from models.spec import LayerSpec
 
 SHORT, LONG = 4, 12
@@ -21,7 +27,7 @@ class EvaluationClock:
     """A probe that has each sublayer computed as soon as it is described, and says what that took."""
 
     def __init__(self) -> None:
-        self.took_ns: dict[str, float] = {}
+        self.took_ns: Took = {}
         self._since_ns = perf_counter_ns()
 
     def __call__(self, site: str, value: mx.array) -> mx.array:
@@ -44,20 +50,66 @@ class EvaluationClock:
         return "other" if site.endswith(".output") else None
 
 
-def time_by_evaluation(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"]) -> dict[str, float]:
-    """One pass, evaluated sublayer by sublayer: on a CPU that costs under a hundredth of the pass."""
+class Clocked(nn.Module):
+    """A module that has its input and its output computed at once, and adds what that took to a scope."""
+
+    def __init__(self, timed: nn.Module, scope: str, took_ns: Took) -> None:
+        super().__init__()
+        self.timed, self._scope, self._took_ns = timed, scope, took_ns
+
+    def __call__(self, x: mx.array) -> mx.array:
+        mx.eval(x)
+        started_ns = perf_counter_ns()
+        y: mx.array = self.timed(x)
+        mx.eval(y)
+        self._took_ns[self._scope] = self._took_ns.get(self._scope, 0.0) + perf_counter_ns() - started_ns
+        return y
+
+
+def _modules(sublayer: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules inside a sublayer, by attribute."""
+    return [(name, module) for name, module in sublayer.items() if isinstance(module, nn.Module)]
+
+
+@contextmanager
+def _clocked(decoder: Decoder, took_ns: Took) -> Iterator[None]:
+    """Puts a clock around every module inside the sublayers."""
+    changed: list[tuple[Any, str, nn.Module]] = []
+    try:
+        for index, block in enumerate(decoder.layers):
+            for name, sublayer in (("attn", block.attn), ("ffn", block.ffn)):
+                for child, module in _modules(sublayer):
+                    part = str(part_of_module(f"layers.{index}.{name}.{child}"))
+                    changed.append((sublayer, child, module))
+                    setattr(sublayer, child, Clocked(module, part, took_ns))
+        yield
+    finally:
+        for sublayer, child, module in changed:
+            setattr(sublayer, child, module)
+
+
+def time_by_evaluation(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"], grain: Grain) -> Took:
+    """One pass, evaluated sublayer by sublayer: on a CPU that costs under a hundredth of the pass. Or part by part."""
     cache.begin(len(ids))
     mx.eval(ids, cache.positions)
     clock = EvaluationClock()
-    decoder.logits(decoder.stream(ids, cache.positions, cache, clock)[-1:], clock)
-    return clock.took_ns
+
+    def run() -> None:
+        decoder.logits(decoder.stream(ids, cache.positions, cache, clock)[-1:], clock)
+
+    if grain is Grain.SUBLAYER:
+        run()
+        return clock.took_ns
+    with _clocked(decoder, clock.took_ns):
+        run()
+    return with_rests(clock.took_ns)
 
 
-def time_by_chains(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"]) -> dict[str, float]:
+def time_by_chains(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"], grain: Grain) -> Took:
     """Each sublayer's share of a long chain less a short one, so that the fixed cost of an evaluation cancels.
 
     A chain runs over the weights of all layers of one kind, or a cache would hold them; the layers
-    of one kind therefore share one number.
+    of one kind therefore share one number. So do their parts.
     """
     cache.begin(len(ids))
     x = decoder.embed(ids, cache.positions)
@@ -69,8 +121,31 @@ def time_by_chains(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"]
         ffn_ns = _link_ns(_ffns(blocks), x)
         for layer in alike:
             took_ns |= {f"layers.{layer}.attn": attn_ns, f"layers.{layer}.ffn": ffn_ns}
+        if grain is Grain.PART:
+            for name in ("attn", "ffn"):
+                _add_modules(took_ns, name, alike, [getattr(block, name) for block in blocks], len(ids))
     took_ns["head"] = _link_ns(lambda y, _: y + decoder.logits(y)[:, :1], x[-1:])
-    return took_ns
+    return took_ns if grain is Grain.SUBLAYER else with_rests(took_ns)
+
+
+def _add_modules(took_ns: Took, name: str, layers: list[int], sublayers: list[nn.Module], tokens: int) -> None:
+    """What the modules inside layers of one kind take, each by a chain over the layers."""
+    for child, module in _modules(sublayers[0]):
+        x = mx.zeros((tokens, _width(module)))
+        mx.eval(x)
+        took = _link_ns(_modules_of(sublayers, child), x)
+        for layer in layers:
+            part = str(part_of_module(f"layers.{layer}.{name}.{child}"))
+            took_ns[part] = took_ns.get(part, 0.0) + took
+
+
+def _modules_of(sublayers: list[nn.Module], child: str) -> Link:
+    return lambda x, index: x + getattr(sublayers[index % len(sublayers)], child)(x)[:, :1]
+
+
+def _width(module: nn.Module) -> int:
+    """Features that a product or a norm takes."""
+    return int(module.columns) if isinstance(module, Packed) else int(module.weight.shape[-1])
 
 
 def _attentions(blocks: list[Block], cache: Cached) -> Link:

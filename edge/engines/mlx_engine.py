@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edge.engines.base import NO_ROWS, Rows, Step, kept
 from edge.engines.blas import blas_behind_mlx, preload_blas, set_blas_threads
 from edge.engines.choice import EngineChoice
+from edge.timing import Grain, Took
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
@@ -96,6 +97,7 @@ class MlxEngine:
         self.spec, self.name = checkpoint.spec, str(choice)
         self.versions = {"mlx": version("mlx")}
         kind = KINDS[choice.float_kind]
+        self.weights_bytes, self.float_bytes = checkpoint.stored_bytes, kind.size
         self._decoder = load_decoder(checkpoint, kind)
         self._cache: Cached
         if is_on_cpu():
@@ -111,6 +113,10 @@ class MlxEngine:
     @property
     def fed(self) -> int:
         return self._cache.fed
+
+    @property
+    def allocator_peak_bytes(self) -> int:
+        return int(mx.get_peak_memory())
 
     def reserve(self, capacity: int) -> None:
         if capacity > self._cache.capacity:
@@ -139,8 +145,8 @@ class MlxEngine:
         sites = {site: kept(_as_numpy(value), into.get(site)) for site, value in seen.items()}
         return Step(kept(_as_numpy(logits), into.get(LOGITS)), sites)
 
-    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int) -> list[dict[str, float]]:
-        return [self._time(self._decoder, self._cache, mx.array(ids)) for _ in range(repeats)]
+    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
+        return [self._time(self._decoder, self._cache, mx.array(ids), grain) for _ in range(repeats)]
 
     def close(self) -> None:
         del self._decoder, self._cache

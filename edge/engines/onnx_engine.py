@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from edge.engines.base import NO_ROWS, Rows, Step
 from edge.engines.choice import PROVIDERS, EngineChoice
+from edge.timing import Grain, Took, by_sublayer
 from edge.watch import Watch
 from export.bundle import Bundle, prepare
 from export.initializers import initializer_values
 from export.layout import Layout, layout_of
-from export.names import scope_of
+from export.names import part_of_node
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError, MissingPackageError, MisuseError
 from models.sites import LOGITS, sites_of
@@ -134,7 +135,7 @@ class Weights:
 class OnnxEngine:
     """Runs a decoder in ONNX Runtime: float32, float16 where the provider has it, or packed matrices."""
 
-    timing_method = "node times of a second, profiled session, summed by sublayer"
+    timing_method = "node times of a second, profiled session"
 
     def __init__(self, checkpoint: Checkpoint, choice: EngineChoice, threads: int | None, progress: Progress) -> None:
         self.spec, self.name = checkpoint.spec, str(choice)
@@ -145,11 +146,16 @@ class OnnxEngine:
         self._bundle: Bundle = prepare(checkpoint, progress, layout)
         progress("opening the ONNX session")
         self._weights = Weights(checkpoint, layout)
+        self.weights_bytes, self.float_bytes = checkpoint.stored_bytes, np.dtype(layout.float_type).itemsize
         self._fast = self._open("fast")
         device = "cuda" if choice.provider == "cuda" else "cpu"
         self._cache = Cache(self.spec, layout.float_type, device)
         self._probe: Graph | None = None
         self._rows = {site.name: site.row_shape for site in sites_of(self.spec).values()}
+
+    @property
+    def allocator_peak_bytes(self) -> None:
+        """ONNX Runtime tells Python nothing of its arenas."""
 
     def reserve(self, capacity: int) -> None:
         if capacity > self._cache.capacity:
@@ -175,7 +181,7 @@ class OnnxEngine:
         self._pass(self._probe, ids, {LOGITS: logits} | sites, rows)
         return Step(logits, sites)
 
-    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int) -> list[dict[str, float]]:
+    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
         fed = self.fed
         logits = np.empty((1, self.spec.vocab_size), np.float32)
         with tempfile.TemporaryDirectory(prefix="edge-profile-") as folder:
@@ -184,7 +190,8 @@ class OnnxEngine:
                 self._pass(profiled, ids, {LOGITS: logits})
                 self.rewind(fed)
             events = json.loads(Path(profiled.session.end_profiling()).read_text(encoding="utf8"))
-        return passes_by_scope(events)[_WARM_UP_PASSES:]
+        passes = passes_by_part(events)[_WARM_UP_PASSES:]
+        return passes if grain is Grain.PART else [by_sublayer(took_ns) for took_ns in passes]
 
     def close(self) -> None:
         del self._fast, self._probe, self._cache, self._weights
@@ -233,15 +240,15 @@ def available(provider: str) -> str:
     )
 
 
-def passes_by_scope(events: Iterable[dict[str, object]]) -> list[dict[str, float]]:
-    """Nanoseconds by scope for each pass of a profile, in the order in which they ran."""
-    passes: list[dict[str, float]] = []
-    took_ns: dict[str, float] = {}
+def passes_by_part(events: Iterable[dict[str, object]]) -> list[Took]:
+    """Nanoseconds by part for each pass of a profile, in the order in which they ran."""
+    passes: list[Took] = []
+    took_ns: Took = {}
     for event in events:
         name = str(event["name"])
         if event["cat"] == "Node" and name.endswith("_kernel_time"):
-            scope = scope_of(name)
-            took_ns[scope] = took_ns.get(scope, 0.0) + 1e3 * float(str(event["dur"]))
+            part = part_of_node(name)
+            took_ns[part] = took_ns.get(part, 0.0) + 1e3 * float(str(event["dur"]))
         elif name == "model_run":
             passes.append(took_ns)
             took_ns = {}

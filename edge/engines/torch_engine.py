@@ -9,6 +9,7 @@ from jaxtyping import Int64
 
 from edge.engines.base import NO_ROWS, Rows, Step, kept
 from edge.engines.choice import EngineChoice
+from edge.timing import Grain, Took, with_rests
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
@@ -19,11 +20,12 @@ try:
 except ImportError as error:
     raise MissingPackageError("engine 'torch'", "torch", "torch") from error
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.decoder import FFN, Attention, Decoder, Embedding, Head
 from models.kernels import Cached
 from models.loading import KINDS, load_decoder
+from models.parts import part_of_module
 
 
 class TorchEngine:
@@ -39,10 +41,15 @@ class TorchEngine:
         self.versions = {"torch": str(torch.__version__)}
         self._decoder = load_decoder(checkpoint, choice.float_kind)
         self._cache = Cached(self.spec, 0, KINDS[choice.float_kind])
+        self.weights_bytes, self.float_bytes = checkpoint.stored_bytes, KINDS[choice.float_kind].itemsize
 
     @property
     def fed(self) -> int:
         return self._cache.fed
+
+    @property
+    def allocator_peak_bytes(self) -> None:
+        """On the CPU torch takes memory from the system, and does not count it."""
 
     def reserve(self, capacity: int) -> None:
         if capacity > self._cache.capacity:
@@ -70,12 +77,12 @@ class TorchEngine:
             self._cache.finish()
         return Step(kept(logits.float().numpy(), into.get(LOGITS)), seen)
 
-    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int) -> list[dict[str, float]]:
+    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
         fed, passes = self.fed, []
         for _ in range(repeats):
-            with _clocks(self._decoder) as took_ns:
+            with _clocks(self._decoder, grain) as took_ns:
                 self.feed(ids, Watch.nothing())
-            passes.append(took_ns)
+            passes.append(took_ns if grain is Grain.SUBLAYER else with_rests(took_ns))
             self.rewind(fed)
         return passes
 
@@ -83,26 +90,31 @@ class TorchEngine:
         del self._decoder, self._cache
 
 
-@contextmanager
-def _clocks(decoder: Decoder) -> Iterator[dict[str, float]]:
-    """Hooks a clock around every sublayer; yields nanoseconds by scope, filled as passes run."""
-    took_ns: dict[str, float] = {}
-    started_ns: dict[str, int] = {}
-    scopes = {
-        name: module
-        for name, module in decoder.named_modules()
-        if isinstance(module, Embedding | Attention | FFN | Head)
-    }
+def _scopes(decoder: Decoder, grain: Grain) -> Iterator[tuple[str, nn.Module]]:
+    """The modules that get a clock, each by the scope that its time counts with."""
+    for name, module in decoder.named_modules():
+        if isinstance(module, Embedding | Attention | FFN | Head):
+            yield name, module
+            inside = isinstance(module, Attention | FFN) and grain is Grain.PART
+            for child, part in module.named_children() if inside else ():
+                yield str(part_of_module(f"{name}.{child}")), part
 
-    def start(scope: str) -> None:
-        started_ns[scope] = perf_counter_ns()
+
+@contextmanager
+def _clocks(decoder: Decoder, grain: Grain) -> Iterator[Took]:
+    """Hooks a clock around every sublayer, and modules inside; yields nanoseconds by scope, filled as a pass runs."""
+    took_ns: Took = {}
+    started_ns: list[int] = []  # a stack, since modules lie inside sublayers
+
+    def start() -> None:
+        started_ns.append(perf_counter_ns())
 
     def finish(scope: str) -> None:
-        took_ns[scope] = float(perf_counter_ns() - started_ns[scope])
+        took_ns[scope] = took_ns.get(scope, 0.0) + perf_counter_ns() - started_ns.pop()
 
     hooks = []
-    for scope, module in scopes.items():
-        hooks.append(module.register_forward_pre_hook(lambda *_, scope=scope: start(scope)))
+    for scope, module in _scopes(decoder, grain):
+        hooks.append(module.register_forward_pre_hook(lambda *_: start()))
         hooks.append(module.register_forward_hook(lambda *_, scope=scope: finish(scope)))
     try:
         yield took_ns

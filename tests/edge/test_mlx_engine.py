@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from edge.engines.choice import EngineChoice
+from edge.timing import Grain
 from edge.watch import Watch
+from models.parts import sublayer_of
 from models.sites import sites_of
+from tests.scopes import scopes_of
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_checkpoint
 
 mx = pytest.importorskip("mlx.core", reason="needs mlx, which is not installed here")
@@ -23,11 +26,6 @@ from edge.engines.mlx_engine import MlxEngine  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 IDS = np.array([3, 1, 41, 59, 26, 5, 35, 8, 9], np.int64)
-
-
-def scopes_of(engine: MlxEngine) -> set[str]:
-    sublayers = {f"layers.{layer}.{part}" for layer in range(engine.spec.n_layers) for part in ("attn", "ffn")}
-    return {"embed", "head"} | sublayers
 
 
 @pytest.fixture(params=TINY_SPECS)
@@ -71,23 +69,29 @@ def test_a_rewound_engine_repeats_itself(engine: MlxEngine) -> None:
     assert np.array_equal(engine.feed(IDS[5:], Watch.nothing()).logits, first), "tokens after a rewind see leftovers"
 
 
+@pytest.mark.parametrize("grain", Grain)
 @pytest.mark.parametrize("tokens", [1, 4])
-def test_an_instrumented_pass_times_every_sublayer_and_leaves_no_trace(engine: MlxEngine, tokens: int) -> None:
+def test_an_instrumented_pass_times_every_scope_and_leaves_no_trace(
+    engine: MlxEngine, tokens: int, grain: Grain
+) -> None:
     engine.feed(IDS[:5], Watch.nothing())
-    passes = engine.feed_instrumented(IDS[5 : 5 + tokens], repeats=2)
+    passes = engine.feed_instrumented(IDS[5 : 5 + tokens], repeats=2, grain=grain)
     assert len(passes) == 2 and engine.fed == 5
     for took_ns in passes:
-        assert set(took_ns) == scopes_of(engine) | {"other"}
+        assert set(took_ns) <= scopes_of(engine.spec, grain) | {"other"}
+        assert {sublayer_of(scope) for scope in took_ns} == scopes_of(engine.spec, Grain.SUBLAYER) | {"other"}
         assert all(took > 0 for took in took_ns.values())
     after = engine.feed(IDS[5:], Watch.nothing()).logits
     engine.rewind(0)
     assert np.allclose(after, engine.feed(IDS, Watch.nothing()).logits, rtol=0, atol=1e-4), "timing left keys behind"
 
 
-def test_chains_of_sublayers_time_every_scope(engine: MlxEngine) -> None:
+@pytest.mark.parametrize("grain", Grain)
+def test_chains_time_every_scope(engine: MlxEngine, grain: Grain) -> None:
     engine.feed(IDS[:5], Watch.nothing())
-    took_ns = time_by_chains(engine._decoder, engine._cache, mx.array(IDS[5:]))
-    assert set(took_ns) == scopes_of(engine) and all(took >= 0 for took in took_ns.values())
+    took_ns = time_by_chains(engine._decoder, engine._cache, mx.array(IDS[5:]), grain)
+    assert set(took_ns) <= scopes_of(engine.spec, grain) and all(took >= 0 for took in took_ns.values())
+    assert {sublayer_of(scope) for scope in took_ns} == scopes_of(engine.spec, Grain.SUBLAYER)
     assert engine.fed == 5, "timing counts tokens as fed"
 
 

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from edge.engines.choice import EngineChoice
-from edge.engines.onnx_engine import OnnxEngine, passes_by_scope
+from edge.engines.onnx_engine import OnnxEngine, passes_by_part
 from edge.engines.torch_engine import TorchEngine
+from edge.timing import Grain
 from edge.watch import Watch
 from models.errors import EdgeError
+from models.parts import sublayer_of
+from tests.scopes import scopes_of
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_checkpoint, tiny_weights
 
 CLOSE = 5e-5
@@ -92,33 +95,40 @@ def test_only_what_is_watched_is_computed_into_arrays(onnx: OnnxEngine, ids: np.
     assert np.array_equal(some.sites["layers.1.attn.query"], kept), "a later pass wrote into an earlier step"
 
 
+@pytest.mark.parametrize("grain", Grain)
 def test_instrumented_passes_name_every_sublayer_and_leave_no_trace(
-    name: str, onnx: OnnxEngine, ids: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    onnx: OnnxEngine,
+    ids: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    grain: Grain,
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     onnx.reserve(21)
     onnx.feed(ids[:8], NOTHING)
     after = onnx.feed(ids[8:9], NOTHING).logits
     onnx.rewind(8)
-    passes = onnx.feed_instrumented(ids[8:9], 3)
-    scopes = {"embed", "head", "other"} | {
-        f"layers.{i}.{s}" for i in range(onnx.spec.n_layers) for s in ("attn", "ffn")
-    }
-    assert len(passes) == 3 and all(set(took_ns) == scopes for took_ns in passes)
+    passes = onnx.feed_instrumented(ids[8:9], 3, grain)
+    assert len(passes) == 3
+    for took_ns in passes:
+        assert set(took_ns) <= scopes_of(onnx.spec, grain) | {"other"}
+        assert {sublayer_of(scope) for scope in took_ns} == scopes_of(onnx.spec, Grain.SUBLAYER) | {"other"}
     assert onnx.fed == 8, "timing fed the engine"
     assert np.array_equal(onnx.feed(ids[8:9], NOTHING).logits, after), "timing changed what the engine remembers"
     assert list(tmp_path.iterdir()) == [], "a profile was left behind"
 
 
-def test_a_profile_is_summed_by_pass_and_sublayer() -> None:
+def test_a_profile_is_summed_by_pass_and_part() -> None:
     def node(name: str, took_us: int) -> dict[str, object]:
         return {"cat": "Node", "name": f"{name}_kernel_time", "dur": took_us}
 
     ran: dict[str, object] = {"cat": "Session", "name": "model_run", "dur": 99}
     loaded: dict[str, object] = {"cat": "Session", "name": "model_loading_uri", "dur": 5}
-    first = [node("embed|Gather|0", 2), node("layers.0.ffn|Gemm|9", 3), node("fused layers.0.ffn|Gemm|10", 4), ran]
-    passes = passes_by_scope([loaded, *first, node("Unnamed_7", 5), ran])
-    assert passes == [{"embed": 2e3, "layers.0.ffn": 7e3}, {"other": 5e3}]
+    up = [node("layers.0.ffn.up|Gemm|9", 3), node("fused layers.0.ffn.up|Gemm|10", 4)]
+    first = [node("embed|Gather|0", 2), *up, ran]
+    passes = passes_by_part([loaded, *first, node("Unnamed_7", 5), ran])
+    assert passes == [{"embed": 2e3, "layers.0.ffn.up": 7e3}, {"other": 5e3}]
 
 
 @pytest.mark.parametrize("stored", [np.float16, ml_dtypes.bfloat16])

@@ -6,13 +6,16 @@ from math import prod
 import onnx
 import pytest
 
+from edge.timing import Grain
 from export.graphs import cache_names
 from export.initializers import initializer_shapes
 from export.kernels import FusedRotary, GroupedQuery, Standard, fuses, kernels_of
-from export.names import OPSET, scope_of
+from export.names import OPSET, part_of_node
+from models.parts import sublayer_of
 from models.sites import sites_of
 from models.spec import Rotary
 from tests.export.built import built
+from tests.scopes import scopes_of
 from tests.tiny import TINY_SPECS
 
 GRAPHS = ("fast", "probe", "std")
@@ -35,15 +38,14 @@ def test_opset_stays_where_the_runtime_has_kernels(name: str, graph: str) -> Non
 
 @pytest.mark.parametrize("graph", GRAPHS)
 @pytest.mark.parametrize("name", TINY_SPECS)
-def test_every_node_names_its_sublayer(name: str, graph: str) -> None:
+def test_every_node_names_its_part(name: str, graph: str) -> None:
     spec, nodes = TINY_SPECS[name], built(name, graph).graph.node
-    wanted = {"embed", "head", "other"} | {
-        f"layers.{i}.{part}" for i in range(spec.n_layers) for part in ("attn", "ffn")
-    }
+    wanted = scopes_of(spec, Grain.PART) | {"other"}
     for node in nodes:
         scope, operator, _ = node.name.split("|")
-        assert scope in wanted and operator == node.op_type, f"{graph}: node '{node.name}' names no sublayer"
-    assert {scope_of(node.name) for node in nodes} == wanted, f"{graph} of {name} has sublayers without nodes"
+        assert scope in wanted and operator == node.op_type, f"{graph}: node '{node.name}' names no part"
+    told = {sublayer_of(part_of_node(node.name)) for node in nodes}
+    assert told == scopes_of(spec, Grain.SUBLAYER) | {"other"}, f"{graph} of {name} has sublayers without nodes"
     assert len({node.name for node in nodes}) == len(nodes), f"{graph} of {name} has two nodes of one name"
 
 
@@ -56,9 +58,10 @@ def test_every_gemm_counts_with_the_sublayer_that_owns_its_weight(name: str) -> 
                 "",
                 weight,
             )
-            if owner == "embed" and scope_of(node.name) == "head":
+            if owner == "embed" and part_of_node(node.name) == "head":
                 continue  # a tied head reads with the embedding
-            assert scope_of(node.name) == owner, f"'{node.name}' uses {weight}, which belongs to {owner}"
+            part = part_of_node(node.name)
+            assert sublayer_of(part) == owner, f"'{node.name}' uses {weight}, which belongs to {owner}"
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -108,10 +111,12 @@ def test_kernels_fit_the_size_of_a_head() -> None:
     assert {"GroupQueryAttention", "RotaryEmbedding"} <= used
 
 
-@pytest.mark.parametrize("fused", ["layers.3.ffn|Mul|27/QuickGeluFusion/_kernel_time", "fused layers.3.ffn|Gemm|14"])
+@pytest.mark.parametrize(
+    "fused", ["layers.3.ffn.act|Mul|27/QuickGeluFusion/_kernel_time", "fused layers.3.ffn.act|Gemm|14"]
+)
 def test_fused_nodes_keep_their_sublayer(fused: str) -> None:
-    assert scope_of(fused) == "layers.3.ffn"
+    assert part_of_node(fused) == "layers.3.ffn.act"
 
 
 def test_an_unknown_node_belongs_to_no_sublayer() -> None:
-    assert scope_of("SkipLayerNorm_AddBias_7_kernel_time") == "other"
+    assert part_of_node("SkipLayerNorm_AddBias_7_kernel_time") == "other"

@@ -1,0 +1,11 @@
+"""What a timing of a decoder may tell apart."""
+
+from edge.timing import Grain
+from models.parts import layer_parts, sublayer_of
+from models.spec import DecoderSpec
+
+
+def scopes_of(spec: DecoderSpec, grain: Grain) -> set[str]:
+    """Every scope but `other`."""
+    parts = {part for layer in range(spec.n_layers) for part in layer_parts(layer)}
+    return {"embed", "head"} | (parts if grain is Grain.PART else {sublayer_of(part) for part in parts})
