@@ -1,0 +1,151 @@
+"""Work in a process of its own, so that its memory, its threads and its failures are its own."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
+
+from models.errors import EdgeError, MisuseError
+
+T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+Progress = Callable[[str], None]
+
+_Answer = tuple[Literal["told", "done", "failed"], Any]
+"""What comes through the pipe: a word on the way, the end of what was asked, or a message and an exit code."""
+
+_CLOSING_S = 20.0
+"""Seconds a process has to end by itself."""
+
+
+class Apart(Generic[T]):
+    """An object built in a fresh process, which answers questions there.
+
+    `build` and every question are functions of a module: only their names travel, with their arguments. `build` takes
+    a function that tells its progress, then `arguments`.
+
+    Args:
+        name: What messages call it.
+        progress: Told what `build` and questions tell.
+        environment: Variables that differ in the process, such as threads that a library reads once.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        build: Callable[Concatenate[Progress, P], T],
+        progress: Progress,
+        environment: Mapping[str, str],
+        *arguments: P.args,
+        **keywords: P.kwargs,
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._name, self._progress = name, progress
+        self._pipe, far_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far_end, build, arguments, keywords), daemon=True)
+        with _changed(environment):
+            self._process.start()
+        far_end.close()
+        try:
+            self._receive()
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, question: Callable[Concatenate[T, P], R], *arguments: P.args, **keywords: P.kwargs) -> R:
+        """The answer of `question(built, ...)`, computed in the process."""
+        self._pipe.send((question, arguments, keywords))
+        answer: R = self._receive()
+        return answer
+
+    def close(self) -> None:
+        """Ends the process; one that does not end by itself is killed."""
+        self._pipe.close()  # a process that waits for its next question sees the end of the pipe
+        self._process.join(timeout=_CLOSING_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def __enter__(self) -> "Apart[T]":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if error is not None and self._process.is_alive():
+            self._process.kill()  # its answer is not waited for
+        self.close()
+
+    def _receive(self) -> Any:
+        while True:
+            try:
+                kind, answer = self._pipe.recv()
+            except (EOFError, ConnectionError):
+                raise EdgeError(self._obituary()) from None
+            if kind == "done":
+                return answer
+            if kind == "failed":
+                message, code = answer
+                raise (MisuseError if code == MisuseError.exit_code else EdgeError)(message)
+            self._progress(answer)
+
+    def _obituary(self) -> str:
+        self._process.join(timeout=_CLOSING_S)
+        code = self._process.exitcode
+        if code is not None and code < 0:
+            killed = signal.Signals(-code).name
+            memory = "; the system kills so what memory does not suffice for" if killed == "SIGKILL" else ""
+            return f"the process of {self._name} was ended by {killed}{memory}"
+        return f"the process of {self._name} ended without an answer (exit code {code})"
+
+
+@contextmanager
+def _changed(environment: Mapping[str, str]) -> Iterator[None]:
+    """The environment that a process started meanwhile inherits."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _serve(pipe: Connection, build: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    """The life of the process: builds, answers until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks decides when it ends
+
+    def tell(word: str) -> None:
+        pipe.send(("told", word))
+
+    try:
+        built = build(tell, *arguments, **keywords)
+        pipe.send(("done", None))
+        while True:
+            question, given, named = pipe.recv()
+            pipe.send(_answered(question, built, given, named))
+    except (EOFError, BrokenPipeError):
+        return  # nobody asks any more
+    except EdgeError as refused:
+        pipe.send(("failed", (str(refused), refused.exit_code)))
+    except Exception as error:
+        pipe.send(("failed", (f"{type(error).__name__}: {error}", EdgeError.exit_code)))
+
+
+def _answered(question: Callable[..., Any], built: Any, given: tuple[Any, ...], named: dict[str, Any]) -> _Answer:
+    """A question that is refused leaves the process ready for the next one."""
+    try:
+        return "done", question(built, *given, **named)
+    except EdgeError as refused:
+        return "failed", (str(refused), refused.exit_code)
+    except Exception as error:  # a runtime may raise anything
+        return "failed", (f"{type(error).__name__}: {error}", EdgeError.exit_code)

@@ -1,0 +1,58 @@
+"""Frozen dataclasses as plain JSON values and back, by the types that their fields declare."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def to_plain(value: Any) -> Any:
+    """Tables, lists, text, numbers: what `json` writes."""
+    if is_dataclass(value):
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def from_plain(kind: type[T], plain: Any) -> T:
+    """The dataclass that `to_plain` took apart; unknown keys are left.
+
+    Raises:
+        ValueError: something is missing, or is of another kind; the message names the field.
+    """
+    found: T = _read(kind, plain, kind.__name__)
+    return found
+
+
+def _read(kind: Any, plain: Any, where: str) -> Any:
+    origin, inside = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        return _dataclass(kind, plain, where)
+    if origin is UnionType:
+        return None if plain is None else _read(next(one for one in inside if one is not NoneType), plain, where)
+    if origin is tuple and isinstance(plain, list):
+        return tuple(_read(inside[0], item, f"{where}[{place}]") for place, item in enumerate(plain))
+    if origin in (dict, Mapping) and isinstance(plain, dict):
+        return {key: _read(inside[1], item, f"{where}.{key}") for key, item in plain.items()}
+    if kind is float and isinstance(plain, int) and not isinstance(plain, bool):
+        return float(plain)
+    if isinstance(kind, type) and isinstance(plain, kind):
+        return plain
+    raise ValueError(f"{where} is {type(plain).__name__}, not {getattr(kind, '__name__', kind)}")
+
+
+def _dataclass(kind: Any, plain: Any, where: str) -> Any:
+    if not isinstance(plain, dict):
+        raise ValueError(f"{where} is {type(plain).__name__}, not a table")
+    types = get_type_hints(kind)
+    missing = [field.name for field in fields(kind) if field.name not in plain]
+    if missing:
+        raise ValueError(f"{where} has no '{missing[0]}'")
+    return kind(
+        **{field.name: _read(types[field.name], plain[field.name], f"{where}.{field.name}") for field in fields(kind)}
+    )
