@@ -95,7 +95,7 @@ class Graph:
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile)
-        weights.give(options)
+        weights.give(options, provider)
         wanted = list(dict.fromkeys([PROVIDERS[provider], PROVIDERS["cpu"]]))
         self.session = ort.InferenceSession(str(file), options, providers=wanted)
         if self.session.get_providers()[0] != wanted[0]:
@@ -127,9 +127,16 @@ class Weights:
         arrays = initializer_values(checkpoint, layout)
         self._values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays}
 
-    def give(self, options: ort.SessionOptions) -> None:
-        """Hands all of them to a session about to be made."""
+    def give(self, options: ort.SessionOptions, provider: str) -> None:
+        """Hands all of them to a session about to be made.
+
+        A session copies external initializers as it reads its graph. Given once more, as ones that sessions share, they
+        are used where they lie, and the copies are let go; so only where the CPU computes.
+        """
         options.add_external_initializers(list(self._values), list(self._values.values()))
+        if provider == "cpu":
+            for name, value in self._values.items():
+                options.add_initializer(name, value)
 
 
 class OnnxEngine:
