@@ -1,7 +1,8 @@
-"""The file of a trace: versioned safetensors, a table of plain values beside named arrays."""
+"""Files that appear whole or not at all; that of a trace is versioned safetensors, a table beside named arrays."""
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,24 @@ def write_store(path: Path, record: dict[str, Any], arrays: dict[str, np.ndarray
     from safetensors.numpy import save_file
 
     header = {"format": FORMAT, "record": json.dumps(record)}
+    held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return _replace(path, "the trace", lambda part: save_file(held, part, header))
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes beside the target and renames, so that a failed write leaves the file as it was."""
+    return _replace(path, "what was found", lambda part: part.write_text(text, encoding="utf8"))
+
+
+def _replace(path: Path, what: str, write: Callable[[Path], object]) -> Path:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part, header)
+        write(part)
         os.replace(part, path)
     except OSError as error:
-        raise EdgeError(f"the trace could not be written to {path}: {error.strerror or error}") from error
+        raise EdgeError(f"{what} could not be written to {path}: {error.strerror or error}") from error
     except Exception as error:  # safetensors wraps what the system says in an error of its own
-        raise EdgeError(f"the trace could not be written to {path}: {error}") from error
+        raise EdgeError(f"{what} could not be written to {path}: {error}") from error
     finally:
         part.unlink(missing_ok=True)
     return path

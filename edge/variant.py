@@ -1,11 +1,13 @@
 """One model on one engine, in a process of its own: what is measured side by side and must not share memory."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.apart import Apart, Progress
+from edge.engines.choice import engine_of
+from edge.engines.registry import prepare_files
 from edge.session import Model, find_model, load
+from models.checkpoint import open_checkpoint
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,20 @@ def open_variant(variant: Variant, progress: Progress) -> Apart[Model]:
     Raises:
         EdgeError: it cannot be loaded, or its process was ended; the message says by what.
     """
-    told: Callable[[str], None] = lambda word: progress(f"{variant}: {word}")  # noqa: E731
-    return Apart(str(variant), _load, told, {}, variant)
+    return Apart(str(variant), _load, _telling(variant, progress), {}, variant)
+
+
+def prepare_variant(variant: Variant, progress: Progress) -> None:
+    """Packs weights and exports graphs that are not there yet, in another process than the one that is measured."""
+    Apart(str(variant), _prepare, _telling(variant, progress), {}, variant).close()
+
+
+def _telling(variant: Variant, progress: Progress) -> Progress:
+    return lambda word: progress(f"{variant}: {word}")
+
+
+def _prepare(tell: Progress, variant: Variant) -> None:
+    prepare_files(engine_of(variant.engine), open_checkpoint(variant.folder), tell)
 
 
 def _load(tell: Progress, variant: Variant) -> Model:

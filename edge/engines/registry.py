@@ -6,6 +6,8 @@ from importlib.util import find_spec
 
 from edge.engines.base import Engine
 from edge.engines.choice import PACKAGES, EngineChoice
+from export.bundle import prepare
+from export.layout import layout_of
 from export.packing import as_packed, prepare_packed
 from models.checkpoint import Checkpoint
 from models.precision import Grouped
@@ -19,12 +21,25 @@ def installed_engines() -> tuple[str, ...]:
     return tuple(name for name, package in PACKAGES.items() if find_spec(package) is not None)
 
 
+def _packed(choice: EngineChoice, checkpoint: Checkpoint, progress: Progress) -> tuple[EngineChoice, Checkpoint]:
+    """The checkpoint in the precision that was chosen, packed now where that was not done yet."""
+    if checkpoint.packed:
+        return replace(choice, precision=as_packed(checkpoint, choice.precision)), checkpoint
+    if isinstance(choice.precision, Grouped):
+        return choice, prepare_packed(checkpoint, choice.precision.scheme, progress)
+    return choice, checkpoint
+
+
+def prepare_files(choice: EngineChoice, checkpoint: Checkpoint, progress: Progress) -> None:
+    """Writes what an engine will read and the cache does not hold yet: packed weights, graphs."""
+    choice, checkpoint = _packed(choice, checkpoint, progress)
+    if choice.name == "onnx":
+        prepare(checkpoint, progress, layout_of(checkpoint, choice.precision))
+
+
 def open_engine(choice: EngineChoice, checkpoint: Checkpoint, threads: int | None, progress: Progress) -> Engine:
     """Builds an engine on the calling thread, where it must stay."""
-    if checkpoint.packed:
-        choice = replace(choice, precision=as_packed(checkpoint, choice.precision))
-    elif isinstance(choice.precision, Grouped):
-        checkpoint = prepare_packed(checkpoint, choice.precision.scheme, progress)
+    choice, checkpoint = _packed(choice, checkpoint, progress)
     match choice.name:
         case "onnx":
             from edge.engines.onnx_engine import OnnxEngine

@@ -1,0 +1,127 @@
+"""`edge profile`: time, memory and where both go, for each engine and precision."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge.commands.options import tell
+from edge.commands.tables import table_options
+from models.errors import EdgeError, MisuseError
+
+if TYPE_CHECKING:
+    from edge.profile.measure import Plan
+    from edge.profile.record import Profile
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      edge profile fable-relu
+      edge profile fable-relu -e torch -e onnx -e onnx:int4 -e mlx --json > profile.json
+      edge profile path/to/checkpoint --depth 0 --depth 2048 --layers
+      edge profile fable-relu --against profile.json
+    """
+)
+@click.argument("model")
+@click.option(
+    "-e", "--engine", "engines", multiple=True, default=("onnx",), show_default=True, help="May be given several times."
+)
+@click.option("--threads", type=int, help="Threads to compute with.  [default: the physical cores]")
+@click.option("--depth", "depths", type=int, multiple=True, help="Tokens in the cache.  [default: 0, 512 and 2048]")
+@click.option("--prompt-tokens", type=int, default=256, show_default=True, help="Tokens of a prompt.")
+@click.option("-n", "--tokens", type=int, default=32, show_default=True, help="Intervals between tokens in a round.")
+@click.option("--rounds", type=int, default=5, show_default=True, help="Rounds of each engine at each depth, in turns.")
+@click.option("--repeats", type=int, default=20, show_default=True, help="Passes of each kind with clocks inside.")
+@click.option("--layers", "by_layer", is_flag=True, help="A row for every part of every layer, not their sums.")
+@click.option("--sparsity", is_flag=True, help="Also what silent neurons of the FFN would save.")
+@click.option("--against", type=click.Path(path_type=Path), help="Say what changed since the profile in this file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to keep the profile, every sample of it.")
+@click.option("--trace", "perfetto", type=click.Path(path_type=Path), help="Write a timeline for ui.perfetto.dev, too.")
+@table_options
+def profile(
+    model: str,
+    engines: tuple[str, ...],
+    threads: int | None,
+    depths: tuple[int, ...],
+    prompt_tokens: int,
+    tokens: int,
+    rounds: int,
+    repeats: int,
+    by_layer: bool,
+    sparsity: bool,
+    against: Path | None,
+    output: Path | None,
+    perfetto: Path | None,
+    layout: str | None,
+) -> None:
+    """Measure what running MODEL costs: end to end, layer by layer, part by part.
+
+    Each engine runs in a process of its own; rounds are taken in turns. Decoding and prompts are told apart, at fixed
+    depths of the cache. Times of parts stand beside the whole pass, how much of it they cover, the bytes and
+    operations of each part, and what this machine reaches at best.
+    """
+    from edge.commands.profiles import profile_csv, profile_markdown, profile_text
+    from edge.profile.record import open_profile, profile_record
+
+    plan = _plan(depths, prompt_tokens, tokens, rounds, repeats)
+    then = open_profile(against) if against else None
+    found = _measure(model, tuple(dict.fromkeys(engines)), threads, plan, sparsity)
+    record = profile_record(found)
+    tell(f"kept in {_keep(found, record, output)}")
+    if perfetto:
+        _write_timeline(found, perfetto)
+    if layout == "json":
+        click.echo(json.dumps(record, ensure_ascii=False))
+    elif layout == "csv":
+        click.echo(profile_csv(found))
+    else:
+        click.echo(profile_markdown(found, then) if layout == "md" else profile_text(found, then, by_layer))
+
+
+def _plan(depths: tuple[int, ...], prompt: int, tokens: int, rounds: int, repeats: int) -> "Plan":
+    from edge.profile.measure import Plan
+
+    wrong = {"--prompt-tokens": prompt, "--tokens": tokens, "--rounds": rounds, "--repeats": repeats}
+    for option, number in wrong.items():
+        if number < 1:
+            raise MisuseError(f"{option} is {number}; there must be 1 at least")
+    if any(depth < 0 for depth in depths):
+        raise MisuseError(f"--depth is {min(depths)}; a cache holds 0 tokens at least")
+    plan = Plan(prompt=prompt, tokens=tokens, rounds=rounds, repeats=repeats)
+    return Plan(depths=depths, prompt=prompt, tokens=tokens, rounds=rounds, repeats=repeats) if depths else plan
+
+
+def _measure(model: str, engines: tuple[str, ...], threads: int | None, plan: "Plan", sparsity: bool) -> "Profile":
+    from edge.engines.choice import engine_of
+    from edge.profile.measure import measure
+    from edge.variant import variant_of
+
+    if threads is not None and threads < 1:
+        raise MisuseError(f"--threads is {threads}; an engine computes with at least 1")
+    for engine in engines:
+        engine_of(engine)  # before anything is measured
+    return measure([variant_of(model, engine, threads) for engine in engines], plan, tell, sparsity=sparsity)
+
+
+def _keep(found: "Profile", record: dict[str, object], output: Path | None) -> Path:
+    """Writes every sample to a file: the one that was named, or one of the cache."""
+    from edge.store import write_text
+    from export.bundle import cache_folder
+
+    if output is None:
+        folder = cache_folder("profiles")
+        output = folder / f"{found.model.replace('/', '--')}-{found.when.replace(':', '')[:17]}.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EdgeError(f"{folder} cannot be made: {error.strerror}; name a file with -o") from error
+    return write_text(output, json.dumps(record, ensure_ascii=False))
+
+
+def _write_timeline(found: "Profile", file: Path) -> None:
+    from edge.report.perfetto import timeline
+    from edge.store import write_text
+
+    tell(f"{write_text(file, json.dumps(timeline(found)))}: open it at ui.perfetto.dev")

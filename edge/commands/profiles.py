@@ -1,0 +1,292 @@
+"""A profile as tables: end to end, memory, inside, sparsity, and what changed."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from edge.commands.tables import Cell, Column, Table
+from edge.picture.units import show_bytes, show_count
+
+if TYPE_CHECKING:
+    from edge.profile.record import PassProfile, Profile, VariantProfile
+
+_PACE = (
+    Column("engine", "engine"),
+    Column("depth", "depth", "d"),
+    Column("decode_p50_ms", "ms a token", ".2f"),
+    Column("decode_p90_ms", "p90", ".2f"),
+    Column("decode_p99_ms", "p99", ".2f"),
+    Column("decode_tokens_per_s", "tokens/s", ",.1f"),
+    Column("bandwidth_share", "of reads", ".0%"),
+    Column("prefill_ms", "prompt ms", ".1f"),
+    Column("prefill_tokens_per_s", "tokens/s", ",.0f"),
+    Column("spread", "spread", ".0%"),
+)
+
+_MEMORY = (
+    Column("engine", "engine"),
+    Column("ttft_ms", "first token ms", ".1f"),
+    Column("ttft_with_tokenizing_ms", "with text", ".1f"),
+    Column("weights_mb", "weights MB", ",.1f"),
+    Column("kv_mb", "cache MB", ",.1f"),
+    Column("allocator_peak_mb", "allocator MB", ",.0f"),
+    Column("process_peak_mb", "process MB", ",.0f"),
+    Column("forecast_mb", "foreseen", ",.0f"),
+)
+
+_PARTS = (
+    Column("engine", "engine"),
+    Column("tokens", "tokens", "d"),
+    Column("depth", "depth", "d"),
+    Column("part", "part"),
+    Column("median_ms", "ms", ".3f"),
+    Column("p90_ms", "p90", ".3f"),
+    Column("share", "share", ".1%"),
+    Column("touched_mb", "MB", ",.2f"),
+    Column("mflops", "MFLOP", ",.1f"),
+    Column("gb_per_s", "GB/s", ".1f"),
+    Column("bandwidth_share", "of reads", ".0%"),
+    Column("gflops_per_s", "GFLOP/s", ".1f"),
+    Column("flops_share", "of products", ".0%"),
+)
+
+_SKIPPED = (
+    Column("layer", "layer"),
+    Column("ffn_mb", "FFN MB", ",.2f"),
+    Column("exact_zero", "exactly 0", ".1%"),
+    Column("exact_zero_mb", "MB skipped", ",.2f"),
+    Column("top_p", "top-p 0.9 silent", ".1%"),
+    Column("top_p_mb", "MB skipped", ",.2f"),
+)
+
+_CURVE = (
+    Column("active", "active neurons", ".1%"),
+    Column("gathered_ms", "gathered ms", ".3f"),
+    Column("dense_ms", "whole FFN ms", ".3f"),
+    Column("gain", "times faster", ".2f"),
+)
+
+_CHANGES = (
+    Column("engine", "engine"),
+    Column("depth", "depth", "d"),
+    Column("what", "what"),
+    Column("then_ms", "then ms", ".3f"),
+    Column("now_ms", "now ms", ".3f"),
+    Column("ratio", "now / then", ".2f"),
+    Column("low", "from", ".2f"),
+    Column("high", "to", ".2f"),
+    Column("verdict", "verdict"),
+)
+
+
+def profile_text(found: "Profile", then: "Profile | None", by_layer: bool) -> str:
+    """Everything, for people."""
+    return "\n\n".join(
+        f"{title}\n{table.text()}" if table else title for title, table in _sections(found, then, by_layer)
+    )
+
+
+def profile_markdown(found: "Profile", then: "Profile | None") -> str:
+    """Everything, as Markdown."""
+    return "\n\n".join(
+        f"{title}\n\n{table.markdown()}" if table else title for title, table in _sections(found, then, by_layer=False)
+    )
+
+
+def profile_csv(found: "Profile") -> str:
+    """A row for every part of every layer, pass, depth and engine."""
+    from edge.profile.inside import Inside, one_by_one
+
+    rows = [
+        row
+        for variant, passes in _passes(found)
+        for row in _part_table(found, variant, passes, one_by_one(Inside(passes))).rows
+    ]
+    return Table(_PARTS, rows).csv()
+
+
+def _sections(found: "Profile", then: "Profile | None", by_layer: bool) -> Iterator[tuple[str, Table | None]]:
+    yield _head(found), None
+    yield _pace_title(found), _pace_table(found)
+    yield "First tokens of a text, and memory", _memory_table(found)
+    for variant, passes in _passes(found):
+        yield _inside_section(found, variant, passes, by_layer)
+    if found.sparsity:
+        yield f"What each FFN would skip, mean over {found.sparsity.tokens} tokens of text", _skipped_table(found)
+        yield (
+            "An FFN that gathers the rows of active neurons, known beforehand (numpy, beyond the cache)",
+            _curve(found),
+        )
+    if then:
+        yield f"Since {then.when}: medians of rounds, and where 95% of resampled ratios lie", _change_table(found, then)
+
+
+def _head(found: "Profile") -> str:
+    from edge.profile.summary import bandwidth_bytes_per_s, flops_per_s
+
+    machine, sweep = found.machine, found.sweeps[0]
+    turns = f"{found.when}: engines in turns" if found.in_turns else f"{found.when}: one engine after another"
+    lines = [
+        f"{found.model} · {show_count(found.parameters)} parameters · {found.n_layers} layers · edge {found.edge}",
+        f"{machine.processor}, {machine.cores} cores, {show_bytes(machine.memory_bytes)}, {machine.system}",
+        f"reads {show_bytes(bandwidth_bytes_per_s(found))}/s and computes {flops_per_s(found) / 1e9:,.0f} GFLOP/s, "
+        f"the best of {len(found.sweeps)} sweeps with {sweep.threads} threads",
+        f"{turns}; warm-up: {found.warm_up}",
+        f"energy: {_energy(found)}",
+    ]
+    if machine.busy is not None and machine.busy > 1.5:
+        lines.append(f"NOISY: about {machine.busy:.1f} programs computed here at the same time")
+    return "\n".join(lines)
+
+
+def _energy(found: "Profile") -> str:
+    from edge.profile.summary import paces
+
+    spent = [(pace, pace.joules_per_token) for pace in paces(found)]
+    told = [f"{pace.variant.engine} {joules:.3g} J a token" for pace, joules in spent if joules is not None]
+    return f"{', '.join(told)} ({found.machine.energy})" if told else found.machine.energy
+
+
+def _pace_title(found: "Profile") -> str:
+    from edge.profile.summary import NOISY, paces
+
+    course = found.variants[0].depths[0].course
+    rounds = len(found.variants[0].depths[0].rounds)
+    noisy = [f"{pace.variant.engine} at depth {pace.at.course.depth}" for pace in paces(found) if pace.spread > NOISY]
+    warning = f"\nNOISY, medians of rounds lie further apart than {NOISY:.0%}: {', '.join(noisy)}" if noisy else ""
+    threads = ", ".join(f"{variant.engine} {variant.threads}" for variant in found.variants)
+    return (
+        f"End to end: {rounds} rounds of {course.tokens} tokens and of a prompt of {course.prompt}; "
+        f"threads: {threads}{warning}"
+    )
+
+
+def _pace_table(found: "Profile") -> Table:
+    from edge.profile.summary import paces, quantile
+
+    rows: list[tuple[Cell, ...]] = [
+        (
+            pace.variant.engine,
+            pace.at.course.depth,
+            *(quantile(pace.intervals_ms, q) for q in (0.5, 0.9, 0.99)),
+            pace.decode_tokens_per_s,
+            pace.bandwidth_share,
+            pace.prefill_ms,
+            pace.prefill_tokens_per_s,
+            pace.spread,
+        )
+        for pace in paces(found)
+    ]
+    return Table(_PACE, rows)
+
+
+def _memory_table(found: "Profile") -> Table:
+    from edge.profile.summary import Pace
+
+    rows: list[tuple[Cell, ...]] = []
+    for variant in found.variants:
+        ttft_ms, memory = Pace(found, variant, variant.depths[0]).ttft_ms, variant.memory
+        sizes = (memory.weights_bytes, memory.kv_bytes, memory.allocator_peak_bytes, memory.process_peak_bytes)
+        foreseen = variant.forecast_bytes
+        rows.append(
+            (
+                variant.engine,
+                *(ttft_ms or (None, None)),
+                *(None if size is None else size / 1e6 for size in (*sizes, foreseen)),
+            )
+        )
+    return Table(_MEMORY, rows)
+
+
+def _passes(found: "Profile") -> Iterator[tuple["VariantProfile", "PassProfile"]]:
+    for variant in found.variants:
+        for at in variant.depths:
+            for passes in at.passes:
+                yield variant, passes
+
+
+def _inside_section(
+    found: "Profile", variant: "VariantProfile", passes: "PassProfile", by_layer: bool
+) -> tuple[str, Table]:
+    from edge.profile.inside import Inside, one_by_one, over_layers
+
+    inside, times = Inside(passes), passes.times
+    what = "a decode step" if times.tokens == 1 else f"a prompt of {times.tokens} tokens"
+    title = (
+        f"Inside {variant.engine}: {what} at depth {times.depth}, {inside.total_ns / 1e6:.3f} ms without instruments "
+        f"({len(times.whole_ns)} passes)\n"
+        f"clocks cover {inside.coverage:.1%}, gap {inside.gap_ns / 1e6:.3f} ms ({variant.method})"
+        + (f"\n{', '.join(inside.fused)}: computed inside another part" if inside.fused else "")
+    )
+    return title, _short(_part_table(found, variant, passes, (one_by_one if by_layer else over_layers)(inside)))
+
+
+def _part_table(
+    found: "Profile", variant: "VariantProfile", passes: "PassProfile", groups: dict[str, list[str]]
+) -> Table:
+    from edge.profile.inside import Inside, part_rows
+
+    inside: Inside = Inside(passes)
+    rows = [
+        (
+            variant.engine,
+            passes.times.tokens,
+            passes.times.depth,
+            row.part,
+            row.median_ns / 1e6,
+            row.p90_ns / 1e6,
+            row.share,
+            row.touched_bytes / 1e6,
+            row.flops / 1e6,
+            row.bytes_per_s / 1e9,
+            row.bandwidth_share,
+            row.flops_per_s / 1e9,
+            row.flops_share,
+        )
+        for row in part_rows(found, inside, groups)
+    ]
+    return Table(_PARTS, rows)
+
+
+def _short(table: Table) -> Table:
+    """Without the columns that a title tells."""
+    return Table(table.columns[3:], [row[3:] for row in table.rows])
+
+
+def _skipped_table(found: "Profile") -> Table:
+    assert found.sparsity is not None
+    rows: list[tuple[Cell, ...]] = [
+        (
+            str(one.layer),
+            one.ffn_bytes / 1e6,
+            *(number for name in one.silent for number in (one.silent[name], one.skipped_bytes[name] / 1e6)),
+        )
+        for one in found.sparsity.layers
+    ]
+    return Table(_SKIPPED, rows)
+
+
+def _curve(found: "Profile") -> Table:
+    assert found.sparsity is not None
+    return Table(
+        _CURVE, [(one.active, one.took_ns / 1e6, one.dense_ns / 1e6, one.gain) for one in found.sparsity.curve]
+    )
+
+
+def _change_table(found: "Profile", then: "Profile") -> Table:
+    from edge.profile.against import changes
+
+    rows = [
+        (
+            one.engine,
+            one.depth,
+            one.what,
+            one.then_ms,
+            one.now_ms,
+            one.ratio,
+            one.low,
+            one.high,
+            ("faster" if one.ratio < 1 else "slower") if one.is_real else "within noise",
+        )
+        for one in changes(then, found)
+    ]
+    return Table(_CHANGES, rows)

@@ -1,0 +1,71 @@
+"""Memory as four numbers: weights on disk, the cache, the allocator's peak, the process's peak."""
+
+import ctypes
+import os
+import sys
+from dataclasses import dataclass
+
+from edge.session import Model
+from models.spec import DecoderSpec
+
+STATUS = "/proc/self/status"
+
+_RUSAGE_INFO_V4, _LIFETIME_PEAK = 4, 28
+"""Of macOS's `proc_pid_rusage`: the record, and the place of its lifetime's largest footprint after the 16-byte id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What a process held that ran one model on one engine, in bytes.
+
+    Attributes:
+        weights_bytes: Weights on disk, as the engine reads them: packed ones packed.
+        kv_bytes: Keys and values at the capacity that was reserved, computed.
+        allocator_peak_bytes: The most that the runtime's allocator held; None where it does not say.
+        process_peak_bytes: The most that the process held in memory, pages of mapped files included; None where the
+            system does not say.
+    """
+
+    weights_bytes: int
+    kv_bytes: int
+    allocator_peak_bytes: int | None
+    process_peak_bytes: int | None
+
+
+def measure_memory(model: Model, tokens: int) -> Memory:
+    """What the calling process has held so far; `tokens` is the capacity that runs reserved.
+
+    Says something of the model alone where the process ran nothing else.
+    """
+    return Memory(
+        weights_bytes=model.weights_bytes,
+        kv_bytes=kv_bytes(model.spec, tokens, model.float_bytes),
+        allocator_peak_bytes=model.with_engine(lambda engine: engine.allocator_peak_bytes),
+        process_peak_bytes=process_peak_bytes(),
+    )
+
+
+def kv_bytes(spec: DecoderSpec, tokens: int, float_bytes: int) -> int:
+    """`2 · layers · kv_heads · head_dim · tokens · bytes`: keys and values of every layer."""
+    return 2 * spec.n_layers * spec.n_kv_heads * spec.head_dim * tokens * float_bytes
+
+
+def _linux_peak_bytes() -> int | None:
+    with open(STATUS, encoding="ascii") as lines:
+        peak = next((line for line in lines if line.startswith("VmHWM:")), None)
+    return int(peak.split()[1]) * 1024 if peak else None
+
+
+def _macos_peak_bytes() -> int | None:
+    system, record = ctypes.CDLL("libproc.dylib"), (ctypes.c_uint64 * 64)()
+    if system.proc_pid_rusage(os.getpid(), _RUSAGE_INFO_V4, ctypes.byref(record)):
+        return None
+    return int(record[2 + _LIFETIME_PEAK])
+
+
+_PEAKS = {"linux": _linux_peak_bytes, "darwin": _macos_peak_bytes}
+
+
+def process_peak_bytes() -> int | None:
+    """The most this process ever held: VmHWM on Linux, `phys_footprint` on macOS; None where nobody counts."""
+    return _PEAKS[sys.platform]() if sys.platform in _PEAKS else None

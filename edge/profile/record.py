@@ -1,0 +1,122 @@
+"""What `edge profile` found, every raw sample of it, as data and as a file."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.plain import from_plain, to_plain
+from edge.profile.machine import Machine, Sweep
+from edge.profile.memory import Memory
+from edge.profile.rounds import Course, Round
+from edge.profile.sparse import SparsityProfile
+from edge.profile.work import Work
+from edge.timing import PassTimes
+from models.errors import EdgeError
+
+FORMAT = 1
+"""Rises when a profile written today could not be read by yesterday's Edge."""
+
+KIND = "profile"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassProfile:
+    """Passes of one kind, and the work of each part in one of them."""
+
+    times: PassTimes
+    work: dict[str, Work]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstToken:
+    """One prompt of text, from its characters to the first token after it.
+
+    Attributes:
+        tokenize_ms: Text to ids.
+        ttft_ms: Request to first generated token, tokenisation included.
+    """
+
+    prompt_tokens: int
+    tokenize_ms: float
+    ttft_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthProfile:
+    """All that was measured at one depth: rounds from end to end, then a decode step and a prompt from inside."""
+
+    course: Course
+    rounds: tuple[Round, ...]
+    passes: tuple[PassProfile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantProfile:
+    """One engine and precision.
+
+    Attributes:
+        method: How its parts were measured, in a few words.
+        forecast_bytes: Process peak that was foreseen before it ran.
+        first_tokens: One a round; empty for a model without a tokenizer.
+    """
+
+    engine: str
+    threads: int
+    versions: dict[str, str]
+    method: str
+    memory: Memory
+    forecast_bytes: int
+    first_tokens: tuple[FirstToken, ...]
+    depths: tuple[DepthProfile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """One run of `edge profile`.
+
+    Attributes:
+        when: Date and time, ISO 8601, UTC.
+        parameters: Numbers in the model; tied ones count once.
+        in_turns: All variants were open at once and ran round by round in turns; otherwise one after another.
+        warm_up: What ran before the first sample, in a few words.
+        sweeps: Of the machine, before, between and after.
+        sparsity: What silent neurons would save; None where it was not asked for.
+    """
+
+    edge: str
+    when: str
+    model: str
+    n_layers: int
+    parameters: int
+    in_turns: bool
+    warm_up: str
+    machine: Machine
+    sweeps: tuple[Sweep, ...]
+    variants: tuple[VariantProfile, ...]
+    sparsity: SparsityProfile | None
+
+
+def profile_record(profile: Profile) -> dict[str, Any]:
+    """The profile as `json` writes it."""
+    return {"format": FORMAT, "kind": KIND, "profile": to_plain(profile)}
+
+
+def open_profile(path: str | Path) -> Profile:
+    """Reads a file that `edge profile --json` wrote.
+
+    Raises:
+        EdgeError: there is none, or it holds something else; the message says what.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise EdgeError(f"there is no profile at {path}; 'edge profile MODEL --json > FILE' writes one")
+    try:
+        record = json.loads(path.read_text(encoding="utf8"))
+        if not isinstance(record, dict) or record.get("kind") != KIND:
+            raise ValueError("it is no record of 'edge profile'")
+        if record.get("format") != FORMAT:
+            raise ValueError(f"it has format {record.get('format')}, this Edge reads {FORMAT}")
+        return from_plain(Profile, record.get("profile"))
+    except (ValueError, UnicodeDecodeError, RecursionError) as error:
+        raise EdgeError(f"{path} is not a profile that this Edge reads: {error}") from error

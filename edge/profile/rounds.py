@@ -1,0 +1,113 @@
+"""One round of a measurement: a prompt and some tokens after it, at a fixed depth, with a clock at each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+
+import numpy as np
+
+from edge.engines.base import Engine, Step
+from edge.generate import chunks
+from edge.profile.energy import open_counter
+from edge.session import Model
+from edge.watch import Watch
+from models.errors import MisuseError
+from models.spec import DecoderSpec
+
+WATCH = Watch.nothing()
+"""A timed run watches nothing."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What every round runs.
+
+    Attributes:
+        depth: Tokens in the cache before the prompt, and before the tokens that are generated.
+        prompt: Tokens of the prompt.
+        tokens: Tokens generated after the one that ends the warm-up: as many intervals are kept.
+    """
+
+    depth: int
+    prompt: int
+    tokens: int
+
+    def check(self, spec: DecoderSpec) -> None:
+        """Refuses what the context does not hold."""
+        if self.depth < 0 or self.prompt < 1 or self.tokens < 1:
+            raise MisuseError("a round needs a prompt of 1 token at least, 1 token after it, and no depth below 0")
+        if self.length > spec.context:
+            raise MisuseError(f"a round over {self.length} tokens does not fit a context of {spec.context}")
+
+    @property
+    def length(self) -> int:
+        """Tokens that the cache must hold."""
+        return self.depth + max(self.prompt, self.tokens + 1)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round took, in milliseconds.
+
+    Attributes:
+        prefill_ms: First token of the prompt fed to its last token's logits in numpy.
+        inter_token_ms: Every interval between two tokens chosen greedily.
+        decode_joules: What all tokens after the prompt took; None where nothing counts it.
+    """
+
+    prefill_ms: float
+    inter_token_ms: tuple[float, ...]
+    decode_joules: float | None
+
+
+def example_ids(spec: DecoderSpec, length: int) -> list[int]:
+    """Ids to measure with: fixed, and spread over the vocabulary. What they say does not change what they cost."""
+    return [(7 + 31 * place) % spec.vocab_size for place in range(length)]
+
+
+def run_round(model: Model, ids: list[int], course: Course) -> Round:
+    """One round over the first `course.length` of `ids`; what lies before its depth is fed once and kept."""
+    course.check(model.spec)
+    return model.with_engine(lambda engine: _run(engine, ids, course))
+
+
+def fill(engine: Engine, ids: Sequence[int], depth: int, capacity: int) -> None:
+    """Brings the cache to `depth` tokens, with room for `capacity`."""
+    engine.reserve(capacity)
+    if engine.fed != depth:
+        engine.rewind(0)
+        _feed(engine, ids[:depth])
+
+
+def _run(engine: Engine, ids: list[int], course: Course) -> Round:
+    depth = course.depth
+    fill(engine, ids, depth, course.length)
+    started_ns = perf_counter_ns()
+    _feed(engine, ids[depth : depth + course.prompt])
+    prefilled_ns = perf_counter_ns()
+    engine.rewind(depth)
+    counter = open_counter()
+    if counter:
+        counter.begin()
+    chosen_ns = _decode(engine, ids[depth], course.tokens + 1)
+    joules = counter.end() if counter else None
+    engine.rewind(depth)
+    between = np.diff(np.array(chosen_ns, np.int64)) / 1e6
+    return Round((prefilled_ns - started_ns) / 1e6, tuple(between.tolist()), joules)
+
+
+def _decode(engine: Engine, token: int, tokens: int) -> list[int]:
+    """When each of `tokens` tokens was known that are chosen greedily after `token`, nanoseconds."""
+    chosen_ns: list[int] = []
+    for _ in range(tokens):
+        step = engine.feed(np.array([token], np.int64), WATCH)
+        token = int(step.logits[-1].argmax())
+        chosen_ns.append(perf_counter_ns())
+    return chosen_ns
+
+
+def _feed(engine: Engine, ids: Sequence[int]) -> Step | None:
+    step = None
+    for chunk in chunks(tuple(ids)):
+        step = engine.feed(chunk, WATCH)
+    return step

@@ -1,0 +1,102 @@
+"""A profile from end to end, summed up: medians, tails, rates. Everything here follows from the raw samples."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+import numpy as np
+
+from edge.profile.record import DepthProfile, PassProfile, Profile, VariantProfile
+
+NOISY = 0.2
+"""Rounds whose medians lie further apart than this share of their median are called noisy."""
+
+
+def quantile(samples: Sequence[float], q: float) -> float:
+    """numpy's, by straight lines between samples."""
+    return float(np.quantile(np.asarray(samples, np.float64), q))
+
+
+@dataclass(frozen=True)
+class Pace:
+    """One variant from end to end at one depth.
+
+    Attributes:
+        profile: The whole run, for what the machine can do.
+    """
+
+    profile: Profile
+    variant: VariantProfile
+    at: DepthProfile
+
+    @cached_property
+    def intervals_ms(self) -> list[float]:
+        """Every interval between two tokens, of all rounds."""
+        return [wait for one in self.at.rounds for wait in one.inter_token_ms]
+
+    @property
+    def prefill_ms(self) -> float:
+        """Median over rounds."""
+        return median(one.prefill_ms for one in self.at.rounds)
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        return 1e3 * self.at.course.prompt / self.prefill_ms
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """`(n - 1) / (t_last - t_first)` over all rounds together."""
+        return 1e3 * len(self.intervals_ms) / sum(self.intervals_ms)
+
+    @property
+    def ttft_ms(self) -> tuple[float, float] | None:
+        """A prompt of text to its first token: without and with tokenisation; None without a tokenizer."""
+        firsts = self.variant.first_tokens
+        if not firsts:
+            return None
+        return median(one.ttft_ms - one.tokenize_ms for one in firsts), median(one.ttft_ms for one in firsts)
+
+    @property
+    def decode_bytes(self) -> float:
+        """What a token must bring from memory at least."""
+        return sum(work.touched_bytes for work in self.decode.work.values())
+
+    @property
+    def bandwidth_share(self) -> float:
+        """Bytes that a token touches a second, by the bytes that this machine reads a second."""
+        return self.decode_bytes / (median(self.intervals_ms) / 1e3) / bandwidth_bytes_per_s(self.profile)
+
+    @property
+    def decode(self) -> PassProfile:
+        """The decode step from inside."""
+        return next(one for one in self.at.passes if one.times.tokens == 1)
+
+    @property
+    def spread(self) -> float:
+        """How far apart the medians of rounds are: `(largest - smallest) / median`."""
+        rounds = [median(one.inter_token_ms) for one in self.at.rounds]
+        return (max(rounds) - min(rounds)) / median(rounds)
+
+    @property
+    def joules_per_token(self) -> float | None:
+        """Median over rounds; None where nothing counts energy."""
+        spent = [one.decode_joules for one in self.at.rounds if one.decode_joules is not None]
+        return median(spent) / (self.at.course.tokens + 1) if spent else None
+
+
+def bandwidth_bytes_per_s(profile: Profile) -> float:
+    """The best that any sweep of this run reached."""
+    return max(sweep.bandwidth_bytes_per_s for sweep in profile.sweeps)
+
+
+def flops_per_s(profile: Profile) -> float:
+    """The best that any sweep of this run reached."""
+    return max(sweep.flops_per_s for sweep in profile.sweeps)
+
+
+def paces(profile: Profile) -> Iterator[Pace]:
+    """Every variant at every depth."""
+    for variant in profile.variants:
+        for at in variant.depths:
+            yield Pace(profile, variant, at)

@@ -1,0 +1,129 @@
+"""`edge profile` as users call it: one real run of the zoo on every engine, and requests that make no sense."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from edge.cli import exit_code
+from edge.profile.inside import Inside
+from edge.profile.record import Profile, open_profile
+from edge.profile.summary import paces
+from models.parts import layer_parts
+
+ENGINES = ("torch", "torch:bf16", "onnx", "onnx:int4", "mlx", "mlx:int8")
+SMALL = ["--rounds", "2", "--repeats", "2", "-n", "4", "--prompt-tokens", "16"]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The profile that one command leaves."""
+    file = tmp_path_factory.mktemp("profile") / "zoo.json"
+    engines = [word for engine in ENGINES for word in ("-e", engine)]
+    timeline = file.with_name("timeline.json")
+    code = exit_code(
+        ["profile", "fable-relu", *engines, *SMALL, "--sparsity", "-o", str(file), "--trace", str(timeline)]
+    )
+    assert code == 0 and timeline.is_file()
+    return file
+
+
+@pytest.fixture(scope="module")
+def found(file: Path) -> Profile:
+    return open_profile(file)
+
+
+def test_every_engine_is_measured_from_outside_and_inside(found: Profile) -> None:
+    assert tuple(variant.engine for variant in found.variants) == ENGINES
+    for variant in found.variants:
+        assert [at.course.depth for at in variant.depths] == [0], "a context of 512 holds no depth of 512"
+        for at in variant.depths:
+            assert len(at.rounds) == 2 and all(len(one.inter_token_ms) == 4 for one in at.rounds)
+            assert {one.times.tokens for one in at.passes} == {1, 16}
+        assert len(variant.first_tokens) == 2 and variant.versions
+    assert found.machine.cores >= 1 and len(found.sweeps) >= 2
+
+
+def test_every_part_of_every_layer_has_time_and_work(found: Profile) -> None:
+    for variant in found.variants:
+        inside = Inside(variant.depths[0].passes[0])
+        expected = {part for layer in range(found.n_layers) for part in layer_parts(layer)} | {"embed", "head"}
+        fused = {part for part in expected if part.endswith(".ffn.act")} if "onnx" in variant.engine else set()
+        assert expected - fused <= set(inside.parts), f"{variant.engine} does not time {expected - set(inside.parts)}"
+        assert expected <= set(inside.passes.work)
+        parts = sum(inside.median_ns(part) for part in inside.parts)
+        assert parts + inside.gap_ns == pytest.approx(inside.total_ns, rel=0.05)
+
+
+def test_memory_is_foreseen_within_15_percent(found: Profile) -> None:
+    for variant in found.variants:
+        peak = variant.memory.process_peak_bytes
+        if peak is None:
+            pytest.skip("this system does not say what a process held")
+        off = variant.forecast_bytes / peak - 1
+        assert abs(off) < 0.15, f"{variant.engine}: foreseen {off:+.0%} of what it took, {peak / 1e6:.0f} MB"
+
+
+def test_packed_weights_are_counted_packed(found: Profile) -> None:
+    sizes = {variant.engine: variant.memory.weights_bytes for variant in found.variants}
+    assert sizes["onnx:int4"] < sizes["mlx:int8"] < sizes["onnx"] == sizes["torch"]
+
+
+def test_silence_is_held_against_bytes(found: Profile) -> None:
+    assert found.sparsity is not None and len(found.sparsity.layers) == found.n_layers
+    assert all(0.5 < one.silent["exact zero"] <= 1 for one in found.sparsity.layers), "the twin of ReLU is silent"
+
+
+def test_what_is_printed_says_how_sure_it_is(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = exit_code(["profile", "fable-relu", *SMALL, "--against", str(file)])
+    printed = capfd.readouterr()
+    assert code == 0
+    for word in ("clocks cover", "gap", "of reads", "Since", "now / then", "foreseen", "energy:"):
+        assert word in printed.out, f"nothing is said of '{word}'"
+    assert "kept in" in printed.err, "it is not said where the samples are"
+
+
+def test_json_holds_the_profile_and_csv_every_part(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    small = ["profile", "fable-relu", "-e", "onnx", *SMALL, "-o", str(tmp_path / "kept.json")]
+    assert exit_code([*small, "--json"]) == 0
+    printed = capfd.readouterr().out
+    (tmp_path / "printed.json").write_text(printed)
+    assert open_profile(tmp_path / "printed.json") == open_profile(tmp_path / "kept.json")
+    assert json.loads(printed)["kind"] == "profile"
+    assert exit_code([*small, "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capfd.readouterr().out)))
+    assert {row["part"] for row in rows} >= set(layer_parts(3)) - {"layers.3.ffn.act"}
+    assert exit_code([*small, "--md"]) == 0
+    assert "| engine | depth |" in capfd.readouterr().out
+
+
+def test_a_run_of_the_zoo_is_told_apart_by_depth(tmp_path: Path) -> None:
+    file = tmp_path / "deep.json"
+    deep = ["--depth", "0", "--depth", "300", "--depth", "9999"]
+    assert exit_code(["profile", "fable-relu", *SMALL, *deep, "-o", str(file)]) == 0
+    found = open_profile(file)
+    assert [pace.at.course.depth for pace in paces(found)] == [0, 300], "a depth beyond the context was not left out"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["no-such-model"], "no-such-model"),
+        (["fable-relu", "-e", "onyx"], "no engine 'onyx'"),
+        (["fable-relu", "--rounds", "0"], "--rounds is 0"),
+        (["fable-relu", "--depth", "-1"], "--depth is -1"),
+        (["fable-relu", "--depth", "512"], "no depth leaves room"),
+        (["fable-relu", "--threads", "0"], "--threads is 0"),
+        (["fable-relu", "--against", "nothing.json"], "there is no profile at nothing.json"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(
+    words: list[str], message: str, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = exit_code(["profile", *words])
+    told = capfd.readouterr().err
+    assert code in (1, 2) and message in told, f"ended with {code}: {told}"
+    assert "Traceback" not in told

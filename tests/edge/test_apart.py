@@ -1,0 +1,92 @@
+"""A process of its own: answers come back, refusals are told, and its end is noticed."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from edge.apart import Apart, Progress
+from edge.profile.machine import ONE_THREAD
+from models.errors import EdgeError, MisuseError
+
+
+def build(tell: Progress, start: int) -> list[int]:
+    tell(f"starting at {start}")
+    if start < 0:
+        raise MisuseError("there is nothing below 0")
+    return [start]
+
+
+def add(held: list[int], number: int) -> int:
+    if number == 0:
+        raise MisuseError("0 adds nothing")
+    held.append(number)
+    return sum(held)
+
+
+def process_id(held: list[int]) -> int:
+    return os.getpid()
+
+
+def end_by(held: list[int], number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def variable(held: list[int], name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def opened(start: int = 1, told: list[str] | None = None) -> Apart[list[int]]:
+    return Apart("the list", build, (told if told is not None else []).append, {}, start)
+
+
+def test_questions_are_answered_in_another_process_that_remembers() -> None:
+    told: list[str] = []
+    with opened(1, told) as process:
+        assert process.ask(process_id) != os.getpid(), "the work was done here"
+        assert [process.ask(add, 2), process.ask(add, 3)] == [3, 6]
+    assert told == ["starting at 1"], "progress was not passed on"
+
+
+def test_a_refused_question_leaves_the_process_ready() -> None:
+    with opened() as process:
+        with pytest.raises(MisuseError, match="0 adds nothing"):
+            process.ask(add, 0)
+        assert process.ask(add, 4) == 5
+
+
+def test_what_is_refused_while_it_is_built_is_raised_here() -> None:
+    with pytest.raises(MisuseError, match="nothing below 0"):
+        opened(-1)
+
+
+def test_an_unforeseen_failure_is_told_with_its_kind() -> None:
+    with opened() as process, pytest.raises(EdgeError, match="TypeError"):
+        process.ask(add, "two")  # type: ignore[arg-type]
+
+
+def test_the_end_of_the_process_is_told_with_what_ended_it() -> None:
+    with opened() as process, pytest.raises(EdgeError, match=r"process of the list was ended by SIGKILL; .*memory"):
+        process.ask(end_by, signal.SIGKILL)
+
+
+def test_an_interrupt_of_the_terminal_does_not_end_it() -> None:
+    with opened() as process:
+        process.ask(end_by, signal.SIGINT)
+        assert process.ask(add, 1) == 2
+
+
+def test_it_ends_with_its_owner(tmp_path: Path) -> None:
+    with opened() as process:
+        number = process.ask(process_id)
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
+
+
+def test_its_environment_is_its_own() -> None:
+    name, value = next(iter(ONE_THREAD.items()))
+    before = os.environ.get(name)
+    with Apart("the list", build, lambda _: None, ONE_THREAD, 1) as process:
+        assert process.ask(variable, name) == value
+    assert os.environ.get(name) == before, "the environment of this process was changed"
