@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
+from edge.compare.estimate import costs_nats
 from edge.measure.attention import prefix_matching, prefix_matching_by_pair
 from edge.measure.sparsity import exact_zero_share
 from edge.probes import repeated_tokens
@@ -22,7 +23,6 @@ SEED = 20
 """Of every random sequence here: each engine and each checkpoint of one vocabulary gets the same ones."""
 
 LONGEST_WINDOW = 1_024
-_ROWS = 128  # widened at a time: float64 of a whole window would weigh a gigabyte where the vocabulary is large
 _NEURON_WINDOWS, _NEURON_WINDOW = 8, 512
 _SEQUENCES, _TOKENS, _TIMES = 10, 25, 4  # as Olsson et al. 2022 probe for induction heads
 _COPY_ROWS, _COPY_SPAN = 32, 64
@@ -78,20 +78,6 @@ def _first_token_bytes(tokenizer: Tokenizer, text: str) -> int:
     covered = len(text[: tokenizer.rust.encode(text).offsets[0][1]].encode())
     # An offset counts characters; a byte-level token may end inside one, and spells each byte with one letter.
     return min(covered, len(tokenizer.rust.id_to_token(first) or "")) if tokenizer.is_byte_level else covered
-
-
-def costs_nats(
-    logits: Float32[np.ndarray, "token vocab"], targets: Int[np.ndarray, " token"]
-) -> Float64[np.ndarray, " token"]:
-    """What each target costs, in nats: `-ln p(target)`, the logits being widened to float64."""
-    costs = np.empty(len(targets))
-    for start in range(0, len(targets), _ROWS):
-        rows = slice(start, start + _ROWS)
-        shifted = logits[rows].astype(np.float64)
-        shifted -= shifted.max(axis=-1, keepdims=True)
-        own = np.take_along_axis(shifted, targets[rows, None], axis=1)[:, 0]
-        costs[rows] = np.log(np.exp(shifted, out=shifted).sum(axis=-1)) - own
-    return costs
 
 
 def text_nats(model: Model, ids: Sequence[int]) -> float:

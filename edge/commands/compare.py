@@ -1,0 +1,155 @@
+"""`edge compare`: how far variants of a model are apart, where that begins, and what each costs."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge.commands.comparison import (
+    choices_table,
+    layer_tables,
+    places_table,
+    show_band,
+    summary_table,
+    variant_table,
+)
+from edge.commands.options import parsed_ids, tell
+from edge.commands.tables import Table, table_options
+from models.errors import MisuseError
+
+if TYPE_CHECKING:
+    from edge.compare.members import Chosen
+    from edge.compare.passage import Passage
+    from edge.compare.result import Comparison
+
+_LEGEND = {
+    "near ties": "others where the reference's own lead is below 0.1 nats",
+    "heads": "Jensen-Shannon divergence of where they look; mean, and the furthest one",
+    "points": "a share less the reference's, in hundredths",
+}
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      edge compare fable-relu -e torch -e onnx -e onnx:int4 -e mlx
+      edge compare fable-relu fable-gelu
+      edge compare path/to/checkpoint -e torch -e onnx:int8 --text path/to/text --tokens 4096 --json
+    """
+)
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "-e",
+    "--engine",
+    "engines",
+    multiple=True,
+    default=("onnx",),
+    help="What to run on: onnx, torch, mlx, onnx:int4 ...; may be repeated.  [default: onnx]",
+)
+@click.option("--threads", type=int, help="Threads to compute with.  [default: the physical cores]")
+@click.option("--text", type=click.Path(path_type=Path), help="A text file to compare on.  [default: a text of Edge's]")
+@click.option("--ids", help="Token ids instead of text, such as 1,5,2.")
+@click.option("--tokens", type=int, default=512, show_default=True, help="Tokens of the text at most.")
+@click.option("--rounds", type=int, default=5, show_default=True, help="Times that each variant is timed, in turn.")
+@click.option("--band", type=float, help="Relative error up to which a site is the same.  [default: by precision]")
+@table_options
+def compare(
+    models: tuple[str, ...],
+    engines: tuple[str, ...],
+    threads: int | None,
+    text: Path | None,
+    ids: str | None,
+    tokens: int,
+    rounds: int,
+    band: float | None,
+    layout: str | None,
+) -> None:
+    """Compare variants: every MODEL on every engine, each in a process of its own. The first is the reference.
+
+    \b
+    Speed     medians over rounds in which the variants take turns; memory of each process before it is looked into
+    Sameness  next-token distributions at every position of a text, the same tokens being fed to all; perplexity with
+              its standard error. Two likeliest tokens are near a tie where the reference's lead is below 0.1 nats
+    Where     relative error of each site, max |a - b| / max |b| with b the reference's; the first beyond the band, in
+              the order in which sites are computed. The band is of the coarser precision: fp32 5e-5, fp16 1e-2,
+              bf16 4e-2, int8 5e-2, int4 3e-1
+    Inside    Jensen-Shannon divergence of each head's looks, in bits; neurons exactly 0; top-p sparsity
+
+    CSV has a row a variant; JSON has everything.
+    """
+    from edge.compare.measure import compare as compare_members
+    from edge.compare.members import chosen_variants, opened
+    from edge.compare.result import to_json
+
+    _check(tokens, rounds, band, threads)
+    chosen = chosen_variants(models, engines, threads)
+    passage = _passage(chosen[0], text, parsed_ids(ids), tokens)
+    with opened(chosen, tell) as members:
+        found = compare_members(members, passage, rounds=rounds, band=band, progress=tell)
+    match layout:
+        case "json":
+            click.echo(json.dumps(to_json(found), ensure_ascii=False, allow_nan=False))
+        case "csv":
+            click.echo(variant_table(found).csv())
+        case _:
+            columns = shutil.get_terminal_size().columns
+            click.echo("\n\n".join(sections(found, layout or "text", columns)))
+
+
+def _check(tokens: int, rounds: int, band: float | None, threads: int | None) -> None:
+    from edge.compare.passage import FEWEST_TOKENS
+
+    if tokens < FEWEST_TOKENS:
+        raise MisuseError(f"--tokens is {tokens}; a comparison needs {FEWEST_TOKENS} at least")
+    if rounds < 1:
+        raise MisuseError(f"--rounds is {rounds}; speed needs at least 1")
+    if band is not None and not band > 0:
+        raise MisuseError(f"--band is {band}; a relative error is 0 or more, so a band must be above 0")
+    if threads is not None and threads < 1:
+        raise MisuseError(f"--threads is {threads}; an engine computes with at least 1")
+
+
+def _passage(reference: "Chosen", text: Path | None, ids: list[int] | None, tokens: int) -> "Passage":
+    from edge.compare.passage import passage_of_ids, passage_of_text
+
+    if ids is None:
+        return passage_of_text(reference.tokenizer, text, tokens)
+    if text is not None:
+        raise MisuseError("--text and --ids are two texts; choose")
+    return passage_of_ids(ids, reference.spec.vocab_size, tokens)
+
+
+def sections(found: "Comparison", layout: str, columns: int) -> list[str]:
+    """What is printed for people, most wanted first."""
+    reference, prompt = found.reference.name, found.text.prompt_tokens
+    shown = [
+        _opening(found),
+        summary_table(found).write(layout),
+        _titled(f"Where each leaves {reference}", [places_table(found)], layout),
+        _titled(f"Tokens chosen after the first {prompt} of the text", [choices_table(found)], layout),
+    ]
+    for one in found.variants:
+        title = f"{one.name}, layer by layer: relative error of sites, * beyond {show_band(one.band)}"
+        shown.append(_titled(title, layer_tables(found, one, columns), layout))
+    mark = "- " if layout == "md" else ""
+    return [*shown, "\n".join(f"{mark}{word}: {meaning}" for word, meaning in _LEGEND.items())]
+
+
+def _titled(title: str, tables: list[Table], layout: str) -> str:
+    shown = "\n\n".join(table.write(layout) for table in tables)
+    return f"### {title}\n\n{shown}" if layout == "md" else f"{title}\n{shown}"
+
+
+def _opening(found: "Comparison") -> str:
+    """What was compared on what, and whether its times can be trusted."""
+    from edge.profile.summary import NOISY
+
+    text, rounds = found.text, len(found.reference.pace.rounds)
+    noisy = [one.name for one in (found.reference, *found.variants) if one.pace.spread > NOISY]
+    warning = f"\nNOISY, medians of rounds lie further apart than {NOISY:.0%}: {', '.join(noisy)}" if noisy else ""
+    return (
+        f"Beside {found.reference.name}, on {text.tokens} tokens of text ({text.source}), sites on the first "
+        f"{text.site_tokens}.\nTimes are medians over {rounds} rounds in turn.{warning}"
+    )

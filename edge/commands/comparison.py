@@ -1,0 +1,228 @@
+"""A comparison, printed: what to choose by first, then where variants part, then layer by layer."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edge.commands.tables import Cell, Column, Table
+from edge.picture.units import show_bytes, show_number, show_share
+
+if TYPE_CHECKING:
+    from edge.compare.result import Compared, Comparison, Subject
+
+_SITES = {
+    "input": "input",
+    "attn.query": "query",
+    "attn.key": "key",
+    "attn.value": "value",
+    "attn.output": "attn",
+    "ffn.neurons": "neurons",
+    "ffn.output": "FFN",
+    "output": "output",
+}
+"""The sites of a layer under headings so short that a row fits 80 columns."""
+
+_LAYER = Column("layer", "layer")
+_SITE_COLUMNS = tuple(Column(part, heading) for part, heading in _SITES.items())
+_INSIDE_COLUMNS = (
+    Column("head_bits", "heads, bits"),
+    Column("furthest_head", "furthest head"),
+    Column("exact_zero", "neurons at 0", ".1%"),
+    Column("exact_zero_points", "points", "+.2f"),
+    Column("top_p", "top-p 0.9", ".1%"),
+    Column("top_p_points", "points", "+.2f"),
+)
+_PLACES = (
+    Column("variant", "variant"),
+    Column("site", "first site beyond band"),
+    Column("token", "token"),
+    Column("error", "error"),
+    Column("band", "band"),
+    Column("largest", "largest"),
+)
+_CHOICES = (
+    Column("variant", "variant"),
+    Column("alike", "alike, tokens"),
+    Column("chosen", "then"),
+    Column("reference", "reference"),
+    Column("lead", "reference's lead, nats"),
+)
+
+
+def _error(value: float) -> str:
+    """Two digits in few columns: `'1.2e-6'`, `'0.046'`, `'2.0'`."""
+    if not 0 < value < 0.01:
+        return "0" if value == 0 else f"{value:#.2g}" if value < 9.95 else show_number(value)
+    digits, _, power = f"{value:.1e}".partition("e")
+    return f"{digits}e{int(power)}"
+
+
+def show_band(band: float) -> str:
+    """`5e-05` -> `'5e-5'`."""
+    return f"{band:g}".replace("e-0", "e-")
+
+
+def summary_table(found: "Comparison") -> Table:
+    """A row a measure, a column a variant: speed and memory beside sameness."""
+    reference, costs, differences = found.reference, _costs(found), _differences()
+    columns = [[show(reference) for _, show in costs] + ["-"] * len(differences)]
+    columns += [[show(one) for _, show in costs] + [show(one) for _, show in differences] for one in found.variants]
+    headings = [Column("measure", "")]
+    for index, name in enumerate([reference.name, *(one.name for one in found.variants)]):
+        width = max(map(len, (name, *columns[index])))
+        headings.append(Column(name, name.rjust(width)))
+        columns[index] = [cell.rjust(width) for cell in columns[index]]
+    labels = [label for label, _ in costs] + [label for label, _ in differences]
+    return Table(headings, list(zip(labels, *columns, strict=True)))
+
+
+def places_table(found: "Comparison") -> Table:
+    """Where each variant leaves the reference, in the order in which sites are computed."""
+    rows: list[tuple[Cell, ...]] = []
+    for one in found.variants:
+        at, worst = one.departure, one.furthest_site
+        rows.append(
+            (
+                one.name,
+                at.site if at else "none",
+                f"{at.token} {at.piece!r}" if at else None,
+                _error(at.relative_error) if at else None,
+                show_band(one.band),
+                _error(one.sites[worst]) if worst else None,
+            )
+        )
+    return Table(_PLACES, rows)
+
+
+def choices_table(found: "Comparison") -> Table:
+    """The first token that each variant chooses differently."""
+    rows: list[tuple[Cell, ...]] = []
+    for one in found.variants:
+        at = one.parting
+        if at is None:
+            rows.append((one.name, f"all {found.text.chosen_tokens}", None, None, None))
+        else:
+            lead = show_number(at.margin_nats) + (", a near tie" if at.is_near_tie else "")
+            rows.append((one.name, str(at.position), repr(at.piece), repr(at.reference_piece), lead))
+    return Table(_CHOICES, rows)
+
+
+def layer_tables(found: "Comparison", one: "Compared", columns: int) -> list[Table]:
+    """Every site of every layer, and what changed in its heads and neurons: one table where `columns` hold it."""
+    layers = range(max(len(found.reference.silence.exact_zero), len(one.silence.exact_zero)))
+    numbers: list[tuple[Cell, ...]] = [(str(layer),) for layer in layers]
+    sites = [_site_cells(one, layer) for layer in layers]
+    inside = [_inside_cells(found.reference, one, layer) for layer in layers]
+    whole = Table(
+        (_LAYER, *_SITE_COLUMNS, *_INSIDE_COLUMNS),
+        [(*number, *own, *rest) for number, own, rest in zip(numbers, sites, inside, strict=True)],
+    )
+    if max(map(len, whole.text().splitlines())) <= columns:
+        return [whole]
+    return [
+        Table((_LAYER, *_SITE_COLUMNS), [(*number, *own) for number, own in zip(numbers, sites, strict=True)]),
+        Table((_LAYER, *_INSIDE_COLUMNS), [(*number, *rest) for number, rest in zip(numbers, inside, strict=True)]),
+    ]
+
+
+def variant_table(found: "Comparison") -> Table:
+    """A row a variant, values raw: what spreadsheets take."""
+    rows = [_raw(found.reference) | dict.fromkeys(_raw_differences(found.variants[0]))]
+    rows += [_raw(one) | _raw_differences(one) for one in found.variants]
+    return Table([Column(key, key) for key in rows[0]], [tuple(row.values()) for row in rows])
+
+
+def _costs(found: "Comparison") -> "list[tuple[str, Callable[[Subject], str]]]":
+    prompt = found.reference.pace.course.prompt
+    return [
+        ("decode, ms a token", lambda one: show_number(one.pace.decode_ms)),
+        ("  times as fast", lambda one: show_number(found.reference.pace.decode_ms / one.pace.decode_ms)),
+        ("  9 of 10 below, ms", lambda one: show_number(one.pace.decode_p90_ms)),
+        (f"prefill of {prompt}, ms", lambda one: show_number(one.pace.prefill_ms)),
+        ("threads", lambda one: str(one.threads)),
+        ("process peak", lambda one: _bytes(one.memory.process_peak_bytes)),
+        ("weights", lambda one: _bytes(one.memory.weights_bytes)),
+        ("perplexity", lambda one: f"{show_number(one.perplexity.value)} ± {show_number(one.perplexity.error)}"),
+    ]
+
+
+def _differences() -> "list[tuple[str, Callable[[Compared], str]]]":
+    return [
+        ("  less the reference's", lambda one: show_number(one.sameness.perplexity_difference.value)),
+        ("  standard error of that", lambda one: show_number(one.sameness.perplexity_difference.error)),
+        ("KL divergence, mean nats", lambda one: show_number(one.sameness.kl_mean_nats)),
+        ("  median", lambda one: show_number(one.sameness.kl_median_nats)),
+        ("  p99", lambda one: show_number(one.sameness.kl_p99_nats)),
+        ("  max", lambda one: show_number(one.sameness.kl_max_nats)),
+        ("largest logit difference", lambda one: show_number(one.sameness.max_logit_difference)),
+        ("same likeliest token", lambda one: show_share(one.sameness.top1_agreement)),
+        ("  others, of them near ties", lambda one: f"{one.sameness.flips}, {one.sameness.near_tie_flips}"),
+    ]
+
+
+def _site_cells(one: "Compared", layer: int) -> tuple[str | None, ...]:
+    """Relative errors, with a star beyond the band; a dash where the two have no such site in one shape."""
+    found = [one.sites.get(f"layers.{layer}.{part}") for part in _SITES]
+    return tuple(None if error is None else _error(error) + " *"[not error <= one.band] for error in found)
+
+
+def _inside_cells(reference: "Subject", one: "Compared", layer: int) -> tuple[Cell, ...]:
+    heads = one.heads[layer] if layer < len(one.heads) else None
+    furthest = max(range(len(heads)), key=heads.__getitem__) if heads else None
+    return (
+        _error(sum(heads) / len(heads)) if heads else None,
+        f"{_error(heads[furthest])} (head {furthest})" if heads and furthest is not None else None,
+        *_change(reference.silence.exact_zero, one.silence.exact_zero, layer),
+        *_change(reference.silence.top_p, one.silence.top_p, layer),
+    )
+
+
+def _change(before: tuple[float, ...], after: tuple[float, ...], layer: int) -> tuple[float | None, float | None]:
+    """A share of one layer, and by how many hundredths it is above the reference's."""
+    share = after[layer] if layer < len(after) else None
+    if share is None or layer >= len(before):
+        return share, None
+    return share, round(100 * (share - before[layer]), 2) + 0.0  # no minus before a nought
+
+
+def _raw(one: "Subject") -> dict[str, Cell]:
+    return {
+        "variant": one.name,
+        "model": one.model,
+        "engine": one.engine,
+        "threads": one.threads,
+        "decode_ms": one.pace.decode_ms,
+        "decode_p90_ms": one.pace.decode_p90_ms,
+        "prefill_ms": one.pace.prefill_ms,
+        "weights_bytes": one.memory.weights_bytes,
+        "kv_bytes": one.memory.kv_bytes,
+        "allocator_peak_bytes": one.memory.allocator_peak_bytes,
+        "process_peak_bytes": one.memory.process_peak_bytes,
+        "perplexity": one.perplexity.value,
+        "perplexity_error": one.perplexity.error,
+    }
+
+
+def _raw_differences(one: "Compared") -> dict[str, Cell]:
+    same, site, token = one.sameness, one.departure, one.parting
+    return {
+        "perplexity_difference": same.perplexity_difference.value,
+        "perplexity_difference_error": same.perplexity_difference.error,
+        "kl_mean_nats": same.kl_mean_nats,
+        "kl_median_nats": same.kl_median_nats,
+        "kl_p99_nats": same.kl_p99_nats,
+        "kl_max_nats": same.kl_max_nats,
+        "max_logit_difference": same.max_logit_difference,
+        "top1_agreement": same.top1_agreement,
+        "flips": same.flips,
+        "near_tie_flips": same.near_tie_flips,
+        "band": one.band,
+        "first_divergent_site": site.site if site else None,
+        "first_divergent_site_token": site.token if site else None,
+        "first_divergent_site_error": site.relative_error if site else None,
+        "first_divergent_token": token.position if token else None,
+        "first_divergent_token_margin_nats": token.margin_nats if token else None,
+    }
+
+
+def _bytes(size: int | None) -> str:
+    return "-" if size is None else show_bytes(size)

@@ -1,0 +1,33 @@
+"""How far two variants may be apart at a site before it is named: what their precisions alone explain."""
+
+from edge.engines.choice import EngineChoice
+from models.precision import Float, Grouped, Scheme
+
+BANDS = {"fp32": 5e-5, "fp16": 1e-2, "bf16": 4e-2, "int8": 5e-2, "int4": 3e-1}
+"""Largest relative error of a site, by the coarser of the two precisions.
+
+Of float32, what engines owe each other (law 5); of float16, a few hundred of its roundings. bfloat16 rounds eight times
+as coarsely. Of packed matrices no rule says how close they must be: these are about three times what the zoo shows.
+"""
+
+
+def band_of(reference: EngineChoice, variant: EngineChoice) -> float:
+    """The band for two engines: of packed weights only where not both have the same ones."""
+    kinds = {_arithmetic(choice) for choice in (reference, variant)}
+    schemes = {_scheme(choice) for choice in (reference, variant)}
+    if len(schemes) > 1:
+        kinds |= {f"int{scheme.bits}" for scheme in schemes if scheme is not None}
+    return max(BANDS[kind] for kind in kinds)
+
+
+def _arithmetic(choice: EngineChoice) -> str:
+    """What activations are rounded to."""
+    match choice.precision:
+        case Float(kind):
+            return kind
+        case Grouped(accuracy=accuracy):
+            return "int8" if choice.name == "onnx" and accuracy == 4 else "fp32"
+
+
+def _scheme(choice: EngineChoice) -> Scheme | None:
+    return choice.precision.scheme if isinstance(choice.precision, Grouped) else None

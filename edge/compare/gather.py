@@ -1,0 +1,105 @@
+"""What variants show of the same tokens: each records in its own process, and files are put side by side here."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from edge.compare.inside import head_divergence, silence
+from edge.compare.members import Member
+from edge.compare.passage import Window
+from edge.compare.sameness import Scores, score
+from edge.compare.sites import record, trace_errors, watches
+from edge.trace import Trace, open_trace
+from edge.watch import Watch
+from models.sites import LOGITS
+
+Progress = Callable[[str], None]
+
+_LOGITS_ALONE = Watch(parts=(), logits=True)
+
+
+@dataclass
+class Seen:
+    """What one variant showed; grows with each block of layers and each window. The reference has silence alone.
+
+    Attributes:
+        silence: Exact-zero share and top-p sparsity of each layer.
+        errors: Of each token of the first window, by site in the order in which they are computed.
+        heads: Divergence of each head, by layer of the reference.
+        scores: Of each window.
+    """
+
+    silence: list[tuple[float, float]] = field(default_factory=list)
+    errors: dict[str, Float64[np.ndarray, " token"]] = field(default_factory=dict)
+    heads: list[tuple[float, ...] | None] = field(default_factory=list)
+    scores: list[Scores] = field(default_factory=list)
+
+
+class Recordings:
+    """Traces in files, each of which lasts as long as it is looked at."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._numbers = folder, count()
+
+    @contextmanager
+    def of(self, member: Member, ids: tuple[int, ...], watch: Watch) -> Iterator[Trace]:
+        """What a variant shows of `ids`; layers that it does not have are left out."""
+        if watch.layers is not None:
+            watch = replace(watch, layers=tuple(layer for layer in watch.layers if layer < member.spec.n_layers))
+        file = self._folder / f"{next(self._numbers)}.trace"
+        member.asked.ask(record, ids, watch, file)
+        try:
+            yield open_trace(file)
+        finally:
+            file.unlink()
+
+
+def look_inside(
+    members: Sequence[Member], ids: tuple[int, ...], recordings: Recordings, progress: Progress
+) -> list[Seen]:
+    """Every site of every layer, a few layers at a time, beside those of the first member."""
+    seen = [Seen() for _ in members]
+    deepest = max((member.spec for member in members), key=lambda spec: spec.n_layers)
+    for watch in watches(deepest, len(ids)):
+        layers = watch.layers or ()
+        progress(f"looking inside layers {layers[0]} to {layers[-1]} at {len(ids)} tokens")
+        with recordings.of(members[0], ids, watch) as reference:
+            _note_silence(seen[0], reference)
+            for member, own in zip(members[1:], seen[1:], strict=True):
+                with recordings.of(member, ids, watch) as trace:
+                    _note_silence(own, trace)
+                    _note_differences(own, trace, reference)
+    return seen
+
+
+def read(
+    members: Sequence[Member],
+    windows: Sequence[Window],
+    seen: Sequence[Seen],
+    recordings: Recordings,
+    progress: Progress,
+) -> None:
+    """What every position of the text makes of the next token, beside the first member."""
+    for number, window in enumerate(windows, start=1):
+        progress(f"reading window {number} of {len(windows)}, {len(window.ids)} tokens")
+        targets = np.array(window.targets, np.int64)
+        with recordings.of(members[0], window.ids, _LOGITS_ALONE) as reference:
+            for member, own in zip(members[1:], seen[1:], strict=True):
+                with recordings.of(member, window.ids, _LOGITS_ALONE) as trace:
+                    own.scores.append(score(reference.site(LOGITS), trace.site(LOGITS), targets))
+                    if number == 1:
+                        own.errors |= trace_errors(trace, reference)
+
+
+def _note_silence(own: Seen, trace: Trace) -> None:
+    own.silence += [silence(trace, layer) for layer in trace.watch.layers or ()]
+
+
+def _note_differences(own: Seen, trace: Trace, reference: Trace) -> None:
+    own.errors |= trace_errors(trace, reference)
+    own.heads += [head_divergence(trace, reference, layer) for layer in reference.watch.layers or ()]

@@ -1,0 +1,70 @@
+"""What changes inside between two variants: where heads look, and how many neurons are silent."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from edge.measure.sparsity import exact_zero_share, top_p_sparsity
+from edge.trace import Trace
+from models.sites import layer_site
+
+_ROWS = 128  # of a pattern at a time, in float64
+
+
+@dataclass(frozen=True)
+class Silence:
+    """How silent the FFN of each layer is: means over tokens, shares 0 to 1.
+
+    Attributes:
+        exact_zero: Share of neurons that are exactly 0.
+        top_p: Share of neurons that can be dropped while the others keep 90% of the sum of magnitudes.
+    """
+
+    exact_zero: tuple[float, ...]
+    top_p: tuple[float, ...]
+
+
+def jensen_shannon_bits(
+    p: Float[np.ndarray, "row past"], q: Float[np.ndarray, "row past"]
+) -> Float32[np.ndarray, " row"]:
+    """How far two looks are apart: `(KL(p ‖ m) + KL(q ‖ m)) / 2` with `m = (p + q) / 2`, in bits (Lin 1991).
+
+    0 where they are equal, 1 where they share no key.
+    """
+    first, second = p.astype(np.float64), q.astype(np.float64)
+    middle = (first + second) / 2
+    bits = (_entropy_terms(first) + _entropy_terms(second)) / 2 - _entropy_terms(middle)
+    return np.asarray(np.clip(bits.sum(axis=-1), 0, 1), np.float32)
+
+
+def _entropy_terms(p: Float[np.ndarray, "row past"]) -> Float[np.ndarray, "row past"]:
+    """`p · log2 p`, 0 where p is 0."""
+    terms: Float[np.ndarray, "row past"] = p * np.log2(p, out=np.zeros_like(p), where=p > 0)
+    return terms
+
+
+def head_divergence(seen: Trace, reference: Trace, layer: int) -> tuple[float, ...] | None:
+    """For each head of a layer, the mean of `jensen_shannon_bits` over the queries after the first.
+
+    None where the two have not the same number of heads, or one has no such layer. The first token sees itself alone.
+    """
+    needed = {layer_site(layer, "attn.query"), layer_site(layer, "attn.key")}
+    if not needed <= seen.sites.keys() or not needed <= reference.sites.keys():
+        return None
+    if seen.spec.n_heads != reference.spec.n_heads or reference.n_fed < 2:
+        return None
+    return tuple(
+        _mean_bits(seen.pattern(layer, head), reference.pattern(layer, head)) for head in range(reference.spec.n_heads)
+    )
+
+
+def _mean_bits(own: Float32[np.ndarray, "row past"], other: Float32[np.ndarray, "row past"]) -> float:
+    pieces = [slice(start, start + _ROWS) for start in range(1, len(own), _ROWS)]
+    return float(np.concatenate([jensen_shannon_bits(own[at], other[at]) for at in pieces]).mean())
+
+
+def silence(seen: Trace, layer: int) -> tuple[float, float]:
+    """Exact-zero share and top-p sparsity of one layer, means over tokens."""
+    neurons = seen.neurons(layer)
+    return float(exact_zero_share(neurons).mean()), float(top_p_sparsity(neurons).mean())

@@ -1,0 +1,111 @@
+"""Who is compared: variants by name, each somewhere that can be asked."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
+
+from edge.engines.choice import engine_of
+from edge.session import Model, find_model
+from edge.variant import Variant, open_variant, prepare_variant
+from models.checkpoint import open_checkpoint
+from models.errors import MisuseError
+from models.spec import DecoderSpec
+from models.tokenizer import Tokenizer, open_tokenizer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """A model somewhere, which answers questions: functions of a module that take a `Model` first."""
+
+    def ask(self, question: Callable[Concatenate[Model, P], R], *arguments: P.args, **keywords: P.kwargs) -> R:
+        """The answer of `question(model, ...)`."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One variant of a comparison.
+
+    Attributes:
+        name: What tables call it: its engine, or its model and engine where models differ.
+    """
+
+    name: str
+    spec: DecoderSpec
+    asked: Asked
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A variant that is to be compared, before it is opened."""
+
+    name: str
+    variant: Variant
+    spec: DecoderSpec
+    tokenizer: Tokenizer | None
+
+
+def chosen_variants(models: Sequence[str], engines: Sequence[str], threads: int | None) -> list[Chosen]:
+    """Every model on every engine, in order; the first is the reference.
+
+    Raises:
+        MisuseError: there is one variant only, an engine or a model is unknown, or vocabularies differ.
+    """
+    for engine in engines:
+        engine_of(engine)  # before anything is read
+    if len(models) * len(engines) < 2:
+        raise MisuseError(
+            f"{models[0]} on {engines[0]} is one variant, a comparison needs two: add -e ENGINE, or another MODEL"
+        )
+    folders = [find_model(model) for model in models]
+    specs = [open_checkpoint(folder).spec for folder in folders]
+    tokenizers = [open_tokenizer(folder) for folder in folders]
+    for model, spec, tokenizer in zip(models, specs, tokenizers, strict=True):
+        _check_vocabulary(f"{models[0]} and {model}", specs[0], spec, tokenizers[0], tokenizer)
+    shown = _shown(models, folders)
+    return [
+        Chosen(
+            name=engine if len(models) == 1 else f"{name} {engine}",
+            variant=Variant(folder, engine, threads),
+            spec=spec,
+            tokenizer=tokenizer,
+        )
+        for (name, folder, spec, tokenizer), engine in product(
+            zip(shown, folders, specs, tokenizers, strict=True), engines
+        )
+    ]
+
+
+@contextmanager
+def opened(chosen: Sequence[Chosen], progress: Callable[[str], None]) -> Iterator[list[Member]]:
+    """Each variant in a process of its own, for as long as the context lasts; files that it lacks are made before."""
+    for variant in dict.fromkeys(one.variant for one in chosen):
+        prepare_variant(variant, progress)
+    with ExitStack() as stack:
+        yield [Member(one.name, one.spec, stack.enter_context(open_variant(one.variant, progress))) for one in chosen]
+
+
+def _check_vocabulary(
+    names: str, spec: DecoderSpec, other: DecoderSpec, tokenizer: Tokenizer | None, other_tokenizer: Tokenizer | None
+) -> None:
+    if spec.vocab_size != other.vocab_size:
+        raise MisuseError(
+            f"{names} have vocabularies of {spec.vocab_size} and {other.vocab_size} tokens; distributions over "
+            "different tokens cannot be compared"
+        )
+    if tokenizer and other_tokenizer and tokenizer.rust.get_vocab() != other_tokenizer.rust.get_vocab():
+        raise MisuseError(
+            f"{names} have vocabularies of one size whose tokens differ; distributions over different tokens cannot "
+            "be compared"
+        )
+
+
+def _shown(models: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """A model's folder name; what the user wrote where two folders have one name."""
+    names = [folder.name for folder in folders]
+    return [name if names.count(name) == 1 else model for name, model in zip(names, models, strict=True)]

@@ -1,0 +1,70 @@
+"""How fast variants are and what memory they hold, side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from edge.compare.members import Asked
+from edge.profile.memory import Memory, measure_memory
+from edge.profile.rounds import Course, Round, example_ids, run_round
+from edge.session import Model
+from models.spec import DecoderSpec
+
+PROMPT, TOKENS = 128, 32
+"""Tokens of a round's prompt, and those generated in it, where the context allows as many."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Every time that was taken of one variant, warm-up left out."""
+
+    course: Course
+    rounds: tuple[Round, ...]
+
+    @property
+    def prefill_ms(self) -> float:
+        """Median of the prefills, in milliseconds."""
+        return median(one.prefill_ms for one in self.rounds)
+
+    @property
+    def decode_ms(self) -> float:
+        """Median of all intervals between two tokens, in milliseconds."""
+        return median(self._intervals_ms)
+
+    @property
+    def decode_p90_ms(self) -> float:
+        """What nine of ten intervals stay below, in milliseconds."""
+        return float(np.quantile(self._intervals_ms, 0.9))
+
+    @property
+    def spread(self) -> float:
+        """How far apart the medians of rounds are, as `edge profile` has it: `(largest - smallest) / median`."""
+        rounds = [median(one.inter_token_ms) for one in self.rounds]
+        return (max(rounds) - min(rounds)) / median(rounds)
+
+    @property
+    def _intervals_ms(self) -> list[float]:
+        return [interval for one in self.rounds for interval in one.inter_token_ms]
+
+
+def usual_course(specs: Sequence[DecoderSpec]) -> Course:
+    """From an empty cache, what fits the smallest context."""
+    context = min(spec.context for spec in specs)
+    return Course(depth=0, prompt=min(PROMPT, context), tokens=min(TOKENS, context - 1))
+
+
+def take_paces(asked: Sequence[Asked], course: Course, rounds: int) -> list[Pace]:
+    """Rounds in turn, one of each variant, so that what slows the machine down slows all; the first turn warms up."""
+    turns = [[one.ask(_round, course) for one in asked] for _ in range(rounds + 1)]
+    return [Pace(course, tuple(own)) for own in zip(*turns[1:], strict=True)]
+
+
+def _round(model: Model, course: Course) -> Round:
+    return run_round(model, example_ids(model.spec, course.length), course)
+
+
+def memory_of(asked: Asked, course: Course) -> Memory:
+    """What the variant's process has held so far; asked before anything is watched there."""
+    return asked.ask(measure_memory, course.length)

@@ -1,0 +1,229 @@
+"""What a comparison found, as frozen numbers with units in their names, and as JSON."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edge.compare.estimate import Estimate
+from edge.compare.greedy import Parting
+from edge.compare.inside import Silence
+from edge.compare.pace import Pace
+from edge.compare.sameness import Sameness
+from edge.compare.sites import Departure
+from edge.profile.memory import Memory
+from edge.profile.rounds import Course, Round
+from models.errors import EdgeError
+
+FORMAT = 1
+"""Raised when a comparison written today could not be read by yesterday's Edge."""
+
+KIND = "compare"
+
+
+@dataclass(frozen=True)
+class TextUsed:
+    """What variants were compared on.
+
+    Attributes:
+        source: A file's name, `built in`, or `ids`.
+        tokens: Tokens of the text.
+        site_tokens: The first of them, on which sites, heads and neurons are compared.
+        prompt_tokens: The first of them, after which tokens were chosen.
+        chosen_tokens: Tokens that were chosen.
+    """
+
+    source: str
+    tokens: int
+    site_tokens: int
+    prompt_tokens: int
+    chosen_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One variant by itself.
+
+    Attributes:
+        name: What tables call it.
+        engine: Engine, provider and precision, as users write them.
+        versions: Of Edge and of each package that computed.
+        perplexity: On the text, with its standard error.
+    """
+
+    name: str
+    model: str
+    engine: str
+    threads: int
+    versions: dict[str, str]
+    perplexity: Estimate
+    silence: Silence
+    pace: Pace
+    memory: Memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared(Subject):
+    """One variant, and how far it is from the reference.
+
+    Attributes:
+        band: Relative error up to which a site counts as the same.
+        sites: Relative error of each site that both have in one shape, in the order in which they are computed.
+        departure: The first site beyond the band; None where all are within.
+        parting: The first token chosen differently; None where none is.
+        heads: For each layer of the reference, the mean divergence of each head's looks, in bits; None for a layer
+            whose heads cannot be paired.
+    """
+
+    sameness: Sameness
+    band: float
+    sites: dict[str, float]
+    departure: Departure | None
+    parting: Parting | None
+    heads: tuple[tuple[float, ...] | None, ...]
+
+    @property
+    def furthest_site(self) -> str | None:
+        """The site with the largest relative error, NaN being larger than any; None where no site can be compared."""
+        return max(self.sites, key=lambda site: (math.isnan(self.sites[site]), self.sites[site]), default=None)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Variants beside a reference.
+
+    Attributes:
+        band: The band that was asked for; None where each variant has its precision's.
+    """
+
+    reference: Subject
+    variants: tuple[Compared, ...]
+    text: TextUsed
+    band: float | None
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as plain values for `json.dumps`; what is no finite number is null."""
+    record = {
+        "format": FORMAT,
+        "kind": KIND,
+        "reference": _subject_json(comparison.reference),
+        "variants": [_compared_json(one) for one in comparison.variants],
+        "text": asdict(comparison.text),
+        "band": comparison.band,
+    }
+    finite: dict[str, Any] = _finite(record)
+    return finite
+
+
+def from_json(record: Mapping[str, Any]) -> Comparison:
+    """What `to_json` wrote.
+
+    Raises:
+        EdgeError: this is no comparison, or one of another format.
+    """
+    if record.get("kind") != KIND or record.get("format") != FORMAT:
+        raise EdgeError(
+            f"this is no comparison of format {FORMAT} (it says kind {record.get('kind')!r}, format "
+            f"{record.get('format')!r}); 'edge compare ... --json' writes one"
+        )
+    try:
+        return Comparison(
+            reference=Subject(**_subject_fields(record["reference"])),
+            variants=tuple(_compared(one) for one in record["variants"]),
+            text=TextUsed(**record["text"]),
+            band=record["band"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise EdgeError(f"this comparison is damaged ({error!r}); run it again") from error
+
+
+def _finite(value: Any) -> Any:
+    """The same with lists for tuples, and null for what is no finite number."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _subject_json(one: Subject) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "model": one.model,
+        "engine": one.engine,
+        "threads": one.threads,
+        "versions": one.versions,
+        "perplexity": asdict(one.perplexity),
+        "sparsity": asdict(one.silence),
+        "speed": {
+            "decode_ms": one.pace.decode_ms,
+            "decode_p90_ms": one.pace.decode_p90_ms,
+            "prefill_ms": one.pace.prefill_ms,
+            "spread": one.pace.spread,
+            **asdict(one.pace),
+        },
+        "memory": asdict(one.memory),
+    }
+
+
+def _compared_json(one: Compared) -> dict[str, Any]:
+    return _subject_json(one) | {
+        "sameness": asdict(one.sameness),
+        "band": one.band,
+        "sites": one.sites,
+        "first_divergent_site": asdict(one.departure) if one.departure else None,
+        "first_divergent_token": asdict(one.parting) | {"is_near_tie": one.parting.is_near_tie}
+        if one.parting
+        else None,
+        "heads": one.heads,
+    }
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _numbers(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: math.nan if value is None else value for name, value in record.items()}
+
+
+def _estimate(record: Mapping[str, Any]) -> Estimate:
+    return Estimate(**_numbers(record))
+
+
+def _row(values: list[float | None]) -> tuple[float, ...]:
+    return tuple(_number(value) for value in values)
+
+
+def _subject_fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    speed = record["speed"]
+    rounds = tuple(Round(**one | {"inter_token_ms": tuple(one["inter_token_ms"])}) for one in speed["rounds"])
+    return {name: record[name] for name in ("name", "model", "engine", "threads", "versions")} | {
+        "perplexity": _estimate(record["perplexity"]),
+        "silence": Silence(**{name: _row(values) for name, values in record["sparsity"].items()}),
+        "pace": Pace(Course(**speed["course"]), rounds),
+        "memory": Memory(**record["memory"]),
+    }
+
+
+def _compared(record: Mapping[str, Any]) -> Compared:
+    same = dict(record["sameness"])
+    difference, site, token = (
+        _estimate(same.pop("perplexity_difference")),
+        record["first_divergent_site"],
+        record["first_divergent_token"],
+    )
+    return Compared(
+        **_subject_fields(record),
+        sameness=Sameness(**_numbers(same), perplexity_difference=difference),
+        band=record["band"],
+        sites=_numbers(record["sites"]),
+        departure=Departure(**site | {"relative_error": _number(site["relative_error"])}) if site else None,
+        parting=Parting(**{name: _number_of(token, name) for name in Parting.__dataclass_fields__}) if token else None,
+        heads=tuple(None if row is None else _row(row) for row in record["heads"]),
+    )
+
+
+def _number_of(record: Mapping[str, Any], name: str) -> Any:
+    return _number(record[name]) if name == "margin_nats" else record[name]
