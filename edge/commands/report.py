@@ -1,0 +1,92 @@
+"""`edge report`: a saved run as one HTML page, or a profile as a timeline."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge.commands.options import tell
+from edge.picture.units import show_bytes
+from models.errors import MisuseError
+
+if TYPE_CHECKING:
+    from edge.report.markup import Section
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      edge trace fable-relu "Once upon a time" -o once.trace
+      edge report once.trace -o once.html
+      edge report once.trace -o once.html --profile profile.json --compare compare.json
+      edge report profile.json --perfetto -o timeline.json
+    """
+)
+@click.argument("source", metavar="TRACE", type=_FILE)
+@click.option("-o", "--output", type=_FILE, required=True, help="The file to write.")
+@click.option("--profile", type=_FILE, help="Show this profile, too: what 'edge profile --json' wrote.")
+@click.option("--compare", type=_FILE, help="Show this comparison, too: what 'edge compare --json' wrote.")
+@click.option("--perfetto", is_flag=True, help="TRACE is a profile: write a timeline for ui.perfetto.dev.")
+def report(source: Path, output: Path, profile: Path | None, compare: Path | None, perfetto: bool) -> None:
+    """Write what TRACE saw as one HTML page that opens anywhere.
+
+    The page needs no network and sends nothing. It shows the tokens, every attention map, how silent FFNs were, and,
+    where such files are given, where time goes and how far other engines are from each other.
+    """
+    from edge.store import write_text
+
+    _check_output(output, source, profile, compare)
+    if perfetto and (profile or compare):
+        raise MisuseError(
+            "--perfetto writes the timeline of one profile, named first; a page takes --profile, --compare"
+        )
+    write_text(output, _timeline(source) if perfetto else _page(source, profile, compare))
+    opens = "ui.perfetto.dev opens it" if perfetto else "any browser opens it"
+    tell(f"{output}: {show_bytes(output.stat().st_size)}; {opens}")
+
+
+def _check_output(output: Path, *inputs: Path | None) -> None:
+    """Refuses a place that cannot be written, or that holds what is read."""
+    if output.is_dir():
+        raise MisuseError(f"{output} is a folder; -o takes the file to write")
+    for read in inputs:
+        if read is not None and output.exists() and read.exists() and output.samefile(read):
+            raise MisuseError(f"{output} would be written over what is read from it; -o takes another file")
+
+
+def _page(source: Path, profile: Path | None, compare: Path | None) -> str:
+    from edge.report.page import report_page
+    from edge.trace import open_trace
+
+    trace = open_trace(source)
+    return report_page(trace, _further(trace.model, profile, compare), tell)
+
+
+def _further(model: str, profile: Path | None, compare: Path | None) -> "list[Section]":
+    """What is shown beside the trace of `model`."""
+    from edge.report.parity import parity_section
+    from edge.report.read import read_comparison, read_profile, told_of
+    from edge.report.spent import time_section
+
+    sections = []
+    if profile is not None:
+        measured = read_profile(profile)
+        with told_of(profile):
+            sections.append(time_section(measured, model))
+    if compare is not None:
+        compared = read_comparison(compare)
+        with told_of(compare):
+            sections.append(parity_section(compared, model))
+    return sections
+
+
+def _timeline(source: Path) -> str:
+    from edge.report.perfetto import timeline
+    from edge.report.read import read_profile, told_of
+
+    measured = read_profile(source)
+    with told_of(source):
+        return json.dumps(timeline(measured), ensure_ascii=True)

@@ -1,0 +1,58 @@
+"""Values as one byte each, and back: what a page carries instead of floats."""
+
+import base64
+import zlib
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, UInt8
+
+from edge.picture.levels import Linear, Log, Scale
+
+FINE_LEVELS = 254
+"""Steps that a value is kept in: a byte, less the two marks."""
+
+FINE_HIDDEN, FINE_UNKNOWN = 0, 255
+"""The marks beside the levels 1 to 254: a cell without a value, and one whose value is not a number.
+
+Hidden is the lowest and unknown the highest, so that the largest byte of a block stands for the block.
+"""
+
+
+def to_fine_levels(
+    value: Float[np.ndarray, "*shape"], scale: Scale, hidden: Bool[np.ndarray, "*shape"] | None = None
+) -> UInt8[np.ndarray, "*shape"]:
+    """The nearest level of each value: 1 is the scale's low and below, 254 its high and above."""
+    place = scale.place(value.astype(np.float32, copy=False))
+    step = np.nan_to_num(np.clip(place, 0.0, 1.0) * (FINE_LEVELS - 1)).round().astype(np.uint8)
+    level: UInt8[np.ndarray, "*shape"] = np.where(np.isnan(place), np.uint8(FINE_UNKNOWN), step + np.uint8(1))
+    if hidden is not None:
+        level[hidden] = FINE_HIDDEN
+    return level
+
+
+def fine_values(scale: Scale) -> Float64[np.ndarray, " level"]:
+    """What the levels 1 to 254 stand for, in the unit of the scale."""
+    place = np.linspace(0.0, 1.0, FINE_LEVELS)
+    match scale:
+        case Linear(low, high):
+            return np.asarray(low + place * (high - low))
+        case Log(low, high):
+            return np.asarray(low * (high / low) ** place)
+
+
+def blocks(levels: UInt8[np.ndarray, "*shape row column"], side: int) -> UInt8[np.ndarray, "*shape rows columns"]:
+    """The largest level of each `side` x `side` block; the last blocks may be smaller."""
+    *outer, rows, columns = levels.shape
+    padding = [(0, 0)] * len(outer) + [(0, -rows % side), (0, -columns % side)]
+    padded = np.pad(levels, padding, constant_values=FINE_HIDDEN)
+    return np.asarray(padded.reshape(*outer, -(-rows // side), side, -(-columns // side), side).max(axis=(-3, -1)))
+
+
+def packed_text(levels: UInt8[np.ndarray, "*shape"]) -> str:
+    """The bytes in row-major order, deflated (RFC 1950), as base64."""
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(levels).tobytes(), 9)).decode("ascii")
+
+
+def from_packed_text(text: str, shape: tuple[int, ...]) -> UInt8[np.ndarray, "*shape"]:
+    """What `packed_text` wrote."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(shape)

@@ -1,0 +1,219 @@
+"""The middle of a page: where tokens look, how silent FFNs are, and both in numbers, layer by layer."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from edge.picture.levels import Linear, Log, Scale
+from edge.picture.units import show_number, show_share
+from edge.report.fine import packed_text, to_fine_levels
+from edge.report.markup import Markup, Section, note, numbers, tag
+from edge.report.opening import EXACT_ZERO, TOP_P, legend
+from edge.report.scales import briefly, colour_steps, ends, exactness, labels, scale_record, two_digits
+from edge.report.seen import COLUMNS, WEIGHTS, Looks, Silence, in_columns, share_scale
+from edge.trace import Trace
+from models.spec import Activation
+
+SHOWN: dict[str, Scale] = {"log": Log(1e-3, 1.0), "linear": Linear(0.0, 1.0)}
+"""The scales on which attention weights are coloured; all heads share one, so that they compare."""
+
+READ_KEYS = 8
+"""Keys that are listed for the chosen query."""
+
+
+def attention_section(trace: Trace, looks: Looks | None) -> Section:
+    """Every head small, one of them large, and what the chosen token reads through it."""
+    if looks is None:
+        missing = note("Queries and keys were not watched in this run, so that no pattern can be shown.")
+        return Section("attention", "Attention", (missing,))
+    how = note(
+        "A row is the token that reads, a column the token that is read, the colour the weight: ",
+        tag("code", "softmax(q·kᵀ·scale)"),
+        " over the keys a token may read (Vaswani et al. 2017), a share of 1; a row sums to 1. Recomputed from the "
+        "queries and keys that the engine computed. ",
+        *_kept(looks),
+    )
+    controls = tag("div", *_scale_choice(), legend("weight"), class_="controls")
+    reads = tag("div", tag("h4", id="reads-title"), tag("ol", id="reads"), class_="reads")
+    body = tag("div", _heads(looks), _chosen_head(), reads, class_="attention")
+    return Section("attention", "Attention", (how, controls, body), {"attention": _looks_record(looks)})
+
+
+def _kept(looks: Looks) -> Iterator[str]:
+    yield f"Kept as {exactness(WEIGHTS, briefly)}; what is less is the lowest level. "
+    if looks.block > 1:
+        tokens, cells, block = looks.entropy_bits.shape[2], looks.levels.shape[2], looks.block
+        yield tag(
+            "strong",
+            f"{tokens:,} × {tokens:,} weights a head are shown as {cells} × {cells} cells: each is the largest weight "
+            f"of a block of {block} × {block}, the others are left out of this page.",
+        )
+
+
+def _scale_choice() -> list[Markup]:
+    """Radio buttons for the colours of weights."""
+    return [
+        tag("label", tag("input", type="radio", name="weights", value=name, checked=name == "log"), f" {name}")
+        for name in SHOWN
+    ]
+
+
+def _heads(looks: Looks) -> Markup:
+    """A row of small maps for each layer, the deepest on top as the residual stream rises."""
+    rows = (_layer_row(looks, place) for place in reversed(range(len(looks.layers))))
+    what = tag("p", "Every head: arrow keys or a click choose the layer (↑ ↓) and the head (← →).", class_="caption")
+    grid = tag("div", *rows, id="heads", role="group", aria_label="heads of every watched layer")
+    return tag("div", what, grid, class_="heads")
+
+
+def _layer_row(looks: Looks, place: int) -> Markup:
+    layer = looks.layers[place]
+    buttons = (_head_button(looks, place, head) for head in range(looks.levels.shape[1]))
+    return tag("div", tag("span", f"{layer}", class_="layer"), *buttons, class_="layer-row")
+
+
+def _head_button(looks: Looks, place: int, head: int) -> Markup:
+    name = f"layer {looks.layers[place]}, head {head}: {_scores(looks, place, head)}"
+    return tag(
+        "button",
+        tag("canvas", aria_hidden="true"),
+        type="button",
+        data_place=place,
+        data_head=head,
+        tabindex=-1,
+        aria_pressed="false",
+        aria_label=name,
+        title=name,
+    )
+
+
+def _scores(looks: Looks, place: int, head: int) -> str:
+    """Means over the rows after the first token's, which has nothing else to read."""
+    bits, first = looks.entropy_bits[place, head, 1:], looks.first_token_share[place, head, 1:]
+    if not bits.size:
+        return "one token, which reads itself"
+    return f"mean entropy {show_number(float(bits.mean()))} bits, {show_share(float(first.mean()))} on the first token"
+
+
+def _chosen_head() -> Markup:
+    name = "attention map of the chosen head; arrow keys move from cell to cell"
+    canvas = tag("canvas", id="map", tabindex=0, role="img", aria_label=name, aria_describedby="map-readout")
+    mark = tag("div", id="map-mark", aria_hidden="true")
+    frame = tag(
+        "div",
+        tag("div", tag("span", id="map-key", class_="map-label"), class_="map-key", aria_hidden="true"),
+        tag("div", tag("span", id="map-query", class_="map-label"), class_="map-query", aria_hidden="true"),
+        tag("div", canvas, mark, class_="map-body"),
+        class_="map-frame",
+    )
+    title = tag("h3", id="map-title")
+    readout = tag("output", id="map-readout", class_="readout", aria_live="polite")
+    return tag("div", title, readout, frame, class_="chosen")
+
+
+def _looks_record(looks: Looks) -> dict[str, Any]:
+    return {
+        "layers": list(looks.layers),
+        "heads": looks.levels.shape[1],
+        "cells": looks.levels.shape[2],
+        "tokens": looks.entropy_bits.shape[2],
+        "block": looks.block,
+        "reads": READ_KEYS,
+        "labels": [f"≤{briefly(WEIGHTS.low)}", *labels(WEIGHTS, two_digits)[1:]],
+        "colours": {name: colour_steps(WEIGHTS, scale) for name, scale in SHOWN.items()},
+        "ends": {name: [("≤" if name == "log" else "") + low, high] for name, (low, high) in _shown_ends()},
+        "levels": packed_text(looks.levels),
+    }
+
+
+def _shown_ends() -> Iterator[tuple[str, list[str]]]:
+    for name, scale in SHOWN.items():
+        yield name, ends(scale, briefly)
+
+
+def silence_section(trace: Trace, silence: Silence | None) -> Section:
+    """A map of layers and tokens for each definition, and the mean of every layer."""
+    if silence is None:
+        missing = note("The FFN's neurons were not watched in this run, so that their silence cannot be shown.")
+        return Section("silence", "FFN sparsity", (missing,))
+    relu = any(layer.ffn.activation is Activation.RELU for layer in trace.spec.layers)
+    choice = tag("div", *_definition_choice(relu), legend("silence"), class_="controls")
+    definition = note(tag("span", id="silence-definition"), *_columns(trace.n_fed))
+    layers = [str(layer) for layer in reversed(silence.layers)]
+    canvas = tag(
+        "canvas",
+        id="silence-map",
+        tabindex=0,
+        role="img",
+        aria_label="silent share of FFN neurons, a row for each layer and a column for each token; arrow keys move",
+        aria_describedby="silence-readout",
+    )
+    body = tag(
+        "div",
+        tag("ol", *(tag("li", layer) for layer in layers), class_="side", aria_label="layers"),
+        tag("div", canvas, tag("div", id="silence-mark", aria_hidden="true"), class_="map-body"),
+        tag(
+            "ol", *(tag("li") for _ in layers), id="silence-means", class_="side means", aria_label="mean of each layer"
+        ),
+        class_="silence",
+    )
+    readout = tag("output", id="silence-readout", class_="readout", aria_live="polite")
+    record = {"silence": _silence_record(silence)}
+    return Section("silence", "FFN sparsity", (definition, choice, readout, body), record)
+
+
+def _definition_choice(relu: bool) -> Iterator[Markup]:
+    """Exact zeros first where activations have them, top-p where they have none."""
+    for name, title, is_first in (("zero", "exact zero", relu), ("top_p", "top-p 0.9", not relu)):
+        yield tag("label", tag("input", type="radio", name="definition", value=name, checked=is_first), f" {title}")
+
+
+def _columns(tokens: int) -> Iterator[str]:
+    wide = -(-tokens // COLUMNS)
+    if wide > 1:
+        yield tag("strong", f" {tokens:,} tokens do not fit: a column is the mean of {wide} tokens.")
+
+
+def _silence_record(silence: Silence) -> dict[str, Any]:
+    record: dict[str, Any] = {"layers": list(silence.layers)}
+    for name, shares, what in (
+        ("zero", silence.exact_zero, EXACT_ZERO),
+        ("top_p", silence.top_p, TOP_P),
+    ):
+        scale = share_scale(shares)
+        wide, columns = in_columns(shares)
+        record |= {"wide": wide, "columns": columns.shape[1], "tokens": shares.shape[1]}
+        record[name] = scale_record(scale, show_share) | {
+            "definition": f"{what} Kept as {exactness(scale, show_share)}.",
+            "means": [show_share(float(row.mean())) for row in shares],
+            "levels": packed_text(to_fine_levels(columns, scale)),
+        }
+    return record
+
+
+def layers_section(trace: Trace, looks: Looks | None, silence: Silence | None) -> Section:
+    """Means of every layer as a table; a dash where it was not watched."""
+    rows = [_layer_numbers(layer, looks, silence) for layer in reversed(range(trace.spec.n_layers))]
+    headings = ("layer", "entropy, bits", "on first token", "neurons at exactly 0", "silent, top-p 0.9")
+    what = note(
+        "Means over tokens, and over heads for attention. Entropy: −Σ p·log₂ p of a row; on first token: its weight on "
+        "token 0, a share. Both leave out the first token's own row, which has nothing else to read. ",
+        EXACT_ZERO,
+        " ",
+        TOP_P,
+    )
+    table = numbers("What each layer did, computed from the trace's own floats.", headings, rows)
+    return Section("layers", "Layer by layer", (what, table))
+
+
+def _layer_numbers(layer: int, looks: Looks | None, silence: Silence | None) -> tuple[str, ...]:
+    cells = [str(layer)]
+    place = looks.layers.index(layer) if looks is not None and layer in looks.layers else None
+    if looks is None or place is None or looks.entropy_bits.shape[2] < 2:
+        cells += ["–", "–"]
+    else:
+        cells += [show_number(float(looks.entropy_bits[place, :, 1:].mean()))]
+        cells += [show_share(float(looks.first_token_share[place, :, 1:].mean()))]
+    if silence is None or layer not in silence.layers:
+        return (*cells, "–", "–")
+    at = silence.layers.index(layer)
+    return (*cells, show_share(float(silence.exact_zero[at].mean())), show_share(float(silence.top_p[at].mean())))

@@ -1,0 +1,75 @@
+"""One self-contained page: the template filled, and a policy that lets nothing leave it."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+
+from edge.report.inside import attention_section, layers_section, silence_section
+from edge.report.markup import Markup, Section, join, script_json, tag, text
+from edge.report.opening import header, tokens_section
+from edge.report.scales import PALETTE, palette_record
+from edge.report.seen import Progress, looks_of, silence_of
+from edge.trace import Trace
+
+FORMAT = 1
+"""Of the record that the page's script reads."""
+
+
+def report_page(trace: Trace, further: Sequence[Section] = (), progress: Progress = lambda _: None) -> str:
+    """The page of a trace, as HTML.
+
+    Args:
+        further: Sections after the trace's own.
+        progress: Told what is being computed.
+    """
+    looks, silence = looks_of(trace, progress), silence_of(trace)
+    sections = [
+        tokens_section(trace, looks, silence),
+        attention_section(trace, looks),
+        silence_section(trace, silence),
+        layers_section(trace, looks, silence),
+        *further,
+    ]
+    record = {"format": FORMAT, "palette": palette_record(PALETTE), "fed": trace.n_fed}
+    for section in sections:
+        record |= section.record
+    return _filled(
+        title=text(f"{trace.model} on {trace.engine} – edge report"),
+        header=header(trace, sections),
+        main=join(section.markup for section in sections),
+        footer=_footer(trace),
+        record=script_json(record),
+    )
+
+
+def _footer(trace: Trace) -> Markup:
+    made = f"Made by edge report, from a trace of edge {trace.versions.get('edge', 'of unknown version')}."
+    kept = (
+        "This page is one file: it loads nothing, sends nothing, and needs no network. Exact floats are in the trace."
+    )
+    without = tag("noscript", tag("p", "Maps are drawn by the page's own script, which does not run here."))
+    trouble = tag("p", id="trouble", role="alert")
+    return tag("footer", tag("p", f"{made} {kept}"), without, trouble)
+
+
+def _filled(**parts: Markup) -> str:
+    """The template with each `{{name}}` replaced once: what is filled in is never searched again."""
+    style, script = _asset("page.css"), _asset("page.js")
+    parts |= {"style": Markup(style), "script": Markup(script), "policy": text(_policy(style, script))}
+    pieces = re.split(r"\{\{(\w+)\}\}", _asset("page.html"))
+    return "".join(parts[piece] if place % 2 else piece for place, piece in enumerate(pieces))
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing is loaded, and nothing runs but the page's own style and script."""
+    return f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
+
+
+def _hash(content: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode("utf8")).digest()).decode("ascii")
+
+
+def _asset(name: str) -> str:
+    return files("edge.report").joinpath(name).read_text(encoding="utf8").strip()

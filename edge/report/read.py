@@ -1,0 +1,47 @@
+"""Files beside a trace: a profile, a comparison. A file that is neither is one clear error."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edge.compare.result import Comparison, from_json
+from edge.plain import from_plain, to_plain
+from edge.profile.record import Profile, open_profile
+from models.errors import EdgeError
+
+
+def read_profile(path: Path) -> Profile:
+    """What `edge profile --json` wrote.
+
+    Raises:
+        EdgeError: there is none, or it holds something else; the message says what.
+    """
+    return open_profile(path)
+
+
+def read_comparison(path: Path) -> Comparison:
+    """What `edge compare --json` wrote.
+
+    Raises:
+        EdgeError: there is none, or it holds something else; the message says what.
+    """
+    if not path.is_file():
+        raise EdgeError(f"there is no comparison at {path}; 'edge compare MODEL -e A -e B --json > FILE' writes one")
+    try:
+        record: Any = json.loads(path.read_text(encoding="utf8"))
+        if not isinstance(record, dict):
+            raise ValueError("it is no record of 'edge compare'")
+        return from_plain(Comparison, to_plain(from_json(record)))
+    except (ValueError, AttributeError, TypeError, RecursionError, EdgeError) as error:
+        raise EdgeError(f"{path} is not a comparison that this Edge reads: {error}") from error
+
+
+@contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """What cannot be drawn of a file is told with its name."""
+    try:
+        yield
+    except (ValueError, IndexError, ZeroDivisionError, OverflowError, EdgeError) as error:
+        raise EdgeError(f"{path} cannot be drawn: {error}") from error

@@ -1,0 +1,162 @@
+"""Where time goes: every kind of pass of a profile, engines side by side, each layer by part."""
+
+from collections.abc import Iterator
+
+from edge.picture.units import show_bytes, show_number, show_share, show_time
+from edge.profile.record import Profile
+from edge.profile.summary import NOISY, Pace, bandwidth_bytes_per_s, flops_per_s, paces, quantile
+from edge.report.bars import GAP, PARTS, legend_of_parts, stacked
+from edge.report.markup import Markup, Section, note, numbers, tag
+from edge.report.timed import PartTimes, PassKind, layers_of, pass_kinds, within_layer
+from edge.timing import Took
+
+
+def time_section(profile: Profile, model: str) -> Section:
+    """Everything about a profile, beside the page's own model `model`."""
+    other = f"It is a profile of {profile.model}, not of {model}, whose trace this page shows. "
+    what = note(
+        *([tag("strong", other)] if profile.model != model else []),
+        f"Timed runs of {profile.model}, apart from the watched run above: nothing is watched in them. ",
+        "A bar is a layer's time in one pass: the median of passes with a clock at every sublayer, divided as the "
+        "medians of passes with a clock at every part. Coverage: Σ of the sublayers as measured / the median of whole "
+        "passes without instruments; where it exceeds 100% the clocks slowed the pass, and parts are scaled down to "
+        "the total. Gap: what of the total no part accounts for.",
+    )
+    kinds = (_kind(kind) for kind in pass_kinds(profile))
+    return Section("time", "Time", (what, machine_note(profile), _rounds(profile), legend_of_parts(), *kinds))
+
+
+def machine_note(profile: Profile) -> Markup:
+    """What was measured on, when, and in which order."""
+    machine = profile.machine
+    read, computed = show_bytes(bandwidth_bytes_per_s(profile)), show_number(flops_per_s(profile) / 1e9)
+    turns = "in turns, round by round" if profile.in_turns else "one after another"
+    return note(
+        f"Measured {profile.when} on {machine.processor}, {machine.cores} cores, {show_bytes(machine.memory_bytes)} of "
+        f"memory, {machine.system}, Python {machine.python}, edge {profile.edge}. A sweep with the same threads read "
+        f"{read}/s and computed {computed} GFLOP/s. Warm-up: {profile.warm_up}. Variants ran {turns}. "
+        f"Energy: {machine.energy}."
+    )
+
+
+def _rounds(profile: Profile) -> Markup:
+    headings = (
+        "engine",
+        "threads",
+        "depth",
+        "prefill tokens",
+        "prefill, ms",
+        "ms/token p50",
+        "p90",
+        "p99",
+        "tokens/s",
+        "spread",
+        "J/token",
+        "process peak",
+        "weights on disk",
+    )
+    rows = [_round(pace) for pace in paces(profile) if pace.at.rounds]
+    caption = (
+        "End to end, without instruments. Prefill: median, first token fed to the last token's logits. ms/token: "
+        "percentiles of all intervals between two tokens. tokens/s: intervals / their sum, (n−1)/(t_last−t_first). "
+        f"Spread: (largest − smallest) / median of the rounds' medians; above {NOISY:.0%} the run is noisy."
+    )
+    return numbers(caption, headings, rows)
+
+
+def _round(pace: Pace) -> tuple[str, ...]:
+    variant, course, memory, joules = pace.variant, pace.at.course, pace.variant.memory, pace.joules_per_token
+    return (
+        variant.engine,
+        str(variant.threads),
+        f"{course.depth:,}",
+        f"{course.prompt:,}",
+        show_number(pace.prefill_ms),
+        *(show_number(quantile(pace.intervals_ms, q)) for q in (0.5, 0.9, 0.99)),
+        show_number(pace.decode_tokens_per_s),
+        f"{'noisy ' if pace.spread > NOISY else ''}{pace.spread:.0%}",
+        "–" if joules is None else show_number(joules),
+        "–" if memory.process_peak_bytes is None else show_bytes(memory.process_peak_bytes),
+        show_bytes(memory.weights_bytes),
+    )
+
+
+def _kind(kind: PassKind) -> Markup:
+    """One kind of pass: whole passes side by side, each engine layer by layer, then each part over all layers."""
+    title = tag("h3", f"{kind.title[0].upper()}{kind.title[1:]}")
+    panels = tag("div", *(_panel(engine) for engine in kind.engines), class_="panels")
+    return tag("div", title, _wholes(kind), panels, _sums(kind), class_="kind-of-pass")
+
+
+def _wholes(kind: PassKind) -> Markup:
+    """A bar an engine, as long as its pass, all on one scale."""
+    longest_ns = max(engine.total_ns for engine in kind.engines)
+    heads = ("engine", "", "ms p50", "p90", "coverage", "gap, ms")
+    rows = (
+        (
+            engine.title,
+            stacked(_summed(engine), longest_ns),
+            _ms(engine.total_ns),
+            _ms(engine.p90_ns),
+            show_share(engine.coverage),
+            _ms(engine.gap_ns),
+        )
+        for engine in kind.engines
+    )
+    caption = "Whole passes without instruments, all bars on one scale; coloured by part."
+    return numbers(caption, heads, rows, kind="bars")
+
+
+def _panel(engine: PartTimes) -> Markup:
+    """One engine, a bar a layer, on a scale of its own."""
+    rows = list(_rows(engine))
+    longest_ns = max(sum(parts.values()) for _, parts in rows)
+    caption = (
+        f"Parts: {engine.variant.method}; {len(engine.times.sublayers_ns)} instrumented passes beside "
+        f"{len(engine.times.whole_ns)} whole ones. A full bar is {show_time(longest_ns)}."
+    )
+    lines = ((name, stacked(parts, longest_ns), *_time_and_share(sum(parts.values()), engine)) for name, parts in rows)
+    return tag("div", tag("h4", engine.title), numbers(caption, ("", "", "ms", "share"), lines, kind="bars"))
+
+
+def _rows(engine: PartTimes) -> Iterator[tuple[str, Took]]:
+    """What is a bar, from the head down to the embedding as the residual stream rises, then what is in no place."""
+    parts = engine.parts_ns
+    yield from ((part, {part: parts[part]}) for part in parts if part == "head")
+    for layer in reversed(layers_of(parts)):
+        yield f"layer {layer}", {part: parts[part] for part in parts if part.startswith(f"layers.{layer}.")}
+    yield from ((part, {part: parts[part]}) for part in parts if part != "head" and within_layer(part) == part)
+
+
+def _sums(kind: PassKind) -> Markup:
+    """Each part summed over layers: time and share of the total, two columns an engine."""
+    sums = [_summed(engine) for engine in kind.engines]
+    names = [*PARTS, *dict.fromkeys(name for one in sums for name in one if name not in PARTS and name != GAP), GAP]
+    heads = ["part"]
+    for engine in kind.engines:
+        heads += [f"{engine.variant.engine}, ms", "share"]
+    rows = [_sum_row(name, kind, sums) for name in names if any(name in one for one in sums)]
+    return numbers("Each part over all layers: time, and its share of the whole pass.", heads, rows)
+
+
+def _sum_row(name: str, kind: PassKind, sums: list[Took]) -> list[str]:
+    cells = [name]
+    for engine, one in zip(kind.engines, sums, strict=True):
+        cells += _time_and_share(one[name], engine) if name in one else ("–", "–")
+    return cells
+
+
+def _summed(engine: PartTimes) -> Took:
+    sums: Took = {}
+    for part, took in engine.parts_ns.items():
+        sums[within_layer(part)] = sums.get(within_layer(part), 0.0) + took
+    return sums | {GAP: engine.gap_ns}
+
+
+def _time_and_share(took: float, engine: PartTimes) -> tuple[str, str]:
+    return _ms(took), f"{took / engine.total_ns:.1%}"
+
+
+def _ms(ns: float) -> str:
+    """Fixed, so that a column's points align."""
+    return f"{ns / 1e6:,.3f}"

@@ -1,0 +1,123 @@
+"""Where the passes of a profile spend their time, as one figure a part: what bars and timelines are drawn from."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+
+from edge.profile.inside import Inside
+from edge.profile.record import PassProfile, Profile, VariantProfile
+from edge.profile.summary import quantile
+from edge.timing import PassTimes, Took
+from models.errors import EdgeError
+
+_LAYER = re.compile(r"^layers\.(\d+)\.")
+
+
+def layers_of(parts: Iterable[str]) -> list[int]:
+    """The layers that parts belong to, from the first."""
+    return sorted({int(found[1]) for part in parts if (found := _LAYER.match(part))})
+
+
+def within_layer(part: str) -> str:
+    """`layers.3.attn.qkv` is `attn.qkv`; what is in no layer stays as it is."""
+    return _LAYER.sub("", part, count=1)
+
+
+def variant_title(engine: str, threads: int) -> str:
+    """`onnx · 2 threads`."""
+    return f"{engine} · {threads} thread{'' if threads == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class PartTimes:
+    """One engine, one kind of pass."""
+
+    variant: VariantProfile
+    inside: Inside
+
+    @property
+    def times(self) -> PassTimes:
+        """Every sample."""
+        return self.inside.passes.times
+
+    @property
+    def title(self) -> str:
+        """`onnx · 2 threads`."""
+        return variant_title(self.variant.engine, self.variant.threads)
+
+    @property
+    def total_ns(self) -> float:
+        """Median of whole passes without instruments."""
+        return self.inside.total_ns
+
+    @property
+    def p90_ns(self) -> float:
+        """What nine of ten whole passes stay below."""
+        return quantile(self.times.whole_ns, 0.9)
+
+    @property
+    def coverage(self) -> float:
+        """Σ measured sublayers / un-instrumented total."""
+        return self.inside.coverage
+
+    @property
+    def gap_ns(self) -> float:
+        """What no sublayer accounts for."""
+        return self.inside.gap_ns
+
+    @cached_property
+    def parts_ns(self) -> Took:
+        """Median of each part, in the order in which they are computed; a sublayer's sum to its share of the total."""
+        return {part: self.inside.median_ns(part) for part in self.inside.parts}
+
+
+@dataclass(frozen=True)
+class PassKind:
+    """Passes that compare: as many tokens after as many others, on every engine that ran them.
+
+    Attributes:
+        tokens: Tokens of a pass; 1 is a decode step.
+        depth: Tokens in the cache before it.
+    """
+
+    tokens: int
+    depth: int
+    engines: tuple[PartTimes, ...]
+
+    @property
+    def title(self) -> str:
+        """`prefill of 256 tokens at depth 0`."""
+        what = "a decode step" if self.tokens == 1 else f"prefill of {self.tokens:,} tokens"
+        return f"{what} at depth {self.depth:,}"
+
+
+def pass_kinds(profile: Profile) -> list[PassKind]:
+    """Every kind of pass that was measured, prefill first, each from the least depth to the deepest.
+
+    Raises:
+        EdgeError: a pass has no samples, or samples that are no times.
+    """
+    found: dict[tuple[int, int], list[PartTimes]] = {}
+    for variant in profile.variants:
+        for at in variant.depths:
+            for passes in at.passes:
+                kind = (passes.times.tokens, passes.times.depth)
+                found.setdefault(kind, []).append(_checked(variant, passes))
+    ordered = sorted(found, key=lambda kind: (kind[0] == 1, kind[1], kind[0]))
+    return [PassKind(tokens, depth, tuple(found[tokens, depth])) for tokens, depth in ordered]
+
+
+def _checked(variant: VariantProfile, passes: PassProfile) -> PartTimes:
+    """Refuses passes that no picture can be made of."""
+    times = passes.times
+    samples = [*times.whole_ns, *(took for one in (*times.sublayers_ns, *times.parts_ns) for took in one.values())]
+    usable = times.whole_ns and times.sublayers_ns and times.parts_ns
+    if not usable or not all(math.isfinite(one) and one >= 0 for one in samples) or median(times.whole_ns) <= 0:
+        raise EdgeError(
+            f"its passes of {times.tokens} tokens at depth {times.depth} on {variant.engine} have no times to draw; "
+            "run 'edge profile' again"
+        )
+    return PartTimes(variant, Inside(passes))
