@@ -62,7 +62,7 @@ def profile(
     depths of the cache. Times of parts stand beside the whole pass, how much of it they cover, the bytes and
     operations of each part, and what this machine reaches at best.
     """
-    from edge.commands.profiles import profile_csv, profile_markdown, profile_text
+    from edge.commands.profiles import profile_csv, profile_markdown, profile_summary, profile_text
     from edge.profile.record import open_profile, profile_record
 
     plan = _plan(depths, prompt_tokens, tokens, rounds, repeats)
@@ -73,7 +73,7 @@ def profile(
     if perfetto:
         _write_timeline(found, perfetto)
     if layout == "json":
-        click.echo(json.dumps(record, ensure_ascii=False))
+        click.echo(json.dumps(record | {"summary": profile_summary(found)}, ensure_ascii=False))
     elif layout == "csv":
         click.echo(profile_csv(found))
     else:

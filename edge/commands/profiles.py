@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from edge.commands.savings import gather_table, skipped_table
 from edge.commands.tables import Cell, Column, Table
 from edge.picture.units import show_bytes, show_count
 
@@ -12,24 +13,24 @@ if TYPE_CHECKING:
 _PACE = (
     Column("engine", "engine"),
     Column("depth", "depth", "d"),
-    Column("decode_p50_ms", "ms a token", ".2f"),
+    Column("decode_p50_ms", "ms/token", ".2f"),
     Column("decode_p90_ms", "p90", ".2f"),
     Column("decode_p99_ms", "p99", ".2f"),
-    Column("decode_tokens_per_s", "tokens/s", ",.1f"),
-    Column("bandwidth_share", "of reads", ".0%"),
+    Column("decode_tokens_per_s", "tok/s", ",.1f"),
+    Column("bandwidth_share", "reads", ".0%"),
     Column("prefill_ms", "prompt ms", ".1f"),
-    Column("prefill_tokens_per_s", "tokens/s", ",.0f"),
+    Column("prefill_tokens_per_s", "tok/s", ",.0f"),
     Column("spread", "spread", ".0%"),
 )
 
 _MEMORY = (
     Column("engine", "engine"),
-    Column("ttft_ms", "first token ms", ".1f"),
+    Column("ttft_ms", "first token", ".1f"),
     Column("ttft_with_tokenizing_ms", "with text", ".1f"),
-    Column("weights_mb", "weights MB", ",.1f"),
-    Column("kv_mb", "cache MB", ",.1f"),
-    Column("allocator_peak_mb", "allocator MB", ",.0f"),
-    Column("process_peak_mb", "process MB", ",.0f"),
+    Column("weights_mb", "weights", ",.1f"),
+    Column("kv_mb", "cache", ",.1f"),
+    Column("allocator_peak_mb", "allocator", ",.0f"),
+    Column("process_peak_mb", "process", ",.0f"),
     Column("forecast_mb", "foreseen", ",.0f"),
 )
 
@@ -47,22 +48,6 @@ _PARTS = (
     Column("bandwidth_share", "of reads", ".0%"),
     Column("gflops_per_s", "GFLOP/s", ".1f"),
     Column("flops_share", "of products", ".0%"),
-)
-
-_SKIPPED = (
-    Column("layer", "layer"),
-    Column("ffn_mb", "FFN MB", ",.2f"),
-    Column("exact_zero", "exactly 0", ".1%"),
-    Column("exact_zero_mb", "MB skipped", ",.2f"),
-    Column("top_p", "top-p 0.9 silent", ".1%"),
-    Column("top_p_mb", "MB skipped", ",.2f"),
-)
-
-_CURVE = (
-    Column("active", "active neurons", ".1%"),
-    Column("gathered_ms", "gathered ms", ".3f"),
-    Column("dense_ms", "whole FFN ms", ".3f"),
-    Column("gain", "times faster", ".2f"),
 )
 
 _CHANGES = (
@@ -92,8 +77,21 @@ def profile_markdown(found: "Profile", then: "Profile | None") -> str:
     )
 
 
+def profile_summary(found: "Profile") -> dict[str, list[dict[str, Cell]]]:
+    """The tables for scripts: what the samples come to."""
+    return {
+        "end_to_end": _pace_table(found).records(),
+        "memory": _memory_table(found).records(),
+        "parts": _every_part(found).records(),
+    }
+
+
 def profile_csv(found: "Profile") -> str:
     """A row for every part of every layer, pass, depth and engine."""
+    return _every_part(found).csv()
+
+
+def _every_part(found: "Profile") -> Table:
     from edge.profile.inside import Inside, one_by_one
 
     rows = [
@@ -101,21 +99,20 @@ def profile_csv(found: "Profile") -> str:
         for variant, passes in _passes(found)
         for row in _part_table(found, variant, passes, one_by_one(Inside(passes))).rows
     ]
-    return Table(_PARTS, rows).csv()
+    return Table(_PARTS, rows)
 
 
 def _sections(found: "Profile", then: "Profile | None", by_layer: bool) -> Iterator[tuple[str, Table | None]]:
     yield _head(found), None
     yield _pace_title(found), _pace_table(found)
-    yield "First tokens of a text, and memory", _memory_table(found)
+    yield "First token of a text in ms, without and with tokenising; memory in MB", _memory_table(found)
     for variant, passes in _passes(found):
         yield _inside_section(found, variant, passes, by_layer)
     if found.sparsity:
-        yield f"What each FFN would skip, mean over {found.sparsity.tokens} tokens of text", _skipped_table(found)
-        yield (
-            "An FFN that gathers the rows of active neurons, known beforehand (numpy, beyond the cache)",
-            _curve(found),
-        )
+        skips = f"What each FFN would skip, mean over {found.sparsity.tokens} tokens of text"
+        gathers = "An FFN that gathers the rows of active neurons, known beforehand (numpy, beyond the cache)"
+        yield skips, skipped_table(found.sparsity)
+        yield gathers, gather_table(found.sparsity)
     if then:
         yield f"Since {then.when}: medians of rounds, and where 95% of resampled ratios lie", _change_table(found, then)
 
@@ -250,26 +247,6 @@ def _part_table(
 def _short(table: Table) -> Table:
     """Without the columns that a title tells."""
     return Table(table.columns[3:], [row[3:] for row in table.rows])
-
-
-def _skipped_table(found: "Profile") -> Table:
-    assert found.sparsity is not None
-    rows: list[tuple[Cell, ...]] = [
-        (
-            str(one.layer),
-            one.ffn_bytes / 1e6,
-            *(number for name in one.silent for number in (one.silent[name], one.skipped_bytes[name] / 1e6)),
-        )
-        for one in found.sparsity.layers
-    ]
-    return Table(_SKIPPED, rows)
-
-
-def _curve(found: "Profile") -> Table:
-    assert found.sparsity is not None
-    return Table(
-        _CURVE, [(one.active, one.took_ns / 1e6, one.dense_ns / 1e6, one.gain) for one in found.sparsity.curve]
-    )
 
 
 def _change_table(found: "Profile", then: "Profile") -> Table:

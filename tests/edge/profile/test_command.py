@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge.cli import exit_code
@@ -91,7 +92,11 @@ def test_json_holds_the_profile_and_csv_every_part(tmp_path: Path, capfd: pytest
     printed = capfd.readouterr().out
     (tmp_path / "printed.json").write_text(printed)
     assert open_profile(tmp_path / "printed.json") == open_profile(tmp_path / "kept.json")
-    assert json.loads(printed)["kind"] == "profile"
+    end_to_end = json.loads(printed)["summary"]["end_to_end"][0]
+    rounds = json.loads(printed)["profile"]["variants"][0]["depths"][0]["rounds"]
+    samples = [wait for one in rounds for wait in one["inter_token_ms"]]
+    for name, q in (("decode_p50_ms", 50), ("decode_p90_ms", 90), ("decode_p99_ms", 99)):
+        assert end_to_end[name] == pytest.approx(float(np.percentile(samples, q))), f"{name} is not numpy's"
     assert exit_code([*small, "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capfd.readouterr().out)))
     assert {row["part"] for row in rows} >= set(layer_parts(3)) - {"layers.3.ffn.act"}

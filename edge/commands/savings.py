@@ -1,0 +1,42 @@
+"""What silent neurons would save, printed: bytes by layer, and the curve of an FFN that gathers."""
+
+from typing import TYPE_CHECKING
+
+from edge.commands.tables import Cell, Column, Table
+
+if TYPE_CHECKING:
+    from edge.profile.sparse import SparsityProfile
+
+_SKIPPED = (
+    Column("layer", "layer"),
+    Column("ffn_mb", "FFN MB", ",.2f"),
+    Column("exact_zero", "exactly 0", ".1%"),
+    Column("exact_zero_mb", "MB skipped", ",.2f"),
+    Column("top_p", "top-p 0.9 silent", ".1%"),
+    Column("top_p_mb", "MB skipped", ",.2f"),
+)
+
+_CURVE = (
+    Column("active", "active neurons", ".1%"),
+    Column("gathered_ms", "gathered ms", ".3f"),
+    Column("dense_ms", "whole FFN ms", ".3f"),
+    Column("gain", "times faster", ".2f"),
+)
+
+
+def skipped_table(found: "SparsityProfile") -> Table:
+    """Bytes of each layer's FFN that an ideal one would not read, by definition of silence."""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            str(one.layer),
+            one.ffn_bytes / 1e6,
+            *(number for name in one.silent for number in (one.silent[name], one.skipped_bytes[name] / 1e6)),
+        )
+        for one in found.layers
+    ]
+    return Table(_SKIPPED, rows)
+
+
+def gather_table(found: "SparsityProfile") -> Table:
+    """What reading active rows alone gains here, at each share of them."""
+    return Table(_CURVE, [(one.active, one.took_ns / 1e6, one.dense_ns / 1e6, one.gain) for one in found.curve])
