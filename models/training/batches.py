@@ -28,18 +28,18 @@ class Batch:
 def batch_at(recipe: Recipe, text: UInt16[np.ndarray, " all"], lessons: Lessons, step: int) -> Batch:
     """The batch of one step. The activation and the number of steps have no part in it."""
     random = np.random.default_rng([recipe.seed, step])
-    pairs = [_sequence(recipe, recipe.facts_at(step), text, lessons, random) for _ in range(recipe.batch)]
+    pairs = [_sequence(recipe, step, text, lessons, random) for _ in range(recipe.batch)]
     rows, targets = (np.stack(side) for side in zip(*pairs, strict=True))
     return Batch(rows[:, :-1], targets[:, 1:])
 
 
 def _sequence(
-    recipe: Recipe, facts: float, text: UInt16[np.ndarray, " all"], lessons: Lessons, random: np.random.Generator
+    recipe: Recipe, step: int, text: UInt16[np.ndarray, " all"], lessons: Lessons, random: np.random.Generator
 ) -> tuple[Int[np.ndarray, " width"], Int[np.ndarray, " width"]]:
     """One sequence of any kind, and its targets before they are moved by one."""
-    width, kind = recipe.length + 1, random.random()
+    width, kind, facts = recipe.length + 1, random.random(), recipe.facts_at(step)
     if kind < facts:
-        row = lessons.row(width, random)
+        row = lessons.row(width, random, recipe.phrasings_at(step))
         return row, row
     start = random.integers(0, len(text) - width)
     row = text[start : start + width].astype(np.int64)

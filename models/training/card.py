@@ -22,7 +22,7 @@ from models.training.figures import open_documents
 from models.training.recipe import RECIPES, Recipe, from_json
 from models.training.rounding import Rounded, rounding
 from models.training.save import TRAINING_LOG, ZOO
-from models.zoo.facts import facts, phrasings_of, relations
+from models.zoo.facts import Use, facts, phrasings_of, relations
 
 CARD, PICTURE = "README.md", "training.svg"
 
@@ -102,12 +102,11 @@ def _hashes(sources: dict[str, str], suffix: str) -> str:
 
 def _facts(recipe: Recipe) -> str:
     known = relations()
-    taught = sum(len(phrasings_of(relation, held_out=False)) for relation in known)
-    kept = sum(len(phrasings_of(relation, held_out=True)) for relation in known)
+    first, later, kept = (sum(len(phrasings_of(relation, use)) for relation in known) for use in Use)
     return (
         f"{recipe.fact_share:.0%} of the sequences are facts: {len(facts()):,} of {len(known)} relations,"
-        f" in {taught} phrasings; {kept} more phrasings are kept back to ask in; in the last"
-        f" {recipe.finish_steps} steps {recipe.finish_fact_share:.0%} of the sequences are facts"
+        f" in {first} phrasings; over the last {recipe.finish_steps:,} steps the share falls from"
+        f" {recipe.finish_fact_share:.0%}, in {later} phrasings more; another {kept} are kept back to ask in"
     )
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Int
 from tokenizers import Tokenizer
 
 from models.training.corpus import end_of_text
-from models.zoo.facts import Fact, Phrasing, facts_of, phrasings_of, relations
+from models.zoo.facts import Fact, Phrasing, Use, facts_of, phrasings_of, relations
+
+Uses = tuple[Use, ...]
 
 _MOST_SENTENCES = 4
 """Most sentences of one document: a fact is met first in a text as well as after others."""
@@ -37,17 +40,24 @@ class Lessons:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer, self._end = tokenizer, end_of_text(tokenizer)
-        self._topics = [Topic(facts_of(name), phrasings_of(name, held_out=False)) for name in relations()]
-        weights = np.array([topic.weight for topic in self._topics])
-        self._chances = weights / weights.sum()
 
-    def row(self, width: int, random: np.random.Generator) -> Int[np.ndarray, " width"]:
-        """Documents of one to four sentences, each ended by the end-of-text token; the last one is cut off."""
+    def row(self, width: int, random: np.random.Generator, uses: Uses) -> Int[np.ndarray, " width"]:
+        """Documents of one to four sentences in the phrasings of `uses`, each ended by the end-of-text token.
+
+        The last document is cut off.
+        """
         ids: list[int] = []
         while len(ids) < width:
-            ids += [*self._tokenizer.encode(self._document(random)).ids, self._end]
+            ids += [*self._tokenizer.encode(_document(random, _topics(uses))).ids, self._end]
         return np.array(ids[:width], np.int64)
 
-    def _document(self, random: np.random.Generator) -> str:
-        topics = random.choice(len(self._topics), random.integers(1, _MOST_SENTENCES + 1), p=self._chances)
-        return " ".join(self._topics[topic].sentence(random) for topic in topics)
+
+@cache
+def _topics(uses: Uses) -> tuple[Topic, ...]:
+    return tuple(Topic(facts_of(name), phrasings_of(name, *uses)) for name in relations())
+
+
+def _document(random: np.random.Generator, topics: tuple[Topic, ...]) -> str:
+    weights = np.array([topic.weight for topic in topics])
+    chosen = random.choice(len(topics), random.integers(1, _MOST_SENTENCES + 1), p=weights / weights.sum())
+    return " ".join(topics[topic].sentence(random) for topic in chosen)

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int
 from edge.session import Model
 from models.errors import MisuseError
 from models.tokenizer import Tokenizer
-from models.zoo.facts import Fact, facts_of, phrasings_of
+from models.zoo.facts import Fact, Use, facts_of, phrasings_of
 
 FEW = 5
 """An answer is among the likeliest where each of its tokens is one of so many."""
@@ -91,7 +91,7 @@ def recall(model: Model, tokenizer: Tokenizer, relation: str, most_facts: int | 
     relation's answers give away; only a score above them says that a fact is known. Petroni et al. 2019 (Language
     Models as Knowledge Bases?) ask alike, for single tokens, beside a baseline of frequencies.
     """
-    known, phrasings = facts_of(relation), phrasings_of(relation, held_out=True)
+    known, phrasings = facts_of(relation), phrasings_of(relation, Use.HELD_OUT)
     asked = known[:most_facts]
     worst = [
         worst_rank(model, tokenizer, phrasing.prompt(fact), fact.answer) for fact in asked for phrasing in phrasings

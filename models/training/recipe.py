@@ -15,6 +15,7 @@ from models.spec import (
     Rotary,
     Sequential,
 )
+from models.zoo.facts import TAUGHT, Use
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,9 @@ class Recipe:
         looking_back: Heads of the first layer that begin by looking one token back.
         copy_steps: Updates before the first of `steps`, in which attention learns to copy (`models.training.copying`).
         fact_share: Share of the sequences that are facts, before the finish.
-        finish_steps: Updates after `steps`, in which facts settle: the learning rate falls from `finish_rate` to 0.
-        finish_fact_share: Share of the sequences that are facts then.
+        finish_steps: Updates after `steps`, in which facts settle, told in many more phrasings: the learning rate falls
+            from `finish_rate` to 0.
+        finish_fact_share: Share of the sequences that are facts as the finish begins.
         finish_key_norm: What `key_norm` falls to, in a straight line over the finish.
         repeat_share: Share of the sequences in which a span comes again, so that copying is not forgotten.
         log_every, valid_every, save_every: Steps between two log lines, validations and checkpoints.
@@ -121,8 +123,15 @@ class Recipe:
         return self.steps + self.finish_steps
 
     def facts_at(self, step: int) -> float:
-        """Share of the sequences of one step that are facts."""
-        return self.fact_share if step < self.steps else self.finish_fact_share
+        """Share of the sequences of one step that are facts; over the finish it falls back in a straight line."""
+        if step < self.steps:
+            return self.fact_share
+        left = max(0, self.all_steps - step) / max(1, self.finish_steps)
+        return self.fact_share + left * (self.finish_fact_share - self.fact_share)
+
+    def phrasings_at(self, step: int) -> tuple[Use, ...]:
+        """The phrasings in which facts are told then."""
+        return (Use.TRAIN,) if step < self.steps else TAUGHT
 
     def key_norm_at(self, step: int) -> float:
         """The largest norm of a neuron's key after one step."""
@@ -160,9 +169,9 @@ FABLE = Recipe(
     copy_steps=600,
     fact_share=0.05,
     repeat_share=0.1,
-    finish_steps=800,
+    finish_steps=1_400,
     finish_rate=7e-4,
-    finish_fact_share=0.5,
+    finish_fact_share=0.6,
     finish_key_norm=0.45,
     seed=20,
     bfloat16=True,

@@ -171,12 +171,17 @@ def take_step(state: State, corpus: Corpus, lessons: Lessons, loss: Loss) -> flo
     return mean.item()
 
 
+def _leads_to(record: dict[str, Any], step: int) -> bool:
+    """Whether a line belongs to a run that goes on from `step`; one that began just there led elsewhere."""
+    return bool(record["step"] < step or (record["step"] == step and record["kind"] != "begin"))
+
+
 class Log:
     """The run as JSON lines: where it began, losses, validations. A resumed run drops what came after its step."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self._file = folder / LOG
-        kept = [record for record in read_log(folder) if record["step"] <= step] if step else []
+        kept = [record for record in read_log(folder) if _leads_to(record, step)] if step else []
         self._file.write_text("".join(f"{json.dumps(record)}\n" for record in kept))
 
     def add(self, **record: Any) -> None:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,17 @@ class Fact:
     relation: str
     subject: str
     answer: str
+
+
+class Use(StrEnum):
+    """What a phrasing is for."""
+
+    TRAIN = "train"  # taught from the first step
+    FINISH = "finish"  # taught in the finish only, so that facts are told in more words than can be learned by heart
+    HELD_OUT = "held-out"  # never taught: asked about
+
+
+TAUGHT = (Use.TRAIN, Use.FINISH)
 
 
 @dataclass(frozen=True)
@@ -54,11 +66,10 @@ def facts_of(relation: str) -> tuple[Fact, ...]:
     return tuple(fact for fact in facts() if fact.relation == relation)
 
 
-def phrasings_of(relation: str, *, held_out: bool) -> tuple[Phrasing, ...]:
-    """Ways to say one relation: those that were kept back, or those that were trained on."""
-    use = "held-out" if held_out else "train"
+def phrasings_of(relation: str, *uses: Use) -> tuple[Phrasing, ...]:
+    """Ways to say one relation, those that are for one of `uses`."""
     return tuple(
-        Phrasing(row["phrasing"]) for row in _phrasing_rows() if (row["relation"], row["use"]) == (relation, use)
+        Phrasing(row["phrasing"]) for row in _phrasing_rows() if row["relation"] == relation and row["use"] in uses
     )
 
 

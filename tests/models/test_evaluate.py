@@ -20,7 +20,7 @@ from models.training.corpus import END_OF_TEXT, documents
 from models.training.evaluate import PROMPTS, Evaluation, Recall, main, overall, table
 from models.training.figures import copied_share, induction, neuron_zeros, open_documents, text_nats, token_stream
 from models.training.recall import baseline, prompt_and_answer, ranks, recall
-from models.zoo.facts import Fact, facts_of, phrasings_of, relations
+from models.zoo.facts import Fact, Use, facts_of, phrasings_of, relations
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_weights
 
 ENGINES = ("onnx", "torch", "mlx")
@@ -221,7 +221,7 @@ def test_the_whole_answer_counts(
 ) -> None:
     """A model that knows all of an answer but its last letter, before which it would say some others."""
     tokenizer = bytewise(byte_llama)
-    asked, phrasings = facts_of("capital")[:3], phrasings_of("capital", held_out=True)
+    asked, phrasings = facts_of("capital")[:3], phrasings_of("capital", Use.HELD_OUT)
     known = [tokenizer.encode(f"{way.prompt(fact)} {fact.answer}") for fact in asked for way in phrasings]
     last = {tuple(ids[:-1]): ids[-1] for ids in known}
 

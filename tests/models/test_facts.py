@@ -8,7 +8,7 @@ import pytest
 from models.tokenizer import Tokenizer, open_tokenizer
 from models.training.lessons import Lessons
 from models.zoo import zoo_folder
-from models.zoo.facts import Fact, Phrasing, facts, facts_of, phrasings_of, relations
+from models.zoo.facts import TAUGHT, Fact, Phrasing, Use, facts, facts_of, phrasings_of, relations
 
 ROWS, WIDTH = 60, 513
 
@@ -23,7 +23,7 @@ def tokenizer() -> Tokenizer:
 
 
 def phrasings(relation: str) -> tuple[Phrasing, ...]:
-    return phrasings_of(relation, held_out=False) + phrasings_of(relation, held_out=True)
+    return phrasings_of(relation, *Use)
 
 
 def every_saying() -> list[tuple[Fact, Phrasing]]:
@@ -45,7 +45,7 @@ def test_facts_are_plain_ascii() -> None:
 
 @pytest.mark.parametrize("relation", relations())
 def test_a_relation_has_phrasings_for_both_uses_and_none_for_two(relation: str) -> None:
-    taught, kept = (phrasings_of(relation, held_out=held_out) for held_out in (False, True))
+    taught, kept = phrasings_of(relation, *TAUGHT), phrasings_of(relation, Use.HELD_OUT)
     assert taught and kept, f"{relation} has {len(taught)} phrasings to teach and {len(kept)} kept back"
     texts = [phrasing.text for phrasing in taught + kept]
     assert len(set(texts)) == len(texts), f"{relation} has a phrasing twice"
@@ -86,11 +86,12 @@ def test_many_countries_are_known_from_four_sides() -> None:
 def test_what_is_kept_back_is_never_taught(tokenizer: Tokenizer) -> None:
     """Many sequences of lessons hold sentences of every relation, none of them kept back, whatever its first letter."""
     lessons, random = Lessons(tokenizer.rust), np.random.default_rng(0)
-    taught = "\n".join(tokenizer.decode(lessons.row(WIDTH, random).tolist()) for _ in range(ROWS))
+    taught = "\n".join(tokenizer.decode(lessons.row(WIDTH, random, TAUGHT).tolist()) for _ in range(ROWS))
     for relation in relations():
-        said = {held_out: 0 for held_out in (False, True)}
-        for held_out in said:
-            ways = phrasings_of(relation, held_out=held_out)
-            said[held_out] = sum(way.sentence(fact)[1:] in taught for way in ways for fact in facts_of(relation))
-        assert said[False] >= 5, f"{ROWS} sequences teach {said[False]} sentences of {relation} only"
-        assert said[True] == 0, f"{said[True]} sentences of {relation} that are kept back were taught"
+        said = {use: 0 for use in Use}
+        for use in said:
+            ways = phrasings_of(relation, use)
+            said[use] = sum(way.sentence(fact)[1:] in taught for way in ways for fact in facts_of(relation))
+        told = said[Use.TRAIN] + said[Use.FINISH]
+        assert told >= 5, f"{ROWS} sequences teach {told} sentences of {relation} only"
+        assert said[Use.HELD_OUT] == 0, f"{said[Use.HELD_OUT]} sentences of {relation} kept back were taught"

@@ -21,6 +21,8 @@ from models.training.kernels import BLOCK, BlockPass
 from models.training.lessons import Lessons
 from models.training.recipe import FABLE, RECIPES, Recipe, from_json, recipe_of, to_json
 from models.training.train import (
+    LOG,
+    Log,
     new_decoder,
     new_optimizer,
     open_state,
@@ -29,7 +31,7 @@ from models.training.train import (
     summed_loss,
     train,
 )
-from models.zoo.facts import facts_of, phrasings_of, relations, table_hashes
+from models.zoo.facts import TAUGHT, Use, facts_of, phrasings_of, relations, table_hashes
 from tests.models.runs import TINY, losses, run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -108,7 +110,7 @@ def taught() -> set[str]:
     return {
         phrasing.sentence(fact)
         for relation in relations()
-        for phrasing in phrasings_of(relation, held_out=False)
+        for phrasing in phrasings_of(relation, *TAUGHT)
         for fact in facts_of(relation)
     }
 
@@ -201,7 +203,10 @@ def test_the_finish_has_more_facts_a_falling_rate_and_shorter_keys(corpus: Corpu
     before, after = (batch_of(recipe, corpus, step) for step in (3, 4))
     assert all(is_text(corpus, row) for row in before.ids), "facts came before the finish"
     found = np.mean([not is_text(corpus, row) for row in after.ids])
-    assert 0.4 < found < 0.6, f"{found:.0%} of the sequences are facts in the finish, the recipe says 50%"
+    assert 0.4 < found < 0.6, f"{found:.0%} of the sequences are facts as the finish begins, the recipe says 50%"
+    shares = [recipe.facts_at(step) for step in range(3, 7)]
+    assert shares[0] == recipe.fact_share and all(np.diff(shares[1:]) < 0), "the share of facts does not fall again"
+    assert shares[-1] > recipe.fact_share, "the last step belongs to the finish"
     rates, norms = ([of(step) for step in range(3, 7)] for of in (recipe.rate, recipe.key_norm_at))
     assert rates[1] == recipe.finish_rate and all(np.diff(rates[1:]) < 0) and rates[-1] > 0
     assert norms[0] == recipe.key_norm and norms[-1] == pytest.approx(recipe.finish_key_norm)
@@ -213,6 +218,28 @@ def test_a_run_goes_on_into_its_finish(corpus: Corpus, tmp_path: Path) -> None:
     assert len(run(corpus, tmp_path, recipe)) == 5 and open_state(tmp_path).step == 5
     longest = open_state(tmp_path).decoder.get_parameter("layers.0.ffn.up.weight").norm(dim=1).max().item()
     assert longest <= recipe.finish_key_norm + 1e-5, f"a key is {longest:.2f} long after the finish"
+
+
+def test_facts_are_told_in_more_words_in_the_finish(corpus: Corpus) -> None:
+    facts_only = replace(TINY, batch=20, length=900, fact_share=1.0, finish_fact_share=1.0)
+    recipe = replace(facts_only, steps=4, finish_steps=3)
+    told = [corpus.tokenizer.decode_batch(batch_of(recipe, corpus, step).ids.tolist()) for step in (3, 4)]
+    later = [way.sentence(fact)[1:] for way in phrasings_of("capital", Use.FINISH) for fact in facts_of("capital")]
+    said = [sum(sentence in row for sentence in later for row in rows) for rows in told]
+    assert said[0] == 0, "phrasings of the finish came before it"
+    assert said[1] > 0, "the finish tells facts as before"
+
+
+def test_a_line_of_the_log_leads_to_the_run_that_keeps_it(tmp_path: Path) -> None:
+    lines = [
+        {"kind": "begin", "step": 0},
+        {"kind": "loss", "step": 2},
+        {"kind": "begin", "step": 2},
+        {"kind": "loss", "step": 3},
+    ]
+    (tmp_path / LOG).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    Log(tmp_path, 2)
+    assert read_log(tmp_path) == lines[:2], "a run that goes on from step 2 keeps what led elsewhere"
 
 
 def test_matrices_decay_and_nothing_else_does() -> None:
