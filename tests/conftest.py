@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# As the torch engine has it; tests that import torch themselves would otherwise fix another choice first.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

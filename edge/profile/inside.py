@@ -8,6 +8,7 @@ import numpy as np
 
 from edge.profile.record import PassProfile, Profile
 from edge.profile.summary import bandwidth_bytes_per_s, flops_per_s, quantile
+from edge.profile.work import NOTHING
 from edge.timing import Took, by_sublayer, medians
 from models.parts import OTHER, layer_parts, sublayer_of
 
@@ -110,7 +111,7 @@ def part_rows(profile: Profile, inside: Inside, groups: dict[str, list[str]]) ->
     for name, parts in groups.items():
         samples = np.sum([inside.samples_ns(part) for part in parts], axis=0)
         work = [inside.passes.work[part] for part in parts if part in inside.passes.work]
-        touched, flops = sum(one.touched_bytes for one in work), sum(one.flops for one in work)
+        done = sum(work, start=NOTHING)
         took_ns = float(np.median(samples))
         per_s = 1e9 / took_ns if took_ns else 0.0
         rows.append(
@@ -119,10 +120,10 @@ def part_rows(profile: Profile, inside: Inside, groups: dict[str, list[str]]) ->
                 median_ns=took_ns,
                 p90_ns=quantile(samples.tolist(), 0.9),
                 share=took_ns / inside.total_ns,
-                touched_bytes=touched,
-                flops=flops,
-                bandwidth_share=touched * per_s / bandwidth_bytes_per_s(profile),
-                flops_share=flops * per_s / flops_per_s(profile),
+                touched_bytes=done.touched_bytes,
+                flops=done.flops,
+                bandwidth_share=done.touched_bytes * per_s / bandwidth_bytes_per_s(profile),
+                flops_share=done.flops * per_s / flops_per_s(profile),
             )
         )
     return rows
