@@ -40,8 +40,8 @@ docs: $(VENV)/.dev-stamp ## write docs/commands.md anew from the commands
 shots: $(VENV)/.dev-stamp ## draw the pictures of the UI in docs/shots
 	$(BIN)/python -m tui.shots docs/shots
 
-bench: $(VENV)/.bench-stamp ## race Edge against other runtimes, in ratios
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/.bench-stamp ## race Edge against other runtimes, and write docs/benchmarks.md
+	$(BIN)/python -m tests.bench --write docs/benchmarks.md
 
 wheel: $(VENV)/.dev-stamp ## build the wheel into dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -61,8 +61,9 @@ $(VENV)/.dev-stamp: $(PINS) | $(BIN)/python
 	@touch $@ $(VENV)/.run-stamp
 
 $(VENV)/.bench-stamp: $(PINS) | $(BIN)/python
-	@echo "installing what the race needs (once) ..." >&2
+	@echo "installing what the race needs (once; llama.cpp is built, in ten minutes) ..." >&2
 	@$(INSTALL) '.[dev,bench]'
+	@$(INSTALL) '.[llama]' || echo "llama.cpp could not be built: the race goes on without it" >&2
 	@touch $@ $(VENV)/.dev-stamp $(VENV)/.run-stamp
 
 $(BIN)/python:

@@ -1,25 +1,26 @@
-"""Races Edge's engines beside other runtimes and prints ratios; `make bench` calls it."""
+"""Races Edge's engines beside other runtimes and says how much of the machine they use; `make bench` calls it."""
 
 import argparse
-import json
 import os
-import platform
+import shlex
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
 
-from edge import __version__
-from edge.engines.blas import blas_behind_mlx
+from edge.profile.machine import sweep, this_machine
 from tests.bench import contenders as who
-from tests.bench.checkpoint import SHAPE, write_checkpoint
+from tests.bench.checkpoint import LLAMA_135M, write_checkpoint
 from tests.bench.race import ContenderFailed, Course, Pair, Result, race
+from tests.bench.record import Record, as_json, as_page, as_text, cells, line
 
 PAIRS = (
     Pair(who.EDGE_ONNX, who.BARE, decode_aim=0.85, prefill_aim=0.7),
     Pair(who.EDGE_ONNX, who.GENAI, decode_aim=0.9, prefill_aim=1.25),
+    Pair(who.EDGE_ONNX, who.LLAMA_CPP),
     Pair(who.EDGE_INT4, who.GENAI_INT4, decode_aim=1.0),
     Pair(who.EDGE_INT4_WIDE, who.GENAI_INT4, decode_aim=1.3),
+    Pair(who.EDGE_INT4, who.LLAMA_CPP_INT4),
+    Pair(who.EDGE_INT4_WIDE, who.LLAMA_CPP_INT4),
     Pair(who.EDGE_DEEP, who.EDGE_ONNX, decode_aim=1 / 1.5),
     Pair(who.EDGE_ONNX, who.TRANSFORMERS),
     Pair(who.EDGE_MLX, who.MLX_LM, decode_aim=1.0, prefill_aim=1.0),
@@ -42,96 +43,66 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rest", type=float, default=1.0, help="seconds of rest before each run (default 1)")
     parser.add_argument("--only", default="", help="race only pairs with this in a name, such as 'mlx'")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measured time to FILE too")
-    return parser.parse_args()
-
-
-def _row(result: Result) -> str:
-    pair = result.pair
-    return (
-        f"{pair.edge.name:30} {pair.other.name:18}"
-        f" {_part(result.decode_ms, result.decode_ratios, pair.decode_aim):50}"
-        f" {_part(result.prefill_ms, result.prefill_ratios, pair.prefill_aim)}"
-    ).rstrip()
-
-
-def _part(took_ms: tuple[float, float], ratios: list[float], aim: float | None) -> str:
-    """Both times, their ratio, its range over rounds, and the aim."""
-    ratio = median(ratios)
-    verdict = "" if aim is None else f"aim {aim:.2f} {'reached' if ratio >= aim else 'MISSED'}"
-    return f"{took_ms[0]:7.1f} {took_ms[1]:7.1f} {ratio:6.2f} x ({min(ratios):.2f}–{max(ratios):.2f}) {verdict}"
-
-
-def _as_json(results: list[Result], course: Course, left_out: list[str]) -> str:
-    rows = [
-        {
-            "edge": result.pair.edge.name,
-            "other": result.pair.other.name,
-            "decode_ratio": median(result.decode_ratios),
-            "prefill_ratio": median(result.prefill_ratios),
-            "decode_aim": result.pair.decode_aim,
-            "prefill_aim": result.pair.prefill_aim,
-            "edge_times": [vars(times) for times in result.edge],
-            "other_times": [vars(times) for times in result.other],
-            "versions": [result.pair.edge.versions, result.pair.other.versions],
-        }
-        for result in results
-    ]
-    return json.dumps({"shape": SHAPE, "course": vars(course), "left_out": left_out, "rows": rows}, indent=1)
-
-
-def _print(results: list[Result], course: Course, left_out: list[str]) -> None:
-    print(f"\nedge {__version__} · {SHAPE}; random weights")
-    print(
-        f"{course.threads} threads · prompt {course.prompt} tokens · {course.tokens} intervals · "
-        f"{course.rounds} rounds in turns · {platform.machine()} · Python {platform.python_version()}"
+    parser.add_argument(
+        "--write", type=Path, metavar="PAGE", help="write the record to PAGE, such as docs/benchmarks.md"
     )
-    versions = {side.name: side.versions for result in results for side in (result.pair.edge, result.pair.other)}
-    for name, of in versions.items():
-        print(f"  {name}: {of}")
-    if any("mlx" in name for name in versions):
-        print(f"  BLAS behind mlx, edge's and mlx-lm's: {blas_behind_mlx()}")
-    print("\nratio = other / edge, median over rounds (lowest–highest): above 1, the left one is faster")
-    print(f"{'':50}{'  decode, ms a token':50}   prompt to first token, ms")
-    for result in results:
-        print(_row(result))
-    for reason in left_out:
-        print(f"left out: {reason}")
+    options = parser.parse_args()
+    if options.write and options.only:
+        parser.error("--write keeps the record of all pairs; leave --only out")
+    return options
 
 
-def _warn_of_company() -> None:
+def _command(course: Course, only: str) -> str:
+    """What repeats this run."""
+    words = ["python", "-m", "tests.bench", "--rounds", course.rounds, "--prompt", course.prompt]
+    words += ["--tokens", course.tokens, "--threads", course.threads, "--rest", f"{course.rest_s:g}"]
+    return shlex.join(map(str, [*words, *(["--only", only] if only else [])]))
+
+
+def _warn_of_company(busy: float | None, cores: int) -> None:
     """Ratios waver where other programs compute at the same time."""
-    busy, cores = os.getloadavg()[0], os.cpu_count() or 1
-    if busy > cores / 2:
+    if busy is not None and busy > cores / 2:
         _say(f"{busy:.1f} programs are computing on {cores} cores already: wait for them, or take more --rounds")
 
 
-def main() -> int:
-    options = _options()
-    _warn_of_company()
-    course = Course(options.prompt, options.tokens, options.rounds, options.threads, options.rest)
+def _race_all(folder: Path, course: Course, only: str) -> tuple[list[Result], list[str]]:
+    """Every pair whose packages are installed; and why others did not run."""
     results: list[Result] = []
     left_out: list[str] = []
+    for pair in PAIRS:
+        if only not in pair.name:
+            continue
+        if pair.missing:
+            left_out.append(f"{pair.name} ({', '.join(pair.missing)} not installed)")
+            continue
+        try:
+            results.append(race(pair, folder, course, _say))
+            _say(line(cells(results[-1])))
+        except ContenderFailed as failure:
+            left_out.append(f"{pair.name} ({failure})".replace(f"{folder.parent}{os.sep}", ""))
+    return results, left_out
+
+
+def main() -> int:
+    options, machine = _options(), this_machine()
+    _warn_of_company(machine.busy, machine.cores)
+    course = Course(options.prompt, options.tokens, options.rounds, options.threads, options.rest)
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as temporary:
-        os.environ["XDG_CACHE_HOME"] = temporary  # graphs made for this race go when it ends
+        os.environ["EDGE_CACHE"] = temporary  # graphs and codes made for this race go when it ends
         folder = Path(temporary) / "llama-135m"
-        _say("writing the model (538 MB)")
-        write_checkpoint(folder)
-        for pair in PAIRS:
-            name = f"{pair.edge.name} | {pair.other.name}"
-            missing = (*pair.edge.missing, *pair.other.missing)
-            if options.only not in name:
-                continue
-            if missing:
-                left_out.append(f"{name} ({', '.join(missing)} not installed)")
-                continue
-            try:
-                results.append(race(pair, folder, course, _say))
-                print(_row(results[-1]), file=sys.stderr, flush=True)
-            except ContenderFailed as failure:
-                left_out.append(f"{name} ({failure})")
-    _print(results, course, left_out)
+        _say(f"writing the model ({LLAMA_135M.float32_bytes / 1e6:.0f} MB)")
+        write_checkpoint(folder, LLAMA_135M)
+        before = sweep(course.threads, _say)
+        results, left_out = _race_all(folder, course, options.only)
+        after = sweep(course.threads, _say)
+    command = _command(course, options.only)
+    record = Record(command, LLAMA_135M, course, machine, tuple(results), tuple(left_out), (before, after))
+    print(as_text(record))
     if options.json:
-        options.json.write_text(_as_json(results, course, left_out))
+        options.json.write_text(as_json(record), encoding="utf8")
+    if options.write:
+        options.write.write_text(as_page(record), encoding="utf8")
+        _say(f"written to {options.write}")
     return 0 if results else 1
 
 

@@ -1,73 +1,172 @@
-"""The model every contender runs: a 135M Llama shape with random weights, as a checkpoint folder."""
+"""The models that are measured: Llamas of known sizes with random weights, as checkpoint folders."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
+from typing import Any
 
+import ml_dtypes
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "vocab_size": 49_152,
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "head_dim": 64,
-    "hidden_act": "silu",
-    "max_position_embeddings": 2048,
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 10_000.0,
-    "attention_bias": False,
-    "mlp_bias": False,
-    "tie_word_embeddings": True,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "dtype": "float32",
-    "torch_dtype": "float32",
-}
+Sizes = dict[str, tuple[int, ...]]
 
-SHAPE = "135M Llama shape: 30 layers, d_model 576, 9/3 heads of 64, d_ff 1536, vocabulary 49,152, tied, float32"
-
-Shapes = dict[str, tuple[int, ...]]
+KINDS: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
 
 
-def tensor_shapes(vocab: int, model: int, ffn: int, keys: int, layers: int) -> Shapes:
-    """Every tensor of a tied Llama, as Hugging Face names them; queries are as wide as the model."""
-    shapes: Shapes = {"model.embed_tokens.weight": (vocab, model), "model.norm.weight": (model,)}
-    for layer in range(layers):
-        name = f"model.layers.{layer}"
-        shapes |= {
-            f"{name}.input_layernorm.weight": (model,),
-            f"{name}.self_attn.q_proj.weight": (model, model),
-            f"{name}.self_attn.k_proj.weight": (keys, model),
-            f"{name}.self_attn.v_proj.weight": (keys, model),
-            f"{name}.self_attn.o_proj.weight": (model, model),
-            f"{name}.post_attention_layernorm.weight": (model,),
-            f"{name}.mlp.gate_proj.weight": (ffn, model),
-            f"{name}.mlp.up_proj.weight": (ffn, model),
-            f"{name}.mlp.down_proj.weight": (model, ffn),
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Sizes of a Llama whose head is its embedding; queries are as wide as the model.
+
+    Attributes:
+        name: In a word, such as `135M Llama shape`.
+        kind: The numbers that its weights are stored in, one of `KINDS`.
+        rotary: Keys of `config.json` that say how positions are turned.
+    """
+
+    name: str
+    vocab_size: int
+    d_model: int
+    d_ff: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    context: int
+    kind: str = "float32"
+    rotary: dict[str, Any] = field(default_factory=lambda: {"rope_theta": 10_000.0})
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {self.n_layers} layers, d_model {self.d_model:,}, {self.n_heads}/{self.n_kv_heads} heads of "
+            f"{self.head_dim}, d_ff {self.d_ff:,}, vocabulary {self.vocab_size:,}, tied, {self.kind}"
+        )
+
+    @property
+    def head_dim(self) -> int:
+        return self.d_model // self.n_heads
+
+    @property
+    def tensors(self) -> Sizes:
+        """Every tensor, as Hugging Face names them."""
+        vocab, model, ffn, keys = self.vocab_size, self.d_model, self.d_ff, self.n_kv_heads * self.head_dim
+        sizes: Sizes = {"model.embed_tokens.weight": (vocab, model), "model.norm.weight": (model,)}
+        for layer in range(self.n_layers):
+            name = f"model.layers.{layer}"
+            sizes |= {
+                f"{name}.input_layernorm.weight": (model,),
+                f"{name}.self_attn.q_proj.weight": (model, model),
+                f"{name}.self_attn.k_proj.weight": (keys, model),
+                f"{name}.self_attn.v_proj.weight": (keys, model),
+                f"{name}.self_attn.o_proj.weight": (model, model),
+                f"{name}.post_attention_layernorm.weight": (model,),
+                f"{name}.mlp.gate_proj.weight": (ffn, model),
+                f"{name}.mlp.up_proj.weight": (ffn, model),
+                f"{name}.mlp.down_proj.weight": (model, ffn),
+            }
+        return sizes
+
+    @property
+    def float32_bytes(self) -> int:
+        """Of all weights, as float32."""
+        return 4 * sum(prod(size) for size in self.tensors.values())
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `config.json` says."""
+        return {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.d_model,
+            "intermediate_size": self.d_ff,
+            "num_hidden_layers": self.n_layers,
+            "num_attention_heads": self.n_heads,
+            "num_key_value_heads": self.n_kv_heads,
+            "head_dim": self.head_dim,
+            "hidden_act": "silu",
+            "max_position_embeddings": self.context,
+            "rms_norm_eps": 1e-5,
+            **self.rotary,
+            "attention_bias": False,
+            "mlp_bias": False,
+            "tie_word_embeddings": True,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "dtype": self.kind,
+            "torch_dtype": self.kind,
         }
-    return shapes
 
 
-def write_checkpoint(folder: Path) -> None:
+LLAMA_135M = Shape(
+    name="135M Llama shape",
+    vocab_size=49_152,
+    d_model=576,
+    d_ff=1536,
+    n_layers=30,
+    n_heads=9,
+    n_kv_heads=3,
+    context=2048,
+)
+
+LLAMA_1B = Shape(
+    name="1.2B Llama shape",
+    vocab_size=128_256,
+    d_model=2048,
+    d_ff=8192,
+    n_layers=16,
+    n_heads=32,
+    n_kv_heads=8,
+    context=131_072,
+    kind="bfloat16",
+    rotary={
+        "rope_theta": 500_000.0,
+        "rope_scaling": {
+            "rope_type": "llama3",
+            "factor": 32.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192,
+        },
+    },
+)
+"""That of Llama 3.2 1B."""
+
+SMALL = Shape(
+    name="small shape",
+    vocab_size=64,
+    d_model=96,
+    d_ff=160,
+    n_layers=2,
+    n_heads=3,
+    n_kv_heads=1,
+    context=64,
+)
+"""For tests of what is here."""
+
+
+def random_weights(shape: Shape) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """Every tensor, one at a time; the same for every call."""
+    random = np.random.default_rng(0)
+    for name, size in shape.tensors.items():
+        if len(size) == 1:
+            yield name, np.ones(size, KINDS[shape.kind])
+        else:
+            drawn = random.standard_normal(size, dtype=np.float32)
+            drawn *= np.float32(0.02)
+            yield name, drawn.astype(KINDS[shape.kind], copy=False)
+
+
+def write_checkpoint(folder: Path, shape: Shape = LLAMA_135M) -> None:
     """Writes config, weights and a tokenizer of one made-up word an id; speed does not depend on the words."""
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(CONFIG, indent=2))
-    random = np.random.default_rng(0)
-    weights = {
-        name: np.ones(shape, np.float32)
-        if len(shape) == 1
-        else np.float32(0.02) * random.standard_normal(shape, dtype=np.float32)
-        for name, shape in tensor_shapes(vocab=49_152, model=576, ffn=1536, keys=192, layers=30).items()
-    }
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    words = {f"w{id}": id for id in range(49_152)}
+    (folder / "config.json").write_text(json.dumps(shape.config, indent=2))
+    save_file(dict(random_weights(shape)), folder / "model.safetensors", {"format": "pt"})
+    words = {f"w{id}": id for id in range(shape.vocab_size)}
     Tokenizer(WordLevel(words, unk_token="w0")).save(str(folder / "tokenizer.json"))
     tokenizer = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "w1", "eos_token": "w2", "unk_token": "w0"}
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))

@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter_ns
+
+from models.precision import Scheme, Zero
+from tests.bench.traffic import Reads, dense, grouped, q4_0
 
 
 @dataclass(frozen=True)
@@ -43,20 +45,30 @@ class Contender:
     Attributes:
         packages: What it computes with, whose versions are printed.
         open: Takes the checkpoint's folder and the number of threads.
+        reads: Weights read for a token; None where they say little: it reads much else, or its format is its own.
     """
 
     name: str
     packages: tuple[str, ...]
     open: Callable[[Path, int], Run]
+    reads: Reads | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
         """What is not installed here."""
-        return tuple(package for package in self.packages if find_spec(package.replace("-", "_")) is None)
+        return tuple(package for package in self.packages if not _is_installed(package))
 
     @property
     def versions(self) -> str:
         return ", ".join(f"{package} {version(package)}" for package in self.packages)
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _timed(tokens: Iterator[object], count: int) -> Times:
@@ -145,6 +157,29 @@ def _open_genai(folder: Path, threads: int, precision: str) -> Run:
     return lambda ids, count: _timed(tokens(ids, count), count)
 
 
+def _llama_cpp(kind: str) -> Callable[[Path, int], Run]:
+    """llama.cpp through its Python package, on a GGUF file of the same weights; keys and values in its own float16."""
+
+    def open_llama_cpp(folder: Path, threads: int) -> Run:
+        from llama_cpp import Llama
+
+        from tests.bench.gguf_file import write_gguf
+
+        file = folder.parent / f"{folder.name}-{kind}.gguf"
+        if not file.exists():
+            write_gguf(folder, file, kind)
+        context = json.loads((folder / "config.json").read_text())["max_position_embeddings"]
+        llama = Llama(str(file), n_ctx=context, n_threads=threads, n_threads_batch=threads, verbose=False)
+
+        def run(ids: list[int], count: int) -> Times:
+            llama.reset()  # it would find the prompt of the run before in its cache, and compute nothing
+            return _timed(llama.generate(ids, temp=0.0), count)
+
+        return run
+
+    return open_llama_cpp
+
+
 def _open_transformers(folder: Path, threads: int) -> Run:
     """transformers on torch, with its own cache and fused attention."""
     import torch
@@ -184,24 +219,28 @@ def _open_mlx_lm(folder: Path, threads: int) -> Run:
     return run
 
 
-EDGE_ONNX = Contender("edge onnx", ("onnxruntime",), _edge("onnx"))
+INT4, INT4_WIDE = grouped(Scheme(4, 32, Zero.WHOLE)), grouped(Scheme(4, 128, Zero.MIDDLE))
+
+EDGE_ONNX = Contender("edge onnx", ("onnxruntime",), _edge("onnx"), dense)
 EDGE_ONNX_SITES = Contender("edge onnx, every site watched", ("onnxruntime",), _edge("onnx", "sites"))
 EDGE_ONNX_ALL = Contender("edge onnx, and all logits", ("onnxruntime",), _edge("onnx", "all"))
 EDGE_DEEP = Contender("edge onnx, 1,700 tokens deeper", ("onnxruntime",), _edge("onnx", depth=DEPTH))
-EDGE_INT4 = Contender("edge onnx:int4", ("onnxruntime",), _edge("onnx:int4"))
-EDGE_INT4_WIDE = Contender("edge onnx:int4-g128-sym", ("onnxruntime",), _edge("onnx:int4-g128-sym"))
-EDGE_MLX = Contender("edge mlx", ("mlx",), _edge("mlx"))
-EDGE_TORCH = Contender("edge torch", ("torch",), _edge("torch"))
-BARE = Contender("its matrix products alone", ("onnxruntime", "onnx"), _open_bare)
-GENAI = Contender("onnxruntime-genai", ("onnxruntime-genai",), _genai("fp32"))
+EDGE_INT4 = Contender("edge onnx:int4", ("onnxruntime",), _edge("onnx:int4"), INT4)
+EDGE_INT4_WIDE = Contender("edge onnx:int4-g128-sym", ("onnxruntime",), _edge("onnx:int4-g128-sym"), INT4_WIDE)
+EDGE_MLX = Contender("edge mlx", ("mlx",), _edge("mlx"), dense)
+EDGE_TORCH = Contender("edge torch", ("torch",), _edge("torch"), dense)
+BARE = Contender("its matrix products alone", ("onnxruntime", "onnx"), _open_bare, dense)
+GENAI = Contender("onnxruntime-genai", ("onnxruntime-genai",), _genai("fp32"), dense)
 GENAI_INT4 = Contender("genai int4", ("onnxruntime-genai",), _genai("int4"))
-TRANSFORMERS = Contender("transformers", ("transformers", "torch"), _open_transformers)
-MLX_LM = Contender("mlx-lm", ("mlx-lm", "mlx"), _open_mlx_lm)
+LLAMA_CPP = Contender("llama.cpp F32", ("llama-cpp-python", "gguf"), _llama_cpp("F32"), dense)
+LLAMA_CPP_INT4 = Contender("llama.cpp Q4_0", ("llama-cpp-python", "gguf"), _llama_cpp("Q4_0"), q4_0)
+TRANSFORMERS = Contender("transformers", ("transformers", "torch"), _open_transformers, dense)
+MLX_LM = Contender("mlx-lm", ("mlx-lm", "mlx"), _open_mlx_lm, dense)
 
 BY_NAME = {
     contender.name: contender
     for contender in (
         EDGE_ONNX, EDGE_ONNX_SITES, EDGE_ONNX_ALL, EDGE_DEEP, EDGE_INT4, EDGE_INT4_WIDE, EDGE_MLX, EDGE_TORCH,
-        BARE, GENAI, GENAI_INT4, TRANSFORMERS, MLX_LM,
+        BARE, GENAI, GENAI_INT4, LLAMA_CPP, LLAMA_CPP_INT4, TRANSFORMERS, MLX_LM,
     )
 }  # fmt: skip

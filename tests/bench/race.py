@@ -1,14 +1,15 @@
 """Two contenders in turns, each in a process of its own, so that the machine's moods fall on both."""
 
-import multiprocessing
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from time import sleep
 
-from tests.bench.contenders import BY_NAME, Contender, Times
+from edge.apart import Apart, Progress
+from models.errors import EdgeError
+from tests.bench.contenders import BY_NAME, Contender, Run, Times
 
 WARM_UP_TOKENS = 4
 
@@ -44,6 +45,15 @@ class Pair:
     other: Contender
     decode_aim: float | None = None
     prefill_aim: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.edge.name} | {self.other.name}"
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What is not installed here, each once."""
+        return tuple(dict.fromkeys((*self.edge.missing, *self.other.missing)))
 
 
 @dataclass(frozen=True)
@@ -81,71 +91,52 @@ class ContenderFailed(Exception):
     """A contender could not be opened or run; the message says which and why."""
 
 
-class Lane:
-    """One contender in its process, asked through a pipe."""
+def open_apart(contender: Contender, folder: Path, threads: int, progress: Progress) -> Apart[Run]:
+    """A contender in a process of its own, ready to run.
 
-    def __init__(self, name: str, folder: Path, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._name = name
-        self._pipe, far_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(far_end, name, folder, threads), daemon=True)
-        self._process.start()
-        far_end.close()
-
-    def receive(self) -> Times | None:
-        """What the contender sends next: times, or None when it has opened."""
-        try:
-            answer = self._pipe.recv()
-        except EOFError:
-            raise ContenderFailed(f"{self._name} ended without a word") from None
-        if isinstance(answer, str):
-            raise ContenderFailed(f"{self._name}: {answer}")
-        assert answer is None or isinstance(answer, Times)
-        return answer
-
-    def run(self, ids: list[int], tokens: int) -> Times:
-        self._pipe.send((ids, tokens))
-        times = self.receive()
-        assert times is not None
-        return times
-
-    def close(self) -> None:
-        self._pipe.close()  # a contender that waits for its next run sees the end of the pipe, and ends
-        self._process.join(timeout=20)
-        self._process.terminate()
-        self._process.join()
-
-
-def _serve(pipe: Connection, name: str, folder: Path, threads: int) -> None:
+    Raises:
+        ContenderFailed: it cannot be opened.
+    """
     try:
-        run = BY_NAME[name].open(folder, threads)
-        pipe.send(None)
-        while True:
-            pipe.send(run(*pipe.recv()))
-    except EOFError:
-        return  # the race is over: its end of the pipe was closed
-    except Exception as error:  # a peer may raise anything; its row is left out with the reason
-        pipe.send(f"{type(error).__name__}: {error}")
+        return Apart(contender.name, _open, progress, {}, contender.name, folder, threads)
+    except EdgeError as error:
+        raise ContenderFailed(f"{contender.name}: {error}") from error
+
+
+def _open(tell: Progress, name: str, folder: Path, threads: int) -> Run:
+    return BY_NAME[name].open(folder, threads)
+
+
+def _run(run: Run, ids: list[int], tokens: int) -> Times:
+    return run(ids, tokens)
 
 
 def race(pair: Pair, folder: Path, course: Course, progress: Callable[[str], None]) -> Result:
-    """Runs both in turns, the order turning round each time: A B, B A, A B."""
+    """Runs both in turns, the order turning round each time: A B, B A, A B.
+
+    Raises:
+        ContenderFailed: one of them cannot be opened, or does not get through.
+    """
     ids = [(7 + 31 * place) % 49_000 for place in range(course.prompt)]
-    lanes: list[Lane] = []
-    try:
-        for contender in (pair.edge, pair.other):
+    sides = (pair.edge, pair.other)
+    times: tuple[list[Times], list[Times]] = ([], [])
+    with ExitStack() as closing:
+        lanes = []
+        for contender in sides:
             progress(f"opening {contender.name}")
-            lanes.append(Lane(contender.name, folder, course.threads))
-            lanes[-1].receive()
-        for lane in lanes:
-            lane.run(ids, WARM_UP_TOKENS)
-        times: tuple[list[Times], list[Times]] = ([], [])
+            lanes.append(closing.enter_context(open_apart(contender, folder, course.threads, progress)))
+
+        def run(side: int, tokens: int) -> Times:
+            try:
+                return lanes[side].ask(_run, ids, tokens)
+            except EdgeError as error:
+                raise ContenderFailed(f"{sides[side].name}: {error}") from error
+
+        for side in (0, 1):
+            run(side, WARM_UP_TOKENS)
         for turn in range(course.rounds):
-            progress(f"{pair.edge.name} | {pair.other.name}: round {turn + 1} of {course.rounds}")
+            progress(f"{pair.name}: round {turn + 1} of {course.rounds}")
             for side in (0, 1) if turn % 2 == 0 else (1, 0):
                 sleep(course.rest_s)
-                times[side].append(lanes[side].run(ids, course.tokens))
-        return Result(pair, *times)
-    finally:
-        for lane in lanes:
-            lane.close()
+                times[side].append(run(side, course.tokens))
+    return Result(pair, *times)

@@ -1,40 +1,89 @@
-"""The race counts right: ratios, rounds, and a contender that fails."""
+"""The race counts right: ratios, rounds, bytes, and a contender that fails; and what it writes says so."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from edge.profile.machine import Sweep, this_machine
 from models.families.config import Config
 from models.families.llama import spec_of, weights_of
+from models.packed_file import write_packed
 from models.parameters import parameter_shapes
-from tests.bench.checkpoint import CONFIG, tensor_shapes
-from tests.bench.contenders import EDGE_ONNX, GENAI, Times
-from tests.bench.race import ContenderFailed, Lane, Pair, Result
+from models.precision import Scheme, Zero
+from tests.bench.checkpoint import LLAMA_1B, LLAMA_135M, SMALL, Shape
+from tests.bench.contenders import EDGE_INT4, EDGE_ONNX, GENAI, LLAMA_CPP_INT4, Times
+from tests.bench.race import ContenderFailed, Course, Pair, Result, open_apart
+from tests.bench.record import Record, as_json, as_page, as_text, paces
+from tests.bench.traffic import dense, grouped, q4_0
+
+
+def result(edge: list[Times], other: list[Times]) -> Result:
+    return Result(Pair(EDGE_ONNX, GENAI, decode_aim=1.9, prefill_aim=2.0), edge, other)
+
+
+def record(*results: Result) -> Record:
+    course = Course(prompt=4, tokens=3, rounds=2, threads=1, rest_s=0.5)
+    sweeps = (Sweep(1, bandwidth_bytes_per_s=1e11, flops_per_s=1.0), Sweep(1, 9e10, 1.0))
+    left_out = ("edge mlx | mlx-lm (mlx-lm not installed)",)
+    return Record("python -m tests.bench", LLAMA_135M, course, this_machine(), results, left_out, sweeps)
+
+
+RESULT = result(
+    edge=[Times(100.0, (10.0, 10.0, 90.0)), Times(200.0, (20.0, 20.0, 20.0))],
+    other=[Times(150.0, (20.0, 20.0, 20.0)), Times(400.0, (30.0, 30.0, 1.0))],
+)
 
 
 def test_a_ratio_is_above_one_where_edge_takes_less_time() -> None:
-    edge = [Times(100.0, (10.0, 10.0, 90.0)), Times(200.0, (20.0, 20.0, 20.0))]
-    other = [Times(150.0, (20.0, 20.0, 20.0)), Times(400.0, (30.0, 30.0, 1.0))]
-    result = Result(Pair(EDGE_ONNX, GENAI), edge, other)
-    assert result.decode_ratios == [2.0, 1.5], "one slow token decides a round"
-    assert result.prefill_ratios == [1.5, 2.0]
-    assert result.decode_ms == (20.0, 20.0) and result.prefill_ms == (150.0, 275.0)
+    assert RESULT.decode_ratios == [2.0, 1.5], "one slow token decides a round"
+    assert RESULT.prefill_ratios == [1.5, 2.0]
+    assert RESULT.decode_ms == (20.0, 20.0) and RESULT.prefill_ms == (150.0, 275.0)
 
 
-def test_the_tensors_written_are_those_the_config_promises() -> None:
-    spec = spec_of(Config(Path("config.json"), dict(CONFIG)))
-    written = tensor_shapes(
-        spec.vocab_size, spec.d_model, spec.layers[0].ffn.d_ff, spec.n_kv_heads * spec.head_dim, spec.n_layers
-    )
+@pytest.mark.parametrize("shape", [LLAMA_135M, LLAMA_1B], ids=lambda shape: shape.name)
+def test_the_tensors_written_are_those_the_config_promises(shape: Shape) -> None:
+    spec = spec_of(Config(Path("config.json"), dict(shape.config)))
     tensors = {name: stored.tensor for name, stored in weights_of(spec).items()}
-    wanted = {tensors[name]: shape for name, shape in parameter_shapes(spec).items()}
-    assert written == wanted
+    wanted = {tensors[name]: size for name, size in parameter_shapes(spec).items()}
+    assert shape.tensors == wanted
 
 
 def test_a_contender_that_cannot_open_says_why(tmp_path: Path) -> None:
-    lane = Lane(EDGE_ONNX.name, tmp_path / "nothing", threads=1)
-    try:
-        with pytest.raises(ContenderFailed, match=r"edge onnx: .*nothing"):
-            lane.receive()
-    finally:
-        lane.close()
+    with pytest.raises(ContenderFailed, match=r"edge onnx: .*nothing"):
+        open_apart(EDGE_ONNX, tmp_path / "nothing", 1, lambda _: None)
+
+
+def test_a_token_reads_the_bytes_that_a_packed_file_holds(tmp_path: Path) -> None:
+    """But for the norms; whole zeros lie in bytes of their own there, in half bytes in a graph."""
+    spec = spec_of(Config(Path("config.json"), dict(SMALL.config)))
+    random = np.random.default_rng(0)
+    weights = {name: random.standard_normal(size, np.float32) for name, size in parameter_shapes(spec).items()}
+    norms = sum(weight.nbytes for weight in weights.values() if weight.ndim == 1)
+    for scheme in (Scheme(8, 32, Zero.WHOLE), Scheme(4, 128, Zero.MIDDLE)):
+        file = tmp_path / "packed.safetensors"
+        write_packed(spec, weights, scheme, file, lambda _: None)
+        header = 8 + int.from_bytes(file.read_bytes()[:8], "little")
+        assert grouped(scheme)(SMALL) + norms == file.stat().st_size - header, f"{scheme} reads other bytes"
+    assert dense(SMALL) == sum(weight.nbytes for weight in weights.values())
+    assert q4_0(SMALL) == (dense(SMALL) - norms) // 4 * 18 // 32
+
+
+def test_the_record_tells_every_pair_and_the_share_of_bandwidth() -> None:
+    kept = record(RESULT)
+    page, told = as_page(kept), json.loads(as_json(kept))
+    (pace, _) = paces(kept)
+    assert pace.bytes_per_s == pytest.approx(LLAMA_135M.float32_bytes / 0.020)
+    assert "| edge onnx | onnxruntime-genai | 20.0 | 20.0 | 1.75 (1.50–2.00) | 1.90 MISSED |" in page
+    assert "1.75 (1.50–2.00) | 2.00 MISSED |" in page, "the aim of the prompt is missing"
+    assert "26.9%" in page, "the share is not of the faster sweep"
+    assert "mlx-lm not installed" in page and "python -m tests.bench" in page
+    assert told["rows"][0]["decode_ratio"] == 1.75 and told["rows"][0]["edge_times"][0]["first_ms"] == 100.0
+    assert "1.90 MISSED" in as_text(kept)
+
+
+def test_bytes_that_nobody_knows_make_no_share() -> None:
+    times = [Times(1.0, (1.0,))]
+    kept = record(Result(Pair(EDGE_INT4, LLAMA_CPP_INT4), times, times))
+    assert [pace.contender.name for pace in paces(kept)] == ["edge onnx:int4", "llama.cpp Q4_0"]

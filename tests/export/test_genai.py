@@ -46,7 +46,7 @@ CASES = [
 """Shared and full heads, a family that its own builder lacks, and a head size that its fast operator refuses."""
 
 
-@pytest.mark.parametrize(("name", "precision"), CASES, ids="-".join)
+@pytest.mark.parametrize(("name", "precision"), CASES, ids=["-".join(case) for case in CASES])
 def test_genai_generates_what_edge_generates(tmp_path: Path, name: str, precision: str) -> None:
     folder, out = tmp_path / "checkpoint", tmp_path / "out"
     write_reference(REFERENCES[name](), folder)
