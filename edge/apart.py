@@ -60,7 +60,10 @@ class Apart(Generic[T]):
 
     def ask(self, question: Callable[Concatenate[T, P], R], *arguments: P.args, **keywords: P.kwargs) -> R:
         """The answer of `question(built, ...)`, computed in the process."""
-        self._pipe.send((question, arguments, keywords))
+        try:
+            self._pipe.send((question, arguments, keywords))
+        except ConnectionError:
+            raise EdgeError(self._obituary()) from None
         answer: R = self._receive()
         return answer
 

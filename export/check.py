@@ -8,7 +8,7 @@ import onnx
 import onnxruntime as ort
 import torch
 
-from export.initializers import initializer_values
+from export.initializers import give, initializer_values
 from export.kernels import Served, kernels_of
 from export.layout import Layout
 from export.parity import Ids, Logits, Parity, compare
@@ -57,9 +57,16 @@ def measure_parity(
             name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in initializer_values(checkpoint, layout)
         }
     for name, file in files.items():
-        session = ort.InferenceSession(str(file), _options(given), providers=["CPUExecutionProvider"])
-        found[name] = compare([runs[name](session, spec, ids) for ids in texts], wanted)
+        found[name] = compare(_logits(file, given, runs[name], spec, texts), wanted)
     return found
+
+
+def _logits(
+    file: Path, given: Mapping[str, ort.OrtValue], run: "Run", spec: DecoderSpec, texts: Sequence[Ids]
+) -> list[Logits]:
+    """What one graph says of each text; its session is gone before another is made, since each lays out all weights."""
+    session = ort.InferenceSession(str(file), _options(given), providers=["CPUExecutionProvider"])
+    return [run(session, spec, ids) for ids in texts]
 
 
 def rounding_cost(packed: Checkpoint, original: Checkpoint) -> Parity:
@@ -154,5 +161,5 @@ def _options(given: Mapping[str, ort.OrtValue]) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     if given:
-        options.add_external_initializers(list(given), list(given.values()))
+        give(options, given, in_place=True)
     return options

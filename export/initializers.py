@@ -1,6 +1,7 @@
 """What a graph needs from outside: every parameter by its name, packed ones in parts, and rotary tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -54,6 +55,18 @@ def initializer_values(checkpoint: Checkpoint, layout: Layout = DENSE) -> Iterat
     for kind in rotaries(checkpoint.spec):
         for name, table in zip(table_names(kind), rotary_tables(kind, checkpoint.spec.context), strict=True):
             yield name, table.astype(layout.float_type, copy=False)
+
+
+def give(options: Any, values: Mapping[str, Any], in_place: bool) -> None:
+    """Hands initializers to an ONNX Runtime session about to be made.
+
+    A session copies external initializers as it reads its graph. Given once more, as ones that sessions share, they are
+    used where they lie and the copies are let go: `in_place`, for sessions that compute on the CPU.
+    """
+    options.add_external_initializers(list(values), list(values.values()))
+    if in_place:
+        for name, value in values.items():
+            options.add_initializer(name, value)
 
 
 def _parts(parameter: str, matrix: PackedMatrix) -> Iterator[tuple[str, Values]]:

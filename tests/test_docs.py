@@ -52,7 +52,7 @@ def test_the_readme_s_commands_run(
         code = exit_code(words)
         written = capfd.readouterr()
         assert code == 0, f"the README's 'edge {shlex.join(words)}' ends with {code}: {written.err}"
-        assert written.out.strip(), f"the README's 'edge {shlex.join(words)}' prints nothing"
+        assert (written.out + written.err).strip(), f"the README's 'edge {shlex.join(words)}' says nothing"
 
 
 def test_the_readme_s_python_runs(

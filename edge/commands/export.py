@@ -75,7 +75,8 @@ def export(
     if dry_run:
         given = layout_of(held, chosen)
         click.echo(Table(_FILES, TARGETS[tool].planned(held, given)).write(layout or "text"))
-        tell(f"{show_bytes(peak_bytes(held, given))} of memory at most; a graph without weights is under 1 MB")
+        held_at_most = show_bytes(peak_bytes(held, given, TARGETS[tool]))
+        tell(f"{held_at_most} of memory at most; a graph without weights is under 1 MB")
         return
     packed = None if held is original else original
     written = export_checkpoint(held, out, tell, TARGETS[tool], chosen, packed)

@@ -19,7 +19,7 @@ from edge.engines.choice import PROVIDERS, EngineChoice
 from edge.timing import Grain, Took, by_sublayer
 from edge.watch import Watch
 from export.bundle import Bundle, prepare
-from export.initializers import initializer_values
+from export.initializers import give, initializer_values
 from export.layout import Layout, layout_of
 from export.names import part_of_node
 from models.checkpoint import Checkpoint
@@ -128,15 +128,8 @@ class Weights:
         self._values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays}
 
     def give(self, options: ort.SessionOptions, provider: str) -> None:
-        """Hands all of them to a session about to be made.
-
-        A session copies external initializers as it reads its graph. Given once more, as ones that sessions share, they
-        are used where they lie, and the copies are let go; so only where the CPU computes.
-        """
-        options.add_external_initializers(list(self._values), list(self._values.values()))
-        if provider == "cpu":
-            for name, value in self._values.items():
-                options.add_initializer(name, value)
+        """Hands all of them to a session about to be made."""
+        give(options, self._values, in_place=provider == "cpu")
 
 
 class OnnxEngine:

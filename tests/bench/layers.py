@@ -124,7 +124,7 @@ def main() -> int:
     options = _options()
     layers, reached = (options.layers, options.against), True
     print(
-        f"{LLAMA_135M.name}, {layers[0]} layers against {layers[1]}: threads {options.threads}, depth {options.depth}, "
+        f"{LLAMA_135M.name}, {layers[0]} layers against {layers[1]}, threads {options.threads}, depth {options.depth}"
     )
     print(f"{options.rounds} rounds of {options.passes} passes each")
     with tempfile.TemporaryDirectory(prefix="edge-layers-") as temporary:

@@ -229,11 +229,12 @@ def _table(header: tuple[str, ...], rows: Iterator[list[str]] | Iterator[tuple[s
 
 def _course(record: Record) -> str:
     course, machine = record.course, record.machine
+    company = "" if machine.busy is None else f" · {machine.busy:.1f} programs computing before it began"
     return (
         f"{machine.cores} cores {platform.machine().replace('_', '-')} ({machine.processor}), "
         f"{show_bytes(machine.memory_bytes)} of memory, {machine.system}, Python {machine.python} · "
         f"{course.threads} threads · prompt of {course.prompt} tokens · {course.tokens} intervals · "
-        f"{course.rounds} rounds in turns, {course.rest_s:g} s of rest before each run"
+        f"{course.rounds} rounds in turns, {course.rest_s:g} s of rest before each run{company}"
     )
 
 

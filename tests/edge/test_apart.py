@@ -71,6 +71,15 @@ def test_the_end_of_the_process_is_told_with_what_ended_it() -> None:
         process.ask(end_by, signal.SIGKILL)
 
 
+def test_an_end_between_two_questions_is_told_too() -> None:
+    with opened() as process:
+        number = process.ask(process_id)
+        os.kill(number, signal.SIGKILL)
+        os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(EdgeError, match="was ended by SIGKILL"):
+            process.ask(add, 1)
+
+
 def test_an_interrupt_of_the_terminal_does_not_end_it() -> None:
     with opened() as process:
         process.ask(end_by, signal.SIGINT)
