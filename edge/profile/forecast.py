@@ -1,8 +1,8 @@
 """The memory that a run will take, foreseen before it: what the process needs empty, weights, cache, and room to work.
 
     torch   weights as they are computed with; packed ones unpacked
-    mlx     weights as they are computed with; packed ones packed; the largest one in float32, where others are computed
-            with: MLX keeps the memory that it was turned in
+    mlx     weights as they are computed with; packed ones packed; the largest one twice, where it is turned into
+            another kind of float: MLX keeps the memory
     onnx    weights mapped from disk, a second time where they are computed with in another kind of float, and once
             more, since ONNX Runtime lays matrices out anew for its products
 
@@ -15,6 +15,7 @@ from math import prod
 
 from edge.apart import Apart, Progress
 from edge.engines.choice import EngineChoice, engine_of
+from edge.generate import CHUNK
 from edge.profile.held import held_bytes, weights_held_bytes
 from edge.profile.memory import kv_bytes, process_peak_bytes
 from models.checkpoint import Checkpoint
@@ -23,6 +24,9 @@ from models.precision import Float
 
 _WORK_BYTES = {"torch": 40e6, "onnx": 25e6, "mlx": 25e6}
 """What a runtime keeps beside weights and cache: pools, threads, what a prompt's activations need."""
+
+_SCORES = {"torch": 0, "onnx": 1, "mlx": 2}
+"""How often a runtime holds the scores of all heads of a layer at once."""
 
 _PACKED_AGAIN = 1.5
 """Bytes of ONNX Runtime's own layout of a packed matrix: it adds sums of groups, and fills up."""
@@ -54,7 +58,7 @@ def _onnx_bytes(checkpoint: Checkpoint, choice: EngineChoice, weights: float) ->
 def _mlx_bytes(checkpoint: Checkpoint, choice: EngineChoice, weights: float) -> float:
     if choice.float_kind == "fp32":
         return 0.0
-    return max(4.0 * prod(shape) for shape in parameter_shapes(checkpoint.spec).values())
+    return float(_FLOAT_BYTES[choice.float_kind] * max(map(prod, parameter_shapes(checkpoint.spec).values())))
 
 
 def _no_bytes(checkpoint: Checkpoint, choice: EngineChoice, weights: float) -> float:
@@ -70,6 +74,8 @@ def forecast_bytes(checkpoint: Checkpoint, engine: str, tokens: int) -> int:
     choice = engine_of(engine)
     held = held_bytes(engine, checkpoint)
     weights = weights_held_bytes(checkpoint.spec, held)
-    cache_bytes = kv_bytes(checkpoint.spec, tokens, _FLOAT_BYTES[choice.float_kind])
+    size = _FLOAT_BYTES[choice.float_kind]
+    cache_bytes = kv_bytes(checkpoint.spec, tokens, size)
+    scores_bytes = _SCORES[choice.name] * checkpoint.spec.n_heads * min(CHUNK, tokens) * tokens * size
     beside = {"onnx": _onnx_bytes, "mlx": _mlx_bytes, "torch": _no_bytes}[choice.name](checkpoint, choice, weights)
-    return round(empty_bytes(choice.name) + weights + cache_bytes + beside + _WORK_BYTES[choice.name])
+    return round(empty_bytes(choice.name) + weights + cache_bytes + scores_bytes + beside + _WORK_BYTES[choice.name])
