@@ -8,6 +8,7 @@ other                                       what belongs to none of them
 """
 
 import re
+from collections.abc import Iterable
 
 OTHER = "other"
 
@@ -46,6 +47,16 @@ def sublayer_of(part: str) -> str:
     """`layers.3.attn.qkv` is in `layers.3.attn`; what is in no sublayer stays as it is."""
     found = _PART.match(part)
     return found[1] if found else part
+
+
+def within_layer(part: str) -> str:
+    """`layers.3.attn.qkv` is `attn.qkv` in every layer; what is in no layer stays as it is."""
+    return part.split(".", 2)[-1] if part.startswith("layers.") else part
+
+
+def layers_of(parts: Iterable[str]) -> list[int]:
+    """The layers that parts belong to, from the first."""
+    return sorted({int(part.split(".")[1]) for part in parts if part.startswith("layers.")})
 
 
 def layer_parts(layer: int) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edge.compare.members import Asked
 from edge.profile.memory import Memory, measure_memory
-from edge.profile.rounds import Course, Round, example_ids, run_round
+from edge.profile.rounds import Course, Round, example_ids, run_round, spread
 from edge.session import Model
 from models.spec import DecoderSpec
 
@@ -41,8 +41,7 @@ class Pace:
     @property
     def spread(self) -> float:
         """How far apart the medians of rounds are, as `edge profile` has it: `(largest - smallest) / median`."""
-        rounds = [median(one.inter_token_ms) for one in self.rounds]
-        return (max(rounds) - min(rounds)) / median(rounds)
+        return spread(self.rounds)
 
     @property
     def _intervals_ms(self) -> list[float]:

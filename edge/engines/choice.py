@@ -37,6 +37,11 @@ class EngineChoice:
         """The kind of float that is computed with; beside packed matrices it is float32."""
         return self.precision.kind if isinstance(self.precision, Float) else FP32.kind
 
+    @property
+    def float_bytes(self) -> int:
+        """Of one such float."""
+        return 4 if self.float_kind == FP32.kind else 2
+
     def __str__(self) -> str:
         """As users write it; what goes without saying is left out."""
         provider = "" if self.provider == "cpu" else f"+{self.provider}"

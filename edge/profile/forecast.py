@@ -31,8 +31,6 @@ _SCORES = {"torch": 0, "onnx": 1, "mlx": 2}
 _PACKED_AGAIN = 1.5
 """Bytes of ONNX Runtime's own layout of a packed matrix: it adds sums of groups, and fills up."""
 
-_FLOAT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
-
 
 def _import(tell: Progress, engine: str) -> None:
     import_module(f"edge.engines.{engine}_engine")
@@ -58,7 +56,7 @@ def _onnx_bytes(checkpoint: Checkpoint, choice: EngineChoice, weights: float) ->
 def _mlx_bytes(checkpoint: Checkpoint, choice: EngineChoice, weights: float) -> float:
     if choice.float_kind == "fp32":
         return 0.0
-    return float(_FLOAT_BYTES[choice.float_kind] * max(map(prod, parameter_shapes(checkpoint.spec).values())))
+    return float(choice.float_bytes * max(map(prod, parameter_shapes(checkpoint.spec).values())))
 
 
 def _no_bytes(checkpoint: Checkpoint, choice: EngineChoice, weights: float) -> float:
@@ -74,7 +72,7 @@ def forecast_bytes(checkpoint: Checkpoint, engine: str, tokens: int) -> int:
     choice = engine_of(engine)
     held = held_bytes(engine, checkpoint)
     weights = weights_held_bytes(checkpoint.spec, held)
-    size = _FLOAT_BYTES[choice.float_kind]
+    size = choice.float_bytes
     cache_bytes = kv_bytes(checkpoint.spec, tokens, size)
     scores_bytes = _SCORES[choice.name] * checkpoint.spec.n_heads * min(CHUNK, tokens) * tokens * size
     beside = {"onnx": _onnx_bytes, "mlx": _mlx_bytes, "torch": _no_bytes}[choice.name](checkpoint, choice, weights)

@@ -11,13 +11,11 @@ from models.parameters import parameter_shapes
 from models.precision import Grouped, Scheme, Zero
 from models.spec import DecoderSpec
 
-_FLOAT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
-
 
 def held_bytes(engine: str, checkpoint: Checkpoint) -> StoredBytes:
     """How many bytes an engine holds for each weight: torch unpacks groups, the others keep them packed."""
     choice = engine_of(engine)
-    size = _FLOAT_BYTES[choice.float_kind]
+    size = choice.float_bytes
     schemes = {} if choice.name == "torch" else _schemes(choice, checkpoint)
 
     def of(name: str, shape: tuple[int, ...]) -> float:

@@ -10,12 +10,7 @@ from edge.profile.record import PassProfile, Profile
 from edge.profile.summary import bandwidth_bytes_per_s, flops_per_s, quantile
 from edge.profile.work import NOTHING
 from edge.timing import Took, by_sublayer, medians
-from models.parts import OTHER, layer_parts, sublayer_of
-
-
-def _kind(part: str) -> str:
-    """`layers.3.attn.qkv` is `attn.qkv` in every layer."""
-    return part.split(".", 2)[-1] if part.startswith("layers.") else part
+from models.parts import OTHER, layer_parts, layers_of, sublayer_of, within_layer
 
 
 @dataclass(frozen=True)
@@ -65,14 +60,13 @@ class Inside:
     def parts(self) -> tuple[str, ...]:
         """Those that took time, in the order in which they are computed."""
         measured = self.passes.times.parts_ns[0]
-        layers = sorted({int(part.split(".")[1]) for part in measured if part.startswith("layers.")})
-        ordered = ["embed", *(part for layer in layers for part in layer_parts(layer)), "head", OTHER]
+        ordered = ["embed", *(part for layer in layers_of(measured) for part in layer_parts(layer)), "head", OTHER]
         return tuple(part for part in ordered if part in measured)
 
     @property
     def fused(self) -> tuple[str, ...]:
         """Parts with work of their own that the engine computes inside others, such as an activation in a product."""
-        return tuple(dict.fromkeys(_kind(part) for part in self.passes.work if part not in self.parts))
+        return tuple(dict.fromkeys(within_layer(part) for part in self.passes.work if part not in self.parts))
 
     def median_ns(self, part: str) -> float:
         return median(self.samples_ns(part))
@@ -138,5 +132,5 @@ def over_layers(inside: Inside) -> dict[str, list[str]]:
     """The same part of all layers together: `attn.qkv`, `ffn.down`, and what lies outside layers."""
     groups: dict[str, list[str]] = {}
     for part in inside.parts:
-        groups.setdefault(_kind(part), []).append(part)
+        groups.setdefault(within_layer(part), []).append(part)
     return groups

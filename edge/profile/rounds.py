@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from time import perf_counter_ns
 
 import numpy as np
 
-from edge.engines.base import Engine, Step
+from edge.engines.base import Engine
 from edge.generate import chunks
 from edge.profile.energy import open_counter
 from edge.session import Model
@@ -60,6 +61,12 @@ class Round:
     decode_joules: float | None
 
 
+def spread(rounds: Sequence[Round]) -> float:
+    """How far apart the medians of rounds are: `(largest - smallest) / median`."""
+    medians = [median(one.inter_token_ms) for one in rounds]
+    return (max(medians) - min(medians)) / median(medians)
+
+
 def example_ids(spec: DecoderSpec, length: int) -> list[int]:
     """Ids to measure with: fixed, and spread over the vocabulary. What they say does not change what they cost."""
     return [(7 + 31 * place) % spec.vocab_size for place in range(length)]
@@ -106,8 +113,6 @@ def _decode(engine: Engine, token: int, tokens: int) -> list[int]:
     return chosen_ns
 
 
-def _feed(engine: Engine, ids: Sequence[int]) -> Step | None:
-    step = None
+def _feed(engine: Engine, ids: Sequence[int]) -> None:
     for chunk in chunks(tuple(ids)):
-        step = engine.feed(chunk, WATCH)
-    return step
+        engine.feed(chunk, WATCH)

@@ -8,6 +8,7 @@ from statistics import median
 import numpy as np
 
 from edge.profile.record import DepthProfile, PassProfile, Profile, VariantProfile
+from edge.profile.rounds import spread
 
 NOISY = 0.2
 """Rounds whose medians lie further apart than this share of their median are called noisy."""
@@ -75,8 +76,7 @@ class Pace:
     @property
     def spread(self) -> float:
         """How far apart the medians of rounds are: `(largest - smallest) / median`."""
-        rounds = [median(one.inter_token_ms) for one in self.at.rounds]
-        return (max(rounds) - min(rounds)) / median(rounds)
+        return spread(self.at.rounds)
 
     @property
     def joules_per_token(self) -> float | None:

@@ -2,9 +2,8 @@
 
 from edge.picture.units import show_time
 from edge.report.markup import Markup, tag
-from edge.report.timed import within_layer
 from edge.timing import Took
-from models.parts import SUBLAYERS
+from models.parts import SUBLAYERS, within_layer
 
 PARTS = tuple(f"{sublayer}.{part}" for sublayer, parts in SUBLAYERS.items() for part in parts)
 """Of one layer, in the order in which they are computed."""

@@ -7,8 +7,9 @@ from edge.profile.record import Profile
 from edge.profile.summary import NOISY, Pace, bandwidth_bytes_per_s, flops_per_s, paces, quantile
 from edge.report.bars import GAP, PARTS, legend_of_parts, stacked
 from edge.report.markup import Markup, Section, note, numbers, tag
-from edge.report.timed import PartTimes, PassKind, layers_of, pass_kinds, within_layer
+from edge.report.timed import PartTimes, PassKind, pass_kinds
 from edge.timing import Took
+from models.parts import layers_of, within_layer
 
 
 def time_section(profile: Profile, model: str) -> Section:

@@ -1,8 +1,6 @@
 """Where the passes of a profile spend their time, as one figure a part: what bars and timelines are drawn from."""
 
 import math
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -12,18 +10,6 @@ from edge.profile.record import PassProfile, Profile, VariantProfile
 from edge.profile.summary import quantile
 from edge.timing import PassTimes, Took
 from models.errors import EdgeError
-
-_LAYER = re.compile(r"^layers\.(\d+)\.")
-
-
-def layers_of(parts: Iterable[str]) -> list[int]:
-    """The layers that parts belong to, from the first."""
-    return sorted({int(found[1]) for part in parts if (found := _LAYER.match(part))})
-
-
-def within_layer(part: str) -> str:
-    """`layers.3.attn.qkv` is `attn.qkv`; what is in no layer stays as it is."""
-    return _LAYER.sub("", part, count=1)
 
 
 def variant_title(engine: str, threads: int) -> str:
