@@ -61,7 +61,37 @@ class PassTimes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SublayerTiming:
+class Account:
+    """A pass as a whole beside what clocks inside say of it.
+
+    Attributes:
+        total_ns: Median of whole passes without instruments.
+        measured_ns: Median of each scope in instrumented passes, as measured: `embed`,
+            `layers.3.attn`, `layers.3.ffn`, `head`, `other`.
+    """
+
+    total_ns: float
+    measured_ns: Took
+
+    @property
+    def coverage(self) -> float:
+        """Σ measured parts / un-instrumented total; above 1 the instruments slowed the pass down."""
+        return sum(self.measured_ns.values()) / self.total_ns
+
+    @property
+    def parts_ns(self) -> Took:
+        """Each scope's share of the un-instrumented total: as measured, scaled down where coverage exceeds 1."""
+        scale = 1.0 / max(1.0, self.coverage)
+        return {scope: took * scale for scope, took in self.measured_ns.items()}
+
+    @property
+    def gap_ns(self) -> float:
+        """The un-instrumented total less all parts: time that no part accounts for."""
+        return max(0.0, self.total_ns - sum(self.measured_ns.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SublayerTiming(Account):
     """Where one pass spends its time. Measured apart from any watched run.
 
     Attributes:
@@ -71,9 +101,6 @@ class SublayerTiming:
         repeats: Passes behind each median.
         threads: Threads the engine computed with.
         method: How the parts were measured, in a few words.
-        total_ns: Median of whole passes without instruments.
-        measured_ns: Median of each scope in instrumented passes, as measured: `embed`,
-            `layers.3.attn`, `layers.3.ffn`, `head`, `other`.
     """
 
     engine: str
@@ -82,24 +109,6 @@ class SublayerTiming:
     repeats: int
     threads: int
     method: str
-    total_ns: float
-    measured_ns: dict[str, float]
-
-    @property
-    def coverage(self) -> float:
-        """Σ measured parts / un-instrumented total; above 1 the instruments slowed the pass down."""
-        return sum(self.measured_ns.values()) / self.total_ns
-
-    @property
-    def parts_ns(self) -> dict[str, float]:
-        """Each scope's share of the un-instrumented total: as measured, scaled down where coverage exceeds 1."""
-        scale = 1.0 / max(1.0, self.coverage)
-        return {scope: took * scale for scope, took in self.measured_ns.items()}
-
-    @property
-    def gap_ns(self) -> float:
-        """The un-instrumented total less all parts: time that no part accounts for."""
-        return max(0.0, self.total_ns - sum(self.measured_ns.values()))
 
 
 def medians(passes: Sequence[Took]) -> Took:

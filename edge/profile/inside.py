@@ -9,7 +9,7 @@ import numpy as np
 from edge.profile.record import PassProfile, Profile
 from edge.profile.summary import bandwidth_bytes_per_s, flops_per_s, quantile
 from edge.profile.work import NOTHING
-from edge.timing import Took, by_sublayer, medians
+from edge.timing import Account, Took, by_sublayer, medians
 from models.parts import OTHER, layer_parts, layers_of, sublayer_of, within_layer
 
 
@@ -24,32 +24,31 @@ class Inside:
     passes: PassProfile
 
     @cached_property
+    def account(self) -> Account:
+        """The whole pass, and what the clocks around its sublayers say."""
+        times = self.passes.times
+        return Account(total_ns=median(times.whole_ns), measured_ns=medians(times.sublayers_ns))
+
+    @property
     def total_ns(self) -> float:
         """Median of whole passes without instruments."""
-        return median(self.passes.times.whole_ns)
-
-    @cached_property
-    def _sublayers_ns(self) -> Took:
-        return medians(self.passes.times.sublayers_ns)
+        return self.account.total_ns
 
     @property
     def coverage(self) -> float:
         """Σ measured sublayers / un-instrumented total; above 1 the instruments slowed the pass down."""
-        return sum(self._sublayers_ns.values()) / self.total_ns
+        return self.account.coverage
 
     @property
     def gap_ns(self) -> float:
         """What no sublayer accounts for."""
-        return max(0.0, self.total_ns - sum(self._sublayers_ns.values()))
+        return self.account.gap_ns
 
     @cached_property
     def _scales(self) -> Took:
         """What samples of a sublayer's parts are multiplied by, so that their medians sum to its share of the total."""
-        fine = by_sublayer(medians(self.passes.times.parts_ns))
-        down = max(1.0, self.coverage)
-        return {
-            scope: self._sublayers_ns.get(scope, 0.0) / down / took if took else 0.0 for scope, took in fine.items()
-        }
+        fine, shares = by_sublayer(medians(self.passes.times.parts_ns)), self.account.parts_ns
+        return {scope: shares.get(scope, 0.0) / took if took else 0.0 for scope, took in fine.items()}
 
     def samples_ns(self, part: str) -> list[float]:
         """Every sample of one part, scaled."""

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from signal import SIGINT, default_int_handler, signal
 from threading import enumerate as enumerate_threads
@@ -15,26 +14,13 @@ import click
 import pytest
 
 import edge
-from edge.cli import cli, exit_code
+from edge.cli import cli
 from edge.commands.trace import parsed_layers
 from edge.engines.torch_engine import TorchEngine
 from models.errors import MisuseError
+from tests.edge.conftest import Said
 
 ROOT = Path(__file__).parents[2]
-
-Said = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def said(capfd: pytest.CaptureFixture[str]) -> Said:
-    """Runs a command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = exit_code([str(argument) for argument in arguments])
-        written = capfd.readouterr()
-        return code, written.out, written.err
-
-    return run
 
 
 def started(*arguments: object) -> subprocess.Popen[str]:

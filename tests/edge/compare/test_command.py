@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from edge.cli import exit_code
 from edge.commands.compare import sections
 from edge.commands.comparison import variant_table
 from edge.compare.bands import BANDS
@@ -21,21 +19,8 @@ from edge.compare.sameness import NEAR_TIE_NATS
 from edge.profile.rounds import Round
 from models.zoo import zoo_folder
 from tests.edge.compare.here import DEEP, checkpoint_of, compared
+from tests.edge.conftest import Said
 from tests.test_architecture import loaded_by
-
-Said = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def said(capfd: pytest.CaptureFixture[str]) -> Said:
-    """Runs a command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = exit_code([str(argument) for argument in arguments])
-        written = capfd.readouterr()
-        return code, written.out, written.err
-
-    return run
 
 
 @pytest.fixture(scope="module")
