@@ -1,6 +1,6 @@
 """The loop of a run: feed the prompt in chunks, then one token at a time, recording what is watched."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Event
 from time import perf_counter_ns
@@ -8,6 +8,7 @@ from time import perf_counter_ns
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from edge.edits import Edit, changes, check_edits
 from edge.engines.base import NO_ROWS, Engine, Step
 from edge.sampling import Sampling, log_probability
 from edge.trace import Finish
@@ -27,6 +28,7 @@ class Request:
     Attributes:
         ids: The prompt.
         stop_tokens: Generation ends after one of these.
+        edits: What is changed, in this order.
         seed: Of the random draws; equal seeds give equal tokens.
     """
 
@@ -36,12 +38,14 @@ class Request:
     sampling: Sampling
     seed: int
     stop_tokens: frozenset[int]
+    edits: tuple[Edit, ...] = ()
 
     def check(self, spec: DecoderSpec) -> None:
         """Refuses what no decoder of this spec can do, before anything runs."""
         check_ids(self.ids, spec)
         if self.max_new_tokens < 0:
             raise MisuseError(f"max_new_tokens is {self.max_new_tokens}; it must be 0 or more")
+        check_edits(self.edits, spec, len(self.ids) + self.room(spec))
         self.watch.check_budget(spec, len(self.ids) + self.room(spec))
 
     def room(self, spec: DecoderSpec) -> int:
@@ -69,16 +73,17 @@ class Recorder:
     the system for large pages, and finding those takes longer than touching small ones.
     """
 
-    def __init__(self, spec: DecoderSpec, watch: Watch, rows: int) -> None:
-        self._watch, self._rows = watch, 0
+    def __init__(self, spec: DecoderSpec, watch: Watch, edits: Sequence[Edit], rows: int) -> None:
+        self._spec, self._watch, self._edits, self._rows = spec, watch, edits, 0
         dtype = np.float16 if watch.half else np.float32
         self._arrays = {site.name: np.empty((rows, *site.row_shape), dtype) for site in watch.sites(spec)}
 
     def feed(self, engine: Engine, ids: Int64[np.ndarray, " token"]) -> Step:
-        """Feeds `ids` and keeps what is watched."""
+        """Feeds `ids`, makes the edits, and keeps what is watched."""
         start, end = self._rows, self._rows + len(ids)
         places = {name: array[start:end] for name, array in self._arrays.items()}
-        step = engine.feed(ids, self._watch, NO_ROWS if self._watch.half else places)
+        made = changes(self._edits, self._spec, range(start, end))
+        step = engine.feed(ids, self._watch, NO_ROWS if self._watch.half else places, made)
         if self._watch.half:
             for name, place in places.items():
                 place[...] = step.logits if name == LOGITS else step.sites[name]
@@ -126,7 +131,7 @@ def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToke
     engine.rewind(0)
     engine.reserve(rows)
     engine.ready(request.watch)
-    recorder = Recorder(engine.spec, request.watch, rows)
+    recorder = Recorder(engine.spec, request.watch, request.edits, rows)
     started_ns = perf_counter_ns()
     for chunk in chunks(request.ids):
         step = recorder.feed(engine, chunk)
@@ -149,6 +154,16 @@ def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToke
         prefilled_ns=prefilled_ns,
         chosen_ns=tuple(chooser.chosen_ns),
     )
+
+
+def logits_of(engine: Engine, ids: tuple[int, ...], edits: Sequence[Edit]) -> Float32[np.ndarray, "token vocab"]:
+    """Logits after every one of `ids`, from a fresh cache."""
+    engine.rewind(0)
+    engine.reserve(len(ids))
+    recorder = Recorder(engine.spec, Watch(parts=(), logits=True), edits, len(ids))
+    for chunk in chunks(ids):
+        recorder.feed(engine, chunk)
+    return recorder.sites()[LOGITS]
 
 
 class _Chooser:

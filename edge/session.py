@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge import __version__
+from edge.edits import Edit, check_edits
 from edge.engines.base import Engine, Step
 from edge.engines.choice import engine_of
 from edge.engines.registry import Progress, open_engine
 from edge.engines.thread import EngineThread
-from edge.generate import Generated, Request, check_ids, chunks, generate
+from edge.generate import Generated, Request, check_ids, generate, logits_of
 from edge.sampling import Sampling
 from edge.time_sublayers import time_sublayers
 from edge.timing import RunTiming, SublayerTiming
@@ -88,6 +89,7 @@ class Model:
         sampling: Sampling | None = None,
         seed: int = 0,
         stop_tokens: tuple[int, ...] | None = None,
+        edits: Sequence[Edit] = (),
         on_token: OnToken | None = None,
     ) -> Trace:
         """Feeds a prompt, generates, records what is watched.
@@ -98,11 +100,12 @@ class Model:
             sampling: How tokens are chosen; greedy by default.
             seed: Of the random draws.
             stop_tokens: Tokens that end the run; the checkpoint's own by default.
+            edits: What is changed while the decoder computes (`edge.edits`), each acting on what earlier ones left.
             on_token: Called with each token as soon as it is known, on the engine's thread.
 
         Raises:
             MisuseError: an empty prompt, ids out of the vocabulary, a prompt longer than the context,
-                a watch beyond its budget.
+                a watch beyond its budget, an edit of what this decoder does not have.
         """
         started_ns = perf_counter_ns()
         prompt_ids = self._prompt_ids(prompt, ids)
@@ -115,6 +118,7 @@ class Model:
             sampling=sampling or Sampling.greedy(),
             seed=seed,
             stop_tokens=frozenset(own_stops if stop_tokens is None else stop_tokens),
+            edits=tuple(edits),
         )
         request.check(self.spec)
         stopping = self._stopping = Event()
@@ -136,17 +140,11 @@ class Model:
             raise MisuseError(f"{self.checkpoint.folder} has no tokenizer.json, so no conversation can be run")
         return self.tokenizer.encode_spelled(template.text_of(turns))
 
-    def logits(self, ids: list[int]) -> Float32[np.ndarray, "token vocab"]:
-        """Logits after every one of `ids`, teacher-forced, from a fresh cache."""
+    def logits(self, ids: list[int], edits: Sequence[Edit] = ()) -> Float32[np.ndarray, "token vocab"]:
+        """Logits after every one of `ids`, teacher-forced, from a fresh cache; with what `edits` change."""
         check_ids(tuple(ids), self.spec)
-        watch = Watch(parts=(), logits=True)
-
-        def work(engine: Engine) -> Float32[np.ndarray, "token vocab"]:
-            engine.rewind(0)
-            engine.reserve(len(ids))
-            return np.concatenate([engine.feed(chunk, watch).logits for chunk in chunks(tuple(ids))])
-
-        return self._thread.do(work)
+        check_edits(edits, self.spec, len(ids))
+        return self._thread.do(lambda engine: logits_of(engine, tuple(ids), edits))
 
     def time_sublayers(self, ids: list[int], *, tokens: int = 1, repeats: int = 30) -> SublayerTiming | None:
         """Times the pass over the last `tokens` of `ids`, the earlier ones being in the cache.
@@ -230,6 +228,7 @@ class Model:
                 inter_token_ms=tuple(gap_ns / 1e6 for gap_ns in gaps_ns),
             ),
             sites=made.sites,
+            edits=tuple(str(edit) for edit in request.edits),
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from models.errors import EdgeError
 from models.safetensors_file import TensorPlace, tensor_places
 
-FORMAT = "1"
+FORMAT = "2"
 """Raised when a trace written today could not be read by yesterday's Edge."""
 
 

@@ -37,6 +37,7 @@ class Trace:
         logprobs: Natural log-probability of each generated token.
         n_fed: Tokens that were fed: the rows of every site.
         sites: Watched values by site name, float32 or float16.
+        edits: What was changed while the decoder computed, in words.
     """
 
     spec: DecoderSpec
@@ -53,6 +54,7 @@ class Trace:
     watch: Watch
     timing: RunTiming
     sites: dict[str, np.ndarray] = field(repr=False)
+    edits: tuple[str, ...] = ()
 
     @property
     def generated(self) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """The torch decoder as ONNX graphs: `fast` for running, `probe` for looking, `std` for other tools.
 
     fast    ids (token,), total (1,), past                     -> logits (1, vocab), present
-    probe   the same, rows (row,)                              -> logits (row, vocab), present, every site
+    probe   the same, rows (row,), changes                     -> logits (row, vocab), present, every site
     std     input_ids, attention_mask, position_ids, past      -> logits (batch, token, vocab), present
     genai   the same, past and present one buffer
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
+from export.changes import change_inputs, changed_sites, make_changeable, mark
 from export.finish import finish
 from export.initializers import initializer_shapes, rotaries, table_names
 from export.kernels import Batched, Buffer, Buffered, Served, Tables, kernels_of
@@ -68,7 +69,7 @@ class Fast(Wrapper):
 
 
 class Watched(Wrapper):
-    """Every site is an output; `rows` are the tokens whose logits are computed."""
+    """Every site is an output and may be changed; `rows` are the tokens whose logits are computed."""
 
     def forward(
         self, ids: Int[Tensor, " token"], total: Int32[Tensor, " 1"], rows: Int[Tensor, " row"], past: Past
@@ -77,8 +78,8 @@ class Watched(Wrapper):
         seen: dict[str, Tensor] = {}
 
         def see(site: str, value: Tensor) -> Tensor:
-            seen[site] = value.float()
-            return value
+            seen[site] = mark(value.float())
+            return seen[site].to(value.dtype)
 
         x = self.decoder.stream(ids, kernels.positions, kernels, see)
         return self.decoder.logits(F.embedding(rows, x)).float(), kernels.present, list(seen.values())
@@ -120,7 +121,7 @@ class Plan:
         inputs: Inputs before the cache: name, type, dimensions; a named dimension varies.
         cache: Dimensions of each layer's keys and values before the pass, and after it.
         logits: Dimensions of the logits.
-        watched: The sites are outputs too.
+        watched: The sites are outputs too, and can be changed.
     """
 
     wrapper: Callable[[DecoderSpec], Wrapper]
@@ -161,12 +162,13 @@ def build(spec: DecoderSpec, name: str, layout: Layout = DENSE) -> ir.Model:
     plan = plans(spec)[name]
     model = _trace(spec, plan, layout)
     _release_initializers(model, _initializer_names(spec, layout))
-    outputs = {LOGITS: plan.logits} | dict.fromkeys(cache_names("present", spec), plan.cache[1])
-    if plan.watched:
-        sites = [site for site in sites_of(spec).values() if site.name != LOGITS]
-        outputs |= {site.name: ("token", *site.row_shape) for site in sites}
     inputs = {name: dims for name, _, dims in plan.inputs}
     inputs |= dict.fromkeys(cache_names("past_key_values", spec), plan.cache[0])
+    outputs = {LOGITS: plan.logits} | dict.fromkeys(cache_names("present", spec), plan.cache[1])
+    if plan.watched:
+        make_changeable(model, spec)
+        inputs |= change_inputs(spec)
+        outputs |= {name: ("token", *sites_of(spec)[name].row_shape) for name in changed_sites(spec)}
     finish(model, inputs, outputs)
     return model
 

@@ -14,6 +14,15 @@ Dims = tuple[str | int, ...]
 OPSET = 24
 """The last opset whose Attention ONNX Runtime computes by a kernel; above it one node becomes about eighty."""
 
+NEUTRAL = {"scale": 1.0, "shift": 0.0}
+"""The two inputs that change a site, and the value of each that leaves it as it is."""
+
+
+def change_name(site: str, part: str) -> str:
+    """`layers.3.ffn.neurons.scale`: an input of the probe."""
+    return f"{site}.{part}"
+
+
 _IN_NAME = re.compile(r"\b(embed|head|other|layers\.\d+\.(?:attn|ffn)\.\w+)\|")
 
 

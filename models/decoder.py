@@ -78,6 +78,7 @@ class Attention(nn.Module):
         key = see(layer_site(self.layer, "attn.key"), key)
         value = see(layer_site(self.layer, "attn.value"), value)
         mixed = kernels.attend(self.layer, self.layer_spec, query, key, value)
+        mixed = see(layer_site(self.layer, "attn.heads"), mixed)
         output = self.out(mixed.flatten(-2))
         return see(layer_site(self.layer, "attn.output"), output if self.after is None else self.after(output))
 

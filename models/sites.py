@@ -1,4 +1,4 @@
-"""The named places in a decoder whose values can be watched. Names never change once published."""
+"""The named places in a decoder whose values can be watched and edited. Names never change once published."""
 
 from dataclasses import dataclass
 from math import prod
@@ -11,6 +11,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "attn.query": ("token", "head", "head_dim"),  # after position
     "attn.key": ("past", "kv_head", "head_dim"),  # after position
     "attn.value": ("past", "kv_head", "head_dim"),
+    "attn.heads": ("token", "head", "head_dim"),  # what each head read, before the output projection joins them
     "attn.output": ("token", "model"),  # what attention adds to the residual stream
     "ffn.neurons": ("token", "neuron"),  # what enters the down projection
     "ffn.output": ("token", "model"),  # what the FFN adds to the residual stream

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
+from edge.edits import NO_CHANGES, Changes
 from edge.timing import Grain, Took
 from edge.watch import Watch
 from models.spec import DecoderSpec
@@ -82,10 +83,13 @@ class Engine(Protocol):
     def rewind(self, fed: int) -> None:
         """Forgets every token after the first `fed`; `rewind(0)` starts afresh."""
 
-    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS) -> Step:
+    def feed(
+        self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
+    ) -> Step:
         """One pass over `ids`, which follow what was fed. The caller has reserved room for them.
 
         Watched values, logits among them, go to the arrays that `into` has for them; for others arrays are made.
+        A site is changed before it is watched, and the decoder goes on with what it was changed to.
         """
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:

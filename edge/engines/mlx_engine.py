@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
+from edge.edits import NO_CHANGES, Change, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, kept
 from edge.engines.blas import blas_behind_mlx, preload_blas, set_blas_threads
 from edge.engines.choice import EngineChoice
@@ -87,6 +88,11 @@ def _as_numpy(value: mx.array) -> NDArray[np.float32]:
     return np.asarray(value.astype(mx.float32))
 
 
+def _changed(value: mx.array, change: Change) -> mx.array:
+    """A site's value after an edit; of the same float kind."""
+    return (value.astype(mx.float32) * mx.array(change.scale) + mx.array(change.shift)).astype(value.dtype)
+
+
 class MlxEngine:
     """Runs the MLX decoder. MLX streams belong to a thread: built and used on one.
 
@@ -132,11 +138,15 @@ class MlxEngine:
     def rewind(self, fed: int) -> None:
         self._cache.fed = fed
 
-    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS) -> Step:
+    def feed(
+        self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
+    ) -> Step:
         names = {site.name for site in watch.sites(self.spec)} - {LOGITS}
         seen: dict[str, mx.array] = {}
 
         def see(site: str, value: mx.array) -> mx.array:
+            if site in changes:
+                value = _changed(value, changes[site])
             if site in names:
                 seen[site] = value
             return value

@@ -6,7 +6,7 @@ something is watched. Their outputs are written straight into numpy arrays.
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import psutil
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
+from edge.edits import NO_CHANGES, Changes
 from edge.engines.base import NO_ROWS, Rows, Step
 from edge.engines.choice import PROVIDERS, EngineChoice
 from edge.timing import Grain, Took, by_sublayer
@@ -21,7 +22,7 @@ from edge.watch import Watch
 from export.bundle import Bundle, prepare
 from export.initializers import give, initializer_values
 from export.layout import Layout, layout_of
-from export.names import part_of_node
+from export.names import change_name, part_of_node
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError, MissingPackageError, MisuseError
 from models.sites import LOGITS, sites_of
@@ -105,11 +106,11 @@ class Graph:
             )
         self._weights = weights  # the session reads their memory
         self._binding: ort.IOBinding | None = None
-        self._bound: tuple[int, tuple[str, ...]] = (0, ())
+        self._bound: tuple[int, tuple[str, ...]] = (0, ())  # capacity; names of what is read and written
 
     def run(self, cache: Cache, inputs: dict[str, NDArray[np.generic]], outputs: dict[str, Values]) -> None:
         """One pass; fills the arrays in `outputs` and the cache."""
-        wanted = (cache.capacity, tuple(outputs))
+        wanted = (cache.capacity, (*inputs, *outputs))
         if self._binding is None or wanted != self._bound:
             self._binding, self._bound = self.session.io_binding(), wanted
             cache.bind(self._binding)
@@ -162,23 +163,24 @@ class OnnxEngine:
             self._cache.grow(capacity, self.fed)
 
     def ready(self, watch: Watch) -> None:
-        if self._probe is None and watch.sites(self.spec):
-            self._probe = self._open("probe")
+        if watch.sites(self.spec):
+            self._opened_probe()
 
     def rewind(self, fed: int) -> None:
         self.fed = fed
 
-    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS) -> Step:
+    def feed(
+        self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
+    ) -> Step:
         names = [site.name for site in watch.sites(self.spec)]
         logits = self._place(LOGITS, len(ids) if watch.logits else 1, into)
-        if not names:
+        if not names and not changes:
             self._pass(self._fast, ids, {LOGITS: logits})
             return Step(logits)
-        self.ready(watch)
-        assert self._probe is not None
         sites = {name: self._place(name, len(ids), into) for name in names if name != LOGITS}
         rows = np.arange(len(ids) - len(logits), len(ids))
-        self._pass(self._probe, ids, {LOGITS: logits} | sites, rows)
+        more = {"rows": rows} | _inputs_of(changes)
+        self._pass(self._opened_probe(), ids, {LOGITS: logits} | sites, more)
         return Step(logits, sites)
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
@@ -195,6 +197,11 @@ class OnnxEngine:
 
     def close(self) -> None:
         del self._fast, self._probe, self._cache, self._weights
+
+    def _opened_probe(self) -> Graph:
+        if self._probe is None:
+            self._probe = self._open("probe")
+        return self._probe
 
     def _place(self, site: str, rows: int, into: Rows) -> Values:
         """Where the values of one site are written."""
@@ -216,16 +223,23 @@ class OnnxEngine:
         graph: Graph,
         ids: Int64[np.ndarray, " token"],
         outputs: dict[str, Values],
-        rows: NDArray[np.int64] | None = None,
+        more: Mapping[str, NDArray[np.generic]] | None = None,
     ) -> None:
         inputs: dict[str, NDArray[np.generic]] = {
             "ids": np.ascontiguousarray(ids, np.int64),
             "total": np.array([self.fed + len(ids)], np.int32),
         }
-        if rows is not None:
-            inputs["rows"] = rows
-        graph.run(self._cache, inputs, outputs)
+        graph.run(self._cache, inputs | dict(more or {}), outputs)
         self.fed += len(ids)
+
+
+def _inputs_of(changes: Changes) -> dict[str, NDArray[np.generic]]:
+    """Changes as inputs of the probe."""
+    return {
+        change_name(site, part): np.ascontiguousarray(values)
+        for site, change in changes.items()
+        for part, values in (("scale", change.scale), ("shift", change.shift))
+    }
 
 
 def available(provider: str) -> str:

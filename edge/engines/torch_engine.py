@@ -8,6 +8,7 @@ from time import perf_counter_ns
 import numpy as np
 from jaxtyping import Int64
 
+from edge.edits import NO_CHANGES, Change, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, kept
 from edge.engines.choice import EngineChoice
 from edge.timing import Grain, Took, with_rests
@@ -65,11 +66,15 @@ class TorchEngine:
     def rewind(self, fed: int) -> None:
         self._cache.fed = fed
 
-    def feed(self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS) -> Step:
+    def feed(
+        self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
+    ) -> Step:
         names = {site.name for site in watch.sites(self.spec)} - {LOGITS}
         seen: dict[str, np.ndarray] = {}
 
         def see(site: str, value: Tensor) -> Tensor:
+            if site in changes:
+                value = _changed(value, changes[site])
             if site in names:
                 seen[site] = kept(value.float().numpy(), into.get(site))
             return value
@@ -92,6 +97,12 @@ class TorchEngine:
 
     def close(self) -> None:
         del self._decoder, self._cache
+
+
+def _changed(value: Tensor, change: Change) -> Tensor:
+    """A site's value after an edit; of the same float kind."""
+    scale, shift = torch.from_numpy(change.scale), torch.from_numpy(change.shift)
+    return (value.float() * scale + shift).to(value.dtype)
 
 
 def _scopes(decoder: Decoder, grain: Grain) -> Iterator[tuple[str, nn.Module]]:

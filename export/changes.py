@@ -1,0 +1,67 @@
+"""How the probe lets its sites be changed: two optional inputs each, `value * scale + shift`, neutral unless fed.
+
+A site is traced as one operator of our own, which is cheap, and then replaced by the two that compute the change.
+"""
+
+import numpy as np
+import onnx_ir as ir
+from torch import Tensor
+from torch.onnx import ops
+
+from export.names import NEUTRAL, Dims, change_name
+from models.sites import LOGITS, sites_of
+from models.spec import DecoderSpec
+
+_DOMAIN, _MARK = "edge", "Site"
+
+
+def mark(value: Tensor) -> Tensor:
+    """Marks a site in a trace."""
+    return ops.symbolic(f"{_DOMAIN}::{_MARK}", [value], dtype=value.dtype, shape=value.shape, version=1)
+
+
+def changed_sites(spec: DecoderSpec) -> list[str]:
+    """Every site that can be changed: all but the logits, in the order in which they are computed."""
+    return [site for site in sites_of(spec) if site != LOGITS]
+
+
+def change_inputs(spec: DecoderSpec) -> dict[str, Dims]:
+    """Names and dimensions of the inputs: either has the axes of its site, each of them whole or 1."""
+    return {
+        change_name(name, part): tuple(f"{name}.{part}.{axis}" for axis in sites_of(spec)[name].axes)
+        for name in changed_sites(spec)
+        for part in NEUTRAL
+    }
+
+
+def make_changeable(model: ir.Model, spec: DecoderSpec) -> None:
+    """Puts the operators of a change in place of every mark, and their operands among the inputs."""
+    marks = [node for node in model.graph if node.domain == _DOMAIN]
+    for name, node in zip(changed_sites(spec), marks, strict=True):
+        axes = len(sites_of(spec)[name].axes)
+        operands = [_optional_input(change_name(name, part), neutral, axes) for part, neutral in NEUTRAL.items()]
+        for operand in operands:
+            model.graph.inputs.append(operand)
+            model.graph.initializers.add(operand)
+        _replace(model.graph, node, operands)
+    model.opset_imports.pop(_DOMAIN, None)
+    model.graph.opset_imports.pop(_DOMAIN, None)
+
+
+def _optional_input(name: str, neutral: float, axes: int) -> ir.Value:
+    """An input with the value that a session takes where it is fed none."""
+    tensor = ir.tensor(np.full((1,) * axes, neutral, np.float32), name=name)
+    return ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), const_value=tensor)
+
+
+def _replace(graph: ir.Graph, node: ir.Node, operands: list[ir.Value]) -> None:
+    """`value * scale + shift` in place of a mark, with the notes that say where in the decoder it stands."""
+    value, marked = node.inputs[0], node.outputs[0]
+    for operator, operand in zip(("Mul", "Add"), operands, strict=True):
+        made = ir.node(operator, [value, operand], metadata_props=node.metadata_props)
+        made.outputs[0].type = marked.type
+        graph.insert_before(node, made)
+        value = made.outputs[0]
+    assert value is not None
+    ir.convenience.replace_all_uses_with(marked, value, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
