@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
+from edge.measure.divergence import jensen_shannon_bits
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.trace import Trace
 from models.sites import layer_site
@@ -23,25 +24,6 @@ class Silence:
 
     exact_zero: tuple[float, ...]
     top_p: tuple[float, ...]
-
-
-def jensen_shannon_bits(
-    p: Float[np.ndarray, "row past"], q: Float[np.ndarray, "row past"]
-) -> Float32[np.ndarray, " row"]:
-    """How far two looks are apart: `(KL(p ‖ m) + KL(q ‖ m)) / 2` with `m = (p + q) / 2`, in bits (Lin 1991).
-
-    0 where they are equal, 1 where they share no key.
-    """
-    first, second = p.astype(np.float64), q.astype(np.float64)
-    middle = (first + second) / 2
-    bits = (_entropy_terms(first) + _entropy_terms(second)) / 2 - _entropy_terms(middle)
-    return np.asarray(np.clip(bits.sum(axis=-1), 0, 1), np.float32)
-
-
-def _entropy_terms(p: Float[np.ndarray, "row past"]) -> Float[np.ndarray, "row past"]:
-    """`p · log2 p`, 0 where p is 0."""
-    terms: Float[np.ndarray, "row past"] = p * np.log2(p, out=np.zeros_like(p), where=p > 0)
-    return terms
 
 
 def head_divergence(seen: Trace, reference: Trace, layer: int) -> tuple[float, ...] | None:

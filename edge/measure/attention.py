@@ -66,6 +66,30 @@ def first_token_share(pattern: Float[np.ndarray, "*head token past"]) -> Float32
     return np.asarray(pattern[..., 0], np.float32)
 
 
+def effective_support(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head token"]:
+    """How many keys each token reads, as it were: `1 / Σ_j p_ij²`, 1 (one key alone) to n (evenly from n keys).
+
+    The number of equally strong keys that would give the same sum of squares (Hill 1973, the number of order 2).
+    It counts strong keys where `2 ** entropy_bits` still counts weak ones, and is never more than that.
+    """
+    squares = np.einsum("...tp,...tp->...t", pattern, pattern, dtype=np.float64)
+    return np.asarray(1.0 / squares, np.float32)
+
+
+def mean_distance(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head token"]:
+    """How far back each token looks, in tokens: `Σ_j p_ij · (i - j)`, 0 (itself) to i (the first token).
+
+    Vig and Belinkov 2019 (Analyzing the Structure of Attention, arXiv 1906.04284), there averaged over texts. A
+    sink at the first token makes any head look far: read it beside `first_token_share`.
+    """
+    tokens, past = pattern.shape[-2:]
+    if tokens > past:
+        raise ValueError(f"{tokens} queries cannot follow {past} keys; every query has a key of its own")
+    position, key = np.arange(past - tokens, past), np.arange(past)
+    reached = np.einsum("...tp,p->...t", pattern, key, dtype=np.float64)
+    return np.asarray(position * pattern.sum(axis=-1, dtype=np.float64) - reached, np.float32)
+
+
 def prefix_matching(
     pattern: Float[np.ndarray, "*head token past"], ids: Int[np.ndarray, " past"]
 ) -> Float32[np.ndarray, "*head"]:

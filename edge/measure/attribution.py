@@ -1,0 +1,137 @@
+"""Who made a logit: what each sublayer, head and neuron adds to the difference of two of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from edge.measure.attention import attention_pattern
+from edge.readout import Ending, Reading, Readout
+from edge.trace import Trace
+from models.errors import MisuseError
+from models.sites import layer_site
+
+BIAS = "bias"
+"""The component of what is added whatever the text: the head's biases, the shift of a LayerNorm."""
+
+
+def direct_logit_attribution(
+    components: Float[np.ndarray, "component token model"], reading: Reading
+) -> Float32[np.ndarray, "component token"]:
+    """What each part of the residual stream adds to a difference of logits, in logits (nats), with either sign.
+
+    `c / rms(x) · γ · (W_U[target] - W_U[baseline])`, the final norm's statistics held (Elhage et al. 2021, A
+    Mathematical Framework for Transformer Circuits; `logit_attrs` of TransformerLens). The parts of `x` and what
+    biases add sum to the difference: law 4. Direct effects alone: what later layers make of a part is theirs.
+    """
+    return np.asarray(components @ reading.direction / reading.scale, np.float32)
+
+
+def write_norms(components: Float[np.ndarray, "component token model"]) -> Float32[np.ndarray, "component token"]:
+    """How much each sublayer adds to the residual stream: `‖c‖₂`, 0 or more, in the stream's own unit.
+
+    Says nothing of direction: what is large may cancel what was there (write norm of the Transformer Debugger).
+    """
+    return np.asarray(np.linalg.norm(components.astype(np.float64), axis=-1), np.float32)
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What each component adds to one number about one token; the components sum to it.
+
+    Attributes:
+        names: `embed`, `layers.3.attn`, `layers.3.ffn`; or heads, or neurons, of one sublayer; and `bias`.
+        logits: What each adds, in logits.
+    """
+
+    names: tuple[str, ...]
+    logits: Float32[np.ndarray, " component"]
+
+    @property
+    def total(self) -> float:
+        """What all components add up to."""
+        return float(self.logits.sum(dtype=np.float64))
+
+
+def _row(trace: Trace, site: str, token: int) -> Float32[np.ndarray, "1 ..."]:
+    if not 0 <= token < trace.n_fed:
+        raise MisuseError(f"token {token} was not fed in this run; it fed tokens 0 to {trace.n_fed - 1}")
+    return trace.site(site)[token : token + 1]
+
+
+def read_difference(trace: Trace, readout: Readout, target: int, baseline: int | None, token: int) -> Reading:
+    """The logit of `target` less that of `baseline` after one token, before a cap bounds them, linear in its parts.
+
+    Without a baseline, less the mean of all logits.
+
+    Raises:
+        MisuseError: a decoder that norms the residual stream after each sublayer, where no part stays what it was.
+    """
+    for layer, kind in enumerate(trace.spec.layers):
+        if kind.norms_sum:
+            raise MisuseError(
+                f"layer {layer} of {trace.model} norms the residual stream after each sublayer has added to it, so a "
+                "logit is no sum of what sublayers add; the logit lens works on it"
+            )
+    return readout.frozen(_row(trace, layer_site(trace.spec.n_layers - 1, "output"), token), target, baseline)
+
+
+def _with_bias(names: list[str], parts: Float[np.ndarray, " part"], reading: Reading) -> Attribution:
+    return Attribution((*names, BIAS), np.append(parts, reading.constant).astype(np.float32))
+
+
+def attribute(trace: Trace, readout: Readout, target: int, baseline: int | None, token: int) -> Attribution:
+    """What the embedding and every sublayer add to a difference of logits after one token; see `read_difference`.
+
+    Needs `input` of the first layer, `attn.output` and `ffn.output` of all, and `output` of the last.
+    """
+    reading = read_difference(trace, readout, target, baseline, token)
+    sites = {"embed": layer_site(0, "input")}
+    for layer in range(trace.spec.n_layers):
+        sites |= {layer_site(layer, part): layer_site(layer, f"{part}.output") for part in ("attn", "ffn")}
+    components = np.stack([_row(trace, site, token) for site in sites.values()])
+    return _with_bias(list(sites), direct_logit_attribution(components, reading)[:, 0], reading)
+
+
+def _mixed(trace: Trace, layer: int, token: int) -> Float32[np.ndarray, "1 head head_dim"]:
+    """What each head read for one token: its pattern times the values."""
+    kind, query = trace.spec.layers[layer], _row(trace, layer_site(layer, "attn.query"), token)
+    key, value = (trace.site(layer_site(layer, part))[: token + 1] for part in ("attn.key", "attn.value"))
+    mixed = np.empty(query.shape, np.float32)
+    for head in range(trace.spec.n_heads):
+        shared = head // trace.spec.sharing
+        pattern = attention_pattern(query[:, head], key[:, shared], trace.spec.scale, kind.reach, kind.score_cap)
+        mixed[:, head] = pattern @ value[:, shared]
+    return mixed
+
+
+def _inside(reading: Reading, ending: Ending, parts: Float32[np.ndarray, "token part"]) -> Reading:
+    """The same number, read off what a sublayer's last matrix is given; only what the sublayer adds to it."""
+    added = Reading(reading.direction, reading.scale, np.zeros_like(reading.constant))
+    return added.before(ending.after, ending(parts)).before_matrix(ending.matrix, ending.bias)
+
+
+def attribute_heads(trace: Trace, reading: Reading, ending: Ending, layer: int, token: int) -> Attribution:
+    """What each head of a layer adds to a difference of logits; with `bias`, the output projection's, what attention
+    adds.
+
+    A head adds `pattern · value · W_O`, W_O being its own columns; where the layer norms what attention adds, that
+    norm's statistics are held too. `reading` is of the same token, `ending` of this layer's attention.
+    """
+    mixed = _mixed(trace, layer, token)
+    inside = _inside(reading, ending, mixed.reshape(1, -1))
+    by_feature = mixed.ravel() * inside.direction / inside.scale
+    names = [f"head {head}" for head in range(trace.spec.n_heads)]
+    return _with_bias(names, by_feature.reshape(trace.spec.n_heads, -1).sum(axis=-1), inside)
+
+
+def attribute_neurons(trace: Trace, reading: Reading, ending: Ending, layer: int, token: int) -> Attribution:
+    """What each neuron of a layer's FFN adds to a difference of logits; with `bias`, what the FFN adds.
+
+    A neuron adds its activation times its value vector, a column of the down projection (Geva et al. 2022,
+    arXiv 2203.14680, section 3). `reading` is of the same token, `ending` of this layer's FFN.
+    """
+    neurons = _row(trace, layer_site(layer, "ffn.neurons"), token)
+    inside = _inside(reading, ending, neurons)
+    names = [f"neuron {neuron}" for neuron in range(neurons.shape[-1])]
+    return _with_bias(names, neurons[0] * inside.direction / inside.scale, inside)

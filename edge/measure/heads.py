@@ -1,0 +1,132 @@
+"""What kind a head is: scores of its attention pattern, and of what it does to the logits of what it reads."""
+
+from math import prod
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
+
+
+def previous_token_score(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head"]:
+    """The share each head gives to the token before, 0 to 1: `mean_i p[i, i-1]` over `i >= 1`.
+
+    Olsson et al. 2022 (In-context Learning and Induction Heads, arXiv 2209.11895, p. 60), who take text as the
+    model was trained on. NaN where only the first token asks.
+    """
+    tokens, past = _queries_and_keys(pattern)
+    return _mean(np.diagonal(pattern, past - tokens - 1, -2, -1))
+
+
+def confidence(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head"]:
+    """How sure a head is of its key, 1 / keys to 1: `mean_i max_j p_ij` (Voita et al. 2019, arXiv 1905.09418).
+
+    The first token has nothing else to read and gives 1; `pattern[..., 1:, :]` leaves it out.
+    """
+    return _mean(pattern.max(axis=-1))
+
+
+def positional_offset(
+    pattern: Float[np.ndarray, "*head token past"],
+) -> tuple[Int[np.ndarray, "*head"], Float32[np.ndarray, "*head"]]:
+    """The distance at which each head looks most often, and how often: a head is positional from a share of 0.9 on.
+
+    The distance is `i - argmax_j p_ij` in tokens, 1 being the token before; its share is that of the queries after
+    the first, 0 to 1 (Voita et al. 2019, arXiv 1905.09418). Equal weights count as the earliest key,
+    equally frequent distances as the shortest. The share is NaN where only the first token asks.
+    """
+    tokens, past = _queries_and_keys(pattern)
+    first = int(tokens == past)  # a token that sees itself alone has no choice
+    strongest = pattern[..., first:, :].argmax(axis=-1)
+    distance = np.arange(past - tokens + first, past) - strongest
+    heads, asked = prod(pattern.shape[:-2]), tokens - first
+    of_head = np.arange(heads)[:, None] * past + distance.reshape(heads, asked)
+    times = np.bincount(of_head.ravel(), minlength=heads * past).reshape(*pattern.shape[:-2], past)
+    share = times.max(axis=-1) / asked if asked else np.full(pattern.shape[:-2], np.nan)
+    return np.asarray(times.argmax(axis=-1)), np.asarray(share, np.float32)
+
+
+def sink_rate(patterns: Float[np.ndarray, "*head token past"], epsilon: float = 0.3, key: int = 0) -> float:
+    """The share of heads, 0 to 1, for which one key is a sink: `mean_h [α > ε]` with `α = mean_(i >= key) p[i, key]`.
+
+    Gu et al. 2024 (When Attention Sink Emerges in Language Models, arXiv 2410.10781): 64 tokens, ε = 0.3, the
+    first key, over all layers and heads. Longer texts tend to have fewer sinks: compare equal lengths.
+    """
+    tokens, past = _queries_and_keys(patterns)
+    if not 0 <= key < past:
+        raise ValueError(f"no key {key} in a pattern of {past} keys, 0 to {past - 1}")
+    if not 0.0 <= epsilon < 1.0:
+        raise ValueError(f"a sink needs a share epsilon with 0 <= epsilon < 1, got {epsilon:g}")
+    seen_from = max(key - (past - tokens), 0)
+    return float((patterns[..., seen_from:, key].mean(axis=-1, dtype=np.float64) > epsilon).mean())
+
+
+def previous_token_mask(tokens: int) -> Bool[np.ndarray, "token past"]:
+    """Where a previous-token head looks: at `i - 1` (TransformerLens, `head_detector`)."""
+    return np.eye(tokens, k=-1, dtype=np.bool_)
+
+
+def duplicate_token_mask(ids: Int[np.ndarray, " token"]) -> Bool[np.ndarray, "token past"]:
+    """Where a duplicate-token head looks: at earlier copies of the token (TransformerLens, `head_detector`)."""
+    return np.tril(ids[:, None] == ids[None, :], k=-1)
+
+
+def induction_mask(ids: Int[np.ndarray, " token"]) -> Bool[np.ndarray, "token past"]:
+    """Where an induction head looks: at what followed earlier copies (TransformerLens, `head_detector`)."""
+    mask = np.zeros((len(ids), len(ids)), np.bool_)
+    mask[:, 1:] = duplicate_token_mask(ids)[:, :-1]
+    return mask
+
+
+def detection_share(
+    pattern: Float[np.ndarray, "*head token past"], mask: Bool[np.ndarray, "token past"]
+) -> Float32[np.ndarray, "*head"]:
+    """The share of a head's whole attention that lies on a mask, 0 to 1: `Σ p·m / Σ p`.
+
+    The `mul` measure of TransformerLens' `head_detector`. Tokens without a key in the mask count too, so that the
+    most a head can reach is the share of tokens that have one: `(n - 1) / n` for the previous token.
+    """
+    tokens, past = pattern.shape[-2:]
+    if tokens != past:
+        raise ValueError(f"a mask is for a full pass, the pattern has {tokens} queries and {past} keys")
+    total = pattern.sum(axis=(-2, -1), dtype=np.float64)
+    return np.asarray(np.sum(pattern, axis=(-2, -1), dtype=np.float64, where=mask) / total, np.float32)
+
+
+def ov_logits(
+    value: Float[np.ndarray, "past head_dim"],
+    out: Float[np.ndarray, "head_dim model"],
+    unembedding: Float[np.ndarray, "past model"],
+) -> Float32[np.ndarray, "past past"]:
+    """What one head, reading a token in full, adds to the logit of each token of the text: `v_j · W_O · u_k`.
+
+    Row `j` is the token that is read, column `k` the one whose logit moves, along the direct path: no later layer,
+    no final norm but what is folded into the rows of `unembedding`, which are those of the tokens' own ids.
+    """
+    read = out.astype(np.float64) @ unembedding.astype(np.float64).T
+    return np.asarray(value.astype(np.float64) @ read, np.float32)
+
+
+def copying_score(logits: Float[np.ndarray, "*head token token"]) -> Float32[np.ndarray, "*head"]:
+    """How far a head raises what it reads over the other tokens of the text: -1 (others only) to 1 (that token only).
+
+    `2 · Σ_j r_jj / Σ_jk r_jk - 1` with `r_jk = relu(l_jk - mean_k l_jk)`, from `ov_logits` of random tokens, each
+    another (Olsson et al. 2022, arXiv 2209.11895, p. 60: 25 tokens, mean of 10 draws). The paper scales a ratio that
+    ends at 0.5; `Σ r_jj / Σ r_jk` ends at 1, so the ends of the score agree, what lies between need not. By chance
+    `2 / n - 1`. NaN where no token is raised.
+    """
+    raised = np.maximum(logits - logits.mean(axis=-1, keepdims=True, dtype=np.float64), 0.0)
+    own, total = np.trace(raised, axis1=-2, axis2=-1), raised.sum(axis=(-2, -1))
+    share = np.divide(own, total, out=np.full(total.shape, np.nan), where=total > 0)
+    return np.asarray(2.0 * share - 1.0, np.float32)
+
+
+def _queries_and_keys(pattern: Float[np.ndarray, "*head token past"]) -> tuple[int, int]:
+    tokens, past = pattern.shape[-2:]
+    if tokens > past:
+        raise ValueError(f"{tokens} queries cannot follow {past} keys; every query has a key of its own")
+    return tokens, past
+
+
+def _mean(shares: Float[np.ndarray, "*head token"]) -> Float32[np.ndarray, "*head"]:
+    if not shares.shape[-1]:
+        return np.full(shares.shape[:-1], np.nan, np.float32)
+    return np.asarray(shares.mean(axis=-1, dtype=np.float64), np.float32)

@@ -1,0 +1,84 @@
+"""What kind of map a sublayer is: how linear, and how many dimensions it uses."""
+
+import numpy as np
+from jaxtyping import Float
+
+_RIDGE = 1e-9
+_FLOOR = 1e-12
+_ROUNDING = 1e-13
+
+
+def _standard(
+    x: Float[np.ndarray, "token feature"],
+) -> tuple[Float[np.ndarray, " feature"], Float[np.ndarray, " feature"]]:
+    """Mean and spread of each feature; a feature that varies by rounding only has spread 1."""
+    mean, spread = x.mean(axis=0), x.std(axis=0)
+    return mean, np.where(spread > _ROUNDING * np.abs(mean), spread, 1.0)
+
+
+def linear_fit_r2(
+    x: Float[np.ndarray, "token feature"], y: Float[np.ndarray, "token out"], fit_share: float = 0.75
+) -> float:
+    """How well the best linear map, with an intercept, foretells `y` from `x` on tokens it was not fitted to.
+
+    `R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖²` over the held-out rows, the last ones, with ȳ their mean: 1 is exactly linear,
+    0 no better than the mean, below 0 worse. The first `fit_share` of the rows is fitted by least squares on
+    standardised features; a ridge of 1e-9 of their variance settles features that repeat each other. Few rows a
+    feature fit noise: give several times as many. NaN where the held-out `y` does not vary.
+    """
+    fitted = int(fit_share * len(x))
+    features = x.shape[1]
+    if not features + 1 <= fitted < len(x):
+        raise ValueError(
+            f"{fitted} of {len(x)} rows to fit {features} features and an intercept: give at least {features + 1} "
+            "to fit and one that is held out"
+        )
+    mean, spread = _standard(x[:fitted].astype(np.float64))
+    known, held_out = ((rows.astype(np.float64) - mean) / spread for rows in (x[:fitted], x[fitted:]))
+    target, truth = y[:fitted].astype(np.float64), y[fitted:].astype(np.float64)
+    middle = target.mean(axis=0)
+    gram = known.T @ known + _RIDGE * fitted * np.eye(features)
+    foretold = held_out @ np.linalg.solve(gram, known.T @ (target - middle)) + middle
+    varied = float(((truth - truth.mean(axis=0)) ** 2).sum())
+    return 1.0 - float(((truth - foretold) ** 2).sum()) / varied if varied > 0 else float("nan")
+
+
+def _spectrum(x: Float[np.ndarray, "token feature"]) -> Float[np.ndarray, " rank"]:
+    """Eigenvalues of the covariance up to a factor, after each feature's mean was taken off; those above rounding."""
+    if len(x) < 2:
+        raise ValueError(f"a spectrum tells how rows differ and needs 2 of them, got {len(x)}")
+    centred = x.astype(np.float64)
+    centred -= centred.mean(axis=0)
+    peak = np.abs(centred).max(initial=0.0)
+    if peak <= _ROUNDING * np.abs(x).max(initial=0.0):
+        return np.zeros(0)
+    centred /= peak
+    # The smaller of the two products has the same eigenvalues but for zeros.
+    product = centred.T @ centred if x.shape[1] <= len(x) else centred @ centred.T
+    values = np.linalg.eigvalsh(product)
+    return np.asarray(values[values > _FLOOR * values.max(initial=0.0)])
+
+
+def effective_rank(x: Float[np.ndarray, "token feature"]) -> float:
+    """How many dimensions the rows spread over: `exp(-Σ p_i ln p_i)`, `p = σ / Σσ`, 1 to min(token - 1, feature).
+
+    σ are the singular values of the rows less their mean (Roy & Vetterli 2007, The Effective Rank, section 2);
+    those below 1e-6 of the largest count as 0. Unchanged when rows are scaled, shifted or turned together. 0 where
+    all rows are the same.
+    """
+    values = np.sqrt(_spectrum(x))
+    if not len(values):
+        return 0.0
+    p = values / values.sum()
+    return float(np.exp(-(p * np.log(p)).sum()))
+
+
+def participation_ratio_of_spectrum(x: Float[np.ndarray, "token feature"]) -> float:
+    """How many dimensions carry the rows' variance: `(Σλ)² / Σλ²`, 1 to min(token - 1, feature).
+
+    λ are the eigenvalues of the covariance of the rows, their mean taken off. At most the effective rank, and often
+    far below: variances weigh more than their roots. Unchanged when rows are scaled, shifted or turned together.
+    0 where all rows are the same.
+    """
+    values = _spectrum(x)
+    return float(values.sum() ** 2 / (values**2).sum()) if len(values) else 0.0

@@ -1,0 +1,185 @@
+"""The FFN as a memory of keys and values: what fires, and which tokens it promotes.
+
+Neuron `i` is a memory: its coefficient says how strongly the key matched, its value vector `v_i = W_down[:, i]` is
+what it then writes (Geva et al. 2021, arXiv 2012.14913).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, Int64
+
+_SCORES_AT_ONCE = 2**22
+_UNKNOWN = -1
+
+
+def vector_norms(vectors: Float[np.ndarray, "memory model"]) -> Float32[np.ndarray, " memory"]:
+    """`‖v_i‖₂`: the length of each vector, in units of the residual."""
+    return np.asarray(np.linalg.norm(vectors.astype(np.float32, copy=False), axis=-1), np.float32)
+
+
+def dominant(
+    neurons: Float[np.ndarray, " neuron"], value_norms: Float[np.ndarray, " neuron"], k: int
+) -> tuple[Int64[np.ndarray, " top"], Float32[np.ndarray, " top"]]:
+    """The k memories that write most at one token, strongest first: their indices and signed coefficients.
+
+    Ranked by `|s_i| · ‖v_i‖₂`, the dominant sub-updates of Geva et al. 2022 (arXiv 2203.14680). Of memories that
+    write alike the lower index comes first.
+    """
+    if not 1 <= k <= len(neurons):
+        raise ValueError(f"k must be 1 to {len(neurons)}, the number of neurons, got {k}")
+    strength = np.abs(neurons.astype(np.float64)) * value_norms
+    index = np.argsort(-strength, kind="stable")[:k].astype(np.int64)
+    return index, neurons[index].astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PromotedTokens:
+    """The tokens that each memory raises and lowers most, the extreme ones first.
+
+    Attributes:
+        top: Ids of the highest scores.
+        top_scores: Those scores, in logits per unit of coefficient.
+        bottom: Ids of the lowest scores.
+        bottom_scores: Those scores.
+    """
+
+    top: Int64[np.ndarray, "memory k"]
+    top_scores: Float32[np.ndarray, "memory k"]
+    bottom: Int64[np.ndarray, "memory k"]
+    bottom_scores: Float32[np.ndarray, "memory k"]
+
+
+def _scores(
+    vectors: Float[np.ndarray, "memory model"], unembedding: Float[np.ndarray, "vocab model"]
+) -> Iterator[tuple[slice, Float32[np.ndarray, "rows vocab"]]]:
+    """`W_U · v_i` of some memories at a time, so that a large vocabulary fits in memory."""
+    table = unembedding.astype(np.float32, copy=False).T
+    each = max(1, _SCORES_AT_ONCE // max(1, len(unembedding)))
+    for first in range(0, len(vectors), each):
+        rows = slice(first, first + each)
+        yield rows, vectors[rows].astype(np.float32, copy=False) @ table
+
+
+def _highest(
+    scores: Float32[np.ndarray, "rows vocab"], k: int
+) -> tuple[Int64[np.ndarray, "rows k"], Float32[np.ndarray, "rows k"]]:
+    """The k highest entries of each row, highest first, the lower id before an equal one."""
+    ids = np.sort(np.argpartition(scores, scores.shape[1] - k, axis=-1)[:, -k:], axis=-1)
+    found = np.take_along_axis(scores, ids, axis=-1)
+    order = np.argsort(-found, axis=-1, kind="stable")
+    return np.take_along_axis(ids, order, axis=-1).astype(np.int64), np.take_along_axis(found, order, axis=-1)
+
+
+def promoted(
+    value_vectors: Float[np.ndarray, "memory model"], unembedding: Float[np.ndarray, "vocab model"], k: int
+) -> PromotedTokens:
+    """The k tokens that each memory promotes, and the k that it suppresses: extremes of `W_U · v_i`, in logits.
+
+    The value seen as a distribution over the vocabulary (Geva et al. 2021, arXiv 2012.14913; 2022, arXiv
+    2203.14680); softmax keeps the order. The final norm is left out, as in the papers: fold its weight into the
+    unembedding to count it. A memory with a negative coefficient promotes what is at the bottom. Which of several
+    equal scores comes in last is not defined.
+    """
+    memories, vocab = len(value_vectors), len(unembedding)
+    if not 1 <= k <= vocab:
+        raise ValueError(f"k must be 1 to {vocab}, the size of the vocabulary, got {k}")
+    top, bottom = np.empty((memories, k), np.int64), np.empty((memories, k), np.int64)
+    top_scores, bottom_scores = np.empty((memories, k), np.float32), np.empty((memories, k), np.float32)
+    for rows, scores in _scores(value_vectors, unembedding):
+        top[rows], top_scores[rows] = _highest(scores, k)
+        bottom[rows], lowest = _highest(-scores, k)
+        bottom_scores[rows] = -lowest
+    return PromotedTokens(top=top, top_scores=top_scores, bottom=bottom, bottom_scores=bottom_scores)
+
+
+def top_token(
+    vectors: Float[np.ndarray, "memory model"], unembedding: Float[np.ndarray, "vocab model"]
+) -> Int64[np.ndarray, " memory"]:
+    """`argmax(W_U · v)`: the token that each vector promotes most, the lower id of equals.
+
+    For value vectors, and alike for what an FFN writes at each token (Geva et al. 2021, arXiv 2012.14913).
+    """
+    found = np.empty(len(vectors), np.int64)
+    for rows, scores in _scores(vectors, unembedding):
+        found[rows] = scores.argmax(axis=-1)
+    return found
+
+
+@dataclass(eq=False, kw_only=True)
+class Triggers:
+    """Where in a text each memory of a layer fired hardest; as large after a book as after a word.
+
+    Only a coefficient above 0 is a trigger: a memory that never had one keeps position and next token -1.
+
+    Attributes:
+        coefficient: The largest coefficient of each memory so far, 0 before any.
+        position: Where in the text it came; of equal ones the earliest.
+        next_token: The id that follows there.
+    """
+
+    coefficient: Float32[np.ndarray, " memory"]
+    position: Int64[np.ndarray, " memory"]
+    next_token: Int64[np.ndarray, " memory"]
+
+    @classmethod
+    def empty(cls, memories: int) -> "Triggers":
+        """Nothing seen yet."""
+        unknown = np.full(memories, _UNKNOWN, np.int64)
+        return cls(coefficient=np.zeros(memories, np.float32), position=unknown, next_token=unknown.copy())
+
+    def add(
+        self, neurons: Float[np.ndarray, "token neuron"], next_tokens: Int[np.ndarray, " token"], first: int
+    ) -> None:
+        """Sees some more tokens: row 0 stands at position `first` of the text, each with the id that follows it."""
+        if not len(neurons):
+            return
+        coefficients = neurons.astype(np.float32, copy=False)
+        row = coefficients.argmax(axis=0)
+        # What is not above 0 never wins over the empty start: coefficient 0 at position -1.
+        part = Triggers(
+            coefficient=coefficients.max(axis=0),
+            position=(first + row).astype(np.int64),
+            next_token=next_tokens[row].astype(np.int64),
+        )
+        both = self.merged(part)
+        self.coefficient, self.position, self.next_token = both.coefficient, both.position, both.next_token
+
+    def merged(self, other: "Triggers") -> "Triggers":
+        """The triggers of both parts of a text, in any order: the larger coefficient, of equal ones the earlier."""
+        if len(self.coefficient) != len(other.coefficient):
+            raise ValueError(f"triggers of {len(self.coefficient)} and {len(other.coefficient)} memories do not merge")
+        equal = other.coefficient == self.coefficient
+        wins = (other.coefficient > self.coefficient) | (equal & (other.position < self.position))
+        return Triggers(
+            coefficient=np.where(wins, other.coefficient, self.coefficient),
+            position=np.where(wins, other.position, self.position),
+            next_token=np.where(wins, other.next_token, self.next_token),
+        )
+
+
+def agreement_rate(top_of_memory: Int[np.ndarray, " memory"], next_of_trigger: Int[np.ndarray, " memory"]) -> float:
+    """The share of memories that promote most what follows their top trigger, 0 to 1: `mean(argmax p_i = w_i)`.
+
+    Geva et al. 2021, arXiv 2012.14913, section 4: near 0 in the first ten of 16 layers, then up to 3.5%; chance is
+    1 / vocab. Memories without a trigger (next token -1) are left out; NaN if none has one.
+    """
+    known = next_of_trigger != _UNKNOWN
+    return float(np.mean(top_of_memory[known] == next_of_trigger[known])) if known.any() else float("nan")
+
+
+def composition_rate(
+    top_of_output: Int[np.ndarray, " token"],
+    top_of_memories: Int[np.ndarray, " memory"],
+    active: Bool[np.ndarray, "token memory"],
+) -> float:
+    """The share of tokens where the FFN promotes most what none of its active memories does, 0 to 1.
+
+    `mean(argmax(W_U · FFN_out) ∉ {argmax(W_U · v_i): i active})`, the zero-agreement rate of Geva et al. 2021
+    (arXiv 2012.14913, section 5): at least 68% in every layer. Tokens without an active memory are left out; NaN if
+    none has one.
+    """
+    counted = active.any(axis=-1)
+    agrees = (active & (top_of_output[:, None] == top_of_memories[None, :])).any(axis=-1)
+    return float(np.mean(~agrees[counted])) if counted.any() else float("nan")

@@ -1,0 +1,159 @@
+"""Law 4: what every sublayer adds to a difference of logits sums to the difference, on every engine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edge
+from edge.measure.attribution import (
+    Attribution,
+    attribute,
+    attribute_heads,
+    attribute_neurons,
+    direct_logit_attribution,
+    read_difference,
+)
+from edge.measure.lens import look_through
+from edge.readout import Readout, open_ending, open_readout
+from edge.session import Model
+from edge.trace import Trace
+from edge.watch import Watch
+from models.checkpoint import Checkpoint
+from models.errors import MisuseError
+from models.packed_file import open_packed, write_packed
+from models.precision import Scheme, Zero
+from models.spec import NoCap, SoftCap
+from tests.edge.test_laws import CLOSE, ENGINES, off_by, tiny_model, watched_run
+from tests.shared import shared
+from tests.tiny import TINY_SPECS, tiny_checkpoint
+
+QUESTIONS: tuple[tuple[int, int | None], ...] = ((17, 4), (0, 69), (33, None))
+"""A target, and what its logit is compared with; None is the mean of all logits."""
+
+WITHOUT_SUM = {name for name, spec in TINY_SPECS.items() if any(layer.norms_sum for layer in spec.layers)}
+
+
+@pytest.fixture(params=TINY_SPECS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=ENGINES)
+def model(request: pytest.FixtureRequest, name: str) -> Iterator[Model]:
+    with tiny_model(name, request.param) as opened:
+        yield opened
+
+
+def before_cap(trace: Trace) -> np.ndarray:
+    """The engine's logits as they were before they were bounded."""
+    logits = trace.site("logits").astype(np.float64)
+    match trace.spec.logit_cap:
+        case NoCap():
+            return logits
+        case SoftCap(limit):
+            return limit * np.arctanh(logits / limit)
+
+
+def difference(logits: np.ndarray, target: int, baseline: int | None) -> np.ndarray:
+    return logits[:, target] - (logits.mean(-1) if baseline is None else logits[:, baseline])
+
+
+def components_of(trace: Trace) -> np.ndarray:
+    """What the embedding and every sublayer added to the residual stream."""
+    parts = [f"layers.{layer}.{part}.output" for layer in range(trace.spec.n_layers) for part in ("attn", "ffn")]
+    return np.stack([trace.site(site) for site in ("layers.0.input", *parts)])
+
+
+def check_law_4(trace: Trace, readout: Readout, close: float) -> None:
+    logits, last = before_cap(trace), trace.site(f"layers.{trace.spec.n_layers - 1}.output")
+    for target, baseline in QUESTIONS:
+        reading = readout.frozen(last, target, baseline)
+        got = direct_logit_attribution(components_of(trace), reading).sum(axis=0, dtype=np.float64) + reading.constant
+        worst = float(np.abs(got - difference(logits, target, baseline)).max() / np.abs(logits).max())
+        assert worst < close, (
+            f"{trace.engine}: direct attributions do not sum to logit {target} less {baseline}, off by {worst:.2g}"
+        )
+
+
+def check_lens(trace: Trace, readout: Readout, close: float) -> None:
+    logits, last = trace.site("logits"), trace.site(f"layers.{trace.spec.n_layers - 1}.output")
+    worst = off_by(readout.logits(last), logits)
+    assert worst < close, f"{trace.engine}: the lens on the last layer is not the engine's answer, off by {worst:.2g}"
+    found = look_through(trace, readout, slice(0, 3), np.asarray(trace.tokens[1:4]), k=2)
+    sure = np.diff(np.sort(logits[:3], axis=-1)[:, -2:])[:, 0] > 10 * close * np.abs(logits).max()
+    assert (found.ids[-1, sure, 0] == logits[:3].argmax(-1)[sure]).all(), f"{trace.engine} answered otherwise"
+
+
+def test_law_4_direct_attributions_sum_to_the_logit_difference(name: str, model: Model) -> None:
+    trace, readout = watched_run(model, Watch.all()), open_readout(model.checkpoint)
+    if name in WITHOUT_SUM:
+        with pytest.raises(MisuseError, match="norms the residual stream after each sublayer"):
+            attribute(trace, readout, 17, 4, token=2)
+    else:
+        check_law_4(trace, readout, CLOSE)
+
+
+def test_the_lens_on_the_last_layer_is_what_the_engine_answered(model: Model) -> None:
+    check_lens(watched_run(model, Watch.all()), open_readout(model.checkpoint), CLOSE)
+
+
+def check_inside(whole: Attribution, sublayer: str, inside: Attribution, largest: float) -> None:
+    want = float(whole.logits[whole.names.index(sublayer)])
+    worst = abs(inside.total - want) / largest
+    assert worst < CLOSE, f"the parts of {sublayer} do not sum to what it adds, off by {worst:.2g}"
+
+
+@pytest.mark.parametrize("name", sorted(TINY_SPECS.keys() - WITHOUT_SUM))
+def test_heads_and_neurons_sum_to_their_sublayer(name: str) -> None:
+    with tiny_model(name, "torch") as model:
+        trace, checkpoint = watched_run(model, Watch.all()), model.checkpoint
+    readout, logits = open_readout(checkpoint), before_cap(trace)
+    for token in (0, 6, trace.n_fed - 1):
+        whole, reading = attribute(trace, readout, 17, 4, token), read_difference(trace, readout, 17, 4, token)
+        want = difference(logits, 17, 4)[token]
+        assert abs(whole.total - want) < CLOSE * np.abs(logits).max(), f"token {token} is off law 4"
+        for layer in range(trace.spec.n_layers):
+            heads = attribute_heads(trace, reading, open_ending(checkpoint, layer, "attn"), layer, token)
+            neurons = attribute_neurons(trace, reading, open_ending(checkpoint, layer, "ffn"), layer, token)
+            check_inside(whole, f"layers.{layer}.attn", heads, np.abs(logits).max())
+            check_inside(whole, f"layers.{layer}.ffn", neurons, np.abs(logits).max())
+            assert len(heads.logits) == trace.spec.n_heads + 1
+            assert len(neurons.logits) == trace.spec.layers[layer].ffn.d_ff + 1
+
+
+@pytest.mark.parametrize("name", ["llama-shared-heads-tied", "normed-heads-scaled-rotary-head-bias"])
+def test_law_4_holds_on_packed_weights(name: str, tmp_path: Path) -> None:
+    dense, file = tiny_checkpoint(name), tmp_path / "model.safetensors"
+    write_packed(dense.spec, dense.weights, Scheme(4, 32, Zero.WHOLE), file, lambda _: None)
+    packed = Checkpoint(tmp_path, dense.spec, *open_packed(file, dense.spec))
+    with Model(packed, "torch", None, lambda _: None) as model:
+        trace = watched_run(model, Watch.all())
+    check_law_4(trace, open_readout(packed), CLOSE)
+    check_lens(trace, open_readout(packed), CLOSE)
+
+
+def test_a_token_that_was_not_fed_is_refused() -> None:
+    with tiny_model("llama-shared-heads-tied", "torch") as model:
+        trace, readout = watched_run(model, Watch.all()), open_readout(model.checkpoint)
+    for token in (-1, trace.n_fed):
+        with pytest.raises(MisuseError, match=f"tokens 0 to {trace.n_fed - 1}"):
+            attribute(trace, readout, 17, 4, token)
+
+
+def check_trained(model: str | Path, prompt: str) -> None:
+    with edge.load(model, engine="onnx") as opened:
+        trace = opened.run(prompt, max_new_tokens=4, watch=Watch.all(), stop_tokens=())
+        readout = open_readout(opened.checkpoint)
+    check_law_4(trace, readout, CLOSE)
+    check_lens(trace, readout, CLOSE)
+
+
+@pytest.mark.parametrize("twin", ["fable-relu", "fable-gelu"])
+def test_law_4_holds_on_the_twins(twin: str) -> None:
+    check_trained(twin, "Once upon a time there was a")
+
+
+def test_law_4_holds_on_stories260k() -> None:
+    check_trained(shared("stories260K"), "Once upon a time there was a")
