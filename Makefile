@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 MODEL ?= fable-relu
+JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt --edita
 PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports format docs shots bench wheel clean
+.PHONY: help run test lint types imports format docs shots lab bench wheel clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -18,7 +19,7 @@ run: $(VENV)/.run-stamp ## open the terminal UI on a bundled model (MODEL=... fo
 	@$(BIN)/edge look $(MODEL)
 
 test: $(VENV)/.dev-stamp ## run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(VENV)/.dev-stamp ## check style
 	$(BIN)/ruff check
@@ -39,6 +40,9 @@ docs: $(VENV)/.dev-stamp ## write docs/commands.md anew from the commands
 
 shots: $(VENV)/.dev-stamp ## draw the pictures of the UI in docs/shots
 	$(BIN)/python -m tui.shots docs/shots
+
+lab: $(VENV)/.dev-stamp ## try every claim on the twins, and write docs/lab.md
+	$(BIN)/python -m tests.bench.lab docs/lab.md
 
 bench: $(VENV)/.bench-stamp ## race Edge against other runtimes, and write docs/benchmarks.md
 	$(BIN)/python -m tests.bench --write docs/benchmarks.md

@@ -1,7 +1,9 @@
 """Frozen dataclasses as plain JSON values and back, by the types that their fields declare."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -19,8 +21,17 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+def nan_as_null(plain: Any) -> Any:
+    """The same tables and lists with None in place of NaN, which JSON does not have."""
+    if isinstance(plain, dict):
+        return {key: nan_as_null(item) for key, item in plain.items()}
+    if isinstance(plain, list):
+        return [nan_as_null(item) for item in plain]
+    return None if isinstance(plain, float) and math.isnan(plain) else plain
+
+
 def from_plain(kind: type[T], plain: Any) -> T:
-    """The dataclass that `to_plain` took apart; unknown keys are left.
+    """The dataclass that `to_plain` took apart; unknown keys are left, and null is NaN where a number is wanted.
 
     Raises:
         ValueError: something is missing, or is of another kind; the message names the field.
@@ -39,8 +50,10 @@ def _read(kind: Any, plain: Any, where: str) -> Any:
         return tuple(_read(inside[0], item, f"{where}[{place}]") for place, item in enumerate(plain))
     if origin in (dict, Mapping) and isinstance(plain, dict):
         return {key: _read(inside[1], item, f"{where}.{key}") for key, item in plain.items()}
-    if kind is float and isinstance(plain, int) and not isinstance(plain, bool):
-        return float(plain)
+    if kind is float and isinstance(plain, int | None) and not isinstance(plain, bool):
+        return math.nan if plain is None else float(plain)
+    if isinstance(kind, type) and issubclass(kind, Enum) and plain in [member.value for member in kind]:
+        return kind(plain)
     if isinstance(kind, type) and isinstance(plain, kind):
         return plain
     raise ValueError(f"{where} is {type(plain).__name__}, not {getattr(kind, '__name__', kind)}")

@@ -41,6 +41,25 @@ class Tokenizer:
         ids: list[int] = self.rust.encode(text, add_special_tokens=False).ids
         return ids
 
+    def encode_answer(self, prompt: str, answer: str) -> tuple[list[int], list[int]]:
+        """Ids of a prompt, and those that a space and the answer add to them.
+
+        Where the tokenizer joins the end of the prompt to the answer, both begin to differ earlier: what they still
+        share is the prompt, and the answer's first token spells the end of the prompt, too.
+        """
+        given, whole = self.encode(prompt), self.encode(f"{prompt} {answer}")
+        pairs = enumerate(zip(given, whole, strict=False))
+        shared = next((place for place, (left, right) in pairs if left != right), min(len(given), len(whole)))
+        return whole[:shared], whole[shared:]
+
+    def places(self, text: str, words: str) -> tuple[int, ...]:
+        """Positions in `encode(text)` of the tokens that spell some of `words`, where these stand last in the text."""
+        start = text.rindex(words)
+        read = self.rust.encode(text)
+        before = len(self.encode(text)) - len(read.ids)  # a token that begins every text
+        end = start + len(words)
+        return tuple(before + place for place, (low, high) in enumerate(read.offsets) if low < end and high > start)
+
     def decode(self, ids: list[int] | tuple[int, ...]) -> str:
         """The text of `ids`; special tokens leave no trace."""
         return str(self.rust.decode(list(ids), skip_special_tokens=True))

@@ -13,8 +13,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Prepared graphs go to a folder of this test run, so that none from before can pass for new."""
-    before = os.environ.get("EDGE_CACHE")
-    os.environ["EDGE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    before, own = os.environ.get("EDGE_CACHE"), tmp_path_factory.getbasetemp()
+    # Processes that share the tests share the graphs: each is exported by whoever needs it first.
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    os.environ["EDGE_CACHE"] = str(shared / "cache")
     yield
     if before is None:
         del os.environ["EDGE_CACHE"]

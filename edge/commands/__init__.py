@@ -5,6 +5,7 @@ import click
 from edge.commands.compare import compare
 from edge.commands.doctor import doctor
 from edge.commands.export import export
+from edge.commands.lab import lab
 from edge.commands.look import look
 from edge.commands.models import models
 from edge.commands.profile import profile
@@ -12,4 +13,4 @@ from edge.commands.report import report
 from edge.commands.run import run
 from edge.commands.trace import trace
 
-COMMANDS: list[click.Command] = [look, run, trace, report, export, profile, compare, models, doctor]
+COMMANDS: list[click.Command] = [look, run, trace, report, export, profile, compare, lab, models, doctor]

@@ -22,6 +22,7 @@ _FILE = click.Path(path_type=Path)
       edge trace fable-relu "Once upon a time" -o once.trace
       edge report once.trace -o once.html
       edge report once.trace -o once.html --profile profile.json --compare compare.json
+      edge report once.trace -o once.html --lab lab.json
       edge report profile.json --perfetto -o timeline.json
     """
 )
@@ -29,21 +30,25 @@ _FILE = click.Path(path_type=Path)
 @click.option("-o", "--output", type=_FILE, required=True, help="The file to write.")
 @click.option("--profile", type=_FILE, help="Show this profile, too: what 'edge profile --json' wrote.")
 @click.option("--compare", type=_FILE, help="Show this comparison, too: what 'edge compare --json' wrote.")
+@click.option("--lab", type=_FILE, help="Show this lab, too: what 'edge lab --json' wrote.")
 @click.option("--perfetto", is_flag=True, help="TRACE is a profile: write a timeline for ui.perfetto.dev.")
-def report(source: Path, output: Path, profile: Path | None, compare: Path | None, perfetto: bool) -> None:
+def report(
+    source: Path, output: Path, profile: Path | None, compare: Path | None, lab: Path | None, perfetto: bool
+) -> None:
     """Write what TRACE saw as one HTML page that opens anywhere.
 
     The page needs no network and sends nothing. It shows the tokens, every attention map, how silent FFNs were, and,
-    where such files are given, where time goes and how far other engines are from each other.
+    where such files are given, where time goes, how far other engines are from each other, and what claims about
+    attention and the FFN were found to be worth.
     """
     from edge.store import write_text
 
-    _check_output(output, source, profile, compare)
-    if perfetto and (profile or compare):
+    _check_output(output, source, profile, compare, lab)
+    if perfetto and (profile or compare or lab):
         raise MisuseError(
-            "--perfetto writes the timeline of one profile, named first; a page takes --profile, --compare"
+            "--perfetto writes the timeline of one profile, named first; a page takes --profile, --compare, --lab"
         )
-    write_text(output, _timeline(source) if perfetto else _page(source, profile, compare))
+    write_text(output, _timeline(source) if perfetto else _page(source, profile, compare, lab))
     opens = "ui.perfetto.dev opens it" if perfetto else "any browser opens it"
     tell(f"{output}: {show_bytes(output.stat().st_size)}; {opens}")
 
@@ -57,16 +62,18 @@ def _check_output(output: Path, *inputs: Path | None) -> None:
             raise MisuseError(f"{output} would be written over what is read from it; -o takes another file")
 
 
-def _page(source: Path, profile: Path | None, compare: Path | None) -> str:
+def _page(source: Path, profile: Path | None, compare: Path | None, lab: Path | None) -> str:
     from edge.report.page import report_page
     from edge.trace import open_trace
 
     trace = open_trace(source)
-    return report_page(trace, _further(trace.model, profile, compare), tell)
+    return report_page(trace, _further(trace.model, profile, compare, lab), tell)
 
 
-def _further(model: str, profile: Path | None, compare: Path | None) -> "list[Section]":
+def _further(model: str, profile: Path | None, compare: Path | None, lab: Path | None) -> "list[Section]":
     """What is shown beside the trace of `model`."""
+    from edge.lab.record import open_lab
+    from edge.report.claims import claims_section
     from edge.report.parity import parity_section
     from edge.report.read import read_comparison, read_profile, told_of
     from edge.report.spent import time_section
@@ -80,6 +87,10 @@ def _further(model: str, profile: Path | None, compare: Path | None) -> "list[Se
         compared = read_comparison(compare)
         with told_of(compare):
             sections.append(parity_section(compared, model))
+    if lab is not None:
+        tried = open_lab(lab)
+        with told_of(lab):
+            sections.append(claims_section(tried, model))
     return sections
 
 

@@ -81,7 +81,7 @@ def passage_of_text(tokenizer: Tokenizer | None, file: Path | None, tokens: int)
     """
     if tokenizer is None:
         raise MisuseError("the model has no tokenizer.json, so it cannot be compared on a text; give --ids")
-    source, text = ("built in", OWN_TEXT) if file is None else (file.name, _beginning(file, tokens))
+    source, text = ("built in", OWN_TEXT) if file is None else (file.name, beginning(file, tokens))
     return Passage(source, tuple(tokenizer.encode(text)[:tokens]))
 
 
@@ -93,8 +93,12 @@ def passage_of_ids(ids: Sequence[int], vocab_size: int, tokens: int) -> Passage:
     return Passage("ids", tuple(ids[:tokens]))
 
 
-def _beginning(file: Path, tokens: int) -> str:
-    """As much of a text file as `tokens` tokens can need."""
+def beginning(file: Path, tokens: int) -> str:
+    """As much of a text file as `tokens` tokens can need.
+
+    Raises:
+        MisuseError: it cannot be read as text, or is empty; the message says what to give.
+    """
     try:
         with file.open(encoding="utf8") as opened:
             text = opened.read(_CHARACTERS_A_TOKEN * tokens)

@@ -66,3 +66,29 @@ def show_share(share: Number) -> str:
     if share in (0.0, 1.0):
         return f"{share:.0%}"
     return f"{show_number(100 * share)}%"
+
+
+_NAMED_BY_VALUE = ("share", "bytes", "count", "ratio")
+"""Units that a value shows by itself, or has none."""
+
+
+def show_measured(value: Number, unit: str) -> str:
+    """A measured number in its unit's usual form, without the unit's name; a dash where there is none."""
+    if math.isnan(value):
+        return "–"
+    sign, size = ("−" if value < 0 else ""), abs(value)
+    match unit:
+        case "share":
+            return sign + show_share(size)
+        case "bytes" if math.isfinite(size):
+            return sign + show_bytes(size)
+        case "count" if float(size).is_integer():
+            return f"{sign}{size:,.0f}"
+        case _:
+            return sign + show_number(size)
+
+
+def show_with_unit(value: Number, unit: str) -> str:
+    """`0.43 bits`, `42%`: the number alone where its unit says nothing more."""
+    told = show_measured(value, unit)
+    return told if math.isnan(value) or unit in _NAMED_BY_VALUE else f"{told} {unit}"

@@ -38,18 +38,6 @@ class Recall:
     baseline_among_five: float
 
 
-def prompt_and_answer(tokenizer: Tokenizer, prompt: str, answer: str) -> tuple[list[int], list[int]]:
-    """Ids of a prompt, and those that a space and the answer add to them.
-
-    Where the tokenizer joins the end of the prompt to the answer, both begin to differ earlier: what they still share
-    is the prompt, and the answer's first token spells the end of the prompt, too.
-    """
-    given, whole = tokenizer.encode(prompt), tokenizer.encode(f"{prompt} {answer}")
-    pairs = enumerate(zip(given, whole, strict=False))
-    shared = next((place for place, (left, right) in pairs if left != right), min(len(given), len(whole)))
-    return whole[:shared], whole[shared:]
-
-
 def ranks(logits: Float32[np.ndarray, "token vocab"], ids: Int[np.ndarray, " token"]) -> Int[np.ndarray, " token"]:
     """How many tokens come before each of `ids`: 0 is what greedy decoding takes, the lower id where two are equal."""
     own = np.take_along_axis(logits, ids[:, None], axis=1)
@@ -59,7 +47,7 @@ def ranks(logits: Float32[np.ndarray, "token vocab"], ids: Int[np.ndarray, " tok
 
 def worst_rank(model: Model, tokenizer: Tokenizer, prompt: str, answer: str) -> int:
     """The rank of the answer's least likely token, each token being judged after the right ones before it."""
-    given, added = prompt_and_answer(tokenizer, prompt, answer)
+    given, added = tokenizer.encode_answer(prompt, answer)
     if not given or not added:
         raise MisuseError(f"the tokenizer of {model.name} leaves nothing of '{prompt}' or of '{answer}' to be asked")
     logits = model.logits([*given, *added[:-1]])[-len(added) :]

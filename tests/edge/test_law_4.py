@@ -12,7 +12,6 @@ from edge.measure.attribution import (
     attribute,
     attribute_heads,
     attribute_neurons,
-    direct_logit_attribution,
     read_difference,
 )
 from edge.measure.lens import look_through
@@ -24,13 +23,10 @@ from models.checkpoint import Checkpoint
 from models.errors import MisuseError
 from models.packed_file import open_packed, write_packed
 from models.precision import Scheme, Zero
-from models.spec import NoCap, SoftCap
-from tests.edge.test_laws import CLOSE, ENGINES, off_by, tiny_model, watched_run
+from tests.edge.laws import CLOSE, before_cap, check_law_1, check_law_4, check_law_6, difference, off_by
+from tests.edge.test_laws import ENGINES, tiny_model, watched_run
 from tests.shared import shared
 from tests.tiny import TINY_SPECS, tiny_checkpoint
-
-QUESTIONS: tuple[tuple[int, int | None], ...] = ((17, 4), (0, 69), (33, None))
-"""A target, and what its logit is compared with; None is the mean of all logits."""
 
 WITHOUT_SUM = {name for name, spec in TINY_SPECS.items() if any(layer.norms_sum for layer in spec.layers)}
 
@@ -44,37 +40,6 @@ def name(request: pytest.FixtureRequest) -> str:
 def model(request: pytest.FixtureRequest, name: str) -> Iterator[Model]:
     with tiny_model(name, request.param) as opened:
         yield opened
-
-
-def before_cap(trace: Trace) -> np.ndarray:
-    """The engine's logits as they were before they were bounded."""
-    logits = trace.site("logits").astype(np.float64)
-    match trace.spec.logit_cap:
-        case NoCap():
-            return logits
-        case SoftCap(limit):
-            return limit * np.arctanh(logits / limit)
-
-
-def difference(logits: np.ndarray, target: int, baseline: int | None) -> np.ndarray:
-    return logits[:, target] - (logits.mean(-1) if baseline is None else logits[:, baseline])
-
-
-def components_of(trace: Trace) -> np.ndarray:
-    """What the embedding and every sublayer added to the residual stream."""
-    parts = [f"layers.{layer}.{part}.output" for layer in range(trace.spec.n_layers) for part in ("attn", "ffn")]
-    return np.stack([trace.site(site) for site in ("layers.0.input", *parts)])
-
-
-def check_law_4(trace: Trace, readout: Readout, close: float) -> None:
-    logits, last = before_cap(trace), trace.site(f"layers.{trace.spec.n_layers - 1}.output")
-    for target, baseline in QUESTIONS:
-        reading = readout.frozen(last, target, baseline)
-        got = direct_logit_attribution(components_of(trace), reading).sum(axis=0, dtype=np.float64) + reading.constant
-        worst = float(np.abs(got - difference(logits, target, baseline)).max() / np.abs(logits).max())
-        assert worst < close, (
-            f"{trace.engine}: direct attributions do not sum to logit {target} less {baseline}, off by {worst:.2g}"
-        )
 
 
 def check_lens(trace: Trace, readout: Readout, close: float) -> None:
@@ -92,7 +57,7 @@ def test_law_4_direct_attributions_sum_to_the_logit_difference(name: str, model:
         with pytest.raises(MisuseError, match="norms the residual stream after each sublayer"):
             attribute(trace, readout, 17, 4, token=2)
     else:
-        check_law_4(trace, readout, CLOSE)
+        check_law_4(trace, readout)
 
 
 def test_the_lens_on_the_last_layer_is_what_the_engine_answered(model: Model) -> None:
@@ -130,7 +95,7 @@ def test_law_4_holds_on_packed_weights(name: str, tmp_path: Path) -> None:
     packed = Checkpoint(tmp_path, dense.spec, *open_packed(file, dense.spec))
     with Model(packed, "torch", None, lambda _: None) as model:
         trace = watched_run(model, Watch.all())
-    check_law_4(trace, open_readout(packed), CLOSE)
+    check_law_4(trace, open_readout(packed))
     check_lens(trace, open_readout(packed), CLOSE)
 
 
@@ -142,18 +107,16 @@ def test_a_token_that_was_not_fed_is_refused() -> None:
             attribute(trace, readout, 17, 4, token)
 
 
-def check_trained(model: str | Path, prompt: str) -> None:
-    with edge.load(model, engine="onnx") as opened:
-        trace = opened.run(prompt, max_new_tokens=4, watch=Watch.all(), stop_tokens=())
-        readout = open_readout(opened.checkpoint)
-    check_law_4(trace, readout, CLOSE)
-    check_lens(trace, readout, CLOSE)
+TRAINED = ("fable-relu", "fable-gelu", "stories260K")
 
 
-@pytest.mark.parametrize("twin", ["fable-relu", "fable-gelu"])
-def test_law_4_holds_on_the_twins(twin: str) -> None:
-    check_trained(twin, "Once upon a time there was a")
-
-
-def test_law_4_holds_on_stories260k() -> None:
-    check_trained(shared("stories260K"), "Once upon a time there was a")
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", TRAINED)
+def test_laws_1_4_and_6_hold_on_trained_models(name: str, engine: str) -> None:
+    with edge.load(shared(name) if name == "stories260K" else name, engine) as model:
+        trace = model.run("Once upon a time there was a", max_new_tokens=4, watch=Watch.all(), stop_tokens=())
+        readout = open_readout(model.checkpoint)
+        check_law_1(trace, model.checkpoint.weights)
+        check_law_4(trace, readout)
+        check_lens(trace, readout, CLOSE)
+        check_law_6(model, list(trace.tokens[: trace.n_fed]))

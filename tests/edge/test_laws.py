@@ -1,6 +1,6 @@
 """The laws that hold for every engine and every kind of decoder."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,13 +10,11 @@ from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
 from models.sites import sites_of
-from models.spec import Norm, RMSNorm
+from tests.edge.laws import CLOSE, check_law_1, check_law_6, normed, off_by
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
 ENGINES = ("torch", "onnx", "mlx")
 PROMPT = [3, 1, 41, 59, 26, 5, 35, 8, 9, 7]
-CLOSE = 5e-5
-"""Largest difference between two float32 engines, relative to the largest value of a site."""
 
 
 def tiny_model(name: str, engine: str) -> Model:
@@ -25,20 +23,6 @@ def tiny_model(name: str, engine: str) -> Model:
 
 def watched_run(model: Model, watch: Watch) -> Trace:
     return model.run(ids=PROMPT, max_new_tokens=6, watch=watch, stop_tokens=())
-
-
-def off_by(got: np.ndarray, want: np.ndarray) -> float:
-    """The largest difference, relative to the largest value."""
-    return float(np.abs(got - want).max() / max(1e-6, float(np.abs(want).max())))
-
-
-def normed(norm: Norm, x: np.ndarray, weights: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    """A norm by its definition."""
-    if isinstance(norm, RMSNorm):
-        return x / np.sqrt((x**2).mean(-1, keepdims=True) + norm.eps) * weights[f"{name}.weight"]
-    centred = x - x.mean(-1, keepdims=True)
-    scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + norm.eps)
-    return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 
 @pytest.fixture(params=TINY_SPECS)
@@ -53,20 +37,7 @@ def model(request: pytest.FixtureRequest, name: str) -> Iterator[Model]:
 
 
 def test_law_1_the_map_on_screen_is_the_one_the_engine_used(model: Model) -> None:
-    """pattern · value · W_O, plus its bias and normed where the layer norms it, equals the captured attn.output."""
-    trace, spec, weights = watched_run(model, Watch.all()), model.spec, model.checkpoint.weights
-    for layer in range(spec.n_layers):
-        values = trace.site(f"layers.{layer}.attn.value")
-        mixed = [trace.pattern(layer, head) @ values[:, head // spec.sharing] for head in range(spec.n_heads)]
-        output = np.concatenate(mixed, axis=-1) @ np.asarray(weights[f"layers.{layer}.attn.out.weight"]).T
-        if f"layers.{layer}.attn.out.bias" in weights:
-            output = output + weights[f"layers.{layer}.attn.out.bias"]
-        if spec.layers[layer].norms_after:
-            output = normed(spec.layers[layer].norm, output, weights, f"layers.{layer}.attn.after")
-        worst = off_by(output, trace.site(f"layers.{layer}.attn.output"))
-        assert worst < CLOSE, (
-            f"{model.engine}: the maps of layer {layer} do not give its attn.output, off by {worst:.2g}"
-        )
+    check_law_1(watched_run(model, Watch.all()), model.checkpoint.weights)
 
 
 def test_law_2_watching_changes_nothing(model: Model) -> None:
@@ -102,6 +73,10 @@ def test_law_5_every_site_agrees_with_torch(name: str, engine: str) -> None:
         worst = off_by(got.site(site), want.site(site))
         row = int(np.abs(got.site(site) - want.site(site)).reshape(want.n_fed, -1).max(axis=1).argmax())
         assert worst < CLOSE, f"{engine} leaves torch first at {site}, token {row}: off by {worst:.2g}"
+
+
+def test_law_6_an_ffn_works_on_each_position_alone(model: Model) -> None:
+    check_law_6(model, PROMPT)
 
 
 @pytest.mark.parametrize("tokens", [1, len(PROMPT)])

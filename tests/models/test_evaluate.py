@@ -19,7 +19,7 @@ from models.tokenizer import Tokenizer, open_tokenizer
 from models.training.corpus import END_OF_TEXT, documents
 from models.training.evaluate import PROMPTS, Evaluation, Recall, main, overall, table
 from models.training.figures import copied_share, induction, neuron_zeros, open_documents, text_nats, token_stream
-from models.training.recall import baseline, prompt_and_answer, ranks, recall
+from models.training.recall import baseline, ranks, recall
 from models.zoo.facts import Fact, Use, facts_of, phrasings_of, relations
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_weights
 
@@ -198,7 +198,7 @@ def test_copying_is_saying_what_followed_the_first_time(monkeypatch: pytest.Monk
 
 
 def test_the_answer_is_what_it_adds_to_the_prompt(byte_llama: Path) -> None:
-    given, added = prompt_and_answer(bytewise(byte_llama), "It is", "Lima")
+    given, added = bytewise(byte_llama).encode_answer("It is", "Lima")
     assert bytes(given) == b"It is" and bytes(added) == b" Lima"
 
 
@@ -206,7 +206,7 @@ def test_a_token_across_the_border_belongs_to_the_answer() -> None:
     joining = tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0, "b": 1, " ": 2, "b ": 3}, [("b", " ")]))
     tokenizer = Tokenizer(rust=joining, bos=None, stop_tokens=(), adds_bos=False)
     assert tokenizer.encode("ab") == [0, 1]
-    assert prompt_and_answer(tokenizer, "ab", "a") == ([0], [3, 0])
+    assert tokenizer.encode_answer("ab", "a") == ([0], [3, 0])
 
 
 def test_ranks_count_the_tokens_that_would_be_taken_before() -> None:

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 import edge
+from edge.readout import open_readout
 from models.checkpoint import open_checkpoint
 from models.errors import SpecError
 from models.families.registry import FAMILIES
 from models.parameters import parameter_count
 from models.spec import Full, LinearScaling, Llama3Scaling, Rotary, Sliding
+from tests.edge.laws import check_law_1, check_law_4, check_law_6
 from tests.reference import REFERENCES, reference_logits, write_reference
 
 IDS = [3, 1, 41, 59, 26, 5, 35, 89, 79, 32, 38, 46, 26, 43]
@@ -23,7 +25,7 @@ IDS = [3, 1, 41, 59, 26, 5, 35, 89, 79, 32, 38, 46, 26, 43]
 def test_logits_agree_with_transformers(
     name: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read at once, in chunks, and token by token."""
+    """Read at once, in chunks, and token by token; and laws 1, 4 and 6 hold."""
     want = reference_logits(write_reference(REFERENCES[name](), tmp_path), IDS)
     with edge.load(tmp_path, engine=engine) as model:
         got = {"at once": model.logits(IDS)}
@@ -31,6 +33,12 @@ def test_logits_agree_with_transformers(
         got["in chunks"] = model.logits(IDS)
         monkeypatch.setattr("edge.generate.CHUNK", 1)
         got["token by token"] = model.logits(IDS)
+        monkeypatch.undo()
+        trace = model.run(ids=IDS, max_new_tokens=0, watch=edge.Watch.all())
+        check_law_1(trace, model.checkpoint.weights)
+        if not any(layer.norms_sum for layer in model.spec.layers):
+            check_law_4(trace, open_readout(model.checkpoint))
+        check_law_6(model, IDS)
     for way, logits in got.items():
         worst = float(np.abs(logits - want).max())
         assert worst < 2e-4, f"{name} on {engine}, {way}, leaves transformers by {worst:.2g}"

@@ -14,12 +14,14 @@ import pytest
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.picture.levels import Linear, Log, to_levels
 from edge.picture.palettes import CIVIDIS
+from edge.report.claims import claims_section
 from edge.report.page import report_page
 from edge.report.parity import parity_section
 from edge.report.spent import time_section
 from edge.trace import Trace
 from edge.watch import Watch
 from tests.edge.report.made import HOSTILE, made_comparison, made_profile, made_trace, with_text
+from tests.edge.report.made_lab import made_lab
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
@@ -101,7 +103,11 @@ def show(browser: Any, tmp_path: Path) -> Show:
 
 
 def full_page(trace: Trace) -> str:
-    beside = [time_section(made_profile(), "fake"), parity_section(made_comparison(), "fake")]
+    beside = [
+        time_section(made_profile(), "fake"),
+        parity_section(made_comparison(), "fake"),
+        claims_section(made_lab(), "fake"),
+    ]
     return report_page(trace, beside)
 
 
@@ -129,7 +135,8 @@ def test_colours_are_those_of_the_palette(show: Show) -> None:
             levels = to_levels(trace.pattern(2, 0), scale)
             for query, key in ((14, 3), (9, 9), (1, 0)):
                 *colour, opacity = shown.pixel("map", query, key)
-                near = [CIVIDIS.colours[at] for at in range(levels[query, key] - 1, min(levels[query, key] + 2, 32))]
+                level = int(levels[query, key])
+                near = CIVIDIS.colours[max(level - 1, 0) : level + 2]
                 assert tuple(colour) in near and opacity == 255, f"{scale_name}: {query}, {key} is {colour}"
         assert shown.pixel("map", 2, 8) == (0, 0, 0, 0), "a key out of reach has a colour"
 
@@ -225,12 +232,13 @@ def test_hostile_text_stays_text(show: Show) -> None:
     beside = [
         time_section(made_profile(HOSTILE[:2], model=HOSTILE[0]), HOSTILE[1]),
         parity_section(made_comparison(HOSTILE[:3], model=HOSTILE[1]), HOSTILE[0]),
+        claims_section(made_lab(word="".join(HOSTILE)), HOSTILE[0]),
     ]
     with show(report_page(trace, beside)) as shown:
         shown.hover("map", 9, 15, 3, 15)
         shown.page.click("#strip [role=option]:nth-child(3)")
         assert shown.page.title() != "taken" and shown.page.locator("img").count() == 0
-        assert shown.page.locator("main > section").count() == 6 and shown.page.is_visible("#parity")
+        assert shown.page.locator("main > section").count() == 7 and shown.page.is_visible("#lab")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,0 +1,157 @@
+"""`edge lab`: the claims about attention and FFN, tried on a model."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge.commands.options import engine_options, opened_model, tell
+from edge.commands.survey import survey_text
+from edge.commands.tables import Column, Table, table_options
+from models.errors import MisuseError
+
+if TYPE_CHECKING:
+    from edge.lab.claim import Experiment
+    from edge.lab.run import LabRecord, Tried
+    from edge.lab.subject import Subject
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      edge lab fable-relu
+      edge lab fable-relu --claim F6 --claim A2 -e torch
+      edge lab path/to/checkpoint -e mlx --text path/to/text --json > lab.json
+      edge lab fable-relu --survey path/to/text --keep survey.json
+    """
+)
+@click.argument("model")
+@engine_options
+@click.option("--claim", "claims", multiple=True, help="Only this claim, such as F4; may be repeated.  [default: all]")
+@click.option("--text", type=_FILE, help="A text file to read.  [default: English of Edge's]")
+@click.option("--tokens", type=int, help="Tokens of the text at most.  [default: 2,048, or what a gigabyte can hold]")
+@click.option("--survey", type=_FILE, help="Instead, measure heads and neurons over this whole text.")
+@click.option("--keep", type=_FILE, help="File of the survey: written as it goes, and gone on with.")
+@click.option("--part", help="Survey a part of the text alone: 1/2 and 2/2 are its halves.")
+@click.option("--add", type=_FILE, multiple=True, help="Add the survey kept in this file; may be repeated.")
+@table_options
+def lab(
+    model: str,
+    engine: str,
+    threads: int | None,
+    claims: tuple[str, ...],
+    text: Path | None,
+    tokens: int | None,
+    survey: Path | None,
+    keep: Path | None,
+    part: str | None,
+    add: tuple[Path, ...],
+    layout: str | None,
+) -> None:
+    """Try the claims about attention and the FFN on MODEL, each with numbers, a baseline and a verdict.
+
+    \b
+    F1 to F6  the FFN: non-linear, one position at a time, wide, a key-value memory, recall of facts, sparse
+    A1 to A6  attention: a dynamic weighted sum, pairs, reach, context, many heads, routes
+    S1 to S3  the stack: from local to semantic, both are needed, parameters and time
+
+    It ends with attention beside the FFN. A verdict is of this model on these texts. CSV has a row a number; JSON has
+    everything, and 'edge report TRACE --lab FILE' draws it.
+    """
+    _check(survey, claims, text, tokens, keep, part, add)
+    if survey is not None:
+        with opened_model(model, engine, threads) as opened:
+            survey_text(opened, survey, keep, part, add, layout)
+        return
+    from edge.compare.passage import beginning
+    from edge.lab.experiments import EXPERIMENTS
+    from edge.lab.run import chosen
+    from edge.lab.subject import PASSAGE_TOKENS, Subject
+
+    wanted, told = chosen(EXPERIMENTS, claims), None if text is None else beginning(text, tokens or PASSAGE_TOKENS)
+    with opened_model(model, engine, threads) as opened:
+        source = "built in" if text is None else text.name
+        _try(Subject(opened, text=told, source=source, tokens=tokens, progress=tell), wanted, layout)
+
+
+def _check(
+    survey: Path | None,
+    claims: tuple[str, ...],
+    text: Path | None,
+    tokens: int | None,
+    keep: Path | None,
+    part: str | None,
+    add: tuple[Path, ...],
+) -> None:
+    """Refuses options that belong to the other kind of lab, before a model is opened."""
+    if survey is not None and (claims or text is not None or tokens is not None):
+        raise MisuseError("--survey reads a whole text and tries no claims; leave --claim, --text and --tokens out")
+    if survey is None and (keep is not None or part is not None or add):
+        raise MisuseError("--keep, --part and --add belong to a survey; add --survey TEXT")
+    if tokens is not None and tokens < 3:
+        raise MisuseError(f"--tokens is {tokens}; the lab reads 3 at least")
+
+
+def _try(subject: "Subject", wanted: "list[Experiment]", layout: str | None) -> None:
+    """Tells people each claim as it is tried, scripts all at the end."""
+    from edge.lab.record import to_json
+    from edge.lab.run import recorded, try_all
+
+    tried = []
+    for one in try_all(subject, wanted):
+        tried.append(one)
+        if layout is None:
+            click.echo(f"{_told(one)}\n")
+    record = recorded(subject, tried)
+    match layout:
+        case None:
+            click.echo(_ending(record, "text"))
+        case "json":
+            click.echo(json.dumps(to_json(record), ensure_ascii=False, allow_nan=False))
+        case "csv":
+            click.echo(number_table(record).csv())
+        case _:
+            click.echo("\n\n".join([claim_table(record).markdown(), _ending(record, "md")]))
+
+
+def _told(tried: "Tried") -> str:
+    """One claim for people: the verdict first, then the numbers behind it."""
+    from edge.picture.units import show_with_unit
+
+    finding = tried.finding
+    lines = [f"{tried.key}  {tried.claim}: {finding.verdict.upper()}", f"    {finding.says}"]
+    for number in finding.numbers:
+        beside = "" if number.baseline is None else f"   beside {show_with_unit(number.baseline, number.unit)}"
+        lines.append(f"    {show_with_unit(number.value, number.unit):>12}  {number.means}{beside}")
+    return "\n".join(lines)
+
+
+def claim_table(record: "LabRecord") -> Table:
+    """A row a claim."""
+    columns = (Column("key", ""), Column("claim", "claim"), Column("verdict", "verdict"), Column("says", "found"))
+    return Table(columns, [(one.key, one.claim, str(one.finding.verdict), one.finding.says) for one in record.tried])
+
+
+def number_table(record: "LabRecord") -> Table:
+    """A row a number, for scripts."""
+    names = ("claim", "verdict", "number", "value", "unit", "baseline", "means")
+    rows = [
+        (one.key, str(one.finding.verdict), n.key, None if n.value != n.value else n.value, n.unit, n.baseline, n.means)
+        for one in record.tried
+        for n in one.finding.numbers
+    ]
+    return Table([Column(name, name) for name in names], rows)
+
+
+def _ending(record: "LabRecord", layout: str) -> str:
+    from edge.lab.contrast import contrast
+
+    aspects = contrast(record)
+    if layout == "md":
+        columns = (Column("aspect", ""), Column("attention", "attention"), Column("ffn", "FFN"))
+        return Table(columns, [(one.name, one.attention, one.ffn) for one in aspects]).markdown()
+    told = [f"{one.name}\n    attention  {one.attention}\n    FFN        {one.ffn}" for one in aspects]
+    return "\n".join(["Attention beside the FFN", *told])

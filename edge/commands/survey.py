@@ -1,0 +1,133 @@
+"""`edge lab --survey`: heads and neurons over a whole text, kept in a file, so that it can stop and go on."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge.commands.options import tell
+from edge.commands.tables import Column, Table
+from models.errors import EdgeError, MisuseError
+
+if TYPE_CHECKING:
+    from edge.lab.survey import Part, Survey
+    from edge.session import Model
+
+KEEP_EVERY = 32
+"""Windows between two writings of the file."""
+
+
+def survey_text(
+    model: "Model", text: Path, keep: Path | None, part: str | None, add: tuple[Path, ...], layout: str | None
+) -> None:
+    """Reads what is left of a text, adds other surveys, prints the whole."""
+    from edge.lab.survey import begin, survey
+    from edge.lab.survey import to_json as plain
+
+    started = begin(model, text, _part(part))
+    if keep is not None and keep.exists():
+        started = _go_on(started, read_survey(keep), keep)
+        tell(f"going on after {started.tokens:,} tokens")
+    last = [started]
+
+    def remember(found: "Survey") -> None:
+        last[0] = found
+        windows = found.parts[0].windows
+        if windows % KEEP_EVERY == 0:
+            _write(last[0], keep)
+            tell(f"{windows:,} windows, {found.tokens:,} tokens")
+
+    try:
+        found = survey(model, text, started, remember)
+    finally:
+        _write(last[0], keep)
+    for file in add:
+        found = found.merged(read_survey(file))
+    match layout:
+        case "json":
+            click.echo(json.dumps(plain(found)))
+        case _:
+            click.echo(survey_table(found).write(layout or "text"))
+
+
+def _part(told: str | None) -> "Part":
+    """`2/3` is the second of three parts."""
+    from edge.lab.survey import Part
+
+    if told is None:
+        return Part(1, 1)
+    number, _, of = told.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise MisuseError(f"--part is '{told}'; the second of three parts is 2/3")
+    return Part(int(number), int(of))
+
+
+def _go_on(wanted: "Survey", kept: "Survey", file: Path) -> "Survey":
+    """What was kept, if it is of the same thing."""
+    for what in ("model", "engine", "text"):
+        if getattr(wanted, what) != getattr(kept, what):
+            raise MisuseError(f"{file} has a survey of another {what}; --keep takes another file")
+    divisions = [[(part.number, part.of) for part in one.parts] for one in (wanted, kept)]
+    if divisions[0] != divisions[1]:
+        raise MisuseError(f"{file} has a survey of another part of the text; --keep takes another file")
+    return kept
+
+
+def read_survey(file: Path) -> "Survey":
+    """What `--keep` wrote.
+
+    Raises:
+        EdgeError: there is none, or it holds something else.
+    """
+    from edge.lab.survey import from_json
+
+    try:
+        return from_json(json.loads(file.read_text(encoding="utf8")))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise EdgeError(f"{file} is no survey that this Edge reads: {error}") from error
+    except OSError as error:
+        raise EdgeError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _write(found: "Survey", keep: Path | None) -> None:
+    from edge.lab.survey import to_json
+    from edge.store import write_text
+
+    if keep is not None:
+        write_text(keep, json.dumps(to_json(found)))
+
+
+def survey_table(found: "Survey") -> Table:
+    """A row a layer: means over tokens, and over heads where they are of heads."""
+    import numpy as np
+
+    from edge.measure.hot import dead_share, neurons_for
+
+    columns = (
+        Column("layer", "layer"),
+        Column("tokens", "tokens", ","),
+        Column("exact_zero_share", "exactly 0", ".1%"),
+        Column("top_p_sparsity", "top-p 0.9", ".1%"),
+        Column("hoyer", "Hoyer", ".3f"),
+        Column("hot_neuron_share", "make 80%", ".1%"),
+        Column("dead_share", "dead", ".1%"),
+        Column("entropy_bits", "entropy, bits", ".2f"),
+        Column("first_token_share", "on first token", ".1%"),
+        Column("best_previous_token", "best on previous", ".1%"),
+        Column("distance_tokens", "distance, tokens", ".1f"),
+    )
+    by_layer = [
+        *(found.mean(name) for name in ("exact_zero", "top_p", "hoyer")),
+        [float(neurons_for(active)) for active in found.counts.active],
+        [
+            float(dead_share(active, np.asarray(found.counts.tokens[layer])))
+            for layer, active in enumerate(found.counts.active)
+        ],
+        found.mean("entropy_bits").mean(axis=1),
+        found.mean("first_token_share").mean(axis=1),
+        found.mean("previous_token").max(axis=1),
+        found.mean("distance_tokens").mean(axis=1),
+    ]
+    rows = zip(*([float(value) for value in values] for values in by_layer), strict=True)
+    return Table(columns, [(layer, found.tokens, *row) for layer, row in enumerate(rows)])

@@ -1,0 +1,1 @@
+"""Experiments on a loaded model: each claim with a number, a baseline and a verdict."""

@@ -1,0 +1,200 @@
+"""S3: what attention and FFNs take of the layers' parameters, of bytes, operations and time."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+from edge.engines.choice import engine_of
+from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable
+from edge.lab.subject import Subject
+from edge.picture.units import show_count, show_share
+from edge.profile.held import held_bytes
+from edge.profile.work import Work, work_of
+from edge.time_sublayers import WARM_UP
+from edge.timing import SublayerTiming
+from models.parameters import parameter_shapes
+from models.spec import DecoderSpec
+
+DEPTH_TOKENS = 64
+"""Tokens in the cache before the decode step that is timed."""
+
+PREFILL_TOKENS = 128
+REPEATS = 15
+"""Passes behind each median, instrumented and not."""
+
+MOST = 0.5
+"""Of the layers' parameters and time: mostly means more than half."""
+
+SUBLAYERS = ("attn", "ffn")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One quantity, told apart by where it belongs.
+
+    Attributes:
+        attention, ffn: Of all layers, the norms of each included.
+        outside: Embedding and head.
+    """
+
+    attention: float
+    ffn: float
+    outside: float
+
+    @property
+    def layers(self) -> float:
+        """Of all layers."""
+        return self.attention + self.ffn
+
+    @property
+    def attention_share(self) -> float:
+        """Attention's share of the layers."""
+        return self.attention / self.layers
+
+    @property
+    def ffn_share(self) -> float:
+        """The FFN's share of the layers."""
+        return self.ffn / self.layers
+
+
+def split(amounts: Mapping[str, float]) -> Split:
+    """Adds up what belongs to `layers.3.attn...`, to `layers.3.ffn...`, and to no layer."""
+    sums = dict.fromkeys((*SUBLAYERS, "outside"), 0.0)
+    for name, amount in amounts.items():
+        kind = name.split(".")[2].removesuffix("_sum") if name.startswith("layers.") else "outside"
+        sums[kind] += amount
+    return Split(sums["attn"], sums["ffn"], sums["outside"])
+
+
+def parameters(spec: DecoderSpec) -> Split:
+    """Counts of parameters; a tied head has none of its own."""
+    return split({name: float(prod(shape)) for name, shape in parameter_shapes(spec).items()})
+
+
+def work(subject: Subject, tokens: int, depth: int, of: Callable[[Work], float]) -> Split:
+    """Bytes or operations of one pass on this engine, by the formulas of `edge.profile.work`."""
+    model = subject.model
+    stored, size = held_bytes(model.engine, model.checkpoint), engine_of(model.engine).float_bytes
+    parts = work_of(subject.spec, stored, size, tokens, depth)
+    return split({part: of(done) for part, done in parts.items()})
+
+
+def timed_tokens(subject: Subject) -> tuple[int, int]:
+    """Tokens before the decode step, and of the prefill, as far as the context and the passage go."""
+    most = min(subject.spec.context, len(subject.passage))
+    return min(DEPTH_TOKENS, most - 1), min(PREFILL_TOKENS, most)
+
+
+def layer_ms(timing: SublayerTiming, layer: int, sublayer: str) -> float:
+    """What one sublayer takes of the whole pass."""
+    return timing.parts_ns.get(f"layers.{layer}.{sublayer}", 0.0) / 1e6
+
+
+@dataclass(frozen=True)
+class Passes:
+    """One kind of pass: what the clocks say, and what the formulas say."""
+
+    name: str
+    timing: SublayerTiming
+    touched_bytes: Split
+    flops: Split
+
+    @property
+    def time(self) -> Split:
+        """Of the whole pass; what no clock saw is in none of it."""
+        return split(self.timing.parts_ns)
+
+    def told(self) -> str:
+        """FFN's share of the layers' time, in words."""
+        return (
+            f"{show_share(self.time.ffn_share)} of their time in {self.name} ({show_share(self.flops.ffn_share)} of "
+            f"the operations; clocks saw {show_share(self.timing.coverage)} of the pass)"
+        )
+
+    def curve(self, layers: range) -> Curve:
+        """Milliseconds of each sublayer."""
+        series = (
+            Series(name, tuple(layer_ms(self.timing, layer, sublayer) for layer in layers))
+            for name, sublayer in (("FFN", "ffn"), ("attention", "attn"))
+        )
+        return Curve(f"time in {self.name}", "layer", tuple(str(layer) for layer in layers), "ms", tuple(series))
+
+
+def timed(subject: Subject, name: str, tokens: int, depth: int) -> Passes | None:
+    """Measures one kind of pass; None when stopped."""
+    ids = list(subject.passage[: depth + tokens])
+    timing = subject.model.time_sublayers(ids, tokens=tokens, repeats=REPEATS)
+    if timing is None:
+        return None
+    touched, flops = (work(subject, tokens, depth, of) for of in (lambda w: w.touched_bytes, lambda w: w.flops))
+    return Passes(name, timing, touched, flops)
+
+
+def numbers(counts: Split, decode: Passes, prefill: Passes) -> tuple[Number, ...]:
+    """Shares are of all layers together, embedding and head apart."""
+    made = [
+        Number("ffn_parameter_share", "of the layers' parameters, FFN", counts.ffn_share, "share", 0.5),
+        Number("attention_parameter_share", "the same, attention", counts.attention_share, "share", 0.5),
+        Number("ffn_parameters", "of all FFNs", counts.ffn, "count"),
+        Number("attention_parameters", "of all attention", counts.attention, "count"),
+        Number("outside_parameters", "of embedding and head", counts.outside, "count"),
+    ]
+    for passes, prefix in ((decode, ""), (prefill, "prefill_")):
+        flops, time, where = passes.flops, passes.time, passes.name
+        made += [
+            Number(f"ffn_{prefix}bytes_share", f"of bytes touched in {where}", passes.touched_bytes.ffn_share, "share"),
+            Number(f"ffn_{prefix}flops_share", f"of operations in {where}", flops.ffn_share, "share"),
+            Number(f"ffn_{prefix}time_share", f"of time in {where}, FFN", time.ffn_share, "share", flops.ffn_share),
+            Number(
+                f"attention_{prefix}time_share",
+                f"of time in {where}, attention",
+                time.attention_share,
+                "share",
+                flops.attention_share,
+            ),
+            Number(f"{prefix}time_ms", f"{where}, all of it", passes.timing.total_ns / 1e6, "ms"),
+            Number(f"{prefix}coverage", f"of {where}, seen by clocks", passes.timing.coverage, "ratio", 1.0),
+        ]
+    return tuple(made)
+
+
+def measure(subject: Subject) -> Finding:
+    depth, tokens = timed_tokens(subject)
+    decode = timed(subject, f"a decode step after {depth} tokens", 1, depth)
+    prefill = timed(subject, f"a prefill of {tokens} tokens", tokens, 0)
+    if decode is None or prefill is None:
+        return not_applicable("the timing was stopped; let it run to its end")
+    counts, layers = parameters(subject.spec), range(subject.spec.n_layers)
+    time = (decode.time.ffn_share + prefill.time.ffn_share) / 2
+    return Finding(
+        Verdict.HOLDS if min(counts.ffn_share, time) > MOST else Verdict.FAILS,
+        f"FFNs hold {show_share(counts.ffn_share)} of the layers' parameters ({show_count(round(counts.ffn))}, "
+        f"attention {show_count(round(counts.attention))}; embedding and head {show_count(round(counts.outside))}). "
+        f"On {subject.model.engine} they take {decode.told()}, and {prefill.told()}. The smaller a model, the more of "
+        "its time goes to calls instead of numbers.",
+        numbers(counts, decode, prefill),
+        curves=(decode.curve(layers), prefill.curve(layers)),
+    )
+
+
+def cost_tokens(subject: Subject) -> int:
+    depth, tokens = timed_tokens(subject)
+    passes = 2 * REPEATS + WARM_UP + 1
+    return depth + passes * (1 + tokens)
+
+
+EXPERIMENT = Experiment(
+    key="S3",
+    claim="parameters and time go mostly to the FFN",
+    asks="Of the layers' parameters, bytes, operations and time, how much is the FFN's and how much attention's?",
+    how=f"Parameters are counted by name, each norm with what reads it. A decode step after {DEPTH_TOKENS} tokens and "
+    f"a prefill of {PREFILL_TOKENS}: bytes touched and operations of matrix products by formula, with weights as the "
+    f"engine holds them; time from clocks around each sublayer, the median of {REPEATS} passes. Shares are of all "
+    "layers, embedding and head apart. Coverage is what clocks saw over whole passes without clocks; the rest is in "
+    "no share. A plain FFN of 4 d_model has 8 d_model² weights, attention 4 d_model²: two thirds are the FFN's. If "
+    "time followed operations, its share would be theirs, the baseline.",
+    rule=f"more than {MOST:.0%} of the layers' parameters, and of their time as the mean of both kinds of pass",
+    source="Geva et al. 2021, arXiv 2012.14913, section 1 (two thirds); Kaplan et al. 2020, arXiv 2001.08361, table 1",
+    cost_tokens=cost_tokens,
+    measure=measure,
+)

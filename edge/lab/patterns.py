@@ -1,0 +1,53 @@
+"""Where all heads of a layer look, where a head that looks evenly would, and what heads write into."""
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from edge.lab.claim import Grid
+from edge.lab.subject import Subject
+from edge.measure.attention import visible_keys
+from edge.trace import Trace
+from models.spec import DecoderSpec, Reach
+
+
+def layer_patterns(trace: Trace, layer: int) -> Float32[np.ndarray, "head token past"]:
+    """The pattern of each head of one layer."""
+    return np.stack([trace.pattern(layer, head) for head in range(trace.spec.n_heads)])
+
+
+def pairs_of_windows(subject: Subject) -> list[tuple[Trace, Trace]]:
+    """Windows of the passage, two by two; its halves where all of it fits one. Without those of a single token."""
+    traces = subject.traces
+    if len(traces) < 2:
+        middle = len(subject.passage) // 2
+        traces = tuple(subject.see(half) for half in (subject.passage[:middle], subject.passage[middle:]))
+    return [(a, b) for a, b in zip(traces[::2], traces[1::2], strict=False) if min(a.n_fed, b.n_fed) > 1]
+
+
+def halves_tokens(subject: Subject) -> int:
+    """Tokens that `pairs_of_windows` feeds beyond the shared passage."""
+    return len(subject.passage) if len(subject.windows) < 2 else 0
+
+
+def even_pattern(tokens: int, reach: Reach) -> Float32[np.ndarray, "token past"]:
+    """A head that looks at all visible keys alike: what scores of heads are compared with."""
+    visible = visible_keys(tokens, tokens, reach).astype(np.float32)
+    return np.asarray(visible / visible.sum(axis=-1, keepdims=True), np.float32)
+
+
+def read_values(
+    patterns: Float[np.ndarray, "head token past"], value: Float[np.ndarray, "past kv_head head_dim"]
+) -> Float32[np.ndarray, "token head head_dim"]:
+    """What each head reads: `Σ_j p_ij v_j`, the values shared by as many heads as there are to each."""
+    own = value.repeat(len(patterns) // value.shape[1], axis=1).transpose(1, 0, 2)
+    return np.asarray((patterns @ own).transpose(1, 0, 2), np.float32)
+
+
+def by_head(matrix: Float[np.ndarray, "model joined"], spec: DecoderSpec) -> Float32[np.ndarray, "head head_dim model"]:
+    """The rows of `W_O` that belong to each head, out of the matrix that ends attention."""
+    return np.asarray(matrix.T.reshape(spec.n_heads, spec.head_dim, -1), np.float32)
+
+
+def head_grid(title: str, unit: str, values: Float[np.ndarray, "layer head"]) -> Grid:
+    """A number of every head."""
+    return Grid(title, "layer", "head", unit, tuple(tuple(float(value) for value in row) for row in values))

@@ -1,0 +1,97 @@
+"""What models are asked in the lab: a text to read, facts, repeats, and pairs of sentences."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from edge.compare.passage import OWN_TEXT
+from models.zoo.facts import Use, facts, facts_of, phrasings_of, relations
+
+SEED = 20_240_131
+"""Of every random choice in the lab: the same sequences on every engine."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A fact to be said by the model.
+
+    Attributes:
+        prompt: A sentence up to its answer.
+        subject: What it is about; its words stand in the prompt.
+        answer: Follows the prompt after a space.
+    """
+
+    relation: str
+    prompt: str
+    subject: str
+    answer: str
+
+
+@cache
+def reading() -> str:
+    """English to measure on, about 15,000 words: Edge's own story, then every fact in a sentence, shuffled once."""
+    told = facts()
+    order = np.random.default_rng(SEED).permutation(len(told))
+    ways = {relation: phrasings_of(relation, Use.TRAIN) for relation in relations()}
+    lines = [ways[told[place].relation][turn % 4].sentence(told[place]) for turn, place in enumerate(order)]
+    return OWN_TEXT + "\n" + "\n".join(lines) + "\n"
+
+
+def questions(relation: str = "capital") -> Iterator[Question]:
+    """Facts of one relation, each asked in a sentence that ends before its answer."""
+    phrasing = phrasings_of(relation, Use.TRAIN)[0]
+    for fact in facts_of(relation):
+        yield Question(relation, phrasing.prompt(fact), fact.subject, fact.answer)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two sentences that differ in one place, and the words whose relation is tried.
+
+    Attributes:
+        first, second: The sentences.
+        word: Stands in both.
+        related: In the first sentence, what `word` belongs to.
+    """
+
+    first: str
+    second: str
+    word: str
+    related: str
+
+
+TWO_SENSES = (
+    Pair(
+        "She rowed the boat to the bank of the river", "He put all his money in the bank of the city", "bank", "river"
+    ),
+    Pair("The bright light of the lamp filled the room", "The box was light and easy to carry", "light", "lamp"),
+    Pair("In the spring the flowers began to grow", "They drank the cold water of the spring", "spring", "flowers"),
+    Pair("The letter was sealed and sent to the king", "The first letter of the word is a", "letter", "king"),
+    Pair("He could see the ship from the top of the mast", "The child played with a top upon the floor", "top", "mast"),
+    Pair("The old man sat in the chair and took a rest", "The rest of the army marched away", "rest", "chair"),
+    Pair("She struck a match and lit the fire", "They won the match against the other side", "match", "fire"),
+    Pair("The ring on her finger was of gold", "They heard the bells ring in the tower", "ring", "finger"),
+)
+"""One word in two contexts."""
+
+AGREEMENT = (
+    Pair("The man near the trees is", "The men near the tree are", "is", "man"),
+    Pair("The boy with the books was", "The boys with the book were", "was", "boy"),
+    Pair("The ship beyond the rocks was", "The ships beyond the rock were", "was", "ship"),
+    Pair("The child of the kings has", "The children of the king have", "has", "child"),
+    Pair("The horse behind the carts is", "The horses behind the cart are", "is", "horse"),
+    Pair("The letter from the friends was", "The letters from the friend were", "was", "letter"),
+)
+"""A verb agrees with `related`, its subject, and not with the noun between them."""
+
+REFERENCE = (
+    Pair("Mary took the bag because she", "John took the bag because he", "she", "Mary"),
+    Pair("The king was angry and he", "The queen was angry and she", "he", "king"),
+    Pair("The girl was tired so she", "The boy was tired so he", "she", "girl"),
+    Pair("The mother said that she", "The father said that he", "she", "mother"),
+    Pair("When the woman came in she", "When the man came in he", "she", "woman"),
+    Pair("My uncle told me that he", "My aunt told me that she", "he", "uncle"),
+)
+"""A pronoun refers to `related`."""

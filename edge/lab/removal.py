@@ -1,0 +1,76 @@
+"""What copying costs without some heads, and whether one ranking of heads is another."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int
+
+from edge.compare.estimate import costs_nats
+from edge.edits import Edit, ScaleHead
+from edge.lab.subject import SEED, Subject
+
+SEQUENCES = 4
+LIST_TOKENS, TIMES = 25, 4  # Olsson et al. 2022, p. 60
+
+REMOVED = 128
+"""Heads that are removed one by one at most, drawn at random where there are more: each costs a pass a sequence."""
+
+DRAWS = 5
+"""Random sets of heads beside a set that is removed together."""
+
+
+def repeated(subject: Subject) -> list[list[int]]:
+    """The random lists, each said several times over."""
+    return list(subject.repeats(SEQUENCES, LIST_TOKENS, TIMES))
+
+
+def copying_nats(subject: Subject, edits: Sequence[Edit] = ()) -> float:
+    """What tokens of the second and later copies cost on average."""
+    costs, begin = [], len(subject.tokenizer.encode(""))
+    for ids in repeated(subject):
+        copy = begin + (len(ids) - begin) // TIMES
+        logits = subject.model.logits(ids, edits)[copy - 1 : -1]
+        costs.append(costs_nats(logits, np.array(ids[copy:])).mean())
+    return float(np.mean(costs))
+
+
+def without(heads: Int[np.ndarray, "chosen 2"]) -> list[ScaleHead]:
+    """Edits that remove heads, each a layer and a head."""
+    return [ScaleHead(int(layer), int(head), 0.0) for layer, head in heads]
+
+
+def one_by_one(subject: Subject, intact: float) -> Float64[np.ndarray, "layer head"]:
+    """What copying costs more without each head, in nats; NaN where a head was not tried."""
+    layers, heads = subject.spec.n_layers, subject.spec.n_heads
+    cost = np.full((layers, heads), np.nan)
+    for drawn in np.random.default_rng(SEED).permutation(layers * heads)[:REMOVED]:
+        layer, head = divmod(int(drawn), heads)
+        cost[layer, head] = copying_nats(subject, without(np.array([[layer, head]]))) - intact
+    return cost
+
+
+def together(subject: Subject, intact: float, chosen: Bool[np.ndarray, "layer head"]) -> tuple[float, float]:
+    """What copying costs more without all chosen heads, and without as many others: the mean of random draws.
+
+    NaN where none is chosen, or too few others are left.
+    """
+    these, others = np.argwhere(chosen), np.argwhere(~chosen)
+    if not 0 < len(these) <= len(others):
+        return float("nan"), float("nan")
+    random = np.random.default_rng(SEED)
+    draws = [others[random.permutation(len(others))[: len(these)]] for _ in range(DRAWS)]
+    cost, *by_chance = (copying_nats(subject, without(heads)) - intact for heads in (these, *draws))
+    return cost, float(np.mean(by_chance))
+
+
+def ranks(values: Float[np.ndarray, " entry"]) -> Float64[np.ndarray, " entry"]:
+    """The place of each entry in order of size, from 0; equal entries share the mean of their places."""
+    below = (values[None, :] < values[:, None]).sum(axis=1)
+    return np.asarray(below + ((values[None, :] == values[:, None]).sum(axis=1) - 1) / 2, np.float64)
+
+
+def rank_correlation(a: Float[np.ndarray, " entry"], b: Float[np.ndarray, " entry"]) -> float:
+    """Spearman's: the correlation of ranks, -1 to 1; NaN where either does not vary."""
+    first, second = (placed - placed.mean() for placed in (ranks(a), ranks(b)))
+    norm = float(np.sqrt((first @ first) * (second @ second)))
+    return float(first @ second) / norm if norm > 0 else float("nan")

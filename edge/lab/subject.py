@@ -1,0 +1,158 @@
+"""The model that experiments are made on: what it read, what was seen of it, and what it answers."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from edge.compare.estimate import costs_nats
+from edge.compare.passage import windows
+from edge.edits import Edit
+from edge.lab.prompts import Question, questions, reading
+from edge.probes import repeated_tokens
+from edge.readout import Readout, open_readout
+from edge.session import Model
+from edge.trace import Trace
+from edge.watch import Watch
+from models.errors import MisuseError
+from models.sites import PARTS, layer_site
+from models.spec import DecoderSpec
+from models.tokenizer import Tokenizer
+
+SEED = 20_240_131
+"""Of every random choice in the lab: the same sequences on every engine."""
+
+PASSAGE_TOKENS = 2_048
+"""Tokens of text that are read, unless the caller says otherwise or they would hold more than `HELD_BYTES`."""
+
+HELD_BYTES = 10**9
+"""What the traces of the passage may hold."""
+
+WINDOW_TOKENS = 256
+"""Tokens of one pass over the passage at most; each begins with nothing known."""
+
+KNOWN_QUESTIONS = 24
+"""Facts that the model knows, taken from the first questions that it answers rightly."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A question that the model answers rightly: the likeliest token after the prompt begins the answer.
+
+    Attributes:
+        ids: The prompt.
+        subject: Positions of the subject's tokens in it.
+        answer: The answer's first token.
+        probability: Of that token.
+    """
+
+    question: Question
+    ids: tuple[int, ...]
+    subject: tuple[int, ...]
+    answer: int
+    probability: float
+
+
+class Subject:
+    """A loaded model and the text it is tried on; what several experiments need is computed once.
+
+    Attributes:
+        passage: Tokens of the text.
+        source: Where the text is from.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        text: str | None = None,
+        source: str = "built in",
+        tokens: int | None = None,
+        progress: Progress = lambda _: None,
+    ) -> None:
+        if model.tokenizer is None:
+            raise MisuseError(f"{model.name} has no tokenizer.json, so it cannot read the texts of the lab")
+        self.model, self.spec, self.tell, self.source = model, model.spec, progress, source
+        self.tokenizer: Tokenizer = model.tokenizer
+        ids = self.tokenizer.encode(reading() if text is None else text)
+        self.passage = tuple(ids[: tokens or most_tokens(model.spec)])
+        if len(self.passage) < 3:
+            raise MisuseError(f"the text has {len(self.passage)} tokens; the lab needs a text of some length")
+
+    @cached_property
+    def readout(self) -> Readout:
+        """The model's final norm and unembedding, in numpy."""
+        return open_readout(self.model.checkpoint)
+
+    @cached_property
+    def windows(self) -> tuple[tuple[int, ...], ...]:
+        """The passage in passes."""
+        return tuple(window.ids for window in windows(self.passage, min(WINDOW_TOKENS, self.spec.context)))
+
+    @cached_property
+    def traces(self) -> tuple[Trace, ...]:
+        """Every site of every window but the logits, watched; read once for all experiments."""
+        self.tell(f"reading {len(self.passage):,} tokens")
+        return tuple(self.see(ids) for ids in self.windows)
+
+    def see(self, ids: Sequence[int], edits: Sequence[Edit] = (), watch: Watch | None = None) -> Trace:
+        """One watched pass over `ids`, nothing generated; every site but the logits where `watch` is None."""
+        wanted = watch or Watch(parts=tuple(PARTS))
+        return self.model.run(ids=list(ids), max_new_tokens=0, watch=wanted, edits=edits)
+
+    def rows(self, layer: int, part: str) -> Float32[np.ndarray, "token ..."]:
+        """A site over the whole passage, window after window."""
+        return np.concatenate([trace.site(layer_site(layer, part)) for trace in self.traces])
+
+    def costs_nats(self, edits: Sequence[Edit] = ()) -> Float64[np.ndarray, " token"]:
+        """What each next token of the passage costs, in nats, with what `edits` change."""
+        costs = []
+        for window in windows(self.passage, min(WINDOW_TOKENS, self.spec.context)):
+            costs.append(costs_nats(self.model.logits(list(window.ids), edits), np.array(window.targets)))
+        return np.concatenate(costs)
+
+    def repeats(self, sequences: int, tokens: int = 25, times: int = 4) -> Iterator[list[int]]:
+        """Random tokens said several times over (Olsson et al. 2022); a token that begins every text comes first."""
+        begin = self.tokenizer.encode("")
+        longest = (self.spec.context - len(begin)) // times
+        for number in range(sequences):
+            drawn = repeated_tokens(
+                self.spec.vocab_size,
+                np.random.default_rng([SEED, number]),
+                tokens=min(tokens, longest, self.spec.vocab_size // 2),
+                times=times,
+            )
+            yield [*begin, *(int(id) for id in drawn)]
+
+    @cached_property
+    def known(self) -> tuple[Known, ...]:
+        """The first capitals that the model knows; none where it knows none."""
+        self.tell("asking for capitals")
+        found: list[Known] = []
+        for question in questions():
+            if len(found) == KNOWN_QUESTIONS:
+                break
+            ids, answer = self.tokenizer.encode_answer(question.prompt, question.answer)
+            if not answer or len(ids) > self.spec.context:
+                continue
+            last = self.model.logits(ids)[-1:]
+            costs = costs_nats(last, np.array(answer[:1]))
+            if int(last[0].argmax()) == answer[0]:
+                place = self.tokenizer.places(question.prompt, question.subject)
+                found.append(Known(question, tuple(ids), place, answer[0], float(np.exp(-costs[0]))))
+        return tuple(found)
+
+    def probability(self, known: Known, edits: Sequence[Edit] = ()) -> float:
+        """What the answer's first token is given after the prompt, with what `edits` change."""
+        logits = self.model.logits(list(known.ids), edits)[-1:]
+        return float(np.exp(-costs_nats(logits, np.array([known.answer]))[0]))
+
+
+def most_tokens(spec: DecoderSpec) -> int:
+    """Tokens of the passage whose traces stay within `HELD_BYTES`, `PASSAGE_TOKENS` at most."""
+    a_token = Watch(parts=tuple(PARTS)).cost_bytes(spec, 1)
+    return max(3, min(PASSAGE_TOKENS, HELD_BYTES // a_token))

@@ -1,0 +1,241 @@
+"""What heads and neurons do over a text of any length: in constant memory, resumable, and halves add up.
+
+A text is cut into windows that begin with nothing known. Sums are whole numbers, of 2**-32, so that a survey comes out
+the same in whatever order and in however many pieces its windows were read.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from edge.lab.subject import WINDOW_TOKENS
+from edge.measure.attention import entropy_bits, first_token_share, mean_distance
+from edge.measure.hot import NeuronCounts
+from edge.measure.sparsity import exact_zero_share, hoyer, top_p_sparsity
+from edge.session import Model
+from edge.trace import Trace
+from edge.watch import Watch
+from models.errors import MisuseError
+from models.tokenizer import Tokenizer
+
+_UNIT = 2.0**32
+_PIECE_CHARACTERS = 65_536
+
+OF_HEADS = ("entropy_bits", "first_token_share", "previous_token", "distance_tokens")
+OF_LAYERS = ("exact_zero", "top_p", "hoyer")
+
+_WATCH = Watch(parts=("attn.query", "attn.key", "ffn.neurons"))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Every `of`-th window of a text, from the `number`-th on, counted from 1; `windows` of them are read."""
+
+    number: int
+    of: int
+    windows: int = 0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Sums over the windows read so far.
+
+    Attributes:
+        text: SHA-256 of the text.
+        parts: What of it was read.
+        tokens: Tokens read; each fired neurons.
+        queries: Tokens that looked at more than themselves.
+        sums: In units of 2**-32: (layer, head) of each of `OF_HEADS` over queries, (layer,) of `OF_LAYERS` over tokens.
+    """
+
+    model: str
+    engine: str
+    text: str
+    parts: tuple[Part, ...]
+    tokens: int
+    queries: int
+    sums: dict[str, Int64[np.ndarray, "layer ..."]]
+    counts: NeuronCounts
+
+    def mean(self, name: str) -> Float[np.ndarray, "layer ..."]:
+        """The mean of one of `OF_HEADS` or `OF_LAYERS`; NaN where nothing was read."""
+        over = self.queries if name in OF_HEADS else self.tokens
+        return self.sums[name] / _UNIT / over if over else np.full(self.sums[name].shape, np.nan)
+
+    def merged(self, other: "Survey") -> "Survey":
+        """Both together.
+
+        Raises:
+            MisuseError: they are of different models, engines or texts, or have windows in common.
+        """
+        for what in ("model", "engine", "text"):
+            one, two = getattr(self, what), getattr(other, what)
+            if one != two:
+                raise MisuseError(f"surveys of two {what}s do not add up: {one}, {two}")
+        ways = {part.of for part in self.parts + other.parts}
+        numbers = [part.number for part in self.parts + other.parts]
+        if len(ways) > 1 or len(set(numbers)) < len(numbers):
+            raise MisuseError("these surveys have windows in common; merge parts of one division, such as 1/2 and 2/2")
+        return replace(
+            self,
+            parts=self.parts + other.parts,
+            tokens=self.tokens + other.tokens,
+            queries=self.queries + other.queries,
+            sums={name: total + other.sums[name] for name, total in self.sums.items()},
+            counts=self.counts.merged(other.counts),
+        )
+
+
+def begin(model: Model, text: Path, part: Part) -> Survey:
+    """A survey that has read nothing."""
+    spec = model.spec
+    shapes = dict.fromkeys(OF_HEADS, (spec.n_layers, spec.n_heads)) | dict.fromkeys(OF_LAYERS, (spec.n_layers,))
+    return Survey(
+        model=model.name,
+        engine=model.engine,
+        text=text_sha256(text),
+        parts=(part,),
+        tokens=0,
+        queries=0,
+        sums={name: np.zeros(shape, np.int64) for name, shape in shapes.items()},
+        counts=NeuronCounts.empty([layer.ffn.d_ff for layer in spec.layers]),
+    )
+
+
+def text_sha256(text: Path) -> str:
+    """What a text is told apart by."""
+    try:
+        with text.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise MisuseError(f"{text} cannot be read: {error.strerror}; --survey takes a plain text file") from error
+
+
+def windows_of(tokenizer: Tokenizer, text: Path, tokens: int) -> Iterator[list[int]]:
+    """A text in windows of `tokens` tokens, the last one shorter; no more of it is held than a window and a chunk."""
+    opening, held = tokenizer.encode(""), list[int]()
+    room = tokens - len(opening)
+    for piece in _pieces(text):
+        held += tokenizer.encode_spelled(piece)
+        while len(held) >= room:
+            yield [*opening, *held[:room]]
+            held = held[room:]
+    if held:
+        yield [*opening, *held]
+
+
+def _pieces(text: Path) -> Iterator[str]:
+    """A text in pieces that end before a space or a new line, where there is one."""
+    rest = ""
+    try:
+        with text.open(encoding="utf8") as opened:
+            while read := opened.read(_PIECE_CHARACTERS):
+                rest += read
+                end = max(rest.rfind(" "), rest.rfind("\n"))
+                end = end if end > 0 else len(rest)
+                yield rest[:end]
+                rest = rest[end:]
+    except UnicodeDecodeError as error:
+        raise MisuseError(f"{text} is no text in UTF-8 ({error.reason}); --survey takes a plain text file") from error
+    yield rest
+
+
+def survey(
+    model: Model, text: Path, started: Survey, keep: Callable[[Survey], None], stop_at: int | None = None
+) -> Survey:
+    """Reads the windows of a part that are still to be read; at most up to `stop_at` of them in all.
+
+    Args:
+        started: What `begin` made, or what an earlier reading kept.
+        keep: Told the survey after every window.
+    """
+    if model.tokenizer is None:
+        raise MisuseError(f"{model.name} has no tokenizer.json, so it cannot read a text")
+    (part,) = started.parts
+    found, width = started, min(WINDOW_TOKENS, model.spec.context)
+    for index, ids in enumerate(windows_of(model.tokenizer, text, width)):
+        turn, place = divmod(index, part.of)
+        if place != part.number - 1 or turn < part.windows:
+            continue
+        if stop_at is not None and turn >= stop_at:
+            break
+        found = _add(found, model.run(ids=ids, max_new_tokens=0, watch=_WATCH), Part(part.number, part.of, turn + 1))
+        keep(found)
+    return found
+
+
+def _add(found: Survey, trace: Trace, part: Part) -> Survey:
+    """The survey with one more window."""
+    sums = {name: total.copy() for name, total in found.sums.items()}
+    counts = NeuronCounts.empty(found.counts.widths)
+    for layer in range(trace.spec.n_layers):
+        neurons = trace.neurons(layer)
+        counts.add(layer, neurons)
+        for name, measured in zip(
+            OF_LAYERS, (exact_zero_share(neurons), top_p_sparsity(neurons), hoyer(neurons)), strict=True
+        ):
+            sums[name][layer] += _whole(measured)
+        for head in range(trace.spec.n_heads):
+            pattern = trace.pattern(layer, head)[1:]
+            scores = (
+                entropy_bits(pattern),
+                first_token_share(pattern),
+                np.diagonal(pattern),
+                mean_distance(pattern),
+            )
+            for name, score in zip(OF_HEADS, scores, strict=True):
+                sums[name][layer, head] += _whole(score)
+    tokens, queries = found.tokens + trace.n_fed, found.queries + trace.n_fed - 1
+    return replace(found, parts=(part,), tokens=tokens, queries=queries, sums=sums, counts=found.counts.merged(counts))
+
+
+def _whole(values: Float[np.ndarray, " token"]) -> int:
+    return round(float(values.sum(dtype=np.float64)) * _UNIT)
+
+
+def to_json(found: Survey) -> dict[str, Any]:
+    """A survey as plain JSON values."""
+    return {
+        "kind": "edge survey",
+        "model": found.model,
+        "engine": found.engine,
+        "text": found.text,
+        "parts": [[part.number, part.of, part.windows] for part in found.parts],
+        "tokens": found.tokens,
+        "queries": found.queries,
+        "sums": {name: total.tolist() for name, total in found.sums.items()},
+        "counts": {name: array.tolist() for name, array in found.counts.to_arrays().items()},
+    }
+
+
+def from_json(told: Any) -> Survey:
+    """What `to_json` wrote.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(told, dict) or told.get("kind") != "edge survey":
+        raise ValueError("it is no survey")
+    layers = np.array(told["counts"]["tokens"])
+    return Survey(
+        model=str(told["model"]),
+        engine=str(told["engine"]),
+        text=str(told["text"]),
+        parts=tuple(Part(*map(int, part)) for part in told["parts"]),
+        tokens=int(told["tokens"]),
+        queries=int(told["queries"]),
+        sums={name: _sums(told["sums"][name], len(layers)) for name in (*OF_HEADS, *OF_LAYERS)},
+        counts=NeuronCounts.from_arrays({name: np.array(array) for name, array in told["counts"].items()}),
+    )
+
+
+def _sums(told: Any, layers: int) -> Int64[np.ndarray, "layer ..."]:
+    sums = np.array(told, np.int64)
+    if len(sums) != layers:
+        raise ValueError(f"sums of {len(sums)} layers, counts of {layers}")
+    return sums

@@ -1,0 +1,162 @@
+"""Curves of the lab as pictures that need no script."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from edge.lab.claim import Curve, Series
+from edge.picture.units import show_measured
+from edge.report.markup import Markup, tag
+from edge.report.scales import briefly
+
+WIDTH, HEIGHT = 360, 170
+"""Of a curve, its axes included, in pixels where the page is wide enough."""
+
+LETTER = 6.2
+"""A digit's width at the size of the pictures' text."""
+
+TICK_LETTERS = 10
+"""Of a label of the x axis at most; a longer one is cut."""
+
+COLOURS = 6
+"""Of lines, in the style sheet; dashes and markers tell apart what has one colour, and all of them in grey."""
+
+DASHES = (None, "7 3", "2 2", "9 3 2 3", "4 5")
+MARKERS = (
+    "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0",
+    "m-2.6-2.6h5.2v5.2h-5.2z",
+    "m0-3.6l3.4 6h-6.8z",
+    "m-3-3l6 6m0-6l-6 6",
+    "m0-3.8l3.4 3.8l-3.4 3.8l-3.4-3.8z",
+    "m-3.4-2.4h6.8l-3.4 6z",
+    "m-3.5 0h7m-3.5-3.5v7",
+)
+"""Drawn from a point: disc, square, triangle, cross, diamond, triangle upside down, plus."""
+
+
+def figure(title: str, *inside: Markup) -> Markup:
+    """A picture with what it shows as its heading."""
+    return tag("figure", tag("figcaption", title), *inside)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers a step of 1, 2 or 5 times a power of ten apart, seven at most, around `low` to `high`."""
+    if high - low < 1e-300:
+        low, high = 0.0, 1.0
+    rough = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * times for times in (1, 2, 5, 10) if power * times >= 0.999 * rough)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [place * step for place in range(first, last + 1)]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where values and points of a curve are in its picture."""
+
+    left: float
+    ticks: Sequence[float]
+    points: int
+
+    @property
+    def slot(self) -> float:
+        """The room of one point along the x axis."""
+        return (WIDTH - 4 - self.left) / self.points
+
+    def x(self, point: int) -> float:
+        return self.left + (point + 0.5) * self.slot
+
+    def y(self, value: float) -> float:
+        low, high = self.ticks[0], self.ticks[-1]
+        return HEIGHT - 22 - (HEIGHT - 30) * (value - low) / (high - low)
+
+
+def curve_figure(curve: Curve) -> Markup:
+    """Lines with dashes and markers of their own, axes with numbers, and what each line is.
+
+    Raises:
+        ValueError: a series has not as many values as there are points.
+    """
+    for series in curve.series:
+        if len(series.values) != len(curve.x):
+            raise ValueError(f"'{series.name}' has {len(series.values)} values for {len(curve.x)} points")
+    if not curve.x or not curve.series:
+        return figure(curve.title, tag("p", "no points", class_="caption"))
+    finite = [value for series in curve.series for value in series.values if math.isfinite(value)]
+    marks = ticks(min([0.0, *finite]), max([0.0, *finite]))
+    frame = Frame(12 + LETTER * max(len(_tick(value)) for value in marks), marks, len(curve.x))
+    lines = (_line(place, series, curve, frame) for place, series in enumerate(curve.series))
+    picture = tag(
+        "svg",
+        *_y_axis(frame),
+        *_x_axis(curve.x, frame),
+        *lines,
+        class_="plot",
+        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        role="img",
+        aria_label=_heard(curve),
+    )
+    keys = tag("ul", *(_key(place, series.name) for place, series in enumerate(curve.series)), class_="parts")
+    over, under = tag("p", f"↑ {curve.y_title}", class_="axis"), tag("p", f"{curve.x_title} →", class_="axis")
+    return figure(curve.title, over, picture, under, keys)
+
+
+def _heard(curve: Curve) -> str:
+    """A curve for those who do not see it."""
+    lines = (f"{series.name} {_range(series.values)}" for series in curve.series)
+    return f"{curve.title}: {curve.y_title} by {curve.x_title}; {'; '.join(lines)}"
+
+
+def _range(values: Iterable[float]) -> str:
+    finite = [value for value in values if math.isfinite(value)]
+    return f"from {show_measured(min(finite), '')} to {show_measured(max(finite), '')}" if finite else "has no value"
+
+
+def _tick(value: float) -> str:
+    return briefly(value).replace("-", "−")
+
+
+def _y_axis(frame: Frame) -> Iterator[Markup]:
+    for value in frame.ticks:
+        y = round(frame.y(value)) + 0.5
+        yield tag("path", d=f"M{frame.left:.0f} {y}H{WIDTH}", class_="zero" if value == 0 else "tick")
+        yield tag("text", _tick(value), x=f"{frame.left - 6:.0f}", y=y + 3.5, text_anchor="end")
+
+
+def _x_axis(labels: Sequence[str], frame: Frame) -> Iterator[Markup]:
+    """As many labels as have room."""
+    short = [label if len(label) <= TICK_LETTERS else f"{label[: TICK_LETTERS - 1]}…" for label in labels]
+    every = math.ceil((LETTER * max(map(len, short)) + 6) / frame.slot)
+    for point in range(0, len(labels), every):
+        whole = [tag("title", labels[point])] if short[point] != labels[point] else []
+        yield tag("text", short[point], *whole, x=f"{frame.x(point):.1f}", y=HEIGHT - 6, text_anchor="middle")
+
+
+def _line(place: int, series: Series, curve: Curve, frame: Frame) -> Markup:
+    """A line with a gap where there is no number, and its points."""
+    points = [(frame.x(point), frame.y(value)) for point, value in enumerate(series.values)]
+    runs = (list(run) for finite, run in groupby(points, lambda point: math.isfinite(point[1])) if finite)
+    drawn = "".join("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in run) for run in runs if len(run) > 1)
+    path = tag("path", d=drawn, stroke_dasharray=DASHES[place % len(DASHES)]) if drawn else Markup()
+    marks = (
+        tag(
+            "path",
+            tag("title", f"{series.name}, {curve.x_title} {label}: {show_measured(value, '')}"),
+            d=f"M{x:.1f} {y:.1f}{MARKERS[place % len(MARKERS)]}",
+        )
+        for (x, y), value, label in zip(points, series.values, curve.x, strict=True)
+        if math.isfinite(value)
+    )
+    return tag("g", path, tag("g", *marks, class_="marks"), class_=_line_class(place))
+
+
+def _line_class(place: int) -> str:
+    return f"line line-{place % COLOURS}"
+
+
+def _key(place: int, name: str) -> Markup:
+    """A piece of a line, and what the line is."""
+    path = tag("path", d="M1 6H33", stroke_dasharray=DASHES[place % len(DASHES)])
+    mark = tag("g", tag("path", d=f"M17 6{MARKERS[place % len(MARKERS)]}"), class_="marks")
+    return tag("li", tag("svg", path, mark, viewBox="0 0 34 12", class_=_line_class(place), aria_hidden="true"), name)

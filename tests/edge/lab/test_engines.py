@@ -1,0 +1,67 @@
+"""Every number of the lab is the same on every engine, but for times."""
+
+import pytest
+
+import edge
+from edge.lab.experiments import EXPERIMENTS
+from edge.lab.run import LabRecord, recorded, try_all
+from edge.lab.subject import Subject
+from tests.bench.lab import TIMED, apart
+
+AGREE = 1e-3
+"""Largest difference, relative where a number is above 1."""
+
+
+FEWER = {
+    "subject.KNOWN_QUESTIONS": 8,
+    "tracing.DRAWS": 1,
+    "removal.SEQUENCES": 1,
+    "removal.DRAWS": 2,
+    "distance.SEQUENCES": 2,
+    "knockout.READ_WINDOWS": 1,
+}
+"""Samples of each experiment: a number of few is the same on every engine as one of many."""
+
+
+def lab_on(engine: str) -> LabRecord:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, number in FEWER.items():
+            patch.setattr(f"edge.lab.{name}", number)
+        return whole_lab_on(engine)
+
+
+def whole_lab_on(engine: str) -> LabRecord:
+    with edge.load("fable-relu", engine, threads=1) as model:
+        subject = Subject(model, tokens=600)
+        return recorded(subject, try_all(subject, EXPERIMENTS))
+
+
+@pytest.fixture(scope="module")
+def on_onnx() -> LabRecord:
+    return lab_on("onnx")
+
+
+@pytest.mark.parametrize("engine", ["torch", "mlx"])
+def test_numbers_and_verdicts_agree(engine: str, on_onnx: LabRecord) -> None:
+    found = lab_on(engine)
+    assert found.engine == engine and [one.key for one in found.tried] == [one.key for one in on_onnx.tried]
+    for one, other in zip(on_onnx.tried, found.tried, strict=True):
+        for number, theirs in zip(one.finding.numbers, other.finding.numbers, strict=True):
+            assert number.key == theirs.key
+            if number.key not in TIMED:
+                worst = apart(number, theirs)
+                assert worst < AGREE, f"{one.key}.{number.key} is {theirs.value:g} on {engine}, off by {worst:.2g}"
+        if one.key != "S3":  # whose verdict is of times
+            assert one.finding.verdict is other.finding.verdict, f"{one.key} has another verdict on {engine}"
+
+
+def test_the_rank_of_heads_by_score_and_by_cost_is_told(on_onnx: LabRecord) -> None:
+    correlation = on_onnx.number("A2.induction_knockout_rank_correlation")
+    assert -1 <= correlation <= 1, "the lab does not say whether induction heads are those that copying needs"
+
+
+def test_every_number_of_the_summary_is_found(on_onnx: LabRecord) -> None:
+    from edge.lab.contrast import contrast
+
+    shown = [text for aspect in contrast(on_onnx) for text in (aspect.attention, aspect.ffn)]
+    assert not any("–" in text for text in shown), f"something is missing: {[text for text in shown if '–' in text]}"

@@ -1,0 +1,101 @@
+"""What experiments are made on: the passage, the facts that a model knows, and where their subjects stand."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import edge
+from edge.edits import Silence
+from edge.lab.prompts import AGREEMENT, REFERENCE, TWO_SENSES, questions
+from edge.lab.subject import Subject, most_tokens
+from edge.session import Model
+from models.errors import MisuseError
+from models.sites import layer_site
+from tests.tiny import TINY_SPECS, tiny_checkpoint
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[Model]:
+    with edge.load("fable-relu", "onnx", threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def subject(model: Model) -> Subject:
+    return Subject(model, tokens=600)
+
+
+def test_windows_are_the_passage_without_its_last_token(subject: Subject) -> None:
+    assert [id for window in subject.windows for id in window] == list(subject.passage[:-1])
+    assert subject.rows(2, "output").shape == (599, 256)
+
+
+def test_rows_are_the_traces_one_after_another(subject: Subject, model: Model) -> None:
+    last = subject.see(subject.windows[-1])
+    rows = subject.rows(1, "ffn.output")
+    assert np.array_equal(rows[-last.n_fed :], last.site(layer_site(1, "ffn.output")))
+
+
+def test_costs_are_of_the_token_that_follows(subject: Subject, model: Model) -> None:
+    window = list(subject.windows[0])
+    logits = model.logits(window).astype(np.float64)
+    logprobs = (
+        logits
+        - np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True))
+        - logits.max(-1, keepdims=True)
+    )
+    wanted = -logprobs[np.arange(len(window)), list(subject.passage[1 : len(window) + 1])]
+    assert np.allclose(subject.costs_nats()[: len(window)], wanted, atol=1e-4)
+
+
+def test_a_silenced_model_reads_worse(subject: Subject) -> None:
+    assert subject.costs_nats([Silence("layers.0.ffn")]).mean() > subject.costs_nats().mean()
+
+
+def test_known_facts_are_answered_and_their_subjects_found(subject: Subject, model: Model) -> None:
+    known = subject.known
+    assert len(known) >= 12, f"the twin was taught capitals, and knows {len(known)}"
+    for fact in known:
+        spelled = "".join(subject.tokenizer.piece(fact.ids[place]) for place in fact.subject)
+        assert fact.question.subject in spelled, f"'{spelled}' is not where {fact.question.subject} stands"
+        logits = model.logits(list(fact.ids))[-1]
+        assert int(logits.argmax()) == fact.answer
+        assert subject.probability(fact) == pytest.approx(fact.probability, rel=1e-4)
+        assert fact.question.answer.startswith(subject.tokenizer.piece(fact.answer).strip())
+
+
+def test_repeats_say_the_same_tokens_again(subject: Subject) -> None:
+    sequences = list(subject.repeats(3, tokens=10, times=4))
+    assert sequences == list(subject.repeats(3, tokens=10, times=4)), "the same sequences every time"
+    for ids in sequences:
+        assert ids[:10] == ids[10:20] == ids[20:30] == ids[30:] and len(set(ids)) == 10
+    assert sequences[0] != sequences[1]
+
+
+def test_the_passage_is_as_long_as_memory_allows() -> None:
+    assert most_tokens(TINY_SPECS["llama-shared-heads-tied"]) == 2_048
+
+
+def test_a_model_without_a_tokenizer_is_refused() -> None:
+    with (
+        Model(tiny_checkpoint("llama-shared-heads-tied"), "torch", 1, lambda _: None) as model,
+        pytest.raises(MisuseError, match=r"no tokenizer\.json"),
+    ):
+        Subject(model)
+
+
+def test_pairs_hold_the_words_that_they_are_about() -> None:
+    for pair in TWO_SENSES:
+        assert pair.word in pair.first.split() and pair.word in pair.second.split() and pair.related in pair.first
+    for pair in (*AGREEMENT, *REFERENCE):
+        assert pair.first.split()[-1] == pair.word and pair.related in pair.first.split()
+        assert pair.first.index(pair.related) < pair.first.rindex(pair.word), f"{pair.related} comes after its word"
+
+
+def test_questions_end_before_their_answer() -> None:
+    asked = list(questions())
+    assert asked[0].prompt == "The capital of Afghanistan is" and asked[0].answer == "Kabul"
+    assert all(
+        question.subject in question.prompt and question.answer not in question.prompt for question in asked[:20]
+    )
