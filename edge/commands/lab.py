@@ -33,6 +33,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--claim", "claims", multiple=True, help="Only this claim, such as F4; may be repeated.  [default: all]")
 @click.option("--text", type=_FILE, help="A text file to read.  [default: English of Edge's]")
 @click.option("--tokens", type=int, help="Tokens of the text at most.  [default: 2,048, or what a gigabyte can hold]")
+@click.option("--questions", type=_FILE, help="Facts to ask for, a line each: prompt TAB subject TAB answer.")
 @click.option("--survey", type=_FILE, help="Instead, measure heads and neurons over this whole text.")
 @click.option("--keep", type=_FILE, help="File of the survey: written as it goes, and gone on with.")
 @click.option("--part", help="Survey a part of the text alone: 1/2 and 2/2 are its halves.")
@@ -45,6 +46,7 @@ def lab(
     claims: tuple[str, ...],
     text: Path | None,
     tokens: int | None,
+    questions: Path | None,
     survey: Path | None,
     keep: Path | None,
     part: str | None,
@@ -61,35 +63,33 @@ def lab(
     It ends with attention beside the FFN. A verdict is of this model on these texts. CSV has a row a number; JSON has
     everything, and 'edge report TRACE --lab FILE' draws it.
     """
-    _check(survey, claims, text, tokens, keep, part, add)
+    _check(survey, (claims, text, tokens, questions), (keep, part, add), tokens)
     if survey is not None:
         with opened_model(model, engine, threads) as opened:
             survey_text(opened, survey, keep, part, add, layout)
         return
     from edge.compare.passage import beginning
     from edge.lab.experiments import EXPERIMENTS
+    from edge.lab.prompts import read_questions
     from edge.lab.run import chosen
     from edge.lab.subject import PASSAGE_TOKENS, Subject
 
     wanted, told = chosen(EXPERIMENTS, claims), None if text is None else beginning(text, tokens or PASSAGE_TOKENS)
+    asked = None if questions is None else read_questions(questions)
     with opened_model(model, engine, threads) as opened:
         source = "built in" if text is None else text.name
-        _try(Subject(opened, text=told, source=source, tokens=tokens, progress=tell), wanted, layout)
+        _try(Subject(opened, text=told, source=source, tokens=tokens, asked=asked, progress=tell), wanted, layout)
 
 
 def _check(
-    survey: Path | None,
-    claims: tuple[str, ...],
-    text: Path | None,
-    tokens: int | None,
-    keep: Path | None,
-    part: str | None,
-    add: tuple[Path, ...],
+    survey: Path | None, of_claims: tuple[object, ...], of_survey: tuple[object, ...], tokens: int | None
 ) -> None:
     """Refuses options that belong to the other kind of lab, before a model is opened."""
-    if survey is not None and (claims or text is not None or tokens is not None):
-        raise MisuseError("--survey reads a whole text and tries no claims; leave --claim, --text and --tokens out")
-    if survey is None and (keep is not None or part is not None or add):
+    if survey is not None and any(given not in (None, ()) for given in of_claims):
+        raise MisuseError(
+            "--survey reads a whole text and tries no claims; leave --claim, --text, --tokens and --questions out"
+        )
+    if survey is None and any(given not in (None, ()) for given in of_survey):
         raise MisuseError("--keep, --part and --add belong to a survey; add --survey TEXT")
     if tokens is not None and tokens < 3:
         raise MisuseError(f"--tokens is {tokens}; the lab reads 3 at least")

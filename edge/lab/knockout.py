@@ -184,7 +184,7 @@ EXPERIMENT = Experiment(
     asks="What is left of a model whose FFNs, or whose attention, add nothing to the residual stream?",
     how="The output of FFNs or of attention is set to 0, one layer at a time and in all layers, and three things are "
     f"measured: the mean cost of a next token on {READ_WINDOWS} windows of the passage; how often the likeliest token "
-    f"is right on repeats of {LIST_TOKENS} random tokens, {TIMES} times over; and the known capitals still answered. "
+    f"is right on repeats of {LIST_TOKENS} random tokens, {TIMES} times over; and the known facts still answered. "
     "Each stands beside the whole model, whose loss stands beside a guess at random, ln(vocabulary). Other sublayers "
     "were trained beside those that are silenced and get inputs that they never saw: this overstates what a sublayer "
     "does.",

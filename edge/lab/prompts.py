@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from edge.compare.passage import OWN_TEXT
+from models.errors import MisuseError
 from models.zoo.facts import Use, facts, facts_of, phrasings_of, relations
 
 SEED = 20_240_131
@@ -44,6 +46,34 @@ def questions(relation: str = "capital") -> Iterator[Question]:
     phrasing = phrasings_of(relation, Use.TRAIN)[0]
     for fact in facts_of(relation):
         yield Question(relation, phrasing.prompt(fact), fact.subject, fact.answer)
+
+
+def read_questions(file: Path) -> tuple[Question, ...]:
+    """A user's own facts: a line each, `prompt TAB subject TAB answer`, the subject's words standing in the prompt.
+
+    Raises:
+        MisuseError: the file cannot be read, or a line is something else; the message names the line.
+    """
+    try:
+        lines = file.read_text(encoding="utf8").splitlines()
+    except UnicodeDecodeError as error:
+        raise MisuseError(f"{file} is no text in UTF-8 ({error.reason}); --questions takes a text file") from error
+    except OSError as error:
+        raise MisuseError(f"{file} cannot be read: {error.strerror}; --questions takes a text file") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        words = [word.strip() for word in line.split("\t")]
+        if len(words) != 3 or not all(words) or words[1] not in words[0]:
+            raise MisuseError(
+                f"{file}, line {number}: '{line[:60]}' is not 'prompt TAB subject TAB answer' with the subject in the "
+                "prompt, such as 'The capital of France is\tFrance\tParis'"
+            )
+        found.append(Question("yours", *words))
+    if not found:
+        raise MisuseError(f"{file} has no questions; a line is 'prompt TAB subject TAB answer'")
+    return tuple(found)
 
 
 @dataclass(frozen=True)

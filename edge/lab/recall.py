@@ -68,8 +68,8 @@ def tried_facts(subject: Subject) -> tuple[Known, ...]:
 def measure(subject: Subject) -> Finding:
     if not tried_facts(subject):
         return not_applicable(
-            f"the model answers {len(subject.known)} of the capitals that it is asked for; {FEWEST_FACTS} are needed "
-            "to trace, so try a model that knows some facts"
+            f"the model answers {len(subject.known)} of the facts that it is asked for; {FEWEST_FACTS} are needed "
+            "to trace, so try a model that knows some facts, or give it --questions that it knows"
         )
     known, layers = watched(subject, tried_facts(subject)), tried_layers(subject.spec.n_layers)
     found, lost = trace_facts(subject, known), silence_facts(subject, known)
@@ -111,8 +111,9 @@ EXPERIMENT = Experiment(
     key="F5",
     claim="factual recall depends on mid-layer FFNs",
     asks="If the subject of a fact is blurred, which sublayer's clean values bring the answer back, and where?",
-    how=f"Up to {FACTS} capitals that the model knows. Noise of {DEVIATIONS:g} standard deviations of what enters the "
-    f"first layer at subjects is added to the subject's tokens, {DRAWS} draws a fact. Total effect: P(answer) - "
+    how=f"Up to {FACTS} facts that the model knows: capitals, or of the questions it was given. Noise of "
+    f"{DEVIATIONS:g} standard deviations of what enters the first layer at subjects is added to the subject's tokens, "
+    f"{DRAWS} draws a fact. Total effect: P(answer) - "
     "P*(answer). Indirect effect: P* with clean `ffn.output` or `attn.output` put back, less P*, around each layer in "
     "a window of a third of the layers (1 at least); the mean over facts, then the largest over layers. The baseline "
     "puts back what the same place holds for another fact. Knock-out: P less P with one sublayer silenced at all "

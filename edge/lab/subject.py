@@ -63,6 +63,7 @@ class Subject:
     Attributes:
         passage: Tokens of the text.
         source: Where the text is from.
+        asked: Facts that it may know; capitals where the caller gives none.
     """
 
     def __init__(
@@ -72,11 +73,13 @@ class Subject:
         text: str | None = None,
         source: str = "built in",
         tokens: int | None = None,
+        asked: Sequence[Question] | None = None,
         progress: Progress = lambda _: None,
     ) -> None:
         if model.tokenizer is None:
             raise MisuseError(f"{model.name} has no tokenizer.json, so it cannot read the texts of the lab")
         self.model, self.spec, self.tell, self.source = model, model.spec, progress, source
+        self.asked = tuple(questions()) if asked is None else tuple(asked)
         self.tokenizer: Tokenizer = model.tokenizer
         ids = self.tokenizer.encode(reading() if text is None else text)
         self.passage = tuple(ids[: tokens or most_tokens(model.spec)])
@@ -130,10 +133,10 @@ class Subject:
 
     @cached_property
     def known(self) -> tuple[Known, ...]:
-        """The first capitals that the model knows; none where it knows none."""
-        self.tell("asking for capitals")
+        """The first of the facts asked for that the model knows; none where it knows none."""
+        self.tell("asking for facts")
         found: list[Known] = []
-        for question in questions():
+        for question in self.asked:
             if len(found) == KNOWN_QUESTIONS:
                 break
             ids, answer = self.tokenizer.encode_answer(question.prompt, question.answer)

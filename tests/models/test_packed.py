@@ -118,7 +118,7 @@ def test_every_tensor_lies_where_its_numbers_can_be_read_in_place(tmp_path: Path
         (("layers.0.*", "embed"), {"embed.weight", *(f"layers.0.{part}.weight" for part in PARTS)}),
         (("*.ffn.down",), {f"layers.{layer}.ffn.down.weight" for layer in range(2)}),
     ],
-    ids=str,
+    ids=["head", "a layer and the embedding", "one of every layer"],
 )
 def test_matrices_that_are_kept_stay_as_they_are(tmp_path: Path, keep: tuple[str, ...], kept: set[str]) -> None:
     checkpoint, file = tiny_checkpoint("llama-one-kv-head-odd-sizes"), tmp_path / "packed.safetensors"

@@ -1,13 +1,14 @@
 """What experiments are made on: the passage, the facts that a model knows, and where their subjects stand."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import edge
 from edge.edits import Silence
-from edge.lab.prompts import AGREEMENT, REFERENCE, TWO_SENSES, questions
+from edge.lab.prompts import AGREEMENT, REFERENCE, TWO_SENSES, questions, read_questions
 from edge.lab.subject import Subject, most_tokens
 from edge.session import Model
 from models.errors import MisuseError
@@ -99,3 +100,24 @@ def test_questions_end_before_their_answer() -> None:
     assert all(
         question.subject in question.prompt and question.answer not in question.prompt for question in asked[:20]
     )
+
+
+def test_a_users_own_questions_are_asked(model: Model, tmp_path: Path) -> None:
+    asked = [f"The capital of France is\tFrance\t{answer}\n" for answer in ("Paris", "Rome")]
+    (tmp_path / "mine.tsv").write_text("\n".join(asked))
+    subject = Subject(model, tokens=50, asked=read_questions(tmp_path / "mine.tsv"))
+    assert [known.question.answer for known in subject.known] == ["Paris"], "the twin was taught that it is Paris"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("The capital of France is", "line 1: 'The capital of France is' is not"),
+        ("It is warm\tIt\thot\nThe capital is\tFrance\tParis", "line 2"),
+        ("\n", "has no questions"),
+    ],
+)
+def test_what_is_no_question_is_refused_with_its_line(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.tsv").write_text(text)
+    with pytest.raises(MisuseError, match=message):
+        read_questions(tmp_path / "mine.tsv")
