@@ -19,7 +19,7 @@ run: $(VENV)/.run-stamp ## open the terminal UI on a bundled model (MODEL=... fo
 	@$(BIN)/edge look $(MODEL)
 
 test: $(VENV)/.dev-stamp ## run every test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/.dev-stamp ## check style
 	$(BIN)/ruff check

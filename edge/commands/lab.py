@@ -69,8 +69,8 @@ def lab(
             survey_text(opened, survey, keep, part, add, layout)
         return
     from edge.compare.passage import beginning
-    from edge.lab.experiments import EXPERIMENTS
     from edge.lab.prompts import read_questions
+    from edge.lab.registry import EXPERIMENTS
     from edge.lab.run import chosen
     from edge.lab.subject import PASSAGE_TOKENS, Subject
 

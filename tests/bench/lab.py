@@ -16,7 +16,7 @@ import edge
 from edge.commands.options import tell
 from edge.lab.claim import Number
 from edge.lab.contrast import contrast
-from edge.lab.experiments import EXPERIMENTS
+from edge.lab.registry import EXPERIMENTS
 from edge.lab.run import LabRecord, Tried, recorded, try_all
 from edge.lab.subject import Subject
 from edge.picture.units import show_measured, show_number, show_with_unit

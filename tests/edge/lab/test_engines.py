@@ -3,7 +3,8 @@
 import pytest
 
 import edge
-from edge.lab.experiments import EXPERIMENTS
+from edge.lab.contrast import contrast
+from edge.lab.registry import EXPERIMENTS
 from edge.lab.run import LabRecord, recorded, try_all
 from edge.lab.subject import Subject
 from tests.bench.lab import TIMED, apart
@@ -13,14 +14,14 @@ AGREE = 1e-3
 
 
 FEWER = {
-    "subject.KNOWN_QUESTIONS": 8,
-    "tracing.DRAWS": 1,
-    "removal.SEQUENCES": 1,
-    "removal.DRAWS": 2,
-    "distance.SEQUENCES": 2,
-    "knockout.READ_WINDOWS": 1,
+    "subject.KNOWN_QUESTIONS": 4,
+    "experiments.removal.SEQUENCES": 1,
+    "experiments.removal.DRAWS": 2,
+    "experiments.distance.SEQUENCES": 2,
+    "experiments.knockout.READ_WINDOWS": 1,
 }
-"""Samples of each experiment: a number of few is the same on every engine as one of many."""
+"""Samples of each experiment: a number of few is the same on every engine as one of many. Four facts are too few to be
+traced, which takes longest: `make lab` compares that, too."""
 
 
 def lab_on(engine: str) -> LabRecord:
@@ -61,7 +62,7 @@ def test_the_rank_of_heads_by_score_and_by_cost_is_told(on_onnx: LabRecord) -> N
 
 
 def test_every_number_of_the_summary_is_found(on_onnx: LabRecord) -> None:
-    from edge.lab.contrast import contrast
-
-    shown = [text for aspect in contrast(on_onnx) for text in (aspect.attention, aspect.ffn)]
-    assert not any("–" in text for text in shown), f"something is missing: {[text for text in shown if '–' in text]}"
+    for aspect in contrast(on_onnx):
+        missing = aspect.attention.count("–") + aspect.ffn.count("–")
+        traced = aspect.name == "what it learns"
+        assert missing == (2 if traced else 0), f"'{aspect.name}' shows {aspect.attention} and {aspect.ffn}"

@@ -20,8 +20,8 @@ from edge.lab.claim import (
     shared_passage_only,
 )
 from edge.lab.contrast import contrast
-from edge.lab.experiments import EXPERIMENTS
 from edge.lab.record import open_lab, to_json
+from edge.lab.registry import EXPERIMENTS
 from edge.lab.run import LabRecord, chosen, recorded, try_all
 from edge.lab.subject import Subject
 from models.errors import EdgeError, MisuseError

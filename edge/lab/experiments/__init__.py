@@ -1,0 +1,1 @@
+"""One claim a module, and what several of them share."""

@@ -1,0 +1,173 @@
+"""A6: how much of each token's residual stream attention brought from other tokens, and from where."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Int
+
+from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable, shared_passage_only
+from edge.lab.experiments.patterns import by_head, even_pattern, layer_patterns, read_values
+from edge.lab.subject import SEED, Subject
+from edge.measure.attention import entropy_bits
+from edge.measure.routes import attention_rollout, contributions, value_weighted_norms
+from edge.readout import Ending, open_ending
+from edge.trace import Trace
+from models.sites import layer_site
+
+WINDOWS = 2
+QUERIES = 12
+"""Tokens of each window whose parts are taken apart, drawn at random from the window's second half."""
+
+ROUTED = 0.1
+"""Of the residual stream after attention; no paper sets it."""
+
+
+@dataclass(frozen=True)
+class Brought:
+    """Attention of one layer as the residual stream receives it.
+
+    Attributes:
+        out: The rows of `W_O` by head.
+    """
+
+    ending: Ending
+    out: Float32[np.ndarray, "head head_dim model"]
+    value: Float32[np.ndarray, "past kv_head head_dim"]
+    residual: Float32[np.ndarray, "token model"]
+
+    def shares(
+        self, patterns: Float[np.ndarray, "head token past"], queries: Int[np.ndarray, " query"]
+    ) -> Float64[np.ndarray, "query part"]:
+        """Of each query's vector after attention: what came from other tokens, and what from its own by attention."""
+        raw = self.ending(read_values(patterns[:, queries], self.value).reshape(len(queries), -1))
+        added, after = self.ending.after(raw), self.ending.after
+        out, scale = after.centred(self.out) * after.gain, after.scale(raw)
+        found = []
+        for row, token in enumerate(queries):
+            before = self.residual[token]
+            parts = contributions(
+                patterns[:, token, : token + 1], self.value[: token + 1], out / scale[row], before, before + added[row]
+            ).heads
+            found.append((parts[:, :token].sum(dtype=np.float64), parts[:, token].sum(dtype=np.float64)))
+        return np.array(found)
+
+
+def brought(subject: Subject, trace: Trace, layer: int) -> Brought:
+    """One layer in one window."""
+    ending = open_ending(subject.model.checkpoint, layer, "attn")
+    value, residual = (trace.site(layer_site(layer, part)) for part in ("attn.value", "input"))
+    return Brought(ending, by_head(ending.matrix, subject.spec), value, residual)
+
+
+def pearson(a: Float[np.ndarray, " entry"], b: Float[np.ndarray, " entry"]) -> float:
+    """The correlation of two lists; NaN where either does not vary."""
+    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else float("nan")
+
+
+def correlations(patterns: Float[np.ndarray, "head token past"], layer: Brought) -> Float64[np.ndarray, "head kind"]:
+    """Of each head: weights with the lengths of what they move, and with those of what they look at."""
+    sharing, seen = len(patterns) // layer.value.shape[1], np.tril(np.ones(patterns.shape[1:], np.bool_))
+    found = []
+    for head, pattern in enumerate(patterns):
+        value = layer.value[:, head // sharing]
+        moved = value_weighted_norms(pattern, value, layer.out[head])
+        length = value_weighted_norms(np.ones_like(pattern), value, layer.out[head])
+        found.append((pearson(pattern[seen], moved[seen]), pearson(pattern[seen], length[seen])))
+    return np.array(found)
+
+
+def rolled(patterns: list[Float32[np.ndarray, "head token past"]]) -> tuple[float, float]:
+    """Rollout of all layers: the first token's share in later ones, and bits of spread."""
+    flow = attention_rollout(patterns)[1:]
+    return float(flow[:, 0].mean(dtype=np.float64)), float(entropy_bits(flow).mean(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Window:
+    """What attention carried in one window: of each layer the parts of the sampled tokens, and correlations.
+
+    Attributes:
+        flow: The first token's share in all others, and bits of spread, through all layers.
+    """
+
+    parts: Float64[np.ndarray, "layer part"]
+    correlations: Float64[np.ndarray, "layer kind"]
+    flow: tuple[float, float]
+
+
+def carried(subject: Subject, number: int, *, even: bool = False) -> Window:
+    """One window of the passage, as its heads look or as if they looked evenly."""
+    trace, heads = subject.traces[number], subject.spec.n_heads
+    late = np.arange(trace.n_fed // 2, trace.n_fed)
+    queries = np.sort(np.random.default_rng([SEED, number]).permutation(late)[:QUERIES])
+    looks, parts, linked = [], [], []
+    for index, kind in enumerate(subject.spec.layers):
+        look = np.stack([even_pattern(trace.n_fed, kind.reach)] * heads) if even else layer_patterns(trace, index)
+        layer = brought(subject, trace, index)
+        looks.append(look)
+        parts.append(layer.shares(look, queries).mean(axis=0))
+        linked.append(np.nanmean(correlations(look, layer), axis=0))
+    return Window(np.array(parts), np.array(linked), rolled(looks))
+
+
+def measure(subject: Subject) -> Finding:
+    numbers = range(len(subject.traces[:WINDOWS]))
+    if min(subject.traces[number].n_fed for number in numbers) < 4:
+        return not_applicable("a text of four tokens or more is needed for tokens to bring something to each other")
+    own_way, evenly = ([carried(subject, number, even=even) for number in numbers] for even in (False, True))
+    by_layer, even_layer = (np.mean([window.parts for window in windows], axis=0) for windows in (own_way, evenly))
+    (first, bits), (even_first, even_bits) = (
+        np.mean([window.flow for window in windows], axis=0) for windows in (own_way, evenly)
+    )
+    (routed, own), even_routed = by_layer.mean(axis=0), float(even_layer[:, 0].mean())
+    norms, lengths = np.mean([window.correlations for window in own_way], axis=(0, 1))
+    return Finding(
+        Verdict.HOLDS if routed > ROUTED and routed > own else Verdict.FAILS,
+        f"{routed:.0%} of the residual stream after attention was just brought from other tokens, {own:.0%} from a "
+        f"token's own value (looking evenly would bring {even_routed:.0%}); the rest was there before. Weights and the "
+        f"lengths of what they move correlate by {norms:.2f} (1 were all values equally long), weights and the lengths "
+        f"of values by {lengths:.2f}.",
+        (
+            Number("routed_share", "of the residual stream, from other tokens", float(routed), "share", even_routed),
+            Number("own_value_share", "by attention from the token itself", float(own), "share"),
+            Number(
+                "rollout_first_token_share", "of the first token, all layers", float(first), "share", float(even_first)
+            ),
+            Number("rollout_entropy_bits", "spread over tokens, all layers", float(bits), "bits", float(even_bits)),
+            Number("norm_pattern_correlation", "weights and lengths of what they move", float(norms), "ratio", 1.0),
+            Number("length_pattern_correlation", "weights and lengths of values", float(lengths), "ratio", 0.0),
+        ),
+        curves=(
+            Curve(
+                "brought by attention",
+                "layer",
+                tuple(str(layer) for layer in range(len(by_layer))),
+                "share of the residual stream",
+                (
+                    Series("from other tokens", tuple(by_layer[:, 0].tolist())),
+                    Series("from the token itself", tuple(by_layer[:, 1].tolist())),
+                    Series("from others, looking evenly", tuple(even_layer[:, 0].tolist())),
+                ),
+            ),
+        ),
+    )
+
+
+EXPERIMENT = Experiment(
+    key="A6",
+    claim="attention routes information",
+    asks="How much of a token's vector did attention just bring from other tokens, and do strong looks bring much?",
+    how="For some tokens of each window and every layer, the vector w after attention is taken apart into what was "
+    "there and what each head brings from each key, `a = p_j v_j W_O` (norms after attention held still): "
+    "`max(‖w‖₁ - ‖w - a‖₁, 1e-5)` over the sum of all parts. Routed is what came from other keys, all heads together; "
+    "keys hold what earlier layers brought there. The baseline gives every head even weights. Rollout multiplies "
+    "`(mean_h p + I) / 2` over layers. Correlations are Pearson's of p_ij with `‖p_ij v_j W_O‖₂` and `‖v_j W_O‖₂` over "
+    "visible pairs, mean over heads: p is a factor of the first, so that it is high unless strong looks go to short "
+    "values; with values of one length it is 1.",
+    rule=f"more than {ROUTED:.0%} of the vector after attention came from other tokens, and more than by attention "
+    "from the token itself",
+    source="Ferrando and Voita 2024, arXiv 2403.00824, section 2.2; Abnar and Zuidema 2020, arXiv 2005.00928; "
+    "Kobayashi et al. 2020, arXiv 2004.10102",
+    cost_tokens=shared_passage_only,
+    measure=measure,
+)

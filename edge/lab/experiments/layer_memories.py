@@ -1,0 +1,151 @@
+"""What the memories of one layer do on a passage: where each fires, what it promotes, how their sum differs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64
+
+from edge.lab.experiments.ffn_rows import ACTIVE, neurons_rms, settled_neurons
+from edge.lab.subject import Subject
+from edge.measure.memories import Triggers, agreement_rate, composition_rate, promoted, top_token, vector_norms
+from edge.measure.sparsity import output_norms
+from edge.readout import Readout, open_ending
+from models.sites import layer_site
+
+DOMINANT = 10
+"""Memories of a token whose part in the output is told (Geva et al. 2022, arXiv 2203.14680, section 5)."""
+
+EXAMPLES = 2
+"""Memories of a layer that are kept to be shown."""
+
+_WORDS = 3
+
+
+@dataclass(frozen=True)
+class Example:
+    """A memory that promotes what followed its trigger.
+
+    Attributes:
+        strength: Of what it wrote there, in units of the residual.
+        position: Of the trigger in the passage.
+        words: Ids that it promotes, most first.
+    """
+
+    layer: int
+    neuron: int
+    strength: float
+    position: int
+    words: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerMemories:
+    """The memories of one layer over the passage.
+
+    Attributes:
+        agreement: Memories that promote most what followed their top trigger.
+        agreement_by_chance: The same with those tokens dealt out anew, on average.
+        composition: Tokens whose output promotes most what no active memory does.
+        composition_by_chance: The same with the output of another token.
+        dominant: Share of the strongest in `Σ |s_i| · ‖v_i‖`.
+    """
+
+    agreement: float
+    agreement_by_chance: float
+    composition: float
+    composition_by_chance: float
+    dominant: float
+    examples: tuple[Example, ...]
+
+
+def towards_head(readout: Readout, vectors: Float[np.ndarray, "memory model"]) -> Float32[np.ndarray, "memory width"]:
+    """What the head compares with each token's vector: the final norm's gain, its scale left out, and the way back."""
+    read = np.asarray(readout.norm.centred(vectors) * readout.norm.gain, np.float32)
+    return read if readout.project is None else read @ readout.project.T
+
+
+def value_vectors(subject: Subject, layer: int) -> Float32[np.ndarray, "neuron model"]:
+    """What each neuron adds to the residual stream; of a norm after the FFN the gain counts, its scale does not."""
+    ending = open_ending(subject.model.checkpoint, layer, "ffn")
+    return np.asarray(ending.after.centred(ending.matrix.T) * ending.after.gain, np.float32)
+
+
+def chance_agreement(top: Int64[np.ndarray, " memory"], following: Int64[np.ndarray, " memory"]) -> float:
+    """What shuffling the tokens that follow triggers gives on average: `Σ_w P(top = w) · P(next = w)`."""
+    known = following >= 0
+    if not known.any():
+        return float("nan")
+    size = int(max(top[known].max(), following[known].max())) + 1
+    tops, nexts = (np.bincount(ids[known], minlength=size).astype(np.float64) for ids in (top, following))
+    return float(tops @ nexts / known.sum() ** 2)
+
+
+def top_triggers(subject: Subject, layer: int) -> Triggers:
+    """Where each memory of a layer fired hardest; the first token of each pass is left out."""
+    triggers, begun = Triggers.empty(subject.spec.layers[layer].ffn.d_ff), 0
+    following = np.array(subject.passage[1:], np.int64)
+    for rows in settled_neurons(subject, layer):
+        first = begun + 1
+        triggers.add(rows, following[first : first + len(rows)], first)
+        begun = first + len(rows)
+    return triggers
+
+
+def _composition(subject: Subject, layer: int, tops: Int64[np.ndarray, " signed"]) -> tuple[float, float]:
+    """Of the outputs, and of outputs moved half a pass away; `tops` of all memories, then of all turned round."""
+    readout, threshold = subject.readout, ACTIVE * neurons_rms(subject, layer)
+    rates, counted = [], []
+    for trace, rows in zip(subject.traces, settled_neurons(subject, layer), strict=True):
+        active = np.concatenate([rows > threshold, rows < -threshold], axis=1)
+        wrote = trace.site(layer_site(layer, "ffn.output"))[1:]
+        output = top_token(towards_head(readout, wrote), readout.weight)
+        moved = np.roll(output, len(output) // 2)
+        some = int(active.any(axis=-1).sum())
+        if some:
+            rates.append([composition_rate(each, tops, active) for each in (output, moved)])
+            counted.append(some)
+    if not counted:
+        return float("nan"), float("nan")
+    own, other = np.average(rates, axis=0, weights=counted)
+    return float(own), float(other)
+
+
+def _dominant_share(subject: Subject, layer: int, norms: Float32[np.ndarray, " neuron"]) -> float:
+    """`Σ of the strongest |s_i| · ‖v_i‖ / Σ of all`, mean over the tokens at which some memory is active."""
+    few, shares = min(DOMINANT, len(norms)), []
+    for rows in settled_neurons(subject, layer):
+        wrote = output_norms(rows, norms)
+        whole = wrote.sum(axis=-1, dtype=np.float64)
+        strongest = np.partition(wrote, len(norms) - few, axis=-1)[:, len(norms) - few :]
+        shares.append(strongest.sum(axis=-1, dtype=np.float64)[whole > 0] / whole[whole > 0])
+    joined = np.concatenate(shares)
+    return float(joined.mean()) if len(joined) else float("nan")
+
+
+def layer_memories(subject: Subject, layer: int) -> LayerMemories:
+    """Everything that is told of one layer."""
+    values, triggers = value_vectors(subject, layer), top_triggers(subject, layer)
+    words = promoted(
+        towards_head(subject.readout, values), subject.readout.weight, min(_WORDS, subject.spec.vocab_size)
+    )
+    top, norms = words.top[:, 0], vector_norms(values)
+    composition, composition_by_chance = _composition(subject, layer, np.concatenate([top, words.bottom[:, 0]]))
+    strength = np.where(top == triggers.next_token, triggers.coefficient * norms, 0.0)
+    best = [int(neuron) for neuron in np.argsort(-strength, kind="stable")[:EXAMPLES] if strength[neuron] > 0]
+    return LayerMemories(
+        agreement=agreement_rate(top, triggers.next_token),
+        agreement_by_chance=chance_agreement(top, triggers.next_token),
+        composition=composition,
+        composition_by_chance=composition_by_chance,
+        dominant=_dominant_share(subject, layer, norms),
+        examples=tuple(
+            Example(
+                layer,
+                neuron,
+                float(strength[neuron]),
+                int(triggers.position[neuron]),
+                tuple(words.top[neuron].tolist()),
+            )
+            for neuron in best
+        ),
+    )

@@ -1,0 +1,127 @@
+"""F4: neurons as memories: what makes them fire, what they promote, and how their sum differs from each."""
+
+import numpy as np
+
+from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable, shared_passage_only
+from edge.lab.experiments.ffn_rows import ACTIVE
+from edge.lab.experiments.layer_memories import DOMINANT, EXAMPLES, Example, LayerMemories, layer_memories
+from edge.lab.subject import Subject
+from edge.picture.units import show_share
+
+ABOVE_CHANCE = 2.0
+"""Times chance that memories of upper layers must agree; Geva et al. 2021 found thousands of times."""
+
+_BEFORE = 4
+
+
+def _told(subject: Subject, example: Example) -> str:
+    piece = subject.tokenizer.piece
+    before = subject.passage[max(0, example.position + 1 - _BEFORE) : example.position + 1]
+    promotes = ", ".join(f"'{piece(int(id)).strip()}'" for id in example.words)
+    return (
+        f"neuron {example.neuron} of layer {example.layer} fires hardest after "
+        f"'…{''.join(piece(id) for id in before)}' and promotes {promotes}"
+    )
+
+
+def _mean(layers: list[LayerMemories], name: str) -> float:
+    values = np.array([getattr(layer, name) for layer in layers], np.float64)
+    return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
+
+
+def _says(subject: Subject, layers: list[LayerMemories], numbers: tuple[Number, ...]) -> str:
+    """The numbers, and the memories of upper layers that wrote most where they agreed."""
+    lower, upper, composition, dominant = numbers
+    found = [example for layer in layers[len(layers) // 2 :] for example in layer.examples]
+    best = sorted(found, key=lambda example: -example.strength)[:EXAMPLES]
+    examples = f" For example, {'; '.join(_told(subject, example) for example in best)}." if best else ""
+    return (
+        f"In the upper layers {show_share(upper.value)} of memories promote most what followed the place where they "
+        f"fired hardest (by chance {show_share(upper.baseline or 0.0)}; in the lower layers "
+        f"{show_share(lower.value)}). At {show_share(composition.value)} of tokens the FFN promotes most what no "
+        f"active memory does (with the output of another token {show_share(composition.baseline or 0.0)}). The "
+        f"{DOMINANT} strongest memories of a token make {show_share(dominant.value)} of all that is added up.{examples}"
+    )
+
+
+def _numbers(subject: Subject, layers: list[LayerMemories]) -> tuple[Number, ...]:
+    lower, upper = layers[: len(layers) // 2], layers[len(layers) // 2 :]
+    even = float(np.mean([min(1.0, DOMINANT / kind.ffn.d_ff) for kind in subject.spec.layers]))
+    agreement = "memories that promote what followed their top trigger"
+    return (
+        Number(
+            "agreement_rate_lower",
+            f"{agreement}, lower half of the layers",
+            _mean(lower, "agreement"),
+            "share",
+            _mean(lower, "agreement_by_chance"),
+        ),
+        Number(
+            "agreement_rate_upper",
+            f"{agreement}, upper half",
+            _mean(upper, "agreement"),
+            "share",
+            _mean(upper, "agreement_by_chance"),
+        ),
+        Number(
+            "composition_rate",
+            "tokens whose FFN promotes what no active memory does",
+            _mean(layers, "composition"),
+            "share",
+            _mean(layers, "composition_by_chance"),
+        ),
+        Number(
+            "dominant_share",
+            f"the {DOMINANT} strongest memories in Σ |s_i| · ‖v_i‖",
+            _mean(layers, "dominant"),
+            "share",
+            even,
+        ),
+    )
+
+
+def _curves(layers: list[LayerMemories]) -> tuple[Curve, ...]:
+    def curve(title: str, **names: str) -> Curve:
+        series = tuple(
+            Series(name.replace("_", " "), tuple(float(getattr(layer, field)) for layer in layers))
+            for name, field in names.items()
+        )
+        return Curve(title, "layer", tuple(str(layer) for layer in range(len(layers))), "share", series)
+
+    return (
+        curve("memories that agree with their trigger", agreement="agreement", chance="agreement_by_chance"),
+        curve("tokens whose FFN composes", composition="composition", other_outputs="composition_by_chance"),
+    )
+
+
+def _measure(subject: Subject) -> Finding:
+    layers = [layer_memories(subject, layer) for layer in range(subject.spec.n_layers)]
+    numbers = _numbers(subject, layers)
+    upper, chance = (
+        _mean(layers[len(layers) // 2 :], "agreement"),
+        _mean(layers[len(layers) // 2 :], "agreement_by_chance"),
+    )
+    if np.isnan(upper):
+        return not_applicable("no memory of the upper layers fired on this text; give another or a longer one (--text)")
+    holds = upper > ABOVE_CHANCE * chance
+    return Finding(Verdict.HOLDS if holds else Verdict.FAILS, _says(subject, layers, numbers), numbers, _curves(layers))
+
+
+EXPERIMENT = Experiment(
+    key="F4",
+    claim="the FFN is a key-value memory",
+    asks="Does a neuron promote what came where it fired hardest, and does the FFN promote what one of them does?",
+    how=(
+        "Neuron i is a memory: its coefficient s_i enters the down projection (of a gated FFN act(gate) · up), its "
+        "value v_i is that matrix's column. It promotes argmax W_U · v_i, the final norm's gain counted. Its trigger "
+        "is the token of the passage with the largest s_i; it agrees where it promotes what follows there. Chance "
+        "deals the tokens that follow out anew. Composition: tokens where argmax W_U · ffn.output is none of those "
+        f"that active memories promote, |s_i| > {ACTIVE:g} of the layer's rms, by -v_i where s_i is below 0; beside it "
+        f"the output of another token. Dominant: the {DOMINANT} largest of |s_i| · ‖v_i‖ in their sum. The first token "
+        "of each pass is left out."
+    ),
+    rule=f"holds where agreement in the upper half of the layers is above {ABOVE_CHANCE:g} times chance",
+    source="Geva et al. 2021 (arXiv 2012.14913), 3.5% in upper layers; Geva et al. 2022 (arXiv 2203.14680)",
+    cost_tokens=shared_passage_only,
+    measure=_measure,
+)

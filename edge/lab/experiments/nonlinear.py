@@ -1,0 +1,119 @@
+"""F1: how much of what an FFN writes a linear map could write."""
+
+from math import ceil
+
+import numpy as np
+from jaxtyping import Float32
+
+from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable, shared_passage_only
+from edge.lab.experiments.ffn_rows import before_activation, ffn_input, settled, settled_rows, tokens_for
+from edge.lab.experiments.patterns import layer_patterns, read_values
+from edge.lab.experiments.weighted_sum import r2
+from edge.lab.subject import SEED, Subject
+from edge.measure.maps import linear_fit_r2
+from edge.picture.units import show_share
+from edge.readout import Ending, open_ending
+from edge.trace import Trace
+from models.sites import layer_site
+
+FIT_SHARE = 0.875
+"""Of the rows, to fit on: the more, the less noise is fitted; an eighth of 2,048 tokens still has 256 to judge by."""
+
+ROWS_A_FEATURE = 2
+"""Fitted rows for each feature at least: with fewer, more than half of what is not linear is fitted noise."""
+
+LINEAR_R2 = 0.9
+"""Below it a map counts as strongly non-linear: a tenth of what it writes is beyond any linear map. Our own choice."""
+
+
+def unlimited(held_out: float, fitted: int, features: int) -> float:
+    """A held-out R² without the cost of few rows: `1 - (1 - R²) · (n - d - 1) / (n - 1)`.
+
+    What is not linear acts as noise; least squares with n rows and d features fits some of it, and its held-out error
+    is `(n - 1) / (n - d - 1)` times the least there is, exactly so for Gaussian features (Stein 1960).
+    """
+    return 1.0 - (1.0 - held_out) * (fitted - features - 1) / (fitted - 1)
+
+
+def frozen_attention(trace: Trace, layer: int, ending: Ending) -> Float32[np.ndarray, "token model"]:
+    """What attention writes by its pattern: `Σ_j p_ij v_j · W_O`, its bias, and the norm after where there is one."""
+    heads = read_values(layer_patterns(trace, layer), trace.site(layer_site(layer, "attn.value")))
+    return ending.after(ending(heads.reshape(len(heads), -1)))
+
+
+def _attention_r2(subject: Subject, layer: int) -> float:
+    ending = open_ending(subject.model.checkpoint, layer, "attn")
+    told = np.concatenate([frozen_attention(trace, layer, ending) for trace in subject.traces])
+    return r2(told[settled(subject)], settled_rows(subject, layer, "attn.output"))
+
+
+def _ffn_r2(subject: Subject, layer: int) -> tuple[float, float, float]:
+    """Of the FFN's output; of the same in an order that has lost its tokens; of some of its neurons before they act."""
+    read, wrote = ffn_input(subject, layer), settled_rows(subject, layer, "ffn.output")
+    lost = np.random.default_rng([SEED, layer]).permutation(wrote)
+    up = before_activation(subject, layer)[:, : subject.spec.d_model]
+    ffn, shuffled, linear = (linear_fit_r2(read, target, FIT_SHARE) for target in (wrote, lost, up))
+    return ffn, shuffled, linear
+
+
+def _measure(subject: Subject) -> Finding:
+    features, fitted = subject.spec.d_model, int(FIT_SHARE * int(settled(subject).sum()))
+    if fitted < ROWS_A_FEATURE * features:
+        enough = tokens_for(subject, ceil(ROWS_A_FEATURE * features / FIT_SHARE))
+        return not_applicable(
+            f"a linear map of {features} features needs {ROWS_A_FEATURE * features:,} tokens to be fitted to, "
+            f"{fitted:,} are there; read {enough:,} (--tokens {enough}, with a --text that has as many)"
+        )
+    layers = range(subject.spec.n_layers)
+    found = np.array([(*_ffn_r2(subject, layer), _attention_r2(subject, layer)) for layer in layers])
+    ffn, shuffled, linear, attention = (float(mean) for mean in np.nanmean(found, axis=0))
+    without_end = unlimited(ffn, fitted, features)
+    curve = Curve(
+        "what a linear map explains",
+        "layer",
+        tuple(str(layer) for layer in layers),
+        "R²",
+        (
+            Series("FFN, best linear map", tuple(found[:, 0].tolist())),
+            Series("FFN, rows without end", tuple(unlimited(one, fitted, features) for one in found[:, 0].tolist())),
+            Series("attention, pattern frozen", tuple(found[:, 3].tolist())),
+        ),
+    )
+    return Finding(
+        Verdict.HOLDS if without_end < LINEAR_R2 else Verdict.FAILS,
+        f"The best linear map foretells {show_share(ffn)} of what FFNs write, about {show_share(without_end)} if it "
+        "had rows without end to be fitted to. Attention with its pattern held still is linear: "
+        f"{show_share(attention)}.",
+        (
+            Number("ffn_linear_r2", "held-out R² of the best linear map, FFN", ffn, "share", shuffled),
+            Number(
+                "ffn_linear_r2_unlimited",
+                "the same, less what few rows cost",
+                without_end,
+                "share",
+                unlimited(shuffled, fitted, features),
+            ),
+            Number("up_linear_r2", "the same fit of the up projection alone, which is linear", linear, "share"),
+            Number("attention_frozen_r2", "R² of pattern · values · W_O, attention", attention, "share", without_end),
+        ),
+        (curve,),
+    )
+
+
+EXPERIMENT = Experiment(
+    key="F1",
+    claim="the FFN is a strong non-linear map",
+    asks="How much of what an FFN writes could the best linear map write, and how much of what attention writes?",
+    how=(
+        f"Least squares with an intercept from what the FFN reads, after its norm, to ffn.output on the first "
+        f"{FIT_SHARE:.1%} of the passage; R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖² on the rest, mean over layers. With n rows "
+        "and d features the held-out error is (n - 1) / (n - d - 1) times the least, which 'rows without end' takes "
+        "off. Chance is the same fit to shuffled rows; the up projection before the activation is linear, so its R² is "
+        "1. Attention: Σ_j p_ij v_j W_O with the pattern p it had. An FFN whose active neurons were held still would "
+        "be linear, too, where its activation is ReLU. The first token of each pass is left out."
+    ),
+    rule=f"holds where the R² of rows without end is below {LINEAR_R2:g}",
+    source="Geva et al. 2021 (arXiv 2012.14913); Elhage et al. 2021, attention is linear once its pattern is fixed",
+    cost_tokens=shared_passage_only,
+    measure=_measure,
+)

@@ -1,0 +1,167 @@
+"""F6: how much of an FFN is silent at a token, by every definition there is."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, shared_passage_only
+from edge.lab.experiments.ffn_rows import ACTIVE, neurons_rms, settled_neurons
+from edge.lab.subject import SEED, Subject
+from edge.measure import sparsity
+from edge.measure.hot import NeuronCounts, dead_share, neurons_for
+from edge.picture.units import show_share
+from edge.readout import open_ending
+
+MOSTLY = 0.5
+"""Exact zeros above it: more neurons are silent than fire."""
+
+ABOVE_GAUSSIAN = 0.1
+"""By how much top-p sparsity must exceed a Gaussian vector's where there are no exact zeros. Our own choice."""
+
+TOP_P = 0.9
+TOP_K_SHARE = 0.1
+CETT_TARGET = 0.2
+HOT = 0.8
+
+CETT_TOKENS = 128
+"""Spread over the passage: its threshold is found by trying, each try a pass through the down projection."""
+
+GAUSSIAN_TOKENS = 128
+
+Neurons = Float32[np.ndarray, "token neuron"]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One way to say how sparse a vector is.
+
+    Attributes:
+        of: One number a token, of neurons in units of their layer's root mean square.
+    """
+
+    key: str
+    means: str
+    of: Callable[[Neurons], Float32[np.ndarray, " token"]]
+
+
+def _energy_of_a_tenth(a: Neurons) -> Float32[np.ndarray, " token"]:
+    return sparsity.top_k_energy(a, max(1, round(TOP_K_SHARE * a.shape[-1])))
+
+
+def _participation_share(a: Neurons) -> Float32[np.ndarray, " token"]:
+    return np.asarray(sparsity.participation_ratio(a) / np.float32(a.shape[-1]), np.float32)
+
+
+PER_TOKEN = (
+    Definition("exact_zero_share", "neurons that are exactly 0", sparsity.exact_zero_share),
+    Definition(
+        "top_p_sparsity",
+        f"neurons that can go while the others keep {TOP_P:.0%} of Σ|a|",
+        lambda a: sparsity.top_p_sparsity(a, TOP_P),
+    ),
+    Definition(
+        "below_share", f"neurons below {ACTIVE:g} of the layer's rms", lambda a: sparsity.below_share(a, ACTIVE)
+    ),
+    Definition("top_k_energy", f"of Σa², in the strongest {TOP_K_SHARE:.0%}", _energy_of_a_tenth),
+    Definition("hoyer", "Hoyer's measure", sparsity.hoyer),
+    Definition("gini", "Gini coefficient of |a|", sparsity.gini),
+    Definition("participation_share", "neurons that share the energy, PR / n", _participation_share),
+)
+
+OVER_TOKENS = (
+    ("cett_sparsity", f"neurons that can go at an error of {CETT_TARGET:g} of the output (CETT)"),
+    ("hot_neuron_share", f"hottest neurons that make {HOT:.0%} of activations"),
+    ("dead_share", "neurons that fewer than 0.1% of tokens activate"),
+)
+
+Shares = dict[str, float]
+
+
+def measured(blocks: Iterable[Neurons], tokens: int, values: Float32[np.ndarray, "neuron model"]) -> Shares:
+    """Every definition of one layer, by key, over blocks of `tokens` tokens in all."""
+    counts = NeuronCounts.empty([len(values)], threshold=ACTIVE)
+    found: dict[str, list[np.ndarray]] = {definition.key: [] for definition in PER_TOKEN}
+    kept, every = [], max(1, -(-tokens // CETT_TOKENS))
+    for rows in blocks:
+        for definition in PER_TOKEN:
+            found[definition.key].append(definition.of(rows))
+        counts.add(0, rows)
+        kept.append(rows[::every])
+    shares = {key: float(np.concatenate(parts).mean(dtype=np.float64)) for key, parts in found.items()}
+    cett = sparsity.cett_sparsity(np.concatenate(kept), values, CETT_TARGET)
+    return shares | {
+        "cett_sparsity": float(cett.share.mean(dtype=np.float64)),
+        "hot_neuron_share": float(neurons_for(counts.active[0], HOT)),
+        "dead_share": float(dead_share(counts.active[0][None], counts.tokens)[0]),
+    }
+
+
+def layer_shares(subject: Subject, layer: int) -> tuple[Shares, Shares]:
+    """One layer over the passage, and Gaussian vectors of its size in its place."""
+    values = np.ascontiguousarray(open_ending(subject.model.checkpoint, layer, "ffn").matrix.T)
+    rms = np.float32(neurons_rms(subject, layer))
+    tokens = sum(len(ids) - 1 for ids in subject.windows)
+    random = np.random.default_rng([SEED, layer])
+    gaussian = random.standard_normal((GAUSSIAN_TOKENS, len(values)), np.float32)
+    own = measured((rows / rms for rows in settled_neurons(subject, layer)), tokens, values)
+    return own, measured((gaussian,), len(gaussian), values)
+
+
+def _verdict(mean: Shares, chance: Shares) -> Verdict:
+    """By exact zeros where an activation has them, else by what can be left out."""
+    silent = mean["exact_zero_share"] > MOSTLY
+    concentrated = mean["top_p_sparsity"] > chance["top_p_sparsity"] + ABOVE_GAUSSIAN
+    return Verdict.HOLDS if silent or concentrated else Verdict.FAILS
+
+
+def _says(mean: Shares, chance: Shares) -> str:
+    zeros, needless = mean["exact_zero_share"], mean["top_p_sparsity"]
+    return (
+        f"At a token {show_share(zeros)} of neurons are exactly 0, {show_share(mean['below_share'])} are below "
+        f"{ACTIVE:g} of their layer's rms, and {show_share(needless)} can be left out while the others keep "
+        f"{TOP_P:.0%} of Σ|a| (a Gaussian vector: {show_share(chance['top_p_sparsity'])}). "
+        f"{show_share(mean['hot_neuron_share'])} of neurons make {HOT:.0%} of the activations. These are different "
+        "definitions and do not compare with each other."
+    )
+
+
+def _measure(subject: Subject) -> Finding:
+    layers = range(subject.spec.n_layers)
+    found = [layer_shares(subject, layer) for layer in layers]
+    named = [*((definition.key, definition.means) for definition in PER_TOKEN), *OVER_TOKENS]
+    mean, chance = ({key: float(np.mean([one[side][key] for one in found])) for key, _ in named} for side in (0, 1))
+    series = tuple(Series(key, tuple(own[key] for own, _ in found)) for key, _ in named)
+    return Finding(
+        _verdict(mean, chance),
+        _says(mean, chance),
+        tuple(Number(key, means, mean[key], "share", chance[key]) for key, means in named),
+        (Curve("sparsity by definition", "layer", tuple(str(layer) for layer in layers), "share", series),),
+    )
+
+
+EXPERIMENT = Experiment(
+    key="F6",
+    claim="activations are sparse",
+    asks="How much of an FFN is silent, or hardly counts, at a token?",
+    how=(
+        "Of the neurons a that enter the down projection, at every token of the passage but the first of each pass; "
+        f"means over tokens and layers: mean(a == 0); 1 - k/n with k the fewest neurons that keep {TOP_P:.0%} of Σ|a|; "
+        f"mean(|a| < {ACTIVE:g} rms), rms of the layer over the passage; Σ a² of the strongest {TOP_K_SHARE:.0%} / "
+        "Σ a²; Hoyer; Gini; (Σa²)² / Σa⁴ / n; neurons that write too little to matter at a CETT of "
+        f"{CETT_TARGET:g}, over {CETT_TOKENS} tokens. Hot: the fewest neurons of a layer that make {HOT:.0%} of all "
+        f"activations, |a| > {ACTIVE:g} rms; dead: active at fewer than 0.1% of tokens. Beside each, what Gaussian "
+        "vectors of the same size give."
+    ),
+    rule=(
+        f"holds where more than {MOSTLY:.0%} of neurons are exactly 0, or top-p sparsity is more than "
+        f"{ABOVE_GAUSSIAN:g} above that of a Gaussian vector"
+    ),
+    source=(
+        "Li et al. 2022 (arXiv 2210.06313); Szatkowski et al. 2025 (2509.00454); Zhang et al. 2024, CETT (2402.03804); "
+        "Hurley & Rickard 2009 (0811.4706); Song et al. 2023, PowerInfer (2312.12456)"
+    ),
+    cost_tokens=shared_passage_only,
+    measure=_measure,
+)

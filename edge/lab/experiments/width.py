@@ -1,0 +1,94 @@
+"""F3: how wide the FFN is, and how many dimensions its input, neurons and output use."""
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64
+
+from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable, shared_passage_only
+from edge.lab.experiments.ffn_rows import ffn_input, settled, settled_rows, tokens_for
+from edge.lab.subject import Subject
+from edge.measure.maps import effective_rank, participation_ratio_of_spectrum
+from edge.picture.units import show_number
+from models.sites import layer_site
+
+_PLACES = ("input", "up", "neurons", "output")
+_NAMES = ("what it reads", "wide, before the activation", "neurons", "what it writes")
+
+
+def _widened(subject: Subject, layer: int, read: Float32[np.ndarray, "token model"]) -> Float[np.ndarray, "token rank"]:
+    """What FFNs read after the up projection, turned: with `W = QR`, rows of `x Rᵀ` differ as those of `x Wᵀ` do."""
+    up = np.asarray(subject.model.checkpoint.weights[f"{layer_site(layer, 'ffn.up')}.weight"], np.float32)
+    triangle: Float32[np.ndarray, "rank model"] = np.asarray(np.linalg.qr(up, mode="r"), np.float32)
+    return np.asarray(read @ triangle.T)
+
+
+def _dimensions(subject: Subject, layer: int) -> Float64[np.ndarray, "measure place"]:
+    """Effective ranks and participation ratios at the four places of one FFN."""
+    read = ffn_input(subject, layer)
+    places = (
+        read,
+        _widened(subject, layer, read),
+        settled_rows(subject, layer, "ffn.neurons"),
+        settled_rows(subject, layer, "ffn.output"),
+    )
+    return np.array([[of(rows) for rows in places] for of in (effective_rank, participation_ratio_of_spectrum)])
+
+
+def _curve(title: str, by_layer: Float64[np.ndarray, "layer place"]) -> Curve:
+    series = tuple(Series(name, tuple(by_layer[:, place].tolist())) for place, name in enumerate(_NAMES))
+    return Curve(title, "layer", tuple(str(layer) for layer in range(len(by_layer))), "dimensions", series)
+
+
+def _numbers(kind: str, means: str, mean: Float64[np.ndarray, " place"]) -> tuple[Number, ...]:
+    """At each place; the neurons beside the up projection, which cannot widen what is linear."""
+    read, up, neurons, wrote = (float(value) for value in mean)
+    return (
+        Number(f"input_{kind}", f"{means} of what the FFN reads", read, "count"),
+        Number(f"neuron_{kind}", f"{means} of its neurons", neurons, "count", up),
+        Number(f"output_{kind}", f"{means} of what it writes", wrote, "count"),
+    )
+
+
+def _measure(subject: Subject) -> Finding:
+    spec, rows = subject.spec, int(settled(subject).sum())
+    if rows <= spec.d_model:
+        enough = tokens_for(subject, 2 * max(kind.ffn.d_ff for kind in spec.layers))
+        return not_applicable(
+            f"{rows:,} tokens span at most {rows - 1:,} dimensions, fewer than the {spec.d_model:,} that an FFN reads; "
+            f"read more of them (--tokens {enough}, with a --text that has as many)"
+        )
+    found = np.array([_dimensions(subject, layer) for layer in range(spec.n_layers)])
+    ranks, ratios = found.mean(axis=0)
+    read, up, neurons, wrote = (float(rank) for rank in ranks)
+    expansion = float(np.mean([kind.ffn.d_ff / spec.d_model for kind in spec.layers]))
+    return Finding(
+        Verdict.HOLDS if expansion > 1 and neurons > max(read, up, wrote) else Verdict.FAILS,
+        f"An FFN is {show_number(expansion)} times as wide as d_model. What it reads spreads over {read:.0f} "
+        f"dimensions, its neurons over {neurons:.0f} of them (before the activation {up:.0f}), what it writes over "
+        f"{wrote:.0f}, measured on {rows:,} tokens.",
+        (
+            Number("expansion_ratio", "neurons for each feature of the residual stream", expansion, "ratio", 1.0),
+            *_numbers("effective_rank", "effective rank", ranks),
+            *_numbers("participation_ratio", "participation ratio of the spectrum", ratios),
+        ),
+        (
+            _curve("effective rank", found[:, 0]),
+            _curve("participation ratio of the spectrum", found[:, 1]),
+        ),
+    )
+
+
+EXPERIMENT = Experiment(
+    key="F3",
+    claim="it expands to a wide space and back",
+    asks="How wide is an FFN, and how many dimensions do its input, its neurons and its output use?",
+    how=(
+        "d_ff / d_model, mean over layers. Of the passage's rows at each place, less their mean: effective rank "
+        "exp(-Σ p ln p) with p = σ / Σσ of the singular values, and participation ratio (Σλ)² / Σλ² of the variances; "
+        "means over layers. The up projection before the activation is linear in what the FFN reads, so it shows what "
+        "width alone would give. Both are bounded by the number of tokens. The first token of each pass is left out."
+    ),
+    rule="holds where d_ff is above d_model and neurons have a larger effective rank than any of the other places",
+    source="Vaswani et al. 2017, section 3.3; Roy & Vetterli 2007, The Effective Rank",
+    cost_tokens=shared_passage_only,
+    measure=_measure,
+)

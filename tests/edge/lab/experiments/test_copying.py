@@ -1,0 +1,76 @@
+"""A5 tells heads that differ from heads that are alike, and what they copy."""
+
+import numpy as np
+import pytest
+
+from edge.lab.claim import Verdict
+from edge.lab.experiments.copying import across_bits, mean_pair_bits, measure
+from edge.lab.experiments.ov import aims_of, layer_scores, ov_scores
+from edge.readout import open_ending
+from tests.edge.lab.subjects import tiny_subject
+from tests.tiny import TINY_SPECS, tiny_weights
+
+NAME = "neox-full-rotary-relu"
+
+
+def one_hot(places: np.ndarray, past: int) -> np.ndarray:
+    return np.asarray(np.eye(past, dtype=np.float32)[places])
+
+
+def test_heads_that_look_at_other_keys_are_1_bit_apart_and_like_themselves_on_every_text() -> None:
+    here, before = np.arange(6), np.maximum(np.arange(6) - 1, 0)
+    window = np.stack([one_hot(here, 6), one_hot(before, 6)])
+    assert mean_pair_bits(window) == pytest.approx(1.0)
+    assert across_bits(window, window) == pytest.approx((0.0, 1.0))
+
+
+def test_heads_that_are_drawn_anew_are_no_nearer_to_themselves() -> None:
+    rng = np.random.default_rng(0)
+    first, second = (rng.dirichlet(np.full(12, 0.3), (16, 40)).astype(np.float32) for _ in range(2))
+    itself, other = across_bits(first, second)
+    assert itself == pytest.approx(other, rel=0.02), "chance tells a head from another"
+
+
+def test_heads_with_the_same_weights_do_not_differ() -> None:
+    weights = tiny_weights(TINY_SPECS[NAME], 0)
+    alike = {}
+    for key, value in weights.items():
+        if ".attn.query." in key or ".attn.key." in key:
+            alike[key] = np.concatenate([value[:16]] * 2)
+    with tiny_subject(NAME, alike) as subject:
+        finding = measure(subject)
+    found = {number.key: number for number in finding.numbers}
+    assert found["head_divergence_bits"].value == pytest.approx(0.0, abs=1e-6)
+    other = found["other_head_divergence_bits"]
+    assert other.value == pytest.approx(other.baseline, abs=1e-6)
+    assert finding.verdict is Verdict.FAILS, "equal heads passed for specialists"
+
+
+def test_a_head_that_writes_the_vector_of_what_it_reads_copies_in_full() -> None:
+    vectors = np.eye(6, 10, dtype=np.float32)
+    value = np.eye(6, dtype=np.float32)[:, None]
+    out = np.stack([vectors, np.roll(vectors, 1, axis=0)])
+    scores = layer_scores(value, out, vectors)
+    np.testing.assert_allclose(scores, [1, -1], atol=1e-6, err_msg="a copier and one that writes another token")
+
+
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_what_is_read_off_attention_is_what_the_norms_and_the_head_make_of_it(name: str) -> None:
+    """With each norm's statistics held, x · aims is what x adds to logits, up to the two scales."""
+    with tiny_subject(name) as subject:
+        ending, readout = open_ending(subject.model.checkpoint, 0, "attn"), subject.readout
+        ids = np.array([5, 9, 14])
+        x = np.random.default_rng(1).standard_normal((4, subject.spec.d_model)).astype(np.float32)
+        added = (ending.after(x) - ending.after.shift) * ending.after.scale(x)[:, None]
+        normed = (readout.norm(added) - readout.norm.shift) * readout.norm.scale(added)[:, None]
+        read = normed if readout.project is None else normed @ readout.project.T
+        np.testing.assert_allclose(
+            x @ aims_of(readout, ending, ids).T, read @ readout.weight[ids].T, rtol=1e-3, atol=1e-3
+        )
+
+
+def test_random_weights_copy_no_more_than_by_chance() -> None:
+    with tiny_subject(NAME) as subject:
+        own, chance = ov_scores(subject).mean(), ov_scores(subject, shuffled=True).mean()
+    assert own == pytest.approx(2 / 25 - 1, abs=0.04), "chance is 2 / n - 1"
+    assert chance == pytest.approx(2 / 25 - 1, abs=0.04)

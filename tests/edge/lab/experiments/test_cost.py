@@ -1,0 +1,133 @@
+"""S3: everything is counted once, shares are of the layers, and the verdict follows what clocks say."""
+
+from collections.abc import Callable
+
+import pytest
+
+from edge.lab.claim import Verdict
+from edge.lab.experiments.cost import Split, measure, parameters, split, timed_tokens, work
+from edge.lab.subject import Subject
+from edge.profile.work import work_of
+from edge.timing import SublayerTiming
+from models.parameters import parameter_count
+from tests.edge.lab.subjects import tiny_subject, zoo_subject
+from tests.tiny import TINY_SPECS
+
+NAME = "neox-full-rotary-relu"
+
+
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_every_parameter_is_counted_once(name: str) -> None:
+    spec = TINY_SPECS[name]
+    found = parameters(spec)
+    assert found.layers + found.outside == parameter_count(spec), f"{name}: some are lost or counted twice"
+    assert found.ffn_share + found.attention_share == pytest.approx(1)
+
+
+def test_a_layer_by_hand() -> None:
+    """d_model 32, d_ff 128, biases and a LayerNorm of two vectors in each sublayer; three layers; a tied head."""
+    found = parameters(TINY_SPECS[NAME])
+    assert found.ffn == 3 * (2 * 32 * 128 + 128 + 32 + 2 * 32)
+    assert found.attention == 3 * (4 * 32 * 32 + 4 * 32 + 2 * 32)
+    assert found.outside == 128 * 32 + 2 * 32
+
+
+def test_two_thirds_of_a_twin_are_its_ffns() -> None:
+    """8 d_model² against 4 d_model², but for biases and norms."""
+    with zoo_subject(tokens=20) as subject:
+        assert parameters(subject.spec).ffn_share == pytest.approx(2 / 3, abs=0.001)
+        decode, prefill = (work(subject, tokens, depth, lambda w: w.flops) for tokens, depth in ((1, 0), (2, 0)))
+    assert decode.ffn_share == pytest.approx(2 / 3, abs=0.001), "at depth 0 there are hardly any scores"
+    assert prefill.ffn == 2 * decode.ffn, "two tokens are not twice the work of one"
+
+
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_all_work_is_somewhere(name: str) -> None:
+    with tiny_subject(name) as subject:
+        found = work(subject, 3, 5, lambda w: w.touched_bytes)
+        stored = lambda _, shape: 4.0 * shape[0] * (shape[1] if len(shape) > 1 else 1)  # noqa: E731
+        every = work_of(subject.spec, stored, 4, 3, 5)
+    assert found.layers + found.outside == pytest.approx(sum(part.touched_bytes for part in every.values()))
+
+
+def test_scopes_of_clocks_and_names_of_parameters_add_up_alike() -> None:
+    found = split({"embed": 1.0, "layers.0.attn": 2.0, "layers.11.ffn": 3.0, "layers.11.ffn.up.bias": 4.0, "head": 5.0})
+    assert found == Split(attention=2.0, ffn=7.0, outside=6.0)
+    assert split({"layers.0.attn_sum.weight": 1.0, "layers.0.ffn_sum.bias": 3.0}).ffn_share == 0.75
+    with pytest.raises(KeyError):
+        split({"layers.0.cross.weight": 1.0})  # a part that nobody counts must not vanish
+
+
+def clocks(attention_ns: float, ffn_ns: float, total_ns: float) -> Callable[..., SublayerTiming]:
+    """An engine whose passes take what they are told."""
+
+    def timing(ids: list[int], *, tokens: int, repeats: int) -> SublayerTiming:
+        measured = {"embed": 5.0, "head": 5.0}
+        for layer in range(3):
+            measured |= {f"layers.{layer}.attn": attention_ns, f"layers.{layer}.ffn": ffn_ns}
+        return SublayerTiming(
+            engine="torch",
+            tokens=tokens,
+            depth=len(ids) - tokens,
+            repeats=repeats,
+            threads=1,
+            method="by hand",
+            total_ns=total_ns,
+            measured_ns=measured,
+        )
+
+    return timing
+
+
+def found_with(subject: Subject, timing: Callable[..., SublayerTiming | None]) -> tuple[Verdict, dict[str, float], str]:
+    subject.model.time_sublayers = timing  # type: ignore[method-assign]
+    finding = measure(subject)
+    return finding.verdict, {number.key: number.value for number in finding.numbers}, finding.says
+
+
+def test_time_is_shared_as_clocks_say() -> None:
+    with tiny_subject(NAME) as subject:
+        verdict, found, says = found_with(subject, clocks(10.0, 30.0, 260.0))
+    assert verdict is Verdict.HOLDS
+    assert found["ffn_time_share"] == pytest.approx(0.75) and found["attention_time_share"] == pytest.approx(0.25)
+    assert found["ffn_prefill_time_share"] == pytest.approx(0.75)
+    assert found["coverage"] == pytest.approx(130 / 260) and found["time_ms"] == pytest.approx(260e-6)
+    assert "75.0% of their time" in says and "clocks saw 50.0%" in says
+
+
+def test_shares_stay_where_clocks_slow_a_pass_down() -> None:
+    with tiny_subject(NAME) as subject:
+        finding_of = found_with(subject, clocks(10.0, 30.0, 65.0))[1]
+        assert finding_of["coverage"] == pytest.approx(2.0) and finding_of["ffn_time_share"] == pytest.approx(0.75)
+        bars = measure(subject).curves[0].series
+    assert sum(sum(series.values) for series in bars) == pytest.approx(120 / 130 * 65e-6), "bars exceed the pass"
+
+
+def test_most_of_the_parameters_is_not_most_of_the_time() -> None:
+    with tiny_subject(NAME) as subject:
+        verdict, found, _ = found_with(subject, clocks(30.0, 10.0, 260.0))
+    assert found["ffn_parameter_share"] > 0.6 and verdict is Verdict.FAILS
+
+
+def test_a_stopped_timing_is_no_finding() -> None:
+    with tiny_subject(NAME) as subject:
+        assert found_with(subject, lambda *_, **__: None)[0] is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_timed_passes_fit_the_context(name: str) -> None:
+    with tiny_subject(name, tokens=200) as subject:
+        depth, tokens = timed_tokens(subject)
+        assert depth + 1 <= subject.spec.context and tokens <= subject.spec.context
+    with tiny_subject(name, tokens=10) as short:
+        assert timed_tokens(short) == (9, 10)
+
+
+def test_a_twin_is_timed_on_both_kinds_of_pass() -> None:
+    with zoo_subject(tokens=140) as subject:
+        finding = measure(subject)
+    found = {number.key: number.value for number in finding.numbers}
+    for kind in ("", "prefill_"):
+        assert found[f"ffn_{kind}time_share"] + found[f"attention_{kind}time_share"] == pytest.approx(1)
+    assert [len(curve.x) for curve in finding.curves] == [6, 6]
+    assert all(value > 0 for curve in finding.curves for series in curve.series for value in series.values)

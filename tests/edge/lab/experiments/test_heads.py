@@ -1,0 +1,117 @@
+"""A2 scores heads by what they look at, and finds what copying costs without them."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.lab.experiments.heads import between, duplicate, induction, measure, previous, related, sink
+from edge.lab.experiments.patterns import even_pattern
+from edge.lab.experiments.removal import copying_nats, one_by_one, rank_correlation, ranks, repeated, together
+from edge.lab.prompts import REFERENCE
+from edge.measure.heads import duplicate_token_mask, induction_mask
+from edge.trace import Trace
+from models.spec import Full
+from tests.edge.lab.subjects import tiny_subject
+from tests.tiny import TINY_SPECS, tiny_weights
+
+few = settings(max_examples=40, deadline=None)
+entries = st.lists(st.integers(-5, 5), min_size=2, max_size=12)
+
+
+@given(values=entries)
+@few
+def test_ranks_sum_to_those_of_a_row_and_equal_entries_share_theirs(values: list[int]) -> None:
+    placed = ranks(np.array(values, np.float64))
+    assert placed.sum() == pytest.approx(len(values) * (len(values) - 1) / 2)
+    for one, place in zip(values, placed, strict=True):
+        assert place == np.mean([i for i, other in enumerate(sorted(values)) if other == one])
+
+
+@given(values=st.lists(st.integers(-9, 9), min_size=3, max_size=12, unique=True))
+@few
+def test_rank_correlation_sees_order_alone(values: list[int]) -> None:
+    wide = np.array(values, np.float64)
+    assert rank_correlation(wide, np.exp(wide / 3)) == pytest.approx(1.0), "a growing map changed the order"
+    assert rank_correlation(wide, -(wide**3)) == pytest.approx(-1.0), "a falling map did not turn it round"
+
+
+def test_rank_correlation_by_hand() -> None:
+    """1 - 6 Σd² / (n (n² - 1)), with d = 1, 1, 0, 2, 2."""
+    assert rank_correlation(np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 1, 3, 6, 4.5])) == pytest.approx(
+        1 - 6 * 4 / 120
+    )
+    assert np.isnan(rank_correlation(np.ones(4), np.arange(4.0))), "a list without order was ranked"
+
+
+@pytest.fixture
+def run() -> Trace:
+    with tiny_subject("llama-shared-heads-tied") as subject:
+        return subject.see(repeated(subject)[0])
+
+
+def looking_at(mask: np.ndarray) -> np.ndarray:
+    """A head that spreads each row over a mask, and looks at itself where the mask has nothing."""
+    pattern = np.where(mask.any(-1, keepdims=True), mask, np.eye(len(mask))).astype(np.float32)
+    return np.asarray(pattern / pattern.sum(axis=-1, keepdims=True), np.float32)
+
+
+def test_a_head_that_does_one_thing_alone_scores_1_at_it(run: Trace) -> None:
+    ids = np.array(run.tokens)
+    assert induction(looking_at(induction_mask(ids)), run) == pytest.approx(1.0)
+    assert duplicate(looking_at(duplicate_token_mask(ids)), run) == pytest.approx(1.0)
+    assert previous(looking_at(np.eye(len(ids), k=-1)), run) == pytest.approx(1.0)
+    assert sink(looking_at(np.eye(1, len(ids)).repeat(len(ids), 0)), run) == pytest.approx(1.0)
+    assert induction(looking_at(duplicate_token_mask(ids)), run) == 0.0, "a look at copies passed for induction"
+
+
+def test_what_an_even_head_gives_is_counted_by_hand(run: Trace) -> None:
+    ids, even = np.array(run.tokens), even_pattern(run.n_fed, Full())
+    earlier = [[j for j in range(i) if ids[j] == ids[i]] for i in range(len(ids))]
+    want = np.mean([len(places) / (i + 1) for i, places in enumerate(earlier) if places])
+    assert duplicate(even, run) == pytest.approx(want, rel=1e-5)
+    assert induction(even, run) == pytest.approx(want, rel=1e-5), "as many keys follow copies as there are copies"
+    assert between(9, (2, 3))(even, run) == pytest.approx(2 / 10)
+
+
+def test_the_baseline_of_a_relation_is_the_share_of_keys() -> None:
+    with tiny_subject("llama-shared-heads-tied") as subject:
+        found = related(subject, REFERENCE)
+        words = [subject.tokenizer.places(pair.first, pair.word)[-1] for pair in REFERENCE]
+        meant = [len(subject.tokenizer.places(pair.first, pair.related)) for pair in REFERENCE]
+    want = np.mean([count / (word + 1) for word, count in zip(words, meant, strict=True)])
+    np.testing.assert_allclose(found.even, want, rtol=1e-5)
+
+
+def test_removing_a_head_that_writes_nothing_costs_nothing() -> None:
+    name = "llama-shared-heads-tied"
+    matrix = tiny_weights(TINY_SPECS[name], 0)["layers.1.attn.out.weight"].copy()
+    matrix[:, 8:16] = 0  # the columns of head 1
+    with tiny_subject(name, {"layers.1.attn.out.weight": matrix}) as subject:
+        intact = copying_nats(subject)
+        cost = one_by_one(subject, intact)
+        chosen = np.zeros_like(cost, np.bool_)
+        chosen[1, 1] = True
+        silent, others = together(subject, intact, chosen)
+    assert cost[1, 1] == pytest.approx(0.0, abs=1e-6), "a silent head was missed"
+    assert np.abs(np.delete(cost.ravel(), 5)).min() > 1e-4, "a head that writes was not missed"
+    assert silent == pytest.approx(0.0, abs=1e-6)
+    assert abs(others) > 1e-4, "removing heads that write changed nothing"
+
+
+def test_copying_costs_what_the_repeated_tokens_cost() -> None:
+    with tiny_subject("neox-full-rotary-relu") as subject:
+        costs = []
+        for ids in repeated(subject):
+            logits = subject.model.logits(ids).astype(np.float64)
+            chances = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+            start = len(ids) // 4
+            costs += [-np.log(chances[place - 1, ids[place]]) for place in range(start, len(ids))]
+        assert copying_nats(subject) == pytest.approx(np.mean(costs), rel=1e-6)
+
+
+def test_random_weights_have_no_roles() -> None:
+    with tiny_subject("llama-shared-heads-tied") as subject:
+        found = {number.key: number for number in measure(subject).numbers}
+    assert found["heads_with_a_role_share"].value == 0.0
+    assert np.isnan(found["induction_heads_removed_nats"].value), "there was no induction head to remove"

@@ -1,0 +1,131 @@
+"""S1: the lens tells what the decoder itself would answer with later sublayers silenced."""
+
+import numpy as np
+import pytest
+
+from edge.edits import Silence
+from edge.lab.claim import Verdict
+from edge.lab.experiments import lens, stack
+from edge.lab.experiments.lens import measure, numbers, verdict
+from edge.lab.experiments.stack import Stack, by_chance, look, sampled
+from edge.lab.subject import Subject
+from edge.measure.lens import Lens
+from tests.edge.lab.subjects import counting, tiny_subject, zoo_subject
+from tests.tiny import TINY_SPECS, tiny_weights
+
+NAME = "neox-full-rotary-relu"
+SUMS_STAY = [name for name, spec in TINY_SPECS.items() if not any(layer.norms_sum for layer in spec.layers)]
+
+
+@pytest.fixture(autouse=True)
+def few_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each token costs a pass."""
+    monkeypatch.setattr(stack, "TOKENS", 40)
+
+
+def answers(subject: Subject, *silent: str) -> np.ndarray:
+    """What the decoder answers to the sampled tokens with some sublayers silenced."""
+    told = [subject.model.logits(list(ids), [Silence(one) for one in silent]).argmax(-1) for ids in subject.windows]
+    return np.asarray(np.concatenate(told)[sampled(subject)])
+
+
+@pytest.mark.parametrize("name", SUMS_STAY)
+def test_changes_are_those_that_silencing_the_last_layer_undoes(name: str) -> None:
+    with tiny_subject(name) as subject:
+        found, last = look(subject), f"layers.{subject.spec.n_layers - 1}"
+        whole, half, none = (
+            answers(subject),
+            answers(subject, f"{last}.ffn"),
+            answers(subject, f"{last}.attn", f"{last}.ffn"),
+        )
+    assert found.agreement[-1] == 1.0
+    assert (found.answers[-1] == whole).all(), f"{name}: the lens ends with another answer than the decoder"
+    assert (found.answers[-2] == none).all(), f"{name}: the lens of the layer before differs"
+    assert found.changes[-1, 0] == pytest.approx((none != half).mean()), f"{name}: attention"
+    assert found.changes[-1, 1] == pytest.approx((half != whole).mean()), f"{name}: FFN"
+
+
+def test_where_sums_are_normed_no_sublayer_is_said_to_change_an_answer() -> None:
+    with tiny_subject("normed-sums-projected-embedding-tied") as subject:
+        found = look(subject)
+    assert np.isnan(found.changes).all()
+    by_key = {number.key: number.value for number in numbers(found)}
+    assert np.isnan(by_key["ffn_changes_share"]) and np.isfinite(by_key["lens_agreement_first"])
+
+
+@pytest.mark.parametrize(("place", "part"), [(0, ".attn.out."), (1, ".ffn.down.")])
+def test_what_writes_nothing_changes_nothing(place: int, part: str) -> None:
+    changed = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[NAME], 0).items() if part in key}
+    with tiny_subject(NAME, changed) as subject:
+        found = look(subject)
+    assert not found.changes[:, place].any() and not found.writes[:, place].any()
+    assert found.changes[:, 1 - place].all() and found.writes[:, 1 - place].all(), "the other one does nothing either"
+
+
+def test_without_attention_every_answer_is_local() -> None:
+    changed = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[NAME], 0).items() if ".attn.out." in key}
+    with tiny_subject(NAME, changed) as deaf, tiny_subject(NAME) as hearing:
+        assert look(deaf).local[-1] == 1.0, "two tokens gave another answer than the text that nothing reads"
+        assert look(hearing).local[-1] < 1.0, "the text before makes no difference"
+
+
+def test_the_text_follows_as_often_as_the_decoder_is_right() -> None:
+    with zoo_subject(tokens=100) as subject:
+        found, tokens = look(subject), sampled(subject)
+        truth = np.array(subject.passage)[tokens + 1]
+        assert found.following[-1] == pytest.approx((answers(subject) == truth).mean(), abs=1 / len(tokens))
+
+
+def test_chance_by_hand() -> None:
+    assert by_chance(np.array([1, 1, 2, 3]), np.array([1, 2, 2, 4])) == pytest.approx(0.5 * 0.25 + 0.25 * 0.5)
+    assert by_chance(np.array([5, 5]), np.array([5, 5])) == 1.0
+    assert by_chance(np.array([5, 5]), np.array([6, 7])) == 0.0
+
+
+def test_tokens_are_spread_and_have_read_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tiny_subject(NAME, tokens=400) as subject:
+        firsts = np.cumsum([0, *(len(ids) for ids in subject.windows)])
+        few = sampled(subject)
+        monkeypatch.setattr(stack, "TOKENS", 256)
+        every = sampled(subject)
+    assert not np.isin(every, firsts).any(), "the first token of a window has read no other"
+    assert len(every) == 256 and len(few) == 40 and (np.diff(few) > 0).all()
+    assert few[0] == 1 and few[-1] == 398, "the sample leaves out an end of the passage"
+
+
+def made(agreeing: list[int], local: list[float]) -> Stack:
+    """Ten tokens, of which each layer gives some the last one's answer."""
+    layers = len(agreeing)
+    ids = np.array([[0] * right + [1] * (10 - right) for right in agreeing])[..., None]
+    ones = np.ones((layers, 10), np.float32)
+    found = Lens(ids=ids, probabilities=ones[..., None], rank=ids[..., 0], entropy_bits=ones, kl_to_final_bits=0 * ones)
+    return Stack(found, np.array(local), np.zeros(layers), np.zeros((layers, 2)), np.zeros((layers, 2)))
+
+
+def test_the_verdict_asks_for_growth_and_a_local_beginning() -> None:
+    assert verdict(made([2, 5, 10], [0.4, 0.3, 0.2])) is Verdict.HOLDS
+    assert verdict(made([2, 5, 10], [0.1, 0.3, 0.2])) is Verdict.FAILS, "it begins with the last layer's answers"
+    assert verdict(made([5, 2, 10], [0.9, 0.3, 0.2])) is Verdict.FAILS, "the middle knows less than the beginning"
+    assert verdict(made([2, 10, 10], [0.4, 0.3, 0.2])) is Verdict.FAILS, "nothing is left to the upper half"
+
+
+def test_numbers_of_the_middle_are_of_the_last_layer_of_the_lower_half() -> None:
+    found = {number.key: number for number in numbers(made([2, 3, 5, 6, 8, 10], [0.4] * 6))}
+    assert found["lens_agreement_first"].value == 0.2 and found["lens_agreement_middle"].value == 0.5
+    assert found["lens_agreement_first"].baseline == pytest.approx(0.2), "the last layer always answers 0"
+    assert found["convergence_layer"].value == pytest.approx((2 * 0 + 1 + 2 * 2 + 3 + 2 * 4 + 2 * 5) / 10)
+    assert found["local_agreement_first"].value == 0.4
+
+
+def test_a_stack_of_two_layers_has_no_middle() -> None:
+    with tiny_subject("gpt2-learned-positions-tied") as subject:
+        assert measure(subject).verdict is Verdict.UNKNOWN
+
+
+def test_all_passes_are_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tiny_subject(NAME) as subject:
+        foretold, fed = lens.EXPERIMENT.cost_tokens(subject), list[int]()
+        monkeypatch.setattr(subject.model, "logits", counting(subject.model.logits, fed))
+        finding = measure(subject)
+    assert sum(fed) == foretold
+    assert finding.verdict is not Verdict.UNKNOWN and len(finding.curves[0].x) == 3

@@ -1,0 +1,130 @@
+"""F4: memories that were written by hand are read as they were written."""
+
+from collections.abc import Iterator
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from edge.lab.claim import Number, Verdict
+from edge.lab.experiments.layer_memories import DOMINANT, chance_agreement, layer_memories, top_triggers, towards_head
+from edge.lab.experiments.memories import EXPERIMENT
+from edge.lab.subject import Subject
+from tests.edge.lab.subjects import tiny_subject, zoo_subject
+from tests.tiny import TINY_SPECS, tiny_weights
+
+RELU = "neox-full-rotary-relu"
+SPEC = TINY_SPECS[RELU]
+LAST = SPEC.n_layers - 1
+D_FF = SPEC.layers[LAST].ffn.d_ff
+DOWN = f"layers.{LAST}.ffn.down"
+
+
+def legible() -> dict[str, np.ndarray]:
+    """Token vectors of length 1 and mean 0 behind a plain final norm: writing a token's vector promotes that token."""
+    table = tiny_weights(SPEC, 0)["embed.weight"].astype(np.float64)
+    table -= table.mean(axis=1, keepdims=True)
+    table /= np.linalg.norm(table, axis=1, keepdims=True)
+    return {"embed.weight": table.astype(np.float32), "head.norm.weight": np.ones(SPEC.d_model, np.float32)}
+
+
+def writing(tokens: np.ndarray, bias: int | None = None) -> dict[str, np.ndarray]:
+    """The last layer's memories write these tokens; its bias, far larger, another one."""
+    table = legible()["embed.weight"]
+    zero = np.zeros(SPEC.d_model, np.float32)
+    return legible() | {f"{DOWN}.weight": table[tokens].T, f"{DOWN}.bias": zero if bias is None else 1000 * table[bias]}
+
+
+@pytest.fixture(scope="module")
+def following() -> np.ndarray:
+    """What follows the top trigger of each memory of the last layer, by hand; -1 where none fired."""
+    with tiny_subject(RELU, legible()) as subject:
+        return by_hand(subject, LAST)
+
+
+def by_hand(subject: Subject, layer: int) -> np.ndarray:
+    rows = subject.rows(layer, "ffn.neurons").copy()
+    begun = 0
+    for ids in subject.windows:
+        rows[begun] = 0
+        begun += len(ids)
+    place = rows.argmax(axis=0)
+    return np.where(rows.max(axis=0) > 0, np.array(subject.passage)[place + 1], -1)
+
+
+def test_triggers_are_where_memories_fire_hardest() -> None:
+    with tiny_subject(RELU) as subject:
+        assert len(subject.windows) > 1, "the test needs a passage of several passes"
+        for layer in range(SPEC.n_layers):
+            assert np.array_equal(top_triggers(subject, layer).next_token, by_hand(subject, layer)), f"layer {layer}"
+
+
+def test_memories_that_write_what_followed_agree_all_of_them(following: np.ndarray) -> None:
+    with tiny_subject(RELU, writing(np.maximum(following, 0))) as subject:
+        found, finding = layer_memories(subject, LAST), EXPERIMENT.measure(subject)
+    assert found.agreement == 1, "each memory promotes what followed its top trigger"
+    assert found.agreement_by_chance < 0.2
+    assert found.examples and all(example.words[0] == following[example.neuron] for example in found.examples)
+    assert finding.verdict is Verdict.HOLDS, finding.says
+
+
+def test_memories_that_write_another_token_never_agree(following: np.ndarray) -> None:
+    with tiny_subject(RELU, writing((np.maximum(following, 0) + 1) % SPEC.vocab_size)) as subject:
+        assert layer_memories(subject, LAST).agreement == 0
+
+
+def test_outputs_of_memories_that_say_the_same_are_no_composition() -> None:
+    with tiny_subject(RELU, writing(np.full(D_FF, 7))) as subject:
+        assert layer_memories(subject, LAST).composition == 0, (
+            "every active memory promotes token 7, and so does the sum"
+        )
+
+
+def test_an_output_that_no_memory_says_is_composition_at_every_token() -> None:
+    with tiny_subject(RELU, writing(np.full(D_FF, 7), bias=9)) as subject:
+        assert layer_memories(subject, LAST).composition == 1, "the bias promotes token 9, all memories token 7"
+
+
+def test_memories_that_write_alike_have_equal_parts() -> None:
+    even: dict[str, np.ndarray] = {f"layers.{LAST}.ffn.up.weight": np.zeros((D_FF, SPEC.d_model), np.float32)}
+    even |= {f"layers.{LAST}.ffn.up.bias": np.ones(D_FF, np.float32)}
+    with tiny_subject(RELU, writing(np.arange(D_FF) % SPEC.vocab_size) | even) as subject:
+        share = layer_memories(subject, LAST).dominant
+        wanted = DOMINANT / D_FF
+    assert share == pytest.approx(wanted, rel=1e-4), f"{DOMINANT} of {D_FF} equal memories make {wanted:.2%}"
+
+
+def test_a_model_whose_memories_never_fire_cannot_be_tried() -> None:
+    off = {f"layers.{layer}.ffn.up.bias": np.full(D_FF, -50, np.float32) for layer in range(SPEC.n_layers)}
+    with tiny_subject(RELU, off) as subject:
+        assert EXPERIMENT.measure(subject).verdict is Verdict.UNKNOWN
+
+
+def test_chance_is_the_mean_over_all_ways_to_deal_tokens_out() -> None:
+    top, following = np.array([3, 3, 5, 1, 0]), np.array([3, 5, 5, 9, -1])
+    known = following >= 0
+    dealt = [np.mean(top[known] == np.array(order)) for order in permutations(following[known])]
+    assert chance_agreement(top, following) == pytest.approx(np.mean(dealt))
+
+
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_what_the_head_compares_ranks_tokens_as_logits_do(name: str) -> None:
+    """A vector that is all there is in the residual stream: its logits, less their bias and scale."""
+    with tiny_subject(name) as subject:
+        readout = subject.readout
+        x = np.random.default_rng(3).standard_normal((5, subject.spec.d_model)).astype(np.float32)
+        shift = readout.uncapped_logits(np.zeros_like(x))
+        told = towards_head(readout, x) @ readout.weight.T / readout.norm.scale(x)[:, None]
+        np.testing.assert_allclose(told, readout.uncapped_logits(x) - shift, atol=2e-4)
+
+
+@pytest.fixture(scope="module", params=["fable-relu", "fable-gelu"])
+def numbers(request: pytest.FixtureRequest) -> Iterator[dict[str, Number]]:
+    with zoo_subject(request.param, tokens=300) as subject:
+        yield {number.key: number for number in EXPERIMENT.measure(subject).numbers}
+
+
+def test_trained_memories_agree_above_chance(numbers: dict[str, Number]) -> None:
+    upper, composed = numbers["agreement_rate_upper"], numbers["composition_rate"]
+    assert upper.baseline is not None and upper.value > 2 * upper.baseline, f"{upper}"
+    assert composed.baseline is not None and composed.value < composed.baseline, f"outputs of other tokens: {composed}"

@@ -1,0 +1,117 @@
+"""F6: each definition on neurons whose sparsity is known, and the twins told apart."""
+
+import math
+from math import erf, exp, pi, sqrt
+
+import numpy as np
+import pytest
+
+from edge.lab.claim import Finding, Verdict
+from edge.lab.experiments.sparsity import EXPERIMENT
+from tests.edge.lab.subjects import tiny_subject, zoo_subject
+
+RELU = "neox-full-rotary-relu"
+N = 128
+
+
+def in_all_layers(**parts: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        f"layers.{layer}.ffn.{part.replace('_', '.')}": value for layer in range(3) for part, value in parts.items()
+    }
+
+
+def firing(pattern: np.ndarray) -> dict[str, np.ndarray]:
+    """Neurons that have these activations at every token."""
+    return in_all_layers(up_weight=np.zeros((N, 32), np.float32), up_bias=pattern.astype(np.float32))
+
+
+def values(finding: Finding) -> dict[str, float]:
+    return {number.key: number.value for number in finding.numbers}
+
+
+def test_neurons_that_all_fire_alike_are_not_sparse() -> None:
+    with tiny_subject(RELU, firing(np.full(N, 2.0))) as subject:
+        finding = EXPERIMENT.measure(subject)
+    wanted = {
+        "exact_zero_share": 0,
+        "top_p_sparsity": 1 - math.ceil(0.9 * N) / N,
+        "below_share": 0,
+        "top_k_energy": round(0.1 * N) / N,
+        "hoyer": 0,
+        "gini": 0,
+        "participation_share": 1,
+        "hot_neuron_share": math.ceil(0.8 * N) / N,
+        "dead_share": 0,
+    }
+    found = values(finding)
+    for key, value in wanted.items():
+        assert found[key] == pytest.approx(value, abs=1e-5), f"{key} of {N} equal neurons"
+    assert finding.verdict is Verdict.FAILS, finding.says
+
+
+def test_one_neuron_that_fires_alone_is_as_sparse_as_can_be() -> None:
+    alone = np.full(N, -1.0)
+    alone[5] = 3
+    with tiny_subject(RELU, firing(alone)) as subject:
+        finding = EXPERIMENT.measure(subject)
+    one = 1 / N
+    wanted = {
+        "exact_zero_share": 1 - one,
+        "top_p_sparsity": 1 - one,
+        "below_share": 1 - one,
+        "top_k_energy": 1,
+        "hoyer": 1,
+        "gini": 1 - one,
+        "participation_share": one,
+        "cett_sparsity": 1 - one,
+        "hot_neuron_share": one,
+        "dead_share": 1 - one,
+    }
+    found = values(finding)
+    for key, value in wanted.items():
+        assert found[key] == pytest.approx(value, abs=1e-5), f"{key} of one neuron among {N}"
+    assert finding.verdict is Verdict.HOLDS, finding.says
+
+
+def test_what_is_sparse_without_zeros_is_sparse() -> None:
+    few = np.full(N, 0.01)
+    few[:6] = 5
+    with tiny_subject(RELU, firing(few)) as subject:
+        finding = EXPERIMENT.measure(subject)
+    assert values(finding)["exact_zero_share"] == 0
+    assert finding.verdict is Verdict.HOLDS, f"six neurons of {N} do nearly everything: {finding.says}"
+
+
+def test_gaussian_baselines_are_what_theory_says() -> None:
+    with tiny_subject(RELU) as subject:
+        chance = {number.key: number.baseline for number in EXPERIMENT.measure(subject).numbers}
+    cut = 1.6449  # of a normal vector, 10% is beyond this
+    # The magnitudes above c hold exp(-c²/2) of Σ|a|, so that 90% is held by those above √(-2 ln 0.9).
+    wanted = {
+        "exact_zero_share": 0,
+        "top_p_sparsity": erf(sqrt(-math.log(0.9))),
+        "below_share": erf(0.1 / sqrt(2)),
+        "top_k_energy": 0.1 + 2 * cut * exp(-(cut**2) / 2) / sqrt(2 * pi),
+        "gini": sqrt(2) - 1,
+        "participation_share": 1 / 3,
+        "hot_neuron_share": 0.8,
+        "dead_share": 0,
+    }
+    for key, value in wanted.items():
+        assert chance[key] == pytest.approx(value, abs=0.02), f"{key} of a Gaussian vector"
+
+
+def test_the_twins_differ_as_their_activations_do() -> None:
+    found = {}
+    for name in ("fable-relu", "fable-gelu"):
+        with zoo_subject(name, tokens=100) as subject:
+            found[name] = EXPERIMENT.measure(subject)
+            layers = range(subject.spec.n_layers)
+            settled = [np.concatenate([trace.neurons(layer)[1:] for trace in subject.traces]) for layer in layers]
+        by_hand = float(np.mean([(neurons == 0).mean() for neurons in settled]))
+        assert values(found[name])["exact_zero_share"] == pytest.approx(by_hand, abs=1e-5), f"{name}"
+        rms = [np.sqrt(np.mean(neurons.astype(np.float64) ** 2)) for neurons in settled]
+        below = [(np.abs(neurons) < 0.1 * root).mean() for neurons, root in zip(settled, rms, strict=True)]
+        assert values(found[name])["below_share"] == pytest.approx(np.mean(below), abs=1e-4), f"{name}"
+    assert found["fable-relu"].verdict is Verdict.HOLDS, found["fable-relu"].says
+    assert found["fable-gelu"].verdict is Verdict.FAILS, found["fable-gelu"].says
