@@ -3,7 +3,7 @@
 Every edit comes down to one `Change` of one site: `value * scale + shift`, row by row. Engines know nothing else.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from models.errors import MisuseError
-from models.sites import LOGITS, Site, find_site, layer_site
+from models.sites import LOGITS, Site, find_site, layer_site, sites_of
 from models.spec import DecoderSpec
 
 Tokens = tuple[int, ...] | None
@@ -212,13 +212,14 @@ def check_edits(edits: Sequence[Edit], spec: DecoderSpec, length: int) -> None:
             raise MisuseError(f"cannot edit token {beyond[0]}: this run has tokens 0 to {length - 1} at most")
 
 
-def changes(edits: Iterable[Edit], spec: DecoderSpec, rows: Rows) -> Changes:
+def changes(edits: Sequence[Edit], spec: DecoderSpec, rows: Rows) -> Changes:
     """What the edits do to one pass; later ones act on what earlier ones left. Sites they do not reach are absent."""
     made: dict[str, Change] = {}
+    sites = sites_of(spec) if edits else {}
     for edit in edits:
         if edit.tokens is not None and not set(edit.tokens) & set(rows):
             continue
-        change = edit.change(find_site(spec, edit.site), rows)
+        change = edit.change(sites[edit.site], rows)
         made[edit.site] = made[edit.site].then(change) if edit.site in made else change
     return made
 

@@ -1,11 +1,15 @@
 """Frozen dataclasses as plain JSON values and back, by the types that their fields declare."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from models.errors import EdgeError
 
 T = TypeVar("T")
 
@@ -38,6 +42,25 @@ def from_plain(kind: type[T], plain: Any) -> T:
     """
     found: T = _read(kind, plain, kind.__name__)
     return found
+
+
+def open_record(path: Path, of: type[T], what: str, kind: str, format: int) -> T:
+    """Reads `{"format": 1, "kind": ..., "profile": ...}`, `profile` being `what`, as the command of that name wrote it.
+
+    Raises:
+        EdgeError: there is no such file, or it holds something else; the message says what.
+    """
+    if not path.is_file():
+        raise EdgeError(f"there is no {what} at {path}; 'edge {what} MODEL --json > FILE' writes one")
+    try:
+        record = json.loads(path.read_text(encoding="utf8"))
+        if not isinstance(record, dict) or record.get("kind") != kind:
+            raise ValueError(f"it is no record of 'edge {what}'")
+        if record.get("format") != format:
+            raise ValueError(f"it has format {record.get('format')}, this Edge reads {format}")
+        return from_plain(of, record.get(what))
+    except (ValueError, RecursionError, OverflowError) as error:
+        raise EdgeError(f"{path} is not a {what} that this Edge reads: {error}") from error
 
 
 def _read(kind: Any, plain: Any, where: str) -> Any:

@@ -159,7 +159,8 @@ def _vector(weights: Parameters, name: str, size: int, otherwise: float) -> Floa
     return _floats(weights, name) if name in weights else np.full(size, otherwise, np.float32)
 
 
-def _norm(weights: Parameters, name: str, kind: Norm | NoNorm, size: int) -> NormWeights:
+def norm_weights(weights: Parameters, name: str, kind: Norm | NoNorm, size: int) -> NormWeights:
+    """Reads the norm that is called `name`, of `size` features."""
     gain, shift = (_vector(weights, f"{name}.{part}", size, other) for part, other in (("weight", 1.0), ("bias", 0.0)))
     return NormWeights(kind, gain, shift)
 
@@ -171,7 +172,7 @@ def open_readout(checkpoint: Checkpoint) -> Readout:
     """
     spec, weights = checkpoint.spec, checkpoint.weights
     return Readout(
-        norm=_norm(weights, "head.norm", spec.norm, spec.d_model),
+        norm=norm_weights(weights, "head.norm", spec.norm, spec.d_model),
         project=_floats(weights, "head.project.weight") if isinstance(spec.embedded, Projected) else None,
         weight=_floats(weights, "embed.weight" if spec.tied else "head.weight"),
         bias=_vector(weights, "head.bias", spec.vocab_size, 0.0),
@@ -189,5 +190,5 @@ def open_ending(checkpoint: Checkpoint, layer: int, sublayer: Literal["attn", "f
     return Ending(
         _floats(weights, f"{matrix}.weight"),
         _vector(weights, f"{matrix}.bias", spec.d_model, 0.0),
-        _norm(weights, f"{name}.after", kind, spec.d_model),
+        norm_weights(weights, f"{name}.after", kind, spec.d_model),
     )

@@ -1,6 +1,7 @@
 """`edge lab`: the claims about attention and FFN, tried on a model."""
 
 import json
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,10 +75,11 @@ def lab(
     from edge.lab.run import chosen
     from edge.lab.subject import PASSAGE_TOKENS, Subject
 
-    wanted, told = chosen(EXPERIMENTS, claims), None if text is None else beginning(text, tokens or PASSAGE_TOKENS)
+    wanted = chosen(EXPERIMENTS, claims)
+    told = None if text is None else beginning(text, tokens or PASSAGE_TOKENS)
+    source = "built in" if text is None else text.name
     asked = None if questions is None else read_questions(questions)
     with opened_model(model, engine, threads) as opened:
-        source = "built in" if text is None else text.name
         _try(Subject(opened, text=told, source=source, tokens=tokens, asked=asked, progress=tell), wanted, layout)
 
 
@@ -139,7 +141,7 @@ def number_table(record: "LabRecord") -> Table:
     """A row a number, for scripts."""
     names = ("claim", "verdict", "number", "value", "unit", "baseline", "means")
     rows = [
-        (one.key, str(one.finding.verdict), n.key, None if n.value != n.value else n.value, n.unit, n.baseline, n.means)
+        (one.key, str(one.finding.verdict), n.key, None if isnan(n.value) else n.value, n.unit, n.baseline, n.means)
         for one in record.tried
         for n in one.finding.numbers
     ]

@@ -29,19 +29,15 @@ def survey_text(
     if keep is not None and keep.exists():
         started = _go_on(started, read_survey(keep), keep)
         tell(f"going on after {started.tokens:,} tokens")
-    last = [started]
-
-    def remember(found: "Survey") -> None:
-        last[0] = found
-        windows = found.parts[0].windows
-        if windows % KEEP_EVERY == 0:
-            _write(last[0], keep)
-            tell(f"{windows:,} windows, {found.tokens:,} tokens")
-
+    found = started
     try:
-        found = survey(model, text, started, remember)
+        for found in survey(model, text, started):
+            windows = found.parts[0].windows
+            if windows % KEEP_EVERY == 0:
+                _write(found, keep)
+                tell(f"{windows:,} windows, {found.tokens:,} tokens")
     finally:
-        _write(last[0], keep)
+        _write(found, keep)
     for file in add:
         found = found.merged(read_survey(file))
     match layout:
@@ -65,9 +61,8 @@ def _part(told: str | None) -> "Part":
 
 def _go_on(wanted: "Survey", kept: "Survey", file: Path) -> "Survey":
     """What was kept, if it is of the same thing."""
-    for what in ("model", "engine", "text"):
-        if getattr(wanted, what) != getattr(kept, what):
-            raise MisuseError(f"{file} has a survey of another {what}; --keep takes another file")
+    if what := wanted.differs_in(kept):
+        raise MisuseError(f"{file} has a survey of another {what}; --keep takes another file")
     divisions = [[(part.number, part.of) for part in one.parts] for one in (wanted, kept)]
     if divisions[0] != divisions[1]:
         raise MisuseError(f"{file} has a survey of another part of the text; --keep takes another file")

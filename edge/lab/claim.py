@@ -1,6 +1,6 @@
 """What an experiment of the lab is, and what it finds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -57,6 +57,12 @@ class Curve:
     series: tuple[Series, ...]
 
 
+def layer_curve(title: str, y_title: str, lines: Mapping[str, Iterable[float]], layers: Iterable[int]) -> Curve:
+    """Lines over layers, by what each is."""
+    series = tuple(Series(name, tuple(float(value) for value in values)) for name, values in lines.items())
+    return Curve(title, "layer", tuple(str(layer) for layer in layers), y_title, series)
+
+
 @dataclass(frozen=True)
 class Grid:
     """A number for each row and column, such as each layer and head.
@@ -93,8 +99,8 @@ def not_applicable(reason: str) -> Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """One claim and the way to try it.
+class Claim:
+    """One claim and the way to try it, in words.
 
     Attributes:
         key: `F4`: F is of the FFN, A of attention, S of the stack.
@@ -103,8 +109,6 @@ class Experiment:
         how: How, formulas included.
         rule: When the verdict is `holds`.
         source: Where the claim and the method are from.
-        cost_tokens: Tokens that it feeds to a model beyond the shared passage, known before it runs.
-        measure: Runs it.
     """
 
     key: str
@@ -113,6 +117,17 @@ class Experiment:
     how: str
     rule: str
     source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Claim):
+    """A claim that can be tried.
+
+    Attributes:
+        cost_tokens: Tokens that it feeds to a model beyond the shared passage, known before it runs.
+        measure: Runs it.
+    """
+
     cost_tokens: Callable[[Subject], int]
     measure: Callable[[Subject], Finding] = field(repr=False)
 

@@ -1,29 +1,23 @@
 """Makes experiments one after another, and keeps what they found beside what they were made on."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from time import perf_counter
 
 from edge import __version__
-from edge.lab.claim import Experiment, Finding
+from edge.lab.claim import Claim, Experiment, Finding
 from edge.lab.subject import Subject
 from models.errors import MisuseError
 
 
-@dataclass(frozen=True)
-class Tried:
+@dataclass(frozen=True, kw_only=True)
+class Tried(Claim):
     """One experiment as it was made.
 
     Attributes:
         took_s: Seconds, the shared passage included where this experiment was the first to read it.
     """
 
-    key: str
-    claim: str
-    asks: str
-    how: str
-    rule: str
-    source: str
     cost_tokens: int
     took_s: float
     finding: Finding
@@ -73,17 +67,8 @@ def try_all(subject: Subject, experiments: Iterable[Experiment]) -> Iterator[Tri
         subject.tell(f"{experiment.key} {experiment.claim}: {cost:,} tokens to feed")
         began = perf_counter()
         finding = experiment.measure(subject)
-        yield Tried(
-            key=experiment.key,
-            claim=experiment.claim,
-            asks=experiment.asks,
-            how=experiment.how,
-            rule=experiment.rule,
-            source=experiment.source,
-            cost_tokens=cost,
-            took_s=perf_counter() - began,
-            finding=finding,
-        )
+        told = {field.name: getattr(experiment, field.name) for field in fields(Claim)}
+        yield Tried(**told, cost_tokens=cost, took_s=perf_counter() - began, finding=finding)
 
 
 def recorded(subject: Subject, tried: Iterable[Tried]) -> LabRecord:

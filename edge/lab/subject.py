@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from edge.compare.estimate import costs_nats
-from edge.compare.passage import windows
+from edge.compare.passage import Window, windows
 from edge.edits import Edit
-from edge.lab.prompts import Question, questions, reading
+from edge.lab.prompts import SEED, Question, questions, reading
 from edge.probes import repeated_tokens
 from edge.readout import Readout, open_readout
 from edge.session import Model
@@ -20,9 +20,6 @@ from models.errors import MisuseError
 from models.sites import PARTS, layer_site
 from models.spec import DecoderSpec
 from models.tokenizer import Tokenizer
-
-SEED = 20_240_131
-"""Of every random choice in the lab: the same sequences on every engine."""
 
 PASSAGE_TOKENS = 2_048
 """Tokens of text that are read, unless the caller says otherwise or they would hold more than `HELD_BYTES`."""
@@ -92,9 +89,19 @@ class Subject:
         return open_readout(self.model.checkpoint)
 
     @cached_property
+    def begin(self) -> tuple[int, ...]:
+        """The tokens that begin every text."""
+        return tuple(self.tokenizer.encode(""))
+
+    @cached_property
+    def passes(self) -> tuple[Window, ...]:
+        """The passage in passes, each with what really follows its tokens."""
+        return tuple(windows(self.passage, min(WINDOW_TOKENS, self.spec.context)))
+
+    @cached_property
     def windows(self) -> tuple[tuple[int, ...], ...]:
-        """The passage in passes."""
-        return tuple(window.ids for window in windows(self.passage, min(WINDOW_TOKENS, self.spec.context)))
+        """What is fed in each pass over the passage."""
+        return tuple(window.ids for window in self.passes)
 
     @cached_property
     def traces(self) -> tuple[Trace, ...]:
@@ -111,17 +118,16 @@ class Subject:
         """A site over the whole passage, window after window."""
         return np.concatenate([trace.site(layer_site(layer, part)) for trace in self.traces])
 
-    def costs_nats(self, edits: Sequence[Edit] = ()) -> Float64[np.ndarray, " token"]:
-        """What each next token of the passage costs, in nats, with what `edits` change."""
-        costs = []
-        for window in windows(self.passage, min(WINDOW_TOKENS, self.spec.context)):
-            costs.append(costs_nats(self.model.logits(list(window.ids), edits), np.array(window.targets)))
-        return np.concatenate(costs)
+    def costs_nats(self, passes: Sequence[Window], edits: Sequence[Edit] = ()) -> Float64[np.ndarray, " token"]:
+        """What each next token of some passes costs, in nats, with what `edits` change."""
+        logits = (self.model.logits(list(window.ids), edits) for window in passes)
+        return np.concatenate(
+            [costs_nats(rows, np.array(window.targets)) for rows, window in zip(logits, passes, strict=True)]
+        )
 
     def repeats(self, sequences: int, tokens: int = 25, times: int = 4) -> Iterator[list[int]]:
         """Random tokens said several times over (Olsson et al. 2022); a token that begins every text comes first."""
-        begin = self.tokenizer.encode("")
-        longest = (self.spec.context - len(begin)) // times
+        longest = (self.spec.context - len(self.begin)) // times
         for number in range(sequences):
             drawn = repeated_tokens(
                 self.spec.vocab_size,
@@ -129,7 +135,7 @@ class Subject:
                 tokens=min(tokens, longest, self.spec.vocab_size // 2),
                 times=times,
             )
-            yield [*begin, *(int(id) for id in drawn)]
+            yield [*self.begin, *(int(id) for id in drawn)]
 
     @cached_property
     def known(self) -> tuple[Known, ...]:

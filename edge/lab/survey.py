@@ -5,7 +5,7 @@ the same in whatever order and in however many pieces its windows were read.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,16 +67,18 @@ class Survey:
         over = self.queries if name in OF_HEADS else self.tokens
         return self.sums[name] / _UNIT / over if over else np.full(self.sums[name].shape, np.nan)
 
+    def differs_in(self, other: "Survey") -> str | None:
+        """Why the two do not belong together: `model`, `engine` or `text`; None where they do."""
+        return next((what for what in ("model", "engine", "text") if getattr(self, what) != getattr(other, what)), None)
+
     def merged(self, other: "Survey") -> "Survey":
         """Both together.
 
         Raises:
             MisuseError: they are of different models, engines or texts, or have windows in common.
         """
-        for what in ("model", "engine", "text"):
-            one, two = getattr(self, what), getattr(other, what)
-            if one != two:
-                raise MisuseError(f"surveys of two {what}s do not add up: {one}, {two}")
+        if what := self.differs_in(other):
+            raise MisuseError(f"surveys of two {what}s do not add up: {getattr(self, what)}, {getattr(other, what)}")
         ways = {part.of for part in self.parts + other.parts}
         numbers = [part.number for part in self.parts + other.parts]
         if len(ways) > 1 or len(set(numbers)) < len(numbers):
@@ -145,14 +147,11 @@ def _pieces(text: Path) -> Iterator[str]:
     yield rest
 
 
-def survey(
-    model: Model, text: Path, started: Survey, keep: Callable[[Survey], None], stop_at: int | None = None
-) -> Survey:
-    """Reads the windows of a part that are still to be read; at most up to `stop_at` of them in all.
+def survey(model: Model, text: Path, started: Survey) -> Iterator[Survey]:
+    """Reads the windows of a part that are still to be read; yields the survey after each.
 
     Args:
         started: What `begin` made, or what an earlier reading kept.
-        keep: Told the survey after every window.
     """
     if model.tokenizer is None:
         raise MisuseError(f"{model.name} has no tokenizer.json, so it cannot read a text")
@@ -162,11 +161,8 @@ def survey(
         turn, place = divmod(index, part.of)
         if place != part.number - 1 or turn < part.windows:
             continue
-        if stop_at is not None and turn >= stop_at:
-            break
         found = _add(found, model.run(ids=ids, max_new_tokens=0, watch=_WATCH), Part(part.number, part.of, turn + 1))
-        keep(found)
-    return found
+        yield found
 
 
 def _add(found: Survey, trace: Trace, part: Part) -> Survey:

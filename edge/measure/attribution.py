@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
-from edge.measure.attention import attention_pattern
 from edge.readout import Ending, Reading, Readout
 from edge.trace import Trace
 from models.errors import MisuseError
@@ -93,18 +92,6 @@ def attribute(trace: Trace, readout: Readout, target: int, baseline: int | None,
     return _with_bias(list(sites), direct_logit_attribution(components, reading)[:, 0], reading)
 
 
-def _mixed(trace: Trace, layer: int, token: int) -> Float32[np.ndarray, "1 head head_dim"]:
-    """What each head read for one token: its pattern times the values."""
-    kind, query = trace.spec.layers[layer], _row(trace, layer_site(layer, "attn.query"), token)
-    key, value = (trace.site(layer_site(layer, part))[: token + 1] for part in ("attn.key", "attn.value"))
-    mixed = np.empty(query.shape, np.float32)
-    for head in range(trace.spec.n_heads):
-        shared = head // trace.spec.sharing
-        pattern = attention_pattern(query[:, head], key[:, shared], trace.spec.scale, kind.reach, kind.score_cap)
-        mixed[:, head] = pattern @ value[:, shared]
-    return mixed
-
-
 def _inside(reading: Reading, ending: Ending, parts: Float32[np.ndarray, "token part"]) -> Reading:
     """The same number, read off what a sublayer's last matrix is given; only what the sublayer adds to it."""
     added = Reading(reading.direction, reading.scale, np.zeros_like(reading.constant))
@@ -118,7 +105,7 @@ def attribute_heads(trace: Trace, reading: Reading, ending: Ending, layer: int, 
     A head adds `pattern · value · W_O`, W_O being its own columns; where the layer norms what attention adds, that
     norm's statistics are held too. `reading` is of the same token, `ending` of this layer's attention.
     """
-    mixed = _mixed(trace, layer, token)
+    mixed = _row(trace, layer_site(layer, "attn.heads"), token)
     inside = _inside(reading, ending, mixed.reshape(1, -1))
     by_feature = mixed.ravel() * inside.direction / inside.scale
     names = [f"head {head}" for head in range(trace.spec.n_heads)]

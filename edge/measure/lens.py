@@ -29,11 +29,17 @@ def top_tokens(
     """
     if not 1 <= k <= logits.shape[-1]:
         raise ValueError(f"cannot name the {k} likeliest of {logits.shape[-1]} ids")
+    return _top_tokens(logits, _log_softmax(logits), k)
+
+
+def _top_tokens(
+    logits: Float[np.ndarray, "token vocab"], log: Float64[np.ndarray, "token vocab"], k: int
+) -> tuple[Int[np.ndarray, "token k"], Float32[np.ndarray, "token k"]]:
     left, ids = logits.copy(), np.empty((len(logits), k), np.int64)
     for place in range(k):
         ids[:, place] = left.argmax(axis=-1)
         np.put_along_axis(left, ids[:, place, None], -np.inf, axis=-1)
-    return ids, np.asarray(np.exp(np.take_along_axis(_log_softmax(logits), ids, axis=-1)), np.float32)
+    return ids, np.asarray(np.exp(np.take_along_axis(log, ids, axis=-1)), np.float32)
 
 
 def rank_of(logits: Float[np.ndarray, "token vocab"], ids: Int[np.ndarray, " token"]) -> Int[np.ndarray, " token"]:
@@ -48,7 +54,10 @@ def answer_entropy_bits(logits: Float[np.ndarray, "token vocab"]) -> Float32[np.
 
     `2 ** entropy` reads as a number of words between which the answer hesitates (Shannon 1948).
     """
-    log = _log_softmax(logits)
+    return _entropy_bits(_log_softmax(logits))
+
+
+def _entropy_bits(log: Float64[np.ndarray, "token vocab"]) -> Float32[np.ndarray, " token"]:
     bits = -(np.exp(log) * log).sum(axis=-1) / np.log(2)
     return np.asarray(np.maximum(bits, 0.0), np.float32)
 
@@ -61,7 +70,12 @@ def kl_to_final_bits(
     In bits, 0 where both are equal, without an upper bound (Kullback and Leibler 1951; what a tuned lens is trained to
     make small, Belrose et al. 2023, arXiv 2303.08112).
     """
-    log_p, log_q = _log_softmax(final), _log_softmax(logits)
+    return _kl_bits(_log_softmax(final), _log_softmax(logits))
+
+
+def _kl_bits(
+    log_p: Float64[np.ndarray, "token vocab"], log_q: Float64[np.ndarray, "token vocab"]
+) -> Float32[np.ndarray, " token"]:
     bits = (np.exp(log_p) * (log_p - log_q)).sum(axis=-1) / np.log(2)
     return np.asarray(np.maximum(bits, 0.0), np.float32)
 
@@ -112,16 +126,17 @@ def _look(
     streams: Sequence[Float[np.ndarray, "token model"]], readout: Readout, targets: Int[np.ndarray, " token"], k: int
 ) -> Lens:
     """The lens on as many tokens as fit; of two layers' logits at a time."""
-    final = readout.logits(streams[-1])
+    final = _log_softmax(readout.logits(streams[-1]))
     ids, probabilities, rank, entropy, kl = [], [], [], [], []
     for stream in streams:
         logits = readout.logits(stream)
-        likeliest, theirs = top_tokens(logits, k)
+        log = _log_softmax(logits)
+        likeliest, theirs = _top_tokens(logits, log, k)
         ids.append(likeliest)
         probabilities.append(theirs)
         rank.append(rank_of(logits, targets))
-        entropy.append(answer_entropy_bits(logits))
-        kl.append(kl_to_final_bits(logits, final))
+        entropy.append(_entropy_bits(log))
+        kl.append(_kl_bits(final, log))
     return Lens(
         ids=np.stack(ids),
         probabilities=np.stack(probabilities),

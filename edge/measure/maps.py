@@ -16,6 +16,16 @@ def _standard(
     return mean, np.where(spread > _ROUNDING * np.abs(mean), spread, 1.0)
 
 
+def r2(foretold: Float[np.ndarray, "token *features"], truth: Float[np.ndarray, "token *features"]) -> float:
+    """How much of `y` is foretold: `R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖²`, ȳ the mean row; NaN where `y` does not vary.
+
+    1 is all of it, 0 no better than the mean, below 0 worse.
+    """
+    wide = truth.astype(np.float64)
+    varied = float(((wide - wide.mean(axis=0)) ** 2).sum())
+    return 1.0 - float(((wide - foretold) ** 2).sum()) / varied if varied > 0 else float("nan")
+
+
 def linear_fit_r2(
     x: Float[np.ndarray, "token feature"], y: Float[np.ndarray, "token out"], fit_share: float = 0.75
 ) -> float:
@@ -35,12 +45,10 @@ def linear_fit_r2(
         )
     mean, spread = _standard(x[:fitted].astype(np.float64))
     known, held_out = ((rows.astype(np.float64) - mean) / spread for rows in (x[:fitted], x[fitted:]))
-    target, truth = y[:fitted].astype(np.float64), y[fitted:].astype(np.float64)
+    target = y[:fitted].astype(np.float64)
     middle = target.mean(axis=0)
     gram = known.T @ known + _RIDGE * fitted * np.eye(features)
-    foretold = held_out @ np.linalg.solve(gram, known.T @ (target - middle)) + middle
-    varied = float(((truth - truth.mean(axis=0)) ** 2).sum())
-    return 1.0 - float(((truth - foretold) ** 2).sum()) / varied if varied > 0 else float("nan")
+    return r2(held_out @ np.linalg.solve(gram, known.T @ (target - middle)) + middle, y[fitted:])
 
 
 def _spectrum(x: Float[np.ndarray, "token feature"]) -> Float[np.ndarray, " rank"]:

@@ -1,18 +1,16 @@
 """What `edge profile` found, every raw sample of it, as data and as a file."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.plain import from_plain, to_plain
+from edge.plain import open_record, to_plain
 from edge.profile.machine import Machine, Sweep
 from edge.profile.memory import Memory
 from edge.profile.rounds import Course, Round
 from edge.profile.sparse import SparsityProfile
 from edge.profile.work import Work
 from edge.timing import PassTimes
-from models.errors import EdgeError
 
 FORMAT = 1
 """Rises when a profile written today could not be read by yesterday's Edge."""
@@ -108,15 +106,4 @@ def open_profile(path: str | Path) -> Profile:
     Raises:
         EdgeError: there is none, or it holds something else; the message says what.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise EdgeError(f"there is no profile at {path}; 'edge profile MODEL --json > FILE' writes one")
-    try:
-        record = json.loads(path.read_text(encoding="utf8"))
-        if not isinstance(record, dict) or record.get("kind") != KIND:
-            raise ValueError("it is no record of 'edge profile'")
-        if record.get("format") != FORMAT:
-            raise ValueError(f"it has format {record.get('format')}, this Edge reads {FORMAT}")
-        return from_plain(Profile, record.get("profile"))
-    except (ValueError, UnicodeDecodeError, RecursionError) as error:
-        raise EdgeError(f"{path} is not a profile that this Edge reads: {error}") from error
+    return open_record(Path(path), Profile, "profile", KIND, FORMAT)

@@ -12,12 +12,22 @@ from edge.trace import Trace
 from edge.watch import Watch
 from models.sites import layer_site
 from models.spec import NoCap, Norm, RMSNorm, SoftCap
+from tests.tiny import tiny_checkpoint
 
 CLOSE = 5e-5
 """Largest difference between two float32 engines, relative to the largest value of a site."""
 
 QUESTIONS: tuple[tuple[int, int | None], ...] = ((17, 4), (0, 69), (33, None))
 """A target, and what its logit is compared with; None is the mean of all logits."""
+
+
+ENGINES = ("torch", "onnx", "mlx")
+PROMPT = [3, 1, 41, 59, 26, 5, 35, 8, 9, 7]
+
+
+def tiny_model(name: str, engine: str) -> Model:
+    """One of `TINY_SPECS` with random weights, on one engine."""
+    return Model(tiny_checkpoint(name), engine, None, lambda _: None)
 
 
 def off_by(got: np.ndarray, want: np.ndarray) -> float:

@@ -20,20 +20,8 @@ from models.errors import MisuseError
 from models.precision import Float
 from models.sites import LOGITS, layer_site, sites_of
 from models.spec import DecoderSpec
+from tests.edge.laws import CLOSE, ENGINES, PROMPT, off_by, tiny_model
 from tests.tiny import TINY_SPECS, tiny_checkpoint
-
-ENGINES = ("torch", "onnx", "mlx")
-PROMPT = [3, 1, 41, 59, 26, 5, 35, 8, 9, 7]
-CLOSE = 5e-5
-"""Largest difference between two float32 engines, relative to the largest value."""
-
-
-def tiny_model(name: str, engine: str) -> Model:
-    return Model(tiny_checkpoint(name), engine, None, lambda _: None)
-
-
-def off_by(got: np.ndarray, want: np.ndarray) -> float:
-    return float(np.abs(got - want).max() / max(1e-6, float(np.abs(want).max())))
 
 
 class InFloat16:

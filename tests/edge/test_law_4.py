@@ -23,8 +23,18 @@ from models.checkpoint import Checkpoint
 from models.errors import MisuseError
 from models.packed_file import open_packed, write_packed
 from models.precision import Scheme, Zero
-from tests.edge.laws import CLOSE, before_cap, check_law_1, check_law_4, check_law_6, difference, off_by
-from tests.edge.test_laws import ENGINES, tiny_model, watched_run
+from tests.edge.laws import (
+    CLOSE,
+    ENGINES,
+    before_cap,
+    check_law_1,
+    check_law_4,
+    check_law_6,
+    difference,
+    off_by,
+    tiny_model,
+)
+from tests.edge.test_laws import watched_run
 from tests.shared import shared
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 

@@ -10,15 +10,8 @@ from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
 from models.sites import sites_of
-from tests.edge.laws import CLOSE, check_law_1, check_law_6, normed, off_by
-from tests.tiny import TINY_SPECS, tiny_checkpoint
-
-ENGINES = ("torch", "onnx", "mlx")
-PROMPT = [3, 1, 41, 59, 26, 5, 35, 8, 9, 7]
-
-
-def tiny_model(name: str, engine: str) -> Model:
-    return Model(tiny_checkpoint(name), engine, None, lambda _: None)
+from tests.edge.laws import CLOSE, ENGINES, PROMPT, check_law_1, check_law_6, normed, off_by, tiny_model
+from tests.tiny import TINY_SPECS
 
 
 def watched_run(model: Model, watch: Watch) -> Trace:

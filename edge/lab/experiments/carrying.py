@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
 
-from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable, shared_passage_only
+from edge.lab.claim import Experiment, Finding, Number, Verdict, layer_curve, not_applicable, shared_passage_only
 from edge.lab.experiments.patterns import by_head, even_pattern, layer_patterns, read_values
-from edge.lab.subject import SEED, Subject
+from edge.lab.prompts import SEED
+from edge.lab.subject import Subject
 from edge.measure.attention import entropy_bits
 from edge.measure.routes import attention_rollout, contributions, value_weighted_norms
 from edge.readout import Ending, open_ending
@@ -138,16 +139,15 @@ def measure(subject: Subject) -> Finding:
             Number("length_pattern_correlation", "weights and lengths of values", float(lengths), "ratio", 0.0),
         ),
         curves=(
-            Curve(
+            layer_curve(
                 "brought by attention",
-                "layer",
-                tuple(str(layer) for layer in range(len(by_layer))),
                 "share of the residual stream",
-                (
-                    Series("from other tokens", tuple(by_layer[:, 0].tolist())),
-                    Series("from the token itself", tuple(by_layer[:, 1].tolist())),
-                    Series("from others, looking evenly", tuple(even_layer[:, 0].tolist())),
-                ),
+                {
+                    "from other tokens": by_layer[:, 0],
+                    "from the token itself": by_layer[:, 1],
+                    "from others, looking evenly": even_layer[:, 0],
+                },
+                range(len(by_layer)),
             ),
         ),
     )

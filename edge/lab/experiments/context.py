@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from edge.edits import Edit, Silence
-from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable
+from edge.lab.claim import Experiment, Finding, Number, Verdict, layer_curve, not_applicable
 from edge.lab.experiments.patterns import layer_patterns
 from edge.lab.prompts import TWO_SENSES
 from edge.lab.subject import Subject
@@ -39,7 +39,7 @@ class Sentence:
 
 def aligned(subject: Subject) -> list[tuple[Sentence, Sentence]]:
     """Both sentences of each pair whose word has the same tokens in both, cut after it, what came before filled up."""
-    begin, tokenizer = subject.tokenizer.encode(""), subject.tokenizer
+    begin, tokenizer = subject.begin, subject.tokenizer
     cut: list[tuple[tuple[list[int], int], ...]] = []
     for pair in TWO_SENSES:
         both = []
@@ -127,17 +127,16 @@ def measure(subject: Subject) -> Finding:
             Number("ffn_context_distance_without_attention", "with all attention silenced", alone, "ratio", moved),
         ),
         curves=(
-            Curve(
+            layer_curve(
                 "one word in two sentences",
-                "layer",
-                tuple(str(layer) for layer in range(len(look))),
                 "bits, or 1 - cosine",
-                (
-                    Series("attention, bits", tuple(look.tolist())),
-                    Series("FFN, 1 - cosine", tuple(ffn.tolist())),
-                    Series("FFN, different words", tuple(other_ffn.tolist())),
-                    Series("FFN, attention silenced", tuple(without.tolist())),
-                ),
+                {
+                    "attention, bits": look,
+                    "FFN, 1 - cosine": ffn,
+                    "FFN, different words": other_ffn,
+                    "FFN, attention silenced": without,
+                },
+                range(len(look)),
             ),
         ),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
-from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable
+from edge.lab.claim import Curve, Experiment, Finding, Number, Verdict, layer_curve, not_applicable
 from edge.lab.experiments.ov import lists, ov_scores
 from edge.lab.experiments.patterns import even_pattern, halves_tokens, head_grid, layer_patterns, pairs_of_windows
 from edge.lab.subject import Subject
@@ -95,20 +95,19 @@ def even_shares(trace: Trace) -> tuple[float, float]:
 
 def curves(layers: list[LayerHeads], scores: Float64[np.ndarray, "layer head"]) -> tuple[Curve, Curve]:
     """How far heads are apart, and the kinds of heads that there are."""
-    names = tuple(str(layer) for layer in range(len(layers)))
-    apart = (
-        Series("same text, another head", tuple(layer.divergence for layer in layers)),
-        Series("another text, another head", tuple(layer.other for layer in layers)),
-        Series("another text, the same head", tuple(layer.itself for layer in layers)),
-    )
-    kinds = (
-        Series("copying", tuple(float(share) for share in (scores > COPYING).mean(axis=1))),
-        Series("sink", tuple(layer.sinks for layer in layers)),
-        Series("positional", tuple(layer.positional for layer in layers)),
-    )
+    apart = {
+        "same text, another head": [layer.divergence for layer in layers],
+        "another text, another head": [layer.other for layer in layers],
+        "another text, the same head": [layer.itself for layer in layers],
+    }
+    kinds = {
+        "copying": (scores > COPYING).mean(axis=1),
+        "sink": [layer.sinks for layer in layers],
+        "positional": [layer.positional for layer in layers],
+    }
     return (
-        Curve("how far heads are apart", "layer", names, "bits", apart),
-        Curve("kinds of heads", "layer", names, "share of the layer's heads", kinds),
+        layer_curve("how far heads are apart", "bits", apart, range(len(layers))),
+        layer_curve("kinds of heads", "share of the layer's heads", kinds, range(len(layers))),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 from edge.engines.choice import engine_of
-from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable
+from edge.lab.claim import Curve, Experiment, Finding, Number, Verdict, layer_curve, not_applicable
 from edge.lab.subject import Subject
 from edge.picture.units import show_count, show_share
 from edge.profile.held import held_bytes
@@ -113,11 +113,11 @@ class Passes:
 
     def curve(self, layers: range) -> Curve:
         """Milliseconds of each sublayer."""
-        series = (
-            Series(name, tuple(layer_ms(self.timing, layer, sublayer) for layer in layers))
+        lines = {
+            name: [layer_ms(self.timing, layer, sublayer) for layer in layers]
             for name, sublayer in (("FFN", "ffn"), ("attention", "attn"))
-        )
-        return Curve(f"time in {self.name}", "layer", tuple(str(layer) for layer in layers), "ms", tuple(series))
+        }
+        return layer_curve(f"time in {self.name}", "ms", lines, layers)
 
 
 def timed(subject: Subject, name: str, tokens: int, depth: int) -> Passes | None:

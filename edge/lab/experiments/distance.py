@@ -9,7 +9,8 @@ from jaxtyping import Float64, Int64
 from edge.compare.estimate import costs_nats
 from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable
 from edge.lab.experiments.patterns import even_pattern, head_grid, layer_patterns
-from edge.lab.subject import SEED, Subject
+from edge.lab.prompts import SEED
+from edge.lab.subject import Subject
 from edge.measure.attention import first_token_share, mean_distance
 from edge.probes import repeated_tokens
 
@@ -58,7 +59,7 @@ class Layout:
 
 def layout_of(subject: Subject) -> Layout | None:
     """Distances from the list's length to as far as the context; None where there is no room for two tokens."""
-    room = subject.spec.context - len(subject.tokenizer.encode(""))
+    room = subject.spec.context - len(subject.begin)
     listed = min(LIST_TOKENS, room // 4, subject.spec.vocab_size // 4)
     if listed < 2:
         return None
@@ -76,7 +77,7 @@ def prompt(subject: Subject, layout: Layout, number: int, distance: int | None) 
     if distance is not None:
         start = layout.tokens - len(listed) - distance
         ids[start : start + len(listed)] = listed
-    return [*subject.tokenizer.encode(""), *(int(id) for id in ids)]
+    return [*subject.begin, *(int(id) for id in ids)]
 
 
 def copied(subject: Subject, layout: Layout, distance: int | None) -> Copied:
@@ -153,7 +154,7 @@ def measure(subject: Subject) -> Finding:
 
 def cost_tokens(subject: Subject) -> int:
     layout = layout_of(subject)
-    each = len(subject.tokenizer.encode("")) + layout.tokens if layout else 0
+    each = len(subject.begin) + layout.tokens if layout else 0
     return SEQUENCES * (DISTANCES + 1) * each
 
 

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from edge.lab.subject import WINDOW_TOKENS, Subject
-from edge.readout import NormWeights
+from edge.readout import norm_weights
 from models.sites import layer_site
-from models.spec import Norm, Parallel
+from models.spec import Parallel
 
 ACTIVE = 0.1
 """A neuron is active where its magnitude exceeds this many times its layer's root mean square over the passage.
@@ -51,25 +51,18 @@ def neurons_rms(subject: Subject, layer: int) -> float:
     return float(rms) or 1.0
 
 
-def _norm(subject: Subject, name: str, kind: Norm) -> NormWeights:
-    weights = subject.model.checkpoint.weights
-    gain = np.asarray(weights[f"{name}.weight"], np.float32)
-    shift = weights.get(f"{name}.bias", np.zeros_like(gain))
-    return NormWeights(kind, gain, np.asarray(shift, np.float32))
-
-
 def ffn_input(subject: Subject, layer: int) -> Float32[np.ndarray, "token model"]:
     """What the FFN of a layer multiplies, after its norm, over the passage without the first token of each pass.
 
     Not a site: with a sequential residual it is the norm of `input + attn.output`, with a parallel one of `input`.
     """
-    kind = subject.spec.layers[layer]
+    kind, d_model, weights = subject.spec.layers[layer], subject.spec.d_model, subject.model.checkpoint.weights
     x = settled_rows(subject, layer, "input")
     if not isinstance(kind.residual, Parallel):
         x = x + settled_rows(subject, layer, "attn.output")
     if kind.norms_sum:
-        x = _norm(subject, layer_site(layer, "attn_sum"), kind.norm)(x)
-    return _norm(subject, layer_site(layer, "ffn.norm"), kind.norm)(x) if kind.norms_before else x
+        x = norm_weights(weights, layer_site(layer, "attn_sum"), kind.norm, d_model)(x)
+    return norm_weights(weights, layer_site(layer, "ffn.norm"), kind.norm, d_model)(x) if kind.norms_before else x
 
 
 def before_activation(subject: Subject, layer: int) -> Float32[np.ndarray, "token neuron"]:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from edge.compare.estimate import costs_nats
-from edge.compare.passage import Window, windows
+from edge.compare.passage import Window
 from edge.edits import Edit, Silence
-from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict
-from edge.lab.subject import WINDOW_TOKENS, Subject
+from edge.lab.claim import Experiment, Finding, Number, Verdict, layer_curve
+from edge.lab.subject import Subject
 from models.sites import layer_site
 
 READ_WINDOWS = 2
@@ -52,18 +51,13 @@ def silenced(layers: Sequence[int], sublayers: Sequence[str]) -> list[Edit]:
 
 def read_windows(subject: Subject) -> list[Window]:
     """The part of the passage that is read for losses: windows from its beginning to its end."""
-    passes = list(windows(subject.passage, min(WINDOW_TOKENS, subject.spec.context)))
-    places = np.linspace(0, len(passes) - 1, min(READ_WINDOWS, len(passes)))
-    return [passes[round(place)] for place in places.tolist()]
+    places = np.linspace(0, len(subject.passes) - 1, min(READ_WINDOWS, len(subject.passes)))
+    return [subject.passes[round(place)] for place in places.tolist()]
 
 
 def loss_nats(subject: Subject, edits: Sequence[Edit]) -> float:
     """What a next token of the passage costs on average."""
-    costs = [
-        costs_nats(subject.model.logits(list(window.ids), edits), np.array(window.targets))
-        for window in read_windows(subject)
-    ]
-    return float(np.concatenate(costs).mean())
+    return float(subject.costs_nats(read_windows(subject), edits).mean())
 
 
 def copied_share(subject: Subject, edits: Sequence[Edit]) -> float:
@@ -72,7 +66,7 @@ def copied_share(subject: Subject, edits: Sequence[Edit]) -> float:
     The first of each round is left out: nothing says which token comes after the last.
     """
     right: list[bool] = []
-    begin = len(subject.tokenizer.encode(""))
+    begin = len(subject.begin)
     for ids in subject.repeats(SEQUENCES, LIST_TOKENS, TIMES):
         listed = (len(ids) - begin) // TIMES
         foretold = np.roll(subject.model.logits(ids, edits).argmax(axis=-1), 1)
@@ -135,7 +129,7 @@ def left(table: Knockouts) -> str:
 
 def measure(subject: Subject) -> Finding:
     loss, copied, recalled = (table(subject, of) for of in (loss_nats, copied_share, recalled_share))
-    layers = tuple(str(layer) for layer in range(subject.spec.n_layers))
+    layers = range(subject.spec.n_layers)
     ffns, attention = loss.without.tolist()
     worse = min(ffns, attention) > loss.intact + WORSE_NATS
     return Finding(
@@ -146,26 +140,21 @@ def measure(subject: Subject) -> Finding:
         "recalled. A model trained without one of them might do better than one that loses it.",
         numbers(loss, copied, recalled, subject.spec.vocab_size),
         curves=(
-            Curve(
+            layer_curve(
                 "loss with one sublayer silenced",
-                "layer",
-                layers,
                 "nats",
-                (
-                    Series("FFN silenced", tuple(loss.by_layer[:, 0].tolist())),
-                    Series("attention silenced", tuple(loss.by_layer[:, 1].tolist())),
-                    Series("nothing silenced", (loss.intact,) * len(layers)),
-                ),
-            ),
-            Curve(
-                "facts recalled with one sublayer silenced",
-                "layer",
+                {
+                    "FFN silenced": loss.by_layer[:, 0],
+                    "attention silenced": loss.by_layer[:, 1],
+                    "nothing silenced": [loss.intact] * len(layers),
+                },
                 layers,
+            ),
+            layer_curve(
+                "facts recalled with one sublayer silenced",
                 "share of known facts",
-                (
-                    Series("FFN silenced", tuple(recalled.by_layer[:, 0].tolist())),
-                    Series("attention silenced", tuple(recalled.by_layer[:, 1].tolist())),
-                ),
+                {"FFN silenced": recalled.by_layer[:, 0], "attention silenced": recalled.by_layer[:, 1]},
+                layers,
             ),
         ),
     )

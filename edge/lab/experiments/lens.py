@@ -1,9 +1,8 @@
 """S1: what the stack would answer after each layer, from what two tokens say to the answer that it ends with."""
 
 import numpy as np
-from jaxtyping import Float64
 
-from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable
+from edge.lab.claim import Curve, Experiment, Finding, Number, Verdict, layer_curve, not_applicable
 from edge.lab.experiments.stack import LOCAL_TOKENS, TOKENS, Stack, look, sampled
 from edge.lab.subject import Subject
 from edge.picture.units import show_share
@@ -49,14 +48,9 @@ def numbers(stack: Stack) -> tuple[Number, ...]:
     )
 
 
-def curve(title: str, y_title: str, lines: dict[str, Float64[np.ndarray, " layer"]]) -> Curve:
-    series = tuple(Series(name, tuple(line.tolist())) for name, line in lines.items())
-    return Curve(title, "layer", tuple(str(layer) for layer in range(len(series[0].values))), y_title, series)
-
-
 def curves(stack: Stack) -> tuple[Curve, ...]:
     """How answers come about, how sure they are, and who changes them."""
-    lens = stack.lens
+    lens, layers = stack.lens, range(len(stack.agreement))
     answers = {
         "the last layer's answer": stack.agreement,
         "the answer to two tokens alone": stack.local,
@@ -74,9 +68,9 @@ def curves(stack: Stack) -> tuple[Curve, ...]:
         "length added by the FFN": stack.writes[:, 1],
     }
     return (
-        curve("what the lens answers", "share of tokens", answers),
-        curve("how sure it is", "bits", bits),
-        curve("what sublayers do", "share of tokens, of the stream", sublayers),
+        layer_curve("what the lens answers", "share of tokens", answers, layers),
+        layer_curve("how sure it is", "bits", bits, layers),
+        layer_curve("what sublayers do", "share of tokens, of the stream", sublayers, layers),
     )
 
 
@@ -109,7 +103,7 @@ def measure(subject: Subject) -> Finding:
 
 
 def cost_tokens(subject: Subject) -> int:
-    return len(sampled(subject)) * (len(subject.tokenizer.encode("")) + LOCAL_TOKENS)
+    return len(sampled(subject)) * (len(subject.begin) + LOCAL_TOKENS)
 
 
 EXPERIMENT = Experiment(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable, shared_passage_only
+from edge.lab.claim import Curve, Experiment, Finding, Number, Verdict, layer_curve, not_applicable, shared_passage_only
 from edge.lab.experiments.ffn_rows import ACTIVE
 from edge.lab.experiments.layer_memories import DOMINANT, EXAMPLES, Example, LayerMemories, layer_memories
 from edge.lab.subject import Subject
@@ -82,11 +82,8 @@ def _numbers(subject: Subject, layers: list[LayerMemories]) -> tuple[Number, ...
 
 def _curves(layers: list[LayerMemories]) -> tuple[Curve, ...]:
     def curve(title: str, **names: str) -> Curve:
-        series = tuple(
-            Series(name.replace("_", " "), tuple(float(getattr(layer, field)) for layer in layers))
-            for name, field in names.items()
-        )
-        return Curve(title, "layer", tuple(str(layer) for layer in range(len(layers))), "share", series)
+        lines = {name.replace("_", " "): [getattr(one, field) for one in layers] for name, field in names.items()}
+        return layer_curve(title, "share", lines, range(len(layers)))
 
     return (
         curve("memories that agree with their trigger", agreement="agreement", chance="agreement_by_chance"),

@@ -5,12 +5,12 @@ from math import ceil
 import numpy as np
 from jaxtyping import Float32
 
-from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable, shared_passage_only
+from edge.lab.claim import Experiment, Finding, Number, Verdict, layer_curve, not_applicable, shared_passage_only
 from edge.lab.experiments.ffn_rows import before_activation, ffn_input, settled, settled_rows, tokens_for
 from edge.lab.experiments.patterns import layer_patterns, read_values
-from edge.lab.experiments.weighted_sum import r2
-from edge.lab.subject import SEED, Subject
-from edge.measure.maps import linear_fit_r2
+from edge.lab.prompts import SEED
+from edge.lab.subject import Subject
+from edge.measure.maps import linear_fit_r2, r2
 from edge.picture.units import show_share
 from edge.readout import Ending, open_ending
 from edge.trace import Trace
@@ -68,17 +68,12 @@ def _measure(subject: Subject) -> Finding:
     found = np.array([(*_ffn_r2(subject, layer), _attention_r2(subject, layer)) for layer in layers])
     ffn, shuffled, linear, attention = (float(mean) for mean in np.nanmean(found, axis=0))
     without_end = unlimited(ffn, fitted, features)
-    curve = Curve(
-        "what a linear map explains",
-        "layer",
-        tuple(str(layer) for layer in layers),
-        "R²",
-        (
-            Series("FFN, best linear map", tuple(found[:, 0].tolist())),
-            Series("FFN, rows without end", tuple(unlimited(one, fitted, features) for one in found[:, 0].tolist())),
-            Series("attention, pattern frozen", tuple(found[:, 3].tolist())),
-        ),
-    )
+    lines = {
+        "FFN, best linear map": found[:, 0].tolist(),
+        "FFN, rows without end": [unlimited(one, fitted, features) for one in found[:, 0].tolist()],
+        "attention, pattern frozen": found[:, 3].tolist(),
+    }
+    curve = layer_curve("what a linear map explains", "R²", lines, layers)
     return Finding(
         Verdict.HOLDS if without_end < LINEAR_R2 else Verdict.FAILS,
         f"The best linear map foretells {show_share(ffn)} of what FFNs write, about {show_share(without_end)} if it "

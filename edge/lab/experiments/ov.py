@@ -39,7 +39,7 @@ def layer_scores(
 def ov_scores(subject: Subject, *, shuffled: bool = False) -> Float64[np.ndarray, "layer head"]:
     """How far each head raises the token that it reads; shuffled, how far another token of the list."""
     scores = np.zeros((subject.spec.n_layers, subject.spec.n_heads))
-    begin = len(subject.tokenizer.encode(""))
+    begin = len(subject.begin)
     endings = [open_ending(subject.model.checkpoint, layer, "attn") for layer in range(subject.spec.n_layers)]
     for ids in lists(subject):
         trace, listed = subject.see(ids, watch=Watch(parts=("attn.value",))), np.array(ids[begin:])

@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge.edits import Edit, Replace, Silence
-from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict
-from edge.lab.subject import SEED, Subject
+from edge.lab.claim import Experiment, Finding, Number, Verdict, layer_curve
+from edge.lab.prompts import SEED
+from edge.lab.subject import Subject
 from edge.measure.attention import visible_keys
 from edge.picture.units import show_share
 from edge.watch import Watch
@@ -95,17 +96,12 @@ def _measure(subject: Subject) -> Finding:
     reached = by_layer[~np.isnan(by_layer[:, 2]), 2]
     attention = float(reached.mean()) if len(reached) else float("nan")
     alone = elsewhere <= ROUNDING and ffn_permuted <= ROUNDING and there > ROUNDING
-    curve = Curve(
-        "what a change at one token does",
-        "layer",
-        tuple(str(layer) for layer in range(len(found))),
-        "share of what is written",
-        (
-            Series("FFN, that token", tuple(one.ffn_there for one in found)),
-            Series("FFN, other tokens", tuple(one.ffn_elsewhere for one in found)),
-            Series("attention, later tokens", tuple(one.attention_elsewhere for one in found)),
-        ),
-    )
+    lines = {
+        "FFN, that token": [one.ffn_there for one in found],
+        "FFN, other tokens": [one.ffn_elsewhere for one in found],
+        "attention, later tokens": [one.attention_elsewhere for one in found],
+    }
+    curve = layer_curve("what a change at one token does", "share of what is written", lines, range(len(found)))
     return Finding(
         Verdict.HOLDS if alone else Verdict.FAILS,
         f"Noise on one token changes what the FFN writes there by {show_share(there)}, at all other tokens by "

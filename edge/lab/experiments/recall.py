@@ -1,11 +1,6 @@
 """F5: which sublayers bring a fact back, FFN against attention."""
 
-from collections.abc import Sequence
-
-import numpy as np
-from jaxtyping import Float64
-
-from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable
+from edge.lab.claim import Experiment, Finding, Number, Verdict, layer_curve, not_applicable
 from edge.lab.experiments.tracing import (
     DEVIATIONS,
     DRAWS,
@@ -55,11 +50,6 @@ def numbers(found: Traced, lost: Silenced) -> tuple[Number, ...]:
     return (*made, Number("state_indirect_effect", "brought back by the residual stream there", state, "share"))
 
 
-def curve(title: str, layers: Sequence[int], lines: dict[str, Float64[np.ndarray, " layer"]]) -> Curve:
-    series = tuple(Series(name, tuple(line.tolist())) for name, line in lines.items())
-    return Curve(title, "layer", tuple(str(layer) for layer in layers), "probability brought back", series)
-
-
 def tried_facts(subject: Subject) -> tuple[Known, ...]:
     """The first facts that the model knows; none where they are too few."""
     return subject.known[:FACTS] if len(subject.known) >= FEWEST_FACTS else ()
@@ -83,9 +73,9 @@ def measure(subject: Subject) -> Finding:
         "2023).",
         numbers(found, lost),
         curves=(
-            curve(
+            layer_curve(
                 "restored at the subject",
-                layers,
+                "probability brought back",
                 {
                     "FFN, last token": found.subject_end[:, 0],
                     "attention, last token": found.subject_end[:, 1],
@@ -93,11 +83,13 @@ def measure(subject: Subject) -> Finding:
                     "attention, all tokens": found.subject[:, 1],
                     "FFN of another fact, last token": found.borrowed[:, 0],
                 },
-            ),
-            curve(
-                "restored at the prompt's last token",
                 layers,
+            ),
+            layer_curve(
+                "restored at the prompt's last token",
+                "probability brought back",
                 {"FFN": found.prompt_end[:, 0], "attention": found.prompt_end[:, 1]},
+                layers,
             ),
         ),
     )

@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from edge.compare.estimate import costs_nats
 from edge.edits import Edit, ScaleHead
-from edge.lab.subject import SEED, Subject
+from edge.lab.prompts import SEED
+from edge.lab.subject import Subject
 
 SEQUENCES = 4
 LIST_TOKENS, TIMES = 25, 4  # Olsson et al. 2022, p. 60
@@ -26,7 +27,7 @@ def repeated(subject: Subject) -> list[list[int]]:
 
 def copying_nats(subject: Subject, edits: Sequence[Edit] = ()) -> float:
     """What tokens of the second and later copies cost on average."""
-    costs, begin = [], len(subject.tokenizer.encode(""))
+    costs, begin = [], len(subject.begin)
     for ids in repeated(subject):
         copy = begin + (len(ids) - begin) // TIMES
         logits = subject.model.logits(ids, edits)[copy - 1 : -1]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, shared_passage_only
+from edge.lab.claim import Experiment, Finding, Number, Verdict, layer_curve, shared_passage_only
 from edge.lab.experiments.ffn_rows import ACTIVE, neurons_rms, settled_neurons
-from edge.lab.subject import SEED, Subject
+from edge.lab.prompts import SEED
+from edge.lab.subject import Subject
 from edge.measure import sparsity
 from edge.measure.hot import NeuronCounts, dead_share, neurons_for
 from edge.picture.units import show_share
@@ -132,12 +133,12 @@ def _measure(subject: Subject) -> Finding:
     found = [layer_shares(subject, layer) for layer in layers]
     named = [*((definition.key, definition.means) for definition in PER_TOKEN), *OVER_TOKENS]
     mean, chance = ({key: float(np.mean([one[side][key] for one in found])) for key, _ in named} for side in (0, 1))
-    series = tuple(Series(key, tuple(own[key] for own, _ in found)) for key, _ in named)
+    lines = {key: [own[key] for own, _ in found] for key, _ in named}
     return Finding(
         _verdict(mean, chance),
         _says(mean, chance),
         tuple(Number(key, means, mean[key], "share", chance[key]) for key, means in named),
-        (Curve("sparsity by definition", "layer", tuple(str(layer) for layer in layers), "share", series),),
+        (layer_curve("sparsity by definition", "share", lines, layers),),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
+from edge.lab.experiments.ffn_rows import settled
 from edge.lab.subject import Subject
 from edge.measure.attribution import write_norms
 from edge.measure.lens import Lens, logit_lens
@@ -21,7 +22,7 @@ Rows = Float32[np.ndarray, "token model"]
 
 def sampled(subject: Subject) -> Int[np.ndarray, " token"]:
     """Tokens of the passage that are looked at, none the first of its window: that one has read no other."""
-    later = np.flatnonzero(np.concatenate([np.arange(len(ids)) > 0 for ids in subject.windows]))
+    later = np.flatnonzero(settled(subject))
     return later[np.unique(np.linspace(0, len(later) - 1, min(TOKENS, len(later))).round().astype(np.int64))]
 
 
@@ -78,7 +79,7 @@ def likeliest(subject: Subject, stream: Rows) -> Answers:
 
 def local_answers(subject: Subject, tokens: Int[np.ndarray, " token"]) -> Answers:
     """What the whole model answers when all that it is given is each token and the one before it."""
-    begin, text = subject.tokenizer.encode(""), subject.passage
+    begin, text = subject.begin, subject.passage
     asked = [[*begin, *text[max(0, token + 1 - LOCAL_TOKENS) : token + 1]] for token in tokens.tolist()]
     return np.array([int(subject.model.logits(ids)[-1].argmax()) for ids in asked])
 

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from edge.edits import Edit, Noise, Replace, Silence
-from edge.lab.subject import SEED, Known, Subject
+from edge.lab.prompts import SEED
+from edge.lab.subject import Known, Subject
 from edge.trace import Trace
 from edge.watch import Watch
 from models.sites import layer_site

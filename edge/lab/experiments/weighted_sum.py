@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
-from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable
+from edge.lab.claim import Experiment, Finding, Number, Verdict, layer_curve, not_applicable
 from edge.lab.experiments.patterns import halves_tokens, layer_patterns, pairs_of_windows, read_values
 from edge.lab.subject import Subject
 from edge.measure.divergence import jensen_shannon_bits
+from edge.measure.maps import r2
 from edge.trace import Trace
 from models.sites import layer_site
 
@@ -35,13 +35,6 @@ class LayerSum:
     r2: float
     borrowed_r2: float
     shift_bits: float
-
-
-def r2(foretold: Float[np.ndarray, "token *features"], truth: Float[np.ndarray, "token *features"]) -> float:
-    """`1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖²`; NaN where `y` does not vary."""
-    wide = truth.astype(np.float64)
-    varied = float(((wide - wide.mean(axis=0)) ** 2).sum())
-    return 1.0 - float(((wide - foretold) ** 2).sum()) / varied if varied > 0 else float("nan")
 
 
 def layer_sum(pairs: list[tuple[Trace, Trace]], layer: int) -> LayerSum:
@@ -79,12 +72,11 @@ def measure(subject: Subject) -> Finding:
             Number("borrowed_pattern_r2", "heads explained with another text's weights", borrowed, "share"),
         ),
         curves=(
-            Curve(
+            layer_curve(
                 "how far patterns move from text to text",
-                "layer",
-                tuple(str(layer) for layer in range(len(layers))),
                 "bits",
-                (Series("pattern shift", tuple(layer.shift_bits for layer in layers)),),
+                {"pattern shift": [layer.shift_bits for layer in layers]},
+                range(len(layers)),
             ),
         ),
     )

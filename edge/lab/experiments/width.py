@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from edge.lab.claim import Curve, Experiment, Finding, Number, Series, Verdict, not_applicable, shared_passage_only
+from edge.lab.claim import Curve, Experiment, Finding, Number, Verdict, layer_curve, not_applicable, shared_passage_only
 from edge.lab.experiments.ffn_rows import ffn_input, settled, settled_rows, tokens_for
 from edge.lab.subject import Subject
 from edge.measure.maps import effective_rank, participation_ratio_of_spectrum
@@ -34,8 +34,7 @@ def _dimensions(subject: Subject, layer: int) -> Float64[np.ndarray, "measure pl
 
 
 def _curve(title: str, by_layer: Float64[np.ndarray, "layer place"]) -> Curve:
-    series = tuple(Series(name, tuple(by_layer[:, place].tolist())) for place, name in enumerate(_NAMES))
-    return Curve(title, "layer", tuple(str(layer) for layer in range(len(by_layer))), "dimensions", series)
+    return layer_curve(title, "dimensions", dict(zip(_NAMES, by_layer.T, strict=True)), range(len(by_layer)))
 
 
 def _numbers(kind: str, means: str, mean: Float64[np.ndarray, " place"]) -> tuple[Number, ...]:

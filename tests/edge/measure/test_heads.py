@@ -24,6 +24,7 @@ from edge.measure.heads import (
     previous_token_score,
     sink_rate,
 )
+from tests.edge.measure.made import causal
 
 few = settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**16)
@@ -36,11 +37,6 @@ PREVIOUS[0, 0] = 1
 FIRST = np.zeros((6, 6), np.float32)
 FIRST[:, 0] = 1
 HEADS = np.stack([SELF, UNIFORM, PREVIOUS, FIRST])
-
-
-def causal(seed: int, tokens: int, heads: int = 3) -> np.ndarray:
-    weight = np.tril(np.random.default_rng(seed).gamma(0.4, size=(heads, tokens, tokens)) + 1e-9)
-    return np.asarray(weight / weight.sum(axis=-1, keepdims=True), np.float32)
 
 
 def test_the_previous_token_score_is_one_for_a_head_that_does_nothing_else() -> None:

@@ -8,20 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.measure.routes import Contributions, attention_rollout, contributions, value_weighted_norms
+from tests.edge.measure.made import causal, previous
 
 few = settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**16)
-
-
-def causal(seed: int, tokens: int, heads: int = 3) -> np.ndarray:
-    weight = np.tril(np.random.default_rng(seed).gamma(0.4, size=(heads, tokens, tokens)) + 1e-9)
-    return np.asarray(weight / weight.sum(axis=-1, keepdims=True), np.float32)
-
-
-def previous(tokens: int) -> np.ndarray:
-    pattern = np.eye(tokens, k=-1, dtype=np.float32)
-    pattern[0, 0] = 1
-    return pattern
 
 
 @few

@@ -25,8 +25,8 @@ from edge.lab.experiments.tracing import (
     window_sites,
     window_size,
 )
-from edge.lab.prompts import Question
-from edge.lab.subject import SEED, Known, Subject
+from edge.lab.prompts import SEED, Question
+from edge.lab.subject import Known, Subject
 from tests.edge.lab.subjects import counting, tiny_subject, zoo_subject
 from tests.tiny import TINY_SPECS, tiny_weights
 
