@@ -2,22 +2,21 @@
 
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterable
-from functools import partial
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import App
 from textual.pilot import Pilot
-from textual.screen import Screen
 
 import edge
 from edge.engines.choice import engine_of
 from edge.engines.registry import Progress, installed_engines
 from edge.session import find_model
 from edge.trace import Trace
-from tui.runner import OpenModel, Runner
-from tui.screens.look import LookScreen
+from tui.jobs.job import OpenModel, Place
+from tui.runner import Runner
+from tui.screens.main import MainScreen
 from tui.theme import DARK, LIGHT
 
 AutoPilot = Callable[[Pilot[Any]], Coroutine[Any, Any, None]]
@@ -33,41 +32,26 @@ class EdgeApp(App[None]):
     TITLE = "edge"
     CSS_PATH: ClassVar[str] = "app.tcss"
 
-    def __init__(self, look: LookScreen, engines: tuple[str, ...]) -> None:
+    def __init__(self, main: MainScreen) -> None:
         super().__init__()
-        self.look, self._engines = look, engines
+        self.main = main
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = DARK.name
 
     def on_mount(self) -> None:
-        self.push_screen(self.look)
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        yield from super().get_system_commands(screen)
-        look = self.look
-        yield SystemCommand("view: log or linear", "Attention weights on the other scale", look.action_log)
-        yield SystemCommand("view: first token", "Leave its column out of the map, or show it", look.action_first)
-        yield SystemCommand("view: head score", "Entropy, or first-token share", look.action_score)
-        yield SystemCommand("view: FFN sparsity", "Exact-zero share, or top-p 0.9", look.action_definition)
-        yield SystemCommand("view: colours", "The next palette", look.action_colours)
-        yield SystemCommand("view: light or dark", "The other theme of edge", look.action_theme)
-        yield SystemCommand("help", "What am I looking at", look.action_help)
-        for engine in self._engines:
-            yield SystemCommand(
-                f"engine: {engine}", "Load it and run the prompt again", partial(look.action_engine, engine)
-            )
+        self.push_screen(self.main)
 
 
-def build(open_model: OpenModel, engine: str, engines: tuple[str, ...]) -> tuple[EdgeApp, Runner]:
+def build(open_model: OpenModel, place: Place, engines: tuple[str, ...]) -> tuple[EdgeApp, Runner]:
     """The app on a model, and the runner to close after it."""
     runner = Runner(open_model)
-    return EdgeApp(LookScreen(runner, engine, engines, None), engines), runner
+    return EdgeApp(MainScreen(runner, place, engines, None)), runner
 
 
 def build_saved(trace: Trace) -> EdgeApp:
     """The app on a saved trace: no engine, nothing to run."""
-    return EdgeApp(LookScreen(None, trace.engine, (), trace), ())
+    return EdgeApp(MainScreen(None, None, (), trace))
 
 
 def show(app: EdgeApp, runner: Runner | None, headless: bool = False, auto_pilot: AutoPilot | None = None) -> None:
@@ -91,9 +75,9 @@ def look(model: str, engine: str, threads: int | None = None) -> None:
         show(build_saved(edge.open_trace(path)), None)
         return
     engine_of(engine)
-    folder = find_model(model)
+    find_model(model)
 
-    def open_model(name: str, progress: Progress) -> edge.Model:
-        return edge.load(folder, name, threads=threads, progress=progress)
+    def open_model(name: str, engine: str, progress: Progress) -> edge.Model:
+        return edge.load(name, engine, threads=threads, progress=progress)
 
-    show(*build(open_model, engine, installed_engines()))
+    show(*build(open_model, Place(model, engine), installed_engines()))

@@ -1,31 +1,18 @@
-"""Every message of the UI: what a run tells the screen, and what widgets ask of it."""
+"""Every message of the UI: what work off its thread tells the screen, and what widgets ask of it."""
 
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float32
 from textual.message import Message
 
+from edge.edits import Edit
+from edge.insight.weights import Weights
 from edge.measure.overview import Overview
 from edge.timing import SublayerTiming
 from edge.trace import Trace
-from models.spec import DecoderSpec
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a loaded model.
-
-    Attributes:
-        parameters: Numbers in all parameters.
-        threads: Threads the engine computes with; None in a saved trace.
-        reads_text: It has a tokenizer; without one, prompts are ids.
-    """
-
-    name: str
-    engine: str
-    spec: DecoderSpec
-    parameters: int
-    threads: int | None
-    reads_text: bool
+from tui.sight import Facts, Shown
+from tui.state import Options
 
 
 @dataclass
@@ -41,17 +28,25 @@ class Doing(Message):
 
 @dataclass
 class Loaded(Message):
-    """A model is ready."""
+    """A model is ready; `weights` explain its traces, None where there is no checkpoint to read."""
 
     facts: Facts
+    weights: Weights | None
 
 
 @dataclass
 class Streaming(Message):
-    """The tokens of the run under way, all of them. A newer one replaces an unread older one."""
+    """The tokens of the run under way, all of them. A newer one replaces an unread older one.
+
+    Attributes:
+        ttft_ms: Prompt to first token; None before it came.
+        tokens_per_second: Since the first token; None before the second.
+    """
 
     pieces: tuple[str, ...]
     prompt_length: int
+    ttft_ms: float | None = None
+    tokens_per_second: float | None = None
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, Streaming)
@@ -66,12 +61,21 @@ class Ended(Message):
 
 @dataclass
 class Surveyed(Message):
-    """What is measured so far of the last trace. A newer one replaces an unread older one."""
+    """What is measured so far of the last trace, or of the one beside. A newer one replaces an unread older one."""
 
     overview: Overview
+    is_beside: bool = False
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, Surveyed)
+        return isinstance(message, Surveyed) and message.is_beside == self.is_beside
+
+
+@dataclass
+class Surprised(Message):
+    """How little each token of a trace was expected, in bits."""
+
+    bits: Float32[np.ndarray, " token"]
+    is_beside: bool = False
 
 
 @dataclass
@@ -79,6 +83,19 @@ class Timed(Message):
     """The sublayers of one decode step were timed; None where that was stopped."""
 
     timing: SublayerTiming | None
+    is_beside: bool = False
+
+
+@dataclass
+class Beside(Message):
+    """A run to be seen beside the one that shows; None ends the comparison."""
+
+    shown: Shown | None
+
+
+@dataclass
+class Halted(Message):
+    """A job was stopped before it had found what it was for."""
 
 
 @dataclass
@@ -128,6 +145,27 @@ class LayerChosen(Message):
     """One layer."""
 
     layer: int
+
+
+@dataclass
+class NeuronChosen(Message):
+    """One neuron of the chosen layer's FFN."""
+
+    neuron: int
+
+
+@dataclass
+class OptionsChosen(Message):
+    """How things are to be shown from now on."""
+
+    options: Options
+
+
+@dataclass
+class EditToggled(Message):
+    """One edit is to act in the run beside, or no longer; that run is made anew."""
+
+    edit: Edit
 
 
 @dataclass

@@ -1,22 +1,18 @@
-"""What is chosen on the screen, and what of a trace that shows: plain values, no widgets."""
+"""What is chosen on the screen, and how it is shown: plain values that every screen shares."""
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
-from edge.measure.attention import attention_pattern, visible_keys
-from edge.measure.overview import Overview
-from edge.picture.levels import Linear, Log, Scale, to_levels
+from edge.measure.attention import attention_pattern
 from edge.picture.palettes import CIVIDIS, Palette
 from edge.sampling import Sampling
 from edge.trace import Trace
 from models.sites import layer_site
 from models.spec import Activation, DecoderSpec
 
-FAINTEST = 1e-3
-"""Where the log scale of attention weights begins."""
-
+T = TypeVar("T")
 
 LENGTHS = (16, 32, 64, 128, 256)
 """How many tokens a run may generate."""
@@ -27,31 +23,91 @@ DRAWN = Sampling(temperature=0.8, top_p=0.95)
 
 @dataclass(frozen=True)
 class Selection:
-    """One choice, shared by every pane: `token` reads `key` through `head` of `layer`."""
+    """One choice, shared by every screen: `token` reads `key` through `head` of `layer`, whose FFN has `neuron`."""
 
     layer: int = 0
     head: int = 0
     token: int = 0
     key: int = 0
+    neuron: int = 0
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number a head can be coloured by.
+
+    Attributes:
+        field: Of `edge.measure.overview.HeadScores`.
+        top: What the brightest colour stands for; the largest score shown where None.
+    """
+
+    field: str
+    title: str
+    top: float | None = 1.0
+
+
+SCORES = (
+    Score("entropy_bits", "entropy, bits", None),
+    Score("first_token", "first-token share"),
+    Score("previous_token", "previous-token share"),
+    Score("induction", "induction share"),
+    Score("distance_tokens", "distance, tokens", None),
+)
+
+
+@dataclass(frozen=True)
+class Silence:
+    """One definition of how silent an FFN is; `field` is of `edge.measure.overview.Overview`."""
+
+    field: str
+    title: str
+
+
+SILENCES = (
+    Silence("exact_zero", "exactly zero"),
+    Silence("top_p", "top-p 0.9"),
+    Silence("hoyer", "Hoyer"),
+    Silence("gini", "Gini"),
+)
+
+
+@dataclass(frozen=True)
+class Colour:
+    """One number a token can be coloured by, on the strip of every screen."""
+
+    key: str
+    title: str
+
+
+COLOURS = (
+    Colour("reads", "how much the chosen token reads it"),
+    Colour("surprise", "surprise, bits"),
+    Colour("received", "attention received, mean"),
+    Colour("silent", "silent share of the chosen layer"),
+    Colour("ms", "time to come, ms"),
+)
+
+PAIRINGS = ("both", "difference")
+"""How two runs share a screen: side by side, or the second less the first."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How things are shown.
+    """How things are shown; the parts named by a place count from 0 in the tuples above.
 
     Attributes:
         is_log: Attention weights on a log scale.
         drops_first: The first token's column is left out of the map.
-        shows_top_p: FFN sparsity is top-p 0.9 instead of the exact-zero share.
-        scores_first: Heads are scored by their first-token share instead of their entropy.
         max_new_tokens: Tokens a run generates at most.
         sampling: How a run chooses them; the seed is always 0, so every engine draws alike.
     """
 
     is_log: bool = False
     drops_first: bool = False
-    shows_top_p: bool = False
-    scores_first: bool = False
+    score: Score = SCORES[0]
+    silence: Silence = SILENCES[0]
+    colour: Colour = COLOURS[0]
+    pairing: str = PAIRINGS[0]
     max_new_tokens: int = 64
     sampling: Sampling = DRAWN
     palette: Palette = CIVIDIS
@@ -63,64 +119,29 @@ class Options:
         return f"{self.max_new_tokens} tokens, {f'drawn at {heat:g}' if heat else 'greedy'}"
 
 
-@dataclass(frozen=True)
-class PatternPicture:
-    """A pattern as colour levels, and the scale they lie on."""
-
-    levels: UInt8[np.ndarray, "token past"]
-    scale: Scale
-
-
-def draw_pattern(
-    pattern: Float32[np.ndarray, "token past"], trace: Trace, layer: int, options: Options
-) -> PatternPicture:
-    """Colours from 0, or the faintest on a log scale, to the largest weight shown; keys out of reach are hidden."""
-    tokens, past = pattern.shape
-    hidden = ~visible_keys(tokens, past, trace.spec.layers[layer].reach)
-    if options.drops_first:
-        hidden[:, 0] = True
-    highest = max(float(np.max(pattern, initial=0.0, where=~hidden)), 2 * FAINTEST)
-    scale = Log(FAINTEST, highest) if options.is_log else Linear(0.0, highest)
-    return PatternPicture(to_levels(pattern, scale, hidden), scale)
-
-
-@dataclass(frozen=True)
-class ScorePicture:
-    """One score for every head, what it is called, and its scale; None while no head is scored."""
-
-    scores: Float32[np.ndarray, "layer head"]
-    scale: Scale | None
-    title: str
-
-
-def draw_scores(overview: Overview, options: Options) -> ScorePicture:
-    """Entropy from 0 to the widest head's; first-token share from 0 to 1."""
-    if options.scores_first:
-        return ScorePicture(overview.first_token_share, Linear(0.0, 1.0), "first-token share")
-    known = overview.entropy_bits[~np.isnan(overview.entropy_bits)]
-    scale = Linear(0.0, max(float(known.max()), 0.1)) if known.size else None
-    return ScorePicture(overview.entropy_bits, scale, "entropy, bits")
-
-
-def share_scale(shares: Float32[np.ndarray, "layer token"]) -> Linear:
-    """From the tenth below the smallest share to 1: shares of silent neurons crowd near their top."""
-    known = shares[~np.isnan(shares)]
-    return Linear(min(float(np.floor(known.min() * 10) / 10), 0.9) if known.size else 0.0, 1.0)
+def after(choices: tuple[T, ...], current: T) -> T:
+    """The choice that follows, the first after the last."""
+    return choices[(choices.index(current) + 1) % len(choices)]
 
 
 def suited(options: Options, spec: DecoderSpec) -> Options:
-    """Begins with exact zeros where activations have them, with top-p where they have none."""
-    return replace(options, shows_top_p=all(layer.ffn.activation != Activation.RELU for layer in spec.layers))
+    """Exact zeros only where activations have them: top-p otherwise."""
+    has_zeros = any(layer.ffn.activation == Activation.RELU for layer in spec.layers)
+    if has_zeros or options.silence != SILENCES[0]:
+        return options
+    return replace(options, silence=SILENCES[1])
 
 
 def clamp(selection: Selection, trace: Trace) -> Selection:
     """The nearest choice that the trace has; a token reads itself and earlier ones only."""
     token = min(max(selection.token, 0), max(trace.n_fed - 1, 0))
+    layer = min(max(selection.layer, 0), trace.spec.n_layers - 1)
     return Selection(
-        layer=min(max(selection.layer, 0), trace.spec.n_layers - 1),
+        layer=layer,
         head=min(max(selection.head, 0), trace.spec.n_heads - 1),
         token=token,
         key=min(max(selection.key, 0), token),
+        neuron=min(max(selection.neuron, 0), trace.spec.layers[layer].ffn.d_ff - 1),
     )
 
 
@@ -129,7 +150,7 @@ def strongest_key(trace: Trace, chosen: Selection) -> int:
     names = [layer_site(chosen.layer, part) for part in ("attn.query", "attn.key")]
     if not set(names) <= trace.sites.keys() or not trace.n_fed:
         return chosen.key
-    query, key = (trace.sites[name][: chosen.token + 1] for name in names)
+    query, key = (trace.sites[name][: chosen.token + 1].astype(np.float32) for name in names)
     kind, keys = trace.spec.layers[chosen.layer], key[:, chosen.head // trace.spec.sharing]
     row = attention_pattern(query[-1:, chosen.head], keys, trace.spec.scale, kind.reach, kind.score_cap)
     return int(row.argmax())

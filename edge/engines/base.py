@@ -1,7 +1,8 @@
 """What every engine can do. numpy is the only array type that leaves one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -26,6 +27,16 @@ def kept(
         return np.array(value, np.float32)
     place[...] = value
     return place
+
+
+def watched_names(spec: DecoderSpec) -> Callable[[Watch], tuple[str, ...]]:
+    """Names of the sites that a watch records of one decoder; remembered, since every pass asks anew."""
+
+    @lru_cache(maxsize=8)
+    def names(watch: Watch) -> tuple[str, ...]:
+        return tuple(site.name for site in watch.sites(spec))
+
+    return names
 
 
 @dataclass(frozen=True)

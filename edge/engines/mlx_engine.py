@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from edge.edits import NO_CHANGES, Change, Changes
-from edge.engines.base import NO_ROWS, Rows, Step, kept
+from edge.engines.base import NO_ROWS, Rows, Step, kept, watched_names
 from edge.engines.blas import blas_behind_mlx, preload_blas, set_blas_threads
 from edge.engines.choice import EngineChoice
 from edge.timing import Grain, Took
@@ -96,6 +96,7 @@ class MlxEngine:
         if not hasattr(_of_this_thread, "streams"):
             _of_this_thread.streams = ThreadStreams()
         self.spec, self.name = checkpoint.spec, str(choice)
+        self._watched = watched_names(self.spec)
         self.versions = {"mlx": version("mlx")}
         kind = KINDS[choice.float_kind]
         self.weights_bytes, self.float_bytes = checkpoint.stored_bytes, kind.size
@@ -132,7 +133,7 @@ class MlxEngine:
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
     ) -> Step:
-        names = {site.name for site in watch.sites(self.spec)} - {LOGITS}
+        names = set(self._watched(watch)) - {LOGITS}
         seen: dict[str, mx.array] = {}
 
         def see(site: str, value: mx.array) -> mx.array:

@@ -1,7 +1,7 @@
 """ONNX Runtime: weightless graphs, given the checkpoint's own weights.
 
 Two sessions share one set of key and value buffers, bound in place: `fast` runs, `probe` is made when
-something is watched. Their outputs are written straight into numpy arrays.
+something is watched. Their outputs are written straight into numpy arrays, but for those of a few numbers.
 """
 
 import json
@@ -15,7 +15,7 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from edge.edits import NO_CHANGES, Changes
-from edge.engines.base import NO_ROWS, Rows, Step
+from edge.engines.base import NO_ROWS, Rows, Step, watched_names
 from edge.engines.choice import PROVIDERS, EngineChoice
 from edge.timing import Grain, Took, by_sublayer
 from edge.watch import Watch
@@ -35,10 +35,16 @@ except ImportError as error:
 
 Progress = Callable[[str], None]
 Values = NDArray[np.float32]
+Bound = tuple[int, tuple[str, ...], tuple[tuple[str, tuple[int, ...]], ...]]
+"""What a binding was made for: capacity of the cache; names of inputs; names and shapes of outputs."""
 
 _SPIN_US = "20"
 """Microseconds a worker waits busily for its next share: enough between two operators, and then it lets go.
 Waiting on, as ONNX Runtime would, gains nothing here and halves the speed where other programs run."""
+
+_COPIED_BYTES = 1 << 15
+"""Outputs up to this size land in arrays that stay bound and are copied from there: to bind another array takes six
+times as long as to copy the few numbers of one token."""
 
 _WARM_UP_PASSES = 3
 """Passes of a fresh session that are slower than later ones: memory is touched for the first time."""
@@ -106,19 +112,30 @@ class Graph:
             )
         self._weights = weights  # the session reads their memory
         self._binding: ort.IOBinding | None = None
-        self._bound: tuple[int, tuple[str, ...]] = (0, ())  # capacity; names of what is read and written
+        self._bound: Bound = (0, (), ())
+        self._landings: dict[str, Values] = {}
 
     def run(self, cache: Cache, inputs: dict[str, NDArray[np.generic]], outputs: dict[str, Values]) -> None:
         """One pass; fills the arrays in `outputs` and the cache."""
-        wanted = (cache.capacity, (*inputs, *outputs))
+        wanted = (cache.capacity, tuple(inputs), tuple((name, array.shape) for name, array in outputs.items()))
         if self._binding is None or wanted != self._bound:
             self._binding, self._bound = self.session.io_binding(), wanted
             cache.bind(self._binding)
+            small = {name: array for name, array in outputs.items() if array.nbytes <= _COPIED_BYTES}
+            self._landings = {name: np.empty_like(array) for name, array in small.items()}
+            bind_outputs(self._binding, self._landings)
         for name, array in inputs.items():
             self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        for name, array in outputs.items():
-            self._binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        bind_outputs(self._binding, {name: outputs[name] for name in outputs.keys() - self._landings.keys()})
         self.session.run_with_iobinding(self._binding)
+        for name, landed in self._landings.items():
+            outputs[name][...] = landed
+
+
+def bind_outputs(binding: ort.IOBinding, arrays: Mapping[str, Values]) -> None:
+    """Has outputs written into arrays, which are held until the pass has run."""
+    for name, array in arrays.items():
+        binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
 
 
 class Weights:
@@ -153,6 +170,7 @@ class OnnxEngine:
         self._cache = Cache(self.spec, layout.float_type, device)
         self._probe: Graph | None = None
         self._rows = {site.name: site.row_shape for site in sites_of(self.spec).values()}
+        self._watched = watched_names(self.spec)
 
     @property
     def allocator_peak_bytes(self) -> None:
@@ -163,7 +181,7 @@ class OnnxEngine:
             self._cache.grow(capacity, self.fed)
 
     def ready(self, watch: Watch) -> None:
-        if watch.sites(self.spec):
+        if self._watched(watch):
             self._opened_probe()
 
     def rewind(self, fed: int) -> None:
@@ -172,7 +190,7 @@ class OnnxEngine:
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
     ) -> Step:
-        names = [site.name for site in watch.sites(self.spec)]
+        names = self._watched(watch)
         logits = self._place(LOGITS, len(ids) if watch.logits else 1, into)
         if not names and not changes:
             self._pass(self._fast, ids, {LOGITS: logits})

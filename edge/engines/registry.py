@@ -21,7 +21,7 @@ def installed_engines() -> tuple[str, ...]:
     return tuple(name for name, package in PACKAGES.items() if find_spec(package) is not None)
 
 
-def _packed(choice: EngineChoice, checkpoint: Checkpoint, progress: Progress) -> tuple[EngineChoice, Checkpoint]:
+def as_computed(choice: EngineChoice, checkpoint: Checkpoint, progress: Progress) -> tuple[EngineChoice, Checkpoint]:
     """The checkpoint in the precision that was chosen, packed now where that was not done yet."""
     if checkpoint.packed:
         return replace(choice, precision=as_packed(checkpoint, choice.precision)), checkpoint
@@ -32,14 +32,14 @@ def _packed(choice: EngineChoice, checkpoint: Checkpoint, progress: Progress) ->
 
 def prepare_files(choice: EngineChoice, checkpoint: Checkpoint, progress: Progress) -> None:
     """Writes what an engine will read and the cache does not hold yet: packed weights, graphs."""
-    choice, checkpoint = _packed(choice, checkpoint, progress)
+    choice, checkpoint = as_computed(choice, checkpoint, progress)
     if choice.name == "onnx":
         prepare(checkpoint, progress, layout_of(checkpoint, choice.precision))
 
 
 def open_engine(choice: EngineChoice, checkpoint: Checkpoint, threads: int | None, progress: Progress) -> Engine:
     """Builds an engine on the calling thread, where it must stay."""
-    choice, checkpoint = _packed(choice, checkpoint, progress)
+    choice, checkpoint = as_computed(choice, checkpoint, progress)
     match choice.name:
         case "onnx":
             from edge.engines.onnx_engine import OnnxEngine

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from edge.edits import NO_CHANGES, Change, Changes
-from edge.engines.base import NO_ROWS, Rows, Step, kept
+from edge.engines.base import NO_ROWS, Rows, Step, kept, watched_names
 from edge.engines.choice import EngineChoice
 from edge.timing import Grain, Took, with_rests
 from edge.watch import Watch
@@ -40,6 +40,7 @@ class TorchEngine:
 
     def __init__(self, checkpoint: Checkpoint, choice: EngineChoice, threads: int | None) -> None:
         self.spec, self.name = checkpoint.spec, str(choice)
+        self._watched = watched_names(self.spec)
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
@@ -69,7 +70,7 @@ class TorchEngine:
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
     ) -> Step:
-        names = {site.name for site in watch.sites(self.spec)} - {LOGITS}
+        names = set(self._watched(watch)) - {LOGITS}
         seen: dict[str, np.ndarray] = {}
 
         def see(site: str, value: Tensor) -> Tensor:

@@ -1,15 +1,39 @@
-"""One number for every head, and for the FFN of every layer and token: a whole trace at a glance."""
+"""One number for every head, and several for each sublayer at each token: a whole trace at a glance."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float32
 
-from edge.measure.attention import entropy_bits, first_token_share
-from edge.measure.sparsity import exact_zero_share, top_p_sparsity
+from edge.measure.attention import entropy_bits, first_token_share, mean_distance, prefix_matching
+from edge.measure.attribution import write_norms
+from edge.measure.heads import previous_token_score
+from edge.measure.sparsity import exact_zero_share, gini, hoyer, top_p_sparsity
 from edge.trace import Trace
 from models.sites import layer_site
+
+Heads = Float32[np.ndarray, "layer head"]
+Tokens = Float32[np.ndarray, "layer token"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadScores:
+    """One score of each kind for every head; NaN where it is not known. Rows of the first token are left out.
+
+    Attributes:
+        entropy_bits: Mean entropy of the head's rows.
+        first_token: Mean share given to the first token, 0 to 1.
+        previous_token: Mean share given to the token before, 0 to 1.
+        induction: Mean share given to what followed the same token earlier, 0 to 1; NaN where no token comes twice.
+        distance_tokens: How far back the head looks, on average.
+    """
+
+    entropy_bits: Heads
+    first_token: Heads
+    previous_token: Heads
+    induction: Heads
+    distance_tokens: Heads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,48 +41,76 @@ class Overview:
     """Scores of a trace; NaN where a layer was not watched, or is not measured yet.
 
     Attributes:
-        entropy_bits: Mean entropy of each head's rows after the first token's, in bits.
-        first_token_share: Mean share those rows give to the first token, 0 to 1.
         exact_zero: Share of FFN neurons that are exactly 0, for each token fed.
-        top_p: Share of FFN neurons that the others outweigh nine to one, for each token fed.
+        top_p: Share of FFN neurons that the others outweigh nine to one.
+        hoyer: Hoyer's sparsity of the FFN's neurons, 0 to 1.
+        gini: Gini's index of the FFN's neurons, 0 to 1.
+        attn_write: Length of what attention adds to the residual stream.
+        ffn_write: Length of what the FFN adds to it.
     """
 
-    entropy_bits: Float32[np.ndarray, "layer head"]
-    first_token_share: Float32[np.ndarray, "layer head"]
-    exact_zero: Float32[np.ndarray, "layer token"]
-    top_p: Float32[np.ndarray, "layer token"]
+    heads: HeadScores
+    exact_zero: Tokens
+    top_p: Tokens
+    hoyer: Tokens
+    gini: Tokens
+    attn_write: Tokens
+    ffn_write: Tokens
 
     @classmethod
     def unknown(cls, n_layers: int, n_heads: int, tokens: int) -> "Overview":
         """Nothing measured yet."""
-        heads, rows = np.full((n_layers, n_heads), np.nan, np.float32), np.full((n_layers, tokens), np.nan, np.float32)
-        return cls(entropy_bits=heads, first_token_share=heads.copy(), exact_zero=rows, top_p=rows.copy())
+        heads = {field.name: np.full((n_layers, n_heads), np.nan, np.float32) for field in fields(HeadScores)}
+        rows = {
+            field.name: np.full((n_layers, tokens), np.nan, np.float32)
+            for field in fields(cls)
+            if field.name != "heads"
+        }
+        return cls(heads=HeadScores(**heads), **rows)
+
+    def _copy(self) -> "Overview":
+        heads = {field.name: getattr(self.heads, field.name).copy() for field in fields(HeadScores)}
+        rows = {field.name: getattr(self, field.name).copy() for field in fields(self) if field.name != "heads"}
+        return Overview(heads=HeadScores(**heads), **rows)
 
 
 def survey(trace: Trace) -> Iterator[Overview]:
     """Measures a trace layer by layer; yields what is known after each one."""
     known = Overview.unknown(trace.spec.n_layers, trace.spec.n_heads, trace.n_fed)
     for layer in range(trace.spec.n_layers):
-        known = _measure_ffn(trace, layer, _measure_heads(trace, layer, known))
+        known = known._copy()
+        _measure_heads(trace, layer, known.heads)
+        _measure_ffn(trace, layer, known)
+        _measure_writes(trace, layer, known)
         yield known
 
 
-def _measure_heads(trace: Trace, layer: int, known: Overview) -> Overview:
+def _measure_heads(trace: Trace, layer: int, scores: HeadScores) -> None:
     watched = {layer_site(layer, "attn.query"), layer_site(layer, "attn.key")} <= trace.sites.keys()
     if not watched or trace.n_fed < 2:
-        return known
-    entropy, first = known.entropy_bits.copy(), known.first_token_share.copy()
+        return
+    ids = np.array(trace.tokens[: trace.n_fed])
     for head in range(trace.spec.n_heads):
-        rows = trace.pattern(layer, head)[1:]
-        entropy[layer, head] = entropy_bits(rows).mean()
-        first[layer, head] = first_token_share(rows).mean()
-    return replace(known, entropy_bits=entropy, first_token_share=first)
+        pattern = trace.pattern(layer, head)
+        rows = pattern[1:]
+        scores.entropy_bits[layer, head] = entropy_bits(rows).mean()
+        scores.first_token[layer, head] = first_token_share(rows).mean()
+        scores.previous_token[layer, head] = previous_token_score(pattern)
+        scores.induction[layer, head] = prefix_matching(pattern, ids)
+        scores.distance_tokens[layer, head] = mean_distance(rows).mean()
 
 
-def _measure_ffn(trace: Trace, layer: int, known: Overview) -> Overview:
+def _measure_ffn(trace: Trace, layer: int, known: Overview) -> None:
     if layer_site(layer, "ffn.neurons") not in trace.sites:
-        return known
-    exact_zero, top_p, neurons = known.exact_zero.copy(), known.top_p.copy(), trace.neurons(layer)
-    exact_zero[layer] = exact_zero_share(neurons)
-    top_p[layer] = top_p_sparsity(neurons)
-    return replace(known, exact_zero=exact_zero, top_p=top_p)
+        return
+    neurons = trace.neurons(layer)
+    known.exact_zero[layer] = exact_zero_share(neurons)
+    known.top_p[layer] = top_p_sparsity(neurons)
+    known.hoyer[layer] = hoyer(neurons)
+    known.gini[layer] = gini(neurons)
+
+
+def _measure_writes(trace: Trace, layer: int, known: Overview) -> None:
+    for part, lengths in (("attn.output", known.attn_write), ("ffn.output", known.ffn_write)):
+        if (site := layer_site(layer, part)) in trace.sites:
+            lengths[layer] = write_norms(trace.site(site)[None])[0]

@@ -147,11 +147,11 @@ def test_a_survey_measures_every_layer_once_and_ends_complete() -> None:
     trace = model.run(ids=model.tokenizer.encode("Once upon a time"), max_new_tokens=4, watch=watch)
     steps = list(survey(trace))
     assert len(steps) == trace.spec.n_layers, f"{len(steps)} steps for {trace.spec.n_layers} layers"
-    known = [int((~np.isnan(step.entropy_bits).any(axis=1)).sum()) for step in steps]
+    known = [int((~np.isnan(step.heads.entropy_bits).any(axis=1)).sum()) for step in steps]
     assert known == [1, 2, 3], f"layers known after each step: {known}"
     last, pattern = steps[-1], trace.pattern(2, 3)
-    np.testing.assert_allclose(last.entropy_bits[2, 3], entropy_bits(pattern)[1:].mean(), rtol=1e-6)
-    np.testing.assert_allclose(last.first_token_share[2, 3], pattern[1:, 0].mean(), rtol=1e-6)
+    np.testing.assert_allclose(last.heads.entropy_bits[2, 3], entropy_bits(pattern)[1:].mean(), rtol=1e-6)
+    np.testing.assert_allclose(last.heads.first_token[2, 3], pattern[1:, 0].mean(), rtol=1e-6)
     np.testing.assert_allclose(last.exact_zero[1], exact_zero_share(trace.neurons(1)))
     np.testing.assert_allclose(last.top_p[1], top_p_sparsity(trace.neurons(1)))
 
@@ -160,5 +160,5 @@ def test_what_was_not_watched_stays_unknown_in_a_survey() -> None:
     model = FakeModel()
     trace = model.run(ids=[model.tokenizer.add("Once")], max_new_tokens=3, watch=Watch(parts=("ffn.neurons",)))
     *_, last = survey(trace)
-    assert np.isnan(last.entropy_bits).all() and np.isnan(last.first_token_share).all()
+    assert np.isnan(last.heads.entropy_bits).all() and np.isnan(last.heads.first_token).all()
     assert not np.isnan(last.exact_zero).any(), "what was watched is unknown"

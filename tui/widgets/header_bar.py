@@ -9,7 +9,8 @@ from textual.widget import Widget
 
 from edge.picture.units import show_bytes, show_count, show_number
 from edge.trace import Trace
-from tui.messages import Facts
+from tui.messages import Streaming
+from tui.sight import Facts
 
 
 class HeaderBar(Widget):
@@ -18,6 +19,8 @@ class HeaderBar(Widget):
     Attributes:
         facts: The loaded model; None before there is one.
         trace: The last run.
+        live: The run under way; None while none is.
+        beside: What the run is compared with; empty where nothing is.
         doing: What the runner is at; empty when it rests.
         shows: Whether what shows was watched or timed.
     """
@@ -28,6 +31,8 @@ class HeaderBar(Widget):
 
     facts: reactive[Facts | None] = reactive(None)
     trace: reactive[Trace | None] = reactive(None, always_update=True)
+    live: reactive[Streaming | None] = reactive(None)
+    beside: reactive[str] = reactive("")
     doing: reactive[str] = reactive("")
     shows: reactive[str] = reactive("")
 
@@ -63,6 +68,8 @@ class HeaderBar(Widget):
     def _run(self) -> list[str]:
         if self.facts is None:
             return ["no model yet"]
+        if self.live is not None:
+            return self._as_it_runs(self.live, self.facts.spec.context)
         if self.trace is None:
             return [f"context {self.facts.spec.context} tokens", "nothing ran yet"]
         timing, trace = self.trace.timing, self.trace
@@ -72,6 +79,14 @@ class HeaderBar(Widget):
             f"ttft {show_number(timing.ttft_ms)} ms",
             f"{show_number(rate)} tok/s" if rate else "no rate",
             f"watched {show_bytes(trace.watch.cost_bytes(trace.spec, trace.n_fed))}",
+            *([f"beside: {self.beside}"] if self.beside else []),
+        ]
+
+    def _as_it_runs(self, live: Streaming, context: int) -> list[str]:
+        return [
+            f"context {len(live.pieces)}/{context}",
+            f"ttft {show_number(live.ttft_ms)} ms" if live.ttft_ms else "reading the prompt",
+            f"{show_number(live.tokens_per_second)} tok/s" if live.tokens_per_second else "",
         ]
 
     def _way(self) -> str:

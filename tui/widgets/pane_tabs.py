@@ -22,8 +22,8 @@ class PaneTabs(Widget):
 
     shown: reactive[str] = reactive("")
 
-    def __init__(self, tabs: dict[str, str]) -> None:
-        super().__init__()
+    def __init__(self, tabs: dict[str, str], *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self._tabs = tabs
 
     def _words(self) -> list[tuple[str, str]]:

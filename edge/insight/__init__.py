@@ -1,0 +1,1 @@
+"""What a model's weights say of one place in a trace; no engine takes part."""

@@ -1,0 +1,87 @@
+"""What the decoder would answer at one token, layer by layer, and how surprised it was by every token."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from edge.compare.estimate import costs_nats
+from edge.insight.weights import Weights
+from edge.measure.lens import look_through
+from edge.trace import Trace
+from models.sites import layer_site
+
+_BLOCK = 1 << 21
+"""Logits that are held at once."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One possible next token.
+
+    Attributes:
+        probability: 0 to 1.
+    """
+
+    id: int
+    piece: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is read off the residual stream at one token.
+
+    Attributes:
+        token: Where.
+        after_layer: The likeliest guess after each layer (logit lens), the first layer first.
+        final: The likeliest guesses after the last layer, the likeliest first.
+        settled: The first layer from which on the likeliest guess is the last layer's.
+    """
+
+    token: int
+    after_layer: tuple[Guess, ...]
+    final: tuple[Guess, ...]
+    settled: int
+
+
+def read_answers(trace: Trace, weights: Weights, token: int, k: int = 8) -> Answers:
+    """The logit lens at one token (nostalgebraist 2020): norm and unembedding applied to what leaves each layer.
+
+    Raises:
+        MisuseError: the residual stream was not watched.
+    """
+    count = min(k, trace.spec.vocab_size)
+    lens = look_through(trace, weights.readout, slice(token, token + 1), np.zeros(1, np.int64), count)
+
+    def guess(layer: int, place: int) -> Guess:
+        id = int(lens.ids[layer, 0, place])
+        return Guess(id, weights.piece(id), float(lens.probabilities[layer, 0, place]))
+
+    last = trace.spec.n_layers - 1
+    return Answers(
+        token=token,
+        after_layer=tuple(guess(layer, 0) for layer in range(trace.spec.n_layers)),
+        final=tuple(guess(last, place) for place in range(count)),
+        settled=int(lens.convergence_layer[0]),
+    )
+
+
+def read_surprise(trace: Trace, weights: Weights) -> Float32[np.ndarray, " token"]:
+    """How little each token was expected, in bits: `-log2 p(token | those before)`; NaN for the first.
+
+    Generated tokens as the engine gave them; those of the prompt from what leaves the last layer. NaN for a prompt
+    whose residual stream was not watched.
+    """
+    bits = np.full(len(trace.tokens), np.nan, np.float32)
+    bits[trace.prompt_length :] = -np.array(trace.logprobs) / np.log(2)
+    site = layer_site(trace.spec.n_layers - 1, "output")
+    if site not in trace.sites:
+        return bits
+    last, targets = min(trace.prompt_length, trace.n_fed + 1), np.array(trace.tokens)
+    rows = max(1, _BLOCK // trace.spec.vocab_size)
+    for first in range(1, last, rows):
+        end = min(first + rows, last)
+        logits = weights.readout.logits(trace.sites[site][first - 1 : end - 1].astype(np.float32))
+        bits[first:end] = costs_nats(logits, targets[first:end]) / np.log(2)
+    return bits

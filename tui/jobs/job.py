@@ -1,0 +1,166 @@
+"""What a job is, and the desk at which it works: the models that are open, and the way to tell the screen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Protocol, runtime_checkable
+
+from textual.message import Message
+
+from edge.edits import Edit
+from edge.engines.registry import Progress
+from edge.sampling import Sampling
+from edge.session import OnToken
+from edge.timing import SublayerTiming
+from edge.trace import Trace
+from edge.watch import Watch
+from models.checkpoint import Checkpoint
+from models.errors import MisuseError
+from models.spec import DecoderSpec
+from tui.messages import Doing
+
+OPEN_AT_ONCE = 2
+"""Models that stay loaded: the one at hand, and the one it was compared with last."""
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """What the UI asks of a tokenizer."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def piece(self, id: int) -> str: ...
+
+
+@runtime_checkable
+class Drivable(Protocol):
+    """What the UI asks of a model; `edge.Model` is one."""
+
+    engine: str
+    threads: int
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def spec(self) -> DecoderSpec: ...
+
+    @property
+    def checkpoint(self) -> Checkpoint | None: ...
+
+    @property
+    def tokenizer(self) -> Reader | None: ...
+
+    def run(
+        self,
+        prompt: str | None = None,
+        *,
+        ids: list[int] | None = None,
+        max_new_tokens: int = 64,
+        watch: Watch | None = None,
+        sampling: Sampling | None = None,
+        edits: tuple[Edit, ...] = (),
+        on_token: OnToken | None = None,
+    ) -> Trace: ...
+
+    def time_sublayers(self, ids: list[int], *, tokens: int = 1, repeats: int = 30) -> SublayerTiming | None: ...
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+OpenModel = Callable[[str, str, Progress], Drivable]
+"""Opens a model, named as users name it, on an engine."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model on an engine, both as users name them."""
+
+    model: str
+    engine: str
+
+
+class Stopped(Exception):
+    """Somebody wants the job to end; raised where it reports what it is at."""
+
+
+@dataclass
+class Desk:
+    """What jobs share. Used on the runner's thread, but for `interrupted` and `overtaken`.
+
+    Attributes:
+        post: Tells the screen; may be called from any thread.
+        at: The model at hand; None before the first is loaded.
+        interrupted: Set when the job is to end, because its user stopped it or wants another.
+        overtaken: Set when another job waits, so that what this one finds interests nobody.
+    """
+
+    open_model: OpenModel
+    post: Callable[[Message], object]
+    at: Place | None = None
+    interrupted: Event = field(default_factory=Event)
+    overtaken: Event = field(default_factory=Event)
+    models: dict[Place, Drivable] = field(default_factory=dict)
+
+    def doing(self, work: str, can_stop: bool = False) -> None:
+        """Says what the job is at, and whether Escape ends it."""
+        self.post(Doing(work, can_stop))
+
+    def check(self) -> None:
+        """Ends the job here if it is to end.
+
+        Raises:
+            Stopped: it is.
+        """
+        if self.interrupted.is_set() or self.overtaken.is_set():
+            raise Stopped
+
+    def told_as(self, prefix: str) -> Progress:
+        """What long work calls with each step: shows it, and ends the work when the job is to end."""
+
+        def tell(text: str) -> None:
+            self.check()
+            self.doing(f"{prefix}: {text}", can_stop=True)
+
+        return tell
+
+    def model(self) -> Drivable:
+        """The model at hand.
+
+        Raises:
+            MisuseError: there is none.
+        """
+        if self.at is None:
+            raise MisuseError("no model is loaded, so nothing can run; choose one with 'o'")
+        return self.models[self.at]
+
+    def open(self, place: Place) -> Drivable:
+        """A model on an engine, loaded now if it is not open; the one unused for longest is closed."""
+        if place not in self.models:
+            self.doing(f"loading {place.model} on {place.engine}")
+            opened = self.open_model(place.model, place.engine, self._loading(place))
+            while len(self.models) >= OPEN_AT_ONCE:
+                oldest = next(one for one in self.models if one != self.at)
+                self.models.pop(oldest).close()
+            self.models[place] = opened
+        return self.models[place]
+
+    def _loading(self, place: Place) -> Progress:
+        return lambda text: self.doing(f"loading {place.engine}: {text}")
+
+
+@runtime_checkable
+class Job(Protocol):
+    """One piece of work. Tells what it found by messages; a refusal is an `EdgeError`."""
+
+    def work(self, desk: Desk) -> None:
+        """Does it, on the runner's thread."""
+
+
+@dataclass
+class Wanted(Message):
+    """A job is to be done; what the runner is at ends."""
+
+    job: Job

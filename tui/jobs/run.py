@@ -1,0 +1,162 @@
+"""Running: a prompt on the model at hand, watched, measured and timed; or the same beside it, otherwise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from edge.edits import Edit
+from edge.insight.answers import read_surprise
+from edge.insight.weights import Weights
+from edge.measure.overview import survey
+from edge.sampling import Sampling
+from edge.session import OnToken, Token
+from edge.trace import Trace
+from edge.watch import Watch
+from models.errors import MisuseError
+from models.spec import DecoderSpec
+from tui.jobs.job import Desk, Drivable, Place
+from tui.jobs.load import weights_of
+from tui.messages import Beside, Ended, Streaming, Surprised, Surveyed, Timed
+from tui.sight import Shown
+
+PARTS = ("attn.query", "attn.key", "attn.value", "attn.output", "ffn.neurons", "ffn.output", "output")
+"""What the screens need: maps come from queries and keys, words from values, neurons and the residual stream."""
+
+WHOLE_BYTES = 512 * 10**6
+"""A capture that would hold more is kept in half precision."""
+
+POST_EVERY_S = 1 / 30
+"""Tokens may come faster than a terminal can draw; the latest state is told this often."""
+
+REPEATS = 20
+"""Passes behind each latency: about a second for a small model."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What to run: text, or ids apart by spaces or commas where the model has no tokenizer."""
+
+    text: str
+    max_new_tokens: int
+    sampling: Sampling
+
+
+def watch_for(spec: DecoderSpec, tokens: int) -> Watch:
+    """Everything that the screens show, in half precision where it would hold much."""
+    whole = Watch(parts=PARTS)
+    return whole if whole.cost_bytes(spec, tokens) <= WHOLE_BYTES else Watch(parts=PARTS, half=True)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Runs a prompt on the model at hand, then measures and times it."""
+
+    prompt: Prompt
+
+    def work(self, desk: Desk) -> None:
+        model = desk.model()
+        ids = _prompt_ids(model, self.prompt.text)
+        desk.doing("running", can_stop=True)
+        trace = model.run(
+            ids=ids,
+            max_new_tokens=self.prompt.max_new_tokens,
+            watch=watch_for(model.spec, min(len(ids) + self.prompt.max_new_tokens, model.spec.context)),
+            sampling=self.prompt.sampling,
+            on_token=_teller(desk, model, ids),
+        )
+        if desk.overtaken.is_set():
+            return
+        was_stopped = desk.interrupted.is_set()
+        desk.interrupted.clear()  # what a stopped run left is measured all the same
+        desk.post(Ended(trace))
+        _measure(desk, trace, weights_of(model), False)
+        timing = None
+        if not was_stopped and not desk.interrupted.is_set():
+            desk.doing("timing each sublayer", can_stop=True)
+            timing = model.time_sublayers(list(trace.tokens[: trace.n_fed]), tokens=1, repeats=REPEATS)
+        if not desk.overtaken.is_set():
+            desk.post(Timed(timing))
+
+
+@dataclass(frozen=True)
+class RunBeside:
+    """Runs something else beside what shows: the same ids on another engine or model or with edits, or other text.
+
+    Attributes:
+        name: What tells it from what shows.
+        ids: Tokens to feed as they are; None where a prompt is to run.
+    """
+
+    name: str
+    place: Place
+    ids: tuple[int, ...] | None = None
+    prompt: Prompt | None = None
+    edits: tuple[Edit, ...] = ()
+
+    def work(self, desk: Desk) -> None:
+        model = desk.open(self.place)
+        ids = list(self.ids) if self.ids is not None else _prompt_ids(model, self.prompt.text if self.prompt else "")
+        tokens = self.prompt.max_new_tokens if self.prompt else 0
+        desk.doing(f"running {self.name}", can_stop=True)
+        trace = model.run(
+            ids=ids,
+            max_new_tokens=tokens,
+            watch=watch_for(model.spec, len(ids) + tokens),
+            sampling=self.prompt.sampling if self.prompt else None,
+            edits=self.edits,
+            on_token=lambda token: model.stop() if desk.interrupted.is_set() else None,
+        )
+        desk.check()
+        weights = weights_of(model)
+        desk.post(Beside(Shown.of(self.name, trace, weights)))
+        _measure(desk, trace, weights, True)
+        if not self.edits and self.ids is not None:
+            desk.doing(f"timing each sublayer on {self.name}", can_stop=True)
+            timing = model.time_sublayers(list(trace.tokens[: trace.n_fed]), tokens=1, repeats=REPEATS)
+            if not desk.overtaken.is_set():
+                desk.post(Timed(timing, is_beside=True))
+
+
+def _measure(desk: Desk, trace: Trace, weights: Weights | None, is_beside: bool) -> None:
+    desk.doing("measuring", can_stop=True)
+    for overview in survey(trace):
+        desk.check()
+        desk.post(Surveyed(overview, is_beside))
+    if weights is not None:
+        desk.post(Surprised(read_surprise(trace, weights), is_beside))
+
+
+def _teller(desk: Desk, model: Drivable, ids: list[int]) -> OnToken:
+    reader = model.tokenizer
+    pieces = [reader.piece(id) if reader else f"<{id}>" for id in ids]
+    desk.post(Streaming(tuple(pieces), len(ids)))
+    began_s = told_s = monotonic()
+    first_s: float | None = None
+
+    def tell(token: Token) -> None:
+        nonlocal told_s, first_s
+        pieces.append(token.piece)
+        now_s = monotonic()
+        first_s = now_s if first_s is None else first_s
+        if desk.interrupted.is_set():
+            model.stop()
+        elif now_s - told_s >= POST_EVERY_S:
+            told_s = now_s
+            made = len(pieces) - len(ids) - 1
+            rate = made / (now_s - first_s) if made and now_s > first_s else None
+            desk.post(Streaming(tuple(pieces), len(ids), (first_s - began_s) * 1e3, rate))
+
+    return tell
+
+
+def _prompt_ids(model: Drivable, text: str) -> list[int]:
+    if model.tokenizer is not None:
+        if not text:
+            raise MisuseError("the prompt is empty; type some text and press enter")
+        return model.tokenizer.encode(text)
+    try:
+        return [int(part) for part in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise MisuseError(f"{model.name} has no tokenizer, so a prompt is ids such as '1 5 2', not '{text}'") from error
+
+

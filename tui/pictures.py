@@ -1,0 +1,124 @@
+"""What of a run is coloured, and how: arrays and their scales, no widgets."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from edge.measure.attention import visible_keys
+from edge.picture.levels import Linear, Log, Scale, to_levels
+from edge.trace import Trace
+from tui.sight import Shown
+from tui.state import Options, Selection
+
+FAINTEST = 1e-3
+"""Where the log scale of attention weights begins."""
+
+
+@dataclass(frozen=True)
+class PatternPicture:
+    """A pattern as colour levels, and the scale they lie on."""
+
+    levels: UInt8[np.ndarray, "token past"]
+    scale: Scale
+
+
+def draw_pattern(
+    pattern: Float32[np.ndarray, "token past"], trace: Trace, layer: int, options: Options
+) -> PatternPicture:
+    """Colours from 0, or the faintest on a log scale, to the largest weight shown; keys out of reach are hidden."""
+    hidden = _hidden(pattern, trace, layer, options)
+    highest = max(float(np.max(pattern, initial=0.0, where=~hidden)), 2 * FAINTEST)
+    scale = Log(FAINTEST, highest) if options.is_log else Linear(0.0, highest)
+    return PatternPicture(to_levels(pattern, scale, hidden), scale)
+
+
+def draw_difference(
+    pattern: Float32[np.ndarray, "token past"],
+    other: Float32[np.ndarray, "token past"],
+    trace: Trace,
+    layer: int,
+    options: Options,
+) -> PatternPicture:
+    """The second pattern less the first, from the largest loss to as large a gain; zero is the middle."""
+    hidden = _hidden(pattern, trace, layer, options)
+    apart = other - pattern
+    largest = max(float(np.max(np.abs(apart), initial=0.0, where=~hidden)), 1e-9)
+    scale = Linear(-largest, largest)
+    return PatternPicture(to_levels(apart, scale, hidden), scale)
+
+
+def _hidden(pattern: Float32[np.ndarray, "token past"], trace: Trace, layer: int, options: Options) -> np.ndarray:
+    tokens, past = pattern.shape
+    hidden = ~visible_keys(tokens, past, trace.spec.layers[layer].reach)
+    if options.drops_first:
+        hidden[:, 0] = True
+    return hidden
+
+
+def score_scale(scores: Float32[np.ndarray, "layer head"], top: float | None) -> Scale | None:
+    """From 0 to `top`, or to the largest score; None while no head is scored."""
+    known = scores[~np.isnan(scores)]
+    if not known.size:
+        return None
+    return Linear(0.0, max(float(known.max()), 0.1) if top is None else top)
+
+
+def share_scale(shares: Float32[np.ndarray, "layer token"]) -> Linear:
+    """From the tenth below the smallest share to 1: shares of silent neurons crowd near their top."""
+    known = shares[~np.isnan(shares)]
+    return Linear(min(float(np.floor(known.min() * 10) / 10), 0.9) if known.size else 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class TokenValues:
+    """A number for each token; NaN where there is none. The scale is None where no token has one."""
+
+    title: str
+    unit: str
+    values: Float32[np.ndarray, " token"]
+    scale: Scale | None
+
+
+def token_values(shown: Shown, selection: Selection, options: Options) -> TokenValues:
+    """What the strip of tokens is coloured by."""
+    trace, colour = shown.trace, options.colour
+    values = np.full(len(trace.tokens), np.nan, np.float32)
+    unit = {"surprise": "bits", "ms": "ms"}.get(colour.key, "share")
+    match colour.key:
+        case "reads":
+            row = _pattern(shown, selection)
+            if row is not None:
+                values[: selection.token + 1] = row[selection.token, : selection.token + 1]
+        case "received":
+            pattern = _pattern(shown, selection)
+            if pattern is not None:
+                values[: trace.n_fed] = received(pattern)
+        case "surprise":
+            values[:] = shown.surprise_bits
+        case "silent":
+            values[: trace.n_fed] = getattr(shown.overview, options.silence.field)[selection.layer]
+        case "ms":
+            waited = trace.timing.inter_token_ms
+            values[trace.prompt_length + 1 : trace.prompt_length + 1 + len(waited)] = waited
+    known = values[~np.isnan(values)]
+    if not known.size:
+        return TokenValues(colour.title, unit, values, None)
+    low = float(known.min()) if colour.key in ("silent", "ms") else 0.0
+    scale: Scale = Linear(low, max(float(known.max()), low + 1e-6))
+    if options.is_log and colour.key in ("reads", "received"):
+        scale = Log(FAINTEST, max(float(known.max()), 2 * FAINTEST))
+    return TokenValues(colour.title, unit, values, scale)
+
+
+def received(pattern: Float32[np.ndarray, "token past"]) -> Float32[np.ndarray, " past"]:
+    """What each key is given by the tokens that may read it, on average: the column mean below the diagonal."""
+    tokens, past = pattern.shape
+    readers = np.minimum(tokens, np.arange(past, 0, -1))
+    return np.asarray(pattern.sum(axis=0) / readers, np.float32)
+
+
+def _pattern(shown: Shown, selection: Selection) -> Float32[np.ndarray, "token past"] | None:
+    """The chosen head's pattern; None where it was not watched."""
+    needed = {f"layers.{selection.layer}.attn.{part}" for part in ("query", "key")}
+    return shown.trace.pattern(selection.layer, selection.head) if needed <= shown.trace.sites.keys() else None

@@ -1,0 +1,275 @@
+"""The screen: a prompt, its tokens, and six views of what happened inside while they came."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+from textual import events, on
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher, Footer, Static
+
+from edge.measure.overview import survey
+from edge.picture.levels import to_levels
+from edge.picture.units import show_bytes
+from edge.trace import Trace
+from tui import messages
+from tui.jobs.job import Place
+from tui.jobs.load import Load, facts_of_trace
+from tui.jobs.run import watch_for
+from tui.pictures import token_values
+from tui.reader import Reader
+from tui.runner import Runner
+from tui.screens.help import HelpScreen
+from tui.screens.running import RunningScreen
+from tui.sight import Shown
+from tui.views.every import VIEWS
+from tui.views.view import View
+from tui.widgets.header_bar import HeaderBar
+from tui.widgets.legend import Legend
+from tui.widgets.pane_tabs import PaneTabs
+from tui.widgets.prompt_box import PromptBox
+from tui.widgets.token_strip import TokenStrip
+
+LOW = 40
+"""Lines under which prompt and tokens take less room."""
+
+LEAST = (60, 18)
+"""Cells and lines under which nothing can be shown."""
+
+FIRST_STEPS = "type a prompt above and press enter\n\n? explains every picture, ctrl+p lists all commands"
+
+WITH_MODEL = {"prompt", "engine", "length", "sampling"}
+"""Actions that need a model at hand."""
+
+LETTERS = {*WITH_MODEL, "view", "select", "colour", "palette", "theme", "help"}
+"""Actions on keys that a prompt takes for text."""
+
+
+class MainScreen(RunningScreen):
+    """Hands the sight down to the view at hand.
+
+    Attributes:
+        view: The view that shows, by name.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop", "stop", priority=True, tooltip="End what the runner is at"),
+        *(
+            Binding(str(number), f"view('{name}')", kind.title, show=False, tooltip=f"Show the screen {kind.title}")
+            for number, (name, kind) in enumerate(VIEWS.items(), 1)
+        ),
+        Binding("tab", "pane(1)", "pane", tooltip="Go to the next pane of this screen"),
+        Binding("shift+tab", "pane(-1)", "previous pane", show=False, tooltip="Go back to the pane before"),
+        Binding("p,slash", "prompt", "prompt", tooltip="Type another prompt"),
+        Binding("e", "engine", "engine", tooltip="Run the same prompt on the next engine"),
+        Binding("c", "colour", "colour", tooltip="Colour the tokens by the next number"),
+        Binding("h", "select(0, -1, 0)", "head before", show=False, tooltip="Choose the head before"),
+        Binding("l", "select(0, 1, 0)", "next head", show=False, tooltip="Choose the next head"),
+        Binding("j", "select(-1, 0, 0)", "layer below", show=False, tooltip="Choose the layer below"),
+        Binding("k", "select(1, 0, 0)", "layer above", show=False, tooltip="Choose the layer above"),
+        Binding("left_square_bracket", "select(0, 0, -1)", "token before", show=False, tooltip="Choose the token before"),
+        Binding("right_square_bracket", "select(0, 0, 1)", "next token", show=False, tooltip="Choose the next token"),
+        Binding("n", "length", "tokens to come", show=False, tooltip="Let a run generate more tokens, or few again"),
+        Binding("r", "sampling", "draw or greedy", show=False, tooltip="Draw tokens, or take the likeliest"),
+        Binding("y", "palette", "palette", show=False, tooltip="Show numbers in the next palette"),
+        Binding("t", "theme", "theme", show=False, tooltip="The light or the dark theme"),
+        Binding("question_mark", "help", "help", key_display="?", tooltip="Explain what is under the cursor"),
+    ]
+
+    view: reactive[str] = reactive(next(iter(VIEWS)), bindings=True, init=False)
+
+    def __init__(self, runner: Runner | None, place: Place | None, engines: tuple[str, ...], saved: Trace | None) -> None:
+        super().__init__(runner, place)
+        self._engines, self._saved = engines, saved
+        self.reader = Reader()
+
+    def compose(self) -> Iterator[Widget]:
+        yield HeaderBar()
+        yield PromptBox()
+        yield TokenStrip(id="tokens")
+        yield Legend(id="tokens-legend")
+        yield PaneTabs({name: f"{number} {kind.title}" for number, (name, kind) in enumerate(VIEWS.items(), 1)}, id="views")
+        with ContentSwitcher(initial=f"{self.view}-view"):
+            for name, kind in VIEWS.items():
+                yield kind(name)
+        yield Static("the terminal is too small: Edge needs 60 cells and 18 lines", id="small")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self._strip, self._header = self.query_one(TokenStrip), self.query_one(HeaderBar)
+        self._box, self._switcher = self.query_one(PromptBox), self.query_one(ContentSwitcher)
+        self._strip.border_title = Content("tokens")
+        self._strip.notice = "nothing ran yet"
+        self.query_one("#views", PaneTabs).shown = self.view
+        self.explain(FIRST_STEPS)
+        if self.runner is not None and self.place is not None:
+            self.runner.start(self.post_message)
+            self.do(Load(self.place))
+            self._box.focus()
+        elif self._saved is not None:
+            self.show_saved(self._saved)
+        self._tell_prompt()
+
+    def on_unmount(self) -> None:
+        self.reader.close()
+
+    @property
+    def shown_view(self) -> View:
+        """The view at hand."""
+        return self.query_one(f"#{self.view}-view", View)
+
+    def explain(self, notice: str) -> None:
+        """Says the same in every view that shows runs."""
+        for view in self.query(View):
+            if view.needs_run:
+                view.explain(notice)
+
+    # ---- messages of the runner -------------------------------------------------------------------------
+
+    def on_doing(self, message: messages.Doing) -> None:
+        self.doing, self.can_stop = message.work, message.can_stop
+        self._header.doing = message.work
+        self.refresh_bindings()
+
+    def on_streaming(self, message: messages.Streaming) -> None:
+        if self._strip.chosen is not None or self._strip.notice:
+            self.explain("running …")
+        self._strip.notice, self._strip.chosen = "", None
+        self._strip.prompt_length, self._strip.pieces = message.prompt_length, message.pieces
+        self._strip.border_title = Content("tokens, as they come")
+        self._header.live = message
+
+    def on_failed(self, message: messages.Failed) -> None:
+        self._settle()
+        self.trouble(message.title, message.text)
+
+    def on_halted(self) -> None:
+        self._settle()
+
+    def _settle(self) -> None:
+        """Shows again what showed before a job that came to nothing."""
+        if self.sight.main is None:
+            self.explain(FIRST_STEPS)
+            self._strip.notice = "nothing ran yet"
+        self.watch_sight()
+
+    # ---- messages of the widgets ------------------------------------------------------------------------
+
+    @on(PromptBox.Submitted)
+    def run_prompt(self, event: PromptBox.Submitted) -> None:
+        if self.runner is not None:
+            self.run_text(event.value)
+            self.shown_view.focus_pane()
+
+    def on_prompt_box_left(self) -> None:
+        self.shown_view.focus_pane()
+
+    def on_pane_chosen(self, message: messages.PaneChosen) -> None:
+        self.view = message.pane
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        self.refresh_bindings()
+
+    # ---- keys -------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offers only what works now: while the prompt has the keys, letters belong to it."""
+        if action == "stop":
+            return self.can_stop
+        if action in LETTERS and isinstance(self.focused, PromptBox):
+            return False
+        if action in WITH_MODEL:
+            return self.runner is not None and (action != "engine" or len(self._engines) > 1)
+        return True
+
+    def action_stop(self) -> None:
+        if self.runner is not None:
+            self.runner.stop()
+
+    def action_view(self, name: str) -> None:
+        self.view = name
+
+    def action_pane(self, step: int) -> None:
+        if isinstance(self.focused, PromptBox):
+            self.shown_view.focus_pane()
+        else:
+            self.shown_view.next_pane(step)
+
+    def action_prompt(self) -> None:
+        self._box.focus()
+
+    def action_engine(self, engine: str | None = None) -> None:
+        """Loads the next installed engine, or the one named; the last prompt runs again on it."""
+        if self.place is not None and self._engines:
+            at = self._engines.index(self.place.engine) + 1 if self.place.engine in self._engines else 0
+            self.do(Load(replace(self.place, engine=engine or self._engines[at % len(self._engines)])))
+
+    def action_help(self) -> None:
+        self.app.push_screen(HelpScreen(self.shown_view.pane))
+
+    # ---- what follows from state ------------------------------------------------------------------------
+
+    def watch_view(self, name: str) -> None:
+        self._switcher.current = f"{name}-view"
+        self.query_one("#views", PaneTabs).shown = name
+        self._draw_view()
+        self.shown_view.focus_pane()
+
+    def watch_sight(self) -> None:
+        if not self.is_mounted:
+            return
+        self._header.facts = self.sight.facts
+        self._tell_prompt()
+        with self.app.batch_update():
+            self._draw_tokens()
+            self._draw_view()
+
+    def show_saved(self, trace: Trace) -> None:
+        """Shows a saved trace, for which no engine is needed."""
+        facts = facts_of_trace(trace)
+        self.sight = replace(self.sight, facts=facts)
+        shown = Shown.of(trace.engine, trace, None)
+        *_, overview = survey(trace)
+        self.take(replace(shown, overview=overview))
+        self.shown_view.focus_pane()
+
+    def _draw_tokens(self) -> None:
+        sight, strip, legend = self.sight, self._strip, self.query_one("#tokens-legend", Legend)
+        if (main := sight.main) is None:
+            return
+        values = token_values(main, sight.selection, sight.options)
+        strip.notice, strip.prompt_length, strip.pieces = "", main.trace.prompt_length, main.trace.pieces
+        strip.chosen, strip.palette = sight.selection.token, sight.options.palette
+        strip.levels = to_levels(values.values, values.scale) if values.scale else strip.levels[:0]
+        strip.border_title = Content(f"tokens · colour: {values.title}")
+        legend.title, legend.scale, legend.palette = values.title, values.scale, sight.options.palette
+        self._header.trace, self._header.live = main.trace, None
+        self._header.beside = sight.beside.name if sight.beside else ""
+
+    def _draw_view(self) -> None:
+        view = self.shown_view
+        view.show(self.sight)
+        self._header.shows = view.shows if self.sight.main else "ready"
+
+    def _tell_prompt(self) -> None:
+        """Says what may be typed, and what a run will cost before it runs."""
+        facts = self.sight.facts
+        if self.runner is None:
+            self._box.disabled = True
+            self._box.tell("a saved trace; open a model to run prompts", "")
+            return
+        example = "Once upon a time" if facts is None or facts.reads_text else "token ids, such as 1 5 2"
+        cost = ""
+        if facts is not None:
+            a_token = watch_for(facts.spec, self.sight.options.max_new_tokens).cost_bytes(facts.spec, 1)
+            cost = f" · watching holds {show_bytes(a_token)} a token"
+        self._box.tell(f"type a prompt, such as: {example}", f"enter runs {self.sight.options.plan}{cost}")
+
+    def on_resize(self, event: events.Resize) -> None:
+        width, height = event.size
+        self.set_class(width < LEAST[0] or height < LEAST[1], "tiny")
+        self.set_class(height < LOW or width < 100, "low")
+

@@ -1,0 +1,144 @@
+"""What runs behind a screen: jobs asked for, and what they tell as they go."""
+
+from dataclasses import dataclass, replace
+
+from edge.edits import Edit
+from edge.insight.weights import Weights
+from edge.trace import Trace
+from tui import messages
+from tui.jobs.job import Job, Place, Wanted
+from tui.jobs.load import Load
+from tui.jobs.run import Prompt, Run, RunBeside
+from tui.runner import Runner
+from tui.screens.choosing import ChoosingScreen
+from tui.screens.trouble import TroubleScreen
+from tui.sight import Shown
+from tui.state import clamp, strongest_key, suited
+
+
+@dataclass(frozen=True)
+class Companion:
+    """What runs beside the run that shows, each time anew.
+
+    Attributes:
+        place: Another model or engine; the one at hand where None.
+        prompt: Other text; the same tokens where None.
+    """
+
+    name: str
+    place: Place | None = None
+    prompt: Prompt | None = None
+    edits: tuple[Edit, ...] = ()
+
+    def job(self, at: Place, trace: Trace) -> RunBeside:
+        """The job that makes it."""
+        ids = None if self.prompt else trace.tokens[: trace.n_fed]
+        return RunBeside(self.name, self.place or at, ids, self.prompt, self.edits)
+
+
+class RunningScreen(ChoosingScreen):
+    """Drives the runner, and puts what it tells into the sight.
+
+    Attributes:
+        runner: None on a saved trace: then nothing runs.
+        doing: What the runner is at; empty when it rests.
+    """
+
+    def __init__(self, runner: Runner | None, place: Place | None) -> None:
+        super().__init__()
+        self.runner, self.place = runner, place
+        self.weights: Weights | None = None
+        self.companion: Companion | None = None
+        self.prompt: Prompt | None = None
+        self.doing, self.can_stop = "", False
+
+    def do(self, job: Job) -> None:
+        """Hands a job to the runner."""
+        self.post_message(Wanted(job))
+
+    def on_wanted(self, message: Wanted) -> None:
+        if self.runner is None:
+            self.trouble("nothing runs here", "a saved trace has no model; open one with 'o' to run, time or compare")
+        else:
+            if isinstance(message.job, Load):
+                self.place = message.job.place
+            self.runner.do(message.job)
+
+    def trouble(self, title: str, text: str) -> None:
+        """Says what went wrong, over the screen."""
+        self.app.push_screen(TroubleScreen(title, text))
+
+    # ---- loading ----------------------------------------------------------------------------------------
+
+    def on_loaded(self, message: messages.Loaded) -> None:
+        was, facts = self.sight.facts, message.facts
+        same_model = was is not None and was.source == facts.source
+        sight = replace(self.sight, facts=facts, options=suited(self.sight.options, facts.spec), tried={})
+        if not same_model:
+            sight = replace(sight, main=None, beside=None, edits=(), profile=None, comparison=None)
+            self.companion = None
+        self.place = Place(facts.source, facts.engine)
+        self.weights = message.weights
+        self.sight = sight
+        if self.prompt is not None and (same_model or facts.reads_text):
+            self.do(Run(self.prompt))
+
+    # ---- one run ----------------------------------------------------------------------------------------
+
+    def run_text(self, text: str) -> None:
+        """Runs a prompt on the model at hand."""
+        options = self.sight.options
+        self.prompt = Prompt(text, options.max_new_tokens, options.sampling)
+        self.do(Run(self.prompt))
+
+    def on_ended(self, message: messages.Ended) -> None:
+        self.take(Shown.of(message.trace.engine, message.trace, self.weights))
+
+    def take(self, shown: Shown) -> None:
+        """Shows a run from its last token, which reads what it reads most."""
+        sight, trace = self.sight, shown.trace
+        is_first = sight.main is None or sight.main.trace.spec != trace.spec
+        layer = trace.spec.n_layers // 2 if is_first else sight.selection.layer
+        last = clamp(replace(sight.selection, layer=layer, token=trace.n_fed - 1), trace)
+        chosen = replace(last, key=strongest_key(trace, last))
+        keeps = self.companion is not None and self.companion.prompt is not None
+        self.sight = replace(sight, main=shown, beside=sight.beside if keeps else None, selection=chosen)
+
+    def on_surveyed(self, message: messages.Surveyed) -> None:
+        self._know(message.is_beside, overview=message.overview)
+
+    def on_surprised(self, message: messages.Surprised) -> None:
+        self._know(message.is_beside, surprise_bits=message.bits)
+
+    def on_timed(self, message: messages.Timed) -> None:
+        self._know(message.is_beside, timing=message.timing)
+        if not message.is_beside and self.companion is not None and self.sight.beside is None:
+            self.run_beside(self.companion)
+
+    def _know(self, is_beside: bool, **found: object) -> None:
+        """Keeps what was found of the run that shows, or of the one beside it."""
+        of = self.sight.beside if is_beside else self.sight.main
+        if of is not None:
+            known: Shown = replace(of, **found)  # type: ignore[arg-type]
+            self.sight = replace(self.sight, beside=known) if is_beside else replace(self.sight, main=known)
+
+    # ---- a second run -----------------------------------------------------------------------------------
+
+    def run_beside(self, companion: Companion | None) -> None:
+        """Runs something beside what shows, from now on; None ends that."""
+        self.companion = companion
+        if companion is None:
+            self.sight = replace(self.sight, beside=None, edits=())
+        elif self.sight.main is not None and self.place is not None:
+            self.sight = replace(self.sight, edits=companion.edits)
+            self.do(companion.job(self.place, self.sight.main.trace))
+
+    def on_beside(self, message: messages.Beside) -> None:
+        self.sight = replace(self.sight, beside=message.shown)
+
+    def on_edit_toggled(self, message: messages.EditToggled) -> None:
+        edits = tuple(one for one in self.sight.edits if str(one) != str(message.edit))
+        if len(edits) == len(self.sight.edits):
+            edits = (*edits, message.edit)
+        name = ", ".join(str(edit) for edit in edits)
+        self.run_beside(Companion(name, edits=edits) if edits else None)

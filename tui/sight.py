@@ -1,0 +1,87 @@
+"""Everything that the screens show, as one frozen value: runs, what was measured of them, and what is chosen."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float32
+
+from edge.compare.result import Comparison
+from edge.edits import Edit
+from edge.insight.weights import Weights
+from edge.lab.run import Tried
+from edge.measure.overview import Overview
+from edge.profile.record import Profile
+from edge.timing import SublayerTiming
+from edge.trace import Trace
+from models.spec import DecoderSpec
+from tui.state import Options, Selection
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a loaded model, or of the model of a saved trace.
+
+    Attributes:
+        source: How users name it: a folder, a name of the zoo, an id of the hub; empty for a saved trace.
+        parameters: Numbers in all parameters.
+        threads: Threads the engine computes with; None in a saved trace.
+        reads_text: It has a tokenizer; without one, prompts are ids.
+    """
+
+    source: str
+    name: str
+    engine: str
+    spec: DecoderSpec
+    parameters: int
+    threads: int | None
+    reads_text: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """One run, and what is known of it so far.
+
+    Attributes:
+        name: What tells it from the other run on the screen: `onnx:int4`, `without head 0.1`, `another prompt`.
+        surprise_bits: How little each token was expected; NaN where that is not known.
+        timing: Its sublayers, timed apart; None until they are.
+        weights: What explains it; None for a saved trace.
+    """
+
+    name: str
+    trace: Trace
+    overview: Overview
+    surprise_bits: Float32[np.ndarray, " token"]
+    timing: SublayerTiming | None = None
+    weights: Weights | None = None
+
+    @classmethod
+    def of(cls, name: str, trace: Trace, weights: Weights | None) -> "Shown":
+        """A run of which nothing is measured yet."""
+        overview = Overview.unknown(trace.spec.n_layers, trace.spec.n_heads, trace.n_fed)
+        return cls(name, trace, overview, np.full(len(trace.tokens), np.nan, np.float32), None, weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What there is to be seen; every screen draws its part of it.
+
+    Attributes:
+        facts: The loaded model; None before there is one.
+        main: The last run; None before the first.
+        beside: The run that it is compared with; None where nothing is.
+        edits: What is switched off in the run beside.
+        profile: Engines timed in turns; None until they are.
+        comparison: Engines compared site by site; None until they are.
+        tried: Claims of the lab that were tried, by key.
+    """
+
+    selection: Selection = Selection()
+    options: Options = Options()
+    facts: Facts | None = None
+    main: Shown | None = None
+    beside: Shown | None = None
+    edits: tuple[Edit, ...] = ()
+    profile: Profile | None = None
+    comparison: Comparison | None = None
+    tried: dict[str, Tried] = field(default_factory=dict)

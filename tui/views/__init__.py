@@ -1,0 +1,1 @@
+"""What the digit keys lead to, one view a file; all of them show one selection."""

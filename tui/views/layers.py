@@ -1,0 +1,27 @@
+"""Layers: a row a layer."""
+
+from collections.abc import Iterator
+
+from textual.widget import Widget
+
+from edge.commands.tables import Table
+from tui.sight import Sight
+from tui.views.view import View
+from tui.widgets.pane import Pane
+from tui.widgets.sparsity_map import SparsityMap
+
+
+class LayersView(View):
+    """Layers: a row a layer."""
+
+    title = "Layers"
+    tabs = {"layers": "Layers"}
+
+    def compose_panes(self) -> Iterator[Widget]:
+        yield Pane("layers", "Layers", SparsityMap(id="layers"))
+
+    def draw(self, sight: Sight) -> None:
+        """Nothing yet."""
+
+    def table(self, sight: Sight) -> Table | None:
+        return None

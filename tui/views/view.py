@@ -1,0 +1,143 @@
+"""Base of the views: panes that stand side by side, or fold behind tabs where there is no room for them all."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.reactive import reactive
+from textual.widget import Widget
+from textual.widgets import Static
+
+from edge.commands.tables import Table
+from tui.messages import PaneChosen
+from tui.sight import Sight
+from tui.widgets.grid import Grid
+from tui.widgets.legend import Legend
+from tui.widgets.pane import Pane
+from tui.widgets.pane_tabs import PaneTabs
+
+
+class View(Container):
+    """One view. Subclasses say what panes there are, compose them, and draw a `Sight`.
+
+    Keys of a view are its `BINDINGS`; they work, and are offered, while one of its widgets has the focus.
+
+    Attributes:
+        pane: The pane at hand; where panes fold, the one that shows.
+    """
+
+    DEFAULT_CSS = """
+    View { layout: vertical; }
+    View > .panes { height: 1fr; }
+    View.folded > .panes { layout: grid; grid-size: 1 1; grid-columns: 1fr; grid-rows: 1fr; }
+    View.folded Pane { display: none; row-span: 1; column-span: 1; }
+    View.folded Pane.shown { display: block; }
+    View > PaneTabs { display: none; }
+    View.folded > PaneTabs { display: block; }
+    """
+
+    title: ClassVar[str]
+    """What the tab of this view says."""
+    tabs: ClassVar[dict[str, str]]
+    """The panes by name, with what their tabs say, in the order of the tab key. A pane's widget has its name as id."""
+    roomy: ClassVar[tuple[int, int]] = (104, 28)
+    """Cells and lines under which panes show one at a time."""
+    shows: ClassVar[str] = "watched run"
+    """Whether the figures of this view were watched or timed."""
+    needs_run: ClassVar[bool] = True
+    """It shows nothing before a prompt ran; a view without this says itself what to do, and has its own notices."""
+
+    pane: reactive[str] = reactive("", init=False)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(id=f"{name}-view")
+        self.name_of_view, self._notice = name, ""
+        self.set_reactive(View.pane, next(iter(self.tabs)))
+
+    def compose(self) -> ComposeResult:
+        yield PaneTabs(self.tabs)
+        with Container(classes="panes"):
+            yield from self.compose_panes()
+
+    def compose_panes(self) -> Iterator[Widget]:
+        """A `Pane` for each of `tabs`."""
+        raise NotImplementedError
+
+    def draw(self, sight: Sight) -> None:
+        """Draws what changed since the last time. `sight.main` is there where the view needs a run."""
+        raise NotImplementedError
+
+    def show(self, sight: Sight) -> None:
+        """Draws a sight, if there is anything in it for this view."""
+        if self.needs_run:
+            if sight.main is None:
+                return
+            self._lift_notice()
+        for grid in self.query(Grid):
+            grid.palette = sight.options.palette
+        for legend in self.query(Legend):
+            legend.palette = sight.options.palette
+        self.draw(sight)
+
+    def _lift_notice(self) -> None:
+        if self._notice:
+            self.explain("")
+
+    def table(self, sight: Sight) -> Table | None:
+        """What this view shows, as rows; None while it shows nothing."""
+        raise NotImplementedError
+
+    def explain(self, notice: str) -> None:
+        """Says in every pane what to do, or what is awaited, instead of a picture; an empty text lifts that."""
+        self._notice = notice
+        for grid in self.query(Grid):
+            grid.notice = notice
+        if notice:
+            for legend in self.query(Legend):
+                legend.scale = None
+            for line in self.query("Static.numbers").results(Static):
+                line.update("")
+            for pane in self.query(Pane):
+                pane.entitle("")
+
+    def focus_pane(self) -> None:
+        """Gives the keys to the pane at hand."""
+        self.query_one(f"#{self.pane}").focus()
+
+    def next_pane(self, step: int) -> None:
+        """Goes to another pane."""
+        names = list(self.tabs)
+        self.pane = names[(names.index(self.pane) + step) % len(names)]
+        self.focus_pane()
+
+    @property
+    def is_folded(self) -> bool:
+        """Panes show one at a time."""
+        return self.has_class("folded")
+
+    def on_mount(self) -> None:
+        self.watch_pane(self.pane)
+
+    def watch_pane(self, pane: str) -> None:
+        if not self.is_mounted:
+            return
+        self.query_one(PaneTabs).shown = pane
+        for name in self.tabs:
+            self.query_one(f"#{name}-pane").set_class(name == pane, "shown")
+
+    def on_resize(self, event: events.Resize) -> None:
+        cells, lines = self.roomy
+        self.set_class(event.size.width < cells or event.size.height < lines, "folded")
+        self.refresh_bindings()
+
+    def on_pane_chosen(self, message: PaneChosen) -> None:
+        message.stop()
+        self.pane = message.pane
+        self.focus_pane()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        if event.widget.id in self.tabs:
+            self.pane = str(event.widget.id)
+        self.refresh_bindings()
