@@ -48,6 +48,11 @@ def layer_site(layer: int, part: str) -> str:
     return f"layers.{layer}.{part}"
 
 
+def layer_of(site: str) -> int | None:
+    """`layer_of("layers.3.attn.query")` is 3; the logits have no layer."""
+    return None if site == LOGITS else int(site.split(".")[1])
+
+
 def sites_of(spec: DecoderSpec) -> dict[str, Site]:
     """Every site of a decoder by name, in the order in which they are computed."""
     found: dict[str, Site] = {}

@@ -14,6 +14,7 @@ from edge.compare.sites import Departure
 from edge.profile.memory import Memory
 from edge.profile.rounds import Course, Round
 from models.errors import EdgeError
+from models.sites import layer_of
 
 FORMAT = 1
 """Raised when a comparison written today could not be read by yesterday's Edge."""
@@ -86,6 +87,11 @@ class Compared(Subject):
     def furthest_site(self) -> str | None:
         """The site with the largest relative error, NaN being larger than any; None where no site can be compared."""
         return max(self.sites, key=lambda site: (math.isnan(self.sites[site]), self.sites[site]), default=None)
+
+    def worst_of_layer(self, layer: int) -> float:
+        """The largest relative error of a layer's sites; NaN of a layer that has none, infinite where one is no number."""
+        errors = [error for site, error in self.sites.items() if layer_of(site) == layer]
+        return max((math.inf if math.isnan(error) else error for error in errors), default=math.nan)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Float64
 from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
-from models.sites import LOGITS, PARTS, sites_of
+from models.sites import PARTS, layer_of, sites_of
 from models.spec import DecoderSpec
 
 BLOCK_BYTES = 256 * 1000**2
@@ -91,6 +91,5 @@ def departure(errors: Errors, band: float, pieces: tuple[str, ...]) -> Departure
         beyond = ~(off <= band)
         if beyond.any():
             token = int(beyond.argmax())
-            layer = None if site == LOGITS else int(site.split(".")[1])
-            return Departure(site, layer, token, pieces[token], float(off.max()))
+            return Departure(site, layer_of(site), token, pieces[token], float(off.max()))
     return None

@@ -1,6 +1,7 @@
 """What a comparison must find: nothing between equals, a planted fault where it is, and nothing lost on the way."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,16 @@ def test_a_fault_shows_in_every_number(faulty: Comparison) -> None:
         assert len(heads) == 5 and max(heads[3]) < 1e-9 < max(heads[4]), "heads differ only after the fault"
         assert found.silence.exact_zero[:4] == pytest.approx(faulty.reference.silence.exact_zero[:4], abs=1e-3)
     assert in_onnx.sameness.kl_mean_nats == pytest.approx(in_mlx.sameness.kl_mean_nats, rel=1e-3)
+
+
+def test_the_worst_of_a_layer_is_of_its_own_sites(faulty: Comparison) -> None:
+    one = faulty.variants[1]
+    by_layer = [one.worst_of_layer(layer) for layer in range(6)]
+    largest = max(by_layer[:5])
+    assert largest == max(error for site, error in one.sites.items() if site != "logits")
+    assert math.isnan(by_layer[5]), "a layer that is not there has an error"
+    lost = replace(one, sites=one.sites | {"layers.1.output": math.nan})
+    assert lost.worst_of_layer(1) == math.inf, "a site that is no number is not beyond every band"
 
 
 def test_a_comparison_survives_json(faulty: Comparison) -> None:
