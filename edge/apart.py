@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
@@ -22,6 +23,24 @@ _Answer = tuple[Literal["told", "done", "failed"], Any]
 
 _CLOSING_S = 20.0
 """Seconds a process has to end by itself."""
+
+_ASKING_S = 0.1
+"""How often it is asked, while an answer is awaited, whether it is still wanted."""
+
+_still_wanted: ContextVar[Callable[[], None]] = ContextVar("_still_wanted", default=lambda: None)
+
+
+@contextmanager
+def while_wanted(check: Callable[[], None]) -> Iterator[None]:
+    """Answers awaited on this thread meanwhile are given up once `check` raises; their processes are killed.
+
+    Work that tells its progress seldom ends soon all the same.
+    """
+    before = _still_wanted.set(check)
+    try:
+        yield
+    finally:
+        _still_wanted.reset(before)
 
 
 class Apart(Generic[T]):
@@ -55,7 +74,7 @@ class Apart(Generic[T]):
         try:
             self._receive()
         except BaseException:
-            self.close()
+            self._give_up()
             raise
 
     def ask(self, question: Callable[Concatenate[T, P], R], *arguments: P.args, **keywords: P.kwargs) -> R:
@@ -81,13 +100,22 @@ class Apart(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        if error is not None and self._process.is_alive():
-            self._process.kill()  # its answer is not waited for
+        if error is None:
+            self.close()
+        else:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Ends the process at once: its answer is not waited for."""
+        if self._process.is_alive():
+            self._process.kill()
         self.close()
 
     def _receive(self) -> Any:
         while True:
             try:
+                while not self._pipe.poll(_ASKING_S):
+                    _still_wanted.get()()
                 kind, answer = self._pipe.recv()
             except (EOFError, ConnectionError):
                 raise EdgeError(self._obituary()) from None

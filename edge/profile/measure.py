@@ -103,10 +103,9 @@ def passes_of(model: Model, ids: list[int], course: Course, repeats: int) -> tup
 class Lane:
     """One variant while it is measured: its process, and what was found so far."""
 
-    def __init__(self, variant: Variant, checkpoint: Checkpoint, foreseen_bytes: int, progress: Progress) -> None:
-        self.variant, self.checkpoint, self.foreseen_bytes = variant, checkpoint, foreseen_bytes
-        self.process: Apart[Model] = open_variant(variant, progress)
-        self.told = self.process.ask(tell_of)
+    def __init__(self, process: Apart[Model], checkpoint: Checkpoint, foreseen_bytes: int) -> None:
+        self.process, self.checkpoint, self.foreseen_bytes = process, checkpoint, foreseen_bytes
+        self.told = process.ask(tell_of)
         self.ids = example_ids(checkpoint.spec, checkpoint.spec.context)
         self.rounds: dict[int, list[Round]] = {}
         self.passes: dict[int, tuple[PassTimes, ...]] = {}
@@ -166,8 +165,8 @@ def _open_lanes(
     with ExitStack() as stack:
         lanes = []
         for variant, foreseen_bytes in variants:
-            lanes.append(Lane(variant, checkpoint, foreseen_bytes, progress))
-            stack.enter_context(lanes[-1].process)
+            process = stack.enter_context(open_variant(variant, progress))
+            lanes.append(Lane(process, checkpoint, foreseen_bytes))
         yield lanes
 
 

@@ -1,12 +1,14 @@
 """A process of its own: answers come back, refusals are told, and its end is noticed."""
 
+import multiprocessing
 import os
 import signal
 from pathlib import Path
+from time import sleep
 
 import pytest
 
-from edge.apart import Apart, Progress
+from edge.apart import Apart, Progress, while_wanted
 from edge.profile.machine import ONE_THREAD
 from models.errors import EdgeError, MisuseError
 
@@ -99,3 +101,38 @@ def test_its_environment_is_its_own() -> None:
     with Apart("the list", build, lambda _: None, ONE_THREAD, 1) as process:
         assert process.ask(variable, name) == value
     assert os.environ.get(name) == before, "the environment of this process was changed"
+
+
+class Unwanted(Exception):
+    """Somebody does not wait any longer."""
+
+
+def refuse() -> None:
+    raise Unwanted
+
+
+def build_slowly(tell: Progress) -> None:
+    sleep(3_600)
+
+
+def ask_slowly(held: list[int]) -> None:
+    sleep(3_600)
+
+
+def test_a_process_whose_answer_is_not_wanted_any_more_is_killed() -> None:
+    with pytest.raises(Unwanted), opened() as process, while_wanted(refuse):
+        process.ask(ask_slowly)
+    assert not multiprocessing.active_children(), "the process that was asked lives on"
+
+
+def test_a_process_that_is_not_wanted_any_more_is_killed_while_it_is_built() -> None:
+    with pytest.raises(Unwanted), while_wanted(refuse):
+        Apart("the slow one", build_slowly, lambda _: None, {})
+    assert not multiprocessing.active_children(), "the process that was being built lives on"
+
+
+def test_a_process_is_waited_for_again_afterwards() -> None:
+    with pytest.raises(Unwanted), while_wanted(refuse):
+        Apart("the slow one", build_slowly, lambda _: None, {})
+    with opened(2) as process:
+        assert process.ask(add, 3) == 5
