@@ -1,7 +1,7 @@
 """The weights that explain a trace: the way to logits, and what each head and neuron writes; read once and kept."""
 
 from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Literal
 
 from edge.readout import Ending, Readout, open_ending, open_readout
@@ -20,7 +20,7 @@ class Weights:
 
     def __init__(self, checkpoint: Checkpoint, piece: Callable[[int], str]) -> None:
         self.checkpoint, self.piece = checkpoint, piece
-        self._ending = lru_cache(_ENDINGS)(open_ending)
+        self._ending = lru_cache(_ENDINGS)(partial(open_ending, checkpoint))
 
     @cached_property
     def readout(self) -> Readout:
@@ -29,4 +29,4 @@ class Weights:
 
     def ending(self, layer: int, sublayer: Literal["attn", "ffn"]) -> Ending:
         """How attention or the FFN of a layer ends: its last matrix, bias and norm."""
-        return self._ending(self.checkpoint, layer, sublayer)
+        return self._ending(layer, sublayer)
