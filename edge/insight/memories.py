@@ -1,0 +1,131 @@
+"""What one FFN recalled at one token: the memories that write most, the words they promote, and how few suffice."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from edge.insight.weights import Weights
+from edge.measure.memories import PromotedTokens, dominant, promoted, vector_norms
+from edge.measure.sparsity import CettSparsity, cett_sparsity
+from edge.readout import Ending
+from edge.trace import Trace
+from models.errors import MisuseError
+from models.sites import layer_site
+from models.spec import NoNorm
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One neuron of an FFN at one token.
+
+    Attributes:
+        coefficient: What enters the down projection, in the activation's own unit.
+        adds: The length of what it adds to the residual stream, in the stream's unit; None without the weights.
+        promotes: The words that it raises most, the most first; none without the weights, or where it is silent.
+    """
+
+    neuron: int
+    coefficient: float
+    adds: float | None
+    promotes: tuple[str, ...]
+
+
+def read_memories(
+    trace: Trace, weights: Weights, layer: int, token: int, k: int = 32, also: Collection[int] = (), words: int = 8
+) -> tuple[Memory, ...]:
+    """The `k` memories that write most at one token, strongest first, and after them those asked for by number.
+
+    Ranked by `|s_i| · ‖v_i‖₂`; the words are the extremes of `W_U · v_i`, the lowest where the coefficient is
+    negative, the final norm left out (Geva et al. 2022, arXiv 2203.14680). Where the layer norms what its FFN adds,
+    `v_i` is what that norm, its statistics at this token held, makes of it. Silent memories are not among the strongest.
+
+    Raises:
+        MisuseError: the FFN was not watched, or the token not fed.
+    """
+    neurons, ending = neurons_at(trace, layer, token), weights.ending(layer, "ffn")
+    norms = vector_norms(_written(ending)) / np.float32(_scale(ending, neurons))
+    strongest, _ = dominant(neurons, norms, min(k, len(neurons)))
+    listed = _with_asked(strongest[neurons[strongest] != 0], also)
+    found = _promoted(weights, ending, listed, words)
+    return tuple(
+        Memory(
+            neuron=neuron,
+            coefficient=float(neurons[neuron]),
+            adds=float(abs(neurons[neuron]) * norms[neuron]),
+            promotes=_words(weights, found, place, float(neurons[neuron])),
+        )
+        for place, neuron in enumerate(listed)
+    )
+
+
+def read_coefficients(
+    trace: Trace, layer: int, token: int, k: int = 32, also: Collection[int] = ()
+) -> tuple[Memory, ...]:
+    """The `k` neurons with the largest `|s_i|`: all that can be said without the weights.
+
+    Raises:
+        MisuseError: the FFN was not watched, or the token not fed.
+    """
+    neurons = neurons_at(trace, layer, token)
+    strongest, _ = dominant(neurons, np.ones_like(neurons), min(k, len(neurons)))
+    listed = _with_asked(strongest[neurons[strongest] != 0], also)
+    return tuple(Memory(neuron, float(neurons[neuron]), None, ()) for neuron in listed)
+
+
+def read_cett(trace: Trace, weights: Weights, layer: int, target: float = 0.2) -> CettSparsity:
+    """The share of an FFN's neurons that can go while the mean error over the text stays at `target`.
+
+    Measured on what the down projection writes, before any norm of it; see `edge.measure.sparsity.cett_sparsity`.
+
+    Raises:
+        MisuseError: the FFN was not watched, or nothing was fed.
+    """
+    if not trace.n_fed:
+        raise MisuseError("CETT is a mean over tokens, and this run fed none")
+    return cett_sparsity(trace.neurons(layer), weights.ending(layer, "ffn").matrix.T, target)
+
+
+def neurons_at(trace: Trace, layer: int, token: int) -> Float32[np.ndarray, " neuron"]:
+    """What enters the down projection at one token.
+
+    Raises:
+        MisuseError: the FFN was not watched, or the token not fed.
+    """
+    if not 0 <= token < trace.n_fed:
+        raise MisuseError(f"token {token} was not fed in this run; it fed {trace.n_fed}")
+    site = layer_site(layer, "ffn.neurons")
+    row = trace.sites[site][token] if site in trace.sites else trace.site(site)[token]
+    return np.asarray(row, np.float32)
+
+
+def _with_asked(strongest: np.ndarray, also: Collection[int]) -> list[int]:
+    listed = [int(neuron) for neuron in strongest]
+    return [*listed, *sorted(set(also) - set(listed))]
+
+
+def _written(ending: Ending, neurons: list[int] | None = None) -> Float32[np.ndarray, "memory model"]:
+    """What memories write for a coefficient of 1, but for the scale of the norm after them; all where none are named."""
+    vectors = ending.matrix.T if neurons is None else ending.matrix.T[neurons]
+    if isinstance(ending.after.kind, NoNorm):
+        return vectors
+    return np.asarray(ending.after.centred(vectors) * ending.after.gain, np.float32)
+
+
+def _scale(ending: Ending, neurons: Float32[np.ndarray, " neuron"]) -> float:
+    """What the norm after an FFN divides by at one token; 1 where there is none."""
+    return 1.0 if isinstance(ending.after.kind, NoNorm) else float(ending.after.scale(ending(neurons[None]))[0])
+
+
+def _promoted(weights: Weights, ending: Ending, neurons: list[int], words: int) -> PromotedTokens:
+    vectors, readout = _written(ending, neurons), weights.readout
+    vectors = vectors if readout.project is None else vectors @ readout.project.T
+    return promoted(vectors, readout.weight, min(words, len(readout.weight)))
+
+
+def _words(weights: Weights, found: PromotedTokens, place: int, coefficient: float) -> tuple[str, ...]:
+    if not abs(coefficient) > 0:
+        return ()
+    ids = found.top[place] if coefficient > 0 else found.bottom[place]
+    return tuple(weights.piece(int(id)) for id in ids)
