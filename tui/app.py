@@ -17,6 +17,7 @@ from edge.trace import Trace
 from tui.jobs.job import OpenModel, Place
 from tui.runner import Runner
 from tui.screens.main import MainScreen
+from tui.settings import Kept, settings_file
 from tui.theme import DARK, LIGHT
 
 AutoPilot = Callable[[Pilot[Any]], Coroutine[Any, Any, None]]
@@ -37,29 +38,37 @@ class EdgeApp(App[None]):
         self.main = main
         self.register_theme(DARK)
         self.register_theme(LIGHT)
-        self.theme = DARK.name
+        kept = main.kept.settings.theme
+        self.theme = kept if kept in self.available_themes else DARK.name
 
     def on_mount(self) -> None:
         self.push_screen(self.main)
 
+    def watch_theme(self, theme: str) -> None:
+        self.main.remember(self.main.kept.keep(theme=theme))
 
-def build(open_model: OpenModel, place: Place, engines: tuple[str, ...]) -> tuple[EdgeApp, Runner]:
+
+def build(
+    open_model: OpenModel, place: Place, engines: tuple[str, ...], kept: Kept | None = None
+) -> tuple[EdgeApp, Runner]:
     """The app on a model, and the runner to close after it."""
     runner = Runner(open_model)
-    return EdgeApp(MainScreen(runner, place, engines, None)), runner
+    return EdgeApp(MainScreen(runner, place, engines, None, kept or Kept())), runner
 
 
-def build_saved(trace: Trace) -> EdgeApp:
-    """The app on a saved trace: no engine, nothing to run."""
-    return EdgeApp(MainScreen(None, None, (), trace))
+def build_saved(
+    trace: Trace, open_model: OpenModel | None = None, engines: tuple[str, ...] = (), kept: Kept | None = None
+) -> EdgeApp:
+    """The app on a saved trace; its runner waits, and opens an engine only when a model is opened."""
+    return EdgeApp(MainScreen(Runner(open_model or opener(None)), None, engines, trace, kept or Kept()))
 
 
-def show(app: EdgeApp, runner: Runner | None, headless: bool = False, auto_pilot: AutoPilot | None = None) -> None:
+def show(app: EdgeApp, runner: Runner, headless: bool = False, auto_pilot: AutoPilot | None = None) -> None:
     """Runs the app until it is quit; the process ends then, whatever the engine is at."""
     try:
         app.run(headless=headless, auto_pilot=auto_pilot)
     finally:
-        if runner is not None and not runner.close(PATIENCE_S):
+        if not runner.close(PATIENCE_S):
             # A load cannot be interrupted, and Python would wait for its thread: leave without it.
             sys.stdout.flush()
             sys.stderr.flush()
@@ -68,16 +77,24 @@ def show(app: EdgeApp, runner: Runner | None, headless: bool = False, auto_pilot
         sys.exit(app.return_code)
 
 
-def look(model: str, engine: str, threads: int | None = None) -> None:
-    """Opens the UI and returns when it is closed. `model` is a checkpoint, a model of the zoo, or a saved trace."""
-    path = Path(model).expanduser()
-    if path.is_file():
-        show(build_saved(edge.open_trace(path)), None)
-        return
-    engine_of(engine)
-    find_model(model)
+def opener(threads: int | None) -> OpenModel:
+    """What opens models, all with so many threads."""
 
     def open_model(name: str, engine: str, progress: Progress) -> edge.Model:
         return edge.load(name, engine, threads=threads, progress=progress)
 
-    show(*build(open_model, Place(model, engine), installed_engines()))
+    return open_model
+
+
+def look(model: str, engine: str, threads: int | None = None) -> None:
+    """Opens the UI and returns when it is closed. `model` is a checkpoint, a model of the zoo, or a saved trace."""
+    kept, path = Kept(settings_file()), Path(model).expanduser()
+    if path.is_file():
+        trace = edge.open_trace(path)
+        kept.keep_trace(path)
+        app = build_saved(trace, opener(threads), installed_engines(), kept)
+        show(app, app.main.runner)
+        return
+    engine_of(engine)
+    find_model(model)
+    show(*build(opener(threads), Place(model, engine), installed_engines(), kept))

@@ -24,7 +24,9 @@ from tui.reader import Reader
 from tui.runner import Runner
 from tui.screens.help import HelpScreen
 from tui.screens.running import RunningScreen
-from tui.sight import Shown
+from tui.settings import Kept
+from tui.sight import Shown, Sight
+from tui.state import Options
 from tui.views.every import VIEWS
 from tui.views.view import View
 from tui.widgets.header_bar import HeaderBar
@@ -70,7 +72,9 @@ class MainScreen(RunningScreen):
         Binding("l", "select(0, 1, 0)", "next head", show=False, tooltip="Choose the next head"),
         Binding("j", "select(-1, 0, 0)", "layer below", show=False, tooltip="Choose the layer below"),
         Binding("k", "select(1, 0, 0)", "layer above", show=False, tooltip="Choose the layer above"),
-        Binding("left_square_bracket", "select(0, 0, -1)", "token before", show=False, tooltip="Choose the token before"),
+        Binding(
+            "left_square_bracket", "select(0, 0, -1)", "token before", show=False, tooltip="Choose the token before"
+        ),
         Binding("right_square_bracket", "select(0, 0, 1)", "next token", show=False, tooltip="Choose the next token"),
         Binding("n", "length", "tokens to come", show=False, tooltip="Let a run generate more tokens, or few again"),
         Binding("r", "sampling", "draw or greedy", show=False, tooltip="Draw tokens, or take the likeliest"),
@@ -81,9 +85,12 @@ class MainScreen(RunningScreen):
 
     view: reactive[str] = reactive(next(iter(VIEWS)), bindings=True, init=False)
 
-    def __init__(self, runner: Runner | None, place: Place | None, engines: tuple[str, ...], saved: Trace | None) -> None:
+    def __init__(
+        self, runner: Runner, place: Place | None, engines: tuple[str, ...], saved: Trace | None, kept: Kept
+    ) -> None:
         super().__init__(runner, place)
-        self._engines, self._saved = engines, saved
+        self._engines, self._saved, self.kept = engines, saved, kept
+        self.set_reactive(MainScreen.sight, Sight(options=kept.settings.options))
         self.reader = Reader()
 
     def compose(self) -> Iterator[Widget]:
@@ -91,7 +98,9 @@ class MainScreen(RunningScreen):
         yield PromptBox()
         yield TokenStrip(id="tokens")
         yield Legend(id="tokens-legend")
-        yield PaneTabs({name: f"{number} {kind.title}" for number, (name, kind) in enumerate(VIEWS.items(), 1)}, id="views")
+        yield PaneTabs(
+            {name: f"{number} {kind.title}" for number, (name, kind) in enumerate(VIEWS.items(), 1)}, id="views"
+        )
         with ContentSwitcher(initial=f"{self.view}-view"):
             for name, kind in VIEWS.items():
                 yield kind(name)
@@ -105,21 +114,33 @@ class MainScreen(RunningScreen):
         self._strip.notice = "nothing ran yet"
         self.query_one("#views", PaneTabs).shown = self.view
         self.explain(FIRST_STEPS)
-        if self.runner is not None and self.place is not None:
-            self.runner.start(self.post_message)
+        self.runner.start(self.post_message)
+        if self.place is not None:
             self.do(Load(self.place))
             self._box.focus()
         elif self._saved is not None:
             self.show_saved(self._saved)
         self._tell_prompt()
+        self.remember(self.kept.complaint)
 
     def on_unmount(self) -> None:
         self.reader.close()
+        self.runner.close(0.0)
 
     @property
     def shown_view(self) -> View:
         """The view at hand."""
         return self.query_one(f"#{self.view}-view", View)
+
+    def set_options(self, options: Options) -> None:
+        """Shows things another way, now and at the next start."""
+        self.remember(self.kept.keep_options(self.sight.options, options))
+        super().set_options(options)
+
+    def remember(self, complaint: str) -> None:
+        """Says why something could not be kept, if so."""
+        if complaint:
+            self.notify(complaint, title="settings", severity="warning", markup=False)
 
     def explain(self, notice: str) -> None:
         """Says the same in every view that shows runs."""
@@ -160,9 +181,8 @@ class MainScreen(RunningScreen):
 
     @on(PromptBox.Submitted)
     def run_prompt(self, event: PromptBox.Submitted) -> None:
-        if self.runner is not None:
-            self.run_text(event.value)
-            self.shown_view.focus_pane()
+        self.run_text(event.value)
+        self.shown_view.focus_pane()
 
     def on_prompt_box_left(self) -> None:
         self.shown_view.focus_pane()
@@ -182,12 +202,11 @@ class MainScreen(RunningScreen):
         if action in LETTERS and isinstance(self.focused, PromptBox):
             return False
         if action in WITH_MODEL:
-            return self.runner is not None and (action != "engine" or len(self._engines) > 1)
+            return self.place is not None and (action != "engine" or len(self._engines) > 1)
         return True
 
     def action_stop(self) -> None:
-        if self.runner is not None:
-            self.runner.stop()
+        self.runner.stop()
 
     def action_view(self, name: str) -> None:
         self.view = name
@@ -257,8 +276,8 @@ class MainScreen(RunningScreen):
     def _tell_prompt(self) -> None:
         """Says what may be typed, and what a run will cost before it runs."""
         facts = self.sight.facts
-        if self.runner is None:
-            self._box.disabled = True
+        self._box.disabled = self.place is None
+        if self.place is None:
             self._box.tell("a saved trace; open a model to run prompts", "")
             return
         example = "Once upon a time" if facts is None or facts.reads_text else "token ids, such as 1 5 2"
@@ -272,4 +291,3 @@ class MainScreen(RunningScreen):
         width, height = event.size
         self.set_class(width < LEAST[0] or height < LEAST[1], "tiny")
         self.set_class(height < LOW or width < 100, "low")
-

@@ -12,7 +12,7 @@ from tui.jobs.run import Prompt, Run, RunBeside
 from tui.runner import Runner
 from tui.screens.choosing import ChoosingScreen
 from tui.screens.trouble import TroubleScreen
-from tui.sight import Shown
+from tui.sight import Facts, Shown
 from tui.state import clamp, strongest_key, suited
 
 
@@ -40,13 +40,15 @@ class RunningScreen(ChoosingScreen):
     """Drives the runner, and puts what it tells into the sight.
 
     Attributes:
-        runner: None on a saved trace: then nothing runs.
+        place: The model at hand; None before there is one, as on a saved trace.
+        loaded: What is known of it once it is loaded; `sight.facts` may be of a saved trace instead.
         doing: What the runner is at; empty when it rests.
     """
 
-    def __init__(self, runner: Runner | None, place: Place | None) -> None:
+    def __init__(self, runner: Runner, place: Place | None) -> None:
         super().__init__()
         self.runner, self.place = runner, place
+        self.loaded: Facts | None = None
         self.weights: Weights | None = None
         self.companion: Companion | None = None
         self.prompt: Prompt | None = None
@@ -57,12 +59,9 @@ class RunningScreen(ChoosingScreen):
         self.post_message(Wanted(job))
 
     def on_wanted(self, message: Wanted) -> None:
-        if self.runner is None:
-            self.trouble("nothing runs here", "a saved trace has no model; open one with 'o' to run, time or compare")
-        else:
-            if isinstance(message.job, Load):
-                self.place = message.job.place
-            self.runner.do(message.job)
+        if isinstance(message.job, Load):
+            self.place = message.job.place
+        self.runner.do(message.job)
 
     def trouble(self, title: str, text: str) -> None:
         """Says what went wrong, over the screen."""
@@ -78,7 +77,7 @@ class RunningScreen(ChoosingScreen):
             sight = replace(sight, main=None, beside=None, edits=(), profile=None, comparison=None)
             self.companion = None
         self.place = Place(facts.source, facts.engine)
-        self.weights = message.weights
+        self.weights, self.loaded = message.weights, facts
         self.sight = sight
         if self.prompt is not None and (same_model or facts.reads_text):
             self.do(Run(self.prompt))
@@ -92,6 +91,8 @@ class RunningScreen(ChoosingScreen):
         self.do(Run(self.prompt))
 
     def on_ended(self, message: messages.Ended) -> None:
+        if self.loaded is not None and self.sight.facts is not self.loaded:  # a saved trace showed
+            self.sight = replace(self.sight, facts=self.loaded, main=None, beside=None, edits=())
         self.take(Shown.of(message.trace.engine, message.trace, self.weights))
 
     def take(self, shown: Shown) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from textual import events
-from textual.app import ComposeResult
 from textual.containers import Container
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -56,7 +55,7 @@ class View(Container):
         self.name_of_view, self._notice = name, ""
         self.set_reactive(View.pane, next(iter(self.tabs)))
 
-    def compose(self) -> ComposeResult:
+    def compose(self) -> Iterator[Widget]:
         yield PaneTabs(self.tabs)
         with Container(classes="panes"):
             yield from self.compose_panes()

@@ -1,0 +1,15 @@
+"""What the UI's tests share: settings of their own."""
+
+from pathlib import Path
+
+import pytest
+
+from tui.settings import FOLDER_VARIABLE
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of this test's settings, so that nobody's own are read or written."""
+    folder = tmp_path / "settings"
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    return folder

@@ -1,0 +1,146 @@
+"""Settings: what was chosen is there at the next start, and no file can keep the app from starting."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.tui.driving import ENGINES
+from tests.tui.fake import FakeShelf
+from tui.app import EdgeApp, build
+from tui.jobs.job import Place
+from tui.settings import (
+    FORMAT,
+    REMEMBERED,
+    Kept,
+    Settings,
+    read_settings,
+    settings_file,
+    write_settings,
+)
+from tui.state import COLOURS, LENGTHS, SCORES, SILENCES, Options
+
+
+def started() -> EdgeApp:
+    app, _ = build(FakeShelf().open, Place("fake", "onnx"), ENGINES, Kept(settings_file()))
+    return app
+
+
+async def test_what_keys_change_is_there_at_the_next_start() -> None:
+    app = started()
+    async with app.run_test(size=(100, 30)) as pilot:
+        app.main.shown_view.focus_pane()
+        await pilot.press("c", "n", "r", "y", "t")
+        before = app.main.sight.options
+    again = started()
+    async with again.run_test(size=(100, 30)) as pilot:
+        assert again.theme == "edge-light", "the theme was forgotten"
+        assert again.main.sight.options == before != Options(), "options were forgotten"
+
+
+async def test_what_a_model_asks_for_is_no_choice_of_its_user() -> None:
+    kept = Kept()
+    suited = replace(Options(), silence=SILENCES[1])
+    kept.keep_options(suited, replace(suited, is_log=True))
+    assert kept.settings.options == replace(Options(), is_log=True), "what a model needed became everybody's choice"
+
+
+def test_every_choice_survives_a_file(own_settings: Path) -> None:
+    for score in SCORES:
+        for silence in SILENCES:
+            for colour in COLOURS:
+                chosen = Options(
+                    is_log=True,
+                    drops_first=True,
+                    score=score,
+                    silence=silence,
+                    colour=colour,
+                    max_new_tokens=LENGTHS[-1],
+                )
+                settings = Settings("edge-light", chosen, ("fable-relu",), ("a.trace",))
+                write_settings(settings_file(), settings)
+                assert read_settings(settings_file()) == (settings, "")
+    assert settings_file().parent == own_settings
+    assert [file.name for file in own_settings.iterdir()] == ["ui.json"], "writing left something behind"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"{", "damaged"),
+        (b"\xff\xfe\x00", "damaged"),
+        (b"[1, 2]", "damaged"),
+        (b"", "damaged"),
+        (json.dumps({"format": FORMAT + 1}).encode(), "another Edge"),
+        (b"{}", "another Edge"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_and_kept_aside(own_settings: Path, content: bytes, told: str) -> None:
+    own_settings.mkdir()
+    settings_file().write_bytes(content)
+    settings, complaint = read_settings(settings_file())
+    assert settings == Settings()
+    assert told in complaint and "\n" not in complaint and "ui.json.bak" in complaint, complaint
+    assert (own_settings / "ui.json.bak").read_bytes() == content, "what could not be read is gone"
+    assert read_settings(settings_file()) == (Settings(), ""), "the complaint comes back at every start"
+
+
+def test_values_of_another_edge_are_passed_over(own_settings: Path) -> None:
+    own_settings.mkdir()
+    record = {
+        "format": FORMAT,
+        "theme": 7,
+        "palette": "rainbow",
+        "head_score": ["x"],
+        "silence": None,
+        "token_colour": "mood",
+        "log_scale": "yes",
+        "max_new_tokens": 63,
+        "sampling": {},
+        "models": ["fable-relu", 3, ""],
+        "traces": "none",
+        "unknown": 1,
+    }
+    settings_file().write_text(json.dumps(record), encoding="utf8")
+    assert read_settings(settings_file()) == (Settings(models=("fable-relu",)), "")
+
+
+async def test_a_damaged_file_is_one_line_on_the_screen(own_settings: Path) -> None:
+    own_settings.mkdir()
+    settings_file().write_text("{]", encoding="utf8")
+    app = started()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.pause()
+        told = [str(one.message) for one in app._notifications]
+        assert any("damaged" in line and "ui.json.bak" in line for line in told), told
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_settings_that_cannot_be_written_are_told_once(own_settings: Path) -> None:
+    own_settings.mkdir(mode=0o500)
+    kept = Kept(settings_file())
+    assert "until you quit" in kept.keep(theme="edge-light")
+    assert kept.keep(theme="edge-dark") == "", "the same complaint comes with every key"
+    assert kept.settings.theme == "edge-dark", "a choice that cannot be kept does not act"
+
+
+def test_a_file_in_place_of_the_folder_is_told_too(own_settings: Path) -> None:
+    own_settings.write_text("a file", encoding="utf8")
+    kept = Kept(settings_file())
+    assert "until you quit" in kept.keep(theme="edge-light")
+
+
+def test_the_last_ones_come_first_and_no_more_than_ten() -> None:
+    kept = Kept()
+    for number in range(REMEMBERED + 2):
+        kept.keep_model(f"model-{number}")
+    kept.keep_model("model-5")
+    assert kept.settings.models[:2] == ("model-5", "model-11") and len(kept.settings.models) == REMEMBERED
+
+
+async def test_an_unknown_theme_is_passed_over(own_settings: Path) -> None:
+    write_settings(settings_file(), Settings(theme="no-such-theme"))
+    app = started()
+    assert app.theme == "edge-dark"

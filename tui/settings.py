@@ -1,0 +1,190 @@
+"""What is remembered from one start to the next: how things are shown, and what was opened last."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from platformdirs import user_config_path
+
+from edge.picture.palettes import PALETTES
+from edge.sampling import Sampling
+from edge.store import write_text
+from models.errors import EdgeError
+from tui.state import COLOURS, DRAWN, LENGTHS, SCORES, SILENCES, Options
+from tui.theme import DARK
+
+T = TypeVar("T")
+
+FOLDER_VARIABLE = "EDGE_CONFIG"
+"""Names another folder for settings than the system's own."""
+
+FORMAT = 1
+"""Raised when settings written today could not be read by yesterday's Edge."""
+
+REMEMBERED = 10
+"""Models, and traces, that the list of the last ones holds."""
+
+SAMPLINGS = {"drawn": DRAWN, "greedy": Sampling.greedy()}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is remembered.
+
+    Attributes:
+        models: As their users named them, the last one first.
+        traces: Files, the last one first.
+    """
+
+    theme: str = DARK.name
+    options: Options = Options()
+    models: tuple[str, ...] = ()
+    traces: tuple[str, ...] = ()
+
+
+class Kept:
+    """The settings of this start. Every change is written at once; without a file they last as long as the app.
+
+    Attributes:
+        complaint: Why the settings could not be read; empty where they could.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file, self._can_write = file, file is not None
+        self.settings, self.complaint = read_settings(file) if file is not None else (Settings(), "")
+
+    def keep(self, **changed: Any) -> str:
+        """Remembers fields of `Settings`; returns, once, why they cannot be written."""
+        settings = replace(self.settings, **changed)
+        if settings == self.settings:
+            return ""
+        self.settings = settings
+        if self._file is None or not self._can_write:
+            return ""
+        try:
+            write_settings(self._file, settings)
+        except EdgeError as error:
+            self._can_write = False
+            return f"settings last until you quit: {error}"
+        return ""
+
+    def keep_options(self, before: Options, after: Options) -> str:
+        """Remembers what was changed of the options: others may differ only because a model asked for it."""
+        names = [field.name for field in fields(Options)]
+        changed = {name: getattr(after, name) for name in names if getattr(after, name) != getattr(before, name)}
+        return self.keep(options=replace(self.settings.options, **changed))
+
+    def keep_model(self, model: str) -> str:
+        """Remembers a model as the last one opened."""
+        return self.keep(models=_first(model, self.settings.models))
+
+    def keep_trace(self, trace: Path) -> str:
+        """Remembers a trace as the last one opened or saved."""
+        return self.keep(traces=_first(str(trace.absolute()), self.settings.traces))
+
+
+def settings_file() -> Path:
+    """Where the settings of this user are."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return (Path(folder).expanduser() if folder else user_config_path("edge")) / "ui.json"
+
+
+def read_settings(file: Path) -> tuple[Settings, str]:
+    """What a file remembers, and why it could not be read; then it is kept under another name.
+
+    A value that this Edge does not know is passed over: another Edge may have written it.
+    """
+    try:
+        record = json.loads(file.read_text(encoding="utf8"))
+    except FileNotFoundError:
+        return Settings(), ""
+    except OSError as error:
+        return Settings(), f"settings start afresh: {file} cannot be read: {error.strerror or error}"
+    except ValueError:  # neither text nor JSON
+        return Settings(), f"settings start afresh: {file} is damaged{_set_aside(file)}"
+    if not isinstance(record, dict):
+        return Settings(), f"settings start afresh: {file} is damaged{_set_aside(file)}"
+    if record.get("format") != FORMAT:
+        return Settings(), f"settings start afresh: {file} is of another Edge{_set_aside(file)}"
+    return _from_record(record), ""
+
+
+def write_settings(file: Path, settings: Settings) -> None:
+    """Writes the file whole, or leaves it as it was.
+
+    Raises:
+        EdgeError: the disk refuses.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EdgeError(f"{file.parent} cannot be made: {error.strerror or error}") from error
+    write_text(file, json.dumps(_to_record(settings), indent=2, ensure_ascii=False) + "\n")
+
+
+def _to_record(settings: Settings) -> dict[str, Any]:
+    options = settings.options
+    sampling = next((name for name, kind in SAMPLINGS.items() if kind == options.sampling), "drawn")
+    return {
+        "format": FORMAT,
+        "theme": settings.theme,
+        "palette": options.palette.name,
+        "head_score": options.score.field,
+        "silence": options.silence.field,
+        "token_colour": options.colour.key,
+        "log_scale": options.is_log,
+        "drops_first": options.drops_first,
+        "max_new_tokens": options.max_new_tokens,
+        "sampling": sampling,
+        "models": list(settings.models),
+        "traces": list(settings.traces),
+    }
+
+
+def _from_record(record: dict[str, Any]) -> Settings:
+    options = Options()
+    options = replace(
+        options,
+        palette=_known(record, "palette", PALETTES, lambda one: one.name, options.palette),
+        score=_known(record, "head_score", SCORES, lambda one: one.field, options.score),
+        silence=_known(record, "silence", SILENCES, lambda one: one.field, options.silence),
+        colour=_known(record, "token_colour", COLOURS, lambda one: one.key, options.colour),
+        is_log=record.get("log_scale") is True,
+        drops_first=record.get("drops_first") is True,
+        max_new_tokens=_known(record, "max_new_tokens", LENGTHS, lambda one: one, options.max_new_tokens),
+        sampling=SAMPLINGS.get(str(record.get("sampling")), options.sampling),
+    )
+    theme = record.get("theme")
+    return Settings(
+        theme=theme if isinstance(theme, str) else DARK.name,
+        options=options,
+        models=_texts(record.get("models")),
+        traces=_texts(record.get("traces")),
+    )
+
+
+def _known(record: dict[str, Any], name: str, choices: Sequence[T], key: Callable[[T], object], default: T) -> T:
+    """The choice that the record names; the default where there is none such."""
+    return next((choice for choice in choices if key(choice) == record.get(name)), default)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    found = [one for one in value if isinstance(one, str) and one] if isinstance(value, list) else []
+    return tuple(found[:REMEMBERED])
+
+
+def _first(one: str, others: tuple[str, ...]) -> tuple[str, ...]:
+    return (one, *(other for other in others if other != one))[:REMEMBERED]
+
+
+def _set_aside(file: Path) -> str:
+    """Keeps an unreadable file beside the one that takes its place, and says where."""
+    kept = file.with_name(f"{file.name}.bak")
+    with suppress(OSError):
+        os.replace(file, kept)
+        return f", kept as {kept.name}"
+    return ""
