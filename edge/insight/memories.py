@@ -39,7 +39,7 @@ def read_memories(
 
     Ranked by `|s_i| · ‖v_i‖₂`; the words are the extremes of `W_U · v_i`, the lowest where the coefficient is
     negative, the final norm left out (Geva et al. 2022, arXiv 2203.14680). Where the layer norms what its FFN adds,
-    `v_i` is what that norm, its statistics at this token held, makes of it. Silent memories are not among the strongest.
+    `v_i` is what that norm, its statistics at this token held, makes of it. What is silent is not among the strongest.
 
     Raises:
         MisuseError: the FFN was not watched, or the token not fed.
@@ -106,7 +106,7 @@ def _with_asked(strongest: np.ndarray, also: Collection[int]) -> list[int]:
 
 
 def _written(ending: Ending, neurons: list[int] | None = None) -> Float32[np.ndarray, "memory model"]:
-    """What memories write for a coefficient of 1, but for the scale of the norm after them; all where none are named."""
+    """What memories write for a coefficient of 1, but for the scale of a norm after them; all where none is named."""
     vectors = ending.matrix.T if neurons is None else ending.matrix.T[neurons]
     if isinstance(ending.after.kind, NoNorm):
         return vectors

@@ -20,11 +20,10 @@ from tests.edge.laws import CLOSE, off_by, tiny_model
 from tests.edge.test_laws import watched_run
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
-PLAIN, GATED, NORMED, SUMMED, PROJECTED = (
+PLAIN, GATED, NORMED, SUMMED = (
     "neox-full-rotary-relu",
     "llama-shared-heads-tied",
     "norms-around-caps",
-    "normed-sums-projected-embedding-tied",
     "normed-sums-projected-embedding-tied",
 )
 
@@ -143,7 +142,7 @@ def test_a_stream_that_is_normed_after_the_sum_has_no_before() -> None:
         read_ffn_shift(trace, weights, 0, 3)
 
 
-@pytest.mark.parametrize("name", [PLAIN, PROJECTED])
+@pytest.mark.parametrize("name", [PLAIN, SUMMED])
 def test_the_answer_without_a_neuron_is_the_model_s_own(name: str) -> None:
     edits = (ScaleNeuron(0, 3, 0.0), ScaleNeuron(1, 5, 0.0))
     with tiny_model(name, "torch") as model:
