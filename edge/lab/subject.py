@@ -61,6 +61,8 @@ class Subject:
         passage: Tokens of the text.
         source: Where the text is from.
         asked: Facts that it may know; capitals where the caller gives none.
+        tell: Called with what is being done.
+        check: Called around each pass and before what was seen is read again; what it raises ends an experiment there.
     """
 
     def __init__(
@@ -72,10 +74,11 @@ class Subject:
         tokens: int | None = None,
         asked: Sequence[Question] | None = None,
         progress: Progress = lambda _: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         if model.tokenizer is None:
             raise MisuseError(f"{model.name} has no tokenizer.json, so it cannot read the texts of the lab")
-        self.model, self.spec, self.tell, self.source = model, model.spec, progress, source
+        self.model, self.spec, self.tell, self.check, self.source = model, model.spec, progress, check, source
         self.asked = tuple(questions()) if asked is None else tuple(asked)
         self.tokenizer: Tokenizer = model.tokenizer
         ids = self.tokenizer.encode(reading() if text is None else text)
@@ -103,16 +106,29 @@ class Subject:
         """What is fed in each pass over the passage."""
         return tuple(window.ids for window in self.passes)
 
-    @cached_property
+    @property
     def traces(self) -> tuple[Trace, ...]:
         """Every site of every window but the logits, watched; read once for all experiments."""
+        self.check()
+        return self._traces
+
+    @cached_property
+    def _traces(self) -> tuple[Trace, ...]:
         self.tell(f"reading {len(self.passage):,} tokens")
         return tuple(self.see(ids) for ids in self.windows)
 
     def see(self, ids: Sequence[int], edits: Sequence[Edit] = (), watch: Watch | None = None) -> Trace:
         """One watched pass over `ids`, nothing generated; every site but the logits where `watch` is None."""
+        self.check()
         wanted = watch or Watch(parts=tuple(PARTS))
-        return self.model.run(ids=list(ids), max_new_tokens=0, watch=wanted, edits=edits)
+        trace = self.model.run(ids=list(ids), max_new_tokens=0, watch=wanted, edits=edits)
+        self.check()  # a model that was told to stop returns what it has so far
+        return trace
+
+    def logits(self, ids: Sequence[int], edits: Sequence[Edit] = ()) -> Float32[np.ndarray, "token vocab"]:
+        """Logits after every one of `ids`, with what `edits` change."""
+        self.check()
+        return self.model.logits(list(ids), edits)
 
     def rows(self, layer: int, part: str) -> Float32[np.ndarray, "token ..."]:
         """A site over the whole passage, window after window."""
@@ -120,7 +136,7 @@ class Subject:
 
     def costs_nats(self, passes: Sequence[Window], edits: Sequence[Edit] = ()) -> Float64[np.ndarray, " token"]:
         """What each next token of some passes costs, in nats, with what `edits` change."""
-        logits = (self.model.logits(list(window.ids), edits) for window in passes)
+        logits = (self.logits(window.ids, edits) for window in passes)
         return np.concatenate(
             [costs_nats(rows, np.array(window.targets)) for rows, window in zip(logits, passes, strict=True)]
         )
@@ -148,7 +164,7 @@ class Subject:
             ids, answer = self.tokenizer.encode_answer(question.prompt, question.answer)
             if not answer or len(ids) > self.spec.context:
                 continue
-            last = self.model.logits(ids)[-1:]
+            last = self.logits(ids)[-1:]
             costs = costs_nats(last, np.array(answer[:1]))
             if int(last[0].argmax()) == answer[0]:
                 place = self.tokenizer.places(question.prompt, question.subject)
@@ -157,7 +173,7 @@ class Subject:
 
     def probability(self, known: Known, edits: Sequence[Edit] = ()) -> float:
         """What the answer's first token is given after the prompt, with what `edits` change."""
-        logits = self.model.logits(list(known.ids), edits)[-1:]
+        logits = self.logits(known.ids, edits)[-1:]
         return float(np.exp(-costs_nats(logits, np.array([known.answer]))[0]))
 
 

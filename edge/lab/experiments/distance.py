@@ -86,7 +86,7 @@ def copied(subject: Subject, layout: Layout, distance: int | None) -> Copied:
     for number in range(SEQUENCES):
         ids = prompt(subject, layout, number, distance)
         truth = np.array(ids[-layout.list_tokens + 1 :])
-        logits = subject.model.logits(ids)[-layout.list_tokens : -1]
+        logits = subject.logits(ids)[-layout.list_tokens : -1]
         right.append(np.mean(logits.argmax(axis=-1) == truth))
         probabilities.append(np.exp(-costs_nats(logits, truth)).mean())
     error = float(np.std(right, ddof=1) / np.sqrt(SEQUENCES))

@@ -69,7 +69,7 @@ def copied_share(subject: Subject, edits: Sequence[Edit]) -> float:
     begin = len(subject.begin)
     for ids in subject.repeats(SEQUENCES, LIST_TOKENS, TIMES):
         listed = (len(ids) - begin) // TIMES
-        foretold = np.roll(subject.model.logits(ids, edits).argmax(axis=-1), 1)
+        foretold = np.roll(subject.logits(ids, edits).argmax(axis=-1), 1)
         place = np.arange(len(ids)) - begin
         right += ((foretold == ids)[(place > listed) & (place % max(1, listed) > 0)]).tolist()
     return float(np.mean(right)) if right else float("nan")
@@ -77,9 +77,7 @@ def copied_share(subject: Subject, edits: Sequence[Edit]) -> float:
 
 def recalled_share(subject: Subject, edits: Sequence[Edit]) -> float:
     """Of the facts that the model knows, how many it still answers; NaN where it knows none."""
-    answers = [
-        int(subject.model.logits(list(known.ids), edits)[-1].argmax()) == known.answer for known in subject.known
-    ]
+    answers = [int(subject.logits(known.ids, edits)[-1].argmax()) == known.answer for known in subject.known]
     return float(np.mean(answers)) if answers else float("nan")
 
 

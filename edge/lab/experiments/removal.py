@@ -30,7 +30,7 @@ def copying_nats(subject: Subject, edits: Sequence[Edit] = ()) -> float:
     costs, begin = [], len(subject.begin)
     for ids in repeated(subject):
         copy = begin + (len(ids) - begin) // TIMES
-        logits = subject.model.logits(ids, edits)[copy - 1 : -1]
+        logits = subject.logits(ids, edits)[copy - 1 : -1]
         costs.append(costs_nats(logits, np.array(ids[copy:])).mean())
     return float(np.mean(costs))
 

@@ -81,7 +81,7 @@ def local_answers(subject: Subject, tokens: Int[np.ndarray, " token"]) -> Answer
     """What the whole model answers when all that it is given is each token and the one before it."""
     begin, text = subject.begin, subject.passage
     asked = [[*begin, *text[max(0, token + 1 - LOCAL_TOKENS) : token + 1]] for token in tokens.tolist()]
-    return np.array([int(subject.model.logits(ids)[-1].argmax()) for ids in asked])
+    return np.array([int(subject.logits(ids)[-1].argmax()) for ids in asked])
 
 
 def changes(subject: Subject, layer: int, tokens: Int[np.ndarray, " token"], after: Answers) -> tuple[float, float]:

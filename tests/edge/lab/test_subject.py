@@ -122,3 +122,36 @@ def test_what_is_no_question_is_refused_with_its_line(text: str, message: str, t
     (tmp_path / "mine.tsv").write_text(text)
     with pytest.raises(MisuseError, match=message):
         read_questions(tmp_path / "mine.tsv")
+
+
+class Enough(Exception):
+    """What a check raises."""
+
+
+def test_what_a_check_raises_ends_an_experiment_between_passes_and_before_what_was_seen_is_read(model: Model) -> None:
+    left = 0
+
+    def check() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Enough
+
+    subject = Subject(model, tokens=600, check=check)
+    for work in (
+        lambda: subject.see(subject.passage[:3]),
+        lambda: subject.logits(subject.passage[:3]),
+        lambda: subject.costs_nats(subject.passes),
+        lambda: subject.rows(0, "output"),
+    ):
+        left = 0
+        with pytest.raises(Enough):
+            work()
+    left = 3
+    with pytest.raises(Enough):
+        subject.rows(0, "output")
+    left = 1_000
+    assert len(subject.rows(0, "output")) == 599, "a reading that was ended spoiled the next"
+    left = 0
+    with pytest.raises(Enough):
+        subject.rows(1, "output")
