@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from edge.lab.claim import Curve, Series
+from edge.picture.ticks import ticks
 from edge.picture.units import show_measured
 from edge.report.markup import Markup, tag
 from edge.report.scales import briefly
@@ -38,17 +39,6 @@ MARKERS = (
 def figure(title: str, *inside: Markup) -> Markup:
     """A picture with what it shows as its heading."""
     return tag("figure", tag("figcaption", title), *inside)
-
-
-def ticks(low: float, high: float) -> list[float]:
-    """Round numbers a step of 1, 2 or 5 times a power of ten apart, seven at most, around `low` to `high`."""
-    if high - low < 1e-300:
-        low, high = 0.0, 1.0
-    rough = (high - low) / 4
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * times for times in (1, 2, 5, 10) if power * times >= 0.999 * rough)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [place * step for place in range(first, last + 1)]
 
 
 @dataclass(frozen=True)

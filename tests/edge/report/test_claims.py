@@ -18,10 +18,11 @@ from edge.lab.contrast import contrast
 from edge.lab.record import to_json
 from edge.lab.run import LabRecord
 from edge.picture.palettes import CIVIDIS
+from edge.picture.ticks import ticks
 from edge.report.claims import claims_section
 from edge.report.grids import grid_figure
 from edge.report.markup import hexadecimal
-from edge.report.plots import curve_figure, ticks
+from edge.report.plots import curve_figure
 from tests.edge.report.made import HOSTILE, made_trace, read_page
 from tests.edge.report.made_lab import NAN, made_finding, made_lab
 from tests.edge.report.test_beside import shown
