@@ -56,6 +56,22 @@ SCORES = (
 
 
 @dataclass(frozen=True)
+class Role:
+    """A role that a head plays: its score of `field` is at least `least`."""
+
+    field: str
+    short: str
+    least: float
+
+
+ROLES = (
+    Role("previous_token", "prev", 0.5),  # Clark et al. 2019, section 3.1
+    Role("induction", "ind", 0.5),
+    Role("first_token", "sink", 0.3),  # ε of Gu et al. 2024
+)
+
+
+@dataclass(frozen=True)
 class Silence:
     """One definition of how silent an FFN is; `field` is of `edge.measure.overview.Overview`."""
 
@@ -87,17 +103,15 @@ COLOURS = (
     Colour("ms", "time to come, ms"),
 )
 
-PAIRINGS = ("both", "difference")
-"""How two runs share a screen: side by side, or the second less the first."""
-
 
 @dataclass(frozen=True)
 class Options:
-    """How things are shown; the parts named by a place count from 0 in the tuples above.
+    """How things are shown.
 
     Attributes:
         is_log: Attention weights on a log scale.
         drops_first: The first token's column is left out of the map.
+        shows_difference: The run beside less the one that shows, instead of both.
         max_new_tokens: Tokens a run generates at most.
         sampling: How a run chooses them; the seed is always 0, so every engine draws alike.
     """
@@ -107,7 +121,7 @@ class Options:
     score: Score = SCORES[0]
     silence: Silence = SILENCES[0]
     colour: Colour = COLOURS[0]
-    pairing: str = PAIRINGS[0]
+    shows_difference: bool = False
     max_new_tokens: int = 64
     sampling: Sampling = DRAWN
     palette: Palette = CIVIDIS

@@ -64,3 +64,20 @@ def to_levels(
     if hidden is not None:
         level[hidden] = HIDDEN
     return level
+
+
+def pool_levels(level: UInt8[np.ndarray, "row column"], block: int, middle: float = 0.0) -> UInt8[np.ndarray, "r c"]:
+    """One level for each square of `block` rows and columns: the furthest from `middle`, so that no peak is lost.
+
+    A square with a cell that is not a number is UNKNOWN; one of hidden cells alone is HIDDEN.
+    """
+    rows, columns = level.shape
+    padded = np.full((-(-rows // block) * block, -(-columns // block) * block), HIDDEN, np.uint8)
+    padded[:rows, :columns] = level
+    squares = padded.reshape(len(padded) // block, block, -1, block).swapaxes(1, 2)
+    squares = squares.reshape(*squares.shape[:2], block * block)
+    distance = np.abs(squares - np.float32(middle))
+    distance[squares == HIDDEN] = -1.0
+    distance[squares == UNKNOWN] = np.inf
+    furthest = distance.argmax(axis=-1)[..., None]
+    return np.take_along_axis(squares, furthest, axis=-1)[..., 0]

@@ -32,6 +32,9 @@ INFERNO = _interpolate("inferno", "000004 1b0c42 4b0c6b 781c6d a52c60 cf4446 ed6
 
 PALETTES = (CIVIDIS, INFERNO)
 
+# For differences: losses are blue, gains are yellow, grey is none; in grey, darker and lighter than the middle.
+SIGNED = _interpolate("signed", "10206e 1c3fa0 3f66bd 6c7fa6 808080 a39a78 cbb862 ecd44f fff06a")
+
 
 def lightness(colour: RGB) -> float:
     """How light a colour looks, 0 to 1: the luma of Rec. 601, as terminals turn colour to grey."""

@@ -11,8 +11,10 @@ from textual.widget import Widget
 
 from tests.tui.fake import FakeShelf
 from tui.app import EdgeApp, build
+from tui.jobs.job import Place
 from tui.runner import Runner
-from tui.screens.look import LookScreen
+from tui.screens.main import MainScreen
+from tui.sight import Shown
 from tui.widgets.header_bar import HeaderBar
 
 PATIENCE_S = 30.0
@@ -24,7 +26,7 @@ class Driven:
     """The app under test."""
 
     app: EdgeApp
-    look: LookScreen
+    main: MainScreen
     pilot: Pilot[None]
     shelf: FakeShelf
     runner: Runner
@@ -43,24 +45,34 @@ class Driven:
 
     async def prompt(self, text: str) -> None:
         """Types a prompt and presses enter."""
-        self.look.query_one("#prompt").focus()
+        self.main.query_one("#prompt").focus()
         await self.pilot.pause()
-        self.look.query_one("#prompt").value = text  # type: ignore[attr-defined]
+        self.main.query_one("#prompt").value = text  # type: ignore[attr-defined]
         await self.press("enter")
 
     async def run(self, text: str) -> None:
         """Runs a prompt and waits until everything shows."""
-        before = self.look.timing
+        before = self.main.sight.main
         await self.prompt(text)
-        await self.until(lambda: self.look.timing is not before, "the latencies of the run")
+        await self.until(lambda: self._is_timed(before), "the latencies of the run")
         await self.at_rest()
 
+    def _is_timed(self, before: Shown | None) -> bool:
+        shown = self.main.sight.main
+        return shown is not None and shown is not before and shown.timing is not None
+
+    @property
+    def shown_run(self) -> Shown:
+        """The run that shows."""
+        assert self.main.sight.main is not None, "no run shows"
+        return self.main.sight.main
+
     async def at_rest(self) -> None:
-        await self.until(lambda: self.look.query_one(HeaderBar).doing == "", "the runner to rest")
+        await self.until(lambda: self.main.query_one(HeaderBar).doing == "", "the runner to rest")
 
     def shown(self, selector: str) -> str:
         """What a line widget draws, as text."""
-        return lines_of(self.look.query_one(selector))
+        return lines_of(self.main.query_one(selector))
 
 
 def lines_of(widget: Widget) -> str:
@@ -72,11 +84,11 @@ def lines_of(widget: Widget) -> str:
 async def driven(shelf: FakeShelf | None = None, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Driven]:
     """The app with a loaded fake model."""
     shelf = shelf or FakeShelf()
-    app, runner = build(shelf.open, "onnx", ENGINES)
+    app, runner = build(shelf.open, Place("fake", "onnx"), ENGINES)
     try:
         async with app.run_test(size=size) as pilot:
-            driving = Driven(app, app.look, pilot, shelf, runner)
-            await driving.until(lambda: app.look.facts is not None, "the model to load")
+            driving = Driven(app, app.main, pilot, shelf, runner)
+            await driving.until(lambda: app.main.sight.facts is not None, "the model to load")
             await driving.at_rest()
             yield driving
     finally:

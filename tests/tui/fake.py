@@ -4,6 +4,7 @@ from threading import Event
 
 import numpy as np
 
+from edge.edits import Edit
 from edge.engines.base import Step
 from edge.engines.registry import Progress
 from edge.sampling import Sampling
@@ -79,6 +80,7 @@ class FakeModel:
 
     name = "fake"
     threads = 2
+    checkpoint = None
 
     def __init__(self, engine: str = "onnx", *, pauses: bool = False, spec: DecoderSpec | None = None) -> None:
         self.engine, self.pauses, self.spec = engine, pauses, spec or small_spec()
@@ -95,6 +97,7 @@ class FakeModel:
         max_new_tokens: int = 64,
         watch: Watch | None = None,
         sampling: Sampling | None = None,
+        edits: tuple[Edit, ...] = (),
         on_token: OnToken | None = None,
     ) -> Trace:
         assert ids is not None and watch is not None
@@ -113,9 +116,9 @@ class FakeModel:
             tokens.append(self.tokenizer.add(word))
             if on_token is not None:
                 on_token(Token(tokens[-1], word, word, -1.0, Step(np.zeros((1, 64), np.float32))))
-        return self.trace(tokens, len(ids), watch)
+        return self.trace(tokens, len(ids), watch, edits)
 
-    def trace(self, tokens: list[int], prompt_length: int, watch: Watch) -> Trace:
+    def trace(self, tokens: list[int], prompt_length: int, watch: Watch, edits: tuple[Edit, ...] = ()) -> Trace:
         made = len(tokens) - prompt_length
         return Trace(
             spec=self.spec,
@@ -131,11 +134,12 @@ class FakeModel:
             finish="stopped" if self.stopping.is_set() else "length",
             watch=watch,
             timing=RunTiming(tokenize_ms=0.1, prefill_ms=10.0, ttft_ms=12.3, inter_token_ms=(6.0,) * max(0, made - 1)),
-            sites=self.sites(watch, len(tokens) - (1 if made else 0)),
+            sites=self.sites(watch, len(tokens) - (1 if made else 0), len(edits)),
+            edits=tuple(str(edit) for edit in edits),
         )
 
-    def sites(self, watch: Watch, rows: int) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng(len(self.engine))
+    def sites(self, watch: Watch, rows: int, edits: int = 0) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng([len(self.engine), edits])
         made: dict[str, np.ndarray] = {}
         for site in watch.sites(self.spec):
             value = rng.standard_normal((rows, *site.row_shape)).astype(np.float32) * 2
@@ -173,7 +177,7 @@ class FakeShelf:
         self.pauses, self.spec = pauses, spec
         self.opened: list[FakeModel] = []
 
-    def open(self, engine: str, progress: Progress) -> FakeModel:
+    def open(self, model: str, engine: str, progress: Progress) -> FakeModel:
         progress("reading weights")
         if engine == "broken":
             raise EdgeError("engine 'broken' is not installed here: pip install 'edge-lens[broken]'")

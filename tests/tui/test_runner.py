@@ -8,11 +8,15 @@ from textual.message import Message
 
 from edge.engines.registry import Progress
 from tests.tui.fake import FakeModel, FakeShelf
+from tui.jobs.job import OpenModel, Place
+from tui.jobs.load import Load
+from tui.jobs.run import Prompt, Run
 from tui.messages import Doing, Ended, Failed, Loaded, Streaming, Surveyed, Timed
-from tui.runner import OpenModel, Prompt, Runner
+from tui.runner import Runner
 from tui.state import DRAWN
 
 PATIENCE_S = 20.0
+LOAD = Load(Place("fake", "onnx"))
 
 
 class Heard:
@@ -40,9 +44,9 @@ class Heard:
 
 def test_a_run_tells_its_tokens_then_its_trace_then_its_latencies() -> None:
     heard = Heard(FakeShelf().open)
-    heard.runner.load("onnx")
+    heard.runner.do(LOAD)
     heard.until_rest()
-    heard.runner.run(Prompt("a king", 4, DRAWN))
+    heard.runner.do(Run(Prompt("a king", 4, DRAWN)))
     heard.until_rest()
     kinds = heard.kinds()
     assert kinds[:2] == [Loaded, Streaming] and kinds[-2:] == [Ended, Timed], f"told in the order {kinds}"
@@ -55,9 +59,9 @@ def test_a_run_tells_its_tokens_then_its_trace_then_its_latencies() -> None:
 
 def test_fast_tokens_are_told_about_thirty_times_a_second() -> None:
     heard = Heard(FakeShelf().open)
-    heard.runner.load("onnx")
+    heard.runner.do(LOAD)
     heard.until_rest()
-    heard.runner.run(Prompt("a king", 12, DRAWN))
+    heard.runner.do(Run(Prompt("a king", 12, DRAWN)))
     heard.until_rest()
     told = [message for message in heard.messages if isinstance(message, Streaming)]
     assert len(told) < 12, f"{len(told)} messages for 12 tokens that came at once"
@@ -68,9 +72,9 @@ def test_fast_tokens_are_told_about_thirty_times_a_second() -> None:
 def test_closing_in_the_middle_of_a_run_ends_run_model_and_thread() -> None:
     shelf = FakeShelf(pauses=True)
     heard = Heard(shelf.open)
-    heard.runner.load("onnx")
+    heard.runner.do(LOAD)
     heard.until_rest()
-    heard.runner.run(Prompt("a king", 8, DRAWN))
+    heard.runner.do(Run(Prompt("a king", 8, DRAWN)))
     assert shelf.opened[0].is_pausing.wait(PATIENCE_S)
     assert heard.runner.close(PATIENCE_S), "the thread outlived the runner"
     assert shelf.opened[0].closed.is_set(), "the model was not closed"
@@ -80,13 +84,13 @@ def test_closing_in_the_middle_of_a_run_ends_run_model_and_thread() -> None:
 def test_closing_in_the_middle_of_a_load_says_that_it_goes_on() -> None:
     is_loading, goes_on = Event(), Event()
 
-    def open_slowly(engine: str, progress: Progress) -> FakeModel:
+    def open_slowly(model: str, engine: str, progress: Progress) -> FakeModel:
         is_loading.set()
         goes_on.wait(PATIENCE_S)
         return FakeModel(engine)
 
     heard = Heard(open_slowly)
-    heard.runner.load("onnx")
+    heard.runner.do(LOAD)
     assert is_loading.wait(PATIENCE_S)
     assert not heard.runner.close(0.05), "close claims that a load has ended which goes on"
     goes_on.set()
@@ -96,13 +100,13 @@ def test_closing_in_the_middle_of_a_load_says_that_it_goes_on() -> None:
 def test_a_prompt_typed_while_the_model_loads_runs_afterwards() -> None:
     loads = Event()
 
-    def open_slowly(engine: str, progress: Progress) -> FakeModel:
+    def open_slowly(model: str, engine: str, progress: Progress) -> FakeModel:
         loads.wait(PATIENCE_S)
         return FakeModel(engine)
 
     heard = Heard(open_slowly)
-    heard.runner.load("onnx")
-    heard.runner.run(Prompt("early words", 2, DRAWN))
+    heard.runner.do(LOAD)
+    heard.runner.do(Run(Prompt("early words", 2, DRAWN)))
     loads.set()
     while Timed not in heard.kinds():
         heard.until_rest()
@@ -115,15 +119,15 @@ def test_a_prompt_typed_while_the_model_loads_runs_afterwards() -> None:
 def test_a_defect_is_told_and_the_runner_lives_on(fault: Exception) -> None:
     shelf = FakeShelf()
     heard = Heard(shelf.open)
-    heard.runner.load("onnx")
+    heard.runner.do(LOAD)
     heard.until_rest()
     tokenizer = shelf.opened[0].tokenizer
     encode, tokenizer.encode = tokenizer.encode, _raiser(fault)  # type: ignore[method-assign]
-    heard.runner.run(Prompt("a king", 2, DRAWN))
+    heard.runner.do(Run(Prompt("a king", 2, DRAWN)))
     failed = [message for message in heard.until_rest() if isinstance(message, Failed)]
     assert failed and type(fault).__name__ in failed[0].text, f"told {heard.messages}"
     tokenizer.encode = encode  # type: ignore[method-assign]
-    heard.runner.run(Prompt("a king", 2, DRAWN))
+    heard.runner.do(Run(Prompt("a king", 2, DRAWN)))
     heard.until_rest()
     assert heard.kinds()[-1] is Timed, "nothing runs after a defect"
     assert heard.runner.close(PATIENCE_S)

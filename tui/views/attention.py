@@ -1,27 +1,297 @@
-"""Attention."""
+"""Attention: one head large, beside another run's or their difference; every head small; what a token reads."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
 
+import numpy as np
+from jaxtyping import Float32
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
 from textual.widget import Widget
+from textual.widgets import Static
 
-from edge.commands.tables import Table
-from tui.sight import Sight
+from edge.commands.tables import Column, Table
+from edge.edits import ScaleHead
+from edge.insight.copying import Copied, read_copied
+from edge.measure.attention import entropy_bits, first_token_share, mean_distance, visible_keys
+from edge.picture.pieces import quote_piece
+from edge.picture.units import show_number, show_share
+from models.sites import layer_site
+from tui.messages import CellPointed, EditToggled, OptionsChosen
+from tui.pictures import draw_pattern, received, score_scale
+from tui.sight import Shown, Sight
+from tui.state import SCORES, after
+from tui.views.pairing import SecondMap
 from tui.views.view import View
-from tui.widgets.pane import Pane
 from tui.widgets.attention_map import AttentionMap
+from tui.widgets.head_grid import HeadGrid
+from tui.widgets.legend import Legend
+from tui.widgets.pane import Pane
+from tui.widgets.top_keys import TopKeys
+
+WIDE = 150
+"""Cells from which two maps and the lists stand side by side."""
+
+
+class CopiedRead(Message):
+    """What a head copies from a key, for the choice that asked."""
+
+    def __init__(self, asked: tuple[object, ...], copied: Copied) -> None:
+        super().__init__()
+        self.asked, self.copied = asked, copied
 
 
 class AttentionView(View):
-    """Attention."""
+    """Shows one head's pattern of the run, and of the run beside it."""
+
+    DEFAULT_CSS = """
+    AttentionView {
+        & > .panes { layout: grid; grid-size: 2 3; grid-columns: 11fr 9fr; grid-rows: auto 1fr 1fr; }
+        #map-pane, #other-pane { row-span: 3; }
+        #other-pane { display: none; }
+        #heads-pane { height: auto; }
+        #heads { height: auto; max-height: 18; }
+        &.paired #other-pane { display: block; }
+        &.paired.narrow #received-pane { display: none; }
+        &.paired.narrow > .panes { grid-size: 2 2; grid-columns: 1fr 1fr; grid-rows: 3fr 2fr; }
+        &.paired.narrow #map-pane, &.paired.narrow #other-pane { row-span: 1; }
+        &.paired.narrow #heads-pane { height: 1fr; }
+        &.paired.spacious > .panes { grid-size: 3 3; grid-columns: 5fr 5fr 4fr; }
+        &.folded > .panes { grid-size: 1 1; grid-columns: 1fr; grid-rows: 1fr; }
+        &.folded #heads-pane { height: 1fr; }
+        &.folded #heads { height: 1fr; max-height: 100%; }
+        &.folded Pane { display: none; row-span: 1; }
+        &.folded Pane.shown { display: block; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "log", "log", tooltip="Attention weights on a log or a linear scale"),
+        Binding("f", "first", "drop first", tooltip="Leave the first token's column out of the map, or show it"),
+        Binding("g", "score", "score", tooltip="Colour heads by the next score"),
+        Binding("z", "zoom", "zoom", tooltip="The whole map, or one pixel a cell"),
+        Binding("v", "pairing", "difference", tooltip="The other run's map, or how it differs from this one's"),
+        Binding("x", "switch", "head off", tooltip="Switch the chosen head off in a run beside this one, or on again"),
+    ]
 
     title = "Attention"
-    tabs = {"map": "Attention"}
+    roomy = (100, 24)
+    tabs: ClassVar[dict[str, str]] = {
+        "map": "map",
+        "other": "beside",
+        "heads": "heads",
+        "reads": "reads",
+        "received": "received",
+    }
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._sight: Sight | None = None
+        self._drawn: tuple[object, ...] = ()
+        self._pattern: Float32[np.ndarray, "token past"] = np.zeros((0, 0), np.float32)
+        self._second = SecondMap()
+        self._asked: tuple[object, ...] = ()
 
     def compose_panes(self) -> Iterator[Widget]:
-        yield Pane("map", "Attention", AttentionMap(id="map"))
+        numbers = Static(id="readout", classes="numbers")
+        yield Pane("map", "attention", AttentionMap("entropy", id="map"), numbers, Legend(id="map-legend"))
+        other = Static(id="other-readout", classes="numbers")
+        yield Pane("other", "beside", AttentionMap("entropy", id="other"), other, Legend(id="other-legend"))
+        yield Pane("heads", "heads", HeadGrid(id="heads"), Legend(id="heads-legend"))
+        yield Pane("reads", "reads", TopKeys(id="reads"), Static(id="copies", classes="numbers"))
+        yield Pane("received", "received", TopKeys(id="received"))
+
+    # ---- drawing ----------------------------------------------------------------------------------------
 
     def draw(self, sight: Sight) -> None:
-        """Nothing yet."""
+        self._sight = sight
+        assert sight.main is not None
+        self._place(sight)
+        self._draw_heads(sight, sight.main)
+        if self._draw_map(sight, sight.main):
+            self._draw_lists(sight, sight.main)
+            self._second.draw(self, sight, self._pattern)
+            self.read_out(None)
+            self._ask_copied(sight, sight.main)
+
+    def _place(self, sight: Sight) -> None:
+        unfolded = not self.is_folded
+        self.set_class(unfolded and sight.beside is not None, "paired")
+        self.set_class(unfolded and self.size.width < WIDE, "narrow")
+        self.set_class(unfolded and self.size.width >= WIDE, "spacious")
+
+    def _draw_map(self, sight: Sight, main: Shown) -> bool:
+        """The large map; False where its queries and keys were not watched."""
+        chosen, options, trace = sight.selection, sight.options, main.trace
+        attention, legend = self.query_one("#map", AttentionMap), self.query_one("#map-legend", Legend)
+        missing = missing_site(main, chosen.layer)
+        for name in ("map", "reads", "received"):
+            self.query_one(f"#{name}", AttentionMap if name == "map" else TopKeys).notice = missing
+        if missing:
+            return False
+        asked = (id(trace), chosen.layer, chosen.head, options.is_log, options.drops_first)
+        if self._drawn != asked:
+            self._pattern, self._drawn = trace.pattern(chosen.layer, chosen.head), asked
+            picture = draw_pattern(self._pattern, trace, chosen.layer, options)
+            attention.labels, attention.levels = trace.pieces, picture.levels
+            attention.rows, attention.columns = margins(self._pattern)
+            legend.scale = picture.scale
+        attention.cursor = chosen.token, chosen.key
+        legend.title = "weight"
+        legend.note = "first token left out" if options.drops_first else "blank: out of reach"
+        is_off = any(str(edit) == str(ScaleHead(chosen.layer, chosen.head, 0.0)) for edit in sight.edits)
+        head = f"layer {chosen.layer} head {chosen.head}{' · off beside' if is_off else ''}"
+        self.query_one("#map-pane", Pane).entitle(f"{head} · {main.name}", self._row_numbers(main, chosen.token))
+        return True
+
+    def _row_numbers(self, main: Shown, token: int) -> str:
+        row = self._pattern[token : token + 1]
+        bits, first = float(entropy_bits(row)[0]), float(first_token_share(row)[0])
+        far = float(mean_distance(self._pattern)[token])
+        reader = quote_piece(main.trace.pieces[token])
+        looks = f"looks {show_number(far)} tokens back"
+        return f"{reader} entropy {show_number(bits)} bits · first token {show_share(first)} · {looks}"
+
+    def _draw_heads(self, sight: Sight, main: Shown) -> None:
+        chosen, score = sight.selection, sight.options.score
+        scores = getattr(main.overview.heads, score.field)
+        heads, legend = self.query_one("#heads", HeadGrid), self.query_one("#heads-legend", Legend)
+        if heads.scores is not scores:
+            heads.scores, heads.scale = scores, score_scale(scores, score.top)
+        heads.chosen = chosen.layer, chosen.head
+        legend.title, legend.scale, legend.note = score.title, heads.scale, "mean over tokens"
+        value = float(scores[chosen.layer, chosen.head])
+        number = "" if np.isnan(value) else f" · {show_number(value)}"
+        self.query_one("#heads-pane", Pane).entitle(f"{score.title}{number}")
+
+    def _draw_lists(self, sight: Sight, main: Shown) -> None:
+        chosen, trace = sight.selection, main.trace
+        reads, got = self.query_one("#reads", TopKeys), self.query_one("#received", TopKeys)
+        reads.labels = got.labels = trace.pieces
+        reads.weights = self._pattern[chosen.token, : chosen.token + 1]
+        reads.chosen = got.chosen = chosen.token, chosen.key
+        got.weights = received(self._pattern)
+        reader = quote_piece(trace.pieces[chosen.token])
+        self.query_one("#reads-pane", Pane).entitle(f"what {reader} reads, layer {chosen.layer} head {chosen.head}")
+        self.query_one("#received-pane", Pane).entitle("what each token is given, mean over its readers")
+
+    def read_out(self, cell: tuple[int, int] | None) -> None:
+        """Says the number under the mouse, or under the cursor, in this run and in the one beside."""
+        if self._sight is None or self._sight.main is None or not self._pattern.size:
+            return
+        chosen, trace = self._sight.selection, self._sight.main.trace
+        token, key = cell or (chosen.token, chosen.key)
+        words = f"from {quote_piece(trace.pieces[token])} ({token}) to {quote_piece(trace.pieces[key])} ({key})"
+        seen = visible_keys(trace.n_fed, trace.n_fed, trace.spec.layers[chosen.layer].reach)[token, key]
+        value = show_number(float(self._pattern[token, key])) if seen else "out of reach"
+        mark = "▸" if cell is None else "mouse"
+        self.query_one("#readout", Static).update(
+            Content.assemble((f" {mark} ", "$text-muted"), words, "  ", (value, "bold $accent"))
+        )
+        self.query_one("#other-readout", Static).update(Content(f" {self._second.read_out(token, key)}"))
+
+    # ---- what the head copies ---------------------------------------------------------------------------
+
+    def _ask_copied(self, sight: Sight, main: Shown) -> None:
+        chosen, trace, weights = sight.selection, main.trace, main.weights
+        asked = (id(trace), chosen.layer, chosen.head, chosen.key)
+        if asked == self._asked:
+            return
+        self._asked = asked
+        words = self.query_one("#copies", Static)
+        if weights is None:
+            words.update(Content(" what it copies: a saved trace holds no weights; open its model with o"))
+        elif layer_site(chosen.layer, "attn.value") in trace.sites:
+            self.screen.reader.ask(  # type: ignore[attr-defined]
+                "copied",
+                lambda: CopiedRead(asked, read_copied(trace, weights, chosen.layer, chosen.head, chosen.key)),
+                self,
+            )
+
+    def on_copied_read(self, message: CopiedRead) -> None:
+        if message.asked != self._asked or self._sight is None or self._sight.main is None:
+            return
+        trace = self._sight.main.trace
+        key = quote_piece(trace.pieces[self._sight.selection.key])
+        copied = message.copied
+        raised = "  ".join(f"{quote_piece(piece)} +{show_number(gain)}" for piece, gain in copied.raises)
+        rank = "itself first" if copied.own_rank == 0 else f"itself as number {copied.own_rank + 1:,}"
+        self.query_one("#copies", Static).update(
+            Content.assemble((f" reading {key} raises ({rank}), logits: ", "$text-muted"), raised)
+        )
+
+    # ---- keys and mouse ---------------------------------------------------------------------------------
+
+    def on_cell_pointed(self, message: CellPointed) -> None:
+        message.stop()
+        self.read_out(message.cell)
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        if self._sight is not None:
+            self._place(self._sight)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A difference needs another run."""
+        paired = self._sight is not None and self._sight.beside is not None
+        return paired if action == "pairing" else True
+
+    def _choose(self, **options: object) -> None:
+        if self._sight is not None:
+            self.post_message(OptionsChosen(replace(self._sight.options, **options)))  # type: ignore[arg-type]
+
+    def action_log(self) -> None:
+        self._choose(is_log=self._sight is not None and not self._sight.options.is_log)
+
+    def action_first(self) -> None:
+        self._choose(drops_first=self._sight is not None and not self._sight.options.drops_first)
+
+    def action_score(self) -> None:
+        if self._sight is not None:
+            self._choose(score=after(SCORES, self._sight.options.score))
+
+    def action_pairing(self) -> None:
+        self._choose(shows_difference=self._sight is not None and not self._sight.options.shows_difference)
+
+    def action_zoom(self) -> None:
+        for attention in self.query(AttentionMap):
+            attention.is_whole = not attention.is_whole
+
+    def action_switch(self) -> None:
+        if self._sight is not None:
+            chosen = self._sight.selection
+            self.post_message(EditToggled(ScaleHead(chosen.layer, chosen.head, 0.0)))
 
     def table(self, sight: Sight) -> Table | None:
-        return None
+        """The pattern of the chosen head, a row a cell that may be read."""
+        if sight.main is None or missing_site(sight.main, sight.selection.layer):
+            return None
+        trace, chosen = sight.main.trace, sight.selection
+        pattern = trace.pattern(chosen.layer, chosen.head)
+        seen = visible_keys(*pattern.shape, trace.spec.layers[chosen.layer].reach)
+        columns = [Column(key, key) for key in ("layer", "head", "token", "piece", "key", "key_piece", "weight")]
+        rows = [
+            (chosen.layer, chosen.head, token, trace.pieces[token], key, trace.pieces[key], float(pattern[token, key]))
+            for token, key in zip(*(axis.tolist() for axis in np.nonzero(seen)), strict=True)
+        ]
+        return Table(columns, rows)
+
+
+def missing_site(shown: Shown, layer: int) -> str:
+    """What a map needs and this run did not watch, in words; empty where all is there."""
+    missing = [part for part in ("attn.query", "attn.key") if layer_site(layer, part) not in shown.trace.sites]
+    return f"'{layer_site(layer, missing[0])}' was not watched in this run" if missing else ""
+
+
+def margins(
+    pattern: Float32[np.ndarray, "token past"],
+) -> tuple[Float32[np.ndarray, " token"], Float32[np.ndarray, " past"]]:
+    """Each row's entropy as a share of the widest possible, `log2(tokens)`; what each key is given, over the most."""
+    given = received(pattern)
+    widest = np.log2(max(2, len(pattern)))
+    return (
+        np.asarray(entropy_bits(pattern) / widest, np.float32),
+        np.asarray(given / max(float(given.max(initial=0.0)), 1e-9), np.float32),
+    )

@@ -1,27 +1,263 @@
-"""Layers: a row a layer."""
+"""Layers: one line a layer at the chosen token, from cost to meaning, and what comes next."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
+import numpy as np
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
 from textual.widget import Widget
+from textual.widgets import Static
 
-from edge.commands.tables import Table
-from tui.sight import Sight
+from edge.commands.tables import Column, Table
+from edge.insight.answers import Answers, read_answers
+from edge.measure.overview import HeadScores, Overview
+from edge.picture.levels import Linear
+from edge.picture.palettes import SIGNED
+from edge.picture.pieces import quote_piece
+from edge.picture.units import show_share, show_time
+from edge.timing import SublayerTiming
+from models.sites import layer_site
+from tui.sight import Shown, Sight
+from tui.state import ROLES
 from tui.views.view import View
+from tui.widgets.guess_bars import GuessBars
+from tui.widgets.layer_table import LayerRow, LayerTable
+from tui.widgets.legend import Legend
 from tui.widgets.pane import Pane
 from tui.widgets.sparsity_map import SparsityMap
 
+KEPT = 256
+"""Tokens whose answers are kept, so that moving back is instant."""
+
+
+class AnswersRead(Message):
+    """What the decoder would answer at one token of one run, layer by layer."""
+
+    def __init__(self, asked: tuple[int, int], answers: Answers) -> None:
+        super().__init__()
+        self.asked, self.answers = asked, answers
+
 
 class LayersView(View):
-    """Layers: a row a layer."""
+    """The whole model, one line a layer."""
+
+    DEFAULT_CSS = """
+    LayersView {
+        & > .panes { layout: grid; grid-size: 1 2; grid-rows: 1fr 11; }
+        #writes-pane { display: none; }
+        &.spacious > .panes { grid-size: 2 2; grid-columns: 1fr 46; grid-rows: auto 1fr; }
+        &.spacious #layers-pane, &.spacious #layers { height: auto; }
+        &.spacious #layers { max-height: 40; }
+        &.spacious #next-pane { row-span: 2; }
+        &.spacious #writes-pane { display: block; }
+        &.folded > .panes { grid-size: 1 1; grid-columns: 1fr; grid-rows: 1fr; }
+        &.folded Pane { display: none; }
+        &.folded Pane.shown { display: block; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "columns", "more columns", tooltip="Show the columns that have no room beside these"),
+    ]
 
     title = "Layers"
-    tabs = {"layers": "Layers"}
+    tabs: ClassVar[dict[str, str]] = {"layers": "layers", "next": "next token", "writes": "who writes"}
+    shows = "watched run · latency timed apart"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._answers: dict[tuple[int, int], Answers] = {}
+        self._asked: set[tuple[int, int]] = set()
+        self._sight: Sight | None = None
+        self._drawn: tuple[object, ...] = ()
+        self._written: Overview | None = None
 
     def compose_panes(self) -> Iterator[Widget]:
-        yield Pane("layers", "Layers", SparsityMap(id="layers"))
+        yield Pane("layers", "layers", LayerTable(id="layers"), Static(id="layers-sum", classes="numbers"))
+        yield Pane("next", "next token", GuessBars(id="next"))
+        yield Pane("writes", "who writes", SparsityMap(id="writes"), Legend(id="writes-legend"))
 
     def draw(self, sight: Sight) -> None:
-        """Nothing yet."""
+        self._sight = sight
+        assert sight.main is not None
+        self.set_class(not self.is_folded and self.size.width >= 150, "spacious")
+        self._ask(sight.main, sight)
+        if sight.beside is not None:
+            self._ask(sight.beside, sight)
+        answers, beside = self._known(sight.main, sight), self._known(sight.beside, sight)
+        table, chosen = self.query_one("#layers", LayerTable), sight.selection
+        needs = (sight.main, sight.beside, sight.comparison, answers, beside, chosen.token, sight.options.silence)
+        if tuple(map(id, needs)) != self._drawn:
+            self._drawn = tuple(map(id, needs))
+            table.has_parity, table.has_beside = sight.comparison is not None, sight.beside is not None
+            table.longest_ns = max(_sublayers(sight.main.timing), default=0.0)
+            table.layers = rows_of(sight, answers, beside)
+            self.query_one("#layers-sum", Static).update(Content(" " + _sum_up(sight.main.timing)))
+            self._draw_next(sight, answers, beside)
+        self._draw_writes(sight, sight.main)
+        table.chosen = chosen.layer
+        self._entitle(sight.main, sight)
+
+    def _entitle(self, main: Shown, sight: Sight) -> None:
+        table, token = self.query_one("#layers", LayerTable), sight.selection.token
+        pages = len(table.pages())
+        page = f"columns {table.page % pages + 1} of {pages}, v for more" if pages > 1 else ""
+        self.query_one("#layers-pane", Pane).entitle(f"at {quote_piece(main.trace.pieces[token])} ({token})", page)
+
+    def _draw_next(self, sight: Sight, answers: Answers | None, beside: Answers | None) -> None:
+        assert sight.main is not None
+        guesses, token = self.query_one("#next", GuessBars), sight.selection.token
+        if answers is None:
+            guesses.notice = self._why_no_answers(sight.main)
+            return
+        guesses.notice = ""
+        guesses.guesses = answers.final
+        guesses.others = beside.final if beside is not None else ()
+        came = sight.main.trace.pieces[token + 1] if token + 1 < len(sight.main.trace.pieces) else None
+        settled = f"settled from layer {answers.settled} on"
+        note = f"came: {quote_piece(came)} · {settled}" if came is not None else settled
+        after = f"after {quote_piece(sight.main.trace.pieces[token])}"
+        against = f", {sight.main.name} above {sight.beside.name}" if sight.beside is not None and beside else ""
+        self.query_one("#next-pane", Pane).entitle(after + against, note)
+
+    def _draw_writes(self, sight: Sight, main: Shown) -> None:
+        """The FFN's share of the lengths that both sublayers add: who writes, everywhere at a glance."""
+        writes, legend = self.query_one("#writes", SparsityMap), self.query_one("#writes-legend", Legend)
+        if self._written is not main.overview:
+            self._written = main.overview
+            both = main.overview.attn_write + main.overview.ffn_write
+            writes.scale, writes.shares = Linear(0.0, 1.0), main.overview.ffn_write / np.maximum(both, 1e-9)
+            writes.labels = main.trace.pieces
+        writes.chosen = sight.selection.layer, sight.selection.token
+        writes.palette = legend.palette = SIGNED
+        legend.title, legend.scale = "FFN's share of ‖attention‖ + ‖FFN‖", writes.scale
+        legend.note = "0: attention writes alone"
+        self.query_one("#writes-pane", Pane).entitle("length of what each sublayer adds to the residual stream")
+
+    def _why_no_answers(self, main: Shown) -> str:
+        if main.weights is None:
+            return "a saved trace holds no weights, which turn the residual stream into words;\nopen its model with o"
+        if layer_site(0, "output") not in main.trace.sites:
+            return "the residual stream was not watched in this run"
+        return "reading …"
+
+    # ---- answers ----------------------------------------------------------------------------------------
+
+    def _place(self, shown: Shown, sight: Sight) -> tuple[int, int]:
+        return id(shown.trace), min(sight.selection.token, shown.trace.n_fed - 1)
+
+    def _known(self, shown: Shown | None, sight: Sight) -> Answers | None:
+        return None if shown is None else self._answers.get(self._place(shown, sight))
+
+    def _ask(self, shown: Shown, sight: Sight) -> None:
+        place, weights, trace = self._place(shown, sight), shown.weights, shown.trace
+        watched = layer_site(trace.spec.n_layers - 1, "output") in trace.sites
+        if place in self._answers or weights is None or not watched:
+            return
+        kind = "answers beside" if shown is sight.beside else "answers"
+        self.screen.reader.ask(  # type: ignore[attr-defined]
+            kind, lambda: AnswersRead(place, read_answers(trace, weights, place[1])), self
+        )
+
+    def on_answers_read(self, message: AnswersRead) -> None:
+        if len(self._answers) >= KEPT:
+            self._answers.pop(next(iter(self._answers)))
+        self._answers[message.asked] = message.answers
+        if self._sight is not None and self._sight.main is not None:
+            self.show(self._sight)
+
+    # ---- keys -------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offers more columns where there are any."""
+        return action != "columns" or (self.is_mounted and len(self.query_one("#layers", LayerTable).pages()) > 1)
+
+    def action_columns(self) -> None:
+        table = self.query_one("#layers", LayerTable)
+        table.page = (table.page + 1) % len(table.pages())
+        if self._sight is not None and self._sight.main is not None:
+            self._entitle(self._sight.main, self._sight)
 
     def table(self, sight: Sight) -> Table | None:
+        """One row a layer."""
+        if sight.main is None:
+            return None
+        rows = rows_of(sight, self._known(sight.main, sight), self._known(sight.beside, sight))
+        columns = [
+            *(Column(key, key) for key in ("layer", "token", "attn_ns", "ffn_ns", "attn_write", "ffn_write")),
+            *(Column(key, key) for key in (sight.options.silence.field, "reads_as", "probability", "heads")),
+        ]
+        lengths = sight.main.overview
+        token = sight.selection.token
+        return Table(
+            columns,
+            [
+                (
+                    *(row.layer, token, row.attn_ns, row.ffn_ns),
+                    *(float(lengths.attn_write[row.layer, token]), float(lengths.ffn_write[row.layer, token])),
+                    *(row.silent, row.guess[0] if row.guess else None, row.guess[1] if row.guess else None, row.kinds),
+                )
+                for row in rows
+            ],
+        )
+
+
+def rows_of(sight: Sight, answers: Answers | None, beside: Answers | None) -> tuple[LayerRow, ...]:
+    """Every layer at the chosen token."""
+    assert sight.main is not None
+    main, token = sight.main, sight.selection.token
+    parts = main.timing.parts_ns if main.timing else {}
+    attn, ffn = main.overview.attn_write[:, token], main.overview.ffn_write[:, token]
+    known = np.concatenate([attn, ffn])
+    known = known[~np.isnan(known)]
+    largest = float(known.max()) if known.size else float("nan")
+    silent = getattr(main.overview, sight.options.silence.field)[:, token]
+    return tuple(
+        LayerRow(
+            layer=layer,
+            attn_ns=parts.get(f"layers.{layer}.attn", float("nan")),
+            ffn_ns=parts.get(f"layers.{layer}.ffn", float("nan")),
+            attn_write=float(attn[layer]) / largest,
+            ffn_write=float(ffn[layer]) / largest,
+            silent=float(silent[layer]),
+            guess=_guess(answers, layer),
+            beside=_guess(beside, layer),
+            kinds=kinds_of(main.overview.heads, layer),
+            parity=_parity(sight, layer),
+        )
+        for layer in range(main.trace.spec.n_layers)
+    )
+
+
+def _guess(answers: Answers | None, layer: int) -> tuple[str, float] | None:
+    if answers is None or layer >= len(answers.after_layer):
         return None
+    guess = answers.after_layer[layer]
+    return guess.piece, guess.probability
+
+
+def kinds_of(scores: HeadScores, layer: int) -> str:
+    """How many heads of a layer play each role: `prev 2 · sink 3`."""
+    counts = [(role.short, int((getattr(scores, role.field)[layer] >= role.least).sum())) for role in ROLES]
+    return " · ".join(f"{short} {count}" for short, count in counts if count)
+
+
+def _parity(sight: Sight, layer: int) -> str:
+    """A mark for each engine compared: within its band or beyond it."""
+    if sight.comparison is None:
+        return ""
+    worst = [(one.worst_of_layer(layer), one.band) for one in sight.comparison.variants]
+    return "".join("–" if np.isnan(off) else "●" if off <= band else "○" for off, band in worst)
+
+
+def _sublayers(timing: SublayerTiming | None) -> tuple[float, ...]:
+    return tuple(took for scope, took in timing.parts_ns.items() if "." in scope) if timing else ()
+
+
+def _sum_up(timing: SublayerTiming | None) -> str:
+    """What belongs to no layer, and the total."""
+    if timing is None:
+        return "not timed yet"
+    rests = " · ".join(f"{scope} {show_time(timing.parts_ns.get(scope, 0.0))}" for scope in ("embed", "head", "other"))
+    return f"{rests} · total {show_time(timing.total_ns)} (parts {show_share(timing.coverage)})"

@@ -10,7 +10,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from edge.commands.tables import Table
-from tui.messages import PaneChosen
+from tui.messages import PaneChosen, Streaming
 from tui.sight import Sight
 from tui.widgets.grid import Grid
 from tui.widgets.legend import Legend
@@ -84,6 +84,12 @@ class View(Container):
         if self._notice:
             self.explain("")
 
+    def show_live(self, message: Streaming) -> None:
+        """Shows how a run goes while it goes; told often, so it must be cheap. The next `draw` ends that."""
+
+    def show_doing(self, work: str) -> None:
+        """Shows what the runner is at; empty once it rests."""
+
     def table(self, sight: Sight) -> Table | None:
         """What this view shows, as rows; None while it shows nothing."""
         raise NotImplementedError
@@ -120,8 +126,6 @@ class View(Container):
         self.watch_pane(self.pane)
 
     def watch_pane(self, pane: str) -> None:
-        if not self.is_mounted:
-            return
         self.query_one(PaneTabs).shown = pane
         for name in self.tabs:
             self.query_one(f"#{name}-pane").set_class(name == pane, "shown")

@@ -1,7 +1,7 @@
 """The attention pattern of one head: a row for each reading token, a column for each key, two rows a line."""
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
@@ -9,7 +9,8 @@ from textual import events
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from edge.picture.levels import HIDDEN, LEVELS, UNKNOWN
+from edge.picture.bars import bar, column
+from edge.picture.levels import HIDDEN, LEVELS, UNKNOWN, pool_levels
 from edge.picture.palettes import contrast
 from edge.picture.pieces import show_piece
 from tui.messages import CellChosen, CellPointed
@@ -22,28 +23,49 @@ TALLEST = 8
 WIDEST = 3
 """Cells a key is wide at most for each pixel that a token is high; 1 is square."""
 
+TAIL_CELLS = 9
+
 
 class AttentionMap(Grid):
     """Half blocks: the upper pixel of a cell is one row of the pattern, the lower one the next.
 
     Attributes:
         levels: Colour levels, a row for each token, a column for each key.
+        middle: The level that says nothing: 0, or the middle where colours have a sign.
         labels: The piece of every token.
         cursor: The chosen token and the key it reads.
+        rows: A share of 1 for each token, drawn as a bar at its right.
+        columns: A share of 1 for each key, drawn as a column above it.
+        is_whole: All of it in view: where there is no room, a pixel is the peak of a square of cells.
     """
 
     gutter_cells = 12
+    tail_cells = TAIL_CELLS
+    ruler_lines = 2
 
     levels: reactive[UInt8[np.ndarray, "token past"]] = reactive(lambda: np.zeros((0, 0), np.uint8), always_update=True)
     labels: reactive[tuple[str, ...]] = reactive(())
     cursor: reactive[tuple[int, int]] = reactive((0, 0))
+    rows: reactive[Float32[np.ndarray, " token"]] = reactive(lambda: np.zeros(0, np.float32), always_update=True)
+    columns: reactive[Float32[np.ndarray, " past"]] = reactive(lambda: np.zeros(0, np.float32), always_update=True)
+    is_whole: reactive[bool] = reactive(True)
 
     zoom = 1
     """Pixels that a token is high; two make a line."""
     wide = 1
     """Cells that a key is wide."""
+    block = 1
+    """Tokens, and keys, that one pixel stands for."""
+
+    def __init__(self, row_title: str = "", *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._row_title, self.middle = row_title, 0.0
+        self._drawn: UInt8[np.ndarray, "row column"] = self.levels
 
     def watch_levels(self) -> None:
+        self._resize()
+
+    def watch_is_whole(self) -> None:
         self._resize()
 
     def on_resize(self) -> None:
@@ -56,62 +78,103 @@ class AttentionMap(Grid):
         self._show_cursor()
         self.refresh()
 
+    @property
+    def fits(self) -> bool:
+        """Every cell has a pixel of its own."""
+        tokens, past = self.levels.shape
+        return tokens <= 2 * self.view_lines and past <= self.view_cells
+
     def _resize(self) -> None:
         tokens, past = self.levels.shape
         if not tokens:
+            self._drawn = self.levels
             self.resize_body(0, 0)
             return
-        self.zoom = min(max(min(self.view_cells // past, 2 * self.view_lines // tokens), 1), TALLEST)
-        self.wide = min(max(self.view_cells // past, 1), WIDEST * self.zoom)
-        self.resize_body(past * self.wide, (tokens * self.zoom + 1) // 2)
+        self.block = 1
+        if self.is_whole and not self.fits:
+            self.block = max(-(-tokens // (2 * self.view_lines)), -(-past // self.view_cells))
+        self._drawn = pool_levels(self.levels, self.block, self.middle) if self.block > 1 else self.levels
+        rows, columns = self._drawn.shape
+        self.zoom = min(max(min(self.view_cells // columns, 2 * self.view_lines // rows), 1), TALLEST)
+        self.wide = min(max(self.view_cells // columns, 1), WIDEST * self.zoom)
+        self.resize_body(columns * self.wide, (rows * self.zoom + 1) // 2)
         self._show_cursor()
 
+    @property
+    def _at(self) -> tuple[int, int]:
+        """Row and column of the picture where the cursor is."""
+        return self.cursor[0] // self.block, self.cursor[1] // self.block
+
     def _show_cursor(self) -> None:
-        token, key = self.cursor
-        self.show_cell(key * self.wide, token * self.zoom // 2, self.wide, max(1, self.zoom // 2))
+        row, column = self._at
+        self.show_cell(column * self.wide, row * self.zoom // 2, self.wide, max(1, self.zoom // 2))
 
     def draw_ruler(self) -> Strip:
         """An arrow over the chosen key, and its piece."""
-        width = self.width
         key = self.cursor[1]
-        at = self.gutter_cells + key * self.wide - self.scroll_offset.x + (self.wide - 1) // 2
+        at = self._at[1] * self.wide - self.scroll_offset.x + (self.wide - 1) // 2
         label = show_piece(self.labels[key]) if key < len(self.labels) else ""
-        if not self.gutter_cells <= at < width:
-            return self.fit([self.text("from ↓  to →", self.gutter_cells, self.look_of("label"))], width)
-        after = f"▾ {label}"
-        start = at if at + cell_len(after) <= width else at + 1 - cell_len(f"{label} ▾")
-        words = after if start == at else f"{label} ▾"
-        head = self.text("from ↓  to →", min(self.gutter_cells, max(0, start)), self.look_of("label"))
-        space = self.text("", max(0, start - self.gutter_cells))
-        return self.fit([head, space, self.text(words, cell_len(words), self.look_of("cursor"))], width)
+        head = self.text("from ↓ to →", self.gutter_cells, self.look_of("label"))
+        tail = self.text(f" {self._row_title}", self.tail_cells, self.look_of("label"))
+        if not 0 <= at < self.view_cells:
+            return self.fit([head, self.text("", self.view_cells), tail], self.width)
+        words = f"▾ {label}" if at + 2 + cell_len(label) <= self.view_cells else f"{label} ▾"
+        start = at if words[0] == "▾" else max(0, at + 1 - cell_len(words))
+        room = self.view_cells - start
+        return self.fit([head, self.text("", start), self.text(words, room, self.look_of("cursor")), tail], self.width)
+
+    def draw_second_ruler(self) -> Strip:
+        """What each key is given, as columns under the arrow."""
+        head = self.text("received", self.gutter_cells, self.look_of("label"))
+        if not len(self.columns):
+            return self.fit([], self.width)
+        shares = [
+            float(self.columns[first : first + self.block].max()) for first in range(0, len(self.columns), self.block)
+        ]
+        words = "".join(column(share) * self.wide for share in shares)
+        left = self.scroll_offset.x
+        seen = self.text(words[left : left + self.view_cells], self.view_cells, self.look_of("first"))
+        peaks = f" {self.block}×{self.block}max" if self.block > 1 else ""
+        return self.fit([head, seen, self.text(peaks, self.tail_cells, self.look_of("label"))], self.width)
 
     def draw_gutter(self, line: int) -> list[Segment]:
         """The piece of the row that begins on this line; with two rows a line, the chosen or the upper one's."""
-        token = self.cursor[0]
-        if line == self._line_of(token):
-            return [self.text("▸" + self._label(token), self.gutter_cells, self.look_of("chosen"))]
+        if line == self._line_of(self._at[0]):
+            return [self.text("▸" + self._label(self.cursor[0]), self.gutter_cells, self.look_of("chosen"))]
+        row = self._row_of(line)
+        if row is None:
+            return [self.text("", self.gutter_cells)]
+        return [self.text(" " + self._label(row * self.block), self.gutter_cells, self.look_of("label"))]
+
+    def draw_tail(self, line: int) -> list[Segment]:
+        """The bar of the row that is named on this line."""
+        row = self.cursor[0] if line == self._line_of(self._at[0]) else self._row_of(line)
+        if row is None or row * self.block >= len(self.rows):
+            return [self.text("", self.tail_cells)]
+        token = row if row == self.cursor[0] else row * self.block
+        style = self.look_of("chosen" if token == self.cursor[0] else "second")
+        return [self.text(" " + bar(float(self.rows[token]), self.tail_cells - 2), self.tail_cells, style)]
+
+    def _row_of(self, line: int) -> int | None:
+        """The row of the picture that is named on this line."""
         row = 2 * line // self.zoom
-        if row < len(self.levels) and line == self._line_of(row):
-            return [self.text(" " + self._label(row), self.gutter_cells, self.look_of("label"))]
-        return [self.text("", self.gutter_cells)]
+        return row if row < len(self._drawn) and line == self._line_of(row) else None
 
     def _label(self, token: int) -> str:
-        piece = show_piece(self.labels[token]) if token < len(self.labels) else ""
         room = self.gutter_cells - 2
-        if cell_len(piece) > room:
-            return piece[: room - 1] + "…"
-        return " " * (room - cell_len(piece)) + piece
+        words = self.text(show_piece(self.labels[token]) if token < len(self.labels) else "", room).text.rstrip()
+        return " " * (room - cell_len(words)) + words
 
-    def _line_of(self, token: int) -> int:
-        """The line that names a token: the first that is all its own, or the one it shares."""
-        top = token * self.zoom
+    def _line_of(self, row: int) -> int:
+        """The line that names a row: the first that is all its own, or the one it shares."""
+        top = row * self.zoom
         return top // 2 if self.zoom == 1 else (top + 1) // 2
 
     def draw_body(self, line: int) -> Strip:
-        rows, _ = self.levels.shape
-        upper = self.levels[min(2 * line // self.zoom, rows - 1)]
+        rows, _ = self._drawn.shape
+        upper = self._drawn[min(2 * line // self.zoom, rows - 1)]
         lower_row = (2 * line + 1) // self.zoom
-        lower = self.levels[lower_row] if lower_row < rows else np.full_like(upper, HIDDEN)
+        lower = self._drawn[lower_row] if lower_row < rows else np.full_like(upper, HIDDEN)
         keys = upper.astype(np.int32) * 256 + lower
         starts = np.flatnonzero(np.diff(keys, prepend=-1)).tolist()
         ends = [*starts[1:], len(keys)]
@@ -128,11 +191,11 @@ class AttentionMap(Grid):
 
     def mark(self, line: int, strip: Strip) -> Strip:
         """Draws the chosen cell: in brackets where there is room for them, else as one pixel in the accent."""
-        token, key = self.cursor
-        if line != self._line_of(token) or token >= len(self.levels):
+        row, column = self._at
+        if line != self._line_of(row) or row >= len(self._drawn):
             return strip
-        start = key * self.wide
-        cell = self._marked_pixel(token, key) if self.zoom == 1 else self._bracketed(int(self.levels[token, key]))
+        start = column * self.wide
+        cell = self._marked_pixel(row, column) if self.zoom == 1 else self._bracketed(int(self._drawn[row, column]))
         return Strip.join([strip.crop(0, start), Strip([cell]), strip.crop(start + self.wide, None)])
 
     def _bracketed(self, level: int) -> Segment:
@@ -142,13 +205,13 @@ class AttentionMap(Grid):
         inside = "×" if level == UNKNOWN else " "
         return Segment("[" + inside * (self.wide - 2) + "]", style)
 
-    def _marked_pixel(self, token: int, key: int) -> Segment:
-        other = token + 1 if token % 2 == 0 else token - 1
-        level = int(self.levels[other, key]) if other < len(self.levels) else HIDDEN
+    def _marked_pixel(self, row: int, column: int) -> Segment:
+        other = row + 1 if row % 2 == 0 else row - 1
+        level = int(self._drawn[other, column]) if other < len(self._drawn) else HIDDEN
         accent = self.look_of("cursor").color
         triplet = accent.get_truecolor() if accent is not None else contrast(self.ink.background)
         style = paint((triplet[0], triplet[1], triplet[2]), self.ink.colour(level))
-        return Segment(("▀" if token % 2 == 0 else "▄") * self.wide, style)
+        return Segment(("▀" if row % 2 == 0 else "▄") * self.wide, style)
 
     def action_move(self, down: int, right: int) -> None:
         rows, past = self.levels.shape
@@ -157,12 +220,19 @@ class AttentionMap(Grid):
             self.post_message(CellChosen(token, min(max(self.cursor[1] + right, 0), past - 1)))
 
     def _cell_at(self, event: events.MouseEvent) -> tuple[int, int] | None:
+        """The token and key under the mouse; of a square of cells, its peak."""
         cell = self.body_cell(event)
         if cell is None:
             return None
-        token, key = 2 * cell[1] // self.zoom, cell[0] // self.wide
-        rows, past = self.levels.shape
-        return (min(token, rows - 1), key) if key < past and 2 * cell[1] < rows * self.zoom else None
+        row, column = 2 * cell[1] // self.zoom, cell[0] // self.wide
+        rows, columns = self._drawn.shape
+        if column >= columns or 2 * cell[1] >= rows * self.zoom:
+            return None
+        first, left = min(row, rows - 1) * self.block, column * self.block
+        square = self.levels[first : first + self.block, left : left + self.block].astype(np.float32)
+        away = np.where(square >= LEVELS, -1.0, np.abs(square - self.middle))
+        down, right = divmod(int(away.argmax()), square.shape[1])
+        return first + down, left + right
 
     def on_click(self, event: events.Click) -> None:
         if (cell := self._cell_at(event)) is not None:

@@ -147,6 +147,10 @@ class Grid(ScrollView, can_focus=True):
         """The line above, as wide as the widget."""
         return self.fit([], self.width)
 
+    def draw_second_ruler(self) -> Strip:
+        """The line below it, where `ruler_lines` is 2."""
+        return self.fit([], self.width)
+
     def draw_gutter(self, line: int) -> list[Segment]:
         """What stands left of one line of the body, `gutter_cells` wide."""
         return []
@@ -178,7 +182,7 @@ class Grid(ScrollView, can_focus=True):
         if self.notice:
             return self._draw_notice(y, width)
         if y < self.ruler_lines:
-            return self.fit(list(self.draw_ruler()), width)
+            return self.fit(list(self.draw_ruler() if y == 0 else self.draw_second_ruler()), width)
         line = y - self.ruler_lines + self.scroll_offset.y
         if line >= self.virtual_size.height - self.ruler_lines:
             return self.fit([], width)

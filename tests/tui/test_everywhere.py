@@ -1,0 +1,87 @@
+"""Every view at every size, theme and without colour; and with texts that break terminals."""
+
+import re
+
+import pytest
+
+from tests.tui.driving import Driven, driven
+from tui.views.every import VIEWS
+from tui.widgets.grid import Grid
+
+PROMPT = "Once upon a time there was a king who had"
+SIZES = ((80, 24), (120, 42), (200, 60))
+
+
+def check_lines(ui: Driven, where: str) -> None:
+    """Every line of every picture is as wide as its widget, and styled."""
+    for grid in ui.main.shown_view.query(Grid):
+        if grid.size.area == 0:
+            continue
+        for y in range(grid.size.height):
+            line = grid.render_line(y)
+            assert line.cell_length == grid.size.width, f"{where}: line {y} of #{grid.id} is {line.cell_length} cells"
+            assert all(segment.style is not None for segment in line), f"{where}: line {y} of #{grid.id} has no style"
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("look", ["edge-dark", "edge-light", "no colour"])
+async def test_every_pane_of_every_view_draws(
+    size: tuple[int, int], look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if look == "no colour":
+        monkeypatch.setenv("NO_COLOR", "1")
+    async with driven(size=size) as ui:
+        if look != "no colour":
+            ui.app.theme = look
+        await ui.run(PROMPT)
+        for name in VIEWS:
+            await ui.press(str(list(VIEWS).index(name) + 1))
+            for pane in ui.main.shown_view.tabs:
+                widget = ui.main.query_one(f"#{ui.main.shown_view.pane}")
+                assert widget.size.area > 0, f"{name}: pane {pane} has no room at {size}"
+                check_lines(ui, f"{name} at {size}")
+                await ui.press("tab")
+            picture = ui.app.export_screenshot()
+            if look == "no colour":
+                assert not (tinted := coloured(picture)), f"{name} without colour draws {sorted(tinted)[:5]}"
+
+
+def coloured(svg: str) -> set[str]:
+    """Colours in a picture that are no grey, those of the frame around it left out."""
+    found = set(re.findall(r'fill="#([0-9a-f]{6})"|fill: #([0-9a-f]{6})', svg))
+    colours = {one or other for one, other in found} - {"ff5f57", "febc2e", "28c840", "c5c8c6"}
+    return {colour for colour in colours if len({colour[:2], colour[2:4], colour[4:]}) > 1}
+
+
+AWKWARD = {
+    "wide glyphs": "王 様 は 幸 せ で す",
+    "emoji": "a 👩‍👩‍👧‍👦 family 🏳️‍🌈 and ☃️",
+    "right to left": "שלום עולם مرحبا بالعالم",
+    "control characters": "a\x07b\x1b[31mred \x9b2J \t tab\u202e flipped",
+    "markup": "[bold]not bold[/] [@click=quit]no link[/] ${x} {braces}",
+    "combining marks": "Z̷͉͐a̵̢l̸̰g̶o e\u0301 \u200b zero",
+}
+
+
+@pytest.mark.parametrize("text", AWKWARD.values(), ids=AWKWARD)
+async def test_texts_that_break_terminals_are_drawn_and_told_as_they_are(text: str) -> None:
+    async with driven(size=(100, 30)) as ui:
+        await ui.run(text)
+        for number in range(1, len(VIEWS) + 1):
+            await ui.press(str(number), "left", "up", "h", "j", "left_square_bracket")
+            check_lines(ui, f"{list(VIEWS)[number - 1]} with {text!r}")
+        picture = ui.app.export_screenshot()
+        assert "\x1b" not in picture and "\x07" not in picture, "a control character reached the terminal"
+
+
+async def test_a_terminal_that_is_too_small_says_so_and_comes_back() -> None:
+    async with driven(size=(100, 30)) as ui:
+        await ui.run(PROMPT)
+        await ui.pilot.resize_terminal(40, 10)
+        await ui.pilot.pause()
+        assert ui.main.query_one("#small").display and not ui.main.shown_view.size.area, "no message at 40x10"
+        await ui.press("2", "3", "escape", "tab")
+        await ui.pilot.resize_terminal(100, 30)
+        await ui.pilot.pause()
+        assert not ui.main.query_one("#small").display and ui.main.shown_view.size.area, "the screen did not come back"
+        check_lines(ui, "after a resize")

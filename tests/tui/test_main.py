@@ -1,0 +1,163 @@
+"""The screen: prompts, runs, engines and keys, and what is told of them."""
+
+from tests.tui.driving import driven
+from tests.tui.fake import FakeShelf
+from tui.screens.help import HelpScreen
+from tui.screens.trouble import TroubleScreen
+from tui.views.every import VIEWS
+from tui.widgets.token_strip import TokenStrip
+
+PROMPT = "Once upon a time there was a king who had"
+PROMPT_WORDS = len(PROMPT.split())
+
+
+async def test_before_the_first_run_the_screen_says_what_to_do() -> None:
+    async with driven() as ui:
+        assert "type a prompt" in ui.shown("#layers") and "enter" in ui.shown("#layers")
+        header = ui.shown("HeaderBar")
+        for words in ("fake", "onnx", "3 layers", "4 heads", "ready"):
+            assert words in header, f"the header does not say {words!r}:\n{header}"
+
+
+async def test_a_typed_prompt_runs_and_is_told_of() -> None:
+    async with driven(size=(120, 40)) as ui:
+        await ui.press(*"a king", "enter")
+        await ui.until(
+            lambda: ui.main.sight.main is not None and ui.main.sight.main.timing is not None, "the latencies"
+        )
+        await ui.at_rest()
+        assert ui.shown_run.trace.prompt_length == 2
+        assert "daughters" in ui.shown("#tokens"), "generated tokens do not show"
+        header = ui.shown("HeaderBar")
+        for words in ("ttft 12.3 ms", "167 tok/s", "context 14/512", "watched"):
+            assert words in header, f"the header does not say {words!r}:\n{header}"
+        assert "440 µs" in ui.shown("#layers"), "the layers do not tell what they cost"
+
+
+async def test_digits_and_clicks_go_to_every_screen_and_the_selection_stays() -> None:
+    async with driven(size=(120, 40)) as ui:
+        await ui.run(PROMPT)
+        await ui.press("l", "l", "k")
+        chosen = ui.main.sight.selection
+        for number, name in enumerate(VIEWS, 1):
+            await ui.press(str(number))
+            assert ui.main.view == name, f"{number} leads to {ui.main.view}"
+            assert ui.main.shown_view.display and ui.main.sight.selection == chosen, f"{name} changed the selection"
+        await ui.pilot.click("#views", offset=(16, 0))
+        assert ui.main.view == "attention", "a click on a tab does not lead to its screen"
+
+
+async def test_escape_stops_a_run_and_shows_how_far_it_came() -> None:
+    async with driven(FakeShelf(pauses=True)) as ui:
+        await ui.prompt(PROMPT)
+        await ui.until(ui.shelf.opened[0].is_pausing.is_set, "the run to be under way")
+        assert "running" in ui.shown("HeaderBar")
+        await ui.press("escape")
+        await ui.until(lambda: ui.main.sight.main is not None, "the trace so far")
+        await ui.at_rest()
+        assert len(ui.shown_run.trace.tokens) == PROMPT_WORDS + 3
+        assert ui.shown_run.timing is None, "a run that was stopped is timed all the same"
+        assert "stopped" in ui.shown("HeaderBar")
+
+
+async def test_a_second_prompt_cancels_the_first() -> None:
+    async with driven(FakeShelf(pauses=True)) as ui:
+        await ui.prompt("the first")
+        await ui.until(ui.shelf.opened[0].is_pausing.is_set, "the first run to be under way")
+        await ui.run("a second prompt")
+        assert ui.shown_run.trace.prompt_length == 3, "the first run's trace shows"
+        assert ui.shown_run.trace.finish == "length"
+        assert len(ui.shelf.opened[0].prompts) == 2
+
+
+async def test_the_engine_switches_and_the_prompt_runs_again() -> None:
+    async with driven() as ui:
+        await ui.run(PROMPT)
+        first = ui.shown_run.trace
+        for engine in ("torch", "mlx"):
+            await ui.press("e")
+            await ui.until(lambda: ui.shown_run.trace.engine == engine, f"the run on {engine}")  # noqa: B023
+            await ui.at_rest()
+        assert ui.shown_run.trace.tokens[:PROMPT_WORDS] == first.tokens[:PROMPT_WORDS]
+        assert ui.shelf.opened[0].closed.is_set(), "the engine left behind longest was not closed"
+        assert not ui.shelf.opened[1].closed.is_set(), "an engine that may be compared with was closed"
+        assert "mlx" in ui.shown("HeaderBar")
+
+
+async def test_what_is_refused_is_said_and_the_last_run_stays() -> None:
+    async with driven() as ui:
+        await ui.run(PROMPT)
+        kept = ui.shown_run.trace
+        await ui.prompt("word " * 60)
+        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        assert "context holds 40" in str(ui.app.screen.query_one("Static").render())
+        await ui.press("enter")
+        assert ui.app.screen is ui.main and ui.shown_run.trace is kept
+        assert "daughters" in ui.shown("#tokens"), "the last run's tokens are gone"
+
+
+async def test_an_engine_that_cannot_open_leaves_the_old_one() -> None:
+    async with driven() as ui:
+        ui.main.action_engine("broken")
+        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        assert "pip install" in str(ui.app.screen.query_one("Static").render())
+        await ui.press("escape")
+        await ui.run(PROMPT)
+        assert ui.shown_run.trace.engine == "onnx"
+
+
+async def test_an_empty_prompt_is_refused_in_words() -> None:
+    async with driven() as ui:
+        await ui.prompt("")
+        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        assert "the prompt is empty" in str(ui.app.screen.query_one("Static").render())
+
+
+async def test_help_explains_the_pane_at_hand_first() -> None:
+    async with driven() as ui:
+        await ui.run(PROMPT)
+        await ui.press("2", "tab", "tab", "question_mark")
+        assert isinstance(ui.app.screen, HelpScreen)
+        assert "heads" in str(ui.app.screen.query("Static").first().render()), "the help begins with another pane"
+        await ui.press("escape")
+        assert ui.app.screen is ui.main
+
+
+async def test_letters_belong_to_the_prompt_while_it_is_typed() -> None:
+    async with driven() as ui:
+        await ui.press(*"seghe2?")
+        assert ui.main.query_one("#prompt").value == "seghe2?"  # type: ignore[attr-defined]
+        offered = {binding.binding.key for binding in ui.main.active_bindings.values()}
+        assert not offered & {"s", "e", "h", "2", "question_mark"}, f"the footer offers {offered} to a typist"
+
+
+async def test_a_wide_piece_keeps_the_strip_s_lines_whole() -> None:
+    async with driven() as ui:
+        await ui.run("王 " * 30 + "x")
+        strip = ui.main.query_one(TokenStrip)
+        for y in range(strip.size.height):
+            cells = strip.render_line(y).cell_length
+            assert cells == strip.size.width, f"line {y} of the strip is {cells} cells of {strip.size.width}"
+
+
+async def test_r_draws_or_takes_the_likeliest_and_the_prompt_says_which() -> None:
+    async with driven() as ui:
+        await ui.run(PROMPT)
+        assert "drawn at 0.8" in str(ui.main.query_one("#prompt").border_subtitle)
+        await ui.press("r")
+        assert "greedy" in str(ui.main.query_one("#prompt").border_subtitle)
+        await ui.run(PROMPT)
+        assert [sampling.temperature for sampling in ui.shelf.opened[0].samplings] == [0.8, 0.0]
+
+
+async def test_tokens_are_coloured_by_each_number_in_turn_and_the_legend_says_which() -> None:
+    async with driven(size=(120, 40)) as ui:
+        await ui.run(PROMPT)
+        told = []
+        for _ in range(5):
+            await ui.press("c")
+            told.append(ui.shown("#tokens-legend").strip())
+        for words in ("reads it", "received", "silent share", "to come, ms"):
+            assert any(words in line for line in told), f"no colour is {words!r}: {told}"
+        strip = ui.main.query_one(TokenStrip)
+        assert len(strip.levels) == len(ui.shown_run.trace.tokens), "not every token has a place among the colours"

@@ -1,0 +1,57 @@
+"""The likeliest next tokens, a bar each; of two runs one below the other."""
+
+from rich.segment import Segment
+from textual.reactive import reactive
+from textual.strip import Strip
+
+from edge.insight.answers import Guess
+from edge.picture.bars import bar
+from edge.picture.pieces import quote_piece
+from edge.picture.units import show_weight
+from tui.widgets.grid import Grid
+
+_PIECE, _NUMBER = 16, 8
+
+
+class GuessBars(Grid):
+    """One line a guess; where there is a second run, its probability of the same place stands on a line of its own.
+
+    Attributes:
+        guesses: The likeliest first. A full bar is 1.
+        others: Those of the second run; empty where there is none.
+    """
+
+    ruler_lines = 0
+
+    guesses: reactive[tuple[Guess, ...]] = reactive(())
+    others: reactive[tuple[Guess, ...]] = reactive(())
+
+    def watch_guesses(self) -> None:
+        self._resize()
+
+    def watch_others(self) -> None:
+        self._resize()
+
+    def on_resize(self) -> None:
+        self._resize()
+
+    def _resize(self) -> None:
+        self.resize_body(self.view_cells, len(self._lines_of()))
+
+    def _lines_of(self) -> list[tuple[Guess | None, str]]:
+        own = [(guess, "first") for guess in self.guesses]
+        if not self.others:
+            return [*own]
+        return [*own, (None, "label"), *((guess, "second") for guess in self.others)]
+
+    def draw_body(self, line: int) -> Strip:
+        guess, look = self._lines_of()[line]
+        if guess is None:
+            return self.fit([self.text(" beside", self.view_cells, self.look_of("label"))], self.view_cells)
+        room = max(1, self.view_cells - _PIECE - _NUMBER - 2)
+        parts: list[Segment] = [
+            self.text(" " + quote_piece(guess.piece), _PIECE),
+            self.text(bar(guess.probability, room), room, self.look_of(look)),
+            self.text(f"{show_weight(guess.probability):>{_NUMBER}}", _NUMBER),
+        ]
+        return self.fit(parts, self.view_cells)

@@ -1,0 +1,190 @@
+"""One line a layer: what it costs, what it adds, how silent its FFN is, what it would answer, what its heads are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from rich.segment import Segment
+from textual import events
+from textual.reactive import reactive
+from textual.strip import Strip
+
+from edge.picture.bars import bar
+from edge.picture.pieces import quote_piece
+from edge.picture.units import show_number, show_share, show_time
+from tui.messages import LayerChosen
+from tui.widgets.grid import Grid
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer at the chosen token; NaN and empty words where something is not known.
+
+    Attributes:
+        attn_write: Length of what attention adds, over the largest of all layers.
+        silent: Share of the FFN, by the chosen definition.
+        guess: The likeliest next token read off after this layer, and its probability.
+        beside: The same in the run beside.
+        kinds: What its heads are, counted: `prev 2 · sink 3`.
+        parity: A mark for each engine compared.
+    """
+
+    layer: int
+    attn_ns: float
+    ffn_ns: float
+    attn_write: float
+    ffn_write: float
+    silent: float
+    guess: tuple[str, float] | None
+    beside: tuple[str, float] | None
+    kinds: str
+    parity: str
+
+
+Draw = Callable[["LayerTable", LayerRow, int], list[Segment]]
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """One column: its title, the cells it is wide, and how a row's cell is drawn."""
+
+    title: str
+    cells: int
+    draw: Draw
+
+
+def _timed(took_ns: float, table: "LayerTable", cells: int, look: str) -> list[Segment]:
+    words = "–" if np.isnan(took_ns) else show_time(took_ns)
+    share = took_ns / table.longest_ns if table.longest_ns else float("nan")
+    room = cells - 10
+    return [table.text(bar(share, room), room, table.look_of(look)), table.text(f"{words:>8}", 10)]
+
+
+def _written(row: LayerRow, table: "LayerTable", cells: int) -> list[Segment]:
+    each = cells // 2 - 1
+    return [
+        table.text(bar(row.attn_write, each), each + 1, table.look_of("first")),
+        table.text(bar(row.ffn_write, each), cells - each - 1, table.look_of("second")),
+    ]
+
+
+def _silent(row: LayerRow, table: "LayerTable", cells: int) -> list[Segment]:
+    words = "–" if np.isnan(row.silent) else show_share(row.silent)
+    room = cells - 7
+    return [table.text(bar(row.silent, room), room, table.look_of("second")), table.text(f"{words:>6}", 7)]
+
+
+def _guessed(guess: tuple[str, float] | None, table: "LayerTable", cells: int) -> list[Segment]:
+    if guess is None:
+        return [table.text("–", cells, table.look_of("label"))]
+    piece, probability = guess
+    return [table.text(quote_piece(piece), cells - 7), table.text(f"{show_number(probability):>5}", 7)]
+
+
+COLUMNS = (
+    TableColumn("attention", 18, lambda table, row, cells: _timed(row.attn_ns, table, cells, "first")),
+    TableColumn("FFN", 18, lambda table, row, cells: _timed(row.ffn_ns, table, cells, "second")),
+    TableColumn("reads as, p", 20, lambda table, row, cells: _guessed(row.guess, table, cells)),
+    TableColumn("silent", 12, lambda table, row, cells: _silent(row, table, cells)),
+    TableColumn("adds: attn, FFN", 17, lambda table, row, cells: _written(row, table, cells)),
+    TableColumn("heads", 21, lambda table, row, cells: [table.text(row.kinds, cells)]),
+    TableColumn("parity", 12, lambda table, row, cells: [table.text(row.parity, cells)]),
+    TableColumn("beside reads as, p", 20, lambda table, row, cells: _guessed(row.beside, table, cells)),
+)
+
+
+class LayerTable(Grid):
+    """Deep layers on top. Columns that do not fit wait on the next page.
+
+    Attributes:
+        layers: The rows, layer 0 first.
+        chosen: The chosen layer.
+        longest_ns: What a full time bar stands for.
+        page: Which columns show, where they do not fit all.
+    """
+
+    gutter_cells = 7
+
+    layers: reactive[tuple[LayerRow, ...]] = reactive((), always_update=True)
+    chosen: reactive[int] = reactive(0)
+    page: reactive[int] = reactive(0)
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.longest_ns = 0.0
+        self.has_parity = self.has_beside = False
+
+    def watch_layers(self) -> None:
+        self.resize_body(self.view_cells, len(self.layers))
+
+    def on_resize(self) -> None:
+        self.page = 0
+        self.resize_body(self.view_cells, len(self.layers))
+
+    def watch_page(self) -> None:
+        self.redraw()
+
+    def watch_chosen(self) -> None:
+        self.show_cell(0, self._flip(self.chosen))
+        self.refresh()
+
+    def pages(self) -> list[list[TableColumn]]:
+        """Columns that fit beside each other, page by page."""
+        unasked = {"parity": not self.has_parity, "beside reads as, p": not self.has_beside}
+        pages: list[list[TableColumn]] = [[]]
+        room = self.view_cells
+        for column in COLUMNS:
+            if unasked.get(column.title, False):
+                continue
+            if column.cells > room and pages[-1]:
+                pages.append([])
+                room = self.view_cells
+            pages[-1].append(column)
+            room -= column.cells
+        return pages
+
+    @property
+    def _columns(self) -> list[TableColumn]:
+        pages = self.pages()
+        return pages[self.page % len(pages)]
+
+    def _flip(self, layer: int) -> int:
+        """Line of a layer, and layer of a line."""
+        return len(self.layers) - 1 - layer
+
+    def _widths(self) -> list[int]:
+        """Cells of each column: what is left is shared out."""
+        columns = self._columns
+        spare = max(0, self.view_cells - sum(column.cells for column in columns)) // max(1, len(columns))
+        return [column.cells + min(spare, 12) for column in columns]
+
+    def draw_ruler(self) -> Strip:
+        label = self.look_of("label")
+        titles = [
+            self.text(column.title, cells, label) for column, cells in zip(self._columns, self._widths(), strict=True)
+        ]
+        return self.fit([self.text(" layer", self.gutter_cells, label), *titles], self.width)
+
+    def draw_gutter(self, line: int) -> list[Segment]:
+        layer = self._flip(line)
+        if layer == self.chosen:
+            return [self.text(f" ▸{layer:>3}", self.gutter_cells, self.look_of("chosen"))]
+        return [self.text(f"  {layer:>3}", self.gutter_cells, self.look_of("label"))]
+
+    def draw_body(self, line: int) -> Strip:
+        row = self.layers[self._flip(line)]
+        cells = [
+            segment
+            for column, width in zip(self._columns, self._widths(), strict=True)
+            for segment in column.draw(self, row, width)
+        ]
+        return self.fit(cells, self.view_cells)
+
+    def action_move(self, down: int, right: int) -> None:
+        if self.layers:
+            self.post_message(LayerChosen(min(max(self.chosen - down, 0), len(self.layers) - 1)))
+
+    def on_click(self, event: events.Click) -> None:
+        line = self.body_line(event)
+        if line is not None and line < len(self.layers):
+            self.post_message(LayerChosen(self._flip(line)))
