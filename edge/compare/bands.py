@@ -20,6 +20,11 @@ def band_of(reference: EngineChoice, variant: EngineChoice) -> float:
     return max(BANDS[kind] for kind in kinds)
 
 
+def rounding_of(choice: EngineChoice) -> float:
+    """The band within one engine, whose weights are the same on both sides of what is compared."""
+    return BANDS[_arithmetic(choice)]
+
+
 def _arithmetic(choice: EngineChoice) -> str:
     """What activations are rounded to."""
     match choice.precision:

@@ -89,7 +89,7 @@ class Compared(Subject):
         return max(self.sites, key=lambda site: (math.isnan(self.sites[site]), self.sites[site]), default=None)
 
     def worst_of_layer(self, layer: int) -> float:
-        """The largest relative error of a layer's sites; NaN of a layer that has none, infinite where one is no number."""
+        """The largest relative error of a layer's sites: NaN if it has none, infinite where one is no number."""
         errors = [error for site, error in self.sites.items() if layer_of(site) == layer]
         return max((math.inf if math.isnan(error) else error for error in errors), default=math.nan)
 

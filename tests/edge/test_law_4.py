@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import edge
+from edge.laws.seen import before_cap, law_4, logit_difference
 from edge.measure.attribution import (
     Attribution,
     attribute,
@@ -26,11 +27,9 @@ from models.precision import Scheme, Zero
 from tests.edge.laws import (
     CLOSE,
     ENGINES,
-    before_cap,
     check_law_1,
     check_law_4,
     check_law_6,
-    difference,
     off_by,
     tiny_model,
 )
@@ -66,6 +65,8 @@ def test_law_4_direct_attributions_sum_to_the_logit_difference(name: str, model:
     if name in WITHOUT_SUM:
         with pytest.raises(MisuseError, match="norms the residual stream after each sublayer"):
             attribute(trace, readout, 17, 4, token=2)
+        told = law_4(trace, readout, CLOSE)
+        assert told.holds is None and "norms the sum after each sublayer" in told.where
     else:
         check_law_4(trace, readout)
 
@@ -87,7 +88,7 @@ def test_heads_and_neurons_sum_to_their_sublayer(name: str) -> None:
     readout, logits = open_readout(checkpoint), before_cap(trace)
     for token in (0, 6, trace.n_fed - 1):
         whole, reading = attribute(trace, readout, 17, 4, token), read_difference(trace, readout, 17, 4, token)
-        want = difference(logits, 17, 4)[token]
+        want = logit_difference(logits, 17, 4)[token]
         assert abs(whole.total - want) < CLOSE * np.abs(logits).max(), f"token {token} is off law 4"
         for layer in range(trace.spec.n_layers):
             heads = attribute_heads(trace, reading, open_ending(checkpoint, layer, "attn"), layer, token)
@@ -126,7 +127,7 @@ def test_laws_1_4_and_6_hold_on_trained_models(name: str, engine: str) -> None:
     with edge.load(shared(name) if name == "stories260K" else name, engine) as model:
         trace = model.run("Once upon a time there was a", max_new_tokens=4, watch=Watch.all(), stop_tokens=())
         readout = open_readout(model.checkpoint)
-        check_law_1(trace, model.checkpoint.weights)
+        check_law_1(trace, model.checkpoint)
         check_law_4(trace, readout)
         check_lens(trace, readout, CLOSE)
         check_law_6(model, list(trace.tokens[: trace.n_fed]))

@@ -5,12 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from edge.laws.case import Case
+from edge.laws.made import law_2, law_7, law_8
+from edge.laws.seen import law_3
 from edge.sampling import Sampling
 from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
 from models.sites import sites_of
-from tests.edge.laws import CLOSE, ENGINES, PROMPT, check_law_1, check_law_6, normed, off_by, tiny_model
+from tests.edge.laws import CLOSE, ENGINES, PROMPT, check, check_law_1, check_law_6, off_by, tiny_model
 from tests.tiny import TINY_SPECS
 
 
@@ -30,28 +33,16 @@ def model(request: pytest.FixtureRequest, name: str) -> Iterator[Model]:
 
 
 def test_law_1_the_map_on_screen_is_the_one_the_engine_used(model: Model) -> None:
-    check_law_1(watched_run(model, Watch.all()), model.checkpoint.weights)
+    check_law_1(watched_run(model, Watch.all()), model.checkpoint)
 
 
 def test_law_2_watching_changes_nothing(model: Model) -> None:
-    watched, unwatched = watched_run(model, Watch.all()), watched_run(model, Watch.nothing())
-    assert watched.tokens == unwatched.tokens, f"{model.engine} generates other tokens when watched"
-    worst = float(np.abs(np.subtract(watched.logprobs, unwatched.logprobs)).max())
-    assert worst < CLOSE, f"{model.engine} gives other logits when watched: log-probabilities differ by {worst:.2g}"
-    assert unwatched.sites == {}, "a run that watches nothing recorded something"
+    check(law_2(Case(model, PROMPT)), model.engine)
+    assert watched_run(model, Watch.nothing()).sites == {}, "a run that watches nothing recorded something"
 
 
 def test_law_3_sublayers_add_up_to_the_residual_stream(model: Model) -> None:
-    trace = watched_run(model, Watch.all())
-    for layer in range(model.spec.n_layers):
-        at = f"layers.{layer}"
-        added, kind = trace.site(f"{at}.input"), model.spec.layers[layer]
-        for sublayer in ("attn", "ffn"):
-            added = added + trace.site(f"{at}.{sublayer}.output")
-            if kind.norms_sum:
-                added = normed(kind.norm, added, model.checkpoint.weights, f"{at}.{sublayer}_sum")
-        worst = off_by(added, trace.site(f"{at}.output"))
-        assert worst < CLOSE, f"{model.engine}: layer {layer} is not the sum of its parts, off by {worst:.2g}"
+    check(law_3(watched_run(model, Watch.all()), model.checkpoint, CLOSE), model.engine)
 
 
 @pytest.mark.parametrize("engine", ["onnx", "mlx"])
@@ -72,24 +63,12 @@ def test_law_6_an_ffn_works_on_each_position_alone(model: Model) -> None:
     check_law_6(model, PROMPT)
 
 
-@pytest.mark.parametrize("tokens", [1, len(PROMPT)])
-def test_law_7_shares_and_gap_sum_to_the_total(model: Model, tokens: int) -> None:
-    timing = model.time_sublayers(PROMPT, tokens=tokens, repeats=3)
-    assert timing is not None
-    scopes = {"embed", "head"} | {f"layers.{i}.{part}" for i in range(model.spec.n_layers) for part in ("attn", "ffn")}
-    assert scopes <= set(timing.measured_ns), f"{model.engine} did not time {scopes - set(timing.measured_ns)}"
-    assert set(timing.measured_ns) <= scopes | {"other"}
-    assert all(took_ns > 0 for scope, took_ns in timing.measured_ns.items() if scope != "other")
-    whole_ns = sum(timing.parts_ns.values()) + timing.gap_ns
-    assert whole_ns == pytest.approx(timing.total_ns), "parts and gap do not sum to the total"
-    assert timing.gap_ns >= -1e-3 and timing.coverage > 0
+def test_law_7_shares_and_gap_sum_to_the_total(model: Model) -> None:
+    check(law_7(Case(model, PROMPT)), model.engine)
 
 
 def test_law_8_decoding_with_the_cache_equals_the_full_pass(model: Model) -> None:
-    trace = watched_run(model, Watch(parts=(), logits=True))
-    full = model.logits(list(trace.tokens[: trace.n_fed]))
-    worst = off_by(trace.site("logits"), full)
-    assert worst < CLOSE, f"{model.engine}: decoding token by token leaves the full pass by {worst:.2g}"
+    check(law_8(Case(model, PROMPT)), model.engine)
 
 
 def test_a_prompt_fed_in_chunks_equals_one_pass(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

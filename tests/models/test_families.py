@@ -35,7 +35,7 @@ def test_logits_agree_with_transformers(
         got["token by token"] = model.logits(IDS)
         monkeypatch.undo()
         trace = model.run(ids=IDS, max_new_tokens=0, watch=edge.Watch.all())
-        check_law_1(trace, model.checkpoint.weights)
+        check_law_1(trace, model.checkpoint)
         if not any(layer.norms_sum for layer in model.spec.layers):
             check_law_4(trace, open_readout(model.checkpoint))
         check_law_6(model, IDS)

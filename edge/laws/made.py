@@ -1,0 +1,137 @@
+"""Laws that need runs of their own: 2, 6, 7 and 8."""
+
+import math
+from dataclasses import replace
+from itertools import zip_longest
+
+import numpy as np
+from jaxtyping import Float32
+
+from edge.compare.bands import BANDS
+from edge.compare.sites import token_errors
+from edge.edits import Edit, Noise, Replace, ScaleHead, ScaleNeuron, Silence
+from edge.laws.case import NEW_TOKENS, Case
+from edge.laws.result import Apart, LawResult, apart, inapplicable, judged
+from edge.picture.pieces import quote_piece
+from edge.picture.units import show_number, show_share
+from edge.timing import SublayerTiming
+from edge.trace import Trace
+from edge.watch import Watch
+from models.sites import LOGITS, PARTS, layer_site
+
+WATCHING = "watching changes no logit and no token"
+POSITIONS = "the FFN is position-wise, attention is not"
+SHARES = "shares and gap of a timing sum to its total"
+CACHE = "decoding = the full pass; strength 1 changes nothing"
+
+SUMS_TO = 1e-6
+"""Relative difference up to which sums of nanoseconds are equal."""
+
+REPEATS = 5
+"""Passes behind each timing: a sum is checked, not a time."""
+
+
+def law_2(case: Case) -> LawResult:
+    """A watched run yields the logits and tokens of an unwatched one."""
+    plain = case.see(Watch.nothing(), new_tokens=NEW_TOKENS)
+    logits = case.model.logits(list(case.ids))
+    found: list[Apart] = []
+    for watch in case.blocks():
+        watched = case.see(replace(watch, logits=True), new_tokens=NEW_TOKENS)
+        found.append(apart(watched.site(LOGITS)[: len(logits)], logits, case.band, LOGITS, watched.pieces))
+        found += _chosen_apart(watched, plain, case.band)
+    return judged(2, WATCHING, case.band, found, len(case.ids))
+
+
+def _chosen_apart(watched: Trace, plain: Trace, band: float) -> list[Apart]:
+    """Generated tokens, and their log-probabilities."""
+    own, other = (trace.pieces[trace.prompt_length :] for trace in (watched, plain))
+    for place, (piece, unwatched) in enumerate(zip_longest(own, other, fillvalue="")):
+        if watched.generated[place : place + 1] != plain.generated[place : place + 1]:
+            told = f"generated token {place}: {quote_piece(piece)} watched, {quote_piece(unwatched)} unwatched"
+            return [Apart(math.inf, told)]
+    if not own:
+        return []
+    given, wanted = (np.array(trace.logprobs, np.float32)[:, None] for trace in (watched, plain))
+    return [apart(given, wanted, band, "log-probability of what is generated", own)]
+
+
+def law_6(case: Case) -> LawResult:
+    """With its input in another order an FFN writes the same rows in that order; attention does not.
+
+    The first, the middle and the last layer: their attention is silenced, so that the FFN reads the layer's input.
+    """
+    tokens = tuple(range(len(case.ids)))
+    if len(tokens) < 2:
+        return inapplicable(6, POSITIONS, case.band, "one token has no other order; run a longer prompt", len(tokens))
+    order, found, moved = list(reversed(tokens)), [], math.inf
+    noticed = max(100 * BANDS["fp32"], 2 * case.band)
+    last = case.spec.n_layers - 1
+    for layer in sorted({0, last // 2, last}):
+        silent = Silence(f"layers.{layer}.attn")
+
+        def wrote(part: str, *edits: Edit, layer: int = layer) -> Float32[np.ndarray, "token model"]:
+            return case.see(Watch(parts=(part,), layers=(layer,)), edits).site(layer_site(layer, part))
+
+        turned = Replace(layer_site(layer, "input"), tokens, wrote("input")[order])
+        rows = wrote("ffn.output", silent)[order]
+        after = wrote("ffn.output", silent, turned)
+        found.append(apart(after, rows, case.band, layer_site(layer, "ffn.output"), case.pieces))
+        attention = float(token_errors(wrote("attn.output", turned), wrote("attn.output")[order]).max())
+        moved = min(moved, attention)
+        if not attention > noticed:
+            found.append(Apart(math.inf, f"attention of layer {layer} did not notice another order"))
+    return judged(6, POSITIONS, case.band, found, len(tokens), f"attention moves by {show_number(moved)} at least")
+
+
+def law_7(case: Case) -> LawResult:
+    """Shares and gap of a decode step's and of a prefill's timing sum to the total; coverage is told."""
+    found, notes = [], []
+    for what, tokens in {"prefill": len(case.ids), "decode step": 1}.items():
+        case.tell(f"timing a {what}")
+        timing = case.model.time_sublayers(list(case.ids), tokens=tokens, repeats=REPEATS)
+        case.tell(f"timed a {what}")
+        if timing is None:
+            return inapplicable(7, SHARES, SUMS_TO, "the timing was stopped; check it again", len(case.ids))
+        found.append(_sum_apart(timing, what, case.spec.n_layers))
+        notes.append(
+            f"{what}: coverage {show_share(timing.coverage)}, gap {show_share(timing.gap_ns / timing.total_ns)}"
+        )
+    return judged(7, SHARES, SUMS_TO, found, len(case.ids), ", ".join(notes))
+
+
+def _sum_apart(timing: SublayerTiming, what: str, n_layers: int) -> Apart:
+    """`|Σ parts + gap - total| / total`; infinite where a part is missing, or no time at all."""
+    wanted = {"embed", "head", *(f"layers.{layer}.{part}" for layer in range(n_layers) for part in ("attn", "ffn"))}
+    untimed = [scope for scope in sorted(wanted) if not timing.parts_ns.get(scope, 0.0) > 0]
+    strange = sorted(timing.parts_ns.keys() - wanted - {"other"})
+    if untimed or strange:
+        return Apart(math.inf, f"{what}: {untimed[0]} was not timed" if untimed else f"{what}: {strange[0]} is no part")
+    whole_ns = sum(timing.parts_ns.values()) + timing.gap_ns
+    return Apart(abs(whole_ns - timing.total_ns) / timing.total_ns, f"{what} at depth {timing.depth}")
+
+
+def law_8(case: Case) -> LawResult:
+    """Decoding token by token gives the logits of one full pass, and edits of strength one change nothing."""
+    decoded = case.see(Watch(parts=(), logits=True), new_tokens=NEW_TOKENS)
+    full = case.model.logits(list(decoded.tokens[: decoded.n_fed]))
+    found = [apart(decoded.site(LOGITS), full, case.band, f"{LOGITS} with the cache", decoded.pieces)]
+    layers = tuple(sorted({0, case.spec.n_layers - 1}))
+    watch = Watch(parts=tuple(PARTS), layers=layers, logits=True)
+    before = case.see(watch)
+    after = case.see(watch, _neutral(before, layers))
+    for site in before.sites:
+        found.append(apart(after.site(site), before.site(site), case.band, f"{site} when edited", before.pieces))
+    return judged(8, CACHE, case.band, found, decoded.n_fed)
+
+
+def _neutral(before: Trace, layers: tuple[int, ...]) -> list[Edit]:
+    """Edits that leave everything as it was: factors of one, no noise, and each site's own values put back."""
+    some = sorted({0, before.n_fed // 2, before.n_fed - 1})
+    put = [layer_site(layer, part) for layer in layers for part in PARTS]
+    return [
+        ScaleHead(0, 0, 1.0),
+        ScaleNeuron(0, 0, 1.0, tokens=(some[0],)),
+        Noise((some[-1],), 0.0),
+        *(Replace(site, tuple(some), before.site(site)[some]) for site in put),
+    ]

@@ -1,0 +1,107 @@
+"""All laws, in their order, with what each says, how it is checked, and the check."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from edge.compare.result import Compared, Comparison
+from edge.laws import made, seen
+from edge.laws.case import Case
+from edge.laws.result import LawResult
+from edge.picture.pieces import quote_piece
+from edge.trace import Trace
+from edge.watch import Watch
+
+AGREEMENT = "every site agrees with the reference"
+
+
+@dataclass(frozen=True)
+class Law:
+    """One law.
+
+    Attributes:
+        says: What it says, in a few words.
+        how: What is put side by side.
+        check: None for the law of a comparison, which needs another engine: see `law_5`.
+    """
+
+    number: int
+    says: str
+    how: str
+    check: Callable[[Case], LawResult] | None
+
+
+def _law_1(case: Case) -> LawResult:
+    watch = ("attn.query", "attn.key", "attn.value", "attn.heads", "attn.output")
+    return _layer_by_layer(case, watch, lambda trace: seen.law_1(trace, case.checkpoint, case.band))
+
+
+def _law_3(case: Case) -> LawResult:
+    watch = ("input", "attn.output", "ffn.output", "output")
+    return _layer_by_layer(case, watch, lambda trace: seen.law_3(trace, case.checkpoint, case.band))
+
+
+def _law_4(case: Case) -> LawResult:
+    trace = case.see(Watch(parts=("input", "attn.output", "ffn.output", "output"), logits=True))
+    return seen.law_4(trace, case.readout, case.band)
+
+
+def _layer_by_layer(case: Case, parts: tuple[str, ...], check: Callable[[Trace], LawResult]) -> LawResult:
+    """A law of layers, a few of them at a time: the worst of all, at the first place that breaks it."""
+    found = [check(case.see(replace(watch, parts=parts))) for watch in case.blocks()]
+    worst = max(found, key=lambda one: (one.worst != one.worst, one.worst))
+    broken = next((one for one in found if not one.holds), worst)
+    return replace(worst, where=broken.where)
+
+
+def law_5(comparison: Comparison) -> LawResult:
+    """Every site of every variant agrees with the reference's, as closely as its precision allows.
+
+    The variant furthest beyond its band speaks for all.
+    """
+    furthest = max(comparison.variants, key=lambda one: _worst(one) / one.band)
+    at, site = furthest.departure, furthest.furthest_site
+    if site is None:
+        where = f"{furthest.name} has no site in the shapes of {comparison.reference.name}"
+    elif at is None:
+        where = f"{furthest.name} furthest, at {site}"
+    else:
+        where = (
+            f"{furthest.name} leaves {comparison.reference.name} at {at.site}, token {at.token} {quote_piece(at.piece)}"
+        )
+    return LawResult(
+        number=5,
+        says=AGREEMENT,
+        worst=_worst(furthest),
+        band=furthest.band,
+        holds=all(one.departure is None for one in comparison.variants) if site else None,
+        where=where,
+        tokens=comparison.text.site_tokens,
+    )
+
+
+def _worst(one: Compared) -> float:
+    error = one.sites[one.furthest_site] if one.furthest_site else 0.0
+    return float("inf") if error != error else error
+
+
+LAWS = (
+    Law(1, seen.PATTERNS, "the map on screen, recomputed, is the engine's own; bias and norm after too", _law_1),
+    Law(
+        2,
+        made.WATCHING,
+        "logits of every token, and what is generated: all watched, against nothing",
+        made.law_2,
+    ),
+    Law(3, seen.SUMS, "the residual stream of every layer; each sum normed where the model norms it", _law_3),
+    Law(4, seen.ATTRIBUTIONS, "embedding + all sublayers + biases, read through the frozen final norm", _law_4),
+    Law(5, AGREEMENT, "the comparison: max |a - b| / max |b| of each site, b the reference's", None),
+    Law(
+        6,
+        made.POSITIONS,
+        "FFN(rows in another order) against FFN(rows), so ordered; three layers",
+        made.law_6,
+    ),
+    Law(7, made.SHARES, "Σ parts + gap against the un-instrumented total, of a prefill and a decode step", made.law_7),
+    Law(8, made.CACHE, "logits token by token against one pass; every site under edits that are no edits", made.law_8),
+)
+"""In the order of their numbers."""

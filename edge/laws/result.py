@@ -1,0 +1,70 @@
+"""What checking a law found, and how it is told from differences between what the law says is equal."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from edge.compare.sites import token_errors
+from edge.picture.pieces import quote_piece
+
+
+@dataclass(frozen=True)
+class LawResult:
+    """One law, checked.
+
+    Attributes:
+        number: Of the law, 1 to 8.
+        says: The law, in a few words.
+        worst: The largest relative difference, `max |a - b| / max |b|`; NaN where something is no number, or where the
+            law does not apply.
+        band: What rounding alone explains.
+        holds: None where it does not apply.
+        where: The first place that differs, the worst one where none does, or why the law does not apply.
+        tokens: Tokens it was checked on.
+    """
+
+    number: int
+    says: str
+    worst: float
+    band: float
+    holds: bool | None
+    where: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How far two things are apart that a law says are equal: a relative difference, and where it is."""
+
+    error: float
+    where: str
+
+
+def apart(
+    got: Float32[np.ndarray, "token ..."],
+    want: Float32[np.ndarray, "token ..."],
+    band: float,
+    site: str,
+    pieces: Sequence[str],
+) -> Apart:
+    """The relative difference at a site, at its first token beyond the band, or its worst token."""
+    errors = token_errors(got, want)
+    beyond = ~(errors <= band)
+    token = int(beyond.argmax()) if beyond.any() else int(errors.argmax())
+    return Apart(float(errors.max()), f"{site}, token {token} {quote_piece(pieces[token])}")
+
+
+def judged(number: int, says: str, band: float, found: Sequence[Apart], tokens: int, note: str = "") -> LawResult:
+    """The verdict on everything that a law compared, in order; `note` follows the place."""
+    beyond = [one for one in found if not one.error <= band]
+    worst = max(found, key=lambda one: (math.isnan(one.error), one.error))
+    where = (beyond or [worst])[0].where
+    return LawResult(number, says, worst.error, band, not beyond, f"{where}; {note}" if note else where, tokens)
+
+
+def inapplicable(number: int, says: str, band: float, why: str, tokens: int) -> LawResult:
+    """A law that says nothing of this model or these tokens."""
+    return LawResult(number, says, math.nan, band, None, why, tokens)

@@ -1,0 +1,121 @@
+"""Laws of one trace and the weights behind it: 1, 3 and 4. A law of layers is checked on those that were watched."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from edge.laws.result import Apart, LawResult, apart, inapplicable, judged
+from edge.measure.attribution import direct_logit_attribution
+from edge.readout import Readout, norm_weights, open_ending
+from edge.trace import Trace
+from models.checkpoint import Checkpoint
+from models.sites import LOGITS, layer_site
+from models.spec import NoCap, SoftCap
+
+PATTERNS = "pattern · value · W_O = attn.output"
+SUMS = "input + attn.output + ffn.output = output"
+ATTRIBUTIONS = "direct attributions sum to the logit difference"
+
+Question = tuple[int, int | None]
+"""A target, and what its logit is compared with; None is the mean of all logits."""
+
+
+def watched_layers(trace: Trace) -> Sequence[int]:
+    """The layers whose sites a trace has."""
+    return range(trace.spec.n_layers) if trace.watch.layers is None else trace.watch.layers
+
+
+def law_1(trace: Trace, checkpoint: Checkpoint, band: float) -> LawResult:
+    """pattern · value · W_O, plus its bias and normed where the layer norms it, equals the captured attn.output.
+
+    Needs `attn.query`, `attn.key`, `attn.value`, `attn.heads` and `attn.output`.
+    """
+    found: list[Apart] = []
+    for layer in watched_layers(trace):
+        read, ending = _heads(trace, layer), open_ending(checkpoint, layer, "attn")
+        written = ending.after(ending(read.reshape(len(read), -1)))
+        for part, got in (("attn.heads", read), ("attn.output", written)):
+            site = layer_site(layer, part)
+            found.append(apart(got, trace.site(site), band, site, trace.pieces))
+    return judged(1, PATTERNS, band, found, trace.n_fed)
+
+
+def _heads(trace: Trace, layer: int) -> Float32[np.ndarray, "token head head_dim"]:
+    """What each head reads, by the map that is shown of it."""
+    values = trace.site(layer_site(layer, "attn.value"))
+    heads = [trace.pattern(layer, head) @ values[:, head // trace.spec.sharing] for head in range(trace.spec.n_heads)]
+    return np.stack(heads, axis=1)
+
+
+def law_3(trace: Trace, checkpoint: Checkpoint, band: float) -> LawResult:
+    """What enters a layer and what its sublayers add is what leaves it; each sum normed where the layer norms it.
+
+    Needs `input`, `attn.output`, `ffn.output` and `output`.
+    """
+    found: list[Apart] = []
+    for layer in watched_layers(trace):
+        kind, stream = trace.spec.layers[layer], trace.site(layer_site(layer, "input"))
+        for sublayer in ("attn", "ffn"):
+            stream = stream + trace.site(layer_site(layer, f"{sublayer}.output"))
+            if kind.norms_sum:
+                name = layer_site(layer, f"{sublayer}_sum")
+                stream = norm_weights(checkpoint.weights, name, kind.norm, trace.spec.d_model)(stream)
+        site = layer_site(layer, "output")
+        found.append(apart(stream, trace.site(site), band, site, trace.pieces))
+    return judged(3, SUMS, band, found, trace.n_fed)
+
+
+def law_4(trace: Trace, readout: Readout, band: float, questions: Sequence[Question] = ()) -> LawResult:
+    """Direct attributions of the embedding, all sublayers and biases sum to the logit difference, before a cap.
+
+    The difference is relative to the largest logit. Needs `input` of the first layer, `output` of the last,
+    `attn.output` and `ffn.output` of all, and the logits.
+
+    Args:
+        questions: Differences of logits; where there are none, what the last token is most and least likely to be
+            followed by, and the likeliest beside the mean.
+    """
+    norming = next((layer for layer, kind in enumerate(trace.spec.layers) if kind.norms_sum), None)
+    if norming is not None:
+        why = f"layer {norming} norms the sum after each sublayer, so a logit is no sum of what sublayers add"
+        return inapplicable(4, ATTRIBUTIONS, band, why, trace.n_fed)
+    logits, last = before_cap(trace), trace.site(layer_site(trace.spec.n_layers - 1, "output"))
+    components, largest, found = _components(trace), max(float(np.abs(logits).max()), 1e-6), []
+    for target, baseline in questions or list(_questions(logits)):
+        reading = readout.frozen(last, target, baseline)
+        got = direct_logit_attribution(components, reading).sum(axis=0, dtype=np.float64) + reading.constant
+        off = np.abs(got - logit_difference(logits, target, baseline)) / largest
+        token = int(np.nan_to_num(off, nan=np.inf).argmax())
+        less = "the mean" if baseline is None else f"logit {baseline}"
+        found.append(Apart(float(off.max()), f"logit {target} less {less}, token {token}"))
+    return judged(4, ATTRIBUTIONS, band, found, trace.n_fed)
+
+
+def before_cap(trace: Trace) -> Float64[np.ndarray, "token vocab"]:
+    """The engine's logits as they were before they were bounded."""
+    logits = trace.site(LOGITS).astype(np.float64)
+    match trace.spec.logit_cap:
+        case NoCap():
+            return logits
+        case SoftCap(limit):
+            return np.asarray(limit * np.arctanh(logits / limit))
+
+
+def logit_difference(
+    logits: Float64[np.ndarray, "token vocab"], target: int, baseline: int | None
+) -> Float64[np.ndarray, " token"]:
+    """What a direct attribution accounts for, at every token."""
+    return np.asarray(logits[:, target] - (logits.mean(-1) if baseline is None else logits[:, baseline]))
+
+
+def _questions(logits: Float64[np.ndarray, "token vocab"]) -> Iterator[Question]:
+    likeliest, unlikeliest = int(logits[-1].argmax()), int(logits[-1].argmin())
+    yield likeliest, unlikeliest
+    yield likeliest, None
+
+
+def _components(trace: Trace) -> Float32[np.ndarray, "component token model"]:
+    """What the embedding and every sublayer added to the residual stream."""
+    parts = [layer_site(layer, f"{part}.output") for layer in range(trace.spec.n_layers) for part in ("attn", "ffn")]
+    return np.stack([trace.site(site) for site in (layer_site(0, "input"), *parts)])
