@@ -1,6 +1,6 @@
 """How the likeliest next tokens shift: from before an FFN to after it, and from one run to another."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,7 @@ class Shift:
     """Two answers about the same token.
 
     Attributes:
-        words: The likeliest of either answer, those that are likeliest after it first.
+        words: The likeliest of either answer and those asked for, the likeliest after it first.
         bits: How far the answers are apart: `Σ after · log2(after / before)`, 0 where they are equal.
     """
 
@@ -42,7 +42,9 @@ class Shift:
     bits: float
 
 
-def read_ffn_shift(trace: Trace, weights: Weights, layer: int, token: int, k: int = 5) -> Shift:
+def read_ffn_shift(
+    trace: Trace, weights: Weights, layer: int, token: int, k: int = 5, also: Collection[int] = ()
+) -> Shift:
     """What the decoder would answer at a token if it ended before, and after, the FFN of one layer (logit lens).
 
     Before is what leaves the layer less what its FFN adds, so in a parallel layer it has attention's part already.
@@ -57,11 +59,17 @@ def read_ffn_shift(trace: Trace, weights: Weights, layer: int, token: int, k: in
         )
     after = _row(trace, layer_site(layer, "output"), token)
     before = after - _row(trace, layer_site(layer, "ffn.output"), token)
-    return _shift((before, after), (weights.readout, weights.readout), weights, k)
+    return _shift((before, after), (weights.readout, weights.readout), weights, k, also)
 
 
 def read_answer_shift(
-    before: Trace, before_weights: Weights, after: Trace, after_weights: Weights, token: int, k: int = 5
+    before: Trace,
+    before_weights: Weights,
+    after: Trace,
+    after_weights: Weights,
+    token: int,
+    k: int = 5,
+    also: Collection[int] = (),
 ) -> Shift:
     """What two runs over the same tokens answer at one of them: the same run with edits, or another engine's.
 
@@ -73,7 +81,7 @@ def read_answer_shift(
     if before.tokens[: token + 1] != after.tokens[: token + 1]:
         raise MisuseError("the two runs read different tokens up to here, so their answers do not compare")
     streams = tuple(_row(trace, layer_site(trace.spec.n_layers - 1, "output"), token) for trace in (before, after))
-    return _shift(streams, (before_weights.readout, after_weights.readout), before_weights, k)
+    return _shift(streams, (before_weights.readout, after_weights.readout), before_weights, k, also)
 
 
 def _row(trace: Trace, site: str, token: int) -> Float32[np.ndarray, "1 model"]:
@@ -84,12 +92,16 @@ def _row(trace: Trace, site: str, token: int) -> Float32[np.ndarray, "1 model"]:
 
 
 def _shift(
-    streams: Sequence[Float32[np.ndarray, "1 model"]], readouts: Sequence[Readout], weights: Weights, k: int
+    streams: Sequence[Float32[np.ndarray, "1 model"]],
+    readouts: Sequence[Readout],
+    weights: Weights,
+    k: int,
+    also: Collection[int],
 ) -> Shift:
     logits = [readout.logits(stream) for readout, stream in zip(readouts, streams, strict=True)]
     count = min(k, logits[0].shape[-1])
     likeliest = [top_tokens(each, count)[0][0].tolist() for each in logits]
-    ids = dict.fromkeys([*likeliest[1], *likeliest[0]])
+    ids = dict.fromkeys([*likeliest[1], *likeliest[0], *also])
     probability = [_softmax(each[0]) for each in logits]
     words = [Shifted(id, weights.piece(id), float(probability[0][id]), float(probability[1][id])) for id in ids]
     words.sort(key=lambda word: -word.after)

@@ -1,27 +1,204 @@
-"""FFN: what fired."""
+"""FFN: what fired at the chosen token, what it recalls, and what the model answers with a neuron switched off."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
 
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical
 from textual.widget import Widget
+from textual.widgets import Static
 
-from edge.commands.tables import Table
+from edge.commands.tables import Column, Table
+from edge.edits import ScaleNeuron, Silence
+from edge.picture.pieces import quote_piece
+from tui.messages import EditToggled, OptionsChosen
+from tui.readings import WasRead
 from tui.sight import Sight
+from tui.state import SILENCES, after
+from tui.views.firing import Firing, missing_part
+from tui.views.recall import Recall, memories_of, switched_off
+from tui.views.silence import SIDES, SilenceMap, can_pair
 from tui.views.view import View
+from tui.widgets.activation_curve import ActivationCurve
+from tui.widgets.definitions import Definitions
+from tui.widgets.legend import Legend
+from tui.widgets.memory_list import MemoryList
 from tui.widgets.pane import Pane
+from tui.widgets.shift_bars import ShiftBars
 from tui.widgets.sparsity_map import SparsityMap
+
+TALL = 40
+"""Lines from which on the map takes what its layers need, and memories stand beside map and definitions."""
 
 
 class FfnView(View):
-    """FFN: what fired."""
+    """FFN: what fired, and what it recalls."""
+
+    DEFAULT_CSS = """
+    FfnView > .panes { layout: grid; grid-size: 2 3; grid-columns: 1fr 1fr; grid-rows: 4fr 8 3fr; }
+    FfnView #shift-pane { row-span: 2; }
+    FfnView.tall #shift-pane { row-span: 1; }
+    FfnView.tall #memories-pane { row-span: 2; }
+    FfnView.folded #shift-pane, FfnView.folded #memories-pane { row-span: 1; }
+    FfnView .answers { height: 1fr; }
+    FfnView .awaited { text-style: dim; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "x,space", "switch", "neuron on/off", key_display="x", tooltip="Switch the chosen neuron off, or on again"
+        ),
+        Binding("z", "silence", "FFN on/off", tooltip="Switch the whole FFN of the chosen layer off, or on again"),
+        Binding("g", "definition", "definition", tooltip="Measure silence by the next definition"),
+        Binding("v", "side", "other run", tooltip="Map this run, the one beside it, or their difference"),
+        Binding("s", "zoom", "zoom curve", tooltip="Show all neurons of the curve, or only those that fire"),
+    ]
 
     title = "FFN"
-    tabs = {"ffn": "FFN"}
+    tabs: ClassVar[dict[str, str]] = {
+        "ffn": "silence",
+        "memories": "memories",
+        "shift": "prediction",
+        "definitions": "definitions",
+        "curve": "curve",
+    }
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._map, self._firing, self._recall = SilenceMap(), Firing(self), Recall(self)
+        self._sight: Sight | None = None
+        self._of: tuple[object, ...] = (None, None, None, None)
+        self._offered = (False, False)
 
     def compose_panes(self) -> Iterator[Widget]:
-        yield Pane("ffn", "FFN", SparsityMap(id="ffn"))
+        yield Pane("ffn", "silence", SparsityMap(id="ffn"), Legend(id="ffn-legend"))
+        yield Pane("memories", "strongest memories", MemoryList(id="memories"))
+        yield Pane("definitions", "definitions", Definitions(id="definitions"))
+        answers = Vertical(Static(id="answered", classes="numbers"), ShiftBars(id="answers"), classes="answers")
+        yield Pane("shift", "prediction", ShiftBars(id="shift"), answers)
+        yield Pane("curve", "sorted |activation|", ActivationCurve(id="curve"))
+
+    def explain(self, notice: str) -> None:
+        super().explain(notice)
+        self._map.redraw()
+        self._firing.redraw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Gives the map the lines that its layers need, where there is much room."""
+        height, panes = self.size.height, self.query_one(".panes", Container)
+        is_tall = height >= TALL and not self.is_folded
+        self.set_class(is_tall, "tall")
+        rows = None
+        if is_tall and self._sight is not None and self._sight.main is not None:
+            layers = self._sight.main.trace.spec.n_layers
+            rows = f"{min(max(layers + 5, 9), height * 9 // 20)} 8 1fr"
+        panes.styles.grid_rows = rows
+
+    # ---- drawing ----------------------------------------------------------------------------------------
 
     def draw(self, sight: Sight) -> None:
-        """Nothing yet."""
+        assert sight.main is not None
+        self._sight = sight
+        self._forget_what_is_gone(sight)
+        self._map.draw(self, sight)
+        self._firing.draw(sight, sight.main)
+        self._recall.draw(sight, sight.main)
+        offered = (can_pair(sight), self._runs)
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
+
+    def on_was_read(self, message: WasRead) -> None:
+        message.stop()
+        message.keep()
+        if self._sight is not None and self._sight.main is not None and not self._notice:
+            self.draw(self._sight)
+
+    def _forget_what_is_gone(self, sight: Sight) -> None:
+        """Readings are of the runs and weights that show; others are dropped."""
+        was, main, beside = self._of, sight.main, sight.beside
+        self._of = (
+            *((main.trace, main.weights) if main else (None, None)),
+            *((beside.trace, beside.weights) if beside else (None, None)),
+        )
+        changed = [one is not other for one, other in zip(was, self._of, strict=True)]
+        if any(changed[:2]):
+            self._firing.forget()
+            self._recall.forget()
+            self._arrange()
+        elif any(changed):
+            self._recall.forget_beside()
+
+    # ---- keys -------------------------------------------------------------------------------------------
+
+    @property
+    def _runs(self) -> bool:
+        """There is a model that can run again; a saved trace has none."""
+        sight = self._sight
+        return sight is not None and sight.main is not None and sight.facts is not None and bool(sight.facts.source)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Greyed out where nothing can run again, or nothing runs beside."""
+        if action in ("switch", "silence"):
+            return True if self._runs else None
+        if action == "side":
+            return True if self._sight is not None and can_pair(self._sight) else None
+        return True
+
+    def action_switch(self) -> None:
+        if self._sight is not None:
+            chosen = self._sight.selection
+            self.post_message(EditToggled(ScaleNeuron(chosen.layer, chosen.neuron, 0.0)))
+
+    def action_silence(self) -> None:
+        if self._sight is not None:
+            self.post_message(EditToggled(Silence(f"layers.{self._sight.selection.layer}.ffn")))
+
+    def action_definition(self) -> None:
+        if self._sight is not None:
+            options = self._sight.options
+            self.post_message(OptionsChosen(replace(options, silence=after(SILENCES, options.silence))))
+
+    def action_side(self) -> None:
+        if self._sight is not None:
+            self._map.side = after(SIDES, self._map.side)
+            self._map.draw(self, self._sight)
+
+    def action_zoom(self) -> None:
+        curve = self.query_one(ActivationCurve)
+        curve.is_zoomed = not curve.is_zoomed
 
     def table(self, sight: Sight) -> Table | None:
-        return None
+        """The memories of the chosen token, the strongest first."""
+        if sight.main is None:
+            return None
+        layer, token, pieces = sight.selection.layer, sight.selection.token, sight.main.trace.pieces
+        if missing_part(sight.main, layer, "ffn.neurons"):
+            return None
+        off = switched_off(sight.edits, layer)
+        rows = [
+            (
+                *(layer, token, pieces[token], memory.neuron, memory.coefficient, memory.adds),
+                *(" ".join(map(quote_piece, memory.promotes)), "off" if memory.neuron in off else "on"),
+            )
+            for memory in memories_of(sight.main, layer, token, off)
+        ]
+        return Table(COLUMNS, rows)
+
+
+COLUMNS = (
+    Column("layer", "layer"),
+    Column("token", "token"),
+    Column("piece", "piece"),
+    Column("neuron", "neuron"),
+    Column("coefficient", "coefficient", ".4g"),
+    Column("adds_norm", "adds, norm", ".4g"),
+    Column("promotes", "promotes"),
+    Column("switch", "switch"),
+)
+"""Of the table of memories."""

@@ -1,5 +1,7 @@
 """How silent the FFN of every layer is at every token; the chosen token's numbers stand beside it."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float32
 from rich.cells import cell_len
@@ -12,7 +14,7 @@ from textual.strip import Strip
 from edge.picture.bars import bar
 from edge.picture.levels import UNKNOWN, Linear, Scale, to_levels
 from edge.picture.pieces import show_piece
-from edge.picture.units import show_share
+from edge.picture.units import show_number, show_share
 from tui.messages import TokenChosen
 from tui.widgets.layer_map import LayerMap
 
@@ -20,11 +22,26 @@ WIDEST = 6
 """Cells a token is wide at most, however few there are."""
 
 
+def _show_points(points: float) -> str:
+    small = 0 < abs(points) < 0.05
+    return f"{'+' if points > 0 else '−'}<0.1pp" if small else f"{points:+.1f}pp".replace("-", "−")
+
+
+FORMS: dict[str, Callable[[float], str]] = {
+    "share": show_share,
+    "index": show_number,
+    "points": _show_points,
+    "apart": lambda value: f"{value:+.3f}".replace("-", "−"),
+}
+"""How a number is written: a share, an index of 0 to 1; the difference of two shares in points, or of two indices."""
+
+
 class SparsityMap(LayerMap):
     """A column for each token.
 
     Attributes:
-        shares: The silent share of each layer's neurons at each token.
+        shares: The silent share of each layer's neurons at each token; or an index, or how far two runs are apart.
+        form: Which of these it is, a key of `FORMS`.
         scale: What the colours mean.
         labels: The piece of every token.
     """
@@ -35,6 +52,7 @@ class SparsityMap(LayerMap):
         lambda: np.zeros((0, 0), np.float32), always_update=True
     )
     scale: reactive[Scale] = reactive(Linear(0.0, 1.0))
+    form: reactive[str] = reactive("share")
     labels: reactive[tuple[str, ...]] = reactive(())
 
     @property
@@ -46,6 +64,9 @@ class SparsityMap(LayerMap):
 
     def watch_scale(self) -> None:
         self.place()
+
+    def watch_form(self) -> None:
+        self.redraw()
 
     def watch_labels(self) -> None:
         self.redraw()
@@ -96,11 +117,15 @@ class SparsityMap(LayerMap):
         share = float(self.shares[layer, token])
         mean = float(self.shares[layer].mean())
         style = self.look_of("chosen") if layer == self.chosen[0] else None
+        length = share if self.scale.low >= 0 else abs(share) / self.scale.high
         return [
-            self.text("  " + bar(share, 6), 8, self.look_of("first")),
-            self.text(f"{_show(share):>6}", 6, style),
-            self.text(f"{_show(mean):>8}", 8, self.look_of("label")),
+            self.text("  " + bar(length, 5), 7, self.look_of("first" if share >= 0 else "second")),
+            self.text(f"{self._show(share):>7}", 7, style),
+            self.text(f"{self._show(mean):>8}", 8, self.look_of("label")),
         ]
+
+    def _show(self, value: float) -> str:
+        return "·" if np.isnan(value) else FORMS[self.form](value)
 
     def action_move(self, down: int, right: int) -> None:
         if found := self.beside_chosen(down, right):
@@ -109,7 +134,3 @@ class SparsityMap(LayerMap):
     def on_click(self, event: events.Click) -> None:
         if found := self.under(event):
             self.post_message(TokenChosen(found[1], found[0]))
-
-
-def _show(share: float) -> str:
-    return "·" if np.isnan(share) else show_share(share)

@@ -1,0 +1,104 @@
+"""What fires at one token, for the FFN view: every definition of sparsity, and the curve of all its neurons."""
+
+import numpy as np
+from textual.widget import Widget
+
+from edge.insight.memories import neurons_at, read_cett
+from edge.measure.sparsity import CettSparsity
+from edge.picture.pieces import quote_piece
+from models.sites import layer_site
+from tui.readings import Readings, Refused
+from tui.sight import Shown, Sight
+from tui.state import SILENCES
+from tui.views.silence import form_of, silence_of
+from tui.widgets.activation_curve import ActivationCurve
+from tui.widgets.definitions import Defined, Definitions
+from tui.widgets.pane import Pane
+
+MEANINGS = {
+    "exact_zero": ("share of neurons that are exactly 0", "share that is 0", "zeros"),
+    "top_p": ("share outside the fewest that hold 90% of Σ|a|", "share beyond 90% of Σ|a|", "beyond 90%"),
+    "hoyer": ("0: all alike, 1: one fires alone (L1 to L2)", "0 alike, 1 alone", "L1 to L2"),
+    "gini": ("0: all alike, near 1: few hold all", "0 alike, 1 unequal", "unequal"),
+}
+"""What each definition counts, in fewer and fewer words."""
+
+CETT = ("share that can go at 20% mean error", "spared at 20% error", "20% error")
+
+
+def missing_part(shown: Shown, layer: int, part: str) -> str:
+    """Why a site of a layer is not there, in words; empty where it is."""
+    if not shown.trace.n_fed:
+        return "no token was fed in this run"
+    site = layer_site(layer, part)
+    return "" if site in shown.trace.sites else f"'{site}' was not watched in this run"
+
+
+def quote_token(shown: Shown, token: int) -> str:
+    """A token as panes name it."""
+    return quote_piece(shown.trace.pieces[token]) if token < len(shown.trace.pieces) else "no token"
+
+
+class Firing:
+    """Draws the panes `definitions` and `curve`."""
+
+    def __init__(self, view: Widget) -> None:
+        self._view = view
+        self._cett: Readings[CettSparsity] = Readings("cett", view)
+        self._drawn: tuple[object, int, int] | None = None
+
+    def forget(self) -> None:
+        """Another run shows."""
+        self._cett.forget()
+
+    def redraw(self) -> None:
+        """Draws everything at the next opportunity."""
+        self._drawn = None
+
+    def draw(self, sight: Sight, main: Shown) -> None:
+        """Draws the chosen token of the chosen layer."""
+        self._define(sight, main)
+        self._plot(sight, main)
+
+    def _define(self, sight: Sight, main: Shown) -> None:
+        layer, token = sight.selection.layer, sight.selection.token
+        missing = missing_part(main, layer, "ffn.neurons")
+        rows = []
+        for silence in SILENCES:
+            values = silence_of(main, silence)[layer]
+            value, mean = (float(values[token]), float(values.mean())) if token < len(values) else (np.nan, np.nan)
+            told = missing or ("measuring …" if np.isnan(value) else "")
+            is_share = form_of(silence) == "share"
+            rows.append(Defined(silence.title, is_share, value, mean, MEANINGS[silence.field], told))
+        grid = self._view.query_one("#definitions", Definitions)
+        grid.rows, grid.options = (*rows, self._define_cett(main, layer, token, missing)), sight.options
+        words = f"layer {layer} at {quote_token(main, token)}, of {main.trace.spec.layers[layer].ffn.d_ff:,} neurons"
+        self._view.query_one("#definitions-pane", Pane).entitle(words)
+
+    def _define_cett(self, main: Shown, layer: int, token: int, missing: str) -> Defined:
+        value, mean, trace, weights = float("nan"), float("nan"), main.trace, main.weights
+        if not missing and weights is None:
+            missing = "needs the weights"
+        elif weights is not None and not missing:
+            found = self._cett.at(layer, lambda: read_cett(trace, weights, layer))
+            if isinstance(found, CettSparsity):
+                value, mean = float(found.share[token]), float(found.share.mean())
+            else:
+                missing = found.text if isinstance(found, Refused) else "reading …"
+        return Defined("CETT 0.2", True, value, mean, CETT, missing)
+
+    def _plot(self, sight: Sight, main: Shown) -> None:
+        layer, token, curve = sight.selection.layer, sight.selection.token, self._view.query_one(ActivationCurve)
+        was = self._drawn
+        if was is None or was[0] is not main.trace or was[1:] != (layer, token):
+            self._drawn = (main.trace, layer, token)
+            missing = missing_part(main, layer, "ffn.neurons")
+            neurons = np.zeros(0, np.float32) if missing else neurons_at(main.trace, layer, token)
+            if not missing and not np.any(np.abs(neurons) > 0):
+                missing = "every neuron is silent at this token"
+            curve.notice, curve.neurons = missing, neurons
+            zeros, unknown = int((neurons == 0).sum()), int((~np.isfinite(neurons)).sum())
+            note = f"{zeros:,} exactly 0" + (f", {unknown:,} not numbers, drawn as 0" if unknown else "")
+            title = f"layer {layer} at {quote_token(main, token)}"
+            self._view.query_one("#curve-pane", Pane).entitle(title, "" if missing else note)
+        curve.chosen = sight.selection.neuron

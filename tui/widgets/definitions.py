@@ -1,0 +1,109 @@
+"""One FFN at one token by every definition of sparsity, side by side: they differ, and do not compare."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from rich.segment import Segment
+from textual import events
+from textual.reactive import reactive
+from textual.strip import Strip
+
+from edge.picture.bars import bar
+from edge.picture.units import show_number, show_share
+from tui.messages import OptionsChosen
+from tui.state import SILENCES, Options
+from tui.widgets.grid import Grid
+
+_MARK, _TITLE, _NUMBER = 2, 13, 8
+
+
+@dataclass(frozen=True)
+class Defined:
+    """One definition, measured.
+
+    Attributes:
+        is_share: A share of neurons; otherwise an index, which is a share of nothing.
+        value: Of the chosen token, 0 to 1; NaN where it is not known.
+        mean: Over all tokens of the layer; NaN where it is not known.
+        meanings: What it counts, in fewer and fewer words.
+        missing: Why it is not known.
+    """
+
+    title: str
+    is_share: bool
+    value: float
+    mean: float
+    meanings: tuple[str, ...]
+    missing: str = ""
+
+    def show(self, value: float) -> str:
+        """A value in its own form, a dot where there is none."""
+        if np.isnan(value):
+            return "·"
+        return show_share(value) if self.is_share else show_number(value)
+
+
+class Definitions(Grid):
+    """One line a definition; the one that colours the map is marked.
+
+    Attributes:
+        rows: What is shown. Those of `SILENCES` come first, in their order.
+        options: How things are shown; up and down choose another definition in it.
+    """
+
+    DEFAULT_CSS = "Definitions { overflow-x: hidden; }"
+
+    rows: reactive[tuple[Defined, ...]] = reactive(())
+    options: reactive[Options] = reactive(Options)
+
+    def watch_rows(self) -> None:
+        self._resize()
+
+    def watch_options(self) -> None:
+        self.redraw()
+
+    def on_resize(self) -> None:
+        self._resize()
+
+    def _resize(self) -> None:
+        self.resize_body(self.view_cells, len(self.rows))
+
+    @property
+    def _cells(self) -> tuple[int, int]:
+        """Width of a bar, and what is left for words."""
+        left = self.view_cells - _MARK - _TITLE - 2 * _NUMBER - 2
+        cells = min(max(left // 5, 4), 16)
+        return cells, max(left - cells, 0)
+
+    def draw_ruler(self) -> Strip:
+        cells, room = self._cells
+        words = f"  {'definition':<{_TITLE}}{'':<{cells}}{'token':>{_NUMBER}}{'mean':>{_NUMBER}}"
+        parts = [self.text(words, self.view_cells - room, self.look_of("label"))]
+        return self.fit([*parts, self.text("what it counts", room, self.look_of("label"))], self.width)
+
+    def draw_body(self, line: int) -> Strip:
+        row, (cells, room) = self.rows[line], self._cells
+        is_chosen = line < len(SILENCES) and SILENCES[line] == self.options.silence
+        style = self.look_of("chosen") if is_chosen else None
+        told = row.missing or next((words for words in row.meanings if len(words) <= room), row.meanings[-1])
+        parts: list[Segment] = [
+            self.text("▸" if is_chosen else " ", _MARK, style),
+            self.text(row.title, _TITLE, style),
+            self.text(bar(row.value, cells), cells, self.look_of("first")),
+            self.text(f"{row.show(row.value):>{_NUMBER}}", _NUMBER, style),
+            self.text(f"{row.show(row.mean):>{_NUMBER}}  ", _NUMBER + 2, self.look_of("label")),
+            self.text(told, room, self.look_of("label")),
+        ]
+        return self.fit(parts, self.view_cells)
+
+    def action_move(self, down: int, right: int) -> None:
+        self._choose(SILENCES.index(self.options.silence) + down)
+
+    def on_click(self, event: events.Click) -> None:
+        line = self.body_line(event)
+        if line is not None and line < len(SILENCES):
+            self._choose(line)
+
+    def _choose(self, line: int) -> None:
+        silence = SILENCES[min(max(line, 0), len(SILENCES) - 1)]
+        self.post_message(OptionsChosen(replace(self.options, silence=silence)))

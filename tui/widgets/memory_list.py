@@ -1,0 +1,127 @@
+"""The strongest memories of one FFN at one token: how hard each fired, what it adds, the words it promotes."""
+
+import numpy as np
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual import events
+from textual.reactive import reactive
+from textual.strip import Strip
+
+from edge.edits import ScaleNeuron
+from edge.insight.memories import Memory
+from edge.picture.bars import bar
+from edge.picture.pieces import quote_piece
+from edge.picture.units import show_measured
+from tui.messages import EditToggled, NeuronChosen
+from tui.widgets.grid import Grid
+
+ROOMY = 68
+"""Cells from which on switches say in words how they stand, and bars are long."""
+
+_MARK, _NEURON, _NUMBER = 2, 8, 8
+
+
+class MemoryList(Grid):
+    """One line a memory; its switch stands before it. A full bar is the largest coefficient shown.
+
+    Attributes:
+        memories: The strongest first.
+        of_layer: Whose they are.
+        chosen: The neuron under the cursor.
+        off: Neurons of this layer that are switched off in the run beside.
+    """
+
+    DEFAULT_CSS = "MemoryList { overflow-x: hidden; }"
+
+    memories: reactive[tuple[Memory, ...]] = reactive(())
+    of_layer: reactive[int] = reactive(0)
+    chosen: reactive[int] = reactive(0)
+    off: reactive[frozenset[int]] = reactive(frozenset())
+
+    def watch_memories(self) -> None:
+        self._resize()
+        self._show_chosen()
+
+    def watch_chosen(self) -> None:
+        self._show_chosen()
+        self.redraw()
+
+    def watch_off(self) -> None:
+        self.redraw()
+
+    def on_resize(self) -> None:
+        self._resize()
+        self._show_chosen()
+
+    def _resize(self) -> None:
+        sizes = [abs(memory.coefficient) for memory in self.memories if np.isfinite(memory.coefficient)]
+        self._largest = max(sizes, default=0.0)
+        self.resize_body(self.view_cells, len(self.memories))
+
+    @property
+    def _place(self) -> int:
+        """The line of the chosen neuron; -1 where it is not in the list."""
+        return next((line for line, memory in enumerate(self.memories) if memory.neuron == self.chosen), -1)
+
+    def _show_chosen(self) -> None:
+        self.show_cell(0, max(0, self._place))
+
+    @property
+    def _cells(self) -> tuple[int, int, int]:
+        """Width of a switch, of a bar, and of the words."""
+        switch, cells = (8, 10) if self.view_cells >= ROOMY else (4, 4)
+        return switch, cells, max(0, self.view_cells - _MARK - switch - _NEURON - cells - 2 * _NUMBER - 2)
+
+    def draw_ruler(self) -> Strip:
+        switch, cells, words = self._cells
+        coefficient = f"{'coefficient':>{cells + _NUMBER}}"
+        heads = f"{'':<{_MARK + switch}}{'neuron':<{_NEURON}}{coefficient}{'adds':>{_NUMBER}}  "
+        label = self.look_of("label")
+        return self.fit(
+            [self.text(heads, self.view_cells - words, label), self.text("promotes", words, label)], self.width
+        )
+
+    def draw_body(self, line: int) -> Strip:
+        memory, (switch, cells, room) = self.memories[line], self._cells
+        is_chosen, is_off = memory.neuron == self.chosen, memory.neuron in self.off
+        style, label = self.look_of("chosen") if is_chosen else None, self.look_of("label")
+        state = ("[ ] off" if is_off else "[x] on") if switch > 4 else ("[ ]" if is_off else "[x]")
+        share = abs(memory.coefficient) / self._largest if self._largest else 0.0
+        adds = "–" if memory.adds is None else show_measured(memory.adds, "")
+        parts: list[Segment] = [
+            self.text("▸" if is_chosen else " ", _MARK, style),
+            self.text(state, switch, self.look_of("unknown") if is_off else label),
+            self.text(f"#{memory.neuron}", _NEURON, style),
+            self.text(bar(share, cells), cells, self.look_of("first" if memory.coefficient >= 0 else "second")),
+            self.text(f"{show_measured(memory.coefficient, ''):>{_NUMBER}}", _NUMBER, style),
+            self.text(f"{adds:>{_NUMBER}}  ", _NUMBER + 2),
+            self.text(_join(memory, room), room, style or self.rich_style),
+        ]
+        return self.fit(parts, self.view_cells)
+
+    def action_move(self, down: int, right: int) -> None:
+        if self.memories and down:
+            line = min(max(self._place + down, 0), len(self.memories) - 1)
+            self.post_message(NeuronChosen(self.memories[line].neuron))
+
+    def on_click(self, event: events.Click) -> None:
+        line, at = self.body_line(event), self.body_cell(event)
+        if line is None or not 0 <= line < len(self.memories):
+            return
+        neuron = self.memories[line].neuron
+        if at is not None and _MARK <= at[0] < _MARK + self._cells[0]:
+            self.post_message(EditToggled(ScaleNeuron(self.of_layer, neuron, 0.0)))
+        self.post_message(NeuronChosen(neuron))
+
+
+def _join(memory: Memory, room: int) -> str:
+    """As many of the words as fit whole."""
+    if not abs(memory.coefficient) > 0:
+        return "is silent here"
+    joined = ""
+    for piece in memory.promotes:
+        longer = f"{joined} {quote_piece(piece)}".lstrip()
+        if cell_len(longer) > room and joined:
+            return joined
+        joined = longer
+    return joined

@@ -1,0 +1,96 @@
+"""Possible next tokens with a bar before and a bar after: how one answer becomes another."""
+
+from rich.segment import Segment
+from textual.reactive import reactive
+from textual.strip import Strip
+
+from edge.insight.shift import Shifted
+from edge.picture.bars import bar
+from edge.picture.pieces import quote_piece
+from edge.picture.units import show_weight
+from tui.widgets.grid import Grid
+
+_MARK, _NUMBER, _ARROW = 2, 8, 3
+_LONGEST = 32
+"""Cells of a bar at most."""
+
+_ENDS = (0.1, 0.2, 0.5, 1.0)
+"""What a full bar may stand for."""
+
+
+class ShiftBars(Grid):
+    """One line a word; what a full bar stands for is the same before and after, and said above.
+
+    Attributes:
+        headings: What stands over the bars: before, and after.
+        words: The words, in the order in which they show.
+        came: The id of the token that came next in the text, which is marked; None where none did.
+    """
+
+    DEFAULT_CSS = "ShiftBars { overflow-x: hidden; }"
+
+    headings: reactive[tuple[str, str]] = reactive(("before", "after"))
+    words: reactive[tuple[Shifted, ...]] = reactive(())
+    came: reactive[int | None] = reactive(None)
+
+    def watch_words(self) -> None:
+        self._resize()
+        self.scroll_to(0, 0, animate=False)
+
+    def watch_headings(self) -> None:
+        self.redraw()
+
+    def watch_came(self) -> None:
+        self.redraw()
+
+    def on_resize(self) -> None:
+        self._resize()
+
+    def _resize(self) -> None:
+        self.resize_body(self.view_cells, len(self.words))
+
+    @property
+    def _cells(self) -> tuple[int, int]:
+        """Width of a word, and of a bar."""
+        left = self.view_cells - _MARK - 2 * _NUMBER - _ARROW
+        word = min(max(left // 3, 8), 18)
+        return word, min(max((left - word) // 2, 1), _LONGEST)
+
+    @property
+    def _end(self) -> float:
+        """What a full bar stands for."""
+        largest = max((max(word.before, word.after) for word in self.words), default=1.0)
+        return next((end for end in _ENDS if largest <= end), 1.0)
+
+    def draw_ruler(self) -> Strip:
+        word, cells = self._cells
+        label, before, after = self.look_of("label"), *self.headings
+        return self.fit(
+            [
+                self.text(f"  bars to {self._end:g}", _MARK + word, label),
+                self.text(before, cells + _NUMBER, label),
+                self.text("", _ARROW),
+                self.text(after, max(self.width - _MARK - word - cells - _NUMBER - _ARROW, 0), label),
+            ],
+            self.width,
+        )
+
+    def draw_body(self, line: int) -> Strip:
+        shifted, (word, cells) = self.words[line], self._cells
+        is_next = shifted.id == self.came
+        style = self.look_of("chosen") if is_next else None
+        parts: list[Segment] = [
+            self.text("▸" if is_next else " ", _MARK, style),
+            self.text(quote_piece(shifted.piece), word, style),
+            *self._bar(shifted.before, cells, "first"),
+            self.text(" → ", _ARROW, self.look_of("label")),
+            *self._bar(shifted.after, cells, "second"),
+        ]
+        return self.fit(parts, self.view_cells)
+
+    def _bar(self, probability: float, cells: int, look: str) -> list[Segment]:
+        drawn = bar(probability / self._end, cells)
+        return [self.text(show_weight(probability), _NUMBER), self.text(drawn, cells, self.look_of(look))]
+
+    def action_move(self, down: int, right: int) -> None:
+        self.scroll_relative(y=down, animate=False)
