@@ -39,13 +39,53 @@ A full bar is 1.
   up down move through the keys""",
     ),
     "ffn": Help(
-        "FFN: how many neurons stay silent",
+        "silence: how few neurons of each FFN fire",
         """\
-A share of the FFN's hidden neurons, of what enters the down projection, for each layer and token.
-Exact zero: mean(a = 0)   (Li et al. 2022). Says something of ReLU only.
-Top-p 0.9: 1 - k/n, with k the fewest neurons that hold 90% of Σ|a|   (Szatkowski et al. 2025). Any activation.
-The two do not compare. At the right: the chosen token, and the mean over all tokens.
-  arrows move   d other definition   click choose""",
+For each layer and token, of what enters the down projection; at the right the chosen token, and the mean.
+  exactly zero   mean(a = 0), share of neurons   (Li et al. 2022). Says something of ReLU only.
+  top-p 0.9      1 - k/n, k the fewest neurons that hold 90% of Σ|a|, a share   (Szatkowski et al. 2025)
+  Hoyer          (√n - ‖a‖₁/‖a‖₂) / (√n - 1), 0 to 1, no unit   (Hoyer 2004)
+  Gini           1 - 2 Σ (c/‖a‖₁)·(n - k + ½)/n, c being |a| in rising order, 0 to 1   (Hurley & Rickard 2009)
+They differ, and do not compare with each other. Where something runs beside, v maps that run or the difference.
+  arrows move   g other definition   v this run, the other, the difference   click choose""",
+    ),
+    "definitions": Help(
+        "definitions: one FFN at one token, five ways",
+        """\
+The four of the map; full bars are 1. Mean: over all tokens of this run, in this layer.
+CETT 0.2: the share of neurons that can go while the mean over tokens of ‖what they write‖ / ‖what all write‖ stays at
+0.2, with one threshold for the layer   (Zhang et al. 2024, ReLU² Wins). Needs the weights: Σ aᵢ·vᵢ, vᵢ = W_down[:, i].
+  up down choose what colours the map   click choose""",
+    ),
+    "curve": Help(
+        "curve: the neurons of one FFN at one token, sorted",
+        """\
+Height: |a| on a log scale, from the largest down to a ten-thousandth of it. What is smaller, and 0, is blank.
+Width: all neurons, the largest first; s shows only those that the scale reaches.
+▾ the fewest neurons that hold 90% of Σ|a| end here (top-p 0.9). ▴ the chosen neuron, and its place in this order.
+  left right the neuron before or after   s zoom   click choose""",
+    ),
+    "memories": Help(
+        "memories: what the FFN recalls at one token",
+        """\
+A neuron is a memory: its key decides the coefficient sᵢ, its value vᵢ = W_down[:, i] is what it then writes.
+  coefficient   sᵢ, what enters the down projection, in the activation's own unit; full bars are the largest shown
+  adds          |sᵢ|·‖vᵢ‖₂, in the unit of the residual stream; the list is sorted by it
+  promotes      the words highest in W_U·vᵢ, the lowest where sᵢ is negative; the final norm is left out
+(Geva et al. 2021, 2022). Where a layer norms what its FFN adds, vᵢ is what that norm makes of it here.
+x switches the neuron off at every token and runs the same tokens again: beside it, the answer without it.
+This says what the neuron does in this text, not what it stores.
+  up down choose   x or space on or off   z the whole FFN   click choose, or switch""",
+    ),
+    "shift": Help(
+        "prediction: before and after this FFN, and without what is off",
+        """\
+Above: softmax(norm(x)·W_U), the logit lens (nostalgebraist 2020), on the residual stream at the chosen token, before
+the FFN of the chosen layer has added to it, and after. The five likeliest of either, and ▸ the token that came next.
+Below: what the model answers there, in this run and in the one beside it, with what is switched off.
+Bits apart: Σ after·log2(after / before). Early layers write in other directions than the head reads (Belrose et al.
+2023), so their guesses mislead. A layer that norms the stream after the sum has no before.
+  x neuron on or off   z FFN on or off""",
     ),
     "time": Help(
         "latency: what each sublayer costs",
