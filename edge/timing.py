@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 
-from models.parts import RESTS, sublayer_of
+from models.parts import RESTS, sublayer_of, within_layer
 
 Took = dict[str, float]
 """Nanoseconds by scope of one pass: a sublayer, a part of one, `embed`, `head`, `other`."""
@@ -88,6 +88,14 @@ class Account:
     def gap_ns(self) -> float:
         """The un-instrumented total less all parts: time that no part accounts for."""
         return max(0.0, self.total_ns - sum(self.measured_ns.values()))
+
+    @property
+    def sums_ns(self) -> Took:
+        """`attn` and `ffn` over all layers, `embed`, `head`, `other`, and the gap: they sum to the total."""
+        sums: Took = {"attn": 0.0, "ffn": 0.0}
+        for scope, took in self.parts_ns.items():
+            sums[within_layer(scope)] = sums.get(within_layer(scope), 0.0) + took
+        return sums | {"gap": self.gap_ns}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from textual.message import Message
 from edge.edits import Edit
 from edge.insight.weights import Weights
 from edge.measure.overview import Overview
+from edge.profile.record import Profile
 from edge.timing import SublayerTiming
 from edge.trace import Trace
 from tui.sight import Facts, Shown
@@ -173,3 +174,10 @@ class PaneChosen(Message):
     """One pane, by the name of its tab."""
 
     pane: str
+
+
+@dataclass
+class Profiled(Message):
+    """Engines were timed in turns."""
+
+    profile: Profile

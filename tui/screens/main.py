@@ -153,6 +153,8 @@ class MainScreen(RunningScreen):
     def on_doing(self, message: messages.Doing) -> None:
         self.doing, self.can_stop = message.work, message.can_stop
         self._header.doing = message.work
+        for view in self.query(View):
+            view.show_doing(message.work)
         self.refresh_bindings()
 
     def on_streaming(self, message: messages.Streaming) -> None:
@@ -162,6 +164,7 @@ class MainScreen(RunningScreen):
         self._strip.prompt_length, self._strip.pieces = message.prompt_length, message.pieces
         self._strip.border_title = Content("tokens, as they come")
         self._header.live = message
+        self.shown_view.show_live(message)
 
     def on_failed(self, message: messages.Failed) -> None:
         self._settle()

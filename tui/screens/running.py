@@ -143,3 +143,8 @@ class RunningScreen(ChoosingScreen):
             edits = (*edits, message.edit)
         name = ", ".join(str(edit) for edit in edits)
         self.run_beside(Companion(name, edits=edits) if edits else None)
+
+    # ---- engines beside each other ----------------------------------------------------------------------
+
+    def on_profiled(self, message: messages.Profiled) -> None:
+        self.sight = replace(self.sight, profile=message.profile)

@@ -1,27 +1,276 @@
-"""Time: what each sublayer costs."""
+"""Time: what each sublayer of the last run costs, and what engines cost when they are timed in turns."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
+from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from edge.commands.tables import Table
-from tui.sight import Sight
+from edge.engines.registry import installed_engines
+from edge.picture.units import show_time
+from edge.profile.record import Profile
+from edge.report.timed import PassKind, pass_kinds
+from edge.timing import SublayerTiming
+from models.errors import EdgeError
+from tui.costs import Costs, as_table, cost_rows, layer_ms, part_costs, timing_rows
+from tui.jobs.job import Wanted
+from tui.jobs.profile import (
+    TIMING,
+    Choice,
+    ProfileEngines,
+    choices,
+    cost_words,
+    expected_s,
+    plan_for,
+    plan_words,
+    show_duration,
+)
+from tui.messages import LayerChosen, Streaming
+from tui.sight import Facts, Shown, Sight
+from tui.state import after
 from tui.views.view import View
+from tui.widgets.cost_columns import CostColumns
+from tui.widgets.latency_bars import LatencyBars, sum_words
+from tui.widgets.layer_stacks import LayerStacks
+from tui.widgets.pace_line import PaceLine
 from tui.widgets.pane import Pane
-from tui.widgets.latency_bars import LatencyBars
+from tui.widgets.stack import StackLegend
+
+POLLUTED = "timings taken while a screen redraws are polluted, so this one rests meanwhile"
 
 
 class TimeView(View):
-    """Time: what each sublayer costs."""
+    """The last run's sublayers; every engine's passes, summed up and layer by layer."""
+
+    DEFAULT_CSS = """
+    TimeView {
+        & > .panes { layout: grid; grid-size: 2 2; grid-columns: 2fr 3fr; grid-rows: 9fr 4fr; }
+        PaceLine { height: 7; margin-bottom: 1; }
+        &.folded PaceLine { height: 2; margin-bottom: 0; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "measure", "time engines", tooltip="Time engines in turns, each in a process of its own"),
+        Binding("v", "kind", "decode or prompt", tooltip="Show a decode step, or a prompt"),
+        Binding("a", "choice", "which engines", tooltip="Choose which engines are timed"),
+    ]
 
     title = "Time"
-    tabs = {"time": "Time"}
+    tabs: ClassVar[dict[str, str]] = {
+        "time": "last run",
+        "costs": "engines",
+        "parts": "part by part",
+        "stacks": "layer by layer",
+    }
+    shows = "timed apart"
+    needs_run = False
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._sight = Sight()
+        self._profile: Profile | None = None
+        self._kinds: list[PassKind] = []
+        self._costs: Costs | None = None
+        self._refusal, self._doing = "", ""
+        self._choice_at = 0
+        self._installed = installed_engines()
 
     def compose_panes(self) -> Iterator[Widget]:
-        yield Pane("time", "Time", LatencyBars(id="time"))
+        yield Pane("time", self.tabs["time"], PaceLine(), LatencyBars(id="time"))
+        yield Pane("costs", self.tabs["costs"], CostColumns(id="costs"), StackLegend("attn", "ffn", "outside", "gap"))
+        yield Pane("parts", self.tabs["parts"], CostColumns(id="parts"))
+        yield Pane("stacks", self.tabs["stacks"], LayerStacks(id="stacks"), StackLegend("attn", "ffn"))
+
+    # ---- what shows -------------------------------------------------------------------------------------
 
     def draw(self, sight: Sight) -> None:
-        """Nothing yet."""
+        self._sight = sight
+        self._draw_run(sight)
+        if sight.profile is not self._profile:
+            self._take(sight.profile)
+        self._draw_costs(sight)
+
+    def show_live(self, message: Streaming) -> None:
+        self.query_one(PaceLine).live = message
+
+    def show_doing(self, work: str) -> None:
+        """Says in place of the pictures how far a measurement is; they come back after it."""
+        is_timing = work.startswith(TIMING)
+        if is_timing or self._doing:
+            self._doing = work.removeprefix(f"{TIMING}: ") if is_timing else ""
+            self._draw_costs(self._sight)
+
+    def _draw_run(self, sight: Sight) -> None:
+        pace, bars = self.query_one(PaceLine), self.query_one(LatencyBars)
+        pace.live, pace.timing = None, sight.main.trace.timing if sight.main else None
+        bars.runs, bars.notice = _timed_runs(sight), _run_notice(sight)
+        bars.chosen = sight.selection.layer
+        pane = self.query_one("#time-pane", Pane)
+        if not bars.runs:
+            pane.entitle("")
+            return
+        (name, timing), *others = bars.runs
+        beside = f" beside {others[0][0]}" if others else ""
+        note = f"{sum_words(timing)} · full bar {show_time(bars.longest_ns)}"
+        pane.entitle(f"a decode step at depth {timing.depth} · {name}{beside}", note)
+
+    def _take(self, profile: Profile | None) -> None:
+        """A profile shows from its decode step."""
+        self._profile, self._kinds, self._refusal = profile, [], ""
+        if profile is not None:
+            try:
+                self._kinds = pass_kinds(profile)
+            except EdgeError as error:
+                self._refusal = str(error)
+        self._show_kind(self._kinds[-1] if self._kinds else None)
+
+    def _show_kind(self, kind: PassKind | None) -> None:
+        self._costs = Costs(self._profile, kind) if self._profile and kind else None
+        table, stacks, costs = self._table, self._stacks, self._costs
+        table.engines = self._parts.engines = stacks.engines = costs.engines if costs else ()
+        table.rows = tuple(cost_rows(costs)) if costs else ()
+        stacks.accounts = costs.accounts if costs else ()
+        for legend, full_ns in zip(self.query(StackLegend), (table.full_ns, stacks.full_ns), strict=True):
+            legend.full_ns = full_ns
+
+    def _draw_costs(self, sight: Sight) -> None:
+        if sight.main is not None:
+            self._stacks.chosen = sight.selection.layer
+        costs, layer = self._costs, self._stacks.chosen
+        self._parts.rows = tuple(part_costs(costs, layer)) if costs else ()
+        self._table.at_hand = self._parts.at_hand = sight.facts.engine if sight.facts else ""
+        notice = self._costs_notice(sight.facts)
+        self._table.notice = notice
+        self._parts.notice = "what each part of attention and of the FFN costs on each engine" if notice else ""
+        self._stacks.notice = "what each layer costs on each engine" if notice else ""
+        for legend in self.query(StackLegend):
+            legend.display = not notice
+        self._entitle(sight.facts, None if notice else costs)
+
+    def _entitle(self, facts: Facts | None, costs: Costs | None) -> None:
+        notes = {"costs": self._again(facts), "parts": "", "stacks": self._stacks.chosen_words()}
+        for name, note in notes.items():
+            pane = self.query_one(f"#{name}-pane", Pane)
+            pane.entitle(costs.title if costs else "", note if costs else "")
+
+    @property
+    def _table(self) -> CostColumns:
+        return self.query_one("#costs", CostColumns)
+
+    @property
+    def _parts(self) -> CostColumns:
+        return self.query_one("#parts", CostColumns)
+
+    @property
+    def _stacks(self) -> LayerStacks:
+        return self.query_one(LayerStacks)
+
+    def _again(self, facts: Facts | None) -> str:
+        choice = self._choice
+        if facts is None or choice is None:
+            return ""
+        lasts_s = expected_s(facts, choice.engines, plan_for(facts.spec), self._token_ns)
+        return f"m times {choice.title} again, {show_duration(lasts_s)}"
+
+    def _costs_notice(self, facts: Facts | None) -> str:
+        """What to do, or what is under way, while no costs show; empty once they do."""
+        if self._doing:
+            return f"timing engines in turns\n\n{self._doing}\n\n{POLLUTED}\nescape stops it"
+        if self._refusal:
+            return self._refusal
+        if self._costs is not None:
+            return ""
+        choice = self._choice
+        if facts is None:
+            return "no model yet"
+        if choice is None:
+            return "a saved trace holds no model to time; open one with o, then press m"
+        plan, choices = plan_for(facts.spec), self._choices
+        others = f" (a: {after(choices, choice).title})" if len(choices) > 1 else ""
+        return "\n".join(
+            (
+                f"press m to time {choice.title} in turns: {', '.join(choice.engines)}{others}",
+                "",
+                plan_words(plan, facts.spec),
+                f"expected: {cost_words(facts, choice.engines, plan, self._token_ns)}",
+                "",
+                f"no prompt is needed; {POLLUTED}",
+            )
+        )
+
+    # ---- keys -------------------------------------------------------------------------------------------
+
+    @property
+    def _choices(self) -> tuple[Choice, ...]:
+        facts = self._sight.facts
+        return choices(facts.engine, self._installed) if facts and facts.source else ()
+
+    @property
+    def _choice(self) -> Choice | None:
+        found = self._choices
+        return found[self._choice_at % len(found)] if found else None
+
+    @property
+    def _token_ns(self) -> float | None:
+        """One decode step of the run that shows."""
+        main = self._sight.main
+        return main.timing.total_ns if main and main.timing else None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("measure", "choice"):
+            return bool(self._choices)
+        if action == "kind":
+            return len(self._kinds) > 1
+        return True
+
+    def action_measure(self) -> None:
+        facts, choice = self._sight.facts, self._choice
+        if facts is not None and choice is not None:
+            self.post_message(Wanted(ProfileEngines(facts.source, choice.engines, plan_for(facts.spec))))
+
+    def action_choice(self) -> None:
+        self._choice_at += 1
+        self._draw_costs(self._sight)
+
+    def action_kind(self) -> None:
+        if self._costs is not None:
+            at = self._kinds.index(self._costs.kind)
+            self._show_kind(self._kinds[(at + 1) % len(self._kinds)])
+            self._draw_costs(self._sight)
+
+    def on_layer_chosen(self, message: LayerChosen) -> None:
+        """Without a run there is no selection yet: the layer is then chosen here alone."""
+        if self._sight.main is None:
+            message.stop()
+            self._stacks.chosen = message.layer
+            self._draw_costs(self._sight)
+
+    # ---- the same as rows -------------------------------------------------------------------------------
 
     def table(self, sight: Sight) -> Table | None:
-        return None
+        """Engines beside each other once they were timed, the runs that show before that."""
+        if sight.profile is not None and self._costs is not None:
+            return as_table(self._costs.engines, (*cost_rows(self._costs), *layer_ms(self._costs.accounts)))
+        runs = _timed_runs(sight)
+        return as_table(tuple(name for name, _ in runs), timing_rows([timing for _, timing in runs])) if runs else None
+
+
+def _timed_runs(sight: Sight) -> tuple[tuple[str, SublayerTiming], ...]:
+    """The run that shows, and the one beside it, as far as they are timed."""
+    runs: list[Shown | None] = [sight.main, sight.beside]
+    return tuple((run.name, run.timing) for run in runs if run is not None and run.timing is not None)
+
+
+def _run_notice(sight: Sight) -> str:
+    """Why no latencies show; empty where they do."""
+    main = sight.main
+    if main is None:
+        return "no run yet: type a prompt, or press m to time engines without one"
+    if main.timing is not None:
+        return ""
+    if not (sight.facts and sight.facts.source):
+        return "a saved trace holds no latency of its sublayers; open its model with o, and run the prompt again"
+    if main.trace.finish == "stopped":
+        return "this run was stopped, and a stopped run is not timed; run it again, or press m to time engines"
+    return "each sublayer is timed once the run is measured\n(a run that is stopped before is not timed)"

@@ -1,121 +1,155 @@
-"""What attention and the FFN of each layer cost in one decode step, as bars beside their numbers."""
+"""What attention and the FFN of each layer cost in one pass, as bars beside their numbers; runs stand side by side."""
+
+from textwrap import wrap
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.reactive import reactive
 from textual.strip import Strip
 
 from edge.picture.bars import bar
 from edge.picture.units import show_share, show_time
-from edge.timing import SublayerTiming
+from edge.timing import SublayerTiming, Took
+from models.parts import layers_of
 from tui.messages import LayerChosen
 from tui.widgets.grid import Grid
 
-_TIME_CELLS = 9
-_REST = ("embed", "head", "other")
+_TIME_CELLS = 8
+_LEAST_BAR = 4
 
 
 class LatencyBars(Grid):
-    """Deep layers on top; below them what belongs to no layer. All bars have one scale.
+    """Deep layers on top, their bars on one scale; below them the sums, and what the numbers rest on.
 
     Attributes:
-        timing: One timed pass; None before there is one.
-        n_layers: Layers of the model.
+        runs: Timed passes by the names of their runs; empty before there is one.
         chosen: The chosen layer.
     """
 
-    gutter_cells = 7
+    gutter_cells = 8
 
-    timing: reactive[SublayerTiming | None] = reactive(None)
-    n_layers: reactive[int] = reactive(0)
+    runs: reactive[tuple[tuple[str, SublayerTiming], ...]] = reactive(())
     chosen: reactive[int] = reactive(0)
 
-    def watch_timing(self) -> None:
-        self._resize()
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._parts: list[Took] = []
+        self._layers = 0
+        self._below: list[tuple[str, list[str]]] = []
 
-    def watch_n_layers(self) -> None:
+    def watch_runs(self) -> None:
+        self._parts = [timing.parts_ns for _, timing in self.runs]
+        self._layers = max(layers_of(scope for parts in self._parts for scope in parts), default=-1) + 1
         self._resize()
 
     def on_resize(self) -> None:
         self._resize()
 
     def watch_chosen(self) -> None:
-        self.show_cell(0, self._flip(self.chosen))
+        self.show_cell(self.scroll_offset.x, self._flip(self.chosen))
         self.refresh()
 
     def _resize(self) -> None:
-        self.resize_body(self.view_cells, self.n_layers + 2 if self.timing else 0)
+        told = [_sums_of(timing, self.run_cells - 2) for _, timing in self.runs]
+        names = list(dict.fromkeys(name for one in told for name in one))
+        self._below = [(name, [one.get(name, "–") for one in told]) for name in names]
+        self.resize_body(self.run_cells * len(self.runs), self._layers + len(self._below) if self.runs else 0)
 
     def _flip(self, layer: int) -> int:
         """Line of a layer, and layer of a line."""
-        return self.n_layers - 1 - layer
+        return self._layers - 1 - layer
+
+    @property
+    def run_cells(self) -> int:
+        """Of one run: two bars, each with its time."""
+        return max(self.view_cells // max(1, len(self.runs)), 2 * (_LEAST_BAR + _TIME_CELLS + 3))
 
     @property
     def _bar_cells(self) -> int:
-        """Width of one bar: two of them, with their times, share a line."""
-        return max(4, (self.view_cells - 2 * _TIME_CELLS - 4) // 2)
+        return self.run_cells // 2 - _TIME_CELLS - 3
 
     @property
     def longest_ns(self) -> float:
         """What a full bar stands for."""
-        return max(self.timing.parts_ns.values(), default=0.0) if self.timing else 0.0
+        return max((took for parts in self._parts for scope, took in parts.items() if "." in scope), default=0.0)
 
     def draw_ruler(self) -> Strip:
-        label, cells = self.look_of("label"), self._bar_cells + _TIME_CELLS + 2
-        words = [self.text("attention", cells, self.look_of("first")), self.text("FFN", cells, self.look_of("second"))]
-        return self.fit([self.text(" layer", self.gutter_cells, label), *words], self.width)
+        """Each run's name, where there are several, over what its bars are."""
+        label, half = self.look_of("label"), self.run_cells // 2
+        words: list[Segment] = []
+        for name, _ in self.runs:
+            of = f" {name}" if len(self.runs) > 1 else ""
+            words.append(self.text(f" attention{of}", half, self.look_of("first")))
+            words.append(self.text(f" FFN{of}", self.run_cells - half, self.look_of("second")))
+        left = self.scroll_offset.x
+        seen = Strip(words).crop(left, left + self.view_cells)
+        return self.fit([self.text(" layer", self.gutter_cells, label), *seen], self.width)
 
     def draw_gutter(self, line: int) -> list[Segment]:
-        layer = self._flip(line)
+        layer, label = self._flip(line), self.look_of("label")
         if layer < 0:
-            return [self.text("", self.gutter_cells)]
-        if layer == self.chosen:
-            return [self.text(f" ▸{layer:>3}", self.gutter_cells, self.look_of("chosen"))]
-        return [self.text(f"  {layer:>3}", self.gutter_cells, self.look_of("label"))]
+            name = self._below[-1 - layer][0]
+            return [self.text(f" {name if name.isalpha() else ''}", self.gutter_cells, label)]
+        mark, look = ("▸", self.look_of("chosen")) if layer == self.chosen else (" ", label)
+        return [self.text(f" {mark}{layer:>3}", self.gutter_cells, look)]
 
     def draw_body(self, line: int) -> Strip:
         layer = self._flip(line)
-        if layer >= 0:
-            parts = [*self._part(f"layers.{layer}.attn", "first"), *self._part(f"layers.{layer}.ffn", "second")]
-            return self.fit(parts, self.view_cells)
-        if layer == -1:
-            return self.fit([], self.view_cells)
-        return self.fit([segment for scope in _REST for segment in self._aside(scope)], self.view_cells)
+        return Strip([segment for run in range(len(self.runs)) for segment in self._run_line(run, layer)])
 
-    def _part(self, scope: str, look: str) -> list[Segment]:
-        took_ns = self._took_ns(scope)
-        share = took_ns / self.longest_ns if self.longest_ns else 0.0
+    def _run_line(self, run: int, layer: int) -> list[Segment]:
+        half = self.run_cells // 2
+        if layer >= 0:
+            attention = self._part(run, f"layers.{layer}.attn", half, "first")
+            return [*attention, *self._part(run, f"layers.{layer}.ffn", self.run_cells - half, "second")]
+        words = self._below[-1 - layer][1][run]
+        return [self.text(f" {words}", self.run_cells - 1), self.text("", 1)]
+
+    def _part(self, run: int, scope: str, cells: int, look: str) -> list[Segment]:
+        took_ns = self._parts[run].get(scope)
+        share = took_ns / self.longest_ns if took_ns and self.longest_ns else 0.0
+        words = "–" if took_ns is None else show_time(took_ns)
         return [
+            self.text("", 1),
             self.text(bar(share, self._bar_cells), self._bar_cells, self.look_of(look)),
-            self.text(f"{show_time(took_ns):>{_TIME_CELLS}}", _TIME_CELLS + 2),
+            self.text(f" {words:>{_TIME_CELLS}}", cells - self._bar_cells - 1, Style.null()),
         ]
 
-    def _aside(self, scope: str) -> list[Segment]:
-        words = show_time(self._took_ns(scope))
-        return [self.text(scope + " ", len(scope) + 1, self.look_of("label")), self.text(words, len(words) + 3)]
-
-    def _took_ns(self, scope: str) -> float:
-        return self.timing.parts_ns.get(scope, 0.0) if self.timing else 0.0
-
     def action_move(self, down: int, right: int) -> None:
-        if self.timing:
-            self.post_message(LayerChosen(min(max(self.chosen - down, 0), self.n_layers - 1)))
+        if self.runs and down:
+            self._move_down(down)
+        if right:
+            self.scroll_to(self.scroll_x + right * self._bar_cells, None, animate=False)
+
+    def _move_down(self, down: int) -> None:
+        """Chooses layers; below the first one, what stands there scrolls into sight."""
+        is_below = self.scroll_offset.y > self._flip(self.chosen)
+        if (down > 0 and self.chosen == 0) or (down < 0 and is_below):
+            self.scroll_to(None, self.scroll_y + down, animate=False)
+        else:
+            self.post_message(LayerChosen(min(max(self.chosen - down, 0), self._layers - 1)))
 
     def on_click(self, event: events.Click) -> None:
         line = self.body_line(event)
-        if line is not None and 0 <= self._flip(line) < self.n_layers:
+        if line is not None and 0 <= self._flip(line) < self._layers:
             self.post_message(LayerChosen(self._flip(line)))
 
 
-def sum_up(timing: SublayerTiming) -> list[str]:
-    """The honest lines below the bars: the total, what the parts cover, how it was measured."""
-    attention = sum(took for scope, took in timing.parts_ns.items() if scope.endswith(".attn"))
-    ffn = sum(took for scope, took in timing.parts_ns.items() if scope.endswith(".ffn"))
-    shares = f"attention {show_share(attention / timing.total_ns)}, FFN {show_share(ffn / timing.total_ns)}"
-    scaled = ", scaled to it" if timing.coverage > 1 else ""
-    return [
-        f"total {show_time(timing.total_ns)} a token at depth {timing.depth}: {shares}",
-        f"parts measured {show_share(timing.coverage)} of the total{scaled}, gap {show_time(timing.gap_ns)}",
-        f"timed apart from the run, median of {timing.repeats}, {timing.threads} threads",
-        f"by {timing.method}",
-    ]
+def _sums_of(timing: SublayerTiming, cells: int) -> dict[str, str]:
+    """The honest lines below the bars: what sums to the total, what clocks cover of it, how it was measured."""
+    sums = {"FFN" if name == "ffn" else name: took for name, took in timing.sums_ns.items()}
+    told = {name: f"{show_time(took)}, {show_share(took / timing.total_ns)}" for name, took in sums.items()}
+    scaled = ", scaled down to it" if timing.coverage > 1 else ""
+    told |= {
+        "total": f"{show_time(timing.total_ns)} a token",
+        "cover": f"{show_share(timing.coverage)} of total{scaled}",
+    }
+    how = wrap(f"{timing.method}; median of {timing.repeats}, {timing.threads} threads", max(8, cells))
+    return told | {("by" if not line else f"by {line}"): words for line, words in enumerate(how)}
+
+
+def sum_words(timing: SublayerTiming) -> str:
+    """The same in a few words, for the edge of a frame."""
+    gap = show_share(timing.gap_ns / timing.total_ns)
+    return f"total {show_time(timing.total_ns)} · clocks cover {show_share(timing.coverage)} · gap {gap}"

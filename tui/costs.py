@@ -1,0 +1,260 @@
+"""What engines cost beside each other, as rows of numbers: one quantity a row, one engine a column."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from edge.commands.tables import Cell, Column, Table
+from edge.picture.units import show_bytes, show_measured, show_number
+from edge.profile.inside import PartRow, part_rows
+from edge.profile.record import Profile
+from edge.profile.summary import NOISY, Pace, bandwidth_bytes_per_s, flops_per_s, quantile
+from edge.report.timed import PartTimes, PassKind
+from edge.timing import Account, Took
+from models.parts import SUBLAYERS, layers_of, sublayer_of, within_layer
+
+PARTS = {
+    "attn": "attention",
+    "ffn": "FFN",
+    "embed": "embed",
+    "head": "head",
+    "other": "other",
+    "gap": "gap, in no part",
+}
+"""What a pass is divided into, in the order in which it is computed, and what each is called."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One quantity of every engine.
+
+    Attributes:
+        unit: As `edge.picture.units` knows it: `share`, `bytes` and `count` show by themselves.
+        values: One an engine; None where it is not known.
+        shares: What stands beside each value, of what the title or its section says; empty where nothing does.
+    """
+
+    title: str
+    unit: str
+    values: tuple[float | None, ...]
+    shares: tuple[float | None, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The title, with the unit that the values do not show."""
+        return self.title if self.unit in ("count", "share", "bytes") else f"{self.title}, {self.unit}"
+
+    def show(self, engine: int) -> str:
+        """One value as people read it; a dash where there is none."""
+        value = self.values[engine]
+        return "–" if value is None else show_measured(value, self.unit)
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What the rows below it are, and how they were measured; `warns` where that is to be doubted."""
+
+    title: str
+    warns: bool = False
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where each engine's pass goes: what a stacked bar is drawn from, in nanoseconds by part."""
+
+    accounts: tuple[Account, ...]
+
+
+CostRow = Cost | Heading | Split
+
+
+@dataclass(frozen=True)
+class Costs:
+    """One kind of pass of every engine that ran it."""
+
+    profile: Profile
+    kind: PassKind
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """As users write them."""
+        return tuple(one.variant.engine for one in self.kind.engines)
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """The pass of each engine, divided."""
+        return tuple(one.inside.account for one in self.kind.engines)
+
+    @property
+    def is_decode(self) -> bool:
+        return self.kind.tokens == 1
+
+    @property
+    def title(self) -> str:
+        """`a decode step at depth 64`, `a prompt of 64 tokens at depth 64`."""
+        return self.kind.title.replace("prefill of", "a prompt of")
+
+
+def cost_rows(costs: Costs) -> Iterator[CostRow]:
+    """Everything, from end to end to memory."""
+    paces = [_pace(costs.profile, one) for one in costs.kind.engines]
+    if doubts := _doubts(costs.profile, paces):
+        yield Heading(doubts, warns=True)
+    yield from _end_to_end(costs, paces)
+    yield from _inside(costs)
+    yield from _against_machine(costs, paces)
+    yield from _memory(costs.kind.engines)
+    yield from _conditions(costs, paces)
+
+
+def _pace(profile: Profile, part: PartTimes) -> Pace:
+    at = next(at for at in part.variant.depths if part.inside.passes in at.passes)
+    return Pace(profile, part.variant, at)
+
+
+def _end_to_end(costs: Costs, paces: list[Pace]) -> Iterator[CostRow]:
+    rounds, course = len(paces[0].at.rounds), paces[0].at.course
+    if costs.is_decode:
+        yield Heading(f"token to token, end to end · {rounds} rounds of {course.tokens}")
+        for name, q in (("p50", 0.5), ("p90", 0.9)):
+            yield Cost(name, "ms", tuple(quantile(pace.intervals_ms, q) for pace in paces))
+        yield Cost("rate", "tok/s", tuple(pace.decode_tokens_per_s for pace in paces))
+        return
+    yield Heading(f"a prompt, end to end · {rounds} rounds of {course.prompt} tokens")
+    yield Cost("p50", "ms", tuple(pace.prefill_ms for pace in paces))
+    yield Cost("rate", "tok/s", tuple(pace.prefill_tokens_per_s for pace in paces))
+    firsts = [pace.ttft_ms for pace in paces]
+    if any(firsts):
+        tokens = paces[0].variant.first_tokens[0].prompt_tokens
+        yield Cost(f"ttft of {tokens} tokens", "ms", tuple(one and one[1] for one in firsts))
+
+
+def _inside(costs: Costs) -> Iterator[CostRow]:
+    engines = costs.kind.engines
+    yield Heading(f"one pass · {len(engines[0].times.whole_ns)} whole, and as many with clocks")
+    yield Cost("whole, p50", "ms", tuple(one.total_ns / 1e6 for one in engines))
+    yield Cost("whole, p90", "ms", tuple(one.p90_ns / 1e6 for one in engines))
+    yield Split(costs.accounts)
+    sums = [account.sums_ns for account in costs.accounts]
+    for part, title in PARTS.items():
+        if any(part in one for one in sums):
+            took = [one.get(part) for one in sums]
+            yield _part_cost(title, took, engines)
+    yield Cost("clocks cover", "share", tuple(one.coverage for one in engines))
+
+
+def _against_machine(costs: Costs, paces: list[Pace]) -> Iterator[CostRow]:
+    """Bytes for a decode step, which memory bounds; products for a prompt, which arithmetic bounds."""
+    profile = costs.profile
+    rows = [_sublayer_rows(profile, one) for one in costs.kind.engines]
+    if costs.is_decode:
+        best = bandwidth_bytes_per_s(profile)
+        yield Heading(f"reading · beside the {show_bytes(best)}/s of this machine")
+        yield Cost("touched by a token", "bytes", tuple(pace.decode_bytes for pace in paces))
+        shares = tuple(pace.bandwidth_share for pace in paces)
+        yield Cost("end to end", "GB/s", tuple(share * best / 1e9 for share in shares), shares)
+        for part in ("attn", "ffn"):
+            found = [one[part] for one in rows]
+            rates = tuple(row.bytes_per_s / 1e9 for row in found)
+            yield Cost(f"{PARTS[part]}", "GB/s", rates, tuple(row.bandwidth_share for row in found))
+        return
+    yield Heading(f"products · beside the {show_number(flops_per_s(profile) / 1e9)} GFLOP/s of this machine")
+    for part in ("attn", "ffn"):
+        found = [one[part] for one in rows]
+        rates = tuple(row.flops_per_s / 1e9 for row in found)
+        yield Cost(f"{PARTS[part]}", "GFLOP/s", rates, tuple(row.flops_share for row in found))
+
+
+def _sublayer_rows(profile: Profile, one: PartTimes) -> dict[str, PartRow]:
+    groups: dict[str, list[str]] = {"attn": [], "ffn": []}
+    for part in one.inside.parts:
+        groups.get(within_layer(sublayer_of(part)), []).append(part)
+    return {row.part: row for row in part_rows(profile, one.inside, groups)}
+
+
+def _memory(engines: tuple[PartTimes, ...]) -> Iterator[CostRow]:
+    held = [one.variant.memory for one in engines]
+    yield Heading("memory · a process for each engine")
+    yield Cost("process peak", "bytes", tuple(one.process_peak_bytes for one in held))
+    yield Cost("allocator peak", "bytes", tuple(one.allocator_peak_bytes for one in held))
+    yield Cost("weights on disk", "bytes", tuple(one.weights_bytes for one in held))
+    yield Cost("keys and values", "bytes", tuple(one.kv_bytes for one in held))
+
+
+def _doubts(profile: Profile, paces: list[Pace]) -> str:
+    """Why not to believe the numbers; empty where nothing speaks against them."""
+    busy = profile.machine.busy or 0.0
+    told = [f"{busy:.1f} programs computed here"] if busy > 1.5 else []
+    if any(pace.spread > NOISY for pace in paces):
+        told.append(f"rounds lie over {NOISY:.0%} apart")
+    return f"NOISY: {', '.join(told)}" if told else ""
+
+
+def _conditions(costs: Costs, paces: list[Pace]) -> Iterator[CostRow]:
+    turns = "in turns" if costs.profile.in_turns else "one engine after another"
+    yield Heading(f"measured {turns}, the screen at rest")
+    yield Cost("rounds lie apart", "share", tuple(pace.spread for pace in paces))
+    yield Cost("threads", "count", tuple(float(pace.variant.threads) for pace in paces))
+
+
+def part_costs(costs: Costs, layer: int) -> Iterator[CostRow]:
+    """The parts of attention and of the FFN: over all layers, and in one."""
+    engines = costs.kind.engines
+    yield Heading("all layers, share of the pass")
+    sums = [_over_layers(one.parts_ns) for one in engines]
+    yield from (_part_cost(name, [one.get(name) for one in sums], engines) for name in _LAYER_PARTS)
+    yield Heading(f"layer {layer} alone")
+    scopes = {name: f"layers.{layer}.{name}" for name in _LAYER_PARTS}
+    yield from (_part_cost(name, [one.parts_ns.get(of) for one in engines], engines) for name, of in scopes.items())
+
+
+_LAYER_PARTS = tuple(f"{sublayer}.{part}" for sublayer, parts in SUBLAYERS.items() for part in parts)
+
+
+def _over_layers(parts_ns: Took) -> Took:
+    sums: Took = {}
+    for part, took in parts_ns.items():
+        sums[within_layer(part)] = sums.get(within_layer(part), 0.0) + took
+    return sums
+
+
+def _part_cost(name: str, took_ns: list[float | None], engines: tuple[PartTimes, ...]) -> Cost:
+    shares = [None if ns is None else ns / one.total_ns for ns, one in zip(took_ns, engines, strict=True)]
+    return Cost(name, "ms", _ms(took_ns), tuple(shares))
+
+
+def layer_ms(accounts: Sequence[Account]) -> Iterator[Cost]:
+    """Attention and FFN of each layer, in milliseconds, from the first."""
+    for layer in layers_of(scope for account in accounts for scope in account.parts_ns):
+        for part in ("attn", "ffn"):
+            took = _ms(account.parts_ns.get(f"layers.{layer}.{part}") for account in accounts)
+            yield Cost(f"layer {layer} {PARTS[part]}", "ms", took)
+
+
+def _ms(took_ns: Iterable[float | None]) -> tuple[float | None, ...]:
+    return tuple(None if ns is None else ns / 1e6 for ns in took_ns)
+
+
+def timing_rows(accounts: Sequence[Account]) -> Iterator[Cost]:
+    """One pass of each, divided; what stands in a table before engines were timed in turns."""
+    yield Cost("whole", "ms", tuple(account.total_ns / 1e6 for account in accounts))
+    sums = [account.sums_ns for account in accounts]
+    for part, title in PARTS.items():
+        if any(part in one for one in sums):
+            yield Cost(title, "ms", _ms(one.get(part) for one in sums))
+    yield Cost("clocks cover", "share", tuple(account.coverage for account in accounts))
+    yield from layer_ms(accounts)
+
+
+def as_table(engines: tuple[str, ...], rows: Iterable[CostRow]) -> Table:
+    """The rows as a table: quantity, unit, and a column an engine; shares have rows of their own."""
+    columns = [Column("quantity", "quantity"), Column("unit", "unit"), *(Column(one, one, ".4g") for one in engines)]
+    cells: list[tuple[Cell, ...]] = []
+    section = ""
+    for row in rows:
+        if isinstance(row, Heading):
+            section = row.title.partition(" · ")[0] + ": "
+        elif isinstance(row, Cost):
+            cells.append((section + row.title, row.unit, *row.values))
+            if row.shares:
+                cells.append((f"{section}{row.title}", "share", *row.shares))
+    return Table(columns, cells)

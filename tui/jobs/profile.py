@@ -1,0 +1,127 @@
+"""Timing engines in turns: the job, how much it measures, and what that is expected to cost."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edge.apart import Progress, while_wanted
+from edge.engines.choice import engine_of
+from edge.picture.units import show_bytes
+from edge.profile.machine import READ_BYTES
+from edge.profile.measure import Plan, measure
+from edge.profile.record import Profile
+from edge.variant import Variant, variant_of
+from models.spec import DecoderSpec
+from tui.jobs.job import Desk
+from tui.messages import Profiled
+from tui.sight import Facts
+
+TIMING = "timing engines"
+"""How the job is told of while it works."""
+
+SETTLE_S = 0.1
+"""After each word of progress the screen draws; what is timed begins once it rests."""
+
+Measure = Callable[[Sequence[Variant], Plan, Progress], Profile]
+
+_OPENING_S = {"onnx": 2.0, "mlx": 2.5, "torch": 8.0}
+"""To start a process of an engine three times: for its files, empty, and with the model. Measured on two slow cores."""
+
+_SWEEPING_S = 2.0
+"""To sweep over memory before and after."""
+
+_BYTES_PER_S = 10e9
+"""What a processor reads that nothing is known of."""
+
+_PACKED = ("onnx:int4", "mlx:int4")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Engines to be timed together."""
+
+    title: str
+    engines: tuple[str, ...]
+
+
+def choices(at_hand: str, installed: tuple[str, ...]) -> tuple[Choice, ...]:
+    """What may be timed: every installed engine, with packed weights too, or the one at hand alone."""
+    every = tuple(dict.fromkeys((at_hand, *installed)))
+    packed = tuple(engine for engine in _PACKED if engine_of(engine).name in installed)
+    with_packed = tuple(dict.fromkeys((*every, *packed)))
+    found = (Choice("installed engines", every), Choice("with int4", with_packed), Choice("this engine", (at_hand,)))
+    return tuple({choice.engines: choice for choice in reversed(found)}.values())[::-1]
+
+
+def plan_for(spec: DecoderSpec) -> Plan:
+    """A short plan, of seconds for a small model: one depth, or half of a context that does not hold it."""
+    return Plan(depths=(min(64, spec.context // 2),), prompt=64, tokens=16, rounds=3, repeats=10)
+
+
+@dataclass(frozen=True)
+class ProfileEngines:
+    """Times engines in turns, each in a process of its own; the model at hand rests."""
+
+    model: str
+    engines: tuple[str, ...]
+    plan: Plan
+    measure: Measure = measure
+
+    def work(self, desk: Desk) -> None:
+        desk.doing(f"{TIMING}: {', '.join(self.engines)}", can_stop=True)
+        variants = [variant_of(self.model, engine) for engine in self.engines]
+        with while_wanted(desk.check):
+            found = self.measure(variants, self.plan, _settling(desk))
+        desk.check()
+        desk.post(Profiled(found))
+
+
+def _settling(desk: Desk) -> Progress:
+    """Progress after which the screen has drawn, and rests."""
+    told = desk.told_as(TIMING)
+
+    def tell(text: str) -> None:
+        told(text)
+        desk.interrupted.wait(SETTLE_S)
+        desk.check()
+
+    return tell
+
+
+def expected_s(facts: Facts, engines: tuple[str, ...], plan: Plan, token_ns: float | None) -> float:
+    """Seconds that it will take, roughly.
+
+    Args:
+        token_ns: One decode step of the engine at hand; None where it was not timed.
+    """
+    course = plan.courses(facts.spec)[0]
+    token_s = facts.parameters * 4 / _BYTES_PER_S if token_ns is None else token_ns / 1e9
+    steps = (plan.rounds + 1) * (course.tokens + 1) + 3 * plan.repeats
+    prompts = plan.rounds + 1 + 3 * plan.repeats + 5 * course.depth / course.prompt
+    a_prompt_s = token_s * max(1.0, course.prompt / 8)  # a pass over 8 tokens takes little longer than one over 1
+    opening_s = sum(_OPENING_S[engine_of(engine).name] for engine in engines)
+    return _SWEEPING_S + opening_s + len(engines) * (steps * token_s + prompts * a_prompt_s)
+
+
+def cost_words(facts: Facts, engines: tuple[str, ...], plan: Plan, token_ns: float | None) -> str:
+    """What it will take: `about 15 s; 3 processes with weights of 27.3 MB each, …`."""
+    each = "a process" if len(engines) == 1 else f"{len(engines)} processes, each"
+    return (
+        f"{show_duration(expected_s(facts, engines, plan, token_ns))}; {each} with up to "
+        f"{show_bytes(4 * facts.parameters)} of weights, and {show_bytes(READ_BYTES)} to sweep over memory"
+    )
+
+
+def show_duration(seconds: float) -> str:
+    """`about 15 s`, `about 2 min`: as rough as it is known."""
+    if seconds < 90:
+        return f"about {max(5, 5 * round(seconds / 5))} s"
+    return f"about {round(seconds / 60)} min"
+
+
+def plan_words(plan: Plan, spec: DecoderSpec) -> str:
+    """What is run: `3 rounds of a prompt of 64 tokens and of 16 tokens after it, …`."""
+    course = plan.courses(spec)[0]
+    return (
+        f"{plan.rounds} rounds of a prompt of {course.prompt} tokens and of {course.tokens} single tokens, "
+        f"then {plan.repeats} passes of each with clocks inside, at depth {course.depth}"
+    )

@@ -1,0 +1,130 @@
+"""How fast tokens came: the last run's intervals one by one, or the rate of the run under way."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from edge.picture.bars import column
+from edge.picture.units import show_number
+from edge.profile.summary import quantile
+from edge.timing import RunTiming
+from tui.messages import Streaming
+
+_WIDEST = 3
+"""Cells a token is wide at most, however few there are."""
+
+_KEPT = 512
+"""Rates of the run under way that are kept."""
+
+
+class PaceLine(Widget):
+    """A line of numbers over columns, one for each interval between two tokens.
+
+    Attributes:
+        timing: Of the last run; None before the first.
+        live: The run under way; None while none is.
+    """
+
+    DEFAULT_CSS = """
+    PaceLine {
+        height: 2;
+        &> .pace--label { color: $text-muted; }
+        &> .pace--column { color: $primary; }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"pace--label", "pace--column"}
+
+    timing: reactive[RunTiming | None] = reactive(None)
+    live: reactive[Streaming | None] = reactive(None)
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._rates: list[float] = []
+
+    def watch_live(self, live: Streaming | None) -> None:
+        if live is None or live.tokens_per_second is None:
+            self._rates.clear()
+        else:
+            self._rates = [*self._rates, live.tokens_per_second][-_KEPT:]
+
+    def render_line(self, y: int) -> Strip:
+        plain, width = self.rich_style, self.size.width
+        if y == 0:
+            numbers = self._live_numbers(self.live) if self.live else self._numbers()
+            return Strip(list(_fitting(numbers, width, plain))).adjust_cell_length(width, plain)
+        return self._chart_line(y - 1, self.size.height - 1)
+
+    def _live_numbers(self, live: Streaming) -> list[str]:
+        rate, first = live.tokens_per_second, live.ttft_ms
+        return [
+            f" ◌ {show_number(rate)} tok/s" if rate else " ◌ reading the prompt" if first is None else " ◌ first token",
+            f"{len(live.pieces) - live.prompt_length} tokens",
+            *([f"first after {show_number(first)} ms"] if first is not None else []),
+            "watched, as it runs",
+        ]
+
+    def _numbers(self) -> list[str]:
+        if self.timing is None:
+            return [" no run yet"]
+        waits, rate = self.timing.inter_token_ms, self.timing.tokens_per_second
+        p50, p90 = (show_number(quantile(waits, q)) for q in (0.5, 0.9)) if waits else ("", "")
+        return [
+            f" {show_number(rate)} tok/s" if rate else " fewer than 2 tokens came, so there is no rate",
+            *([f"token to token p50 {p50} ms, p90 {p90} ms"] if waits else []),
+            f"ttft {show_number(self.timing.ttft_ms)} ms",
+            "the watched run",
+        ]
+
+    def _chart_line(self, line: int, lines: int) -> Strip:
+        """One line of the columns, from the top; the largest value fills them."""
+        width, plain = self.size.width, self.rich_style
+        label = plain + self.get_component_rich_style("pace--label")
+        values: Sequence[float] = self._rates if self.live else self.timing.inter_token_ms if self.timing else ()
+        if not values:
+            return Strip.blank(width, plain)
+        top, unit = _top_of(values), "tok/s" if self.live else "ms"
+        high = f"{'≥' if top < max(values) else ''}{show_number(top)} {unit}"
+        words = f" 0 to {high} " if lines == 1 else high if line == 0 else f"0 {unit}" if line == lines - 1 else ""
+        gutter = len(f" 0 to {high} ") if lines == 1 else len(high) + 2
+        pooled, cell = _pooled(values, max(1, width - gutter - 1))
+        shares = [value / top * lines - (lines - 1 - line) if top else 0.0 for value in pooled]
+        over = [value > top and line == 0 for value in pooled]
+        drawn = "".join(("▲" if is_over else column(share)) * cell for share, is_over in zip(shares, over, strict=True))
+        many = -(-len(values) // len(pooled))
+        note = f"  a column: the longest of {many}" if many > 1 and line == 0 and lines > 1 else ""
+        chart = plain + self.get_component_rich_style("pace--column")
+        parts = [Segment(f"{words:>{gutter - 1}} ", label), Segment(drawn, chart), Segment(note, label)]
+        return Strip(parts).adjust_cell_length(width, plain)
+
+
+def _top_of(values: Sequence[float]) -> float:
+    """What full columns stand for: the largest value, unless it would leave nothing of the others to be seen."""
+    usual = quantile(values, 0.9)
+    return min(max(values), 2 * usual) if max(values) > 4 * usual else max(values)
+
+
+def _pooled(values: Sequence[float], room: int) -> tuple[list[float], int]:
+    """The largest value of each block, as many blocks as there is room for, and the cells of one."""
+    block = -(-len(values) // room)
+    if block == 1:
+        return list(values), min(_WIDEST, max(1, room // len(values)))
+    starts = np.arange(0, len(values), block)
+    return np.maximum.reduceat(np.asarray(values, np.float64), starts).tolist(), 1
+
+
+def _fitting(words: Sequence[str], width: int, plain: Style) -> list[Segment]:
+    """As many of the words as there is room for, the first in bold."""
+    parts, room = [Segment(words[0], plain + Style(bold=True))], width - cell_len(words[0])
+    for word in words[1:]:
+        told = f" · {word}"
+        if cell_len(told) <= room:
+            parts.append(Segment(told, plain))
+            room -= cell_len(told)
+    return parts
