@@ -71,6 +71,14 @@ class Grid(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._lines: LRUCache[int, Strip] = LRUCache(1024)
         self._ink: Ink | None = None
+        self._plain: Style | None = None
+
+    @property
+    def rich_style(self) -> Style:
+        """Of plain text. Kept: every piece of every line asks for it, and finding it climbs to the screen."""
+        if self._plain is None:
+            self._plain = super().rich_style
+        return self._plain
 
     @property
     def ink(self) -> Ink:
@@ -214,5 +222,5 @@ class Grid(ScrollView, can_focus=True):
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        self._ink = None
+        self._ink = self._plain = None
         self._lines.clear()
