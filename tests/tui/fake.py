@@ -176,10 +176,12 @@ class FakeShelf:
     def __init__(self, *, pauses: bool = False, spec: DecoderSpec | None = None) -> None:
         self.pauses, self.spec = pauses, spec
         self.opened: list[FakeModel] = []
+        self.tokenizer = FakeTokenizer()
 
     def open(self, model: str, engine: str, progress: Progress) -> FakeModel:
         progress("reading weights")
         if engine == "broken":
             raise EdgeError("engine 'broken' is not installed here: pip install 'edge-lens[broken]'")
         self.opened.append(FakeModel(engine, pauses=self.pauses, spec=self.spec))
+        self.opened[-1].tokenizer = self.tokenizer  # all engines of a model read alike
         return self.opened[-1]

@@ -1,0 +1,114 @@
+"""The layers view: each line tells its layer's own numbers, and the words come from the real weights."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+import edge
+from edge.picture.units import show_number, show_share, show_time
+from models.zoo import zoo_names
+from tests.tui.driving import PATIENCE_S, Driven, driven
+from tests.tui.fake import FakeShelf
+from tui.app import build, opener
+from tui.jobs.job import Place
+from tui.views.layers import kinds_of
+from tui.widgets.guess_bars import GuessBars
+from tui.widgets.layer_table import LayerTable
+
+PROMPT = "Once upon a time there was a king who had"
+
+
+async def test_a_line_a_layer_tells_cost_silence_and_what_it_adds() -> None:
+    async with driven(size=(200, 60)) as ui:
+        await ui.run(PROMPT)
+        table, run = ui.main.query_one("#layers", LayerTable), ui.shown_run
+        assert run.timing is not None
+        token = ui.main.sight.selection.token
+        lines = ui.shown("#layers").split("\n")
+        for layer in range(run.trace.spec.n_layers):
+            line = lines[1 + run.trace.spec.n_layers - 1 - layer]
+            silent = getattr(run.overview, ui.main.sight.options.silence.field)[layer, token]
+            for told in (show_time(run.timing.parts_ns[f"layers.{layer}.ffn"]), show_share(float(silent))):
+                assert told in line, f"the line of layer {layer} does not say {told}: {line!r}"
+        attn, ffn = run.overview.attn_write[:, token], run.overview.ffn_write[:, token]
+        largest = max(attn.max(), ffn.max())
+        drawn = [(row.attn_write, row.ffn_write) for row in table.layers]
+        np.testing.assert_allclose(drawn, np.stack([attn, ffn], axis=1) / largest, rtol=1e-6)
+
+
+async def test_columns_without_room_wait_on_another_page() -> None:
+    async with driven(size=(80, 24)) as ui:
+        await ui.run(PROMPT)
+        table = ui.main.query_one("#layers", LayerTable)
+        pages = table.pages()
+        titles = [column.title for page in pages for column in page]
+        assert len(pages) > 1 and len(set(titles)) == len(titles), f"columns come twice or fit all: {titles}"
+        assert pages[1][0].title not in ui.shown("#layers")
+        await ui.press("v")
+        assert pages[1][0].title in ui.shown("#layers"), "v does not show the next columns"
+        assert "v for more" in str(ui.main.query_one("#layers-pane").border_subtitle)
+
+
+async def test_without_weights_the_words_say_what_is_missing() -> None:
+    async with driven(size=(200, 60)) as ui:
+        await ui.run(PROMPT)
+        assert "no weights" in ui.shown("#next"), ui.shown("#next")
+
+
+async def test_heads_are_counted_by_the_role_they_play() -> None:
+    async with driven() as ui:
+        await ui.run(PROMPT)
+        scores = ui.shown_run.overview.heads
+        scores.previous_token[1], scores.induction[1], scores.first_token[1] = [0.9, 0.6, 0.1, 0.2], 0.1, 0.29
+        assert kinds_of(scores, 1) == "prev 2", "heads are counted beyond their thresholds"
+        scores.first_token[1] = 0.3
+        assert kinds_of(scores, 1) == "prev 2 · sink 4"
+
+
+@asynccontextmanager
+async def on_the_zoo(size: tuple[int, int]) -> AsyncIterator[Driven]:
+    app, runner = build(opener(1), Place("fable-relu", "onnx"), ("onnx",))
+    try:
+        async with app.run_test(size=size) as pilot:
+            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
+            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
+            yield ui
+    finally:
+        assert runner.close(PATIENCE_S)
+
+
+@pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
+async def test_what_comes_next_is_what_the_model_answers() -> None:
+    async with on_the_zoo((200, 60)) as ui:
+        await ui.run(PROMPT)
+        await ui.press("left_square_bracket", "left_square_bracket")
+        trace, token = ui.shown_run.trace, ui.main.sight.selection.token
+        bars = ui.main.query_one("#next", GuessBars)
+        with edge.load("fable-relu", "onnx", threads=1) as model:
+            logits = model.logits(list(trace.tokens[: token + 1]))[-1].astype(np.float64)
+        odds = np.exp(logits - logits.max())
+        odds /= odds.sum()
+        likeliest = np.argsort(-odds)[: len(bars.guesses) or 8]
+        await ui.until(
+            lambda: [guess.id for guess in bars.guesses] == likeliest.tolist(), "the likeliest tokens of the model"
+        )
+        shown = [guess.probability for guess in bars.guesses]
+        np.testing.assert_allclose(shown, odds[likeliest], rtol=1e-3)
+        line = ui.shown("#layers").split("\n")[1]
+        assert show_number(float(odds[likeliest[0]])) in line, f"the last layer does not read as that: {line!r}"
+
+
+@pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
+async def test_surprise_is_what_the_model_gave_each_token() -> None:
+    async with on_the_zoo((120, 42)) as ui:
+        await ui.run(PROMPT)
+        trace, bits = ui.shown_run.trace, ui.shown_run.surprise_bits
+        assert np.isnan(bits[0]) and not np.isnan(bits[1:]).any(), "a token after the first has no surprise"
+        with edge.load("fable-relu", "onnx", threads=1) as model:
+            logits = model.logits(list(trace.tokens[:-1])).astype(np.float64)
+        odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        odds /= odds.sum(axis=-1, keepdims=True)
+        wanted = -np.log2(odds[np.arange(len(odds)), np.array(trace.tokens[1:])])
+        np.testing.assert_allclose(bits[1:], wanted, atol=2e-3)
