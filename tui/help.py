@@ -97,6 +97,37 @@ Gap: time of the total that belongs to no part. Each part includes its norm.
 The header's ttft and tok/s are of the watched run, which is a little slower than one that watches nothing.
   up down layer""",
     ),
+    "sites": Help(
+        "sites: where an engine leaves the reference",
+        """\
+Relative error of a site: max |a - b| / max |b| over all tokens, b being the reference's: torch in fp32, or onnx where
+torch is not installed. The same tokens are fed to all, each engine in a process of its own; first computed on top.
+Band: what the coarser of the two precisions explains: fp32 5e-5, fp16 1e-2, bf16 4e-2, int8 5e-2, int4 3e-1.
+● is within the band, ◐ up to ten bands, ○ beyond, or NaN. ◀ is the first site beyond, where a difference begins:
+all that follow are computed from it. A line for a layer shows its worst site.
+edge compare measures the same, with more rounds, on any text.
+  up down choose, and with it the layer   left right columns   v sites or layers   m compare   a other engines""",
+    ),
+    "sums": Help(
+        "in sum: what the differences come to",
+        """\
+Same next token: positions of the text whose likeliest token is the reference's. Others, near ties: how many are not,
+and of them those where the reference's own lead is below 0.1 nats.
+KL: Σ p·(ln p - ln q) of each position's next token, p the reference's; mean, and what 99 of 100 positions stay below.
+max |Δ logit|: of any logit anywhere. Perplexity: exp(mean cost of the token that follows); the difference is paired.
+Greedy: each goes on from the first tokens of the text with its likeliest token; # is the first that differs.""",
+    ),
+    "laws": Help(
+        "laws: what holds for every engine and precision",
+        """\
+Each is checked on the model at hand with the tokens that show, 128 at most; on Edge's own text before the first run.
+Worst: the largest relative difference, max |a - b| / max |b|. Band: what rounding in this engine explains; of sums of
+nanoseconds, 1e-6. A broken law names the first place that differs, one that holds the place of its worst number.
+1 A map recomputed from queries and keys is the engine's own. 3 Parts of a layer sum to it. 4 Parts of the whole sum to
+a difference of logits (Elhage et al. 2021). 5 Is of the comparison beside. 6 Has attention silenced (Vaswani et al.
+2017, 3.3). 8 An edit by a factor of one, or that puts back what was there, changes nothing.
+  up down choose   enter check   b check all   escape stop""",
+    ),
     "keys": Help(
         "keys everywhere",
         """\

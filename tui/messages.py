@@ -6,8 +6,10 @@ import numpy as np
 from jaxtyping import Float32
 from textual.message import Message
 
+from edge.compare.result import Comparison
 from edge.edits import Edit
 from edge.insight.weights import Weights
+from edge.laws.result import LawResult
 from edge.measure.overview import Overview
 from edge.profile.record import Profile
 from edge.timing import SublayerTiming
@@ -181,3 +183,25 @@ class Profiled(Message):
     """Engines were timed in turns."""
 
     profile: Profile
+
+
+@dataclass
+class EnginesCompared(Message):
+    """Engines were compared site by site."""
+
+    comparison: Comparison
+
+
+@dataclass
+class Checking(Message):
+    """Laws that are wanted, by number, the one under way first; none once all were checked or that ended."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclass
+class LawChecked(Message):
+    """One law was checked on an engine."""
+
+    engine: str
+    result: LawResult

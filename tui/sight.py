@@ -9,6 +9,7 @@ from edge.compare.result import Comparison
 from edge.edits import Edit
 from edge.insight.weights import Weights
 from edge.lab.run import Tried
+from edge.laws.result import LawResult
 from edge.measure.overview import Overview
 from edge.profile.record import Profile
 from edge.timing import SublayerTiming
@@ -74,6 +75,8 @@ class Sight:
         profile: Engines timed in turns; None until they are.
         comparison: Engines compared site by site; None until they are.
         tried: Claims of the lab that were tried, by key.
+        laws: Laws that were checked, by number, for each engine.
+        checking: Numbers of laws that are wanted, the one under way first.
     """
 
     selection: Selection = Selection()
@@ -85,3 +88,5 @@ class Sight:
     profile: Profile | None = None
     comparison: Comparison | None = None
     tried: dict[str, Tried] = field(default_factory=dict)
+    laws: dict[str, dict[int, LawResult]] = field(default_factory=dict)
+    checking: tuple[int, ...] = ()

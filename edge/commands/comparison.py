@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edge.commands.tables import Cell, Column, Table
-from edge.picture.units import show_bytes, show_number, show_share
+from edge.picture.units import show_bytes, show_error, show_number, show_share
 
 if TYPE_CHECKING:
     from edge.compare.result import Compared, Comparison, Subject
@@ -48,14 +48,6 @@ _CHOICES = (
 )
 
 
-def _error(value: float) -> str:
-    """Two digits in few columns: `'1.2e-6'`, `'0.046'`, `'2.0'`."""
-    if not 0 < value < 0.01:
-        return "0" if value == 0 else f"{value:#.2g}" if value < 9.95 else show_number(value)
-    digits, _, power = f"{value:.1e}".partition("e")
-    return f"{digits}e{int(power)}"
-
-
 def show_band(band: float) -> str:
     """`5e-05` -> `'5e-5'`."""
     return f"{band:g}".replace("e-0", "e-")
@@ -85,9 +77,9 @@ def places_table(found: "Comparison") -> Table:
                 one.name,
                 at.site if at else "none",
                 f"{at.token} {at.piece!r}" if at else None,
-                _error(at.relative_error) if at else None,
+                show_error(at.relative_error) if at else None,
                 show_band(one.band),
-                _error(one.sites[worst]) if worst else None,
+                show_error(one.sites[worst]) if worst else None,
             )
         )
     return Table(_PLACES, rows)
@@ -162,15 +154,15 @@ def _differences() -> "list[tuple[str, Callable[[Compared], str]]]":
 def _site_cells(one: "Compared", layer: int) -> tuple[str | None, ...]:
     """Relative errors, with a star beyond the band; a dash where the two have no such site in one shape."""
     found = [one.sites.get(f"layers.{layer}.{part}") for part in _SITES]
-    return tuple(None if error is None else _error(error) + " *"[not error <= one.band] for error in found)
+    return tuple(None if error is None else show_error(error) + " *"[not error <= one.band] for error in found)
 
 
 def _inside_cells(reference: "Subject", one: "Compared", layer: int) -> tuple[Cell, ...]:
     heads = one.heads[layer] if layer < len(one.heads) else None
     furthest = max(range(len(heads)), key=heads.__getitem__) if heads else None
     return (
-        _error(sum(heads) / len(heads)) if heads else None,
-        f"{_error(heads[furthest])} (head {furthest})" if heads and furthest is not None else None,
+        show_error(sum(heads) / len(heads)) if heads else None,
+        f"{show_error(heads[furthest])} (head {furthest})" if heads and furthest is not None else None,
         *_change(reference.silence.exact_zero, one.silence.exact_zero, layer),
         *_change(reference.silence.top_p, one.silence.top_p, layer),
     )

@@ -19,10 +19,10 @@ from edge.trace import Trace
 from edge.watch import Watch
 from models.sites import LOGITS, PARTS, layer_site
 
-WATCHING = "watching changes no logit and no token"
-POSITIONS = "the FFN is position-wise, attention is not"
-SHARES = "shares and gap of a timing sum to its total"
-CACHE = "decoding = the full pass; strength 1 changes nothing"
+WATCHING = "watching changes no logit, no token"
+POSITIONS = "FFN is position-wise, attention is not"
+SHARES = "shares and gap sum to the total"
+CACHE = "cache = full pass; factor 1 = no edit"
 
 SUMS_TO = 1e-6
 """Relative difference up to which sums of nanoseconds are equal."""

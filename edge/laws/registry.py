@@ -85,23 +85,13 @@ def _worst(one: Compared) -> float:
 
 
 LAWS = (
-    Law(1, seen.PATTERNS, "the map on screen, recomputed, is the engine's own; bias and norm after too", _law_1),
-    Law(
-        2,
-        made.WATCHING,
-        "logits of every token, and what is generated: all watched, against nothing",
-        made.law_2,
-    ),
-    Law(3, seen.SUMS, "the residual stream of every layer; each sum normed where the model norms it", _law_3),
-    Law(4, seen.ATTRIBUTIONS, "embedding + all sublayers + biases, read through the frozen final norm", _law_4),
-    Law(5, AGREEMENT, "the comparison: max |a - b| / max |b| of each site, b the reference's", None),
-    Law(
-        6,
-        made.POSITIONS,
-        "FFN(rows in another order) against FFN(rows), so ordered; three layers",
-        made.law_6,
-    ),
-    Law(7, made.SHARES, "Σ parts + gap against the un-instrumented total, of a prefill and a decode step", made.law_7),
-    Law(8, made.CACHE, "logits token by token against one pass; every site under edits that are no edits", made.law_8),
+    Law(1, seen.PATTERNS, "maps recomputed as they are shown, then W_O; against the engine's own", _law_1),
+    Law(2, made.WATCHING, "everything watched against nothing: all logits, 6 tokens generated", made.law_2),
+    Law(3, seen.SUMS, "the sum of each layer's parts against what leaves the layer", _law_3),
+    Law(4, seen.ATTRIBUTIONS, "all parts through the frozen final norm, against logit differences", _law_4),
+    Law(5, AGREEMENT, "max |a − b| / max |b| of each site, b the reference's", None),
+    Law(6, made.POSITIONS, "FFN(rows reordered) against FFN(rows), reordered; in three layers", made.law_6),
+    Law(7, made.SHARES, "Σ parts + gap against the whole pass: of a prefill, of a decode step", made.law_7),
+    Law(8, made.CACHE, "token by token against one pass; every site, edited by factors of 1", made.law_8),
 )
 """In the order of their numbers."""

@@ -14,8 +14,8 @@ from models.sites import LOGITS, layer_site
 from models.spec import NoCap, SoftCap
 
 PATTERNS = "pattern · value · W_O = attn.output"
-SUMS = "input + attn.output + ffn.output = output"
-ATTRIBUTIONS = "direct attributions sum to the logit difference"
+SUMS = "input + attn + FFN outputs = output"
+ATTRIBUTIONS = "direct attributions sum to the logits"
 
 Question = tuple[int, int | None]
 """A target, and what its logit is compared with; None is the mean of all logits."""

@@ -17,6 +17,14 @@ def show_number(value: Number) -> str:
     return f"{value:.1f}" if size < 99.95 else f"{value:,.0f}"
 
 
+def show_error(error: Number) -> str:
+    """A relative difference in few columns: `'1.2e-6'`, `'0.046'`, `'2.0'`."""
+    if not 0 < error < 0.01:
+        return "0" if error == 0 else f"{error:#.2g}" if error < 9.95 else show_number(error)
+    digits, _, power = f"{error:.1e}".partition("e")
+    return f"{digits}e{int(power)}"
+
+
 def show_weight(weight: Number) -> str:
     """A share of 1 in a column: four digits after the point, so that points align; `<0.0001` below them."""
     return "<0.0001" if 0 < weight < 0.00005 else f"{weight:.4f}"

@@ -74,7 +74,7 @@ class RunningScreen(ChoosingScreen):
         same_model = was is not None and was.source == facts.source
         sight = replace(self.sight, facts=facts, options=suited(self.sight.options, facts.spec), tried={})
         if not same_model:
-            sight = replace(sight, main=None, beside=None, edits=(), profile=None, comparison=None)
+            sight = replace(sight, main=None, beside=None, edits=(), profile=None, comparison=None, laws={})
             self.companion = None
         self.place = Place(facts.source, facts.engine)
         self.weights, self.loaded = message.weights, facts
@@ -148,3 +148,16 @@ class RunningScreen(ChoosingScreen):
 
     def on_profiled(self, message: messages.Profiled) -> None:
         self.sight = replace(self.sight, profile=message.profile)
+
+    def on_engines_compared(self, message: messages.EnginesCompared) -> None:
+        self.sight = replace(self.sight, comparison=message.comparison)
+
+    # ---- laws -------------------------------------------------------------------------------------------
+
+    def on_checking(self, message: messages.Checking) -> None:
+        self.sight = replace(self.sight, checking=message.numbers)
+
+    def on_law_checked(self, message: messages.LawChecked) -> None:
+        known = self.sight.laws
+        own = {**known.get(message.engine, {}), message.result.number: message.result}
+        self.sight = replace(self.sight, laws={**known, message.engine: own})

@@ -1,27 +1,288 @@
-"""Parity: engines beside each other."""
+"""Parity: how far engines are from a reference, site by site and in sum, and the laws that hold for any of them."""
 
 from collections.abc import Iterator
+from typing import ClassVar
 
+from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.widget import Widget
+from textual.widgets import Static
 
 from edge.commands.tables import Table
-from tui.sight import Sight
+from edge.compare.result import Comparison
+from edge.engines.registry import installed_engines
+from edge.laws.case import LONGEST
+from edge.laws.registry import LAWS, law_5
+from edge.laws.result import LawResult
+from tui.jobs.compare import COMPARING, Choice, CompareEngines, choices, cost_words
+from tui.jobs.job import Wanted
+from tui.jobs.laws import CheckLaws
+from tui.messages import LayerChosen
+from tui.parity import Line, as_table, first_differences, headings, layer_lines, site_lines, sum_lines
+from tui.sight import Facts, Sight
+from tui.state import after
 from tui.views.view import View
+from tui.widgets.law_list import LawList, Standing
 from tui.widgets.pane import Pane
-from tui.widgets.sparsity_map import SparsityMap
+from tui.widgets.site_matrix import SiteMatrix
+
+OWN_TEXT_TOKENS = 512
+"""Of Edge's own text, at most; what is compared where nothing ran."""
+
+OF_ONE_MODEL = tuple(law.number for law in LAWS if law.check is not None)
+"""Laws that need no other engine."""
+
+KEY = " max|a−b| / max|b|   ● in its band  ◐ to 10 bands  ○ beyond  ◀ first beyond"
 
 
 class ParityView(View):
-    """Parity: engines beside each other."""
+    """A line a site, or a layer, with every engine's error; what the errors come to; the laws."""
+
+    DEFAULT_CSS = """
+    ParityView {
+        & > .panes { layout: grid; grid-size: 2 2; grid-columns: 3fr 2fr; grid-rows: 1fr 15; }
+        #laws-pane { row-span: 2; }
+        &.folded #laws-pane { row-span: 1; }
+        .key { height: auto; color: $text-muted; }
+        #firsts { max-height: 3; }
+        #law-about { height: auto; max-height: 50%; padding: 0 1; color: $text-muted; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "measure", "compare", tooltip="Compare engines site by site, each in a process of its own"),
+        Binding("a", "choice", "engines", tooltip="Choose which engines are compared"),
+        Binding("v", "rows", "rows", tooltip="A line for every site, or for the worst one of each layer"),
+        Binding("enter,space", "law", "check law", key_display="⏎", tooltip="Check the chosen law on this model"),
+        Binding("b", "laws", "all laws", tooltip="Check all laws on this model"),
+    ]
 
     title = "Parity"
-    tabs = {"sites": "Parity"}
+    tabs: ClassVar[dict[str, str]] = {"sites": "sites", "sums": "in sum", "laws": "laws"}
+    roomy = (132, 28)
+    shows = "compared apart"
+    needs_run = False
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._sight = Sight()
+        self._comparison: Comparison | None = None
+        self._layer = -1
+        self._by_layer, self._choice_at, self._doing = False, 0, ""
+        self._installed = installed_engines()
 
     def compose_panes(self) -> Iterator[Widget]:
-        yield Pane("sites", "Parity", SparsityMap(id="sites"))
+        firsts = Static(id="firsts", classes="numbers")
+        yield Pane(
+            "sites", self.tabs["sites"], SiteMatrix(id="sites"), firsts, Static(KEY, classes="key", markup=False)
+        )
+        yield Pane("laws", self.tabs["laws"], LawList(id="laws"), Static(id="law-about"))
+        yield Pane("sums", self.tabs["sums"], SiteMatrix(id="sums"))
+
+    # ---- what shows -------------------------------------------------------------------------------------
 
     def draw(self, sight: Sight) -> None:
-        """Nothing yet."""
+        was, self._sight = self._sight, sight
+        if sight.comparison is not self._comparison:
+            self._comparison = sight.comparison
+            self._draw_comparison()
+        self._draw_notice()
+        if sight.selection.layer != self._layer and sight.main is not None:
+            self._layer = sight.selection.layer
+            self.query_one("#sites", SiteMatrix).choose_layer(self._layer)
+        if was.facts is not sight.facts or was.main is not sight.main or was.comparison is not sight.comparison:
+            self.refresh_bindings()
+        self._draw_laws()
+
+    def show_doing(self, work: str) -> None:
+        """Says in place of the matrix how far a comparison is."""
+        is_comparing = work.startswith(COMPARING)
+        if is_comparing or self._doing:
+            self._doing = work.removeprefix(f"{COMPARING}: ") if is_comparing else ""
+            self._draw_notice()
+
+    def _draw_comparison(self) -> None:
+        found = self._comparison
+        sites, sums = self.query_one("#sites", SiteMatrix), self.query_one("#sums", SiteMatrix)
+        self.query_one("#firsts", Static).update(Content(f" first beyond: {first_differences(found)}" if found else ""))
+        if found is None:
+            sites.lines = sums.lines = ()
+            sites.headings = sums.headings = ()
+            return
+        sites.title, sums.title = "site", f"beside {found.reference.name}"
+        sites.headings, sums.headings = headings(found), tuple((name, "") for name, _ in headings(found))
+        sites.lines, sums.lines = self._site_lines(found), sum_lines(found)
+        if self._layer >= 0:
+            sites.choose_layer(self._layer)
+
+    def _site_lines(self, found: Comparison) -> tuple[Line, ...]:
+        return layer_lines(found) if self._by_layer else site_lines(found)
+
+    def _draw_notice(self) -> None:
+        notice, found = self._comparison_notice(), self._comparison
+        sites, sums = self.query_one("#sites", SiteMatrix), self.query_one("#sums", SiteMatrix)
+        sites.notice, sums.notice = notice, "what the differences come to" if notice else ""
+        self.query_one("#sites-pane .key").display = not notice
+        panes = [self.query_one(f"#{name}-pane", Pane) for name in ("sites", "sums")]
+        if notice or found is None:
+            for pane in panes:
+                pane.entitle("")
+            return
+        text = found.text
+        source = "Edge's own text" if text.source == "built in" else f"'{text.source}'"
+        rows = "the worst site of each layer" if self._by_layer else "every site, as computed"
+        panes[0].entitle(f"beside {found.reference.name} · {rows}", f"{text.site_tokens} tokens of {source}")
+        greedy = f"{text.chosen_tokens} greedy tokens after {text.prompt_tokens}"
+        panes[1].entitle(f"{text.tokens} tokens", greedy)
+
+    def _comparison_notice(self) -> str:
+        """What to do, or what is under way, while no comparison shows; empty once one does."""
+        facts, choice = self._sight.facts, self._choice
+        if self._doing:
+            return f"comparing engines, each in a process of its own\n\n{self._doing}\n\nescape stops it and ends them"
+        if self._comparison is not None:
+            return ""
+        if facts is None:
+            return "no model yet"
+        if not facts.source:
+            return "a saved trace holds no model to compare; open one with o, then press m"
+        if choice is None:
+            return "only onnx is installed here, in one precision: pip install 'edge-lens[all]' for more"
+        others = after(self._choices, choice)
+        another = f"\na: {others.title} instead" if others is not choice else ""
+        return (
+            f"press m to compare {', '.join(choice.others)}\nwith {choice.engines[0]}, site by site, "
+            f"on {self._tokens_words}\n\nexpected: {cost_words(facts, choice.engines, self._tokens, self._token_ns)}\n"
+            f"what is not packed or exported yet is made first{another}"
+        )
+
+    # ---- laws -------------------------------------------------------------------------------------------
+
+    def _draw_laws(self) -> None:
+        sight, laws = self._sight, self.query_one(LawList)
+        facts, pane = sight.facts, self.query_one("#laws-pane", Pane)
+        about = self.query_one("#law-about", Static)
+        laws.notice = _no_laws(facts)
+        about.display = not laws.notice
+        if facts is None or laws.notice:
+            pane.entitle("")
+            return
+        found, waiting = self._found_laws(facts), sight.checking
+        standings = tuple(
+            Standing(law, found.get(law.number), waiting.index(law.number) if law.number in waiting else None)
+            for law in LAWS
+        )
+        if standings != laws.standings:
+            laws.standings = standings
+            self.refresh_bindings()
+        held, broken = (sum(one.holds is verdict for one in found.values()) for verdict in (True, False))
+        counted = f"{held} hold, {broken} broken" if found else "none checked yet"
+        pane.entitle(f"{facts.name} on {facts.engine}", counted)
+        about.update(Content(standings[laws.chosen - 1].about(f"{self._tokens_words}, {LONGEST} at most")))
+
+    def _found_laws(self, facts: Facts) -> dict[int, LawResult]:
+        found = dict(self._sight.laws.get(facts.engine, {}))
+        if self._comparison is not None:
+            found[5] = law_5(self._comparison)
+        return found
+
+    # ---- keys -------------------------------------------------------------------------------------------
+
+    @property
+    def _choices(self) -> tuple[Choice, ...]:
+        facts = self._sight.facts
+        return choices(facts.engine, self._installed) if facts and facts.source else ()
+
+    @property
+    def _choice(self) -> Choice | None:
+        found = self._choices
+        return found[self._choice_at % len(found)] if found else None
+
+    @property
+    def _tokens(self) -> int:
+        main = self._sight.main
+        return min(len(main.trace.tokens), OWN_TEXT_TOKENS) if main else OWN_TEXT_TOKENS
+
+    @property
+    def _tokens_words(self) -> str:
+        return f"the {self._tokens} tokens that show" if self._sight.main else "a text of Edge's own"
+
+    @property
+    def _token_ns(self) -> float | None:
+        """One decode step of the run that shows."""
+        main = self._sight.main
+        return main.timing.total_ns if main and main.timing else None
+
+    @property
+    def _has_model(self) -> bool:
+        return self._sight.facts is not None and bool(self._sight.facts.source)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        match action:
+            case "measure" | "choice":
+                return bool(self._choices) or None
+            case "rows":
+                return self._comparison is not None or None
+            case "law":
+                return self._has_model and self.pane == "laws"
+            case "laws":
+                return self._has_model or None
+        return True
+
+    def action_measure(self) -> None:
+        facts, choice, main = self._sight.facts, self._choice, self._sight.main
+        if facts is not None and choice is not None:
+            self.post_message(Wanted(CompareEngines(facts.source, choice.engines, main.trace if main else None)))
+
+    def action_choice(self) -> None:
+        self._choice_at += 1
+        self._draw_notice()
+        if self._comparison is not None and (choice := self._choice) is not None:
+            self.notify(f"m compares {', '.join(choice.others)} with {choice.engines[0]}", title=choice.title)
+
+    def action_rows(self) -> None:
+        self._by_layer = not self._by_layer
+        if self._comparison is not None:
+            sites = self.query_one("#sites", SiteMatrix)
+            layer = sites.chosen_line.layer if sites.chosen_line else None
+            sites.lines = self._site_lines(self._comparison)
+            if layer is None:
+                sites.chosen = len(sites.lines) - 1
+            else:
+                sites.choose_layer(layer)
+            self._draw_notice()
+
+    def action_law(self) -> None:
+        number = self.query_one(LawList).chosen
+        if number in OF_ONE_MODEL:
+            self._check((number,))
+        else:
+            self.action_measure()
+
+    def action_laws(self) -> None:
+        self._check(OF_ONE_MODEL)
+
+    def _check(self, numbers: tuple[int, ...]) -> None:
+        main = self._sight.main
+        self.post_message(Wanted(CheckLaws(numbers, main.trace.tokens if main else None)))
+
+    def on_law_list_chosen(self, message: LawList.Chosen) -> None:
+        message.stop()
+        self.query_one(LawList).chosen = message.number
+        self._draw_laws()
+
+    def on_site_matrix_chosen(self, message: SiteMatrix.Chosen) -> None:
+        message.stop()
+        if message.line.layer is not None and message.line.layer != self._layer:
+            self._layer = message.line.layer
+            if self._sight.main is not None:
+                self.post_message(LayerChosen(message.line.layer))
 
     def table(self, sight: Sight) -> Table | None:
-        return None
+        return as_table(sight.comparison) if sight.comparison is not None else None
+
+
+def _no_laws(facts: Facts | None) -> str:
+    """Why no law can be checked, and the way out; empty where they can."""
+    if facts is None:
+        return "no model yet"
+    return "" if facts.source else "laws are checked on a model, and a saved trace holds none; open one with o"

@@ -1,0 +1,125 @@
+"""Comparing engines site by site: the job, which engines, and what that is expected to cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.apart import while_wanted
+from edge.compare.measure import NEW_TOKENS, compare
+from edge.compare.members import Chosen, chosen_variants, opened
+from edge.compare.pace import usual_course
+from edge.compare.passage import FEWEST_TOKENS, LONGEST_WINDOW, Passage, passage_of_text
+from edge.engines.choice import engine_of
+from edge.picture.pieces import show_piece
+from edge.picture.units import show_bytes
+from edge.trace import Trace
+from models.errors import MisuseError
+from tui.jobs.job import Desk
+from tui.jobs.profile import show_duration
+from tui.messages import EnginesCompared
+from tui.sight import Facts
+
+COMPARING = "comparing engines"
+"""How the job is told of while it works."""
+
+ROUNDS = 1
+"""Of the clock: what is compared here is numbers; `edge compare` and the view of times take more."""
+
+_NAMED = 24
+"""Letters of a run that name it."""
+
+_OPENING_S = {"onnx": 2.0, "mlx": 2.5, "torch": 8.0}
+"""To start a process of an engine for its files, and one with the model. Measured on two slow cores."""
+
+_BYTES_PER_S = 10e9
+"""What a processor reads that nothing is known of."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Engines to be compared; the first is the reference."""
+
+    title: str
+    engines: tuple[str, ...]
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        return self.engines[1:]
+
+
+def choices(at_hand: str, installed: Sequence[str]) -> tuple[Choice, ...]:
+    """What may be compared with torch, or with onnx where torch is not installed; no choice has one engine only."""
+    reference = "torch" if "torch" in installed else "onnx"
+    floats = (reference, *installed, at_hand)
+    packing = tuple(name for name in ("onnx", "mlx") if name in installed)
+    int4, int8 = (tuple(f"{name}:int{bits}" for name in packing) for bits in (4, 8))
+    found = (
+        Choice("engines and int4", _once(*floats, *int4)),
+        Choice("engines, int8 and int4", _once(*floats, *int8, *int4)),
+        Choice("engines", _once(*floats)),
+    )
+    return tuple({one.engines: one for one in reversed(found) if one.others}.values())[::-1]
+
+
+def _once(*engines: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(engines))
+
+
+def passage_of(trace: Trace | None, chosen: Chosen) -> Passage:
+    """The tokens that show, named by how they begin; Edge's own text where nothing ran, or too little."""
+    if trace is None or len(trace.tokens) < FEWEST_TOKENS:
+        if chosen.tokenizer is None:
+            raise MisuseError("this model has no tokenizer, so there is no text to compare on; run some ids first")
+        return passage_of_text(chosen.tokenizer, None, LONGEST_WINDOW)
+    text = show_piece("".join(trace.pieces))
+    name = text if len(text) <= _NAMED else f"{text[:_NAMED]}…"
+    return Passage(name.strip(), trace.tokens[:LONGEST_WINDOW])
+
+
+@dataclass(frozen=True)
+class CompareEngines:
+    """Compares engines on the tokens of a run, each engine in a process of its own.
+
+    Attributes:
+        engines: The first is the reference.
+        trace: The run; None compares on Edge's own text.
+    """
+
+    model: str
+    engines: tuple[str, ...]
+    trace: Trace | None
+
+    def work(self, desk: Desk) -> None:
+        desk.doing(f"{COMPARING}: {', '.join(self.engines)}", can_stop=True)
+        tell = desk.told_as(COMPARING)
+        chosen = chosen_variants([self.model], self.engines, None)
+        passage = passage_of(self.trace, chosen[0])
+        with while_wanted(desk.check), opened(chosen, tell) as members:
+            found = compare(members, passage, rounds=ROUNDS, band=None, progress=tell)
+        desk.check()
+        desk.post(EnginesCompared(found))
+
+
+def expected_s(facts: Facts, engines: Sequence[str], tokens: int, token_ns: float | None) -> float:
+    """Seconds that it will take, roughly.
+
+    Args:
+        tokens: Of the text.
+        token_ns: One decode step of the engine at hand; None where it was not timed.
+    """
+    course = usual_course([facts.spec])
+    token_s = facts.parameters * 4 / _BYTES_PER_S if token_ns is None else token_ns / 1e9
+    steps = (ROUNDS + 1) * (course.tokens + course.prompt / 8) + NEW_TOKENS + 3 * tokens / 8
+    return sum(_OPENING_S[engine_of(engine).name] for engine in engines) + len(engines) * steps * token_s
+
+
+def cost_words(facts: Facts, engines: Sequence[str], tokens: int, token_ns: float | None) -> str:
+    """What it will take: `about 25 s; 5 processes with about 90.2 MB of weights`."""
+    lasts = show_duration(expected_s(facts, engines, tokens, token_ns))
+    weights = sum(facts.parameters * _weight_bytes(engine) for engine in engines)
+    return f"{lasts}; {len(engines)} processes with about {show_bytes(weights)} of weights"
+
+
+def _weight_bytes(engine: str) -> float:
+    """Of one parameter; packed matrices are most of a model."""
+    _, _, precision = engine.partition(":")
+    return {"": 4.0, "int8": 1.1, "int4": 0.6}.get(precision.partition("-")[0], 2.0)

@@ -1,0 +1,49 @@
+"""Checking laws on the model at hand, one after another."""
+
+from dataclasses import dataclass
+
+import edge
+from edge.compare.passage import OWN_TEXT
+from edge.laws.case import Case
+from edge.laws.registry import LAWS
+from models.errors import MisuseError
+from tui.jobs.job import Desk
+from tui.messages import Checking, LawChecked
+
+CHECKING = "checking laws"
+"""How the job is told of while it works."""
+
+
+@dataclass(frozen=True)
+class CheckLaws:
+    """Checks laws. What was found stays found when it is stopped.
+
+    Attributes:
+        numbers: Of laws that one model alone can be checked on.
+        ids: The tokens that show; None checks on Edge's own text.
+    """
+
+    numbers: tuple[int, ...]
+    ids: tuple[int, ...] | None
+
+    def work(self, desk: Desk) -> None:
+        model, wanted = desk.model(), [law for law in LAWS if law.number in self.numbers]
+        if not isinstance(model, edge.Model):
+            raise MisuseError(f"{model.name} has no weights to look at, so no law can be checked; open a checkpoint")
+        try:
+            case = Case(model, self.ids or _own_ids(model), desk.told_as(CHECKING))
+            for place, law in enumerate(wanted):
+                desk.post(Checking(tuple(one.number for one in wanted[place:])))
+                case.tell = desk.told_as(f"{CHECKING}: {law.number}")
+                if law.check is not None:
+                    found = law.check(case)
+                    desk.check()  # a pass that was stopped may have shown half of what it should
+                    desk.post(LawChecked(model.engine, found))
+        finally:
+            desk.post(Checking(()))
+
+
+def _own_ids(model: edge.Model) -> tuple[int, ...]:
+    if model.tokenizer is None:
+        raise MisuseError(f"{model.name} has no tokenizer, so there is no text to check laws on; run some ids first")
+    return tuple(model.tokenizer.encode(OWN_TEXT))
