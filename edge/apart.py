@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from contextvars import ContextVar
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
@@ -43,6 +45,19 @@ def while_wanted(check: Callable[[], None]) -> Iterator[None]:
         _still_wanted.reset(before)
 
 
+_is_silent: ContextVar[bool] = ContextVar("_is_silent", default=False)
+
+
+@contextmanager
+def in_silence() -> Iterator[None]:
+    """Processes started on this thread meanwhile write neither results nor errors: a screen is drawn where they would."""
+    before = _is_silent.set(True)
+    try:
+        yield
+    finally:
+        _is_silent.reset(before)
+
+
 class Apart(Generic[T]):
     """An object built in a fresh process, which answers questions there.
 
@@ -64,10 +79,13 @@ class Apart(Generic[T]):
         *arguments: P.args,
         **keywords: P.kwargs,
     ) -> None:
+        _start_tracker()
         context = multiprocessing.get_context("spawn")
         self._name, self._progress = name, progress
         self._pipe, far_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(far_end, build, arguments, keywords), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(far_end, _is_silent.get(), build, arguments, keywords), daemon=True
+        )
         with _changed(environment):
             self._process.start()
         far_end.close()
@@ -151,8 +169,29 @@ def _changed(environment: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _serve(pipe: Connection, build: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+def _start_tracker() -> None:
+    """Starts Python's own helper of spawned processes, once; it inherits stderr, for which a screen may stand in."""
+    with redirect_stderr(sys.__stderr__):
+        resource_tracker.ensure_running()
+
+
+def _fall_silent() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
+def _serve(
+    pipe: Connection,
+    is_silent: bool,
+    build: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    keywords: dict[str, Any],
+) -> None:
     """The life of the process: builds, answers until the other end is closed."""
+    if is_silent:
+        _fall_silent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks decides when it ends
 
     def tell(word: str) -> None:

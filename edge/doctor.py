@@ -51,6 +51,11 @@ def can_run(findings: tuple[Finding, ...]) -> bool:
     return any(finding.what == "engine onnx" and finding.works for finding in findings)
 
 
+def remedy(engine: str) -> str:
+    """The command that installs what an engine computes with."""
+    return _install(_EXTRAS[engine])
+
+
 def _engine(name: str) -> Finding:
     package = PACKAGES[name]
     failure = _import_failure(_MODULES[name])
@@ -59,7 +64,7 @@ def _engine(name: str) -> Finding:
     if failure is None:
         return Finding(what=f"engine {name}", works=True, found=found)
     if not installed:
-        return Finding(what=f"engine {name}", works=False, found=found, fix=_install(_EXTRAS[name]))
+        return Finding(what=f"engine {name}", works=False, found=found, fix=remedy(name))
     found += f", but it does not load: {failure}"
     return Finding(what=f"engine {name}", works=False, found=found, fix=_install(f"--force-reinstall {package}"))
 

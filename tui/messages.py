@@ -1,6 +1,7 @@
 """Every message of the UI: what work off its thread tells the screen, and what widgets ask of it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
@@ -9,6 +10,7 @@ from textual.message import Message
 from edge.compare.result import Comparison
 from edge.edits import Edit
 from edge.insight.weights import Weights
+from edge.lab.run import Tried
 from edge.laws.result import LawResult
 from edge.measure.overview import Overview
 from edge.profile.record import Profile
@@ -60,6 +62,14 @@ class Ended(Message):
     """A run is over; its trace is whole, or reaches to where it was stopped."""
 
     trace: Trace
+
+
+@dataclass
+class Reopened(Message):
+    """A saved trace was opened from a file."""
+
+    trace: Trace
+    path: Path
 
 
 @dataclass
@@ -183,6 +193,20 @@ class Profiled(Message):
     """Engines were timed in turns."""
 
     profile: Profile
+
+
+@dataclass
+class Trying(Message):
+    """Claims of the lab that are wanted, by key, the one under way first; none once all were tried or that ended."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass
+class ClaimTried(Message):
+    """One claim of the lab was tried."""
+
+    tried: Tried
 
 
 @dataclass

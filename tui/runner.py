@@ -5,6 +5,7 @@ from threading import Condition, Event, Thread
 
 from textual.message import Message
 
+from edge.apart import in_silence
 from models.errors import EdgeError
 from tui.jobs.job import Desk, Job, OpenModel, Stopped
 from tui.jobs.load import Load
@@ -53,6 +54,10 @@ class Runner:
             self._changed.notify()
 
     def _drive(self) -> None:
+        with in_silence():
+            self._work()
+
+    def _work(self) -> None:
         while (job := self._next()) is not None:
             try:
                 job.work(self._desk)

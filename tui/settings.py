@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +41,7 @@ class Settings:
     """
 
     theme: str = DARK.name
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
     models: tuple[str, ...] = ()
     traces: tuple[str, ...] = ()
 
@@ -74,7 +74,7 @@ class Kept:
 
     def keep_options(self, before: Options, after: Options) -> str:
         """Remembers what was changed of the options: others may differ only because a model asked for it."""
-        names = [field.name for field in fields(Options)]
+        names = [one.name for one in fields(Options)]
         changed = {name: getattr(after, name) for name in names if getattr(after, name) != getattr(before, name)}
         return self.keep(options=replace(self.settings.options, **changed))
 

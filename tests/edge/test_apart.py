@@ -3,12 +3,13 @@
 import multiprocessing
 import os
 import signal
+import sys
 from pathlib import Path
 from time import sleep
 
 import pytest
 
-from edge.apart import Apart, Progress, while_wanted
+from edge.apart import Apart, Progress, in_silence, while_wanted
 from edge.profile.machine import ONE_THREAD
 from models.errors import EdgeError, MisuseError
 
@@ -136,3 +137,18 @@ def test_a_process_is_waited_for_again_afterwards() -> None:
         Apart("the slow one", build_slowly, lambda _: None, {})
     with opened(2) as process:
         assert process.ask(add, 3) == 5
+
+
+def shout(held: list[int]) -> None:
+    print("a result")
+    print("a warning", file=sys.stderr, flush=True)
+    os.write(1, b"from a library")
+
+
+def test_processes_started_in_silence_write_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with in_silence(), opened() as process:
+        process.ask(shout)
+    assert capfd.readouterr() == ("", ""), "a process wrote where a screen is drawn"
+    with opened() as process:
+        process.ask(shout)
+    assert "from a library" in capfd.readouterr().out, "silence outlasts its block"

@@ -1,6 +1,5 @@
 """Running: a prompt on the model at hand, watched, measured and timed; or the same beside it, otherwise."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
@@ -69,7 +68,7 @@ class Run:
         was_stopped = desk.interrupted.is_set()
         desk.interrupted.clear()  # what a stopped run left is measured all the same
         desk.post(Ended(trace))
-        _measure(desk, trace, weights_of(model), False)
+        measure(desk, trace, weights_of(model), False)
         timing = None
         if not was_stopped and not desk.interrupted.is_set():
             desk.doing("timing each sublayer", can_stop=True)
@@ -109,7 +108,7 @@ class RunBeside:
         desk.check()
         weights = weights_of(model)
         desk.post(Beside(Shown.of(self.name, trace, weights)))
-        _measure(desk, trace, weights, True)
+        measure(desk, trace, weights, True)
         if not self.edits and self.ids is not None:
             desk.doing(f"timing each sublayer on {self.name}", can_stop=True)
             timing = model.time_sublayers(list(trace.tokens[: trace.n_fed]), tokens=1, repeats=REPEATS)
@@ -117,7 +116,8 @@ class RunBeside:
                 desk.post(Timed(timing, is_beside=True))
 
 
-def _measure(desk: Desk, trace: Trace, weights: Weights | None, is_beside: bool) -> None:
+def measure(desk: Desk, trace: Trace, weights: Weights | None, is_beside: bool) -> None:
+    """Tells what is measured of a trace, bit by bit."""
     desk.doing("measuring", can_stop=True)
     for overview in survey(trace):
         desk.check()
@@ -158,5 +158,3 @@ def _prompt_ids(model: Drivable, text: str) -> list[int]:
         return [int(part) for part in text.replace(",", " ").split()]
     except ValueError as error:
         raise MisuseError(f"{model.name} has no tokenizer, so a prompt is ids such as '1 5 2', not '{text}'") from error
-
-

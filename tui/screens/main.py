@@ -9,27 +9,24 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Footer, Static
+from textual.widgets import ContentSwitcher, Static
 
-from edge.measure.overview import survey
 from edge.picture.levels import to_levels
 from edge.picture.units import show_bytes
 from edge.trace import Trace
 from tui import messages
 from tui.jobs.job import Place
-from tui.jobs.load import Load, facts_of_trace
+from tui.jobs.load import Load
 from tui.jobs.run import watch_for
 from tui.pictures import token_values
-from tui.reader import Reader
 from tui.runner import Runner
+from tui.screens.asking import AskingScreen
 from tui.screens.help import HelpScreen
-from tui.screens.running import RunningScreen
 from tui.settings import Kept
-from tui.sight import Shown, Sight
-from tui.state import Options
 from tui.views.every import VIEWS
 from tui.views.view import View
 from tui.widgets.header_bar import HeaderBar
+from tui.widgets.key_line import KeyLine
 from tui.widgets.legend import Legend
 from tui.widgets.pane_tabs import PaneTabs
 from tui.widgets.prompt_box import PromptBox
@@ -46,11 +43,11 @@ FIRST_STEPS = "type a prompt above and press enter\n\n? explains every picture, 
 WITH_MODEL = {"prompt", "engine", "length", "sampling"}
 """Actions that need a model at hand."""
 
-LETTERS = {*WITH_MODEL, "view", "select", "colour", "palette", "theme", "help"}
+LETTERS = {*WITH_MODEL, "open", "compare", "view", "select", "colour", "palette", "theme", "help"}
 """Actions on keys that a prompt takes for text."""
 
 
-class MainScreen(RunningScreen):
+class MainScreen(AskingScreen):
     """Hands the sight down to the view at hand.
 
     Attributes:
@@ -88,10 +85,8 @@ class MainScreen(RunningScreen):
     def __init__(
         self, runner: Runner, place: Place | None, engines: tuple[str, ...], saved: Trace | None, kept: Kept
     ) -> None:
-        super().__init__(runner, place)
-        self._engines, self._saved, self.kept = engines, saved, kept
-        self.set_reactive(MainScreen.sight, Sight(options=kept.settings.options))
-        self.reader = Reader()
+        super().__init__(runner, place, engines, kept)
+        self._saved = saved
 
     def compose(self) -> Iterator[Widget]:
         yield HeaderBar()
@@ -105,7 +100,7 @@ class MainScreen(RunningScreen):
             for name, kind in VIEWS.items():
                 yield kind(name)
         yield Static("the terminal is too small: Edge needs 60 cells and 18 lines", id="small")
-        yield Footer()
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self._strip, self._header = self.query_one(TokenStrip), self.query_one(HeaderBar)
@@ -120,6 +115,7 @@ class MainScreen(RunningScreen):
             self._box.focus()
         elif self._saved is not None:
             self.show_saved(self._saved)
+            self.shown_view.focus_pane()
         self._tell_prompt()
         self.remember(self.kept.complaint)
 
@@ -131,16 +127,6 @@ class MainScreen(RunningScreen):
     def shown_view(self) -> View:
         """The view at hand."""
         return self.query_one(f"#{self.view}-view", View)
-
-    def set_options(self, options: Options) -> None:
-        """Shows things another way, now and at the next start."""
-        self.remember(self.kept.keep_options(self.sight.options, options))
-        super().set_options(options)
-
-    def remember(self, complaint: str) -> None:
-        """Says why something could not be kept, if so."""
-        if complaint:
-            self.notify(complaint, title="settings", severity="warning", markup=False)
 
     def explain(self, notice: str) -> None:
         """Says the same in every view that shows runs."""
@@ -204,8 +190,10 @@ class MainScreen(RunningScreen):
             return self.can_stop
         if action in LETTERS and isinstance(self.focused, PromptBox):
             return False
+        if action == "compare":
+            return self.sight.main is not None
         if action in WITH_MODEL:
-            return self.place is not None and (action != "engine" or len(self._engines) > 1)
+            return self.place is not None and (action != "engine" or len(self.engines) > 1)
         return True
 
     def action_stop(self) -> None:
@@ -225,9 +213,9 @@ class MainScreen(RunningScreen):
 
     def action_engine(self, engine: str | None = None) -> None:
         """Loads the next installed engine, or the one named; the last prompt runs again on it."""
-        if self.place is not None and self._engines:
-            at = self._engines.index(self.place.engine) + 1 if self.place.engine in self._engines else 0
-            self.do(Load(replace(self.place, engine=engine or self._engines[at % len(self._engines)])))
+        if self.place is not None and self.engines:
+            at = self.engines.index(self.place.engine) + 1 if self.place.engine in self.engines else 0
+            self.do(Load(replace(self.place, engine=engine or self.engines[at % len(self.engines)])))
 
     def action_help(self) -> None:
         self.app.push_screen(HelpScreen(self.shown_view.pane))
@@ -249,15 +237,6 @@ class MainScreen(RunningScreen):
             self._draw_tokens()
             self._draw_view()
 
-    def show_saved(self, trace: Trace) -> None:
-        """Shows a saved trace, for which no engine is needed."""
-        facts = facts_of_trace(trace)
-        self.sight = replace(self.sight, facts=facts)
-        shown = Shown.of(trace.engine, trace, None)
-        *_, overview = survey(trace)
-        self.take(replace(shown, overview=overview))
-        self.shown_view.focus_pane()
-
     def _draw_tokens(self) -> None:
         sight, strip, legend = self.sight, self._strip, self.query_one("#tokens-legend", Legend)
         if (main := sight.main) is None:
@@ -266,7 +245,7 @@ class MainScreen(RunningScreen):
         strip.notice, strip.prompt_length, strip.pieces = "", main.trace.prompt_length, main.trace.pieces
         strip.chosen, strip.palette = sight.selection.token, sight.options.palette
         strip.levels = to_levels(values.values, values.scale) if values.scale else strip.levels[:0]
-        strip.border_title = Content(f"tokens · colour: {values.title}")
+        strip.border_title = Content("tokens")
         legend.title, legend.scale, legend.palette = values.title, values.scale, sight.options.palette
         self._header.trace, self._header.live = main.trace, None
         self._header.beside = sight.beside.name if sight.beside else ""

@@ -1,13 +1,16 @@
 """What runs behind a screen: jobs asked for, and what they tell as they go."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from edge.edits import Edit
 from edge.insight.weights import Weights
 from edge.trace import Trace
+from models.errors import MisuseError
 from tui import messages
 from tui.jobs.job import Job, Place, Wanted
 from tui.jobs.load import Load
+from tui.jobs.reopen import ReopenBeside
 from tui.jobs.run import Prompt, Run, RunBeside
 from tui.runner import Runner
 from tui.screens.choosing import ChoosingScreen
@@ -23,15 +26,26 @@ class Companion:
     Attributes:
         place: Another model or engine; the one at hand where None.
         prompt: Other text; the same tokens where None.
+        saved: The file of a trace, which shows as it is.
     """
 
     name: str
     place: Place | None = None
     prompt: Prompt | None = None
     edits: tuple[Edit, ...] = ()
+    saved: Path | None = None
 
-    def job(self, at: Place, trace: Trace) -> RunBeside:
+    @property
+    def stays(self) -> bool:
+        """It is the same whatever shows."""
+        return self.prompt is not None or self.saved is not None
+
+    def job(self, at: Place | None, trace: Trace) -> Job:
         """The job that makes it."""
+        if self.saved is not None:
+            return ReopenBeside(self.saved, trace)
+        if at is None:
+            raise MisuseError("no model is loaded, so nothing can run beside; open one with 'o'")
         ids = None if self.prompt else trace.tokens[: trace.n_fed]
         return RunBeside(self.name, self.place or at, ids, self.prompt, self.edits)
 
@@ -102,7 +116,7 @@ class RunningScreen(ChoosingScreen):
         layer = trace.spec.n_layers // 2 if is_first else sight.selection.layer
         last = clamp(replace(sight.selection, layer=layer, token=trace.n_fed - 1), trace)
         chosen = replace(last, key=strongest_key(trace, last))
-        keeps = self.companion is not None and self.companion.prompt is not None
+        keeps = self.companion is not None and self.companion.stays
         self.sight = replace(sight, main=shown, beside=sight.beside if keeps else None, selection=chosen)
 
     def on_surveyed(self, message: messages.Surveyed) -> None:
@@ -127,12 +141,12 @@ class RunningScreen(ChoosingScreen):
 
     def run_beside(self, companion: Companion | None) -> None:
         """Runs something beside what shows, from now on; None ends that."""
-        self.companion = companion
+        self.companion, main = companion, self.sight.main
         if companion is None:
             self.sight = replace(self.sight, beside=None, edits=())
-        elif self.sight.main is not None and self.place is not None:
+        elif main is not None and (self.place is not None or companion.saved is not None):
             self.sight = replace(self.sight, edits=companion.edits)
-            self.do(companion.job(self.place, self.sight.main.trace))
+            self.do(companion.job(self.place, main.trace))
 
     def on_beside(self, message: messages.Beside) -> None:
         self.sight = replace(self.sight, beside=message.shown)
@@ -161,3 +175,11 @@ class RunningScreen(ChoosingScreen):
         known = self.sight.laws
         own = {**known.get(message.engine, {}), message.result.number: message.result}
         self.sight = replace(self.sight, laws={**known, message.engine: own})
+
+    # ---- the lab ----------------------------------------------------------------------------------------
+
+    def on_trying(self, message: messages.Trying) -> None:
+        self.sight = replace(self.sight, trying=message.keys)
+
+    def on_claim_tried(self, message: messages.ClaimTried) -> None:
+        self.sight = replace(self.sight, tried={**self.sight.tried, message.tried.key: message.tried})

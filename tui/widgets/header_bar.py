@@ -3,6 +3,7 @@
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
+from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
@@ -35,6 +36,12 @@ class HeaderBar(Widget):
     beside: reactive[str] = reactive("")
     doing: reactive[str] = reactive("")
     shows: reactive[str] = reactive("")
+
+    class Clicked(Message):
+        """Another model is wanted."""
+
+    def on_click(self) -> None:
+        self.post_message(self.Clicked())
 
     def render_line(self, y: int) -> Strip:
         plain = self.rich_style

@@ -1,0 +1,247 @@
+"""Dialogs: what is asked over the screen, and what follows from the answers."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+from textual.widgets import Static
+
+import edge
+from models.zoo import zoo_names
+from tests.models.hub_server import Hub, serving
+from tests.reference import REFERENCES, write_reference
+from tests.tui.driving import PATIENCE_S, Driven, driven
+from tests.tui.fake import FakeModel, FakeShelf, small_spec
+from tui.app import build_saved
+from tui.jobs.job import Place
+from tui.jobs.load import Load
+from tui.jobs.run import PARTS
+from tui.screens.dialog import Dialog, Field
+from tui.screens.open import OpenScreen
+from tui.screens.trouble import TroubleScreen
+from tui.widgets.choices import Choices
+from tui.widgets.header_bar import HeaderBar
+
+HUB_ID = "someone/tiny-gpt2"
+
+
+def write_trace(file: Path, words: str = "Once upon a time", n_layers: int = 3) -> Path:
+    model = FakeModel(spec=small_spec(n_layers))
+    ids = model.tokenizer.encode(words)
+    return model.run(ids=ids, max_new_tokens=5, watch=edge.Watch(parts=PARTS)).save(file)
+
+
+async def in_dialog(ui: Driven, key: str, kind: type[Dialog]) -> Dialog:
+    """Presses a key from the panes and waits for its dialog."""
+    ui.main.shown_view.focus_pane()
+    await ui.press(key)
+    await ui.until(lambda: isinstance(ui.app.screen, kind), f"'{key}' to open its dialog")
+    return ui.app.screen  # type: ignore[return-value]
+
+
+def listed(dialog: Dialog, selector: str) -> list[str]:
+    return [str(option.prompt) for option in dialog.query_one(selector, Choices).options]
+
+
+def note_of(dialog: Dialog) -> str:
+    return str(dialog.query_one(".note", Static).render())
+
+
+async def choose(ui: Driven, dialog: Dialog, selector: str, key: str) -> None:
+    """Moves a list's cursor to a choice once it is there."""
+    choices = dialog.query_one(selector, Choices)
+    await ui.until(lambda: key in [option.id for option in choices.options], f"'{key}' to be listed")
+    choices.focus()
+    choices.point_at(key)
+    await ui.pilot.pause()
+
+
+async def type_in(ui: Driven, dialog: Dialog, selector: str, text: str) -> None:
+    field = dialog.query_one(selector, Field)
+    field.focus()
+    field.value = text
+    await ui.press("enter")
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub, here and in processes started from here."""
+    folder = tmp_path / "hub"
+    monkeypatch.setenv("HF_HUB_CACHE", str(folder))
+    monkeypatch.setenv("HF_HOME", str(folder / "home"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    return folder
+
+
+# ---- opening ------------------------------------------------------------------------------------------------
+
+
+async def test_a_model_of_the_zoo_opens_on_a_chosen_engine(hub_cache: Path) -> None:
+    async with driven() as ui:
+        dialog = await in_dialog(ui, "o", OpenScreen)
+        name = zoo_names()[0]
+        await choose(ui, dialog, "#open-models", name)
+        assert any(name in line and "layers" in line for line in listed(dialog, "#open-models")), "no sizes are shown"
+        await choose(ui, dialog, "#open-engines", "torch:int8")
+        await ui.press("enter")
+        await ui.until(lambda: len(ui.shelf.opened) == 2, "the model to open")
+        await ui.at_rest()
+        assert ui.main.place == Place(name, "torch:int8") and ui.app.screen is ui.main
+        assert ui.main.kept.settings.models[0] == name, "what was opened is not remembered"
+
+
+async def test_the_header_opens_it_too_and_escape_changes_nothing(hub_cache: Path) -> None:
+    async with driven() as ui:
+        await ui.pilot.click(HeaderBar)
+        await ui.until(lambda: isinstance(ui.app.screen, OpenScreen), "a click on the header to ask")
+        await ui.press("escape")
+        assert ui.app.screen is ui.main and len(ui.shelf.opened) == 1
+
+
+async def test_a_click_points_and_a_second_one_opens(hub_cache: Path) -> None:
+    async with driven(size=(120, 42)) as ui:
+        dialog = await in_dialog(ui, "o", OpenScreen)
+        await choose(ui, dialog, "#open-models", zoo_names()[0])
+        await ui.pilot.click("#open-models", offset=(4, 3))
+        chosen = dialog.query_one("#open-models", Choices).taken
+        assert chosen == zoo_names()[1] and ui.app.screen is dialog, "one click opened a model"
+        await ui.pilot.click("#open-models", offset=(4, 3))
+        await ui.until(lambda: len(ui.shelf.opened) == 2, "the model to open")
+
+
+async def test_engines_that_are_not_installed_are_grey_with_the_way_out(
+    hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with driven() as ui:
+        ui.main.engines = ("onnx",)
+        dialog = await in_dialog(ui, "o", OpenScreen)
+        engines = dialog.query_one("#open-engines", Choices)
+        works = {option.id: not option.disabled for option in engines.options if option.id}
+        assert works["onnx:int4"] and not works["torch"] and not works["mlx:bf16"], works
+        assert "pip install 'edge-lens[torch]'" in note_of(dialog).replace("\n", " "), note_of(dialog)
+
+
+async def test_what_is_typed_may_be_a_folder_or_is_refused_with_the_way_out(hub_cache: Path, tmp_path: Path) -> None:
+    async with driven() as ui:
+        dialog = await in_dialog(ui, "o", OpenScreen)
+        await type_in(ui, dialog, "#open-path", "no such thing")
+        assert ui.app.screen is dialog and "no folder or file 'no such thing'" in note_of(dialog), note_of(dialog)
+        await type_in(ui, dialog, "#open-path", str(tmp_path))
+        await ui.until(lambda: len(ui.shelf.opened) == 2, "the folder to open")
+        assert ui.main.place == Place(str(tmp_path), "onnx")
+
+
+async def test_a_model_that_does_not_load_leaves_the_other_at_hand(hub_cache: Path, tmp_path: Path) -> None:
+    async with driven() as ui:
+        await ui.run("a king")
+        before = ui.shown_run
+        ui.main.do(Load(Place(str(tmp_path), "broken")))
+        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        await ui.press("enter")
+        assert ui.shown_run is before and ui.main.sight.facts is not None
+
+
+async def test_a_trace_opens_beside_a_loaded_model_which_still_runs(hub_cache: Path, tmp_path: Path) -> None:
+    file = write_trace(tmp_path / "seen.trace")
+    async with driven() as ui:
+        await ui.run("a king")
+        dialog = await in_dialog(ui, "o", OpenScreen)
+        await type_in(ui, dialog, "#open-path", str(file))
+        await ui.until(lambda: ui.shown_run.trace.prompt_length == 4, "the trace to show")
+        await ui.at_rest()
+        assert ui.shown_run.weights is None and ui.main.sight.facts is not None
+        assert ui.main.sight.facts.source == "", "the header names the model, not the trace"
+        assert ui.main.kept.settings.traces == (str(file),), "the trace is not remembered"
+        await ui.run("a queen")
+        assert ui.main.sight.facts is ui.main.loaded, "after a run the header still names the trace"
+        assert ui.shown_run.trace.prompt_length == 2
+
+
+async def test_what_is_no_trace_is_refused_in_words(hub_cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.trace").write_bytes(b"not a trace")
+    async with driven() as ui:
+        dialog = await in_dialog(ui, "o", OpenScreen)
+        await type_in(ui, dialog, "#open-path", str(tmp_path / "other.trace"))
+        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+
+
+async def test_a_model_opens_from_a_saved_trace(hub_cache: Path, tmp_path: Path) -> None:
+    shelf = FakeShelf()
+    app = build_saved(edge.open_trace(write_trace(tmp_path / "seen.trace")), shelf.open, ("onnx", "torch"))
+    async with app.run_test(size=(100, 40)) as pilot:
+        ui = Driven(app, app.main, pilot, shelf, app.main.runner)
+        await ui.at_rest()
+        assert ui.main.query_one("#prompt").disabled, "a prompt may be typed that nothing can run"
+        dialog = await in_dialog(ui, "o", OpenScreen)
+        await choose(ui, dialog, "#open-models", zoo_names()[0])
+        await ui.press("enter")
+        await ui.until(lambda: len(shelf.opened) == 1, "the model to open")
+        await ui.at_rest()
+        await ui.run("a king")
+        assert ui.shown_run.trace.prompt_length == 2
+    assert app.main.runner.close(PATIENCE_S)
+
+
+# ---- pulling ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("repository")
+    write_reference(REFERENCES["gpt2-tied"](), folder)
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+async def test_an_id_of_the_hub_is_pulled_and_loaded(
+    hub_cache: Path, repository: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hub = Hub(HUB_ID, repository)
+    with serving(hub) as endpoint:
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        async with driven() as ui:
+            dialog = await in_dialog(ui, "o", OpenScreen)
+            await type_in(ui, dialog, "#open-path", HUB_ID)
+            await ui.until(lambda: len(ui.shelf.opened) == 2, "the pull to end")
+            assert ui.main.place is not None
+            await ui.at_rest()
+            assert ui.main.place.model == HUB_ID and "model.safetensors" in hub.fetched()
+            dialog = await in_dialog(ui, "o", OpenScreen)
+            await choose(ui, dialog, "#open-models", HUB_ID)
+            await ui.press("escape")
+    assert capfd.readouterr() == ("", ""), "the pull wrote to the terminal"
+
+
+@pytest.fixture
+def deaf_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A hub that takes calls and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "600")
+        monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "600")
+        yield
+
+
+async def test_escape_ends_a_pull(hub_cache: Path, deaf_hub: None) -> None:
+    async with driven() as ui:
+        dialog = await in_dialog(ui, "o", OpenScreen)
+        await type_in(ui, dialog, "#open-path", HUB_ID)
+        header = ui.main.query_one(HeaderBar)
+        await ui.until(lambda: "so far" in header.doing, "the pull to tell how far it is")
+        await ui.press("escape")
+        await ui.at_rest()
+        assert ui.app.screen is ui.main and len(ui.shelf.opened) == 1, "a pull that was stopped loaded something"
+
+
+async def test_a_model_that_the_hub_does_not_have_is_one_message(
+    hub_cache: Path, repository: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Hub(HUB_ID, repository)) as endpoint:
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        async with driven() as ui:
+            dialog = await in_dialog(ui, "o", OpenScreen)
+            await type_in(ui, dialog, "#open-path", "someone/else")
+            await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+            await ui.press("enter")
+            assert ui.main.sight.facts is not None and len(ui.shelf.opened) == 1

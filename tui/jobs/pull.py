@@ -1,0 +1,48 @@
+"""Pulling: a model of the hub comes into its cache, in a process that can be ended, and is loaded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.apart import Apart, Progress, while_wanted
+from edge.picture.units import show_bytes
+from models.hub import cached, pull
+from tui.jobs.job import Desk, Place
+from tui.jobs.load import Load
+from tui.jobs.telling import telling
+
+_NO_BARS = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Fetches a model that is not here yet, then loads it; a fetch that is stopped is gone on with the next time."""
+
+    place: Place
+
+    def work(self, desk: Desk) -> None:
+        id = self.place.model
+        if cached(id) is None:
+            desk.doing(f"pulling {id}", can_stop=True)
+            with while_wanted(desk.check):
+                Apart(f"the pull of {id}", fetch, desk.told_as(f"pulling {id}"), _NO_BARS, id).close()
+        Load(self.place).work(desk)
+
+
+def fetch(tell: Progress, id: str) -> None:
+    """Fetches a model, and tells how much of it is there."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{id.replace('/', '--')}" / "blobs"
+    with telling(tell, lambda: f"{show_bytes(_bytes_in(folder))} so far"):
+        pull(id)
+
+
+def _bytes_in(folder: Path) -> int:
+    """Bytes of all files; files come and go while they are counted."""
+    total = 0
+    for file in folder.glob("*"):
+        try:
+            total += file.stat().st_size
+        except OSError:
+            continue
+    return total

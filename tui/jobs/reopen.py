@@ -1,0 +1,52 @@
+"""Opening a saved trace, and measuring it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.trace import Trace, open_trace
+from models.errors import MisuseError
+from tui.jobs.job import Desk
+from tui.jobs.run import measure
+from tui.messages import Beside, Reopened
+from tui.sight import Shown
+
+
+@dataclass(frozen=True)
+class Reopen:
+    """Opens a saved trace, for the screen to show."""
+
+    path: Path
+
+    def work(self, desk: Desk) -> None:
+        desk.doing(f"opening {self.path.name}")
+        desk.post(Reopened(open_trace(self.path), self.path))
+
+
+@dataclass(frozen=True)
+class ReopenBeside:
+    """Opens a saved trace beside the one that shows, if both are of models built alike."""
+
+    path: Path
+    main: Trace
+
+    def work(self, desk: Desk) -> None:
+        desk.doing(f"opening {self.path.name}")
+        trace = open_trace(self.path)
+        ours, theirs = self.main.spec, trace.spec
+        if (ours.n_layers, ours.n_heads) != (theirs.n_layers, theirs.n_heads):
+            raise MisuseError(
+                f"{self.path.name} is of {theirs.n_layers} layers and {theirs.n_heads} heads, what shows has "
+                f"{ours.n_layers} and {ours.n_heads}; only runs of models built alike stand side by side"
+            )
+        desk.post(Beside(Shown.of(self.path.name, trace, None)))
+        measure(desk, trace, None, True)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Measures the trace that shows."""
+
+    trace: Trace
+
+    def work(self, desk: Desk) -> None:
+        measure(desk, self.trace, None, False)

@@ -1,0 +1,27 @@
+"""Telling how far work is that tells nothing itself."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from edge.apart import Progress
+
+_EVERY_S = 0.25
+
+
+@contextmanager
+def telling(tell: Progress, word: Callable[[], str]) -> Iterator[None]:
+    """Tells again and again, from a thread, what the work in the block is at; it may not tell anything meanwhile."""
+    done = Event()
+
+    def watch() -> None:
+        while not done.wait(_EVERY_S):
+            tell(word())
+
+    thread = Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

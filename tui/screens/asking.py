@@ -1,0 +1,104 @@
+"""What is asked over a screen, and what follows from the answers: opening, comparing, writing, exporting."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from edge.trace import Trace
+from tui import messages
+from tui.jobs.job import Job, Place
+from tui.jobs.load import facts_of_trace
+from tui.jobs.reopen import Measure
+from tui.jobs.run import Prompt
+from tui.reader import Reader
+from tui.runner import Runner
+from tui.screens.compare import Compared, CompareScreen
+from tui.screens.open import OpenScreen
+from tui.screens.running import RunningScreen
+from tui.settings import Kept
+from tui.sight import Shown, Sight
+from tui.state import Options
+
+
+class AskingScreen(RunningScreen):
+    """Opens dialogs, and remembers what was chosen.
+
+    Attributes:
+        engines: Those that are installed.
+        kept: What is remembered from one start to the next.
+        reader: Reads what shows but needs no engine.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("o", "open", "open", tooltip="Open another model, engine or saved trace"),
+        Binding("d", "compare", "compare", tooltip="See another engine, model, prompt or trace beside this run"),
+    ]
+
+    def __init__(self, runner: Runner, place: Place | None, engines: tuple[str, ...], kept: Kept) -> None:
+        super().__init__(runner, place)
+        self.engines, self.kept, self.reader = engines, kept, Reader()
+        self.set_reactive(AskingScreen.sight, Sight(options=kept.settings.options))
+
+    # ---- what is remembered -----------------------------------------------------------------------------
+
+    def set_options(self, options: Options) -> None:
+        """Shows things another way, now and at the next start."""
+        self.remember(self.kept.keep_options(self.sight.options, options))
+        super().set_options(options)
+
+    def remember(self, complaint: str) -> None:
+        """Says why something could not be kept, if so."""
+        if complaint:
+            self.notify(complaint, title="settings", severity="warning", markup=False)
+
+    # ---- comparing --------------------------------------------------------------------------------------
+
+    def action_compare(self) -> None:
+        sight, options = self.sight, self.sight.options
+        runs = sight.main is not None and sight.facts is not None and sight.facts is self.loaded
+        dialog = CompareScreen(
+            self.reader,
+            self.place if runs else None,
+            self.engines,
+            self.kept.settings.models,
+            Prompt("", options.max_new_tokens, options.sampling),
+            sight.beside.name if sight.beside else "",
+        )
+        self.app.push_screen(dialog, self.compare_with)
+
+    def compare_with(self, answer: Compared | None) -> None:
+        """Begins or ends a comparison."""
+        if answer is not None:
+            self.run_beside(answer.companion)
+
+    # ---- opening ----------------------------------------------------------------------------------------
+
+    def action_open(self) -> None:
+        self.app.push_screen(OpenScreen(self.reader, self.kept.settings, self.place, self.engines), self.take_up)
+
+    def on_header_bar_clicked(self) -> None:
+        self.action_open()
+
+    def take_up(self, job: Job | None) -> None:
+        """Does what a dialog was answered with."""
+        if job is not None:
+            self.do(job)
+
+    def on_loaded(self, message: messages.Loaded) -> None:
+        folder = Path(message.facts.source).expanduser()
+        name = str(folder.absolute()) if folder.is_dir() else message.facts.source
+        self.remember(self.kept.keep_model(name))
+
+    def on_reopened(self, message: messages.Reopened) -> None:
+        self.remember(self.kept.keep_trace(message.path))
+        self.show_saved(message.trace)
+
+    def show_saved(self, trace: Trace) -> None:
+        """Shows a saved trace, for which no engine is needed; a model that is loaded stays so."""
+        facts = facts_of_trace(trace)
+        self.companion = None
+        self.sight = replace(self.sight, facts=facts, beside=None, edits=(), profile=None, comparison=None, tried={})
+        self.take(Shown.of(trace.engine, trace, None))
+        self.do(Measure(trace))

@@ -1,0 +1,140 @@
+"""Comparing: what is to run beside the run that shows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+
+from models.errors import EdgeError
+from models.zoo import zoo_names
+from tui.jobs.job import Place
+from tui.jobs.run import Prompt
+from tui.reader import CouldNotRead, Reader
+from tui.screens.dialog import Dialog, Field
+from tui.screens.running import Companion
+from tui.shelf import engine_choices, is_twin
+from tui.widgets.choices import Choice, Choices
+
+STOP = "stop"
+
+
+@dataclass
+class TwinsRead(Message):
+    """Models that can stand beside the one at hand were looked for."""
+
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The answer: what runs beside from now on; None for nothing any more."""
+
+    companion: Companion | None
+
+
+class CompareScreen(Dialog[Compared]):
+    """Engines and models on the same tokens, another prompt, or a saved trace.
+
+    Args:
+        place: The model whose run shows; None where a saved trace does.
+        plain: A run as it would be made now, but for its text.
+        beside: What runs beside so far; empty where nothing does.
+    """
+
+    DEFAULT_CSS = "#compare-with { height: 1fr; }"
+    title_of_frame: ClassVar[str] = "compare with"
+    keys: ClassVar[str] = "enter or a second click compares · tab next field · escape closes"
+
+    def __init__(
+        self,
+        reader: Reader,
+        place: Place | None,
+        installed: tuple[str, ...],
+        models: tuple[str, ...],
+        plain: Prompt,
+        beside: str,
+    ) -> None:
+        super().__init__()
+        self._reader, self._place, self._plain, self._beside = reader, place, plain, beside
+        self._engines = [key for key, missing in engine_choices(installed) if not missing]
+        self._models = tuple(dict.fromkeys((*zoo_names(), *models)))
+        self._known: dict[str, Companion | None] = {}
+
+    def compose_fields(self) -> Iterator[Widget]:
+        yield Choices(id="compare-with")
+        if self._place is not None:
+            yield Field("another prompt", placeholder="text to run beside", id="compare-prompt")
+        yield Field("a saved trace", placeholder="the file of a trace, of a model built alike", id="compare-trace")
+
+    def on_mount(self) -> None:
+        self.query_one(Choices).border_title = Content("the same tokens, otherwise")
+        self._offer(())
+        place, models = self._place, self._models
+        if place is None:
+            self.note("what shows is a saved trace: only another trace can stand beside it; 'o' opens a model")
+            self.query_one("#compare-trace").focus()
+            return
+        self.query_one(Choices).focus()
+        self._reader.ask("twins", lambda: TwinsRead(tuple(one for one in models if _fits(place.model, one))), self)
+
+    def on_twins_read(self, message: TwinsRead) -> None:
+        chosen = self.query_one(Choices).taken
+        self._offer(message.models)
+        self.query_one(Choices).point_at(chosen or "")
+
+    def on_could_not_read(self, message: CouldNotRead) -> None:
+        self.note(f"other models could not be looked for: {message.text}")
+
+    def _offer(self, models: tuple[str, ...]) -> None:
+        stop = [Choice(STOP, "stop comparing", self._beside)] if self._beside else []
+        self._known = {STOP: None}
+        groups = {"": stop, "this model on another engine": [], "another model with the same tokens": []}
+        if (place := self._place) is not None:
+            others = [Place(place.model, engine) for engine in self._engines if engine != place.engine]
+            twins = [Place(model, place.engine) for model in models]
+            groups["this model on another engine"] = [self._choice(one, one.engine) for one in others]
+            groups["another model with the same tokens"] = [
+                self._choice(one, f"{Path(one.model).name} on {one.engine}") for one in twins
+            ]
+        self.query_one(Choices).offer(groups)
+        self.query_one(Choices).point_at("")
+
+    def _choice(self, place: Place, name: str) -> Choice:
+        key = f"{place.model} {place.engine}"
+        self._known[key] = Companion(name, place=place)
+        return Choice(key, name)
+
+    @on(Choices.OptionSelected)
+    def compare_chosen(self) -> None:
+        key = self.query_one(Choices).taken
+        if key is not None:
+            self.dismiss(Compared(self._known[key]))
+
+    @on(Field.Submitted, "#compare-prompt")
+    def compare_prompt(self, event: Field.Submitted) -> None:
+        if text := event.value:
+            prompt = Prompt(text, self._plain.max_new_tokens, self._plain.sampling)
+            self.dismiss(Compared(Companion("another prompt", prompt=prompt)))
+        else:
+            self.refuse("type the text that is to run beside")
+
+    @on(Field.Submitted, "#compare-trace")
+    def compare_trace(self, event: Field.Submitted) -> None:
+        path = Path(event.value.strip()).expanduser()
+        if path.is_file():
+            self.dismiss(Compared(Companion(path.name, saved=path)))
+        else:
+            self.refuse(f"there is no file '{event.value.strip()}'; name one that 'w' or 'edge trace' wrote")
+
+
+def _fits(model: str, other: str) -> bool:
+    """Whether another model can stand beside; one that cannot be read cannot."""
+    try:
+        return other != model and is_twin(model, other)
+    except EdgeError:
+        return False

@@ -1,0 +1,135 @@
+"""Opening: a model of the zoo, of the hub or of a folder, on an engine; or a saved trace."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+
+from models.hub import is_hub_id
+from models.zoo import zoo_names
+from tui.jobs.job import Job, Place
+from tui.jobs.load import Load
+from tui.jobs.pull import Pull
+from tui.jobs.reopen import Reopen
+from tui.reader import CouldNotRead, Reader
+from tui.screens.dialog import Dialog, Field
+from tui.settings import Settings
+from tui.shelf import Held, Shelf, engine_choices, read_shelf
+from tui.widgets.choices import Choice, Choices
+
+TRACE = "trace:"
+"""Before the keys of traces, which are files as a model's folder may be."""
+
+
+@dataclass
+class ShelfRead(Message):
+    """What can be opened was looked for."""
+
+    shelf: Shelf
+
+
+class OpenScreen(Dialog[Job]):
+    """A list of what is here, a list of engines, and a line for everything else."""
+
+    DEFAULT_CSS = """
+    #open-engines { width: 18; }
+    #open-models { width: 1fr; }
+    """
+    title_of_frame: ClassVar[str] = "open a model or a saved trace"
+    keys: ClassVar[str] = "enter or a second click opens · tab next field · escape closes"
+
+    def __init__(self, reader: Reader, settings: Settings, place: Place | None, installed: tuple[str, ...]) -> None:
+        super().__init__()
+        self._reader, self._settings, self._place = reader, settings, place
+        self._engines = engine_choices(installed)
+
+    def compose_fields(self) -> Iterator[Widget]:
+        yield Field(
+            "elsewhere", placeholder="a folder, the file of a trace, or an id of the hub: owner/model", id="open-path"
+        )
+        with Horizontal():
+            yield Choices(id="open-models")
+            yield Choices(id="open-engines")
+
+    def on_mount(self) -> None:
+        models, engines = self.query_one("#open-models", Choices), self.query_one("#open-engines", Choices)
+        models.border_title, engines.border_title = Content("what is here"), Content("engine")
+        models.offer({"": [Choice("", "looking …", works=False)]})
+        here = [Choice(key, key) for key, fix in self._engines if not fix]
+        lacking = [Choice(key, key, works=False) for key, fix in self._engines if fix]
+        engines.offer({"": here, "not installed": lacking})
+        engines.point_at(self._place.engine if self._place else "onnx")
+        missing = dict.fromkeys(f"{key}: {fix}" for key, fix in self._engines if fix and ":" not in key)
+        self.note("\n".join(f"to install {line}" for line in missing))
+        models.focus()
+        settings = self._settings
+        self._reader.ask("shelf", lambda: ShelfRead(read_shelf(settings.models, settings.traces)), self)
+
+    def on_shelf_read(self, message: ShelfRead) -> None:
+        shelf, models = message.shelf, self.query_one("#open-models", Choices)
+        models.offer(
+            {
+                "the zoo, with Edge": _choices(shelf.zoo),
+                "pulled from the hub": _choices(shelf.pulled),
+                "folders opened last": _choices(shelf.folders),
+                "traces opened last": _choices(shelf.traces, TRACE),
+            }
+        )
+        models.point_at(self._place.model if self._place else "")
+
+    def on_could_not_read(self, message: CouldNotRead) -> None:
+        self.refuse(f"what is here could not be listed: {message.text}")
+
+    @on(Choices.OptionSelected)
+    def open_chosen(self) -> None:
+        key = self.query_one("#open-models", Choices).taken
+        if key is None:
+            self.refuse("choose a model or a trace in the list at the left")
+        elif key.startswith(TRACE):
+            self.dismiss(Reopen(Path(key.removeprefix(TRACE))))
+        else:
+            self.dismiss(Load(Place(key, self._engine)))
+
+    @on(Field.Submitted)
+    def open_typed(self, event: Field.Submitted) -> None:
+        if text := event.value.strip():
+            self._open_named(text)
+        else:
+            self.open_chosen()
+
+    def _open_named(self, text: str) -> None:
+        path = Path(text).expanduser()
+        if path.is_file():
+            self.dismiss(Reopen(path))
+        elif path.is_dir():
+            self.dismiss(Load(Place(str(path.absolute()), self._engine)))
+        elif text in zoo_names():
+            self.dismiss(Load(Place(text, self._engine)))
+        elif is_hub_id(text):
+            self.dismiss(Pull(Place(text, self._engine)))
+        else:
+            self.refuse(f"there is no folder or file '{text}'; an id of the hub looks like openai-community/gpt2")
+
+    @property
+    def _engine(self) -> str:
+        return self.query_one("#open-engines", Choices).taken or "onnx"
+
+
+def _choices(held: tuple[Held, ...], prefix: str = "") -> list[Choice]:
+    return [Choice(prefix + one.name, _brief(one.name), one.facts, one.opens) for one in held]
+
+
+def _brief(name: str) -> str:
+    """A path as people write it: from their home, and without the middle where it is long."""
+    path = Path(name)
+    if not path.is_absolute():
+        return name
+    home = Path.home()
+    short = f"~/{path.relative_to(home)}" if path.is_relative_to(home) else name
+    return short if len(short) <= 40 else f"…/{Path(*path.parts[-2:])}"

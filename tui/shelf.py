@@ -1,0 +1,116 @@
+"""What models and traces there are here to be opened; nothing asks the network."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.doctor import remedy
+from edge.engines.choice import PACKAGES, floats_of
+from edge.picture.units import show_bytes, show_count
+from edge.session import find_model
+from edge.store import read_store
+from models.checkpoint import open_checkpoint
+from models.errors import EdgeError
+from models.hub import cached, is_hub_id
+from models.parameters import parameter_count
+from models.tokenizer import open_tokenizer
+from models.zoo import zoo_folder, zoo_names
+
+PACKED = ("int8", "int4")
+"""Packed precisions that are offered; others are spelled at the command line."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """One thing that can be opened.
+
+    Attributes:
+        name: How users name it: a name of the zoo, an id of the hub, a folder, the file of a trace.
+        facts: What it is, in a few words, or why it cannot be opened.
+        opens: It can be.
+    """
+
+    name: str
+    facts: str
+    opens: bool = True
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Everything that can be opened, by where it is."""
+
+    zoo: tuple[Held, ...]
+    pulled: tuple[Held, ...]
+    folders: tuple[Held, ...]
+    traces: tuple[Held, ...]
+
+
+def read_shelf(models: tuple[str, ...], traces: tuple[str, ...]) -> Shelf:
+    """What there is: the zoo, the hub's cache, and of the models and traces opened last those that are elsewhere."""
+    pulled = tuple(held_model(id, folder) for id, folder in _in_cache())
+    known = {*zoo_names(), *(one.name for one in pulled)}
+    folders = [Path(name) for name in models if name not in known and not is_hub_id(name)]
+    files = [Path(name) for name in traces]
+    return Shelf(
+        zoo=tuple(held_model(name, folder) for name in zoo_names() if (folder := zoo_folder(name))),
+        pulled=pulled,
+        folders=tuple(held_model(str(folder), folder) for folder in folders if folder.is_dir()),
+        traces=tuple(_held_trace(file) for file in files if file.is_file()),
+    )
+
+
+def held_model(name: str, folder: Path) -> Held:
+    """A checkpoint, of which only headers are read."""
+    try:
+        checkpoint = open_checkpoint(folder)
+    except EdgeError as error:
+        return Held(name, str(error), opens=False)
+    spec = checkpoint.spec
+    parameters = f"{show_count(parameter_count(spec))} parameters"
+    return Held(name, f"{parameters} · {spec.n_layers} layers · {show_bytes(checkpoint.stored_bytes)}")
+
+
+def _held_trace(file: Path) -> Held:
+    try:
+        record, _ = read_store(file)
+    except EdgeError as error:
+        return Held(str(file), str(error), opens=False)
+    tokens = len(record.get("tokens", ()))
+    return Held(str(file), f"{record.get('model')} on {record.get('engine')} · {tokens} tokens")
+
+
+def _in_cache() -> Iterator[tuple[str, Path]]:
+    """Whole checkpoints in the hub's cache, by id."""
+    from huggingface_hub import constants, scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    except (CacheNotFound, ValueError, OSError):
+        return
+    for id in sorted(one.repo_id for one in repositories if one.repo_type == "model"):
+        folder = cached(id)
+        if folder is not None:
+            yield id, folder
+
+
+def engine_choices(installed: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Every engine in every precision offered, as users write it, and what brings it where it is not installed."""
+    choices: list[tuple[str, str]] = []
+    for name in PACKAGES:
+        missing = "" if name in installed else remedy(name)
+        for precision in (*floats_of(name, "cpu"), *PACKED):
+            choices.append((name if precision == "fp32" else f"{name}:{precision}", missing))
+    return choices
+
+
+def is_twin(model: str, other: str) -> bool:
+    """Whether two models read the same tokens and are built alike, so that one can be shown beside the other."""
+    folders = find_model(model), find_model(other)
+    spec, another = (open_checkpoint(folder).spec for folder in folders)
+    if (spec.vocab_size, spec.n_layers, spec.n_heads) != (another.vocab_size, another.n_layers, another.n_heads):
+        return False
+    reader, second = (open_tokenizer(folder) for folder in folders)
+    if reader is None or second is None:
+        return reader is second
+    return bool(reader.rust.get_vocab() == second.rust.get_vocab())
