@@ -23,6 +23,8 @@ MEANINGS = {
 }
 """What each definition counts, in fewer and fewer words."""
 
+SILENT = "every neuron is silent at this token"
+
 CETT = ("share that can go at 20% mean error", "spared at 20% error", "20% error")
 
 
@@ -94,11 +96,14 @@ class Firing:
             self._drawn = (main.trace, layer, token)
             missing = missing_part(main, layer, "ffn.neurons")
             neurons = np.zeros(0, np.float32) if missing else neurons_at(main.trace, layer, token)
-            if not missing and not np.any(np.abs(neurons) > 0):
-                missing = "every neuron is silent at this token"
+            known = neurons[np.isfinite(neurons)]
+            if not missing and not known.any():
+                missing = SILENT if len(known) == len(neurons) else "no neuron is a finite number at this token"
             curve.notice, curve.neurons = missing, neurons
-            zeros, unknown = int((neurons == 0).sum()), int((~np.isfinite(neurons)).sum())
-            note = f"{zeros:,} exactly 0" + (f", {unknown:,} not numbers, drawn as 0" if unknown else "")
+            zeros, unknown = int((neurons == 0).sum()), len(neurons) - len(known)
+            note = f"{zeros:,} of {len(neurons):,} exactly 0" + (
+                f", {unknown:,} not numbers, drawn as 0" if unknown else ""
+            )
             title = f"layer {layer} at {quote_token(main, token)}"
             self._view.query_one("#curve-pane", Pane).entitle(title, "" if missing else note)
         curve.chosen = sight.selection.neuron

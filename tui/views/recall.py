@@ -13,15 +13,13 @@ from edge.picture.units import show_number
 from tui.messages import NeuronChosen
 from tui.readings import Readings, Refused
 from tui.sight import Shown, Sight
-from tui.views.firing import missing_part, quote_token
+from tui.views.firing import SILENT, missing_part, quote_token
 from tui.widgets.memory_list import MemoryList
 from tui.widgets.pane import Pane
 from tui.widgets.shift_bars import ShiftBars
 
 STRONGEST = 32
 """Memories that are listed."""
-
-SILENT = "every neuron is silent at this token"
 
 NO_WEIGHTS = "the prediction needs the weights, which a saved trace has not\n\nopen its model with o and run the prompt"
 

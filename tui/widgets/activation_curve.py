@@ -127,9 +127,10 @@ class ActivationCurve(Grid):
             self._heights = self.heights()
         below = self.bar_lines - 1 - line
         glyphs = [column(float(height) * self.bar_lines - below) for height in self._heights]
-        kept, chosen = self._cell(max(0, self._kept - 1)), self._cell(self._chosen_rank)
+        rank = self._chosen_rank
+        kept, chosen = self._cell(max(0, self._kept - 1)), self._cell(rank) if rank < self.shown else -1
         parts, start = [], 0
-        for cell in sorted({kept, chosen}):
+        for cell in sorted({kept, chosen} - {-1}):
             parts.append(Segment("".join(glyphs[start:cell]), self._look("first")))
             glyph = glyphs[cell] if glyphs[cell] != " " or cell == chosen else "╎"
             parts.append(Segment(glyph, self._look("chosen" if cell == chosen else "second")))
@@ -143,21 +144,20 @@ class ActivationCurve(Grid):
     def _axis(self) -> Strip:
         """The ends of the axis, and the chosen neuron's place on it."""
         rank, count = self._chosen_rank, len(self.order)
+        told, at = f"#{self.chosen}, number {rank + 1:,}", self._cell(rank)
+        if rank >= self.shown:
+            start, words = min(4, self.view_cells - 1), f"{told}, is beyond"
+        elif at + cell_len(told) + 2 <= self.view_cells:
+            start, words = at, f"▴ {told}"
+        else:
+            start, words = max(0, at - cell_len(told) - 1), f"{told} ▴"
+        room = max(0, self.view_cells - start - cell_len(words))
         share = show_share(self.shown / max(1, count))
-        at = self._cell(rank)
-        told = f"#{self.chosen}, number {rank + 1:,}"
-        end = f"{share} of {count:,} neurons"
-        fits = at + cell_len(told) + 2 <= self.view_cells
-        words = f"▴ {told}" if fits else f"{told} ▴" if rank < self.shown else f"{told} ▸"
-        start = at if fits else max(0, at - cell_len(told) - 1)
-        used = start + cell_len(words)
-        left = self.text("0%" if start > 2 else "", start, self.look_of("label"))
-        room = self.view_cells - used
-        right = f"{end:>{room}}" if room > len(end) else f"{share:>{room}}" if room > 6 else ""
+        end = next((end for end in (f"{share} of {count:,} neurons", share) if len(end) < room), "")
         parts = [
-            left,
-            self.text(words, used - start, self.look_of("chosen")),
-            self.text(right, room, self.look_of("label")),
+            self.text("0%" if start > 2 else "", start, self.look_of("label")),
+            self.text(words, self.view_cells - start - room, self.look_of("chosen")),
+            self.text(f"{end:>{room}}", room, self.look_of("label")),
         ]
         return self.fit(parts, self.view_cells)
 

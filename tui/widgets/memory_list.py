@@ -116,7 +116,9 @@ class MemoryList(Grid):
 
 def _join(memory: Memory, room: int) -> str:
     """As many of the words as fit whole."""
-    if not abs(memory.coefficient) > 0:
+    if not np.isfinite(memory.coefficient):
+        return "is no finite number here"
+    if memory.coefficient == 0:
         return "is silent here"
     joined = ""
     for piece in memory.promotes:

@@ -1,0 +1,429 @@
+"""The FFN view: silence, memories and predictions show the run's own numbers; a neuron switched off shows beside."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import edge
+from edge.edits import ScaleNeuron, Silence
+from edge.engines.registry import Progress
+from edge.insight.memories import neurons_at, read_cett, read_memories
+from edge.insight.shift import read_answer_shift, read_ffn_shift
+from edge.measure.sparsity import exact_zero_share, gini, hoyer, top_p_sparsity
+from edge.picture.units import show_share, show_weight
+from models.zoo import zoo_folder
+from tests.tiny import FakeCheckpoint, tiny_weights
+from tests.tui.driving import PATIENCE_S, Driven, driven
+from tests.tui.fake import FakeModel, FakeShelf, FakeTokenizer, small_spec
+from tui.app import build, build_saved
+from tui.jobs.job import Place
+from tui.messages import NeuronChosen
+from tui.readings import Readings, WasRead
+from tui.sight import Shown
+from tui.state import SILENCES
+from tui.views.ffn import FfnView
+from tui.widgets.activation_curve import ActivationCurve
+from tui.widgets.definitions import Definitions
+from tui.widgets.memory_list import MemoryList
+from tui.widgets.shift_bars import ShiftBars
+from tui.widgets.sparsity_map import SparsityMap
+
+PROMPT = "Once upon a time there was a king who had"
+
+
+class AnyTokenizer(FakeTokenizer):
+    """Has a piece for every id."""
+
+    def piece(self, id: int) -> str:
+        return self.words[id] if id < len(self.words) else f"<{id}>"
+
+
+class WeightedModel(FakeModel):
+    """Sites are made up all the same, but there are weights that explain them."""
+
+    def __init__(self, engine: str, spec: object = None) -> None:
+        super().__init__(engine, spec=small_spec())
+        self.checkpoint = FakeCheckpoint(self.spec, tiny_weights(self.spec, 0), name="fake")  # type: ignore[assignment]
+        self.tokenizer = AnyTokenizer()
+
+
+class WeightedShelf(FakeShelf):
+    def open(self, model: str, engine: str, progress: Progress) -> FakeModel:
+        progress("reading weights")
+        self.opened.append(WeightedModel(engine))
+        return self.opened[-1]
+
+
+@asynccontextmanager
+async def looking(size: tuple[int, int] = (160, 56), shelf: FakeShelf | None = None) -> AsyncIterator[Driven]:
+    """The view on a run whose memories are read."""
+    async with driven(shelf or WeightedShelf(), size) as ui:
+        await ui.run(PROMPT)
+        await ui.press("3")
+        await settled(ui)
+        yield ui
+
+
+async def settled(ui: Driven) -> None:
+    """Waits until nothing is awaited from the reader, and the strongest neuron is chosen."""
+    view = ui.main.query_one(FfnView)
+    await ui.at_rest()
+    await ui.until(lambda: not view.query(".awaited") and "reading" not in ui.shown("#definitions"), "the readings")
+    await ui.until(lambda: bool(view.query_one(MemoryList).memories), "the memories")
+
+
+def chosen(ui: Driven) -> tuple[int, int, int]:
+    selection = ui.main.sight.selection
+    return selection.layer, selection.token, selection.neuron
+
+
+def title(ui: Driven, pane: str) -> str:
+    return str(ui.main.query_one(f"#{pane}-pane").border_title)
+
+
+# ---- silence --------------------------------------------------------------------------------------------
+
+
+async def test_the_map_shows_each_definition_of_the_run_in_turn() -> None:
+    async with looking() as ui:
+        grid = ui.main.query_one("#ffn", SparsityMap)
+        for silence in (*SILENCES, SILENCES[0]):
+            assert ui.main.sight.options.silence == silence, f"g leads to {ui.main.sight.options.silence.title}"
+            want = getattr(ui.shown_run.overview, silence.field)
+            np.testing.assert_array_equal(grid.shares, want, err_msg=f"the map is not {silence.title}")
+            assert silence.title in title(ui, "ffn") and silence.title in ui.shown("#ffn-legend")
+            marked = [line for line in ui.shown("#definitions").splitlines() if "▸" in line]
+            assert len(marked) == 1 and silence.title in marked[0], f"marked as what colours the map: {marked}"
+            await ui.press("g")
+
+
+async def test_five_definitions_of_the_chosen_token_stand_side_by_side() -> None:
+    async with looking() as ui:
+        layer, token, _ = chosen(ui)
+        trace, weights = ui.shown_run.trace, ui.shown_run.weights
+        assert weights is not None
+        neurons = trace.neurons(layer)
+        want = [measure(neurons)[token] for measure in (exact_zero_share, top_p_sparsity, hoyer, gini)]
+        want.append(read_cett(trace, weights, layer).share[token])
+        rows = ui.main.query_one(Definitions).rows
+        np.testing.assert_allclose([row.value for row in rows], want, rtol=1e-5)
+        lines = ui.shown("#definitions").splitlines()[1:]
+        for row, line in zip(rows, lines, strict=False):
+            assert row.title in line and row.show(row.value) in line, f"{row.title} is not told: {line!r}"
+            assert any(words in line for words in row.meanings), f"no meaning: {line!r}"
+        assert show_share(float(want[4])) in lines[4], f"CETT is {want[4]}: {lines[4]!r}"
+
+
+async def test_keys_and_mouse_choose_a_definition_and_a_place() -> None:
+    async with looking() as ui:
+        grid, definitions = ui.main.query_one("#ffn", SparsityMap), ui.main.query_one(Definitions)
+        await ui.pilot.click(grid, offset=(grid.gutter_cells + 3 * grid.cell, grid.ruler_lines + 2))
+        assert chosen(ui)[:2] == (0, 3), f"clicked token 3 in the lowest of three layers: {chosen(ui)}"
+        await ui.press("up", "right")
+        assert chosen(ui)[:2] == (1, 4), f"up and right of layer 0, token 3: {chosen(ui)}"
+        await ui.pilot.click(definitions, offset=(4, definitions.ruler_lines + 2))
+        assert ui.main.sight.options.silence == SILENCES[2], "a click on the third definition does not choose it"
+        await ui.press("down", "down", "down")
+        assert ui.main.sight.options.silence == SILENCES[-1]
+        await ui.pilot.click(definitions, offset=(4, definitions.ruler_lines + 4))
+        assert ui.main.sight.options.silence == SILENCES[-1], "CETT has no map, yet was chosen for it"
+
+
+async def test_the_map_shows_the_other_run_and_the_difference() -> None:
+    async with looking() as ui:
+        grid = ui.main.query_one("#ffn", SparsityMap)
+        assert ui.main.query_one(FfnView).check_action("side", ()) is None, "v is offered with nothing beside"
+        await ui.press("z")
+        await ui.until(lambda: ui.main.sight.beside is not None, "the run without the FFN")
+        await settled(ui)
+        assert ui.main.sight.edits == (Silence(f"layers.{chosen(ui)[0]}.ffn"),)
+        own, beside = (
+            shown.overview.exact_zero for shown in (ui.shown_run, ui.main.sight.beside) if isinstance(shown, Shown)
+        )
+        assert not np.array_equal(own, beside)
+        await ui.press("v")
+        np.testing.assert_array_equal(grid.shares, beside, err_msg="v does not show the other run")
+        await ui.press("v")
+        np.testing.assert_allclose(grid.shares, 100 * (beside - own), rtol=1e-5, err_msg="not the difference")
+        assert "pp" in ui.shown("#ffn") and "percentage points" in ui.shown("#ffn-legend")
+        assert grid.scale.low == -grid.scale.high, "zero is not in the middle of the scale"
+        await ui.press("v")
+        np.testing.assert_array_equal(grid.shares, own)
+
+
+# ---- the curve ------------------------------------------------------------------------------------------
+
+
+async def test_the_curve_falls_on_a_log_scale_to_where_nine_tenths_end() -> None:
+    async with looking() as ui:
+        layer, token, _ = chosen(ui)
+        curve, neurons = ui.main.query_one(ActivationCurve), np.abs(neurons_at(ui.shown_run.trace, layer, token))
+        heights = curve.heights()
+        assert (np.diff(heights) <= 0).all() and heights[0] == 1, f"the curve does not fall from 1: {heights}"
+        ranked = np.sort(neurons)[::-1]
+        for cell in range(0, curve.view_cells, 7):
+            size = ranked[cell * len(ranked) // curve.view_cells]
+            want = max(0.0, 1 + np.log10(size / ranked[0]) / 4) if size else 0.0
+            assert heights[cell] == pytest.approx(want, abs=1e-5), f"cell {cell} shows {size}"
+        kept = round((1 - float(top_p_sparsity(neurons))) * len(neurons))
+        assert ranked[:kept].sum() >= 0.9 * ranked.sum() > ranked[: kept - 1].sum()
+        assert f"top-p 0.9: {kept} neurons" in ui.shown("#curve"), ui.shown("#curve")
+        zeros = f"{int((neurons == 0).sum())} of {len(neurons)} exactly 0"
+        assert zeros in str(ui.main.query_one("#curve-pane").border_subtitle)
+
+
+async def test_the_curve_is_walked_from_neuron_to_neuron_and_zooms_to_those_that_fire() -> None:
+    async with looking() as ui:
+        layer, token, _ = chosen(ui)
+        curve = ui.main.query_one(ActivationCurve)
+        neurons = np.abs(neurons_at(ui.shown_run.trace, layer, token))
+        order = np.argsort(-neurons, kind="stable")
+        curve.focus()
+        await ui.press("home")
+        assert chosen(ui)[2] == order[0]
+        await ui.press("right", "right")
+        assert chosen(ui)[2] == order[2] and f"#{order[2]}, number 3" in ui.shown("#curve")
+        await ui.press("left")
+        assert chosen(ui)[2] == order[1]
+        middle = curve.view_cells // 2
+        await ui.pilot.click(curve, offset=(curve.gutter_cells + middle, 3))
+        rank = middle * len(order) // curve.view_cells
+        assert chosen(ui)[2] == order[rank], f"a click in the middle chooses neuron {chosen(ui)[2]}"
+        fires = int((neurons > neurons.max() / 1e4).sum())
+        assert fires < len(order)
+        await ui.press("s")
+        assert f"{show_share(fires / len(order))} of {len(order)} neurons" in ui.shown("#curve")
+
+
+# ---- memories -------------------------------------------------------------------------------------------
+
+
+async def test_memories_are_those_that_write_most_with_the_words_they_promote() -> None:
+    async with looking() as ui:
+        layer, token, neuron = chosen(ui)
+        shown, grid = ui.shown_run, ui.main.query_one(MemoryList)
+        assert shown.weights is not None
+        want = read_memories(shown.trace, shown.weights, layer, token)
+        assert grid.memories == want and neuron == want[0].neuron, "the strongest is not chosen at first"
+        lines = ui.shown("#memories").splitlines()
+        first = lines[1]
+        for words in ("▸", "[x] on", f"#{want[0].neuron}", f"{want[0].coefficient:.2f}", want[0].promotes[0]):
+            assert words in first, f"the first line does not say {words!r}: {first!r}"
+        assert "coefficient" in lines[0] and "adds" in lines[0] and "promotes" in lines[0]
+
+
+async def test_a_neuron_is_followed_from_token_to_token_but_not_into_another_layer() -> None:
+    async with looking() as ui:
+        grid = ui.main.query_one(MemoryList)
+        grid.focus()
+        await ui.press("down", "down")
+        layer, token, neuron = chosen(ui)
+        assert neuron == grid.memories[2].neuron, "down does not choose the next memory"
+        for _ in range(6):
+            await ui.press("left_square_bracket")
+            await settled(ui)
+            assert chosen(ui)[2] == neuron, "another token, another neuron"
+            await ui.until(lambda: neuron in {memory.neuron for memory in grid.memories}, "the neuron in the list")
+        await ui.press("j")
+        await settled(ui)
+        shown = ui.shown_run
+        assert shown.weights is not None
+        strongest = read_memories(shown.trace, shown.weights, layer - 1, token - 6)[0].neuron
+        await ui.until(lambda: chosen(ui)[2] == strongest, "the strongest neuron of the layer below")
+
+
+async def test_a_click_chooses_a_memory_and_a_click_on_its_switch_turns_it_off() -> None:
+    async with looking() as ui:
+        grid = ui.main.query_one(MemoryList)
+        second, third = grid.memories[1].neuron, grid.memories[2].neuron
+        await ui.pilot.click(grid, offset=(14, 2))
+        assert chosen(ui)[2] == second and not ui.main.sight.edits
+        await ui.pilot.click(grid, offset=(3, 3))
+        await ui.until(lambda: bool(ui.main.sight.edits), "the edit")
+        assert ui.main.sight.edits == (ScaleNeuron(chosen(ui)[0], third, 0.0),)
+        assert "[ ] off" in ui.shown("#memories").splitlines()[3]
+
+
+async def test_a_neuron_switched_off_runs_beside_and_both_answers_show() -> None:
+    async with looking() as ui:
+        layer, token, neuron = chosen(ui)
+        assert "x switches the chosen neuron off" in ui.shown("#answers")
+        await ui.press("x")
+        await ui.until(lambda: ui.main.sight.beside is not None, "the run without the neuron")
+        await settled(ui)
+        main, beside = ui.shown_run, ui.main.sight.beside
+        assert beside is not None and main.weights is not None and beside.weights is not None
+        assert ui.main.sight.edits == (ScaleNeuron(layer, neuron, 0.0),)
+        assert beside.trace.edits == (f"neuron {neuron} of layer {layer} × 0",)
+        came = main.trace.tokens[token + 1 : token + 2]
+        want = read_answer_shift(main.trace, main.weights, beside.trace, beside.weights, token, also=came)
+        assert ui.main.query_one("#answers", ShiftBars).words == want.words
+        heading = ui.shown("#answers").splitlines()[0]
+        assert "this run" in heading and f"neuron {neuron} of layer {layer}" in heading, heading
+        await ui.press("space")
+        await ui.until(lambda: ui.main.sight.beside is None, "the comparison to end")
+        assert not ui.main.sight.edits and "[ ]" not in ui.shown("#memories")
+        assert "x switches the chosen neuron off" in ui.shown("#answers")
+
+
+async def test_what_is_switched_off_stays_in_the_list_where_it_is_weak() -> None:
+    async with looking() as ui:
+        layer, token, _ = chosen(ui)
+        silent = int(np.flatnonzero(neurons_at(ui.shown_run.trace, layer, token) == 0)[0])
+        ui.main.query_one(FfnView).post_message(NeuronChosen(silent))
+        await ui.until(lambda: chosen(ui)[2] == silent, "the choice")
+        await ui.press("x")
+        await ui.until(lambda: ui.main.sight.beside is not None, "the run beside")
+        await settled(ui)
+        await ui.until(lambda: f"#{silent}" in lines_at_end(ui), "the silent neuron at the end of the list")
+        assert "is silent here" in lines_at_end(ui) and "[ ] off" in lines_at_end(ui), lines_at_end(ui)
+
+
+def lines_at_end(ui: Driven) -> str:
+    grid = ui.main.query_one(MemoryList)
+    return grid.draw_body(len(grid.memories) - 1).text
+
+
+# ---- predictions ----------------------------------------------------------------------------------------
+
+
+async def test_the_prediction_is_the_lens_before_and_after_the_ffn_and_marks_what_came() -> None:
+    async with looking() as ui:
+        await ui.press("left_square_bracket", "left_square_bracket", "j")
+        await settled(ui)
+        layer, token, _ = chosen(ui)
+        shown, grid = ui.shown_run, ui.main.query_one("#shift", ShiftBars)
+        assert shown.weights is not None
+        came = shown.trace.tokens[token + 1]
+        want = read_ffn_shift(shown.trace, shown.weights, layer, token, also=(came,))
+        assert grid.words == want.words and grid.came == came
+        assert f"before FFN {layer}" in ui.shown("#shift") and f"after FFN {layer}" in ui.shown("#shift")
+        marked = [line for line in ui.shown("#shift").splitlines() if "▸" in line]
+        assert len(marked) == 1 and shown.weights.piece(came).strip() in marked[0], f"marked as next: {marked}"
+        for word, line in zip(want.words, ui.shown("#shift").splitlines()[1:], strict=False):
+            told = show_weight(word.before) in line and show_weight(word.after) in line
+            assert told, f"{word} is not {line!r}"
+
+
+async def test_going_back_to_a_place_asks_for_nothing() -> None:
+    async with looking() as ui:
+        asked: list[str] = []
+        ask = ui.main.reader.ask
+        ui.main.reader.ask = lambda kind, *rest: (asked.append(kind), ask(kind, *rest))[0]  # type: ignore[method-assign, assignment, func-returns-value]
+        await ui.press("left_square_bracket")
+        await settled(ui)
+        assert {"memories", "ffn shift"} <= set(asked), f"a new token asked for {asked} only"
+        asked.clear()
+        await ui.press("right_square_bracket")
+        await settled(ui)
+        assert not asked, f"a token that was read already was asked for again: {asked}"
+
+
+async def test_readings_of_a_run_that_is_gone_are_dropped() -> None:
+    async with looking() as ui:
+        readings: Readings[str] = Readings("words", ui.main.query_one(FfnView))
+        readings.take(WasRead(readings, 1, "old", 0))
+        assert readings.at(1, str) == "old"
+        readings.forget()
+        readings.take(WasRead(readings, 1, "old", 0))
+        assert readings.at(1, lambda: "new") is None, "what was read of another run shows"
+        await ui.pilot.pause()
+
+
+# ---- what is missing ------------------------------------------------------------------------------------
+
+
+async def test_without_weights_neurons_are_listed_and_what_is_missing_is_said() -> None:
+    async with looking(shelf=FakeShelf()) as ui:
+        await ui.until(lambda: bool(ui.main.query_one(MemoryList).memories), "the coefficients")
+        assert "words need the weights" in str(ui.main.query_one("#memories-pane").border_subtitle)
+        assert "needs the weights" in ui.shown("#definitions") and "needs the weights" in ui.shown("#shift")
+
+
+async def test_a_saved_trace_shows_what_it_holds_and_runs_nothing() -> None:
+    model = FakeModel()
+    ids = model.tokenizer.encode(PROMPT)
+    everything = edge.Watch.all()
+    trace = model.run(ids=ids, max_new_tokens=3, watch=everything)
+    bare = replace(trace, sites={name: site for name, site in trace.sites.items() if "layers.1.ffn" not in name})
+    app = build_saved(bare)
+    async with app.run_test(size=(120, 50)) as pilot:
+        await pilot.press("3")
+        await pilot.pause()
+        view = app.main.query_one(FfnView)
+        assert view.check_action("switch", ()) is None, "x is offered where nothing can run"
+        assert app.main.sight.selection.layer == 1
+        for name in ("memories", "curve"):
+            assert "'layers.1.ffn.neurons' was not watched" in view.query_one(f"#{name}").notice  # type: ignore[attr-defined]
+        assert "was not watched" in view.query_one("#shift", ShiftBars).notice
+        await pilot.press("k")
+        await pilot.pause()
+        assert view.query_one(ActivationCurve).notice == "", "layer 2 was watched"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.0, "every neuron is silent"), (float("nan"), "no neuron is a finite number"), (float("inf"), "no neuron is")],
+)
+async def test_neurons_that_are_silent_or_no_numbers_are_said_in_words(value: float, words: str) -> None:
+    async with looking() as ui:
+        layer, token, _ = chosen(ui)
+        trace = ui.shown_run.trace
+        site = f"layers.{layer}.ffn.neurons"
+        neurons = trace.sites[site].copy()
+        neurons[token] = value
+        broken = replace(trace, sites=trace.sites | {site: neurons})
+        ui.main.sight = replace(ui.main.sight, main=replace(ui.shown_run, trace=broken))
+        await ui.pilot.pause()
+        await ui.pilot.pause()
+        assert words in ui.shown("#curve"), ui.shown("#curve")
+        await settled(ui) if value else await ui.until(lambda: "silent" in ui.shown("#memories"), "the words")
+        assert "is no finite number here" in ui.shown("#memories") or not value
+        ui.app.export_screenshot()
+
+
+async def test_the_table_holds_the_memories_of_the_token() -> None:
+    async with looking() as ui:
+        view, (layer, token, _) = ui.main.query_one(FfnView), chosen(ui)
+        table = view.table(ui.main.sight)
+        assert table is not None
+        records, memories = table.records(), ui.main.query_one(MemoryList).memories
+        assert [record["neuron"] for record in records] == [memory.neuron for memory in memories]
+        assert {(record["layer"], record["token"]) for record in records} == {(layer, token)}
+        assert records[0]["adds_norm"] == memories[0].adds and records[0]["switch"] == "on"
+
+
+# ---- the trained twin -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(zoo_folder("fable-relu") is None, reason="the zoo is not here")
+async def test_the_twin_without_its_strongest_neuron_answers_on_screen_as_the_engine_does() -> None:
+    def open_model(name: str, engine: str, progress: Progress) -> edge.Model:
+        return edge.load(name, engine, threads=1, progress=progress)
+
+    app, runner = build(open_model, Place("fable-relu", "onnx"), ("onnx",))
+    try:
+        async with app.run_test(size=(160, 56)) as pilot:
+            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
+            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
+            await ui.run(PROMPT)
+            await ui.press("3", *"kkkkkkkk")
+            await settled(ui)
+            layer, token, neuron = chosen(ui)
+            await ui.press("x")
+            await ui.until(lambda: app.main.sight.beside is not None, "the run without the neuron")
+            await settled(ui)
+            words = app.main.query_one("#answers", ShiftBars).words
+            ids = list(ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed])
+    finally:
+        assert runner.close(PATIENCE_S)
+    with edge.load("fable-relu", "onnx", threads=1) as model:
+        plain, without = model.logits(ids)[token], model.logits(ids, edits=[ScaleNeuron(layer, neuron, 0.0)])[token]
+    assert len(words) >= 5
+    for word in words:
+        for told, logits in ((word.before, plain), (word.after, without)):
+            shares = np.exp(logits.astype(np.float64) - logits.max())
+            assert told == pytest.approx(float(shares[word.id] / shares.sum()), rel=1e-3), f"{word}"
