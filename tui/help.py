@@ -88,14 +88,43 @@ Bits apart: Σ after·log2(after / before). Early layers write in other directio
   x neuron on or off   z FFN on or off""",
     ),
     "time": Help(
-        "latency: what each sublayer costs",
+        "last run: how fast its tokens came, and what each sublayer costs",
         """\
-One decode step after this text, timed apart: a timed pass watches nothing. Medians; every bar has one scale.
-Total: the whole pass without instruments. Coverage: Σ parts measured / total.
-Where coverage exceeds 100% the clocks slowed the pass, and parts are scaled down to the total.
-Gap: time of the total that belongs to no part. Each part includes its norm.
-The header's ttft and tok/s are of the watched run, which is a little slower than one that watches nothing.
-  up down layer""",
+Columns: each interval between two tokens of the watched run, ms; ▲ is longer than the scale. While a run goes on: tokens
+a second so far. The rate is (n - 1) / (t_last - t_first), ttft runs from the request to the first token.
+Bars: one decode step after this text, timed apart, since a timed pass watches nothing. Medians, one scale for all bars,
+the run beside included. Each sublayer includes its norm.
+Total: whole passes without instruments. Cover: Σ clocks / total; above 100% the clocks slowed the pass, and parts are
+scaled down to the total. Gap: time of the total that belongs to no part. Attention, FFN, embed, head, other and gap sum
+to the total.
+  up down layer   click choose""",
+    ),
+    "costs": Help(
+        "engines: what the same passes cost on each",
+        """\
+m times the engines in turns, round by round, each in a process of its own. Nothing is watched, and the screen rests
+meanwhile: redrawing would take the time that is measured. edge profile measures the same, with more rounds.
+Token to token: every interval of all rounds, p50 and p90. One pass: medians, and the share of the whole pass.
+Touched by a token: weights, keys and values that must come from memory. GB/s: those bytes by the time; its share is of
+what a sweep over 512 MB reads here at best. GFLOP/s: products by the time. Above 100%, caches helped or noise did.
+Rounds lie apart: (largest - smallest) / median of their medians; above 20% they are noisy.
+Process peak: the most memory that the process held, pages of mapped files included.
+  m time   a other engines   v decode or prompt   arrows scroll   escape stop""",
+    ),
+    "parts": Help(
+        "part by part: where a sublayer's time goes",
+        """\
+qkv: the three projections, core: positions, scores, softmax and the weighted sum, out: the output projection; up: the
+gate's product too, act: the activation, down: the projection back. Times, ms, and shares of the whole pass.
+A sublayer's time is divided as finer clocks say, so its parts sum to it. – : the engine computes it inside another part.
+  arrows scroll   h l j k choose the layer""",
+    ),
+    "stacks": Help(
+        "layer by layer: attention and FFN on each engine",
+        """\
+A bar is one layer, attention and then the FFN, told apart by pattern; all engines have one scale. A full bar is the
+slowest layer. Rest: embed, head, other and the gap, without a bar, since they may be far longer than a layer.
+  up down layer   left right engines   v decode or prompt   click choose""",
     ),
     "sites": Help(
         "sites: where an engine leaves the reference",
@@ -127,6 +156,46 @@ nanoseconds, 1e-6. A broken law names the first place that differs, one that hol
 a difference of logits (Elhage et al. 2021). 5 Is of the comparison beside. 6 Has attention silenced (Vaswani et al.
 2017, 3.3). 8 An edit by a factor of one, or that puts back what was there, changes nothing.
   up down choose   enter check   b check all   escape stop""",
+    ),
+    "claims": Help(
+        "lab: claims about attention and the FFN",
+        """\
+Each claim is an experiment on the model at hand. F: the FFN, A: attention, S: the stack of both.
+● holds   ○ does not hold   – not applicable: the model or the text does not allow it   ◌ not tried   … under way
+A verdict follows from the rule beside it, and is of this model on these texts. At the right: what trying it took; the
+shared text is read by the first claim that needs it, and kept for the others until another model is loaded.
+edge lab MODEL tries the same, with a text, a number of tokens and facts of your own.
+  up down choose   ⏎ try it   a try all that were not tried, or all again   escape stop; what was found stays""",
+    ),
+    "about": Help(
+        "about: what the chosen claim means",
+        """\
+The question, how it is measured with its formulas, when the verdict is `holds`, and where claim and method are from.
+Cost: tokens fed to the model beyond the shared text, and the time it took.
+  up down scroll   z x claim before, next claim""",
+    ),
+    "found": Help(
+        "found: the verdict and its numbers",
+        """\
+What was found in words, then every number with its unit. Baseline: what chance, or the absence of what is claimed,
+would give; numbers without one compare with nothing. A share is of 1, shown in percent. –: it could not be found.
+  up down scroll   z x claim before, next claim""",
+    ),
+    "figure": Help(
+        "figure: curves and grids of the chosen claim",
+        """\
+Curve: lines are told apart by marker, dashes and colour; ∗ where points of several lines share a cell; a gap where
+there is no number. The y axis always has 0 on it. The legend has every line's value at the chosen point ▴.
+Grid: a cell for each row and column, the first row at the bottom, coloured from the lowest number to the highest.
+  left right choose a point   arrows choose a cell   click too   f b next figure, figure before   z x claim""",
+    ),
+    "contrast": Help(
+        "attention beside FFN: the lab in one table",
+        """\
+Six aspects, attention and FFN side by side, each with what was measured on this model. A dash stands for a number of
+a claim that was not tried, or that could not be found. F1 linear maps, F2 positions, A1 patterns, A3 distance,
+A2 induction, F5 facts, A6 routes, S1 lens, F6 sparsity, S3 parameters and time, F4 memories, A5 heads, F3 width.
+  a try all   up down scroll""",
     ),
     "keys": Help(
         "keys everywhere",

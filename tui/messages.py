@@ -73,6 +73,14 @@ class Reopened(Message):
 
 
 @dataclass
+class Wrote(Message):
+    """A file was written; `is_trace` where it can be opened again."""
+
+    path: Path
+    is_trace: bool = False
+
+
+@dataclass
 class Surveyed(Message):
     """What is measured so far of the last trace, or of the one beside. A newer one replaces an unread older one."""
 

@@ -75,6 +75,7 @@ class Sight:
         profile: Engines timed in turns; None until they are.
         comparison: Engines compared site by site; None until they are.
         tried: Claims of the lab that were tried, by key.
+        trying: Keys of claims that are wanted, the one under way first.
         laws: Laws that were checked, by number, for each engine.
         checking: Numbers of laws that are wanted, the one under way first.
     """
@@ -88,5 +89,6 @@ class Sight:
     profile: Profile | None = None
     comparison: Comparison | None = None
     tried: dict[str, Tried] = field(default_factory=dict)
+    trying: tuple[str, ...] = ()
     laws: dict[str, dict[int, LawResult]] = field(default_factory=dict)
     checking: tuple[int, ...] = ()

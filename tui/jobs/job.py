@@ -9,6 +9,7 @@ from textual.message import Message
 
 from edge.edits import Edit
 from edge.engines.registry import Progress
+from edge.lab.subject import Subject
 from edge.sampling import Sampling
 from edge.session import OnToken
 from edge.timing import SublayerTiming
@@ -95,6 +96,7 @@ class Desk:
         at: The model at hand; None before the first is loaded.
         interrupted: Set when the job is to end, because its user stopped it or wants another.
         overtaken: Set when another job waits, so that what this one finds interests nobody.
+        subject: What the lab has read with the model at hand; None before it was opened, or with another model.
     """
 
     open_model: OpenModel
@@ -103,6 +105,7 @@ class Desk:
     interrupted: Event = field(default_factory=Event)
     overtaken: Event = field(default_factory=Event)
     models: dict[Place, Drivable] = field(default_factory=dict)
+    subject: Subject | None = None
 
     def doing(self, work: str, can_stop: bool = False) -> None:
         """Says what the job is at, and whether Escape ends it."""

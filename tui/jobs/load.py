@@ -20,7 +20,8 @@ class Load:
 
     def work(self, desk: Desk) -> None:
         model = desk.open(self.place)
-        desk.at = self.place
+        if desk.at != self.place:
+            desk.at, desk.subject = self.place, None
         desk.post(Loaded(facts_of(self.place, model), weights_of(model)))
 
 

@@ -103,6 +103,7 @@ def carried(subject: Subject, number: int, *, even: bool = False) -> Window:
     queries = np.sort(np.random.default_rng([SEED, number]).permutation(late)[:QUERIES])
     looks, parts, linked = [], [], []
     for index, kind in enumerate(subject.spec.layers):
+        subject.check()
         look = np.stack([even_pattern(trace.n_fed, kind.reach)] * heads) if even else layer_patterns(trace, index)
         layer = brought(subject, trace, index)
         looks.append(look)

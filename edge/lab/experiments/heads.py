@@ -51,6 +51,7 @@ def scored(subject: Subject, traces: Sequence[Trace], score: Score) -> Scored:
     """The mean of a score over some runs."""
     heads, even = [], []
     for layer, kind in enumerate(subject.spec.layers):
+        subject.check()
         heads.append(np.mean([score(layer_patterns(trace, layer), trace) for trace in traces], axis=0))
         even.append(np.mean([score(even_pattern(trace.n_fed, kind.reach), trace) for trace in traces]))
     return Scored(np.array(heads, np.float64), np.array(even, np.float64))

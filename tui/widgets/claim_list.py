@@ -1,0 +1,157 @@
+"""Every claim of the lab on one line: a mark, the claim, its verdict in words, and what trying it took."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.style import Style
+from textual import events
+from textual.message import Message
+from textual.reactive import reactive
+from textual.strip import Strip
+
+from edge.lab.claim import Claim, Verdict
+from edge.lab.run import Tried
+from edge.picture.units import show_time
+from tui.widgets.grid import Grid
+
+GROUPS = {"F": "the FFN", "A": "attention", "S": "the stack of both"}
+"""What the first letter of a key stands for."""
+
+MARKS = {Verdict.HOLDS: "●", Verdict.FAILS: "○", Verdict.UNKNOWN: "–"}
+NOT_TRIED, UNDER_WAY = "◌", "…"
+
+_KEY, _VERDICT, _TIME = 4, 15, 9
+_TIMED = 64
+"""Cells of a list that has room for the times."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A claim, and how it stands.
+
+    Attributes:
+        tried: None before it was.
+        trying: It is under way, or its turn is to come: 0 is under way; None where it is not wanted.
+    """
+
+    claim: Claim
+    tried: Tried | None = None
+    trying: int | None = None
+
+    @property
+    def mark(self) -> str:
+        if self.trying == 0:
+            return UNDER_WAY
+        return NOT_TRIED if self.tried is None else MARKS[self.tried.finding.verdict]
+
+    @property
+    def words(self) -> str:
+        """The verdict, or what is awaited."""
+        if self.trying is not None:
+            return "waits" if self.trying else "trying …"
+        return "not tried" if self.tried is None else str(self.tried.finding.verdict)
+
+    @property
+    def took(self) -> str:
+        return "" if self.tried is None else show_time(self.tried.took_s * 1e9)
+
+
+class ClaimList(Grid):
+    """Claims under the heading of their group.
+
+    Attributes:
+        standings: Every claim.
+        chosen: The key of one.
+    """
+
+    DEFAULT_CSS = """
+    ClaimList {
+        overflow-x: hidden;
+        scrollbar-gutter: stable;
+        &> .claim-list--holds { color: $success; }
+        &> .claim-list--fails { color: $warning; }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"claim-list--holds", "claim-list--fails"}
+
+    ruler_lines = 0
+
+    standings: reactive[tuple[Standing, ...]] = reactive(())
+    chosen: reactive[str] = reactive("")
+
+    class Chosen(Message):
+        """A claim, by its key."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._rows: list[Standing | str] = []
+
+    def watch_standings(self) -> None:
+        rows: list[Standing | str] = []
+        group = ""
+        for standing in self.standings:
+            if standing.claim.key[:1] != group:
+                group = standing.claim.key[:1]
+                rows.append(f"{group}  {GROUPS.get(group, '')}".rstrip())
+            rows.append(standing)
+        if len(rows) != len(self._rows):
+            self._rows = rows
+            self._place()
+        self._rows = rows
+        self.redraw()
+
+    def on_resize(self) -> None:
+        self._place()
+
+    def watch_chosen(self) -> None:
+        self._show_chosen()
+        self.redraw()
+
+    def _place(self) -> None:
+        self.resize_body(self.view_cells, len(self._rows))
+        self._show_chosen()
+
+    def _show_chosen(self) -> None:
+        for line, row in enumerate(self._rows):
+            if isinstance(row, Standing) and row.claim.key == self.chosen:
+                is_first = line > 0 and isinstance(self._rows[line - 1], str)
+                self.show_cell(0, line - is_first, lines=1 + is_first)
+
+    def draw_body(self, line: int) -> Strip:
+        row, cells = self._rows[line], self.view_cells
+        if isinstance(row, str):
+            return self.fit([self.text(f" {row}", cells, self.look_of("label"))], cells)
+        is_chosen = row.claim.key == self.chosen
+        style, took = self.look_of("chosen") if is_chosen else None, _TIME if cells >= _TIMED else 0
+        parts = [
+            self.text("▸" if is_chosen else " ", 2, style),
+            self.text(row.mark, 2, self._look(row)),
+            self.text(row.claim.key, _KEY, style),
+            self.text(row.claim.claim, cells - 4 - _KEY - _VERDICT - took, style),
+            self.text(f" {row.words}", _VERDICT, self._look(row)),
+            self.text(f"{row.took:>{max(0, took - 1)}}", took, self.look_of("label")),
+        ]
+        return self.fit(parts, cells)
+
+    def _look(self, row: Standing) -> Style:
+        if row.tried is None or row.trying is not None or row.tried.finding.verdict == Verdict.UNKNOWN:
+            return self.look_of("cursor" if row.trying == 0 else "label")
+        name = "holds" if row.tried.finding.verdict == Verdict.HOLDS else "fails"
+        return self.get_component_rich_style(f"claim-list--{name}")
+
+    def action_move(self, down: int, right: int) -> None:
+        keys = [row.claim.key for row in self.standings]
+        if keys and down:
+            at = keys.index(self.chosen) if self.chosen in keys else 0
+            self.post_message(self.Chosen(keys[min(max(at + down, 0), len(keys) - 1)]))
+
+    def on_click(self, event: events.Click) -> None:
+        line = self.body_line(event)
+        if line is not None and line < len(self._rows):
+            row = self._rows[line]
+            if isinstance(row, Standing):
+                self.post_message(self.Chosen(row.claim.key))

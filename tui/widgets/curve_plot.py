@@ -1,0 +1,268 @@
+"""Lines over one axis in braille dots, told apart by markers, dashes and colour, with their values at a point."""
+
+from itertools import groupby
+from math import ceil, isfinite
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.reactive import reactive
+from textual.strip import Strip
+
+from edge.lab.claim import Curve
+from edge.picture.units import show_measured
+from tui.plotting import ALL, GRIDLINE, NOBODY, SEVERAL, Picture, draw_curve, number_cells, sample
+from tui.widgets.grid import Grid
+
+COLOURS = 6
+"""Of lines; markers and dashes tell apart what has one colour."""
+
+SAMPLE_CELLS = 5
+"""Of a line, in the legend."""
+
+LEAST_CELLS, LEAST_LINES = 16, 2
+"""Of the plot itself."""
+
+BESIDE_CELLS = 44
+"""Cells that a plot has at least where its legend stands at its right."""
+
+LONGEST_LABEL = 10
+"""Cells of a label of the x axis at most, but for the chosen point's."""
+
+
+class CurvePlot(Grid):
+    """A curve that fills the widget: what the axes are, the plot, labels, and a legend with the chosen point's values.
+
+    Attributes:
+        curve: What is drawn; None before there is one.
+        point: The chosen point, whose values the legend shows.
+    """
+
+    DEFAULT_CSS = """
+    CurvePlot {
+        overflow: hidden hidden;
+        &> .curve-plot--grid { color: $border-blurred; }
+        &> .curve-plot--line-0 { color: $primary; }
+        &> .curve-plot--line-1 { color: $secondary; }
+        &> .curve-plot--line-2 { color: $success; }
+        &> .curve-plot--line-3 { color: $error; }
+        &> .curve-plot--line-4 { color: $warning; }
+        &> .curve-plot--line-5 { color: $accent; }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "curve-plot--grid",
+        *(f"curve-plot--line-{place}" for place in range(COLOURS)),
+    }
+
+    ruler_lines = 0
+
+    curve: reactive[Curve | None] = reactive(None)
+    point: reactive[int] = reactive(0)
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._picture: Picture | None = None
+        self._first = 0
+        self._legend_lines = self._legend_cells = self._left = 0
+
+    def watch_curve(self) -> None:
+        self._first = 0
+        self.point = max(0, min(self.point, len(self.curve.x) - 1)) if self.curve else 0
+        self._fill()
+
+    def watch_point(self) -> None:
+        self._fill()
+
+    def on_resize(self) -> None:
+        self._fill()
+
+    def _fill(self) -> None:
+        """Shares the widget out between plot and legend, and draws."""
+        self._picture = None
+        curve = self.curve
+        if curve is None or not self.size:
+            return
+        trouble = _trouble(curve)
+        cells, lines = self.scrollable_content_region.size
+        if not trouble:
+            plot_cells, plot_lines = self._share_out(curve, cells, lines)
+            if plot_cells < LEAST_CELLS or plot_lines < LEAST_LINES:
+                trouble = "too little room for a plot; enlarge the terminal"
+            else:
+                self._picture = draw_curve(curve, plot_cells, plot_lines, self.point)
+        self.notice = f"{curve.title}: {trouble}" if trouble else ""
+        self.resize_body(cells, 0 if trouble else lines)
+
+    def _share_out(self, curve: Curve, cells: int, lines: int) -> tuple[int, int]:
+        """Cells and lines of the plot; the legend stands beside it where both have room, or below it."""
+        entries, longest = len(curve.series), max(cell_len(text) for text in self._entries(curve))
+        room = lines - 2
+        self._left = number_cells(curve, room) + 2
+        beside = cells - self._left - SAMPLE_CELLS - longest - 5
+        if beside >= BESIDE_CELLS and entries <= room:
+            self._legend_cells, self._legend_lines = cells - self._left - beside, 0
+            return beside, room
+        self._legend_cells = min(SAMPLE_CELLS + longest + 4, cells)
+        needed = ceil(entries / max(1, cells // self._legend_cells))
+        self._legend_lines = min(needed, max(room - 3 * LEAST_LINES, 2))
+        self._left = number_cells(curve, room - self._legend_lines) + 2
+        return cells - self._left, room - self._legend_lines
+
+    def _entries(self, curve: Curve) -> list[str]:
+        """What each line is, with its value at the chosen point."""
+        widest = max(cell_len(series.name) for series in curve.series)
+        return [
+            f"{set_cell_size(series.name, widest)} {show_measured(series.values[self.point], ''):>7}"
+            for series in curve.series
+        ]
+
+    # ---- lines ------------------------------------------------------------------------------------------
+
+    def draw_body(self, line: int) -> Strip:
+        curve, picture = self.curve, self._picture
+        if curve is None or picture is None:
+            return self.fit([], self.width)
+        plotted = len(picture.glyphs)
+        if line == 0:
+            return self._head(curve, picture)
+        if line <= plotted:
+            parts = [*self._number(picture, line - 1), *self._plotted(picture, line - 1)]
+            if not self._legend_lines:
+                parts += self._beside(curve, line - 1)
+            return self.fit(parts, self.width)
+        if line == plotted + 1:
+            return self._labels(curve, picture)
+        return self._below(curve, line - plotted - 2)
+
+    def _head(self, curve: Curve, picture: Picture) -> Strip:
+        """What the axes are, and which point is chosen."""
+        label = self.look_of("label")
+        axes = f" ↑ {curve.y_title}   → {curve.x_title}"
+        if picture.overlaps:
+            axes += f"   {SEVERAL} several"
+        at = f"▴ {curve.x_title} {curve.x[self.point]} "
+        room = max(0, self.width - cell_len(at) - 2)
+        return self.fit(
+            [self.text(axes, room, label), self.text("  "[: self.width - room], 2), self._whole(at)], self.width
+        )
+
+    def _whole(self, text: str) -> Segment:
+        return self.text(text, cell_len(text), self.look_of("cursor"))
+
+    def _number(self, picture: Picture, line: int) -> list[Segment]:
+        number = picture.numbers.get(line, "")
+        return [self.text(f"{number:>{self._left - 1}} ", self._left, self.look_of("label"))]
+
+    def _plotted(self, picture: Picture, line: int) -> list[Segment]:
+        """One line of the plot, with the chosen point's column where nothing else is."""
+        cursor = picture.columns[self.point]
+        row, owners = picture.glyphs[line], picture.owner[line].tolist()
+        kinds = [
+            (None if cell == cursor and owner in (NOBODY, GRIDLINE) else owner, glyph)
+            for cell, (glyph, owner) in enumerate(zip(row, owners, strict=True))
+        ]
+        return [
+            Segment(
+                "│" if owner is None else "".join(glyph for _, glyph in cells), self.rich_style + self._owned(owner)
+            )
+            for owner, cells in groupby(kinds, key=lambda kind: kind[0])
+        ]
+
+    def _owned(self, owner: int | None) -> Style:
+        match owner:
+            case None:
+                return self.look_of("cursor")
+            case int() if owner == ALL:
+                return Style(bold=True)
+            case int() if owner >= 0:
+                return self._line_ink(owner)
+        return self.get_component_rich_style("curve-plot--grid")
+
+    def _line_ink(self, place: int) -> Style:
+        return self.get_component_rich_style(f"curve-plot--line-{place % COLOURS}")
+
+    def _labels(self, curve: Curve, picture: Picture) -> Strip:
+        """As many labels as have room, the chosen point's among them."""
+        cells = self.width - self._left if self._legend_lines else self.width - self._left - self._legend_cells
+        short = [x if cell_len(x) <= LONGEST_LABEL else f"{set_cell_size(x, LONGEST_LABEL - 1)}…" for x in curve.x]
+        short[self.point] = curve.x[self.point]
+        line: list[tuple[str, Style]] = [(" ", Style.null())] * cells
+        order = [self.point, *range(len(short))]
+        taken: set[int] = set()
+        for point in order:
+            wide = min(cell_len(short[point]), cells)
+            start = min(max(picture.columns[point] - wide // 2, 0), cells - wide)
+            if taken.isdisjoint(range(start - 1, start + wide + 1)):
+                taken |= set(range(start, start + wide))
+                style = self.look_of("cursor" if point == self.point else "label")
+                line[start : start + wide] = [(set_cell_size(short[point], wide), style), *[("", style)] * (wide - 1)]
+        parts = [Segment(text, self.rich_style + style) for text, style in line if text]
+        return self.fit([self.text("", self._left), *parts], self.width)
+
+    # ---- the legend -------------------------------------------------------------------------------------
+
+    def _beside(self, curve: Curve, line: int) -> list[Segment]:
+        return [self.text("  ", 2), *self._entry(curve, line, self._legend_cells - 2)]
+
+    @property
+    def _columns(self) -> int:
+        """Lines told on one line of the legend below the plot."""
+        return max(1, self.width // self._legend_cells)
+
+    def _below(self, curve: Curve, line: int) -> Strip:
+        """A line of the legend; the last says how many have no room, and are reached by scrolling."""
+        columns, lines = self._columns, self._legend_lines
+        if line == lines - 1 and columns * lines < len(curve.series):
+            first = self._first * columns + 1
+            last = min(first + columns * (lines - 1) - 1, len(curve.series))
+            told = f" {first} to {last} of {len(curve.series)} lines; ↑ ↓ show the others"
+            return self.fit([self.text(told, self.width, self.look_of("label"))], self.width)
+        places = range((self._first + line) * columns, (self._first + line + 1) * columns)
+        return self.fit(
+            [segment for place in places for segment in self._entry(curve, place, self._legend_cells)], self.width
+        )
+
+    def _entry(self, curve: Curve, place: int, cells: int) -> list[Segment]:
+        if place >= len(curve.series):
+            return [self.text("", cells)]
+        ink = self._line_ink(place)
+        return [
+            self.text(f" {sample(place)} ", SAMPLE_CELLS + 2, ink),
+            self.text(self._entries(curve)[place], cells - SAMPLE_CELLS - 2, ink),
+        ]
+
+    # ---- keys -------------------------------------------------------------------------------------------
+
+    def action_move(self, down: int, right: int) -> None:
+        """Left and right choose a point; up and down scroll a legend that has too little room."""
+        curve = self.curve
+        if curve is None or self._picture is None:
+            return
+        self.point = min(max(self.point + right, 0), len(curve.x) - 1)
+        if down and self._legend_lines:
+            needed = ceil(len(curve.series) / self._columns)
+            last = needed - self._legend_lines + 1 if needed > self._legend_lines else 0
+            self._first = min(max(self._first + down, 0), last)
+            self.redraw()
+
+    def on_click(self, event: events.Click) -> None:
+        """Chooses the nearest point."""
+        at, picture = self.body_cell(event), self._picture
+        if at is not None and picture is not None and picture.columns:
+            columns = picture.columns
+            self.point = min(range(len(columns)), key=lambda point: abs(columns[point] + self._left - at[0]))
+
+
+def _trouble(curve: Curve) -> str:
+    """Why there is nothing to draw; empty where there is."""
+    if not curve.x or not curve.series:
+        return "no points"
+    for series in curve.series:
+        if len(series.values) != len(curve.x):
+            return f"'{series.name}' has {len(series.values)} values for {len(curve.x)} points"
+    if not any(isfinite(value) for series in curve.series for value in series.values):
+        return "no value was found"
+    return ""

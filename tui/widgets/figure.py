@@ -1,0 +1,85 @@
+"""One curve or one grid of a finding, with the scale of a grid's colours below it."""
+
+from typing import Self
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+from textual.reactive import reactive
+
+from edge.lab.claim import Curve
+from edge.lab.claim import Grid as Numbers
+from tui.widgets.curve_plot import CurvePlot
+from tui.widgets.legend import Legend
+from tui.widgets.number_grid import NumberGrid
+
+
+class Figure(Vertical):
+    """Takes the focus for the plot that shows.
+
+    Attributes:
+        shown: What is drawn; nothing where None.
+    """
+
+    DEFAULT_CSS = "Figure { height: 1fr; }"
+
+    shown: reactive[Curve | Numbers | None] = reactive(None)
+
+    class Read(Message):
+        """What stands at the cursor of a grid, in words; empty for a curve, which tells it itself."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def compose(self) -> ComposeResult:
+        yield CurvePlot(id="plot")
+        yield NumberGrid(id="cells")
+        yield Legend(id="cells-legend")
+
+    def on_mount(self) -> None:
+        self.watch_shown()
+
+    def focus(self, scroll_visible: bool = True, from_app_focus: bool = False) -> Self:
+        self.plot.focus(scroll_visible)
+        return self
+
+    @property
+    def plot(self) -> CurvePlot | NumberGrid:
+        """The plot that shows."""
+        return self.query_one(NumberGrid) if isinstance(self.shown, Numbers) else self.query_one(CurvePlot)
+
+    def explain(self, notice: str) -> None:
+        """Says what to do where there is nothing to draw."""
+        self.query_one(CurvePlot).notice = notice
+
+    def watch_shown(self) -> None:
+        if not self.is_mounted:
+            return
+        curve, grid, legend = self.query_one(CurvePlot), self.query_one(NumberGrid), self.query_one(Legend)
+        has_focus = curve.has_focus or grid.has_focus
+        is_grid = isinstance(self.shown, Numbers)
+        grid.display = legend.display = is_grid
+        curve.display = not is_grid
+        if isinstance(self.shown, Numbers):
+            grid.grid = self.shown
+            unit = self.shown.unit
+            legend.title, legend.scale = "share, 1 is all" if unit == "share" else unit, grid.scale
+        else:
+            curve.curve = self.shown
+        if has_focus:
+            self.focus()
+        self._tell()
+
+    def on_number_grid_pointed(self, message: NumberGrid.Pointed) -> None:
+        message.stop()
+        self._tell()
+
+    @property
+    def told(self) -> str:
+        """What stands at the cursor."""
+        plot = self.plot
+        return plot.told if isinstance(plot, NumberGrid) else ""
+
+    def _tell(self) -> None:
+        self.post_message(self.Read(self.told))

@@ -1,0 +1,132 @@
+"""Words and tables of numbers, wrapped to the width at hand and scrolled by lines."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.cells import cell_len, chop_cells
+from textual.reactive import reactive
+from textual.strip import Strip
+
+from edge.lab.claim import Number
+from edge.picture.pieces import show_piece
+from edge.picture.units import show_with_unit
+from tui.widgets.grid import Grid
+
+LEAST_CELLS = 12
+"""Of a wrapped text, however narrow the widget."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """A paragraph.
+
+    Attributes:
+        title: Stands at its left, `titled` cells wide.
+        look: A component class of `Grid`; plain where empty.
+    """
+
+    text: str
+    title: str = ""
+    titled: int = 0
+    look: str = ""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A table: value and baseline with their units, and what the number is."""
+
+    numbers: tuple[Number, ...]
+
+
+Block = Words | Numbers
+Line = tuple[tuple[str, str], ...]
+"""Pieces of text, each with its look."""
+
+
+def wrap_cells(text: str, cells: int) -> list[str]:
+    """Lines of at most `cells`, broken between words where that can be; nothing that moves a cursor is left in them."""
+    lines, line = [], ""
+    for word in show_piece(text).split(" "):
+        if cell_len(line) + 1 + cell_len(word) <= cells and line:
+            line += " " + word
+            continue
+        if line:
+            lines.append(line)
+        *whole, line = chop_cells(word, cells) or [""]
+        lines += whole
+    return [*lines, line]
+
+
+def set_out(block: Block, cells: int) -> Iterator[Line]:
+    """The lines of a block in `cells`."""
+    match block:
+        case Words(text, title, titled, look):
+            for place, line in enumerate(wrap_cells(text, max(LEAST_CELLS, cells - titled))):
+                head = f"{title if place == 0 else '':<{titled}}"
+                yield ((head, "label"), (line, look)) if titled else ((line, look),)
+        case Numbers(numbers):
+            yield from _table(numbers, cells)
+
+
+def _table(numbers: tuple[Number, ...], cells: int) -> Iterator[Line]:
+    values = ["value", *(show_with_unit(one.value, one.unit) for one in numbers)]
+    beside = ["baseline", *("" if one.baseline is None else show_with_unit(one.baseline, one.unit) for one in numbers)]
+    means = ["", *(one.means for one in numbers)]
+    wide, apart = max(map(cell_len, values)), max(map(cell_len, beside))
+    for place, (value, baseline, meant) in enumerate(zip(values, beside, means, strict=True)):
+        look = "first" if place else "label"
+        for turn, line in enumerate(wrap_cells(meant, max(LEAST_CELLS, cells - wide - apart - 5))):
+            yield (
+                (f" {'' if turn else value:>{wide}}  ", look),
+                (f"{'' if turn else baseline:>{apart}}  ", "label"),
+                (line, ""),
+            )
+
+
+class Sheet(Grid):
+    """Blocks, one below the other, with an empty line between them.
+
+    Attributes:
+        blocks: What is told; nothing where empty.
+    """
+
+    DEFAULT_CSS = "Sheet { overflow-x: hidden; scrollbar-gutter: stable; }"
+
+    ruler_lines = 0
+
+    blocks: reactive[tuple[Block, ...]] = reactive(())
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._set_out: list[Line] = []
+
+    def watch_blocks(self) -> None:
+        self._fill()
+        if self.scroll_y:
+            self.scroll_to(0, 0, animate=False, force=True)
+
+    def on_resize(self) -> None:
+        self._fill()
+
+    def _fill(self) -> None:
+        cells = self.view_cells - 2
+        apart: list[Line] = []
+        for block in self.blocks:
+            if apart and not (isinstance(block, Words) and block.titled):
+                apart.append(())
+            apart += set_out(block, cells)
+        self._set_out = apart
+        # As many lines as fit at least: a body of another size costs a layout of the whole screen.
+        self.resize_body(self.view_cells, max(len(apart), self.view_lines))
+
+    def draw_body(self, line: int) -> Strip:
+        if line >= len(self._set_out):
+            return self.fit([], self.view_cells)
+        parts = [self.text(" ", 1)]
+        parts += [
+            self.text(text, cell_len(text), self.look_of(look) if look else None) for text, look in self._set_out[line]
+        ]
+        return self.fit(parts, self.view_cells)
+
+    def action_move(self, down: int, right: int) -> None:
+        self.scroll_relative(y=down, animate=False)
