@@ -1,7 +1,6 @@
 """Lab: claims about attention and the FFN, tried on the model at hand, with what was found and its pictures."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import ClassVar
 
 from textual import events
@@ -11,26 +10,20 @@ from textual.widget import Widget
 
 from edge.commands.lab import number_table
 from edge.commands.tables import Table
-from edge.lab.claim import Curve, Experiment
-from edge.lab.claim import Grid as Numbers
-from edge.lab.contrast import contrast
-from edge.lab.run import LabRecord, Tried
-from edge.picture.units import show_time
+from edge.lab.claim import Experiment
+from edge.lab.run import Tried
+from tui.claims import about, awaited, beside, figures, found, lacking, record_of
 from tui.jobs.job import Wanted
-from tui.jobs.lab import TryClaims, known_experiments, read_tokens
-from tui.sight import Facts, Sight
+from tui.jobs.lab import TryClaims, known_experiments
+from tui.sight import Sight
 from tui.views.view import View
-from tui.widgets import sheet
 from tui.widgets.claim_list import MARKS, ClaimList, Standing
 from tui.widgets.figure import Figure
 from tui.widgets.pane import Pane
-from tui.widgets.sheet import Block, Sheet, Words
+from tui.widgets.sheet import Block, Sheet
 
 BESIDE = 104
 """Cells with which the claims stay beside the one other pane that has room."""
-
-_TITLED = 8
-_SIDES = 11
 
 
 class LabView(View):
@@ -102,7 +95,7 @@ class LabView(View):
         self._drawn = new
         tried = sight.tried.get(self._chosen)
         self._draw_claims(sight)
-        self._draw_about(tried)
+        self._fill("about", about(self._experiment, tried), self._chosen)
         self._draw_found(sight, tried)
         self._draw_figure(sight, tried)
         self._draw_contrast(sight)
@@ -126,71 +119,42 @@ class LabView(View):
         note = ", ".join(counts) or "none tried yet"
         self.query_one("#claims-pane", Pane).entitle("", note)
 
-    def _draw_about(self, tried: Tried | None) -> None:
-        one = self._experiment
-        told = {"asks": one.asks, "how": one.how, "rule": one.rule, "source": one.source}
-        if tried is not None:
-            fed = f"{tried.cost_tokens:,} tokens fed beyond the text, {show_time(tried.took_s * 1e9)}"
-            told["cost"] = fed
-        self._fill("about", (Words(one.claim, look="first"), *_titled(told, _TITLED)), one.key)
-
     def _draw_found(self, sight: Sight, tried: Tried | None) -> None:
-        found = self.query_one("#found", Sheet)
-        found.notice = "" if tried else self._awaited(sight)
+        self.query_one("#found", Sheet).notice = "" if tried else awaited(self._chosen, sight)
         if tried is None:
             self._fill("found", (), self._chosen)
-            return
-        finding = tried.finding
-        blocks: list[Block] = [Words(finding.says)]
-        if finding.numbers:
-            blocks.append(sheet.Numbers(finding.numbers))
-        self._fill("found", tuple(blocks), f"{tried.key} {MARKS[finding.verdict]} {finding.verdict}")
+        else:
+            verdict = tried.finding.verdict
+            self._fill("found", found(tried), f"{tried.key} {MARKS[verdict]} {verdict}")
 
     def _draw_figure(self, sight: Sight, tried: Tried | None) -> None:
         figure, pane = self.query_one(Figure), self.query_one("#figure-pane", Pane)
-        figures = _figures(tried)
-        shown = figures[self._at_figure % len(figures)] if figures else None
+        drawn = figures(tried)
+        shown = drawn[self._at_figure % len(drawn)] if drawn else None
         figure.shown = shown
         if shown is None:
-            figure.explain(f"{self._chosen} has no figures" if tried else self._awaited(sight))
+            figure.explain(f"{self._chosen} has no figures" if tried else awaited(self._chosen, sight))
             pane.entitle("")
         else:
-            place = f"{self._at_figure % len(figures) + 1} of {len(figures)}"
+            place = f"{self._at_figure % len(drawn) + 1} of {len(drawn)}"
             pane.entitle(f"{self._chosen} · {place} · {shown.title}", figure.told)
 
     def _draw_contrast(self, sight: Sight) -> None:
-        facts = sight.facts
-        told = self.query_one("#contrast", Sheet)
-        told.notice = "" if sight.tried else "this fills as claims are tried; a tries all"
-        if facts is None or not sight.tried:
-            self._fill("contrast", (), "")
-            return
-        blocks: list[Block] = []
-        for aspect in contrast(_record(facts, sight)):
-            blocks.append(Words(aspect.name, look="first"))
-            blocks += _titled({"attention": aspect.attention, "FFN": aspect.ffn}, _SIDES)
+        has_any = sight.facts is not None and bool(sight.tried)
+        self.query_one("#contrast", Sheet).notice = "" if has_any else "this fills as claims are tried; a tries all"
         missing = len(self._untried(sight))
-        self._fill("contrast", tuple(blocks), f"– stands for what {missing} claims would tell" if missing else "")
+        self._fill(
+            "contrast",
+            beside(record_of(sight.facts, sight)) if sight.facts is not None and has_any else (),
+            f"– stands for what {missing} claims would tell" if has_any and missing else "",
+        )
 
     def _fill(self, name: str, blocks: tuple[Block, ...], title: str) -> None:
         self.query_one(f"#{name}", Sheet).blocks = blocks
         self.query_one(f"#{name}-pane", Pane).entitle(title)
 
-    def _awaited(self, sight: Sight) -> str:
-        """Why nothing is found yet, and what to do."""
-        facts = sight.facts
-        if self._chosen in sight.trying:
-            before = sight.trying.index(self._chosen)
-            return f"waits for {before} other claims; escape stops" if before else "trying …\n\nescape stops"
-        if (lacking := _lacking(facts)) or facts is None:
-            return lacking
-        return (
-            f"{self._chosen} was not tried on this model yet\n\nenter tries it, a tries all\n\n"
-            f"{read_tokens(facts.spec):,} tokens of Edge's own text are read for all claims together"
-        )
-
     def table(self, sight: Sight) -> Table | None:
-        return number_table(_record(sight.facts, sight)) if sight.facts is not None and sight.tried else None
+        return number_table(record_of(sight.facts, sight)) if sight.facts is not None and sight.tried else None
 
     # ---- keys -------------------------------------------------------------------------------------------
 
@@ -205,9 +169,10 @@ class LabView(View):
         """Claims are tried where there is a model that can read, one wish at a time."""
         if action in ("try", "try_all"):
             sight = self._sight
-            return (sight is not None and not sight.trying and not _lacking(sight.facts)) or None
+            return (sight is not None and not sight.trying and not lacking(sight.facts)) or None
         if action == "figure":
-            return (self._sight is not None and len(_figures(self._sight.tried.get(self._chosen))) > 1) or None
+            drawn = figures(self._sight.tried.get(self._chosen)) if self._sight else []
+            return len(drawn) > (0 if self.is_folded else 1) or None
         if action == "claim":
             return not isinstance(self.screen.focused, ClaimList)  # there, arrows do it
         return True
@@ -222,9 +187,9 @@ class LabView(View):
 
     def action_figure(self, step: int) -> None:
         """Another figure of the chosen claim; where panes fold, the pane of figures comes with it."""
-        if self._sight is not None and (figures := _figures(self._sight.tried.get(self._chosen))):
+        if self._sight is not None and (drawn := figures(self._sight.tried.get(self._chosen))):
             is_shown = not self.is_folded or self.query_one("#figure-pane").display
-            self._at_figure = (self._at_figure + step) % len(figures) if is_shown else self._at_figure
+            self._at_figure = (self._at_figure + step) % len(drawn) if is_shown else self._at_figure
             self._show_pane("figure")
             self.draw(self._sight)
 
@@ -275,37 +240,3 @@ class LabView(View):
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if self.query_one(Figure) in event.widget.ancestors:
             self.pane = "figure"
-
-
-def _titled(told: dict[str, str], cells: int) -> list[Words]:
-    return [Words(text, title, cells) for title, text in told.items() if text]
-
-
-def _figures(tried: Tried | None) -> list[Curve | Numbers]:
-    return list(chain(tried.finding.curves, tried.finding.grids)) if tried else []
-
-
-def _record(facts: Facts, sight: Sight) -> LabRecord:
-    """What was tried, as the lab keeps it."""
-    return LabRecord(
-        model=facts.name,
-        engine=facts.engine,
-        versions={},
-        source="built in",
-        passage_tokens=read_tokens(facts.spec),
-        tried=tuple(sight.tried.values()),
-    )
-
-
-def _lacking(facts: Facts | None) -> str:
-    """Why no claim can be tried, and the way out; empty where they can."""
-    if facts is None:
-        return "no model is loaded yet"
-    if not facts.source:
-        return (
-            "a saved trace has no model to try claims on; open one with 'o'\n\n"
-            "edge lab MODEL --json > lab.json tries them all,\nedge report TRACE --lab lab.json draws them on a page"
-        )
-    if not facts.reads_text:
-        return "this model has no tokenizer, so it cannot read the texts of the lab\n\nput its tokenizer.json beside it"
-    return ""

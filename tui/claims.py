@@ -1,0 +1,90 @@
+"""What the panes of the lab say of a claim and of a model: words and tables of numbers, no widgets."""
+
+from itertools import chain
+
+from edge.lab.claim import Claim, Curve, Grid
+from edge.lab.contrast import contrast
+from edge.lab.run import LabRecord, Tried
+from edge.picture.units import show_time
+from tui.jobs.lab import read_tokens
+from tui.sight import Facts, Sight
+from tui.widgets.sheet import Block, Numbers, Words
+
+_TITLED = 8
+_SIDES = 11
+
+
+def about(claim: Claim, tried: Tried | None) -> tuple[Block, ...]:
+    """What a claim means, and what trying it took."""
+    told = {"asks": claim.asks, "how": claim.how, "rule": claim.rule, "source": claim.source}
+    if tried is not None:
+        told["cost"] = f"{tried.cost_tokens:,} tokens fed beyond the text, {show_time(tried.took_s * 1e9)}"
+    return (Words(claim.claim, look="first"), *_titled(told, _TITLED))
+
+
+def found(tried: Tried) -> tuple[Block, ...]:
+    """What was found: words first, then every number."""
+    finding = tried.finding
+    return (Words(finding.says), *([Numbers(finding.numbers)] if finding.numbers else []))
+
+
+def figures(tried: Tried | None) -> list[Curve | Grid]:
+    """What there is to be drawn."""
+    return list(chain(tried.finding.curves, tried.finding.grids)) if tried else []
+
+
+def beside(record: LabRecord) -> tuple[Block, ...]:
+    """Attention beside the FFN, aspect by aspect."""
+    return tuple(
+        block
+        for aspect in contrast(record)
+        for block in (
+            Words(aspect.name, look="first"),
+            *_titled({"attention": aspect.attention, "FFN": aspect.ffn}, _SIDES),
+        )
+    )
+
+
+def _titled(told: dict[str, str], cells: int) -> list[Words]:
+    return [Words(text, title, cells) for title, text in told.items() if text]
+
+
+def record_of(facts: Facts, sight: Sight) -> LabRecord:
+    """What was tried, as the lab keeps it."""
+    return LabRecord(
+        model=facts.name,
+        engine=facts.engine,
+        versions={},
+        source="built in",
+        passage_tokens=read_tokens(facts.spec),
+        tried=tuple(sight.tried.values()),
+    )
+
+
+def lacking(facts: Facts | None) -> str:
+    """Why no claim can be tried, and the way out; empty where they can."""
+    if facts is None:
+        return "no model is loaded yet"
+    if not facts.source:
+        return (
+            "a saved trace has no model to try claims on; open one with 'o'\n\n"
+            "edge lab MODEL --json > lab.json tries them all,\nedge report TRACE --lab lab.json draws them on a page"
+        )
+    if not facts.reads_text:
+        return "this model has no tokenizer, so it cannot read the texts of the lab\n\nput its tokenizer.json beside it"
+    return ""
+
+
+def awaited(key: str, sight: Sight) -> str:
+    """Why nothing is found of a claim yet, and what to do."""
+    facts = sight.facts
+    if key in sight.trying:
+        before = sight.trying.index(key)
+        others = "one other claim" if before == 1 else f"{before} other claims"
+        return f"waits for {others}; escape stops" if before else "trying …\n\nescape stops"
+    if facts is None or (why := lacking(facts)):
+        return lacking(None) if facts is None else why
+    return (
+        f"{key} was not tried on this model yet\n\nenter tries it, a tries all\n\n"
+        f"{read_tokens(facts.spec):,} tokens of Edge's own text are read for all claims together"
+    )
