@@ -50,7 +50,7 @@ _is_silent: ContextVar[bool] = ContextVar("_is_silent", default=False)
 
 @contextmanager
 def in_silence() -> Iterator[None]:
-    """Processes started on this thread meanwhile write neither results nor errors: a screen is drawn where they would."""
+    """Processes started on this thread meanwhile print nothing: a screen is drawn where they would."""
     before = _is_silent.set(True)
     try:
         yield

@@ -1,88 +1,115 @@
-"""Pictures of the UI on a bundled model, for the README: `python -m tui.shots docs/shots`."""
+"""Pictures of every screen on a bundled model, for README and guide: `python -m tui.shots docs/shots`."""
 
 import asyncio
-import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from textual.pilot import Pilot
 
-import edge
-from edge.engines.registry import Progress, installed_engines
-from tui.app import build
-from tui.screens.look import LookScreen
-from tui.widgets.header_bar import HeaderBar
+from edge.engines.registry import installed_engines
+from tui.app import build, opener
+from tui.jobs.job import Place
+from tui.screens.main import MainScreen
+from tui.screens.running import Companion
+from tui.theme import DARK, LIGHT
 from tui.widgets.prompt_box import PromptBox
+from tui.writing import offline
 
 MODEL = "fable-relu"
 PROMPT = "Once upon a time there was a king who had"
-FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+BESIDE = "onnx:int4"
+SIZES = ((200, 60), (80, 24))
+THEMES = {"dark": DARK.name, "light": LIGHT.name}
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture.
+    """One screen.
 
     Attributes:
-        size: Cells and lines.
-        keys: Pressed after the run.
+        keys: Pressed once, before its first picture; what they start is waited for.
+        is_paired: Another engine runs beside.
     """
 
     name: str
-    size: tuple[int, int]
-    theme: str
     keys: tuple[str, ...]
+    is_paired: bool = False
 
 
 SHOTS = (
-    Shot("look", (150, 46), "edge-dark", ("l", "s")),
-    Shot("look-light", (150, 46), "edge-light", ("l", "s")),
-    Shot("look-80x24", (80, 24), "edge-dark", ("l", "s")),
+    Shot("layers", ("1",)),
+    Shot("attention", ("2", "j", "j", "l", "v"), is_paired=True),
+    Shot("ffn", ("3", "k", "k", "k")),
+    Shot("time", ("4", "m")),
+    Shot("parity", ("5", "m", "b")),
+    Shot("lab", ("6", "a")),
 )
 
 
-async def draw(shot: Shot, folder: Path) -> Path:
-    """Runs the prompt, waits until every pane is full, and writes one SVG."""
-
-    def open_model(engine: str, progress: Progress) -> edge.Model:
-        return edge.load(MODEL, engine, progress=progress)
-
-    app, runner = build(open_model, "onnx", installed_engines())
+async def draw(size: tuple[int, int], folder: Path) -> list[Path]:
+    """Runs the prompt, then goes from screen to screen; each in both themes."""
+    app, runner = build(opener(None), Place(MODEL, "onnx"), installed_engines())
+    written: list[Path] = []
     try:
-        async with app.run_test(size=shot.size) as pilot:
-            app.theme = shot.theme
-            await _until_full(pilot, app.look)
-            await pilot.press(*shot.keys)
-            await pilot.pause()
-            picture = app.export_screenshot(title=f"edge look {MODEL}")
+        async with app.run_test(size=size) as pilot:
+            await _run_prompt(pilot, app.main)
+            for shot in SHOTS:
+                await _prepare(pilot, app.main, shot)
+                for theme, name in THEMES.items():
+                    app.theme = name
+                    await _at_rest(pilot, app.main)
+                    picture = offline(app.export_screenshot(title=f"edge look {MODEL}"))
+                    written.append(folder / f"{shot.name}-{size[0]}x{size[1]}-{theme}.svg")
+                    written[-1].write_text(picture, encoding="utf8")
     finally:
         runner.close(60.0)
-    path = folder / f"{shot.name}.svg"
-    path.write_text(_offline(picture), encoding="utf8")
-    return path
+    return written
 
 
-async def _until_full(pilot: Pilot[None], look: LookScreen) -> None:
-    while look.facts is None:
+async def _run_prompt(pilot: Pilot[None], screen: MainScreen) -> None:
+    while screen.sight.facts is None:
         await pilot.pause(0.05)
-    look.query_one(PromptBox).value = PROMPT
+    screen.query_one(PromptBox).value = PROMPT
     await pilot.press("enter")
-    while look.timing is None or look.query_one(HeaderBar).doing:
+    while screen.sight.main is None or screen.sight.main.timing is None:
         await pilot.pause(0.05)
+    await _at_rest(pilot, screen)
 
 
-def _offline(svg: str) -> str:
-    """Without the fonts that Rich's pictures fetch from a server."""
-    svg = re.sub(r"@font-face\s*{.*?}\s*", "", svg, flags=re.DOTALL)
-    return re.sub(r"font-family: [^;]*;", f"font-family: {FONTS};", svg)
+async def _prepare(pilot: Pilot[None], screen: MainScreen, shot: Shot) -> None:
+    if shot.is_paired:
+        screen.run_beside(Companion(BESIDE, Place(MODEL, BESIDE)))
+        while screen.sight.beside is None:
+            await pilot.pause(0.05)
+        await _at_rest(pilot, screen)
+    elif screen.sight.beside is not None:
+        screen.run_beside(None)
+    for key in shot.keys:
+        await pilot.press(key)
+        await _at_rest(pilot, screen)
+
+
+async def _at_rest(pilot: Pilot[None], screen: MainScreen) -> None:
+    """Waits until the runner rests, and until what the reader found shows."""
+    await pilot.pause(0.2)
+    while screen.doing or screen.reader.is_busy:
+        await pilot.pause(0.05)
+    await pilot.pause(0.2)
+
+
+def drawn(folder: Path) -> Iterator[Path]:
+    """Every picture, as soon as it is written."""
+    for size in SIZES:
+        yield from asyncio.run(draw(size, folder))
 
 
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/shots")
     folder.mkdir(parents=True, exist_ok=True)
-    for shot in SHOTS:
-        print(asyncio.run(draw(shot, folder)))
+    for path in drawn(folder):
+        print(path)
 
 
 if __name__ == "__main__":

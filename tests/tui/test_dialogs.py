@@ -18,9 +18,11 @@ from tui.app import build_saved
 from tui.jobs.job import Place
 from tui.jobs.load import Load
 from tui.jobs.run import PARTS
+from tui.screens.compare import CompareScreen
 from tui.screens.dialog import Dialog, Field
 from tui.screens.open import OpenScreen
 from tui.screens.trouble import TroubleScreen
+from tui.shelf import is_twin
 from tui.widgets.choices import Choices
 from tui.widgets.header_bar import HeaderBar
 
@@ -245,3 +247,83 @@ async def test_a_model_that_the_hub_does_not_have_is_one_message(
             await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
             await ui.press("enter")
             assert ui.main.sight.facts is not None and len(ui.shelf.opened) == 1
+
+
+# ---- comparing ----------------------------------------------------------------------------------------------
+
+
+async def test_another_engine_runs_beside_on_the_same_tokens_until_it_is_stopped(hub_cache: Path) -> None:
+    async with driven() as ui:
+        await ui.run("Once upon a time")
+        dialog = await in_dialog(ui, "d", CompareScreen)
+        await choose(ui, dialog, "#compare-with", "fake torch:int8")
+        await ui.press("enter")
+        await ui.until(lambda: ui.main.sight.beside is not None, "the run beside")
+        await ui.at_rest()
+        beside = ui.main.sight.beside
+        assert beside is not None and beside.name == "torch:int8"
+        assert beside.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed], "other tokens were fed"
+        assert ui.main.place == Place("fake", "onnx"), "comparing changed the model at hand"
+        dialog = await in_dialog(ui, "d", CompareScreen)
+        assert any("stop comparing" in line and "torch:int8" in line for line in listed(dialog, "#compare-with"))
+        await choose(ui, dialog, "#compare-with", "stop")
+        await ui.press("enter")
+        await ui.until(lambda: ui.main.sight.beside is None, "the comparison to end")
+
+
+async def test_another_prompt_stays_beside_whatever_runs(hub_cache: Path) -> None:
+    async with driven() as ui:
+        await ui.run("Once upon a time")
+        dialog = await in_dialog(ui, "d", CompareScreen)
+        await type_in(ui, dialog, "#compare-prompt", "")
+        assert ui.app.screen is dialog and note_of(dialog).startswith("✗"), "nothing was taken for a prompt"
+        await type_in(ui, dialog, "#compare-prompt", "another king")
+        await ui.until(lambda: ui.main.sight.beside is not None, "the run beside")
+        await ui.at_rest()
+        beside = ui.main.sight.beside
+        assert beside is not None and beside.trace.prompt_length == 2
+        await ui.run("There was a queen")
+        assert ui.main.sight.beside is not None, "a new run ended the comparison"
+
+
+async def test_a_saved_trace_stands_beside_a_run_of_a_model_built_alike(hub_cache: Path, tmp_path: Path) -> None:
+    alike, other = write_trace(tmp_path / "alike.trace"), write_trace(tmp_path / "other.trace", n_layers=2)
+    async with driven() as ui:
+        await ui.run("a king")
+        dialog = await in_dialog(ui, "d", CompareScreen)
+        await type_in(ui, dialog, "#compare-trace", str(tmp_path / "none.trace"))
+        assert ui.app.screen is dialog and "no file" in note_of(dialog)
+        await type_in(ui, dialog, "#compare-trace", str(alike))
+        await ui.until(lambda: ui.main.sight.beside is not None, "the trace beside")
+        await ui.at_rest()
+        assert ui.main.sight.beside is not None and ui.main.sight.beside.name == "alike.trace"
+        dialog = await in_dialog(ui, "d", CompareScreen)
+        await type_in(ui, dialog, "#compare-trace", str(other))
+        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+
+
+async def test_a_saved_trace_is_compared_with_traces_only(hub_cache: Path, tmp_path: Path) -> None:
+    file = write_trace(tmp_path / "seen.trace")
+    app = build_saved(edge.open_trace(file), FakeShelf().open, ("onnx",))
+    async with app.run_test(size=(100, 40)) as pilot:
+        ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
+        await ui.at_rest()
+        dialog = await in_dialog(ui, "d", CompareScreen)
+        assert "only another trace" in note_of(dialog) and not dialog.query("#compare-prompt")
+        await type_in(ui, dialog, "#compare-trace", str(file))
+        await ui.until(lambda: ui.main.sight.beside is not None, "the trace beside")
+        await ui.at_rest()
+
+
+async def test_before_a_run_there_is_nothing_to_compare() -> None:
+    async with driven() as ui:
+        ui.main.shown_view.focus_pane()
+        await ui.press("d")
+        assert ui.app.screen is ui.main
+
+
+@pytest.mark.skipif(len(zoo_names()) < 2, reason="the zoo of this checkout has no twins")
+def test_twins_of_the_zoo_stand_side_by_side_and_a_stranger_does_not(byte_llama: Path) -> None:
+    first, second = zoo_names()[:2]
+    assert is_twin(first, second)
+    assert not is_twin(first, str(byte_llama)), "models of other tokens are offered side by side"

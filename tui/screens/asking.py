@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.message import Message
 
 from edge.trace import Trace
+from models.errors import EdgeError
 from tui import messages
 from tui.jobs.job import Job, Place
 from tui.jobs.load import facts_of_trace
@@ -17,9 +19,12 @@ from tui.runner import Runner
 from tui.screens.compare import Compared, CompareScreen
 from tui.screens.open import OpenScreen
 from tui.screens.running import RunningScreen
+from tui.screens.write import WriteScreen, Written
 from tui.settings import Kept
 from tui.sight import Shown, Sight
 from tui.state import Options
+from tui.views.view import View
+from tui.writing import CSV, HTML, JSON, KINDS, REPORT, SVG, TRACE, Kind, offline, writer_of
 
 
 class AskingScreen(RunningScreen):
@@ -29,16 +34,19 @@ class AskingScreen(RunningScreen):
         engines: Those that are installed.
         kept: What is remembered from one start to the next.
         reader: Reads what shows but needs no engine.
+        writer: Writes files, beside what is read.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "open", "open", tooltip="Open another model, engine or saved trace"),
         Binding("d", "compare", "compare", tooltip="See another engine, model, prompt or trace beside this run"),
+        Binding("w", "write", "write", tooltip="Write the run, this screen or its numbers to a file"),
     ]
 
     def __init__(self, runner: Runner, place: Place | None, engines: tuple[str, ...], kept: Kept) -> None:
         super().__init__(runner, place)
-        self.engines, self.kept, self.reader = engines, kept, Reader()
+        self.engines, self.kept = engines, kept
+        self.reader, self.writer = Reader(), Reader()
         self.set_reactive(AskingScreen.sight, Sight(options=kept.settings.options))
 
     # ---- what is remembered -----------------------------------------------------------------------------
@@ -72,6 +80,51 @@ class AskingScreen(RunningScreen):
         """Begins or ends a comparison."""
         if answer is not None:
             self.run_beside(answer.companion)
+
+    # ---- writing ----------------------------------------------------------------------------------------
+
+    @property
+    def shown_view(self) -> View:
+        """The view at hand."""
+        raise NotImplementedError
+
+    def action_write(self) -> None:
+        facts, view = self.sight.facts, self.shown_view
+        model = facts.name if facts else "edge"
+        stems = {kind.key: model if kind in (TRACE, REPORT) else f"{model}-{view.name_of_view}" for kind in KINDS}
+        lacking = {}
+        if self.sight.main is None:
+            lacking = dict.fromkeys((TRACE.key, REPORT.key), "nothing ran yet")
+        if view.table(self.sight) is None:
+            lacking |= dict.fromkeys((CSV.key, JSON.key), "this screen shows no numbers yet")
+        self.app.push_screen(WriteScreen(stems, lacking), self.write_as)
+
+    def write_as(self, answer: Written | None) -> None:
+        """Writes a file, once the dialog is gone from the picture."""
+        if answer is not None and answer.kind is not None:
+            self.call_after_refresh(self._write, answer.kind, answer.path)
+
+    def _write(self, kind: Kind, path: Path) -> None:
+        view = self.shown_view
+        title = f"{self.sight.facts.name if self.sight.facts else 'edge'} · {view.title}"
+        svg = offline(self.app.export_screenshot(title=title)) if kind in (SVG, HTML) else ""
+        write = writer_of(kind, self.sight, view.table(self.sight), svg, title)
+
+        def attempt() -> Message:
+            try:
+                write(path)
+            except EdgeError as error:
+                return messages.Failed("not written", str(error))
+            except Exception as error:  # a defect: it must be seen, and the screen must live on
+                return messages.Failed("not written", f"{type(error).__name__}: {error}")
+            return messages.Wrote(path, is_trace=kind == TRACE)
+
+        self.writer.ask(str(path), attempt, self)
+
+    def on_wrote(self, message: messages.Wrote) -> None:
+        self.notify(f"wrote {message.path}", markup=False)
+        if message.is_trace:
+            self.remember(self.kept.keep_trace(message.path))
 
     # ---- opening ----------------------------------------------------------------------------------------
 

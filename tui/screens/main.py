@@ -43,7 +43,7 @@ FIRST_STEPS = "type a prompt above and press enter\n\n? explains every picture, 
 WITH_MODEL = {"prompt", "engine", "length", "sampling"}
 """Actions that need a model at hand."""
 
-LETTERS = {*WITH_MODEL, "open", "compare", "view", "select", "colour", "palette", "theme", "help"}
+LETTERS = {*WITH_MODEL, "open", "compare", "write", "view", "select", "colour", "palette", "theme", "help"}
 """Actions on keys that a prompt takes for text."""
 
 
@@ -121,6 +121,7 @@ class MainScreen(AskingScreen):
 
     def on_unmount(self) -> None:
         self.reader.close()
+        self.writer.close()
         self.runner.close(0.0)
 
     @property

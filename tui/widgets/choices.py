@@ -40,8 +40,13 @@ class Choices(OptionList):
     }
     """
 
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._groups: Mapping[str, Sequence[Choice]] = {}
+
     def offer(self, groups: Mapping[str, Sequence[Choice]]) -> None:
         """Lists choices under headings; a group without choices is left out, and so is an empty heading."""
+        self._groups = groups
         self.clear_options()
         for heading, choices in groups.items():
             if choices and heading:
@@ -71,6 +76,12 @@ class Choices(OptionList):
         wanted = next((option for option in options if option.id == key), options[0] if options else None)
         if wanted is not None:
             self.highlighted = self.options.index(wanted)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Columns may have room now, or no longer."""
+        taken = self.taken
+        self.offer(self._groups)
+        self.point_at(taken or "")
 
     def on_click(self, event: events.Click) -> None:
         event.prevent_default()

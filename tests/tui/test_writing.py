@@ -1,0 +1,173 @@
+"""What shows as files: each whole and readable elsewhere, nothing overwritten unasked, refusals in words."""
+
+import csv
+import json
+import re
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+import edge
+from edge.commands.tables import Column, Table
+from models.errors import EdgeError
+from tests.tui.driving import Driven, driven
+from tests.tui.test_dialogs import choose, in_dialog, note_of, type_in
+from tui.screens.dialog import Field
+from tui.screens.trouble import TroubleScreen
+from tui.screens.write import WriteScreen
+from tui.widgets.choices import Choices
+from tui.writing import KINDS, free_path, offline, page, place_for, plain
+
+FETCHED = re.compile(r"url\((?!#)|(?:src|href)=|@import")
+"""What makes a viewer ask a server."""
+
+PROMPT = "Once <b>upon</b> [bold] 王"
+
+
+async def written(ui: Driven, kind: str, path: Path) -> Path:
+    """Writes one kind through the dialog."""
+    dialog = await in_dialog(ui, "w", WriteScreen)
+    await choose(ui, dialog, "#write-kinds", kind)
+    await type_in(ui, dialog, "#write-path", str(path))
+    await ui.until(path.exists, f"{path.name} to be written")
+    await ui.until(lambda: any(str(path) in note.message for note in ui.app._notifications), "a word that it was")
+    return path
+
+
+async def test_a_picture_holds_the_screen_and_nothing_of_the_dialog(tmp_path: Path) -> None:
+    async with driven(size=(120, 42)) as ui:
+        await ui.run(PROMPT)
+        text = (await written(ui, "svg", tmp_path / "a.svg")).read_text(encoding="utf8")
+        words = "".join(ElementTree.fromstring(text).itertext()).replace("\xa0", " ")
+        assert "daughters" in words and "1 Layers" in words, "the picture lacks what the screen shows"
+        assert "write to a file" not in words, "the dialog is in the picture"
+        assert not FETCHED.findall(text), "the picture asks a server"
+
+
+async def test_a_page_is_one_file_with_title_date_model_and_prompt(tmp_path: Path) -> None:
+    async with driven(size=(120, 42)) as ui:
+        await ui.run(PROMPT)
+        text = (await written(ui, "html", tmp_path / "a.html")).read_text(encoding="utf8")
+        assert "<svg" in text and "fake on onnx" in text and str(datetime.now().year) in text
+        assert "&lt;b&gt;upon" in text and "<b>" not in text, "a prompt became markup of the page"
+        assert "<script" not in text and not FETCHED.findall(text)
+
+
+async def test_a_trace_and_its_report_are_written_and_the_trace_opens_again(tmp_path: Path) -> None:
+    async with driven() as ui:
+        await ui.run(PROMPT)
+        trace = edge.open_trace(await written(ui, "trace", tmp_path / "a.trace"))
+        assert trace.tokens == ui.shown_run.trace.tokens
+        assert ui.main.kept.settings.traces == (str(tmp_path / "a.trace"),), "what was saved is not offered again"
+        report = (await written(ui, "report", tmp_path / "a.html")).read_text(encoding="utf8")
+        assert "Content-Security-Policy" in report and "edge report" in report
+
+
+async def test_nothing_is_written_over_unless_asked_twice(tmp_path: Path) -> None:
+    file = tmp_path / "mine.svg"
+    file.write_text("mine", encoding="utf8")
+    async with driven() as ui:
+        dialog = await in_dialog(ui, "w", WriteScreen)
+        await choose(ui, dialog, "#write-kinds", "svg")
+        await type_in(ui, dialog, "#write-path", str(file))
+        assert ui.app.screen is dialog and "exists" in note_of(dialog), note_of(dialog)
+        assert file.read_text(encoding="utf8") == "mine"
+        await ui.press("x", "backspace", "enter")
+        assert ui.app.screen is dialog and file.read_text(encoding="utf8") == "mine", "typing counted as a yes"
+        await ui.press("enter")
+        await ui.until(lambda: file.read_text(encoding="utf8") != "mine", "the file to be written over")
+
+
+async def test_names_offered_are_free_and_of_the_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fake-attention.svg").touch()
+    async with driven() as ui:
+        await ui.run("a king")
+        await ui.press("2")
+        dialog = await in_dialog(ui, "w", WriteScreen)
+        offered = {}
+        for kind in ("svg", "html", "trace", "report"):
+            await choose(ui, dialog, "#write-kinds", kind)
+            offered[kind] = dialog.query_one("#write-path", Field).value
+        assert offered == {
+            "svg": "fake-attention-2.svg",
+            "html": "fake-attention.html",
+            "trace": "fake.trace",
+            "report": "fake-report.html",
+        }
+        dialog.query_one("#write-path", Field).value = "my own name"
+        await choose(ui, dialog, "#write-kinds", "html")
+        assert dialog.query_one("#write-path", Field).value == "my own name", "what was typed was lost"
+
+
+async def test_before_a_run_only_the_screen_can_be_written() -> None:
+    async with driven() as ui:
+        dialog = await in_dialog(ui, "w", WriteScreen)
+        options = {option.id: option for option in dialog.query_one(Choices).options}
+        assert not options["svg"].disabled and options["trace"].disabled
+        assert "nothing ran yet" in str(options["trace"].prompt)
+
+
+@pytest.mark.parametrize("where", ["no-such-folder/a.svg", "a-file/a.svg", ".", ""])
+async def test_a_path_that_cannot_be_is_refused_in_the_dialog(tmp_path: Path, where: str) -> None:
+    (tmp_path / "a-file").touch()
+    async with driven() as ui:
+        dialog = await in_dialog(ui, "w", WriteScreen)
+        await type_in(ui, dialog, "#write-path", str(tmp_path / where) if where else " ")
+        assert ui.app.screen is dialog and note_of(dialog).startswith("✗"), note_of(dialog)
+
+
+async def test_a_disk_that_refuses_is_one_message_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: object, target: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with driven() as ui:
+        dialog = await in_dialog(ui, "w", WriteScreen)
+        monkeypatch.setattr("edge.store.os.replace", full)
+        await type_in(ui, dialog, "#write-path", str(tmp_path / "a.svg"))
+        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        assert list(tmp_path.glob("*a.svg*")) == [], "half a file is left"
+
+
+def test_home_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert place_for("~/a.svg") == tmp_path / "a.svg"
+    with pytest.raises(EdgeError, match="no folder"):
+        place_for("~/nowhere/a.svg")
+
+
+def test_names_of_the_hub_make_one_file(tmp_path: Path) -> None:
+    assert free_path(tmp_path, "openai-community/gpt2-ffn", ".csv") == tmp_path / "openai-community-gpt2-ffn.csv"
+    assert free_path(tmp_path, "../..", ".csv").parent == tmp_path
+
+
+def test_what_is_not_a_number_is_absent_in_every_table() -> None:
+    table = plain(Table([Column("a", "a"), Column("b", "b")], [[float("nan"), 1.5], [float("inf"), "x"], [None, 0]]))
+    assert list(csv.reader(StringIO(table.csv()))) == [["a", "b"], ["", "1.5"], ["", "x"], ["", "0"]]
+    assert json.loads(table.json()) == [{"a": None, "b": 1.5}, {"a": None, "b": "x"}, {"a": None, "b": 0}]
+
+
+def test_numbers_of_numpy_are_numbers_of_json() -> None:
+    cells = [[np.float32(0.5), np.float32("nan")], [np.int64(3), np.float64(1.0)]]
+    table = plain(Table([Column("a", "a"), Column("b", "b")], cells))  # type: ignore[arg-type]
+    assert json.loads(table.json()) == [{"a": 0.5, "b": None}, {"a": 3, "b": 1.0}]
+
+
+def test_pictures_fetch_no_font() -> None:
+    svg = "<svg><style>@font-face { src: url(https://x/y.woff) } .a {font-family: Fira Code, monospace; }</style></svg>"
+    assert "https" not in offline(svg) and "Fira" not in offline(svg)
+
+
+def test_a_page_is_made_of_what_it_was_given() -> None:
+    text = page('<?xml version="1.0"?><svg></svg>', "a & b", ["<i>", datetime(2026, 1, 2, tzinfo=UTC).isoformat(), ""])
+    assert "<title>a &amp; b</title>" in text and "&lt;i&gt;" in text and "<?xml" not in text
+
+
+def test_kinds_are_told_apart() -> None:
+    assert len({kind.key for kind in KINDS}) == len({kind.suffix for kind in KINDS}) == len(KINDS)

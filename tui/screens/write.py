@@ -1,0 +1,99 @@
+"""Writing: what shows, as a file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.content import Content
+from textual.widget import Widget
+
+from models.errors import EdgeError
+from tui.screens.dialog import Dialog, Field
+from tui.widgets.choices import Choice, Choices
+from tui.writing import KINDS, Kind, free_path, place_for
+
+MODEL = "model"
+"""The key of the choice that leads to the export of the model."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The answer: a kind of file, and where; None for an export of the model."""
+
+    kind: Kind | None
+    path: Path = Path()
+
+
+class WriteScreen(Dialog[Written]):
+    """Kinds of files, and a path that is free. A file that is there is written over only when asked twice.
+
+    Args:
+        stems: What the name of a file begins with, by its kind.
+        lacking: Why there is nothing to write of a kind, by its kind.
+    """
+
+    DEFAULT_CSS = "WriteScreen > .frame { max-height: 20; }"
+    title_of_frame: ClassVar[str] = "write to a file"
+    keys: ClassVar[str] = "enter or a second click writes · tab next field · escape closes"
+
+    def __init__(self, stems: dict[str, str], lacking: dict[str, str]) -> None:
+        super().__init__()
+        self._stems, self._lacking = stems, lacking
+        self._offered, self._warned = "", ""
+
+    def compose_fields(self) -> Iterator[Widget]:
+        yield Choices(id="write-kinds")
+        yield Field("to", id="write-path")
+
+    def on_mount(self) -> None:
+        kinds = self.query_one(Choices)
+        kinds.border_title = Content("what")
+        files = [
+            Choice(kind.key, kind.title, self._lacking.get(kind.key) or kind.about, kind.key not in self._lacking)
+            for kind in KINDS
+        ]
+        lacking = self._lacking.get(MODEL)
+        model = Choice(MODEL, "the model …", lacking or "for other tools or machines: ONNX, genai", not lacking)
+        kinds.offer({"": [*files, model]})
+        kinds.point_at("")
+        kinds.focus()
+
+    @on(Choices.OptionHighlighted)
+    def offer_path(self) -> None:
+        """Proposes a free name of the right kind; one that was typed is kept."""
+        field, kind = self.query_one("#write-path", Field), self._kind
+        field.disabled = kind is None
+        if kind is not None and field.value == self._offered:
+            self._offered = field.value = str(free_path(Path(), self._stems[kind.key], kind.suffix))
+        self._warned = ""
+        self.note(f"in {Path.cwd()}" if kind else "asks for a folder next")
+
+    @on(Field.Changed)
+    def forget_warning(self, event: Field.Changed) -> None:
+        if event.value != self._warned:
+            self._warned = ""
+
+    @on(Choices.OptionSelected)
+    @on(Field.Submitted)
+    def write(self) -> None:
+        kind, text = self._kind, self.query_one("#write-path", Field).value.strip()
+        if kind is None:
+            self.dismiss(Written(None))
+            return
+        try:
+            path = place_for(text)
+        except EdgeError as error:
+            self.refuse(str(error))
+            return
+        if path.exists() and self._warned != text:
+            self._warned = text
+            self.refuse(f"{path} exists; enter again writes over it, or name another file")
+        else:
+            self.dismiss(Written(kind, path))
+
+    @property
+    def _kind(self) -> Kind | None:
+        taken = self.query_one(Choices).taken
+        return next((kind for kind in KINDS if kind.key == taken), None)

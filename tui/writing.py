@@ -1,0 +1,161 @@
+"""What shows, as files: pictures, tables, the trace itself, and pages of one file that ask no server for anything."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from math import isfinite
+from pathlib import Path
+
+import numpy as np
+
+from edge.commands.tables import Cell, Table
+from edge.picture.pieces import show_piece
+from edge.store import write_text
+from edge.trace import Trace
+from models.errors import EdgeError
+from tui.sight import Sight
+
+FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of file.
+
+    Attributes:
+        about: What is in it.
+        suffix: What its name ends in; what stands before tells it from other files of the same run.
+    """
+
+    key: str
+    title: str
+    about: str
+    suffix: str
+
+
+SVG = Kind("svg", "picture", "this screen as it shows, SVG", ".svg")
+HTML = Kind("html", "page", "the picture with title and date, HTML, to print", ".html")
+CSV = Kind("csv", "table, CSV", "the numbers of this screen", ".csv")
+JSON = Kind("json", "table, JSON", "the numbers of this screen", ".json")
+TRACE = Kind("trace", "trace", "the run with all that was watched; 'o' opens it again", ".trace")
+REPORT = Kind("report", "report", "the run as an interactive page, HTML", "-report.html")
+
+KINDS = (SVG, HTML, CSV, JSON, TRACE, REPORT)
+
+
+def offline(svg: str) -> str:
+    """Without the fonts that Rich's pictures fetch from a server."""
+    svg = re.sub(r"@font-face\s*{.*?}\s*", "", svg, flags=re.DOTALL)
+    return re.sub(r"font-family: [^;]*;", f"font-family: {FONTS};", svg)
+
+
+def page(svg: str, title: str, lines: list[str]) -> str:
+    """A page with a picture under a title and lines of facts; nothing in it is fetched, nothing in it runs."""
+    told = "".join(f"<p>{escape(line)}</p>\n" for line in lines if line)
+    return f"""\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">
+<title>{escape(title)}</title>
+<style>
+@page {{ size: landscape; margin: 10mm; }}
+body {{ font-family: system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; color: #1d2230; background: #fff; }}
+h1 {{ font-size: 1.2rem; }}
+p {{ margin: 0.2rem 0; color: #555; overflow-wrap: anywhere; }}
+svg {{ width: 100%; height: auto; print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
+</style>
+</head>
+<body>
+<h1>{escape(title)}</h1>
+{told}{svg[svg.index("<svg") :]}
+</body>
+</html>
+"""
+
+
+def facts_of(sight: Sight, now: datetime) -> list[str]:
+    """What a page says of the run that it shows."""
+    facts, main = sight.facts, sight.main
+    if facts is None or main is None:
+        return [now.strftime("%Y-%m-%d %H:%M %Z").strip()]
+    trace = main.trace
+    prompt = show_piece("".join(trace.pieces[: trace.prompt_length]))
+    versions = ", ".join(f"{name} {version}" for name, version in trace.versions.items())
+    return [
+        f"{facts.name} on {trace.engine} · {len(trace.tokens)} tokens · {now.strftime('%Y-%m-%d %H:%M %Z').strip()}",
+        f"prompt: {prompt}",
+        f"beside: {sight.beside.name}" if sight.beside else "",
+        versions,
+    ]
+
+
+def plain(table: Table) -> Table:
+    """Cells that every reader of CSV and JSON knows: what is not a number, or has no end, is absent."""
+
+    def known(cell: Cell) -> Cell:
+        if isinstance(cell, np.generic):
+            cell = cell.item()
+        return None if isinstance(cell, float) and not isfinite(cell) else cell
+
+    return Table(table.columns, [[known(cell) for cell in row] for row in table.rows])
+
+
+def report(trace: Trace) -> str:
+    """The page that `edge report` makes."""
+    from edge.report.page import report_page
+
+    return report_page(trace)
+
+
+def free_path(folder: Path, stem: str, suffix: str) -> Path:
+    """A path that nothing has yet: `stem.svg`, else `stem-2.svg` and so on. Names of the hub lose their slash."""
+    stem = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "edge"
+    number, path = 1, folder / f"{stem}{suffix}"
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}{suffix}"
+    return path
+
+
+def place_for(text: str) -> Path:
+    """The path that users wrote, `~` expanded.
+
+    Raises:
+        EdgeError: nothing can be written there; the message says why.
+    """
+    if not text:
+        raise EdgeError("name a file to write")
+    path = Path(text).expanduser()
+    if path.is_dir():
+        raise EdgeError(f"{path} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise EdgeError(f"there is no folder {path.parent}; make it, or name a file elsewhere")
+    return path
+
+
+def writer_of(kind: Kind, sight: Sight, table: Table | None, svg: str, title: str) -> Callable[[Path], object]:
+    """What writes a file of this kind, whole or not at all; the slow part of it, to be called off the UI's thread.
+
+    Raises:
+        EdgeError: there is nothing of this kind to write.
+    """
+    trace = sight.main.trace if sight.main else None
+    if kind in (TRACE, REPORT):
+        if trace is None:
+            raise EdgeError("nothing ran yet, so there is no run to write")
+        run = trace
+        return run.save if kind == TRACE else lambda path: write_text(path, report(run))
+    if kind in (CSV, JSON):
+        if table is None:
+            raise EdgeError("this screen shows no numbers yet")
+        rows = plain(table)
+        return lambda path: write_text(path, (rows.csv() if kind == CSV else rows.json()) + "\n")
+    if kind == HTML:
+        lines = facts_of(sight, datetime.now().astimezone())
+        return lambda path: write_text(path, page(svg, title, lines))
+    return lambda path: write_text(path, svg)
