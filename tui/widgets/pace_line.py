@@ -77,31 +77,52 @@ class PaceLine(Widget):
         p50, p90 = (show_number(quantile(waits, q)) for q in (0.5, 0.9)) if waits else ("", "")
         return [
             f" {show_number(rate)} tok/s" if rate else " fewer than 2 tokens came, so there is no rate",
-            *([f"token to token p50 {p50} ms, p90 {p90} ms"] if waits else []),
+            *([f"token to token p50 {p50}, p90 {p90} ms"] if waits else []),
+            *self._pooling(),
             f"ttft {show_number(self.timing.ttft_ms)} ms",
             "the watched run",
         ]
 
     def _chart_line(self, line: int, lines: int) -> Strip:
         """One line of the columns, from the top; the largest value fills them."""
-        width, plain = self.size.width, self.rich_style
-        label = plain + self.get_component_rich_style("pace--label")
-        values: Sequence[float] = self._rates if self.live else self.timing.inter_token_ms if self.timing else ()
+        width, plain, values = self.size.width, self.rich_style, self._values
         if not values:
             return Strip.blank(width, plain)
-        top, unit = _top_of(values), "tok/s" if self.live else "ms"
-        high = f"{'≥' if top < max(values) else ''}{show_number(top)} {unit}"
-        words = f" 0 to {high} " if lines == 1 else high if line == 0 else f"0 {unit}" if line == lines - 1 else ""
-        gutter = len(f" 0 to {high} ") if lines == 1 else len(high) + 2
-        pooled, cell = _pooled(values, max(1, width - gutter - 1))
+        top = _top_of(values)
+        words, gutter = self._gutter(line, lines)
+        pooled, cell = _pooled(values, max(1, width - gutter))
         shares = [value / top * lines - (lines - 1 - line) if top else 0.0 for value in pooled]
         over = [value > top and line == 0 for value in pooled]
         drawn = "".join(("▲" if is_over else column(share)) * cell for share, is_over in zip(shares, over, strict=True))
-        many = -(-len(values) // len(pooled))
-        note = f"  a column: the longest of {many}" if many > 1 and line == 0 and lines > 1 else ""
-        chart = plain + self.get_component_rich_style("pace--column")
-        parts = [Segment(f"{words:>{gutter - 1}} ", label), Segment(drawn, chart), Segment(note, label)]
-        return Strip(parts).adjust_cell_length(width, plain)
+        label, chart = (plain + self.get_component_rich_style(f"pace--{look}") for look in ("label", "column"))
+        return Strip([Segment(words, label), Segment(drawn, chart)]).adjust_cell_length(width, plain)
+
+    @property
+    def _values(self) -> Sequence[float]:
+        """Rates of the run under way, or intervals of the last one."""
+        return self._rates if self.live else self.timing.inter_token_ms if self.timing else ()
+
+    @property
+    def _unit(self) -> str:
+        return "tok/s" if self.live else "ms"
+
+    def _gutter(self, line: int, lines: int) -> tuple[str, int]:
+        """What stands left of the columns on one line, and its cells: the ends of the scale."""
+        top = _top_of(self._values)
+        high = f"{'≥' if top < max(self._values) else ''}{show_number(top)} {self._unit}"
+        if lines == 1:
+            return f" 0 to {high} ", len(high) + 7
+        words = high if line == 0 else f"0 {self._unit}" if line == lines - 1 else ""
+        return f" {words:>{len(high)}} ", len(high) + 2
+
+    def _pooling(self) -> list[str]:
+        """Says so where a column stands for several values."""
+        lines = self.size.height - 1
+        if not self._values or lines < 1:
+            return []
+        pooled, _ = _pooled(self._values, max(1, self.size.width - self._gutter(0, lines)[1]))
+        many = -(-len(self._values) // len(pooled))
+        return [f"columns: longest of {many}"] if many > 1 else []
 
 
 def _top_of(values: Sequence[float]) -> float:
