@@ -1,17 +1,20 @@
 """One curve or one grid of a finding, with the scale of a grid's colours below it."""
 
-from typing import Self
+from collections.abc import Iterator
+from typing import TypeVar
 
-from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.message import Message
 from textual.reactive import reactive
+from textual.widget import Widget
 
 from edge.lab.claim import Curve
 from edge.lab.claim import Grid as Numbers
 from tui.widgets.curve_plot import CurvePlot
 from tui.widgets.legend import Legend
 from tui.widgets.number_grid import NumberGrid
+
+F = TypeVar("F", bound="Figure")
 
 
 class Figure(Vertical):
@@ -32,7 +35,7 @@ class Figure(Vertical):
             super().__init__()
             self.text = text
 
-    def compose(self) -> ComposeResult:
+    def compose(self) -> Iterator[Widget]:
         yield CurvePlot(id="plot")
         yield NumberGrid(id="cells")
         yield Legend(id="cells-legend")
@@ -40,7 +43,7 @@ class Figure(Vertical):
     def on_mount(self) -> None:
         self.watch_shown()
 
-    def focus(self, scroll_visible: bool = True, from_app_focus: bool = False) -> Self:
+    def focus(self: F, scroll_visible: bool = True, from_app_focus: bool = False) -> F:
         self.plot.focus(scroll_visible)
         return self
 
