@@ -64,12 +64,6 @@ def score_scale(scores: Float32[np.ndarray, "layer head"], top: float | None) ->
     return Linear(0.0, max(float(known.max()), 0.1) if top is None else top)
 
 
-def share_scale(shares: Float32[np.ndarray, "layer token"]) -> Linear:
-    """From the tenth below the smallest share to 1: shares of silent neurons crowd near their top."""
-    known = shares[~np.isnan(shares)]
-    return Linear(min(float(np.floor(known.min() * 10) / 10), 0.9) if known.size else 0.0, 1.0)
-
-
 @dataclass(frozen=True)
 class TokenValues:
     """A number for each token; NaN where there is none. The scale is None where no token has one."""

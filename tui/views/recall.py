@@ -50,11 +50,11 @@ class Recall:
         self._memories: Readings[tuple[Memory, ...]] = Readings("memories", view)
         self._shift: Readings[Shift] = Readings("ffn shift", view)
         self._answers: Readings[Shift] = Readings("answer shift", view)
-        self._neuron_of: int | None = None
+        self._given: tuple[int, int] | None = None
 
     def forget(self) -> None:
         """Another run shows."""
-        self._neuron_of = None
+        self._given = None
         for readings in (self._memories, self._shift, self._answers):
             readings.forget()
 
@@ -82,7 +82,8 @@ class Recall:
         elif found is not None:
             grid.notice = "" if found else SILENT
             grid.memories = found
-            self._follow(chosen.layer, found)
+            if found and not self._follows(sight, off):
+                self._give(chosen.layer, chosen.neuron, found[0].neuron)
         note = (
             "reading …" if found is None else "" if main.weights else "by |coefficient| alone: words need the weights"
         )
@@ -94,17 +95,25 @@ class Recall:
         found = self._memories.at((layer, token), lambda: memories_of(main, layer, token, ()))
         if not isinstance(found, tuple):
             return found
-        wanted = off | ({neuron} if self._neuron_of == layer else frozenset())
+        wanted = off | ({neuron} if self._follows(sight, off) else frozenset())
         also = tuple(sorted(wanted - {memory.neuron for memory in found}))
         if not also:
             return found
         return self._memories.at((layer, token, also), lambda: memories_of(main, layer, token, also)) or found
 
-    def _follow(self, layer: int, found: tuple[Memory, ...]) -> None:
-        """In another layer the same number is another neuron, so the strongest is chosen there."""
-        if self._neuron_of != layer and found:
-            self._neuron_of = layer
-            self._view.post_message(NeuronChosen(found[0].neuron))
+    def _follows(self, sight: Sight, off: frozenset[int]) -> bool:
+        """The user chose this neuron, or switched it off, and means it at other tokens too.
+
+        In another layer the same number is another neuron.
+        """
+        layer, neuron = sight.selection.layer, sight.selection.neuron
+        return self._given is not None and self._given[0] == layer and (self._given[1] != neuron or neuron in off)
+
+    def _give(self, layer: int, neuron: int, strongest: int) -> None:
+        """Chooses the strongest, for want of a choice of the user's."""
+        self._given = (layer, strongest)
+        if neuron != strongest:
+            self._view.post_message(NeuronChosen(strongest))
 
     # ---- predictions ------------------------------------------------------------------------------------
 

@@ -9,12 +9,13 @@ from textual.widget import Widget
 from edge.picture.levels import Linear
 from edge.picture.palettes import SIGNED
 from models.sites import layer_site
-from tui.pictures import share_scale
 from tui.sight import Shown, Sight
 from tui.state import Silence
 from tui.widgets.legend import Legend
 from tui.widgets.pane import Pane
 from tui.widgets.sparsity_map import SparsityMap
+
+Values = Float32[np.ndarray, "layer token"]
 
 SIDES = ("main", "beside", "difference")
 """Which run the map shows."""
@@ -34,9 +35,9 @@ def form_of(silence: Silence, is_difference: bool = False) -> str:
     return "apart" if is_difference else "index"
 
 
-def silence_of(shown: Shown, silence: Silence) -> Float32[np.ndarray, "layer token"]:
+def silence_of(shown: Shown, silence: Silence) -> Values:
     """One definition of a run, for every layer and token."""
-    values: Float32[np.ndarray, "layer token"] = getattr(shown.overview, silence.field)
+    values: Values = getattr(shown.overview, silence.field)
     return values
 
 
@@ -66,43 +67,59 @@ class SilenceMap:
 
     def draw(self, view: Widget, sight: Sight) -> None:
         """Draws the chosen side of `sight`, whose `main` is there."""
-        assert sight.main is not None
-        silence, side = sight.options.silence, self.side if can_pair(sight) else SIDES[0]
-        shown = sight.beside if side == "beside" and sight.beside is not None else sight.main
-        other = sight.beside if side == "difference" else None
+        main, beside, silence = sight.main, sight.beside if can_pair(sight) else None, sight.options.silence
+        assert main is not None
+        side = self.side if beside is not None else SIDES[0]
+        shown = beside if beside is not None and side == "beside" else main
         grid, legend = view.query_one("#ffn", SparsityMap), view.query_one("#ffn-legend", Legend)
         grid.chosen = (sight.selection.layer, sight.selection.token)
-        grid.notice = _why_not(sight, shown, other)
-        values = (silence_of(shown, silence), silence_of(other, silence) if other else None)
-        signed = other is not None
-        grid.palette = legend.palette = SIGNED if signed else sight.options.palette
-        drawn = (side, silence, shown.name, *(id(value) for value in values))
+        grid.palette = legend.palette = SIGNED if side == "difference" else sight.options.palette
+        grid.notice = _why_not(shown, beside if side == "difference" else None)
+        own, other = silence_of(main, silence), None if beside is None else silence_of(beside, silence)
+        drawn = (side, silence, own, other)
         if grid.notice:
             legend.scale, self._drawn = None, ()
-        elif drawn != self._drawn:
-            self._drawn, self._kept = drawn, values
-            self._paint(grid, legend, silence, signed)
-            grid.labels = shown.trace.pieces
-        names = {"main": "this run", "beside": shown.name}
-        name = names.get(side) or f"{other.name if other else ''} less this run"
-        view.query_one("#ffn-pane", Pane).entitle(f"{silence.title}, {name}" if can_pair(sight) else silence.title)
-
-    def _paint(self, grid: SparsityMap, legend: Legend, silence: Silence, signed: bool) -> None:
-        values, other = self._kept
-        if other is not None:
-            values = (other - values) * (100 if form_of(silence) == "share" else 1)
-            known = np.abs(values[np.isfinite(values)])
-            largest = max(float(known.max(initial=0.0)), 1e-6)
-            scale = Linear(-largest, largest)
-        else:
-            scale = share_scale(values)
-        grid.form = form_of(silence, signed)
-        grid.scale, grid.shares = scale, values
-        legend.title, legend.scale = f"{silence.title}, {UNITS[grid.form]}", scale
-        legend.note = "· not known" if np.isnan(values).any() else ""
+        elif len(self._drawn) != len(drawn) or any(a is not b for a, b in zip(drawn, self._drawn, strict=True)):
+            self._drawn, grid.labels = drawn, shown.trace.pieces
+            _paint(grid, legend, side, silence, own, other)
+        names = {
+            "main": "this run",
+            "beside": shown.name,
+            "difference": f"{beside.name} less this run" if beside else "",
+        }
+        view.query_one("#ffn-pane", Pane).entitle(f"{silence.title}, {names[side]}" if beside else silence.title)
 
 
-def _why_not(sight: Sight, shown: Shown, other: Shown | None) -> str:
+def _paint(grid: SparsityMap, legend: Legend, side: str, silence: Silence, own: Values, other: Values | None) -> None:
+    """Colours the map; this run and the other one share a scale, so that they compare."""
+    values = own if other is None or side == "main" else other
+    if other is not None and side == "difference":
+        values = (other - own) * (100 if form_of(silence) == "share" else 1)
+        scale = _scale_about_zero(values)
+    else:
+        scale = _scale_of([own] if other is None else [own, other])
+    grid.form = form_of(silence, side == "difference")
+    grid.scale, grid.shares = scale, values
+    legend.title, legend.scale = f"{silence.title}, {UNITS[grid.form]}", scale
+    legend.note = "· not known" if np.isnan(values).any() else ""
+
+
+def _scale_of(runs: list[Values]) -> Linear:
+    """From the tenth below the smallest number to the tenth above the largest: numbers of one definition crowd."""
+    known = np.concatenate([values[np.isfinite(values)] for values in runs])
+    if not known.size:
+        return Linear(0.0, 1.0)
+    low = min(float(np.floor(known.min() * 10) / 10), 0.9)
+    return Linear(low, max(float(np.ceil(known.max() * 10) / 10), low + 0.1))
+
+
+def _scale_about_zero(values: Values) -> Linear:
+    known = np.abs(values[np.isfinite(values)])
+    largest = max(float(known.max(initial=0.0)), 1e-3)
+    return Linear(-largest, largest)
+
+
+def _why_not(shown: Shown, other: Shown | None) -> str:
     """Why there is no map, in words; empty where there is one."""
     if not shown.trace.n_fed:
         return "no token was fed in this run"
