@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from models.errors import MisuseError
-from models.sites import LOGITS, Site, find_site, layer_site, sites_of
+from models.sites import LOGITS, Site, find_site, layer_site, place_of, sites_of
 from models.spec import DecoderSpec
 
 Tokens = tuple[int, ...] | None
@@ -213,14 +213,17 @@ def check_edits(edits: Sequence[Edit], spec: DecoderSpec, length: int) -> None:
 
 
 def changes(edits: Sequence[Edit], spec: DecoderSpec, rows: Rows) -> Changes:
-    """What the edits do to one pass; later ones act on what earlier ones left. Sites they do not reach are absent."""
+    """What the edits do to one pass; later ones act on what earlier ones left. Sites they do not reach are absent.
+
+    An edit of what enters a layer is one of what leaves the layer before, and both sites show it.
+    """
     made: dict[str, Change] = {}
     sites = sites_of(spec) if edits else {}
     for edit in edits:
         if edit.tokens is not None and not set(edit.tokens) & set(rows):
             continue
-        change = edit.change(sites[edit.site], rows)
-        made[edit.site] = made[edit.site].then(change) if edit.site in made else change
+        change, place = edit.change(sites[edit.site], rows), place_of(edit.site)
+        made[place] = made[place].then(change) if place in made else change
     return made
 
 

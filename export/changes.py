@@ -1,7 +1,10 @@
 """How the probe lets its sites be changed: two optional inputs each, `value * scale + shift`, neutral unless fed.
 
-A site is traced as one operator of our own, which is cheap, and then replaced by the two that compute the change.
+A site is traced as one operator of our own, which is cheap, and then replaced by the two that compute the change; by a
+copy where a site is the same place as one before it.
 """
+
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -9,7 +12,7 @@ from torch import Tensor
 from torch.onnx import ops
 
 from export.names import NEUTRAL, Dims, change_name
-from models.sites import LOGITS, sites_of
+from models.sites import LOGITS, place_of, sites_of
 from models.spec import DecoderSpec
 
 _DOMAIN, _MARK = "edge", "Site"
@@ -20,9 +23,14 @@ def mark(value: Tensor) -> Tensor:
     return ops.symbolic(f"{_DOMAIN}::{_MARK}", [value], dtype=value.dtype, shape=value.shape, version=1)
 
 
-def changed_sites(spec: DecoderSpec) -> list[str]:
-    """Every site that can be changed: all but the logits, in the order in which they are computed."""
+def marked_sites(spec: DecoderSpec) -> list[str]:
+    """Every site but the logits, in the order in which they are computed."""
     return [site for site in sites_of(spec) if site != LOGITS]
+
+
+def changed_sites(spec: DecoderSpec) -> list[str]:
+    """The places where values can be changed."""
+    return [site for site in marked_sites(spec) if place_of(site) == site]
 
 
 def change_inputs(spec: DecoderSpec) -> dict[str, Dims]:
@@ -37,13 +45,16 @@ def change_inputs(spec: DecoderSpec) -> dict[str, Dims]:
 def make_changeable(model: ir.Model, spec: DecoderSpec) -> None:
     """Puts the operators of a change in place of every mark, and their operands among the inputs."""
     marks = [node for node in model.graph if node.domain == _DOMAIN]
-    for name, node in zip(changed_sites(spec), marks, strict=True):
+    for name, node in zip(marked_sites(spec), marks, strict=True):
+        if place_of(name) != name:
+            _replace(model.graph, node, {"Identity": []})
+            continue
         axes = len(sites_of(spec)[name].axes)
         operands = [_optional_input(change_name(name, part), neutral, axes) for part, neutral in NEUTRAL.items()]
         for operand in operands:
             model.graph.inputs.append(operand)
             model.graph.initializers.add(operand)
-        _replace(model.graph, node, operands)
+        _replace(model.graph, node, {"Mul": operands[:1], "Add": operands[1:]})
     model.opset_imports.pop(_DOMAIN, None)
     model.graph.opset_imports.pop(_DOMAIN, None)
 
@@ -54,11 +65,11 @@ def _optional_input(name: str, neutral: float, axes: int) -> ir.Value:
     return ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), const_value=tensor)
 
 
-def _replace(graph: ir.Graph, node: ir.Node, operands: list[ir.Value]) -> None:
-    """`value * scale + shift` in place of a mark, with the notes that say where in the decoder it stands."""
+def _replace(graph: ir.Graph, node: ir.Node, operators: Mapping[str, list[ir.Value]]) -> None:
+    """Operators one after another in place of a mark, with the notes that say where in the decoder it stands."""
     value, marked = node.inputs[0], node.outputs[0]
-    for operator, operand in zip(("Mul", "Add"), operands, strict=True):
-        made = ir.node(operator, [value, operand], metadata_props=node.metadata_props)
+    for operator, operands in operators.items():
+        made = ir.node(operator, [value, *operands], metadata_props=node.metadata_props)
         made.outputs[0].type = marked.type
         graph.insert_before(node, made)
         value = made.outputs[0]

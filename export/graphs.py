@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
-from export.changes import change_inputs, changed_sites, make_changeable, mark
+from export.changes import change_inputs, make_changeable, mark, marked_sites
 from export.finish import finish
 from export.initializers import initializer_shapes, rotaries, table_names
 from export.kernels import Batched, Buffer, Buffered, Served, Tables, kernels_of
@@ -168,7 +168,7 @@ def build(spec: DecoderSpec, name: str, layout: Layout = DENSE) -> ir.Model:
     if plan.watched:
         make_changeable(model, spec)
         inputs |= change_inputs(spec)
-        outputs |= {name: ("token", *sites_of(spec)[name].row_shape) for name in changed_sites(spec)}
+        outputs |= {name: ("token", *sites_of(spec)[name].row_shape) for name in marked_sites(spec)}
     finish(model, inputs, outputs)
     return model
 

@@ -53,6 +53,12 @@ def layer_of(site: str) -> int | None:
     return None if site == LOGITS else int(site.split(".")[1])
 
 
+def place_of(site: str) -> str:
+    """Where a site's value is computed: `layers.3.input` is what `layers.2.output` is, one place with two names."""
+    layer = layer_of(site)
+    return layer_site(layer - 1, "output") if layer and site == layer_site(layer, "input") else site
+
+
 def sites_of(spec: DecoderSpec) -> dict[str, Site]:
     """Every site of a decoder by name, in the order in which they are computed."""
     found: dict[str, Site] = {}

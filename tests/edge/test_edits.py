@@ -115,6 +115,17 @@ def test_a_replaced_value_is_what_the_trace_shows(model: Model) -> None:
         assert off_by(after[others], before.site(site)[others]) < CLOSE, f"{model.engine}: {site} moved elsewhere too"
 
 
+def test_the_stream_between_two_layers_is_one_place_with_two_names(model: Model) -> None:
+    first, second = (drawn(model.spec, "layers.0.output", 2) + shift for shift in (0, 1))
+    left, entered = edge.Replace("layers.0.output", (6, 2), first), edge.Replace("layers.1.input", (6, 2), second)
+    for edits, value in (((left,), first), ((entered,), second), ((left, entered), second), ((entered, left), first)):
+        trace = watched(model, edits)
+        for site in ("layers.0.output", "layers.1.input"):
+            assert np.array_equal(trace.site(site)[[6, 2]], value), f"{model.engine}: {site} shows no edit of the other"
+    by_either = [model.logits(PROMPT, [edge.Replace(edit.site, (6, 2), first)]) for edit in (left, entered)]
+    assert np.array_equal(*by_either), f"{model.engine}: it matters by which name the stream was edited"
+
+
 def test_a_decoder_with_every_sublayer_silenced_reads_the_embedding(model: Model) -> None:
     if any(layer.norms_sum for layer in model.spec.layers):
         pytest.skip("a norm of the sum is no sublayer: it stays when both are silent")
