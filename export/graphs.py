@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from export.changes import change_inputs, make_changeable, mark, marked_sites
 from export.finish import finish
 from export.initializers import initializer_shapes, rotaries, table_names
+from export.joined import join_products, make_external
 from export.kernels import Batched, Buffer, Buffered, Served, Tables, kernels_of
 from export.layout import DENSE, Layout
 from export.names import OPSET, Dims
@@ -162,6 +163,7 @@ def build(spec: DecoderSpec, name: str, layout: Layout = DENSE) -> ir.Model:
     plan = plans(spec)[name]
     model = _trace(spec, plan, layout)
     _release_initializers(model, _initializer_names(spec, layout))
+    join_products(model, layout)
     inputs = {name: dims for name, _, dims in plan.inputs}
     inputs |= dict.fromkeys(cache_names("past_key_values", spec), plan.cache[0])
     outputs = {LOGITS: plan.logits} | dict.fromkeys(cache_names("present", spec), plan.cache[1])
@@ -259,6 +261,5 @@ def _release_initializers(model: ir.Model, names: dict[str, str]) -> None:
     for value in held:
         graph.inputs.remove(value)
         value.name = names[str(value.name)]
-        assert value.dtype is not None and value.shape is not None
-        value.const_value = ir.ExternalTensor("weights", 0, 0, value.dtype, shape=value.shape, name=value.name)
+        make_external(value)
         graph.initializers.add(value)

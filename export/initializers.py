@@ -7,7 +7,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layout import DENSE, Layout, part_shapes
+from export.layout import DENSE, Layout, joins, part_shapes
 from models.checkpoint import Checkpoint
 from models.packed import PackedMatrix, pack_codes
 from models.parameters import Shapes, parameter_shapes
@@ -32,7 +32,7 @@ def table_names(rotary: Rotary) -> tuple[str, str]:
 
 
 def initializer_shapes(spec: DecoderSpec, layout: Layout = DENSE) -> Shapes:
-    """Name and shape of everything a graph is given: parameters, then tables as long as the context."""
+    """Name and shape of everything a graph is traced with: parameters, then tables as long as the context."""
     shapes: Shapes = {}
     for name, shape in parameter_shapes(spec).items():
         scheme = layout.schemes.get(name)
@@ -44,12 +44,18 @@ def initializer_shapes(spec: DecoderSpec, layout: Layout = DENSE) -> Shapes:
 
 
 def initializer_values(checkpoint: Checkpoint, layout: Layout = DENSE) -> Iterator[tuple[str, Values]]:
-    """Every initializer, one at a time; what its file holds as it is needed stays there."""
+    """Every initializer of a finished graph, one at a time; what its file holds as it is needed stays there."""
+    together = joins(layout)
+    stacked = {stem for stems in together.values() for stem in stems}
     for name in parameter_shapes(checkpoint.spec):
+        if name.rpartition(".")[0] in stacked:
+            continue
         if name in layout.schemes:
             yield from _parts(name, checkpoint.packed[name])
         else:
             yield name, np.ascontiguousarray(checkpoint.weights[name], layout.float_type)
+    for name, stems in together.items():
+        yield from _stacked(checkpoint, name, stems)
     if checkpoint.spec.tied and "head.weight" in layout.schemes:
         yield from _parts("head.weight", checkpoint.packed["embed.weight"])
     for kind in rotaries(checkpoint.spec):
@@ -67,6 +73,17 @@ def give(options: Any, values: Mapping[str, Any], in_place: bool) -> None:
     if in_place:
         for name, value in values.items():
             options.add_initializer(name, value)
+
+
+def _stacked(checkpoint: Checkpoint, name: str, stems: tuple[str, ...]) -> Iterator[tuple[str, Values]]:
+    """The initializers of several packed matrices, and their biases if they have any, laid one under another."""
+    of_each = [dict(_parts(f"{stem}.weight", checkpoint.packed[f"{stem}.weight"])) for stem in stems]
+    for stem, parts in zip(stems, of_each, strict=True):
+        if (bias := f"{stem}.bias") in checkpoint.weights:
+            parts[bias] = np.ascontiguousarray(checkpoint.weights[bias], np.float32)
+    for alike in zip(*(parts.items() for parts in of_each), strict=True):
+        kind = alike[0][0].rpartition(".")[2]
+        yield f"{name}.{kind}", np.concatenate([array for _, array in alike])
 
 
 def _parts(parameter: str, matrix: PackedMatrix) -> Iterator[tuple[str, Values]]:

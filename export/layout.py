@@ -9,6 +9,7 @@ from models.checkpoint import Checkpoint
 from models.packed import groups_of, row_bytes
 from models.packed_file import stem_of
 from models.parameters import Shapes
+from models.parts import layers_of
 from models.precision import FP32, Float, Grouped, Precision, Scheme, Zero
 from models.spec import DecoderSpec
 
@@ -69,6 +70,22 @@ def layout_of(checkpoint: Checkpoint, precision: Precision = FP32) -> Layout:
         if name == "embed.weight" and checkpoint.spec.tied:
             schemes["head.weight"] = scheme
     return Layout(schemes, accuracy) if schemes else DENSE
+
+
+_TOGETHER = {"attn.qkv": ("attn.query", "attn.key", "attn.value"), "ffn.gate_up": ("ffn.gate", "ffn.up")}
+"""Matrices of a layer that read the same rows, by what they are called when they are stacked."""
+
+
+def joins(layout: Layout) -> dict[str, tuple[str, ...]]:
+    """The matrices that one product reads, stacked in this order: `layers.3.attn.qkv`, and the three stems in it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for layer in layers_of(layout.schemes):
+        for together, parts in _TOGETHER.items():
+            stems = tuple(f"layers.{layer}.{part}" for part in parts)
+            schemes = {layout.schemes.get(f"{stem}.weight") for stem in stems}
+            if len(schemes) == 1 and None not in schemes:
+                found[f"layers.{layer}.{together}"] = stems
+    return found
 
 
 def groups_queries(spec: DecoderSpec) -> bool:

@@ -1,0 +1,72 @@
+"""Products that read the same rows are one product in every graph, where their matrices are packed alike."""
+
+from functools import cache
+
+import onnx
+import onnx_ir as ir
+import pytest
+
+from export.graphs import build
+from export.initializers import initializer_values
+from export.layout import joins, layout_of
+from export.packing import prepare_packed
+from models.checkpoint import Checkpoint
+from models.precision import Scheme, Zero
+from tests.tiny import TINY_SPECS, tiny_checkpoint
+
+SCHEME = Scheme(4, 32, Zero.WHOLE)
+
+
+CASES = [(name, "fast") for name in TINY_SPECS] + [("llama-shared-heads-tied", graph) for graph in ("probe", "std")]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_CACHE", str(tmp_path_factory.getbasetemp() / "joined-cache"))
+
+
+def packed(name: str, keep: tuple[str, ...] = ()) -> Checkpoint:
+    return prepare_packed(tiny_checkpoint(name), SCHEME, lambda _: None, keep)
+
+
+@cache
+def traced(name: str, graph: str, keep: tuple[str, ...] = ()) -> onnx.GraphProto:
+    """One graph of one of `TINY_SPECS` with its matrices packed, traced once."""
+    return ir.to_proto(build(TINY_SPECS[name], graph, layout_of(packed(name, keep)))).graph
+
+
+def products(graph: onnx.GraphProto) -> list[str]:
+    """The matrices that products read, in the order in which they are computed."""
+    found = [node.input[1] for node in graph.node if node.op_type == "MatMulNBits"]
+    return [codes.removesuffix(".codes") for codes in found]
+
+
+@pytest.mark.parametrize(("name", "graph"), CASES, ids=["-".join(case) for case in CASES])
+def test_a_graph_wants_the_initializers_that_it_is_given(name: str, graph: str) -> None:
+    checkpoint, held = packed(name), traced(name, graph).initializer
+    given = {name: values.shape for name, values in initializer_values(checkpoint, layout_of(checkpoint))}
+    assert {tensor.name: tuple(tensor.dims) for tensor in held if tensor.external_data} == given
+    assert not [tensor.name for tensor in held if not tensor.external_data and len(tensor.raw_data) > 64]
+
+
+@pytest.mark.parametrize("graph", ["fast", "probe"])
+def test_query_key_and_value_are_one_product_and_so_are_gate_and_up(graph: str) -> None:
+    name = "llama-shared-heads-tied"
+    within = ("attn.qkv", "attn.out", "ffn.gate_up", "ffn.down")
+    wanted = [f"layers.{layer}.{part}" for layer in range(TINY_SPECS[name].n_layers) for part in within]
+    assert products(traced(name, graph)) == [*wanted, "head"], f"{graph} computes other products"
+
+
+def test_an_attention_that_rotates_takes_the_three_as_they_are_stacked() -> None:
+    nodes = traced("neox-full-rotary-relu", "fast").node
+    attention = [node for node in nodes if node.op_type == "GroupQueryAttention"]
+    assert attention, "no attention takes heads by groups"
+    assert all(node.input[0] and not node.input[1] and not node.input[2] for node in attention)
+    assert "Split" not in {node.op_type for node in nodes}, "what attention takes whole was split"
+
+
+def test_a_matrix_that_is_packed_otherwise_keeps_a_product_of_its_own() -> None:
+    name, keep = "llama-shared-heads-tied", ("layers.0.attn.value", "layers.1.ffn.gate")
+    assert not {"layers.0.attn.qkv", "layers.1.ffn.gate_up"} & joins(layout_of(packed(name, keep))).keys()
+    found = products(traced(name, "fast", keep))
+    assert found[:4] == ["layers.0.attn.query", "layers.0.attn.key", "layers.0.attn.out", "layers.0.ffn.gate_up"]
