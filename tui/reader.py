@@ -14,7 +14,7 @@ class Reader:
     """One thread. What it reads goes to the widget that asked; what was overtaken before it began is never read."""
 
     def __init__(self) -> None:
-        self._changed, self._closing = Condition(), False
+        self._changed, self._closing, self._is_reading = Condition(), False, False
         self._wishes: dict[str, tuple[Reading, MessagePump]] = {}
         self._thread = Thread(target=self._read, name="reader", daemon=True)
         self._thread.start()
@@ -26,6 +26,12 @@ class Reader:
             self._wishes[kind] = reading, asker
             self._changed.notify()
 
+    @property
+    def is_busy(self) -> bool:
+        """Something is being read, or waits to be."""
+        with self._changed:
+            return self._is_reading or bool(self._wishes)
+
     def close(self) -> None:
         """Ends the thread after what it is at."""
         with self._changed:
@@ -35,10 +41,12 @@ class Reader:
     def _read(self) -> None:
         while True:
             with self._changed:
+                self._is_reading = False
                 while not (self._wishes or self._closing):
                     self._changed.wait()
                 if self._closing:
                     return
+                self._is_reading = True
                 reading, asker = self._wishes.pop(next(iter(self._wishes)))
             try:
                 message = reading()

@@ -22,6 +22,7 @@ from edge.picture.units import show_number, show_share
 from models.sites import layer_site
 from tui.messages import CellPointed, EditToggled, OptionsChosen
 from tui.pictures import draw_pattern, received, score_scale
+from tui.reader import CouldNotRead
 from tui.sight import Shown, Sight
 from tui.state import SCORES, after
 from tui.views.pairing import SecondMap
@@ -221,6 +222,10 @@ class AttentionView(View):
         self.query_one("#copies", Static).update(
             Content.assemble((f" reading {key} raises ({rank}), logits: ", "$text-muted"), raised)
         )
+
+    def on_could_not_read(self, message: CouldNotRead) -> None:
+        """Says why there are no words, where they would stand."""
+        self.query_one("#copies", Static).update(Content(f" {message.text}"))
 
     # ---- keys and mouse ---------------------------------------------------------------------------------
 

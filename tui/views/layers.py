@@ -19,6 +19,7 @@ from edge.picture.pieces import quote_piece
 from edge.picture.units import show_share, show_time
 from edge.timing import SublayerTiming
 from models.sites import layer_site
+from tui.reader import CouldNotRead
 from tui.sight import Shown, Sight
 from tui.state import ROLES
 from tui.views.view import View
@@ -166,6 +167,10 @@ class LayersView(View):
         self._answers[message.asked] = message.answers
         if self._sight is not None and self._sight.main is not None:
             self.show(self._sight)
+
+    def on_could_not_read(self, message: CouldNotRead) -> None:
+        """Says why there are no words, where they would stand."""
+        self.query_one("#next", GuessBars).notice = message.text
 
     # ---- keys -------------------------------------------------------------------------------------------
 
