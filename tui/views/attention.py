@@ -152,8 +152,8 @@ class AttentionView(View):
         bits, first = float(entropy_bits(row)[0]), float(first_token_share(row)[0])
         far = float(mean_distance(self._pattern)[token])
         reader = quote_piece(main.trace.pieces[token])
-        looks = f"looks {show_number(far)} tokens back"
-        return f"{reader} entropy {show_number(bits)} bits · first token {show_share(first)} · {looks}"
+        shares = f"entropy {show_number(bits)} bits · first token {show_share(first)}"
+        return f"{reader} {shares} · {show_number(far)} tokens back"
 
     def _draw_heads(self, sight: Sight, main: Shown) -> None:
         chosen, score = sight.selection, sight.options.score

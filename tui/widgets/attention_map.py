@@ -21,7 +21,7 @@ TALLEST = 8
 """Pixels a token is high at most, however few there are."""
 
 WIDEST = 3
-"""Cells a key is wide at most for each pixel that a token is high; 1 is square."""
+"""Cells a key is wide at most for each pixel that a token is high; 1 is square. At least half a cell."""
 
 TAIL_CELLS = 9
 
@@ -95,8 +95,9 @@ class AttentionMap(Grid):
             self.block = max(-(-tokens // (2 * self.view_lines)), -(-past // self.view_cells))
         self._drawn = pool_levels(self.levels, self.block, self.middle) if self.block > 1 else self.levels
         rows, columns = self._drawn.shape
-        self.zoom = min(max(min(self.view_cells // columns, 2 * self.view_lines // rows), 1), TALLEST)
-        self.wide = min(max(self.view_cells // columns, 1), WIDEST * self.zoom)
+        room = max(self.view_cells // columns, 1)
+        self.zoom = max(min(2 * self.view_lines // rows, 2 * room, TALLEST), 1)
+        self.wide = min(room, WIDEST * self.zoom)
         self.resize_body(columns * self.wide, (rows * self.zoom + 1) // 2)
         self._show_cursor()
 
@@ -203,6 +204,8 @@ class AttentionMap(Grid):
         if level >= LEVELS:
             style = self.rich_style + self.look_of("cursor")
         inside = "×" if level == UNKNOWN else " "
+        if self.wide == 1:
+            return Segment("▪", style)
         return Segment("[" + inside * (self.wide - 2) + "]", style)
 
     def _marked_pixel(self, row: int, column: int) -> Segment:
