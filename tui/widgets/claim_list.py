@@ -144,10 +144,12 @@ class ClaimList(Grid):
         return self.get_component_rich_style(f"claim-list--{name}")
 
     def action_move(self, down: int, right: int) -> None:
+        """Up and down choose a claim, home and end the first and the last."""
         keys = [row.claim.key for row in self.standings]
-        if keys and down:
+        step = down or (right if abs(right) > 1 else 0)
+        if keys and step:
             at = keys.index(self.chosen) if self.chosen in keys else 0
-            self.post_message(self.Chosen(keys[min(max(at + down, 0), len(keys) - 1)]))
+            self.post_message(self.Chosen(keys[min(max(at + step, 0), len(keys) - 1)]))
 
     def on_click(self, event: events.Click) -> None:
         line = self.body_line(event)

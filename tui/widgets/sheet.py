@@ -129,4 +129,5 @@ class Sheet(Grid):
         return self.fit(parts, self.view_cells)
 
     def action_move(self, down: int, right: int) -> None:
-        self.scroll_relative(y=down, animate=False)
+        """Up and down scroll by lines, home and end to the first and the last."""
+        self.scroll_relative(y=down or (right if abs(right) > 1 else 0), animate=False)

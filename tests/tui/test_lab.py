@@ -1,0 +1,399 @@
+"""The lab on the screen: claims are tried on wish, stop on wish, and every number found can be read."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from threading import Event
+
+import pytest
+from textual.message import Message
+from textual.widget import Widget
+
+import edge
+from edge.engines.registry import Progress
+from edge.lab.claim import Experiment, Finding, Verdict, not_applicable, shared_passage_only
+from edge.lab.registry import EXPERIMENTS
+from edge.lab.subject import Subject, most_tokens
+from edge.watch import Watch
+from models.checkpoint import open_checkpoint
+from models.errors import EdgeError, MisuseError
+from models.zoo import zoo_folder, zoo_names
+from tests.edge.report.made import HOSTILE
+from tests.edge.report.made_lab import made_finding, made_tried
+from tests.tui.driving import PATIENCE_S, Driven, driven
+from tests.tui.fake import FakeModel, FakeShelf
+from tui.app import build, build_saved
+from tui.help import HELP
+from tui.jobs.job import Desk, Place, Stopped
+from tui.jobs.lab import TryClaims, known_experiments, read_tokens
+from tui.jobs.load import Load
+from tui.messages import ClaimTried, Trying
+from tui.screens.trouble import TroubleScreen
+from tui.views.lab import LabView
+from tui.widgets.claim_list import ClaimList
+from tui.widgets.curve_plot import CurvePlot
+from tui.widgets.number_grid import NumberGrid
+
+REAL = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
+ZOO = Place("fable-relu", "onnx")
+PANES = tuple(LabView.tabs)
+
+
+def experiment(key: str, measure: Callable[[Subject], Finding]) -> Experiment:
+    return Experiment(
+        key=key,
+        claim=f"claim {key}",
+        asks=f"is {key} so?",
+        how=f"how {key}",
+        rule=f"rule {key}",
+        source=f"source {key}",
+        cost_tokens=shared_passage_only,
+        measure=measure,
+    )
+
+
+def holding(key: str, tried: list[str] | None = None) -> Experiment:
+    """One that finds everything there is to find at once."""
+
+    def measure(subject: Subject) -> Finding:
+        if tried is not None:
+            tried.append(key)
+        return made_finding()
+
+    return experiment(key, measure)
+
+
+def lasting(key: str, is_under_way: Event) -> Experiment:
+    """One that goes on until it is stopped."""
+
+    def measure(subject: Subject) -> Finding:
+        is_under_way.set()
+        while True:
+            subject.check()
+
+    return experiment(key, measure)
+
+
+def breaking(key: str) -> Experiment:
+    def measure(subject: Subject) -> Finding:
+        raise EdgeError(f"{key} cannot be measured here; do something else")
+
+    return experiment(key, measure)
+
+
+def open_zoo(model: str, engine: str, progress: Progress) -> edge.Model:
+    return edge.load(model, engine, threads=1, progress=progress)
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts other claims in place of the lab's."""
+    return lambda *experiments: monkeypatch.setattr("tui.views.lab.known_experiments", lambda: experiments)
+
+
+async def open_lab(ui: Driven) -> LabView:
+    ui.main.shown_view.focus_pane()
+    await ui.pilot.pause()
+    await ui.press("6")
+    view = ui.main.shown_view
+    assert isinstance(view, LabView)
+    return view
+
+
+@asynccontextmanager
+async def driven_zoo(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Driven]:
+    """The app on a model of the zoo."""
+    app, runner = build(open_zoo, ZOO, ("onnx",))
+    try:
+        async with app.run_test(size=size) as pilot:
+            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
+            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
+            await ui.at_rest()
+            yield ui
+    finally:
+        assert runner.close(PATIENCE_S), "the runner's thread outlived the app"
+
+
+async def tell(ui: Driven, *findings: Finding) -> None:
+    """Shows findings for the first claims of the lab, as if they had been tried."""
+    for claim, finding in zip(known_experiments(), findings, strict=False):
+        ui.main.post_message(ClaimTried(made_tried(claim.key, finding)))
+    await ui.pilot.pause()
+
+
+def displayed(view: LabView, kind: type[Widget]) -> bool:
+    return bool(view.query_one(kind).display)
+
+
+# ---- what stands there ----------------------------------------------------------------------------------
+
+
+async def test_every_claim_is_listed_with_its_key_and_where_it_stands() -> None:
+    async with driven(size=(200, 60)) as ui:
+        await open_lab(ui)
+        text = ui.shown("#claims")
+        for claim in EXPERIMENTS:
+            assert f"◌ {claim.key}  {claim.claim}" in text, f"{claim.key} is not listed in\n{text}"
+        assert text.count("not tried") == len(EXPERIMENTS)
+        about = " ".join(ui.shown("#about").split())
+        for told in (EXPERIMENTS[0].claim, EXPERIMENTS[0].asks, EXPERIMENTS[0].rule):
+            assert told in about, f"'{told}' is not told of F1"
+        assert "tokens of Edge's own text" in " ".join(ui.shown("#found").split()), "what it will read is not told"
+
+
+async def test_verdicts_are_words_and_marks() -> None:
+    async with driven(size=(200, 60)) as ui:
+        await open_lab(ui)
+        await tell(ui, made_finding(), Finding(Verdict.FAILS, "no"), not_applicable("too short a text"))
+        ui.main.post_message(Trying(("F4", "F5")))
+        await ui.pilot.pause()
+        lines = {key: line for line in ui.shown("#claims").split("\n") for key in line.split()[:3]}
+        for key, mark, words in (
+            ("F1", "●", "holds"),
+            ("F2", "○", "does not hold"),
+            ("F3", "–", "not applicable"),
+            ("F4", "…", "trying …"),
+            ("F5", "◌", "waits"),
+            ("A1", "◌", "not tried"),
+        ):
+            assert mark in lines[key] and words in lines[key], f"{key} stands as '{lines[key]}'"
+        assert "2.50 s" in lines["F1"], "what trying it took is not told"
+
+
+async def test_what_was_found_is_told_in_words_numbers_and_figures() -> None:
+    async with driven(size=(200, 60)) as ui:
+        view = await open_lab(ui)
+        await tell(ui, made_finding())
+        found = ui.shown("#found")
+        for told in ("Found a thing.", "42.1%", "0.426 bits", "−0.500 nats", "12.3 ms", "1.50 GB", "193", "baseline"):
+            assert told in found, f"'{told}' is not in\n{found}"
+        assert displayed(view, CurvePlot) and "↑ bits" in ui.shown("#plot")
+        await ui.press("f")
+        assert displayed(view, NumberGrid) and not displayed(view, CurvePlot), "f did not show the next figure"
+        assert view.query_one(NumberGrid).told in str(view.query_one("#figure-pane").border_subtitle)
+        await ui.press("b")
+        assert displayed(view, CurvePlot) and not displayed(view, NumberGrid)
+        assert "what 14 claims would tell" in str(view.query_one("#contrast-pane").border_title)
+        assert "core operation" in ui.shown("#contrast")
+
+
+async def test_another_claim_is_chosen_by_arrows_by_click_and_from_any_pane() -> None:
+    async with driven(size=(200, 60)) as ui:
+        view = await open_lab(ui)
+        claims = view.query_one(ClaimList)
+        await ui.press("down", "down")
+        assert claims.chosen == "F3" and EXPERIMENTS[2].claim in ui.shown("#about")
+        await ui.press("home")
+        assert claims.chosen == "F1"
+        await ui.pilot.click(ClaimList, offset=(10, 4))
+        await ui.pilot.pause()
+        assert claims.chosen == "F4"
+        await ui.press("tab", "x")
+        assert ui.app.focused is view.query_one("#about") and claims.chosen == "F5"
+        await ui.press("z", "z")
+        assert claims.chosen == "F3"
+
+
+@pytest.mark.parametrize(("size", "seen"), [((80, 24), 1), ((118, 34), 2), ((200, 60), 5)])
+async def test_panes_fold_as_there_is_room(size: tuple[int, int], seen: int) -> None:
+    async with driven(size=size) as ui:
+        view = await open_lab(ui)
+        await tell(ui, made_finding())
+        for name in PANES:
+            shown = [pane for pane in PANES if view.query_one(f"#{pane}-pane").display]
+            assert len(shown) == seen and view.pane in shown, f"{shown} show while {view.pane} is at hand"
+            assert view.pane == name and view.query_one(f"#{name}-pane").has_focus_within
+            await ui.press("tab")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60), (60, 18)])
+@pytest.mark.parametrize("colour", [True, False])
+async def test_any_text_is_shown_as_it_is(
+    size: tuple[int, int], colour: bool, monkeypatch: pytest.MonkeyPatch, known: Callable[..., None]
+) -> None:
+    if not colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    word = " ".join(HOSTILE) + " [bold]王 \U0001f600"
+    known(experiment(f"F1{word}", lambda _: made_finding()), holding("A1"))
+    async with driven(size=size) as ui:
+        await open_lab(ui)
+        ui.main.post_message(ClaimTried(made_tried("F1", made_finding(word=word), word)))
+        await ui.pilot.pause()
+        for _ in PANES:
+            shown = ui.app.export_screenshot()
+            assert "\x1b" not in shown and "\x00" not in shown
+            await ui.press("tab", "f")
+
+
+async def test_every_pane_is_explained() -> None:
+    assert set(PANES) <= HELP.keys()
+
+
+# ---- trying ---------------------------------------------------------------------------------------------
+
+
+@REAL
+async def test_enter_tries_the_chosen_claim_and_the_footer_says_so(known: Callable[..., None]) -> None:
+    tried: list[str] = []
+    known(holding("F1", tried), holding("A1", tried))
+    async with driven_zoo() as ui:
+        view = await open_lab(ui)
+        await ui.press("down", "enter")
+        await ui.until(lambda: "A1" in ui.main.sight.tried, "the claim to be tried")
+        await ui.at_rest()
+        assert tried == ["A1"] and ui.main.sight.trying == ()
+        assert "● A1" in ui.shown("#claims") and "◌ F1" in ui.shown("#claims")
+        table = view.table(ui.main.sight)
+        assert table is not None and len(table.rows) == len(made_finding().numbers), "not every number is a row"
+
+
+@REAL
+async def test_all_are_tried_one_after_another_and_end_in_attention_beside_the_ffn(known: Callable[..., None]) -> None:
+    tried: list[str] = []
+    known(holding("F1", tried), holding("A1", tried), holding("S1", tried))
+    async with driven_zoo() as ui:
+        view = await open_lab(ui)
+        await ui.press("space")
+        await ui.until(lambda: "F1" in ui.main.sight.tried, "the first claim")
+        await ui.at_rest()
+        await ui.press("a")
+        await ui.until(lambda: len(ui.main.sight.tried) == 3, "all claims")
+        await ui.at_rest()
+        assert tried == ["F1", "A1", "S1"], "a claim was tried again that was tried before"
+        assert view.pane == "contrast" and "core operation" in ui.shown("#contrast")
+        await ui.press("a")
+        await ui.until(lambda: len(tried) == 6, "all claims again")
+        await ui.at_rest()
+
+
+@REAL
+async def test_escape_stops_and_keeps_what_was_found(known: Callable[..., None]) -> None:
+    is_under_way, tried = Event(), list[str]()
+    known(holding("F1", tried), lasting("F2", is_under_way), holding("F3", tried))
+    async with driven_zoo() as ui:
+        view = await open_lab(ui)
+        await ui.press("a")
+        await ui.until(lambda: is_under_way.is_set() and ui.main.sight.trying == ("F2", "F3"), "the second claim")
+        assert view.check_action("try", ()) is None, "a claim can be tried while others are"
+        assert "trying …" in ui.shown("#claims") and "waits" in ui.shown("#claims")
+        await ui.press("escape")
+        await ui.until(lambda: ui.main.sight.trying == (), "the lab to stop")
+        await ui.at_rest()
+        assert list(ui.main.sight.tried) == ["F1"] == tried
+        assert view.check_action("try", ()) is True and "not tried" in ui.shown("#claims")
+        assert view.pane == "claims", "a lab that was stopped went to its ending"
+
+
+@REAL
+async def test_a_claim_that_breaks_is_told_and_keeps_no_other_back(known: Callable[..., None]) -> None:
+    known(breaking("F1"), holding("A1"))
+    async with driven_zoo() as ui:
+        await open_lab(ui)
+        await ui.press("a")
+        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "a message")
+        assert list(ui.main.sight.tried) == ["A1"] and ui.main.sight.trying == ()
+
+
+@REAL
+async def test_a_claim_of_the_lab_is_tried_on_the_bundled_model() -> None:
+    async with driven_zoo((200, 60)) as ui:
+        await open_lab(ui)
+        await ui.press("down", "enter")
+        await ui.until(lambda: "F2" in ui.main.sight.tried, "F2 to be tried")
+        await ui.at_rest()
+        tried = ui.main.sight.tried["F2"]
+        assert tried.finding.verdict == Verdict.HOLDS
+        assert "● F2" in ui.shown("#claims") and "holds" in ui.shown("#claims")
+        assert tried.finding.curves[0].series[0].name in ui.shown("#plot")
+
+
+# ---- where nothing can be tried -------------------------------------------------------------------------
+
+
+async def test_a_model_without_weights_is_told_in_words() -> None:
+    async with driven() as ui:
+        await open_lab(ui)
+        await ui.press("enter")
+        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "a message")
+        assert ui.main.sight.trying == (), "a claim that could not be tried is said to be under way"
+
+
+async def test_a_saved_trace_says_which_command_tries_claims() -> None:
+    model = FakeModel()
+    app = build_saved(model.trace(model.tokenizer.encode("a king"), 2, Watch.all()))
+    async with app.run_test(size=(200, 60)) as pilot:
+        await pilot.pause()
+        await pilot.press("6")
+        await pilot.pause()
+        view = app.main.shown_view
+        assert isinstance(view, LabView) and view.check_action("try", ()) is None
+        assert "edge lab MODEL" in str(view.query_one("#found").notice)  # type: ignore[attr-defined]
+        assert view.table(app.main.sight) is None
+
+
+async def test_a_model_without_a_tokenizer_is_not_offered_what_it_cannot_do() -> None:
+    shelf = FakeShelf()
+    shelf.tokenizer = None  # type: ignore[assignment]
+    async with driven(shelf) as ui:
+        view = await open_lab(ui)
+        assert view.check_action("try", ()) is None
+        await ui.press("tab", "tab")
+        assert "no tokenizer" in " ".join(ui.shown("#found").split())
+
+
+# ---- the job --------------------------------------------------------------------------------------------
+
+
+def desk_at(model: edge.Model | FakeModel, told: list[Message]) -> Desk:
+    desk = Desk(lambda *_: model, told.append)
+    Load(ZOO).work(desk)
+    return desk
+
+
+@REAL
+def test_what_a_model_has_read_is_kept_until_another_is_loaded() -> None:
+    subjects: list[Subject] = []
+
+    def measure(subject: Subject) -> Finding:
+        subjects.append(subject)
+        return made_finding()
+
+    with edge.load("fable-relu", "onnx", threads=1) as model:
+        desk = desk_at(model, [])
+        for _ in range(2):
+            TryClaims((experiment("F1", measure),)).work(desk)
+        Load(ZOO).work(desk)
+        TryClaims((experiment("F1", measure),)).work(desk)
+        assert subjects[0] is subjects[1] is subjects[2], "the text was read again for the same model"
+        Load(Place("fable-relu", "onnx:int4")).work(desk)
+        assert desk.subject is None, "what another engine read is still held"
+
+
+@REAL
+def test_each_claim_is_told_as_it_is_done_and_a_stopped_one_is_not() -> None:
+    told: list[Message] = []
+    with edge.load("fable-relu", "onnx", threads=1) as model:
+        desk = desk_at(model, told)
+
+        def measure(subject: Subject) -> Finding:
+            desk.interrupted.set()  # stopped while the last pass is under way
+            return made_finding()
+
+        with pytest.raises(Stopped):
+            TryClaims((holding("F1"), experiment("F2", measure), holding("F3"))).work(desk)
+    kinds = [message for message in told if isinstance(message, Trying | ClaimTried)]
+    assert [message.keys for message in kinds if isinstance(message, Trying)][-1] == ()
+    assert [message.tried.key for message in kinds if isinstance(message, ClaimTried)] == ["F1"]
+
+
+def test_only_models_of_edge_are_tried() -> None:
+    with pytest.raises(MisuseError, match="open a checkpoint"):
+        TryClaims((holding("F1"),)).work(desk_at(FakeModel(), []))
+
+
+@REAL
+@pytest.mark.parametrize("name", zoo_names())
+def test_enough_is_read_for_every_claim_on_the_zoo(name: str) -> None:
+    folder = zoo_folder(name)
+    assert folder is not None
+    spec = open_checkpoint(folder).spec
+    assert 2.31 * spec.d_model < read_tokens(spec) <= most_tokens(spec), "F1 needs 2 fitted rows for each feature"
