@@ -1,0 +1,462 @@
+"""The Parity view: engines beside a reference, where each leaves it, and laws checked on demand."""
+
+import math
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+import pytest
+from textual.message import Message
+from textual.widgets import Static
+
+import edge
+from edge.compare.members import Chosen, Member
+from edge.compare.passage import Passage
+from edge.compare.result import Comparison
+from edge.laws.result import LawResult
+from edge.picture.units import show_error
+from edge.variant import Variant
+from edge.watch import Watch
+from models.errors import MisuseError
+from models.zoo import zoo_names
+from tests.edge.report.made import made_comparison
+from tests.tui.driving import PATIENCE_S, Driven, driven, lines_of
+from tests.tui.fake import FakeModel, FakeShelf, small_spec
+from tui.app import build, build_saved
+from tui.help import HELP
+from tui.jobs.compare import CompareEngines, choices, cost_words, passage_of
+from tui.jobs.job import Desk, Place, Stopped
+from tui.jobs.laws import CheckLaws
+from tui.messages import Checking, Doing, EnginesCompared, LawChecked
+from tui.parity import as_table, judge, layer_lines, mark_of, site_lines
+from tui.screens.trouble import TroubleScreen
+from tui.sight import Facts
+from tui.views.parity import OF_ONE_MODEL, ParityView
+from tui.widgets.law_list import LawList
+from tui.widgets.site_matrix import SiteMatrix
+
+PROMPT = "Once upon a time there was"
+WIDE = (200, 60)
+
+REAL = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
+
+
+class FakeCompare:
+    """Compares nothing; with `lasts`, goes on until it is stopped."""
+
+    def __init__(self, lasts: bool = False) -> None:
+        self.lasts, self.is_under_way = lasts, Event()
+        self.engines: tuple[str, ...] = ()
+        self.passage: Passage | None = None
+        self.open = 0
+
+    def chosen(self, models: Sequence[str], engines: Sequence[str], threads: int | None) -> list[Chosen]:
+        self.engines = tuple(engines)
+        return [Chosen(engine, Variant(Path("fake"), engine), small_spec(), None) for engine in engines]
+
+    @contextmanager
+    def opened(self, chosen: Sequence[Chosen], progress: Callable[[str], None]) -> Iterator[list[Member]]:
+        self.open += 1
+        try:
+            yield []
+        finally:
+            self.open -= 1
+
+    def compare(
+        self, members: list[Member], passage: Passage, *, rounds: int, band: None, progress: Callable[[str], None]
+    ) -> Comparison:
+        self.passage = passage
+        progress("looking inside layers 0 to 2")
+        self.is_under_way.set()
+        while self.lasts:
+            progress("reading window 1 of 1")
+        return made_comparison(self.engines)
+
+
+def faked(monkeypatch: pytest.MonkeyPatch, fake: FakeCompare) -> FakeCompare:
+    monkeypatch.setattr("tui.jobs.compare.chosen_variants", fake.chosen)
+    monkeypatch.setattr("tui.jobs.compare.opened", fake.opened)
+    monkeypatch.setattr("tui.jobs.compare.compare", fake.compare)
+    monkeypatch.setattr("tui.views.parity.installed_engines", lambda: ("onnx", "torch", "mlx"))
+    return fake
+
+
+@pytest.fixture
+def compares(monkeypatch: pytest.MonkeyPatch) -> FakeCompare:
+    return faked(monkeypatch, FakeCompare())
+
+
+@pytest.fixture
+def lasting(monkeypatch: pytest.MonkeyPatch) -> FakeCompare:
+    return faked(monkeypatch, FakeCompare(lasts=True))
+
+
+def view_of(ui: Driven) -> ParityView:
+    return ui.main.query_one(ParityView)
+
+
+def matrix_of(ui: Driven) -> SiteMatrix:
+    return ui.main.query_one("#sites", SiteMatrix)
+
+
+async def open_parity(ui: Driven, comparison: Comparison | None = None) -> None:
+    ui.main.shown_view.focus_pane()
+    await ui.press("5")
+    if comparison is not None:
+        ui.main.post_message(EnginesCompared(comparison))
+        await ui.until(lambda: ui.main.sight.comparison is not None, "the comparison")
+
+
+def offered(ui: Driven) -> set[str]:
+    return {one.binding.action for one in ui.main.active_bindings.values() if one.enabled}
+
+
+# ---- what is compared -----------------------------------------------------------------------------------------------
+
+
+def test_marks_tell_within_the_band_from_near_it_and_beyond() -> None:
+    looks = [judge(error, 1e-3) for error in (0.0, 1e-3, 1.01e-3, 1e-2, 1.01e-2, math.nan, math.inf)]
+    assert looks == ["within", "within", "near", "near", "beyond", "beyond", "beyond"]
+    assert len({mark_of(look) for look in looks}) == 3, "two verdicts have one mark"
+
+
+def test_the_reference_is_torch_or_onnx_where_torch_is_not_installed() -> None:
+    first, *others = choices("onnx", ("onnx", "torch", "mlx"))
+    assert first.engines == ("torch", "onnx", "mlx", "onnx:int4", "mlx:int4")
+    assert [one.engines[0] for one in others] == ["torch", "torch"]
+    assert {"onnx:int8", "mlx:int8"} < set(others[0].engines) and others[1].engines == ("torch", "onnx", "mlx")
+    assert choices("onnx", ("onnx",))[0].engines == ("onnx", "onnx:int4")
+    assert all(one.others for one in choices("onnx", ("onnx",))), "an engine is to be compared with nothing"
+    assert choices("mlx:bf16", ("onnx", "mlx"))[0].engines[:3] == ("onnx", "mlx", "mlx:bf16"), "the one at hand is left"
+
+
+async def test_before_it_is_measured_the_view_says_what_will_be_compared_and_what_it_takes(
+    compares: FakeCompare,
+) -> None:
+    for size in ((80, 24), WIDE):
+        async with driven(size=size) as ui:
+            await open_parity(ui)
+            words = " ".join(ui.shown("#sites").split())
+            for part in ("press m to compare onnx, mlx, onnx:int4, mlx:int4 with torch", "expected: about", "weights"):
+                assert part in words, f"{part!r} is not said at {size} before it starts:\n{words}"
+            assert "a text of Edge's own" in words
+            await ui.press("a")
+            assert "onnx:int8" in ui.shown("#sites"), "a does not offer other engines"
+
+
+async def test_m_compares_the_tokens_that_show(compares: FakeCompare) -> None:
+    async with driven(size=WIDE) as ui:
+        await ui.run(PROMPT)
+        await open_parity(ui)
+        await ui.press("m")
+        await ui.until(lambda: ui.main.sight.comparison is not None, "the comparison")
+        await ui.at_rest()
+        assert compares.engines == ("torch", "onnx", "mlx", "onnx:int4", "mlx:int4")
+        assert compares.passage is not None and compares.passage.ids == ui.shown_run.trace.tokens
+        assert compares.passage.source.startswith(PROMPT[:20]), f"the text is called {compares.passage.source!r}"
+        assert compares.open == 0, "processes stayed open"
+
+
+async def test_without_a_text_to_compare_on_a_message_says_what_to_do(compares: FakeCompare) -> None:
+    async with driven() as ui:
+        await open_parity(ui)
+        await ui.press("m")
+        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        assert "run some ids first" in str(ui.app.screen.query_one(Static).render())
+
+
+async def test_escape_stops_a_comparison_and_says_how_to_begin_again(lasting: FakeCompare) -> None:
+    async with driven(size=WIDE) as ui:
+        await ui.run(PROMPT)
+        await open_parity(ui)
+        await ui.press("m")
+        await ui.until(lambda: "reading window" in ui.shown("#sites"), "word of how far it is")
+        assert "escape stops it" in ui.shown("#sites")
+        await ui.press("escape")
+        await ui.at_rest()
+        assert lasting.open == 0, "processes outlived the comparison"
+        assert ui.main.sight.comparison is None and "press m" in ui.shown("#sites"), ui.shown("#sites")
+
+
+# ---- the matrix -----------------------------------------------------------------------------------------------------
+
+
+async def test_every_site_of_every_engine_has_its_number_and_mark_and_the_first_difference_is_named() -> None:
+    found = made_comparison()
+    async with driven(size=WIDE) as ui:
+        await open_parity(ui, found)
+        lines = ui.shown("#sites").splitlines()
+        assert "onnx:int4" in lines[0] and "band 5e-5" in lines[1], lines[:2]
+        for site, error in found.variants[1].sites.items():
+            line = next(line for line in lines if site in line)
+            assert show_error(error) in line and "●" in line, f"{site} is wrong:\n{line}"
+            assert ("○" in line) == ("◀" in line) == (site == "layers.1.ffn.neurons"), f"{site} is marked:\n{line}"
+        firsts = str(ui.main.query_one("#firsts").render())
+        assert "onnx:int4 at layers.1.ffn.neurons, token 4 ' king'; onnx nowhere" in firsts, firsts
+        assert "beside torch" in str(ui.main.query_one("#sites-pane").border_title)
+        assert "50 tokens of Edge's own text" in str(ui.main.query_one("#sites-pane").border_subtitle)
+
+
+async def test_what_the_differences_come_to_has_its_units() -> None:
+    async with driven(size=WIDE) as ui:
+        await open_parity(ui, made_comparison())
+        picture = ui.shown("#sums")
+        for words in (
+            "KL p99, nats",
+            "3.0e-12",
+            "99.0%",
+            "1, 1",
+            "nowhere",
+            "#3",
+            "' queen'",
+            "0.050 tie",
+            "perplexity",
+        ):
+            assert words in picture, f"{words!r} is not in\n{picture}"
+
+
+async def test_what_is_no_number_or_has_no_partner_says_so() -> None:
+    found = made_comparison()
+    first, second = found.variants
+    lost = replace(second, sites=second.sites | {"layers.0.input": math.nan})
+    lost.sites.pop("layers.0.attn.output")
+    found = replace(found, variants=(first, lost))
+    by_site = {line.title: line.cells[1] for line in site_lines(found)}
+    assert "NaN" in by_site["layers.0.input"].text and by_site["layers.0.input"].look == "beyond"
+    assert by_site["layers.0.attn.output"].text == "–"
+    worst = {line.title: line.cells[1] for line in layer_lines(found)}
+    assert worst["layer 0, worst"].look == "beyond", "a layer with a site that is no number counts as equal"
+
+
+async def test_v_shows_one_line_a_layer_with_its_worst_site() -> None:
+    async with driven(size=WIDE) as ui:
+        await open_parity(ui)
+        assert "rows" not in offered(ui), "v is offered before there are rows"
+        await open_parity(ui, made_comparison())
+        await ui.press("v")
+        picture = ui.shown("#sites")
+        assert "layer 1, worst" in picture and "layers.1" not in picture and "0.020 ○◀" in picture, picture
+        assert "the worst site of each layer" in str(ui.main.query_one("#sites-pane").border_title)
+        await ui.press("v")
+        assert "layers.1.ffn.neurons" in ui.shown("#sites")
+
+
+async def test_a_row_chooses_its_layer_and_a_layer_its_row() -> None:
+    async with driven(size=WIDE) as ui:
+        await ui.run(PROMPT)
+        await open_parity(ui, made_comparison())
+        matrix = matrix_of(ui)
+        await ui.press("home", "down", "down")
+        assert (matrix.chosen, ui.main.sight.selection.layer) == (2, 0)
+        await ui.press("down")
+        assert ui.main.sight.selection.layer == 1, "the next layer's row does not choose the layer"
+        await ui.press("j")
+        assert matrix.chosen_line is not None and matrix.chosen_line.title == "layers.0.input", matrix.chosen_line
+        await ui.pilot.click(matrix, offset=(4, matrix.ruler_lines + 5))
+        await ui.pilot.pause()
+        assert ui.main.sight.selection.layer == 1 and matrix.chosen == 5, "a click does not choose"
+        await ui.press("v")
+        assert matrix.chosen_line is not None and matrix.chosen_line.layer == 1, "the layer was lost with the rows"
+
+
+async def test_a_wide_comparison_scrolls_to_its_last_engine_at_80_columns() -> None:
+    names = ("torch", "onnx", "mlx", "onnx:int8", "mlx:int8", "onnx:int4", "mlx:int4", "onnx+cuda:int4")
+    async with driven() as ui:
+        await open_parity(ui, made_comparison(names))
+        assert "onnx+cuda:int4" not in ui.shown("#sites")
+        await ui.press(*["right"] * 8)
+        picture = ui.shown("#sites")
+        assert "onnx+cuda:int4" in picture and "layers.0" in picture, f"columns cannot be reached:\n{picture}"
+
+
+async def test_the_view_as_rows_has_every_error_and_band() -> None:
+    found = made_comparison()
+    async with driven() as ui:
+        assert view_of(ui).table(ui.main.sight) is None, "an empty view has rows"
+        await open_parity(ui, found)
+        table = view_of(ui).table(ui.main.sight)
+    assert table is not None and table == as_table(found)
+    assert table.csv().splitlines()[:2] == ["site,onnx,onnx:int4", "band,5e-05,5e-05"]
+    assert ["layers.1.ffn.neurons", 2e-7, 0.02] in [list(row) for row in table.rows]
+
+
+async def test_another_model_forgets_what_was_compared() -> None:
+    async with driven() as ui:
+        await open_parity(ui, made_comparison())
+        ui.main.post_message(LawChecked("onnx", law_found(1)))
+        await ui.until(lambda: bool(ui.main.sight.laws), "the law")
+        ui.main.sight = replace(ui.main.sight, facts=replace(ui.main.sight.facts, source="other"))  # type: ignore[type-var]
+        await ui.press("e")
+        await ui.until(lambda: ui.main.sight.comparison is None, "the other model")
+        assert not ui.main.sight.laws and "press m" in ui.shown("#sites")
+
+
+async def test_a_saved_trace_offers_nothing_that_needs_a_model() -> None:
+    model = FakeModel()
+    app = build_saved(model.run(ids=model.tokenizer.encode(PROMPT), max_new_tokens=5, watch=Watch.nothing()))
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press("5")
+        await pilot.pause()
+        pictures = [" ".join(lines_of(app.main.query_one(f"#{name}")).split()) for name in ("sites", "laws")]
+        assert "holds no model to compare" in pictures[0] and "a saved trace holds none" in pictures[1], pictures
+        actions = {one.binding.action for one in app.main.active_bindings.values() if one.enabled}
+        assert not actions & {"measure", "choice", "rows", "law", "laws"}, f"a saved trace offers {actions}"
+
+
+@pytest.mark.parametrize("size", [(80, 24), WIDE, (60, 18)])
+async def test_it_draws_without_colour(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with driven(size=size) as ui:
+        await open_parity(ui)
+        await open_parity(ui, made_comparison())
+        ui.main.post_message(LawChecked("onnx", law_found(1, holds=False)))
+        await ui.press("tab", "tab")
+        assert "○" in ui.shown("#laws"), "a broken law is told by its colour alone"
+
+
+async def test_every_pane_is_explained() -> None:
+    assert set(ParityView.tabs) <= set(HELP), "a pane has no help"
+
+
+# ---- laws -----------------------------------------------------------------------------------------------------------
+
+
+def law_found(number: int, holds: bool | None = True) -> LawResult:
+    return LawResult(number, "parts sum up", 2e-7, 5e-5, holds, "layers.1.output, token 3 ' [bold]'", 9)
+
+
+def laws_of(ui: Driven) -> LawList:
+    return ui.main.query_one(LawList)
+
+
+async def open_laws(ui: Driven) -> None:
+    await open_parity(ui)
+    view_of(ui).pane = "laws"
+    view_of(ui).focus_pane()
+    await ui.pilot.pause()
+
+
+async def test_every_law_shows_with_its_verdict_number_and_band() -> None:
+    async with driven() as ui:
+        await open_laws(ui)
+        assert ui.shown("#laws").count("not checked") == 8, ui.shown("#laws")
+        for result in (law_found(1), law_found(3, holds=False), law_found(4, holds=None)):
+            ui.main.post_message(LawChecked("onnx", result))
+        ui.main.post_message(LawChecked("mlx", law_found(2)))
+        await ui.until(lambda: len(ui.main.sight.laws) == 2, "the laws")
+        one, two, three, four = ui.shown("#laws").splitlines()[1:5]
+        assert "●" in one and "holds" in one and "2.0e-7" in one and "5e-5" in one, one
+        assert "not checked" in two, f"what was found on mlx is said of onnx:\n{two}"
+        assert "○" in three and "broken" in three and "n/a" in four, (three, four)
+        assert "1 hold, 1 broken" in str(ui.main.query_one("#laws-pane").border_subtitle)
+
+
+async def test_a_chosen_law_says_how_it_is_checked_and_where_it_breaks() -> None:
+    async with driven() as ui:
+        await open_laws(ui)
+        assert "enter checks it" in str(ui.main.query_one("#law-about").render())
+        ui.main.post_message(LawChecked("onnx", law_found(3, holds=False)))
+        await ui.press("down", "down")
+        about = str(ui.main.query_one("#law-about").render())
+        assert "first there: layers.1.output, token 3 ' [bold]' (9 tokens)" in about, about
+        await ui.pilot.click(laws_of(ui), offset=(8, 5))
+        await ui.pilot.pause()
+        assert laws_of(ui).chosen == 5, "a click does not choose a law"
+        await open_parity(ui, made_comparison())
+        about = str(ui.main.query_one("#law-about").render())
+        assert "onnx:int4 leaves torch at layers.1.ffn.neurons" in about, f"law 5 is not of the comparison: {about}"
+
+
+async def test_a_model_without_weights_says_why_no_law_can_be_checked() -> None:
+    async with driven() as ui:
+        await open_laws(ui)
+        await ui.press("enter")
+        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        assert "no law can be checked" in str(ui.app.screen.query_one(Static).render())
+
+
+async def test_laws_under_way_and_those_that_wait_say_so() -> None:
+    async with driven() as ui:
+        await open_laws(ui)
+        ui.main.post_message(Checking((2, 3)))
+        await ui.until(lambda: bool(ui.main.sight.checking), "the laws under way")
+        _, two, three, *_ = ui.shown("#laws").splitlines()[1:]
+        assert "checking …" in two and "waits" in three, (two, three)
+
+
+@REAL
+async def test_all_laws_hold_on_the_zoo() -> None:
+    app, runner = build(lambda model, engine, tell: edge.load(model, engine), Place("fable-relu", "onnx"), ("onnx",))
+    try:
+        async with app.run_test(size=WIDE) as pilot:
+            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
+            await ui.until(lambda: app.main.sight.facts is not None, "the model")
+            await open_laws(ui)
+            await ui.press("b")
+            await ui.until(lambda: len(app.main.sight.laws.get("onnx", {})) == len(OF_ONE_MODEL), "the laws")
+            found = app.main.sight.laws["onnx"]
+            assert all(one.holds for one in found.values()), (
+                f"broken: {[one for one in found.values() if not one.holds]}"
+            )
+            assert "at most there: layers." in ui.shown("#laws"), "room for places is not used"
+    finally:
+        assert runner.close(PATIENCE_S), "the runner's thread outlived the app"
+
+
+class Told:
+    """A desk at which somebody stops the job once a message says that it is far enough."""
+
+    def __init__(self, model: edge.Model | None, is_enough: Callable[[Message], bool] = lambda _: False) -> None:
+        self.messages: list[Message] = []
+        self.is_enough = is_enough
+        self.desk = Desk(FakeShelf().open, self.post)
+        if model is not None:
+            self.desk.at = Place("fable-relu", "onnx")
+            self.desk.models[self.desk.at] = model
+
+    def post(self, message: Message) -> None:
+        self.messages.append(message)
+        if self.is_enough(message):
+            self.desk.interrupted.set()
+
+
+@REAL
+def test_a_stopped_check_keeps_what_it_found_and_says_that_it_ended() -> None:
+    with edge.load("fable-relu", "onnx") as model:
+        told = Told(model, lambda message: isinstance(message, LawChecked))
+        with pytest.raises(Stopped):
+            CheckLaws((1, 2, 3), (1, 2, 3, 4, 5)).work(told.desk)
+    checked = [message.result.number for message in told.messages if isinstance(message, LawChecked)]
+    assert checked == [1], f"checked were {checked}"
+    assert told.messages[-1] == Checking(()), "nobody hears that it ended"
+
+
+def test_stopping_a_comparison_kills_its_processes(byte_llama: Path) -> None:
+    running: list[int] = []
+
+    def is_enough(message: Message) -> bool:
+        running.append(len(multiprocessing.active_children()))
+        return isinstance(message, Doing) and "rounds of each variant" in message.work
+
+    told = Told(None, is_enough)
+    with pytest.raises(Stopped):
+        CompareEngines(str(byte_llama), ("onnx", "onnx:int8"), None).work(told.desk)
+    assert running[-1] == 2, "it was not stopped while both engines were open"
+    assert not multiprocessing.active_children(), "processes outlived the comparison that was stopped"
+
+
+def test_what_it_takes_grows_with_engines_and_tokens() -> None:
+    facts = Facts("fable-relu", "fable-relu", "onnx", small_spec(), 10_000_000, 2, True)
+    few, more = (cost_words(facts, engines, 500, 1e7) for engines in (("torch", "onnx"), ("torch", "onnx", "mlx:int4")))
+    assert few == "about 15 s; 2 processes with about 80.0 MB of weights", few
+    assert "3 processes with about 86.0 MB" in more, more
+
+
+def test_a_trace_too_short_to_compare_gives_way_to_a_text() -> None:
+    model = FakeModel()
+    trace = model.run(ids=model.tokenizer.encode("a b"), max_new_tokens=0, watch=Watch.nothing())
+    with pytest.raises(MisuseError, match="no tokenizer"):
+        passage_of(trace, Chosen("onnx", Variant(Path("fake"), "onnx"), small_spec(), None))
