@@ -39,7 +39,7 @@ def examine() -> tuple[Finding, ...]:
         *(_engine(name) for name in PACKAGES),
         _providers(),
         blas,
-        _export(),
+        exporter(),
         _cores(),
         _memory(),
         _cache(),
@@ -93,7 +93,8 @@ def _blas() -> Finding:
     return Finding(what="BLAS behind mlx", works=True, found=what, fix=remedy)
 
 
-def _export() -> Finding:
+def exporter() -> Finding:
+    """Whether models can be exported; nothing is imported for it."""
     lacking = [name for name in ("torch", "onnx", "onnxscript") if _version(name) is None]
     if lacking:
         found = f"{', '.join(lacking)} not installed; models of the zoo run without"

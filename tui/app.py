@@ -2,18 +2,20 @@
 
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 import edge
 from edge.engines.choice import engine_of
 from edge.engines.registry import Progress, installed_engines
 from edge.session import find_model
 from edge.trace import Trace
+from tui.commands import commands_of
 from tui.jobs.job import OpenModel, Place
 from tui.runner import Runner
 from tui.screens.main import MainScreen
@@ -43,6 +45,10 @@ class EdgeApp(App[None]):
 
     def on_mount(self) -> None:
         self.push_screen(self.main)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterator[SystemCommand]:
+        if screen is self.main:
+            yield from commands_of(self.main)
 
     def watch_theme(self, theme: str) -> None:
         self.main.remember(self.main.kept.keep(theme=theme))

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 from textual.message import Message
 
+from edge.commands.tables import Table
 from edge.compare.result import Comparison
 from edge.edits import Edit
 from edge.insight.weights import Weights
@@ -78,6 +79,15 @@ class Wrote(Message):
 
     path: Path
     is_trace: bool = False
+
+
+@dataclass
+class Exported(Message):
+    """A model was exported; `parity` says how far it is from torch."""
+
+    folder: Path
+    size: str
+    parity: Table
 
 
 @dataclass

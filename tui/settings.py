@@ -54,7 +54,7 @@ class Kept:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file, self._can_write = file, file is not None
+        self.file, self._can_write = file, file is not None
         self.settings, self.complaint = read_settings(file) if file is not None else (Settings(), "")
 
     def keep(self, **changed: Any) -> str:
@@ -63,10 +63,10 @@ class Kept:
         if settings == self.settings:
             return ""
         self.settings = settings
-        if self._file is None or not self._can_write:
+        if self.file is None or not self._can_write:
             return ""
         try:
-            write_settings(self._file, settings)
+            write_settings(self.file, settings)
         except EdgeError as error:
             self._can_write = False
             return f"settings last until you quit: {error}"

@@ -7,6 +7,7 @@ from datetime import datetime
 from html import escape
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -97,10 +98,9 @@ def facts_of(sight: Sight, now: datetime) -> list[str]:
 def plain(table: Table) -> Table:
     """Cells that every reader of CSV and JSON knows: what is not a number, or has no end, is absent."""
 
-    def known(cell: Cell) -> Cell:
-        if isinstance(cell, np.generic):
-            cell = cell.item()
-        return None if isinstance(cell, float) and not isfinite(cell) else cell
+    def known(cell: Any) -> Cell:
+        value: Cell = cell.item() if isinstance(cell, np.generic) else cell
+        return None if isinstance(value, float) and not isfinite(value) else value
 
     return Table(table.columns, [[known(cell) for cell in row] for row in table.rows])
 

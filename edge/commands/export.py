@@ -10,6 +10,7 @@ from edge.commands.tables import Column, Table, table_options
 from edge.picture.units import show_bytes
 
 if TYPE_CHECKING:
+    from edge.engines.registry import Progress
     from models.checkpoint import Checkpoint
     from models.precision import Precision
 
@@ -71,7 +72,7 @@ def export(
 
     chosen, original = precision_of(precision), open_checkpoint(find_model(model))
     check_target(original, out.expanduser().absolute())
-    held = _prepared(original, chosen, keep)
+    held = prepared(original, chosen, tell, keep)
     if dry_run:
         given = layout_of(held, chosen)
         click.echo(Table(_FILES, TARGETS[tool].planned(held, given)).write(layout or "text"))
@@ -80,12 +81,14 @@ def export(
         return
     packed = None if held is original else original
     written = export_checkpoint(held, out, tell, TARGETS[tool], chosen, packed)
-    click.echo(_parity(written).write(layout or "text"))
+    click.echo(parity_table(written).write(layout or "text"))
     size = sum(file.stat().st_size for file in written.rglob("*") if file.is_file())
     tell(f"{written}: {show_bytes(size)}")
 
 
-def _prepared(original: "Checkpoint", chosen: "Precision", keep: tuple[str, ...]) -> "Checkpoint":
+def prepared(
+    original: "Checkpoint", chosen: "Precision", progress: "Progress", keep: tuple[str, ...] = ()
+) -> "Checkpoint":
     """The checkpoint in the precision of its export."""
     from export.packing import as_packed, prepare_packed
     from models.errors import MisuseError
@@ -95,7 +98,7 @@ def _prepared(original: "Checkpoint", chosen: "Precision", keep: tuple[str, ...]
         as_packed(original, chosen)  # refuses what its weights cannot become
         return original
     if isinstance(chosen, Grouped):
-        return prepare_packed(original, chosen.scheme, tell, keep)
+        return prepare_packed(original, chosen.scheme, progress, keep)
     if keep:
         raise MisuseError("--keep says which matrices are not packed; add --precision int4 or int8")
     if chosen != FP32:
@@ -103,7 +106,8 @@ def _prepared(original: "Checkpoint", chosen: "Precision", keep: tuple[str, ...]
     return original
 
 
-def _parity(written: Path) -> Table:
+def parity_table(written: Path) -> Table:
+    """How far an export is from torch, as its manifest says."""
     from export.manifest import read_manifest
 
     manifest = read_manifest(written)

@@ -1,5 +1,6 @@
 """`edge look`: the terminal UI."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def look(target: str, engine: str, threads: int | None) -> None:
     engine_of(engine)
     if not Path(target).expanduser().is_file():
         find_model(target)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    is_served = "TEXTUAL_DRIVER" in os.environ  # as by `textual serve`, to a browser over pipes
+    if not is_served and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise MisuseError("the terminal UI needs a terminal; 'edge run' and 'edge trace' work without one")
     from tui.app import look as open_screen
 

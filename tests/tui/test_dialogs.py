@@ -9,6 +9,7 @@ from huggingface_hub import constants
 from textual.widgets import Static
 
 import edge
+from edge.doctor import Finding
 from models.zoo import zoo_names
 from tests.models.hub_server import Hub, serving
 from tests.reference import REFERENCES, write_reference
@@ -20,8 +21,10 @@ from tui.jobs.load import Load
 from tui.jobs.run import PARTS
 from tui.screens.compare import CompareScreen
 from tui.screens.dialog import Dialog, Field
+from tui.screens.export_model import ExportedScreen, ExportScreen
 from tui.screens.open import OpenScreen
 from tui.screens.trouble import TroubleScreen
+from tui.screens.write import WriteScreen
 from tui.shelf import is_twin
 from tui.widgets.choices import Choices
 from tui.widgets.header_bar import HeaderBar
@@ -327,3 +330,65 @@ def test_twins_of_the_zoo_stand_side_by_side_and_a_stranger_does_not(byte_llama:
     first, second = zoo_names()[:2]
     assert is_twin(first, second)
     assert not is_twin(first, str(byte_llama)), "models of other tokens are offered side by side"
+
+
+# ---- exporting ----------------------------------------------------------------------------------------------
+
+
+async def export_dialog(ui: Driven, model: Path) -> Dialog:
+    """The dialog, reached by way of what is written."""
+    ui.main.place = Place(str(model), "onnx")
+    dialog = await in_dialog(ui, "w", WriteScreen)
+    await choose(ui, dialog, "#write-kinds", "model")
+    await ui.press("enter")
+    await ui.until(lambda: isinstance(ui.app.screen, ExportScreen), "the question whom the export is for")
+    return ui.app.screen  # type: ignore[return-value]
+
+
+async def test_a_model_is_exported_and_its_parity_told(byte_llama: Path, tmp_path: Path) -> None:
+    async with driven() as ui:
+        dialog = await export_dialog(ui, byte_llama)
+        await choose(ui, dialog, "#export-tools", "edge")
+        await choose(ui, dialog, "#export-precisions", "int8")
+        await type_in(ui, dialog, "#export-out", str(tmp_path / "out"))
+        header = ui.main.query_one(HeaderBar)
+        await ui.until(lambda: "exporting" in header.doing, "the export to tell what it is at")
+        await ui.until(lambda: isinstance(ui.app.screen, ExportedScreen), "the export to end")
+        told = "\n".join(str(line.render()) for line in ui.app.screen.query(Static))
+        assert "largest logit difference" in told and "rounding" in told and str(tmp_path / "out") in told, told
+        assert (tmp_path / "out" / "model.safetensors").is_file()
+        await ui.press("escape")
+
+
+async def test_escape_ends_an_export_and_nothing_is_left(byte_llama: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    async with driven() as ui:
+        dialog = await export_dialog(ui, byte_llama)
+        await type_in(ui, dialog, "#export-out", str(folder / "out"))
+        await ui.until(lambda: any(folder.iterdir()), "the export to begin writing")
+        await ui.press("escape")
+        await ui.at_rest()
+        assert list(folder.iterdir()) == [], "an export that was ended left something behind"
+        assert ui.app.screen is ui.main
+
+
+async def test_an_export_writes_over_nothing_of_others(byte_llama: Path, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("mine", encoding="utf8")
+    async with driven() as ui:
+        dialog = await export_dialog(ui, byte_llama)
+        await type_in(ui, dialog, "#export-out", str(tmp_path))
+        assert ui.app.screen is dialog and "exists" in note_of(dialog), note_of(dialog)
+        await ui.press("enter")
+        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["note.txt"]
+
+
+async def test_an_export_without_its_packages_names_them(byte_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = Finding(what="export", works=False, found="torch not installed", fix="pip install 'edge-lens[export]'")
+    monkeypatch.setattr("tui.screens.asking.exporter", lambda: lacking)
+    async with driven() as ui:
+        dialog = await export_dialog(ui, byte_llama)
+        assert "edge-lens[export]" in note_of(dialog)
+        await ui.press("enter")
+        assert ui.app.screen is dialog, "an export began that cannot work"

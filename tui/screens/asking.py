@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from edge.doctor import exporter
 from edge.trace import Trace
 from models.errors import EdgeError
 from tui import messages
@@ -17,10 +18,11 @@ from tui.jobs.run import Prompt
 from tui.reader import Reader
 from tui.runner import Runner
 from tui.screens.compare import Compared, CompareScreen
+from tui.screens.export_model import ExportedScreen, ExportScreen
 from tui.screens.open import OpenScreen
 from tui.screens.running import RunningScreen
-from tui.screens.write import WriteScreen, Written
-from tui.settings import Kept
+from tui.screens.write import MODEL, WriteScreen, Written
+from tui.settings import Kept, Settings
 from tui.sight import Shown, Sight
 from tui.state import Options
 from tui.views.view import View
@@ -61,6 +63,17 @@ class AskingScreen(RunningScreen):
         if complaint:
             self.notify(complaint, title="settings", severity="warning", markup=False)
 
+    def tell_settings(self) -> None:
+        """Says which file remembers the settings."""
+        where = self.kept.file or "nowhere: they last until you quit"
+        self.notify(str(where), title="settings are kept in", markup=False)
+
+    def reset_settings(self) -> None:
+        """Shows everything as at the first start; what was opened last stays known."""
+        self.app.theme = Settings().theme
+        self.set_options(Options())
+        self.remember(self.kept.keep(options=Options()))
+
     # ---- comparing --------------------------------------------------------------------------------------
 
     def action_compare(self) -> None:
@@ -97,12 +110,25 @@ class AskingScreen(RunningScreen):
             lacking = dict.fromkeys((TRACE.key, REPORT.key), "nothing ran yet")
         if view.table(self.sight) is None:
             lacking |= dict.fromkeys((CSV.key, JSON.key), "this screen shows no numbers yet")
+        if self.loaded is None:
+            lacking[MODEL] = "no model is loaded"
         self.app.push_screen(WriteScreen(stems, lacking), self.write_as)
 
     def write_as(self, answer: Written | None) -> None:
         """Writes a file, once the dialog is gone from the picture."""
-        if answer is not None and answer.kind is not None:
+        if answer is not None and answer.kind is None:
+            self.action_export()
+        elif answer is not None:
             self.call_after_refresh(self._write, answer.kind, answer.path)
+
+    def action_export(self) -> None:
+        if self.place is not None and self.loaded is not None:
+            found = exporter()
+            way_out = "" if found.works else f"{found.found}: {found.fix}"
+            self.app.push_screen(ExportScreen(self.place.model, self.loaded.name, way_out), self.take_up)
+
+    def on_exported(self, message: messages.Exported) -> None:
+        self.app.push_screen(ExportedScreen(message))
 
     def _write(self, kind: Kind, path: Path) -> None:
         view = self.shown_view

@@ -40,7 +40,7 @@ LEAST = (60, 18)
 
 FIRST_STEPS = "type a prompt above and press enter\n\n? explains every picture, ctrl+p lists all commands"
 
-WITH_MODEL = {"prompt", "engine", "length", "sampling"}
+WITH_MODEL = {"prompt", "engine", "length", "sampling", "export"}
 """Actions that need a model at hand."""
 
 LETTERS = {*WITH_MODEL, "open", "compare", "write", "view", "select", "colour", "palette", "theme", "help"}
@@ -187,10 +187,12 @@ class MainScreen(AskingScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offers only what works now: while the prompt has the keys, letters belong to it."""
+        return self.offers(action) and not (action in LETTERS and isinstance(self.focused, PromptBox))
+
+    def offers(self, action: str) -> bool:
+        """Whether an action works now, whatever has the keys."""
         if action == "stop":
             return self.can_stop
-        if action in LETTERS and isinstance(self.focused, PromptBox):
-            return False
         if action == "compare":
             return self.sight.main is not None
         if action in WITH_MODEL:

@@ -47,14 +47,14 @@ class Grid(ScrollView, can_focus=True):
         "grid--second",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1, 0)", "up", show=False),
-        Binding("down", "move(1, 0)", "down", show=False),
-        Binding("left", "move(0, -1)", "left", show=False),
-        Binding("right", "move(0, 1)", "right", show=False),
-        Binding("pageup", "move(-10, 0)", "10 up", show=False),
-        Binding("pagedown", "move(10, 0)", "10 down", show=False),
-        Binding("home", "move(0, -100000)", "first", show=False),
-        Binding("end", "move(0, 100000)", "last", show=False),
+        Binding("up", "move(-1, 0)", "up", show=False, tooltip="Go up"),
+        Binding("down", "move(1, 0)", "down", show=False, tooltip="Go down"),
+        Binding("left", "move(0, -1)", "left", show=False, tooltip="Go left"),
+        Binding("right", "move(0, 1)", "right", show=False, tooltip="Go right"),
+        Binding("pageup", "move(-10, 0)", "10 up", show=False, tooltip="Go up by ten"),
+        Binding("pagedown", "move(10, 0)", "10 down", show=False, tooltip="Go down by ten"),
+        Binding("home", "move(0, -100000)", "first", show=False, tooltip="Go to the first"),
+        Binding("end", "move(0, 100000)", "last", show=False, tooltip="Go to the last"),
     ]
 
     notice: reactive[str] = reactive("")

@@ -1,0 +1,116 @@
+"""The command palette: everything that works now, whatever has the keys, by what it is about."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING
+
+from textual.actions import parse
+from textual.app import SystemCommand
+from textual.binding import Binding
+from textual.dom import DOMNode
+
+from models.zoo import zoo_names
+from tui.jobs.job import Place
+from tui.jobs.load import Load
+from tui.shelf import engine_choices
+from tui.views.view import View
+from tui.widgets.prompt_box import PromptBox
+
+if TYPE_CHECKING:
+    from tui.screens.main import MainScreen
+
+ABOUT = {
+    "view": "view",
+    "pane": "view",
+    "select": "choose",
+    "colour": "show",
+    "palette": "show",
+    "theme": "show",
+    "prompt": "run",
+    "length": "run",
+    "sampling": "run",
+    "stop": "run",
+    "engine": "engine",
+    "open": "open",
+    "compare": "compare",
+    "write": "write",
+    "export": "export",
+    "help": "help",
+}
+"""What stands before the name of a key's action."""
+
+
+def commands_of(main: "MainScreen") -> Iterator[SystemCommand]:
+    """Each key that works now where the view at hand has the keys, and what has no key of its own."""
+    for node, binding in offered(main):
+        about = prefix_of(node, binding)
+        told = f"{binding.tooltip or binding.description} · {main.app.get_key_display(binding)}"
+        yield SystemCommand(f"{about}: {binding.description}", told, runs(main, node, binding.action))
+    if main.place is not None:
+        for engine, missing in engine_choices(main.engines):
+            if not missing and engine != main.place.engine:
+                told = "Run the last prompt on this engine"
+                yield SystemCommand(f"engine: {engine}", told, runs(main, main, f"engine('{engine}')"))
+    for model in zoo_names():
+        yield SystemCommand(f"open: {model}", "Load this model, which comes with Edge", _loads(main, model))
+    if main.place is not None:
+        told = "Write the model for other tools or machines"
+        yield SystemCommand("export: the model", told, runs(main, main, "export"))
+    yield SystemCommand("settings: where they are", "Say which file remembers them", main.tell_settings)
+    yield SystemCommand("settings: start afresh", "Show everything as at the first start", main.reset_settings)
+    yield SystemCommand("quit: leave Edge", "End what runs and leave · ctrl+q", main.app.action_quit)
+
+
+def offered(main: "MainScreen") -> Iterator[tuple[DOMNode, Binding]]:
+    """Actions of the pane at hand, of its view and of the screen that work now, each once, with where it acts."""
+    seen: set[tuple[DOMNode, str]] = set()
+    for node in nodes_of(main):
+        for bindings in node._bindings.key_to_bindings.values():
+            for binding in bindings:
+                is_ours = bool(binding.tooltip)  # Textual's own scroll keys have none
+                if is_ours and (node, binding.action) not in seen and works(main, node, binding.action):
+                    seen.add((node, binding.action))
+                    yield node, binding
+
+
+def nodes_of(main: "MainScreen") -> Iterator[DOMNode]:
+    """Whose keys count: the pane at hand, its view, the screen."""
+    view = main.shown_view
+    yield view.query_one(f"#{view.pane}")
+    yield view
+    yield main
+
+
+def works(main: "MainScreen", node: DOMNode, action: str) -> bool:
+    """Whether an action can be done, letters of the prompt aside."""
+    _, name, parameters = parse(action)
+    if node is main:
+        return main.offers(name)
+    return bool(node.check_action(name, parameters))
+
+
+def prefix_of(node: DOMNode, binding: Binding) -> str:
+    """What a command is about: the view or pane that it belongs to, or a word for those of the screen."""
+    if isinstance(node, View):
+        return node.title
+    view = next((one for one in node.ancestors if isinstance(one, View)), None)
+    if view is not None and node.id in view.tabs:
+        return view.tabs[node.id]
+    return ABOUT.get(parse(binding.action)[1], "do")
+
+
+def runs(main: "MainScreen", node: DOMNode, action: str) -> Callable[[], Awaitable[None]]:
+    """Does an action, after the keys were taken from the prompt, to which letters belong."""
+
+    async def run() -> None:
+        if isinstance(main.focused, PromptBox):
+            main.set_focus(None)
+        await main.app.run_action(action, node)
+        if main.focused is None and main.app.screen is main:
+            main.shown_view.focus_pane()
+
+    return run
+
+
+def _loads(main: "MainScreen", model: str) -> Callable[[], None]:
+    engine = main.place.engine if main.place else "onnx"
+    return lambda: main.do(Load(Place(model, engine)))

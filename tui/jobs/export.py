@@ -1,0 +1,70 @@
+"""Exporting: the model at hand as files for others, in a process that can be ended."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from edge.apart import Apart, Progress, while_wanted
+from edge.commands.export import parity_table, prepared
+from edge.picture.units import show_bytes
+from edge.session import find_model
+from export.staging import sweep
+from export.standalone import check_target, export_checkpoint
+from export.targets import TARGETS
+from models.checkpoint import open_checkpoint
+from models.precision import precision_of
+from tui.jobs.job import Desk
+from tui.jobs.telling import telling
+from tui.messages import Exported
+
+
+@dataclass(frozen=True)
+class Export:
+    """Writes a model to a folder, which appears whole or not at all.
+
+    Attributes:
+        tool: Whom it is for, as `export.targets.TARGETS` knows it.
+    """
+
+    model: str
+    tool: str
+    precision: str
+    out: Path
+
+    def work(self, desk: Desk) -> None:
+        desk.doing(f"exporting {self.model}", can_stop=True)
+        check_target(open_checkpoint(find_model(self.model)), self.out)
+        try:
+            with while_wanted(desk.check):
+                arguments = (self.model, self.tool, self.precision, self.out)
+                Apart("the export", write, desk.told_as(f"exporting {self.model}"), {}, *arguments).close()
+        finally:
+            if self.out.parent.is_dir():
+                sweep(self.out.parent)  # what a process leaves that is ended
+        size = sum(file.stat().st_size for file in self.out.rglob("*") if file.is_file())
+        desk.post(Exported(self.out, show_bytes(size), parity_table(self.out)))
+
+
+class Word:
+    """What the export said last."""
+
+    def __init__(self) -> None:
+        self._lock, self._word = Lock(), "starting"
+
+    def set(self, word: str) -> None:
+        with self._lock:
+            self._word = word
+
+    def __call__(self) -> str:
+        with self._lock:
+            return self._word
+
+
+def write(tell: Progress, model: str, tool: str, precision: str, out: Path) -> None:
+    """Writes the export and measures its parity."""
+    word = Word()
+    with telling(tell, word):
+        original, chosen = open_checkpoint(find_model(model)), precision_of(precision)
+        held = prepared(original, chosen, word.set)
+        is_packed_now = held is not original
+        export_checkpoint(held, out, word.set, TARGETS[tool], chosen, original if is_packed_now else None)

@@ -1,0 +1,127 @@
+"""Exporting: whom the model is for, in which precision, and where to; and how equal the export came out."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from models.errors import EdgeError
+from tui.jobs.export import Export
+from tui.messages import Exported
+from tui.screens.dialog import Dialog, Field
+from tui.widgets.choices import Choice, Choices
+from tui.writing import free_path
+
+TOOLS = (
+    Choice("std", "std", "ONNX in standard operators, for any tool"),
+    Choice("genai", "genai", "what onnxruntime-genai opens"),
+    Choice("edge", "edge", "a checkpoint that Edge runs without torch"),
+)
+PRECISIONS = (Choice("fp32", "fp32"), Choice("int8", "int8"), Choice("int4", "int4"))
+
+
+class ExportScreen(Dialog[Export]):
+    """Three questions; the folder offered is free."""
+
+    DEFAULT_CSS = """
+    ExportScreen > .frame { max-height: 16; }
+    #export-tools { width: 1fr; }
+    #export-precisions { width: 18; }
+    """
+    title_of_frame: ClassVar[str] = "export the model"
+    keys: ClassVar[str] = "enter or a second click exports · tab next field · escape closes"
+
+    def __init__(self, model: str, name: str, lacking: str) -> None:
+        super().__init__()
+        self._model, self._name, self._lacking = model, name, lacking
+        self._offered, self._warned = "", ""
+
+    def compose_fields(self) -> Iterator[Widget]:
+        with Horizontal():
+            yield Choices(id="export-tools")
+            yield Choices(id="export-precisions")
+        yield Field("to the folder", id="export-out")
+
+    def on_mount(self) -> None:
+        tools, precisions = self.query_one("#export-tools", Choices), self.query_one("#export-precisions", Choices)
+        tools.border_title, precisions.border_title = Content("for"), Content("precision")
+        tools.offer({"": TOOLS})
+        precisions.offer({"": PRECISIONS})
+        tools.point_at("std")
+        precisions.point_at("fp32")
+        tools.focus()
+        if self._lacking:
+            self.refuse(self._lacking)
+
+    @on(Choices.OptionHighlighted)
+    def offer_folder(self) -> None:
+        """Proposes a free name; one that was typed is kept."""
+        field = self.query_one(Field)
+        if field.value == self._offered:
+            precision = "" if self._precision == "fp32" else f"-{self._precision}"
+            stem = f"{self._name}-{self._tool}{precision}"
+            self._offered = field.value = str(free_path(Path(), stem, ""))
+        if not self._lacking:
+            self.note(f"in {Path.cwd()}; what is written is compared with torch, token by token")
+
+    @on(Choices.OptionSelected)
+    @on(Field.Submitted)
+    def export(self) -> None:
+        text = self.query_one(Field).value.strip()
+        try:
+            out = _folder_for(text)
+        except EdgeError as error:
+            self.refuse(str(error))
+            return
+        if self._lacking:
+            self.refuse(self._lacking)
+        elif out.exists() and self._warned != text:
+            self._warned = text
+            self.refuse(f"{out} exists; enter again writes over it, if Edge wrote it")
+        else:
+            self.dismiss(Export(self._model, self._tool, self._precision, out))
+
+    @property
+    def _tool(self) -> str:
+        return self.query_one("#export-tools", Choices).taken or "std"
+
+    @property
+    def _precision(self) -> str:
+        return self.query_one("#export-precisions", Choices).taken or "fp32"
+
+
+def _folder_for(text: str) -> Path:
+    if not text:
+        raise EdgeError("name a folder to export to")
+    return Path(text).expanduser().absolute()
+
+
+class ExportedScreen(Dialog[None]):
+    """What was written, and how far it is from torch."""
+
+    DEFAULT_CSS = "ExportedScreen > .frame { height: auto; } ExportedScreen VerticalScroll { height: auto; }"
+    title_of_frame: ClassVar[str] = "the model is exported"
+    keys: ClassVar[str] = "escape closes"
+
+    def __init__(self, exported: Exported) -> None:
+        super().__init__()
+        self._exported = exported
+
+    def compose_fields(self) -> Iterator[Widget]:
+        exported = self._exported
+        with VerticalScroll():
+            yield Static(Content(f"{exported.folder}\n{exported.size}\n"))
+            for row in exported.parity.rows:
+                shown = [
+                    f"{column.heading}: {column.show(cell)}"
+                    for column, cell in zip(exported.parity.columns, row, strict=True)
+                ]
+                yield Static(Content("\n".join(shown) + "\n"))
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).focus()
