@@ -118,9 +118,10 @@ class _Drawing:
     def _grid(self) -> dict[int, str]:
         """Faint lines at the round numbers; those too close to the one below have none."""
         numbers: dict[int, str] = {}
+        apart = 2 if self._lines > 3 else 1
         for value in self._marks:
             line = self._dot_y(value) // 4
-            if not any(abs(line - other) < 2 for other in numbers):
+            if not any(abs(line - other) < apart for other in numbers):
                 numbers[line] = show_tick(value)
                 self._owner[line] = GRIDLINE
         return numbers

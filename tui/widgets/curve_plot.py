@@ -218,7 +218,8 @@ class CurvePlot(Grid):
         if line == lines - 1 and columns * lines < len(curve.series):
             first = self._first * columns + 1
             last = min(first + columns * (lines - 1) - 1, len(curve.series))
-            told = f" {first} to {last} of {len(curve.series)} lines; ↑ ↓ show the others"
+            seen = f"{first} to {last}" if first < last else str(first)
+            told = f" {seen} of {len(curve.series)} lines; ↑ ↓ show the others"
             return self.fit([self.text(told, self.width, self.look_of("label"))], self.width)
         places = range((self._first + line) * columns, (self._first + line + 1) * columns)
         return self.fit(

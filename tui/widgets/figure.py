@@ -67,6 +67,7 @@ class Figure(Vertical):
         if isinstance(self.shown, Numbers):
             grid.grid = self.shown
             unit = self.shown.unit
+            legend.note = f"rows: {self.shown.rows_title}, columns: {self.shown.columns_title}"
             legend.title, legend.scale = "share, 1 is all" if unit == "share" else unit, grid.scale
         else:
             curve.curve = self.shown

@@ -103,7 +103,9 @@ class NumberGrid(LayerMap):
         seen = Strip(cells).crop(left, left + self.view_cells)
         corner = self.text(f" {grid.rows_title if grid else ''}", self.gutter_cells, self.look_of("label"))
         title = f"  {grid.columns_title} →" if grid else ""
-        return self.fit([corner, *seen, self.text(title, cell_len(title), self.look_of("label"))], self.width)
+        has_room = columns * self.cell + cell_len(title) <= self.view_cells
+        named = [self.text(title, cell_len(title), self.look_of("label"))] if has_room else []
+        return self.fit([corner, *seen, *named], self.width)
 
     def _column_name(self, column: int, name: str) -> Segment:
         if column == self.chosen[1]:
