@@ -13,13 +13,13 @@ SIZES = ((80, 24), (120, 42), (200, 60))
 
 
 def check_lines(ui: Driven, where: str) -> None:
-    """Every line of every picture is as wide as its widget, and styled."""
+    """Every line of every picture is as wide as its widget, scrollbars left out, and styled."""
     for grid in ui.main.shown_view.query(Grid):
         if grid.size.area == 0:
             continue
         for y in range(grid.size.height):
             line = grid.render_line(y)
-            assert line.cell_length == grid.size.width, f"{where}: line {y} of #{grid.id} is {line.cell_length} cells"
+            assert line.cell_length == grid.width, f"{where}: line {y} of #{grid.id} is {line.cell_length} cells"
             assert all(segment.style is not None for segment in line), f"{where}: line {y} of #{grid.id} has no style"
 
 
