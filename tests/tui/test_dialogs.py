@@ -352,7 +352,8 @@ async def test_a_model_is_exported_and_its_parity_told(byte_llama: Path, tmp_pat
         await choose(ui, dialog, "#export-precisions", "int8")
         await type_in(ui, dialog, "#export-out", str(tmp_path / "out"))
         header = ui.main.query_one(HeaderBar)
-        await ui.until(lambda: "exporting" in header.doing, "the export to tell what it is at")
+        for step in ("rounding", "graph 1", "graph 2", "parity"):
+            await ui.until(lambda step=step: step in header.doing, f"the export to come to '{step}'")
         await ui.until(lambda: isinstance(ui.app.screen, ExportedScreen), "the export to end")
         told = "\n".join(str(line.render()) for line in ui.app.screen.query(Static))
         assert "largest logit difference" in told and "rounding" in told and str(tmp_path / "out") in told, told
