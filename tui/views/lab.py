@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.widget import Widget
 
 from edge.commands.lab import number_table
@@ -203,7 +202,7 @@ class LabView(View):
 
     def on_figure_read(self, message: Figure.Read) -> None:
         message.stop()
-        self.query_one("#figure-pane", Pane).border_subtitle = Content(message.text)
+        self.query_one("#figure-pane", Pane).note(message.text)
 
     def _choose(self, key: str) -> None:
         if key != self._chosen and self._sight is not None:

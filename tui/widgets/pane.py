@@ -23,9 +23,18 @@ class Pane(Vertical):
     def __init__(self, name: str, tab: str, *children: Widget) -> None:
         super().__init__(*children, id=f"{name}-pane")
         self.tab = tab
-        self.entitle("")
+        self._title, self._note = "", ""
+        self.border_title = Content(tab)
 
     def entitle(self, title: str, note: str = "") -> None:
         """Sets the title, and the note at the lower edge."""
-        self.border_title = Content(f"{self.tab} · {title}" if title else self.tab)
-        self.border_subtitle = Content(note)
+        if title != self._title:
+            self._title = title
+            self.border_title = Content(f"{self.tab} · {title}" if title else self.tab)
+        self.note(note)
+
+    def note(self, note: str) -> None:
+        """Sets the note alone. What stays is not set again: that would draw the whole pane anew."""
+        if note != self._note:
+            self._note = note
+            self.border_subtitle = Content(note)
