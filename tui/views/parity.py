@@ -66,6 +66,7 @@ class ParityView(View):
         super().__init__(name)
         self._sight = Sight()
         self._comparison: Comparison | None = None
+        self._agreement: LawResult | None = None
         self._layer = -1
         self._by_layer, self._choice_at, self._doing = False, 0, ""
         self._installed = installed_engines()
@@ -102,6 +103,7 @@ class ParityView(View):
 
     def _draw_comparison(self) -> None:
         found = self._comparison
+        self._agreement = law_5(found) if found else None
         sites, sums = self.query_one("#sites", SiteMatrix), self.query_one("#sums", SiteMatrix)
         self.query_one("#firsts", Static).update(Content(f" first beyond: {first_differences(found)}" if found else ""))
         if found is None:
@@ -181,8 +183,8 @@ class ParityView(View):
 
     def _found_laws(self, facts: Facts) -> dict[int, LawResult]:
         found = dict(self._sight.laws.get(facts.engine, {}))
-        if self._comparison is not None:
-            found[5] = law_5(self._comparison)
+        if self._agreement is not None:
+            found[self._agreement.number] = self._agreement
         return found
 
     # ---- keys -------------------------------------------------------------------------------------------

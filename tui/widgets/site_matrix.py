@@ -69,7 +69,7 @@ class SiteMatrix(Grid):
 
     def watch_chosen(self) -> None:
         self._show_chosen()
-        self.redraw()
+        self.refresh()
 
     def _place(self) -> None:
         self.ruler_lines = 2 if any(note for _, note in self.headings) else 1
