@@ -83,6 +83,7 @@ class FfnView(View):
         super().explain(notice)
         self._map.redraw()
         self._firing.redraw()
+        self._recall.redraw()
 
     def on_resize(self, event: events.Resize) -> None:
         super().on_resize(event)

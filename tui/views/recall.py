@@ -51,6 +51,7 @@ class Recall:
         self._shift: Readings[Shift] = Readings("ffn shift", view)
         self._answers: Readings[Shift] = Readings("answer shift", view)
         self._given: tuple[int, int] | None = None
+        self._answered = ""
 
     def forget(self) -> None:
         """Another run shows."""
@@ -61,6 +62,10 @@ class Recall:
     def forget_beside(self) -> None:
         """Another run shows beside."""
         self._answers.forget()
+
+    def redraw(self) -> None:
+        """Draws everything at the next opportunity."""
+        self._answered = ""
 
     def draw(self, sight: Sight, main: Shown) -> None:
         """Draws the chosen token of the chosen layer."""
@@ -143,7 +148,9 @@ class Recall:
         grid.headings = ("this run", beside.name if beside else "")
         _show(grid, found, came)
         words = f" the model's answer after {quote_token(main, token)}{_apart(found)}" if beside else ""
-        self._view.query_one("#answered", Static).update(Content(words))
+        if words != self._answered:
+            self._answered = words
+            self._view.query_one("#answered", Static).update(Content(words))
 
 
 def _why_no_answer(sight: Sight, main: Shown) -> Shift | Refused | None:

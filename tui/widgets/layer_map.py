@@ -62,9 +62,17 @@ class LayerMap(Grid):
         return [self.text(f"  {layer:>3}", self.gutter_cells, self.look_of("label"))]
 
     def with_cell(self, strip: Strip, column: int, cell: Segment) -> Strip:
-        """A line with the cell of one column drawn over."""
-        start = column * self.cell
-        return Strip.join([strip.crop(0, start), Strip([cell]), strip.crop(start + self.cell, None)])
+        """What can be seen of a line, with the cell of one column drawn over; what is to the left is blank.
+
+        A strip keeps its crops, so a line of many tokens is not cut again at each move of the cursor.
+        """
+        left, start = self.scroll_offset.x, column * self.cell
+        seen = strip.crop(left, left + self.view_cells)
+        if not left <= start <= left + self.view_cells - self.cell:
+            return Strip.join([Strip.blank(left, self.rich_style), seen])
+        at = start - left
+        marked = [seen.crop(0, at), Strip([cell]), seen.crop(at + self.cell, None)]
+        return Strip.join([Strip.blank(left, self.rich_style), *marked])
 
     def beside_chosen(self, down: int, right: int) -> tuple[int, int] | None:
         """Layer and column so far from the chosen ones, within the map; None where it is empty."""

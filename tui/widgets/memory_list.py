@@ -56,7 +56,8 @@ class MemoryList(Grid):
     def _resize(self) -> None:
         sizes = [abs(memory.coefficient) for memory in self.memories if np.isfinite(memory.coefficient)]
         self._largest = max(sizes, default=0.0)
-        self.resize_body(self.view_cells, len(self.memories))
+        # Not less than what can be seen: a body of another size makes Textual lay out the whole screen.
+        self.resize_body(self.view_cells, max(len(self.memories), self.view_lines))
 
     @property
     def _place(self) -> int:
@@ -82,6 +83,8 @@ class MemoryList(Grid):
         )
 
     def draw_body(self, line: int) -> Strip:
+        if line >= len(self.memories):
+            return self.fit([], self.view_cells)
         memory, (switch, cells, room) = self.memories[line], self._cells
         is_chosen, is_off = memory.neuron == self.chosen, memory.neuron in self.off
         style, label = self.look_of("chosen") if is_chosen else None, self.look_of("label")

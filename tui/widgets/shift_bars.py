@@ -14,6 +14,9 @@ _MARK, _NUMBER, _ARROW = 2, 8, 3
 _LONGEST = 32
 """Cells of a bar at most."""
 
+MOST = 11
+"""Words of two answers, five of each, and the one that came next."""
+
 _ENDS = (0.1, 0.2, 0.5, 1.0)
 """What a full bar may stand for."""
 
@@ -47,7 +50,8 @@ class ShiftBars(Grid):
         self._resize()
 
     def _resize(self) -> None:
-        self.resize_body(self.view_cells, len(self.words))
+        # Always as many: a body of another size makes Textual lay out the whole screen.
+        self.resize_body(self.view_cells, max(len(self.words), MOST, self.view_lines))
 
     @property
     def _cells(self) -> tuple[int, int]:
@@ -76,6 +80,8 @@ class ShiftBars(Grid):
         )
 
     def draw_body(self, line: int) -> Strip:
+        if line >= len(self.words):
+            return self.fit([], self.view_cells)
         shifted, (word, cells) = self.words[line], self._cells
         is_next = shifted.id == self.came
         style = self.look_of("chosen") if is_next else None

@@ -91,13 +91,18 @@ class SparsityMap(LayerMap):
 
     def draw_body(self, line: int) -> Strip:
         layer = self.flip(line)
-        return Strip([self._cell(layer, token, " " * self.cell) for token in range(self.shares.shape[1])])
+        levels = self._levels[layer]
+        ends = [*(np.flatnonzero(np.diff(levels)) + 1).tolist(), len(levels)]
+        starts = [0, *ends[:-1]]
+        runs = zip(starts, ends, strict=True) if len(levels) else ()
+        return Strip([self._cell(layer, start, " " * self.cell, end - start) for start, end in runs])
 
-    def _cell(self, layer: int, token: int, words: str) -> Segment:
+    def _cell(self, layer: int, token: int, words: str, tokens: int = 1) -> Segment:
+        """A cell, or as many as there are tokens of the same colour."""
         level = int(self._levels[layer, token])
         if level == UNKNOWN:
-            return Segment("·" * self.cell, self.rich_style + self.look_of("label"))
-        return Segment(words, self.ink.block(level))
+            return Segment("·" * self.cell * tokens, self.rich_style + self.look_of("label"))
+        return Segment(words * tokens, self.ink.block(level))
 
     def mark(self, line: int, strip: Strip) -> Strip:
         """Marks the chosen token on every layer's line, its layer with brackets."""
