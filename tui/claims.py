@@ -5,8 +5,8 @@ from itertools import chain
 from edge.lab.claim import Claim, Curve, Grid
 from edge.lab.contrast import contrast
 from edge.lab.run import LabRecord, Tried
-from edge.picture.units import show_time
-from tui.jobs.lab import read_tokens
+from edge.picture.units import show_bytes, show_time
+from tui.jobs.lab import held_bytes, read_tokens
 from tui.sight import Facts, Sight
 from tui.widgets.sheet import Block, Numbers, Words
 
@@ -86,5 +86,6 @@ def awaited(key: str, sight: Sight) -> str:
         return lacking(None) if facts is None else why
     return (
         f"{key} was not tried on this model yet\n\nenter tries it, a tries all\n\n"
-        f"{read_tokens(facts.spec):,} tokens of Edge's own text are read for all claims together"
+        f"{read_tokens(facts.spec):,} tokens of Edge's own text are read for all claims together; "
+        f"they hold {show_bytes(held_bytes(facts.spec))} until another model is loaded"
     )

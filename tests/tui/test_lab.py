@@ -137,7 +137,8 @@ async def test_every_claim_is_listed_with_its_key_and_where_it_stands() -> None:
         about = " ".join(ui.shown("#about").split())
         for told in (EXPERIMENTS[0].claim, EXPERIMENTS[0].asks, EXPERIMENTS[0].rule):
             assert told in about, f"'{told}' is not told of F1"
-        assert "tokens of Edge's own text" in " ".join(ui.shown("#found").split()), "what it will read is not told"
+        found = " ".join(ui.shown("#found").split())
+        assert "512 tokens of Edge's own text" in found and "B until another model" in found, "its cost is not told"
 
 
 async def test_verdicts_are_words_and_marks() -> None:

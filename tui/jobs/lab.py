@@ -6,7 +6,9 @@ import edge
 from edge.lab.claim import Experiment
 from edge.lab.run import try_all
 from edge.lab.subject import Subject, most_tokens
+from edge.watch import Watch
 from models.errors import EdgeError, MisuseError
+from models.sites import PARTS
 from models.spec import DecoderSpec
 from tui.jobs.job import Desk
 from tui.messages import ClaimTried, Trying
@@ -28,6 +30,11 @@ def known_experiments() -> tuple[Experiment, ...]:
 def read_tokens(spec: DecoderSpec) -> int:
     """Tokens of the text that are read with a model: enough for every claim where memory and the text allow it."""
     return min(max(LEAST_TOKENS, int(TOKENS_A_FEATURE * spec.d_model)), most_tokens(spec))
+
+
+def held_bytes(spec: DecoderSpec) -> int:
+    """What the text holds once it is read, until another model is loaded."""
+    return Watch(parts=tuple(PARTS)).cost_bytes(spec, read_tokens(spec))
 
 
 @dataclass(frozen=True)
