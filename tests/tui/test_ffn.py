@@ -285,6 +285,17 @@ async def test_a_neuron_switched_off_runs_beside_and_both_answers_show() -> None
         assert "x switches the chosen neuron off" in ui.shown("#answers")
 
 
+async def test_a_neuron_switched_on_again_before_its_run_came_leaves_nothing_beside() -> None:
+    async with looking() as ui:
+        view = ui.main.query_one(FfnView)
+        view.action_switch()
+        view.action_switch()
+        await ui.pilot.pause()
+        await settled(ui)
+        sight = ui.main.sight
+        assert not sight.edits and sight.beside is None, f"beside stands {sight.beside and sight.beside.name}"
+
+
 async def test_what_is_switched_off_stays_in_the_list_where_it_is_weak() -> None:
     async with looking() as ui:
         layer, token, _ = chosen(ui)

@@ -149,7 +149,8 @@ class RunningScreen(ChoosingScreen):
             self.do(companion.job(self.place, main.trace))
 
     def on_beside(self, message: messages.Beside) -> None:
-        self.sight = replace(self.sight, beside=message.shown)
+        if self.companion is not None:  # otherwise the comparison ended while its run was under way
+            self.sight = replace(self.sight, beside=message.shown)
 
     def on_edit_toggled(self, message: messages.EditToggled) -> None:
         edits = tuple(one for one in self.sight.edits if str(one) != str(message.edit))

@@ -157,8 +157,14 @@ def _why_no_answer(sight: Sight, main: Shown) -> Shift | Refused | None:
     """Why there is no second answer, in words; None where there may be one."""
     beside = sight.beside
     if beside is None:
-        return Refused(f"running again: {', '.join(map(str, sight.edits))} …" if sight.edits else AWAITS)
+        return Refused(
+            f"the answer with {_join(sight.edits)} stands here\nonce that has run" if sight.edits else AWAITS
+        )
     return None if main.weights is not None and beside.weights is not None else Refused(NO_WEIGHTS)
+
+
+def _join(edits: tuple[Edit, ...]) -> str:
+    return ", ".join(map(str, edits))
 
 
 def _came(main: Shown, token: int) -> tuple[int, ...]:
