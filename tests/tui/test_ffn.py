@@ -18,6 +18,7 @@ from models.zoo import zoo_folder
 from tests.tiny import FakeCheckpoint, tiny_weights
 from tests.tui.driving import PATIENCE_S, Driven, driven
 from tests.tui.fake import FakeModel, FakeShelf, FakeTokenizer, small_spec
+from tests.tui.test_everywhere import check_lines, coloured
 from tui.app import build, build_saved
 from tui.jobs.job import Place
 from tui.messages import NeuronChosen
@@ -35,10 +36,10 @@ PROMPT = "Once upon a time there was a king who had"
 
 
 class AnyTokenizer(FakeTokenizer):
-    """Has a piece for every id."""
+    """Has a piece for every id; those that no text has are awkward to draw."""
 
     def piece(self, id: int) -> str:
-        return self.words[id] if id < len(self.words) else f"<{id}>"
+        return self.words[id] if id < len(self.words) else f" 王[b]\x07{id}"
 
 
 class WeightedModel(FakeModel):
@@ -424,6 +425,26 @@ async def test_the_table_holds_the_memories_of_the_token() -> None:
 
 
 # ---- the trained twin -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(80, 24), (118, 46), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("has_colour", [True, False], ids=["colour", "no colour"])
+async def test_every_line_is_as_wide_as_its_picture(
+    size: tuple[int, int], has_colour: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    async with looking(size) as ui:
+        await ui.press("x")
+        await ui.until(lambda: ui.main.sight.beside is not None, "the run without the neuron")
+        await settled(ui)
+        for side in ("this run", "the other", "the difference"):
+            for pane in FfnView.tabs:
+                check_lines(ui, f"{pane} at {size}, {side}")
+                await ui.press("tab")
+            await ui.press("v")
+        picture = ui.app.export_screenshot()
+        assert "\x07" not in picture and (has_colour or not coloured(picture))
 
 
 @pytest.mark.skipif(zoo_folder("fable-relu") is None, reason="the zoo is not here")
