@@ -49,6 +49,9 @@ class EdgeApp(App[None]):
     def get_system_commands(self, screen: Screen[Any]) -> Iterator[SystemCommand]:
         if screen is self.main:
             yield from commands_of(self.main)
+        else:
+            yield SystemCommand("close: what is asked", "Go back to the screen below · escape", screen.dismiss)
+            yield SystemCommand("quit: leave Edge", "End what runs and leave · ctrl+q", self.action_quit)
 
     def watch_theme(self, theme: str) -> None:
         self.main.remember(self.main.kept.keep(theme=theme))

@@ -39,12 +39,21 @@ ABOUT = {
 """What stands before the name of a key's action."""
 
 
+NAMES = {
+    "engine": "the next one",
+    "open": "another model, engine or trace",
+    "compare": "with another engine, model, prompt or trace",
+    "write": "the run, the screen or its numbers",
+    "help": "what is under the cursor",
+}
+"""What a key is called after that word, where it would only say the word again."""
+
+
 def commands_of(main: "MainScreen") -> Iterator[SystemCommand]:
     """Each key that works now where the view at hand has the keys, and what has no key of its own."""
     for node, binding in offered(main):
-        about = prefix_of(node, binding)
-        told = f"{binding.tooltip or binding.description} · {main.app.get_key_display(binding)}"
-        yield SystemCommand(f"{about}: {binding.description}", told, runs(main, node, binding.action))
+        told = f"{binding.tooltip} · {main.app.get_key_display(binding)}"
+        yield SystemCommand(title_of(node, binding), told, runs(main, node, binding.action))
     if main.place is not None:
         for engine, missing in engine_choices(main.engines):
             if not missing and engine != main.place.engine:
@@ -88,14 +97,15 @@ def works(main: "MainScreen", node: DOMNode, action: str) -> bool:
     return bool(node.check_action(name, parameters))
 
 
-def prefix_of(node: DOMNode, binding: Binding) -> str:
-    """What a command is about: the view or pane that it belongs to, or a word for those of the screen."""
-    if isinstance(node, View):
-        return node.title
-    view = next((one for one in node.ancestors if isinstance(one, View)), None)
-    if view is not None and node.id in view.tabs:
-        return view.tabs[node.id]
-    return ABOUT.get(parse(binding.action)[1], "do")
+def title_of(node: DOMNode, binding: Binding) -> str:
+    """What a command is called: first the view or pane that it belongs to, or a word for those of the screen."""
+    view = next((one for one in node.ancestors_with_self if isinstance(one, View)), None)
+    if view is None:
+        action = parse(binding.action)[1]
+        name = NAMES.get(action, binding.description) if action == binding.description else binding.description
+        return f"{ABOUT.get(action, 'do')}: {name}"
+    about = view.tabs[node.id] if node is not view and node.id in view.tabs else view.title
+    return f"{about}: {binding.description}"
 
 
 def runs(main: "MainScreen", node: DOMNode, action: str) -> Callable[[], Awaitable[None]]:

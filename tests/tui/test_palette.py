@@ -3,11 +3,12 @@
 import pytest
 from textual.app import SystemCommand
 from textual.binding import Binding
+from textual.command import CommandList
 from textual.dom import DOMNode
 
 from models.zoo import zoo_names
 from tests.tui.driving import Driven, driven
-from tui.commands import commands_of, nodes_of, works
+from tui.commands import commands_of, nodes_of, title_of, works
 from tui.screens.dialog import Dialog
 from tui.screens.trouble import TroubleScreen
 from tui.state import Options
@@ -52,14 +53,14 @@ async def test_every_key_is_explained_and_in_the_palette_when_it_works(view: str
         for pane in ui.main.shown_view.tabs:
             ui.main.shown_view.pane = pane
             await ui.pilot.pause()
-            offered = [command.title.partition(": ")[2] for command in commands(ui).values()]
+            offered = commands(ui)
             for node in nodes_of(ui.main):
                 for binding in bindings_of(node):
                     where = f"{binding.key} ({binding.action}) of {type(node).__name__}"
                     assert binding.description, f"{where} has no name"
                     assert binding.tooltip, f"{where} is not explained"
                     if works(ui.main, node, binding.action):
-                        assert binding.description in offered, f"{where} is not in the palette"
+                        assert title_of(node, binding) in offered, f"{where} is not in the palette"
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -102,7 +103,7 @@ async def test_the_palette_opens_finds_and_runs() -> None:
     async with driven() as ui:
         await ui.run(PROMPT)
         await ui.press("ctrl+p", *"view: ffn")
-        await ui.until(lambda: bool(ui.app.screen.query("CommandList").first().option_count), "a command to be found")
+        await ui.until(lambda: bool(ui.app.screen.query_one(CommandList).option_count), "a command to be found")
         await ui.press("enter", "enter")
         await ui.until(lambda: ui.main.view == "ffn", "the view to change")
 
@@ -125,7 +126,9 @@ async def test_every_engine_view_and_model_has_a_command() -> None:
 
 async def test_what_does_not_work_now_is_not_offered() -> None:
     async with driven() as ui:
-        assert "compare: compare" not in commands(ui), "a comparison is offered before a run"
+        assert not [title for title in commands(ui) if title.startswith("compare")], (
+            "a comparison is offered before a run"
+        )
         assert "run: stop" not in commands(ui)
 
 
@@ -174,3 +177,15 @@ async def test_every_dialog_closes_by_escape_and_lists_its_fields() -> None:
             assert "escape closes" in str(dialog.query_one(".frame").border_subtitle)
             await ui.press("escape")
             assert ui.app.screen is ui.main
+
+
+async def test_over_a_dialog_the_palette_closes_it_or_quits() -> None:
+    async with driven() as ui:
+        ui.main.shown_view.focus_pane()
+        await ui.press("o")
+        dialog = ui.app.screen
+        await ui.press("ctrl+p", *"close")
+        await ui.until(lambda: bool(ui.app.screen.query_one(CommandList).option_count), "a command to be found")
+        await ui.press("enter", "enter")
+        await ui.until(lambda: ui.app.screen is ui.main, "the dialog to close")
+        assert not dialog.is_attached

@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
+from edge.commands.tables import Column, Table
 from models.errors import EdgeError
 from tui.jobs.export import Export
 from tui.messages import Exported
@@ -40,6 +41,7 @@ class ExportScreen(Dialog[Export]):
         super().__init__()
         self._model, self._name, self._lacking = model, name, lacking
         self._offered, self._warned = "", ""
+        self._at = "", ""
 
     def compose_fields(self) -> Iterator[Widget]:
         with Horizontal():
@@ -62,6 +64,9 @@ class ExportScreen(Dialog[Export]):
     def offer_folder(self) -> None:
         """Proposes a free name; one that was typed is kept."""
         field = self.query_one(Field)
+        was, self._at = self._at, (self._tool, self._precision)
+        if was == self._at:
+            return  # listed anew
         if field.value == self._offered:
             precision = "" if self._precision == "fp32" else f"-{self._precision}"
             stem = f"{self._name}-{self._tool}{precision}"
@@ -104,7 +109,9 @@ def _folder_for(text: str) -> Path:
 class ExportedScreen(Dialog[None]):
     """What was written, and how far it is from torch."""
 
-    DEFAULT_CSS = "ExportedScreen > .frame { height: auto; } ExportedScreen VerticalScroll { height: auto; }"
+    DEFAULT_CSS = (
+        "ExportedScreen > .frame { height: auto; max-height: 90%; } ExportedScreen VerticalScroll { height: auto; }"
+    )
     title_of_frame: ClassVar[str] = "the model is exported"
     keys: ClassVar[str] = "escape closes"
 
@@ -115,13 +122,18 @@ class ExportedScreen(Dialog[None]):
     def compose_fields(self) -> Iterator[Widget]:
         exported = self._exported
         with VerticalScroll():
-            yield Static(Content(f"{exported.folder}\n{exported.size}\n"))
-            for row in exported.parity.rows:
-                shown = [
-                    f"{column.heading}: {column.show(cell)}"
-                    for column, cell in zip(exported.parity.columns, row, strict=True)
-                ]
-                yield Static(Content("\n".join(shown) + "\n"))
+            yield Static(Content(f"{exported.folder}\n{exported.size}\n\n{turned(exported.parity).text()}\n"))
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
+
+
+def turned(table: Table) -> Table:
+    """Rows for columns: what was compared stands side by side, which fits a narrow screen."""
+    first, *others = table.columns
+    names = [str(row[0]) for row in table.rows]
+    columns = [Column("measure", first.heading), *(Column(name, name) for name in names)]
+    rows = [
+        [column.heading, *(column.show(row[place]) for row in table.rows)] for place, column in enumerate(others, 1)
+    ]
+    return Table(columns, rows)

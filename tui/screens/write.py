@@ -42,6 +42,7 @@ class WriteScreen(Dialog[Written]):
         super().__init__()
         self._stems, self._lacking = stems, lacking
         self._offered, self._warned = "", ""
+        self._at: str | None = ""
 
     def compose_fields(self) -> Iterator[Widget]:
         yield Choices(id="write-kinds")
@@ -64,6 +65,9 @@ class WriteScreen(Dialog[Written]):
     def offer_path(self) -> None:
         """Proposes a free name of the right kind; one that was typed is kept."""
         field, kind = self.query_one("#write-path", Field), self._kind
+        was, self._at = self._at, self.query_one(Choices).taken
+        if was == self._at:
+            return  # listed anew
         field.disabled = kind is None
         if kind is not None and field.value == self._offered:
             self._offered = field.value = str(free_path(Path(), self._stems[kind.key], kind.suffix))
