@@ -5,27 +5,23 @@ from contextlib import asynccontextmanager
 from threading import Event
 
 import pytest
-from textual.message import Message
 from textual.widget import Widget
 
 import edge
 from edge.engines.registry import Progress
-from edge.lab.claim import Experiment, Finding, Verdict, not_applicable, shared_passage_only
+from edge.lab.claim import Finding, Verdict, not_applicable
 from edge.lab.registry import EXPERIMENTS
-from edge.lab.subject import Subject, most_tokens
 from edge.watch import Watch
-from models.checkpoint import open_checkpoint
-from models.errors import EdgeError, MisuseError
-from models.zoo import zoo_folder, zoo_names
+from models.zoo import zoo_names
 from tests.edge.report.made import HOSTILE
 from tests.edge.report.made_lab import made_finding, made_tried
 from tests.tui.driving import PATIENCE_S, Driven, driven
 from tests.tui.fake import FakeModel, FakeShelf
+from tests.tui.made_claims import breaking, experiment, holding, lasting
 from tui.app import build, build_saved
 from tui.help import HELP
-from tui.jobs.job import Desk, Place, Stopped
-from tui.jobs.lab import TryClaims, known_experiments, read_tokens
-from tui.jobs.load import Load
+from tui.jobs.job import Place
+from tui.jobs.lab import known_experiments
 from tui.messages import ClaimTried, Trying
 from tui.screens.trouble import TroubleScreen
 from tui.views.lab import LabView
@@ -36,48 +32,6 @@ from tui.widgets.number_grid import NumberGrid
 REAL = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
 ZOO = Place("fable-relu", "onnx")
 PANES = tuple(LabView.tabs)
-
-
-def experiment(key: str, measure: Callable[[Subject], Finding]) -> Experiment:
-    return Experiment(
-        key=key,
-        claim=f"claim {key}",
-        asks=f"is {key} so?",
-        how=f"how {key}",
-        rule=f"rule {key}",
-        source=f"source {key}",
-        cost_tokens=shared_passage_only,
-        measure=measure,
-    )
-
-
-def holding(key: str, tried: list[str] | None = None) -> Experiment:
-    """One that finds everything there is to find at once."""
-
-    def measure(subject: Subject) -> Finding:
-        if tried is not None:
-            tried.append(key)
-        return made_finding()
-
-    return experiment(key, measure)
-
-
-def lasting(key: str, is_under_way: Event) -> Experiment:
-    """One that goes on until it is stopped."""
-
-    def measure(subject: Subject) -> Finding:
-        is_under_way.set()
-        while True:
-            subject.check()
-
-    return experiment(key, measure)
-
-
-def breaking(key: str) -> Experiment:
-    def measure(subject: Subject) -> Finding:
-        raise EdgeError(f"{key} cannot be measured here; do something else")
-
-    return experiment(key, measure)
 
 
 def open_zoo(model: str, engine: str, progress: Progress) -> edge.Model:
@@ -339,62 +293,3 @@ async def test_a_model_without_a_tokenizer_is_not_offered_what_it_cannot_do() ->
         assert view.check_action("try", ()) is None
         await ui.press("tab", "tab")
         assert "no tokenizer" in " ".join(ui.shown("#found").split())
-
-
-# ---- the job --------------------------------------------------------------------------------------------
-
-
-def desk_at(model: edge.Model | FakeModel, told: list[Message]) -> Desk:
-    desk = Desk(lambda *_: model, told.append)
-    Load(ZOO).work(desk)
-    return desk
-
-
-@REAL
-def test_what_a_model_has_read_is_kept_until_another_is_loaded() -> None:
-    subjects: list[Subject] = []
-
-    def measure(subject: Subject) -> Finding:
-        subjects.append(subject)
-        return made_finding()
-
-    with edge.load("fable-relu", "onnx", threads=1) as model:
-        desk = desk_at(model, [])
-        for _ in range(2):
-            TryClaims((experiment("F1", measure),)).work(desk)
-        Load(ZOO).work(desk)
-        TryClaims((experiment("F1", measure),)).work(desk)
-        assert subjects[0] is subjects[1] is subjects[2], "the text was read again for the same model"
-        Load(Place("fable-relu", "onnx:int4")).work(desk)
-        assert desk.subject is None, "what another engine read is still held"
-
-
-@REAL
-def test_each_claim_is_told_as_it_is_done_and_a_stopped_one_is_not() -> None:
-    told: list[Message] = []
-    with edge.load("fable-relu", "onnx", threads=1) as model:
-        desk = desk_at(model, told)
-
-        def measure(subject: Subject) -> Finding:
-            desk.interrupted.set()  # stopped while the last pass is under way
-            return made_finding()
-
-        with pytest.raises(Stopped):
-            TryClaims((holding("F1"), experiment("F2", measure), holding("F3"))).work(desk)
-    kinds = [message for message in told if isinstance(message, Trying | ClaimTried)]
-    assert [message.keys for message in kinds if isinstance(message, Trying)][-1] == ()
-    assert [message.tried.key for message in kinds if isinstance(message, ClaimTried)] == ["F1"]
-
-
-def test_only_models_of_edge_are_tried() -> None:
-    with pytest.raises(MisuseError, match="open a checkpoint"):
-        TryClaims((holding("F1"),)).work(desk_at(FakeModel(), []))
-
-
-@REAL
-@pytest.mark.parametrize("name", zoo_names())
-def test_enough_is_read_for_every_claim_on_the_zoo(name: str) -> None:
-    folder = zoo_folder(name)
-    assert folder is not None
-    spec = open_checkpoint(folder).spec
-    assert 2.31 * spec.d_model < read_tokens(spec) <= most_tokens(spec), "F1 needs 2 fitted rows for each feature"

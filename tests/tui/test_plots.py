@@ -1,30 +1,22 @@
 """Plots of the terminal: every value stands where the axis says, nothing depends on colour alone, nothing is cut."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from typing import TypeVar
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from textual.app import App
-from textual.pilot import Pilot
-from textual.widget import Widget
 
-from edge.lab.claim import Curve, Grid, Number, Series
+from edge.lab.claim import Curve, Grid, Series
 from tests.tui.driving import lines_of
+from tests.tui.staging import assert_whole, staged
 from tui.plotting import ALL, DASHES, MARKERS, SEVERAL, Picture, draw_curve, marker, number_cells, sample
 from tui.widgets.curve_plot import CurvePlot
 from tui.widgets.figure import Figure
 from tui.widgets.legend import Legend
 from tui.widgets.number_grid import NumberGrid
-from tui.widgets.sheet import Numbers, Sheet, Words, wrap_cells
 
 few = settings(max_examples=60, deadline=None)
 NAN = float("nan")
 BRAILLE = {chr(code) for code in range(0x2801, 0x2900)}
-W = TypeVar("W", bound=Widget)
 
 
 def curve(*lines: tuple[float, ...], x: tuple[str, ...] | None = None, name: str = "line") -> Curve:
@@ -103,35 +95,6 @@ def test_points_that_share_a_cell_are_marked_as_several() -> None:
 
 
 # ---- widgets --------------------------------------------------------------------------------------------
-
-
-class Stage(App[None]):
-    """One widget that fills the terminal."""
-
-    def __init__(self, widget: Widget) -> None:
-        super().__init__()
-        self.widget = widget
-
-    def compose(self) -> Iterator[Widget]:
-        yield self.widget
-
-
-@asynccontextmanager
-async def staged(widget: W, size: tuple[int, int] = (100, 24)) -> AsyncIterator[tuple[W, Pilot[None]]]:
-    async with Stage(widget).run_test(size=size) as pilot:
-        widget.focus()
-        await pilot.pause()
-        yield widget, pilot
-
-
-def assert_whole(widget: Widget) -> None:
-    """Every line is as wide as the widget, and styled."""
-    for y in range(widget.size.height):
-        strip = widget.render_line(y)
-        assert strip.cell_length == widget.scrollable_content_region.width, (
-            f"line {y} has {strip.cell_length} cells: {strip.text}"
-        )
-        assert all(segment.style is not None for segment in strip), f"line {y} has text without a style"
 
 
 THREE = curve((0.25, 0.5, 0.75), (3.0, NAN, 1.0), x=("0", "1", "2"))
@@ -294,48 +257,3 @@ async def test_a_figure_shows_the_scale_of_a_grid_and_hands_the_keys_on() -> Non
         await pilot.pause()
         assert isinstance(pilot.app.focused, CurvePlot), "the keys stayed with a grid that no longer shows"
         assert not figure.query_one(Legend).display
-
-
-# ---- words and tables -----------------------------------------------------------------------------------
-
-
-@few
-@given(st.text(max_size=200), st.integers(2, 60))
-def test_wrapped_text_keeps_its_letters_and_its_width(text: str, cells: int) -> None:
-    lines = wrap_cells(text, cells)
-    assert all(cell_len(line) <= cells for line in lines), f"{lines} are wider than {cells}"
-    assert not any(ord(letter) < 32 for line in lines for letter in line), "a control byte was left"
-
-
-def test_text_is_wrapped_between_words() -> None:
-    assert wrap_cells("one two three", 8) == ["one two", "three"]
-    assert wrap_cells("extraordinary", 6) == ["extrao", "rdinar", "y"]
-    assert wrap_cells("", 8) == [""]
-
-
-async def test_a_table_shows_value_unit_baseline_and_meaning_whole() -> None:
-    numbers = (
-        Number("a_share", "a share of something that takes many words to say what it is", 0.4207, "share", 0.5),
-        Number("b_bits", "moved", -0.4258, "bits", 0.125),
-        Number("c", "nothing found", NAN, "tokens"),
-    )
-    async with staged(Sheet(), (50, 12)) as (sheet, pilot):
-        sheet.blocks = (Words("found [bold]this"), Numbers(numbers))
-        await pilot.pause()
-        assert_whole(sheet)
-        text = lines_of(sheet)
-        for told in ("found [bold]this", "42.1%", "50.0%", "−0.426 bits", "0.125 bits", "–", "baseline"):
-            assert told in text, f"'{told}' is not in\n{text}"
-        assert "…" not in text and "what it is" in " ".join(text.split())
-
-
-async def test_a_long_sheet_scrolls_and_begins_at_its_top_again() -> None:
-    async with staged(Sheet(), (40, 6)) as (sheet, pilot):
-        sheet.blocks = tuple(Words(f"paragraph {n}") for n in range(20))
-        await pilot.pause()
-        await pilot.press(*["down"] * 5)
-        await pilot.pause()
-        assert "paragraph 0" not in lines_of(sheet)
-        sheet.blocks = tuple(Words(f"other {n}") for n in range(20))
-        await pilot.pause()
-        assert "other 0" in lines_of(sheet)

@@ -1,0 +1,77 @@
+"""Trying claims as a job: what is told and when, and what is kept between tries."""
+
+import pytest
+from textual.message import Message
+
+import edge
+from edge.lab.claim import Finding
+from edge.lab.subject import Subject, most_tokens
+from models.checkpoint import open_checkpoint
+from models.errors import MisuseError
+from models.zoo import zoo_folder, zoo_names
+from tests.edge.report.made_lab import made_finding
+from tests.tui.fake import FakeModel
+from tests.tui.made_claims import experiment, holding
+from tui.jobs.job import Desk, Place, Stopped
+from tui.jobs.lab import TryClaims, read_tokens
+from tui.jobs.load import Load
+from tui.messages import ClaimTried, Trying
+
+REAL = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
+ZOO = Place("fable-relu", "onnx")
+
+
+def desk_at(model: edge.Model | FakeModel, told: list[Message]) -> Desk:
+    desk = Desk(lambda *_: model, told.append)
+    Load(ZOO).work(desk)
+    return desk
+
+
+@REAL
+def test_what_a_model_has_read_is_kept_until_another_is_loaded() -> None:
+    subjects: list[Subject] = []
+
+    def measure(subject: Subject) -> Finding:
+        subjects.append(subject)
+        return made_finding()
+
+    with edge.load("fable-relu", "onnx", threads=1) as model:
+        desk = desk_at(model, [])
+        for _ in range(2):
+            TryClaims((experiment("F1", measure),)).work(desk)
+        Load(ZOO).work(desk)
+        TryClaims((experiment("F1", measure),)).work(desk)
+        assert subjects[0] is subjects[1] is subjects[2], "the text was read again for the same model"
+        Load(Place("fable-relu", "onnx:int4")).work(desk)
+        assert desk.subject is None, "what another engine read is still held"
+
+
+@REAL
+def test_each_claim_is_told_as_it_is_done_and_a_stopped_one_is_not() -> None:
+    told: list[Message] = []
+    with edge.load("fable-relu", "onnx", threads=1) as model:
+        desk = desk_at(model, told)
+
+        def measure(subject: Subject) -> Finding:
+            desk.interrupted.set()  # stopped while the last pass is under way
+            return made_finding()
+
+        with pytest.raises(Stopped):
+            TryClaims((holding("F1"), experiment("F2", measure), holding("F3"))).work(desk)
+    kinds = [message for message in told if isinstance(message, Trying | ClaimTried)]
+    assert [message.keys for message in kinds if isinstance(message, Trying)][-1] == ()
+    assert [message.tried.key for message in kinds if isinstance(message, ClaimTried)] == ["F1"]
+
+
+def test_only_models_of_edge_are_tried() -> None:
+    with pytest.raises(MisuseError, match="open a checkpoint"):
+        TryClaims((holding("F1"),)).work(desk_at(FakeModel(), []))
+
+
+@REAL
+@pytest.mark.parametrize("name", zoo_names())
+def test_enough_is_read_for_every_claim_on_the_zoo(name: str) -> None:
+    folder = zoo_folder(name)
+    assert folder is not None
+    spec = open_checkpoint(folder).spec
+    assert 2.31 * spec.d_model < read_tokens(spec) <= most_tokens(spec), "F1 needs 2 fitted rows for each feature"
