@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from threading import Event
 
 import pytest
@@ -27,7 +28,7 @@ from tests.tui.driving import PATIENCE_S, Driven, driven, lines_of
 from tests.tui.fake import FakeModel, FakeShelf, small_spec
 from tui.app import build, build_saved
 from tui.help import HELP
-from tui.jobs.compare import CompareEngines, choices, cost_words, passage_of
+from tui.jobs.compare import CompareEngines, choices, cost_words, passage_of, possible
 from tui.jobs.job import Desk, Place, Stopped
 from tui.jobs.laws import CheckLaws
 from tui.messages import Checking, Doing, EnginesCompared, LawChecked
@@ -77,6 +78,7 @@ class FakeCompare:
 
 
 def faked(monkeypatch: pytest.MonkeyPatch, fake: FakeCompare) -> FakeCompare:
+    monkeypatch.setattr("tui.jobs.compare.possible", lambda model, engines: engines)
     monkeypatch.setattr("tui.jobs.compare.chosen_variants", fake.chosen)
     monkeypatch.setattr("tui.jobs.compare.opened", fake.opened)
     monkeypatch.setattr("tui.jobs.compare.compare", fake.compare)
@@ -446,6 +448,17 @@ def test_stopping_a_comparison_kills_its_processes(byte_llama: Path) -> None:
         CompareEngines(str(byte_llama), ("onnx", "onnx:int8"), None).work(told.desk)
     assert running[-1] == 2, "it was not stopped while both engines were open"
     assert not multiprocessing.active_children(), "processes outlived the comparison that was stopped"
+
+
+def test_weights_that_are_stored_packed_are_compared_as_they_are(byte_llama: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mlx.core")
+    from tests.models.test_mlx_format import quantise
+
+    engines = ("torch", "onnx", "onnx:int8", "mlx:int4")
+    assert possible(str(byte_llama), engines) == engines
+    copytree(byte_llama, tmp_path, dirs_exist_ok=True)
+    quantise(tmp_path, bits=4)
+    assert possible(str(tmp_path), engines) == ("torch", "onnx")
 
 
 def test_what_it_takes_grows_with_engines_and_tokens() -> None:

@@ -11,7 +11,9 @@ from edge.compare.passage import FEWEST_TOKENS, LONGEST_WINDOW, Passage, passage
 from edge.engines.choice import engine_of
 from edge.picture.pieces import show_piece
 from edge.picture.units import show_bytes
+from edge.session import find_model
 from edge.trace import Trace
+from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
 from tui.jobs.job import Desk
 from tui.jobs.profile import show_duration
@@ -75,6 +77,12 @@ def passage_of(trace: Trace | None, chosen: Chosen) -> Passage:
     return Passage(name.strip(), trace.tokens[:LONGEST_WINDOW])
 
 
+def possible(model: str, engines: Sequence[str]) -> tuple[str, ...]:
+    """Those of some engines that can run a model: weights that are stored packed become no other precision."""
+    is_packed = bool(open_checkpoint(find_model(model)).packed)
+    return tuple(engine for engine in engines if not (is_packed and ":" in engine))
+
+
 @dataclass(frozen=True)
 class CompareEngines:
     """Compares engines on the tokens of a run, each engine in a process of its own.
@@ -89,9 +97,10 @@ class CompareEngines:
     trace: Trace | None
 
     def work(self, desk: Desk) -> None:
-        desk.doing(f"{COMPARING}: {', '.join(self.engines)}", can_stop=True)
+        engines = possible(self.model, self.engines)
+        desk.doing(f"{COMPARING}: {', '.join(engines)}", can_stop=True)
         tell = desk.told_as(COMPARING)
-        chosen = chosen_variants([self.model], self.engines, None)
+        chosen = chosen_variants([self.model], engines, None)
         passage = passage_of(self.trace, chosen[0])
         with while_wanted(desk.check), opened(chosen, tell) as members:
             found = compare(members, passage, rounds=ROUNDS, band=None, progress=tell)
