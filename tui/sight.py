@@ -80,8 +80,8 @@ class Sight:
         checking: Numbers of laws that are wanted, the one under way first.
     """
 
-    selection: Selection = Selection()
-    options: Options = Options()
+    selection: Selection = field(default_factory=Selection)
+    options: Options = field(default_factory=Options)
     facts: Facts | None = None
     main: Shown | None = None
     beside: Shown | None = None

@@ -74,8 +74,8 @@ def pool_levels(level: UInt8[np.ndarray, "row column"], block: int, middle: floa
     rows, columns = level.shape
     padded = np.full((-(-rows // block) * block, -(-columns // block) * block), HIDDEN, np.uint8)
     padded[:rows, :columns] = level
-    squares = padded.reshape(len(padded) // block, block, -1, block).swapaxes(1, 2)
-    squares = squares.reshape(*squares.shape[:2], block * block)
+    down, right = len(padded) // block, padded.shape[1] // block
+    squares = padded.reshape(down, block, right, block).swapaxes(1, 2).reshape(down, right, block * block)
     distance = np.abs(squares - np.float32(middle))
     distance[squares == HIDDEN] = -1.0
     distance[squares == UNKNOWN] = np.inf

@@ -34,7 +34,7 @@ async def test_a_line_a_layer_tells_cost_silence_and_what_it_adds() -> None:
                 assert told in line, f"the line of layer {layer} does not say {told}: {line!r}"
         attn, ffn = run.overview.attn_write[:, token], run.overview.ffn_write[:, token]
         largest = max(attn.max(), ffn.max())
-        drawn = [(row.attn_write, row.ffn_write) for row in table.layers]
+        drawn = [(row.attn_write, row.ffn_write) for row in table.rows]
         np.testing.assert_allclose(drawn, np.stack([attn, ffn], axis=1) / largest, rtol=1e-6)
 
 

@@ -65,7 +65,7 @@ class AttentionView(View):
         &.folded #heads-pane { height: 1fr; }
         &.folded #heads { height: 1fr; max-height: 100%; }
         &.folded Pane { display: none; row-span: 1; }
-        &.folded Pane.shown { display: block; }
+        &.folded Pane.shown, &.folded #other-pane.shown { display: block; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -275,7 +275,7 @@ class AttentionView(View):
             return None
         trace, chosen = sight.main.trace, sight.selection
         pattern = trace.pattern(chosen.layer, chosen.head)
-        seen = visible_keys(*pattern.shape, trace.spec.layers[chosen.layer].reach)
+        seen = visible_keys(len(pattern), pattern.shape[1], trace.spec.layers[chosen.layer].reach)
         columns = [Column(key, key) for key in ("layer", "head", "token", "piece", "key", "key_piece", "weight")]
         rows = [
             (chosen.layer, chosen.head, token, trace.pieces[token], key, trace.pieces[key], float(pattern[token, key]))

@@ -55,7 +55,7 @@ class LayersView(View):
         &.spacious #writes-pane { display: block; }
         &.folded > .panes { grid-size: 1 1; grid-columns: 1fr; grid-rows: 1fr; }
         &.folded Pane { display: none; }
-        &.folded Pane.shown { display: block; }
+        &.folded Pane.shown, &.folded #writes-pane.shown { display: block; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -93,7 +93,7 @@ class LayersView(View):
             self._drawn = tuple(map(id, needs))
             table.has_parity, table.has_beside = sight.comparison is not None, sight.beside is not None
             table.longest_ns = max(_sublayers(sight.main.timing), default=0.0)
-            table.layers = rows_of(sight, answers, beside)
+            table.rows = rows_of(sight, answers, beside)
             self.query_one("#layers-sum", Static).update(Content(" " + _sum_up(sight.main.timing)))
             self._draw_next(sight, answers, beside)
         self._draw_writes(sight, sight.main)

@@ -82,7 +82,7 @@ class AttentionMap(Grid):
     def fits(self) -> bool:
         """Every cell has a pixel of its own."""
         tokens, past = self.levels.shape
-        return tokens <= 2 * self.view_lines and past <= self.view_cells
+        return bool(tokens <= 2 * self.view_lines and past <= self.view_cells)
 
     def _resize(self) -> None:
         tokens, past = self.levels.shape

@@ -97,7 +97,7 @@ class LayerTable(Grid):
     """Deep layers on top. Columns that do not fit wait on the next page.
 
     Attributes:
-        layers: The rows, layer 0 first.
+        rows: What is known of each layer, layer 0 first.
         chosen: The chosen layer.
         longest_ns: What a full time bar stands for.
         page: Which columns show, where they do not fit all.
@@ -105,7 +105,7 @@ class LayerTable(Grid):
 
     gutter_cells = 7
 
-    layers: reactive[tuple[LayerRow, ...]] = reactive((), always_update=True)
+    rows: reactive[tuple[LayerRow, ...]] = reactive((), always_update=True)
     chosen: reactive[int] = reactive(0)
     page: reactive[int] = reactive(0)
 
@@ -114,12 +114,12 @@ class LayerTable(Grid):
         self.longest_ns = 0.0
         self.has_parity = self.has_beside = False
 
-    def watch_layers(self) -> None:
-        self.resize_body(self.view_cells, len(self.layers))
+    def watch_rows(self) -> None:
+        self.resize_body(self.view_cells, len(self.rows))
 
     def on_resize(self) -> None:
         self.page = 0
-        self.resize_body(self.view_cells, len(self.layers))
+        self.resize_body(self.view_cells, len(self.rows))
 
     def watch_page(self) -> None:
         self.redraw()
@@ -150,7 +150,7 @@ class LayerTable(Grid):
 
     def _flip(self, layer: int) -> int:
         """Line of a layer, and layer of a line."""
-        return len(self.layers) - 1 - layer
+        return len(self.rows) - 1 - layer
 
     def _widths(self) -> list[int]:
         """Cells of each column: what is left is shared out."""
@@ -172,7 +172,7 @@ class LayerTable(Grid):
         return [self.text(f"  {layer:>3}", self.gutter_cells, self.look_of("label"))]
 
     def draw_body(self, line: int) -> Strip:
-        row = self.layers[self._flip(line)]
+        row = self.rows[self._flip(line)]
         cells = [
             segment
             for column, width in zip(self._columns, self._widths(), strict=True)
@@ -181,10 +181,10 @@ class LayerTable(Grid):
         return self.fit(cells, self.view_cells)
 
     def action_move(self, down: int, right: int) -> None:
-        if self.layers:
-            self.post_message(LayerChosen(min(max(self.chosen - down, 0), len(self.layers) - 1)))
+        if self.rows:
+            self.post_message(LayerChosen(min(max(self.chosen - down, 0), len(self.rows) - 1)))
 
     def on_click(self, event: events.Click) -> None:
         line = self.body_line(event)
-        if line is not None and line < len(self.layers):
+        if line is not None and line < len(self.rows):
             self.post_message(LayerChosen(self._flip(line)))
