@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.picture.bars import bar
-from edge.picture.levels import HIDDEN, LEVELS, UNKNOWN, Linear, Log, Scale, to_levels
-from edge.picture.palettes import PALETTES, Palette, contrast, lightness
+from edge.picture.levels import HIDDEN, LEVELS, UNKNOWN, Linear, Log, Scale, pool_levels, to_levels
+from edge.picture.palettes import PALETTES, SIGNED, Palette, contrast, lightness
 from edge.picture.pieces import quote_piece, show_piece
 from edge.picture.units import show_bytes, show_count, show_number, show_share, show_time, show_weight
 
@@ -123,3 +123,31 @@ def test_pieces_by_hand() -> None:
     assert show_piece(" king\n\t\x1b[31m") == " king↵⇥\\x1b[31m"
     assert show_piece("e\u0301\u202e") == "e\\u0301\\u202e"
     assert quote_piece(" who") == "' who'"
+
+
+@few
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**16))
+def test_a_pooled_picture_keeps_the_furthest_level_of_every_square(
+    rows: int, columns: int, block: int, seed: int
+) -> None:
+    level = np.random.default_rng(seed).integers(0, LEVELS + 2, (rows, columns)).astype(np.uint8)
+    for middle in (0.0, (LEVELS - 1) / 2):
+        pooled = pool_levels(level, block, middle)
+        assert pooled.shape == (-(-rows // block), -(-columns // block))
+        for row, column in np.ndindex(*pooled.shape):
+            square = level[row * block : (row + 1) * block, column * block : (column + 1) * block]
+            values = square[square < LEVELS].astype(float)
+            if (square == UNKNOWN).any():
+                assert pooled[row, column] == UNKNOWN, "a value that is no number was lost"
+            elif not values.size:
+                assert pooled[row, column] == HIDDEN, "a square of hidden cells shows something"
+            else:
+                furthest = np.abs(values - middle).max()
+                assert abs(abs(float(pooled[row, column]) - middle) - furthest) < 1e-6, "a peak was lost"
+
+
+def test_a_signed_palette_is_grey_in_the_middle_and_lighter_the_higher() -> None:
+    shades = [lightness(colour) for colour in SIGNED.colours]
+    assert shades == sorted(shades), "in grey, a gain and a loss look alike"
+    middle = SIGNED.colours[LEVELS // 2]
+    assert max(middle) - min(middle) < 12, f"no difference is drawn as {middle}"
