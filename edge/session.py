@@ -26,10 +26,9 @@ from edge.watch import Watch
 from models.chat import Turn, open_chat_template
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import MisuseError
-from models.hub import fetch, is_hub_id
+from models.find import find_model
 from models.spec import DecoderSpec
 from models.tokenizer import TextStream, Tokenizer, open_tokenizer
-from models.zoo import zoo_folder, zoo_names
 
 T = TypeVar("T")
 
@@ -252,19 +251,6 @@ def load(
     if threads is not None and threads < 1:
         raise MisuseError(f"threads is {threads}; an engine computes with at least 1")
     return Model(open_checkpoint(find_model(model)), engine, threads, progress or (lambda _: None))
-
-
-def find_model(model: str | Path) -> Path:
-    """The folder of a model: an existing path first, then the zoo, then the hub."""
-    path = Path(model).expanduser()
-    if path.exists():
-        return path
-    folder = zoo_folder(str(model))
-    if folder is not None:
-        return folder
-    if is_hub_id(str(model)):
-        return fetch(str(model))
-    raise MisuseError(f"there is no folder '{model}' and no such model in the zoo ({', '.join(zoo_names())})")
 
 
 def _piece(tokenizer: Tokenizer | None, id: int) -> str:

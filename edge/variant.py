@@ -6,8 +6,9 @@ from pathlib import Path
 from edge.apart import Apart, Progress
 from edge.engines.choice import engine_of
 from edge.engines.registry import prepare_files
-from edge.session import Model, find_model, load
+from edge.session import Model, load
 from models.checkpoint import open_checkpoint
+from models.find import find_model
 
 
 @dataclass(frozen=True)

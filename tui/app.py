@@ -13,8 +13,8 @@ from textual.screen import Screen
 import edge
 from edge.engines.choice import engine_of
 from edge.engines.registry import Progress, installed_engines
-from edge.session import find_model
 from edge.trace import Trace
+from models.find import find_model
 from tui.commands import commands_of
 from tui.jobs.job import OpenModel, Place
 from tui.runner import Runner

@@ -7,10 +7,10 @@ from pathlib import Path
 from edge.doctor import remedy
 from edge.engines.choice import PACKAGES, floats_of
 from edge.picture.units import show_bytes, show_count
-from edge.session import find_model
 from edge.store import read_store
 from models.checkpoint import open_checkpoint
 from models.errors import EdgeError
+from models.find import find_model
 from models.hub import cached, is_hub_id
 from models.parameters import parameter_count
 from models.tokenizer import open_tokenizer

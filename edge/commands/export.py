@@ -63,11 +63,11 @@ def export(
     tells what packing the weights cost. OUT appears whole or not at all, and only an export may be written over. Needs
     torch and onnx: pip install 'edge-lens[export]'.
     """
-    from edge.session import find_model
     from export.layout import layout_of
     from export.standalone import check_target, export_checkpoint, peak_bytes
     from export.targets import TARGETS
     from models.checkpoint import open_checkpoint
+    from models.find import find_model
     from models.precision import precision_of
 
     chosen, original = precision_of(precision), open_checkpoint(find_model(model))

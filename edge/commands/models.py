@@ -48,8 +48,8 @@ def models(context: click.Context, layout: str | None) -> None:
 @table_options
 def show(model: str, layout: str | None) -> None:
     """Show what MODEL is: its sizes, and where its parameters are."""
-    from edge.session import find_model
     from models.checkpoint import open_checkpoint
+    from models.find import find_model
 
     click.echo(_facts(open_checkpoint(find_model(model))).write(layout or "text"))
 

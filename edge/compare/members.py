@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from edge.engines.choice import engine_of
-from edge.session import Model, find_model
+from edge.session import Model
 from edge.variant import Variant, open_variant, prepare_variant
 from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
+from models.find import find_model
 from models.spec import DecoderSpec
 from models.tokenizer import Tokenizer, open_tokenizer
 

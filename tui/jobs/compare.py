@@ -11,10 +11,10 @@ from edge.compare.passage import FEWEST_TOKENS, LONGEST_WINDOW, Passage, passage
 from edge.engines.choice import engine_of
 from edge.picture.pieces import show_piece
 from edge.picture.units import show_bytes
-from edge.session import find_model
 from edge.trace import Trace
 from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
+from models.find import find_model
 from tui.jobs.job import Desk
 from tui.jobs.profile import show_duration
 from tui.messages import EnginesCompared

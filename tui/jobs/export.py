@@ -7,11 +7,11 @@ from threading import Lock
 from edge.apart import Apart, Progress, while_wanted
 from edge.commands.export import parity_table, prepared
 from edge.picture.units import show_bytes
-from edge.session import find_model
 from export.staging import sweep
 from export.standalone import check_target, export_checkpoint
 from export.targets import TARGETS
 from models.checkpoint import open_checkpoint
+from models.find import find_model
 from models.precision import precision_of
 from tui.jobs.job import Desk
 from tui.jobs.telling import telling
