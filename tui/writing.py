@@ -7,9 +7,6 @@ from datetime import datetime
 from html import escape
 from math import isfinite
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from edge.commands.tables import Cell, Table
 from edge.picture.pieces import show_piece
@@ -98,9 +95,8 @@ def facts_of(sight: Sight, now: datetime) -> list[str]:
 def plain(table: Table) -> Table:
     """Cells that every reader of CSV and JSON knows: what is not a number, or has no end, is absent."""
 
-    def known(cell: Any) -> Cell:
-        value: Cell = cell.item() if isinstance(cell, np.generic) else cell
-        return None if isinstance(value, float) and not isfinite(value) else value
+    def known(cell: Cell) -> Cell:
+        return None if isinstance(cell, float) and not isfinite(cell) else cell
 
     return Table(table.columns, [[known(cell) for cell in row] for row in table.rows])
 

@@ -8,7 +8,6 @@ from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 
 import edge
@@ -151,12 +150,6 @@ def test_what_is_not_a_number_is_absent_in_every_table() -> None:
     table = plain(Table([Column("a", "a"), Column("b", "b")], [[float("nan"), 1.5], [float("inf"), "x"], [None, 0]]))
     assert list(csv.reader(StringIO(table.csv()))) == [["a", "b"], ["", "1.5"], ["", "x"], ["", "0"]]
     assert json.loads(table.json()) == [{"a": None, "b": 1.5}, {"a": None, "b": "x"}, {"a": None, "b": 0}]
-
-
-def test_numbers_of_numpy_are_numbers_of_json() -> None:
-    cells = [[np.float32(0.5), np.float32("nan")], [np.int64(3), np.float64(1.0)]]
-    table = plain(Table([Column("a", "a"), Column("b", "b")], cells))  # type: ignore[arg-type]
-    assert json.loads(table.json()) == [{"a": 0.5, "b": None}, {"a": 3, "b": 1.0}]
 
 
 def test_pictures_fetch_no_font() -> None:
