@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edge.commands.tables import Cell, Column, Table
-from edge.picture.units import show_bytes, show_measured, show_number
+from edge.picture.units import Number, show_bytes, show_measured, show_number
 from edge.profile.inside import PartRow, part_rows
 from edge.profile.record import Profile
 from edge.profile.summary import NOISY, Pace, bandwidth_bytes_per_s, flops_per_s, quantile
@@ -35,7 +35,7 @@ class Cost:
 
     title: str
     unit: str
-    values: tuple[float | None, ...]
+    values: tuple[Number | None, ...]
     shares: tuple[float | None, ...] = ()
 
     @property

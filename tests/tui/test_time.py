@@ -4,6 +4,7 @@ import multiprocessing
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -21,7 +22,7 @@ from models.zoo import zoo_names
 from tests.edge.profile import made
 from tests.tui.driving import PATIENCE_S, Driven, driven, lines_of
 from tests.tui.fake import FakeModel, FakeShelf, small_spec
-from tui.app import build_saved
+from tui.build import build_saved
 from tui.costs import PARTS, Cost, Costs, Heading, as_table, cost_rows, part_costs
 from tui.jobs.job import Desk
 from tui.jobs.profile import ProfileEngines, choices, expected_s, plan_for
@@ -74,7 +75,7 @@ def lasting(monkeypatch: pytest.MonkeyPatch) -> FakeMeasure:
 
 def faked(monkeypatch: pytest.MonkeyPatch, measure: FakeMeasure) -> FakeMeasure:
     monkeypatch.setattr("tui.views.time.ProfileEngines", partial(ProfileEngines, measure=measure))
-    monkeypatch.setattr("tui.jobs.profile.variant_of", lambda model, engine: Variant(model, engine))
+    monkeypatch.setattr("tui.jobs.profile.variant_of", lambda model, engine: Variant(Path(model), engine))
     monkeypatch.setattr("tui.views.time.installed_engines", lambda: ("onnx", "torch", "mlx"))
     return measure
 

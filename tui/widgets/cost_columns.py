@@ -11,7 +11,7 @@ from tui.costs import Cost, CostRow, Heading, Split
 from tui.widgets.grid import Grid
 from tui.widgets.stack import LOOKS, PATTERNS, stack
 
-_VALUE_CELLS = 9
+_VALUE_CELLS = 8
 _SHARE_CELLS = 8
 _INDENT = 2
 _LEAST_CELLS = _VALUE_CELLS + _SHARE_CELLS
@@ -26,6 +26,8 @@ class CostColumns(Grid):
         at_hand: The engine whose name is marked.
         rows: What is shown; one value an engine each.
     """
+
+    DEFAULT_CSS = "CostColumns { scrollbar-gutter: stable; }"
 
     engines: reactive[tuple[str, ...]] = reactive(())
     at_hand: reactive[str] = reactive("")

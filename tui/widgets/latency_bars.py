@@ -27,6 +27,8 @@ class LatencyBars(Grid):
         chosen: The chosen layer.
     """
 
+    DEFAULT_CSS = "LatencyBars { scrollbar-gutter: stable; }"
+
     gutter_cells = 8
 
     runs: reactive[tuple[tuple[str, SublayerTiming], ...]] = reactive(())

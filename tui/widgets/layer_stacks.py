@@ -26,6 +26,8 @@ class LayerStacks(Grid):
         chosen: The chosen layer.
     """
 
+    DEFAULT_CSS = "LayerStacks { scrollbar-gutter: stable; }"
+
     gutter_cells = 9
 
     engines: reactive[tuple[str, ...]] = reactive(())

@@ -72,7 +72,7 @@ class PaceLine(Widget):
 
     def _numbers(self) -> list[str]:
         if self.timing is None:
-            return [" no run yet"]
+            return [""]
         waits, rate = self.timing.inter_token_ms, self.timing.tokens_per_second
         p50, p90 = (show_number(quantile(waits, q)) for q in (0.5, 0.9)) if waits else ("", "")
         return [
