@@ -15,7 +15,7 @@ from tests.models.hub_server import Hub, serving
 from tests.reference import REFERENCES, write_reference
 from tests.tui.driving import PATIENCE_S, Driven, driven
 from tests.tui.fake import FakeModel, FakeShelf, small_spec
-from tui.app import build_saved
+from tui.build import build_saved
 from tui.jobs.job import Place
 from tui.jobs.load import Load
 from tui.jobs.run import PARTS
@@ -393,3 +393,24 @@ async def test_an_export_without_its_packages_names_them(byte_llama: Path, monke
         assert "edge-lens[export]" in note_of(dialog)
         await ui.press("enter")
         assert ui.app.screen is dialog, "an export began that cannot work"
+
+
+# ---- every dialog -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(60, 18), (80, 24), (200, 60)], ids=str)
+async def test_dialogs_have_room_and_need_no_colour(
+    hub_cache: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with driven(size=size) as ui:
+        await ui.run("a king")
+        for action in ("open", "compare", "write", "export"):
+            await ui.app.run_action(action, ui.main)
+            await ui.until(lambda: isinstance(ui.app.screen, Dialog), f"'{action}' to ask")
+            dialog = ui.app.screen
+            for part in (*dialog.query(Choices), *dialog.query(Field)):
+                assert part.content_size.area > 0, f"{action} at {size}: #{part.id} has no room"
+                assert dialog.query_one(".frame").region.contains_region(part.region), f"#{part.id} leaves the frame"
+            assert ui.app.export_screenshot()
+            await ui.press("escape")

@@ -50,9 +50,7 @@ class OpenScreen(Dialog[Job]):
         self._engines = engine_choices(installed)
 
     def compose_fields(self) -> Iterator[Widget]:
-        yield Field(
-            "elsewhere", placeholder="a folder, the file of a trace, or an id of the hub: owner/model", id="open-path"
-        )
+        yield Field("elsewhere", placeholder="a folder, a trace, or a hub id: owner/model", id="open-path")
         with Horizontal():
             yield Choices(id="open-models")
             yield Choices(id="open-engines")
