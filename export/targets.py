@@ -19,7 +19,7 @@ from export.initializers import initializer_shapes
 from export.layout import Layout, is_float
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
-from models.safetensors_file import INDEX
+from models.hub import INDEX
 
 TEXT_FILES = (
     "tokenizer.json",

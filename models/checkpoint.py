@@ -15,12 +15,12 @@ from models.families.config import Config
 from models.families.family import Family
 from models.families.registry import family_of
 from models.families.views import Stored
-from models.hub import id_of
+from models.hub import INDEX, id_of
 from models.mlx_format import packed_parameters
 from models.packed import PackedMatrices
 from models.packed_file import is_packed, open_packed
 from models.parameters import parameter_shapes, part_of
-from models.safetensors_file import INDEX, TensorPlace, tensor_places
+from models.safetensors_file import TensorPlace, tensor_places
 from models.spec import DecoderSpec
 from models.weights import DenseWeights, StoredParameter, Weights
 

@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 from models.errors import CheckpointError
-from models.safetensors_file import INDEX
+
+INDEX = "model.safetensors.index.json"
+"""Where a checkpoint in several files says which file holds which tensor."""
 
 _ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 

@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 
 from models.errors import CheckpointError
 
-INDEX = "model.safetensors.index.json"
-"""Says which shard holds which tensor, where there are several."""
-
 _NOTES = "__metadata__"
 
 DTYPES: dict[str, np.dtype[np.generic]] = {

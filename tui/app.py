@@ -1,109 +1,143 @@
-"""The terminal UI: opens the screen on a model, or on a saved trace."""
+"""The terminal UI. Paints at once; all that is heavy is imported behind the first picture."""
 
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.pilot import Pilot
 from textual.screen import Screen
+from textual.worker import Worker, WorkerState
 
-import edge
 from edge.engines.choice import engine_of
-from edge.engines.registry import Progress, installed_engines
-from edge.trace import Trace
 from models.find import find_model
-from tui.commands import commands_of
-from tui.jobs.job import OpenModel, Place
-from tui.runner import Runner
-from tui.screens.main import MainScreen
-from tui.settings import Kept, settings_file
+from tui.screens.opening import OpeningScreen
 from tui.theme import DARK, LIGHT
+
+if TYPE_CHECKING:
+    from tui.screens.main import MainScreen
 
 AutoPilot = Callable[[Pilot[Any]], Coroutine[Any, Any, None]]
 """Presses keys in place of a person."""
+
+MakeScreen = Callable[[], Screen[Any]]
+"""Makes the main screen, on the UI's thread."""
 
 PATIENCE_S = 2.0
 """How long quitting waits for the pass at hand."""
 
 
 class EdgeApp(App[None]):
-    """Themes, commands and one screen."""
+    """Themes, commands and one screen.
+
+    Attributes:
+        main: The screen; there from the start, or once it was opened.
+        failure: Why it could not be opened.
+    """
 
     TITLE = "edge"
     CSS_PATH: ClassVar[str] = "app.tcss"
+    main: "MainScreen"
 
-    def __init__(self, main: MainScreen) -> None:
+    def __init__(self, main: Screen[Any] | None = None) -> None:
         super().__init__()
-        self.main = main
+        self.failure: BaseException | None = None
+        self._target = ""
+        self._importing: Callable[[], MakeScreen] | None = None
         self.register_theme(DARK)
         self.register_theme(LIGHT)
-        kept = main.kept.settings.theme
-        self.theme = kept if kept in self.available_themes else DARK.name
+        self.theme = DARK.name
+        if main is not None:
+            self._take(main)
+
+    def opening(self, target: str, importing: Callable[[], MakeScreen]) -> "EdgeApp":
+        """The same app, whose main screen is made from what `importing` brings, on another thread."""
+        self._target, self._importing = target, importing
+        return self
 
     def on_mount(self) -> None:
-        self.push_screen(self.main)
+        if self._importing is None:
+            self.push_screen(self.main)
+        else:
+            self.push_screen(OpeningScreen(self._target))
+            self.call_after_refresh(self.run_worker, self._importing, thread=True, exit_on_error=False)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.state == WorkerState.SUCCESS:
+            self._take(event.worker.result())  # type: ignore[misc]
+            self.switch_screen(self.main)
+        elif event.state == WorkerState.ERROR:
+            self.failure = event.worker.error
+            self.exit()
+
+    def _take(self, main: Any) -> None:
+        self.main = main
+        kept = self.main.kept.settings.theme
+        self.theme = kept if kept in self.available_themes else DARK.name
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterator[SystemCommand]:
-        if screen is self.main:
+        from tui.commands import commands_of
+
+        if screen is getattr(self, "main", None):
             yield from commands_of(self.main)
-        else:
+            return
+        if not isinstance(screen, OpeningScreen):
             yield SystemCommand("close: what is asked", "Go back to the screen below · escape", screen.dismiss)
-            yield SystemCommand("quit: leave Edge", "End what runs and leave · ctrl+q", self.action_quit)
+        yield SystemCommand("quit: leave Edge", "End what runs and leave · ctrl+q", self.action_quit)
 
     def watch_theme(self, theme: str) -> None:
-        self.main.remember(self.main.kept.keep(theme=theme))
+        if hasattr(self, "main"):
+            self.main.remember(self.main.kept.keep(theme=theme))
 
 
-def build(
-    open_model: OpenModel, place: Place, engines: tuple[str, ...], kept: Kept | None = None
-) -> tuple[EdgeApp, Runner]:
-    """The app on a model, and the runner to close after it."""
-    runner = Runner(open_model)
-    return EdgeApp(MainScreen(runner, place, engines, None, kept or Kept())), runner
-
-
-def build_saved(
-    trace: Trace, open_model: OpenModel | None = None, engines: tuple[str, ...] = (), kept: Kept | None = None
-) -> EdgeApp:
-    """The app on a saved trace; its runner waits, and opens an engine only when a model is opened."""
-    return EdgeApp(MainScreen(Runner(open_model or opener(None)), None, engines, trace, kept or Kept()))
-
-
-def show(app: EdgeApp, runner: Runner, headless: bool = False, auto_pilot: AutoPilot | None = None) -> None:
+def show(app: EdgeApp, headless: bool = False, auto_pilot: AutoPilot | None = None) -> None:
     """Runs the app until it is quit; the process ends then, whatever the engine is at."""
     try:
         app.run(headless=headless, auto_pilot=auto_pilot)
     finally:
-        if not runner.close(PATIENCE_S):
+        if hasattr(app, "main") and not app.main.runner.close(PATIENCE_S):
             # A load cannot be interrupted, and Python would wait for its thread: leave without it.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(app.return_code or 0)
+    if app.failure is not None:
+        raise app.failure
     if app.return_code:
         sys.exit(app.return_code)
 
 
-def opener(threads: int | None) -> OpenModel:
-    """What opens models, all with so many threads."""
-
-    def open_model(name: str, engine: str, progress: Progress) -> edge.Model:
-        return edge.load(name, engine, threads=threads, progress=progress)
-
-    return open_model
-
-
 def look(model: str, engine: str, threads: int | None = None) -> None:
-    """Opens the UI and returns when it is closed. `model` is a checkpoint, a model of the zoo, or a saved trace."""
-    kept, path = Kept(settings_file()), Path(model).expanduser()
+    """Opens the UI and returns when it is closed. `model` is a checkpoint, a model of the zoo, or a saved trace.
+
+    Raises:
+        EdgeError: there is no such model, or it is no trace.
+        MisuseError: an unknown engine.
+    """
+    path = Path(model).expanduser()
     if path.is_file():
-        trace = edge.open_trace(path)
-        kept.keep_trace(path)
-        app = build_saved(trace, opener(threads), installed_engines(), kept)
-        show(app, app.main.runner)
+        from edge.trace import open_trace
+
+        show(EdgeApp().opening(path.name, partial(_with_trace, open_trace(path), path, threads)))
         return
     engine_of(engine)
     find_model(model)
-    show(*build(opener(threads), Place(model, engine), installed_engines(), kept))
+    show(EdgeApp().opening(f"{model} · {engine}", partial(_with_model, model, engine, threads)))
+
+
+def _with_model(model: str, engine: str, threads: int | None) -> MakeScreen:
+    from tui.build import screen_of_model
+    from tui.settings import Kept, settings_file
+
+    return partial(screen_of_model, model, engine, threads, Kept(settings_file()))
+
+
+def _with_trace(trace: Any, path: Path, threads: int | None) -> MakeScreen:
+    from tui.build import screen_of_trace
+    from tui.settings import Kept, settings_file
+
+    kept = Kept(settings_file())
+    kept.keep_trace(path)
+    return partial(screen_of_trace, trace, threads, kept)

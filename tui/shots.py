@@ -9,7 +9,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from edge.engines.registry import installed_engines
-from tui.app import build, opener
+from tui.build import build, opener
 from tui.jobs.job import Place
 from tui.screens.main import MainScreen
 from tui.screens.running import Companion

@@ -10,7 +10,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tests.tui.fake import FakeShelf
-from tui.app import EdgeApp, build
+from tui.app import EdgeApp
+from tui.build import build
 from tui.jobs.job import Place
 from tui.runner import Runner
 from tui.screens.main import MainScreen

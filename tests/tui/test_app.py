@@ -3,89 +3,120 @@
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 import edge
-from edge.engines.registry import Progress
 from edge.measure.attention import attention_pattern
 from models.errors import CheckpointError, EdgeError, MisuseError
 from models.zoo import zoo_names
-from tests.tui.driving import PATIENCE_S, Driven, lines_of
+from tests.tui.driving import PATIENCE_S, Driven
 from tests.tui.fake import FakeModel, FakeShelf
-from tui.app import build, build_saved, look
-from tui.runner import WATCH
+from tui.app import EdgeApp, MakeScreen, look
+from tui.build import build, build_saved, opener
+from tui.jobs.job import Place
+from tui.jobs.run import PARTS
+from tui.screens.opening import OpeningScreen
 from tui.widgets.attention_map import AttentionMap
-from tui.widgets.header_bar import HeaderBar
 
 
 async def test_a_real_engine_fills_the_screen(byte_llama: Path) -> None:
-    def open_model(engine: str, progress: Progress) -> edge.Model:
-        return edge.load(byte_llama, engine, progress=progress)
-
-    app, runner = build(open_model, "torch", ("torch",))
+    app, runner = build(opener(None), Place(str(byte_llama), "torch"), ("torch",))
     try:
         async with app.run_test(size=(200, 60)) as pilot:
-            ui = Driven(app, app.look, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.look.facts is not None, "the model to load")
+            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
+            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
             await ui.run("a king")
-            trace, chosen = app.look.trace, app.look.selection
-            assert trace is not None and trace.n_fed == app.look.query_one(AttentionMap).levels.shape[0]
+            await ui.press("2")
+            trace, chosen = ui.shown_run.trace, app.main.sight.selection
+            assert trace.n_fed == app.main.query_one("#map", AttentionMap).levels.shape[0]
             site = f"layers.{chosen.layer}.attn"
             query, key = trace.site(f"{site}.query")[:, chosen.head], trace.site(f"{site}.key")[:, chosen.head // 2]
             pattern = attention_pattern(query, key, trace.spec.scale, trace.spec.layers[chosen.layer].reach)
             assert chosen.key == int(pattern[chosen.token].argmax()), "the cursor is not on the largest weight"
-            assert app.look.timing is not None and "torch" in ui.shown("HeaderBar")
-            assert "top-p" in ui.shown("#ffn-legend"), "a SiLU model is shown by exact zeros, of which it has none"
+            assert ui.shown_run.timing is not None and "torch" in ui.shown("HeaderBar")
+            assert app.main.sight.options.silence.field == "top_p", "a SiLU model is shown by exact zeros: it has none"
     finally:
         assert runner.close(PATIENCE_S)
 
 
 @pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
 async def test_the_bundled_model_fills_the_screen_on_the_default_engine() -> None:
-    def open_model(engine: str, progress: Progress) -> edge.Model:
-        return edge.load("fable-relu", engine, progress=progress)
-
-    app, runner = build(open_model, "onnx", ("onnx",))
+    app, runner = build(opener(None), Place("fable-relu", "onnx"), ("onnx",))
     try:
         async with app.run_test(size=(80, 24)) as pilot:
-            ui = Driven(app, app.look, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.look.facts is not None, "the model to load")
+            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
+            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
             await ui.run("The king")
-            overview, timing = app.look.overview, app.look.timing
-            assert overview is not None and (overview.exact_zero > 0).all(), "a ReLU model without silent neurons"
+            assert (ui.shown_run.overview.exact_zero > 0).all(), "a ReLU model without silent neurons"
+            timing = ui.shown_run.timing
             assert timing is not None and timing.coverage > 0, "no sublayer was timed"
     finally:
         assert runner.close(PATIENCE_S)
 
 
-async def test_a_saved_trace_shows_without_any_engine(tmp_path: Path) -> None:
+def traced(*parts: str) -> edge.Trace:
+    """A made-up run that watched some parts."""
     model = FakeModel()
     ids = model.tokenizer.encode("Once upon a time")
-    model.run(ids=ids, max_new_tokens=5, watch=WATCH).save(tmp_path / "seen.trace")
+    return model.run(ids=ids, max_new_tokens=5, watch=edge.Watch(parts=parts))
+
+
+async def test_a_saved_trace_shows_without_any_engine(tmp_path: Path) -> None:
+    traced(*PARTS).save(tmp_path / "seen.trace")
     app = build_saved(edge.open_trace(tmp_path / "seen.trace"))
     async with app.run_test(size=(120, 42)) as pilot:
-        await pilot.pause()
-        tokens, bars = app.look.query_one("#tokens"), app.look.query_one("#time")
-        assert "daughters" in lines_of(tokens), "the trace's tokens do not show"
-        assert "holds no latency" in lines_of(bars)
-        before = app.look.selection
-        await pilot.press("l")
-        assert app.look.selection.head == before.head + 1, "keys do not choose in a saved trace"
-        offered = {binding.binding.action for binding in app.look.active_bindings.values()}
+        ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
+        await ui.until(lambda: app.main.sight.main is not None, "the trace to show")
+        await ui.at_rest()
+        assert "daughters" in ui.shown("#tokens"), "the trace's tokens do not show"
+        before = app.main.sight.selection
+        await ui.press("2", "l")
+        assert app.main.sight.selection.head == before.head + 1, "keys do not choose in a saved trace"
+        assert not app.main.query_one("#map", AttentionMap).notice, "the map of a saved trace is empty"
+        offered = {binding.binding.action for binding in app.main.active_bindings.values() if binding.enabled}
         assert not offered & {"engine", "prompt"}, "a saved trace offers to run"
-        assert "fake" in lines_of(app.look.query_one(HeaderBar))
+        assert "fake" in ui.shown("HeaderBar")
+        await ui.press("1")
+        assert "no weights" in ui.shown("#next"), "the words of a saved trace do not say what is missing"
 
 
 async def test_a_trace_without_queries_says_what_is_missing(tmp_path: Path) -> None:
-    model = FakeModel()
-    watch = edge.Watch(parts=("ffn.neurons",))
-    trace = model.run(ids=model.tokenizer.encode("Once upon"), max_new_tokens=5, watch=watch)
-    app = build_saved(trace)
+    app = build_saved(traced("ffn.neurons"))
     async with app.run_test(size=(120, 42)) as pilot:
+        ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
+        await ui.until(lambda: app.main.sight.main is not None, "the trace to show")
+        await ui.at_rest()
+        await ui.press("2")
+        assert "not watched" in ui.shown("#map").replace("\n", " "), ui.shown("#map")
+        await ui.press("3")
+        assert "%" in ui.shown("#ffn"), "what was watched does not show"
+
+
+async def test_the_first_picture_comes_before_anything_heavy_and_the_screen_after_it() -> None:
+    made = Event()
+
+    def importing() -> MakeScreen:
+        assert made.wait(PATIENCE_S)
+        main = build(FakeShelf().open, Place("fake", "onnx"), ("onnx",))[0].main
+        return lambda: main
+
+    app = EdgeApp().opening("a model · onnx", importing)
+    async with app.run_test(size=(100, 30)) as pilot:
         await pilot.pause()
-        assert "not watched" in lines_of(app.look.query_one("#map"))
-        assert "%" in lines_of(app.look.query_one("#ffn")), "what was watched does not show"
+        assert isinstance(app.screen, OpeningScreen), "nothing shows while Edge is read"
+        assert "a model · onnx" in str(app.screen.query_one("#opening").render())
+        made.set()
+        ui = Driven(app, None, pilot, FakeShelf(), None)  # type: ignore[arg-type]
+        await ui.until(lambda: app.screen is getattr(app, "main", None), "the main screen")
+    assert app.main.runner.close(PATIENCE_S)
+
+
+def test_the_app_itself_imports_neither_numpy_nor_an_engine() -> None:
+    code = "import sys, tui.app; print(*{'numpy', 'onnxruntime', 'torch', 'mlx', 'jaxtyping'} & {*sys.modules})"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not told, f"before the first picture, these are imported: {told}"
 
 
 def test_bad_input_is_refused_before_the_screen_opens(tmp_path: Path) -> None:
@@ -103,17 +134,19 @@ QUIT_WHILE = """
 from threading import Event
 from concurrent.futures import ThreadPoolExecutor
 from tests.tui.fake import FakeModel
-from tui.app import build, show
+from tui.app import show
+from tui.build import build
+from tui.jobs.job import Place
 
 busy = Event()
 
-def load_forever(engine, progress):
+def load_forever(name, engine, progress):
     # As a real load does: on a pool's thread, for which Python waits at its end.
     return ThreadPoolExecutor(1).submit(lambda: busy.set() or Event().wait()).result()
 
 model = FakeModel(pauses=True)
 
-def open_model(engine, progress):
+def open_model(name, engine, progress):
     return model
 
 async def quit_while_loading(pilot):
@@ -122,16 +155,17 @@ async def quit_while_loading(pilot):
     await pilot.press("ctrl+q")
 
 async def quit_while_running(pilot):
-    while pilot.app.look.facts is None:
+    while pilot.app.main.sight.facts is None:
         await pilot.pause()
-    pilot.app.look.query_one("#prompt").value = "a king"
+    pilot.app.main.query_one("#prompt").value = "a king"
     await pilot.press("enter")
     while not model.is_pausing.is_set():
         await pilot.pause()
     await pilot.press("ctrl+q")
 
 opener, pilot = {"load": (load_forever, quit_while_loading), "run": (open_model, quit_while_running)}["%s"]
-show(*build(opener, "onnx", ("onnx",)), headless=True, auto_pilot=pilot)
+app, _ = build(opener, Place("fake", "onnx"), ("onnx",))
+show(app, headless=True, auto_pilot=pilot)
 """
 
 

@@ -13,13 +13,14 @@ from edge.engines.registry import Progress
 from edge.insight.memories import neurons_at, read_cett, read_memories
 from edge.insight.shift import read_answer_shift, read_ffn_shift
 from edge.measure.sparsity import exact_zero_share, gini, hoyer, top_p_sparsity
+from edge.picture.pieces import quote_piece, show_piece
 from edge.picture.units import show_share, show_weight
 from models.zoo import zoo_folder
 from tests.tiny import FakeCheckpoint, tiny_weights
 from tests.tui.driving import PATIENCE_S, Driven, driven
 from tests.tui.fake import FakeModel, FakeShelf, FakeTokenizer, small_spec
 from tests.tui.test_everywhere import check_lines, coloured
-from tui.app import build, build_saved
+from tui.build import build, build_saved
 from tui.jobs.job import Place
 from tui.messages import NeuronChosen
 from tui.readings import Readings, WasRead
@@ -160,6 +161,7 @@ async def test_the_map_shows_the_other_run_and_the_difference() -> None:
 
 async def test_the_curve_falls_on_a_log_scale_to_where_nine_tenths_end() -> None:
     async with looking() as ui:
+        await ui.press("s")
         layer, token, _ = chosen(ui)
         curve, neurons = ui.main.query_one(ActivationCurve), np.abs(neurons_at(ui.shown_run.trace, layer, token))
         heights = curve.heights()
@@ -178,6 +180,7 @@ async def test_the_curve_falls_on_a_log_scale_to_where_nine_tenths_end() -> None
 
 async def test_the_curve_is_walked_from_neuron_to_neuron_and_zooms_to_those_that_fire() -> None:
     async with looking() as ui:
+        await ui.press("s")
         layer, token, _ = chosen(ui)
         curve = ui.main.query_one(ActivationCurve)
         neurons = np.abs(neurons_at(ui.shown_run.trace, layer, token))
@@ -211,7 +214,13 @@ async def test_memories_are_those_that_write_most_with_the_words_they_promote() 
         assert grid.memories == want and neuron == want[0].neuron, "the strongest is not chosen at first"
         lines = ui.shown("#memories").splitlines()
         first = lines[1]
-        for words in ("▸", "[x] on", f"#{want[0].neuron}", f"{want[0].coefficient:.2f}", want[0].promotes[0]):
+        for words in (
+            "▸",
+            "[x] on",
+            f"#{want[0].neuron}",
+            f"{want[0].coefficient:.2f}",
+            quote_piece(want[0].promotes[0]),
+        ):
             assert words in first, f"the first line does not say {words!r}: {first!r}"
         assert "coefficient" in lines[0] and "adds" in lines[0] and "promotes" in lines[0]
 
@@ -330,7 +339,7 @@ async def test_the_prediction_is_the_lens_before_and_after_the_ffn_and_marks_wha
         assert grid.words == want.words and grid.came == came
         assert f"before FFN {layer}" in ui.shown("#shift") and f"after FFN {layer}" in ui.shown("#shift")
         marked = [line for line in ui.shown("#shift").splitlines() if "▸" in line]
-        assert len(marked) == 1 and shown.weights.piece(came).strip() in marked[0], f"marked as next: {marked}"
+        assert len(marked) == 1 and show_piece(shown.weights.piece(came)).strip() in marked[0], f"marked as next: {marked}"
         for word, line in zip(want.words, ui.shown("#shift").splitlines()[1:], strict=False):
             told = show_weight(word.before) in line and show_weight(word.after) in line
             assert told, f"{word} is not {line!r}"

@@ -18,7 +18,7 @@ from tests.edge.report.made_lab import made_finding, made_tried
 from tests.tui.driving import PATIENCE_S, Driven, driven
 from tests.tui.fake import FakeModel, FakeShelf
 from tests.tui.made_claims import breaking, experiment, holding, lasting
-from tui.app import build, build_saved
+from tui.build import build, build_saved
 from tui.help import HELP
 from tui.jobs.job import Place
 from tui.jobs.lab import known_experiments

@@ -11,7 +11,7 @@ from edge.picture.units import show_number, show_share, show_time
 from models.zoo import zoo_names
 from tests.tui.driving import PATIENCE_S, Driven, driven
 from tests.tui.fake import FakeShelf
-from tui.app import build, opener
+from tui.build import build, opener
 from tui.jobs.job import Place
 from tui.views.layers import kinds_of
 from tui.widgets.guess_bars import GuessBars

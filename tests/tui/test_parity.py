@@ -26,7 +26,7 @@ from models.zoo import zoo_names
 from tests.edge.report.made import made_comparison
 from tests.tui.driving import PATIENCE_S, Driven, driven, lines_of
 from tests.tui.fake import FakeModel, FakeShelf, small_spec
-from tui.app import build, build_saved
+from tui.build import build, build_saved
 from tui.help import HELP
 from tui.jobs.compare import CompareEngines, choices, cost_words, passage_of, possible
 from tui.jobs.job import Desk, Place, Stopped

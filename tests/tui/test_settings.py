@@ -9,7 +9,8 @@ import pytest
 
 from tests.tui.driving import ENGINES
 from tests.tui.fake import FakeShelf
-from tui.app import EdgeApp, build
+from tui.app import EdgeApp
+from tui.build import build
 from tui.jobs.job import Place
 from tui.settings import (
     FORMAT,

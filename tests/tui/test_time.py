@@ -52,9 +52,11 @@ class FakeMeasure:
     def __init__(self, lasts: bool = False) -> None:
         self.lasts, self.is_under_way = lasts, Event()
         self.asked: list[tuple[str, ...]] = []
+        self.threads: set[int | None] = set()
 
     def __call__(self, variants: Sequence[Variant], plan: Plan, progress: Progress) -> Profile:
         self.asked.append(tuple(variant.engine for variant in variants))
+        self.threads |= {variant.threads for variant in variants}
         progress("depth 64: round 1 of 3")
         self.is_under_way.set()
         while self.lasts:
@@ -75,7 +77,9 @@ def lasting(monkeypatch: pytest.MonkeyPatch) -> FakeMeasure:
 
 def faked(monkeypatch: pytest.MonkeyPatch, measure: FakeMeasure) -> FakeMeasure:
     monkeypatch.setattr("tui.views.time.ProfileEngines", partial(ProfileEngines, measure=measure))
-    monkeypatch.setattr("tui.jobs.profile.variant_of", lambda model, engine: Variant(Path(model), engine))
+    monkeypatch.setattr(
+        "tui.jobs.profile.variant_of", lambda model, engine, threads: Variant(Path(model), engine, threads)
+    )
     monkeypatch.setattr("tui.views.time.installed_engines", lambda: ("onnx", "torch", "mlx"))
     return measure
 
@@ -227,6 +231,7 @@ async def test_m_times_the_installed_engines_without_any_prompt(measure: FakeMea
     async with driven(size=(200, 60)) as ui:
         await profiled(ui)
         assert measure.asked == [("onnx", "torch", "mlx")], f"measured were {measure.asked}"
+        assert measure.threads == {2}, f"the engine at hand computes with 2 threads, these with {measure.threads}"
         picture = f"{ui.main.query_one('#costs-pane').border_title}\n{ui.shown('#costs')}"
         for words in (
             "▸onnx",
