@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
 from edge.commands.tables import Table
+from edge.compare.passage import LONGEST_WINDOW
 from edge.compare.result import Comparison
 from edge.engines.registry import installed_engines
 from edge.laws.case import LONGEST
@@ -26,13 +28,13 @@ from tui.widgets.law_list import LawList, Standing
 from tui.widgets.pane import Pane
 from tui.widgets.site_matrix import SiteMatrix
 
-OWN_TEXT_TOKENS = 512
-"""Of Edge's own text, at most; what is compared where nothing ran."""
-
 OF_ONE_MODEL = tuple(law.number for law in LAWS if law.check is not None)
 """Laws that need no other engine."""
 
-KEY = " max|a−b| / max|b|   ● in its band  ◐ to 10 bands  ○ beyond  ◀ first beyond"
+KEY = " ● in its band  ◐ to 10 bands  ○ beyond  ◀ first beyond   of max|a−b| / max|b|"
+
+TIGHT = 13
+"""Lines of the view under which only the pictures and their marks stay."""
 
 
 class ParityView(View):
@@ -43,9 +45,11 @@ class ParityView(View):
         & > .panes { layout: grid; grid-size: 2 2; grid-columns: 3fr 2fr; grid-rows: 1fr 15; }
         #laws-pane { row-span: 2; }
         &.folded #laws-pane { row-span: 1; }
-        .key { height: auto; color: $text-muted; }
+        .key { height: 1; color: $text-muted; }
+        .key, &.folded #firsts { text-wrap: nowrap; text-overflow: ellipsis; }
         #firsts { max-height: 3; }
         #law-about { height: auto; max-height: 50%; padding: 0 1; color: $text-muted; }
+        &.tight #firsts, &.tight #law-about, #law-about.hidden { display: none; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -157,6 +161,9 @@ class ParityView(View):
             f"what is not packed or exported yet is made first{another}"
         )
 
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.height < TIGHT, "tight")
+
     # ---- laws -------------------------------------------------------------------------------------------
 
     def _draw_laws(self) -> None:
@@ -164,7 +171,7 @@ class ParityView(View):
         facts, pane = sight.facts, self.query_one("#laws-pane", Pane)
         about = self.query_one("#law-about", Static)
         laws.notice = _no_laws(facts)
-        about.display = not laws.notice
+        about.set_class(bool(laws.notice), "hidden")
         if facts is None or laws.notice:
             pane.entitle("")
             return
@@ -178,8 +185,9 @@ class ParityView(View):
             self.refresh_bindings()
         held, broken = (sum(one.holds is verdict for one in found.values()) for verdict in (True, False))
         counted = f"{held} hold, {broken} broken" if found else "none checked yet"
-        pane.entitle(f"{facts.name} on {facts.engine}", counted)
-        about.update(Content(standings[laws.chosen - 1].about(f"{self._tokens_words}, {LONGEST} at most")))
+        chosen = standings[laws.chosen - 1]
+        pane.entitle(f"{facts.name} on {facts.engine}", (self.has_class("tight") and chosen.place) or counted)
+        about.update(Content(chosen.about(f"{self._tokens_words}, {LONGEST} at most")))
 
     def _found_laws(self, facts: Facts) -> dict[int, LawResult]:
         found = dict(self._sight.laws.get(facts.engine, {}))
@@ -202,7 +210,7 @@ class ParityView(View):
     @property
     def _tokens(self) -> int:
         main = self._sight.main
-        return min(len(main.trace.tokens), OWN_TEXT_TOKENS) if main else OWN_TEXT_TOKENS
+        return min(len(main.trace.tokens), LONGEST_WINDOW) if main else LONGEST_WINDOW
 
     @property
     def _tokens_words(self) -> str:
