@@ -61,7 +61,7 @@ CETT 0.2: the share of neurons that can go while the mean over tokens of ‖what
         "curve: the neurons of one FFN at one token, sorted",
         """\
 Height: |a| on a log scale, from the largest down to a ten-thousandth of it. What is smaller, and 0, is blank.
-Width: all neurons, the largest first; s shows only those that the scale reaches.
+Width: the neurons that the scale reaches, the largest first; s shows all of them, the silent ones too.
 ▾ the fewest neurons that hold 90% of Σ|a| end here (top-p 0.9). ▴ the chosen neuron, and its place in this order.
   left right the neuron before or after   s zoom   click choose""",
     ),

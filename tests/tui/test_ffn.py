@@ -339,7 +339,8 @@ async def test_the_prediction_is_the_lens_before_and_after_the_ffn_and_marks_wha
         assert grid.words == want.words and grid.came == came
         assert f"before FFN {layer}" in ui.shown("#shift") and f"after FFN {layer}" in ui.shown("#shift")
         marked = [line for line in ui.shown("#shift").splitlines() if "▸" in line]
-        assert len(marked) == 1 and show_piece(shown.weights.piece(came)).strip() in marked[0], f"marked as next: {marked}"
+        piece = show_piece(shown.weights.piece(came)).strip()
+        assert len(marked) == 1 and piece in marked[0], f"marked as what came next, {piece!r}: {marked}"
         for word, line in zip(want.words, ui.shown("#shift").splitlines()[1:], strict=False):
             told = show_weight(word.before) in line and show_weight(word.after) in line
             assert told, f"{word} is not {line!r}"

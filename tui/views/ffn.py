@@ -32,6 +32,18 @@ from tui.widgets.sparsity_map import SparsityMap
 TALL = 40
 """Lines from which on the map takes what its layers need, and memories stand beside map and definitions."""
 
+COLUMNS = (
+    Column("layer", "layer"),
+    Column("token", "token"),
+    Column("piece", "piece"),
+    Column("neuron", "neuron"),
+    Column("coefficient", "coefficient", ".4g"),
+    Column("adds_norm", "adds, norm", ".4g"),
+    Column("promotes", "promotes"),
+    Column("switch", "switch"),
+)
+"""Of the table of memories."""
+
 
 class FfnView(View):
     """FFN: what fired, and what it recalls."""
@@ -190,16 +202,3 @@ class FfnView(View):
             for memory in memories_of(sight.main, layer, token, off)
         ]
         return Table(COLUMNS, rows)
-
-
-COLUMNS = (
-    Column("layer", "layer"),
-    Column("token", "token"),
-    Column("piece", "piece"),
-    Column("neuron", "neuron"),
-    Column("coefficient", "coefficient", ".4g"),
-    Column("adds_norm", "adds, norm", ".4g"),
-    Column("promotes", "promotes"),
-    Column("switch", "switch"),
-)
-"""Of the table of memories."""

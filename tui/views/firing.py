@@ -74,7 +74,7 @@ class Firing:
             rows.append(Defined(silence.title, is_share, value, mean, MEANINGS[silence.field], told))
         grid = self._view.query_one("#definitions", Definitions)
         grid.rows, grid.options = (*rows, self._define_cett(main, layer, token, missing)), sight.options
-        words = f"layer {layer} at {quote_token(main, token)}, of {main.trace.spec.layers[layer].ffn.d_ff:,} neurons"
+        words = f"layer {layer} at {quote_token(main, token)}, {main.trace.spec.layers[layer].ffn.d_ff:,} neurons"
         self._view.query_one("#definitions-pane", Pane).entitle(words)
 
     def _define_cett(self, main: Shown, layer: int, token: int, missing: str) -> Defined:

@@ -136,7 +136,7 @@ class Recall:
         _show(grid, found, came)
         note = "reading …" if found is None else "▸ came next" if came and isinstance(found, Shift) else ""
         pane = self._view.query_one("#shift-pane", Pane)
-        pane.entitle(f"at {quote_token(main, token)}, layer {layer}{_apart(found)}", note)
+        pane.entitle(f"layer {layer} at {quote_token(main, token)}{_bits(found)}", note)
 
     def _draw_answers(self, sight: Sight, main: Shown) -> None:
         token, beside, found = sight.selection.token, sight.beside, _why_no_answer(sight, main)
@@ -147,7 +147,8 @@ class Recall:
         grid = self._view.query_one("#answers", ShiftBars)
         grid.headings = ("this run", beside.name if beside else "")
         _show(grid, found, came)
-        words = f" the model's answer after {quote_token(main, token)}{_apart(found)}" if beside else ""
+        apart = " apart" if isinstance(found, Shift) else ""
+        words = f" the model's answer after {quote_token(main, token)}{_bits(found)}{apart}" if beside else ""
         if words != self._answered:
             self._answered = words
             self._view.query_one("#answered", Static).update(Content(words))
@@ -172,8 +173,8 @@ def _came(main: Shown, token: int) -> tuple[int, ...]:
     return main.trace.tokens[token + 1 : token + 2]
 
 
-def _apart(found: Shift | Refused | None) -> str:
-    return f", {show_number(found.bits)} bits apart" if isinstance(found, Shift) else ""
+def _bits(found: Shift | Refused | None) -> str:
+    return f", {show_number(found.bits)} bits" if isinstance(found, Shift) else ""
 
 
 def _show(grid: ShiftBars, found: Shift | Refused | None, came: tuple[int, ...]) -> None:

@@ -34,7 +34,7 @@ class ActivationCurve(Grid):
 
     neurons: reactive[Float32[np.ndarray, " neuron"]] = reactive(lambda: np.zeros(0, np.float32), always_update=True)
     chosen: reactive[int] = reactive(0)
-    is_zoomed: reactive[bool] = reactive(False)
+    is_zoomed: reactive[bool] = reactive(True)
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

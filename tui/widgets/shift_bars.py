@@ -50,8 +50,9 @@ class ShiftBars(Grid):
         self._resize()
 
     def _resize(self) -> None:
-        # Always as many: a body of another size makes Textual lay out the whole screen.
-        self.resize_body(self.view_cells, max(len(self.words), MOST, self.view_lines))
+        # One of two sizes: a body of another size makes Textual lay out the whole screen.
+        lines = self.view_lines if len(self.words) <= self.view_lines else max(len(self.words), MOST)
+        self.resize_body(self.view_cells, lines)
 
     @property
     def _cells(self) -> tuple[int, int]:
@@ -71,7 +72,7 @@ class ShiftBars(Grid):
         label, before, after = self.look_of("label"), *self.headings
         return self.fit(
             [
-                self.text(f"  bars to {self._end:g}", _MARK + word, label),
+                self.text(f"  bar: {self._end:g}", _MARK + word, label),
                 self.text(before, cells + _NUMBER, label),
                 self.text("", _ARROW),
                 self.text(after, max(self.width - _MARK - word - cells - _NUMBER - _ARROW, 0), label),
