@@ -59,16 +59,21 @@ def plan_for(spec: DecoderSpec) -> Plan:
 
 @dataclass(frozen=True)
 class ProfileEngines:
-    """Times engines in turns, each in a process of its own; the model at hand rests."""
+    """Times engines in turns, each in a process of its own; the model at hand rests.
+
+    Attributes:
+        threads: Threads each computes with; an engine's own choice where None.
+    """
 
     model: str
     engines: tuple[str, ...]
     plan: Plan
+    threads: int | None = None
     measure: Measure = measure
 
     def work(self, desk: Desk) -> None:
         desk.doing(f"{TIMING}: {', '.join(self.engines)}", can_stop=True)
-        variants = [variant_of(self.model, engine) for engine in self.engines]
+        variants = [variant_of(self.model, engine, self.threads) for engine in self.engines]
         with while_wanted(desk.check):
             found = self.measure(variants, self.plan, _settling(desk))
         desk.check()
@@ -85,6 +90,11 @@ def _settling(desk: Desk) -> Progress:
         desk.check()
 
     return tell
+
+
+def threads_of(facts: Facts) -> int | None:
+    """The threads of the engine at hand; MLX's say nothing, since on a Mac it computes elsewhere."""
+    return None if engine_of(facts.engine).name == "mlx" else facts.threads
 
 
 def expected_s(facts: Facts, engines: tuple[str, ...], plan: Plan, token_ns: float | None) -> float:

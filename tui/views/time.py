@@ -25,6 +25,7 @@ from tui.jobs.profile import (
     plan_for,
     plan_words,
     show_duration,
+    threads_of,
 )
 from tui.messages import LayerChosen, Streaming
 from tui.sight import Facts, Shown, Sight
@@ -227,7 +228,8 @@ class TimeView(View):
     def action_measure(self) -> None:
         facts, choice = self._sight.facts, self._choice
         if facts is not None and choice is not None:
-            self.post_message(Wanted(ProfileEngines(facts.source, choice.engines, plan_for(facts.spec))))
+            job = ProfileEngines(facts.source, choice.engines, plan_for(facts.spec), threads_of(facts))
+            self.post_message(Wanted(job))
 
     def action_choice(self) -> None:
         self._choice_at += 1
@@ -257,7 +259,9 @@ class TimeView(View):
 
 
 def _timed_runs(sight: Sight) -> tuple[tuple[str, SublayerTiming], ...]:
-    """The run that shows, and the one beside it, as far as they are timed."""
+    """The run that shows, once it is timed, and the one beside it, if that is timed too."""
+    if sight.main is None or sight.main.timing is None:
+        return ()
     runs: list[Shown | None] = [sight.main, sight.beside]
     return tuple((run.name, run.timing) for run in runs if run is not None and run.timing is not None)
 
