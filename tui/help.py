@@ -107,7 +107,8 @@ meanwhile: redrawing would take the time that is measured. edge profile measures
 Token to token: every interval of all rounds, p50 and p90. One pass: medians, and the share of the whole pass.
 Touched by a token: weights, keys and values that must come from memory. GB/s: those bytes by the time; its share is of
 what a sweep over 512 MB reads here at best. GFLOP/s: products by the time. Above 100%, caches helped or noise did.
-Rounds lie apart: (largest - smallest) / median of their medians; above 20% they are noisy.
+Rounds lie apart: (largest - smallest) / median of their medians; above 20% they are noisy, and so
+is a machine on which over 1.5 programs computed at once, on average over the last minute.
 Process peak: the most memory that the process held, pages of mapped files included.
   m time   a other engines   v decode or prompt   arrows scroll   escape stop""",
     ),
@@ -117,7 +118,7 @@ Process peak: the most memory that the process held, pages of mapped files inclu
 qkv: the three projections, core: positions, scores, softmax and the weighted sum, out: the output projection; up: the
 gate's product too, act: the activation, down: the projection back. Times, ms, and shares of the whole pass.
 A sublayer's time is divided as finer clocks say, so its parts sum to it. – : the engine computes it inside another part.
-  arrows scroll   h l j k choose the layer""",
+  arrows scroll   j k choose the layer, once a prompt ran""",
     ),
     "stacks": Help(
         "layer by layer: attention and FFN on each engine",
