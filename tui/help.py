@@ -90,8 +90,8 @@ Bits apart: Σ after·log2(after / before). Early layers write in other directio
     "time": Help(
         "last run: how fast its tokens came, and what each sublayer costs",
         """\
-Columns: each interval between two tokens of the watched run, ms; ▲ is longer than the scale. While a run goes on: tokens
-a second so far. The rate is (n - 1) / (t_last - t_first), ttft runs from the request to the first token.
+Columns: each interval between two tokens of the watched run, ms; ▲ is longer than the scale. While a run goes on:
+tokens a second so far. The rate is (n - 1) / (t_last - t_first), ttft runs from the request to the first token.
 Bars: one decode step after this text, timed apart, since a timed pass watches nothing. Medians, one scale for all bars,
 the run beside included. Each sublayer includes its norm.
 Total: whole passes without instruments. Cover: Σ clocks / total; above 100% the clocks slowed the pass, and parts are
@@ -117,7 +117,7 @@ Process peak: the most memory that the process held, pages of mapped files inclu
         """\
 qkv: the three projections, core: positions, scores, softmax and the weighted sum, out: the output projection; up: the
 gate's product too, act: the activation, down: the projection back. Times, ms, and shares of the whole pass.
-A sublayer's time is divided as finer clocks say, so its parts sum to it. – : the engine computes it inside another part.
+A sublayer's time is divided as finer clocks say, so its parts sum to it. –: the engine computes it inside another.
   arrows scroll   j k choose the layer, once a prompt ran""",
     ),
     "stacks": Help(
