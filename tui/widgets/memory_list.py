@@ -58,6 +58,7 @@ class MemoryList(Grid):
         self._largest = max(sizes, default=0.0)
         # Not less than what can be seen: a body of another size makes Textual lay out the whole screen.
         self.resize_body(self.view_cells, max(len(self.memories), self.view_lines))
+        self._refresh_scrollbars()  # Textual would keep one that a shorter list needs no more
 
     @property
     def _place(self) -> int:

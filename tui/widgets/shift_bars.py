@@ -53,6 +53,7 @@ class ShiftBars(Grid):
         # One of two sizes: a body of another size makes Textual lay out the whole screen.
         lines = self.view_lines if len(self.words) <= self.view_lines else max(len(self.words), MOST)
         self.resize_body(self.view_cells, lines)
+        self._refresh_scrollbars()  # Textual would keep one that a shorter list needs no more
 
     @property
     def _cells(self) -> tuple[int, int]:
