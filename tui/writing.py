@@ -62,7 +62,8 @@ def page(svg: str, title: str, lines: list[str]) -> str:
 <title>{escape(title)}</title>
 <style>
 @page {{ size: landscape; margin: 10mm; }}
-body {{ font-family: system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem; max-width: 80rem; color: #1d2230; background: #fff; }}
+body {{ margin: 2rem auto; padding: 0 1rem; max-width: 80rem; }}
+body {{ font-family: system-ui, sans-serif; color: #1d2230; background: #fff; }}
 h1 {{ font-size: 1.2rem; }}
 p {{ margin: 0.2rem 0; color: #555; overflow-wrap: anywhere; }}
 svg {{ width: 100%; height: auto; print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
