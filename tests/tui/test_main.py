@@ -1,5 +1,9 @@
 """The screen: prompts, runs, engines and keys, and what is told of them."""
 
+from dataclasses import replace
+
+from textual import events
+
 from tests.tui.driving import driven
 from tests.tui.fake import FakeShelf
 from tui.screens.help import HelpScreen
@@ -42,7 +46,8 @@ async def test_digits_and_clicks_go_to_every_screen_and_the_selection_stays() ->
         for number, name in enumerate(VIEWS, 1):
             await ui.press(str(number))
             assert ui.main.view == name, f"{number} leads to {ui.main.view}"
-            assert ui.main.shown_view.display and ui.main.sight.selection == chosen, f"{name} changed the selection"
+            now = replace(ui.main.sight.selection, neuron=chosen.neuron)  # the FFN view begins with the strongest
+            assert ui.main.shown_view.display and now == chosen, f"{name} changed the selection"
         await ui.pilot.click("#views", offset=(16, 0))
         assert ui.main.view == "attention", "a click on a tab does not lead to its screen"
 
@@ -161,3 +166,13 @@ async def test_tokens_are_coloured_by_each_number_in_turn_and_the_legend_says_wh
             assert any(words in line for line in told), f"no colour is {words!r}: {told}"
         strip = ui.main.query_one(TokenStrip)
         assert len(strip.levels) == len(ui.shown_run.trace.tokens), "not every token has a place among the colours"
+
+
+async def test_a_pasted_prompt_keeps_all_its_lines() -> None:
+    async with driven(size=(100, 30)) as ui:
+        box = ui.main.query_one("#prompt")
+        box.post_message(events.Paste("Once upon a time\r\nthere was \x1b[31ma king"))
+        await ui.pilot.pause()
+        assert box.value == "Once upon a time\nthere was \x1b[31ma king", "a paste lost or changed some of the text"  # type: ignore[attr-defined]
+        drawn = box.render_line(0).text
+        assert "time↵there" in drawn and "\x1b" not in drawn, f"drawn as {drawn!r}"

@@ -113,7 +113,10 @@ class View(Container):
 
     def next_pane(self, step: int) -> None:
         """Goes to another pane."""
-        names = list(self.tabs)
+        names = [name for name in self.tabs if self.is_folded or self.query_one(f"#{name}-pane").display]
+        names = names or list(self.tabs)
+        if self.pane not in names:
+            self.pane = names[0]
         self.pane = names[(names.index(self.pane) + step) % len(names)]
         self.focus_pane()
 
