@@ -19,7 +19,7 @@ from tests.tui.driving import PATIENCE_S, Driven, driven
 from tests.tui.fake import FakeModel, FakeShelf
 from tests.tui.made_claims import breaking, experiment, holding, lasting
 from tui.build import build, build_saved
-from tui.help import HELP
+from tui.help import sections
 from tui.jobs.job import Place
 from tui.jobs.lab import known_experiments
 from tui.messages import ClaimTried, Trying
@@ -180,7 +180,7 @@ async def test_any_text_is_shown_as_it_is(
 
 
 async def test_every_pane_is_explained() -> None:
-    assert set(PANES) <= HELP.keys()
+    assert set(PANES) <= sections().keys()
 
 
 # ---- trying ---------------------------------------------------------------------------------------------

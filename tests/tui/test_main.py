@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+from rich.cells import cell_len
 from textual import events
 
 from tests.tui.driving import driven
 from tests.tui.fake import FakeShelf
+from tui.help import KEYS, sections
 from tui.screens.help import HelpScreen
 from tui.screens.trouble import TroubleScreen
 from tui.views.every import VIEWS
@@ -126,6 +128,16 @@ async def test_help_explains_the_pane_at_hand_first() -> None:
         assert "heads" in str(ui.app.screen.query("Static").first().render()), "the help begins with another pane"
         await ui.press("escape")
         assert ui.app.screen is ui.main
+
+
+def test_every_pane_is_explained_in_lines_that_fit_and_nothing_else_is() -> None:
+    panes = {pane for kind in VIEWS.values() for pane in kind.tabs}
+    told = sections()
+    assert set(told) == panes | {KEYS, "tokens"}, f"without help, or without a pane: {set(told) ^ (panes | {KEYS})}"
+    for pane, help in told.items():
+        assert help.title and "\n" not in help.title and help.text, f"the help of {pane} has no title or no text"
+        widest = max(help.text.splitlines(), key=cell_len)
+        assert cell_len(widest) <= 122, f"a line of {pane}'s help is {cell_len(widest)} cells: {widest}"
 
 
 async def test_letters_belong_to_the_prompt_while_it_is_typed() -> None:

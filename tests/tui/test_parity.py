@@ -27,7 +27,7 @@ from tests.edge.report.made import made_comparison
 from tests.tui.driving import PATIENCE_S, Driven, driven, lines_of
 from tests.tui.fake import FakeModel, FakeShelf, small_spec
 from tui.build import build, build_saved
-from tui.help import HELP
+from tui.help import sections
 from tui.jobs.compare import CompareEngines, choices, cost_words, passage_of, possible
 from tui.jobs.job import Desk, Place, Stopped
 from tui.jobs.laws import CheckLaws
@@ -320,7 +320,7 @@ async def test_it_draws_without_colour(size: tuple[int, int], monkeypatch: pytes
 
 
 async def test_every_pane_is_explained() -> None:
-    assert set(ParityView.tabs) <= set(HELP), "a pane has no help"
+    assert set(ParityView.tabs) <= set(sections()), "a pane has no help"
 
 
 # ---- laws -----------------------------------------------------------------------------------------------------------

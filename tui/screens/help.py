@@ -1,6 +1,6 @@
-"""The help: what am I looking at, the pane at hand first."""
+"""The help: what am I looking at; the pane at hand first, then its neighbours, the keys, and all others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -10,7 +10,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui.help import HELP
+from tui.help import KEYS, sections
 
 
 class HelpScreen(ModalScreen[None]):
@@ -22,17 +22,18 @@ class HelpScreen(ModalScreen[None]):
         Binding("k", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, pane: str) -> None:
+    def __init__(self, pane: str, beside: Iterable[str]) -> None:
         super().__init__()
-        self._pane = pane
+        self._first = (pane, *beside, KEYS)
 
     def compose(self) -> Iterator[Widget]:
         with VerticalScroll(id="help") as scroll:
             scroll.border_title = Content("what am I looking at?")
             scroll.border_subtitle = Content("↑ ↓ scroll · escape closes")
-            for name in sorted(HELP, key=lambda name: name != self._pane):
-                yield Static(Content(HELP[name].title), classes="title")
-                yield Static(Content(HELP[name].text))
+            told = sections()
+            for name in dict.fromkeys((*self._first, *told)):
+                yield Static(Content(told[name].title), classes="title")
+                yield Static(Content(told[name].text))
 
     def on_mount(self) -> None:
         self.query_one("#help").focus()

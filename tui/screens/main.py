@@ -221,7 +221,8 @@ class MainScreen(AskingScreen):
             self.do(Load(replace(self.place, engine=engine or self.engines[at % len(self.engines)])))
 
     def action_help(self) -> None:
-        self.app.push_screen(HelpScreen(self.shown_view.pane))
+        view = self.shown_view
+        self.app.push_screen(HelpScreen("tokens" if self._strip.has_focus else view.pane, view.tabs))
 
     # ---- what follows from state ------------------------------------------------------------------------
 

@@ -1,0 +1,26 @@
+"""What every pane shows: formula, unit, source; one file a pane in `panes`. Shown by `?`."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+KEYS = "keys"
+"""The section that belongs to no pane."""
+
+
+@dataclass(frozen=True)
+class Help:
+    """One section of the help."""
+
+    title: str
+    text: str
+
+
+@cache
+def sections() -> dict[str, Help]:
+    """Every section by its pane. A file's first line is its title."""
+    found: dict[str, Help] = {}
+    for file in sorted((Path(__file__).parent / "panes").glob("*.txt")):
+        title, _, text = file.read_text(encoding="utf8").partition("\n\n")
+        found[file.stem] = Help(title, text.rstrip("\n"))
+    return found
