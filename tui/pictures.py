@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from edge.measure.attention import visible_keys
+from edge.measure.attention import entropy_bits, visible_keys
 from edge.picture.levels import Linear, Log, Scale, to_levels
 from edge.trace import Trace
+from models.sites import layer_site
 from tui.sight import Shown
 from tui.state import Options, Selection
 
@@ -74,6 +75,12 @@ class TokenValues:
     scale: Scale | None
 
 
+def missing_site(shown: Shown, layer: int) -> str:
+    """What a map needs and this run did not watch, in words; empty where all is there."""
+    missing = [part for part in ("attn.query", "attn.key") if layer_site(layer, part) not in shown.trace.sites]
+    return f"'{layer_site(layer, missing[0])}' was not watched in this run" if missing else ""
+
+
 def token_values(shown: Shown, selection: Selection, options: Options) -> TokenValues:
     """What the strip of tokens is coloured by."""
     trace, colour = shown.trace, options.colour
@@ -114,5 +121,16 @@ def received(pattern: Float32[np.ndarray, "token past"]) -> Float32[np.ndarray, 
 
 def _pattern(shown: Shown, selection: Selection) -> Float32[np.ndarray, "token past"] | None:
     """The chosen head's pattern; None where it was not watched."""
-    needed = {f"layers.{selection.layer}.attn.{part}" for part in ("query", "key")}
-    return shown.trace.pattern(selection.layer, selection.head) if needed <= shown.trace.sites.keys() else None
+    return None if missing_site(shown, selection.layer) else shown.trace.pattern(selection.layer, selection.head)
+
+
+def margins(
+    pattern: Float32[np.ndarray, "token past"],
+) -> tuple[Float32[np.ndarray, " token"], Float32[np.ndarray, " past"]]:
+    """Each row's entropy as a share of the widest possible, `log2(tokens)`; what each key is given, over the most."""
+    given = received(pattern)
+    widest = np.log2(max(2, len(pattern)))
+    return (
+        np.asarray(entropy_bits(pattern) / widest, np.float32),
+        np.asarray(given / max(float(given.max(initial=0.0)), 1e-9), np.float32),
+    )

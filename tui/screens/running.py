@@ -9,7 +9,6 @@ from edge.trace import Trace
 from models.errors import MisuseError
 from tui import messages
 from tui.jobs.job import Job, Place, Wanted
-from tui.jobs.load import Load
 from tui.jobs.reopen import ReopenBeside
 from tui.jobs.run import Prompt, Run, RunBeside
 from tui.runner import Runner
@@ -73,8 +72,6 @@ class RunningScreen(ChoosingScreen):
         self.post_message(Wanted(job))
 
     def on_wanted(self, message: Wanted) -> None:
-        if isinstance(message.job, Load):
-            self.place = message.job.place
         self.runner.do(message.job)
 
     def trouble(self, title: str, text: str) -> None:

@@ -21,7 +21,7 @@ from edge.picture.pieces import quote_piece
 from edge.picture.units import show_number, show_share
 from models.sites import layer_site
 from tui.messages import CellPointed, EditToggled, OptionsChosen
-from tui.pictures import draw_pattern, received, score_scale
+from tui.pictures import draw_pattern, margins, missing_site, received, score_scale
 from tui.reader import CouldNotRead
 from tui.sight import Shown, Sight
 from tui.state import SCORES, after
@@ -282,21 +282,3 @@ class AttentionView(View):
             for token, key in zip(*(axis.tolist() for axis in np.nonzero(seen)), strict=True)
         ]
         return Table(columns, rows)
-
-
-def missing_site(shown: Shown, layer: int) -> str:
-    """What a map needs and this run did not watch, in words; empty where all is there."""
-    missing = [part for part in ("attn.query", "attn.key") if layer_site(layer, part) not in shown.trace.sites]
-    return f"'{layer_site(layer, missing[0])}' was not watched in this run" if missing else ""
-
-
-def margins(
-    pattern: Float32[np.ndarray, "token past"],
-) -> tuple[Float32[np.ndarray, " token"], Float32[np.ndarray, " past"]]:
-    """Each row's entropy as a share of the widest possible, `log2(tokens)`; what each key is given, over the most."""
-    given = received(pattern)
-    widest = np.log2(max(2, len(pattern)))
-    return (
-        np.asarray(entropy_bits(pattern) / widest, np.float32),
-        np.asarray(given / max(float(given.max(initial=0.0)), 1e-9), np.float32),
-    )

@@ -4,11 +4,9 @@ import numpy as np
 from jaxtyping import Float32
 from textual.widget import Widget
 
-from edge.measure.attention import entropy_bits
 from edge.picture.palettes import SIGNED
 from edge.picture.units import show_number
-from models.sites import layer_site
-from tui.pictures import draw_difference, draw_pattern, received
+from tui.pictures import draw_difference, draw_pattern, margins, missing_site
 from tui.sight import Shown, Sight
 from tui.widgets.attention_map import AttentionMap
 from tui.widgets.legend import Legend
@@ -56,9 +54,7 @@ class SecondMap:
             )
             attention.middle = 15.5 if signed else 0.0
             attention.labels, attention.levels = beside.trace.pieces, picture.levels
-            given = received(self._pattern)
-            attention.rows = np.asarray(entropy_bits(self._pattern) / np.log2(max(2, len(given))), np.float32)
-            attention.columns = np.asarray(given / max(float(given.max(initial=0.0)), 1e-9), np.float32)
+            attention.rows, attention.columns = margins(self._pattern)
             legend.scale = picture.scale
         attention.palette = legend.palette = SIGNED if options.shows_difference else options.palette
         last = beside.trace.n_fed - 1
@@ -90,9 +86,8 @@ def _why_not(main: Shown, beside: Shown | None, sight: Sight) -> str:
     chosen, spec = sight.selection, beside.trace.spec
     if chosen.layer >= spec.n_layers or chosen.head >= spec.n_heads:
         return f"{beside.name} has no head {chosen.head} in a layer {chosen.layer}"
-    missing = [part for part in ("attn.query", "attn.key") if layer_site(chosen.layer, part) not in beside.trace.sites]
-    if missing:
-        return f"{beside.name} did not watch '{layer_site(chosen.layer, missing[0])}'"
+    if missing := missing_site(beside, chosen.layer):
+        return f"{beside.name}: {missing}"
     if sight.options.shows_difference and beside.trace.n_fed != main.trace.n_fed:
         return "a difference needs as many tokens in both runs\n\nv shows them side by side"
     return ""
