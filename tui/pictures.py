@@ -10,7 +10,7 @@ from edge.picture.levels import Linear, Log, Scale, to_levels
 from edge.trace import Trace
 from models.sites import layer_site
 from tui.sight import Shown
-from tui.state import Options, Selection
+from tui.state import Options, Selection, row_read
 
 FAINTEST = 1e-3
 """Where the log scale of attention weights begins."""
@@ -88,9 +88,9 @@ def token_values(shown: Shown, selection: Selection, options: Options) -> TokenV
     unit = {"surprise": "bits", "ms": "ms"}.get(colour.key, "share")
     match colour.key:
         case "reads":
-            row = _pattern(shown, selection)
+            row = row_read(trace, selection)
             if row is not None:
-                values[: selection.token + 1] = row[selection.token, : selection.token + 1]
+                values[: selection.token + 1] = row
         case "received":
             pattern = _pattern(shown, selection)
             if pattern is not None:

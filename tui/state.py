@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+from jaxtyping import Float32
 
 from edge.measure.attention import attention_pattern
 from edge.picture.palettes import CIVIDIS, Palette
@@ -159,12 +160,18 @@ def clamp(selection: Selection, trace: Trace) -> Selection:
     )
 
 
-def strongest_key(trace: Trace, chosen: Selection) -> int:
-    """The key that the chosen token reads most through the chosen head; itself where that was not watched."""
+def row_read(trace: Trace, chosen: Selection) -> Float32[np.ndarray, " past"] | None:
+    """What the chosen token reads through the chosen head, up to itself; None where that was not watched."""
     names = [layer_site(chosen.layer, part) for part in ("attn.query", "attn.key")]
     if not set(names) <= trace.sites.keys() or not trace.n_fed:
-        return chosen.key
+        return None
     query, key = (trace.sites[name][: chosen.token + 1].astype(np.float32) for name in names)
     kind, keys = trace.spec.layers[chosen.layer], key[:, chosen.head // trace.spec.sharing]
-    row = attention_pattern(query[-1:, chosen.head], keys, trace.spec.scale, kind.reach, kind.score_cap)
-    return int(row.argmax())
+    rows = attention_pattern(query[-1:, chosen.head], keys, trace.spec.scale, kind.reach, kind.score_cap)
+    return np.asarray(rows[0])
+
+
+def strongest_key(trace: Trace, chosen: Selection) -> int:
+    """The key that the chosen token reads most through the chosen head; itself where that was not watched."""
+    row = row_read(trace, chosen)
+    return chosen.key if row is None else int(row.argmax())

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -15,6 +16,7 @@ from edge.picture.levels import to_levels
 from edge.picture.units import show_bytes
 from edge.trace import Trace
 from tui import messages
+from tui.garbage import spare_frames
 from tui.jobs.job import Place
 from tui.jobs.load import Load
 from tui.jobs.run import watch_for
@@ -23,6 +25,7 @@ from tui.runner import Runner
 from tui.screens.asking import AskingScreen
 from tui.screens.help import HelpScreen
 from tui.settings import Kept
+from tui.sight import Sight
 from tui.views.every import VIEWS
 from tui.views.view import View
 from tui.widgets.header_bar import HeaderBar
@@ -118,6 +121,7 @@ class MainScreen(AskingScreen):
             self.shown_view.focus_pane()
         self._tell_prompt()
         self.remember(self.kept.complaint)
+        self.call_after_refresh(spare_frames)
 
     def on_unmount(self) -> None:
         self.reader.close()
@@ -138,6 +142,8 @@ class MainScreen(AskingScreen):
     # ---- messages of the runner -------------------------------------------------------------------------
 
     def on_doing(self, message: messages.Doing) -> None:
+        if self.doing and not message.work:
+            self.call_after_refresh(spare_frames)
         self.doing, self.can_stop = message.work, message.can_stop
         self._header.doing = message.work
         for view in self.query(View):
@@ -149,7 +155,6 @@ class MainScreen(AskingScreen):
             self.explain("running …")
         self._strip.notice, self._strip.chosen = "", None
         self._strip.prompt_length, self._strip.pieces = message.prompt_length, message.pieces
-        self._strip.border_title = Content("tokens, as they come")
         self._header.live = message
         self.shown_view.show_live(message)
 
@@ -165,7 +170,8 @@ class MainScreen(AskingScreen):
         if self.sight.main is None:
             self.explain(FIRST_STEPS)
             self._strip.notice = "nothing ran yet"
-        self.watch_sight()
+        self._tell_prompt()
+        self._draw()
 
     # ---- messages of the widgets ------------------------------------------------------------------------
 
@@ -232,11 +238,15 @@ class MainScreen(AskingScreen):
         self._draw_view()
         self.shown_view.focus_pane()
 
-    def watch_sight(self) -> None:
+    def watch_sight(self, before: Sight, now: Sight) -> None:
         if not self.is_mounted:
             return
-        self._header.facts = self.sight.facts
-        self._tell_prompt()
+        self._header.facts = now.facts
+        if before.facts is not now.facts or before.options is not now.options:
+            self._tell_prompt()
+        self._draw()
+
+    def _draw(self) -> None:
         with self.app.batch_update():
             self._draw_tokens()
             self._draw_view()
@@ -248,10 +258,13 @@ class MainScreen(AskingScreen):
         values = token_values(main, sight.selection, sight.options)
         strip.notice, strip.prompt_length, strip.pieces = "", main.trace.prompt_length, main.trace.pieces
         strip.chosen, strip.palette = sight.selection.token, sight.options.palette
-        strip.levels = to_levels(values.values, values.scale) if values.scale else strip.levels[:0]
-        strip.border_title = Content("tokens")
+        levels = to_levels(values.values, values.scale) if values.scale else strip.levels[:0]
+        if not np.array_equal(levels, strip.levels):
+            strip.levels = levels
         legend.title, legend.scale, legend.palette = values.title, values.scale, sight.options.palette
-        self._header.trace, self._header.live = main.trace, None
+        if self._header.trace is not main.trace:
+            self._header.trace = main.trace
+        self._header.live = None
         self._header.beside = sight.beside.name if sight.beside else ""
 
     def _draw_view(self) -> None:

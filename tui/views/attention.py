@@ -11,7 +11,6 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Static
 
 from edge.commands.tables import Column, Table
 from edge.edits import ScaleHead
@@ -30,6 +29,7 @@ from tui.views.view import View
 from tui.widgets.attention_map import AttentionMap
 from tui.widgets.head_grid import HeadGrid
 from tui.widgets.legend import Legend
+from tui.widgets.line_of_words import LineOfWords
 from tui.widgets.pane import Pane
 from tui.widgets.top_keys import TopKeys
 
@@ -96,12 +96,12 @@ class AttentionView(View):
         self._asked: tuple[object, ...] = ()
 
     def compose_panes(self) -> Iterator[Widget]:
-        numbers = Static(id="readout", classes="numbers")
+        numbers = LineOfWords(id="readout")
         yield Pane("map", "attention", AttentionMap("entropy", id="map"), numbers, Legend(id="map-legend"))
-        other = Static(id="other-readout", classes="numbers")
+        other = LineOfWords(id="other-readout")
         yield Pane("other", "beside", AttentionMap("entropy", id="other"), other, Legend(id="other-legend"))
         yield Pane("heads", "heads", HeadGrid(id="heads"), Legend(id="heads-legend"))
-        yield Pane("reads", "reads", TopKeys(id="reads"), Static(id="copies", classes="numbers"))
+        yield Pane("reads", "reads", TopKeys(id="reads"), LineOfWords(3, id="copies"))
         yield Pane("received", "received", TopKeys(id="received"))
 
     # ---- drawing ----------------------------------------------------------------------------------------
@@ -188,10 +188,10 @@ class AttentionView(View):
         seen = visible_keys(trace.n_fed, trace.n_fed, trace.spec.layers[chosen.layer].reach)[token, key]
         value = show_number(float(self._pattern[token, key])) if seen else "out of reach"
         mark = "▸" if cell is None else "mouse"
-        self.query_one("#readout", Static).update(
+        self.query_one("#readout", LineOfWords).say(
             Content.assemble((f" {mark} ", "$text-muted"), words, "  ", (value, "bold $accent"))
         )
-        self.query_one("#other-readout", Static).update(Content(f" {self._second.read_out(token, key)}"))
+        self.query_one("#other-readout", LineOfWords).say(f" {self._second.read_out(token, key)}")
 
     # ---- what the head copies ---------------------------------------------------------------------------
 
@@ -201,9 +201,9 @@ class AttentionView(View):
         if asked == self._asked:
             return
         self._asked = asked
-        words = self.query_one("#copies", Static)
+        words = self.query_one("#copies", LineOfWords)
         if weights is None:
-            words.update(Content(" what it copies: a saved trace holds no weights; open its model with o"))
+            words.say(" what it copies: a saved trace holds no weights; open its model with o")
         elif layer_site(chosen.layer, "attn.value") in trace.sites:
             self.screen.reader.ask(  # type: ignore[attr-defined]
                 "copied",
@@ -219,13 +219,13 @@ class AttentionView(View):
         copied = message.copied
         raised = "  ".join(f"{quote_piece(piece)} +{show_number(gain)}" for piece, gain in copied.raises)
         rank = "itself first" if copied.own_rank == 0 else f"itself as number {copied.own_rank + 1:,}"
-        self.query_one("#copies", Static).update(
+        self.query_one("#copies", LineOfWords).say(
             Content.assemble((f" reading {key} raises ({rank}), logits: ", "$text-muted"), raised)
         )
 
     def on_could_not_read(self, message: CouldNotRead) -> None:
         """Says why there are no words, where they would stand."""
-        self.query_one("#copies", Static).update(Content(f" {message.text}"))
+        self.query_one("#copies", LineOfWords).say(f" {message.text}")
 
     # ---- keys and mouse ---------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.widget import Widget
-from textual.widgets import Static
 
 from edge.commands.tables import Column, Table
 from edge.edits import ScaleNeuron, Silence
@@ -24,6 +23,7 @@ from tui.views.view import View
 from tui.widgets.activation_curve import ActivationCurve
 from tui.widgets.definitions import Definitions
 from tui.widgets.legend import Legend
+from tui.widgets.line_of_words import LineOfWords
 from tui.widgets.memory_list import MemoryList
 from tui.widgets.pane import Pane
 from tui.widgets.shift_bars import ShiftBars
@@ -87,7 +87,7 @@ class FfnView(View):
         yield Pane("ffn", "silence", SparsityMap(id="ffn"), Legend(id="ffn-legend"))
         yield Pane("memories", "strongest memories", MemoryList(id="memories"))
         yield Pane("definitions", "definitions", Definitions(id="definitions"))
-        answers = Vertical(Static(id="answered", classes="numbers"), ShiftBars(id="answers"), classes="answers")
+        answers = Vertical(LineOfWords(id="answered"), ShiftBars(id="answers"), classes="answers")
         yield Pane("shift", "prediction", ShiftBars(id="shift"), answers)
         yield Pane("curve", "sorted |activation|", ActivationCurve(id="curve"))
 

@@ -5,10 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Static
 
 from edge.commands.tables import Column, Table
 from edge.insight.answers import Answers, read_answers
@@ -26,6 +24,7 @@ from tui.views.view import View
 from tui.widgets.guess_bars import GuessBars
 from tui.widgets.layer_table import LayerRow, LayerTable
 from tui.widgets.legend import Legend
+from tui.widgets.line_of_words import LineOfWords
 from tui.widgets.pane import Pane
 from tui.widgets.sparsity_map import SparsityMap
 
@@ -75,7 +74,7 @@ class LayersView(View):
         self._written: Overview | None = None
 
     def compose_panes(self) -> Iterator[Widget]:
-        yield Pane("layers", "layers", LayerTable(id="layers"), Static(id="layers-sum", classes="numbers"))
+        yield Pane("layers", "layers", LayerTable(id="layers"), LineOfWords(id="layers-sum"))
         yield Pane("next", "next token", GuessBars(id="next"))
         yield Pane("writes", "who writes", SparsityMap(id="writes"), Legend(id="writes-legend"))
 
@@ -88,13 +87,14 @@ class LayersView(View):
             self._ask(sight.beside, sight)
         answers, beside = self._known(sight.main, sight), self._known(sight.beside, sight)
         table, chosen = self.query_one("#layers", LayerTable), sight.selection
-        needs = (sight.main, sight.beside, sight.comparison, answers, beside, chosen.token, sight.options.silence)
-        if tuple(map(id, needs)) != self._drawn:
-            self._drawn = tuple(map(id, needs))
+        needs = (sight.main, sight.beside, sight.comparison, answers, beside, sight.options.silence)
+        asked = (chosen.token, *map(id, needs))
+        if asked != self._drawn:
+            self._drawn = asked
             table.has_parity, table.has_beside = sight.comparison is not None, sight.beside is not None
             table.longest_ns = max(_sublayers(sight.main.timing), default=0.0)
             table.rows = rows_of(sight, answers, beside)
-            self.query_one("#layers-sum", Static).update(Content(" " + _sum_up(sight.main.timing)))
+            self.query_one("#layers-sum", LineOfWords).say(" " + _sum_up(sight.main.timing))
             self._draw_next(sight, answers, beside)
         self._draw_writes(sight, sight.main)
         table.chosen = chosen.layer

@@ -25,6 +25,7 @@ from tui.sight import Facts, Sight
 from tui.state import after
 from tui.views.view import View
 from tui.widgets.law_list import LawList, Standing
+from tui.widgets.line_of_words import LineOfWords
 from tui.widgets.pane import Pane
 from tui.widgets.site_matrix import SiteMatrix
 
@@ -46,8 +47,7 @@ class ParityView(View):
         #laws-pane { row-span: 2; }
         &.folded #laws-pane { row-span: 1; }
         .key { height: 1; color: $text-muted; }
-        .key, &.folded #firsts { text-wrap: nowrap; text-overflow: ellipsis; }
-        #firsts { max-height: 3; }
+        .key { text-wrap: nowrap; text-overflow: ellipsis; }
         #law-about { height: auto; max-height: 50%; padding: 0 1; color: $text-muted; }
         &.tight #firsts, &.tight #law-about, #law-about.hidden { display: none; }
     }
@@ -76,7 +76,7 @@ class ParityView(View):
         self._installed = installed_engines()
 
     def compose_panes(self) -> Iterator[Widget]:
-        firsts = Static(id="firsts", classes="numbers")
+        firsts = LineOfWords(id="firsts")
         yield Pane(
             "sites", self.tabs["sites"], SiteMatrix(id="sites"), firsts, Static(KEY, classes="key", markup=False)
         )
@@ -109,7 +109,7 @@ class ParityView(View):
         found = self._comparison
         self._agreement = law_5(found) if found else None
         sites, sums = self.query_one("#sites", SiteMatrix), self.query_one("#sums", SiteMatrix)
-        self.query_one("#firsts", Static).update(Content(f" first beyond: {first_differences(found)}" if found else ""))
+        self.query_one("#firsts", LineOfWords).say(f" first beyond: {first_differences(found)}" if found else "")
         if found is None:
             sites.lines = sums.lines = ()
             sites.headings = sums.headings = ()

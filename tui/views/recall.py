@@ -2,9 +2,7 @@
 
 from collections.abc import Collection
 
-from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Static
 
 from edge.edits import Edit, ScaleNeuron
 from edge.insight.memories import Memory, read_coefficients, read_memories
@@ -14,6 +12,7 @@ from tui.messages import NeuronChosen
 from tui.readings import Readings, Refused
 from tui.sight import Shown, Sight
 from tui.views.firing import SILENT, missing_part, quote_token
+from tui.widgets.line_of_words import LineOfWords
 from tui.widgets.memory_list import MemoryList
 from tui.widgets.pane import Pane
 from tui.widgets.shift_bars import ShiftBars
@@ -51,7 +50,6 @@ class Recall:
         self._shift: Readings[Shift] = Readings("ffn shift", view)
         self._answers: Readings[Shift] = Readings("answer shift", view)
         self._given: tuple[int, int] | None = None
-        self._answered = ""
 
     def forget(self) -> None:
         """Another run shows."""
@@ -65,7 +63,6 @@ class Recall:
 
     def redraw(self) -> None:
         """Draws everything at the next opportunity."""
-        self._answered = ""
 
     def draw(self, sight: Sight, main: Shown) -> None:
         """Draws the chosen token of the chosen layer."""
@@ -149,9 +146,7 @@ class Recall:
         _show(grid, found, came)
         apart = " apart" if isinstance(found, Shift) else ""
         words = f" the model's answer after {quote_token(main, token)}{_bits(found)}{apart}" if beside else ""
-        if words != self._answered:
-            self._answered = words
-            self._view.query_one("#answered", Static).update(Content(words))
+        self._view.query_one("#answered", LineOfWords).say(words)
 
 
 def _why_no_answer(sight: Sight, main: Shown) -> Shift | Refused | None:

@@ -7,13 +7,13 @@ from textual import events
 from textual.containers import Container
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import Static
 
 from edge.commands.tables import Table
 from tui.messages import PaneChosen, Streaming
 from tui.sight import Sight
 from tui.widgets.grid import Grid
 from tui.widgets.legend import Legend
+from tui.widgets.line_of_words import LineOfWords
 from tui.widgets.pane import Pane
 from tui.widgets.pane_tabs import PaneTabs
 
@@ -102,8 +102,8 @@ class View(Container):
         if notice:
             for legend in self.query(Legend):
                 legend.scale = None
-            for line in self.query("Static.numbers").results(Static):
-                line.update("")
+            for line in self.query(LineOfWords):
+                line.say("")
             for pane in self.query(Pane):
                 pane.entitle("")
 

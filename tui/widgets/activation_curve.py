@@ -125,8 +125,8 @@ class ActivationCurve(Grid):
             return self._axis()
         if len(self._heights) != self.view_cells:
             self._heights = self.heights()
-        below = self.bar_lines - 1 - line
-        glyphs = [column(float(height) * self.bar_lines - below) for height in self._heights]
+        lines = self.bar_lines
+        glyphs = [column(height * lines - (lines - 1 - line)) for height in self._heights.tolist()]
         rank = self._chosen_rank
         kept, chosen = self._cell(max(0, self._kept - 1)), self._cell(rank) if rank < self.shown else -1
         parts, start = [], 0

@@ -45,7 +45,7 @@ class AttentionMap(Grid):
 
     levels: reactive[UInt8[np.ndarray, "token past"]] = reactive(lambda: np.zeros((0, 0), np.uint8), always_update=True)
     labels: reactive[tuple[str, ...]] = reactive(())
-    cursor: reactive[tuple[int, int]] = reactive((0, 0))
+    cursor: reactive[tuple[int, int]] = reactive((0, 0), repaint=False)
     rows: reactive[Float32[np.ndarray, " token"]] = reactive(lambda: np.zeros(0, np.float32), always_update=True)
     columns: reactive[Float32[np.ndarray, " past"]] = reactive(lambda: np.zeros(0, np.float32), always_update=True)
     is_whole: reactive[bool] = reactive(True)
@@ -74,9 +74,9 @@ class AttentionMap(Grid):
     def watch_labels(self) -> None:
         self.redraw()
 
-    def watch_cursor(self) -> None:
+    def watch_cursor(self, before: tuple[int, int], now: tuple[int, int]) -> None:
         self._show_cursor()
-        self.refresh()
+        self.redraw_lines(*(self._line_of(token // self.block) for token in (before[0], now[0])), ruler=True)
 
     @property
     def fits(self) -> bool:

@@ -9,7 +9,7 @@ from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -72,6 +72,19 @@ class Grid(ScrollView, can_focus=True):
         self._lines: LRUCache[int, Strip] = LRUCache(1024)
         self._ink: Ink | None = None
         self._plain: Style | None = None
+        self._room: Region | None = None
+
+    @property
+    def scrollable_content_region(self) -> Region:
+        """Kept while lines are drawn: finding it climbs to the screen, and every line asks for it."""
+        return super().scrollable_content_region if self._room is None else self._room
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._room = super().scrollable_content_region
+        try:
+            return super().render_lines(crop)
+        finally:
+            self._room = None
 
     @property
     def rich_style(self) -> Style:
@@ -116,6 +129,15 @@ class Grid(ScrollView, can_focus=True):
         """Forgets the lines kept and draws."""
         self._lines.clear()
         self.refresh()
+
+    def redraw_lines(self, *lines: int, ruler: bool = False) -> None:
+        """Draws some lines of the body anew, and the ruler: much less than all of it."""
+        seen = [line + self.ruler_lines - self.scroll_offset.y for line in lines]
+        at = [y for y in seen if self.ruler_lines <= y < self.size.height] + ([0] if ruler else [])
+        if self.notice or not self.size.area:
+            self.refresh()
+        elif at:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in at))
 
     def show_cell(self, x: int, y: int, cells: int = 1, lines: int = 1) -> None:
         """Scrolls until this part of the body can be seen beside the frozen columns."""

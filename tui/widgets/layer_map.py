@@ -20,7 +20,7 @@ class LayerMap(Grid):
 
     gutter_cells = 7
 
-    chosen: reactive[tuple[int, int]] = reactive((0, 0))
+    chosen: reactive[tuple[int, int]] = reactive((0, 0), repaint=False)
 
     cell = 1
 
@@ -43,9 +43,13 @@ class LayerMap(Grid):
     def on_resize(self) -> None:
         self.place()
 
-    def watch_chosen(self) -> None:
+    def watch_chosen(self, before: tuple[int, int], now: tuple[int, int]) -> None:
         self._show_chosen()
-        self.refresh()
+        self.move_mark(before, now)
+
+    def move_mark(self, before: tuple[int, int], now: tuple[int, int]) -> None:
+        """Draws what the choice changed; a map that marks whole columns draws all of itself."""
+        self.redraw_lines(self.flip(before[0]), self.flip(now[0]), ruler=True)
 
     def _show_chosen(self) -> None:
         layer, column = self.chosen

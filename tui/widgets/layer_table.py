@@ -106,7 +106,7 @@ class LayerTable(Grid):
     gutter_cells = 7
 
     rows: reactive[tuple[LayerRow, ...]] = reactive((), always_update=True)
-    chosen: reactive[int] = reactive(0)
+    chosen: reactive[int] = reactive(0, repaint=False)
     page: reactive[int] = reactive(0)
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -124,9 +124,9 @@ class LayerTable(Grid):
     def watch_page(self) -> None:
         self.redraw()
 
-    def watch_chosen(self) -> None:
-        self.show_cell(0, self._flip(self.chosen))
-        self.refresh()
+    def watch_chosen(self, before: int, now: int) -> None:
+        self.show_cell(0, self._flip(now))
+        self.redraw_lines(self._flip(before), self._flip(now))
 
     def pages(self) -> list[list[TableColumn]]:
         """Columns that fit beside each other, page by page."""

@@ -78,8 +78,8 @@ class NumberGrid(LayerMap):
         row, column = np.unravel_index(int(known.argmax()), known.shape) if known.size else (0, 0)
         return int(row), int(column)
 
-    def watch_chosen(self) -> None:
-        super().watch_chosen()
+    def watch_chosen(self, before: tuple[int, int], now: tuple[int, int]) -> None:
+        super().watch_chosen(before, now)
         self.post_message(self.Pointed())
 
     def settle(self) -> None:

@@ -75,6 +75,13 @@ class SparsityMap(LayerMap):
         self._levels = to_levels(self.shares, self.scale)
         self.cell = min(max(self.view_cells // max(1, self.shares.shape[1]), 1), WIDEST)
 
+    def move_mark(self, before: tuple[int, int], now: tuple[int, int]) -> None:
+        """The chosen token is marked on every line."""
+        if before[1] == now[1]:
+            super().move_mark(before, now)
+        else:
+            self.refresh()
+
     def draw_ruler(self) -> Strip:
         """An arrow over the chosen token, and what the columns at the right hold."""
         token = self.chosen[1]
