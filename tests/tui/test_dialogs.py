@@ -13,6 +13,7 @@ from edge.doctor import Finding
 from models.zoo import zoo_names
 from tests.models.hub_server import Hub, serving
 from tests.reference import REFERENCES, write_reference
+from tests.tui.asking import choose, in_dialog, listed, note_of, type_in
 from tests.tui.driving import PATIENCE_S, Driven, driven
 from tests.tui.fake import FakeModel, FakeShelf, small_spec
 from tui.build import build_saved
@@ -36,38 +37,6 @@ def write_trace(file: Path, words: str = "Once upon a time", n_layers: int = 3) 
     model = FakeModel(spec=small_spec(n_layers))
     ids = model.tokenizer.encode(words)
     return model.run(ids=ids, max_new_tokens=5, watch=edge.Watch(parts=PARTS)).save(file)
-
-
-async def in_dialog(ui: Driven, key: str, kind: type[Dialog]) -> Dialog:
-    """Presses a key from the panes and waits for its dialog."""
-    ui.main.shown_view.focus_pane()
-    await ui.press(key)
-    await ui.until(lambda: isinstance(ui.app.screen, kind), f"'{key}' to open its dialog")
-    return ui.app.screen  # type: ignore[return-value]
-
-
-def listed(dialog: Dialog, selector: str) -> list[str]:
-    return [str(option.prompt) for option in dialog.query_one(selector, Choices).options]
-
-
-def note_of(dialog: Dialog) -> str:
-    return str(dialog.query_one(".note", Static).render())
-
-
-async def choose(ui: Driven, dialog: Dialog, selector: str, key: str) -> None:
-    """Moves a list's cursor to a choice once it is there."""
-    choices = dialog.query_one(selector, Choices)
-    await ui.until(lambda: key in [option.id for option in choices.options], f"'{key}' to be listed")
-    choices.focus()
-    choices.point_at(key)
-    await ui.pilot.pause()
-
-
-async def type_in(ui: Driven, dialog: Dialog, selector: str, text: str) -> None:
-    field = dialog.query_one(selector, Field)
-    field.focus()
-    field.value = text
-    await ui.press("enter")
 
 
 @pytest.fixture

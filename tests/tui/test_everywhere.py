@@ -1,26 +1,13 @@
 """Every view at every size, theme and without colour; and with texts that break terminals."""
 
-import re
-
 import pytest
 
-from tests.tui.driving import Driven, driven
+from tests.tui.driving import driven
+from tests.tui.looking import check_lines, coloured
 from tui.views.every import VIEWS
-from tui.widgets.grid import Grid
 
 PROMPT = "Once upon a time there was a king who had"
 SIZES = ((80, 24), (120, 42), (200, 60))
-
-
-def check_lines(ui: Driven, where: str) -> None:
-    """Every line of every picture is as wide as its widget, scrollbars left out, and styled."""
-    for grid in ui.main.shown_view.query(Grid):
-        if grid.size.area == 0:
-            continue
-        for y in range(grid.size.height):
-            line = grid.render_line(y)
-            assert line.cell_length == grid.width, f"{where}: line {y} of #{grid.id} is {line.cell_length} cells"
-            assert all(segment.style is not None for segment in line), f"{where}: line {y} of #{grid.id} has no style"
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -44,13 +31,6 @@ async def test_every_pane_of_every_view_draws(
             picture = ui.app.export_screenshot()
             if look == "no colour":
                 assert not (tinted := coloured(picture)), f"{name} without colour draws {sorted(tinted)[:5]}"
-
-
-def coloured(svg: str) -> set[str]:
-    """Colours in a picture that are no grey, those of the frame around it left out."""
-    found = set(re.findall(r'fill="#([0-9a-f]{6})"|fill: #([0-9a-f]{6})', svg))
-    colours = {one or other for one, other in found} - {"ff5f57", "febc2e", "28c840", "c5c8c6"}
-    return {colour for colour in colours if len({colour[:2], colour[2:4], colour[4:]}) > 1}
 
 
 AWKWARD = {

@@ -19,7 +19,7 @@ from models.zoo import zoo_folder
 from tests.tiny import FakeCheckpoint, tiny_weights
 from tests.tui.driving import PATIENCE_S, Driven, driven
 from tests.tui.fake import FakeModel, FakeShelf, FakeTokenizer, small_spec
-from tests.tui.test_everywhere import check_lines, coloured
+from tests.tui.looking import check_lines, coloured
 from tui.build import build, build_saved
 from tui.jobs.job import Place
 from tui.messages import NeuronChosen

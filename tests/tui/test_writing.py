@@ -13,8 +13,8 @@ import pytest
 import edge
 from edge.commands.tables import Column, Table
 from models.errors import EdgeError
-from tests.tui.driving import Driven, driven
-from tests.tui.test_dialogs import choose, in_dialog, note_of, type_in
+from tests.tui.asking import choose, in_dialog, note_of, type_in, written
+from tests.tui.driving import driven
 from tui.screens.dialog import Field
 from tui.screens.trouble import TroubleScreen
 from tui.screens.write import WriteScreen
@@ -25,16 +25,6 @@ FETCHED = re.compile(r"url\((?!#)|(?:src|href)=|@import")
 """What makes a viewer ask a server."""
 
 PROMPT = "Once <b>upon</b> [bold] 王"
-
-
-async def written(ui: Driven, kind: str, path: Path) -> Path:
-    """Writes one kind through the dialog."""
-    dialog = await in_dialog(ui, "w", WriteScreen)
-    await choose(ui, dialog, "#write-kinds", kind)
-    await type_in(ui, dialog, "#write-path", str(path))
-    await ui.until(path.exists, f"{path.name} to be written")
-    await ui.until(lambda: any(str(path) in note.message for note in ui.app._notifications), "a word that it was")
-    return path
 
 
 async def test_a_picture_holds_the_screen_and_nothing_of_the_dialog(tmp_path: Path) -> None:

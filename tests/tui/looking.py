@@ -1,0 +1,24 @@
+"""Looking at what is drawn in tests: whole lines, and no colour where none is wanted."""
+
+import re
+
+from tests.tui.driving import Driven
+from tui.widgets.grid import Grid
+
+
+def check_lines(ui: Driven, where: str) -> None:
+    """Every line of every picture is as wide as its widget, scrollbars left out, and styled."""
+    for grid in ui.main.shown_view.query(Grid):
+        if grid.size.area == 0:
+            continue
+        for y in range(grid.size.height):
+            line = grid.render_line(y)
+            assert line.cell_length == grid.width, f"{where}: line {y} of #{grid.id} is {line.cell_length} cells"
+            assert all(segment.style is not None for segment in line), f"{where}: line {y} of #{grid.id} has no style"
+
+
+def coloured(svg: str) -> set[str]:
+    """Colours in a picture that are no grey, those of the frame around it left out."""
+    found = set(re.findall(r'fill="#([0-9a-f]{6})"|fill: #([0-9a-f]{6})', svg))
+    colours = {one or other for one, other in found} - {"ff5f57", "febc2e", "28c840", "c5c8c6"}
+    return {colour for colour in colours if len({colour[:2], colour[2:4], colour[4:]}) > 1}

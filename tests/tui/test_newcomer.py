@@ -1,0 +1,117 @@
+"""A newcomer's path on the bundled model, from the first start to quitting, all of it through keys."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edge
+from edge.engines.registry import installed_engines
+from models.zoo import zoo_names
+from tests.tui.asking import choose, in_dialog, type_in, written
+from tests.tui.driving import PATIENCE_S, Driven
+from tests.tui.fake import FakeShelf
+from tui.app import EdgeApp
+from tui.build import build, opener
+from tui.jobs.job import Place
+from tui.screens.compare import CompareScreen
+from tui.screens.open import OpenScreen
+from tui.views.ffn import FfnView
+from tui.widgets.choices import Choices
+from tui.widgets.memory_list import MemoryList
+
+PROMPT = "Once upon a time there was a king who had"
+
+pytestmark = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
+
+
+async def look_at_a_head(ui: Driven) -> None:
+    await ui.press("2", "l", "l", "k")
+    chosen, trace = ui.main.sight.selection, ui.shown_run.trace
+    value = trace.pattern(chosen.layer, chosen.head)[chosen.token, chosen.key]
+    told = str(ui.main.query_one("#readout").render())
+    assert f"{value:.3f}" in told or f"{value:.2g}" in told, f"the map says {told}, the trace {value}"
+
+
+async def switch_engine(ui: Driven, other: str) -> None:
+    before = ui.shown_run.trace
+    while ui.main.place is None or ui.main.place.engine != other:
+        await ui.press("e")
+        await ui.at_rest()
+    await ui.until(
+        lambda: ui.shown_run.trace.engine == other and ui.shown_run.timing is not None, f"the run on {other}"
+    )
+    await ui.at_rest()
+    assert ui.shown_run.trace.tokens == before.tokens, f"{other} draws other tokens with the same seed"
+    for layer in range(before.spec.n_layers):
+        apart = np.abs(ui.shown_run.trace.neurons(layer) - before.neurons(layer)).max()
+        assert apart < 1e-3, f"the neurons of layer {layer} differ by {apart} between engines"
+
+
+async def compare_engines(ui: Driven) -> None:
+    dialog = await in_dialog(ui, "d", CompareScreen)
+    options = [option.id for option in dialog.query_one("#compare-with", Choices).options if option.id]
+    await choose(ui, dialog, "#compare-with", next(one for one in options if one.endswith("onnx:int4")))
+    await ui.press("enter")
+    await ui.until(lambda: ui.main.sight.beside is not None and not ui.main.doing, "the run beside")
+    beside = ui.main.sight.beside
+    assert beside is not None and beside.trace.engine == "onnx:int4"
+    assert beside.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed]
+    await ui.press("v")
+    assert "less" in str(ui.main.query_one("#other-pane").border_title), "v does not show the difference"
+    ui.main.run_beside(None)
+
+
+async def switch_a_neuron_off(ui: Driven) -> None:
+    await ui.press("3")
+    view = ui.main.query_one(FfnView)
+    view.pane = "memories"
+    view.focus_pane()
+    memories = ui.main.query_one("#memories", MemoryList)
+    await ui.until(lambda: not memories.notice and bool(memories.virtual_size.height > 1), "the memories")
+    await ui.press("x")
+    await ui.until(lambda: ui.main.sight.beside is not None and not ui.main.doing, "the run without the neuron")
+    beside, chosen = ui.main.sight.beside, ui.main.sight.selection
+    assert beside is not None and (beside.trace.neurons(chosen.layer)[:, chosen.neuron] == 0).all(), "it still fires"
+    await ui.press("x")
+    await ui.until(lambda: ui.main.sight.beside is None, "the neuron to be on again")
+
+
+async def try_a_claim(ui: Driven) -> None:
+    await ui.press("6", "enter")
+    await ui.until(lambda: bool(ui.main.sight.tried) and not ui.main.doing, "a claim to be tried")
+    (tried,) = ui.main.sight.tried.values()
+    assert str(tried.finding.verdict) in ui.shown("#claims"), "the verdict does not show"
+
+
+async def test_a_newcomer_s_path(tmp_path: Path) -> None:
+    engines = tuple(engine for engine in ("onnx", "torch", "mlx") if engine in installed_engines())
+    app, runner = build(opener(1), Place("fable-relu", "onnx"), engines)
+    try:
+        async with app.run_test(size=(160, 50)) as pilot:
+            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
+            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
+            await ui.press(*PROMPT, "enter")
+            await ui.until(
+                lambda: app.main.sight.main is not None and app.main.sight.main.timing is not None, "the run"
+            )
+            await ui.at_rest()
+            await look_at_a_head(ui)
+            if len(engines) > 1:
+                await switch_engine(ui, engines[1])
+            await compare_engines(ui)
+            await switch_a_neuron_off(ui)
+            await try_a_claim(ui)
+            for kind, name in (("csv", "lab.csv"), ("svg", "lab.svg"), ("trace", "once.trace")):
+                await written(ui, kind, tmp_path / name)
+            saved = edge.open_trace(tmp_path / "once.trace")
+            assert saved.tokens == ui.shown_run.trace.tokens, "the saved run has other tokens"
+            dialog = await in_dialog(ui, "o", OpenScreen)
+            await type_in(ui, dialog, "#open-path", str(tmp_path / "once.trace"))
+            await ui.until(lambda: ui.main.sight.facts is not ui.main.loaded, "the trace to open")
+            await ui.press("1")
+            assert "no weights" in ui.shown("#next").replace("\n", " "), "a saved trace hides what it lacks"
+            await ui.press("ctrl+q")
+    finally:
+        assert runner.close(PATIENCE_S), "the runner's thread outlived the app"
+    assert isinstance(app, EdgeApp) and app.return_code == 0
