@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install -qq --constraint constraints.txt --edita
 PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports format docs shots lab bench wheel clean
+.PHONY: help run test lint types imports format docs shots screens lab bench wheel clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ docs: $(VENV)/.dev-stamp ## write docs/commands.md anew from the commands
 
 shots: $(VENV)/.dev-stamp ## draw the pictures of the UI in docs/shots
 	$(BIN)/python -m tui.shots docs/shots
+
+screens: $(VENV)/.dev-stamp ## time from a key to the frame that answers it, on every screen
+	$(BIN)/python -m tests.bench.screens
 
 lab: $(VENV)/.dev-stamp ## try every claim on the twins, and write docs/lab.md
 	$(BIN)/python -m tests.bench.lab docs/lab.md
