@@ -92,3 +92,8 @@ class Sight:
     trying: tuple[str, ...] = ()
     laws: dict[str, dict[int, LawResult]] = field(default_factory=dict)
     checking: tuple[int, ...] = ()
+
+    @property
+    def step_ns(self) -> float | None:
+        """What one decode step of the run that shows takes; None where it was not timed."""
+        return self.main.timing.total_ns if self.main and self.main.timing else None

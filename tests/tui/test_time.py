@@ -194,7 +194,7 @@ async def test_the_rate_shows_while_a_run_goes_on_and_its_intervals_afterwards()
         live = lines_of(pace)
         for words in ("25.0 tok/s", "4 tokens", "first after 80.0 ms", "0 to 100 tok/s"):
             assert words in live, f"{words!r} is not said while the run goes on:\n{live}"
-        ui.main.watch_sight()
+        ui.main.draw()
         afterwards = lines_of(pace)
         for words in ("167 tok/s", "p50 6.00, p90 6.00 ms", "ttft 12.3 ms", "0 to 6.00 ms"):
             assert words in afterwards, f"{words!r} is not said of the run:\n{afterwards}"

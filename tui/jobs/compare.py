@@ -8,15 +8,14 @@ from edge.compare.measure import NEW_TOKENS, compare
 from edge.compare.members import Chosen, chosen_variants, opened
 from edge.compare.pace import usual_course
 from edge.compare.passage import FEWEST_TOKENS, LONGEST_WINDOW, Passage, passage_of_text
-from edge.engines.choice import engine_of
 from edge.picture.pieces import show_piece
 from edge.picture.units import show_bytes
 from edge.trace import Trace
 from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
 from models.find import find_model
+from tui.jobs.expected import Choice, opening_s, show_duration, token_s
 from tui.jobs.job import Desk
-from tui.jobs.profile import show_duration
 from tui.messages import EnginesCompared
 from tui.sight import Facts
 
@@ -28,24 +27,6 @@ ROUNDS = 1
 
 _NAMED = 24
 """Letters of a run that name it."""
-
-_OPENING_S = {"onnx": 2.0, "mlx": 2.5, "torch": 8.0}
-"""To start a process of an engine for its files, and one with the model. Measured on two slow cores."""
-
-_BYTES_PER_S = 10e9
-"""What a processor reads that nothing is known of."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Engines to be compared; the first is the reference."""
-
-    title: str
-    engines: tuple[str, ...]
-
-    @property
-    def others(self) -> tuple[str, ...]:
-        return self.engines[1:]
 
 
 def choices(at_hand: str, installed: Sequence[str]) -> tuple[Choice, ...]:
@@ -116,9 +97,8 @@ def expected_s(facts: Facts, engines: Sequence[str], tokens: int, token_ns: floa
         token_ns: One decode step of the engine at hand; None where it was not timed.
     """
     course = usual_course([facts.spec])
-    token_s = facts.parameters * 4 / _BYTES_PER_S if token_ns is None else token_ns / 1e9
     steps = (ROUNDS + 1) * (course.tokens + course.prompt / 8) + NEW_TOKENS + 3 * tokens / 8
-    return sum(_OPENING_S[engine_of(engine).name] for engine in engines) + len(engines) * steps * token_s
+    return opening_s(engines) + len(engines) * steps * token_s(facts, token_ns)
 
 
 def cost_words(facts: Facts, engines: Sequence[str], tokens: int, token_ns: float | None) -> str:

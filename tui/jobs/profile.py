@@ -11,6 +11,7 @@ from edge.profile.measure import Plan, measure
 from edge.profile.record import Profile
 from edge.variant import Variant, variant_of
 from models.spec import DecoderSpec
+from tui.jobs.expected import Choice, opening_s, show_duration, token_s
 from tui.jobs.job import Desk
 from tui.messages import Profiled
 from tui.sight import Facts
@@ -23,24 +24,10 @@ SETTLE_S = 0.1
 
 Measure = Callable[[Sequence[Variant], Plan, Progress], Profile]
 
-_OPENING_S = {"onnx": 2.0, "mlx": 2.5, "torch": 8.0}
-"""To start a process of an engine three times: for its files, empty, and with the model. Measured on two slow cores."""
-
 _SWEEPING_S = 2.0
 """To sweep over memory before and after."""
 
-_BYTES_PER_S = 10e9
-"""What a processor reads that nothing is known of."""
-
 _PACKED = ("onnx:int4", "mlx:int4")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Engines to be timed together."""
-
-    title: str
-    engines: tuple[str, ...]
 
 
 def choices(at_hand: str, installed: tuple[str, ...]) -> tuple[Choice, ...]:
@@ -104,12 +91,12 @@ def expected_s(facts: Facts, engines: tuple[str, ...], plan: Plan, token_ns: flo
         token_ns: One decode step of the engine at hand; None where it was not timed.
     """
     course = plan.courses(facts.spec)[0]
-    token_s = facts.parameters * 4 / _BYTES_PER_S if token_ns is None else token_ns / 1e9
+    a_token_s = token_s(facts, token_ns)
     steps = (plan.rounds + 1) * (course.tokens + 1) + 3 * plan.repeats
     prompts = plan.rounds + 1 + 3 * plan.repeats + 5 * course.depth / course.prompt
-    a_prompt_s = token_s * max(1.0, course.prompt / 8)  # a pass over 8 tokens takes little longer than one over 1
-    opening_s = sum(_OPENING_S[engine_of(engine).name] for engine in engines)
-    return _SWEEPING_S + opening_s + len(engines) * (steps * token_s + prompts * a_prompt_s)
+    a_prompt_s = a_token_s * max(1.0, course.prompt / 8)  # a pass over 8 tokens takes little longer than one over 1
+    each_s = steps * a_token_s + prompts * a_prompt_s
+    return _SWEEPING_S + opening_s(engines) + len(engines) * each_s
 
 
 def cost_words(facts: Facts, engines: tuple[str, ...], plan: Plan, token_ns: float | None) -> str:
@@ -119,13 +106,6 @@ def cost_words(facts: Facts, engines: tuple[str, ...], plan: Plan, token_ns: flo
         f"{show_duration(expected_s(facts, engines, plan, token_ns))}; {each} with up to "
         f"{show_bytes(4 * facts.parameters)} of weights, and {show_bytes(READ_BYTES)} to sweep over memory"
     )
-
-
-def show_duration(seconds: float) -> str:
-    """`about 15 s`, `about 2 min`: as rough as it is known."""
-    if seconds < 90:
-        return f"about {max(5, 5 * round(seconds / 5))} s"
-    return f"about {round(seconds / 60)} min"
 
 
 def plan_words(plan: Plan, spec: DecoderSpec) -> str:

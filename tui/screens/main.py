@@ -171,7 +171,7 @@ class MainScreen(AskingScreen):
             self.explain(FIRST_STEPS)
             self._strip.notice = "nothing ran yet"
         self._tell_prompt()
-        self._draw()
+        self.draw()
 
     # ---- messages of the widgets ------------------------------------------------------------------------
 
@@ -244,9 +244,10 @@ class MainScreen(AskingScreen):
         self._header.facts = now.facts
         if before.facts is not now.facts or before.options is not now.options:
             self._tell_prompt()
-        self._draw()
+        self.draw()
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Draws the sight."""
         with self.app.batch_update():
             self._draw_tokens()
             self._draw_view()

@@ -16,7 +16,8 @@ from edge.engines.registry import installed_engines
 from edge.laws.case import LONGEST
 from edge.laws.registry import LAWS, law_5
 from edge.laws.result import LawResult
-from tui.jobs.compare import COMPARING, Choice, CompareEngines, choices, cost_words
+from tui.jobs.compare import COMPARING, CompareEngines, choices, cost_words
+from tui.jobs.expected import Chooser
 from tui.jobs.job import Wanted
 from tui.jobs.laws import CheckLaws
 from tui.messages import LayerChosen
@@ -72,8 +73,8 @@ class ParityView(View):
         self._comparison: Comparison | None = None
         self._agreement: LawResult | None = None
         self._layer = -1
-        self._by_layer, self._choice_at, self._doing = False, 0, ""
-        self._installed = installed_engines()
+        self._by_layer, self._doing = False, ""
+        self._chooser = Chooser(choices, installed_engines())
 
     def compose_panes(self) -> Iterator[Widget]:
         firsts = LineOfWords(id="firsts")
@@ -142,7 +143,7 @@ class ParityView(View):
 
     def _comparison_notice(self) -> str:
         """What to do, or what is under way, while no comparison shows; empty once one does."""
-        facts, choice = self._sight.facts, self._choice
+        facts, choice = self._sight.facts, self._chooser.taken(self._sight.facts)
         if self._doing:
             return f"comparing engines, each in a process of its own\n\n{self._doing}\n\nescape stops it and ends them"
         if self._comparison is not None:
@@ -153,11 +154,12 @@ class ParityView(View):
             return "a saved trace holds no model to compare; open one with o, then press m"
         if choice is None:
             return "only onnx is installed here, in one precision: pip install 'edge-lens[all]' for more"
-        others = after(self._choices, choice)
+        others = after(self._chooser.offered(self._sight.facts), choice)
         another = f"\na: {others.title} instead" if others is not choice else ""
+        cost = cost_words(facts, choice.engines, self._tokens, self._sight.step_ns)
         return (
             f"press m to compare {', '.join(choice.others)}\nwith {choice.engines[0]}, site by site, "
-            f"on {self._tokens_words}\n\nexpected: {cost_words(facts, choice.engines, self._tokens, self._token_ns)}\n"
+            f"on {self._tokens_words}\n\nexpected: {cost}\n"
             f"what is not packed or exported yet is made first{another}"
         )
 
@@ -198,16 +200,6 @@ class ParityView(View):
     # ---- keys -------------------------------------------------------------------------------------------
 
     @property
-    def _choices(self) -> tuple[Choice, ...]:
-        facts = self._sight.facts
-        return choices(facts.engine, self._installed) if facts and facts.source else ()
-
-    @property
-    def _choice(self) -> Choice | None:
-        found = self._choices
-        return found[self._choice_at % len(found)] if found else None
-
-    @property
     def _tokens(self) -> int:
         main = self._sight.main
         return min(len(main.trace.tokens), LONGEST_WINDOW) if main else LONGEST_WINDOW
@@ -217,19 +209,13 @@ class ParityView(View):
         return f"the {self._tokens} tokens that show" if self._sight.main else "a text of Edge's own"
 
     @property
-    def _token_ns(self) -> float | None:
-        """One decode step of the run that shows."""
-        main = self._sight.main
-        return main.timing.total_ns if main and main.timing else None
-
-    @property
     def _has_model(self) -> bool:
         return self._sight.facts is not None and bool(self._sight.facts.source)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
             case "measure" | "choice":
-                return bool(self._choices) or None
+                return bool(self._chooser.offered(self._sight.facts)) or None
             case "rows":
                 return self._comparison is not None or None
             case "law":
@@ -239,14 +225,14 @@ class ParityView(View):
         return True
 
     def action_measure(self) -> None:
-        facts, choice, main = self._sight.facts, self._choice, self._sight.main
+        facts, choice, main = self._sight.facts, self._chooser.taken(self._sight.facts), self._sight.main
         if facts is not None and choice is not None:
             self.post_message(Wanted(CompareEngines(facts.source, choice.engines, main.trace if main else None)))
 
     def action_choice(self) -> None:
-        self._choice_at += 1
+        self._chooser.step()
         self._draw_notice()
-        if self._comparison is not None and (choice := self._choice) is not None:
+        if self._comparison is not None and (choice := self._chooser.taken(self._sight.facts)) is not None:
             self.notify(f"m compares {', '.join(choice.others)} with {choice.engines[0]}", title=choice.title)
 
     def action_rows(self) -> None:

@@ -14,17 +14,16 @@ from edge.report.timed import PassKind, pass_kinds
 from edge.timing import SublayerTiming
 from models.errors import EdgeError
 from tui.costs import Costs, as_table, cost_rows, layer_ms, part_costs, timing_rows
+from tui.jobs.expected import Chooser, show_duration
 from tui.jobs.job import Wanted
 from tui.jobs.profile import (
     TIMING,
-    Choice,
     ProfileEngines,
     choices,
     cost_words,
     expected_s,
     plan_for,
     plan_words,
-    show_duration,
     threads_of,
 )
 from tui.messages import LayerChosen, Streaming
@@ -74,8 +73,7 @@ class TimeView(View):
         self._kinds: list[PassKind] = []
         self._costs: Costs | None = None
         self._refusal, self._doing = "", ""
-        self._choice_at = 0
-        self._installed = installed_engines()
+        self._chooser = Chooser(choices, installed_engines())
 
     def compose_panes(self) -> Iterator[Widget]:
         yield Pane("time", self.tabs["time"], PaceLine(), LatencyBars(id="time"))
@@ -168,10 +166,10 @@ class TimeView(View):
         return self.query_one(LayerStacks)
 
     def _again(self, facts: Facts | None) -> str:
-        choice = self._choice
+        choice = self._chooser.taken(self._sight.facts)
         if facts is None or choice is None:
             return ""
-        lasts_s = expected_s(facts, choice.engines, plan_for(facts.spec), self._token_ns)
+        lasts_s = expected_s(facts, choice.engines, plan_for(facts.spec), self._sight.step_ns)
         return f"m times {choice.title} again, {show_duration(lasts_s)}"
 
     def _costs_notice(self, facts: Facts | None) -> str:
@@ -182,19 +180,19 @@ class TimeView(View):
             return self._refusal
         if self._costs is not None:
             return ""
-        choice = self._choice
+        choice = self._chooser.taken(self._sight.facts)
         if facts is None:
             return "no model yet"
         if choice is None:
             return "a saved trace holds no model to time; open one with o, then press m"
-        plan, choices = plan_for(facts.spec), self._choices
+        plan, choices = plan_for(facts.spec), self._chooser.offered(self._sight.facts)
         others = f" (a: {after(choices, choice).title})" if len(choices) > 1 else ""
         return "\n".join(
             (
                 f"press m to time {choice.title} in turns: {', '.join(choice.engines)}{others}",
                 "",
                 plan_words(plan, facts.spec),
-                f"expected: {cost_words(facts, choice.engines, plan, self._token_ns)}",
+                f"expected: {cost_words(facts, choice.engines, plan, self._sight.step_ns)}",
                 "",
                 f"no prompt is needed; {POLLUTED}",
             )
@@ -202,37 +200,21 @@ class TimeView(View):
 
     # ---- keys -------------------------------------------------------------------------------------------
 
-    @property
-    def _choices(self) -> tuple[Choice, ...]:
-        facts = self._sight.facts
-        return choices(facts.engine, self._installed) if facts and facts.source else ()
-
-    @property
-    def _choice(self) -> Choice | None:
-        found = self._choices
-        return found[self._choice_at % len(found)] if found else None
-
-    @property
-    def _token_ns(self) -> float | None:
-        """One decode step of the run that shows."""
-        main = self._sight.main
-        return main.timing.total_ns if main and main.timing else None
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("measure", "choice"):
-            return bool(self._choices)
+            return bool(self._chooser.offered(self._sight.facts))
         if action == "kind":
             return len(self._kinds) > 1
         return True
 
     def action_measure(self) -> None:
-        facts, choice = self._sight.facts, self._choice
+        facts, choice = self._sight.facts, self._chooser.taken(self._sight.facts)
         if facts is not None and choice is not None:
             job = ProfileEngines(facts.source, choice.engines, plan_for(facts.spec), threads_of(facts))
             self.post_message(Wanted(job))
 
     def action_choice(self) -> None:
-        self._choice_at += 1
+        self._chooser.step()
         self._draw_costs(self._sight)
 
     def action_kind(self) -> None:

@@ -1,0 +1,64 @@
+"""What measuring several engines is expected to take, and which sets of engines there are to choose from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edge.engines.choice import engine_of
+from tui.sight import Facts
+
+_OPENING_S = {"onnx": 2.0, "mlx": 2.5, "torch": 8.0}
+"""To start the processes of an engine, for its files and with the model. Measured on two slow cores."""
+
+_BYTES_PER_S = 10e9
+"""What a processor reads that nothing is known of."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Engines to be measured together; where they are compared, the first is the reference."""
+
+    title: str
+    engines: tuple[str, ...]
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        return self.engines[1:]
+
+
+class Chooser:
+    """Goes round the choices there are for the model at hand."""
+
+    def __init__(
+        self, choices: Callable[[str, tuple[str, ...]], tuple[Choice, ...]], installed: tuple[str, ...]
+    ) -> None:
+        self._choices, self._installed, self._at = choices, installed, 0
+
+    def offered(self, facts: Facts | None) -> tuple[Choice, ...]:
+        """All of them; none without a model that can be opened."""
+        return self._choices(facts.engine, self._installed) if facts and facts.source else ()
+
+    def taken(self, facts: Facts | None) -> Choice | None:
+        """The one that is taken now."""
+        found = self.offered(facts)
+        return found[self._at % len(found)] if found else None
+
+    def step(self) -> None:
+        """Takes the next one."""
+        self._at += 1
+
+
+def opening_s(engines: Sequence[str]) -> float:
+    """Seconds until each engine is open in a process of its own."""
+    return sum(_OPENING_S[engine_of(engine).name] for engine in engines)
+
+
+def token_s(facts: Facts, token_ns: float | None) -> float:
+    """Seconds of one decode step: as timed, or by the bytes of its weights where that was not timed."""
+    return facts.parameters * 4 / _BYTES_PER_S if token_ns is None else token_ns / 1e9
+
+
+def show_duration(seconds: float) -> str:
+    """`about 15 s`, `about 2 min`: as rough as it is known."""
+    if seconds < 90:
+        return f"about {max(5, 5 * round(seconds / 5))} s"
+    return f"about {round(seconds / 60)} min"
