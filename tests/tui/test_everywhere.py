@@ -7,11 +7,16 @@ from tests.tui.looking import check_lines, coloured
 from tui.views.every import VIEWS
 
 PROMPT = "Once upon a time there was a king who had"
-SIZES = ((80, 24), (120, 42), (200, 60))
+LOOKS = (
+    ((80, 24), "edge-dark"),
+    ((80, 24), "no colour"),
+    ((120, 42), "edge-light"),
+    ((200, 60), "edge-light"),
+    ((200, 60), "no colour"),
+)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("look", ["edge-dark", "edge-light", "no colour"])
+@pytest.mark.parametrize(("size", "look"), LOOKS, ids=[f"{size[0]}x{size[1]}, {look}" for size, look in LOOKS])
 async def test_every_pane_of_every_view_draws(
     size: tuple[int, int], look: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,9 @@ from typing import Protocol, runtime_checkable
 from textual.message import Message
 
 from edge.edits import Edit
-from edge.engines.registry import Progress
+from edge.engines.choice import engine_of
+from edge.engines.registry import Progress, as_computed
+from edge.insight.weights import Weights
 from edge.lab.subject import Subject
 from edge.sampling import Sampling
 from edge.session import OnToken
@@ -87,6 +89,15 @@ class Stopped(Exception):
     """Somebody wants the job to end; raised where it reports what it is at."""
 
 
+def _weights_of(model: Drivable) -> Weights | None:
+    """In the precision that the engine computes with."""
+    if model.checkpoint is None:
+        return None
+    reader = model.tokenizer
+    _, checkpoint = as_computed(engine_of(model.engine), model.checkpoint, lambda text: None)
+    return Weights(checkpoint, reader.piece if reader else "<{}>".format)
+
+
 @dataclass
 class Desk:
     """What jobs share. Used on the runner's thread, but for `interrupted` and `overtaken`.
@@ -96,6 +107,7 @@ class Desk:
         at: The model at hand; None before the first is loaded.
         interrupted: Set when the job is to end, because its user stopped it or wants another.
         overtaken: Set when another job waits, so that what this one finds interests nobody.
+        explained: What explains the traces of each open model, read once and kept as long as it is open.
         subject: What the lab has read with the model at hand; None before it was opened, or with another model.
     """
 
@@ -105,6 +117,7 @@ class Desk:
     interrupted: Event = field(default_factory=Event)
     overtaken: Event = field(default_factory=Event)
     models: dict[Place, Drivable] = field(default_factory=dict)
+    explained: dict[Place, Weights | None] = field(default_factory=dict)
     subject: Subject | None = None
 
     def doing(self, work: str, can_stop: bool = False) -> None:
@@ -147,8 +160,16 @@ class Desk:
             while len(self.models) >= OPEN_AT_ONCE:
                 oldest = next(one for one in self.models if one != self.at)
                 self.models.pop(oldest).close()
+                self.explained.pop(oldest, None)
             self.models[place] = opened
+        self.models[place] = self.models.pop(place)  # the last one used is the last one listed
         return self.models[place]
+
+    def weights(self, place: Place) -> Weights | None:
+        """What explains the traces of an open model; None where there is no checkpoint to read."""
+        if place not in self.explained:
+            self.explained[place] = _weights_of(self.models[place])
+        return self.explained[place]
 
     def _loading(self, place: Place) -> Progress:
         return lambda text: self.doing(f"loading {place.engine}: {text}")

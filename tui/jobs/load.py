@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-from edge.engines.choice import engine_of
-from edge.engines.registry import as_computed
-from edge.insight.weights import Weights
 from edge.trace import Trace
 from models.parameters import parameter_count
 from tui.jobs.job import Desk, Drivable, Place
@@ -22,7 +19,7 @@ class Load:
         model = desk.open(self.place)
         if desk.at != self.place:
             desk.at, desk.subject = self.place, None
-        desk.post(Loaded(facts_of(self.place, model), weights_of(model)))
+        desk.post(Loaded(facts_of(self.place, model), desk.weights(self.place)))
 
 
 def facts_of(place: Place, model: Drivable) -> Facts:
@@ -36,15 +33,6 @@ def facts_of(place: Place, model: Drivable) -> Facts:
         threads=model.threads,
         reads_text=model.tokenizer is not None,
     )
-
-
-def weights_of(model: Drivable) -> Weights | None:
-    """What explains the model's traces, in the precision that its engine computes with."""
-    if model.checkpoint is None:
-        return None
-    reader = model.tokenizer
-    _, checkpoint = as_computed(engine_of(model.engine), model.checkpoint, lambda text: None)
-    return Weights(checkpoint, reader.piece if reader else "<{}>".format)
 
 
 def facts_of_trace(trace: Trace) -> Facts:

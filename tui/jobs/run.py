@@ -14,7 +14,6 @@ from edge.watch import Watch
 from models.errors import MisuseError
 from models.spec import DecoderSpec
 from tui.jobs.job import Desk, Drivable, Place
-from tui.jobs.load import weights_of
 from tui.messages import Beside, Ended, Streaming, Surprised, Surveyed, Timed
 from tui.sight import Shown
 
@@ -68,7 +67,7 @@ class Run:
         was_stopped = desk.interrupted.is_set()
         desk.interrupted.clear()  # what a stopped run left is measured all the same
         desk.post(Ended(trace))
-        measure(desk, trace, weights_of(model), False)
+        measure(desk, trace, desk.weights(desk.at) if desk.at else None, False)
         timing = None
         if not was_stopped and not desk.interrupted.is_set():
             desk.doing("timing each sublayer", can_stop=True)
@@ -106,7 +105,7 @@ class RunBeside:
             on_token=lambda token: model.stop() if desk.interrupted.is_set() else None,
         )
         desk.check()
-        weights = weights_of(model)
+        weights = desk.weights(self.place)
         desk.post(Beside(Shown.of(self.name, trace, weights)))
         measure(desk, trace, weights, True)
         if not self.edits and self.ids is not None:
