@@ -7,7 +7,8 @@ _YOUNG = 20_000
 
 
 def spare_frames() -> None:
-    """Collects now, and sets what is left aside. Called when a screen, a model or a run has just come to stay."""
+    """Collects now, and sets what is left aside. Called when the screen, or a model, has just come to stay."""
+    gc.unfreeze()  # what was set aside before and has died since goes now
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, 20, 20)

@@ -39,13 +39,14 @@ class Shot:
 
 
 SHOTS = (
-    Shot("layers", ("1",)),
-    Shot("attention", ("2", "j", "j", "l", "v"), is_paired=True),
-    Shot("ffn", ("3", "k", "k", "k")),
     Shot("time", ("4", "m")),
     Shot("parity", ("5", "m", "b")),
     Shot("lab", ("6", "a")),
+    Shot("layers", ("1",)),
+    Shot("ffn", ("3", "k", "k", "k")),
+    Shot("attention", ("2", "j", "j", "l", "v"), is_paired=True),
 )
+"""In an order in which a later one shows what an earlier one found."""
 
 
 async def draw(size: tuple[int, int], folder: Path) -> list[Path]:

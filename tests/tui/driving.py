@@ -18,7 +18,7 @@ from tui.screens.main import MainScreen
 from tui.sight import Shown
 from tui.widgets.header_bar import HeaderBar
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 ENGINES = ("onnx", "torch", "mlx")
 
 

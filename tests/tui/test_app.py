@@ -173,6 +173,6 @@ show(app, headless=True, auto_pilot=pilot)
 def test_quitting_ends_the_process_in_the_middle_of_a(work: str) -> None:
     root = Path(__file__).parents[2]
     ended = subprocess.run(
-        [sys.executable, "-c", QUIT_WHILE % work], cwd=root, capture_output=True, text=True, timeout=PATIENCE_S * 2
+        [sys.executable, "-c", QUIT_WHILE % work], cwd=root, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert ended.returncode == 0, f"quitting while it should {work} ended with {ended.returncode}:\n{ended.stderr}"

@@ -320,10 +320,11 @@ async def test_a_model_is_exported_and_its_parity_told(byte_llama: Path, tmp_pat
         await choose(ui, dialog, "#export-tools", "edge")
         await choose(ui, dialog, "#export-precisions", "int8")
         await type_in(ui, dialog, "#export-out", str(tmp_path / "out"))
-        header = ui.main.query_one(HeaderBar)
-        for step in ("rounding", "graph 1", "graph 2", "parity"):
-            await ui.until(lambda step=step: step in header.doing, f"the export to come to '{step}'")
-        await ui.until(lambda: isinstance(ui.app.screen, ExportedScreen), "the export to end")
+        header, told_of = ui.main.query_one(HeaderBar), set()
+        await ui.until(
+            lambda: told_of.add(header.doing) or isinstance(ui.app.screen, ExportedScreen), "the export to end"
+        )
+        assert len(told_of - {""}) > 2, f"an export of many steps told of these: {told_of}"
         told = "\n".join(str(line.render()) for line in ui.app.screen.query(Static))
         assert "largest logit difference" in told and "rounding" in told and str(tmp_path / "out") in told, told
         assert (tmp_path / "out" / "model.safetensors").is_file()

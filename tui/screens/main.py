@@ -141,9 +141,11 @@ class MainScreen(AskingScreen):
 
     # ---- messages of the runner -------------------------------------------------------------------------
 
+    def on_loaded(self, message: messages.Loaded) -> None:
+        super().on_loaded(message)
+        self.call_after_refresh(spare_frames)
+
     def on_doing(self, message: messages.Doing) -> None:
-        if self.doing and not message.work:
-            self.call_after_refresh(spare_frames)
         self.doing, self.can_stop = message.work, message.can_stop
         self._header.doing = message.work
         for view in self.query(View):
