@@ -51,6 +51,15 @@ async def test_columns_without_room_wait_on_another_page() -> None:
         assert "v for more" in str(ui.main.query_one("#layers-pane").border_subtitle)
 
 
+async def test_a_view_that_was_drawn_before_it_showed_takes_all_its_room() -> None:
+    async with driven(size=(200, 60)) as ui:
+        await ui.press("escape", "4")
+        await ui.run(PROMPT)
+        await ui.press("1")
+        assert ui.main.query_one("#writes").size.area, "there is room for who writes, and it does not show"
+        assert not str(ui.main.query_one("#layers-pane").border_subtitle), "all columns fit, and more are promised"
+
+
 async def test_without_weights_the_words_say_what_is_missing() -> None:
     async with driven(size=(200, 60)) as ui:
         await ui.run(PROMPT)

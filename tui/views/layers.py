@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widget import Widget
@@ -27,6 +28,9 @@ from tui.widgets.legend import Legend
 from tui.widgets.line_of_words import LineOfWords
 from tui.widgets.pane import Pane
 from tui.widgets.sparsity_map import SparsityMap
+
+SPACIOUS = 150
+"""Cells from which what comes next stands beside the table."""
 
 KEPT = 256
 """Tokens whose answers are kept, so that moving back is instant."""
@@ -81,7 +85,6 @@ class LayersView(View):
     def draw(self, sight: Sight) -> None:
         self._sight = sight
         assert sight.main is not None
-        self.set_class(not self.is_folded and self.size.width >= 150, "spacious")
         self._ask(sight.main, sight)
         if sight.beside is not None:
             self._ask(sight.beside, sight)
@@ -99,6 +102,16 @@ class LayersView(View):
         self._draw_writes(sight, sight.main)
         table.chosen = chosen.layer
         self._entitle(sight.main, sight)
+
+    def on_resize(self, event: events.Resize) -> None:
+        super().on_resize(event)
+        self.set_class(not self.is_folded and event.size.width >= SPACIOUS, "spacious")
+        self.call_after_refresh(self._tell_pages)
+
+    def _tell_pages(self) -> None:
+        """Once the table has its room: it is not known before the view has shown."""
+        if self._sight is not None and self._sight.main is not None:
+            self._entitle(self._sight.main, self._sight)
 
     def _entitle(self, main: Shown, sight: Sight) -> None:
         table, token = self.query_one("#layers", LayerTable), sight.selection.token
@@ -181,8 +194,7 @@ class LayersView(View):
     def action_columns(self) -> None:
         table = self.query_one("#layers", LayerTable)
         table.page = (table.page + 1) % len(table.pages())
-        if self._sight is not None and self._sight.main is not None:
-            self._entitle(self._sight.main, self._sight)
+        self._tell_pages()
 
     def table(self, sight: Sight) -> Table | None:
         """One row a layer."""
