@@ -81,6 +81,8 @@ class FakeModel:
     name = "fake"
     threads = 2
     checkpoint = None
+    holds = 40
+    """Tokens that a prompt may have."""
 
     def __init__(self, engine: str = "onnx", *, pauses: bool = False, spec: DecoderSpec | None = None) -> None:
         self.engine, self.pauses, self.spec = engine, pauses, spec or small_spec()
@@ -102,8 +104,8 @@ class FakeModel:
     ) -> Trace:
         assert ids is not None and watch is not None
         self.samplings.append(sampling or Sampling.greedy())
-        if len(ids) > 40:
-            raise MisuseError(f"the prompt has {len(ids)} tokens, this model's context holds 40; shorten it")
+        if len(ids) > self.holds:
+            raise MisuseError(f"the prompt has {len(ids)} tokens, this model's context holds {self.holds}; shorten it")
         self.prompts.append(ids)
         self.stopping.clear()
         tokens = list(ids)
@@ -173,8 +175,8 @@ class FakeModel:
 class FakeShelf:
     """Opens fake models and remembers them; an engine called `broken` cannot be opened."""
 
-    def __init__(self, *, pauses: bool = False, spec: DecoderSpec | None = None) -> None:
-        self.pauses, self.spec = pauses, spec
+    def __init__(self, *, pauses: bool = False, spec: DecoderSpec | None = None, holds: int = 40) -> None:
+        self.pauses, self.spec, self.holds = pauses, spec, holds
         self.opened: list[FakeModel] = []
         self.tokenizer = FakeTokenizer()
 
@@ -183,5 +185,6 @@ class FakeShelf:
         if engine == "broken":
             raise EdgeError("engine 'broken' is not installed here: pip install 'edge-lens[broken]'")
         self.opened.append(FakeModel(engine, pauses=self.pauses, spec=self.spec))
+        self.opened[-1].holds = self.holds
         self.opened[-1].tokenizer = self.tokenizer  # all engines of a model read alike
         return self.opened[-1]

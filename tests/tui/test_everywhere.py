@@ -1,8 +1,11 @@
 """Every view at every size, theme and without colour; and with texts that break terminals."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.tui.driving import driven
+from tests.tui.fake import FakeShelf, small_spec
 from tests.tui.looking import check_lines, coloured
 from tui.views.every import VIEWS
 
@@ -57,6 +60,19 @@ async def test_texts_that_break_terminals_are_drawn_and_told_as_they_are(text: s
             check_lines(ui, f"{list(VIEWS)[number - 1]} with {text!r}")
         picture = ui.app.export_screenshot()
         assert "\x1b" not in picture and "\x07" not in picture, "a control character reached the terminal"
+
+
+async def test_a_text_of_2048_tokens_shows_on_every_screen_and_can_be_walked() -> None:
+    spec = replace(small_spec(), context=4096)
+    async with driven(FakeShelf(spec=spec, holds=4096), size=(120, 42)) as ui:
+        await ui.run(" ".join(f"w{number % 97}" for number in range(2048)))
+        assert ui.shown_run.trace.n_fed > 2048
+        for number, name in enumerate(VIEWS, 1):
+            await ui.press(str(number), "left", "up", "home", "end", "l")
+            before = ui.main.sight.selection.token
+            await ui.press("left_square_bracket")
+            assert ui.main.sight.selection.token == max(before - 1, 0), f"{name}: a step back from {before} went astray"
+            check_lines(ui, f"{name} with 2,048 tokens")
 
 
 async def test_a_terminal_that_is_too_small_says_so_and_comes_back() -> None:
