@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 MODEL ?= fable-relu
-JOBS ?= 2
+# One more than the cores of a small laptop: tests of the screen wait much.
+JOBS ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin

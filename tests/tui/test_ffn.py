@@ -437,8 +437,7 @@ async def test_the_table_holds_the_memories_of_the_token() -> None:
 # ---- the trained twin -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [(80, 24), (118, 46), (200, 60)], ids=lambda size: f"{size[0]}x{size[1]}")
-@pytest.mark.parametrize("has_colour", [True, False], ids=["colour", "no colour"])
+@pytest.mark.parametrize(("size", "has_colour"), [((80, 24), False), ((200, 60), True)], ids=["small", "large"])
 async def test_every_line_is_as_wide_as_its_picture(
     size: tuple[int, int], has_colour: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
