@@ -1,6 +1,6 @@
 """What turns the residual stream into logits, in numpy: the final norm, the way back, the head."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -98,9 +98,11 @@ class Readout:
 
     def uncapped_logits(self, x: Float[np.ndarray, "token model"]) -> Float32[np.ndarray, "token vocab"]:
         """Logits before they are bounded: `norm(x) · W_U + bias`; those that direct attributions sum to."""
-        normed = self.normed(x)
-        read = normed if self.project is None else normed @ self.project.T
-        return np.asarray(read @ self.weight.T + self.bias)
+        return np.asarray(self.in_width(self.normed(x)) @ self.weight.T + self.bias)
+
+    def in_width(self, x: Float[np.ndarray, "row model"]) -> Float32[np.ndarray, "row width"]:
+        """Rows in the width of a token's vector: projected, where there is a way back."""
+        return np.asarray(x if self.project is None else x @ self.project.T, np.float32)
 
     def logits(self, x: Float[np.ndarray, "token model"]) -> Float32[np.ndarray, "token vocab"]:
         """What the decoder answers if `x` is what leaves its last layer."""
@@ -149,6 +151,17 @@ class Ending:
     def __call__(self, parts: Float[np.ndarray, "token part"]) -> Float32[np.ndarray, "token model"]:
         """What the matrix and the bias give, before the norm."""
         return np.asarray(parts.astype(np.float64) @ self.matrix.T + self.bias, np.float32)
+
+    def writes(self, parts: Sequence[int] | None = None) -> Float32[np.ndarray, "part model"]:
+        """What each part adds for a value of 1; of a norm after it the gain counts, its scale does not.
+
+        Args:
+            parts: Which ones; all of them where None.
+        """
+        vectors = self.matrix.T if parts is None else self.matrix.T[list(parts)]
+        if isinstance(self.after.kind, NoNorm):
+            return vectors
+        return np.asarray(self.after.centred(vectors) * self.after.gain, np.float32)
 
 
 def _floats(weights: Parameters, name: str) -> Float32[np.ndarray, "..."]:

@@ -63,10 +63,20 @@ class Trace:
 
     def site(self, name: str) -> Float32[np.ndarray, "token ..."]:
         """The values of one site, such as `layers.3.attn.output`."""
+        return self._kept(name).astype(np.float32, copy=False)
+
+    def row(self, name: str, token: int) -> Float32[np.ndarray, "1 ..."]:
+        """One token's row of a site; only that row is widened where values are kept as float16."""
+        if not 0 <= token < self.n_fed:
+            raise MisuseError(f"token {token} was not fed in this run; it fed tokens 0 to {self.n_fed - 1}")
+        return self._kept(name)[token : token + 1].astype(np.float32, copy=False)
+
+    def _kept(self, name: str) -> np.ndarray:
+        """The values of a site as they are kept."""
         if name not in self.sites:
             find_site(self.spec, name)  # an unknown name has an error of its own
             raise MisuseError(f"'{name}' was not watched in this run; run again with it in the watch")
-        return self.sites[name].astype(np.float32, copy=False)
+        return self.sites[name]
 
     def pattern(self, layer: int, head: int) -> Float32[np.ndarray, "token past"]:
         """What each token read from each earlier one, recomputed from query and key; rows sum to 1."""

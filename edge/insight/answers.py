@@ -7,12 +7,9 @@ from jaxtyping import Float32
 
 from edge.compare.estimate import costs_nats
 from edge.insight.weights import Weights
-from edge.measure.lens import look_through
+from edge.measure.lens import blocks, look_through
 from edge.trace import Trace
 from models.sites import layer_site
-
-_BLOCK = 1 << 21
-"""Logits that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +75,9 @@ def read_surprise(trace: Trace, weights: Weights) -> Float32[np.ndarray, " token
     site = layer_site(trace.spec.n_layers - 1, "output")
     if site not in trace.sites:
         return bits
-    last, targets = min(trace.prompt_length, trace.n_fed + 1), np.array(trace.tokens)
-    rows = max(1, _BLOCK // trace.spec.vocab_size)
-    for first in range(1, last, rows):
-        end = min(first + rows, last)
-        logits = weights.readout.logits(trace.sites[site][first - 1 : end - 1].astype(np.float32))
-        bits[first:end] = costs_nats(logits, targets[first:end]) / np.log(2)
+    foretold = min(trace.prompt_length - 1, trace.n_fed)  # rows whose next token is the prompt's
+    stream, targets = trace.sites[site][:foretold], np.array(trace.tokens[1 : foretold + 1])
+    for rows in blocks(foretold, trace.spec.vocab_size):
+        logits = weights.readout.logits(stream[rows].astype(np.float32))
+        bits[1 : foretold + 1][rows] = costs_nats(logits, targets[rows]) / np.log(2)
     return bits

@@ -34,7 +34,7 @@ def read_copied(trace: Trace, weights: Weights, layer: int, head: int, key: int,
     size = trace.spec.head_dim
     written = weights.ending(layer, "attn").matrix[:, head * size : (head + 1) * size] @ value
     readout = weights.readout
-    scores = readout.weight @ (written if readout.project is None else readout.project @ written)
+    scores = readout.weight @ readout.in_width(written[None])[0]
     order = np.argsort(-scores, kind="stable")[:k]
     raised = tuple((weights.piece(int(id)), float(scores[id])) for id in order)
     return Copied(raised, int((scores > scores[trace.tokens[key]]).sum()))

@@ -45,7 +45,7 @@ def read_memories(
         MisuseError: the FFN was not watched, or the token not fed.
     """
     neurons, ending = neurons_at(trace, layer, token), weights.ending(layer, "ffn")
-    norms = vector_norms(_written(ending)) / np.float32(_scale(ending, neurons))
+    norms = vector_norms(ending.writes()) / np.float32(_scale(ending, neurons))
     strongest, _ = dominant(neurons, norms, min(k, len(neurons)))
     listed = _with_asked(strongest[neurons[strongest] != 0], also)
     found = _promoted(weights, ending, listed, words)
@@ -93,24 +93,13 @@ def neurons_at(trace: Trace, layer: int, token: int) -> Float32[np.ndarray, " ne
     Raises:
         MisuseError: the FFN was not watched, or the token not fed.
     """
-    if not 0 <= token < trace.n_fed:
-        raise MisuseError(f"token {token} was not fed in this run; it fed {trace.n_fed}")
-    site = layer_site(layer, "ffn.neurons")
-    row = trace.sites[site][token] if site in trace.sites else trace.site(site)[token]
-    return np.asarray(row, np.float32)
+    (row,) = trace.row(layer_site(layer, "ffn.neurons"), token)
+    return np.asarray(row)
 
 
 def _with_asked(strongest: np.ndarray, also: Collection[int]) -> list[int]:
     listed = [int(neuron) for neuron in strongest]
     return [*listed, *sorted(set(also) - set(listed))]
-
-
-def _written(ending: Ending, neurons: list[int] | None = None) -> Float32[np.ndarray, "memory model"]:
-    """What memories write for a coefficient of 1, but for the scale of a norm after them; all where none is named."""
-    vectors = ending.matrix.T if neurons is None else ending.matrix.T[neurons]
-    if isinstance(ending.after.kind, NoNorm):
-        return vectors
-    return np.asarray(ending.after.centred(vectors) * ending.after.gain, np.float32)
 
 
 def _scale(ending: Ending, neurons: Float32[np.ndarray, " neuron"]) -> float:
@@ -119,9 +108,8 @@ def _scale(ending: Ending, neurons: Float32[np.ndarray, " neuron"]) -> float:
 
 
 def _promoted(weights: Weights, ending: Ending, neurons: list[int], words: int) -> PromotedTokens:
-    vectors, readout = _written(ending, neurons), weights.readout
-    vectors = vectors if readout.project is None else vectors @ readout.project.T
-    return promoted(vectors, readout.weight, min(words, len(readout.weight)))
+    readout = weights.readout
+    return promoted(readout.in_width(ending.writes(neurons)), readout.weight, min(words, len(readout.weight)))
 
 
 def _words(weights: Weights, found: PromotedTokens, place: int, coefficient: float) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge.insight.weights import Weights
-from edge.measure.lens import kl_to_final_bits, top_tokens
+from edge.measure.lens import kl_to_final_bits, log_softmax, top_tokens
 from edge.readout import Readout
 from edge.trace import Trace
 from models.errors import MisuseError
@@ -57,8 +57,8 @@ def read_ffn_shift(
             f"layer {layer} of {trace.model} norms the residual stream after its FFN has added to it, so what was "
             "there before cannot be told from what leaves it"
         )
-    after = _row(trace, layer_site(layer, "output"), token)
-    before = after - _row(trace, layer_site(layer, "ffn.output"), token)
+    after = trace.row(layer_site(layer, "output"), token)
+    before = after - trace.row(layer_site(layer, "ffn.output"), token)
     return _shift((before, after), (weights.readout, weights.readout), weights, k, also)
 
 
@@ -80,15 +80,8 @@ def read_answer_shift(
         raise MisuseError("the two runs answer in vocabularies of different sizes, so their answers do not compare")
     if before.tokens[: token + 1] != after.tokens[: token + 1]:
         raise MisuseError("the two runs read different tokens up to here, so their answers do not compare")
-    streams = tuple(_row(trace, layer_site(trace.spec.n_layers - 1, "output"), token) for trace in (before, after))
+    streams = tuple(trace.row(layer_site(trace.spec.n_layers - 1, "output"), token) for trace in (before, after))
     return _shift(streams, (before_weights.readout, after_weights.readout), before_weights, k, also)
-
-
-def _row(trace: Trace, site: str, token: int) -> Float32[np.ndarray, "1 model"]:
-    if not 0 <= token < trace.n_fed:
-        raise MisuseError(f"token {token} was not fed in this run; it fed {trace.n_fed}")
-    rows = trace.sites[site] if site in trace.sites else trace.site(site)
-    return np.asarray(rows[token : token + 1], np.float32)
 
 
 def _shift(
@@ -102,13 +95,7 @@ def _shift(
     count = min(k, logits[0].shape[-1])
     likeliest = [top_tokens(each, count)[0][0].tolist() for each in logits]
     ids = dict.fromkeys([*likeliest[1], *likeliest[0], *also])
-    probability = [_softmax(each[0]) for each in logits]
+    probability = [np.exp(log_softmax(each)[0]) for each in logits]
     words = [Shifted(id, weights.piece(id), float(probability[0][id]), float(probability[1][id])) for id in ids]
     words.sort(key=lambda word: -word.after)
     return Shift(tuple(words), float(kl_to_final_bits(logits[0], logits[1])[0]))
-
-
-def _softmax(logits: Float32[np.ndarray, " vocab"]) -> np.ndarray:
-    wide = logits.astype(np.float64)
-    shares = np.exp(wide - wide.max())
-    return np.asarray(shares / shares.sum())

@@ -1,13 +1,13 @@
 """What a law is checked on: a loaded model, some tokens, and someone who is told of every pass."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from edge.compare.bands import rounding_of
 from edge.compare.sites import watches
 from edge.edits import Edit
 from edge.engines.choice import engine_of
-from edge.engines.registry import as_computed
+from edge.engines.registry import Progress, as_computed
 from edge.readout import Readout, open_readout
 from edge.session import Model
 from edge.trace import Trace
@@ -18,8 +18,6 @@ LONGEST = 128
 
 NEW_TOKENS = 6
 """Tokens that are generated where a law is of generating, so far as the context has room."""
-
-Progress = Callable[[str], None]
 
 
 class Case:

@@ -52,12 +52,6 @@ class Attribution:
         return float(self.logits.sum(dtype=np.float64))
 
 
-def _row(trace: Trace, site: str, token: int) -> Float32[np.ndarray, "1 ..."]:
-    if not 0 <= token < trace.n_fed:
-        raise MisuseError(f"token {token} was not fed in this run; it fed tokens 0 to {trace.n_fed - 1}")
-    return trace.site(site)[token : token + 1]
-
-
 def read_difference(trace: Trace, readout: Readout, target: int, baseline: int | None, token: int) -> Reading:
     """The logit of `target` less that of `baseline` after one token, before a cap bounds them, linear in its parts.
 
@@ -72,7 +66,7 @@ def read_difference(trace: Trace, readout: Readout, target: int, baseline: int |
                 f"layer {layer} of {trace.model} norms the residual stream after each sublayer has added to it, so a "
                 "logit is no sum of what sublayers add; the logit lens works on it"
             )
-    return readout.frozen(_row(trace, layer_site(trace.spec.n_layers - 1, "output"), token), target, baseline)
+    return readout.frozen(trace.row(layer_site(trace.spec.n_layers - 1, "output"), token), target, baseline)
 
 
 def _with_bias(names: list[str], parts: Float[np.ndarray, " part"], reading: Reading) -> Attribution:
@@ -88,7 +82,7 @@ def attribute(trace: Trace, readout: Readout, target: int, baseline: int | None,
     sites = {"embed": layer_site(0, "input")}
     for layer in range(trace.spec.n_layers):
         sites |= {layer_site(layer, part): layer_site(layer, f"{part}.output") for part in ("attn", "ffn")}
-    components = np.stack([_row(trace, site, token) for site in sites.values()])
+    components = np.stack([trace.row(site, token) for site in sites.values()])
     return _with_bias(list(sites), direct_logit_attribution(components, reading)[:, 0], reading)
 
 
@@ -105,7 +99,7 @@ def attribute_heads(trace: Trace, reading: Reading, ending: Ending, layer: int, 
     A head adds `pattern · value · W_O`, W_O being its own columns; where the layer norms what attention adds, that
     norm's statistics are held too. `reading` is of the same token, `ending` of this layer's attention.
     """
-    mixed = _row(trace, layer_site(layer, "attn.heads"), token)
+    mixed = trace.row(layer_site(layer, "attn.heads"), token)
     inside = _inside(reading, ending, mixed.reshape(1, -1))
     by_feature = mixed.ravel() * inside.direction / inside.scale
     names = [f"head {head}" for head in range(trace.spec.n_heads)]
@@ -118,7 +112,7 @@ def attribute_neurons(trace: Trace, reading: Reading, ending: Ending, layer: int
     A neuron adds its activation times its value vector, a column of the down projection (Geva et al. 2022,
     arXiv 2203.14680, section 3). `reading` is of the same token, `ending` of this layer's FFN.
     """
-    neurons = _row(trace, layer_site(layer, "ffn.neurons"), token)
+    neurons = trace.row(layer_site(layer, "ffn.neurons"), token)
     inside = _inside(reading, ending, neurons)
     names = [f"neuron {neuron}" for neuron in range(neurons.shape[-1])]
     return _with_bias(names, neurons[0] * inside.direction / inside.scale, inside)

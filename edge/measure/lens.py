@@ -14,7 +14,8 @@ _BLOCK = 1 << 21
 """Logits that are held at once, so that long texts need little memory beside themselves."""
 
 
-def _log_softmax(logits: Float[np.ndarray, "token vocab"]) -> Float64[np.ndarray, "token vocab"]:
+def log_softmax(logits: Float[np.ndarray, "token vocab"]) -> Float64[np.ndarray, "token vocab"]:
+    """Log-probabilities of each row, natural, widened to float64."""
     wide = logits.astype(np.float64)
     wide -= wide.max(axis=-1, keepdims=True)
     return np.asarray(wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True)))
@@ -29,7 +30,7 @@ def top_tokens(
     """
     if not 1 <= k <= logits.shape[-1]:
         raise ValueError(f"cannot name the {k} likeliest of {logits.shape[-1]} ids")
-    return _top_tokens(logits, _log_softmax(logits), k)
+    return _top_tokens(logits, log_softmax(logits), k)
 
 
 def _top_tokens(
@@ -54,7 +55,7 @@ def answer_entropy_bits(logits: Float[np.ndarray, "token vocab"]) -> Float32[np.
 
     `2 ** entropy` reads as a number of words between which the answer hesitates (Shannon 1948).
     """
-    return _entropy_bits(_log_softmax(logits))
+    return _entropy_bits(log_softmax(logits))
 
 
 def _entropy_bits(log: Float64[np.ndarray, "token vocab"]) -> Float32[np.ndarray, " token"]:
@@ -70,7 +71,7 @@ def kl_to_final_bits(
     In bits, 0 where both are equal, without an upper bound (Kullback and Leibler 1951; what a tuned lens is trained to
     make small, Belrose et al. 2023, arXiv 2303.08112).
     """
-    return _kl_bits(_log_softmax(final), _log_softmax(logits))
+    return _kl_bits(log_softmax(final), log_softmax(logits))
 
 
 def _kl_bits(
@@ -116,7 +117,8 @@ class Lens:
         return convergence_layer(self.ids[:, :, 0])
 
 
-def _blocks(tokens: int, vocab_size: int) -> Iterator[slice]:
+def blocks(tokens: int, vocab_size: int) -> Iterator[slice]:
+    """Rows whose logits are held at once."""
     rows = max(1, _BLOCK // vocab_size)
     for first in range(0, max(1, tokens), rows):
         yield slice(first, first + rows)
@@ -126,11 +128,11 @@ def _look(
     streams: Sequence[Float[np.ndarray, "token model"]], readout: Readout, targets: Int[np.ndarray, " token"], k: int
 ) -> Lens:
     """The lens on as many tokens as fit; of two layers' logits at a time."""
-    final = _log_softmax(readout.logits(streams[-1]))
+    final = log_softmax(readout.logits(streams[-1]))
     ids, probabilities, rank, entropy, kl = [], [], [], [], []
     for stream in streams:
         logits = readout.logits(stream)
-        log = _log_softmax(logits)
+        log = log_softmax(logits)
         likeliest, theirs = _top_tokens(logits, log, k)
         ids.append(likeliest)
         probabilities.append(theirs)
@@ -166,11 +168,11 @@ def logit_lens(
         raise ValueError("no layer's residual stream to look at")
     if any(len(stream) != len(targets) for stream in streams):
         raise ValueError(f"{len(targets)} targets for streams of {[len(stream) for stream in streams]} tokens")
-    blocks = [
+    looks = [
         _look([stream[rows] for stream in streams], readout, targets[rows], k)
-        for rows in _blocks(len(targets), len(readout.weight))
+        for rows in blocks(len(targets), len(readout.weight))
     ]
-    joined = {field.name: np.concatenate([getattr(block, field.name) for block in blocks], 1) for field in fields(Lens)}
+    joined = {field.name: np.concatenate([getattr(look, field.name) for look in looks], 1) for field in fields(Lens)}
     return Lens(**joined)
 
 

@@ -60,14 +60,12 @@ class LayerMemories:
 
 def towards_head(readout: Readout, vectors: Float[np.ndarray, "memory model"]) -> Float32[np.ndarray, "memory width"]:
     """What the head compares with each token's vector: the final norm's gain, its scale left out, and the way back."""
-    read = np.asarray(readout.norm.centred(vectors) * readout.norm.gain, np.float32)
-    return read if readout.project is None else read @ readout.project.T
+    return readout.in_width(np.asarray(readout.norm.centred(vectors) * readout.norm.gain, np.float32))
 
 
 def value_vectors(subject: Subject, layer: int) -> Float32[np.ndarray, "neuron model"]:
     """What each neuron adds to the residual stream; of a norm after the FFN the gain counts, its scale does not."""
-    ending = open_ending(subject.model.checkpoint, layer, "ffn")
-    return np.asarray(ending.after.centred(ending.matrix.T) * ending.after.gain, np.float32)
+    return open_ending(subject.model.checkpoint, layer, "ffn").writes()
 
 
 def chance_agreement(top: Int64[np.ndarray, " memory"], following: Int64[np.ndarray, " memory"]) -> float:
