@@ -8,12 +8,14 @@ from jaxtyping import Float32, UInt8
 from edge.measure.attention import entropy_bits, visible_keys
 from edge.picture.levels import Linear, Log, Scale, to_levels
 from edge.trace import Trace
-from models.sites import layer_site
 from tui.sight import Shown
 from tui.state import Options, Selection, row_read
 
 FAINTEST = 1e-3
 """Where the log scale of attention weights begins."""
+
+MAPPED = ("attn.query", "attn.key")
+"""Parts of a layer that its maps are recomputed from."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,6 @@ class TokenValues:
     scale: Scale | None
 
 
-def missing_site(shown: Shown, layer: int) -> str:
-    """What a map needs and this run did not watch, in words; empty where all is there."""
-    missing = [part for part in ("attn.query", "attn.key") if layer_site(layer, part) not in shown.trace.sites]
-    return f"'{layer_site(layer, missing[0])}' was not watched in this run" if missing else ""
-
-
 def token_values(shown: Shown, selection: Selection, options: Options) -> TokenValues:
     """What the strip of tokens is coloured by."""
     trace, colour = shown.trace, options.colour
@@ -121,7 +117,7 @@ def received(pattern: Float32[np.ndarray, "token past"]) -> Float32[np.ndarray, 
 
 def _pattern(shown: Shown, selection: Selection) -> Float32[np.ndarray, "token past"] | None:
     """The chosen head's pattern; None where it was not watched."""
-    return None if missing_site(shown, selection.layer) else shown.trace.pattern(selection.layer, selection.head)
+    return None if shown.lacks(selection.layer, *MAPPED) else shown.trace.pattern(selection.layer, selection.head)
 
 
 def margins(

@@ -11,9 +11,11 @@ from edge.insight.weights import Weights
 from edge.lab.run import Tried
 from edge.laws.result import LawResult
 from edge.measure.overview import Overview
+from edge.picture.pieces import quote_piece
 from edge.profile.record import Profile
 from edge.timing import SublayerTiming
 from edge.trace import Trace
+from models.sites import layer_site
 from models.spec import DecoderSpec
 from tui.state import Options, Selection
 
@@ -61,6 +63,17 @@ class Shown:
         """A run of which nothing is measured yet."""
         overview = Overview.unknown(trace.spec.n_layers, trace.spec.n_heads, trace.n_fed)
         return cls(name, trace, overview, np.full(len(trace.tokens), np.nan, np.float32), None, weights)
+
+    def lacks(self, layer: int, *parts: str) -> str:
+        """Why some site of a layer is not there, in words; empty where all are."""
+        if not self.trace.n_fed:
+            return "no token was fed in this run"
+        sites = (layer_site(layer, part) for part in parts)
+        return next((f"'{site}' was not watched in this run" for site in sites if site not in self.trace.sites), "")
+
+    def quote(self, token: int) -> str:
+        """A token as panes name it."""
+        return quote_piece(self.trace.pieces[token]) if token < len(self.trace.pieces) else "no token"
 
 
 @dataclass(frozen=True, eq=False)

@@ -142,7 +142,6 @@ class MainScreen(AskingScreen):
     # ---- messages of the runner -------------------------------------------------------------------------
 
     def on_loaded(self, message: messages.Loaded) -> None:
-        super().on_loaded(message)
         self.call_after_refresh(spare_frames)
 
     def on_doing(self, message: messages.Doing) -> None:

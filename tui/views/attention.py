@@ -6,10 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float32
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.message import Message
+from textual.geometry import Size
 from textual.widget import Widget
 
 from edge.commands.tables import Column, Table
@@ -18,10 +17,9 @@ from edge.insight.copying import Copied, read_copied
 from edge.measure.attention import entropy_bits, first_token_share, mean_distance, visible_keys
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_number, show_share
-from models.sites import layer_site
 from tui.messages import CellPointed, EditToggled, OptionsChosen
-from tui.pictures import draw_pattern, margins, missing_site, received, score_scale
-from tui.reader import CouldNotRead
+from tui.pictures import MAPPED, draw_pattern, margins, received, score_scale
+from tui.readings import Readings, WasRead
 from tui.sight import Shown, Sight
 from tui.state import SCORES, after
 from tui.views.pairing import SecondMap
@@ -36,13 +34,7 @@ from tui.widgets.top_keys import TopKeys
 WIDE = 150
 """Cells from which two maps and the lists stand side by side."""
 
-
-class CopiedRead(Message):
-    """What a head copies from a key, for the choice that asked."""
-
-    def __init__(self, asked: tuple[object, ...], copied: Copied) -> None:
-        super().__init__()
-        self.asked, self.copied = asked, copied
+NO_WEIGHTS = "a saved trace holds no weights; open its model with o"
 
 
 class AttentionView(View):
@@ -93,7 +85,7 @@ class AttentionView(View):
         self._drawn: tuple[object, ...] = ()
         self._pattern: Float32[np.ndarray, "token past"] = np.zeros((0, 0), np.float32)
         self._second = SecondMap()
-        self._asked: tuple[object, ...] = ()
+        self._copied: Readings[Copied] = Readings("copied", self)
 
     def compose_panes(self) -> Iterator[Widget]:
         numbers = LineOfWords(id="readout")
@@ -115,7 +107,7 @@ class AttentionView(View):
             self._draw_lists(sight, sight.main)
             self._second.draw(self, sight, self._pattern)
             self.read_out(None)
-            self._ask_copied(sight, sight.main)
+            self._draw_copied(sight, sight.main)
 
     def _place(self, sight: Sight) -> None:
         unfolded = not self.is_folded
@@ -127,13 +119,15 @@ class AttentionView(View):
         """The large map; False where its queries and keys were not watched."""
         chosen, options, trace = sight.selection, sight.options, main.trace
         attention, legend = self.query_one("#map", AttentionMap), self.query_one("#map-legend", Legend)
-        missing = missing_site(main, chosen.layer)
+        missing = main.lacks(chosen.layer, *MAPPED)
         for name in ("map", "reads", "received"):
             self.query_one(f"#{name}", AttentionMap if name == "map" else TopKeys).notice = missing
         if missing:
             return False
         asked = (id(trace), chosen.layer, chosen.head, options.is_log, options.drops_first)
         if self._drawn != asked:
+            if self._drawn[:1] != asked[:1]:
+                self._copied.forget()
             self._pattern, self._drawn = trace.pattern(chosen.layer, chosen.head), asked
             picture = draw_pattern(self._pattern, trace, chosen.layer, options)
             attention.labels, attention.levels = trace.pieces, picture.levels
@@ -195,37 +189,26 @@ class AttentionView(View):
 
     # ---- what the head copies ---------------------------------------------------------------------------
 
-    def _ask_copied(self, sight: Sight, main: Shown) -> None:
-        chosen, trace, weights = sight.selection, main.trace, main.weights
-        asked = (id(trace), chosen.layer, chosen.head, chosen.key)
-        if asked == self._asked:
+    def _draw_copied(self, sight: Sight, main: Shown) -> None:
+        chosen, words = sight.selection, self.query_one("#copies", LineOfWords)
+        if (missing := main.lacks(chosen.layer, "attn.value")) or main.weights is None:
+            words.say(f" what it copies: {missing or NO_WEIGHTS}")
             return
-        self._asked = asked
-        words = self.query_one("#copies", LineOfWords)
-        if weights is None:
-            words.say(" what it copies: a saved trace holds no weights; open its model with o")
-        elif layer_site(chosen.layer, "attn.value") in trace.sites:
-            self.screen.reader.ask(  # type: ignore[attr-defined]
-                "copied",
-                lambda: CopiedRead(asked, read_copied(trace, weights, chosen.layer, chosen.head, chosen.key)),
-                self,
-            )
+        trace, weights, place = main.trace, main.weights, (chosen.layer, chosen.head, chosen.key)
+        found = self._copied.at(place, lambda: read_copied(trace, weights, *place))
+        if isinstance(found, Copied):
+            raised = "  ".join(f"{quote_piece(piece)} +{show_number(gain)}" for piece, gain in found.raises)
+            rank = "itself first" if found.own_rank == 0 else f"itself as number {found.own_rank + 1:,}"
+            told = f" reading {main.quote(chosen.key)} raises ({rank}), logits: "
+            words.say(Content.assemble((told, "$text-muted"), raised))
+        elif found is not None:
+            words.say(f" {found.text}")
 
-    def on_copied_read(self, message: CopiedRead) -> None:
-        if message.asked != self._asked or self._sight is None or self._sight.main is None:
-            return
-        trace = self._sight.main.trace
-        key = quote_piece(trace.pieces[self._sight.selection.key])
-        copied = message.copied
-        raised = "  ".join(f"{quote_piece(piece)} +{show_number(gain)}" for piece, gain in copied.raises)
-        rank = "itself first" if copied.own_rank == 0 else f"itself as number {copied.own_rank + 1:,}"
-        self.query_one("#copies", LineOfWords).say(
-            Content.assemble((f" reading {key} raises ({rank}), logits: ", "$text-muted"), raised)
-        )
-
-    def on_could_not_read(self, message: CouldNotRead) -> None:
-        """Says why there are no words, where they would stand."""
-        self.query_one("#copies", LineOfWords).say(f" {message.text}")
+    def on_was_read(self, message: WasRead) -> None:
+        message.stop()
+        message.keep()
+        if self._sight is not None and self._sight.main is not None:
+            self._draw_copied(self._sight, self._sight.main)
 
     # ---- keys and mouse ---------------------------------------------------------------------------------
 
@@ -233,8 +216,7 @@ class AttentionView(View):
         message.stop()
         self.read_out(message.cell)
 
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
+    def make_room(self, size: Size) -> None:
         if self._sight is not None:
             self._place(self._sight)
 
@@ -271,7 +253,7 @@ class AttentionView(View):
 
     def table(self, sight: Sight) -> Table | None:
         """The pattern of the chosen head, a row a cell that may be read."""
-        if sight.main is None or missing_site(sight.main, sight.selection.layer):
+        if sight.main is None or sight.main.lacks(sight.selection.layer, *MAPPED):
             return None
         trace, chosen = sight.main.trace, sight.selection
         pattern = trace.pattern(chosen.layer, chosen.head)

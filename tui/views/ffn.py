@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
+from textual.geometry import Size
 from textual.widget import Widget
 
 from edge.commands.tables import Column, Table
@@ -16,7 +16,7 @@ from tui.messages import EditToggled, OptionsChosen
 from tui.readings import WasRead
 from tui.sight import Sight
 from tui.state import SILENCES, after
-from tui.views.firing import Firing, missing_part
+from tui.views.firing import Firing
 from tui.views.recall import Recall, memories_of, switched_off
 from tui.views.silence import SIDES, SilenceMap, can_pair
 from tui.views.view import View
@@ -95,15 +95,10 @@ class FfnView(View):
         super().explain(notice)
         self._map.redraw()
         self._firing.redraw()
-        self._recall.redraw()
 
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
-        self._arrange()
-
-    def _arrange(self) -> None:
+    def make_room(self, size: Size) -> None:
         """Gives the map the lines that its layers need, where there is much room."""
-        height, panes = self.size.height, self.query_one(".panes", Container)
+        height, panes = size.height, self.query_one(".panes", Container)
         is_tall = height >= TALL and not self.is_folded
         self.set_class(is_tall, "tall")
         rows = None
@@ -143,7 +138,7 @@ class FfnView(View):
         if any(changed[:2]):
             self._firing.forget()
             self._recall.forget()
-            self._arrange()
+            self.make_room(self.size)
         elif any(changed):
             self._recall.forget_beside()
 
@@ -191,7 +186,7 @@ class FfnView(View):
         if sight.main is None:
             return None
         layer, token, pieces = sight.selection.layer, sight.selection.token, sight.main.trace.pieces
-        if missing_part(sight.main, layer, "ffn.neurons"):
+        if sight.main.lacks(layer, "ffn.neurons"):
             return None
         off = switched_off(sight.edits, layer)
         rows = [

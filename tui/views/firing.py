@@ -5,8 +5,6 @@ from textual.widget import Widget
 
 from edge.insight.memories import neurons_at, read_cett
 from edge.measure.sparsity import CettSparsity
-from edge.picture.pieces import quote_piece
-from models.sites import layer_site
 from tui.readings import Readings, Refused
 from tui.sight import Shown, Sight
 from tui.state import SILENCES
@@ -26,19 +24,6 @@ MEANINGS = {
 SILENT = "every neuron is silent at this token"
 
 CETT = ("share that can go at 20% mean error", "spared at 20% error", "20% error")
-
-
-def missing_part(shown: Shown, layer: int, part: str) -> str:
-    """Why a site of a layer is not there, in words; empty where it is."""
-    if not shown.trace.n_fed:
-        return "no token was fed in this run"
-    site = layer_site(layer, part)
-    return "" if site in shown.trace.sites else f"'{site}' was not watched in this run"
-
-
-def quote_token(shown: Shown, token: int) -> str:
-    """A token as panes name it."""
-    return quote_piece(shown.trace.pieces[token]) if token < len(shown.trace.pieces) else "no token"
 
 
 class Firing:
@@ -64,7 +49,7 @@ class Firing:
 
     def _define(self, sight: Sight, main: Shown) -> None:
         layer, token = sight.selection.layer, sight.selection.token
-        missing = missing_part(main, layer, "ffn.neurons")
+        missing = main.lacks(layer, "ffn.neurons")
         rows = []
         for silence in SILENCES:
             values = silence_of(main, silence)[layer]
@@ -74,7 +59,7 @@ class Firing:
             rows.append(Defined(silence.title, is_share, value, mean, MEANINGS[silence.field], told))
         grid = self._view.query_one("#definitions", Definitions)
         grid.rows, grid.options = (*rows, self._define_cett(main, layer, token, missing)), sight.options
-        words = f"layer {layer} at {quote_token(main, token)}, {main.trace.spec.layers[layer].ffn.d_ff:,} neurons"
+        words = f"layer {layer} at {main.quote(token)}, {main.trace.spec.layers[layer].ffn.d_ff:,} neurons"
         self._view.query_one("#definitions-pane", Pane).entitle(words)
 
     def _define_cett(self, main: Shown, layer: int, token: int, missing: str) -> Defined:
@@ -94,7 +79,7 @@ class Firing:
         was = self._drawn
         if was is None or was[0] is not main.trace or was[1:] != (layer, token):
             self._drawn = (main.trace, layer, token)
-            missing = missing_part(main, layer, "ffn.neurons")
+            missing = main.lacks(layer, "ffn.neurons")
             neurons = np.zeros(0, np.float32) if missing else neurons_at(main.trace, layer, token)
             known = neurons[np.isfinite(neurons)]
             if not missing and not known.any():
@@ -104,6 +89,6 @@ class Firing:
             note = f"{zeros:,} of {len(neurons):,} exactly 0" + (
                 f", {unknown:,} not numbers, drawn as 0" if unknown else ""
             )
-            title = f"layer {layer} at {quote_token(main, token)}"
+            title = f"layer {layer} at {main.quote(token)}"
             self._view.query_one("#curve-pane", Pane).entitle(title, "" if missing else note)
         curve.chosen = sight.selection.neuron

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.geometry import Size
 from textual.widget import Widget
 
 from edge.commands.lab import number_table
@@ -233,8 +234,8 @@ class LabView(View):
         for name in self.tabs:
             self.query_one(f"#{name}-pane").set_class(name == self._aside, "aside")
 
-    def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.width >= BESIDE, "beside")
+    def make_room(self, size: Size) -> None:
+        self.set_class(size.width >= BESIDE, "beside")
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if self.query_one(Figure) in event.widget.ancestors:

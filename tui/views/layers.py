@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
-from textual import events
 from textual.binding import Binding, BindingType
-from textual.message import Message
+from textual.geometry import Size
 from textual.widget import Widget
 
 from edge.commands.tables import Column, Table
@@ -17,8 +16,7 @@ from edge.picture.palettes import SIGNED
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_share, show_time
 from edge.timing import SublayerTiming
-from models.sites import layer_site
-from tui.reader import CouldNotRead
+from tui.readings import Readings, Refused, WasRead
 from tui.sight import Shown, Sight
 from tui.state import ROLES
 from tui.views.view import View
@@ -32,16 +30,10 @@ from tui.widgets.sparsity_map import SparsityMap
 SPACIOUS = 150
 """Cells from which what comes next stands beside the table."""
 
-KEPT = 256
-"""Tokens whose answers are kept, so that moving back is instant."""
+NO_WEIGHTS = "a saved trace holds no weights, which turn the residual stream into words;\nopen its model with o"
 
-
-class AnswersRead(Message):
-    """What the decoder would answer at one token of one run, layer by layer."""
-
-    def __init__(self, asked: tuple[int, int], answers: Answers) -> None:
-        super().__init__()
-        self.asked, self.answers = asked, answers
+Found = Answers | Refused | None
+"""Answers; why there are none; None while they are awaited, or of no run."""
 
 
 class LayersView(View):
@@ -71,8 +63,9 @@ class LayersView(View):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._answers: dict[tuple[int, int], Answers] = {}
-        self._asked: set[tuple[int, int]] = set()
+        self._answers: Readings[Answers] = Readings("answers", self)
+        self._others: Readings[Answers] = Readings("answers beside", self)
+        self._of: dict[Readings[Answers], object] = {}
         self._sight: Sight | None = None
         self._drawn: tuple[object, ...] = ()
         self._written: Overview | None = None
@@ -85,10 +78,9 @@ class LayersView(View):
     def draw(self, sight: Sight) -> None:
         self._sight = sight
         assert sight.main is not None
-        self._ask(sight.main, sight)
-        if sight.beside is not None:
-            self._ask(sight.beside, sight)
-        answers, beside = self._known(sight.main, sight), self._known(sight.beside, sight)
+        self._forget_what_is_gone(sight)
+        answers = self._read(self._answers, sight.main, sight)
+        beside = self._read(self._others, sight.beside, sight)
         table, chosen = self.query_one("#layers", LayerTable), sight.selection
         needs = (sight.main, sight.beside, sight.comparison, answers, beside, sight.options.silence)
         asked = (chosen.token, *map(id, needs))
@@ -103,9 +95,8 @@ class LayersView(View):
         table.chosen = chosen.layer
         self._entitle(sight.main, sight)
 
-    def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
-        self.set_class(not self.is_folded and event.size.width >= SPACIOUS, "spacious")
+    def make_room(self, size: Size) -> None:
+        self.set_class(not self.is_folded and size.width >= SPACIOUS, "spacious")
         self.call_after_refresh(self._tell_pages)
 
     def _tell_pages(self) -> None:
@@ -119,20 +110,24 @@ class LayersView(View):
         page = f"columns {table.page % pages + 1} of {pages}, v for more" if pages > 1 else ""
         self.query_one("#layers-pane", Pane).entitle(f"at {quote_piece(main.trace.pieces[token])} ({token})", page)
 
-    def _draw_next(self, sight: Sight, answers: Answers | None, beside: Answers | None) -> None:
+    def _draw_next(self, sight: Sight, answers: Found, beside: Found) -> None:
         assert sight.main is not None
         guesses, token = self.query_one("#next", GuessBars), sight.selection.token
-        if answers is None:
-            guesses.notice = self._why_no_answers(sight.main)
+        if not isinstance(answers, Answers):
+            guesses.notice = answers.text if answers is not None else "reading …"
             return
         guesses.notice = ""
         guesses.guesses = answers.final
-        guesses.others = beside.final if beside is not None else ()
+        guesses.others = beside.final if isinstance(beside, Answers) else ()
         came = sight.main.trace.pieces[token + 1] if token + 1 < len(sight.main.trace.pieces) else None
         settled = f"settled from layer {answers.settled} on"
         note = f"came: {quote_piece(came)} · {settled}" if came is not None else settled
         after = f"after {quote_piece(sight.main.trace.pieces[token])}"
-        against = f", {sight.main.name} above {sight.beside.name}" if sight.beside is not None and beside else ""
+        against = (
+            f", {sight.main.name} above {sight.beside.name}"
+            if sight.beside is not None and isinstance(beside, Answers)
+            else ""
+        )
         self.query_one("#next-pane", Pane).entitle(after + against, note)
 
     def _draw_writes(self, sight: Sight, main: Shown) -> None:
@@ -149,41 +144,31 @@ class LayersView(View):
         legend.note = "0: attention writes alone"
         self.query_one("#writes-pane", Pane).entitle("length of what each sublayer adds to the residual stream")
 
-    def _why_no_answers(self, main: Shown) -> str:
-        if main.weights is None:
-            return "a saved trace holds no weights, which turn the residual stream into words;\nopen its model with o"
-        if layer_site(0, "output") not in main.trace.sites:
-            return "the residual stream was not watched in this run"
-        return "reading …"
-
     # ---- answers ----------------------------------------------------------------------------------------
 
-    def _place(self, shown: Shown, sight: Sight) -> tuple[int, int]:
-        return id(shown.trace), min(sight.selection.token, shown.trace.n_fed - 1)
+    def _forget_what_is_gone(self, sight: Sight) -> None:
+        """Answers are of the runs that show; others are dropped."""
+        for readings, shown in ((self._answers, sight.main), (self._others, sight.beside)):
+            trace = shown.trace if shown is not None else None
+            if self._of.get(readings) is not trace:
+                self._of[readings] = trace
+                readings.forget()
 
-    def _known(self, shown: Shown | None, sight: Sight) -> Answers | None:
-        return None if shown is None else self._answers.get(self._place(shown, sight))
+    def _read(self, readings: Readings[Answers], shown: Shown | None, sight: Sight) -> Found:
+        """What a run answers after each layer; None while it is awaited, and where there is no run."""
+        if shown is None:
+            return None
+        trace, weights = shown.trace, shown.weights
+        if weights is None:
+            return Refused(NO_WEIGHTS)
+        token = min(sight.selection.token, trace.n_fed - 1)
+        return readings.at(token, lambda: read_answers(trace, weights, token))
 
-    def _ask(self, shown: Shown, sight: Sight) -> None:
-        place, weights, trace = self._place(shown, sight), shown.weights, shown.trace
-        watched = layer_site(trace.spec.n_layers - 1, "output") in trace.sites
-        if place in self._answers or weights is None or not watched:
-            return
-        kind = "answers beside" if shown is sight.beside else "answers"
-        self.screen.reader.ask(  # type: ignore[attr-defined]
-            kind, lambda: AnswersRead(place, read_answers(trace, weights, place[1])), self
-        )
-
-    def on_answers_read(self, message: AnswersRead) -> None:
-        if len(self._answers) >= KEPT:
-            self._answers.pop(next(iter(self._answers)))
-        self._answers[message.asked] = message.answers
+    def on_was_read(self, message: WasRead) -> None:
+        message.stop()
+        message.keep()
         if self._sight is not None and self._sight.main is not None:
             self.show(self._sight)
-
-    def on_could_not_read(self, message: CouldNotRead) -> None:
-        """Says why there are no words, where they would stand."""
-        self.query_one("#next", GuessBars).notice = message.text
 
     # ---- keys -------------------------------------------------------------------------------------------
 
@@ -200,7 +185,11 @@ class LayersView(View):
         """One row a layer."""
         if sight.main is None:
             return None
-        rows = rows_of(sight, self._known(sight.main, sight), self._known(sight.beside, sight))
+        answers, beside = (
+            self._read(readings, shown, sight)
+            for readings, shown in ((self._answers, sight.main), (self._others, sight.beside))
+        )
+        rows = rows_of(sight, answers, beside)
         columns = [
             *(Column(key, key) for key in ("layer", "token", "attn_ns", "ffn_ns", "attn_write", "ffn_write")),
             *(Column(key, key) for key in (sight.options.silence.field, "reads_as", "probability", "heads")),
@@ -220,7 +209,7 @@ class LayersView(View):
         )
 
 
-def rows_of(sight: Sight, answers: Answers | None, beside: Answers | None) -> tuple[LayerRow, ...]:
+def rows_of(sight: Sight, answers: Found, beside: Found) -> tuple[LayerRow, ...]:
     """Every layer at the chosen token."""
     assert sight.main is not None
     main, token = sight.main, sight.selection.token
@@ -247,8 +236,8 @@ def rows_of(sight: Sight, answers: Answers | None, beside: Answers | None) -> tu
     )
 
 
-def _guess(answers: Answers | None, layer: int) -> tuple[str, float] | None:
-    if answers is None or layer >= len(answers.after_layer):
+def _guess(answers: Found, layer: int) -> tuple[str, float] | None:
+    if not isinstance(answers, Answers) or layer >= len(answers.after_layer):
         return None
     guess = answers.after_layer[layer]
     return guess.piece, guess.probability

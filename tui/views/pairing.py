@@ -6,7 +6,7 @@ from textual.widget import Widget
 
 from edge.picture.palettes import SIGNED
 from edge.picture.units import show_number
-from tui.pictures import draw_difference, draw_pattern, margins, missing_site
+from tui.pictures import MAPPED, draw_difference, draw_pattern, margins
 from tui.sight import Shown, Sight
 from tui.widgets.attention_map import AttentionMap
 from tui.widgets.legend import Legend
@@ -86,7 +86,7 @@ def _why_not(main: Shown, beside: Shown | None, sight: Sight) -> str:
     chosen, spec = sight.selection, beside.trace.spec
     if chosen.layer >= spec.n_layers or chosen.head >= spec.n_heads:
         return f"{beside.name} has no head {chosen.head} in a layer {chosen.layer}"
-    if missing := missing_site(beside, chosen.layer):
+    if missing := beside.lacks(chosen.layer, *MAPPED):
         return f"{beside.name}: {missing}"
     if sight.options.shows_difference and beside.trace.n_fed != main.trace.n_fed:
         return "a difference needs as many tokens in both runs\n\nv shows them side by side"

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -163,8 +163,8 @@ class ParityView(View):
             f"what is not packed or exported yet is made first{another}"
         )
 
-    def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.height < TIGHT, "tight")
+    def make_room(self, size: Size) -> None:
+        self.set_class(size.height < TIGHT, "tight")
 
     # ---- laws -------------------------------------------------------------------------------------------
 

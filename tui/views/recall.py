@@ -11,7 +11,7 @@ from edge.picture.units import show_number
 from tui.messages import NeuronChosen
 from tui.readings import Readings, Refused
 from tui.sight import Shown, Sight
-from tui.views.firing import SILENT, missing_part, quote_token
+from tui.views.firing import SILENT
 from tui.widgets.line_of_words import LineOfWords
 from tui.widgets.memory_list import MemoryList
 from tui.widgets.pane import Pane
@@ -61,9 +61,6 @@ class Recall:
         """Another run shows beside."""
         self._answers.forget()
 
-    def redraw(self) -> None:
-        """Draws everything at the next opportunity."""
-
     def draw(self, sight: Sight, main: Shown) -> None:
         """Draws the chosen token of the chosen layer."""
         self._list(sight, main)
@@ -75,7 +72,7 @@ class Recall:
     def _list(self, sight: Sight, main: Shown) -> None:
         chosen, grid = sight.selection, self._view.query_one(MemoryList)
         pane, off = self._view.query_one("#memories-pane", Pane), switched_off(sight.edits, chosen.layer)
-        missing = missing_part(main, chosen.layer, "ffn.neurons")
+        missing = main.lacks(chosen.layer, "ffn.neurons")
         found = Refused(missing) if missing else self._find(sight, main, off)
         grid.set_class(found is None, "awaited")
         grid.of_layer, grid.chosen, grid.off = chosen.layer, chosen.neuron, off
@@ -89,7 +86,7 @@ class Recall:
         note = (
             "reading …" if found is None else "" if main.weights else "by |coefficient| alone: words need the weights"
         )
-        pane.entitle(f"layer {chosen.layer} at {quote_token(main, chosen.token)}", "" if missing else note)
+        pane.entitle(f"layer {chosen.layer} at {main.quote(chosen.token)}", "" if missing else note)
 
     def _find(self, sight: Sight, main: Shown, off: frozenset[int]) -> tuple[Memory, ...] | Refused | None:
         """The strongest; then also those switched off, and the one that the user follows from token to token."""
@@ -121,10 +118,7 @@ class Recall:
 
     def _draw_shift(self, sight: Sight, main: Shown) -> None:
         layer, token, trace, weights = sight.selection.layer, sight.selection.token, main.trace, main.weights
-        missing, came = (
-            missing_part(main, layer, "output") or missing_part(main, layer, "ffn.output"),
-            _came(main, token),
-        )
+        missing, came = main.lacks(layer, "output", "ffn.output"), _came(main, token)
         found: Shift | Refused | None = Refused(missing or NO_WEIGHTS)
         if weights is not None and not missing:
             found = self._shift.at((layer, token), lambda: read_ffn_shift(trace, weights, layer, token, also=came))
@@ -133,7 +127,7 @@ class Recall:
         _show(grid, found, came)
         note = "reading …" if found is None else "▸ came next" if came and isinstance(found, Shift) else ""
         pane = self._view.query_one("#shift-pane", Pane)
-        pane.entitle(f"layer {layer} at {quote_token(main, token)}{_bits(found)}", note)
+        pane.entitle(f"layer {layer} at {main.quote(token)}{_bits(found)}", note)
 
     def _draw_answers(self, sight: Sight, main: Shown) -> None:
         token, beside, found = sight.selection.token, sight.beside, _why_no_answer(sight, main)
@@ -145,7 +139,7 @@ class Recall:
         grid.headings = ("this run", beside.name if beside else "")
         _show(grid, found, came)
         apart = " apart" if isinstance(found, Shift) else ""
-        words = f" the model's answer after {quote_token(main, token)}{_bits(found)}{apart}" if beside else ""
+        words = f" the model's answer after {main.quote(token)}{_bits(found)}{apart}" if beside else ""
         self._view.query_one("#answered", LineOfWords).say(words)
 
 

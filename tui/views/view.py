@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.containers import Container
+from textual.geometry import Size
 from textual.reactive import reactive
 from textual.widget import Widget
 
@@ -136,7 +137,11 @@ class View(Container):
     def on_resize(self, event: events.Resize) -> None:
         cells, lines = self.roomy
         self.set_class(event.size.width < cells or event.size.height < lines, "folded")
+        self.make_room(event.size)
         self.refresh_bindings()
+
+    def make_room(self, size: Size) -> None:
+        """Places what stands elsewhere in a view of this size; whether panes fold is decided by then."""
 
     def on_pane_chosen(self, message: PaneChosen) -> None:
         message.stop()
@@ -146,4 +151,3 @@ class View(Container):
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if event.widget.id in self.tabs:
             self.pane = str(event.widget.id)
-        self.refresh_bindings()

@@ -4,7 +4,6 @@ from textwrap import wrap
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 from textual.reactive import reactive
 from textual.strip import Strip
 
@@ -12,19 +11,17 @@ from edge.picture.bars import bar
 from edge.picture.units import show_share, show_time
 from edge.timing import SublayerTiming, Took
 from models.parts import layers_of
-from tui.messages import LayerChosen
-from tui.widgets.grid import Grid
+from tui.widgets.layer_lines import LayerList
 
 _TIME_CELLS = 8
 _LEAST_BAR = 4
 
 
-class LatencyBars(Grid):
+class LatencyBars(LayerList):
     """Deep layers on top, their bars on one scale; below them the sums, and what the numbers rest on.
 
     Attributes:
         runs: Timed passes by the names of their runs; empty before there is one.
-        chosen: The chosen layer.
     """
 
     DEFAULT_CSS = "LatencyBars { scrollbar-gutter: stable; }"
@@ -32,7 +29,6 @@ class LatencyBars(Grid):
     gutter_cells = 8
 
     runs: reactive[tuple[tuple[str, SublayerTiming], ...]] = reactive(())
-    chosen: reactive[int] = reactive(0)
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -48,19 +44,15 @@ class LatencyBars(Grid):
     def on_resize(self) -> None:
         self._resize()
 
-    def watch_chosen(self) -> None:
-        self.show_cell(self.scroll_offset.x, self._flip(self.chosen))
-        self.refresh()
-
     def _resize(self) -> None:
         told = [_sums_of(timing, self.run_cells - 2) for _, timing in self.runs]
         names = list(dict.fromkeys(name for one in told for name in one))
         self._below = [(name, [one.get(name, "–") for one in told]) for name in names]
         self.resize_body(self.run_cells * len(self.runs), self._layers + len(self._below) if self.runs else 0)
 
-    def _flip(self, layer: int) -> int:
-        """Line of a layer, and layer of a line."""
-        return self._layers - 1 - layer
+    @property
+    def n_layers(self) -> int:
+        return self._layers
 
     @property
     def run_cells(self) -> int:
@@ -89,15 +81,14 @@ class LatencyBars(Grid):
         return self.fit([self.text(" layer", self.gutter_cells, label), *seen], self.width)
 
     def draw_gutter(self, line: int) -> list[Segment]:
-        layer, label = self._flip(line), self.look_of("label")
-        if layer < 0:
-            name = self._below[-1 - layer][0]
-            return [self.text(f" {name if name.isalpha() else ''}", self.gutter_cells, label)]
-        mark, look = ("▸", self.look_of("chosen")) if layer == self.chosen else (" ", label)
-        return [self.text(f" {mark}{layer:>3}", self.gutter_cells, look)]
+        layer = self.flip(line)
+        if layer >= 0:
+            return super().draw_gutter(line)
+        name = self._below[-1 - layer][0]
+        return [self.text(f" {name if name.isalpha() else ''}", self.gutter_cells, self.look_of("label"))]
 
     def draw_body(self, line: int) -> Strip:
-        layer = self._flip(line)
+        layer = self.flip(line)
         return Strip([segment for run in range(len(self.runs)) for segment in self._run_line(run, layer)])
 
     def _run_line(self, run: int, layer: int) -> list[Segment]:
@@ -126,16 +117,11 @@ class LatencyBars(Grid):
 
     def _move_down(self, down: int) -> None:
         """Chooses layers; below the first one, what stands there scrolls into sight."""
-        is_below = self.scroll_offset.y > self._flip(self.chosen)
+        is_below = self.scroll_offset.y > self.flip(self.chosen)
         if (down > 0 and self.chosen == 0) or (down < 0 and is_below):
             self.scroll_to(None, self.scroll_y + down, animate=False)
         else:
-            self.post_message(LayerChosen(min(max(self.chosen - down, 0), self._layers - 1)))
-
-    def on_click(self, event: events.Click) -> None:
-        line = self.body_line(event)
-        if line is not None and 0 <= self._flip(line) < self._layers:
-            self.post_message(LayerChosen(self._flip(line)))
+            self.choose_below(down)
 
 
 def _sums_of(timing: SublayerTiming, cells: int) -> dict[str, str]:

@@ -7,18 +7,16 @@ from textual import events
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from tui.widgets.grid import Grid
+from tui.widgets.layer_lines import LayerLines
 
 
-class LayerMap(Grid):
-    """Base of maps over layers: deep layers on top, as text flows up through them.
+class LayerMap(LayerLines):
+    """Base of maps over layers.
 
     Attributes:
         chosen: Layer and column.
         cell: Cells that a column is wide.
     """
-
-    gutter_cells = 7
 
     chosen: reactive[tuple[int, int]] = reactive((0, 0), repaint=False)
 
@@ -55,15 +53,13 @@ class LayerMap(Grid):
         layer, column = self.chosen
         self.show_cell(column * self.cell, self.flip(layer), self.cell)
 
-    def flip(self, layer: int) -> int:
-        """Line of a layer, and layer of a line."""
-        return len(self.values) - 1 - layer
+    @property
+    def n_layers(self) -> int:
+        return len(self.values)
 
-    def draw_gutter(self, line: int) -> list[Segment]:
-        layer = self.flip(line)
-        if layer == self.chosen[0]:
-            return [self.text(f" ▸{layer:>3}", self.gutter_cells, self.look_of("chosen"))]
-        return [self.text(f"  {layer:>3}", self.gutter_cells, self.look_of("label"))]
+    @property
+    def chosen_layer(self) -> int:
+        return self.chosen[0]
 
     def with_cell(self, strip: Strip, column: int, cell: Segment) -> Strip:
         """What can be seen of a line, with the cell of one column drawn over; what is to the left is blank.

@@ -2,28 +2,25 @@
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
 from textual.reactive import reactive
 from textual.strip import Strip
 
 from edge.picture.units import show_time
 from edge.timing import Account, Took
 from models.parts import layers_of
-from tui.messages import LayerChosen
-from tui.widgets.grid import Grid
+from tui.widgets.layer_lines import LayerList
 from tui.widgets.stack import LOOKS, PATTERNS, stack
 
 _TIME_CELLS = 8
 _LEAST_CELLS = 17
 
 
-class LayerStacks(Grid):
+class LayerStacks(LayerList):
     """Deep layers on top; below them, without a bar, what belongs to no layer: it may be far longer than a layer.
 
     Attributes:
         engines: What the columns are.
         accounts: One pass of each engine, divided.
-        chosen: The chosen layer.
     """
 
     DEFAULT_CSS = "LayerStacks { scrollbar-gutter: stable; }"
@@ -32,7 +29,6 @@ class LayerStacks(Grid):
 
     engines: reactive[tuple[str, ...]] = reactive(())
     accounts: reactive[tuple[Account, ...]] = reactive((), always_update=True)
-    chosen: reactive[int] = reactive(0)
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -50,16 +46,12 @@ class LayerStacks(Grid):
     def on_resize(self) -> None:
         self._resize()
 
-    def watch_chosen(self) -> None:
-        self.show_cell(self.scroll_offset.x, self._flip(self.chosen))
-        self.refresh()
-
     def _resize(self) -> None:
         self.resize_body(self.column_cells * len(self.accounts), len(self._layers) + 1 if self.accounts else 0)
 
-    def _flip(self, layer: int) -> int:
-        """Line of a layer, and layer of a line."""
-        return len(self._layers) - 1 - layer
+    @property
+    def n_layers(self) -> int:
+        return len(self._layers)
 
     @property
     def column_cells(self) -> int:
@@ -95,14 +87,12 @@ class LayerStacks(Grid):
         return self.fit([self.text(" layer", self.gutter_cells, self.look_of("label")), *seen], self.width)
 
     def draw_gutter(self, line: int) -> list[Segment]:
-        layer = self._flip(line)
-        if layer < 0:
-            return [self.text("   rest", self.gutter_cells, self.look_of("label"))]
-        mark, look = ("▸", "chosen") if layer == self.chosen else (" ", "label")
-        return [self.text(f" {mark}{layer:>3}", self.gutter_cells, self.look_of(look))]
+        if self.flip(line) >= 0:
+            return super().draw_gutter(line)
+        return [self.text("   rest", self.gutter_cells, self.look_of("label"))]
 
     def draw_body(self, line: int) -> Strip:
-        layer = self._flip(line)
+        layer = self.flip(line)
         return Strip([segment for engine in range(len(self.accounts)) for segment in self._cell(engine, layer)])
 
     def _cell(self, engine: int, layer: int) -> list[Segment]:
@@ -122,9 +112,4 @@ class LayerStacks(Grid):
             if right:
                 self.scroll_to(self.scroll_x + right * self.column_cells, None, animate=False)
             if down:
-                self.post_message(LayerChosen(min(max(self.chosen - down, 0), self._layers[-1])))
-
-    def on_click(self, event: events.Click) -> None:
-        line = self.body_line(event)
-        if line is not None and 0 <= self._flip(line) < len(self._layers):
-            self.post_message(LayerChosen(self._flip(line)))
+                self.choose_below(down)

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.segment import Segment
-from textual import events
 from textual.reactive import reactive
 from textual.strip import Strip
 
 from edge.picture.bars import bar
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_number, show_share, show_time
-from tui.messages import LayerChosen
-from tui.widgets.grid import Grid
+from tui.widgets.layer_lines import LayerList
 
 
 @dataclass(frozen=True)
@@ -93,20 +91,16 @@ COLUMNS = (
 )
 
 
-class LayerTable(Grid):
+class LayerTable(LayerList):
     """Deep layers on top. Columns that do not fit wait on the next page.
 
     Attributes:
         rows: What is known of each layer, layer 0 first.
-        chosen: The chosen layer.
         longest_ns: What a full time bar stands for.
         page: Which columns show, where they do not fit all.
     """
 
-    gutter_cells = 7
-
     rows: reactive[tuple[LayerRow, ...]] = reactive((), always_update=True)
-    chosen: reactive[int] = reactive(0, repaint=False)
     page: reactive[int] = reactive(0)
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -123,10 +117,6 @@ class LayerTable(Grid):
 
     def watch_page(self) -> None:
         self.redraw()
-
-    def watch_chosen(self, before: int, now: int) -> None:
-        self.show_cell(0, self._flip(now))
-        self.redraw_lines(self._flip(before), self._flip(now))
 
     def pages(self) -> list[list[TableColumn]]:
         """Columns that fit beside each other, page by page."""
@@ -148,9 +138,9 @@ class LayerTable(Grid):
         pages = self.pages()
         return pages[self.page % len(pages)]
 
-    def _flip(self, layer: int) -> int:
-        """Line of a layer, and layer of a line."""
-        return len(self.rows) - 1 - layer
+    @property
+    def n_layers(self) -> int:
+        return len(self.rows)
 
     def _widths(self) -> list[int]:
         """Cells of each column: what is left is shared out."""
@@ -165,14 +155,8 @@ class LayerTable(Grid):
         ]
         return self.fit([self.text(" layer", self.gutter_cells, label), *titles], self.width)
 
-    def draw_gutter(self, line: int) -> list[Segment]:
-        layer = self._flip(line)
-        if layer == self.chosen:
-            return [self.text(f" ▸{layer:>3}", self.gutter_cells, self.look_of("chosen"))]
-        return [self.text(f"  {layer:>3}", self.gutter_cells, self.look_of("label"))]
-
     def draw_body(self, line: int) -> Strip:
-        row = self.rows[self._flip(line)]
+        row = self.rows[self.flip(line)]
         cells = [
             segment
             for column, width in zip(self._columns, self._widths(), strict=True)
@@ -182,9 +166,4 @@ class LayerTable(Grid):
 
     def action_move(self, down: int, right: int) -> None:
         if self.rows:
-            self.post_message(LayerChosen(min(max(self.chosen - down, 0), len(self.rows) - 1)))
-
-    def on_click(self, event: events.Click) -> None:
-        line = self.body_line(event)
-        if line is not None and line < len(self.rows):
-            self.post_message(LayerChosen(self._flip(line)))
+            self.choose_below(down)
