@@ -18,7 +18,13 @@ from models.sites import LOGITS
 from models.spec import DecoderSpec
 
 CHUNK = 512
-"""Tokens fed in one pass: bounds the memory of a long prompt, and how long a stop waits."""
+"""Tokens fed in one pass at most: bounds how long a stop waits."""
+
+SCORES = 1 << 24
+"""Scores that attention may compute in a layer and a pass, 64 MiB in float32: runtimes hold all of them at once."""
+
+_FEW = 16
+"""Tokens that are fed together however many scores that makes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +124,21 @@ OnToken = Callable[[int, float, Step], None]
 """Called with each token as soon as it is known: id, log-probability, the pass that led to it."""
 
 
-def chunks(ids: tuple[int, ...]) -> Iterator[Int64[np.ndarray, " token"]]:
+def passes(spec: DecoderSpec, tokens: int) -> Iterator[range]:
+    """Which tokens of a prompt are fed together: fewer, the more came before."""
+    start = 0
+    while start < tokens:
+        count = min(CHUNK, tokens - start)
+        while count > _FEW and spec.n_heads * count * (start + count) > SCORES:
+            count //= 2
+        yield range(start, start + count)
+        start += count
+
+
+def chunks(ids: tuple[int, ...], spec: DecoderSpec) -> Iterator[Int64[np.ndarray, " token"]]:
     """A prompt in the pieces that are fed one after another."""
-    for start in range(0, len(ids), CHUNK):
-        yield np.array(ids[start : start + CHUNK], np.int64)
+    for fed in passes(spec, len(ids)):
+        yield np.array(ids[fed.start : fed.stop], np.int64)
 
 
 def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToken) -> Generated:
@@ -133,7 +150,7 @@ def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToke
     engine.ready(request.watch)
     recorder = Recorder(engine.spec, request.watch, request.edits, rows)
     started_ns = perf_counter_ns()
-    for chunk in chunks(request.ids):
+    for chunk in chunks(request.ids, engine.spec):
         step = recorder.feed(engine, chunk)
         if stopping.is_set():
             break
@@ -161,7 +178,7 @@ def logits_of(engine: Engine, ids: tuple[int, ...], edits: Sequence[Edit]) -> Fl
     engine.rewind(0)
     engine.reserve(len(ids))
     recorder = Recorder(engine.spec, Watch(parts=(), logits=True), edits, len(ids))
-    for chunk in chunks(ids):
+    for chunk in chunks(ids, engine.spec):
         recorder.feed(engine, chunk)
     return recorder.sites()[LOGITS]
 

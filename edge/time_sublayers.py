@@ -29,7 +29,7 @@ def time_passes(
     depth = len(ids) - tokens
     engine.rewind(0)
     engine.reserve(len(ids))
-    for chunk in chunks(ids[:depth]):
+    for chunk in chunks(ids[:depth], engine.spec):
         engine.feed(chunk, Watch.nothing())
         if is_stopping():
             return None

@@ -5,6 +5,7 @@ take long beside the product itself, so matrices that are packed alike are stack
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import onnx_ir as ir
@@ -70,31 +71,45 @@ def _only_reader(value: ir.Value) -> ir.Node | None:
 
 
 def _read_at_once(products: Sequence[ir.Node]) -> list[ir.Node]:
-    """The nodes that lay three products out for one attention, which can take them stacked; none elsewhere."""
+    """The nodes that lay query, key and value out for one attention, which can take them stacked, and last the one
+    that scales the query; none elsewhere."""
     laid_out = [node for product in products if (node := _only_reader(product.outputs[0])) is not None]
     if len(laid_out) != 3 or any(node.op_type != "Reshape" for node in laid_out):
         return []
-    attention = _only_reader(laid_out[0].outputs[0])
-    if attention is None or attention.op_type != _ATTENTION:
+    scaled = _only_reader(laid_out[0].outputs[0])
+    attention = _only_reader(scaled.outputs[0]) if scaled is not None and scaled.op_type == "Mul" else None
+    if scaled is None or attention is None or attention.op_type != _ATTENTION:
         return []
-    return laid_out if list(attention.inputs[:3]) == [node.outputs[0] for node in laid_out] else []
+    taken = [scaled.outputs[0], *(node.outputs[0] for node in laid_out[1:])]
+    return [*laid_out, scaled] if list(attention.inputs[:3]) == taken else []
 
 
-def _feed_attention(graph: ir.Graph, joined: ir.Node, laid_out: Sequence[ir.Node]) -> None:
-    """Hands query, key and value to their attention as they are stacked."""
-    attention, first = laid_out[0].outputs[0].consumers()[0], laid_out[0]
-    layout = _constant(graph, [1, -1, joined.attributes["N"].as_int()])
-    node = ir.node("Reshape", [joined.outputs[0], layout], metadata_props=dict(first.metadata_props))
-    node.outputs[0].type = first.outputs[0].type
-    graph.insert_before(attention, node)
-    for place, value in enumerate((node.outputs[0], None, None)):
+def _feed_attention(graph: ir.Graph, joined: ir.Node, readers: Sequence[ir.Node]) -> None:
+    """Hands query, key and value to their attention as they are stacked, the query alone scaled."""
+    (query, _, _, scaled), width = readers, joined.attributes["N"].as_int()
+    attention, (_, scale) = scaled.outputs[0].consumers()[0], scaled.inputs
+    assert scale is not None and scale.const_value is not None
+    factors = np.ones(width, scale.const_value.numpy().dtype)
+    factors[: attention.attributes["num_heads"].as_int() * _head_dim(attention, width)] = scale.const_value.numpy()
+    laid_out = ir.node("Reshape", [joined.outputs[0], _constant(graph, np.array([1, -1, width]))])
+    mixed = ir.node("Mul", [laid_out.outputs[0], _constant(graph, factors)])
+    for node, like in ((laid_out, query), (mixed, scaled)):
+        node.metadata_props.update(like.metadata_props)
+        node.outputs[0].type = like.outputs[0].type
+    graph.insert_before(attention, [laid_out, mixed])
+    for place, value in enumerate((mixed.outputs[0], None, None)):
         attention.replace_input_with(place, value)
-    graph.remove(laid_out, safe=True)
+    graph.remove([scaled, *readers[:3]], safe=True)
+
+
+def _head_dim(attention: ir.Node, width: int) -> int:
+    heads = attention.attributes["num_heads"].as_int() + 2 * attention.attributes["kv_num_heads"].as_int()
+    return width // heads
 
 
 def _split(graph: ir.Graph, joined: ir.Node, products: Sequence[ir.Node]) -> None:
     """Gives every reader the rows that it had."""
-    sizes = _constant(graph, [product.attributes["N"].as_int() for product in products])
+    sizes = _constant(graph, np.array([product.attributes["N"].as_int() for product in products]))
     notes = dict(joined.metadata_props)
     node = ir.node("Split", [joined.outputs[0], sizes], {"axis": -1}, num_outputs=len(products), metadata_props=notes)
     graph.insert_after(joined, node)
@@ -103,10 +118,12 @@ def _split(graph: ir.Graph, joined: ir.Node, products: Sequence[ir.Node]) -> Non
         ir.convenience.replace_all_uses_with(product.outputs[0], part)
 
 
-def _constant(graph: ir.Graph, numbers: Sequence[int]) -> ir.Value:
-    """A few whole numbers as an initializer, each list once."""
-    name = "sizes." + ".".join(map(str, numbers))
+def _constant(graph: ir.Graph, numbers: np.ndarray) -> ir.Value:
+    """A few numbers as an initializer, equal ones once."""
+    kind = "sizes" if numbers.dtype == np.int64 else "factors"
+    runs = [f"{number}x{len(list(equal))}" for number, equal in groupby(numbers.tolist())]
+    name = ".".join([kind, *runs])
     if name not in graph.initializers:
-        tensor = ir.tensor(np.array(numbers, np.int64), name=name)
-        graph.initializers.add(ir.Value(name=name, type=ir.TensorType(ir.DataType.INT64), const_value=tensor))
+        tensor = ir.tensor(numbers, name=name)
+        graph.initializers.add(ir.Value(name=name, type=ir.TensorType(tensor.dtype), const_value=tensor))
     return graph.initializers[name]

@@ -91,13 +91,14 @@ class Buffered(ABC):
 
 
 def grouped_query(
-    spec: DecoderSpec, layer_spec: LayerSpec, inputs: list[Tensor], turning: tuple[Table, ...] = ()
+    spec: DecoderSpec, layer_spec: LayerSpec, inputs: list[Tensor], scale: float, turning: tuple[Table, ...] = ()
 ) -> tuple[Float[Tensor, "batch token all_heads"], Buffer, Buffer]:
     """ONNX Runtime's fastest attention on CPU: its cost follows the tokens held, not the capacity.
 
     Args:
         inputs: Query, key and value, (batch, token, all_heads); the buffers before this pass; index of each text's last
             token after it, and the tokens of the longest text.
+        scale: What scores are multiplied by.
         turning: Cosines and sines, where the operator rotates.
 
     Returns:
@@ -110,7 +111,7 @@ def grouped_query(
         {
             "num_heads": spec.n_heads,
             "kv_num_heads": spec.n_kv_heads,
-            "scale": spec.scale,
+            "scale": scale,
             "softcap": limit_of(layer_spec),
             "local_window_size": -1 if isinstance(layer_spec.reach, Full) else layer_spec.reach.span,
             "do_rotary": int(bool(turning)),
@@ -127,8 +128,10 @@ class GroupedQuery(Buffered):
 
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         flat = [heads.reshape(1, heads.shape[0], -1) for heads in (query, key, value)]
-        inputs = [*flat, *self.past[layer], self.last, self.total]
-        mixed, keys, values = grouped_query(self.spec, layer_spec, inputs, self._turning(layer_spec))
+        # Not by the operator: ONNX Runtime's quick product of a single row is for scores that are not scaled.
+        scaled = flat[0] * self.spec.scale
+        inputs = [scaled, *flat[1:], *self.past[layer], self.last, self.total]
+        mixed, keys, values = grouped_query(self.spec, layer_spec, inputs, 1.0, self._turning(layer_spec))
         self.present.append((keys, values))
         return mixed.reshape(query.shape)
 
@@ -237,7 +240,7 @@ class Served(Batched):
 
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         inputs = [*(heads.flatten(-2) for heads in (query, key, value)), *self.past[layer], self.last, self.total]
-        mixed, keys, values = grouped_query(self.spec, layer_spec, inputs)
+        mixed, keys, values = grouped_query(self.spec, layer_spec, inputs, self.spec.scale)
         self.present.append((keys, values))
         return mixed.reshape(query.shape)
 

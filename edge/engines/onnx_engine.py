@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edge.edits import NO_CHANGES, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, watched_names
 from edge.engines.choice import PROVIDERS, EngineChoice
+from edge.engines.plain_attention import plain_attention
 from edge.timing import Grain, Took, by_sublayer
 from edge.watch import Watch
 from export.bundle import Bundle, prepare
@@ -104,7 +105,8 @@ class Graph:
             options.profile_file_prefix = str(profile)
         weights.give(options, provider)
         wanted = list(dict.fromkeys([PROVIDERS[provider], PROVIDERS["cpu"]]))
-        self.session = ort.InferenceSession(str(file), options, providers=wanted)
+        with plain_attention():
+            self.session = ort.InferenceSession(str(file), options, providers=wanted)
         if self.session.get_providers()[0] != wanted[0]:
             raise MisuseError(
                 f"provider '{provider}' does not start here: its libraries or its device are missing; "

@@ -15,7 +15,7 @@ from math import prod
 
 from edge.apart import Apart, Progress
 from edge.engines.choice import EngineChoice, engine_of
-from edge.generate import CHUNK
+from edge.generate import passes
 from edge.profile.held import held_bytes, weights_held_bytes
 from edge.profile.memory import kv_bytes, process_peak_bytes
 from models.checkpoint import Checkpoint
@@ -74,6 +74,7 @@ def forecast_bytes(checkpoint: Checkpoint, engine: str, tokens: int) -> int:
     weights = weights_held_bytes(checkpoint.spec, held)
     size = choice.float_bytes
     cache_bytes = kv_bytes(checkpoint.spec, tokens, size)
-    scores_bytes = _SCORES[choice.name] * checkpoint.spec.n_heads * min(CHUNK, tokens) * tokens * size
+    most_pairs = max((len(fed) * fed.stop for fed in passes(checkpoint.spec, tokens)), default=0)
+    scores_bytes = _SCORES[choice.name] * checkpoint.spec.n_heads * most_pairs * size
     beside = {"onnx": _onnx_bytes, "mlx": _mlx_bytes, "torch": _no_bytes}[choice.name](checkpoint, choice, weights)
     return round(empty_bytes(choice.name) + weights + cache_bytes + scores_bytes + beside + _WORK_BYTES[choice.name])

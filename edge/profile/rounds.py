@@ -114,5 +114,5 @@ def _decode(engine: Engine, token: int, tokens: int) -> list[int]:
 
 
 def _feed(engine: Engine, ids: Sequence[int]) -> None:
-    for chunk in chunks(tuple(ids)):
+    for chunk in chunks(tuple(ids), engine.spec):
         engine.feed(chunk, WATCH)

@@ -88,7 +88,7 @@ def _engine_passes_ns(engine: Engine, ids: list[int], passes: int) -> list[int]:
     """Decode passes over the last id, each forgotten again."""
     engine.rewind(0)
     engine.reserve(len(ids))
-    for chunk in chunks(tuple(ids[:-1])):
+    for chunk in chunks(tuple(ids[:-1]), engine.spec):
         engine.feed(chunk, Watch.nothing())
     last, took_ns = np.array(ids[-1:], np.int64), []
     for _ in range(passes):
