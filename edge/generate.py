@@ -14,7 +14,7 @@ from edge.sampling import Sampling, log_probability
 from edge.trace import Finish
 from edge.watch import Watch
 from models.errors import MisuseError
-from models.sites import LOGITS
+from models.sites import LOGITS, place_of
 from models.spec import DecoderSpec
 
 CHUNK = 512
@@ -75,30 +75,31 @@ def check_ids(ids: tuple[int, ...], spec: DecoderSpec) -> None:
 class Recorder:
     """Collects the watched sites of one run in arrays made once, so that nothing is held twice.
 
-    Float32 values are written there by the engine itself. Each site has an array of its own: for one block, numpy asks
+    Float32 values are written there by the engine itself. Each place has an array of its own: for one block, numpy asks
     the system for large pages, and finding those takes longer than touching small ones.
     """
 
     def __init__(self, spec: DecoderSpec, watch: Watch, edits: Sequence[Edit], rows: int) -> None:
         self._spec, self._watch, self._edits, self._rows = spec, watch, edits, 0
         dtype = np.float16 if watch.half else np.float32
-        self._arrays = {site.name: np.empty((rows, *site.row_shape), dtype) for site in watch.sites(spec)}
+        self._places = {site: place_of(site.name) for site in watch.sites(spec)}
+        self._arrays = {place: np.empty((rows, *site.row_shape), dtype) for site, place in self._places.items()}
 
     def feed(self, engine: Engine, ids: Int64[np.ndarray, " token"]) -> Step:
         """Feeds `ids`, makes the edits, and keeps what is watched."""
         start, end = self._rows, self._rows + len(ids)
-        places = {name: array[start:end] for name, array in self._arrays.items()}
+        places = {place: array[start:end] for place, array in self._arrays.items()}
         made = changes(self._edits, self._spec, range(start, end))
         step = engine.feed(ids, self._watch, NO_ROWS if self._watch.half else places, made)
         if self._watch.half:
-            for name, place in places.items():
-                place[...] = step.logits if name == LOGITS else step.sites[name]
+            for site, place in self._places.items():
+                places[place][...] = step.logits if place == LOGITS else step.sites[site.name]
         self._rows = end
         return step
 
     def sites(self) -> dict[str, np.ndarray]:
         """What was recorded so far, by site name."""
-        return {name: array[: self._rows] for name, array in self._arrays.items()}
+        return {site.name: self._arrays[place][: self._rows] for site, place in self._places.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,7 @@ def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToke
     rows = len(request.ids) + max(0, room - 1)
     engine.rewind(0)
     engine.reserve(rows)
-    engine.ready(request.watch)
+    engine.ready(request.watch, changing=bool(request.edits))
     recorder = Recorder(engine.spec, request.watch, request.edits, rows)
     started_ns = perf_counter_ns()
     for chunk in chunks(request.ids, engine.spec):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from models.errors import MisuseError
-from models.sites import LOGITS, PARTS, Site, sites_of
+from models.sites import LOGITS, PARTS, Site, place_of, sites_of
 from models.spec import DecoderSpec
 
 BUDGET_BYTES = 2 * 1024**3
@@ -51,8 +51,9 @@ class Watch:
         return tuple(site for site in sites_of(spec).values() if self._takes(site))
 
     def cost_bytes(self, spec: DecoderSpec, tokens: int) -> int:
-        """Bytes that recording `tokens` tokens holds."""
-        return tokens * sum(site.row_size for site in self.sites(spec)) * (2 if self.half else 4)
+        """Bytes that recording `tokens` tokens holds; sites of one place are held once."""
+        sizes = {place_of(site.name): site.row_size for site in self.sites(spec)}
+        return tokens * sum(sizes.values()) * (2 if self.half else 4)
 
     def check_budget(self, spec: DecoderSpec, tokens: int) -> None:
         """Refuses a capture that would exceed the budget; the message offers the ways out."""

@@ -25,7 +25,7 @@ from models.spec import DecoderSpec
 
 Progress = Callable[[str], None]
 
-GRAPHS = ("fast", "probe")
+GRAPHS = ("fast", "probe", "edit")
 CACHE_VARIABLE = "EDGE_CACHE"
 
 
@@ -118,11 +118,13 @@ def write_graphs(
     spec: DecoderSpec, layout: Layout, folder: Path, names: tuple[str, ...], progress: Progress
 ) -> dict[str, str]:
     """Writes weightless graphs; returns the kernels of each."""
+    from export.graphs import builds
     from export.kernels import kernels_of
 
+    models = builds(spec, names, layout)
     for number, name in enumerate(names, 1):
         progress(f"exporting graph {number} of {len(names)}: {name}")
-        write_graph(spec, layout, name, folder / f"{name}.onnx")
+        save_graph(next(models), folder / f"{name}.onnx", "weights", NOWHERE)
     return {name: kernels_of(spec)[name].__name__ for name in names}
 
 

@@ -1,7 +1,7 @@
-"""How the probe lets its sites be changed: two optional inputs each, `value * scale + shift`, neutral unless fed.
+"""How graphs show their sites, and let them be changed: two optional inputs each, `value * scale + shift`.
 
-A site is traced as one operator of our own, which is cheap, and then replaced by the two that compute the change; by a
-copy where a site is the same place as one before it.
+A site is traced as one operator of our own, which is cheap. In `probe` it gives way to the value that it marks, in
+`edit` to the two operators of a change, neutral unless fed. A place with two names is marked and shown once.
 """
 
 from collections.abc import Mapping
@@ -23,40 +23,42 @@ def mark(value: Tensor) -> Tensor:
     return ops.symbolic(f"{_DOMAIN}::{_MARK}", [value], dtype=value.dtype, shape=value.shape, version=1)
 
 
-def marked_sites(spec: DecoderSpec) -> list[str]:
-    """Every site but the logits, in the order in which they are computed."""
-    return [site for site in sites_of(spec) if site != LOGITS]
-
-
-def changed_sites(spec: DecoderSpec) -> list[str]:
-    """The places where values can be changed."""
-    return [site for site in marked_sites(spec) if place_of(site) == site]
+def places(spec: DecoderSpec) -> list[str]:
+    """Every site but the logits and further names of one place, in the order in which they are computed."""
+    return [site for site in sites_of(spec) if site != LOGITS and place_of(site) == site]
 
 
 def change_inputs(spec: DecoderSpec) -> dict[str, Dims]:
     """Names and dimensions of the inputs: either has the axes of its site, each of them whole or 1."""
     return {
         change_name(name, part): tuple(f"{name}.{part}.{axis}" for axis in sites_of(spec)[name].axes)
-        for name in changed_sites(spec)
+        for name in places(spec)
         for part in NEUTRAL
     }
 
 
+def make_visible(model: ir.Model) -> None:
+    """Puts the value itself in place of every mark."""
+    for node in _marks(model):
+        _replace(model.graph, node, {})
+
+
 def make_changeable(model: ir.Model, spec: DecoderSpec) -> None:
     """Puts the operators of a change in place of every mark, and their operands among the inputs."""
-    marks = [node for node in model.graph if node.domain == _DOMAIN]
-    for name, node in zip(marked_sites(spec), marks, strict=True):
-        if place_of(name) != name:
-            _replace(model.graph, node, {"Identity": []})
-            continue
+    for name, node in zip(places(spec), _marks(model), strict=True):
         axes = len(sites_of(spec)[name].axes)
         operands = [_optional_input(change_name(name, part), neutral, axes) for part, neutral in NEUTRAL.items()]
         for operand in operands:
             model.graph.inputs.append(operand)
             model.graph.initializers.add(operand)
         _replace(model.graph, node, {"Mul": operands[:1], "Add": operands[1:]})
-    model.opset_imports.pop(_DOMAIN, None)
-    model.graph.opset_imports.pop(_DOMAIN, None)
+
+
+def _marks(model: ir.Model) -> list[ir.Node]:
+    """All marks, in the order of the sites; the model asks for their domain no more."""
+    for asked in (model.opset_imports, model.graph.opset_imports):
+        asked.pop(_DOMAIN, None)
+    return [node for node in model.graph if node.domain == _DOMAIN]
 
 
 def _optional_input(name: str, neutral: float, axes: int) -> ir.Value:

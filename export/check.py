@@ -48,7 +48,8 @@ def measure_parity(
     """
     spec, texts = checkpoint.spec, list(sequences(checkpoint.spec))
     wanted = torch_logits(checkpoint, texts)
-    runs: dict[str, Run] = {"std": run_std, "genai": run_std, "fast": run_fast, "probe": run_probe}
+    runs: dict[str, Run] = {"std": run_std, "genai": run_std, "fast": run_fast}
+    runs |= {"probe": run_probe, "edit": run_probe}
     if kernels_of(spec)["genai"] is Served:
         runs["genai"] = run_served
     found, given = {}, {}

@@ -1,7 +1,8 @@
-"""The torch decoder as ONNX graphs: `fast` for running, `probe` for looking, `std` for other tools.
+"""The torch decoder as ONNX graphs: `fast` for running, `probe` for looking, `edit` for changing, `std` for others.
 
     fast    ids (token,), total (1,), past                     -> logits (1, vocab), present
-    probe   the same, rows (row,), changes                     -> logits (row, vocab), present, every site
+    probe   the same, rows (row,)                              -> logits (row, vocab), present, every place of a site
+    edit    the same, changes                                  -> the same
     std     input_ids, attention_mask, position_ids, past      -> logits (batch, token, vocab), present
     genai   the same, past and present one buffer
 
@@ -9,7 +10,7 @@ Parameters are traced as fakes that hold no numbers; in the graph they are exter
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
-from export.changes import change_inputs, make_changeable, mark, marked_sites
+from export.changes import change_inputs, make_changeable, make_visible, mark, places
 from export.finish import finish
 from export.initializers import initializer_shapes, rotaries, table_names
 from export.joined import join_products, make_external
@@ -32,7 +33,7 @@ from export.layout import DENSE, Layout
 from export.names import OPSET, Dims
 from export.packed import pack_modules
 from models.decoder import Decoder
-from models.sites import LOGITS, sites_of
+from models.sites import LOGITS, place_of, sites_of
 from models.spec import DecoderSpec
 
 Past = list[tuple[Buffer, Buffer]]
@@ -70,7 +71,7 @@ class Fast(Wrapper):
 
 
 class Watched(Wrapper):
-    """Every site is an output and may be changed; `rows` are the tokens whose logits are computed."""
+    """Every place of a site is an output; `rows` are the tokens whose logits are computed."""
 
     def forward(
         self, ids: Int[Tensor, " token"], total: Int32[Tensor, " 1"], rows: Int[Tensor, " row"], past: Past
@@ -79,6 +80,8 @@ class Watched(Wrapper):
         seen: dict[str, Tensor] = {}
 
         def see(site: str, value: Tensor) -> Tensor:
+            if place_of(site) != site:
+                return value
             seen[site] = mark(value.float())
             return seen[site].to(value.dtype)
 
@@ -122,7 +125,8 @@ class Plan:
         inputs: Inputs before the cache: name, type, dimensions; a named dimension varies.
         cache: Dimensions of each layer's keys and values before the pass, and after it.
         logits: Dimensions of the logits.
-        watched: The sites are outputs too, and can be changed.
+        watched: The places of sites are outputs too.
+        changed: Inputs say how each site is changed.
     """
 
     wrapper: Callable[[DecoderSpec], Wrapper]
@@ -130,6 +134,7 @@ class Plan:
     cache: tuple[Dims, Dims]
     logits: Dims
     watched: bool = False
+    changed: bool = False
 
 
 def plans(spec: DecoderSpec) -> dict[str, Plan]:
@@ -144,10 +149,12 @@ def plans(spec: DecoderSpec) -> dict[str, Plan]:
         for name, dim in (("input_ids", "token"), ("attention_mask", "past + token"), ("position_ids", "token"))
     )
     buffer = ("batch", spec.n_kv_heads, "capacity", spec.head_dim)
+    watched = ((ids, total, rows), (held, held), ("row", spec.vocab_size))
     shared, logits = (buffer, buffer), ("batch", "token", spec.vocab_size)
     return {
         "fast": Plan(Fast, (ids, total), (held, held), (1, spec.vocab_size)),
-        "probe": Plan(Watched, (ids, total, rows), (held, held), ("row", spec.vocab_size), watched=True),
+        "probe": Plan(Watched, *watched, watched=True),
+        "edit": Plan(Watched, *watched, watched=True, changed=True),
         "std": Plan(Ecosystem, batched, (before, after), logits),
         "genai": Plan(ForGenai, batched, shared if kernels_of(spec)["genai"] is Served else (before, after), logits),
     }
@@ -160,17 +167,37 @@ def cache_names(prefix: str, spec: DecoderSpec) -> list[str]:
 
 def build(spec: DecoderSpec, name: str, layout: Layout = DENSE) -> ir.Model:
     """One finished graph, weightless: initializers are external, nodes carry scopes, outputs their dimensions."""
-    plan = plans(spec)[name]
+    return next(builds(spec, (name,), layout))
+
+
+def builds(spec: DecoderSpec, names: Sequence[str], layout: Layout = DENSE) -> Iterator[ir.Model]:
+    """Several of them in this order; neighbours that are traced alike are traced once."""
+    traced: dict[Callable[[DecoderSpec], Wrapper], ir.Model] = {}
+    for name in names:
+        plan = plans(spec)[name]
+        if plan.wrapper not in traced:
+            traced = {plan.wrapper: _traced(spec, plan, layout)}  # of the last one only: it is large
+        yield _finished(spec, plan, traced[plan.wrapper].clone())
+
+
+def _traced(spec: DecoderSpec, plan: Plan, layout: Layout) -> ir.Model:
     model = _trace(spec, plan, layout)
     _release_initializers(model, _initializer_names(spec, layout))
     join_products(model, layout)
+    return model
+
+
+def _finished(spec: DecoderSpec, plan: Plan, model: ir.Model) -> ir.Model:
     inputs = {name: dims for name, _, dims in plan.inputs}
     inputs |= dict.fromkeys(cache_names("past_key_values", spec), plan.cache[0])
     outputs = {LOGITS: plan.logits} | dict.fromkeys(cache_names("present", spec), plan.cache[1])
-    if plan.watched:
+    if plan.changed:
         make_changeable(model, spec)
         inputs |= change_inputs(spec)
-        outputs |= {name: ("token", *sites_of(spec)[name].row_shape) for name in marked_sites(spec)}
+    elif plan.watched:
+        make_visible(model)
+    if plan.watched:
+        outputs |= {name: ("token", *sites_of(spec)[name].row_shape) for name in places(spec)}
     finish(model, inputs, outputs)
     return model
 

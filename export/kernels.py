@@ -251,8 +251,14 @@ def fuses(rotary: Rotary, head_dim: int) -> bool:
 
 
 def kernels_of(spec: DecoderSpec) -> dict[str, type[Buffered] | type[Batched]]:
-    """The kernels of each graph: the fastest that run this decoder, with the rotated query in sight for `probe`."""
+    """The kernels of each graph: the fastest that run this decoder, with the rotated query in sight where sites are."""
     grouped = GroupedQuery if groups_queries(spec) else Standard
     fused = any(isinstance(layer.position, Rotary) and fuses(layer.position, spec.head_dim) for layer in spec.layers)
     served = Served if grouped is GroupedQuery else Portable
-    return {"fast": FusedRotary if fused else grouped, "probe": grouped, "std": Portable, "genai": served}
+    return {
+        "fast": FusedRotary if fused else grouped,
+        "probe": grouped,
+        "edit": grouped,
+        "std": Portable,
+        "genai": served,
+    }

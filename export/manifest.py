@@ -12,7 +12,7 @@ from models.errors import SpecError
 from models.spec import DecoderSpec
 from models.spec_json import spec_from_json, spec_to_json
 
-FORMAT = 5
+FORMAT = 6
 """Rises when graphs of one spec change: their inputs, outputs, names or operators."""
 
 FILE = "manifest.json"

@@ -19,7 +19,7 @@ NEUTRAL = {"scale": 1.0, "shift": 0.0}
 
 
 def change_name(site: str, part: str) -> str:
-    """`layers.3.ffn.neurons.scale`: an input of the probe."""
+    """`layers.3.ffn.neurons.scale`: an input of `edit`."""
     return f"{site}.{part}"
 
 

@@ -11,10 +11,11 @@ from jaxtyping import Float32, Int64, Shaped
 from edge.edits import NO_CHANGES, Changes
 from edge.timing import Grain, Took
 from edge.watch import Watch
+from models.sites import place_of
 from models.spec import DecoderSpec
 
 Rows = Mapping[str, Float32[np.ndarray, "token ..."]]
-"""Arrays for the values of one pass, by site name."""
+"""Arrays for the values of one pass, by the place of a site (`models.sites.place_of`)."""
 
 NO_ROWS: Rows = {}
 
@@ -29,14 +30,14 @@ def kept(
     return place
 
 
-def watched_names(spec: DecoderSpec) -> Callable[[Watch], tuple[str, ...]]:
-    """Names of the sites that a watch records of one decoder; remembered, since every pass asks anew."""
+def watched_places(spec: DecoderSpec) -> Callable[[Watch], dict[str, str]]:
+    """The place of each site that a watch records of one decoder, by name; remembered, since every pass asks anew."""
 
     @lru_cache(maxsize=8)
-    def names(watch: Watch) -> tuple[str, ...]:
-        return tuple(site.name for site in watch.sites(spec))
+    def places(watch: Watch) -> dict[str, str]:
+        return {site.name: place_of(site.name) for site in watch.sites(spec)}
 
-    return names
+    return places
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Step:
     Attributes:
         logits: One row, after the last token; a row for every token where the watch asks for logits.
         sites: Values of the watched sites by name, one row a token of this pass (keys and values
-            too: those of this pass only). `logits` is not repeated here.
+            too: those of this pass only); sites of one place share an array. `logits` is not repeated here.
     """
 
     logits: Float32[np.ndarray, "row vocab"]
@@ -88,8 +89,8 @@ class Engine(Protocol):
     def reserve(self, capacity: int) -> None:
         """Makes room for `capacity` tokens at least; what was fed stays. Never shrinks."""
 
-    def ready(self, watch: Watch) -> None:
-        """Opens what passes with this watch need, so that no timed pass waits for it."""
+    def ready(self, watch: Watch, changing: bool) -> None:
+        """Opens what passes need with this watch, and with changes, so that no timed pass waits for it."""
 
     def rewind(self, fed: int) -> None:
         """Forgets every token after the first `fed`; `rewind(0)` starts afresh."""

@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from edge.edits import NO_CHANGES, Change, Changes
-from edge.engines.base import NO_ROWS, Rows, Step, kept, watched_names
+from edge.engines.base import NO_ROWS, Rows, Step, kept, watched_places
 from edge.engines.blas import blas_behind_mlx, preload_blas, set_blas_threads
 from edge.engines.choice import EngineChoice
 from edge.timing import Grain, Took
@@ -96,7 +96,7 @@ class MlxEngine:
         if not hasattr(_of_this_thread, "streams"):
             _of_this_thread.streams = ThreadStreams()
         self.spec, self.name = checkpoint.spec, str(choice)
-        self._watched = watched_names(self.spec)
+        self._watched = watched_places(self.spec)
         self.versions = {"mlx": version("mlx")}
         kind = KINDS[choice.float_kind]
         self.weights_bytes, self.float_bytes = checkpoint.stored_bytes, kind.size
@@ -124,7 +124,7 @@ class MlxEngine:
         if capacity > self._cache.capacity:
             self._cache.grow(capacity)
 
-    def ready(self, watch: Watch) -> None:
+    def ready(self, watch: Watch, changing: bool) -> None:
         """One decoder serves every watch."""
 
     def rewind(self, fed: int) -> None:
@@ -133,13 +133,14 @@ class MlxEngine:
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
     ) -> Step:
-        names = set(self._watched(watch)) - {LOGITS}
+        sites = {site: place for site, place in self._watched(watch).items() if site != LOGITS}
+        places = set(sites.values())
         seen: dict[str, mx.array] = {}
 
         def see(site: str, value: mx.array) -> mx.array:
             if site in changes:
                 value = _changed(value, changes[site])
-            if site in names:
+            if site in places:
                 seen[site] = value
             return value
 
@@ -148,8 +149,8 @@ class MlxEngine:
         logits = self._decoder.logits(x if watch.logits else x[-1:])
         mx.eval(logits, *seen.values())
         self._cache.finish()
-        sites = {site: kept(_as_numpy(value), into.get(site)) for site, value in seen.items()}
-        return Step(kept(_as_numpy(logits), into.get(LOGITS)), sites)
+        values = {place: kept(_as_numpy(value), into.get(place)) for place, value in seen.items()}
+        return Step(kept(_as_numpy(logits), into.get(LOGITS)), {site: values[place] for site, place in sites.items()})
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
         return [self._time(self._decoder, self._cache, mx.array(ids), grain) for _ in range(repeats)]

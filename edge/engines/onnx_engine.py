@@ -1,7 +1,8 @@
 """ONNX Runtime: weightless graphs, given the checkpoint's own weights.
 
-Two sessions share one set of key and value buffers, bound in place: `fast` runs, `probe` is made when
-something is watched. Their outputs are written straight into numpy arrays, but for those of a few numbers.
+Two sessions share one set of key and value buffers, bound in place: `fast` runs; `probe` is made when something is
+watched, and gives way to `edit`, which shows the same, when something is changed. Their outputs are written straight
+into numpy arrays, but for those of a few numbers.
 """
 
 import json
@@ -15,7 +16,7 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from edge.edits import NO_CHANGES, Changes
-from edge.engines.base import NO_ROWS, Rows, Step, watched_names
+from edge.engines.base import NO_ROWS, Rows, Step, watched_places
 from edge.engines.choice import PROVIDERS, EngineChoice
 from edge.engines.plain_attention import plain_attention
 from edge.timing import Grain, Took, by_sublayer
@@ -170,9 +171,9 @@ class OnnxEngine:
         self._fast = self._open("fast")
         device = "cuda" if choice.provider == "cuda" else "cpu"
         self._cache = Cache(self.spec, layout.float_type, device)
-        self._probe: Graph | None = None
+        self._looking: tuple[str, Graph] | None = None
         self._rows = {site.name: site.row_shape for site in sites_of(self.spec).values()}
-        self._watched = watched_names(self.spec)
+        self._watched = watched_places(self.spec)
 
     @property
     def allocator_peak_bytes(self) -> None:
@@ -182,9 +183,9 @@ class OnnxEngine:
         if capacity > self._cache.capacity:
             self._cache.grow(capacity, self.fed)
 
-    def ready(self, watch: Watch) -> None:
-        if self._watched(watch):
-            self._opened_probe()
+    def ready(self, watch: Watch, changing: bool) -> None:
+        if changing or self._watched(watch):
+            self._opened_looking(changing)
 
     def rewind(self, fed: int) -> None:
         self.fed = fed
@@ -192,16 +193,16 @@ class OnnxEngine:
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
     ) -> Step:
-        names = self._watched(watch)
+        sites = {site: place for site, place in self._watched(watch).items() if site != LOGITS}
         logits = self._place(LOGITS, len(ids) if watch.logits else 1, into)
-        if not names and not changes:
+        if not (sites or watch.logits or changes):
             self._pass(self._fast, ids, {LOGITS: logits})
             return Step(logits)
-        sites = {name: self._place(name, len(ids), into) for name in names if name != LOGITS}
+        values = {place: self._place(place, len(ids), into) for place in dict.fromkeys(sites.values())}
         rows = np.arange(len(ids) - len(logits), len(ids))
         more = {"rows": rows} | _inputs_of(changes)
-        self._pass(self._opened_probe(), ids, {LOGITS: logits} | sites, more)
-        return Step(logits, sites)
+        self._pass(self._opened_looking(bool(changes)), ids, {LOGITS: logits} | values, more)
+        return Step(logits, {site: values[place] for site, place in sites.items()})
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
         fed = self.fed
@@ -216,12 +217,15 @@ class OnnxEngine:
         return passes if grain is Grain.PART else [by_sublayer(took_ns) for took_ns in passes]
 
     def close(self) -> None:
-        del self._fast, self._probe, self._cache, self._weights
+        del self._fast, self._looking, self._cache, self._weights
 
-    def _opened_probe(self) -> Graph:
-        if self._probe is None:
-            self._probe = self._open("probe")
-        return self._probe
+    def _opened_looking(self, changing: bool) -> Graph:
+        """The session that shows sites; one that can change them too stays once it was needed."""
+        if self._looking is None or (changing and self._looking[0] == "probe"):
+            name = "edit" if changing else "probe"
+            self._looking = None  # before the next one lays out all weights
+            self._looking = name, self._open(name)
+        return self._looking[1]
 
     def _place(self, site: str, rows: int, into: Rows) -> Values:
         """Where the values of one site are written."""
@@ -254,7 +258,7 @@ class OnnxEngine:
 
 
 def _inputs_of(changes: Changes) -> dict[str, NDArray[np.generic]]:
-    """Changes as inputs of the probe."""
+    """Changes as inputs of `edit`."""
     return {
         change_name(site, part): np.ascontiguousarray(values)
         for site, change in changes.items()

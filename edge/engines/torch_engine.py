@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from edge.edits import NO_CHANGES, Change, Changes
-from edge.engines.base import NO_ROWS, Rows, Step, kept, watched_names
+from edge.engines.base import NO_ROWS, Rows, Step, kept, watched_places
 from edge.engines.choice import EngineChoice
 from edge.timing import Grain, Took, with_rests
 from edge.watch import Watch
@@ -40,7 +40,7 @@ class TorchEngine:
 
     def __init__(self, checkpoint: Checkpoint, choice: EngineChoice, threads: int | None) -> None:
         self.spec, self.name = checkpoint.spec, str(choice)
-        self._watched = watched_names(self.spec)
+        self._watched = watched_places(self.spec)
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
@@ -61,7 +61,7 @@ class TorchEngine:
         if capacity > self._cache.capacity:
             self._cache.grow(capacity)
 
-    def ready(self, watch: Watch) -> None:
+    def ready(self, watch: Watch, changing: bool) -> None:
         """One decoder serves every watch."""
 
     def rewind(self, fed: int) -> None:
@@ -70,13 +70,14 @@ class TorchEngine:
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
     ) -> Step:
-        names = set(self._watched(watch)) - {LOGITS}
+        sites = {site: place for site, place in self._watched(watch).items() if site != LOGITS}
+        places = set(sites.values())
         seen: dict[str, np.ndarray] = {}
 
         def see(site: str, value: Tensor) -> Tensor:
             if site in changes:
                 value = _changed(value, changes[site])
-            if site in names:
+            if site in places:
                 seen[site] = kept(value.float().numpy(), into.get(site))
             return value
 
@@ -85,7 +86,8 @@ class TorchEngine:
             x = self._decoder.stream(torch.from_numpy(ids), self._cache.positions, self._cache, see)
             logits = self._decoder.logits(x if watch.logits else x[-1:])
             self._cache.finish()
-        return Step(kept(logits.float().numpy(), into.get(LOGITS)), seen)
+        values = {site: seen[place] for site, place in sites.items()}
+        return Step(kept(logits.float().numpy(), into.get(LOGITS)), values)
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
         fed, passes = self.fed, []

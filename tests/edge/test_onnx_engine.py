@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from edge.edits import Change
 from edge.engines.choice import EngineChoice
 from edge.engines.onnx_engine import OnnxEngine, passes_by_part
 from edge.engines.torch_engine import TorchEngine
@@ -71,6 +72,19 @@ def test_every_pass_is_torchs_while_buffers_grow_and_sessions_alternate(
         for site, value in got.sites.items():
             assert off_by(value, want.sites[site]) < CLOSE, f"tokens {start} to {end - 1}: {site} is not torch's"
     assert onnx.fed == torch.fed == 21
+
+
+def test_looking_is_the_same_before_a_change_and_after_it(onnx: OnnxEngine, ids: np.ndarray) -> None:
+    """Changes need another session, which stays and does the looking."""
+    onnx.reserve(21)
+    change = {"layers.1.ffn.output": Change(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32))}
+    seen = []
+    for changes in ({}, change, {}):
+        onnx.rewind(0)
+        seen.append(onnx.feed(ids, ALL, changes=changes).sites)
+    assert not seen[1]["layers.1.ffn.output"].any(), "a silenced FFN still adds something"
+    for site, value in seen[0].items():
+        assert np.array_equal(value, seen[2][site]), f"{site} is another once something was changed"
 
 
 def test_a_rewound_engine_repeats_itself(onnx: OnnxEngine, ids: np.ndarray) -> None:
@@ -160,6 +174,7 @@ import sys
 for package in ("torch", "onnx", "onnxscript", "onnx_ir"):
     sys.modules[package] = None
 import numpy as np
+from edge.edits import Change
 from edge.engines.choice import EngineChoice
 from edge.engines.onnx_engine import OnnxEngine
 from edge.watch import Watch

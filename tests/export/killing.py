@@ -39,7 +39,9 @@ def _export(change: int, below: Path, cache: Path, graphs: Path, command: list[s
     import export.graphs
     from edge.cli import exit_code
 
-    export.graphs.build = lambda _, name, layout: ir.load(graphs / f"{name}-{layout.precision}.onnx")
+    export.graphs.builds = lambda _, names, layout: (
+        ir.load(graphs / f"{name}-{layout.precision}.onnx") for name in names
+    )
     os.environ["EDGE_CACHE"] = str(cache)
     changes = count(1)
 

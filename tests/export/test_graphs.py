@@ -12,13 +12,13 @@ from export.initializers import initializer_shapes
 from export.kernels import FusedRotary, GroupedQuery, Standard, fuses, kernels_of
 from export.names import OPSET, part_of_node
 from models.parts import sublayer_of
-from models.sites import sites_of
+from models.sites import place_of, sites_of
 from models.spec import Rotary
 from tests.export.built import built
 from tests.scopes import scopes_of
 from tests.tiny import TINY_SPECS
 
-GRAPHS = ("fast", "probe", "std")
+GRAPHS = ("fast", "probe", "edit", "std")
 
 
 def dims(value: onnx.ValueInfoProto) -> tuple[str | int, ...]:
@@ -74,16 +74,17 @@ def test_graphs_ship_without_weights(name: str, graph: str) -> None:
     assert all(prod(tensor.dims) <= 8 for tensor in small), f"{graph} of {name} carries numbers of its own"
 
 
+@pytest.mark.parametrize("graph", ["probe", "edit"])
 @pytest.mark.parametrize("name", TINY_SPECS)
-def test_outputs_carry_their_dimensions(name: str) -> None:
+def test_outputs_carry_their_dimensions(name: str, graph: str) -> None:
     spec = TINY_SPECS[name]
     held = (1, spec.n_kv_heads, "capacity", spec.head_dim)
-    outputs = {value.name: dims(value) for value in built(name, "probe").graph.output}
+    outputs = {value.name: dims(value) for value in built(name, graph).graph.output}
     assert outputs.pop("logits") == ("row", spec.vocab_size)
     for cached in cache_names("present", spec):
         assert outputs.pop(cached) == held, f"{cached} is not the buffer it was given"
-    sites = {site.name: ("token", *site.row_shape) for site in sites_of(spec).values() if site.name != "logits"}
-    assert outputs == sites, "the probe's outputs are not the sites"
+    sites = {place_of(name): ("token", *site.row_shape) for name, site in sites_of(spec).items() if name != "logits"}
+    assert outputs == sites, f"the outputs of {graph} are not the places of the sites"
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)

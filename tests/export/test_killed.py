@@ -30,7 +30,7 @@ def graphs(byte_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, held, int4 = tmp_path_factory.mktemp("graphs"), open_checkpoint(byte_llama), precision_of("int4")
     assert isinstance(int4, Grouped)
     packed = layout_of(prepare_packed(held, int4.scheme, lambda _: None), int4)
-    wanted = [("std", DENSE), ("genai", DENSE), ("fast", DENSE), ("probe", DENSE), ("std", packed)]
+    wanted = [("std", DENSE), ("genai", DENSE), ("fast", DENSE), ("probe", DENSE), ("edit", DENSE), ("std", packed)]
     for name, layout in wanted:
         ir.save(build(held.spec, name, layout), folder / f"{name}-{layout.precision}.onnx")
     return folder
