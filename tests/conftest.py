@@ -4,10 +4,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 # As the torch engine has it; tests that import torch themselves would otherwise fix another choice first.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Tests side by side already keep all cores busy; engines that take all of them, too, wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    psutil.cpu_count = lambda logical=True: 1
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -80,8 +80,8 @@ def test_a_trace_says_its_cost_first_and_opens_again(byte_llama: Path, tmp_path:
     code, out, err = said("trace", byte_llama, "Once", "-e", "torch", "-n", 3, "-o", file, "--json")
     rows = json.loads(out)
     assert code == 0, err
-    # 18 sites: 6 tokens of input, query, two keys and values, heads, output, neurons, output, output, 4 bytes each
-    assert err.splitlines()[0] == "watching 18 sites over up to 6 tokens: 15.0 kB"
+    # 6 tokens: query, two keys and values, heads, output, neurons, output, output; the input of layer 0; 4 bytes each
+    assert err.splitlines()[0] == "watching 18 sites over up to 6 tokens: 14.2 kB"
     assert [row["layer"] for row in rows] == ["0", "1"]
     assert all(row["entropy_bits"] > 0 and 0 < row["first_token_share"] < 1 for row in rows)
     seen = edge.open_trace(file)
