@@ -92,8 +92,9 @@ class Recorder:
         made = changes(self._edits, self._spec, range(start, end))
         step = engine.feed(ids, self._watch, NO_ROWS if self._watch.half else places, made)
         if self._watch.half:
-            for site, place in self._places.items():
-                places[place][...] = step.logits if place == LOGITS else step.sites[site.name]
+            values = {LOGITS: step.logits} | {place_of(site): value for site, value in step.sites.items()}
+            for place, array in places.items():
+                array[...] = values[place]
         self._rows = end
         return step
 

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, groupby
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -172,12 +173,12 @@ def build(spec: DecoderSpec, name: str, layout: Layout = DENSE) -> ir.Model:
 
 def builds(spec: DecoderSpec, names: Sequence[str], layout: Layout = DENSE) -> Iterator[ir.Model]:
     """Several of them in this order; neighbours that are traced alike are traced once."""
-    traced: dict[Callable[[DecoderSpec], Wrapper], ir.Model] = {}
-    for name in names:
-        plan = plans(spec)[name]
-        if plan.wrapper not in traced:
-            traced = {plan.wrapper: _traced(spec, plan, layout)}  # of the last one only: it is large
-        yield _finished(spec, plan, traced[plan.wrapper].clone())
+    known = plans(spec)
+    for _, alike in groupby((known[name] for name in names), lambda plan: plan.wrapper):
+        first = next(alike)
+        traced = _traced(spec, first, layout)
+        for plan in chain([first], alike):
+            yield _finished(spec, plan, traced.clone())
 
 
 def _traced(spec: DecoderSpec, plan: Plan, layout: Layout) -> ir.Model:
@@ -191,13 +192,13 @@ def _finished(spec: DecoderSpec, plan: Plan, model: ir.Model) -> ir.Model:
     inputs = {name: dims for name, _, dims in plan.inputs}
     inputs |= dict.fromkeys(cache_names("past_key_values", spec), plan.cache[0])
     outputs = {LOGITS: plan.logits} | dict.fromkeys(cache_names("present", spec), plan.cache[1])
+    if plan.watched:
+        outputs |= {name: ("token", *sites_of(spec)[name].row_shape) for name in places(spec)}
     if plan.changed:
         make_changeable(model, spec)
         inputs |= change_inputs(spec)
-    elif plan.watched:
+    else:
         make_visible(model)
-    if plan.watched:
-        outputs |= {name: ("token", *sites_of(spec)[name].row_shape) for name in places(spec)}
     finish(model, inputs, outputs)
     return model
 

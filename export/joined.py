@@ -22,7 +22,7 @@ def join_products(model: ir.Model, layout: Layout) -> None:
         joined = _stacked(model.graph, stem, products)
         model.graph.insert_before(products[0], joined)
         if readers := _read_at_once(products):
-            _feed_attention(model.graph, joined, readers)
+            _feed_attention(model.graph, joined, readers, products[0].attributes["N"].as_int())
         else:
             _split(model.graph, joined, products)
         model.graph.remove(products, safe=True)
@@ -84,13 +84,13 @@ def _read_at_once(products: Sequence[ir.Node]) -> list[ir.Node]:
     return [*laid_out, scaled] if list(attention.inputs[:3]) == taken else []
 
 
-def _feed_attention(graph: ir.Graph, joined: ir.Node, readers: Sequence[ir.Node]) -> None:
+def _feed_attention(graph: ir.Graph, joined: ir.Node, readers: Sequence[ir.Node], query_width: int) -> None:
     """Hands query, key and value to their attention as they are stacked, the query alone scaled."""
     (query, _, _, scaled), width = readers, joined.attributes["N"].as_int()
     attention, (_, scale) = scaled.outputs[0].consumers()[0], scaled.inputs
     assert scale is not None and scale.const_value is not None
     factors = np.ones(width, scale.const_value.numpy().dtype)
-    factors[: attention.attributes["num_heads"].as_int() * _head_dim(attention, width)] = scale.const_value.numpy()
+    factors[:query_width] = scale.const_value.numpy()
     laid_out = ir.node("Reshape", [joined.outputs[0], _constant(graph, np.array([1, -1, width]))])
     mixed = ir.node("Mul", [laid_out.outputs[0], _constant(graph, factors)])
     for node, like in ((laid_out, query), (mixed, scaled)):
@@ -100,11 +100,6 @@ def _feed_attention(graph: ir.Graph, joined: ir.Node, readers: Sequence[ir.Node]
     for place, value in enumerate((mixed.outputs[0], None, None)):
         attention.replace_input_with(place, value)
     graph.remove([scaled, *readers[:3]], safe=True)
-
-
-def _head_dim(attention: ir.Node, width: int) -> int:
-    heads = attention.attributes["num_heads"].as_int() + 2 * attention.attributes["kv_num_heads"].as_int()
-    return width // heads
 
 
 def _split(graph: ir.Graph, joined: ir.Node, products: Sequence[ir.Node]) -> None:

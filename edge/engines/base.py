@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int64, Shaped
 from edge.edits import NO_CHANGES, Changes
 from edge.timing import Grain, Took
 from edge.watch import Watch
-from models.sites import place_of
+from models.sites import LOGITS, place_of
 from models.spec import DecoderSpec
 
 Rows = Mapping[str, Float32[np.ndarray, "token ..."]]
@@ -31,11 +31,12 @@ def kept(
 
 
 def watched_places(spec: DecoderSpec) -> Callable[[Watch], dict[str, str]]:
-    """The place of each site that a watch records of one decoder, by name; remembered, since every pass asks anew."""
+    """The place of each site that a watch records of one decoder, by name, but for the logits; remembered, since every
+    pass asks anew."""
 
     @lru_cache(maxsize=8)
     def places(watch: Watch) -> dict[str, str]:
-        return {site.name: place_of(site.name) for site in watch.sites(spec)}
+        return {site.name: place_of(site.name) for site in watch.sites(spec) if site.name != LOGITS}
 
     return places
 

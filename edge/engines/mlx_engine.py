@@ -133,7 +133,7 @@ class MlxEngine:
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
     ) -> Step:
-        sites = {site: place for site, place in self._watched(watch).items() if site != LOGITS}
+        sites = self._watched(watch)
         places = set(sites.values())
         seen: dict[str, mx.array] = {}
 

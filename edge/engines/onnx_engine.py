@@ -184,8 +184,7 @@ class OnnxEngine:
             self._cache.grow(capacity, self.fed)
 
     def ready(self, watch: Watch, changing: bool) -> None:
-        if changing or self._watched(watch):
-            self._opened_looking(changing)
+        self._graph(watch, changing)
 
     def rewind(self, fed: int) -> None:
         self.fed = fed
@@ -193,15 +192,15 @@ class OnnxEngine:
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
     ) -> Step:
-        sites = {site: place for site, place in self._watched(watch).items() if site != LOGITS}
+        sites, graph = self._watched(watch), self._graph(watch, bool(changes))
         logits = self._place(LOGITS, len(ids) if watch.logits else 1, into)
-        if not (sites or watch.logits or changes):
-            self._pass(self._fast, ids, {LOGITS: logits})
+        if graph is self._fast:
+            self._pass(graph, ids, {LOGITS: logits})
             return Step(logits)
         values = {place: self._place(place, len(ids), into) for place in dict.fromkeys(sites.values())}
         rows = np.arange(len(ids) - len(logits), len(ids))
         more = {"rows": rows} | _inputs_of(changes)
-        self._pass(self._opened_looking(bool(changes)), ids, {LOGITS: logits} | values, more)
+        self._pass(graph, ids, {LOGITS: logits} | values, more)
         return Step(logits, {site: values[place] for site, place in sites.items()})
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
@@ -219,8 +218,10 @@ class OnnxEngine:
     def close(self) -> None:
         del self._fast, self._looking, self._cache, self._weights
 
-    def _opened_looking(self, changing: bool) -> Graph:
-        """The session that shows sites; one that can change them too stays once it was needed."""
+    def _graph(self, watch: Watch, changing: bool) -> Graph:
+        """The session that such passes need; one that can change sites also shows them, and stays once it was made."""
+        if not (changing or watch.logits or self._watched(watch)):
+            return self._fast
         if self._looking is None or (changing and self._looking[0] == "probe"):
             name = "edit" if changing else "probe"
             self._looking = None  # before the next one lays out all weights

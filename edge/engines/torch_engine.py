@@ -70,7 +70,7 @@ class TorchEngine:
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
     ) -> Step:
-        sites = {site: place for site, place in self._watched(watch).items() if site != LOGITS}
+        sites = self._watched(watch)
         places = set(sites.values())
         seen: dict[str, np.ndarray] = {}
 

@@ -174,7 +174,6 @@ import sys
 for package in ("torch", "onnx", "onnxscript", "onnx_ir"):
     sys.modules[package] = None
 import numpy as np
-from edge.edits import Change
 from edge.engines.choice import EngineChoice
 from edge.engines.onnx_engine import OnnxEngine
 from edge.watch import Watch
