@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from edge.edits import Edit, changes, check_edits
-from edge.engines.base import NO_ROWS, Engine, Step
-from edge.sampling import Sampling, log_probability
+from edge.engines.base import Engine, Rows, Step
+from edge.sampling import LogProbabilities, Sampling
 from edge.trace import Finish
 from edge.watch import Watch
 from models.errors import MisuseError
@@ -76,7 +76,8 @@ class Recorder:
     """Collects the watched sites of one run in arrays made once, so that nothing is held twice.
 
     Float32 values are written there by the engine itself. Each place has an array of its own: for one block, numpy asks
-    the system for large pages, and finding those takes longer than touching small ones.
+    the system for large pages, and finding those takes longer than touching small ones. Logits that nobody watches
+    have one row, which every pass writes anew.
     """
 
     def __init__(self, spec: DecoderSpec, watch: Watch, edits: Sequence[Edit], rows: int) -> None:
@@ -84,13 +85,14 @@ class Recorder:
         dtype = np.float16 if watch.half else np.float32
         self._places = {site: place_of(site.name) for site in watch.sites(spec)}
         self._arrays = {place: np.empty((rows, *site.row_shape), dtype) for site, place in self._places.items()}
+        self._last: Rows = {} if watch.logits else {LOGITS: np.empty((1, spec.vocab_size), np.float32)}
 
     def feed(self, engine: Engine, ids: Int64[np.ndarray, " token"]) -> Step:
         """Feeds `ids`, makes the edits, and keeps what is watched."""
         start, end = self._rows, self._rows + len(ids)
         places = {place: array[start:end] for place, array in self._arrays.items()}
         made = changes(self._edits, self._spec, range(start, end))
-        step = engine.feed(ids, self._watch, NO_ROWS if self._watch.half else places, made)
+        step = engine.feed(ids, self._watch, self._last if self._watch.half else {**places, **self._last}, made)
         if self._watch.half:
             values = {LOGITS: step.logits} | {place_of(site): value for site, value in step.sites.items()}
             for place, array in places.items():
@@ -157,7 +159,7 @@ def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToke
         if stopping.is_set():
             break
     prefilled_ns = perf_counter_ns()
-    chooser = _Chooser(request, on_token)
+    chooser = _Chooser(request, engine.spec.vocab_size, on_token)
     while len(chooser.tokens) < room and not stopping.is_set():
         if chooser.tokens:
             step = recorder.feed(engine, np.array(chooser.tokens[-1:], np.int64))
@@ -188,8 +190,9 @@ def logits_of(engine: Engine, ids: tuple[int, ...], edits: Sequence[Edit]) -> Fl
 class _Chooser:
     """Draws tokens one after another and remembers them."""
 
-    def __init__(self, request: Request, on_token: OnToken) -> None:
+    def __init__(self, request: Request, vocab_size: int, on_token: OnToken) -> None:
         self._sampling, self._on_token = request.sampling, on_token
+        self._log = LogProbabilities(vocab_size)
         self._random = np.random.default_rng(request.seed)
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
@@ -200,7 +203,7 @@ class _Chooser:
         token = self._sampling.draw(logits, self._random)
         self.chosen_ns.append(perf_counter_ns())
         self.tokens.append(token)
-        self.logprobs.append(log_probability(logits, token))
+        self.logprobs.append(self._log.of(token, logits, token if self._sampling.is_greedy else None))
         self._on_token(token, self.logprobs[-1], step)
         return token
 

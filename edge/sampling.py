@@ -8,6 +8,9 @@ from jaxtyping import Float32, Float64
 
 from models.errors import MisuseError
 
+_SAFE = 60.0
+"""Largest logit of whose size float32 holds the exponential, as many of them summed as a vocabulary has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -37,9 +40,14 @@ class Sampling:
         """Always the likeliest token; the lower id where two are equal."""
         return cls(temperature=0.0)
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest token is taken."""
+        return self.temperature == 0.0
+
     def draw(self, logits: Float32[np.ndarray, " vocab"], random: np.random.Generator) -> int:
         """The next token."""
-        if self.temperature == 0.0:
+        if self.is_greedy:
             return int(logits.argmax())
         return int(random.choice(len(logits), p=self.probabilities(logits)))
 
@@ -60,9 +68,21 @@ class Sampling:
         return kept
 
 
-def log_probability(logits: Float32[np.ndarray, " vocab"], token: int) -> float:
-    """Natural logarithm of the probability that the model itself gives `token`, before any sampling."""
-    # In float32, as exact as the logits since numpy sums by halves; in place, since a new array costs as much again.
-    shifted = logits - logits.max()
-    own = float(shifted[token])
-    return own - math.log(np.exp(shifted, out=shifted).sum())
+class LogProbabilities:
+    """Log-probabilities that the model itself gives, before any sampling; in memory made once."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self._powers = np.empty(vocab_size, np.float32)
+
+    def of(self, token: int, logits: Float32[np.ndarray, " vocab"], likeliest: int | None = None) -> float:
+        """Natural logarithm of the probability of `token`.
+
+        Args:
+            likeliest: The token with the largest logit, where it is known.
+        """
+        # In float32, as exact as the logits since numpy sums by halves. One look through a vocabulary takes as long as
+        # its exponentials, so logits that are safe as they are get no shift.
+        top = logits.max() if likeliest is None else logits[likeliest]
+        shift = np.float32(0) if abs(top) < _SAFE else top
+        np.exp(logits - shift if shift else logits, out=self._powers)
+        return float(logits[token] - shift) - math.log(np.add.reduce(self._powers))

@@ -41,7 +41,7 @@ class Token:
         text: Text that became complete with it; empty while a character is still missing bytes.
         piece: The token as a label.
         logprob: Natural log-probability that the model gave it.
-        step: The pass that led to it.
+        step: The pass that led to it; the next one overwrites its logits.
     """
 
     id: int

@@ -14,7 +14,7 @@ from edge.watch import Watch
 from models.sites import LOGITS, place_of
 from models.spec import DecoderSpec
 
-Rows = Mapping[str, Float32[np.ndarray, "token ..."]]
+Rows = Mapping[str, Float32[np.ndarray, "_ ..."]]
 """Arrays for the values of one pass, by the place of a site (`models.sites.place_of`)."""
 
 NO_ROWS: Rows = {}
@@ -101,7 +101,7 @@ class Engine(Protocol):
     ) -> Step:
         """One pass over `ids`, which follow what was fed. The caller has reserved room for them.
 
-        Watched values, logits among them, go to the arrays that `into` has for them; for others arrays are made.
+        Logits and watched values go to the arrays that `into` has for them; for others arrays are made.
         A site is changed before it is watched, and the decoder goes on with what it was changed to.
         """
 

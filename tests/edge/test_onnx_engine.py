@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from weakref import ref
 
 import ml_dtypes
 import numpy as np
@@ -17,6 +18,7 @@ from edge.timing import Grain
 from edge.watch import Watch
 from models.errors import EdgeError
 from models.parts import sublayer_of
+from models.sites import LOGITS
 from tests.scopes import scopes_of
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_checkpoint, tiny_weights
 
@@ -109,6 +111,24 @@ def test_only_what_is_watched_is_computed_into_arrays(onnx: OnnxEngine, ids: np.
     assert np.array_equal(some.sites["layers.1.attn.query"], kept), "a later pass wrote into an earlier step"
 
 
+@pytest.mark.parametrize("copied_bytes", [0, 1 << 15], ids=["written in place", "copied"])
+def test_a_row_that_is_given_is_written_by_every_pass_and_not_held(
+    onnx: OnnxEngine, ids: np.ndarray, monkeypatch: pytest.MonkeyPatch, copied_bytes: int
+) -> None:
+    monkeypatch.setattr("edge.engines.onnx_session._COPIED_BYTES", copied_bytes)
+    onnx.reserve(21)
+    want = [onnx.feed(ids[at : at + 1], NOTHING).logits for at in range(4)]
+    onnx.rewind(0)
+    rows = [np.empty_like(want[0]) for _ in range(2)]
+    for at, which in enumerate((0, 0, 1, 0)):
+        rows[which].fill(np.nan)
+        step = onnx.feed(ids[at : at + 1], NOTHING, {LOGITS: rows[which]})
+        assert step.logits is rows[which] and np.array_equal(step.logits, want[at]), f"token {at} is not in its row"
+    held = [ref(row) for row in rows]
+    del rows, step
+    assert [row() for row in held] == [None, None], "an engine keeps arrays of others alive"
+
+
 @pytest.mark.parametrize("grain", Grain)
 def test_instrumented_passes_name_every_sublayer_and_leave_no_trace(
     name: str,
@@ -162,7 +182,7 @@ def test_half_precision_weights_run_as_the_float32_they_stand_for(stored: type) 
 def test_a_graph_that_the_runtime_refuses_is_one_clear_message(monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = tiny_checkpoint("neox-full-rotary-relu")
     absent = {name: weight for name, weight in checkpoint.weights.items() if name != "head.norm.weight"}
-    monkeypatch.setattr("edge.engines.onnx_engine.initializer_values", lambda *_: iter(absent.items()))
+    monkeypatch.setattr("edge.engines.onnx_session.initializer_values", lambda *_: iter(absent.items()))
     with pytest.raises(EdgeError, match=r"ONNX Runtime .* refuses the graph .*fast\.onnx.*delete"):
         OnnxEngine(checkpoint, EngineChoice("onnx"), 1, lambda _: None)
 

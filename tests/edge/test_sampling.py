@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edge.sampling import Sampling, log_probability
+from edge.sampling import LogProbabilities, Sampling
 from models.errors import MisuseError
 
 LOGITS = arrays(np.float32, st.integers(1, 30), elements=st.floats(-50, 50, width=32))
@@ -42,9 +42,14 @@ def test_draws_follow_the_chances() -> None:
     assert drawn == pytest.approx([0.7, 0.2, 0.1], abs=0.03)
 
 
-@given(logits=LOGITS)
-def test_probabilities_behind_log_probabilities_sum_to_one(logits: np.ndarray) -> None:
-    assert sum(np.exp(log_probability(logits, token)) for token in range(len(logits))) == pytest.approx(1.0)
+@given(logits=LOGITS, shift=st.sampled_from([0.0, 1e3, -1e3]))
+def test_log_probabilities_are_those_of_float64_however_large_the_logits(logits: np.ndarray, shift: float) -> None:
+    logits = logits + np.float32(shift)
+    exact = logits.astype(np.float64)
+    exact = exact - exact.max() - np.log(np.exp(exact - exact.max()).sum())
+    log, likeliest = LogProbabilities(len(logits)), int(logits.argmax())
+    assert [log.of(token, logits) for token in range(len(logits))] == pytest.approx(exact, abs=1e-5)
+    assert [log.of(token, logits, likeliest) for token in range(len(logits))] == pytest.approx(exact, abs=1e-5)
 
 
 @pytest.mark.parametrize(
