@@ -16,6 +16,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     psutil.cpu_count = lambda logical=True: 1
 
 
+def pytest_sessionstart() -> None:
+    """Test modules import MLX on their own; it keeps the BLAS that it finds then, and the reference one is far slower."""
+    from edge.engines.blas import preload_blas
+
+    preload_blas()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Prepared graphs go to a folder of this test run, so that none from before can pass for new."""
