@@ -17,7 +17,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 def pytest_sessionstart() -> None:
-    """Test modules import MLX on their own; it keeps the BLAS that it finds then, and the reference one is far slower."""
+    """Test modules import MLX on their own: it keeps the BLAS that it finds then, and the reference one is slow."""
     from edge.engines.blas import preload_blas
 
     preload_blas()

@@ -24,8 +24,8 @@ FEWER = {
     "experiments.knockout.SEQUENCES": 1,
     "experiments.cost.REPEATS": 3,
 }
-"""Samples of each experiment: a number of few is the same on every engine as one of many, and MLX on the reference BLAS,
-as a bare machine has it, takes 5 ms a token. Four facts are too few to be traced: `make lab` compares that, too."""
+"""Samples of each experiment: a number of few is the same on every engine as one of many, and MLX on the reference
+BLAS, which a bare machine has, takes 5 ms a token. Four facts are too few to be traced: `make lab` does that, too."""
 
 
 def lab_on(engine: str) -> LabRecord:
