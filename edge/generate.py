@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from edge.edits import Edit, changes, check_edits
-from edge.engines.base import Engine, Rows, Step
+from edge.engines.base import NO_ROWS, Engine, Rows, Step, row_of_logits
 from edge.sampling import LogProbabilities, Sampling
 from edge.trace import Finish
 from edge.watch import Watch
@@ -85,7 +85,7 @@ class Recorder:
         dtype = np.float16 if watch.half else np.float32
         self._places = {site: place_of(site.name) for site in watch.sites(spec)}
         self._arrays = {place: np.empty((rows, *site.row_shape), dtype) for site, place in self._places.items()}
-        self._last: Rows = {} if watch.logits else {LOGITS: np.empty((1, spec.vocab_size), np.float32)}
+        self._last: Rows = NO_ROWS if watch.logits else row_of_logits(spec)
 
     def feed(self, engine: Engine, ids: Int64[np.ndarray, " token"]) -> Step:
         """Feeds `ids`, makes the edits, and keeps what is watched."""

@@ -9,7 +9,7 @@ from jaxtyping import Float32, Float64
 from models.errors import MisuseError
 
 _SAFE = 60.0
-"""Largest logit of whose size float32 holds the exponential, as many of them summed as a vocabulary has."""
+"""Up to this size float32 holds the exponentials of logits, and their sum over any vocabulary."""
 
 
 @dataclass(frozen=True, kw_only=True)

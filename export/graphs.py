@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -174,10 +174,10 @@ def build(spec: DecoderSpec, name: str, layout: Layout = DENSE) -> ir.Model:
 def builds(spec: DecoderSpec, names: Sequence[str], layout: Layout = DENSE) -> Iterator[ir.Model]:
     """Several of them in this order; neighbours that are traced alike are traced once."""
     known = plans(spec)
-    for _, alike in groupby((known[name] for name in names), lambda plan: plan.wrapper):
-        first = next(alike)
-        traced = _traced(spec, first, layout)
-        for plan in chain([first], alike):
+    for _, group in groupby((known[name] for name in names), lambda plan: plan.wrapper):
+        alike = list(group)
+        traced = _traced(spec, alike[0], layout)
+        for plan in alike:
             yield _finished(spec, plan, traced.clone())
 
 

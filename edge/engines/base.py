@@ -20,6 +20,11 @@ Rows = Mapping[str, Float32[np.ndarray, "_ ..."]]
 NO_ROWS: Rows = {}
 
 
+def row_of_logits(spec: DecoderSpec) -> Rows:
+    """Where passes that are given it write the logits of their last token, each over those of the one before."""
+    return {LOGITS: np.empty((1, spec.vocab_size), np.float32)}
+
+
 def kept(
     value: Shaped[np.ndarray, "*shape"], place: Float32[np.ndarray, "*shape"] | None
 ) -> Float32[np.ndarray, "*shape"]:

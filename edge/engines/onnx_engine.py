@@ -9,7 +9,6 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import psutil
@@ -84,7 +83,7 @@ class OnnxEngine:
         graph = self._graph(watch.logits or bool(sites), bool(changes))
         logits = self._place(LOGITS, len(ids) if watch.logits else 1, into)
         if graph is self._fast:
-            self._pass(graph, ids, {LOGITS: logits})
+            self._pass(graph, ids, {LOGITS: logits}, {})
             return Step(logits)
         values = {place: self._place(place, len(ids), into) for place in dict.fromkeys(sites.values())}
         rows = np.arange(len(ids) - len(logits), len(ids))
@@ -98,7 +97,7 @@ class OnnxEngine:
         with tempfile.TemporaryDirectory(prefix="edge-profile-") as folder:
             profiled = self._open("fast", Path(folder) / "run")
             for _ in range(_WARM_UP_PASSES + repeats):
-                self._pass(profiled, ids, {LOGITS: logits})
+                self._pass(profiled, ids, {LOGITS: logits}, {})
                 self.rewind(fed)
             events = json.loads(Path(profiled.session.end_profiling()).read_text(encoding="utf8"))
         passes = passes_by_part(events)[_WARM_UP_PASSES:]
@@ -137,7 +136,7 @@ class OnnxEngine:
         graph: Graph,
         ids: Int64[np.ndarray, " token"],
         outputs: dict[str, Values],
-        more: Mapping[str, NDArray[np.generic]] = MappingProxyType({}),
+        more: Mapping[str, NDArray[np.generic]],
     ) -> None:
         inputs = {"ids": ids, "total": np.array([self.fed + len(ids)], np.int32), **more}
         graph.run(self._cache, inputs, outputs)

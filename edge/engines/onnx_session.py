@@ -106,10 +106,8 @@ class Graph:
             cache.bind(self._binding)
             small = {name: array for name, array in outputs.items() if array.nbytes <= _COPIED_BYTES}
             self._landings = {name: np.empty_like(array) for name, array in small.items()}
-            for name, array in self._landings.items():
-                bind_output(self._binding, name, array)
         self._bind_inputs(self._binding, inputs)
-        self._bind_outputs(self._binding, outputs)
+        self._bind_outputs(self._binding, outputs | self._landings)
         self.session.run_with_iobinding(self._binding)
         for name, landed in self._landings.items():
             outputs[name][...] = landed
@@ -127,15 +125,9 @@ class Graph:
     def _bind_outputs(self, binding: ort.IOBinding, outputs: dict[str, Values]) -> None:
         """Binds what goes to other arrays than in the pass before; arrays live no longer for it."""
         for name, array in outputs.items():
-            if name in self._landings or (name in self._written and self._written[name]() is array):
-                continue
-            bind_output(binding, name, array)
-            self._written[name] = ref(array)
-
-
-def bind_output(binding: ort.IOBinding, name: str, array: Values) -> None:
-    """Has an output written into an array, which is held until the pass has run."""
-    binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+            if name not in self._written or self._written[name]() is not array:
+                binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+                self._written[name] = ref(array)
 
 
 class Weights:

@@ -7,13 +7,12 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from edge.engines.base import Engine
+from edge.engines.base import Engine, row_of_logits
 from edge.generate import chunks
 from edge.profile.energy import open_counter
 from edge.session import Model
 from edge.watch import Watch
 from models.errors import MisuseError
-from models.sites import LOGITS
 from models.spec import DecoderSpec
 
 WATCH = Watch.nothing()
@@ -107,7 +106,7 @@ def _run(engine: Engine, ids: list[int], course: Course) -> Round:
 def _decode(engine: Engine, token: int, tokens: int) -> list[int]:
     """When each of `tokens` tokens was known that are chosen greedily after `token`, nanoseconds."""
     chosen_ns: list[int] = []
-    last = {LOGITS: np.empty((1, engine.spec.vocab_size), np.float32)}
+    last = row_of_logits(engine.spec)
     for _ in range(tokens):
         step = engine.feed(np.array([token], np.int64), WATCH, last)
         token = int(step.logits[-1].argmax())

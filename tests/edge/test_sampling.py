@@ -42,6 +42,12 @@ def test_draws_follow_the_chances() -> None:
     assert drawn == pytest.approx([0.7, 0.2, 0.1], abs=0.03)
 
 
+@given(logits=LOGITS)
+def test_probabilities_behind_log_probabilities_sum_to_one(logits: np.ndarray) -> None:
+    log = LogProbabilities(len(logits))
+    assert sum(np.exp(log.of(token, logits)) for token in range(len(logits))) == pytest.approx(1.0)
+
+
 @given(logits=LOGITS, shift=st.sampled_from([0.0, 1e3, -1e3]))
 def test_log_probabilities_are_those_of_float64_however_large_the_logits(logits: np.ndarray, shift: float) -> None:
     logits = logits + np.float32(shift)
