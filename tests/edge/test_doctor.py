@@ -61,6 +61,17 @@ def test_a_cache_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch,
     assert not cache.works and str(blocked) in cache.found and cache.fix
 
 
+def test_the_cache_tells_what_it_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
+    told = [next(finding.found for finding in examine() if finding.what == "cache")]
+    for part, size in (("graphs", 1_500_000), ("weights", 2_500_000)):
+        (tmp_path / "cache" / part / "key").mkdir(parents=True)
+        (tmp_path / "cache" / part / "key" / "file").write_bytes(bytes(size))
+    told.append(next(finding.found for finding in examine() if finding.what == "cache"))
+    held = [text.removeprefix(f"{tmp_path / 'cache'}: ").partition(" MB")[0] for text in told]
+    assert held == ["0", "4"], f"graphs and packed weights of 4 MB are told as {told}"
+
+
 def test_exit_code_tells_whether_models_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
