@@ -128,7 +128,7 @@ def _cache() -> Finding:
     folder = cache_folder().parent
     nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
-        found = f"{folder}: {_held_bytes(folder) / 1e6:,.0f} MB; what is deleted there is made anew"
+        found = f"{folder}: {_held_bytes(folder) / 1e6:,.0f} MB; graphs and weights deleted there are made anew"
         return Finding(what="cache", works=True, found=found)
     found = f"{folder} cannot be written"
     return Finding(what="cache", works=False, found=found, fix=f"export {CACHE_VARIABLE}=FOLDER, a folder of yours")
