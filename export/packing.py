@@ -39,9 +39,15 @@ def prepare_packed(checkpoint: Checkpoint, scheme: Scheme, progress: Progress, k
     return _with_weights_of(file, checkpoint)
 
 
+def stored_precision(checkpoint: Checkpoint) -> Grouped | None:
+    """Of weights that are stored in groups already; None where they are floats, which any precision can be had from."""
+    return Grouped(next(iter(checkpoint.packed.schemes.values()))) if checkpoint.packed else None
+
+
 def as_packed(checkpoint: Checkpoint, asked: Precision) -> Grouped:
     """The precision of weights that are stored in groups already; another one cannot be had from them."""
-    held = Grouped(next(iter(checkpoint.packed.schemes.values())))
+    held = stored_precision(checkpoint)
+    assert held is not None, "the weights are floats"
     if asked == FP32:
         return held
     # How users spell a precision says nothing of zeros between codes.

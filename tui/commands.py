@@ -55,7 +55,7 @@ def commands_of(main: "MainScreen") -> Iterator[SystemCommand]:
         told = f"{binding.tooltip} · {main.app.get_key_display(binding)}"
         yield SystemCommand(title_of(node, binding), told, runs(main, node, binding.action))
     if main.place is not None:
-        for engine, missing in engine_choices(main.engines):
+        for engine, missing in engine_choices(main.engines, main.stored):
             if not missing and engine != main.place.engine:
                 told = "Run the last prompt on this engine"
                 yield SystemCommand(f"engine: {engine}", told, runs(main, main, f"engine('{engine}')"))

@@ -8,6 +8,7 @@ from edge.doctor import remedy
 from edge.engines.choice import PACKAGES, floats_of
 from edge.picture.units import show_bytes, show_count
 from edge.store import read_store
+from export.packing import stored_precision
 from models.checkpoint import open_checkpoint
 from models.errors import EdgeError
 from models.find import find_model
@@ -28,11 +29,13 @@ class Held:
         name: How users name it: a name of the zoo, an id of the hub, a folder, the file of a trace.
         facts: What it is, in a few words, or why it cannot be opened.
         opens: It can be.
+        stored: The precision of weights that are stored in groups, the only one they run in; empty for all others.
     """
 
     name: str
     facts: str
     opens: bool = True
+    stored: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,9 @@ def held_model(name: str, folder: Path) -> Held:
         return Held(name, str(error), opens=False)
     spec = checkpoint.spec
     parameters = f"{show_count(parameter_count(spec))} parameters"
-    return Held(name, f"{parameters} · {spec.n_layers} layers · {show_bytes(checkpoint.stored_bytes)}")
+    stored = str(stored_precision(checkpoint) or "")
+    size = " ".join((show_bytes(checkpoint.stored_bytes), *([f"in {stored}"] if stored else [])))
+    return Held(name, f"{parameters} · {spec.n_layers} layers · {size}", stored=stored)
 
 
 def _held_trace(file: Path) -> Held:
@@ -94,12 +99,16 @@ def _in_cache() -> Iterator[tuple[str, Path]]:
             yield id, folder
 
 
-def engine_choices(installed: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Every engine in every precision offered, as users write it, and what brings it where it is not installed."""
+def engine_choices(installed: tuple[str, ...], stored: str = "") -> list[tuple[str, str]]:
+    """Every engine in every precision offered, as users write it, and what brings it where it is not installed.
+
+    Args:
+        stored: The precision of weights that are stored in groups: the only one then.
+    """
     choices: list[tuple[str, str]] = []
     for name in PACKAGES:
         missing = "" if name in installed else remedy(name)
-        for precision in (*floats_of(name, "cpu"), *PACKED):
+        for precision in (stored,) if stored else (*floats_of(name, "cpu"), *PACKED):
             choices.append((name if precision == "fp32" else f"{name}:{precision}", missing))
     return choices
 

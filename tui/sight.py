@@ -29,6 +29,7 @@ class Facts:
         parameters: Numbers in all parameters.
         threads: Threads the engine computes with; None in a saved trace.
         reads_text: It has a tokenizer; without one, prompts are ids.
+        stored: The precision of weights that are stored in groups, the only one they run in; empty for all others.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Facts:
     parameters: int
     threads: int | None
     reads_text: bool
+    stored: str = ""
 
 
 @dataclass(frozen=True, eq=False)

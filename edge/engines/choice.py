@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from models.errors import MisuseError
-from models.precision import FP32, Float, Precision, precision_of
+from models.precision import FP32, Float, Grouped, Precision, precision_of
 
 PACKAGES = {"onnx": "onnxruntime", "torch": "torch", "mlx": "mlx"}
 """The package that each engine computes with."""
@@ -54,6 +54,13 @@ def floats_of(name: str, provider: str) -> tuple[str, ...]:
     if name == "onnx":
         return ("fp32",) if provider == "cpu" else ("fp32", "fp16")
     return _FLOATS[name]
+
+
+def elsewhere(text: str, name: str) -> str:
+    """The same on engine `name`: in the same precision, or in float32 where that engine has no kernels for it."""
+    precision = engine_of(text).precision
+    runs = isinstance(precision, Grouped) or precision.kind in floats_of(name, "cpu")
+    return str(EngineChoice(name, precision if runs else FP32))
 
 
 def engine_of(text: str) -> EngineChoice:

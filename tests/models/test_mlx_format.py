@@ -11,31 +11,12 @@ from edge.session import load
 from models.checkpoint import open_checkpoint
 from models.errors import SpecError
 from models.precision import Zero
+from tests.mlx_packed import quantise
 from tests.reference import REFERENCES, write_reference
 
 mx = pytest.importorskip("mlx.core")
 
 IDS = [3, 1, 4, 1, 5, 9, 2, 6]
-
-
-def quantise(folder: Path, bits: int, group: int = 32) -> None:
-    """What `mlx_lm.convert -q` does: every matrix whose width fills groups; scales and biases in half precision."""
-    tensors = load_file(folder / "model.safetensors")
-    written: dict[str, np.ndarray] = {}
-    for name, tensor in tensors.items():
-        if tensor.ndim != 2 or tensor.shape[1] % group or not name.endswith(".weight"):
-            written[name] = tensor
-            continue
-        codes, scales, biases = mx.quantize(mx.array(tensor), group_size=group, bits=bits)
-        module = name.removesuffix(".weight")
-        written |= {name: np.array(codes)} | {
-            f"{module}.{part}": np.array(value.astype(mx.float16))
-            for part, value in (("scales", scales), ("biases", biases))
-        }
-    save_file(written, folder / "model.safetensors", {"format": "mlx"})
-    config = json.loads((folder / "config.json").read_text())
-    config["quantization"] = config["quantization_config"] = {"group_size": group, "bits": bits}
-    (folder / "config.json").write_text(json.dumps(config))
 
 
 def unpacked(folder: Path, out: Path) -> Path:

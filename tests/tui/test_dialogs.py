@@ -18,7 +18,7 @@ from tests.tui.driving import PATIENCE_S, Driven, driven
 from tests.tui.fake import FakeModel, FakeShelf, small_spec
 from tui.build import build_saved
 from tui.jobs.job import Place
-from tui.jobs.load import Load
+from tui.jobs.load import Load, facts_of
 from tui.jobs.run import PARTS
 from tui.screens.compare import CompareScreen
 from tui.screens.dialog import Dialog, Field
@@ -26,7 +26,7 @@ from tui.screens.export_model import ExportedScreen, ExportScreen
 from tui.screens.open import OpenScreen
 from tui.screens.trouble import TroubleScreen
 from tui.screens.write import WriteScreen
-from tui.shelf import is_twin
+from tui.shelf import engine_choices, is_twin
 from tui.widgets.choices import Choices
 from tui.widgets.header_bar import HeaderBar
 
@@ -83,6 +83,34 @@ async def test_a_click_points_and_a_second_one_opens(hub_cache: Path) -> None:
         assert chosen == zoo_names()[1] and ui.app.screen is dialog, "one click opened a model"
         await ui.pilot.click("#open-models", offset=(4, 3))
         await ui.until(lambda: len(ui.shelf.opened) == 2, "the model to open")
+
+
+async def test_weights_that_are_stored_in_groups_are_offered_in_their_own_precision_only(
+    hub_cache: Path, tmp_path: Path
+) -> None:
+    from tests.mlx_packed import quantise
+
+    folder = tmp_path / "packed"
+    write_reference(REFERENCES["llama-grouped-tied"](), folder)
+    quantise(folder, bits=4)
+    async with driven() as ui:
+        dialog = await in_dialog(ui, "o", OpenScreen)
+        await type_in(ui, dialog, "#open-path", str(folder))
+        await ui.until(lambda: len(ui.shelf.opened) == 2, "the folder to open")
+        await ui.at_rest()
+        dialog = await in_dialog(ui, "o", OpenScreen)
+        await choose(ui, dialog, "#open-models", str(folder))
+        await ui.until(lambda: listed(dialog, "#open-engines") == ["onnx:int4", "torch:int4", "mlx:int4"], "its own")
+        await choose(ui, dialog, "#open-models", zoo_names()[0])
+        await ui.until(lambda: "torch:bf16" in listed(dialog, "#open-engines"), "all others, for floats")
+        await choose(ui, dialog, "#open-models", str(folder))
+        await choose(ui, dialog, "#open-engines", "torch:int4")
+        await ui.press("enter")
+        await ui.until(lambda: ui.main.place == Place(str(folder), "torch:int4"), "it to open in torch")
+    with edge.load(folder, "onnx", threads=1) as model:
+        facts = facts_of(Place(str(folder), "onnx"), model)
+    assert (facts.engine, facts.stored) == ("onnx:int4", "int4"), "a loaded model does not say how it is stored"
+    assert [key for key, _ in engine_choices(("onnx",), facts.stored)] == ["onnx:int4", "torch:int4", "mlx:int4"]
 
 
 async def test_engines_that_are_not_installed_are_grey_with_the_way_out(

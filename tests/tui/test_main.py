@@ -8,6 +8,7 @@ from textual import events
 from tests.tui.driving import driven
 from tests.tui.fake import FakeShelf
 from tui.help import KEYS, sections
+from tui.jobs.job import Place
 from tui.screens.help import HelpScreen
 from tui.screens.trouble import TroubleScreen
 from tui.views.every import VIEWS
@@ -89,6 +90,21 @@ async def test_the_engine_switches_and_the_prompt_runs_again() -> None:
         assert ui.shelf.opened[0].closed.is_set(), "the engine left behind longest was not closed"
         assert not ui.shelf.opened[1].closed.is_set(), "an engine that may be compared with was closed"
         assert "mlx" in ui.shown("HeaderBar")
+
+
+async def test_the_next_engine_computes_in_the_same_precision_where_it_can() -> None:
+    async with driven() as ui:
+        await ui.run(PROMPT)
+        for begun, wanted in (
+            ("onnx:int4-g64", ["torch:int4-g64", "mlx:int4-g64", "onnx:int4-g64"]),
+            ("torch:bf16", ["mlx:bf16", "onnx", "torch"]),
+        ):
+            ui.main.action_engine(begun)
+            for engine in (begun, *wanted):
+                await ui.until(lambda: ui.main.place == Place(ui.main.place.model, engine), f"{engine} to open")  # noqa: B023
+                await ui.at_rest()
+                await ui.press("e")
+            await ui.at_rest()
 
 
 async def test_what_is_refused_is_said_and_the_last_run_stays() -> None:

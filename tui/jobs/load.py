@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from edge.trace import Trace
+from export.packing import stored_precision
 from models.parameters import parameter_count
 from tui.jobs.job import Desk, Drivable, Place
 from tui.messages import Loaded
@@ -32,6 +33,7 @@ def facts_of(place: Place, model: Drivable) -> Facts:
         parameters=parameter_count(model.spec),
         threads=model.threads,
         reads_text=model.tokenizer is not None,
+        stored=str(stored_precision(model.checkpoint) or "") if model.checkpoint else "",
     )
 
 

@@ -83,6 +83,7 @@ class AskingScreen(RunningScreen):
             self.reader,
             self.place if runs else None,
             self.engines,
+            self.stored,
             self.kept.settings.models,
             Prompt("", options.max_new_tokens, options.sampling),
             sight.beside.name if sight.beside else "",

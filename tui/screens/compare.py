@@ -55,13 +55,14 @@ class CompareScreen(Dialog[Compared]):
         reader: Reader,
         place: Place | None,
         installed: tuple[str, ...],
+        stored: str,
         models: tuple[str, ...],
         plain: Prompt,
         beside: str,
     ) -> None:
         super().__init__()
         self._reader, self._place, self._plain, self._beside = reader, place, plain, beside
-        self._engines = [key for key, missing in engine_choices(installed) if not missing]
+        self._engines = [key for key, missing in engine_choices(installed, stored) if not missing]
         self._models = tuple(dict.fromkeys((*zoo_names(), *models)))
         self._known: dict[str, Companion | None] = {}
 

@@ -12,6 +12,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Static
 
+from edge.engines.choice import elsewhere, engine_of
 from edge.picture.levels import to_levels
 from edge.picture.units import show_bytes
 from edge.trace import Trace
@@ -222,10 +223,12 @@ class MainScreen(AskingScreen):
         self._box.focus()
 
     def action_engine(self, engine: str | None = None) -> None:
-        """Loads the next installed engine, or the one named; the last prompt runs again on it."""
+        """Loads the next installed engine in the same precision, or the one named; the last prompt runs again on it."""
         if self.place is not None and self.engines:
-            at = self.engines.index(self.place.engine) + 1 if self.place.engine in self.engines else 0
-            self.do(Load(replace(self.place, engine=engine or self.engines[at % len(self.engines)])))
+            now = engine_of(self.place.engine).name
+            at = self.engines.index(now) + 1 if now in self.engines else 0
+            following = elsewhere(self.place.engine, self.engines[at % len(self.engines)])
+            self.do(Load(replace(self.place, engine=engine or following)))
 
     def action_help(self) -> None:
         view = self.shown_view

@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
+from edge.engines.choice import engine_of
 from models.hub import is_hub_id
 from models.zoo import zoo_names
 from tui.jobs.job import Job, Place
@@ -47,7 +48,9 @@ class OpenScreen(Dialog[Job]):
     def __init__(self, reader: Reader, settings: Settings, place: Place | None, installed: tuple[str, ...]) -> None:
         super().__init__()
         self._reader, self._settings, self._place = reader, settings, place
-        self._engines = engine_choices(installed)
+        self._installed = installed
+        self._stored: dict[str, str] = {}
+        self._offered: str | None = None
 
     def compose_fields(self) -> Iterator[Widget]:
         yield Field("elsewhere", placeholder="a folder, a trace, or a hub id: owner/model", id="open-path")
@@ -59,18 +62,17 @@ class OpenScreen(Dialog[Job]):
         models, engines = self.query_one("#open-models", Choices), self.query_one("#open-engines", Choices)
         models.border_title, engines.border_title = Content("what is here"), Content("engine")
         models.offer({"": [Choice("", "looking …", works=False)]})
-        here = [Choice(key, key) for key, fix in self._engines if not fix]
-        lacking = [Choice(key, key, works=False) for key, fix in self._engines if fix]
-        engines.offer({"": here, "not installed": lacking})
+        self._offer_engines("")
         engines.point_at(self._place.engine if self._place else "onnx")
-        missing = dict.fromkeys(f"{key}: {fix}" for key, fix in self._engines if fix and ":" not in key)
-        self.note("\n".join(f"to install {line}" for line in missing))
+        missing = [f"to install {key}: {fix}" for key, fix in engine_choices(self._installed) if fix and ":" not in key]
+        self.note("\n".join(missing))
         models.focus()
         settings = self._settings
         self._reader.ask("shelf", lambda: ShelfRead(read_shelf(settings.models, settings.traces)), self)
 
     def on_shelf_read(self, message: ShelfRead) -> None:
         shelf, models = message.shelf, self.query_one("#open-models", Choices)
+        self._stored = {held.name: held.stored for held in (*shelf.zoo, *shelf.pulled, *shelf.folders)}
         models.offer(
             {
                 "the zoo, with Edge": _choices(shelf.zoo),
@@ -80,6 +82,22 @@ class OpenScreen(Dialog[Job]):
             }
         )
         models.point_at(self._place.model if self._place else "")
+
+    @on(Choices.OptionHighlighted, "#open-models")
+    def offer_what_runs(self) -> None:
+        """Weights that are stored in groups run in their own precision only."""
+        self._offer_engines(self._stored.get(self.query_one("#open-models", Choices).taken or "", ""))
+
+    def _offer_engines(self, stored: str) -> None:
+        if stored == self._offered:
+            return
+        self._offered, engines = stored, self.query_one("#open-engines", Choices)
+        chosen, offered = engines.taken or "onnx", engine_choices(self._installed, stored)
+        here = [Choice(key, key) for key, fix in offered if not fix]
+        lacking = [Choice(key, key, works=False) for key, fix in offered if fix]
+        engines.offer({"": here, "not installed": lacking})
+        name = engine_of(chosen).name
+        engines.point_at(f"{name}:{stored}" if stored else chosen if any(key == chosen for key, _ in offered) else name)
 
     def on_could_not_read(self, message: CouldNotRead) -> None:
         self.refuse(f"what is here could not be listed: {message.text}")

@@ -1,0 +1,30 @@
+"""Checkpoints as mlx-lm writes them when it quantises."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+mx = pytest.importorskip("mlx.core")
+
+
+def quantise(folder: Path, bits: int, group: int = 32) -> None:
+    """What `mlx_lm.convert -q` does: every matrix whose width fills groups; scales and biases in half precision."""
+    tensors = load_file(folder / "model.safetensors")
+    written: dict[str, np.ndarray] = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim != 2 or tensor.shape[1] % group or not name.endswith(".weight"):
+            written[name] = tensor
+            continue
+        codes, scales, biases = mx.quantize(mx.array(tensor), group_size=group, bits=bits)
+        module = name.removesuffix(".weight")
+        written |= {name: np.array(codes)} | {
+            f"{module}.{part}": np.array(value.astype(mx.float16))
+            for part, value in (("scales", scales), ("biases", biases))
+        }
+    save_file(written, folder / "model.safetensors", {"format": "mlx"})
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization"] = config["quantization_config"] = {"group_size": group, "bits": bits}
+    (folder / "config.json").write_text(json.dumps(config))
