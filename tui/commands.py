@@ -11,7 +11,6 @@ from textual.dom import DOMNode
 from models.zoo import zoo_names
 from tui.jobs.job import Place
 from tui.jobs.load import Load
-from tui.shelf import engine_choices
 from tui.views.view import View
 from tui.widgets.prompt_box import PromptBox
 
@@ -55,10 +54,9 @@ def commands_of(main: "MainScreen") -> Iterator[SystemCommand]:
         told = f"{binding.tooltip} · {main.app.get_key_display(binding)}"
         yield SystemCommand(title_of(node, binding), told, runs(main, node, binding.action))
     if main.place is not None:
-        for engine, missing in engine_choices(main.engines, main.stored):
-            if not missing and engine != main.place.engine:
-                told = "Run the last prompt on this engine"
-                yield SystemCommand(f"engine: {engine}", told, runs(main, main, f"engine('{engine}')"))
+        for engine in main.other_engines:
+            told = "Run the last prompt on this engine"
+            yield SystemCommand(f"engine: {engine}", told, runs(main, main, f"engine('{engine}')"))
     for model in zoo_names():
         yield SystemCommand(f"open: {model}", "Load this model, which comes with Edge", _loads(main, model))
     if main.place is not None:

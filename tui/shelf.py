@@ -71,7 +71,7 @@ def held_model(name: str, folder: Path) -> Held:
     spec = checkpoint.spec
     parameters = f"{show_count(parameter_count(spec))} parameters"
     stored = str(stored_precision(checkpoint) or "")
-    size = " ".join((show_bytes(checkpoint.stored_bytes), *([f"in {stored}"] if stored else [])))
+    size = show_bytes(checkpoint.stored_bytes) + (f" in {stored}" if stored else "")
     return Held(name, f"{parameters} · {spec.n_layers} layers · {size}", stored=stored)
 
 

@@ -56,13 +56,6 @@ def floats_of(name: str, provider: str) -> tuple[str, ...]:
     return _FLOATS[name]
 
 
-def elsewhere(text: str, name: str) -> str:
-    """The same on engine `name`: in the same precision, or in float32 where that engine has no kernels for it."""
-    precision = engine_of(text).precision
-    runs = isinstance(precision, Grouped) or precision.kind in floats_of(name, "cpu")
-    return str(EngineChoice(name, precision if runs else FP32))
-
-
 def engine_of(text: str) -> EngineChoice:
     """The choice that users spell so: an engine, `+` and a provider, `:` and a precision.
 
@@ -87,3 +80,10 @@ def engine_of(text: str) -> EngineChoice:
         runs = ", ".join((*floats, "int4", "int8"))
         raise MisuseError(f"engine '{where}' has no kernels for {precision}; it runs {runs}")
     return EngineChoice(name, precision, provider)
+
+
+def elsewhere(text: str, name: str) -> str:
+    """The same on engine `name`: in the same precision, or in float32 where that engine has no kernels for it."""
+    precision = engine_of(text).precision
+    runs = isinstance(precision, Grouped) or precision.kind in floats_of(name, "cpu")
+    return str(EngineChoice(name, precision if runs else FP32))

@@ -23,6 +23,7 @@ from tui.screens.open import OpenScreen
 from tui.screens.running import RunningScreen
 from tui.screens.write import MODEL, WriteScreen, Written
 from tui.settings import Kept, Settings
+from tui.shelf import engine_choices
 from tui.sight import Shown, Sight
 from tui.state import Options
 from tui.views.view import View
@@ -50,6 +51,12 @@ class AskingScreen(RunningScreen):
         self.engines, self.kept = engines, kept
         self.reader, self.writer = Reader(), Reader()
         self.set_reactive(AskingScreen.sight, Sight(options=kept.settings.options))
+
+    @property
+    def other_engines(self) -> list[str]:
+        """What the model at hand can run on beside what it runs on: installed, in the precisions it can be had in."""
+        at, stored = self.place.engine if self.place else None, self.loaded.stored if self.loaded else ""
+        return [key for key, missing in engine_choices(self.engines, stored) if not missing and key != at]
 
     # ---- what is remembered -----------------------------------------------------------------------------
 
@@ -82,8 +89,7 @@ class AskingScreen(RunningScreen):
         dialog = CompareScreen(
             self.reader,
             self.place if runs else None,
-            self.engines,
-            self.stored,
+            self.other_engines,
             self.kept.settings.models,
             Prompt("", options.max_new_tokens, options.sampling),
             sight.beside.name if sight.beside else "",

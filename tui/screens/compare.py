@@ -17,7 +17,7 @@ from tui.jobs.run import Prompt
 from tui.reader import CouldNotRead, Reader
 from tui.screens.dialog import Dialog, Field
 from tui.screens.running import Companion
-from tui.shelf import engine_choices, is_twin
+from tui.shelf import is_twin
 from tui.widgets.choices import Choice, Choices
 
 STOP = "stop"
@@ -54,15 +54,14 @@ class CompareScreen(Dialog[Compared]):
         self,
         reader: Reader,
         place: Place | None,
-        installed: tuple[str, ...],
-        stored: str,
+        engines: list[str],
         models: tuple[str, ...],
         plain: Prompt,
         beside: str,
     ) -> None:
         super().__init__()
         self._reader, self._place, self._plain, self._beside = reader, place, plain, beside
-        self._engines = [key for key, missing in engine_choices(installed, stored) if not missing]
+        self._engines = engines
         self._models = tuple(dict.fromkeys((*zoo_names(), *models)))
         self._known: dict[str, Companion | None] = {}
 
@@ -96,7 +95,7 @@ class CompareScreen(Dialog[Compared]):
         self._known = {STOP: None}
         groups = {"": stop, "this model on another engine": [], "another model with the same tokens": []}
         if (place := self._place) is not None:
-            others = [Place(place.model, engine) for engine in self._engines if engine != place.engine]
+            others = [Place(place.model, engine) for engine in self._engines]
             twins = [Place(model, place.engine) for model in models]
             groups["this model on another engine"] = [self._choice(one, one.engine) for one in others]
             groups["another model with the same tokens"] = [

@@ -50,7 +50,6 @@ class OpenScreen(Dialog[Job]):
         self._reader, self._settings, self._place = reader, settings, place
         self._installed = installed
         self._stored: dict[str, str] = {}
-        self._offered: str | None = None
 
     def compose_fields(self) -> Iterator[Widget]:
         yield Field("elsewhere", placeholder="a folder, a trace, or a hub id: owner/model", id="open-path")
@@ -89,15 +88,14 @@ class OpenScreen(Dialog[Job]):
         self._offer_engines(self._stored.get(self.query_one("#open-models", Choices).taken or "", ""))
 
     def _offer_engines(self, stored: str) -> None:
-        if stored == self._offered:
-            return
-        self._offered, engines = stored, self.query_one("#open-engines", Choices)
+        """Lists engines; the cursor stays on the one it is on, in the same precision if that is offered."""
+        engines = self.query_one("#open-engines", Choices)
         chosen, offered = engines.taken or "onnx", engine_choices(self._installed, stored)
         here = [Choice(key, key) for key, fix in offered if not fix]
         lacking = [Choice(key, key, works=False) for key, fix in offered if fix]
         engines.offer({"": here, "not installed": lacking})
-        name = engine_of(chosen).name
-        engines.point_at(f"{name}:{stored}" if stored else chosen if any(key == chosen for key, _ in offered) else name)
+        keys, name = [key for key, _ in offered], engine_of(chosen).name
+        engines.point_at(chosen if chosen in keys else next(key for key in keys if engine_of(key).name == name))
 
     def on_could_not_read(self, message: CouldNotRead) -> None:
         self.refuse(f"what is here could not be listed: {message.text}")

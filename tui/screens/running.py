@@ -67,11 +67,6 @@ class RunningScreen(ChoosingScreen):
         self.prompt: Prompt | None = None
         self.doing, self.can_stop = "", False
 
-    @property
-    def stored(self) -> str:
-        """The precision that the weights of the model at hand are stored in, where they are stored in groups."""
-        return self.loaded.stored if self.loaded else ""
-
     def do(self, job: Job) -> None:
         """Hands a job to the runner."""
         self.post_message(Wanted(job))
