@@ -1,0 +1,49 @@
+"""What holds on a published model, SmolLM2 135M Instruct, as it holds on the models made for tests."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import edge
+from models.chat import Turn
+from tests.real import smollm2
+from tests.shared import shared
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    return smollm2()
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Iterator[edge.Model]:
+    with edge.load(folder, engine="torch") as model:
+        yield model
+
+
+def test_its_tokenizer_is_the_published_one(model: edge.Model) -> None:
+    golden = json.loads(shared("gguf_golden.json").read_text(encoding="utf8"))["models"]["smollm2"]
+    for text, ids in golden["tokenizer"]["no_bos"]:
+        assert model.tokenizer.rust.encode(text, add_special_tokens=False).ids == ids, text
+
+
+def test_logits_are_those_of_transformers(model: edge.Model, folder: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    ids = model.tokenizer.encode("The capital of France is Paris. Once upon a time, in 1992, there were two")
+    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.inference_mode():
+        wanted = theirs(torch.tensor([ids])).logits[0].numpy()
+    assert np.abs(model.logits(ids) - wanted).max() <= 1e-3
+
+
+def test_a_chat_ends_where_the_assistant_has_spoken(model: edge.Model) -> None:
+    ids = model.chat_ids([Turn("user", "What is the capital of France? Answer in one sentence.")])
+    trace = model.run(ids=ids, max_new_tokens=64)
+    assert trace.finish == "stop", trace.text
+    assert trace.pieces[-1] == "<|im_end|>"
+    assert "Paris" in trace.text
