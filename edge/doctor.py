@@ -26,7 +26,7 @@ class Finding:
     fix: str = ""
 
 
-_MODULES = {"onnx": "onnxruntime", "torch": "torch", "mlx": "mlx.core"}
+_MODULES = {"onnx": "export.onnx_runtime", "torch": "torch", "mlx": "mlx.core"}
 """The module whose import proves that an engine's package is whole."""
 
 _EXTRAS = {"onnx": "edge-lens", "torch": "edge-lens[torch]", "mlx": "edge-lens[mlx]"}
@@ -73,11 +73,11 @@ def _engine(name: str) -> Finding:
 
 def _providers() -> Finding:
     """Where the installed ONNX Runtime can compute. Other providers come with builds of other names."""
-    if _import_failure("onnxruntime") is not None:
+    if _import_failure(_MODULES["onnx"]) is not None:
         return Finding(what="providers of onnx", works=False, found="no onnxruntime here", fix=_install("onnxruntime"))
-    import onnxruntime
+    from export.onnx_runtime import ort
 
-    there = onnxruntime.get_available_providers()
+    there = ort.get_available_providers()
     found = [name for name, provider in PROVIDERS.items() if provider in there]
     return Finding(what="providers of onnx", works=True, found=", ".join(found))
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 
 from export.initializers import give, initializer_values
 from export.kernels import Served, kernels_of
 from export.layout import Layout
+from export.onnx_runtime import ort
 from export.parity import Ids, Logits, Parity, compare
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError

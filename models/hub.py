@@ -1,10 +1,13 @@
 """Checkpoints of the Hugging Face hub by id: fetched once, then read from the hub's own cache without asking it."""
 
 import json
+import os
 import re
 from pathlib import Path
 
 from models.errors import CheckpointError
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read once, when the hub's client is imported
 
 INDEX = "model.safetensors.index.json"
 """Where a checkpoint in several files says which file holds which tensor."""

@@ -54,6 +54,12 @@ def test_the_onnx_engine_needs_neither_torch_nor_onnx() -> None:
     assert not exporters, f"'{code}' loads {', '.join(sorted(exporters))}; a bundled model runs without"
 
 
+def test_onnxruntime_is_imported_in_one_place() -> None:
+    importing = re.compile(r"^\s*(import onnxruntime\b|from onnxruntime\b)", re.MULTILINE)
+    found = [shown(file) for file in MODULES if importing.search(file.read_text(encoding="utf8"))]
+    assert found == ["export/onnx_runtime.py"], f"{found} import onnxruntime; what switches its telemetry off is one"
+
+
 def test_import_contracts_are_kept() -> None:
     code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     done = subprocess.run([sys.executable, "-c", code, "--no-cache"], cwd=ROOT, capture_output=True, text=True)

@@ -28,7 +28,7 @@ from models.errors import EdgeError, MissingPackageError, MisuseError
 from models.sites import LOGITS, sites_of
 
 try:
-    import onnxruntime as ort
+    from export.onnx_runtime import ort
 except ImportError as error:
     raise MissingPackageError("engine 'onnx'", "onnxruntime", "all") from error
 

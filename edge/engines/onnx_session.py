@@ -4,13 +4,13 @@ from pathlib import Path
 from weakref import ref
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge.engines.choice import PROVIDERS
 from edge.engines.plain_attention import plain_attention
 from export.initializers import give, initializer_values
 from export.layout import Layout
+from export.onnx_runtime import ort
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
 from models.spec import DecoderSpec

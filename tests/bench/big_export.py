@@ -106,7 +106,7 @@ def _transformers_logits(folder: Path, ids: list[int]) -> NDArray[np.float32]:
 
 
 def _plain_logits(folder: Path, ids: list[int]) -> NDArray[np.float32]:
-    import onnxruntime as ort
+    from export.onnx_runtime import ort
 
     session = ort.InferenceSession(str(folder / "std.onnx"), providers=["CPUExecutionProvider"])
     feeds: dict[str, NDArray[np.generic]] = {

@@ -47,7 +47,8 @@ def test_a_missing_engine_names_the_command_that_installs_it(monkeypatch: pytest
 
 
 def test_an_engine_that_is_installed_but_broken_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_import_failure", lambda module: "no libgomp" if module == "onnxruntime" else None)
+    broken = {"export.onnx_runtime": "no libgomp"}
+    monkeypatch.setattr(doctor, "_import_failure", broken.get)
     found = {finding.what: finding for finding in examine()}
     assert "does not load: no libgomp" in found["engine onnx"].found and not can_run(tuple(found.values()))
     assert found["engine onnx"].fix.endswith("-m pip install --force-reinstall onnxruntime")
@@ -78,5 +79,5 @@ def test_exit_code_tells_whether_models_run(
     assert exit_code(["doctor", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert all(set(row) == {"what", "works", "found", "fix"} for row in rows)
-    monkeypatch.setattr(doctor, "_import_failure", lambda module: "gone" if module == "onnxruntime" else None)
+    monkeypatch.setattr(doctor, "_import_failure", lambda module: "gone" if module == "export.onnx_runtime" else None)
     assert exit_code(["doctor"]) == 1

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 import torch
 
@@ -15,6 +14,7 @@ from export import targets
 from export.check import TOLERANCE, check_graph, check_parity
 from export.layout import DENSE
 from export.manifest import file_sha256, package_versions, read_manifest
+from export.onnx_runtime import ort
 from export.packing import prepare_packed
 from export.parity import Parity, divergence
 from export.standalone import export_checkpoint, peak_bytes
