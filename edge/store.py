@@ -1,13 +1,12 @@
-"""Files that appear whole or not at all; that of a trace is versioned safetensors, a table beside named arrays."""
+"""The file of a trace: versioned safetensors, a table beside named arrays."""
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edge.output import write_file
 from models.errors import EdgeError
 from models.safetensors_file import TensorPlace, tensor_places
 
@@ -16,31 +15,12 @@ FORMAT = "2"
 
 
 def write_store(path: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
-    """Writes beside the target and renames, so that a failed write leaves no file."""
+    """Writes a file that appears whole or not at all, as `edge.output.write_file` does."""
     from safetensors.numpy import save_file
 
     header = {"format": FORMAT, "record": json.dumps(record)}
     held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return _replace(path, "the trace", lambda part: save_file(held, part, header))
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Writes beside the target and renames, so that a failed write leaves the file as it was."""
-    return _replace(path, "what was found", lambda part: part.write_text(text, encoding="utf8"))
-
-
-def _replace(path: Path, what: str, write: Callable[[Path], object]) -> Path:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        os.replace(part, path)
-    except OSError as error:
-        raise EdgeError(f"{what} could not be written to {path}: {error.strerror or error}") from error
-    except Exception as error:  # safetensors wraps what the system says in an error of its own
-        raise EdgeError(f"{what} could not be written to {path}: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return write_file(path, lambda part: save_file(held, part, header))
 
 
 def read_store(path: Path) -> tuple[dict[str, Any], dict[str, TensorPlace]]:

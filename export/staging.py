@@ -20,9 +20,12 @@ _NAME = re.compile(rf"\.(?P<target>.+?)(?P<old>{_OLD})?\.(?P<writer>\d+)\{_SUFFI
 def staged(target: Path, way_out: str) -> Iterator[Path]:
     """A folder to write into; it takes `target`'s place when the block ends well and is removed otherwise.
 
+    Where `target` is a symlink, what it leads to is replaced and the link stays.
+
     Raises:
         EdgeError: the disk refuses; the message ends with `way_out`.
     """
+    target = Path(os.path.realpath(target))
     folder = target.parent / f".{target.name}.{os.getpid()}{_SUFFIX}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from platformdirs import user_config_path
 
+from edge.output import write_text
 from edge.picture.palettes import PALETTES
 from edge.sampling import Sampling
-from edge.store import write_text
 from models.errors import EdgeError
 from tui.state import COLOURS, DRAWN, LENGTHS, SCORES, SILENCES, Options
 from tui.theme import DARK
@@ -99,9 +99,9 @@ def read_settings(file: Path) -> tuple[Settings, str]:
     A value that this Edge does not know is passed over: another Edge may have written it.
     """
     try:
+        if not (file.is_file() or file.is_dir()):  # absent; or a device or a pipe, which keeps nothing
+            return Settings(), ""
         record = json.loads(file.read_text(encoding="utf8"))
-    except FileNotFoundError:
-        return Settings(), ""
     except OSError as error:
         return Settings(), f"settings start afresh: {file} cannot be read: {error.strerror or error}"
     except ValueError:  # neither text nor JSON
@@ -182,9 +182,10 @@ def _first(one: str, others: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _set_aside(file: Path) -> str:
-    """Keeps an unreadable file beside the one that takes its place, and says where."""
-    kept = file.with_name(f"{file.name}.bak")
+    """Keeps an unreadable file beside the one that takes its place, and says where; a symlink stays one."""
+    found = Path(os.path.realpath(file))
+    kept = found.with_name(f"{found.name}.bak")
     with suppress(OSError):
-        os.replace(file, kept)
-        return f", kept as {kept.name}"
+        os.replace(found, kept)
+        return f", kept as {kept.name if found.parent == file.parent else kept}"
     return ""

@@ -1,5 +1,6 @@
 """What shows, as files: pictures, tables, the trace itself, and pages of one file that ask no server for anything."""
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from math import isfinite
 from pathlib import Path
 
 from edge.commands.tables import Cell, Table
+from edge.output import check_output, write_text
 from edge.picture.pieces import show_piece
-from edge.store import write_text
 from edge.trace import Trace
 from models.errors import EdgeError
 from tui.sight import Sight
@@ -113,7 +114,7 @@ def free_path(folder: Path, stem: str, suffix: str) -> Path:
     """A path that nothing has yet: `stem.svg`, else `stem-2.svg` and so on. Names of the hub lose their slash."""
     stem = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "edge"
     number, path = 1, folder / f"{stem}{suffix}"
-    while path.exists():
+    while os.path.lexists(path):
         number += 1
         path = folder / f"{stem}-{number}{suffix}"
     return path
@@ -128,10 +129,7 @@ def place_for(text: str) -> Path:
     if not text:
         raise EdgeError("name a file to write")
     path = Path(text).expanduser()
-    if path.is_dir():
-        raise EdgeError(f"{path} is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise EdgeError(f"there is no folder {path.parent}; make it, or name a file elsewhere")
+    check_output(path)
     return path
 
 

@@ -63,8 +63,12 @@ def profile(
     operations of each part, and what this machine reaches at best.
     """
     from edge.commands.profiles import profile_csv, profile_markdown, profile_summary, profile_text
+    from edge.output import check_output
     from edge.profile.record import open_profile, profile_record
 
+    for file in (output, perfetto):
+        if file is not None:
+            check_output(file)
     plan = _plan(depths, prompt_tokens, tokens, rounds, repeats)
     then = open_profile(against) if against else None
     found = _measure(model, tuple(dict.fromkeys(engines)), threads, plan, sparsity)
@@ -107,7 +111,7 @@ def _measure(model: str, engines: tuple[str, ...], threads: int | None, plan: "P
 
 def _keep(found: "Profile", record: dict[str, object], output: Path | None) -> Path:
     """Writes every sample to a file: the one that was named, or one of the cache."""
-    from edge.store import write_text
+    from edge.output import write_text
     from export.bundle import cache_folder
 
     if output is None:
@@ -121,7 +125,7 @@ def _keep(found: "Profile", record: dict[str, object], output: Path | None) -> P
 
 
 def _write_timeline(found: "Profile", file: Path) -> None:
+    from edge.output import write_text
     from edge.report.perfetto import timeline
-    from edge.store import write_text
 
     tell(f"{write_text(file, json.dumps(timeline(found)))}: open it at ui.perfetto.dev")

@@ -41,25 +41,18 @@ def report(
     where such files are given, where time goes, how far other engines are from each other, and what claims about
     attention and the FFN were found to be worth.
     """
-    from edge.store import write_text
+    from edge.output import check_output, file_bytes, write_text
 
-    _check_output(output, source, profile, compare, lab)
+    check_output(output, source, profile, compare, lab)
     if perfetto and (profile or compare or lab):
         raise MisuseError(
             "--perfetto writes the timeline of one profile, named first; a page takes --profile, --compare, --lab"
         )
     write_text(output, _timeline(source) if perfetto else _page(source, profile, compare, lab))
     opens = "ui.perfetto.dev opens it" if perfetto else "any browser opens it"
-    tell(f"{output}: {show_bytes(output.stat().st_size)}; {opens}")
-
-
-def _check_output(output: Path, *inputs: Path | None) -> None:
-    """Refuses a place that cannot be written, or that holds what is read."""
-    if output.is_dir():
-        raise MisuseError(f"{output} is a folder; -o takes the file to write")
-    for read in inputs:
-        if read is not None and output.exists() and read.exists() and output.samefile(read):
-            raise MisuseError(f"{output} would be written over what is read from it; -o takes another file")
+    size = file_bytes(output)
+    if size is not None:
+        tell(f"{output}: {show_bytes(size)}; {opens}")
 
 
 def _page(source: Path, profile: Path | None, compare: Path | None, lab: Path | None) -> str:

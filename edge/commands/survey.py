@@ -25,6 +25,8 @@ def survey_text(
     from edge.lab.survey import begin, survey
     from edge.lab.survey import to_json as plain
 
+    if keep is not None:
+        _check_keep(keep, text, *add)
     started = begin(model, text, _part(part))
     if keep is not None and keep.exists():
         started = _go_on(started, read_survey(keep), keep)
@@ -45,6 +47,15 @@ def survey_text(
             click.echo(json.dumps(plain(found)))
         case _:
             click.echo(survey_table(found).write(layout or "text"))
+
+
+def _check_keep(keep: Path, *inputs: Path) -> None:
+    """Refuses what cannot be written, or could not be read again."""
+    from edge.output import check_output
+
+    check_output(keep, *inputs)
+    if keep.exists() and not keep.is_file():
+        raise MisuseError(f"{keep} is no plain file, and a survey goes on from the file of --keep; name another")
 
 
 def _part(told: str | None) -> "Part":
@@ -87,7 +98,7 @@ def read_survey(file: Path) -> "Survey":
 
 def _write(found: "Survey", keep: Path | None) -> None:
     from edge.lab.survey import to_json
-    from edge.store import write_text
+    from edge.output import write_text
 
     if keep is not None:
         write_text(keep, json.dumps(to_json(found)))

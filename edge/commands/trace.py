@@ -67,10 +67,11 @@ def trace(
     first token, without that token itself; the share of FFN neurons that are exactly 0; and the share that can be
     dropped while the others keep 90% of the sum of magnitudes.
     """
+    from edge.output import check_output, file_bytes
     from edge.watch import Watch
     from models.sites import PARTS
 
-    _check_writable(output)
+    check_output(output)
     sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
     watch = Watch(parts=parts or tuple(PARTS), layers=parsed_layers(layers), logits=logits, half=half)
     with opened_model(model, engine, threads) as loaded:
@@ -79,7 +80,9 @@ def trace(
             prompt, ids=prompt_ids, max_new_tokens=max_new_tokens, watch=watch, sampling=sampling, seed=seed
         )
     seen.save(output)
-    tell(f"{output}: {show_bytes(output.stat().st_size)}, {seen.n_fed} tokens fed; 'edge look {output}' shows it")
+    size = file_bytes(output)
+    told = "" if size is None else f"{show_bytes(size)}, "
+    tell(f"{output}: {told}{seen.n_fed} tokens fed; 'edge look {output}' shows it")
     click.echo(layer_table(seen).write(layout or "text"))
 
 
@@ -140,11 +143,3 @@ def _tell_cost(
     tokens = min(len(given) + max(0, max_new_tokens - 1), loaded.spec.context)
     cost = watch.cost_bytes(loaded.spec, tokens)
     tell(f"watching {len(watch.sites(loaded.spec))} sites over up to {tokens} tokens: {show_bytes(cost)}")
-
-
-def _check_writable(output: Path) -> None:
-    """Refuses a place that cannot be written, before minutes are spent."""
-    if output.is_dir():
-        raise MisuseError(f"{output} is a folder; -o takes the file to write")
-    if not output.absolute().parent.is_dir():
-        raise MisuseError(f"there is no folder {output.absolute().parent} to write {output.name} to")

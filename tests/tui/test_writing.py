@@ -118,7 +118,7 @@ async def test_a_disk_that_refuses_is_one_message_and_leaves_nothing(
 
     async with driven() as ui:
         dialog = await in_dialog(ui, "w", WriteScreen)
-        monkeypatch.setattr("edge.store.os.replace", full)
+        monkeypatch.setattr("edge.output.os.replace", full)
         await type_in(ui, dialog, "#write-path", str(tmp_path / "a.svg"))
         await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
         assert list(tmp_path.glob("*a.svg*")) == [], "half a file is left"

@@ -39,8 +39,9 @@ class Export:
                 arguments = (self.model, self.tool, self.precision, self.out)
                 Apart("the export", write, desk.told_as(f"exporting {self.model}"), {}, *arguments).close()
         finally:
-            if self.out.parent.is_dir():
-                sweep(self.out.parent)  # what a process leaves that is ended
+            parent = self.out.resolve().parent
+            if parent.is_dir():
+                sweep(parent)  # what a process leaves that is ended
         size = sum(file.stat().st_size for file in self.out.rglob("*") if file.is_file())
         desk.post(Exported(self.out, show_bytes(size), parity_table(self.out)))
 
