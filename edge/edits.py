@@ -1,8 +1,10 @@
-"""Changes made during a run: heads and neurons scaled, sublayers silenced, sites replaced, embeddings blurred.
+"""Changes made during a run: heads and neurons scaled, sublayers ablated, sites replaced, embeddings blurred.
 
 Every edit comes down to one `Change` of one site: `value * scale + shift`, row by row. Engines know nothing else.
+`str` of an edit is its name; `edge.ablated` reads names back, so a trace knows what its edits ablated.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -13,6 +15,8 @@ from jaxtyping import Float, Float32
 from models.errors import MisuseError
 from models.sites import LOGITS, Site, find_site, layer_site, place_of, sites_of
 from models.spec import DecoderSpec
+
+_SUBLAYER = re.compile(r"layers\.(\d+)\.(attn|ffn)")
 
 Tokens = tuple[int, ...] | None
 """Positions of the run, from 0; None is every token, those generated too."""
@@ -65,7 +69,7 @@ class Edit(Protocol):
 
 @dataclass(frozen=True)
 class ScaleHead:
-    """Multiplies what one head read by `factor`; 0 removes the head, its output bias stays."""
+    """Multiplies what one head read by `factor`; 0 ablates the head, the output bias stays."""
 
     layer: int
     head: int
@@ -85,12 +89,12 @@ class ScaleHead:
         return _scaled(factors, self.tokens, rows)
 
     def __str__(self) -> str:
-        return f"head {self.head} of layer {self.layer} × {self.factor:g}{_at(self.tokens)}"
+        return f"head {self.layer}.{self.head}{_scaling(self.factor)}{_at(self.tokens)}"
 
 
 @dataclass(frozen=True)
 class ScaleNeuron:
-    """Multiplies one neuron's activation by `factor`; 0 switches it off."""
+    """Multiplies one neuron's activation by `factor`; 0 ablates the neuron."""
 
     layer: int
     neuron: int
@@ -110,32 +114,33 @@ class ScaleNeuron:
         return _scaled(factors, self.tokens, rows)
 
     def __str__(self) -> str:
-        return f"neuron {self.neuron} of layer {self.layer} × {self.factor:g}{_at(self.tokens)}"
+        return f"neuron {self.layer}.{self.neuron}{_scaling(self.factor)}{_at(self.tokens)}"
 
 
 @dataclass(frozen=True)
 class Silence:
-    """Makes a sublayer add nothing to the residual stream: `Silence("layers.4.ffn")`."""
+    """Ablates a sublayer, which then adds 0 to the residual stream: `Silence("layers.4.ffn")`."""
 
     sublayer: str
     tokens: Tokens = None
 
     def __post_init__(self) -> None:
-        if not self.sublayer.endswith((".attn", ".ffn")):
-            raise MisuseError(f"no sublayer '{self.sublayer}' to silence; name one such as 'layers.4.ffn'")
+        if not _SUBLAYER.fullmatch(self.sublayer):
+            raise MisuseError(f"no sublayer '{self.sublayer}' to ablate; name one such as 'layers.4.ffn'")
 
     @property
     def site(self) -> str:
         return f"{self.sublayer}.output"
 
     def check(self, site: Site) -> None:
-        """Every sublayer that exists can be silenced."""
+        """Every sublayer that exists can be ablated."""
 
     def change(self, site: Site, rows: Rows) -> Change:
         return _scaled(np.zeros(1, np.float32), self.tokens, rows)
 
     def __str__(self) -> str:
-        return f"{self.sublayer} silenced{_at(self.tokens)}"
+        _, layer, part = self.sublayer.split(".")
+        return f"{'FFN' if part == 'ffn' else 'attention'} of layer {layer} ablated{_at(self.tokens)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,6 +244,10 @@ def _scaled(factors: Float32[np.ndarray, "..."], tokens: Tokens, rows: Rows) -> 
 def _check_index(what: str, index: int, count: int, layer: int) -> None:
     if not 0 <= index < count:
         raise MisuseError(f"no {what} {index}; layer {layer} has {what}s 0 to {count - 1}")
+
+
+def _scaling(factor: float) -> str:
+    return f" × {factor:g}" if factor else " ablated"
 
 
 def _at(tokens: Tokens) -> str:

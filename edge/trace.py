@@ -1,12 +1,14 @@
 """A whole run: its tokens, what was watched, and what it took. Opens again without any engine."""
 
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
+from edge.ablated import Ablated, ablated
 from edge.measure.attention import attention_pattern
 from edge.store import damaged, read_store, write_store
 from edge.timing import RunTiming
@@ -37,7 +39,7 @@ class Trace:
         logprobs: Natural log-probability of each generated token.
         n_fed: Tokens that were fed: the rows of every site.
         sites: Watched values by site name, float32 or float16.
-        edits: What was changed while the decoder computed, in words.
+        edits: What was changed while the decoder computed, by name: `head 3.5 ablated`.
     """
 
     spec: DecoderSpec
@@ -60,6 +62,11 @@ class Trace:
     def generated(self) -> tuple[int, ...]:
         """Ids that the model chose."""
         return self.tokens[self.prompt_length :]
+
+    @cached_property
+    def ablated(self) -> Ablated:
+        """What the edits of this run set to 0 at every token."""
+        return ablated(self.edits)
 
     def site(self, name: str) -> Float32[np.ndarray, "token ..."]:
         """The values of one site, such as `layers.3.attn.output`."""
@@ -89,6 +96,17 @@ class Trace:
     def neurons(self, layer: int) -> Float32[np.ndarray, "token neuron"]:
         """The FFN's activations that enter the down projection."""
         return self.site(layer_site(layer, "ffn.neurons"))
+
+    def acting(self, layer: int) -> Int64[np.ndarray, " neuron"]:
+        """The neurons of an FFN that no edit of this run ablates; none where the FFN is ablated."""
+        if layer in self.ablated.ffns:
+            return np.zeros(0, np.int64)
+        return np.delete(np.arange(self.spec.layers[layer].ffn.d_ff), self.ablated.neurons_of(layer))
+
+    def acting_neurons(self, layer: int) -> Float32[np.ndarray, "token neuron"]:
+        """The activations of `acting` neurons alone: what sparsity is measured on."""
+        neurons, acting = self.neurons(layer), self.acting(layer)
+        return neurons if len(acting) == neurons.shape[1] else neurons[:, acting]
 
     def save(self, path: str | Path) -> Path:
         """Writes the trace to one safetensors file; a write that fails leaves no file."""

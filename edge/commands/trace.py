@@ -100,7 +100,7 @@ def parsed_layers(text: str | None) -> tuple[int, ...] | None:
 
 
 def layer_table(seen: "Trace") -> Table:
-    """What each layer did, in four numbers; a dash where it was not watched."""
+    """What each layer did, in four numbers; a dash where it was not watched or is ablated."""
     return Table(_COLUMNS, [_layer_row(seen, layer) for layer in range(seen.spec.n_layers)])
 
 
@@ -117,7 +117,10 @@ def _attention_cells(seen: "Trace", layer: int) -> tuple[Cell, Cell]:
 
     if not {layer_site(layer, "attn.query"), layer_site(layer, "attn.key")} <= seen.sites.keys():
         return None, None
-    patterns = [seen.pattern(layer, head) for head in range(seen.spec.n_heads)]
+    acting = [head for head in range(seen.spec.n_heads) if not seen.ablated.has_head(layer, head)]
+    if not acting:
+        return None, None
+    patterns = [seen.pattern(layer, head) for head in acting]
     entropy = fmean(float(entropy_bits(pattern).mean()) for pattern in patterns)
     if seen.n_fed < 2:
         return entropy, None
@@ -131,7 +134,9 @@ def _ffn_cells(seen: "Trace", layer: int) -> tuple[Cell, Cell]:
 
     if layer_site(layer, "ffn.neurons") not in seen.sites:
         return None, None
-    neurons = seen.neurons(layer)
+    neurons = seen.acting_neurons(layer)
+    if not neurons.shape[1]:
+        return None, None
     return float(exact_zero_share(neurons).mean()), float(top_p_sparsity(neurons).mean())
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from edge.insight.weights import Weights
 from edge.trace import Trace
+from models.errors import MisuseError
 from models.sites import layer_site
 
 
@@ -28,8 +29,10 @@ def read_copied(trace: Trace, weights: Weights, layer: int, head: int, key: int,
     Of what the head really read there, not of the bare embedding; direct effect alone, the final norm left out.
 
     Raises:
-        MisuseError: values were not watched.
+        MisuseError: values were not watched, or the head is ablated.
     """
+    if trace.ablated.has_head(layer, head):
+        raise MisuseError(f"head {layer}.{head} is ablated in this run and writes 0")
     value = trace.site(layer_site(layer, "attn.value"))[key, head // trace.spec.sharing]
     size = trace.spec.head_dim
     written = weights.ending(layer, "attn").matrix[:, head * size : (head + 1) * size] @ value

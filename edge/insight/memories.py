@@ -77,24 +77,27 @@ def read_coefficients(
 def read_cett(trace: Trace, weights: Weights, layer: int, target: float = 0.2) -> CettSparsity:
     """The share of an FFN's neurons that can go while the mean error over the text stays at `target`.
 
-    Measured on what the down projection writes, before any norm of it; see `edge.measure.sparsity.cett_sparsity`.
+    Ablated neurons are not counted. Measured on what the down projection writes, before any norm of it; see `edge.measure.sparsity.cett_sparsity`.
 
     Raises:
-        MisuseError: the FFN was not watched, or nothing was fed.
+        MisuseError: the FFN was not watched or is ablated, or nothing was fed.
     """
     if not trace.n_fed:
         raise MisuseError("CETT is a mean over tokens, and this run fed none")
-    return cett_sparsity(trace.neurons(layer), weights.ending(layer, "ffn").matrix.T, target)
+    acting = trace.acting(layer)
+    if not len(acting):
+        raise MisuseError(f"the FFN of layer {layer} is ablated in this run")
+    return cett_sparsity(trace.acting_neurons(layer), weights.ending(layer, "ffn").matrix.T[acting], target)
 
 
 def neurons_at(trace: Trace, layer: int, token: int) -> Float32[np.ndarray, " neuron"]:
-    """What enters the down projection at one token.
+    """What enters the down projection at one token; all 0 where the FFN is ablated, since nothing of it is added.
 
     Raises:
         MisuseError: the FFN was not watched, or the token not fed.
     """
     (row,) = trace.row(layer_site(layer, "ffn.neurons"), token)
-    return np.asarray(row)
+    return np.zeros_like(row) if layer in trace.ablated.ffns else np.asarray(row)
 
 
 def _with_asked(strongest: np.ndarray, also: Collection[int]) -> list[int]:

@@ -19,7 +19,9 @@ Tokens = Float32[np.ndarray, "layer token"]
 
 @dataclass(frozen=True, kw_only=True)
 class HeadScores:
-    """One score of each kind for every head; NaN where it is not known. Rows of the first token are left out.
+    """One score of each kind for every head; NaN where it is not known, and for ablated heads.
+
+    Rows of the first token are left out.
 
     Attributes:
         entropy_bits: Mean entropy of the head's rows.
@@ -39,6 +41,8 @@ class HeadScores:
 @dataclass(frozen=True, kw_only=True)
 class Overview:
     """Scores of a trace; NaN where a layer was not watched, or is not measured yet.
+
+    Ablated neurons are not counted; an FFN that is ablated has no sparsity, so NaN.
 
     Attributes:
         exact_zero: Share of FFN neurons that are exactly 0, for each token fed.
@@ -91,6 +95,8 @@ def _measure_heads(trace: Trace, layer: int, scores: HeadScores) -> None:
         return
     ids = np.array(trace.tokens[: trace.n_fed])
     for head in range(trace.spec.n_heads):
+        if trace.ablated.has_head(layer, head):
+            continue
         pattern = trace.pattern(layer, head)
         rows = pattern[1:]
         scores.entropy_bits[layer, head] = entropy_bits(rows).mean()
@@ -103,7 +109,9 @@ def _measure_heads(trace: Trace, layer: int, scores: HeadScores) -> None:
 def _measure_ffn(trace: Trace, layer: int, known: Overview) -> None:
     if layer_site(layer, "ffn.neurons") not in trace.sites:
         return
-    neurons = trace.neurons(layer)
+    neurons = trace.acting_neurons(layer)
+    if neurons.shape[1] < 2:
+        return
     known.exact_zero[layer] = exact_zero_share(neurons)
     known.top_p[layer] = top_p_sparsity(neurons)
     known.hoyer[layer] = hoyer(neurons)

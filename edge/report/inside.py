@@ -16,6 +16,9 @@ from models.spec import Activation
 SHOWN: dict[str, Scale] = {"log": Log(1e-3, 1.0), "linear": Linear(0.0, 1.0)}
 """The scales on which attention weights are coloured; all heads share one, so that they compare."""
 
+ABLATED = "ablated"
+"""In place of numbers of what adds 0."""
+
 READ_KEYS = 8
 """Keys that are listed for the chosen query."""
 
@@ -31,11 +34,17 @@ def attention_section(trace: Trace, looks: Looks | None) -> Section:
         " over the keys a token may read (Vaswani et al. 2017), a share of 1; a row sums to 1. Recomputed from the "
         "queries and keys that the engine computed. ",
         *_kept(looks),
+        *_edits(trace),
     )
     controls = tag("div", *_scale_choice(), legend("weight"), class_="controls")
     reads = tag("div", tag("h4", id="reads-title"), tag("ol", id="reads"), class_="reads")
     body = tag("div", _heads(looks), _chosen_head(), reads, class_="attention")
     return Section("attention", "Attention", (how, controls, body), {"attention": _looks_record(looks)})
+
+
+def _edits(trace: Trace) -> Iterator[str]:
+    if trace.edits:
+        yield tag("strong", f" Edits of this run: {', '.join(trace.edits)}. Means leave out what is ablated.")
 
 
 def _kept(looks: Looks) -> Iterator[str]:
@@ -88,6 +97,8 @@ def _head_button(looks: Looks, place: int, head: int) -> Markup:
 
 def _scores(looks: Looks, place: int, head: int) -> str:
     """Means over the rows after the first token's, which has nothing else to read."""
+    if not looks.acting[place, head]:
+        return "ablated, what it writes is 0"
     bits, first = looks.entropy_bits[place, head, 1:], looks.first_token_share[place, head, 1:]
     if not bits.size:
         return "one token, which reads itself"
@@ -133,11 +144,12 @@ def _shown_ends() -> Iterator[tuple[str, list[str]]]:
 def silence_section(trace: Trace, silence: Silence | None) -> Section:
     """A map of layers and tokens for each definition, and the mean of every layer."""
     if silence is None:
-        missing = note("The FFN's neurons were not watched in this run, so that their silence cannot be shown.")
+        why = "are ablated" if trace.ablated.ffns else "were not watched"
+        missing = note(f"The FFN's neurons {why} in this run, so that their sparsity cannot be shown.")
         return Section("silence", "FFN sparsity", (missing,))
     relu = any(layer.ffn.activation is Activation.RELU for layer in trace.spec.layers)
     choice = tag("div", *_definition_choice(relu), legend("silence"), class_="controls")
-    definition = note(tag("span", id="silence-definition"), *_columns(trace.n_fed))
+    definition = note(tag("span", id="silence-definition"), *_columns(trace.n_fed), *_edits(trace))
     layers = [str(layer) for layer in reversed(silence.layers)]
     canvas = tag(
         "canvas",
@@ -192,7 +204,7 @@ def _silence_record(silence: Silence) -> dict[str, Any]:
 
 def layers_section(trace: Trace, looks: Looks | None, silence: Silence | None) -> Section:
     """Means of every layer as a table; a dash where it was not watched."""
-    rows = [_layer_numbers(layer, looks, silence) for layer in reversed(range(trace.spec.n_layers))]
+    rows = [_layer_numbers(trace, layer, looks, silence) for layer in reversed(range(trace.spec.n_layers))]
     headings = ("layer", "entropy, bits", "on first token", "neurons at exactly 0", "silent, top-p 0.9")
     what = note(
         "Means over tokens, and over heads for attention. Entropy: −Σ p·log₂ p of a row; on first token: its weight on "
@@ -200,19 +212,24 @@ def layers_section(trace: Trace, looks: Looks | None, silence: Silence | None) -
         EXACT_ZERO,
         " ",
         TOP_P,
+        *_edits(trace),
     )
     table = numbers("What each layer did, computed from the trace's own floats.", headings, rows)
     return Section("layers", "Layer by layer", (what, table))
 
 
-def _layer_numbers(layer: int, looks: Looks | None, silence: Silence | None) -> tuple[str, ...]:
+def _layer_numbers(trace: Trace, layer: int, looks: Looks | None, silence: Silence | None) -> tuple[str, ...]:
     cells = [str(layer)]
     place = looks.layers.index(layer) if looks is not None and layer in looks.layers else None
     if looks is None or place is None or looks.entropy_bits.shape[2] < 2:
         cells += ["–", "–"]
+    elif not (acting := looks.acting[place]).any():
+        cells += [ABLATED, ABLATED]
     else:
-        cells += [show_number(float(looks.entropy_bits[place, :, 1:].mean()))]
-        cells += [show_share(float(looks.first_token_share[place, :, 1:].mean()))]
+        cells += [show_number(float(looks.entropy_bits[place, acting, 1:].mean()))]
+        cells += [show_share(float(looks.first_token_share[place, acting, 1:].mean()))]
+    if layer in trace.ablated.ffns:
+        return (*cells, ABLATED, ABLATED)
     if silence is None or layer not in silence.layers:
         return (*cells, "–", "–")
     at = silence.layers.index(layer)

@@ -50,7 +50,8 @@ def header(trace: Trace, sections: Sequence[Section]) -> Markup:
     title = tag("h1", trace.model, " ", tag("small", f"on {trace.engine}"))
     said = tag("p", tag("span", _shortened(prompt), class_="given"), tag("span", _shortened(made)), class_="said")
     facts = tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in _facts(trace)), class_="facts")
-    kind = tag("p", "edge report · a watched run: its values, not its speed", class_="kind")
+    run = "a run with edits" if trace.edits else "a watched run"
+    kind = tag("p", f"edge report · {run}: its values, not its speed", class_="kind")
     ways = tag("nav", *(tag("a", one.title, href=f"#{one.id}") for one in sections), aria_label="sections")
     return tag("header", kind, title, said, facts, ways)
 
@@ -66,6 +67,7 @@ def _facts(trace: Trace) -> list[tuple[str, str]]:
     d_ff = sorted({layer.ffn.d_ff for layer in spec.layers})
     sizes = f"{spec.n_layers} layers · {spec.n_heads} heads · d_model {spec.d_model:,} · d_ff "
     return [
+        *([("edits", " · ".join(trace.edits))] if trace.edits else []),
         ("versions", " · ".join(f"{name} {version}" for name, version in trace.versions.items())),
         ("sizes", sizes + "/".join(f"{size:,}" for size in d_ff) + f" · vocabulary {spec.vocab_size:,}"),
         ("tokens", f"{trace.prompt_length:,} given, {made:,} generated, {trace.n_fed:,} fed of {spec.context:,}"),
@@ -120,8 +122,8 @@ def legend(id: str) -> Markup:
 def _scalars(trace: Trace, looks: Looks | None, silence: Silence | None) -> list[Scalar]:
     """What was kept of this run, the most telling first."""
     found = [_logprob(trace)]
-    if looks is not None:
-        bits, first = looks.entropy_bits.mean(axis=(0, 1)), looks.first_token_share.mean(axis=(0, 1))
+    if looks is not None and looks.acting.any():
+        bits, first = looks.entropy_bits[looks.acting].mean(axis=0), looks.first_token_share[looks.acting].mean(axis=0)
         most = Linear(0.0, max(float(bits.max()), 0.1))
         found += [
             Scalar("entropy", "attention entropy", f"{_ENTROPY} {_OVER_HEADS}", bits, most, _bits),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from edge.measure.attention import entropy_bits, first_token_share, visible_keys
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
@@ -38,6 +38,7 @@ class Looks:
         levels: Fine levels of the weights on `WEIGHTS`.
         entropy_bits: Of each row of the pattern.
         first_token_share: What each row gives to the first token.
+        acting: Heads that no edit ablates: means are over these.
     """
 
     layers: tuple[int, ...]
@@ -45,11 +46,15 @@ class Looks:
     levels: UInt8[np.ndarray, "layer head row column"]
     entropy_bits: Float32[np.ndarray, "layer head token"]
     first_token_share: Float32[np.ndarray, "layer head token"]
+    acting: Bool[np.ndarray, "layer head"]
 
 
 @dataclass(frozen=True)
 class Silence:
-    """How silent the FFN was, for the layers that were watched: shares of its neurons, by two definitions."""
+    """Shares of each FFN's neurons by two definitions, for the layers that were watched.
+
+    Ablated neurons are not counted, and a layer whose FFN is ablated is left out.
+    """
 
     layers: tuple[int, ...]
     exact_zero: Float32[np.ndarray, "layer token"]
@@ -80,7 +85,8 @@ def looks_of(trace: Trace, progress: Progress, most_bytes: int = MAPS_BYTES) -> 
             levels[place, head] = blocks(to_fine_levels(pattern, WEIGHTS, hidden), block)
             entropy[place, head], first[place, head] = entropy_bits(pattern), first_token_share(pattern)
     wider = _doubled_until(1, lambda wider: len(packed_text(blocks(levels, wider))) <= most_bytes)
-    return Looks(layers, block * wider, blocks(levels, wider), entropy, first)
+    acting = np.array([[not trace.ablated.has_head(layer, head) for head in range(heads)] for layer in layers])
+    return Looks(layers, block * wider, blocks(levels, wider), entropy, first, acting)
 
 
 def _doubled_until(size: int, fits: Callable[[int], bool]) -> int:
@@ -90,12 +96,12 @@ def _doubled_until(size: int, fits: Callable[[int], bool]) -> int:
 
 
 def silence_of(trace: Trace) -> Silence | None:
-    """Both shares of every watched layer and token; None where no layer's neurons were watched."""
-    layers = watched_layers(trace, "ffn.neurons")
+    """Both shares of every watched layer and token; None where there is none of which any neuron acts."""
+    layers = tuple(layer for layer in watched_layers(trace, "ffn.neurons") if len(trace.acting(layer)))
     if not layers:
         return None
-    exact_zero = np.stack([exact_zero_share(trace.neurons(layer)) for layer in layers])
-    return Silence(layers, exact_zero, np.stack([top_p_sparsity(trace.neurons(layer)) for layer in layers]))
+    exact_zero = np.stack([exact_zero_share(trace.acting_neurons(layer)) for layer in layers])
+    return Silence(layers, exact_zero, np.stack([top_p_sparsity(trace.acting_neurons(layer)) for layer in layers]))
 
 
 def share_scale(shares: Float32[np.ndarray, "layer token"]) -> Linear:

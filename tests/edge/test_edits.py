@@ -176,8 +176,8 @@ def test_a_trace_says_what_was_edited() -> None:
         edits = [edge.ScaleHead(1, 0, 0.0), edge.Silence("layers.2.ffn", tokens=(3,)), edge.Noise((1, 2), 0.5)]
         trace = watched(model, edits)
     assert trace.edits == (
-        "head 0 of layer 1 × 0",
-        "layers.2.ffn silenced at token 3",
+        "head 1.0 ablated",
+        "FFN of layer 2 ablated at token 3",
         "noise of 0.5 on the embeddings at 2 tokens",
     )
 
@@ -202,7 +202,7 @@ def test_an_edit_of_what_is_not_there_is_refused(edit: Edit, message: str) -> No
 
 
 def test_only_a_sublayer_can_be_silenced() -> None:
-    with pytest.raises(MisuseError, match=r"no sublayer .layers\.0. to silence; name one such as .layers\.4\.ffn."):
+    with pytest.raises(MisuseError, match=r"no sublayer .layers\.0. to ablate; name one such as .layers\.4\.ffn."):
         edge.Silence("layers.0")
 
 

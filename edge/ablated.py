@@ -1,0 +1,69 @@
+"""What the edits of a run ablate: heads, neurons and sublayers whose output is 0 at every token."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_ABLATED = re.compile(r"(head|neuron) (\d+)\.(\d+) ablated|(attention|FFN) of layer (\d+) ablated")
+_REPLACED = re.compile(r"layers\.(\d+)\.(attn\.heads|attn\.output|ffn\.neurons|ffn\.output) replaced\b.*")
+
+_SITE_OF = {"head": "attn.heads", "neuron": "ffn.neurons", "attention": "attn.output", "FFN": "ffn.output"}
+
+
+@dataclass(frozen=True)
+class Ablated:
+    """Ablated places of a decoder.
+
+    Attributes:
+        heads: Layer and head.
+        neurons: Layer and neuron.
+        attentions: Layers whose attention adds 0.
+        ffns: Layers whose FFN adds 0.
+    """
+
+    heads: frozenset[tuple[int, int]] = frozenset()
+    neurons: frozenset[tuple[int, int]] = frozenset()
+    attentions: frozenset[int] = frozenset()
+    ffns: frozenset[int] = frozenset()
+
+    def has_head(self, layer: int, head: int) -> bool:
+        """A head is ablated, by itself or with its whole sublayer."""
+        return layer in self.attentions or (layer, head) in self.heads
+
+    def has_neuron(self, layer: int, neuron: int) -> bool:
+        """A neuron is ablated, by itself or with its whole FFN."""
+        return layer in self.ffns or (layer, neuron) in self.neurons
+
+    def heads_of(self, layer: int, n_heads: int) -> tuple[int, ...]:
+        """Ablated heads of a layer; all of them where its attention is."""
+        return tuple(head for head in range(n_heads) if self.has_head(layer, head))
+
+    def neurons_of(self, layer: int) -> tuple[int, ...]:
+        """Neurons of a layer that are ablated one by one, in rising order."""
+        return tuple(sorted(neuron for of, neuron in self.neurons if of == layer))
+
+
+def ablated(edits: Iterable[object]) -> Ablated:
+    """What edits ablate, read from their names (`str` of an edit, or `Trace.edits`).
+
+    An ablation at some tokens only is none of the run; nor is one whose site a later edit replaces.
+    """
+    found: set[tuple[int, str, int]] = set()
+    for edit in map(str, edits):
+        if one := _ABLATED.fullmatch(edit):
+            kind, place, index, sublayer, layer = one.groups()
+            found.add((int(place or layer), _SITE_OF[kind or sublayer], int(index or 0)))
+        elif one := _REPLACED.fullmatch(edit):
+            site = int(one[1]), one[2]
+            found = {place for place in found if place[:2] != site}
+
+    def at(site: str) -> frozenset[tuple[int, int]]:
+        return frozenset((layer, index) for layer, part, index in found if part == site)
+
+    attentions, ffns = at("attn.output"), at("ffn.output")
+    return Ablated(
+        heads=at("attn.heads"),
+        neurons=at("ffn.neurons"),
+        attentions=frozenset(layer for layer, _ in attentions),
+        ffns=frozenset(layer for layer, _ in ffns),
+    )

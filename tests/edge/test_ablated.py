@@ -1,0 +1,122 @@
+"""What is ablated is named, counted nowhere as inactive by itself, and known again when a trace is opened."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edge
+from edge.ablated import Ablated, ablated
+from edge.commands.trace import layer_table
+from edge.edits import Edit
+from edge.insight.copying import read_copied
+from edge.insight.memories import neurons_at, read_cett, read_coefficients, read_memories
+from edge.insight.weights import Weights
+from edge.measure.overview import survey
+from edge.measure.sparsity import exact_zero_share, top_p_sparsity
+from edge.report.page import report_page
+from edge.report.seen import looks_of, silence_of
+from edge.session import Model
+from edge.trace import Trace, open_trace
+from edge.watch import Watch
+from models.errors import MisuseError
+from tests.edge.laws import PROMPT, tiny_model
+from tests.edge.report.made import read_page
+from tests.tiny import tiny_checkpoint
+
+NAME = "neox-full-rotary-relu"
+EDITS = (edge.ScaleHead(1, 0, 0.0), edge.ScaleNeuron(0, 5, 0.0), edge.Silence("layers.2.ffn"))
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[Model]:
+    with tiny_model(NAME, "torch") as opened:
+        yield opened
+
+
+def run(model: Model, edits: Sequence[Edit] = EDITS) -> Trace:
+    return model.run(ids=PROMPT, max_new_tokens=0, watch=Watch.all(), edits=edits)
+
+
+def test_edits_are_named_by_layer_and_place() -> None:
+    named = {
+        edge.ScaleHead(3, 5, 0.0): "head 3.5 ablated",
+        edge.ScaleNeuron(4, 1023, 0.0): "neuron 4.1023 ablated",
+        edge.Silence("layers.2.ffn"): "FFN of layer 2 ablated",
+        edge.Silence("layers.2.attn"): "attention of layer 2 ablated",
+        edge.ScaleHead(3, 5, 0.5): "head 3.5 × 0.5",
+        edge.ScaleNeuron(4, 7, 2.0, tokens=(3,)): "neuron 4.7 × 2 at token 3",
+    }
+    assert {edit: str(edit) for edit in named} == named
+
+
+def test_names_of_edits_say_what_is_ablated_at_every_token() -> None:
+    attention = edge.Silence("layers.3.attn")
+    found = ablated([*EDITS, attention, edge.ScaleHead(0, 1, 0.5), edge.ScaleNeuron(0, 9, 0.0, tokens=(2,))])
+    assert found == Ablated(frozenset({(1, 0)}), frozenset({(0, 5)}), frozenset({3}), frozenset({2}))
+    assert found.has_head(3, 7) and found.has_neuron(2, 99), "what a whole sublayer takes with it is not ablated"
+    assert not found.has_head(0, 1) and not found.has_neuron(0, 9), "a scaled head or a part of the text is"
+
+
+def test_what_a_later_edit_replaces_is_ablated_no_more() -> None:
+    put = edge.Replace("layers.1.attn.heads", (2,), np.ones((1, 2, 16), np.float32))
+    assert ablated([*EDITS, put]).heads == frozenset(), "a head whose site was replaced still counts as ablated"
+    assert ablated([put, *EDITS]).heads == {(1, 0)}, "a replacement before the ablation ended it"
+
+
+def test_a_saved_trace_knows_its_edits_and_what_they_ablate(model: Model, tmp_path: Path) -> None:
+    opened = open_trace(run(model).save(tmp_path / "edited.trace"))
+    assert opened.edits == ("head 1.0 ablated", "neuron 0.5 ablated", "FFN of layer 2 ablated")
+    assert opened.ablated == ablated(EDITS)
+
+
+def test_sparsity_counts_no_ablated_neuron_as_inactive(model: Model) -> None:
+    edited = run(model)
+    assert not edited.neurons(0)[:, 5].any(), "the ablated neuron is not 0 in the trace"
+    others = np.delete(edited.neurons(0), 5, axis=1)
+    (*_, known) = survey(edited)
+    for name, measure in (("exact_zero", exact_zero_share), ("top_p", top_p_sparsity)):
+        np.testing.assert_array_equal(getattr(known, name)[0], measure(others), err_msg=f"{name} counts neuron 0.5")
+    assert np.isnan(known.exact_zero[2]).all() and np.isnan(known.gini[2]).all(), "an ablated FFN has a sparsity"
+    assert np.isnan(known.heads.entropy_bits[1, 0]), "an ablated head is scored"
+    assert not np.isnan(known.heads.entropy_bits[1, 1]), "its neighbour is not"
+
+
+def test_an_ablated_ffn_recalls_nothing_and_an_ablated_head_copies_nothing(model: Model) -> None:
+    edited, weights = run(model), Weights(tiny_checkpoint(NAME), str)
+    assert edited.neurons(2).any() and not neurons_at(edited, 2, 4).any(), "neurons of an ablated FFN are shown on"
+    assert read_memories(edited, weights, 2, 4) == () and read_coefficients(edited, 2, 4) == ()
+    with pytest.raises(MisuseError, match="the FFN of layer 2 is ablated"):
+        read_cett(edited, weights, 2)
+    assert len(read_cett(edited, weights, 0).share) == len(PROMPT)
+    with pytest.raises(MisuseError, match="head 1.0 is ablated"):
+        read_copied(edited, weights, 1, 0, 3)
+
+
+def test_a_report_names_the_edits_and_leaves_what_is_ablated_out_of_means(model: Model) -> None:
+    edited = run(model)
+    text = report_page(edited)
+    page = read_page(text)
+    assert "head 1.0 ablated · neuron 0.5 ablated · FFN of layer 2 ablated" in text, "the header names no edits"
+    assert "layer 1, head 0: ablated" in text, "the head's map does not say that it is ablated"
+    assert page.record["silence"]["layers"] == [0, 1], "the sparsity map has a line for the ablated FFN"
+    silence, looks = silence_of(edited), looks_of(edited, lambda _: None)
+    assert silence is not None and looks is not None
+    np.testing.assert_array_equal(silence.exact_zero[0], exact_zero_share(np.delete(edited.neurons(0), 5, axis=1)))
+    assert looks.acting.tolist() == [[True, True], [False, True], [True, True]]
+    assert "edits" not in report_page(run(model, ())), "a run without edits speaks of edits"
+
+
+def test_a_report_of_a_run_in_which_everything_is_ablated_has_no_numbers_of_it(model: Model) -> None:
+    every = [edge.Silence(f"layers.{layer}.{part}") for layer in range(3) for part in ("attn", "ffn")]
+    text = report_page(run(model, every))
+    assert text.count("<td>ablated") == 4 * 3, "a mean of ablated heads or neurons is told"
+    assert "neurons are ablated in this run" in text
+
+
+def test_the_table_of_edge_trace_leaves_out_what_is_ablated(model: Model) -> None:
+    rows = layer_table(run(model)).records()
+    assert rows[2]["exact_zero_share"] is None and rows[1]["exact_zero_share"] is not None
+    alone = layer_table(run(model, [edge.Silence("layers.1.attn")])).records()
+    assert alone[1]["entropy_bits"] is None and alone[0]["entropy_bits"] is not None
