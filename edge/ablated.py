@@ -34,6 +34,16 @@ class Ablated:
         """A neuron is ablated, by itself or with its whole FFN."""
         return layer in self.ffns or (layer, neuron) in self.neurons
 
+    @property
+    def ffn_layers(self) -> frozenset[int]:
+        """Layers whose FFN is ablated or has an ablated neuron."""
+        return self.ffns | {layer for layer, _ in self.neurons}
+
+    @property
+    def layers(self) -> frozenset[int]:
+        """Layers in which anything is ablated."""
+        return self.ffn_layers | self.attentions | {layer for layer, _ in self.heads}
+
     def heads_of(self, layer: int, n_heads: int) -> tuple[int, ...]:
         """Ablated heads of a layer; all of them where its attention is."""
         return tuple(head for head in range(n_heads) if self.has_head(layer, head))

@@ -105,8 +105,8 @@ class Trace:
 
     def acting_neurons(self, layer: int) -> Float32[np.ndarray, "token neuron"]:
         """The activations of `acting` neurons alone: what sparsity is measured on."""
-        neurons, acting = self.neurons(layer), self.acting(layer)
-        return neurons if len(acting) == neurons.shape[1] else neurons[:, acting]
+        neurons = self.neurons(layer)
+        return neurons[:, self.acting(layer)] if layer in self.ablated.ffn_layers else neurons
 
     def save(self, path: str | Path) -> Path:
         """Writes the trace to one safetensors file; a write that fails leaves no file."""

@@ -77,7 +77,8 @@ def read_coefficients(
 def read_cett(trace: Trace, weights: Weights, layer: int, target: float = 0.2) -> CettSparsity:
     """The share of an FFN's neurons that can go while the mean error over the text stays at `target`.
 
-    Ablated neurons are not counted. Measured on what the down projection writes, before any norm of it; see `edge.measure.sparsity.cett_sparsity`.
+    Ablated neurons are not counted. Measured on what the down projection writes, before any norm of it; see
+    `edge.measure.sparsity.cett_sparsity`.
 
     Raises:
         MisuseError: the FFN was not watched or is ablated, or nothing was fed.

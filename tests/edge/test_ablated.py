@@ -90,7 +90,7 @@ def test_an_ablated_ffn_recalls_nothing_and_an_ablated_head_copies_nothing(model
     with pytest.raises(MisuseError, match="the FFN of layer 2 is ablated"):
         read_cett(edited, weights, 2)
     assert len(read_cett(edited, weights, 0).share) == len(PROMPT)
-    with pytest.raises(MisuseError, match="head 1.0 is ablated"):
+    with pytest.raises(MisuseError, match=r"head 1\.0 is ablated"):
         read_copied(edited, weights, 1, 0, 3)
 
 
