@@ -283,12 +283,12 @@ async def test_a_neuron_switched_off_runs_beside_and_both_answers_show() -> None
         main, beside = ui.shown_run, ui.main.sight.beside
         assert beside is not None and main.weights is not None and beside.weights is not None
         assert ui.main.sight.edits == (ScaleNeuron(layer, neuron, 0.0),)
-        assert beside.trace.edits == (f"neuron {neuron} of layer {layer} × 0",)
+        assert beside.trace.edits == (f"neuron {layer}.{neuron} ablated",)
         came = main.trace.tokens[token + 1 : token + 2]
         want = read_answer_shift(main.trace, main.weights, beside.trace, beside.weights, token, also=came)
         assert ui.main.query_one("#answers", ShiftBars).words == want.words
         heading = ui.shown("#answers").splitlines()[0]
-        assert "this run" in heading and f"neuron {neuron} of layer {layer}" in heading, heading
+        assert "this run" in heading and f"neuron {layer}.{neuron} ablated" in heading, heading
         await ui.press("space")
         await ui.until(lambda: ui.main.sight.beside is None, "the comparison to end")
         assert not ui.main.sight.edits and "[ ]" not in ui.shown("#memories")
