@@ -38,7 +38,8 @@ class Token:
     """One generated token, as it is known.
 
     Attributes:
-        text: Text that became complete with it; empty while a character is still missing bytes.
+        text: Text that became complete with it; empty while a character is still missing bytes. The texts join to the
+            trace's, which may end with one character more, or several, that never became complete.
         piece: The token as a label.
         logprob: Natural log-probability that the model gave it.
         step: The pass that led to it; the next one overwrites its logits.
@@ -193,15 +194,13 @@ class Model:
     def _teller(self, prompt_ids: tuple[int, ...], on_token: OnToken | None) -> Callable[[int, float, Step], None]:
         if on_token is None:
             return lambda *_: None
-        stream = TextStream(self.tokenizer, list(prompt_ids)) if self.tokenizer else None
-        return lambda id, logprob, step: on_token(
-            Token(id, stream.add(id) if stream else f"{id} ", _piece(self.tokenizer, id), logprob, step)
-        )
+        stream = TextStream(self.tokenizer, prompt_ids) if self.tokenizer else _Numbers()
+        return lambda id, logprob, step: on_token(Token(id, stream.add(id), _piece(self.tokenizer, id), logprob, step))
 
     def _trace(self, request: Request, made: Generated, started_ns: int, tokenized_ns: int) -> Trace:
         tokens = request.ids + made.tokens
         text = (
-            self.tokenizer.continuation(list(request.ids), list(made.tokens))
+            self.tokenizer.continuation(request.ids, made.tokens)
             if self.tokenizer
             else " ".join(str(id) for id in made.tokens)
         )
@@ -251,6 +250,17 @@ def load(
     if threads is not None and threads < 1:
         raise MisuseError(f"threads is {threads}; an engine computes with at least 1")
     return Model(open_checkpoint(find_model(model)), engine, threads, progress or (lambda _: None))
+
+
+class _Numbers:
+    """What stands for a text where there is no tokenizer: ids with a space between them."""
+
+    def __init__(self) -> None:
+        self._between = ""
+
+    def add(self, id: int) -> str:
+        text, self._between = f"{self._between}{id}", " "
+        return text
 
 
 def _piece(tokenizer: Tokenizer | None, id: int) -> str:

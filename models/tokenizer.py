@@ -1,15 +1,18 @@
 """A checkpoint's own tokenizer: text to ids, ids to text, and the tokens that end a text."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers.decoders import DecodeStream
 
-from models.errors import CheckpointError
+from models.decoding import byte_of, bytes_of, decoder_parts, decoding_of
+from models.errors import CheckpointError, MisuseError
+from models.panics import as_error
 
 _SPACE = "▁"  # what sentencepiece writes for a space
 
@@ -31,15 +34,14 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, with the special tokens that the checkpoint puts around it."""
-        ids: list[int] = self.rust.encode(text).ids
+        ids = self._read(text).ids
         if self.adds_bos and self.bos is not None and ids[:1] != [self.bos]:
             return [self.bos, *ids]
         return ids
 
     def encode_spelled(self, text: str) -> list[int]:
         """Ids of a text that spells out its special tokens, as chat templates do: none are added."""
-        ids: list[int] = self.rust.encode(text, add_special_tokens=False).ids
-        return ids
+        return self._read(text, add_special_tokens=False).ids
 
     def encode_answer(self, prompt: str, answer: str) -> tuple[list[int], list[int]]:
         """Ids of a prompt, and those that a space and the answer add to them.
@@ -48,39 +50,66 @@ class Tokenizer:
         share is the prompt, and the answer's first token spells the end of the prompt, too.
         """
         given, whole = self.encode(prompt), self.encode(f"{prompt} {answer}")
-        pairs = enumerate(zip(given, whole, strict=False))
-        shared = next((place for place, (left, right) in pairs if left != right), min(len(given), len(whole)))
+        shared = _shared(given, whole)
         return whole[:shared], whole[shared:]
 
     def places(self, text: str, words: str) -> tuple[int, ...]:
-        """Positions in `encode(text)` of the tokens that spell some of `words`, where these stand last in the text."""
-        start = text.rindex(words)
-        read = self.rust.encode(text)
+        """Positions in `encode(text)` of the tokens that spell some of `words`, where these stand last in the text.
+
+        Raises:
+            MisuseError: the text does not hold the words.
+        """
+        start = text.rfind(words)
+        if start < 0:
+            raise MisuseError(f"'{words}' is not in '{text}', so no token spells it")
+        read = self._read(text)
         before = len(self.encode(text)) - len(read.ids)  # a token that begins every text
         end = start + len(words)
         return tuple(before + place for place, (low, high) in enumerate(read.offsets) if low < end and high > start)
 
     def decode(self, ids: list[int] | tuple[int, ...]) -> str:
         """The text of `ids`; special tokens leave no trace."""
-        return str(self.rust.decode(list(ids), skip_special_tokens=True))
+        with as_error("the tokenizer cannot decode these tokens"):
+            return str(self.rust.decode(list(ids), skip_special_tokens=True))
 
-    def continuation(self, prompt: list[int], ids: list[int]) -> str:
-        """The text that `ids` add after `prompt`: a leading space stays, as it would not in `decode(ids)`."""
-        before, whole = self.decode(prompt), self.decode([*prompt, *ids])
-        return whole[len(before) :] if whole.startswith(before) else self.decode(ids)
+    def continuation(self, prompt: Sequence[int], ids: Sequence[int]) -> str:
+        """The text that `ids` add after `prompt`, which is what a stream of them gives.
+
+        That is `decode([*prompt, *ids])` without what it has in common with `decode(prompt)` from the start. A leading
+        space stays, as it would not in `decode(ids)`; a character that the prompt began is whole.
+        """
+        stream = TextStream(self, prompt)
+        return stream.add(*ids) + stream.end()
+
+    def spelled(self, id: int) -> str | None:
+        """The token as the vocabulary writes it; None where it leaves no text: special, or not in the vocabulary."""
+        return None if id in self.special else self._token(id)
 
     def piece(self, id: int) -> str:
         """One token as a label: spaces kept, control characters and lone bytes escaped."""
-        token = self.rust.id_to_token(id)
+        token = self._token(id)
         if token is None:
             return f"<{id}>"
         if id in self.special:
-            return str(token)
-        if token.startswith("<0x") and token.endswith(">"):
-            return _printable(bytes([int(token[3:-1], 16)]))
-        if self.is_byte_level:
-            return _printable(bytes(_BYTES[char] for char in token if char in _BYTES))
-        return _printable(str(token).replace(_SPACE, " ").encode())
+            return token
+        if (byte := byte_of(token)) is not None:
+            return _printable(bytes([byte]))
+        return _printable(bytes_of(token) if self.is_byte_level else token.replace(_SPACE, " ").encode())
+
+    def _read(self, text: str, add_special_tokens: bool = True) -> tokenizers.Encoding:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            broken = f"U+{ord(text[error.start]):04X} at character {error.start + 1}"
+            raise MisuseError(
+                f"the text is no valid Unicode: {broken} stands for broken bytes; write it in UTF-8"
+            ) from error
+        with as_error("the tokenizer cannot encode this text", MisuseError):
+            return self.rust.encode(text, add_special_tokens=add_special_tokens)
+
+    def _token(self, id: int) -> str | None:
+        token = self.rust.id_to_token(id) if 0 <= id < 1 << 32 else None
+        return None if token is None else str(token)
 
     @cached_property
     def special(self) -> frozenset[int]:
@@ -90,19 +119,37 @@ class Tokenizer:
     @cached_property
     def is_byte_level(self) -> bool:
         """Tokens spell bytes with stand-in characters, as GPT-2's do."""
-        return "ByteLevel" in json.dumps(json.loads(self.rust.to_str()).get("decoder"))
+        return any(part["type"] == "ByteLevel" for part in decoder_parts(self.rust.decoder))
 
 
 class TextStream:
-    """The text of a growing list of ids, piece by piece; a character split over tokens waits for its end."""
+    """The text of a growing list of ids, in pieces that join to what `continuation` gives, whatever the ids.
 
-    def __init__(self, tokenizer: Tokenizer, prompt: list[int]) -> None:
-        self._rust = tokenizer.rust
-        self._stream = DecodeStream(prompt, skip_special_tokens=True)
+    A character split over tokens waits for its last byte, and a byte token until another kind of token follows: more
+    bytes could make its text another one.
+    """
 
-    def add(self, id: int) -> str:
-        """The text that became complete with this token."""
-        return self._stream.step(self._rust, id) or ""
+    def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int]) -> None:
+        self._spelled, self._decoding = tokenizer.spelled, decoding_of(tokenizer.rust.decoder)
+        self._decoding.add(self._tokens(prompt))
+        self._given = self._decoding.rest()
+
+    def add(self, *ids: int) -> str:
+        """The text that became complete with these tokens."""
+        return self._new(self._decoding.add(self._tokens(ids)))
+
+    def end(self) -> str:
+        """The text that never became complete; U+FFFD stands for bytes that make no character."""
+        return self._new(self._decoding.rest())
+
+    def _tokens(self, ids: Sequence[int]) -> list[str]:
+        return [token for id in ids if (token := self._spelled(id)) is not None]
+
+    def _new(self, text: str) -> str:
+        """A text without what the prompt gave of it already."""
+        shared = _shared(text, self._given)
+        self._given = self._given[shared:] if shared == len(text) else ""
+        return text[shared:]
 
 
 def open_tokenizer(folder: Path) -> Tokenizer | None:
@@ -110,10 +157,8 @@ def open_tokenizer(folder: Path) -> Tokenizer | None:
     file = folder / "tokenizer.json"
     if not file.is_file():
         return None
-    try:
+    with as_error(f"{file} cannot be read as a tokenizer"):
         rust = tokenizers.Tokenizer.from_file(str(file))
-    except Exception as error:  # the package raises bare Exception
-        raise CheckpointError(f"{file} cannot be read as a tokenizer: {error}") from error
     # Some files keep the settings of their training, which would cut or fill every text.
     rust.no_truncation()
     rust.no_padding()
@@ -135,7 +180,7 @@ def keys_of(file: Path) -> dict[str, Any]:
         return {}
     try:
         keys = json.loads(file.read_text(encoding="utf8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} cannot be read as JSON: {error}") from error
     return keys if isinstance(keys, dict) else {}
 
@@ -157,6 +202,11 @@ def _ids(rust: tokenizers.Tokenizer, value: object) -> tuple[int, ...]:
     return ()
 
 
+def _shared(left: Sequence[object], right: Sequence[object]) -> int:
+    """How much both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
+
+
 def _first(ids: tuple[int, ...]) -> int | None:
     return ids[0] if ids else None
 
@@ -164,13 +214,3 @@ def _first(ids: tuple[int, ...]) -> int | None:
 def _printable(raw: bytes) -> str:
     text = raw.decode("utf8", errors="backslashreplace")
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def _byte_level_bytes() -> dict[str, int]:
-    """The byte behind each stand-in character of a byte-level tokenizer (Radford et al. 2019)."""
-    shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    return {chr(byte): byte for byte in shown} | {chr(256 + index): byte for index, byte in enumerate(hidden)}
-
-
-_BYTES = _byte_level_bytes()

@@ -7,8 +7,8 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import CheckpointError
-from models.tokenizer import TextStream, Tokenizer, open_tokenizer
+from models.errors import CheckpointError, MisuseError
+from models.tokenizer import TextStream, Tokenizer, keys_of, open_tokenizer
 from tests.shared import shared
 
 
@@ -87,3 +87,28 @@ def test_a_broken_tokenizer_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"tokenizer\.json cannot be read as a tokenizer"):
         open_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "a \udcff b"])
+def test_half_a_character_is_refused(gpt2: Tokenizer, text: str) -> None:
+    with pytest.raises(MisuseError, match=r"no valid Unicode: U\+D[8C](3D|FF) at character"):
+        gpt2.encode(text)
+    with pytest.raises(MisuseError, match="no valid Unicode"):
+        gpt2.encode_spelled(text)
+
+
+def test_a_text_that_the_tokenizer_has_no_token_for_is_refused() -> None:
+    rust = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, unk_token="missing"))
+    with pytest.raises(MisuseError, match="cannot encode this text"):
+        Tokenizer(rust=rust, bos=None, stop_tokens=(), adds_bos=False).encode("b")
+
+
+def test_words_that_a_text_does_not_hold_have_no_places(gpt2: Tokenizer) -> None:
+    with pytest.raises(MisuseError, match="'Lima' is not in 'It is'"):
+        gpt2.places("It is", "Lima")
+
+
+def test_files_nested_too_deep_are_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match=r"tokenizer_config\.json cannot be read as JSON"):
+        keys_of(tmp_path / "tokenizer_config.json")
