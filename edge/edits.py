@@ -21,6 +21,9 @@ _SUBLAYER = re.compile(r"layers\.(\d+)\.(attn|ffn)")
 Tokens = tuple[int, ...] | None
 """Positions of the run, from 0; None is every token, those generated too."""
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Beyond it no engine holds a number."""
+
 Rows = range
 """Positions of the tokens of one pass."""
 
@@ -39,7 +42,8 @@ class Change:
 
     def then(self, later: "Change") -> "Change":
         """This change, followed by another."""
-        return Change(self.scale * later.scale, self.shift * later.scale + later.shift)
+        with np.errstate(over="ignore", invalid="ignore"):  # the run says where numbers stop being finite
+            return Change(self.scale * later.scale, self.shift * later.scale + later.shift)
 
 
 Changes = Mapping[str, Change]
@@ -82,6 +86,7 @@ class ScaleHead:
 
     def check(self, site: Site) -> None:
         _check_index("head", self.head, site.row_shape[0], self.layer)
+        _check_factor(self.factor)
 
     def change(self, site: Site, rows: Rows) -> Change:
         factors = np.ones((site.row_shape[0], 1), np.float32)
@@ -107,6 +112,7 @@ class ScaleNeuron:
 
     def check(self, site: Site) -> None:
         _check_index("neuron", self.neuron, site.row_shape[0], self.layer)
+        _check_factor(self.factor)
 
     def change(self, site: Site, rows: Rows) -> Change:
         factors = np.ones(site.row_shape, np.float32)
@@ -159,8 +165,8 @@ class Replace:
         wanted = (len(self.tokens), *site.row_shape)
         if self.value.shape != wanted:
             raise MisuseError(f"{self.site} at {len(self.tokens)} tokens has shape {wanted}, got {self.value.shape}")
-        if not np.isfinite(self.value).all():
-            raise MisuseError(f"the values to put at {self.site} are not all finite numbers")
+        if not (np.abs(self.value) <= LARGEST).all():
+            raise MisuseError(f"the values to put at {self.site} are not all finite numbers in float32")
 
     def change(self, site: Site, rows: Rows) -> Change:
         scale = np.ones((len(rows), *(1 for _ in site.row_shape)), np.float32)
@@ -192,8 +198,10 @@ class Noise:
         return layer_site(0, "input")
 
     def check(self, site: Site) -> None:
-        if not 0 <= self.deviation < float("inf"):
+        if not 0 <= self.deviation < LARGEST:
             raise MisuseError(f"noise needs a standard deviation of 0 or more, got {self.deviation:g}")
+        if self.seed < 0:
+            raise MisuseError(f"noise needs a seed of 0 or more, got {self.seed}")
 
     def change(self, site: Site, rows: Rows) -> Change:
         shift = np.zeros((len(rows), *site.row_shape), np.float32)
@@ -239,6 +247,11 @@ def _scaled(factors: Float32[np.ndarray, "..."], tokens: Tokens, rows: Rows) -> 
         meant = np.isin(np.arange(rows.start, rows.stop), tokens).reshape(-1, *(1 for _ in factors.shape))
         scale = np.where(meant, scale, np.float32(1))
     return Change(scale, np.zeros((1,) * scale.ndim, np.float32))
+
+
+def _check_factor(factor: float) -> None:
+    if not abs(factor) <= LARGEST:
+        raise MisuseError(f"a factor is a finite number in float32, got {factor:g}")
 
 
 def _check_index(what: str, index: int, count: int, layer: int) -> None:

@@ -10,6 +10,7 @@ from jaxtyping import Float32, Int64
 
 from edge.edits import Edit, changes, check_edits
 from edge.engines.base import NO_ROWS, Engine, Rows, Step, row_of_logits
+from edge.finite import check_logits, check_sites
 from edge.sampling import LogProbabilities, Sampling
 from edge.trace import Finish
 from edge.watch import Watch
@@ -49,8 +50,8 @@ class Request:
     def check(self, spec: DecoderSpec) -> None:
         """Refuses what no decoder of this spec can do, before anything runs."""
         check_ids(self.ids, spec)
-        if self.max_new_tokens < 0:
-            raise MisuseError(f"max_new_tokens is {self.max_new_tokens}; it must be 0 or more")
+        check_whole("max_new_tokens", self.max_new_tokens)
+        check_whole("seed", self.seed)
         check_edits(self.edits, spec, len(self.ids) + self.room(spec))
         self.watch.check_budget(spec, len(self.ids) + self.room(spec))
 
@@ -63,6 +64,9 @@ def check_ids(ids: tuple[int, ...], spec: DecoderSpec) -> None:
     """Refuses a prompt that is empty, longer than the context, or out of the vocabulary."""
     if not ids:
         raise MisuseError("the prompt is empty; give some text, or ids")
+    strange = [id for id in ids if not isinstance(id, int | np.integer) or isinstance(id, bool)]
+    if strange:
+        raise MisuseError(f"{strange[0]!r} is no token id; ids are whole numbers from 0 to {spec.vocab_size - 1}")
     outside = [id for id in ids if not 0 <= id < spec.vocab_size]
     if outside:
         raise MisuseError(f"id {outside[0]} is outside the vocabulary; ids run from 0 to {spec.vocab_size - 1}")
@@ -70,6 +74,12 @@ def check_ids(ids: tuple[int, ...], spec: DecoderSpec) -> None:
         raise MisuseError(
             f"the prompt has {len(ids)} tokens, this decoder's context holds {spec.context}; shorten the prompt"
         )
+
+
+def check_whole(name: str, value: object, least: int = 0) -> None:
+    """Refuses what is no whole number of at least `least`."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise MisuseError(f"{name} is {value!r}; it must be a whole number, {least} or more")
 
 
 class Recorder:
@@ -82,27 +92,41 @@ class Recorder:
 
     def __init__(self, spec: DecoderSpec, watch: Watch, edits: Sequence[Edit], rows: int) -> None:
         self._spec, self._watch, self._edits, self._rows = spec, watch, edits, 0
+        self._fed: list[Int64[np.ndarray, " token"]] = []
         dtype = np.float16 if watch.half else np.float32
         self._places = {site: place_of(site.name) for site in watch.sites(spec)}
         self._arrays = {place: np.empty((rows, *site.row_shape), dtype) for site, place in self._places.items()}
         self._last: Rows = NO_ROWS if watch.logits else row_of_logits(spec)
 
     def feed(self, engine: Engine, ids: Int64[np.ndarray, " token"]) -> Step:
-        """Feeds `ids`, makes the edits, and keeps what is watched."""
+        """Feeds `ids`, makes the edits, and keeps what is watched.
+
+        Raises:
+            EdgeError: logits are not finite; the message names where that began.
+        """
         start, end = self._rows, self._rows + len(ids)
         places = {place: array[start:end] for place, array in self._arrays.items()}
         made = changes(self._edits, self._spec, range(start, end))
         step = engine.feed(ids, self._watch, self._last if self._watch.half else {**places, **self._last}, made)
         if self._watch.half:
             values = {LOGITS: step.logits} | {place_of(site): value for site, value in step.sites.items()}
-            for place, array in places.items():
-                array[...] = values[place]
+            with np.errstate(over="ignore"):  # what float16 cannot keep is told of at the end
+                for place, array in places.items():
+                    array[...] = values[place]
         self._rows = end
+        self._fed.append(ids)
+        check_logits(engine, self._fed, self._edits, step.logits)
         return step
 
-    def sites(self) -> dict[str, np.ndarray]:
-        """What was recorded so far, by site name."""
-        return {site.name: self._arrays[place][: self._rows] for site, place in self._places.items()}
+    def sites(self, engine: Engine) -> dict[str, np.ndarray]:
+        """What was recorded, by site name.
+
+        Raises:
+            EdgeError: some of it is not finite; the message names where that began.
+        """
+        kept = {site.name: self._arrays[place][: self._rows] for site, place in self._places.items()}
+        check_sites(engine, self._fed, self._edits, kept)
+        return kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +194,7 @@ def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToke
         logprobs=tuple(chooser.logprobs),
         finish=_finish(request, room, chooser.tokens),
         fed=engine.fed,
-        sites=recorder.sites(),
+        sites=recorder.sites(engine),
         started_ns=started_ns,
         prefilled_ns=prefilled_ns,
         chosen_ns=tuple(chooser.chosen_ns),
@@ -184,7 +208,7 @@ def logits_of(engine: Engine, ids: tuple[int, ...], edits: Sequence[Edit]) -> Fl
     recorder = Recorder(engine.spec, Watch(parts=(), logits=True), edits, len(ids))
     for chunk in chunks(ids, engine.spec):
         recorder.feed(engine, chunk)
-    return recorder.sites()[LOGITS]
+    return recorder.sites(engine)[LOGITS]
 
 
 class _Chooser:

@@ -25,15 +25,6 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def nan_as_null(plain: Any) -> Any:
-    """The same tables and lists with None in place of NaN, which JSON does not have."""
-    if isinstance(plain, dict):
-        return {key: nan_as_null(item) for key, item in plain.items()}
-    if isinstance(plain, list):
-        return [nan_as_null(item) for item in plain]
-    return None if isinstance(plain, float) and math.isnan(plain) else plain
-
-
 def from_plain(kind: type[T], plain: Any) -> T:
     """The dataclass that `to_plain` took apart; unknown keys are left, and null is NaN where a number is wanted.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from models.errors import MisuseError
+from models.errors import EdgeError, MisuseError
 
 _SAFE = 60.0
 """Up to this size float32 holds the exponentials of logits, and their sum over any vocabulary."""
@@ -52,9 +52,16 @@ class Sampling:
         return int(random.choice(len(logits), p=self.probabilities(logits)))
 
     def probabilities(self, logits: Float32[np.ndarray, " vocab"]) -> Float64[np.ndarray, " vocab"]:
-        """What each token's chance is once temperature, top-k and top-p are applied; sums to 1."""
+        """What each token's chance is once temperature, top-k and top-p are applied; sums to 1.
+
+        Raises:
+            EdgeError: logits are not finite.
+        """
         scaled = logits.astype(np.float64)
-        scaled = (scaled - scaled.max()) / max(self.temperature, np.finfo(np.float64).tiny)
+        if not np.isfinite(scaled).all():
+            raise EdgeError("logits are not all finite numbers, so no token can be drawn from them")
+        with np.errstate(over="ignore"):  # at the lowest temperatures all but the likeliest are at minus infinity
+            scaled = (scaled - scaled.max()) / max(self.temperature, np.finfo(np.float64).tiny)
         order = np.argsort(-scaled, kind="stable")
         chance = np.exp(scaled[order])
         if self.top_k is not None:

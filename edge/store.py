@@ -8,6 +8,7 @@ import numpy as np
 
 from edge.output import write_file
 from models.errors import EdgeError
+from models.json_text import json_text
 from models.safetensors_file import TensorPlace, tensor_places
 
 FORMAT = "2"
@@ -18,7 +19,7 @@ def write_store(path: Path, record: dict[str, Any], arrays: dict[str, np.ndarray
     """Writes a file that appears whole or not at all, as `edge.output.write_file` does."""
     from safetensors.numpy import save_file
 
-    header = {"format": FORMAT, "record": json.dumps(record)}
+    header = {"format": FORMAT, "record": json_text(record)}
     held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return write_file(path, lambda part: save_file(held, part, header))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from export.layout import groups_queries
 from models.checkpoint import Checkpoint
+from models.json_text import json_text
 from models.spec import DecoderSpec
 from models.tokenizer import open_tokenizer
 
@@ -37,7 +38,7 @@ def genai_config(checkpoint: Checkpoint, graph: str) -> str:
         "top_k": 1,
         "top_p": 1.0,
     }
-    return json.dumps({"model": model, "search": search}, indent=2) + "\n"
+    return json_text({"model": model, "search": search}, indent=2) + "\n"
 
 
 def _decoder(spec: DecoderSpec, graph: str) -> dict[str, Any]:

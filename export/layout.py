@@ -1,11 +1,11 @@
 """How a graph is given its numbers: matrices dense or in groups of whole numbers, the rest in one kind of float."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from models.checkpoint import Checkpoint
+from models.json_text import json_text
 from models.packed import groups_of, row_bytes
 from models.packed_file import stem_of
 from models.parameters import Shapes
@@ -45,7 +45,7 @@ class Layout:
         if self == DENSE:
             return ""
         table = {name: asdict(scheme) for name, scheme in sorted(self.schemes.items())}
-        return json.dumps({"schemes": table, "accuracy": self.accuracy, "kind": self.kind}, sort_keys=True)
+        return json_text({"schemes": table, "accuracy": self.accuracy, "kind": self.kind}, sort_keys=True)
 
 
 DENSE = Layout()

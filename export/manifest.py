@@ -9,6 +9,7 @@ from typing import Any
 
 from export.parity import Parity
 from models.errors import SpecError
+from models.json_text import json_text
 from models.spec import DecoderSpec
 from models.spec_json import spec_from_json, spec_to_json
 
@@ -48,7 +49,7 @@ class Manifest:
 
     def to_json(self) -> str:
         table = asdict(self) | {"edge_bundle": True, "key": self.key, "spec": json.loads(spec_to_json(self.spec))}
-        return json.dumps(table, indent=1, sort_keys=True) + "\n"
+        return json_text(table, indent=1, sort_keys=True) + "\n"
 
 
 def graph_key(spec: DecoderSpec, layout: str = "") -> str:

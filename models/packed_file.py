@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import CheckpointError, MisuseError
+from models.json_text import json_text
 from models.packed import PackedMatrices, PackedMatrix, groups_of, pack_matrix, row_bytes
 from models.parameters import parameter_shapes, part_of
 from models.precision import Scheme, Zero
@@ -123,7 +124,7 @@ def write_packed(
     # Last, since bytes in odd numbers would leave the float32 after them at no multiple of 4.
     planned |= {name: planned.pop(name) for name in list(planned) if name.endswith(".zeros")}
     note = {"format": FORMAT, "scheme": asdict(scheme)}
-    write_tensors(file, planned, tensors(), {_NOTE: json.dumps(note)})
+    write_tensors(file, planned, tensors(), {_NOTE: json_text(note)})
 
 
 def is_packed(file: Path) -> bool:

@@ -14,6 +14,7 @@ from edge.output import write_text
 from edge.picture.palettes import PALETTES
 from edge.sampling import Sampling
 from models.errors import EdgeError
+from models.json_text import json_text
 from tui.state import COLOURS, DRAWN, LENGTHS, SCORES, SILENCES, Options
 from tui.theme import DARK
 
@@ -123,7 +124,7 @@ def write_settings(file: Path, settings: Settings) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EdgeError(f"{file.parent} cannot be made: {error.strerror or error}") from error
-    write_text(file, json.dumps(_to_record(settings), indent=2, ensure_ascii=False) + "\n")
+    write_text(file, json_text(_to_record(settings), indent=2) + "\n")
 
 
 def _to_record(settings: Settings) -> dict[str, Any]:

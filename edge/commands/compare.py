@@ -1,6 +1,5 @@
 """`edge compare`: how far variants of a model are apart, where that begins, and what each costs."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from edge.commands.comparison import (
 from edge.commands.options import parsed_ids, tell
 from edge.commands.tables import Table, table_options
 from models.errors import MisuseError
+from models.json_text import json_text
 
 if TYPE_CHECKING:
     from edge.compare.members import Chosen
@@ -90,7 +90,7 @@ def compare(
         found = compare_members(members, passage, rounds=rounds, band=band, progress=tell)
     match layout:
         case "json":
-            click.echo(json.dumps(to_json(found), ensure_ascii=False, allow_nan=False))
+            click.echo(json_text(to_json(found)))
         case "csv":
             click.echo(variant_table(found).csv())
         case _:

@@ -1,6 +1,5 @@
 """`edge lab`: the claims about attention and FFN, tried on a model."""
 
-import json
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from edge.commands.options import engine_options, opened_model, tell
 from edge.commands.survey import survey_text
 from edge.commands.tables import Column, Table, table_options
 from models.errors import MisuseError
+from models.json_text import json_text
 
 if TYPE_CHECKING:
     from edge.lab.claim import Experiment
@@ -112,7 +112,7 @@ def _try(subject: "Subject", wanted: "list[Experiment]", layout: str | None) -> 
         case None:
             click.echo(_ending(record, "text"))
         case "json":
-            click.echo(json.dumps(to_json(record), ensure_ascii=False, allow_nan=False))
+            click.echo(json_text(to_json(record)))
         case "csv":
             click.echo(number_table(record).csv())
         case _:

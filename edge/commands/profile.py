@@ -1,6 +1,5 @@
 """`edge profile`: time, memory and where both go, for each engine and precision."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ import click
 from edge.commands.options import tell
 from edge.commands.tables import table_options
 from models.errors import EdgeError, MisuseError
+from models.json_text import json_text
 
 if TYPE_CHECKING:
     from edge.profile.measure import Plan
@@ -77,7 +77,7 @@ def profile(
     if perfetto:
         _write_timeline(found, perfetto)
     if layout == "json":
-        click.echo(json.dumps(record | {"summary": profile_summary(found)}, ensure_ascii=False))
+        click.echo(json_text(record | {"summary": profile_summary(found)}))
     elif layout == "csv":
         click.echo(profile_csv(found))
     else:
@@ -121,11 +121,11 @@ def _keep(found: "Profile", record: dict[str, object], output: Path | None) -> P
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EdgeError(f"{folder} cannot be made: {error.strerror}; name a file with -o") from error
-    return write_text(output, json.dumps(record, ensure_ascii=False))
+    return write_text(output, json_text(record))
 
 
 def _write_timeline(found: "Profile", file: Path) -> None:
     from edge.output import write_text
     from edge.report.perfetto import timeline
 
-    tell(f"{write_text(file, json.dumps(timeline(found)))}: open it at ui.perfetto.dev")
+    tell(f"{write_text(file, json_text(timeline(found)))}: open it at ui.perfetto.dev")

@@ -1,6 +1,5 @@
 """`edge report`: a saved run as one HTML page, or a profile as a timeline."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ import click
 from edge.commands.options import tell
 from edge.picture.units import show_bytes
 from models.errors import MisuseError
+from models.json_text import json_text
 
 if TYPE_CHECKING:
     from edge.report.markup import Section
@@ -93,4 +93,4 @@ def _timeline(source: Path) -> str:
 
     measured = read_profile(source)
     with told_of(source):
-        return json.dumps(timeline(measured), ensure_ascii=True)
+        return json_text(timeline(measured))

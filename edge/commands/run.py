@@ -1,6 +1,5 @@
 """`edge run`: text, as the model generates it."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,6 +7,7 @@ import click
 from edge.commands.options import chosen_sampling, engine_options, opened_model, parsed_ids, run_options, tell
 from edge.commands.sublayers import sublayer_record, sublayer_sum, sublayer_table
 from models.errors import MisuseError
+from models.json_text import json_text
 
 if TYPE_CHECKING:
     from edge.session import Token
@@ -75,7 +75,7 @@ def run(
             tell(_summary(trace))
         timing = loaded.time_sublayers(list(trace.tokens[: trace.n_fed])) if timed else None
     if as_json:
-        click.echo(json.dumps(_record(trace, timing), ensure_ascii=False))
+        click.echo(json_text(_record(trace, timing)))
     elif timing is not None:
         click.echo(sublayer_table(timing).text())
         click.echo(sublayer_sum(timing))

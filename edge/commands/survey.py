@@ -9,6 +9,7 @@ import click
 from edge.commands.options import tell
 from edge.commands.tables import Column, Table
 from models.errors import EdgeError, MisuseError
+from models.json_text import json_text
 
 if TYPE_CHECKING:
     from edge.lab.survey import Part, Survey
@@ -44,7 +45,7 @@ def survey_text(
         found = found.merged(read_survey(file))
     match layout:
         case "json":
-            click.echo(json.dumps(plain(found)))
+            click.echo(json_text(plain(found)))
         case _:
             click.echo(survey_table(found).write(layout or "text"))
 
@@ -101,7 +102,7 @@ def _write(found: "Survey", keep: Path | None) -> None:
     from edge.output import write_text
 
     if keep is not None:
-        write_text(keep, json.dumps(to_json(found)))
+        write_text(keep, json_text(to_json(found)))
 
 
 def survey_table(found: "Survey") -> Table:

@@ -1,12 +1,13 @@
 """Tables as commands print them: aligned text, JSON, CSV or Markdown."""
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+
+from models.json_text import json_text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Cell = str | int | float | None
@@ -75,7 +76,7 @@ class Table:
 
     def json(self) -> str:
         """A list of objects."""
-        return json.dumps(self.records(), ensure_ascii=False)
+        return json_text(self.records())
 
     def write(self, layout: str) -> str:
         """The table in one of the layouts of `table_options`."""

@@ -14,6 +14,7 @@ from edge.compare.sites import Departure
 from edge.profile.memory import Memory
 from edge.profile.rounds import Course, Round
 from models.errors import EdgeError
+from models.json_text import finite
 from models.sites import layer_of
 
 FORMAT = 1
@@ -109,7 +110,7 @@ class Comparison:
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
-    """A comparison as plain values for `json.dumps`; what is no finite number is null."""
+    """A comparison as plain values; what is no finite number is null."""
     record = {
         "format": FORMAT,
         "kind": KIND,
@@ -118,8 +119,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "text": asdict(comparison.text),
         "band": comparison.band,
     }
-    finite: dict[str, Any] = _finite(record)
-    return finite
+    plain: dict[str, Any] = finite(record)
+    return plain
 
 
 def from_json(record: Mapping[str, Any]) -> Comparison:
@@ -142,15 +143,6 @@ def from_json(record: Mapping[str, Any]) -> Comparison:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise EdgeError(f"this comparison is damaged ({error!r}); run it again") from error
-
-
-def _finite(value: Any) -> Any:
-    """The same with lists for tuples, and null for what is no finite number."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _subject_json(one: Subject) -> dict[str, Any]:

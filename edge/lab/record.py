@@ -5,7 +5,8 @@ from typing import Any
 
 from edge.lab.contrast import contrast
 from edge.lab.run import LabRecord
-from edge.plain import nan_as_null, open_record, to_plain
+from edge.plain import open_record, to_plain
+from models.json_text import finite
 
 FORMAT = 1
 KIND = "edge lab"
@@ -13,7 +14,7 @@ KIND = "edge lab"
 
 def to_json(record: LabRecord) -> dict[str, Any]:
     """Everything that was found, and the summary for whoever reads it without Edge."""
-    told: dict[str, Any] = nan_as_null(to_plain(record))
+    told: dict[str, Any] = finite(to_plain(record))
     return {"format": FORMAT, "kind": KIND, "lab": told, "summary": to_plain(contrast(record))}
 
 

@@ -1,6 +1,5 @@
 """HTML put together so that no text can become markup."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
@@ -9,6 +8,7 @@ from typing import Any
 from edge.picture.levels import LEVELS
 from edge.picture.palettes import Palette
 from edge.picture.pieces import show_piece
+from models.json_text import json_text
 
 Attribute = str | int | float | bool | None
 
@@ -95,6 +95,6 @@ def hexadecimal(colour: tuple[int, int, int]) -> str:
 
 
 def script_json(record: Any) -> Markup:
-    """JSON in ASCII for a script element: none of its text can end the element."""
-    written = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """JSON for a script element: none of its text can end the element."""
+    written = json_text(record, sort_keys=True, compact=True)
     return Markup(written.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
