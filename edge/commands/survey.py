@@ -40,9 +40,12 @@ def survey_text(
                 _write(found, keep)
                 tell(f"{windows:,} windows, {found.tokens:,} tokens")
     finally:
-        _write(found, keep)
+        if found.tokens:
+            _write(found, keep)
     for file in add:
         found = found.merged(read_survey(file))
+    if not found.tokens:
+        raise MisuseError(f"{text} has no tokens for this survey to read, so there is nothing to tell")
     match layout:
         case "json":
             click.echo(json_text(plain(found)))

@@ -28,8 +28,8 @@ class Column:
     form: str = ""
 
     def show(self, cell: Cell) -> str:
-        """A cell as people read it; an absent value is a dash."""
-        if cell is None:
+        """A cell as people read it; an absent value, as the mean of nothing is, is a dash."""
+        if cell is None or cell != cell:
             return "-"
         return cell if isinstance(cell, str) else format(cell, self.form)
 
@@ -71,7 +71,7 @@ class Table:
         written = io.StringIO()
         writer = csv.writer(written, lineterminator="\n")
         writer.writerow(column.key for column in self.columns)
-        writer.writerows(self.rows)
+        writer.writerows([None if cell != cell else cell for cell in row] for row in self.rows)
         return written.getvalue().rstrip("\n")
 
     def json(self) -> str:

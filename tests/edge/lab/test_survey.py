@@ -136,3 +136,12 @@ def test_misuse_is_told_in_a_message(
     monkeypatch.chdir(text.parent)
     code, out, err = said("lab", "fable-relu", *options)
     assert code in (1, 2) and message in err and "Traceback" not in err and not out
+
+
+def test_a_survey_of_nothing_is_a_message(tmp_path: Path, said: Said) -> None:
+    text, kept = tmp_path / "empty.txt", tmp_path / "kept.json"
+    text.write_text("", encoding="utf8")
+    for layout in ("--json", "--csv"):
+        code, out, err = said("lab", "fable-relu", "--survey", text, "--keep", kept, layout)
+        assert code == 2 and not out and f"{text} has no tokens for this survey to read" in err, (out, err)
+    assert not kept.exists(), "a survey of nothing was kept"
