@@ -45,6 +45,10 @@ class NormWeights:
         wide = x.astype(np.float64)
         return wide - wide.mean(axis=-1, keepdims=True) if isinstance(self.kind, LayerNorm) else wide
 
+    def folded(self, part: Float[np.ndarray, "*token model"]) -> Float32[np.ndarray, "*token model"]:
+        """What the norm makes of a part of a row, times what it divides that row by: linear in the part."""
+        return np.asarray(self.centred(part) * self.gain, np.float32)
+
     def __call__(self, x: Float[np.ndarray, "*token model"]) -> Float32[np.ndarray, "*token model"]:
         """The norm of each row."""
         return np.asarray(self.centred(x) / self.scale(x)[..., None] * self.gain + self.shift, np.float32)
@@ -113,6 +117,17 @@ class Readout:
             case SoftCap(limit):
                 return np.asarray(np.float32(limit) * np.tanh(logits / np.float32(limit)))
 
+    def folded(self, added: Float[np.ndarray, "row model"], sublayer: "Ending") -> Float32[np.ndarray, "row width"]:
+        """What the head multiplies by the vector of each token, of what a sublayer adds to the residual stream.
+
+        `folded · W_U` is the direct effect on the logits, before a cap and in proportion: the gain of each norm
+        between is folded in and a LayerNorm's mean taken away, what the norms divide by is left out, since it is the
+        same for all tokens of the vocabulary (`fold_ln`, `center_writing_weights` of TransformerLens).
+        """
+        for norm in (*sublayer.sums, self.norm):
+            added = norm.folded(added)
+        return self.in_width(added)
+
     def frozen(self, x: Float[np.ndarray, "token model"], target: int, baseline: int | None = None) -> Reading:
         """The logit of `target` less that of `baseline`, before the cap, with the final norm's statistics held.
 
@@ -137,16 +152,19 @@ class Readout:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a sublayer ends: its last matrix, the bias, and the norm of what it adds.
+    """How a sublayer ends: its last matrix, the bias, and the norms that what it adds goes through.
 
     Attributes:
         bias: Zeros where the matrix has none.
-        after: A `NoNorm` where the layer adds what the matrix gives.
+        after: Of what is added; a `NoNorm` where the layer adds what the matrix gives.
+        sums: Norms of the whole residual stream, from this sublayer to the end of the last layer; most decoders have
+            none.
     """
 
     matrix: Float32[np.ndarray, "model part"]
     bias: Float32[np.ndarray, " model"]
     after: NormWeights
+    sums: tuple[NormWeights, ...] = ()
 
     def __call__(self, parts: Float[np.ndarray, "token part"]) -> Float32[np.ndarray, "token model"]:
         """What the matrix and the bias give, before the norm."""
@@ -161,7 +179,7 @@ class Ending:
         vectors = self.matrix.T if parts is None else self.matrix.T[list(parts)]
         if isinstance(self.after.kind, NoNorm):
             return vectors
-        return np.asarray(self.after.centred(vectors) * self.after.gain, np.float32)
+        return self.after.folded(vectors)
 
 
 def _floats(weights: Parameters, name: str) -> Float32[np.ndarray, "..."]:
@@ -204,4 +222,16 @@ def open_ending(checkpoint: Checkpoint, layer: int, sublayer: Literal["attn", "f
         _floats(weights, f"{matrix}.weight"),
         _vector(weights, f"{matrix}.bias", spec.d_model, 0.0),
         norm_weights(weights, f"{name}.after", kind, spec.d_model),
+        _norms_of_sums(checkpoint, layer, sublayer),
+    )
+
+
+def _norms_of_sums(checkpoint: Checkpoint, layer: int, sublayer: Literal["attn", "ffn"]) -> tuple[NormWeights, ...]:
+    """Those between what a sublayer adds and the head, in their order."""
+    spec, weights = checkpoint.spec, checkpoint.weights
+    passed = [(number, part) for number in range(layer, spec.n_layers) for part in ("attn", "ffn")]
+    return tuple(
+        norm_weights(weights, f"layers.{number}.{part}_sum", spec.layers[number].norm, spec.d_model)
+        for number, part in passed[sublayer == "ffn" :]
+        if spec.layers[number].norms_sum
     )

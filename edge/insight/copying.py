@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.insight.weights import Weights
+from edge.readout import Ending
 from edge.trace import Trace
 from models.errors import MisuseError
 from models.sites import layer_site
+from models.spec import NoNorm
 
 
 @dataclass(frozen=True)
@@ -15,29 +17,39 @@ class Copied:
     """What a head writes when it reads one key.
 
     Attributes:
-        raises: Words and what each logit gains, the most first; before any norm, for a weight of 1.
+        raises: Words and what each logit gains, the most first; the gain is None where a layer norms what attention
+            adds, or the sum, by statistics that no trace keeps.
         own_rank: How many words gain more than the key's own: 0 where the head copies it.
     """
 
-    raises: tuple[tuple[str, float], ...]
+    raises: tuple[tuple[str, float | None], ...]
     own_rank: int
 
 
-def read_copied(trace: Trace, weights: Weights, layer: int, head: int, key: int, k: int = 6) -> Copied:
-    """The OV circuit on one token: `value · W_O · W_U` (Elhage et al. 2021, A Mathematical Framework).
+def read_copied(trace: Trace, weights: Weights, layer: int, head: int, token: int, key: int, k: int = 6) -> Copied:
+    """The OV circuit on one key: `value · W_O · W_U` (Elhage et al. 2021, A Mathematical Framework).
 
-    Of what the head really read there, not of the bare embedding; direct effect alone, the final norm left out.
+    Of what the head really read there, not of the bare embedding; for a weight of 1, direct effect alone. The gains of
+    the norms on the way are folded in, and the final norm divides as it does at `token`.
 
     Raises:
-        MisuseError: values were not watched, or the head is ablated.
+        MisuseError: values, or what leaves the last layer, were not watched, or the head is ablated.
     """
     if trace.ablated.has_head(layer, head):
         raise MisuseError(f"head {layer}.{head} is ablated in this run and writes 0")
     value = trace.site(layer_site(layer, "attn.value"))[key, head // trace.spec.sharing]
-    size = trace.spec.head_dim
-    written = weights.ending(layer, "attn").matrix[:, head * size : (head + 1) * size] @ value
-    readout = weights.readout
-    scores = readout.weight @ readout.in_width(written[None])[0]
+    size, readout, ending = trace.spec.head_dim, weights.readout, weights.ending(layer, "attn")
+    written = value @ ending.writes(range(head * size, (head + 1) * size))
+    scores = readout.weight @ readout.folded(written[None], ending)[0]
     order = np.argsort(-scores, kind="stable")[:k]
-    raised = tuple((weights.piece(int(id)), float(scores[id])) for id in order)
+    stream = trace.row(layer_site(trace.spec.n_layers - 1, "output"), token)
+    gains = scores[order] / readout.norm.scale(stream)[0]
+    raised = tuple(
+        (weights.piece(int(id)), float(gain) if _adds_as_it_is(ending) else None)
+        for id, gain in zip(order, gains, strict=True)
+    )
     return Copied(raised, int((scores > scores[trace.tokens[key]]).sum()))
+
+
+def _adds_as_it_is(ending: Ending) -> bool:
+    return isinstance(ending.after.kind, NoNorm) and not ending.sums

@@ -23,7 +23,7 @@ class Memory:
     Attributes:
         coefficient: What enters the down projection, in the activation's own unit.
         adds: The length of what it adds to the residual stream, in the stream's unit; None without the weights.
-        promotes: The words that it raises most, the most first; none without the weights, or where it is silent.
+        promotes: The words that it raises most, the most first; none without the weights, or where it is 0.
     """
 
     neuron: int
@@ -38,16 +38,16 @@ def read_memories(
     """The `k` memories that write most at one token, strongest first, and after them those asked for by number.
 
     Ranked by `|s_i| · ‖v_i‖₂`; the words are the extremes of `W_U · v_i`, the lowest where the coefficient is
-    negative, the final norm left out (Geva et al. 2022, arXiv 2203.14680). Where the layer norms what its FFN adds,
-    `v_i` is what that norm, its statistics at this token held, makes of it. What is silent is not among the strongest.
+    negative (Geva et al. 2022, arXiv 2203.14680), with the final norm's gain folded in (`fold_ln` of TransformerLens),
+    which the paper leaves out. Where the layer norms what its FFN adds, `v_i` is what that norm, its statistics at
+    this token held, makes of it. A neuron at 0 is not among the strongest. `edge.insight.ablation` measures how far
+    the words agree with what ablating a neuron does.
 
     Raises:
         MisuseError: the FFN was not watched, or the token not fed.
     """
-    neurons, ending = neurons_at(trace, layer, token), weights.ending(layer, "ffn")
-    norms = vector_norms(ending.writes()) / np.float32(_scale(ending, neurons))
-    strongest, _ = dominant(neurons, norms, min(k, len(neurons)))
-    listed = _with_asked(strongest[neurons[strongest] != 0], also)
+    neurons, norms = _neurons_and_norms(trace, weights, layer, token)
+    listed, ending = _with_asked(_strongest(neurons, norms, k), also), weights.ending(layer, "ffn")
     found = _promoted(weights, ending, listed, words)
     return tuple(
         Memory(
@@ -60,6 +60,15 @@ def read_memories(
     )
 
 
+def strongest_neurons(trace: Trace, weights: Weights, layer: int, token: int, k: int) -> tuple[int, ...]:
+    """The `k` neurons that write most at one token, the strongest first; those at 0 are none of them.
+
+    Raises:
+        MisuseError: the FFN was not watched, or the token not fed.
+    """
+    return tuple(_strongest(*_neurons_and_norms(trace, weights, layer, token), k))
+
+
 def read_coefficients(
     trace: Trace, layer: int, token: int, k: int = 32, also: Collection[int] = ()
 ) -> tuple[Memory, ...]:
@@ -69,8 +78,7 @@ def read_coefficients(
         MisuseError: the FFN was not watched, or the token not fed.
     """
     neurons = neurons_at(trace, layer, token)
-    strongest, _ = dominant(neurons, np.ones_like(neurons), min(k, len(neurons)))
-    listed = _with_asked(strongest[neurons[strongest] != 0], also)
+    listed = _with_asked(_strongest(neurons, np.ones_like(neurons), k), also)
     return tuple(Memory(neuron, float(neurons[neuron]), None, ()) for neuron in listed)
 
 
@@ -101,9 +109,21 @@ def neurons_at(trace: Trace, layer: int, token: int) -> Float32[np.ndarray, " ne
     return np.zeros_like(row) if layer in trace.ablated.ffns else np.asarray(row)
 
 
-def _with_asked(strongest: np.ndarray, also: Collection[int]) -> list[int]:
-    listed = [int(neuron) for neuron in strongest]
-    return [*listed, *sorted(set(also) - set(listed))]
+def _neurons_and_norms(
+    trace: Trace, weights: Weights, layer: int, token: int
+) -> tuple[Float32[np.ndarray, " neuron"], Float32[np.ndarray, " neuron"]]:
+    """Coefficients at a token, and the lengths of what a coefficient of 1 adds there."""
+    neurons, ending = neurons_at(trace, layer, token), weights.ending(layer, "ffn")
+    return neurons, vector_norms(ending.writes()) / np.float32(_scale(ending, neurons))
+
+
+def _strongest(neurons: Float32[np.ndarray, " neuron"], norms: Float32[np.ndarray, " neuron"], k: int) -> list[int]:
+    index, coefficients = dominant(neurons, norms, min(k, len(neurons)))
+    return [int(neuron) for neuron in index[coefficients != 0]]
+
+
+def _with_asked(strongest: list[int], also: Collection[int]) -> list[int]:
+    return [*strongest, *sorted(set(also) - set(strongest))]
 
 
 def _scale(ending: Ending, neurons: Float32[np.ndarray, " neuron"]) -> float:
@@ -113,7 +133,8 @@ def _scale(ending: Ending, neurons: Float32[np.ndarray, " neuron"]) -> float:
 
 def _promoted(weights: Weights, ending: Ending, neurons: list[int], words: int) -> PromotedTokens:
     readout = weights.readout
-    return promoted(readout.in_width(ending.writes(neurons)), readout.weight, min(words, len(readout.weight)))
+    vectors = readout.folded(ending.writes(neurons), ending)
+    return promoted(vectors, readout.weight, min(words, len(readout.weight)))
 
 
 def _words(weights: Weights, found: PromotedTokens, place: int, coefficient: float) -> tuple[str, ...]:

@@ -93,13 +93,13 @@ def detection_share(
 
 def ov_logits(
     value: Float[np.ndarray, "past head_dim"],
-    out: Float[np.ndarray, "head_dim model"],
-    unembedding: Float[np.ndarray, "past model"],
+    out: Float[np.ndarray, "head_dim width"],
+    unembedding: Float[np.ndarray, "past width"],
 ) -> Float32[np.ndarray, "past past"]:
     """What one head, reading a token in full, adds to the logit of each token of the text: `v_j · W_O · u_k`.
 
     Row `j` is the token that is read, column `k` the one whose logit moves, along the direct path: no later layer,
-    no final norm but what is folded into the rows of `unembedding`, which are those of the tokens' own ids.
+    no norm but what is folded into `out` (`edge.readout.Readout.folded`). `unembedding` has the tokens' own rows.
     """
     read = out.astype(np.float64) @ unembedding.astype(np.float64).T
     return np.asarray(value.astype(np.float64) @ read, np.float32)

@@ -78,9 +78,9 @@ def promoted(
     """The k tokens that each memory promotes, and the k that it suppresses: extremes of `W_U · v_i`, in logits.
 
     The value seen as a distribution over the vocabulary (Geva et al. 2021, arXiv 2012.14913; 2022, arXiv
-    2203.14680); softmax keeps the order. The final norm is left out, as in the papers: fold its weight into the
-    unembedding to count it. A memory with a negative coefficient promotes what is at the bottom. Which of several
-    equal scores comes in last is not defined.
+    2203.14680); softmax keeps the order. The papers leave the final norm out; give what `edge.readout.Readout.folded`
+    makes of the vectors, and its gain counts. A memory with a negative coefficient promotes what is at the bottom.
+    Which of several equal scores comes in last is not defined.
     """
     memories, vocab = len(value_vectors), len(unembedding)
     if not 1 <= k <= vocab:

@@ -91,7 +91,7 @@ def test_an_ablated_ffn_recalls_nothing_and_an_ablated_head_copies_nothing(model
         read_cett(edited, weights, 2)
     assert len(read_cett(edited, weights, 0).share) == len(PROMPT)
     with pytest.raises(MisuseError, match=r"head 1\.0 is ablated"):
-        read_copied(edited, weights, 1, 0, 3)
+        read_copied(edited, weights, 1, 0, 4, 3)
 
 
 def test_a_report_names_the_edits_and_leaves_what_is_ablated_out_of_means(model: Model) -> None:

@@ -68,7 +68,9 @@ def test_the_strongest_memories_come_first_and_promote_what_their_vectors_score_
     assert adds == sorted(adds, reverse=True) and len(found) == 6, f"not the strongest first: {adds}"
     ending = weights.ending(layer, "ffn")
     for memory in found:
-        written = ending.after.centred(ending.matrix[:, memory.neuron]) * ending.after.gain
+        written = ending.matrix[:, memory.neuron].astype(np.float64)
+        for norm in (ending.after, *ending.sums, readout.norm):
+            written = norm.centred(written) * norm.gain
         scores = readout.weight @ (written if readout.project is None else readout.project @ written)
         order = np.argsort(-scores * np.sign(memory.coefficient), kind="stable")[:3]
         want = tuple(f"<{id}>" for id in order)

@@ -194,12 +194,13 @@ class AttentionView(View):
         if (missing := main.lacks(chosen.layer, "attn.value")) or main.weights is None:
             words.say(f" what it copies: {missing or NO_WEIGHTS}")
             return
-        trace, weights, place = main.trace, main.weights, (chosen.layer, chosen.head, chosen.key)
+        trace, weights, place = main.trace, main.weights, (chosen.layer, chosen.head, chosen.token, chosen.key)
         found = self._copied.at(place, lambda: read_copied(trace, weights, *place))
         if isinstance(found, Copied):
-            raised = "  ".join(f"{quote_piece(piece)} +{show_number(gain)}" for piece, gain in found.raises)
+            raised = "  ".join(map(_raised, found.raises))
             rank = "itself first" if found.own_rank == 0 else f"itself as number {found.own_rank + 1:,}"
-            told = f" reading {main.quote(chosen.key)} raises ({rank}), logits: "
+            unit = "" if found.raises[0][1] is None else ", logits"
+            told = f" reading {main.quote(chosen.key)} raises ({rank}){unit}: "
             words.say(Content.assemble((told, "$text-muted"), raised))
         elif found is not None:
             words.say(f" {found.text}")
@@ -264,3 +265,9 @@ class AttentionView(View):
             for token, key in zip(*(axis.tolist() for axis in np.nonzero(seen)), strict=True)
         ]
         return Table(columns, rows)
+
+
+def _raised(raised: tuple[str, float | None]) -> str:
+    piece, gain = raised
+    sign = "+" if gain is not None and gain >= 0 else ""
+    return quote_piece(piece) if gain is None else f"{quote_piece(piece)} {sign}{show_number(gain)}"

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float32, Int64
 
 from edge.lab.experiments.ffn_rows import ACTIVE, neurons_rms, settled_neurons
 from edge.lab.subject import Subject
 from edge.measure.memories import Triggers, agreement_rate, composition_rate, promoted, top_token, vector_norms
 from edge.measure.sparsity import output_norms
-from edge.readout import Readout, open_ending
+from edge.readout import open_ending
 from models.sites import layer_site
 
 DOMINANT = 10
@@ -58,16 +58,6 @@ class LayerMemories:
     examples: tuple[Example, ...]
 
 
-def towards_head(readout: Readout, vectors: Float[np.ndarray, "memory model"]) -> Float32[np.ndarray, "memory width"]:
-    """What the head compares with each token's vector: the final norm's gain, its scale left out, and the way back."""
-    return readout.in_width(np.asarray(readout.norm.centred(vectors) * readout.norm.gain, np.float32))
-
-
-def value_vectors(subject: Subject, layer: int) -> Float32[np.ndarray, "neuron model"]:
-    """What each neuron adds to the residual stream; of a norm after the FFN the gain counts, its scale does not."""
-    return open_ending(subject.model.checkpoint, layer, "ffn").writes()
-
-
 def chance_agreement(top: Int64[np.ndarray, " memory"], following: Int64[np.ndarray, " memory"]) -> float:
     """What shuffling the tokens that follow triggers gives on average: `Σ_w P(top = w) · P(next = w)`."""
     known = following >= 0
@@ -92,11 +82,12 @@ def top_triggers(subject: Subject, layer: int) -> Triggers:
 def _composition(subject: Subject, layer: int, tops: Int64[np.ndarray, " signed"]) -> tuple[float, float]:
     """Of the outputs, and of outputs moved half a pass away; `tops` of all memories, then of all turned round."""
     readout, threshold = subject.readout, ACTIVE * neurons_rms(subject, layer)
+    ending = open_ending(subject.model.checkpoint, layer, "ffn")
     rates, counted = [], []
     for trace, rows in zip(subject.traces, settled_neurons(subject, layer), strict=True):
         active = np.concatenate([rows > threshold, rows < -threshold], axis=1)
         wrote = trace.site(layer_site(layer, "ffn.output"))[1:]
-        output = top_token(towards_head(readout, wrote), readout.weight)
+        output = top_token(readout.folded(wrote, ending), readout.weight)
         moved = np.roll(output, len(output) // 2)
         some = int(active.any(axis=-1).sum())
         if some:
@@ -122,10 +113,9 @@ def _dominant_share(subject: Subject, layer: int, norms: Float32[np.ndarray, " n
 
 def layer_memories(subject: Subject, layer: int) -> LayerMemories:
     """Everything that is told of one layer."""
-    values, triggers = value_vectors(subject, layer), top_triggers(subject, layer)
-    words = promoted(
-        towards_head(subject.readout, values), subject.readout.weight, min(_WORDS, subject.spec.vocab_size)
-    )
+    ending, triggers = open_ending(subject.model.checkpoint, layer, "ffn"), top_triggers(subject, layer)
+    values, readout = ending.writes(), subject.readout
+    words = promoted(readout.folded(values, ending), readout.weight, min(_WORDS, subject.spec.vocab_size))
     top, norms = words.top[:, 0], vector_norms(values)
     composition, composition_by_chance = _composition(subject, layer, np.concatenate([top, words.bottom[:, 0]]))
     strength = np.where(top == triggers.next_token, triggers.coefficient * norms, 0.0)

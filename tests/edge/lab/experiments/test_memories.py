@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.lab.claim import Number, Verdict
-from edge.lab.experiments.layer_memories import DOMINANT, chance_agreement, layer_memories, top_triggers, towards_head
+from edge.lab.experiments.layer_memories import DOMINANT, chance_agreement, layer_memories, top_triggers
 from edge.lab.experiments.memories import EXPERIMENT
 from edge.lab.subject import Subject
 from tests.edge.lab.subjects import tiny_subject, zoo_subject
@@ -105,17 +105,6 @@ def test_chance_is_the_mean_over_all_ways_to_deal_tokens_out() -> None:
     known = following >= 0
     dealt = [np.mean(top[known] == np.array(order)) for order in permutations(following[known])]
     assert chance_agreement(top, following) == pytest.approx(np.mean(dealt))
-
-
-@pytest.mark.parametrize("name", TINY_SPECS)
-def test_what_the_head_compares_ranks_tokens_as_logits_do(name: str) -> None:
-    """A vector that is all there is in the residual stream: its logits, less their bias and scale."""
-    with tiny_subject(name) as subject:
-        readout = subject.readout
-        x = np.random.default_rng(3).standard_normal((5, subject.spec.d_model)).astype(np.float32)
-        shift = readout.uncapped_logits(np.zeros_like(x))
-        told = towards_head(readout, x) @ readout.weight.T / readout.norm.scale(x)[:, None]
-        np.testing.assert_allclose(told, readout.uncapped_logits(x) - shift, atol=2e-4)
 
 
 @pytest.fixture(scope="module", params=["fable-relu", "fable-gelu"])

@@ -1,0 +1,86 @@
+"""What a head copies from a key is what it adds to the logits of the token that reads nothing else."""
+
+import numpy as np
+import pytest
+
+from edge.edits import ScaleHead, Silence
+from edge.insight.copying import read_copied
+from edge.insight.weights import Weights
+from edge.measure.attribution import attribute_heads, read_difference
+from edge.session import Model
+from edge.watch import Watch
+from models.errors import MisuseError
+from tests.edge.laws import tiny_model
+from tests.edge.made_gains import TOKENS, VOCAB, wide_gains
+from tests.edge.test_laws import watched_run
+from tests.tiny import TINY_SPECS, tiny_checkpoint
+
+AS_IT_IS = [name for name, spec in TINY_SPECS.items() if not any(x.norms_after or x.norms_sum for x in spec.layers)]
+"""Decoders whose layers add what attention gives, so that the gain is in logits."""
+
+TOP = 50
+
+
+def label(id: int) -> str:
+    return str(id)
+
+
+@pytest.mark.parametrize("name", AS_IT_IS)
+def test_gains_are_the_head_s_direct_attributions_where_it_reads_one_key(name: str) -> None:
+    """The first token reads itself alone, with weight 1."""
+    with tiny_model(name, "torch") as model:
+        trace = watched_run(model, Watch.all())
+    weights, vocab = Weights(tiny_checkpoint(name), label), trace.spec.vocab_size
+    for layer in range(trace.spec.n_layers):
+        reading = read_difference(trace, weights.readout, 17, 4, 0)
+        want = attribute_heads(trace, reading, weights.ending(layer, "attn"), layer, 0).logits
+        for head in range(trace.spec.n_heads):
+            gains = dict(read_copied(trace, weights, layer, head, 0, 0, k=vocab).raises)
+            told = (gains["17"] or 0.0) - (gains["4"] or 0.0)
+            assert told == pytest.approx(float(want[head]), abs=1e-4), f"layer {layer}, head {head} of {name}"
+
+
+@pytest.mark.parametrize("name", [name for name, spec in TINY_SPECS.items() if not spec.layers[-1].norms_after])
+def test_raised_words_fall_without_the_head_whatever_the_gain(name: str) -> None:
+    """Of the last layer, whose FFN is silenced: it would answer to what the head adds.
+
+    A norm of what few heads add divides by something else without one of them, which no linear reading foretells.
+    """
+    checkpoint, ids = wide_gains(name), np.random.default_rng(0).integers(0, VOCAB, TOKENS).tolist()
+    last, weights = checkpoint.spec.n_layers - 1, Weights(checkpoint, label)
+    watch, silenced = Watch(parts=("attn.value", "output")), Silence(f"layers.{last}.ffn")
+    with Model(checkpoint, "torch", 1, lambda _: None) as model:
+        trace = model.run(ids=ids, max_new_tokens=0, watch=watch)
+        met = []
+        for head in range(checkpoint.spec.n_heads):
+            streams = [
+                model.run(ids=ids[:1], max_new_tokens=0, watch=watch, edits=edits).row(f"layers.{last}.output", 0)
+                for edits in ((silenced,), (silenced, ScaleHead(last, head, 0.0)))
+            ]
+            kept, without = (weights.readout.uncapped_logits(stream)[0] for stream in streams)
+            fallen = {str(id) for id in np.argsort(without - kept)[:TOP]}
+            met.append(len(fallen & {word for word, _ in read_copied(trace, weights, last, head, 0, 0, TOP).raises}))
+    assert np.mean(met) >= 0.6 * TOP, f"{name}: of the {TOP} words that each head raises, {met} fall most without it"
+
+
+def test_a_head_that_copies_ranks_the_key_s_own_word_first() -> None:
+    name = "neox-full-rotary-relu"
+    with tiny_model(name, "torch") as model:
+        trace = watched_run(model, Watch.all())
+    found = read_copied(trace, Weights(tiny_checkpoint(name), label), 1, 0, 5, 3, k=trace.spec.vocab_size)
+    words = [word for word, _ in found.raises]
+    assert found.own_rank == words.index(str(trace.tokens[3])), "the rank is another one than the place in the list"
+
+
+def test_where_a_norm_divides_what_attention_adds_no_gain_is_told() -> None:
+    with tiny_model("norms-around-caps", "torch") as model:
+        trace = watched_run(model, Watch.all())
+    weights = Weights(tiny_checkpoint("norms-around-caps"), label)
+    assert all(gain is None for _, gain in read_copied(trace, weights, 0, 0, 3, 1).raises)
+
+
+def test_a_run_that_did_not_watch_the_last_output_is_refused() -> None:
+    with tiny_model("llama-shared-heads-tied", "torch") as model:
+        trace = model.run(ids=[1, 2, 3], max_new_tokens=0, watch=Watch(parts=("attn.value",)))
+    with pytest.raises(MisuseError, match="was not watched"):
+        read_copied(trace, Weights(tiny_checkpoint("llama-shared-heads-tied"), label), 0, 0, 2, 1)
