@@ -11,6 +11,10 @@ Took = dict[str, float]
 """Nanoseconds by scope of one pass: a sublayer, a part of one, `embed`, `head`, `other`."""
 
 
+SLOWED = 1.15
+"""Σ parts / total beyond which shares are of the pass with clocks, not of the pass: 15% is what runs differ by."""
+
+
 class Grain(StrEnum):
     """How finely a pass is told apart. A clock at every part slows a small model down, so both are taken."""
 
@@ -60,9 +64,19 @@ class PassTimes:
     parts_ns: tuple[Took, ...]
 
 
+class Basis(StrEnum):
+    """What shares of time are shares of."""
+
+    PASS = "the pass"
+    CLOCKED = "the pass with clocks"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Account:
     """A pass as a whole beside what clocks inside say of it.
+
+    Shares are of the total while the parts sum to at most `SLOWED` times it, and of the sum of the parts beyond: the
+    clocks then slowed the pass so much that nothing inside it was measured as it is without them.
 
     Attributes:
         total_ns: Median of whole passes without instruments.
@@ -74,28 +88,66 @@ class Account:
     measured_ns: Took
 
     @property
+    def sum_ns(self) -> float:
+        """Σ measured parts."""
+        return sum(self.measured_ns.values())
+
+    @property
     def coverage(self) -> float:
-        """Σ measured parts / un-instrumented total; above 1 the instruments slowed the pass down."""
-        return sum(self.measured_ns.values()) / self.total_ns
+        """Σ measured parts / un-instrumented total; above 1 the clocks slowed the pass."""
+        return self.sum_ns / self.total_ns
 
     @property
-    def parts_ns(self) -> Took:
-        """Each scope's share of the un-instrumented total: as measured, scaled down where coverage exceeds 1."""
-        scale = 1.0 / max(1.0, self.coverage)
-        return {scope: took * scale for scope, took in self.measured_ns.items()}
+    def basis(self) -> Basis:
+        """What `shares` are shares of."""
+        return Basis.CLOCKED if self.coverage > SLOWED else Basis.PASS
 
     @property
-    def gap_ns(self) -> float:
-        """The un-instrumented total less all parts: time that no part accounts for."""
-        return max(0.0, self.total_ns - sum(self.measured_ns.values()))
+    def scale(self) -> float:
+        """What a measured time is multiplied by to stand in the total: 1, or below it where parts sum to more."""
+        return 1.0 / max(1.0, self.coverage)
+
+    @property
+    def scaled_ns(self) -> Took:
+        """Each scope as measured, and scaled down where all of them sum to more than the total."""
+        return {scope: took * self.scale for scope, took in self.measured_ns.items()}
+
+    @property
+    def shares(self) -> Took:
+        """Each scope's share of the `basis`, 0 to 1; with the gap's they sum to 1."""
+        return {scope: took / self.total_ns for scope, took in self.scaled_ns.items()}
+
+    @property
+    def gap_ns(self) -> float | None:
+        """The total less all parts: time that no part accounts for. None where the parts sum to more than the total."""
+        return None if self.coverage > 1.0 else self.total_ns - self.sum_ns
+
+    @property
+    def gap_share(self) -> float | None:
+        """The gap's share of the total; None where the gap is not known."""
+        return None if self.gap_ns is None else self.gap_ns / self.total_ns
 
     @property
     def sums_ns(self) -> Took:
-        """`attn` and `ffn` over all layers, `embed`, `head`, `other`, and the gap: they sum to the total."""
-        sums: Took = {"attn": 0.0, "ffn": 0.0}
-        for scope, took in self.parts_ns.items():
-            sums[within_layer(scope)] = sums.get(within_layer(scope), 0.0) + took
-        return sums | {"gap": self.gap_ns}
+        """`attn` and `ffn` over all layers, `embed`, `head` and `other`, scaled; and the gap where it is known.
+
+        They sum to the total.
+        """
+        sums = sums_of(self.scaled_ns)
+        return sums if self.gap_ns is None else sums | {"gap": self.gap_ns}
+
+    @property
+    def measured_sums_ns(self) -> Took:
+        """The same as measured, without a gap."""
+        return sums_of(self.measured_ns)
+
+
+def sums_of(took_ns: Took) -> Took:
+    """`attn` and `ffn` over all layers, and what lies outside layers as it is."""
+    sums: Took = {"attn": 0.0, "ffn": 0.0}
+    for scope, took in took_ns.items():
+        sums[within_layer(scope)] = sums.get(within_layer(scope), 0.0) + took
+    return sums
 
 
 @dataclass(frozen=True, kw_only=True)

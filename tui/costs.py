@@ -4,13 +4,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edge.commands.tables import Cell, Column, Table
-from edge.picture.units import Number, show_bytes, show_measured, show_number
+from edge.picture.cover import show_reached
+from edge.picture.units import Number, show_bytes, show_measured, show_number, show_share
 from edge.profile.inside import PartRow, part_rows
 from edge.profile.record import Profile
 from edge.profile.summary import NOISY, Pace, bandwidth_bytes_per_s, flops_per_s, quantile
 from edge.report.timed import PartTimes, PassKind
-from edge.timing import Account, Took
+from edge.timing import Account, Basis, Took
 from models.parts import SUBLAYERS, layers_of, sublayer_of, within_layer
+
+CLOCKED = f"of {Basis.CLOCKED}"
 
 PARTS = {
     "attn": "attention",
@@ -31,17 +34,26 @@ class Cost:
         unit: As `edge.picture.units` knows it: `share`, `bytes` and `count` show by themselves.
         values: One an engine; None where it is not known.
         shares: What stands beside each value, of what the title or its section says; empty where nothing does.
+        of_sweep: Shares are ratios to what a sweep reached, which caches and 8-bit products exceed.
     """
 
     title: str
     unit: str
     values: tuple[Number | None, ...]
     shares: tuple[float | None, ...] = ()
+    of_sweep: bool = False
 
     @property
     def label(self) -> str:
         """The title, with the unit that the values do not show."""
         return self.title if self.unit in ("count", "share", "bytes") else f"{self.title}, {self.unit}"
+
+    def show_beside(self, engine: int) -> str:
+        """The share of one engine; nothing where there is none."""
+        share = self.shares[engine] if self.shares else None
+        if share is None:
+            return ""
+        return show_reached(share) if self.of_sweep else show_share(share)
 
     def show(self, engine: int) -> str:
         """One value as people read it; a dash where there is none."""
@@ -82,7 +94,7 @@ class Costs:
     @property
     def accounts(self) -> tuple[Account, ...]:
         """The pass of each engine, divided."""
-        return tuple(one.inside.account for one in self.kind.engines)
+        return tuple(one.account for one in self.kind.engines)
 
     @property
     def is_decode(self) -> bool:
@@ -134,12 +146,34 @@ def _inside(costs: Costs) -> Iterator[CostRow]:
     yield Cost("whole, p50", "ms", tuple(one.total_ns / 1e6 for one in engines))
     yield Cost("whole, p90", "ms", tuple(one.p90_ns / 1e6 for one in engines))
     yield Split(costs.accounts)
-    sums = [account.sums_ns for account in costs.accounts]
+    yield from divided_rows(costs.accounts, costs.engines)
+
+
+def divided_rows(accounts: Sequence[Account], names: Sequence[str]) -> Iterator[CostRow]:
+    """Each kind of part over all layers, the gap, and the coverage.
+
+    Where clocks slowed a pass, what they say stands apart from what is scaled down to the pass.
+    """
+    slowed = [name for name, account in zip(names, accounts, strict=True) if account.basis is Basis.CLOCKED]
+    sums = [account.sums_ns for account in accounts]
     for part, title in PARTS.items():
-        if any(part in one for one in sums):
-            took = [one.get(part) for one in sums]
-            yield _part_cost(title, took, engines)
-    yield Cost("clocks cover", "share", tuple(one.coverage for one in engines))
+        took = [one.get(part) for one in sums]
+        if any(ns is not None for ns in took):
+            scaled = f"{title}, scaled" if slowed and part != "gap" else title
+            shares = tuple(_over(ns, account.total_ns) for ns, account in zip(took, accounts, strict=True))
+            yield Cost(scaled, "ms", _ms(took), shares)
+    yield Cost("clocks cover", "share", tuple(account.coverage for account in accounts))
+    if slowed:
+        yield Heading(f"with clocks · they slowed {', '.join(slowed)}: shares are {CLOCKED}", warns=True)
+        measured = [account.measured_sums_ns for account in accounts]
+        for part, title in PARTS.items():
+            took = [one.get(part) for one in measured]
+            if any(ns is not None for ns in took):
+                yield Cost(f"{title}, measured", "ms", _ms(took))
+
+
+def _over(part_ns: float | None, total_ns: float) -> float | None:
+    return None if part_ns is None else part_ns / total_ns
 
 
 def _against_machine(costs: Costs, paces: list[Pace]) -> Iterator[CostRow]:
@@ -148,20 +182,21 @@ def _against_machine(costs: Costs, paces: list[Pace]) -> Iterator[CostRow]:
     rows = [_sublayer_rows(profile, one) for one in costs.kind.engines]
     if costs.is_decode:
         best = bandwidth_bytes_per_s(profile)
-        yield Heading(f"reading · beside the {show_bytes(best)}/s of this machine")
+        yield Heading(f"reading · beside the {show_bytes(best)}/s of a sweep over memory")
         yield Cost("touched by a token", "bytes", tuple(pace.decode_bytes for pace in paces))
-        shares = tuple(pace.bandwidth_share for pace in paces)
-        yield Cost("end to end", "GB/s", tuple(share * best / 1e9 for share in shares), shares)
+        ratios = tuple(pace.bandwidth_ratio for pace in paces)
+        yield Cost("end to end", "GB/s", tuple(ratio * best / 1e9 for ratio in ratios), ratios, of_sweep=True)
         for part in ("attn", "ffn"):
             found = [one[part] for one in rows]
             rates = tuple(row.bytes_per_s / 1e9 for row in found)
-            yield Cost(f"{PARTS[part]}", "GB/s", rates, tuple(row.bandwidth_share for row in found))
+            yield Cost(PARTS[part], "GB/s", rates, tuple(row.bandwidth_ratio for row in found), of_sweep=True)
         return
-    yield Heading(f"products · beside the {show_number(flops_per_s(profile) / 1e9)} GFLOP/s of this machine")
+    best = flops_per_s(profile) / 1e9
+    yield Heading(f"products · beside the {show_number(best)} GFLOP/s of a sweep in float32")
     for part in ("attn", "ffn"):
         found = [one[part] for one in rows]
         rates = tuple(row.flops_per_s / 1e9 for row in found)
-        yield Cost(f"{PARTS[part]}", "GFLOP/s", rates, tuple(row.flops_share for row in found))
+        yield Cost(PARTS[part], "GFLOP/s", rates, tuple(row.flops_ratio for row in found), of_sweep=True)
 
 
 def _sublayer_rows(profile: Profile, one: PartTimes) -> dict[str, PartRow]:
@@ -199,12 +234,15 @@ def _conditions(costs: Costs, paces: list[Pace]) -> Iterator[CostRow]:
 def part_costs(costs: Costs, layer: int) -> Iterator[CostRow]:
     """The parts of attention and of the FFN: over all layers, and in one."""
     engines = costs.kind.engines
-    yield Heading("all layers, share of the pass")
-    sums = [_over_layers(one.parts_ns) for one in engines]
+    slowed = [one.variant.engine for one in engines if one.account.basis is Basis.CLOCKED]
+    of = f"; shares on {', '.join(slowed)} are {CLOCKED}" if slowed else ""
+    yield Heading(f"all layers, {'scaled' if slowed else 'share of the pass'}{of}", warns=bool(slowed))
+    sums = [_over_layers(one.inside.scaled_ns) for one in engines]
     yield from (_part_cost(name, [one.get(name) for one in sums], engines) for name in _LAYER_PARTS)
     yield Heading(f"layer {layer} alone")
-    scopes = {name: f"layers.{layer}.{name}" for name in _LAYER_PARTS}
-    yield from (_part_cost(name, [one.parts_ns.get(of) for one in engines], engines) for name, of in scopes.items())
+    for name in _LAYER_PARTS:
+        took = [one.inside.scaled_ns.get(f"layers.{layer}.{name}") for one in engines]
+        yield _part_cost(name, took, engines)
 
 
 _LAYER_PARTS = tuple(f"{sublayer}.{part}" for sublayer, parts in SUBLAYERS.items() for part in parts)
@@ -218,30 +256,27 @@ def _over_layers(parts_ns: Took) -> Took:
 
 
 def _part_cost(name: str, took_ns: list[float | None], engines: tuple[PartTimes, ...]) -> Cost:
-    shares = [None if ns is None else ns / one.total_ns for ns, one in zip(took_ns, engines, strict=True)]
+    shares = [_over(ns, one.total_ns) for ns, one in zip(took_ns, engines, strict=True)]
     return Cost(name, "ms", _ms(took_ns), tuple(shares))
 
 
 def layer_ms(accounts: Sequence[Account]) -> Iterator[Cost]:
-    """Attention and FFN of each layer, in milliseconds, from the first."""
-    for layer in layers_of(scope for account in accounts for scope in account.parts_ns):
+    """Attention and FFN of each layer, in milliseconds, from the first: as measured, and scaled."""
+    for layer in layers_of(scope for account in accounts for scope in account.measured_ns):
         for part in ("attn", "ffn"):
-            took = _ms(account.parts_ns.get(f"layers.{layer}.{part}") for account in accounts)
-            yield Cost(f"layer {layer} {PARTS[part]}", "ms", took)
+            scope, title = f"layers.{layer}.{part}", f"layer {layer} {PARTS[part]}"
+            yield Cost(f"{title}, measured", "ms", _ms(account.measured_ns.get(scope) for account in accounts))
+            yield Cost(f"{title}, scaled", "ms", _ms(account.scaled_ns.get(scope) for account in accounts))
 
 
 def _ms(took_ns: Iterable[float | None]) -> tuple[float | None, ...]:
     return tuple(None if ns is None else ns / 1e6 for ns in took_ns)
 
 
-def timing_rows(accounts: Sequence[Account]) -> Iterator[Cost]:
+def timing_rows(accounts: Sequence[Account], names: Sequence[str]) -> Iterator[CostRow]:
     """One pass of each, divided; what stands in a table before engines were timed in turns."""
     yield Cost("whole", "ms", tuple(account.total_ns / 1e6 for account in accounts))
-    sums = [account.sums_ns for account in accounts]
-    for part, title in PARTS.items():
-        if any(part in one for one in sums):
-            yield Cost(title, "ms", _ms(one.get(part) for one in sums))
-    yield Cost("clocks cover", "share", tuple(account.coverage for account in accounts))
+    yield from divided_rows(accounts, names)
     yield from layer_ms(accounts)
 
 

@@ -1,10 +1,12 @@
 """A profile as tables: end to end, memory, inside, sparsity, and what changed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from edge.commands.changes import change_table
 from edge.commands.savings import gather_table, skipped_table
 from edge.commands.tables import Cell, Column, Table
+from edge.picture.cover import BEYOND, cover_words, show_reached
 from edge.picture.units import show_bytes, show_count
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ _PACE = (
     Column("decode_p90_ms", "p90", ".2f"),
     Column("decode_p99_ms", "p99", ".2f"),
     Column("decode_tokens_per_s", "tok/s", ",.1f"),
-    Column("bandwidth_share", "reads", ".0%"),
+    Column("bandwidth_ratio", "of reads", show_reached),
     Column("prefill_ms", "prompt ms", ".1f"),
     Column("prefill_tokens_per_s", "tok/s", ",.0f"),
     Column("spread", "spread", ".0%"),
@@ -39,42 +41,50 @@ _PARTS = (
     Column("tokens", "tokens", "d"),
     Column("depth", "depth", "d"),
     Column("part", "part"),
-    Column("median_ms", "ms", ".3f"),
+    Column("measured_ms", "measured ms", ".3f"),
     Column("p90_ms", "p90", ".3f"),
+    Column("scaled_ms", "scaled ms", ".3f"),
     Column("share", "share", ".1%"),
+    Column("share_of", "share of"),
+    Column("coverage", "clocks cover", ".1%"),
     Column("touched_mb", "MB", ",.2f"),
     Column("mflops", "MFLOP", ",.1f"),
     Column("gb_per_s", "GB/s", ".1f"),
-    Column("bandwidth_share", "of reads", ".0%"),
+    Column("bandwidth_ratio", "of reads", show_reached),
     Column("gflops_per_s", "GFLOP/s", ".1f"),
-    Column("flops_share", "of products", ".0%"),
+    Column("flops_ratio", "of products", show_reached),
 )
 
-_CHANGES = (
-    Column("engine", "engine"),
-    Column("depth", "depth", "d"),
-    Column("what", "what"),
-    Column("then_ms", "then ms", ".3f"),
-    Column("now_ms", "now ms", ".3f"),
-    Column("ratio", "now / then", ".2f"),
-    Column("low", "from", ".2f"),
-    Column("high", "to", ".2f"),
-    Column("verdict", "verdict"),
-)
+_Section = tuple[str, Table | None]
+"""A title, and the table below it where there is one."""
+
+_TOLD = {"engine", "tokens", "depth", "share_of", "coverage"}
+"""Columns of parts that are one value for a whole pass, which its title tells people."""
 
 
 def profile_text(found: "Profile", then: "Profile | None", by_layer: bool) -> str:
     """Everything, for people."""
     return "\n\n".join(
-        f"{title}\n{table.text()}" if table else title for title, table in _sections(found, then, by_layer)
+        f"{title}\n{table.text()}" if table else title for title, table in _with_note(_sections(found, then, by_layer))
     )
 
 
 def profile_markdown(found: "Profile", then: "Profile | None") -> str:
     """Everything, as Markdown."""
     return "\n\n".join(
-        f"{title}\n\n{table.markdown()}" if table else title for title, table in _sections(found, then, by_layer=False)
+        f"{title}\n\n{table.markdown()}" if table else title
+        for title, table in _with_note(_sections(found, then, by_layer=False))
     )
+
+
+def _with_note(sections: "Iterator[_Section]") -> "Iterator[_Section]":
+    """The sections, and after them what to make of rates above the sweep's, where there are any."""
+    tables: list[Table] = []
+    for title, table in sections:
+        tables += [table] if table else []
+        yield title, table
+    if _goes_beyond(tables):
+        yield BEYOND, None
 
 
 def profile_summary(found: "Profile") -> dict[str, list[dict[str, Cell]]]:
@@ -102,7 +112,7 @@ def _every_part(found: "Profile") -> Table:
     return Table(_PARTS, rows)
 
 
-def _sections(found: "Profile", then: "Profile | None", by_layer: bool) -> Iterator[tuple[str, Table | None]]:
+def _sections(found: "Profile", then: "Profile | None", by_layer: bool) -> "Iterator[_Section]":
     yield _head(found), None
     yield _pace_title(found), _pace_table(found)
     yield "First token of a text in ms, without and with tokenising; memory in MB", _memory_table(found)
@@ -114,7 +124,7 @@ def _sections(found: "Profile", then: "Profile | None", by_layer: bool) -> Itera
         yield skips, skipped_table(found.sparsity)
         yield gathers, gather_table(found.sparsity)
     if then:
-        yield f"Since {then.when}: medians of rounds, and where 95% of resampled ratios lie", _change_table(found, then)
+        yield f"Since {then.when}: medians of rounds, and where 95% of resampled ratios lie", change_table(found, then)
 
 
 def _head(found: "Profile") -> str:
@@ -125,7 +135,8 @@ def _head(found: "Profile") -> str:
     lines = [
         f"{found.model} · {show_count(found.parameters)} parameters · {found.n_layers} layers · edge {found.edge}",
         f"{machine.processor}, {machine.cores} cores, {show_bytes(machine.memory_bytes)}, {machine.system}",
-        f"reads {show_bytes(bandwidth_bytes_per_s(found))}/s and computes {flops_per_s(found) / 1e9:,.0f} GFLOP/s, "
+        f"reads {show_bytes(bandwidth_bytes_per_s(found))}/s and computes {flops_per_s(found) / 1e9:,.0f} GFLOP/s of "
+        f"float32, "
         f"the best of {len(found.sweeps)} sweeps with {sweep.threads} threads",
         f"{turns}; warm-up: {found.warm_up}",
         f"energy: {_energy(found)}",
@@ -166,7 +177,7 @@ def _pace_table(found: "Profile") -> Table:
             pace.at.course.depth,
             *(quantile(pace.intervals_ms, q) for q in (0.5, 0.9, 0.99)),
             pace.decode_tokens_per_s,
-            pace.bandwidth_share,
+            pace.bandwidth_ratio,
             pace.prefill_ms,
             pace.prefill_tokens_per_s,
             pace.spread,
@@ -211,10 +222,22 @@ def _inside_section(
     title = (
         f"Inside {variant.engine}: {what} at depth {times.depth}, {inside.total_ns / 1e6:.3f} ms without instruments "
         f"({len(times.whole_ns)} passes)\n"
-        f"clocks cover {inside.coverage:.1%}, gap {inside.gap_ns / 1e6:.3f} ms ({variant.method})"
+        f"{cover_words(inside.account)} ({variant.method})\n"
+        f"shares are of {inside.account.basis}"
         + (f"\n{', '.join(inside.fused)}: computed inside another part" if inside.fused else "")
     )
     return title, _short(_part_table(found, variant, passes, (one_by_one if by_layer else over_layers)(inside)))
+
+
+def _goes_beyond(tables: Iterable[Table]) -> bool:
+    """Whether a rate shows that is above what the sweep reached."""
+    cells = [
+        (column.form, cell)
+        for table in tables
+        for row in table.rows
+        for column, cell in zip(table.columns, row, strict=True)
+    ]
+    return any(form is show_reached and isinstance(cell, float) and cell > 1.0 for form, cell in cells)
 
 
 def _part_table(
@@ -229,15 +252,18 @@ def _part_table(
             passes.times.tokens,
             passes.times.depth,
             row.part,
-            row.median_ns / 1e6,
+            row.measured_ns / 1e6,
             row.p90_ns / 1e6,
+            row.scaled_ns / 1e6,
             row.share,
+            inside.account.basis.value,
+            inside.account.coverage,
             row.touched_bytes / 1e6,
             row.flops / 1e6,
             row.bytes_per_s / 1e9,
-            row.bandwidth_share,
+            row.bandwidth_ratio,
             row.flops_per_s / 1e9,
-            row.flops_share,
+            row.flops_ratio,
         )
         for row in part_rows(found, inside, groups)
     ]
@@ -246,24 +272,5 @@ def _part_table(
 
 def _short(table: Table) -> Table:
     """Without the columns that a title tells."""
-    return Table(table.columns[3:], [row[3:] for row in table.rows])
-
-
-def _change_table(found: "Profile", then: "Profile") -> Table:
-    from edge.profile.against import changes
-
-    rows = [
-        (
-            one.engine,
-            one.depth,
-            one.what,
-            one.then_ms,
-            one.now_ms,
-            one.ratio,
-            one.low,
-            one.high,
-            ("faster" if one.ratio < 1 else "slower") if one.is_real else "within noise",
-        )
-        for one in changes(then, found)
-    ]
-    return Table(_CHANGES, rows)
+    kept = [place for place, column in enumerate(table.columns) if column.key not in _TOLD]
+    return Table([table.columns[place] for place in kept], [[row[place] for place in kept] for row in table.rows])

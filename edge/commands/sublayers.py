@@ -3,39 +3,46 @@
 from typing import TYPE_CHECKING, Any
 
 from edge.commands.tables import Cell, Column, Table
+from edge.picture.cover import cover_words, share_title
+from models.parts import layers_of
 
 if TYPE_CHECKING:
     from edge.timing import SublayerTiming
 
 _COLUMNS = (
     Column("layer", "layer"),
-    Column("attn_ms", "attention ms", ".3f"),
-    Column("ffn_ms", "FFN ms", ".3f"),
-    Column("share", "share", ".1%"),
+    Column("attn_measured_ms", "attention ms, measured", ".3f"),
+    Column("attn_scaled_ms", "scaled", ".3f"),
+    Column("ffn_measured_ms", "FFN ms, measured", ".3f"),
+    Column("ffn_scaled_ms", "scaled", ".3f"),
 )
 
 
 def sublayer_table(timing: "SublayerTiming") -> Table:
-    """Attention and FFN of each layer, each with its norm; shares are of the un-instrumented total."""
-    parts = timing.parts_ns
-    layers = sorted({int(scope.split(".")[1]) for scope in parts if scope.startswith("layers.")})
+    """Attention and FFN of each layer, each with its norm, as measured and scaled; and their share.
+
+    Shares are of the un-instrumented total, and of the pass with clocks where those slowed it: the heading says which.
+    """
+    heading = f"share {share_title(timing)}"
     rows: list[tuple[Cell, ...]] = []
-    for layer in layers:
-        attn, ffn = parts.get(f"layers.{layer}.attn", 0.0), parts.get(f"layers.{layer}.ffn", 0.0)
-        rows.append((str(layer), attn / 1e6, ffn / 1e6, (attn + ffn) / timing.total_ns))
-    return Table(_COLUMNS, rows)
+    for layer in layers_of(timing.measured_ns):
+        scopes = [f"layers.{layer}.{sublayer}" for sublayer in ("attn", "ffn")]
+        times = [took.get(scope, 0.0) / 1e6 for scope in scopes for took in (timing.measured_ns, timing.scaled_ns)]
+        rows.append((str(layer), *times, sum(timing.shares.get(scope, 0.0) for scope in scopes)))
+    return Table((*_COLUMNS, Column("share", heading, ".1%")), rows)
 
 
 def sublayer_sum(timing: "SublayerTiming") -> str:
     """The parts outside layers, the total, and how much of it the parts account for."""
-    parts = timing.parts_ns
-    outside = ", ".join(f"{scope} {took / 1e6:.3f}" for scope, took in parts.items() if not scope.startswith("layers."))
+    outside = ", ".join(
+        f"{scope} {took / 1e6:.3f}" for scope, took in timing.measured_ns.items() if not scope.startswith("layers.")
+    )
     what = "a decode step" if timing.tokens == 1 else f"a pass over {timing.tokens} tokens"
     return (
-        f"outside layers, ms: {outside or 'nothing'}\n"
+        f"outside layers, ms, measured: {outside or 'nothing'}\n"
         f"{what} at depth {timing.depth}: {timing.total_ns / 1e6:.3f} ms on {timing.engine}, "
         f"{timing.threads} threads, median of {timing.repeats}\n"
-        f"parts as measured cover {timing.coverage:.1%} of it, gap {timing.gap_ns / 1e6:.3f} ms ({timing.method})"
+        f"{cover_words(timing)} ({timing.method})"
     )
 
 
@@ -48,7 +55,10 @@ def sublayer_record(timing: "SublayerTiming") -> dict[str, Any]:
         "threads": timing.threads,
         "method": timing.method,
         "total_ms": timing.total_ns / 1e6,
-        "parts_ms": {scope: took / 1e6 for scope, took in timing.parts_ns.items()},
+        "measured_ms": {scope: took / 1e6 for scope, took in timing.measured_ns.items()},
+        "scaled_ms": {scope: took / 1e6 for scope, took in timing.scaled_ns.items()},
+        "shares": timing.shares,
+        "shares_of": timing.basis.value,
         "coverage": timing.coverage,
-        "gap_ms": timing.gap_ns / 1e6,
+        "gap_ms": None if timing.gap_ns is None else timing.gap_ns / 1e6,
     }

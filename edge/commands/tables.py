@@ -20,18 +20,20 @@ class Column:
     Attributes:
         key: Its name for scripts, unit included.
         heading: Its name for people, unit included.
-        form: How a number is written for people, as `format` takes it.
+        form: How a number is written for people: as `format` takes it, or a function.
     """
 
     key: str
     heading: str
-    form: str = ""
+    form: str | Callable[[float], str] = ""
 
     def show(self, cell: Cell) -> str:
         """A cell as people read it; an absent value, as the mean of nothing is, is a dash."""
         if cell is None or cell != cell:
             return "-"
-        return cell if isinstance(cell, str) else format(cell, self.form)
+        if isinstance(cell, str):
+            return cell
+        return self.form(cell) if callable(self.form) else format(cell, self.form)
 
 
 @dataclass(frozen=True)

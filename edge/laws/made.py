@@ -12,8 +12,9 @@ from edge.compare.sites import token_errors
 from edge.edits import Edit, Noise, Replace, ScaleHead, ScaleNeuron, Silence
 from edge.laws.case import NEW_TOKENS, Case
 from edge.laws.result import Apart, LawResult, apart, inapplicable, judged
+from edge.picture.cover import cover_words
 from edge.picture.pieces import quote_piece
-from edge.picture.units import show_number, show_share
+from edge.picture.units import show_number
 from edge.timing import SublayerTiming
 from edge.trace import Trace
 from edge.watch import Watch
@@ -94,20 +95,18 @@ def law_7(case: Case) -> LawResult:
         if timing is None:
             return inapplicable(7, SHARES, SUMS_TO, "the timing was stopped; check it again", len(case.ids))
         found.append(_sum_apart(timing, what, case.spec.n_layers))
-        notes.append(
-            f"{what}: coverage {show_share(timing.coverage)}, gap {show_share(timing.gap_ns / timing.total_ns)}"
-        )
+        notes.append(f"{what}: {cover_words(timing)}")
     return judged(7, SHARES, SUMS_TO, found, len(case.ids), ", ".join(notes))
 
 
 def _sum_apart(timing: SublayerTiming, what: str, n_layers: int) -> Apart:
     """`|Σ parts + gap - total| / total`; infinite where a part is missing, or no time at all."""
     wanted = {"embed", "head", *(f"layers.{layer}.{part}" for layer in range(n_layers) for part in ("attn", "ffn"))}
-    untimed = [scope for scope in sorted(wanted) if not timing.parts_ns.get(scope, 0.0) > 0]
-    strange = sorted(timing.parts_ns.keys() - wanted - {"other"})
+    untimed = [scope for scope in sorted(wanted) if not timing.measured_ns.get(scope, 0.0) > 0]
+    strange = sorted(timing.measured_ns.keys() - wanted - {"other"})
     if untimed or strange:
         return Apart(math.inf, f"{what}: {untimed[0]} was not timed" if untimed else f"{what}: {strange[0]} is no part")
-    whole_ns = sum(timing.parts_ns.values()) + timing.gap_ns
+    whole_ns = sum(timing.scaled_ns.values()) + (timing.gap_ns or 0.0)
     return Apart(abs(whole_ns - timing.total_ns) / timing.total_ns, f"{what} at depth {timing.depth}")
 
 

@@ -1,10 +1,9 @@
 """A profile from inside, summed up: what each part of a pass takes, beside its work and what the machine can do."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
-
-import numpy as np
 
 from edge.profile.record import PassProfile, Profile
 from edge.profile.summary import bandwidth_bytes_per_s, flops_per_s, quantile
@@ -17,8 +16,7 @@ from models.parts import OTHER, layer_parts, layers_of, sublayer_of, within_laye
 class Inside:
     """Where passes of one kind spend their time.
 
-    A sublayer's time is what a clock around it says, scaled down where all clocks together say more than the whole
-    pass took; its parts have the shares that finer clocks give them.
+    A sublayer's time is what a clock around it says; its parts have the shares of it that finer clocks give them.
     """
 
     passes: PassProfile
@@ -34,41 +32,48 @@ class Inside:
         """Median of whole passes without instruments."""
         return self.account.total_ns
 
-    @property
-    def coverage(self) -> float:
-        """Σ measured sublayers / un-instrumented total; above 1 the instruments slowed the pass down."""
-        return self.account.coverage
-
-    @property
-    def gap_ns(self) -> float:
-        """What no sublayer accounts for."""
-        return self.account.gap_ns
-
     @cached_property
-    def _scales(self) -> Took:
-        """What samples of a sublayer's parts are multiplied by, so that their medians sum to its share of the total."""
-        fine, shares = by_sublayer(medians(self.passes.times.parts_ns)), self.account.parts_ns
-        return {scope: shares.get(scope, 0.0) / took if took else 0.0 for scope, took in fine.items()}
+    def _divided(self) -> Took:
+        """What samples of a sublayer's parts are multiplied by, so that their medians sum to the sublayer's."""
+        fine, coarse = by_sublayer(medians(self.passes.times.parts_ns)), self.account.measured_ns
+        return {scope: coarse.get(scope, 0.0) / took for scope, took in fine.items() if took}
 
     def samples_ns(self, part: str) -> list[float]:
-        """Every sample of one part, scaled."""
-        scale = self._scales[sublayer_of(part)]
-        return [scale * one.get(part, 0.0) for one in self.passes.times.parts_ns]
+        """Every sample of one part, as measured; of a sublayer that finer clocks do not divide, its own."""
+        factor = self._divided.get(sublayer_of(part))
+        if factor is None:
+            return [one.get(part, 0.0) for one in self.passes.times.sublayers_ns]
+        return [factor * one.get(part, 0.0) for one in self.passes.times.parts_ns]
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
-        """Those that took time, in the order in which they are computed."""
-        measured = self.passes.times.parts_ns[0]
-        ordered = ["embed", *(part for layer in layers_of(measured) for part in layer_parts(layer)), "head", OTHER]
-        return tuple(part for part in ordered if part in measured)
+        """Those that took time, in the order in which they are computed; a sublayer whole that is not divided."""
+        coarse = self.account.measured_ns
+        found = {part for part in self.passes.times.parts_ns[0] if sublayer_of(part) in self._divided}
+        found |= coarse.keys() - self._divided.keys()
+        ordered = ["embed", *_in_order(layers_of(found)), "head", OTHER]
+        return tuple(part for part in ordered if part in found)
 
     @property
     def fused(self) -> tuple[str, ...]:
         """Parts with work of their own that the engine computes inside others, such as an activation in a product."""
         return tuple(dict.fromkeys(within_layer(part) for part in self.passes.work if part not in self.parts))
 
-    def median_ns(self, part: str) -> float:
-        return median(self.samples_ns(part))
+    @cached_property
+    def measured_ns(self) -> Took:
+        """The median of each part, as measured, in the order in which they are computed."""
+        return {part: median(self.samples_ns(part)) for part in self.parts}
+
+    @cached_property
+    def scaled_ns(self) -> Took:
+        """The same, scaled down where the sublayers sum to more than the total."""
+        return {part: took * self.account.scale for part, took in self.measured_ns.items()}
+
+
+def _in_order(layers: Iterable[int]) -> Iterator[str]:
+    """Every sublayer of some layers and then its parts."""
+    for layer in layers:
+        yield from dict.fromkeys(name for part in layer_parts(layer) for name in (sublayer_of(part), part))
 
 
 @dataclass(frozen=True)
@@ -76,47 +81,50 @@ class PartRow:
     """One part of one kind of pass, beside its work and what the machine can do.
 
     Attributes:
-        share: Of the un-instrumented total.
-        bandwidth_share, flops_share: Of the best that this run's sweeps reached.
+        measured_ns: Σ of the medians of its parts, as the clocks say.
+        p90_ns: What nine of ten passes with clocks stay below.
+        scaled_ns: As measured, scaled down where all parts of the pass sum to more than the pass.
+        share: Of the account's basis, 0 to 1; over all rows, and with the gap, they sum to 1.
+        bytes_per_s, flops_per_s: Its work by the measured time, so that scaling makes no part faster.
+        bandwidth_ratio, flops_ratio: The same over the best that this run's sweeps reached; above 1 where the
+            part reads from a cache, or multiplies in 8 bits, and the sweep does not.
     """
 
     part: str
-    median_ns: float
+    measured_ns: float
     p90_ns: float
+    scaled_ns: float
     share: float
     touched_bytes: float
     flops: float
-    bandwidth_share: float
-    flops_share: float
-
-    @property
-    def bytes_per_s(self) -> float:
-        return self.touched_bytes / self.median_ns * 1e9 if self.median_ns else 0.0
-
-    @property
-    def flops_per_s(self) -> float:
-        return self.flops / self.median_ns * 1e9 if self.median_ns else 0.0
+    bytes_per_s: float
+    flops_per_s: float
+    bandwidth_ratio: float
+    flops_ratio: float
 
 
 def part_rows(profile: Profile, inside: Inside, groups: dict[str, list[str]]) -> list[PartRow]:
     """One row a group of parts; its samples are sums over the group, pass by pass."""
     rows = []
     for name, parts in groups.items():
-        samples = np.sum([inside.samples_ns(part) for part in parts], axis=0)
+        samples = [sum(one) for one in zip(*(inside.samples_ns(part) for part in parts), strict=False)]
         work = [inside.passes.work[part] for part in parts if part in inside.passes.work]
         done = sum(work, start=NOTHING)
-        took_ns = float(np.median(samples))
+        took_ns = sum(inside.measured_ns[part] for part in parts)
         per_s = 1e9 / took_ns if took_ns else 0.0
         rows.append(
             PartRow(
                 part=name,
-                median_ns=took_ns,
-                p90_ns=quantile(samples.tolist(), 0.9),
-                share=took_ns / inside.total_ns,
+                measured_ns=took_ns,
+                p90_ns=quantile(samples, 0.9),
+                scaled_ns=took_ns * inside.account.scale,
+                share=took_ns * inside.account.scale / inside.total_ns,
                 touched_bytes=done.touched_bytes,
                 flops=done.flops,
-                bandwidth_share=done.touched_bytes * per_s / bandwidth_bytes_per_s(profile),
-                flops_share=done.flops * per_s / flops_per_s(profile),
+                bytes_per_s=done.touched_bytes * per_s,
+                flops_per_s=done.flops * per_s,
+                bandwidth_ratio=done.touched_bytes * per_s / bandwidth_bytes_per_s(profile),
+                flops_ratio=done.flops * per_s / flops_per_s(profile),
             )
         )
     return rows

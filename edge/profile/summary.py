@@ -64,8 +64,11 @@ class Pace:
         return sum(work.touched_bytes for work in self.decode.work.values())
 
     @property
-    def bandwidth_share(self) -> float:
-        """Bytes that a token touches a second, by the bytes that this machine reads a second."""
+    def bandwidth_ratio(self) -> float:
+        """Bytes that a token touches a second, by the bytes that a sweep beyond every cache reads a second.
+
+        Above 1 where the caches hold what a token touches.
+        """
         return self.decode_bytes / (median(self.intervals_ms) / 1e3) / bandwidth_bytes_per_s(self.profile)
 
     @property

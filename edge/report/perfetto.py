@@ -7,6 +7,7 @@ metadata events (`ph` "M") that name the process and its tracks.
 from collections.abc import Iterator
 from typing import Any
 
+from edge.picture.cover import share_title
 from edge.profile.record import Profile
 from edge.report.timed import PartTimes, PassKind, pass_kinds, variant_title
 
@@ -22,8 +23,8 @@ def perfetto_events(profile: Profile) -> list[Event]:
     """The events of a profile, for `{"traceEvents": [...]}`.
 
     A pass is as long as the median of the passes without instruments; its parts follow each other in the order in
-    which they are computed, and what they leave of it is the gap. Times within a sublayer are shares, no sequence
-    that a clock saw.
+    which they are computed, scaled down where they sum to more, and what they leave of it is the gap. Times within a
+    sublayer are shares, no sequence that a clock saw.
     """
     events = [_named("process_name", 0, f"edge profile: {profile.model}")]
     tracks = {(variant.engine, variant.threads): place for place, variant in enumerate(profile.variants, 1)}
@@ -50,22 +51,24 @@ def _named(name: str, track: int, value: str | int) -> Event:
 
 def _pass(kind: PassKind, engine: PartTimes, track: int, start_ns: int) -> Iterator[Event]:
     """The pass, and in it layers, in them sublayers, in them parts. Ends are whole nanoseconds, so slices nest."""
-    parts, total_ns = list(engine.parts_ns), round(engine.total_ns)
+    account, scaled_ns, total_ns = engine.account, engine.inside.scaled_ns, round(engine.total_ns)
+    parts = list(scaled_ns)
     said = {
         "what": f"median of {len(engine.times.whole_ns)} passes without instruments",
         "parts": f"median of {len(engine.times.parts_ns)} instrumented passes each, {engine.variant.method}",
-        "coverage of parts as measured": round(engine.coverage, 4),
-        "gap_us": engine.gap_ns / 1e3,
+        "coverage of parts as measured": round(account.coverage, 4),
+        "gap_us": "not known" if account.gap_ns is None else account.gap_ns / 1e3,
     }
     yield _slice(kind.title, track, start_ns, start_ns + total_ns, said)
     end_of, end_ns = {}, 0.0
     for part in parts:
-        end_ns += engine.parts_ns[part]
+        end_ns += scaled_ns[part]
         end_of[part] = start_ns + min(round(end_ns), total_ns)
     begin_of = dict(zip(parts, [start_ns, *end_of.values()], strict=False))
     for path, inside in _nested(parts):
-        share = sum(engine.parts_ns[part] for part in inside) / engine.total_ns
-        told = {"share of the pass": round(share, 4)}
+        share = sum(scaled_ns[part] for part in inside) / engine.total_ns
+        measured_us = sum(engine.inside.measured_ns[part] for part in inside) / 1e3
+        told = {f"share {share_title(account)}": round(share, 4), "measured_us": round(measured_us, 3)}
         yield _slice(_short(path), track, begin_of[inside[0]], end_of[inside[-1]], told)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from edge.picture.cover import RULE, share_title
 from edge.picture.units import show_bytes, show_number, show_share, show_time
 from edge.profile.record import Profile
 from edge.profile.summary import NOISY, Pace, bandwidth_bytes_per_s, flops_per_s, paces, quantile
@@ -19,9 +20,8 @@ def time_section(profile: Profile, model: str) -> Section:
         *([tag("strong", other)] if profile.model != model else []),
         f"Timed runs of {profile.model}, apart from the watched run above: nothing is watched in them. ",
         "A bar is a layer's time in one pass: the median of passes with a clock at every sublayer, divided as the "
-        "medians of passes with a clock at every part. Coverage: Σ of the sublayers as measured / the median of whole "
-        "passes without instruments; where it exceeds 100% the clocks slowed the pass, and parts are scaled down to "
-        "the total. Gap: what of the total no part accounts for.",
+        "medians of passes with a clock at every part; bars are scaled as the tables say. ",
+        RULE,
     )
     kinds = (_kind(kind) for kind in pass_kinds(profile))
     return Section("time", "Time", (what, machine_note(profile), _rounds(profile), legend_of_parts(), *kinds))
@@ -92,15 +92,16 @@ def _kind(kind: PassKind) -> Markup:
 def _wholes(kind: PassKind) -> Markup:
     """A bar an engine, as long as its pass, all on one scale."""
     longest_ns = max(engine.total_ns for engine in kind.engines)
-    heads = ("engine", "", "ms p50", "p90", "coverage", "gap, ms")
+    heads = ("engine", "", "ms p50", "p90", "coverage", "gap, ms", "shares are of")
     rows = (
         (
             engine.title,
             stacked(_summed(engine), longest_ns),
             _ms(engine.total_ns),
             _ms(engine.p90_ns),
-            show_share(engine.coverage),
-            _ms(engine.gap_ns),
+            show_share(engine.account.coverage),
+            "not known" if engine.account.gap_ns is None else _ms(engine.account.gap_ns),
+            str(engine.account.basis),
         )
         for engine in kind.engines
     )
@@ -116,13 +117,14 @@ def _panel(engine: PartTimes) -> Markup:
         f"Parts: {engine.variant.method}; {len(engine.times.sublayers_ns)} instrumented passes beside "
         f"{len(engine.times.whole_ns)} whole ones. A full bar is {show_time(longest_ns)}."
     )
-    lines = ((name, stacked(parts, longest_ns), *_time_and_share(sum(parts.values()), engine)) for name, parts in rows)
-    return tag("div", tag("h4", engine.title), numbers(caption, ("", "", "ms", "share"), lines, kind="bars"))
+    lines = ((name, stacked(parts, longest_ns), *_cells(sum(parts.values()), engine)) for name, parts in rows)
+    heads = ("", "", *(head.removeprefix(f"{engine.variant.engine}, ") for head in _heads(engine)))
+    return tag("div", tag("h4", engine.title), numbers(caption, heads, lines, kind="bars"))
 
 
 def _rows(engine: PartTimes) -> Iterator[tuple[str, Took]]:
     """What is a bar, from the head down to the embedding as the residual stream rises, then what is in no place."""
-    parts = engine.parts_ns
+    parts = engine.inside.scaled_ns
     yield from ((part, {part: parts[part]}) for part in parts if part == "head")
     for layer in reversed(layers_of(parts)):
         yield f"layer {layer}", {part: parts[part] for part in parts if part.startswith(f"layers.{layer}.")}
@@ -130,32 +132,38 @@ def _rows(engine: PartTimes) -> Iterator[tuple[str, Took]]:
 
 
 def _sums(kind: PassKind) -> Markup:
-    """Each part summed over layers: time and share of the total, two columns an engine."""
+    """Each part summed over layers: time as measured, scaled, and its share, three columns an engine."""
     sums = [_summed(engine) for engine in kind.engines]
     names = [*PARTS, *dict.fromkeys(name for one in sums for name in one if name not in PARTS and name != GAP), GAP]
     heads = ["part"]
     for engine in kind.engines:
-        heads += [f"{engine.variant.engine}, ms", "share"]
+        heads += _heads(engine)
     rows = [_sum_row(name, kind, sums) for name in names if any(name in one for one in sums)]
-    return numbers("Each part over all layers: time, and its share of the whole pass.", heads, rows)
+    return numbers("Each part over all layers.", heads, rows)
 
 
 def _sum_row(name: str, kind: PassKind, sums: list[Took]) -> list[str]:
     cells = [name]
     for engine, one in zip(kind.engines, sums, strict=True):
-        cells += _time_and_share(one[name], engine) if name in one else ("–", "–")
+        cells += _cells(one[name], engine, is_gap=name == GAP) if name in one else ("–", "–", "–")
     return cells
 
 
 def _summed(engine: PartTimes) -> Took:
     sums: Took = {}
-    for part, took in engine.parts_ns.items():
+    for part, took in engine.inside.scaled_ns.items():
         sums[within_layer(part)] = sums.get(within_layer(part), 0.0) + took
-    return sums | {GAP: engine.gap_ns}
+    return sums if engine.account.gap_ns is None else sums | {GAP: engine.account.gap_ns}
 
 
-def _time_and_share(took: float, engine: PartTimes) -> tuple[str, str]:
-    return _ms(took), f"{took / engine.total_ns:.1%}"
+def _heads(engine: PartTimes) -> list[str]:
+    return [f"{engine.variant.engine}, measured ms", "scaled ms", f"share {share_title(engine.account)}"]
+
+
+def _cells(scaled_ns: float, engine: PartTimes, *, is_gap: bool = False) -> tuple[str, str, str]:
+    """A time as measured, scaled, and its share; no clock measures a gap."""
+    measured = "–" if is_gap else _ms(scaled_ns / engine.account.scale)
+    return measured, _ms(scaled_ns), f"{scaled_ns / engine.total_ns:.1%}"
 
 
 def _ms(ns: float) -> str:

@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from statistics import median
 
 from edge.profile.inside import Inside
 from edge.profile.record import PassProfile, Profile, VariantProfile
 from edge.profile.summary import quantile
-from edge.timing import PassTimes, Took
+from edge.timing import Account, PassTimes
 from models.errors import EdgeError
 
 
@@ -45,19 +44,9 @@ class PartTimes:
         return quantile(self.times.whole_ns, 0.9)
 
     @property
-    def coverage(self) -> float:
-        """Σ measured sublayers / un-instrumented total."""
-        return self.inside.coverage
-
-    @property
-    def gap_ns(self) -> float:
-        """What no sublayer accounts for."""
-        return self.inside.gap_ns
-
-    @cached_property
-    def parts_ns(self) -> Took:
-        """Median of each part, in the order in which they are computed; a sublayer's sum to its share of the total."""
-        return {part: self.inside.median_ns(part) for part in self.inside.parts}
+    def account(self) -> Account:
+        """The pass, divided by its sublayers."""
+        return self.inside.account
 
 
 @dataclass(frozen=True)

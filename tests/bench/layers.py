@@ -102,7 +102,7 @@ def _engine_passes_ns(engine: Engine, ids: list[int], passes: int) -> list[int]:
 def _parts_ms(model: Model, ids: list[int], repeats: int) -> float:
     timing = model.time_sublayers(ids, repeats=repeats)
     assert timing is not None
-    return middle_layer_ms(timing.parts_ns, model.spec.n_layers)
+    return middle_layer_ms(timing.scaled_ns, model.spec.n_layers)
 
 
 def _options() -> argparse.Namespace:

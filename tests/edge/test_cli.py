@@ -68,9 +68,11 @@ def test_sublayers_are_timed_on_request(byte_llama: Path, said: Said) -> None:
     code, out, _ = said("run", byte_llama, "The", "-e", "torch", "-n", 2, "--time", "--json")
     timed = json.loads(out)["sublayers"]
     assert code == 0
-    assert {"layers.0.attn", "layers.1.ffn", "embed", "head"} <= timed["parts_ms"].keys()
-    rest = timed["total_ms"] - sum(timed["parts_ms"].values())
-    assert timed["gap_ms"] == pytest.approx(rest), "parts and gap do not sum to the total"
+    assert {"layers.0.attn", "layers.1.ffn", "embed", "head"} <= timed["measured_ms"].keys() == timed["shares"].keys()
+    rest = timed["total_ms"] - sum(timed["scaled_ms"].values())
+    assert (timed["gap_ms"] or 0.0) == pytest.approx(rest, abs=1e-9), "parts and gap do not sum to the total"
+    assert (timed["gap_ms"] is None) == (timed["coverage"] > 1), "a gap is told where parts sum to more than the pass"
+    assert timed["shares_of"] == ("the pass with clocks" if timed["coverage"] > 1.15 else "the pass")
     code, out, _ = said("run", byte_llama, "The", "-e", "torch", "-n", 2, "--time")
     assert "attention ms" in out and "gap" in out and "cover" in out
 

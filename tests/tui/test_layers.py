@@ -30,7 +30,7 @@ async def test_a_line_a_layer_tells_cost_silence_and_what_it_adds() -> None:
         for layer in range(run.trace.spec.n_layers):
             line = lines[1 + run.trace.spec.n_layers - 1 - layer]
             silent = getattr(run.overview, ui.main.sight.options.silence.field)[layer, token]
-            for told in (show_time(run.timing.parts_ns[f"layers.{layer}.ffn"]), show_share(float(silent))):
+            for told in (show_time(run.timing.scaled_ns[f"layers.{layer}.ffn"]), show_share(float(silent))):
                 assert told in line, f"the line of layer {layer} does not say {told}: {line!r}"
         attn, ffn = run.overview.attn_write[:, token], run.overview.ffn_write[:, token]
         largest = max(attn.max(), ffn.max())

@@ -118,7 +118,7 @@ async def test_the_last_run_shows_each_sublayer_and_sums_to_its_total() -> None:
         await open_time(ui)
         timing, picture = ui.shown_run.timing, ui.shown("#time")
         assert timing is not None
-        for words in ("220 µs", "440 µs", "a made-up clock", "96.2% of total", "median of 20"):
+        for words in ("220 µs", "440 µs", "a made-up clock", "cover 96.2%", "median of 20"):
             assert words in picture, f"{words!r} does not show:\n{picture}"
         assert sum(timing.sums_ns.values()) == pytest.approx(timing.total_ns), "the sums do not add up to the total"
         assert "timed apart" in ui.shown("HeaderBar"), "the header calls timed numbers watched"
@@ -329,7 +329,7 @@ async def test_the_view_as_rows_is_what_it_shows(measure: FakeMeasure) -> None:
         await ui.run(PROMPT)
         before = view.table(ui.main.sight)
         assert before is not None and [column.key for column in before.columns] == ["quantity", "unit", "onnx"]
-        assert ("layer 2 attention", "ms", 0.22) in [tuple(row) for row in before.rows]
+        assert ("layer 2 attention, measured", "ms", 0.22) in [tuple(row) for row in before.rows]
         await profiled(ui)
         after = view.table(ui.main.sight)
         assert after is not None and [column.key for column in after.columns] == ["quantity", "unit", "onnx", "torch"]
@@ -385,7 +385,7 @@ def test_the_numbers_are_those_of_edge_profile() -> None:
         assert rows["p50", "ms"].values[engine] == paces["decode_p50_ms"]
         assert rows["p90", "ms"].values[engine] == paces["decode_p90_ms"]
         assert rows["rate", "tok/s"].values[engine] == paces["decode_tokens_per_s"]
-        assert rows["end to end", "GB/s"].shares[engine] == paces["bandwidth_share"]
+        assert rows["end to end", "GB/s"].shares[engine] == paces["bandwidth_ratio"]
     for engine, memory in enumerate(summary["memory"]):
         assert rows["process peak", "bytes"].values[engine] == pytest.approx(
             1e6 * float(memory["process_peak_mb"] or 0)
@@ -399,7 +399,7 @@ def test_parts_of_a_sublayer_sum_to_it() -> None:
     attention = sum(row.values[0] or 0.0 for row in once if row.title.startswith("attn."))
     assert attention == pytest.approx(costs.accounts[0].sums_ns["attn"] / 1e6), "parts do not sum to attention"
     alone = sum(row.values[0] or 0.0 for row in rows[len(once) :] if row.title.startswith("ffn."))
-    assert alone == pytest.approx(costs.accounts[0].parts_ns["layers.1.ffn"] / 1e6), "parts do not sum to one FFN"
+    assert alone == pytest.approx(costs.accounts[0].scaled_ns["layers.1.ffn"] / 1e6), "parts do not sum to one FFN"
     assert rows[0].values == (None, None), "a part without a clock has a time"
 
 

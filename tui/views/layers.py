@@ -11,10 +11,11 @@ from textual.widget import Widget
 from edge.commands.tables import Column, Table
 from edge.insight.answers import Answers, read_answers
 from edge.measure.overview import HeadScores, Overview
+from edge.picture.cover import cover_note
 from edge.picture.levels import Linear
 from edge.picture.palettes import SIGNED
 from edge.picture.pieces import quote_piece
-from edge.picture.units import show_share, show_time
+from edge.picture.units import show_time
 from edge.timing import SublayerTiming
 from tui.readings import Readings, Refused, WasRead
 from tui.sight import Shown, Sight
@@ -213,7 +214,7 @@ def rows_of(sight: Sight, answers: Found, beside: Found) -> tuple[LayerRow, ...]
     """Every layer at the chosen token."""
     assert sight.main is not None
     main, token = sight.main, sight.selection.token
-    parts = main.timing.parts_ns if main.timing else {}
+    parts = main.timing.scaled_ns if main.timing else {}
     attn, ffn = main.overview.attn_write[:, token], main.overview.ffn_write[:, token]
     known = np.concatenate([attn, ffn])
     known = known[~np.isnan(known)]
@@ -258,12 +259,12 @@ def _parity(sight: Sight, layer: int) -> str:
 
 
 def _sublayers(timing: SublayerTiming | None) -> tuple[float, ...]:
-    return tuple(took for scope, took in timing.parts_ns.items() if "." in scope) if timing else ()
+    return tuple(took for scope, took in timing.scaled_ns.items() if "." in scope) if timing else ()
 
 
 def _sum_up(timing: SublayerTiming | None) -> str:
     """What belongs to no layer, and the total."""
     if timing is None:
         return "not timed yet"
-    rests = " · ".join(f"{scope} {show_time(timing.parts_ns.get(scope, 0.0))}" for scope in ("embed", "head", "other"))
-    return f"{rests} · total {show_time(timing.total_ns)} (parts {show_share(timing.coverage)})"
+    rests = " · ".join(f"{scope} {show_time(timing.scaled_ns.get(scope, 0.0))}" for scope in ("embed", "head", "other"))
+    return f"{rests} · total {show_time(timing.total_ns)} · {cover_note(timing)}"

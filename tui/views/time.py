@@ -237,7 +237,8 @@ class TimeView(View):
         if sight.profile is not None and self._costs is not None:
             return as_table(self._costs.engines, (*cost_rows(self._costs), *layer_ms(self._costs.accounts)))
         runs = _timed_runs(sight)
-        return as_table(tuple(name for name, _ in runs), timing_rows([timing for _, timing in runs])) if runs else None
+        names = tuple(name for name, _ in runs)
+        return as_table(names, timing_rows([timing for _, timing in runs], names)) if runs else None
 
 
 def _timed_runs(sight: Sight) -> tuple[tuple[str, SublayerTiming], ...]:

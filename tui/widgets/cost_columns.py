@@ -6,7 +6,6 @@ from rich.style import Style
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from edge.picture.units import show_share
 from tui.costs import Cost, CostRow, Heading, Split
 from tui.widgets.grid import Grid
 from tui.widgets.stack import LOOKS, PATTERNS, stack
@@ -101,8 +100,7 @@ class CostColumns(Grid):
         return super().render_line(y)
 
     def _cell(self, row: Cost, engine: int, cells: int) -> list[Segment]:
-        share = row.shares[engine] if row.shares else None
-        words = "" if share is None else f"{show_share(share):>{_SHARE_CELLS - 1}}"
+        words = f"{row.show_beside(engine):>{_SHARE_CELLS - 1}}"
         return [
             self.text(f"{row.show(engine):>{_VALUE_CELLS}}", _VALUE_CELLS),
             self.text(words, cells - _VALUE_CELLS, self.look_of("label")),

@@ -8,8 +8,9 @@ from textual.reactive import reactive
 from textual.strip import Strip
 
 from edge.picture.bars import bar
+from edge.picture.cover import cover_note, cover_words, share_title
 from edge.picture.units import show_share, show_time
-from edge.timing import SublayerTiming, Took
+from edge.timing import Basis, SublayerTiming, Took
 from models.parts import layers_of
 from tui.widgets.layer_lines import LayerList
 
@@ -37,7 +38,7 @@ class LatencyBars(LayerList):
         self._below: list[tuple[str, list[str]]] = []
 
     def watch_runs(self) -> None:
-        self._parts = [timing.parts_ns for _, timing in self.runs]
+        self._parts = [timing.scaled_ns for _, timing in self.runs]
         self._layers = max(layers_of(scope for parts in self._parts for scope in parts), default=-1) + 1
         self._resize()
 
@@ -72,8 +73,8 @@ class LatencyBars(LayerList):
         """Each run's name, where there are several, over what its bars are."""
         label, half = self.look_of("label"), self.run_cells // 2
         words: list[Segment] = []
-        for name, _ in self.runs:
-            of = f" {name}" if len(self.runs) > 1 else ""
+        for name, timing in self.runs:
+            of = (f" {name}" if len(self.runs) > 1 else "") + (", scaled" if timing.basis is Basis.CLOCKED else "")
             words.append(self.text(f" attention{of}", half, self.look_of("first")))
             words.append(self.text(f" FFN{of}", self.run_cells - half, self.look_of("second")))
         left = self.scroll_offset.x
@@ -125,19 +126,27 @@ class LatencyBars(LayerList):
 
 
 def _sums_of(timing: SublayerTiming, cells: int) -> dict[str, str]:
-    """The honest lines below the bars: what sums to the total, what clocks cover of it, how it was measured."""
-    sums = {"FFN" if name == "ffn" else name: took for name, took in timing.sums_ns.items()}
-    told = {name: f"{show_time(took)}, {show_share(took / timing.total_ns)}" for name, took in sums.items()}
-    scaled = ", scaled down to it" if timing.coverage > 1 else ""
-    told |= {
-        "total": f"{show_time(timing.total_ns)} a token",
-        "cover": f"{show_share(timing.coverage)} of total{scaled}",
-    }
-    how = wrap(f"{timing.method}; median of {timing.repeats}, {timing.threads} threads", max(8, cells))
-    return told | {("by" if not line else f"by {line}"): words for line, words in enumerate(how)}
+    """The lines below the bars: what sums to the total, what clocks cover of it, how it was measured."""
+    measured = timing.measured_sums_ns if timing.basis is Basis.CLOCKED else {}
+    told = {}
+    for name, took in timing.sums_ns.items():
+        apart = f" · {show_time(measured[name])} measured" if name in measured else ""
+        told["FFN" if name == "ffn" else name] = f"{show_time(took)}, {show_share(took / timing.total_ns)}{apart}"
+    how = f"{timing.method}; median of {timing.repeats}, {timing.threads} threads"
+    return (
+        told
+        | {"total": f"{show_time(timing.total_ns)} a token"}
+        | _wrapped("cover", f"{cover_words(timing)}; shares {share_title(timing)}", cells)
+        | _wrapped("by", how, cells)
+    )
+
+
+def _wrapped(name: str, words: str, cells: int) -> dict[str, str]:
+    """As many lines as they need, the first under their name."""
+    lines = wrap(words, max(8, cells))
+    return {(f"{name} {line}" if line else name): one for line, one in enumerate(lines)}
 
 
 def sum_words(timing: SublayerTiming) -> str:
     """The same in a few words, for the edge of a frame."""
-    gap = show_share(timing.gap_ns / timing.total_ns)
-    return f"total {show_time(timing.total_ns)} · clocks cover {show_share(timing.coverage)} · gap {gap}"
+    return f"total {show_time(timing.total_ns)} · {cover_note(timing)}"

@@ -1,12 +1,14 @@
 """What every layer costs on each engine: a bar of attention and the FFN, one scale for all."""
 
+from collections.abc import Iterator
+
 from rich.segment import Segment
 from rich.style import Style
 from textual.reactive import reactive
 from textual.strip import Strip
 
 from edge.picture.units import show_time
-from edge.timing import Account, Took
+from edge.timing import Account, Basis, Took
 from models.parts import layers_of
 from tui.widgets.layer_lines import LayerList
 from tui.widgets.stack import LOOKS, PATTERNS, stack
@@ -20,7 +22,7 @@ class LayerStacks(LayerList):
 
     Attributes:
         engines: What the columns are.
-        accounts: One pass of each engine, divided.
+        accounts: One pass of each engine, divided; times are scaled down to the pass where clocks slowed it.
     """
 
     DEFAULT_CSS = "LayerStacks { scrollbar-gutter: stable; }"
@@ -37,7 +39,7 @@ class LayerStacks(LayerList):
         self._rests: list[Took] = []
 
     def watch_accounts(self) -> None:
-        self._parts = [account.parts_ns for account in self.accounts]
+        self._parts = [account.scaled_ns for account in self.accounts]
         self._layers = layers_of(scope for parts in self._parts for scope in parts)
         sums = [account.sums_ns for account in self.accounts]
         self._rests = [{part: took for part, took in one.items() if part not in ("attn", "ffn")} for one in sums]
@@ -81,10 +83,15 @@ class LayerStacks(LayerList):
         return f"layer {self.chosen}, attention + FFN: {', '.join(told)}" if told else ""
 
     def draw_ruler(self) -> Strip:
-        names = [self.text(f" {name}", self.column_cells, Style(bold=True)) for name in self.engines]
+        names = [self.text(f" {name}", self.column_cells, Style(bold=True)) for name in self._names()]
         left = self.scroll_offset.x
         seen = Strip(names).crop(left, left + self.view_cells)
         return self.fit([self.text(" layer", self.gutter_cells, self.look_of("label")), *seen], self.width)
+
+    def _names(self) -> Iterator[str]:
+        """Engines, and whether clocks slowed them."""
+        for name, account in zip(self.engines, self.accounts, strict=False):
+            yield f"{name}, scaled" if account.basis is Basis.CLOCKED else name
 
     def draw_gutter(self, line: int) -> list[Segment]:
         if self.flip(line) >= 0:

@@ -86,8 +86,8 @@ def timed_tokens(subject: Subject) -> tuple[int, int]:
 
 
 def layer_ms(timing: SublayerTiming, layer: int, sublayer: str) -> float:
-    """What one sublayer takes of the whole pass."""
-    return timing.parts_ns.get(f"layers.{layer}.{sublayer}", 0.0) / 1e6
+    """What one sublayer takes of the whole pass; scaled down to it where clocks slowed it."""
+    return timing.scaled_ns.get(f"layers.{layer}.{sublayer}", 0.0) / 1e6
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Passes:
     @property
     def time(self) -> Split:
         """Of the whole pass; what no clock saw is in none of it."""
-        return split(self.timing.parts_ns)
+        return split(self.timing.scaled_ns)
 
     def told(self) -> str:
         """FFN's share of the layers' time, in words."""

@@ -54,8 +54,8 @@ def test_every_part_of_every_layer_has_time_and_work(found: Profile) -> None:
         fused = {part for part in expected if part.endswith(".ffn.act")} if "onnx" in variant.engine else set()
         assert expected - fused <= set(inside.parts), f"{variant.engine} does not time {expected - set(inside.parts)}"
         assert expected <= set(inside.passes.work)
-        parts = sum(inside.median_ns(part) for part in inside.parts)
-        assert parts + inside.gap_ns == pytest.approx(inside.total_ns, rel=0.05)
+        parts = sum(inside.scaled_ns.values())
+        assert parts + (inside.account.gap_ns or 0.0) == pytest.approx(inside.total_ns)
 
 
 def test_memory_is_foreseen_within_15_percent(found: Profile) -> None:

@@ -20,15 +20,15 @@ from tests.edge.profile.made import PARTS, SUBLAYERS, passes, profile, variant, 
 def test_law_7_parts_and_gap_sum_to_the_total() -> None:
     for whole_ns, slow in ((1_300.0, 1.0), (1_300.0, 3.0), (900.0, 1.0)):
         inside = Inside(passes(1, whole_ns, slow))
-        parts = sum(inside.median_ns(part) for part in inside.parts)
-        assert parts + inside.gap_ns == pytest.approx(inside.total_ns), f"at {slow} times the instruments' pace"
+        parts, gap_ns = sum(inside.scaled_ns.values()), inside.account.gap_ns
+        assert parts + (gap_ns or 0.0) == pytest.approx(inside.total_ns), f"at {slow} times the instruments' pace"
 
 
 def test_a_part_has_its_share_of_what_the_clock_around_its_sublayer_says() -> None:
     inside = Inside(passes())
-    for sublayer, took in by_sublayer({part: inside.median_ns(part) for part in PARTS}).items():
+    for sublayer, took in by_sublayer(inside.measured_ns).items():
         assert took == pytest.approx(SUBLAYERS[sublayer]), f"parts of {sublayer} do not sum to it"
-    ratio = inside.median_ns("layers.0.attn.qkv") / inside.median_ns("layers.0.attn.core")
+    ratio = inside.measured_ns["layers.0.attn.qkv"] / inside.measured_ns["layers.0.attn.core"]
     assert ratio == pytest.approx(2.0), "shares within a sublayer are not those of the finer clocks"
 
 
@@ -43,16 +43,16 @@ def test_sums_over_layers_hold_all_time_and_work() -> None:
     inside = Inside(passes())
     fine, coarse = (part_rows(found, inside, groups(inside)) for groups in (one_by_one, over_layers))
     assert {row.part for row in coarse} == {"embed", "attn.qkv", "attn.core", "ffn.up", "ffn.down", "head", "other"}
-    for number in ("median_ns", "share", "touched_bytes", "flops"):
+    for number in ("measured_ns", "scaled_ns", "share", "touched_bytes", "flops"):
         sums = [sum(getattr(row, number) for row in rows) for rows in (fine, coarse)]
         assert sums[0] == pytest.approx(sums[1]), f"{number} is lost over layers"
 
 
 def test_rates_are_held_against_the_best_sweep() -> None:
     row = part_rows(profile(), Inside(passes()), {"head": ["head"]})[0]
-    assert row.bytes_per_s == pytest.approx(row.touched_bytes / (row.median_ns / 1e9))
-    assert row.bandwidth_share == pytest.approx(row.bytes_per_s / 2e9)
-    assert row.flops_share == pytest.approx(row.flops_per_s / 1e10)
+    assert row.bytes_per_s == pytest.approx(row.touched_bytes / (row.measured_ns / 1e9))
+    assert row.bandwidth_ratio == pytest.approx(row.bytes_per_s / 2e9)
+    assert row.flops_ratio == pytest.approx(row.flops_per_s / 1e10)
 
 
 def test_a_pace_is_read_from_every_interval() -> None:

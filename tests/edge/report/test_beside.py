@@ -31,8 +31,9 @@ def test_a_profile_s_page_prints_total_coverage_and_gap() -> None:
     total = inside / 0.9
     assert f"onnx · 2 threads {total / 1e6:.3f}" in text, "the whole pass's median is not printed"
     assert "90.0%" in text, "the coverage is not printed"
-    assert f"{(total - inside) / 1e6:.3f} 10.0%" in text, "the gap is not printed with its share"
-    assert f"head {0.03:.3f} {30_000 / total:.1%}" in text
+    assert f"– {(total - inside) / 1e6:.3f} 10.0%" in text, "the gap is not printed with its share"
+    assert "share of the pass" in text and "with clocks :" not in text, "it is not said what shares are of"
+    assert f"head {0.03:.3f} {0.03:.3f} {30_000 / total:.1%}" in text
 
 
 def test_prefill_stands_before_decode_and_each_engine_beside_the_others() -> None:

@@ -1,0 +1,158 @@
+"""What is said of a pass and its parts, whatever the clocks say: law 7, and what shares are shares of."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.commands.profiles import profile_summary, profile_text
+from edge.commands.sublayers import sublayer_record, sublayer_sum, sublayer_table
+from edge.picture.cover import BEYOND, cover_note, cover_words
+from edge.profile.inside import Inside, one_by_one, over_layers, part_rows
+from edge.profile.machine import Sweep
+from edge.profile.record import DepthProfile, PassProfile, Profile
+from edge.report.spent import time_section
+from edge.report.timed import pass_kinds
+from edge.timing import SLOWED, Account, Basis, PassTimes, SublayerTiming, Took, sums_of
+from tests.edge.profile.made import PARTS, SUBLAYERS, WORK, profile, variant
+from tui.costs import Cost, Costs, Heading, cost_rows, part_costs, timing_rows
+
+TIMES = st.just(0.0) | st.floats(1e-3, 1e9)
+LONG = st.floats(1.0, 1e9)
+
+
+def took(like: Took) -> st.SearchStrategy[Took]:
+    """Nanoseconds of every scope of some other pass; the head always takes some."""
+    times = st.lists(TIMES, min_size=len(like), max_size=len(like))
+    return times.map(lambda drawn: dict(zip(like, drawn, strict=True)) | {"head": drawn[-1] + 1.0})
+
+
+def accounts() -> st.SearchStrategy[Account]:
+    return st.builds(lambda total, parts: Account(total_ns=total, measured_ns=parts), LONG, took(SUBLAYERS))
+
+
+WHOLE, COARSE, FINE = (st.lists(one, min_size=1, max_size=3) for one in (LONG, took(SUBLAYERS), took(PARTS)))
+
+
+def profile_of(whole: list[float], coarse: list[Took], fine: list[Took]) -> Profile:
+    """A profile whose only pass took these times."""
+    times = PassTimes(tokens=1, depth=0, whole_ns=tuple(whole), sublayers_ns=tuple(coarse), parts_ns=tuple(fine))
+    one = variant()
+    passes = (PassProfile(times=times, work=WORK),)
+    at = one.depths[0]
+    return profile(replace(one, depths=(DepthProfile(course=at.course, rounds=at.rounds, passes=passes),)))
+
+
+def slowed() -> Account:
+    """Clocks that say half again as much as the pass takes."""
+    return Account(total_ns=sum(SUBLAYERS.values()) / 1.5, measured_ns=SUBLAYERS)
+
+
+@given(accounts())
+def test_law_7_shares_and_gap_sum_to_one_and_no_share_exceeds_it(account: Account) -> None:
+    assert sum(account.shares.values()) + (account.gap_share or 0.0) == pytest.approx(1.0)
+    assert all(-1e-12 <= share <= 1 + 1e-12 for share in account.shares.values()), account.shares
+    assert sum(account.sums_ns.values()) == pytest.approx(account.total_ns), "the sums do not add up to the total"
+
+
+@given(accounts())
+def test_a_gap_is_told_exactly_where_the_parts_do_not_sum_to_more_than_the_pass(account: Account) -> None:
+    assert (account.gap_ns is None) == (account.coverage > 1.0)
+    assert "gap 0" not in cover_words(account) or account.coverage == pytest.approx(1.0)
+
+
+@given(accounts())
+def test_shares_are_named_as_of_the_pass_with_clocks_where_those_slowed_it(account: Account) -> None:
+    assert (account.basis is Basis.CLOCKED) == (account.coverage > SLOWED)
+    assert ("slowed" in cover_words(account)) == (account.basis is Basis.CLOCKED)
+    assert ("slowed" in cover_note(account)) == (account.basis is Basis.CLOCKED)
+    of_clocks = {scope: part / account.sum_ns for scope, part in account.measured_ns.items()}
+    if account.basis is Basis.CLOCKED:
+        assert account.shares == pytest.approx(of_clocks), "shares are not those of the pass with clocks"
+
+
+@given(accounts())
+def test_measured_times_are_left_as_they_are(account: Account) -> None:
+    assert sum(account.measured_sums_ns.values()) == pytest.approx(account.sum_ns)
+    if account.coverage <= 1.0:
+        assert account.scaled_ns == account.measured_ns, "parts that fit the pass were scaled"
+
+
+@settings(max_examples=25, deadline=None)
+@given(WHOLE, COARSE, FINE)
+def test_every_table_of_parts_sums_to_the_pass(whole: list[float], coarse: list[Took], fine: list[Took]) -> None:
+    found = profile_of(whole, coarse, fine)
+    inside = Inside(found.variants[0].depths[0].passes[0])
+    account = inside.account
+    for groups in (one_by_one(inside), over_layers(inside)):
+        rows = part_rows(found, inside, groups)
+        assert sum(row.measured_ns for row in rows) == pytest.approx(account.sum_ns), "time of a part is lost"
+        assert sum(row.share for row in rows) + (account.gap_share or 0.0) == pytest.approx(1.0), "law 7 over parts"
+        assert all(row.share <= 1 + 1e-9 for row in rows), "a part has more than the whole"
+
+
+@settings(max_examples=12, deadline=None)
+@given(WHOLE, COARSE, FINE)
+def test_the_screen_the_command_and_the_page_give_one_share_and_say_of_what(
+    whole: list[float], coarse: list[Took], fine: list[Took]
+) -> None:
+    found = profile_of(whole, coarse, fine)
+    (kind,) = pass_kinds(found)
+    account, costs = kind.engines[0].account, Costs(found, kind)
+    summary = profile_summary(found)["parts"]
+    assert {row["share_of"] for row in summary} == {account.basis.value}
+    shown = [row for row in cost_rows(costs) if isinstance(row, Cost) and row.unit == "ms" and row.shares]
+    assert sum(row.shares[0] or 0.0 for row in shown) == pytest.approx(1.0)
+    of_ffn = sum(share for part, share in account.shares.items() if part.endswith(".ffn"))
+    told = sum(float(row["share"] or 0.0) for row in summary if ".ffn" in str(row["part"]))
+    on_screen = next(row for row in shown if row.title.startswith("FFN"))
+    assert told == pytest.approx(of_ffn, abs=1e-9) and on_screen.shares[0] == pytest.approx(of_ffn, abs=1e-9)
+    says_clocked = [
+        "shares are of the pass with clocks" in profile_text(found, None, by_layer=False),
+        "share of the pass with clocks" in time_section(found, "by hand").markup,
+        any("of the pass with clocks" in row.title for row in cost_rows(costs) if isinstance(row, Heading)),
+        any("of the pass with clocks" in row.title for row in part_costs(costs, 0) if isinstance(row, Heading)),
+    ]
+    assert says_clocked == [account.basis is Basis.CLOCKED] * 4
+
+
+def test_a_timed_run_keeps_measured_and_scaled_apart() -> None:
+    account = slowed()
+    timing = SublayerTiming(
+        engine="onnx",
+        tokens=1,
+        depth=3,
+        repeats=2,
+        threads=2,
+        method="by hand",
+        total_ns=account.total_ns,
+        measured_ns=account.measured_ns,
+    )
+    row = sublayer_table(timing).records()[0]
+    assert (row["attn_measured_ms"], row["attn_scaled_ms"]) == pytest.approx((120e-6, 80e-6))
+    record = sublayer_record(timing)
+    assert record["gap_ms"] is None and record["shares_of"] == "the pass with clocks"
+    assert "clocks cover 150% of the pass: they slowed it, gap not known" in sublayer_sum(timing)
+    assert "share of the pass with clocks" in sublayer_table(timing).text()
+    titles = [one.title for one in timing_rows([timing], ["onnx"]) if isinstance(one, Cost)]
+    assert {"attention, scaled", "attention, measured"} <= set(titles), f"one of the two is missing in {titles}"
+
+
+def test_what_exceeds_the_sweep_is_no_percentage_and_is_explained() -> None:
+    fast = {part: replace(work, touched_bytes=1e6, flops=1e6) for part, work in WORK.items()}
+    found = profile()
+    one = found.variants[0]
+    passes = tuple(replace(each, work=fast) for each in one.depths[0].passes)
+    found = replace(found, variants=(replace(one, depths=(replace(one.depths[0], passes=passes),)),))
+    told = profile_text(found, None, by_layer=False)
+    assert ">100%" in told and BEYOND in told, "a rate beyond the sweep's is not explained"
+    slow = replace(profile(), sweeps=(Sweep(2, 1e18, 1e18),))
+    assert BEYOND not in profile_text(slow, None, by_layer=False), "what did not happen is explained"
+    decode = next(kind for kind in pass_kinds(found) if kind.tokens == 1)
+    beside = [row.show_beside(0) for row in cost_rows(Costs(found, decode)) if isinstance(row, Cost) and row.of_sweep]
+    assert beside and set(beside) == {">100%"}, f"the screen says {beside}"
+
+
+def test_sums_over_layers_keep_what_is_outside_them() -> None:
+    assert sums_of(SUBLAYERS) == {"attn": 270.0, "ffn": 610.0, "embed": 8.0, "head": 280.0, "other": 12.0}
