@@ -152,7 +152,7 @@ def _match(
         if place is None:
             raise CheckpointError(
                 f"checkpoint {folder} has no '{name}' (looked for '{stored.tensor}'); "
-                f"config.json says {_sizes(config, family, name)}"
+                f"config.json says {_sizes(config, family, name, missing=True)}"
             )
         _check_shape(config, family, name, stored, place, shape)
         found[name] = StoredParameter(place, stored.view, multipliers.get(part_of(name), 1.0))
@@ -175,7 +175,9 @@ def _check_shape(
         )
 
 
-def _sizes(config: Config, family: Family, name: str) -> str:
+def _sizes(config: Config, family: Family, name: str, *, missing: bool = False) -> str:
+    """What the config says of a parameter's sizes, or, of one that is missing, also of how many layers there are."""
     sizes = next((sizes for part, sizes in _AT_FAULT.items() if part in name), ("d_model",))
-    keys = dict.fromkeys(family.keys[size] for size in sizes)
-    return ", ".join(f"{key}={config.keys[key]}" for key in keys if key in config.keys) or "nothing of its size"
+    layers = ("n_layers",) if missing and name.startswith("layers.") else ()
+    keys, complete = dict.fromkeys(family.keys[size] for size in (*layers, *sizes)), family.complete(config).keys
+    return ", ".join(f"{key}={complete[key]}{'' if key in config.keys else ' by default'}" for key in keys)

@@ -93,7 +93,7 @@ def _part(config: Config, places: Mapping[str, TensorPlace], tensor: str) -> Ten
 def _scheme(table: Config, module: str) -> Scheme:
     """The quantisation of one module: its own entry, or the common one."""
     own = table.keys.get(module)
-    entry: dict[str, Any] = table.keys | (own if isinstance(own, dict) else {})
+    entry: dict[str, Any] = {**table.keys, **(own if isinstance(own, dict) else {})}
     bits, group, mode = entry.get("bits"), entry.get("group_size"), entry.get("mode", "affine")
     if mode != "affine" or bits not in (4, 8) or group not in GROUPS:
         groups = ", ".join(str(size) for size in GROUPS)

@@ -56,10 +56,12 @@ class ListedScaling:
     Attributes:
         factors: One for each pair.
         amplitude: What turned features are multiplied by.
+        within: Tokens of the longest text that these factors are for; None for any text.
     """
 
     factors: tuple[float, ...]
     amplitude: float
+    within: int | None = None
 
 
 Scaling = NoScaling | LinearScaling | Llama3Scaling | YarnScaling | ListedScaling

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.spec import (
+    DecoderSpec,
     LinearScaling,
     ListedScaling,
     Llama3Scaling,
@@ -70,3 +71,11 @@ def rotary_tables(rotary: Rotary, length: int) -> tuple[Angles, Angles]:
     angle = np.outer(np.arange(length, dtype=np.float32), inverse_periods(rotary))
     factor = np.float32(amplitude(rotary))
     return factor * np.cos(angle), factor * np.sin(angle)
+
+
+def why_no_longer(spec: DecoderSpec) -> str:
+    """The reason for a context that its positions set, as half a sentence; empty where there is none."""
+    scalings = [layer.position.scaling for layer in spec.layers if isinstance(layer.position, Rotary)]
+    if any(isinstance(scaling, ListedScaling) and scaling.within == spec.context for scaling in scalings):
+        return ": past it, LongRoPE turns every token, also those already read, by other angles"
+    return ""

@@ -213,8 +213,8 @@ REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
 """Configs by what is special about each."""
 
 
-def write_reference(config: PretrainedConfig, folder: Path, **options: object) -> transformers.PreTrainedModel:
-    """Writes a random checkpoint as `transformers` does; returns the model behind it.
+def random_model(config: PretrainedConfig) -> transformers.PreTrainedModel:
+    """A random model of `transformers`.
 
     Weights are drawn larger than an untrained model's, so that logits and attention vary, biases included.
     """
@@ -226,6 +226,12 @@ def write_reference(config: PretrainedConfig, folder: Path, **options: object) -
                 1.0 if ("norm" in name and name.endswith("weight")) or (".ln_" in name and "weight" in name) else 0.0
             )
             parameter.copy_(centre + 0.15 * torch.randn_like(parameter))
+    return model
+
+
+def write_reference(config: PretrainedConfig, folder: Path, **options: object) -> transformers.PreTrainedModel:
+    """Writes a random checkpoint as `transformers` does; returns the model behind it."""
+    model = random_model(config)
     model.save_pretrained(folder, **options)
     return model
 
@@ -233,4 +239,4 @@ def write_reference(config: PretrainedConfig, folder: Path, **options: object) -
 def reference_logits(model: transformers.PreTrainedModel, ids: list[int]) -> np.ndarray:
     """(token, vocab) logits of the reference, teacher-forced."""
     with torch.no_grad():
-        return model(torch.tensor([ids])).logits[0].float().numpy()
+        return model(torch.tensor([ids]), return_dict=True).logits[0].float().numpy()

@@ -1,85 +1,114 @@
-"""Reads `config.json` key by key: a missing or ill-typed key is an error that names it."""
+"""Reads `config.json` key by key: a missing or ill-typed value is an error that names the key and the value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import Repr
 from typing import Any
 
 from models.errors import SpecError
 from models.spec import Activation
 
-_ACTIVATIONS = {
+ACTIVATIONS = {
     "relu": Activation.RELU,
     "gelu": Activation.GELU,
+    "gelu_python": Activation.GELU,
     "gelu_new": Activation.GELU_TANH,
     "gelu_fast": Activation.GELU_TANH,
+    "gelu_accurate": Activation.GELU_TANH,
     "gelu_pytorch_tanh": Activation.GELU_TANH,
+    "gelu_python_tanh": Activation.GELU_TANH,
     "silu": Activation.SILU,
     "swish": Activation.SILU,
 }
+"""Non-linearities by the names that transformers gives them."""
+
+LARGEST = 2**31 - 1
+"""No size of a decoder is above this, and none below it is too large to multiply."""
+
+MOST_LAYERS = 10_000
+"""Layers are described one by one; published decoders have fewer than 200."""
+
+
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxstring, _SHORT.maxlong = 2, 4, 8, 60, 30
+
+
+def shown(value: object) -> str:
+    """A value of a config in a message: short, and null as JSON writes it."""
+    return "null" if value is None else _SHORT.repr(value)
 
 
 @dataclass(frozen=True)
 class Config:
-    """The keys of one `config.json`, as Hugging Face names them."""
+    """The keys of one `config.json`, or of a table in it, as Hugging Face names them."""
 
     path: Path
-    keys: dict[str, Any]
+    keys: Mapping[str, Any]
 
-    def count(self, key: str, default: int | None = None) -> int:
-        """A positive whole number; a missing one falls back to `default` if there is one."""
-        value = self.keys.get(key)
-        value = default if value is None else value
-        if value is None:
-            raise SpecError(f"{self.path} has no '{key}', which says how large this decoder is")
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SpecError(f"{self.path}: '{key}' is {value!r}; it must be a whole number of at least 1")
+    def stated(self, key: str) -> Any:
+        """What a key holds; a config without it is refused."""
+        if key not in self.keys:
+            raise SpecError(f"{self.path} has no '{key}', which is needed here")
+        return self.keys[key]
+
+    def refusal(self, key: str, needed: str) -> SpecError:
+        """The error for a value that is not what is needed."""
+        return SpecError(f"{self.path}: '{key}' is {shown(self.keys.get(key))}; it must be {needed}")
+
+    def count(self, key: str, least: int = 1, most: int = LARGEST) -> int:
+        """A whole number."""
+        value = self.stated(key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise self.refusal(key, f"a whole number of at least {least}")
+        if value > most:
+            raise self.refusal(key, f"a whole number of at most {most}")
         return value
 
-    def number(self, key: str, default: float | None = None) -> float:
-        """A positive number; a missing one falls back to `default` if there is one."""
-        value = self.keys.get(key)
-        value = default if value is None else value
-        if value is None:
-            raise SpecError(f"{self.path} has no '{key}'; a number above 0 is needed there")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-            raise SpecError(f"{self.path}: '{key}' is {value!r}; it must be a number above 0")
+    def count_or_none(self, key: str) -> int | None:
+        """A whole number of at least 1, or null."""
+        return None if self.stated(key) is None else self.count(key)
+
+    def number(self, key: str) -> float:
+        """A number above 0."""
+        value = self.stated(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 1e-37 < value < 1e37:
+            raise self.refusal(key, "a number above 0, within the range of float32")
         return float(value)
 
+    def number_or_none(self, key: str) -> float | None:
+        """A number above 0, or null."""
+        return None if self.stated(key) is None else self.number(key)
+
     def numbers(self, key: str) -> tuple[float, ...]:
-        """A list of positive numbers."""
-        value = self.keys.get(key)
+        """A list of numbers above 0."""
+        value = self.stated(key)
         if not isinstance(value, list) or not value:
-            raise SpecError(f"{self.path}: '{key}' is {value!r}; it must be a list of numbers")
+            raise self.refusal(key, "a list of numbers")
         return tuple(Config(self.path, {key: item}).number(key) for item in value)
 
-    def flag(self, key: str, default: bool) -> bool:
+    def flag(self, key: str) -> bool:
         """True or false."""
-        value = self.keys.get(key)
-        value = default if value is None else value
+        value = self.stated(key)
         if not isinstance(value, bool):
-            raise SpecError(f"{self.path}: '{key}' is {value!r}; it must be true or false")
+            raise self.refusal(key, "true or false")
         return value
 
-    def activation(self, key: str, default: str) -> Activation:
+    def activation(self, key: str) -> Activation:
         """The FFN's non-linearity."""
-        name = self.keys.get(key) or default
-        if name not in _ACTIVATIONS:
-            raise SpecError(f"{self.path}: '{key}' is {name!r}; Edge runs {', '.join(_ACTIVATIONS)}")
-        return _ACTIVATIONS[name]
+        name = self.stated(key)
+        if not isinstance(name, str) or name not in ACTIVATIONS:
+            raise self.refusal(key, f"one of those that Edge runs: {', '.join(ACTIVATIONS)}")
+        return ACTIVATIONS[name]
 
     def table(self, key: str) -> "Config":
-        """The keys of a nested table; an absent one is empty."""
+        """The keys of a nested table; an absent or null one is empty."""
         value = self.keys.get(key)
         if value is not None and not isinstance(value, dict):
-            raise SpecError(f"{self.path}: '{key}' is {value!r}; it must be a table")
+            raise self.refusal(key, "a table")
         return Config(self.path, value or {})
 
     def refuse(self, key: str, feature: str) -> None:
         """Fails where `key` switches on a feature that Edge does not run."""
         if self.keys.get(key):
             raise SpecError(f"{self.path}: '{key}' asks for {feature}, which Edge does not run")
-
-    def require(self, key: str, feature: str) -> None:
-        """Fails where `key` is false and so switches on a feature that Edge does not run."""
-        if not self.flag(key, True):
-            raise SpecError(f"{self.path}: '{key}' is false, which asks for {feature}; Edge does not run it")

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from math import sqrt
 
+from models.families import gemma
 from models.families.config import Config
 from models.families.family import Family
-from models.families.gemma import NORMS, complete
-from models.families.gemma import multipliers as gemma_multipliers
-from models.families.llama import PARTS, decoder_of, layer_of
-from models.families.reach import reaches_of
+from models.families.gemma import NORMS
+from models.families.llama import PARTS, decoder_of, layer_of, layers_of
+from models.families.reach import FULL, SLIDING, reaches_of, window_of
 from models.families.views import LessOne, Part, Stored, stored_parts
 from models.spec import Around, Cap, DecoderSpec, NoCap, SoftCap
 
@@ -18,33 +18,47 @@ AROUND: dict[str, Part] = {
     "ffn.after": ("post_feedforward_layernorm", LessOne()),
 }
 
+DEFAULTS = {
+    **{key: value for key, value in gemma.DEFAULTS.items() if key != "hidden_act"},
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "query_pre_attn_scalar": 256,
+    "sliding_window": 4096,
+    "layer_types": None,
+    "attn_logit_softcapping": 50.0,
+    "final_logit_softcapping": 30.0,
+}
 
-def cap_of(config: Config, key: str, default: float) -> Cap:
-    """A bound that the config states, or leaves out by null; `default` where it says nothing, 0 being none."""
-    stated = config.keys.get(key, default or None)
-    return NoCap() if stated is None else SoftCap(config.number(key, default))
+NULLABLE = frozenset({"sliding_window", "attn_logit_softcapping", "final_logit_softcapping"})
 
 
-def spec_of(config: Config) -> DecoderSpec:
-    config = complete(config)
-    n_layers = config.count("num_hidden_layers")
-    every_other = ["sliding_attention" if layer % 2 == 0 else "full_attention" for layer in range(n_layers)]
-    keys = {"layer_types": every_other, "sliding_window": 4096} | config.keys | {"use_sliding_window": True}
-    layer = replace(layer_of(config), placement=Around(), score_cap=cap_of(config, "attn_logit_softcapping", 50.0))
-    reaches = reaches_of(Config(config.path, keys))
-    decoder = decoder_of(config, [replace(layer, reach=reach) for reach in reaches], tied=True)
-    return replace(decoder, logit_cap=cap_of(config, "final_logit_softcapping", 30.0))
+def cap_of(config: Config, key: str) -> Cap:
+    """A bound that the config states; null is none."""
+    limit = config.number_or_none(key)
+    return NoCap() if limit is None else SoftCap(limit)
+
+
+def decoder(config: Config) -> DecoderSpec:
+    every_other = [FULL if layer % 2 else SLIDING for layer in range(layers_of(config))]
+    plain = layer_of(config, bias=config.flag("attention_bias"), activation="hidden_activation")
+    layer = replace(plain, placement=Around(), score_cap=cap_of(config, "attn_logit_softcapping"))
+    reaches = reaches_of(config, window_of(config), every_other)
+    layers = [replace(layer, reach=reach) for reach in reaches]
+    return replace(decoder_of(config, layers), logit_cap=cap_of(config, "final_logit_softcapping"))
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     return stored_parts(spec, {**PARTS, **NORMS, **AROUND}, norm=("norm", LessOne()))
 
 
-def multipliers(config: Config) -> dict[str, float]:
+def folded(config: Config) -> dict[str, float]:
     """Gemma's, and scores that are scaled by a number of their own instead of the head size."""
-    config = complete(config)
-    own = sqrt(config.count("head_dim") / config.number("query_pre_attn_scalar", 256.0))
-    return gemma_multipliers(config) | {"attn.query": own}
+    own = sqrt(config.count("head_dim") / config.number("query_pre_attn_scalar"))
+    return gemma.folded(config) | {"attn.query": own}
 
 
-FAMILY = Family(spec_of, weights_of, multipliers=multipliers)
+FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS, nullable=NULLABLE, folded=folded)

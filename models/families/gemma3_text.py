@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
+from models.families import gemma2
 from models.families.config import Config
 from models.families.family import Family
-from models.families.gemma import NORMS, complete
+from models.families.gemma import NORMS
 from models.families.gemma2 import AROUND, cap_of
-from models.families.gemma2 import multipliers as gemma2_multipliers
-from models.families.llama import PARTS, decoder_of, layer_of, norm_of
-from models.families.reach import reaches_of
-from models.families.rope import rotary_of
+from models.families.llama import PARTS, decoder_of, layer_of, layers_of, norm_of
+from models.families.reach import FULL, SLIDING, reaches_of, window_of
+from models.families.rope import original_in, scaled
 from models.families.views import LessOne, Part, Stored, stored_parts
 from models.spec import Around, DecoderSpec, Full, HeadNorm, Rotary
 
@@ -18,49 +18,66 @@ _NORMS: dict[str, Part] = {
     "attn.key_norm": ("self_attn.k_norm", LessOne()),
 }
 
-_FAR_BASE, _NEAR_BASE = 1_000_000.0, 10_000.0
-"""Rotary bases of layers that see all and of those with a window, where a config states none."""
+_BY_KIND = {FULL: "rope_theta", SLIDING: "rope_local_base_freq"}
+"""The older key for the rotary base of each kind of layer."""
 
 
-def spec_of(config: Config) -> DecoderSpec:
-    config = complete(config)
-    n_layers, pattern = config.count("num_hidden_layers"), config.count("sliding_window_pattern", 6)
-    every_sixth = ["full_attention" if (layer + 1) % pattern == 0 else "sliding_attention" for layer in range(n_layers)]
-    keys = {"layer_types": every_sixth, "sliding_window": 4096} | config.keys | {"use_sliding_window": True}
-    far, near = _rotaries_of(config)
-    plain = Config(config.path, {key: value for key, value in config.keys.items() if not key.startswith("rope_")})
+def decoder(config: Config) -> DecoderSpec:
+    n_layers, pattern = layers_of(config), config.count("sliding_window_pattern")
+    every_sixth = [SLIDING if (layer + 1) % pattern else FULL for layer in range(n_layers)]
+    far, near = _rotary_of(config, FULL), _rotary_of(config, SLIDING)
     layer = replace(
-        layer_of(plain),
+        layer_of(config, far, bias=config.flag("attention_bias"), activation="hidden_activation"),
         placement=Around(),
         head_norm=HeadNorm(norm_of(config)),
-        score_cap=cap_of(config, "attn_logit_softcapping", 0.0),
     )
-    reaches = reaches_of(Config(config.path, keys))
+    reaches = reaches_of(config, window_of(config), every_sixth)
     layers = [replace(layer, reach=reach, position=far if reach == Full() else near) for reach in reaches]
-    return replace(decoder_of(plain, layers, tied=True), logit_cap=cap_of(config, "final_logit_softcapping", 0.0))
+    return replace(decoder_of(config, layers), logit_cap=cap_of(config, "final_logit_softcapping"))
 
 
-def _rotaries_of(config: Config) -> tuple[Rotary, Rotary]:
-    """Of layers that see all, and of those with a window: a table for each kind, or older flat keys."""
-    both, head_dim = config.table("rope_parameters"), config.count("head_dim")
-    far, near = both.keys.get("full_attention"), both.keys.get("sliding_attention")
-    if far is None or near is None:
-        far = {"rope_theta": config.number("rope_theta", _FAR_BASE)} | (config.keys.get("rope_scaling") or {})
-        near = {"rope_theta": config.number("rope_local_base_freq", _NEAR_BASE)}
-    context = {"max_position_embeddings": config.count("max_position_embeddings")}
-    tables = ({"rope_parameters": table} | context for table in (far, near))
-    first, second = (rotary_of(Config(config.path, table), head_dim) for table in tables)
-    return first, second
+def _rotary_of(config: Config, kind: str) -> Rotary:
+    """How one kind of layer turns: its own table in `rope_parameters`, completed by the older flat keys.
+
+    `rope_scaling` is of layers that see all; in it, only `rope_type` names a scaling, not the older `type`.
+    """
+    both = config.table("rope_parameters")
+    stated = dict(both.table(kind).keys)
+    if kind == FULL and (scaling := config.table("rope_scaling").keys):
+        stated = ({} if both.keys else {"rope_type": "default"}) | stated | dict(scaling)
+    table = Config(config.path, stated | _truncate(both))
+    base = table.number("rope_theta") if "rope_theta" in stated else config.number(_BY_KIND[kind])
+    share = table.number("partial_rotary_factor") if "partial_rotary_factor" in stated else 1.0
+    original, head_dim = original_in(config, table), config.count("head_dim")
+    return scaled(config, table, head_dim, base, share, partial=False, original=original)
+
+
+def _truncate(both: Config) -> dict[str, object]:
+    """Transformers looks for this key of YaRN beside the tables, not in them."""
+    return {"truncate": both.keys.get("truncate", True)}
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     return stored_parts(spec, {**PARTS, **NORMS, **AROUND, **_NORMS}, norm=("norm", LessOne()))
 
 
-def multipliers(config: Config) -> dict[str, float]:
+def folded(config: Config) -> dict[str, float]:
     """Gemma 2's; queries are normed after their projection, so that their scale is the norm's."""
-    found = gemma2_multipliers(config)
+    found = gemma2.folded(config)
     return found | {"attn.query_norm": found["attn.query"], "attn.query": 1.0}
 
 
-FAMILY = Family(spec_of, weights_of, multipliers=multipliers)
+_NOT_HERE = {"partial_rotary_factor", "original_max_position_embeddings", "attn_logit_softcapping"}
+"""Keys of Gemma 2 that this family has in its tables only, or, the last, that transformers never gets to use."""
+
+DEFAULTS = {
+    **{key: value for key, value in gemma2.DEFAULTS.items() if key not in _NOT_HERE},
+    "vocab_size": 262_208,
+    "max_position_embeddings": 131_072,
+    "rope_theta": 1_000_000.0,
+    "rope_local_base_freq": 10_000.0,
+    "sliding_window_pattern": 6,
+    "final_logit_softcapping": None,
+}
+
+FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS, nullable=gemma2.NULLABLE, folded=folded)

@@ -1,12 +1,14 @@
 """GPT-2: LayerNorm, learned positions, full heads, plain FFN, weights stored as (input, output)."""
 
-from models.families.config import Config
+from models.families.config import MOST_LAYERS, Config
 from models.families.family import Family
+from models.families.switches import Switch
 from models.families.views import AsIs, Stored, Third, Transposed, View
 from models.spec import DecoderSpec, Full, LayerNorm, LayerSpec, Learned, NoPosition, Plain, Sequential
 
 KEYS = {
     "vocab_size": "vocab_size",
+    "n_layers": "n_layer",
     "d_model": "n_embd",
     "n_heads": "n_head",
     "n_kv_heads": "n_head",
@@ -15,18 +17,14 @@ KEYS = {
 }
 
 
-def spec_of(config: Config) -> DecoderSpec:
-    config.refuse("add_cross_attention", "cross-attention")
-    config.refuse("scale_attn_by_inverse_layer_idx", "scores scaled by the layer's index")
-    config.require("scale_attn_weights", "scores without a scale")
+def decoder(config: Config) -> DecoderSpec:
     d_model, n_heads = config.count("n_embd"), config.count("n_head")
-    context, norm = config.count("n_positions"), LayerNorm(config.number("layer_norm_epsilon", 1e-5))
+    context, norm = config.count("n_positions"), LayerNorm(config.number("layer_norm_epsilon"))
+    d_ff = config.count_or_none("n_inner") or 4 * d_model
     layer = LayerSpec(
         reach=Full(),
         position=NoPosition(),
-        ffn=Plain(
-            config.activation("activation_function", "gelu_new"), config.count("n_inner", 4 * d_model), bias=True
-        ),
+        ffn=Plain(config.activation("activation_function"), d_ff, bias=True),
         norm=norm,
         residual=Sequential(),
         qkv_bias=True,
@@ -40,9 +38,9 @@ def spec_of(config: Config) -> DecoderSpec:
         head_dim=d_model // n_heads,
         context=context,
         positions=Learned(context),
-        layers=(layer,) * config.count("n_layer"),
+        layers=(layer,) * config.count("n_layer", most=MOST_LAYERS),
         norm=norm,
-        tied=config.flag("tie_word_embeddings", True),
+        tied=config.flag("tie_word_embeddings"),
     )
 
 
@@ -73,4 +71,36 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     return found
 
 
-FAMILY = Family(spec_of, weights_of, KEYS, "transformer.")
+DEFAULTS = {
+    "vocab_size": 50257,
+    "n_positions": 1024,
+    "n_embd": 768,
+    "n_layer": 12,
+    "n_head": 12,
+    "n_inner": None,
+    "activation_function": "gelu_new",
+    "layer_norm_epsilon": 1e-5,
+    "tie_word_embeddings": True,
+}
+
+ALIASES = {
+    "hidden_size": "n_embd",
+    "max_position_embeddings": "n_positions",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
+}
+
+SWITCHES = {
+    "scale_attn_by_inverse_layer_idx": Switch("scores scaled by the layer's index"),
+    "scale_attn_weights": Switch("scores without a scale", runs=True),
+}
+
+FAMILY = Family(
+    decoder=decoder,
+    weights_of=weights_of,
+    defaults=DEFAULTS,
+    aliases=ALIASES,
+    switches=SWITCHES,
+    keys=KEYS,
+    prefix="transformer.",
+)

@@ -2,12 +2,14 @@
 
 from models.families.config import Config
 from models.families.family import Family
-from models.families.rope import rotary_of
+from models.families.llama import head_dim_of, layers_of
+from models.families.rope import context_of, rotary_of
 from models.families.views import AsIs, Stored, ThirdOfHeads, View
 from models.spec import DecoderSpec, Full, LayerNorm, LayerSpec, NoPosition, Parallel, Plain, Sequential
 
 KEYS = {
     "vocab_size": "vocab_size",
+    "n_layers": "num_hidden_layers",
     "d_model": "hidden_size",
     "n_heads": "num_attention_heads",
     "n_kv_heads": "num_attention_heads",
@@ -16,15 +18,16 @@ KEYS = {
 }
 
 
-def spec_of(config: Config) -> DecoderSpec:
+def decoder(config: Config) -> DecoderSpec:
     d_model, n_heads = config.count("hidden_size"), config.count("num_attention_heads")
-    norm, bias = LayerNorm(config.number("layer_norm_eps", 1e-5)), config.flag("attention_bias", True)
+    norm, bias = LayerNorm(config.number("layer_norm_eps")), config.flag("attention_bias")
+    position = rotary_of(config, head_dim_of(config), base_key="rotary_emb_base", share_key="rotary_pct", partial=True)
     layer = LayerSpec(
         reach=Full(),
-        position=rotary_of(config, d_model // n_heads, base_key="rotary_emb_base", share_key="rotary_pct", share=0.25),
-        ffn=Plain(config.activation("hidden_act", "gelu"), config.count("intermediate_size"), bias=True),
+        position=position,
+        ffn=Plain(config.activation("hidden_act"), config.count("intermediate_size"), bias=True),
         norm=norm,
-        residual=Parallel() if config.flag("use_parallel_residual", True) else Sequential(),
+        residual=Parallel() if config.flag("use_parallel_residual") else Sequential(),
         qkv_bias=bias,
         out_bias=bias,
     )
@@ -33,12 +36,12 @@ def spec_of(config: Config) -> DecoderSpec:
         d_model=d_model,
         n_heads=n_heads,
         n_kv_heads=n_heads,
-        head_dim=d_model // n_heads,
-        context=config.count("max_position_embeddings", 2048),
+        head_dim=d_model // n_heads,  # a head size that is stated counts for the share that turns alone
+        context=context_of(config, [position.scaling]),
         positions=NoPosition(),
-        layers=(layer,) * config.count("num_hidden_layers"),
+        layers=(layer,) * layers_of(config),
         norm=norm,
-        tied=config.flag("tie_word_embeddings", False),
+        tied=config.flag("tie_word_embeddings"),
     )
 
 
@@ -66,4 +69,24 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     return found
 
 
-FAMILY = Family(spec_of, weights_of, KEYS, "gpt_neox.")
+DEFAULTS = {
+    "vocab_size": 50432,
+    "hidden_size": 6144,
+    "intermediate_size": 24576,
+    "num_hidden_layers": 44,
+    "num_attention_heads": 64,
+    "head_dim": None,
+    "hidden_act": "gelu",
+    "max_position_embeddings": 2048,
+    "original_max_position_embeddings": None,
+    "layer_norm_eps": 1e-5,
+    "use_parallel_residual": True,
+    "attention_bias": True,
+    "rope_parameters": None,
+    "rope_scaling": None,
+    "rotary_emb_base": 10_000.0,
+    "rotary_pct": 0.25,
+    "tie_word_embeddings": False,
+}
+
+FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS, keys=KEYS, prefix="gpt_neox.")

@@ -1,12 +1,28 @@
 """Llama: RMSNorm, rotary positions, grouped queries, gated FFN; what Mistral, Qwen and SmolLM vary."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from models.families.config import Config
+from models.families.config import MOST_LAYERS, Config
 from models.families.family import Family
-from models.families.rope import context_of, rotary_of
+from models.families.rope import ROPE, context_of, rotary_of
 from models.families.views import Stored, stored_parts
-from models.spec import DecoderSpec, Full, Gated, LayerSpec, NoPosition, RMSNorm, Sequential
+from models.spec import DecoderSpec, Full, Gated, LayerSpec, NoPosition, RMSNorm, Rotary, Sequential
+
+COMMON: Mapping[str, Any] = {
+    **ROPE,
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": None,
+    "head_dim": None,
+    "hidden_act": "silu",
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": False,
+}
+"""Keys of Llama and of those that vary it, and what leaving them out means."""
 
 PARTS = {
     "attn.norm": "input_layernorm",
@@ -23,23 +39,40 @@ PARTS = {
 
 def head_dim_of(config: Config) -> int:
     """Features of one head: stated, or an even share of the residual stream."""
-    return config.count("head_dim", config.count("hidden_size") // config.count("num_attention_heads"))
+    return config.count_or_none("head_dim") or config.count("hidden_size") // config.count("num_attention_heads")
+
+
+def share_of_stream(config: Config) -> int:
+    """Features of one head, where the family has no say in it: a config that states others is refused."""
+    even = config.count("hidden_size") // config.count("num_attention_heads")
+    if (config.count_or_none("head_dim") or even) != even:
+        raise config.refusal("head_dim", f"{even}, which is hidden_size / num_attention_heads, in this family")
+    return even
+
+
+def layers_of(config: Config) -> int:
+    """How many layers the decoder has."""
+    return config.count("num_hidden_layers", most=MOST_LAYERS)
 
 
 def norm_of(config: Config) -> RMSNorm:
     """The norm before every sublayer and before the head."""
-    return RMSNorm(config.number("rms_norm_eps", 1e-6))
+    return RMSNorm(config.number("rms_norm_eps"))
 
 
-def layer_of(config: Config) -> LayerSpec:
-    """One layer of Llama."""
-    bias = config.flag("attention_bias", False)
+def layer_of(
+    config: Config,
+    position: Rotary | None = None,
+    *,
+    bias: bool = False,
+    ffn_bias: bool = False,
+    activation: str = "hidden_act",
+) -> LayerSpec:
+    """One layer of Llama; the biases are those of attention and of the FFN, `activation` the key of its own."""
     return LayerSpec(
         reach=Full(),
-        position=rotary_of(config, head_dim_of(config)),
-        ffn=Gated(
-            config.activation("hidden_act", "silu"), config.count("intermediate_size"), config.flag("mlp_bias", False)
-        ),
+        position=position or rotary_of(config, head_dim_of(config)),
+        ffn=Gated(config.activation(activation), config.count("intermediate_size"), ffn_bias),
         norm=norm_of(config),
         residual=Sequential(),
         qkv_bias=bias,
@@ -47,29 +80,33 @@ def layer_of(config: Config) -> LayerSpec:
     )
 
 
-def decoder_of(config: Config, layers: Sequence[LayerSpec], *, tied: bool = False) -> DecoderSpec:
-    """The decoder around some layers; `tied` is what a config means that does not say."""
+def decoder_of(config: Config, layers: Sequence[LayerSpec]) -> DecoderSpec:
+    """The decoder around some layers."""
     n_heads = config.count("num_attention_heads")
+    scalings = {layer.position.scaling for layer in layers if isinstance(layer.position, Rotary)}
     return DecoderSpec(
         vocab_size=config.count("vocab_size"),
         d_model=config.count("hidden_size"),
         n_heads=n_heads,
-        n_kv_heads=config.count("num_key_value_heads", n_heads),
+        n_kv_heads=config.count_or_none("num_key_value_heads") or n_heads,
         head_dim=head_dim_of(config),
-        context=context_of(config),
+        context=context_of(config, scalings),
         positions=NoPosition(),
         layers=tuple(layers),
         norm=layers[0].norm,
-        tied=config.flag("tie_word_embeddings", tied),
+        tied=config.flag("tie_word_embeddings"),
     )
 
 
-def spec_of(config: Config) -> DecoderSpec:
-    return decoder_of(config, [layer_of(config)] * config.count("num_hidden_layers"))
+def decoder(config: Config) -> DecoderSpec:
+    layer = layer_of(config, bias=config.flag("attention_bias"), ffn_bias=config.flag("mlp_bias"))
+    return decoder_of(config, [layer] * layers_of(config))
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     return stored_parts(spec, PARTS)
 
 
-FAMILY = Family(spec_of, weights_of)
+DEFAULTS: Mapping[str, Any] = {**COMMON, "rms_norm_eps": 1e-6, "attention_bias": False, "mlp_bias": False}
+
+FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS)

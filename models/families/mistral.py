@@ -4,14 +4,23 @@ from dataclasses import replace
 
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import decoder_of, layer_of, weights_of
+from models.families.llama import COMMON, decoder_of, layer_of, layers_of, weights_of
 from models.families.reach import window_of
 from models.spec import DecoderSpec
 
 
-def spec_of(config: Config) -> DecoderSpec:
+def decoder(config: Config) -> DecoderSpec:
     layer = replace(layer_of(config), reach=window_of(config))
-    return decoder_of(config, [layer] * config.count("num_hidden_layers"))
+    return decoder_of(config, [layer] * layers_of(config))
 
 
-FAMILY = Family(spec_of, weights_of)
+DEFAULTS = {
+    **COMMON,
+    "intermediate_size": 14336,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 131_072,
+    "rms_norm_eps": 1e-6,
+    "sliding_window": 4096,
+}
+
+FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS, nullable=frozenset({"sliding_window"}))

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import PARTS, decoder_of, layer_of
+from models.families.llama import COMMON, PARTS, decoder_of, layer_of, layers_of, norm_of
 from models.families.views import Stored, stored_parts
-from models.spec import After, DecoderSpec, JointNorm, RMSNorm
+from models.spec import After, DecoderSpec, JointNorm
 
 
-def spec_of(config: Config) -> DecoderSpec:
-    norm = RMSNorm(config.number("rms_norm_eps", 1e-5))
-    layer = replace(layer_of(config), norm=norm, head_norm=JointNorm(norm), placement=After())
-    return decoder_of(config, [layer] * config.count("num_hidden_layers"))
+def decoder(config: Config) -> DecoderSpec:
+    plain = layer_of(config, bias=config.flag("attention_bias"))
+    layer = replace(plain, head_norm=JointNorm(norm_of(config)), placement=After())
+    return decoder_of(config, [layer] * layers_of(config))
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
@@ -25,4 +25,6 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     return stored_parts(spec, parts)
 
 
-FAMILY = Family(spec_of, weights_of)
+DEFAULTS = {**COMMON, "vocab_size": 50304, "rms_norm_eps": 1e-5, "attention_bias": False}
+
+FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS)

@@ -3,11 +3,10 @@
 The 350m alone norms the residual stream after each sublayer, has no norm before the head, and narrower token vectors.
 """
 
-from dataclasses import replace
-
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import decoder_of
+from models.families.llama import layers_of
+from models.families.switches import Switch
 from models.families.views import Rows, Stored, stored_parts
 from models.spec import (
     Before,
@@ -27,6 +26,7 @@ from models.spec import (
 
 KEYS = {
     "vocab_size": "vocab_size",
+    "n_layers": "num_hidden_layers",
     "d_model": "hidden_size",
     "n_heads": "num_attention_heads",
     "n_kv_heads": "num_attention_heads",
@@ -38,27 +38,35 @@ _UNUSED_ROWS = 2
 """Rows of the stored positions that no text reaches: they were kept for padding."""
 
 
-def spec_of(config: Config) -> DecoderSpec:
-    config.require("layer_norm_elementwise_affine", "norms without weights")
-    config.refuse("_remove_final_layer_norm", "a head without a norm")
-    before, d_model = config.flag("do_layer_norm_before", True), config.count("hidden_size")
-    width = config.count("word_embed_proj_dim", d_model)
-    bias = config.flag("enable_bias", True)
+def decoder(config: Config) -> DecoderSpec:
+    d_model, n_heads, before = (
+        config.count("hidden_size"),
+        config.count("num_attention_heads"),
+        config.flag("do_layer_norm_before"),
+    )
+    width, context = config.count_or_none("word_embed_proj_dim") or d_model, config.count("max_position_embeddings")
+    bias, norm = config.flag("enable_bias"), LayerNorm(1e-5)
     layer = LayerSpec(
         reach=Full(),
         position=NoPosition(),
-        ffn=Plain(config.activation("activation_function", "relu"), config.count("ffn_dim"), bias),
-        norm=LayerNorm(1e-5),
+        ffn=Plain(config.activation("activation_function"), config.count("ffn_dim"), bias),
+        norm=norm,
         residual=Sequential(),
         qkv_bias=bias,
         out_bias=bias,
         placement=Before() if before else OfSum(),
     )
-    decoder = decoder_of(config, [layer] * config.count("num_hidden_layers"), tied=True)
-    return replace(
-        decoder,
-        positions=Learned(config.count("max_position_embeddings")),
-        norm=layer.norm if before else NoNorm(),
+    return DecoderSpec(
+        vocab_size=config.count("vocab_size"),
+        d_model=d_model,
+        n_heads=n_heads,
+        n_kv_heads=n_heads,
+        head_dim=d_model // n_heads,
+        context=context,
+        positions=Learned(context),
+        layers=(layer,) * layers_of(config),
+        norm=norm if before else NoNorm(),
+        tied=config.flag("tie_word_embeddings"),
         embedded=Direct() if width == d_model else Projected(width),
     )
 
@@ -88,4 +96,23 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     return parts | projections | {"embed.positions": positions}
 
 
-FAMILY = Family(spec_of, weights_of, KEYS)
+DEFAULTS = {
+    "vocab_size": 50272,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "ffn_dim": 3072,
+    "num_attention_heads": 12,
+    "max_position_embeddings": 2048,
+    "do_layer_norm_before": True,
+    "word_embed_proj_dim": None,
+    "activation_function": "relu",
+    "enable_bias": True,
+    "tie_word_embeddings": True,
+}
+
+SWITCHES = {
+    "layer_norm_elementwise_affine": Switch("norms without weights", runs=True),
+    "_remove_final_layer_norm": Switch("a head without a norm"),
+}
+
+FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS, switches=SWITCHES, keys=KEYS)

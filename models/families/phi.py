@@ -4,26 +4,26 @@ from dataclasses import replace
 
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import PARTS, decoder_of, head_dim_of
+from models.families.llama import COMMON, PARTS, decoder_of, head_dim_of, layers_of, share_of_stream
 from models.families.rope import rotary_of
 from models.families.views import Stored, stored_parts
 from models.spec import DecoderSpec, Full, HeadNorm, LayerNorm, LayerSpec, NoHeadNorm, Parallel, Plain
 
 
-def spec_of(config: Config) -> DecoderSpec:
-    norm = LayerNorm(config.number("layer_norm_eps", 1e-5))
+def decoder(config: Config) -> DecoderSpec:
+    norm, normed = LayerNorm(config.number("layer_norm_eps")), config.flag("qk_layernorm")
+    head_dim = share_of_stream(config) if normed else head_dim_of(config)
     layer = LayerSpec(
         reach=Full(),
-        position=rotary_of(config, head_dim_of(config), share_key="partial_rotary_factor", share=0.5),
-        ffn=Plain(config.activation("hidden_act", "gelu_new"), config.count("intermediate_size"), bias=True),
+        position=rotary_of(config, head_dim, partial=True),
+        ffn=Plain(config.activation("hidden_act"), config.count("intermediate_size"), bias=True),
         norm=norm,
         residual=Parallel(),
         qkv_bias=True,
         out_bias=True,
-        head_norm=HeadNorm(norm) if config.flag("qk_layernorm", False) else NoHeadNorm(),
+        head_norm=HeadNorm(norm) if normed else NoHeadNorm(),
     )
-    decoder = decoder_of(config, [layer] * config.count("num_hidden_layers"))
-    return replace(decoder, head_bias=True)
+    return replace(decoder_of(config, [layer] * layers_of(config)), head_bias=True)
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
@@ -38,4 +38,16 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     return stored_parts(spec, parts, norm="final_layernorm")
 
 
-FAMILY = Family(spec_of, weights_of)
+DEFAULTS = {
+    **COMMON,
+    "vocab_size": 51200,
+    "hidden_size": 2048,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 24,
+    "hidden_act": "gelu_new",
+    "layer_norm_eps": 1e-5,
+    "partial_rotary_factor": 0.5,
+    "qk_layernorm": False,
+}
+
+FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS)

@@ -2,19 +2,32 @@
 
 from dataclasses import replace
 
+from models.errors import SpecError
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import PARTS, decoder_of, head_dim_of, layer_of
+from models.families.llama import COMMON, PARTS, decoder_of, head_dim_of, layer_of, layers_of
 from models.families.reach import window_of
-from models.families.rope import rotary_of
+from models.families.rope import kind_of, rope_key, rotary_of
 from models.families.views import Part, Rows, Stored, stored_parts
 from models.spec import DecoderSpec
 
 
-def spec_of(config: Config) -> DecoderSpec:
-    position = rotary_of(config, head_dim_of(config), share_key="partial_rotary_factor")
-    layer = replace(layer_of(config), reach=window_of(config), position=position)
-    return decoder_of(config, [layer] * config.count("num_hidden_layers"))
+def decoder(config: Config) -> DecoderSpec:
+    position = rotary_of(_renamed(config), head_dim_of(config), partial=True)
+    layer = replace(layer_of(config, position), reach=window_of(config))
+    return decoder_of(config, [layer] * layers_of(config))
+
+
+def _renamed(config: Config) -> Config:
+    """Early files call LongRoPE `yarn`; no other scaling is one of this family."""
+    key = rope_key(config)
+    table = config.table(key)
+    kind = kind_of(table)
+    if kind not in ("default", "longrope", "yarn"):
+        raise SpecError(f"{config.path} asks for rope scaling {kind!r}; this family has longrope only")
+    return (
+        Config(config.path, {**config.keys, key: {**table.keys, "rope_type": "longrope"}}) if kind == "yarn" else config
+    )
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
@@ -30,4 +43,16 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     return stored_parts(spec, {**PARTS, **fused})
 
 
-FAMILY = Family(spec_of, weights_of)
+DEFAULTS = {
+    **COMMON,
+    "vocab_size": 32064,
+    "hidden_size": 3072,
+    "intermediate_size": 8192,
+    "max_position_embeddings": 4096,
+    "original_max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5,
+    "partial_rotary_factor": 1.0,
+    "sliding_window": None,
+}
+
+FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS)

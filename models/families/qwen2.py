@@ -4,14 +4,29 @@ from dataclasses import replace
 
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import decoder_of, layer_of, weights_of
-from models.families.reach import reaches_of
+from models.families.llama import COMMON, decoder_of, layer_of, weights_of
+from models.families.reach import upper_reaches
 from models.spec import DecoderSpec
 
+DEFAULTS = {
+    **COMMON,
+    "vocab_size": 151_936,
+    "intermediate_size": 22016,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-6,
+    "use_sliding_window": False,
+    "sliding_window": 4096,
+    "max_window_layers": 28,
+    "layer_types": None,
+}
 
-def spec_of(config: Config) -> DecoderSpec:
+NULLABLE = frozenset({"num_key_value_heads", "sliding_window"})
+
+
+def decoder(config: Config) -> DecoderSpec:
     layer = replace(layer_of(config), qkv_bias=True, out_bias=False)
-    return decoder_of(config, [replace(layer, reach=reach) for reach in reaches_of(config)])
+    return decoder_of(config, [replace(layer, reach=reach) for reach in upper_reaches(config)])
 
 
-FAMILY = Family(spec_of, weights_of)
+FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS, nullable=NULLABLE)

@@ -1,28 +1,41 @@
 """How far each layer sees, as configs of transformers say it."""
 
+from collections.abc import Sequence
+
 from models.errors import SpecError
 from models.families.config import Config
+from models.families.llama import layers_of
 from models.spec import Full, Reach, Sliding
+
+SLIDING, FULL = "sliding_attention", "full_attention"
 
 
 def window_of(config: Config) -> Reach:
     """One window for all layers, where the config has one."""
-    return Full() if config.keys.get("sliding_window") is None else Sliding(config.count("sliding_window"))
+    span = config.count_or_none("sliding_window")
+    return Full() if span is None else Sliding(span)
 
 
-def reaches_of(config: Config) -> list[Reach]:
-    """The reach of every layer: by `layer_types`, or a window from `max_window_layers` on where windows are used."""
-    n_layers = config.count("num_hidden_layers")
-    near = window_of(config) if config.flag("use_sliding_window", False) else Full()
-    kinds = config.keys.get("layer_types")
-    if kinds is None:
-        first = config.keys.get("max_window_layers")
-        first = n_layers if first is None else first
-        return [near if layer >= first else Full() for layer in range(n_layers)]
-    known: dict[str, Reach] = {"full_attention": Full(), "sliding_attention": near}
-    if not isinstance(kinds, list) or len(kinds) != n_layers or any(kind not in known for kind in kinds):
-        raise SpecError(
-            f"{config.path}: 'layer_types' is {kinds!r}; it must name one of {', '.join(known)} for each of "
-            f"{n_layers} layers"
-        )
-    return [known[kind] for kind in kinds]
+def reaches_of(config: Config, near: Reach, unstated: Sequence[str]) -> list[Reach]:
+    """The reach of every layer: by `layer_types`, or by the family's own names where the config has none.
+
+    `near` is what layers see that are called sliding; there is a window for them in any config that names one.
+    """
+    n_layers, names = layers_of(config), config.stated("layer_types")
+    names = unstated if names is None else names
+    known: dict[str, Reach] = {FULL: Full(), "attention": Full(), SLIDING: near}
+    if not isinstance(names, list) or any(not isinstance(name, str) or name not in known for name in names):
+        raise config.refusal("layer_types", f"a list that names {FULL} or {SLIDING} for each layer")
+    if len(names) != n_layers:
+        raise config.refusal("layer_types", f"a list of {n_layers} names, one for each layer")
+    if SLIDING in names and near == Full():
+        raise SpecError(f"{config.path}: layers are {SLIDING}, but 'sliding_window' or its switch states no window")
+    return [known[name] for name in names]
+
+
+def upper_reaches(config: Config) -> list[Reach]:
+    """As Qwen has it: a window from `max_window_layers` on, where windows are used."""
+    near = window_of(config) if config.flag("use_sliding_window") else Full()
+    first = config.count("max_window_layers", least=0)
+    unstated = [SLIDING if near != Full() and layer >= first else FULL for layer in range(layers_of(config))]
+    return reaches_of(config, near, unstated)

@@ -1,13 +1,14 @@
 """The families Edge reads: every module here that holds a `FAMILY`, by the `model_type` that `config.json` states."""
 
-from difflib import get_close_matches
+import re
 from importlib import import_module
 from pkgutil import iter_modules
 
 from models import families
 from models.errors import SpecError
-from models.families.config import Config
+from models.families.config import Config, shown
 from models.families.family import Family
+from models.families.switches import ALIBI, EXPERTS, SWITCHES
 
 FAMILIES: dict[str, Family] = {
     name: module.FAMILY
@@ -19,24 +20,25 @@ FAMILIES: dict[str, Family] = {
     if hasattr(module, "FAMILY")
 }
 
-_EXPERTS, _ALIBI, _STATES = "mixture-of-experts FFNs", "ALiBi positions", "recurrent states instead of attention"
+_STATES = "recurrent states instead of attention"
 
 _OTHERS = {
-    "bloom": _ALIBI,
-    "mpt": _ALIBI,
-    "mixtral": _EXPERTS,
-    "qwen2_moe": _EXPERTS,
-    "qwen3_moe": _EXPERTS,
-    "phimoe": _EXPERTS,
-    "olmoe": _EXPERTS,
-    "gpt_oss": _EXPERTS,
-    "deepseek_v2": _EXPERTS,
-    "deepseek_v3": _EXPERTS,
-    "granitemoe": _EXPERTS,
+    "bloom": ALIBI,
+    "mpt": ALIBI,
+    "mixtral": EXPERTS,
+    "qwen2_moe": EXPERTS,
+    "qwen3_moe": EXPERTS,
+    "phimoe": EXPERTS,
+    "olmoe": EXPERTS,
+    "gpt_oss": EXPERTS,
+    "deepseek_v2": EXPERTS,
+    "deepseek_v3": EXPERTS,
+    "granitemoe": EXPERTS,
     "mamba": _STATES,
     "mamba2": _STATES,
     "rwkv": _STATES,
     "recurrent_gemma": _STATES,
+    "gpt_neo": "scores without a scale",
     "t5": "an encoder and cross-attention",
     "bart": "an encoder and cross-attention",
     "bert": "attention to later tokens",
@@ -51,13 +53,30 @@ def family_of(config: Config) -> Family:
     name = config.keys.get("model_type")
     if not isinstance(name, str):
         raise SpecError(f"{config.path} has no 'model_type', so Edge cannot tell what decoder it describes")
-    for key in ("num_local_experts", "num_experts", "n_routed_experts"):
-        config.refuse(key, _EXPERTS)
-    config.refuse("alibi", _ALIBI)
+    for key in ("num_local_experts", "num_experts", "n_routed_experts", "alibi"):
+        SWITCHES[key].check(config, key)
     if name in FAMILIES:
         return FAMILIES[name]
     if name in _OTHERS:
         raise SpecError(f"{config.path}: model_type '{name}' needs {_OTHERS[name]}, which Edge does not run")
-    close = get_close_matches(name, FAMILIES, n=1)
-    hint = f"; did you mean '{close[0]}'?" if close else ""
-    raise SpecError(f"{config.path}: Edge does not run model_type '{name}'{hint} (it runs {', '.join(FAMILIES)})")
+    meant = next((family for family in FAMILIES if is_slip(name, family)), None)
+    hint = f"; did you mean '{meant}'?" if meant else ""
+    raise SpecError(f"{config.path}: Edge does not run model_type {shown(name)}{hint} (it runs {', '.join(FAMILIES)})")
+
+
+def is_slip(typed: str, meant: str) -> bool:
+    """Whether a name differs in case, in separators, or by one letter left out, added or swapped with the next.
+
+    Another letter or digit makes another model, not a slip, as does a letter in front or behind a digit: `llava` and
+    `mllama` are not `llama`, `olmo` is not `olmo2`, nor `gemma3n` `gemma3`.
+    """
+    first, second = (re.sub("[^a-z0-9]", "", name.lower()) for name in (typed, meant))
+    longer, shorter = sorted((first, second), key=len, reverse=True)
+    if first == second or len(longer) - len(shorter) > 1:
+        return first == second
+    if first[:1] != second[:1] or re.sub("[a-z]", "", first) != re.sub("[a-z]", "", second):
+        return False
+    places = range(len(longer))
+    if len(longer) > len(shorter):
+        return any(longer[:at] + longer[at + 1 :] == shorter and not longer[max(at - 1, 0)].isdigit() for at in places)
+    return any(first[:at] + first[at : at + 2][::-1] + first[at + 2 :] == second for at in places)

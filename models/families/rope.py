@@ -1,9 +1,11 @@
 """Rotary positions of both generations of `config.json`, with every scaling that transformers writes."""
 
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from models.errors import SpecError
-from models.families.config import Config
+from models.families.config import LARGEST, Config
 from models.spec import (
     LinearScaling,
     ListedScaling,
@@ -14,56 +16,130 @@ from models.spec import (
     YarnScaling,
 )
 
+ROPE: Mapping[str, Any] = {
+    "rope_parameters": None,
+    "rope_scaling": None,
+    "rope_theta": 10_000.0,
+    "partial_rotary_factor": None,
+    "original_max_position_embeddings": None,
+}
+"""Keys that say how heads turn, in any family but Gemma 3, and what leaving them out means."""
+
 
 def rotary_of(
-    config: Config, head_dim: int, *, base_key: str = "rope_theta", share_key: str = "", share: float = 1.0
+    config: Config,
+    head_dim: int,
+    *,
+    base_key: str = "rope_theta",
+    share_key: str = "partial_rotary_factor",
+    partial: bool = False,
 ) -> Rotary:
-    """Reads `rope_parameters` (transformers 5) or the older flat keys beside `rope_scaling`.
+    """The rotary positions of a complete config; `partial` families turn a share of each head."""
+    table = _table_of(config)
+    base = table.number("rope_theta") if "rope_theta" in table.keys else config.number(base_key)
+    stated = table if "partial_rotary_factor" in table.keys else config
+    share = stated.number_or_none("partial_rotary_factor" if stated is table else share_key) or 1.0
+    return scaled(config, table, head_dim, base, share, partial=partial, original=_original(config, table))
 
-    `share_key` names the older key for the share of each head that turns, `share` its default.
+
+def scaled(
+    config: Config, table: Config, head_dim: int, base: float, share: float, *, partial: bool, original: int
+) -> Rotary:
+    """A rotary base with the scaling of one table; `original` is the context before that scaling.
+
+    Where heads turn as a whole, transformers passes over a share as long as there is no scaling, and fails on one
+    beside a scaling.
     """
-    parameters = config.table("rope_parameters")
-    scaling = parameters if parameters.keys else config.table("rope_scaling")
-    share = config.number(share_key, share) if share_key else share
-    base = parameters.number("rope_theta", config.number(base_key, 10_000.0))
-    share = parameters.number("partial_rotary_factor", share)
-    return Rotary(base=base, features=int(head_dim * share), scaling=_scaling_of(config, scaling))
+    scaling = _scaling_of(config, table, original)
+    if isinstance(scaling, YarnScaling) and base == 1.0:
+        raise SpecError(f"{config.path}: YaRN needs a 'rope_theta' other than 1")
+    if not partial and share != 1.0 and kind_of(table) != "default":
+        raise SpecError(f"{config.path}: 'partial_rotary_factor' is {share}, but this family turns whole heads")
+    features = head_dim * share if partial else head_dim
+    if not 0 < features <= head_dim:
+        raise SpecError(f"{config.path}: 'partial_rotary_factor' is {share}; it must be above 0 and at most 1")
+    return Rotary(base=base, features=int(features), scaling=scaling)
 
 
-def _scaling_of(config: Config, table: Config) -> Scaling:
-    kind = table.keys.get("rope_type") or table.keys.get("type") or "default"
-    match kind:
-        case "default" | "dynamic":  # a dynamic base changes beyond the context only, where Edge does not go
+def rope_key(config: Config) -> str:
+    """`rope_scaling`, which people add by hand, counts alone where it is there; else `rope_parameters`."""
+    return "rope_scaling" if config.table("rope_scaling").keys else "rope_parameters"
+
+
+def _table_of(config: Config) -> Config:
+    table = config.table(rope_key(config))
+    if any(isinstance(value, dict) for value in table.keys.values()):
+        raise SpecError(f"{config.path}: '{rope_key(config)}' has a table per kind of layer; this family has one kind")
+    return table
+
+
+def _original(config: Config, table: Config) -> int:
+    """Tokens of context before a scaling: beside the table, in it, or the context that is stated."""
+    beside = config.count_or_none("original_max_position_embeddings")
+    if beside is not None:
+        return beside
+    return original_in(config, table)
+
+
+def original_in(config: Config, table: Config) -> int:
+    """Tokens of context before a scaling: in its table, or the context that is stated."""
+    stated = table if "original_max_position_embeddings" in table.keys else config
+    return stated.count("original_max_position_embeddings" if stated is table else "max_position_embeddings")
+
+
+def kind_of(table: Config) -> str:
+    """The name of a scaling; the older key is `type`."""
+    kind = table.keys.get("rope_type", table.keys.get("type", "default"))
+    if not isinstance(kind, str):
+        raise table.refusal("rope_type" if "rope_type" in table.keys else "type", "the name of a scaling")
+    return {"su": "longrope"}.get(kind, kind)
+
+
+def _scaling_of(config: Config, table: Config, original: int) -> Scaling:
+    match kind_of(table):
+        case "default":
+            return NoScaling()
+        case "dynamic":  # a dynamic base changes beyond the context only, where Edge does not go
+            table.number("factor")
             return NoScaling()
         case "linear":
             return LinearScaling(table.number("factor"))
         case "llama3":
-            return Llama3Scaling(
-                factor=table.number("factor"),
-                low=table.number("low_freq_factor"),
-                high=table.number("high_freq_factor"),
-                original=table.count("original_max_position_embeddings"),
-            )
+            low, high = table.number("low_freq_factor"), table.number("high_freq_factor")
+            if high <= low:
+                raise table.refusal("high_freq_factor", f"above 'low_freq_factor', which is {low}")
+            return Llama3Scaling(factor=table.number("factor"), low=low, high=high, original=original)
         case "yarn":
-            return _yarn_of(config, table)
-        case "longrope" | "su":
-            return _longrope_of(config, table)
-    raise SpecError(f"{config.path} asks for rope scaling '{kind}', which Edge does not run")
+            return _yarn_of(config, table, original)
+        case "longrope":
+            return _longrope_of(config, table, original)
+    raise SpecError(f"{config.path} asks for rope scaling {kind_of(table)!r}, which Edge does not run")
 
 
-def _yarn_of(config: Config, table: Config) -> YarnScaling:
-    original, context = table.count("original_max_position_embeddings"), config.count("max_position_embeddings")
-    factor = table.number("factor", context / original)
-    over, under = (table.keys.get(key) for key in ("mscale", "mscale_all_dim"))
+def _yarn_of(config: Config, table: Config, original: int) -> YarnScaling:
+    table.stated("factor")
+    factor = _factor(config, table, original)
+    over, under = (_number_or(table, key, 0.0, zero=True) for key in ("mscale", "mscale_all_dim"))
     sharper = _sharper(factor, over) / _sharper(factor, under) if over and under else _sharper(factor, 1.0)
     return YarnScaling(
         factor=factor,
         original=original,
-        fast=table.number("beta_fast", 32.0),
-        slow=table.number("beta_slow", 1.0),
-        amplitude=table.number("attention_factor", sharper),
-        whole=table.flag("truncate", True),
+        fast=_number_or(table, "beta_fast", 32.0, zero=True),
+        slow=_number_or(table, "beta_slow", 1.0, zero=True),
+        amplitude=_number_or(table, "attention_factor", sharper),
+        whole=table.flag("truncate") if "truncate" in table.keys else True,
     )
+
+
+def _factor(config: Config, table: Config, original: int) -> float:
+    """How many times as long as the original the context is: stated, or by what the config says of both."""
+    return _number_or(table, "factor", config.count("max_position_embeddings") / original)
+
+
+def _number_or(table: Config, key: str, default: float, *, zero: bool = False) -> float:
+    """A number of a table; the default where it is left out or null, and with `zero` also where it is 0."""
+    value = table.keys.get(key)
+    return default if value is None or (zero and value == 0) else table.number(key)
 
 
 def _sharper(factor: float, share: float) -> float:
@@ -71,32 +147,28 @@ def _sharper(factor: float, share: float) -> float:
     return 0.1 * share * math.log(factor) + 1.0 if factor > 1 else 1.0
 
 
-def _longrope_of(config: Config, table: Config) -> ListedScaling:
+def _longrope_of(config: Config, table: Config, original: int) -> ListedScaling:
     """The factors for texts within the original context, which is all that `context_of` allows."""
-    original, context = original_context(config), config.count("max_position_embeddings")
-    factor = table.number("factor", context / original)
+    if original < 2:
+        raise table.refusal("original_max_position_embeddings", "a whole number of at least 2")
+    factor = _factor(config, table, original)
     sharper = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
-    return ListedScaling(table.numbers("short_factor"), table.number("attention_factor", sharper))
+    amplitude = _number_or(table, "attention_factor", sharper)
+    return ListedScaling(table.numbers("short_factor"), amplitude, within=original)
 
 
-def original_context(config: Config) -> int:
-    """Tokens of context before a scaling, wherever the config says so."""
-    for table in (config.table("rope_parameters"), config.table("rope_scaling"), config):
-        if "original_max_position_embeddings" in table.keys:
-            return table.count("original_max_position_embeddings")
-    return config.count("max_position_embeddings")
+def context_of(config: Config, scalings: Iterable[Scaling]) -> int:
+    """Tokens that a decoder with these scalings may read.
 
-
-def context_of(config: Config) -> int:
-    """Tokens that a rotary decoder may read.
-
-    With LongRoPE every angle changes, also those of earlier tokens, as soon as a text is longer than the original
-    context; keys that are already in a cache would be wrong, so Edge stays within it.
+    With YaRN, the original context times the factor, also where the config states the original one. With LongRoPE
+    every angle changes, also those of earlier tokens, as soon as a text is longer than the original context; keys that
+    are already in a cache would be wrong, so Edge stays within it.
     """
-    context = config.count("max_position_embeddings", 2048)
-    scaled = any(
-        table.keys.get(key) in ("longrope", "su")
-        for table in (config.table("rope_parameters"), config.table("rope_scaling"))
-        for key in ("rope_type", "type")
-    )
-    return min(context, original_context(config)) if scaled else context
+    context = config.count("max_position_embeddings")
+    for scaling in scalings:
+        match scaling:
+            case YarnScaling(factor, original):
+                context = max(context, int(min(original * factor, LARGEST)))
+            case ListedScaling(within=int(original)):
+                context = min(context, original)
+    return context

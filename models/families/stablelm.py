@@ -2,24 +2,24 @@
 
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import PARTS, decoder_of, head_dim_of
+from models.families.llama import COMMON, PARTS, decoder_of, layers_of, share_of_stream
 from models.families.rope import rotary_of
+from models.families.switches import Switch
 from models.families.views import Stored, stored_parts
 from models.spec import DecoderSpec, Full, Gated, LayerNorm, LayerSpec, Parallel, Sequential
 
 
-def spec_of(config: Config) -> DecoderSpec:
-    config.refuse("qk_layernorm", "a norm of its own for every head")
+def decoder(config: Config) -> DecoderSpec:
     layer = LayerSpec(
         reach=Full(),
-        position=rotary_of(config, head_dim_of(config), share_key="partial_rotary_factor", share=0.25),
-        ffn=Gated(config.activation("hidden_act", "silu"), config.count("intermediate_size"), bias=False),
-        norm=LayerNorm(config.number("layer_norm_eps", 1e-5)),
-        residual=Parallel() if config.flag("use_parallel_residual", False) else Sequential(),
-        qkv_bias=config.flag("use_qkv_bias", False),
+        position=rotary_of(config, share_of_stream(config), partial=True),
+        ffn=Gated(config.activation("hidden_act"), config.count("intermediate_size"), bias=False),
+        norm=LayerNorm(config.number("layer_norm_eps")),
+        residual=Parallel() if config.flag("use_parallel_residual") else Sequential(),
+        qkv_bias=config.flag("use_qkv_bias"),
         out_bias=False,
     )
-    return decoder_of(config, [layer] * config.count("num_hidden_layers"))
+    return decoder_of(config, [layer] * layers_of(config))
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
@@ -27,4 +27,22 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     return stored_parts(spec, PARTS | ({"ffn.norm": "input_layernorm"} if shares_norm else {}))
 
 
-FAMILY = Family(spec_of, weights_of)
+DEFAULTS = {
+    **COMMON,
+    "vocab_size": 50304,
+    "hidden_size": 2560,
+    "intermediate_size": 6912,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 4096,
+    "layer_norm_eps": 1e-5,
+    "partial_rotary_factor": 0.25,
+    "use_qkv_bias": False,
+    "use_parallel_residual": False,
+}
+
+FAMILY = Family(
+    decoder=decoder,
+    weights_of=weights_of,
+    defaults=DEFAULTS,
+    switches={"qk_layernorm": Switch("a norm of its own for every head")},
+)

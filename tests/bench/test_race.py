@@ -8,7 +8,7 @@ import pytest
 
 from edge.profile.machine import Sweep, this_machine
 from models.families.config import Config
-from models.families.llama import spec_of, weights_of
+from models.families.llama import FAMILY, weights_of
 from models.packed_file import write_packed
 from models.parameters import parameter_shapes
 from models.precision import Scheme, Zero
@@ -44,7 +44,7 @@ def test_a_ratio_is_above_one_where_edge_takes_less_time() -> None:
 
 @pytest.mark.parametrize("shape", [LLAMA_135M, LLAMA_1B], ids=lambda shape: shape.name)
 def test_the_tensors_written_are_those_the_config_promises(shape: Shape) -> None:
-    spec = spec_of(Config(Path("config.json"), dict(shape.config)))
+    spec = FAMILY.spec_of(Config(Path("config.json"), dict(shape.config)))
     tensors = {name: stored.tensor for name, stored in weights_of(spec).items()}
     wanted = {tensors[name]: size for name, size in parameter_shapes(spec).items()}
     assert shape.tensors == wanted
@@ -57,7 +57,7 @@ def test_a_contender_that_cannot_open_says_why(tmp_path: Path) -> None:
 
 def test_a_token_reads_the_bytes_that_a_packed_file_holds(tmp_path: Path) -> None:
     """But for the norms; whole zeros lie in bytes of their own there, in half bytes in a graph."""
-    spec = spec_of(Config(Path("config.json"), dict(SMALL.config)))
+    spec = FAMILY.spec_of(Config(Path("config.json"), dict(SMALL.config)))
     random = np.random.default_rng(0)
     weights = {name: random.standard_normal(size, np.float32) for name, size in parameter_shapes(spec).items()}
     norms = sum(weight.nbytes for weight in weights.values() if weight.ndim == 1)

@@ -10,7 +10,7 @@ import pytest
 import edge
 from edge.readout import open_readout
 from models.checkpoint import open_checkpoint
-from models.errors import SpecError
+from models.errors import CheckpointError, SpecError
 from models.families.registry import FAMILIES
 from models.parameters import parameter_count
 from models.spec import Full, LinearScaling, Llama3Scaling, Rotary, Sliding
@@ -137,7 +137,10 @@ def test_older_configs_state_a_scaling_beside_the_base(tmp_path: Path) -> None:
 
 def test_longrope_stays_within_the_context_its_short_factors_are_for(tmp_path: Path) -> None:
     write_reference(REFERENCES["phi3-longrope"](), tmp_path)
-    assert open_checkpoint(tmp_path).spec.context == 32, "beyond it, keys in the cache would have turned otherwise"
+    with edge.load(tmp_path, engine="torch") as model:
+        assert model.spec.context == 32, "beyond it, keys in the cache would have turned otherwise"
+        with pytest.raises(edge.EdgeError, match=r"33 tokens.*LongRoPE turns every token.*by other angles"):
+            model.logits([1] * 33)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,6 @@ def test_longrope_stays_within_the_context_its_short_factors_are_for(tmp_path: P
         ("llama-grouped-tied", {"hidden_act": "mish"}, "'hidden_act' is 'mish'"),
         ("llama-grouped-tied", {"hidden_size": "big"}, "'hidden_size' is 'big'"),
         ("llama-grouped-tied", {"num_key_value_heads": 3}, "cannot share 3 key/value heads"),
-        ("llama-grouped-tied", {"num_hidden_layers": None}, "has no 'num_hidden_layers'"),
         ("llama-grouped-tied", {"model_type": "llamma"}, "did you mean 'llama'?"),
         ("llama-grouped-tied", {"model_type": "mixtral"}, "needs mixture-of-experts FFNs"),
         ("llama-grouped-tied", {"num_local_experts": 8}, "asks for mixture-of-experts FFNs"),
@@ -172,3 +174,9 @@ def test_configs_that_edge_cannot_run_are_refused_by_name(
     with pytest.raises(SpecError) as refused:
         open_checkpoint(_rewritten(tmp_path, name, **keys))
     assert says in str(refused.value)
+
+
+def test_a_size_that_is_left_out_is_named_with_its_default(tmp_path: Path) -> None:
+    """Transformers means 32 layers by leaving the number out; the file holds 3."""
+    with pytest.raises(CheckpointError, match=r"no 'layers\.3\..*num_hidden_layers=32 by default"):
+        open_checkpoint(_rewritten(tmp_path, "llama-grouped-tied", num_hidden_layers=None))
