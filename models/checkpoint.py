@@ -20,6 +20,7 @@ from models.mlx_format import packed_parameters
 from models.packed import PackedMatrices
 from models.packed_file import is_packed, open_packed
 from models.parameters import parameter_shapes, part_of
+from models.purpose import refuse_adapter, refuse_other_heads
 from models.safetensors_file import TensorPlace, tensor_places
 from models.spec import DecoderSpec
 from models.weights import DenseWeights, StoredParameter, Weights
@@ -83,7 +84,9 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise CheckpointError(f"{folder} {what}; a checkpoint is a folder with config.json and *.safetensors")
+    refuse_adapter(folder)
     config = Config(folder / "config.json", _read_json(folder / "config.json"))
+    refuse_other_heads(folder, config)
     family = family_of(config)
     spec = family.spec_of(config)
     files = _weight_files(folder)
