@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from edge.picture.escape import escape_line
 from models.json_text import json_text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -32,7 +33,7 @@ class Column:
         if cell is None or cell != cell:
             return "-"
         if isinstance(cell, str):
-            return cell
+            return escape_line(cell)
         return self.form(cell) if callable(self.form) else format(cell, self.form)
 
 
@@ -73,7 +74,7 @@ class Table:
         written = io.StringIO()
         writer = csv.writer(written, lineterminator="\n")
         writer.writerow(column.key for column in self.columns)
-        writer.writerows([None if cell != cell else cell for cell in row] for row in self.rows)
+        writer.writerows([_csv_cell(cell) for cell in row] for row in self.rows)
         return written.getvalue().rstrip("\n")
 
     def json(self) -> str:
@@ -89,6 +90,12 @@ class Table:
             [column.heading for column in self.columns],
             *([column.show(cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows),
         ]
+
+
+def _csv_cell(cell: Cell) -> Cell:
+    if isinstance(cell, str):
+        return escape_line(cell)
+    return None if cell != cell else cell
 
 
 def table_options(command: Command) -> Command:
