@@ -1,12 +1,14 @@
 """What the console script and `python -m edge` call: quiet under an interrupt from the first moment on."""
 
 import sys
+import threading
 
 from edge.errors import INTERRUPTED
 
 
 def main() -> None:
     """Runs the command line and leaves with its exit code."""
+    threading.excepthook = lambda failed: _tell_of(failed.exc_value)
     try:
         from edge.cli import exit_code
 
@@ -14,7 +16,18 @@ def main() -> None:
     except KeyboardInterrupt:
         print("edge: interrupted", file=sys.stderr)
         code = INTERRUPTED
+    except Exception as error:  # of an import: the border is not there yet
+        code = _tell_of(error)
     sys.exit(code)
+
+
+def _tell_of(error: BaseException | None) -> int:
+    """Tells of what was raised outside any command, such as on a thread of its own; returns the exit code."""
+    from edge.border import told_of
+
+    told = told_of(error or RuntimeError("unknown"), "edge")
+    print(f"edge: {told.message}", file=sys.stderr)
+    return told.code
 
 
 if __name__ == "__main__":

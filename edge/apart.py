@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
 
+from edge.border import told_of
 from models.errors import EdgeError, MisuseError
 
 T = TypeVar("T")
@@ -205,17 +206,18 @@ def _serve(
             pipe.send(_answered(question, built, given, named))
     except (EOFError, BrokenPipeError):
         return  # nobody asks any more
-    except EdgeError as refused:
-        pipe.send(("failed", (str(refused), refused.exit_code)))
-    except Exception as error:
-        pipe.send(("failed", (f"{type(error).__name__}: {error}", EdgeError.exit_code)))
+    except BaseException as error:
+        pipe.send(_failed(error, build))
 
 
 def _answered(question: Callable[..., Any], built: Any, given: tuple[Any, ...], named: dict[str, Any]) -> _Answer:
     """A question that is refused leaves the process ready for the next one."""
     try:
         return "done", question(built, *given, **named)
-    except EdgeError as refused:
-        return "failed", (str(refused), refused.exit_code)
-    except Exception as error:  # a runtime may raise anything
-        return "failed", (f"{type(error).__name__}: {error}", EdgeError.exit_code)
+    except BaseException as error:  # a runtime may raise anything, and a native one what is no Exception
+        return _failed(error, question)
+
+
+def _failed(error: BaseException, asked: Callable[..., Any]) -> _Answer:
+    told = told_of(error, f"{asked.__module__}.{asked.__qualname__} in a process of its own")
+    return "failed", (told.message, told.code)

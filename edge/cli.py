@@ -1,9 +1,8 @@
-"""The `edge` command, and the one place where every refusal becomes one message and an exit code.
+"""The `edge` command, and the border where whatever goes wrong becomes one message and an exit code.
 
 0 done, 1 failed, 2 misuse, 130 interrupted. Results go to stdout, everything else to stderr.
 """
 
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,15 @@ import click
 
 from edge import __version__
 from edge.commands import COMMANDS
-from edge.errors import FAILED, INTERRUPTED, EdgeError
+from edge.errors import INTERRUPTED
+from edge.picture.escape import escape_line
+from edge.terminal import escaped_output
+
+DEBUG_VARIABLE = "EDGE_DEBUG"
+"""Set, an error that nobody foresaw shows its traceback."""
+
+_PRIVATE = ("prompt", "system", "ids")
+"""Arguments that no report tells."""
 
 
 class _InOrder(click.Group):
@@ -38,8 +45,12 @@ def cli() -> None:
 
 
 def exit_code(arguments: Sequence[str]) -> int:
-    """Runs one command line; whatever goes wrong on purpose is told in one message."""
-    _escape_what_cannot_be_shown()
+    """Runs one command line; whatever goes wrong is told in one message."""
+    with escaped_output():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         with cli.make_context("edge", list(arguments)) as context:
             cli.invoke(context)
@@ -48,18 +59,33 @@ def exit_code(arguments: Sequence[str]) -> int:
         return done.exit_code
     except click.ClickException as misuse:
         return _tell(_with_way_out(misuse), misuse.exit_code)
-    except EdgeError as refused:
-        return _tell(str(refused), refused.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _tell("interrupted", INTERRUPTED)
     except BrokenPipeError:
         return _reader_left()
-    except MemoryError as error:
-        return _tell(f"this machine's memory does not suffice ({error}); a smaller model or watch needs less", FAILED)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _tell(f"{where}{error.strerror or error}", FAILED)
+    except BaseException as error:  # native libraries raise what is no Exception, too
+        from edge.border import told_of
+
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        told = told_of(error, _asked(arguments))
+        return _tell(told.message, told.code)
     return 0
+
+
+def _asked(arguments: Sequence[str]) -> str:
+    """The command line without the words of a prompt: `edge run model='fable-relu' prompt=... seed='1'`."""
+    command: click.Command = cli
+    words, rest = ["edge"], list(arguments)
+    while isinstance(command, click.Group) and rest and rest[0] in command.commands:
+        command = command.commands[rest[0]]
+        words.append(rest.pop(0))
+    try:
+        given, _, _ = command.make_parser(click.Context(command)).parse_args(rest)
+    except click.ClickException:
+        return " ".join([*words, "..."])
+    said = {name: value for name, value in given.items() if isinstance(value, str | bool | list | tuple) and value}
+    return " ".join([*words, *(f"{name}={'...' if name in _PRIVATE else repr(said[name])}" for name in said)])
 
 
 def _tell(message: str, code: int) -> int:
@@ -73,7 +99,14 @@ def _with_way_out(misuse: click.ClickException) -> str:
     if isinstance(misuse, click.exceptions.NoArgsIsHelpError):
         return f"no command given\n\n{misuse.format_message()}"
     path = context.command_path if context else "edge"
-    return f"{misuse.format_message().rstrip('.?')}; '{path} --help' says what there is"
+    said = escape_line(misuse.format_message().rstrip(".?"))
+    if (
+        isinstance(misuse, click.NoSuchOption)
+        and context
+        and any(one.name == "prompt" for one in context.command.params)
+    ):
+        said += f"; a PROMPT that begins with '-' comes after '--', as in {path} MODEL -- '-5 is'"
+    return f"{said}; '{path} --help' says what there is"
 
 
 def _reader_left() -> int:
@@ -83,9 +116,3 @@ def _reader_left() -> int:
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
-
-
-def _escape_what_cannot_be_shown() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from edge import __version__
 from edge.edits import Edit, check_edits
 from edge.engines.base import Engine, Step
-from edge.engines.choice import engine_of
+from edge.engines.choice import check_threads, engine_of
 from edge.engines.registry import Progress, open_engine
 from edge.engines.thread import EngineThread
 from edge.generate import Generated, Request, check_ids, generate, logits_of
@@ -247,8 +247,7 @@ def load(
         MissingPackageError: the engine's package is not installed.
     """
     engine_of(engine)  # before anything is read
-    if threads is not None and threads < 1:
-        raise MisuseError(f"threads is {threads}; an engine computes with at least 1")
+    check_threads(threads)
     return Model(open_checkpoint(find_model(model)), engine, threads, progress or (lambda _: None))
 
 

@@ -2,18 +2,21 @@
 
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
+from textual.filter import LineFilter
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
+from edge.border import told_of
 from edge.engines.choice import engine_of
 from models.find import find_model
+from tui.controls import DropControls
 from tui.screens.opening import OpeningScreen
 from tui.theme import DARK, LIGHT
 
@@ -25,6 +28,8 @@ AutoPilot = Callable[[Pilot[Any]], Coroutine[Any, Any, None]]
 
 MakeScreen = Callable[[], Screen[Any]]
 """Makes the main screen, on the UI's thread."""
+
+_CONTROLS = DropControls()
 
 PATIENCE_S = 2.0
 """How long quitting waits for the pass at hand."""
@@ -57,6 +62,14 @@ class EdgeApp(App[None]):
         """The same app, whose main screen is made from what `importing` brings, on another thread."""
         self._target, self._importing = target, importing
         return self
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), _CONTROLS]
+
+    def _fatal_error(self) -> None:
+        """Ends the app; whoever ran it tells why, once the terminal is as it was."""
+        self.failure = self._exception
+        self._close_messages_no_wait()
 
     def on_mount(self) -> None:
         if self._importing is None:
@@ -100,6 +113,8 @@ def show(app: EdgeApp, headless: bool = False, auto_pilot: AutoPilot | None = No
     finally:
         if hasattr(app, "main") and not app.main.runner.close(PATIENCE_S):
             # A load cannot be interrupted, and Python would wait for its thread: leave without it.
+            if app.failure is not None:
+                print(f"edge: {told_of(app.failure, 'the UI').message}", file=sys.stderr)
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(app.return_code or 0)

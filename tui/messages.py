@@ -83,12 +83,11 @@ class Wrote(Message):
 
 @dataclass
 class Exported(Message):
-    """A model was exported; `parity` says how far it is from torch, `means` what that comes to in sentences."""
+    """A model was exported; `parity` says how far it is from torch."""
 
     folder: Path
     size: str
     parity: Table
-    means: tuple[str, ...]
 
 
 @dataclass

@@ -6,6 +6,8 @@ from threading import Condition, Thread
 from textual.message import Message
 from textual.message_pump import MessagePump
 
+from edge.border import told_of
+
 Reading = Callable[[], Message]
 """Computes something and puts it into a message. Uses numpy alone; a refusal is an `EdgeError`."""
 
@@ -50,8 +52,8 @@ class Reader:
                 reading, asker = self._wishes.pop(next(iter(self._wishes)))
             try:
                 message = reading()
-            except Exception as error:  # told where the reading would have shown, and the thread lives on
-                message = CouldNotRead(str(error) or type(error).__name__)
+            except BaseException as error:  # told where the reading would have shown, and the thread lives on
+                message = CouldNotRead(told_of(error, "a reading").message)
             asker.post_message(message)
 
 

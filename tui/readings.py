@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from textual.message import Message
 from textual.widget import Widget
 
-from models.errors import EdgeError
+from edge.border import told_of
 
 T = TypeVar("T")
 
@@ -73,7 +73,5 @@ class Readings(Generic[T]):
 def _told(read: Callable[[], T]) -> T | Refused:
     try:
         return read()
-    except EdgeError as error:
-        return Refused(str(error))
-    except Exception as error:  # a defect: told where the reading would have shown, and asked for no more
-        return Refused(f"unexpected {type(error).__name__}: {error}")
+    except BaseException as error:  # told where the reading would have shown, and asked for no more
+        return Refused(told_of(error, "a reading of weights").message)

@@ -6,7 +6,7 @@ from threading import Condition, Event, Thread
 from textual.message import Message
 
 from edge.apart import in_silence
-from models.errors import EdgeError
+from edge.border import told_of
 from tui.jobs.job import Desk, Job, OpenModel, Stopped
 from tui.jobs.load import Load
 from tui.messages import Doing, Failed, Halted
@@ -63,10 +63,9 @@ class Runner:
                 job.work(self._desk)
             except Stopped:
                 self._desk.post(Halted())
-            except EdgeError as error:
-                self._desk.post(Failed("that did not work", str(error)))
-            except Exception as error:  # a defect: it must be seen, and the screen must live on
-                self._desk.post(Failed("an unexpected error", f"{type(error).__name__}: {error}"))
+            except BaseException as error:  # native libraries raise what is no Exception; the screen must live on
+                told = told_of(error, f"the job {type(job).__name__}")
+                self._desk.post(Failed("an unexpected error" if told.is_defect else "that did not work", told.message))
             self._desk.post(Doing(""))
         for model in self._desk.models.values():
             model.close()

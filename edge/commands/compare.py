@@ -100,6 +100,7 @@ def compare(
 
 def _check(tokens: int, rounds: int, band: float | None, threads: int | None) -> None:
     from edge.compare.passage import FEWEST_TOKENS
+    from edge.engines.choice import check_threads
 
     if tokens < FEWEST_TOKENS:
         raise MisuseError(f"--tokens is {tokens}; a comparison needs {FEWEST_TOKENS} at least")
@@ -107,8 +108,7 @@ def _check(tokens: int, rounds: int, band: float | None, threads: int | None) ->
         raise MisuseError(f"--rounds is {rounds}; speed needs at least 1")
     if band is not None and not band > 0:
         raise MisuseError(f"--band is {band}; a relative error is 0 or more, so a band must be above 0")
-    if threads is not None and threads < 1:
-        raise MisuseError(f"--threads is {threads}; an engine computes with at least 1")
+    check_threads(threads)
 
 
 def _passage(reference: "Chosen", text: Path | None, ids: list[int] | None, tokens: int) -> "Passage":

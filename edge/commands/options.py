@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edge.border import keep_secret
+from edge.picture.escape import escape_line
 from models.errors import MisuseError
 
 if TYPE_CHECKING:
@@ -45,7 +47,13 @@ run_options = _all(
     click.option("--temperature", type=float, help="Draw tokens; the logits are divided by this."),
     click.option("--top-k", type=int, help="Draw among the k likeliest tokens."),
     click.option("--top-p", type=float, help="Draw among the likeliest tokens that together have this probability."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the draws; equal seeds give equal text."),
+    click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Of the draws; equal seeds give equal text.",
+    ),
 )
 
 
@@ -68,6 +76,39 @@ def parsed_ids(text: str | None) -> list[int] | None:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise MisuseError(f"--ids takes whole numbers with commas between, such as 1,5,2, not '{text}'") from error
+
+
+def given_text(text: str | None, name: str) -> str | None:
+    """Words as they were given; `-` is what stdin holds, without the end of its last line.
+
+    Raises:
+        MisuseError: they are no text in UTF-8, or stdin holds none.
+    """
+    if text is None:
+        return None
+    if text == "-":
+        text = _read_stdin(name)
+    keep_secret(text)
+    try:
+        text.encode("utf8")
+    except UnicodeEncodeError as error:
+        raise MisuseError(f"{name} is no text in UTF-8, from character {error.start} on; convert it to UTF-8") from None
+    return text
+
+
+def _read_stdin(name: str) -> str:
+    if sys.stdin is None or sys.stdin.closed:
+        raise MisuseError(f"{name} is to be read from stdin, which is closed; give it as an argument")
+    if sys.stdin.isatty():
+        tell(f"type {name}; ctrl-d on a line of its own ends it")
+    try:
+        text = sys.stdin.buffer.read().decode("utf8")
+    except UnicodeDecodeError as error:
+        raise MisuseError(f"stdin is no text in UTF-8, from byte {error.start} on; convert it to UTF-8") from None
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise MisuseError(f"{name} is to be read from stdin, which holds nothing; pipe some text in")
+    return text
 
 
 def opened_model(model: str, engine: str, threads: int | None) -> "Model":
@@ -102,4 +143,4 @@ def _interrupt_leaves() -> Iterator[None]:
 
 def tell(message: str) -> None:
     """One line for whoever watches, beside the results."""
-    print(message, file=sys.stderr, flush=True)
+    print(escape_line(message), file=sys.stderr, flush=True)

@@ -98,12 +98,11 @@ def _plan(depths: tuple[int, ...], prompt: int, tokens: int, rounds: int, repeat
 
 
 def _measure(model: str, engines: tuple[str, ...], threads: int | None, plan: "Plan", sparsity: bool) -> "Profile":
-    from edge.engines.choice import engine_of
+    from edge.engines.choice import check_threads, engine_of
     from edge.profile.measure import measure
     from edge.variant import variant_of
 
-    if threads is not None and threads < 1:
-        raise MisuseError(f"--threads is {threads}; an engine computes with at least 1")
+    check_threads(threads)
     for engine in engines:
         engine_of(engine)  # before anything is measured
     return measure([variant_of(model, engine, threads) for engine in engines], plan, tell, sparsity=sparsity)

@@ -4,8 +4,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge.commands.options import chosen_sampling, engine_options, opened_model, parsed_ids, run_options, tell
+from edge.commands.options import (
+    chosen_sampling,
+    engine_options,
+    given_text,
+    opened_model,
+    parsed_ids,
+    run_options,
+    tell,
+)
 from edge.commands.sublayers import sublayer_record, sublayer_sum, sublayer_table
+from edge.terminal import write_generated
 from models.errors import MisuseError
 from models.json_text import json_text
 
@@ -23,6 +32,8 @@ if TYPE_CHECKING:
       edge run fable-relu "The king" --temperature 0.8 --top-p 0.95 --seed 7
       edge run path/to/chat-model "Why is the sky blue?" --chat
       edge run path/to/checkpoint --ids 1,5,2 -e torch --json
+      cat letter.txt | edge run fable-relu -
+      edge run fable-relu -- "-5 is below"
     """
 )
 @click.argument("model")
@@ -52,9 +63,11 @@ def run(
 ) -> None:
     """Stream what MODEL says after PROMPT.
 
-    MODEL is a checkpoint folder, a model that 'edge models' lists, or an id of the Hugging Face hub.
+    MODEL is a checkpoint folder, a model that 'edge models' lists, or an id of the Hugging Face hub. PROMPT - is read
+    from stdin; one that begins with a dash comes after --.
     """
     sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
+    prompt, system = given_text(prompt, "PROMPT"), given_text(system, "--system")
     if chat and prompt_ids is not None:
         raise MisuseError("--chat puts a PROMPT into words around it, and --ids has none; choose")
     turns = _turns(prompt, system) if chat else None
@@ -98,11 +111,11 @@ class Stream:
     def write(self, token: "Token") -> None:
         """Shows the text that became complete with `token`, at once."""
         self._written += token.text
-        click.echo(token.text, nl=False)
+        write_generated(token.text)
 
     def end(self, text: str) -> None:
         """Shows what of the whole text is still missing, such as a character without its last byte."""
-        click.echo(text[len(self._written) :] if text.startswith(self._written) else "")
+        write_generated(f"{text[len(self._written) :] if text.startswith(self._written) else ''}\n")
 
 
 def _record(trace: "Trace", timing: "SublayerTiming | None") -> dict[str, Any]:

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.options import chosen_sampling, engine_options, opened_model, parsed_ids, run_options, tell
+from edge.commands.options import (
+    chosen_sampling,
+    engine_options,
+    given_text,
+    opened_model,
+    parsed_ids,
+    run_options,
+    tell,
+)
 from edge.commands.tables import Cell, Column, Table, table_options
 from edge.picture.units import show_bytes
 from models.errors import MisuseError
@@ -63,6 +71,8 @@ def trace(
 ) -> None:
     """Save what happens inside MODEL on PROMPT, and sum it up.
 
+    PROMPT - is read from stdin; one that begins with a dash comes after --.
+
     The columns are means over tokens (and heads): the entropy of where attention looks; the share it gives to the
     first token, without that token itself; the share of FFN neurons that are exactly 0; and the share that can be
     dropped while the others keep 90% of the sum of magnitudes.
@@ -73,6 +83,7 @@ def trace(
 
     check_output(output)
     sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
+    prompt = given_text(prompt, "PROMPT")
     watch = Watch(parts=parts or tuple(PARTS), layers=parsed_layers(layers), logits=logits, half=half)
     with opened_model(model, engine, threads) as loaded:
         _tell_cost(loaded, watch, prompt, prompt_ids, max_new_tokens)

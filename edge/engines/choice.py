@@ -17,6 +17,9 @@ PROVIDERS = {
 }
 """Where ONNX Runtime can compute, by what it calls the code for it."""
 
+MOST_THREADS = 1024
+"""More than any machine has cores for; ONNX Runtime hangs on a hundred thousand."""
+
 _FLOATS = {"torch": ("fp32", "bf16", "fp16"), "mlx": ("fp32", "bf16", "fp16")}
 
 
@@ -80,6 +83,12 @@ def engine_of(text: str) -> EngineChoice:
         runs = ", ".join((*floats, "int4", "int8"))
         raise MisuseError(f"engine '{where}' has no kernels for {precision}; it runs {runs}")
     return EngineChoice(name, precision, provider)
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuses threads that no engine can start."""
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise MisuseError(f"threads is {threads}; an engine computes with at least 1 and at most {MOST_THREADS:,}")
 
 
 def elsewhere(text: str, name: str) -> str:

@@ -1,5 +1,7 @@
 """The app as users start it: real engines, saved traces, bad input, and quitting at any moment."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from tui.build import build, build_saved, opener
 from tui.jobs.job import Place
 from tui.jobs.run import PARTS
 from tui.screens.opening import OpeningScreen
+from tui.screens.trouble import TroubleScreen
 from tui.widgets.attention_map import AttentionMap
 
 
@@ -176,3 +179,54 @@ def test_quitting_ends_the_process_in_the_middle_of_a(work: str) -> None:
         [sys.executable, "-c", QUIT_WHILE % work], cwd=root, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert ended.returncode == 0, f"quitting while it should {work} ended with {ended.returncode}:\n{ended.stderr}"
+
+
+EVIL = "a\x1b]52;c;aGk=\x07b\x9b31mc\x7fd\u202ee"
+
+
+async def test_nothing_that_a_terminal_acts_on_is_drawn() -> None:
+    """Names of models, messages and titles are from outside; Textual itself lets ESC and C1 through."""
+    acting = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e]")
+    app = EdgeApp(build(FakeShelf().open, Place("fake", "onnx"), ("onnx",))[0].main)
+    async with app.run_test(size=(100, 30)) as pilot:
+        app.push_screen(TroubleScreen(EVIL, EVIL))
+        app.screen.border_title = EVIL
+        await pilot.pause()
+        drawn = "".join(segment.text for strip in app.screen._compositor.render_strips() for segment in strip)
+    assert app.main.runner.close(PATIENCE_S)
+    assert "]52;c;aGk=" in drawn, "the message does not show"
+    assert acting.search(drawn) is None, f"{acting.findall(drawn)} would reach the terminal"
+
+
+FAIL_IN_A_HANDLER = """
+import sys
+from edge.cli import exit_code
+from tests.tui.fake import FakeShelf
+from tui import app as ui
+from tui.build import build
+from tui.jobs.job import Place
+
+async def fail(pilot):
+    await pilot.pause()
+    pilot.app.main.call_later(lambda: {}["a defect"])
+    await pilot.pause()
+
+def look(model, engine, threads):
+    app, _ = build(FakeShelf().open, Place("fake", "onnx"), ("onnx",))
+    ui.show(app, headless=True, auto_pilot=fail)
+
+ui.look = look
+sys.stdin.isatty = sys.stderr.isatty = lambda: True
+sys.exit(exit_code(["look"]))
+"""
+
+
+def test_a_defect_in_a_handler_is_one_line_and_a_report(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAIL_IN_A_HANDLER], cwd=Path(__file__).parents[2], capture_output=True, text=True,
+        timeout=PATIENCE_S, env=os.environ | {"EDGE_CACHE": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("edge: this is a defect of Edge: KeyError: 'a defect'"), done.stderr
+    assert [*(tmp_path / "reports").iterdir()]

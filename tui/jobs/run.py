@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from time import monotonic
 
+from edge.border import keep_secret
 from edge.edits import Edit
 from edge.insight.answers import read_surprise
 from edge.insight.weights import Weights
@@ -149,6 +150,7 @@ def _teller(desk: Desk, model: Drivable, ids: list[int]) -> OnToken:
 
 
 def _prompt_ids(model: Drivable, text: str) -> list[int]:
+    keep_secret(text)
     if model.tokenizer is not None:
         if not text:
             raise MisuseError("the prompt is empty; type some text and press enter")

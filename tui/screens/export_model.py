@@ -122,10 +122,7 @@ class ExportedScreen(Dialog[None]):
     def compose_fields(self) -> Iterator[Widget]:
         exported = self._exported
         with VerticalScroll():
-            means = "\n".join(exported.means)
-            yield Static(
-                Content(f"{exported.folder}\n{exported.size}\n\n{turned(exported.parity).text()}\n\n{means}\n")
-            )
+            yield Static(Content(f"{exported.folder}\n{exported.size}\n\n{turned(exported.parity).text()}\n"))
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from edge.insight.ablation import TOP
-from edge.lab.claim import Curve, Experiment, Finding, Number, Verdict, layer_curve, not_applicable
-from edge.lab.experiments import read_off
+from edge.lab.claim import Curve, Experiment, Finding, Number, Verdict, layer_curve, not_applicable, shared_passage_only
 from edge.lab.experiments.ffn_rows import ACTIVE
 from edge.lab.experiments.layer_memories import DOMINANT, EXAMPLES, Example, LayerMemories, layer_memories
 from edge.lab.subject import Subject
@@ -102,13 +100,8 @@ def _measure(subject: Subject) -> Finding:
     )
     if np.isnan(upper):
         return not_applicable("no memory of the upper layers fired on this text; give another or a longer one (--text)")
-    holds, ablated = upper > ABOVE_CHANCE * chance, read_off.read_off(subject)
-    return Finding(
-        Verdict.HOLDS if holds else Verdict.FAILS,
-        _says(subject, layers, numbers) + read_off.says(ablated),
-        (*numbers, *read_off.numbers(ablated)),
-        (*_curves(layers), read_off.curve(ablated)),
-    )
+    holds = upper > ABOVE_CHANCE * chance
+    return Finding(Verdict.HOLDS if holds else Verdict.FAILS, _says(subject, layers, numbers), numbers, _curves(layers))
 
 
 EXPERIMENT = Experiment(
@@ -122,13 +115,10 @@ EXPERIMENT = Experiment(
         "deals the tokens that follow out anew. Composition: tokens where argmax W_U · ffn.output is none of those "
         f"that active memories promote, |s_i| > {ACTIVE:g} of the layer's rms, by -v_i where s_i is below 0; beside it "
         f"the output of another token. Dominant: the {DOMINANT} largest of |s_i| · ‖v_i‖ in their sum. The first token "
-        "of each pass is left out. Beside it, whether these words can be believed: at "
-        f"{len(read_off.PLACES)} tokens of the passage the {read_off.NEURONS} neurons of a layer that write most are "
-        "ablated there, one at a time, and the fall of each logit is compared with s_i · W_U · v_i: Pearson's r, and "
-        f"how many of the top {TOP} are the same."
+        "of each pass is left out."
     ),
     rule=f"holds where agreement in the upper half of the layers is above {ABOVE_CHANCE:g} times chance",
     source="Geva et al. 2021 (arXiv 2012.14913), 3.5% in upper layers; Geva et al. 2022 (arXiv 2203.14680)",
-    cost_tokens=read_off.cost_tokens,
+    cost_tokens=shared_passage_only,
     measure=_measure,
 )
