@@ -133,7 +133,8 @@ class Model:
             MisuseError: the checkpoint has no template or no tokenizer, or the template refuses these turns.
             CheckpointError: the template itself is at fault.
         """
-        template = open_chat_template(self.checkpoint.folder)
+        named = self.tokenizer.named if self.tokenizer else {}
+        template = open_chat_template(self.checkpoint.folder, named)
         if template is None:
             raise MisuseError(f"{self.checkpoint.folder} has no chat template; run the prompt as plain text instead")
         if self.tokenizer is None:

@@ -1,23 +1,33 @@
 """A checkpoint's chat template: turns of a conversation to the text it was trained on, in a sandbox."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, NoReturn
 
-from jinja2 import Template, TemplateError, nodes
+from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes
+from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
 
-from models.errors import CheckpointError, MisuseError
-from models.tokenizer import keys_of
+from models.errors import CheckpointError, EdgeError, MisuseError
+from models.special_tokens import keys_of
 
-_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+_DEFAULT = "default"
+"""The name of a template that is used where no other is asked for."""
+
+_LONGEST = 300
+"""Characters of a template's own message that are shown."""
+
+_ANSWER = "Zanzibar"
+"""What the assistant says where the end of a turn is looked for; a template that trims or strips leaves it whole."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,69 @@ class Turn:
 
     role: str
     content: str
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A template as the checkpoint's files hold it; it comes from strangers, so it runs in jinja's sandbox.
+
+    Attributes:
+        file: Where it stands, for messages.
+        tokens: The special tokens it may write, by the names that templates use.
+    """
+
+    source: str
+    file: Path
+    tokens: Mapping[str, str]
+
+    def text_of(self, turns: Sequence[Turn], *, to_be_continued: bool = True) -> str:
+        """The conversation as text; special tokens are spelled out.
+
+        Args:
+            to_be_continued: End where the assistant is to speak.
+
+        Raises:
+            MisuseError: the template refuses these turns, for instance a role it does not know.
+            CheckpointError: the template itself is at fault.
+        """
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        given = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": to_be_continued}
+        try:
+            return self._compiled.render({**self.tokens, **given})
+        except _RefusedError as error:
+            raise MisuseError(
+                f"the chat template in {self.file} refuses this conversation: {_line(error.message)}"
+            ) from error
+        except Exception as error:
+            raise CheckpointError(f"the chat template in {self.file} fails{_told(error)}") from error
+
+    def end_of_turn(self, tokens: Iterable[str]) -> str | None:
+        """The one of these tokens that the template writes right after what the assistant says, if it does."""
+        begun = [Turn("user", "Hello"), Turn("assistant", _ANSWER)]
+        longest_first = sorted(filter(None, tokens), key=len, reverse=True)
+        for turns in (begun, [*begun, Turn("user", "Hello")]):  # some write an end only where the talk goes on
+            try:
+                _, said, after = self.text_of(turns, to_be_continued=False).rpartition(_ANSWER)
+            except EdgeError:
+                continue
+            end = next((token for token in longest_first if after.lstrip().startswith(token)), None)
+            if said and end is not None:
+                return end
+        return None
+
+    @cached_property
+    def _compiled(self) -> Template:
+        sandbox = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        )
+        sandbox.filters["tojson"] = _json
+        sandbox.globals |= {
+            "raise_exception": _refuse,
+            "strftime_now": lambda form: datetime.now().strftime(form),
+            "dict": _Dict(),
+            "namespace": _Namespace,
+        }
+        return sandbox.from_string(self.source)
 
 
 class _Generation(Extension):
@@ -46,85 +119,108 @@ class _Generation(Extension):
         return str(caller())
 
 
-@dataclass(frozen=True)
-class ChatTemplate:
-    """A template as the checkpoint's files hold it; it comes from strangers, so it runs in jinja's sandbox.
+class _Dict:
+    """What templates may do with the name `dict`."""
 
-    Attributes:
-        file: Where it stands, for messages.
-        tokens: The special tokens it may write, by the names that templates use.
-    """
+    def __call__(self, *args: Any, **keys: Any) -> dict[Any, Any]:
+        return dict(*args, **keys)
 
-    source: str
-    file: Path
-    tokens: dict[str, str]
+    def fromkeys(self, *args: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*args)
 
-    def text_of(self, turns: Sequence[Turn]) -> str:
-        """The conversation as text, up to where the assistant is to speak; special tokens are spelled out.
 
-        Raises:
-            MisuseError: the template refuses these turns, for instance a role it does not know.
-            CheckpointError: the template itself is at fault.
-        """
-        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-        try:
-            return self._compiled.render(messages=messages, add_generation_prompt=True, **self.tokens)
-        except _RefusedError as error:
-            raise MisuseError(f"the chat template in {self.file} refuses this conversation: {error}") from error
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the chat template in {self.file} fails: {error}") from error
+class _Namespace(Namespace):
+    """A namespace without private names, which transformers refuses, too."""
 
-    @cached_property
-    def _compiled(self) -> Template:
-        sandbox = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-        )
-        sandbox.filters["tojson"] = _json
-        sandbox.globals["raise_exception"] = _refuse
-        sandbox.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-        return sandbox.from_string(self.source)
+    def __init__(*args: Any, **keys: Any) -> None:
+        own, *given = args
+        names = dict(*given, **keys)
+        for name in names:
+            _check_public(name)
+        Namespace.__init__(own, names)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _check_public(name)
+        super().__setitem__(name, value)
+
+
+def _check_public(name: object) -> None:
+    if isinstance(name, str) and name.startswith("_"):
+        raise SecurityError(f"a namespace cannot hold {name!r}: names that begin with _ are private")
 
 
 class _RefusedError(TemplateError):
     """What templates raise by themselves."""
 
 
-def _refuse(message: str) -> NoReturn:
-    raise _RefusedError(message)
+def _refuse(message: object) -> NoReturn:
+    raise _RefusedError(str(message))
 
 
-def _json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
+def _json(
+    value: Any, ensure_ascii: Any = False, indent: Any = None, separators: Any = None, sort_keys: Any = False
+) -> str:
     """JSON as it is: jinja's own filter escapes for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
-def open_chat_template(folder: Path) -> ChatTemplate | None:
-    """The chat template of a checkpoint folder: a file of its own, or a key of `tokenizer_config.json`."""
-    config = keys_of(folder / "tokenizer_config.json")
-    tokens = {name: spelled for name in _TOKENS if (spelled := _spelled(config.get(name))) is not None}
-    for file, source in (
-        (folder / "chat_template.jinja", _text(folder / "chat_template.jinja")),
-        (folder / "chat_template.json", keys_of(folder / "chat_template.json").get("chat_template")),
-        (folder / "tokenizer_config.json", config.get("chat_template")),
-    ):
-        if (found := _default_of(source)) is not None:
-            return ChatTemplate(found, file, tokens)
+def _told(error: Exception) -> str:
+    """` in line 3: ...`: where in the template, as far as jinja knows, and what happened."""
+    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == "<template>"]
+    if isinstance(error, TemplateSyntaxError):
+        lines.append(error.lineno)
+    where = f" in line {lines[-1]}" if lines else ""
+    if isinstance(error, TemplateError):
+        return f"{where}: {_line(error.message)}"
+    return f"{where}: {_line(f'{type(error).__name__}: {error}')}"
+
+
+def _line(message: str | None) -> str:
+    line = " ".join((message or "it gives no reason").split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def open_chat_template(folder: Path, tokens: Mapping[str, str]) -> ChatTemplate | None:
+    """The chat template of a checkpoint folder: files of their own, or else a key of `tokenizer_config.json`.
+
+    A `chat_template.json` is a processor's, so it comes last.
+
+    Args:
+        tokens: Special tokens by the names that templates use.
+
+    Raises:
+        CheckpointError: a file cannot be read, or none of several templates is the default.
+    """
+    for named in (_files(folder), *(_keys(folder / name) for name in ("tokenizer_config.json", "chat_template.json"))):
+        if named and _DEFAULT not in named:
+            names = ", ".join(sorted(named))
+            raise CheckpointError(
+                f"{folder} has chat templates named {names}, and none named '{_DEFAULT}'; "
+                f"copy the one to use to {folder / 'chat_template.jinja'}"
+            )
+        if named:
+            source, file = named[_DEFAULT]
+            return ChatTemplate(source, file, tokens)
     return None
 
 
-def _text(file: Path) -> str | None:
-    return file.read_text(encoding="utf8") if file.is_file() else None
+def _files(folder: Path) -> dict[str, tuple[str, Path]]:
+    """Templates by name, each with where it stands."""
+    own, more = folder / "chat_template.jinja", sorted((folder / "additional_chat_templates").glob("*.jinja"))
+    files = {_DEFAULT: own} | {file.name.removesuffix(".jinja"): file for file in more}
+    return {name: (_read(file), file) for name, file in files.items() if file.is_file()}
 
 
-def _spelled(token: object) -> str | None:
-    """A special token as its text, whether it is written as that or as a table with its content."""
-    content = token.get("content") if isinstance(token, dict) else token
-    return content if isinstance(content, str) else None
-
-
-def _default_of(source: object) -> str | None:
-    """The template itself; of several, that which is called `default`."""
+def _keys(file: Path) -> dict[str, tuple[str, Path]]:
+    source = keys_of(file).get("chat_template")
     if isinstance(source, list):
-        named = {item.get("name"): item.get("template") for item in source if isinstance(item, dict)}
-        source = named.get("default")
-    return source if isinstance(source, str) else None
+        source = {item.get("name"): item.get("template") for item in source if isinstance(item, dict)}
+    named = source if isinstance(source, dict) else {_DEFAULT: source}
+    return {str(name): (text, file) for name, text in named.items() if isinstance(text, str)}
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{file} is no text in UTF-8 (byte {error.start} is not); save it as UTF-8") from error

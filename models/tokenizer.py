@@ -1,18 +1,18 @@
 """A checkpoint's own tokenizer: text to ids, ids to text, and the tokens that end a text."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import tokenizers
 
+from models.chat import open_chat_template
 from models.decoding import byte_of, bytes_of, decoder_parts, decoding_of
-from models.errors import CheckpointError, MisuseError
+from models.errors import EdgeError, MisuseError
 from models.panics import as_error
+from models.special_tokens import SpecialTokens, add_special_tokens, keys_of, read_special_tokens
 
 _SPACE = "▁"  # what sentencepiece writes for a space
 
@@ -22,22 +22,20 @@ class Tokenizer:
     """A `tokenizer.json` beside what the config files say of special tokens.
 
     Attributes:
-        bos: The token that begins every text, where there is one.
+        named: Special tokens by name, such as `bos_token`, as chat templates write them.
         stop_tokens: Tokens after which generation ends.
-        adds_bos: `tokenizer_config.json` wants `bos` in front of every text.
     """
 
     rust: tokenizers.Tokenizer
-    bos: int | None
+    named: Mapping[str, str]
     stop_tokens: tuple[int, ...]
-    adds_bos: bool
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, with the special tokens that the checkpoint puts around it."""
-        ids = self._read(text).ids
-        if self.adds_bos and self.bos is not None and ids[:1] != [self.bos]:
-            return [self.bos, *ids]
-        return ids
+        """Ids of `text`, with the special tokens that `tokenizer.json` puts around it.
+
+        `add_bos_token` in `tokenizer_config.json` says nothing beside that file, as for transformers.
+        """
+        return self._read(text).ids
 
     def encode_spelled(self, text: str) -> list[int]:
         """Ids of a text that spells out its special tokens, as chat templates do: none are added."""
@@ -62,10 +60,8 @@ class Tokenizer:
         start = text.rfind(words)
         if start < 0:
             raise MisuseError(f"'{words}' is not in '{text}', so no token spells it")
-        read = self._read(text)
-        before = len(self.encode(text)) - len(read.ids)  # a token that begins every text
-        end = start + len(words)
-        return tuple(before + place for place, (low, high) in enumerate(read.offsets) if low < end and high > start)
+        end, offsets = start + len(words), self._read(text).offsets
+        return tuple(place for place, (low, high) in enumerate(offsets) if low < end and high > start)
 
     def decode(self, ids: list[int] | tuple[int, ...]) -> str:
         """The text of `ids`; special tokens leave no trace."""
@@ -100,10 +96,8 @@ class Tokenizer:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            broken = f"U+{ord(text[error.start]):04X} at character {error.start + 1}"
-            raise MisuseError(
-                f"the text is no valid Unicode: {broken} stands for broken bytes; write it in UTF-8"
-            ) from error
+            half = f"U+{ord(text[error.start]):04X} at character {error.start + 1}"
+            raise MisuseError(f"the text is no valid Unicode: {half} is half a character; write it in UTF-8") from error
         with as_error("the tokenizer cannot encode this text", MisuseError):
             return self.rust.encode(text, add_special_tokens=add_special_tokens)
 
@@ -159,56 +153,31 @@ def open_tokenizer(folder: Path) -> Tokenizer | None:
         return None
     with as_error(f"{file} cannot be read as a tokenizer"):
         rust = tokenizers.Tokenizer.from_file(str(file))
-    # Some files keep the settings of their training, which would cut or fill every text.
-    rust.no_truncation()
-    rust.no_padding()
-    config, tokenizer_config = keys_of(folder / "config.json"), keys_of(folder / "tokenizer_config.json")
-    generation = keys_of(folder / "generation_config.json")
-    return Tokenizer(
-        rust=rust,
-        bos=_first(_ids(rust, tokenizer_config.get("bos_token")) + _ids(rust, config.get("bos_token_id"))),
-        stop_tokens=_ids(rust, generation.get("eos_token_id"))
-        or _ids(rust, config.get("eos_token_id"))
-        or _ids(rust, tokenizer_config.get("eos_token")),
-        adds_bos=tokenizer_config.get("add_bos_token") is True,
-    )
+        # Some files keep the settings of their training, which would cut or fill every text.
+        rust.no_truncation()
+        rust.no_padding()
+        special = read_special_tokens(folder, "ByteLevel" in f"{rust.pre_tokenizer}{rust.post_processor}{rust.decoder}")
+        add_special_tokens(rust, folder, special)
+    return Tokenizer(rust, special.named, _stop_tokens(rust, folder, special))
 
 
-def keys_of(file: Path) -> dict[str, Any]:
-    """The keys of a config file; none where there is no such file, or something else in it."""
-    if not file.is_file():
-        return {}
+def _stop_tokens(rust: tokenizers.Tokenizer, folder: Path, special: SpecialTokens) -> tuple[int, ...]:
+    """Ids that end a text: whatever any file says ends one, and what the chat template writes after an answer."""
+    added = (token.content for token in rust.get_added_tokens_decoder().values())
     try:
-        keys = json.loads(file.read_text(encoding="utf8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file} cannot be read as JSON: {error}") from error
-    return keys if isinstance(keys, dict) else {}
-
-
-def _ids(rust: tokenizers.Tokenizer, value: object) -> tuple[int, ...]:
-    """Ids out of what config files write: an id, a list of them, a token, or a table with its content."""
-    match value:
-        case bool() | None:
-            return ()
-        case int():
-            return (value,)
-        case str():
-            id = rust.token_to_id(value)
-            return () if id is None else (int(id),)
-        case list():
-            return tuple(id for item in value for id in _ids(rust, item))
-        case dict():
-            return _ids(rust, value.get("content"))
-    return ()
+        template = open_chat_template(folder, special.named)
+        turn = template.end_of_turn(added) if template else None
+    except EdgeError:  # who wants a conversation will be told
+        turn = None
+    ends = (end if isinstance(end, int) else rust.token_to_id(end) for end in (*special.ends, turn) if end is not None)
+    size = keys_of(folder / "config.json").get("vocab_size")
+    beyond = size if isinstance(size, int) else rust.get_vocab_size()
+    return tuple(dict.fromkeys(end for end in ends if end is not None and end < beyond))
 
 
 def _shared(left: Sequence[object], right: Sequence[object]) -> int:
     """How much both begin with."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
-
-
-def _first(ids: tuple[int, ...]) -> int | None:
-    return ids[0] if ids else None
 
 
 def _printable(raw: bytes) -> str:

@@ -204,7 +204,7 @@ def test_the_answer_is_what_it_adds_to_the_prompt(byte_llama: Path) -> None:
 
 def test_a_token_across_the_border_belongs_to_the_answer() -> None:
     joining = tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0, "b": 1, " ": 2, "b ": 3}, [("b", " ")]))
-    tokenizer = Tokenizer(rust=joining, bos=None, stop_tokens=(), adds_bos=False)
+    tokenizer = Tokenizer(rust=joining, named={}, stop_tokens=())
     assert tokenizer.encode("ab") == [0, 1]
     assert tokenizer.encode_answer("ab", "a") == ([0], [3, 0])
 

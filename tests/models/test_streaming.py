@@ -50,7 +50,7 @@ def with_decoder(decoder: decoders.Decoder | None) -> Tokenizer:
     rust.add_special_tokens(["<|end|>"])
     if decoder is not None:
         rust.decoder = decoder
-    return Tokenizer(rust=rust, bos=None, stop_tokens=(), adds_bos=False)
+    return Tokenizer(rust=rust, named={}, stop_tokens=())
 
 
 def opened(name: str) -> Tokenizer:

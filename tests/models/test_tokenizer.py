@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import CheckpointError, MisuseError
-from models.tokenizer import TextStream, Tokenizer, keys_of, open_tokenizer
+from models.special_tokens import keys_of
+from models.tokenizer import TextStream, Tokenizer, open_tokenizer
 from tests.shared import shared
 
 
@@ -56,7 +57,8 @@ def test_pieces_are_printable_labels(gpt2: Tokenizer) -> None:
 
 
 def test_special_tokens_come_from_the_config_files(stories: Tokenizer) -> None:
-    assert (stories.bos, stories.stop_tokens, stories.adds_bos) == (1, (2,), True)
+    assert stories.stop_tokens == (2,)
+    assert stories.named == {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     assert stories.encode("Once")[0] == 1
     assert stories.encode("Once").count(1) == 1, "the text begins twice"
 
@@ -100,7 +102,7 @@ def test_half_a_character_is_refused(gpt2: Tokenizer, text: str) -> None:
 def test_a_text_that_the_tokenizer_has_no_token_for_is_refused() -> None:
     rust = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, unk_token="missing"))
     with pytest.raises(MisuseError, match="cannot encode this text"):
-        Tokenizer(rust=rust, bos=None, stop_tokens=(), adds_bos=False).encode("b")
+        Tokenizer(rust=rust, named={}, stop_tokens=()).encode("b")
 
 
 def test_words_that_a_text_does_not_hold_have_no_places(gpt2: Tokenizer) -> None:

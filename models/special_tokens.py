@@ -1,0 +1,103 @@
+"""The special tokens of a checkpoint, as transformers reads them: what its files name, and what its class adds."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from models.errors import CheckpointError
+from models.tokenizer_classes import class_tokens
+
+_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Special tokens by what they are for.
+
+    Attributes:
+        named: Text by name, such as `bos_token`: what chat templates may write.
+        extra: Texts of those without a name.
+        ends: Tokens that end a text, as any file says it: ids or texts.
+    """
+
+    named: Mapping[str, str]
+    extra: tuple[str, ...]
+    ends: tuple[int | str, ...]
+
+
+def read_special_tokens(folder: Path, is_byte_level: bool) -> SpecialTokens:
+    """What the files of a folder say; `special_tokens_map.json` counts where no `added_tokens_decoder` replaced it."""
+    config, own = keys_of(folder / "config.json"), keys_of(folder / "tokenizer_config.json")
+    old = keys_of(folder / "special_tokens_map.json")
+    written = own if "added_tokens_decoder" in own else own | old
+    named_class = own.get("tokenizer_class") or config.get("tokenizer_class")
+    named = class_tokens(config.get("model_type"), named_class, is_byte_level) | _named(written)
+    extra = written.get("extra_special_tokens") or written.get("additional_special_tokens")
+    generation = keys_of(folder / "generation_config.json")
+    said = [generation.get("eos_token_id"), config.get("eos_token_id"), own.get("eos_token"), old.get("eos_token")]
+    return SpecialTokens(
+        named={name: text for name, text in named.items() if text is not None},
+        extra=tuple(_texts(extra)) if isinstance(extra, list) else (),
+        ends=tuple(end for value in [*said, named.get("eos_token")] for end in _ends(value)),
+    )
+
+
+def add_special_tokens(rust: tokenizers.Tokenizer, folder: Path, special: SpecialTokens) -> None:
+    """Makes a tokenizer read, and leave out of texts, what the config files call special, as transformers does."""
+    known = {token.content for token in rust.get_added_tokens_decoder().values()}
+    added = keys_of(folder / "tokenizer_config.json").get("added_tokens_decoder")
+    tokens = [token for _, token in sorted(_by_id(added), key=itemgetter(0))]
+    tokens += [tokenizers.AddedToken(text, special=True) for text in (*special.named.values(), *special.extra)]
+    rust.add_tokens([token for token in tokens if token.content and token.content not in known])
+
+
+def keys_of(file: Path) -> dict[str, Any]:
+    """The keys of a config file; none where there is no such file, or something else in it."""
+    if not file.is_file():
+        return {}
+    try:
+        keys = json.loads(file.read_text(encoding="utf8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file} cannot be read as JSON: {error}") from error
+    return keys if isinstance(keys, dict) else {}
+
+
+def _named(written: Mapping[str, Any]) -> dict[str, str | None]:
+    """Every `*_token` that is a text, and the names of a table of extra ones; null takes a class's own away."""
+    extra = written.get("extra_special_tokens")
+    pairs = {name: value for name, value in written.items() if name.endswith("_token")}
+    named = {name: _text(value) for name, value in (pairs | (extra if isinstance(extra, dict) else {})).items()}
+    return {name: text for name, text in named.items() if text is not None or pairs.get(name, "") is None}
+
+
+def _text(token: object) -> str | None:
+    """A special token as its text, whether it is written as that or as a table with its content."""
+    content = token.get("content") if isinstance(token, dict) else token
+    return content if isinstance(content, str) else None
+
+
+def _texts(tokens: list[Any]) -> Iterator[str]:
+    return (text for token in tokens if (text := _text(token)))
+
+
+def _ends(value: object) -> Iterator[int | str]:
+    """Ids and texts out of what config files write: an id, a list of them, a token, or a table with its content."""
+    for item in value if isinstance(value, list) else [value]:
+        text = _text(item)
+        if text is not None:
+            yield text
+        elif isinstance(item, int) and not isinstance(item, bool):
+            yield item
+
+
+def _by_id(added: object) -> Iterator[tuple[int, tokenizers.AddedToken]]:
+    """The tokens of an `added_tokens_decoder` that have an id and a text."""
+    for id, token in added.items() if isinstance(added, dict) else ():
+        if id.isdecimal() and isinstance(token, dict) and (text := _text(token)):
+            flags = {name: flag for name, flag in token.items() if name in _FLAGS and isinstance(flag, bool)}
+            yield int(id), tokenizers.AddedToken(text, **flags)
