@@ -184,3 +184,9 @@ def _sizes(config: Config, family: Family, name: str, *, missing: bool = False) 
     layers = ("n_layers",) if missing and name.startswith("layers.") else ()
     keys, complete = dict.fromkeys(family.keys[size] for size in (*layers, *sizes)), family.complete(config).keys
     return ", ".join(f"{key}={complete[key]}{'' if key in config.keys else ' by default'}" for key in keys)
+
+
+def unread_keys(folder: Path) -> tuple[str, ...]:
+    """Keys of a checkpoint's config that ask for something and mean nothing to its family."""
+    config = Config(folder / "config.json", _read_json(folder / "config.json"))
+    return family_of(config).unread(config)

@@ -112,11 +112,17 @@ def _read_stdin(name: str) -> str:
 
 
 def opened_model(model: str, engine: str, threads: int | None) -> "Model":
-    """Loads a model; long work is told on stderr."""
+    """Loads a model; long work, and keys of its config that mean nothing, are told on stderr."""
     from edge.session import load
+    from models.checkpoint import unread_keys
+    from models.families.config import shown
 
     with _interrupt_leaves():
-        return load(model, engine, threads=threads, progress=tell)
+        opened = load(model, engine, threads=threads, progress=tell)
+    if unread := unread_keys(opened.checkpoint.folder):
+        names = ", ".join(shown(key) for key in unread[:8])
+        tell(f"edge: config.json has keys that this family does not know, so they change nothing: {names}")
+    return opened
 
 
 @contextmanager

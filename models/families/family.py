@@ -6,6 +6,7 @@ from typing import Any
 
 from models.errors import SpecError
 from models.families.config import Config, shown
+from models.families.harmless import HARMLESS
 from models.families.switches import SWITCHES, Switch
 from models.families.views import Stored
 from models.spec import DecoderSpec
@@ -38,6 +39,7 @@ class Family:
         nullable: Keys besides those with a default of null that may be null, which is not the same as left out.
         aliases: Other names of keys, which count more where a config has both, as in transformers.
         switches: What else the config class can ask for, and Edge does not run.
+        harmless: Keys of this family alone that change no logit, besides those that change none anywhere.
         keys: The config key behind each of our sizes, for messages.
         prefix: What checkpoints of the bare decoder leave off their tensor names.
     """
@@ -48,6 +50,7 @@ class Family:
     nullable: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)
     switches: Mapping[str, Switch] = field(default_factory=dict)
+    harmless: frozenset[str] = frozenset()
     keys: Mapping[str, str] = field(default_factory=lambda: _KEYS)
     prefix: str = "model."
     folded: Callable[[Config], dict[str, float]] = no_multipliers
@@ -78,3 +81,11 @@ class Family:
                     f"it out for {shown(default)}"
                 )
         return Config(config.path, {key: keys.get(key, default) for key, default in self.defaults.items()})
+
+    def unread(self, config: Config) -> tuple[str, ...]:
+        """Keys that ask for something and mean nothing to the family, nor to its class in transformers.
+
+        A newer class may know them. Names that begin with a line are notes of whoever wrote the file.
+        """
+        known = {*self.defaults, *self.aliases, *self.switches, *SWITCHES, *self.harmless, *HARMLESS}
+        return tuple(key for key, value in config.keys.items() if value and key not in known and key[:1] != "_")

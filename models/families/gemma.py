@@ -48,4 +48,6 @@ def folded(config: Config) -> dict[str, float]:
     return {"embed": embedding, "head.norm": 1 / embedding if config.flag("tie_word_embeddings") else 1.0}
 
 
-FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS, folded=folded)
+FAMILY = Family(
+    decoder=decoder, weights_of=weights_of, defaults=DEFAULTS, folded=folded, harmless=frozenset({"hidden_activation"})
+)

@@ -61,4 +61,11 @@ def folded(config: Config) -> dict[str, float]:
     return gemma.folded(config) | {"attn.query": own}
 
 
-FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS, nullable=NULLABLE, folded=folded)
+FAMILY = Family(
+    decoder=decoder,
+    weights_of=weights_of,
+    defaults=DEFAULTS,
+    nullable=NULLABLE,
+    folded=folded,
+    harmless=frozenset({"hidden_act"}),
+)

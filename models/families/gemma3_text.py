@@ -80,4 +80,11 @@ DEFAULTS = {
     "final_logit_softcapping": None,
 }
 
-FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS, nullable=gemma2.NULLABLE, folded=folded)
+FAMILY = Family(
+    decoder=decoder,
+    weights_of=weights_of,
+    defaults=DEFAULTS,
+    nullable=gemma2.NULLABLE,
+    folded=folded,
+    harmless=frozenset({"hidden_act", "attn_logit_softcapping"}),
+)

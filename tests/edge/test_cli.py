@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,17 @@ def test_json_is_one_object_for_scripts(byte_llama: Path, said: Said) -> None:
     assert len(record["tokens"]) == len(record["logprobs"]) == 4
     assert set(record["timing"]) == {"prefill_ms", "ttft_ms", "inter_token_ms"}
     assert len(record["timing"]["inter_token_ms"]) == 3, "four tokens have three intervals"
+
+
+def test_keys_of_a_config_that_change_nothing_are_told_beside_the_results(
+    byte_llama: Path, tmp_path: Path, said: Said
+) -> None:
+    shutil.copytree(byte_llama, tmp_path / "model")
+    file = tmp_path / "model" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sliding_window": 8, "use_cache": False}))
+    code, out, err = said("run", tmp_path / "model", "Once", "-e", "torch", "-n", 2)
+    assert code == 0 and "sliding_window" not in out
+    assert "does not know, so they change nothing: 'sliding_window'\n" in err
 
 
 def test_greedy_is_the_default_and_seeds_repeat(byte_llama: Path, said: Said) -> None:

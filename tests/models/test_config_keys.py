@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from transformers import GenerationConfig
 from transformers.activations import ACT2FN
 
 from models.decoder import activate
 from models.errors import SpecError
 from models.families.config import ACTIVATIONS
+from models.families.harmless import HARMLESS as HARMLESS_NAMES
 from models.families.registry import FAMILIES
 from models.families.switches import SWITCHES
 from tests.models.configs import (
@@ -18,6 +20,7 @@ from tests.models.configs import (
     Meaning,
     Run,
     config_class,
+    config_of,
     defaults_of,
     read_by_edge,
     read_by_transformers,
@@ -44,8 +47,16 @@ HARMLESS: Keys = {
 }  # fmt: skip
 """Keys that change no logit, each with a value other than its default."""
 
-HARMLESS_IN: dict[str, Keys] = {"gemma3_text": {"attn_logit_softcapping": 2.0}}
-"""Keys that transformers reads in one family and then does nothing with."""
+HARMLESS_IN: dict[str, Keys] = {
+    "gemma": {"hidden_activation": "silu"},
+    "gemma2": {"hidden_act": "silu"},
+    "gemma3_text": {"hidden_act": "silu", "attn_logit_softcapping": 2.0},
+}
+"""Keys that one family does nothing with."""
+
+
+NOTES = [key for key in HARMLESS if key.startswith("_")]
+"""Names that begin with a line are notes of whoever wrote a file."""
 
 
 def harmless_in(name: str) -> Keys:
@@ -190,10 +201,23 @@ def test_every_key_that_transformers_reads_is_read_refused_or_harmless() -> None
 
 def test_harmless_keys_change_no_logit() -> None:
     """All of them at once, each with a value other than its default."""
-    for name in FAMILIES:
+    for name, family in FAMILIES.items():
+        assert set(harmless_in(name)) - set(NOTES) <= family.harmless | HARMLESS_NAMES, f"{name} lists too few"
+        assert set(HARMLESS_IN.get(name, {})) == family.harmless, f"{name} lists what is not tried here"
         keys = base_of(name) | harmless_in(name) | {"return_dict": True}  # without, transformers itself fails
         apart = run_of(read_by_transformers(name, keys)).apart(name, read_by_edge(name, base_of(name)))
         assert apart < 2e-4, f"{name}: keys said to be harmless change logits by {apart:.2g}"
+
+
+def test_how_text_is_sampled_is_no_part_of_a_decoder() -> None:
+    assert set(GenerationConfig._get_default_generation_params()) <= HARMLESS_NAMES
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_keys_that_the_class_does_not_know_are_told_where_they_ask_for_something(name: str) -> None:
+    """None of those that the class knows is told."""
+    keys = base_of(name) | harmless_in(name) | {"mixer": "new", "gate_scale": 0.5, "mixes": False, "gates": None}
+    assert FAMILIES[name].unread(config_of(keys)) == ("mixer", "gate_scale")
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
