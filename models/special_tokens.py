@@ -12,6 +12,7 @@ import tokenizers
 from models.errors import CheckpointError
 from models.tokenizer_classes import class_tokens
 
+_STANDARD = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
@@ -34,7 +35,7 @@ def read_special_tokens(folder: Path, is_byte_level: bool) -> SpecialTokens:
     """What the files of a folder say; `special_tokens_map.json` counts where no `added_tokens_decoder` replaced it."""
     config, own = keys_of(folder / "config.json"), keys_of(folder / "tokenizer_config.json")
     old = keys_of(folder / "special_tokens_map.json")
-    written = own if "added_tokens_decoder" in own else own | old
+    written = own if "added_tokens_decoder" in own else own | _outranking(old, own)
     named_class = own.get("tokenizer_class") or config.get("tokenizer_class")
     named = class_tokens(config.get("model_type"), named_class, is_byte_level) | _named(written)
     extra = written.get("extra_special_tokens") or written.get("additional_special_tokens")
@@ -50,10 +51,15 @@ def read_special_tokens(folder: Path, is_byte_level: bool) -> SpecialTokens:
 def add_special_tokens(rust: tokenizers.Tokenizer, folder: Path, special: SpecialTokens) -> None:
     """Makes a tokenizer read, and leave out of texts, what the config files call special, as transformers does."""
     known = {token.content for token in rust.get_added_tokens_decoder().values()}
+    named = set(special.named.values())
     added = keys_of(folder / "tokenizer_config.json").get("added_tokens_decoder")
-    tokens = [token for _, token in sorted(_by_id(added), key=itemgetter(0))]
-    tokens += [tokenizers.AddedToken(text, special=True) for text in (*special.named.values(), *special.extra)]
-    rust.add_tokens([token for token in tokens if token.content and token.content not in known])
+    tokens: dict[str, tokenizers.AddedToken] = {}
+    for _, token in sorted(_by_id(added), key=itemgetter(0)):
+        token.special = token.special or token.content in named
+        tokens.setdefault(token.content, token)
+    for text in (*special.named.values(), *special.extra):
+        tokens.setdefault(text, tokenizers.AddedToken(text, special=True))
+    rust.add_tokens([token for text, token in tokens.items() if text and text not in known])
 
 
 def keys_of(file: Path) -> dict[str, Any]:
@@ -65,6 +71,11 @@ def keys_of(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} cannot be read as JSON: {error}") from error
     return keys if isinstance(keys, dict) else {}
+
+
+def _outranking(old: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What the old file says beside `tokenizer_config.json`: a text under a name of its own counts in the latter."""
+    return {name: value for name, value in old.items() if name in _STANDARD or not isinstance(own.get(name), str)}
 
 
 def _named(written: Mapping[str, Any]) -> dict[str, str | None]:
