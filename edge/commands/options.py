@@ -78,6 +78,11 @@ def parsed_ids(text: str | None) -> list[int] | None:
         raise MisuseError(f"--ids takes whole numbers with commas between, such as 1,5,2, not '{text}'") from error
 
 
+def is_number(text: str) -> bool:
+    """Whether text is a whole number of 18 digits at most, with nothing before it but spaces."""
+    return text.strip().isdecimal() and len(text.strip()) <= 18
+
+
 def given_text(text: str | None, name: str) -> str | None:
     """Words as they were given; `-` is what stdin holds, without the end of its last line.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.options import tell
+from edge.commands.options import is_number, tell
 from edge.commands.tables import Column, Table
 from models.errors import EdgeError, MisuseError
 from models.json_text import json_text
@@ -69,7 +69,7 @@ def _part(told: str | None) -> "Part":
     if told is None:
         return Part(1, 1)
     number, _, of = told.partition("/")
-    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+    if not (is_number(number) and is_number(of) and 1 <= int(number) <= int(of)):
         raise MisuseError(f"--part is '{told}'; the second of three parts is 2/3")
     return Part(int(number), int(of))
 

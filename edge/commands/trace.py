@@ -9,6 +9,7 @@ from edge.commands.options import (
     chosen_sampling,
     engine_options,
     given_text,
+    is_number,
     opened_model,
     parsed_ids,
     run_options,
@@ -97,6 +98,10 @@ def trace(
     click.echo(layer_table(seen).write(layout or "text"))
 
 
+MOST_LAYERS = 10_000
+"""More than any decoder has; a longer range would not fit into memory."""
+
+
 def parsed_layers(text: str | None) -> tuple[int, ...] | None:
     """`"0,2-4"` is `(0, 2, 3, 4)`; nothing said is all of them."""
     if text is None:
@@ -104,8 +109,10 @@ def parsed_layers(text: str | None) -> tuple[int, ...] | None:
     chosen: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
-        if not first.strip().isdecimal() or not (last or first).strip().isdecimal():
+        if not (is_number(first) and is_number(last or first)):
             raise MisuseError(f"--layers takes numbers and ranges with commas between, such as 0,2-4, not '{text}'")
+        if int(last or first) > MOST_LAYERS:
+            raise MisuseError(f"--layers names layer {int(last or first):,}; no decoder has that many")
         chosen += range(int(first), int(last or first) + 1)
     return tuple(dict.fromkeys(chosen))
 

@@ -1,5 +1,6 @@
 """The command line: text streams, scripts get JSON, and every refusal is one message with its exit code."""
 
+import io
 import json
 import os
 import re
@@ -131,7 +132,14 @@ def test_layers_are_parsed() -> None:
         (["run", "{model}", "a" * 65], 2, "context holds 64"),
         (["run", "{model}", "hi", "-n", "-1"], 2, "0 or more"),
         (["run", "{model}", "hi", "--threads", "0"], 2, "at least 1"),
+        (["run", "{model}", "hi", "--threads", "100000"], 2, "at most 1,024"),
         (["run", "{model}", "hi", "--greedy", "--top-k", "3"], 2, "choose"),
+        (["run", "{model}", "hi", "--seed", "-1"], 2, "-1 is not in the range"),
+        (["run", "{model}", "hi", "--temperature", "nan"], 2, "must be 0"),
+        (["run", "{model}", "hi", "--top-p", "nan"], 2, "must be above 0"),
+        (["run", "{model}", "a\udcff"], 2, "PROMPT is no text in UTF-8, from character 1 on"),
+        (["run", "{model}", "hi", "--chat", "--system", "\udcff"], 2, "--system is no text in UTF-8"),
+        (["run", "{model}", "-5 is"], 2, "comes after '--', as in edge run MODEL -- '-5 is'"),
         (["run", "{model}", "hi", "--temperature", "-1"], 2, "must be 0"),
         (["run", "no/such/model", "hi"], 2, "no folder 'no/such/model'"),
         (["run", "{empty}", "hi"], 1, "config.json"),
@@ -141,6 +149,8 @@ def test_layers_are_parsed() -> None:
         (["trace", "{model}", "hi", "-o", "{empty}"], 2, "is a folder"),
         (["trace", "{model}", "hi", "-o", "{empty}/t", "--part", "attn.patern"], 2, "no site part 'attn.patern'"),
         (["trace", "{model}", "hi", "-o", "{empty}/t", "--layers", "7"], 2, "layers 0 to 1"),
+        (["trace", "{model}", "hi", "-o", "{empty}/t", "--layers", "0-9999999999"], 2, "no decoder has that many"),
+        (["trace", "{model}", "hi", "-o", "{empty}/t", "--layers", "9" * 5000], 2, "such as 0,2-4"),
         (["look", "no/such/model"], 2, "no folder 'no/such/model'"),
         (["models", "show", "no/such/model"], 2, "no folder 'no/such/model'"),
     ],
@@ -273,3 +283,57 @@ def test_a_reader_may_leave_early(byte_llama: Path) -> None:
     process.stderr.close()
     assert process.wait(timeout=60) == 0, err
     assert not err, f"a reader that left is no reason to complain: {err}"
+
+
+def test_a_prompt_comes_from_stdin_or_after_two_dashes(
+    byte_llama: Path, tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(command: str, *words: str, stdin: bytes = b"") -> list[int]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        out = ["-o", tmp_path / "t"] if command == "trace" else ["--json"]
+        code, told, err = said(command, byte_llama, "-e", "torch", "-n", 1, *out, *words)
+        assert code == 0, err
+        seen = edge.open_trace(tmp_path / "t") if command == "trace" else None
+        return list(seen.tokens[: seen.prompt_length]) if seen else json.loads(told)["prompt_tokens"]
+
+    for command in ("run", "trace"):
+        assert asked(command, "-", stdin="né\nx\r\n".encode()) == list("né\nx".encode()), "a newline ends the last line"
+        assert asked(command, "--", "-5 is") == list(b"-5 is")
+
+
+@pytest.mark.parametrize(
+    ("stdin", "told"),
+    [(b"", "which holds nothing"), (b"\n", "which holds nothing"), (b"ab\xff", "no text in UTF-8, from byte 2 on")],
+)
+def test_stdin_without_text_is_a_message(
+    stdin: bytes, told: str, byte_llama: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    code, out, err = said("run", byte_llama, "-", "-e", "torch")
+    assert code == 2 and not out and told in err
+    monkeypatch.setattr("sys.stdin", None)
+    assert "stdin, which is closed" in said("run", byte_llama, "-", "-e", "torch")[2]
+
+
+WRONG_VALUES = """
+import sys, edge
+wrong = [
+    {"seed": -1}, {"seed": 1.5}, {"seed": True}, {"max_new_tokens": 2.0}, {"max_new_tokens": -1},
+    {"max_new_tokens": None},
+    {"ids": [1.0]}, {"ids": ["a"]}, {"ids": [None]}, {"ids": [True]}, {"ids": []}, {"ids": None},
+]
+with edge.load(sys.argv[1], engine="torch") as model:
+    for one in wrong:
+        try:
+            model.run(**({"ids": [1, 2]} | one))
+            print("passed", one)
+        except edge.MisuseError as refused:
+            assert refused.args, one
+"""
+
+
+def test_wrong_values_in_python_are_misuse(byte_llama: Path) -> None:
+    """In a process of its own, in which nothing checks types before Edge does."""
+    command = [sys.executable, "-c", WRONG_VALUES, str(byte_llama)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
