@@ -10,6 +10,7 @@ from textual.message import Message
 from edge.commands.tables import Table
 from edge.compare.result import Comparison
 from edge.edits import Edit
+from edge.insight.ablation import Agreement
 from edge.insight.weights import Weights
 from edge.lab.run import Tried
 from edge.laws.result import LawResult
@@ -204,6 +205,14 @@ class PaneChosen(Message):
     """One pane, by the name of its tab."""
 
     pane: str
+
+
+@dataclass
+class NeuronsAblated(Message):
+    """Neurons were ablated at a token of a run, and compared with the words they promote."""
+
+    trace: Trace
+    agreement: Agreement
 
 
 @dataclass

@@ -7,6 +7,7 @@ from jaxtyping import Float32
 
 from edge.compare.result import Comparison
 from edge.edits import Edit
+from edge.insight.ablation import Agreement
 from edge.insight.weights import Weights
 from edge.lab.run import Tried
 from edge.laws.result import LawResult
@@ -51,6 +52,7 @@ class Shown:
         surprise_bits: How little each token was expected; NaN where that is not known.
         timing: Its sublayers, timed apart; None until they are.
         weights: What explains it; None for a saved trace.
+        agreements: How far promoted words agree with ablation, by layer and token where that was measured.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Shown:
     surprise_bits: Float32[np.ndarray, " token"]
     timing: SublayerTiming | None = None
     weights: Weights | None = None
+    agreements: dict[tuple[int, int], Agreement] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, trace: Trace, weights: Weights | None) -> "Shown":

@@ -1,6 +1,6 @@
 """How far the words that neurons promote agree with what ablating the neurons does to the logits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +22,9 @@ NEURONS = 8
 TOP = 50
 """Words of both rankings that are compared."""
 
+WORDS = 8
+"""Words that are kept of what each neuron was found to raise."""
+
 
 Runs = Callable[[list[int], tuple[ScaleNeuron, ...], Watch], Trace]
 """Feeds ids with some edits and generates nothing: `edge.Model.run` with `max_new_tokens=0`."""
@@ -36,6 +39,7 @@ class Agreement:
         r: Pearson's correlation over the whole vocabulary, -1 to 1.
         others_r: The same, with what ablating another of the neurons takes away; NaN for one neuron.
         overlap: How many of the `top` words most promoted are among the `top` whose logits fall most.
+        falls: By neuron, the words whose logits fall most without it, the most first.
     """
 
     layer: int
@@ -45,6 +49,12 @@ class Agreement:
     others_r: float
     overlap: float
     top: int
+    falls: Mapping[int, tuple[str, ...]]
+
+    @property
+    def is_poor(self) -> bool:
+        """Most of the words promoted are others than those whose logits fall."""
+        return self.overlap < self.top / 2
 
 
 class Ablation:
@@ -86,6 +96,7 @@ class Ablation:
             others_r=float(others.mean()),
             overlap=float(top_overlap(read, measured, top).mean()),
             top=top,
+            falls={neuron: self._words(row) for neuron, row in zip(found, measured, strict=True)},
         )
 
     def read(self, layer: int, neurons: Sequence[int]) -> Float32[np.ndarray, "neuron vocab"]:
@@ -101,6 +112,9 @@ class Ablation:
         # The head is linear, so what differs goes through it: logits would lose small differences in their digits.
         lost = readout.normed(self._whole) - readout.normed(np.concatenate(streams))
         return np.asarray(readout.in_width(lost) @ readout.weight.T)
+
+    def _words(self, lost: Float32[np.ndarray, " vocab"]) -> tuple[str, ...]:
+        return tuple(self._weights.piece(int(id)) for id in np.argsort(-lost, kind="stable")[:WORDS])
 
     @cached_property
     def _whole(self) -> Float32[np.ndarray, "1 model"]:

@@ -10,11 +10,12 @@ import pytest
 import edge
 from edge.edits import ScaleNeuron, Silence
 from edge.engines.registry import Progress
+from edge.insight.ablation import NEURONS
 from edge.insight.memories import neurons_at, read_cett, read_memories
 from edge.insight.shift import read_answer_shift, read_ffn_shift
 from edge.measure.sparsity import exact_zero_share, gini, hoyer, top_p_sparsity
 from edge.picture.pieces import quote_piece, show_piece
-from edge.picture.units import show_share, show_weight
+from edge.picture.units import show_number, show_share, show_weight
 from models.zoo import zoo_folder
 from tests.tiny import FakeCheckpoint, tiny_weights
 from tests.tui.driving import PATIENCE_S, Driven, driven
@@ -27,6 +28,7 @@ from tui.readings import Readings, WasRead
 from tui.sight import Shown
 from tui.state import SILENCES
 from tui.views.ffn import FfnView
+from tui.views.recall import agreement_words
 from tui.widgets.activation_curve import ActivationCurve
 from tui.widgets.definitions import Definitions
 from tui.widgets.memory_list import MemoryList
@@ -319,6 +321,52 @@ async def test_what_is_switched_off_stays_in_the_list_where_it_is_weak() -> None
         assert "is silent here" in lines_at_end(ui) and "[ ] off" in lines_at_end(ui), lines_at_end(ui)
 
 
+async def test_ablating_the_strongest_tells_how_far_their_words_agree_and_which_words_fall() -> None:
+    async with looking() as ui:
+        grid, (layer, token, _) = ui.main.query_one(MemoryList), chosen(ui)
+        assert note(ui) == "agreement with ablation: not measured, m measures", note(ui)
+        assert "fall without it" not in ui.shown("#memories")
+        model, ablated = ui.shelf.opened[-1], grid.memories[:NEURONS]
+        model.prompts.clear()
+        await ui.press("m")
+        await ui.until(lambda: bool(ui.shown_run.agreements), "the agreement")
+        await settled(ui)
+        assert len(model.prompts) == 1 + NEURONS, f"{len(model.prompts)} passes for {NEURONS} neurons and none"
+        found = ui.shown_run.agreements[layer, token]
+        assert set(found.falls) == {memory.neuron for memory in ablated}, "not the strongest were ablated"
+        numbers = f"r = {found.r:.2f}, top-{found.top} overlap {show_number(found.overlap)}"
+        assert f"agreement with ablation: {numbers} ({NEURONS} neurons)" in note(ui), note(ui)
+        lines = ui.shown("#memories").splitlines()
+        assert "fall without it" in lines[0]
+        for memory, line in zip(ablated, lines[1:], strict=False):
+            first = quote_piece(found.falls[memory.neuron][0])
+            assert first in line[len(line) // 2 :], f"#{memory.neuron} does not tell {first}: {line!r}"
+        table = ui.main.query_one(FfnView).table(ui.main.sight)
+        assert table is not None
+        column = [column.key for column in table.columns].index("fall_without_it")
+        assert quote_piece(found.falls[ablated[0].neuron][0]) in str(table.rows[0][column])
+        assert not table.rows[NEURONS][column], "words fall without a neuron that was not ablated"
+        await ui.press("left_square_bracket")
+        await settled(ui)
+        assert "not measured" in note(ui) and "fall without it" not in ui.shown("#memories"), "kept at another token"
+
+
+async def test_words_that_do_not_fall_are_said_to_be_others() -> None:
+    """The made-up model answers every ablation alike, whatever the neuron."""
+    async with looking() as ui:
+        layer, token, _ = chosen(ui)
+        await ui.press("m")
+        await ui.until(lambda: bool(ui.shown_run.agreements), "the agreement")
+        found = ui.shown_run.agreements[layer, token]
+        for overlap, is_told in ((found.top / 2 - 1, True), (found.top / 2, False)):
+            words = agreement_words(ui.main.sight, ui.shown_run, replace(found, overlap=overlap), True)
+            assert ("other words fall" in words) == is_told, words
+
+
+def note(ui: Driven) -> str:
+    return str(ui.main.query_one("#memories-pane").border_subtitle)
+
+
 def lines_at_end(ui: Driven) -> str:
     grid = ui.main.query_one(MemoryList)
     return grid.draw_body(len(grid.memories) - 1).text
@@ -377,7 +425,8 @@ async def test_readings_of_a_run_that_is_gone_are_dropped() -> None:
 async def test_without_weights_neurons_are_listed_and_what_is_missing_is_said() -> None:
     async with looking(shelf=FakeShelf()) as ui:
         await ui.until(lambda: bool(ui.main.query_one(MemoryList).memories), "the coefficients")
-        assert "words need the weights" in str(ui.main.query_one("#memories-pane").border_subtitle)
+        assert "words need the weights" in note(ui)
+        assert ui.main.query_one(FfnView).check_action("measure", ()) is None, "m is offered without weights"
         assert "needs the weights" in ui.shown("#definitions") and "needs the weights" in ui.shown("#shift")
 
 
@@ -393,6 +442,7 @@ async def test_a_saved_trace_shows_what_it_holds_and_runs_nothing() -> None:
         await pilot.pause()
         view = app.main.query_one(FfnView)
         assert view.check_action("switch", ()) is None, "x is offered where nothing can run"
+        assert view.check_action("measure", ()) is None, "m is offered where nothing can run"
         assert app.main.sight.selection.layer == 1
         for name in ("memories", "curve"):
             assert "'layers.1.ffn.neurons' was not watched" in view.query_one(f"#{name}").notice  # type: ignore[attr-defined]

@@ -127,6 +127,11 @@ class RunningScreen(ChoosingScreen):
         if not message.is_beside and self.companion is not None and self.sight.beside is None:
             self.run_beside(self.companion)
 
+    def on_neurons_ablated(self, message: messages.NeuronsAblated) -> None:
+        main, found = self.sight.main, message.agreement
+        if main is not None and main.trace is message.trace:  # otherwise another run shows by now
+            self._know(False, agreements={**main.agreements, (found.layer, found.token): found})
+
     def _know(self, is_beside: bool, **found: object) -> None:
         """Keeps what was found of the run that shows, or of the one beside it."""
         of = self.sight.beside if is_beside else self.sight.main

@@ -12,6 +12,8 @@ from textual.widget import Widget
 from edge.commands.tables import Column, Table
 from edge.edits import ScaleNeuron, Silence
 from edge.picture.pieces import quote_piece
+from tui.jobs.ablate import AblateNeurons
+from tui.jobs.job import Wanted
 from tui.messages import EditToggled, OptionsChosen
 from tui.readings import WasRead
 from tui.sight import Sight
@@ -40,6 +42,7 @@ COLUMNS = (
     Column("coefficient", "coefficient", ".4g"),
     Column("adds_norm", "adds, norm", ".4g"),
     Column("promotes", "promotes"),
+    Column("fall_without_it", "fall without it"),
     Column("switch", "switch"),
 )
 """Of the table of memories."""
@@ -61,6 +64,9 @@ class FfnView(View):
         Binding(
             "x,space", "switch", "neuron on/off", key_display="x", tooltip="Switch the chosen neuron off, or on again"
         ),
+        Binding(
+            "m", "measure", "measure words", tooltip="Ablate the strongest neurons one by one, and see which words fall"
+        ),
         Binding("z", "silence", "FFN on/off", tooltip="Switch the whole FFN of the chosen layer off, or on again"),
         Binding("g", "definition", "definition", tooltip="Measure silence by the next definition"),
         Binding("v", "side", "other run", tooltip="Map this run, the one beside it, or their difference"),
@@ -81,7 +87,7 @@ class FfnView(View):
         self._map, self._firing, self._recall = SilenceMap(), Firing(self), Recall(self)
         self._sight: Sight | None = None
         self._of: tuple[object, ...] = (None, None, None, None)
-        self._offered = (False, False)
+        self._offered = (False, False, False)
 
     def compose_panes(self) -> Iterator[Widget]:
         yield Pane("ffn", "silence", SparsityMap(id="ffn"), Legend(id="ffn-legend"))
@@ -116,7 +122,7 @@ class FfnView(View):
         self._map.draw(self, sight)
         self._firing.draw(sight, sight.main)
         self._recall.draw(sight, sight.main)
-        offered = (can_pair(sight), self._runs)
+        offered = (can_pair(sight), self._runs, self._has_weights)
         if offered != self._offered:
             self._offered = offered
             self.refresh_bindings()
@@ -150,10 +156,16 @@ class FfnView(View):
         sight = self._sight
         return sight is not None and sight.main is not None and sight.facts is not None and bool(sight.facts.source)
 
+    @property
+    def _has_weights(self) -> bool:
+        return self._sight is not None and self._sight.main is not None and self._sight.main.weights is not None
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Greyed out where nothing can run again, or nothing runs beside."""
         if action in ("switch", "silence"):
             return True if self._runs else None
+        if action == "measure":
+            return True if self._runs and self._has_weights else None
         if action == "side":
             return True if self._sight is not None and can_pair(self._sight) else None
         return True
@@ -162,6 +174,12 @@ class FfnView(View):
         if self._sight is not None:
             chosen = self._sight.selection
             self.post_message(EditToggled(ScaleNeuron(chosen.layer, chosen.neuron, 0.0)))
+
+    def action_measure(self) -> None:
+        sight = self._sight
+        if sight is not None and sight.main is not None:
+            chosen = sight.selection
+            self.post_message(Wanted(AblateNeurons(sight.main.trace, chosen.layer, chosen.token)))
 
     def action_silence(self) -> None:
         if self._sight is not None:
@@ -188,11 +206,13 @@ class FfnView(View):
         layer, token, pieces = sight.selection.layer, sight.selection.token, sight.main.trace.pieces
         if sight.main.lacks(layer, "ffn.neurons"):
             return None
-        off = switched_off(sight.edits, layer)
+        off, agreement = switched_off(sight.edits, layer), sight.main.agreements.get((layer, token))
+        falls = agreement.falls if agreement else {}
         rows = [
             (
                 *(layer, token, pieces[token], memory.neuron, memory.coefficient, memory.adds),
-                *(" ".join(map(quote_piece, memory.promotes)), "off" if memory.neuron in off else "on"),
+                *(" ".join(map(quote_piece, words)) for words in (memory.promotes, falls.get(memory.neuron, ()))),
+                "off" if memory.neuron in off else "on",
             )
             for memory in memories_of(sight.main, layer, token, off)
         ]

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from textual.widget import Widget
 
 from edge.edits import Edit, ScaleNeuron
+from edge.insight.ablation import Agreement
 from edge.insight.memories import Memory, read_coefficients, read_memories
 from edge.insight.shift import Shift, read_answer_shift, read_ffn_shift
 from edge.picture.units import show_number
@@ -39,6 +40,19 @@ def memories_of(main: Shown, layer: int, token: int, also: Collection[int]) -> t
     if main.weights is None:
         return read_coefficients(main.trace, layer, token, STRONGEST, also)
     return read_memories(main.trace, main.weights, layer, token, STRONGEST, also)
+
+
+def agreement_words(sight: Sight, main: Shown, found: Agreement | None, is_roomy: bool) -> str:
+    """How far the words of the list agree with ablation, or the key that measures it."""
+    if main.weights is None:
+        return "by |coefficient| alone: words need the weights"
+    name = "agreement with ablation" if is_roomy else "ablation"
+    if found is None:
+        return f"{name}: not measured{', m measures' if sight.facts and sight.facts.source else ''}"
+    told = f"{name}: r = {found.r:.2f}, top-{found.top} overlap {show_number(found.overlap)}"
+    if not is_roomy:
+        return told
+    return f"{told} ({found.neurons} neurons){': other words fall' if found.is_poor else ''}"
 
 
 class Recall:
@@ -83,9 +97,9 @@ class Recall:
             grid.memories = found
             if found and not self._follows(sight, off):
                 self._give(chosen.layer, chosen.neuron, found[0].neuron)
-        note = (
-            "reading …" if found is None else "" if main.weights else "by |coefficient| alone: words need the weights"
-        )
+        agreement = main.agreements.get((chosen.layer, chosen.token))
+        grid.falls = agreement.falls if agreement else {}
+        note = "reading …" if found is None else agreement_words(sight, main, agreement, grid.is_roomy)
         pane.entitle(f"layer {chosen.layer} at {main.quote(chosen.token)}", "" if missing else note)
 
     def _find(self, sight: Sight, main: Shown, off: frozenset[int]) -> tuple[Memory, ...] | Refused | None:

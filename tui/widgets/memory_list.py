@@ -1,5 +1,7 @@
 """The strongest memories of one FFN at one token: how hard each fired, what it adds, the words it promotes."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -29,6 +31,7 @@ class MemoryList(Grid):
         of_layer: Whose they are.
         chosen: The neuron under the cursor.
         off: Neurons of this layer that are switched off in the run beside.
+        falls: By neuron, the words whose logits fall without it, where that was measured; beside those it promotes.
     """
 
     DEFAULT_CSS = "MemoryList { overflow-x: hidden; }"
@@ -37,6 +40,7 @@ class MemoryList(Grid):
     of_layer: reactive[int] = reactive(0)
     chosen: reactive[int] = reactive(0)
     off: reactive[frozenset[int]] = reactive(frozenset())
+    falls: reactive[Mapping[int, tuple[str, ...]]] = reactive({})
 
     def watch_memories(self) -> None:
         self._resize()
@@ -48,6 +52,14 @@ class MemoryList(Grid):
 
     def watch_off(self) -> None:
         self.redraw()
+
+    def watch_falls(self) -> None:
+        self.redraw()
+
+    @property
+    def is_roomy(self) -> bool:
+        """There is room for words about the list."""
+        return self.view_cells >= ROOMY
 
     def on_resize(self) -> None:
         self._resize()
@@ -71,22 +83,32 @@ class MemoryList(Grid):
     @property
     def _cells(self) -> tuple[int, int, int]:
         """Width of a switch, of a bar, and of the words."""
-        switch, cells = (8, 10) if self.view_cells >= ROOMY else (4, 4)
+        switch, cells = (8, 10) if self.is_roomy else (4, 4)
         return switch, cells, max(0, self.view_cells - _MARK - switch - _NEURON - cells - 2 * _NUMBER - 2)
 
     def draw_ruler(self) -> Strip:
         switch, cells, words = self._cells
         coefficient = f"{'coefficient':>{cells + _NUMBER}}"
         heads = f"{'':<{_MARK + switch}}{'neuron':<{_NEURON}}{coefficient}{'adds':>{_NUMBER}}  "
-        label = self.look_of("label")
+        label, own = self.look_of("label"), self._promoted_cells(words)
         return self.fit(
-            [self.text(heads, self.view_cells - words, label), self.text("promotes", words, label)], self.width
+            [
+                self.text(heads, self.view_cells - words, label),
+                self.text("promotes", own, label),
+                self.text("fall without it", words - own, label),
+            ],
+            self.width,
         )
+
+    def _promoted_cells(self, words: int) -> int:
+        """The part of the words' room for those read off weights: half of it beside measured ones."""
+        return words // 2 if self.falls and self.is_roomy else words
 
     def draw_body(self, line: int) -> Strip:
         if line >= len(self.memories):
             return self.fit([], self.view_cells)
         memory, (switch, cells, room) = self.memories[line], self._cells
+        own = self._promoted_cells(room)
         is_chosen, is_off = memory.neuron == self.chosen, memory.neuron in self.off
         style, label = self.look_of("chosen") if is_chosen else None, self.look_of("label")
         state = ("[ ] off" if is_off else "[x] on") if switch > 4 else ("[ ]" if is_off else "[x]")
@@ -99,7 +121,8 @@ class MemoryList(Grid):
             self.text(bar(share, cells), cells, self.look_of("first" if memory.coefficient >= 0 else "second")),
             self.text(f"{show_measured(memory.coefficient, ''):>{_NUMBER}}", _NUMBER, style),
             self.text(f"{adds:>{_NUMBER}}  ", _NUMBER + 2),
-            self.text(_join(memory, room), room, style or self.rich_style),
+            self.text(_join(memory, own - (own < room)), own, style or self.rich_style),
+            self.text(_fit_words(self.falls.get(memory.neuron, ()), room - own), room - own, style or self.rich_style),
         ]
         return self.fit(parts, self.view_cells)
 
@@ -124,8 +147,12 @@ def _join(memory: Memory, room: int) -> str:
         return "is no finite number here"
     if memory.coefficient == 0:
         return "is silent here"
+    return _fit_words(memory.promotes, room)
+
+
+def _fit_words(pieces: tuple[str, ...], room: int) -> str:
     joined = ""
-    for piece in memory.promotes:
+    for piece in pieces:
         longer = f"{joined} {quote_piece(piece)}".lstrip()
         if cell_len(longer) > room and joined:
             return joined
