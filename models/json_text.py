@@ -19,14 +19,22 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def json_text(value: Any, *, indent: int | None = None, sort_keys: bool = False, compact: bool = False) -> str:
+def json_text(
+    value: Any, *, indent: int | None = None, sort_keys: bool = False, compact: bool = False, in_ascii: bool = False
+) -> str:
     """`value` as JSON; null stands for a number that is not finite.
 
     Args:
         compact: No spaces after commas and colons.
+        in_ascii: Every letter beyond ASCII is an escape.
     """
     separators = (",", ":") if compact else None
     written = json.dumps(
-        finite(value), ensure_ascii=False, allow_nan=False, indent=indent, sort_keys=sort_keys, separators=separators
+        finite(value),
+        ensure_ascii=in_ascii,
+        allow_nan=False,
+        indent=indent,
+        sort_keys=sort_keys,
+        separators=separators,
     )
     return _CONTROLS.sub(lambda found: f"\\u{ord(found.group()):04x}", written)

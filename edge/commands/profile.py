@@ -127,4 +127,4 @@ def _write_timeline(found: "Profile", file: Path) -> None:
     from edge.output import write_text
     from edge.report.perfetto import timeline
 
-    tell(f"{write_text(file, json_text(timeline(found)))}: open it at ui.perfetto.dev")
+    tell(f"{write_text(file, json_text(timeline(found), in_ascii=True))}: open it at ui.perfetto.dev")

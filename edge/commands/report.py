@@ -60,7 +60,10 @@ def _page(source: Path, profile: Path | None, compare: Path | None, lab: Path | 
     from edge.trace import open_trace
 
     trace = open_trace(source)
-    return report_page(trace, _further(trace.model, profile, compare, lab), tell)
+    further = _further(trace.model, profile, compare, lab)
+    if not (trace.sites or trace.generated or further):
+        raise MisuseError(f"{source} is of a run that watched nothing and generated nothing; there is nothing to show")
+    return report_page(trace, further, tell)
 
 
 def _further(model: str, profile: Path | None, compare: Path | None, lab: Path | None) -> "list[Section]":
@@ -93,4 +96,4 @@ def _timeline(source: Path) -> str:
 
     measured = read_profile(source)
     with told_of(source):
-        return json_text(timeline(measured))
+        return json_text(timeline(measured), in_ascii=True)

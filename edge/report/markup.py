@@ -95,6 +95,6 @@ def hexadecimal(colour: tuple[int, int, int]) -> str:
 
 
 def script_json(record: Any) -> Markup:
-    """JSON for a script element: none of its text can end the element."""
-    written = json_text(record, sort_keys=True, compact=True)
+    """JSON in ASCII for a script element: none of its text can end the element."""
+    written = json_text(record, sort_keys=True, compact=True, in_ascii=True)
     return Markup(written.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

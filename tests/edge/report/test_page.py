@@ -292,11 +292,15 @@ def test_the_command_writes_the_page(tmp_path: Path, capfd: pytest.CaptureFixtur
 def test_the_command_refuses_what_it_cannot_do(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file = made_trace().save(tmp_path / "run.trace")
     before = file.read_bytes()
+    nothing = replace(made_trace(), sites={}, tokens=made_trace().tokens[:1], prompt_length=1).save(
+        tmp_path / "nothing"
+    )
     for arguments, code, words in (
         ((file, "-o", tmp_path), 2, "is a folder"),
         ((file, "-o", file), 2, "would be written over"),
         ((tmp_path / "none", "-o", tmp_path / "x.html"), 1, "there is no trace"),
         ((file, "-o", tmp_path / "no" / "x.html"), 2, "there is no folder"),
+        ((nothing, "-o", tmp_path / "x.html"), 2, "watched nothing and generated nothing"),
         ((file, "-o", tmp_path / "x.html", "--perfetto", "--profile", file), 2, "a page takes --profile"),
         ((file, "-o", tmp_path / "x.html", "--perfetto"), 1, "is not a profile"),
         ((file, "-o", tmp_path / "x.html", "--profile", file), 1, "is not a profile"),
@@ -306,4 +310,4 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path: Path, capfd: pytest.Cap
         got = exit_code(["report", *map(str, arguments)])
         said = capfd.readouterr().err
         assert got == code and words in said, f"{arguments} ends with {got}: {said}"
-    assert file.read_bytes() == before and list(tmp_path.iterdir()) == [file], "a refused report left a file"
+    assert file.read_bytes() == before and sorted(tmp_path.iterdir()) == [nothing, file], "a refused report left a file"
