@@ -7,6 +7,7 @@ from typing import Any
 from models.errors import SpecError
 from models.families.config import Config, shown
 from models.families.harmless import HARMLESS
+from models.families.rope import BESIDE
 from models.families.switches import SWITCHES, Switch
 from models.families.views import Stored
 from models.spec import DecoderSpec
@@ -75,7 +76,8 @@ class Family:
             ours: config.keys[other] for other, ours in self.aliases.items() if other in config.keys
         }
         for key, default in self.defaults.items():
-            if key in keys and keys[key] is None and default is not None and key not in self.nullable:
+            needed = default is not None and key not in self.nullable and key not in BESIDE
+            if needed and key in keys and keys[key] is None:
                 raise SpecError(
                     f"{config.path}: '{key}' is null, and this family takes no null there; give it a value, or leave "
                     f"it out for {shown(default)}"

@@ -23,17 +23,23 @@ _BY_KIND = {FULL: "rope_theta", SLIDING: "rope_local_base_freq"}
 
 
 def decoder(config: Config) -> DecoderSpec:
-    n_layers, pattern = layers_of(config), config.count("sliding_window_pattern")
-    every_sixth = [SLIDING if (layer + 1) % pattern else FULL for layer in range(n_layers)]
     far, near = _rotary_of(config, FULL), _rotary_of(config, SLIDING)
     layer = replace(
         layer_of(config, far, bias=config.flag("attention_bias"), activation="hidden_activation"),
         placement=Around(),
         head_norm=HeadNorm(norm_of(config)),
     )
-    reaches = reaches_of(config, window_of(config), every_sixth)
+    reaches = reaches_of(config, window_of(config), _every_sixth(config))
     layers = [replace(layer, reach=reach, position=far if reach == Full() else near) for reach in reaches]
     return replace(decoder_of(config, layers), logit_cap=cap_of(config, "final_logit_softcapping"))
+
+
+def _every_sixth(config: Config) -> list[str]:
+    """The kinds of layers that a config means without naming them."""
+    if config.stated("layer_types") is not None:
+        return []
+    pattern = config.count("sliding_window_pattern")
+    return [SLIDING if (layer + 1) % pattern else FULL for layer in range(layers_of(config))]
 
 
 def _rotary_of(config: Config, kind: str) -> Rotary:
@@ -80,11 +86,13 @@ DEFAULTS = {
     "final_logit_softcapping": None,
 }
 
+NULLABLE = gemma2.NULLABLE | {"sliding_window_pattern"}
+
 FAMILY = Family(
     decoder=decoder,
     weights_of=weights_of,
     defaults=DEFAULTS,
-    nullable=gemma2.NULLABLE,
+    nullable=NULLABLE,
     folded=folded,
     harmless=frozenset({"hidden_act", "attn_logit_softcapping"}),
 )

@@ -25,6 +25,9 @@ ROPE: Mapping[str, Any] = {
 }
 """Keys that say how heads turn, in any family but Gemma 3, and what leaving them out means."""
 
+BESIDE = frozenset({"rope_theta", "rope_local_base_freq", "rotary_emb_base", "rotary_pct", "partial_rotary_factor"})
+"""Older keys, which count where a table says nothing: null is refused there alone."""
+
 
 def rotary_of(
     config: Config,
@@ -37,8 +40,9 @@ def rotary_of(
     """The rotary positions of a complete config; `partial` families turn a share of each head."""
     table = _table_of(config)
     base = table.number("rope_theta") if "rope_theta" in table.keys else config.number(base_key)
-    stated = table if "partial_rotary_factor" in table.keys else config
-    share = stated.number_or_none("partial_rotary_factor" if stated is table else share_key) or 1.0
+    share = table.number("partial_rotary_factor") if "partial_rotary_factor" in table.keys else None
+    if share is None:
+        share = config.number(share_key) if partial else config.number_or_none(share_key) or 1.0
     return scaled(config, table, head_dim, base, share, partial=partial, original=_original(config, table))
 
 
