@@ -27,6 +27,7 @@ from models.chat import Turn, open_chat_template
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import MisuseError
 from models.find import find_model
+from models.other_formats import without_tokenizer
 from models.spec import DecoderSpec
 from models.tokenizer import TextStream, Tokenizer, open_tokenizer
 
@@ -138,7 +139,7 @@ class Model:
         if template is None:
             raise MisuseError(f"{self.checkpoint.folder} has no chat template; run the prompt as plain text instead")
         if self.tokenizer is None:
-            raise MisuseError(f"{self.checkpoint.folder} has no tokenizer.json, so no conversation can be run")
+            raise MisuseError(f"no conversation can be run: {without_tokenizer(self.checkpoint.folder)}")
         return self.tokenizer.encode_spelled(template.text_of(turns))
 
     def logits(self, ids: list[int], edits: Sequence[Edit] = ()) -> Float32[np.ndarray, "token vocab"]:
@@ -187,7 +188,7 @@ class Model:
         if prompt is None:
             return tuple(ids or ())
         if self.tokenizer is None:
-            raise MisuseError(f"{self.checkpoint.folder} has no tokenizer.json, so text cannot be run; give ids")
+            raise MisuseError(f"text cannot be run, give ids: {without_tokenizer(self.checkpoint.folder)}")
         if not prompt:
             raise MisuseError("the prompt is empty; give some text, or ids")
         return tuple(self.tokenizer.encode(prompt))
@@ -234,7 +235,7 @@ class Model:
 def load(
     model: str | Path, engine: str = "onnx", *, threads: int | None = None, progress: Progress | None = None
 ) -> Model:
-    """Loads a checkpoint folder, a model of the zoo by name, or one of the hub by id, on one engine.
+    """Loads a checkpoint folder, a model of the zoo by name, or a pulled one by its hub id, on one engine.
 
     Args:
         engine: `onnx`, `torch` or `mlx`, with a colon and the precision where it is not float32: `onnx:int4`;

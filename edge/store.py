@@ -9,6 +9,7 @@ import numpy as np
 from edge.output import write_file
 from models.errors import EdgeError
 from models.json_text import json_text
+from models.other_formats import of_file
 from models.safetensors_file import TensorPlace, tensor_places
 
 FORMAT = "2"
@@ -56,6 +57,6 @@ def _header(path: Path) -> dict[str, str]:
             raise ValueError("no record of a run")
     except (ValueError, KeyError, TypeError) as error:
         raise EdgeError(
-            f"{path} is not a trace that Edge wrote; 'edge trace MODEL PROMPT -o FILE' writes one"
+            of_file(path) or f"{path} is not a trace that Edge wrote; 'edge trace MODEL PROMPT -o FILE' writes one"
         ) from error
     return {name: str(value) for name, value in header.items()}

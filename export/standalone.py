@@ -10,7 +10,7 @@ from export.layout import Layout, layout_of
 from export.manifest import FILE, is_bundle
 from export.names import OPSET
 from export.staging import staged
-from export.targets import TARGETS, TEXT_FILES, Standalone, Target, stored_bytes
+from export.targets import TARGETS, Standalone, Target, stored_bytes, text_files
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
 from models.parameters import parameter_count, parameter_shapes
@@ -45,12 +45,12 @@ def export_checkpoint(
     out = out.expanduser().absolute()
     check_target(checkpoint, out)
     need_exporter()
+    texts = text_files(checkpoint)
     with staged(out, "free some space, or name another folder to write to") as folder:
         layout = layout_of(checkpoint, precision)
         target.write(checkpoint, layout, folder, progress)
-        for name in TEXT_FILES:
-            if (checkpoint.folder / name).is_file():
-                shutil.copyfile(checkpoint.folder / name, folder / name)
+        for file in texts:
+            shutil.copyfile(file, folder / file.name)
         _prove(checkpoint, layout, folder, target, original, progress)
     return out
 

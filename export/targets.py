@@ -18,8 +18,9 @@ from export.genai import CONFIG, genai_config
 from export.initializers import initializer_shapes
 from export.layout import Layout, is_float
 from models.checkpoint import Checkpoint
-from models.errors import MisuseError
-from models.hub import INDEX
+from models.errors import CheckpointError, MisuseError
+from models.hub import is_inside
+from models.weight_files import INDEX
 
 TEXT_FILES = (
     "tokenizer.json",
@@ -58,7 +59,7 @@ class Target(ABC):
 
     def planned(self, checkpoint: Checkpoint, layout: Layout) -> list[Planned]:
         """Every file of the export but its manifest."""
-        texts = [file for name in TEXT_FILES if (file := checkpoint.folder / name).is_file()]
+        texts = text_files(checkpoint)
         return [*self.own_files(checkpoint, layout), *((file.name, file.stat().st_size) for file in texts)]
 
 
@@ -107,7 +108,8 @@ class ForEdge(Target):
         if not checkpoint.files:
             raise MisuseError(f"{checkpoint.name} has no files of weights that could be copied")
         index = checkpoint.folder / INDEX
-        return [*checkpoint.files, *([index] if index.is_file() and len(checkpoint.files) > 1 else [])]
+        files = [*checkpoint.files, *([index] if index.is_file() and len(checkpoint.files) > 1 else [])]
+        return [_own(checkpoint, file) for file in files]
 
 
 TARGETS: dict[str, Target] = {
@@ -115,6 +117,25 @@ TARGETS: dict[str, Target] = {
     GENAI: ForGenai({GENAI: "model.onnx"}, "model.onnx.data"),
     "edge": ForEdge({name: f"graphs/{name}.onnx" for name in GRAPHS}, "model.safetensors"),
 }
+
+
+def text_files(checkpoint: Checkpoint) -> list[Path]:
+    """Tokenizer, template and configs of a checkpoint, which every export gets a copy of."""
+    return [_own(checkpoint, file) for name in TEXT_FILES if (file := checkpoint.folder / name).is_file()]
+
+
+def _own(checkpoint: Checkpoint, file: Path) -> Path:
+    """A file that may be copied: a checkpoint from outside could link to any file of its reader's.
+
+    Raises:
+        CheckpointError: it is a symlink that leads out of the checkpoint.
+    """
+    if file.is_symlink() and not is_inside(file, checkpoint.folder):
+        raise CheckpointError(
+            f"{file} is a link to {file.resolve()}, outside of the checkpoint, and an export copies no such file; put "
+            "the file itself in its place"
+        )
+    return file
 
 
 def stored_bytes(checkpoint: Checkpoint, layout: Layout) -> int:

@@ -18,6 +18,7 @@ from models.parameters import parameter_shapes, part_of
 from models.precision import GROUPS, Scheme, Zero
 from models.safetensors_file import TensorPlace
 from models.spec import DecoderSpec
+from models.tensor_names import StoredTensors
 
 _PARTS = ("weight", "scales", "biases")
 
@@ -43,29 +44,20 @@ class MlxMatrix:
         return PackedMatrix(self.scheme, self.columns, packed, np.float32(self.multiplier) * scale, -offset / scale)
 
 
-def packed_parameters(
-    config: Config, family: Family, spec: DecoderSpec, places: Mapping[str, TensorPlace]
-) -> PackedMatrices:
-    """The matrices of a checkpoint that MLX packed; none where the config speaks of no quantisation.
+def packed_parameters(config: Config, family: Family, spec: DecoderSpec, tensors: StoredTensors) -> PackedMatrices:
+    """The matrices of a checkpoint that MLX packed; none where the config speaks of no quantisation of MLX's.
 
     Raises:
         SpecError: a quantisation that Edge does not read, by its name.
     """
-    method = config.table("quantization_config").keys.get("quant_method")
-    if method is not None:
-        raise SpecError(
-            f"{config.path}: the weights are quantised by '{method}'; Edge reads unquantised ones, and those that "
-            "mlx-lm or 'edge export --precision' quantised"
-        )
     table = config.table("quantization")
     if not table.keys:
         return PackedMatrices()
-    wanted, multipliers = family.weights_of(spec), family.multipliers(config)
+    wanted, multipliers, places = family.weights_of(spec), family.multipliers(config), tensors.places
     found: dict[str, MlxMatrix] = {}
     for name, shape in parameter_shapes(spec).items():
-        module, view = wanted[name].tensor.removesuffix(".weight"), _by_rows(wanted[name].view)
-        if module not in places and f"{module}.scales" not in places:
-            module = module.removeprefix(family.prefix)
+        stored, view = tensors.name_of(wanted[name].tensor), _by_rows(wanted[name].view)
+        module = (stored or "").removesuffix(".weight")
         if name.endswith(".weight") and f"{module}.scales" in places:
             codes, scales, offsets = (_part(config, places, f"{module}.{part}") for part in _PARTS)
             scheme, multiplier = _scheme(table, module), multipliers.get(part_of(name), 1.0)

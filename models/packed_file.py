@@ -132,6 +132,11 @@ def is_packed(file: Path) -> bool:
     return _NOTE in file_notes(file)
 
 
+def holds_head(file: Path) -> bool:
+    """Whether a packed file has a head of its own: a tied one is not written."""
+    return bool({"head.codes", "head.weight"} & tensor_places(file).keys())
+
+
 def open_packed(file: Path, spec: DecoderSpec) -> tuple[DenseWeights, PackedMatrices]:
     """Every parameter as numbers, and the packed ones as they are; nothing is read but headers.
 

@@ -25,7 +25,8 @@ def refuse_adapter(folder: Path) -> None:
     kind, base = shown(keys.get("peft_type", "adapter")), shown(keys.get("base_model_name_or_path"))
     raise CheckpointError(
         f"{folder} holds an adapter ({kind}) for the model {base}: merge it into that model with peft "
-        "(merge_and_unload, then save_pretrained) and open the result"
+        "(merge_and_unload, then save_pretrained) and open the result; if it is merged already, remove "
+        "adapter_config.json"
     )
 
 

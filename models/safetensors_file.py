@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import CheckpointError
+from models.other_formats import refuse_pointer
 
 _NOTES = "__metadata__"
 
@@ -31,6 +32,8 @@ DTYPES: dict[str, np.dtype[np.generic]] = {
     "BOOL": np.dtype(np.bool_),
 }
 
+_LONGEST_SHAPE, _MOST_NUMBERS = 32, 1 << 48
+"""Shapes beyond these are no tensors, and more than numpy takes."""
 
 Planned = tuple[np.dtype[np.generic], tuple[int, ...]]
 """What a tensor that is still to be written will be: its type and its shape."""
@@ -44,13 +47,25 @@ class TensorPlace:
     """Where one tensor lies.
 
     Attributes:
+        kind: The type of its numbers, as safetensors names it.
         offset_bytes: From the start of the file.
     """
 
     file: Path
-    dtype: np.dtype[np.generic]
+    kind: str
     shape: tuple[int, ...]
     offset_bytes: int
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The type of its numbers in numpy.
+
+        Raises:
+            CheckpointError: a type that Edge does not read; tensors that nobody asks for may have any.
+        """
+        if self.kind not in DTYPES:
+            raise CheckpointError(f"{self.file} stores a tensor as {self.kind}; Edge reads {', '.join(DTYPES)}")
+        return DTYPES[self.kind]
 
     def read(self) -> NDArray[np.generic]:
         """The tensor, backed by the file."""
@@ -61,11 +76,16 @@ class TensorPlace:
 
 def tensor_places(file: Path) -> dict[str, TensorPlace]:
     """Every tensor of a safetensors file; a damaged file is a `CheckpointError` that says how."""
-    size, (header, start) = file.stat().st_size, _header(file)
+    header, start = _header(file)
+    entries = {name: entry for name, entry in header.items() if name != _NOTES}
     try:
-        entries = {name: entry for name, entry in header.items() if name != _NOTES}
-        return {name: _place(file, name, entry, start, size) for name, entry in entries.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        spans = sorted(_span(name, entry) for name, entry in entries.items())
+        _check_spans(spans, file.stat().st_size - start)
+        return {
+            name: TensorPlace(file, entry["dtype"], tuple(entry["shape"]), start + entry["data_offsets"][0])
+            for name, entry in entries.items()
+        }
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise CheckpointError(_damaged(file, f"its header cannot be read ({error})")) from error
 
 
@@ -99,32 +119,61 @@ def write_tensors(
 
 def _header(file: Path) -> tuple[dict[str, Any], int]:
     """The table at the start of a file, and the byte at which the numbers begin."""
-    size = file.stat().st_size
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        if size < 8 or length > size - 8:
-            raise CheckpointError(_damaged(file, f"its header claims {length:,} bytes, the file has {size:,}"))
-        try:
-            header = json.loads(opened.read(length))
-        except ValueError as error:
-            raise CheckpointError(_damaged(file, f"its header cannot be read ({error})")) from error
+    try:
+        refuse_pointer(file)
+        size = file.stat().st_size
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if size < 8 or length > size - 8:
+                raise CheckpointError(_damaged(file, f"its header claims {length:,} bytes, the file has {size:,}"))
+            header = json.loads(opened.read(length), object_pairs_hook=_once)
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(_damaged(file, f"its header cannot be read ({error})")) from error
     if not isinstance(header, dict):
         raise CheckpointError(_damaged(file, "its header is no table"))
     return header, 8 + length
 
 
-def _place(file: Path, name: str, entry: dict[str, object], start: int, size: int) -> TensorPlace:
-    kind, shape, offsets = str(entry["dtype"]), entry["shape"], entry["data_offsets"]
-    if kind not in DTYPES:
-        raise CheckpointError(f"{file}: tensor '{name}' is stored as {kind}; Edge reads {', '.join(DTYPES)}")
-    if not (isinstance(shape, list) and all(isinstance(n, int) and n >= 0 for n in shape)):
-        raise ValueError(f"tensor '{name}' has the shape {shape!r}")
-    begin, end = (int(offset) for offset in offsets)  # type: ignore[attr-defined]
-    if end - begin != prod(shape) * DTYPES[kind].itemsize or begin < 0:
-        raise ValueError(f"tensor '{name}' of shape {tuple(shape)} takes {end - begin:,} bytes")
-    if start + end > size:
-        raise CheckpointError(_damaged(file, f"tensor '{name}' ends at byte {start + end:,} of {size:,}"))
-    return TensorPlace(file, DTYPES[kind], tuple(shape), start + begin)
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table whose keys differ: JSON's reader would keep the last of two tensors of one name."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"it has {next(key for key in keys if keys.count(key) > 1)!r} twice")
+    return table
+
+
+def _span(name: str, entry: object) -> tuple[int, int, str]:
+    """The bytes that a tensor takes, counted from the end of the header."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"tensor {name!r} is described by {entry!r}")
+    kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(kind, str):
+        raise ValueError(f"tensor {name!r} has the type {kind!r}")
+    if not (isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)) or (
+        len(shape) > _LONGEST_SHAPE or prod(max(size, 1) for size in shape) > _MOST_NUMBERS
+    ):
+        raise ValueError(f"tensor {name!r} has the shape {shape!r}")
+    if not (isinstance(offsets, list) and len(offsets) == 2 and all(type(offset) is int for offset in offsets)):
+        raise ValueError(f"tensor {name!r} has the offsets {offsets!r}")
+    begin, end = offsets
+    # Numbers of types that are not in the table may be smaller than a byte.
+    if not 0 <= begin <= end or (kind in DTYPES and end - begin != prod(shape) * DTYPES[kind].itemsize):
+        raise ValueError(f"tensor {name!r} of shape {tuple(shape)} takes {end - begin:,} bytes")
+    return begin, end, name
+
+
+def _check_spans(spans: list[tuple[int, int, str]], size: int) -> None:
+    """Tensors follow one another: two of them never share bytes."""
+    before = 0
+    for begin, end, name in spans:
+        if end > size:
+            raise ValueError(f"tensor {name!r} ends at byte {end:,} of {size:,}")
+        if begin < before:
+            raise ValueError(f"tensor {name!r} begins within another one")
+        before = end
 
 
 def _damaged(file: Path, how: str) -> str:

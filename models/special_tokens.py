@@ -10,6 +10,7 @@ from typing import Any
 import tokenizers
 
 from models.errors import CheckpointError
+from models.other_formats import refuse_pointer
 from models.tokenizer_classes import class_tokens
 
 _STANDARD = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -66,6 +67,7 @@ def keys_of(file: Path) -> dict[str, Any]:
     """The keys of a config file; none where there is no such file, or something else in it."""
     if not file.is_file():
         return {}
+    refuse_pointer(file)
     try:
         keys = json.loads(file.read_text(encoding="utf8"))
     except (ValueError, RecursionError) as error:

@@ -11,6 +11,7 @@ import tokenizers
 from models.chat import open_chat_template
 from models.decoding import byte_of, bytes_of, decoder_parts, decoding_of
 from models.errors import EdgeError, MisuseError
+from models.other_formats import refuse_pointer
 from models.panics import as_error
 from models.special_tokens import SpecialTokens, add_special_tokens, keys_of, read_special_tokens
 
@@ -151,6 +152,7 @@ def open_tokenizer(folder: Path) -> Tokenizer | None:
     file = folder / "tokenizer.json"
     if not file.is_file():
         return None
+    refuse_pointer(file)
     with as_error(f"{file} cannot be read as a tokenizer"):
         rust = tokenizers.Tokenizer.from_file(str(file))
         # Some files keep the settings of their training, which would cut or fill every text.

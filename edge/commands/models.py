@@ -64,12 +64,15 @@ def show(model: str, layout: str | None) -> None:
 def pull(id: str) -> None:
     """Fetch model ID of the Hugging Face hub, or what is new of it; prints the folder.
 
-    Weights (safetensors), configs and tokenizer only, into the hub's own cache; a broken fetch is gone on with. From
-    then on the model runs by its id without asking the hub. Models that ask for a licence need 'hf auth login'.
+    ID is a name such as openai-community/gpt2, or the address of the model's page. Weights (safetensors), configs and
+    tokenizer only, into the hub's own cache; a fetch that broke off goes on. From then on the model runs by its id. No
+    other command asks the hub. Models that ask for a licence need 'hf auth login'.
     """
     from models.hub import is_hub_id
     from models.hub import pull as fetched
+    from models.other_formats import id_in_url
 
+    id = id_in_url(id) or id
     if not is_hub_id(id):
         raise MisuseError(f"'{id}' is no id of the hub; one looks like openai-community/gpt2")
     click.echo(str(fetched(id)))

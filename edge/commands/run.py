@@ -63,8 +63,8 @@ def run(
 ) -> None:
     """Stream what MODEL says after PROMPT.
 
-    MODEL is a checkpoint folder, a model that 'edge models' lists, or an id of the Hugging Face hub. PROMPT - is read
-    from stdin; one that begins with a dash comes after --.
+    MODEL is a checkpoint folder, a model that 'edge models' lists, or the hub id of one that 'edge models pull'
+    fetched. PROMPT - is read from stdin; one that begins with a dash comes after --.
     """
     sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
     prompt, system = given_text(prompt, "PROMPT"), given_text(system, "--system")

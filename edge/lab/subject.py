@@ -17,6 +17,7 @@ from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import MisuseError
+from models.other_formats import without_tokenizer
 from models.sites import PARTS, layer_site
 from models.spec import DecoderSpec
 from models.tokenizer import Tokenizer
@@ -77,7 +78,7 @@ class Subject:
         check: Callable[[], None] = lambda: None,
     ) -> None:
         if model.tokenizer is None:
-            raise MisuseError(f"{model.name} has no tokenizer.json, so it cannot read the texts of the lab")
+            raise MisuseError(f"the texts of the lab cannot be read: {without_tokenizer(model.checkpoint.folder)}")
         self.model, self.spec, self.tell, self.check, self.source = model, model.spec, progress, check, source
         self.asked = tuple(questions()) if asked is None else tuple(asked)
         self.tokenizer: Tokenizer = model.tokenizer

@@ -21,6 +21,7 @@ from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import MisuseError
+from models.other_formats import without_tokenizer
 from models.tokenizer import Tokenizer
 
 _UNIT = 2.0**32
@@ -154,7 +155,7 @@ def survey(model: Model, text: Path, started: Survey) -> Iterator[Survey]:
         started: What `begin` made, or what an earlier reading kept.
     """
     if model.tokenizer is None:
-        raise MisuseError(f"{model.name} has no tokenizer.json, so it cannot read a text")
+        raise MisuseError(f"no text can be read: {without_tokenizer(model.checkpoint.folder)}")
     (part,) = started.parts
     found, width = started, min(WINDOW_TOKENS, model.spec.context)
     for index, ids in enumerate(windows_of(model.tokenizer, text, width)):

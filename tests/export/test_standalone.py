@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from models.parameters import parameter_shapes
 from models.precision import Grouped, Scheme, Zero, precision_of
 from models.spec import DecoderSpec
 from tests.export.built import built
+from tests.folders import write_byte_llama
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
 KINDS = ("llama-one-kv-head-odd-sizes", "gpt2-learned-positions-tied", "neox-full-rotary-relu", "layers-that-differ")
@@ -200,3 +202,22 @@ def test_a_plan_names_every_file_and_its_bytes(byte_llama: Path, tmp_path: Path,
     for name, size in planned.items():
         assert size is None or size <= written[name] <= size + gaps, f"{name}: {size} promised, {written[name]} written"
     assert peak_bytes(held, DENSE, TARGETS[tool]) > sum(size or 0 for size in planned.values())
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "model.safetensors"])
+def test_a_link_out_of_the_checkpoint_is_not_copied(tmp_path: Path, name: str) -> None:
+    """A cloned repository may link to any file of its reader's; within the hub's cache, files are links."""
+    entry, secret = tmp_path / "models--someone--tiny", tmp_path / "secret.json"
+    folder = write_byte_llama(entry / "snapshots" / "abc")
+    checkpoint, layout = open_checkpoint(folder), DENSE
+    (folder / "tokenizer_config.json").write_text("{}")
+    (entry / "blobs").mkdir()
+    for target in (entry / "blobs" / "1", secret):
+        os.replace(folder / name, target)
+        (folder / name).symlink_to(target)
+        if target != secret:
+            assert (name, target.stat().st_size) in TARGETS["edge"].planned(checkpoint, layout)
+            os.replace(target, folder / name)
+    with pytest.raises(EdgeError, match=rf"{name} is a link to .*secret\.json, outside of the checkpoint"):
+        export_checkpoint(checkpoint, tmp_path / "out", lambda _: None, TARGETS["edge"])
+    assert not (tmp_path / "out").exists()

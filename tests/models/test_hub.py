@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from models.errors import CheckpointError
+from models.find import find_model
 from models.hub import id_of, is_hub_id
 from tests.models.hub_server import Hub, serving
 from tests.reference import REFERENCES, write_reference
@@ -37,8 +39,20 @@ def test_a_model_in_the_hub_s_cache_runs_by_its_id(tmp_path: Path) -> None:
 
 def test_a_model_that_cannot_be_had_is_refused_in_one_line(tmp_path: Path) -> None:
     done = edge(tmp_path, "run", "someone/nothing", "Once")
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "no folder 'someone/nothing' here, and the hub did not give it" in done.stderr
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "there is no folder 'someone/nothing'" in done.stderr and "edge models pull someone/nothing" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "profile", "compare", "lab", "export", "look", "models"])
+def test_only_a_pull_asks_the_hub(tmp_path: Path, command: str) -> None:
+    """A folder's mistyped name looks like an id."""
+    more = {"run": ["hi"], "export": ["out"], "compare": ["-e", "torch", "-e", "onnx"]}
+    hub = Hub("my/folder", {"config.json": b"{}"})
+    with serving(hub) as endpoint:
+        first = ["models", "show"] if command == "models" else [command]
+        done = edge(tmp_path, *first, "my/folder", *more.get(command, []), endpoint=endpoint)
+    assert done.returncode == 2 and "'edge models pull my/folder'" in done.stderr, done.stderr
+    assert hub.asked == [], f"'edge {command}' asked the hub: {hub.asked}"
 
 
 @pytest.mark.parametrize(
@@ -52,6 +66,26 @@ def test_ids_are_told_from_paths_and_names(name: str, is_one: bool) -> None:
 def test_a_cached_model_is_called_by_its_id() -> None:
     assert id_of(Path("/cache/models--openai-community--gpt2/snapshots/607a30")) == "openai-community/gpt2"
     assert id_of(Path("/home/me/models--mine")) is None and id_of(Path("gpt2")) is None
+
+
+def test_a_model_s_folder_in_the_cache_is_opened_where_it_leads(tmp_path: Path) -> None:
+    entry = tmp_path / "models--someone--tiny"
+    for commit in ("abc", "def"):
+        (entry / "snapshots" / commit).mkdir(parents=True)
+    with pytest.raises(CheckpointError, match=r"several checkpoints; name one: .*abc.*, .*def"):
+        find_model(entry)
+    (entry / "refs").mkdir()
+    (entry / "refs" / "main").write_text("def")
+    assert find_model(entry) == entry / "snapshots" / "def"
+    (entry / "refs" / "main").write_text("../../../elsewhere")
+    with pytest.raises(CheckpointError, match="no plain file name"):
+        find_model(entry)
+
+
+def test_a_page_of_the_hub_can_be_pulled(tmp_path: Path, files: dict[str, bytes]) -> None:
+    with serving(Hub(ID, files)) as endpoint:
+        done = edge(tmp_path, "models", "pull", f"https://huggingface.co/{ID}/tree/main", endpoint=endpoint)
+    assert done.returncode == 0, done.stderr
 
 
 ID = "someone/tiny-gpt2"
@@ -94,12 +128,15 @@ def test_a_broken_fetch_is_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_a_half_fetched_model_is_not_taken_for_whole(tmp_path: Path, files: dict[str, bytes]) -> None:
-    """Killed between two files: the next run fetches the rest."""
+    """Killed between two files: a run says so, and the next pull fetches the rest."""
     hub = Hub(ID, files)
     with serving(hub) as endpoint:
         folder = Path(edge(tmp_path, "models", "pull", ID, endpoint=endpoint).stdout.strip())
         (folder / "model.safetensors").unlink()
+        hub.asked.clear()
         done = edge(tmp_path, "run", ID, "--ids", "1,2,3", "-n", "4", "-e", "torch", endpoint=endpoint)
+        assert done.returncode == 2 and "only a part of it is in the hub's cache" in done.stderr and not hub.asked
+        done = edge(tmp_path, "models", "pull", ID, endpoint=endpoint)
     assert done.returncode == 0 and (folder / "model.safetensors").is_file(), done.stderr
 
 
@@ -117,6 +154,7 @@ def test_a_login_is_used(tmp_path: Path, files: dict[str, bytes]) -> None:
     [
         (Hub(ID, {}, gated=True), ID, "asks for a licence first"),
         (Hub(ID, {}), "someone/else", "has no such model"),
+        (Hub(ID, {"config.json": b"{}", "pytorch_model.bin": b"pickled"}), ID, "has no *.safetensors"),
         (Hub(ID, {}), "nothing", "is no id of the hub"),
     ],
 )

@@ -205,6 +205,8 @@ async def test_an_id_of_the_hub_is_pulled_and_loaded(
         async with driven() as ui:
             dialog = await in_dialog(ui, "o", OpenScreen)
             await type_in(ui, dialog, "#open-path", HUB_ID)
+            assert ui.app.screen is dialog and "enter again pulls it" in note_of(dialog) and not hub.asked
+            await ui.press("enter")
             await ui.until(lambda: len(ui.shelf.opened) == 2, "the pull to end")
             assert ui.main.place is not None
             await ui.at_rest()
@@ -229,6 +231,7 @@ async def test_escape_ends_a_pull(hub_cache: Path, deaf_hub: None) -> None:
     async with driven() as ui:
         dialog = await in_dialog(ui, "o", OpenScreen)
         await type_in(ui, dialog, "#open-path", HUB_ID)
+        await ui.press("enter")
         header = ui.main.query_one(HeaderBar)
         await ui.until(lambda: "so far" in header.doing, "the pull to tell how far it is")
         await ui.press("escape")
@@ -244,6 +247,7 @@ async def test_a_model_that_the_hub_does_not_have_is_one_message(
         async with driven() as ui:
             dialog = await in_dialog(ui, "o", OpenScreen)
             await type_in(ui, dialog, "#open-path", "someone/else")
+            await ui.press("enter")
             await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
             await ui.press("enter")
             assert ui.main.sight.facts is not None and len(ui.shelf.opened) == 1

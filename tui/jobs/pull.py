@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edge.apart import Apart, Progress, while_wanted
 from edge.picture.units import show_bytes
-from models.hub import cached, pull
+from models.hub import cached, entry_of, pull
 from tui.jobs.job import Desk, Place
 from tui.jobs.load import Load
 from tui.jobs.telling import telling
@@ -30,9 +30,7 @@ class Pull:
 
 def fetch(tell: Progress, id: str) -> None:
     """Fetches a model, and tells how much of it is there."""
-    from huggingface_hub import constants
-
-    folder = Path(constants.HF_HUB_CACHE) / f"models--{id.replace('/', '--')}" / "blobs"
+    folder = entry_of(id) / "blobs"
     with telling(tell, lambda: f"{show_bytes(_bytes_in(folder))} so far"):
         pull(id)
 

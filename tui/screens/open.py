@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from edge.engines.choice import engine_of
 from models.hub import is_hub_id
+from models.other_formats import id_in_url
 from models.zoo import zoo_names
 from tui.jobs.job import Job, Place
 from tui.jobs.load import Load
@@ -50,6 +51,7 @@ class OpenScreen(Dialog[Job]):
         self._reader, self._settings, self._place = reader, settings, place
         self._installed = installed
         self._stored: dict[str, str] = {}
+        self._warned = ""
 
     def compose_fields(self) -> Iterator[Widget]:
         yield Field("elsewhere", placeholder="a folder, a trace, or a hub id: owner/model", id="open-path")
@@ -118,6 +120,8 @@ class OpenScreen(Dialog[Job]):
             self.open_chosen()
 
     def _open_named(self, text: str) -> None:
+        """Opens what a line names. The hub is asked when it is confirmed only: a mistyped folder looks like an id."""
+        text = id_in_url(text) or text
         path = Path(text).expanduser()
         if path.is_file():
             self.dismiss(Reopen(path))
@@ -125,8 +129,11 @@ class OpenScreen(Dialog[Job]):
             self.dismiss(Load(Place(str(path.absolute()), self._engine)))
         elif text in zoo_names():
             self.dismiss(Load(Place(text, self._engine)))
-        elif is_hub_id(text):
+        elif is_hub_id(text) and (text in self._stored or self._warned == text):
             self.dismiss(Pull(Place(text, self._engine)))
+        elif is_hub_id(text):
+            self._warned = text
+            self.refuse(f"there is no '{text}' here; enter again pulls it from the Hugging Face hub")
         else:
             self.refuse(f"there is no folder or file '{text}'; an id of the hub looks like openai-community/gpt2")
 

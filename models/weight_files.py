@@ -1,0 +1,115 @@
+"""Which files of a checkpoint folder hold its weights, decided as `transformers` does.
+
+model.safetensors, if it is there; else the shards of model.safetensors.index.json; else, where transformers gives up,
+the only set of shards, or the only other safetensors file. Files that are never weights do not count.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.errors import CheckpointError
+from models.other_formats import refuse_pointer, without_weights
+from models.plain_name import plain_name
+from models.safetensors_file import TensorPlace, tensor_places
+
+WHOLE = "model.safetensors"
+
+INDEX = "model.safetensors.index.json"
+"""Where a checkpoint in several files says which file holds which tensor."""
+
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>(?!0{5})\d{5})\.safetensors")
+
+_NO_WEIGHTS = re.compile(r"(\.|optimizer|scheduler|adapter|training_args).*", re.IGNORECASE)
+"""Hidden files, which systems leave behind (`._model.safetensors`), and what else training writes."""
+
+
+_NAMED = 4
+"""Files that a message names at most."""
+
+
+def weight_files(folder: Path, stated: object = None) -> tuple[Path, ...]:
+    """The safetensors files of a checkpoint, sorted by name.
+
+    Args:
+        stated: What the config says under `transformers_weights`: the name of the file, or of an index.
+
+    Raises:
+        CheckpointError: there are none, some are missing, or it cannot be told which ones count.
+    """
+    if stated is not None:
+        main = folder / plain_name(stated, f"'transformers_weights' in {folder / 'config.json'}")
+        return _shards(main) if main.name.endswith(".json") else _all_there(main, [main])
+    if (folder / WHOLE).is_file():
+        return (folder / WHOLE,)
+    if (folder / INDEX).is_file():
+        return _shards(folder / INDEX)
+    return _unlisted(folder)
+
+
+def tensors_in(files: Sequence[Path]) -> dict[str, TensorPlace]:
+    """Every tensor of some files by its name.
+
+    Raises:
+        CheckpointError: a file is damaged, or a tensor lies in two of them.
+    """
+    found: dict[str, TensorPlace] = {}
+    for file in files:
+        for name, place in tensor_places(file).items():
+            if name in found:
+                raise CheckpointError(
+                    f"{found[name].file} and {file.name} both hold {name!r}, so it cannot be told which one counts; "
+                    "keep the right file, or download the checkpoint again"
+                )
+            found[name] = place
+    return found
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    refuse_pointer(index)
+    try:
+        names = json.loads(index.read_text(encoding="utf8"))["weight_map"].values()
+    except OSError as error:
+        raise CheckpointError(f"{index} cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{index} has no 'weight_map' that can be read, so the shards cannot be found; download it again"
+        ) from error
+    if not names:
+        raise CheckpointError(f"the 'weight_map' of {index} lists no shard; download it again")
+    return _all_there(index, [index.parent / name for name in sorted({plain_name(name, str(index)) for name in names})])
+
+
+def _all_there(lists: Path, files: Sequence[Path]) -> tuple[Path, ...]:
+    for file in files:
+        if not file.is_file():
+            raise CheckpointError(
+                f"{file.parent} lacks the shard {file.name} that {lists.name} lists; download it again"
+            )
+    return tuple(files)
+
+
+def _unlisted(folder: Path) -> tuple[Path, ...]:
+    """The weights of a folder that does not say which files they are."""
+    files = [file for file in sorted(folder.glob("*.safetensors")) if file.is_file()]
+    files = [file for file in files if not _NO_WEIGHTS.fullmatch(file.name)]
+    if not files or any((folder / f"pytorch_model.bin{end}").is_file() for end in ("", ".index.json")):
+        raise CheckpointError(without_weights(folder))
+    found = [shard for file in files if (shard := _SHARD.fullmatch(file.name))]
+    if not found and len(files) == 1:
+        return tuple(files)
+    sets = {(shard["stem"], shard["count"]) for shard in found}
+    chosen = [one for one in sets if one[0] == "model"] or list(sets)
+    if len(chosen) != 1:
+        names = ", ".join(file.name for file in files[:_NAMED]) + (" and more" if len(files) > _NAMED else "")
+        raise CheckpointError(
+            f"{folder} holds {names} and no {INDEX}, so it cannot be told which of them are the weights; rename the "
+            f"right one to {WHOLE}"
+        )
+    (stem, count) = chosen[0]
+    shards = [folder / f"{stem}-{number:05}-of-{count}.safetensors" for number in range(1, int(count) + 1)]
+    for file in shards:
+        if not file.is_file():
+            raise CheckpointError(f"{folder} lacks the shard {file.name} of {int(count)}; download it again")
+    return tuple(shards)
