@@ -45,8 +45,8 @@ shots: $(VENV)/.dev-stamp ## draw the pictures of the UI in docs/shots
 screens: $(VENV)/.dev-stamp ## time from a key to the frame that answers it, on every screen
 	$(BIN)/python -m tests.bench.screens
 
-lab: $(VENV)/.dev-stamp ## try every claim on the twins, and write docs/lab.md
-	$(BIN)/python -m tests.bench.lab docs/lab.md
+lab: $(VENV)/.dev-stamp ## try every claim on the twins and, as MODELS says, on others, and write docs/lab.md
+	$(BIN)/python -m tests.bench.lab docs/lab.md $(MODELS)
 
 bench: $(VENV)/.bench-stamp ## race Edge against other runtimes, and write docs/benchmarks.md
 	$(BIN)/python -m tests.bench --write docs/benchmarks.md

@@ -48,7 +48,10 @@ def open_record(path: Path, of: type[T], what: str, kind: str, format: int) -> T
         if not isinstance(record, dict) or record.get("kind") != kind:
             raise ValueError(f"it is no record of 'edge {what}'")
         if record.get("format") != format:
-            raise ValueError(f"it has format {record.get('format')}, this Edge reads {format}")
+            raise ValueError(
+                f"it has format {record.get('format')}, this Edge reads {format}; 'edge {what} MODEL --json > FILE' "
+                "writes it anew"
+            )
         return from_plain(of, record.get(what))
     except (ValueError, RecursionError, OverflowError) as error:
         raise EdgeError(f"{path} is not a {what} that this Edge reads: {error}") from error

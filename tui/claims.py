@@ -8,7 +8,7 @@ from edge.lab.run import LabRecord, Tried
 from edge.picture.units import show_bytes, show_time
 from tui.jobs.lab import held_bytes, read_tokens
 from tui.sight import Facts, Sight
-from tui.widgets.sheet import Block, Numbers, Words
+from tui.widgets.sheet import Block, Effects, Numbers, Words
 
 _TITLED = 8
 _SIDES = 11
@@ -23,9 +23,14 @@ def about(claim: Claim, tried: Tried | None) -> tuple[Block, ...]:
 
 
 def found(tried: Tried) -> tuple[Block, ...]:
-    """What was found: words first, then every number."""
+    """What was found: why the verdict is what it is, the effects behind it, then all else."""
     finding = tried.finding
-    return (Words(finding.says), *([Numbers(finding.numbers)] if finding.numbers else []))
+    reason, says = (Words(told) for told in (finding.reason, finding.says))
+    return (
+        *((reason, Effects(finding.effects)) if finding.effects else ()),
+        says,
+        *([Numbers(finding.numbers)] if finding.numbers else []),
+    )
 
 
 def figures(tried: Tried | None) -> list[Curve | Grid]:

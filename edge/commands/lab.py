@@ -54,15 +54,17 @@ def lab(
     add: tuple[Path, ...],
     layout: str | None,
 ) -> None:
-    """Try the claims about attention and the FFN on MODEL, each with numbers, a baseline and a verdict.
+    """Try the claims about attention and the FFN on MODEL, each with effects, their 95% intervals and a verdict.
 
     \b
     F1 to F6  the FFN: non-linear, one position at a time, wide, a key-value memory, recall of facts, sparse
     A1 to A6  attention: a dynamic weighted sum, pairs, reach, context, many heads, routes
     S1 to S3  the stack: from local to semantic, both are needed, parameters and time
 
-    It ends with attention beside the FFN. A verdict is of this model on these texts. CSV has a row a number; JSON has
-    everything, and 'edge report TRACE --lab FILE' draws it.
+    A claim holds where the whole interval of each effect is on the claimed side of its threshold, does not hold where
+    one is on the other side, and is not shown where one includes the threshold or its sample is too small. It ends
+    with a table of all effects, and attention beside the FFN. A verdict is of this model on these texts. CSV has a row
+    an effect and a row a number; JSON has everything, and 'edge report TRACE --lab FILE' draws it.
     """
     _check(survey, (claims, text, tokens, questions), (keep, part, add), tokens)
     if survey is not None:
@@ -110,21 +112,23 @@ def _try(subject: "Subject", wanted: "list[Experiment]", layout: str | None) -> 
     record = recorded(subject, tried)
     match layout:
         case None:
-            click.echo(_ending(record, "text"))
+            click.echo("\n\n".join([effect_table(record).text(), _contrast(record, "text")]))
         case "json":
             click.echo(json_text(to_json(record)))
         case "csv":
             click.echo(number_table(record).csv())
         case _:
-            click.echo("\n\n".join([claim_table(record).markdown(), _ending(record, "md")]))
+            parts = (claim_table(record).markdown(), effect_table(record).markdown(), _contrast(record, "md"))
+            click.echo("\n\n".join(parts))
 
 
 def _told(tried: "Tried") -> str:
-    """One claim for people: the verdict first, then the numbers behind it."""
+    """One claim for people: the verdict first, then why, then what else was measured."""
     from edge.picture.units import show_with_unit
 
     finding = tried.finding
-    lines = [f"{tried.key}  {tried.claim}: {finding.verdict.upper()}", f"    {finding.says}"]
+    lines = [f"{tried.key}  {tried.claim}: {finding.verdict.upper()}"]
+    lines += [f"    {told}" for told in dict.fromkeys((finding.reason, finding.says))]
     for number in finding.numbers:
         beside = "" if number.baseline is None else f"   beside {show_with_unit(number.baseline, number.unit)}"
         lines.append(f"    {show_with_unit(number.value, number.unit):>12}  {number.means}{beside}")
@@ -133,22 +137,50 @@ def _told(tried: "Tried") -> str:
 
 def claim_table(record: "LabRecord") -> Table:
     """A row a claim."""
-    columns = (Column("key", ""), Column("claim", "claim"), Column("verdict", "verdict"), Column("says", "found"))
-    return Table(columns, [(one.key, one.claim, str(one.finding.verdict), one.finding.says) for one in record.tried])
-
-
-def number_table(record: "LabRecord") -> Table:
-    """A row a number, for scripts."""
-    names = ("claim", "verdict", "number", "value", "unit", "baseline", "means")
+    columns = tuple(Column(key, heading) for key, heading in _CLAIM_COLUMNS)
     rows = [
-        (one.key, str(one.finding.verdict), n.key, None if isnan(n.value) else n.value, n.unit, n.baseline, n.means)
-        for one in record.tried
-        for n in one.finding.numbers
+        (one.key, one.claim, str(one.finding.verdict), one.finding.reason, one.finding.says) for one in record.tried
     ]
+    return Table(columns, rows)
+
+
+_CLAIM_COLUMNS = (("key", ""), ("claim", "claim"), ("verdict", "verdict"), ("reason", "why"), ("says", "found"))
+
+
+def effect_table(record: "LabRecord") -> Table:
+    """A row an effect, for people: how large it is, and what the verdict of its claim asks of it."""
+    from edge.picture.units import show_with_unit
+
+    names = ("claim", "effect", "value", "95% interval", "asked", "verdict")
+    rows: list[tuple[str, ...]] = []
+    for one in record.tried:
+        verdict = str(one.finding.verdict)
+        for e in one.finding.effects:
+            rows.append((one.key, e.means, show_with_unit(e.value, e.unit), e.interval, e.wanted, verdict))
+        if not one.finding.effects:
+            rows.append((one.key, "", "", "", "", verdict))
     return Table([Column(name, name) for name in names], rows)
 
 
-def _ending(record: "LabRecord", layout: str) -> str:
+def number_table(record: "LabRecord") -> Table:
+    """A row an effect and a row a number, for scripts; numbers have no interval and no threshold."""
+    names = ("claim", "verdict", "number", "value", "low", "high", "threshold", "unit", "baseline", "means")
+    rows: list[tuple[str | float | None, ...]] = []
+    for one in record.tried:
+        about = (one.key, str(one.finding.verdict))
+        for e in one.finding.effects:
+            bounds = (_known(e.low), _known(e.high), _known(e.threshold))
+            rows.append((*about, e.key, _known(e.value), *bounds, e.unit, None, e.means))
+        for n in one.finding.numbers:
+            rows.append((*about, n.key, _known(n.value), None, None, None, n.unit, n.baseline, n.means))
+    return Table([Column(name, name) for name in names], rows)
+
+
+def _known(value: float) -> float | None:
+    return None if isnan(value) else value
+
+
+def _contrast(record: "LabRecord", layout: str) -> str:
     from edge.lab.contrast import contrast
 
     aspects = contrast(record)

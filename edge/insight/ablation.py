@@ -82,7 +82,7 @@ class Ablation:
                 f"the run was edited ({', '.join(self.trace.edits)}), and a trace keeps only the names of edits; "
                 "ablate neurons of the run without them"
             )
-        found = strongest_neurons(self.trace, self._weights, layer, self._token, neurons)
+        found = self.strongest(layer, neurons)
         if not found:
             raise MisuseError(f"no neuron of layer {layer} fired at token {self._token}, so none can be ablated")
         read, measured = self.read(layer, found), self.measured(layer, found)
@@ -98,6 +98,10 @@ class Ablation:
             top=top,
             falls={neuron: self._words(row) for neuron, row in zip(found, measured, strict=True)},
         )
+
+    def strongest(self, layer: int, neurons: int = NEURONS) -> tuple[int, ...]:
+        """The neurons that write most at the token; none where none fired."""
+        return strongest_neurons(self.trace, self._weights, layer, self._token, neurons)
 
     def read(self, layer: int, neurons: Sequence[int]) -> Float32[np.ndarray, "neuron vocab"]:
         """What each neuron adds to each logit along the direct path, up to a factor that all logits share."""

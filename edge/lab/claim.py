@@ -2,17 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from edge.lab.effect import Effect, Verdict, reason_of, verdict_of
 from edge.lab.subject import Subject
-
-
-class Verdict(StrEnum):
-    """What the numbers say of a claim."""
-
-    HOLDS = "holds"
-    FAILS = "does not hold"
-    UNKNOWN = "not applicable"
 
 
 @dataclass(frozen=True)
@@ -83,19 +75,31 @@ class Finding:
     """What one experiment found on one model.
 
     Attributes:
-        says: What was found in plain words, with its numbers; for an `UNKNOWN` verdict the reason.
+        says: What was found in plain words, with its numbers; without effects, why the claim could not be tried.
+        effects: What the verdict follows from.
+        numbers: What else was measured; no verdict depends on it.
     """
 
-    verdict: Verdict
     says: str
+    effects: tuple[Effect, ...] = ()
     numbers: tuple[Number, ...] = ()
     curves: tuple[Curve, ...] = ()
     grids: tuple[Grid, ...] = ()
 
+    @property
+    def verdict(self) -> Verdict:
+        """What the effects say."""
+        return verdict_of(self.effects)
+
+    @property
+    def reason(self) -> str:
+        """Why, in one sentence."""
+        return reason_of(self.effects) or self.says
+
 
 def not_applicable(reason: str) -> Finding:
     """For a model, or a text, on which a claim cannot be tried."""
-    return Finding(Verdict.UNKNOWN, reason)
+    return Finding(reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +111,7 @@ class Claim:
         claim: What is claimed.
         asks: The question that is measured.
         how: How, formulas included.
-        rule: When the verdict is `holds`.
+        rule: What its effects are, and when it holds.
         source: Where the claim and the method are from.
     """
 

@@ -8,13 +8,18 @@ from edge.lab.run import LabRecord
 from edge.plain import open_record, to_plain
 from models.json_text import finite
 
-FORMAT = 1
+FORMAT = 2
 KIND = "edge lab"
 
 
 def to_json(record: LabRecord) -> dict[str, Any]:
-    """Everything that was found, and the summary for whoever reads it without Edge."""
+    """Everything that was found; for whoever reads it without Edge, the verdicts that follow and the summary."""
     told: dict[str, Any] = finite(to_plain(record))
+    for plain, tried in zip(told["tried"], record.tried, strict=True):
+        finding = tried.finding
+        plain["finding"] |= {"verdict": str(finding.verdict), "reason": finding.reason}
+        for effect, of in zip(plain["finding"]["effects"], finding.effects, strict=True):
+            effect["verdict"] = str(of.verdict)
     return {"format": FORMAT, "kind": KIND, "lab": told, "summary": to_plain(contrast(record))}
 
 

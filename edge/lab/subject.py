@@ -1,8 +1,9 @@
 """The model that experiments are made on: what it read, what was seen of it, and what it answers."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -10,6 +11,7 @@ from jaxtyping import Float32, Float64
 from edge.compare.estimate import costs_nats
 from edge.compare.passage import Window, windows
 from edge.edits import Edit
+from edge.lab.passes import Ask, logits_after, starts
 from edge.lab.prompts import SEED, Question, questions, reading
 from edge.probes import repeated_tokens
 from edge.readout import Readout, open_readout
@@ -35,6 +37,7 @@ KNOWN_QUESTIONS = 24
 """Facts that the model knows, taken from the first questions that it answers rightly."""
 
 Progress = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Subject:
         passage: Tokens of the text.
         source: Where the text is from.
         asked: Facts that it may know; capitals where the caller gives none.
+        fed: Tokens fed so far, timings apart.
         tell: Called with what is being done.
         check: Called around each pass and before what was seen is read again; what it raises ends an experiment there.
     """
@@ -82,6 +86,8 @@ class Subject:
         self.model, self.spec, self.tell, self.check, self.source = model, model.spec, progress, check, source
         self.asked = tuple(questions()) if asked is None else tuple(asked)
         self.tokenizer: Tokenizer = model.tokenizer
+        self.fed = 0
+        self._once: dict[Callable[..., Any], Any] = {}
         ids = self.tokenizer.encode(reading() if text is None else text)
         self.passage = tuple(ids[: tokens or most_tokens(model.spec)])
         if len(self.passage) < 3:
@@ -118,18 +124,38 @@ class Subject:
         self.tell(f"reading {len(self.passage):,} tokens")
         return tuple(self.see(ids) for ids in self.windows)
 
+    def once(self, measure: Callable[["Subject"], T]) -> T:
+        """What `measure` finds, found once for all experiments."""
+        if measure not in self._once:
+            self._once[measure] = measure(self)
+        found: T = self._once[measure]
+        return found
+
     def see(self, ids: Sequence[int], edits: Sequence[Edit] = (), watch: Watch | None = None) -> Trace:
         """One watched pass over `ids`, nothing generated; every site but the logits where `watch` is None."""
         self.check()
         wanted = watch or Watch(parts=tuple(PARTS))
         trace = self.model.run(ids=list(ids), max_new_tokens=0, watch=wanted, edits=edits)
         self.check()  # a model that was told to stop returns what it has so far
+        self.fed += len(ids)
         return trace
+
+    def answers(self, asks: Iterable[Ask], read: Callable[[Float32[np.ndarray, "row vocab"]], T]) -> list[T]:
+        """What `read` makes of the logits of each prompt; what prompts share is fed once."""
+        wanted = list(asks)
+        self.fed += sum(len(ask.ids) - start for ask, start in starts(wanted))
+        return self.model.with_engine(
+            lambda engine: [read(logits) for logits in logits_after(engine, wanted, self.check)]
+        )
 
     def logits(self, ids: Sequence[int], edits: Sequence[Edit] = ()) -> Float32[np.ndarray, "token vocab"]:
         """Logits after every one of `ids`, with what `edits` change."""
-        self.check()
-        return self.model.logits(list(ids), edits)
+        (found,) = self.answers([Ask(tuple(ids), tuple(edits), len(ids))], lambda logits: logits)
+        return found
+
+    def says(self, ids: Sequence[int], edits: Sequence[Edit] = ()) -> int:
+        """The likeliest token after `ids`, with what `edits` change."""
+        return self.answers([Ask(tuple(ids), tuple(edits))], lambda logits: int(logits[-1].argmax()))[0]
 
     def rows(self, layer: int, part: str) -> Float32[np.ndarray, "token ..."]:
         """A site over the whole passage, window after window."""
@@ -137,10 +163,8 @@ class Subject:
 
     def costs_nats(self, passes: Sequence[Window], edits: Sequence[Edit] = ()) -> Float64[np.ndarray, " token"]:
         """What each next token of some passes costs, in nats, with what `edits` change."""
-        logits = (self.logits(window.ids, edits) for window in passes)
-        return np.concatenate(
-            [costs_nats(rows, np.array(window.targets)) for rows, window in zip(logits, passes, strict=True)]
-        )
+        costs = (costs_nats(self.logits(window.ids, edits), np.array(window.targets)) for window in passes)
+        return np.concatenate(list(costs))
 
     def repeats(self, sequences: int, tokens: int = 25, times: int = 4) -> Iterator[list[int]]:
         """Random tokens said several times over (Olsson et al. 2022); a token that begins every text comes first."""
@@ -165,17 +189,26 @@ class Subject:
             ids, answer = self.tokenizer.encode_answer(question.prompt, question.answer)
             if not answer or len(ids) > self.spec.context:
                 continue
-            last = self.logits(ids)[-1:]
-            costs = costs_nats(last, np.array(answer[:1]))
-            if int(last[0].argmax()) == answer[0]:
+            (last,) = self.answers([Ask(tuple(ids))], lambda logits: logits)
+            likeliest, probability = _said(last, answer[0])
+            if likeliest == answer[0]:
                 place = self.tokenizer.places(question.prompt, question.subject)
-                found.append(Known(question, tuple(ids), place, answer[0], float(np.exp(-costs[0]))))
+                found.append(Known(question, tuple(ids), place, answer[0], probability))
         return tuple(found)
 
+    def probabilities(self, known: Known, changed: Iterable[Sequence[Edit]]) -> list[float]:
+        """What the answer's first token is given after the prompt, with each of some sets of edits."""
+        asks = (Ask(known.ids, tuple(edits)) for edits in changed)
+        return self.answers(asks, lambda logits: _said(logits, known.answer)[1])
+
     def probability(self, known: Known, edits: Sequence[Edit] = ()) -> float:
-        """What the answer's first token is given after the prompt, with what `edits` change."""
-        logits = self.logits(known.ids, edits)[-1:]
-        return float(np.exp(-costs_nats(logits, np.array([known.answer]))[0]))
+        """The same with one set of edits."""
+        return self.probabilities(known, [edits])[0]
+
+
+def _said(logits: Float32[np.ndarray, "row vocab"], answer: int) -> tuple[int, float]:
+    """The likeliest token after a prompt, and the probability of `answer` there."""
+    return int(logits[-1].argmax()), float(np.exp(-costs_nats(logits[-1:], np.array([answer]))[0]))
 
 
 def most_tokens(spec: DecoderSpec) -> int:

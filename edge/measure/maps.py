@@ -1,7 +1,7 @@
 """What kind of map a sublayer is: how linear, and how many dimensions it uses."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 _RIDGE = 1e-9
 _FLOOR = 1e-12
@@ -16,14 +16,27 @@ def _standard(
     return mean, np.where(spread > _ROUNDING * np.abs(mean), spread, 1.0)
 
 
+def missed(
+    foretold: Float[np.ndarray, "token *features"], truth: Float[np.ndarray, "token *features"]
+) -> Float64[np.ndarray, "token 2"]:
+    """Of each token, `‖y - ŷ‖²` and `‖y - ȳ‖²`, ȳ the mean row: what `r2` sums."""
+    wide = truth.astype(np.float64)
+    parts = (wide - foretold, wide - wide.mean(axis=0))
+    return np.stack([(part.reshape(len(part), -1) ** 2).sum(axis=1) for part in parts], axis=1)
+
+
+def r2_of(parts: Float[np.ndarray, "token 2"]) -> float:
+    """`R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖²` from what `missed` gives; NaN where `y` does not vary."""
+    left, varied = parts.sum(axis=0).tolist()
+    return 1.0 - left / varied if varied > 0 else float("nan")
+
+
 def r2(foretold: Float[np.ndarray, "token *features"], truth: Float[np.ndarray, "token *features"]) -> float:
     """How much of `y` is foretold: `R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖²`, ȳ the mean row; NaN where `y` does not vary.
 
     1 is all of it, 0 no better than the mean, below 0 worse.
     """
-    wide = truth.astype(np.float64)
-    varied = float(((wide - wide.mean(axis=0)) ** 2).sum())
-    return 1.0 - float(((wide - foretold) ** 2).sum()) / varied if varied > 0 else float("nan")
+    return r2_of(missed(foretold, truth))
 
 
 def linear_fit_r2(
@@ -32,9 +45,19 @@ def linear_fit_r2(
     """How well the best linear map, with an intercept, foretells `y` from `x` on tokens it was not fitted to.
 
     `R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖²` over the held-out rows, the last ones, with ȳ their mean: 1 is exactly linear,
-    0 no better than the mean, below 0 worse. The first `fit_share` of the rows is fitted by least squares on
-    standardised features; a ridge of 1e-9 of their variance settles features that repeat each other. Few rows a
-    feature fit noise: give several times as many. NaN where the held-out `y` does not vary.
+    0 no better than the mean, below 0 worse. NaN where the held-out `y` does not vary. The fit is `linear_foretold`.
+    """
+    foretold = linear_foretold(x, y, fit_share)
+    return r2(foretold, y[-len(foretold) :])
+
+
+def linear_foretold(
+    x: Float[np.ndarray, "token feature"], y: Float[np.ndarray, "token out"], fit_share: float
+) -> Float64[np.ndarray, "held_out out"]:
+    """What the best linear map, with an intercept, foretells of the last rows of `y`, which it was not fitted to.
+
+    The first `fit_share` of the rows is fitted by least squares on standardised features; a ridge of 1e-9 of their
+    variance settles features that repeat each other. Few rows a feature fit noise: give several times as many.
     """
     fitted = int(fit_share * len(x))
     features = x.shape[1]
@@ -48,7 +71,7 @@ def linear_fit_r2(
     target = y[:fitted].astype(np.float64)
     middle = target.mean(axis=0)
     gram = known.T @ known + _RIDGE * fitted * np.eye(features)
-    return r2(held_out @ np.linalg.solve(gram, known.T @ (target - middle)) + middle, y[fitted:])
+    return np.asarray(held_out @ np.linalg.solve(gram, known.T @ (target - middle)) + middle)
 
 
 def _spectrum(x: Float[np.ndarray, "token feature"]) -> Float[np.ndarray, " rank"]:
@@ -74,7 +97,11 @@ def effective_rank(x: Float[np.ndarray, "token feature"]) -> float:
     those below 1e-6 of the largest count as 0. Unchanged when rows are scaled, shifted or turned together. 0 where
     all rows are the same.
     """
-    values = np.sqrt(_spectrum(x))
+    return _effective_rank(_spectrum(x))
+
+
+def _effective_rank(spectrum: Float[np.ndarray, " rank"]) -> float:
+    values = np.sqrt(spectrum)
     if not len(values):
         return 0.0
     p = values / values.sum()
@@ -88,5 +115,14 @@ def participation_ratio_of_spectrum(x: Float[np.ndarray, "token feature"]) -> fl
     far below: variances weigh more than their roots. Unchanged when rows are scaled, shifted or turned together.
     0 where all rows are the same.
     """
-    values = _spectrum(x)
-    return float(values.sum() ** 2 / (values**2).sum()) if len(values) else 0.0
+    return _participation_ratio(_spectrum(x))
+
+
+def _participation_ratio(spectrum: Float[np.ndarray, " rank"]) -> float:
+    return float(spectrum.sum() ** 2 / (spectrum**2).sum()) if len(spectrum) else 0.0
+
+
+def dimensions(x: Float[np.ndarray, "token feature"]) -> tuple[float, float]:
+    """`effective_rank` and `participation_ratio_of_spectrum`, from one spectrum."""
+    spectrum = _spectrum(x)
+    return _effective_rank(spectrum), _participation_ratio(spectrum)

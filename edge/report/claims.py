@@ -3,15 +3,21 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from edge.lab.claim import Finding, Number, Verdict
+from edge.lab.claim import Finding, Number
 from edge.lab.contrast import contrast
+from edge.lab.effect import Effect, Verdict
 from edge.lab.run import LabRecord, Tried
-from edge.picture.units import show_measured
+from edge.picture.units import show_measured, show_with_unit
 from edge.report.grids import grid_figure
 from edge.report.markup import Markup, Section, note, numbers, tag, text
 from edge.report.plots import curve_figure
 
-_MARKS = {Verdict.HOLDS: ("●", "within"), Verdict.FAILS: ("○", "beyond"), Verdict.UNKNOWN: ("–", None)}
+_MARKS = {
+    Verdict.HOLDS: ("●", "within"),
+    Verdict.FAILS: ("○", "beyond"),
+    Verdict.OPEN: ("◐", None),
+    Verdict.UNKNOWN: ("–", None),
+}
 """Beside the words of a verdict, and their class in the style sheet."""
 
 
@@ -23,9 +29,11 @@ def claims_section(record: LabRecord, model: str) -> Section:
         *([tag("strong", other)] if record.model != model else []),
         f"Claims about attention and the FFN, tried on {record.model} with {record.engine} ({versions}), on "
         f"{record.passage_tokens:,} tokens of the text '{record.source}' and on texts that experiments make. ",
-        "A verdict follows from the rule beside it, and is of this model on these texts. Baseline: what chance, or the "
-        "absence of what is claimed, would give. Points and cells show their numbers under the mouse; the file of the "
-        "lab has all of them.",
+        "A claim holds where the whole 95% interval of each effect is on the claimed side of its threshold; it does "
+        "not hold where one is on the other side, and is not shown where one includes the threshold or its sample is "
+        "too small. A verdict is of this model on these texts. Baseline: what chance, or the absence of what is "
+        "claimed, would give. Points and cells show their numbers under the mouse; the file of the lab has all of "
+        "them.",
     )
     told = (_claim(place, tried) for place, tried in enumerate(record.tried))
     return Section("lab", "Lab", (what, _summary(record), *told, _contrast(record)))
@@ -35,11 +43,11 @@ def _summary(record: LabRecord) -> Markup:
     counts = Counter(tried.finding.verdict for tried in record.tried)
     caption = "; ".join(f"{verdict}: {counts[verdict]}" for verdict in Verdict if counts[verdict])
     rows = (
-        (tag("a", tried.key, href=f"#{_id(place)}"), tried.claim, _verdict(tried.finding), tried.finding.says)
+        (tag("a", tried.key, href=f"#{_id(place)}"), tried.claim, _verdict(tried.finding), tried.finding.reason)
         for place, tried in enumerate(record.tried)
     )
     return numbers(
-        f"All claims. {caption or 'None was tried'}.", ("", "claim", "verdict", "found"), rows, kind="told verdicts"
+        f"All claims. {caption or 'None was tried'}.", ("", "claim", "verdict", "why"), rows, kind="told verdicts"
     )
 
 
@@ -75,10 +83,29 @@ def _claim(place: int, tried: Tried) -> Markup:
         class_="basis",
     )
     figures = [*map(curve_figure, finding.curves), *map(grid_figure, finding.grids)]
-    measured = [_numbers(finding.numbers)] if finding.numbers else []
+    measured = [_effects(finding.effects)] if finding.effects else []
+    measured += [_numbers(finding.numbers)] if finding.numbers else []
     pictures = [tag("div", *figures, class_="panels")] if figures else []
-    said = tag("p", tried.asks, class_="note"), tag("p", finding.says, class_="found")
+    told = dict.fromkeys((finding.reason, finding.says))
+    said = (tag("p", tried.asks, class_="note"), *(tag("p", words, class_="found") for words in told))
     return tag("div", title, *said, *measured, *pictures, basis, class_="claim")
+
+
+def _effects(effects: tuple[Effect, ...]) -> Markup:
+    rows = (
+        (
+            effect.means,
+            show_with_unit(effect.value, effect.unit),
+            effect.interval,
+            effect.wanted,
+            effect.baseline,
+            "counted" if effect.sample is None else f"{effect.sample:,} {effect.of}",
+            tag("code", effect.key),
+        )
+        for effect in effects
+    )
+    heads = ("", "effect", "95% interval", "the claim asks", "the threshold is", "sample", "name")
+    return numbers("Effects", heads, rows, kind="measured")
 
 
 def _numbers(measured: tuple[Number, ...]) -> Markup:

@@ -1,6 +1,8 @@
-"""Writes docs/lab.md: both twins of the zoo in the lab, side by side, and how far the engines agree on every number.
+"""Writes docs/lab.md: the lab on the twins of the zoo and on further models, and how far engines agree on the twins.
 
-python -m tests.bench.lab docs/lab.md
+python -m tests.bench.lab docs/lab.md [MODEL|RECORD.json "what the model is" ...]
+
+A record is what `edge lab MODEL --json` wrote.
 """
 
 import math
@@ -16,6 +18,7 @@ import edge
 from edge.commands.options import tell
 from edge.lab.claim import Number
 from edge.lab.contrast import contrast
+from edge.lab.record import open_lab
 from edge.lab.registry import EXPERIMENTS
 from edge.lab.run import LabRecord, Tried, recorded, try_all
 from edge.lab.subject import Subject
@@ -31,105 +34,146 @@ TIMED = {
 """Keys of numbers that are times, which no two runs share."""
 
 PICTURE = "lab-sparsity.svg"
+_COLOURS = ("#3b6ea5", "#d98c3f", "#5b8c5a", "#8c5a86")
 
-_OPENING = """# The lab on the twins
+_OPENING = """# The lab on the twins and on a published model
 
-Written by `make lab`. Fifteen claims about attention and the FFN, tried on the two models that come with Edge. They
-differ in the FFN's activation alone, ReLU against GELU: same data, order, seed, shape and steps. On any other model:
-`edge lab MODEL`.
+Written by `make lab`. Fifteen claims about attention and the FFN. The twins come with Edge; they differ in the FFN's
+activation alone, ReLU against GELU: same data, order, seed, shape and steps. On any other model: `edge lab MODEL`.
 
-A verdict follows from the rule beside it, and is of this model on these texts. A claim that does not hold here may
-hold of larger models; the numbers say by how much it misses. *Beside* is what chance, or the absence of what is
-claimed, would give.
+A verdict follows from the effects below it, and is of this model on these texts. Each effect has a 95% interval and a
+threshold. A claim *holds* where the whole interval of each effect is on the claimed side, *does not hold* where one is
+on the other side, and is *not shown* where one includes its threshold or its sample is too small. *Beside* is what
+chance, or the absence of what is claimed, would give.
 """
 
-_LESSONS = """## What the twins teach
+_LESSONS = """## What the models teach
 
-- **Silence comes from the activation, not from what is learned.** Both twins read text, copy and recall alike; only
-  with ReLU are neurons exactly 0. Definitions that count small values (top-p, CETT, Gini) find the GELU twin no
-  sparser than a Gaussian vector, while its energy still gathers in few neurons: a number needs its definition (F6).
+- **Silence comes from the activation.** Both twins read text, copy and recall alike; with ReLU alone most neurons are
+  off. GELU and SwiGLU have small neurons and hardly any that are off: a number needs its definition (F6).
 - **Attention's part is exact.** With its pattern held still it is a linear map, and the pattern is made anew for each
   text (F1, A1).
-- **Copying is attention's.** With every FFN silenced most repeats are still foretold; with attention silenced none
-  (S2). A whole layer of heads looks for repeats, so that no single one of them is missed; what is missed most is a
-  head before them that looks one token back. Score and cost of removal are therefore not ranked alike (A2).
-- **Recall is where the claim is weakest.** In six layers the answer comes back when the last token of the prompt is
-  restored, by attention as much as by the FFN, and hardly at the subject: what was found in models eight times as
-  deep is not seen here (F5).
-- **Shares of parameters are not shares of time.** Two thirds of the layers' parameters are the FFN's. How much of the
-  time is, the engine decides: in models as small as these calls cost more than numbers (S3).
+- **Copying is attention's.** With every FFN silenced most repeats are still foretold by the twins; with attention
+  silenced none (S2). Several heads look for repeats, so that no single one of them is missed.
+- **A fact comes back at the subject by the first FFN, not by those of middle layers.** In `smollm2` FFNs around the
+  first layer bring back nearly all that blurring the subject costs, attention there nothing; windows that leave the
+  first layer out bring back little. In the six layers of the twins it comes back at the end of the prompt (F5).
+- **Memories agree with their triggers more often than by chance, and rarely.** The claim asks for one in a hundred
+  beyond chance; the twins pass it (F4).
+- **Shares of parameters are not shares of time.** Most of the layers' parameters are the FFN's. What clocks inside a
+  pass miss or add is in the interval of their share of the time, and in small models that is much (S3).
 """
 
 
 def main(arguments: list[str]) -> int:
     """The command. Returns the exit code."""
-    if len(arguments) != 1:
+    if not len(arguments) % 2:
         print(__doc__, file=sys.stderr)
         return 2
     page = Path(arguments[0])
     records = {(twin, engine): _tried(twin, engine) for engine in ENGINES for twin in TWINS}
-    draw_sparsity([records[twin, "onnx"] for twin in TWINS], page.parent / PICTURE)
-    page.write_text("\n".join(_page(records)), encoding="utf8")
-    tell(f"written to {page}")
+    others = {
+        about: open_lab(Path(one)) if one.endswith(".json") else _tried(one, ENGINES[0])
+        for one, about in zip(arguments[1::2], arguments[2::2], strict=True)
+    }
+    write(page, records, others)
     return 0
 
 
-def _tried(twin: str, engine: str) -> LabRecord:
-    with edge.load(twin, engine) as model:
-        tell(f"{twin} on {engine}")
-        subject = Subject(model, progress=tell)
+def write(page: Path, records: dict[tuple[str, str], LabRecord], others: dict[str, LabRecord]) -> None:
+    """The page and its picture, from labs of the twins on every engine and of other models, by what these are."""
+    shown = [*(records[twin, ENGINES[0]] for twin in TWINS), *others.values()]
+    draw_sparsity(shown, page.parent / PICTURE)
+    about = ["one of the twins that come with Edge"] * len(TWINS) + list(others)
+    page.write_text("\n".join([*_page(shown, about), *_agreement(records)]), encoding="utf8")
+    tell(f"written to {page}")
+
+
+def _tried(model: str, engine: str) -> LabRecord:
+    with edge.load(model, engine) as opened:
+        tell(f"{model} on {engine}")
+        subject = Subject(opened, progress=tell)
         return recorded(subject, try_all(subject, EXPERIMENTS))
 
 
-def _page(records: dict[tuple[str, str], LabRecord]) -> Iterator[str]:
-    first, second = (records[twin, "onnx"] for twin in TWINS)
+def _page(shown: list[LabRecord], about: list[str]) -> Iterator[str]:
     yield _OPENING
-    edge_version, tokens = first.versions["edge"], first.passage_tokens
-    yield f"On `{first.engine}`, edge {edge_version}, {tokens:,} tokens of text ({first.source})."
+    for record, words in zip(shown, about, strict=True):
+        yield (
+            f"- `{record.model}`: {words}. On `{record.engine}`, edge {record.versions['edge']}, "
+            f"{record.passage_tokens:,} tokens of text ({record.source})."
+        )
     yield ""
-    yield from _verdicts(first, second)
+    yield from _verdicts(shown)
     yield _LESSONS
-    yield from ("## Sparsity by every definition", "", f"![Sparsity of the twins by every definition]({PICTURE})", "")
-    yield from ("## Attention beside the FFN", "", f"Measured on `{first.model}`.", "")
-    yield from ("| | attention | FFN |", "| --- | --- | --- |")
-    yield from (f"| {one.name} | {one.attention} | {one.ffn} |" for one in contrast(first))
+    yield from ("## Sparsity by every definition", "", f"![Sparsity by every definition]({PICTURE})", "")
+    for record in shown[:1] + shown[len(TWINS) :]:
+        yield from ("## Attention beside the FFN", "", f"Measured on `{record.model}`.", "")
+        yield from ("| | attention | FFN |", "| --- | --- | --- |")
+        yield from (f"| {one.name} | {one.attention} | {one.ffn} |" for one in contrast(record))
+        yield ""
+    for place, tried in enumerate(shown[0].tried):
+        yield from _claim([record.model for record in shown], tried, [record.tried[place] for record in shown])
+
+
+def _heads(names: list[str], before: str = "", after: str = "") -> Iterator[str]:
+    yield f"| {before} | {' | '.join(names)} |{after}"
+    yield f"| --- |{' ---: |' * len(names)}{' ---: |' if after else ''}"
+
+
+def _verdicts(shown: list[LabRecord]) -> Iterator[str]:
+    yield from ("## Verdicts", "", f"| | claim | {' | '.join(record.model for record in shown)} |")
+    yield "| --- | --- |" + " --- |" * len(shown)
+    for place, one in enumerate(shown[0].tried):
+        verdicts = " | ".join(str(record.tried[place].finding.verdict) for record in shown)
+        yield f"| {one.key} | {one.claim} | {verdicts} |"
     yield ""
-    for one, other in zip(first.tried, second.tried, strict=True):
-        yield from _claim(one, other)
-    yield from _agreement(records)
 
 
-def _verdicts(first: LabRecord, second: LabRecord) -> Iterator[str]:
-    yield from ("## Verdicts", "", f"| | claim | {first.model} | {second.model} |", "| --- | --- | --- | --- |")
-    for one, other in zip(first.tried, second.tried, strict=True):
-        yield f"| {one.key} | {one.claim} | {one.finding.verdict} | {other.finding.verdict} |"
-    yield ""
-
-
-def _claim(one: Tried, other: Tried) -> Iterator[str]:
-    """One claim: what was asked, what was found on each twin, and how."""
+def _claim(names: list[str], one: Tried, tried: list[Tried]) -> Iterator[str]:
+    """One claim: what was asked, the effects and numbers of each model, and how."""
     yield from (f"## {one.key} {one.claim}", "", one.asks, "")
-    for twin, tried in zip(TWINS, (one, other), strict=True):
-        yield f"- **{twin}: {tried.finding.verdict}.** {_plain(tried.finding.says)}"
+    for name, own in zip(names, tried, strict=True):
+        yield f"- **{name}: {own.finding.verdict}.** {_plain(own.finding.reason)}"
+        if own.finding.says != own.finding.reason:
+            yield f"  {_plain(own.finding.says)}"
     yield ""
-    yield from (f"| | {TWINS[0]} | {TWINS[1]} | beside |", "| --- | ---: | ---: | ---: |")
-    others = {number.key: number for number in other.finding.numbers}
-    for number in one.finding.numbers:
-        theirs = others.get(number.key)
-        right = "–" if theirs is None else show_with_unit(theirs.value, theirs.unit)
-        yield f"| {number.means} | {show_with_unit(number.value, number.unit)} | {right} | {_beside(number, theirs)} |"
-    yield from ("", f"*How.* {one.how}", "", f"*Rule.* {one.rule}", "", f"*Source.* {one.source}", "")
+    if any(own.finding.effects for own in tried):
+        yield from _heads(names, "effect", " asked |")
+        yield from _effects(tried)
+        yield ""
+    if any(own.finding.numbers for own in tried):
+        yield from _heads(names, "number", " beside |")
+        yield from _numbers(tried)
+        yield ""
+    yield from (f"*How.* {one.how}", "", f"*Rule.* {one.rule}", "", f"*Source.* {one.source}", "")
+
+
+def _effects(tried: list[Tried]) -> Iterator[str]:
+    """A row an effect: of each model the value and its interval."""
+    by_key = [{effect.key: effect for effect in own.finding.effects} for own in tried]
+    for key in dict.fromkeys(key for effects in by_key for key in effects):
+        own = [effects.get(key) for effects in by_key]
+        first = next(effect for effect in own if effect is not None)
+        cells = ["–" if one is None else f"{show_with_unit(one.value, one.unit)} {one.interval}" for one in own]
+        wanted = dict.fromkeys(one.wanted for one in own if one is not None)
+        yield f"| {first.means} | {' | '.join(cells)} | {' · '.join(wanted)} |"
+
+
+def _numbers(tried: list[Tried]) -> Iterator[str]:
+    """A row a number, and the baselines."""
+    by_key = [{number.key: number for number in own.finding.numbers} for own in tried]
+    for key in dict.fromkeys(key for numbers in by_key for key in numbers):
+        own = [numbers.get(key) for numbers in by_key]
+        first = next(number for number in own if number is not None)
+        cells = ["–" if one is None else show_with_unit(one.value, one.unit) for one in own]
+        told = [show_measured(n.baseline, n.unit) for n in own if n is not None and n.baseline is not None]
+        yield f"| {first.means} | {' | '.join(cells)} | {' · '.join(dict.fromkeys(told))} |"
 
 
 def _plain(words: str) -> str:
     """Text that Markdown shows as it is."""
     return words.replace("*", r"\*").replace("|", r"\|").replace("<", "&lt;").replace("_", r"\_")
-
-
-def _beside(one: Number, other: Number | None) -> str:
-    """Both baselines, or the one that they share."""
-    told = [show_measured(n.baseline, n.unit) for n in (one, other) if n is not None and n.baseline is not None]
-    return " · ".join(dict.fromkeys(told))
 
 
 def apart(one: Number, other: Number) -> float:
@@ -160,14 +204,17 @@ def _agreement(records: dict[tuple[str, str], LabRecord]) -> Iterator[str]:
 
 
 def draw_sparsity(records: list[LabRecord], file: Path) -> None:
-    """Writes an SVG: every definition of F6, a bar a twin, and a mark for the same of a Gaussian vector."""
+    """Writes an SVG: every definition of F6, a bar a model, and a mark for the same of a Gaussian vector."""
     found = [next(tried for tried in record.tried if tried.key == "F6").finding.numbers for record in records]
     numbers = [number for number in found[0] if number.unit == "share"]
-    figure = Figure(figsize=(9, 4.6), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(9, 1.6 + 1.5 * len(records)), facecolor="white", layout="constrained")
     panel, places = figure.subplots(), np.arange(len(numbers))
-    for offset, record, own, colour in zip((0.2, -0.2), records, found, ("#3b6ea5", "#d98c3f"), strict=True):
+    height = 0.8 / len(records)
+    for turn, (record, own) in enumerate(zip(records, found, strict=True)):
         by_key = {number.key: number.value for number in own}
-        panel.barh(places + offset, [by_key[number.key] for number in numbers], 0.38, color=colour, label=record.model)
+        offset = 0.4 - height * (turn + 0.5)
+        values = [by_key[number.key] for number in numbers]
+        panel.barh(places - offset, values, 0.95 * height, color=_COLOURS[turn % len(_COLOURS)], label=record.model)
     bases = [(place, number.baseline) for place, number in enumerate(numbers) if number.baseline is not None]
     panel.plot([base for _, base in bases], [place for place, _ in bases], "k|", ms=18, label="a Gaussian vector")
     panel.set_yticks(places, [number.means for number in numbers])

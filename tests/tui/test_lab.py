@@ -9,12 +9,13 @@ from textual.widget import Widget
 
 import edge
 from edge.engines.registry import Progress
-from edge.lab.claim import Finding, Verdict, not_applicable
+from edge.lab.claim import Finding, not_applicable
+from edge.lab.effect import Verdict
 from edge.lab.registry import EXPERIMENTS
 from edge.watch import Watch
 from models.zoo import zoo_names
 from tests.edge.report.made import HOSTILE
-from tests.edge.report.made_lab import made_finding, made_tried
+from tests.edge.report.made_lab import made_effect, made_finding, made_tried
 from tests.tui.driving import PATIENCE_S, Driven, driven
 from tests.tui.fake import FakeModel, FakeShelf
 from tests.tui.made_claims import breaking, experiment, holding, lasting
@@ -98,16 +99,20 @@ async def test_every_claim_is_listed_with_its_key_and_where_it_stands() -> None:
 async def test_verdicts_are_words_and_marks() -> None:
     async with driven(size=(200, 60)) as ui:
         await open_lab(ui)
-        await tell(ui, made_finding(), Finding(Verdict.FAILS, "no"), not_applicable("too short a text"))
-        ui.main.post_message(Trying(("F4", "F5")))
+        open_one = Finding("who knows", (made_effect(0.1),))
+        await tell(
+            ui, made_finding(), Finding("no", (made_effect(0.01, 0.01),)), not_applicable("too short a text"), open_one
+        )
+        ui.main.post_message(Trying(("F5", "F6")))
         await ui.pilot.pause()
         lines = {key: line for line in ui.shown("#claims").split("\n") for key in line.split()[:3]}
         for key, mark, words in (
             ("F1", "●", "holds"),
             ("F2", "○", "does not hold"),
             ("F3", "–", "not applicable"),
-            ("F4", "…", "trying …"),
-            ("F5", "◌", "waits"),
+            ("F4", "◐", "not shown"),
+            ("F5", "…", "trying …"),
+            ("F6", "◌", "waits"),
             ("A1", "◌", "not tried"),
         ):
             assert mark in lines[key] and words in lines[key], f"{key} stands as '{lines[key]}'"
@@ -119,7 +124,20 @@ async def test_what_was_found_is_told_in_words_numbers_and_figures() -> None:
         view = await open_lab(ui)
         await tell(ui, made_finding())
         found = ui.shown("#found")
-        for told in ("Found a thing.", "42.1%", "0.426 bits", "−0.500 nats", "12.3 ms", "1.50 GB", "193", "baseline"):
+        for told in (
+            "34.0%",
+            "[20.0%, 48.0%]",
+            "above 10.0%",
+            "a tenth",
+            "Found a thing.",
+            "42.1%",
+            "0.426 bits",
+            "−0.500 nats",
+            "12.3 ms",
+            "1.50 GB",
+            "193",
+            "baseline",
+        ):
             assert told in found, f"'{told}' is not in\n{found}"
         assert displayed(view, CurvePlot) and "↑ bits" in ui.shown("#plot")
         await ui.press("f")
@@ -198,7 +216,7 @@ async def test_enter_tries_the_chosen_claim_and_the_footer_says_so(known: Callab
         assert tried == ["A1"] and ui.main.sight.trying == ()
         assert "● A1" in ui.shown("#claims") and "◌ F1" in ui.shown("#claims")
         table = view.table(ui.main.sight)
-        assert table is not None and len(table.rows) == len(made_finding().numbers), "not every number is a row"
+        assert table is not None and len(table.rows) == len(made_finding().numbers) + 1, "not every number is a row"
 
 
 @REAL

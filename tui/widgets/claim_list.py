@@ -9,7 +9,8 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from edge.lab.claim import Claim, Verdict
+from edge.lab.claim import Claim
+from edge.lab.effect import Verdict
 from edge.lab.run import Tried
 from edge.picture.units import show_time
 from tui.widgets.grid import Grid
@@ -17,7 +18,7 @@ from tui.widgets.grid import Grid
 GROUPS = {"F": "the FFN", "A": "attention", "S": "the stack of both"}
 """What the first letter of a key stands for."""
 
-MARKS = {Verdict.HOLDS: "●", Verdict.FAILS: "○", Verdict.UNKNOWN: "–"}
+MARKS = {Verdict.HOLDS: "●", Verdict.FAILS: "○", Verdict.OPEN: "◐", Verdict.UNKNOWN: "–"}
 NOT_TRIED, UNDER_WAY = "◌", "…"
 
 _KEY, _VERDICT, _TIME = 4, 15, 9
@@ -138,9 +139,10 @@ class ClaimList(Grid):
         return self.fit(parts, cells)
 
     def _look(self, row: Standing) -> Style:
-        if row.tried is None or row.trying is not None or row.tried.finding.verdict == Verdict.UNKNOWN:
+        names = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails"}
+        name = None if row.tried is None or row.trying is not None else names.get(row.tried.finding.verdict)
+        if name is None:
             return self.look_of("cursor" if row.trying == 0 else "label")
-        name = "holds" if row.tried.finding.verdict == Verdict.HOLDS else "fails"
         return self.get_component_rich_style(f"claim-list--{name}")
 
     def action_move(self, down: int, right: int) -> None:

@@ -1,6 +1,6 @@
 """Words and tables of numbers, wrapped to the width at hand and scrolled by lines."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, chop_cells
@@ -8,6 +8,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 
 from edge.lab.claim import Number
+from edge.lab.effect import Effect
 from edge.picture.pieces import show_piece
 from edge.picture.units import show_with_unit
 from tui.widgets.grid import Grid
@@ -38,7 +39,14 @@ class Numbers:
     numbers: tuple[Number, ...]
 
 
-Block = Words | Numbers
+@dataclass(frozen=True)
+class Effects:
+    """A table: effect, its 95% interval, what the claim asks, and what it is beside what the threshold is."""
+
+    effects: tuple[Effect, ...]
+
+
+Block = Words | Numbers | Effects
 Line = tuple[tuple[str, str], ...]
 """Pieces of text, each with its look."""
 
@@ -65,22 +73,32 @@ def set_out(block: Block, cells: int) -> Iterator[Line]:
                 head = f"{title if place == 0 else '':<{titled}}"
                 yield ((head, "label"), (line, look)) if titled else ((line, look),)
         case Numbers(numbers):
-            yield from _table(numbers, cells)
+            rows = [
+                (
+                    show_with_unit(one.value, one.unit),
+                    "" if one.baseline is None else show_with_unit(one.baseline, one.unit),
+                    one.means,
+                )
+                for one in numbers
+            ]
+            yield from _table([("value", "baseline", ""), *rows], cells)
+        case Effects(effects):
+            told = [
+                (show_with_unit(one.value, one.unit), one.interval, one.wanted, f"{one.means} ({one.baseline})")
+                for one in effects
+            ]
+            yield from _table([("effect", "95% interval", "asked", ""), *told], cells)
 
 
-def _table(numbers: tuple[Number, ...], cells: int) -> Iterator[Line]:
-    values = ["value", *(show_with_unit(one.value, one.unit) for one in numbers)]
-    beside = ["baseline", *("" if one.baseline is None else show_with_unit(one.baseline, one.unit) for one in numbers)]
-    means = ["", *(one.means for one in numbers)]
-    wide, apart = max(map(cell_len, values)), max(map(cell_len, beside))
-    for place, (value, baseline, meant) in enumerate(zip(values, beside, means, strict=True)):
-        look = "first" if place else "label"
-        for turn, line in enumerate(wrap_cells(meant, max(LEAST_CELLS, cells - wide - apart - 5))):
-            yield (
-                (f" {'' if turn else value:>{wide}}  ", look),
-                (f"{'' if turn else baseline:>{apart}}  ", "label"),
-                (line, ""),
-            )
+def _table(rows: Sequence[tuple[str, ...]], cells: int) -> Iterator[Line]:
+    """Rows under a heading: numbers to the right, the words that end a row wrapped in what is left."""
+    widths = [max(cell_len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
+    room = max(LEAST_CELLS, cells - sum(widths) - 2 * len(widths) - 1)
+    for place, (*numbers, meant) in enumerate(rows):
+        for turn, line in enumerate(wrap_cells(meant, room)):
+            shown = [f"{'' if turn else number:>{wide}}  " for number, wide in zip(numbers, widths, strict=True)]
+            looks = ["first" if place else "label", *("label" for _ in shown[1:])]
+            yield ((f" {shown[0]}", looks[0]), *zip(shown[1:], looks[1:], strict=True), (line, ""))
 
 
 class Sheet(Grid):

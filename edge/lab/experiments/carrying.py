@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
 
-from edge.lab.claim import Experiment, Finding, Number, Verdict, layer_curve, not_applicable, shared_passage_only
+from edge.lab.claim import Experiment, Finding, Number, layer_curve, not_applicable, shared_passage_only
+from edge.lab.effect import Effect, effect_of
 from edge.lab.experiments.patterns import by_head, even_pattern, layer_patterns, read_values
 from edge.lab.prompts import SEED
+from edge.lab.sample import SHARE, mean_interval, spread
 from edge.lab.subject import Subject
 from edge.measure.attention import entropy_bits
 from edge.measure.routes import attention_rollout, contributions, value_weighted_norms
@@ -16,8 +18,11 @@ from edge.trace import Trace
 from models.sites import layer_site
 
 WINDOWS = 2
-QUERIES = 12
+QUERIES = 8
 """Tokens of each window whose parts are taken apart, drawn at random from the window's second half."""
+
+MOST_LAYERS = 8
+"""Layers that are taken apart, spread evenly where a decoder has more."""
 
 ROUTED = 0.1
 """Of the residual stream after attention; no paper sets it."""
@@ -88,11 +93,12 @@ class Window:
     """What attention carried in one window: of each layer the parts of the sampled tokens, and correlations.
 
     Attributes:
+        correlations: Nothing where heads look evenly.
         flow: The first token's share in all others, and bits of spread, through all layers.
     """
 
-    parts: Float64[np.ndarray, "layer part"]
-    correlations: Float64[np.ndarray, "layer kind"]
+    parts: Float64[np.ndarray, "layer query part"]
+    correlations: Float64[np.ndarray, "linked kind"]
     flow: tuple[float, float]
 
 
@@ -105,11 +111,39 @@ def carried(subject: Subject, number: int, *, even: bool = False) -> Window:
     for index, kind in enumerate(subject.spec.layers):
         subject.check()
         look = np.stack([even_pattern(trace.n_fed, kind.reach)] * heads) if even else layer_patterns(trace, index)
-        layer = brought(subject, trace, index)
         looks.append(look)
-        parts.append(layer.shares(look, queries).mean(axis=0))
-        linked.append(np.nanmean(correlations(look, layer), axis=0))
-    return Window(np.array(parts), np.array(linked), rolled(looks))
+        if index not in spread(subject.spec.n_layers, MOST_LAYERS):
+            continue
+        layer = brought(subject, trace, index)
+        parts.append(layer.shares(look, queries))
+        if not even:
+            linked.append(np.nanmean(correlations(look, layer), axis=0))
+    return Window(np.array(parts), np.reshape(linked, (-1, 2)), rolled(looks))
+
+
+def effects(parts: Float64[np.ndarray, "query part"], even: float) -> tuple[Effect, ...]:
+    """What other tokens brought, by itself and beside the token's own value, over tokens."""
+    routed, own = parts.T
+    return (
+        effect_of(
+            mean_interval(routed, SHARE),
+            key="routed_share",
+            means="of the residual stream after attention, brought from other tokens",
+            unit="share",
+            threshold=ROUTED,
+            baseline=f"our own choice; attention that looks evenly brings {even:.1%}",
+            of="tokens",
+        ),
+        effect_of(
+            mean_interval(routed - own),
+            key="routed_above_own",
+            means="the same, less what attention brought from the token itself",
+            unit="share",
+            threshold=0.0,
+            baseline="as much from the token itself",
+            of="tokens",
+        ),
+    )
 
 
 def measure(subject: Subject) -> Finding:
@@ -117,18 +151,19 @@ def measure(subject: Subject) -> Finding:
     if min(subject.traces[number].n_fed for number in numbers) < 4:
         return not_applicable("a text of four tokens or more is needed for tokens to bring something to each other")
     own_way, evenly = ([carried(subject, number, even=even) for number in numbers] for even in (False, True))
-    by_layer, even_layer = (np.mean([window.parts for window in windows], axis=0) for windows in (own_way, evenly))
+    parts, even_parts = (np.concatenate([window.parts for window in windows], axis=1) for windows in (own_way, evenly))
+    by_layer, even_layer = parts.mean(axis=1), even_parts.mean(axis=1)
     (first, bits), (even_first, even_bits) = (
         np.mean([window.flow for window in windows], axis=0) for windows in (own_way, evenly)
     )
     (routed, own), even_routed = by_layer.mean(axis=0), float(even_layer[:, 0].mean())
     norms, lengths = np.mean([window.correlations for window in own_way], axis=(0, 1))
     return Finding(
-        Verdict.HOLDS if routed > ROUTED and routed > own else Verdict.FAILS,
         f"{routed:.0%} of the residual stream after attention was just brought from other tokens, {own:.0%} from a "
         f"token's own value (looking evenly would bring {even_routed:.0%}); the rest was there before. Weights and the "
         f"lengths of what they move correlate by {norms:.2f} (1 were all values equally long), weights and the lengths "
         f"of values by {lengths:.2f}.",
+        effects(parts.mean(axis=0), even_routed),
         (
             Number("routed_share", "of the residual stream, from other tokens", float(routed), "share", even_routed),
             Number("own_value_share", "by attention from the token itself", float(own), "share"),
@@ -148,7 +183,7 @@ def measure(subject: Subject) -> Finding:
                     "from the token itself": by_layer[:, 1],
                     "from others, looking evenly": even_layer[:, 0],
                 },
-                range(len(by_layer)),
+                spread(subject.spec.n_layers, MOST_LAYERS),
             ),
         ),
     )
@@ -158,13 +193,13 @@ EXPERIMENT = Experiment(
     key="A6",
     claim="attention routes information",
     asks="How much of a token's vector did attention just bring from other tokens, and do strong looks bring much?",
-    how="For some tokens of each window and every layer, the vector w after attention is taken apart into what was "
-    "there and what each head brings from each key, `a = p_j v_j W_O` (norms after attention held still): "
-    "`max(‖w‖₁ - ‖w - a‖₁, 1e-5)` over the sum of all parts. Routed is what came from other keys, all heads together; "
-    "keys hold what earlier layers brought there. The baseline gives every head even weights. Rollout multiplies "
-    "`(mean_h p + I) / 2` over layers. Correlations are Pearson's of p_ij with `‖p_ij v_j W_O‖₂` and `‖v_j W_O‖₂` over "
-    "visible pairs, mean over heads: p is a factor of the first, so that it is high unless strong looks go to short "
-    "values; with values of one length it is 1.",
+    how=f"For {QUERIES} tokens of each of {WINDOWS} windows and {MOST_LAYERS} layers at most, the vector w after "
+    "attention is taken apart into what was there and what each head brings from each key, `a = p_j v_j W_O` (norms "
+    "after attention held still): `max(‖w‖₁ - ‖w - a‖₁, 1e-5)` over the sum of all parts. Routed is what came from "
+    "other keys, all heads together; keys hold what earlier layers brought there. The baseline gives every head even "
+    "weights. Rollout multiplies `(mean_h p + I) / 2` over all layers. Correlations are Pearson's of p_ij with `‖p_ij "
+    "v_j W_O‖₂` and `‖v_j W_O‖₂` over visible pairs, mean over heads: p is a factor of the first, so that it is high "
+    "unless strong looks go to short values; with values of one length it is 1.",
     rule=f"more than {ROUTED:.0%} of the vector after attention came from other tokens, and more than by attention "
     "from the token itself",
     source="Ferrando and Voita 2024, arXiv 2403.00824, section 2.2; Abnar and Zuidema 2020, arXiv 2005.00928; "

@@ -7,16 +7,18 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from edge.edits import Edit, Silence
-from edge.lab.claim import Experiment, Finding, Number, Verdict, layer_curve, not_applicable
+from edge.lab.claim import Experiment, Finding, Number, layer_curve, not_applicable
+from edge.lab.effect import FEWEST, Effect, Side, effect_of
 from edge.lab.experiments.patterns import layer_patterns
 from edge.lab.prompts import TWO_SENSES
+from edge.lab.sample import mean_interval
 from edge.lab.subject import Subject
 from edge.measure.divergence import jensen_shannon_bits
 from edge.trace import Trace
 from edge.watch import Watch
 
 MOVED_BITS = 0.05
-"""No paper sets it: two texts that look alike to attention would be 0 apart, two that share no key 1."""
+"""No paper sets it: looks that do not move are 0 apart, looks that share no key 1."""
 
 ROUNDING = 1e-4
 """1 - cosine that sums in another order may leave in half precision; float32 leaves 1e-6."""
@@ -100,31 +102,67 @@ def mean_of(rows: Sequence[Float64[np.ndarray, " layer"]]) -> Float64[np.ndarray
     return np.asarray(np.mean(rows, axis=0), np.float64)
 
 
+def effects(
+    look: Float64[np.ndarray, "pair layer"], without: Float64[np.ndarray, "pair layer"], unrelated: float, moved: float
+) -> tuple[Effect, ...]:
+    """How far attention moves with the sentence, and the FFN where attention is silenced, over pairs of sentences."""
+    return (
+        effect_of(
+            mean_interval(look.mean(axis=1)),
+            key="attention_context_bits",
+            means="shift of a word's look from one sentence to another",
+            unit="bits",
+            threshold=MOVED_BITS,
+            baseline=f"our own choice; one sentence twice gives 0, two different words {unrelated:.2f}",
+            of="pairs of sentences",
+        ),
+        effect_of(
+            mean_interval(without.mean(axis=1)),
+            key="ffn_context_distance_without_attention",
+            means="shift of its FFN neurons with all attention silenced",
+            unit="ratio",
+            threshold=ROUNDING,
+            side=Side.BELOW,
+            baseline=f"rounding; with attention they shift by {moved:.2f}",
+            of="pairs of sentences",
+        ),
+    )
+
+
 def measure(subject: Subject) -> Finding:
     pairs = aligned(subject)
-    if len(pairs) < 2:
-        return not_applicable("fewer than two words are the same tokens in both their sentences and fit the context")
+    if len(pairs) < FEWEST:
+        return not_applicable(
+            f"fewer than {FEWEST} words are the same tokens in both their sentences and fit the context"
+        )
     deaf = [Silence(f"layers.{layer}.attn") for layer in range(subject.spec.n_layers)]
     traces, silenced = seen(subject, pairs), seen(subject, pairs, deaf)
     strangers = list(unrelated(pairs, traces))
-    look, other_look = mean_of([look_bits(*two) for two in traces]), mean_of([look_bits(*two) for two in strangers])
-    ffn, other_ffn, without = (
-        mean_of([neuron_distances(*two) for two in twos]) for twos in (traces, strangers, silenced)
+    looks, neurons, alone = (
+        np.array([of(*two) for two in twos])
+        for of, twos in ((look_bits, traces), (neuron_distances, traces), (neuron_distances, silenced))
     )
-    bits, moved, alone = float(look.mean()), float(ffn.mean()), float(without.mean())
-    holds = bits > MOVED_BITS and alone < ROUNDING
+    other_look, other_ffn = (mean_of([of(*two) for two in strangers]) for of in (look_bits, neuron_distances))
+    look, ffn, without = (found.mean(axis=0) for found in (looks, neurons, alone))
+    bits, moved = float(look.mean()), float(ffn.mean())
     return Finding(
-        Verdict.HOLDS if holds else Verdict.FAILS,
         f"A word's look moves by {bits:.2f} bits from one sentence to another, at the same position "
         f"({other_look.mean():.2f} for two different words). Its FFN neurons move too, by {moved:.2f} "
         f"({ffn[0]:.2f} in layer 0, {other_ffn.mean():.2f} for different words), but only by what attention brought: "
-        f"with all attention silenced they move by {alone:.0e}.",
+        f"with all attention silenced they move by {without.mean():.0e}.",
+        effects(looks, alone, float(other_look.mean()), moved),
         (
             Number("attention_context_bits", "looks of one word in two sentences", bits, "bits", 0.0),
             Number("attention_unrelated_bits", "looks of two different words", float(other_look.mean()), "bits"),
             Number("ffn_context_distance", "1 - cosine of its FFN neurons", moved, "ratio", float(ffn[0])),
             Number("ffn_unrelated_distance", "the same for two different words", float(other_ffn.mean()), "ratio"),
-            Number("ffn_context_distance_without_attention", "with all attention silenced", alone, "ratio", moved),
+            Number(
+                "ffn_context_distance_without_attention",
+                "with all attention silenced",
+                float(without.mean()),
+                "ratio",
+                moved,
+            ),
         ),
         curves=(
             layer_curve(

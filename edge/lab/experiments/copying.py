@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 
-from edge.lab.claim import Curve, Experiment, Finding, Number, Verdict, layer_curve, not_applicable
+from edge.lab.claim import Curve, Experiment, Finding, Number, layer_curve, not_applicable
+from edge.lab.effect import Effect, effect_of
 from edge.lab.experiments.ov import lists, ov_scores
 from edge.lab.experiments.patterns import even_pattern, halves_tokens, head_grid, layer_patterns, pairs_of_windows
+from edge.lab.experiments.roles import ROLE_SHARE, ROLES, Roles, repeated, roles
+from edge.lab.sample import SHARE, best_elsewhere, mean_interval, spread
 from edge.lab.subject import Subject
 from edge.measure.divergence import jensen_shannon_bits, pairwise_head_divergence
 from edge.measure.heads import positional_offset, sink_rate
@@ -27,8 +30,14 @@ POSITIONAL = 0.9
 COPYING = 0.0
 """A head copies when it raises the token that it reads more than all others of the list together; chance is near -1."""
 
-CONSISTENT = 1.5
-"""Times as far from another head as from itself on another text; no paper sets it, 1 is chance."""
+MOST_LAYERS = 12
+"""Layers whose heads are compared, spread evenly where a decoder has more."""
+
+EVERY = 4
+"""Of the queries, those that are compared across windows."""
+
+APART_BITS = 1e-9
+"""By which a head must be nearer to itself than to others: equal heads are recognised by nobody."""
 
 
 Pairs = list[tuple[Trace, Trace]]
@@ -42,12 +51,14 @@ class LayerHeads:
         divergence: Bits between two of them at the same tokens.
         itself: Bits between a head and itself at equal positions of two windows.
         other: Bits between a head and another one, likewise of two windows.
+        recognised: Of each head and pair of windows, whether it is nearest to itself on the other window.
         sinks, positional: Shares of the layer's heads.
     """
 
     divergence: float
     itself: float
     other: float
+    recognised: Bool[np.ndarray, " tried"]
     sinks: float
     positional: float
 
@@ -60,15 +71,20 @@ def mean_pair_bits(patterns: Float[np.ndarray, "head token past"]) -> float:
 
 def across_bits(
     first: Float[np.ndarray, "head token past"], second: Float[np.ndarray, "head token past"]
-) -> tuple[float, float]:
-    """How far heads of one window are from themselves in another window, and from other heads there."""
+) -> Float64[np.ndarray, "turn head"]:
+    """How far each head of one window is from itself in another window, then from other heads there."""
     heads, _, past = first.shape
 
-    def bits(turned: int) -> float:
-        looks = [look[:, 1:].reshape(-1, past) for look in (first, np.roll(second, turned, axis=0))]
-        return float(jensen_shannon_bits(*looks).mean(dtype=np.float64))
+    def bits(turned: int) -> Float64[np.ndarray, " head"]:
+        looks = [look[:, 1::EVERY].reshape(-1, past) for look in (first, np.roll(second, turned, axis=0))]
+        return np.asarray(jensen_shannon_bits(*looks).reshape(heads, -1).mean(axis=1, dtype=np.float64))
 
-    return bits(0), float(np.mean([bits(turned) for turned in range(1, heads)[:OTHERS]]))
+    return np.array([bits(turned) for turned in (0, *range(1, heads)[:OTHERS])])
+
+
+def recognised(bits: Float64[np.ndarray, "turn head"]) -> Bool[np.ndarray, " head"]:
+    """Heads that are nearer to themselves than to every other one."""
+    return np.asarray(bits[0] < bits[1:].min(axis=0) - APART_BITS)
 
 
 def layer_heads(pairs: Pairs, layer: int) -> LayerHeads:
@@ -76,11 +92,12 @@ def layer_heads(pairs: Pairs, layer: int) -> LayerHeads:
     windows = [[layer_patterns(trace, layer) for trace in pair] for pair in pairs]
     looks, tokens = [look for pair in windows for look in pair], [min(t.n_fed for t in pair) for pair in pairs]
     cut = [[look[:, :n, :n] for look in pair] for pair, n in zip(windows, tokens, strict=True)]
-    itself, other = np.mean([across_bits(*pair) for pair in cut], axis=0)
+    across = [across_bits(*pair) for pair in cut]
     return LayerHeads(
         divergence=float(np.mean([mean_pair_bits(look) for look in looks])),
-        itself=float(itself),
-        other=float(other),
+        itself=float(np.mean([bits[0] for bits in across])),
+        other=float(np.mean([bits[1:] for bits in across])),
+        recognised=np.concatenate([recognised(bits) for bits in across]),
         sinks=float(np.mean([sink_rate(look[:, :SINK_TOKENS, :SINK_TOKENS]) for look in looks])),
         positional=float(np.mean([positional_offset(look)[1] >= POSITIONAL for look in looks])),
     )
@@ -93,7 +110,34 @@ def even_shares(trace: Trace) -> tuple[float, float]:
     return float(sinks), float(np.mean([positional_offset(look)[1] >= POSITIONAL for look in looks]))
 
 
-def curves(layers: list[LayerHeads], scores: Float64[np.ndarray, "layer head"]) -> tuple[Curve, Curve]:
+def effects(layers: list[LayerHeads], own: Roles) -> tuple[Effect, ...]:
+    """Whether heads are the same on another text, and whether one of them is given to one relation."""
+    compared = 1 + min(OTHERS, own.heads.shape[-1] - 1)
+    sequences = len(own.heads)
+    beyond = own.heads - np.median(own.heads, axis=(2, 3), keepdims=True)
+    return (
+        effect_of(
+            mean_interval(np.concatenate([layer.recognised for layer in layers]).astype(np.float64), SHARE),
+            key="recognised_share",
+            means="heads that are nearest to themselves on another text",
+            unit="share",
+            threshold=1 / compared,
+            baseline=f"chance: one in {compared}, were heads drawn anew on each text",
+            of="heads",
+        ),
+        effect_of(
+            mean_interval(best_elsewhere(beyond.reshape(sequences, -1)), SHARE),
+            key="given_to_one_relation",
+            means="what the most specialised head gives to one relation, less what the median head gives to it",
+            unit="share",
+            threshold=ROLE_SHARE,
+            baseline="half of a head's attention, as Clark et al. 2019 ask",
+            of="sequences",
+        ),
+    )
+
+
+def curves(layers: list[LayerHeads], places: list[int], scores: Float64[np.ndarray, "layer head"]) -> tuple[Curve, ...]:
     """How far heads are apart, and the kinds of heads that there are."""
     apart = {
         "same text, another head": [layer.divergence for layer in layers],
@@ -101,36 +145,41 @@ def curves(layers: list[LayerHeads], scores: Float64[np.ndarray, "layer head"]) 
         "another text, the same head": [layer.itself for layer in layers],
     }
     kinds = {
-        "copying": (scores > COPYING).mean(axis=1),
+        "copying": (scores > COPYING).mean(axis=1)[places],
         "sink": [layer.sinks for layer in layers],
         "positional": [layer.positional for layer in layers],
     }
     return (
-        layer_curve("how far heads are apart", "bits", apart, range(len(layers))),
-        layer_curve("kinds of heads", "share of the layer's heads", kinds, range(len(layers))),
+        layer_curve("how far heads are apart", "bits", apart, places),
+        layer_curve("kinds of heads", "share of the layer's heads", kinds, places),
     )
 
 
 def measure(subject: Subject) -> Finding:
     pairs = pairs_of_windows(subject)[:PAIRS]
-    if subject.spec.n_heads < 2 or not pairs:
+    if subject.spec.n_heads < 2 or not pairs or len(set(repeated(subject)[0])) < 3:
         return not_applicable(
             "heads are compared with others and over two windows: two heads and a longer text are needed"
         )
-    layers = [layer_heads(pairs, layer) for layer in range(subject.spec.n_layers)]
+    places = spread(subject.spec.n_layers, MOST_LAYERS)
+    layers, own = [layer_heads(pairs, layer) for layer in places], subject.once(roles)
     scores, by_chance = ov_scores(subject), ov_scores(subject, shuffled=True)
     divergence, itself, other, sinks, positional = (
-        float(np.mean([getattr(layer, name) for layer in layers])) for name in LayerHeads.__dataclass_fields__
+        float(np.mean([getattr(layer, name) for layer in layers]))
+        for name in ("divergence", "itself", "other", "sinks", "positional")
     )
+    known = float(np.mean(np.concatenate([layer.recognised for layer in layers])))
     copies, chance = float((scores > COPYING).mean()), float((by_chance > COPYING).mean())
     even_sinks, even_positional = even_shares(pairs[0][0])
+    role, _, _ = np.unravel_index(own.heads.mean(axis=0).argmax(), own.heads.shape[1:])
     return Finding(
-        Verdict.HOLDS if other > CONSISTENT * itself else Verdict.FAILS,
-        f"Two heads of a layer look {divergence:.2f} bits apart at the same tokens. From one text to another a head "
-        f"is {itself:.2f} bits from itself and {other:.2f} from other heads. {copies:.0%} of heads raise the token "
-        f"that they read more than all the rest (mean score {scores.mean():.2f}, best {scores.max():.2f}, "
-        f"by chance {by_chance.mean():.2f}); {positional:.0%} look at one distance, {sinks:.0%} rest on the first "
-        "token.",
+        f"{known:.0%} of heads are nearest to themselves on another text: {itself:.2f} bits from themselves and "
+        f"{other:.2f} from other heads of their layer. The most specialised head gives "
+        f"{own.heads[:, role].mean(axis=0).max():.0%} of its attention to one relation, '{ROLES[int(role)]}', the "
+        f"median head {float(np.median(own.heads[:, role])):.0%}. {copies:.0%} of heads raise the token that they read "
+        f"more than all the rest (mean score {scores.mean():.2f}, best {scores.max():.2f}, by chance "
+        f"{by_chance.mean():.2f}); {positional:.0%} look at one distance, {sinks:.0%} rest on the first token.",
+        effects(layers, own),
         (
             Number("head_divergence_bits", "two heads of a layer, at the same tokens", divergence, "bits", 0.0),
             Number("other_head_divergence_bits", "a head and others, on another text", other, "bits", itself),
@@ -144,26 +193,31 @@ def measure(subject: Subject) -> Finding:
             Number("sink_heads_share", "rest on the first token", sinks, "share", even_sinks),
             Number("positional_heads_share", "look at one distance", positional, "share", even_positional),
         ),
-        curves=curves(layers, scores),
+        curves=curves(layers, places, scores),
         grids=(head_grid("copying score", "ratio", scores),),
     )
 
 
 def cost_tokens(subject: Subject) -> int:
-    return halves_tokens(subject) + 2 * sum(len(ids) for ids in lists(subject))
+    scored = sum(map(len, repeated(subject)))
+    return halves_tokens(subject) + scored + 2 * sum(len(ids) for ids in lists(subject))
 
 
 EXPERIMENT = Experiment(
     key="A5",
     claim="heads specialise",
     asks="Do the heads of a layer look at different things, each in its own way whatever the text? Do they copy?",
-    how="Jensen-Shannon divergence of each two heads of a layer at the same tokens, mean over pairs, queries and "
-    "windows; 0 is heads that do the same. Then, at equal positions of two windows, of each head and others, beside "
-    "each head and itself: were heads alike, also in how they change with the text, both would be equal. Copying: "
-    "`2 Σ r_jj / Σ r_jk - 1`, r being what reading token j in full adds to the logit of token k of a random list, "
-    f"above the mean, a head counting above {COPYING:g}; the baseline aims at another token of the list. Sinks: mean "
-    f"p[i, 0] above 0.3 over {SINK_TOKENS} tokens. Positional: {POSITIONAL:.0%} of queries look most at one distance.",
-    rule=f"from one text to another a head is more than {CONSISTENT} times as far from other heads as from itself",
+    how="At equal positions of two windows, the Jensen-Shannon divergence of each head and itself, and of each head "
+    f"and {OTHERS} others of its layer at most; a head is recognised where it is nearest to itself. Relations: "
+    "induction, the token before and earlier copies of the token, on random tokens that come again (A2); of the "
+    "effect, head and relation are chosen on all other sequences. Beside them the divergence of each two heads of a "
+    "layer at the same tokens. Copying: `2 Σ r_jj / Σ r_jk - 1`, r being what reading token j in full adds to the "
+    f"logit of token k of a random list, above the mean, a head counting above {COPYING:g}; the baseline aims at "
+    f"another token of the list. Sinks: mean p[i, 0] above 0.3 over {SINK_TOKENS} tokens. Positional: "
+    f"{POSITIONAL:.0%} of queries look most at one distance. {MOST_LAYERS} layers at most, but for relations and "
+    "copying.",
+    rule=f"more heads than by chance are recognised on another text, and one head gives more than {ROLE_SHARE:.0%} "
+    "of its attention to one relation beyond what the median head gives to it",
     source="Clark et al. 2019, arXiv 1906.04341, section 6; Olsson et al. 2022, arXiv 2209.11895, p. 60; Gu et al. "
     "2024, arXiv 2410.10781; Voita et al. 2019, arXiv 1905.09418",
     cost_tokens=cost_tokens,

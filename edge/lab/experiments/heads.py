@@ -1,37 +1,24 @@
 """A2: heads that look at a token for what it is to another, and what copying costs without them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 
-from edge.lab.claim import Experiment, Finding, Number, Verdict, not_applicable
+from edge.lab.claim import Experiment, Finding, Number, not_applicable
+from edge.lab.effect import Effect, effect_of
+from edge.lab.experiments.looks import MOST_WINDOWS, AllLooks, all_looks, over_tokens
 from edge.lab.experiments.patterns import even_pattern, head_grid, layer_patterns
-from edge.lab.experiments.removal import (
-    DRAWS,
-    LIST_TOKENS,
-    REMOVED,
-    TIMES,
-    copying_nats,
-    one_by_one,
-    rank_correlation,
-    repeated,
-    together,
-)
+from edge.lab.experiments.removal import DRAWS, REMOVED, copying_nats, one_by_one, rank_correlation, together
+from edge.lab.experiments.removal import SEQUENCES as COPIED
+from edge.lab.experiments.roles import LIST_TOKENS, LOOKING, ROLE_SHARE, ROLES, TIMES, Roles, repeated, roles
 from edge.lab.prompts import AGREEMENT, REFERENCE, Pair
+from edge.lab.sample import SHARE, best_elsewhere, in_blocks, mean_interval
 from edge.lab.subject import Subject
-from edge.measure.attention import first_token_share, prefix_matching
-from edge.measure.heads import detection_share, duplicate_token_mask, previous_token_score
-from edge.trace import Trace
-from edge.watch import Watch
 
-ROLE_SHARE = 0.5
-"""Of a head's attention, for it to have a role: what Clark et al. 2019 (section 3.1) ask of a previous-token head."""
-
-LOOKING = Watch(parts=("attn.query", "attn.key"))
-
-Score = Callable[[Float[np.ndarray, "*head token past"], Trace], Float[np.ndarray, "*head"]]
+BLOCK = 32
+"""Neighbouring tokens of the passage that make one unit of the sample."""
 
 
 @dataclass(frozen=True)
@@ -47,47 +34,47 @@ class Scored:
         return Number(key, means, float(self.heads.max()), "share", float(self.even[layer]))
 
 
-def scored(subject: Subject, traces: Sequence[Trace], score: Score) -> Scored:
-    """The mean of a score over some runs."""
-    heads, even = [], []
-    for layer, kind in enumerate(subject.spec.layers):
-        subject.check()
-        heads.append(np.mean([score(layer_patterns(trace, layer), trace) for trace in traces], axis=0))
-        even.append(np.mean([score(even_pattern(trace.n_fed, kind.reach), trace) for trace in traces]))
-    return Scored(np.array(heads, np.float64), np.array(even, np.float64))
-
-
-def induction(pattern: Float[np.ndarray, "*head token past"], trace: Trace) -> Float[np.ndarray, "*head"]:
-    return prefix_matching(pattern, np.array(trace.tokens))
-
-
-def duplicate(pattern: Float[np.ndarray, "*head token past"], trace: Trace) -> Float[np.ndarray, "*head"]:
-    """The share that tokens which stood before give to their earlier copies."""
-    mask = duplicate_token_mask(np.array(trace.tokens))
-    return np.asarray(detection_share(pattern, mask) / mask.any(axis=-1).mean())
-
-
-def previous(pattern: Float[np.ndarray, "*head token past"], trace: Trace) -> Float[np.ndarray, "*head"]:
-    return previous_token_score(pattern)
-
-
-def sink(pattern: Float[np.ndarray, "*head token past"], trace: Trace) -> Float[np.ndarray, "*head"]:
-    return np.asarray(first_token_share(pattern).mean(axis=-1))
-
-
-def between(word: int, belongs: tuple[int, ...]) -> Score:
-    """The share that one token gives to some others."""
-    return lambda pattern, trace: np.asarray(pattern[..., word, belongs].sum(axis=-1))
-
-
 def related(subject: Subject, pairs: Sequence[Pair]) -> Scored:
     """The attention from the last token of each pair's word to what it belongs to, in the first sentence."""
-    found = []
+    heads, even = [], []
     for pair in pairs:
         word, belongs = (subject.tokenizer.places(pair.first, words) for words in (pair.word, pair.related))
         trace = subject.see(subject.tokenizer.encode(pair.first), watch=LOOKING)
-        found.append(scored(subject, [trace], between(word[-1], belongs)))
-    return Scored(np.mean([one.heads for one in found], axis=0), np.mean([one.even for one in found], axis=0))
+        for layer, kind in enumerate(subject.spec.layers):
+            heads.append(layer_patterns(trace, layer)[:, word[-1], belongs].sum(axis=-1))
+            even.append(even_pattern(trace.n_fed, kind.reach)[word[-1], belongs].sum())
+    shape = (len(pairs), subject.spec.n_layers, -1)
+    return Scored(
+        np.reshape(heads, shape).mean(axis=0, dtype=np.float64),
+        np.reshape(even, shape).mean(axis=(0, 2), dtype=np.float64),
+    )
+
+
+def effects(own: Roles, looks: AllLooks) -> tuple[Effect, ...]:
+    """The best head of two relations, each chosen where it is not measured."""
+    sequences = own.of("induction")
+    blocks = np.array(
+        [in_blocks(column, BLOCK) for column in looks.heads.previous.reshape(len(looks.heads.previous), -1).T]
+    ).T
+    even = (float(own.even[0].max()), float(over_tokens(looks.even.previous).max()))
+    kinds = (
+        ("best_induction", "what the best head gives to what followed the same token earlier",
+         best_elsewhere(sequences.reshape(len(sequences), -1)), "sequences"),
+        ("best_previous_token", "what the best head gives to the token before",
+         best_elsewhere(blocks), f"blocks of {BLOCK} tokens"),
+    )  # fmt: skip
+    return tuple(
+        effect_of(
+            mean_interval(values, SHARE),
+            key=key,
+            means=means,
+            unit="share",
+            threshold=ROLE_SHARE,
+            baseline=f"half of a head's attention, as Clark et al. 2019 ask; a head that looks evenly gives {base:.1%}",
+            of=of,
+        )
+        for (key, means, values, of), base in zip(kinds, even, strict=True)
+    )
 
 
 def _removal(inducers: float, by_chance: float) -> str:
@@ -99,36 +86,38 @@ def _removal(inducers: float, by_chance: float) -> str:
 
 
 def measure(subject: Subject) -> Finding:
-    lists = repeated(subject)
-    if len(set(lists[0])) < 3:
+    if len(set(repeated(subject)[0])) < 3:
         return not_applicable("a list of tokens does not fit the context four times; a longer one is needed")
-    random = [subject.see(ids, watch=LOOKING) for ids in lists]
-    inducing, copies = scored(subject, random, induction), scored(subject, random, duplicate)
-    before, sinks = (scored(subject, subject.traces, score) for score in (previous, sink))
+    own, looks = subject.once(roles), subject.once(all_looks)
+    inducing, copies = (
+        Scored(own.of(role).mean(axis=0), own.even[ROLES.index(role)]) for role in ("induction", "duplicate token")
+    )
+    before, sinks = (
+        Scored(over_tokens(heads), over_tokens(even))
+        for heads, even in ((looks.heads.previous, looks.even.previous), (looks.heads.first, looks.even.first))
+    )
     agreement, reference = (related(subject, pairs) for pairs in (AGREEMENT, REFERENCE))
     kinds, intact = (inducing, before, copies), copying_nats(subject)
     role = float((np.maximum.reduce([kind.heads for kind in kinds]) > ROLE_SHARE).mean())
     even_role = float((np.maximum.reduce([kind.even for kind in kinds]) > ROLE_SHARE).mean())
-    cost = one_by_one(subject, intact)
+    cost = one_by_one(subject, intact, inducing.heads)
     tried = ~np.isnan(cost)
     ranked = rank_correlation(inducing.heads[tried], cost[tried])
     inducers, by_chance = together(subject, intact, inducing.heads > ROLE_SHARE)
     best = inducing.best("best_induction", "look at what followed the same token earlier")
     step = before.best("best_previous_token", "look at the token before")
-    verb = agreement.best("best_agreement", "look from a verb at its subject, best of all heads on these sentences")
-    holds = min(best.value, step.value) > ROLE_SHARE
     return Finding(
-        Verdict.HOLDS if holds else Verdict.FAILS,
         f"One head gives {best.value:.0%} of its attention to what followed the same token earlier "
         f"({best.baseline:.0%} if it looked evenly), one {step.value:.0%} to the token before ({step.baseline:.0%}); "
         f"{role:.0%} of heads look mostly at such a relation. Taken one by one, induction score and cost of removal "
         f"are ranked alike by {ranked:.2f}. {_removal(inducers, by_chance)}",
+        effects(own, looks),
         (
             best,
             step,
             copies.best("best_duplicate", "look at earlier copies of the token"),
             sinks.best("best_sink", "look at the first token"),
-            verb,
+            agreement.best("best_agreement", "look from a verb at its subject, best of all heads on these sentences"),
             reference.best("best_reference", "look from a pronoun at whom it means, likewise"),
             Number("heads_with_a_role_share", "heads that look mostly at one such relation", role, "share", even_role),
             Number("induction_knockout_rank_correlation", "induction score and cost of removal", ranked, "ratio", 0.0),
@@ -142,9 +131,10 @@ def measure(subject: Subject) -> Finding:
 
 
 def cost_tokens(subject: Subject) -> int:
+    lists = repeated(subject)
     removed = min(REMOVED, subject.spec.n_layers * subject.spec.n_heads)
     sentences = sum(len(subject.tokenizer.encode(pair.first)) for pair in (*AGREEMENT, *REFERENCE))
-    return (removed + DRAWS + 3) * sum(len(ids) for ids in repeated(subject)) + sentences
+    return sum(map(len, lists)) + (removed + DRAWS + 2) * sum(map(len, lists[:COPIED])) + sentences
 
 
 EXPERIMENT = Experiment(
@@ -152,13 +142,15 @@ EXPERIMENT = Experiment(
     claim="attention relates pairs of tokens explicitly",
     asks="Do heads look at tokens for what these are to the one that looks, and does copying need them?",
     how=f"{LIST_TOKENS} random tokens {TIMES} times over: induction `mean_i Σ_j p[i, j+1]` and duplicate "
-    "`mean_i Σ_j p[i, j]` over earlier copies j of token i; on the passage, `mean_i p[i, i-1]` and `mean_i p[i, 0]`; "
-    "in sentences, p from a word to what it belongs to. Baselines are the scores of a head that looks evenly at all it "
-    "sees. Heads are removed, one at a time and all induction heads at once beside as many others: by so many nats the "
-    "mean cost of the second and later copies rises. Those others lie in any layer, so that a layer which as a whole "
-    "cannot be spared is not told from its heads. Spearman's rank correlation compares score and cost.",
+    f"`mean_i Σ_j p[i, j]` over earlier copies j of token i; on {MOST_WINDOWS} windows of the passage at most, "
+    "`mean_i p[i, i-1]` and `mean_i p[i, 0]`; in sentences, p from a word to what it belongs to. Of the effects the "
+    "head is chosen on all other units of the sample. Baselines are the scores of a head that looks evenly at all it "
+    f"sees. Heads are removed, {REMOVED} at most one at a time, half of them those with the highest induction score, "
+    "and all induction heads at once beside as many others: by so many nats the mean cost of the second and later "
+    "copies rises. Those others lie in any layer, so that a layer which as a whole cannot be spared is not told from "
+    "its heads. Spearman's rank correlation compares score and cost.",
     rule=f"the best induction head and the best previous-token head each give more than {ROLE_SHARE:.0%} of their "
-    "attention to that one relation; the other numbers have no part in it",
+    "attention to that one relation",
     source="Olsson et al. 2022, arXiv 2209.11895, p. 60; Clark et al. 2019, arXiv 1906.04341, sections 3.1 and 5; "
     "TransformerLens, head_detector",
     cost_tokens=cost_tokens,

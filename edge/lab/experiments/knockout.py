@@ -8,8 +8,10 @@ from jaxtyping import Float64
 
 from edge.compare.passage import Window
 from edge.edits import Edit, Silence
-from edge.lab.claim import Experiment, Finding, Number, Verdict, layer_curve
-from edge.lab.subject import Subject
+from edge.lab.claim import Experiment, Finding, Number, layer_curve
+from edge.lab.effect import Effect, effect_of
+from edge.lab.sample import in_blocks, mean_interval, spread
+from edge.lab.subject import Known, Subject
 from models.sites import layer_site
 
 READ_WINDOWS = 2
@@ -17,10 +19,54 @@ READ_WINDOWS = 2
 
 SEQUENCES, LIST_TOKENS, TIMES = 4, 25, 4  # Olsson et al. 2022, p. 60
 
+MOST_LAYERS = 8
+"""Layers that are silenced one by one, spread evenly where a decoder has more."""
+
+FEW_TOKENS, FEW_FACTS = 128, 8
+"""Of one window, and of the known facts, that are tried again for each single layer."""
+
 WORSE_NATS = 0.5
 """A loss that is higher by this much is clearly worse: perplexity rises by two thirds. Our own choice."""
 
+BLOCK = 32
+"""Neighbouring tokens that make one unit of the sample."""
+
 SUBLAYERS = ("ffn", "attn")
+
+Values = Float64[np.ndarray, " unit"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is tried with some sublayers silenced."""
+
+    windows: tuple[Window, ...]
+    lists: tuple[tuple[int, ...], ...]
+    known: tuple[Known, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all of it."""
+        ids = (*(window.ids for window in self.windows), *self.lists, *(known.ids for known in self.known))
+        return sum(map(len, ids))
+
+
+def whole_sample(subject: Subject) -> Sample:
+    """For sublayers silenced in all layers: windows from the passage's beginning to its end."""
+    windows = tuple(subject.passes[place] for place in spread(len(subject.passes), READ_WINDOWS))
+    return Sample(windows, tuple(map(tuple, subject.repeats(SEQUENCES, LIST_TOKENS, TIMES))), subject.known)
+
+
+def small_sample(subject: Subject) -> Sample:
+    """For one sublayer of one layer: a part of the same."""
+    whole = whole_sample(subject)
+    first = whole.windows[0]
+    cut = Window(first.ids[:FEW_TOKENS], first.targets[:FEW_TOKENS])
+    return Sample((cut,), whole.lists[:1], whole.known[:FEW_FACTS])
+
+
+Measure = Callable[[Subject, Sample, Sequence[Edit]], Values]
+"""One value a unit of the sample, with what edits change."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +74,37 @@ class Knockouts:
     """One measure with nothing silenced, and with sublayers silenced; `sublayer` is FFN, then attention.
 
     Attributes:
-        by_layer: Without one sublayer of one layer.
-        without: Without one kind of sublayer in all layers.
+        intact: With nothing silenced, unit by unit of the whole sample.
+        without: Without one kind of sublayer in all layers, likewise.
         without_both: Without any sublayer: the embedding is all that reaches the head.
+        few: With nothing silenced, the mean over the small sample.
+        by_layer: Without one sublayer of one layer, likewise.
     """
 
-    intact: float
+    intact: Values
+    without: Float64[np.ndarray, "sublayer unit"]
+    without_both: Values
+    few: float
     by_layer: Float64[np.ndarray, "layer sublayer"]
-    without: Float64[np.ndarray, " sublayer"]
-    without_both: float
+
+    @property
+    def whole(self) -> float:
+        """With nothing silenced."""
+        return _mean(self.intact)
+
+    @property
+    def left(self) -> list[float]:
+        """Without each kind of sublayer."""
+        return [_mean(values) for values in self.without]
 
     @property
     def without_one(self) -> Float64[np.ndarray, " sublayer"]:
-        """The mean over layers."""
+        """Without one sublayer of one layer, the mean over layers."""
         return np.asarray(self.by_layer.mean(axis=0))
+
+
+def _mean(values: Values) -> float:
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def silenced(layers: Sequence[int], sublayers: Sequence[str]) -> list[Edit]:
@@ -49,45 +112,45 @@ def silenced(layers: Sequence[int], sublayers: Sequence[str]) -> list[Edit]:
     return [Silence(layer_site(layer, sublayer)) for layer in layers for sublayer in sublayers]
 
 
-def read_windows(subject: Subject) -> list[Window]:
-    """The part of the passage that is read for losses: windows from its beginning to its end."""
-    places = np.linspace(0, len(subject.passes) - 1, min(READ_WINDOWS, len(subject.passes)))
-    return [subject.passes[round(place)] for place in places.tolist()]
+def loss_nats(subject: Subject, sample: Sample, edits: Sequence[Edit]) -> Values:
+    """What each next token of the passage costs."""
+    return subject.costs_nats(sample.windows, edits)
 
 
-def loss_nats(subject: Subject, edits: Sequence[Edit]) -> float:
-    """What a next token of the passage costs on average."""
-    return float(subject.costs_nats(read_windows(subject), edits).mean())
-
-
-def copied_share(subject: Subject, edits: Sequence[Edit]) -> float:
-    """How often the likeliest token is right where random tokens come again; NaN where a context has no room for it.
+def copied(subject: Subject, sample: Sample, edits: Sequence[Edit]) -> Values:
+    """Whether the likeliest token is right where random tokens come again; nothing where a context has no room for it.
 
     The first of each round is left out: nothing says which token comes after the last.
     """
     right: list[bool] = []
     begin = len(subject.begin)
-    for ids in subject.repeats(SEQUENCES, LIST_TOKENS, TIMES):
+    for ids in sample.lists:
         listed = (len(ids) - begin) // TIMES
         foretold = np.roll(subject.logits(ids, edits).argmax(axis=-1), 1)
         place = np.arange(len(ids)) - begin
         right += ((foretold == ids)[(place > listed) & (place % max(1, listed) > 0)]).tolist()
-    return float(np.mean(right)) if right else float("nan")
+    return np.array(right, np.float64)
 
 
-def recalled_share(subject: Subject, edits: Sequence[Edit]) -> float:
-    """Of the facts that the model knows, how many it still answers; NaN where it knows none."""
-    answers = [int(subject.logits(known.ids, edits)[-1].argmax()) == known.answer for known in subject.known]
-    return float(np.mean(answers)) if answers else float("nan")
+def recalled(subject: Subject, sample: Sample, edits: Sequence[Edit]) -> Values:
+    """Of each fact that the model knows, whether it still answers it."""
+    return np.array([subject.says(known.ids, edits) == known.answer for known in sample.known], np.float64)
 
 
-def table(subject: Subject, of: Callable[[Subject, Sequence[Edit]], float]) -> Knockouts:
+def table(subject: Subject, of: Measure) -> Knockouts:
     """One measure, again and again with other sublayers silenced."""
-    layers = range(subject.spec.n_layers)
-    by_layer = [[of(subject, silenced([layer], [sublayer])) for sublayer in SUBLAYERS] for layer in layers]
-    without = [of(subject, silenced(layers, [sublayer])) for sublayer in SUBLAYERS]
-    both = of(subject, silenced(layers, SUBLAYERS))
-    return Knockouts(of(subject, ()), np.array(by_layer), np.array(without), both)
+    whole, small, layers = whole_sample(subject), small_sample(subject), range(subject.spec.n_layers)
+    by_layer = [
+        [_mean(of(subject, small, silenced([layer], [sublayer]))) for sublayer in SUBLAYERS]
+        for layer in spread(len(layers), MOST_LAYERS)
+    ]
+    return Knockouts(
+        intact=of(subject, whole, ()),
+        without=np.array([of(subject, whole, silenced(layers, [sublayer])) for sublayer in SUBLAYERS]),
+        without_both=of(subject, whole, silenced(layers, SUBLAYERS)),
+        few=_mean(of(subject, small, ())),
+        by_layer=np.array(by_layer),
+    )
 
 
 def loss_table(subject: Subject) -> Knockouts:
@@ -95,48 +158,64 @@ def loss_table(subject: Subject) -> Knockouts:
     return table(subject, loss_nats)
 
 
-def numbers(loss: Knockouts, copied: Knockouts, recalled: Knockouts, vocab_size: int) -> tuple[Number, ...]:
+def effects(loss: Knockouts) -> tuple[Effect, ...]:
+    """What a token costs more without either kind of sublayer, paired token by token, over blocks of them."""
+    neither = _mean(loss.without_both) - loss.whole
+    return tuple(
+        effect_of(
+            mean_interval(in_blocks(values - loss.intact, BLOCK)),
+            key=f"cost_without_{key}",
+            means=f"what a next token costs more with {all_of} silenced",
+            unit="nats",
+            threshold=WORSE_NATS,
+            baseline=f"perplexity rises by two thirds, our own choice; with neither it costs {neither:.2f} more",
+            of=f"blocks of {BLOCK} tokens",
+        )
+        for key, all_of, values in zip(("ffns", "attention"), ("every FFN", "all attention"), loss.without, strict=True)
+    )
+
+
+def numbers(loss: Knockouts, copies: Knockouts, recalls: Knockouts, vocab_size: int) -> tuple[Number, ...]:
     """What is left, each beside what the whole model has; the whole model beside a guess."""
     uniform = float(np.log(vocab_size))
     made = [
-        Number("loss_nats", "a next token's cost", loss.intact, "nats", uniform),
-        Number("copied_share", "repeats foretold", copied.intact, "share", 1 / vocab_size),
+        Number("loss_nats", "a next token's cost", loss.whole, "nats", uniform),
+        Number("copied_share", "repeats foretold", copies.whole, "share", 1 / vocab_size),
     ]
     for table, name, end, unit in (
         (loss, "loss", "_nats", "nats"),
-        (copied, "copied", "", "share"),
-        (recalled, "recalled", "", "share"),
+        (copies, "copied", "", "share"),
+        (recalls, "recalled", "", "share"),
     ):
         for place, (word, kind) in enumerate((("ffn", "FFN"), ("attention", "attention"))):
-            every, one = float(table.without[place]), float(table.without_one[place])
+            every, one = table.left[place], float(table.without_one[place])
             many, all_of = ("ffns", "every FFN") if word == "ffn" else (word, "all attention")
             made += [
-                Number(f"{name}_without_{many}{end}", f"{name}, {all_of} silenced", every, unit, table.intact),
+                Number(f"{name}_without_{many}{end}", f"{name}, {all_of} silenced", every, unit, table.whole),
                 Number(
-                    f"{name}_without_one_{word}{end}", f"{name}, {kind} of one layer silenced", one, unit, table.intact
+                    f"{name}_without_one_{word}{end}", f"{name}, {kind} of one layer silenced", one, unit, table.few
                 ),
             ]
-        made.append(Number(f"{name}_without_both{end}", f"{name}, no sublayer at all", table.without_both, unit))
+        made.append(Number(f"{name}_without_both{end}", f"{name}, no sublayer at all", _mean(table.without_both), unit))
     return tuple(made)
 
 
 def left(table: Knockouts) -> str:
     """What is left of a share without FFNs, and without attention."""
-    return " and ".join("an unknown share" if share != share else f"{share:.0%}" for share in table.without.tolist())
+    return " and ".join("an unknown share" if share != share else f"{share:.0%}" for share in table.left)
 
 
 def measure(subject: Subject) -> Finding:
-    loss, copied, recalled = (table(subject, of) for of in (loss_nats, copied_share, recalled_share))
-    layers = range(subject.spec.n_layers)
-    ffns, attention = loss.without.tolist()
-    worse = min(ffns, attention) > loss.intact + WORSE_NATS
+    loss, copies, recalls = (table(subject, of) for of in (loss_nats, copied, recalled))
+    layers = spread(subject.spec.n_layers, MOST_LAYERS)
+    ffns, attention = loss.left
     return Finding(
-        Verdict.HOLDS if worse else Verdict.FAILS,
-        f"A next token costs {loss.intact:.2f} nats; {ffns:.2f} with every FFN silenced, {attention:.2f} with all "
-        f"attention silenced, {loss.without_both:.2f} with neither. Without FFNs and without attention, {left(copied)} "
-        f"of repeats are foretold (of {copied.intact:.0%}) and {left(recalled)} of {len(subject.known)} known facts "
-        "recalled. A model trained without one of them might do better than one that loses it.",
-        numbers(loss, copied, recalled, subject.spec.vocab_size),
+        f"A next token costs {loss.whole:.2f} nats; {ffns:.2f} with every FFN silenced, {attention:.2f} with all "
+        f"attention silenced, {_mean(loss.without_both):.2f} with neither. Without FFNs and without attention, "
+        f"{left(copies)} of repeats are foretold (of {copies.whole:.0%}) and {left(recalls)} of {len(subject.known)} "
+        "known facts recalled. A model trained without one of them might do better than one that loses it.",
+        effects(loss),
+        numbers(loss, copies, recalls, subject.spec.vocab_size),
         curves=(
             layer_curve(
                 "loss with one sublayer silenced",
@@ -144,14 +223,14 @@ def measure(subject: Subject) -> Finding:
                 {
                     "FFN silenced": loss.by_layer[:, 0],
                     "attention silenced": loss.by_layer[:, 1],
-                    "nothing silenced": [loss.intact] * len(layers),
+                    "nothing silenced": [loss.few] * len(layers),
                 },
                 layers,
             ),
             layer_curve(
                 "facts recalled with one sublayer silenced",
                 "share of known facts",
-                {"FFN silenced": recalled.by_layer[:, 0], "attention silenced": recalled.by_layer[:, 1]},
+                {"FFN silenced": recalls.by_layer[:, 0], "attention silenced": recalls.by_layer[:, 1]},
                 layers,
             ),
         ),
@@ -159,22 +238,21 @@ def measure(subject: Subject) -> Finding:
 
 
 def cost_tokens(subject: Subject) -> int:
-    read = sum(len(window.ids) for window in read_windows(subject))
-    repeated = sum(len(ids) for ids in subject.repeats(SEQUENCES, LIST_TOKENS, TIMES))
-    asked = sum(len(known.ids) for known in subject.known)
-    return (2 * subject.spec.n_layers + 4) * (read + repeated + asked)
+    single = 2 * len(spread(subject.spec.n_layers, MOST_LAYERS)) + 1
+    return 4 * whole_sample(subject).tokens + single * small_sample(subject).tokens
 
 
 EXPERIMENT = Experiment(
     key="S2",
     claim="neither suffices alone",
     asks="What is left of a model whose FFNs, or whose attention, add nothing to the residual stream?",
-    how="The output of FFNs or of attention is set to 0, one layer at a time and in all layers, and three things are "
-    f"measured: the mean cost of a next token on {READ_WINDOWS} windows of the passage; how often the likeliest token "
-    f"is right on repeats of {LIST_TOKENS} random tokens, {TIMES} times over; and the known facts still answered. "
-    "Each stands beside the whole model, whose loss stands beside a guess at random, ln(vocabulary). Other sublayers "
-    "were trained beside those that are silenced and get inputs that they never saw: this overstates what a sublayer "
-    "does.",
+    how="The output of FFNs or of attention is set to 0 in all layers, and three things are measured: the cost of "
+    f"each next token on {READ_WINDOWS} windows of the passage; how often the likeliest token is right on repeats of "
+    f"{LIST_TOKENS} random tokens, {TIMES} times over; and the known facts still answered. Each stands beside the "
+    "whole model, whose loss stands beside a guess at random, ln(vocabulary). The same again with one sublayer of one "
+    f"layer silenced, for {MOST_LAYERS} layers at most, on {FEW_TOKENS} tokens, one list and {FEW_FACTS} facts. Other "
+    "sublayers were trained beside those that are silenced and get inputs that they never saw: this overstates what a "
+    "sublayer does.",
     rule=f"without FFNs, and without attention, a token costs over {WORSE_NATS:g} nats more than with both",
     source="Meng et al. 2022, arXiv 2202.05262, and Geva et al. 2023, arXiv 2304.14767 (knock-out); Olsson "
     "et al. 2022, arXiv 2209.11895, p. 60 (repeats)",

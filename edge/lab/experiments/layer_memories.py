@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from edge.lab.experiments.ffn_rows import ACTIVE, neurons_rms, settled_neurons
+from edge.lab.sample import spread
 from edge.lab.subject import Subject
 from edge.measure.memories import Triggers, agreement_rate, composition_rate, promoted, top_token, vector_norms
 from edge.measure.sparsity import output_norms
@@ -14,6 +15,9 @@ from models.sites import layer_site
 
 DOMINANT = 10
 """Memories of a token whose part in the output is told (Geva et al. 2022, arXiv 2203.14680, section 5)."""
+
+COMPOSED = 2
+"""Windows of the passage whose outputs are read with the whole unembedding, spread over it."""
 
 EXAMPLES = 2
 """Memories of a layer that are kept to be shown."""
@@ -43,13 +47,17 @@ class LayerMemories:
     """The memories of one layer over the passage.
 
     Attributes:
-        agreement: Memories that promote most what followed their top trigger.
+        agrees: Of each memory that fired, whether it promotes most what followed its top trigger.
+        position: Of that trigger in the passage.
+        agreement: The share that agrees.
         agreement_by_chance: The same with those tokens dealt out anew, on average.
         composition: Tokens whose output promotes most what no active memory does.
         composition_by_chance: The same with the output of another token.
         dominant: Share of the strongest in `Σ |s_i| · ‖v_i‖`.
     """
 
+    agrees: Bool[np.ndarray, " fired"]
+    position: Int64[np.ndarray, " fired"]
     agreement: float
     agreement_by_chance: float
     composition: float
@@ -84,7 +92,8 @@ def _composition(subject: Subject, layer: int, tops: Int64[np.ndarray, " signed"
     readout, threshold = subject.readout, ACTIVE * neurons_rms(subject, layer)
     ending = open_ending(subject.model.checkpoint, layer, "ffn")
     rates, counted = [], []
-    for trace, rows in zip(subject.traces, settled_neurons(subject, layer), strict=True):
+    for trace in (subject.traces[place] for place in spread(len(subject.traces), COMPOSED)):
+        rows = trace.neurons(layer)[1:]
         active = np.concatenate([rows > threshold, rows < -threshold], axis=1)
         wrote = trace.site(layer_site(layer, "ffn.output"))[1:]
         output = top_token(readout.folded(wrote, ending), readout.weight)
@@ -120,7 +129,10 @@ def layer_memories(subject: Subject, layer: int) -> LayerMemories:
     composition, composition_by_chance = _composition(subject, layer, np.concatenate([top, words.bottom[:, 0]]))
     strength = np.where(top == triggers.next_token, triggers.coefficient * norms, 0.0)
     best = [int(neuron) for neuron in np.argsort(-strength, kind="stable")[:EXAMPLES] if strength[neuron] > 0]
+    fired = triggers.next_token >= 0
     return LayerMemories(
+        agrees=(top == triggers.next_token)[fired],
+        position=triggers.position[fired],
         agreement=agreement_rate(top, triggers.next_token),
         agreement_by_chance=chance_agreement(top, triggers.next_token),
         composition=composition,

@@ -2,8 +2,11 @@
 
 import numpy as np
 
-from edge.lab.claim import Curve, Experiment, Finding, Number, Verdict, layer_curve, not_applicable
-from edge.lab.experiments.stack import LOCAL_TOKENS, TOKENS, Stack, look, sampled
+from edge.lab.claim import Curve, Experiment, Finding, Number, layer_curve, not_applicable
+from edge.lab.effect import Effect, effect_of
+from edge.lab.experiments.stack import TOKENS, Stack, local_asks, look, sampled
+from edge.lab.passes import fed_tokens
+from edge.lab.sample import mean_interval
 from edge.lab.subject import Subject
 from edge.picture.units import show_share
 
@@ -74,10 +77,31 @@ def curves(stack: Stack) -> tuple[Curve, ...]:
     )
 
 
-def verdict(stack: Stack) -> Verdict:
-    """Answers come nearer to the last layer's, and begin nearer to those to two tokens."""
-    first, middle, last = (stack.agreement[place] for place in (0, (len(stack.agreement) - 1) // 2, -1))
-    return Verdict.HOLDS if first < middle < last and stack.local[0] > first else Verdict.FAILS
+def effects(stack: Stack) -> tuple[Effect, ...]:
+    """Answers come nearer to the last layer's, and begin nearer to those to two tokens, over tokens."""
+    agrees = stack.agrees.astype(np.float64)
+    first, middle, last = agrees[0], agrees[(len(agrees) - 1) // 2], agrees[-1]
+    kinds = (
+        ("lower_growth", "more of the last layer's answers in the middle than after the first layer", middle - first),
+        ("upper_growth", "more of them after the last layer than in the middle", last - middle),
+        (
+            "local_beginning",
+            "after the first layer, more answers as to two tokens than as the last layer's",
+            stack.is_local[0] - first,
+        ),
+    )
+    return tuple(
+        effect_of(
+            mean_interval(values),
+            key=key,
+            means=means,
+            unit="share",
+            threshold=0.0,
+            baseline="no difference",
+            of="tokens",
+        )
+        for key, means, values in kinds
+    )
 
 
 def measure(subject: Subject) -> Finding:
@@ -92,18 +116,18 @@ def measure(subject: Subject) -> Finding:
         else f"attention of a layer changes {show_share(attention)} of answers, its FFN {show_share(ffn)}"
     )
     return Finding(
-        verdict(stack),
         f"Read off after the first layer, {show_share(float(agreement[0]))} of answers are the model's own and "
         f"{show_share(float(stack.local[0]))} those that it gives to two tokens alone; in the middle "
         f"{show_share(float(agreement[(len(agreement) - 1) // 2]))} are its own. On average an answer stays from layer "
         f"{settled:.1f} on; {whose}.",
+        effects(stack),
         numbers(stack),
         curves=curves(stack),
     )
 
 
 def cost_tokens(subject: Subject) -> int:
-    return len(sampled(subject)) * (len(subject.begin) + LOCAL_TOKENS)
+    return fed_tokens(local_asks(subject, sampled(subject)))
 
 
 EXPERIMENT = Experiment(
@@ -117,8 +141,8 @@ EXPERIMENT = Experiment(
     "answer if the likeliest token differs before and after it is added; with a parallel residual attention is added "
     "first. Not told where the stream is normed after each sum. Lengths are `‖c‖ / ‖x‖` after the layer. The lens is "
     "biased in early layers, and what is far from local need not be meaning.",
-    rule="the last layer's answer grows likelier from the first layer to the middle and the last, and the first layer "
-    "answers as to two tokens more often than as the last layer",
+    rule="the last layer's answer is given more often in the middle than after the first layer and more often at the "
+    "end than in the middle, and the first layer answers as to two tokens more often than as the last layer",
     source="nostalgebraist 2020, the logit lens; Belrose et al. 2023, arXiv 2303.08112 (its bias); Geva et al. 2022, "
     "arXiv 2203.14680 (changes by the FFN)",
     cost_tokens=cost_tokens,

@@ -2,14 +2,24 @@
 
 import numpy as np
 
-from edge.lab.claim import Curve, Experiment, Finding, Number, Verdict, layer_curve, not_applicable, shared_passage_only
+from edge.insight.ablation import TOP
+from edge.lab.claim import Curve, Experiment, Finding, Number, layer_curve, not_applicable
+from edge.lab.effect import Effect, effect_of
+from edge.lab.experiments import read_off
 from edge.lab.experiments.ffn_rows import ACTIVE
-from edge.lab.experiments.layer_memories import DOMINANT, EXAMPLES, Example, LayerMemories, layer_memories
+from edge.lab.experiments.layer_memories import COMPOSED, DOMINANT, EXAMPLES, Example, LayerMemories, layer_memories
+from edge.lab.sample import jackknife, ratio, spread
 from edge.lab.subject import Subject
 from edge.picture.units import show_share
 
-ABOVE_CHANCE = 2.0
-"""Times chance that memories of upper layers must agree; Geva et al. 2021 found thousands of times."""
+ABOVE_CHANCE = 0.01
+"""Of the memories of upper layers, that agree beyond chance: under a third of the 3.5% of Geva et al. 2021."""
+
+MOST_LAYERS = 8
+"""Layers whose memories are read, spread evenly where a decoder has more: each costs a product with the unembedding."""
+
+BLOCK = 16
+"""Neighbouring tokens: the memories whose triggers lie there make one unit of the sample."""
 
 _BEFORE = 4
 
@@ -80,10 +90,29 @@ def _numbers(subject: Subject, layers: list[LayerMemories]) -> tuple[Number, ...
     )
 
 
-def _curves(layers: list[LayerMemories]) -> tuple[Curve, ...]:
+def effects(upper: list[LayerMemories]) -> tuple[Effect, ...]:
+    """How many memories of the upper layers agree beyond chance, over stretches of text that triggers lie in."""
+    agrees, place = (np.concatenate([getattr(one, name) for one in upper]) for name in ("agrees", "position"))
+    chance = float(np.nanmean([one.agreement_by_chance for one in upper]))
+    block = place // BLOCK
+    sums = np.array([[agrees[block == one].sum(), (block == one).sum()] for one in np.unique(block)], np.float64)
+    return (
+        effect_of(
+            jackknife(sums, lambda some: ratio(some) - chance),
+            key="agreement_above_chance",
+            means="memories of the upper layers that agree with their trigger, less chance",
+            unit="share",
+            threshold=ABOVE_CHANCE,
+            baseline=f"under a third of the 3.5% of Geva et al. 2021; chance is {show_share(chance)}",
+            of=f"blocks of {BLOCK} tokens with triggers",
+        ),
+    )
+
+
+def _curves(layers: list[LayerMemories], places: list[int]) -> tuple[Curve, ...]:
     def curve(title: str, **names: str) -> Curve:
         lines = {name.replace("_", " "): [getattr(one, field) for one in layers] for name, field in names.items()}
-        return layer_curve(title, "share", lines, range(len(layers)))
+        return layer_curve(title, "share", lines, places)
 
     return (
         curve("memories that agree with their trigger", agreement="agreement", chance="agreement_by_chance"),
@@ -92,16 +121,18 @@ def _curves(layers: list[LayerMemories]) -> tuple[Curve, ...]:
 
 
 def _measure(subject: Subject) -> Finding:
-    layers = [layer_memories(subject, layer) for layer in range(subject.spec.n_layers)]
-    numbers = _numbers(subject, layers)
-    upper, chance = (
-        _mean(layers[len(layers) // 2 :], "agreement"),
-        _mean(layers[len(layers) // 2 :], "agreement_by_chance"),
-    )
-    if np.isnan(upper):
+    places = spread(subject.spec.n_layers, MOST_LAYERS)
+    layers = [layer_memories(subject, layer) for layer in places]
+    upper = layers[len(layers) // 2 :]
+    if not sum(len(layer.agrees) for layer in upper):
         return not_applicable("no memory of the upper layers fired on this text; give another or a longer one (--text)")
-    holds = upper > ABOVE_CHANCE * chance
-    return Finding(Verdict.HOLDS if holds else Verdict.FAILS, _says(subject, layers, numbers), numbers, _curves(layers))
+    numbers, ablated = _numbers(subject, layers), read_off.read_off(subject)
+    return Finding(
+        _says(subject, layers, numbers) + read_off.says(ablated),
+        effects(upper),
+        (*numbers, *read_off.numbers(ablated)),
+        (*_curves(layers, places), read_off.curve(ablated)),
+    )
 
 
 EXPERIMENT = Experiment(
@@ -113,12 +144,16 @@ EXPERIMENT = Experiment(
         "value v_i is that matrix's column. It promotes argmax W_U · v_i, the final norm's gain counted. Its trigger "
         "is the token of the passage with the largest s_i; it agrees where it promotes what follows there. Chance "
         "deals the tokens that follow out anew. Composition: tokens where argmax W_U · ffn.output is none of those "
-        f"that active memories promote, |s_i| > {ACTIVE:g} of the layer's rms, by -v_i where s_i is below 0; beside it "
-        f"the output of another token. Dominant: the {DOMINANT} largest of |s_i| · ‖v_i‖ in their sum. The first token "
-        "of each pass is left out."
+        f"that active memories promote, |s_i| > {ACTIVE:g} of the layer's rms, by -v_i where s_i is below 0; beside "
+        f"it the output of another token, on {COMPOSED} windows. Dominant: the {DOMINANT} largest of |s_i| · ‖v_i‖ in "
+        f"their sum. The first token of each pass is left out. {MOST_LAYERS} layers at most. "
+        "Beside it, whether these words can be believed: at "
+        f"{len(read_off.PLACES)} tokens of the passage the {read_off.NEURONS} neurons of a layer that write most are "
+        "ablated there, one at a time, and the fall of each logit is compared with s_i · W_U · v_i: Pearson's r, and "
+        f"how many of the top {TOP} are the same."
     ),
-    rule=f"holds where agreement in the upper half of the layers is above {ABOVE_CHANCE:g} times chance",
+    rule=f"in the upper half of the layers more than {ABOVE_CHANCE:.0%} of memories agree beyond chance",
     source="Geva et al. 2021 (arXiv 2012.14913), 3.5% in upper layers; Geva et al. 2022 (arXiv 2203.14680)",
-    cost_tokens=shared_passage_only,
+    cost_tokens=read_off.cost_tokens,
     measure=_measure,
 )

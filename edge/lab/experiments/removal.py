@@ -7,28 +7,24 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from edge.compare.estimate import costs_nats
 from edge.edits import Edit, ScaleHead
+from edge.lab.experiments.roles import TIMES, repeated
 from edge.lab.prompts import SEED
 from edge.lab.subject import Subject
 
-SEQUENCES = 4
-LIST_TOKENS, TIMES = 25, 4  # Olsson et al. 2022, p. 60
+SEQUENCES = 2
+"""Of the lists that heads are scored on."""
 
-REMOVED = 128
-"""Heads that are removed one by one at most, drawn at random where there are more: each costs a pass a sequence."""
+REMOVED = 16
+"""Heads that are removed one by one at most: each costs a pass a sequence."""
 
-DRAWS = 5
+DRAWS = 3
 """Random sets of heads beside a set that is removed together."""
-
-
-def repeated(subject: Subject) -> list[list[int]]:
-    """The random lists, each said several times over."""
-    return list(subject.repeats(SEQUENCES, LIST_TOKENS, TIMES))
 
 
 def copying_nats(subject: Subject, edits: Sequence[Edit] = ()) -> float:
     """What tokens of the second and later copies cost on average."""
     costs, begin = [], len(subject.begin)
-    for ids in repeated(subject):
+    for ids in repeated(subject)[:SEQUENCES]:
         copy = begin + (len(ids) - begin) // TIMES
         logits = subject.logits(ids, edits)[copy - 1 : -1]
         costs.append(costs_nats(logits, np.array(ids[copy:])).mean())
@@ -40,12 +36,21 @@ def without(heads: Int[np.ndarray, "chosen 2"]) -> list[ScaleHead]:
     return [ScaleHead(int(layer), int(head), 0.0) for layer, head in heads]
 
 
-def one_by_one(subject: Subject, intact: float) -> Float64[np.ndarray, "layer head"]:
+def removed_heads(score: Float[np.ndarray, "layer head"]) -> Int[np.ndarray, " chosen"]:
+    """The heads that are removed one by one, layer by layer: the highest by a score, and as many others at random."""
+    order = np.argsort(-score, axis=None, kind="stable")
+    first, others = order[: REMOVED // 2], order[REMOVED // 2 :]
+    drawn = np.random.default_rng(SEED).permutation(others)[: REMOVED - len(first)]
+    return np.concatenate([first, drawn])
+
+
+def one_by_one(
+    subject: Subject, intact: float, score: Float[np.ndarray, "layer head"]
+) -> Float64[np.ndarray, "layer head"]:
     """What copying costs more without each head, in nats; NaN where a head was not tried."""
-    layers, heads = subject.spec.n_layers, subject.spec.n_heads
-    cost = np.full((layers, heads), np.nan)
-    for drawn in np.random.default_rng(SEED).permutation(layers * heads)[:REMOVED]:
-        layer, head = divmod(int(drawn), heads)
+    cost = np.full(score.shape, np.nan)
+    for flat in removed_heads(score):
+        layer, head = divmod(int(flat), score.shape[1])
         cost[layer, head] = copying_nats(subject, without(np.array([[layer, head]]))) - intact
     return cost
 

@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Bool, Float32, Float64, Int
 
 from edge.lab.experiments.ffn_rows import settled
+from edge.lab.passes import Ask
 from edge.lab.subject import Subject
 from edge.measure.attribution import write_norms
 from edge.measure.lens import Lens, logit_lens
 
-TOKENS = 256
+TOKENS = 128
 """Of the passage, spread evenly over it."""
 
 LOCAL_TOKENS = 2
@@ -44,14 +45,14 @@ class Stack:
 
     Attributes:
         lens: After each layer, the targets being the last layer's own answers.
-        local: Share of tokens whose answer is the whole model's when it is given nothing but the last two tokens.
+        is_local: Whether the answer is the whole model's when it is given nothing but the last two tokens.
         following: Share of tokens whose answer is the text's next token.
         changes: How often attention, then the FFN of a layer changes the answer; NaN where neither can be told.
         writes: What attention and the FFN of a layer add, over the residual stream after it: lengths, mean of tokens.
     """
 
     lens: Lens
-    local: Float64[np.ndarray, " layer"]
+    is_local: Bool[np.ndarray, "layer token"]
     following: Float64[np.ndarray, " layer"]
     changes: Float64[np.ndarray, "layer sublayer"]
     writes: Float64[np.ndarray, "layer sublayer"]
@@ -62,9 +63,19 @@ class Stack:
         return self.lens.ids[:, :, 0]
 
     @property
+    def local(self) -> Float64[np.ndarray, " layer"]:
+        """Share of tokens whose answer is local."""
+        return np.asarray(self.is_local.mean(axis=1))
+
+    @property
+    def agrees(self) -> Bool[np.ndarray, "layer token"]:
+        """Whether an answer is the last layer's."""
+        return np.asarray(self.answers == self.answers[-1])
+
+    @property
     def agreement(self) -> Float64[np.ndarray, " layer"]:
         """Share of tokens whose answer is the last layer's."""
-        return np.asarray((self.answers == self.answers[-1]).mean(axis=1))
+        return np.asarray(self.agrees.mean(axis=1))
 
     @property
     def chance(self) -> Float64[np.ndarray, " layer"]:
@@ -77,19 +88,25 @@ def likeliest(subject: Subject, stream: Rows) -> Answers:
     return np.asarray(subject.readout.logits(stream).argmax(axis=-1))
 
 
+def local_asks(subject: Subject, tokens: Int[np.ndarray, " token"]) -> list[Ask]:
+    """Each token and the one before it, after what begins every text."""
+    begin, text = subject.begin, subject.passage
+    return [Ask((*begin, *text[max(0, token + 1 - LOCAL_TOKENS) : token + 1])) for token in tokens.tolist()]
+
+
 def local_answers(subject: Subject, tokens: Int[np.ndarray, " token"]) -> Answers:
     """What the whole model answers when all that it is given is each token and the one before it."""
-    begin, text = subject.begin, subject.passage
-    asked = [[*begin, *text[max(0, token + 1 - LOCAL_TOKENS) : token + 1]] for token in tokens.tolist()]
-    return np.array([int(subject.logits(ids)[-1].argmax()) for ids in asked])
+    return np.array(subject.answers(local_asks(subject, tokens), lambda logits: int(logits[-1].argmax())))
 
 
-def changes(subject: Subject, layer: int, tokens: Int[np.ndarray, " token"], after: Answers) -> tuple[float, float]:
-    """How often attention, then the FFN of one layer changes the answer, which is `after` at its end."""
+def changes(
+    subject: Subject, layer: int, tokens: Int[np.ndarray, " token"], before: Answers, after: Answers
+) -> tuple[float, float]:
+    """How often attention, then the FFN of one layer changes the answer, from `before` it to `after` it."""
     if subject.spec.layers[layer].norms_sum:
         return float("nan"), float("nan")
     read, written = (rows(subject, layer, part, tokens) for part in ("input", "attn.output"))
-    before, between = likeliest(subject, read), likeliest(subject, read + written)
+    between = likeliest(subject, read + written)
     return float((before != between).mean()), float((between != after).mean())
 
 
@@ -107,10 +124,11 @@ def look(subject: Subject) -> Stack:
     streams = [rows(subject, layer, "output", tokens) for layer in layers]
     lens = logit_lens(streams, subject.readout, likeliest(subject, streams[-1]), k=1)
     answers = lens.ids[:, :, 0]
+    befores = [likeliest(subject, rows(subject, 0, "input", tokens)), *answers]
     return Stack(
         lens,
-        (answers == local_answers(subject, tokens)).mean(axis=1),
+        answers == local_answers(subject, tokens),
         (answers == text[tokens + 1]).mean(axis=1),
-        np.array([changes(subject, layer, tokens, answers[layer]) for layer in layers]),
+        np.array([changes(subject, layer, tokens, *befores[layer : layer + 2]) for layer in layers]),
         np.array([writes(subject, layer, tokens) for layer in layers]),
     )

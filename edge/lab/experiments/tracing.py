@@ -8,13 +8,11 @@ from jaxtyping import Float64
 
 from edge.edits import Edit, Noise, Replace, Silence
 from edge.lab.prompts import SEED
+from edge.lab.sample import spread
 from edge.lab.subject import Known, Subject
 from edge.trace import Trace
 from edge.watch import Watch
 from models.sites import layer_site
-
-DRAWS = 2
-"""Of noise, for each fact."""
 
 DEVIATIONS = 3.0
 """Of the embeddings of subjects: the noise of Meng et al. 2022, section 2.1."""
@@ -22,8 +20,11 @@ DEVIATIONS = 3.0
 WINDOW_SHARE = 1 / 3
 """Of all layers, restored together; Meng et al. 2022 restore 10 of 48."""
 
-MOST_LAYERS = 12
-"""Layers tried, spread evenly where a decoder has more: each costs about 270 passes."""
+MOST_LAYERS = 7
+"""Layers tried, spread evenly where a decoder has more: windows of a third around them overlap by half."""
+
+RESTORATIONS = 7
+"""What is put back around each layer, one at a time."""
 
 SUBLAYERS = ("ffn", "attn")
 
@@ -57,41 +58,34 @@ class Fact:
 
 @dataclass(frozen=True)
 class Traced:
-    """Means over facts and draws of noise, in probability of the answer; what restoring brings back, layer by layer.
+    """Probability of the answer, fact by fact: what restoring brings back, layer by layer.
 
     Attributes:
         total: What corruption of the subject costs.
         subject_end: By each sublayer at the subject's last token.
-        borrowed: The same with values of the next fact, which should bring nothing back.
+        borrowed: By the FFN with values of the next fact, which should bring nothing back.
         subject: At all tokens of the subject.
         prompt_end: At the last token of the prompt.
-        state: By the residual stream after a layer, at the subject's last token.
     """
 
-    total: float
-    subject_end: Float64[np.ndarray, "layer sublayer"]
-    borrowed: Float64[np.ndarray, "layer sublayer"]
-    subject: Float64[np.ndarray, "layer sublayer"]
-    prompt_end: Float64[np.ndarray, "layer sublayer"]
-    state: Float64[np.ndarray, " layer"]
-
-
-@dataclass(frozen=True)
-class Silenced:
-    """Means over facts: what is lost, in probability of the answer, where one sublayer adds nothing.
-
-    Attributes:
-        subject_end: At the subject's last token alone.
-        everywhere: At all tokens.
-    """
-
-    subject_end: Float64[np.ndarray, "layer sublayer"]
-    everywhere: Float64[np.ndarray, "layer sublayer"]
+    total: Float64[np.ndarray, " fact"]
+    subject_end: Float64[np.ndarray, "fact layer sublayer"]
+    borrowed: Float64[np.ndarray, "fact layer"]
+    subject: Float64[np.ndarray, "fact layer sublayer"]
+    prompt_end: Float64[np.ndarray, "fact layer sublayer"]
 
 
 def tried_layers(n_layers: int) -> list[int]:
     """The layers that are restored or silenced, the first and the last among them."""
-    return sorted({round(layer) for layer in np.linspace(0, n_layers - 1, min(n_layers, MOST_LAYERS)).tolist()})
+    return spread(n_layers, MOST_LAYERS)
+
+
+def middle_layers(n_layers: int) -> list[int]:
+    """Places among the tried layers whose windows hold neither the first nor the last layer of the stack."""
+    ends = {0, n_layers - 1}
+    return [
+        place for place, layer in enumerate(tried_layers(n_layers)) if not ends & set(window_layers(layer, n_layers))
+    ]
 
 
 def window_size(n_layers: int) -> int:
@@ -99,11 +93,16 @@ def window_size(n_layers: int) -> int:
     return max(1, round(WINDOW_SHARE * n_layers))
 
 
-def window_sites(layer: int, n_layers: int, sublayer: str) -> list[str]:
-    """Where a sublayer is restored around a layer, fewer at both ends of the stack."""
+def window_layers(layer: int, n_layers: int) -> range:
+    """The layers that are restored around one, fewer at both ends of the stack."""
     width = window_size(n_layers)
     first = layer - width // 2
-    return [layer_site(one, f"{sublayer}.output") for one in range(max(0, first), min(n_layers, first + width))]
+    return range(max(0, first), min(n_layers, first + width))
+
+
+def window_sites(layer: int, n_layers: int, sublayer: str) -> list[str]:
+    """Where a sublayer is restored around a layer."""
+    return [layer_site(one, f"{sublayer}.output") for one in window_layers(layer, n_layers)]
 
 
 def watched(subject: Subject, known: Sequence[Known]) -> list[Fact]:
@@ -122,16 +121,15 @@ def restorations(fact: Fact, other: Fact, layer: int, n_layers: int) -> Iterator
     """What is put into corrupted passes for one layer, in the order of `Traced`."""
     windows = [window_sites(layer, n_layers, sublayer) for sublayer in SUBLAYERS]
     yield from (fact.restored(sites, (fact.subject_end,)) for sites in windows)
-    yield from (fact.borrowed(sites, other) for sites in windows)
+    yield fact.borrowed(windows[0], other)
     yield from (fact.restored(sites, fact.known.subject) for sites in windows)
     yield from (fact.restored(sites, (fact.prompt_end,)) for sites in windows)
-    yield fact.restored([layer_site(layer, "output")], (fact.subject_end,))
 
 
-def passes(n_layers: int) -> int:
-    """Passes over the prompt of each fact, all of this module together."""
-    layers = len(tried_layers(n_layers))
-    return 1 + DRAWS * (1 + 9 * layers) + 4 * layers
+def trace_asks(fact: Fact, other: Fact, noise: Noise, n_layers: int) -> list[list[Edit]]:
+    """The corrupted pass, then with each restoration."""
+    put = (edits for layer in tried_layers(n_layers) for edits in restorations(fact, other, layer, n_layers))
+    return [[noise], *([noise, *edits] for edits in put)]
 
 
 def trace_facts(subject: Subject, known: Sequence[Fact]) -> Traced:
@@ -140,26 +138,27 @@ def trace_facts(subject: Subject, known: Sequence[Fact]) -> Traced:
     totals, effects = [], []
     for number, fact in enumerate(known):
         other = known[(number + 1) % len(known)]
-        for draw in range(DRAWS):
-            noise = Noise(fact.known.subject, deviation, SEED + DRAWS * number + draw)
-            corrupted = subject.probability(fact.known, [noise])
-            totals.append(fact.known.probability - corrupted)
-            for layer in tried_layers(n_layers):
-                for edits in restorations(fact, other, layer, n_layers):
-                    effects.append(subject.probability(fact.known, [noise, *edits]) - corrupted)
-    by_layer = np.reshape(effects, (len(totals), -1, 9)).mean(axis=0)
-    subject_end, borrowed, whole, prompt_end = (by_layer[:, start : start + 2] for start in range(0, 8, 2))
-    return Traced(float(np.mean(totals)), subject_end, borrowed, whole, prompt_end, by_layer[:, 8])
+        noise = Noise(fact.known.subject, deviation, SEED + number)
+        corrupted, *restored = subject.probabilities(fact.known, trace_asks(fact, other, noise, n_layers))
+        totals.append(fact.known.probability - corrupted)
+        effects.append(np.array(restored).reshape(-1, RESTORATIONS) - corrupted)
+    found = np.array(effects)
+    return Traced(np.array(totals), found[..., :2], found[..., 2], found[..., 3:5], found[..., 5:])
 
 
-def silence_facts(subject: Subject, known: Sequence[Fact]) -> Silenced:
-    """Every tried sublayer silenced by itself."""
-    lost = [
-        fact.known.probability - subject.probability(fact.known, [Silence(layer_site(layer, sublayer), tokens)])
-        for fact in known
+def silence_facts(subject: Subject, known: Sequence[Fact]) -> Float64[np.ndarray, "fact layer sublayer"]:
+    """What is lost, in probability of the answer, where one sublayer adds nothing."""
+    sites = [
+        [Silence(layer_site(layer, sublayer))]
         for layer in tried_layers(subject.spec.n_layers)
         for sublayer in SUBLAYERS
-        for tokens in ((fact.subject_end,), None)
     ]
-    by_layer = np.reshape(lost, (len(known), -1, 2, 2)).mean(axis=0)
-    return Silenced(by_layer[..., 0], by_layer[..., 1])
+    lost = [fact.known.probability - np.array(subject.probabilities(fact.known, sites)) for fact in known]
+    return np.reshape(lost, (len(known), -1, len(SUBLAYERS)))
+
+
+def fact_tokens(known: Known, n_layers: int) -> int:
+    """Tokens that one fact feeds, all of this module together."""
+    layers, ids = len(tried_layers(n_layers)), len(known.ids)
+    traced = ids + RESTORATIONS * layers * (ids - known.subject[0])  # the first pass has nothing to share
+    return ids + traced + len(SUBLAYERS) * layers * ids

@@ -3,14 +3,22 @@
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from edge.lab.claim import Curve, Experiment, Finding, Number, Verdict, layer_curve, not_applicable, shared_passage_only
+from edge.lab.claim import Curve, Experiment, Finding, Number, layer_curve, not_applicable, shared_passage_only
+from edge.lab.effect import Effect, effect_of
 from edge.lab.experiments.ffn_rows import ffn_input, settled, settled_rows, tokens_for
+from edge.lab.sample import counted, mean_interval, spread
 from edge.lab.subject import Subject
-from edge.measure.maps import effective_rank, participation_ratio_of_spectrum
+from edge.measure.maps import dimensions
 from edge.picture.units import show_number
 from models.sites import layer_site
 
-_PLACES = ("input", "up", "neurons", "output")
+MOST_LAYERS = 5
+"""Layers whose spectra are taken, spread evenly where a decoder has more."""
+
+WIDER = 1.1
+"""Times as many dimensions as at any other place. A linear map, however wide, gives 1 at most; the tenth above it is
+our own choice."""
+
 _NAMES = ("what it reads", "wide, before the activation", "neurons", "what it writes")
 
 
@@ -30,11 +38,38 @@ def _dimensions(subject: Subject, layer: int) -> Float64[np.ndarray, "measure pl
         settled_rows(subject, layer, "ffn.neurons"),
         settled_rows(subject, layer, "ffn.output"),
     )
-    return np.array([[of(rows) for rows in places] for of in (effective_rank, participation_ratio_of_spectrum)])
+    return np.array([dimensions(rows) for rows in places]).T
 
 
-def _curve(title: str, by_layer: Float64[np.ndarray, "layer place"]) -> Curve:
-    return layer_curve(title, "dimensions", dict(zip(_NAMES, by_layer.T, strict=True)), range(len(by_layer)))
+def _curve(title: str, by_layer: Float64[np.ndarray, "layer place"], layers: list[int]) -> Curve:
+    return layer_curve(title, "dimensions", dict(zip(_NAMES, by_layer.T, strict=True)), layers)
+
+
+def effects(expansion: float, ranks: Float64[np.ndarray, "layer place"]) -> tuple[Effect, ...]:
+    """How much wider an FFN is, and how many more dimensions its neurons use, over layers."""
+    read, up, neurons, wrote = ranks.T
+    others = np.maximum.reduce([read, up, wrote])
+    more = np.divide(neurons, others, out=np.full(len(neurons), np.nan), where=others > 0)
+    return (
+        effect_of(
+            counted(expansion),
+            key="expansion_ratio",
+            means="neurons for each feature of the residual stream",
+            unit="ratio",
+            threshold=1.0,
+            baseline="as wide as the residual stream",
+            of="",
+        ),
+        effect_of(
+            mean_interval(more),
+            key="dimensions_gained",
+            means="effective rank of neurons over that of what is read, of the up projection and of what is written",
+            unit="ratio",
+            threshold=WIDER,
+            baseline="1 is what a linear map of any width gives at most; the tenth is our own choice",
+            of="layers",
+        ),
+    )
 
 
 def _numbers(kind: str, means: str, mean: Float64[np.ndarray, " place"]) -> tuple[Number, ...]:
@@ -55,23 +90,24 @@ def _measure(subject: Subject) -> Finding:
             f"{rows:,} tokens span at most {rows - 1:,} dimensions, fewer than the {spec.d_model:,} that an FFN reads; "
             f"read more of them (--tokens {enough}, with a --text that has as many)"
         )
-    found = np.array([_dimensions(subject, layer) for layer in range(spec.n_layers)])
+    layers = spread(spec.n_layers, MOST_LAYERS)
+    found = np.array([_dimensions(subject, layer) for layer in layers])
     ranks, ratios = found.mean(axis=0)
     read, up, neurons, wrote = (float(rank) for rank in ranks)
     expansion = float(np.mean([kind.ffn.d_ff / spec.d_model for kind in spec.layers]))
     return Finding(
-        Verdict.HOLDS if expansion > 1 and neurons > max(read, up, wrote) else Verdict.FAILS,
         f"An FFN is {show_number(expansion)} times as wide as d_model. What it reads spreads over {read:.0f} "
         f"dimensions, its neurons over {neurons:.0f} of them (before the activation {up:.0f}), what it writes over "
         f"{wrote:.0f}, measured on {rows:,} tokens.",
+        effects(expansion, found[:, 0]),
         (
             Number("expansion_ratio", "neurons for each feature of the residual stream", expansion, "ratio", 1.0),
             *_numbers("effective_rank", "effective rank", ranks),
             *_numbers("participation_ratio", "participation ratio of the spectrum", ratios),
         ),
         (
-            _curve("effective rank", found[:, 0]),
-            _curve("participation ratio of the spectrum", found[:, 1]),
+            _curve("effective rank", found[:, 0], layers),
+            _curve("participation ratio of the spectrum", found[:, 1], layers),
         ),
     )
 
@@ -83,10 +119,11 @@ EXPERIMENT = Experiment(
     how=(
         "d_ff / d_model, mean over layers. Of the passage's rows at each place, less their mean: effective rank "
         "exp(-Σ p ln p) with p = σ / Σσ of the singular values, and participation ratio (Σλ)² / Σλ² of the variances; "
-        "means over layers. The up projection before the activation is linear in what the FFN reads, so it shows what "
-        "width alone would give. Both are bounded by the number of tokens. The first token of each pass is left out."
+        f"means over {MOST_LAYERS} layers at most. The up projection before the activation is linear in what the FFN "
+        "reads, so it shows what width alone would give. Both are bounded by the number of tokens. The first token of "
+        "each pass is left out."
     ),
-    rule="holds where d_ff is above d_model and neurons have a larger effective rank than any of the other places",
+    rule=f"d_ff is above d_model, and neurons have more than {WIDER:g} times the effective rank of any other place",
     source="Vaswani et al. 2017, section 3.3; Roy & Vetterli 2007, The Effective Rank",
     cost_tokens=shared_passage_only,
     measure=_measure,

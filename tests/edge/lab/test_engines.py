@@ -4,6 +4,7 @@ import pytest
 
 import edge
 from edge.lab.contrast import contrast
+from edge.lab.effect import Verdict, verdict_of
 from edge.lab.registry import EXPERIMENTS
 from edge.lab.run import LabRecord, recorded, try_all
 from edge.lab.subject import Subject
@@ -15,14 +16,18 @@ AGREE = 1e-3
 
 FEWER = {
     "subject.KNOWN_QUESTIONS": 4,
+    "experiments.roles.SEQUENCES": 3,
     "experiments.removal.SEQUENCES": 1,
     "experiments.removal.REMOVED": 12,
     "experiments.removal.DRAWS": 2,
-    "experiments.distance.SEQUENCES": 2,
+    "experiments.distance.SEQUENCES": 3,
     "experiments.distance.DISTANCES": 4,
     "experiments.knockout.READ_WINDOWS": 1,
     "experiments.knockout.SEQUENCES": 1,
-    "experiments.cost.REPEATS": 3,
+    "experiments.positions.DRAWS": 3,
+    "experiments.stack.TOKENS": 64,
+    "experiments.cost.CALLS": 3,
+    "experiments.cost.REPEATS": 2,
 }
 """Samples of each experiment: a number of few is the same on every engine as one of many, and MLX on the reference
 BLAS, which a bare machine has, takes 5 ms a token. Four facts are too few to be traced: `make lab` does that, too."""
@@ -63,6 +68,19 @@ def test_numbers_and_verdicts_agree(engine: str, on_onnx: LabRecord) -> None:
 def test_the_rank_of_heads_by_score_and_by_cost_is_told(on_onnx: LabRecord) -> None:
     correlation = on_onnx.number("A2.induction_knockout_rank_correlation")
     assert -1 <= correlation <= 1, "the lab does not say whether induction heads are those that copying needs"
+
+
+def test_every_verdict_follows_from_its_effects(on_onnx: LabRecord) -> None:
+    for tried in on_onnx.tried:
+        finding = tried.finding
+        assert finding.verdict is verdict_of(finding.effects), f"{tried.key} says {finding.verdict}"
+        assert finding.effects or finding.verdict is Verdict.UNKNOWN, f"{tried.key} has a verdict of nothing"
+        for effect in finding.effects:
+            told = f"{tried.key}.{effect.key}"
+            assert effect.is_measured, f"{told} has no interval: {effect.told}"
+            assert effect.low <= effect.value <= effect.high, f"{told} is outside its interval"
+            assert effect.baseline and (effect.of or effect.sample is None), f"{told} says not what its threshold is"
+            assert effect.told in finding.reason or effect.verdict is not finding.verdict, f"{told} decides unsaid"
 
 
 def test_every_number_of_the_summary_is_found(on_onnx: LabRecord) -> None:

@@ -15,17 +15,18 @@ from edge.lab.claim import (
     Grid,
     Number,
     Series,
-    Verdict,
     not_applicable,
     shared_passage_only,
 )
 from edge.lab.contrast import contrast
+from edge.lab.effect import Verdict
 from edge.lab.record import open_lab, to_json
 from edge.lab.registry import EXPERIMENTS
 from edge.lab.run import LabRecord, chosen, recorded, try_all
 from edge.lab.subject import Subject
 from models.errors import EdgeError, MisuseError
 from tests.edge.conftest import Said
+from tests.edge.report.made_lab import made_effect
 
 CLAIMS = ["F1", "F2", "F3", "F4", "F5", "F6", "A1", "A2", "A3", "A4", "A5", "A6", "S1", "S2", "S3"]
 
@@ -44,8 +45,8 @@ def made(key: str, finding: Finding) -> Experiment:
 
 
 FOUND = Finding(
-    Verdict.HOLDS,
     "it holds",
+    (made_effect(),),
     (Number("some_bits", "some", 1.5, "bits", 0.25), Number("other", "another", nan, "share")),
     (Curve("a curve", "layer", ("0", "1"), "bits", (Series("one", (1.0, nan)),)),),
     (Grid("a grid", "layer", "head", "share", ((0.5, nan), (0.0, 1.0))),),
@@ -78,12 +79,13 @@ def test_a_record_opens_again_as_it_was(subject: Subject, tmp_path: Path) -> Non
     again = open_lab(tmp_path / "lab.json")
     assert json.dumps(to_json(again)) == json.dumps(to_json(record))
     assert again.tried[1].finding.verdict is Verdict.UNKNOWN and again.number("X1.some_bits") == 1.5
+    assert again.tried[0].finding.verdict is Verdict.HOLDS and again.tried[0].finding.effects == FOUND.effects
     assert again.number("X1.other") != again.number("X1.other"), "what was not found is not a number"
     assert again.passage_tokens == 50 and again.engine == "onnx"
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", '{"kind": "edge lab", "format": 99}', '{"kind": "edge lab", "format": 1}']
+    "text", ["", "{}", "[]", '{"kind": "edge lab", "format": 99}', '{"kind": "edge lab", "format": 2}']
 )
 def test_a_file_that_is_no_lab_is_told_apart(text: str, tmp_path: Path) -> None:
     (tmp_path / "lab.json").write_text(text, encoding="utf8")
@@ -91,6 +93,18 @@ def test_a_file_that_is_no_lab_is_told_apart(text: str, tmp_path: Path) -> None:
         open_lab(tmp_path / "lab.json")
     with pytest.raises(EdgeError, match="there is no lab at"):
         open_lab(tmp_path / "absent.json")
+
+
+def test_a_lab_of_an_older_format_says_how_it_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "lab.json").write_text('{"kind": "edge lab", "format": 1, "lab": {}}', encoding="utf8")
+    with pytest.raises(EdgeError, match=r"it has format 1, this Edge reads 2; 'edge lab MODEL --json > FILE' writes"):
+        open_lab(tmp_path / "lab.json")
+
+
+def test_a_record_says_verdicts_and_reasons_to_whoever_reads_it_without_edge(subject: Subject) -> None:
+    (told,) = to_json(recorded(subject, try_all(subject, [made("X1", FOUND)])))["lab"]["tried"]
+    assert told["finding"]["verdict"] == "holds" and told["finding"]["effects"][0]["verdict"] == "holds"
+    assert told["finding"]["reason"] == "the lead: 34.0% [20.0%, 48.0%] is above 10.0%."
 
 
 def test_the_summary_shows_a_dash_where_nothing_was_measured(subject: Subject) -> None:
@@ -114,10 +128,13 @@ def test_the_summary_asks_for_numbers_that_experiments_give(subject: Subject) ->
 def test_the_command_tells_people_and_scripts(said: Said) -> None:
     code, out, _ = said("lab", "fable-relu", "--claim", "F3", "--claim", "S3", "--tokens", 400)
     assert code == 0 and "F3" in out and "S3" in out and "Attention beside the FFN" in out and "F1  " not in out
+    assert "95% interval" in out and "above 50.0%" in out, "the table of effects is not told"
+    code, out, _ = said("lab", "fable-relu", "--claim", "F3", "--tokens", 400, "--md")
+    assert code == 0 and "| claim | effect | value | 95% interval | asked | verdict |" in out
     code, out, err = said("lab", "fable-relu", "--claim", "F3", "--tokens", 400, "--json")
     assert code == 0 and [one["key"] for one in json.loads(out)["lab"]["tried"]] == ["F3"] and "F3" in err
     code, out, _ = said("lab", "fable-relu", "--claim", "F3", "--tokens", 400, "--csv")
-    assert code == 0 and out.splitlines()[0] == "claim,verdict,number,value,unit,baseline,means"
+    assert code == 0 and out.splitlines()[0] == "claim,verdict,number,value,low,high,threshold,unit,baseline,means"
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.lab.claim import Curve, Finding, Grid, Number, Series, Verdict
+from edge.lab.claim import Curve, Finding, Grid, Number, Series
+from edge.lab.effect import Effect
 from edge.lab.run import LabRecord, Tried
 
 NAN = float("nan")
+
+
+def made_effect(value: float = 0.34, half: float = 0.14, threshold: float = 0.1, word: str = "") -> Effect:
+    """An effect with its interval; as it stands it is above its threshold."""
+    return Effect(
+        key="lead_share",
+        means=f"the lead{word}",
+        value=value,
+        low=value - half,
+        high=value + half,
+        unit="share",
+        threshold=threshold,
+        baseline=f"a tenth{word}",
+        sample=12,
+        of=f"facts{word}",
+    )
 
 
 def made_finding(layers: int = 3, heads: int = 4, word: str = "") -> Finding:
@@ -17,8 +34,8 @@ def made_finding(layers: int = 3, heads: int = 4, word: str = "") -> Finding:
     values[-1, -1] = NAN
     lines = tuple(Series(f"line {line}{word}", (NAN, *rng.random(layers - 1).tolist())) for line in range(2))
     return Finding(
-        Verdict.HOLDS,
         f"Found a thing.{word}",
+        effects=(made_effect(word=word),),
         numbers=(
             Number("kept_share", f"kept{word}", 0.4207, "share", 1.0),
             Number("shift_bits", "moved", 0.4258, "bits", 0.125),

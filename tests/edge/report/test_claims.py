@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.cli import exit_code
-from edge.lab.claim import Curve, Finding, Grid, Series, Verdict, not_applicable
+from edge.lab.claim import Curve, Finding, Grid, Series, not_applicable
 from edge.lab.contrast import contrast
 from edge.lab.record import to_json
 from edge.lab.run import LabRecord
@@ -24,7 +24,7 @@ from edge.report.grids import grid_figure
 from edge.report.markup import hexadecimal
 from edge.report.plots import curve_figure
 from tests.edge.report.made import HOSTILE, made_trace, read_page
-from tests.edge.report.made_lab import NAN, made_finding, made_lab
+from tests.edge.report.made_lab import NAN, made_effect, made_finding, made_lab
 from tests.edge.report.test_beside import shown
 
 few = settings(max_examples=40, deadline=None)
@@ -69,21 +69,29 @@ def test_each_claim_says_what_was_asked_how_it_was_decided_and_what_it_cost() ->
     text = shown(claims_section(made_lab(), "fake").markup)
     for words in (
         "tried on fake with onnx (edge 0), on 2,048 tokens of the text &#x27;built in&#x27;",
-        "F1 claim F1: ● holds asks F1? Found a thing.",
+        "F1 claim F1: ● holds asks F1? the lead: 34.0% [20.0%, 48.0%] is above 10.0%. Found a thing.",
+        "the lead 34.0% [20.0%, 48.0%] above 10.0% a tenth 12 facts lead_share",
         "how how F1: a formula rule rule F1 source source F1 cost 1,234 tokens fed beyond the text; 2.50 s",
     ):
         assert words in text, f"the page does not say '{words}'"
 
 
 def test_the_table_of_claims_counts_verdicts_and_says_them_in_words() -> None:
-    findings = [made_finding(), Finding(Verdict.FAILS, "It is not so."), not_applicable("No ReLU here.")]
+    findings = [
+        made_finding(),
+        Finding("It is not so.", (made_effect(0.01, 0.01),)),
+        not_applicable("No ReLU here."),
+        Finding("Who knows.", (made_effect(0.1),)),
+    ]
     markup = claims_section(made_lab(findings=findings), "fake").markup
     text = shown(markup)
-    assert "holds: 1; does not hold: 1; not applicable: 1" in text
-    assert "F2 claim F2 ○ does not hold It is not so." in text
+    assert "holds: 1; does not hold: 1; not shown: 1; not applicable: 1" in text
+    assert "F1 claim F1 ● holds the lead: 34.0% [20.0%, 48.0%] is above 10.0%." in text
+    assert "F2 claim F2 ○ does not hold the lead: 1.00% [0%, 2.00%] is not above 10.0%." in text
+    assert "F4 claim F4 ◐ not shown the lead: 10.0% [−4.00%, 24.0%] includes 10.0%." in text
     assert "F3 claim F3 – not applicable No ReLU here." in text
     ways = re.findall(r'href="#(claim-\d+)"', markup)
-    assert len(ways) == 3 and all(f'id="{way}"' in markup for way in ways), f"{ways} lead nowhere"
+    assert len(ways) == 4 and all(f'id="{way}"' in markup for way in ways), f"{ways} lead nowhere"
 
 
 def test_the_end_is_attention_beside_the_ffn() -> None:
@@ -280,7 +288,8 @@ def broken_labs() -> dict[str, Any]:
         "of another format": whole | {"format": 99},
         "empty": {},
         "without claims": whole | {"lab": {key: value for key, value in lab.items() if key != "tried"}},
-        "with a verdict that is none": with_finding(verdict="perhaps"),
+        "with an effect that lacks its interval": with_finding(effects=[finding["effects"][0] | {"low": "x"}]),
+        "of an older format": whole | {"format": 1},
         "with words for numbers": with_finding(numbers=[{"key": "a", "means": "b", "value": "<b>", "unit": "bits"}]),
         "with a short line": with_finding(curves=[finding["curves"][0] | {"x": ["0"]}]),
         "with ragged rows": with_finding(grids=[finding["grids"][0] | {"values": [[1.0], [1.0, 2.0]]}]),

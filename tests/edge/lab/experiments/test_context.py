@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge.lab.claim import Verdict
+from edge.lab.effect import Verdict
 from edge.lab.experiments.context import aligned, measure, neuron_distance
 from tests.edge.lab.subjects import tiny_subject, zoo_subject
 from tests.tiny import TINY_SPECS, tiny_weights

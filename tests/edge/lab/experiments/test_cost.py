@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from edge.lab.claim import Verdict
-from edge.lab.experiments.cost import Split, measure, parameters, split, timed_tokens, work
+from edge.lab.effect import Verdict
+from edge.lab.experiments.cost import Split, measure, parameters, share_bounds, split, timed_tokens, work
 from edge.lab.subject import Subject
 from edge.profile.work import work_of
 from edge.timing import SublayerTiming
@@ -87,12 +87,12 @@ def found_with(subject: Subject, timing: Callable[..., SublayerTiming | None]) -
 
 def test_time_is_shared_as_clocks_say() -> None:
     with tiny_subject(NAME) as subject:
-        verdict, found, says = found_with(subject, clocks(10.0, 30.0, 260.0))
+        verdict, found, says = found_with(subject, clocks(10.0, 30.0, 130.0))
     assert verdict is Verdict.HOLDS
     assert found["ffn_time_share"] == pytest.approx(0.75) and found["attention_time_share"] == pytest.approx(0.25)
     assert found["ffn_prefill_time_share"] == pytest.approx(0.75)
-    assert found["coverage"] == pytest.approx(130 / 260) and found["time_ms"] == pytest.approx(260e-6)
-    assert "75.0% of their time" in says and "clocks saw 50.0%" in says
+    assert found["coverage"] == pytest.approx(1) and found["time_ms"] == pytest.approx(130e-6)
+    assert "75.0% of their time" in says and "clocks saw 100%" in says
 
 
 def test_shares_stay_where_clocks_slow_a_pass_down() -> None:
@@ -105,8 +105,25 @@ def test_shares_stay_where_clocks_slow_a_pass_down() -> None:
 
 def test_most_of_the_parameters_is_not_most_of_the_time() -> None:
     with tiny_subject(NAME) as subject:
-        verdict, found, _ = found_with(subject, clocks(30.0, 10.0, 260.0))
+        verdict, found, _ = found_with(subject, clocks(30.0, 10.0, 130.0))
     assert found["ffn_parameter_share"] > 0.6 and verdict is Verdict.FAILS
+
+
+@pytest.mark.parametrize("total_ns", [260.0, 65.0])
+def test_a_share_that_clocks_cannot_tell_is_not_shown(total_ns: float) -> None:
+    """Half of the pass was not seen, or clocks doubled it: all of that may be of FFNs, or of attention."""
+    with tiny_subject(NAME) as subject:
+        verdict, found, _ = found_with(subject, clocks(10.0, 30.0, total_ns))
+    assert found["ffn_time_share"] == pytest.approx(0.75) and verdict is Verdict.OPEN
+
+
+def test_bounds_of_a_share_by_hand() -> None:
+    def bounds(attention_ns: float, ffn_ns: float, total_ns: float) -> tuple[float, float]:
+        return share_bounds(clocks(attention_ns, ffn_ns, total_ns)([0], tokens=1, repeats=1))
+
+    assert bounds(10.0, 30.0, 130.0) == pytest.approx((0.75, 0.75))
+    assert bounds(10.0, 30.0, 160.0) == pytest.approx((90 / 150, 120 / 150)), "30 ns were not seen"
+    assert bounds(10.0, 30.0, 110.0) == pytest.approx((70 / 100, 90 / 100)), "20 ns are of the clocks"
 
 
 def test_a_stopped_timing_is_no_finding() -> None:

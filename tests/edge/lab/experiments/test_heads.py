@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.lab.experiments.heads import between, duplicate, induction, measure, previous, related, sink
+from edge.lab.experiments import removal
+from edge.lab.experiments.heads import EXPERIMENT, measure, related
 from edge.lab.experiments.patterns import even_pattern
-from edge.lab.experiments.removal import copying_nats, one_by_one, rank_correlation, ranks, repeated, together
+from edge.lab.experiments.removal import copying_nats, one_by_one, rank_correlation, ranks, removed_heads, together
+from edge.lab.experiments.roles import ROLES, repeated, scores
 from edge.lab.prompts import REFERENCE
 from edge.measure.heads import duplicate_token_mask, induction_mask
 from edge.trace import Trace
@@ -58,20 +60,19 @@ def looking_at(mask: np.ndarray) -> np.ndarray:
 
 def test_a_head_that_does_one_thing_alone_scores_1_at_it(run: Trace) -> None:
     ids = np.array(run.tokens)
-    assert induction(looking_at(induction_mask(ids)), run) == pytest.approx(1.0)
-    assert duplicate(looking_at(duplicate_token_mask(ids)), run) == pytest.approx(1.0)
-    assert previous(looking_at(np.eye(len(ids), k=-1)), run) == pytest.approx(1.0)
-    assert sink(looking_at(np.eye(1, len(ids)).repeat(len(ids), 0)), run) == pytest.approx(1.0)
-    assert induction(looking_at(duplicate_token_mask(ids)), run) == 0.0, "a look at copies passed for induction"
+    masks = (induction_mask(ids), np.eye(len(ids), k=-1), duplicate_token_mask(ids))
+    found = scores(np.stack([looking_at(mask) for mask in masks]), ids)
+    np.testing.assert_allclose(np.diag(found), 1, rtol=1e-5, err_msg=f"{ROLES} of heads that do nothing else")
+    assert found[ROLES.index("induction"), 2] == 0.0, "a look at copies passed for induction"
 
 
 def test_what_an_even_head_gives_is_counted_by_hand(run: Trace) -> None:
     ids, even = np.array(run.tokens), even_pattern(run.n_fed, Full())
     earlier = [[j for j in range(i) if ids[j] == ids[i]] for i in range(len(ids))]
     want = np.mean([len(places) / (i + 1) for i, places in enumerate(earlier) if places])
-    assert duplicate(even, run) == pytest.approx(want, rel=1e-5)
-    assert induction(even, run) == pytest.approx(want, rel=1e-5), "as many keys follow copies as there are copies"
-    assert between(9, (2, 3))(even, run) == pytest.approx(2 / 10)
+    induction, _, duplicate = scores(even, ids)
+    assert duplicate == pytest.approx(want, rel=1e-5)
+    assert induction == pytest.approx(want, rel=1e-5), "as many keys follow copies as there are copies"
 
 
 def test_the_baseline_of_a_relation_is_the_share_of_keys() -> None:
@@ -89,7 +90,7 @@ def test_removing_a_head_that_writes_nothing_costs_nothing() -> None:
     matrix[:, 8:16] = 0  # the columns of head 1
     with tiny_subject(name, {"layers.1.attn.out.weight": matrix}) as subject:
         intact = copying_nats(subject)
-        cost = one_by_one(subject, intact)
+        cost = one_by_one(subject, intact, np.zeros((3, 4)))
         chosen = np.zeros_like(cost, np.bool_)
         chosen[1, 1] = True
         silent, others = together(subject, intact, chosen)
@@ -102,12 +103,29 @@ def test_removing_a_head_that_writes_nothing_costs_nothing() -> None:
 def test_copying_costs_what_the_repeated_tokens_cost() -> None:
     with tiny_subject("neox-full-rotary-relu") as subject:
         costs = []
-        for ids in repeated(subject):
+        for ids in repeated(subject)[: removal.SEQUENCES]:
             logits = subject.model.logits(ids).astype(np.float64)
             chances = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
             start = len(ids) // 4
             costs += [-np.log(chances[place - 1, ids[place]]) for place in range(start, len(ids))]
         assert copying_nats(subject) == pytest.approx(np.mean(costs), rel=1e-6)
+
+
+def test_heads_of_the_highest_score_are_removed_and_as_many_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removal, "REMOVED", 6)
+    score = np.random.default_rng(2).random((5, 8))
+    chosen = removed_heads(score)
+    assert len(set(chosen.tolist())) == 6
+    assert set(np.argsort(-score, axis=None)[:3].tolist()) <= set(chosen.tolist()), "a high score was left out"
+
+
+def test_its_cost_is_what_it_feeds() -> None:
+    with tiny_subject("llama-shared-heads-tied") as subject:
+        assert subject.traces
+        foretold, before = EXPERIMENT.cost_tokens(subject), subject.fed
+        measure(subject)
+        sets = (removal.DRAWS + 1) * sum(map(len, repeated(subject)[: removal.SEQUENCES]))
+        assert subject.fed - before == foretold - sets, "there was no induction head, so no set of heads was removed"
 
 
 def test_random_weights_have_no_roles() -> None:

@@ -1,28 +1,32 @@
 """S2: what is left without sublayers is what a smaller decoder would give, and the same on every engine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edge.compare.estimate import costs_nats
 from edge.edits import Edit
-from edge.lab.claim import Verdict
+from edge.lab.effect import Verdict
 from edge.lab.experiments import knockout
 from edge.lab.experiments.knockout import (
     Knockouts,
-    copied_share,
+    Sample,
+    copied,
     loss_nats,
     loss_table,
     measure,
-    read_windows,
-    recalled_share,
+    recalled,
+    small_sample,
     table,
+    whole_sample,
 )
+from edge.lab.passes import Ask
 from edge.lab.prompts import Question
 from edge.lab.subject import Known, Subject
 from models.sites import layer_site
-from tests.edge.lab.subjects import counting, tiny_subject, zoo_subject
+from tests.edge.lab.subjects import tiny_subject, zoo_subject
 from tests.tiny import TINY_SPECS, tiny_weights
 
 NAME = "neox-full-rotary-relu"
@@ -33,11 +37,11 @@ SUMS_STAY = [name for name, spec in TINY_SPECS.items() if not any(layer.norms_su
 def test_without_any_sublayer_the_embedding_is_read_by_the_head(name: str) -> None:
     with tiny_subject(name, tokens=60) as subject:
         costs = []
-        for window in read_windows(subject):
+        for window in whole_sample(subject).windows:
             embedded = subject.see(window.ids).site(layer_site(0, "input"))
             costs.append(costs_nats(subject.readout.logits(embedded), np.array(window.targets)))
         found = loss_table(subject)
-    assert found.without_both == pytest.approx(float(np.concatenate(costs).mean()), abs=1e-3)
+    np.testing.assert_allclose(found.without_both, np.concatenate(costs), atol=1e-3)
 
 
 @pytest.mark.parametrize(("place", "last"), [(0, ".ffn.down."), (1, ".attn.out.")])
@@ -45,10 +49,10 @@ def test_to_silence_what_writes_nothing_costs_nothing(place: int, last: str) -> 
     changed = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[NAME], 0).items() if last in key}
     with tiny_subject(NAME, changed, tokens=60) as subject:
         found = loss_table(subject)
-    assert found.without[place] == pytest.approx(found.intact, abs=1e-5)
-    assert np.abs(found.by_layer[:, place] - found.intact).max() < 1e-5
-    assert found.without[1 - place] == pytest.approx(found.without_both, abs=1e-5)
-    assert np.abs(found.by_layer[:, 1 - place] - found.intact).max() > 1e-3, "nothing was silenced at all"
+    np.testing.assert_allclose(found.without[place], found.intact, atol=1e-5)
+    assert np.abs(found.by_layer[:, place] - found.few).max() < 1e-5
+    np.testing.assert_allclose(found.without[1 - place], found.without_both, atol=1e-5)
+    assert np.abs(found.by_layer[:, 1 - place] - found.few).max() > 1e-3, "nothing was silenced at all"
 
 
 def test_a_silenced_sublayer_is_one_whose_last_matrix_is_zero() -> None:
@@ -58,7 +62,8 @@ def test_a_silenced_sublayer_is_one_whose_last_matrix_is_zero() -> None:
         if key.startswith("layers.1.ffn.down.")
     }
     with tiny_subject(NAME, tokens=60) as whole, tiny_subject(NAME, zeroed, tokens=60) as without:
-        assert loss_table(whole).by_layer[1, 0] == pytest.approx(loss_nats(without, ()), abs=1e-5)
+        alone = loss_nats(without, small_sample(without), ()).mean()
+        assert loss_table(whole).by_layer[1, 0] == pytest.approx(alone, abs=1e-5)
 
 
 @pytest.mark.parametrize("engine", ["onnx", "mlx"])
@@ -75,6 +80,9 @@ class Foreteller:
     def __init__(self, vocab: int, *, copies: bool) -> None:
         self.vocab, self.copies = vocab, copies
 
+    def answers(self, asks: Iterable[Ask], read: Callable[[np.ndarray], Any]) -> list[Any]:
+        return [read(self.logits(ask.ids, ask.edits)[-ask.rows :]) for ask in asks]
+
     def logits(self, ids: Sequence[int], edits: Sequence[Edit] = ()) -> np.ndarray:
         logits = np.zeros((len(ids), self.vocab), np.float32)
         for place, id in enumerate(ids):
@@ -84,48 +92,53 @@ class Foreteller:
 
 
 def ruled(subject: Subject, *, copies: bool) -> Subject:
-    subject.model = Foreteller(subject.spec.vocab_size, copies=copies)  # type: ignore[assignment]
+    subject.answers = Foreteller(subject.spec.vocab_size, copies=copies).answers  # type: ignore[method-assign]
     return subject
 
 
 @pytest.mark.parametrize("name", [NAME, "layers-that-differ"])
 def test_a_model_that_copies_foretells_every_repeat_and_another_none(name: str) -> None:
     with tiny_subject(name) as subject:
-        assert copied_share(ruled(subject, copies=True), ()) == 1.0, "a copy was not believed"
-        assert copied_share(ruled(subject, copies=False), ()) == 0.0
-        assert copied_share(ruled(subject, copies=True), knockout.silenced([0], ["attn"])) == 0.0, "edits were lost"
+        subject.known = ()
+        sample = whole_sample(subject)
+        assert copied(ruled(subject, copies=True), sample, ()).mean() == 1.0, "a copy was not believed"
+        assert copied(ruled(subject, copies=False), sample, ()).mean() == 0.0
+        edits = knockout.silenced([0], ["attn"])
+        assert copied(ruled(subject, copies=True), sample, edits).mean() == 0.0, "edits were lost"
 
 
 def test_facts_count_by_their_likeliest_answer() -> None:
     with tiny_subject(NAME) as subject:
         question = Question("capital", "", "", "")
         right, wrong = (Known(question, tuple(range(9)), (2,), answer, 0.5) for answer in (0, 1))
-        subject.known = (right, right, wrong, right)
-        assert recalled_share(ruled(subject, copies=False), ()) == 0.75
-        subject.known = ()
-        assert np.isnan(recalled_share(subject, ())), "of no facts some were recalled"
+        sample = Sample((), (), (right, right, wrong, right))
+        assert recalled(ruled(subject, copies=False), sample, ()).tolist() == [1, 1, 0, 1]
+        assert not len(recalled(subject, Sample((), (), ()), ())), "of no facts some were recalled"
 
 
 def test_a_table_asks_for_every_sublayer_once() -> None:
     asked: list[tuple[str, ...]] = []
 
-    def count(_: Subject, edits: Sequence[Edit]) -> float:
+    def count(_: Subject, sample: Sample, edits: Sequence[Edit]) -> np.ndarray:
         asked.append(tuple(edit.site.removesuffix(".output") for edit in edits))
-        return float(len(edits))
+        return np.array([float(len(edits))])
 
     with tiny_subject(NAME) as subject:
+        subject.known = ()
         found = table(subject, count)
-    assert found.intact == 0 and found.without_both == 6
-    assert found.by_layer.tolist() == [[1, 1]] * 3 and found.without.tolist() == [3, 3]
-    assert len(asked) == len(set(asked)) == 2 * 3 + 4
+    assert found.whole == found.few == 0 and found.without_both == 6
+    assert found.by_layer.tolist() == [[1, 1]] * 3 and found.left == [3, 3]
+    assert len(asked) == 2 * 3 + 5 and len(set(asked)) == 2 * 3 + 4, "only the whole model is asked twice"
     assert ("layers.2.attn",) in asked and ("layers.0.ffn", "layers.1.ffn", "layers.2.ffn") in asked
 
 
 def test_the_mean_over_layers_is_told_beside_all_together() -> None:
-    made = Knockouts(1.0, np.array([[2.0, 4.0], [3.0, 8.0]]), np.array([9.0, 7.0]), 10.0)
+    by_layer = np.array([[2.0, 4.0], [3.0, 8.0]])
+    made = Knockouts(np.array([0.5, 1.5]), np.array([[9.0, 9.0], [8.0, 6.0]]), np.array([10.0, 10.0]), 1.2, by_layer)
     by_key = {number.key: number for number in knockout.numbers(made, made, made, 64)}
     assert by_key["loss_without_one_ffn_nats"].value == 2.5
     assert by_key["loss_without_one_attention_nats"].value == 6.0
+    assert by_key["loss_without_one_attention_nats"].baseline == 1.2, "the small sample has a baseline of its own"
     assert by_key["loss_without_ffns_nats"].value == 9.0 and by_key["loss_without_ffns_nats"].baseline == 1.0
     assert by_key["copied_without_attention"].value == 7.0 and by_key["recalled_without_ffns"].value == 9.0
     assert by_key["loss_nats"].baseline == pytest.approx(np.log(64))
@@ -133,18 +146,19 @@ def test_the_mean_over_layers_is_told_beside_all_together() -> None:
 
 def test_windows_are_read_from_the_beginning_and_the_end() -> None:
     with tiny_subject(NAME, tokens=400) as subject:
-        first, last = read_windows(subject)
+        subject.known = ()
+        first, last = whole_sample(subject).windows
         assert first.ids == subject.windows[0] and last.ids == subject.windows[-1]
     with tiny_subject(NAME, tokens=20) as short:
-        assert len(read_windows(short)) == 1
+        short.known = ()
+        assert len(whole_sample(short).windows) == 1
 
 
-def test_all_passes_are_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_passes_are_told_before() -> None:
     with tiny_subject(NAME, tokens=100) as subject:
         subject.known = (Known(Question("capital", "", "", ""), (5, 4, 3), (1,), 2, 0.5),)
-        foretold, fed = knockout.EXPERIMENT.cost_tokens(subject), list[int]()
-        monkeypatch.setattr(subject.model, "logits", counting(subject.model.logits, fed))
+        foretold, before = knockout.EXPERIMENT.cost_tokens(subject), subject.fed
         finding = measure(subject)
-    assert sum(fed) == foretold
-    assert finding.verdict in (Verdict.HOLDS, Verdict.FAILS)
+    assert subject.fed - before == foretold
+    assert finding.verdict is Verdict.FAILS, f"random weights lose nothing: {finding.reason}"
     assert [len(series.values) for curve in finding.curves for series in curve.series] == [3] * 5

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from edge.edits import Silence
-from edge.lab.claim import Verdict
+from edge.lab.effect import Verdict, verdict_of
 from edge.lab.experiments import lens, stack
-from edge.lab.experiments.lens import measure, numbers, verdict
+from edge.lab.experiments.lens import effects, measure, numbers
 from edge.lab.experiments.stack import Stack, by_chance, look, sampled
 from edge.lab.subject import Subject
 from edge.measure.lens import Lens
-from tests.edge.lab.subjects import counting, tiny_subject, zoo_subject
+from tests.edge.lab.subjects import tiny_subject, zoo_subject
 from tests.tiny import TINY_SPECS, tiny_weights
 
 NAME = "neox-full-rotary-relu"
@@ -93,20 +93,25 @@ def test_tokens_are_spread_and_have_read_another(monkeypatch: pytest.MonkeyPatch
     assert few[0] == 1 and few[-1] == 398, "the sample leaves out an end of the passage"
 
 
-def made(agreeing: list[int], local: list[float]) -> Stack:
-    """Ten tokens, of which each layer gives some the last one's answer."""
-    layers = len(agreeing)
-    ids = np.array([[0] * right + [1] * (10 - right) for right in agreeing])[..., None]
-    ones = np.ones((layers, 10), np.float32)
+def made(agreeing: list[int], local: list[float], tokens: int = 10) -> Stack:
+    """Tokens of which each layer gives some the last one's answer, and to others the local one."""
+    layers, tenth = len(agreeing), tokens // 10
+    ids = np.array([[0] * right * tenth + [1] * (10 - right) * tenth for right in agreeing])[..., None]
+    ones = np.ones((layers, tokens), np.float32)
+    is_local = np.array([np.arange(tokens)[::-1] < share * tokens for share in local])
     found = Lens(ids=ids, probabilities=ones[..., None], rank=ids[..., 0], entropy_bits=ones, kl_to_final_bits=0 * ones)
-    return Stack(found, np.array(local), np.zeros(layers), np.zeros((layers, 2)), np.zeros((layers, 2)))
+    return Stack(found, is_local, np.zeros(layers), np.zeros((layers, 2)), np.zeros((layers, 2)))
 
 
 def test_the_verdict_asks_for_growth_and_a_local_beginning() -> None:
-    assert verdict(made([2, 5, 10], [0.4, 0.3, 0.2])) is Verdict.HOLDS
-    assert verdict(made([2, 5, 10], [0.1, 0.3, 0.2])) is Verdict.FAILS, "it begins with the last layer's answers"
-    assert verdict(made([5, 2, 10], [0.9, 0.3, 0.2])) is Verdict.FAILS, "the middle knows less than the beginning"
-    assert verdict(made([2, 10, 10], [0.4, 0.3, 0.2])) is Verdict.FAILS, "nothing is left to the upper half"
+    def verdict(agreeing: list[int], local: list[float], tokens: int = 200) -> Verdict:
+        return verdict_of(effects(made(agreeing, local, tokens)))
+
+    assert verdict([2, 5, 10], [0.4, 0.3, 0.2]) is Verdict.HOLDS
+    assert verdict([2, 5, 10], [0.4, 0.3, 0.2], tokens=10) is Verdict.OPEN, "ten tokens cannot tell 2 from 4"
+    assert verdict([4, 6, 10], [0.1, 0.3, 0.2]) is Verdict.FAILS, "it begins with the last layer's answers"
+    assert verdict([5, 2, 10], [0.9, 0.3, 0.2]) is Verdict.FAILS, "the middle knows less than the beginning"
+    assert verdict([2, 10, 10], [0.4, 0.3, 0.2]) is Verdict.OPEN, "nothing is left to the upper half"
 
 
 def test_numbers_of_the_middle_are_of_the_last_layer_of_the_lower_half() -> None:
@@ -122,10 +127,10 @@ def test_a_stack_of_two_layers_has_no_middle() -> None:
         assert measure(subject).verdict is Verdict.UNKNOWN
 
 
-def test_all_passes_are_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_passes_are_told_before() -> None:
     with tiny_subject(NAME) as subject:
-        foretold, fed = lens.EXPERIMENT.cost_tokens(subject), list[int]()
-        monkeypatch.setattr(subject.model, "logits", counting(subject.model.logits, fed))
+        assert subject.traces
+        foretold, before = lens.EXPERIMENT.cost_tokens(subject), subject.fed
         finding = measure(subject)
-    assert sum(fed) == foretold
+    assert subject.fed - before == foretold
     assert finding.verdict is not Verdict.UNKNOWN and len(finding.curves[0].x) == 3

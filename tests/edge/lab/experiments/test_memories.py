@@ -6,7 +6,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from edge.lab.claim import Number, Verdict
+from edge.lab.claim import Number
+from edge.lab.effect import Verdict
 from edge.lab.experiments.layer_memories import DOMINANT, chance_agreement, layer_memories, top_triggers
 from edge.lab.experiments.memories import EXPERIMENT
 from edge.lab.subject import Subject
@@ -117,3 +118,9 @@ def test_trained_memories_agree_above_chance(numbers: dict[str, Number]) -> None
     upper, composed = numbers["agreement_rate_upper"], numbers["composition_rate"]
     assert upper.baseline is not None and upper.value > 2 * upper.baseline, f"{upper}"
     assert composed.baseline is not None and composed.value < composed.baseline, f"outputs of other tokens: {composed}"
+
+
+def test_trained_memories_of_the_last_layers_promote_what_falls_without_them(numbers: dict[str, Number]) -> None:
+    r, overlap = numbers["read_off_r_last"], numbers["read_off_overlap_late"]
+    assert r.baseline is not None and r.value > r.baseline + 0.5, f"{r}"
+    assert overlap.value >= 0.6, f"{overlap}"

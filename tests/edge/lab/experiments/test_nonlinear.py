@@ -5,7 +5,7 @@ from math import erf, sqrt
 import numpy as np
 import pytest
 
-from edge.lab.claim import Verdict
+from edge.lab.effect import Verdict
 from edge.lab.experiments.ffn_rows import before_activation, ffn_input, settled, settled_rows
 from edge.lab.experiments.nonlinear import EXPERIMENT, frozen_attention, unlimited
 from edge.lab.subject import Subject

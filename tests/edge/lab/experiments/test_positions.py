@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from edge.edits import Edit, Silence
-from edge.lab.claim import Verdict
-from edge.lab.experiments.positions import EXPERIMENT, moved
+from edge.edits import Edit, Replace, Silence
+from edge.lab.effect import Verdict
+from edge.lab.experiments.positions import EXPERIMENT, isolated, moved
 from edge.lab.subject import Subject
 from edge.trace import Trace
 from edge.watch import Watch
@@ -19,8 +19,7 @@ from tests.tiny import TINY_SPECS
 @pytest.mark.parametrize("name", TINY_SPECS)
 def test_an_ffn_works_on_each_position_alone_and_attention_does_not(name: str) -> None:
     with tiny_subject(name) as subject:
-        for layer in range(subject.spec.n_layers):
-            found = moved(subject, layer, subject.windows[0][:24])
+        for layer, found in enumerate(moved(isolated(subject, subject.windows[0][:24]), 0)):
             assert found.ffn_elsewhere < 1e-5, f"{name}, layer {layer}: the FFN moved elsewhere: {found}"
             assert found.ffn_permuted < 1e-5, f"{name}, layer {layer}: permuted rows, other outputs: {found}"
             assert found.ffn_there > 0.01, f"{name}, layer {layer}: the change did not reach the FFN: {found}"
@@ -54,25 +53,28 @@ def test_tokens_out_of_reach_are_not_counted() -> None:
     """Layer 0 sees 3 tokens: one change reaches two later ones and those alone are averaged."""
     with tiny_subject("layers-that-differ") as subject:
         assert not isinstance(subject.spec.layers[0].reach, Full)
-        short, long = (moved(subject, 0, subject.windows[0][:tokens]) for tokens in (16, 19))
+        short, long = (moved(isolated(subject, subject.windows[0][:tokens]), 0)[0] for tokens in (16, 19))
     assert short.attention_elsewhere == pytest.approx(long.attention_elsewhere, rel=1e-4), (
         "three more tokens at the end are out of reach, and still they count"
     )
 
 
-class Counted(Subject):
-    """Counts what it feeds."""
-
-    fed = 0
-
-    def see(self, ids: Sequence[int], edits: Sequence[Edit] = (), watch: Watch | None = None) -> Trace:
-        self.fed += len(ids)
-        return super().see(ids, edits, watch)
+@pytest.mark.parametrize("name", ["norms-around-caps", "neox-partial-rotary-parallel", "layers-that-differ"])
+def test_a_layer_among_others_answers_as_one_that_is_tried_alone(name: str) -> None:
+    """One pass gives every layer its own input: each must answer as where it alone is changed."""
+    with tiny_subject(name) as subject:
+        ids, layer = subject.windows[0][:20], 1
+        alone = isolated(subject, ids)
+        site = f"layers.{layer}"
+        rows = alone.clean.site(f"{site}.input")
+        by_itself = subject.see(ids, [Silence(f"{site}.attn"), Replace(f"{site}.input", tuple(range(20)), rows)])
+        np.testing.assert_allclose(
+            alone.ffn.site(f"{site}.ffn.output"), by_itself.site(f"{site}.ffn.output"), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_its_cost_is_what_it_feeds() -> None:
-    with tiny_subject("norms-around-caps", kind=Counted) as subject:
-        assert isinstance(subject, Counted)
+    with tiny_subject("norms-around-caps") as subject:
         EXPERIMENT.measure(subject)
         assert EXPERIMENT.cost_tokens(subject) == subject.fed
 

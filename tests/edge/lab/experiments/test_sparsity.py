@@ -6,7 +6,8 @@ from math import erf, exp, pi, sqrt
 import numpy as np
 import pytest
 
-from edge.lab.claim import Finding, Verdict
+from edge.lab.claim import Finding
+from edge.lab.effect import Verdict
 from edge.lab.experiments.sparsity import EXPERIMENT
 from tests.edge.lab.subjects import tiny_subject, zoo_subject
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from edge.lab.claim import Verdict
-from edge.lab.experiments.weighted_sum import EXPERIMENT, measure, r2
+from edge.lab.effect import Verdict
+from edge.lab.experiments.weighted_sum import EXPERIMENT, measure
+from edge.measure.maps import r2
 from tests.edge.lab.subjects import tiny_subject
 from tests.tiny import TINY_SPECS, tiny_weights
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from edge.lab.claim import Finding, Number, Verdict
+from edge.lab.claim import Finding, Number
+from edge.lab.effect import Verdict
 from edge.lab.experiments.width import EXPERIMENT
 from tests.edge.lab.subjects import tiny_subject, zoo_subject
 

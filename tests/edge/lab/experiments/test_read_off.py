@@ -1,0 +1,37 @@
+"""What F4 says of promoted words against ablation: its cost, its layers, and a layer in which nothing fires."""
+
+import numpy as np
+import pytest
+
+from edge.lab.experiments import read_off
+from tests.edge.lab.subjects import counting, tiny_subject
+from tests.tiny import TINY_SPECS
+
+RELU = "neox-full-rotary-relu"
+SPEC = TINY_SPECS[RELU]
+
+
+def test_what_it_feeds_is_foretold(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[int] = []
+    with tiny_subject(RELU) as subject:
+        foretold, _ = read_off.cost_tokens(subject), subject.traces
+        monkeypatch.setattr(subject, "see", counting(subject.see, fed))
+        read_off.read_off(subject)
+    assert foretold == sum(fed), f"{foretold} tokens foretold, {sum(fed)} fed"
+
+
+def test_the_last_layer_is_read_best_and_other_neurons_do_not_agree() -> None:
+    with tiny_subject("llama-shared-heads-tied") as subject:
+        found = read_off.read_off(subject)
+    assert found.layers == (0, 1, 2)
+    assert found.r[-1] == max(found.r) and found.r[-1] > 0.9, f"r by layer: {found.r}"
+    assert abs(found.others_r[-1]) < 0.6, f"the effect of another neuron correlates at {found.others_r[-1]:.2f}"
+    assert found.late_overlap == found.overlap[-1], "the last quarter of three layers is the last one"
+
+
+def test_a_layer_in_which_nothing_fires_has_no_number_and_the_others_have() -> None:
+    off = {"layers.1.ffn.up.bias": np.full(SPEC.layers[1].ffn.d_ff, -50, np.float32)}
+    with tiny_subject(RELU, off) as subject:
+        found = read_off.read_off(subject)
+    assert np.isnan(found.r[1]) and np.isnan(found.overlap[1]), f"{found}"
+    assert np.isfinite(found.r[0]) and np.isfinite(found.r[2])
