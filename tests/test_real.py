@@ -9,6 +9,9 @@ import pytest
 import torch
 
 import edge
+from edge.edits import ScaleNeuron
+from edge.insight.ablation import TOP, Ablation, Agreement
+from edge.insight.weights import Weights
 from models.chat import Turn
 from tests.real import smollm2
 from tests.shared import shared
@@ -47,3 +50,28 @@ def test_a_chat_ends_where_the_assistant_has_spoken(model: edge.Model) -> None:
     assert trace.finish == "stop", trace.text
     assert trace.pieces[-1] == "<|im_end|>"
     assert "Paris" in trace.text
+
+
+def agreements(model: edge.Model, layer: int, tokens: tuple[int, ...]) -> list[Agreement]:
+    """The 8 neurons of a layer that write most at each token, ablated there one at a time."""
+    ids = model.tokenizer.encode("The capital of France is Paris. The capital of Japan is Tokyo. She opened the door")
+    trace = model.run(ids=ids, max_new_tokens=0, watch=edge.Watch(parts=("ffn.neurons",)))
+    weights = Weights(model.checkpoint, model.tokenizer.piece)
+
+    def run(ids: list[int], edits: tuple[ScaleNeuron, ...], watch: edge.Watch) -> edge.Trace:
+        return model.run(ids=ids, max_new_tokens=0, edits=edits, watch=watch)
+
+    return [Ablation(trace, weights, token, run).agreement(layer) for token in tokens]
+
+
+def test_words_that_neurons_of_the_last_layer_promote_are_those_that_fall_without_them(model: edge.Model) -> None:
+    found = agreements(model, model.spec.n_layers - 1, (5, 11, 16))
+    overlap, r = (np.mean([getattr(one, part) for one in found]) for part in ("overlap", "r"))
+    assert overlap >= 0.6 * TOP, f"of the top {TOP} words {overlap:.1f} fall most"
+    assert r >= 0.9, f"r is {r:.2f}"
+
+
+def test_in_the_middle_of_the_stack_they_are_not_and_it_is_said(model: edge.Model) -> None:
+    """Later layers make something else of what these neurons write."""
+    (found,) = agreements(model, model.spec.n_layers // 2, (16,))
+    assert found.is_poor and abs(found.r) < 0.3, f"{found}"
