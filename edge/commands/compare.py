@@ -108,7 +108,7 @@ def _check(tokens: int, rounds: int, band: float | None, threads: int | None) ->
         raise MisuseError(f"--rounds is {rounds}; speed needs at least 1")
     if band is not None and not band > 0:
         raise MisuseError(f"--band is {band}; a relative error is 0 or more, so a band must be above 0")
-    check_threads(threads)
+    check_threads(threads, "--threads")
 
 
 def _passage(reference: "Chosen", text: Path | None, ids: list[int] | None, tokens: int) -> "Passage":

@@ -102,7 +102,7 @@ def _measure(model: str, engines: tuple[str, ...], threads: int | None, plan: "P
     from edge.profile.measure import measure
     from edge.variant import variant_of
 
-    check_threads(threads)
+    check_threads(threads, "--threads")
     for engine in engines:
         engine_of(engine)  # before anything is measured
     return measure([variant_of(model, engine, threads) for engine in engines], plan, tell, sparsity=sparsity)

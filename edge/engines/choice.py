@@ -85,10 +85,10 @@ def engine_of(text: str) -> EngineChoice:
     return EngineChoice(name, precision, provider)
 
 
-def check_threads(threads: int | None) -> None:
-    """Refuses threads that no engine can start."""
+def check_threads(threads: int | None, name: str = "threads") -> None:
+    """Refuses threads that no engine can start; `name` is what the user gave them as."""
     if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise MisuseError(f"threads is {threads}; an engine computes with at least 1 and at most {MOST_THREADS:,}")
+        raise MisuseError(f"{name} is {threads}; an engine computes with at least 1 and at most {MOST_THREADS:,}")
 
 
 def elsewhere(text: str, name: str) -> str:
