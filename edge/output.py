@@ -102,9 +102,10 @@ def _replace(file: Path, found: os.stat_result | None, write: Callable[[Path], o
         raise PermissionError(errno.EACCES, "the file is read-only")
     part = file.with_name(f".{secrets.token_hex(8)}.part")
     try:
+        part.touch(exist_ok=False)
+        mode = S_IMODE((found or part.stat()).st_mode)
         write(part)
-        if found is not None:
-            part.chmod(S_IMODE(found.st_mode))
+        part.chmod(mode)  # safetensors lets nobody but its user read a file
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)

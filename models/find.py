@@ -29,4 +29,6 @@ def find_model(model: str | Path) -> Path:
     if (folder := cached(name)) is not None:
         return folder
     lacks = "only a part of it is" if entry_of(name).is_dir() else "it is not"
-    raise MisuseError(f"there is no folder '{name}', and {lacks} in the hub's cache: 'edge models pull {name}'")
+    raise MisuseError(
+        f"there is no folder '{name}', and {lacks} in the hub's cache; 'edge models pull {name}' fetches one of the hub"
+    )

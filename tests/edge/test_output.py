@@ -118,6 +118,13 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "before"
 
 
+@each_writer
+def test_a_new_file_may_be_read_by_whom_the_system_lets(tmp_path: Path, write: Callable[[Path], object]) -> None:
+    (tmp_path / "other").touch()
+    write(tmp_path / "file")
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_a_file_that_is_written_over_keeps_who_may_read_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch(mode=0o600)
     write_text(tmp_path / "file", "secret")
