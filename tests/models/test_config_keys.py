@@ -81,7 +81,7 @@ OWN: dict[str, Keys] = {
     "gemma3_text": {"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 2.0}}},
     "gpt_neox": {"head_dim": None},
     "stablelm": {"hidden_size": 128, "head_dim": None, "partial_rotary_factor": 0.5},
-    "phi": {"hidden_size": 128, "head_dim": None, "partial_rotary_factor": 0.5},
+    "phi": {"hidden_size": 128, "head_dim": None, "partial_rotary_factor": 0.75},
     "phi3": {
         "head_dim": None, "partial_rotary_factor": 0.5, "original_max_position_embeddings": 32, "rope_parameters": {
             "rope_type": "longrope", "short_factor": [1.0, 1.5], "long_factor": [2.0, 3.0],
