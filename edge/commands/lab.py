@@ -148,17 +148,19 @@ _CLAIM_COLUMNS = (("key", ""), ("claim", "claim"), ("verdict", "verdict"), ("rea
 
 
 def effect_table(record: "LabRecord") -> Table:
-    """A row an effect, for people: how large it is, and what the verdict of its claim asks of it."""
+    """A row an effect, for people: how large it is, what its claim asks of it, and whether it is so; the verdict of the
+    claim stands at its first effect."""
     from edge.picture.units import show_with_unit
 
-    names = ("claim", "effect", "value", "95% interval", "asked", "verdict")
+    names = ("claim", "verdict", "effect", "value", "95% interval", "asked", "by itself")
     rows: list[tuple[str, ...]] = []
     for one in record.tried:
-        verdict = str(one.finding.verdict)
-        for e in one.finding.effects:
-            rows.append((one.key, e.means, show_with_unit(e.value, e.unit), e.interval, e.wanted, verdict))
+        claims = [(one.key, str(one.finding.verdict)), *[("", "")] * len(one.finding.effects)]
+        for claim, e in zip(claims, one.finding.effects, strict=False):
+            value = show_with_unit(e.value, e.unit)
+            rows.append((*claim, e.means, value, e.interval, e.wanted, str(e.verdict)))
         if not one.finding.effects:
-            rows.append((one.key, "", "", "", "", verdict))
+            rows.append((*claims[0], "", "", "", "", ""))
     return Table([Column(name, name) for name in names], rows)
 
 

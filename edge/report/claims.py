@@ -98,13 +98,14 @@ def _effects(effects: tuple[Effect, ...]) -> Markup:
             show_with_unit(effect.value, effect.unit),
             effect.interval,
             effect.wanted,
+            str(effect.verdict),
             effect.baseline,
             "counted" if effect.sample is None else f"{effect.sample:,} {effect.of}",
             tag("code", effect.key),
         )
         for effect in effects
     )
-    heads = ("", "effect", "95% interval", "the claim asks", "the threshold is", "sample", "name")
+    heads = ("", "effect", "95% interval", "the claim asks", "by itself", "the threshold is", "sample", "name")
     return numbers("Effects", heads, rows, kind="measured")
 
 

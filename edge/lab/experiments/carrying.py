@@ -137,7 +137,7 @@ def effects(parts: Float64[np.ndarray, "query part"], even: float) -> tuple[Effe
         effect_of(
             mean_interval(routed - own),
             key="routed_above_own",
-            means="the same, less what attention brought from the token itself",
+            means="of the residual stream, from other tokens less from the token itself, by attention",
             unit="share",
             threshold=0.0,
             baseline="as much from the token itself",

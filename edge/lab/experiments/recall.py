@@ -36,11 +36,14 @@ def effects(found: Traced, middle: list[int]) -> tuple[Effect, ...]:
     ffn, attention = (best_elsewhere(found.subject_end[:, middle, place]) for place in (0, 1))
     borrowed = best_elsewhere(found.borrowed[:, middle])
     leads = (
-        ("lead_over_attention", "what FFNs of middle layers bring back at the subject, less what attention does",
-         attention, "in GPT-2 XL it is 27% (Meng et al. 2022)"),
-        ("lead_over_another_fact", "the same, less what FFN values of another fact bring back",
-         borrowed, "the values that the same place has for another fact"),
-    )  # fmt: skip
+        ("lead_over_attention", "attention does", attention, "in GPT-2 XL it is 27% (Meng et al. 2022)"),
+        (
+            "lead_over_another_fact",
+            "FFN values of another fact do",
+            borrowed,
+            "another fact's values are arbitrary ones",
+        ),
+    )
     total = effect_of(
         mean_interval(found.total),
         key="total_effect",
@@ -56,7 +59,7 @@ def effects(found: Traced, middle: list[int]) -> tuple[Effect, ...]:
             effect_of(
                 jackknife(np.stack([ffn - other, found.total], axis=1), ratio),
                 key=key,
-                means=f"{means}, of all that was lost",
+                means=f"what FFNs of middle layers bring back at the subject, less what {means}, of all that was lost",
                 unit="share",
                 threshold=LEAST_LEAD,
                 baseline=f"a tenth, our own choice; {beside}",

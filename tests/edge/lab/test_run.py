@@ -130,7 +130,7 @@ def test_the_command_tells_people_and_scripts(said: Said) -> None:
     assert code == 0 and "F3" in out and "S3" in out and "Attention beside the FFN" in out and "F1  " not in out
     assert "95% interval" in out and "above 50.0%" in out, "the table of effects is not told"
     code, out, _ = said("lab", "fable-relu", "--claim", "F3", "--tokens", 400, "--md")
-    assert code == 0 and "| claim | effect | value | 95% interval | asked | verdict |" in out
+    assert code == 0 and "| claim | verdict | effect | value | 95% interval | asked | by itself |" in out
     code, out, err = said("lab", "fable-relu", "--claim", "F3", "--tokens", 400, "--json")
     assert code == 0 and [one["key"] for one in json.loads(out)["lab"]["tried"]] == ["F3"] and "F3" in err
     code, out, _ = said("lab", "fable-relu", "--claim", "F3", "--tokens", 400, "--csv")

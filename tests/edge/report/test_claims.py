@@ -70,7 +70,7 @@ def test_each_claim_says_what_was_asked_how_it_was_decided_and_what_it_cost() ->
     for words in (
         "tried on fake with onnx (edge 0), on 2,048 tokens of the text &#x27;built in&#x27;",
         "F1 claim F1: ● holds asks F1? the lead: 34.0% [20.0%, 48.0%] is above 10.0%. Found a thing.",
-        "the lead 34.0% [20.0%, 48.0%] above 10.0% a tenth 12 facts lead_share",
+        "the lead 34.0% [20.0%, 48.0%] above 10.0% holds a tenth 12 facts lead_share",
         "how how F1: a formula rule rule F1 source source F1 cost 1,234 tokens fed beyond the text; 2.50 s",
     ):
         assert words in text, f"the page does not say '{words}'"
