@@ -1,15 +1,15 @@
 """Frozen dataclasses as plain JSON values and back, by the types that their fields declare."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from models.errors import EdgeError
+from models.json_text import parse_json
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def from_plain(kind: type[T], plain: Any) -> T:
     Raises:
         ValueError: something is missing, or is of another kind; the message names the field.
     """
-    found: T = _read(kind, plain, kind.__name__)
+    found: T = read_value(kind, plain, kind.__name__)
     return found
 
 
@@ -44,7 +44,7 @@ def open_record(path: Path, of: type[T], what: str, kind: str, format: int) -> T
     if not path.is_file():
         raise EdgeError(f"there is no {what} at {path}; 'edge {what} MODEL --json > FILE' writes one")
     try:
-        record = json.loads(path.read_text(encoding="utf8"))
+        record = parse_json(path.read_text(encoding="utf8"))
         if not isinstance(record, dict) or record.get("kind") != kind:
             raise ValueError(f"it is no record of 'edge {what}'")
         if record.get("format") != format:
@@ -53,25 +53,32 @@ def open_record(path: Path, of: type[T], what: str, kind: str, format: int) -> T
                 "writes it anew"
             )
         return from_plain(of, record.get(what))
-    except (ValueError, RecursionError, OverflowError) as error:
+    except (ValueError, OverflowError) as error:
         raise EdgeError(f"{path} is not a {what} that this Edge reads: {error}") from error
 
 
-def _read(kind: Any, plain: Any, where: str) -> Any:
+def read_value(kind: Any, plain: Any, where: str) -> Any:
+    """A value of the declared type, out of plain JSON.
+
+    Raises:
+        ValueError: it is of another kind; the message begins with `where`.
+    """
     origin, inside = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
         return _dataclass(kind, plain, where)
+    if origin is Literal and isinstance(plain, str | int) and plain in inside:
+        return plain
     if origin is UnionType:
-        return None if plain is None else _read(next(one for one in inside if one is not NoneType), plain, where)
+        return None if plain is None else read_value(next(one for one in inside if one is not NoneType), plain, where)
     if origin is tuple and isinstance(plain, list):
-        return tuple(_read(inside[0], item, f"{where}[{place}]") for place, item in enumerate(plain))
+        return tuple(read_value(inside[0], item, f"{where}[{place}]") for place, item in enumerate(plain))
     if origin in (dict, Mapping) and isinstance(plain, dict):
-        return {key: _read(inside[1], item, f"{where}.{key}") for key, item in plain.items()}
+        return {key: read_value(inside[1], item, f"{where}.{key}") for key, item in plain.items()}
     if kind is float and isinstance(plain, int | None) and not isinstance(plain, bool):
         return math.nan if plain is None else float(plain)
     if isinstance(kind, type) and issubclass(kind, Enum) and plain in [member.value for member in kind]:
         return kind(plain)
-    if isinstance(kind, type) and isinstance(plain, kind):
+    if isinstance(kind, type) and isinstance(plain, kind) and isinstance(plain, bool) == (kind is bool):
         return plain
     raise ValueError(f"{where} is {type(plain).__name__}, not {getattr(kind, '__name__', kind)}")
 
@@ -84,5 +91,8 @@ def _dataclass(kind: Any, plain: Any, where: str) -> Any:
     if missing:
         raise ValueError(f"{where} has no '{missing[0]}'")
     return kind(
-        **{field.name: _read(types[field.name], plain[field.name], f"{where}.{field.name}") for field in fields(kind)}
+        **{
+            field.name: read_value(types[field.name], plain[field.name], f"{where}.{field.name}")
+            for field in fields(kind)
+        }
     )

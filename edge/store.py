@@ -1,6 +1,5 @@
 """The file of a trace: versioned safetensors, a table beside named arrays."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from edge.output import write_file
 from models.errors import EdgeError
-from models.json_text import json_text
+from models.json_text import json_text, parse_json
 from models.other_formats import of_file
 from models.safetensors_file import TensorPlace, tensor_places
 
@@ -36,13 +35,15 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, TensorPlace]]:
             "run it again, or open it with the Edge that wrote it"
         )
     try:
-        record = json.loads(header["record"])
+        record = parse_json(header["record"])
     except (ValueError, KeyError) as error:
         raise damaged(path, error) from error
+    if not isinstance(record, dict):
+        raise damaged(path, "its record is no table")
     return record, tensor_places(path)
 
 
-def damaged(path: Path, why: Exception) -> EdgeError:
+def damaged(path: Path, why: object) -> EdgeError:
     """For a trace that was one, and of which something is lost."""
     return EdgeError(f"the trace {path} is damaged ({why}); run it again")
 
@@ -52,7 +53,7 @@ def _header(path: Path) -> dict[str, str]:
         length = int.from_bytes(opened.read(8), "little")
         text = opened.read(min(length, path.stat().st_size))
     try:
-        header = json.loads(text)["__metadata__"]
+        header = parse_json(text)["__metadata__"]
         if "record" not in header or "format" not in header:
             raise ValueError("no record of a run")
     except (ValueError, KeyError, TypeError) as error:

@@ -3,18 +3,19 @@
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, get_type_hints
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from edge.ablated import Ablated, ablated
 from edge.measure.attention import attention_pattern
+from edge.plain import read_value
 from edge.store import damaged, read_store, write_store
 from edge.timing import RunTiming
 from edge.watch import Watch
-from models.errors import MisuseError
-from models.sites import find_site, layer_site
+from models.errors import EdgeError, MisuseError
+from models.sites import find_site, layer_site, sites_of
 from models.spec import DecoderSpec
 from models.spec_json import spec_from_json, spec_to_json
 
@@ -116,23 +117,35 @@ class Trace:
 
 
 def open_trace(path: str | Path) -> Trace:
-    """Reads a trace that `Trace.save` wrote; sites stay on disk until they are used."""
-    record, places = read_store(Path(path))
+    """Reads a trace that `Trace.save` wrote; sites stay on disk until they are used.
+
+    Raises:
+        EdgeError: there is no trace, or it is damaged; the message says what does not fit.
+    """
+    path = Path(path)
+    record, places = read_store(path)
+    hints = {name: kind for name, kind in get_type_hints(Trace).items() if name not in ("spec", "sites")}
     try:
-        watch, timing = _with_tuples(record.pop("watch")), _with_tuples(record.pop("timing"))
-        return Trace(
-            **_with_tuples(record)
-            | {
-                "spec": spec_from_json(record["spec"]),
-                "watch": Watch(**watch),
-                "timing": RunTiming(**timing),
-                "sites": {name: place.read() for name, place in places.items()},
-            }
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise damaged(Path(path), error) from error
+        told = {name: read_value(kind, record[name], name) for name, kind in hints.items()}
+        spec = spec_from_json(record["spec"])
+        trace = Trace(**told, spec=spec, sites={name: place.read() for name, place in places.items()})
+        _check_lengths(trace)
+    except KeyError as error:
+        raise damaged(path, f"it has no {error}") from error
+    except (ValueError, TypeError, AttributeError, EdgeError) as error:
+        raise damaged(path, error) from error
+    return trace
 
 
-def _with_tuples(record: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows lists only; a trace holds tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+def _check_lengths(trace: Trace) -> None:
+    """What belongs together is equally long, and every site has the shape that the spec gives it."""
+    tokens = len(trace.tokens)
+    if not (0 <= trace.prompt_length <= tokens and 0 <= trace.n_fed <= tokens):
+        raise ValueError(f"{trace.prompt_length} tokens of a prompt and {trace.n_fed} fed, of {tokens}")
+    if len(trace.pieces) != tokens or len(trace.logprobs) != len(trace.generated):
+        raise ValueError(f"{len(trace.pieces)} pieces and {len(trace.logprobs)} probabilities for {tokens} tokens")
+    known = sites_of(trace.spec) if trace.sites else {}
+    for name, value in trace.sites.items():
+        wanted = (trace.n_fed, *known[name].row_shape) if name in known else None
+        if value.shape != wanted or value.dtype not in (np.float32, np.float16):
+            raise ValueError(f"'{name}' is {value.dtype} {value.shape}, this decoder has {wanted} there")

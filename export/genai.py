@@ -1,12 +1,11 @@
 """What onnxruntime-genai wants to know of a decoder beside its graph: `genai_config.json`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from export.layout import groups_queries
 from models.checkpoint import Checkpoint
-from models.json_text import json_text
+from models.json_text import json_text, parse_json
 from models.spec import DecoderSpec
 from models.tokenizer import open_tokenizer
 
@@ -59,6 +58,6 @@ def _decoder(spec: DecoderSpec, graph: str) -> dict[str, Any]:
 
 def _first_token(folder: Path) -> int:
     """The token that a text begins with, as the checkpoint's config has it; genai wants one, and needs none."""
-    keys: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf8"))
+    keys: dict[str, Any] = parse_json((folder / "config.json").read_text(encoding="utf8"))
     found = keys.get("bos_token_id")
     return found if isinstance(found, int) else 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from export.parity import Parity
 from models.errors import SpecError
-from models.json_text import json_text
+from models.json_text import json_text, parse_json
 from models.spec import DecoderSpec
 from models.spec_json import spec_from_json, spec_to_json
 
@@ -61,22 +61,33 @@ def graph_key(spec: DecoderSpec, layout: str = "") -> str:
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest of a bundle of this format; None for any other folder."""
     try:
-        table: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf8"))
+        table: dict[str, Any] = parse_json((folder / FILE).read_text(encoding="utf8"))
         if table.pop("edge_bundle") is not True or table["format"] != FORMAT:
             return None
         key, table["spec"] = table.pop("key"), spec_from_json(json.dumps(table["spec"]))
         table["parity"] = {name: Parity(**measured) for name, measured in table["parity"].items()}
         table["sites"] = tuple(table["sites"])
         manifest = Manifest(**table)
+        _check_types(manifest)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SpecError):
         return None
     return manifest if manifest.key == key else None
 
 
+def _check_types(manifest: Manifest) -> None:
+    """Refuses values that no writer of manifests writes, before anybody reads them."""
+    texts = [*manifest.kernels.items(), *manifest.sha256.items(), *manifest.versions.items(), *manifest.sites]
+    numbers = [number for one in manifest.parity.values() for number in vars(one).values()]
+    if not all(isinstance(text, str) for pair in texts for text in (pair if isinstance(pair, tuple) else (pair,))):
+        raise TypeError("a name is no text")
+    if not all(number is None or type(number) in (int, float) for number in numbers):
+        raise TypeError("a measured number is none")
+
+
 def is_bundle(folder: Path) -> bool:
     """Whether Edge wrote this folder, in this format or an older one."""
     try:
-        return json.loads((folder / FILE).read_text(encoding="utf8")).get("edge_bundle") is True
+        return parse_json((folder / FILE).read_text(encoding="utf8")).get("edge_bundle") is True
     except (OSError, ValueError, AttributeError):
         return False
 

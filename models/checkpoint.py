@@ -1,6 +1,5 @@
 """A checkpoint folder as Hugging Face writes it, read under Edge's names, checked shape by shape."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ from models.errors import CheckpointError, SpecError
 from models.families.config import Config
 from models.families.registry import family_of
 from models.hub import id_of
+from models.json_text import parse_json
 from models.matching import as_tied, match, untied
 from models.mlx_format import packed_parameters
 from models.other_formats import of_file, refuse_pointer, without_config
@@ -105,8 +105,8 @@ def _check_folder(folder: Path) -> None:
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         refuse_pointer(file)
-        keys = json.loads(file.read_text(encoding="utf8"))
-    except (ValueError, OSError, RecursionError) as error:
+        keys = parse_json(file.read_text(encoding="utf8"))
+    except (ValueError, OSError) as error:
         raise SpecError(f"{file} cannot be read as JSON: {error}") from error
     if not isinstance(keys, dict):
         raise SpecError(f"{file} holds a {type(keys).__name__}, not a table of keys")

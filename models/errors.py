@@ -1,10 +1,23 @@
 """The errors that Edge raises on purpose: what happened, where, and what to do."""
 
+import re
+
+_LONG_WORD = re.compile(r"\S{400,}")
+
+_LONGEST = 1_900
+
 
 class EdgeError(Exception):
-    """Anything Edge refuses. Its text is one message a user can act on."""
+    """Anything Edge refuses. Its text is one message a user can act on.
+
+    Values out of files stand in messages, and files may hold anything: long words and long messages are cut.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        short = _LONG_WORD.sub(lambda found: f"{found[0][:150]}…{found[0][-50:]}", message)
+        super().__init__(short if len(short) <= _LONGEST else f"{short[:_LONGEST]} …")
 
 
 class MisuseError(EdgeError):

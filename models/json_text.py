@@ -1,13 +1,42 @@
-"""JSON as Edge writes it, everywhere: no NaN and no Infinity, and no control character as it is."""
+"""JSON as Edge writes and reads it, everywhere: written without NaN or control characters, read only so deep."""
 
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 _CONTROLS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What `json` leaves as it is and a terminal acts on: C1, marks of direction, line separators, half surrogate pairs."""
+
+DEEPEST = 100
+"""Tables and lists within each other; whatever walks through what was read may call itself that often."""
+
+
+def parse_json(text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """What JSON text holds.
+
+    Args:
+        pairs: Makes a table out of its keys and values, in order; the last of equal keys wins by default.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than `DEEPEST`.
+    """
+    deep = f"it is nested deeper than {DEEPEST} levels"
+    try:
+        value = json.loads(text, object_pairs_hook=pairs)
+    except RecursionError as error:
+        raise ValueError(deep) from error
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inside(outer)]
+    if level:
+        raise ValueError(deep)
+    return value
+
+
+def _inside(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return outer.values() if isinstance(outer, dict) else outer
 
 
 def finite(value: Any) -> Any:

@@ -4,7 +4,6 @@ layers.3.ffn.up.codes, .scales, .zeros    a packed matrix, `.zeros` where the sc
 layers.3.ffn.up.bias, head.norm.weight    everything else, float32
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import CheckpointError, MisuseError
-from models.json_text import json_text
+from models.json_text import json_text, parse_json
 from models.packed import PackedMatrices, PackedMatrix, groups_of, pack_matrix, row_bytes
 from models.parameters import parameter_shapes, part_of
 from models.precision import Scheme, Zero
@@ -144,7 +143,7 @@ def open_packed(file: Path, spec: DecoderSpec) -> tuple[DenseWeights, PackedMatr
         CheckpointError: the file is damaged, or was not written for this spec.
     """
     try:
-        note = json.loads(file_notes(file)[_NOTE])
+        note = parse_json(file_notes(file)[_NOTE])
         scheme = Scheme(note["scheme"]["bits"], note["scheme"]["group"], Zero(note["scheme"]["zero"]))
         if note["format"] != FORMAT:
             raise ValueError(f"it has format {note['format']}, this Edge reads {FORMAT}")

@@ -1,12 +1,12 @@
 """Folders that hold something other than a whole language model: adapters, and models with another head."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from models.errors import CheckpointError, SpecError
 from models.families.config import Config, shown
+from models.json_text import parse_json
 
 _OTHER_HEAD = re.compile(r"For(?!CausalLM$)[A-Z]|Reward|Embedding|Classifi|Encoder")
 """What is in the name of a class of transformers whose head is not that of a language model."""
@@ -55,7 +55,7 @@ def refuse_other_heads(folder: Path, config: Config) -> None:
 def _table_in(file: Path) -> dict[str, Any]:
     """The keys of a JSON file; none where it cannot be read."""
     try:
-        keys = json.loads(file.read_text(encoding="utf8"))
-    except (ValueError, OSError, RecursionError):
+        keys = parse_json(file.read_text(encoding="utf8"))
+    except (ValueError, OSError):
         return {}
     return keys if isinstance(keys, dict) else {}

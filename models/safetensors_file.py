@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import CheckpointError
+from models.json_text import parse_json
 from models.other_formats import refuse_pointer
 
 _NOTES = "__metadata__"
@@ -126,10 +127,10 @@ def _header(file: Path) -> tuple[dict[str, Any], int]:
             length = int.from_bytes(opened.read(8), "little")
             if size < 8 or length > size - 8:
                 raise CheckpointError(_damaged(file, f"its header claims {length:,} bytes, the file has {size:,}"))
-            header = json.loads(opened.read(length), object_pairs_hook=_once)
+            header = parse_json(opened.read(length), _once)
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(_damaged(file, f"its header cannot be read ({error})")) from error
     if not isinstance(header, dict):
         raise CheckpointError(_damaged(file, "its header is no table"))

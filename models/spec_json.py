@@ -3,10 +3,12 @@
 import json
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from models import spec as kinds
 from models.errors import SpecError
+from models.json_text import parse_json
 
 _KINDS = {kind.__name__: kind for kind in vars(kinds).values() if isinstance(kind, type) and is_dataclass(kind)}
 
@@ -19,8 +21,8 @@ def spec_to_json(spec: kinds.DecoderSpec) -> str:
 def spec_from_json(text: str) -> kinds.DecoderSpec:
     """The spec that `spec_to_json` wrote; anything else is a `SpecError`."""
     try:
-        spec = _unpack(json.loads(text))
-    except (ValueError, KeyError, TypeError) as error:
+        spec = _unpack(parse_json(text))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise SpecError(f"this is not a decoder spec written by Edge: {error}") from error
     if not isinstance(spec, kinds.DecoderSpec):
         raise SpecError(f"expected a decoder spec, found {type(spec).__name__}")
@@ -46,4 +48,19 @@ def _unpack(value: Any) -> Any:
     found = {name: _unpack(item) for name, item in value.items() if name != "kind"}
     if "activation" in found:
         found["activation"] = kinds.Activation(found["activation"])
+    for name, wanted in get_type_hints(kind).items():
+        if name in found and not _fits(found[name], wanted):
+            raise ValueError(f"'{name}' of {kind.__name__} is {str(found[name])[:80]!r}")
     return kind(**found)
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Whether a value is of a declared type; parts of it were checked when they were made."""
+    inside = get_args(kind)
+    if get_origin(kind) is UnionType:
+        return any(_fits(value, one) for one in inside)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_fits(item, inside[0]) for item in value)
+    if isinstance(value, bool) or kind is bool:
+        return kind is bool and isinstance(value, bool)
+    return isinstance(value, int | float if kind is float else kind)

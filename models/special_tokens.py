@@ -1,6 +1,5 @@
 """The special tokens of a checkpoint, as transformers reads them: what its files name, and what its class adds."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
@@ -10,6 +9,7 @@ from typing import Any
 import tokenizers
 
 from models.errors import CheckpointError
+from models.json_text import parse_json
 from models.other_formats import refuse_pointer
 from models.tokenizer_classes import class_tokens
 
@@ -69,8 +69,8 @@ def keys_of(file: Path) -> dict[str, Any]:
         return {}
     refuse_pointer(file)
     try:
-        keys = json.loads(file.read_text(encoding="utf8"))
-    except (ValueError, RecursionError) as error:
+        keys = parse_json(file.read_text(encoding="utf8"))
+    except ValueError as error:
         raise CheckpointError(f"{file} cannot be read as JSON: {error}") from error
     return keys if isinstance(keys, dict) else {}
 
@@ -89,9 +89,13 @@ def _named(written: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _text(token: object) -> str | None:
-    """A special token as its text, whether it is written as that or as a table with its content."""
+    """A special token as its text, whether it is written as that or as a table with its content.
+
+    Half of a surrogate pair is text for JSON alone, and no tokenizer knows a token of it.
+    """
     content = token.get("content") if isinstance(token, dict) else token
-    return content if isinstance(content, str) else None
+    whole = isinstance(content, str) and not any("\ud800" <= char <= "\udfff" for char in content)
+    return content if whole else None
 
 
 def _texts(tokens: list[Any]) -> Iterator[str]:

@@ -4,12 +4,12 @@ model.safetensors, if it is there; else the shards of model.safetensors.index.js
 the only set of shards, or the only other safetensors file. Files that are never weights do not count.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from models.errors import CheckpointError
+from models.json_text import parse_json
 from models.other_formats import refuse_pointer, without_weights
 from models.plain_name import plain_name
 from models.safetensors_file import TensorPlace, tensor_places
@@ -69,10 +69,10 @@ def tensors_in(files: Sequence[Path]) -> dict[str, TensorPlace]:
 def _shards(index: Path) -> tuple[Path, ...]:
     refuse_pointer(index)
     try:
-        names = json.loads(index.read_text(encoding="utf8"))["weight_map"].values()
+        names = parse_json(index.read_text(encoding="utf8"))["weight_map"].values()
     except OSError as error:
         raise CheckpointError(f"{index} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{index} has no 'weight_map' that can be read, so the shards cannot be found; download it again"
         ) from error

@@ -1,6 +1,5 @@
 """`edge lab --survey`: heads and neurons over a whole text, kept in a file, so that it can stop and go on."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,7 @@ import click
 from edge.commands.options import is_number, tell
 from edge.commands.tables import Column, Table
 from models.errors import EdgeError, MisuseError
-from models.json_text import json_text
+from models.json_text import json_text, parse_json
 
 if TYPE_CHECKING:
     from edge.lab.survey import Part, Survey
@@ -93,7 +92,7 @@ def read_survey(file: Path) -> "Survey":
     from edge.lab.survey import from_json
 
     try:
-        return from_json(json.loads(file.read_text(encoding="utf8")))
+        return from_json(parse_json(file.read_text(encoding="utf8")))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise EdgeError(f"{file} is no survey that this Edge reads: {error}") from error
     except OSError as error:

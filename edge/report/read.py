@@ -1,6 +1,5 @@
 """Files beside a trace: a profile, a comparison. A file that is neither is one clear error."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from edge.compare.result import Comparison, from_json
 from edge.plain import from_plain, to_plain
 from edge.profile.record import Profile, open_profile
 from models.errors import EdgeError
+from models.json_text import parse_json
 
 
 def read_profile(path: Path) -> Profile:
@@ -30,11 +30,11 @@ def read_comparison(path: Path) -> Comparison:
     if not path.is_file():
         raise EdgeError(f"there is no comparison at {path}; 'edge compare MODEL -e A -e B --json > FILE' writes one")
     try:
-        record: Any = json.loads(path.read_text(encoding="utf8"))
+        record: Any = parse_json(path.read_text(encoding="utf8"))
         if not isinstance(record, dict):
             raise ValueError("it is no record of 'edge compare'")
         return from_plain(Comparison, to_plain(from_json(record)))
-    except (ValueError, AttributeError, TypeError, RecursionError, EdgeError) as error:
+    except (ValueError, AttributeError, TypeError, EdgeError) as error:
         raise EdgeError(f"{path} is not a comparison that this Edge reads: {error}") from error
 
 
