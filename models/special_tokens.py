@@ -94,8 +94,9 @@ def _text(token: object) -> str | None:
     Half of a surrogate pair is text for JSON alone, and no tokenizer knows a token of it.
     """
     content = token.get("content") if isinstance(token, dict) else token
-    whole = isinstance(content, str) and not any("\ud800" <= char <= "\udfff" for char in content)
-    return content if whole else None
+    if not isinstance(content, str) or any("\ud800" <= char <= "\udfff" for char in content):
+        return None
+    return content
 
 
 def _texts(tokens: list[Any]) -> Iterator[str]:
