@@ -128,7 +128,7 @@ async def test_what_was_found_is_told_in_words_numbers_and_figures() -> None:
             "34.0%",
             "[20.0%, 48.0%]",
             "above 10.0%",
-            "a tenth",
+            "the lead (a",
             "Found a thing.",
             "42.1%",
             "0.426 bits",
