@@ -214,7 +214,7 @@ def _files(folder: Path) -> dict[str, tuple[str, Path]]:
 def _keys(file: Path) -> dict[str, tuple[str, Path]]:
     source = keys_of(file).get("chat_template")
     if isinstance(source, list):
-        source = {item.get("name"): item.get("template") for item in source if isinstance(item, dict)}
+        source = {str(item.get("name")): item.get("template") for item in source if isinstance(item, dict)}
     named = source if isinstance(source, dict) else {_DEFAULT: source}
     return {str(name): (text, file) for name, text in named.items() if isinstance(text, str)}
 

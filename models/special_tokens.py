@@ -53,14 +53,15 @@ def add_special_tokens(rust: tokenizers.Tokenizer, folder: Path, special: Specia
     """Makes a tokenizer read, and leave out of texts, what the config files call special, as transformers does."""
     known = {token.content for token in rust.get_added_tokens_decoder().values()}
     named = set(special.named.values())
-    added = keys_of(folder / "tokenizer_config.json").get("added_tokens_decoder")
+    own = keys_of(folder / "tokenizer_config.json")
     tokens: dict[str, tokenizers.AddedToken] = {}
-    for _, token in sorted(_by_id(added), key=itemgetter(0)):
+    for _, token in sorted(_by_id(own.get("added_tokens_decoder")), key=itemgetter(0)):
         token.special = token.special or token.content in named
         tokens.setdefault(token.content, token)
     for text in (*special.named.values(), *special.extra):
         tokens.setdefault(text, tokenizers.AddedToken(text, special=True))
     rust.add_tokens([token for text, token in tokens.items() if text and text not in known])
+    rust.encode_special_tokens = own.get("split_special_tokens") is True  # those in a text are then read as text
 
 
 def keys_of(file: Path) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def open_tokenizer(folder: Path) -> Tokenizer | None:
         rust.no_padding()
         special = read_special_tokens(folder, "ByteLevel" in f"{rust.pre_tokenizer}{rust.post_processor}{rust.decoder}")
         add_special_tokens(rust, folder, special)
-    return Tokenizer(rust, special.named, _stop_tokens(rust, folder, special))
+        return Tokenizer(rust, special.named, _stop_tokens(rust, folder, special))
 
 
 def _stop_tokens(rust: tokenizers.Tokenizer, folder: Path, special: SpecialTokens) -> tuple[int, ...]:
@@ -174,7 +174,7 @@ def _stop_tokens(rust: tokenizers.Tokenizer, folder: Path, special: SpecialToken
     ends = (end if isinstance(end, int) else rust.token_to_id(end) for end in (*special.ends, turn) if end is not None)
     size = keys_of(folder / "config.json").get("vocab_size")
     beyond = size if isinstance(size, int) else rust.get_vocab_size()
-    return tuple(dict.fromkeys(end for end in ends if end is not None and end < beyond))
+    return tuple(dict.fromkeys(end for end in ends if end is not None and 0 <= end < beyond))
 
 
 def _shared(left: Sequence[object], right: Sequence[object]) -> int:

@@ -115,7 +115,7 @@ class Stream:
 
     def end(self, text: str) -> None:
         """Shows what of the whole text is still missing, such as a character without its last byte."""
-        write_generated(f"{text[len(self._written) :] if text.startswith(self._written) else ''}\n")
+        write_generated(f"{text.removeprefix(self._written)}\n")
 
 
 def _record(trace: "Trace", timing: "SublayerTiming | None") -> dict[str, Any]:

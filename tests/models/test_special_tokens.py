@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +16,8 @@ from tokenizers import decoders, pre_tokenizers, processors
 from transformers.models.auto import tokenization_auto as auto
 
 from models import tokenizer_classes
+from models.chat import Turn, open_chat_template
+from models.errors import EdgeError
 from models.families.registry import FAMILIES
 from models.tokenizer import Tokenizer, open_tokenizer
 from models.tokenizer_classes import CLASS_TOKENS
@@ -86,6 +89,7 @@ def folders(draw: st.DrawFn) -> dict[str, Any]:
     config = {"model_type": draw(st.sampled_from(sorted(FAMILIES)))}
     own: dict[str, Any] = dict(draw(st.dictionaries(names, written, max_size=4)))
     own |= draw(st.sampled_from([{}, {"add_bos_token": True}, {"add_bos_token": True, "add_eos_token": True}]))
+    own |= draw(st.sampled_from([{}, {}, {"split_special_tokens": True}]))
     own |= draw(
         st.sampled_from(
             [
@@ -212,3 +216,42 @@ def test_an_answer_ends_as_the_template_writes_it(name: str, tmp_path: Path) -> 
     ours = opened(tmp_path, tokenizer=tokenizer_json(added=added), tokenizer_config=named)
     ends = {ours.rust.id_to_token(id) for id in ours.stop_tokens}
     assert ends == {"</s>", ENDS[name] or "</s>"}
+
+
+odd = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 2**40)
+    | st.sampled_from([*WORDS, "", "\ud800", "{{ x.y.z }}", "default"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["content", "name", "template", "5", "special", "default", "x"]), inner, max_size=3
+        )
+    ),
+    max_leaves=5,
+)
+keys = st.dictionaries(
+    names
+    | st.sampled_from(["added_tokens_decoder", "extra_special_tokens", "additional_special_tokens", "chat_template"])
+    | st.sampled_from(["eos_token_id", "tokenizer_class", "model_type", "vocab_size", "add_bos_token"]),
+    odd,
+    max_size=5,
+)
+
+
+@settings(deadline=None)
+@given(
+    files=st.dictionaries(
+        st.sampled_from(["config", "tokenizer_config", "special_tokens_map", "generation_config", "chat_template"]),
+        keys | odd,
+        max_size=4,
+    )
+)
+def test_whatever_the_files_hold_nothing_but_a_message_comes_of_it(files: dict[str, Any]) -> None:
+    with TemporaryDirectory() as name, suppress(EdgeError):
+        tokenizer = opened(Path(name), tokenizer=tokenizer_json(), **files)
+        tokenizer.decode(tokenizer.encode("a<s>b</s>"))
+        template = open_chat_template(Path(name), tokenizer.named)
+        if template is not None:
+            template.text_of([Turn("user", "Hello")])
