@@ -285,11 +285,11 @@ def test_a_checkpoint_without_a_template_says_so(folder: Path) -> None:
         model.chat_ids(TURNS)
 
 
-def test_edge_run_takes_a_conversation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_edge_run_takes_a_conversation(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with_template(folder, CHATML)
     words = ["run", str(folder), "Once", "--chat", "--system", "Be brief.", "-n", "3", "--json"]
     assert exit_code(words) == 0
-    record = json.loads(capsys.readouterr().out)
+    record = json.loads(capfd.readouterr().out)
     with edge.load(folder) as model:
         assert record["prompt_tokens"] == model.chat_ids([Turn("system", "Be brief."), Turn("user", "Once")])
 
@@ -303,7 +303,7 @@ def test_edge_run_takes_a_conversation(folder: Path, capsys: pytest.CaptureFixtu
     ],
 )
 def test_half_a_conversation_is_refused(
-    words: list[str], says: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], says: str, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code(["run", str(folder), *words]) == 2
-    assert says in capsys.readouterr().err
+    assert says in capfd.readouterr().err

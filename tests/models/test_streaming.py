@@ -161,7 +161,7 @@ def test_pieces_of_odd_tokens_are_labels() -> None:
         assert tokenizer.piece(1 << 40) == f"<{1 << 40}>" and tokenizer.piece(-1) == "<-1>"
 
 
-def test_a_run_that_draws_broken_bytes_ends(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_draws_broken_bytes_ends(capfd: pytest.CaptureFixture[str]) -> None:
     """At this temperature nearly all tokens are alike."""
     folder, told = shared("stories260K"), list[str]()
     words = ["run", str(folder), "Once", "--temperature", "30", "--seed", "0", "-n", "100", "-e", "torch"]
@@ -170,7 +170,7 @@ def test_a_run_that_draws_broken_bytes_ends(capsys: pytest.CaptureFixture[str]) 
         sampling = edge.Sampling(temperature=30.0)
         trace = model.run("Once", max_new_tokens=100, sampling=sampling, on_token=lambda token: told.append(token.text))
     assert trace.text.startswith("".join(told)) and "�" in trace.text
-    assert capsys.readouterr().out == trace.text + "\n"
+    assert capfd.readouterr().out == trace.text + "\n"
 
 
 def test_ids_alone_are_told_as_they_stand_in_the_text(tmp_path: Path, byte_llama: Path) -> None:
