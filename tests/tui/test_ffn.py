@@ -15,7 +15,7 @@ from edge.insight.memories import neurons_at, read_cett, read_memories
 from edge.insight.shift import read_answer_shift, read_ffn_shift
 from edge.measure.sparsity import exact_zero_share, gini, hoyer, top_p_sparsity
 from edge.picture.pieces import quote_piece, show_piece
-from edge.picture.units import show_number, show_share, show_weight
+from edge.picture.units import show_share, show_weight
 from models.zoo import zoo_folder
 from tests.tiny import FakeCheckpoint, tiny_weights
 from tests.tui.driving import PATIENCE_S, Driven, driven
@@ -334,8 +334,8 @@ async def test_ablating_the_strongest_tells_how_far_their_words_agree_and_which_
         assert len(model.prompts) == 1 + NEURONS, f"{len(model.prompts)} passes for {NEURONS} neurons and none"
         found = ui.shown_run.agreements[layer, token]
         assert set(found.falls) == {memory.neuron for memory in ablated}, "not the strongest were ablated"
-        numbers = f"r = {found.r:.2f}, top-{found.top} overlap {show_number(found.overlap)}"
-        assert f"agreement with ablation: {numbers} ({NEURONS} neurons)" in note(ui), note(ui)
+        numbers = f"r = {found.r:.2f}, top-{found.top} overlap {found.overlap:.1f} ({NEURONS} neurons)"
+        assert note(ui).endswith(f": {numbers}"), note(ui)
         lines = ui.shown("#memories").splitlines()
         assert "fall without it" in lines[0]
         for memory, line in zip(ablated, lines[1:], strict=False):
@@ -358,9 +358,10 @@ async def test_words_that_do_not_fall_are_said_to_be_others() -> None:
         await ui.press("m")
         await ui.until(lambda: bool(ui.shown_run.agreements), "the agreement")
         found = ui.shown_run.agreements[layer, token]
-        for overlap, is_told in ((found.top / 2 - 1, True), (found.top / 2, False)):
-            words = agreement_words(ui.main.sight, ui.shown_run, replace(found, overlap=overlap), True)
-            assert ("other words fall" in words) == is_told, words
+        for overlap, told in ((found.top / 2 - 1, "other words fall"), (found.top / 2, "ablation")):
+            for is_roomy in (True, False):
+                words = agreement_words(ui.main.sight, ui.shown_run, replace(found, overlap=overlap), is_roomy)
+                assert told in words.partition(":")[0], words
 
 
 def note(ui: Driven) -> str:

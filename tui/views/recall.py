@@ -49,10 +49,10 @@ def agreement_words(sight: Sight, main: Shown, found: Agreement | None, is_roomy
     name = "agreement with ablation" if is_roomy else "ablation"
     if found is None:
         return f"{name}: not measured{', m measures' if sight.facts and sight.facts.source else ''}"
-    told = f"{name}: r = {found.r:.2f}, top-{found.top} overlap {show_number(found.overlap)}"
-    if not is_roomy:
-        return told
-    return f"{told} ({found.neurons} neurons){': other words fall' if found.is_poor else ''}"
+    if found.is_poor:
+        name = "other words fall when ablated" if is_roomy else "other words fall"
+    of = f" ({found.neurons} neurons)" if is_roomy else ""
+    return f"{name}: r = {found.r:.2f}, top-{found.top} overlap {found.overlap:.1f}{of}"
 
 
 class Recall:

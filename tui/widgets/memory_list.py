@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from rich.cells import cell_len
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.reactive import reactive
 from textual.strip import Strip
@@ -108,7 +109,6 @@ class MemoryList(Grid):
         if line >= len(self.memories):
             return self.fit([], self.view_cells)
         memory, (switch, cells, room) = self.memories[line], self._cells
-        own = self._promoted_cells(room)
         is_chosen, is_off = memory.neuron == self.chosen, memory.neuron in self.off
         style, label = self.look_of("chosen") if is_chosen else None, self.look_of("label")
         state = ("[ ] off" if is_off else "[x] on") if switch > 4 else ("[ ]" if is_off else "[x]")
@@ -121,10 +121,17 @@ class MemoryList(Grid):
             self.text(bar(share, cells), cells, self.look_of("first" if memory.coefficient >= 0 else "second")),
             self.text(f"{show_measured(memory.coefficient, ''):>{_NUMBER}}", _NUMBER, style),
             self.text(f"{adds:>{_NUMBER}}  ", _NUMBER + 2),
-            self.text(_join(memory, own - (own < room)), own, style or self.rich_style),
-            self.text(_fit_words(self.falls.get(memory.neuron, ()), room - own), room - own, style or self.rich_style),
+            *self._words(memory, room, style or self.rich_style),
         ]
         return self.fit(parts, self.view_cells)
+
+    def _words(self, memory: Memory, room: int, style: Style) -> list[Segment]:
+        """What it promotes, and beside it what falls without it, where that was measured."""
+        own = self._promoted_cells(room)
+        if own == room:
+            return [self.text(_join(memory, room), room, style)]
+        falls = _fit_words(self.falls.get(memory.neuron, ()), room - own)
+        return [self.text(_join(memory, own - 1), own - 1, style), self.text(f" {falls}", room - own + 1, style)]
 
     def action_move(self, down: int, right: int) -> None:
         if self.memories and down:
