@@ -1,6 +1,7 @@
 """The command palette: everything that works now, whatever has the keys, by what it is about."""
 
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.actions import parse
@@ -11,6 +12,7 @@ from textual.dom import DOMNode
 from models.zoo import zoo_names
 from tui.jobs.job import Place
 from tui.jobs.load import Load
+from tui.messages import EditIsolated, EditToggled
 from tui.views.view import View
 from tui.widgets.prompt_box import PromptBox
 
@@ -31,6 +33,9 @@ ABOUT = {
     "engine": "engine",
     "open": "open",
     "compare": "compare",
+    "edits": "edits",
+    "isolate": "edits",
+    "clear_edits": "edits",
     "write": "write",
     "export": "export",
     "help": "help",
@@ -42,6 +47,7 @@ NAMES = {
     "engine": "the next one",
     "open": "another model, engine or trace",
     "compare": "with another engine, model, prompt or trace",
+    "edits": "list them",
     "write": "the run, the screen or its numbers",
     "help": "what is under the cursor",
 }
@@ -59,6 +65,11 @@ def commands_of(main: "MainScreen") -> Iterator[SystemCommand]:
             yield SystemCommand(f"engine: {engine}", told, runs(main, main, f"engine('{engine}')"))
     for model in zoo_names():
         yield SystemCommand(f"open: {model}", "Load this model, which comes with Edge", _loads(main, model))
+    for edit in main.sight.edits:
+        yield SystemCommand(f"edits: remove {edit}", "End this edit", partial(main.post_message, EditToggled(edit)))
+        if len(main.sight.edits) > 1:
+            told = "Its effect against the run without any edit"
+            yield SystemCommand(f"edits: {edit} alone", told, partial(main.post_message, EditIsolated(edit)))
     if main.place is not None:
         told = "Write the model for other tools or machines"
         yield SystemCommand("export: the model", told, runs(main, main, "export"))

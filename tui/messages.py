@@ -201,6 +201,18 @@ class EditToggled(Message):
 
 
 @dataclass
+class EditsCleared(Message):
+    """No edit is to act any more."""
+
+
+@dataclass
+class EditIsolated(Message):
+    """The effect of one edit is to show by itself, or with None that of all."""
+
+    edit: Edit | None
+
+
+@dataclass
 class PaneChosen(Message):
     """One pane, by the name of its tab."""
 

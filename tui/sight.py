@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float32
 
+from edge.ablated import Ablated, ablated
 from edge.compare.result import Comparison
 from edge.edits import Edit
 from edge.insight.ablation import Agreement
@@ -18,6 +19,7 @@ from edge.timing import SublayerTiming
 from edge.trace import Trace
 from models.sites import layer_site
 from models.spec import DecoderSpec
+from tui.editing import whose
 from tui.state import Options, Selection
 
 
@@ -48,7 +50,7 @@ class Shown:
     """One run, and what is known of it so far.
 
     Attributes:
-        name: What tells it from the other run on the screen: `onnx:int4`, `without head 0.1`, `another prompt`.
+        name: What tells it from the other run on the screen: `onnx:int4`, `head 0.1 ablated`, `another prompt`.
         surprise_bits: How little each token was expected; NaN where that is not known.
         timing: Its sublayers, timed apart; None until they are.
         weights: What explains it; None for a saved trace.
@@ -89,7 +91,9 @@ class Sight:
         facts: The loaded model; None before there is one.
         main: The last run; None before the first.
         beside: The run that it is compared with; None where nothing is.
-        edits: What is switched off in the run beside.
+        edits: Edits that are on. They act in the run beside, never in `main`; none where another engine, model, prompt
+            or trace is beside.
+        alone: The one of them that acts in the run beside by itself; None where all of them do.
         profile: Engines timed in turns; None until they are.
         comparison: Engines compared site by site; None until they are.
         tried: Claims of the lab that were tried, by key.
@@ -104,12 +108,44 @@ class Sight:
     main: Shown | None = None
     beside: Shown | None = None
     edits: tuple[Edit, ...] = ()
+    alone: Edit | None = None
     profile: Profile | None = None
     comparison: Comparison | None = None
     tried: dict[str, Tried] = field(default_factory=dict)
     trying: tuple[str, ...] = ()
     laws: dict[str, dict[int, LawResult]] = field(default_factory=dict)
     checking: tuple[int, ...] = ()
+
+    @property
+    def can_run(self) -> bool:
+        """The run that shows is of a model that is loaded, and can be made again with edits; a saved trace cannot."""
+        return self.main is not None and self.facts is not None and bool(self.facts.source)
+
+    @property
+    def ablated(self) -> Ablated:
+        """What the edits that are on ablate, and what those of a saved run did."""
+        return ablated((*(self.main.trace.edits if self.main else ()), *self.edits))
+
+    @property
+    def run_edits(self) -> tuple[str, ...]:
+        """Names of the edits behind what shows: those of a saved run, and those that act in the run beside."""
+        beside = self.beside.trace.edits if self.beside is not None and self.edits else ()
+        return (*(self.main.trace.edits if self.main else ()), *beside)
+
+    @property
+    def whose(self) -> str:
+        """Whose effect the run beside shows: `head 3.5 ablated`, `all 3 edits`; empty without edits."""
+        return whose(self.edits, self.alone) if self.edits else ""
+
+    @property
+    def without(self) -> str:
+        """What stands behind a title of `main` while edits are on, which do not act there."""
+        return ", no edit" if self.edits else ""
+
+    @property
+    def shows_difference(self) -> bool:
+        """Maps beside are differences. Edits change few cells, so there the difference is what shows first."""
+        return self.options.shows_difference != bool(self.edits)
 
     @property
     def step_ns(self) -> float | None:

@@ -112,7 +112,7 @@ class Options:
     Attributes:
         is_log: Attention weights on a log scale.
         drops_first: The first token's column is left out of the map.
-        shows_difference: The run beside less the one that shows, instead of both.
+        shows_difference: The run beside less the one that shows, instead of both; of edits the other way round.
         max_new_tokens: Tokens a run generates at most.
         sampling: How a run chooses them; the seed is always 0, so every engine draws alike.
     """

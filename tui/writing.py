@@ -39,15 +39,32 @@ HTML = Kind("html", "page", "the picture with title and date, HTML, to print", "
 CSV = Kind("csv", "table, CSV", "the numbers of this screen", ".csv")
 JSON = Kind("json", "table, JSON", "the numbers of this screen", ".json")
 TRACE = Kind("trace", "trace", "the run with all that was watched; 'o' opens it again", ".trace")
+EDITED = Kind("edited", "trace with edits", "the run with the edits that are on; 'o' opens it again", "-edited.trace")
 REPORT = Kind("report", "report", "the run as an interactive page, HTML", "-report.html")
 
-KINDS = (SVG, HTML, CSV, JSON, TRACE, REPORT)
+KINDS = (SVG, HTML, CSV, JSON, TRACE, EDITED, REPORT)
+
+TRACES = (TRACE, EDITED)
+"""Kinds that can be opened again."""
 
 
 def offline(svg: str) -> str:
     """Without the fonts that Rich's pictures fetch from a server."""
     svg = re.sub(r"@font-face\s*{.*?}\s*", "", svg, flags=re.DOTALL)
     return re.sub(r"font-family: [^;]*;", f"font-family: {FONTS};", svg)
+
+
+def described(svg: str, words: str) -> str:
+    """The same picture, which says in words what it is of; where there is nothing to say, as it was."""
+    start = svg.index(">", svg.index("<svg")) + 1
+    return f"{svg[:start]}<desc>{escape(words)}</desc>{svg[start:]}" if words else svg
+
+
+def edit_words(sight: Sight) -> str:
+    """Every edit behind what shows, none left out for want of room; empty without any."""
+    if sight.edits:
+        return f"edits: {', '.join(map(str, sight.edits))}; shown is the effect of {sight.whose}"
+    return f"a run with edits: {', '.join(sight.run_edits)}" if sight.run_edits else ""
 
 
 def page(svg: str, title: str, lines: list[str]) -> str:
@@ -89,7 +106,8 @@ def facts_of(sight: Sight, now: datetime) -> list[str]:
     return [
         f"{facts.name} on {trace.engine} · {len(trace.tokens)} tokens · {now.strftime('%Y-%m-%d %H:%M %Z').strip()}",
         f"prompt: {prompt}",
-        f"beside: {sight.beside.name}" if sight.beside else "",
+        edit_words(sight),
+        f"beside: {sight.beside.name}" if sight.beside and not sight.edits else "",
         versions,
     ]
 
@@ -140,6 +158,10 @@ def writer_of(kind: Kind, sight: Sight, table: Table | None, svg: str, title: st
         EdgeError: there is nothing of this kind to write.
     """
     trace = sight.main.trace if sight.main else None
+    if kind == EDITED:
+        if sight.beside is None or not sight.edits:
+            raise EdgeError("no edit is on, so there is no run with edits to write")
+        return sight.beside.trace.save
     if kind in (TRACE, REPORT):
         if trace is None:
             raise EdgeError("nothing ran yet, so there is no run to write")

@@ -148,7 +148,7 @@ async def test_another_engine_stands_beside_and_the_difference_is_signed() -> No
         assert (extreme == 31) == (apart[token, key] > 0), "the difference has the wrong sign"
 
 
-async def test_x_switches_the_chosen_head_off_in_a_run_beside_and_on_again() -> None:
+async def test_x_ablates_the_chosen_head_in_a_run_beside_and_ends_that() -> None:
     async with driven(size=(200, 60)) as ui:
         await look(ui)
         chosen = ui.main.sight.selection
@@ -157,9 +157,9 @@ async def test_x_switches_the_chosen_head_off_in_a_run_beside_and_on_again() -> 
         beside = ui.main.sight.beside
         edit = str(ScaleHead(chosen.layer, chosen.head, 0.0))
         assert beside is not None and beside.trace.edits == (edit,), f"the run beside was edited by {beside}"
-        assert "off beside" in str(ui.main.query_one("#map-pane").border_title)
+        assert "ablated" in str(ui.main.query_one("#map-pane").border_title)
         await ui.press("x")
-        assert ui.main.sight.beside is None and not ui.main.sight.edits, "the head is still off"
+        assert ui.main.sight.beside is None and not ui.main.sight.edits, "the head is still ablated"
 
 
 async def test_a_new_prompt_makes_the_run_beside_anew() -> None:

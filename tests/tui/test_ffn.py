@@ -1,4 +1,4 @@
-"""The FFN view: silence, memories and predictions show the run's own numbers; a neuron switched off shows beside."""
+"""The FFN view: silence, memories and predictions show the run's own numbers; a neuron ablated shows beside."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -148,8 +148,7 @@ async def test_the_map_shows_the_other_run_and_the_difference() -> None:
             shown.overview.exact_zero for shown in (ui.shown_run, ui.main.sight.beside) if isinstance(shown, Shown)
         )
         assert not np.array_equal(own, beside)
-        await ui.press("v")
-        np.testing.assert_array_equal(grid.shares, beside, err_msg="v does not show the other run")
+        np.testing.assert_array_equal(grid.shares, beside, err_msg="an edit does not show its run")
         await ui.press("v")
         np.testing.assert_allclose(grid.shares, 100 * (beside - own), rtol=1e-5, err_msg="not the difference")
         assert "pp" in ui.shown("#ffn") and "percentage points" in ui.shown("#ffn-legend")
@@ -263,7 +262,7 @@ async def test_where_nobody_chose_a_neuron_the_strongest_of_each_token_is() -> N
             assert chosen(ui)[2] == switched, "a neuron that was switched off is not followed"
 
 
-async def test_a_click_chooses_a_memory_and_a_click_on_its_switch_turns_it_off() -> None:
+async def test_a_click_chooses_a_memory_and_a_click_on_its_switch_ablates_it() -> None:
     async with looking() as ui:
         grid = ui.main.query_one(MemoryList)
         second, third = grid.memories[1].neuron, grid.memories[2].neuron
@@ -272,13 +271,13 @@ async def test_a_click_chooses_a_memory_and_a_click_on_its_switch_turns_it_off()
         await ui.pilot.click(grid, offset=(3, 3))
         await ui.until(lambda: bool(ui.main.sight.edits), "the edit")
         assert ui.main.sight.edits == (ScaleNeuron(chosen(ui)[0], third, 0.0),)
-        assert "[ ] off" in ui.shown("#memories").splitlines()[3]
+        assert "× ablated" in ui.shown("#memories").splitlines()[3]
 
 
-async def test_a_neuron_switched_off_runs_beside_and_both_answers_show() -> None:
+async def test_an_ablated_neuron_runs_beside_and_both_answers_show() -> None:
     async with looking() as ui:
         layer, token, neuron = chosen(ui)
-        assert "x switches the chosen neuron off" in ui.shown("#answers")
+        assert "ablate what is chosen" in ui.shown("#answers")
         await ui.press("x")
         await ui.until(lambda: ui.main.sight.beside is not None, "the run without the neuron")
         await settled(ui)
@@ -290,25 +289,25 @@ async def test_a_neuron_switched_off_runs_beside_and_both_answers_show() -> None
         want = read_answer_shift(main.trace, main.weights, beside.trace, beside.weights, token, also=came)
         assert ui.main.query_one("#answers", ShiftBars).words == want.words
         heading = ui.shown("#answers").splitlines()[0]
-        assert "this run" in heading and f"neuron {layer}.{neuron} ablated" in heading, heading
+        assert "no edit" in heading and f"neuron {layer}.{neuron} ablated" in heading, heading
         await ui.press("space")
         await ui.until(lambda: ui.main.sight.beside is None, "the comparison to end")
-        assert not ui.main.sight.edits and "[ ]" not in ui.shown("#memories")
-        assert "x switches the chosen neuron off" in ui.shown("#answers")
+        assert not ui.main.sight.edits and "×" not in ui.shown("#memories")
+        assert "ablate what is chosen" in ui.shown("#answers")
 
 
-async def test_a_neuron_switched_on_again_before_its_run_came_leaves_nothing_beside() -> None:
+async def test_an_edit_ended_before_its_run_came_leaves_nothing_beside() -> None:
     async with looking() as ui:
         view = ui.main.query_one(FfnView)
-        view.action_switch()
-        view.action_switch()
+        view.action_ablate()
+        view.action_ablate()
         await ui.pilot.pause()
         await settled(ui)
         sight = ui.main.sight
         assert not sight.edits and sight.beside is None, f"beside stands {sight.beside and sight.beside.name}"
 
 
-async def test_what_is_switched_off_stays_in_the_list_where_it_is_weak() -> None:
+async def test_what_is_ablated_stays_in_the_list_where_it_is_weak() -> None:
     async with looking() as ui:
         layer, token, _ = chosen(ui)
         silent = int(np.flatnonzero(neurons_at(ui.shown_run.trace, layer, token) == 0)[0])
@@ -318,7 +317,7 @@ async def test_what_is_switched_off_stays_in_the_list_where_it_is_weak() -> None
         await ui.until(lambda: ui.main.sight.beside is not None, "the run beside")
         await settled(ui)
         await ui.until(lambda: f"#{silent}" in lines_at_end(ui), "the silent neuron at the end of the list")
-        assert "is silent here" in lines_at_end(ui) and "[ ] off" in lines_at_end(ui), lines_at_end(ui)
+        assert "is 0 here" in lines_at_end(ui) and "× ablated" in lines_at_end(ui), lines_at_end(ui)
 
 
 async def test_ablating_the_strongest_tells_how_far_their_words_agree_and_which_words_fall() -> None:
@@ -442,7 +441,7 @@ async def test_a_saved_trace_shows_what_it_holds_and_runs_nothing() -> None:
         await pilot.press("3")
         await pilot.pause()
         view = app.main.query_one(FfnView)
-        assert view.check_action("switch", ()) is None, "x is offered where nothing can run"
+        assert view.check_action("ablate", ()) is None, "x is offered where nothing can run"
         assert view.check_action("measure", ()) is None, "m is offered where nothing can run"
         assert app.main.sight.selection.layer == 1
         for name in ("memories", "curve"):
@@ -455,7 +454,7 @@ async def test_a_saved_trace_shows_what_it_holds_and_runs_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(0.0, "every neuron is silent"), (float("nan"), "no neuron is a finite number"), (float("inf"), "no neuron is")],
+    [(0.0, "every neuron is 0"), (float("nan"), "no neuron is a finite number"), (float("inf"), "no neuron is")],
 )
 async def test_neurons_that_are_silent_or_no_numbers_are_said_in_words(value: float, words: str) -> None:
     async with looking() as ui:
@@ -469,7 +468,9 @@ async def test_neurons_that_are_silent_or_no_numbers_are_said_in_words(value: fl
         await ui.pilot.pause()
         await ui.pilot.pause()
         assert words in ui.shown("#curve"), ui.shown("#curve")
-        await settled(ui) if value else await ui.until(lambda: "silent" in ui.shown("#memories"), "the words")
+        await settled(ui) if value else await ui.until(
+            lambda: "every neuron is 0" in ui.shown("#memories"), "the words"
+        )
         assert "is no finite number here" in ui.shown("#memories") or not value
         ui.app.export_screenshot()
 
@@ -482,7 +483,7 @@ async def test_the_table_holds_the_memories_of_the_token() -> None:
         records, memories = table.records(), ui.main.query_one(MemoryList).memories
         assert [record["neuron"] for record in records] == [memory.neuron for memory in memories]
         assert {(record["layer"], record["token"]) for record in records} == {(layer, token)}
-        assert records[0]["adds_norm"] == memories[0].adds and records[0]["switch"] == "on"
+        assert records[0]["adds_norm"] == memories[0].adds and records[0]["ablated"] == "no"
 
 
 # ---- the trained twin -----------------------------------------------------------------------------------

@@ -12,9 +12,11 @@ import pytest
 
 import edge
 from edge.commands.tables import Column, Table
+from edge.edits import ScaleHead
 from models.errors import EdgeError
 from tests.tui.asking import choose, in_dialog, note_of, type_in, written
 from tests.tui.driving import driven
+from tui.messages import EditToggled
 from tui.screens.dialog import Field
 from tui.screens.trouble import TroubleScreen
 from tui.screens.write import WriteScreen
@@ -54,6 +56,40 @@ async def test_a_trace_and_its_report_are_written_and_the_trace_opens_again(tmp_
         assert ui.main.kept.settings.traces == (str(tmp_path / "a.trace"),), "what was saved is not offered again"
         report = (await written(ui, "report", tmp_path / "a.html")).read_text(encoding="utf8")
         assert "Content-Security-Policy" in report and "edge report" in report
+
+
+async def test_what_is_written_names_every_edit(tmp_path: Path) -> None:
+    async with driven(size=(80, 24)) as ui:
+        await ui.run(PROMPT)
+        ui.main.shown_view.focus_pane()
+        edits = [ScaleHead(layer, head, 0.0) for layer in (0, 1) for head in range(4)]
+        for edit in edits:
+            ui.main.on_edit_toggled(EditToggled(edit))
+        await ui.until(lambda: ui.main.sight.beside is not None and not ui.main.doing, "the run with edits")
+        names = [str(edit) for edit in edits]
+        for key, suffix in (("svg", "svg"), ("html", "html")):
+            text = (await written(ui, key, tmp_path / f"a.{suffix}")).read_text(encoding="utf8")
+            assert all(name in text for name in names), f"the {key} leaves edits out for want of room"
+            assert "shown is the effect of all 8 edits" in text
+        for number, changed in (("1", "attn_differs"), ("2", "weight_with_edits"), ("3", "coefficient_with_edits")):
+            await ui.press(number)
+            record, *_ = json.loads((await written(ui, "json", tmp_path / f"{number}.json")).read_text(encoding="utf8"))
+            assert record["edits"] == ", ".join(names), f"the table of screen {number} names {record['edits']!r}"
+            assert record[changed] is not None, f"the table of screen {number} has nothing of the run with edits"
+        trace = edge.open_trace(await written(ui, "edited", tmp_path / "a.trace"))
+        assert trace.edits == tuple(names), "the trace with edits is that without"
+
+
+async def test_without_edits_no_trace_with_edits_is_offered(tmp_path: Path) -> None:
+    async with driven() as ui:
+        await ui.run(PROMPT)
+        ui.main.shown_view.focus_pane()
+        await ui.press("w")
+        option = ui.app.screen.query_one(Choices).get_option("edited")
+        assert option.disabled and "no edit is on" in str(option.prompt)
+        await ui.press("escape", "1")
+        text = (await written(ui, "svg", tmp_path / "a.svg")).read_text(encoding="utf8")
+        assert "<desc>" not in text
 
 
 async def test_nothing_is_written_over_unless_asked_twice(tmp_path: Path) -> None:

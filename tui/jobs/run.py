@@ -8,6 +8,7 @@ from edge.edits import Edit
 from edge.insight.answers import read_surprise
 from edge.insight.weights import Weights
 from edge.measure.overview import survey
+from edge.picture.units import show_bytes
 from edge.sampling import Sampling
 from edge.session import OnToken, Token
 from edge.trace import Trace
@@ -16,7 +17,8 @@ from models.errors import MisuseError
 from models.spec import DecoderSpec
 from tui.jobs.job import Desk, Drivable, Place
 from tui.messages import Beside, Ended, Streaming, Surprised, Surveyed, Timed
-from tui.sight import Shown
+from tui.sight import Facts, Shown
+from tui.state import Options
 
 PARTS = ("attn.query", "attn.key", "attn.value", "attn.output", "ffn.neurons", "ffn.output", "output")
 """What the screens need: maps come from queries and keys, words from values, neurons and the residual stream."""
@@ -44,6 +46,16 @@ def watch_for(spec: DecoderSpec, tokens: int) -> Watch:
     """Everything that the screens show, in half precision where it would hold much."""
     whole = Watch(parts=PARTS)
     return whole if whole.cost_bytes(spec, tokens) <= WHOLE_BYTES else Watch(parts=PARTS, half=True)
+
+
+def invitation(facts: Facts | None, options: Options) -> tuple[str, str]:
+    """What may be typed, and what a run of it will do and hold, said before it runs."""
+    example = "Once upon a time" if facts is None or facts.reads_text else "token ids, such as 1 5 2"
+    cost = ""
+    if facts is not None:
+        a_token = watch_for(facts.spec, options.max_new_tokens).cost_bytes(facts.spec, 1)
+        cost = f" · watching holds {show_bytes(a_token)} a token"
+    return f"type a prompt, such as: {example}", f"enter runs {options.plan}{cost}"
 
 
 @dataclass(frozen=True)

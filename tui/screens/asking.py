@@ -18,19 +18,35 @@ from tui.jobs.run import Prompt
 from tui.reader import Reader
 from tui.runner import Runner
 from tui.screens.compare import Compared, CompareScreen
+from tui.screens.editing import EditingScreen
 from tui.screens.export_model import ExportedScreen, ExportScreen
 from tui.screens.open import OpenScreen
-from tui.screens.running import RunningScreen
+from tui.screens.running import NOTHING_BESIDE
 from tui.screens.write import MODEL, WriteScreen, Written
 from tui.settings import Kept, Settings
 from tui.shelf import engine_choices
 from tui.sight import Shown, Sight
 from tui.state import Options
 from tui.views.view import View
-from tui.writing import CSV, HTML, JSON, KINDS, REPORT, SVG, TRACE, Kind, offline, writer_of
+from tui.writing import (
+    CSV,
+    EDITED,
+    HTML,
+    JSON,
+    KINDS,
+    REPORT,
+    SVG,
+    TRACE,
+    TRACES,
+    Kind,
+    described,
+    edit_words,
+    offline,
+    writer_of,
+)
 
 
-class AskingScreen(RunningScreen):
+class AskingScreen(EditingScreen):
     """Opens dialogs, and remembers what was chosen.
 
     Attributes:
@@ -99,6 +115,8 @@ class AskingScreen(RunningScreen):
     def compare_with(self, answer: Compared | None) -> None:
         """Begins or ends a comparison."""
         if answer is not None:
+            if answer.companion is not None:
+                self.drop_edits(f"{answer.companion.name} is beside now, and one run stands there at a time")
             self.run_beside(answer.companion)
 
     # ---- writing ----------------------------------------------------------------------------------------
@@ -111,10 +129,12 @@ class AskingScreen(RunningScreen):
     def action_write(self) -> None:
         facts, view = self.sight.facts, self.shown_view
         model = facts.name if facts else "edge"
-        stems = {kind.key: model if kind in (TRACE, REPORT) else f"{model}-{view.name_of_view}" for kind in KINDS}
+        stems = {kind.key: model if kind in (*TRACES, REPORT) else f"{model}-{view.name_of_view}" for kind in KINDS}
         lacking = {}
         if self.sight.main is None:
             lacking = dict.fromkeys((TRACE.key, REPORT.key), "nothing ran yet")
+        if self.sight.beside is None or not self.sight.edits:
+            lacking[EDITED.key] = "no edit is on"
         if view.table(self.sight) is None:
             lacking |= dict.fromkeys((CSV.key, JSON.key), "this screen shows no numbers yet")
         if self.loaded is None:
@@ -141,6 +161,7 @@ class AskingScreen(RunningScreen):
         view = self.shown_view
         title = f"{self.sight.facts.name if self.sight.facts else 'edge'} · {view.title}"
         svg = offline(self.app.export_screenshot(title=title)) if kind in (SVG, HTML) else ""
+        svg = described(svg, edit_words(self.sight)) if svg else ""
         write = writer_of(kind, self.sight, view.table(self.sight), svg, title)
 
         def attempt() -> Message:
@@ -150,7 +171,7 @@ class AskingScreen(RunningScreen):
                 return messages.Failed("not written", str(error))
             except Exception as error:  # a defect: it must be seen, and the screen must live on
                 return messages.Failed("not written", f"{type(error).__name__}: {error}")
-            return messages.Wrote(path, is_trace=kind == TRACE)
+            return messages.Wrote(path, is_trace=kind in TRACES)
 
         self.writer.ask(str(path), attempt, self)
 
@@ -184,7 +205,8 @@ class AskingScreen(RunningScreen):
     def show_saved(self, trace: Trace) -> None:
         """Shows a saved trace, for which no engine is needed; a model that is loaded stays so."""
         facts = facts_of_trace(trace)
+        self.drop_edits("a saved trace shows, which nothing runs again")
         self.companion = None
-        self.sight = replace(self.sight, facts=facts, beside=None, edits=(), profile=None, comparison=None, tried={})
+        self.sight = replace(self.sight, **NOTHING_BESIDE, facts=facts, profile=None, comparison=None, tried={})
         self.take(Shown.of(trace.engine, trace, None))
         self.do(Measure(trace))

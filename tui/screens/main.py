@@ -14,19 +14,20 @@ from textual.widgets import ContentSwitcher, Static
 
 from edge.engines.choice import elsewhere, engine_of
 from edge.picture.levels import to_levels
-from edge.picture.units import show_bytes
 from edge.trace import Trace
 from tui import messages
 from tui.garbage import spare_frames
 from tui.jobs.job import Place
 from tui.jobs.load import Load
-from tui.jobs.run import watch_for
+from tui.jobs.run import invitation
 from tui.pictures import token_values
 from tui.runner import Runner
 from tui.screens.asking import AskingScreen
+from tui.screens.editing import WITH_EDITS
 from tui.screens.help import HelpScreen
 from tui.settings import Kept
 from tui.sight import Sight
+from tui.views.effect import EffectLine
 from tui.views.every import VIEWS
 from tui.views.view import View
 from tui.widgets.header_bar import HeaderBar
@@ -47,7 +48,7 @@ FIRST_STEPS = "type a prompt above and press enter\n\n? explains every picture, 
 WITH_MODEL = {"prompt", "engine", "length", "sampling", "export"}
 """Actions that need a model at hand."""
 
-LETTERS = {*WITH_MODEL, "open", "compare", "write", "view", "select", "colour", "palette", "theme", "help"}
+LETTERS = {*WITH_MODEL, *WITH_EDITS, "open", "compare", "write", "view", "select", "colour", "palette", "theme", "help"}
 """Actions on keys that a prompt takes for text."""
 
 
@@ -97,6 +98,7 @@ class MainScreen(AskingScreen):
         yield PromptBox()
         yield TokenStrip(id="tokens")
         yield Legend(id="tokens-legend")
+        yield EffectLine(id="effect")
         yield PaneTabs(
             {name: f"{number} {kind.title}" for number, (name, kind) in enumerate(VIEWS.items(), 1)}, id="views"
         )
@@ -161,6 +163,7 @@ class MainScreen(AskingScreen):
         self.shown_view.show_live(message)
 
     def on_failed(self, message: messages.Failed) -> None:
+        self._end_waiting("their run failed")
         self._settle()
         self.trouble(message.title, message.text)
 
@@ -198,17 +201,17 @@ class MainScreen(AskingScreen):
         return self.offers(action) and not (action in LETTERS and isinstance(self.focused, PromptBox))
 
     def offers(self, action: str) -> bool:
-        """Whether an action works now, whatever has the keys."""
         if action == "stop":
             return self.can_stop
         if action == "compare":
             return self.sight.main is not None
         if action in WITH_MODEL:
             return self.place is not None and (action != "engine" or len(self.engines) > 1)
-        return True
+        return super().offers(action)
 
     def action_stop(self) -> None:
         self.runner.stop()
+        self._end_waiting("their run was stopped")
 
     def action_view(self, name: str) -> None:
         self.view = name
@@ -248,12 +251,15 @@ class MainScreen(AskingScreen):
         self._header.facts = now.facts
         if before.facts is not now.facts or before.options is not now.options:
             self._tell_prompt()
+        if len(before.edits) != len(now.edits):
+            self.refresh_bindings()
         self.draw()
 
     def draw(self) -> None:
         """Draws the sight."""
         with self.app.batch_update():
             self._draw_tokens()
+            self.query_one(EffectLine).draw(self.sight)
             self._draw_view()
 
     def _draw_tokens(self) -> None:
@@ -270,7 +276,8 @@ class MainScreen(AskingScreen):
         if self._header.trace is not main.trace:
             self._header.trace = main.trace
         self._header.live = None
-        self._header.beside = sight.beside.name if sight.beside else ""
+        self._header.beside = sight.beside.name if sight.beside and not sight.edits else ""
+        self._header.edits = tuple(map(str, sight.edits))
 
     def _draw_view(self) -> None:
         view = self.shown_view
@@ -279,17 +286,11 @@ class MainScreen(AskingScreen):
 
     def _tell_prompt(self) -> None:
         """Says what may be typed, and what a run will cost before it runs."""
-        facts = self.sight.facts
         self._box.disabled = self.place is None
         if self.place is None:
             self._box.tell("a saved trace; open a model to run prompts", "")
             return
-        example = "Once upon a time" if facts is None or facts.reads_text else "token ids, such as 1 5 2"
-        cost = ""
-        if facts is not None:
-            a_token = watch_for(facts.spec, self.sight.options.max_new_tokens).cost_bytes(facts.spec, 1)
-            cost = f" · watching holds {show_bytes(a_token)} a token"
-        self._box.tell(f"type a prompt, such as: {example}", f"enter runs {self.sight.options.plan}{cost}")
+        self._box.tell(*invitation(self.sight.facts, self.sight.options))
 
     def on_resize(self, event: events.Resize) -> None:
         width, height = event.size

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edge.edits import Edit
 from edge.insight.weights import Weights
 from edge.trace import Trace
 from models.errors import MisuseError
 from tui import messages
+from tui.editing import whose
 from tui.jobs.job import Job, Place, Wanted
+from tui.jobs.load import Load
 from tui.jobs.reopen import ReopenBeside
 from tui.jobs.run import Prompt, Run, RunBeside
 from tui.runner import Runner
@@ -25,6 +28,8 @@ class Companion:
     Attributes:
         place: Another model or engine; the one at hand where None.
         prompt: Other text; the same tokens where None.
+        edits: Edits that are on.
+        alone: The one of them that acts by itself; None where all act.
         saved: The file of a trace, which shows as it is.
     """
 
@@ -32,7 +37,22 @@ class Companion:
     place: Place | None = None
     prompt: Prompt | None = None
     edits: tuple[Edit, ...] = ()
+    alone: Edit | None = None
     saved: Path | None = None
+
+    @classmethod
+    def of_edits(cls, edits: tuple[Edit, ...], alone: Edit | None = None) -> "Companion | None":
+        """The same tokens with edits; None without any."""
+        return cls(whose(edits, alone), edits=edits, alone=alone) if edits else None
+
+    @property
+    def acting(self) -> tuple[Edit, ...]:
+        """The edits that act in its run."""
+        return self.edits if self.alone is None else (self.alone,)
+
+    def made(self, shown: Shown) -> bool:
+        """A run is its own, and not one that was wished for before it."""
+        return shown.name == self.name and (self.saved is not None or shown.trace.edits == tuple(map(str, self.acting)))
 
     @property
     def stays(self) -> bool:
@@ -46,7 +66,11 @@ class Companion:
         if at is None:
             raise MisuseError("no model is loaded, so nothing can run beside; open one with 'o'")
         ids = None if self.prompt else trace.tokens[: trace.n_fed]
-        return RunBeside(self.name, self.place or at, ids, self.prompt, self.edits)
+        return RunBeside(self.name, self.place or at, ids, self.prompt, self.acting)
+
+
+NOTHING_BESIDE: dict[str, Any] = {"beside": None, "edits": (), "alone": None}
+"""Of a sight."""
 
 
 class RunningScreen(ChoosingScreen):
@@ -72,7 +96,14 @@ class RunningScreen(ChoosingScreen):
         self.post_message(Wanted(job))
 
     def on_wanted(self, message: Wanted) -> None:
+        if not isinstance(message.job, (Load, Run, RunBeside)):
+            self._end_waiting("something else was wanted before their run was done")
         self.runner.do(message.job)
+
+    def _end_waiting(self, why: str) -> None:
+        """Clears edits whose run has not come, and will not."""
+        if self.sight.beside is None:
+            self.drop_edits(why)
 
     def trouble(self, title: str, text: str) -> None:
         """Says what went wrong, over the screen."""
@@ -85,8 +116,9 @@ class RunningScreen(ChoosingScreen):
         same_model = was is not None and was.source == facts.source
         sight = replace(self.sight, facts=facts, options=suited(self.sight.options, facts.spec), tried={})
         if not same_model:
-            sight = replace(sight, main=None, beside=None, edits=(), profile=None, comparison=None, laws={})
+            self.drop_edits(f"they were edits of {was.name}" if was is not None else "")
             self.companion = None
+            sight = replace(sight, **NOTHING_BESIDE, main=None, profile=None, comparison=None, laws={})
         self.place = Place(facts.source, facts.engine)
         self.weights, self.loaded = message.weights, facts
         self.sight = sight
@@ -103,7 +135,7 @@ class RunningScreen(ChoosingScreen):
 
     def on_ended(self, message: messages.Ended) -> None:
         if self.loaded is not None and self.sight.facts is not self.loaded:  # a saved trace showed
-            self.sight = replace(self.sight, facts=self.loaded, main=None, beside=None, edits=())
+            self.sight = replace(self.sight, **NOTHING_BESIDE, facts=self.loaded, main=None)
         self.take(Shown.of(message.trace.engine, message.trace, self.weights))
 
     def take(self, shown: Shown) -> None:
@@ -142,24 +174,25 @@ class RunningScreen(ChoosingScreen):
     # ---- a second run -----------------------------------------------------------------------------------
 
     def run_beside(self, companion: Companion | None) -> None:
-        """Runs something beside what shows, from now on; None ends that."""
+        """Runs something beside what shows, from now on; None ends that. What stood there is gone at once."""
         self.companion, main = companion, self.sight.main
-        if companion is None:
-            self.sight = replace(self.sight, beside=None, edits=())
-        elif main is not None and (self.place is not None or companion.saved is not None):
-            self.sight = replace(self.sight, edits=companion.edits)
+        self.sight = replace(self.sight, **NOTHING_BESIDE)
+        if companion is not None and main is not None and (self.place is not None or companion.saved is not None):
+            self.sight = replace(self.sight, edits=companion.edits, alone=companion.alone)
             self.do(companion.job(self.place, main.trace))
 
     def on_beside(self, message: messages.Beside) -> None:
-        if self.companion is not None:  # otherwise the comparison ended while its run was under way
+        if message.shown is None or (self.companion is not None and self.companion.made(message.shown)):
             self.sight = replace(self.sight, beside=message.shown)
 
-    def on_edit_toggled(self, message: messages.EditToggled) -> None:
-        edits = tuple(one for one in self.sight.edits if str(one) != str(message.edit))
-        if len(edits) == len(self.sight.edits):
-            edits = (*edits, message.edit)
-        name = ", ".join(str(edit) for edit in edits)
-        self.run_beside(Companion(name, edits=edits) if edits else None)
+    # ---- edits ------------------------------------------------------------------------------------------
+
+    def drop_edits(self, why: str) -> None:
+        """Clears edits that cannot stay, and says why; nothing where none are on."""
+        if edits := self.sight.edits:
+            names = ", ".join(map(str, edits))
+            self.run_beside(None)
+            self.notify(f"{names}: {why}", title="edits cleared", markup=False)
 
     # ---- engines beside each other ----------------------------------------------------------------------
 

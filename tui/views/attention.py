@@ -11,8 +11,8 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widget import Widget
 
-from edge.commands.tables import Column, Table
-from edge.edits import ScaleHead
+from edge.commands.tables import Table
+from edge.edits import ScaleHead, Silence
 from edge.insight.copying import Copied, read_copied
 from edge.measure.attention import entropy_bits, first_token_share, mean_distance, visible_keys
 from edge.picture.pieces import quote_piece
@@ -22,7 +22,9 @@ from tui.pictures import MAPPED, draw_pattern, margins, received, score_scale
 from tui.readings import Readings, WasRead
 from tui.sight import Shown, Sight
 from tui.state import SCORES, after
+from tui.views.effect import Answered, answer_pane
 from tui.views.pairing import SecondMap
+from tui.views.pattern_table import pattern_table
 from tui.views.view import View
 from tui.widgets.attention_map import AttentionMap
 from tui.widgets.head_grid import HeadGrid
@@ -44,7 +46,9 @@ class AttentionView(View):
     AttentionView {
         & > .panes { layout: grid; grid-size: 2 3; grid-columns: 11fr 9fr; grid-rows: auto 1fr 1fr; }
         #map-pane, #other-pane { row-span: 3; }
-        #other-pane { display: none; }
+        #other-pane, #answer-pane { display: none; }
+        &.edited #answer-pane { display: block; }
+        &.edited #received-pane, &.edited.narrow #reads-pane { display: none; }
         #heads-pane { height: auto; }
         #heads { height: auto; max-height: 18; }
         &.paired #other-pane { display: block; }
@@ -57,7 +61,7 @@ class AttentionView(View):
         &.folded #heads-pane { height: 1fr; }
         &.folded #heads { height: 1fr; max-height: 100%; }
         &.folded Pane { display: none; row-span: 1; }
-        &.folded Pane.shown, &.folded #other-pane.shown { display: block; }
+        &.folded Pane.shown, &.folded #other-pane.shown, &.folded #answer-pane.shown { display: block; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -66,7 +70,8 @@ class AttentionView(View):
         Binding("g", "score", "score", tooltip="Colour heads by the next score"),
         Binding("z", "zoom", "zoom", tooltip="The whole map, or one pixel a cell"),
         Binding("v", "pairing", "difference", tooltip="The other run's map, or how it differs from this one's"),
-        Binding("x", "switch", "head off", tooltip="Switch the chosen head off in a run beside this one, or on again"),
+        Binding("x", "ablate", "ablate head", tooltip="Ablate the chosen head in a run beside this one, or end that"),
+        Binding("a", "ablate_all", "ablate attention", tooltip="Ablate the layer's attention beside, or end that"),
     ]
 
     title = "Attention"
@@ -77,6 +82,7 @@ class AttentionView(View):
         "heads": "heads",
         "reads": "reads",
         "received": "received",
+        "answer": "answer",
     }
 
     def __init__(self, name: str) -> None:
@@ -86,6 +92,7 @@ class AttentionView(View):
         self._pattern: Float32[np.ndarray, "token past"] = np.zeros((0, 0), np.float32)
         self._second = SecondMap()
         self._copied: Readings[Copied] = Readings("copied", self)
+        self._answered = Answered(self, "answers with edits")
 
     def compose_panes(self) -> Iterator[Widget]:
         numbers = LineOfWords(id="readout")
@@ -95,6 +102,7 @@ class AttentionView(View):
         yield Pane("heads", "heads", HeadGrid(id="heads"), Legend(id="heads-legend"))
         yield Pane("reads", "reads", TopKeys(id="reads"), LineOfWords(3, id="copies"))
         yield Pane("received", "received", TopKeys(id="received"))
+        yield answer_pane()
 
     # ---- drawing ----------------------------------------------------------------------------------------
 
@@ -103,6 +111,7 @@ class AttentionView(View):
         assert sight.main is not None
         self._place(sight)
         self._draw_heads(sight, sight.main)
+        self._answered.fill(self, sight, sight.main)
         if self._draw_map(sight, sight.main):
             self._draw_lists(sight, sight.main)
             self._second.draw(self, sight, self._pattern)
@@ -111,7 +120,8 @@ class AttentionView(View):
 
     def _place(self, sight: Sight) -> None:
         unfolded = not self.is_folded
-        self.set_class(unfolded and sight.beside is not None, "paired")
+        self.set_class(unfolded and (sight.beside is not None or bool(sight.edits)), "paired")
+        self.set_class(unfolded and bool(sight.edits), "edited")
         self.set_class(unfolded and self.size.width < WIDE, "narrow")
         self.set_class(unfolded and self.size.width >= WIDE, "spacious")
 
@@ -136,9 +146,10 @@ class AttentionView(View):
         attention.cursor = chosen.token, chosen.key
         legend.title = "weight"
         legend.note = "first token left out" if options.drops_first else "blank: out of reach"
-        is_off = any(str(edit) == str(ScaleHead(chosen.layer, chosen.head, 0.0)) for edit in sight.edits)
-        head = f"layer {chosen.layer} head {chosen.head}{' · off beside' if is_off else ''}"
-        self.query_one("#map-pane", Pane).entitle(f"{head} · {main.name}", self._row_numbers(main, chosen.token))
+        off = " · ablated" if sight.ablated.has_head(chosen.layer, chosen.head) else ""
+        of = "no edit" if sight.edits else main.name
+        title = f"layer {chosen.layer} head {chosen.head}{off} · {of}"
+        self.query_one("#map-pane", Pane).entitle(title, self._row_numbers(main, chosen.token))
         return True
 
     def _row_numbers(self, main: Shown, token: int) -> str:
@@ -156,7 +167,11 @@ class AttentionView(View):
         if heads.scores is not scores:
             heads.scores, heads.scale = scores, score_scale(scores, score.top)
         heads.chosen = chosen.layer, chosen.head
-        legend.title, legend.scale, legend.note = score.title, heads.scale, "mean over tokens"
+        n_heads, off = main.trace.spec.n_heads, sight.ablated
+        layers = range(main.trace.spec.n_layers)
+        heads.ablated = frozenset((layer, head) for layer in layers for head in off.heads_of(layer, n_heads))
+        legend.title, legend.scale = score.title, heads.scale
+        legend.note = "× ablated · mean over tokens" if heads.ablated else "mean over tokens"
         value = float(scores[chosen.layer, chosen.head])
         number = "" if np.isnan(value) else f" · {show_number(value)}"
         self.query_one("#heads-pane", Pane).entitle(f"{score.title}{number}")
@@ -208,8 +223,9 @@ class AttentionView(View):
     def on_was_read(self, message: WasRead) -> None:
         message.stop()
         message.keep()
-        if self._sight is not None and self._sight.main is not None:
+        if self._sight is not None and self._sight.main is not None and not self._notice:
             self._draw_copied(self._sight, self._sight.main)
+            self._answered.fill(self, self._sight, self._sight.main)
 
     # ---- keys and mouse ---------------------------------------------------------------------------------
 
@@ -222,9 +238,11 @@ class AttentionView(View):
             self._place(self._sight)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A difference needs another run."""
-        paired = self._sight is not None and self._sight.beside is not None
-        return paired if action == "pairing" else True
+        """A difference needs another run, an edit a model that can run again."""
+        sight = self._sight
+        if action in ("ablate", "ablate_all"):
+            return True if sight is not None and sight.can_run else None
+        return sight is not None and sight.beside is not None if action == "pairing" else True
 
     def _choose(self, **options: object) -> None:
         if self._sight is not None:
@@ -247,24 +265,18 @@ class AttentionView(View):
         for attention in self.query(AttentionMap):
             attention.is_whole = not attention.is_whole
 
-    def action_switch(self) -> None:
+    def action_ablate(self) -> None:
         if self._sight is not None:
             chosen = self._sight.selection
             self.post_message(EditToggled(ScaleHead(chosen.layer, chosen.head, 0.0)))
 
+    def action_ablate_all(self) -> None:
+        if self._sight is not None:
+            self.post_message(EditToggled(Silence(f"layers.{self._sight.selection.layer}.attn")))
+
     def table(self, sight: Sight) -> Table | None:
         """The pattern of the chosen head, a row a cell that may be read."""
-        if sight.main is None or sight.main.lacks(sight.selection.layer, *MAPPED):
-            return None
-        trace, chosen = sight.main.trace, sight.selection
-        pattern = trace.pattern(chosen.layer, chosen.head)
-        seen = visible_keys(len(pattern), pattern.shape[1], trace.spec.layers[chosen.layer].reach)
-        columns = [Column(key, key) for key in ("layer", "head", "token", "piece", "key", "key_piece", "weight")]
-        rows = [
-            (chosen.layer, chosen.head, token, trace.pieces[token], key, trace.pieces[key], float(pattern[token, key]))
-            for token, key in zip(*(axis.tolist() for axis in np.nonzero(seen)), strict=True)
-        ]
-        return Table(columns, rows)
+        return pattern_table(sight)
 
 
 def _raised(raised: tuple[str, float | None]) -> str:

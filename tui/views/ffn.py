@@ -1,4 +1,4 @@
-"""FFN: what fired at the chosen token, what it recalls, and what the model answers with a neuron switched off."""
+"""FFN: what fired at the chosen token, what it recalls, and what the model answers with a neuron ablated."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ from tui.readings import WasRead
 from tui.sight import Sight
 from tui.state import SILENCES, after
 from tui.views.firing import Firing
-from tui.views.recall import Recall, memories_of, switched_off
+from tui.views.recall import Recall, after_of, memories_of
 from tui.views.silence import SIDES, SilenceMap, can_pair
 from tui.views.view import View
 from tui.widgets.activation_curve import ActivationCurve
@@ -40,10 +40,12 @@ COLUMNS = (
     Column("piece", "piece"),
     Column("neuron", "neuron"),
     Column("coefficient", "coefficient", ".4g"),
+    Column("coefficient_with_edits", "coefficient with edits", ".4g"),
     Column("adds_norm", "adds, norm", ".4g"),
     Column("promotes", "promotes"),
     Column("fall_without_it", "fall without it"),
-    Column("switch", "switch"),
+    Column("ablated", "ablated"),
+    Column("edits", "edits"),
 )
 """Of the table of memories."""
 
@@ -62,12 +64,14 @@ class FfnView(View):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "x,space", "switch", "neuron on/off", key_display="x", tooltip="Switch the chosen neuron off, or on again"
+            *("x,space", "ablate", "ablate neuron"),
+            key_display="x",
+            tooltip="Ablate the chosen neuron in a run beside this one, or end that",
         ),
         Binding(
             "m", "measure", "measure words", tooltip="Ablate the strongest neurons one by one, and see which words fall"
         ),
-        Binding("z", "silence", "FFN on/off", tooltip="Switch the whole FFN of the chosen layer off, or on again"),
+        Binding("z", "ablate_all", "ablate FFN", tooltip="Ablate the FFN of the chosen layer beside, or end that"),
         Binding("g", "definition", "definition", tooltip="Measure silence by the next definition"),
         Binding("v", "side", "other run", tooltip="Map this run, the one beside it, or their difference"),
         Binding("s", "zoom", "zoom curve", tooltip="Show all neurons of the curve, or only those that fire"),
@@ -86,7 +90,7 @@ class FfnView(View):
         super().__init__(name)
         self._map, self._firing, self._recall = SilenceMap(), Firing(self), Recall(self)
         self._sight: Sight | None = None
-        self._of: tuple[object, ...] = (None, None, None, None)
+        self._of: tuple[object, ...] = (None, None)
         self._offered = (False, False, False)
 
     def compose_panes(self) -> Iterator[Widget]:
@@ -135,26 +139,19 @@ class FfnView(View):
 
     def _forget_what_is_gone(self, sight: Sight) -> None:
         """Readings are of the runs and weights that show; others are dropped."""
-        was, main, beside = self._of, sight.main, sight.beside
-        self._of = (
-            *((main.trace, main.weights) if main else (None, None)),
-            *((beside.trace, beside.weights) if beside else (None, None)),
-        )
+        was, main = self._of, sight.main
+        self._of = (main.trace, main.weights) if main else (None, None)
         changed = [one is not other for one, other in zip(was, self._of, strict=True)]
-        if any(changed[:2]):
+        if any(changed):
             self._firing.forget()
             self._recall.forget()
             self.make_room(self.size)
-        elif any(changed):
-            self._recall.forget_beside()
 
     # ---- keys -------------------------------------------------------------------------------------------
 
     @property
     def _runs(self) -> bool:
-        """There is a model that can run again; a saved trace has none."""
-        sight = self._sight
-        return sight is not None and sight.main is not None and sight.facts is not None and bool(sight.facts.source)
+        return self._sight is not None and self._sight.can_run
 
     @property
     def _has_weights(self) -> bool:
@@ -162,7 +159,7 @@ class FfnView(View):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Greyed out where nothing can run again, or nothing runs beside."""
-        if action in ("switch", "silence"):
+        if action in ("ablate", "ablate_all"):
             return True if self._runs else None
         if action == "measure":
             return True if self._runs and self._has_weights else None
@@ -170,7 +167,7 @@ class FfnView(View):
             return True if self._sight is not None and can_pair(self._sight) else None
         return True
 
-    def action_switch(self) -> None:
+    def action_ablate(self) -> None:
         if self._sight is not None:
             chosen = self._sight.selection
             self.post_message(EditToggled(ScaleNeuron(chosen.layer, chosen.neuron, 0.0)))
@@ -181,7 +178,7 @@ class FfnView(View):
             chosen = sight.selection
             self.post_message(Wanted(AblateNeurons(sight.main.trace, chosen.layer, chosen.token)))
 
-    def action_silence(self) -> None:
+    def action_ablate_all(self) -> None:
         if self._sight is not None:
             self.post_message(EditToggled(Silence(f"layers.{self._sight.selection.layer}.ffn")))
 
@@ -206,14 +203,16 @@ class FfnView(View):
         layer, token, pieces = sight.selection.layer, sight.selection.token, sight.main.trace.pieces
         if sight.main.lacks(layer, "ffn.neurons"):
             return None
-        off, agreement = switched_off(sight.edits, layer), sight.main.agreements.get((layer, token))
-        falls = agreement.falls if agreement else {}
+        off, after, agreement = sight.ablated, after_of(sight), sight.main.agreements.get((layer, token))
+        names, falls = ", ".join(sight.run_edits), agreement.falls if agreement else {}
         rows = [
             (
-                *(layer, token, pieces[token], memory.neuron, memory.coefficient, memory.adds),
+                *(layer, token, pieces[token], memory.neuron, memory.coefficient),
+                None if after is None else float(after[memory.neuron]),
+                memory.adds,
                 *(" ".join(map(quote_piece, words)) for words in (memory.promotes, falls.get(memory.neuron, ()))),
-                "off" if memory.neuron in off else "on",
+                *("yes" if off.has_neuron(layer, memory.neuron) else "no", names),
             )
-            for memory in memories_of(sight.main, layer, token, off)
+            for memory in memories_of(sight.main, layer, token, off.neurons_of(layer))
         ]
         return Table(COLUMNS, rows)

@@ -21,9 +21,14 @@ MEANINGS = {
 }
 """What each definition counts, in fewer and fewer words."""
 
-SILENT = "every neuron is silent at this token"
-
 CETT = ("share that can go at 20% mean error", "spared at 20% error", "20% error")
+
+
+def silent_words(main: Shown, layer: int) -> str:
+    """Why no neuron of an FFN fires at a token."""
+    if layer in main.trace.ablated.ffns:
+        return f"the FFN of layer {layer} is ablated in this run: it adds 0"
+    return "every neuron is 0 at this token"
 
 
 class Firing:
@@ -33,6 +38,7 @@ class Firing:
         self._view = view
         self._cett: Readings[CettSparsity] = Readings("cett", view)
         self._drawn: tuple[object, int, int] | None = None
+        self._noted = ""
 
     def forget(self) -> None:
         """Another run shows."""
@@ -55,12 +61,14 @@ class Firing:
             values = silence_of(main, silence)[layer]
             value, mean = (float(values[token]), float(values.mean())) if token < len(values) else (np.nan, np.nan)
             told = missing or ("measuring …" if np.isnan(value) else "")
+            told = "ablated" if layer in main.trace.ablated.ffns else told
             is_share = form_of(silence) == "share"
             rows.append(Defined(silence.title, is_share, value, mean, MEANINGS[silence.field], told))
         grid = self._view.query_one("#definitions", Definitions)
         grid.rows, grid.options = (*rows, self._define_cett(main, layer, token, missing)), sight.options
-        words = f"layer {layer} at {main.quote(token)}, {main.trace.spec.layers[layer].ffn.d_ff:,} neurons"
-        self._view.query_one("#definitions-pane", Pane).entitle(words)
+        d_ff, out = main.trace.spec.layers[layer].ffn.d_ff, len(main.trace.ablated.neurons_of(layer))
+        words = f"layer {layer} at {main.quote(token)}, {d_ff:,} neurons{f', {out:,} ablated left out' if out else ''}"
+        self._view.query_one("#definitions-pane", Pane).entitle(words + sight.without)
 
     def _define_cett(self, main: Shown, layer: int, token: int, missing: str) -> Defined:
         value, mean, trace, weights = float("nan"), float("nan"), main.trace, main.weights
@@ -83,12 +91,17 @@ class Firing:
             neurons = np.zeros(0, np.float32) if missing else neurons_at(main.trace, layer, token)
             known = neurons[np.isfinite(neurons)]
             if not missing and not known.any():
-                missing = SILENT if len(known) == len(neurons) else "no neuron is a finite number at this token"
+                missing = (
+                    silent_words(main, layer)
+                    if len(known) == len(neurons)
+                    else "no neuron is a finite number at this token"
+                )
             curve.notice, curve.neurons = missing, neurons
-            zeros, unknown = int((neurons == 0).sum()), len(neurons) - len(known)
-            note = f"{zeros:,} of {len(neurons):,} exactly 0" + (
-                f", {unknown:,} not numbers, drawn as 0" if unknown else ""
-            )
-            title = f"layer {layer} at {main.quote(token)}"
-            self._view.query_one("#curve-pane", Pane).entitle(title, "" if missing else note)
+            out = len(main.trace.ablated.neurons_of(layer))
+            zeros, unknown = int((neurons == 0).sum()) - out, len(neurons) - len(known)
+            note = f"{zeros:,} of {len(neurons) - out:,} exactly 0" + (f", {out:,} ablated" if out else "")
+            note += f", {unknown:,} not numbers, drawn as 0" if unknown else ""
+            self._noted = "" if missing else note
+        title = f"layer {layer} at {main.quote(token)}{sight.without}"
+        self._view.query_one("#curve-pane", Pane).entitle(title, self._noted)
         curve.chosen = sight.selection.neuron

@@ -9,6 +9,7 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from edge.commands.tables import Column, Table
+from edge.edits import Silence
 from edge.insight.answers import Answers, read_answers
 from edge.measure.overview import HeadScores, Overview
 from edge.picture.cover import cover_note
@@ -17,9 +18,12 @@ from edge.picture.palettes import SIGNED
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_time
 from edge.timing import SublayerTiming
+from tui.messages import EditToggled
 from tui.readings import Readings, Refused, WasRead
 from tui.sight import Shown, Sight
 from tui.state import ROLES
+from tui.views import differing
+from tui.views.effect import Answered, answer_pane
 from tui.views.view import View
 from tui.widgets.guess_bars import GuessBars
 from tui.widgets.layer_table import LayerRow, LayerTable
@@ -43,29 +47,35 @@ class LayersView(View):
     DEFAULT_CSS = """
     LayersView {
         & > .panes { layout: grid; grid-size: 1 2; grid-rows: 1fr 11; }
-        #writes-pane { display: none; }
+        #writes-pane, #answer-pane { display: none; }
+        &.edited #answer-pane { display: block; }
+        &.edited #next-pane { display: none; }
         &.spacious > .panes { grid-size: 2 2; grid-columns: 1fr 46; grid-rows: auto 1fr; }
         &.spacious #layers-pane, &.spacious #layers { height: auto; }
         &.spacious #layers { max-height: 40; }
-        &.spacious #next-pane { row-span: 2; }
+        &.spacious #next-pane, &.spacious #answer-pane { row-span: 2; }
+        &.spacious.edited > .panes { grid-columns: 1fr 60; }
         &.spacious #writes-pane { display: block; }
         &.folded > .panes { grid-size: 1 1; grid-columns: 1fr; grid-rows: 1fr; }
         &.folded Pane { display: none; }
-        &.folded Pane.shown, &.folded #writes-pane.shown { display: block; }
+        &.folded Pane.shown, &.folded #writes-pane.shown, &.folded #answer-pane.shown { display: block; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "ablate('attn')", "ablate attention", tooltip="Ablate the layer's attention beside, or end that"),
+        Binding("z", "ablate('ffn')", "ablate FFN", tooltip="Ablate the layer's FFN beside, or end that"),
         Binding("v", "columns", "more columns", tooltip="Show the columns that have no room beside these"),
     ]
 
     title = "Layers"
-    tabs: ClassVar[dict[str, str]] = {"layers": "layers", "next": "next token", "writes": "who writes"}
+    tabs: ClassVar[dict[str, str]] = dict(layers="layers", next="next token", answer="answer", writes="who writes")
     shows = "watched run · latency timed apart"
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._answers: Readings[Answers] = Readings("answers", self)
         self._others: Readings[Answers] = Readings("answers beside", self)
+        self._answered = Answered(self, "answers of layers")
         self._of: dict[Readings[Answers], object] = {}
         self._sight: Sight | None = None
         self._drawn: tuple[object, ...] = ()
@@ -74,6 +84,7 @@ class LayersView(View):
     def compose_panes(self) -> Iterator[Widget]:
         yield Pane("layers", "layers", LayerTable(id="layers"), LineOfWords(id="layers-sum"))
         yield Pane("next", "next token", GuessBars(id="next"))
+        yield answer_pane()
         yield Pane("writes", "who writes", SparsityMap(id="writes"), Legend(id="writes-legend"))
 
     def draw(self, sight: Sight) -> None:
@@ -83,11 +94,14 @@ class LayersView(View):
         answers = self._read(self._answers, sight.main, sight)
         beside = self._read(self._others, sight.beside, sight)
         table, chosen = self.query_one("#layers", LayerTable), sight.selection
-        needs = (sight.main, sight.beside, sight.comparison, answers, beside, sight.options.silence)
+        self._place()
+        self._answered.fill(self, sight, sight.main)
+        needs = (sight.main, sight.beside, sight.comparison, answers, beside, sight.options.silence, sight.edits)
         asked = (chosen.token, *map(id, needs))
         if asked != self._drawn:
             self._drawn = asked
             table.has_parity, table.has_beside = sight.comparison is not None, sight.beside is not None
+            table.has_edits, table.edited = bool(sight.edits), sight.ablated.layers
             table.longest_ns = max(_sublayers(sight.main.timing), default=0.0)
             table.rows = rows_of(sight, answers, beside)
             self.query_one("#layers-sum", LineOfWords).say(" " + _sum_up(sight.main.timing))
@@ -97,8 +111,12 @@ class LayersView(View):
         self._entitle(sight.main, sight)
 
     def make_room(self, size: Size) -> None:
-        self.set_class(not self.is_folded and size.width >= SPACIOUS, "spacious")
+        self._place()
         self.call_after_refresh(self._tell_pages)
+
+    def _place(self) -> None:
+        self.set_class(not self.is_folded and self.size.width >= SPACIOUS, "spacious")
+        self.set_class(not self.is_folded and self._sight is not None and bool(self._sight.edits), "edited")
 
     def _tell_pages(self) -> None:
         """Once the table has its room: it is not known before the view has shown."""
@@ -109,7 +127,8 @@ class LayersView(View):
         table, token = self.query_one("#layers", LayerTable), sight.selection.token
         pages = len(table.pages())
         page = f"columns {table.page % pages + 1} of {pages}, v for more" if pages > 1 else ""
-        self.query_one("#layers-pane", Pane).entitle(f"at {quote_piece(main.trace.pieces[token])} ({token})", page)
+        of = f"effect of {sight.whose} " if sight.edits else ""
+        self.query_one("#layers-pane", Pane).entitle(f"{of}at {quote_piece(main.trace.pieces[token])} ({token})", page)
 
     def _draw_next(self, sight: Sight, answers: Found, beside: Found) -> None:
         assert sight.main is not None
@@ -174,8 +193,14 @@ class LayersView(View):
     # ---- keys -------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offers more columns where there are any."""
+        """Offers more columns where there are any, and edits where a model can run again."""
+        if action == "ablate":
+            return True if self._sight is not None and self._sight.can_run else None
         return action != "columns" or (self.is_mounted and len(self.query_one("#layers", LayerTable).pages()) > 1)
+
+    def action_ablate(self, part: str) -> None:
+        if self._sight is not None:
+            self.post_message(EditToggled(Silence(f"layers.{self._sight.selection.layer}.{part}")))
 
     def action_columns(self) -> None:
         table = self.query_one("#layers", LayerTable)
@@ -194,6 +219,7 @@ class LayersView(View):
         columns = [
             *(Column(key, key) for key in ("layer", "token", "attn_ns", "ffn_ns", "attn_write", "ffn_write")),
             *(Column(key, key) for key in (sight.options.silence.field, "reads_as", "probability", "heads")),
+            *(Column(key, key) for key in differing.COLUMNS),
         ]
         lengths = sight.main.overview
         token = sight.selection.token
@@ -204,6 +230,7 @@ class LayersView(View):
                     *(row.layer, token, row.attn_ns, row.ffn_ns),
                     *(float(lengths.attn_write[row.layer, token]), float(lengths.ffn_write[row.layer, token])),
                     *(row.silent, row.guess[0] if row.guess else None, row.guess[1] if row.guess else None, row.kinds),
+                    *differing.edited_cells(sight, row),
                 )
                 for row in rows
             ],
@@ -232,8 +259,9 @@ def rows_of(sight: Sight, answers: Found, beside: Found) -> tuple[LayerRow, ...]
             beside=_guess(beside, layer),
             kinds=kinds_of(main.overview.heads, layer),
             parity=_parity(sight, layer),
+            differs=differs,
         )
-        for layer in range(main.trace.spec.n_layers)
+        for layer, differs in enumerate(differing.differing(sight))
     )
 
 

@@ -6,6 +6,7 @@ from textual.widget import Widget
 
 from edge.picture.palettes import SIGNED
 from edge.picture.units import show_number
+from models.sites import layer_of
 from tui.pictures import MAPPED, draw_difference, draw_pattern, margins
 from tui.sight import Shown, Sight
 from tui.widgets.attention_map import AttentionMap
@@ -16,7 +17,7 @@ NOTHING = """\
 nothing runs beside this run
 
 d compares it with another engine, model or prompt;
-x switches the chosen head off"""
+x ablates the chosen head, a the attention of its layer"""
 
 
 class SecondMap:
@@ -40,13 +41,13 @@ class SecondMap:
             return
         asked = (
             *(id(beside.trace), id(sight.main.trace), chosen.layer, chosen.head),
-            *(options.is_log, options.drops_first, options.shows_difference),
+            *(options.is_log, options.drops_first, sight.shows_difference),
         )
         if self._drawn != asked:
             self._drawn = asked
             self._pattern = beside.trace.pattern(chosen.layer, chosen.head)
             self._apart = self._pattern - pattern if self._pattern.shape == pattern.shape else None
-            signed = options.shows_difference
+            signed = sight.shows_difference
             picture = (
                 draw_difference(pattern, self._pattern, beside.trace, chosen.layer, options)
                 if signed
@@ -56,12 +57,15 @@ class SecondMap:
             attention.labels, attention.levels = beside.trace.pieces, picture.levels
             attention.rows, attention.columns = margins(self._pattern)
             legend.scale = picture.scale
-        attention.palette = legend.palette = SIGNED if options.shows_difference else options.palette
+        signed, base = sight.shows_difference, "no edit" if sight.edits else sight.main.name
+        attention.palette = legend.palette = SIGNED if signed else options.palette
         last = beside.trace.n_fed - 1
         attention.cursor = min(chosen.token, last), min(chosen.key, last)
-        legend.title = "difference" if options.shows_difference else "weight"
-        legend.note = f"{beside.name} less {sight.main.name}" if options.shows_difference else ""
-        pane.entitle(f"{beside.name}{' less ' + sight.main.name if options.shows_difference else ''}", self._largest())
+        legend.title = "difference" if signed else "weight"
+        legend.note = f"{beside.name} less {base}" if signed else ""
+        less = f" less {base}" if signed else ""
+        off = " · ablated" if beside.trace.ablated.has_head(chosen.layer, chosen.head) else ""
+        pane.entitle(f"{beside.name}{less}{off}", self._largest())
 
     def _largest(self) -> str:
         if self._apart is None:
@@ -82,12 +86,26 @@ class SecondMap:
 def _why_not(main: Shown, beside: Shown | None, sight: Sight) -> str:
     """Why there is no second map, in words; empty where there is one."""
     if beside is None:
-        return NOTHING
+        return f"running with {sight.whose} …" if sight.edits else NOTHING
     chosen, spec = sight.selection, beside.trace.spec
     if chosen.layer >= spec.n_layers or chosen.head >= spec.n_heads:
         return f"{beside.name} has no head {chosen.head} in a layer {chosen.layer}"
     if missing := beside.lacks(chosen.layer, *MAPPED):
         return f"{beside.name}: {missing}"
-    if sight.options.shows_difference and beside.trace.n_fed != main.trace.n_fed:
+    if sight.shows_difference and beside.trace.n_fed != main.trace.n_fed:
         return "a difference needs as many tokens in both runs\n\nv shows them side by side"
-    return ""
+    return _why_equal(beside, sight) if sight.edits else ""
+
+
+def _why_equal(beside: Shown, sight: Sight) -> str:
+    """Why no edit can change the chosen map: weights are computed before an edit of their own layer acts."""
+    chosen, acting = sight.selection, sight.edits if sight.alone is None else (sight.alone,)
+    lowest = min(layer_of(edit.site) or 0 for edit in acting)
+    if chosen.layer > lowest:
+        return ""
+    name = f"head {chosen.layer}.{chosen.head}"
+    if beside.trace.ablated.has_head(chosen.layer, chosen.head):
+        what = f"{name} is ablated: what it writes is 0, what it attends to stays"
+    else:
+        what = f"the map of {name} is the same with {sight.whose}"
+    return f"{what}\n\nmaps above layer {lowest} can change: k shows the layer above"

@@ -55,11 +55,12 @@ class SilenceMap:
     """Draws the map, and what stands around it.
 
     Attributes:
-        side: What shows, one of `SIDES`; this run where nothing runs beside it.
+        side: What shows, one of `SIDES`; this run where nothing runs beside it. The first edit shows its run.
     """
 
     side: str = SIDES[0]
     _drawn: tuple[object, ...] = ()
+    _had_edits: bool = False
 
     def redraw(self) -> None:
         """Draws everything at the next opportunity."""
@@ -69,6 +70,9 @@ class SilenceMap:
         """Draws the chosen side of `sight`, whose `main` is there."""
         main, beside, silence = sight.main, sight.beside if can_pair(sight) else None, sight.options.silence
         assert main is not None
+        if bool(sight.edits) != self._had_edits:
+            self._had_edits = bool(sight.edits)
+            self.side = SIDES[1] if self._had_edits else SIDES[0]
         side = self.side if beside is not None else SIDES[0]
         shown = beside if beside is not None and side == "beside" else main
         grid, legend = view.query_one("#ffn", SparsityMap), view.query_one("#ffn-legend", Legend)
@@ -76,17 +80,18 @@ class SilenceMap:
         grid.palette = legend.palette = SIGNED if side == "difference" else sight.options.palette
         grid.notice = _why_not(shown, beside if side == "difference" else None)
         own, other = silence_of(main, silence), None if beside is None else silence_of(beside, silence)
+        off = (main if side == SIDES[0] or beside is None else beside).trace.ablated
+        grid.ablated, grid.edited = off.ffns, sight.ablated.ffn_layers
         drawn = (side, silence, own, other)
         if grid.notice:
             legend.scale, self._drawn = None, ()
         elif len(self._drawn) != len(drawn) or any(a is not b for a, b in zip(drawn, self._drawn, strict=True)):
             self._drawn, grid.labels = drawn, shown.trace.pieces
             _paint(grid, legend, side, silence, own, other)
-        names = {
-            "main": "this run",
-            "beside": shown.name,
-            "difference": f"{beside.name} less this run" if beside else "",
-        }
+        if off.neurons and not grid.notice:
+            legend.note = f"{len(off.neurons):,} ablated neuron{'s' if len(off.neurons) > 1 else ''} not counted"
+        base = "no edit" if sight.edits else "this run"
+        names = {"main": base, "beside": shown.name, "difference": f"{beside.name} less {base}" if beside else ""}
         view.query_one("#ffn-pane", Pane).entitle(f"{silence.title}, {names[side]}" if beside else silence.title)
 
 
@@ -101,7 +106,8 @@ def _paint(grid: SparsityMap, legend: Legend, side: str, silence: Silence, own: 
     grid.form = form_of(silence, side == "difference")
     grid.scale, grid.shares = scale, values
     legend.title, legend.scale = f"{silence.title}, {UNITS[grid.form]}", scale
-    legend.note = "· not known" if np.isnan(values).any() else ""
+    unknown = np.isnan(values).any(axis=1)
+    legend.note = "· not known" if unknown.any() and set(np.flatnonzero(unknown).tolist()) - grid.ablated else ""
 
 
 def _scale_of(runs: list[Values]) -> Linear:

@@ -23,12 +23,14 @@ class HeadGrid(LayerMap):
     Attributes:
         scores: One number for each layer and head.
         scale: What the colours mean.
+        ablated: Layer and head of those that edits ablate; their cells begin with ×.
     """
 
     scores: reactive[Float32[np.ndarray, "layer head"]] = reactive(
         lambda: np.zeros((0, 0), np.float32), always_update=True
     )
     scale: reactive[Scale | None] = reactive(None)
+    ablated: reactive[frozenset[tuple[int, int]]] = reactive(frozenset())
 
     cell = NUMBERED
 
@@ -45,6 +47,9 @@ class HeadGrid(LayerMap):
 
     def watch_scale(self) -> None:
         self.place()
+
+    def watch_ablated(self) -> None:
+        self.redraw()
 
     def settle(self) -> None:
         unknown = np.full(self.scores.shape, UNKNOWN, np.uint8)
@@ -71,13 +76,15 @@ class HeadGrid(LayerMap):
 
     def _cell(self, layer: int, head: int) -> Segment:
         style, words = self._look(layer, head)
-        return Segment(words[:4].center(self.cell) if self.cell > 2 else "  ", style)
+        if self.cell == 2:
+            return Segment("× " if (layer, head) in self.ablated else "  ", style)
+        return Segment(words[:4].center(self.cell), style)
 
     def _look(self, layer: int, head: int) -> tuple[Style, str]:
-        level = int(self._levels[layer, head])
+        level, off = int(self._levels[layer, head]), "×" if (layer, head) in self.ablated else ""
         if level == UNKNOWN:
-            return self.rich_style + self.look_of("label"), "·"
-        return self.ink.block(level), show_number(float(self.scores[layer, head]))
+            return self.rich_style + self.look_of("label"), off or "·"
+        return self.ink.block(level), off + show_number(float(self.scores[layer, head]))
 
     def mark(self, line: int, strip: Strip) -> Strip:
         """Brackets around the chosen head."""
@@ -86,7 +93,8 @@ class HeadGrid(LayerMap):
             return strip
         style, words = self._look(layer, head)
         inside = f"{words[: self.cell - 2]:^{self.cell - 2}}"
-        cell = Segment(f"[{inside}]" if self.cell > 2 else "[]", style + Style(bold=True))
+        narrow = "×]" if self.chosen in self.ablated else "[]"
+        cell = Segment(f"[{inside}]" if self.cell > 2 else narrow, style + Style(bold=True))
         return self.with_cell(strip, head, cell)
 
     def action_move(self, down: int, right: int) -> None:

@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from edge.picture.units import show_bytes, show_count, show_number
 from edge.trace import Trace
+from tui.editing import in_room
 from tui.messages import Streaming
 from tui.sight import Facts
 
@@ -21,7 +22,8 @@ class HeaderBar(Widget):
         facts: The loaded model; None before there is one.
         trace: The last run.
         live: The run under way; None while none is.
-        beside: What the run is compared with; empty where nothing is.
+        beside: What the run is compared with; empty where nothing is, and where edits say it.
+        edits: Names of the edits that are on in the run beside.
         doing: What the runner is at; empty when it rests.
         shows: Whether what shows was watched or timed.
     """
@@ -34,6 +36,7 @@ class HeaderBar(Widget):
     trace: reactive[Trace | None] = reactive(None, always_update=True)
     live: reactive[Streaming | None] = reactive(None)
     beside: reactive[str] = reactive("")
+    edits: reactive[tuple[str, ...]] = reactive(())
     doing: reactive[str] = reactive("")
     shows: reactive[str] = reactive("")
 
@@ -47,11 +50,12 @@ class HeaderBar(Widget):
         plain = self.rich_style
         left, right = (self._model(), self._state()) if y == 0 else (self._run(), self._way())
         room = self.size.width - cell_len(right) - 2
+        edited = self._edited(room) if y else ""
         parts = [Segment(" ", plain)]
-        for index, words in enumerate(left):
+        for index, words in enumerate([edited, *left] if edited else left):
             words = words if index == 0 else f" · {words}"
             if cell_len(words) <= room:
-                parts.append(Segment(words, plain + Style(bold=y == 0 and index == 0)))
+                parts.append(Segment(words, plain + Style(bold=index == 0 and (y == 0 or bool(edited)))))
                 room -= cell_len(words)
         parts += [Segment(" " * (room), plain), Segment(right + " ", plain + Style(bold=y == 0))]
         return Strip(parts).adjust_cell_length(self.size.width, plain)
@@ -88,6 +92,14 @@ class HeaderBar(Widget):
             f"watched {show_bytes(trace.watch.cost_bytes(trace.spec, trace.n_fed))}",
             *([f"beside: {self.beside}"] if self.beside else []),
         ]
+
+    def _edited(self, room: int) -> str:
+        """Edits that are on, else those of a saved run; before all numbers, so that they always show."""
+        if self.edits:
+            return in_room(self.edits, room, "X")
+        if self.trace is not None and self.trace.edits and self.live is None:
+            return f"run with {in_room(self.trace.edits, room - len('run with '))}"
+        return ""
 
     def _as_it_runs(self, live: Streaming, context: int) -> list[str]:
         return [

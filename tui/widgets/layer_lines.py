@@ -9,9 +9,18 @@ from tui.widgets.grid import Grid
 
 
 class LayerLines(Grid):
-    """Base of all pictures whose first lines are layers; other lines may follow below."""
+    """Base of all pictures whose first lines are layers; other lines may follow below.
+
+    Attributes:
+        edited: Layers in which an edit acts; × stands after their numbers.
+    """
+
+    edited: reactive[frozenset[int]] = reactive(frozenset())
 
     gutter_cells = 7
+
+    def watch_edited(self) -> None:
+        self.redraw()
 
     @property
     def n_layers(self) -> int:
@@ -30,7 +39,8 @@ class LayerLines(Grid):
     def draw_gutter(self, line: int) -> list[Segment]:
         layer = self.flip(line)
         mark, look = ("▸", "chosen") if layer == self.chosen_layer else (" ", "label")
-        return [self.text(f" {mark}{layer:>3}", self.gutter_cells, self.look_of(look))]
+        edit = "×" if layer in self.edited else ""
+        return [self.text(f" {mark}{layer:>3}{edit}", self.gutter_cells, self.look_of(look))]
 
 
 class LayerList(LayerLines):

@@ -23,6 +23,8 @@ class LayerRow:
         silent: Share of the FFN, by the chosen definition.
         guess: The likeliest next token read off after this layer, and its probability.
         beside: The same in the run beside.
+        differs: With edits, how much otherwise attention and FFN add: a share of what they added without, and in words
+            what of them is ablated.
         kinds: What its heads are, counted: `prev 2 · sink 3`.
         parity: A mark for each engine compared.
     """
@@ -37,6 +39,7 @@ class LayerRow:
     beside: tuple[str, float] | None
     kinds: str
     parity: str
+    differs: tuple[tuple[float, str], tuple[float, str]] = ((float("nan"), ""), (float("nan"), ""))
 
 
 Draw = Callable[["LayerTable", LayerRow, int], list[Segment]]
@@ -79,6 +82,15 @@ def _guessed(guess: tuple[str, float] | None, table: "LayerTable", cells: int) -
     return [table.text(quote_piece(piece), cells - 7), table.text(f"{show_number(probability):>5}", 7)]
 
 
+def _differs(differs: tuple[float, str], table: "LayerTable", cells: int, look: str) -> list[Segment]:
+    """The number first, then what is ablated, else a bar; 0 is a word: what is the same must not look like little."""
+    share, words = differs
+    told = "–" if np.isnan(share) else "same" if share == 0 else show_share(share)
+    room = max(cells - 8, 1)
+    mark = table.text(words, room) if words else table.text(bar(share, room - 1), room, table.look_of(look))
+    return [table.text(f"{told:>6}  ", 8), mark]
+
+
 COLUMNS = (
     TableColumn("attention", 18, lambda table, row, cells: _timed(row.attn_ns, table, cells, "first")),
     TableColumn("FFN", 18, lambda table, row, cells: _timed(row.ffn_ns, table, cells, "second")),
@@ -89,6 +101,14 @@ COLUMNS = (
     TableColumn("parity", 12, lambda table, row, cells: [table.text(row.parity, cells)]),
     TableColumn("beside reads as, p", 20, lambda table, row, cells: _guessed(row.beside, table, cells)),
 )
+
+EDITED = (
+    TableColumn("reads as, p", 18, lambda table, row, cells: _guessed(row.guess, table, cells)),
+    TableColumn("edited reads, p", 18, lambda table, row, cells: _guessed(row.beside, table, cells)),
+    TableColumn("Δ attention", 17, lambda table, row, cells: _differs(row.differs[0], table, cells, "first")),
+    TableColumn("Δ FFN", 17, lambda table, row, cells: _differs(row.differs[1], table, cells, "second")),
+)
+"""What stands first while edits are on: what they change."""
 
 
 class LayerTable(LayerList):
@@ -106,7 +126,7 @@ class LayerTable(LayerList):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.longest_ns = 0.0
-        self.has_parity = self.has_beside = False
+        self.has_parity = self.has_beside = self.has_edits = False
 
     def watch_rows(self) -> None:
         self.resize_body(self.view_cells, len(self.rows))
@@ -120,18 +140,23 @@ class LayerTable(LayerList):
 
     def pages(self) -> list[list[TableColumn]]:
         """Columns that fit beside each other, page by page."""
-        unasked = {"parity": not self.has_parity, "beside reads as, p": not self.has_beside}
         pages: list[list[TableColumn]] = [[]]
         room = self.view_cells
-        for column in COLUMNS:
-            if unasked.get(column.title, False):
-                continue
+        for column in self._asked():
             if column.cells > room and pages[-1]:
                 pages.append([])
                 room = self.view_cells
             pages[-1].append(column)
             room -= column.cells
         return pages
+
+    def _asked(self) -> list[TableColumn]:
+        """All columns there is anything for, in their order."""
+        left_out = {"reads as, p", "beside reads as, p"} if self.has_edits else set()
+        left_out |= set() if self.has_parity else {"parity"}
+        left_out |= set() if self.has_beside else {"beside reads as, p"}
+        first = EDITED if self.has_edits else ()
+        return [*first, *(column for column in COLUMNS if column.title not in left_out)]
 
     @property
     def _columns(self) -> list[TableColumn]:

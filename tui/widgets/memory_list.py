@@ -1,8 +1,9 @@
 """The strongest memories of one FFN at one token: how hard each fired, what it adds, the words it promotes."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import numpy as np
+from jaxtyping import Float32
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
@@ -21,7 +22,7 @@ from tui.widgets.grid import Grid
 ROOMY = 68
 """Cells from which on switches say in words how they stand, and bars are long."""
 
-_MARK, _NEURON, _NUMBER = 2, 8, 8
+_MARK, _NEURON, _NUMBER, _AFTER = 2, 8, 8, 11
 
 
 class MemoryList(Grid):
@@ -31,7 +32,8 @@ class MemoryList(Grid):
         memories: The strongest first.
         of_layer: Whose they are.
         chosen: The neuron under the cursor.
-        off: Neurons of this layer that are switched off in the run beside.
+        off: Neurons of this layer that edits ablate.
+        after: What each neuron of the layer is at this token with the edits; None where no run with edits is beside.
         falls: By neuron, the words whose logits fall without it, where that was measured; beside those it promotes.
     """
 
@@ -40,7 +42,8 @@ class MemoryList(Grid):
     memories: reactive[tuple[Memory, ...]] = reactive(())
     of_layer: reactive[int] = reactive(0)
     chosen: reactive[int] = reactive(0)
-    off: reactive[frozenset[int]] = reactive(frozenset())
+    off: reactive[Container[int]] = reactive(frozenset())
+    after: reactive[Float32[np.ndarray, " neuron"] | None] = reactive(None, always_update=True)
     falls: reactive[Mapping[int, tuple[str, ...]]] = reactive({})
 
     def watch_memories(self) -> None:
@@ -52,6 +55,9 @@ class MemoryList(Grid):
         self.redraw()
 
     def watch_off(self) -> None:
+        self.redraw()
+
+    def watch_after(self) -> None:
         self.redraw()
 
     def watch_falls(self) -> None:
@@ -84,12 +90,14 @@ class MemoryList(Grid):
     @property
     def _cells(self) -> tuple[int, int, int]:
         """Width of a switch, of a bar, and of the words."""
-        switch, cells = (8, 10) if self.is_roomy else (4, 4)
-        return switch, cells, max(0, self.view_cells - _MARK - switch - _NEURON - cells - 2 * _NUMBER - 2)
+        switch, cells = (10, 10) if self.is_roomy else (4, 4)
+        numbers = 2 * _NUMBER + (0 if self.after is None else _AFTER)
+        return switch, cells, max(0, self.view_cells - _MARK - switch - _NEURON - cells - numbers - 2)
 
     def draw_ruler(self) -> Strip:
         switch, cells, words = self._cells
-        coefficient = f"{'coefficient':>{cells + _NUMBER}}"
+        after = "" if self.after is None else f"{'with edits':>{_AFTER}}"
+        coefficient = f"{'coefficient':>{cells + _NUMBER}}{after}"
         heads = f"{'':<{_MARK + switch}}{'neuron':<{_NEURON}}{coefficient}{'adds':>{_NUMBER}}  "
         label, own = self.look_of("label"), self._promoted_cells(words)
         return self.fit(
@@ -111,7 +119,7 @@ class MemoryList(Grid):
         memory, (switch, cells, room) = self.memories[line], self._cells
         is_chosen, is_off = memory.neuron == self.chosen, memory.neuron in self.off
         style, label = self.look_of("chosen") if is_chosen else None, self.look_of("label")
-        state = ("[ ] off" if is_off else "[x] on") if switch > 4 else ("[ ]" if is_off else "[x]")
+        state = ("× ablated" if is_off else "[x] on") if switch > 4 else ("×" if is_off else "[x]")
         share = abs(memory.coefficient) / self._largest if self._largest else 0.0
         adds = "–" if memory.adds is None else show_measured(memory.adds, "")
         parts: list[Segment] = [
@@ -120,6 +128,7 @@ class MemoryList(Grid):
             self.text(f"#{memory.neuron}", _NEURON, style),
             self.text(bar(share, cells), cells, self.look_of("first" if memory.coefficient >= 0 else "second")),
             self.text(f"{show_measured(memory.coefficient, ''):>{_NUMBER}}", _NUMBER, style),
+            *self._after(memory.neuron, style),
             self.text(f"{adds:>{_NUMBER}}  ", _NUMBER + 2),
             *self._words(memory, room, style or self.rich_style),
         ]
@@ -132,6 +141,12 @@ class MemoryList(Grid):
             return [self.text(_join(memory, room), room, style)]
         falls = _fit_words(self.falls.get(memory.neuron, ()), room - own)
         return [self.text(_join(memory, own - 1), own - 1, style), self.text(f" {falls}", room - own + 1, style)]
+
+    def _after(self, neuron: int, style: Style | None) -> list[Segment]:
+        if self.after is None:
+            return []
+        words = show_measured(float(self.after[neuron]), "") if neuron < len(self.after) else "–"
+        return [self.text(f"{'→ ' + words:>{_AFTER}}", _AFTER, style)]
 
     def action_move(self, down: int, right: int) -> None:
         if self.memories and down:
@@ -153,7 +168,7 @@ def _join(memory: Memory, room: int) -> str:
     if not np.isfinite(memory.coefficient):
         return "is no finite number here"
     if memory.coefficient == 0:
-        return "is silent here"
+        return "is 0 here"
     return _fit_words(memory.promotes, room)
 
 

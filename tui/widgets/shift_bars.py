@@ -1,4 +1,4 @@
-"""Possible next tokens with a bar before and a bar after: how one answer becomes another."""
+"""Possible next tokens with a bar before, a bar after and the change: how one answer becomes another."""
 
 from rich.segment import Segment
 from textual.reactive import reactive
@@ -10,7 +10,7 @@ from edge.picture.pieces import quote_piece
 from edge.picture.units import show_weight
 from tui.widgets.grid import Grid
 
-_MARK, _NUMBER, _ARROW = 2, 8, 3
+_MARK, _NUMBER, _ARROW, _CHANGE = 2, 8, 3, 9
 _LONGEST = 32
 """Cells of a bar at most."""
 
@@ -58,7 +58,7 @@ class ShiftBars(Grid):
     @property
     def _cells(self) -> tuple[int, int]:
         """Width of a word, and of a bar."""
-        left = self.view_cells - _MARK - 2 * _NUMBER - _ARROW
+        left = self.view_cells - _MARK - 2 * _NUMBER - _ARROW - _CHANGE
         word = min(max(left // 3, 8), 18)
         return word, min(max((left - word) // 2, 1), _LONGEST)
 
@@ -76,7 +76,8 @@ class ShiftBars(Grid):
                 self.text(f"  bar: {self._end:g}", _MARK + word, label),
                 self.text(before, cells + _NUMBER, label),
                 self.text("", _ARROW),
-                self.text(after, max(self.width - _MARK - word - cells - _NUMBER - _ARROW, 0), label),
+                self.text(after, max(self.width - _MARK - word - cells - _NUMBER - _ARROW - _CHANGE, 0), label),
+                self.text(f"{'change':>{_CHANGE}}", _CHANGE, label),
             ],
             self.width,
         )
@@ -93,6 +94,7 @@ class ShiftBars(Grid):
             *self._bar(shifted.before, cells, "first"),
             self.text(" → ", _ARROW, self.look_of("label")),
             *self._bar(shifted.after, cells, "second"),
+            self.text(f"{_change(shifted.after - shifted.before):>{_CHANGE}}", _CHANGE, style),
         ]
         return self.fit(parts, self.view_cells)
 
@@ -102,3 +104,8 @@ class ShiftBars(Grid):
 
     def action_move(self, down: int, right: int) -> None:
         self.scroll_relative(y=down, animate=False)
+
+
+def _change(apart: float) -> str:
+    """With a sign, so that what gains is told from what loses; no sign where nothing changes."""
+    return show_weight(0.0) if apart == 0 else f"{'+' if apart > 0 else '−'}{show_weight(abs(apart))}"

@@ -44,6 +44,7 @@ class SparsityMap(LayerMap):
         form: Which of these it is, a key of `FORMS`.
         scale: What the colours mean.
         labels: The piece of every token.
+        ablated: Layers of which there is no number, since an edit ablates what is measured.
     """
 
     tail_cells = 22
@@ -54,6 +55,7 @@ class SparsityMap(LayerMap):
     scale: reactive[Scale] = reactive(Linear(0.0, 1.0))
     form: reactive[str] = reactive("share")
     labels: reactive[tuple[str, ...]] = reactive(())
+    ablated: reactive[frozenset[int]] = reactive(frozenset())
 
     @property
     def values(self) -> Float32[np.ndarray, "layer token"]:
@@ -69,6 +71,9 @@ class SparsityMap(LayerMap):
         self.redraw()
 
     def watch_labels(self) -> None:
+        self.redraw()
+
+    def watch_ablated(self) -> None:
         self.redraw()
 
     def settle(self) -> None:
@@ -108,7 +113,8 @@ class SparsityMap(LayerMap):
         """A cell, or as many as there are tokens of the same colour."""
         level = int(self._levels[layer, token])
         if level == UNKNOWN:
-            return Segment("·" * self.cell * tokens, self.rich_style + self.look_of("label"))
+            glyph = "×" if layer in self.ablated else "·"
+            return Segment(glyph * self.cell * tokens, self.rich_style + self.look_of("label"))
         return Segment(words * tokens, self.ink.block(level))
 
     def mark(self, line: int, strip: Strip) -> Strip:
@@ -126,6 +132,8 @@ class SparsityMap(LayerMap):
         layer, token = self.flip(line), self.chosen[1]
         if token >= self.shares.shape[1]:
             return [self.text("", self.tail_cells)]
+        if layer in self.ablated:
+            return [self.text("  × ablated", self.tail_cells, self.look_of("label"))]
         share = float(self.shares[layer, token])
         mean = float(self.shares[layer].mean())
         style = self.look_of("chosen") if layer == self.chosen[0] else None

@@ -1,0 +1,80 @@
+"""The edits that are on: whose effect shows, and which of them to end."""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+
+from edge.edits import Edit
+from tui.messages import EditIsolated, EditsCleared, EditToggled
+from tui.screens.dialog import Dialog
+from tui.widgets.choices import Choice, Choices
+
+ALL, CLEAR = "all", "clear"
+"""Keys of the choices that are no edit."""
+
+
+class EditsScreen(Dialog[Message]):
+    """Every edit by name. The answer is what the screen below is to do.
+
+    Args:
+        edits: Those that are on, the first made first.
+        alone: The one whose effect shows by itself; None where that of all does.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x,delete", "remove", "remove", key_display="x", tooltip="End the edit under the cursor"),
+        Binding("u", "clear", "clear all", tooltip="End all edits"),
+    ]
+    title_of_frame: ClassVar[str] = "edits of the run beside"
+    keys: ClassVar[str] = "enter shows its effect · x removes it · u clears all · escape closes"
+
+    def __init__(self, edits: Sequence[Edit], alone: Edit | None) -> None:
+        super().__init__()
+        self._edits = {f"edit {place}": edit for place, edit in enumerate(edits)}
+        self._alone = alone
+
+    def compose_fields(self) -> Iterator[Widget]:
+        yield Choices(id="edits-on")
+
+    def on_mount(self) -> None:
+        choices, count = self.query_one(Choices), len(self._edits)
+        choices.border_title = Content(f"{count} edit{'s' if count > 1 else ''}")
+        groups = {
+            "show the effect": [Choice(ALL, f"of all {count} edits", self._mark(None))] if count > 1 else [],
+            "of one alone, against the run without any" if count > 1 else "show the effect of": [
+                Choice(key, str(edit), self._mark(edit)) for key, edit in self._edits.items()
+            ],
+            "": [Choice(CLEAR, "clear all" if count > 1 else "remove it")],
+        }
+        choices.offer(groups)
+        choices.point_at(next((key for key, edit in self._edits.items() if edit == self._alone), ALL))
+        choices.focus()
+        if count > 1:
+            self.note(
+                "effects do not add up: the effect of all is measured with all of them on, that of one with it alone"
+            )
+
+    def _mark(self, edit: Edit | None) -> str:
+        return "shows now" if edit == self._alone or len(self._edits) == 1 else ""
+
+    @on(Choices.OptionSelected)
+    def take(self) -> None:
+        key = self.query_one(Choices).taken
+        if key == CLEAR:
+            self.dismiss(EditsCleared())
+        elif key is not None:
+            self.dismiss(EditIsolated(self._edits.get(key)))
+
+    def action_remove(self) -> None:
+        if (edit := self._edits.get(self.query_one(Choices).taken or "")) is not None:
+            self.dismiss(EditToggled(edit))
+        else:
+            self.refuse("x removes the edit under the cursor; u clears all")
+
+    def action_clear(self) -> None:
+        self.dismiss(EditsCleared())

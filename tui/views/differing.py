@@ -1,0 +1,69 @@
+"""How much otherwise each sublayer adds at one token with edits: numbers for the lines of the layers view."""
+
+import numpy as np
+
+from edge.ablated import Ablated
+from edge.trace import Trace
+from models.sites import layer_site
+from tui.sight import Sight
+from tui.widgets.layer_table import LayerRow
+
+COLUMNS = ("edited_reads_as", "edited_probability", "attn_differs", "ffn_differs", "edits")
+"""Of the table of layers: what a run with edits gives; empty without one."""
+
+NOISE = 1e-5
+"""Relative differences below it are rounding: runs with and without edits use different graphs."""
+
+
+Differs = tuple[float, str]
+"""Of one sublayer: `‖with - without‖ / ‖without‖` of what it adds, 0 up to rounding, NaN where it is not known.
+
+Then what of it edits ablate, in words."""
+
+
+def differing(sight: Sight) -> tuple[tuple[Differs, Differs], ...]:
+    """Attention and FFN of every layer at the chosen token, layer 0 first."""
+    main, beside, token = sight.main, sight.beside, sight.selection.token
+    assert main is not None
+    layers = range(main.trace.spec.n_layers)
+    if not sight.edits or beside is None or token >= beside.trace.n_fed:
+        return tuple(((float("nan"), ""), (float("nan"), "")) for _ in layers)
+    off, runs = beside.trace.ablated, (main.trace, beside.trace)
+    return tuple(
+        (
+            (_share(*runs, layer_site(layer, "attn.output"), token), attention_words(off, layer)),
+            (_share(*runs, layer_site(layer, "ffn.output"), token), ffn_words(off, layer)),
+        )
+        for layer in layers
+    )
+
+
+def _share(without: Trace, edited: Trace, site: str, token: int) -> float:
+    if site not in without.sites or site not in edited.sites:
+        return float("nan")
+    before, after = without.row(site, token), edited.row(site, token)
+    length = float(np.linalg.norm(before))
+    share = float(np.linalg.norm(after - before)) / length if length else float("nan")
+    return 0.0 if share < NOISE else share
+
+
+def edited_cells(sight: Sight, row: LayerRow) -> tuple[str | float | None, ...]:
+    """One layer's cells of `COLUMNS`."""
+    names = ", ".join(sight.run_edits)
+    if not sight.edits:
+        return (None, None, None, None, names)
+    return (*(row.beside or (None, None)), *(share for share, _ in row.differs), names)
+
+
+def attention_words(off: Ablated, layer: int) -> str:
+    """What of the attention of a layer is ablated."""
+    return "ablated" if layer in off.attentions else _count(sum(of == layer for of, _ in off.heads), "head")
+
+
+def ffn_words(off: Ablated, layer: int) -> str:
+    """What of the FFN of a layer is ablated."""
+    return "ablated" if layer in off.ffns else _count(len(off.neurons_of(layer)), "neuron")
+
+
+def _count(count: int, what: str) -> str:
+    return f"×{count} {what}{'s' if count > 1 else ''}" if count else ""

@@ -1,0 +1,143 @@
+"""What edits, or another engine, do to the answer: one line that every screen has, and bars that list it."""
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.widget import Widget
+
+from edge.insight.shift import Shift, Shifted, read_answer_shift
+from edge.picture.pieces import quote_piece
+from edge.picture.units import show_number, show_weight
+from tui.readings import Readings, Refused, WasRead
+from tui.sight import Shown, Sight
+from tui.widgets.line_of_words import LineOfWords
+from tui.widgets.pane import Pane
+from tui.widgets.shift_bars import ShiftBars
+
+NO_WEIGHTS = "the prediction needs the weights, which a saved trace has not\n\nopen its model with o and run the prompt"
+
+Found = Shift | Refused | None
+"""Two answers; why there are not two; None while they are awaited."""
+
+
+class Answered:
+    """The answers of the run that shows and of the one beside, at the chosen token.
+
+    Args:
+        kind: Tells its readings from those of others.
+    """
+
+    def __init__(self, asker: Widget, kind: str) -> None:
+        self._readings: Readings[Shift] = Readings(kind, asker)
+        self._of: tuple[object, object] = (None, None)
+
+    def at(self, sight: Sight) -> Found:
+        """What is known of them; they are asked for where they are not."""
+        main, beside = sight.main, sight.beside
+        if main is None or beside is None:
+            return Refused(waits(sight))
+        if self._of[0] is not main.trace or self._of[1] is not beside.trace:
+            self._of = (main.trace, beside.trace)
+            self._readings.forget()
+        if main.weights is None or beside.weights is None:
+            return Refused(NO_WEIGHTS)
+        token, of, by = sight.selection.token, (main.trace, main.weights), (beside.trace, beside.weights)
+        return self._readings.at(token, lambda: read_answer_shift(*of, *by, token, also=came_after(main, token)))
+
+    def show(self, sight: Sight, main: Shown, grid: ShiftBars) -> Found:
+        """Draws both answers; words that say why where there are not two."""
+        found = self.at(sight)
+        beside = sight.beside.name if sight.beside else ""
+        grid.headings = ("no edit", sight.whose) if sight.edits else ("this run", beside)
+        show_shift(grid, found, came_after(main, sight.selection.token))
+        return found
+
+    def fill(self, view: Widget, sight: Sight, main: Shown) -> None:
+        """Draws the pane that `answer_pane` made."""
+        found = self.show(sight, main, view.query_one("#answer", ShiftBars))
+        view.query_one("#answer-pane", Pane).entitle(title_of(sight, main, found))
+
+
+def answer_pane() -> Pane:
+    """A pane for both answers."""
+    return Pane("answer", "answer", ShiftBars(id="answer"))
+
+
+def waits(sight: Sight) -> str:
+    """What to do, or what is awaited, while nothing runs beside."""
+    if sight.edits:
+        return f"running with {sight.whose} …"
+    return "nothing runs beside: x, a and z ablate what is chosen,\nand both answers then stand here"
+
+
+def title_of(sight: Sight, main: Shown, found: Found) -> str:
+    """Whose effect it is, after which token, how far apart the answers are: several edits are never told as one."""
+    bits = f", KL {show_number(found.bits)} bits" if isinstance(found, Shift) else ""
+    of = f"effect of {sight.whose}, " if sight.edits else ""
+    return f"{of}after {main.quote(sight.selection.token)}{bits}"
+
+
+def came_after(main: Shown, token: int) -> tuple[int, ...]:
+    """The id that came after a token; none after the last."""
+    return main.trace.tokens[token + 1 : token + 2]
+
+
+def show_shift(grid: ShiftBars, found: Found, came: tuple[int, ...]) -> None:
+    """Words where they are known, else why not; what showed before stays, dimmed, while they are awaited."""
+    grid.set_class(found is None, "awaited")
+    grid.notice = found.text if isinstance(found, Refused) else ""
+    if isinstance(found, Shift):
+        grid.came = came[0] if came else None
+        grid.words = found.words
+
+
+class EffectLine(LineOfWords):
+    """What the edits that are on do to the next token after the chosen one. No line at all while none are on."""
+
+    DEFAULT_CSS = """
+    EffectLine { display: none; color: $foreground; background: $panel; }
+    EffectLine.on { display: block; }
+    """
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._answered, self._sight = Answered(self, "effect"), Sight()
+
+    def draw(self, sight: Sight) -> None:
+        """Draws what is known."""
+        self._sight = sight
+        self.set_class(bool(sight.edits) and sight.main is not None, "on")
+        if sight.main is not None and sight.edits:
+            self.say(self._words(sight, sight.main, self._answered.at(sight)))
+
+    def _words(self, sight: Sight, main: Shown, found: Found) -> Content | str:
+        head = title_of(sight, main, found)
+        if found is None:
+            return f" {head} …"
+        if isinstance(found, Refused):
+            return f" {head}: {found.text.splitlines()[0]}" if sight.beside else f" {found.text}"
+        words = [_told(word) for word in sorted(found.words, key=lambda word: -abs(word.after - word.before))]
+        short = head.removeprefix("effect of "), sight.whose
+        head = next((one for one in (head, *short) if cell_len(f" {one}: {words[0]}") <= self.size.width), short[-1])
+        return Content.assemble((f" {head}: ", "bold"), _fitting(words, self.size.width - cell_len(head) - 3))
+
+    def on_was_read(self, message: WasRead) -> None:
+        message.stop()
+        message.keep()
+        self.draw(self._sight)
+
+    def on_resize(self) -> None:
+        self.draw(self._sight)
+
+
+def _told(word: Shifted) -> str:
+    return f"{quote_piece(word.piece)} {show_weight(word.before)} → {show_weight(word.after)}"
+
+
+def _fitting(words: list[str], cells: int) -> str:
+    """As many as fit whole, at least one."""
+    told = words[0]
+    for word in words[1:]:
+        if cell_len(f"{told} · {word}") > cells:
+            break
+        told = f"{told} · {word}"
+    return told

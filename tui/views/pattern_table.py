@@ -1,0 +1,36 @@
+"""The chosen head's pattern as rows: what the attention view writes to CSV and JSON."""
+
+import numpy as np
+from jaxtyping import Float32
+
+from edge.commands.tables import Column, Table
+from edge.measure.attention import visible_keys
+from tui.pictures import MAPPED
+from tui.sight import Sight
+
+
+def pattern_table(sight: Sight) -> Table | None:
+    """A row a cell that may be read, with edits its weight in their run too; None where the map was not watched."""
+    if sight.main is None or sight.main.lacks(sight.selection.layer, *MAPPED):
+        return None
+    trace, chosen, edited = sight.main.trace, sight.selection, _edited_pattern(sight)
+    pattern = trace.pattern(chosen.layer, chosen.head)
+    seen = visible_keys(len(pattern), pattern.shape[1], trace.spec.layers[chosen.layer].reach)
+    keys = ("layer", "head", "token", "piece", "key", "key_piece", "weight", "weight_with_edits", "edits")
+    edits = ", ".join(sight.run_edits)
+    rows = [
+        (
+            *(chosen.layer, chosen.head, token, trace.pieces[token], key, trace.pieces[key]),
+            *(float(pattern[token, key]), None if edited is None else float(edited[token, key]), edits),
+        )
+        for token, key in zip(*(axis.tolist() for axis in np.nonzero(seen)), strict=True)
+    ]
+    return Table([Column(key, key) for key in keys], rows)
+
+
+def _edited_pattern(sight: Sight) -> Float32[np.ndarray, "token past"] | None:
+    """The chosen head's map in the run with edits; None where there is none."""
+    beside, chosen = sight.beside, sight.selection
+    if not sight.edits or beside is None or beside.lacks(chosen.layer, *MAPPED):
+        return None
+    return beside.trace.pattern(chosen.layer, chosen.head)
