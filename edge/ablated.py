@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_ABLATED = re.compile(r"(head|neuron) (\d+)\.(\d+) ablated|(attention|FFN) of layer (\d+) ablated")
-_REPLACED = re.compile(r"layers\.(\d+)\.(attn\.heads|attn\.output|ffn\.neurons|ffn\.output) replaced\b.*")
+_ABLATED = re.compile(r"(head|neuron) (\d{1,9})\.(\d{1,9}) ablated|(attention|FFN) of layer (\d{1,9}) ablated")
+_REPLACED = re.compile(r"layers\.(\d{1,9})\.(attn\.heads|attn\.output|ffn\.neurons|ffn\.output) replaced\b.*")
 
 _SITE_OF = {"head": "attn.heads", "neuron": "ffn.neurons", "attention": "attn.output", "FFN": "ffn.output"}
 

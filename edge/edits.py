@@ -214,6 +214,26 @@ class Noise:
         return f"noise of {self.deviation:g} on the embeddings{_at(self.tokens)}"
 
 
+_ABLATION = re.compile(r"(?:(head|neuron):(\d{1,9})\.|(attention|ffn):)(\d{1,9})")
+
+
+def ablation_of(text: str) -> Edit:
+    """The edit that ablates what users name: `head:3.5`, `neuron:4.1023`, `attention:2`, `ffn:2`.
+
+    Raises:
+        MisuseError: it is none of these forms.
+    """
+    found = _ABLATION.fullmatch(text)
+    if found is None:
+        raise MisuseError(
+            f"cannot ablate '{text}'; name head:3.5, neuron:4.1023, attention:2 or ffn:2, the layer first"
+        )
+    kind, layer, sublayer, index = found.groups()
+    if sublayer:
+        return Silence(layer_site(int(index), "attn" if sublayer == "attention" else "ffn"))
+    return (ScaleHead if kind == "head" else ScaleNeuron)(int(layer), int(index), 0.0)
+
+
 def check_edits(edits: Sequence[Edit], spec: DecoderSpec, length: int) -> None:
     """Refuses edits of places that a decoder does not have, or of tokens that a run of `length` cannot reach."""
     for edit in edits:

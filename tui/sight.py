@@ -71,6 +71,11 @@ class Shown:
         overview = Overview.unknown(trace.spec.n_layers, trace.spec.n_heads, trace.n_fed)
         return cls(name, trace, overview, np.full(len(trace.tokens), np.nan, np.float32), None, weights)
 
+    @property
+    def told(self) -> str:
+        """Its name, and the edits it was made with: a file's name says nothing of them."""
+        return f"{self.name} ({', '.join(self.trace.edits)})" if self.trace.edits else self.name
+
     def lacks(self, layer: int, *parts: str) -> str:
         """Why some site of a layer is not there, in words; empty where all are."""
         if not self.trace.n_fed:

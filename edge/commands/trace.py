@@ -38,6 +38,7 @@ _COLUMNS = (
     Examples:
       edge trace fable-relu "Once upon a time" -o once.trace
       edge trace fable-relu "Once upon a time" -o once.trace --part ffn.neurons --layers 0,2-4 --half
+      edge trace fable-relu "Once upon a time" -o without.trace --ablate head:3.5 --ablate ffn:2
       edge look once.trace
     """
 )
@@ -46,6 +47,12 @@ _COLUMNS = (
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write.")
 @click.option("--part", "parts", multiple=True, help="Watch this part of each layer only; may be repeated.")
 @click.option("--layers", help="Watch these layers only, such as 0,2-4.")
+@click.option(
+    "--ablate",
+    "ablations",
+    multiple=True,
+    help="Set to 0 at every token: head:3.5, neuron:4.1023, attention:2 or ffn:2, the layer first; may be repeated.",
+)
 @click.option("--logits", is_flag=True, help="Watch the logits of every token, too.")
 @click.option("--half", is_flag=True, help="Keep values as float16: half the bytes, three digits.")
 @run_options
@@ -57,6 +64,7 @@ def trace(
     output: Path,
     parts: tuple[str, ...],
     layers: str | None,
+    ablations: tuple[str, ...],
     logits: bool,
     half: bool,
     ids: str | None,
@@ -76,8 +84,9 @@ def trace(
 
     The columns are means over tokens (and heads): the entropy of where attention looks; the share it gives to the
     first token, without that token itself; the share of FFN neurons that are exactly 0; and the share that can be
-    dropped while the others keep 90% of the sum of magnitudes.
+    dropped while the others keep 90% of the sum of magnitudes. What --ablate sets to 0 is left out of them.
     """
+    from edge.edits import ablation_of
     from edge.output import check_output, file_bytes
     from edge.watch import Watch
     from models.sites import PARTS
@@ -86,14 +95,16 @@ def trace(
     sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
     prompt = given_text(prompt, "PROMPT")
     watch = Watch(parts=parts or tuple(PARTS), layers=parsed_layers(layers), logits=logits, half=half)
+    edits = tuple(ablation_of(text) for text in ablations)
     with opened_model(model, engine, threads) as loaded:
         _tell_cost(loaded, watch, prompt, prompt_ids, max_new_tokens)
-        seen = loaded.run(
-            prompt, ids=prompt_ids, max_new_tokens=max_new_tokens, watch=watch, sampling=sampling, seed=seed
-        )
+        asked = {"max_new_tokens": max_new_tokens, "sampling": sampling, "seed": seed}
+        seen = loaded.run(prompt, ids=prompt_ids, watch=watch, edits=edits, **asked)
     seen.save(output)
     size = file_bytes(output)
     told = "" if size is None else f"{show_bytes(size)}, "
+    if seen.edits:
+        tell(f"edits: {', '.join(seen.edits)}")
     tell(f"{output}: {told}{seen.n_fed} tokens fed; 'edge look {output}' shows it")
     click.echo(layer_table(seen).write(layout or "text"))
 

@@ -1,5 +1,6 @@
 """What is ablated is named, counted nowhere as inactive by itself, and known again when a trace is opened."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 
 import edge
 from edge.ablated import Ablated, ablated
+from edge.cli import exit_code
 from edge.commands.trace import layer_table
-from edge.edits import Edit
+from edge.edits import Edit, ablation_of
 from edge.insight.copying import read_copied
 from edge.insight.memories import neurons_at, read_cett, read_coefficients, read_memories
 from edge.insight.weights import Weights
@@ -23,6 +25,7 @@ from edge.watch import Watch
 from models.errors import MisuseError
 from tests.edge.laws import PROMPT, tiny_model
 from tests.edge.report.made import read_page
+from tests.folders import write_byte_llama
 from tests.tiny import tiny_checkpoint
 
 NAME = "neox-full-rotary-relu"
@@ -49,6 +52,30 @@ def test_edits_are_named_by_layer_and_place() -> None:
         edge.ScaleNeuron(4, 7, 2.0, tokens=(3,)): "neuron 4.7 × 2 at token 3",
     }
     assert {edit: str(edit) for edit in named} == named
+
+
+def test_commands_name_what_to_ablate_by_layer_and_place() -> None:
+    named = {
+        "head:3.5": edge.ScaleHead(3, 5, 0.0),
+        "neuron:4.1023": edge.ScaleNeuron(4, 1023, 0.0),
+        "attention:2": edge.Silence("layers.2.attn"),
+        "ffn:0": edge.Silence("layers.0.ffn"),
+    }
+    assert {text: ablation_of(text) for text in named} == named
+    for text in ("head:3", "ffn:2.1", "neuron", "head:-1.0", "head:0." + "9" * 5000):
+        with pytest.raises(MisuseError, match="name head:3"):
+            ablation_of(text)
+
+
+def test_edge_trace_ablates_and_names_what_it_ablated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, file = write_byte_llama(tmp_path / "model"), tmp_path / "edited.trace"
+    asked = ["trace", str(folder), "--ids", "1,5,2", "-n", "0", "-e", "torch", "-o", str(file), "--json"]
+    assert exit_code([*asked, "--ablate", "head:1.0", "--ablate", "ffn:0"]) == 0
+    told = capsys.readouterr()
+    assert "edits: head 1.0 ablated, FFN of layer 0 ablated" in told.err, told.err
+    assert open_trace(file).edits == ("head 1.0 ablated", "FFN of layer 0 ablated")
+    assert [row["exact_zero_share"] is None for row in json.loads(told.out)] == [True, False]
+    assert exit_code([*asked, "--ablate", "head:9.0"]) == 2, "a layer that is not there is ablated"
 
 
 def test_names_of_edits_say_what_is_ablated_at_every_token() -> None:

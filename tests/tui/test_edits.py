@@ -21,12 +21,13 @@ from tests.tui.test_ffn import WeightedShelf
 from tui.build import build, build_saved
 from tui.commands import commands_of
 from tui.editing import in_room
-from tui.jobs.job import Place, Wanted
+from tui.jobs.job import Desk, Place, Wanted
 from tui.jobs.load import Load
 from tui.messages import Beside, EditToggled
 from tui.screens.compare import Compared
 from tui.screens.edits import EditsScreen
 from tui.screens.running import Companion
+from tui.screens.trouble import TroubleScreen
 from tui.sight import Shown
 from tui.views.effect import EffectLine
 from tui.views.every import VIEWS
@@ -319,7 +320,31 @@ async def a_saved_trace(ui: Driven) -> None:
     ui.main.show_saved(fake.run(ids=ids, max_new_tokens=2, watch=edge.Watch.all()))
 
 
-@pytest.mark.parametrize("end", [stopped, another_model, a_comparison, a_saved_trace])
+class Nothing:
+    """A job that is wanted instead."""
+
+    def work(self, desk: Desk) -> None:
+        desk.doing("something else")
+
+
+async def overtaken(ui: Driven) -> None:
+    """A second edit is toggled, and another job wanted before its run has come."""
+    ui.main.on_edit_toggled(EditToggled(NEURON))
+    ui.main.on_wanted(Wanted(Nothing()))
+
+
+async def failed(ui: Driven) -> None:
+    """A second edit is toggled, and the model refuses to run it."""
+    ui.shelf.opened[0].holds = 1
+    ui.main.on_edit_toggled(EditToggled(NEURON))
+    await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+    await ui.press("escape")
+
+
+ENDS = (stopped, failed, overtaken, another_model, a_comparison, a_saved_trace)
+
+
+@pytest.mark.parametrize("end", ENDS)
 async def test_edits_that_cannot_stay_are_cleared_and_said_to_be(end: Callable[[Driven], object]) -> None:
     async with editing(HEAD) as ui:
         told: list[str] = []
@@ -352,7 +377,7 @@ async def test_a_saved_run_with_edits_names_and_marks_them_and_takes_no_more(tmp
     async with app.run_test(size=(120, 44)) as pilot:
         ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
         await ui.at_rest()
-        header = ui.shown("HeaderBar").splitlines()[1]
+        header, others = ui.shown("HeaderBar").splitlines()[1], edits[:1]
         assert "run with 3 edits: head 1.2 ablated · FFN of layer 2 ablated · neuron 1.3 ablated" in header, header
         await ui.press("2", "x")
         assert not ui.main.sight.edits, "an edit is on where nothing can run"
@@ -360,6 +385,10 @@ async def test_a_saved_run_with_edits_names_and_marks_them_and_takes_no_more(tmp
         await ui.press("3", "k")
         assert "ablated" in ui.main.query_one(MemoryList).notice, ui.main.query_one(MemoryList).notice
         assert "× ablated" in ui.shown("#ffn")
+        FakeModel().run(ids=[0, 0], max_new_tokens=2, watch=edge.Watch.all(), edits=others).save(tmp_path / "b.trace")
+        ui.main.run_beside(Companion("b.trace", saved=tmp_path / "b.trace"))
+        await ui.until(lambda: ui.main.sight.beside is not None, "the other trace")
+        assert "beside: b.trace (head 1.2 ablated)" in ui.shown("HeaderBar"), ui.shown("HeaderBar")
 
 
 @pytest.mark.skipif(zoo_folder("fable-relu") is None, reason="the zoo is not here")

@@ -276,7 +276,7 @@ class MainScreen(AskingScreen):
         if self._header.trace is not main.trace:
             self._header.trace = main.trace
         self._header.live = None
-        self._header.beside = sight.beside.name if sight.beside and not sight.edits else ""
+        self._header.beside = sight.beside.told if sight.beside and not sight.edits else ""
         self._header.edits = tuple(map(str, sight.edits))
 
     def _draw_view(self) -> None:

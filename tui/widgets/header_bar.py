@@ -48,14 +48,14 @@ class HeaderBar(Widget):
 
     def render_line(self, y: int) -> Strip:
         plain = self.rich_style
-        left, right = (self._model(), self._state()) if y == 0 else (self._run(), self._way())
+        right = self._state() if y == 0 else self._way()
         room = self.size.width - cell_len(right) - 2
-        edited = self._edited(room) if y else ""
+        left = self._model() if y == 0 else [*self._compared(room), *self._run()]
         parts = [Segment(" ", plain)]
-        for index, words in enumerate([edited, *left] if edited else left):
+        for index, words in enumerate(left):
             words = words if index == 0 else f" · {words}"
             if cell_len(words) <= room:
-                parts.append(Segment(words, plain + Style(bold=index == 0 and (y == 0 or bool(edited)))))
+                parts.append(Segment(words, plain + Style(bold=index == 0 and (y == 0 or self._is_compared))))
                 room -= cell_len(words)
         parts += [Segment(" " * (room), plain), Segment(right + " ", plain + Style(bold=y == 0))]
         return Strip(parts).adjust_cell_length(self.size.width, plain)
@@ -90,16 +90,20 @@ class HeaderBar(Widget):
             f"ttft {show_number(timing.ttft_ms)} ms",
             f"{show_number(rate)} tok/s" if rate else "no rate",
             f"watched {show_bytes(trace.watch.cost_bytes(trace.spec, trace.n_fed))}",
-            *([f"beside: {self.beside}"] if self.beside else []),
         ]
 
-    def _edited(self, room: int) -> str:
-        """Edits that are on, else those of a saved run; before all numbers, so that they always show."""
-        if self.edits:
-            return in_room(self.edits, room, "X")
-        if self.trace is not None and self.trace.edits and self.live is None:
-            return f"run with {in_room(self.trace.edits, room - len('run with '))}"
-        return ""
+    @property
+    def _is_compared(self) -> bool:
+        return bool(self.edits or self.beside or (self.trace and self.trace.edits))
+
+    def _compared(self, room: int) -> list[str]:
+        """Edits that are on or behind a saved run, and what is beside: before all numbers, so that they always show."""
+        if self.live is not None and not self.edits:
+            return []
+        of = self.trace.edits if self.trace else ()
+        saved = [f"run with {in_room(of, room - len('run with '))}"] if of else []
+        edits = [in_room(self.edits, room, "X")] if self.edits else []
+        return [*saved, *edits, *([f"beside: {self.beside}"] if self.beside else [])]
 
     def _as_it_runs(self, live: Streaming, context: int) -> list[str]:
         return [
