@@ -87,7 +87,7 @@ def trace(
     dropped while the others keep 90% of the sum of magnitudes. What --ablate sets to 0 is left out of them.
     """
     from edge.edits import ablation_of
-    from edge.output import check_output, file_bytes
+    from edge.output import check_output
     from edge.watch import Watch
     from models.sites import PARTS
 
@@ -98,15 +98,28 @@ def trace(
     edits = tuple(ablation_of(text) for text in ablations)
     with opened_model(model, engine, threads) as loaded:
         _tell_cost(loaded, watch, prompt, prompt_ids, max_new_tokens)
-        asked = {"max_new_tokens": max_new_tokens, "sampling": sampling, "seed": seed}
-        seen = loaded.run(prompt, ids=prompt_ids, watch=watch, edits=edits, **asked)
+        seen = loaded.run(
+            prompt,
+            ids=prompt_ids,
+            max_new_tokens=max_new_tokens,
+            watch=watch,
+            sampling=sampling,
+            seed=seed,
+            edits=edits,
+        )
     seen.save(output)
-    size = file_bytes(output)
-    told = "" if size is None else f"{show_bytes(size)}, "
+    _tell_written(seen, output)
+    click.echo(layer_table(seen).write(layout or "text"))
+
+
+def _tell_written(seen: "Trace", output: Path) -> None:
+    from edge.output import file_bytes
+
     if seen.edits:
         tell(f"edits: {', '.join(seen.edits)}")
+    size = file_bytes(output)
+    told = "" if size is None else f"{show_bytes(size)}, "
     tell(f"{output}: {told}{seen.n_fed} tokens fed; 'edge look {output}' shows it")
-    click.echo(layer_table(seen).write(layout or "text"))
 
 
 MOST_LAYERS = 10_000

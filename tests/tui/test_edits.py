@@ -385,7 +385,7 @@ async def test_a_saved_run_with_edits_names_and_marks_them_and_takes_no_more(tmp
         await ui.press("3", "k")
         assert "ablated" in ui.main.query_one(MemoryList).notice, ui.main.query_one(MemoryList).notice
         assert "× ablated" in ui.shown("#ffn")
-        FakeModel().run(ids=[0, 0], max_new_tokens=2, watch=edge.Watch.all(), edits=others).save(tmp_path / "b.trace")
+        FakeModel().run(ids=[0, 0], max_new_tokens=3, watch=edge.Watch.all(), edits=others).save(tmp_path / "b.trace")
         ui.main.run_beside(Companion("b.trace", saved=tmp_path / "b.trace"))
         await ui.until(lambda: ui.main.sight.beside is not None, "the other trace")
         assert "beside: b.trace (head 1.2 ablated)" in ui.shown("HeaderBar"), ui.shown("HeaderBar")

@@ -253,13 +253,13 @@ async def test_where_nobody_chose_a_neuron_the_strongest_of_each_token_is() -> N
             await ui.press("left_square_bracket")
             await settled(ui)
             await ui.until(lambda: chosen(ui)[2] == grid.memories[0].neuron, "the strongest of this token")
-        switched = chosen(ui)[2]
+        followed = chosen(ui)[2]
         await ui.press("x")
         await ui.until(lambda: ui.main.sight.beside is not None, "the run without it")
         for _ in range(3):
             await ui.press("left_square_bracket")
             await settled(ui)
-            assert chosen(ui)[2] == switched, "a neuron that was switched off is not followed"
+            assert chosen(ui)[2] == followed, "a neuron that was ablated is not followed"
 
 
 async def test_a_click_chooses_a_memory_and_a_click_on_its_switch_ablates_it() -> None:

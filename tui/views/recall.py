@@ -100,7 +100,7 @@ class Recall:
         pane.entitle(f"{of} at {main.quote(chosen.token)}", "" if missing else note)
 
     def _find(self, sight: Sight, main: Shown, off: frozenset[int]) -> tuple[Memory, ...] | Refused | None:
-        """The strongest; then also those switched off, and the one that the user follows from token to token."""
+        """The strongest; then also those ablated, and the one that the user follows from token to token."""
         layer, token, neuron = sight.selection.layer, sight.selection.token, sight.selection.neuron
         found = self._memories.at((layer, token), lambda: memories_of(main, layer, token, ()))
         if not isinstance(found, tuple):
@@ -112,7 +112,7 @@ class Recall:
         return self._memories.at((layer, token, also), lambda: memories_of(main, layer, token, also)) or found
 
     def _follows(self, sight: Sight, off: frozenset[int]) -> bool:
-        """The user chose this neuron, or switched it off, and means it at other tokens too.
+        """The user chose this neuron, or ablated it, and means it at other tokens too.
 
         In another layer the same number is another neuron.
         """

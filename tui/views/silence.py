@@ -95,7 +95,14 @@ class SilenceMap:
         view.query_one("#ffn-pane", Pane).entitle(f"{silence.title}, {names[side]}" if beside else silence.title)
 
 
-def _paint(grid: SparsityMap, legend: Legend, side: str, silence: Silence, own: Values, other: Values | None) -> None:
+def _paint(
+    grid: SparsityMap,
+    legend: Legend,
+    side: str,
+    silence: Silence,
+    own: Values,
+    other: Float32[np.ndarray, "layer other_token"] | None,
+) -> None:
     """Colours the map; this run and the other one share a scale, so that they compare."""
     values = own if other is None or side == "main" else other
     if other is not None and side == "difference":
