@@ -101,7 +101,7 @@ def _paint(
     side: str,
     silence: Silence,
     own: Values,
-    other: Float32[np.ndarray, "layer other_token"] | None,
+    other: Float32[np.ndarray, "layer _"] | None,
 ) -> None:
     """Colours the map; this run and the other one share a scale, so that they compare."""
     values = own if other is None or side == "main" else other
@@ -117,7 +117,7 @@ def _paint(
     legend.note = "· not known" if unknown.any() and set(np.flatnonzero(unknown).tolist()) - grid.ablated else ""
 
 
-def _scale_of(runs: list[Values]) -> Linear:
+def _scale_of(runs: list[Float32[np.ndarray, "layer _"]]) -> Linear:
     """From the tenth below the smallest number to the tenth above the largest: numbers of one definition crowd."""
     known = np.concatenate([values[np.isfinite(values)] for values in runs])
     if not known.size:

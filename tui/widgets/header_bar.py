@@ -100,10 +100,12 @@ class HeaderBar(Widget):
         """Edits that are on or behind a saved run, and what is beside: before all numbers, so that they always show."""
         if self.live is not None and not self.edits:
             return []
+        beside = [f"beside: {self.beside}"] if self.beside else []
+        room -= sum(cell_len(words) + 3 for words in beside)
         of = self.trace.edits if self.trace else ()
         saved = [f"run with {in_room(of, room - len('run with '))}"] if of else []
         edits = [in_room(self.edits, room, "X")] if self.edits else []
-        return [*saved, *edits, *([f"beside: {self.beside}"] if self.beside else [])]
+        return [*saved, *edits, *beside]
 
     def _as_it_runs(self, live: Streaming, context: int) -> list[str]:
         return [
