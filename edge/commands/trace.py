@@ -88,13 +88,11 @@ def trace(
     """
     from edge.edits import ablation_of
     from edge.output import check_output
-    from edge.watch import Watch
-    from models.sites import PARTS
 
     check_output(output)
     sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
     prompt = given_text(prompt, "PROMPT")
-    watch = Watch(parts=parts or tuple(PARTS), layers=parsed_layers(layers), logits=logits, half=half)
+    watch = _asked_watch(parts, layers, logits, half)
     edits = tuple(ablation_of(text) for text in ablations)
     with opened_model(model, engine, threads) as loaded:
         _tell_cost(loaded, watch, prompt, prompt_ids, max_new_tokens)
@@ -110,6 +108,13 @@ def trace(
     seen.save(output)
     _tell_written(seen, output)
     click.echo(layer_table(seen).write(layout or "text"))
+
+
+def _asked_watch(parts: tuple[str, ...], layers: str | None, logits: bool, half: bool) -> "Watch":
+    from edge.watch import Watch
+    from models.sites import PARTS
+
+    return Watch(parts=parts or tuple(PARTS), layers=parsed_layers(layers), logits=logits, half=half)
 
 
 def _tell_written(seen: "Trace", output: Path) -> None:
