@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
 
 from edge.border import told_of
+from edge.terminal import escaped_output
 from models.errors import EdgeError, MisuseError
 
 T = TypeVar("T")
@@ -183,6 +184,7 @@ def _fall_silent() -> None:
     os.close(nowhere)
 
 
+@escaped_output()
 def _serve(
     pipe: Connection,
     is_silent: bool,

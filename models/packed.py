@@ -124,6 +124,9 @@ def pack_matrix(matrix: Float[np.ndarray, "row column"], scheme: Scheme) -> Pack
 
     With a whole zero, `scale = (largest - smallest) / (2^bits - 1)`. With the middle as zero, the weight of the largest
     size gets code 0: `scale = -largest / 2^(bits - 1)`, which uses all codes, as llama.cpp's q4_0 does.
+
+    Raises:
+        ValueError: some weights are not finite, or lie too far apart for a scale in float32.
     """
     rows, columns = matrix.shape
     groups = groups_of(columns, scheme)
@@ -145,6 +148,9 @@ def _scales_and_zeros(
 ) -> tuple[Float32[np.ndarray, "row group"], UInt8[np.ndarray, "row group"]]:
     """Both for each group; a group of zeros has the scale 1."""
     smallest, largest = np.minimum(grouped.min(axis=-1), 0), np.maximum(grouped.max(axis=-1), 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(largest - smallest).all():
+            raise ValueError("some of its weights are not finite numbers, or lie too far apart")
     if scheme.zero is Zero.MIDDLE:
         scale = np.where(-smallest >= largest, smallest, largest) / np.float32(-middle(scheme.bits))
         zero = np.full(scale.shape, middle(scheme.bits), np.uint8)

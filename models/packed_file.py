@@ -110,7 +110,10 @@ def write_packed(
                 yield name, np.asarray(weights[name], np.float32)
                 continue
             progress(f"rounding to {scheme.bits} bits: matrix {packed.index(name) + 1} of {len(packed)}")
-            matrix = pack_matrix(weights[name], scheme)
+            try:
+                matrix = pack_matrix(weights[name], scheme)
+            except ValueError as error:
+                raise CheckpointError(f"{name} cannot be packed: {error}; fetch or convert the model anew") from error
             yield f"{stem_of(name)}.codes", matrix.codes
             yield f"{stem_of(name)}.scales", matrix.scales
             zeros += [] if matrix.zeros is None else [matrix.zeros]

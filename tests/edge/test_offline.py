@@ -54,3 +54,14 @@ def test_no_engine_opens_a_socket_or_leaves_a_file(tmp_path: Path) -> None:
         assert process.returncode != -signal.SIGSYS, f"{name} asked for a socket within {SECONDS} s"
         assert process.returncode == 0, err
         assert not left_in(tmp_path / name), f"{name} left {left_in(tmp_path / name)}"
+
+
+@pytest.mark.parametrize(
+    "words", [("run", "some/typo", "x"), ("trace", "some/typo", "x", "-o", "t"), ("models", "show", "some/typo"), ("doctor",)]
+)
+def test_only_a_pull_asks_the_hub(words: tuple[str, ...], tmp_path: Path) -> None:
+    code = "import sys; from edge.cli import exit_code; sys.exit(exit_code(sys.argv[1:]))"
+    asking = offline(code, *words, home=tmp_path)
+    _, err = asking.communicate(timeout=120)
+    assert asking.returncode != -signal.SIGSYS, f"'edge {' '.join(words)}' asked for a socket"
+    assert asking.returncode == (0 if words == ("doctor",) else 2), err

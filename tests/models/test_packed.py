@@ -175,3 +175,11 @@ def test_a_matrix_knows_what_it_takes() -> None:
     assert packed.nbytes == 3 * 32 + 3 * 2 * 4 + 3 * 2
     assert replace(packed, zeros=None).zero_points().tolist() == [[middle(4)] * 2] * 3
     assert isinstance(packed, PackedMatrix) and json.loads(json.dumps(packed.scheme.zero)) == "whole"
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, -np.inf])
+def test_a_matrix_with_a_weight_that_is_not_finite_is_refused_by_name(weight: float, tmp_path: Path) -> None:
+    held = tiny_checkpoint("neox-full-rotary-relu")
+    held.weights["layers.1.ffn.up.weight"][2, 3] = weight  # type: ignore[index]
+    with pytest.raises(CheckpointError, match=r"layers\.1\.ffn\.up\.weight cannot be packed: some of its weights"):
+        prepare_packed(held, Scheme(8, 32, Zero.WHOLE), lambda _: None)
