@@ -6,8 +6,6 @@ from pathlib import Path
 
 from models.errors import CheckpointError, EdgeError
 from models.plain_name import plain_name
-from models.purpose import refuse_adapter
-from models.weight_files import weight_files
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read once, when the hub's client is imported
 
@@ -53,6 +51,9 @@ def pull(id: str) -> Path:
             that Edge reads.
     """
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    from models.purpose import refuse_adapter
+    from models.weight_files import weight_files
 
     missing = f"'{id}' was not pulled: the hub"
     try:
@@ -108,6 +109,8 @@ def snapshot_in(folder: Path) -> Path | None:
 
 def _is_whole(folder: Path) -> bool:
     """Whether a fetch of this folder came to its end: files appear one by one, each whole."""
+    from models.weight_files import weight_files  # numpy would come with it, before the UI's first picture
+
     try:
         return (folder / "config.json").is_file() and bool(weight_files(folder))
     except EdgeError:

@@ -57,7 +57,9 @@ def test_no_engine_opens_a_socket_or_leaves_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("run", "some/typo", "x"), ("trace", "some/typo", "x", "-o", "t"), ("models", "show", "some/typo"), ("doctor",)]
+    "words",
+    [("run", "some/typo", "x"), ("trace", "some/typo", "x", "-o", "t"), ("models", "show", "a/typo"), ("doctor",)],
+    ids=" ".join,
 )
 def test_only_a_pull_asks_the_hub(words: tuple[str, ...], tmp_path: Path) -> None:
     code = "import sys; from edge.cli import exit_code; sys.exit(exit_code(sys.argv[1:]))"

@@ -182,4 +182,4 @@ def test_a_matrix_with_a_weight_that_is_not_finite_is_refused_by_name(weight: fl
     held = tiny_checkpoint("neox-full-rotary-relu")
     held.weights["layers.1.ffn.up.weight"][2, 3] = weight  # type: ignore[index]
     with pytest.raises(CheckpointError, match=r"layers\.1\.ffn\.up\.weight cannot be packed: some of its weights"):
-        prepare_packed(held, Scheme(8, 32, Zero.WHOLE), lambda _: None)
+        write_packed(held.spec, held.weights, Scheme(8, 32, Zero.WHOLE), tmp_path / "packed", lambda _: None)
