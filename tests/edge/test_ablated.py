@@ -67,11 +67,11 @@ def test_commands_name_what_to_ablate_by_layer_and_place() -> None:
             ablation_of(text)
 
 
-def test_edge_trace_ablates_and_names_what_it_ablated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_edge_trace_ablates_and_names_what_it_ablated(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder, file = write_byte_llama(tmp_path / "model"), tmp_path / "edited.trace"
     asked = ["trace", str(folder), "--ids", "1,5,2", "-n", "0", "-e", "torch", "-o", str(file), "--json"]
     assert exit_code([*asked, "--ablate", "head:1.0", "--ablate", "ffn:0"]) == 0
-    told = capsys.readouterr()
+    told = capfd.readouterr()
     assert "edits: head 1.0 ablated, FFN of layer 0 ablated" in told.err, told.err
     assert open_trace(file).edits == ("head 1.0 ablated", "FFN of layer 0 ablated")
     assert [row["exact_zero_share"] is None for row in json.loads(told.out)] == [True, False]
