@@ -281,16 +281,16 @@ def test_half_a_character_in_a_conversation_is_refused(template: str, said: str,
 
 
 def test_a_checkpoint_without_a_template_says_so(folder: Path) -> None:
-    with edge.load(folder) as model, pytest.raises(MisuseError, match="has no chat template"):
+    with edge.load(folder, engine="torch") as model, pytest.raises(MisuseError, match="has no chat template"):
         model.chat_ids(TURNS)
 
 
 def test_edge_run_takes_a_conversation(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with_template(folder, CHATML)
-    words = ["run", str(folder), "Once", "--chat", "--system", "Be brief.", "-n", "3", "--json"]
+    words = ["run", str(folder), "Once", "--chat", "--system", "Be brief.", "-n", "3", "--json", "-e", "torch"]
     assert exit_code(words) == 0
     record = json.loads(capfd.readouterr().out)
-    with edge.load(folder) as model:
+    with edge.load(folder, engine="torch") as model:
         assert record["prompt_tokens"] == model.chat_ids([Turn("system", "Be brief."), Turn("user", "Once")])
 
 
