@@ -17,6 +17,7 @@ from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
+from models.bounded import TEMPLATE, bounded_lines
 from models.errors import CheckpointError, EdgeError, MisuseError
 from models.special_tokens import keys_of
 
@@ -68,7 +69,9 @@ class ChatTemplate:
         messages = [{"role": turn.role, "content": turn.content} for turn in turns]
         given = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": to_be_continued}
         try:
-            return self._compiled.render({**self.tokens, **given})
+            template = self._compiled
+            with bounded_lines():
+                return template.render({**self.tokens, **given})
         except _RefusedError as error:
             raise MisuseError(
                 f"the chat template in {self.file} refuses this conversation: {_line(error.message)}"
@@ -166,7 +169,7 @@ def _json(
 
 def _told(error: Exception) -> str:
     """` in line 3: ...`: where in the template, as far as jinja knows, and what happened."""
-    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == "<template>"]
+    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == TEMPLATE]
     if isinstance(error, TemplateSyntaxError):
         lines.append(error.lineno)
     where = f" in line {lines[-1]}" if lines else ""
