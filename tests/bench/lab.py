@@ -55,13 +55,15 @@ _LESSONS = """## What the models teach
   text (F1, A1).
 - **Copying is attention's.** With every FFN silenced most repeats are still foretold by the twins; with attention
   silenced none (S2). Several heads look for repeats, so that no single one of them is missed.
-- **A fact comes back at the subject by the first FFN, not by those of middle layers.** In `smollm2` FFNs around the
+- **A fact comes back at the subject by the first FFN, not by those of middle layers.** In SmolLM2 FFNs around the
   first layer bring back nearly all that blurring the subject costs, attention there nothing; windows that leave the
-  first layer out bring back little. In the six layers of the twins it comes back at the end of the prompt (F5).
+  first layer out bring back less than a tenth of it. In the six layers of the twins it comes back at the end of the
+  prompt (F5).
 - **Memories agree with their triggers more often than by chance, and rarely.** The claim asks for one in a hundred
-  beyond chance; the twins pass it (F4).
+  beyond chance; the twins pass it, SmolLM2 with its larger vocabulary does not (F4).
 - **Shares of parameters are not shares of time.** Most of the layers' parameters are the FFN's. What clocks inside a
-  pass miss or add is in the interval of their share of the time, and in small models that is much (S3).
+  pass miss or add is in the interval of their share of the time, and in small models that is much (S3). This page was
+  written on a machine that did other work, too, which widens it.
 """
 
 
