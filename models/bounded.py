@@ -1,4 +1,4 @@
-"""Ends a chat template that loops for ever: loading a model renders its template once, so that would hang everything."""
+"""Ends a chat template that loops for ever: it is rendered as a model is loaded, and would hang every command."""
 
 import sys
 from collections.abc import Iterator

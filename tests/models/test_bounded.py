@@ -9,10 +9,9 @@ from models.bounded import LINES
 from models.chat import ChatTemplate, Turn
 from models.errors import CheckpointError
 
-ENDLESS = (
-    "{% for a in range(100000) %}{% for b in range(100000) %}{% set x = a %}{% endfor %}{% endfor %}",
-    "{% macro m() %}{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}{% endmacro %}{{ m() }}",
-)
+_TWICE = "{% for a in range(100000) %}{% for b in range(100000) %}{% set x = a %}{% endfor %}{% endfor %}"
+
+ENDLESS = (_TWICE, "{% macro m() %}" + _TWICE + "{% endmacro %}{{ m() }}")
 
 
 @pytest.mark.parametrize("source", ENDLESS)
