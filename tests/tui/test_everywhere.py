@@ -32,7 +32,7 @@ async def test_every_pane_of_every_view_draws(
         for name in VIEWS:
             await ui.press(str(list(VIEWS).index(name) + 1))
             for pane in ui.main.shown_view.tabs:
-                widget = ui.main.query_one(f"#{ui.main.shown_view.pane}")
+                widget = ui.main.shown_view.query_one(f"#{ui.main.shown_view.pane}")
                 assert widget.size.area > 0, f"{name}: pane {pane} has no room at {size}"
                 check_lines(ui, f"{name} at {size}")
                 await ui.press("tab")
