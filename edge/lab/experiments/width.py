@@ -12,7 +12,7 @@ from edge.measure.maps import dimensions
 from edge.picture.units import show_number
 from models.sites import layer_site
 
-MOST_LAYERS = 5
+MOST_LAYERS = 8
 """Layers whose spectra are taken, spread evenly where a decoder has more."""
 
 WIDER = 1.1
