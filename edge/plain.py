@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
@@ -27,6 +27,8 @@ def to_plain(value: Any) -> Any:
 
 def from_plain(kind: type[T], plain: Any) -> T:
     """The dataclass that `to_plain` took apart; unknown keys are left, and null is NaN where a number is wanted.
+
+    A field with a default may be missing: records of older versions lack it.
 
     Raises:
         ValueError: something is missing, or is of another kind; the message names the field.
@@ -87,12 +89,9 @@ def _dataclass(kind: Any, plain: Any, where: str) -> Any:
     if not isinstance(plain, dict):
         raise ValueError(f"{where} is {type(plain).__name__}, not a table")
     types = get_type_hints(kind)
-    missing = [field.name for field in fields(kind) if field.name not in plain]
+    needed = [field for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING]
+    missing = [field.name for field in needed if field.name not in plain]
     if missing:
         raise ValueError(f"{where} has no '{missing[0]}'")
-    return kind(
-        **{
-            field.name: read_value(types[field.name], plain[field.name], f"{where}.{field.name}")
-            for field in fields(kind)
-        }
-    )
+    told = [field.name for field in fields(kind) if field.name in plain]
+    return kind(**{name: read_value(types[name], plain[name], f"{where}.{name}") for name in told})

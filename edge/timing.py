@@ -1,7 +1,7 @@
 """What a run took, end to end and by sublayer, as frozen numbers with units in their names."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import median
 
@@ -45,6 +45,14 @@ class RunTiming:
         return 1e3 * len(self.inter_token_ms) / waited_ms if waited_ms else None
 
 
+@dataclass(frozen=True)
+class Without:
+    """A whole pass, and right after it one that leaves sublayers out: no clock is inside either."""
+
+    whole_ns: float
+    without_ns: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class PassTimes:
     """What passes of one kind took, every one of them, in nanoseconds.
@@ -55,6 +63,8 @@ class PassTimes:
         whole_ns: Passes without instruments, half of them before the instrumented ones and half after.
         sublayers_ns: Passes with a clock at every sublayer.
         parts_ns: Passes with a clock at every part; empty where they were not asked for.
+        without: Passes without all `attn`, all `ffn`, or all `layers`, each beside a whole one; empty where the engine
+            cannot leave sublayers out, or was not asked.
     """
 
     tokens: int
@@ -62,6 +72,46 @@ class PassTimes:
     whole_ns: tuple[float, ...]
     sublayers_ns: tuple[Took, ...]
     parts_ns: tuple[Took, ...]
+    without: dict[str, tuple[Without, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differenced:
+    """A pass divided by what it takes less without attention, without FFNs, and without both.
+
+    Attributes:
+        total_ns: Median of the whole passes.
+        attn_ns, ffn_ns: Medians of what a pass takes less without all attention, without all FFNs.
+        rest_ns: Median of passes without layers: embedding, head, and the call itself.
+    """
+
+    total_ns: float
+    attn_ns: float
+    ffn_ns: float
+    rest_ns: float
+
+    @property
+    def coverage(self) -> float:
+        """Σ parts / total: 1 where sublayers cost the same with and without the others."""
+        return (self.attn_ns + self.ffn_ns + self.rest_ns) / self.total_ns
+
+    @property
+    def agrees(self) -> bool:
+        """The parts sum to the pass within 15%."""
+        return 2 - SLOWED <= self.coverage <= SLOWED
+
+    @classmethod
+    def of(cls, without: Mapping[str, Sequence[Without]]) -> "Differenced | None":
+        """What such passes come to; None where there are none."""
+        if not {"attn", "ffn", "layers"} <= without.keys():
+            return None
+        less = {kind: median(one.whole_ns - one.without_ns for one in pairs) for kind, pairs in without.items()}
+        return cls(
+            total_ns=median(one.whole_ns for pairs in without.values() for one in pairs),
+            attn_ns=less["attn"],
+            ffn_ns=less["ffn"],
+            rest_ns=median(one.without_ns for one in without["layers"]),
+        )
 
 
 class Basis(StrEnum):

@@ -1,17 +1,16 @@
-"""What engines cost beside each other, as rows of numbers: one quantity a row, one engine a column."""
+"""What engines cost beside each other, end to end, inside a pass, and in memory."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from edge.commands.tables import Cell, Column, Table
-from edge.picture.cover import show_reached
-from edge.picture.units import Number, show_bytes, show_measured, show_number, show_share
+from edge.picture.units import show_bytes, show_number
 from edge.profile.inside import PartRow, part_rows
 from edge.profile.record import Profile
 from edge.profile.summary import NOISY, Pace, bandwidth_bytes_per_s, flops_per_s, quantile
 from edge.report.timed import PartTimes, PassKind
 from edge.timing import Account, Basis, Took
 from models.parts import SUBLAYERS, layers_of, sublayer_of, within_layer
+from tui.cost import Cost, CostRow, Heading, Split
 
 CLOCKED = f"of {Basis.CLOCKED}"
 
@@ -24,59 +23,6 @@ PARTS = {
     "gap": "gap, in no part",
 }
 """What a pass is divided into, in the order in which it is computed, and what each is called."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """One quantity of every engine.
-
-    Attributes:
-        unit: As `edge.picture.units` knows it: `share`, `bytes` and `count` show by themselves.
-        values: One an engine; None where it is not known.
-        shares: What stands beside each value, of what the title or its section says; empty where nothing does.
-        of_sweep: Shares are ratios to what a sweep reached, which caches and 8-bit products exceed.
-    """
-
-    title: str
-    unit: str
-    values: tuple[Number | None, ...]
-    shares: tuple[float | None, ...] = ()
-    of_sweep: bool = False
-
-    @property
-    def label(self) -> str:
-        """The title, with the unit that the values do not show."""
-        return self.title if self.unit in ("count", "share", "bytes") else f"{self.title}, {self.unit}"
-
-    def show_beside(self, engine: int) -> str:
-        """The share of one engine; nothing where there is none."""
-        share = self.shares[engine] if self.shares else None
-        if share is None:
-            return ""
-        return show_reached(share) if self.of_sweep else show_share(share)
-
-    def show(self, engine: int) -> str:
-        """One value as people read it; a dash where there is none."""
-        value = self.values[engine]
-        return "–" if value is None else show_measured(value, self.unit)
-
-
-@dataclass(frozen=True)
-class Heading:
-    """What the rows below it are, and how they were measured; `warns` where that is to be doubted."""
-
-    title: str
-    warns: bool = False
-
-
-@dataclass(frozen=True)
-class Split:
-    """Where each engine's pass goes: what a stacked bar is drawn from, in nanoseconds by part."""
-
-    accounts: tuple[Account, ...]
-
-
-CostRow = Cost | Heading | Split
 
 
 @dataclass(frozen=True)
@@ -135,9 +81,9 @@ def _end_to_end(costs: Costs, paces: list[Pace]) -> Iterator[CostRow]:
     yield Cost("p50", "ms", tuple(pace.prefill_ms for pace in paces))
     yield Cost("rate", "tok/s", tuple(pace.prefill_tokens_per_s for pace in paces))
     firsts = [pace.ttft_ms for pace in paces]
-    if any(firsts):
+    if any(one is not None for one in firsts):
         tokens = paces[0].variant.first_tokens[0].prompt_tokens
-        yield Cost(f"ttft of {tokens} tokens", "ms", tuple(one and one[1] for one in firsts))
+        yield Cost(f"ttft of {tokens} tokens", "ms", tuple(firsts))
 
 
 def _inside(costs: Costs) -> Iterator[CostRow]:
@@ -147,6 +93,18 @@ def _inside(costs: Costs) -> Iterator[CostRow]:
     yield Cost("whole, p90", "ms", tuple(one.p90_ns / 1e6 for one in engines))
     yield Split(costs.accounts)
     yield from divided_rows(costs.accounts, costs.engines)
+    yield from _differenced(engines)
+
+
+def _differenced(engines: tuple[PartTimes, ...]) -> Iterator[CostRow]:
+    """What a pass takes less without attention, without FFNs, and what is left without layers."""
+    found = [one.inside.differenced for one in engines]
+    if not any(found):
+        return
+    yield Heading("by differencing · passes without them, no clock inside")
+    for title, name in (("attention", "attn_ns"), ("FFN", "ffn_ns"), ("rest", "rest_ns")):
+        yield Cost(title, "ms", _ms(None if one is None else getattr(one, name) for one in found))
+    yield Cost("differences cover", "share", tuple(None if one is None else one.coverage for one in found))
 
 
 def divided_rows(accounts: Sequence[Account], names: Sequence[str]) -> Iterator[CostRow]:
@@ -212,7 +170,8 @@ def _memory(engines: tuple[PartTimes, ...]) -> Iterator[CostRow]:
     yield Cost("process peak", "bytes", tuple(one.process_peak_bytes for one in held))
     yield Cost("allocator peak", "bytes", tuple(one.allocator_peak_bytes for one in held))
     yield Cost("weights on disk", "bytes", tuple(one.weights_bytes for one in held))
-    yield Cost("keys and values", "bytes", tuple(one.kv_bytes for one in held))
+    yield Cost("weights held", "bytes", tuple(one.weights_held_bytes for one in held))
+    yield Cost("KV cache", "bytes", tuple(one.kv_bytes for one in held))
 
 
 def _doubts(profile: Profile, paces: list[Pace]) -> str:
@@ -278,18 +237,3 @@ def timing_rows(accounts: Sequence[Account], names: Sequence[str]) -> Iterator[C
     yield Cost("whole", "ms", tuple(account.total_ns / 1e6 for account in accounts))
     yield from divided_rows(accounts, names)
     yield from layer_ms(accounts)
-
-
-def as_table(engines: tuple[str, ...], rows: Iterable[CostRow]) -> Table:
-    """The rows as a table: quantity, unit, and a column an engine; shares have rows of their own."""
-    columns = [Column("quantity", "quantity"), Column("unit", "unit"), *(Column(one, one, ".4g") for one in engines)]
-    cells: list[tuple[Cell, ...]] = []
-    section = ""
-    for row in rows:
-        if isinstance(row, Heading):
-            section = row.title.partition(" · ")[0] + ": "
-        elif isinstance(row, Cost):
-            cells.append((section + row.title, row.unit, *row.values))
-            if row.shares:
-                cells.append((f"{section}{row.title}", "share", *row.shares))
-    return Table(columns, cells)

@@ -80,6 +80,7 @@ class TokenValues:
 def token_values(shown: Shown, selection: Selection, options: Options) -> TokenValues:
     """What the strip of tokens is coloured by."""
     trace, colour = shown.trace, options.colour
+    title = f"{colour.title}, {options.silence.title}" if colour.key == "silent" else colour.title
     values = np.full(len(trace.tokens), np.nan, np.float32)
     unit = {"surprise": "bits", "ms": "ms"}.get(colour.key, "share")
     match colour.key:
@@ -100,12 +101,12 @@ def token_values(shown: Shown, selection: Selection, options: Options) -> TokenV
             values[trace.prompt_length + 1 : trace.prompt_length + 1 + len(waited)] = waited
     known = values[~np.isnan(values)]
     if not known.size:
-        return TokenValues(colour.title, unit, values, None)
+        return TokenValues(title, unit, values, None)
     low = float(known.min()) if colour.key in ("silent", "ms") else 0.0
     scale: Scale = Linear(low, max(float(known.max()), low + 1e-6))
     if options.is_log and colour.key in ("reads", "received"):
         scale = Log(FAINTEST, max(float(known.max()), 2 * FAINTEST))
-    return TokenValues(colour.title, unit, values, scale)
+    return TokenValues(title, unit, values, scale)
 
 
 def received(pattern: Float32[np.ndarray, "token past"]) -> Float32[np.ndarray, " past"]:

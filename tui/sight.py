@@ -15,7 +15,7 @@ from edge.laws.result import LawResult
 from edge.measure.overview import Overview
 from edge.picture.pieces import quote_piece
 from edge.profile.record import Profile
-from edge.timing import SublayerTiming
+from edge.timing import Basis, SublayerTiming
 from edge.trace import Trace
 from models.sites import layer_site
 from models.spec import DecoderSpec
@@ -75,6 +75,11 @@ class Shown:
     def told(self) -> str:
         """Its name, and the edits it was made with: a file's name says nothing of them."""
         return f"{self.name} ({', '.join(self.trace.edits)})" if self.trace.edits else self.name
+
+    @property
+    def is_slowed(self) -> bool:
+        """Clocks slowed its timed pass so much that the times of its sublayers are scaled."""
+        return self.timing is not None and self.timing.basis is Basis.CLOCKED
 
     def lacks(self, layer: int, *parts: str) -> str:
         """Why some site of a layer is not there, in words; empty where all are."""

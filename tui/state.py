@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge.measure.attention import attention_pattern
+from edge.measure.sparsity import DEFINITIONS, Definition
 from edge.picture.palettes import CIVIDIS, Palette
 from edge.sampling import Sampling
 from edge.trace import Trace
@@ -72,20 +73,10 @@ ROLES = (
 )
 
 
-@dataclass(frozen=True)
-class Silence:
-    """One definition of how silent an FFN is; `field` is of `edge.measure.overview.Overview`."""
+Silence = Definition
+"""One definition of activation sparsity."""
 
-    field: str
-    title: str
-
-
-SILENCES = (
-    Silence("exact_zero", "exactly zero"),
-    Silence("top_p", "top-p 0.9"),
-    Silence("hoyer", "Hoyer"),
-    Silence("gini", "Gini"),
-)
+SILENCES = DEFINITIONS
 
 
 @dataclass(frozen=True)
@@ -100,7 +91,7 @@ COLOURS = (
     Colour("reads", "how much the chosen token reads it"),
     Colour("surprise", "surprise, bits"),
     Colour("received", "attention received, mean"),
-    Colour("silent", "silent share of the chosen layer"),
+    Colour("silent", "sparsity of the chosen layer"),
     Colour("ms", "time to come, ms"),
 )
 

@@ -26,9 +26,9 @@ _SITE_COLUMNS = tuple(Column(part, heading) for part, heading in _SITES.items())
 _INSIDE_COLUMNS = (
     Column("head_bits", "heads, bits"),
     Column("furthest_head", "furthest head"),
-    Column("exact_zero", "neurons at 0", ".1%"),
+    Column("exact_zero_share", "exactly zero", ".1%"),
     Column("exact_zero_points", "points", "+.2f"),
-    Column("top_p", "top-p 0.9", ".1%"),
+    Column("top_p_sparsity", "top-p 0.9", ".1%"),
     Column("top_p_points", "points", "+.2f"),
 )
 _PLACES = (
@@ -132,7 +132,8 @@ def _costs(found: "Comparison") -> "list[tuple[str, Callable[[Subject], str]]]":
         (f"prefill of {prompt}, ms", lambda one: show_number(one.pace.prefill_ms)),
         ("threads", lambda one: str(one.threads)),
         ("process peak", lambda one: _bytes(one.memory.process_peak_bytes)),
-        ("weights", lambda one: _bytes(one.memory.weights_bytes)),
+        ("weights on disk", lambda one: _bytes(one.memory.weights_bytes)),
+        ("weights held", lambda one: _bytes(one.memory.weights_held_bytes)),
         ("perplexity", lambda one: f"{show_number(one.perplexity.value)} ± {show_number(one.perplexity.error)}"),
     ]
 
@@ -186,6 +187,7 @@ def _raw(one: "Subject") -> dict[str, Cell]:
         "decode_p90_ms": one.pace.decode_p90_ms,
         "prefill_ms": one.pace.prefill_ms,
         "weights_bytes": one.memory.weights_bytes,
+        "weights_held_bytes": one.memory.weights_held_bytes,
         "kv_bytes": one.memory.kv_bytes,
         "allocator_peak_bytes": one.memory.allocator_peak_bytes,
         "process_peak_bytes": one.memory.process_peak_bytes,

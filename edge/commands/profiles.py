@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from edge.commands.changes import change_table
 from edge.commands.savings import gather_table, skipped_table
 from edge.commands.tables import Cell, Column, Table
-from edge.picture.cover import BEYOND, cover_words, show_reached
+from edge.picture.cover import BEYOND, cover_words, difference_words, show_reached
 from edge.picture.units import show_bytes, show_count
 
 if TYPE_CHECKING:
@@ -27,12 +27,13 @@ _PACE = (
 
 _MEMORY = (
     Column("engine", "engine"),
-    Column("ttft_ms", "first token", ".1f"),
-    Column("ttft_with_tokenizing_ms", "with text", ".1f"),
-    Column("weights_mb", "weights", ",.1f"),
-    Column("kv_mb", "cache", ",.1f"),
-    Column("allocator_peak_mb", "allocator", ",.0f"),
-    Column("process_peak_mb", "process", ",.0f"),
+    Column("ttft_ms", "ttft ms", ".1f"),
+    Column("tokenize_ms", "tokenizing", ".2f"),
+    Column("weights_on_disk_mb", "weights on disk", ",.1f"),
+    Column("weights_held_mb", "held", ",.1f"),
+    Column("kv_mb", "KV cache", ",.1f"),
+    Column("allocator_peak_mb", "allocator peak", ",.0f"),
+    Column("process_peak_mb", "process peak", ",.0f"),
     Column("forecast_mb", "foreseen", ",.0f"),
 )
 
@@ -53,6 +54,11 @@ _PARTS = (
     Column("bandwidth_ratio", "of reads", show_reached),
     Column("gflops_per_s", "GFLOP/s", ".1f"),
     Column("flops_ratio", "of products", show_reached),
+)
+
+_DIFFERENCES = (
+    *(Column(key, key) for key in ("engine", "tokens", "depth", "total_ms", "attn_ms", "ffn_ms", "rest_ms")),
+    Column("coverage", "coverage"),
 )
 
 _Section = tuple[str, Table | None]
@@ -93,12 +99,29 @@ def profile_summary(found: "Profile") -> dict[str, list[dict[str, Cell]]]:
         "end_to_end": _pace_table(found).records(),
         "memory": _memory_table(found).records(),
         "parts": _every_part(found).records(),
+        "differencing": _difference_table(found).records(),
     }
 
 
 def profile_csv(found: "Profile") -> str:
     """A row for every part of every layer, pass, depth and engine."""
     return _every_part(found).csv()
+
+
+def _difference_table(found: "Profile") -> Table:
+    """What passes take less without attention, without FFNs, and what is left without layers."""
+    from edge.profile.inside import Inside
+
+    rows: list[tuple[Cell, ...]] = [
+        (
+            *(variant.engine, passes.times.tokens, passes.times.depth),
+            *(took / 1e6 for took in (one.total_ns, one.attn_ns, one.ffn_ns, one.rest_ns)),
+            one.coverage,
+        )
+        for variant, passes in _passes(found)
+        if (one := Inside(passes).differenced)
+    ]
+    return Table(_DIFFERENCES, rows)
 
 
 def _every_part(found: "Profile") -> Table:
@@ -115,7 +138,10 @@ def _every_part(found: "Profile") -> Table:
 def _sections(found: "Profile", then: "Profile | None", by_layer: bool) -> "Iterator[_Section]":
     yield _head(found), None
     yield _pace_title(found), _pace_table(found)
-    yield "First token of a text in ms, without and with tokenising; memory in MB", _memory_table(found)
+    yield (
+        "Time to the first token of a text, tokenizing included, and what tokenizing takes of it; memory in MB",
+        _memory_table(found),
+    )
     for variant, passes in _passes(found):
         yield _inside_section(found, variant, passes, by_layer)
     if found.sparsity:
@@ -192,16 +218,13 @@ def _memory_table(found: "Profile") -> Table:
 
     rows: list[tuple[Cell, ...]] = []
     for variant in found.variants:
-        ttft_ms, memory = Pace(found, variant, variant.depths[0]).ttft_ms, variant.memory
-        sizes = (memory.weights_bytes, memory.kv_bytes, memory.allocator_peak_bytes, memory.process_peak_bytes)
-        foreseen = variant.forecast_bytes
-        rows.append(
-            (
-                variant.engine,
-                *(ttft_ms or (None, None)),
-                *(None if size is None else size / 1e6 for size in (*sizes, foreseen)),
-            )
+        pace, memory = Pace(found, variant, variant.depths[0]), variant.memory
+        sizes = (
+            *(memory.weights_bytes, memory.weights_held_bytes, memory.kv_bytes),
+            *(memory.allocator_peak_bytes, memory.process_peak_bytes, variant.forecast_bytes),
         )
+        told = (None if size is None else size / 1e6 for size in sizes)
+        rows.append((variant.engine, pace.ttft_ms, pace.tokenize_ms, *told))
     return Table(_MEMORY, rows)
 
 
@@ -224,6 +247,7 @@ def _inside_section(
         f"({len(times.whole_ns)} passes)\n"
         f"{cover_words(inside.account)} ({variant.method})\n"
         f"shares are of {inside.account.basis}"
+        + (f"\n{difference_words(inside.differenced)}" if inside.differenced else "")
         + (f"\n{', '.join(inside.fused)}: computed inside another part" if inside.fused else "")
     )
     return title, _short(_part_table(found, variant, passes, (one_by_one if by_layer else over_layers)(inside)))

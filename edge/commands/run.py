@@ -128,20 +128,22 @@ def _record(trace: "Trace", timing: "SublayerTiming | None") -> dict[str, Any]:
         "logprobs": trace.logprobs,
         "finish": trace.finish,
         "timing": {
+            "tokenize_ms": trace.timing.tokenize_ms,
             "prefill_ms": trace.timing.prefill_ms,
             "ttft_ms": trace.timing.ttft_ms,
             "inter_token_ms": trace.timing.inter_token_ms,
+            "tokens_per_second": trace.timing.tokens_per_second,
         },
     }
     return record if timing is None else record | {"sublayers": sublayer_record(timing)}
 
 
 def _summary(trace: "Trace") -> str:
-    """`12 tokens after 4 · first one after 8.1 ms · 163 tokens/s · onnx`."""
+    """`12 tokens after 4 · ttft 8.1 ms · 163 tokens/s · onnx`."""
     timing = trace.timing
     rate = f" · {timing.tokens_per_second:,.0f} tokens/s" if timing.tokens_per_second else ""
     full = " · context full" if trace.finish == "context" else ""
     return (
-        f"{len(trace.generated)} tokens after {trace.prompt_length} · first one after {timing.ttft_ms:.3g} ms"
+        f"{len(trace.generated)} tokens after {trace.prompt_length} · ttft {timing.ttft_ms:.3g} ms"
         f"{rate} · {trace.engine}{full}"
     )

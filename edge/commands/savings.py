@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 _SKIPPED = (
     Column("layer", "layer"),
     Column("ffn_mb", "FFN MB", ",.2f"),
-    Column("exact_zero", "exactly 0", ".1%"),
+    Column("exact_zero_share", "exactly zero", ".1%"),
     Column("exact_zero_mb", "MB skipped", ",.2f"),
-    Column("top_p", "top-p 0.9 silent", ".1%"),
+    Column("top_p_sparsity", "top-p 0.9", ".1%"),
     Column("top_p_mb", "MB skipped", ",.2f"),
 )
 

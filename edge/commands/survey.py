@@ -112,13 +112,13 @@ def survey_table(found: "Survey") -> Table:
     import numpy as np
 
     from edge.measure.hot import dead_share, neurons_for
+    from edge.measure.sparsity import EXACT_ZERO, HOYER, TOP_P
 
     columns = (
         Column("layer", "layer"),
         Column("tokens", "tokens", ","),
-        Column("exact_zero_share", "exactly 0", ".1%"),
-        Column("top_p_sparsity", "top-p 0.9", ".1%"),
-        Column("hoyer", "Hoyer", ".3f"),
+        *(Column(one.key, one.title, ".1%") for one in (EXACT_ZERO, TOP_P)),
+        Column(HOYER.key, HOYER.title, ".3f"),
         Column("hot_neuron_share", "make 80%", ".1%"),
         Column("dead_share", "dead", ".1%"),
         Column("entropy_bits", "entropy, bits", ".2f"),

@@ -15,7 +15,7 @@ from edge.commands.options import (
     run_options,
     tell,
 )
-from edge.commands.tables import Cell, Column, Table, table_options
+from edge.commands.tables import Column, Table, table_options
 from edge.picture.units import show_bytes
 from models.errors import MisuseError
 
@@ -28,8 +28,6 @@ _COLUMNS = (
     Column("layer", "layer"),
     Column("entropy_bits", "entropy, bits", ".2f"),
     Column("first_token_share", "on first token", ".1%"),
-    Column("exact_zero_share", "neurons at 0", ".1%"),
-    Column("top_p_sparsity", "top-p 0.9 silent", ".1%"),
 )
 
 
@@ -82,9 +80,9 @@ def trace(
 
     PROMPT - is read from stdin; one that begins with a dash comes after --.
 
-    The columns are means over tokens (and heads): the entropy of where attention looks; the share it gives to the
-    first token, without that token itself; the share of FFN neurons that are exactly 0; and the share that can be
-    dropped while the others keep 90% of the sum of magnitudes. What --ablate sets to 0 is left out of them.
+    The columns are means over tokens, and over heads for attention: the entropy of a row of the attention pattern and
+    its share of the first token, both over the rows after the first; and the FFN's activation sparsity, as neurons that
+    are exactly zero, and by top-p 0.9. What --ablate sets to 0 is left out of them.
     """
     from edge.edits import ablation_of
     from edge.output import check_output
@@ -147,44 +145,15 @@ def parsed_layers(text: str | None) -> tuple[int, ...] | None:
 
 
 def layer_table(seen: "Trace") -> Table:
-    """What each layer did, in four numbers; a dash where it was not watched or is ablated."""
-    return Table(_COLUMNS, [_layer_row(seen, layer) for layer in range(seen.spec.n_layers)])
+    """What each layer did, in four numbers; a dash where it was not watched."""
+    from edge.measure.overview import survey
+    from edge.measure.sparsity import EXACT_ZERO, TOP_P
 
-
-def _layer_row(seen: "Trace", layer: int) -> tuple[Cell, ...]:
-    return (str(layer), *_attention_cells(seen, layer), *_ffn_cells(seen, layer))
-
-
-def _attention_cells(seen: "Trace", layer: int) -> tuple[Cell, Cell]:
-    """Mean entropy, and mean share of the first token, over tokens and heads."""
-    from statistics import fmean
-
-    from edge.measure.attention import entropy_bits, first_token_share
-    from models.sites import layer_site
-
-    if not {layer_site(layer, "attn.query"), layer_site(layer, "attn.key")} <= seen.sites.keys():
-        return None, None
-    acting = [head for head in range(seen.spec.n_heads) if not seen.ablated.has_head(layer, head)]
-    if not acting:
-        return None, None
-    patterns = [seen.pattern(layer, head) for head in acting]
-    entropy = fmean(float(entropy_bits(pattern).mean()) for pattern in patterns)
-    if seen.n_fed < 2:
-        return entropy, None
-    return entropy, fmean(float(first_token_share(pattern)[1:].mean()) for pattern in patterns)
-
-
-def _ffn_cells(seen: "Trace", layer: int) -> tuple[Cell, Cell]:
-    """Mean exact-zero share, and mean top-p sparsity, over tokens."""
-    from edge.measure.sparsity import exact_zero_share, top_p_sparsity
-    from models.sites import layer_site
-
-    if layer_site(layer, "ffn.neurons") not in seen.sites:
-        return None, None
-    neurons = seen.acting_neurons(layer)
-    if not neurons.shape[1]:
-        return None, None
-    return float(exact_zero_share(neurons).mean()), float(top_p_sparsity(neurons).mean())
+    *_, known = survey(seen)
+    columns = (*_COLUMNS, *(Column(one.key, one.title, ".1%") for one in (EXACT_ZERO, TOP_P)))
+    names = ("entropy_bits", "first_token", EXACT_ZERO.field, TOP_P.field)
+    layers = range(seen.spec.n_layers)
+    return Table(columns, [(str(layer), *(known.layer_mean(name, layer) for name in names)) for layer in layers])
 
 
 def _tell_cost(

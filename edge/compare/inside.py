@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge.measure.divergence import jensen_shannon_bits
-from edge.measure.sparsity import exact_zero_share, top_p_sparsity
+from edge.measure.sparsity import EXACT_ZERO, TOP_P
 from edge.trace import Trace
 from models.sites import layer_site
 
@@ -49,4 +49,4 @@ def _mean_bits(own: Float32[np.ndarray, "row past"], other: Float32[np.ndarray, 
 def silence(seen: Trace, layer: int) -> tuple[float, float]:
     """Exact-zero share and top-p sparsity of one layer, means over tokens."""
     neurons = seen.neurons(layer)
-    return float(exact_zero_share(neurons).mean()), float(top_p_sparsity(neurons).mean())
+    return float(EXACT_ZERO.of(neurons).mean()), float(TOP_P.of(neurons).mean())

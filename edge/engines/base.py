@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
 from edge.edits import NO_CHANGES, Changes
-from edge.timing import Grain, Took
+from edge.timing import Grain, Took, Without
 from edge.watch import Watch
 from models.sites import LOGITS, place_of
 from models.spec import DecoderSpec
@@ -115,6 +115,12 @@ class Engine(Protocol):
 
         Scopes are `embed`, `head`, `other` for work that belongs to none, and in between `layers.<i>.attn` and
         `layers.<i>.ffn`, each with its norm, or the parts of both. `fed` is afterwards as before.
+        """
+
+    def feed_without(self, ids: Int64[np.ndarray, " token"], rounds: int) -> dict[str, tuple[Without, ...]]:
+        """Passes over `ids` without all `attn`, without all `ffn`, without all `layers`, each beside a whole one.
+
+        Empty where the engine has no way to leave sublayers out. `fed` is afterwards as before; what was fed is not.
         """
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from edge.edits import NO_CHANGES, Change, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, kept, watched_places
 from edge.engines.blas import blas_behind_mlx, preload_blas, set_blas_threads
 from edge.engines.choice import EngineChoice
-from edge.timing import Grain, Took
+from edge.timing import Grain, Took, Without
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
@@ -154,6 +154,9 @@ class MlxEngine:
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
         return [self._time(self._decoder, self._cache, mx.array(ids), grain) for _ in range(repeats)]
+
+    def feed_without(self, ids: Int64[np.ndarray, " token"], rounds: int) -> dict[str, tuple[Without, ...]]:
+        return {}  # its clocks stand at modules and cost little beside them
 
     def close(self) -> None:
         del self._decoder, self._cache

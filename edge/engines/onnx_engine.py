@@ -9,6 +9,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from time import perf_counter_ns
 
 import numpy as np
 import psutil
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from edge.edits import NO_CHANGES, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, watched_places
 from edge.engines.choice import PROVIDERS, EngineChoice
-from edge.timing import Grain, Took, by_sublayer
+from edge.timing import Grain, Took, Without, by_sublayer
 from edge.watch import Watch
 from export.bundle import Bundle, prepare
+from export.cut import without
 from export.layout import layout_of
 from export.names import change_name, part_of_node
 from models.checkpoint import Checkpoint
@@ -35,6 +37,16 @@ except ImportError as error:
 from edge.engines.onnx_session import Cache, Graph, Values, Weights
 
 Progress = Callable[[str], None]
+
+_CUTS: dict[str, Callable[[str], bool]] = {
+    "attn": lambda node: part_of_node(node).startswith("layers.") and ".attn." in part_of_node(node),
+    "ffn": lambda node: part_of_node(node).startswith("layers.") and ".ffn." in part_of_node(node),
+    "layers": lambda node: part_of_node(node).startswith("layers."),
+}
+"""What is left out of a pass, by the names of its nodes."""
+
+_AT_ONCE = 4
+"""Passes of one graph before it is the other's turn."""
 
 _WARM_UP_PASSES = 3
 """Passes of a fresh session that are slower than later ones: memory is touched for the first time."""
@@ -102,6 +114,31 @@ class OnnxEngine:
             events = json.loads(Path(profiled.session.end_profiling()).read_text(encoding="utf8"))
         passes = passes_by_part(events)[_WARM_UP_PASSES:]
         return passes if grain is Grain.PART else [by_sublayer(took_ns) for took_ns in passes]
+
+    def feed_without(self, ids: Int64[np.ndarray, " token"], rounds: int) -> dict[str, tuple[Without, ...]]:
+        fast, found = self._bundle.graph("fast").read_bytes(), {}
+        with tempfile.TemporaryDirectory(prefix="edge-cut-") as folder:
+            for kind, is_cut in _CUTS.items():
+                cut, file = without(fast, is_cut), Path(folder) / f"{kind}.onnx"
+                file.write_bytes(cut.model)
+                weights = self._weights.only(cut.initializers)
+                graph = Graph(file, weights, self.threads, self._provider)
+                pairs = [
+                    Without(self._fastest_ns(self._fast, ids), self._fastest_ns(graph, ids)) for _ in range(rounds)
+                ]
+                found[kind] = tuple(pairs)
+        return found
+
+    def _fastest_ns(self, graph: Graph, ids: Int64[np.ndarray, " token"]) -> float:
+        """The fastest of a few passes: what disturbs one only slows it down. The first brings weights to the caches."""
+        fed, took_ns = self.fed, []
+        logits = np.empty((1, self.spec.vocab_size), np.float32)
+        for _ in range(1 + _AT_ONCE):
+            started_ns = perf_counter_ns()
+            self._pass(graph, ids, {LOGITS: logits}, {})
+            took_ns.append(perf_counter_ns() - started_ns)
+            self.rewind(fed)
+        return float(min(took_ns[1:]))
 
     def close(self) -> None:
         del self._fast, self._looking, self._cache, self._weights

@@ -1,5 +1,6 @@
 """One session of ONNX Runtime: its graph, its weights, and the cache and arrays that it is bound to."""
 
+from collections.abc import Collection
 from pathlib import Path
 from weakref import ref
 
@@ -53,11 +54,12 @@ class Cache:
         self.buffers = [self._on_device(part) for part in block]
         self.capacity = capacity
 
-    def bind(self, binding: ort.IOBinding) -> None:
-        """Past and present are one buffer: the attention operator appends to it."""
+    def bind(self, binding: ort.IOBinding, outputs: set[str]) -> None:
+        """Past and present are one buffer: the attention operator appends to it, where a graph has it."""
         for name, value in zip(self.names, self.buffers, strict=True):
             binding.bind_ortvalue_input(f"past_key_values.{name}", value)
-            binding.bind_ortvalue_output(f"present.{name}", value)
+            if (present := f"present.{name}") in outputs:
+                binding.bind_ortvalue_output(present, value)
 
     def _on_device(self, array: NDArray[np.generic]) -> ort.OrtValue:
         """In the memory of the device; the CPU's is the array itself."""
@@ -93,6 +95,7 @@ class Graph:
                 f"provider '{provider}' does not start here: its libraries or its device are missing; "
                 "what ONNX Runtime says about it stands above, and '-e onnx' runs on the CPU"
             )
+        self._outputs = {output.name for output in self.session.get_outputs()}
         self._weights = weights  # the session reads their memory
         self._binding: ort.IOBinding | None = None
         self._bound: Bound = (0, (), ())
@@ -106,7 +109,7 @@ class Graph:
         if self._binding is None or wanted != self._bound:
             self._binding, self._bound = self.session.io_binding(), wanted
             self._inputs, self._written = {}, {}
-            cache.bind(self._binding)
+            cache.bind(self._binding, self._outputs)
             small = {name: array for name, array in outputs.items() if array.nbytes <= _COPIED_BYTES}
             self._landings = {name: np.empty_like(array) for name, array in small.items()}
         self._bind_inputs(self._binding, inputs)
@@ -139,6 +142,12 @@ class Weights:
     def __init__(self, checkpoint: Checkpoint, layout: Layout) -> None:
         arrays = initializer_values(checkpoint, layout)
         self._values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays}
+
+    def only(self, names: Collection[str]) -> "Weights":
+        """Those of some names, in the same memory."""
+        some = object.__new__(Weights)
+        some._values = {name: value for name, value in self._values.items() if name in names}
+        return some
 
     def give(self, options: ort.SessionOptions, provider: str) -> None:
         """Hands all of them to a session about to be made."""

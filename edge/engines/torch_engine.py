@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from edge.edits import NO_CHANGES, Change, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, kept, watched_places
 from edge.engines.choice import EngineChoice
-from edge.timing import Grain, Took, with_rests
+from edge.timing import Grain, Took, Without, with_rests
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
@@ -97,6 +97,9 @@ class TorchEngine:
             passes.append(took_ns if grain is Grain.SUBLAYER else with_rests(took_ns))
             self.rewind(fed)
         return passes
+
+    def feed_without(self, ids: Int64[np.ndarray, " token"], rounds: int) -> dict[str, tuple[Without, ...]]:
+        return {}  # its clocks stand at modules and cost little beside them
 
     def close(self) -> None:
         del self._decoder, self._cache

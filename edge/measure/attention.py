@@ -1,7 +1,7 @@
 """Where tokens look: the attention pattern of one head, and numbers that sum it up."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from models.spec import Cap, Full, NoCap, Reach, Sliding, SoftCap
 
@@ -57,11 +57,21 @@ def entropy_bits(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.n
     return np.asarray(np.maximum(bits, 0.0), np.float32)
 
 
+def mean_after_first(of_rows: Float[np.ndarray, "*head token"]) -> Float64[np.ndarray, "*head"]:
+    """The mean of a number of each row over the tokens after the first; NaN where there is no other.
+
+    The first token has nothing else to read: its entropy is 0 and its share of itself 1, whatever the head does. Every
+    mean that a command, a page or a screen gives of entropy, first-token share and distance is this one.
+    """
+    later = of_rows[..., 1:].astype(np.float64)
+    return np.asarray(later.mean(axis=-1) if later.shape[-1] else np.full(of_rows.shape[:-1], np.nan), np.float64)
+
+
 def first_token_share(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head token"]:
     """The share each token gives to the first one, 0 to 1: `p_i0`, what attention sinks are made of.
 
     Its mean over tokens is the sink score of Gu et al. 2024 (When Attention Sink Emerges). The first token itself
-    has nothing else to read and always gives 1.
+    has nothing else to read and always gives 1: `mean_after_first` leaves it out.
     """
     return np.asarray(pattern[..., 0], np.float32)
 

@@ -6,10 +6,16 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Float32
 
-from edge.measure.attention import entropy_bits, first_token_share, mean_distance, prefix_matching
+from edge.measure.attention import (
+    entropy_bits,
+    first_token_share,
+    mean_after_first,
+    mean_distance,
+    prefix_matching,
+)
 from edge.measure.attribution import write_norms
 from edge.measure.heads import previous_token_score
-from edge.measure.sparsity import exact_zero_share, gini, hoyer, top_p_sparsity
+from edge.measure.sparsity import DEFINITIONS
 from edge.trace import Trace
 from models.sites import layer_site
 
@@ -72,6 +78,15 @@ class Overview:
         }
         return cls(heads=HeadScores(**heads), **rows)
 
+    def layer_mean(self, name: str, layer: int) -> float | None:
+        """One number of a layer: of `HeadScores` the mean over its heads, of a sublayer the mean over tokens.
+
+        None where it is not known, and what is not known of some heads or tokens is left out.
+        """
+        values = getattr(self if hasattr(self, name) else self.heads, name)[layer]
+        known = values[~np.isnan(values)]
+        return float(known.mean(dtype=np.float64)) if known.size else None
+
     def _copy(self) -> "Overview":
         heads = {field.name: getattr(self.heads, field.name).copy() for field in fields(HeadScores)}
         rows = {field.name: getattr(self, field.name).copy() for field in fields(self) if field.name != "heads"}
@@ -98,12 +113,11 @@ def _measure_heads(trace: Trace, layer: int, scores: HeadScores) -> None:
         if trace.ablated.has_head(layer, head):
             continue
         pattern = trace.pattern(layer, head)
-        rows = pattern[1:]
-        scores.entropy_bits[layer, head] = entropy_bits(rows).mean()
-        scores.first_token[layer, head] = first_token_share(rows).mean()
+        scores.entropy_bits[layer, head] = mean_after_first(entropy_bits(pattern))
+        scores.first_token[layer, head] = mean_after_first(first_token_share(pattern))
         scores.previous_token[layer, head] = previous_token_score(pattern)
         scores.induction[layer, head] = prefix_matching(pattern, ids)
-        scores.distance_tokens[layer, head] = mean_distance(rows).mean()
+        scores.distance_tokens[layer, head] = mean_after_first(mean_distance(pattern))
 
 
 def _measure_ffn(trace: Trace, layer: int, known: Overview) -> None:
@@ -112,10 +126,8 @@ def _measure_ffn(trace: Trace, layer: int, known: Overview) -> None:
     neurons = trace.acting_neurons(layer)
     if neurons.shape[1] < 2:
         return
-    known.exact_zero[layer] = exact_zero_share(neurons)
-    known.top_p[layer] = top_p_sparsity(neurons)
-    known.hoyer[layer] = hoyer(neurons)
-    known.gini[layer] = gini(neurons)
+    for one in DEFINITIONS:
+        getattr(known, one.field)[layer] = one.of(neurons)
 
 
 def _measure_writes(trace: Trace, layer: int, known: Overview) -> None:

@@ -1,7 +1,7 @@
 """How far clocks inside a pass agree with the pass, in words: one wording for tables, pages and screens."""
 
 from edge.picture.units import show_share, show_time
-from edge.timing import Account, Basis
+from edge.timing import Account, Basis, Differenced
 
 RULE = (
     "Measured: as the clocks say, medians. Coverage: Σ of the parts as measured / the median of whole passes "
@@ -37,6 +37,14 @@ def cover_words(account: Account) -> str:
     if account.basis is Basis.PASS:
         return f"{covers}, parts are scaled down to it, gap not known"
     return f"{covers}: they slowed it, gap not known"
+
+
+def difference_words(found: Differenced) -> str:
+    """What a pass takes less without its sublayers, and whether that adds up."""
+    told = (("attention", found.attn_ns), ("FFN", found.ffn_ns), ("rest", found.rest_ns))
+    parts = ", ".join(f"{name} {show_time(took)}" for name, took in told)
+    covers = f"together {show_share(found.coverage)} of the pass"
+    return f"by differencing: {parts}; {covers}" + ("" if found.agrees else ", so they do not add up")
 
 
 def cover_note(account: Account) -> str:

@@ -8,7 +8,7 @@ from statistics import median
 from edge.profile.record import PassProfile, Profile
 from edge.profile.summary import bandwidth_bytes_per_s, flops_per_s, quantile
 from edge.profile.work import NOTHING
-from edge.timing import Account, Took, by_sublayer, medians
+from edge.timing import Account, Differenced, Took, by_sublayer, medians
 from models.parts import OTHER, layer_parts, layers_of, sublayer_of, within_layer
 
 
@@ -26,6 +26,11 @@ class Inside:
         """The whole pass, and what the clocks around its sublayers say."""
         times = self.passes.times
         return Account(total_ns=median(times.whole_ns), measured_ns=medians(times.sublayers_ns))
+
+    @cached_property
+    def differenced(self) -> Differenced | None:
+        """The same pass by differencing; None where the engine cannot leave sublayers out."""
+        return Differenced.of(self.passes.times.without)
 
     @property
     def total_ns(self) -> float:

@@ -1,10 +1,11 @@
-"""Memory as four numbers: weights on disk, the cache, the allocator's peak, the process's peak."""
+"""Memory as numbers that differ: weights on disk, weights held, the cache, the allocator's peak, the process's peak."""
 
 import ctypes
 import os
 import sys
 from dataclasses import dataclass
 
+from edge.profile.held import held_bytes, weights_held_bytes
 from edge.session import Model
 from models.spec import DecoderSpec
 
@@ -19,7 +20,9 @@ class Memory:
     """What a process held that ran one model on one engine, in bytes.
 
     Attributes:
-        weights_bytes: Weights on disk, as the engine reads them: packed ones packed.
+        weights_bytes: Weights on disk: tensors of the checkpoint, or those packed for the engine, as they are stored.
+        weights_held_bytes: Weights in the number format that the engine computes with, computed from the spec; packed
+            ones packed, but in torch. None in records that older versions wrote.
         kv_bytes: Keys and values at the capacity that was reserved, computed.
         allocator_peak_bytes: The most that the runtime's allocator held; None where it does not say.
         process_peak_bytes: The most that the process held in memory, pages of mapped files included; None where the
@@ -30,6 +33,7 @@ class Memory:
     kv_bytes: int
     allocator_peak_bytes: int | None
     process_peak_bytes: int | None
+    weights_held_bytes: int | None = None
 
 
 def measure_memory(model: Model, tokens: int) -> Memory:
@@ -42,6 +46,7 @@ def measure_memory(model: Model, tokens: int) -> Memory:
         kv_bytes=kv_bytes(model.spec, tokens, model.float_bytes),
         allocator_peak_bytes=model.with_engine(lambda engine: engine.allocator_peak_bytes),
         process_peak_bytes=process_peak_bytes(),
+        weights_held_bytes=round(weights_held_bytes(model.spec, held_bytes(model.engine, model.checkpoint))),
     )
 
 

@@ -8,7 +8,7 @@ from time import perf_counter_ns
 import numpy as np
 
 from edge.apart import Apart, Progress
-from edge.measure.sparsity import exact_zero_share, top_p_sparsity
+from edge.measure.sparsity import EXACT_ZERO, TOP_P
 from edge.profile.work import StoredBytes
 from edge.trace import Trace
 from models.parameters import parameter_shapes
@@ -20,8 +20,8 @@ BEYOND_CACHE_BYTES = 256_000_000
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Shares of active neurons on the curve."""
 
-DEFINITIONS = {"exact zero": exact_zero_share, "top-p 0.9": top_p_sparsity}
-"""What counts as silent."""
+COUNTED = (EXACT_ZERO, TOP_P)
+"""Definitions of what an FFN need not compute."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def skipped(trace: Trace, held: StoredBytes) -> tuple[Skipped, ...]:
         names = [f"layers.{layer}.ffn.{part}.weight" for part in ("gate", "up", "down")]
         ffn_bytes = sum(held(name, shapes[name]) for name in names if name in shapes)
         neurons = trace.neurons(layer)
-        silent = {name: float(share(neurons).mean()) for name, share in DEFINITIONS.items()}
+        silent = {one.title: float(one.of(neurons).mean()) for one in COUNTED}
         saved = {name: share * ffn_bytes for name, share in silent.items()}
         layers.append(Skipped(layer=layer, ffn_bytes=ffn_bytes, silent=silent, skipped_bytes=saved))
     return tuple(layers)

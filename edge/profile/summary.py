@@ -51,12 +51,16 @@ class Pace:
         return 1e3 * len(self.intervals_ms) / sum(self.intervals_ms)
 
     @property
-    def ttft_ms(self) -> tuple[float, float] | None:
-        """A prompt of text to its first token: without and with tokenisation; None without a tokenizer."""
+    def ttft_ms(self) -> float | None:
+        """Request to first generated token, tokenisation included; None without a tokenizer."""
         firsts = self.variant.first_tokens
-        if not firsts:
-            return None
-        return median(one.ttft_ms - one.tokenize_ms for one in firsts), median(one.ttft_ms for one in firsts)
+        return median(one.ttft_ms for one in firsts) if firsts else None
+
+    @property
+    def tokenize_ms(self) -> float | None:
+        """What of that is text to ids; None without a tokenizer."""
+        firsts = self.variant.first_tokens
+        return median(one.tokenize_ms for one in firsts) if firsts else None
 
     @property
     def decode_bytes(self) -> float:

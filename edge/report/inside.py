@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from edge.measure.attention import mean_after_first
 from edge.picture.levels import Linear, Log, Scale
 from edge.picture.units import show_number, show_share
 from edge.report.fine import packed_text, to_fine_levels
@@ -99,10 +102,10 @@ def _scores(looks: Looks, place: int, head: int) -> str:
     """Means over the rows after the first token's, which has nothing else to read."""
     if not looks.acting[place, head]:
         return "ablated, what it writes is 0"
-    bits, first = looks.entropy_bits[place, head, 1:], looks.first_token_share[place, head, 1:]
-    if not bits.size:
+    bits, first = (float(mean_after_first(one[place, head])) for one in (looks.entropy_bits, looks.first_token_share))
+    if np.isnan(bits):
         return "one token, which reads itself"
-    return f"mean entropy {show_number(float(bits.mean()))} bits, {show_share(float(first.mean()))} on the first token"
+    return f"mean entropy {show_number(bits)} bits, {show_share(first)} on the first token"
 
 
 def _chosen_head() -> Markup:
@@ -175,7 +178,7 @@ def silence_section(trace: Trace, silence: Silence | None) -> Section:
 
 def _definition_choice(relu: bool) -> Iterator[Markup]:
     """Exact zeros first where activations have them, top-p where they have none."""
-    for name, title, is_first in (("zero", "exact zero", relu), ("top_p", "top-p 0.9", not relu)):
+    for name, title, is_first in (("zero", "exactly zero", relu), ("top_p", "top-p 0.9", not relu)):
         yield tag("label", tag("input", type="radio", name="definition", value=name, checked=is_first), f" {title}")
 
 
@@ -205,7 +208,7 @@ def _silence_record(silence: Silence) -> dict[str, Any]:
 def layers_section(trace: Trace, looks: Looks | None, silence: Silence | None) -> Section:
     """Means of every layer as a table; a dash where it was not watched."""
     rows = [_layer_numbers(trace, layer, looks, silence) for layer in reversed(range(trace.spec.n_layers))]
-    headings = ("layer", "entropy, bits", "on first token", "neurons at exactly 0", "silent, top-p 0.9")
+    headings = ("layer", "entropy, bits", "on first token", "exactly zero", "top-p 0.9")
     what = note(
         "Means over tokens, and over heads for attention. Entropy: −Σ p·log₂ p of a row; on first token: its weight on "
         "token 0, a share. Both leave out the first token's own row, which has nothing else to read. ",
@@ -226,8 +229,8 @@ def _layer_numbers(trace: Trace, layer: int, looks: Looks | None, silence: Silen
     elif not (acting := looks.acting[place]).any():
         cells += [ABLATED, ABLATED]
     else:
-        cells += [show_number(float(looks.entropy_bits[place, acting, 1:].mean()))]
-        cells += [show_share(float(looks.first_token_share[place, acting, 1:].mean()))]
+        cells += [show_number(float(mean_after_first(looks.entropy_bits[place, acting]).mean()))]
+        cells += [show_share(float(mean_after_first(looks.first_token_share[place, acting]).mean()))]
     if layer in trace.ablated.ffns:
         return (*cells, ABLATED, ABLATED)
     if silence is None or layer not in silence.layers:

@@ -132,14 +132,14 @@ def _scalars(trace: Trace, looks: Looks | None, silence: Silence | None) -> list
     if silence is not None:
         zero, top_p = silence.exact_zero.mean(axis=0), silence.top_p.mean(axis=0)
         found += [
-            Scalar("zero", "FFN neurons at exactly 0", f"{EXACT_ZERO} {_OVER_LAYERS}", zero, _from(zero), show_share),
-            Scalar("top_p", "FFN silent, top-p 0.9", f"{TOP_P} {_OVER_LAYERS}", top_p, _from(top_p), show_share),
+            Scalar("zero", "FFN sparsity, exactly zero", f"{EXACT_ZERO} {_OVER_LAYERS}", zero, _from(zero), show_share),
+            Scalar("top_p", "FFN sparsity, top-p 0.9", f"{TOP_P} {_OVER_LAYERS}", top_p, _from(top_p), show_share),
         ]
     return [scalar for scalar in found if not np.isnan(scalar.values).all()]
 
 
 EXACT_ZERO = (
-    "Exact zero: the share of FFN neurons with a = 0, mean(a = 0) (Li et al. 2022); it says something of ReLU only."
+    "Exactly zero: the share of FFN neurons with a = 0, mean(a = 0) (Li et al. 2022); it says something of ReLU only."
 )
 TOP_P = (
     "Top-p 0.9: the share of FFN neurons that can be dropped while the others keep 90% of Σ|a| "

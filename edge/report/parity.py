@@ -140,6 +140,11 @@ def _difference(variant: Compared) -> str:
     return f"{sign}{_figure(abs(found.value))} ± {_figure(found.error)}"
 
 
+def _held(one: Subject) -> str:
+    held = one.memory.weights_held_bytes
+    return "not told" if held is None else show_bytes(held)
+
+
 def _peak(one: Subject) -> str:
     peak = one.memory.process_peak_bytes
     return "not told" if peak is None else show_bytes(peak)
@@ -170,5 +175,6 @@ MEASURES: tuple[Measure, ...] = (
     _both("decode, ms: p50 / p90", _decode),
     _both("prefill, ms: p50", lambda one: show_number(one.pace.prefill_ms)),
     _both("weights on disk", lambda one: show_bytes(one.memory.weights_bytes)),
+    _both("weights held", _held),
     _both("process peak", _peak),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from edge.picture.cover import RULE, share_title
+from edge.picture.cover import RULE, difference_words, share_title
 from edge.picture.units import show_bytes, show_number, show_share, show_time
 from edge.profile.record import Profile
 from edge.profile.summary import NOISY, Pace, bandwidth_bytes_per_s, flops_per_s, paces, quantile
@@ -55,6 +55,7 @@ def _rounds(profile: Profile) -> Markup:
         "J/token",
         "process peak",
         "weights on disk",
+        "weights held",
     )
     rows = [_round(pace) for pace in paces(profile) if pace.at.rounds]
     caption = (
@@ -79,6 +80,7 @@ def _round(pace: Pace) -> tuple[str, ...]:
         "–" if joules is None else show_number(joules),
         "–" if memory.process_peak_bytes is None else show_bytes(memory.process_peak_bytes),
         show_bytes(memory.weights_bytes),
+        "–" if memory.weights_held_bytes is None else show_bytes(memory.weights_held_bytes),
     )
 
 
@@ -92,7 +94,7 @@ def _kind(kind: PassKind) -> Markup:
 def _wholes(kind: PassKind) -> Markup:
     """A bar an engine, as long as its pass, all on one scale."""
     longest_ns = max(engine.total_ns for engine in kind.engines)
-    heads = ("engine", "", "ms p50", "p90", "coverage", "gap, ms", "shares are of")
+    heads = ("engine", "", "ms p50", "p90", "coverage", "gap, ms", "shares are of", "by differencing")
     rows = (
         (
             engine.title,
@@ -102,11 +104,17 @@ def _wholes(kind: PassKind) -> Markup:
             show_share(engine.account.coverage),
             "not known" if engine.account.gap_ns is None else _ms(engine.account.gap_ns),
             str(engine.account.basis),
+            _differenced(engine),
         )
         for engine in kind.engines
     )
     caption = "Whole passes without instruments, all bars on one scale; coloured by part."
     return numbers(caption, heads, rows, kind="bars")
+
+
+def _differenced(engine: PartTimes) -> str:
+    found = engine.inside.differenced
+    return "–" if found is None else difference_words(found).removeprefix("by differencing: ")
 
 
 def _panel(engine: PartTimes) -> Markup:

@@ -102,7 +102,8 @@ class FakeModel:
         edits: tuple[Edit, ...] = (),
         on_token: OnToken | None = None,
     ) -> Trace:
-        assert ids is not None and watch is not None
+        assert (ids is None) != (prompt is None) and watch is not None
+        ids = self.tokenizer.encode(prompt) if ids is None else ids  # type: ignore[arg-type]
         self.samplings.append(sampling or Sampling.greedy())
         if len(ids) > self.holds:
             raise MisuseError(f"the prompt has {len(ids)} tokens, this model's context holds {self.holds}; shorten it")

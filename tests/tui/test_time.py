@@ -23,7 +23,8 @@ from tests.edge.profile import made
 from tests.tui.driving import PATIENCE_S, Driven, driven, lines_of
 from tests.tui.fake import FakeModel, FakeShelf, small_spec
 from tui.build import build_saved
-from tui.costs import PARTS, Cost, Costs, Heading, as_table, cost_rows, part_costs
+from tui.cost import Cost, Heading, as_table
+from tui.costs import PARTS, Costs, cost_rows, part_costs
 from tui.jobs.job import Desk
 from tui.jobs.profile import ProfileEngines, choices, expected_s, plan_for
 from tui.messages import Doing, Halted, Profiled, Streaming

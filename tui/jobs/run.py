@@ -68,8 +68,10 @@ class Run:
         model = desk.model()
         ids = _prompt_ids(model, self.prompt.text)
         desk.doing("running", can_stop=True)
+        reads_text = model.tokenizer is not None  # then the run makes ids itself: that is part of its first token
         trace = model.run(
-            ids=ids,
+            self.prompt.text if reads_text else None,
+            ids=None if reads_text else ids,
             max_new_tokens=self.prompt.max_new_tokens,
             watch=watch_for(model.spec, min(len(ids) + self.prompt.max_new_tokens, model.spec.context)),
             sampling=self.prompt.sampling,
@@ -106,11 +108,14 @@ class RunBeside:
 
     def work(self, desk: Desk) -> None:
         model = desk.open(self.place)
-        ids = list(self.ids) if self.ids is not None else _prompt_ids(model, self.prompt.text if self.prompt else "")
+        text = self.prompt.text if self.prompt else ""
+        ids = list(self.ids) if self.ids is not None else _prompt_ids(model, text)
         tokens = self.prompt.max_new_tokens if self.prompt else 0
+        reads_text = self.ids is None and model.tokenizer is not None
         desk.doing(f"running {self.name}", can_stop=True)
         trace = model.run(
-            ids=ids,
+            text if reads_text else None,
+            ids=None if reads_text else ids,
             max_new_tokens=tokens,
             watch=watch_for(model.spec, len(ids) + tokens),
             sampling=self.prompt.sampling if self.prompt else None,

@@ -10,6 +10,7 @@ from textual.message import Message
 from edge.doctor import exporter
 from edge.trace import Trace
 from models.errors import EdgeError
+from models.spec import DecoderSpec
 from tui import messages
 from tui.jobs.job import Job, Place
 from tui.jobs.load import facts_of_trace
@@ -26,7 +27,7 @@ from tui.screens.write import MODEL, WriteScreen, Written
 from tui.settings import Kept, Settings
 from tui.shelf import engine_choices
 from tui.sight import Shown, Sight
-from tui.state import Options
+from tui.state import Options, suited
 from tui.views.view import View
 from tui.writing import (
     CSV,
@@ -75,6 +76,10 @@ class AskingScreen(EditingScreen):
         return [key for key, missing in engine_choices(self.engines, stored) if not missing and key != at]
 
     # ---- what is remembered -----------------------------------------------------------------------------
+
+    def suited_to(self, spec: DecoderSpec) -> Options:
+        """The definition of sparsity that was chosen, or the one that suits a model: not what another one asked for."""
+        return suited(replace(self.sight.options, silence=self.kept.settings.options.silence), spec)
 
     def set_options(self, options: Options) -> None:
         """Shows things another way, now and at the next start."""
@@ -207,6 +212,9 @@ class AskingScreen(EditingScreen):
         facts = facts_of_trace(trace)
         self.drop_edits("a saved trace shows, which nothing runs again")
         self.companion = None
-        self.sight = replace(self.sight, **NOTHING_BESIDE, facts=facts, profile=None, comparison=None, tried={})
+        shown = self.suited_to(trace.spec)
+        self.sight = replace(
+            self.sight, **NOTHING_BESIDE, facts=facts, options=shown, profile=None, comparison=None, tried={}
+        )
         self.take(Shown.of(trace.engine, trace, None))
         self.do(Measure(trace))

@@ -8,6 +8,7 @@ from edge.edits import Edit
 from edge.insight.weights import Weights
 from edge.trace import Trace
 from models.errors import MisuseError
+from models.spec import DecoderSpec
 from tui import messages
 from tui.editing import whose
 from tui.jobs.job import Job, Place, Wanted
@@ -18,7 +19,7 @@ from tui.runner import Runner
 from tui.screens.choosing import ChoosingScreen
 from tui.screens.trouble import TroubleScreen
 from tui.sight import Facts, Shown
-from tui.state import clamp, strongest_key, suited
+from tui.state import Options, clamp, strongest_key, suited
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,14 @@ class RunningScreen(ChoosingScreen):
 
     # ---- loading ----------------------------------------------------------------------------------------
 
+    def suited_to(self, spec: DecoderSpec) -> Options:
+        """How a model is shown: by a definition of sparsity that says something of its FFNs."""
+        return suited(self.sight.options, spec)
+
     def on_loaded(self, message: messages.Loaded) -> None:
         was, facts = self.sight.facts, message.facts
         same_model = was is not None and was.source == facts.source
-        sight = replace(self.sight, facts=facts, options=suited(self.sight.options, facts.spec), tried={})
+        sight = replace(self.sight, facts=facts, options=self.suited_to(facts.spec), tried={})
         if not same_model:
             self.drop_edits(f"they were edits of {was.name}" if was is not None else "")
             self.companion = None

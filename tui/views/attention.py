@@ -171,7 +171,7 @@ class AttentionView(View):
         layers = range(main.trace.spec.n_layers)
         heads.ablated = frozenset((layer, head) for layer in layers for head in off.heads_of(layer, n_heads))
         legend.title, legend.scale = score.title, heads.scale
-        legend.note = "× ablated · mean over tokens" if heads.ablated else "mean over tokens"
+        legend.note = "× ablated · mean after the first token" if heads.ablated else "mean after the first token"
         value = float(scores[chosen.layer, chosen.head])
         number = "" if np.isnan(value) else f" · {show_number(value)}"
         self.query_one("#heads-pane", Pane).entitle(f"{score.title}{number}")

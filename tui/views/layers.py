@@ -101,6 +101,7 @@ class LayersView(View):
         if asked != self._drawn:
             self._drawn = asked
             table.has_parity, table.has_beside = sight.comparison is not None, sight.beside is not None
+            table.sparsity, table.is_scaled = sight.options.silence.title, sight.main.is_slowed
             table.has_edits, table.edited = bool(sight.edits), sight.ablated.layers
             table.longest_ns = max(_sublayers(sight.main.timing), default=0.0)
             table.rows = rows_of(sight, answers, beside)
@@ -127,8 +128,9 @@ class LayersView(View):
         table, token = self.query_one("#layers", LayerTable), sight.selection.token
         pages = len(table.pages())
         page = f"columns {table.page % pages + 1} of {pages}, v for more" if pages > 1 else ""
-        of = f"effect of {sight.whose} " if sight.edits else ""
-        self.query_one("#layers-pane", Pane).entitle(f"{of}at {quote_piece(main.trace.pieces[token])} ({token})", page)
+        what = f"effect of {sight.whose}" if sight.edits else f"sparsity: {sight.options.silence.title}"
+        told = f"{what} at {quote_piece(main.trace.pieces[token])} ({token})"
+        self.query_one("#layers-pane", Pane).entitle(told, page)
 
     def _draw_next(self, sight: Sight, answers: Found, beside: Found) -> None:
         assert sight.main is not None
@@ -218,7 +220,7 @@ class LayersView(View):
         rows = rows_of(sight, answers, beside)
         columns = [
             *(Column(key, key) for key in ("layer", "token", "attn_ns", "ffn_ns", "attn_write", "ffn_write")),
-            *(Column(key, key) for key in (sight.options.silence.field, "reads_as", "probability", "heads")),
+            *(Column(key, key) for key in (sight.options.silence.key, "reads_as", "probability", "heads")),
             *(Column(key, key) for key in differing.COLUMNS),
         ]
         lengths = sight.main.overview
@@ -291,8 +293,8 @@ def _sublayers(timing: SublayerTiming | None) -> tuple[float, ...]:
 
 
 def _sum_up(timing: SublayerTiming | None) -> str:
-    """What belongs to no layer, and the total."""
+    """The total, and what belongs to no layer."""
     if timing is None:
         return "not timed yet"
     rests = " · ".join(f"{scope} {show_time(timing.scaled_ns.get(scope, 0.0))}" for scope in ("embed", "head", "other"))
-    return f"{rests} · total {show_time(timing.total_ns)} · {cover_note(timing)}"
+    return f"total {show_time(timing.total_ns)} · {cover_note(timing)} · {rests}"

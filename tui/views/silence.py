@@ -30,7 +30,7 @@ UNITS = {
 
 def form_of(silence: Silence, is_difference: bool = False) -> str:
     """How a definition's numbers are written, a key of `tui.widgets.sparsity_map.FORMS`."""
-    if silence.field in ("exact_zero", "top_p"):
+    if silence.is_share:
         return "points" if is_difference else "share"
     return "apart" if is_difference else "index"
 

@@ -13,7 +13,8 @@ from edge.profile.record import Profile
 from edge.report.timed import PassKind, pass_kinds
 from edge.timing import SublayerTiming
 from models.errors import EdgeError
-from tui.costs import Costs, as_table, cost_rows, layer_ms, part_costs, timing_rows
+from tui.cost import as_table
+from tui.costs import Costs, cost_rows, layer_ms, part_costs, timing_rows
 from tui.jobs.expected import Chooser, show_duration
 from tui.jobs.job import Wanted
 from tui.jobs.profile import (

@@ -6,7 +6,7 @@ from rich.style import Style
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from tui.costs import Cost, CostRow, Heading, Split
+from tui.cost import Cost, CostRow, Heading, Split
 from tui.widgets.grid import Grid
 from tui.widgets.stack import LOOKS, PATTERNS, stack
 
@@ -18,7 +18,7 @@ _MOST_CELLS = 26
 
 
 class CostColumns(Grid):
-    """Rows of `tui.costs`; keys scroll, since no row is chosen.
+    """Rows of `tui.cost`; keys scroll, since no row is chosen.
 
     Attributes:
         engines: What the columns are.

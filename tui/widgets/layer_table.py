@@ -1,4 +1,4 @@
-"""One line a layer: what it costs, what it adds, how silent its FFN is, what it would answer, what its heads are."""
+"""One line a layer: what it costs, what it adds, how sparse its FFN is, what it would answer, what its heads are."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class LayerRow:
 
     Attributes:
         attn_write: Length of what attention adds, over the largest of all layers.
-        silent: Share of the FFN, by the chosen definition.
+        silent: Sparsity of the FFN's activations, by the definition that heads the column.
         guess: The likeliest next token read off after this layer, and its probability.
         beside: The same in the run beside.
         differs: With edits, how much otherwise attention and FFN add: a share of what they added without, and in words
@@ -71,8 +71,8 @@ def _written(row: LayerRow, table: "LayerTable", cells: int) -> list[Segment]:
 
 def _silent(row: LayerRow, table: "LayerTable", cells: int) -> list[Segment]:
     words = "–" if np.isnan(row.silent) else show_share(row.silent)
-    room = cells - 7
-    return [table.text(bar(row.silent, room), room, table.look_of("second")), table.text(f"{words:>6}", 7)]
+    room = cells - 8
+    return [table.text(bar(row.silent, room), room, table.look_of("second")), table.text(f"{words:>6}", 8)]
 
 
 def _guessed(guess: tuple[str, float] | None, table: "LayerTable", cells: int) -> list[Segment]:
@@ -91,11 +91,17 @@ def _differs(differs: tuple[float, str], table: "LayerTable", cells: int, look: 
     return [table.text(f"{told:>6}  ", 8), mark]
 
 
+SPARSITY = "sparsity"
+"""The column that is headed by the definition that it shows."""
+
+TIMED = ("attention", "FFN")
+"""The columns of times."""
+
 COLUMNS = (
-    TableColumn("attention", 18, lambda table, row, cells: _timed(row.attn_ns, table, cells, "first")),
-    TableColumn("FFN", 18, lambda table, row, cells: _timed(row.ffn_ns, table, cells, "second")),
+    TableColumn(TIMED[0], 18, lambda table, row, cells: _timed(row.attn_ns, table, cells, "first")),
+    TableColumn(TIMED[1], 18, lambda table, row, cells: _timed(row.ffn_ns, table, cells, "second")),
     TableColumn("reads as, p", 20, lambda table, row, cells: _guessed(row.guess, table, cells)),
-    TableColumn("silent", 12, lambda table, row, cells: _silent(row, table, cells)),
+    TableColumn(SPARSITY, 13, lambda table, row, cells: _silent(row, table, cells)),
     TableColumn("adds: attn, FFN", 17, lambda table, row, cells: _written(row, table, cells)),
     TableColumn("heads", 21, lambda table, row, cells: [table.text(row.kinds, cells)]),
     TableColumn("parity", 12, lambda table, row, cells: [table.text(row.parity, cells)]),
@@ -118,6 +124,8 @@ class LayerTable(LayerList):
         rows: What is known of each layer, layer 0 first.
         longest_ns: What a full time bar stands for.
         page: Which columns show, where they do not fit all.
+        sparsity: The definition of sparsity that shows, by its title.
+        is_scaled: Times are scaled down to the pass, which clocks slowed.
     """
 
     rows: reactive[tuple[LayerRow, ...]] = reactive((), always_update=True)
@@ -127,6 +135,7 @@ class LayerTable(LayerList):
         super().__init__(id=id)
         self.longest_ns = 0.0
         self.has_parity = self.has_beside = self.has_edits = False
+        self.sparsity, self.is_scaled = SPARSITY, False
 
     def watch_rows(self) -> None:
         self.resize_body(self.view_cells, len(self.rows))
@@ -173,11 +182,16 @@ class LayerTable(LayerList):
         spare = max(0, self.view_cells - sum(column.cells for column in columns)) // max(1, len(columns))
         return [column.cells + min(spare, 12) for column in columns]
 
+    def _heading(self, title: str) -> str:
+        """A column's title: which sparsity, and whether times are scaled."""
+        if title == SPARSITY:
+            return self.sparsity
+        return f"{title}, scaled" if self.is_scaled and title in TIMED else title
+
     def draw_ruler(self) -> Strip:
         label = self.look_of("label")
-        titles = [
-            self.text(column.title, cells, label) for column, cells in zip(self._columns, self._widths(), strict=True)
-        ]
+        columns = zip(self._columns, self._widths(), strict=True)
+        titles = [self.text(self._heading(column.title), cells, label) for column, cells in columns]
         return self.fit([self.text(" layer", self.gutter_cells, label), *titles], self.width)
 
     def draw_body(self, line: int) -> Strip:

@@ -74,7 +74,7 @@ def test_packed_weights_are_counted_packed(found: Profile) -> None:
 
 def test_silence_is_held_against_bytes(found: Profile) -> None:
     assert found.sparsity is not None and len(found.sparsity.layers) == found.n_layers
-    assert all(0.5 < one.silent["exact zero"] <= 1 for one in found.sparsity.layers), "the twin of ReLU is silent"
+    assert all(0.5 < one.silent["exactly zero"] <= 1 for one in found.sparsity.layers), "the twin of ReLU is silent"
 
 
 def test_what_is_printed_says_how_sure_it_is(file: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -59,7 +59,7 @@ def test_a_pace_is_read_from_every_interval() -> None:
     pace = next(iter(paces(profile(with_joules(variant(), 8.0)))))
     assert pace.intervals_ms == [1.0, 1.5, 2.0] * 5
     assert pace.decode_tokens_per_s == pytest.approx(1e3 / 1.5), "the rate is not (n - 1) / (t_last - t_first)"
-    assert pace.prefill_tokens_per_s == pytest.approx(800.0) and pace.ttft_ms == (8.5, 9.0)
+    assert pace.prefill_tokens_per_s == pytest.approx(800.0) and (pace.ttft_ms, pace.tokenize_ms) == (9.0, 0.5)
     assert pace.spread == 0.0 and pace.joules_per_token == 2.0
 
 

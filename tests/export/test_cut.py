@@ -1,0 +1,87 @@
+"""A graph without some sublayers computes what the model computes with them ablated, and is cut without onnx."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import edge
+from edge.edits import Silence
+from edge.engines.onnx_engine import _CUTS, OnnxEngine
+from edge.engines.onnx_session import Graph
+from edge.profile.rounds import example_ids
+from export.bundle import prepare
+from export.cut import without
+from export.layout import DENSE
+from models.checkpoint import open_checkpoint
+from models.errors import EdgeError
+from models.find import find_model
+from models.sites import LOGITS
+from models.zoo import zoo_names
+
+needs_zoo = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
+ABLATED = {"attn": ("attn",), "ffn": ("ffn",), "layers": ("attn", "ffn")}
+
+
+@needs_zoo
+@pytest.mark.parametrize("kind", ABLATED)
+def test_a_cut_graph_is_the_model_with_those_sublayers_ablated(kind: str, tmp_path: Path) -> None:
+    with edge.load("fable-relu", "onnx") as model:
+        ids = example_ids(model.spec, 9)
+        ablated = [Silence(f"layers.{layer}.{part}") for layer in range(model.spec.n_layers) for part in ABLATED[kind]]
+        wanted = model.logits(ids, ablated)[-1]
+
+        def run(engine: OnnxEngine) -> np.ndarray:
+            cut = without(engine._bundle.graph("fast").read_bytes(), _CUTS[kind])
+            file = tmp_path / "cut.onnx"
+            file.write_bytes(cut.model)
+            graph = Graph(file, engine._weights.only(cut.initializers), 1, "cpu")
+            logits = np.empty((1, engine.spec.vocab_size), np.float32)
+            engine.rewind(0)
+            engine.reserve(len(ids))
+            engine._pass(graph, np.array(ids, np.int64), {LOGITS: logits}, {})
+            return logits[0]
+
+        found = model.with_engine(run)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max(), err_msg=f"without {kind}")
+
+
+@needs_zoo
+def test_what_is_left_is_read_by_onnx_as_it_was(tmp_path: Path) -> None:
+    raw = prepare(open_checkpoint(find_model("fable-relu")), lambda _: None, DENSE).graph("fast").read_bytes()
+    whole = onnx.load_from_string(raw)
+    same = onnx.load_from_string(without(raw, lambda _: False).model)
+    assert list(same.graph.node) == list(whole.graph.node), "cutting nothing changes nodes"
+    assert same.graph.input == whole.graph.input and same.graph.output == whole.graph.output
+    ffn = onnx.load_from_string(without(raw, _CUTS["ffn"]).model)
+    assert [node for node in ffn.graph.node if ".ffn." in node.name] == []
+    assert not any(".ffn." in one.name for one in ffn.graph.initializer), "weights of what is gone are still asked for"
+    assert {one.name for one in ffn.graph.output} == {one.name for one in whole.graph.output}, "keys or values are lost"
+
+
+def test_what_does_not_end_in_an_addition_is_not_cut() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["y"], name="layers.0.ffn.act|Relu|0"),
+        helper.make_node("Neg", ["y"], ["z"], name="head|Neg|1"),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xz"]
+    raw = helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:])).SerializeToString()
+    with pytest.raises(EdgeError, match="'y' is used outside"):
+        without(raw, lambda name: ".ffn." in name)
+
+
+@needs_zoo
+def test_passes_without_sublayers_leave_the_engine_as_it_was() -> None:
+    with edge.load("fable-relu", "onnx") as model:
+        ids = np.array(example_ids(model.spec, 6), np.int64)
+
+        def work(engine: OnnxEngine) -> tuple[int, set[str], set[int]]:
+            engine.rewind(0)
+            engine.reserve(len(ids))
+            engine.feed(ids[:5], edge.Watch.nothing())
+            found = engine.feed_without(ids[5:], 2)
+            return engine.fed, set(found), {len(pairs) for pairs in found.values()}
+
+        assert model.with_engine(work) == (5, {"attn", "ffn", "layers"}, {2})  # type: ignore[arg-type]

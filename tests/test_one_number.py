@@ -1,0 +1,218 @@
+"""One run has one number under one name: in the library, the commands, the page, and on the screen."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pytest
+
+import edge
+from edge.cli import exit_code
+from edge.commands.comparison import summary_table
+from edge.commands.profiles import profile_summary
+from edge.commands.run import _record as run_record
+from edge.commands.run import _summary as run_summary
+from edge.commands.trace import layer_table
+from edge.compare.inside import silence
+from edge.lab.survey import Part, Survey, _add
+from edge.measure.attention import entropy_bits, first_token_share
+from edge.measure.hot import NeuronCounts
+from edge.measure.overview import survey
+from edge.measure.sparsity import DEFINITIONS
+from edge.picture.units import show_bytes, show_number, show_share
+from edge.profile.held import held_bytes, weights_held_bytes
+from edge.report.inside import layers_section
+from edge.report.seen import looks_of, silence_of
+from edge.report.spent import time_section
+from edge.report.timed import pass_kinds
+from edge.trace import Trace, open_trace
+from models.checkpoint import open_checkpoint
+from models.find import find_model
+from models.parameters import parameter_count
+from models.zoo import zoo_names
+from tests.edge.profile import made
+from tests.edge.report.made import made_comparison
+from tests.tui.driving import PATIENCE_S, Driven
+from tests.tui.fake import FakeShelf
+from tui.build import build, build_saved, opener
+from tui.cost import Cost
+from tui.costs import Costs, cost_rows
+from tui.jobs.job import Place
+from tui.widgets.layer_table import LayerTable
+
+PROMPT = "Once upon a time there was a king"
+ZOO = [name for name in ("fable-relu", "fable-gelu") if name in zoo_names()]
+GLOSSARY = (Path(__file__).parents[1] / "docs" / "glossary.md").read_text(encoding="utf8")
+
+NAMED = (
+    *("entropy", "mean entropy of a head or layer", "first-token share", "exactly zero", "top-p 0.9", "Hoyer", "Gini"),
+    *("ttft", "tokens/s", "prefill", "decode p50", "coverage of clocks", "share of time"),
+    *("weights on disk", "weights held", "KV cache", "allocator peak", "process peak", "watched"),
+)
+"""Numbers that more than one place shows, as the glossary names them."""
+
+
+@pytest.fixture(scope="module", params=ZOO)
+def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a model of the zoo, as `edge trace` leaves it; beside it what the command printed."""
+    file = tmp_path_factory.mktemp("one") / f"{request.param}.trace"
+    with edge.load(request.param, "onnx") as model:
+        model.run(PROMPT, max_new_tokens=5, watch=edge.Watch.all()).save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def trace(file: Path) -> Trace:
+    return open_trace(file)
+
+
+def means(trace: Trace) -> Iterator[dict[str, float]]:
+    """Each layer's numbers, from their definitions alone."""
+    for layer in range(trace.spec.n_layers):
+        patterns = [trace.pattern(layer, head)[1:] for head in range(trace.spec.n_heads)]
+        neurons = trace.neurons(layer)
+        yield {
+            "entropy_bits": fmean(float(entropy_bits(pattern).mean()) for pattern in patterns),
+            "first_token_share": fmean(float(first_token_share(pattern).mean()) for pattern in patterns),
+            "exact_zero_share": float((neurons == 0).mean()),
+            "top_p_sparsity": float(DEFINITIONS[1].of(neurons).mean()),
+        }
+
+
+def test_every_shared_number_is_defined_in_the_glossary() -> None:
+    rows = {line.split("|")[1].strip() for line in GLOSSARY.splitlines() if line.startswith("| ")}
+    missing = [name for name in NAMED if name not in rows]
+    assert not missing, f"the glossary does not define {', '.join(missing)}"
+
+
+def test_edge_trace_prints_the_definitions(trace: Trace) -> None:
+    for row, wanted in zip(layer_table(trace).records(), means(trace), strict=True):
+        assert {key: row[key] for key in wanted} == pytest.approx(wanted, rel=1e-5), f"layer {row['layer']}"
+
+
+def test_the_screen_s_overview_is_what_edge_trace_prints(trace: Trace) -> None:
+    *_, known = survey(trace)
+    for row in layer_table(trace).records():
+        layer = int(str(row["layer"]))
+        assert row["entropy_bits"] == pytest.approx(float(known.heads.entropy_bits[layer].mean()), rel=1e-6)
+        assert row["first_token_share"] == pytest.approx(float(known.heads.first_token[layer].mean()), rel=1e-6)
+        assert row["exact_zero_share"] == pytest.approx(float(known.exact_zero[layer].mean()), rel=1e-6, abs=1e-9)
+        assert row["top_p_sparsity"] == pytest.approx(float(known.top_p[layer].mean()), rel=1e-6)
+
+
+def test_the_page_prints_what_edge_trace_prints(trace: Trace) -> None:
+    markup = layers_section(trace, looks_of(trace, lambda _: None), silence_of(trace)).markup
+    rows = re.findall(r"<tr><th[^>]*>(\d+)</th>(.*?)</tr>", markup)
+    printed = {int(layer): re.findall(r"<td>(.*?)</td>", cells) for layer, cells in rows}
+    for row in layer_table(trace).records():
+        entropy, *shares = (float(str(row[key])) for key in list(row)[1:])
+        wanted = [show_number(entropy), *map(show_share, shares)]
+        assert printed[int(str(row["layer"]))] == wanted, f"layer {row['layer']} of the page"
+
+
+def test_a_comparison_and_a_survey_count_as_edge_trace_does(trace: Trace) -> None:
+    spec = trace.spec
+    shapes = dict.fromkeys(("entropy_bits", "first_token_share", "previous_token", "distance_tokens"), spec.n_heads)
+    sums = {name: np.zeros((spec.n_layers, heads), np.int64) for name, heads in shapes.items()}
+    sums |= {name: np.zeros(spec.n_layers, np.int64) for name in ("exact_zero", "top_p", "hoyer")}
+    counts = NeuronCounts.empty([layer.ffn.d_ff for layer in spec.layers])
+    none = Survey("zoo", "onnx", "", (Part(1, 1),), tokens=0, queries=0, sums=sums, counts=counts)
+    surveyed = _add(none, trace, Part(1, 1, 1))
+    for layer, row in enumerate(layer_table(trace).records()):
+        compared = silence(trace, layer)
+        assert compared == pytest.approx((row["exact_zero_share"], row["top_p_sparsity"]), rel=1e-6, abs=1e-9)
+        entropy, first = (surveyed.mean(name)[layer].mean() for name in ("entropy_bits", "first_token_share"))
+        assert (entropy, first) == pytest.approx((row["entropy_bits"], row["first_token_share"]), rel=1e-5)
+        assert surveyed.mean("exact_zero")[layer] == pytest.approx(row["exact_zero_share"], rel=1e-6, abs=1e-9)
+
+
+async def test_a_trace_opens_with_the_definition_that_its_live_run_has(trace: Trace) -> None:
+    """The column is headed by the definition, and holds its numbers at the chosen token."""
+    app = build_saved(trace)
+    async with app.run_test(size=(200, 60)) as pilot:
+        ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
+        await ui.until(lambda: not np.isnan(ui.shown_run.overview.gini).any(), "the trace to be measured")
+        silence, token = app.main.sight.options.silence, app.main.sight.selection.token
+        assert silence.field == ("exact_zero" if "relu" in trace.model else "top_p"), f"{trace.model}: {silence.title}"
+        table = app.main.query_one(LayerTable)
+        assert silence.title in ui.shown("#layers").split("\n")[0], "the column does not name its definition"
+        values = getattr(ui.shown_run.overview, silence.field)
+        assert [row.silent for row in table.rows] == pytest.approx(values[:, token].tolist())
+        assert silence.title in str(app.main.query_one("#layers-pane").border_title)
+
+
+async def test_a_definition_that_one_model_asked_for_does_not_stay_for_the_next() -> None:
+    with edge.load("fable-relu", "onnx") as relu, edge.load("fable-gelu", "onnx") as gelu:
+        zero, smooth = (model.run(PROMPT, max_new_tokens=0, watch=edge.Watch.all()) for model in (relu, gelu))
+    app = build_saved(smooth)
+    async with app.run_test(size=(200, 60)) as pilot:
+        ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
+        await ui.until(lambda: app.main.sight.main is not None, "the first trace")
+        app.main.show_saved(zero)
+        await ui.until(lambda: ui.shown_run.trace is zero, "the second trace")
+        assert app.main.sight.options.silence.field == "exact_zero", "it depends on what was open before"
+
+
+async def test_the_time_to_the_first_token_holds_tokenizing_everywhere() -> None:
+    app, runner = build(opener(None), Place("fable-relu", "onnx"), ("onnx",))
+    try:
+        async with app.run_test(size=(200, 60)) as pilot:
+            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
+            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
+            await ui.run(PROMPT)
+            trace = ui.shown_run.trace
+            header = " ".join(ui.shown("HeaderBar").split())
+            facts = app.main.sight.facts
+    finally:
+        assert runner.close(PATIENCE_S)
+    timing = trace.timing
+    assert timing.tokenize_ms > 0, "a run of the screen is given ids, and its first token leaves tokenizing out"
+    assert timing.ttft_ms >= timing.tokenize_ms + timing.prefill_ms
+    assert f"ttft {show_number(timing.ttft_ms)} ms" in header, header
+    record = run_record(trace, None)["timing"]
+    for key in ("tokenize_ms", "prefill_ms", "ttft_ms", "tokens_per_second"):
+        assert record[key] == getattr(timing, key), f"{key} of 'edge run --json'"
+    assert f"ttft {timing.ttft_ms:.3g} ms" in run_summary(trace)
+    assert f"{show_number(timing.tokens_per_second or 0)} tok/s" in header, header
+    assert f"watched {show_bytes(trace.watch.cost_bytes(trace.spec, trace.n_fed))}" in header
+    assert facts is not None and facts.parameters == parameter_count(trace.spec)
+    first = made.variant().first_tokens[0]
+    summed = profile_summary(made.profile())["memory"][0]
+    assert (summed["ttft_ms"], summed["tokenize_ms"]) == (first.ttft_ms, first.tokenize_ms)
+
+
+def test_memory_has_one_name_for_each_number() -> None:
+    one = made.variant()
+    memory = replace(
+        one.memory, weights_bytes=14_000_000, weights_held_bytes=27_000_000, kv_bytes=3_000_000, allocator_peak_bytes=5
+    )
+    found = made.profile(replace(one, memory=memory))
+    command = profile_summary(found)["memory"][0]
+    told = {key: command[f"{key}_mb"] for key in ("weights_on_disk", "weights_held", "kv", "process_peak")}
+    assert told == {"weights_on_disk": 14.0, "weights_held": 27.0, "kv": 3.0, "process_peak": 100.0}
+    kind = pass_kinds(found)[-1]
+    screen = {row.title: row.values[0] for row in cost_rows(Costs(found, kind)) if isinstance(row, Cost)}
+    assert (screen["weights on disk"], screen["weights held"]) == (14_000_000, 27_000_000)
+    assert (screen["KV cache"], screen["process peak"]) == (3_000_000, 100_000_000)
+    page = time_section(found, "by hand").markup
+    assert "weights on disk" in page and "weights held" in page and show_bytes(27_000_000) in page
+    compared = summary_table(made_comparison(("torch", "onnx")))
+    labels = {str(row[0]) for row in compared.rows}
+    assert {"weights on disk", "weights held", "process peak"} <= labels, f"a comparison names {labels}"
+
+
+@pytest.mark.parametrize(("engine", "size"), [("torch", 4), ("torch:bf16", 2), ("mlx:fp16", 2), ("onnx", 4)])
+def test_weights_held_follow_the_number_format_not_the_disk(engine: str, size: int) -> None:
+    checkpoint = open_checkpoint(find_model("fable-relu"))
+    held = weights_held_bytes(checkpoint.spec, held_bytes(engine, checkpoint))
+    assert held == size * parameter_count(checkpoint.spec), f"{engine} does not hold {size} bytes a parameter"
+
+
+def test_the_command_prints_what_its_table_holds(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    kept = tmp_path / "once.trace"
+    assert exit_code(["trace", "fable-relu", PROMPT, "-n", "5", "-o", str(kept), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == layer_table(open_trace(kept)).records()
