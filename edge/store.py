@@ -54,7 +54,7 @@ def _header(path: Path) -> dict[str, str]:
         text = opened.read(min(length, path.stat().st_size))
     try:
         header = parse_json(text)["__metadata__"]
-        if "record" not in header or "format" not in header:
+        if not isinstance(header, dict) or not {"record", "format"} <= header.keys():
             raise ValueError("no record of a run")
     except (ValueError, KeyError, TypeError) as error:
         raise EdgeError(

@@ -1,5 +1,6 @@
 """A saved trace opens again as it was, or says why it does not."""
 
+import json
 import os
 import subprocess
 import sys
@@ -46,6 +47,26 @@ def test_a_trace_opens_without_any_engine(trace: Trace, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", f"opening a trace loaded {done.stdout}"
+
+
+@pytest.mark.parametrize("notes", [["record", "format"], "record format", 3, None, {"record": "{}"}])
+def test_notes_that_no_trace_has_are_told(tmp_path: Path, notes: object) -> None:
+    text = json.dumps({"__metadata__": notes}).encode()
+    (tmp_path / "a.trace").write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(EdgeError, match="is not a trace that Edge wrote"):
+        open_trace(tmp_path / "a.trace")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("tokens", ["1"]), ("timing", []), ("logprobs", []), ("n_fed", 99), ("prompt_length", -1), ("finish", "nonsense")],
+)
+def test_a_record_of_other_values_is_damaged(trace: Trace, tmp_path: Path, field: str, value: object) -> None:
+    path = trace.save(tmp_path / "run.trace")
+    record, places = read_store(path)
+    write_store(path, record | {field: value}, {name: np.array(place.read()) for name, place in places.items()})
+    with pytest.raises(EdgeError, match="is damaged"):
+        open_trace(path)
 
 
 def test_a_run_that_did_not_watch_says_so(trace: Trace) -> None:
