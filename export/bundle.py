@@ -10,18 +10,22 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from export.external import NOWHERE, Extent, save_graph
 from export.layout import DENSE, Layout
 from export.manifest import FILE, Manifest, file_sha256, graph_key, package_versions, read_manifest
-from export.names import OPSET
+from export.names import OLDEST_RUNTIME
 from export.staging import staged
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import EdgeError, MissingPackageError
 from models.sites import sites_of
 from models.spec import DecoderSpec
+
+if TYPE_CHECKING:
+    from export.kernels import Kernels
 
 Progress = Callable[[str], None]
 
@@ -116,26 +120,30 @@ def write_graph(
 
 def write_graphs(
     spec: DecoderSpec, layout: Layout, folder: Path, names: tuple[str, ...], progress: Progress
-) -> dict[str, str]:
+) -> "dict[str, Kernels]":
     """Writes weightless graphs; returns the kernels of each."""
     from export.graphs import builds
     from export.kernels import kernels_of
 
-    models = builds(spec, names, layout)
+    models, kernels = builds(spec, names, layout), kernels_of(spec)
     for number, name in enumerate(names, 1):
         progress(f"exporting graph {number} of {len(names)}: {name}")
         save_graph(next(models), folder / f"{name}.onnx", "weights", NOWHERE)
-    return {name: kernels_of(spec)[name].__name__ for name in names}
+    return {name: kernels[name] for name in names}
 
 
-def describe(spec: DecoderSpec, layout: Layout, folder: Path, kernels: dict[str, str], weights: str) -> Manifest:
+def describe(
+    spec: DecoderSpec, layout: Layout, folder: Path, kernels: "Mapping[str, Kernels]", weights: str
+) -> Manifest:
     """The manifest of the files now in `folder`."""
+    opset = max(kind.opset for kind in kernels.values())
     return Manifest(
         spec=spec,
-        opset=OPSET,
+        opset=opset,
+        oldest_onnxruntime=OLDEST_RUNTIME[opset],
         precision=layout.precision,
         layout=layout.to_json(),
-        kernels=kernels,
+        kernels={name: kind.__name__ for name, kind in kernels.items()},
         sites=tuple(sites_of(spec)),
         weights=weights,
         sha256={

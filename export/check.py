@@ -1,6 +1,6 @@
 """Proof that an export is the same model: the checker's verdict, and logits against torch float32."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from export.kernels import Served, kernels_of
 from export.layout import Layout
 from export.onnx_runtime import ort
 from export.parity import Ids, Logits, Parity, compare
+from export.passage import read_passage
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError
 from models.kernels import FullPass
@@ -31,13 +32,6 @@ def check_graph(file: Path) -> None:
         raise EdgeError(f"{file.name} is not valid ONNX: {error}; please report this with the checkpoint") from error
 
 
-def sequences(spec: DecoderSpec) -> Iterator[Ids]:
-    """The ids that parity is measured on: fixed, of several lengths, the first ending at a cache of one token."""
-    draw = np.random.default_rng(20_240_131)
-    for length in (2, 7, 33):
-        yield draw.integers(0, spec.vocab_size, min(length, spec.context))
-
-
 def measure_parity(
     checkpoint: Checkpoint, layout: Layout, files: Mapping[str, Path], weightless: bool
 ) -> dict[str, Parity]:
@@ -46,7 +40,8 @@ def measure_parity(
     Args:
         weightless: The graphs have no numbers beside them, and are given the checkpoint's.
     """
-    spec, texts = checkpoint.spec, list(sequences(checkpoint.spec))
+    spec, passage = checkpoint.spec, read_passage(checkpoint)
+    texts = passage.passes
     wanted = torch_logits(checkpoint, texts)
     runs: dict[str, Run] = {"std": run_std, "genai": run_std, "fast": run_fast}
     runs |= {"probe": run_probe, "edit": run_probe}
@@ -58,7 +53,7 @@ def measure_parity(
             name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in initializer_values(checkpoint, layout)
         }
     for name, file in files.items():
-        found[name] = compare(_logits(file, given, runs[name], spec, texts), wanted)
+        found[name] = compare(_logits(file, given, runs[name], spec, texts), wanted, passage.targets)
     return found
 
 
@@ -70,10 +65,11 @@ def _logits(
     return [run(session, spec, ids) for ids in texts]
 
 
-def rounding_cost(packed: Checkpoint, original: Checkpoint) -> Parity:
+def quantization_cost(packed: Checkpoint, original: Checkpoint) -> Parity:
     """How far packed weights move the model, in torch float32: what no runtime can give back."""
-    texts = list(sequences(packed.spec))
-    return compare(torch_logits(packed, texts), torch_logits(original, texts))
+    passage = read_passage(packed)
+    wanted = torch_logits(original, passage.passes)
+    return compare(torch_logits(packed, passage.passes), wanted, passage.targets)
 
 
 def torch_logits(checkpoint: Checkpoint, texts: Sequence[Ids]) -> list[Logits]:

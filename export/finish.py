@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from export.names import OPSET, Dims
+from export.names import Dims
 from models.parts import OTHER, part_of_module
 
 _BLOCK = re.compile(r"^(?:decoder\.)?(layers\.\d+)$")
 
 
-def finish(model: ir.Model, inputs: Mapping[str, Dims], outputs: Mapping[str, Dims]) -> None:
+def finish(model: ir.Model, opset: int, inputs: Mapping[str, Dims], outputs: Mapping[str, Dims]) -> None:
     """Names nodes and outputs, stamps dimensions, drops the exporter's notes, checks the opset."""
-    if model.opset_imports[""] > OPSET:
-        raise AssertionError(f"the graph asks for opset {model.opset_imports['']}; kernels end at {OPSET}")
+    if model.opset_imports[""] != opset:
+        raise AssertionError(f"the graph asks for opset {model.opset_imports['']}, its kernels for {opset}")
     _name_nodes(model.graph)
     _drop_notes(model)
     _stamp(model.graph.inputs, inputs)

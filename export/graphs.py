@@ -31,7 +31,7 @@ from export.initializers import initializer_shapes, rotaries, table_names
 from export.joined import join_products, make_external
 from export.kernels import Batched, Buffer, Buffered, Served, Tables, kernels_of
 from export.layout import DENSE, Layout
-from export.names import OPSET, Dims
+from export.names import Dims
 from export.packed import pack_modules
 from models.decoder import Decoder
 from models.sites import LOGITS, place_of, sites_of
@@ -126,6 +126,7 @@ class Plan:
         inputs: Inputs before the cache: name, type, dimensions; a named dimension varies.
         cache: Dimensions of each layer's keys and values before the pass, and after it.
         logits: Dimensions of the logits.
+        opset: What its kernels need.
         watched: The places of sites are outputs too.
         changed: Inputs say how each site is changed.
     """
@@ -134,6 +135,7 @@ class Plan:
     inputs: tuple[tuple[str, torch.dtype, Dims], ...]
     cache: tuple[Dims, Dims]
     logits: Dims
+    opset: int
     watched: bool = False
     changed: bool = False
 
@@ -151,13 +153,14 @@ def plans(spec: DecoderSpec) -> dict[str, Plan]:
     )
     buffer = ("batch", spec.n_kv_heads, "capacity", spec.head_dim)
     watched = ((ids, total, rows), (held, held), ("row", spec.vocab_size))
-    shared, logits = (buffer, buffer), ("batch", "token", spec.vocab_size)
+    kernels, logits = kernels_of(spec), ("batch", "token", spec.vocab_size)
+    served = (buffer, buffer) if kernels["genai"] is Served else (before, after)
     return {
-        "fast": Plan(Fast, (ids, total), (held, held), (1, spec.vocab_size)),
-        "probe": Plan(Watched, *watched, watched=True),
-        "edit": Plan(Watched, *watched, watched=True, changed=True),
-        "std": Plan(Ecosystem, batched, (before, after), logits),
-        "genai": Plan(ForGenai, batched, shared if kernels_of(spec)["genai"] is Served else (before, after), logits),
+        "fast": Plan(Fast, (ids, total), (held, held), (1, spec.vocab_size), kernels["fast"].opset),
+        "probe": Plan(Watched, *watched, kernels["probe"].opset, watched=True),
+        "edit": Plan(Watched, *watched, kernels["edit"].opset, watched=True, changed=True),
+        "std": Plan(Ecosystem, batched, (before, after), logits, kernels["std"].opset),
+        "genai": Plan(ForGenai, batched, served, logits, kernels["genai"].opset),
     }
 
 
@@ -199,7 +202,7 @@ def _finished(spec: DecoderSpec, plan: Plan, model: ir.Model) -> ir.Model:
         inputs |= change_inputs(spec)
     else:
         make_visible(model)
-    finish(model, inputs, outputs)
+    finish(model, plan.opset, inputs, outputs)
     return model
 
 
@@ -224,7 +227,7 @@ def _trace(spec: DecoderSpec, plan: Plan, layout: Layout) -> ir.Model:
             wrapper,
             tuple(arguments),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=plan.opset,
             dynamic_shapes=tuple(varying),
             input_names=names,
             optimize=False,

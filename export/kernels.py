@@ -12,7 +12,7 @@ They only trace: `torch.onnx.ops` records the operator and computes nothing.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int, Int32
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.onnx import ops
 
 from export.layout import groups_queries
+from export.names import OPSET, SCATTER_OPSET
 from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary, SoftCap
 
 Heads = Float[Tensor, "*batch token head head_dim"]
@@ -69,9 +70,12 @@ class Buffered(ABC):
 
     Attributes:
         total: Tokens the buffers hold after this pass, as an array of one number.
+        opset: What their operators need.
         past: Keys and values of each layer before the pass.
         present: The same buffers after it, filled layer by layer as the decoder is traced.
     """
+
+    opset: ClassVar[int] = OPSET
 
     spec: DecoderSpec
     total: Int32[Tensor, " 1"]
@@ -155,6 +159,8 @@ class FusedRotary(GroupedQuery):
 class Standard(Buffered):
     """Standard operators on the same buffers: any head size, any reach."""
 
+    opset = SCATTER_OPSET
+
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         keys = self._write(self.past[layer][0], key)
         values = self._write(self.past[layer][1], value)
@@ -188,9 +194,12 @@ class Batched(ABC):
 
     Attributes:
         attended: 1 where a token counts and 0 where it pads, earlier tokens first.
+        opset: What their operators need.
         positions: Of the tokens of this pass; padding moves them.
         past: Keys and values of each layer before the pass.
     """
+
+    opset: ClassVar[int] = OPSET
 
     spec: DecoderSpec
     attended: Int[Tensor, "batch past"]
@@ -250,7 +259,10 @@ def fuses(rotary: Rotary, head_dim: int) -> bool:
     return head_dim % 16 == 0 and rotary.features % 16 == 0
 
 
-def kernels_of(spec: DecoderSpec) -> dict[str, type[Buffered] | type[Batched]]:
+Kernels = type[Buffered] | type[Batched]
+
+
+def kernels_of(spec: DecoderSpec) -> dict[str, Kernels]:
     """The kernels of each graph: the fastest that run this decoder, with the rotated query in sight where sites are."""
     grouped = GroupedQuery if groups_queries(spec) else Standard
     fused = any(isinstance(layer.position, Rotary) and fuses(layer.position, spec.head_dim) for layer in spec.layers)

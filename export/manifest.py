@@ -13,7 +13,7 @@ from models.json_text import json_text, parse_json
 from models.spec import DecoderSpec
 from models.spec_json import spec_from_json, spec_to_json
 
-FORMAT = 6
+FORMAT = 7
 """Rises when graphs of one spec change: their inputs, outputs, names or operators."""
 
 FILE = "manifest.json"
@@ -24,6 +24,7 @@ class Manifest:
     """One bundle.
 
     Attributes:
+        oldest_onnxruntime: The oldest release that opens the graphs.
         layout: How matrices are given, where not all are dense, as `Layout.to_json` writes it.
         kernels: How each graph computes attention.
         weights: Where the numbers are: a file of the bundle, or `outside` when the checkpoint gives them.
@@ -33,6 +34,7 @@ class Manifest:
 
     spec: DecoderSpec
     opset: int
+    oldest_onnxruntime: str
     precision: str
     kernels: dict[str, str]
     sites: tuple[str, ...]

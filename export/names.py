@@ -11,8 +11,14 @@ from models.parts import OTHER
 Dims = tuple[str | int, ...]
 """Sizes of an array's axes; a named one varies."""
 
-OPSET = 24
-"""The last opset whose Attention ONNX Runtime computes by a kernel; above it one node becomes about eighty."""
+OPSET = 23
+"""The first with Attention and RMSNormalization: the lowest for which ONNX Runtime has a kernel for every node."""
+
+SCATTER_OPSET = 24
+"""The first with TensorScatter, and the last whose Attention has a kernel: above it one node becomes about eighty."""
+
+OLDEST_RUNTIME = {OPSET: "1.23", SCATTER_OPSET: "1.24"}
+"""The first ONNX Runtime that opens graphs of each opset; the ones before refuse it."""
 
 NEUTRAL = {"scale": 1.0, "shift": 0.0}
 """The two inputs that change a site, and the value of each that leaves it as it is."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from export.bundle import Progress, describe, need_exporter
 from export.layout import Layout, layout_of
 from export.manifest import FILE, is_bundle
-from export.names import OPSET
+from export.parity import QUANTIZATION
 from export.staging import staged
 from export.targets import TARGETS, Standalone, Target, stored_bytes, text_files
 from models.checkpoint import Checkpoint
@@ -89,10 +89,11 @@ def _prove(
     progress: Progress,
 ) -> None:
     """Checks the graphs, measures parity, and writes the manifest that says so."""
-    from export.check import band, check_graph, check_parity, measure_parity, rounding_cost
+    from export.check import band, check_graph, check_parity, measure_parity, quantization_cost
     from export.kernels import kernels_of
 
-    progress(f"checking opset {OPSET} and parity with torch")
+    kernels = {name: kernels_of(checkpoint.spec)[name] for name in target.graphs}
+    progress("checking the graphs and their parity with torch")
     whole = isinstance(target, Standalone)
     for file in target.graphs.values() if whole else ():
         check_graph(folder / file)
@@ -101,7 +102,6 @@ def _prove(
     )
     check_parity(parity, band(layout))
     if original is not None:
-        parity |= {"rounding": rounding_cost(checkpoint, original)}
-    kernels = {name: kernels_of(checkpoint.spec)[name].__name__ for name in target.graphs}
+        parity |= {QUANTIZATION: quantization_cost(checkpoint, original)}
     described = describe(checkpoint.spec, layout, folder, kernels, weights=target.weights)
     (folder / FILE).write_text(replace(described, parity=parity).to_json(), encoding="utf8")

@@ -84,11 +84,12 @@ class Wrote(Message):
 
 @dataclass
 class Exported(Message):
-    """A model was exported; `parity` says how far it is from torch."""
+    """A model was exported; `parity` says how far it is from torch, `means` what that comes to in sentences."""
 
     folder: Path
     size: str
     parity: Table
+    means: tuple[str, ...]
 
 
 @dataclass

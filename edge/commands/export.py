@@ -11,17 +11,23 @@ from edge.picture.units import show_bytes
 
 if TYPE_CHECKING:
     from edge.engines.registry import Progress
+    from export.parity import Parity
     from models.checkpoint import Checkpoint
     from models.precision import Precision
 
 _PARITY = (
-    Column("compared", "compared with torch"),
+    Column("compared", "compared"),
     Column("max_logit_difference", "largest logit difference", ".1e"),
     Column("mean_kl_nats", "mean KL, nats", ".1e"),
     Column("p99_kl_nats", "p99 KL, nats", ".1e"),
     Column("top1_agreement", "same next token", ".1%"),
+    Column("perplexity", "perplexity", ".2f"),
+    Column("reference_perplexity", "reference's", ".2f"),
     Column("positions", "positions"),
 )
+LARGE_LOSS = 0.05
+"""The rise of perplexity above which a quantization is called a large loss; our own choice."""
+
 _FILES = (Column("file", "file"), Column("bytes", "bytes", ","))
 
 
@@ -59,9 +65,9 @@ def export(
     genai  what onnxruntime-genai opens and generates from
     edge   a checkpoint with graphs, which Edge runs without torch; --precision makes it small
 
-    What was written is compared with torch on the same weights, token by token; with --precision, a row 'rounding'
-    tells what packing the weights cost. OUT appears whole or not at all, and only an export may be written over. Needs
-    torch and onnx: pip install 'edge-lens[export]'.
+    Each graph is compared with torch on the same weights, token by token, on a text that comes with Edge. With int8 or
+    int4, the row 'quantization' compares the quantized weights with the original ones. OUT appears whole or not at all,
+    and only an export may be written over. Needs torch and onnx: pip install 'edge-lens[export]'.
     """
     from export.layout import layout_of
     from export.standalone import check_target, export_checkpoint, peak_bytes
@@ -82,6 +88,8 @@ def export(
     packed = None if held is original else original
     written = export_checkpoint(held, out, tell, TARGETS[tool], chosen, packed)
     click.echo(parity_table(written).write(layout or "text"))
+    for line in parity_lines(written):
+        tell(line)
     size = sum(file.stat().st_size for file in written.rglob("*") if file.is_file())
     tell(f"{written}: {show_bytes(size)}")
 
@@ -112,7 +120,46 @@ def parity_table(written: Path) -> Table:
 
     manifest = read_manifest(written)
     rows = [
-        (name, one.max_logit_difference, one.mean_kl_nats, one.p99_kl_nats, one.top1_agreement, one.positions)
+        (
+            name,
+            one.max_logit_difference,
+            one.mean_kl_nats,
+            one.p99_kl_nats,
+            one.top1_agreement,
+            one.perplexity,
+            one.reference_perplexity,
+            one.positions,
+        )
         for name, one in (manifest.parity if manifest else {}).items()
     ]
     return Table(_PARITY, rows)
+
+
+def parity_lines(written: Path) -> list[str]:
+    """What the numbers of `parity_table` mean, in sentences; and the ONNX Runtime that the graphs need."""
+    from export.manifest import read_manifest
+    from export.parity import QUANTIZATION
+
+    manifest = read_manifest(written)
+    if manifest is None:
+        return []
+    lines = [f"the graphs need ONNX Runtime {manifest.oldest_onnxruntime} or newer (opset {manifest.opset})"]
+    cost = manifest.parity.get(QUANTIZATION)
+    return lines if cost is None else [*lines, quantization_line(cost)]
+
+
+def quantization_line(cost: "Parity") -> str:
+    """What quantization did to the model: its next tokens, and how well it predicts a text."""
+    same = f"the most likely next token is the same at {cost.top1_agreement:.1%} of {cost.positions} positions"
+    if cost.perplexity is None or cost.reference_perplexity is None:
+        return f"quantization: {same} (of random ids: the checkpoint has no tokenizer, so this says little about text)"
+    ratio = cost.perplexity / cost.reference_perplexity
+    told = (
+        f"quantization: {same} of a text, and perplexity is {cost.perplexity:.2f} where the original weights have "
+        f"{cost.reference_perplexity:.2f} ({ratio - 1:+.1%}; lower is better)"
+    )
+    if ratio <= 1 + LARGE_LOSS:
+        return told
+    return (
+        f"{told}. That is a large loss: the text becomes visibly worse; int8, or --keep for some matrices, loses less"
+    )

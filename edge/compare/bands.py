@@ -14,10 +14,15 @@ as coarsely. Of packed matrices no rule says how close they must be: these are a
 def band_of(reference: EngineChoice, variant: EngineChoice) -> float:
     """The band for two engines: of packed weights only where not both have the same ones."""
     kinds = {_arithmetic(choice) for choice in (reference, variant)}
-    schemes = {_scheme(choice) for choice in (reference, variant)}
-    if len(schemes) > 1:
+    if not have_equal_weights(reference, variant):
+        schemes = {_scheme(choice) for choice in (reference, variant)}
         kinds |= {f"int{scheme.bits}" for scheme in schemes if scheme is not None}
     return max(BANDS[kind] for kind in kinds)
+
+
+def have_equal_weights(reference: EngineChoice, variant: EngineChoice) -> bool:
+    """Whether two engines read the same weights of one model: quantized in the same way, or not at all."""
+    return _scheme(reference) == _scheme(variant)
 
 
 def rounding_of(choice: EngineChoice) -> float:

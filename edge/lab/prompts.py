@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.compare.passage import OWN_TEXT
 from models.errors import MisuseError
+from models.passage import OWN_TEXT
 from models.zoo.facts import Use, facts, facts_of, phrasings_of, relations
 
 SEED = 20_240_131

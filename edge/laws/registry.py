@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from edge.compare.bands import have_equal_weights
 from edge.compare.result import Compared, Comparison
+from edge.engines.choice import engine_of
 from edge.laws import made, seen
 from edge.laws.case import Case
-from edge.laws.result import LawResult
+from edge.laws.result import LawResult, inapplicable
 from edge.picture.pieces import quote_piece
+from edge.picture.units import show_share
 from edge.trace import Trace
 from edge.watch import Watch
 
-AGREEMENT = "every site agrees with the reference"
+AGREEMENT = "engines with equal weights agree within rounding"
 
 
 @dataclass(frozen=True)
@@ -54,29 +57,45 @@ def _layer_by_layer(case: Case, parts: tuple[str, ...], check: Callable[[Trace],
 
 
 def law_5(comparison: Comparison) -> LawResult:
-    """Every site of every variant agrees with the reference's, as closely as its precision allows.
+    """Every site of every variant with the reference's weights agrees with the reference's, within rounding.
 
-    The variant furthest beyond its band speaks for all.
+    The variant furthest beyond its tolerance speaks for all. Quantized weights beside others are another model, which
+    no tolerance for rounding can judge.
     """
-    furthest = max(comparison.variants, key=lambda one: _worst(one) / one.band)
-    at, site = furthest.departure, furthest.furthest_site
-    if site is None:
-        where = f"{furthest.name} has no site in the shapes of {comparison.reference.name}"
-    elif at is None:
-        where = f"{furthest.name} furthest, at {site}"
-    else:
-        where = (
-            f"{furthest.name} leaves {comparison.reference.name} at {at.site}, token {at.token} {quote_piece(at.piece)}"
-        )
+    reference = engine_of(comparison.reference.engine)
+    equal = [one for one in comparison.variants if have_equal_weights(reference, engine_of(one.engine))]
+    others = "; ".join(
+        f"not judged: {one.name} has other weights than {comparison.reference.name}, {_same_token(one)}"
+        for one in comparison.variants
+        if one not in equal
+    )
+    if not equal:
+        return inapplicable(5, AGREEMENT, comparison.variants[0].band, others, comparison.text.site_tokens)
+    furthest = max(equal, key=lambda one: _worst(one) / one.band)
+    where = "; ".join(note for note in (_place(comparison, furthest), _same_token(furthest), others) if note)
     return LawResult(
         number=5,
         says=AGREEMENT,
         worst=_worst(furthest),
         band=furthest.band,
-        holds=all(one.departure is None for one in comparison.variants) if site else None,
+        holds=all(one.departure is None for one in equal) if furthest.furthest_site else None,
         where=where,
         tokens=comparison.text.site_tokens,
     )
+
+
+def _place(comparison: Comparison, furthest: Compared) -> str:
+    """Where a variant first exceeds its tolerance, or comes closest to it."""
+    at, site = furthest.departure, furthest.furthest_site
+    if site is None:
+        return f"{furthest.name} has no site in the shapes of {comparison.reference.name}"
+    if at is None:
+        return f"{furthest.name} furthest, at {site}"
+    return f"{furthest.name} leaves {comparison.reference.name} at {at.site}, token {at.token} {quote_piece(at.piece)}"
+
+
+def _same_token(one: Compared) -> str:
+    return f"same next token at {show_share(one.sameness.top1_agreement)} of positions"
 
 
 def _worst(one: Compared) -> float:

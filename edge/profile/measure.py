@@ -11,7 +11,6 @@ import psutil
 
 from edge import __version__
 from edge.apart import Apart, Progress
-from edge.compare.passage import OWN_TEXT
 from edge.profile.forecast import forecast_bytes
 from edge.profile.held import held_bytes
 from edge.profile.machine import Sweep, Sweeper, open_sweeper, this_machine
@@ -29,6 +28,7 @@ from edge.watch import Watch
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import MisuseError
 from models.parameters import parameter_shapes
+from models.passage import OWN_TEXT
 from models.spec import DecoderSpec
 
 SPARE = 0.8

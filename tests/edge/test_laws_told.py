@@ -151,3 +151,15 @@ def test_law_5_is_of_a_comparison(comparison: Comparison) -> None:
     assert found.where.startswith("onnx leaves torch at layers.3.ffn.output, token ")
     alike = law_5(replace(comparison, variants=comparison.variants[:1]))
     assert alike.holds is True and alike.worst <= alike.band == CLOSE and "furthest, at" in alike.where
+
+
+def test_law_5_does_not_judge_other_weights() -> None:
+    """A tolerance wide enough for quantization would call two models equal whose next tokens differ."""
+    healthy = checkpoint_of(DEEP)
+    found = law_5(compared([(healthy, "torch"), (healthy, "torch:int4")]))
+    assert found.holds is None and math.isnan(found.worst)
+    assert "torch:int4 has other weights than torch, same next token at" in found.where
+    beside = law_5(compared([(healthy, "torch"), (healthy, "onnx"), (healthy, "torch:int4")]))
+    assert beside.holds is True and "onnx furthest, at" in beside.where and "not judged: torch:int4" in beside.where
+    quantized = law_5(compared([(healthy, "torch:int4"), (healthy, "mlx:int4")]))
+    assert quantized.holds is True, "the same codes are the same model"

@@ -5,7 +5,7 @@ from pathlib import Path
 from threading import Lock
 
 from edge.apart import Apart, Progress, while_wanted
-from edge.commands.export import parity_table, prepared
+from edge.commands.export import parity_lines, parity_table, prepared
 from edge.picture.units import show_bytes
 from export.staging import sweep
 from export.standalone import check_target, export_checkpoint
@@ -43,7 +43,7 @@ class Export:
             if parent.is_dir():
                 sweep(parent)  # what a process leaves that is ended
         size = sum(file.stat().st_size for file in self.out.rglob("*") if file.is_file())
-        desk.post(Exported(self.out, show_bytes(size), parity_table(self.out)))
+        desk.post(Exported(self.out, show_bytes(size), parity_table(self.out), tuple(parity_lines(self.out))))
 
 
 class Word:

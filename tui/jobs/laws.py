@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import edge
-from edge.compare.passage import OWN_TEXT
 from edge.laws.case import Case
 from edge.laws.registry import LAWS
 from models.errors import MisuseError
+from models.passage import OWN_TEXT
 from tui.jobs.job import Desk
 from tui.messages import Checking, LawChecked
 

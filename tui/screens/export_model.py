@@ -122,7 +122,10 @@ class ExportedScreen(Dialog[None]):
     def compose_fields(self) -> Iterator[Widget]:
         exported = self._exported
         with VerticalScroll():
-            yield Static(Content(f"{exported.folder}\n{exported.size}\n\n{turned(exported.parity).text()}\n"))
+            means = "\n".join(exported.means)
+            yield Static(
+                Content(f"{exported.folder}\n{exported.size}\n\n{turned(exported.parity).text()}\n\n{means}\n")
+            )
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()

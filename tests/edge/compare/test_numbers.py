@@ -12,13 +12,14 @@ from edge.compare.bands import BANDS, band_of
 from edge.compare.estimate import costs_nats, perplexity, perplexity_difference
 from edge.compare.greedy import Choices, parting
 from edge.compare.pace import Pace, usual_course
-from edge.compare.passage import OWN_TEXT, Passage, passage_of_ids, passage_of_text, windows
+from edge.compare.passage import Passage, passage_of_ids, passage_of_text, windows
 from edge.compare.sameness import NEAR_TIE_NATS, margins_nats, sameness_of, score
 from edge.compare.sites import departure, token_errors
 from edge.engines.choice import engine_of
 from edge.measure.divergence import jensen_shannon_bits
 from edge.profile.rounds import Round
 from models.errors import MisuseError
+from models.passage import OWN_TEXT
 from models.tokenizer import open_tokenizer
 from tests.tiny import TINY_SPECS
 

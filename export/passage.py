@@ -1,0 +1,59 @@
+"""What an export is compared on: text where the checkpoint has a tokenizer, random ids otherwise."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.parity import Ids
+from models.checkpoint import Checkpoint
+from models.passage import OWN_TEXT
+from models.tokenizer import open_tokenizer
+
+TOKENS = 256
+"""Of the text, at most."""
+
+_RANDOM_TOKENS = 43
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Token sequences, each fed from an empty cache.
+
+    Attributes:
+        passes: The first is long enough for a cache of one token, the second is short, the others fill the context.
+        targets: For each pass the tokens that follow in the text; None for random ids, which nothing follows.
+    """
+
+    passes: tuple[Ids, ...]
+    targets: tuple[Ids, ...] | None
+
+
+def read_passage(checkpoint: Checkpoint) -> Passage:
+    """The beginning of Edge's own text, or fixed random ids where there is no tokenizer that fits the vocabulary."""
+    text = _text_ids(checkpoint)
+    ids = _random_ids(checkpoint) if text is None else text
+    cuts = list(_cuts(len(ids) - 1, checkpoint.spec.context))
+    targets = tuple(ids[start + 1 : end + 1] for start, end in cuts)
+    return Passage(tuple(ids[start:end] for start, end in cuts), None if text is None else targets)
+
+
+def _text_ids(checkpoint: Checkpoint) -> Ids | None:
+    tokenizer = open_tokenizer(checkpoint.folder)
+    if tokenizer is None:
+        return None
+    ids = np.array(tokenizer.encode(OWN_TEXT)[: TOKENS + 1], np.int64)
+    return ids if len(ids) > 2 and ids.max() < checkpoint.spec.vocab_size else None
+
+
+def _random_ids(checkpoint: Checkpoint) -> Ids:
+    return np.random.default_rng(20_240_131).integers(0, checkpoint.spec.vocab_size, _RANDOM_TOKENS)
+
+
+def _cuts(tokens: int, context: int) -> Iterator[tuple[int, int]]:
+    """Where passes begin and end; a single token is no pass, since every pass feeds its last token by itself."""
+    start, lengths = 0, [2, 7]
+    while tokens - start > 1:
+        length = min(lengths.pop(0) if lengths else tokens, context, tokens - start)
+        yield start, start + length
+        start += length
