@@ -292,9 +292,9 @@ def test_the_command_writes_the_page(tmp_path: Path, capfd: pytest.CaptureFixtur
 def test_the_command_refuses_what_it_cannot_do(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file = made_trace().save(tmp_path / "run.trace")
     before = file.read_bytes()
-    nothing = replace(made_trace(), sites={}, tokens=made_trace().tokens[:1], prompt_length=1).save(
-        tmp_path / "nothing"
-    )
+    made = made_trace()
+    one = {"tokens": made.tokens[:1], "pieces": made.pieces[:1], "logprobs": (), "prompt_length": 1, "n_fed": 1}
+    nothing = replace(made, sites={}, **one).save(tmp_path / "nothing")
     for arguments, code, words in (
         ((file, "-o", tmp_path), 2, "is a folder"),
         ((file, "-o", file), 2, "would be written over"),
