@@ -50,7 +50,13 @@ def test_json_is_one_object_for_scripts(byte_llama: Path, said: Said) -> None:
     assert list(record)[:5] == ["engine", "prompt_tokens", "tokens", "text", "logprobs"]
     assert record["engine"] == "torch" and record["prompt_tokens"] == [1, 5, 2]
     assert len(record["tokens"]) == len(record["logprobs"]) == 4
-    assert set(record["timing"]) == {"prefill_ms", "ttft_ms", "inter_token_ms"}
+    assert set(record["timing"]) == {
+        "tokenize_ms",
+        "prefill_ms",
+        "ttft_ms",
+        "inter_token_ms",
+        "tokens_per_second",
+    }
     assert len(record["timing"]["inter_token_ms"]) == 3, "four tokens have three intervals"
 
 

@@ -73,11 +73,9 @@ def test_the_cache_tells_what_it_takes(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert held == ["0", "4"], f"graphs and packed weights of 4 MB are told as {told}"
 
 
-def test_exit_code_tells_whether_models_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_exit_code_tells_whether_models_run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["doctor", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    rows = json.loads(capfd.readouterr().out)
     assert all(set(row) == {"what", "works", "found", "fix"} for row in rows)
     monkeypatch.setattr(doctor, "_import_failure", lambda module: "gone" if module == "export.onnx_runtime" else None)
     assert exit_code(["doctor"]) == 1

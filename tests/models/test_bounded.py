@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.bounded import LINES
+from models import bounded
 from models.chat import ChatTemplate, Turn
 from models.errors import CheckpointError
 
@@ -15,8 +15,9 @@ ENDLESS = (_TWICE, "{% macro m() %}" + _TWICE + "{% endmacro %}{{ m() }}")
 
 
 @pytest.mark.parametrize("source", ENDLESS)
-def test_a_template_that_does_not_end_is_refused(source: str) -> None:
-    with pytest.raises(CheckpointError, match=f"runs more than {LINES:,} lines"):
+def test_a_template_that_does_not_end_is_refused(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "LINES", 20_000)  # while tests check types, a line takes longer
+    with pytest.raises(CheckpointError, match="runs more than 20,000 lines"):
         ChatTemplate(source, Path("chat_template.jinja"), {}).text_of([Turn("user", "Hi")])
 
 
@@ -27,11 +28,11 @@ def test_a_long_conversation_is_rendered_and_tracing_is_as_before() -> None:
         traced.append("call")
 
     source = "{% for message in messages %}{{ message.role + message.content }}{% endfor %}"
-    turns = [Turn("user", "Hi")] * 20_000
+    turns = [Turn("user", "Hi")] * 5_000
     sys.settrace(trace)
     try:
         text = ChatTemplate(source, Path("chat_template.jinja"), {}).text_of(turns)
         assert sys.gettrace() is trace, "whoever traced before does no longer"
     finally:
         sys.settrace(None)
-    assert text == "userHi" * 20_000
+    assert text == "userHi" * 5_000
