@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.words import python_source
-from tests.words.piece import ROOT, Piece, shown
+from tests.words.piece import ROOT, Piece, shown, words_of
 
 FOLDERS = ("models", "export", "edge", "tui", "docs", "tests")
 TEXTS = {".md", ".txt", ".js", ".css", ".html", ".tcss", ".toml"}
-STORIES = ("tests/words/", "tests/campaign/pieces.txt", "constraints.txt")
-"""The list of phrases with what tests it, texts that models read, and names of packages."""
+NOT_READ = ("tests/words/", "tests/campaign/pieces.txt", "constraints.txt", "models/passage.py", "edge/lab/prompts.py")
+"""The list of phrases and its tests, texts that models read, and names of packages."""
 
 HELP = ("tui/help/", "docs/commands.md")
 """Files that are help: their sentences are short."""
@@ -24,11 +24,12 @@ def readable(paths: Iterable[Path] = ()) -> Iterator[Path]:
 
 def _is_read(file: Path) -> bool:
     is_hidden = any(part.startswith(".") or part == "__pycache__" for part in Path(shown(file)).parts)
-    return file.suffix in {".py", *TEXTS} and not is_hidden and not shown(file).startswith(STORIES)
+    return file.suffix in {".py", *TEXTS} and not is_hidden and not shown(file).startswith(NOT_READ)
 
 
 def pieces_of(file: Path) -> Iterator[Piece]:
-    """What people read in a file."""
+    """What people read in a file, its name included."""
+    yield Piece(shown(file), 1, words_of(file.stem), kind="module", lines=(file.stem,))
     if file.suffix == ".py":
         yield from python_source.pieces_of(file)
         return

@@ -36,7 +36,7 @@ def _of(piece: Piece, listed: tuple[Phrase, ...]) -> Iterator[Offence]:
     for phrase in listed:
         for match in phrase.found_in(piece):
             yield Offence(piece.place(match.start(), match[0]), " ".join(match[0].split()), phrase.say)
-    if piece.is_brief and not piece.is_name:
+    if piece.is_brief and piece.kind == "text":
         for start, sentence, words in too_long(piece.text):
             opening = " ".join(sentence.split()[:6])
             say = f"split it: {words} words, at most {LONGEST}"

@@ -11,7 +11,14 @@ from pathlib import Path
 from tests.words.piece import Piece
 
 FILE = Path(__file__).with_name("phrases.toml")
-KINDS = {"text", "names", "both"}
+KINDS = {
+    "text": {"text"},
+    "names": {"name", "module"},
+    "both": {"text", "name", "module"},
+    "modules": {"module"},
+}
+"""What an entry of the list applies to."""
+
 AROUND = 60
 """Characters on each side of a match that `unless` sees."""
 
@@ -23,7 +30,7 @@ class Phrase:
     Attributes:
         pattern: What finds it, in any case; a space in `find` is any white space.
         say: What to say instead.
-        kind: `text`, `names` or `both`.
+        kinds: What it applies to: `text`, `name`, `module`.
         unless: Contexts in which it is right.
         skip: Files, as patterns of paths, in which it is right.
         only: Files, as patterns of paths, to which it applies; all where empty.
@@ -31,14 +38,14 @@ class Phrase:
 
     pattern: re.Pattern[str]
     say: str
-    kind: str
+    kinds: frozenset[str]
     unless: tuple[re.Pattern[str], ...] = ()
     skip: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
 
     def found_in(self, piece: Piece) -> Iterator[re.Match[str]]:
         """Every place of a piece where the phrase is."""
-        if self.kind == ("text" if piece.is_name else "names"):
+        if piece.kind not in self.kinds:
             return
         matches = _matches(self.pattern, piece.text)
         if matches and self._applies_to(piece.source):
@@ -72,7 +79,7 @@ def _phrase(entry: dict[str, str | list[str]]) -> Phrase:
     return Phrase(
         _compiled(find),
         say,
-        kind,
+        frozenset(KINDS[kind]),
         tuple(_compiled(one) for one in entry.get("unless", ())),
         tuple(entry.get("skip", ())),
         tuple(entry.get("only", ())),

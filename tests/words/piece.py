@@ -21,7 +21,7 @@ class Piece:
         source: A file below the root, a command (`edge run --help`) or a screen (`screen Layers at 80x24`).
         line: The line of `source` on which it starts; 0 where `source` has no lines.
         text: The text, or the words of a name with spaces between them.
-        is_name: Whether it is an identifier.
+        kind: `text`, `name` (an identifier) or `module` (the name of a file).
         is_brief: Whether it is help or a message, whose sentences are short.
         lines: The lines of `source` that it covers, where they differ from the lines of `text`.
     """
@@ -29,7 +29,7 @@ class Piece:
     source: str
     line: int
     text: str
-    is_name: bool = False
+    kind: str = "text"
     is_brief: bool = False
     lines: tuple[str, ...] = ()
 

@@ -20,7 +20,7 @@ def pieces_of(file: Path) -> Iterator[Piece]:
     lines = text.splitlines()
     for node in docstrings.values():
         yield Piece(source, node.lineno, str(node.value))
-    yield from _names(tree, file, source)
+    yield from _names(tree, source)
     if not is_test:
         yield from _strings(tree, source, lines, docstrings.keys())
     yield from _comments(text, source)
@@ -51,7 +51,7 @@ def _strings(tree: ast.Module, source: str, lines: list[str], docstrings: Contai
             covered = tuple(lines[node.lineno - 1 : node.end_lineno])
             yield Piece(source, node.lineno, text, is_brief=True, lines=covered)
             if not any(letter.isspace() for letter in text):
-                yield Piece(source, node.lineno, words_of(text), is_name=True, lines=covered)
+                yield Piece(source, node.lineno, words_of(text), kind="name", lines=covered)
 
 
 def _comments(text: str, source: str) -> Iterator[Piece]:
@@ -66,14 +66,14 @@ def _comments(text: str, source: str) -> Iterator[Piece]:
         yield Piece(source, run[0][0], "\n".join(comment for _, comment in run))
 
 
-def _names(tree: ast.Module, file: Path, source: str) -> Iterator[Piece]:
-    """Every name that the file gives to something, once, with its own."""
-    seen: dict[str, int] = {file.stem: 1}
+def _names(tree: ast.Module, source: str) -> Iterator[Piece]:
+    """Every name that the file gives to something, once."""
+    seen: dict[str, int] = {}
     for node in ast.walk(tree):
         for name in _given(node):
             seen.setdefault(name, getattr(node, "lineno", 1))
     for name, line in seen.items():
-        yield Piece(source, line, words_of(name), is_name=True, lines=(name,))
+        yield Piece(source, line, words_of(name), kind="name", lines=(name,))
 
 
 def _given(node: ast.AST) -> Iterator[str]:
