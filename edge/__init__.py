@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from edge.edits import Ablate as Ablate
     from edge.edits import Noise as Noise
     from edge.edits import Replace as Replace
     from edge.edits import ScaleHead as ScaleHead
     from edge.edits import ScaleNeuron as ScaleNeuron
-    from edge.edits import Silence as Silence
     from edge.sampling import Sampling as Sampling
     from edge.session import Model as Model
     from edge.session import Token as Token
@@ -31,7 +31,7 @@ _HOMES = {
     "Replace": "edge.edits",
     "ScaleHead": "edge.edits",
     "ScaleNeuron": "edge.edits",
-    "Silence": "edge.edits",
+    "Ablate": "edge.edits",
     "Sampling": "edge.sampling",
     "SublayerTiming": "edge.timing",
     "Trace": "edge.trace",

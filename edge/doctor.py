@@ -122,7 +122,7 @@ def _memory() -> Finding:
 
 
 def _cache() -> Finding:
-    """Whether graphs and packed weights can be kept, asked of the nearest folder that exists, and what they take."""
+    """Whether graphs and quantized weights can be kept, asked of the nearest folder that exists, and what they take."""
     from export.bundle import CACHE_VARIABLE, cache_folder
 
     folder = cache_folder().parent

@@ -124,8 +124,8 @@ class ScaleNeuron:
 
 
 @dataclass(frozen=True)
-class Silence:
-    """Ablates a sublayer, which then adds 0 to the residual stream: `Silence("layers.4.ffn")`."""
+class Ablate:
+    """Ablates a sublayer, which then adds 0 to the residual stream: `Ablate("layers.4.ffn")`."""
 
     sublayer: str
     tokens: Tokens = None
@@ -230,7 +230,7 @@ def ablation_of(text: str) -> Edit:
         )
     kind, layer, sublayer, index = found.groups()
     if sublayer:
-        return Silence(layer_site(int(index), "attn" if sublayer == "attention" else "ffn"))
+        return Ablate(layer_site(int(index), "attn" if sublayer == "attention" else "ffn"))
     return (ScaleHead if kind == "head" else ScaleNeuron)(int(layer), int(index), 0.0)
 
 

@@ -199,7 +199,7 @@ def norm_weights(weights: Parameters, name: str, kind: Norm | NoNorm, size: int)
 def open_readout(checkpoint: Checkpoint) -> Readout:
     """Reads what lies between the residual stream and logits; matrices in groups as what their codes stand for.
 
-    To read what an engine answered that packs its weights itself, such as `onnx:int4`, hand over the packed checkpoint.
+    For an engine that quantizes its weights itself, such as `onnx:int4`, pass the quantized checkpoint.
     """
     spec, weights = checkpoint.spec, checkpoint.weights
     return Readout(

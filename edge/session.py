@@ -15,7 +15,7 @@ from edge import __version__
 from edge.edits import Edit, check_edits
 from edge.engines.base import Engine, Step
 from edge.engines.choice import check_threads, engine_of
-from edge.engines.registry import Progress, open_engine
+from edge.engines.registry import open_engine
 from edge.engines.thread import EngineThread
 from edge.generate import Generated, Request, check_ids, generate, logits_of
 from edge.sampling import Sampling
@@ -28,6 +28,7 @@ from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import MisuseError
 from models.find import find_model
 from models.other_formats import without_tokenizer
+from models.progress import Progress
 from models.spec import DecoderSpec
 from models.tokenizer import TextStream, Tokenizer, open_tokenizer
 

@@ -11,7 +11,7 @@ from models.json_text import json_text, parse_json
 from models.other_formats import of_file
 from models.safetensors_file import TensorPlace, tensor_places
 
-FORMAT = "2"
+FORMAT = "3"
 """Raised when a trace written today could not be read by yesterday's Edge."""
 
 

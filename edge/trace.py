@@ -92,7 +92,7 @@ class Trace:
         if not 0 <= head < self.spec.n_heads:
             raise MisuseError(f"no head {head}; a layer of this decoder has heads 0 to {self.spec.n_heads - 1}")
         kind, keys = self.spec.layers[layer], key[:, head // self.spec.sharing]
-        return attention_pattern(query[:, head], keys, self.spec.scale, kind.reach, kind.score_cap)
+        return attention_pattern(query[:, head], keys, self.spec.scale, kind.window, kind.score_cap)
 
     def neurons(self, layer: int) -> Float32[np.ndarray, "token neuron"]:
         """The FFN's activations that enter the down projection."""

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.apart import Apart, Progress
 from edge.engines.choice import engine_of
 from edge.engines.registry import prepare_files
 from edge.session import Model, load
+from edge.worker_process import WorkerProcess
 from models.checkpoint import open_checkpoint
 from models.find import find_model
+from models.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,18 @@ def variant_of(model: str, engine: str, threads: int | None = None) -> Variant:
     return Variant(find_model(model), engine, threads)
 
 
-def open_variant(variant: Variant, progress: Progress) -> Apart[Model]:
+def open_variant(variant: Variant, progress: Progress) -> WorkerProcess[Model]:
     """Loads it in a fresh process; ask it with functions that take a `Model` first.
 
     Raises:
         EdgeError: it cannot be loaded, or its process was ended; the message says by what.
     """
-    return Apart(str(variant), _load, _telling(variant, progress), {}, variant)
+    return WorkerProcess(str(variant), _load, _telling(variant, progress), {}, variant)
 
 
 def prepare_variant(variant: Variant, progress: Progress) -> None:
     """Packs weights and exports graphs that are not there yet, in another process than the one that is measured."""
-    Apart(str(variant), _prepare, _telling(variant, progress), {}, variant).close()
+    WorkerProcess(str(variant), _prepare, _telling(variant, progress), {}, variant).close()
 
 
 def _telling(variant: Variant, progress: Progress) -> Progress:

@@ -7,7 +7,7 @@ A graph depends on the spec, and on which matrices come in groups: one bundle se
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +21,12 @@ from export.names import OLDEST_RUNTIME
 from export.staging import staged
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import EdgeError, MissingPackageError
+from models.progress import Progress
 from models.sites import sites_of
 from models.spec import DecoderSpec
 
 if TYPE_CHECKING:
     from export.kernels import Kernels
-
-Progress = Callable[[str], None]
 
 GRAPHS = ("fast", "probe", "edit")
 CACHE_VARIABLE = "EDGE_CACHE"
@@ -45,7 +44,7 @@ class Bundle:
 
 
 def cache_folder(of: str = "graphs") -> Path:
-    """Where graphs, or packed `weights`, are kept: in `EDGE_CACHE`, or in the user's cache folder."""
+    """Where graphs, or quantized `weights`, are kept: in `EDGE_CACHE`, or in the user's cache folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
     return (Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("edge-lens"))) / of
 

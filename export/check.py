@@ -65,11 +65,11 @@ def _logits(
     return [run(session, spec, ids) for ids in texts]
 
 
-def quantization_cost(packed: Checkpoint, original: Checkpoint) -> Parity:
-    """How far packed weights move the model, in torch float32: what no runtime can give back."""
-    passage = read_passage(packed)
+def quantization_cost(quantized: Checkpoint, original: Checkpoint) -> Parity:
+    """How far quantized weights move the model, in torch float32: what no runtime can give back."""
+    passage = read_passage(quantized)
     wanted = torch_logits(original, passage.passes)
-    return compare(torch_logits(packed, passage.passes), wanted, passage.targets)
+    return compare(torch_logits(quantized, passage.passes), wanted, passage.targets)
 
 
 def torch_logits(checkpoint: Checkpoint, texts: Sequence[Ids]) -> list[Logits]:
@@ -79,7 +79,7 @@ def torch_logits(checkpoint: Checkpoint, texts: Sequence[Ids]) -> list[Logits]:
         return [decoder(torch.from_numpy(ids), torch.arange(len(ids)), FullPass(len(ids))).numpy() for ids in texts]
 
 
-def band(layout: Layout) -> float:
+def tolerance(layout: Layout) -> float:
     """The largest |Δlogit| that passes. Products in 8 bits have none: what they cost is told, not judged."""
     return float("inf") if layout.schemes and layout.accuracy == 4 else TOLERANCE
 

@@ -32,7 +32,7 @@ from export.joined import join_products, make_external
 from export.kernels import Batched, Buffer, Buffered, Served, Tables, kernels_of
 from export.layout import DENSE, Layout
 from export.names import Dims
-from export.packed import pack_modules
+from export.quantized import pack_modules
 from models.decoder import Decoder
 from models.sites import LOGITS, place_of, sites_of
 from models.spec import DecoderSpec

@@ -1,4 +1,4 @@
-"""What a graph needs from outside: every parameter by its name, packed ones in parts, and rotary tables."""
+"""What a graph needs from outside: every parameter by its name, quantized ones in parts, and rotary tables."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from export.layout import DENSE, Layout, joins, part_shapes
 from models.checkpoint import Checkpoint
-from models.packed import PackedMatrix, pack_codes
 from models.parameters import Shapes, parameter_shapes
 from models.precision import Zero
+from models.quantized import QuantizedMatrix, pack_codes
 from models.rotary import rotary_tables
 from models.spec import DecoderSpec, NoScaling, Rotary
 
@@ -51,13 +51,13 @@ def initializer_values(checkpoint: Checkpoint, layout: Layout = DENSE) -> Iterat
         if name.rpartition(".")[0] in stacked:
             continue
         if name in layout.schemes:
-            yield from _parts(name, checkpoint.packed[name])
+            yield from _parts(name, checkpoint.quantized[name])
         else:
             yield name, np.ascontiguousarray(checkpoint.weights[name], layout.float_type)
     for name, stems in together.items():
         yield from _stacked(checkpoint, name, stems)
     if checkpoint.spec.tied and "head.weight" in layout.schemes:
-        yield from _parts("head.weight", checkpoint.packed["embed.weight"])
+        yield from _parts("head.weight", checkpoint.quantized["embed.weight"])
     for kind in rotaries(checkpoint.spec):
         for name, table in zip(table_names(kind), rotary_tables(kind, checkpoint.spec.context), strict=True):
             yield name, table.astype(layout.float_type, copy=False)
@@ -76,8 +76,8 @@ def give(options: Any, values: Mapping[str, Any], in_place: bool) -> None:
 
 
 def _stacked(checkpoint: Checkpoint, name: str, stems: tuple[str, ...]) -> Iterator[tuple[str, Values]]:
-    """The initializers of several packed matrices, and their biases if they have any, laid one under another."""
-    of_each = [dict(_parts(f"{stem}.weight", checkpoint.packed[f"{stem}.weight"])) for stem in stems]
+    """The initializers of several quantized matrices, and their biases if they have any, laid one under another."""
+    of_each = [dict(_parts(f"{stem}.weight", checkpoint.quantized[f"{stem}.weight"])) for stem in stems]
     for stem, parts in zip(stems, of_each, strict=True):
         if (bias := f"{stem}.bias") in checkpoint.weights:
             parts[bias] = np.ascontiguousarray(checkpoint.weights[bias], np.float32)
@@ -86,8 +86,8 @@ def _stacked(checkpoint: Checkpoint, name: str, stems: tuple[str, ...]) -> Itera
         yield f"{name}.{kind}", np.concatenate([array for _, array in alike])
 
 
-def _parts(parameter: str, matrix: PackedMatrix) -> Iterator[tuple[str, Values]]:
-    """The three initializers of a packed matrix; codes in the shape that their operator wants."""
+def _parts(parameter: str, matrix: QuantizedMatrix) -> Iterator[tuple[str, Values]]:
+    """The three initializers of a quantized matrix; codes in the shape that their operator wants."""
     arrays = {"codes": matrix.codes, "scales": matrix.scales}
     if matrix.zeros is not None:
         odd = matrix.zeros.shape[1] % 2 if matrix.scheme.bits == 4 else 0

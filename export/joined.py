@@ -1,7 +1,7 @@
 """Products that read the same rows, joined into one: query, key and value; gate and up.
 
 Every product in few bits first rounds what it reads, and shares its rows out among threads. For a single token both
-take long beside the product itself, so matrices that are packed alike are stacked, and their product is split.
+take long beside the product itself, so matrices that are quantized alike are stacked, and their product is split.
 """
 
 from collections.abc import Sequence

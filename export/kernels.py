@@ -21,7 +21,7 @@ from torch.onnx import ops
 
 from export.layout import groups_queries
 from export.names import OPSET, SCATTER_OPSET
-from models.spec import DecoderSpec, Full, LayerSpec, Reach, Rotary, SoftCap
+from models.spec import AttentionWindow, DecoderSpec, Full, LayerSpec, Rotary, SoftCap
 
 Heads = Float[Tensor, "*batch token head head_dim"]
 Table = Float[Tensor, "position pair"]
@@ -50,13 +50,13 @@ class Tables:
 
 
 def allowed(
-    query: Int[Tensor, "batch token"], key: Int[Tensor, "batch past"], reach: Reach
+    query: Int[Tensor, "batch token"], key: Int[Tensor, "batch past"], window: AttentionWindow
 ) -> Bool[Tensor, "batch token past"]:
     """Which keys each token may read, by position."""
     ahead = key[:, None, :] <= query[:, :, None]
-    if isinstance(reach, Full):
+    if isinstance(window, Full):
         return ahead
-    return ahead & (key[:, None, :] > query[:, :, None] - reach.span)
+    return ahead & (key[:, None, :] > query[:, :, None] - window.tokens)
 
 
 def limit_of(layer_spec: LayerSpec) -> float:
@@ -117,7 +117,7 @@ def grouped_query(
             "kv_num_heads": spec.n_kv_heads,
             "scale": scale,
             "softcap": limit_of(layer_spec),
-            "local_window_size": -1 if isinstance(layer_spec.reach, Full) else layer_spec.reach.span,
+            "local_window_size": -1 if isinstance(layer_spec.window, Full) else layer_spec.window.tokens,
             "do_rotary": int(bool(turning)),
         },
         dtypes=[query.dtype] * 3,
@@ -167,7 +167,7 @@ class Standard(Buffered):
         self.present.append((keys, values))
         held: Any = self.total.item()
         torch._check(held <= keys.shape[2])  # type: ignore[no-untyped-call]
-        seen = allowed(self.positions[None], torch.arange(held)[None], layer_spec.reach)
+        seen = allowed(self.positions[None], torch.arange(held)[None], layer_spec.window)
         mixed, *_ = ops.attention(
             query.transpose(0, 1)[None],
             keys.narrow(2, 0, held),
@@ -223,7 +223,7 @@ class Portable(Batched):
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         held = self.past[layer][0].shape[2]
         rows, columns = held + torch.arange(query.shape[1]), torch.arange(held + query.shape[1])
-        reached = allowed(rows[None], columns[None], layer_spec.reach)
+        reached = allowed(rows[None], columns[None], layer_spec.window)
         # A padding token reads itself: a row that sees nothing would turn to NaN and spread.
         seen = (reached & (self.attended[:, None, :] != 0)) | (rows[:, None] == columns[None, :])
         mixed, keys, values, _ = ops.attention(

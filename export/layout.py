@@ -6,11 +6,11 @@ from typing import Literal
 
 from models.checkpoint import Checkpoint
 from models.json_text import json_text
-from models.packed import groups_of, row_bytes
-from models.packed_file import stem_of
 from models.parameters import Shapes
 from models.parts import layers_of
 from models.precision import FP32, Float, Grouped, Precision, Scheme, Zero
+from models.quantized import groups_of, row_bytes
+from models.quantized_file import stem_of
 from models.spec import DecoderSpec
 
 FloatKind = Literal["fp32", "fp16"]
@@ -52,16 +52,16 @@ DENSE = Layout()
 
 
 def layout_of(checkpoint: Checkpoint, precision: Precision = FP32) -> Layout:
-    """How a checkpoint's weights are given to a graph: packed where they are and ONNX Runtime has kernels for them.
+    """How a checkpoint's weights are given to a graph: quantized where they are and ONNX Runtime has kernels for them.
 
     Products with them are computed as `precision` says, by 8 bits where it says nothing.
     """
-    if not checkpoint.packed:
+    if not checkpoint.quantized:
         half = isinstance(precision, Float) and precision.kind == "fp16"
         return Layout(kind="fp16") if half else DENSE
     accuracy = precision.accuracy if isinstance(precision, Grouped) else 4
     schemes: dict[str, Scheme] = {}
-    for name, scheme in checkpoint.packed.schemes.items():
+    for name, scheme in checkpoint.quantized.schemes.items():
         any_zero = scheme.zero is Zero.ANY
         if any_zero and scheme.bits == 8:
             continue  # MatMulNBits takes zeros between codes with 4 bits only
@@ -94,7 +94,7 @@ def groups_queries(spec: DecoderSpec) -> bool:
 
 
 def part_shapes(parameter: str, shape: tuple[int, ...], scheme: Scheme) -> Shapes:
-    """The initializers of one packed matrix; products want the bytes of a row group by group."""
+    """The initializers of one quantized matrix; products want the bytes of a row group by group."""
     (rows, columns), stem = shape, stem_of(parameter)
     groups, length = groups_of(columns, scheme), row_bytes(columns, scheme)
     codes = (rows, length) if parameter == "embed.weight" else (rows, groups, length // groups)
@@ -107,5 +107,5 @@ def part_shapes(parameter: str, shape: tuple[int, ...], scheme: Scheme) -> Shape
 
 
 def is_float(part: str, scheme: Scheme) -> bool:
-    """Whether an initializer of a packed matrix holds float32, not bytes."""
+    """Whether an initializer of a quantized matrix holds float32, not bytes."""
     return part.endswith(".scales") or (part.endswith(".zeros") and scheme.zero is Zero.ANY)

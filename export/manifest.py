@@ -13,7 +13,7 @@ from models.json_text import json_text, parse_json
 from models.spec import DecoderSpec
 from models.spec_json import spec_from_json, spec_to_json
 
-FORMAT = 7
+FORMAT = 8
 """Rises when graphs of one spec change: their inputs, outputs, names or operators."""
 
 FILE = "manifest.json"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import prod
 from pathlib import Path
 
-from export.bundle import Progress, describe, need_exporter
+from export.bundle import describe, need_exporter
 from export.layout import Layout, layout_of
 from export.manifest import FILE, is_bundle
 from export.parity import QUANTIZATION
@@ -15,6 +15,7 @@ from models.checkpoint import Checkpoint
 from models.errors import MisuseError
 from models.parameters import parameter_count, parameter_shapes
 from models.precision import FP32, Precision
+from models.progress import Progress
 
 _PACKAGES_BYTES = 520_000_000
 """What torch, onnx and ONNX Runtime take, a traced graph among it, before any weight is held."""
@@ -34,8 +35,8 @@ def export_checkpoint(
     """Writes folder `out`: weights, graphs, tokenizer, and a manifest with the parity that was measured.
 
     Args:
-        precision: How products with packed matrices are computed.
-        original: The checkpoint before its matrices were packed; what packing cost is then measured too.
+        precision: How products with quantized matrices are computed.
+        original: The checkpoint before its matrices were quantized; what quantizing cost is then measured too.
 
     Raises:
         MisuseError: `out` exists and Edge did not write it.
@@ -89,7 +90,7 @@ def _prove(
     progress: Progress,
 ) -> None:
     """Checks the graphs, measures parity, and writes the manifest that says so."""
-    from export.check import band, check_graph, check_parity, measure_parity, quantization_cost
+    from export.check import check_graph, check_parity, measure_parity, quantization_cost, tolerance
     from export.kernels import kernels_of
 
     kernels = {name: kernels_of(checkpoint.spec)[name] for name in target.graphs}
@@ -100,7 +101,7 @@ def _prove(
     parity = measure_parity(
         checkpoint, layout, {name: folder / file for name, file in target.graphs.items()}, not whole
     )
-    check_parity(parity, band(layout))
+    check_parity(parity, tolerance(layout))
     if original is not None:
         parity |= {QUANTIZATION: quantization_cost(checkpoint, original)}
     described = describe(checkpoint.spec, layout, folder, kernels, weights=target.weights)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from export.bundle import GRAPHS, Progress, write_bundle, write_graph
+from export.bundle import GRAPHS, write_bundle, write_graph
 from export.external import write_weights
 from export.genai import CONFIG, genai_config
 from export.initializers import initializer_shapes
@@ -20,6 +20,7 @@ from export.layout import Layout, is_float
 from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, MisuseError
 from models.hub import is_inside
+from models.progress import Progress
 from models.weight_files import INDEX
 
 TEXT_FILES = (
@@ -91,7 +92,7 @@ class ForGenai(Standalone):
 
 
 class ForEdge(Target):
-    """The checkpoint's own weights, packed ones as they are, and weightless graphs beside them."""
+    """The checkpoint's own weights, quantized ones as they are, and weightless graphs beside them."""
 
     def write(self, checkpoint: Checkpoint, layout: Layout, folder: Path, progress: Progress) -> None:
         progress("copying weights")

@@ -15,12 +15,12 @@ from models.families.registry import family_of
 from models.hub import id_of
 from models.json_text import parse_json
 from models.matching import as_tied, match, untied
-from models.mlx_format import packed_parameters
+from models.mlx_format import quantized_parameters
 from models.other_formats import of_file, refuse_pointer, without_config
-from models.packed import PackedMatrices
-from models.packed_file import holds_head, is_packed, open_packed
 from models.parameters import parameter_shapes
 from models.purpose import refuse_adapter, refuse_other_heads
+from models.quantized import QuantizedMatrices
+from models.quantized_file import holds_head, is_quantized, open_quantized
 from models.spec import DecoderSpec
 from models.tensor_names import StoredTensors
 from models.weight_files import tensors_in, weight_files
@@ -33,13 +33,13 @@ class Checkpoint:
 
     Attributes:
         weights: Parameters by the names of `models.parameters.parameter_shapes`.
-        packed: Those of them that are stored in groups of whole numbers; `weights` has what their codes stand for.
+        quantized: Those of them that are stored in groups of whole numbers; `weights` has what their codes stand for.
     """
 
     folder: Path
     spec: DecoderSpec
     weights: Mapping[str, NDArray[np.generic]]
-    packed: PackedMatrices = field(default_factory=PackedMatrices)
+    quantized: QuantizedMatrices = field(default_factory=QuantizedMatrices)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -57,8 +57,8 @@ class Checkpoint:
         if isinstance(self.weights, Weights):
             return self.weights.stored_bytes(parameter_shapes(self.spec))
         if isinstance(self.weights, DenseWeights):
-            packed = sum(matrix.nbytes for matrix in self.packed.values())
-            return packed + self.weights.others.stored_bytes(parameter_shapes(self.spec))
+            quantized = sum(matrix.nbytes for matrix in self.quantized.values())
+            return quantized + self.weights.others.stored_bytes(parameter_shapes(self.spec))
         return sum(array.nbytes for array in self.weights.values())
 
 
@@ -78,15 +78,15 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     family = family_of(config)
     stated = family.spec_of(config)
     files = weight_files(folder, config.keys.get("transformers_weights"))
-    if len(files) == 1 and is_packed(files[0]):
+    if len(files) == 1 and is_quantized(files[0]):
         spec = family.spec_of(untied(config)) if holds_head(files[0]) else stated
-        return Checkpoint(folder, spec, *open_packed(files[0], spec))
+        return Checkpoint(folder, spec, *open_quantized(files[0], spec))
     tensors = StoredTensors(tensors_in(files), family.prefix)
     config = as_tied(config, family, stated, tensors)
     spec = family.spec_of(config)
-    packed = packed_parameters(config, family, spec, tensors)
-    weights = Weights(match(config, family, spec, tensors, leave_out=packed.keys()))
-    return Checkpoint(folder, spec, DenseWeights(packed, weights, files) if packed else weights, packed)
+    quantized = quantized_parameters(config, family, spec, tensors)
+    weights = Weights(match(config, family, spec, tensors, leave_out=quantized.keys()))
+    return Checkpoint(folder, spec, DenseWeights(quantized, weights, files) if quantized else weights, quantized)
 
 
 def _check_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.rotary import amplitude, inverse_periods
-from models.spec import Cap, DecoderSpec, Full, LayerSpec, Reach, Rotary, SoftCap
+from models.spec import AttentionWindow, Cap, DecoderSpec, Full, LayerSpec, Rotary, SoftCap
 
 
 @runtime_checkable
@@ -55,12 +55,14 @@ def rotate(
     return torch.cat([first * cos - second * sin, second * cos + first * sin, still], dim=-1)
 
 
-def visible(positions: Int[Tensor, " token"], past: Int[Tensor, " past"], reach: Reach) -> Bool[Tensor, "token past"]:
+def visible(
+    positions: Int[Tensor, " token"], past: Int[Tensor, " past"], window: AttentionWindow
+) -> Bool[Tensor, "token past"]:
     """Which keys each token may read: itself and earlier ones, as far back as the layer reaches."""
     seen = past[None, :] <= positions[:, None]
-    if isinstance(reach, Full):
+    if isinstance(window, Full):
         return seen
-    return seen & (past[None, :] > positions[:, None] - reach.span)
+    return seen & (past[None, :] > positions[:, None] - window.tokens)
 
 
 def bound(cap: Cap, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -92,16 +94,16 @@ class FullPass:
         return rotate(heads, self.positions, rotary)
 
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        full = isinstance(layer_spec.reach, Full)
+        full = isinstance(layer_spec.window, Full)
         if isinstance(layer_spec.score_cap, SoftCap):
-            seen = visible(self.positions, self.positions, layer_spec.reach)
+            seen = visible(self.positions, self.positions, layer_spec.window)
             query, key, value = (side.transpose(-3, -2) for side in (query, key, value))
             return capped(query, key, value, seen, layer_spec.score_cap).transpose(-3, -2)
         mixed = F.scaled_dot_product_attention(
             query.transpose(-3, -2),
             key.transpose(-3, -2),
             value.transpose(-3, -2),
-            attn_mask=None if full else visible(self.positions, self.positions, layer_spec.reach),
+            attn_mask=None if full else visible(self.positions, self.positions, layer_spec.window),
             is_causal=full,
             enable_gqa=query.shape[-2] != key.shape[-2],
         )
@@ -147,7 +149,7 @@ class Cached:
         end = self.fed + len(self.positions)
         self.keys[layer, :, self.fed : end] = key.transpose(0, 1)
         self.values[layer, :, self.fed : end] = value.transpose(0, 1)
-        seen = visible(self.positions, torch.arange(end), layer_spec.reach)
+        seen = visible(self.positions, torch.arange(end), layer_spec.window)
         keys, values = self.keys[layer, :, :end], self.values[layer, :, :end]
         if isinstance(layer_spec.score_cap, SoftCap):
             return capped(query.transpose(0, 1), keys, values, seen, layer_spec.score_cap).transpose(0, 1)

@@ -11,7 +11,7 @@ KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def load_decoder(checkpoint: Checkpoint, kind: str = "fp32") -> Decoder:
-    """The decoder in numbers of one kind, for inference; no weight is held twice. Packed weights are unpacked."""
+    """The decoder in numbers of one kind, for inference; no weight is held twice. Quantized weights are dequantized."""
     with torch.device("meta"):
         decoder = Decoder(checkpoint.spec)
     weights = {

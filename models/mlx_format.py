@@ -13,9 +13,9 @@ from models.errors import SpecError
 from models.families.config import Config
 from models.families.family import Family
 from models.families.views import AsIs, Third, Transposed, View
-from models.packed import PackedMatrices, PackedMatrix
 from models.parameters import parameter_shapes, part_of
 from models.precision import GROUPS, Scheme, Zero
+from models.quantized import QuantizedMatrices, QuantizedMatrix
 from models.safetensors_file import TensorPlace
 from models.spec import DecoderSpec
 from models.tensor_names import StoredTensors
@@ -25,7 +25,7 @@ _PARTS = ("weight", "scales", "biases")
 
 @dataclass(frozen=True)
 class MlxMatrix:
-    """One packed parameter: the tensors that hold it, and which of their rows."""
+    """One quantized parameter: the tensors that hold it, and which of their rows."""
 
     scheme: Scheme
     columns: int
@@ -35,24 +35,28 @@ class MlxMatrix:
     view: View
     multiplier: float
 
-    def read(self) -> PackedMatrix:
+    def read(self) -> QuantizedMatrix:
         """MLX's offset is a code times the scale, `-zero · scale`, but rounded: the zero may lie between codes."""
         codes, scales, offsets = (self.view.read(part.read()) for part in (self.codes, self.scales, self.offsets))
         scale, offset = scales.astype(np.float32), offsets.astype(np.float32)
         scale[scale == 0] = 1  # a group of equal weights, whose codes are all 0
-        packed = np.ascontiguousarray(codes).view(np.uint8)
-        return PackedMatrix(self.scheme, self.columns, packed, np.float32(self.multiplier) * scale, -offset / scale)
+        quantized = np.ascontiguousarray(codes).view(np.uint8)
+        return QuantizedMatrix(
+            self.scheme, self.columns, quantized, np.float32(self.multiplier) * scale, -offset / scale
+        )
 
 
-def packed_parameters(config: Config, family: Family, spec: DecoderSpec, tensors: StoredTensors) -> PackedMatrices:
-    """The matrices of a checkpoint that MLX packed; none where the config speaks of no quantisation of MLX's.
+def quantized_parameters(
+    config: Config, family: Family, spec: DecoderSpec, tensors: StoredTensors
+) -> QuantizedMatrices:
+    """The matrices of a checkpoint that MLX quantized; none where the config speaks of no quantisation of MLX's.
 
     Raises:
         SpecError: a quantisation that Edge does not read, by its name.
     """
     table = config.table("quantization")
     if not table.keys:
-        return PackedMatrices()
+        return QuantizedMatrices()
     wanted, multipliers, places = family.weights_of(spec), family.multipliers(config), tensors.places
     found: dict[str, MlxMatrix] = {}
     for name, shape in parameter_shapes(spec).items():
@@ -63,7 +67,7 @@ def packed_parameters(config: Config, family: Family, spec: DecoderSpec, tensors
             scheme, multiplier = _scheme(table, module), multipliers.get(part_of(name), 1.0)
             _check(config, module, [codes, scales, offsets], view.stored_shape(shape), scheme)
             found[name] = MlxMatrix(scheme, shape[1], codes, scales, offsets, view, multiplier)
-    return PackedMatrices(found)
+    return QuantizedMatrices(found)
 
 
 def _by_rows(view: View) -> View:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from models.rotary import amplitude, inverse_periods, rotary_tables
-from models.spec import Cap, DecoderSpec, Full, LayerSpec, Reach, Rotary, Sliding, SoftCap
+from models.spec import AttentionWindow, Cap, DecoderSpec, Full, LayerSpec, Rotary, Sliding, SoftCap
 
 STEP = 256
 """Buffers grow by this many tokens: growing copies them, and kernels on GPUs prefer such lengths."""
@@ -46,20 +46,20 @@ def blind(site: str, value: mx.array) -> mx.array:
     return value
 
 
-def _seen(start: int, first: int, end: int, reach: Reach) -> mx.array:
+def _seen(start: int, first: int, end: int, window: AttentionWindow) -> mx.array:
     """Which of the keys `start` to `end` the queries `first` to `end` may read."""
     positions, past = mx.arange(first, end)[:, None], mx.arange(start, end)[None]
     ahead = past <= positions
-    return ahead & (past > positions - reach.span) if isinstance(reach, Sliding) else ahead
+    return ahead & (past > positions - window.tokens) if isinstance(window, Sliding) else ahead
 
 
-def _mask(start: int, first: int, end: int, reach: Reach) -> mx.array | str | None:
+def _mask(start: int, first: int, end: int, window: AttentionWindow) -> mx.array | str | None:
     """The same, in the form that costs least."""
     if end - first == 1:
         return None
-    if isinstance(reach, Full) or end - start <= reach.span:
+    if isinstance(window, Full) or end - start <= window.tokens:
         return "causal"
-    return _seen(start, first, end, reach)
+    return _seen(start, first, end, window)
 
 
 def bound(cap: Cap, x: Float[mx.array, "..."]) -> Float[mx.array, "..."]:
@@ -145,14 +145,14 @@ class Cached:
 
     def mix(self, layer: int, layer_spec: LayerSpec, query: mx.array, first: int) -> mx.array:
         """What the queries at positions from `first` on read from the buffers."""
-        reach, end = layer_spec.reach, first + len(query)
-        start = max(0, first + 1 - reach.span) if isinstance(reach, Sliding) else 0
+        window, end = layer_spec.window, first + len(query)
+        start = max(0, first + 1 - window.tokens) if isinstance(window, Sliding) else 0
         heads = query.swapaxes(0, 1)
         keys, values = self.keys[layer][:, :, start:end], self.values[layer][:, :, start:end]
         if isinstance(layer_spec.score_cap, SoftCap):
-            seen = _seen(start, first, end, reach)
+            seen = _seen(start, first, end, window)
             return capped(heads, keys[0], values[0], seen, self.spec.scale, layer_spec.score_cap).swapaxes(0, 1)
-        mask = _mask(start, first, end, reach)
+        mask = _mask(start, first, end, window)
         mixed = mx.fast.scaled_dot_product_attention(heads[None], keys, values, scale=self.spec.scale, mask=mask)
         return mixed[0].swapaxes(0, 1)
 

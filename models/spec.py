@@ -60,12 +60,12 @@ class Full:
 
 @dataclass(frozen=True)
 class Sliding:
-    """Every token sees the last `span` tokens, itself included."""
+    """Every token sees the last `tokens` tokens, itself included."""
 
-    span: int
+    tokens: int
 
 
-Reach = Full | Sliding
+AttentionWindow = Full | Sliding
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class LayerSpec:
         score_cap: What bounds a query-key product, already scaled, before the softmax.
     """
 
-    reach: Reach
+    window: AttentionWindow
     position: Rotary | NoPosition
     ffn: FFN
     norm: Norm
@@ -225,8 +225,8 @@ class DecoderSpec:
             raise SpecError(f"layer {index}: d_ff is {layer.ffn.d_ff}; an FFN needs at least 1 neuron")
         if layer.norms_sum and isinstance(layer.residual, Parallel):
             raise SpecError(f"layer {index} norms the sum after each sublayer, but adds both at once")
-        if isinstance(layer.reach, Sliding) and layer.reach.span < 1:
-            raise SpecError(f"layer {index} sees {layer.reach.span} tokens; a token sees at least itself")
+        if isinstance(layer.window, Sliding) and layer.window.tokens < 1:
+            raise SpecError(f"layer {index} sees {layer.window.tokens} tokens; a token sees at least itself")
         if isinstance(layer.position, Rotary):
             turned = layer.position.features
             if turned % 2 or not 0 < turned <= self.head_dim:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.families.views import AsIs, View
-from models.packed import PackedMatrices
 from models.parameters import Shapes
+from models.quantized import QuantizedMatrices
 from models.safetensors_file import TensorPlace
 
 
@@ -54,17 +54,17 @@ class Weights(Mapping[str, NDArray[np.generic]]):
 
 
 class DenseWeights(Mapping[str, NDArray[np.generic]]):
-    """Every parameter as numbers: packed ones as those that their codes stand for, float32."""
+    """Every parameter as numbers: quantized ones as those that their codes stand for, float32."""
 
-    def __init__(self, packed: PackedMatrices, others: Weights, files: tuple[Path, ...]) -> None:
-        self.packed, self.others, self.files = packed, others, files
+    def __init__(self, quantized: QuantizedMatrices, others: Weights, files: tuple[Path, ...]) -> None:
+        self.quantized, self.others, self.files = quantized, others, files
 
     def __getitem__(self, name: str) -> NDArray[np.generic]:
-        return self.packed[name].dense() if name in self.packed else self.others[name]
+        return self.quantized[name].dense() if name in self.quantized else self.others[name]
 
     def __iter__(self) -> Iterator[str]:
-        yield from self.packed
+        yield from self.quantized
         yield from self.others
 
     def __len__(self) -> int:
-        return len(self.packed) + len(self.others)
+        return len(self.quantized) + len(self.others)

@@ -41,7 +41,7 @@ from models.spec import (
 )
 
 _LLAMA = LayerSpec(
-    reach=Full(),
+    window=Full(),
     position=Rotary(base=10_000.0, features=8),
     ffn=Gated(Activation.SILU, d_ff=88, bias=False),
     norm=RMSNorm(eps=1e-5),
@@ -51,7 +51,7 @@ _LLAMA = LayerSpec(
 )
 
 _ODD = LayerSpec(
-    reach=Full(),
+    window=Full(),
     position=Rotary(base=500_000.0, features=10),
     ffn=Gated(Activation.GELU, d_ff=43, bias=True),
     norm=RMSNorm(eps=1e-6),
@@ -61,7 +61,7 @@ _ODD = LayerSpec(
 )
 
 _GPT2 = LayerSpec(
-    reach=Full(),
+    window=Full(),
     position=NoPosition(),
     ffn=Plain(Activation.GELU_TANH, d_ff=96, bias=True),
     norm=LayerNorm(eps=1e-5),
@@ -71,7 +71,7 @@ _GPT2 = LayerSpec(
 )
 
 _NEOX = LayerSpec(
-    reach=Full(),
+    window=Full(),
     position=Rotary(base=10_000.0, features=4),
     ffn=Plain(Activation.GELU, d_ff=60, bias=True),
     norm=LayerNorm(eps=1e-5),
@@ -81,7 +81,7 @@ _NEOX = LayerSpec(
 )
 
 _FABLE = LayerSpec(
-    reach=Full(),
+    window=Full(),
     position=Rotary(base=10_000.0, features=16),
     ffn=Plain(Activation.RELU, d_ff=128, bias=True),
     norm=LayerNorm(eps=1e-5),
@@ -91,7 +91,7 @@ _FABLE = LayerSpec(
 )
 
 _NEAR = LayerSpec(
-    reach=Sliding(span=3),
+    window=Sliding(3),
     position=Rotary(base=10_000.0, features=8),
     ffn=Gated(Activation.RELU, d_ff=40, bias=False),
     norm=RMSNorm(eps=1e-5),
@@ -101,7 +101,7 @@ _NEAR = LayerSpec(
 )
 
 _FAR = LayerSpec(
-    reach=Full(),
+    window=Full(),
     position=NoPosition(),
     ffn=Plain(Activation.SILU, d_ff=56, bias=False),
     norm=LayerNorm(eps=1e-6),
@@ -111,7 +111,7 @@ _FAR = LayerSpec(
 )
 
 _QWEN = LayerSpec(
-    reach=Sliding(span=4),
+    window=Sliding(4),
     position=Rotary(
         base=50.0,
         features=12,
@@ -126,7 +126,7 @@ _QWEN = LayerSpec(
 )
 
 _GEMMA = LayerSpec(
-    reach=Sliding(span=3),
+    window=Sliding(3),
     position=Rotary(base=1_000.0, features=8, scaling=LinearScaling(factor=2.0)),
     ffn=Gated(Activation.GELU_TANH, d_ff=40, bias=False),
     norm=RMSNorm(eps=1e-6),
@@ -138,7 +138,7 @@ _GEMMA = LayerSpec(
 )
 
 _OLMO = LayerSpec(
-    reach=Full(),
+    window=Full(),
     position=Rotary(base=10_000.0, features=10),
     ffn=Gated(Activation.SILU, d_ff=37, bias=False),
     norm=RMSNorm(eps=1e-5),
@@ -151,7 +151,7 @@ _OLMO = LayerSpec(
 )
 
 _OPT = LayerSpec(
-    reach=Full(),
+    window=Full(),
     position=NoPosition(),
     ffn=Plain(Activation.RELU, d_ff=72, bias=True),
     norm=LayerNorm(eps=1e-5),
@@ -192,7 +192,7 @@ TINY_SPECS: dict[str, DecoderSpec] = {
     ),
     "norms-around-caps": DecoderSpec(
         vocab_size=70, d_model=32, n_heads=4, n_kv_heads=2, head_dim=8, context=48,
-        positions=NoPosition(), layers=(_GEMMA, replace(_GEMMA, reach=Full())), norm=RMSNorm(eps=1e-6), tied=True,
+        positions=NoPosition(), layers=(_GEMMA, replace(_GEMMA, window=Full())), norm=RMSNorm(eps=1e-6), tied=True,
         logit_cap=SoftCap(4.0),
     ),
     "norms-after-joint-caps-odd-sizes": DecoderSpec(

@@ -1,8 +1,9 @@
 """Puts the app together: on a model, or on a saved trace."""
 
 import edge
-from edge.engines.registry import Progress, installed_engines
+from edge.engines.registry import installed_engines
 from edge.trace import Trace
+from models.progress import Progress
 from tui.app import EdgeApp
 from tui.jobs.job import OpenModel, Place
 from tui.runner import Runner

@@ -7,7 +7,7 @@ from edge.lab.contrast import contrast
 from edge.lab.run import LabRecord, Tried
 from edge.picture.units import show_bytes, show_time
 from tui.jobs.lab import held_bytes, read_tokens
-from tui.sight import Facts, Sight
+from tui.view_state import Facts, ViewState
 from tui.widgets.sheet import Block, Effects, Numbers, Words
 
 _TITLED = 8
@@ -54,7 +54,7 @@ def _titled(told: dict[str, str], cells: int) -> list[Words]:
     return [Words(text, title, cells) for title, text in told.items() if text]
 
 
-def record_of(facts: Facts, sight: Sight) -> LabRecord:
+def record_of(facts: Facts, state: ViewState) -> LabRecord:
     """What was tried, as the lab keeps it."""
     return LabRecord(
         model=facts.name,
@@ -62,7 +62,7 @@ def record_of(facts: Facts, sight: Sight) -> LabRecord:
         versions={},
         source="built in",
         passage_tokens=read_tokens(facts.spec),
-        tried=tuple(sight.tried.values()),
+        tried=tuple(state.tried.values()),
     )
 
 
@@ -80,11 +80,11 @@ def lacking(facts: Facts | None) -> str:
     return ""
 
 
-def awaited(key: str, sight: Sight) -> str:
+def awaited(key: str, state: ViewState) -> str:
     """Why nothing is found of a claim yet, and what to do."""
-    facts = sight.facts
-    if key in sight.trying:
-        before = sight.trying.index(key)
+    facts = state.facts
+    if key in state.trying:
+        before = state.trying.index(key)
         others = "one other claim" if before == 1 else f"{before} other claims"
         return f"waits for {others}; escape stops" if before else "trying …\n\nescape stops"
     if facts is None or (why := lacking(facts)):

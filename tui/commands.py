@@ -65,9 +65,9 @@ def commands_of(main: "MainScreen") -> Iterator[SystemCommand]:
             yield SystemCommand(f"engine: {engine}", told, runs(main, main, f"engine('{engine}')"))
     for model in zoo_names():
         yield SystemCommand(f"open: {model}", "Load this model, which comes with Edge", _loads(main, model))
-    for edit in main.sight.edits:
+    for edit in main.state.edits:
         yield SystemCommand(f"edits: remove {edit}", "End this edit", partial(main.post_message, EditToggled(edit)))
-        if len(main.sight.edits) > 1:
+        if len(main.state.edits) > 1:
             told = "Its effect against the run without any edit"
             yield SystemCommand(f"edits: {edit} alone", told, partial(main.post_message, EditIsolated(edit)))
     if main.place is not None:

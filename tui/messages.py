@@ -18,8 +18,8 @@ from edge.measure.overview import Overview
 from edge.profile.record import Profile
 from edge.timing import SublayerTiming
 from edge.trace import Trace
-from tui.sight import Facts, Shown
-from tui.state import Options
+from tui.options import Options
+from tui.view_state import Facts, Shown
 
 
 @dataclass

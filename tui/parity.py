@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from edge.commands.comparison import show_band
+from edge.commands.comparison import show_tolerance
 from edge.commands.tables import Column, Table
 from edge.compare.result import Compared, Comparison
 from edge.picture.pieces import quote_piece
@@ -12,7 +12,7 @@ from edge.picture.units import show_error, show_number, show_share
 from models.sites import LOGITS, layer_of
 
 NEAR = 10
-"""Bands up to which a difference counts as near."""
+"""Tolerances up to which a difference counts as near."""
 
 WITHIN_MARK, NEAR_MARK, BEYOND_MARK, FIRST_MARK = "●", "◐", "○", "◀"
 
@@ -40,9 +40,9 @@ class Line:
     layer: int | None = None
 
 
-def judge(error: float, band: float) -> str:
-    """`within` the band, `near` up to `NEAR` bands, `beyond`; what is no number is beyond."""
-    return "within" if error <= band else "near" if error <= NEAR * band else "beyond"
+def judge(error: float, tolerance: float) -> str:
+    """`within` the tolerance, `near` up to `NEAR` tolerances, `beyond`; what is no number is beyond."""
+    return "within" if error <= tolerance else "near" if error <= NEAR * tolerance else "beyond"
 
 
 def mark_of(look: str) -> str:
@@ -51,8 +51,8 @@ def mark_of(look: str) -> str:
 
 
 def headings(found: Comparison) -> tuple[tuple[str, str], ...]:
-    """For each engine its name, and its band."""
-    return tuple((one.name, f"band {show_band(one.band)}") for one in found.variants)
+    """For each engine its name, and its tolerance."""
+    return tuple((one.name, f"tolerance {show_tolerance(one.tolerance)}") for one in found.variants)
 
 
 def site_lines(found: Comparison) -> tuple[Line, ...]:
@@ -80,18 +80,18 @@ def sites(found: Comparison) -> tuple[str, ...]:
 def _cell(one: Compared, site: str) -> Cell:
     if site not in one.sites:
         return Cell("–")
-    return _judged(one.sites[site], one.band, one.departure is not None and one.departure.site == site)
+    return _judged(one.sites[site], one.tolerance, one.departure is not None and one.departure.site == site)
 
 
 def _layer_cell(one: Compared, layer: int) -> Cell:
     worst = one.worst_of_layer(layer)
     if math.isnan(worst):
         return Cell("–")
-    return _judged(worst, one.band, one.departure is not None and one.departure.layer == layer)
+    return _judged(worst, one.tolerance, one.departure is not None and one.departure.layer == layer)
 
 
-def _judged(error: float, band: float, is_first: bool) -> Cell:
-    look = judge(error, band)
+def _judged(error: float, tolerance: float, is_first: bool) -> Cell:
+    look = judge(error, tolerance)
     return Cell(f"{_number(error):>6} {mark_of(look)}{FIRST_MARK if is_first else ''}", look, is_first)
 
 
@@ -140,7 +140,9 @@ def _lead(one: Compared) -> str:
 
 
 def as_table(found: Comparison) -> Table:
-    """Relative errors of all sites for scripts: a row a site, a column an engine; the first row has the bands."""
+    """Relative errors of all sites for scripts: a row a site, a column an engine; the first row has the tolerances."""
     columns = (Column("site", "site"), *(Column(one.name, one.name, ".2g") for one in found.variants))
-    bands: tuple[str | float | None, ...] = ("band", *(one.band for one in found.variants))
-    return Table(columns, [bands, *((site, *(one.sites.get(site) for one in found.variants)) for site in sites(found))])
+    tolerances: tuple[str | float | None, ...] = ("tolerance", *(one.tolerance for one in found.variants))
+    return Table(
+        columns, [tolerances, *((site, *(one.sites.get(site) for one in found.variants)) for site in sites(found))]
+    )

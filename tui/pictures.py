@@ -8,8 +8,8 @@ from jaxtyping import Float32, UInt8
 from edge.measure.attention import entropy_bits, visible_keys
 from edge.picture.levels import Linear, Log, Scale, to_levels
 from edge.trace import Trace
-from tui.sight import Shown
-from tui.state import Options, Selection, row_read
+from tui.options import Options, Selection, row_read
+from tui.view_state import Shown
 
 FAINTEST = 1e-3
 """Where the log scale of attention weights begins."""
@@ -53,7 +53,7 @@ def draw_difference(
 
 def _hidden(pattern: Float32[np.ndarray, "token past"], trace: Trace, layer: int, options: Options) -> np.ndarray:
     tokens, past = pattern.shape
-    hidden = ~visible_keys(tokens, past, trace.spec.layers[layer].reach)
+    hidden = ~visible_keys(tokens, past, trace.spec.layers[layer].window)
     if options.drops_first:
         hidden[:, 0] = True
     return hidden
@@ -80,7 +80,7 @@ class TokenValues:
 def token_values(shown: Shown, selection: Selection, options: Options) -> TokenValues:
     """What the strip of tokens is coloured by."""
     trace, colour = shown.trace, options.colour
-    title = f"{colour.title}, {options.silence.title}" if colour.key == "silent" else colour.title
+    title = f"{colour.title}, {options.sparsity.title}" if colour.key == "sparsity" else colour.title
     values = np.full(len(trace.tokens), np.nan, np.float32)
     unit = {"surprise": "bits", "ms": "ms"}.get(colour.key, "share")
     match colour.key:
@@ -94,15 +94,15 @@ def token_values(shown: Shown, selection: Selection, options: Options) -> TokenV
                 values[: trace.n_fed] = received(pattern)
         case "surprise":
             values[:] = shown.surprise_bits
-        case "silent":
-            values[: trace.n_fed] = getattr(shown.overview, options.silence.field)[selection.layer]
+        case "sparsity":
+            values[: trace.n_fed] = getattr(shown.overview, options.sparsity.field)[selection.layer]
         case "ms":
             waited = trace.timing.inter_token_ms
             values[trace.prompt_length + 1 : trace.prompt_length + 1 + len(waited)] = waited
     known = values[~np.isnan(values)]
     if not known.size:
         return TokenValues(title, unit, values, None)
-    low = float(known.min()) if colour.key in ("silent", "ms") else 0.0
+    low = float(known.min()) if colour.key in ("sparsity", "ms") else 0.0
     scale: Scale = Linear(low, max(float(known.max()), low + 1e-6))
     if options.is_log and colour.key in ("reads", "received"):
         scale = Log(FAINTEST, max(float(known.max()), 2 * FAINTEST))

@@ -5,9 +5,9 @@ from threading import Condition, Event, Thread
 
 from textual.message import Message
 
-from edge.apart import in_silence
 from edge.border import told_of
-from tui.jobs.job import Desk, Job, OpenModel, Stopped
+from edge.worker_process import quiet
+from tui.jobs.job import Job, JobContext, OpenModel, Stopped
 from tui.jobs.load import Load
 from tui.messages import Doing, Failed, Halted
 
@@ -16,7 +16,7 @@ class Runner:
     """One thread; it always works on the latest wish and forgets older ones, but for a load, which comes first."""
 
     def __init__(self, open_model: OpenModel) -> None:
-        self._desk = Desk(open_model, lambda message: None)
+        self._desk = JobContext(open_model, lambda message: None)
         self._changed, self._closing = Condition(), Event()
         self._waiting: list[Job] = []
         self._thread = Thread(target=self._drive, name="runner", daemon=True)
@@ -43,18 +43,18 @@ class Runner:
         return not self._thread.is_alive()
 
     def _wish(self, jobs: list[Job]) -> None:
-        desk = self._desk
+        context = self._desk
         with self._changed:
             self._waiting = jobs
             if jobs or self._closing.is_set():
-                desk.overtaken.set()
-            desk.interrupted.set()
-            for model in list(desk.models.values()):
+                context.overtaken.set()
+            context.interrupted.set()
+            for model in list(context.models.values()):
                 model.stop()
             self._changed.notify()
 
     def _drive(self) -> None:
-        with in_silence():
+        with quiet():
             self._work()
 
     def _work(self) -> None:

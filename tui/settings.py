@@ -15,7 +15,7 @@ from edge.picture.palettes import PALETTES
 from edge.sampling import Sampling
 from models.errors import EdgeError
 from models.json_text import json_text
-from tui.state import COLOURS, DRAWN, LENGTHS, SCORES, SILENCES, Options
+from tui.options import COLOURS, DRAWN, LENGTHS, SCORES, SPARSITIES, Options
 from tui.theme import DARK
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ def _to_record(settings: Settings) -> dict[str, Any]:
         "theme": settings.theme,
         "palette": options.palette.name,
         "head_score": options.score.field,
-        "silence": options.silence.field,
+        "sparsity": options.sparsity.field,
         "token_colour": options.colour.key,
         "log_scale": options.is_log,
         "drops_first": options.drops_first,
@@ -152,7 +152,7 @@ def _from_record(record: dict[str, Any]) -> Settings:
         options,
         palette=_known(record, "palette", PALETTES, lambda one: one.name, options.palette),
         score=_known(record, "head_score", SCORES, lambda one: one.field, options.score),
-        silence=_known(record, "silence", SILENCES, lambda one: one.field, options.silence),
+        sparsity=_known(record, "sparsity", SPARSITIES, lambda one: one.field, options.sparsity),
         colour=_known(record, "token_colour", COLOURS, lambda one: one.key, options.colour),
         is_log=record.get("log_scale") is True,
         drops_first=record.get("drops_first") is True,

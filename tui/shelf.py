@@ -8,7 +8,7 @@ from edge.doctor import remedy
 from edge.engines.choice import PACKAGES, floats_of
 from edge.picture.units import show_bytes, show_count
 from edge.store import read_store
-from export.packing import stored_precision
+from export.quantizing import stored_precision
 from models.checkpoint import open_checkpoint
 from models.errors import EdgeError
 from models.find import find_model
@@ -17,8 +17,8 @@ from models.parameters import parameter_count
 from models.tokenizer import open_tokenizer
 from models.zoo import zoo_folder, zoo_names
 
-PACKED = ("int8", "int4")
-"""Packed precisions that are offered; others are spelled at the command line."""
+QUANTIZED = ("int8", "int4")
+"""Quantized precisions that are offered; others are spelled at the command line."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def engine_choices(installed: tuple[str, ...], stored: str = "") -> list[tuple[s
     choices: list[tuple[str, str]] = []
     for name in PACKAGES:
         missing = "" if name in installed else remedy(name)
-        for precision in (stored,) if stored else (*floats_of(name, "cpu"), *PACKED):
+        for precision in (stored,) if stored else (*floats_of(name, "cpu"), *QUANTIZED):
             choices.append((name if precision == "fp32" else f"{name}:{precision}", missing))
     return choices
 

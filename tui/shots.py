@@ -70,11 +70,11 @@ async def draw(size: tuple[int, int], folder: Path) -> list[Path]:
 
 
 async def _run_prompt(pilot: Pilot[None], screen: MainScreen) -> None:
-    while screen.sight.facts is None:
+    while screen.state.facts is None:
         await pilot.pause(0.05)
     screen.query_one(PromptBox).value = PROMPT
     await pilot.press("enter")
-    while screen.sight.main is None or screen.sight.main.timing is None:
+    while screen.state.main is None or screen.state.main.timing is None:
         await pilot.pause(0.05)
     await _at_rest(pilot, screen)
 
@@ -82,10 +82,10 @@ async def _run_prompt(pilot: Pilot[None], screen: MainScreen) -> None:
 async def _prepare(pilot: Pilot[None], screen: MainScreen, shot: Shot) -> None:
     if shot.is_paired:
         screen.run_beside(Companion(BESIDE, Place(MODEL, BESIDE)))
-        while screen.sight.beside is None:
+        while screen.state.beside is None:
             await pilot.pause(0.05)
         await _at_rest(pilot, screen)
-    elif screen.sight.beside is not None:
+    elif screen.state.beside is not None:
         screen.run_beside(None)
     for key in shot.keys:
         await pilot.press(key)

@@ -14,7 +14,7 @@ from edge.output import check_output, write_text
 from edge.picture.pieces import show_piece
 from edge.trace import Trace
 from models.errors import EdgeError
-from tui.sight import Sight
+from tui.view_state import ViewState
 
 FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
@@ -60,11 +60,11 @@ def described(svg: str, words: str) -> str:
     return f"{svg[:start]}<desc>{escape(words)}</desc>{svg[start:]}" if words else svg
 
 
-def edit_words(sight: Sight) -> str:
+def edit_words(state: ViewState) -> str:
     """Every edit behind what shows, none left out for want of room; empty without any."""
-    if sight.edits:
-        return f"edits: {', '.join(map(str, sight.edits))}; shown is the effect of {sight.whose}"
-    return f"a run with edits: {', '.join(sight.run_edits)}" if sight.run_edits else ""
+    if state.edits:
+        return f"edits: {', '.join(map(str, state.edits))}; shown is the effect of {state.whose}"
+    return f"a run with edits: {', '.join(state.run_edits)}" if state.run_edits else ""
 
 
 def page(svg: str, title: str, lines: list[str]) -> str:
@@ -95,9 +95,9 @@ svg {{ width: 100%; height: auto; print-color-adjust: exact; -webkit-print-color
 """
 
 
-def facts_of(sight: Sight, now: datetime) -> list[str]:
+def facts_of(state: ViewState, now: datetime) -> list[str]:
     """What a page says of the run that it shows."""
-    facts, main = sight.facts, sight.main
+    facts, main = state.facts, state.main
     if facts is None or main is None:
         return [now.strftime("%Y-%m-%d %H:%M %Z").strip()]
     trace = main.trace
@@ -106,8 +106,8 @@ def facts_of(sight: Sight, now: datetime) -> list[str]:
     return [
         f"{facts.name} on {trace.engine} · {len(trace.tokens)} tokens · {now.strftime('%Y-%m-%d %H:%M %Z').strip()}",
         f"prompt: {prompt}",
-        edit_words(sight),
-        f"beside: {sight.beside.name}" if sight.beside and not sight.edits else "",
+        edit_words(state),
+        f"beside: {state.beside.name}" if state.beside and not state.edits else "",
         versions,
     ]
 
@@ -151,17 +151,17 @@ def place_for(text: str) -> Path:
     return path
 
 
-def writer_of(kind: Kind, sight: Sight, table: Table | None, svg: str, title: str) -> Callable[[Path], object]:
+def writer_of(kind: Kind, state: ViewState, table: Table | None, svg: str, title: str) -> Callable[[Path], object]:
     """What writes a file of this kind, whole or not at all; the slow part of it, to be called off the UI's thread.
 
     Raises:
         EdgeError: there is nothing of this kind to write.
     """
-    trace = sight.main.trace if sight.main else None
+    trace = state.main.trace if state.main else None
     if kind == EDITED:
-        if sight.beside is None or not sight.edits:
+        if state.beside is None or not state.edits:
             raise EdgeError("no edit is on, so there is no run with edits to write")
-        return sight.beside.trace.save
+        return state.beside.trace.save
     if kind in (TRACE, REPORT):
         if trace is None:
             raise EdgeError("nothing ran yet, so there is no run to write")
@@ -173,6 +173,6 @@ def writer_of(kind: Kind, sight: Sight, table: Table | None, svg: str, title: st
         rows = plain(table)
         return lambda path: write_text(path, (rows.csv() if kind == CSV else rows.json()) + "\n")
     if kind == HTML:
-        lines = facts_of(sight, datetime.now().astimezone())
+        lines = facts_of(state, datetime.now().astimezone())
         return lambda path: write_text(path, page(svg, title, lines))
     return lambda path: write_text(path, svg)

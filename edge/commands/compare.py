@@ -10,7 +10,7 @@ from edge.commands.comparison import (
     choices_table,
     layer_tables,
     places_table,
-    show_band,
+    show_tolerance,
     summary_table,
     variant_table,
 )
@@ -53,7 +53,7 @@ _LEGEND = {
 @click.option("--ids", help="Token ids instead of text, such as 1,5,2.")
 @click.option("--tokens", type=int, default=512, show_default=True, help="Tokens of the text at most.")
 @click.option("--rounds", type=int, default=5, show_default=True, help="Times that each variant is timed, in turn.")
-@click.option("--band", type=float, help="Relative error up to which a site is the same.  [default: by precision]")
+@click.option("--tolerance", type=float, help="Relative error up to which a site is the same.  [default: by precision]")
 @table_options
 def compare(
     models: tuple[str, ...],
@@ -63,7 +63,7 @@ def compare(
     ids: str | None,
     tokens: int,
     rounds: int,
-    band: float | None,
+    tolerance: float | None,
     layout: str | None,
 ) -> None:
     """Compare variants: every MODEL on every engine, each in a process of its own. The first is the reference.
@@ -72,8 +72,8 @@ def compare(
     Speed     medians over rounds in which the variants take turns; memory of each process before it is looked into
     Sameness  next-token distributions at every position of a text, the same tokens being fed to all; perplexity with
               its standard error. Two likeliest tokens are near a tie where the reference's lead is below 0.1 nats
-    Where     relative error of each site, max |a - b| / max |b| with b the reference's; the first beyond the band, in
-              the order in which sites are computed. The band is of the coarser precision: fp32 5e-5, fp16 1e-2,
+    Where     relative error of each site, max |a - b| / max |b| with b the reference's; the first site that exceeds the
+              tolerance, in the order of computation. Tolerance of the coarser precision: fp32 5e-5, fp16 1e-2,
               bf16 4e-2, int8 5e-2, int4 3e-1
     Inside    Jensen-Shannon divergence of each head's looks, in bits; neurons exactly 0; top-p sparsity
 
@@ -83,11 +83,11 @@ def compare(
     from edge.compare.members import chosen_variants, opened
     from edge.compare.result import to_json
 
-    _check(tokens, rounds, band, threads)
+    _check(tokens, rounds, tolerance, threads)
     chosen = chosen_variants(models, engines, threads)
     passage = _passage(chosen[0], text, parsed_ids(ids), tokens)
     with opened(chosen, tell) as members:
-        found = compare_members(members, passage, rounds=rounds, band=band, progress=tell)
+        found = compare_members(members, passage, rounds=rounds, tolerance=tolerance, progress=tell)
     match layout:
         case "json":
             click.echo(json_text(to_json(found)))
@@ -98,7 +98,7 @@ def compare(
             click.echo("\n\n".join(sections(found, layout or "text", columns)))
 
 
-def _check(tokens: int, rounds: int, band: float | None, threads: int | None) -> None:
+def _check(tokens: int, rounds: int, tolerance: float | None, threads: int | None) -> None:
     from edge.compare.passage import FEWEST_TOKENS
     from edge.engines.choice import check_threads
 
@@ -106,8 +106,8 @@ def _check(tokens: int, rounds: int, band: float | None, threads: int | None) ->
         raise MisuseError(f"--tokens is {tokens}; a comparison needs {FEWEST_TOKENS} at least")
     if rounds < 1:
         raise MisuseError(f"--rounds is {rounds}; speed needs at least 1")
-    if band is not None and not band > 0:
-        raise MisuseError(f"--band is {band}; a relative error is 0 or more, so a band must be above 0")
+    if tolerance is not None and not tolerance > 0:
+        raise MisuseError(f"--tolerance is {tolerance}; a relative error is 0 or more, so a tolerance must be above 0")
     check_threads(threads, "--threads")
 
 
@@ -131,7 +131,7 @@ def sections(found: "Comparison", layout: str, columns: int) -> list[str]:
         _titled(f"Tokens chosen after the first {prompt} of the text", [choices_table(found)], layout),
     ]
     for one in found.variants:
-        title = f"{one.name}, layer by layer: relative error of sites, * beyond {show_band(one.band)}"
+        title = f"{one.name}, layer by layer: relative error of sites, * beyond {show_tolerance(one.tolerance)}"
         shown.append(_titled(title, layer_tables(found, one, columns), layout))
     mark = "- " if layout == "md" else ""
     return [*shown, "\n".join(f"{mark}{word}: {meaning}" for word, meaning in _LEGEND.items())]

@@ -33,10 +33,10 @@ _INSIDE_COLUMNS = (
 )
 _PLACES = (
     Column("variant", "variant"),
-    Column("site", "first site beyond band"),
+    Column("site", "first site beyond tolerance"),
     Column("token", "token"),
     Column("error", "error"),
-    Column("band", "band"),
+    Column("tolerance", "tolerance"),
     Column("largest", "largest"),
 )
 _CHOICES = (
@@ -48,9 +48,9 @@ _CHOICES = (
 )
 
 
-def show_band(band: float) -> str:
+def show_tolerance(tolerance: float) -> str:
     """`5e-05` -> `'5e-5'`."""
-    return f"{band:g}".replace("e-0", "e-")
+    return f"{tolerance:g}".replace("e-0", "e-")
 
 
 def summary_table(found: "Comparison") -> Table:
@@ -78,7 +78,7 @@ def places_table(found: "Comparison") -> Table:
                 at.site if at else "none",
                 f"{at.token} {at.piece!r}" if at else None,
                 show_error(at.relative_error) if at else None,
-                show_band(one.band),
+                show_tolerance(one.tolerance),
                 show_error(one.sites[worst]) if worst else None,
             )
         )
@@ -100,7 +100,7 @@ def choices_table(found: "Comparison") -> Table:
 
 def layer_tables(found: "Comparison", one: "Compared", columns: int) -> list[Table]:
     """Every site of every layer, and what changed in its heads and neurons: one table where `columns` hold it."""
-    layers = range(max(len(found.reference.silence.exact_zero), len(one.silence.exact_zero)))
+    layers = range(max(len(found.reference.sparsity.exact_zero), len(one.sparsity.exact_zero)))
     numbers: list[tuple[Cell, ...]] = [(str(layer),) for layer in layers]
     sites = [_site_cells(one, layer) for layer in layers]
     inside = [_inside_cells(found.reference, one, layer) for layer in layers]
@@ -153,9 +153,9 @@ def _differences() -> "list[tuple[str, Callable[[Compared], str]]]":
 
 
 def _site_cells(one: "Compared", layer: int) -> tuple[str | None, ...]:
-    """Relative errors, with a star beyond the band; a dash where the two have no such site in one shape."""
+    """Relative errors, with a star beyond the tolerance; a dash where the two have no such site in one shape."""
     found = [one.sites.get(f"layers.{layer}.{part}") for part in _SITES]
-    return tuple(None if error is None else show_error(error) + " *"[not error <= one.band] for error in found)
+    return tuple(None if error is None else show_error(error) + " *"[not error <= one.tolerance] for error in found)
 
 
 def _inside_cells(reference: "Subject", one: "Compared", layer: int) -> tuple[Cell, ...]:
@@ -164,8 +164,8 @@ def _inside_cells(reference: "Subject", one: "Compared", layer: int) -> tuple[Ce
     return (
         show_error(sum(heads) / len(heads)) if heads else None,
         f"{show_error(heads[furthest])} (head {furthest})" if heads and furthest is not None else None,
-        *_change(reference.silence.exact_zero, one.silence.exact_zero, layer),
-        *_change(reference.silence.top_p, one.silence.top_p, layer),
+        *_change(reference.sparsity.exact_zero, one.sparsity.exact_zero, layer),
+        *_change(reference.sparsity.top_p, one.sparsity.top_p, layer),
     )
 
 
@@ -209,7 +209,7 @@ def _raw_differences(one: "Compared") -> dict[str, Cell]:
         "top1_agreement": same.top1_agreement,
         "flips": same.flips,
         "near_tie_flips": same.near_tie_flips,
-        "band": one.band,
+        "tolerance": one.tolerance,
         "first_divergent_site": site.site if site else None,
         "first_divergent_site_token": site.token if site else None,
         "first_divergent_site_error": site.relative_error if site else None,

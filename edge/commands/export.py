@@ -10,10 +10,10 @@ from edge.commands.tables import Column, Table, table_options
 from edge.picture.units import show_bytes
 
 if TYPE_CHECKING:
-    from edge.engines.registry import Progress
     from export.parity import Parity
     from models.checkpoint import Checkpoint
     from models.precision import Precision
+    from models.progress import Progress
 
 _PARITY = (
     Column("compared", "compared"),
@@ -85,8 +85,8 @@ def export(
         held_at_most = show_bytes(peak_bytes(held, given, TARGETS[tool]))
         tell(f"{held_at_most} of memory at most; a graph without weights is under 1 MB")
         return
-    packed = None if held is original else original
-    written = export_checkpoint(held, out, tell, TARGETS[tool], chosen, packed)
+    quantized = None if held is original else original
+    written = export_checkpoint(held, out, tell, TARGETS[tool], chosen, quantized)
     click.echo(parity_table(written).write(layout or "text"))
     for line in parity_lines(written):
         tell(line)
@@ -98,17 +98,17 @@ def prepared(
     original: "Checkpoint", chosen: "Precision", progress: "Progress", keep: tuple[str, ...] = ()
 ) -> "Checkpoint":
     """The checkpoint in the precision of its export."""
-    from export.packing import as_packed, prepare_packed
+    from export.quantizing import as_quantized, prepare_quantized
     from models.errors import MisuseError
     from models.precision import FP32, Grouped
 
-    if original.packed:
-        as_packed(original, chosen)  # refuses what its weights cannot become
+    if original.quantized:
+        as_quantized(original, chosen)  # refuses what its weights cannot become
         return original
     if isinstance(chosen, Grouped):
-        return prepare_packed(original, chosen.scheme, progress, keep)
+        return prepare_quantized(original, chosen.scheme, progress, keep)
     if keep:
-        raise MisuseError("--keep says which matrices are not packed; add --precision int4 or int8")
+        raise MisuseError("--keep says which matrices are not quantized; add --precision int4 or int8")
     if chosen != FP32:
         raise MisuseError(f"graphs in {chosen} are not exported; --precision takes fp32, int4 and int8")
     return original

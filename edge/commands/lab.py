@@ -58,7 +58,7 @@ def lab(
 
     \b
     F1 to F6  the FFN: non-linear, one position at a time, wide, a key-value memory, recall of facts, sparse
-    A1 to A6  attention: a dynamic weighted sum, pairs, reach, context, many heads, routes
+    A1 to A6  attention: a dynamic weighted sum, pairs, window, context, many heads, routes
     S1 to S3  the stack: from local to semantic, both are needed, parameters and time
 
     A claim holds where the whole interval of each effect is on the claimed side of its threshold, does not hold where

@@ -30,7 +30,7 @@ def skipped_table(found: "SparsityProfile") -> Table:
         (
             str(one.layer),
             one.ffn_bytes / 1e6,
-            *(number for name in one.silent for number in (one.silent[name], one.skipped_bytes[name] / 1e6)),
+            *(number for name in one.inactive for number in (one.inactive[name], one.skipped_bytes[name] / 1e6)),
         )
         for one in found.layers
     ]

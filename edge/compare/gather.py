@@ -1,6 +1,6 @@
 """What variants show of the same tokens: each records in its own process, and files are put side by side here."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from edge.compare.inside import head_divergence, silence
+from edge.compare.inside import head_divergence, mean_sparsity
 from edge.compare.members import Member
 from edge.compare.passage import Window
 from edge.compare.sameness import Scores, score
 from edge.compare.sites import record, trace_errors, watches
 from edge.trace import Trace, open_trace
 from edge.watch import Watch
+from models.progress import Progress
 from models.sites import LOGITS
-
-Progress = Callable[[str], None]
 
 _LOGITS_ALONE = Watch(parts=(), logits=True)
 
@@ -28,13 +27,13 @@ class Seen:
     """What one variant showed; grows with each block of layers and each window. The reference has silence alone.
 
     Attributes:
-        silence: Exact-zero share and top-p sparsity of each layer.
+        sparsity: Exact-zero share and top-p sparsity of each layer.
         errors: Of each token of the first window, by site in the order in which they are computed.
         heads: Divergence of each head, by layer of the reference.
         scores: Of each window.
     """
 
-    silence: list[tuple[float, float]] = field(default_factory=list)
+    sparsity: list[tuple[float, float]] = field(default_factory=list)
     errors: dict[str, Float64[np.ndarray, " token"]] = field(default_factory=dict)
     heads: list[tuple[float, ...] | None] = field(default_factory=list)
     scores: list[Scores] = field(default_factory=list)
@@ -69,10 +68,10 @@ def look_inside(
         layers = watch.layers or ()
         progress(f"looking inside layers {layers[0]} to {layers[-1]} at {len(ids)} tokens")
         with recordings.of(members[0], ids, watch) as reference:
-            _note_silence(seen[0], reference)
+            _note_sparsity(seen[0], reference)
             for member, own in zip(members[1:], seen[1:], strict=True):
                 with recordings.of(member, ids, watch) as trace:
-                    _note_silence(own, trace)
+                    _note_sparsity(own, trace)
                     _note_differences(own, trace, reference)
     return seen
 
@@ -96,8 +95,8 @@ def read(
                         own.errors |= trace_errors(trace, reference)
 
 
-def _note_silence(own: Seen, trace: Trace) -> None:
-    own.silence += [silence(trace, layer) for layer in trace.watch.layers or ()]
+def _note_sparsity(own: Seen, trace: Trace) -> None:
+    own.sparsity += [mean_sparsity(trace, layer) for layer in trace.watch.layers or ()]
 
 
 def _note_differences(own: Seen, trace: Trace, reference: Trace) -> None:

@@ -14,7 +14,7 @@ _ROWS = 128  # of a pattern at a time, in float64
 
 
 @dataclass(frozen=True)
-class Silence:
+class MeanSparsity:
     """How silent the FFN of each layer is: means over tokens, shares 0 to 1.
 
     Attributes:
@@ -46,7 +46,7 @@ def _mean_bits(own: Float32[np.ndarray, "row past"], other: Float32[np.ndarray, 
     return float(np.concatenate([jensen_shannon_bits(own[at], other[at]) for at in pieces]).mean())
 
 
-def silence(seen: Trace, layer: int) -> tuple[float, float]:
+def mean_sparsity(seen: Trace, layer: int) -> tuple[float, float]:
     """Exact-zero share and top-p sparsity of one layer, means over tokens."""
     neurons = seen.neurons(layer)
     return float(EXACT_ZERO.of(neurons).mean()), float(TOP_P.of(neurons).mean())

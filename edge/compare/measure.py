@@ -6,20 +6,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edge import __version__
-from edge.compare.bands import band_of
 from edge.compare.estimate import Costs, perplexity
-from edge.compare.gather import Progress, Recordings, Seen, look_inside, read
+from edge.compare.gather import Recordings, Seen, look_inside, read
 from edge.compare.greedy import Choices, choose, parting
-from edge.compare.inside import Silence
+from edge.compare.inside import MeanSparsity
 from edge.compare.members import Member
 from edge.compare.pace import Pace, memory_of, take_paces, usual_course
 from edge.compare.passage import LONGEST_WINDOW, Passage, windows
 from edge.compare.result import Compared, Comparison, Subject, TextUsed
 from edge.compare.sameness import joined, sameness_of
 from edge.compare.sites import departure
+from edge.compare.tolerances import tolerance_of
 from edge.engines.choice import engine_of
 from edge.profile.memory import Memory
 from edge.session import Model
+from models.progress import Progress
 
 PROMPT, NEW_TOKENS = 32, 64
 """Tokens of the text after which variants choose their own, and how many they choose, where the context allows."""
@@ -47,13 +48,13 @@ class Answers:
 
 
 def compare(
-    members: Sequence[Member], passage: Passage, *, rounds: int, band: float | None, progress: Progress
+    members: Sequence[Member], passage: Passage, *, rounds: int, tolerance: float | None, progress: Progress
 ) -> Comparison:
     """Compares every member with the first.
 
     Args:
         rounds: Of the clock, each variant in turn.
-        band: Relative error up to which a site counts as the same; by precision where None.
+        tolerance: Relative error up to which a site counts as the same; by precision where None.
     """
     context = min(member.spec.context for member in members)
     shown = list(windows(passage.ids, min(LONGEST_WINDOW, context)))
@@ -74,7 +75,7 @@ def compare(
     choices = [one.ask(choose, prompt, tokens) for one in asked]
     answers = [Answers(*own) for own in zip(told, paces, memories, seen, choices, strict=True)]
     used = TextUsed(passage.source, len(passage.ids), len(first), len(prompt), tokens)
-    return _put_together(members, answers, used, asked[0].ask(_pieces, first), band)
+    return _put_together(members, answers, used, asked[0].ask(_pieces, first), tolerance)
 
 
 def _tell(model: Model) -> Told:
@@ -91,30 +92,34 @@ def _put_together(
     answers: Sequence[Answers],
     text: TextUsed,
     pieces: tuple[str, ...],
-    band: float | None,
+    tolerance: float | None,
 ) -> Comparison:
     scores = [joined(own.seen.scores) for own in answers[1:]]
     costs = [scores[0].reference_cost_nats, *(own.cost_nats for own in scores)]
     subjects = [_subject(member.name, own, cost) for member, own, cost in zip(members, answers, costs, strict=True)]
     variants = []
     for subject, own, score in zip(subjects[1:], answers[1:], scores, strict=True):
-        own_band = band_of(engine_of(answers[0].told.engine), engine_of(own.told.engine)) if band is None else band
+        own_tolerance = (
+            tolerance_of(engine_of(answers[0].told.engine), engine_of(own.told.engine))
+            if tolerance is None
+            else tolerance
+        )
         variants.append(
             Compared(
                 **vars(subject),
                 sameness=sameness_of(score),
-                band=own_band,
+                tolerance=own_tolerance,
                 sites={site: float(off.max()) for site, off in own.seen.errors.items()},
-                departure=departure(own.seen.errors, own_band, pieces),
+                departure=departure(own.seen.errors, own_tolerance, pieces),
                 parting=parting(own.choices, answers[0].choices),
                 heads=tuple(own.seen.heads),
             )
         )
-    return Comparison(subjects[0], tuple(variants), text, band)
+    return Comparison(subjects[0], tuple(variants), text, tolerance)
 
 
 def _subject(name: str, own: Answers, costs: Costs) -> Subject:
-    exact_zero, top_p = zip(*own.seen.silence, strict=True)
+    exact_zero, top_p = zip(*own.seen.sparsity, strict=True)
     return Subject(
         name=name,
         model=own.told.model,
@@ -122,7 +127,7 @@ def _subject(name: str, own: Answers, costs: Costs) -> Subject:
         threads=own.told.threads,
         versions=own.told.versions,
         perplexity=perplexity(costs),
-        silence=Silence(exact_zero, top_p),
+        sparsity=MeanSparsity(exact_zero, top_p),
         pace=own.pace,
         memory=own.memory,
     )

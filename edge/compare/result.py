@@ -7,7 +7,7 @@ from typing import Any
 
 from edge.compare.estimate import Estimate
 from edge.compare.greedy import Parting
-from edge.compare.inside import Silence
+from edge.compare.inside import MeanSparsity
 from edge.compare.pace import Pace
 from edge.compare.sameness import Sameness
 from edge.compare.sites import Departure
@@ -17,7 +17,7 @@ from models.errors import EdgeError
 from models.json_text import finite
 from models.sites import layer_of
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a comparison written today could not be read by yesterday's Edge."""
 
 KIND = "compare"
@@ -59,7 +59,7 @@ class Subject:
     threads: int
     versions: dict[str, str]
     perplexity: Estimate
-    silence: Silence
+    sparsity: MeanSparsity
     pace: Pace
     memory: Memory
 
@@ -69,16 +69,16 @@ class Compared(Subject):
     """One variant, and how far it is from the reference.
 
     Attributes:
-        band: Relative error up to which a site counts as the same.
+        tolerance: Relative error up to which a site counts as the same.
         sites: Relative error of each site that both have in one shape, in the order in which they are computed.
-        departure: The first site beyond the band; None where all are within.
+        departure: The first site beyond the tolerance; None where all are within.
         parting: The first token chosen differently; None where none is.
         heads: For each layer of the reference, the mean divergence of each head's looks, in bits; None for a layer
             whose heads cannot be paired.
     """
 
     sameness: Sameness
-    band: float
+    tolerance: float
     sites: dict[str, float]
     departure: Departure | None
     parting: Parting | None
@@ -100,13 +100,13 @@ class Comparison:
     """Variants beside a reference.
 
     Attributes:
-        band: The band that was asked for; None where each variant has its precision's.
+        tolerance: The tolerance that was asked for; None where each variant has its precision's.
     """
 
     reference: Subject
     variants: tuple[Compared, ...]
     text: TextUsed
-    band: float | None
+    tolerance: float | None
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "reference": _subject_json(comparison.reference),
         "variants": [_compared_json(one) for one in comparison.variants],
         "text": asdict(comparison.text),
-        "band": comparison.band,
+        "tolerance": comparison.tolerance,
     }
     plain: dict[str, Any] = finite(record)
     return plain
@@ -139,7 +139,7 @@ def from_json(record: Mapping[str, Any]) -> Comparison:
             reference=Subject(**_subject_fields(record["reference"])),
             variants=tuple(_compared(one) for one in record["variants"]),
             text=TextUsed(**record["text"]),
-            band=record["band"],
+            tolerance=record["tolerance"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise EdgeError(f"this comparison is damaged ({error!r}); run it again") from error
@@ -153,7 +153,7 @@ def _subject_json(one: Subject) -> dict[str, Any]:
         "threads": one.threads,
         "versions": one.versions,
         "perplexity": asdict(one.perplexity),
-        "sparsity": asdict(one.silence),
+        "sparsity": asdict(one.sparsity),
         "speed": {
             "decode_ms": one.pace.decode_ms,
             "decode_p90_ms": one.pace.decode_p90_ms,
@@ -168,7 +168,7 @@ def _subject_json(one: Subject) -> dict[str, Any]:
 def _compared_json(one: Compared) -> dict[str, Any]:
     return _subject_json(one) | {
         "sameness": asdict(one.sameness),
-        "band": one.band,
+        "tolerance": one.tolerance,
         "sites": one.sites,
         "first_divergent_site": asdict(one.departure) if one.departure else None,
         "first_divergent_token": asdict(one.parting) | {"is_near_tie": one.parting.is_near_tie}
@@ -199,7 +199,7 @@ def _subject_fields(record: Mapping[str, Any]) -> dict[str, Any]:
     rounds = tuple(Round(**one | {"inter_token_ms": tuple(one["inter_token_ms"])}) for one in speed["rounds"])
     return {name: record[name] for name in ("name", "model", "engine", "threads", "versions")} | {
         "perplexity": _estimate(record["perplexity"]),
-        "silence": Silence(**{name: _row(values) for name, values in record["sparsity"].items()}),
+        "sparsity": MeanSparsity(**{name: _row(values) for name, values in record["sparsity"].items()}),
         "pace": Pace(Course(**speed["course"]), rounds),
         "memory": Memory(**record["memory"]),
     }
@@ -215,7 +215,7 @@ def _compared(record: Mapping[str, Any]) -> Compared:
     return Compared(
         **_subject_fields(record),
         sameness=Sameness(**_numbers(same), perplexity_difference=difference),
-        band=record["band"],
+        tolerance=record["tolerance"],
         sites=_numbers(record["sites"]),
         departure=Departure(**site | {"relative_error": _number(site["relative_error"])}) if site else None,
         parting=Parting(**{name: _number_of(token, name) for name in Parting.__dataclass_fields__}) if token else None,

@@ -27,9 +27,9 @@ class Departure:
     """Where a variant leaves the reference.
 
     Attributes:
-        site: The first beyond the band, in the order in which sites are computed.
+        site: The first beyond the tolerance, in the order in which sites are computed.
         layer: Its layer; None for the logits.
-        token: Position of the first token beyond the band there.
+        token: Position of the first token beyond the tolerance there.
         piece: That token, as a label.
         relative_error: Of the site: `max |a - b| / max |b|` over all tokens.
     """
@@ -85,10 +85,10 @@ def trace_errors(seen: Trace, reference: Trace) -> dict[str, Float64[np.ndarray,
     }
 
 
-def departure(errors: Errors, band: float, pieces: tuple[str, ...]) -> Departure | None:
-    """The first site beyond the band, `errors` being in order; None where all are within. NaN is beyond any band."""
+def departure(errors: Errors, tolerance: float, pieces: tuple[str, ...]) -> Departure | None:
+    """The first site, in the order of `errors`, that exceeds the tolerance; None where none does. NaN exceeds any."""
     for site, off in errors.items():
-        beyond = ~(off <= band)
+        beyond = ~(off <= tolerance)
         if beyond.any():
             token = int(beyond.argmax())
             return Departure(site, layer_of(site), token, pieces[token], float(off.max()))

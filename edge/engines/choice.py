@@ -37,7 +37,7 @@ class EngineChoice:
 
     @property
     def float_kind(self) -> str:
-        """The kind of float that is computed with; beside packed matrices it is float32."""
+        """The kind of float that is computed with; beside quantized matrices it is float32."""
         return self.precision.kind if isinstance(self.precision, Float) else FP32.kind
 
     @property
@@ -53,7 +53,7 @@ class EngineChoice:
 
 
 def floats_of(name: str, provider: str) -> tuple[str, ...]:
-    """The kinds of float that an engine has kernels for; every engine runs packed matrices."""
+    """The kinds of float that an engine has kernels for; every engine runs quantized matrices."""
     if name == "onnx":
         return ("fp32",) if provider == "cpu" else ("fp32", "fp16")
     return _FLOATS[name]

@@ -12,7 +12,7 @@ from mlx import nn
 from edge.timing import Grain, Took, with_rests
 from models.mlx_decoder import Block, Decoder
 from models.mlx_kernels import Cached, blind
-from models.mlx_packed import Packed
+from models.mlx_quantized import Quantized
 from models.parts import part_of_module
 from models.spec import LayerSpec
 
@@ -145,7 +145,7 @@ def _modules_of(sublayers: list[nn.Module], child: str) -> Link:
 
 def _width(module: nn.Module) -> int:
     """Features that a product or a norm takes."""
-    return int(module.columns) if isinstance(module, Packed) else int(module.weight.shape[-1])
+    return int(module.columns) if isinstance(module, Quantized) else int(module.weight.shape[-1])
 
 
 def _attentions(blocks: list[Block], cache: Cached) -> Link:

@@ -30,7 +30,7 @@ except ImportError as error:
 from edge.engines.mlx_clocks import time_by_chains, time_by_evaluation
 from models.mlx_decoder import Decoder
 from models.mlx_kernels import Cached, CachedOnCpu
-from models.mlx_packed import pack_modules
+from models.mlx_quantized import pack_modules
 
 _of_this_thread = local()
 atexit.register(mx.clear_streams)
@@ -64,12 +64,12 @@ def _weight(array: NDArray[np.generic], kind: mx.Dtype) -> mx.array:
 
 
 def load_decoder(checkpoint: Checkpoint, kind: mx.Dtype = mx.float32) -> Decoder:
-    """The MLX decoder with a checkpoint's weights; packed ones stay packed, the others are of one kind."""
+    """The MLX decoder with a checkpoint's weights; quantized ones stay quantized, the others are of one kind."""
     decoder = Decoder(checkpoint.spec)
-    dense = (name for name in checkpoint.weights if name not in checkpoint.packed)
+    dense = (name for name in checkpoint.weights if name not in checkpoint.quantized)
     weights = [(name, _weight(checkpoint.weights[name], kind)) for name in dense]
-    decoder.load_weights(weights, strict=not checkpoint.packed)
-    pack_modules(decoder, checkpoint.packed)
+    decoder.load_weights(weights, strict=not checkpoint.quantized)
+    pack_modules(decoder, checkpoint.quantized)
     mx.eval(decoder.parameters())
     return decoder
 

@@ -27,6 +27,7 @@ from export.layout import layout_of
 from export.names import change_name, part_of_node
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError, MissingPackageError, MisuseError
+from models.progress import Progress
 from models.sites import LOGITS, sites_of
 
 try:
@@ -35,8 +36,6 @@ except ImportError as error:
     raise MissingPackageError("engine 'onnx'", "onnxruntime", "all") from error
 
 from edge.engines.onnx_session import Cache, Graph, Values, Weights
-
-Progress = Callable[[str], None]
 
 _CUTS: dict[str, Callable[[str], bool]] = {
     "attn": lambda node: part_of_node(node).startswith("layers.") and ".attn." in part_of_node(node),
@@ -53,7 +52,7 @@ _WARM_UP_PASSES = 3
 
 
 class OnnxEngine:
-    """Runs a decoder in ONNX Runtime: float32, float16 where the provider has it, or packed matrices."""
+    """Runs a decoder in ONNX Runtime: float32, float16 where the provider has it, or quantized matrices."""
 
     timing_method = "node times of a second, profiled session"
 

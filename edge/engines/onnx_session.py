@@ -34,7 +34,7 @@ class Cache:
     """Keys and values of every layer, in buffers that both sessions read and write in place.
 
     On the CPU they are parts of one block, for which numpy asks Linux for large pages: where a token reads as many keys
-    and values as packed weights, behind 1,700 others, it takes a twentieth less.
+    and values as quantized weights, behind 1,700 others, it takes a twentieth less.
 
     Attributes:
         capacity: Tokens there is room for.

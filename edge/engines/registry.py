@@ -1,6 +1,5 @@
 """Opens engines; each one's packages are imported only then."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -8,12 +7,10 @@ from edge.engines.base import Engine
 from edge.engines.choice import PACKAGES, EngineChoice
 from export.bundle import prepare
 from export.layout import layout_of
-from export.packing import as_packed, prepare_packed
+from export.quantizing import as_quantized, prepare_quantized
 from models.checkpoint import Checkpoint
 from models.precision import Grouped
-
-Progress = Callable[[str], None]
-"""Told, in a few words, what long work is at."""
+from models.progress import Progress
 
 
 def installed_engines() -> tuple[str, ...]:
@@ -22,16 +19,16 @@ def installed_engines() -> tuple[str, ...]:
 
 
 def as_computed(choice: EngineChoice, checkpoint: Checkpoint, progress: Progress) -> tuple[EngineChoice, Checkpoint]:
-    """The checkpoint in the precision that was chosen, packed now where that was not done yet."""
-    if checkpoint.packed:
-        return replace(choice, precision=as_packed(checkpoint, choice.precision)), checkpoint
+    """The checkpoint in the precision that was chosen, quantized now where that was not done yet."""
+    if checkpoint.quantized:
+        return replace(choice, precision=as_quantized(checkpoint, choice.precision)), checkpoint
     if isinstance(choice.precision, Grouped):
-        return choice, prepare_packed(checkpoint, choice.precision.scheme, progress)
+        return choice, prepare_quantized(checkpoint, choice.precision.scheme, progress)
     return choice, checkpoint
 
 
 def prepare_files(choice: EngineChoice, checkpoint: Checkpoint, progress: Progress) -> None:
-    """Writes what an engine will read and the cache does not hold yet: packed weights, graphs."""
+    """Writes what an engine will read and the cache does not hold yet: quantized weights, graphs."""
     choice, checkpoint = as_computed(choice, checkpoint, progress)
     if choice.name == "onnx":
         prepare(checkpoint, progress, layout_of(checkpoint, choice.precision))

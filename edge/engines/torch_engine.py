@@ -34,7 +34,7 @@ from models.parts import part_of_module
 
 
 class TorchEngine:
-    """Runs the decoder that the other engines are compared with; packed weights as the float32 they stand for."""
+    """Runs the decoder that the other engines are compared with; quantized weights as the float32 they stand for."""
 
     timing_method = "a clock in forward hooks of each sublayer"
 

@@ -12,7 +12,7 @@ _ENDINGS = 8
 
 
 class Weights:
-    """Of the checkpoint as its engine computes with it: packed where the engine packs.
+    """Of the checkpoint as its engine computes with it: quantized where the engine packs.
 
     Attributes:
         piece: A token of the vocabulary as a label.

@@ -20,6 +20,7 @@ from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import MisuseError
 from models.other_formats import without_tokenizer
+from models.progress import Progress
 from models.sites import PARTS, layer_site
 from models.spec import DecoderSpec
 from models.tokenizer import Tokenizer
@@ -36,7 +37,6 @@ WINDOW_TOKENS = 256
 KNOWN_QUESTIONS = 24
 """Facts that the model knows, taken from the first questions that it answers rightly."""
 
-Progress = Callable[[str], None]
 T = TypeVar("T")
 
 

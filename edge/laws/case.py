@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from edge.compare.bands import rounding_of
 from edge.compare.sites import watches
+from edge.compare.tolerances import own_tolerance
 from edge.edits import Edit
 from edge.engines.choice import engine_of
-from edge.engines.registry import Progress, as_computed
+from edge.engines.registry import as_computed
 from edge.readout import Readout, open_readout
 from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
+from models.progress import Progress
 
 LONGEST = 128
 """Tokens that a law is checked on at most: it holds of every token, and more of them take longer."""
@@ -25,13 +26,13 @@ class Case:
 
     Attributes:
         ids: What is fed, `LONGEST` tokens at most.
-        checkpoint: The model's, packed where its engine packs.
-        band: Relative difference up to which two numbers of this engine count as equal: what its precision explains.
+        checkpoint: The model's, quantized where its engine packs.
+        tolerance: Relative difference up to which two numbers of this engine are equal: what its precision explains.
     """
 
     def __init__(self, model: Model, ids: Sequence[int], tell: Progress = lambda _: None) -> None:
         choice, self.checkpoint = as_computed(engine_of(model.engine), model.checkpoint, tell)
-        self.model, self.spec, self.band = model, model.spec, rounding_of(choice)
+        self.model, self.spec, self.tolerance = model, model.spec, own_tolerance(choice)
         self.ids, self.tell = tuple(ids[: min(LONGEST, model.spec.context)]), tell
 
     @cached_property

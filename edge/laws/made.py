@@ -7,11 +7,11 @@ from itertools import zip_longest
 import numpy as np
 from jaxtyping import Float32
 
-from edge.compare.bands import BANDS
 from edge.compare.sites import token_errors
-from edge.edits import Edit, Noise, Replace, ScaleHead, ScaleNeuron, Silence
+from edge.compare.tolerances import TOLERANCES
+from edge.edits import Ablate, Edit, Noise, Replace, ScaleHead, ScaleNeuron
 from edge.laws.case import NEW_TOKENS, Case
-from edge.laws.result import Apart, LawResult, apart, inapplicable, judged
+from edge.laws.result import LawResult, SiteDifference, inapplicable, judged, site_difference
 from edge.picture.cover import cover_words
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_number
@@ -36,53 +36,57 @@ def law_2(case: Case) -> LawResult:
     """A watched run yields the logits and tokens of an unwatched one."""
     plain = case.see(Watch.nothing(), new_tokens=NEW_TOKENS)
     logits = case.model.logits(list(case.ids))
-    found: list[Apart] = []
+    found: list[SiteDifference] = []
     for watch in case.blocks():
         watched = case.see(replace(watch, logits=True), new_tokens=NEW_TOKENS)
-        found.append(apart(watched.site(LOGITS)[: len(logits)], logits, case.band, LOGITS, watched.pieces))
-        found += _chosen_apart(watched, plain, case.band)
-    return judged(2, WATCHING, case.band, found, len(case.ids))
+        found.append(
+            site_difference(watched.site(LOGITS)[: len(logits)], logits, case.tolerance, LOGITS, watched.pieces)
+        )
+        found += _chosen_difference(watched, plain, case.tolerance)
+    return judged(2, WATCHING, case.tolerance, found, len(case.ids))
 
 
-def _chosen_apart(watched: Trace, plain: Trace, band: float) -> list[Apart]:
+def _chosen_difference(watched: Trace, plain: Trace, tolerance: float) -> list[SiteDifference]:
     """Generated tokens, and their log-probabilities."""
     own, other = (trace.pieces[trace.prompt_length :] for trace in (watched, plain))
     for place, (piece, unwatched) in enumerate(zip_longest(own, other, fillvalue="")):
         if watched.generated[place : place + 1] != plain.generated[place : place + 1]:
             told = f"generated token {place}: {quote_piece(piece)} watched, {quote_piece(unwatched)} unwatched"
-            return [Apart(math.inf, told)]
+            return [SiteDifference(math.inf, told)]
     if not own:
         return []
     given, wanted = (np.array(trace.logprobs, np.float32)[:, None] for trace in (watched, plain))
-    return [apart(given, wanted, band, "log-probability of what is generated", own)]
+    return [site_difference(given, wanted, tolerance, "log-probability of what is generated", own)]
 
 
 def law_6(case: Case) -> LawResult:
     """With its input in another order an FFN writes the same rows in that order; attention does not.
 
-    The first, the middle and the last layer: their attention is silenced, so that the FFN reads the layer's input.
+    The first, the middle and the last layer: their attention is ablated, so that the FFN reads the layer's input.
     """
     tokens = tuple(range(len(case.ids)))
     if len(tokens) < 2:
-        return inapplicable(6, POSITIONS, case.band, "one token has no other order; run a longer prompt", len(tokens))
+        return inapplicable(
+            6, POSITIONS, case.tolerance, "one token has no other order; run a longer prompt", len(tokens)
+        )
     order, found, moved = list(reversed(tokens)), [], math.inf
-    noticed = max(100 * BANDS["fp32"], 2 * case.band)
+    noticed = max(100 * TOLERANCES["fp32"], 2 * case.tolerance)
     last = case.spec.n_layers - 1
     for layer in sorted({0, last // 2, last}):
-        silent = Silence(f"layers.{layer}.attn")
+        ablated = Ablate(f"layers.{layer}.attn")
 
         def wrote(part: str, *edits: Edit, layer: int = layer) -> Float32[np.ndarray, "token model"]:
             return case.see(Watch(parts=(part,), layers=(layer,)), edits).site(layer_site(layer, part))
 
         turned = Replace(layer_site(layer, "input"), tokens, wrote("input")[order])
-        rows = wrote("ffn.output", silent)[order]
-        after = wrote("ffn.output", silent, turned)
-        found.append(apart(after, rows, case.band, layer_site(layer, "ffn.output"), case.pieces))
+        rows = wrote("ffn.output", ablated)[order]
+        after = wrote("ffn.output", ablated, turned)
+        found.append(site_difference(after, rows, case.tolerance, layer_site(layer, "ffn.output"), case.pieces))
         attention = float(token_errors(wrote("attn.output", turned), wrote("attn.output")[order]).max())
         moved = min(moved, attention)
         if not attention > noticed:
-            found.append(Apart(math.inf, f"attention of layer {layer} did not notice another order"))
-    return judged(6, POSITIONS, case.band, found, len(tokens), f"attention moves by {show_number(moved)} at least")
+            found.append(SiteDifference(math.inf, f"attention of layer {layer} did not notice another order"))
+    return judged(6, POSITIONS, case.tolerance, found, len(tokens), f"attention moves by {show_number(moved)} at least")
 
 
 def law_7(case: Case) -> LawResult:
@@ -94,34 +98,38 @@ def law_7(case: Case) -> LawResult:
         case.tell(f"timed a {what}")
         if timing is None:
             return inapplicable(7, SHARES, SUMS_TO, "the timing was stopped; check it again", len(case.ids))
-        found.append(_sum_apart(timing, what, case.spec.n_layers))
+        found.append(_sum_difference(timing, what, case.spec.n_layers))
         notes.append(f"{what}: {cover_words(timing)}")
     return judged(7, SHARES, SUMS_TO, found, len(case.ids), ", ".join(notes))
 
 
-def _sum_apart(timing: SublayerTiming, what: str, n_layers: int) -> Apart:
+def _sum_difference(timing: SublayerTiming, what: str, n_layers: int) -> SiteDifference:
     """`|Σ parts + gap - total| / total`; infinite where a part is missing, or no time at all."""
     wanted = {"embed", "head", *(f"layers.{layer}.{part}" for layer in range(n_layers) for part in ("attn", "ffn"))}
     untimed = [scope for scope in sorted(wanted) if not timing.measured_ns.get(scope, 0.0) > 0]
     strange = sorted(timing.measured_ns.keys() - wanted - {"other"})
     if untimed or strange:
-        return Apart(math.inf, f"{what}: {untimed[0]} was not timed" if untimed else f"{what}: {strange[0]} is no part")
+        return SiteDifference(
+            math.inf, f"{what}: {untimed[0]} was not timed" if untimed else f"{what}: {strange[0]} is no part"
+        )
     whole_ns = sum(timing.scaled_ns.values()) + (timing.gap_ns or 0.0)
-    return Apart(abs(whole_ns - timing.total_ns) / timing.total_ns, f"{what} at depth {timing.depth}")
+    return SiteDifference(abs(whole_ns - timing.total_ns) / timing.total_ns, f"{what} at depth {timing.depth}")
 
 
 def law_8(case: Case) -> LawResult:
     """Decoding token by token gives the logits of one full pass, and edits of strength one change nothing."""
     decoded = case.see(Watch(parts=(), logits=True), new_tokens=NEW_TOKENS)
     full = case.model.logits(list(decoded.tokens[: decoded.n_fed]))
-    found = [apart(decoded.site(LOGITS), full, case.band, f"{LOGITS} with the cache", decoded.pieces)]
+    found = [site_difference(decoded.site(LOGITS), full, case.tolerance, f"{LOGITS} with the cache", decoded.pieces)]
     layers = tuple(sorted({0, case.spec.n_layers - 1}))
     watch = Watch(parts=tuple(PARTS), layers=layers, logits=True)
     before = case.see(watch)
     after = case.see(watch, _neutral(before, layers))
     for site in before.sites:
-        found.append(apart(after.site(site), before.site(site), case.band, f"{site} when edited", before.pieces))
-    return judged(8, CACHE, case.band, found, decoded.n_fed)
+        found.append(
+            site_difference(after.site(site), before.site(site), case.tolerance, f"{site} when edited", before.pieces)
+        )
+    return judged(8, CACHE, case.tolerance, found, decoded.n_fed)
 
 
 def _neutral(before: Trace, layers: tuple[int, ...]) -> list[Edit]:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from edge.compare.bands import have_equal_weights
 from edge.compare.result import Compared, Comparison
+from edge.compare.tolerances import have_equal_weights
 from edge.engines.choice import engine_of
 from edge.laws import made, seen
 from edge.laws.case import Case
@@ -35,17 +35,17 @@ class Law:
 
 def _law_1(case: Case) -> LawResult:
     watch = ("attn.query", "attn.key", "attn.value", "attn.heads", "attn.output")
-    return _layer_by_layer(case, watch, lambda trace: seen.law_1(trace, case.checkpoint, case.band))
+    return _layer_by_layer(case, watch, lambda trace: seen.law_1(trace, case.checkpoint, case.tolerance))
 
 
 def _law_3(case: Case) -> LawResult:
     watch = ("input", "attn.output", "ffn.output", "output")
-    return _layer_by_layer(case, watch, lambda trace: seen.law_3(trace, case.checkpoint, case.band))
+    return _layer_by_layer(case, watch, lambda trace: seen.law_3(trace, case.checkpoint, case.tolerance))
 
 
 def _law_4(case: Case) -> LawResult:
     trace = case.see(Watch(parts=("input", "attn.output", "ffn.output", "output"), logits=True))
-    return seen.law_4(trace, case.readout, case.band)
+    return seen.law_4(trace, case.readout, case.tolerance)
 
 
 def _layer_by_layer(case: Case, parts: tuple[str, ...], check: Callable[[Trace], LawResult]) -> LawResult:
@@ -70,14 +70,14 @@ def law_5(comparison: Comparison) -> LawResult:
         if one not in equal
     )
     if not equal:
-        return inapplicable(5, AGREEMENT, comparison.variants[0].band, others, comparison.text.site_tokens)
-    furthest = max(equal, key=lambda one: _worst(one) / one.band)
+        return inapplicable(5, AGREEMENT, comparison.variants[0].tolerance, others, comparison.text.site_tokens)
+    furthest = max(equal, key=lambda one: _worst(one) / one.tolerance)
     where = "; ".join(note for note in (_place(comparison, furthest), _same_token(furthest), others) if note)
     return LawResult(
         number=5,
         says=AGREEMENT,
         worst=_worst(furthest),
-        band=furthest.band,
+        tolerance=furthest.tolerance,
         holds=all(one.departure is None for one in equal) if furthest.furthest_site else None,
         where=where,
         tokens=comparison.text.site_tokens,

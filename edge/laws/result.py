@@ -20,7 +20,7 @@ class LawResult:
         says: The law, in a few words.
         worst: The largest relative difference, `max |a - b| / max |b|`; NaN where something is no number, or where the
             law does not apply.
-        band: What rounding alone explains.
+        tolerance: What rounding alone explains.
         holds: None where it does not apply.
         where: The first place that differs, the worst one where none does, or why the law does not apply.
         tokens: Tokens it was checked on.
@@ -29,42 +29,44 @@ class LawResult:
     number: int
     says: str
     worst: float
-    band: float
+    tolerance: float
     holds: bool | None
     where: str
     tokens: int
 
 
 @dataclass(frozen=True)
-class Apart:
+class SiteDifference:
     """How far two things are apart that a law says are equal: a relative difference, and where it is."""
 
     error: float
     where: str
 
 
-def apart(
+def site_difference(
     got: Float32[np.ndarray, "token ..."],
     want: Float32[np.ndarray, "token ..."],
-    band: float,
+    tolerance: float,
     site: str,
     pieces: Sequence[str],
-) -> Apart:
-    """The relative difference at a site, at its first token beyond the band, or its worst token."""
+) -> SiteDifference:
+    """The relative difference at a site, at its first token beyond the tolerance, or its worst token."""
     errors = token_errors(got, want)
-    beyond = ~(errors <= band)
+    beyond = ~(errors <= tolerance)
     token = int(beyond.argmax()) if beyond.any() else int(errors.argmax())
-    return Apart(float(errors.max()), f"{site}, token {token} {quote_piece(pieces[token])}")
+    return SiteDifference(float(errors.max()), f"{site}, token {token} {quote_piece(pieces[token])}")
 
 
-def judged(number: int, says: str, band: float, found: Sequence[Apart], tokens: int, note: str = "") -> LawResult:
+def judged(
+    number: int, says: str, tolerance: float, found: Sequence[SiteDifference], tokens: int, note: str = ""
+) -> LawResult:
     """The verdict on everything that a law compared, in order; `note` follows the place."""
-    beyond = [one for one in found if not one.error <= band]
+    beyond = [one for one in found if not one.error <= tolerance]
     worst = max(found, key=lambda one: (math.isnan(one.error), one.error))
     where = (beyond or [worst])[0].where
-    return LawResult(number, says, worst.error, band, not beyond, f"{where}; {note}" if note else where, tokens)
+    return LawResult(number, says, worst.error, tolerance, not beyond, f"{where}; {note}" if note else where, tokens)
 
 
-def inapplicable(number: int, says: str, band: float, why: str, tokens: int) -> LawResult:
+def inapplicable(number: int, says: str, tolerance: float, why: str, tokens: int) -> LawResult:
     """A law that says nothing of this model or these tokens."""
-    return LawResult(number, says, math.nan, band, None, why, tokens)
+    return LawResult(number, says, math.nan, tolerance, None, why, tokens)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from edge.laws.result import Apart, LawResult, apart, inapplicable, judged
+from edge.laws.result import LawResult, SiteDifference, inapplicable, judged, site_difference
 from edge.measure.attribution import direct_logit_attribution
 from edge.readout import Readout, norm_weights, open_ending
 from edge.trace import Trace
@@ -26,19 +26,19 @@ def watched_layers(trace: Trace) -> Sequence[int]:
     return range(trace.spec.n_layers) if trace.watch.layers is None else trace.watch.layers
 
 
-def law_1(trace: Trace, checkpoint: Checkpoint, band: float) -> LawResult:
+def law_1(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
     """pattern · value · W_O, plus its bias and normed where the layer norms it, equals the captured attn.output.
 
     Needs `attn.query`, `attn.key`, `attn.value`, `attn.heads` and `attn.output`.
     """
-    found: list[Apart] = []
+    found: list[SiteDifference] = []
     for layer in watched_layers(trace):
         read, ending = _heads(trace, layer), open_ending(checkpoint, layer, "attn")
         written = ending.after(ending(read.reshape(len(read), -1)))
         for part, got in (("attn.heads", read), ("attn.output", written)):
             site = layer_site(layer, part)
-            found.append(apart(got, trace.site(site), band, site, trace.pieces))
-    return judged(1, PATTERNS, band, found, trace.n_fed)
+            found.append(site_difference(got, trace.site(site), tolerance, site, trace.pieces))
+    return judged(1, PATTERNS, tolerance, found, trace.n_fed)
 
 
 def _heads(trace: Trace, layer: int) -> Float32[np.ndarray, "token head head_dim"]:
@@ -48,12 +48,12 @@ def _heads(trace: Trace, layer: int) -> Float32[np.ndarray, "token head head_dim
     return np.stack(heads, axis=1)
 
 
-def law_3(trace: Trace, checkpoint: Checkpoint, band: float) -> LawResult:
+def law_3(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
     """What enters a layer and what its sublayers add is what leaves it; each sum normed where the layer norms it.
 
     Needs `input`, `attn.output`, `ffn.output` and `output`.
     """
-    found: list[Apart] = []
+    found: list[SiteDifference] = []
     for layer in watched_layers(trace):
         kind, stream = trace.spec.layers[layer], trace.site(layer_site(layer, "input"))
         for sublayer in ("attn", "ffn"):
@@ -62,11 +62,11 @@ def law_3(trace: Trace, checkpoint: Checkpoint, band: float) -> LawResult:
                 name = layer_site(layer, f"{sublayer}_sum")
                 stream = norm_weights(checkpoint.weights, name, kind.norm, trace.spec.d_model)(stream)
         site = layer_site(layer, "output")
-        found.append(apart(stream, trace.site(site), band, site, trace.pieces))
-    return judged(3, SUMS, band, found, trace.n_fed)
+        found.append(site_difference(stream, trace.site(site), tolerance, site, trace.pieces))
+    return judged(3, SUMS, tolerance, found, trace.n_fed)
 
 
-def law_4(trace: Trace, readout: Readout, band: float, questions: Sequence[Question] = ()) -> LawResult:
+def law_4(trace: Trace, readout: Readout, tolerance: float, questions: Sequence[Question] = ()) -> LawResult:
     """Direct attributions of the embedding, all sublayers and biases sum to the logit difference, before a cap.
 
     The difference is relative to the largest logit. Needs `input` of the first layer, `output` of the last,
@@ -79,7 +79,7 @@ def law_4(trace: Trace, readout: Readout, band: float, questions: Sequence[Quest
     norming = next((layer for layer, kind in enumerate(trace.spec.layers) if kind.norms_sum), None)
     if norming is not None:
         why = f"layer {norming} norms the sum after each sublayer, so a logit is no sum of what sublayers add"
-        return inapplicable(4, ATTRIBUTIONS, band, why, trace.n_fed)
+        return inapplicable(4, ATTRIBUTIONS, tolerance, why, trace.n_fed)
     logits, last = before_cap(trace), trace.site(layer_site(trace.spec.n_layers - 1, "output"))
     components, largest, found = _components(trace), max(float(np.abs(logits).max()), 1e-6), []
     for target, baseline in questions or list(_questions(logits)):
@@ -88,8 +88,8 @@ def law_4(trace: Trace, readout: Readout, band: float, questions: Sequence[Quest
         off = np.abs(got - logit_difference(logits, target, baseline)) / largest
         token = int(np.nan_to_num(off, nan=np.inf).argmax())
         less = "the mean" if baseline is None else f"logit {baseline}"
-        found.append(Apart(float(off.max()), f"logit {target} less {less}, token {token}"))
-    return judged(4, ATTRIBUTIONS, band, found, trace.n_fed)
+        found.append(SiteDifference(float(off.max()), f"logit {target} less {less}, token {token}"))
+    return judged(4, ATTRIBUTIONS, tolerance, found, trace.n_fed)
 
 
 def before_cap(trace: Trace) -> Float64[np.ndarray, "token vocab"]:

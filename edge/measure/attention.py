@@ -3,16 +3,16 @@
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from models.spec import Cap, Full, NoCap, Reach, Sliding, SoftCap
+from models.spec import AttentionWindow, Cap, Full, NoCap, Sliding, SoftCap
 
 _UNCAPPED = NoCap()
 
 
-def visible_keys(tokens: int, past: int, reach: Reach) -> Bool[np.ndarray, "token past"]:
-    """Which keys each of the last `tokens` positions may read: itself and earlier ones, within reach."""
+def visible_keys(tokens: int, past: int, window: AttentionWindow) -> Bool[np.ndarray, "token past"]:
+    """Which keys each of the last `tokens` positions may read: itself and earlier ones, within the attention window."""
     position = np.arange(past - tokens, past)[:, None]
     key = np.arange(past)[None, :]
-    match reach:
+    match window:
         case Full():
             return key <= position
         case Sliding(span):
@@ -23,7 +23,7 @@ def attention_pattern(
     query: Float[np.ndarray, "token head_dim"],
     key: Float[np.ndarray, "past head_dim"],
     scale: float,
-    reach: Reach,
+    window: AttentionWindow,
     cap: Cap = _UNCAPPED,
 ) -> Float32[np.ndarray, "token past"]:
     """How much one head's tokens read from each key; rows sum to 1, hidden keys are exactly 0.
@@ -39,7 +39,7 @@ def attention_pattern(
     score *= np.float32(scale)
     if isinstance(cap, SoftCap):
         score = np.float32(cap.limit) * np.tanh(score / np.float32(cap.limit))
-    score[~visible_keys(tokens, past, reach)] = -np.inf
+    score[~visible_keys(tokens, past, window)] = -np.inf
     score -= score.max(axis=-1, keepdims=True)
     weight = np.exp(score, out=score)
     weight /= weight.sum(axis=-1, keepdims=True)

@@ -23,10 +23,10 @@ def _relative(a: Float[np.ndarray, "*token neuron"]) -> Float[np.ndarray, "*toke
 
 
 def _over(
-    part: Float[np.ndarray, "*token"] | np.floating, whole: Float[np.ndarray, "*token"] | np.floating, silent: float
+    part: Float[np.ndarray, "*token"] | np.floating, whole: Float[np.ndarray, "*token"] | np.floating, if_zero: float
 ) -> Float[np.ndarray, "*token"]:
     """`part / whole`, and `silent` where the whole is 0."""
-    return np.asarray(np.divide(part, whole, out=np.full_like(whole, silent), where=whole > 0))
+    return np.asarray(np.divide(part, whole, out=np.full_like(whole, if_zero), where=whole > 0))
 
 
 def exact_zero_share(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.ndarray, "*token"]:
@@ -85,7 +85,7 @@ def top_k_energy(a: Float[np.ndarray, "*token neuron"], k: int) -> Float32[np.nd
         raise ValueError(f"k must be 1 to {neurons}, the number of neurons, got {k}")
     energy = _relative(a) ** 2
     strongest = np.partition(energy, neurons - k, axis=-1)[..., neurons - k :]
-    share = _over(strongest.sum(axis=-1), energy.sum(axis=-1), silent=1.0)
+    share = _over(strongest.sum(axis=-1), energy.sum(axis=-1), if_zero=1.0)
     return np.asarray(np.minimum(share, 1.0), np.float32)
 
 
@@ -99,7 +99,7 @@ def hoyer(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.ndarray, "*token"
     if neurons < 2:
         raise ValueError(f"Hoyer's measure compares neurons and needs 2 of them, got {neurons}")
     magnitude = _relative(a)
-    spread = _over(magnitude.sum(axis=-1), np.sqrt((magnitude**2).sum(axis=-1)), silent=1.0)
+    spread = _over(magnitude.sum(axis=-1), np.sqrt((magnitude**2).sum(axis=-1)), if_zero=1.0)
     root = math.sqrt(neurons)
     return np.asarray(np.clip((root - spread) / (root - 1), 0.0, 1.0), np.float32)
 
@@ -113,7 +113,7 @@ def gini(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.ndarray, "*token"]
     neurons = a.shape[-1]
     rising = np.sort(_relative(a), axis=-1)
     weight = (neurons - np.arange(neurons) - 0.5) / neurons
-    area = _over(rising @ weight, rising.sum(axis=-1), silent=0.0)
+    area = _over(rising @ weight, rising.sum(axis=-1), if_zero=0.0)
     return np.asarray(np.clip(1.0 - 2.0 * area, 0.0, 1.0), np.float32)
 
 
@@ -123,7 +123,7 @@ def participation_ratio(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.nda
     0 where all neurons are 0: none takes part. Unchanged when `a` is scaled.
     """
     energy = _relative(a) ** 2
-    count = _over(energy.sum(axis=-1) ** 2, (energy**2).sum(axis=-1), silent=0.0)
+    count = _over(energy.sum(axis=-1) ** 2, (energy**2).sum(axis=-1), if_zero=0.0)
     return np.asarray(np.minimum(count, a.shape[-1]), np.float32)
 
 
@@ -208,7 +208,7 @@ def cett(
     """
     whole, _ = _tail(neurons, value_vectors, np.inf)
     dropped, _ = _tail(neurons, value_vectors, threshold)
-    return np.asarray(_over(dropped, whole, silent=0.0), np.float32)
+    return np.asarray(_over(dropped, whole, if_zero=0.0), np.float32)
 
 
 def _largest_within(error: Callable[[float], float], target: float, top: float) -> float:
@@ -245,7 +245,7 @@ def cett_sparsity(
 
     def error(threshold: float) -> float:
         dropped, _ = _tail(neurons, value_vectors, threshold)
-        return float(_over(dropped, whole, silent=0.0).mean(dtype=np.float64))
+        return float(_over(dropped, whole, if_zero=0.0).mean(dtype=np.float64))
 
     largest = np.maximum(neurons.max(axis=0), -neurons.min(axis=0))
     peak = output_norms(largest, vector_norms(value_vectors)).max()

@@ -1,7 +1,7 @@
 """The memory that a run will take, foreseen before it: what the process needs empty, weights, cache, and room to work.
 
-    torch   weights as they are computed with; packed ones unpacked
-    mlx     weights as they are computed with; packed ones packed; the largest one twice, where it is turned into
+    torch   weights as they are computed with; quantized ones dequantized
+    mlx     weights as they are computed with; quantized ones quantized; the largest one twice, where it is turned into
             another kind of float: MLX keeps the memory
     onnx    weights mapped from disk, a second time where they are computed with in another kind of float, and once
             more, since ONNX Runtime lays matrices out anew for its products
@@ -13,14 +13,15 @@ from functools import cache
 from importlib import import_module
 from math import prod
 
-from edge.apart import Apart, Progress
 from edge.engines.choice import EngineChoice, engine_of
 from edge.generate import passes
 from edge.profile.held import held_bytes, weights_held_bytes
 from edge.profile.memory import kv_bytes, process_peak_bytes
+from edge.worker_process import WorkerProcess
 from models.checkpoint import Checkpoint
 from models.parameters import parameter_shapes
 from models.precision import Float
+from models.progress import Progress
 
 _WORK_BYTES = {"torch": 40e6, "onnx": 25e6, "mlx": 25e6}
 """What a runtime keeps beside weights and cache: pools, threads, what a prompt's activations need."""
@@ -29,7 +30,7 @@ _SCORES = {"torch": 0, "onnx": 1, "mlx": 2}
 """How often a runtime holds the scores of all heads of a layer at once."""
 
 _PACKED_AGAIN = 1.5
-"""Bytes of ONNX Runtime's own layout of a packed matrix: it adds sums of groups, and fills up."""
+"""Bytes of ONNX Runtime's own layout of a quantized matrix: it adds sums of groups, and fills up."""
 
 
 def _import(tell: Progress, engine: str) -> None:
@@ -43,12 +44,12 @@ def _peak(_: None) -> int:
 @cache
 def empty_bytes(engine: str) -> int:
     """What a fresh process holds that has imported an engine and loaded nothing: measured."""
-    with Apart(f"an empty {engine}", _import, lambda _: None, {}, engine) as process:
+    with WorkerProcess(f"an empty {engine}", _import, lambda _: None, {}, engine) as process:
         return process.ask(_peak)
 
 
 def _onnx_bytes(checkpoint: Checkpoint, choice: EngineChoice, weights: float) -> float:
-    if not isinstance(choice.precision, Float) or checkpoint.packed:
+    if not isinstance(choice.precision, Float) or checkpoint.quantized:
         return _PACKED_AGAIN * weights
     return weights + (0 if checkpoint.stored_bytes == weights else checkpoint.stored_bytes)
 

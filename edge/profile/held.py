@@ -5,35 +5,35 @@ from math import prod
 from edge.engines.choice import EngineChoice, engine_of
 from edge.profile.work import StoredBytes
 from models.checkpoint import Checkpoint
-from models.packed import groups_of, row_bytes
-from models.packed_file import matrices
 from models.parameters import parameter_shapes
 from models.precision import Grouped, Scheme, Zero
+from models.quantized import groups_of, row_bytes
+from models.quantized_file import matrices
 from models.spec import DecoderSpec
 
 
 def held_bytes(engine: str, checkpoint: Checkpoint) -> StoredBytes:
-    """How many bytes an engine holds for each weight: torch unpacks groups, the others keep them packed."""
+    """How many bytes an engine holds for each weight: torch dequantizes, the others keep them quantized."""
     choice = engine_of(engine)
     size = choice.float_bytes
     schemes = {} if choice.name == "torch" else _schemes(choice, checkpoint)
 
     def of(name: str, shape: tuple[int, ...]) -> float:
         scheme = schemes.get(name)
-        return float(size * prod(shape)) if scheme is None else _packed_bytes(choice.name, scheme, shape)
+        return float(size * prod(shape)) if scheme is None else _quantized_bytes(choice.name, scheme, shape)
 
     return of
 
 
 def _schemes(choice: EngineChoice, checkpoint: Checkpoint) -> dict[str, Scheme]:
-    if checkpoint.packed:
-        return checkpoint.packed.schemes
+    if checkpoint.quantized:
+        return checkpoint.quantized.schemes
     if isinstance(choice.precision, Grouped):
         return dict.fromkeys(matrices(checkpoint.spec), choice.precision.scheme)
     return {}
 
 
-def _packed_bytes(engine: str, scheme: Scheme, shape: tuple[int, ...]) -> float:
+def _quantized_bytes(engine: str, scheme: Scheme, shape: tuple[int, ...]) -> float:
     """Codes, a float32 scale for each group, and its zero: a code in ONNX, an offset in MLX."""
     rows, columns = shape
     zero = 4.0 if engine == "mlx" else 0.0 if scheme.zero is Zero.MIDDLE else scheme.bits / 8
@@ -41,5 +41,5 @@ def _packed_bytes(engine: str, scheme: Scheme, shape: tuple[int, ...]) -> float:
 
 
 def weights_held_bytes(spec: DecoderSpec, held: StoredBytes) -> float:
-    """All weights together; a tied head that is packed has a matrix that it shares with the embedding."""
+    """All weights together; a tied head that is quantized has a matrix that it shares with the embedding."""
     return sum(held(name, shape) for name, shape in parameter_shapes(spec).items())

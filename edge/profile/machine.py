@@ -10,8 +10,9 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from edge.apart import Apart, Progress
 from edge.profile.energy import energy_basis
+from edge.worker_process import WorkerProcess
+from models.progress import Progress
 
 READ_BYTES = 512_000_000
 """Memory that is read through in one pass of the sweep: well beyond every cache."""
@@ -71,9 +72,9 @@ class Sweeper:
         return min(took_ns) / 1e9
 
 
-def open_sweeper(threads: int, progress: Progress) -> Apart[Sweeper]:
+def open_sweeper(threads: int, progress: Progress) -> WorkerProcess[Sweeper]:
     """A sweeper in a process of its own; ask it `Sweeper.sweep`."""
-    return Apart("the sweep over memory", Sweeper, progress, ONE_THREAD, threads)
+    return WorkerProcess("the sweep over memory", Sweeper, progress, ONE_THREAD, threads)
 
 
 def sweep(threads: int, progress: Progress = lambda _: None) -> Sweep:

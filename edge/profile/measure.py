@@ -10,7 +10,6 @@ import numpy as np
 import psutil
 
 from edge import __version__
-from edge.apart import Apart, Progress
 from edge.profile.forecast import forecast_bytes
 from edge.profile.held import held_bytes
 from edge.profile.machine import Sweep, Sweeper, open_sweeper, this_machine
@@ -25,10 +24,12 @@ from edge.timing import Grain, PassTimes
 from edge.trace import Trace
 from edge.variant import Variant, open_variant, prepare_variant
 from edge.watch import Watch
+from edge.worker_process import WorkerProcess
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import MisuseError
 from models.parameters import parameter_shapes
 from models.passage import OWN_TEXT
+from models.progress import Progress
 from models.spec import DecoderSpec
 
 SPARE = 0.8
@@ -107,7 +108,7 @@ def passes_of(model: Model, ids: list[int], course: Course, repeats: int) -> tup
 class Lane:
     """One variant while it is measured: its process, and what was found so far."""
 
-    def __init__(self, process: Apart[Model], checkpoint: Checkpoint, foreseen_bytes: int) -> None:
+    def __init__(self, process: WorkerProcess[Model], checkpoint: Checkpoint, foreseen_bytes: int) -> None:
         self.process, self.checkpoint, self.foreseen_bytes = process, checkpoint, foreseen_bytes
         self.told = process.ask(tell_of)
         self.ids = example_ids(checkpoint.spec, checkpoint.spec.context)

@@ -20,9 +20,9 @@ class Memory:
     """What a process held that ran one model on one engine, in bytes.
 
     Attributes:
-        weights_bytes: Weights on disk: tensors of the checkpoint, or those packed for the engine, as they are stored.
-        weights_held_bytes: Weights in the number format that the engine computes with, computed from the spec; packed
-            ones packed, but in torch. None in records that older versions wrote.
+        weights_bytes: Weights on disk: tensors of the checkpoint, or those quantized for the engine, as stored.
+        weights_held_bytes: Weights in the format that the engine computes with, computed from the spec; quantized
+            ones stay quantized, except in torch. None in records that older versions wrote.
         kv_bytes: Keys and values at the capacity that was reserved, computed.
         allocator_peak_bytes: The most that the runtime's allocator held; None where it does not say.
         process_peak_bytes: The most that the process held in memory, pages of mapped files included; None where the

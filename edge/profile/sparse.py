@@ -7,11 +7,12 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from edge.apart import Apart, Progress
 from edge.measure.sparsity import EXACT_ZERO, TOP_P
 from edge.profile.work import StoredBytes
 from edge.trace import Trace
+from edge.worker_process import WorkerProcess
 from models.parameters import parameter_shapes
+from models.progress import Progress
 from models.spec import DecoderSpec
 
 BEYOND_CACHE_BYTES = 256_000_000
@@ -30,13 +31,13 @@ class Skipped:
 
     Attributes:
         ffn_bytes: Its matrices, as the engine holds them: what a decode step reads.
-        silent: Mean share of silent neurons over tokens, by definition.
+        inactive: Mean share of silent neurons over tokens, by definition.
         skipped_bytes: What an FFN would not read that knew the silent neurons beforehand.
     """
 
     layer: int
     ffn_bytes: float
-    silent: dict[str, float]
+    inactive: dict[str, float]
     skipped_bytes: dict[str, float]
 
 
@@ -77,9 +78,9 @@ def skipped(trace: Trace, held: StoredBytes) -> tuple[Skipped, ...]:
         names = [f"layers.{layer}.ffn.{part}.weight" for part in ("gate", "up", "down")]
         ffn_bytes = sum(held(name, shapes[name]) for name in names if name in shapes)
         neurons = trace.neurons(layer)
-        silent = {one.title: float(one.of(neurons).mean()) for one in COUNTED}
-        saved = {name: share * ffn_bytes for name, share in silent.items()}
-        layers.append(Skipped(layer=layer, ffn_bytes=ffn_bytes, silent=silent, skipped_bytes=saved))
+        inactive = {one.title: float(one.of(neurons).mean()) for one in COUNTED}
+        saved = {name: share * ffn_bytes for name, share in inactive.items()}
+        layers.append(Skipped(layer=layer, ffn_bytes=ffn_bytes, inactive=inactive, skipped_bytes=saved))
     return tuple(layers)
 
 
@@ -129,5 +130,5 @@ def _took_ns(work: Callable[..., object], *arguments: object) -> float:
 
 def gather_curve(spec: DecoderSpec, progress: Progress) -> tuple[Gathered, ...]:
     """The curve for FFNs of a decoder's widest shape, on this machine."""
-    with Apart("the gathering FFN", Gatherer, progress, {}, spec) as gatherer:
+    with WorkerProcess("the gathering FFN", Gatherer, progress, {}, spec) as gatherer:
         return gatherer.ask(Gatherer.curve)

@@ -41,9 +41,9 @@ NOTHING = Work(0.0, 0.0)
 def keys_read(layer: LayerSpec, tokens: int, depth: int) -> int:
     """Pairs of a token and a key that it may read, over a pass of `tokens` tokens after `depth`."""
     ends = range(depth + 1, depth + tokens + 1)
-    if isinstance(layer.reach, Full):
+    if isinstance(layer.window, Full):
         return sum(ends)
-    return sum(min(end, layer.reach.span) for end in ends)
+    return sum(min(end, layer.window.tokens) for end in ends)
 
 
 def work_of(
@@ -86,7 +86,7 @@ def _weight(shape: tuple[int, ...], weight_bytes: float, rows: int, float_bytes:
 
 def _core(spec: DecoderSpec, layer: LayerSpec, float_bytes: int, tokens: int, depth: int) -> Work:
     """Scores and the weighted sum: keys and values of every visible token are read once, those of the pass written."""
-    seen = depth + tokens if isinstance(layer.reach, Full) else min(depth + tokens, layer.reach.span + tokens - 1)
+    seen = depth + tokens if isinstance(layer.window, Full) else min(depth + tokens, layer.window.tokens + tokens - 1)
     kept = 2 * spec.n_kv_heads * spec.head_dim * (seen + tokens)
     inside = 2 * spec.n_heads * spec.head_dim * tokens
     flops = 4.0 * spec.n_heads * spec.head_dim * keys_read(layer, tokens, depth)

@@ -48,11 +48,11 @@ def blocks(levels: UInt8[np.ndarray, "*shape row column"], side: int) -> UInt8[n
     return np.asarray(padded.reshape(*outer, -(-rows // side), side, -(-columns // side), side).max(axis=(-3, -1)))
 
 
-def packed_text(levels: UInt8[np.ndarray, "*shape"]) -> str:
+def quantized_text(levels: UInt8[np.ndarray, "*shape"]) -> str:
     """The bytes in row-major order, deflated (RFC 1950), as base64."""
     return base64.b64encode(zlib.compress(np.ascontiguousarray(levels).tobytes(), 9)).decode("ascii")
 
 
-def from_packed_text(text: str, shape: tuple[int, ...]) -> UInt8[np.ndarray, "*shape"]:
-    """What `packed_text` wrote."""
+def from_quantized_text(text: str, shape: tuple[int, ...]) -> UInt8[np.ndarray, "*shape"]:
+    """What `quantized_text` wrote."""
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(shape)

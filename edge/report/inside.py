@@ -8,11 +8,11 @@ import numpy as np
 from edge.measure.attention import mean_after_first
 from edge.picture.levels import Linear, Log, Scale
 from edge.picture.units import show_number, show_share
-from edge.report.fine import packed_text, to_fine_levels
+from edge.report.fine import quantized_text, to_fine_levels
 from edge.report.markup import Markup, Section, note, numbers, tag
 from edge.report.opening import EXACT_ZERO, TOP_P, legend
 from edge.report.scales import briefly, colour_steps, ends, exactness, labels, scale_record, two_digits
-from edge.report.seen import COLUMNS, WEIGHTS, Looks, Silence, in_columns, share_scale
+from edge.report.seen import COLUMNS, WEIGHTS, FfnSparsity, Looks, in_columns, share_scale
 from edge.trace import Trace
 from models.spec import Activation
 
@@ -135,7 +135,7 @@ def _looks_record(looks: Looks) -> dict[str, Any]:
         "labels": [f"≤{briefly(WEIGHTS.low)}", *labels(WEIGHTS, two_digits)[1:]],
         "colours": {name: colour_steps(WEIGHTS, scale) for name, scale in SHOWN.items()},
         "ends": {name: [("≤" if name == "log" else "") + low, high] for name, (low, high) in _shown_ends()},
-        "levels": packed_text(looks.levels),
+        "levels": quantized_text(looks.levels),
     }
 
 
@@ -144,36 +144,40 @@ def _shown_ends() -> Iterator[tuple[str, list[str]]]:
         yield name, ends(scale, briefly)
 
 
-def silence_section(trace: Trace, silence: Silence | None) -> Section:
+def sparsity_section(trace: Trace, sparsity: FfnSparsity | None) -> Section:
     """A map of layers and tokens for each definition, and the mean of every layer."""
-    if silence is None:
+    if sparsity is None:
         why = "are ablated" if trace.ablated.ffns else "were not watched"
         missing = note(f"The FFN's neurons {why} in this run, so that their sparsity cannot be shown.")
-        return Section("silence", "FFN sparsity", (missing,))
+        return Section("sparsity", "FFN sparsity", (missing,))
     relu = any(layer.ffn.activation is Activation.RELU for layer in trace.spec.layers)
-    choice = tag("div", *_definition_choice(relu), legend("silence"), class_="controls")
-    definition = note(tag("span", id="silence-definition"), *_columns(trace.n_fed), *_edits(trace))
-    layers = [str(layer) for layer in reversed(silence.layers)]
+    choice = tag("div", *_definition_choice(relu), legend("sparsity"), class_="controls")
+    definition = note(tag("span", id="sparsity-definition"), *_columns(trace.n_fed), *_edits(trace))
+    layers = [str(layer) for layer in reversed(sparsity.layers)]
     canvas = tag(
         "canvas",
-        id="silence-map",
+        id="sparsity-map",
         tabindex=0,
         role="img",
         aria_label="silent share of FFN neurons, a row for each layer and a column for each token; arrow keys move",
-        aria_describedby="silence-readout",
+        aria_describedby="sparsity-readout",
     )
     body = tag(
         "div",
         tag("ol", *(tag("li", layer) for layer in layers), class_="side", aria_label="layers"),
-        tag("div", canvas, tag("div", id="silence-mark", aria_hidden="true"), class_="map-body"),
+        tag("div", canvas, tag("div", id="sparsity-mark", aria_hidden="true"), class_="map-body"),
         tag(
-            "ol", *(tag("li") for _ in layers), id="silence-means", class_="side means", aria_label="mean of each layer"
+            "ol",
+            *(tag("li") for _ in layers),
+            id="sparsity-means",
+            class_="side means",
+            aria_label="mean of each layer",
         ),
-        class_="silence",
+        class_="sparsity",
     )
-    readout = tag("output", id="silence-readout", class_="readout", aria_live="polite")
-    record = {"silence": _silence_record(silence)}
-    return Section("silence", "FFN sparsity", (definition, choice, readout, body), record)
+    readout = tag("output", id="sparsity-readout", class_="readout", aria_live="polite")
+    record = {"sparsity": _sparsity_record(sparsity)}
+    return Section("sparsity", "FFN sparsity", (definition, choice, readout, body), record)
 
 
 def _definition_choice(relu: bool) -> Iterator[Markup]:
@@ -188,11 +192,11 @@ def _columns(tokens: int) -> Iterator[str]:
         yield tag("strong", f" {tokens:,} tokens do not fit: a column is the mean of {wide} tokens.")
 
 
-def _silence_record(silence: Silence) -> dict[str, Any]:
-    record: dict[str, Any] = {"layers": list(silence.layers)}
+def _sparsity_record(sparsity: FfnSparsity) -> dict[str, Any]:
+    record: dict[str, Any] = {"layers": list(sparsity.layers)}
     for name, shares, what in (
-        ("zero", silence.exact_zero, EXACT_ZERO),
-        ("top_p", silence.top_p, TOP_P),
+        ("zero", sparsity.exact_zero, EXACT_ZERO),
+        ("top_p", sparsity.top_p, TOP_P),
     ):
         scale = share_scale(shares)
         wide, columns = in_columns(shares)
@@ -200,14 +204,14 @@ def _silence_record(silence: Silence) -> dict[str, Any]:
         record[name] = scale_record(scale, show_share) | {
             "definition": f"{what} Kept as {exactness(scale, show_share)}.",
             "means": [show_share(float(row.mean())) for row in shares],
-            "levels": packed_text(to_fine_levels(columns, scale)),
+            "levels": quantized_text(to_fine_levels(columns, scale)),
         }
     return record
 
 
-def layers_section(trace: Trace, looks: Looks | None, silence: Silence | None) -> Section:
+def layers_section(trace: Trace, looks: Looks | None, sparsity: FfnSparsity | None) -> Section:
     """Means of every layer as a table; a dash where it was not watched."""
-    rows = [_layer_numbers(trace, layer, looks, silence) for layer in reversed(range(trace.spec.n_layers))]
+    rows = [_layer_numbers(trace, layer, looks, sparsity) for layer in reversed(range(trace.spec.n_layers))]
     headings = ("layer", "entropy, bits", "on first token", "exactly zero", "top-p 0.9")
     what = note(
         "Means over tokens, and over heads for attention. Entropy: −Σ p·log₂ p of a row; on first token: its weight on "
@@ -221,7 +225,7 @@ def layers_section(trace: Trace, looks: Looks | None, silence: Silence | None) -
     return Section("layers", "Layer by layer", (what, table))
 
 
-def _layer_numbers(trace: Trace, layer: int, looks: Looks | None, silence: Silence | None) -> tuple[str, ...]:
+def _layer_numbers(trace: Trace, layer: int, looks: Looks | None, sparsity: FfnSparsity | None) -> tuple[str, ...]:
     cells = [str(layer)]
     place = looks.layers.index(layer) if looks is not None and layer in looks.layers else None
     if looks is None or place is None or looks.entropy_bits.shape[2] < 2:
@@ -233,7 +237,7 @@ def _layer_numbers(trace: Trace, layer: int, looks: Looks | None, silence: Silen
         cells += [show_share(float(mean_after_first(looks.first_token_share[place, acting]).mean()))]
     if layer in trace.ablated.ffns:
         return (*cells, ABLATED, ABLATED)
-    if silence is None or layer not in silence.layers:
+    if sparsity is None or layer not in sparsity.layers:
         return (*cells, "–", "–")
-    at = silence.layers.index(layer)
-    return (*cells, show_share(float(silence.exact_zero[at].mean())), show_share(float(silence.top_p[at].mean())))
+    at = sparsity.layers.index(layer)
+    return (*cells, show_share(float(sparsity.exact_zero[at].mean())), show_share(float(sparsity.top_p[at].mean())))

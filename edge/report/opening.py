@@ -9,10 +9,10 @@ from jaxtyping import Float32
 
 from edge.picture.levels import Linear
 from edge.picture.units import show_number, show_share
-from edge.report.fine import packed_text, to_fine_levels
+from edge.report.fine import quantized_text, to_fine_levels
 from edge.report.markup import Markup, Section, gradient, note, tag
 from edge.report.scales import PALETTE, Show, exactness, scale_record
-from edge.report.seen import Looks, Silence, logprobs_of, share_scale
+from edge.report.seen import FfnSparsity, Looks, logprobs_of, share_scale
 from edge.trace import Trace
 from models.sites import LOGITS, PARTS
 
@@ -86,9 +86,9 @@ def _watched(trace: Trace) -> str:
     return f"{' and '.join(named) or 'nothing'}, {kept}: {len(trace.sites)} sites"
 
 
-def tokens_section(trace: Trace, looks: Looks | None, silence: Silence | None) -> Section:
+def tokens_section(trace: Trace, looks: Looks | None, sparsity: FfnSparsity | None) -> Section:
     """Every token, the given ones apart from the generated ones, coloured by a number of the reader's choice."""
-    scalars = _scalars(trace, looks, silence)
+    scalars = _scalars(trace, looks, sparsity)
     pieces = (_token(place, piece, trace) for place, piece in enumerate(trace.pieces))
     strip = tag("div", *pieces, id="strip", role="listbox", aria_label="tokens")
     how = note(
@@ -119,7 +119,7 @@ def legend(id: str) -> Markup:
     return tag("span", low, gradient(PALETTE), high, class_="legend")
 
 
-def _scalars(trace: Trace, looks: Looks | None, silence: Silence | None) -> list[Scalar]:
+def _scalars(trace: Trace, looks: Looks | None, sparsity: FfnSparsity | None) -> list[Scalar]:
     """What was kept of this run, the most telling first."""
     found = [_logprob(trace)]
     if looks is not None and looks.acting.any():
@@ -129,8 +129,8 @@ def _scalars(trace: Trace, looks: Looks | None, silence: Silence | None) -> list
             Scalar("entropy", "attention entropy", f"{_ENTROPY} {_OVER_HEADS}", bits, most, _bits),
             Scalar("first", "share of the first token", f"{_FIRST} {_OVER_HEADS}", first, _SHARE, show_share),
         ]
-    if silence is not None:
-        zero, top_p = silence.exact_zero.mean(axis=0), silence.top_p.mean(axis=0)
+    if sparsity is not None:
+        zero, top_p = sparsity.exact_zero.mean(axis=0), sparsity.top_p.mean(axis=0)
         found += [
             Scalar("zero", "FFN sparsity, exactly zero", f"{EXACT_ZERO} {_OVER_LAYERS}", zero, _from(zero), show_share),
             Scalar("top_p", "FFN sparsity, top-p 0.9", f"{TOP_P} {_OVER_LAYERS}", top_p, _from(top_p), show_share),
@@ -180,5 +180,5 @@ def _scalar_record(scalar: Scalar) -> dict[str, Any]:
         "key": scalar.key,
         "title": scalar.title,
         "definition": f"{scalar.definition} Kept as {exactness(scalar.scale, scalar.show)}.",
-        "levels": packed_text(to_fine_levels(scalar.values, scalar.scale)),
+        "levels": quantized_text(to_fine_levels(scalar.values, scalar.scale)),
     }

@@ -229,7 +229,7 @@ class Attention {
 class Silence {
   constructor(of, levels, strip) {
     Object.assign(this, { of, levels, row: 0, column: 0 });
-    this.map = byId("silence-map");
+    this.map = byId("sparsity-map");
     this.map.style.height = `calc(${of.layers.length} * var(--row))`;
     onArrows(this.map, (down, right) => this.point(this.row + down, this.column + right));
     this.map.addEventListener("pointermove", (event) => this.point(...cellUnder(event, this.map)));
@@ -244,9 +244,9 @@ class Silence {
   define(name) {
     this.name = name;
     const { definition, ends, means, colours } = this.of[name];
-    byId("silence-definition").textContent = definition;
-    nameEnds("silence", ends);
-    [...byId("silence-means").children].forEach((cell, row) => (cell.textContent = means[this.placeOf(row)]));
+    byId("sparsity-definition").textContent = definition;
+    nameEnds("sparsity", ends);
+    [...byId("sparsity-means").children].forEach((cell, row) => (cell.textContent = means[this.placeOf(row)]));
     const upwards = new Uint8Array(this.levels[name].length);
     for (let row = 0; row < this.of.layers.length; row++) upwards.set(this.rowOf(row), row * this.of.columns);
     paint(this.map, upwards, this.of.layers.length, this.of.columns, colours);
@@ -268,8 +268,8 @@ class Silence {
     this.column = clamp(column, 0, this.of.columns - 1);
     const share = labelOf(this.of[this.name].labels, this.rowOf(this.row)[this.column]);
     const layer = this.of.layers[this.placeOf(this.row)];
-    byId("silence-readout").textContent = `layer ${layer}, token ${spanOf(this.column, this.of.wide)}: ${share} silent`;
-    markCell(byId("silence-mark"), this.map, this.row, this.column);
+    byId("sparsity-readout").textContent = `layer ${layer}, token ${spanOf(this.column, this.of.wide)}: ${share} silent`;
+    markCell(byId("sparsity-mark"), this.map, this.row, this.column);
   }
 }
 
@@ -279,9 +279,9 @@ async function start() {
     const attention = new Attention(record.attention, await unpack(record.attention.levels), strip);
     attention.colourOn("log");
   }
-  if (record.silence) {
-    const [zero, top_p] = await Promise.all([unpack(record.silence.zero.levels), unpack(record.silence.top_p.levels)]);
-    new Silence(record.silence, { zero, top_p }, strip);
+  if (record.sparsity) {
+    const [zero, top_p] = await Promise.all([unpack(record.sparsity.zero.levels), unpack(record.sparsity.top_p.levels)]);
+    new Silence(record.sparsity, { zero, top_p }, strip);
   }
   const select = byId("scalar");
   if (select) {

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 
-from edge.report.inside import attention_section, layers_section, silence_section
+from edge.report.inside import attention_section, layers_section, sparsity_section
 from edge.report.markup import Markup, Section, join, script_json, tag, text
 from edge.report.opening import header, tokens_section
 from edge.report.scales import PALETTE, palette_record
-from edge.report.seen import Progress, looks_of, silence_of
+from edge.report.seen import looks_of, sparsity_of
 from edge.trace import Trace
+from models.progress import Progress
 
 FORMAT = 1
 """Of the record that the page's script reads."""
@@ -24,12 +25,12 @@ def report_page(trace: Trace, further: Sequence[Section] = (), progress: Progres
         further: Sections after the trace's own.
         progress: Told what is being computed.
     """
-    looks, silence = looks_of(trace, progress), silence_of(trace)
+    looks, sparsity = looks_of(trace, progress), sparsity_of(trace)
     sections = [
-        tokens_section(trace, looks, silence),
+        tokens_section(trace, looks, sparsity),
         attention_section(trace, looks),
-        silence_section(trace, silence),
-        layers_section(trace, looks, silence),
+        sparsity_section(trace, sparsity),
+        layers_section(trace, looks, sparsity),
         *further,
     ]
     record = {"format": FORMAT, "palette": palette_record(PALETTE), "fed": trace.n_fed}

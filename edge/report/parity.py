@@ -27,9 +27,9 @@ def parity_section(comparison: Comparison, model: str) -> Section:
         *([tag("strong", other)] if named != {model} else []),
         f"Beside {reference.name} on the text '{text.source}', {text.tokens:,} tokens, teacher-forced; sites on its "
         f"first {text.site_tokens:,}. ",
-        "Relative error of a site: max |a − b| / max |b|, b being the reference. ● is within the band, ○ beyond it: "
-        "the band is what the coarser of the two precisions alone explains. ◀ is the first site beyond, where a "
-        "difference begins. A bar is as long as the error's logarithm, from 1e-8 to 1; its line is the band.",
+        "Relative error of a site: max |a − b| / max |b|, b is the reference. ● is within the tolerance, ○ exceeds it: "
+        "the tolerance is what the coarser of the two precisions alone explains. ◀ is the first site beyond, where a "
+        "difference begins. A bar is as long as the error's logarithm, from 1e-8 to 1; its line is the tolerance.",
     )
     return Section("parity", "Parity", (what, _sums(comparison), _matrix(comparison)))
 
@@ -43,7 +43,7 @@ def _matrix(comparison: Comparison) -> Markup:
 
 
 def _variant_head(variant: Compared) -> Markup:
-    return tag("th", variant.name, tag("small", f"band {_error(variant.band)}"), scope="col")
+    return tag("th", variant.name, tag("small", f"tolerance {_error(variant.tolerance)}"), scope="col")
 
 
 def _site_row(site: str, comparison: Comparison) -> Markup:
@@ -57,22 +57,22 @@ def _cell(site: str, variant: Compared) -> Markup:
         return tag("td", "–")
     error = variant.sites[site]
     is_first = variant.departure is not None and variant.departure.site == site
-    mark, kind = ("●", "within") if error <= variant.band else ("○", "beyond")
-    first = tag("strong", "◀" if is_first else "", title="the first site beyond the band" if is_first else None)
+    mark, kind = ("●", "within") if error <= variant.tolerance else ("○", "beyond")
+    first = tag("strong", "◀" if is_first else "", title="the first site beyond the tolerance" if is_first else None)
     return tag(
         "td",
-        _bar(error, variant.band, kind),
+        _bar(error, variant.tolerance, kind),
         tag("span", _error(error), class_="figure"),
         tag("span", mark, class_=kind),
         first,
     )
 
 
-def _bar(error: float, band: float, kind: str) -> Markup:
-    """As long as the error's logarithm, with a line where the band ends."""
-    length, end = (float(place) for place in np.clip(ERRORS.place(np.array([error, band])), 0, 1))
+def _bar(error: float, tolerance: float, kind: str) -> Markup:
+    """As long as the error's logarithm, with a line where the tolerance ends."""
+    length, end = (float(place) for place in np.clip(ERRORS.place(np.array([error, tolerance])), 0, 1))
     bar = tag("rect", width=f"{100 * np.nan_to_num(length, nan=1.0):.0f}", height=8, class_=kind)
-    line = tag("rect", x=f"{100 * end:.0f}", width=1, height=8, class_="band")
+    line = tag("rect", x=f"{100 * end:.0f}", width=1, height=8, class_="tolerance")
     return tag("svg", bar, line, viewBox="0 0 101 8", class_="error", aria_hidden="true")
 
 
@@ -168,7 +168,7 @@ MEASURES: tuple[Measure, ...] = (
     ("other ones / of them near ties", _nothing, _flips),
     _both("perplexity", _perplexity),
     ("difference", _nothing, _difference),
-    ("first site beyond the band", _nothing, _departure),
+    ("first site beyond the tolerance", _nothing, _departure),
     ("its first token beyond", _nothing, _departed_token),
     ("first greedy token that differs", _nothing, _parting),
     ("the reference's lead there, nats", _nothing, _margin),

@@ -9,11 +9,10 @@ from jaxtyping import Bool, Float32, UInt8
 from edge.measure.attention import entropy_bits, first_token_share, visible_keys
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.picture.levels import Linear, Log
-from edge.report.fine import blocks, packed_text, to_fine_levels
+from edge.report.fine import blocks, quantized_text, to_fine_levels
 from edge.trace import Trace
+from models.progress import Progress
 from models.sites import LOGITS, layer_site
-
-Progress = Callable[[str], None]
 
 WEIGHTS = Log(1e-4, 1.0)
 """Attention weights: everything at or below a ten-thousandth is the lowest level."""
@@ -50,7 +49,7 @@ class Looks:
 
 
 @dataclass(frozen=True)
-class Silence:
+class FfnSparsity:
     """Shares of each FFN's neurons by two definitions, for the layers that were watched.
 
     Ablated neurons are not counted, and a layer whose FFN is ablated is left out.
@@ -79,12 +78,12 @@ def looks_of(trace: Trace, progress: Progress, most_bytes: int = MAPS_BYTES) -> 
     first = np.zeros((len(layers), heads, tokens), np.float32)
     for place, layer in enumerate(layers):
         progress(f"attention of layer {layer}, {place + 1} of {len(layers)}")
-        hidden = ~visible_keys(tokens, tokens, trace.spec.layers[layer].reach)
+        hidden = ~visible_keys(tokens, tokens, trace.spec.layers[layer].window)
         for head in range(heads):
             pattern = trace.pattern(layer, head)
             levels[place, head] = blocks(to_fine_levels(pattern, WEIGHTS, hidden), block)
             entropy[place, head], first[place, head] = entropy_bits(pattern), first_token_share(pattern)
-    wider = _doubled_until(1, lambda wider: len(packed_text(blocks(levels, wider))) <= most_bytes)
+    wider = _doubled_until(1, lambda wider: len(quantized_text(blocks(levels, wider))) <= most_bytes)
     acting = np.array([[not trace.ablated.has_head(layer, head) for head in range(heads)] for layer in layers])
     return Looks(layers, block * wider, blocks(levels, wider), entropy, first, acting)
 
@@ -95,13 +94,13 @@ def _doubled_until(size: int, fits: Callable[[int], bool]) -> int:
     return size
 
 
-def silence_of(trace: Trace) -> Silence | None:
+def sparsity_of(trace: Trace) -> FfnSparsity | None:
     """Both shares of every watched layer and token; None where there is none of which any neuron acts."""
     layers = tuple(layer for layer in watched_layers(trace, "ffn.neurons") if len(trace.acting(layer)))
     if not layers:
         return None
     exact_zero = np.stack([exact_zero_share(trace.acting_neurons(layer)) for layer in layers])
-    return Silence(layers, exact_zero, np.stack([top_p_sparsity(trace.acting_neurons(layer)) for layer in layers]))
+    return FfnSparsity(layers, exact_zero, np.stack([top_p_sparsity(trace.acting_neurons(layer)) for layer in layers]))
 
 
 def share_scale(shares: Float32[np.ndarray, "layer token"]) -> Linear:

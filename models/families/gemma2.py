@@ -4,11 +4,11 @@ from dataclasses import replace
 from math import sqrt
 
 from models.families import gemma
+from models.families.attention_windows import FULL, SLIDING, window_of, windows_of
 from models.families.config import Config
 from models.families.family import Family
 from models.families.gemma import NORMS
 from models.families.llama import PARTS, decoder_of, layer_of, layers_of
-from models.families.reach import FULL, SLIDING, reaches_of, window_of
 from models.families.views import LessOne, Part, Stored, stored_parts
 from models.spec import Around, Cap, DecoderSpec, NoCap, SoftCap
 
@@ -46,8 +46,8 @@ def decoder(config: Config) -> DecoderSpec:
     every_other = [FULL if layer % 2 else SLIDING for layer in range(layers_of(config))]
     plain = layer_of(config, bias=config.flag("attention_bias"), activation="hidden_activation")
     layer = replace(plain, placement=Around(), score_cap=cap_of(config, "attn_logit_softcapping"))
-    reaches = reaches_of(config, window_of(config), every_other)
-    layers = [replace(layer, reach=reach) for reach in reaches]
+    windows = windows_of(config, window_of(config), every_other)
+    layers = [replace(layer, window=window) for window in windows]
     return replace(decoder_of(config, layers), logit_cap=cap_of(config, "final_logit_softcapping"))
 
 

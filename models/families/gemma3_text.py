@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from models.families import gemma2
+from models.families.attention_windows import FULL, SLIDING, window_of, windows_of
 from models.families.config import Config
 from models.families.family import Family
 from models.families.gemma import NORMS
 from models.families.gemma2 import AROUND, cap_of
 from models.families.llama import PARTS, decoder_of, layer_of, layers_of, norm_of
-from models.families.reach import FULL, SLIDING, reaches_of, window_of
 from models.families.rope import original_in, scaled
 from models.families.views import LessOne, Part, Stored, stored_parts
 from models.spec import Around, DecoderSpec, Full, HeadNorm, Rotary
@@ -29,8 +29,8 @@ def decoder(config: Config) -> DecoderSpec:
         placement=Around(),
         head_norm=HeadNorm(norm_of(config)),
     )
-    reaches = reaches_of(config, window_of(config), _every_sixth(config))
-    layers = [replace(layer, reach=reach, position=far if reach == Full() else near) for reach in reaches]
+    windows = windows_of(config, window_of(config), _every_sixth(config))
+    layers = [replace(layer, window=window, position=far if window == Full() else near) for window in windows]
     return replace(decoder_of(config, layers), logit_cap=cap_of(config, "final_logit_softcapping"))
 
 

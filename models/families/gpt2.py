@@ -22,7 +22,7 @@ def decoder(config: Config) -> DecoderSpec:
     context, norm = config.count("n_positions"), LayerNorm(config.number("layer_norm_epsilon"))
     d_ff = config.count_or_none("n_inner") or 4 * d_model
     layer = LayerSpec(
-        reach=Full(),
+        window=Full(),
         position=NoPosition(),
         ffn=Plain(config.activation("activation_function"), d_ff, bias=True),
         norm=norm,

@@ -23,7 +23,7 @@ def decoder(config: Config) -> DecoderSpec:
     norm, bias = LayerNorm(config.number("layer_norm_eps")), config.flag("attention_bias")
     position = rotary_of(config, head_dim_of(config), base_key="rotary_emb_base", share_key="rotary_pct", partial=True)
     layer = LayerSpec(
-        reach=Full(),
+        window=Full(),
         position=position,
         ffn=Plain(config.activation("hidden_act"), config.count("intermediate_size"), bias=True),
         norm=norm,

@@ -70,7 +70,7 @@ def layer_of(
 ) -> LayerSpec:
     """One layer of Llama; the biases are those of attention and of the FFN, `activation` the key of its own."""
     return LayerSpec(
-        reach=Full(),
+        window=Full(),
         position=position or rotary_of(config, head_dim_of(config)),
         ffn=Gated(config.activation(activation), config.count("intermediate_size"), ffn_bias),
         norm=norm_of(config),

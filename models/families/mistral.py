@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
+from models.families.attention_windows import window_of
 from models.families.config import Config
 from models.families.family import Family
 from models.families.llama import COMMON, decoder_of, layer_of, layers_of, weights_of
-from models.families.reach import window_of
 from models.spec import DecoderSpec
 
 
 def decoder(config: Config) -> DecoderSpec:
-    layer = replace(layer_of(config), reach=window_of(config))
+    layer = replace(layer_of(config), window=window_of(config))
     return decoder_of(config, [layer] * layers_of(config))
 
 

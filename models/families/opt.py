@@ -35,7 +35,7 @@ KEYS = {
 }
 
 _UNUSED_ROWS = 2
-"""Rows of the stored positions that no text reaches: they were kept for padding."""
+"""Rows of the stored positions that no text windows: they were kept for padding."""
 
 
 def decoder(config: Config) -> DecoderSpec:
@@ -47,7 +47,7 @@ def decoder(config: Config) -> DecoderSpec:
     width, context = config.count_or_none("word_embed_proj_dim") or d_model, config.count("max_position_embeddings")
     bias, norm = config.flag("enable_bias"), LayerNorm(1e-5)
     layer = LayerSpec(
-        reach=Full(),
+        window=Full(),
         position=NoPosition(),
         ffn=Plain(config.activation("activation_function"), config.count("ffn_dim"), bias),
         norm=norm,

@@ -14,7 +14,7 @@ def decoder(config: Config) -> DecoderSpec:
     norm, normed = LayerNorm(config.number("layer_norm_eps")), config.flag("qk_layernorm")
     head_dim = share_of_stream(config) if normed else head_dim_of(config)
     layer = LayerSpec(
-        reach=Full(),
+        window=Full(),
         position=rotary_of(config, head_dim, partial=True),
         ffn=Plain(config.activation("hidden_act"), config.count("intermediate_size"), bias=True),
         norm=norm,

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from models.errors import SpecError
+from models.families.attention_windows import window_of
 from models.families.config import Config
 from models.families.family import Family
 from models.families.llama import COMMON, PARTS, decoder_of, head_dim_of, layer_of, layers_of
-from models.families.reach import window_of
 from models.families.rope import kind_of, rope_key, rotary_of
 from models.families.views import Part, Rows, Stored, stored_parts
 from models.spec import DecoderSpec
@@ -14,7 +14,7 @@ from models.spec import DecoderSpec
 
 def decoder(config: Config) -> DecoderSpec:
     position = rotary_of(_renamed(config), head_dim_of(config), partial=True)
-    layer = replace(layer_of(config, position), reach=window_of(config))
+    layer = replace(layer_of(config, position), window=window_of(config))
     return decoder_of(config, [layer] * layers_of(config))
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from models.families.attention_windows import upper_windows
 from models.families.config import Config
 from models.families.family import Family
 from models.families.llama import COMMON, decoder_of, layer_of, weights_of
-from models.families.reach import upper_reaches
 from models.spec import DecoderSpec
 
 DEFAULTS = {
@@ -26,7 +26,7 @@ NULLABLE = frozenset({"num_key_value_heads", "sliding_window"})
 
 def decoder(config: Config) -> DecoderSpec:
     layer = replace(layer_of(config), qkv_bias=True, out_bias=False)
-    return decoder_of(config, [replace(layer, reach=reach) for reach in upper_reaches(config)])
+    return decoder_of(config, [replace(layer, window=window) for window in upper_windows(config)])
 
 
 FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS, nullable=NULLABLE)

@@ -2,19 +2,19 @@
 
 from dataclasses import replace
 
+from models.families.attention_windows import upper_windows
 from models.families.config import Config
 from models.families.family import Family
 from models.families.llama import PARTS, decoder_of, layer_of, norm_of
 from models.families.qwen2 import DEFAULTS as QWEN2
 from models.families.qwen2 import NULLABLE
-from models.families.reach import upper_reaches
 from models.families.views import Stored, stored_parts
 from models.spec import DecoderSpec, HeadNorm
 
 
 def decoder(config: Config) -> DecoderSpec:
     layer = replace(layer_of(config, bias=config.flag("attention_bias")), head_norm=HeadNorm(norm_of(config)))
-    return decoder_of(config, [replace(layer, reach=reach) for reach in upper_reaches(config)])
+    return decoder_of(config, [replace(layer, window=window) for window in upper_windows(config)])
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
+from models.families.attention_windows import FULL, SLIDING, window_of, windows_of
 from models.families.config import Config
 from models.families.family import Family
 from models.families.llama import DEFAULTS as LLAMA
 from models.families.llama import decoder_of, layer_of, layers_of, weights_of
-from models.families.reach import FULL, SLIDING, reaches_of, window_of
 from models.spec import DecoderSpec, Full, NoPosition
 
 
@@ -14,10 +14,10 @@ def decoder(config: Config) -> DecoderSpec:
     turning = layer_of(config, bias=config.flag("attention_bias"), ffn_bias=config.flag("mlp_bias"))
     still = replace(turning, position=NoPosition())
     near, turns = window_of(config), _turns_of(config)
-    windows = config.flag("use_sliding_window") and near != Full()
-    unstated = [SLIDING if windows and not turn else FULL for turn in turns]
-    reaches = reaches_of(config, near, unstated)
-    layers = [replace(turning if turn else still, reach=reach) for turn, reach in zip(turns, reaches, strict=True)]
+    is_sliding = config.flag("use_sliding_window") and near != Full()
+    unstated = [SLIDING if is_sliding and not turn else FULL for turn in turns]
+    windows = windows_of(config, near, unstated)
+    layers = [replace(turning if turn else still, window=window) for turn, window in zip(turns, windows, strict=True)]
     return decoder_of(config, layers)
 
 

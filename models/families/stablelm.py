@@ -11,7 +11,7 @@ from models.spec import DecoderSpec, Full, Gated, LayerNorm, LayerSpec, Parallel
 
 def decoder(config: Config) -> DecoderSpec:
     layer = LayerSpec(
-        reach=Full(),
+        window=Full(),
         position=rotary_of(config, share_of_stream(config), partial=True),
         ffn=Gated(config.activation("hidden_act"), config.count("intermediate_size"), bias=False),
         norm=LayerNorm(config.number("layer_norm_eps")),

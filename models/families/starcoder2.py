@@ -1,9 +1,9 @@
 """StarCoder2: LayerNorm, rotary positions, grouped queries, plain FFN, biases throughout."""
 
+from models.families.attention_windows import window_of
 from models.families.config import Config
 from models.families.family import Family
 from models.families.llama import COMMON, PARTS, decoder_of, head_dim_of, layers_of
-from models.families.reach import window_of
 from models.families.rope import rotary_of
 from models.families.views import Stored, stored_parts
 from models.spec import DecoderSpec, LayerNorm, LayerSpec, Plain, Sequential
@@ -12,7 +12,7 @@ from models.spec import DecoderSpec, LayerNorm, LayerSpec, Plain, Sequential
 def decoder(config: Config) -> DecoderSpec:
     bias = config.flag("use_bias")
     layer = LayerSpec(
-        reach=window_of(config),
+        window=window_of(config),
         position=rotary_of(config, head_dim_of(config)),
         ffn=Plain(config.activation("hidden_act"), config.count("intermediate_size"), bias),
         norm=LayerNorm(config.number("norm_epsilon")),

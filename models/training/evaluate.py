@@ -14,9 +14,9 @@ import numpy as np
 
 from edge.commands.options import tell
 from edge.commands.tables import Column, Table
-from edge.engines.registry import Progress
 from edge.session import Model, load
 from models.errors import EdgeError, MisuseError
+from models.progress import Progress
 from models.spec import Activation, DecoderSpec
 from models.training.corpus import BOOKS
 from models.training.figures import (
@@ -107,12 +107,12 @@ def _check(most_facts: int | None) -> None:
         raise MisuseError(f"most_facts is {most_facts}; at least 1 fact of each relation must be asked")
 
 
-def _silent(message: str) -> None:
+def _ignore(message: str) -> None:
     """Tells nobody."""
 
 
 def evaluate(
-    model: Model, documents: Sequence[str], *, most_facts: int | None = None, progress: Progress = _silent
+    model: Model, documents: Sequence[str], *, most_facts: int | None = None, progress: Progress = _ignore
 ) -> Evaluation:
     """Measures everything; `documents` are the text, `most_facts` bounds the facts asked of each relation.
 
@@ -124,7 +124,7 @@ def evaluate(
         raise MisuseError(f"{model.checkpoint.folder} has no tokenizer.json, so no text can be scored")
     _check(most_facts)
     stream = token_stream(tokenizer, documents)
-    progress("looking for silent neurons and for heads that look back")
+    progress("looking for inactive neurons and for previous-token heads")
     zeros, (per_token, by_pair) = neuron_zeros(model, stream.ids), induction(model)
     progress(f"reading {len(stream.ids):,} tokens of text")
     nats = text_nats(model, stream.ids)

@@ -1,4 +1,4 @@
-"""Figures of a model on any engine: what a text costs it, which neurons stay silent, which heads look back."""
+"""Figures of a model on any engine: what a text costs it, which neurons stay never, which heads look back."""
 
 import lzma
 from collections.abc import Iterator, Sequence
@@ -116,16 +116,16 @@ def neuron_zeros(model: Model, ids: Sequence[int]) -> NeuronZeros:
     width = min(model.spec.context, _NEURON_WINDOW)
     ids = ids[: _NEURON_WINDOWS * width]
     zeros = np.zeros(model.spec.n_layers)
-    silent = [np.ones(layer.ffn.d_ff, bool) for layer in model.spec.layers]
+    never = [np.ones(layer.ffn.d_ff, bool) for layer in model.spec.layers]
     for start in range(0, len(ids), width):
         window = list(ids[start : start + width])
         trace = model.run(ids=window, max_new_tokens=0, watch=Watch(parts=("ffn.neurons",)))
         for layer in range(model.spec.n_layers):
             neurons = trace.neurons(layer)
             zeros[layer] += exact_zero_share(neurons).sum(dtype=np.float64)
-            silent[layer] &= (neurons == 0).all(axis=0)
-    never = tuple(float(neurons.mean()) for neurons in silent)
-    return NeuronZeros(tuple((zeros / len(ids)).tolist()), never, len(ids))
+            never[layer] &= (neurons == 0).all(axis=0)
+    shares = tuple(float(neurons.mean()) for neurons in never)
+    return NeuronZeros(tuple((zeros / len(ids)).tolist()), shares, len(ids))
 
 
 def induction(model: Model) -> tuple[Float64[np.ndarray, "layer head"], Float64[np.ndarray, "layer head"]]:

@@ -40,6 +40,6 @@ def _of_sequence(decoder: Decoder, ids: np.ndarray) -> Float32[np.ndarray, "laye
         for head in range(spec.n_heads):
             keys = key[:, head // spec.sharing]
             scores[layer, head] = prefix_matching(
-                attention_pattern(query[:, head], keys, spec.scale, kind.reach, kind.score_cap), ids
+                attention_pattern(query[:, head], keys, spec.scale, kind.window, kind.score_cap), ids
             )
     return scores

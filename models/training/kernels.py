@@ -15,7 +15,7 @@ class BlockPass(FullPass):
 
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         length = query.shape[-3]
-        if layer_spec.reach != Full() or layer_spec.score_cap != NoCap() or length % BLOCK or query.shape != key.shape:
+        if layer_spec.window != Full() or layer_spec.score_cap != NoCap() or length % BLOCK or query.shape != key.shape:
             return super().attend(layer, layer_spec, query, key, value)
         query = query.transpose(-3, -2) * query.shape[-1] ** -0.5
         key, value = key.transpose(-3, -2), value.transpose(-3, -2)

@@ -86,7 +86,7 @@ class Recipe:
         """The decoder that is trained."""
         head_dim, norm = self.d_model // self.n_heads, LayerNorm(eps=1e-5)
         layer = LayerSpec(
-            reach=Full(),
+            window=Full(),
             position=Rotary(base=10_000.0, features=head_dim),
             ffn=Plain(self.activation, 4 * self.d_model, bias=True),
             norm=norm,

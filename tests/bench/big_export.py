@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.apart import Apart, Progress
 from edge.picture.units import show_bytes
+from edge.worker_process import WorkerProcess
+from models.progress import Progress
 from tests.bench.checkpoint import LLAMA_1B, LLAMA_135M, Shape, write_checkpoint
-from tests.bench.child import Took, run_apart
+from tests.bench.child import Took, run_process
 
 PEAK_AIM = 2.2
 """Times the weights in float32: the most that an export may hold."""
@@ -73,8 +74,8 @@ def export(shape: Shape, tool: str, precision: str, root: Path) -> Export:
     folder, out, environment = root / "model", root / "onnx", {"EDGE_CACHE": str(root / "cache")}
     write_checkpoint(folder, shape)
     command = ["edge", "export", str(folder), str(out), "--for", tool, "--precision", precision]
-    forecast = forecast_of(run_apart([*command, "--dry-run"], environment).told)
-    took = run_apart(command, environment)
+    forecast = forecast_of(run_process([*command, "--dry-run"], environment).told)
+    took = run_process(command, environment)
     difference = None
     if tool == "std":
         wanted, found = _logits(_transformers_logits, folder), _logits(_plain_logits, out)
@@ -84,7 +85,7 @@ def export(shape: Shape, tool: str, precision: str, root: Path) -> Export:
 
 def _logits(run: object, folder: Path) -> NDArray[np.float32]:
     """In a process of its own, so that one copy of the weights is gone before the next is read."""
-    with Apart("a reopened model", _folder, lambda _: None, {}, folder) as opened:
+    with WorkerProcess("a reopened model", _folder, lambda _: None, {}, folder) as opened:
         logits: NDArray[np.float32] = opened.ask(run, _IDS)  # type: ignore[arg-type]
         return logits
 

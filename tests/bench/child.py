@@ -34,7 +34,7 @@ class CommandFailed(Exception):
     """A command ended badly; the message is what it said last."""
 
 
-def run_apart(arguments: Sequence[str], environment: Mapping[str, str]) -> Took:
+def run_process(arguments: Sequence[str], environment: Mapping[str, str]) -> Took:
     """Runs `python -m` with these arguments to its end, and looks at its memory meanwhile."""
     started_s = time.perf_counter()
     with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as told:

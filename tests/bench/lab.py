@@ -53,8 +53,8 @@ _LESSONS = """## What the models teach
   off. GELU and SwiGLU have small neurons and hardly any that are off: a number needs its definition (F6).
 - **Attention's part is exact.** With its pattern held still it is a linear map, and the pattern is made anew for each
   text (F1, A1).
-- **Copying is attention's.** With every FFN silenced most repeats are still foretold by the twins; with attention
-  silenced none (S2). Several heads look for repeats, so that no single one of them is missed.
+- **Copying is attention's.** With every FFN ablated most repeats are still foretold by the twins; with attention
+  ablated none (S2). Several heads look for repeats, so that no single one of them is missed.
 - **A fact comes back at the subject by the first FFN, not by those of middle layers.** In SmolLM2 FFNs around the
   first layer bring back nearly all that blurring the subject costs, attention there nothing; windows that leave the
   first layer out bring back less than a tenth of it. In the six layers of the twins it comes back at the end of the

@@ -65,18 +65,18 @@ def measure(deep: Variant, shallow: Variant, layers: tuple[int, int], passes: in
         layers: Of the deep model, of the shallow one.
     """
     ids = [(7 + 31 * place) % 49_000 for place in range(depth + 1)]
-    with open_variant(deep, _silent) as first, open_variant(shallow, _silent) as second:
+    with open_variant(deep, _ignore) as first, open_variant(shallow, _ignore) as second:
         took_ns: tuple[list[int], list[int]] = ([], [])
-        for apart in (first, second):
-            apart.ask(_passes_ns, ids, _BLOCK)
+        for worker in (first, second):
+            worker.ask(_passes_ns, ids, _BLOCK)
         while len(took_ns[0]) < passes:
-            for apart, found in zip((first, second), took_ns, strict=True):
-                found.extend(apart.ask(_passes_ns, ids, _BLOCK))
+            for worker, found in zip((first, second), took_ns, strict=True):
+                found.extend(worker.ask(_passes_ns, ids, _BLOCK))
         parts_ms = first.ask(_parts_ms, ids, passes)
     return (median(took_ns[0]) - median(took_ns[1])) / (layers[0] - layers[1]) / 1e6, parts_ms
 
 
-def _silent(word: str) -> None:
+def _ignore(word: str) -> None:
     """Opening is no news."""
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import median
 from time import sleep
 
-from edge.apart import Apart, Progress
+from edge.worker_process import WorkerProcess
 from models.errors import EdgeError
+from models.progress import Progress
 from tests.bench.contenders import BY_NAME, Contender, Run, Times
 
 WARM_UP_TOKENS = 4
@@ -94,14 +95,14 @@ class ContenderFailed(Exception):
     """A contender could not be opened or run; the message says which and why."""
 
 
-def open_apart(contender: Contender, folder: Path, threads: int, progress: Progress) -> Apart[Run]:
+def open_worker(contender: Contender, folder: Path, threads: int, progress: Progress) -> WorkerProcess[Run]:
     """A contender in a process of its own, ready to run.
 
     Raises:
         ContenderFailed: it cannot be opened.
     """
     try:
-        return Apart(contender.name, _open, progress, {}, contender.name, folder, threads)
+        return WorkerProcess(contender.name, _open, progress, {}, contender.name, folder, threads)
     except EdgeError as error:
         raise ContenderFailed(f"{contender.name}: {error}") from error
 
@@ -114,7 +115,7 @@ def _run(run: Run, ids: list[int], tokens: int) -> Times:
     return run(ids, tokens)
 
 
-def _run_apart(contender: Contender, lane: Apart[Run], ids: list[int], tokens: int) -> Times:
+def _run_in_worker(contender: Contender, lane: WorkerProcess[Run], ids: list[int], tokens: int) -> Times:
     try:
         return lane.ask(_run, ids, tokens)
     except EdgeError as error:
@@ -133,10 +134,10 @@ def race(pair: Pair, folder: Path, course: Course, progress: Callable[[str], Non
         progress(f"{pair.name}: round {turn + 1} of {course.rounds}")
         order = list(times) if turn % 2 == 0 else list(reversed(times))
         with ExitStack() as closing:
-            lanes = [closing.enter_context(open_apart(one, folder, course.threads, progress)) for one in order]
+            lanes = [closing.enter_context(open_worker(one, folder, course.threads, progress)) for one in order]
             for contender, lane in zip(order, lanes, strict=True):
-                _run_apart(contender, lane, ids, WARM_UP_TOKENS)
+                _run_in_worker(contender, lane, ids, WARM_UP_TOKENS)
             for contender, lane in zip(order, lanes, strict=True):
                 sleep(course.rest_s)
-                times[contender].append(_run_apart(contender, lane, ids, course.tokens))
+                times[contender].append(_run_in_worker(contender, lane, ids, course.tokens))
     return Result(pair, *times.values())

@@ -9,7 +9,8 @@ import pytest
 from safetensors.numpy import load_file
 
 import edge
-from edge.apart import Apart, Progress
+from edge.worker_process import WorkerProcess
+from models.progress import Progress
 from tests.bench.checkpoint import SMALL, write_checkpoint
 from tests.bench.traffic import dense, q4_0
 
@@ -72,6 +73,6 @@ def test_its_tokens_are_edge_s(folder: Path, tmp_path: Path) -> None:
     prompt = [5, 3, 1, 2, 40, 17]
     with edge.load(folder, "torch", threads=1) as model:
         wanted = model.run(ids=prompt, max_new_tokens=12, stop_tokens=()).tokens[len(prompt) :]
-    with Apart("llama.cpp", open_llama, lambda _: None, {}, tmp_path / "small.gguf") as llama:
+    with WorkerProcess("llama.cpp", open_llama, lambda _: None, {}, tmp_path / "small.gguf") as llama:
         for _ in range(2):
             assert llama.ask(greedy, prompt, len(wanted)) == list(wanted), "llama.cpp runs another model"

@@ -9,12 +9,12 @@ import pytest
 from edge.profile.machine import Sweep, this_machine
 from models.families.config import Config
 from models.families.llama import FAMILY, weights_of
-from models.packed_file import write_packed
 from models.parameters import parameter_shapes
 from models.precision import Scheme, Zero
+from models.quantized_file import write_quantized
 from tests.bench.checkpoint import LLAMA_1B, LLAMA_135M, SMALL, Shape
 from tests.bench.contenders import EDGE_INT4, EDGE_ONNX, GENAI, LLAMA_CPP_INT4, Times
-from tests.bench.race import ContenderFailed, Course, Pair, Result, open_apart
+from tests.bench.race import ContenderFailed, Course, Pair, Result, open_worker
 from tests.bench.record import Record, as_json, as_page, as_text, paces
 from tests.bench.traffic import dense, grouped, q4_0
 
@@ -52,18 +52,18 @@ def test_the_tensors_written_are_those_the_config_promises(shape: Shape) -> None
 
 def test_a_contender_that_cannot_open_says_why(tmp_path: Path) -> None:
     with pytest.raises(ContenderFailed, match=r"edge onnx: .*nothing"):
-        open_apart(EDGE_ONNX, tmp_path / "nothing", 1, lambda _: None)
+        open_worker(EDGE_ONNX, tmp_path / "nothing", 1, lambda _: None)
 
 
-def test_a_token_reads_the_bytes_that_a_packed_file_holds(tmp_path: Path) -> None:
+def test_a_token_reads_the_bytes_that_a_quantized_file_holds(tmp_path: Path) -> None:
     """But for the norms; whole zeros lie in bytes of their own there, in half bytes in a graph."""
     spec = FAMILY.spec_of(Config(Path("config.json"), dict(SMALL.config)))
     random = np.random.default_rng(0)
     weights = {name: random.standard_normal(size, np.float32) for name, size in parameter_shapes(spec).items()}
     norms = sum(weight.nbytes for weight in weights.values() if weight.ndim == 1)
     for scheme in (Scheme(8, 32, Zero.WHOLE), Scheme(4, 128, Zero.MIDDLE)):
-        file = tmp_path / "packed.safetensors"
-        write_packed(spec, weights, scheme, file, lambda _: None)
+        file = tmp_path / "quantized.safetensors"
+        write_quantized(spec, weights, scheme, file, lambda _: None)
         header = 8 + int.from_bytes(file.read_bytes()[:8], "little")
         assert grouped(scheme)(SMALL) + norms == file.stat().st_size - header, f"{scheme} reads other bytes"
     assert dense(SMALL) == sum(weight.nbytes for weight in weights.values())

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from math import prod
 
-from models.packed import groups_of, row_bytes
 from models.precision import Scheme, Zero
+from models.quantized import groups_of, row_bytes
 from tests.bench.checkpoint import Shape
 
 Reads = Callable[[Shape], int]

@@ -38,7 +38,7 @@ def off_by(got: np.ndarray, want: np.ndarray) -> float:
 def check(result: LawResult, engine: str) -> None:
     """The law holds."""
     said = f"{engine} breaks law {result.number}, {result.says}: off by {result.worst:.2g} at {result.where}"
-    assert result.holds and result.worst <= result.band, said
+    assert result.holds and result.worst <= result.tolerance, said
 
 
 def check_law_1(trace: Trace, checkpoint: Checkpoint, close: float = CLOSE) -> None:

@@ -18,7 +18,7 @@ from edge.insight.weights import Weights
 from edge.measure.overview import survey
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.report.page import report_page
-from edge.report.seen import looks_of, silence_of
+from edge.report.seen import looks_of
 from edge.session import Model
 from edge.trace import Trace, open_trace
 from edge.watch import Watch
@@ -29,7 +29,7 @@ from tests.folders import write_byte_llama
 from tests.tiny import tiny_checkpoint
 
 NAME = "neox-full-rotary-relu"
-EDITS = (edge.ScaleHead(1, 0, 0.0), edge.ScaleNeuron(0, 5, 0.0), edge.Silence("layers.2.ffn"))
+EDITS = (edge.ScaleHead(1, 0, 0.0), edge.ScaleNeuron(0, 5, 0.0), edge.Ablate("layers.2.ffn"))
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def test_edits_are_named_by_layer_and_place() -> None:
     named = {
         edge.ScaleHead(3, 5, 0.0): "head 3.5 ablated",
         edge.ScaleNeuron(4, 1023, 0.0): "neuron 4.1023 ablated",
-        edge.Silence("layers.2.ffn"): "FFN of layer 2 ablated",
-        edge.Silence("layers.2.attn"): "attention of layer 2 ablated",
+        edge.Ablate("layers.2.ffn"): "FFN of layer 2 ablated",
+        edge.Ablate("layers.2.attn"): "attention of layer 2 ablated",
         edge.ScaleHead(3, 5, 0.5): "head 3.5 × 0.5",
         edge.ScaleNeuron(4, 7, 2.0, tokens=(3,)): "neuron 4.7 × 2 at token 3",
     }
@@ -58,8 +58,8 @@ def test_commands_name_what_to_ablate_by_layer_and_place() -> None:
     named = {
         "head:3.5": edge.ScaleHead(3, 5, 0.0),
         "neuron:4.1023": edge.ScaleNeuron(4, 1023, 0.0),
-        "attention:2": edge.Silence("layers.2.attn"),
-        "ffn:0": edge.Silence("layers.0.ffn"),
+        "attention:2": edge.Ablate("layers.2.attn"),
+        "ffn:0": edge.Ablate("layers.0.ffn"),
     }
     assert {text: ablation_of(text) for text in named} == named
     for text in ("head:3", "ffn:2.1", "neuron", "head:-1.0", "head:0." + "9" * 5000):
@@ -79,7 +79,7 @@ def test_edge_trace_ablates_and_names_what_it_ablated(tmp_path: Path, capfd: pyt
 
 
 def test_names_of_edits_say_what_is_ablated_at_every_token() -> None:
-    attention = edge.Silence("layers.3.attn")
+    attention = edge.Ablate("layers.3.attn")
     found = ablated([*EDITS, attention, edge.ScaleHead(0, 1, 0.5), edge.ScaleNeuron(0, 9, 0.0, tokens=(2,))])
     assert found == Ablated(frozenset({(1, 0)}), frozenset({(0, 5)}), frozenset({3}), frozenset({2}))
     assert found.has_head(3, 7) and found.has_neuron(2, 99), "what a whole sublayer takes with it is not ablated"
@@ -127,16 +127,16 @@ def test_a_report_names_the_edits_and_leaves_what_is_ablated_out_of_means(model:
     page = read_page(text)
     assert "head 1.0 ablated · neuron 0.5 ablated · FFN of layer 2 ablated" in text, "the header names no edits"
     assert "layer 1, head 0: ablated" in text, "the head's map does not say that it is ablated"
-    assert page.record["silence"]["layers"] == [0, 1], "the sparsity map has a line for the ablated FFN"
-    silence, looks = silence_of(edited), looks_of(edited, lambda _: None)
-    assert silence is not None and looks is not None
-    np.testing.assert_array_equal(silence.exact_zero[0], exact_zero_share(np.delete(edited.neurons(0), 5, axis=1)))
+    assert page.record["sparsity"]["layers"] == [0, 1], "the sparsity map has a line for the ablated FFN"
+    sparsity, looks = sparsity_of(edited), looks_of(edited, lambda _: None)
+    assert sparsity is not None and looks is not None
+    np.testing.assert_array_equal(sparsity.exact_zero[0], exact_zero_share(np.delete(edited.neurons(0), 5, axis=1)))
     assert looks.acting.tolist() == [[True, True], [False, True], [True, True]]
     assert "edits" not in report_page(run(model, ())), "a run without edits speaks of edits"
 
 
 def test_a_report_of_a_run_in_which_everything_is_ablated_has_no_numbers_of_it(model: Model) -> None:
-    every = [edge.Silence(f"layers.{layer}.{part}") for layer in range(3) for part in ("attn", "ffn")]
+    every = [edge.Ablate(f"layers.{layer}.{part}") for layer in range(3) for part in ("attn", "ffn")]
     text = report_page(run(model, every))
     assert text.count("<td>ablated") == 4 * 3, "a mean of ablated heads or neurons is told"
     assert "neurons are ablated in this run" in text
@@ -145,5 +145,5 @@ def test_a_report_of_a_run_in_which_everything_is_ablated_has_no_numbers_of_it(m
 def test_the_table_of_edge_trace_leaves_out_what_is_ablated(model: Model) -> None:
     rows = layer_table(run(model)).records()
     assert rows[2]["exact_zero_share"] is None and rows[1]["exact_zero_share"] is not None
-    alone = layer_table(run(model, [edge.Silence("layers.1.attn")])).records()
+    alone = layer_table(run(model, [edge.Ablate("layers.1.attn")])).records()
     assert alone[1]["entropy_bits"] is None and alone[0]["entropy_bits"] is not None

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from edge.apart import Apart
 from edge.border import keep_secret, told_of
 from edge.engines.torch_engine import TorchEngine
+from edge.worker_process import WorkerProcess
 from models.errors import EdgeError
 from tests.edge.conftest import Said
 
@@ -83,8 +83,11 @@ def ask(built: str) -> str:
 
 def test_a_process_of_its_own_has_the_same_border(reports: Path) -> None:
     with pytest.raises(EdgeError, match=r"^this is a defect of Edge: Panic: in the build; please report it with /"):
-        Apart("it", build, lambda _: None, {}, "builds badly")
-    with Apart("it", build, lambda _: None, {}, "well") as process, pytest.raises(EdgeError, match="Panic: asked of"):
+        WorkerProcess("it", build, lambda _: None, {}, "builds badly")
+    with (
+        WorkerProcess("it", build, lambda _: None, {}, "well") as process,
+        pytest.raises(EdgeError, match="Panic: asked of"),
+    ):
         process.ask(ask)
     texts = [file.read_text(encoding="utf8") for file in reports.iterdir()]
     assert len(texts) == 2 and all("in a process of its own" in text for text in texts)

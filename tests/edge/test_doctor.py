@@ -70,7 +70,7 @@ def test_the_cache_tells_what_it_takes(monkeypatch: pytest.MonkeyPatch, tmp_path
         (tmp_path / "cache" / part / "key" / "file").write_bytes(bytes(size))
     told.append(next(finding.found for finding in examine() if finding.what == "cache"))
     held = [text.removeprefix(f"{tmp_path / 'cache'}: ").partition(" MB")[0] for text in told]
-    assert held == ["0", "4"], f"graphs and packed weights of 4 MB are told as {told}"
+    assert held == ["0", "4"], f"graphs and quantized weights of 4 MB are told as {told}"
 
 
 def test_exit_code_tells_whether_models_run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -53,8 +53,8 @@ def edits_of(spec: DecoderSpec) -> dict[str, tuple[Edit, ...]]:
         "a head off": (edge.ScaleHead(last, spec.n_heads - 1, 0.0),),
         "a head doubled at two tokens": (edge.ScaleHead(0, 0, 2.0, tokens=(2, 9)),),
         "two neurons": (edge.ScaleNeuron(0, 3, 0.0), edge.ScaleNeuron(0, 5, -2.5, tokens=(1, 4))),
-        "attention silenced": (edge.Silence("layers.0.attn"),),
-        "an FFN silenced at a token": (edge.Silence(f"layers.{last}.ffn", tokens=(4,)),),
+        "attention ablated": (edge.Ablate("layers.0.attn"),),
+        "an FFN ablated at a token": (edge.Ablate(f"layers.{last}.ffn", tokens=(4,)),),
         "noise": (edge.Noise((1, 2, 5), 0.5, seed=3),),
         "two of one site": (
             edge.Noise((1,), 0.5),
@@ -126,11 +126,11 @@ def test_the_stream_between_two_layers_is_one_place_with_two_names(model: Model)
     assert np.array_equal(*by_either), f"{model.engine}: it matters by which name the stream was edited"
 
 
-def test_a_decoder_with_every_sublayer_silenced_reads_the_embedding(model: Model) -> None:
+def test_a_decoder_with_every_sublayer_ablated_reads_the_embedding(model: Model) -> None:
     if any(layer.norms_sum for layer in model.spec.layers):
         pytest.skip("a norm of the sum is no sublayer: it stays when both are silent")
     layers = range(model.spec.n_layers)
-    trace = watched(model, [edge.Silence(f"layers.{i}.{part}") for i in layers for part in ("attn", "ffn")])
+    trace = watched(model, [edge.Ablate(f"layers.{i}.{part}") for i in layers for part in ("attn", "ffn")])
     last = trace.site(layer_site(model.spec.n_layers - 1, "output"))
     assert np.array_equal(last, trace.site("layers.0.input")), f"{model.engine}: something was still added"
 
@@ -173,7 +173,7 @@ def test_edits_act_in_other_precisions_too(engine: str) -> None:
 
 def test_a_trace_says_what_was_edited() -> None:
     with tiny_model("neox-full-rotary-relu", "onnx") as model:
-        edits = [edge.ScaleHead(1, 0, 0.0), edge.Silence("layers.2.ffn", tokens=(3,)), edge.Noise((1, 2), 0.5)]
+        edits = [edge.ScaleHead(1, 0, 0.0), edge.Ablate("layers.2.ffn", tokens=(3,)), edge.Noise((1, 2), 0.5)]
         trace = watched(model, edits)
     assert trace.edits == (
         "head 1.0 ablated",
@@ -188,12 +188,12 @@ def test_a_trace_says_what_was_edited() -> None:
         (edge.ScaleHead(0, 2, 0.0), "no head 2; layer 0 has heads 0 to 1"),
         (edge.ScaleHead(9, 0, 0.0), "no site 'layers.9.attn.heads'"),
         (edge.ScaleNeuron(0, 128, 0.0), "no neuron 128; layer 0 has neurons 0 to 127"),
-        (edge.Silence("layers.7.ffn"), "no site 'layers.7.ffn.output'"),
+        (edge.Ablate("layers.7.ffn"), "no site 'layers.7.ffn.output'"),
         (edge.Replace("logits", (0,), np.zeros((1, 128))), "logits are read, not edited"),
         (edge.Replace("layers.0.input", (0, 1), np.zeros((1, 32))), r"has shape \(2, 32\), got \(1, 32\)"),
         (edge.Replace("layers.0.input", (0,), np.full((1, 32), np.nan)), "not all finite"),
         (edge.Noise((0,), -1.0), "a standard deviation of 0 or more, got -1"),
-        (edge.Silence("layers.0.ffn", tokens=(10,)), "cannot edit token 10: this run has tokens 0 to 9"),
+        (edge.Ablate("layers.0.ffn", tokens=(10,)), "cannot edit token 10: this run has tokens 0 to 9"),
     ],
 )
 def test_an_edit_of_what_is_not_there_is_refused(edit: Edit, message: str) -> None:
@@ -203,7 +203,7 @@ def test_an_edit_of_what_is_not_there_is_refused(edit: Edit, message: str) -> No
 
 def test_only_a_sublayer_can_be_silenced() -> None:
     with pytest.raises(MisuseError, match=r"no sublayer .layers\.0. to ablate; name one such as .layers\.4\.ffn."):
-        edge.Silence("layers.0")
+        edge.Ablate("layers.0")
 
 
 numbers = arrays.arrays(np.float32, (4, 3), elements=st.floats(-8, 8, width=32))
@@ -227,7 +227,7 @@ def test_a_run_in_two_passes_is_edited_as_in_one(cut: int, tokens: set[int]) -> 
     for edit in (
         edge.Noise(chosen, 1.0),
         edge.ScaleHead(0, 1, 0.5, tokens=chosen),
-        edge.Silence("layers.0.ffn", chosen),
+        edge.Ablate("layers.0.ffn", chosen),
     ):
         value = np.ones((10, *sites_of(spec)[edit.site].row_shape), np.float32)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge.edits import ScaleHead, Silence
+from edge.edits import Ablate, ScaleHead
 from edge.insight.copying import read_copied
 from edge.insight.weights import Weights
 from edge.measure.attribution import attribute_heads, read_difference
@@ -42,20 +42,20 @@ def test_gains_are_the_head_s_direct_attributions_where_it_reads_one_key(name: s
 
 @pytest.mark.parametrize("name", [name for name, spec in TINY_SPECS.items() if not spec.layers[-1].norms_after])
 def test_raised_words_fall_without_the_head_whatever_the_gain(name: str) -> None:
-    """Of the last layer, whose FFN is silenced: it would answer to what the head adds.
+    """Of the last layer, whose FFN is ablated: it would answer to what the head adds.
 
     A norm of what few heads add divides by something else without one of them, which no linear reading foretells.
     """
     checkpoint, ids = wide_gains(name), np.random.default_rng(0).integers(0, VOCAB, TOKENS).tolist()
     last, weights = checkpoint.spec.n_layers - 1, Weights(checkpoint, label)
-    watch, silenced = Watch(parts=("attn.value", "output")), Silence(f"layers.{last}.ffn")
+    watch, ablated = Watch(parts=("attn.value", "output")), Ablate(f"layers.{last}.ffn")
     with Model(checkpoint, "torch", 1, lambda _: None) as model:
         trace = model.run(ids=ids, max_new_tokens=0, watch=watch)
         met = []
         for head in range(checkpoint.spec.n_heads):
             streams = [
                 model.run(ids=ids[:1], max_new_tokens=0, watch=watch, edits=edits).row(f"layers.{last}.output", 0)
-                for edits in ((silenced,), (silenced, ScaleHead(last, head, 0.0)))
+                for edits in ((ablated,), (ablated, ScaleHead(last, head, 0.0)))
             ]
             kept, without = (weights.readout.uncapped_logits(stream)[0] for stream in streams)
             fallen = {str(id) for id in np.argsort(without - kept)[:TOP]}

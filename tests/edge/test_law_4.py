@@ -22,8 +22,8 @@ from edge.trace import Trace
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
-from models.packed_file import open_packed, write_packed
 from models.precision import Scheme, Zero
+from models.quantized_file import open_quantized, write_quantized
 from tests.edge.laws import (
     CLOSE,
     ENGINES,
@@ -100,14 +100,14 @@ def test_heads_and_neurons_sum_to_their_sublayer(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["llama-shared-heads-tied", "normed-heads-scaled-rotary-head-bias"])
-def test_law_4_holds_on_packed_weights(name: str, tmp_path: Path) -> None:
+def test_law_4_holds_on_quantized_weights(name: str, tmp_path: Path) -> None:
     dense, file = tiny_checkpoint(name), tmp_path / "model.safetensors"
-    write_packed(dense.spec, dense.weights, Scheme(4, 32, Zero.WHOLE), file, lambda _: None)
-    packed = Checkpoint(tmp_path, dense.spec, *open_packed(file, dense.spec))
-    with Model(packed, "torch", None, lambda _: None) as model:
+    write_quantized(dense.spec, dense.weights, Scheme(4, 32, Zero.WHOLE), file, lambda _: None)
+    quantized = Checkpoint(tmp_path, dense.spec, *open_quantized(file, dense.spec))
+    with Model(quantized, "torch", None, lambda _: None) as model:
         trace = watched_run(model, Watch.all())
-    check_law_4(trace, open_readout(packed))
-    check_lens(trace, open_readout(packed), CLOSE)
+    check_law_4(trace, open_readout(quantized))
+    check_lens(trace, open_readout(quantized), CLOSE)
 
 
 def test_a_token_that_was_not_fed_is_refused() -> None:

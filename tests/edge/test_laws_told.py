@@ -51,7 +51,7 @@ def test_a_law_that_holds_tells_its_worst_number(model: Model, law: Law) -> None
     assert law.check is not None
     found = law.check(Case(model, PROMPT))
     assert (found.number, found.says, found.holds) == (law.number, law.says, True), found
-    assert 0 <= found.worst <= found.band and found.where and found.tokens >= len(PROMPT)
+    assert 0 <= found.worst <= found.tolerance and found.where and found.tokens >= len(PROMPT)
 
 
 def test_a_map_that_the_engine_did_not_use_is_named(model: Model, trace: Trace) -> None:
@@ -147,10 +147,10 @@ def comparison() -> Comparison:
 
 def test_law_5_is_of_a_comparison(comparison: Comparison) -> None:
     found = law_5(comparison)
-    assert found.holds is False and found.worst > found.band
+    assert found.holds is False and found.worst > found.tolerance
     assert found.where.startswith("onnx leaves torch at layers.3.ffn.output, token ")
     alike = law_5(replace(comparison, variants=comparison.variants[:1]))
-    assert alike.holds is True and alike.worst <= alike.band == CLOSE and "furthest, at" in alike.where
+    assert alike.holds is True and alike.worst <= alike.tolerance == CLOSE and "furthest, at" in alike.where
 
 
 def test_law_5_does_not_judge_other_weights() -> None:

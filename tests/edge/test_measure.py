@@ -9,13 +9,13 @@ from edge.measure.attention import attention_pattern, entropy_bits, first_token_
 from edge.measure.overview import survey
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.watch import Watch
-from models.spec import Full, Reach, Sliding
+from models.spec import AttentionWindow, Full, Sliding
 from tests.tui.fake import FakeModel
 
 few = settings(max_examples=60, deadline=None)
 sizes = st.integers(1, 7)
 seeds = st.integers(0, 2**16)
-reaches = st.one_of(st.just(Full()), st.integers(1, 9).map(Sliding))
+windows = st.one_of(st.just(Full()), st.integers(1, 9).map(Sliding))
 
 
 def some_heads(seed: int, tokens: int, earlier: int, head_dim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -25,29 +25,29 @@ def some_heads(seed: int, tokens: int, earlier: int, head_dim: int) -> tuple[np.
 
 
 @few
-@given(seed=seeds, tokens=sizes, earlier=st.integers(0, 5), reach=reaches)
-def test_every_row_of_a_pattern_sums_to_one(seed: int, tokens: int, earlier: int, reach: Reach) -> None:
+@given(seed=seeds, tokens=sizes, earlier=st.integers(0, 5), window=windows)
+def test_every_row_of_a_pattern_sums_to_one(seed: int, tokens: int, earlier: int, window: AttentionWindow) -> None:
     query, key = some_heads(seed, tokens, earlier, 4)
-    pattern = attention_pattern(query, key, 0.5, reach)
+    pattern = attention_pattern(query, key, 0.5, window)
     worst = float(np.abs(pattern.sum(-1) - 1).max())
-    assert worst < 1e-6, f"a row of the pattern is off 1 by {worst:.2g} ({tokens} tokens after {earlier}, {reach})"
+    assert worst < 1e-6, f"a row of the pattern is off 1 by {worst:.2g} ({tokens} tokens after {earlier}, {window})"
     assert pattern.dtype == np.float32, f"the pattern is {pattern.dtype}, a row needs float32 to sum to 1"
 
 
 @few
-@given(seed=seeds, tokens=sizes, earlier=st.integers(0, 5), reach=reaches)
-def test_nothing_leaks_from_a_hidden_key(seed: int, tokens: int, earlier: int, reach: Reach) -> None:
+@given(seed=seeds, tokens=sizes, earlier=st.integers(0, 5), window=windows)
+def test_nothing_leaks_from_a_hidden_key(seed: int, tokens: int, earlier: int, window: AttentionWindow) -> None:
     query, key = some_heads(seed, tokens, earlier, 4)
-    leaked = attention_pattern(query, key, 0.5, reach)[~visible_keys(tokens, tokens + earlier, reach)]
-    assert not leaked.any(), f"{np.count_nonzero(leaked)} weights on keys that {reach} hides"
+    leaked = attention_pattern(query, key, 0.5, window)[~visible_keys(tokens, tokens + earlier, window)]
+    assert not leaked.any(), f"{np.count_nonzero(leaked)} weights on keys that {window} hides"
 
 
 @few
-@given(seed=seeds, tokens=st.integers(2, 7), reach=reaches)
-def test_a_pattern_with_a_cache_is_the_end_of_the_full_pattern(seed: int, tokens: int, reach: Reach) -> None:
+@given(seed=seeds, tokens=st.integers(2, 7), window=windows)
+def test_a_pattern_with_a_cache_is_the_end_of_the_full_pattern(seed: int, tokens: int, window: AttentionWindow) -> None:
     query, key = some_heads(seed, tokens, 0, 4)
-    whole = attention_pattern(query, key, 0.5, reach)
-    last = attention_pattern(query[-1:], key, 0.5, reach)
+    whole = attention_pattern(query, key, 0.5, window)
+    last = attention_pattern(query[-1:], key, 0.5, window)
     worst = float(np.abs(last - whole[-1:]).max())
     assert worst < 1e-6, f"the last row alone differs from the full pass by {worst:.2g}"
 
@@ -70,11 +70,13 @@ def test_more_queries_than_keys_are_refused() -> None:
 
 
 @few
-@given(seed=seeds, tokens=sizes, earlier=st.integers(0, 5), reach=reaches)
-def test_entropy_lies_between_one_key_and_all_visible_keys(seed: int, tokens: int, earlier: int, reach: Reach) -> None:
+@given(seed=seeds, tokens=sizes, earlier=st.integers(0, 5), window=windows)
+def test_entropy_lies_between_one_key_and_all_visible_keys(
+    seed: int, tokens: int, earlier: int, window: AttentionWindow
+) -> None:
     query, key = some_heads(seed, tokens, earlier, 4)
-    bits = entropy_bits(attention_pattern(query, key, 0.5, reach))
-    most = np.log2(visible_keys(tokens, tokens + earlier, reach).sum(-1))
+    bits = entropy_bits(attention_pattern(query, key, 0.5, window))
+    most = np.log2(visible_keys(tokens, tokens + earlier, window).sum(-1))
     assert (bits >= 0).all() and (bits <= most + 1e-5).all(), f"entropy {bits} leaves 0 .. {most} bits"
 
 

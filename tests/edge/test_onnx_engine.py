@@ -84,7 +84,7 @@ def test_looking_is_the_same_before_a_change_and_after_it(onnx: OnnxEngine, ids:
     for changes in ({}, change, {}):
         onnx.rewind(0)
         seen.append(onnx.feed(ids, ALL, changes=changes).sites)
-    assert not seen[1]["layers.1.ffn.output"].any(), "a silenced FFN still adds something"
+    assert not seen[1]["layers.1.ffn.output"].any(), "a ablated FFN still adds something"
     for site, value in seen[0].items():
         assert np.array_equal(value, seen[2][site]), f"{site} is another once something was changed"
 

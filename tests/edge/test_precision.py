@@ -10,7 +10,7 @@ from edge.engines.onnx_engine import OnnxEngine
 from edge.session import Model, load
 from edge.watch import Watch
 from export.bundle import cache_folder
-from export.packing import prepare_packed
+from export.quantizing import prepare_quantized
 from models.errors import MisuseError
 from models.precision import FP32, Float, Scheme, Zero, precision_of
 from models.sites import sites_of
@@ -41,7 +41,7 @@ def off_by(found: np.ndarray, want: np.ndarray) -> float:
 @pytest.mark.parametrize("precision", EXACT)
 @pytest.mark.parametrize("engine", ["onnx", "mlx"])
 @pytest.mark.parametrize("name", TINY_SPECS)
-def test_packed_weights_are_the_same_in_every_engine(name: str, engine: str, precision: str) -> None:
+def test_quantized_weights_are_the_same_in_every_engine(name: str, engine: str, precision: str) -> None:
     """Every site of a whole run, prompt and decoding, beside torch on the numbers that the codes stand for."""
     with opened(name, f"torch:{precision}") as model:
         want = model.run(ids=PROMPT, max_new_tokens=4, watch=Watch.all(), stop_tokens=())
@@ -106,14 +106,14 @@ def test_graphs_in_float16_are_near_float32(name: str) -> None:
         assert worst < 0.02, f"onnx in float16 leaves float32 first at {site}: off by {worst:.2g}"
 
 
-def test_weights_are_packed_once_for_all_engines_and_again_when_they_change(tmp_path: Path) -> None:
+def test_weights_are_quantized_once_for_all_engines_and_again_when_they_change(tmp_path: Path) -> None:
     folder = tmp_path / "llama"
     write_reference(REFERENCES["llama-linear-scaling"](), folder)
     said: list[str] = []
     for engine in ("torch:int4", "mlx:int4", "onnx:int4", "onnx:int4-acc0"):
         load(folder, engine, threads=1, progress=said.append).close()
-    packed = [line for line in said if line.startswith("rounding to 4 bits: matrix 1 of")]
-    assert len(packed) == 1, f"four engines packed the weights {len(packed)} times"
+    quantized = [line for line in said if line.startswith("rounding to 4 bits: matrix 1 of")]
+    assert len(quantized) == 1, f"four engines quantized the weights {len(quantized)} times"
     before = set(cache_folder("weights").iterdir())
     write_reference(REFERENCES["llama-linear-scaling"](), folder)
     load(folder, "torch:int4", threads=1).close()
@@ -122,17 +122,17 @@ def test_weights_are_packed_once_for_all_engines_and_again_when_they_change(tmp_
 
 @pytest.mark.parametrize("keep", ["head", "embed", "layers.0.*"])
 @pytest.mark.parametrize("engine", ["onnx", "mlx"])
-def test_matrices_that_are_kept_are_run_beside_packed_ones(engine: str, keep: str) -> None:
+def test_matrices_that_are_kept_are_run_beside_quantized_ones(engine: str, keep: str) -> None:
     checkpoint = tiny_checkpoint("llama-one-kv-head-odd-sizes")
-    packed = prepare_packed(checkpoint, Scheme(4, 32, Zero.WHOLE), lambda _: None, (keep,))
-    with Model(packed, "torch", 1, lambda _: None) as model:
+    quantized = prepare_quantized(checkpoint, Scheme(4, 32, Zero.WHOLE), lambda _: None, (keep,))
+    with Model(quantized, "torch", 1, lambda _: None) as model:
         want = model.logits(PROMPT)
-    with Model(packed, f"{engine}:int4-acc0", 1, lambda _: None) as model:
+    with Model(quantized, f"{engine}:int4-acc0", 1, lambda _: None) as model:
         worst = off_by(model.logits(PROMPT), want)
     assert worst < CLOSE, f"{engine} with '{keep}' kept is off by {worst:.2g}"
 
 
-def test_damaged_packed_weights_are_packed_anew() -> None:
+def test_damaged_quantized_weights_are_quantized_anew() -> None:
     with opened("neox-full-rotary-relu", "torch:int8-g64") as model:
         want = model.logits(PROMPT)
     newest = max(cache_folder("weights").rglob("*.safetensors"), key=lambda file: file.stat().st_mtime_ns)

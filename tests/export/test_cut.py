@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import edge
-from edge.edits import Silence
+from edge.edits import Ablate
 from edge.engines.onnx_engine import _CUTS, OnnxEngine
 from edge.engines.onnx_session import Graph
 from edge.profile.rounds import example_ids
@@ -30,7 +30,7 @@ ABLATED = {"attn": ("attn",), "ffn": ("ffn",), "layers": ("attn", "ffn")}
 def test_a_cut_graph_is_the_model_with_those_sublayers_ablated(kind: str, tmp_path: Path) -> None:
     with edge.load("fable-relu", "onnx") as model:
         ids = example_ids(model.spec, 9)
-        ablated = [Silence(f"layers.{layer}.{part}") for layer in range(model.spec.n_layers) for part in ABLATED[kind]]
+        ablated = [Ablate(f"layers.{layer}.{part}") for layer in range(model.spec.n_layers) for part in ABLATED[kind]]
         wanted = model.logits(ids, ablated)[-1]
 
         def run(engine: OnnxEngine) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.session import load
-from export.packing import prepare_packed
+from export.quantizing import prepare_quantized
 from export.standalone import export_checkpoint
 from export.targets import TARGETS
 from models.checkpoint import open_checkpoint
@@ -52,7 +52,7 @@ def test_genai_generates_what_edge_generates(tmp_path: Path, name: str, precisio
     write_reference(REFERENCES[name](), folder)
     held = open_checkpoint(folder)
     if precision == "int4":
-        held = prepare_packed(held, Scheme(4, 32, Zero.WHOLE), quiet)
+        held = prepare_quantized(held, Scheme(4, 32, Zero.WHOLE), quiet)
     export_checkpoint(held, out, quiet, TARGETS["genai"])
     with load(folder, f"onnx:{precision}", threads=1) as model:
         count = min(64, model.spec.context - len(PROMPT))

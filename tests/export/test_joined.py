@@ -1,4 +1,4 @@
-"""Products that read the same rows are one product in every graph, where their matrices are packed alike."""
+"""Products that read the same rows are one product in every graph, where their matrices are quantized alike."""
 
 from functools import cache
 
@@ -9,7 +9,7 @@ import pytest
 from export.graphs import build
 from export.initializers import initializer_values
 from export.layout import joins, layout_of
-from export.packing import prepare_packed
+from export.quantizing import prepare_quantized
 from models.checkpoint import Checkpoint
 from models.precision import Scheme, Zero
 from tests.tiny import TINY_SPECS, tiny_checkpoint
@@ -25,14 +25,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("EDGE_CACHE", str(tmp_path_factory.getbasetemp() / "joined-cache"))
 
 
-def packed(name: str, keep: tuple[str, ...] = ()) -> Checkpoint:
-    return prepare_packed(tiny_checkpoint(name), SCHEME, lambda _: None, keep)
+def quantized(name: str, keep: tuple[str, ...] = ()) -> Checkpoint:
+    return prepare_quantized(tiny_checkpoint(name), SCHEME, lambda _: None, keep)
 
 
 @cache
 def traced(name: str, graph: str, keep: tuple[str, ...] = ()) -> onnx.GraphProto:
-    """One graph of one of `TINY_SPECS` with its matrices packed, traced once."""
-    return ir.to_proto(build(TINY_SPECS[name], graph, layout_of(packed(name, keep)))).graph
+    """One graph of one of `TINY_SPECS` with its matrices quantized, traced once."""
+    return ir.to_proto(build(TINY_SPECS[name], graph, layout_of(quantized(name, keep)))).graph
 
 
 def products(graph: onnx.GraphProto) -> list[str]:
@@ -43,7 +43,7 @@ def products(graph: onnx.GraphProto) -> list[str]:
 
 @pytest.mark.parametrize(("name", "graph"), CASES, ids=["-".join(case) for case in CASES])
 def test_a_graph_wants_the_initializers_that_it_is_given(name: str, graph: str) -> None:
-    checkpoint, held = packed(name), traced(name, graph).initializer
+    checkpoint, held = quantized(name), traced(name, graph).initializer
     given = {name: values.shape for name, values in initializer_values(checkpoint, layout_of(checkpoint))}
     assert {tensor.name: tuple(tensor.dims) for tensor in held if tensor.external_data} == given
     inside = {tensor.name: len(tensor.raw_data) for tensor in held if not tensor.external_data}
@@ -67,8 +67,8 @@ def test_an_attention_that_rotates_takes_the_three_as_they_are_stacked() -> None
     assert "Split" not in {node.op_type for node in nodes}, "what attention takes whole was split"
 
 
-def test_a_matrix_that_is_packed_otherwise_keeps_a_product_of_its_own() -> None:
+def test_a_matrix_that_is_quantized_otherwise_keeps_a_product_of_its_own() -> None:
     name, keep = "llama-shared-heads-tied", ("layers.0.attn.value", "layers.1.ffn.gate")
-    assert not {"layers.0.attn.qkv", "layers.1.ffn.gate_up"} & joins(layout_of(packed(name, keep))).keys()
+    assert not {"layers.0.attn.qkv", "layers.1.ffn.gate_up"} & joins(layout_of(quantized(name, keep))).keys()
     found = products(traced(name, "fast", keep))
     assert found[:4] == ["layers.0.attn.query", "layers.0.attn.key", "layers.0.attn.out", "layers.0.ffn.gate_up"]

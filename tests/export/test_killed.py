@@ -11,7 +11,7 @@ import pytest
 from export.graphs import build
 from export.layout import DENSE, layout_of
 from export.manifest import FILE, file_sha256, read_manifest
-from export.packing import prepare_packed
+from export.quantizing import prepare_quantized
 from models.checkpoint import open_checkpoint
 from models.precision import Grouped, precision_of
 from tests.export.killing import killed_at
@@ -29,8 +29,8 @@ def graphs(byte_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every graph that these exports hold, traced once."""
     folder, held, int4 = tmp_path_factory.mktemp("graphs"), open_checkpoint(byte_llama), precision_of("int4")
     assert isinstance(int4, Grouped)
-    packed = layout_of(prepare_packed(held, int4.scheme, lambda _: None), int4)
-    wanted = [("std", DENSE), ("genai", DENSE), ("fast", DENSE), ("probe", DENSE), ("edit", DENSE), ("std", packed)]
+    quantized = layout_of(prepare_quantized(held, int4.scheme, lambda _: None), int4)
+    wanted = [("std", DENSE), ("genai", DENSE), ("fast", DENSE), ("probe", DENSE), ("edit", DENSE), ("std", quantized)]
     for name, layout in wanted:
         ir.save(build(held.spec, name, layout), folder / f"{name}-{layout.precision}.onnx")
     return folder
@@ -67,7 +67,7 @@ def test_a_killed_export_is_not_there_and_the_next_one_works(
         assert is_whole(out) or not out.exists(), f"killed at change {len(codes)}, an export is there in part"
     assert len(codes) > 8 and codes[-1] == 0, f"an export after {len(codes) - 1} killed ones ends with {codes[-1]}"
     assert is_whole(out) and list(out.parent.iterdir()) == [out], "the last export is not all that is there"
-    assert not list(cache.rglob("*edge-partial*")), "something half packed is left in the cache"
+    assert not list(cache.rglob("*edge-partial*")), "something half quantized is left in the cache"
 
 
 def test_an_older_export_stays_until_the_new_one_is_whole(byte_llama: Path, tmp_path: Path, graphs: Path) -> None:

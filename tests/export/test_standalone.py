@@ -16,8 +16,8 @@ from export.check import TOLERANCE, check_graph, check_parity
 from export.layout import DENSE
 from export.manifest import file_sha256, package_versions, read_manifest
 from export.onnx_runtime import ort
-from export.packing import prepare_packed
 from export.parity import QUANTIZATION, Parity, divergence
+from export.quantizing import prepare_quantized
 from export.standalone import export_checkpoint, peak_bytes
 from export.targets import TARGETS
 from models.checkpoint import open_checkpoint
@@ -166,10 +166,10 @@ def test_divergence_is_the_textbooks() -> None:
 def test_an_export_for_edge_runs_where_nothing_can_be_exported(
     byte_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
-    """It brings graphs and weights, in groups where it was packed, and says so when it is opened."""
+    """It brings graphs and weights, in groups where it was quantized, and says so when it is opened."""
     chosen, held, out = precision_of(precision), open_checkpoint(byte_llama), tmp_path / "out"
     if isinstance(chosen, Grouped):
-        held = prepare_packed(held, chosen.scheme, quiet)
+        held = prepare_quantized(held, chosen.scheme, quiet)
     export_checkpoint(held, out, quiet, TARGETS["edge"], original=open_checkpoint(byte_llama))
     with load(byte_llama, f"onnx:{precision}", threads=1) as model:
         want = model.logits([5, 3, 1, 2])
@@ -184,10 +184,10 @@ def test_an_export_for_edge_runs_where_nothing_can_be_exported(
     assert (parity.parity[QUANTIZATION].mean_kl_nats > 0) == (precision != "fp32")
 
 
-def test_packed_weights_cannot_become_others(byte_llama: Path, tmp_path: Path) -> None:
+def test_quantized_weights_cannot_become_others(byte_llama: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    packed = prepare_packed(open_checkpoint(byte_llama), Scheme(8, 32, Zero.WHOLE), quiet)
-    export_checkpoint(packed, out, quiet, TARGETS["edge"])
+    quantized = prepare_quantized(open_checkpoint(byte_llama), Scheme(8, 32, Zero.WHOLE), quiet)
+    export_checkpoint(quantized, out, quiet, TARGETS["edge"])
     with pytest.raises(MisuseError, match="stored as int8 and cannot become int4"):
         load(out, "torch:int4")
     with load(out, "torch", threads=1) as model:

@@ -94,9 +94,9 @@ def test_a_text_without_anything_to_predict_is_refused(byte_llama: Path, texts: 
 
 
 def test_plain_text_is_read_like_the_text_of_the_training(text: Path, tmp_path: Path) -> None:
-    packed = tmp_path / "text.txt.xz"
-    packed.write_bytes(lzma.compress(text.read_bytes()))
-    assert open_documents(text) == open_documents(packed) == tuple(documents(packed))
+    quantized = tmp_path / "text.txt.xz"
+    quantized.write_bytes(lzma.compress(text.read_bytes()))
+    assert open_documents(text) == open_documents(quantized) == tuple(documents(quantized))
     first, rest = open_documents(text, LINES)
     assert first.count("\n") == 7 and rest.count("\n") == LINES - 9, "another number of lines was read"
 

@@ -90,8 +90,8 @@ def test_older_gemma3_configs_state_two_flat_bases(tmp_path: Path) -> None:
         rope_theta=5e5, rope_local_base_freq=2e3, rope_scaling={"rope_type": "linear", "factor": 8.0},
     )  # fmt: skip
     near, far = (open_checkpoint(folder).spec.layers[layer] for layer in (0, 1))
-    assert near.position == Rotary(base=2e3, features=16) and near.reach == Sliding(4)
-    assert far.position == Rotary(base=5e5, features=16, scaling=LinearScaling(8.0)) and far.reach == Full()
+    assert near.position == Rotary(base=2e3, features=16) and near.window == Sliding(4)
+    assert far.position == Rotary(base=5e5, features=16, scaling=LinearScaling(8.0)) and far.window == Full()
 
 
 def test_checkpoint_of_the_bare_decoder_is_read(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_probe_can_replace_what_the_decoder_goes_on_with(name: str) -> None:
         for norm in (block.attn_sum, block.ffn_sum):
             want = want if norm is None else norm(want)
     worst = off_by(np.array(stream), np.array(want))
-    assert worst == 0, f"with every sublayer silenced only norms of the sum change the embedding, off by {worst:.2g}"
+    assert worst == 0, f"with every sublayer ablated only norms of the sum change the embedding, off by {worst:.2g}"
 
 
 @pytest.mark.parametrize("kind", [Cached, CachedOnCpu])

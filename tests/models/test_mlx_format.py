@@ -11,7 +11,7 @@ from edge.session import load
 from models.checkpoint import open_checkpoint
 from models.errors import CheckpointError, SpecError
 from models.precision import Zero
-from tests.mlx_packed import quantise
+from tests.mlx_quantized import quantise
 from tests.reference import REFERENCES, write_reference
 
 mx = pytest.importorskip("mlx.core")
@@ -19,7 +19,7 @@ mx = pytest.importorskip("mlx.core")
 IDS = [3, 1, 4, 1, 5, 9, 2, 6]
 
 
-def unpacked(folder: Path, out: Path) -> Path:
+def dequantized(folder: Path, out: Path) -> Path:
     """The same folder with the numbers that MLX itself says the codes stand for."""
     config = json.loads((folder / "config.json").read_text())
     sizes = config.pop("quantization")
@@ -42,16 +42,16 @@ def unpacked(folder: Path, out: Path) -> Path:
 @pytest.mark.parametrize(
     "name", ["llama-grouped-tied", "neox-tied-without-attention-bias", "granite-multipliers-untied"]
 )
-def test_every_engine_runs_what_mlx_packed(tmp_path: Path, name: str, bits: int) -> None:
+def test_every_engine_runs_what_mlx_quantized(tmp_path: Path, name: str, bits: int) -> None:
     """As torch runs the numbers that MLX says the codes stand for; whole matrices, rows of one, and multiplied ones."""
-    folder = tmp_path / "packed"
+    folder = tmp_path / "quantized"
     write_reference(REFERENCES[name](), folder)
     quantise(folder, bits)
-    with load(unpacked(folder, tmp_path / "dense"), "torch", threads=1) as model:
+    with load(dequantized(folder, tmp_path / "dense"), "torch", threads=1) as model:
         want = model.logits(IDS)
     for engine in ("torch", "mlx", "onnx"):
         with load(folder, engine, threads=1) as model:
-            assert model.engine == f"{engine}:int{bits}", "a packed checkpoint does not say what it is"
+            assert model.engine == f"{engine}:int{bits}", "a quantized checkpoint does not say what it is"
             worst = float(np.abs(model.logits(IDS) - want).max())
         assert worst < 1e-3 * max(1.0, float(np.abs(want).max())), f"{engine} leaves MLX's own numbers by {worst:.2g}"
 
@@ -61,12 +61,12 @@ def test_a_matrix_keeps_the_codes_and_the_offsets_it_was_given(tmp_path: Path) -
     quantise(tmp_path, 4)
     held, tensors = open_checkpoint(tmp_path), load_file(tmp_path / "model.safetensors")
     module = "model.layers.0.self_attn.q_proj"
-    matrix = held.packed["layers.0.attn.query.weight"]
+    matrix = held.quantized["layers.0.attn.query.weight"]
     assert np.array_equal(matrix.codes.view(np.uint32), tensors[f"{module}.weight"])
     offsets = tensors[f"{module}.biases"].astype(np.float32)
     assert np.allclose(-matrix.zero_points() * matrix.scales, offsets, atol=1e-6)
-    assert matrix.scheme.zero is Zero.ANY and "layers.0.attn.norm.weight" not in held.packed
-    assert held.stored_bytes > sum(matrix.nbytes for matrix in held.packed.values())
+    assert matrix.scheme.zero is Zero.ANY and "layers.0.attn.norm.weight" not in held.quantized
+    assert held.stored_bytes > sum(matrix.nbytes for matrix in held.quantized.values())
 
 
 @pytest.mark.parametrize(

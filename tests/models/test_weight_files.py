@@ -15,8 +15,8 @@ from transformers.modeling_utils import _get_resolved_checkpoint_files
 import edge
 from models.checkpoint import open_checkpoint
 from models.errors import CheckpointError, EdgeError
-from models.packed_file import write_packed
 from models.precision import Scheme, Zero
+from models.quantized_file import write_quantized
 from models.safetensors_file import tensor_places
 from models.weight_files import INDEX, WHOLE, weight_files
 from tests.reference import REFERENCES, reference_logits, write_reference
@@ -286,14 +286,14 @@ def test_a_tied_head_is_read_as_transformers_reads_it(name: str, tmp_path: Path)
         assert tied is is_tied
 
 
-def test_packed_weights_keep_a_head_that_the_config_ties(folder: Path, tmp_path: Path) -> None:
+def test_quantized_weights_keep_a_head_that_the_config_ties(folder: Path, tmp_path: Path) -> None:
     """What Edge packs is read with the same config.json, which still says that the head is tied."""
     store(folder, "lm_head.weight", np.random.default_rng(0).standard_normal((96, 32)).astype(np.float32))
-    original, packed = open_checkpoint(folder), tmp_path / "packed"
-    packed.mkdir()
-    shutil.copy(folder / "config.json", packed)
-    write_packed(original.spec, original.weights, Scheme(8, 32, Zero.MIDDLE), packed / WHOLE, lambda _: None)
-    opened = open_checkpoint(packed)
+    original, quantized = open_checkpoint(folder), tmp_path / "quantized"
+    quantized.mkdir()
+    shutil.copy(folder / "config.json", quantized)
+    write_quantized(original.spec, original.weights, Scheme(8, 32, Zero.MIDDLE), quantized / WHOLE, lambda _: None)
+    opened = open_checkpoint(quantized)
     assert not opened.spec.tied
     assert np.allclose(opened.weights["head.weight"], original.weights["head.weight"], atol=0.02)
 

@@ -15,7 +15,7 @@ from tui.build import build
 from tui.jobs.job import Place
 from tui.runner import Runner
 from tui.screens.main import MainScreen
-from tui.sight import Shown
+from tui.view_state import Shown
 from tui.widgets.header_bar import HeaderBar
 
 PATIENCE_S = 120.0
@@ -53,20 +53,20 @@ class Driven:
 
     async def run(self, text: str) -> None:
         """Runs a prompt and waits until everything shows."""
-        before = self.main.sight.main
+        before = self.main.state.main
         await self.prompt(text)
         await self.until(lambda: self._is_timed(before), "the latencies of the run")
         await self.at_rest()
 
     def _is_timed(self, before: Shown | None) -> bool:
-        shown = self.main.sight.main
+        shown = self.main.state.main
         return shown is not None and shown is not before and shown.timing is not None
 
     @property
     def shown_run(self) -> Shown:
         """The run that shows."""
-        assert self.main.sight.main is not None, "no run shows"
-        return self.main.sight.main
+        assert self.main.state.main is not None, "no run shows"
+        return self.main.state.main
 
     async def at_rest(self) -> None:
         await self.until(lambda: self.main.query_one(HeaderBar).doing == "", "the runner to rest")
@@ -89,7 +89,7 @@ async def driven(shelf: FakeShelf | None = None, size: tuple[int, int] = (80, 24
     try:
         async with app.run_test(size=size) as pilot:
             driving = Driven(app, app.main, pilot, shelf, runner)
-            await driving.until(lambda: app.main.sight.facts is not None, "the model to load")
+            await driving.until(lambda: app.main.state.facts is not None, "the model to load")
             await driving.at_rest()
             yield driving
     finally:

@@ -6,13 +6,13 @@ import numpy as np
 
 from edge.edits import Edit
 from edge.engines.base import Step
-from edge.engines.registry import Progress
 from edge.sampling import Sampling
 from edge.session import OnToken, Token
 from edge.timing import RunTiming, SublayerTiming
 from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import EdgeError, MisuseError
+from models.progress import Progress
 from models.spec import (
     Activation,
     DecoderSpec,
@@ -32,7 +32,7 @@ WORDS = (" three", " daughters", ",", " and", " the", " youngest", "\\n", " 王"
 def small_spec(n_layers: int = 3, n_heads: int = 4) -> DecoderSpec:
     layers = tuple(
         LayerSpec(
-            reach=Sliding(5) if index == 1 else Full(),
+            window=Sliding(5) if index == 1 else Full(),
             position=Rotary(1e4, 4),
             ffn=Plain(Activation.RELU, 32, True),
             norm=LayerNorm(1e-5),

@@ -29,17 +29,17 @@ async def test_a_real_engine_fills_the_screen(byte_llama: Path) -> None:
     try:
         async with app.run_test(size=(200, 60)) as pilot:
             ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
+            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
             await ui.run("a king")
             await ui.press("2")
-            trace, chosen = ui.shown_run.trace, app.main.sight.selection
+            trace, chosen = ui.shown_run.trace, app.main.state.selection
             assert trace.n_fed == app.main.query_one("#map", AttentionMap).levels.shape[0]
             site = f"layers.{chosen.layer}.attn"
             query, key = trace.site(f"{site}.query")[:, chosen.head], trace.site(f"{site}.key")[:, chosen.head // 2]
-            pattern = attention_pattern(query, key, trace.spec.scale, trace.spec.layers[chosen.layer].reach)
+            pattern = attention_pattern(query, key, trace.spec.scale, trace.spec.layers[chosen.layer].window)
             assert chosen.key == int(pattern[chosen.token].argmax()), "the cursor is not on the largest weight"
             assert ui.shown_run.timing is not None and "torch" in ui.shown("HeaderBar")
-            assert app.main.sight.options.silence.field == "top_p", "a SiLU model is shown by exact zeros: it has none"
+            assert app.main.state.options.sparsity.field == "top_p", "a SiLU model is shown by exact zeros: it has none"
     finally:
         assert runner.close(PATIENCE_S)
 
@@ -50,7 +50,7 @@ async def test_the_bundled_model_fills_the_screen_on_the_default_engine() -> Non
     try:
         async with app.run_test(size=(80, 24)) as pilot:
             ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
+            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
             await ui.run("The king")
             assert (ui.shown_run.overview.exact_zero > 0).all(), "a ReLU model without silent neurons"
             timing = ui.shown_run.timing
@@ -71,12 +71,12 @@ async def test_a_saved_trace_shows_without_any_engine(tmp_path: Path) -> None:
     app = build_saved(edge.open_trace(tmp_path / "seen.trace"))
     async with app.run_test(size=(120, 42)) as pilot:
         ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
-        await ui.until(lambda: app.main.sight.main is not None, "the trace to show")
+        await ui.until(lambda: app.main.state.main is not None, "the trace to show")
         await ui.at_rest()
         assert "daughters" in ui.shown("#tokens"), "the trace's tokens do not show"
-        before = app.main.sight.selection
+        before = app.main.state.selection
         await ui.press("2", "l")
-        assert app.main.sight.selection.head == before.head + 1, "keys do not choose in a saved trace"
+        assert app.main.state.selection.head == before.head + 1, "keys do not choose in a saved trace"
         assert not app.main.query_one("#map", AttentionMap).notice, "the map of a saved trace is empty"
         offered = {binding.binding.action for binding in app.main.active_bindings.values() if binding.enabled}
         assert not offered & {"engine", "prompt"}, "a saved trace offers to run"
@@ -89,7 +89,7 @@ async def test_a_trace_without_queries_says_what_is_missing(tmp_path: Path) -> N
     app = build_saved(traced("ffn.neurons"))
     async with app.run_test(size=(120, 42)) as pilot:
         ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
-        await ui.until(lambda: app.main.sight.main is not None, "the trace to show")
+        await ui.until(lambda: app.main.state.main is not None, "the trace to show")
         await ui.at_rest()
         await ui.press("2")
         assert "not watched" in ui.shown("#map").replace("\n", " "), ui.shown("#map")
@@ -158,7 +158,7 @@ async def quit_while_loading(pilot):
     await pilot.press("ctrl+q")
 
 async def quit_while_running(pilot):
-    while pilot.app.main.sight.facts is None:
+    while pilot.app.main.state.facts is None:
         await pilot.pause()
     pilot.app.main.query_one("#prompt").value = "a king"
     await pilot.press("enter")

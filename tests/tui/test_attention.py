@@ -28,7 +28,7 @@ def read_out(ui: Driven, name: str = "readout") -> str:
 async def test_the_map_is_the_trace_s_own_pattern() -> None:
     async with driven(size=(120, 42)) as ui:
         attention = await look(ui)
-        trace, chosen = ui.shown_run.trace, ui.main.sight.selection
+        trace, chosen = ui.shown_run.trace, ui.main.state.selection
         pattern = trace.pattern(chosen.layer, chosen.head)
         assert attention.levels.shape == pattern.shape == (trace.n_fed, trace.n_fed)
         row, levels = pattern[chosen.token], attention.levels[chosen.token]
@@ -41,7 +41,7 @@ async def test_the_map_is_the_trace_s_own_pattern() -> None:
 async def test_margins_are_each_row_s_entropy_and_what_each_key_is_given() -> None:
     async with driven(size=(120, 42)) as ui:
         attention = await look(ui)
-        trace, chosen = ui.shown_run.trace, ui.main.sight.selection
+        trace, chosen = ui.shown_run.trace, ui.main.state.selection
         pattern = trace.pattern(chosen.layer, chosen.head)
         widest = np.log2(trace.n_fed)
         np.testing.assert_allclose(attention.rows, entropy_bits(pattern) / widest, rtol=1e-5)
@@ -53,17 +53,17 @@ async def test_margins_are_each_row_s_entropy_and_what_each_key_is_given() -> No
 async def test_keys_choose_layer_and_head_and_the_map_follows() -> None:
     async with driven() as ui:
         attention = await look(ui)
-        before, chosen = attention.levels.copy(), ui.main.sight.selection
+        before, chosen = attention.levels.copy(), ui.main.state.selection
         await ui.press("l")
-        assert ui.main.sight.selection.head == chosen.head + 1, "l does not choose the next head"
+        assert ui.main.state.selection.head == chosen.head + 1, "l does not choose the next head"
         assert not np.array_equal(before, attention.levels), "the map kept the old head"
         await ui.press("k")
-        assert ui.main.sight.selection.layer == chosen.layer + 1, "k does not choose the layer above"
+        assert ui.main.state.selection.layer == chosen.layer + 1, "k does not choose the layer above"
         await ui.press("j", "h")
-        assert (ui.main.sight.selection.layer, ui.main.sight.selection.head) == (chosen.layer, chosen.head)
+        assert (ui.main.state.selection.layer, ui.main.state.selection.head) == (chosen.layer, chosen.head)
         assert np.array_equal(before, attention.levels), "back at the head, another map"
         await ui.press(*"hhhhhhhjjjjjj")
-        assert (ui.main.sight.selection.layer, ui.main.sight.selection.head) == (0, 0), "a choice left the model"
+        assert (ui.main.state.selection.layer, ui.main.state.selection.head) == (0, 0), "a choice left the model"
 
 
 async def test_the_mouse_chooses_heads_and_cells_and_reads_out_without_choosing() -> None:
@@ -71,29 +71,29 @@ async def test_the_mouse_chooses_heads_and_cells_and_reads_out_without_choosing(
         attention = await look(ui)
         heads = ui.main.query_one(HeadGrid)
         await ui.pilot.click(heads, offset=(heads.gutter_cells + 2 * heads.cell + 1, heads.ruler_lines))
-        chosen = ui.main.sight.selection
+        chosen = ui.main.state.selection
         assert (chosen.layer, chosen.head) == (2, 2), f"clicked 2, 2: {chosen}"
         x, line = attention.gutter_cells + 3 * attention.wide, attention.ruler_lines + (5 * attention.zoom + 1) // 2
         await ui.pilot.click(attention, offset=(x, line))
-        chosen = ui.main.sight.selection
+        chosen = ui.main.state.selection
         assert (chosen.token, chosen.key) == (5, 3), f"clicked 5, 3: {chosen}"
         await ui.pilot.hover(attention, offset=(attention.gutter_cells + 1, attention.ruler_lines + attention.zoom))
         await ui.pilot.pause()
         assert "mouse" in read_out(ui), "resting the mouse on a cell reads nothing out"
-        assert ui.main.sight.selection == chosen, "resting the mouse on a cell chose it"
+        assert ui.main.state.selection == chosen, "resting the mouse on a cell chose it"
 
 
 async def test_arrows_walk_the_map_and_the_read_out_follows() -> None:
     async with driven() as ui:
         await look(ui)
         await ui.press("j", "home", "up", "up", "left", "right")
-        chosen = ui.main.sight.selection
+        chosen = ui.main.state.selection
         value = ui.shown_run.trace.pattern(chosen.layer, chosen.head)[chosen.token, chosen.key]
         told = read_out(ui)
         assert f"({chosen.token}) to" in told and f"({chosen.key})" in told, told
         assert f"{value:.3f}" in told or f"{value:.2g}" in told, f"{value} is not in {told!r}"
         await ui.press(*["right"] * 50)
-        last = ui.main.sight.selection
+        last = ui.main.state.selection
         assert last.key == last.token, "the cursor went beyond the token itself, where nothing is read"
 
 
@@ -124,16 +124,16 @@ async def test_many_layers_and_heads_scroll_to_the_chosen_one() -> None:
     async with driven(FakeShelf(spec=small_spec(16, 14))) as ui:
         await look(ui)
         await ui.press("tab", "tab", "home", "end", *"jjjjjjjjjjjjjjjj")
-        assert (ui.main.sight.selection.layer, ui.main.sight.selection.head) == (0, 13)
-        assert "[]" in ui.shown("#heads"), f"the chosen head is out of sight:\n{ui.shown('#heads')}"
+        assert (ui.main.state.selection.layer, ui.main.state.selection.head) == (0, 13)
+        assert "[]" in ui.shown("#heads"), f"the chosen head is out of state:\n{ui.shown('#heads')}"
 
 
 async def test_another_engine_stands_beside_and_the_difference_is_signed() -> None:
     async with driven(size=(200, 60)) as ui:
         await look(ui)
         ui.main.run_beside(Companion("torch", Place("fake", "torch")))
-        await ui.until(lambda: ui.main.sight.beside is not None and not ui.main.doing, "the run beside")
-        beside, chosen = ui.main.sight.beside, ui.main.sight.selection
+        await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the run beside")
+        beside, chosen = ui.main.state.beside, ui.main.state.selection
         assert beside is not None and beside.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed]
         other = ui.main.query_one("#other", AttentionMap)
         assert other.display and other.levels.shape == (ui.shown_run.trace.n_fed,) * 2
@@ -151,25 +151,25 @@ async def test_another_engine_stands_beside_and_the_difference_is_signed() -> No
 async def test_x_ablates_the_chosen_head_in_a_run_beside_and_ends_that() -> None:
     async with driven(size=(200, 60)) as ui:
         await look(ui)
-        chosen = ui.main.sight.selection
+        chosen = ui.main.state.selection
         await ui.press("x")
-        await ui.until(lambda: ui.main.sight.beside is not None and not ui.main.doing, "the run without the head")
-        beside = ui.main.sight.beside
+        await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the run without the head")
+        beside = ui.main.state.beside
         edit = str(ScaleHead(chosen.layer, chosen.head, 0.0))
         assert beside is not None and beside.trace.edits == (edit,), f"the run beside was edited by {beside}"
         assert "ablated" in str(ui.main.query_one("#map-pane").border_title)
         await ui.press("x")
-        assert ui.main.sight.beside is None and not ui.main.sight.edits, "the head is still ablated"
+        assert ui.main.state.beside is None and not ui.main.state.edits, "the head is still ablated"
 
 
 async def test_a_new_prompt_makes_the_run_beside_anew() -> None:
     async with driven(size=(200, 60)) as ui:
         await look(ui)
         ui.main.run_beside(Companion("torch", Place("fake", "torch")))
-        await ui.until(lambda: ui.main.sight.beside is not None and not ui.main.doing, "the run beside")
+        await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the run beside")
         await ui.run("another prompt")
-        await ui.until(lambda: ui.main.sight.beside is not None and not ui.main.doing, "the next run beside")
-        beside = ui.main.sight.beside
+        await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the next run beside")
+        beside = ui.main.state.beside
         assert beside is not None and beside.trace.tokens[:2] == ui.shown_run.trace.tokens[:2], "beside is the old text"
 
 

@@ -88,9 +88,9 @@ async def test_a_click_points_and_a_second_one_opens(hub_cache: Path) -> None:
 async def test_weights_that_are_stored_in_groups_are_offered_in_their_own_precision_only(
     hub_cache: Path, tmp_path: Path
 ) -> None:
-    from tests.mlx_packed import quantise
+    from tests.mlx_quantized import quantise
 
-    folder = tmp_path / "packed"
+    folder = tmp_path / "quantized"
     write_reference(REFERENCES["llama-grouped-tied"](), folder)
     quantise(folder, bits=4)
     async with driven() as ui:
@@ -142,7 +142,7 @@ async def test_a_model_that_does_not_load_leaves_the_other_at_hand(hub_cache: Pa
         ui.main.do(Load(Place(str(tmp_path), "broken")))
         await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
         await ui.press("enter")
-        assert ui.shown_run is before and ui.main.sight.facts is not None
+        assert ui.shown_run is before and ui.main.state.facts is not None
 
 
 async def test_a_trace_opens_beside_a_loaded_model_which_still_runs(hub_cache: Path, tmp_path: Path) -> None:
@@ -153,11 +153,11 @@ async def test_a_trace_opens_beside_a_loaded_model_which_still_runs(hub_cache: P
         await type_in(ui, dialog, "#open-path", str(file))
         await ui.until(lambda: ui.shown_run.trace.prompt_length == 4, "the trace to show")
         await ui.at_rest()
-        assert ui.shown_run.weights is None and ui.main.sight.facts is not None
-        assert ui.main.sight.facts.source == "", "the header names the model, not the trace"
+        assert ui.shown_run.weights is None and ui.main.state.facts is not None
+        assert ui.main.state.facts.source == "", "the header names the model, not the trace"
         assert ui.main.kept.settings.traces == (str(file),), "the trace is not remembered"
         await ui.run("a queen")
-        assert ui.main.sight.facts is ui.main.loaded, "after a run the header still names the trace"
+        assert ui.main.state.facts is ui.main.loaded, "after a run the header still names the trace"
         assert ui.shown_run.trace.prompt_length == 2
 
 
@@ -250,7 +250,7 @@ async def test_a_model_that_the_hub_does_not_have_is_one_message(
             await ui.press("enter")
             await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
             await ui.press("enter")
-            assert ui.main.sight.facts is not None and len(ui.shelf.opened) == 1
+            assert ui.main.state.facts is not None and len(ui.shelf.opened) == 1
 
 
 # ---- comparing ----------------------------------------------------------------------------------------------
@@ -262,9 +262,9 @@ async def test_another_engine_runs_beside_on_the_same_tokens_until_it_is_stopped
         dialog = await in_dialog(ui, "d", CompareScreen)
         await choose(ui, dialog, "#compare-with", "fake torch:int8")
         await ui.press("enter")
-        await ui.until(lambda: ui.main.sight.beside is not None, "the run beside")
+        await ui.until(lambda: ui.main.state.beside is not None, "the run beside")
         await ui.at_rest()
-        beside = ui.main.sight.beside
+        beside = ui.main.state.beside
         assert beside is not None and beside.name == "torch:int8"
         assert beside.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed], "other tokens were fed"
         assert ui.main.place == Place("fake", "onnx"), "comparing changed the model at hand"
@@ -272,7 +272,7 @@ async def test_another_engine_runs_beside_on_the_same_tokens_until_it_is_stopped
         assert any("stop comparing" in line and "torch:int8" in line for line in listed(dialog, "#compare-with"))
         await choose(ui, dialog, "#compare-with", "stop")
         await ui.press("enter")
-        await ui.until(lambda: ui.main.sight.beside is None, "the comparison to end")
+        await ui.until(lambda: ui.main.state.beside is None, "the comparison to end")
 
 
 async def test_another_prompt_stays_beside_whatever_runs(hub_cache: Path) -> None:
@@ -282,12 +282,12 @@ async def test_another_prompt_stays_beside_whatever_runs(hub_cache: Path) -> Non
         await type_in(ui, dialog, "#compare-prompt", "")
         assert ui.app.screen is dialog and note_of(dialog).startswith("✗"), "nothing was taken for a prompt"
         await type_in(ui, dialog, "#compare-prompt", "another king")
-        await ui.until(lambda: ui.main.sight.beside is not None, "the run beside")
+        await ui.until(lambda: ui.main.state.beside is not None, "the run beside")
         await ui.at_rest()
-        beside = ui.main.sight.beside
+        beside = ui.main.state.beside
         assert beside is not None and beside.trace.prompt_length == 2
         await ui.run("There was a queen")
-        assert ui.main.sight.beside is not None, "a new run ended the comparison"
+        assert ui.main.state.beside is not None, "a new run ended the comparison"
 
 
 async def test_a_saved_trace_stands_beside_a_run_of_a_model_built_alike(hub_cache: Path, tmp_path: Path) -> None:
@@ -298,9 +298,9 @@ async def test_a_saved_trace_stands_beside_a_run_of_a_model_built_alike(hub_cach
         await type_in(ui, dialog, "#compare-trace", str(tmp_path / "none.trace"))
         assert ui.app.screen is dialog and "no file" in note_of(dialog)
         await type_in(ui, dialog, "#compare-trace", str(alike))
-        await ui.until(lambda: ui.main.sight.beside is not None, "the trace beside")
+        await ui.until(lambda: ui.main.state.beside is not None, "the trace beside")
         await ui.at_rest()
-        assert ui.main.sight.beside is not None and ui.main.sight.beside.name == "alike.trace"
+        assert ui.main.state.beside is not None and ui.main.state.beside.name == "alike.trace"
         dialog = await in_dialog(ui, "d", CompareScreen)
         await type_in(ui, dialog, "#compare-trace", str(other))
         await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
@@ -315,7 +315,7 @@ async def test_a_saved_trace_is_compared_with_traces_only(hub_cache: Path, tmp_p
         dialog = await in_dialog(ui, "d", CompareScreen)
         assert "only another trace" in note_of(dialog) and not dialog.query("#compare-prompt")
         await type_in(ui, dialog, "#compare-trace", str(file))
-        await ui.until(lambda: ui.main.sight.beside is not None, "the trace beside")
+        await ui.until(lambda: ui.main.state.beside is not None, "the trace beside")
         await ui.at_rest()
 
 

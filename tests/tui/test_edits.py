@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import edge
-from edge.edits import Edit, ScaleHead, ScaleNeuron, Silence
-from edge.engines.registry import Progress
+from edge.edits import Ablate, Edit, ScaleHead, ScaleNeuron
 from edge.insight.shift import read_answer_shift
 from edge.picture.units import show_number
 from edge.trace import open_trace
+from models.progress import Progress
 from models.zoo import zoo_folder
 from tests.tui.driving import PATIENCE_S, Driven, driven
 from tests.tui.fake import FakeModel, FakeShelf
@@ -21,14 +21,14 @@ from tests.tui.test_ffn import WeightedShelf
 from tui.build import build, build_saved
 from tui.commands import commands_of
 from tui.editing import in_room
-from tui.jobs.job import Desk, Place, Wanted
+from tui.jobs.job import JobContext, Place, Wanted
 from tui.jobs.load import Load
 from tui.messages import Beside, EditToggled
 from tui.screens.compare import Compared
 from tui.screens.edits import EditsScreen
 from tui.screens.running import Companion
 from tui.screens.trouble import TroubleScreen
-from tui.sight import Shown
+from tui.view_state import Shown
 from tui.views.effect import EffectLine
 from tui.views.every import VIEWS
 from tui.widgets.attention_map import AttentionMap
@@ -40,7 +40,7 @@ from tui.widgets.shift_bars import ShiftBars
 from tui.widgets.sparsity_map import SparsityMap
 
 PROMPT = "Once upon a time there was a king who had"
-HEAD, NEURON, FFN = ScaleHead(0, 1, 0.0), ScaleNeuron(1, 3, 0.0), Silence("layers.1.ffn")
+HEAD, NEURON, FFN = ScaleHead(0, 1, 0.0), ScaleNeuron(1, 3, 0.0), Ablate("layers.1.ffn")
 THREE = "head 0.1 ablated", "neuron 1.3 ablated", "FFN of layer 1 ablated"
 
 
@@ -65,15 +65,15 @@ async def toggle(ui: Driven, edit: Edit) -> None:
 
 async def answered(ui: Driven) -> None:
     """Waits for the run with edits, and for what is read of it."""
-    await ui.until(lambda: not ui.main.sight.edits or ui.main.sight.beside is not None, "the run with edits")
+    await ui.until(lambda: not ui.main.state.edits or ui.main.state.beside is not None, "the run with edits")
     await ui.at_rest()
     await ui.until(lambda: not ui.main.reader.is_busy, "the readings")
     await ui.pilot.pause()
 
 
 def beside(ui: Driven) -> Shown:
-    assert ui.main.sight.beside is not None, "no run with edits stands beside"
-    return ui.main.sight.beside
+    assert ui.main.state.beside is not None, "no run with edits stands beside"
+    return ui.main.state.beside
 
 
 def effect(ui: Driven) -> str:
@@ -87,7 +87,7 @@ def title(ui: Driven, pane: str) -> str:
 def effect_bits(ui: Driven, run: Shown | None = None) -> str:
     main, other = ui.shown_run, run or beside(ui)
     assert main.weights is not None and other.weights is not None
-    token = ui.main.sight.selection.token
+    token = ui.main.state.selection.token
     shift = read_answer_shift(main.trace, main.weights, other.trace, other.weights, token)
     return f"KL {show_number(shift.bits)} bits"
 
@@ -120,12 +120,12 @@ async def test_the_list_removes_one_edit_shows_one_alone_and_clears_all() -> Non
         await ui.press("down", "enter")
         await answered(ui)
         assert beside(ui).trace.edits == ("head 0.1 ablated",), "enter does not show the effect of one alone"
-        assert ui.main.sight.edits == (HEAD, NEURON), "showing one alone removed the other"
+        assert ui.main.state.edits == (HEAD, NEURON), "showing one alone removed the other"
         await ui.press("X", "down", "x")
         await answered(ui)
-        assert ui.main.sight.edits == (HEAD,), "x in the list does not remove the edit under the cursor"
+        assert ui.main.state.edits == (HEAD,), "x in the list does not remove the edit under the cursor"
         await ui.press("X", "u")
-        assert ui.main.sight.edits == () and ui.main.sight.beside is None, "u in the list does not clear all"
+        assert ui.main.state.edits == () and ui.main.state.beside is None, "u in the list does not clear all"
 
 
 async def test_keys_and_palette_clear_edits_only_while_any_are_on() -> None:
@@ -138,7 +138,7 @@ async def test_keys_and_palette_clear_edits_only_while_any_are_on() -> None:
         wanted = {"edits: list them", "edits: clear edits", "edits: one edit", "edits: remove head 0.1 ablated"}
         assert wanted | {"edits: neuron 1.3 ablated alone"} <= titles, wanted - titles
         await ui.press("u")
-        assert not ui.main.sight.edits and ui.main.companion is None
+        assert not ui.main.state.edits and ui.main.companion is None
         assert not ui.main.query_one(EffectLine).display, "the line of effects stays without edits"
 
 
@@ -165,10 +165,10 @@ async def test_while_a_run_with_more_edits_is_awaited_no_effect_shows() -> None:
     async with editing(HEAD) as ui:
         before = beside(ui)
         ui.main.on_edit_toggled(EditToggled(NEURON))
-        assert ui.main.sight.beside is None, "the effect of one edit stands under the names of two"
+        assert ui.main.state.beside is None, "the effect of one edit stands under the names of two"
         assert "running with all 2 edits" in effect(ui), effect(ui)
         ui.main.on_beside(Beside(before))
-        assert ui.main.sight.beside is None, "a run that was wished for before the second edit is taken for theirs"
+        assert ui.main.state.beside is None, "a run that was wished for before the second edit is taken for theirs"
         await answered(ui)
         assert beside(ui).trace.edits == ("head 0.1 ablated", "neuron 1.3 ablated")
 
@@ -211,7 +211,7 @@ async def test_the_map_of_an_ablated_head_is_marked_and_no_equal_map_stands_besi
     async with editing(size=(200, 60)) as ui:
         await ui.press("2", "j", "j", "j", "x")
         await answered(ui)
-        chosen = ui.main.sight.selection
+        chosen = ui.main.state.selection
         other, heads = ui.main.query_one("#other", AttentionMap), ui.main.query_one(HeadGrid)
         assert "ablated" in title(ui, "map"), title(ui, "map")
         assert heads.ablated == {(0, chosen.head)} and "×" in ui.shown("#heads"), "the grid does not mark the head"
@@ -229,8 +229,8 @@ async def test_a_ablates_the_attention_of_a_layer_and_all_its_heads_are_marked()
     async with editing(size=(120, 42)) as ui:
         await ui.press("2", "a")
         await answered(ui)
-        layer, n_heads = ui.main.sight.selection.layer, ui.shown_run.trace.spec.n_heads
-        assert ui.main.sight.edits == (Silence(f"layers.{layer}.attn"),)
+        layer, n_heads = ui.main.state.selection.layer, ui.shown_run.trace.spec.n_heads
+        assert ui.main.state.edits == (Ablate(f"layers.{layer}.attn"),)
         assert ui.main.query_one(HeadGrid).ablated == {(layer, head) for head in range(n_heads)}
 
 
@@ -242,8 +242,8 @@ async def test_layers_say_what_each_sublayer_adds_otherwise(size: tuple[int, int
     async with editing(size=size) as ui:
         await ui.press("1", "z")
         await answered(ui)
-        layer, token = ui.main.sight.selection.layer, ui.main.sight.selection.token
-        assert ui.main.sight.edits == (Silence(f"layers.{layer}.ffn"),)
+        layer, token = ui.main.state.selection.layer, ui.main.state.selection.token
+        assert ui.main.state.edits == (Ablate(f"layers.{layer}.ffn"),)
         table = ui.main.query_one(LayerTable)
         titles = [column.title for column in table.pages()[0]]
         assert titles[:4] == ["reads as, p", "edited reads, p", "Δ attention", "Δ FFN"], titles
@@ -267,7 +267,7 @@ async def test_neurons_stand_before_and_after_and_those_of_an_ablated_ffn_are_of
         await answered(ui)
         grid = ui.main.query_one(MemoryList)
         await ui.until(lambda: bool(grid.memories), "the memories")
-        layer, token = ui.main.sight.selection.layer, ui.main.sight.selection.token
+        layer, token = ui.main.state.selection.layer, ui.main.state.selection.token
         await ui.press("j", "x", "k")
         await answered(ui)
         after = beside(ui).trace.neurons(layer)[token]
@@ -311,7 +311,7 @@ async def another_model(ui: Driven) -> None:
 
 async def a_comparison(ui: Driven) -> None:
     ui.main.compare_with(Compared(Companion("torch", Place("fake", "torch"))))
-    await ui.until(lambda: ui.main.sight.beside is not None, "the other engine beside")
+    await ui.until(lambda: ui.main.state.beside is not None, "the other engine beside")
 
 
 async def a_saved_trace(ui: Driven) -> None:
@@ -323,8 +323,8 @@ async def a_saved_trace(ui: Driven) -> None:
 class Nothing:
     """A job that is wanted instead."""
 
-    def work(self, desk: Desk) -> None:
-        desk.doing("something else")
+    def work(self, context: JobContext) -> None:
+        context.doing("something else")
 
 
 async def overtaken(ui: Driven) -> None:
@@ -352,7 +352,7 @@ async def test_edits_that_cannot_stay_are_cleared_and_said_to_be(end: Callable[[
         await end(ui)  # type: ignore[misc]
         await ui.pilot.pause()
         await ui.at_rest()
-        assert ui.main.sight.edits == () and ui.main.sight.alone is None
+        assert ui.main.state.edits == () and ui.main.state.alone is None
         assert any("head 0.1 ablated" in text for text in told), f"nobody said that the edit is gone: {told}"
         assert "ablated" not in ui.shown("HeaderBar")
 
@@ -360,7 +360,7 @@ async def test_edits_that_cannot_stay_are_cleared_and_said_to_be(end: Callable[[
 async def test_an_edit_that_ends_a_comparison_says_so() -> None:
     async with editing() as ui:
         ui.main.run_beside(Companion("torch", Place("fake", "torch")))
-        await ui.until(lambda: ui.main.sight.beside is not None, "the other engine beside")
+        await ui.until(lambda: ui.main.state.beside is not None, "the other engine beside")
         told: list[str] = []
         ui.main.notify = lambda text, **_: told.append(str(text))  # type: ignore[method-assign]
         await toggle(ui, HEAD)
@@ -371,7 +371,7 @@ async def test_an_edit_that_ends_a_comparison_says_so() -> None:
 
 
 async def test_a_saved_run_with_edits_names_and_marks_them_and_takes_no_more(tmp_path: Path) -> None:
-    edits = (ScaleHead(1, 2, 0.0), Silence("layers.2.ffn"), ScaleNeuron(1, 3, 0.0))
+    edits = (ScaleHead(1, 2, 0.0), Ablate("layers.2.ffn"), ScaleNeuron(1, 3, 0.0))
     trace = FakeModel().run(ids=[0, 0, 0, 0], max_new_tokens=3, watch=edge.Watch.all(), edits=edits)
     app = build_saved(open_trace(trace.save(tmp_path / "edited.trace")))
     async with app.run_test(size=(120, 44)) as pilot:
@@ -380,14 +380,14 @@ async def test_a_saved_run_with_edits_names_and_marks_them_and_takes_no_more(tmp
         header, others = ui.shown("HeaderBar").splitlines()[1], edits[:1]
         assert "run with 3 edits: head 1.2 ablated · FFN of layer 2 ablated · neuron 1.3 ablated" in header, header
         await ui.press("2", "x")
-        assert not ui.main.sight.edits, "an edit is on where nothing can run"
+        assert not ui.main.state.edits, "an edit is on where nothing can run"
         assert ui.main.query_one(HeadGrid).ablated == {(1, 2)}
         await ui.press("3", "k")
         assert "ablated" in ui.main.query_one(MemoryList).notice, ui.main.query_one(MemoryList).notice
         assert "× ablated" in ui.shown("#ffn")
         FakeModel().run(ids=[0, 0], max_new_tokens=3, watch=edge.Watch.all(), edits=others).save(tmp_path / "b.trace")
         ui.main.run_beside(Companion("b.trace", saved=tmp_path / "b.trace"))
-        await ui.until(lambda: ui.main.sight.beside is not None, "the other trace")
+        await ui.until(lambda: ui.main.state.beside is not None, "the other trace")
         assert "beside: b.trace (head 1.2 ablated)" in ui.shown("HeaderBar"), ui.shown("HeaderBar")
 
 
@@ -397,11 +397,11 @@ async def test_the_effect_on_screen_is_what_the_engine_answers_with_that_edit_al
         return edge.load(name, engine, threads=1, progress=progress)
 
     app, runner = build(open_model, Place("fable-relu", "onnx"), ("onnx",))
-    first, second = ScaleHead(1, 0, 0.0), Silence("layers.2.ffn")
+    first, second = ScaleHead(1, 0, 0.0), Ablate("layers.2.ffn")
     try:
         async with app.run_test(size=(160, 50)) as pilot:
             ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
+            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
             await ui.run(PROMPT)
             for edit in (first, second):
                 await toggle(ui, edit)
@@ -409,7 +409,7 @@ async def test_the_effect_on_screen_is_what_the_engine_answers_with_that_edit_al
             await ui.press("X", "down", "down", "enter")
             await answered(ui)
             alone, ids = effect(ui), list(ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed])
-            token = ui.main.sight.selection.token
+            token = ui.main.state.selection.token
     finally:
         assert runner.close(PATIENCE_S)
     with edge.load("fable-relu", "onnx", threads=1) as model:

@@ -69,9 +69,9 @@ async def test_a_text_of_2048_tokens_shows_on_every_screen_and_can_be_walked() -
         assert ui.shown_run.trace.n_fed > 2048
         for number, name in enumerate(VIEWS, 1):
             await ui.press(str(number), "left", "up", "home", "end", "l")
-            before = ui.main.sight.selection.token
+            before = ui.main.state.selection.token
             await ui.press("left_square_bracket")
-            assert ui.main.sight.selection.token == max(before - 1, 0), f"{name}: a step back from {before} went astray"
+            assert ui.main.state.selection.token == max(before - 1, 0), f"{name}: a step back from {before} went astray"
             check_lines(ui, f"{name} with 2,048 tokens")
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import edge
-from edge.edits import ScaleNeuron, Silence
-from edge.engines.registry import Progress
+from edge.edits import Ablate, ScaleNeuron
 from edge.insight.ablation import NEURONS
 from edge.insight.memories import neurons_at, read_cett, read_memories
 from edge.insight.shift import read_answer_shift, read_ffn_shift
 from edge.measure.sparsity import exact_zero_share, gini, hoyer, top_p_sparsity
 from edge.picture.pieces import quote_piece, show_piece
 from edge.picture.units import show_share, show_weight
+from models.progress import Progress
 from models.zoo import zoo_folder
 from tests.tiny import FakeCheckpoint, tiny_weights
 from tests.tui.driving import PATIENCE_S, Driven, driven
@@ -24,9 +24,9 @@ from tests.tui.looking import check_lines, coloured
 from tui.build import build, build_saved
 from tui.jobs.job import Place
 from tui.messages import NeuronChosen
+from tui.options import SPARSITIES
 from tui.readings import Readings, WasRead
-from tui.sight import Shown
-from tui.state import SILENCES
+from tui.view_state import Shown
 from tui.views.ffn import FfnView
 from tui.views.recall import agreement_words
 from tui.widgets.activation_curve import ActivationCurve
@@ -80,7 +80,7 @@ async def settled(ui: Driven) -> None:
 
 
 def chosen(ui: Driven) -> tuple[int, int, int]:
-    selection = ui.main.sight.selection
+    selection = ui.main.state.selection
     return selection.layer, selection.token, selection.neuron
 
 
@@ -94,13 +94,13 @@ def title(ui: Driven, pane: str) -> str:
 async def test_the_map_shows_each_definition_of_the_run_in_turn() -> None:
     async with looking() as ui:
         grid = ui.main.query_one("#ffn", SparsityMap)
-        for silence in (*SILENCES, SILENCES[0]):
-            assert ui.main.sight.options.silence == silence, f"g leads to {ui.main.sight.options.silence.title}"
-            want = getattr(ui.shown_run.overview, silence.field)
-            np.testing.assert_array_equal(grid.shares, want, err_msg=f"the map is not {silence.title}")
-            assert silence.title in title(ui, "ffn") and silence.title in ui.shown("#ffn-legend")
+        for sparsity in (*SPARSITIES, SPARSITIES[0]):
+            assert ui.main.state.options.sparsity == sparsity, f"g leads to {ui.main.state.options.sparsity.title}"
+            want = getattr(ui.shown_run.overview, sparsity.field)
+            np.testing.assert_array_equal(grid.shares, want, err_msg=f"the map is not {sparsity.title}")
+            assert sparsity.title in title(ui, "ffn") and sparsity.title in ui.shown("#ffn-legend")
             marked = [line for line in ui.shown("#definitions").splitlines() if "▸" in line]
-            assert len(marked) == 1 and silence.title in marked[0], f"marked as what colours the map: {marked}"
+            assert len(marked) == 1 and sparsity.title in marked[0], f"marked as what colours the map: {marked}"
             await ui.press("g")
 
 
@@ -129,11 +129,11 @@ async def test_keys_and_mouse_choose_a_definition_and_a_place() -> None:
         await ui.press("up", "right")
         assert chosen(ui)[:2] == (1, 4), f"up and right of layer 0, token 3: {chosen(ui)}"
         await ui.pilot.click(definitions, offset=(4, definitions.ruler_lines + 2))
-        assert ui.main.sight.options.silence == SILENCES[2], "a click on the third definition does not choose it"
+        assert ui.main.state.options.sparsity == SPARSITIES[2], "a click on the third definition does not choose it"
         await ui.press("down", "down", "down")
-        assert ui.main.sight.options.silence == SILENCES[-1]
+        assert ui.main.state.options.sparsity == SPARSITIES[-1]
         await ui.pilot.click(definitions, offset=(4, definitions.ruler_lines + 4))
-        assert ui.main.sight.options.silence == SILENCES[-1], "CETT has no map, yet was chosen for it"
+        assert ui.main.state.options.sparsity == SPARSITIES[-1], "CETT has no map, yet was chosen for it"
 
 
 async def test_the_map_shows_the_other_run_and_the_difference() -> None:
@@ -141,11 +141,11 @@ async def test_the_map_shows_the_other_run_and_the_difference() -> None:
         grid = ui.main.query_one("#ffn", SparsityMap)
         assert ui.main.query_one(FfnView).check_action("side", ()) is None, "v is offered with nothing beside"
         await ui.press("z")
-        await ui.until(lambda: ui.main.sight.beside is not None, "the run without the FFN")
+        await ui.until(lambda: ui.main.state.beside is not None, "the run without the FFN")
         await settled(ui)
-        assert ui.main.sight.edits == (Silence(f"layers.{chosen(ui)[0]}.ffn"),)
+        assert ui.main.state.edits == (Ablate(f"layers.{chosen(ui)[0]}.ffn"),)
         own, beside = (
-            shown.overview.exact_zero for shown in (ui.shown_run, ui.main.sight.beside) if isinstance(shown, Shown)
+            shown.overview.exact_zero for shown in (ui.shown_run, ui.main.state.beside) if isinstance(shown, Shown)
         )
         assert not np.array_equal(own, beside)
         np.testing.assert_array_equal(grid.shares, beside, err_msg="an edit does not show its run")
@@ -255,7 +255,7 @@ async def test_where_nobody_chose_a_neuron_the_strongest_of_each_token_is() -> N
             await ui.until(lambda: chosen(ui)[2] == grid.memories[0].neuron, "the strongest of this token")
         followed = chosen(ui)[2]
         await ui.press("x")
-        await ui.until(lambda: ui.main.sight.beside is not None, "the run without it")
+        await ui.until(lambda: ui.main.state.beside is not None, "the run without it")
         for _ in range(3):
             await ui.press("left_square_bracket")
             await settled(ui)
@@ -267,10 +267,10 @@ async def test_a_click_chooses_a_memory_and_a_click_on_its_switch_ablates_it() -
         grid = ui.main.query_one(MemoryList)
         second, third = grid.memories[1].neuron, grid.memories[2].neuron
         await ui.pilot.click(grid, offset=(14, 2))
-        assert chosen(ui)[2] == second and not ui.main.sight.edits
+        assert chosen(ui)[2] == second and not ui.main.state.edits
         await ui.pilot.click(grid, offset=(3, 3))
-        await ui.until(lambda: bool(ui.main.sight.edits), "the edit")
-        assert ui.main.sight.edits == (ScaleNeuron(chosen(ui)[0], third, 0.0),)
+        await ui.until(lambda: bool(ui.main.state.edits), "the edit")
+        assert ui.main.state.edits == (ScaleNeuron(chosen(ui)[0], third, 0.0),)
         assert "× ablated" in ui.shown("#memories").splitlines()[3]
 
 
@@ -279,11 +279,11 @@ async def test_an_ablated_neuron_runs_beside_and_both_answers_show() -> None:
         layer, token, neuron = chosen(ui)
         assert "ablate what is chosen" in ui.shown("#answers")
         await ui.press("x")
-        await ui.until(lambda: ui.main.sight.beside is not None, "the run without the neuron")
+        await ui.until(lambda: ui.main.state.beside is not None, "the run without the neuron")
         await settled(ui)
-        main, beside = ui.shown_run, ui.main.sight.beside
+        main, beside = ui.shown_run, ui.main.state.beside
         assert beside is not None and main.weights is not None and beside.weights is not None
-        assert ui.main.sight.edits == (ScaleNeuron(layer, neuron, 0.0),)
+        assert ui.main.state.edits == (ScaleNeuron(layer, neuron, 0.0),)
         assert beside.trace.edits == (f"neuron {layer}.{neuron} ablated",)
         came = main.trace.tokens[token + 1 : token + 2]
         want = read_answer_shift(main.trace, main.weights, beside.trace, beside.weights, token, also=came)
@@ -291,8 +291,8 @@ async def test_an_ablated_neuron_runs_beside_and_both_answers_show() -> None:
         heading = ui.shown("#answers").splitlines()[0]
         assert "no edit" in heading and f"neuron {layer}.{neuron} ablated" in heading, heading
         await ui.press("space")
-        await ui.until(lambda: ui.main.sight.beside is None, "the comparison to end")
-        assert not ui.main.sight.edits and "×" not in ui.shown("#memories")
+        await ui.until(lambda: ui.main.state.beside is None, "the comparison to end")
+        assert not ui.main.state.edits and "×" not in ui.shown("#memories")
         assert "ablate what is chosen" in ui.shown("#answers")
 
 
@@ -303,8 +303,8 @@ async def test_an_edit_ended_before_its_run_came_leaves_nothing_beside() -> None
         view.action_ablate()
         await ui.pilot.pause()
         await settled(ui)
-        sight = ui.main.sight
-        assert not sight.edits and sight.beside is None, f"beside stands {sight.beside and sight.beside.name}"
+        state = ui.main.state
+        assert not state.edits and state.beside is None, f"beside stands {state.beside and state.beside.name}"
 
 
 async def test_what_is_ablated_stays_in_the_list_where_it_is_weak() -> None:
@@ -314,7 +314,7 @@ async def test_what_is_ablated_stays_in_the_list_where_it_is_weak() -> None:
         ui.main.query_one(FfnView).post_message(NeuronChosen(silent))
         await ui.until(lambda: chosen(ui)[2] == silent, "the choice")
         await ui.press("x")
-        await ui.until(lambda: ui.main.sight.beside is not None, "the run beside")
+        await ui.until(lambda: ui.main.state.beside is not None, "the run beside")
         await settled(ui)
         await ui.until(lambda: f"#{silent}" in lines_at_end(ui), "the silent neuron at the end of the list")
         assert "is 0 here" in lines_at_end(ui) and "× ablated" in lines_at_end(ui), lines_at_end(ui)
@@ -340,7 +340,7 @@ async def test_ablating_the_strongest_tells_how_far_their_words_agree_and_which_
         for memory, line in zip(ablated, lines[1:], strict=False):
             first = quote_piece(found.falls[memory.neuron][0])
             assert first in line[len(line) // 2 :], f"#{memory.neuron} does not tell {first}: {line!r}"
-        table = ui.main.query_one(FfnView).table(ui.main.sight)
+        table = ui.main.query_one(FfnView).table(ui.main.state)
         assert table is not None
         column = [column.key for column in table.columns].index("fall_without_it")
         assert quote_piece(found.falls[ablated[0].neuron][0]) in str(table.rows[0][column])
@@ -359,7 +359,7 @@ async def test_words_that_do_not_fall_are_said_to_be_others() -> None:
         found = ui.shown_run.agreements[layer, token]
         for overlap, told in ((found.top / 2 - 1, "other words fall"), (found.top / 2, "ablation")):
             for is_roomy in (True, False):
-                words = agreement_words(ui.main.sight, ui.shown_run, replace(found, overlap=overlap), is_roomy)
+                words = agreement_words(ui.main.state, ui.shown_run, replace(found, overlap=overlap), is_roomy)
                 assert told in words.partition(":")[0], words
 
 
@@ -443,7 +443,7 @@ async def test_a_saved_trace_shows_what_it_holds_and_runs_nothing() -> None:
         view = app.main.query_one(FfnView)
         assert view.check_action("ablate", ()) is None, "x is offered where nothing can run"
         assert view.check_action("measure", ()) is None, "m is offered where nothing can run"
-        assert app.main.sight.selection.layer == 1
+        assert app.main.state.selection.layer == 1
         for name in ("memories", "curve"):
             assert "'layers.1.ffn.neurons' was not watched" in view.query_one(f"#{name}").notice  # type: ignore[attr-defined]
         assert "was not watched" in view.query_one("#shift", ShiftBars).notice
@@ -464,7 +464,7 @@ async def test_neurons_that_are_silent_or_no_numbers_are_said_in_words(value: fl
         neurons = trace.sites[site].copy()
         neurons[token] = value
         broken = replace(trace, sites=trace.sites | {site: neurons})
-        ui.main.sight = replace(ui.main.sight, main=replace(ui.shown_run, trace=broken))
+        ui.main.state = replace(ui.main.state, main=replace(ui.shown_run, trace=broken))
         await ui.pilot.pause()
         await ui.pilot.pause()
         assert words in ui.shown("#curve"), ui.shown("#curve")
@@ -478,7 +478,7 @@ async def test_neurons_that_are_silent_or_no_numbers_are_said_in_words(value: fl
 async def test_the_table_holds_the_memories_of_the_token() -> None:
     async with looking() as ui:
         view, (layer, token, _) = ui.main.query_one(FfnView), chosen(ui)
-        table = view.table(ui.main.sight)
+        table = view.table(ui.main.state)
         assert table is not None
         records, memories = table.records(), ui.main.query_one(MemoryList).memories
         assert [record["neuron"] for record in records] == [memory.neuron for memory in memories]
@@ -497,7 +497,7 @@ async def test_every_line_is_as_wide_as_its_picture(
         monkeypatch.setenv("NO_COLOR", "1")
     async with looking(size) as ui:
         await ui.press("x")
-        await ui.until(lambda: ui.main.sight.beside is not None, "the run without the neuron")
+        await ui.until(lambda: ui.main.state.beside is not None, "the run without the neuron")
         await settled(ui)
         for side in ("this run", "the other", "the difference"):
             for pane in FfnView.tabs:
@@ -517,13 +517,13 @@ async def test_the_twin_without_its_strongest_neuron_answers_on_screen_as_the_en
     try:
         async with app.run_test(size=(160, 56)) as pilot:
             ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
+            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
             await ui.run(PROMPT)
             await ui.press("3", *"kkkkkkkk")
             await settled(ui)
             layer, token, neuron = chosen(ui)
             await ui.press("x")
-            await ui.until(lambda: app.main.sight.beside is not None, "the run without the neuron")
+            await ui.until(lambda: app.main.state.beside is not None, "the run without the neuron")
             await settled(ui)
             words = app.main.query_one("#answers", ShiftBars).words
             ids = list(ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed])

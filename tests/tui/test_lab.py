@@ -8,11 +8,11 @@ import pytest
 from textual.widget import Widget
 
 import edge
-from edge.engines.registry import Progress
 from edge.lab.claim import Finding, not_applicable
 from edge.lab.effect import Verdict
 from edge.lab.registry import EXPERIMENTS
 from edge.watch import Watch
+from models.progress import Progress
 from models.zoo import zoo_names
 from tests.edge.report.made import HOSTILE
 from tests.edge.report.made_lab import made_effect, made_finding, made_tried
@@ -61,7 +61,7 @@ async def driven_zoo(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Driven]:
     try:
         async with app.run_test(size=size) as pilot:
             ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
+            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
             await ui.at_rest()
             yield ui
     finally:
@@ -211,11 +211,11 @@ async def test_enter_tries_the_chosen_claim_and_the_footer_says_so(known: Callab
     async with driven_zoo() as ui:
         view = await open_lab(ui)
         await ui.press("down", "enter")
-        await ui.until(lambda: "A1" in ui.main.sight.tried, "the claim to be tried")
+        await ui.until(lambda: "A1" in ui.main.state.tried, "the claim to be tried")
         await ui.at_rest()
-        assert tried == ["A1"] and ui.main.sight.trying == ()
+        assert tried == ["A1"] and ui.main.state.trying == ()
         assert "● A1" in ui.shown("#claims") and "◌ F1" in ui.shown("#claims")
-        table = view.table(ui.main.sight)
+        table = view.table(ui.main.state)
         assert table is not None and len(table.rows) == len(made_finding().numbers) + 1, "not every number is a row"
 
 
@@ -226,10 +226,10 @@ async def test_all_are_tried_one_after_another_and_end_in_attention_beside_the_f
     async with driven_zoo() as ui:
         view = await open_lab(ui)
         await ui.press("space")
-        await ui.until(lambda: "F1" in ui.main.sight.tried, "the first claim")
+        await ui.until(lambda: "F1" in ui.main.state.tried, "the first claim")
         await ui.at_rest()
         await ui.press("a")
-        await ui.until(lambda: len(ui.main.sight.tried) == 3, "all claims")
+        await ui.until(lambda: len(ui.main.state.tried) == 3, "all claims")
         await ui.at_rest()
         assert tried == ["F1", "A1", "S1"], "a claim was tried again that was tried before"
         assert view.pane == "contrast" and "core operation" in ui.shown("#contrast")
@@ -245,13 +245,13 @@ async def test_escape_stops_and_keeps_what_was_found(known: Callable[..., None])
     async with driven_zoo() as ui:
         view = await open_lab(ui)
         await ui.press("a")
-        await ui.until(lambda: is_under_way.is_set() and ui.main.sight.trying == ("F2", "F3"), "the second claim")
+        await ui.until(lambda: is_under_way.is_set() and ui.main.state.trying == ("F2", "F3"), "the second claim")
         assert view.check_action("try", ()) is None, "a claim can be tried while others are"
         assert "trying …" in ui.shown("#claims") and "waits" in ui.shown("#claims")
         await ui.press("escape")
-        await ui.until(lambda: ui.main.sight.trying == (), "the lab to stop")
+        await ui.until(lambda: ui.main.state.trying == (), "the lab to stop")
         await ui.at_rest()
-        assert list(ui.main.sight.tried) == ["F1"] == tried
+        assert list(ui.main.state.tried) == ["F1"] == tried
         assert view.check_action("try", ()) is True and "not tried" in ui.shown("#claims")
         assert view.pane == "claims", "a lab that was stopped went to its ending"
 
@@ -263,7 +263,7 @@ async def test_a_claim_that_breaks_is_told_and_keeps_no_other_back(known: Callab
         await open_lab(ui)
         await ui.press("a")
         await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "a message")
-        assert list(ui.main.sight.tried) == ["A1"] and ui.main.sight.trying == ()
+        assert list(ui.main.state.tried) == ["A1"] and ui.main.state.trying == ()
 
 
 @REAL
@@ -271,9 +271,9 @@ async def test_a_claim_of_the_lab_is_tried_on_the_bundled_model() -> None:
     async with driven_zoo((200, 60)) as ui:
         await open_lab(ui)
         await ui.press("down", "enter")
-        await ui.until(lambda: "F2" in ui.main.sight.tried, "F2 to be tried")
+        await ui.until(lambda: "F2" in ui.main.state.tried, "F2 to be tried")
         await ui.at_rest()
-        tried = ui.main.sight.tried["F2"]
+        tried = ui.main.state.tried["F2"]
         assert tried.finding.verdict == Verdict.HOLDS
         assert "● F2" in ui.shown("#claims") and "holds" in ui.shown("#claims")
         assert tried.finding.curves[0].series[0].name in ui.shown("#plot")
@@ -287,7 +287,7 @@ async def test_a_model_without_weights_is_told_in_words() -> None:
         await open_lab(ui)
         await ui.press("enter")
         await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "a message")
-        assert ui.main.sight.trying == (), "a claim that could not be tried is said to be under way"
+        assert ui.main.state.trying == (), "a claim that could not be tried is said to be under way"
 
 
 async def test_a_saved_trace_says_which_command_tries_claims() -> None:
@@ -300,7 +300,7 @@ async def test_a_saved_trace_says_which_command_tries_claims() -> None:
         view = app.main.shown_view
         assert isinstance(view, LabView) and view.check_action("try", ()) is None
         assert "edge lab MODEL" in str(view.query_one("#found").notice)  # type: ignore[attr-defined]
-        assert view.table(app.main.sight) is None
+        assert view.table(app.main.state) is None
 
 
 async def test_a_model_without_a_tokenizer_is_not_offered_what_it_cannot_do() -> None:

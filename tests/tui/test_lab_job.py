@@ -12,7 +12,7 @@ from models.zoo import zoo_folder, zoo_names
 from tests.edge.report.made_lab import made_finding
 from tests.tui.fake import FakeModel
 from tests.tui.made_claims import experiment, holding
-from tui.jobs.job import Desk, Place, Stopped
+from tui.jobs.job import JobContext, Place, Stopped
 from tui.jobs.lab import TryClaims, read_tokens
 from tui.jobs.load import Load
 from tui.messages import ClaimTried, Trying
@@ -21,10 +21,10 @@ REAL = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is
 ZOO = Place("fable-relu", "onnx")
 
 
-def desk_at(model: edge.Model | FakeModel, told: list[Message]) -> Desk:
-    desk = Desk(lambda *_: model, told.append)
-    Load(ZOO).work(desk)
-    return desk
+def desk_at(model: edge.Model | FakeModel, told: list[Message]) -> JobContext:
+    context = JobContext(lambda *_: model, told.append)
+    Load(ZOO).work(context)
+    return context
 
 
 @REAL
@@ -36,28 +36,28 @@ def test_what_a_model_has_read_is_kept_until_another_is_loaded() -> None:
         return made_finding()
 
     with edge.load("fable-relu", "onnx", threads=1) as model:
-        desk = desk_at(model, [])
+        context = desk_at(model, [])
         for _ in range(2):
-            TryClaims((experiment("F1", measure),)).work(desk)
-        Load(ZOO).work(desk)
-        TryClaims((experiment("F1", measure),)).work(desk)
+            TryClaims((experiment("F1", measure),)).work(context)
+        Load(ZOO).work(context)
+        TryClaims((experiment("F1", measure),)).work(context)
         assert subjects[0] is subjects[1] is subjects[2], "the text was read again for the same model"
-        Load(Place("fable-relu", "onnx:int4")).work(desk)
-        assert desk.subject is None, "what another engine read is still held"
+        Load(Place("fable-relu", "onnx:int4")).work(context)
+        assert context.subject is None, "what another engine read is still held"
 
 
 @REAL
 def test_each_claim_is_told_as_it_is_done_and_a_stopped_one_is_not() -> None:
     told: list[Message] = []
     with edge.load("fable-relu", "onnx", threads=1) as model:
-        desk = desk_at(model, told)
+        context = desk_at(model, told)
 
         def measure(subject: Subject) -> Finding:
-            desk.interrupted.set()  # stopped while the last pass is under way
+            context.interrupted.set()  # stopped while the last pass is under way
             return made_finding()
 
         with pytest.raises(Stopped):
-            TryClaims((holding("F1"), experiment("F2", measure), holding("F3"))).work(desk)
+            TryClaims((holding("F1"), experiment("F2", measure), holding("F3"))).work(context)
     kinds = [message for message in told if isinstance(message, Trying | ClaimTried)]
     assert [message.keys for message in kinds if isinstance(message, Trying)][-1] == ()
     assert [message.tried.key for message in kinds if isinstance(message, ClaimTried)] == ["F1"]

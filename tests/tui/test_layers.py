@@ -25,12 +25,12 @@ async def test_a_line_a_layer_tells_cost_silence_and_what_it_adds() -> None:
         await ui.run(PROMPT)
         table, run = ui.main.query_one("#layers", LayerTable), ui.shown_run
         assert run.timing is not None
-        token = ui.main.sight.selection.token
+        token = ui.main.state.selection.token
         lines = ui.shown("#layers").split("\n")
         for layer in range(run.trace.spec.n_layers):
             line = lines[1 + run.trace.spec.n_layers - 1 - layer]
-            silent = getattr(run.overview, ui.main.sight.options.silence.field)[layer, token]
-            for told in (show_time(run.timing.scaled_ns[f"layers.{layer}.ffn"]), show_share(float(silent))):
+            sparsity = getattr(run.overview, ui.main.state.options.sparsity.field)[layer, token]
+            for told in (show_time(run.timing.scaled_ns[f"layers.{layer}.ffn"]), show_share(float(sparsity))):
                 assert told in line, f"the line of layer {layer} does not say {told}: {line!r}"
         attn, ffn = run.overview.attn_write[:, token], run.overview.ffn_write[:, token]
         largest = max(attn.max(), ffn.max())
@@ -82,7 +82,7 @@ async def on_the_zoo(size: tuple[int, int]) -> AsyncIterator[Driven]:
     try:
         async with app.run_test(size=size) as pilot:
             ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
+            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
             yield ui
     finally:
         assert runner.close(PATIENCE_S)
@@ -93,7 +93,7 @@ async def test_what_comes_next_is_what_the_model_answers() -> None:
     async with on_the_zoo((200, 60)) as ui:
         await ui.run(PROMPT)
         await ui.press("left_square_bracket", "left_square_bracket")
-        trace, token = ui.shown_run.trace, ui.main.sight.selection.token
+        trace, token = ui.shown_run.trace, ui.main.state.selection.token
         bars = ui.main.query_one("#next", GuessBars)
         with edge.load("fable-relu", "onnx", threads=1) as model:
             logits = model.logits(list(trace.tokens[: token + 1]))[-1].astype(np.float64)

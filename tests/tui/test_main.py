@@ -30,7 +30,7 @@ async def test_a_typed_prompt_runs_and_is_told_of() -> None:
     async with driven(size=(120, 40)) as ui:
         await ui.press(*"a king", "enter")
         await ui.until(
-            lambda: ui.main.sight.main is not None and ui.main.sight.main.timing is not None, "the latencies"
+            lambda: ui.main.state.main is not None and ui.main.state.main.timing is not None, "the latencies"
         )
         await ui.at_rest()
         assert ui.shown_run.trace.prompt_length == 2
@@ -45,11 +45,11 @@ async def test_digits_and_clicks_go_to_every_screen_and_the_selection_stays() ->
     async with driven(size=(120, 40)) as ui:
         await ui.run(PROMPT)
         await ui.press("l", "l", "k")
-        chosen = ui.main.sight.selection
+        chosen = ui.main.state.selection
         for number, name in enumerate(VIEWS, 1):
             await ui.press(str(number))
             assert ui.main.view == name, f"{number} leads to {ui.main.view}"
-            now = replace(ui.main.sight.selection, neuron=chosen.neuron)  # the FFN view begins with the strongest
+            now = replace(ui.main.state.selection, neuron=chosen.neuron)  # the FFN view begins with the strongest
             assert ui.main.shown_view.display and now == chosen, f"{name} changed the selection"
         await ui.pilot.click("#views", offset=(16, 0))
         assert ui.main.view == "attention", "a click on a tab does not lead to its screen"
@@ -61,7 +61,7 @@ async def test_escape_stops_a_run_and_shows_how_far_it_came() -> None:
         await ui.until(ui.shelf.opened[0].is_pausing.is_set, "the run to be under way")
         assert "running" in ui.shown("HeaderBar")
         await ui.press("escape")
-        await ui.until(lambda: ui.main.sight.main is not None, "the trace so far")
+        await ui.until(lambda: ui.main.state.main is not None, "the trace so far")
         await ui.at_rest()
         assert len(ui.shown_run.trace.tokens) == PROMPT_WORDS + 3
         assert ui.shown_run.timing is None, "a run that was stopped is timed all the same"

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-r
 
 async def look_at_a_head(ui: Driven) -> None:
     await ui.press("2", "l", "l", "k")
-    chosen, trace = ui.main.sight.selection, ui.shown_run.trace
+    chosen, trace = ui.main.state.selection, ui.shown_run.trace
     value = trace.pattern(chosen.layer, chosen.head)[chosen.token, chosen.key]
     told = str(ui.main.query_one("#readout").render())
     assert f"{value:.3f}" in told or f"{value:.2g}" in told, f"the map says {told}, the trace {value}"
@@ -53,8 +53,8 @@ async def compare_engines(ui: Driven) -> None:
     options = [option.id for option in dialog.query_one("#compare-with", Choices).options if option.id]
     await choose(ui, dialog, "#compare-with", next(one for one in options if one.endswith("onnx:int4")))
     await ui.press("enter")
-    await ui.until(lambda: ui.main.sight.beside is not None and not ui.main.doing, "the run beside")
-    beside = ui.main.sight.beside
+    await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the run beside")
+    beside = ui.main.state.beside
     assert beside is not None and beside.trace.engine == "onnx:int4"
     assert beside.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed]
     await ui.press("v")
@@ -70,17 +70,17 @@ async def switch_a_neuron_off(ui: Driven) -> None:
     memories = ui.main.query_one("#memories", MemoryList)
     await ui.until(lambda: not memories.notice and bool(memories.virtual_size.height > 1), "the memories")
     await ui.press("x")
-    await ui.until(lambda: ui.main.sight.beside is not None and not ui.main.doing, "the run without the neuron")
-    beside, chosen = ui.main.sight.beside, ui.main.sight.selection
+    await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the run without the neuron")
+    beside, chosen = ui.main.state.beside, ui.main.state.selection
     assert beside is not None and (beside.trace.neurons(chosen.layer)[:, chosen.neuron] == 0).all(), "it still fires"
     await ui.press("x")
-    await ui.until(lambda: ui.main.sight.beside is None, "the neuron to be on again")
+    await ui.until(lambda: ui.main.state.beside is None, "the neuron to be on again")
 
 
 async def try_a_claim(ui: Driven) -> None:
     await ui.press("6", "enter")
-    await ui.until(lambda: bool(ui.main.sight.tried) and not ui.main.doing, "a claim to be tried")
-    (tried,) = ui.main.sight.tried.values()
+    await ui.until(lambda: bool(ui.main.state.tried) and not ui.main.doing, "a claim to be tried")
+    (tried,) = ui.main.state.tried.values()
     assert str(tried.finding.verdict) in ui.shown("#claims"), "the verdict does not show"
 
 
@@ -90,10 +90,10 @@ async def test_a_newcomer_s_path(tmp_path: Path) -> None:
     try:
         async with app.run_test(size=(160, 50)) as pilot:
             ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
+            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
             await ui.press(*PROMPT, "enter")
             await ui.until(
-                lambda: app.main.sight.main is not None and app.main.sight.main.timing is not None, "the run"
+                lambda: app.main.state.main is not None and app.main.state.main.timing is not None, "the run"
             )
             await ui.at_rest()
             await look_at_a_head(ui)
@@ -108,7 +108,7 @@ async def test_a_newcomer_s_path(tmp_path: Path) -> None:
             assert saved.tokens == ui.shown_run.trace.tokens, "the saved run has other tokens"
             dialog = await in_dialog(ui, "o", OpenScreen)
             await type_in(ui, dialog, "#open-path", str(tmp_path / "once.trace"))
-            await ui.until(lambda: ui.main.sight.facts is not ui.main.loaded, "the trace to open")
+            await ui.until(lambda: ui.main.state.facts is not ui.main.loaded, "the trace to open")
             await ui.press("1")
             assert "no weights" in ui.shown("#next").replace("\n", " "), "a saved trace hides what it lacks"
             await ui.press("ctrl+q")

@@ -17,7 +17,7 @@ from edge.commands.profiles import profile_summary
 from edge.commands.run import _record as run_record
 from edge.commands.run import _summary as run_summary
 from edge.commands.trace import layer_table
-from edge.compare.inside import silence
+from edge.compare.inside import mean_sparsity
 from edge.lab.survey import Part, Survey, _add
 from edge.measure.attention import entropy_bits, first_token_share
 from edge.measure.hot import NeuronCounts
@@ -26,7 +26,7 @@ from edge.measure.sparsity import DEFINITIONS
 from edge.picture.units import show_bytes, show_number, show_share
 from edge.profile.held import held_bytes, weights_held_bytes
 from edge.report.inside import layers_section
-from edge.report.seen import looks_of, silence_of
+from edge.report.seen import looks_of, sparsity_of
 from edge.report.spent import time_section
 from edge.report.timed import pass_kinds
 from edge.trace import Trace, open_trace
@@ -105,7 +105,7 @@ def test_the_screen_s_overview_is_what_edge_trace_prints(trace: Trace) -> None:
 
 
 def test_the_page_prints_what_edge_trace_prints(trace: Trace) -> None:
-    markup = layers_section(trace, looks_of(trace, lambda _: None), silence_of(trace)).markup
+    markup = layers_section(trace, looks_of(trace, lambda _: None), sparsity_of(trace)).markup
     rows = re.findall(r"<tr><th[^>]*>(\d+)</th>(.*?)</tr>", markup)
     printed = {int(layer): re.findall(r"<td>(.*?)</td>", cells) for layer, cells in rows}
     for row in layer_table(trace).records():
@@ -123,7 +123,7 @@ def test_a_comparison_and_a_survey_count_as_edge_trace_does(trace: Trace) -> Non
     none = Survey("zoo", "onnx", "", (Part(1, 1),), tokens=0, queries=0, sums=sums, counts=counts)
     surveyed = _add(none, trace, Part(1, 1, 1))
     for layer, row in enumerate(layer_table(trace).records()):
-        compared = silence(trace, layer)
+        compared = mean_sparsity(trace, layer)
         assert compared == pytest.approx((row["exact_zero_share"], row["top_p_sparsity"]), rel=1e-6, abs=1e-9)
         entropy, first = (surveyed.mean(name)[layer].mean() for name in ("entropy_bits", "first_token_share"))
         assert (entropy, first) == pytest.approx((row["entropy_bits"], row["first_token_share"]), rel=1e-5)
@@ -136,13 +136,15 @@ async def test_a_trace_opens_with_the_definition_that_its_live_run_has(trace: Tr
     async with app.run_test(size=(200, 60)) as pilot:
         ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
         await ui.until(lambda: not np.isnan(ui.shown_run.overview.gini).any(), "the trace to be measured")
-        silence, token = app.main.sight.options.silence, app.main.sight.selection.token
-        assert silence.field == ("exact_zero" if "relu" in trace.model else "top_p"), f"{trace.model}: {silence.title}"
+        sparsity, token = app.main.state.options.sparsity, app.main.state.selection.token
+        assert sparsity.field == ("exact_zero" if "relu" in trace.model else "top_p"), (
+            f"{trace.model}: {sparsity.title}"
+        )
         table = app.main.query_one(LayerTable)
-        assert silence.title in ui.shown("#layers").split("\n")[0], "the column does not name its definition"
-        values = getattr(ui.shown_run.overview, silence.field)
-        assert [row.silent for row in table.rows] == pytest.approx(values[:, token].tolist())
-        assert silence.title in str(app.main.query_one("#layers-pane").border_title)
+        assert sparsity.title in ui.shown("#layers").split("\n")[0], "the column does not name its definition"
+        values = getattr(ui.shown_run.overview, sparsity.field)
+        assert [row.sparsity for row in table.rows] == pytest.approx(values[:, token].tolist())
+        assert sparsity.title in str(app.main.query_one("#layers-pane").border_title)
 
 
 async def test_a_definition_that_one_model_asked_for_does_not_stay_for_the_next() -> None:
@@ -151,10 +153,10 @@ async def test_a_definition_that_one_model_asked_for_does_not_stay_for_the_next(
     app = build_saved(smooth)
     async with app.run_test(size=(200, 60)) as pilot:
         ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
-        await ui.until(lambda: app.main.sight.main is not None, "the first trace")
+        await ui.until(lambda: app.main.state.main is not None, "the first trace")
         app.main.show_saved(zero)
         await ui.until(lambda: ui.shown_run.trace is zero, "the second trace")
-        assert app.main.sight.options.silence.field == "exact_zero", "it depends on what was open before"
+        assert app.main.state.options.sparsity.field == "exact_zero", "it depends on what was open before"
 
 
 async def test_the_time_to_the_first_token_holds_tokenizing_everywhere() -> None:
@@ -162,11 +164,11 @@ async def test_the_time_to_the_first_token_holds_tokenizing_everywhere() -> None
     try:
         async with app.run_test(size=(200, 60)) as pilot:
             ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.sight.facts is not None, "the model to load")
+            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
             await ui.run(PROMPT)
             trace = ui.shown_run.trace
             header = " ".join(ui.shown("HeaderBar").split())
-            facts = app.main.sight.facts
+            facts = app.main.state.facts
     finally:
         assert runner.close(PATIENCE_S)
     timing = trace.timing

@@ -9,9 +9,9 @@ from textual.dom import DOMNode
 from models.zoo import zoo_names
 from tests.tui.driving import Driven, driven
 from tui.commands import commands_of, nodes_of, title_of, works
+from tui.options import Options
 from tui.screens.dialog import Dialog
 from tui.screens.trouble import TroubleScreen
-from tui.state import Options
 from tui.views.every import VIEWS
 from tui.widgets.choices import Choices
 from tui.widgets.key_line import KeyLine
@@ -97,11 +97,11 @@ async def test_keys_of_letters_are_in_the_palette_while_a_prompt_is_typed() -> N
         await ui.run(PROMPT)
         ui.main.query_one(PromptBox).focus()
         await ui.pilot.pause()
-        before = ui.main.sight.options.colour
+        before = ui.main.state.options.colour
         command = commands(ui)["show: colour"]
         await command.callback()
         await ui.pilot.pause()
-        assert ui.main.sight.options.colour != before, "a command chosen over the prompt did nothing"
+        assert ui.main.state.options.colour != before, "a command chosen over the prompt did nothing"
 
 
 async def test_the_palette_opens_finds_and_runs() -> None:
@@ -143,7 +143,7 @@ async def test_settings_can_start_afresh() -> None:
         await ui.press("c", "y", "t")
         commands(ui)["settings: start afresh"].callback()
         await ui.pilot.pause()
-        assert ui.app.theme == "edge-dark" and ui.main.sight.options == Options()
+        assert ui.app.theme == "edge-dark" and ui.main.state.options == Options()
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -29,12 +29,12 @@ from tests.tui.fake import FakeModel, FakeShelf, small_spec
 from tui.build import build, build_saved
 from tui.help import sections
 from tui.jobs.compare import CompareEngines, choices, cost_words, passage_of, possible
-from tui.jobs.job import Desk, Place, Stopped
+from tui.jobs.job import JobContext, Place, Stopped
 from tui.jobs.laws import CheckLaws
 from tui.messages import Checking, Doing, EnginesCompared, LawChecked
 from tui.parity import as_table, judge, layer_lines, mark_of, site_lines
 from tui.screens.trouble import TroubleScreen
-from tui.sight import Facts
+from tui.view_state import Facts
 from tui.views.parity import OF_ONE_MODEL, ParityView
 from tui.widgets.law_list import LawList
 from tui.widgets.site_matrix import SiteMatrix
@@ -67,7 +67,7 @@ class FakeCompare:
             self.open -= 1
 
     def compare(
-        self, members: list[Member], passage: Passage, *, rounds: int, band: None, progress: Callable[[str], None]
+        self, members: list[Member], passage: Passage, *, rounds: int, tolerance: None, progress: Callable[[str], None]
     ) -> Comparison:
         self.passage = passage
         progress("looking inside layers 0 to 2")
@@ -109,7 +109,7 @@ async def open_parity(ui: Driven, comparison: Comparison | None = None) -> None:
     await ui.press("5")
     if comparison is not None:
         ui.main.post_message(EnginesCompared(comparison))
-        await ui.until(lambda: ui.main.sight.comparison is not None, "the comparison")
+        await ui.until(lambda: ui.main.state.comparison is not None, "the comparison")
 
 
 def offered(ui: Driven) -> set[str]:
@@ -119,7 +119,7 @@ def offered(ui: Driven) -> set[str]:
 # ---- what is compared -----------------------------------------------------------------------------------------------
 
 
-def test_marks_tell_within_the_band_from_near_it_and_beyond() -> None:
+def test_marks_tell_within_the_tolerance_from_near_it_and_beyond() -> None:
     looks = [judge(error, 1e-3) for error in (0.0, 1e-3, 1.01e-3, 1e-2, 1.01e-2, math.nan, math.inf)]
     assert looks == ["within", "within", "near", "near", "beyond", "beyond", "beyond"]
     assert len({mark_of(look) for look in looks}) == 3, "two verdicts have one mark"
@@ -154,7 +154,7 @@ async def test_m_compares_the_tokens_that_show(compares: FakeCompare) -> None:
         await ui.run(PROMPT)
         await open_parity(ui)
         await ui.press("m")
-        await ui.until(lambda: ui.main.sight.comparison is not None, "the comparison")
+        await ui.until(lambda: ui.main.state.comparison is not None, "the comparison")
         await ui.at_rest()
         assert compares.engines == ("torch", "onnx", "mlx", "onnx:int4", "mlx:int4")
         assert compares.passage is not None and compares.passage.ids == ui.shown_run.trace.tokens
@@ -180,7 +180,7 @@ async def test_escape_stops_a_comparison_and_says_how_to_begin_again(lasting: Fa
         await ui.press("escape")
         await ui.at_rest()
         assert lasting.open == 0, "processes outlived the comparison"
-        assert ui.main.sight.comparison is None and "press m" in ui.shown("#sites"), ui.shown("#sites")
+        assert ui.main.state.comparison is None and "press m" in ui.shown("#sites"), ui.shown("#sites")
 
 
 # ---- the matrix -----------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ async def test_every_site_of_every_engine_has_its_number_and_mark_and_the_first_
     async with driven(size=WIDE) as ui:
         await open_parity(ui, found)
         lines = ui.shown("#sites").splitlines()
-        assert "onnx:int4" in lines[0] and "band 5e-5" in lines[1], lines[:2]
+        assert "onnx:int4" in lines[0] and "tolerance 5e-5" in lines[1], lines[:2]
         for site, error in found.variants[1].sites.items():
             line = next(line for line in lines if site in line)
             assert show_error(error) in line and "●" in line, f"{site} is wrong:\n{line}"
@@ -252,14 +252,14 @@ async def test_a_row_chooses_its_layer_and_a_layer_its_row() -> None:
         await open_parity(ui, made_comparison())
         matrix = matrix_of(ui)
         await ui.press("home", "down", "down")
-        assert (matrix.chosen, ui.main.sight.selection.layer) == (2, 0)
+        assert (matrix.chosen, ui.main.state.selection.layer) == (2, 0)
         await ui.press("down")
-        assert ui.main.sight.selection.layer == 1, "the next layer's row does not choose the layer"
+        assert ui.main.state.selection.layer == 1, "the next layer's row does not choose the layer"
         await ui.press("j")
         assert matrix.chosen_line is not None and matrix.chosen_line.title == "layers.0.input", matrix.chosen_line
         await ui.pilot.click(matrix, offset=(4, matrix.ruler_lines + 5))
         await ui.pilot.pause()
-        assert ui.main.sight.selection.layer == 1 and matrix.chosen == 5, "a click does not choose"
+        assert ui.main.state.selection.layer == 1 and matrix.chosen == 5, "a click does not choose"
         await ui.press("v")
         assert matrix.chosen_line is not None and matrix.chosen_line.layer == 1, "the layer was lost with the rows"
 
@@ -274,14 +274,14 @@ async def test_a_wide_comparison_scrolls_to_its_last_engine_at_80_columns() -> N
         assert "onnx+cuda:int4" in picture and "layers.0" in picture, f"columns cannot be reached:\n{picture}"
 
 
-async def test_the_view_as_rows_has_every_error_and_band() -> None:
+async def test_the_view_as_rows_has_every_error_and_tolerance() -> None:
     found = made_comparison()
     async with driven() as ui:
-        assert view_of(ui).table(ui.main.sight) is None, "an empty view has rows"
+        assert view_of(ui).table(ui.main.state) is None, "an empty view has rows"
         await open_parity(ui, found)
-        table = view_of(ui).table(ui.main.sight)
+        table = view_of(ui).table(ui.main.state)
     assert table is not None and table == as_table(found)
-    assert table.csv().splitlines()[:2] == ["site,onnx,onnx:int4", "band,5e-05,5e-05"]
+    assert table.csv().splitlines()[:2] == ["site,onnx,onnx:int4", "tolerance,5e-05,5e-05"]
     assert ["layers.1.ffn.neurons", 2e-7, 0.02] in [list(row) for row in table.rows]
 
 
@@ -289,11 +289,11 @@ async def test_another_model_forgets_what_was_compared() -> None:
     async with driven() as ui:
         await open_parity(ui, made_comparison())
         ui.main.post_message(LawChecked("onnx", law_found(1)))
-        await ui.until(lambda: bool(ui.main.sight.laws), "the law")
-        ui.main.sight = replace(ui.main.sight, facts=replace(ui.main.sight.facts, source="other"))  # type: ignore[type-var]
+        await ui.until(lambda: bool(ui.main.state.laws), "the law")
+        ui.main.state = replace(ui.main.state, facts=replace(ui.main.state.facts, source="other"))  # type: ignore[type-var]
         await ui.press("e")
-        await ui.until(lambda: ui.main.sight.comparison is None, "the other model")
-        assert not ui.main.sight.laws and "press m" in ui.shown("#sites")
+        await ui.until(lambda: ui.main.state.comparison is None, "the other model")
+        assert not ui.main.state.laws and "press m" in ui.shown("#sites")
 
 
 async def test_a_saved_trace_offers_nothing_that_needs_a_model() -> None:
@@ -341,14 +341,14 @@ async def open_laws(ui: Driven) -> None:
     await ui.pilot.pause()
 
 
-async def test_every_law_shows_with_its_verdict_number_and_band() -> None:
+async def test_every_law_shows_with_its_verdict_number_and_tolerance() -> None:
     async with driven() as ui:
         await open_laws(ui)
         assert ui.shown("#laws").count("not checked") == 8, ui.shown("#laws")
         for result in (law_found(1), law_found(3, holds=False), law_found(4, holds=None)):
             ui.main.post_message(LawChecked("onnx", result))
         ui.main.post_message(LawChecked("mlx", law_found(2)))
-        await ui.until(lambda: len(ui.main.sight.laws) == 2, "the laws")
+        await ui.until(lambda: len(ui.main.state.laws) == 2, "the laws")
         one, two, three, four = ui.shown("#laws").splitlines()[1:5]
         assert "●" in one and "holds" in one and "2.0e-7" in one and "5e-5" in one, one
         assert "not checked" in two, f"what was found on mlx is said of onnx:\n{two}"
@@ -385,7 +385,7 @@ async def test_laws_under_way_and_those_that_wait_say_so() -> None:
     async with driven() as ui:
         await open_laws(ui)
         ui.main.post_message(Checking((2, 3)))
-        await ui.until(lambda: bool(ui.main.sight.checking), "the laws under way")
+        await ui.until(lambda: bool(ui.main.state.checking), "the laws under way")
         _, two, three, *_ = ui.shown("#laws").splitlines()[1:]
         assert "checking …" in two and "waits" in three, (two, three)
 
@@ -396,11 +396,11 @@ async def test_all_laws_hold_on_the_zoo() -> None:
     try:
         async with app.run_test(size=WIDE) as pilot:
             ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.sight.facts is not None, "the model")
+            await ui.until(lambda: app.main.state.facts is not None, "the model")
             await open_laws(ui)
             await ui.press("b")
-            await ui.until(lambda: len(app.main.sight.laws.get("onnx", {})) == len(OF_ONE_MODEL), "the laws")
-            found = app.main.sight.laws["onnx"]
+            await ui.until(lambda: len(app.main.state.laws.get("onnx", {})) == len(OF_ONE_MODEL), "the laws")
+            found = app.main.state.laws["onnx"]
             assert all(one.holds for one in found.values()), (
                 f"broken: {[one for one in found.values() if not one.holds]}"
             )
@@ -410,20 +410,20 @@ async def test_all_laws_hold_on_the_zoo() -> None:
 
 
 class Told:
-    """A desk at which somebody stops the job once a message says that it is far enough."""
+    """A context at which somebody stops the job once a message says that it is far enough."""
 
     def __init__(self, model: edge.Model | None, is_enough: Callable[[Message], bool] = lambda _: False) -> None:
         self.messages: list[Message] = []
         self.is_enough = is_enough
-        self.desk = Desk(FakeShelf().open, self.post)
+        self.context = JobContext(FakeShelf().open, self.post)
         if model is not None:
-            self.desk.at = Place("fable-relu", "onnx")
-            self.desk.models[self.desk.at] = model
+            self.context.at = Place("fable-relu", "onnx")
+            self.context.models[self.context.at] = model
 
     def post(self, message: Message) -> None:
         self.messages.append(message)
         if self.is_enough(message):
-            self.desk.interrupted.set()
+            self.context.interrupted.set()
 
 
 @REAL
@@ -431,7 +431,7 @@ def test_a_stopped_check_keeps_what_it_found_and_says_that_it_ended() -> None:
     with edge.load("fable-relu", "onnx") as model:
         told = Told(model, lambda message: isinstance(message, LawChecked))
         with pytest.raises(Stopped):
-            CheckLaws((1, 2, 3), (1, 2, 3, 4, 5)).work(told.desk)
+            CheckLaws((1, 2, 3), (1, 2, 3, 4, 5)).work(told.context)
     checked = [message.result.number for message in told.messages if isinstance(message, LawChecked)]
     assert checked == [1], f"checked were {checked}"
     assert told.messages[-1] == Checking(()), "nobody hears that it ended"
@@ -446,12 +446,12 @@ def test_stopping_a_comparison_kills_its_processes(byte_llama: Path) -> None:
 
     told = Told(None, is_enough)
     with pytest.raises(Stopped):
-        CompareEngines(str(byte_llama), ("onnx", "onnx:int8"), None).work(told.desk)
+        CompareEngines(str(byte_llama), ("onnx", "onnx:int8"), None).work(told.context)
     assert running[-1] == 2, "it was not stopped while both engines were open"
     assert not multiprocessing.active_children(), "processes outlived the comparison that was stopped"
 
 
-def test_weights_that_are_stored_packed_are_compared_as_they_are(byte_llama: Path, tmp_path: Path) -> None:
+def test_weights_that_are_stored_quantized_are_compared_as_they_are(byte_llama: Path, tmp_path: Path) -> None:
     pytest.importorskip("mlx.core")
     from tests.models.test_mlx_format import quantise
 

@@ -6,14 +6,14 @@ from threading import Event
 import pytest
 from textual.message import Message
 
-from edge.engines.registry import Progress
+from models.progress import Progress
 from tests.tui.fake import FakeModel, FakeShelf
 from tui.jobs.job import OpenModel, Place
 from tui.jobs.load import Load
 from tui.jobs.run import Prompt, Run
 from tui.messages import Doing, Ended, Failed, Loaded, Streaming, Surveyed, Timed
+from tui.options import DRAWN
 from tui.runner import Runner
-from tui.state import DRAWN
 
 PATIENCE_S = 20.0
 LOAD = Load(Place("fake", "onnx"))

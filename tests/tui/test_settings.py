@@ -12,6 +12,7 @@ from tests.tui.fake import FakeShelf
 from tui.app import EdgeApp
 from tui.build import build
 from tui.jobs.job import Place
+from tui.options import COLOURS, LENGTHS, SCORES, SPARSITIES, Options
 from tui.settings import (
     FORMAT,
     REMEMBERED,
@@ -21,7 +22,6 @@ from tui.settings import (
     settings_file,
     write_settings,
 )
-from tui.state import COLOURS, LENGTHS, SCORES, SILENCES, Options
 
 
 def started() -> EdgeApp:
@@ -34,29 +34,29 @@ async def test_what_keys_change_is_there_at_the_next_start() -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         app.main.shown_view.focus_pane()
         await pilot.press("c", "n", "r", "y", "t")
-        before = app.main.sight.options
+        before = app.main.state.options
     again = started()
     async with again.run_test(size=(100, 30)) as pilot:
         assert again.theme == "edge-light", "the theme was forgotten"
-        assert again.main.sight.options == before != Options(), "options were forgotten"
+        assert again.main.state.options == before != Options(), "options were forgotten"
 
 
 async def test_what_a_model_asks_for_is_no_choice_of_its_user() -> None:
     kept = Kept()
-    suited = replace(Options(), silence=SILENCES[1])
+    suited = replace(Options(), sparsity=SPARSITIES[1])
     kept.keep_options(suited, replace(suited, is_log=True))
     assert kept.settings.options == replace(Options(), is_log=True), "what a model needed became everybody's choice"
 
 
 def test_every_choice_survives_a_file(own_settings: Path) -> None:
     for score in SCORES:
-        for silence in SILENCES:
+        for sparsity in SPARSITIES:
             for colour in COLOURS:
                 chosen = Options(
                     is_log=True,
                     drops_first=True,
                     score=score,
-                    silence=silence,
+                    sparsity=sparsity,
                     colour=colour,
                     max_new_tokens=LENGTHS[-1],
                 )
@@ -95,7 +95,7 @@ def test_values_of_another_edge_are_passed_over(own_settings: Path) -> None:
         "theme": 7,
         "palette": "rainbow",
         "head_score": ["x"],
-        "silence": None,
+        "sparsity": None,
         "token_colour": "mood",
         "log_scale": "yes",
         "max_new_tokens": 63,

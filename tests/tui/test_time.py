@@ -10,7 +10,6 @@ from threading import Event
 import pytest
 from textual.message import Message
 
-from edge.apart import Progress
 from edge.commands.profiles import profile_summary
 from edge.profile.measure import Plan
 from edge.profile.record import Profile
@@ -18,6 +17,7 @@ from edge.report.timed import pass_kinds
 from edge.timing import RunTiming, SublayerTiming
 from edge.variant import Variant
 from edge.watch import Watch
+from models.progress import Progress
 from models.zoo import zoo_names
 from tests.edge.profile import made
 from tests.tui.driving import PATIENCE_S, Driven, driven, lines_of
@@ -25,11 +25,11 @@ from tests.tui.fake import FakeModel, FakeShelf, small_spec
 from tui.build import build_saved
 from tui.cost import Cost, Heading, as_table
 from tui.costs import PARTS, Costs, cost_rows, part_costs
-from tui.jobs.job import Desk
+from tui.jobs.job import JobContext
 from tui.jobs.profile import ProfileEngines, choices, expected_s, plan_for
 from tui.messages import Doing, Halted, Profiled, Streaming
 from tui.runner import Runner
-from tui.sight import Facts
+from tui.view_state import Facts
 from tui.views.time import TimeView
 from tui.widgets.grid import Grid
 from tui.widgets.latency_bars import LatencyBars
@@ -97,7 +97,7 @@ async def open_time(ui: Driven) -> None:
 async def profiled(ui: Driven) -> None:
     await open_time(ui)
     await ui.press("m")
-    await ui.until(lambda: ui.main.sight.profile is not None, "the profile")
+    await ui.until(lambda: ui.main.state.profile is not None, "the profile")
     await ui.at_rest()
 
 
@@ -132,7 +132,7 @@ async def test_a_run_beside_shares_the_scale() -> None:
         bars, run = ui.main.query_one(LatencyBars), ui.shown_run
         alone_ns = bars.longest_ns
         beside = replace(run, name="mlx", timing=slowed(run.timing, 3.0))
-        ui.main.sight = replace(ui.main.sight, beside=beside)
+        ui.main.state = replace(ui.main.state, beside=beside)
         await ui.pilot.pause()
         assert bars.longest_ns == pytest.approx(3 * alone_ns), "the slower run does not set the scale"
         picture = ui.shown("#time")
@@ -151,7 +151,7 @@ async def test_a_stopped_run_says_why_it_has_no_latencies() -> None:
         await ui.prompt(PROMPT)
         await ui.until(ui.shelf.opened[0].is_pausing.is_set, "the run to be under way")
         await ui.press("escape", "4")
-        await ui.until(lambda: ui.main.sight.main is not None, "what the run left")
+        await ui.until(lambda: ui.main.state.main is not None, "what the run left")
         await ui.at_rest()
         assert "this run was stopped" in " ".join(ui.shown("#time").split()), ui.shown("#time")
 
@@ -162,9 +162,9 @@ async def test_up_and_down_choose_layers_and_the_sums_below_can_be_reached() -> 
         await open_time(ui)
         bars = ui.main.query_one(LatencyBars)
         await ui.press("pageup")
-        assert ui.main.sight.selection.layer == 11 and "▸ 11" in ui.shown("#time"), ui.shown("#time")
+        assert ui.main.state.selection.layer == 11 and "▸ 11" in ui.shown("#time"), ui.shown("#time")
         await ui.press(*["down"] * 11)
-        assert ui.main.sight.selection.layer == 0, "down does not choose the layer below"
+        assert ui.main.state.selection.layer == 0, "down does not choose the layer below"
         await ui.press(*["down"] * 12)
         assert "a made-up clock" in ui.shown("#time"), f"how it was timed cannot be reached:\n{ui.shown('#time')}"
         await ui.press("pageup", "pageup", "pageup")
@@ -177,7 +177,7 @@ async def test_a_click_on_a_bar_chooses_its_layer() -> None:
         await open_time(ui)
         bars = ui.main.query_one(LatencyBars)
         await ui.pilot.click(bars, offset=(12, bars.ruler_lines))
-        assert ui.main.sight.selection.layer == 2, "a click on the top bar does not choose the last layer"
+        assert ui.main.state.selection.layer == 2, "a click on the top bar does not choose the last layer"
 
 
 # ---- how tokens come ------------------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ async def test_a_chooses_which_engines_are_timed(measure: FakeMeasure) -> None:
         await ui.press("a")
         assert "onnx:int4, mlx:int4" in " ".join(ui.shown("#costs").split()), ui.shown("#costs")
         await ui.press("m")
-        await ui.until(lambda: ui.main.sight.profile is not None, "the profile")
+        await ui.until(lambda: ui.main.state.profile is not None, "the profile")
         assert measure.asked == [("onnx", "torch", "mlx", "onnx:int4", "mlx:int4")], f"measured were {measure.asked}"
 
 
@@ -284,7 +284,7 @@ async def test_escape_stops_a_measurement_and_what_showed_comes_back(lasting: Fa
         await ui.at_rest()
         await ui.press("4")
         assert "press m" in ui.shown("#costs"), f"the picture of the measurement stayed:\n{ui.shown('#costs')}"
-        assert ui.main.sight.profile is None
+        assert ui.main.state.profile is None
 
 
 async def test_another_prompt_ends_a_measurement(lasting: FakeMeasure) -> None:
@@ -293,7 +293,7 @@ async def test_another_prompt_ends_a_measurement(lasting: FakeMeasure) -> None:
         await ui.press("m")
         await ui.until(lasting.is_under_way.is_set, "the measurement to be under way")
         await ui.run(PROMPT)
-        assert ui.main.sight.profile is None and ui.shown_run.timing is not None
+        assert ui.main.state.profile is None and ui.shown_run.timing is not None
 
 
 async def test_layers_of_engines_are_chosen_with_and_without_a_run(measure: FakeMeasure) -> None:
@@ -306,7 +306,7 @@ async def test_layers_of_engines_are_chosen_with_and_without_a_run(measure: Fake
         assert f"layer {stacks.chosen} alone" in ui.shown("#parts"), "parts show another layer"
         await ui.run(PROMPT)
         await ui.pilot.click(stacks, offset=(14, stacks.ruler_lines + 1))
-        assert ui.main.sight.selection.layer == 0, "a click on the lower bar does not choose the first layer"
+        assert ui.main.state.selection.layer == 0, "a click on the lower bar does not choose the first layer"
 
 
 async def test_a_saved_trace_offers_no_measurement() -> None:
@@ -326,13 +326,13 @@ async def test_the_view_as_rows_is_what_it_shows(measure: FakeMeasure) -> None:
     async with driven(size=(200, 60)) as ui:
         await open_time(ui)
         view = view_of(ui)
-        assert view.table(ui.main.sight) is None, "an empty view has rows"
+        assert view.table(ui.main.state) is None, "an empty view has rows"
         await ui.run(PROMPT)
-        before = view.table(ui.main.sight)
+        before = view.table(ui.main.state)
         assert before is not None and [column.key for column in before.columns] == ["quantity", "unit", "onnx"]
         assert ("layer 2 attention, measured", "ms", 0.22) in [tuple(row) for row in before.rows]
         await profiled(ui)
-        after = view.table(ui.main.sight)
+        after = view.table(ui.main.state)
         assert after is not None and [column.key for column in after.columns] == ["quantity", "unit", "onnx", "torch"]
         assert after.csv().startswith("quantity,unit,onnx,torch\n")
 
@@ -462,7 +462,7 @@ TINY = Plan(depths=(8,), prompt=8, tokens=3, rounds=2, repeats=2)
 @REAL
 def test_a_real_profile_has_times_coverage_and_memory() -> None:
     posted: list[Message] = []
-    ProfileEngines("fable-relu", ("onnx",), TINY).work(Desk(FakeShelf().open, posted.append))
+    ProfileEngines("fable-relu", ("onnx",), TINY).work(JobContext(FakeShelf().open, posted.append))
     told = [message.work for message in posted if isinstance(message, Doing)]
     assert any("round 1 of 2" in work for work in told), f"it never says how far it is: {told}"
     last = posted[-1]

@@ -65,7 +65,7 @@ async def test_what_is_written_names_every_edit(tmp_path: Path) -> None:
         edits = [ScaleHead(layer, head, 0.0) for layer in (0, 1) for head in range(4)]
         for edit in edits:
             ui.main.on_edit_toggled(EditToggled(edit))
-        await ui.until(lambda: ui.main.sight.beside is not None and not ui.main.doing, "the run with edits")
+        await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the run with edits")
         names = [str(edit) for edit in edits]
         for key, suffix in (("svg", "svg"), ("html", "html")):
             text = (await written(ui, key, tmp_path / f"a.{suffix}")).read_text(encoding="utf8")

@@ -7,7 +7,7 @@ from edge.insight.ablation import NEURONS, Ablation
 from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import MisuseError
-from tui.jobs.job import Desk
+from tui.jobs.job import JobContext
 from tui.messages import NeuronsAblated
 
 
@@ -19,17 +19,17 @@ class AblateNeurons:
     layer: int
     token: int
 
-    def work(self, desk: Desk) -> None:
-        model, weights = desk.model(), desk.weights(desk.at) if desk.at else None
+    def work(self, context: JobContext) -> None:
+        model, weights = context.model(), context.weights(context.at) if context.at else None
         if weights is None:
             raise MisuseError(f"{model.name} has no weights to read words off; open a checkpoint with 'o'")
-        desk.doing(f"ablating {NEURONS} neurons of layer {self.layer}", can_stop=True)
+        context.doing(f"ablating {NEURONS} neurons of layer {self.layer}", can_stop=True)
 
         def run(ids: list[int], edits: tuple[ScaleNeuron, ...], watch: Watch) -> Trace:
-            desk.check()
+            context.check()
             found = model.run(ids=ids, max_new_tokens=0, watch=watch, edits=edits)
-            desk.check()  # a pass that was stopped has no rows
+            context.check()  # a pass that was stopped has no rows
             return found
 
         agreement = Ablation(self.trace, weights, self.token, run).agreement(self.layer)
-        desk.post(NeuronsAblated(self.trace, agreement))
+        context.post(NeuronsAblated(self.trace, agreement))

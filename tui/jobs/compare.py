@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge.apart import while_wanted
 from edge.compare.measure import NEW_TOKENS, compare
 from edge.compare.members import Chosen, chosen_variants, opened
 from edge.compare.pace import usual_course
@@ -11,13 +10,14 @@ from edge.compare.passage import FEWEST_TOKENS, LONGEST_WINDOW, Passage, passage
 from edge.picture.pieces import show_piece
 from edge.picture.units import show_bytes
 from edge.trace import Trace
+from edge.worker_process import while_wanted
 from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
 from models.find import find_model
 from tui.jobs.expected import Choice, opening_s, show_duration, token_s
-from tui.jobs.job import Desk
+from tui.jobs.job import JobContext
 from tui.messages import EnginesCompared
-from tui.sight import Facts
+from tui.view_state import Facts
 
 COMPARING = "comparing engines"
 """How the job is told of while it works."""
@@ -33,8 +33,8 @@ def choices(at_hand: str, installed: Sequence[str]) -> tuple[Choice, ...]:
     """What may be compared with torch, or with onnx where torch is not installed; no choice has one engine only."""
     reference = "torch" if "torch" in installed else "onnx"
     floats = (reference, *installed, at_hand)
-    packing = tuple(name for name in ("onnx", "mlx") if name in installed)
-    int4, int8 = (tuple(f"{name}:int{bits}" for name in packing) for bits in (4, 8))
+    quantizing = tuple(name for name in ("onnx", "mlx") if name in installed)
+    int4, int8 = (tuple(f"{name}:int{bits}" for name in quantizing) for bits in (4, 8))
     found = (
         Choice("engines and int4", _once(*floats, *int4)),
         Choice("engines, int8 and int4", _once(*floats, *int8, *int4)),
@@ -59,9 +59,9 @@ def passage_of(trace: Trace | None, chosen: Chosen) -> Passage:
 
 
 def possible(model: str, engines: Sequence[str]) -> tuple[str, ...]:
-    """Those of some engines that can run a model: weights that are stored packed become no other precision."""
-    is_packed = bool(open_checkpoint(find_model(model)).packed)
-    return tuple(engine for engine in engines if not (is_packed and ":" in engine))
+    """Those of some engines that can run a model: weights that are stored quantized become no other precision."""
+    is_quantized = bool(open_checkpoint(find_model(model)).quantized)
+    return tuple(engine for engine in engines if not (is_quantized and ":" in engine))
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,16 @@ class CompareEngines:
     engines: tuple[str, ...]
     trace: Trace | None
 
-    def work(self, desk: Desk) -> None:
+    def work(self, context: JobContext) -> None:
         engines = possible(self.model, self.engines)
-        desk.doing(f"{COMPARING}: {', '.join(engines)}", can_stop=True)
-        tell = desk.told_as(COMPARING)
+        context.doing(f"{COMPARING}: {', '.join(engines)}", can_stop=True)
+        tell = context.told_as(COMPARING)
         chosen = chosen_variants([self.model], engines, None)
         passage = passage_of(self.trace, chosen[0])
-        with while_wanted(desk.check), opened(chosen, tell) as members:
-            found = compare(members, passage, rounds=ROUNDS, band=None, progress=tell)
-        desk.check()
-        desk.post(EnginesCompared(found))
+        with while_wanted(context.check), opened(chosen, tell) as members:
+            found = compare(members, passage, rounds=ROUNDS, tolerance=None, progress=tell)
+        context.check()
+        context.post(EnginesCompared(found))
 
 
 def expected_s(facts: Facts, engines: Sequence[str], tokens: int, token_ns: float | None) -> float:
@@ -109,6 +109,6 @@ def cost_words(facts: Facts, engines: Sequence[str], tokens: int, token_ns: floa
 
 
 def _weight_bytes(engine: str) -> float:
-    """Of one parameter; packed matrices are most of a model."""
+    """Of one parameter; quantized matrices are most of a model."""
     _, _, precision = engine.partition(":")
     return {"": 4.0, "int8": 1.1, "int4": 0.6}.get(precision.partition("-")[0], 2.0)

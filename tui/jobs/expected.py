@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge.engines.choice import engine_of
-from tui.sight import Facts
+from tui.view_state import Facts
 
 _OPENING_S = {"onnx": 2.0, "mlx": 2.5, "torch": 8.0}
 """To start the processes of an engine, for its files and with the model. Measured on two slow cores."""

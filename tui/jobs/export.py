@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from edge.apart import Apart, Progress, while_wanted
 from edge.commands.export import parity_lines, parity_table, prepared
 from edge.picture.units import show_bytes
+from edge.worker_process import WorkerProcess, while_wanted
 from export.staging import sweep
 from export.standalone import check_target, export_checkpoint
 from export.targets import TARGETS
 from models.checkpoint import open_checkpoint
 from models.find import find_model
 from models.precision import precision_of
-from tui.jobs.job import Desk
+from models.progress import Progress
+from tui.jobs.job import JobContext
 from tui.jobs.telling import telling
 from tui.messages import Exported
 
@@ -31,19 +32,19 @@ class Export:
     precision: str
     out: Path
 
-    def work(self, desk: Desk) -> None:
-        desk.doing(f"exporting {self.model}", can_stop=True)
+    def work(self, context: JobContext) -> None:
+        context.doing(f"exporting {self.model}", can_stop=True)
         check_target(open_checkpoint(find_model(self.model)), self.out)
         try:
-            with while_wanted(desk.check):
+            with while_wanted(context.check):
                 arguments = (self.model, self.tool, self.precision, self.out)
-                Apart("the export", write, desk.told_as(f"exporting {self.model}"), {}, *arguments).close()
+                WorkerProcess("the export", write, context.told_as(f"exporting {self.model}"), {}, *arguments).close()
         finally:
             parent = self.out.resolve().parent
             if parent.is_dir():
                 sweep(parent)  # what a process leaves that is ended
         size = sum(file.stat().st_size for file in self.out.rglob("*") if file.is_file())
-        desk.post(Exported(self.out, show_bytes(size), parity_table(self.out), tuple(parity_lines(self.out))))
+        context.post(Exported(self.out, show_bytes(size), parity_table(self.out), tuple(parity_lines(self.out))))
 
 
 class Word:
@@ -67,5 +68,5 @@ def write(tell: Progress, model: str, tool: str, precision: str, out: Path) -> N
     with telling(tell, word):
         original, chosen = open_checkpoint(find_model(model)), precision_of(precision)
         held = prepared(original, chosen, word.set)
-        is_packed_now = held is not original
-        export_checkpoint(held, out, word.set, TARGETS[tool], chosen, original if is_packed_now else None)
+        is_quantized_now = held is not original
+        export_checkpoint(held, out, word.set, TARGETS[tool], chosen, original if is_quantized_now else None)

@@ -1,4 +1,4 @@
-"""What a job is, and the desk at which it works: the models that are open, and the way to tell the screen."""
+"""What a job is, and the context at which it works: the models that are open, and the way to tell the screen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from textual.message import Message
 
 from edge.edits import Edit
 from edge.engines.choice import engine_of
-from edge.engines.registry import Progress, as_computed
+from edge.engines.registry import as_computed
 from edge.insight.weights import Weights
 from edge.lab.subject import Subject
 from edge.sampling import Sampling
@@ -19,6 +19,7 @@ from edge.trace import Trace
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
+from models.progress import Progress
 from models.spec import DecoderSpec
 from tui.messages import Doing
 
@@ -99,7 +100,7 @@ def _weights_of(model: Drivable) -> Weights | None:
 
 
 @dataclass
-class Desk:
+class JobContext:
     """What jobs share. Used on the runner's thread, but for `interrupted` and `overtaken`.
 
     Attributes:
@@ -179,7 +180,7 @@ class Desk:
 class Job(Protocol):
     """One piece of work. Tells what it found by messages; a refusal is an `EdgeError`."""
 
-    def work(self, desk: Desk) -> None:
+    def work(self, context: JobContext) -> None:
         """Does it, on the runner's thread."""
 
 

@@ -10,7 +10,7 @@ from edge.watch import Watch
 from models.errors import EdgeError, MisuseError
 from models.sites import PARTS
 from models.spec import DecoderSpec
-from tui.jobs.job import Desk
+from tui.jobs.job import JobContext
 from tui.messages import ClaimTried, Trying
 
 LEAST_TOKENS = 512
@@ -43,36 +43,38 @@ class TryClaims:
 
     experiments: tuple[Experiment, ...]
 
-    def work(self, desk: Desk) -> None:
+    def work(self, context: JobContext) -> None:
         keys = tuple(experiment.key for experiment in self.experiments)
         broken: list[str] = []
-        desk.post(Trying(keys))
+        context.post(Trying(keys))
         try:
-            subject = subject_of(desk)
+            subject = subject_of(context)
             for place, experiment in enumerate(self.experiments):
-                desk.post(Trying(keys[place:]))
+                context.post(Trying(keys[place:]))
                 try:
                     (tried,) = try_all(subject, (experiment,))
                 except EdgeError as error:
                     broken.append(f"{experiment.key}: {error}")
                     continue
-                desk.check()  # a pass that was stopped may have measured half of what it should
-                desk.post(ClaimTried(tried))
+                context.check()  # a pass that was stopped may have measured half of what it should
+                context.post(ClaimTried(tried))
         finally:
-            desk.post(Trying(()))
+            context.post(Trying(()))
         if broken:
             raise EdgeError("\n".join(["these claims could not be tried:", *broken]))
 
 
-def subject_of(desk: Desk) -> Subject:
+def subject_of(context: JobContext) -> Subject:
     """The model at hand with a text to read; what it has read is kept for the next claims.
 
     Raises:
         MisuseError: it cannot read text, or is not a model of Edge's.
     """
-    model = desk.model()
+    model = context.model()
     if not isinstance(model, edge.Model):
         raise MisuseError(f"{model.name} has no weights to look at, so no claim can be tried on it; open a checkpoint")
-    if desk.subject is None or desk.subject.model is not model:
-        desk.subject = Subject(model, tokens=read_tokens(model.spec), progress=desk.told_as("lab"), check=desk.check)
-    return desk.subject
+    if context.subject is None or context.subject.model is not model:
+        context.subject = Subject(
+            model, tokens=read_tokens(model.spec), progress=context.told_as("lab"), check=context.check
+        )
+    return context.subject

@@ -7,7 +7,7 @@ from edge.laws.case import Case
 from edge.laws.registry import LAWS
 from models.errors import MisuseError
 from models.passage import OWN_TEXT
-from tui.jobs.job import Desk
+from tui.jobs.job import JobContext
 from tui.messages import Checking, LawChecked
 
 CHECKING = "checking laws"
@@ -26,21 +26,21 @@ class CheckLaws:
     numbers: tuple[int, ...]
     ids: tuple[int, ...] | None
 
-    def work(self, desk: Desk) -> None:
-        model, wanted = desk.model(), [law for law in LAWS if law.number in self.numbers]
+    def work(self, context: JobContext) -> None:
+        model, wanted = context.model(), [law for law in LAWS if law.number in self.numbers]
         if not isinstance(model, edge.Model):
             raise MisuseError(f"{model.name} has no weights to look at, so no law can be checked; open a checkpoint")
         try:
-            case = Case(model, self.ids or _own_ids(model), desk.told_as(CHECKING))
+            case = Case(model, self.ids or _own_ids(model), context.told_as(CHECKING))
             for place, law in enumerate(wanted):
-                desk.post(Checking(tuple(one.number for one in wanted[place:])))
-                case.tell = desk.told_as(f"{CHECKING}: {law.number}")
+                context.post(Checking(tuple(one.number for one in wanted[place:])))
+                case.tell = context.told_as(f"{CHECKING}: {law.number}")
                 if law.check is not None:
                     found = law.check(case)
-                    desk.check()  # a pass that was stopped may have shown half of what it should
-                    desk.post(LawChecked(model.engine, found))
+                    context.check()  # a pass that was stopped may have shown half of what it should
+                    context.post(LawChecked(model.engine, found))
         finally:
-            desk.post(Checking(()))
+            context.post(Checking(()))
 
 
 def _own_ids(model: edge.Model) -> tuple[int, ...]:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from edge.trace import Trace
-from export.packing import stored_precision
+from export.quantizing import stored_precision
 from models.parameters import parameter_count
-from tui.jobs.job import Desk, Drivable, Place
+from tui.jobs.job import Drivable, JobContext, Place
 from tui.messages import Loaded
-from tui.sight import Facts
+from tui.view_state import Facts
 
 
 @dataclass(frozen=True)
@@ -16,11 +16,11 @@ class Load:
 
     place: Place
 
-    def work(self, desk: Desk) -> None:
-        model = desk.open(self.place)
-        if desk.at != self.place:
-            desk.at, desk.subject = self.place, None
-        desk.post(Loaded(facts_of(self.place, model), desk.weights(self.place)))
+    def work(self, context: JobContext) -> None:
+        model = context.open(self.place)
+        if context.at != self.place:
+            context.at, context.subject = self.place, None
+        context.post(Loaded(facts_of(self.place, model), context.weights(self.place)))
 
 
 def facts_of(place: Place, model: Drivable) -> Facts:

@@ -3,18 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edge.apart import Progress, while_wanted
 from edge.engines.choice import engine_of
 from edge.picture.units import show_bytes
 from edge.profile.machine import READ_BYTES
 from edge.profile.measure import Plan, measure
 from edge.profile.record import Profile
 from edge.variant import Variant, variant_of
+from edge.worker_process import while_wanted
+from models.progress import Progress
 from models.spec import DecoderSpec
 from tui.jobs.expected import Choice, opening_s, show_duration, token_s
-from tui.jobs.job import Desk
+from tui.jobs.job import JobContext
 from tui.messages import Profiled
-from tui.sight import Facts
+from tui.view_state import Facts
 
 TIMING = "timing engines"
 """How the job is told of while it works."""
@@ -31,11 +32,11 @@ _PACKED = ("onnx:int4", "mlx:int4")
 
 
 def choices(at_hand: str, installed: tuple[str, ...]) -> tuple[Choice, ...]:
-    """What may be timed: every installed engine, with packed weights too, or the one at hand alone."""
+    """What may be timed: every installed engine, with quantized weights too, or the one at hand alone."""
     every = tuple(dict.fromkeys((at_hand, *installed)))
-    packed = tuple(engine for engine in _PACKED if engine_of(engine).name in installed)
-    with_packed = tuple(dict.fromkeys((*every, *packed)))
-    found = (Choice("installed engines", every), Choice("with int4", with_packed), Choice("this engine", (at_hand,)))
+    quantized = tuple(engine for engine in _PACKED if engine_of(engine).name in installed)
+    with_quantized = tuple(dict.fromkeys((*every, *quantized)))
+    found = (Choice("installed engines", every), Choice("with int4", with_quantized), Choice("this engine", (at_hand,)))
     return tuple({choice.engines: choice for choice in reversed(found)}.values())[::-1]
 
 
@@ -58,23 +59,23 @@ class ProfileEngines:
     threads: int | None = None
     measure: Measure = measure
 
-    def work(self, desk: Desk) -> None:
-        desk.doing(f"{TIMING}: {', '.join(self.engines)}", can_stop=True)
+    def work(self, context: JobContext) -> None:
+        context.doing(f"{TIMING}: {', '.join(self.engines)}", can_stop=True)
         variants = [variant_of(self.model, engine, self.threads) for engine in self.engines]
-        with while_wanted(desk.check):
-            found = self.measure(variants, self.plan, _settling(desk))
-        desk.check()
-        desk.post(Profiled(found))
+        with while_wanted(context.check):
+            found = self.measure(variants, self.plan, _settling(context))
+        context.check()
+        context.post(Profiled(found))
 
 
-def _settling(desk: Desk) -> Progress:
+def _settling(context: JobContext) -> Progress:
     """Progress after which the screen has drawn, and rests."""
-    told = desk.told_as(TIMING)
+    told = context.told_as(TIMING)
 
     def tell(text: str) -> None:
         told(text)
-        desk.interrupted.wait(SETTLE_S)
-        desk.check()
+        context.interrupted.wait(SETTLE_S)
+        context.check()
 
     return tell
 

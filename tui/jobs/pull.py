@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.apart import Apart, Progress, while_wanted
 from edge.picture.units import show_bytes
+from edge.worker_process import WorkerProcess, while_wanted
 from models.hub import cached, entry_of, pull
-from tui.jobs.job import Desk, Place
+from models.progress import Progress
+from tui.jobs.job import JobContext, Place
 from tui.jobs.load import Load
 from tui.jobs.telling import telling
 
@@ -19,13 +20,13 @@ class Pull:
 
     place: Place
 
-    def work(self, desk: Desk) -> None:
+    def work(self, context: JobContext) -> None:
         id = self.place.model
         if cached(id) is None:
-            desk.doing(f"pulling {id}", can_stop=True)
-            with while_wanted(desk.check):
-                Apart(f"the pull of {id}", fetch, desk.told_as(f"pulling {id}"), _NO_BARS, id).close()
-        Load(self.place).work(desk)
+            context.doing(f"pulling {id}", can_stop=True)
+            with while_wanted(context.check):
+                WorkerProcess(f"the pull of {id}", fetch, context.told_as(f"pulling {id}"), _NO_BARS, id).close()
+        Load(self.place).work(context)
 
 
 def fetch(tell: Progress, id: str) -> None:

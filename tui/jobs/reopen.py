@@ -5,10 +5,10 @@ from pathlib import Path
 
 from edge.trace import Trace, open_trace
 from models.errors import MisuseError
-from tui.jobs.job import Desk
+from tui.jobs.job import JobContext
 from tui.jobs.run import measure
 from tui.messages import Beside, Reopened
-from tui.sight import Shown
+from tui.view_state import Shown
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class Reopen:
 
     path: Path
 
-    def work(self, desk: Desk) -> None:
-        desk.doing(f"opening {self.path.name}")
-        desk.post(Reopened(open_trace(self.path), self.path))
+    def work(self, context: JobContext) -> None:
+        context.doing(f"opening {self.path.name}")
+        context.post(Reopened(open_trace(self.path), self.path))
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class ReopenBeside:
     path: Path
     main: Trace
 
-    def work(self, desk: Desk) -> None:
-        desk.doing(f"opening {self.path.name}")
+    def work(self, context: JobContext) -> None:
+        context.doing(f"opening {self.path.name}")
         trace = open_trace(self.path)
         ours, theirs = self.main.spec, trace.spec
         if (ours.n_layers, ours.n_heads) != (theirs.n_layers, theirs.n_heads):
@@ -38,8 +38,8 @@ class ReopenBeside:
                 f"{self.path.name} is of {theirs.n_layers} layers and {theirs.n_heads} heads, what shows has "
                 f"{ours.n_layers} and {ours.n_heads}; only runs of models built alike stand side by side"
             )
-        desk.post(Beside(Shown.of(self.path.name, trace, None)))
-        measure(desk, trace, None, True)
+        context.post(Beside(Shown.of(self.path.name, trace, None)))
+        measure(context, trace, None, True)
 
 
 @dataclass(frozen=True)
@@ -48,5 +48,5 @@ class Measure:
 
     trace: Trace
 
-    def work(self, desk: Desk) -> None:
-        measure(desk, self.trace, None, False)
+    def work(self, context: JobContext) -> None:
+        measure(context, self.trace, None, False)

@@ -15,10 +15,10 @@ from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import MisuseError
 from models.spec import DecoderSpec
-from tui.jobs.job import Desk, Drivable, Place
+from tui.jobs.job import Drivable, JobContext, Place
 from tui.messages import Beside, Ended, Streaming, Surprised, Surveyed, Timed
-from tui.sight import Facts, Shown
-from tui.state import Options
+from tui.options import Options
+from tui.view_state import Facts, Shown
 
 PARTS = ("attn.query", "attn.key", "attn.value", "attn.output", "ffn.neurons", "ffn.output", "output")
 """What the screens need: maps come from queries and keys, words from values, neurons and the residual stream."""
@@ -64,10 +64,10 @@ class Run:
 
     prompt: Prompt
 
-    def work(self, desk: Desk) -> None:
-        model = desk.model()
+    def work(self, context: JobContext) -> None:
+        model = context.model()
         ids = _prompt_ids(model, self.prompt.text)
-        desk.doing("running", can_stop=True)
+        context.doing("running", can_stop=True)
         reads_text = model.tokenizer is not None  # then the run makes ids itself: that is part of its first token
         trace = model.run(
             self.prompt.text if reads_text else None,
@@ -75,20 +75,20 @@ class Run:
             max_new_tokens=self.prompt.max_new_tokens,
             watch=watch_for(model.spec, min(len(ids) + self.prompt.max_new_tokens, model.spec.context)),
             sampling=self.prompt.sampling,
-            on_token=_teller(desk, model, ids),
+            on_token=_teller(context, model, ids),
         )
-        if desk.overtaken.is_set():
+        if context.overtaken.is_set():
             return
-        was_stopped = desk.interrupted.is_set()
-        desk.interrupted.clear()  # what a stopped run left is measured all the same
-        desk.post(Ended(trace))
-        measure(desk, trace, desk.weights(desk.at) if desk.at else None, False)
+        was_stopped = context.interrupted.is_set()
+        context.interrupted.clear()  # what a stopped run left is measured all the same
+        context.post(Ended(trace))
+        measure(context, trace, context.weights(context.at) if context.at else None, False)
         timing = None
-        if not was_stopped and not desk.interrupted.is_set():
-            desk.doing("timing each sublayer", can_stop=True)
+        if not was_stopped and not context.interrupted.is_set():
+            context.doing("timing each sublayer", can_stop=True)
             timing = model.time_sublayers(list(trace.tokens[: trace.n_fed]), tokens=1, repeats=REPEATS)
-        if not desk.overtaken.is_set():
-            desk.post(Timed(timing))
+        if not context.overtaken.is_set():
+            context.post(Timed(timing))
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,13 @@ class RunBeside:
     prompt: Prompt | None = None
     edits: tuple[Edit, ...] = ()
 
-    def work(self, desk: Desk) -> None:
-        model = desk.open(self.place)
+    def work(self, context: JobContext) -> None:
+        model = context.open(self.place)
         text = self.prompt.text if self.prompt else ""
         ids = list(self.ids) if self.ids is not None else _prompt_ids(model, text)
         tokens = self.prompt.max_new_tokens if self.prompt else 0
         reads_text = self.ids is None and model.tokenizer is not None
-        desk.doing(f"running {self.name}", can_stop=True)
+        context.doing(f"running {self.name}", can_stop=True)
         trace = model.run(
             text if reads_text else None,
             ids=None if reads_text else ids,
@@ -120,33 +120,33 @@ class RunBeside:
             watch=watch_for(model.spec, len(ids) + tokens),
             sampling=self.prompt.sampling if self.prompt else None,
             edits=self.edits,
-            on_token=lambda token: model.stop() if desk.interrupted.is_set() else None,
+            on_token=lambda token: model.stop() if context.interrupted.is_set() else None,
         )
-        desk.check()
-        weights = desk.weights(self.place)
-        desk.post(Beside(Shown.of(self.name, trace, weights)))
-        measure(desk, trace, weights, True)
+        context.check()
+        weights = context.weights(self.place)
+        context.post(Beside(Shown.of(self.name, trace, weights)))
+        measure(context, trace, weights, True)
         if not self.edits and self.ids is not None:
-            desk.doing(f"timing each sublayer on {self.name}", can_stop=True)
+            context.doing(f"timing each sublayer on {self.name}", can_stop=True)
             timing = model.time_sublayers(list(trace.tokens[: trace.n_fed]), tokens=1, repeats=REPEATS)
-            if not desk.overtaken.is_set():
-                desk.post(Timed(timing, is_beside=True))
+            if not context.overtaken.is_set():
+                context.post(Timed(timing, is_beside=True))
 
 
-def measure(desk: Desk, trace: Trace, weights: Weights | None, is_beside: bool) -> None:
+def measure(context: JobContext, trace: Trace, weights: Weights | None, is_beside: bool) -> None:
     """Tells what is measured of a trace, bit by bit."""
-    desk.doing("measuring", can_stop=True)
+    context.doing("measuring", can_stop=True)
     for overview in survey(trace):
-        desk.check()
-        desk.post(Surveyed(overview, is_beside))
+        context.check()
+        context.post(Surveyed(overview, is_beside))
     if weights is not None:
-        desk.post(Surprised(read_surprise(trace, weights), is_beside))
+        context.post(Surprised(read_surprise(trace, weights), is_beside))
 
 
-def _teller(desk: Desk, model: Drivable, ids: list[int]) -> OnToken:
+def _teller(context: JobContext, model: Drivable, ids: list[int]) -> OnToken:
     reader = model.tokenizer
     pieces = [reader.piece(id) if reader else f"<{id}>" for id in ids]
-    desk.post(Streaming(tuple(pieces), len(ids)))
+    context.post(Streaming(tuple(pieces), len(ids)))
     began_s = told_s = monotonic()
     first_s: float | None = None
 
@@ -155,13 +155,13 @@ def _teller(desk: Desk, model: Drivable, ids: list[int]) -> OnToken:
         pieces.append(token.piece)
         now_s = monotonic()
         first_s = now_s if first_s is None else first_s
-        if desk.interrupted.is_set():
+        if context.interrupted.is_set():
             model.stop()
         elif now_s - told_s >= POST_EVERY_S:
             told_s = now_s
             made = len(pieces) - len(ids) - 1
             rate = made / (now_s - first_s) if made and now_s > first_s else None
-            desk.post(Streaming(tuple(pieces), len(ids), (first_s - began_s) * 1e3, rate))
+            context.post(Streaming(tuple(pieces), len(ids), (first_s - began_s) * 1e3, rate))
 
     return tell
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from edge.apart import Progress
+from models.progress import Progress
 
 _EVERY_S = 0.25
 

@@ -16,6 +16,7 @@ from tui.jobs.job import Job, Place
 from tui.jobs.load import facts_of_trace
 from tui.jobs.reopen import Measure
 from tui.jobs.run import Prompt
+from tui.options import Options, suited
 from tui.reader import Reader
 from tui.runner import Runner
 from tui.screens.compare import Compared, CompareScreen
@@ -26,8 +27,7 @@ from tui.screens.running import NOTHING_BESIDE
 from tui.screens.write import MODEL, WriteScreen, Written
 from tui.settings import Kept, Settings
 from tui.shelf import engine_choices
-from tui.sight import Shown, Sight
-from tui.state import Options, suited
+from tui.view_state import Shown, ViewState
 from tui.views.view import View
 from tui.writing import (
     CSV,
@@ -67,7 +67,7 @@ class AskingScreen(EditingScreen):
         super().__init__(runner, place)
         self.engines, self.kept = engines, kept
         self.reader, self.writer = Reader(), Reader()
-        self.set_reactive(AskingScreen.sight, Sight(options=kept.settings.options))
+        self.set_reactive(AskingScreen.state, ViewState(options=kept.settings.options))
 
     @property
     def other_engines(self) -> list[str]:
@@ -79,11 +79,11 @@ class AskingScreen(EditingScreen):
 
     def suited_to(self, spec: DecoderSpec) -> Options:
         """The definition of sparsity that was chosen, or the one that suits a model: not what another one asked for."""
-        return suited(replace(self.sight.options, silence=self.kept.settings.options.silence), spec)
+        return suited(replace(self.state.options, sparsity=self.kept.settings.options.sparsity), spec)
 
     def set_options(self, options: Options) -> None:
         """Shows things another way, now and at the next start."""
-        self.remember(self.kept.keep_options(self.sight.options, options))
+        self.remember(self.kept.keep_options(self.state.options, options))
         super().set_options(options)
 
     def remember(self, complaint: str) -> None:
@@ -105,15 +105,15 @@ class AskingScreen(EditingScreen):
     # ---- comparing --------------------------------------------------------------------------------------
 
     def action_compare(self) -> None:
-        sight, options = self.sight, self.sight.options
-        runs = sight.main is not None and sight.facts is not None and sight.facts is self.loaded
+        state, options = self.state, self.state.options
+        runs = state.main is not None and state.facts is not None and state.facts is self.loaded
         dialog = CompareScreen(
             self.reader,
             self.place if runs else None,
             self.other_engines,
             self.kept.settings.models,
             Prompt("", options.max_new_tokens, options.sampling),
-            sight.beside.name if sight.beside else "",
+            state.beside.name if state.beside else "",
         )
         self.app.push_screen(dialog, self.compare_with)
 
@@ -132,15 +132,15 @@ class AskingScreen(EditingScreen):
         raise NotImplementedError
 
     def action_write(self) -> None:
-        facts, view = self.sight.facts, self.shown_view
+        facts, view = self.state.facts, self.shown_view
         model = facts.name if facts else "edge"
         stems = {kind.key: model if kind in (*TRACES, REPORT) else f"{model}-{view.name_of_view}" for kind in KINDS}
         lacking = {}
-        if self.sight.main is None:
+        if self.state.main is None:
             lacking = dict.fromkeys((TRACE.key, REPORT.key), "nothing ran yet")
-        if self.sight.beside is None or not self.sight.edits:
+        if self.state.beside is None or not self.state.edits:
             lacking[EDITED.key] = "no edit is on"
-        if view.table(self.sight) is None:
+        if view.table(self.state) is None:
             lacking |= dict.fromkeys((CSV.key, JSON.key), "this screen shows no numbers yet")
         if self.loaded is None:
             lacking[MODEL] = "no model is loaded"
@@ -164,10 +164,10 @@ class AskingScreen(EditingScreen):
 
     def _write(self, kind: Kind, path: Path) -> None:
         view = self.shown_view
-        title = f"{self.sight.facts.name if self.sight.facts else 'edge'} · {view.title}"
+        title = f"{self.state.facts.name if self.state.facts else 'edge'} · {view.title}"
         svg = offline(self.app.export_screenshot(title=title)) if kind in (SVG, HTML) else ""
-        svg = described(svg, edit_words(self.sight)) if svg else ""
-        write = writer_of(kind, self.sight, view.table(self.sight), svg, title)
+        svg = described(svg, edit_words(self.state)) if svg else ""
+        write = writer_of(kind, self.state, view.table(self.state), svg, title)
 
         def attempt() -> Message:
             try:
@@ -213,8 +213,8 @@ class AskingScreen(EditingScreen):
         self.drop_edits("a saved trace shows, which nothing runs again")
         self.companion = None
         shown = self.suited_to(trace.spec)
-        self.sight = replace(
-            self.sight, **NOTHING_BESIDE, facts=facts, options=shown, profile=None, comparison=None, tried={}
+        self.state = replace(
+            self.state, **NOTHING_BESIDE, facts=facts, options=shown, profile=None, comparison=None, tried={}
         )
         self.take(Shown.of(trace.engine, trace, None))
         self.do(Measure(trace))

@@ -8,67 +8,67 @@ from textual.screen import Screen
 from edge.picture.palettes import PALETTES
 from edge.sampling import Sampling
 from tui import messages
-from tui.sight import Sight
-from tui.state import COLOURS, DRAWN, LENGTHS, Options, Selection, after, clamp, strongest_key
+from tui.options import COLOURS, DRAWN, LENGTHS, Options, Selection, after, clamp, strongest_key
+from tui.view_state import ViewState
 
 
 class ChoosingScreen(Screen[None]):
-    """Base of a screen that shows runs: one `Sight`, shared by everything on it."""
+    """Base of a screen that shows runs: one `ViewState`, shared by everything on it."""
 
-    sight: reactive[Sight] = reactive(Sight, init=False)
+    state: reactive[ViewState] = reactive(ViewState, init=False)
 
     def choose(self, selection: Selection) -> None:
         """Chooses one cell of a pattern, or the nearest that the run has."""
-        if self.sight.main is not None:
-            self.sight = replace(self.sight, selection=clamp(selection, self.sight.main.trace))
+        if self.state.main is not None:
+            self.state = replace(self.state, selection=clamp(selection, self.state.main.trace))
 
     def choose_row(self, selection: Selection) -> None:
         """Chooses the row of a token, and in it the key that is read most."""
-        if self.sight.main is not None:
-            trace = self.sight.main.trace
+        if self.state.main is not None:
+            trace = self.state.main.trace
             row = clamp(selection, trace)
             self.choose(replace(row, key=strongest_key(trace, row)))
 
     def set_options(self, options: Options) -> None:
         """Shows things another way."""
-        self.sight = replace(self.sight, options=options)
+        self.state = replace(self.state, options=options)
 
     def on_options_chosen(self, message: messages.OptionsChosen) -> None:
         self.set_options(message.options)
 
     def on_cell_chosen(self, message: messages.CellChosen) -> None:
-        self.choose(replace(self.sight.selection, token=message.token, key=message.key))
+        self.choose(replace(self.state.selection, token=message.token, key=message.key))
 
     def on_head_chosen(self, message: messages.HeadChosen) -> None:
-        self.choose_row(replace(self.sight.selection, layer=message.layer, head=message.head))
+        self.choose_row(replace(self.state.selection, layer=message.layer, head=message.head))
 
     def on_token_chosen(self, message: messages.TokenChosen) -> None:
-        layer = self.sight.selection.layer if message.layer is None else message.layer
-        self.choose_row(replace(self.sight.selection, token=message.token, layer=layer))
+        layer = self.state.selection.layer if message.layer is None else message.layer
+        self.choose_row(replace(self.state.selection, token=message.token, layer=layer))
 
     def on_layer_chosen(self, message: messages.LayerChosen) -> None:
-        self.choose_row(replace(self.sight.selection, layer=message.layer))
+        self.choose_row(replace(self.state.selection, layer=message.layer))
 
     def on_neuron_chosen(self, message: messages.NeuronChosen) -> None:
-        self.choose(replace(self.sight.selection, neuron=message.neuron))
+        self.choose(replace(self.state.selection, neuron=message.neuron))
 
     def action_select(self, layers: int, heads: int, tokens: int) -> None:
-        was = self.sight.selection
+        was = self.state.selection
         layer, head, token = was.layer + layers, was.head + heads, was.token + tokens
         self.choose_row(replace(was, layer=layer, head=head, token=token))
 
     def action_colour(self) -> None:
-        self.set_options(replace(self.sight.options, colour=after(COLOURS, self.sight.options.colour)))
+        self.set_options(replace(self.state.options, colour=after(COLOURS, self.state.options.colour)))
 
     def action_palette(self) -> None:
-        self.set_options(replace(self.sight.options, palette=after(PALETTES, self.sight.options.palette)))
+        self.set_options(replace(self.state.options, palette=after(PALETTES, self.state.options.palette)))
 
     def action_length(self) -> None:
-        self.set_options(replace(self.sight.options, max_new_tokens=after(LENGTHS, self.sight.options.max_new_tokens)))
+        self.set_options(replace(self.state.options, max_new_tokens=after(LENGTHS, self.state.options.max_new_tokens)))
 
     def action_sampling(self) -> None:
-        drawn = self.sight.options.sampling == DRAWN
-        self.set_options(replace(self.sight.options, sampling=Sampling.greedy() if drawn else DRAWN))
+        drawn = self.state.options.sampling == DRAWN
+        self.set_options(replace(self.state.options, sampling=Sampling.greedy() if drawn else DRAWN))
 
     def action_theme(self) -> None:
         self.app.theme = "edge-light" if self.app.current_theme.dark else "edge-dark"

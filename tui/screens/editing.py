@@ -6,9 +6,9 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tui import messages
+from tui.options import after
 from tui.screens.edits import EditsScreen
 from tui.screens.running import Companion, RunningScreen
-from tui.state import after
 
 WITH_EDITS = {"edits", "isolate", "clear_edits"}
 """Actions that need an edit that is on."""
@@ -29,10 +29,10 @@ class EditingScreen(RunningScreen):
 
     def offers(self, action: str) -> bool:
         """Whether an action works now, whatever has the keys; one edit alone is shown only where there are more."""
-        return action not in WITH_EDITS or len(self.sight.edits) > (1 if action == "isolate" else 0)
+        return action not in WITH_EDITS or len(self.state.edits) > (1 if action == "isolate" else 0)
 
     def action_edits(self) -> None:
-        self.app.push_screen(EditsScreen(self.sight.edits, self.sight.alone), self.edit_as)
+        self.app.push_screen(EditsScreen(self.state.edits, self.state.alone), self.edit_as)
 
     def edit_as(self, answer: Message | None) -> None:
         """Does what the list of edits was answered with."""
@@ -40,24 +40,24 @@ class EditingScreen(RunningScreen):
             self.post_message(answer)
 
     def action_isolate(self) -> None:
-        self.post_message(messages.EditIsolated(after((None, *self.sight.edits), self.sight.alone)))
+        self.post_message(messages.EditIsolated(after((None, *self.state.edits), self.state.alone)))
 
     def action_clear_edits(self) -> None:
         self.post_message(messages.EditsCleared())
 
     def on_edit_toggled(self, message: messages.EditToggled) -> None:
-        if not self.sight.can_run:
+        if not self.state.can_run:
             self.notify("what shows is a saved trace; open its model with o to ablate", severity="warning")
             return
         if self.companion is not None and not self.companion.edits:
             self.notify(f"{self.companion.name} is no longer beside: one run stands there at a time", markup=False)
-        edits = tuple(one for one in self.sight.edits if str(one) != str(message.edit))
-        if len(edits) == len(self.sight.edits):
+        edits = tuple(one for one in self.state.edits if str(one) != str(message.edit))
+        if len(edits) == len(self.state.edits):
             edits = (*edits, message.edit)
         self.run_beside(Companion.of_edits(edits))
 
     def on_edit_isolated(self, message: messages.EditIsolated) -> None:
-        self.run_beside(Companion.of_edits(self.sight.edits, message.edit if len(self.sight.edits) > 1 else None))
+        self.run_beside(Companion.of_edits(self.state.edits, message.edit if len(self.state.edits) > 1 else None))
 
     def on_edits_cleared(self) -> None:
         self.run_beside(None)

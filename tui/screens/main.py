@@ -26,7 +26,7 @@ from tui.screens.asking import AskingScreen
 from tui.screens.editing import WITH_EDITS
 from tui.screens.help import HelpScreen
 from tui.settings import Kept
-from tui.sight import Sight
+from tui.view_state import ViewState
 from tui.views.effect import EffectLine
 from tui.views.every import VIEWS
 from tui.views.view import View
@@ -53,7 +53,7 @@ LETTERS = {*WITH_MODEL, *WITH_EDITS, "open", "compare", "write", "view", "select
 
 
 class MainScreen(AskingScreen):
-    """Hands the sight down to the view at hand.
+    """Hands the state down to the view at hand.
 
     Attributes:
         view: The view that shows, by name.
@@ -172,7 +172,7 @@ class MainScreen(AskingScreen):
 
     def _settle(self) -> None:
         """Shows again what showed before a job that came to nothing."""
-        if self.sight.main is None:
+        if self.state.main is None:
             self.explain(FIRST_STEPS)
             self._strip.notice = "nothing ran yet"
         self._tell_prompt()
@@ -204,7 +204,7 @@ class MainScreen(AskingScreen):
         if action == "stop":
             return self.can_stop
         if action == "compare":
-            return self.sight.main is not None
+            return self.state.main is not None
         if action in WITH_MODEL:
             return self.place is not None and (action != "engine" or len(self.engines) > 1)
         return super().offers(action)
@@ -245,7 +245,7 @@ class MainScreen(AskingScreen):
         self._draw_view()
         self.shown_view.focus_pane()
 
-    def watch_sight(self, before: Sight, now: Sight) -> None:
+    def watch_state(self, before: ViewState, now: ViewState) -> None:
         if not self.is_mounted:
             return
         self._header.facts = now.facts
@@ -256,33 +256,33 @@ class MainScreen(AskingScreen):
         self.draw()
 
     def draw(self) -> None:
-        """Draws the sight."""
+        """Draws the state."""
         with self.app.batch_update():
             self._draw_tokens()
-            self.query_one(EffectLine).draw(self.sight)
+            self.query_one(EffectLine).draw(self.state)
             self._draw_view()
 
     def _draw_tokens(self) -> None:
-        sight, strip, legend = self.sight, self._strip, self.query_one("#tokens-legend", Legend)
-        if (main := sight.main) is None:
+        state, strip, legend = self.state, self._strip, self.query_one("#tokens-legend", Legend)
+        if (main := state.main) is None:
             return
-        values = token_values(main, sight.selection, sight.options)
+        values = token_values(main, state.selection, state.options)
         strip.notice, strip.prompt_length, strip.pieces = "", main.trace.prompt_length, main.trace.pieces
-        strip.chosen, strip.palette = sight.selection.token, sight.options.palette
+        strip.chosen, strip.palette = state.selection.token, state.options.palette
         levels = to_levels(values.values, values.scale) if values.scale else strip.levels[:0]
         if not np.array_equal(levels, strip.levels):
             strip.levels = levels
-        legend.title, legend.scale, legend.palette = values.title, values.scale, sight.options.palette
+        legend.title, legend.scale, legend.palette = values.title, values.scale, state.options.palette
         if self._header.trace is not main.trace:
             self._header.trace = main.trace
         self._header.live = None
-        self._header.beside = sight.beside.told if sight.beside and not sight.edits else ""
-        self._header.edits = tuple(map(str, sight.edits))
+        self._header.beside = state.beside.told if state.beside and not state.edits else ""
+        self._header.edits = tuple(map(str, state.edits))
 
     def _draw_view(self) -> None:
         view = self.shown_view
-        view.show(self.sight)
-        self._header.shows = view.shows if self.sight.main else "ready"
+        view.show(self.state)
+        self._header.shows = view.shows if self.state.main else "ready"
 
     def _tell_prompt(self) -> None:
         """Says what may be typed, and what a run will cost before it runs."""
@@ -290,7 +290,7 @@ class MainScreen(AskingScreen):
         if self.place is None:
             self._box.tell("a saved trace; open a model to run prompts", "")
             return
-        self._box.tell(*invitation(self.sight.facts, self.sight.options))
+        self._box.tell(*invitation(self.state.facts, self.state.options))
 
     def on_resize(self, event: events.Resize) -> None:
         width, height = event.size

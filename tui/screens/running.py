@@ -15,11 +15,11 @@ from tui.jobs.job import Job, Place, Wanted
 from tui.jobs.load import Load
 from tui.jobs.reopen import ReopenBeside
 from tui.jobs.run import Prompt, Run, RunBeside
+from tui.options import Options, clamp, strongest_key, suited
 from tui.runner import Runner
 from tui.screens.choosing import ChoosingScreen
 from tui.screens.trouble import TroubleScreen
-from tui.sight import Facts, Shown
-from tui.state import Options, clamp, strongest_key, suited
+from tui.view_state import Facts, Shown
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,15 @@ class Companion:
 
 
 NOTHING_BESIDE: dict[str, Any] = {"beside": None, "edits": (), "alone": None}
-"""Of a sight."""
+"""Of a state."""
 
 
 class RunningScreen(ChoosingScreen):
-    """Drives the runner, and puts what it tells into the sight.
+    """Drives the runner, and puts what it tells into the state.
 
     Attributes:
         place: The model at hand; None before there is one, as on a saved trace.
-        loaded: What is known of it once it is loaded; `sight.facts` may be of a saved trace instead.
+        loaded: What is known of it once it is loaded; `state.facts` may be of a saved trace instead.
         doing: What the runner is at; empty when it rests.
     """
 
@@ -103,7 +103,7 @@ class RunningScreen(ChoosingScreen):
 
     def _end_waiting(self, why: str) -> None:
         """Clears edits whose run has not come, and will not."""
-        if self.sight.beside is None:
+        if self.state.beside is None:
             self.drop_edits(why)
 
     def trouble(self, title: str, text: str) -> None:
@@ -114,19 +114,19 @@ class RunningScreen(ChoosingScreen):
 
     def suited_to(self, spec: DecoderSpec) -> Options:
         """How a model is shown: by a definition of sparsity that says something of its FFNs."""
-        return suited(self.sight.options, spec)
+        return suited(self.state.options, spec)
 
     def on_loaded(self, message: messages.Loaded) -> None:
-        was, facts = self.sight.facts, message.facts
+        was, facts = self.state.facts, message.facts
         same_model = was is not None and was.source == facts.source
-        sight = replace(self.sight, facts=facts, options=self.suited_to(facts.spec), tried={})
+        state = replace(self.state, facts=facts, options=self.suited_to(facts.spec), tried={})
         if not same_model:
             self.drop_edits(f"they were edits of {was.name}" if was is not None else "")
             self.companion = None
-            sight = replace(sight, **NOTHING_BESIDE, main=None, profile=None, comparison=None, laws={})
+            state = replace(state, **NOTHING_BESIDE, main=None, profile=None, comparison=None, laws={})
         self.place = Place(facts.source, facts.engine)
         self.weights, self.loaded = message.weights, facts
-        self.sight = sight
+        self.state = state
         if self.prompt is not None and (same_model or facts.reads_text):
             self.do(Run(self.prompt))
 
@@ -134,24 +134,24 @@ class RunningScreen(ChoosingScreen):
 
     def run_text(self, text: str) -> None:
         """Runs a prompt on the model at hand."""
-        options = self.sight.options
+        options = self.state.options
         self.prompt = Prompt(text, options.max_new_tokens, options.sampling)
         self.do(Run(self.prompt))
 
     def on_ended(self, message: messages.Ended) -> None:
-        if self.loaded is not None and self.sight.facts is not self.loaded:  # a saved trace showed
-            self.sight = replace(self.sight, **NOTHING_BESIDE, facts=self.loaded, main=None)
+        if self.loaded is not None and self.state.facts is not self.loaded:  # a saved trace showed
+            self.state = replace(self.state, **NOTHING_BESIDE, facts=self.loaded, main=None)
         self.take(Shown.of(message.trace.engine, message.trace, self.weights))
 
     def take(self, shown: Shown) -> None:
         """Shows a run from its last token, which reads what it reads most."""
-        sight, trace = self.sight, shown.trace
-        is_first = sight.main is None or sight.main.trace.spec != trace.spec
-        layer = trace.spec.n_layers // 2 if is_first else sight.selection.layer
-        last = clamp(replace(sight.selection, layer=layer, token=trace.n_fed - 1), trace)
+        state, trace = self.state, shown.trace
+        is_first = state.main is None or state.main.trace.spec != trace.spec
+        layer = trace.spec.n_layers // 2 if is_first else state.selection.layer
+        last = clamp(replace(state.selection, layer=layer, token=trace.n_fed - 1), trace)
         chosen = replace(last, key=strongest_key(trace, last))
         keeps = self.companion is not None and self.companion.stays
-        self.sight = replace(sight, main=shown, beside=sight.beside if keeps else None, selection=chosen)
+        self.state = replace(state, main=shown, beside=state.beside if keeps else None, selection=chosen)
 
     def on_surveyed(self, message: messages.Surveyed) -> None:
         self._know(message.is_beside, overview=message.overview)
@@ -161,40 +161,40 @@ class RunningScreen(ChoosingScreen):
 
     def on_timed(self, message: messages.Timed) -> None:
         self._know(message.is_beside, timing=message.timing)
-        if not message.is_beside and self.companion is not None and self.sight.beside is None:
+        if not message.is_beside and self.companion is not None and self.state.beside is None:
             self.run_beside(self.companion)
 
     def on_neurons_ablated(self, message: messages.NeuronsAblated) -> None:
-        main, found = self.sight.main, message.agreement
+        main, found = self.state.main, message.agreement
         if main is not None and main.trace is message.trace:  # otherwise another run shows by now
             self._know(False, agreements={**main.agreements, (found.layer, found.token): found})
 
     def _know(self, is_beside: bool, **found: object) -> None:
         """Keeps what was found of the run that shows, or of the one beside it."""
-        of = self.sight.beside if is_beside else self.sight.main
+        of = self.state.beside if is_beside else self.state.main
         if of is not None:
             known: Shown = replace(of, **found)  # type: ignore[arg-type]
-            self.sight = replace(self.sight, beside=known) if is_beside else replace(self.sight, main=known)
+            self.state = replace(self.state, beside=known) if is_beside else replace(self.state, main=known)
 
     # ---- a second run -----------------------------------------------------------------------------------
 
     def run_beside(self, companion: Companion | None) -> None:
         """Runs something beside what shows, from now on; None ends that. What stood there is gone at once."""
-        self.companion, main = companion, self.sight.main
-        self.sight = replace(self.sight, **NOTHING_BESIDE)
+        self.companion, main = companion, self.state.main
+        self.state = replace(self.state, **NOTHING_BESIDE)
         if companion is not None and main is not None and (self.place is not None or companion.saved is not None):
-            self.sight = replace(self.sight, edits=companion.edits, alone=companion.alone)
+            self.state = replace(self.state, edits=companion.edits, alone=companion.alone)
             self.do(companion.job(self.place, main.trace))
 
     def on_beside(self, message: messages.Beside) -> None:
         if message.shown is None or (self.companion is not None and self.companion.made(message.shown)):
-            self.sight = replace(self.sight, beside=message.shown)
+            self.state = replace(self.state, beside=message.shown)
 
     # ---- edits ------------------------------------------------------------------------------------------
 
     def drop_edits(self, why: str) -> None:
         """Clears edits that cannot stay, and says why; nothing where none are on."""
-        if edits := self.sight.edits:
+        if edits := self.state.edits:
             names = ", ".join(map(str, edits))
             self.run_beside(None)
             self.notify(f"{names}: {why}", title="edits cleared", markup=False)
@@ -202,25 +202,25 @@ class RunningScreen(ChoosingScreen):
     # ---- engines beside each other ----------------------------------------------------------------------
 
     def on_profiled(self, message: messages.Profiled) -> None:
-        self.sight = replace(self.sight, profile=message.profile)
+        self.state = replace(self.state, profile=message.profile)
 
     def on_engines_compared(self, message: messages.EnginesCompared) -> None:
-        self.sight = replace(self.sight, comparison=message.comparison)
+        self.state = replace(self.state, comparison=message.comparison)
 
     # ---- laws -------------------------------------------------------------------------------------------
 
     def on_checking(self, message: messages.Checking) -> None:
-        self.sight = replace(self.sight, checking=message.numbers)
+        self.state = replace(self.state, checking=message.numbers)
 
     def on_law_checked(self, message: messages.LawChecked) -> None:
-        known = self.sight.laws
+        known = self.state.laws
         own = {**known.get(message.engine, {}), message.result.number: message.result}
-        self.sight = replace(self.sight, laws={**known, message.engine: own})
+        self.state = replace(self.state, laws={**known, message.engine: own})
 
     # ---- the lab ----------------------------------------------------------------------------------------
 
     def on_trying(self, message: messages.Trying) -> None:
-        self.sight = replace(self.sight, trying=message.keys)
+        self.state = replace(self.state, trying=message.keys)
 
     def on_claim_tried(self, message: messages.ClaimTried) -> None:
-        self.sight = replace(self.sight, tried={**self.sight.tried, message.tried.key: message.tried})
+        self.state = replace(self.state, tried={**self.state.tried, message.tried.key: message.tried})

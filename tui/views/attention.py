@@ -12,16 +12,16 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from edge.commands.tables import Table
-from edge.edits import ScaleHead, Silence
+from edge.edits import Ablate, ScaleHead
 from edge.insight.copying import Copied, read_copied
 from edge.measure.attention import entropy_bits, first_token_share, mean_distance, visible_keys
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_number, show_share
 from tui.messages import CellPointed, EditToggled, OptionsChosen
+from tui.options import SCORES, after
 from tui.pictures import MAPPED, draw_pattern, margins, received, score_scale
 from tui.readings import Readings, WasRead
-from tui.sight import Shown, Sight
-from tui.state import SCORES, after
+from tui.view_state import Shown, ViewState
 from tui.views.effect import Answered, answer_pane
 from tui.views.pairing import SecondMap
 from tui.views.pattern_table import pattern_table
@@ -87,7 +87,7 @@ class AttentionView(View):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._sight: Sight | None = None
+        self._state: ViewState | None = None
         self._drawn: tuple[object, ...] = ()
         self._pattern: Float32[np.ndarray, "token past"] = np.zeros((0, 0), np.float32)
         self._second = SecondMap()
@@ -106,28 +106,28 @@ class AttentionView(View):
 
     # ---- drawing ----------------------------------------------------------------------------------------
 
-    def draw(self, sight: Sight) -> None:
-        self._sight = sight
-        assert sight.main is not None
-        self._place(sight)
-        self._draw_heads(sight, sight.main)
-        self._answered.fill(self, sight, sight.main)
-        if self._draw_map(sight, sight.main):
-            self._draw_lists(sight, sight.main)
-            self._second.draw(self, sight, self._pattern)
+    def draw(self, state: ViewState) -> None:
+        self._state = state
+        assert state.main is not None
+        self._place(state)
+        self._draw_heads(state, state.main)
+        self._answered.fill(self, state, state.main)
+        if self._draw_map(state, state.main):
+            self._draw_lists(state, state.main)
+            self._second.draw(self, state, self._pattern)
             self.read_out(None)
-            self._draw_copied(sight, sight.main)
+            self._draw_copied(state, state.main)
 
-    def _place(self, sight: Sight) -> None:
+    def _place(self, state: ViewState) -> None:
         unfolded = not self.is_folded
-        self.set_class(unfolded and (sight.beside is not None or bool(sight.edits)), "paired")
-        self.set_class(unfolded and bool(sight.edits), "edited")
+        self.set_class(unfolded and (state.beside is not None or bool(state.edits)), "paired")
+        self.set_class(unfolded and bool(state.edits), "edited")
         self.set_class(unfolded and self.size.width < WIDE, "narrow")
         self.set_class(unfolded and self.size.width >= WIDE, "spacious")
 
-    def _draw_map(self, sight: Sight, main: Shown) -> bool:
+    def _draw_map(self, state: ViewState, main: Shown) -> bool:
         """The large map; False where its queries and keys were not watched."""
-        chosen, options, trace = sight.selection, sight.options, main.trace
+        chosen, options, trace = state.selection, state.options, main.trace
         attention, legend = self.query_one("#map", AttentionMap), self.query_one("#map-legend", Legend)
         missing = main.lacks(chosen.layer, *MAPPED)
         for name in ("map", "reads", "received"):
@@ -146,8 +146,8 @@ class AttentionView(View):
         attention.cursor = chosen.token, chosen.key
         legend.title = "weight"
         legend.note = "first token left out" if options.drops_first else "blank: out of reach"
-        off = " · ablated" if sight.ablated.has_head(chosen.layer, chosen.head) else ""
-        of = "no edit" if sight.edits else main.name
+        off = " · ablated" if state.ablated.has_head(chosen.layer, chosen.head) else ""
+        of = "no edit" if state.edits else main.name
         title = f"layer {chosen.layer} head {chosen.head}{off} · {of}"
         self.query_one("#map-pane", Pane).entitle(title, self._row_numbers(main, chosen.token))
         return True
@@ -160,14 +160,14 @@ class AttentionView(View):
         shares = f"entropy {show_number(bits)} bits · first token {show_share(first)}"
         return f"{reader} {shares} · {show_number(far)} tokens back"
 
-    def _draw_heads(self, sight: Sight, main: Shown) -> None:
-        chosen, score = sight.selection, sight.options.score
+    def _draw_heads(self, state: ViewState, main: Shown) -> None:
+        chosen, score = state.selection, state.options.score
         scores = getattr(main.overview.heads, score.field)
         heads, legend = self.query_one("#heads", HeadGrid), self.query_one("#heads-legend", Legend)
         if heads.scores is not scores:
             heads.scores, heads.scale = scores, score_scale(scores, score.top)
         heads.chosen = chosen.layer, chosen.head
-        n_heads, off = main.trace.spec.n_heads, sight.ablated
+        n_heads, off = main.trace.spec.n_heads, state.ablated
         layers = range(main.trace.spec.n_layers)
         heads.ablated = frozenset((layer, head) for layer in layers for head in off.heads_of(layer, n_heads))
         legend.title, legend.scale = score.title, heads.scale
@@ -176,8 +176,8 @@ class AttentionView(View):
         number = "" if np.isnan(value) else f" · {show_number(value)}"
         self.query_one("#heads-pane", Pane).entitle(f"{score.title}{number}")
 
-    def _draw_lists(self, sight: Sight, main: Shown) -> None:
-        chosen, trace = sight.selection, main.trace
+    def _draw_lists(self, state: ViewState, main: Shown) -> None:
+        chosen, trace = state.selection, main.trace
         reads, got = self.query_one("#reads", TopKeys), self.query_one("#received", TopKeys)
         reads.labels = got.labels = trace.pieces
         reads.weights = self._pattern[chosen.token, : chosen.token + 1]
@@ -189,12 +189,12 @@ class AttentionView(View):
 
     def read_out(self, cell: tuple[int, int] | None) -> None:
         """Says the number under the mouse, or under the cursor, in this run and in the one beside."""
-        if self._sight is None or self._sight.main is None or not self._pattern.size:
+        if self._state is None or self._state.main is None or not self._pattern.size:
             return
-        chosen, trace = self._sight.selection, self._sight.main.trace
+        chosen, trace = self._state.selection, self._state.main.trace
         token, key = cell or (chosen.token, chosen.key)
         words = f"from {quote_piece(trace.pieces[token])} ({token}) to {quote_piece(trace.pieces[key])} ({key})"
-        seen = visible_keys(trace.n_fed, trace.n_fed, trace.spec.layers[chosen.layer].reach)[token, key]
+        seen = visible_keys(trace.n_fed, trace.n_fed, trace.spec.layers[chosen.layer].window)[token, key]
         value = show_number(float(self._pattern[token, key])) if seen else "out of reach"
         mark = "▸" if cell is None else "mouse"
         self.query_one("#readout", LineOfWords).say(
@@ -204,8 +204,8 @@ class AttentionView(View):
 
     # ---- what the head copies ---------------------------------------------------------------------------
 
-    def _draw_copied(self, sight: Sight, main: Shown) -> None:
-        chosen, words = sight.selection, self.query_one("#copies", LineOfWords)
+    def _draw_copied(self, state: ViewState, main: Shown) -> None:
+        chosen, words = state.selection, self.query_one("#copies", LineOfWords)
         if (missing := main.lacks(chosen.layer, "attn.value")) or main.weights is None:
             words.say(f" what it copies: {missing or NO_WEIGHTS}")
             return
@@ -223,9 +223,9 @@ class AttentionView(View):
     def on_was_read(self, message: WasRead) -> None:
         message.stop()
         message.keep()
-        if self._sight is not None and self._sight.main is not None and not self._notice:
-            self._draw_copied(self._sight, self._sight.main)
-            self._answered.fill(self, self._sight, self._sight.main)
+        if self._state is not None and self._state.main is not None and not self._notice:
+            self._draw_copied(self._state, self._state.main)
+            self._answered.fill(self, self._state, self._state.main)
 
     # ---- keys and mouse ---------------------------------------------------------------------------------
 
@@ -234,49 +234,49 @@ class AttentionView(View):
         self.read_out(message.cell)
 
     def make_room(self, size: Size) -> None:
-        if self._sight is not None:
-            self._place(self._sight)
+        if self._state is not None:
+            self._place(self._state)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A difference needs another run, an edit a model that can run again."""
-        sight = self._sight
+        state = self._state
         if action in ("ablate", "ablate_all"):
-            return True if sight is not None and sight.can_run else None
-        return sight is not None and sight.beside is not None if action == "pairing" else True
+            return True if state is not None and state.can_run else None
+        return state is not None and state.beside is not None if action == "pairing" else True
 
     def _choose(self, **options: object) -> None:
-        if self._sight is not None:
-            self.post_message(OptionsChosen(replace(self._sight.options, **options)))  # type: ignore[arg-type]
+        if self._state is not None:
+            self.post_message(OptionsChosen(replace(self._state.options, **options)))  # type: ignore[arg-type]
 
     def action_log(self) -> None:
-        self._choose(is_log=self._sight is not None and not self._sight.options.is_log)
+        self._choose(is_log=self._state is not None and not self._state.options.is_log)
 
     def action_first(self) -> None:
-        self._choose(drops_first=self._sight is not None and not self._sight.options.drops_first)
+        self._choose(drops_first=self._state is not None and not self._state.options.drops_first)
 
     def action_score(self) -> None:
-        if self._sight is not None:
-            self._choose(score=after(SCORES, self._sight.options.score))
+        if self._state is not None:
+            self._choose(score=after(SCORES, self._state.options.score))
 
     def action_pairing(self) -> None:
-        self._choose(shows_difference=self._sight is not None and not self._sight.options.shows_difference)
+        self._choose(shows_difference=self._state is not None and not self._state.options.shows_difference)
 
     def action_zoom(self) -> None:
         for attention in self.query(AttentionMap):
             attention.is_whole = not attention.is_whole
 
     def action_ablate(self) -> None:
-        if self._sight is not None:
-            chosen = self._sight.selection
+        if self._state is not None:
+            chosen = self._state.selection
             self.post_message(EditToggled(ScaleHead(chosen.layer, chosen.head, 0.0)))
 
     def action_ablate_all(self) -> None:
-        if self._sight is not None:
-            self.post_message(EditToggled(Silence(f"layers.{self._sight.selection.layer}.attn")))
+        if self._state is not None:
+            self.post_message(EditToggled(Ablate(f"layers.{self._state.selection.layer}.attn")))
 
-    def table(self, sight: Sight) -> Table | None:
+    def table(self, state: ViewState) -> Table | None:
         """The pattern of the chosen head, a row a cell that may be read."""
-        return pattern_table(sight)
+        return pattern_table(state)
 
 
 def _raised(raised: tuple[str, float | None]) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 from edge.ablated import Ablated
 from edge.trace import Trace
 from models.sites import layer_site
-from tui.sight import Sight
+from tui.view_state import ViewState
 from tui.widgets.layer_table import LayerRow
 
 COLUMNS = ("edited_reads_as", "edited_probability", "attn_differs", "ffn_differs", "edits")
@@ -21,12 +21,12 @@ Differs = tuple[float, str]
 Then what of it edits ablate, in words."""
 
 
-def differing(sight: Sight) -> tuple[tuple[Differs, Differs], ...]:
+def differing(state: ViewState) -> tuple[tuple[Differs, Differs], ...]:
     """Attention and FFN of every layer at the chosen token, layer 0 first."""
-    main, beside, token = sight.main, sight.beside, sight.selection.token
+    main, beside, token = state.main, state.beside, state.selection.token
     assert main is not None
     layers = range(main.trace.spec.n_layers)
-    if not sight.edits or beside is None or token >= beside.trace.n_fed:
+    if not state.edits or beside is None or token >= beside.trace.n_fed:
         return tuple(((float("nan"), ""), (float("nan"), "")) for _ in layers)
     off, runs = beside.trace.ablated, (main.trace, beside.trace)
     return tuple(
@@ -47,10 +47,10 @@ def _share(without: Trace, edited: Trace, site: str, token: int) -> float:
     return 0.0 if share < NOISE else share
 
 
-def edited_cells(sight: Sight, row: LayerRow) -> tuple[str | float | None, ...]:
+def edited_cells(state: ViewState, row: LayerRow) -> tuple[str | float | None, ...]:
     """One layer's cells of `COLUMNS`."""
-    names = ", ".join(sight.run_edits)
-    if not sight.edits:
+    names = ", ".join(state.run_edits)
+    if not state.edits:
         return (None, None, None, None, names)
     return (*(row.beside or (None, None)), *(share for share, _ in row.differs), names)
 

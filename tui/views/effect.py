@@ -8,7 +8,7 @@ from edge.insight.shift import Shift, Shifted, read_answer_shift
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_number, show_weight
 from tui.readings import Readings, Refused, WasRead
-from tui.sight import Shown, Sight
+from tui.view_state import Shown, ViewState
 from tui.widgets.line_of_words import LineOfWords
 from tui.widgets.pane import Pane
 from tui.widgets.shift_bars import ShiftBars
@@ -30,31 +30,31 @@ class Answered:
         self._readings: Readings[Shift] = Readings(kind, asker)
         self._of: tuple[object, object] = (None, None)
 
-    def at(self, sight: Sight) -> Found:
+    def at(self, state: ViewState) -> Found:
         """What is known of them; they are asked for where they are not."""
-        main, beside = sight.main, sight.beside
+        main, beside = state.main, state.beside
         if main is None or beside is None:
-            return Refused(waits(sight))
+            return Refused(waits(state))
         if self._of[0] is not main.trace or self._of[1] is not beside.trace:
             self._of = (main.trace, beside.trace)
             self._readings.forget()
         if main.weights is None or beside.weights is None:
             return Refused(NO_WEIGHTS)
-        token, of, by = sight.selection.token, (main.trace, main.weights), (beside.trace, beside.weights)
+        token, of, by = state.selection.token, (main.trace, main.weights), (beside.trace, beside.weights)
         return self._readings.at(token, lambda: read_answer_shift(*of, *by, token, also=came_after(main, token)))
 
-    def show(self, sight: Sight, main: Shown, grid: ShiftBars) -> Found:
+    def show(self, state: ViewState, main: Shown, grid: ShiftBars) -> Found:
         """Draws both answers; words that say why where there are not two."""
-        found = self.at(sight)
-        beside = sight.beside.name if sight.beside else ""
-        grid.headings = ("no edit", sight.whose) if sight.edits else ("this run", beside)
-        show_shift(grid, found, came_after(main, sight.selection.token))
+        found = self.at(state)
+        beside = state.beside.name if state.beside else ""
+        grid.headings = ("no edit", state.whose) if state.edits else ("this run", beside)
+        show_shift(grid, found, came_after(main, state.selection.token))
         return found
 
-    def fill(self, view: Widget, sight: Sight, main: Shown) -> None:
+    def fill(self, view: Widget, state: ViewState, main: Shown) -> None:
         """Draws the pane that `answer_pane` made."""
-        found = self.show(sight, main, view.query_one("#answer", ShiftBars))
-        view.query_one("#answer-pane", Pane).entitle(title_of(sight, main, found))
+        found = self.show(state, main, view.query_one("#answer", ShiftBars))
+        view.query_one("#answer-pane", Pane).entitle(title_of(state, main, found))
 
 
 def answer_pane() -> Pane:
@@ -62,18 +62,18 @@ def answer_pane() -> Pane:
     return Pane("answer", "answer", ShiftBars(id="answer"))
 
 
-def waits(sight: Sight) -> str:
+def waits(state: ViewState) -> str:
     """What to do, or what is awaited, while nothing runs beside."""
-    if sight.edits:
-        return f"running with {sight.whose} …"
+    if state.edits:
+        return f"running with {state.whose} …"
     return "nothing runs beside: x, a and z ablate what is chosen,\nand both answers then stand here"
 
 
-def title_of(sight: Sight, main: Shown, found: Found) -> str:
+def title_of(state: ViewState, main: Shown, found: Found) -> str:
     """Whose effect it is, after which token, how far apart the answers are: several edits are never told as one."""
     bits = f", KL {show_number(found.bits)} bits" if isinstance(found, Shift) else ""
-    of = f"effect of {sight.whose}, " if sight.edits else ""
-    return f"{of}after {main.quote(sight.selection.token)}{bits}"
+    of = f"effect of {state.whose}, " if state.edits else ""
+    return f"{of}after {main.quote(state.selection.token)}{bits}"
 
 
 def came_after(main: Shown, token: int) -> tuple[int, ...]:
@@ -100,33 +100,33 @@ class EffectLine(LineOfWords):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._answered, self._sight = Answered(self, "effect"), Sight()
+        self._answered, self._state = Answered(self, "effect"), ViewState()
 
-    def draw(self, sight: Sight) -> None:
+    def draw(self, state: ViewState) -> None:
         """Draws what is known."""
-        self._sight = sight
-        self.set_class(bool(sight.edits) and sight.main is not None, "on")
-        if sight.main is not None and sight.edits:
-            self.say(self._words(sight, sight.main, self._answered.at(sight)))
+        self._state = state
+        self.set_class(bool(state.edits) and state.main is not None, "on")
+        if state.main is not None and state.edits:
+            self.say(self._words(state, state.main, self._answered.at(state)))
 
-    def _words(self, sight: Sight, main: Shown, found: Found) -> Content | str:
-        head = title_of(sight, main, found)
+    def _words(self, state: ViewState, main: Shown, found: Found) -> Content | str:
+        head = title_of(state, main, found)
         if found is None:
             return f" {head} …"
         if isinstance(found, Refused):
-            return f" {head}: {found.text.splitlines()[0]}" if sight.beside else f" {found.text}"
+            return f" {head}: {found.text.splitlines()[0]}" if state.beside else f" {found.text}"
         words = [_told(word) for word in sorted(found.words, key=lambda word: -abs(word.after - word.before))]
-        short = head.removeprefix("effect of "), sight.whose
+        short = head.removeprefix("effect of "), state.whose
         head = next((one for one in (head, *short) if cell_len(f" {one}: {words[0]}") <= self.size.width), short[-1])
         return Content.assemble((f" {head}: ", "bold"), _fitting(words, self.size.width - cell_len(head) - 3))
 
     def on_was_read(self, message: WasRead) -> None:
         message.stop()
         message.keep()
-        self.draw(self._sight)
+        self.draw(self._state)
 
     def on_resize(self) -> None:
-        self.draw(self._sight)
+        self.draw(self._state)
 
 
 def _told(word: Shifted) -> str:

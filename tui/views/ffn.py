@@ -10,17 +10,17 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from edge.commands.tables import Column, Table
-from edge.edits import ScaleNeuron, Silence
+from edge.edits import Ablate, ScaleNeuron
 from edge.picture.pieces import quote_piece
 from tui.jobs.ablate import AblateNeurons
 from tui.jobs.job import Wanted
 from tui.messages import EditToggled, OptionsChosen
+from tui.options import SPARSITIES, after
 from tui.readings import WasRead
-from tui.sight import Sight
-from tui.state import SILENCES, after
+from tui.view_state import ViewState
 from tui.views.firing import Firing
 from tui.views.recall import Recall, after_of, memories_of
-from tui.views.silence import SIDES, SilenceMap, can_pair
+from tui.views.sparsity import SIDES, SparsityPane, can_pair
 from tui.views.view import View
 from tui.widgets.activation_curve import ActivationCurve
 from tui.widgets.definitions import Definitions
@@ -79,7 +79,7 @@ class FfnView(View):
 
     title = "FFN"
     tabs: ClassVar[dict[str, str]] = {
-        "ffn": "silence",
+        "ffn": "sparsity",
         "memories": "memories",
         "shift": "prediction",
         "definitions": "definitions",
@@ -88,13 +88,13 @@ class FfnView(View):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._map, self._firing, self._recall = SilenceMap(), Firing(self), Recall(self)
-        self._sight: Sight | None = None
+        self._map, self._firing, self._recall = SparsityPane(), Firing(self), Recall(self)
+        self._state: ViewState | None = None
         self._of: tuple[object, ...] = (None, None)
         self._offered = (False, False, False)
 
     def compose_panes(self) -> Iterator[Widget]:
-        yield Pane("ffn", "silence", SparsityMap(id="ffn"), Legend(id="ffn-legend"))
+        yield Pane("ffn", "sparsity", SparsityMap(id="ffn"), Legend(id="ffn-legend"))
         yield Pane("memories", "strongest memories", MemoryList(id="memories"))
         yield Pane("definitions", "definitions", Definitions(id="definitions"))
         answers = Vertical(LineOfWords(id="answered"), ShiftBars(id="answers"), classes="answers")
@@ -112,21 +112,21 @@ class FfnView(View):
         is_tall = height >= TALL and not self.is_folded
         self.set_class(is_tall, "tall")
         rows = None
-        if is_tall and self._sight is not None and self._sight.main is not None:
-            layers = self._sight.main.trace.spec.n_layers
+        if is_tall and self._state is not None and self._state.main is not None:
+            layers = self._state.main.trace.spec.n_layers
             rows = f"{min(max(layers + 5, 9), height * 9 // 20)} 8 1fr"
         panes.styles.grid_rows = rows
 
     # ---- drawing ----------------------------------------------------------------------------------------
 
-    def draw(self, sight: Sight) -> None:
-        assert sight.main is not None
-        self._sight = sight
-        self._forget_what_is_gone(sight)
-        self._map.draw(self, sight)
-        self._firing.draw(sight, sight.main)
-        self._recall.draw(sight, sight.main)
-        offered = (can_pair(sight), self._runs, self._has_weights)
+    def draw(self, state: ViewState) -> None:
+        assert state.main is not None
+        self._state = state
+        self._forget_what_is_gone(state)
+        self._map.draw(self, state)
+        self._firing.draw(state, state.main)
+        self._recall.draw(state, state.main)
+        offered = (can_pair(state), self._runs, self._has_weights)
         if offered != self._offered:
             self._offered = offered
             self.refresh_bindings()
@@ -134,12 +134,12 @@ class FfnView(View):
     def on_was_read(self, message: WasRead) -> None:
         message.stop()
         message.keep()
-        if self._sight is not None and self._sight.main is not None and not self._notice:
-            self.draw(self._sight)
+        if self._state is not None and self._state.main is not None and not self._notice:
+            self.draw(self._state)
 
-    def _forget_what_is_gone(self, sight: Sight) -> None:
+    def _forget_what_is_gone(self, state: ViewState) -> None:
         """Readings are of the runs and weights that show; others are dropped."""
-        was, main = self._of, sight.main
+        was, main = self._of, state.main
         self._of = (main.trace, main.weights) if main else (None, None)
         changed = [one is not other for one, other in zip(was, self._of, strict=True)]
         if any(changed):
@@ -151,11 +151,11 @@ class FfnView(View):
 
     @property
     def _runs(self) -> bool:
-        return self._sight is not None and self._sight.can_run
+        return self._state is not None and self._state.can_run
 
     @property
     def _has_weights(self) -> bool:
-        return self._sight is not None and self._sight.main is not None and self._sight.main.weights is not None
+        return self._state is not None and self._state.main is not None and self._state.main.weights is not None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Greyed out where nothing can run again, or nothing runs beside."""
@@ -164,47 +164,47 @@ class FfnView(View):
         if action == "measure":
             return True if self._runs and self._has_weights else None
         if action == "side":
-            return True if self._sight is not None and can_pair(self._sight) else None
+            return True if self._state is not None and can_pair(self._state) else None
         return True
 
     def action_ablate(self) -> None:
-        if self._sight is not None:
-            chosen = self._sight.selection
+        if self._state is not None:
+            chosen = self._state.selection
             self.post_message(EditToggled(ScaleNeuron(chosen.layer, chosen.neuron, 0.0)))
 
     def action_measure(self) -> None:
-        sight = self._sight
-        if sight is not None and sight.main is not None:
-            chosen = sight.selection
-            self.post_message(Wanted(AblateNeurons(sight.main.trace, chosen.layer, chosen.token)))
+        state = self._state
+        if state is not None and state.main is not None:
+            chosen = state.selection
+            self.post_message(Wanted(AblateNeurons(state.main.trace, chosen.layer, chosen.token)))
 
     def action_ablate_all(self) -> None:
-        if self._sight is not None:
-            self.post_message(EditToggled(Silence(f"layers.{self._sight.selection.layer}.ffn")))
+        if self._state is not None:
+            self.post_message(EditToggled(Ablate(f"layers.{self._state.selection.layer}.ffn")))
 
     def action_definition(self) -> None:
-        if self._sight is not None:
-            options = self._sight.options
-            self.post_message(OptionsChosen(replace(options, silence=after(SILENCES, options.silence))))
+        if self._state is not None:
+            options = self._state.options
+            self.post_message(OptionsChosen(replace(options, sparsity=after(SPARSITIES, options.sparsity))))
 
     def action_side(self) -> None:
-        if self._sight is not None:
+        if self._state is not None:
             self._map.side = after(SIDES, self._map.side)
-            self._map.draw(self, self._sight)
+            self._map.draw(self, self._state)
 
     def action_zoom(self) -> None:
         curve = self.query_one(ActivationCurve)
         curve.is_zoomed = not curve.is_zoomed
 
-    def table(self, sight: Sight) -> Table | None:
+    def table(self, state: ViewState) -> Table | None:
         """The memories of the chosen token, the strongest first."""
-        if sight.main is None:
+        if state.main is None:
             return None
-        layer, token, pieces = sight.selection.layer, sight.selection.token, sight.main.trace.pieces
-        if sight.main.lacks(layer, "ffn.neurons"):
+        layer, token, pieces = state.selection.layer, state.selection.token, state.main.trace.pieces
+        if state.main.lacks(layer, "ffn.neurons"):
             return None
-        off, after, agreement = sight.ablated, after_of(sight), sight.main.agreements.get((layer, token))
-        names, falls = ", ".join(sight.run_edits), agreement.falls if agreement else {}
+        off, after, agreement = state.ablated, after_of(state), state.main.agreements.get((layer, token))
+        names, falls = ", ".join(state.run_edits), agreement.falls if agreement else {}
         rows = [
             (
                 *(layer, token, pieces[token], memory.neuron, memory.coefficient),
@@ -213,6 +213,6 @@ class FfnView(View):
                 *(" ".join(map(quote_piece, words)) for words in (memory.promotes, falls.get(memory.neuron, ()))),
                 *("yes" if off.has_neuron(layer, memory.neuron) else "no", names),
             )
-            for memory in memories_of(sight.main, layer, token, off.neurons_of(layer))
+            for memory in memories_of(state.main, layer, token, off.neurons_of(layer))
         ]
         return Table(COLUMNS, rows)

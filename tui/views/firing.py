@@ -5,10 +5,10 @@ from textual.widget import Widget
 
 from edge.insight.memories import neurons_at, read_cett
 from edge.measure.sparsity import CettSparsity
+from tui.options import SPARSITIES
 from tui.readings import Readings, Refused
-from tui.sight import Shown, Sight
-from tui.state import SILENCES
-from tui.views.silence import form_of, silence_of
+from tui.view_state import Shown, ViewState
+from tui.views.sparsity import form_of, sparsity_of
 from tui.widgets.activation_curve import ActivationCurve
 from tui.widgets.definitions import Defined, Definitions
 from tui.widgets.pane import Pane
@@ -24,7 +24,7 @@ MEANINGS = {
 CETT = ("share that can go at 20% mean error", "spared at 20% error", "20% error")
 
 
-def silent_words(main: Shown, layer: int) -> str:
+def inactive_text(main: Shown, layer: int) -> str:
     """Why no neuron of an FFN fires at a token."""
     if layer in main.trace.ablated.ffns:
         return f"the FFN of layer {layer} is ablated in this run: it adds 0"
@@ -48,27 +48,27 @@ class Firing:
         """Draws everything at the next opportunity."""
         self._drawn = None
 
-    def draw(self, sight: Sight, main: Shown) -> None:
+    def draw(self, state: ViewState, main: Shown) -> None:
         """Draws the chosen token of the chosen layer."""
-        self._define(sight, main)
-        self._plot(sight, main)
+        self._define(state, main)
+        self._plot(state, main)
 
-    def _define(self, sight: Sight, main: Shown) -> None:
-        layer, token = sight.selection.layer, sight.selection.token
+    def _define(self, state: ViewState, main: Shown) -> None:
+        layer, token = state.selection.layer, state.selection.token
         missing = main.lacks(layer, "ffn.neurons")
         rows = []
-        for silence in SILENCES:
-            values = silence_of(main, silence)[layer]
+        for sparsity in SPARSITIES:
+            values = sparsity_of(main, sparsity)[layer]
             value, mean = (float(values[token]), float(values.mean())) if token < len(values) else (np.nan, np.nan)
             told = missing or ("measuring …" if np.isnan(value) else "")
             told = "ablated" if layer in main.trace.ablated.ffns else told
-            is_share = form_of(silence) == "share"
-            rows.append(Defined(silence.title, is_share, value, mean, MEANINGS[silence.field], told))
+            is_share = form_of(sparsity) == "share"
+            rows.append(Defined(sparsity.title, is_share, value, mean, MEANINGS[sparsity.field], told))
         grid = self._view.query_one("#definitions", Definitions)
-        grid.rows, grid.options = (*rows, self._define_cett(main, layer, token, missing)), sight.options
+        grid.rows, grid.options = (*rows, self._define_cett(main, layer, token, missing)), state.options
         d_ff, out = main.trace.spec.layers[layer].ffn.d_ff, len(main.trace.ablated.neurons_of(layer))
         words = f"layer {layer} at {main.quote(token)}, {d_ff:,} neurons{f', {out:,} ablated left out' if out else ''}"
-        self._view.query_one("#definitions-pane", Pane).entitle(words + sight.without)
+        self._view.query_one("#definitions-pane", Pane).entitle(words + state.without)
 
     def _define_cett(self, main: Shown, layer: int, token: int, missing: str) -> Defined:
         value, mean, trace, weights = float("nan"), float("nan"), main.trace, main.weights
@@ -82,8 +82,8 @@ class Firing:
                 missing = found.text if isinstance(found, Refused) else "reading …"
         return Defined("CETT 0.2", True, value, mean, CETT, missing)
 
-    def _plot(self, sight: Sight, main: Shown) -> None:
-        layer, token, curve = sight.selection.layer, sight.selection.token, self._view.query_one(ActivationCurve)
+    def _plot(self, state: ViewState, main: Shown) -> None:
+        layer, token, curve = state.selection.layer, state.selection.token, self._view.query_one(ActivationCurve)
         was = self._drawn
         if was is None or was[0] is not main.trace or was[1:] != (layer, token):
             self._drawn = (main.trace, layer, token)
@@ -92,7 +92,7 @@ class Firing:
             known = neurons[np.isfinite(neurons)]
             if not missing and not known.any():
                 missing = (
-                    silent_words(main, layer)
+                    inactive_text(main, layer)
                     if len(known) == len(neurons)
                     else "no neuron is a finite number at this token"
                 )
@@ -102,6 +102,6 @@ class Firing:
             note = f"{zeros:,} of {len(neurons) - out:,} exactly 0" + (f", {out:,} ablated" if out else "")
             note += f", {unknown:,} not numbers, drawn as 0" if unknown else ""
             self._noted = "" if missing else note
-        title = f"layer {layer} at {main.quote(token)}{sight.without}"
+        title = f"layer {layer} at {main.quote(token)}{state.without}"
         self._view.query_one("#curve-pane", Pane).entitle(title, self._noted)
-        curve.chosen = sight.selection.neuron
+        curve.chosen = state.selection.neuron

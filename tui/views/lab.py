@@ -15,7 +15,7 @@ from edge.lab.run import Tried
 from tui.claims import about, awaited, beside, figures, found, lacking, record_of
 from tui.jobs.job import Wanted
 from tui.jobs.lab import TryClaims, known_experiments
-from tui.sight import Sight
+from tui.view_state import ViewState
 from tui.views.view import View
 from tui.widgets.claim_list import MARKS, ClaimList, Standing
 from tui.widgets.figure import Figure
@@ -63,7 +63,7 @@ class LabView(View):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._chosen, self._at_figure, self._aside = "", 0, "about"
-        self._sight: Sight | None = None
+        self._state: ViewState | None = None
         self._drawn: tuple[object, ...] = ()
         self._offered: tuple[object, ...] = ()
         self._tries_all = False
@@ -86,66 +86,66 @@ class LabView(View):
 
     # ---- drawing ----------------------------------------------------------------------------------------
 
-    def draw(self, sight: Sight) -> None:
-        self._sight, self._chosen = sight, self._experiment.key
-        new = (sight.facts, sight.tried, sight.trying, self._chosen, self._at_figure)
+    def draw(self, state: ViewState) -> None:
+        self._state, self._chosen = state, self._experiment.key
+        new = (state.facts, state.tried, state.trying, self._chosen, self._at_figure)
         if len(self._drawn) == len(new) and all(one is other for one, other in zip(new, self._drawn, strict=True)):
             return
-        ended = bool(self._drawn) and bool(self._drawn[2]) and not sight.trying
+        ended = bool(self._drawn) and bool(self._drawn[2]) and not state.trying
         self._drawn = new
-        tried = sight.tried.get(self._chosen)
-        self._draw_claims(sight)
+        tried = state.tried.get(self._chosen)
+        self._draw_claims(state)
         self._fill("about", about(self._experiment, tried), self._chosen)
-        self._draw_found(sight, tried)
-        self._draw_figure(sight, tried)
-        self._draw_contrast(sight)
+        self._draw_found(state, tried)
+        self._draw_figure(state, tried)
+        self._draw_contrast(state)
         self._offer()
         if ended and self._tries_all:
             self._tries_all = False
-            if not self._untried(sight):
+            if not self._untried(state):
                 self._show_pane("contrast")
 
-    def _draw_claims(self, sight: Sight) -> None:
+    def _draw_claims(self, state: ViewState) -> None:
         claims = self.query_one(ClaimList)
         claims.standings = tuple(
-            Standing(one, sight.tried.get(one.key), sight.trying.index(one.key) if one.key in sight.trying else None)
+            Standing(one, state.tried.get(one.key), state.trying.index(one.key) if one.key in state.trying else None)
             for one in self._experiments
         )
         claims.chosen = self._chosen
-        verdicts = [one.finding.verdict for one in sight.tried.values()]
+        verdicts = [one.finding.verdict for one in state.tried.values()]
         counts = (
             f"{mark} {verdicts.count(verdict)} {verdict}" for verdict, mark in MARKS.items() if verdict in verdicts
         )
         note = ", ".join(counts) or "none tried yet"
         self.query_one("#claims-pane", Pane).entitle("", note)
 
-    def _draw_found(self, sight: Sight, tried: Tried | None) -> None:
-        self.query_one("#found", Sheet).notice = "" if tried else awaited(self._chosen, sight)
+    def _draw_found(self, state: ViewState, tried: Tried | None) -> None:
+        self.query_one("#found", Sheet).notice = "" if tried else awaited(self._chosen, state)
         if tried is None:
             self._fill("found", (), self._chosen)
         else:
             verdict = tried.finding.verdict
             self._fill("found", found(tried), f"{tried.key} {MARKS[verdict]} {verdict}")
 
-    def _draw_figure(self, sight: Sight, tried: Tried | None) -> None:
+    def _draw_figure(self, state: ViewState, tried: Tried | None) -> None:
         figure, pane = self.query_one(Figure), self.query_one("#figure-pane", Pane)
         drawn = figures(tried)
         shown = drawn[self._at_figure % len(drawn)] if drawn else None
         figure.shown = shown
         if shown is None:
-            figure.explain(f"{self._chosen} has no figures" if tried else awaited(self._chosen, sight))
+            figure.explain(f"{self._chosen} has no figures" if tried else awaited(self._chosen, state))
             pane.entitle("")
         else:
             place = f"{self._at_figure % len(drawn) + 1} of {len(drawn)}"
             pane.entitle(f"{self._chosen} · {place} · {shown.title}", figure.told)
 
-    def _draw_contrast(self, sight: Sight) -> None:
-        has_any = sight.facts is not None and bool(sight.tried)
+    def _draw_contrast(self, state: ViewState) -> None:
+        has_any = state.facts is not None and bool(state.tried)
         self.query_one("#contrast", Sheet).notice = "" if has_any else "this fills as claims are tried; a tries all"
-        missing = len(self._untried(sight))
+        missing = len(self._untried(state))
         self._fill(
             "contrast",
-            beside(record_of(sight.facts, sight)) if sight.facts is not None and has_any else (),
+            beside(record_of(state.facts, state)) if state.facts is not None and has_any else (),
             f"– stands for what {missing} claims would tell" if has_any and missing else "",
         )
 
@@ -153,8 +153,8 @@ class LabView(View):
         self.query_one(f"#{name}", Sheet).blocks = blocks
         self.query_one(f"#{name}-pane", Pane).entitle(title)
 
-    def table(self, sight: Sight) -> Table | None:
-        return number_table(record_of(sight.facts, sight)) if sight.facts is not None and sight.tried else None
+    def table(self, state: ViewState) -> Table | None:
+        return number_table(record_of(state.facts, state)) if state.facts is not None and state.tried else None
 
     # ---- keys -------------------------------------------------------------------------------------------
 
@@ -168,10 +168,10 @@ class LabView(View):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Claims are tried where there is a model that can read, one wish at a time."""
         if action in ("try", "try_all"):
-            sight = self._sight
-            return (sight is not None and not sight.trying and not lacking(sight.facts)) or None
+            state = self._state
+            return (state is not None and not state.trying and not lacking(state.facts)) or None
         if action == "figure":
-            drawn = figures(self._sight.tried.get(self._chosen)) if self._sight else []
+            drawn = figures(self._state.tried.get(self._chosen)) if self._state else []
             return len(drawn) > (0 if self.is_folded else 1) or None
         if action == "claim":
             return not isinstance(self.screen.focused, ClaimList)  # there, arrows do it
@@ -181,17 +181,17 @@ class LabView(View):
         self._try((self._experiment,))
 
     def action_try_all(self) -> None:
-        if self._sight is not None:
-            self._try(self._untried(self._sight) or self._experiments)
+        if self._state is not None:
+            self._try(self._untried(self._state) or self._experiments)
             self._tries_all = True
 
     def action_figure(self, step: int) -> None:
         """Another figure of the chosen claim; where panes fold, the pane of figures comes with it."""
-        if self._sight is not None and (drawn := figures(self._sight.tried.get(self._chosen))):
+        if self._state is not None and (drawn := figures(self._state.tried.get(self._chosen))):
             is_shown = not self.is_folded or self.query_one("#figure-pane").display
             self._at_figure = (self._at_figure + step) % len(drawn) if is_shown else self._at_figure
             self._show_pane("figure")
-            self.draw(self._sight)
+            self.draw(self._state)
 
     def action_claim(self, step: int) -> None:
         keys = [one.key for one in self._experiments]
@@ -206,17 +206,17 @@ class LabView(View):
         self.query_one("#figure-pane", Pane).note(message.text)
 
     def _choose(self, key: str) -> None:
-        if key != self._chosen and self._sight is not None:
+        if key != self._chosen and self._state is not None:
             self._chosen, self._at_figure = key, 0
             with self.app.batch_update():
-                self.draw(self._sight)
+                self.draw(self._state)
 
     def _try(self, experiments: Sequence[Experiment]) -> None:
         self._tries_all = False
         self.post_message(Wanted(TryClaims(tuple(experiments))))
 
-    def _untried(self, sight: Sight) -> tuple[Experiment, ...]:
-        return tuple(one for one in self._experiments if one.key not in sight.tried)
+    def _untried(self, state: ViewState) -> tuple[Experiment, ...]:
+        return tuple(one for one in self._experiments if one.key not in state.tried)
 
     # ---- panes ------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from edge.commands.tables import Column, Table
-from edge.edits import Silence
+from edge.edits import Ablate
 from edge.insight.answers import Answers, read_answers
 from edge.measure.overview import HeadScores, Overview
 from edge.picture.cover import cover_note
@@ -19,9 +19,9 @@ from edge.picture.pieces import quote_piece
 from edge.picture.units import show_time
 from edge.timing import SublayerTiming
 from tui.messages import EditToggled
+from tui.options import ROLES
 from tui.readings import Readings, Refused, WasRead
-from tui.sight import Shown, Sight
-from tui.state import ROLES
+from tui.view_state import Shown, ViewState
 from tui.views import differing
 from tui.views.effect import Answered, answer_pane
 from tui.views.view import View
@@ -77,7 +77,7 @@ class LayersView(View):
         self._others: Readings[Answers] = Readings("answers beside", self)
         self._answered = Answered(self, "answers of layers")
         self._of: dict[Readings[Answers], object] = {}
-        self._sight: Sight | None = None
+        self._state: ViewState | None = None
         self._drawn: tuple[object, ...] = ()
         self._written: Overview | None = None
 
@@ -87,29 +87,29 @@ class LayersView(View):
         yield answer_pane()
         yield Pane("writes", "who writes", SparsityMap(id="writes"), Legend(id="writes-legend"))
 
-    def draw(self, sight: Sight) -> None:
-        self._sight = sight
-        assert sight.main is not None
-        self._forget_what_is_gone(sight)
-        answers = self._read(self._answers, sight.main, sight)
-        beside = self._read(self._others, sight.beside, sight)
-        table, chosen = self.query_one("#layers", LayerTable), sight.selection
+    def draw(self, state: ViewState) -> None:
+        self._state = state
+        assert state.main is not None
+        self._forget_what_is_gone(state)
+        answers = self._read(self._answers, state.main, state)
+        beside = self._read(self._others, state.beside, state)
+        table, chosen = self.query_one("#layers", LayerTable), state.selection
         self._place()
-        self._answered.fill(self, sight, sight.main)
-        needs = (sight.main, sight.beside, sight.comparison, answers, beside, sight.options.silence, sight.edits)
+        self._answered.fill(self, state, state.main)
+        needs = (state.main, state.beside, state.comparison, answers, beside, state.options.sparsity, state.edits)
         asked = (chosen.token, *map(id, needs))
         if asked != self._drawn:
             self._drawn = asked
-            table.has_parity, table.has_beside = sight.comparison is not None, sight.beside is not None
-            table.sparsity, table.is_scaled = sight.options.silence.title, sight.main.is_slowed
-            table.has_edits, table.edited = bool(sight.edits), sight.ablated.layers
-            table.longest_ns = max(_sublayers(sight.main.timing), default=0.0)
-            table.rows = rows_of(sight, answers, beside)
-            self.query_one("#layers-sum", LineOfWords).say(" " + _sum_up(sight.main.timing))
-            self._draw_next(sight, answers, beside)
-        self._draw_writes(sight, sight.main)
+            table.has_parity, table.has_beside = state.comparison is not None, state.beside is not None
+            table.sparsity, table.is_scaled = state.options.sparsity.title, state.main.is_slowed
+            table.has_edits, table.edited = bool(state.edits), state.ablated.layers
+            table.longest_ns = max(_sublayers(state.main.timing), default=0.0)
+            table.rows = rows_of(state, answers, beside)
+            self.query_one("#layers-sum", LineOfWords).say(" " + _sum_up(state.main.timing))
+            self._draw_next(state, answers, beside)
+        self._draw_writes(state, state.main)
         table.chosen = chosen.layer
-        self._entitle(sight.main, sight)
+        self._entitle(state.main, state)
 
     def make_room(self, size: Size) -> None:
         self._place()
@@ -117,42 +117,42 @@ class LayersView(View):
 
     def _place(self) -> None:
         self.set_class(not self.is_folded and self.size.width >= SPACIOUS, "spacious")
-        self.set_class(not self.is_folded and self._sight is not None and bool(self._sight.edits), "edited")
+        self.set_class(not self.is_folded and self._state is not None and bool(self._state.edits), "edited")
 
     def _tell_pages(self) -> None:
         """Once the table has its room: it is not known before the view has shown."""
-        if self._sight is not None and self._sight.main is not None:
-            self._entitle(self._sight.main, self._sight)
+        if self._state is not None and self._state.main is not None:
+            self._entitle(self._state.main, self._state)
 
-    def _entitle(self, main: Shown, sight: Sight) -> None:
-        table, token = self.query_one("#layers", LayerTable), sight.selection.token
+    def _entitle(self, main: Shown, state: ViewState) -> None:
+        table, token = self.query_one("#layers", LayerTable), state.selection.token
         pages = len(table.pages())
         page = f"columns {table.page % pages + 1} of {pages}, v for more" if pages > 1 else ""
-        what = f"effect of {sight.whose}" if sight.edits else f"sparsity: {sight.options.silence.title}"
+        what = f"effect of {state.whose}" if state.edits else f"sparsity: {state.options.sparsity.title}"
         told = f"{what} at {quote_piece(main.trace.pieces[token])} ({token})"
         self.query_one("#layers-pane", Pane).entitle(told, page)
 
-    def _draw_next(self, sight: Sight, answers: Found, beside: Found) -> None:
-        assert sight.main is not None
-        guesses, token = self.query_one("#next", GuessBars), sight.selection.token
+    def _draw_next(self, state: ViewState, answers: Found, beside: Found) -> None:
+        assert state.main is not None
+        guesses, token = self.query_one("#next", GuessBars), state.selection.token
         if not isinstance(answers, Answers):
             guesses.notice = answers.text if answers is not None else "reading …"
             return
         guesses.notice = ""
         guesses.guesses = answers.final
         guesses.others = beside.final if isinstance(beside, Answers) else ()
-        came = sight.main.trace.pieces[token + 1] if token + 1 < len(sight.main.trace.pieces) else None
+        came = state.main.trace.pieces[token + 1] if token + 1 < len(state.main.trace.pieces) else None
         settled = f"settled from layer {answers.settled} on"
         note = f"came: {quote_piece(came)} · {settled}" if came is not None else settled
-        after = f"after {quote_piece(sight.main.trace.pieces[token])}"
+        after = f"after {quote_piece(state.main.trace.pieces[token])}"
         against = (
-            f", {sight.main.name} above {sight.beside.name}"
-            if sight.beside is not None and isinstance(beside, Answers)
+            f", {state.main.name} above {state.beside.name}"
+            if state.beside is not None and isinstance(beside, Answers)
             else ""
         )
         self.query_one("#next-pane", Pane).entitle(after + against, note)
 
-    def _draw_writes(self, sight: Sight, main: Shown) -> None:
+    def _draw_writes(self, state: ViewState, main: Shown) -> None:
         """The FFN's share of the lengths that both sublayers add: who writes, everywhere at a glance."""
         writes, legend = self.query_one("#writes", SparsityMap), self.query_one("#writes-legend", Legend)
         if self._written is not main.overview:
@@ -160,7 +160,7 @@ class LayersView(View):
             both = main.overview.attn_write + main.overview.ffn_write
             writes.scale, writes.shares = Linear(0.0, 1.0), main.overview.ffn_write / np.maximum(both, 1e-9)
             writes.labels = main.trace.pieces
-        writes.chosen = sight.selection.layer, sight.selection.token
+        writes.chosen = state.selection.layer, state.selection.token
         writes.palette = legend.palette = SIGNED
         legend.title, legend.scale = "FFN's share of ‖attention‖ + ‖FFN‖", writes.scale
         legend.note = "0: attention writes alone"
@@ -168,87 +168,92 @@ class LayersView(View):
 
     # ---- answers ----------------------------------------------------------------------------------------
 
-    def _forget_what_is_gone(self, sight: Sight) -> None:
+    def _forget_what_is_gone(self, state: ViewState) -> None:
         """Answers are of the runs that show; others are dropped."""
-        for readings, shown in ((self._answers, sight.main), (self._others, sight.beside)):
+        for readings, shown in ((self._answers, state.main), (self._others, state.beside)):
             trace = shown.trace if shown is not None else None
             if self._of.get(readings) is not trace:
                 self._of[readings] = trace
                 readings.forget()
 
-    def _read(self, readings: Readings[Answers], shown: Shown | None, sight: Sight) -> Found:
+    def _read(self, readings: Readings[Answers], shown: Shown | None, state: ViewState) -> Found:
         """What a run answers after each layer; None while it is awaited, and where there is no run."""
         if shown is None:
             return None
         trace, weights = shown.trace, shown.weights
         if weights is None:
             return Refused(NO_WEIGHTS)
-        token = min(sight.selection.token, trace.n_fed - 1)
+        token = min(state.selection.token, trace.n_fed - 1)
         return readings.at(token, lambda: read_answers(trace, weights, token))
 
     def on_was_read(self, message: WasRead) -> None:
         message.stop()
         message.keep()
-        if self._sight is not None and self._sight.main is not None:
-            self.show(self._sight)
+        if self._state is not None and self._state.main is not None:
+            self.show(self._state)
 
     # ---- keys -------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offers more columns where there are any, and edits where a model can run again."""
         if action == "ablate":
-            return True if self._sight is not None and self._sight.can_run else None
+            return True if self._state is not None and self._state.can_run else None
         return action != "columns" or (self.is_mounted and len(self.query_one("#layers", LayerTable).pages()) > 1)
 
     def action_ablate(self, part: str) -> None:
-        if self._sight is not None:
-            self.post_message(EditToggled(Silence(f"layers.{self._sight.selection.layer}.{part}")))
+        if self._state is not None:
+            self.post_message(EditToggled(Ablate(f"layers.{self._state.selection.layer}.{part}")))
 
     def action_columns(self) -> None:
         table = self.query_one("#layers", LayerTable)
         table.page = (table.page + 1) % len(table.pages())
         self._tell_pages()
 
-    def table(self, sight: Sight) -> Table | None:
+    def table(self, state: ViewState) -> Table | None:
         """One row a layer."""
-        if sight.main is None:
+        if state.main is None:
             return None
         answers, beside = (
-            self._read(readings, shown, sight)
-            for readings, shown in ((self._answers, sight.main), (self._others, sight.beside))
+            self._read(readings, shown, state)
+            for readings, shown in ((self._answers, state.main), (self._others, state.beside))
         )
-        rows = rows_of(sight, answers, beside)
+        rows = rows_of(state, answers, beside)
         columns = [
             *(Column(key, key) for key in ("layer", "token", "attn_ns", "ffn_ns", "attn_write", "ffn_write")),
-            *(Column(key, key) for key in (sight.options.silence.key, "reads_as", "probability", "heads")),
+            *(Column(key, key) for key in (state.options.sparsity.key, "reads_as", "probability", "heads")),
             *(Column(key, key) for key in differing.COLUMNS),
         ]
-        lengths = sight.main.overview
-        token = sight.selection.token
+        lengths = state.main.overview
+        token = state.selection.token
         return Table(
             columns,
             [
                 (
                     *(row.layer, token, row.attn_ns, row.ffn_ns),
                     *(float(lengths.attn_write[row.layer, token]), float(lengths.ffn_write[row.layer, token])),
-                    *(row.silent, row.guess[0] if row.guess else None, row.guess[1] if row.guess else None, row.kinds),
-                    *differing.edited_cells(sight, row),
+                    *(
+                        row.sparsity,
+                        row.guess[0] if row.guess else None,
+                        row.guess[1] if row.guess else None,
+                        row.kinds,
+                    ),
+                    *differing.edited_cells(state, row),
                 )
                 for row in rows
             ],
         )
 
 
-def rows_of(sight: Sight, answers: Found, beside: Found) -> tuple[LayerRow, ...]:
+def rows_of(state: ViewState, answers: Found, beside: Found) -> tuple[LayerRow, ...]:
     """Every layer at the chosen token."""
-    assert sight.main is not None
-    main, token = sight.main, sight.selection.token
+    assert state.main is not None
+    main, token = state.main, state.selection.token
     parts = main.timing.scaled_ns if main.timing else {}
     attn, ffn = main.overview.attn_write[:, token], main.overview.ffn_write[:, token]
     known = np.concatenate([attn, ffn])
     known = known[~np.isnan(known)]
     largest = float(known.max()) if known.size else float("nan")
-    silent = getattr(main.overview, sight.options.silence.field)[:, token]
+    sparsity = getattr(main.overview, state.options.sparsity.field)[:, token]
     return tuple(
         LayerRow(
             layer=layer,
@@ -256,14 +261,14 @@ def rows_of(sight: Sight, answers: Found, beside: Found) -> tuple[LayerRow, ...]
             ffn_ns=parts.get(f"layers.{layer}.ffn", float("nan")),
             attn_write=float(attn[layer]) / largest,
             ffn_write=float(ffn[layer]) / largest,
-            silent=float(silent[layer]),
+            sparsity=float(sparsity[layer]),
             guess=_guess(answers, layer),
             beside=_guess(beside, layer),
             kinds=kinds_of(main.overview.heads, layer),
-            parity=_parity(sight, layer),
+            parity=_parity(state, layer),
             differs=differs,
         )
-        for layer, differs in enumerate(differing.differing(sight))
+        for layer, differs in enumerate(differing.differing(state))
     )
 
 
@@ -280,12 +285,12 @@ def kinds_of(scores: HeadScores, layer: int) -> str:
     return " · ".join(f"{short} {count}" for short, count in counts if count)
 
 
-def _parity(sight: Sight, layer: int) -> str:
-    """A mark for each engine compared: within its band or beyond it."""
-    if sight.comparison is None:
+def _parity(state: ViewState, layer: int) -> str:
+    """A mark for each engine compared: within its tolerance or beyond it."""
+    if state.comparison is None:
         return ""
-    worst = [(one.worst_of_layer(layer), one.band) for one in sight.comparison.variants]
-    return "".join("–" if np.isnan(off) else "●" if off <= band else "○" for off, band in worst)
+    worst = [(one.worst_of_layer(layer), one.tolerance) for one in state.comparison.variants]
+    return "".join("–" if np.isnan(off) else "●" if off <= tolerance else "○" for off, tolerance in worst)
 
 
 def _sublayers(timing: SublayerTiming | None) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from edge.picture.palettes import SIGNED
 from edge.picture.units import show_number
 from models.sites import layer_of
 from tui.pictures import MAPPED, draw_difference, draw_pattern, margins
-from tui.sight import Shown, Sight
+from tui.view_state import Shown, ViewState
 from tui.widgets.attention_map import AttentionMap
 from tui.widgets.legend import Legend
 from tui.widgets.pane import Pane
@@ -28,26 +28,26 @@ class SecondMap:
         self._pattern: Float32[np.ndarray, "token past"] | None = None
         self._apart: Float32[np.ndarray, "token past"] | None = None
 
-    def draw(self, view: Widget, sight: Sight, pattern: Float32[np.ndarray, "token past"]) -> None:
-        """Draws the run beside `sight.main`, whose chosen head has `pattern`."""
-        assert sight.main is not None
-        chosen, options, beside = sight.selection, sight.options, sight.beside
+    def draw(self, view: Widget, state: ViewState, pattern: Float32[np.ndarray, "token past"]) -> None:
+        """Draws the run beside `state.main`, whose chosen head has `pattern`."""
+        assert state.main is not None
+        chosen, options, beside = state.selection, state.options, state.beside
         attention, legend = view.query_one("#other", AttentionMap), view.query_one("#other-legend", Legend)
-        attention.notice = notice = _why_not(sight.main, beside, sight)
+        attention.notice = notice = _why_not(state.main, beside, state)
         pane = view.query_one("#other-pane", Pane)
         if notice or beside is None:
             self._drawn, self._pattern, self._apart = (), None, None
             pane.entitle("")
             return
         asked = (
-            *(id(beside.trace), id(sight.main.trace), chosen.layer, chosen.head),
-            *(options.is_log, options.drops_first, sight.shows_difference),
+            *(id(beside.trace), id(state.main.trace), chosen.layer, chosen.head),
+            *(options.is_log, options.drops_first, state.shows_difference),
         )
         if self._drawn != asked:
             self._drawn = asked
             self._pattern = beside.trace.pattern(chosen.layer, chosen.head)
             self._apart = self._pattern - pattern if self._pattern.shape == pattern.shape else None
-            signed = sight.shows_difference
+            signed = state.shows_difference
             picture = (
                 draw_difference(pattern, self._pattern, beside.trace, chosen.layer, options)
                 if signed
@@ -57,7 +57,7 @@ class SecondMap:
             attention.labels, attention.levels = beside.trace.pieces, picture.levels
             attention.rows, attention.columns = margins(self._pattern)
             legend.scale = picture.scale
-        signed, base = sight.shows_difference, "no edit" if sight.edits else sight.main.name
+        signed, base = state.shows_difference, "no edit" if state.edits else state.main.name
         attention.palette = legend.palette = SIGNED if signed else options.palette
         last = beside.trace.n_fed - 1
         attention.cursor = min(chosen.token, last), min(chosen.key, last)
@@ -83,23 +83,23 @@ class SecondMap:
         return f"{value}, {'+' if apart >= 0 else '−'}{show_number(abs(apart))}"
 
 
-def _why_not(main: Shown, beside: Shown | None, sight: Sight) -> str:
+def _why_not(main: Shown, beside: Shown | None, state: ViewState) -> str:
     """Why there is no second map, in words; empty where there is one."""
     if beside is None:
-        return f"running with {sight.whose} …" if sight.edits else NOTHING
-    chosen, spec = sight.selection, beside.trace.spec
+        return f"running with {state.whose} …" if state.edits else NOTHING
+    chosen, spec = state.selection, beside.trace.spec
     if chosen.layer >= spec.n_layers or chosen.head >= spec.n_heads:
         return f"{beside.name} has no head {chosen.head} in a layer {chosen.layer}"
     if missing := beside.lacks(chosen.layer, *MAPPED):
         return f"{beside.name}: {missing}"
-    if sight.shows_difference and beside.trace.n_fed != main.trace.n_fed:
+    if state.shows_difference and beside.trace.n_fed != main.trace.n_fed:
         return "a difference needs as many tokens in both runs\n\nv shows them side by side"
-    return _why_equal(beside, sight) if sight.edits else ""
+    return _why_equal(beside, state) if state.edits else ""
 
 
-def _why_equal(beside: Shown, sight: Sight) -> str:
+def _why_equal(beside: Shown, state: ViewState) -> str:
     """Why no edit can change the chosen map: weights are computed before an edit of their own layer acts."""
-    chosen, acting = sight.selection, sight.edits if sight.alone is None else (sight.alone,)
+    chosen, acting = state.selection, state.edits if state.alone is None else (state.alone,)
     lowest = min(layer_of(edit.site) or 0 for edit in acting)
     if chosen.layer > lowest:
         return ""
@@ -107,5 +107,5 @@ def _why_equal(beside: Shown, sight: Sight) -> str:
     if beside.trace.ablated.has_head(chosen.layer, chosen.head):
         what = f"{name} is ablated: what it writes is 0, what it attends to stays"
     else:
-        what = f"the map of {name} is the same with {sight.whose}"
+        what = f"the map of {name} is the same with {state.whose}"
     return f"{what}\n\nmaps above layer {lowest} can change: k shows the layer above"

@@ -21,9 +21,9 @@ from tui.jobs.expected import Chooser
 from tui.jobs.job import Wanted
 from tui.jobs.laws import CheckLaws
 from tui.messages import LayerChosen
+from tui.options import after
 from tui.parity import Line, as_table, first_differences, headings, layer_lines, site_lines, sum_lines
-from tui.sight import Facts, Sight
-from tui.state import after
+from tui.view_state import Facts, ViewState
 from tui.views.view import View
 from tui.widgets.law_list import LawList, Standing
 from tui.widgets.line_of_words import LineOfWords
@@ -33,7 +33,7 @@ from tui.widgets.site_matrix import SiteMatrix
 OF_ONE_MODEL = tuple(law.number for law in LAWS if law.check is not None)
 """Laws that need no other engine."""
 
-KEY = " ● in its band  ◐ to 10 bands  ○ beyond  ◀ first beyond   of max|a−b| / max|b|"
+KEY = " ● in its tolerance  ◐ to 10 tolerances  ○ beyond  ◀ first beyond   of max|a−b| / max|b|"
 
 TIGHT = 13
 """Lines of the view under which only the pictures and their marks stay."""
@@ -69,7 +69,7 @@ class ParityView(View):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._sight = Sight()
+        self._state = ViewState()
         self._comparison: Comparison | None = None
         self._agreement: LawResult | None = None
         self._layer = -1
@@ -86,16 +86,16 @@ class ParityView(View):
 
     # ---- what shows -------------------------------------------------------------------------------------
 
-    def draw(self, sight: Sight) -> None:
-        was, self._sight = self._sight, sight
-        if sight.comparison is not self._comparison:
-            self._comparison = sight.comparison
+    def draw(self, state: ViewState) -> None:
+        was, self._state = self._state, state
+        if state.comparison is not self._comparison:
+            self._comparison = state.comparison
             self._draw_comparison()
         self._draw_notice()
-        if sight.selection.layer != self._layer and sight.main is not None:
-            self._layer = sight.selection.layer
+        if state.selection.layer != self._layer and state.main is not None:
+            self._layer = state.selection.layer
             self.query_one("#sites", SiteMatrix).choose_layer(self._layer)
-        if was.facts is not sight.facts or was.main is not sight.main or was.comparison is not sight.comparison:
+        if was.facts is not state.facts or was.main is not state.main or was.comparison is not state.comparison:
             self.refresh_bindings()
         self._draw_laws()
 
@@ -143,7 +143,7 @@ class ParityView(View):
 
     def _comparison_notice(self) -> str:
         """What to do, or what is under way, while no comparison shows; empty once one does."""
-        facts, choice = self._sight.facts, self._chooser.taken(self._sight.facts)
+        facts, choice = self._state.facts, self._chooser.taken(self._state.facts)
         if self._doing:
             return f"comparing engines, each in a process of its own\n\n{self._doing}\n\nescape stops it and ends them"
         if self._comparison is not None:
@@ -154,13 +154,13 @@ class ParityView(View):
             return "a saved trace holds no model to compare; open one with o, then press m"
         if choice is None:
             return "only onnx is installed here, in one precision: pip install 'edge-lens[all]' for more"
-        others = after(self._chooser.offered(self._sight.facts), choice)
+        others = after(self._chooser.offered(self._state.facts), choice)
         another = f"\na: {others.title} instead" if others is not choice else ""
-        cost = cost_words(facts, choice.engines, self._tokens, self._sight.step_ns)
+        cost = cost_words(facts, choice.engines, self._tokens, self._state.step_ns)
         return (
             f"press m to compare {', '.join(choice.others)}\nwith {choice.engines[0]}, site by site, "
             f"on {self._tokens_words}\n\nexpected: {cost}\n"
-            f"what is not packed or exported yet is made first{another}"
+            f"what is not quantized or exported yet is made first{another}"
         )
 
     def make_room(self, size: Size) -> None:
@@ -169,15 +169,15 @@ class ParityView(View):
     # ---- laws -------------------------------------------------------------------------------------------
 
     def _draw_laws(self) -> None:
-        sight, laws = self._sight, self.query_one(LawList)
-        facts, pane = sight.facts, self.query_one("#laws-pane", Pane)
+        state, laws = self._state, self.query_one(LawList)
+        facts, pane = state.facts, self.query_one("#laws-pane", Pane)
         about = self.query_one("#law-about", Static)
         laws.notice = _no_laws(facts)
         about.set_class(bool(laws.notice), "hidden")
         if facts is None or laws.notice:
             pane.entitle("")
             return
-        found, waiting = self._found_laws(facts), sight.checking
+        found, waiting = self._found_laws(facts), state.checking
         standings = tuple(
             Standing(law, found.get(law.number), waiting.index(law.number) if law.number in waiting else None)
             for law in LAWS
@@ -192,7 +192,7 @@ class ParityView(View):
         about.update(Content(chosen.about(f"{self._tokens_words}, {LONGEST} at most")))
 
     def _found_laws(self, facts: Facts) -> dict[int, LawResult]:
-        found = dict(self._sight.laws.get(facts.engine, {}))
+        found = dict(self._state.laws.get(facts.engine, {}))
         if self._agreement is not None:
             found[self._agreement.number] = self._agreement
         return found
@@ -201,21 +201,21 @@ class ParityView(View):
 
     @property
     def _tokens(self) -> int:
-        main = self._sight.main
+        main = self._state.main
         return min(len(main.trace.tokens), LONGEST_WINDOW) if main else LONGEST_WINDOW
 
     @property
     def _tokens_words(self) -> str:
-        return f"the {self._tokens} tokens that show" if self._sight.main else "a text of Edge's own"
+        return f"the {self._tokens} tokens that show" if self._state.main else "a text of Edge's own"
 
     @property
     def _has_model(self) -> bool:
-        return self._sight.facts is not None and bool(self._sight.facts.source)
+        return self._state.facts is not None and bool(self._state.facts.source)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
             case "measure" | "choice":
-                return bool(self._chooser.offered(self._sight.facts)) or None
+                return bool(self._chooser.offered(self._state.facts)) or None
             case "rows":
                 return self._comparison is not None or None
             case "law":
@@ -225,14 +225,14 @@ class ParityView(View):
         return True
 
     def action_measure(self) -> None:
-        facts, choice, main = self._sight.facts, self._chooser.taken(self._sight.facts), self._sight.main
+        facts, choice, main = self._state.facts, self._chooser.taken(self._state.facts), self._state.main
         if facts is not None and choice is not None:
             self.post_message(Wanted(CompareEngines(facts.source, choice.engines, main.trace if main else None)))
 
     def action_choice(self) -> None:
         self._chooser.step()
         self._draw_notice()
-        if self._comparison is not None and (choice := self._chooser.taken(self._sight.facts)) is not None:
+        if self._comparison is not None and (choice := self._chooser.taken(self._state.facts)) is not None:
             self.notify(f"m compares {', '.join(choice.others)} with {choice.engines[0]}", title=choice.title)
 
     def action_rows(self) -> None:
@@ -258,7 +258,7 @@ class ParityView(View):
         self._check(OF_ONE_MODEL)
 
     def _check(self, numbers: tuple[int, ...]) -> None:
-        main = self._sight.main
+        main = self._state.main
         self.post_message(Wanted(CheckLaws(numbers, main.trace.tokens if main else None)))
 
     def on_law_list_chosen(self, message: LawList.Chosen) -> None:
@@ -270,11 +270,11 @@ class ParityView(View):
         message.stop()
         if message.line.layer is not None and message.line.layer != self._layer:
             self._layer = message.line.layer
-            if self._sight.main is not None:
+            if self._state.main is not None:
                 self.post_message(LayerChosen(message.line.layer))
 
-    def table(self, sight: Sight) -> Table | None:
-        return as_table(sight.comparison) if sight.comparison is not None else None
+    def table(self, state: ViewState) -> Table | None:
+        return as_table(state.comparison) if state.comparison is not None else None
 
 
 def _no_laws(facts: Facts | None) -> str:

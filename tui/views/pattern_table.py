@@ -6,18 +6,18 @@ from jaxtyping import Float32
 from edge.commands.tables import Column, Table
 from edge.measure.attention import visible_keys
 from tui.pictures import MAPPED
-from tui.sight import Sight
+from tui.view_state import ViewState
 
 
-def pattern_table(sight: Sight) -> Table | None:
+def pattern_table(state: ViewState) -> Table | None:
     """A row a cell that may be read, with edits its weight in their run too; None where the map was not watched."""
-    if sight.main is None or sight.main.lacks(sight.selection.layer, *MAPPED):
+    if state.main is None or state.main.lacks(state.selection.layer, *MAPPED):
         return None
-    trace, chosen, edited = sight.main.trace, sight.selection, _edited_pattern(sight)
+    trace, chosen, edited = state.main.trace, state.selection, _edited_pattern(state)
     pattern = trace.pattern(chosen.layer, chosen.head)
-    seen = visible_keys(len(pattern), pattern.shape[1], trace.spec.layers[chosen.layer].reach)
+    seen = visible_keys(len(pattern), pattern.shape[1], trace.spec.layers[chosen.layer].window)
     keys = ("layer", "head", "token", "piece", "key", "key_piece", "weight", "weight_with_edits", "edits")
-    edits = ", ".join(sight.run_edits)
+    edits = ", ".join(state.run_edits)
     rows = [
         (
             *(chosen.layer, chosen.head, token, trace.pieces[token], key, trace.pieces[key]),
@@ -28,9 +28,9 @@ def pattern_table(sight: Sight) -> Table | None:
     return Table([Column(key, key) for key in keys], rows)
 
 
-def _edited_pattern(sight: Sight) -> Float32[np.ndarray, "token past"] | None:
+def _edited_pattern(state: ViewState) -> Float32[np.ndarray, "token past"] | None:
     """The chosen head's map in the run with edits; None where there is none."""
-    beside, chosen = sight.beside, sight.selection
-    if not sight.edits or beside is None or beside.lacks(chosen.layer, *MAPPED):
+    beside, chosen = state.beside, state.selection
+    if not state.edits or beside is None or beside.lacks(chosen.layer, *MAPPED):
         return None
     return beside.trace.pattern(chosen.layer, chosen.head)

@@ -28,8 +28,8 @@ from tui.jobs.profile import (
     threads_of,
 )
 from tui.messages import LayerChosen, Streaming
-from tui.sight import Facts, Shown, Sight
-from tui.state import after
+from tui.options import after
+from tui.view_state import Facts, Shown, ViewState
 from tui.views.view import View
 from tui.widgets.cost_columns import CostColumns
 from tui.widgets.latency_bars import LatencyBars, sum_words
@@ -69,7 +69,7 @@ class TimeView(View):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._sight = Sight()
+        self._state = ViewState()
         self._profile: Profile | None = None
         self._kinds: list[PassKind] = []
         self._costs: Costs | None = None
@@ -84,12 +84,12 @@ class TimeView(View):
 
     # ---- what shows -------------------------------------------------------------------------------------
 
-    def draw(self, sight: Sight) -> None:
-        self._sight = sight
-        self._draw_run(sight)
-        if sight.profile is not self._profile:
-            self._take(sight.profile)
-        self._draw_costs(sight)
+    def draw(self, state: ViewState) -> None:
+        self._state = state
+        self._draw_run(state)
+        if state.profile is not self._profile:
+            self._take(state.profile)
+        self._draw_costs(state)
 
     def show_live(self, message: Streaming) -> None:
         self.query_one(PaceLine).live = message
@@ -99,13 +99,13 @@ class TimeView(View):
         is_timing = work.startswith(TIMING)
         if is_timing or self._doing:
             self._doing = work.removeprefix(f"{TIMING}: ") if is_timing else ""
-            self._draw_costs(self._sight)
+            self._draw_costs(self._state)
 
-    def _draw_run(self, sight: Sight) -> None:
+    def _draw_run(self, state: ViewState) -> None:
         pace, bars = self.query_one(PaceLine), self.query_one(LatencyBars)
-        pace.live, pace.timing = None, sight.main.trace.timing if sight.main else None
-        bars.runs, bars.notice = _timed_runs(sight), _run_notice(sight)
-        bars.chosen = sight.selection.layer
+        pace.live, pace.timing = None, state.main.trace.timing if state.main else None
+        bars.runs, bars.notice = _timed_runs(state), _run_notice(state)
+        bars.chosen = state.selection.layer
         pane = self.query_one("#time-pane", Pane)
         if not bars.runs:
             pane.entitle("")
@@ -134,19 +134,19 @@ class TimeView(View):
         for legend, full_ns in zip(self.query(StackLegend), (table.full_ns, stacks.full_ns), strict=True):
             legend.full_ns = full_ns
 
-    def _draw_costs(self, sight: Sight) -> None:
-        if sight.main is not None:
-            self._stacks.chosen = sight.selection.layer
+    def _draw_costs(self, state: ViewState) -> None:
+        if state.main is not None:
+            self._stacks.chosen = state.selection.layer
         costs, layer = self._costs, self._stacks.chosen
         self._parts.rows = tuple(part_costs(costs, layer)) if costs else ()
-        self._table.at_hand = self._parts.at_hand = sight.facts.engine if sight.facts else ""
-        notice = self._costs_notice(sight.facts)
+        self._table.at_hand = self._parts.at_hand = state.facts.engine if state.facts else ""
+        notice = self._costs_notice(state.facts)
         self._table.notice = notice
         self._parts.notice = "what each part of attention and of the FFN costs on each engine" if notice else ""
         self._stacks.notice = "what each layer costs on each engine" if notice else ""
         for legend in self.query(StackLegend):
             legend.display = not notice
-        self._entitle(sight.facts, None if notice else costs)
+        self._entitle(state.facts, None if notice else costs)
 
     def _entitle(self, facts: Facts | None, costs: Costs | None) -> None:
         notes = {"costs": self._again(facts), "parts": "", "stacks": self._stacks.chosen_words()}
@@ -167,10 +167,10 @@ class TimeView(View):
         return self.query_one(LayerStacks)
 
     def _again(self, facts: Facts | None) -> str:
-        choice = self._chooser.taken(self._sight.facts)
+        choice = self._chooser.taken(self._state.facts)
         if facts is None or choice is None:
             return ""
-        lasts_s = expected_s(facts, choice.engines, plan_for(facts.spec), self._sight.step_ns)
+        lasts_s = expected_s(facts, choice.engines, plan_for(facts.spec), self._state.step_ns)
         return f"m times {choice.title} again, {show_duration(lasts_s)}"
 
     def _costs_notice(self, facts: Facts | None) -> str:
@@ -181,19 +181,19 @@ class TimeView(View):
             return self._refusal
         if self._costs is not None:
             return ""
-        choice = self._chooser.taken(self._sight.facts)
+        choice = self._chooser.taken(self._state.facts)
         if facts is None:
             return "no model yet"
         if choice is None:
             return "a saved trace holds no model to time; open one with o, then press m"
-        plan, choices = plan_for(facts.spec), self._chooser.offered(self._sight.facts)
+        plan, choices = plan_for(facts.spec), self._chooser.offered(self._state.facts)
         others = f" (a: {after(choices, choice).title})" if len(choices) > 1 else ""
         return "\n".join(
             (
                 f"press m to time {choice.title} in turns: {', '.join(choice.engines)}{others}",
                 "",
                 plan_words(plan, facts.spec),
-                f"expected: {cost_words(facts, choice.engines, plan, self._sight.step_ns)}",
+                f"expected: {cost_words(facts, choice.engines, plan, self._state.step_ns)}",
                 "",
                 f"no prompt is needed; {POLLUTED}",
             )
@@ -203,61 +203,61 @@ class TimeView(View):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("measure", "choice"):
-            return bool(self._chooser.offered(self._sight.facts))
+            return bool(self._chooser.offered(self._state.facts))
         if action == "kind":
             return len(self._kinds) > 1
         return True
 
     def action_measure(self) -> None:
-        facts, choice = self._sight.facts, self._chooser.taken(self._sight.facts)
+        facts, choice = self._state.facts, self._chooser.taken(self._state.facts)
         if facts is not None and choice is not None:
             job = ProfileEngines(facts.source, choice.engines, plan_for(facts.spec), threads_of(facts))
             self.post_message(Wanted(job))
 
     def action_choice(self) -> None:
         self._chooser.step()
-        self._draw_costs(self._sight)
+        self._draw_costs(self._state)
 
     def action_kind(self) -> None:
         if self._costs is not None:
             at = self._kinds.index(self._costs.kind)
             self._show_kind(self._kinds[(at + 1) % len(self._kinds)])
-            self._draw_costs(self._sight)
+            self._draw_costs(self._state)
 
     def on_layer_chosen(self, message: LayerChosen) -> None:
         """Without a run there is no selection yet: the layer is then chosen here alone."""
-        if self._sight.main is None:
+        if self._state.main is None:
             message.stop()
             self._stacks.chosen = message.layer
-            self._draw_costs(self._sight)
+            self._draw_costs(self._state)
 
     # ---- the same as rows -------------------------------------------------------------------------------
 
-    def table(self, sight: Sight) -> Table | None:
+    def table(self, state: ViewState) -> Table | None:
         """Engines beside each other once they were timed, the runs that show before that."""
-        if sight.profile is not None and self._costs is not None:
+        if state.profile is not None and self._costs is not None:
             return as_table(self._costs.engines, (*cost_rows(self._costs), *layer_ms(self._costs.accounts)))
-        runs = _timed_runs(sight)
+        runs = _timed_runs(state)
         names = tuple(name for name, _ in runs)
         return as_table(names, timing_rows([timing for _, timing in runs], names)) if runs else None
 
 
-def _timed_runs(sight: Sight) -> tuple[tuple[str, SublayerTiming], ...]:
+def _timed_runs(state: ViewState) -> tuple[tuple[str, SublayerTiming], ...]:
     """The run that shows, once it is timed, and the one beside it, if that is timed too."""
-    if sight.main is None or sight.main.timing is None:
+    if state.main is None or state.main.timing is None:
         return ()
-    runs: list[Shown | None] = [sight.main, sight.beside]
+    runs: list[Shown | None] = [state.main, state.beside]
     return tuple((run.name, run.timing) for run in runs if run is not None and run.timing is not None)
 
 
-def _run_notice(sight: Sight) -> str:
+def _run_notice(state: ViewState) -> str:
     """Why no latencies show; empty where they do."""
-    main = sight.main
+    main = state.main
     if main is None:
         return "no run yet: type a prompt, or press m to time engines without one"
     if main.timing is not None:
         return ""
-    if not (sight.facts and sight.facts.source):
+    if not (state.facts and state.facts.source):
         return "a saved trace holds no latency of its sublayers; open its model with o, and run the prompt again"
     if main.trace.finish == "stopped":
         return "this run was stopped, and a stopped run is not timed; run it again, or press m to time engines"

@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from edge.commands.tables import Table
 from tui.messages import PaneChosen, Streaming
-from tui.sight import Sight
+from tui.view_state import ViewState
 from tui.widgets.grid import Grid
 from tui.widgets.legend import Legend
 from tui.widgets.line_of_words import LineOfWords
@@ -20,7 +20,7 @@ from tui.widgets.pane_tabs import PaneTabs
 
 
 class View(Container):
-    """One view. Subclasses say what panes there are, compose them, and draw a `Sight`.
+    """One view. Subclasses say what panes there are, compose them, and draw a `ViewState`.
 
     Keys of a view are its `BINDINGS`; they work, and are offered, while one of its widgets has the focus.
 
@@ -65,21 +65,21 @@ class View(Container):
         """A `Pane` for each of `tabs`."""
         raise NotImplementedError
 
-    def draw(self, sight: Sight) -> None:
-        """Draws what changed since the last time. `sight.main` is there where the view needs a run."""
+    def draw(self, state: ViewState) -> None:
+        """Draws what changed since the last time. `state.main` is there where the view needs a run."""
         raise NotImplementedError
 
-    def show(self, sight: Sight) -> None:
-        """Draws a sight, if there is anything in it for this view."""
+    def show(self, state: ViewState) -> None:
+        """Draws a state, if there is anything in it for this view."""
         if self.needs_run:
-            if sight.main is None:
+            if state.main is None:
                 return
             self._lift_notice()
         for grid in self.query(Grid):
-            grid.palette = sight.options.palette
+            grid.palette = state.options.palette
         for legend in self.query(Legend):
-            legend.palette = sight.options.palette
-        self.draw(sight)
+            legend.palette = state.options.palette
+        self.draw(state)
 
     def _lift_notice(self) -> None:
         if self._notice:
@@ -91,7 +91,7 @@ class View(Container):
     def show_doing(self, work: str) -> None:
         """Shows what the runner is at; empty once it rests."""
 
-    def table(self, sight: Sight) -> Table | None:
+    def table(self, state: ViewState) -> Table | None:
         """What this view shows, as rows; None while it shows nothing."""
         raise NotImplementedError
 

@@ -11,7 +11,7 @@ from textual.strip import Strip
 from edge.picture.bars import bar
 from edge.picture.units import show_number, show_share
 from tui.messages import OptionsChosen
-from tui.state import SILENCES, Options
+from tui.options import SPARSITIES, Options
 from tui.widgets.grid import Grid
 
 _MARK, _TITLE, _NUMBER = 2, 13, 8
@@ -47,7 +47,7 @@ class Definitions(Grid):
     """One line a definition; the one that colours the map is marked.
 
     Attributes:
-        rows: What is shown. Those of `SILENCES` come first, in their order.
+        rows: What is shown. Those of `SPARSITIES` come first, in their order.
         options: How things are shown; up and down choose another definition in it.
     """
 
@@ -83,7 +83,7 @@ class Definitions(Grid):
 
     def draw_body(self, line: int) -> Strip:
         row, (cells, room) = self.rows[line], self._cells
-        is_chosen = line < len(SILENCES) and SILENCES[line] == self.options.silence
+        is_chosen = line < len(SPARSITIES) and SPARSITIES[line] == self.options.sparsity
         style = self.look_of("chosen") if is_chosen else None
         told = row.missing or next((words for words in row.meanings if len(words) <= room), row.meanings[-1])
         parts: list[Segment] = [
@@ -97,13 +97,13 @@ class Definitions(Grid):
         return self.fit(parts, self.view_cells)
 
     def action_move(self, down: int, right: int) -> None:
-        self._choose(SILENCES.index(self.options.silence) + down)
+        self._choose(SPARSITIES.index(self.options.sparsity) + down)
 
     def on_click(self, event: events.Click) -> None:
         line = self.body_line(event)
-        if line is not None and line < len(SILENCES):
+        if line is not None and line < len(SPARSITIES):
             self._choose(line)
 
     def _choose(self, line: int) -> None:
-        silence = SILENCES[min(max(line, 0), len(SILENCES) - 1)]
-        self.post_message(OptionsChosen(replace(self.options, silence=silence)))
+        sparsity = SPARSITIES[min(max(line, 0), len(SPARSITIES) - 1)]
+        self.post_message(OptionsChosen(replace(self.options, sparsity=sparsity)))

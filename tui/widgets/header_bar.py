@@ -12,7 +12,7 @@ from edge.picture.units import show_bytes, show_count, show_number
 from edge.trace import Trace
 from tui.editing import in_room
 from tui.messages import Streaming
-from tui.sight import Facts
+from tui.view_state import Facts
 
 
 class HeaderBar(Widget):

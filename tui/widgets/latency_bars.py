@@ -117,7 +117,7 @@ class LatencyBars(LayerList):
             self.scroll_to(self.scroll_x + right * self._bar_cells, None, animate=False)
 
     def _move_down(self, down: int) -> None:
-        """Chooses layers; below the first one, what stands there scrolls into sight."""
+        """Chooses layers; below the first one, what stands there scrolls into state."""
         is_below = self.scroll_offset.y > self.flip(self.chosen)
         if (down > 0 and self.chosen == 0) or (down < 0 and is_below):
             self.scroll_to(None, self.scroll_y + down, animate=False)

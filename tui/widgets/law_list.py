@@ -1,4 +1,4 @@
-"""Every law: a mark, what it says, its verdict, and the worst number beside the band."""
+"""Every law: a mark, what it says, its verdict, and the worst number beside the tolerance."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,13 +9,13 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from edge.commands.comparison import show_band
+from edge.commands.comparison import show_tolerance
 from edge.laws.registry import Law
 from edge.laws.result import LawResult
 from edge.picture.units import show_error
 from tui.widgets.grid import Grid
 
-_VERDICT, _WORST, _BAND = 13, 9, 8
+_VERDICT, _WORST, _TOLERANCE = 13, 9, 8
 
 IN_FULL = 4
 """Lines of a law where all of them have room in full."""
@@ -130,7 +130,7 @@ class LawList(Grid):
                 self.text("      law", self._says + 6, label),
                 self.text("verdict", _VERDICT, label),
                 self.text(f"{'worst':>{_WORST - 1}}", _WORST, label),
-                self.text(f"{'band':>{_BAND - 1}}", _BAND, label),
+                self.text(f"{'tolerance':>{_TOLERANCE - 1}}", _TOLERANCE, label),
             ],
             self.width,
         )
@@ -138,7 +138,7 @@ class LawList(Grid):
     @property
     def _says(self) -> int:
         """Cells left for what a law says."""
-        return max(8, self.view_cells - 6 - _VERDICT - _WORST - _BAND)
+        return max(8, self.view_cells - 6 - _VERDICT - _WORST - _TOLERANCE)
 
     def draw_body(self, line: int) -> Strip:
         row, part = self.standings[line // self.lines_each], line % self.lines_each
@@ -154,7 +154,11 @@ class LawList(Grid):
             self.text(row.law.says, self._says - 1, style),
             self.text(f" {row.words}", _VERDICT + 1, look),
             self.text(f"{row.worst:>{_WORST - 1}}", _WORST, style),
-            self.text(f"{show_band(found.band) if found else '–':>{_BAND - 1}}", _BAND, self.look_of("label")),
+            self.text(
+                f"{show_tolerance(found.tolerance) if found else '–':>{_TOLERANCE - 1}}",
+                _TOLERANCE,
+                self.look_of("label"),
+            ),
         ]
         return self.fit(parts, self.view_cells)
 

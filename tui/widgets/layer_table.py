@@ -20,7 +20,7 @@ class LayerRow:
 
     Attributes:
         attn_write: Length of what attention adds, over the largest of all layers.
-        silent: Sparsity of the FFN's activations, by the definition that heads the column.
+        sparsity: Sparsity of the FFN's activations, by the definition that heads the column.
         guess: The likeliest next token read off after this layer, and its probability.
         beside: The same in the run beside.
         differs: With edits, how much otherwise attention and FFN add: a share of what they added without, and in words
@@ -34,7 +34,7 @@ class LayerRow:
     ffn_ns: float
     attn_write: float
     ffn_write: float
-    silent: float
+    sparsity: float
     guess: tuple[str, float] | None
     beside: tuple[str, float] | None
     kinds: str
@@ -69,10 +69,10 @@ def _written(row: LayerRow, table: "LayerTable", cells: int) -> list[Segment]:
     ]
 
 
-def _silent(row: LayerRow, table: "LayerTable", cells: int) -> list[Segment]:
-    words = "–" if np.isnan(row.silent) else show_share(row.silent)
+def _sparsity(row: LayerRow, table: "LayerTable", cells: int) -> list[Segment]:
+    words = "–" if np.isnan(row.sparsity) else show_share(row.sparsity)
     room = cells - 8
-    return [table.text(bar(row.silent, room), room, table.look_of("second")), table.text(f"{words:>6}", 8)]
+    return [table.text(bar(row.sparsity, room), room, table.look_of("second")), table.text(f"{words:>6}", 8)]
 
 
 def _guessed(guess: tuple[str, float] | None, table: "LayerTable", cells: int) -> list[Segment]:
@@ -101,7 +101,7 @@ COLUMNS = (
     TableColumn(TIMED[0], 18, lambda table, row, cells: _timed(row.attn_ns, table, cells, "first")),
     TableColumn(TIMED[1], 18, lambda table, row, cells: _timed(row.ffn_ns, table, cells, "second")),
     TableColumn("reads as, p", 20, lambda table, row, cells: _guessed(row.guess, table, cells)),
-    TableColumn(SPARSITY, 13, lambda table, row, cells: _silent(row, table, cells)),
+    TableColumn(SPARSITY, 13, lambda table, row, cells: _sparsity(row, table, cells)),
     TableColumn("adds: attn, FFN", 17, lambda table, row, cells: _written(row, table, cells)),
     TableColumn("heads", 21, lambda table, row, cells: [table.text(row.kinds, cells)]),
     TableColumn("parity", 12, lambda table, row, cells: [table.text(row.parity, cells)]),

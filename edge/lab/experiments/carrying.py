@@ -110,7 +110,7 @@ def carried(subject: Subject, number: int, *, even: bool = False) -> Window:
     looks, parts, linked = [], [], []
     for index, kind in enumerate(subject.spec.layers):
         subject.check()
-        look = np.stack([even_pattern(trace.n_fed, kind.reach)] * heads) if even else layer_patterns(trace, index)
+        look = np.stack([even_pattern(trace.n_fed, kind.window)] * heads) if even else layer_patterns(trace, index)
         looks.append(look)
         if index not in spread(subject.spec.n_layers, MOST_LAYERS):
             continue

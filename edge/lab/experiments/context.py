@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
-from edge.edits import Edit, Silence
+from edge.edits import Ablate, Edit
 from edge.lab.claim import Experiment, Finding, Number, layer_curve, not_applicable
 from edge.lab.effect import FEWEST, Effect, Side, effect_of
 from edge.lab.experiments.patterns import layer_patterns
@@ -105,7 +105,7 @@ def mean_of(rows: Sequence[Float64[np.ndarray, " layer"]]) -> Float64[np.ndarray
 def effects(
     look: Float64[np.ndarray, "pair layer"], without: Float64[np.ndarray, "pair layer"], unrelated: float, moved: float
 ) -> tuple[Effect, ...]:
-    """How far attention moves with the sentence, and the FFN where attention is silenced, over pairs of sentences."""
+    """How far attention moves with the sentence, and the FFN where attention is ablated, over pairs of sentences."""
     return (
         effect_of(
             mean_interval(look.mean(axis=1)),
@@ -119,7 +119,7 @@ def effects(
         effect_of(
             mean_interval(without.mean(axis=1)),
             key="ffn_context_distance_without_attention",
-            means="shift of its FFN neurons with all attention silenced",
+            means="shift of its FFN neurons with all attention ablated",
             unit="ratio",
             threshold=ROUNDING,
             side=Side.BELOW,
@@ -135,12 +135,12 @@ def measure(subject: Subject) -> Finding:
         return not_applicable(
             f"fewer than {FEWEST} words are the same tokens in both their sentences and fit the context"
         )
-    deaf = [Silence(f"layers.{layer}.attn") for layer in range(subject.spec.n_layers)]
-    traces, silenced = seen(subject, pairs), seen(subject, pairs, deaf)
+    deaf = [Ablate(f"layers.{layer}.attn") for layer in range(subject.spec.n_layers)]
+    traces, ablated = seen(subject, pairs), seen(subject, pairs, deaf)
     strangers = list(unrelated(pairs, traces))
     looks, neurons, alone = (
         np.array([of(*two) for two in twos])
-        for of, twos in ((look_bits, traces), (neuron_distances, traces), (neuron_distances, silenced))
+        for of, twos in ((look_bits, traces), (neuron_distances, traces), (neuron_distances, ablated))
     )
     other_look, other_ffn = (mean_of([of(*two) for two in strangers]) for of in (look_bits, neuron_distances))
     look, ffn, without = (found.mean(axis=0) for found in (looks, neurons, alone))
@@ -149,7 +149,7 @@ def measure(subject: Subject) -> Finding:
         f"A word's look moves by {bits:.2f} bits from one sentence to another, at the same position "
         f"({other_look.mean():.2f} for two different words). Its FFN neurons move too, by {moved:.2f} "
         f"({ffn[0]:.2f} in layer 0, {other_ffn.mean():.2f} for different words), but only by what attention brought: "
-        f"with all attention silenced they move by {without.mean():.0e}.",
+        f"with all attention ablated they move by {without.mean():.0e}.",
         effects(looks, alone, float(other_look.mean()), moved),
         (
             Number("attention_context_bits", "looks of one word in two sentences", bits, "bits", 0.0),
@@ -158,7 +158,7 @@ def measure(subject: Subject) -> Finding:
             Number("ffn_unrelated_distance", "the same for two different words", float(other_ffn.mean()), "ratio"),
             Number(
                 "ffn_context_distance_without_attention",
-                "with all attention silenced",
+                "with all attention ablated",
                 float(without.mean()),
                 "ratio",
                 moved,
@@ -172,7 +172,7 @@ def measure(subject: Subject) -> Finding:
                     "attention, bits": look,
                     "FFN, 1 - cosine": ffn,
                     "FFN, different words": other_ffn,
-                    "FFN, attention silenced": without,
+                    "FFN, attention ablated": without,
                 },
                 range(len(look)),
             ),

@@ -105,7 +105,7 @@ def layer_heads(pairs: Pairs, layer: int) -> LayerHeads:
 
 def even_shares(trace: Trace) -> tuple[float, float]:
     """Sinks and positional heads, were all heads to look evenly."""
-    looks = [even_pattern(trace.n_fed, layer.reach) for layer in trace.spec.layers]
+    looks = [even_pattern(trace.n_fed, layer.window) for layer in trace.spec.layers]
     sinks = np.mean([sink_rate(look[None, :SINK_TOKENS, :SINK_TOKENS]) for look in looks])
     return float(sinks), float(np.mean([positional_offset(look)[1] >= POSITIONAL for look in looks]))
 

@@ -42,7 +42,7 @@ def related(subject: Subject, pairs: Sequence[Pair]) -> Scored:
         trace = subject.see(subject.tokenizer.encode(pair.first), watch=LOOKING)
         for layer, kind in enumerate(subject.spec.layers):
             heads.append(layer_patterns(trace, layer)[:, word[-1], belongs].sum(axis=-1))
-            even.append(even_pattern(trace.n_fed, kind.reach)[word[-1], belongs].sum())
+            even.append(even_pattern(trace.n_fed, kind.window)[word[-1], belongs].sum())
     shape = (len(pairs), subject.spec.n_layers, -1)
     return Scored(
         np.reshape(heads, shape).mean(axis=0, dtype=np.float64),

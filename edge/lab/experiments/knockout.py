@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from edge.compare.passage import Window
-from edge.edits import Edit, Silence
+from edge.edits import Ablate, Edit
 from edge.lab.claim import Experiment, Finding, Number, layer_curve
 from edge.lab.effect import Effect, effect_of
 from edge.lab.sample import in_blocks, mean_interval, spread
@@ -20,7 +20,7 @@ READ_WINDOWS = 2
 SEQUENCES, LIST_TOKENS, TIMES = 4, 25, 4  # Olsson et al. 2022, p. 60
 
 MOST_LAYERS = 8
-"""Layers that are silenced one by one, spread evenly where a decoder has more."""
+"""Layers that are ablated one by one, spread evenly where a decoder has more."""
 
 FEW_TOKENS, FEW_FACTS = 128, 8
 """Of one window, and of the known facts, that are tried again for each single layer."""
@@ -38,7 +38,7 @@ Values = Float64[np.ndarray, " unit"]
 
 @dataclass(frozen=True)
 class Sample:
-    """What is tried with some sublayers silenced."""
+    """What is tried with some sublayers ablated."""
 
     windows: tuple[Window, ...]
     lists: tuple[tuple[int, ...], ...]
@@ -52,7 +52,7 @@ class Sample:
 
 
 def whole_sample(subject: Subject) -> Sample:
-    """For sublayers silenced in all layers: windows from the passage's beginning to its end."""
+    """For sublayers ablated in all layers: windows from the passage's beginning to its end."""
     windows = tuple(subject.passes[place] for place in spread(len(subject.passes), READ_WINDOWS))
     return Sample(windows, tuple(map(tuple, subject.repeats(SEQUENCES, LIST_TOKENS, TIMES))), subject.known)
 
@@ -71,13 +71,13 @@ Measure = Callable[[Subject, Sample, Sequence[Edit]], Values]
 
 @dataclass(frozen=True)
 class Knockouts:
-    """One measure with nothing silenced, and with sublayers silenced; `sublayer` is FFN, then attention.
+    """One measure with nothing ablated, and with sublayers ablated; `sublayer` is FFN, then attention.
 
     Attributes:
-        intact: With nothing silenced, unit by unit of the whole sample.
+        intact: With nothing ablated, unit by unit of the whole sample.
         without: Without one kind of sublayer in all layers, likewise.
         without_both: Without any sublayer: the embedding is all that reaches the head.
-        few: With nothing silenced, the mean over the small sample.
+        few: With nothing ablated, the mean over the small sample.
         by_layer: Without one sublayer of one layer, likewise.
     """
 
@@ -89,7 +89,7 @@ class Knockouts:
 
     @property
     def whole(self) -> float:
-        """With nothing silenced."""
+        """With nothing ablated."""
         return _mean(self.intact)
 
     @property
@@ -107,9 +107,9 @@ def _mean(values: Values) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def silenced(layers: Sequence[int], sublayers: Sequence[str]) -> list[Edit]:
+def ablated(layers: Sequence[int], sublayers: Sequence[str]) -> list[Edit]:
     """Edits that silence some sublayers of some layers."""
-    return [Silence(layer_site(layer, sublayer)) for layer in layers for sublayer in sublayers]
+    return [Ablate(layer_site(layer, sublayer)) for layer in layers for sublayer in sublayers]
 
 
 def loss_nats(subject: Subject, sample: Sample, edits: Sequence[Edit]) -> Values:
@@ -138,16 +138,16 @@ def recalled(subject: Subject, sample: Sample, edits: Sequence[Edit]) -> Values:
 
 
 def table(subject: Subject, of: Measure) -> Knockouts:
-    """One measure, again and again with other sublayers silenced."""
+    """One measure, again and again with other sublayers ablated."""
     whole, small, layers = whole_sample(subject), small_sample(subject), range(subject.spec.n_layers)
     by_layer = [
-        [_mean(of(subject, small, silenced([layer], [sublayer]))) for sublayer in SUBLAYERS]
+        [_mean(of(subject, small, ablated([layer], [sublayer]))) for sublayer in SUBLAYERS]
         for layer in spread(len(layers), MOST_LAYERS)
     ]
     return Knockouts(
         intact=of(subject, whole, ()),
-        without=np.array([of(subject, whole, silenced(layers, [sublayer])) for sublayer in SUBLAYERS]),
-        without_both=of(subject, whole, silenced(layers, SUBLAYERS)),
+        without=np.array([of(subject, whole, ablated(layers, [sublayer])) for sublayer in SUBLAYERS]),
+        without_both=of(subject, whole, ablated(layers, SUBLAYERS)),
         few=_mean(of(subject, small, ())),
         by_layer=np.array(by_layer),
     )
@@ -165,7 +165,7 @@ def effects(loss: Knockouts) -> tuple[Effect, ...]:
         effect_of(
             mean_interval(in_blocks(values - loss.intact, BLOCK)),
             key=f"cost_without_{key}",
-            means=f"what a next token costs more with {all_of} silenced",
+            means=f"what a next token costs more with {all_of} ablated",
             unit="nats",
             threshold=WORSE_NATS,
             baseline=f"perplexity rises by two thirds, our own choice; with neither it costs {neither:.2f} more",
@@ -191,10 +191,8 @@ def numbers(loss: Knockouts, copies: Knockouts, recalls: Knockouts, vocab_size: 
             every, one = table.left[place], float(table.without_one[place])
             many, all_of = ("ffns", "every FFN") if word == "ffn" else (word, "all attention")
             made += [
-                Number(f"{name}_without_{many}{end}", f"{name}, {all_of} silenced", every, unit, table.whole),
-                Number(
-                    f"{name}_without_one_{word}{end}", f"{name}, {kind} of one layer silenced", one, unit, table.few
-                ),
+                Number(f"{name}_without_{many}{end}", f"{name}, {all_of} ablated", every, unit, table.whole),
+                Number(f"{name}_without_one_{word}{end}", f"{name}, {kind} of one layer ablated", one, unit, table.few),
             ]
         made.append(Number(f"{name}_without_both{end}", f"{name}, no sublayer at all", _mean(table.without_both), unit))
     return tuple(made)
@@ -210,27 +208,27 @@ def measure(subject: Subject) -> Finding:
     layers = spread(subject.spec.n_layers, MOST_LAYERS)
     ffns, attention = loss.left
     return Finding(
-        f"A next token costs {loss.whole:.2f} nats; {ffns:.2f} with every FFN silenced, {attention:.2f} with all "
-        f"attention silenced, {_mean(loss.without_both):.2f} with neither. Without FFNs and without attention, "
+        f"A next token costs {loss.whole:.2f} nats; {ffns:.2f} with every FFN ablated, {attention:.2f} with all "
+        f"attention ablated, {_mean(loss.without_both):.2f} with neither. Without FFNs and without attention, "
         f"{left(copies)} of repeats are foretold (of {copies.whole:.0%}) and {left(recalls)} of {len(subject.known)} "
         "known facts recalled. A model trained without one of them might do better than one that loses it.",
         effects(loss),
         numbers(loss, copies, recalls, subject.spec.vocab_size),
         curves=(
             layer_curve(
-                "loss with one sublayer silenced",
+                "loss with one sublayer ablated",
                 "nats",
                 {
-                    "FFN silenced": loss.by_layer[:, 0],
-                    "attention silenced": loss.by_layer[:, 1],
-                    "nothing silenced": [loss.few] * len(layers),
+                    "FFN ablated": loss.by_layer[:, 0],
+                    "attention ablated": loss.by_layer[:, 1],
+                    "nothing ablated": [loss.few] * len(layers),
                 },
                 layers,
             ),
             layer_curve(
-                "facts recalled with one sublayer silenced",
+                "facts recalled with one sublayer ablated",
                 "share of known facts",
-                {"FFN silenced": recalls.by_layer[:, 0], "attention silenced": recalls.by_layer[:, 1]},
+                {"FFN ablated": recalls.by_layer[:, 0], "attention ablated": recalls.by_layer[:, 1]},
                 layers,
             ),
         ),
@@ -250,8 +248,8 @@ EXPERIMENT = Experiment(
     f"each next token on {READ_WINDOWS} windows of the passage; how often the likeliest token is right on repeats of "
     f"{LIST_TOKENS} random tokens, {TIMES} times over; and the known facts still answered. Each stands beside the "
     "whole model, whose loss stands beside a guess at random, ln(vocabulary). The same again with one sublayer of one "
-    f"layer silenced, for {MOST_LAYERS} layers at most, on {FEW_TOKENS} tokens, one list and {FEW_FACTS} facts. Other "
-    "sublayers were trained beside those that are silenced and get inputs that they never saw: this overstates what a "
+    f"layer ablated, for {MOST_LAYERS} layers at most, on {FEW_TOKENS} tokens, one list and {FEW_FACTS} facts. Other "
+    "sublayers were trained beside those that are ablated and get inputs that they never saw: this overstates what a "
     "sublayer does.",
     rule=f"without FFNs, and without attention, a token costs over {WORSE_NATS:g} nats more than with both",
     source="Meng et al. 2022, arXiv 2202.05262, and Geva et al. 2023, arXiv 2304.14767 (knock-out); Olsson "

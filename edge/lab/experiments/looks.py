@@ -43,7 +43,7 @@ def all_looks(subject: Subject) -> AllLooks:
     for layer, kind in enumerate(subject.spec.layers):
         subject.check()
         own.append([_looks(layer_patterns(trace, layer)) for trace in traces])
-        even.append([_looks(even_pattern(trace.n_fed, kind.reach)) for trace in traces])
+        even.append([_looks(even_pattern(trace.n_fed, kind.window)) for trace in traces])
     return AllLooks(_joined(own), _joined(even))
 
 

@@ -7,7 +7,7 @@ from edge.lab.claim import Grid
 from edge.lab.subject import Subject
 from edge.measure.attention import visible_keys
 from edge.trace import Trace
-from models.spec import DecoderSpec, Reach
+from models.spec import AttentionWindow, DecoderSpec
 
 
 def layer_patterns(trace: Trace, layer: int) -> Float32[np.ndarray, "head token past"]:
@@ -29,9 +29,9 @@ def halves_tokens(subject: Subject) -> int:
     return len(subject.passage) if len(subject.windows) < 2 else 0
 
 
-def even_pattern(tokens: int, reach: Reach) -> Float32[np.ndarray, "token past"]:
+def even_pattern(tokens: int, window: AttentionWindow) -> Float32[np.ndarray, "token past"]:
     """A head that looks at all visible keys alike: what scores of heads are compared with."""
-    visible = visible_keys(tokens, tokens, reach).astype(np.float32)
+    visible = visible_keys(tokens, tokens, window).astype(np.float32)
     return np.asarray(visible / visible.sum(axis=-1, keepdims=True), np.float32)
 
 

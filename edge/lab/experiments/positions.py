@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from edge.edits import Edit, Replace, Silence
+from edge.edits import Ablate, Edit, Replace
 from edge.lab.claim import Experiment, Finding, Number, layer_curve
 from edge.lab.effect import Effect, Side, effect_of
 from edge.lab.prompts import SEED
@@ -66,7 +66,7 @@ class Isolated:
 
     Attributes:
         clean: The pass as it is.
-        ffn: With all attention silenced, so that each FFN reads the layer's input alone.
+        ffn: With all attention ablated, so that each FFN reads the layer's input alone.
     """
 
     subject: Subject
@@ -82,8 +82,8 @@ class Isolated:
         return {layer_site(layer, "input"): self.clean.site(layer_site(layer, "input")) for layer in self.layers}
 
 
-def _silenced(subject: Subject) -> list[Edit]:
-    return [Silence(layer_site(layer, "attn")) for layer in range(subject.spec.n_layers)]
+def _ablated(subject: Subject) -> list[Edit]:
+    return [Ablate(layer_site(layer, "attn")) for layer in range(subject.spec.n_layers)]
 
 
 def _replaced(values: Values) -> list[Edit]:
@@ -94,12 +94,12 @@ def isolated(subject: Subject, ids: tuple[int, ...]) -> Isolated:
     """What each layer writes on its own input, with its attention and without."""
     clean = subject.see(ids, (), _WATCH)
     inputs = {site: clean.site(site) for site in (layer_site(one, "input") for one in range(subject.spec.n_layers))}
-    return Isolated(subject, ids, clean, subject.see(ids, [*_silenced(subject), *_replaced(inputs)], _WATCH))
+    return Isolated(subject, ids, clean, subject.see(ids, [*_ablated(subject), *_replaced(inputs)], _WATCH))
 
 
 def moved(alone: Isolated, draw: int) -> list[Moved]:
     """Changes the input of every layer at one token, then the order of all its rows, with attention and without."""
-    subject, ids, silence = alone.subject, alone.ids, _silenced(alone.subject)
+    subject, ids, ablations = alone.subject, alone.ids, _ablated(alone.subject)
     random = np.random.default_rng([SEED, draw])
     changed = len(ids) // 4 + draw * len(ids) // 16
     inputs, other = alone.inputs(), Values()
@@ -110,9 +110,9 @@ def moved(alone: Isolated, draw: int) -> list[Moved]:
     order = random.permutation(len(ids))
     shuffled = {site: rows[order] for site, rows in inputs.items()}
     noised, noised_ffn, permuted, permuted_ffn = (
-        subject.see(ids, [*silenced, *_replaced(values)], _WATCH)
+        subject.see(ids, [*ablated, *_replaced(values)], _WATCH)
         for values in (other, shuffled)
-        for silenced in ((), silence)
+        for ablated in ((), ablations)
     )
     elsewhere = np.arange(len(ids)) != changed
     found = []
@@ -121,7 +121,7 @@ def moved(alone: Isolated, draw: int) -> list[Moved]:
         ffn, attention = alone.ffn.site(wrote), alone.clean.site(layer_site(layer, "attn.output"))
         ffn_change = noised_ffn.site(wrote) - ffn
         attention_change = noised.site(layer_site(layer, "attn.output")) - attention
-        reached = visible_keys(len(ids), len(ids), kind.reach)[:, changed] & elsewhere
+        reached = visible_keys(len(ids), len(ids), kind.window)[:, changed] & elsewhere
         found.append(
             Moved(
                 ffn_elsewhere=_largest(ffn_change[elsewhere], ffn),
@@ -200,9 +200,9 @@ EXPERIMENT = Experiment(
     how=(
         f"Over {TOKENS} tokens, every layer by itself: the input that it had is put back in each pass, so that no "
         "layer hears of another. Noise as large as the row is added to layers.l.input at one token. With attention "
-        "silenced, the FFN reads that input alone: max |Δ ffn.output| at other tokens / max |ffn.output|, the largest "
-        "of all layers. Unsilenced: mean |Δ attn.output| / mean |attn.output| at later tokens within reach, mean over "
-        "layers. Law 6: all rows in another order, FFN(rows[π]) against FFN(rows)[π], attention silenced; beside it "
+        "ablated, the FFN reads that input alone: max |Δ ffn.output| at other tokens / max |ffn.output|, the largest "
+        "of all layers. Not ablated: mean |Δ attn.output| / mean |attn.output| at later tokens within reach, mean over "
+        "layers. Law 6: all rows in another order, FFN(rows[π]) against FFN(rows)[π], attention ablated; beside it "
         f"the same of attention. {DRAWS} draws of noise, token and order."
     ),
     rule=f"at other tokens and with rows in another order an FFN is off by less than {ROUNDING:.0%}, and at the "

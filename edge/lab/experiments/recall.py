@@ -8,9 +8,9 @@ from edge.lab.effect import Effect, effect_of
 from edge.lab.experiments.tracing import (
     DEVIATIONS,
     Traced,
+    ablate_facts,
     fact_tokens,
     middle_layers,
-    silence_facts,
     trace_facts,
     tried_layers,
     watched,
@@ -116,7 +116,7 @@ def measure(subject: Subject) -> Finding:
             "to trace, so try a model that knows some facts, or give it --questions that it knows"
         )
     known = watched(subject, tried_facts(subject))
-    found, lost = trace_facts(subject, known), silence_facts(subject, known)
+    found, lost = trace_facts(subject, known), ablate_facts(subject, known)
     inside = [_best(found.subject_end[:, middle, place]) for place in (0, 1)]
     first = float(found.subject_end[:, 0, 0].mean())
     whole, answer = ([_best(back[..., place]) for place in (0, 1)] for back in (found.subject, found.prompt_end))
@@ -168,7 +168,7 @@ EXPERIMENT = Experiment(
     "P*, around a layer in a window of a third of the layers (1 at least). Windows of middle layers hold neither the "
     "first nor the last layer: the first FFN is known to stand in for the embedding. FFN and attention each have their "
     "best middle window, chosen on all other facts. The baseline puts back what the same place holds for another fact. "
-    "Knock-out: P less P with one sublayer silenced at all tokens, the mean over layers. Counter-evidence: Hase et al. "
+    "Knock-out: P less P with one sublayer ablated at all tokens, the mean over layers. Counter-evidence: Hase et al. "
     "2023 (arXiv 2301.04213) find tracing effects unrelated to where an edit of a fact works (ρ = -0.13), so that this "
     "says what mediates recall, and no more.",
     rule=f"blurring the subject costs more than {LEAST_TOTAL:.0%} of probability, and at its last token FFNs of "

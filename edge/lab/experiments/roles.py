@@ -58,6 +58,6 @@ def roles(subject: Subject) -> Roles:
         trace, tokens = subject.see(ids, watch=LOOKING), np.array(ids)
         looks = [layer_patterns(trace, layer) for layer in range(subject.spec.n_layers)]
         heads.append(np.stack([scores(look, tokens) for look in looks], axis=1))
-        flat = [even_pattern(len(ids), kind.reach) for kind in subject.spec.layers]
+        flat = [even_pattern(len(ids), kind.window) for kind in subject.spec.layers]
         even.append(np.stack([scores(look, tokens) for look in flat], axis=1))
     return Roles(np.array(heads), np.mean(even, axis=0))

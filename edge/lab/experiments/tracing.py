@@ -1,4 +1,4 @@
-"""Causal tracing of facts: subjects are blurred, clean values restored; and sublayers silenced, one by one."""
+"""Causal tracing of facts: subjects are blurred, clean values restored; and sublayers ablated, one by one."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from edge.edits import Edit, Noise, Replace, Silence
+from edge.edits import Ablate, Edit, Noise, Replace
 from edge.lab.prompts import SEED
 from edge.lab.sample import spread
 from edge.lab.subject import Known, Subject
@@ -76,7 +76,7 @@ class Traced:
 
 
 def tried_layers(n_layers: int) -> list[int]:
-    """The layers that are restored or silenced, the first and the last among them."""
+    """The layers that are restored or ablated, the first and the last among them."""
     return spread(n_layers, MOST_LAYERS)
 
 
@@ -146,12 +146,10 @@ def trace_facts(subject: Subject, known: Sequence[Fact]) -> Traced:
     return Traced(np.array(totals), found[..., :2], found[..., 2], found[..., 3:5], found[..., 5:])
 
 
-def silence_facts(subject: Subject, known: Sequence[Fact]) -> Float64[np.ndarray, "fact layer sublayer"]:
+def ablate_facts(subject: Subject, known: Sequence[Fact]) -> Float64[np.ndarray, "fact layer sublayer"]:
     """What is lost, in probability of the answer, where one sublayer adds nothing."""
     sites = [
-        [Silence(layer_site(layer, sublayer))]
-        for layer in tried_layers(subject.spec.n_layers)
-        for sublayer in SUBLAYERS
+        [Ablate(layer_site(layer, sublayer))] for layer in tried_layers(subject.spec.n_layers) for sublayer in SUBLAYERS
     ]
     lost = [fact.known.probability - np.array(subject.probabilities(fact.known, sites)) for fact in known]
     return np.reshape(lost, (len(known), -1, len(SUBLAYERS)))

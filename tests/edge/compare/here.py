@@ -44,10 +44,10 @@ def members(wanted: Sequence[Wanted]) -> Iterator[list[Member]]:
         yield [Member(model.engine, model.spec, Here(model)) for model in models]
 
 
-def compared(wanted: Sequence[Wanted], passage: Passage | None = None, band: float | None = None) -> Comparison:
+def compared(wanted: Sequence[Wanted], passage: Passage | None = None, tolerance: float | None = None) -> Comparison:
     """The whole comparison, timed once."""
     with members(wanted) as opened:
-        return compare(opened, passage or Passage("ids", IDS), rounds=1, band=band, progress=lambda _: None)
+        return compare(opened, passage or Passage("ids", IDS), rounds=1, tolerance=tolerance, progress=lambda _: None)
 
 
 def checkpoint_of(spec: DecoderSpec, perturbed: str | None = None, by: float = 0.5) -> FakeCheckpoint:

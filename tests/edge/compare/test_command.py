@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 
 from edge.commands.compare import sections
 from edge.commands.comparison import variant_table
-from edge.compare.bands import BANDS
 from edge.compare.result import Comparison, from_json, to_json
 from edge.compare.sameness import NEAR_TIE_NATS
+from edge.compare.tolerances import TOLERANCES
 from edge.profile.rounds import Round
 from models.zoo import zoo_folder
 from tests.edge.compare.here import DEEP, checkpoint_of, compared
@@ -116,9 +116,9 @@ def test_help_states_its_thresholds(said: Said) -> None:
     code, out, _ = said("compare", "--help")
     words = " ".join(out.split())
     assert code == 0 and f"lead is below {NEAR_TIE_NATS} nats" in words
-    for kind, band in BANDS.items():
-        shown = f"{kind} {band:.0e}".replace("e-0", "e-")
-        assert shown in words, f"the help does not say that the band is {shown}"
+    for kind, tolerance in TOLERANCES.items():
+        shown = f"{kind} {tolerance:.0e}".replace("e-0", "e-")
+        assert shown in words, f"the help does not say that the tolerance is {shown}"
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,8 @@ def test_help_states_its_thresholds(said: Said) -> None:
         (["{wordless}", "-e", "torch", "-e", "onnx"], 2, "no tokenizer.json, so it cannot be compared on a text"),
         (["{model}", "-e", "torch", "-e", "onnx", "--tokens", "2"], 2, "--tokens is 2"),
         (["{model}", "-e", "torch", "-e", "onnx", "--rounds", "0"], 2, "--rounds is 0"),
-        (["{model}", "-e", "torch", "-e", "onnx", "--band", "0"], 2, "must be above 0"),
-        (["{model}", "-e", "torch", "-e", "onnx", "--band", "nan"], 2, "must be above 0"),
+        (["{model}", "-e", "torch", "-e", "onnx", "--tolerance", "0"], 2, "must be above 0"),
+        (["{model}", "-e", "torch", "-e", "onnx", "--tolerance", "nan"], 2, "must be above 0"),
         (["{model}", "-e", "torch", "-e", "onnx", "--threads", "0"], 2, "at least 1"),
     ],
 )

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import edge.compare.sites
-from edge.compare.bands import BANDS
 from edge.compare.passage import Passage
 from edge.compare.result import Comparison, from_json, to_json
 from edge.compare.sites import departure, trace_errors, watches
+from edge.compare.tolerances import TOLERANCES
 from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
@@ -45,9 +45,9 @@ def test_a_variant_beside_itself_differs_in_nothing(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["onnx", "mlx"])
-def test_engines_stay_within_the_band_of_float32(engine: str) -> None:
+def test_engines_stay_within_the_tolerance_of_float32(engine: str) -> None:
     found = compared([(checkpoint_of(DEEP), "torch"), (checkpoint_of(DEEP), engine)]).variants[0]
-    assert found.band == BANDS["fp32"]
+    assert found.tolerance == TOLERANCES["fp32"]
     assert found.departure is None, f"{engine} leaves torch at {found.departure}"
     assert len(found.sites) == DEEP.n_layers * len(PARTS) + 1, "a site was left out"
     assert found.sameness.kl_max_nats < 1e-9 and found.sameness.top1_agreement == 1
@@ -68,13 +68,13 @@ def healthy() -> Trace:
 def test_a_planted_fault_is_named(engine: str, parameter: str, site: str, healthy: Trace) -> None:
     """One weight of layer 3's FFN is off in one engine's copy: that is where the two part first."""
     errors = trace_errors(seen(DEEP, f"layers.3.ffn.{parameter}.weight", engine), healthy)
-    at = departure(errors, BANDS["fp32"], healthy.pieces)
+    at = departure(errors, TOLERANCES["fp32"], healthy.pieces)
     assert at is not None, f"a fault in {engine}'s {parameter} matrix was not found"
     assert (at.site, at.layer) == (f"layers.3.ffn.{site}", 3), f"the fault is named {at}"
-    assert at.relative_error == errors[at.site].max() > BANDS["fp32"] and at.piece == f"<{IDS[at.token]}>"
+    assert at.relative_error == errors[at.site].max() > TOLERANCES["fp32"] and at.piece == f"<{IDS[at.token]}>"
     before = list(errors)[: list(errors).index(at.site)]
-    assert len(before) >= 3 * len(PARTS) + 5 and all(errors[name].max() <= BANDS["fp32"] for name in before)
-    assert errors["logits"].max() > BANDS["fp32"], "the fault did not reach the logits"
+    assert len(before) >= 3 * len(PARTS) + 5 and all(errors[name].max() <= TOLERANCES["fp32"] for name in before)
+    assert errors["logits"].max() > TOLERANCES["fp32"], "the fault did not reach the logits"
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)
@@ -83,7 +83,7 @@ def test_a_fault_is_named_in_every_kind_of_decoder(name: str) -> None:
     sound, last = seen(spec), spec.n_layers - 1
     for parameter, site in (("attn.value", "attn.value"), ("attn.out", "attn.output"), ("ffn.down", "ffn.output")):
         errors = trace_errors(seen(spec, f"layers.{last}.{parameter}.weight"), sound)
-        at = departure(errors, BANDS["fp32"], sound.pieces)
+        at = departure(errors, TOLERANCES["fp32"], sound.pieces)
         assert at is not None and at.site == f"layers.{last}.{site}", f"a fault in {parameter} is named {at}"
 
 
@@ -95,7 +95,7 @@ def test_a_fault_shows_in_every_number(faulty: Comparison) -> None:
         assert found.sameness.kl_mean_nats > 1e-4 > healthy.sameness.kl_mean_nats
         heads = [row for row in found.heads if row is not None]
         assert len(heads) == 5 and max(heads[3]) < 1e-9 < max(heads[4]), "heads differ only after the fault"
-        assert found.silence.exact_zero[:4] == pytest.approx(faulty.reference.silence.exact_zero[:4], abs=1e-3)
+        assert found.sparsity.exact_zero[:4] == pytest.approx(faulty.reference.sparsity.exact_zero[:4], abs=1e-3)
     assert in_onnx.sameness.kl_mean_nats == pytest.approx(in_mlx.sameness.kl_mean_nats, rel=1e-3)
 
 
@@ -106,14 +106,14 @@ def test_the_worst_of_a_layer_is_of_its_own_sites(faulty: Comparison) -> None:
     assert largest == max(error for site, error in one.sites.items() if site != "logits")
     assert math.isnan(by_layer[5]), "a layer that is not there has an error"
     lost = replace(one, sites=one.sites | {"layers.1.output": math.nan})
-    assert lost.worst_of_layer(1) == math.inf, "a site that is no number is not beyond every band"
+    assert lost.worst_of_layer(1) == math.inf, "a site that is no number is not beyond every tolerance"
 
 
 def test_a_comparison_survives_json(faulty: Comparison) -> None:
     text = json.dumps(to_json(faulty), allow_nan=False)
     record = json.loads(text)
     assert from_json(record) == faulty, "something was lost in JSON"
-    assert list(record) == ["format", "kind", "reference", "variants", "text", "band"]
+    assert list(record) == ["format", "kind", "reference", "variants", "text", "tolerance"]
     assert record["variants"][1]["first_divergent_site"]["site"] == "layers.3.ffn.output"
     speed = record["reference"]["speed"]
     kept = [interval for one in speed["rounds"] for interval in one["inter_token_ms"]]
@@ -157,9 +157,9 @@ def test_models_of_other_sizes_are_compared_where_shapes_are_equal() -> None:
     found = compared([deep, shallow]).variants[0]
     assert "layers.0.ffn.neurons" in found.sites and "layers.1.ffn.neurons" not in found.sites
     assert not any(site.startswith("layers.3") for site in found.sites)
-    assert found.heads[2] is not None and found.heads[3:] == (None, None) and len(found.silence.top_p) == 3
+    assert found.heads[2] is not None and found.heads[3:] == (None, None) and len(found.sparsity.top_p) == 3
     turned = compared([shallow, deep]).variants[0]
-    assert turned.sites.keys() == found.sites.keys() and len(turned.silence.top_p) == 5
+    assert turned.sites.keys() == found.sites.keys() and len(turned.sparsity.top_p) == 5
     assert turned.departure is not None and turned.departure.site == "layers.1.ffn.output"
 
 

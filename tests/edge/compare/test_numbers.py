@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.compare.bands import BANDS, band_of
 from edge.compare.estimate import costs_nats, perplexity, perplexity_difference
 from edge.compare.greedy import Choices, parting
 from edge.compare.pace import Pace, usual_course
 from edge.compare.passage import Passage, passage_of_ids, passage_of_text, windows
 from edge.compare.sameness import NEAR_TIE_NATS, margins_nats, sameness_of, score
 from edge.compare.sites import departure, token_errors
+from edge.compare.tolerances import TOLERANCES, tolerance_of
 from edge.engines.choice import engine_of
 from edge.measure.divergence import jensen_shannon_bits
 from edge.profile.rounds import Round
@@ -93,7 +93,7 @@ def test_errors_are_relative_to_the_largest_value_of_the_site() -> None:
     assert np.count_nonzero(errors) == 1
 
 
-def test_the_first_site_beyond_the_band_is_the_first_computed_not_the_worst() -> None:
+def test_the_first_site_beyond_the_tolerance_is_the_first_computed_not_the_worst() -> None:
     errors = {"layers.0.input": np.array([0, 1e-6]), "layers.0.attn.key": np.array([0, 1e-3]), "logits": np.ones(2)}
     at = departure(errors, 1e-4, ("a", "b"))
     assert at is not None and (at.site, at.layer, at.token, at.piece) == ("layers.0.attn.key", 0, 1, "b")
@@ -102,7 +102,7 @@ def test_the_first_site_beyond_the_band_is_the_first_computed_not_the_worst() ->
     assert departure(errors, 1.0, ("a", "b")) is None
 
 
-def test_what_overflows_is_beyond_every_band() -> None:
+def test_what_overflows_is_beyond_every_tolerance() -> None:
     broken = OTHER.copy()
     broken[9] = np.inf
     same = sameness_of(score(REFERENCE, broken, TARGETS))
@@ -127,8 +127,8 @@ def test_what_overflows_is_beyond_every_band() -> None:
         ("torch:int4", "torch:int4-sym", "int4"),
     ],
 )
-def test_the_band_is_of_what_the_two_round(reference: str, variant: str, kind: str) -> None:
-    assert band_of(engine_of(reference), engine_of(variant)) == BANDS[kind]
+def test_the_tolerance_is_of_what_the_two_round(reference: str, variant: str, kind: str) -> None:
+    assert tolerance_of(engine_of(reference), engine_of(variant)) == TOLERANCES[kind]
 
 
 def test_choices_part_where_they_first_differ() -> None:

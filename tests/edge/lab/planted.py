@@ -55,7 +55,7 @@ def fact_spec(ffn: FFN) -> DecoderSpec:
     is_plain = isinstance(ffn, Plain)
     norm = LayerNorm(eps=1e-5) if is_plain else RMSNorm(eps=1e-5)
     layer = LayerSpec(
-        reach=Full(),
+        window=Full(),
         position=NoPosition() if is_plain else Rotary(base=1e30, features=HEAD_DIM),
         ffn=ffn,
         norm=norm,
@@ -169,7 +169,7 @@ COPYING = DecoderSpec(
     positions=Learned(length=PLACES),
     layers=(
         LayerSpec(
-            reach=Full(),
+            window=Full(),
             position=NoPosition(),
             ffn=Plain(Activation.GELU_TANH, d_ff=8, bias=True),
             norm=LayerNorm(eps=1e-5),

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from edge.edits import Edit, Noise, ScaleHead, Silence
+from edge.edits import Ablate, Edit, Noise, ScaleHead
 from edge.lab.passes import Ask, fed_tokens, starts
 from tests.edge.lab.subjects import tiny_subject
 
 IDS = tuple(range(5, 19))
 ASKS = [
     Ask(IDS),
-    Ask(IDS, (Silence("layers.1.ffn", (9,)),)),
+    Ask(IDS, (Ablate("layers.1.ffn", (9,)),)),
     Ask(IDS, (Noise((4, 5), 0.7, 3),), rows=3),
     Ask(IDS, (ScaleHead(0, 0, 0.0),), rows=len(IDS)),
     Ask((*IDS[:6], 3, 4)),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import edge
-from edge.edits import Silence
+from edge.edits import Ablate
 from edge.lab.prompts import AGREEMENT, REFERENCE, TWO_SENSES, questions, read_questions
 from edge.lab.subject import Subject, most_tokens
 from edge.session import Model
@@ -50,9 +50,9 @@ def test_costs_are_of_the_token_that_follows(subject: Subject, model: Model) -> 
     assert np.allclose(subject.costs_nats(subject.passes)[: len(window)], wanted, atol=1e-4)
 
 
-def test_a_silenced_model_reads_worse(subject: Subject) -> None:
-    silenced, whole = (subject.costs_nats(subject.passes, edits) for edits in ([Silence("layers.0.ffn")], []))
-    assert silenced.mean() > whole.mean()
+def test_a_ablated_model_reads_worse(subject: Subject) -> None:
+    ablated, whole = (subject.costs_nats(subject.passes, edits) for edits in ([Ablate("layers.0.ffn")], []))
+    assert ablated.mean() > whole.mean()
 
 
 def test_known_facts_are_answered_and_their_subjects_found(subject: Subject, model: Model) -> None:

@@ -11,8 +11,8 @@ from edge.measure.attribution import direct_logit_attribution, write_norms
 from edge.readout import NormWeights, Reading, Readout, open_ending, open_readout
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
-from models.packed_file import open_packed, write_packed
 from models.precision import Scheme, Zero
+from models.quantized_file import open_quantized, write_quantized
 from models.spec import LayerNorm, NoCap, NoNorm, Norm, RMSNorm, SoftCap
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
@@ -135,13 +135,13 @@ def test_a_write_norm_is_a_length(seed: int, size: float) -> None:
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)
-def test_packed_weights_are_read_as_what_their_codes_stand_for(name: str, tmp_path: Path) -> None:
+def test_quantized_weights_are_read_as_what_their_codes_stand_for(name: str, tmp_path: Path) -> None:
     dense, file = tiny_checkpoint(name), tmp_path / "model.safetensors"
-    write_packed(dense.spec, dense.weights, Scheme(8, 32, Zero.WHOLE), file, lambda _: None)
-    packed = Checkpoint(tmp_path, dense.spec, *open_packed(file, dense.spec))
+    write_quantized(dense.spec, dense.weights, Scheme(8, 32, Zero.WHOLE), file, lambda _: None)
+    quantized = Checkpoint(tmp_path, dense.spec, *open_quantized(file, dense.spec))
     x = np.random.default_rng(0).standard_normal((3, dense.spec.d_model), np.float32)
-    got, want = open_readout(packed), open_readout(dense)
+    got, want = open_readout(quantized), open_readout(dense)
     head = "embed.weight" if dense.spec.tied else "head.weight"
-    assert (got.weight == packed.packed[head].dense()).all(), "the head is not what its codes stand for"
+    assert (got.weight == quantized.quantized[head].dense()).all(), "the head is not what its codes stand for"
     worst = float(np.abs(got.logits(x) - want.logits(x)).max() / np.abs(want.logits(x)).max())
     assert 0 < worst < 0.03, f"eight bits a weight move logits by {worst:.2g} of the largest"

@@ -67,14 +67,14 @@ def test_memory_is_foreseen_within_15_percent(found: Profile) -> None:
         assert abs(off) < 0.15, f"{variant.engine}: foreseen {off:+.0%} of what it took, {peak / 1e6:.0f} MB"
 
 
-def test_packed_weights_are_counted_packed(found: Profile) -> None:
+def test_quantized_weights_are_counted_quantized(found: Profile) -> None:
     sizes = {variant.engine: variant.memory.weights_bytes for variant in found.variants}
     assert sizes["onnx:int4"] < sizes["mlx:int8"] < sizes["onnx"] == sizes["torch"]
 
 
 def test_silence_is_held_against_bytes(found: Profile) -> None:
     assert found.sparsity is not None and len(found.sparsity.layers) == found.n_layers
-    assert all(0.5 < one.silent["exactly zero"] <= 1 for one in found.sparsity.layers), "the twin of ReLU is silent"
+    assert all(0.5 < one.inactive["exactly zero"] <= 1 for one in found.sparsity.layers), "the twin of ReLU is silent"
 
 
 def test_what_is_printed_says_how_sure_it_is(file: Path, capfd: pytest.CaptureFixture[str]) -> None:

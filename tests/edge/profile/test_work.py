@@ -71,20 +71,20 @@ def test_a_deeper_cache_costs_attention_alone() -> None:
 
 def test_a_window_bounds_what_a_token_reads() -> None:
     sliding = next(
-        (layer, spec) for spec in TINY_SPECS.values() for layer in spec.layers if isinstance(layer.reach, Sliding)
+        (layer, spec) for spec in TINY_SPECS.values() for layer in spec.layers if isinstance(layer.window, Sliding)
     )
     layer, _ = sliding
-    assert isinstance(layer.reach, Sliding)
-    assert keys_read(layer, 1, 1_000) == layer.reach.span
-    assert keys_read(layer, 3, 0) == sum(min(end, layer.reach.span) for end in (1, 2, 3))
+    assert isinstance(layer.window, Sliding)
+    assert keys_read(layer, 1, 1_000) == layer.window.tokens
+    assert keys_read(layer, 3, 0) == sum(min(end, layer.window.tokens) for end in (1, 2, 3))
 
 
-def test_packed_weights_are_smaller_where_they_stay_packed() -> None:
+def test_quantized_weights_are_smaller_where_they_stay_quantized() -> None:
     checkpoint = tiny_checkpoint("llama-shared-heads-tied")
     sizes = {
         engine: weights_held_bytes(checkpoint.spec, held_bytes(engine, checkpoint))
         for engine in ("torch", "torch:int4", "torch:bf16", "onnx:int4", "onnx:int8", "mlx:int4")
     }
-    assert sizes["torch:int4"] == sizes["torch"] == 2 * sizes["torch:bf16"], "torch unpacks groups to float32"
+    assert sizes["torch:int4"] == sizes["torch"] == 2 * sizes["torch:bf16"], "torch dequantizes to float32"
     assert sizes["onnx:int4"] < sizes["onnx:int8"] < sizes["torch"]
     assert sizes["onnx:int4"] < sizes["mlx:int4"], "an offset in float32 takes more than a code"

@@ -8,7 +8,7 @@ from typing import Any
 
 from edge.compare.estimate import Estimate
 from edge.compare.greedy import Parting
-from edge.compare.inside import Silence
+from edge.compare.inside import MeanSparsity
 from edge.compare.pace import Pace
 from edge.compare.result import Compared, Comparison, Subject, TextUsed
 from edge.compare.sameness import Sameness
@@ -138,7 +138,7 @@ def made_comparison(names: Sequence[str] = ("torch", "onnx", "onnx:int4"), model
                     near_tie_flips=1,
                     perplexity_difference=Estimate(0.5, 0.25),
                 ),
-                band=5e-5,
+                tolerance=5e-5,
                 sites={site: 0.02 if place and site == "layers.1.ffn.neurons" else 2e-7 for site in sites},
                 departure=Departure("layers.1.ffn.neurons", 1, 4, " king", 0.02) if place else None,
                 parting=Parting(3, 1, " queen", 2, " king", 0.05) if place else None,
@@ -147,7 +147,7 @@ def made_comparison(names: Sequence[str] = ("torch", "onnx", "onnx:int4"), model
             for place, name in enumerate(others)
         ),
         text=TextUsed("built in", 100, 50, 8, 16),
-        band=None,
+        tolerance=None,
     )
 
 
@@ -159,7 +159,7 @@ def _made_subject(name: str, model: str) -> dict[str, Any]:
         "threads": 2,
         "versions": {name: "1"},
         "perplexity": Estimate(50.0, 5.0),
-        "silence": Silence((0.5,), (0.6,)),
+        "sparsity": MeanSparsity((0.5,), (0.6,)),
         "pace": Pace(Course(0, 16, 3), (Round(5.0, (1.0, 2.0, 3.0), None),)),
         "memory": _memory(None),
     }

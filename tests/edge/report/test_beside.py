@@ -71,7 +71,7 @@ def test_parity_shows_every_site_of_every_engine_and_where_a_difference_begins()
     comparison = made_comparison()
     markup = parity_section(comparison, "fake").markup
     text = shown(markup)
-    assert "onnx band 5.0e-5 onnx:int4 band 5.0e-5" in text
+    assert "onnx tolerance 5.0e-5 onnx:int4 tolerance 5.0e-5" in text
     assert text.count("2.0e-7 ●") == 11 and "2.0e-2 ○ ◀" in text and text.count("◀") == 2, "the mark and its legend"
     assert re.search(r"layers\.1\.ffn\.neurons 2\.0e-7 ● 2\.0e-2 ○ ◀", text)
     order = [text.rindex(f" {site} ") for site in comparison.variants[0].sites]
@@ -87,7 +87,7 @@ def test_parity_prints_the_sums_with_their_meaning() -> None:
         "same likeliest token 99.0%",
         "other ones / of them near ties 1 / 1",
         "difference +0.500 ± 0.250",
-        "first site beyond the band none layers.1.ffn.neurons",
+        "first site beyond the tolerance none layers.1.ffn.neurons",
         "#3: &#x27; queen&#x27; for &#x27; king&#x27;",
         "0.05, a near tie",
         "decode, ms: p50 / p90 2.00 / 2.80",

@@ -185,12 +185,12 @@ def test_sparsity_is_read_out_by_either_definition(show: Show) -> None:
         for name, measure in (("zero", exact_zero_share), ("top_p", top_p_sparsity)):
             shown.page.check(f"[name=definition][value={name}]")
             for layer, token in ((2, 1), (0, 14)):
-                shown.hover("silence-map", 2 - layer, 3, token, 15)
-                said = re.fullmatch(r"layer (\d), token (\d+) ‘.*’: ([\d.]+)% silent", shown.text("silence-readout"))
-                assert said, shown.text("silence-readout")
+                shown.hover("sparsity-map", 2 - layer, 3, token, 15)
+                said = re.fullmatch(r"layer (\d), token (\d+) ‘.*’: ([\d.]+)% silent", shown.text("sparsity-readout"))
+                assert said, shown.text("sparsity-readout")
                 want = 100 * float(measure(trace.neurons(layer))[token])
                 assert (int(said[1]), int(said[2])) == (layer, token) and abs(float(said[3]) - want) < 0.6
-            means = [text.rstrip("%") for text in shown.page.locator("#silence-means li").all_text_contents()]
+            means = [text.rstrip("%") for text in shown.page.locator("#sparsity-means li").all_text_contents()]
             want = [100 * float(measure(trace.neurons(layer)).mean()) for layer in (2, 1, 0)]
             np.testing.assert_allclose([float(text) for text in means], want, rtol=0.01)
 
@@ -218,7 +218,7 @@ def test_everything_can_be_reached_by_keyboard(show: Show) -> None:
         for _ in range(20):
             shown.press("Tab")
             reached.append(shown.page.evaluate(_REACHED))
-        wanted = ["scalar", "strip", "weights", "layer-row", "map", "definition", "silence-map"]
+        wanted = ["scalar", "strip", "weights", "layer-row", "map", "definition", "sparsity-map"]
         assert [name for name in reached if name in wanted] == wanted, f"tab goes through {reached}"
         nameless = shown.page.evaluate(
             "[...document.querySelectorAll('button, canvas[tabindex], [role=listbox], [role=group], nav')]"

@@ -24,7 +24,7 @@ from edge.report.fine import (
     FINE_UNKNOWN,
     blocks,
     fine_values,
-    from_packed_text,
+    from_quantized_text,
     to_fine_levels,
 )
 from edge.report.markup import script_json
@@ -103,10 +103,10 @@ def test_the_maps_of_a_page_are_the_trace_s_patterns(zoo_trace: Trace) -> None:
     spec, tokens = zoo_trace.spec, zoo_trace.n_fed
     assert kept["layers"] == list(range(spec.n_layers)) and kept["block"] == 1
     assert shape[1:] == (spec.n_heads, tokens, tokens)
-    levels = from_packed_text(kept["levels"], shape)
+    levels = from_quantized_text(kept["levels"], shape)
     step = np.log(1e4) / (FINE_LEVELS - 1)
     for layer, head in np.ndindex(*shape[:2]):
-        visible = visible_keys(tokens, tokens, spec.layers[layer].reach)
+        visible = visible_keys(tokens, tokens, spec.layers[layer].window)
         shown = levels[layer, head]
         assert ((shown == FINE_HIDDEN) == ~visible).all(), f"layer {layer}, head {head} shows hidden keys"
         want = np.maximum(zoo_trace.pattern(layer, head)[visible], 1e-4)
@@ -117,11 +117,11 @@ def test_the_maps_of_a_page_are_the_trace_s_patterns(zoo_trace: Trace) -> None:
 
 
 def test_the_sparsity_of_a_page_is_the_trace_s(zoo_trace: Trace) -> None:
-    kept = read_page(report_page(zoo_trace)).record["silence"]
+    kept = read_page(report_page(zoo_trace)).record["sparsity"]
     for name, measure in (("zero", exact_zero_share), ("top_p", top_p_sparsity)):
         shares = np.stack([measure(zoo_trace.neurons(layer)) for layer in range(zoo_trace.spec.n_layers)])
         scale = share_scale(shares)
-        levels = from_packed_text(kept[name]["levels"], shares.shape)
+        levels = from_quantized_text(kept[name]["levels"], shares.shape)
         off = np.abs(fine_values(scale)[levels - 1] - shares).max()
         assert off <= 0.51 * (scale.high - scale.low) / (FINE_LEVELS - 1), f"{name} is off by {off:.2g}"
 
@@ -213,7 +213,7 @@ def test_sparsity_of_many_tokens_is_told_as_means() -> None:
     sites = {f"layers.{layer}.ffn.neurons": rng.random((tokens, 8), np.float32) - 0.5 for layer in range(3)}
     long = replace(trace, n_fed=tokens, tokens=(1,) * tokens, pieces=("a",) * tokens, sites=sites, logprobs=())
     page = report_page(long)
-    kept = read_page(page).record["silence"]
+    kept = read_page(page).record["sparsity"]
     assert kept["wide"] == 2 and kept["columns"] == -(-tokens // 2)
     assert f"{tokens:,} tokens do not fit: a column is the mean of 2 tokens" in page
 
@@ -241,7 +241,7 @@ def test_what_was_not_watched_is_said(watch: Watch, missing: str) -> None:
     trace = made_trace(watch=watch)
     kept = read_page(page).record
     assert kept.get("attention", {}).get("layers", []) == list(watched_layers(trace, "attn.query", "attn.key"))
-    assert kept.get("silence", {}).get("layers", []) == list(watched_layers(trace, "ffn.neurons"))
+    assert kept.get("sparsity", {}).get("layers", []) == list(watched_layers(trace, "ffn.neurons"))
 
 
 def test_a_run_of_one_token_has_a_page() -> None:

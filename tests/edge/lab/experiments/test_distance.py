@@ -112,8 +112,8 @@ def test_heads_with_silent_queries_look_as_far_as_even_ones() -> None:
             own, even = (over_tokens(getattr(side, score)) for side in (looks.heads, looks.even))
             np.testing.assert_allclose(own, np.repeat(even[:, None], own.shape[1], axis=1), rtol=1e-4, err_msg=score)
         for even, kind in zip(over_tokens(looks.even.distance), subject.spec.layers, strict=True):
-            if isinstance(kind.reach, Sliding):
-                assert even < kind.reach.span, "a sliding layer looks beyond its span"
+            if isinstance(kind.window, Sliding):
+                assert even < kind.window.tokens, "a sliding layer looks beyond its span"
 
 
 def test_its_cost_is_what_it_feeds() -> None:

@@ -52,10 +52,10 @@ def test_to_silence_what_writes_nothing_costs_nothing(place: int, last: str) -> 
     np.testing.assert_allclose(found.without[place], found.intact, atol=1e-5)
     assert np.abs(found.by_layer[:, place] - found.few).max() < 1e-5
     np.testing.assert_allclose(found.without[1 - place], found.without_both, atol=1e-5)
-    assert np.abs(found.by_layer[:, 1 - place] - found.few).max() > 1e-3, "nothing was silenced at all"
+    assert np.abs(found.by_layer[:, 1 - place] - found.few).max() > 1e-3, "nothing was ablated at all"
 
 
-def test_a_silenced_sublayer_is_one_whose_last_matrix_is_zero() -> None:
+def test_a_ablated_sublayer_is_one_whose_last_matrix_is_zero() -> None:
     zeroed = {
         key: 0 * value
         for key, value in tiny_weights(TINY_SPECS[NAME], 0).items()
@@ -103,7 +103,7 @@ def test_a_model_that_copies_foretells_every_repeat_and_another_none(name: str) 
         sample = whole_sample(subject)
         assert copied(ruled(subject, copies=True), sample, ()).mean() == 1.0, "a copy was not believed"
         assert copied(ruled(subject, copies=False), sample, ()).mean() == 0.0
-        edits = knockout.silenced([0], ["attn"])
+        edits = knockout.ablated([0], ["attn"])
         assert copied(ruled(subject, copies=True), sample, edits).mean() == 0.0, "edits were lost"
 
 

@@ -1,9 +1,9 @@
-"""S1: the lens tells what the decoder itself would answer with later sublayers silenced."""
+"""S1: the lens tells what the decoder itself would answer with later sublayers ablated."""
 
 import numpy as np
 import pytest
 
-from edge.edits import Silence
+from edge.edits import Ablate
 from edge.lab.effect import Verdict, verdict_of
 from edge.lab.experiments import lens, stack
 from edge.lab.experiments.lens import effects, measure, numbers
@@ -24,13 +24,13 @@ def few_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answers(subject: Subject, *silent: str) -> np.ndarray:
-    """What the decoder answers to the sampled tokens with some sublayers silenced."""
-    told = [subject.model.logits(list(ids), [Silence(one) for one in silent]).argmax(-1) for ids in subject.windows]
+    """What the decoder answers to the sampled tokens with some sublayers ablated."""
+    told = [subject.model.logits(list(ids), [Ablate(one) for one in silent]).argmax(-1) for ids in subject.windows]
     return np.asarray(np.concatenate(told)[sampled(subject)])
 
 
 @pytest.mark.parametrize("name", SUMS_STAY)
-def test_changes_are_those_that_silencing_the_last_layer_undoes(name: str) -> None:
+def test_changes_are_those_that_ablating_the_last_layer_undoes(name: str) -> None:
     with tiny_subject(name) as subject:
         found, last = look(subject), f"layers.{subject.spec.n_layers - 1}"
         whole, half, none = (

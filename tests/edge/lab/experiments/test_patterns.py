@@ -13,7 +13,7 @@ def test_an_even_head_gives_every_visible_key_the_same() -> None:
     look = even_pattern(6, Full())
     np.testing.assert_allclose(entropy_bits(look), np.log2(np.arange(1, 7)), atol=1e-6)
     np.testing.assert_allclose(mean_distance(look), np.arange(6) / 2, atol=1e-6)
-    near = even_pattern(6, Sliding(span=2))
+    near = even_pattern(6, Sliding(2))
     np.testing.assert_allclose(near[3], [0, 0, 0.5, 0.5, 0, 0], err_msg="a key beyond the reach was looked at")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from edge.edits import Edit, Replace, Silence
+from edge.edits import Ablate, Edit, Replace
 from edge.lab.effect import Verdict
 from edge.lab.experiments.positions import EXPERIMENT, isolated, moved
 from edge.lab.subject import Subject
@@ -30,7 +30,7 @@ class Deaf(Subject):
     """Silences nothing: what an FFN that looked aside would look like."""
 
     def see(self, ids: Sequence[int], edits: Sequence[Edit] = (), watch: Watch | None = None) -> Trace:
-        return super().see(ids, [edit for edit in edits if not isinstance(edit, Silence)], watch)
+        return super().see(ids, [edit for edit in edits if not isinstance(edit, Ablate)], watch)
 
 
 def test_a_change_that_reaches_other_tokens_is_noticed() -> None:
@@ -38,7 +38,7 @@ def test_a_change_that_reaches_other_tokens_is_noticed() -> None:
         finding = EXPERIMENT.measure(subject)
     errors = {number.key: number.value for number in finding.numbers}
     assert errors["ffn_change_elsewhere"] > 0.01 < errors["permutation_error"], f"{errors}"
-    assert finding.verdict is Verdict.FAILS, f"attention was not silenced, so FFNs do read other tokens: {finding.says}"
+    assert finding.verdict is Verdict.FAILS, f"attention was not ablated, so FFNs do read other tokens: {finding.says}"
 
 
 def test_attention_without_values_changes_nothing_elsewhere() -> None:
@@ -52,7 +52,7 @@ def test_attention_without_values_changes_nothing_elsewhere() -> None:
 def test_tokens_out_of_reach_are_not_counted() -> None:
     """Layer 0 sees 3 tokens: one change reaches two later ones and those alone are averaged."""
     with tiny_subject("layers-that-differ") as subject:
-        assert not isinstance(subject.spec.layers[0].reach, Full)
+        assert not isinstance(subject.spec.layers[0].window, Full)
         short, long = (moved(isolated(subject, subject.windows[0][:tokens]), 0)[0] for tokens in (16, 19))
     assert short.attention_elsewhere == pytest.approx(long.attention_elsewhere, rel=1e-4), (
         "three more tokens at the end are out of reach, and still they count"
@@ -67,7 +67,7 @@ def test_a_layer_among_others_answers_as_one_that_is_tried_alone(name: str) -> N
         alone = isolated(subject, ids)
         site = f"layers.{layer}"
         rows = alone.clean.site(f"{site}.input")
-        by_itself = subject.see(ids, [Silence(f"{site}.attn"), Replace(f"{site}.input", tuple(range(20)), rows)])
+        by_itself = subject.see(ids, [Ablate(f"{site}.attn"), Replace(f"{site}.input", tuple(range(20)), rows)])
         np.testing.assert_allclose(
             alone.ffn.site(f"{site}.ffn.output"), by_itself.site(f"{site}.ffn.output"), rtol=1e-4, atol=1e-5
         )

@@ -7,17 +7,17 @@ from functools import cached_property
 import numpy as np
 import pytest
 
-from edge.edits import Noise, Silence
+from edge.edits import Ablate, Noise
 from edge.lab.effect import Verdict, verdict_of
 from edge.lab.experiments import recall, tracing
 from edge.lab.experiments.recall import effects, measure, numbers
 from edge.lab.experiments.tracing import (
     DEVIATIONS,
     Traced,
+    ablate_facts,
     embedding_deviation,
     fact_tokens,
     middle_layers,
-    silence_facts,
     trace_facts,
     tried_layers,
     watched,
@@ -88,7 +88,7 @@ def test_what_stands_before_the_subject_needs_no_restoring() -> None:
 def test_sublayers_that_write_nothing_bring_nothing_back(silent: str) -> None:
     with knowing(NAME, silent) as subject:
         facts = watched(subject, subject.known[:1])
-        found, lost = trace_facts(subject, facts), silence_facts(subject, facts)
+        found, lost = trace_facts(subject, facts), ablate_facts(subject, facts)
     for back in (found.subject_end, found.subject, found.prompt_end, lost):
         assert np.abs(back[..., SUBLAYERS[silent]]).max() < 1e-6, f"{silent} writes nothing, and mattered"
     if silent == "ffn":
@@ -101,9 +101,9 @@ def test_each_fact_is_traced_as_by_hand() -> None:
     """One number of each kind; what passes share makes no difference."""
     with knowing(NAME) as subject:
         facts = watched(subject, subject.known[:2])
-        found, lost = trace_facts(subject, facts), silence_facts(subject, facts)
+        found, lost = trace_facts(subject, facts), ablate_facts(subject, facts)
         deviation = DEVIATIONS * embedding_deviation(facts)
-        totals, restored, borrowed, silenced = [], [], [], []
+        totals, restored, borrowed, ablated = [], [], [], []
         for number, fact in enumerate(facts):
             other, sites = facts[1 - number], window_sites(1, 3, "attn")
             noise = Noise((2, 3, 4), deviation, SEED + number)
@@ -113,12 +113,12 @@ def test_each_fact_is_traced_as_by_hand() -> None:
             restored.append(subject.probability(fact.known, [noise, *put]) - without)
             lent = fact.borrowed(window_sites(1, 3, "ffn"), other)
             borrowed.append(subject.probability(fact.known, [noise, *lent]) - without)
-            gone = subject.probability(fact.known, [Silence("layers.1.attn")])
-            silenced.append(fact.known.probability - gone)
+            gone = subject.probability(fact.known, [Ablate("layers.1.attn")])
+            ablated.append(fact.known.probability - gone)
     np.testing.assert_allclose(found.total, totals, atol=1e-6)
     np.testing.assert_allclose(found.subject[:, 1, 1], restored, atol=1e-6)
     np.testing.assert_allclose(found.borrowed[:, 1], borrowed, atol=1e-6)
-    np.testing.assert_allclose(lost[:, 1, 1], silenced, atol=1e-6)
+    np.testing.assert_allclose(lost[:, 1, 1], ablated, atol=1e-6)
 
 
 def test_the_deviation_is_that_of_what_enters_at_subjects() -> None:

@@ -9,9 +9,10 @@ from time import sleep
 
 import pytest
 
-from edge.apart import Apart, Progress, in_silence, while_wanted
 from edge.profile.machine import ONE_THREAD
+from edge.worker_process import WorkerProcess, quiet, while_wanted
 from models.errors import EdgeError, MisuseError
+from models.progress import Progress
 
 
 def build(tell: Progress, start: int) -> list[int]:
@@ -40,8 +41,8 @@ def variable(held: list[int], name: str) -> str | None:
     return os.environ.get(name)
 
 
-def opened(start: int = 1, told: list[str] | None = None) -> Apart[list[int]]:
-    return Apart("the list", build, (told if told is not None else []).append, {}, start)
+def opened(start: int = 1, told: list[str] | None = None) -> WorkerProcess[list[int]]:
+    return WorkerProcess("the list", build, (told if told is not None else []).append, {}, start)
 
 
 def test_questions_are_answered_in_another_process_that_remembers() -> None:
@@ -99,7 +100,7 @@ def test_it_ends_with_its_owner(tmp_path: Path) -> None:
 def test_its_environment_is_its_own() -> None:
     name, value = next(iter(ONE_THREAD.items()))
     before = os.environ.get(name)
-    with Apart("the list", build, lambda _: None, ONE_THREAD, 1) as process:
+    with WorkerProcess("the list", build, lambda _: None, ONE_THREAD, 1) as process:
         assert process.ask(variable, name) == value
     assert os.environ.get(name) == before, "the environment of this process was changed"
 
@@ -128,13 +129,13 @@ def test_a_process_whose_answer_is_not_wanted_any_more_is_killed() -> None:
 
 def test_a_process_that_is_not_wanted_any_more_is_killed_while_it_is_built() -> None:
     with pytest.raises(Unwanted), while_wanted(refuse):
-        Apart("the slow one", build_slowly, lambda _: None, {})
+        WorkerProcess("the slow one", build_slowly, lambda _: None, {})
     assert not multiprocessing.active_children(), "the process that was being built lives on"
 
 
 def test_a_process_is_waited_for_again_afterwards() -> None:
     with pytest.raises(Unwanted), while_wanted(refuse):
-        Apart("the slow one", build_slowly, lambda _: None, {})
+        WorkerProcess("the slow one", build_slowly, lambda _: None, {})
     with opened(2) as process:
         assert process.ask(add, 3) == 5
 
@@ -146,7 +147,7 @@ def shout(held: list[int]) -> None:
 
 
 def test_processes_started_in_silence_write_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    with in_silence(), opened() as process:
+    with quiet(), opened() as process:
         process.ask(shout)
     assert capfd.readouterr() == ("", ""), "a process wrote where a screen is drawn"
     with opened() as process:

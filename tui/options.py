@@ -73,10 +73,9 @@ ROLES = (
 )
 
 
-Silence = Definition
 """One definition of activation sparsity."""
 
-SILENCES = DEFINITIONS
+SPARSITIES = DEFINITIONS
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ COLOURS = (
     Colour("reads", "how much the chosen token reads it"),
     Colour("surprise", "surprise, bits"),
     Colour("received", "attention received, mean"),
-    Colour("silent", "sparsity of the chosen layer"),
+    Colour("sparsity", "sparsity of the chosen layer"),
     Colour("ms", "time to come, ms"),
 )
 
@@ -111,7 +110,7 @@ class Options:
     is_log: bool = False
     drops_first: bool = False
     score: Score = SCORES[0]
-    silence: Silence = SILENCES[0]
+    sparsity: Definition = SPARSITIES[0]
     colour: Colour = COLOURS[0]
     shows_difference: bool = False
     max_new_tokens: int = 64
@@ -133,9 +132,9 @@ def after(choices: tuple[T, ...], current: T) -> T:
 def suited(options: Options, spec: DecoderSpec) -> Options:
     """Exact zeros only where activations have them: top-p otherwise."""
     has_zeros = any(layer.ffn.activation == Activation.RELU for layer in spec.layers)
-    if has_zeros or options.silence != SILENCES[0]:
+    if has_zeros or options.sparsity != SPARSITIES[0]:
         return options
-    return replace(options, silence=SILENCES[1])
+    return replace(options, sparsity=SPARSITIES[1])
 
 
 def clamp(selection: Selection, trace: Trace) -> Selection:
@@ -158,7 +157,7 @@ def row_read(trace: Trace, chosen: Selection) -> Float32[np.ndarray, " past"] | 
         return None
     query, key = (trace.sites[name][: chosen.token + 1].astype(np.float32) for name in names)
     kind, keys = trace.spec.layers[chosen.layer], key[:, chosen.head // trace.spec.sharing]
-    rows = attention_pattern(query[-1:, chosen.head], keys, trace.spec.scale, kind.reach, kind.score_cap)
+    rows = attention_pattern(query[-1:, chosen.head], keys, trace.spec.scale, kind.window, kind.score_cap)
     return np.asarray(rows[0])
 
 

@@ -1,4 +1,4 @@
-"""Parts of an MLX decoder whose matrices come in groups; the counterpart of `export/packed.py`.
+"""Parts of an MLX decoder whose matrices come in groups; the counterpart of `export/quantized.py`.
 
 MLX knows no zero codes but offsets: `weight = scale · code + offset`, so an offset is `-zero · scale`.
 """
@@ -12,13 +12,13 @@ from mlx import nn
 
 from models.mlx_decoder import Decoder, Embedding, Head
 from models.mlx_kernels import bound
-from models.packed import PackedMatrix
+from models.quantized import QuantizedMatrix
 
 
-class Packed(nn.Module):
+class Quantized(nn.Module):
     """One matrix, and what is done with it."""
 
-    def __init__(self, matrix: PackedMatrix) -> None:
+    def __init__(self, matrix: QuantizedMatrix) -> None:
         super().__init__()
         self.columns, self.filled = matrix.columns, matrix.scales.shape[1] * matrix.scheme.group
         self.group, self.bits = matrix.scheme.group, matrix.scheme.bits
@@ -42,10 +42,10 @@ class Packed(nn.Module):
         return found[:, : self.columns]
 
 
-class PackedLinear(Packed):
+class QuantizedLinear(Quantized):
     """In place of `nn.Linear`."""
 
-    def __init__(self, matrix: PackedMatrix, bias: mx.array | None) -> None:
+    def __init__(self, matrix: QuantizedMatrix, bias: mx.array | None) -> None:
         super().__init__(matrix)
         self.bias = bias
 
@@ -54,13 +54,13 @@ class PackedLinear(Packed):
         return product if self.bias is None else product + self.bias
 
 
-class PackedEmbedding(Packed):
+class QuantizedEmbedding(Quantized):
     """In place of `Embedding`."""
 
-    def __init__(self, matrix: PackedMatrix, dense: Embedding) -> None:
+    def __init__(self, matrix: QuantizedMatrix, dense: Embedding) -> None:
         super().__init__(matrix)
         self.project, self.positions = dense.project, dense.positions
-        self.weight = None  # nobody else reads it: a packed head has its own matrix
+        self.weight = None  # nobody else reads it: a quantized head has its own matrix
 
     def __call__(
         self, ids: Int[mx.array, " token"], positions: Int[mx.array, " token"]
@@ -70,10 +70,10 @@ class PackedEmbedding(Packed):
         return x if self.positions is None else x + self.positions[positions]
 
 
-class PackedHead(nn.Module):
+class QuantizedHead(nn.Module):
     """In place of `Head`; a tied one reads with the embedding's matrix."""
 
-    def __init__(self, matrix: Packed, dense: Head) -> None:
+    def __init__(self, matrix: Quantized, dense: Head) -> None:
         super().__init__()
         self.matrix, self.norm, self.project = matrix, dense.norm, dense.project
         self.bias, self.cap = dense.bias, dense.cap
@@ -84,24 +84,24 @@ class PackedHead(nn.Module):
         return bound(self.cap, logits if self.bias is None else logits + self.bias)
 
 
-def _pack_linears(owner: nn.Module, name: str, packed: Mapping[str, PackedMatrix]) -> None:
+def _pack_linears(owner: nn.Module, name: str, quantized: Mapping[str, QuantizedMatrix]) -> None:
     for part, dense in list(owner.items()):
-        if isinstance(dense, nn.Linear) and (matrix := packed.get(f"{name}.{part}.weight")):
-            setattr(owner, part, PackedLinear(matrix, dense.get("bias")))
+        if isinstance(dense, nn.Linear) and (matrix := quantized.get(f"{name}.{part}.weight")):
+            setattr(owner, part, QuantizedLinear(matrix, dense.get("bias")))
 
 
-def pack_modules(decoder: Decoder, packed: Mapping[str, PackedMatrix]) -> None:
-    """Puts packed parts in place of those that have a matrix in `packed`; the rest has its weights already."""
+def pack_modules(decoder: Decoder, quantized: Mapping[str, QuantizedMatrix]) -> None:
+    """Puts quantized parts in place of those that have a matrix in `quantized`; the rest has its weights already."""
     for index, block in enumerate(decoder.layers):
         for sublayer in ("attn", "ffn"):
-            _pack_linears(getattr(block, sublayer), f"layers.{index}.{sublayer}", packed)
+            _pack_linears(getattr(block, sublayer), f"layers.{index}.{sublayer}", quantized)
     for part in ("embed", "head"):
-        _pack_linears(getattr(decoder, part), part, packed)
+        _pack_linears(getattr(decoder, part), part, quantized)
     others: dict[str, nn.Module] = {}
-    if matrix := packed.get("embed.weight"):
-        embedding = others["embed"] = PackedEmbedding(matrix, decoder.embed)
+    if matrix := quantized.get("embed.weight"):
+        embedding = others["embed"] = QuantizedEmbedding(matrix, decoder.embed)
         if decoder.spec.tied:
-            others["head"] = PackedHead(embedding, decoder.head)
-    if matrix := packed.get("head.weight"):
-        others["head"] = PackedHead(Packed(matrix), decoder.head)
+            others["head"] = QuantizedHead(embedding, decoder.head)
+    if matrix := quantized.get("head.weight"):
+        others["head"] = QuantizedHead(Quantized(matrix), decoder.head)
     decoder.update_modules(others)

@@ -1,7 +1,7 @@
-"""A checkpoint's matrices in groups, packed once and kept in the cache for every engine and every later run."""
+"""A checkpoint's matrices in groups, quantized once and kept in the cache for every engine and every later run."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from json import dumps
 from pathlib import Path
@@ -12,19 +12,20 @@ from export.bundle import CACHE_VARIABLE, cache_folder
 from export.staging import staged
 from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, MisuseError
-from models.packed_file import FORMAT, matrices, open_packed, write_packed
 from models.precision import FP32, Grouped, Precision, Scheme, Zero
+from models.progress import Progress
+from models.quantized_file import FORMAT, matrices, open_quantized, write_quantized
 
 _FILE = "model.safetensors"
 
-Progress = Callable[[str], None]
 
-
-def prepare_packed(checkpoint: Checkpoint, scheme: Scheme, progress: Progress, keep: Sequence[str] = ()) -> Checkpoint:
-    """The checkpoint with its matrices packed, now if the cache does not hold them.
+def prepare_quantized(
+    checkpoint: Checkpoint, scheme: Scheme, progress: Progress, keep: Sequence[str] = ()
+) -> Checkpoint:
+    """The checkpoint with its matrices quantized, now if the cache does not hold them.
 
     Args:
-        keep: Patterns of matrices that stay float32, as `models.packed_file.matrices` takes them.
+        keep: Patterns of matrices that stay float32, as `models.quantized_file.matrices` takes them.
 
     Raises:
         MisuseError: a pattern that fits no matrix.
@@ -35,16 +36,16 @@ def prepare_packed(checkpoint: Checkpoint, scheme: Scheme, progress: Progress, k
         return found
     way_out = f"free some space, or name a folder elsewhere in the environment variable {CACHE_VARIABLE}"
     with staged(file.parent, way_out) as folder:
-        write_packed(checkpoint.spec, checkpoint.weights, scheme, folder / _FILE, progress, keep)
+        write_quantized(checkpoint.spec, checkpoint.weights, scheme, folder / _FILE, progress, keep)
     return _with_weights_of(file, checkpoint)
 
 
 def stored_precision(checkpoint: Checkpoint) -> Grouped | None:
     """Of weights that are stored in groups already; None where they are floats, which any precision can be had from."""
-    return Grouped(next(iter(checkpoint.packed.schemes.values()))) if checkpoint.packed else None
+    return Grouped(next(iter(checkpoint.quantized.schemes.values()))) if checkpoint.quantized else None
 
 
-def as_packed(checkpoint: Checkpoint, asked: Precision) -> Grouped:
+def as_quantized(checkpoint: Checkpoint, asked: Precision) -> Grouped:
     """The precision of weights that are stored in groups already; another one cannot be had from them."""
     held = stored_precision(checkpoint)
     assert held is not None, "the weights are floats"
@@ -58,7 +59,7 @@ def as_packed(checkpoint: Checkpoint, asked: Precision) -> Grouped:
 
 
 def _opened(file: Path, checkpoint: Checkpoint) -> Checkpoint | None:
-    """What an earlier run packed; a file that was damaged since is packed anew."""
+    """What an earlier run quantized; a file that was damaged since is quantized anew."""
     try:
         return _with_weights_of(file, checkpoint) if file.is_file() else None
     except CheckpointError:
@@ -66,12 +67,12 @@ def _opened(file: Path, checkpoint: Checkpoint) -> Checkpoint | None:
 
 
 def _with_weights_of(file: Path, checkpoint: Checkpoint) -> Checkpoint:
-    return Checkpoint(checkpoint.folder, checkpoint.spec, *open_packed(file, checkpoint.spec))
+    return Checkpoint(checkpoint.folder, checkpoint.spec, *open_quantized(file, checkpoint.spec))
 
 
-def _key(checkpoint: Checkpoint, scheme: Scheme, packed: Sequence[str]) -> str:
+def _key(checkpoint: Checkpoint, scheme: Scheme, quantized: Sequence[str]) -> str:
     """Equal for the same matrices of equal weights; files are told by path, size and time of change."""
-    told = hashlib.sha256(dumps([FORMAT, asdict(scheme), packed]).encode())
+    told = hashlib.sha256(dumps([FORMAT, asdict(scheme), quantized]).encode())
     if checkpoint.files:
         for file in checkpoint.files:
             stat = file.stat()

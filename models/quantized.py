@@ -22,7 +22,7 @@ Codes = UInt8[np.ndarray, "*rows bytes"]
 
 
 @dataclass(frozen=True)
-class PackedMatrix:
+class QuantizedMatrix:
     """A matrix of `columns` columns, each row filled up to whole groups.
 
     Attributes:
@@ -63,26 +63,26 @@ class PackedMatrix:
 
 @runtime_checkable
 class StoredMatrix(Protocol):
-    """Where a packed matrix lies, and how."""
+    """Where a quantized matrix lies, and how."""
 
     @property
     def scheme(self) -> Scheme: ...
 
-    def read(self) -> PackedMatrix: ...
+    def read(self) -> QuantizedMatrix: ...
 
 
-class PackedMatrices(Mapping[str, PackedMatrix]):
-    """Packed parameters by Edge's name, read when they are asked for."""
+class QuantizedMatrices(Mapping[str, QuantizedMatrix]):
+    """Quantized parameters by Edge's name, read when they are asked for."""
 
     def __init__(self, stored: Mapping[str, StoredMatrix] | None = None) -> None:
         self._stored = stored or {}
 
     @property
     def schemes(self) -> dict[str, Scheme]:
-        """How each is packed; nothing is read for it."""
+        """How each is quantized; nothing is read for it."""
         return {name: matrix.scheme for name, matrix in self._stored.items()}
 
-    def __getitem__(self, name: str) -> PackedMatrix:
+    def __getitem__(self, name: str) -> QuantizedMatrix:
         return self._stored[name].read()
 
     def __iter__(self) -> Iterator[str]:
@@ -112,14 +112,14 @@ def pack_codes(codes: UInt8[np.ndarray, "*rows codes"], bits: int) -> Codes:
     return codes if bits == 8 else codes[..., 0::2] | (codes[..., 1::2] << 4)
 
 
-def unpack_codes(packed: Codes, bits: int) -> UInt8[np.ndarray, "*rows codes"]:
+def unpack_codes(quantized: Codes, bits: int) -> UInt8[np.ndarray, "*rows codes"]:
     """What `pack_codes` was given."""
     if bits == 8:
-        return packed
-    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
+        return quantized
+    return np.stack([quantized & 15, quantized >> 4], axis=-1).reshape(*quantized.shape[:-1], -1)
 
 
-def pack_matrix(matrix: Float[np.ndarray, "row column"], scheme: Scheme) -> PackedMatrix:
+def quantize_matrix(matrix: Float[np.ndarray, "row column"], scheme: Scheme) -> QuantizedMatrix:
     """Rounds every weight to the nearest code of its group; the codes span the group's weights and 0.
 
     With a whole zero, `scale = (largest - smallest) / (2^bits - 1)`. With the middle as zero, the weight of the largest
@@ -140,7 +140,7 @@ def pack_matrix(matrix: Float[np.ndarray, "row column"], scheme: Scheme) -> Pack
         rounded = np.rint(filled / scales[block][..., None]) + zeros[block][..., None]
         found = np.clip(rounded, 0, 2**scheme.bits - 1).astype(np.uint8)
         codes[block] = pack_codes(found.reshape(len(some), -1), scheme.bits)
-    return PackedMatrix(scheme, columns, codes, scales, None if scheme.zero is Zero.MIDDLE else zeros)
+    return QuantizedMatrix(scheme, columns, codes, scales, None if scheme.zero is Zero.MIDDLE else zeros)
 
 
 def _scales_and_zeros(

@@ -20,7 +20,7 @@ from models.spec import DecoderSpec
 _DOMAIN = "com.microsoft"
 
 
-class Packed(nn.Module):
+class Quantized(nn.Module):
     """The parts of one matrix, without numbers."""
 
     codes: Tensor
@@ -70,7 +70,7 @@ class Packed(nn.Module):
         return {"bits": self.scheme.bits, "block_size": self.scheme.group}
 
 
-class PackedLinear(Packed):
+class QuantizedLinear(Quantized):
     """In place of `nn.Linear`."""
 
     def __init__(self, parameter: str, dense: nn.Linear, scheme: Scheme, accuracy: int) -> None:
@@ -81,7 +81,7 @@ class PackedLinear(Packed):
         return self.product(x, self.bias)
 
 
-class PackedEmbedding(Packed):
+class QuantizedEmbedding(Quantized):
     """In place of `Embedding`."""
 
     def __init__(self, dense: Embedding, scheme: Scheme, accuracy: int) -> None:
@@ -96,7 +96,7 @@ class PackedEmbedding(Packed):
         return x if self.positions is None else x + nn.functional.embedding(positions, self.positions)
 
 
-class PackedHead(Packed):
+class QuantizedHead(Quantized):
     """In place of `Head`, tied or not."""
 
     def __init__(self, dense: Head, shape: tuple[int, int], scheme: Scheme, accuracy: int) -> None:
@@ -109,16 +109,16 @@ class PackedHead(Packed):
 
 
 def pack_modules(decoder: Decoder, layout: Layout) -> None:
-    """Puts packed parts in place of those whose matrices the layout gives in groups."""
+    """Puts quantized parts in place of those whose matrices the layout gives in groups."""
     linears = {name: module for name, module in decoder.named_modules() if isinstance(module, nn.Linear)}
     for name, module in linears.items():
         if scheme := layout.schemes.get(f"{name}.weight"):
             owner, _, part = name.rpartition(".")
-            packed = PackedLinear(f"{name}.weight", module, scheme, layout.accuracy)
-            decoder.get_submodule(owner).add_module(part, packed)
+            quantized = QuantizedLinear(f"{name}.weight", module, scheme, layout.accuracy)
+            decoder.get_submodule(owner).add_module(part, quantized)
     spec: DecoderSpec = decoder.spec
     if scheme := layout.schemes.get("head.weight"):
         sizes = (spec.vocab_size, spec.token_width)
-        decoder.add_module("head", PackedHead(decoder.head, sizes, scheme, layout.accuracy))
+        decoder.add_module("head", QuantizedHead(decoder.head, sizes, scheme, layout.accuracy))
     if scheme := layout.schemes.get("embed.weight"):
-        decoder.add_module("embed", PackedEmbedding(decoder.embed, scheme, layout.accuracy))
+        decoder.add_module("embed", QuantizedEmbedding(decoder.embed, scheme, layout.accuracy))

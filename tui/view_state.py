@@ -20,7 +20,7 @@ from edge.trace import Trace
 from models.sites import layer_site
 from models.spec import DecoderSpec
 from tui.editing import whose
-from tui.state import Options, Selection
+from tui.options import Options, Selection
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class ViewState:
     """What there is to be seen; every screen draws its part of it.
 
     Attributes:

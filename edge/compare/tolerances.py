@@ -3,21 +3,21 @@
 from edge.engines.choice import EngineChoice
 from models.precision import Float, Grouped, Scheme
 
-BANDS = {"fp32": 5e-5, "fp16": 1e-2, "bf16": 4e-2, "int8": 5e-2, "int4": 3e-1}
+TOLERANCES = {"fp32": 5e-5, "fp16": 1e-2, "bf16": 4e-2, "int8": 5e-2, "int4": 3e-1}
 """Largest relative error of a site, by the coarser of the two precisions.
 
 Of float32, what engines owe each other (law 5); of float16, a few hundred of its roundings. bfloat16 rounds eight times
-as coarsely. Of packed matrices no rule says how close they must be: these are about three times what the zoo shows.
+as coarsely. Of quantized matrices no rule says how close they must be: these are about three times what the zoo shows.
 """
 
 
-def band_of(reference: EngineChoice, variant: EngineChoice) -> float:
-    """The band for two engines: of packed weights only where not both have the same ones."""
+def tolerance_of(reference: EngineChoice, variant: EngineChoice) -> float:
+    """The tolerance for two engines: of quantized weights only where not both have the same ones."""
     kinds = {_arithmetic(choice) for choice in (reference, variant)}
     if not have_equal_weights(reference, variant):
         schemes = {_scheme(choice) for choice in (reference, variant)}
         kinds |= {f"int{scheme.bits}" for scheme in schemes if scheme is not None}
-    return max(BANDS[kind] for kind in kinds)
+    return max(TOLERANCES[kind] for kind in kinds)
 
 
 def have_equal_weights(reference: EngineChoice, variant: EngineChoice) -> bool:
@@ -25,9 +25,9 @@ def have_equal_weights(reference: EngineChoice, variant: EngineChoice) -> bool:
     return _scheme(reference) == _scheme(variant)
 
 
-def rounding_of(choice: EngineChoice) -> float:
-    """The band within one engine, whose weights are the same on both sides of what is compared."""
-    return BANDS[_arithmetic(choice)]
+def own_tolerance(choice: EngineChoice) -> float:
+    """The tolerance within one engine, whose weights are the same on both sides of what is compared."""
+    return TOLERANCES[_arithmetic(choice)]
 
 
 def _arithmetic(choice: EngineChoice) -> str:

@@ -1,6 +1,6 @@
 """Packs a model as `edge run -e onnx:int4` does when it first sees it: seconds, and memory beside what must be held.
 
-python -m tests.bench.packing
+python -m tests.bench.quantizing
 """
 
 import argparse
@@ -11,22 +11,23 @@ from math import prod
 from pathlib import Path
 from time import perf_counter
 
-from edge.apart import Apart, Progress
 from edge.picture.units import show_bytes
 from edge.profile.memory import process_peak_bytes
-from export.packing import prepare_packed
+from edge.worker_process import WorkerProcess
+from export.quantizing import prepare_quantized
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.precision import Grouped, precision_of
+from models.progress import Progress
 from tests.bench.big_export import SHAPES
 from tests.bench.checkpoint import write_checkpoint
 
 AIM = 1.5
-"""Times the largest tensor in float32, beside what is written: the most that packing may hold."""
+"""Times the largest tensor in float32, beside what is written: the most that quantizing may hold."""
 
 
 @dataclass(frozen=True)
-class Packing:
-    """One model packed.
+class Quantizing:
+    """One model quantized.
 
     Attributes:
         baseline_bytes: The most that the process held before, its packages loaded and the checkpoint opened.
@@ -41,7 +42,7 @@ class Packing:
 
     @property
     def held_bytes(self) -> int:
-        """What packing added."""
+        """What quantizing added."""
         return self.peak_bytes - self.baseline_bytes
 
     @property
@@ -49,17 +50,17 @@ class Packing:
         return AIM * self.largest_bytes + self.written_bytes
 
 
-def pack(checkpoint: Checkpoint, precision: str) -> Packing:
+def quantize(checkpoint: Checkpoint, precision: str) -> Quantizing:
     """Runs in the process that holds nothing else."""
     asked, baseline = precision_of(precision), process_peak_bytes()
-    assert isinstance(asked, Grouped), f"{precision} packs nothing"
+    assert isinstance(asked, Grouped), f"{precision} quantizes nothing"
     started_s = perf_counter()
-    packed = prepare_packed(checkpoint, asked.scheme, lambda _: None)
+    quantized = prepare_quantized(checkpoint, asked.scheme, lambda _: None)
     took_s, peak = perf_counter() - started_s, process_peak_bytes()
     if baseline is None or peak is None:
         raise RuntimeError("this system does not say how much memory a process held")
     largest = max(4 * prod(array.shape) for array in checkpoint.weights.values())
-    return Packing(took_s, baseline, peak, sum(file.stat().st_size for file in packed.files), largest)
+    return Quantizing(took_s, baseline, peak, sum(file.stat().st_size for file in quantized.files), largest)
 
 
 def _open(tell: Progress, folder: Path) -> Checkpoint:
@@ -67,7 +68,7 @@ def _open(tell: Progress, folder: Path) -> Checkpoint:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.packing", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.quantizing", description=__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="135M")
     parser.add_argument("--precision", default="int4", help="int4, int8-g128-sym ... (default int4)")
     return parser.parse_args()
@@ -76,17 +77,19 @@ def _options() -> argparse.Namespace:
 def main() -> int:
     options = _options()
     shape = SHAPES[options.shape]
-    with tempfile.TemporaryDirectory(prefix="edge-packing-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="edge-quantizing-") as temporary:
         folder, environment = Path(temporary) / "model", {"EDGE_CACHE": str(Path(temporary) / "cache")}
         write_checkpoint(folder, shape)
-        with Apart("the packing process", _open, lambda _: None, environment, folder) as apart:
-            packing = apart.ask(pack, options.precision)
-    held, allowed, is_reached = packing.held_bytes, packing.allowed_bytes, packing.held_bytes <= packing.allowed_bytes
-    print(f"{shape}; packed as {options.precision} in {packing.took_s:.1f} s: {show_bytes(packing.written_bytes)}")
-    print(
-        f"peak {show_bytes(packing.peak_bytes)}, {show_bytes(held)} above {show_bytes(packing.baseline_bytes)} before"
+        with WorkerProcess("the quantizing process", _open, lambda _: None, environment, folder) as worker:
+            found = worker.ask(quantize, options.precision)
+    held, allowed, is_reached = (
+        found.held_bytes,
+        found.allowed_bytes,
+        found.held_bytes <= found.allowed_bytes,
     )
-    aim = f"aim {AIM} x {show_bytes(packing.largest_bytes)}, the largest tensor, and the output: {show_bytes(allowed)}"
+    print(f"{shape}; quantized as {options.precision} in {found.took_s:.1f} s: {show_bytes(found.written_bytes)}")
+    print(f"peak {show_bytes(found.peak_bytes)}, {show_bytes(held)} above {show_bytes(found.baseline_bytes)} before")
+    aim = f"aim {AIM} x {show_bytes(found.largest_bytes)}, the largest tensor, and the output: {show_bytes(allowed)}"
     print(f"{aim} {'reached' if is_reached else 'MISSED'}")
     return 0 if is_reached else 1
 

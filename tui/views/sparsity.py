@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Float32
 from textual.widget import Widget
 
+from edge.measure.sparsity import Definition
 from edge.picture.levels import Linear
 from edge.picture.palettes import SIGNED
 from models.sites import layer_site
-from tui.sight import Shown, Sight
-from tui.state import Silence
+from tui.view_state import Shown, ViewState
 from tui.widgets.legend import Legend
 from tui.widgets.pane import Pane
 from tui.widgets.sparsity_map import SparsityMap
@@ -28,30 +28,30 @@ UNITS = {
 }
 
 
-def form_of(silence: Silence, is_difference: bool = False) -> str:
+def form_of(sparsity: Definition, is_difference: bool = False) -> str:
     """How a definition's numbers are written, a key of `tui.widgets.sparsity_map.FORMS`."""
-    if silence.is_share:
+    if sparsity.is_share:
         return "points" if is_difference else "share"
     return "apart" if is_difference else "index"
 
 
-def silence_of(shown: Shown, silence: Silence) -> Values:
+def sparsity_of(shown: Shown, sparsity: Definition) -> Values:
     """One definition of a run, for every layer and token."""
-    values: Values = getattr(shown.overview, silence.field)
+    values: Values = getattr(shown.overview, sparsity.field)
     return values
 
 
-def can_pair(sight: Sight) -> bool:
+def can_pair(state: ViewState) -> bool:
     """The run beside has a map of the same shape but for its tokens."""
     return (
-        sight.main is not None
-        and sight.beside is not None
-        and sight.beside.trace.spec.n_layers == sight.main.trace.spec.n_layers
+        state.main is not None
+        and state.beside is not None
+        and state.beside.trace.spec.n_layers == state.main.trace.spec.n_layers
     )
 
 
 @dataclass
-class SilenceMap:
+class SparsityPane:
     """Draws the map, and what stands around it.
 
     Attributes:
@@ -66,53 +66,53 @@ class SilenceMap:
         """Draws everything at the next opportunity."""
         self._drawn = ()
 
-    def draw(self, view: Widget, sight: Sight) -> None:
-        """Draws the chosen side of `sight`, whose `main` is there."""
-        main, beside, silence = sight.main, sight.beside if can_pair(sight) else None, sight.options.silence
+    def draw(self, view: Widget, state: ViewState) -> None:
+        """Draws the chosen side of `state`, whose `main` is there."""
+        main, beside, sparsity = state.main, state.beside if can_pair(state) else None, state.options.sparsity
         assert main is not None
-        if bool(sight.edits) != self._had_edits:
-            self._had_edits = bool(sight.edits)
+        if bool(state.edits) != self._had_edits:
+            self._had_edits = bool(state.edits)
             self.side = SIDES[1] if self._had_edits else SIDES[0]
         side = self.side if beside is not None else SIDES[0]
         shown = beside if beside is not None and side == "beside" else main
         grid, legend = view.query_one("#ffn", SparsityMap), view.query_one("#ffn-legend", Legend)
-        grid.chosen = (sight.selection.layer, sight.selection.token)
-        grid.palette = legend.palette = SIGNED if side == "difference" else sight.options.palette
+        grid.chosen = (state.selection.layer, state.selection.token)
+        grid.palette = legend.palette = SIGNED if side == "difference" else state.options.palette
         grid.notice = _why_not(shown, beside if side == "difference" else None)
-        own, other = silence_of(main, silence), None if beside is None else silence_of(beside, silence)
+        own, other = sparsity_of(main, sparsity), None if beside is None else sparsity_of(beside, sparsity)
         off = (main if side == SIDES[0] or beside is None else beside).trace.ablated
-        grid.ablated, grid.edited = off.ffns, sight.ablated.ffn_layers
-        drawn = (side, silence, own, other)
+        grid.ablated, grid.edited = off.ffns, state.ablated.ffn_layers
+        drawn = (side, sparsity, own, other)
         if grid.notice:
             legend.scale, self._drawn = None, ()
         elif len(self._drawn) != len(drawn) or any(a is not b for a, b in zip(drawn, self._drawn, strict=True)):
             self._drawn, grid.labels = drawn, shown.trace.pieces
-            _paint(grid, legend, side, silence, own, other)
+            _paint(grid, legend, side, sparsity, own, other)
         if off.neurons and not grid.notice:
             legend.note = f"{len(off.neurons):,} ablated neuron{'s' if len(off.neurons) > 1 else ''} not counted"
-        base = "no edit" if sight.edits else "this run"
+        base = "no edit" if state.edits else "this run"
         names = {"main": base, "beside": shown.name, "difference": f"{beside.name} less {base}" if beside else ""}
-        view.query_one("#ffn-pane", Pane).entitle(f"{silence.title}, {names[side]}" if beside else silence.title)
+        view.query_one("#ffn-pane", Pane).entitle(f"{sparsity.title}, {names[side]}" if beside else sparsity.title)
 
 
 def _paint(
     grid: SparsityMap,
     legend: Legend,
     side: str,
-    silence: Silence,
+    sparsity: Definition,
     own: Values,
     other: Float32[np.ndarray, "layer _"] | None,
 ) -> None:
     """Colours the map; this run and the other one share a scale, so that they compare."""
     values = own if other is None or side == "main" else other
     if other is not None and side == "difference":
-        values = (other - own) * (100 if form_of(silence) == "share" else 1)
+        values = (other - own) * (100 if form_of(sparsity) == "share" else 1)
         scale = _scale_about_zero(values)
     else:
         scale = _scale_of([own] if other is None else [own, other])
-    grid.form = form_of(silence, side == "difference")
+    grid.form = form_of(sparsity, side == "difference")
     grid.scale, grid.shares = scale, values
-    legend.title, legend.scale = f"{silence.title}, {UNITS[grid.form]}", scale
+    legend.title, legend.scale = f"{sparsity.title}, {UNITS[grid.form]}", scale
     unknown = np.isnan(values).any(axis=1)
     legend.note = "· not known" if unknown.any() and set(np.flatnonzero(unknown).tolist()) - grid.ablated else ""
 

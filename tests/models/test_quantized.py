@@ -13,10 +13,10 @@ from safetensors.numpy import load_file
 
 from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, MisuseError
-from models.packed import PackedMatrix, groups_of, middle, pack_codes, pack_matrix, unpack_codes
-from models.packed_file import matrices, open_packed, write_packed
 from models.parameters import parameter_shapes
 from models.precision import FP32, GROUPS, Float, Grouped, Scheme, Zero, precision_of
+from models.quantized import QuantizedMatrix, groups_of, middle, pack_codes, quantize_matrix, unpack_codes
+from models.quantized_file import matrices, open_quantized, write_quantized
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
 SCHEMES = [Scheme(bits, group, zero) for bits in (4, 8) for group in GROUPS for zero in (Zero.WHOLE, Zero.MIDDLE)]
@@ -42,11 +42,11 @@ weights = arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 140)), 
 @given(weights, st.sampled_from(SCHEMES))
 def test_no_weight_moves_further_than_its_group_s_step(matrix: np.ndarray, scheme: Scheme) -> None:
     """Half a step with a zero of the group's own, one step where the zero is the middle: there one end is cut off."""
-    packed = pack_matrix(matrix, scheme)
-    assert packed.scales.shape == (len(matrix), groups_of(matrix.shape[1], scheme))
-    step = np.abs(np.repeat(packed.scales, scheme.group, axis=1))[:, : matrix.shape[1]]
+    quantized = quantize_matrix(matrix, scheme)
+    assert quantized.scales.shape == (len(matrix), groups_of(matrix.shape[1], scheme))
+    step = np.abs(np.repeat(quantized.scales, scheme.group, axis=1))[:, : matrix.shape[1]]
     # With a whole zero, the zero is rounded too, and moves its whole group by up to half a step more.
-    moved = np.abs(packed.dense() - matrix)
+    moved = np.abs(quantized.dense() - matrix)
     assert (moved <= 1.001 * step + 1e-6).all(), f"a weight moved by {(moved / step).max():.2f} steps"
 
 
@@ -54,14 +54,16 @@ def test_no_weight_moves_further_than_its_group_s_step(matrix: np.ndarray, schem
 def test_rounding_is_as_fine_as_its_bits(scheme: Scheme) -> None:
     """The error of normal weights, as a share of their size: about 2^-bits."""
     matrix = np.random.default_rng(0).standard_normal((64, 256)).astype(np.float32)
-    packed = pack_matrix(matrix, scheme)
-    error = float(np.sqrt(np.mean((packed.dense() - matrix) ** 2)))
+    quantized = quantize_matrix(matrix, scheme)
+    error = float(np.sqrt(np.mean((quantized.dense() - matrix) ** 2)))
     assert error < 2.4 * 2.0**-scheme.bits, f"{error:.4f} of the weights' size is lost"
 
 
 def test_a_zero_of_its_own_costs_a_skewed_group_less() -> None:
     matrix = np.random.default_rng(0).random((8, 64), dtype=np.float32)
-    lost = [np.abs(pack_matrix(matrix, Scheme(4, 32, zero)).dense() - matrix).mean() for zero in Zero if zero != "any"]
+    lost = [
+        np.abs(quantize_matrix(matrix, Scheme(4, 32, zero)).dense() - matrix).mean() for zero in Zero if zero != "any"
+    ]
     assert lost[1] < 0.7 * lost[0], f"with a whole zero {lost[1]:.4f} is lost, with the middle {lost[0]:.4f}"
 
 
@@ -70,30 +72,30 @@ def test_zero_weights_stay_exactly_zero(scheme: Scheme) -> None:
     matrix = np.random.default_rng(0).standard_normal((4, 160)).astype(np.float32)
     matrix[:, ::3] = 0
     matrix[1] = 0
-    assert (pack_matrix(matrix, scheme).dense()[matrix == 0] == 0).all(), "a weight of 0 became something"
+    assert (quantize_matrix(matrix, scheme).dense()[matrix == 0] == 0).all(), "a weight of 0 became something"
 
 
 @given(weights)
-def test_packing_packed_weights_changes_nothing_with_the_middle_as_zero(matrix: np.ndarray) -> None:
+def test_quantizing_quantized_weights_changes_nothing_with_the_middle_as_zero(matrix: np.ndarray) -> None:
     """What codes stand for is what they would be chosen for: rounding has nothing left to do."""
     scheme = Scheme(8, 32, Zero.MIDDLE)
-    once = pack_matrix(matrix, scheme).dense()
-    again = pack_matrix(once, scheme).dense()
+    once = quantize_matrix(matrix, scheme).dense()
+    again = quantize_matrix(once, scheme).dense()
     assert np.allclose(once, again, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)
 @pytest.mark.parametrize("scheme", [Scheme(4, 32, Zero.WHOLE), Scheme(8, 64, Zero.MIDDLE)], ids=["int4", "int8"])
-def test_a_file_gives_back_what_was_packed(tmp_path: Path, name: str, scheme: Scheme) -> None:
+def test_a_file_gives_back_what_was_quantized(tmp_path: Path, name: str, scheme: Scheme) -> None:
     """Codes, scales and zeros of every matrix; every other parameter to the last bit; other tools read the file."""
-    checkpoint, file = tiny_checkpoint(name), tmp_path / "packed.safetensors"
+    checkpoint, file = tiny_checkpoint(name), tmp_path / "quantized.safetensors"
     said: list[str] = []
-    write_packed(checkpoint.spec, checkpoint.weights, scheme, file, said.append)
-    opened = Checkpoint(tmp_path, checkpoint.spec, *open_packed(file, checkpoint.spec))
-    assert set(opened.packed) == set(matrices(checkpoint.spec)) and len(said) == len(opened.packed)
+    write_quantized(checkpoint.spec, checkpoint.weights, scheme, file, said.append)
+    opened = Checkpoint(tmp_path, checkpoint.spec, *open_quantized(file, checkpoint.spec))
+    assert set(opened.quantized) == set(matrices(checkpoint.spec)) and len(said) == len(opened.quantized)
     for parameter in parameter_shapes(checkpoint.spec):
-        if parameter in opened.packed:
-            want, found = pack_matrix(checkpoint.weights[parameter], scheme), opened.packed[parameter]
+        if parameter in opened.quantized:
+            want, found = quantize_matrix(checkpoint.weights[parameter], scheme), opened.quantized[parameter]
             assert np.array_equal(found.codes, want.codes) and np.array_equal(found.scales, want.scales), parameter
             assert np.array_equal(found.zero_points(), want.zero_points()), parameter
             assert np.array_equal(opened.weights[parameter], want.dense()), parameter
@@ -103,11 +105,11 @@ def test_a_file_gives_back_what_was_packed(tmp_path: Path, name: str, scheme: Sc
 
 
 def test_every_tensor_lies_where_its_numbers_can_be_read_in_place(tmp_path: Path) -> None:
-    file = tmp_path / "packed.safetensors"
+    file = tmp_path / "quantized.safetensors"
     checkpoint = tiny_checkpoint("llama-one-kv-head-odd-sizes")
-    write_packed(checkpoint.spec, checkpoint.weights, Scheme(4, 32, Zero.WHOLE), file, quiet)
-    _, packed = open_packed(file, checkpoint.spec)
-    for name, matrix in packed.items():
+    write_quantized(checkpoint.spec, checkpoint.weights, Scheme(4, 32, Zero.WHOLE), file, quiet)
+    _, quantized = open_quantized(file, checkpoint.spec)
+    for name, matrix in quantized.items():
         assert matrix.scales.flags.aligned and matrix.codes.flags.c_contiguous, f"{name} must be copied to be used"
 
 
@@ -121,10 +123,10 @@ def test_every_tensor_lies_where_its_numbers_can_be_read_in_place(tmp_path: Path
     ids=["head", "a layer and the embedding", "one of every layer"],
 )
 def test_matrices_that_are_kept_stay_as_they_are(tmp_path: Path, keep: tuple[str, ...], kept: set[str]) -> None:
-    checkpoint, file = tiny_checkpoint("llama-one-kv-head-odd-sizes"), tmp_path / "packed.safetensors"
-    write_packed(checkpoint.spec, checkpoint.weights, Scheme(4, 32, Zero.WHOLE), file, quiet, keep)
-    weights, packed = open_packed(file, checkpoint.spec)
-    assert set(matrices(checkpoint.spec)) - set(packed) == kept
+    checkpoint, file = tiny_checkpoint("llama-one-kv-head-odd-sizes"), tmp_path / "quantized.safetensors"
+    write_quantized(checkpoint.spec, checkpoint.weights, Scheme(4, 32, Zero.WHOLE), file, quiet, keep)
+    weights, quantized = open_quantized(file, checkpoint.spec)
+    assert set(matrices(checkpoint.spec)) - set(quantized) == kept
     for name in kept:
         assert np.array_equal(weights[name], checkpoint.weights[name]), f"{name} was to be kept"
 
@@ -136,8 +138,8 @@ def test_a_pattern_that_fits_nothing_says_what_there_is() -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "other decoder", "other format", "no note"])
 def test_a_file_that_is_not_this_decoder_s_is_refused(tmp_path: Path, damage: str) -> None:
-    file, name = tmp_path / "packed.safetensors", "neox-full-rotary-relu"
-    write_packed(TINY_SPECS[name], tiny_checkpoint(name).weights, Scheme(4, 32, Zero.WHOLE), file, quiet)
+    file, name = tmp_path / "quantized.safetensors", "neox-full-rotary-relu"
+    write_quantized(TINY_SPECS[name], tiny_checkpoint(name).weights, Scheme(4, 32, Zero.WHOLE), file, quiet)
     content = file.read_bytes()
     if damage == "cut":
         file.write_bytes(content[:-1])
@@ -146,9 +148,9 @@ def test_a_file_that_is_not_this_decoder_s_is_refused(tmp_path: Path, damage: st
     elif damage == "other format":
         file.write_bytes(content.replace(rb"\"format\": 1", rb"\"format\": 9"))
     else:
-        file.write_bytes(content.replace(b"edge_packed", b"edge_pocked"))
+        file.write_bytes(content.replace(b"edge_quantized", b"edge_pocked"))
     with pytest.raises(CheckpointError, match=str(file)):
-        open_packed(file, TINY_SPECS[name])
+        open_quantized(file, TINY_SPECS[name])
 
 
 @pytest.mark.parametrize(
@@ -171,15 +173,15 @@ def test_an_unknown_precision_lists_the_known_ones(text: str) -> None:
 
 
 def test_a_matrix_knows_what_it_takes() -> None:
-    packed = pack_matrix(np.ones((3, 40), np.float32), Scheme(4, 32, Zero.WHOLE))
-    assert packed.nbytes == 3 * 32 + 3 * 2 * 4 + 3 * 2
-    assert replace(packed, zeros=None).zero_points().tolist() == [[middle(4)] * 2] * 3
-    assert isinstance(packed, PackedMatrix) and json.loads(json.dumps(packed.scheme.zero)) == "whole"
+    quantized = quantize_matrix(np.ones((3, 40), np.float32), Scheme(4, 32, Zero.WHOLE))
+    assert quantized.nbytes == 3 * 32 + 3 * 2 * 4 + 3 * 2
+    assert replace(quantized, zeros=None).zero_points().tolist() == [[middle(4)] * 2] * 3
+    assert isinstance(quantized, QuantizedMatrix) and json.loads(json.dumps(quantized.scheme.zero)) == "whole"
 
 
 @pytest.mark.parametrize("weight", [np.nan, np.inf, -np.inf])
 def test_a_matrix_with_a_weight_that_is_not_finite_is_refused_by_name(weight: float, tmp_path: Path) -> None:
     held = tiny_checkpoint("neox-full-rotary-relu")
     held.weights["layers.1.ffn.up.weight"][2, 3] = weight  # type: ignore[index]
-    with pytest.raises(CheckpointError, match=r"layers\.1\.ffn\.up\.weight cannot be packed: some of its weights"):
-        write_packed(held.spec, held.weights, Scheme(8, 32, Zero.WHOLE), tmp_path / "packed", lambda _: None)
+    with pytest.raises(CheckpointError, match=r"layers\.1\.ffn\.up\.weight cannot be quantized: some of its weights"):
+        write_quantized(held.spec, held.weights, Scheme(8, 32, Zero.WHOLE), tmp_path / "quantized", lambda _: None)

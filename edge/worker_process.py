@@ -15,12 +15,11 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
 from edge.border import told_of
 from edge.terminal import escaped_output
 from models.errors import EdgeError, MisuseError
+from models.progress import Progress
 
 T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
-
-Progress = Callable[[str], None]
 
 _Answer = tuple[Literal["told", "done", "failed"], Any]
 """What comes through the pipe: a word on the way, the end of what was asked, or a message and an exit code."""
@@ -47,20 +46,20 @@ def while_wanted(check: Callable[[], None]) -> Iterator[None]:
         _still_wanted.reset(before)
 
 
-_is_silent: ContextVar[bool] = ContextVar("_is_silent", default=False)
+_is_quiet: ContextVar[bool] = ContextVar("_is_quiet", default=False)
 
 
 @contextmanager
-def in_silence() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Processes started on this thread meanwhile print nothing: a screen is drawn where they would."""
-    before = _is_silent.set(True)
+    before = _is_quiet.set(True)
     try:
         yield
     finally:
-        _is_silent.reset(before)
+        _is_quiet.reset(before)
 
 
-class Apart(Generic[T]):
+class WorkerProcess(Generic[T]):
     """An object built in a fresh process, which answers questions there.
 
     `build` and every question are functions of a module: only their names travel, with their arguments. `build` takes
@@ -86,7 +85,7 @@ class Apart(Generic[T]):
         self._name, self._progress = name, progress
         self._pipe, far_end = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(far_end, _is_silent.get(), build, arguments, keywords), daemon=True
+            target=_serve, args=(far_end, _is_quiet.get(), build, arguments, keywords), daemon=True
         )
         with _changed(environment):
             self._process.start()
@@ -114,7 +113,7 @@ class Apart(Generic[T]):
             self._process.kill()
             self._process.join()
 
-    def __enter__(self) -> "Apart[T]":
+    def __enter__(self) -> "WorkerProcess[T]":
         return self
 
     def __exit__(
@@ -177,7 +176,7 @@ def _start_tracker() -> None:
         resource_tracker.ensure_running()
 
 
-def _fall_silent() -> None:
+def _drop_output() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
@@ -187,14 +186,14 @@ def _fall_silent() -> None:
 @escaped_output()
 def _serve(
     pipe: Connection,
-    is_silent: bool,
+    is_quiet: bool,
     build: Callable[..., Any],
     arguments: tuple[Any, ...],
     keywords: dict[str, Any],
 ) -> None:
     """The life of the process: builds, answers until the other end is closed."""
-    if is_silent:
-        _fall_silent()
+    if is_quiet:
+        _drop_output()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks decides when it ends
 
     def tell(word: str) -> None:
