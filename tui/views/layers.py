@@ -231,12 +231,7 @@ class LayersView(View):
                 (
                     *(row.layer, token, row.attn_ns, row.ffn_ns),
                     *(float(lengths.attn_write[row.layer, token]), float(lengths.ffn_write[row.layer, token])),
-                    *(
-                        row.sparsity,
-                        row.guess[0] if row.guess else None,
-                        row.guess[1] if row.guess else None,
-                        row.kinds,
-                    ),
+                    *(row.sparsity, *(row.guess or (None, None)), row.kinds),
                     *differing.edited_cells(state, row),
                 )
                 for row in rows
