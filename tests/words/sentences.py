@@ -11,7 +11,7 @@ _INITIALS = re.compile(r"\b([A-Z])\.(?=\s+[A-Z])")
 _END = re.compile(r"[.!?][\"'”’)\]]*(?=\s|$)")
 _CITATION = re.compile(r"\([^()]*\b(?:19|20)\d\d[^()]*\)")
 _CODE = re.compile(r"`[^`\n]*`|https?://\S+")
-_WORD = re.compile(r"^[\"'“‘(\[]*[A-Za-zÀ-ɏ][A-Za-zÀ-ɏ'’\-/]*[\"'”’)\].,;:!?…]*$")
+_WORD = re.compile(r"^[\"'“‘(\[]*(?:[aAI]|[A-Za-zÀ-ɏ][A-Za-zÀ-ɏ'’\-/]+)[\"'”’)\].,;:!?…]*$")
 _NOT_PROSE = re.compile(r"^(\s{2,}\S|\s*[-*•#|>]\s|\s*\d+[.)]\s|\s*\|)|\S {2,}\S")
 _DOT = "\x00"
 
