@@ -36,8 +36,9 @@ format: $(VENV)/.dev-stamp ## put imports and whitespace in order
 	$(BIN)/ruff check --fix --select I
 	$(BIN)/ruff format
 
-docs: $(VENV)/.dev-stamp ## write docs/commands.md anew from the commands
+docs: $(VENV)/.dev-stamp ## write docs/commands.md and docs/reference/python-api.md from the source
 	$(BIN)/python -m edge.commands.manual docs/commands.md
+	$(BIN)/python -m edge.commands.python_api docs/reference/python-api.md
 
 shots: $(VENV)/.dev-stamp ## draw the pictures of the UI in docs/shots
 	$(BIN)/python -m tui.shots docs/shots

@@ -46,7 +46,7 @@ from tui.widgets.layer_table import LayerTable
 
 PROMPT = "Once upon a time there was a king"
 ZOO = [name for name in ("fable-relu", "fable-gelu") if name in zoo_names()]
-GLOSSARY = (Path(__file__).parents[2] / "docs" / "glossary.md").read_text(encoding="utf8")
+GLOSSARY = (Path(__file__).parents[2] / "docs" / "reference" / "glossary.md").read_text(encoding="utf8")
 
 NAMED = (
     *("entropy", "mean entropy of a head or layer", "first-token share", "exactly zero", "top-p 0.9", "Hoyer", "Gini"),
