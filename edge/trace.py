@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from edge.ablated import Ablated, ablated
-from edge.measure.attention import attention_pattern
+from edge.attention_pattern import attention_pattern
 from edge.plain import read_value
 from edge.store import damaged, read_store, write_store
 from edge.timing import RunTiming

@@ -3,8 +3,6 @@
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
@@ -14,8 +12,6 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from edge.border import told_of
-from edge.engines.choice import engine_of
-from models.find import find_model
 from tui.controls import DropControls
 from tui.screens.opening import OpeningScreen
 from tui.theme import DARK, LIGHT
@@ -122,37 +118,3 @@ def show(app: EdgeApp, headless: bool = False, auto_pilot: AutoPilot | None = No
         raise app.failure
     if app.return_code:
         sys.exit(app.return_code)
-
-
-def look(model: str, engine: str, threads: int | None = None) -> None:
-    """Opens the UI and returns when it is closed. `model` is a checkpoint, a model of the zoo, or a saved trace.
-
-    Raises:
-        EdgeError: there is no such model, or it is no trace.
-        MisuseError: an unknown engine.
-    """
-    path = Path(model).expanduser()
-    if path.is_file():
-        from edge.trace import open_trace
-
-        show(EdgeApp().opening(path.name, partial(_with_trace, open_trace(path), path, threads)))
-        return
-    engine_of(engine)
-    find_model(model)
-    show(EdgeApp().opening(f"{model} · {engine}", partial(_with_model, model, engine, threads)))
-
-
-def _with_model(model: str, engine: str, threads: int | None) -> MakeScreen:
-    from tui.build import screen_of_model
-    from tui.settings import Kept, settings_file
-
-    return partial(screen_of_model, model, engine, threads, Kept(settings_file()))
-
-
-def _with_trace(trace: Any, path: Path, threads: int | None) -> MakeScreen:
-    from tui.build import screen_of_trace
-    from tui.settings import Kept, settings_file
-
-    kept = Kept(settings_file())
-    kept.keep_trace(path)
-    return partial(screen_of_trace, trace, threads, kept)

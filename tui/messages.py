@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float32
 from textual.message import Message
 
-from edge.commands.tables import Table
 from edge.compare.result import Comparison
 from edge.edits import Edit
 from edge.insight.ablation import Agreement
@@ -16,6 +15,7 @@ from edge.lab.run import Tried
 from edge.laws.result import LawResult
 from edge.measure.overview import Overview
 from edge.profile.record import Profile
+from edge.tables import Table
 from edge.timing import SublayerTiming
 from edge.trace import Trace
 from tui.options import Options

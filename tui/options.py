@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float32
 
-from edge.measure.attention import attention_pattern
+from edge.attention_pattern import attention_pattern
 from edge.measure.sparsity import DEFINITIONS, Definition
 from edge.picture.palettes import CIVIDIS, Palette
 from edge.sampling import Sampling

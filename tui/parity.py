@@ -4,11 +4,10 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from edge.commands.comparison import show_tolerance
-from edge.commands.tables import Column, Table
 from edge.compare.result import Compared, Comparison
 from edge.picture.pieces import quote_piece
-from edge.picture.units import show_error, show_number, show_share
+from edge.picture.units import show_error, show_number, show_share, show_tolerance
+from edge.tables import Column, Table
 from models.sites import LOGITS, layer_of
 
 NEAR = 10

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from edge.measure.attention import entropy_bits, visible_keys
+from edge.attention_pattern import visible_keys
+from edge.measure.attention import entropy_bits
 from edge.picture.levels import Linear, Log, Scale, to_levels
 from edge.trace import Trace
 from tui.options import Options, Selection, row_read

@@ -9,9 +9,9 @@ from html import escape
 from math import isfinite
 from pathlib import Path
 
-from edge.commands.tables import Cell, Table
 from edge.output import check_output, write_text
 from edge.picture.pieces import show_piece
+from edge.tables import Cell, Table
 from edge.trace import Trace
 from models.errors import EdgeError
 from tui.view_state import ViewState

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from edge.commands.tables import Column, Table
+from edge.tables import Column, Table
 
 if TYPE_CHECKING:
     from edge.profile.record import Profile

@@ -6,16 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.comparison import (
-    choices_table,
-    layer_tables,
-    places_table,
-    show_tolerance,
-    summary_table,
-    variant_table,
-)
-from edge.commands.options import parsed_ids, tell
-from edge.commands.tables import Table, table_options
+from edge.commands.comparison import choices_table, layer_tables, places_table, summary_table, variant_table
+from edge.commands.options import parsed_ids, table_options, tell
+from edge.picture.units import show_tolerance
+from edge.tables import Table
 from models.errors import MisuseError
 from models.json_text import json_text
 

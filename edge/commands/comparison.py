@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edge.commands.tables import Cell, Column, Table
-from edge.picture.units import show_bytes, show_error, show_number, show_share
+from edge.picture.units import show_bytes, show_error, show_number, show_share, show_tolerance
+from edge.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
     from edge.compare.result import Compared, Comparison, Subject
@@ -46,11 +46,6 @@ _CHOICES = (
     Column("reference", "reference"),
     Column("lead", "reference's lead, nats"),
 )
-
-
-def show_tolerance(tolerance: float) -> str:
-    """`5e-05` -> `'5e-5'`."""
-    return f"{tolerance:g}".replace("e-0", "e-")
 
 
 def summary_table(found: "Comparison") -> Table:

@@ -2,7 +2,8 @@
 
 import click
 
-from edge.commands.tables import Column, Table, table_options
+from edge.commands.options import table_options
+from edge.tables import Column, Table
 
 _COLUMNS = (
     Column("what", "what"),

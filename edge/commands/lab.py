@@ -1,14 +1,13 @@
 """`edge lab`: the claims about attention and FFN, tried on a model."""
 
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.options import engine_options, opened_model, tell
+from edge.commands.options import engine_options, opened_model, table_options, tell
 from edge.commands.survey import survey_text
-from edge.commands.tables import Column, Table, table_options
+from edge.tables import Column, Table
 from models.errors import MisuseError
 from models.json_text import json_text
 
@@ -116,6 +115,8 @@ def _try(subject: "Subject", wanted: "list[Experiment]", layout: str | None) -> 
         case "json":
             click.echo(json_text(to_json(record)))
         case "csv":
+            from edge.lab.number_table import number_table
+
             click.echo(number_table(record).csv())
         case _:
             parts = (claim_table(record).markdown(), effect_table(record).markdown(), _contrast(record, "md"))
@@ -162,24 +163,6 @@ def effect_table(record: "LabRecord") -> Table:
         if not one.finding.effects:
             rows.append((*claims[0], "", "", "", "", ""))
     return Table([Column(name, name) for name in names], rows)
-
-
-def number_table(record: "LabRecord") -> Table:
-    """A row an effect and a row a number, for scripts; numbers have no interval and no threshold."""
-    names = ("claim", "verdict", "number", "value", "low", "high", "threshold", "unit", "baseline", "means")
-    rows: list[tuple[str | float | None, ...]] = []
-    for one in record.tried:
-        about = (one.key, str(one.finding.verdict))
-        for e in one.finding.effects:
-            bounds = (_known(e.low), _known(e.high), _known(e.threshold))
-            rows.append((*about, e.key, _known(e.value), *bounds, e.unit, None, e.means))
-        for n in one.finding.numbers:
-            rows.append((*about, n.key, _known(n.value), None, None, None, n.unit, n.baseline, n.means))
-    return Table([Column(name, name) for name in names], rows)
-
-
-def _known(value: float) -> float | None:
-    return None if isnan(value) else value
 
 
 def _contrast(record: "LabRecord", layout: str) -> str:

@@ -35,6 +35,6 @@ def look(target: str, engine: str, threads: int | None) -> None:
     is_served = "TEXTUAL_DRIVER" in os.environ  # as by `textual serve`, to a browser over pipes
     if not is_served and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise MisuseError("the terminal UI needs a terminal; 'edge run' and 'edge trace' work without one")
-    from tui.app import look as open_screen
+    from tui.start import look as open_screen
 
     open_screen(target, engine, threads)

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.tables import Cell, Column, Table, table_options
+from edge.commands.options import table_options
 from edge.picture.units import show_bytes
+from edge.tables import Cell, Column, Table
 from models.errors import MisuseError
 
 if TYPE_CHECKING:

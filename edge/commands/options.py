@@ -155,3 +155,10 @@ def _interrupt_leaves() -> Iterator[None]:
 def tell(message: str) -> None:
     """One line for whoever watches, beside the results."""
     print(escape_line(message), file=sys.stderr, flush=True)
+
+
+def table_options(command: Command) -> Command:
+    """Adds `--json`, `--csv` and `--md`; the command receives `layout`."""
+    for layout, name in (("md", "Markdown"), ("csv", "CSV"), ("json", "JSON")):
+        command = click.option(f"--{layout}", "layout", flag_value=layout, help=f"Print {name}.")(command)
+    return command

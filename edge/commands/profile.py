@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.options import tell
-from edge.commands.tables import table_options
+from edge.commands.options import table_options, tell
 from models.errors import EdgeError, MisuseError
 from models.json_text import json_text
 

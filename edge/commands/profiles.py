@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from edge.commands.changes import change_table
 from edge.commands.savings import gather_table, skipped_table
-from edge.commands.tables import Cell, Column, Table
 from edge.picture.cover import BEYOND, cover_words, difference_words, show_reached
 from edge.picture.units import show_bytes, show_count
+from edge.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
     from edge.profile.record import PassProfile, Profile, VariantProfile

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from edge.commands.tables import Cell, Column, Table
+from edge.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
     from edge.profile.sparse import SparsityProfile

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from edge.commands.tables import Cell, Column, Table
 from edge.picture.cover import cover_words, share_title
+from edge.tables import Cell, Column, Table
 from models.parts import layers_of
 
 if TYPE_CHECKING:

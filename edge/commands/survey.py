@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge.commands.options import is_number, tell
-from edge.commands.tables import Column, Table
+from edge.tables import Column, Table
 from models.errors import EdgeError, MisuseError
 from models.json_text import json_text, parse_json
 

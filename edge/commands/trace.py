@@ -13,10 +13,11 @@ from edge.commands.options import (
     opened_model,
     parsed_ids,
     run_options,
+    table_options,
     tell,
 )
-from edge.commands.tables import Column, Table, table_options
 from edge.picture.units import show_bytes
+from edge.tables import Column, Table
 from models.errors import MisuseError
 
 if TYPE_CHECKING:

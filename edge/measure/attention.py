@@ -1,49 +1,7 @@
 """Where tokens look: the attention pattern of one head, and numbers that sum it up."""
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int
-
-from models.spec import AttentionWindow, Cap, Full, NoCap, Sliding, SoftCap
-
-_UNCAPPED = NoCap()
-
-
-def visible_keys(tokens: int, past: int, window: AttentionWindow) -> Bool[np.ndarray, "token past"]:
-    """Which keys each of the last `tokens` positions may read: itself and earlier ones, within the attention window."""
-    position = np.arange(past - tokens, past)[:, None]
-    key = np.arange(past)[None, :]
-    match window:
-        case Full():
-            return key <= position
-        case Sliding(span):
-            return (key <= position) & (key > position - span)
-
-
-def attention_pattern(
-    query: Float[np.ndarray, "token head_dim"],
-    key: Float[np.ndarray, "past head_dim"],
-    scale: float,
-    window: AttentionWindow,
-    cap: Cap = _UNCAPPED,
-) -> Float32[np.ndarray, "token past"]:
-    """How much one head's tokens read from each key; rows sum to 1, hidden keys are exactly 0.
-
-    `softmax(query · keyᵀ · scale)` over the visible keys (Vaswani et al. 2017, section 3.2.1), the scaled scores
-    bounded where the layer bounds them. The queries are the last ones: row `i` stands at position
-    `past - token + i`. Always float32, whatever was stored.
-    """
-    tokens, past = len(query), len(key)
-    if tokens > past:
-        raise ValueError(f"{tokens} queries cannot follow {past} keys; every query has a key of its own")
-    score = query.astype(np.float32) @ key.astype(np.float32).T
-    score *= np.float32(scale)
-    if isinstance(cap, SoftCap):
-        score = np.float32(cap.limit) * np.tanh(score / np.float32(cap.limit))
-    score[~visible_keys(tokens, past, window)] = -np.inf
-    score -= score.max(axis=-1, keepdims=True)
-    weight = np.exp(score, out=score)
-    weight /= weight.sum(axis=-1, keepdims=True)
-    return np.asarray(weight, np.float32)
+from jaxtyping import Float, Float32, Float64, Int
 
 
 def entropy_bits(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head token"]:

@@ -6,13 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Float32
 
-from edge.measure.attention import (
-    entropy_bits,
-    first_token_share,
-    mean_after_first,
-    mean_distance,
-    prefix_matching,
-)
+from edge.measure.attention import entropy_bits, first_token_share, mean_after_first, mean_distance, prefix_matching
 from edge.measure.attribution import write_norms
 from edge.measure.heads import previous_token_score
 from edge.measure.sparsity import DEFINITIONS

@@ -100,3 +100,8 @@ def show_with_unit(value: Number, unit: str) -> str:
     """`0.43 bits`, `42%`: the number alone where its unit says nothing more."""
     told = show_measured(value, unit)
     return told if math.isnan(value) or unit in _NAMED_BY_VALUE else f"{told} {unit}"
+
+
+def show_tolerance(tolerance: float) -> str:
+    """`5e-05` -> `'5e-5'`."""
+    return f"{tolerance:g}".replace("e-0", "e-")

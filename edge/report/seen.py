@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from edge.measure.attention import entropy_bits, first_token_share, visible_keys
+from edge.attention_pattern import visible_keys
+from edge.measure.attention import entropy_bits, first_token_share
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.picture.levels import Linear, Log
 from edge.report.fine import blocks, quantized_text, to_fine_levels

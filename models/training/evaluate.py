@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from edge.commands.options import tell
-from edge.commands.tables import Column, Table
 from edge.session import Model, load
+from edge.tables import Column, Table
 from models.errors import EdgeError, MisuseError
 from models.progress import Progress
 from models.spec import Activation, DecoderSpec

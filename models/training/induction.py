@@ -5,7 +5,8 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from edge.measure.attention import attention_pattern, prefix_matching
+from edge.attention_pattern import attention_pattern
+from edge.measure.attention import prefix_matching
 from edge.probes import repeated_tokens
 from models.decoder import Decoder
 from models.kernels import FullPass

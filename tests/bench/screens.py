@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.commands.tables import Column, Table
+from edge.tables import Column, Table
 from tests.bench.checkpoint import LLAMA_135M, write_checkpoint
 from tests.bench.terminal import FRAME_ENDS, PseudoTerminal
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.measure.attention import attention_pattern, entropy_bits, first_token_share, visible_keys
+from edge.attention_pattern import attention_pattern, visible_keys
+from edge.measure.attention import entropy_bits, first_token_share
 from edge.measure.overview import survey
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.watch import Watch

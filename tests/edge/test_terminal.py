@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.commands.tables import Column, Table
 from edge.picture.escape import escape_controls, escape_line
+from edge.tables import Column, Table
 from edge.terminal import escaped_output, write_generated
 from tests.edge.conftest import Said
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.commands.export import quantization_line
+from edge.export_summary import quantization_line
 from export.check import quantization_cost
 from export.parity import Parity, compare
 from export.passage import TOKENS, read_passage

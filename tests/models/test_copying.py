@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge.measure.attention import attention_pattern
+from edge.attention_pattern import attention_pattern
 from models.decoder import Decoder
 from models.kernels import FullPass
 from models.spec import Activation

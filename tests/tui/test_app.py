@@ -10,17 +10,18 @@ from threading import Event
 import pytest
 
 import edge
-from edge.measure.attention import attention_pattern
+from edge.attention_pattern import attention_pattern
 from models.errors import CheckpointError, EdgeError, MisuseError
 from models.zoo import zoo_names
 from tests.tui.driving import PATIENCE_S, Driven
 from tests.tui.fake import FakeModel, FakeShelf
-from tui.app import EdgeApp, MakeScreen, look
+from tui.app import EdgeApp, MakeScreen
 from tui.build import build, build_saved, opener
 from tui.jobs.job import Place
 from tui.jobs.run import PARTS
 from tui.screens.opening import OpeningScreen
 from tui.screens.trouble import TroubleScreen
+from tui.start import look
 from tui.widgets.attention_map import AttentionMap
 
 
@@ -117,7 +118,7 @@ async def test_the_first_picture_comes_before_anything_heavy_and_the_screen_afte
 
 
 def test_the_app_itself_imports_neither_numpy_nor_an_engine() -> None:
-    code = "import sys, tui.app; print(*{'numpy', 'onnxruntime', 'torch', 'mlx', 'jaxtyping'} & {*sys.modules})"
+    code = "import sys, tui.start; print(*{'numpy', 'onnxruntime', 'torch', 'mlx', 'jaxtyping'} & {*sys.modules})"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not told, f"before the first picture, these are imported: {told}"
 

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 import edge
-from edge.commands.tables import Column, Table
 from edge.edits import ScaleHead
+from edge.tables import Column, Table
 from models.errors import EdgeError
 from tests.tui.asking import choose, in_dialog, note_of, type_in, written
 from tests.tui.driving import driven

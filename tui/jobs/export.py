@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from edge.commands.export import parity_lines, parity_table, prepared
+from edge.export_summary import parity_lines, parity_table, prepared
 from edge.picture.units import show_bytes
 from edge.worker_process import WorkerProcess, while_wanted
 from export.staging import sweep

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from edge.commands.tables import Column, Table
+from edge.tables import Column, Table
 from models.errors import EdgeError
 from tui.jobs.export import Export
 from tui.messages import Exported

@@ -11,12 +11,13 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widget import Widget
 
-from edge.commands.tables import Table
+from edge.attention_pattern import visible_keys
 from edge.edits import Ablate, ScaleHead
 from edge.insight.copying import Copied, read_copied
-from edge.measure.attention import entropy_bits, first_token_share, mean_distance, visible_keys
+from edge.measure.attention import entropy_bits, first_token_share, mean_distance
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_number, show_share
+from edge.tables import Table
 from tui.messages import CellPointed, EditToggled, OptionsChosen
 from tui.options import SCORES, after
 from tui.pictures import MAPPED, draw_pattern, margins, received, score_scale

@@ -9,9 +9,9 @@ from textual.containers import Container, Vertical
 from textual.geometry import Size
 from textual.widget import Widget
 
-from edge.commands.tables import Column, Table
 from edge.edits import Ablate, ScaleNeuron
 from edge.picture.pieces import quote_piece
+from edge.tables import Column, Table
 from tui.jobs.ablate import AblateNeurons
 from tui.jobs.job import Wanted
 from tui.messages import EditToggled, OptionsChosen

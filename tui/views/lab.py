@@ -8,10 +8,10 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
 
-from edge.commands.lab import number_table
-from edge.commands.tables import Table
 from edge.lab.claim import Experiment
+from edge.lab.number_table import number_table
 from edge.lab.run import Tried
+from edge.tables import Table
 from tui.claims import about, awaited, beside, figures, found, lacking, record_of
 from tui.jobs.job import Wanted
 from tui.jobs.lab import TryClaims, known_experiments

@@ -8,7 +8,6 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.widget import Widget
 
-from edge.commands.tables import Column, Table
 from edge.edits import Ablate
 from edge.insight.answers import Answers, read_answers
 from edge.measure.overview import HeadScores, Overview
@@ -17,6 +16,7 @@ from edge.picture.levels import Linear
 from edge.picture.palettes import SIGNED
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_time
+from edge.tables import Column, Table
 from edge.timing import SublayerTiming
 from tui.messages import EditToggled
 from tui.options import ROLES

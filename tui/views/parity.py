@@ -9,13 +9,13 @@ from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Static
 
-from edge.commands.tables import Table
 from edge.compare.passage import LONGEST_WINDOW
 from edge.compare.result import Comparison
 from edge.engines.registry import installed_engines
 from edge.laws.case import LONGEST
 from edge.laws.registry import LAWS, law_5
 from edge.laws.result import LawResult
+from edge.tables import Table
 from tui.jobs.compare import COMPARING, CompareEngines, choices, cost_words
 from tui.jobs.expected import Chooser
 from tui.jobs.job import Wanted

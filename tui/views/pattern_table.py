@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float32
 
-from edge.commands.tables import Column, Table
-from edge.measure.attention import visible_keys
+from edge.attention_pattern import visible_keys
+from edge.tables import Column, Table
 from tui.pictures import MAPPED
 from tui.view_state import ViewState
 

@@ -6,11 +6,11 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from edge.commands.tables import Table
 from edge.engines.registry import installed_engines
 from edge.picture.units import show_time
 from edge.profile.record import Profile
 from edge.report.timed import PassKind, pass_kinds
+from edge.tables import Table
 from edge.timing import SublayerTiming
 from models.errors import EdgeError
 from tui.cost import as_table

@@ -9,7 +9,7 @@ from textual.geometry import Size
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from edge.commands.tables import Table
+from edge.tables import Table
 from tui.messages import PaneChosen, Streaming
 from tui.view_state import ViewState
 from tui.widgets.grid import Grid

@@ -9,10 +9,9 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from edge.commands.comparison import show_tolerance
 from edge.laws.registry import Law
 from edge.laws.result import LawResult
-from edge.picture.units import show_error
+from edge.picture.units import show_error, show_tolerance
 from tui.widgets.grid import Grid
 
 _VERDICT, _WORST, _TOLERANCE = 13, 9, 8

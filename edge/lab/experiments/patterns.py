@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float, Float32
 
+from edge.attention_pattern import visible_keys
 from edge.lab.claim import Grid
 from edge.lab.subject import Subject
-from edge.measure.attention import visible_keys
 from edge.trace import Trace
 from models.spec import AttentionWindow, DecoderSpec
 

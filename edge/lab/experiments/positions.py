@@ -5,13 +5,13 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from edge.attention_pattern import visible_keys
 from edge.edits import Ablate, Edit, Replace
 from edge.lab.claim import Experiment, Finding, Number, layer_curve
 from edge.lab.effect import Effect, Side, effect_of
 from edge.lab.prompts import SEED
 from edge.lab.sample import mean_interval
 from edge.lab.subject import Subject
-from edge.measure.attention import visible_keys
 from edge.picture.units import show_share
 from edge.trace import Trace
 from edge.watch import Watch

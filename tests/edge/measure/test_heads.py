@@ -5,13 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.measure.attention import (
-    effective_support,
-    entropy_bits,
-    first_token_share,
-    mean_distance,
-    prefix_matching,
-)
+from edge.measure.attention import effective_support, entropy_bits, first_token_share, mean_distance, prefix_matching
 from edge.measure.heads import (
     confidence,
     copying_score,

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import edge
+from edge.attention_pattern import visible_keys
 from edge.cli import exit_code
-from edge.measure.attention import visible_keys
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.picture.levels import Linear, Log, Scale
 from edge.picture.pieces import show_piece

@@ -1,16 +1,12 @@
-"""Tables as commands print them: aligned text, JSON, CSV or Markdown."""
+"""Tables that commands print and the UI writes: aligned text, JSON, CSV or Markdown."""
 
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import click
 
 from edge.picture.escape import escape_line
 from models.json_text import json_text
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 Cell = str | int | float | None
 
 
@@ -96,10 +92,3 @@ def _csv_cell(cell: Cell) -> Cell:
     if isinstance(cell, str):
         return escape_line(cell)
     return None if cell != cell else cell
-
-
-def table_options(command: Command) -> Command:
-    """Adds `--json`, `--csv` and `--md`; the command receives `layout`."""
-    for layout, name in (("md", "Markdown"), ("csv", "CSV"), ("json", "JSON")):
-        command = click.option(f"--{layout}", "layout", flag_value=layout, help=f"Print {name}.")(command)
-    return command

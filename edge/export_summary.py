@@ -1,0 +1,96 @@
+"""What an export is made of and what it came to: the weights in the chosen precision, and the parity of its graphs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.tables import Column, Table
+
+if TYPE_CHECKING:
+    from export.parity import Parity
+    from models.checkpoint import Checkpoint
+    from models.precision import Precision
+    from models.progress import Progress
+
+_PARITY = (
+    Column("compared", "compared"),
+    Column("max_logit_difference", "largest logit difference", ".1e"),
+    Column("mean_kl_nats", "mean KL, nats", ".1e"),
+    Column("p99_kl_nats", "p99 KL, nats", ".1e"),
+    Column("top1_agreement", "same next token", ".1%"),
+    Column("perplexity", "perplexity", ".2f"),
+    Column("reference_perplexity", "reference's", ".2f"),
+    Column("positions", "positions"),
+)
+LARGE_LOSS = 0.05
+"""The rise of perplexity above which a quantization is called a large loss; our own choice."""
+
+
+def prepared(
+    original: "Checkpoint", chosen: "Precision", progress: "Progress", keep: tuple[str, ...] = ()
+) -> "Checkpoint":
+    """The checkpoint in the precision of its export."""
+    from export.quantizing import as_quantized, prepare_quantized
+    from models.errors import MisuseError
+    from models.precision import FP32, Grouped
+
+    if original.quantized:
+        as_quantized(original, chosen)  # refuses what its weights cannot become
+        return original
+    if isinstance(chosen, Grouped):
+        return prepare_quantized(original, chosen.scheme, progress, keep)
+    if keep:
+        raise MisuseError("--keep says which matrices are not quantized; add --precision int4 or int8")
+    if chosen != FP32:
+        raise MisuseError(f"graphs in {chosen} are not exported; --precision takes fp32, int4 and int8")
+    return original
+
+
+def parity_table(written: Path) -> Table:
+    """How far an export is from torch, as its manifest says."""
+    from export.manifest import read_manifest
+
+    manifest = read_manifest(written)
+    rows = [
+        (
+            name,
+            one.max_logit_difference,
+            one.mean_kl_nats,
+            one.p99_kl_nats,
+            one.top1_agreement,
+            one.perplexity,
+            one.reference_perplexity,
+            one.positions,
+        )
+        for name, one in (manifest.parity if manifest else {}).items()
+    ]
+    return Table(_PARITY, rows)
+
+
+def parity_lines(written: Path) -> list[str]:
+    """What the numbers of `parity_table` mean, in sentences; and the ONNX Runtime that the graphs need."""
+    from export.manifest import read_manifest
+    from export.parity import QUANTIZATION
+
+    manifest = read_manifest(written)
+    if manifest is None:
+        return []
+    lines = [f"the graphs need ONNX Runtime {manifest.oldest_onnxruntime} or newer (opset {manifest.opset})"]
+    cost = manifest.parity.get(QUANTIZATION)
+    return lines if cost is None else [*lines, quantization_line(cost)]
+
+
+def quantization_line(cost: "Parity") -> str:
+    """What quantization did to the model: its next tokens, and how well it predicts a text."""
+    same = f"the most likely next token is the same at {cost.top1_agreement:.1%} of {cost.positions} positions"
+    if cost.perplexity is None or cost.reference_perplexity is None:
+        return f"quantization: {same} (of random ids: the checkpoint has no tokenizer, so this says little about text)"
+    ratio = cost.perplexity / cost.reference_perplexity
+    told = (
+        f"quantization: {same} of a text, and perplexity is {cost.perplexity:.2f} where the original weights have "
+        f"{cost.reference_perplexity:.2f} ({ratio - 1:+.1%}; lower is better)"
+    )
+    if ratio <= 1 + LARGE_LOSS:
+        return told
+    return (
+        f"{told}. That is a large loss: the text becomes visibly worse; int8, or --keep for some matrices, loses less"
+    )

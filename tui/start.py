@@ -1,0 +1,43 @@
+"""What `edge look` calls: paints at once, then imports what the screen needs behind the first picture."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edge.engines.choice import engine_of
+from models.find import find_model
+from tui.app import EdgeApp, MakeScreen, show
+
+
+def look(model: str, engine: str, threads: int | None = None) -> None:
+    """Opens the UI and returns when it is closed. `model` is a checkpoint, a model of the zoo, or a saved trace.
+
+    Raises:
+        EdgeError: there is no such model, or it is no trace.
+        MisuseError: an unknown engine.
+    """
+    path = Path(model).expanduser()
+    if path.is_file():
+        from edge.trace import open_trace
+
+        show(EdgeApp().opening(path.name, partial(_with_trace, open_trace(path), path, threads)))
+        return
+    engine_of(engine)
+    find_model(model)
+    show(EdgeApp().opening(f"{model} · {engine}", partial(_with_model, model, engine, threads)))
+
+
+def _with_model(model: str, engine: str, threads: int | None) -> MakeScreen:
+    from tui.build import screen_of_model
+    from tui.settings import Kept, settings_file
+
+    return partial(screen_of_model, model, engine, threads, Kept(settings_file()))
+
+
+def _with_trace(trace: Any, path: Path, threads: int | None) -> MakeScreen:
+    from tui.build import screen_of_trace
+    from tui.settings import Kept, settings_file
+
+    kept = Kept(settings_file())
+    kept.keep_trace(path)
+    return partial(screen_of_trace, trace, threads, kept)
