@@ -203,7 +203,8 @@ FAIL_IN_A_HANDLER = """
 import sys
 from edge.cli import exit_code
 from tests.tui.fake import FakeShelf
-from tui import app as ui
+from tui import start
+from tui.app import show
 from tui.build import build
 from tui.jobs.job import Place
 
@@ -214,9 +215,9 @@ async def fail(pilot):
 
 def look(model, engine, threads):
     app, _ = build(FakeShelf().open, Place("fake", "onnx"), ("onnx",))
-    ui.show(app, headless=True, auto_pilot=fail)
+    show(app, headless=True, auto_pilot=fail)
 
-ui.look = look
+start.look = look
 sys.stdin.isatty = sys.stderr.isatty = lambda: True
 sys.exit(exit_code(["look"]))
 """
