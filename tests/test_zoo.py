@@ -33,7 +33,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
     return found
 
 
-def test_the_twins_are_there_and_small() -> None:
+def test_the_bundled_models_are_present_and_small() -> None:
     assert zoo_names() == ("fable-gelu", "fable-relu") == tuple(sorted(RECIPES))
     folders = [Path(str(zoo_folder(name))) for name in zoo_names()]
     held_bytes = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
@@ -97,7 +97,7 @@ def test_the_tables_of_facts_are_those_that_were_taught(folder: Path) -> None:
     assert taught == table_hashes(), f"{folder.name} learned from other tables"
 
 
-def test_relu_neurons_stay_silent_and_gelu_ones_do_not() -> None:
+def test_relu_neurons_are_mostly_inactive_and_gelu_ones_are_not() -> None:
     """In the middle layers of one twin; of the other, no layer has more than rounding leaves."""
     zeros = {}
     for name in zoo_names():
@@ -109,7 +109,7 @@ def test_relu_neurons_stay_silent_and_gelu_ones_do_not() -> None:
     assert max(zeros["fable-gelu"]) < 0.001, f"zeros of the GELU twin, by layer: {zeros['fable-gelu']}"
 
 
-def test_the_twins_have_a_head_that_copies(folder: Path) -> None:
+def test_the_bundled_models_have_a_head_that_copies(folder: Path) -> None:
     with edge.load(folder) as model:
         scores, _ = induction(model)
         copied = copied_share(model)

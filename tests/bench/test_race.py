@@ -50,7 +50,7 @@ def test_the_tensors_written_are_those_the_config_promises(shape: Shape) -> None
     assert shape.tensors == wanted
 
 
-def test_a_contender_that_cannot_open_says_why(tmp_path: Path) -> None:
+def test_a_runtime_that_cannot_open_reports_why(tmp_path: Path) -> None:
     with pytest.raises(ContenderFailed, match=r"edge onnx: .*nothing"):
         open_worker(EDGE_ONNX, tmp_path / "nothing", 1, lambda _: None)
 
@@ -70,7 +70,7 @@ def test_a_token_reads_the_bytes_that_a_quantized_file_holds(tmp_path: Path) -> 
     assert q4_0(SMALL) == (dense(SMALL) - norms) // 4 * 18 // 32
 
 
-def test_the_record_tells_every_pair_and_the_share_of_bandwidth() -> None:
+def test_the_record_has_every_pair_and_the_share_of_bandwidth() -> None:
     kept = record(RESULT)
     page, told = as_page(kept), json.loads(as_json(kept))
     (pace, _) = paces(kept)

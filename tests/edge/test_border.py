@@ -94,7 +94,7 @@ def test_a_process_of_its_own_has_the_same_border(reports: Path) -> None:
     assert not any(PROMPT in text for text in texts)
 
 
-def test_a_thread_and_an_import_that_fail_are_told_in_one_line(tmp_path: Path) -> None:
+def test_a_thread_and_an_import_that_fail_are_reported_in_one_line(tmp_path: Path) -> None:
     started = {
         "a thread": "import threading, edge.cli as cli\n"
         "def work(): raise KeyError('on a thread')\n"

@@ -60,7 +60,7 @@ def test_json_is_one_object_for_scripts(byte_llama: Path, said: Said) -> None:
     assert len(record["timing"]["inter_token_ms"]) == 3, "four tokens have three intervals"
 
 
-def test_keys_of_a_config_that_change_nothing_are_told_beside_the_results(
+def test_keys_of_a_config_that_change_nothing_are_reported_on_stderr(
     byte_llama: Path, tmp_path: Path, said: Said
 ) -> None:
     shutil.copytree(byte_llama, tmp_path / "model")
@@ -109,7 +109,7 @@ def test_a_trace_says_its_cost_first_and_opens_again(byte_llama: Path, tmp_path:
     assert seen.n_fed == 6 and seen.pattern(1, 3).shape == (6, 6)
 
 
-def test_a_trace_watches_what_it_is_told(byte_llama: Path, tmp_path: Path, said: Said) -> None:
+def test_a_trace_watches_what_was_requested(byte_llama: Path, tmp_path: Path, said: Said) -> None:
     file = tmp_path / "few.trace"
     options = ("--part", "ffn.neurons", "--layers", "1", "--half", "--logits")
     code, out, err = said("trace", byte_llama, "Once", "-e", "torch", "-n", 2, "-o", file, "--md", *options)

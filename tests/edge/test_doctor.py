@@ -54,7 +54,7 @@ def test_an_engine_that_is_installed_but_broken_says_why(monkeypatch: pytest.Mon
     assert found["engine onnx"].fix.endswith("-m pip install --force-reinstall onnxruntime")
 
 
-def test_a_cache_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     monkeypatch.setenv("EDGE_CACHE", str(blocked))
@@ -62,7 +62,7 @@ def test_a_cache_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch,
     assert not cache.works and str(blocked) in cache.found and cache.fix
 
 
-def test_the_cache_tells_what_it_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_reports_its_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
     told = [next(finding.found for finding in examine() if finding.what == "cache")]
     for part, size in (("graphs", 1_500_000), ("weights", 2_500_000)):
@@ -73,7 +73,7 @@ def test_the_cache_tells_what_it_takes(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert held == ["0", "4"], f"graphs and quantized weights of 4 MB are told as {told}"
 
 
-def test_exit_code_tells_whether_models_run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_exit_code_shows_whether_models_run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["doctor", "--json"]) == 0
     rows = json.loads(capfd.readouterr().out)
     assert all(set(row) == {"what", "works", "found", "fix"} for row in rows)

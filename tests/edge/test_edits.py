@@ -201,7 +201,7 @@ def test_an_edit_of_what_is_not_there_is_refused(edit: Edit, message: str) -> No
         model.logits(PROMPT, [edit])
 
 
-def test_only_a_sublayer_can_be_silenced() -> None:
+def test_only_a_sublayer_can_be_ablated() -> None:
     with pytest.raises(MisuseError, match=r"no sublayer .layers\.0. to ablate; name one such as .layers\.4\.ffn."):
         edge.Ablate("layers.0")
 

@@ -47,7 +47,7 @@ def overflow() -> int:
 
 @pytest.mark.parametrize("engine", ["torch", "mlx"])
 @pytest.mark.parametrize("watch", [Watch.nothing(), Watch.all(), Watch(parts=("ffn.neurons",))], ids=["", "all", "few"])
-def test_float16_that_overflows_is_told_by_site_layer_and_token(engine: str, watch: Watch, overflow: int) -> None:
+def test_float16_that_overflows_is_reported_by_site_layer_and_token(engine: str, watch: Watch, overflow: int) -> None:
     with opened(wide(), f"{engine}:fp16") as model:
         for sampling in (Sampling.greedy(), Sampling(temperature=1.0)):
             with pytest.raises(EdgeError) as refused:
@@ -61,7 +61,7 @@ def test_float16_that_overflows_is_told_by_site_layer_and_token(engine: str, wat
 
 
 @pytest.mark.parametrize("engine", ["torch", "onnx", "mlx"])
-def test_a_damaged_weight_is_told_where_it_begins(engine: str) -> None:
+def test_a_damaged_weight_is_located(engine: str) -> None:
     with opened(damaged(), engine) as model:
         with pytest.raises(
             EdgeError, match=r"from layers\.0\.input, token 2 on; weights of the checkpoint may be damaged"
@@ -73,7 +73,7 @@ def test_a_damaged_weight_is_told_where_it_begins(engine: str) -> None:
             model.logits(IDS[:2])
 
 
-def test_what_starts_while_tokens_are_generated_is_told_by_its_own_token() -> None:
+def test_what_starts_while_tokens_are_generated_is_reported_with_its_own_token() -> None:
     weights = tiny_weights(SPEC, 0)
     drawing = Sampling(temperature=9.0)
     with opened(weights, "torch") as model:
@@ -87,7 +87,7 @@ def test_what_starts_while_tokens_are_generated_is_told_by_its_own_token() -> No
         model.run(ids=IDS, max_new_tokens=6, sampling=drawing)
 
 
-def test_values_that_float16_cannot_keep_are_told_as_such() -> None:
+def test_values_that_float16_cannot_keep_are_reported_as_such() -> None:
     few = Watch(parts=("ffn.output",), half=True)
     with opened(wide(), "torch") as model:
         with pytest.raises(
@@ -113,5 +113,5 @@ def test_no_token_is_drawn_from_logits_that_are_not_finite(logit: float) -> None
         Sampling(temperature=1.0).draw(np.array([0.5, logit], np.float32), np.random.default_rng(0))
 
 
-def test_the_lowest_temperature_takes_the_likeliest() -> None:
+def test_the_lowest_temperature_takes_the_most_probable() -> None:
     assert Sampling(temperature=1e-310).draw(np.array([0.5, 50.0, 1.0], np.float32), np.random.default_rng(0)) == 1

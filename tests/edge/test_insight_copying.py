@@ -72,7 +72,7 @@ def test_a_head_that_copies_ranks_the_key_s_own_word_first() -> None:
     assert found.own_rank == words.index(str(trace.tokens[3])), "the rank is another one than the place in the list"
 
 
-def test_where_a_norm_divides_what_attention_adds_no_gain_is_told() -> None:
+def test_where_a_norm_divides_the_attention_output_no_gain_is_shown() -> None:
     with tiny_model("norms-around-caps", "torch") as model:
         trace = watched_run(model, Watch.all())
     weights = Weights(tiny_checkpoint("norms-around-caps"), label)

@@ -39,7 +39,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)
-def test_all_memories_together_write_what_the_ffn_writes(name: str) -> None:
+def test_all_neurons_together_sum_to_the_ffn_output(name: str) -> None:
     trace, weights = run_of(name)
     for layer in range(trace.spec.n_layers):
         ending, token = weights.ending(layer, "ffn"), 7
@@ -60,7 +60,7 @@ def test_all_memories_together_write_what_the_ffn_writes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)
-def test_the_strongest_memories_come_first_and_promote_what_their_vectors_score_highest(name: str) -> None:
+def test_the_strongest_neurons_come_first_and_promote_what_their_vectors_score_highest(name: str) -> None:
     trace, weights = run_of(name)
     layer, token, readout = trace.spec.n_layers - 1, 4, weights.readout
     found = read_memories(trace, weights, layer, token, k=6, words=3)
@@ -77,7 +77,7 @@ def test_the_strongest_memories_come_first_and_promote_what_their_vectors_score_
         assert memory.promotes == want, f"{name}: memory {memory.neuron} promotes {want}, told {memory.promotes}"
 
 
-def test_a_silent_neuron_is_listed_only_if_asked_for_and_promotes_nothing() -> None:
+def test_an_inactive_neuron_is_listed_only_on_request_and_has_no_promoted_tokens() -> None:
     trace, weights = run_of(PLAIN)
     neurons = neurons_at(trace, 1, 5)
     silent = int(np.flatnonzero(neurons == 0)[0])
@@ -88,7 +88,7 @@ def test_a_silent_neuron_is_listed_only_if_asked_for_and_promotes_nothing() -> N
     assert asked[-1].coefficient == 0 and asked[-1].adds == 0 and asked[-1].promotes == ()
 
 
-def test_an_ffn_that_is_silent_altogether_has_no_memories() -> None:
+def test_an_ffn_without_active_neurons_lists_none() -> None:
     trace, weights = run_of(PLAIN)
     site = layer_site(0, "ffn.neurons")
     silent = replace(trace, sites=trace.sites | {site: np.zeros_like(trace.sites[site])})
@@ -164,7 +164,7 @@ def softmax_rows(logits: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.skipif(zoo_folder("fable-relu") is None, reason="the zoo is not here")
-def test_a_neuron_switched_off_in_the_twin_answers_as_the_engine_does() -> None:
+def test_a_neuron_ablated_in_a_bundled_model_gives_the_engine_s_logits() -> None:
     with edge.load("fable-relu", "onnx", threads=1) as model:
         trace = model.run("Once upon a time there was a king who had", max_new_tokens=4, watch=Watch.all())
         ids, weights = list(trace.tokens[: trace.n_fed]), Weights(model.checkpoint, "<{}>".format)

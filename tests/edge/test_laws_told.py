@@ -47,7 +47,7 @@ def test_every_law_of_the_design_can_be_checked() -> None:
 
 
 @pytest.mark.parametrize("law", [law for law in LAWS if law.check], ids=lambda law: law.number)
-def test_a_law_that_holds_tells_its_worst_number(model: Model, law: Law) -> None:
+def test_a_law_that_passes_reports_its_worst_number(model: Model, law: Law) -> None:
     assert law.check is not None
     found = law.check(Case(model, PROMPT))
     assert (found.number, found.says, found.holds) == (law.number, law.says, True), found

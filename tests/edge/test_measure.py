@@ -99,7 +99,7 @@ vectors = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=40).map(
 
 @few
 @given(a=vectors, share=st.floats(0.05, 1.0))
-def test_sparsity_is_a_share_and_one_only_for_silence(a: np.ndarray, share: float) -> None:
+def test_sparsity_is_a_share_and_one_only_for_zeros(a: np.ndarray, share: float) -> None:
     for name, value in (("exact zero", exact_zero_share(a)), ("top-p", top_p_sparsity(a, share))):
         assert 0 <= value <= 1, f"{name} share {value} of {a}"
         assert (value == 1) == (not a.any()), f"{name} share {value}, though {np.count_nonzero(a)} neurons fire"

@@ -37,7 +37,7 @@ def test_a_log_scale_gives_equal_factors_equal_steps() -> None:
 
 
 @pytest.mark.parametrize("scale", [Linear(0.0, 1.0), Log(1e-3, 1.0)])
-def test_what_is_no_value_gets_a_mark_and_no_colour(scale: Scale) -> None:
+def test_what_is_not_a_value_gets_a_mark_and_no_color(scale: Scale) -> None:
     value = np.array([[0.5, np.nan], [np.nan, 0.5]])
     levels = to_levels(value, scale, np.array([[False, False], [True, True]]))
     assert levels[0, 1] == UNKNOWN, f"NaN became level {levels[0, 1]}"
@@ -59,7 +59,7 @@ def test_a_palette_only_gets_lighter(palette: Palette) -> None:
 
 
 @pytest.mark.parametrize("palette", PALETTES, ids=lambda palette: palette.name)
-def test_text_can_be_read_on_every_colour(palette: Palette) -> None:
+def test_text_can_be_read_on_every_color(palette: Palette) -> None:
     for level, colour in enumerate(palette.colours):
         apart = abs(lightness(colour) - lightness(contrast(colour)))
         assert apart >= 0.45, f"text on level {level} of {palette.name} differs by {apart:.2f} in lightness only"
@@ -146,7 +146,7 @@ def test_a_pooled_picture_keeps_the_furthest_level_of_every_square(
                 assert abs(abs(float(pooled[row, column]) - middle) - furthest) < 1e-6, "a peak was lost"
 
 
-def test_a_signed_palette_is_grey_in_the_middle_and_lighter_the_higher() -> None:
+def test_a_signed_palette_is_gray_in_the_middle_and_lighter_the_higher() -> None:
     shades = [lightness(colour) for colour in SIGNED.colours]
     assert shades == sorted(shades), "in grey, a gain and a loss look alike"
     middle = SIGNED.colours[LEVELS // 2]

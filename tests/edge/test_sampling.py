@@ -23,7 +23,7 @@ def test_chances_sum_to_one_and_only_allowed_tokens_have_any(
 
 
 @given(logits=LOGITS, seed=st.integers(0, 99))
-def test_greedy_and_top_1_take_the_likeliest(logits: np.ndarray, seed: int) -> None:
+def test_greedy_and_top_1_take_the_most_probable(logits: np.ndarray, seed: int) -> None:
     random = np.random.default_rng(seed)
     assert Sampling.greedy().draw(logits, random) == logits.argmax()
     assert logits[Sampling(top_k=1).draw(logits, random)] == logits.max()

@@ -24,7 +24,7 @@ def model() -> Iterator[Model]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_stories260k_tells_its_known_story(engine: str) -> None:
+def test_stories260k_generates_its_known_story(engine: str) -> None:
     """A real trained model gives, greedily from token 1, the text its author's own program gives."""
     folder = shared("stories260K")
     expected = (folder / "expected.txt").read_text()
@@ -33,7 +33,7 @@ def test_stories260k_tells_its_known_story(engine: str) -> None:
     assert text.startswith(expected.strip()), f"{engine} tells another story: {text}"
 
 
-def test_tokens_are_told_as_they_come(model: Model) -> None:
+def test_tokens_are_reported_while_they_are_generated(model: Model) -> None:
     told: list[Token] = []
     trace = model.run(ids=[1, 2, 3], max_new_tokens=7, on_token=told.append)
     assert tuple(token.id for token in told) == trace.generated

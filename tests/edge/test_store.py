@@ -50,7 +50,7 @@ def test_a_trace_opens_without_any_engine(trace: Trace, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("notes", [["record", "format"], "record format", 3, None, {"record": "{}"}])
-def test_notes_that_no_trace_has_are_told(tmp_path: Path, notes: object) -> None:
+def test_notes_that_no_trace_has_are_reported(tmp_path: Path, notes: object) -> None:
     text = json.dumps({"__metadata__": notes}).encode()
     (tmp_path / "a.trace").write_bytes(len(text).to_bytes(8, "little") + text)
     with pytest.raises(EdgeError, match="is not a trace that Edge wrote"):

@@ -61,7 +61,7 @@ def test_law_7_shares_and_gap_sum_to_one_and_no_share_exceeds_it(account: Accoun
 
 
 @given(accounts())
-def test_a_gap_is_told_exactly_where_the_parts_do_not_sum_to_more_than_the_pass(account: Account) -> None:
+def test_unattributed_time_is_known_exactly_where_the_parts_do_not_sum_to_more_than_the_pass(account: Account) -> None:
     assert (account.gap_ns is None) == (account.coverage > 1.0)
     assert ("gap not known" in cover_words(account)) == (account.gap_ns is None)
 
@@ -121,7 +121,7 @@ def test_the_screen_the_command_and_the_page_give_one_share_and_say_of_what(
     assert says_clocked == [account.basis is Basis.CLOCKED] * 4
 
 
-def test_a_timed_run_keeps_measured_and_scaled_apart() -> None:
+def test_a_timed_run_keeps_measured_and_scaled_times_separate() -> None:
     account = slowed()
     timing = SublayerTiming(
         engine="onnx",

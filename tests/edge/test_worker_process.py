@@ -65,17 +65,17 @@ def test_what_is_refused_while_it_is_built_is_raised_here() -> None:
         opened(-1)
 
 
-def test_an_unforeseen_failure_is_told_with_its_kind() -> None:
+def test_an_unexpected_failure_is_reported_with_its_kind() -> None:
     with opened() as process, pytest.raises(EdgeError, match="TypeError"):
         process.ask(add, "two")  # type: ignore[arg-type]
 
 
-def test_the_end_of_the_process_is_told_with_what_ended_it() -> None:
+def test_the_end_of_the_process_is_reported_with_what_ended_it() -> None:
     with opened() as process, pytest.raises(EdgeError, match=r"process of the list was ended by SIGKILL; .*memory"):
         process.ask(end_by, signal.SIGKILL)
 
 
-def test_an_end_between_two_questions_is_told_too() -> None:
+def test_an_end_between_two_questions_is_reported_too() -> None:
     with opened() as process:
         number = process.ask(process_id)
         os.kill(number, signal.SIGKILL)
@@ -133,7 +133,7 @@ def test_a_process_that_is_not_wanted_any_more_is_killed_while_it_is_built() -> 
     assert not multiprocessing.active_children(), "the process that was being built lives on"
 
 
-def test_a_process_is_waited_for_again_afterwards() -> None:
+def test_a_process_is_waited_for_again_later() -> None:
     with pytest.raises(Unwanted), while_wanted(refuse):
         WorkerProcess("the slow one", build_slowly, lambda _: None, {})
     with opened(2) as process:
@@ -146,7 +146,7 @@ def shout(held: list[int]) -> None:
     os.write(1, b"from a library")
 
 
-def test_processes_started_in_silence_write_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_processes_started_quietly_write_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     with quiet(), opened() as process:
         process.ask(shout)
     assert capfd.readouterr() == ("", ""), "a process wrote where a screen is drawn"

@@ -60,7 +60,7 @@ def test_genai_generates_what_edge_generates(tmp_path: Path, name: str, precisio
     assert generated(out, count) == list(want.tokens)
 
 
-def test_the_config_tells_when_a_text_ends(byte_llama: Path, tmp_path: Path) -> None:
+def test_the_config_names_the_tokens_that_end_a_text(byte_llama: Path, tmp_path: Path) -> None:
     """The checkpoint's own stop tokens, in the words of genai; the graph's names are patterns over layers."""
     out = tmp_path / "out"
     export_checkpoint(open_checkpoint(byte_llama), out, quiet, TARGETS["genai"])

@@ -125,7 +125,7 @@ def saved(corpus: Corpus, work: Path, tmp_path_factory: pytest.TempPathFactory) 
     return Saved(folder, evaluation, rounded, log)
 
 
-def test_the_card_tells_what_the_log_and_the_evaluation_tell(saved: Saved) -> None:
+def test_the_card_matches_the_log_and_the_evaluation(saved: Saved) -> None:
     evaluation, last = saved.evaluation, saved.log[-1]
     for figure in (
         f"| tokens learned from | {8 * ROOMY.step_tokens:,}, in 8 steps of {ROOMY.step_tokens} |",

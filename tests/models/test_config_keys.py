@@ -214,7 +214,7 @@ def test_how_text_is_sampled_is_no_part_of_a_decoder() -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_keys_that_the_class_does_not_know_are_told_where_they_ask_for_something(name: str) -> None:
+def test_keys_that_the_class_does_not_know_are_reported_where_they_ask_for_something(name: str) -> None:
     """None of those that the class knows is told."""
     keys = base_of(name) | harmless_in(name) | {"mixer": "new", "gate_scale": 0.5, "mixes": False, "gates": None}
     assert FAMILIES[name].unread(config_of(keys)) == ("mixer", "gate_scale")

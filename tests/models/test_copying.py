@@ -52,7 +52,7 @@ def losses_of(recipe: Recipe, corpus: Corpus) -> tuple[list[float], Decoder]:
     return list(learn_to_copy(recipe, decoder, corpus.train, compiled=False)), decoder
 
 
-def test_twins_learn_to_copy_alike_and_without_their_ffn(corpus: Corpus) -> None:
+def test_both_models_learn_to_copy_without_their_ffn(corpus: Corpus) -> None:
     """The activation has no part in it: the same losses, and FFN weights that no update touched."""
     (relu, decoder), (gelu, _) = (
         losses_of(replace(TINY, activation=kind), corpus) for kind in (Activation.RELU, Activation.GELU)
@@ -72,7 +72,7 @@ def test_a_head_that_copies_forms(corpus: Corpus) -> None:
     assert np.mean(losses[-20:]) < 0.5 * losses[0], f"the loss went from {losses[0]:.2f} to {losses[-1]:.2f} only"
 
 
-def test_a_log_tells_what_copying_cost(corpus: Corpus, tmp_path) -> None:
+def test_a_log_has_the_loss_of_copying(corpus: Corpus, tmp_path) -> None:
     run(corpus, tmp_path, stop_at=1)
     told = [line for line in read_log(tmp_path) if line["kind"] == "copying"]
     assert [line["updates"] for line in told] == [1, 2, 3], f"updates {[line['updates'] for line in told]} were logged"

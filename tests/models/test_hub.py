@@ -59,7 +59,7 @@ def test_only_a_pull_asks_the_hub(tmp_path: Path, command: str) -> None:
     ("name", "is_one"),
     [("openai-community/gpt2", True), ("gpt2", False), ("a/b/c", False), ("./here", False), ("", False)],
 )
-def test_ids_are_told_from_paths_and_names(name: str, is_one: bool) -> None:
+def test_ids_are_distinguished_from_paths_and_names(name: str, is_one: bool) -> None:
     assert is_hub_id(name) is is_one
 
 

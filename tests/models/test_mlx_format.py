@@ -83,7 +83,7 @@ def test_a_matrix_keeps_the_codes_and_the_offsets_it_was_given(tmp_path: Path) -
         ),
     ],
 )
-def test_other_quantisations_are_refused_by_name(tmp_path: Path, keys: dict, said: str) -> None:
+def test_other_quantizations_are_refused_by_name(tmp_path: Path, keys: dict, said: str) -> None:
     write_reference(REFERENCES["llama-grouped-tied"](), tmp_path)
     quantise(tmp_path, 4)
     config = json.loads((tmp_path / "config.json").read_text())

@@ -63,7 +63,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize("has_config", [False, True])
 @pytest.mark.parametrize("kind", FOLDERS)
-def test_other_folders_are_recognised_with_what_helps(kind: str, has_config: bool, tmp_path: Path) -> None:
+def test_other_folders_are_recognized_with_what_helps(kind: str, has_config: bool, tmp_path: Path) -> None:
     write, said = FOLDERS[kind]
     write(tmp_path)
     if has_config:
@@ -89,7 +89,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_other_files_are_recognised_with_what_helps(name: str, tmp_path: Path) -> None:
+def test_other_files_are_recognized_with_what_helps(name: str, tmp_path: Path) -> None:
     content, said = FILES[name]
     (tmp_path / name).write_bytes(content)
     assert re.search(said, refusal(tmp_path / name))
@@ -153,7 +153,7 @@ def test_the_command_for_a_missing_tokenizer_makes_it(tmp_path: Path) -> None:
     assert made is not None and made.decode(made.encode("a text")) == "a text"
 
 
-def test_a_sentencepiece_model_alone_is_recognised(tmp_path: Path) -> None:
+def test_a_sentencepiece_model_alone_is_recognized(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").write_bytes(b"\n")
     assert "sentencepiece" in without_tokenizer(tmp_path) and "save_pretrained" in without_tokenizer(tmp_path)
 

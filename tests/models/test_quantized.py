@@ -31,7 +31,7 @@ def quiet(_: str) -> None:
 
 
 @given(st.sampled_from((4, 8)), st.integers(1, 4), st.integers(1, 40), st.randoms(use_true_random=False))
-def test_codes_survive_packing(bits: int, rows: int, pairs: int, random) -> None:
+def test_codes_survive_a_round_trip(bits: int, rows: int, pairs: int, random) -> None:
     codes = np.array([[random.randrange(1 << bits) for _ in range(2 * pairs)] for _ in range(rows)], np.uint8)
     assert np.array_equal(unpack_codes(pack_codes(codes, bits), bits), codes)
 

@@ -92,7 +92,7 @@ def test_a_stream_joins_to_what_decoding_all_gives(name: str) -> None:
     law()
 
 
-def test_a_decoder_that_fails_is_told_in_one_message(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_decoder_that_fails_is_reported_in_one_message(capfd: pytest.CaptureFixture[str]) -> None:
     """The package panics where two spaces are to be taken off the end of nothing."""
     tokenizer = with_decoder(decoders.Strip(" ", 0, 2))
     space = VOCABULARY[" "]
@@ -173,7 +173,7 @@ def test_a_run_that_draws_broken_bytes_ends(capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr().out == trace.text + "\n"
 
 
-def test_ids_alone_are_told_as_they_stand_in_the_text(tmp_path: Path, byte_llama: Path) -> None:
+def test_ids_alone_are_printed_as_they_are_in_the_text(tmp_path: Path, byte_llama: Path) -> None:
     for file in byte_llama.iterdir():
         if file.name != "tokenizer.json":
             (tmp_path / file.name).symlink_to(file)

@@ -220,7 +220,7 @@ def test_a_run_goes_on_into_its_finish(corpus: Corpus, tmp_path: Path) -> None:
     assert longest <= recipe.finish_key_norm + 1e-5, f"a key is {longest:.2f} long after the finish"
 
 
-def test_facts_are_told_in_more_words_in_the_finish(corpus: Corpus) -> None:
+def test_facts_have_more_phrasings_in_the_finish(corpus: Corpus) -> None:
     facts_only = replace(TINY, batch=20, length=900, fact_share=1.0, finish_fact_share=1.0)
     recipe = replace(facts_only, steps=4, finish_steps=3)
     told = [corpus.tokenizer.decode_batch(batch_of(recipe, corpus, step).ids.tolist()) for step in (3, 4)]
@@ -316,13 +316,13 @@ def test_training_learns(corpus: Corpus, tmp_path: Path) -> None:
     assert last < 0.85 * first, f"the loss went from {first:.2f} to {last:.2f} only"
 
 
-def test_twins_start_alike() -> None:
+def test_both_models_have_the_same_initial_weights() -> None:
     relu, gelu = (new_decoder(replace(TINY, activation=kind)) for kind in (Activation.RELU, Activation.GELU))
     for name, weight in relu.state_dict().items():
         assert torch.equal(weight, gelu.state_dict()[name]), f"{name} starts differently in the twins"
 
 
-def test_a_fresh_decoder_guesses(corpus: Corpus) -> None:
+def test_an_untrained_decoder_predicts_uniformly(corpus: Corpus) -> None:
     """Before the first step every token costs what guessing costs: ln(vocab)."""
     loss = summed_loss(new_decoder(TINY), bfloat16=False)
     batch = batch_of(TEXT_ONLY, corpus, 0)
@@ -330,7 +330,7 @@ def test_a_fresh_decoder_guesses(corpus: Corpus) -> None:
     assert abs(nats - np.log(TINY.vocab_size)) < 0.1, f"{nats:.2f} nats a token before the first step"
 
 
-def test_the_zoos_recipes_are_twins() -> None:
+def test_the_two_recipes_differ_in_the_activation_only() -> None:
     relu, gelu = RECIPES["fable-relu"], RECIPES["fable-gelu"]
     assert replace(relu, activation=gelu.activation) == gelu, "the twins differ in more than their activation"
     assert parameter_count(relu.spec) < 9_000_000, f"{parameter_count(relu.spec):,} parameters"

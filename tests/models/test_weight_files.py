@@ -144,7 +144,7 @@ def test_shards_without_an_index_are_read_and_a_lost_one_is_named(written: Path,
     assert f"lacks the shard {stem}-00002-of-00002.safetensors" in refusal(folder)
 
 
-def test_which_of_several_files_counts_is_asked_not_guessed(folder: Path) -> None:
+def test_an_ambiguous_choice_of_files_is_refused_with_their_names(folder: Path) -> None:
     (folder / WHOLE).rename(folder / "first.safetensors")
     assert open_checkpoint(folder).files[0].name == "first.safetensors"
     shutil.copy(folder / "first.safetensors", folder / "second.safetensors")
@@ -240,7 +240,9 @@ def test_a_method_left_over_on_dense_weights_says_nothing(written: Path, folder:
 @pytest.mark.parametrize(
     "part", ["SCB", "weight.absmax", "weight_scale", "qzeros", "weight.quant_state.bitsandbytes__nf4"]
 )
-def test_quantised_weights_are_told_by_what_lies_beside_them(folder: Path, part: str, method: str | None) -> None:
+def test_quantized_weights_are_detected_by_the_tensors_next_to_them(
+    folder: Path, part: str, method: str | None
+) -> None:
     if method:
         change_config(folder, quantization_config={"quant_method": method})
     store(folder, f"model.layers.0.mlp.up_proj.{part}", np.ones(3, np.float32))

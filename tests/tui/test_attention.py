@@ -109,7 +109,7 @@ async def test_the_scale_turns_log_and_the_first_token_drops() -> None:
         assert "first token left out" in ui.shown("#map-legend"), ui.shown("#map-legend")
 
 
-async def test_heads_are_coloured_by_each_score_in_turn() -> None:
+async def test_heads_are_colored_by_one_score_after_another() -> None:
     async with driven(size=(120, 42)) as ui:
         await look(ui)
         scores = ui.shown_run.overview.heads

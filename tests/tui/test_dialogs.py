@@ -113,7 +113,7 @@ async def test_weights_that_are_stored_in_groups_are_offered_in_their_own_precis
     assert [key for key, _ in engine_choices(("onnx",), facts.stored)] == ["onnx:int4", "torch:int4", "mlx:int4"]
 
 
-async def test_engines_that_are_not_installed_are_grey_with_the_way_out(
+async def test_engines_that_are_not_installed_are_gray_with_what_to_do(
     hub_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with driven() as ui:
@@ -135,7 +135,7 @@ async def test_what_is_typed_may_be_a_folder_or_is_refused_with_the_way_out(hub_
         assert ui.main.place == Place(str(tmp_path), "onnx")
 
 
-async def test_a_model_that_does_not_load_leaves_the_other_at_hand(hub_cache: Path, tmp_path: Path) -> None:
+async def test_a_model_that_does_not_load_leaves_the_current_one_open(hub_cache: Path, tmp_path: Path) -> None:
     async with driven() as ui:
         await ui.run("a king")
         before = ui.shown_run
@@ -327,7 +327,7 @@ async def test_before_a_run_there_is_nothing_to_compare() -> None:
 
 
 @pytest.mark.skipif(len(zoo_names()) < 2, reason="the zoo of this checkout has no twins")
-def test_twins_of_the_zoo_stand_side_by_side_and_a_stranger_does_not(byte_llama: Path) -> None:
+def test_bundled_models_can_be_compared_and_another_model_cannot(byte_llama: Path) -> None:
     first, second = zoo_names()[:2]
     assert is_twin(first, second)
     assert not is_twin(first, str(byte_llama)), "models of other tokens are offered side by side"
@@ -346,7 +346,7 @@ async def export_dialog(ui: Driven, model: Path) -> Dialog:
     return ui.app.screen  # type: ignore[return-value]
 
 
-async def test_a_model_is_exported_and_its_parity_told(byte_llama: Path, tmp_path: Path) -> None:
+async def test_a_model_is_exported_and_its_parity_shown(byte_llama: Path, tmp_path: Path) -> None:
     async with driven() as ui:
         dialog = await export_dialog(ui, byte_llama)
         await choose(ui, dialog, "#export-tools", "edge")
@@ -405,7 +405,7 @@ async def test_an_export_without_its_packages_names_them(byte_llama: Path, monke
 
 
 @pytest.mark.parametrize("size", [(60, 18), (80, 24), (200, 60)], ids=str)
-async def test_dialogs_have_room_and_need_no_colour(
+async def test_dialogs_have_room_and_need_no_color(
     hub_cache: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")

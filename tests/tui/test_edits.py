@@ -95,7 +95,7 @@ def effect_bits(ui: Driven, run: Shown | None = None) -> str:
 # ---- names and the list ---------------------------------------------------------------------------------
 
 
-def test_the_last_names_are_told_where_not_all_have_room() -> None:
+def test_the_last_names_are_shown_where_not_all_have_room() -> None:
     assert in_room(THREE[:1], 60) == "1 edit: head 0.1 ablated"
     assert in_room(THREE, 80) == "3 edits: head 0.1 ablated · neuron 1.3 ablated · FFN of layer 1 ablated"
     assert in_room(THREE, 60) == "3 edits: … neuron 1.3 ablated · FFN of layer 1 ablated"

@@ -52,7 +52,7 @@ AWKWARD = {
 
 
 @pytest.mark.parametrize("text", AWKWARD.values(), ids=AWKWARD)
-async def test_texts_that_break_terminals_are_drawn_and_told_as_they_are(text: str) -> None:
+async def test_texts_that_break_terminals_are_drawn_as_they_are(text: str) -> None:
     async with driven(size=(100, 30)) as ui:
         await ui.run(text)
         for number in range(1, len(VIEWS) + 1):

@@ -206,7 +206,7 @@ async def test_the_curve_is_walked_from_neuron_to_neuron_and_zooms_to_those_that
 # ---- memories -------------------------------------------------------------------------------------------
 
 
-async def test_memories_are_those_that_write_most_with_the_words_they_promote() -> None:
+async def test_neurons_are_those_that_contribute_most_with_their_promoted_tokens() -> None:
     async with looking() as ui:
         layer, token, neuron = chosen(ui)
         shown, grid = ui.shown_run, ui.main.query_one(MemoryList)
@@ -320,7 +320,7 @@ async def test_what_is_ablated_stays_in_the_list_where_it_is_weak() -> None:
         assert "is 0 here" in lines_at_end(ui) and "× ablated" in lines_at_end(ui), lines_at_end(ui)
 
 
-async def test_ablating_the_strongest_tells_how_far_their_words_agree_and_which_words_fall() -> None:
+async def test_ablating_the_strongest_shows_how_far_their_promoted_tokens_agree_and_which_logits_fall() -> None:
     async with looking() as ui:
         grid, (layer, token, _) = ui.main.query_one(MemoryList), chosen(ui)
         assert note(ui) == "agreement with ablation: not measured, m measures", note(ui)
@@ -456,7 +456,7 @@ async def test_a_saved_trace_shows_what_it_holds_and_runs_nothing() -> None:
     ("value", "words"),
     [(0.0, "every neuron is 0"), (float("nan"), "no neuron is a finite number"), (float("inf"), "no neuron is")],
 )
-async def test_neurons_that_are_silent_or_no_numbers_are_said_in_words(value: float, words: str) -> None:
+async def test_neurons_that_are_inactive_or_not_numbers_show_a_message(value: float, words: str) -> None:
     async with looking() as ui:
         layer, token, _ = chosen(ui)
         trace = ui.shown_run.trace
@@ -475,7 +475,7 @@ async def test_neurons_that_are_silent_or_no_numbers_are_said_in_words(value: fl
         ui.app.export_screenshot()
 
 
-async def test_the_table_holds_the_memories_of_the_token() -> None:
+async def test_the_table_has_the_neurons_of_the_token() -> None:
     async with looking() as ui:
         view, (layer, token, _) = ui.main.query_one(FfnView), chosen(ui)
         table = view.table(ui.main.state)
@@ -509,7 +509,7 @@ async def test_every_line_is_as_wide_as_its_picture(
 
 
 @pytest.mark.skipif(zoo_folder("fable-relu") is None, reason="the zoo is not here")
-async def test_the_twin_without_its_strongest_neuron_answers_on_screen_as_the_engine_does() -> None:
+async def test_the_screen_shows_the_engine_s_prediction_without_the_strongest_neuron() -> None:
     def open_model(name: str, engine: str, progress: Progress) -> edge.Model:
         return edge.load(name, engine, threads=1, progress=progress)
 

@@ -119,7 +119,7 @@ async def test_verdicts_are_words_and_marks() -> None:
         assert "2.50 s" in lines["F1"], "what trying it took is not told"
 
 
-async def test_what_was_found_is_told_in_words_numbers_and_figures() -> None:
+async def test_findings_are_shown_as_text_numbers_and_figures() -> None:
     async with driven(size=(200, 60)) as ui:
         view = await open_lab(ui)
         await tell(ui, made_finding())
@@ -257,7 +257,7 @@ async def test_escape_stops_and_keeps_what_was_found(known: Callable[..., None])
 
 
 @REAL
-async def test_a_claim_that_breaks_is_told_and_keeps_no_other_back(known: Callable[..., None]) -> None:
+async def test_a_claim_that_fails_is_reported_and_stops_no_other(known: Callable[..., None]) -> None:
     known(breaking("F1"), holding("A1"))
     async with driven_zoo() as ui:
         await open_lab(ui)
@@ -282,7 +282,7 @@ async def test_a_claim_of_the_lab_is_tried_on_the_bundled_model() -> None:
 # ---- where nothing can be tried -------------------------------------------------------------------------
 
 
-async def test_a_model_without_weights_is_told_in_words() -> None:
+async def test_a_model_without_weights_shows_a_message() -> None:
     async with driven() as ui:
         await open_lab(ui)
         await ui.press("enter")

@@ -47,7 +47,7 @@ def test_what_a_model_has_read_is_kept_until_another_is_loaded() -> None:
 
 
 @REAL
-def test_each_claim_is_told_as_it_is_done_and_a_stopped_one_is_not() -> None:
+def test_each_claim_is_reported_when_it_is_done_and_a_stopped_one_is_not() -> None:
     told: list[Message] = []
     with edge.load("fable-relu", "onnx", threads=1) as model:
         context = desk_at(model, told)

@@ -20,7 +20,7 @@ from tui.widgets.layer_table import LayerTable
 PROMPT = "Once upon a time there was a king who had"
 
 
-async def test_a_line_a_layer_tells_cost_silence_and_what_it_adds() -> None:
+async def test_each_layer_has_a_line_with_latency_sparsity_and_contribution() -> None:
     async with driven(size=(200, 60)) as ui:
         await ui.run(PROMPT)
         table, run = ui.main.query_one("#layers", LayerTable), ui.shown_run
@@ -110,7 +110,7 @@ async def test_what_comes_next_is_what_the_model_answers() -> None:
 
 
 @pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
-async def test_surprise_is_what_the_model_gave_each_token() -> None:
+async def test_surprisal_is_what_the_model_gave_each_token() -> None:
     async with on_the_zoo((120, 42)) as ui:
         await ui.run(PROMPT)
         trace, bits = ui.shown_run.trace, ui.shown_run.surprise_bits

@@ -26,7 +26,7 @@ async def test_before_the_first_run_the_screen_says_what_to_do() -> None:
             assert words in header, f"the header does not say {words!r}:\n{header}"
 
 
-async def test_a_typed_prompt_runs_and_is_told_of() -> None:
+async def test_a_typed_prompt_runs_and_is_reported() -> None:
     async with driven(size=(120, 40)) as ui:
         await ui.press(*"a king", "enter")
         await ui.until(
@@ -136,7 +136,7 @@ async def test_an_empty_prompt_is_refused_in_words() -> None:
         assert "the prompt is empty" in str(ui.app.screen.query_one("Static").render())
 
 
-async def test_help_explains_the_pane_at_hand_first() -> None:
+async def test_help_explains_the_current_pane_first() -> None:
     async with driven() as ui:
         await ui.run(PROMPT)
         await ui.press("2", "tab", "tab", "question_mark")
@@ -173,7 +173,7 @@ async def test_a_wide_piece_keeps_the_strip_s_lines_whole() -> None:
             assert cells == strip.size.width, f"line {y} of the strip is {cells} cells of {strip.size.width}"
 
 
-async def test_r_draws_or_takes_the_likeliest_and_the_prompt_says_which() -> None:
+async def test_r_samples_or_decodes_greedily_and_the_prompt_shows_which() -> None:
     async with driven() as ui:
         await ui.run(PROMPT)
         assert "drawn at 0.8" in str(ui.main.query_one("#prompt").border_subtitle)
@@ -183,7 +183,7 @@ async def test_r_draws_or_takes_the_likeliest_and_the_prompt_says_which() -> Non
         assert [sampling.temperature for sampling in ui.shelf.opened[0].samplings] == [0.8, 0.0]
 
 
-async def test_tokens_are_coloured_by_each_number_in_turn_and_the_legend_says_which() -> None:
+async def test_tokens_are_colored_by_one_number_after_another_and_the_legend_names_it() -> None:
     async with driven(size=(120, 40)) as ui:
         await ui.run(PROMPT)
         told = []

@@ -119,7 +119,7 @@ def offered(ui: Driven) -> set[str]:
 # ---- what is compared -----------------------------------------------------------------------------------------------
 
 
-def test_marks_tell_within_the_tolerance_from_near_it_and_beyond() -> None:
+def test_marks_distinguish_within_near_and_over_the_tolerance() -> None:
     looks = [judge(error, 1e-3) for error in (0.0, 1e-3, 1.01e-3, 1e-2, 1.01e-2, math.nan, math.inf)]
     assert looks == ["within", "within", "near", "near", "beyond", "beyond", "beyond"]
     assert len({mark_of(look) for look in looks}) == 3, "two verdicts have one mark"
@@ -309,7 +309,7 @@ async def test_a_saved_trace_offers_nothing_that_needs_a_model() -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), WIDE, (60, 18)])
-async def test_it_draws_without_colour(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_draws_without_color(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     async with driven(size=size) as ui:
         await open_parity(ui)

@@ -71,7 +71,7 @@ def test_a_gap_is_left_where_there_is_no_number() -> None:
     assert not any(row[missing] in MARKERS for row in drawn.glyphs), "a missing point has a marker"
 
 
-def test_a_point_without_neighbours_is_seen() -> None:
+def test_a_point_without_neighbors_is_seen() -> None:
     for values in ((3.0,), (NAN, 3.0, NAN)):
         drawn = draw_curve(curve(values), 30, 8)
         glyphs = {glyph for row in drawn.glyphs for glyph in row}
@@ -80,7 +80,7 @@ def test_a_point_without_neighbours_is_seen() -> None:
     assert many.owner[:, many.columns[61]].max() == 0
 
 
-def test_lines_differ_by_marker_or_dash_and_not_by_colour_alone() -> None:
+def test_lines_differ_by_marker_or_dash_and_not_by_color_alone() -> None:
     told = {(marker(place), DASHES[place % len(DASHES)]) for place in range(20)}
     assert len(told) == 20
     assert len({sample(place) for place in range(10)}) == 10
@@ -101,7 +101,7 @@ THREE = curve((0.25, 0.5, 0.75), (3.0, NAN, 1.0), x=("0", "1", "2"))
 
 
 @pytest.mark.parametrize("size", [(100, 24), (60, 12), (40, 9)])
-async def test_a_plot_tells_axes_lines_and_the_values_at_its_cursor(size: tuple[int, int]) -> None:
+async def test_a_plot_shows_axes_lines_and_the_values_at_its_cursor(size: tuple[int, int]) -> None:
     async with staged(CurvePlot(), size) as (plot, pilot):
         plot.curve = THREE
         await pilot.pause()
@@ -154,7 +154,7 @@ async def test_a_legend_without_room_says_how_much_is_left_and_scrolls() -> None
         (curve((NAN, NAN)), "no value was found"),
     ],
 )
-async def test_what_cannot_be_drawn_is_told_in_words(drawn: Curve, says: str) -> None:
+async def test_what_cannot_be_drawn_shows_a_message(drawn: Curve, says: str) -> None:
     async with staged(CurvePlot()) as (plot, pilot):
         plot.curve = drawn
         await pilot.pause()
@@ -186,7 +186,7 @@ async def test_labels_that_are_words_and_wide_glyphs_are_cut_with_a_mark_but_for
         assert "…" in lines_of(plot)
 
 
-async def test_no_colour_draws_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_color_still_draws_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     async with staged(Figure()) as (figure, pilot):
         for shown in (THREE, Grid("g", "layer", "head", "share", ((0.5, NAN), (0.0, 1.0)))):
@@ -199,7 +199,7 @@ async def test_no_colour_draws_all_the_same(monkeypatch: pytest.MonkeyPatch) -> 
 GRID = Grid("a grid", "layer", "head", "bits", ((0.5, 1.0, 2.0), (3.0, NAN, 31.0)))
 
 
-async def test_a_grid_begins_at_its_highest_number_and_tells_each_under_the_cursor() -> None:
+async def test_a_grid_starts_at_its_highest_number_and_shows_each_under_the_cursor() -> None:
     async with staged(NumberGrid()) as (grid, pilot):
         grid.grid = GRID
         await pilot.pause()
@@ -214,7 +214,7 @@ async def test_a_grid_begins_at_its_highest_number_and_tells_each_under_the_curs
         assert_whole(grid)
 
 
-async def test_a_wide_grid_scrolls_and_still_tells_every_number() -> None:
+async def test_a_wide_grid_scrolls_and_still_shows_every_number() -> None:
     wide = Grid("wide", "layer", "head", "share", tuple(tuple(n / 100 for n in range(64)) for _ in range(30)))
     async with staged(NumberGrid(), (60, 10)) as (grid, pilot):
         grid.grid = wide
@@ -229,7 +229,7 @@ async def test_a_wide_grid_scrolls_and_still_tells_every_number() -> None:
     ("values", "says"),
     [((), "no cells"), (((), ()), "no cells"), (((1.0,), (1.0, 2.0)), "rows of different lengths")],
 )
-async def test_a_grid_that_is_none_is_told_in_words(values: tuple[tuple[float, ...], ...], says: str) -> None:
+async def test_a_grid_without_cells_shows_a_message(values: tuple[tuple[float, ...], ...], says: str) -> None:
     async with staged(NumberGrid()) as (grid, pilot):
         grid.grid = Grid("a grid", "layer", "head", "bits", values)
         await pilot.pause()

@@ -42,7 +42,7 @@ class Heard:
         return [type(message) for message in self.messages if not isinstance(message, Doing | Surveyed)]
 
 
-def test_a_run_tells_its_tokens_then_its_trace_then_its_latencies() -> None:
+def test_a_run_posts_its_tokens_then_its_trace_then_its_latencies() -> None:
     heard = Heard(FakeShelf().open)
     heard.runner.do(LOAD)
     heard.until_rest()
@@ -57,7 +57,7 @@ def test_a_run_tells_its_tokens_then_its_trace_then_its_latencies() -> None:
     assert heard.runner.close(PATIENCE_S)
 
 
-def test_fast_tokens_are_told_about_thirty_times_a_second() -> None:
+def test_fast_tokens_are_reported_about_thirty_times_per_second() -> None:
     heard = Heard(FakeShelf().open)
     heard.runner.do(LOAD)
     heard.until_rest()
@@ -97,7 +97,7 @@ def test_closing_in_the_middle_of_a_load_says_that_it_goes_on() -> None:
     assert heard.runner.close(PATIENCE_S)
 
 
-def test_a_prompt_typed_while_the_model_loads_runs_afterwards() -> None:
+def test_a_prompt_typed_while_the_model_loads_runs_later() -> None:
     loads = Event()
 
     def open_slowly(model: str, engine: str, progress: Progress) -> FakeModel:
@@ -127,7 +127,7 @@ class Panic(BaseException):
         (MemoryError("no room"), "this machine's memory does not suffice (no room)"),
     ],
 )
-def test_a_defect_is_told_and_the_runner_lives_on(fault: BaseException, told: str) -> None:
+def test_a_defect_is_reported_and_the_runner_lives_on(fault: BaseException, told: str) -> None:
     shelf = FakeShelf()
     heard = Heard(shelf.open)
     heard.runner.do(LOAD)

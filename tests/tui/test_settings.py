@@ -78,7 +78,7 @@ def test_every_choice_survives_a_file(own_settings: Path) -> None:
         (b"{}", "another Edge"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told_and_kept_aside(own_settings: Path, content: bytes, told: str) -> None:
+def test_a_file_that_cannot_be_read_is_reported_and_kept_aside(own_settings: Path, content: bytes, told: str) -> None:
     own_settings.mkdir()
     settings_file().write_bytes(content)
     settings, complaint = read_settings(settings_file())
@@ -119,7 +119,7 @@ async def test_a_damaged_file_is_one_line_on_the_screen(own_settings: Path) -> N
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_settings_that_cannot_be_written_are_told_once(own_settings: Path) -> None:
+def test_settings_that_cannot_be_written_are_reported_once(own_settings: Path) -> None:
     own_settings.mkdir(mode=0o500)
     kept = Kept(settings_file())
     assert "until you quit" in kept.keep(theme="edge-light")
@@ -127,7 +127,7 @@ def test_settings_that_cannot_be_written_are_told_once(own_settings: Path) -> No
     assert kept.settings.theme == "edge-dark", "a choice that cannot be kept does not act"
 
 
-def test_a_file_in_place_of_the_folder_is_told_too(own_settings: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_reported_too(own_settings: Path) -> None:
     own_settings.write_text("a file", encoding="utf8")
     kept = Kept(settings_file())
     assert "until you quit" in kept.keep(theme="edge-light")

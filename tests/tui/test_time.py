@@ -183,7 +183,7 @@ async def test_a_click_on_a_bar_chooses_its_layer() -> None:
 # ---- how tokens come ------------------------------------------------------------------------------------------------
 
 
-async def test_the_rate_shows_while_a_run_goes_on_and_its_intervals_afterwards() -> None:
+async def test_the_rate_is_shown_during_a_run_and_its_intervals_after_it() -> None:
     async with driven() as ui:
         await ui.run(PROMPT)
         await open_time(ui)
@@ -339,7 +339,7 @@ async def test_the_view_as_rows_is_what_it_shows(measure: FakeMeasure) -> None:
 
 @pytest.mark.parametrize("size", [(80, 24), (104, 34), (200, 60)])
 @pytest.mark.parametrize("colour", ["colour", "no colour"])
-async def test_every_pane_draws_at_every_size_and_without_colour(
+async def test_every_pane_draws_at_every_size_and_without_color(
     size: tuple[int, int], colour: str, measure: FakeMeasure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if colour == "no colour":
@@ -431,7 +431,7 @@ def facts(engine: str = "onnx", context: int = 512) -> Facts:
     return Facts("fake", "fake", engine, replace(small_spec(), context=context), 10**6, 2, True)
 
 
-def test_engines_to_time_are_told_apart_and_no_choice_comes_twice() -> None:
+def test_engines_to_time_are_distinguished_and_no_choice_is_repeated() -> None:
     found = choices("onnx:int4", ("onnx", "mlx"))
     assert [one.engines for one in found] == [
         ("onnx:int4", "onnx", "mlx"),

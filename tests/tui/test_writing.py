@@ -188,5 +188,5 @@ def test_a_page_is_made_of_what_it_was_given() -> None:
     assert "<title>a &amp; b</title>" in text and "&lt;i&gt;" in text and "<?xml" not in text
 
 
-def test_kinds_are_told_apart() -> None:
+def test_kinds_are_distinguished() -> None:
     assert len({kind.key for kind in KINDS}) == len({kind.suffix for kind in KINDS}) == len(KINDS)

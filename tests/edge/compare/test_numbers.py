@@ -46,7 +46,7 @@ def test_sameness_is_what_its_definitions_say() -> None:
     assert same.max_logit_difference == pytest.approx(np.abs(OTHER - REFERENCE).max(), rel=1e-6)
 
 
-def test_near_ties_are_told_from_other_flips() -> None:
+def test_near_ties_are_distinguished_from_other_flips() -> None:
     reference = np.array([[0, 1, 1 + 0.9 * NEAR_TIE_NATS], [0, 1, 1 + 1.1 * NEAR_TIE_NATS], [0, 1, 3]], np.float32)
     other = np.array([[0, 2, 1], [0, 2, 1], [0, 1, 3]], np.float32)
     same = sameness_of(score(reference, other, np.array([0, 1, 2])))
@@ -139,7 +139,7 @@ def test_choices_part_where_they_first_differ() -> None:
     assert parting(reference, reference) is None
 
 
-def test_pace_is_of_all_rounds() -> None:
+def test_speed_is_of_all_rounds() -> None:
     course = usual_course([TINY_SPECS["neox-full-rotary-relu"]])
     rounds = (Round(3.0, (1.0, 2.0, 3.0), None), Round(5.0, (4.0, 5.0, 60.0), None), Round(4.0, (7.0, 8.0, 9.0), None))
     pace = Pace(course, rounds)

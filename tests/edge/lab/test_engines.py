@@ -65,7 +65,7 @@ def test_numbers_and_verdicts_agree(engine: str, on_onnx: LabRecord) -> None:
             assert one.finding.verdict is other.finding.verdict, f"{one.key} has another verdict on {engine}"
 
 
-def test_the_rank_of_heads_by_score_and_by_cost_is_told(on_onnx: LabRecord) -> None:
+def test_the_rank_of_heads_by_score_and_by_cost_is_reported(on_onnx: LabRecord) -> None:
     correlation = on_onnx.number("A2.induction_knockout_rank_correlation")
     assert -1 <= correlation <= 1, "the lab does not say whether induction heads are those that copying needs"
 

@@ -53,7 +53,7 @@ def test_an_ffn_that_writes_nothing_is_not_needed() -> None:
 
 
 @pytest.mark.parametrize("ffn", FFNS)
-def test_an_ffn_of_which_one_neuron_fires_is_sparse(ffn: str) -> None:
+def test_an_ffn_with_one_active_neuron_is_sparse(ffn: str) -> None:
     with planted_facts(ffn, "ffn") as subject:
         finding = sparsity.EXPERIMENT.measure(subject)
     assert finding.verdict is Verdict.HOLDS, f"{ffn}: {finding.reason}"

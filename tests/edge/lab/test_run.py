@@ -87,7 +87,7 @@ def test_a_record_opens_again_as_it_was(subject: Subject, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", '{"kind": "edge lab", "format": 99}', '{"kind": "edge lab", "format": 2}']
 )
-def test_a_file_that_is_no_lab_is_told_apart(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_lab_record_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "lab.json").write_text(text, encoding="utf8")
     with pytest.raises(EdgeError, match="is not a lab that this Edge reads"):
         open_lab(tmp_path / "lab.json")
@@ -125,7 +125,7 @@ def test_the_summary_asks_for_numbers_that_experiments_give(subject: Subject) ->
     assert {key.partition(".")[0] for key in asked} <= set(CLAIMS)
 
 
-def test_the_command_tells_people_and_scripts(said: Said) -> None:
+def test_the_command_prints_for_people_and_for_scripts(said: Said) -> None:
     code, out, _ = said("lab", "fable-relu", "--claim", "F3", "--claim", "S3", "--tokens", 400)
     assert code == 0 and "F3" in out and "S3" in out and "Attention beside the FFN" in out and "F1  " not in out
     assert "95% interval" in out and "above 50.0%" in out, "the table of effects is not told"

@@ -130,7 +130,7 @@ def test_the_command_keeps_goes_on_and_adds(text: Path, tmp_path: Path, said: Sa
         (("--survey", "words.txt", "--keep", "words.txt"), "would be written over what is read from it"),
     ],
 )
-def test_misuse_is_told_in_a_message(
+def test_misuse_is_reported_in_a_message(
     options: tuple[str, ...], message: str, text: Path, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(text.parent)

@@ -14,7 +14,7 @@ few = settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**16)
 
 
-def test_heads_that_never_share_a_key_are_one_bit_apart() -> None:
+def test_heads_that_never_share_a_key_differ_by_one_bit() -> None:
     heads = np.stack([np.eye(7, dtype=np.float32), previous(7), np.eye(7, dtype=np.float32)])
     assert pairwise_head_divergence(heads).tolist() == [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
 
@@ -64,7 +64,7 @@ def test_long_patterns_are_measured_in_pieces_that_leave_nothing_out() -> None:
     assert float(after_cache) == pytest.approx(rows[20:].mean(), rel=1e-5), "with a cache every query counts"
 
 
-def test_one_token_alone_tells_no_heads_apart() -> None:
+def test_a_single_token_distinguishes_no_heads() -> None:
     assert np.isnan(pairwise_head_divergence(np.ones((2, 1, 1), np.float32))).all()
     with pytest.raises(ValueError, match="3 queries cannot follow 2 keys"):
         pairwise_head_divergence(np.ones((1, 3, 2), np.float32))

@@ -69,7 +69,7 @@ def test_merging_leaves_both_parts_as_they_were() -> None:
     assert_same(other, counted(some_text(1, 6)), "the right part")
 
 
-def test_counts_beyond_what_a_float_can_tell_apart_stay_exact() -> None:
+def test_counts_above_the_precision_of_a_float_stay_exact() -> None:
     found = NeuronCounts.empty([1])
     found.active[0][:] = 2**53
     found.add(0, np.ones((1, 1), np.float32))

@@ -45,7 +45,7 @@ def test_half_against_half_is_one_bit_from_sure() -> None:
     assert kl_to_final_bits(half, sure)[0] == pytest.approx(1.0), "log2(1 / 0.5) is one bit"
 
 
-def test_the_likeliest_ids_come_first_and_equal_ones_in_the_order_of_ids() -> None:
+def test_the_most_probable_ids_come_first_and_equal_ones_in_the_order_of_ids() -> None:
     logits = np.log(np.array([[0.1, 0.4, 0.1, 0.3, 0.1]], np.float32))
     ids, probabilities = top_tokens(logits, 4)
     assert ids.tolist() == [[1, 3, 0, 2]]
@@ -61,7 +61,7 @@ def test_ids_that_are_not_there_are_refused() -> None:
 
 @few
 @given(seed=seeds, tokens=sizes, vocab=sizes)
-def test_a_rank_is_the_place_in_the_list_of_the_likeliest(seed: int, tokens: int, vocab: int) -> None:
+def test_a_rank_is_the_place_in_the_list_of_top_tokens(seed: int, tokens: int, vocab: int) -> None:
     logits = some_logits(seed, tokens, vocab)
     ids, probabilities = top_tokens(logits, vocab)
     for place in range(vocab):

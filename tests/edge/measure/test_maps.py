@@ -63,7 +63,7 @@ def test_a_parabola_is_no_line() -> None:
     assert linear_fit_r2(x, x**3) == pytest.approx(21 / 25, abs=0.02), "x³ is 21/25 linear on -1 to 1"
 
 
-def test_noise_fitted_by_many_features_foretells_nothing() -> None:
+def test_noise_fitted_by_many_features_predicts_nothing() -> None:
     rng = np.random.default_rng(0)
     found = linear_fit_r2(rng.standard_normal((100, 60)), rng.standard_normal((100, 4)))
     assert found < 0, f"60 features fitted to 75 rows of noise have R² {found}"

@@ -25,7 +25,7 @@ def test_norms_of_three_and_four_and_of_large_half_precision_values() -> None:
     np.testing.assert_allclose(vector_norms(np.full((1, 4), 30_000, np.float16)), [60_000])
 
 
-def test_dominant_memories_by_hand() -> None:
+def test_dominant_neurons_by_hand() -> None:
     neurons = np.array([1.0, -2.0, 0.5, 0.0], np.float32)
     index, coefficient = dominant(neurons, np.array([1.0, 1.0, 10.0, 99.0], np.float32), 3)
     np.testing.assert_array_equal(index, [2, 1, 0])
@@ -142,7 +142,7 @@ def test_triggers_do_not_depend_on_how_a_text_is_cut(seed: int, first: int, seco
 
 @few
 @given(seed=seeds)
-def test_a_trigger_is_where_no_other_token_fires_harder(seed: int) -> None:
+def test_a_trigger_is_where_the_coefficient_is_largest(seed: int) -> None:
     rng = np.random.default_rng(seed)
     neurons, following = rng.standard_normal((12, 5)).astype(np.float32), rng.integers(0, 50, 12)
     found = seen(neurons, following)
@@ -164,7 +164,7 @@ def test_agreement_by_hand() -> None:
     assert np.isnan(agreement_rate(np.array([1]), np.array([-1])))
 
 
-def test_random_memories_agree_by_chance_alone() -> None:
+def test_random_neurons_agree_by_chance_alone() -> None:
     rng = np.random.default_rng(0)
     found = agreement_rate(rng.integers(0, 10, 20_000), rng.integers(0, 10, 20_000))
     assert found == pytest.approx(0.1, abs=0.01), f"ten tokens at random agree {found} of the time"
@@ -180,7 +180,7 @@ def test_composition_by_hand() -> None:
 
 @few
 @given(seed=seeds, tokens=st.integers(1, 8), count=st.integers(1, 8))
-def test_composition_is_what_a_loop_over_memories_finds(seed: int, tokens: int, count: int) -> None:
+def test_composition_is_what_a_loop_over_neurons_finds(seed: int, tokens: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     output, tops = rng.integers(0, 5, tokens), rng.integers(0, 5, count)
     active = rng.random((tokens, count)) < 0.4

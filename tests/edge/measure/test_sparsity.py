@@ -44,7 +44,7 @@ def some_ffn(seed: int, tokens: int = 40, neurons: int = 24, model: int = 8) -> 
 
 
 @each_measure
-def test_a_silent_an_even_and_a_lone_token_measure_as_stated(name: str) -> None:
+def test_a_zero_an_even_and_a_one_hot_token_measure_as_stated(name: str) -> None:
     measure, expected = MEASURES[name]
     np.testing.assert_allclose(measure(np.stack([SILENT, ALIKE, ALONE])), expected, atol=1e-7)
     one_by_one = [float(measure(a)) for a in (SILENT, ALIKE, ALONE)]
@@ -209,7 +209,7 @@ def test_cett_by_hand() -> None:
     np.testing.assert_allclose(found.share, [0.5, 1.0])
 
 
-def test_a_silent_ffn_can_drop_everything() -> None:
+def test_an_inactive_ffn_can_drop_everything() -> None:
     found = cett_sparsity(np.zeros((3, 4), np.float32), np.ones((4, 2), np.float32))
     np.testing.assert_array_equal(found.share, [1, 1, 1])
     assert found.error == 0.0

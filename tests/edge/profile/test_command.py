@@ -58,7 +58,7 @@ def test_every_part_of_every_layer_has_time_and_work(found: Profile) -> None:
         assert parts + (inside.account.gap_ns or 0.0) == pytest.approx(inside.total_ns)
 
 
-def test_memory_is_foreseen_within_15_percent(found: Profile) -> None:
+def test_memory_is_forecast_within_15_percent(found: Profile) -> None:
     for variant in found.variants:
         peak = variant.memory.process_peak_bytes
         if peak is None:
@@ -72,7 +72,7 @@ def test_quantized_weights_are_counted_quantized(found: Profile) -> None:
     assert sizes["onnx:int4"] < sizes["mlx:int8"] < sizes["onnx"] == sizes["torch"]
 
 
-def test_silence_is_held_against_bytes(found: Profile) -> None:
+def test_sparsity_is_compared_with_bytes(found: Profile) -> None:
     assert found.sparsity is not None and len(found.sparsity.layers) == found.n_layers
     assert all(0.5 < one.inactive["exactly zero"] <= 1 for one in found.sparsity.layers), "the twin of ReLU is silent"
 
@@ -104,7 +104,7 @@ def test_json_holds_the_profile_and_csv_every_part(tmp_path: Path, capfd: pytest
     assert "| engine | depth |" in capfd.readouterr().out
 
 
-def test_a_run_of_the_zoo_is_told_apart_by_depth(tmp_path: Path) -> None:
+def test_runs_of_a_bundled_model_are_distinguished_by_depth(tmp_path: Path) -> None:
     file = tmp_path / "deep.json"
     deep = ["--depth", "0", "--depth", "300", "--depth", "9999"]
     assert exit_code(["profile", "fable-relu", *SMALL, *deep, "-o", str(file)]) == 0

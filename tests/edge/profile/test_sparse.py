@@ -11,7 +11,7 @@ from tests.edge.test_laws import tiny_model
 from tests.tiny import tiny_checkpoint
 
 
-def test_bytes_skipped_are_the_silent_share_of_the_ffn() -> None:
+def test_bytes_skipped_are_the_inactive_share_of_the_ffn() -> None:
     name = "neox-full-rotary-relu"
     with tiny_model(name, "torch") as model:
         trace = model.run(ids=[3, 1, 41, 59], max_new_tokens=0, watch=Watch(parts=("ffn.neurons",)))

@@ -55,7 +55,7 @@ def test_rates_are_held_against_the_best_sweep() -> None:
     assert row.flops_ratio == pytest.approx(row.flops_per_s / 1e10)
 
 
-def test_a_pace_is_read_from_every_interval() -> None:
+def test_tokens_per_second_come_from_every_interval() -> None:
     pace = next(iter(paces(profile(with_joules(variant(), 8.0)))))
     assert pace.intervals_ms == [1.0, 1.5, 2.0] * 5
     assert pace.decode_tokens_per_s == pytest.approx(1e3 / 1.5), "the rate is not (n - 1) / (t_last - t_first)"
@@ -100,7 +100,7 @@ def test_a_profile_that_lacks_something_says_what(tmp_path: Path) -> None:
         open_profile(file)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(EdgeError, match="there is no profile at"):
         open_profile(tmp_path / "nothing.json")
 

@@ -127,7 +127,7 @@ def test_the_cell_under_the_mouse_is_read_out(show: Show) -> None:
         assert shown.text("map-readout").endswith("out of reach")
 
 
-def test_colours_are_those_of_the_palette(show: Show) -> None:
+def test_colors_are_those_of_the_palette(show: Show) -> None:
     trace = made_trace(TOKENS)
     with show(full_page(trace)) as shown:
         for scale_name, scale in (("log", Log(1e-3, 1.0)), ("linear", Linear(0.0, 1.0))):
@@ -195,7 +195,7 @@ def test_sparsity_is_read_out_by_either_definition(show: Show) -> None:
             np.testing.assert_allclose([float(text) for text in means], want, rtol=0.01)
 
 
-def test_tokens_are_coloured_by_the_number_that_is_chosen(show: Show) -> None:
+def test_tokens_are_colored_by_the_number_that_is_chosen(show: Show) -> None:
     with show(full_page(made_trace(TOKENS))) as shown:
         options = shown.page.locator("#scalar option").all_text_contents()
         assert options[0] == "log-probability" and len(options) == 5

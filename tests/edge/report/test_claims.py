@@ -133,7 +133,7 @@ def test_pictures_are_well_formed_named_and_need_nothing() -> None:
             assert not styled, "the page's policy forbids what an attribute does"
 
 
-def test_every_point_and_axis_of_a_curve_is_told() -> None:
+def test_every_point_and_axis_of_a_curve_is_labeled() -> None:
     lines = (Series("first", (1.0, 2.0, 4.0)), Series("second", (0.5, NAN, -1.0)))
     markup = curve_figure(Curve("a curve", "layer", ("0", "1", "2"), "bits", lines))
     (picture,) = pictures(markup)
@@ -151,7 +151,7 @@ def test_every_point_and_axis_of_a_curve_is_told() -> None:
     assert said == "a curve: bits by layer; first from 1.00 to 4.00; second from −1.00 to 0.500"
 
 
-def test_lines_differ_by_more_than_colour() -> None:
+def test_lines_differ_by_more_than_color() -> None:
     lines = tuple(Series(f"line {place}", (0.0, float(place))) for place in range(10))
     markup = curve_figure(Curve("many", "layer", ("0", "1"), "bits", lines))
     looks = set()
@@ -194,7 +194,7 @@ def test_ticks_are_few_and_around_the_values(ends: list[float]) -> None:
         assert marks[0] <= low + slack and marks[-1] >= high - slack, f"{marks} do not reach {low} to {high}"
 
 
-def test_each_cell_tells_row_column_and_value() -> None:
+def test_each_cell_shows_row_column_and_value() -> None:
     markup = grid_figure(grid((0.0, 1.0, 2.0), (3.0, NAN, 31.0)))
     (picture,) = pictures(markup)
     cells = {"layer 0, head 0: 0.000 bits", "layer 0, head 1: 1.00 bits", "layer 0, head 2: 2.00 bits"}
@@ -205,7 +205,7 @@ def test_each_cell_tells_row_column_and_value() -> None:
     assert re.search(r" 0\.000 +31\.0 \(bits\) highest at layer 1, head 2: 31\.0 bits; crossed out: not found", text)
 
 
-def test_cells_have_the_palette_s_colours_and_the_first_row_is_at_the_bottom() -> None:
+def test_cells_have_the_palette_s_colors_and_the_first_row_is_at_the_bottom() -> None:
     (picture,) = pictures(grid_figure(grid((0.0, 1.0), (30.0, 31.0))))
     coloured = {
         (cell.get("d") or "")[:4]: group.get("fill") for group in picture.findall("g/g") for cell in group.iter("path")
@@ -214,7 +214,7 @@ def test_cells_have_the_palette_s_colours_and_the_first_row_is_at_the_bottom() -
     assert coloured == want | {"M1 0": hexadecimal(CIVIDIS.colours[31])}
 
 
-def test_a_cell_without_a_number_has_no_colour() -> None:
+def test_a_cell_without_a_number_has_no_color() -> None:
     (picture,) = pictures(grid_figure(grid((NAN, 1.0, 2.0))))
     crossed = [group for group in picture.findall("g/g") if group.get("class") == "unknown"]
     assert len(crossed) == 1 and crossed[0].get("fill") is None and titles(crossed[0]) == ["layer 0, head 0: –"]

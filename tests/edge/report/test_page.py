@@ -74,7 +74,7 @@ def test_a_fine_level_is_within_half_a_step_of_its_value(scale: Scale, values: l
     assert off <= 0.501 / (FINE_LEVELS - 1), f"{values} on {scale} is off by {off * (FINE_LEVELS - 1):.2f} levels"
 
 
-def test_what_is_no_value_is_kept_apart() -> None:
+def test_what_is_not_a_value_is_kept_separate() -> None:
     level = to_fine_levels(np.array([np.nan, 0.5, 0.5]), Linear(0.0, 1.0), np.array([False, True, False]))
     assert level[0] == FINE_UNKNOWN and level[1] == FINE_HIDDEN and 1 <= level[2] <= FINE_LEVELS
 
@@ -206,7 +206,7 @@ def test_a_long_trace_is_made_smaller_and_says_so() -> None:
     assert said in page and f"a block of {kept['block']} × {kept['block']}" in page
 
 
-def test_sparsity_of_many_tokens_is_told_as_means() -> None:
+def test_sparsity_of_many_tokens_is_shown_as_means() -> None:
     tokens = COLUMNS + 3
     trace = made_trace(["a"] * 3)
     rng = np.random.default_rng(0)

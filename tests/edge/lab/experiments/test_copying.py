@@ -19,7 +19,7 @@ def one_hot(places: np.ndarray, past: int) -> np.ndarray:
     return np.asarray(np.eye(past, dtype=np.float32)[places])
 
 
-def test_heads_that_look_at_other_keys_are_1_bit_apart_and_like_themselves_on_every_text() -> None:
+def test_heads_that_attend_to_other_keys_differ_by_1_bit_and_are_like_themselves_on_every_text() -> None:
     here, before = np.arange(6), np.maximum(np.arange(6) - 1, 0)
     window = np.stack([one_hot(here, 6), one_hot(before, 6)])
     assert mean_pair_bits(window) == pytest.approx(1.0)

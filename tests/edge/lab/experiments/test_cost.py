@@ -32,7 +32,7 @@ def test_a_layer_by_hand() -> None:
     assert found.outside == 128 * 32 + 2 * 32
 
 
-def test_two_thirds_of_a_twin_are_its_ffns() -> None:
+def test_two_thirds_of_a_bundled_model_are_its_ffns() -> None:
     """8 d_model² against 4 d_model², but for biases and norms."""
     with zoo_subject(tokens=20) as subject:
         assert parameters(subject.spec).ffn_share == pytest.approx(2 / 3, abs=0.001)
@@ -110,7 +110,7 @@ def test_most_of_the_parameters_is_not_most_of_the_time() -> None:
 
 
 @pytest.mark.parametrize("total_ns", [260.0, 65.0])
-def test_a_share_that_clocks_cannot_tell_is_not_shown(total_ns: float) -> None:
+def test_a_share_that_timing_cannot_determine_is_inconclusive(total_ns: float) -> None:
     """Half of the pass was not seen, or clocks doubled it: all of that may be of FFNs, or of attention."""
     with tiny_subject(NAME) as subject:
         verdict, found, _ = found_with(subject, clocks(10.0, 30.0, total_ns))
@@ -140,7 +140,7 @@ def test_timed_passes_fit_the_context(name: str) -> None:
         assert timed_tokens(short) == (9, 10)
 
 
-def test_a_twin_is_timed_on_both_kinds_of_pass() -> None:
+def test_a_bundled_model_is_timed_on_both_kinds_of_pass() -> None:
     with zoo_subject(tokens=140) as subject:
         finding = measure(subject)
     found = {number.key: number.value for number in finding.numbers}

@@ -103,7 +103,7 @@ def test_copying_less_than_half_as_much_from_far_is_not_reaching_far(keeps: int,
     assert finding.verdict is verdict, finding.reason
 
 
-def test_heads_with_silent_queries_look_as_far_as_even_ones() -> None:
+def test_heads_with_zero_queries_attend_as_far_as_uniform_ones() -> None:
     name = "layers-that-differ"
     silent = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[name], 0).items() if ".attn.query." in key}
     with tiny_subject(name, silent) as subject:

@@ -45,7 +45,7 @@ def test_without_any_sublayer_the_embedding_is_read_by_the_head(name: str) -> No
 
 
 @pytest.mark.parametrize(("place", "last"), [(0, ".ffn.down."), (1, ".attn.out.")])
-def test_to_silence_what_writes_nothing_costs_nothing(place: int, last: str) -> None:
+def test_ablating_what_adds_nothing_changes_no_loss(place: int, last: str) -> None:
     changed = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[NAME], 0).items() if last in key}
     with tiny_subject(NAME, changed, tokens=60) as subject:
         found = loss_table(subject)
@@ -97,7 +97,7 @@ def ruled(subject: Subject, *, copies: bool) -> Subject:
 
 
 @pytest.mark.parametrize("name", [NAME, "layers-that-differ"])
-def test_a_model_that_copies_foretells_every_repeat_and_another_none(name: str) -> None:
+def test_a_model_that_copies_predicts_every_repeat_and_another_none(name: str) -> None:
     with tiny_subject(name) as subject:
         subject.known = ()
         sample = whole_sample(subject)
@@ -107,7 +107,7 @@ def test_a_model_that_copies_foretells_every_repeat_and_another_none(name: str) 
         assert copied(ruled(subject, copies=True), sample, edits).mean() == 0.0, "edits were lost"
 
 
-def test_facts_count_by_their_likeliest_answer() -> None:
+def test_facts_count_by_their_top_answer() -> None:
     with tiny_subject(NAME) as subject:
         question = Question("capital", "", "", "")
         right, wrong = (Known(question, tuple(range(9)), (2,), answer, 0.5) for answer in (0, 1))
@@ -132,7 +132,7 @@ def test_a_table_asks_for_every_sublayer_once() -> None:
     assert ("layers.2.attn",) in asked and ("layers.0.ffn", "layers.1.ffn", "layers.2.ffn") in asked
 
 
-def test_the_mean_over_layers_is_told_beside_all_together() -> None:
+def test_the_mean_over_layers_is_reported_next_to_all_together() -> None:
     by_layer = np.array([[2.0, 4.0], [3.0, 8.0]])
     made = Knockouts(np.array([0.5, 1.5]), np.array([[9.0, 9.0], [8.0, 6.0]]), np.array([10.0, 10.0]), 1.2, by_layer)
     by_key = {number.key: number for number in knockout.numbers(made, made, made, 64)}
@@ -154,7 +154,7 @@ def test_windows_are_read_from_the_beginning_and_the_end() -> None:
         assert len(whole_sample(short).windows) == 1
 
 
-def test_all_passes_are_told_before() -> None:
+def test_all_passes_are_known_before() -> None:
     with tiny_subject(NAME, tokens=100) as subject:
         subject.known = (Known(Question("capital", "", "", ""), (5, 4, 3), (1,), 2, 0.5),)
         foretold, before = knockout.EXPERIMENT.cost_tokens(subject), subject.fed

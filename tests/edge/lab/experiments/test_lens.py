@@ -127,7 +127,7 @@ def test_a_stack_of_two_layers_has_no_middle() -> None:
         assert measure(subject).verdict is Verdict.UNKNOWN
 
 
-def test_all_passes_are_told_before() -> None:
+def test_all_passes_are_known_before() -> None:
     with tiny_subject(NAME) as subject:
         assert subject.traces
         foretold, before = lens.EXPERIMENT.cost_tokens(subject), subject.fed

@@ -53,14 +53,14 @@ def by_hand(subject: Subject, layer: int) -> np.ndarray:
     return np.where(rows.max(axis=0) > 0, np.array(subject.passage)[place + 1], -1)
 
 
-def test_triggers_are_where_memories_fire_hardest() -> None:
+def test_triggers_are_where_the_coefficient_is_largest() -> None:
     with tiny_subject(RELU) as subject:
         assert len(subject.windows) > 1, "the test needs a passage of several passes"
         for layer in range(SPEC.n_layers):
             assert np.array_equal(top_triggers(subject, layer).next_token, by_hand(subject, layer)), f"layer {layer}"
 
 
-def test_memories_that_write_what_followed_agree_all_of_them(following: np.ndarray) -> None:
+def test_neurons_that_promote_what_followed_all_agree(following: np.ndarray) -> None:
     with tiny_subject(RELU, writing(np.maximum(following, 0))) as subject:
         found, finding = layer_memories(subject, LAST), EXPERIMENT.measure(subject)
     assert found.agreement == 1, "each memory promotes what followed its top trigger"
@@ -69,12 +69,12 @@ def test_memories_that_write_what_followed_agree_all_of_them(following: np.ndarr
     assert finding.verdict is Verdict.HOLDS, finding.says
 
 
-def test_memories_that_write_another_token_never_agree(following: np.ndarray) -> None:
+def test_neurons_that_promote_another_token_never_agree(following: np.ndarray) -> None:
     with tiny_subject(RELU, writing((np.maximum(following, 0) + 1) % SPEC.vocab_size)) as subject:
         assert layer_memories(subject, LAST).agreement == 0
 
 
-def test_outputs_of_memories_that_say_the_same_are_no_composition() -> None:
+def test_outputs_of_neurons_that_promote_the_same_are_not_a_composition() -> None:
     with tiny_subject(RELU, writing(np.full(D_FF, 7))) as subject:
         assert layer_memories(subject, LAST).composition == 0, (
             "every active memory promotes token 7, and so does the sum"
@@ -86,7 +86,7 @@ def test_an_output_that_no_memory_says_is_composition_at_every_token() -> None:
         assert layer_memories(subject, LAST).composition == 1, "the bias promotes token 9, all memories token 7"
 
 
-def test_memories_that_write_alike_have_equal_parts() -> None:
+def test_neurons_with_equal_values_have_equal_parts() -> None:
     even: dict[str, np.ndarray] = {f"layers.{LAST}.ffn.up.weight": np.zeros((D_FF, SPEC.d_model), np.float32)}
     even |= {f"layers.{LAST}.ffn.up.bias": np.ones(D_FF, np.float32)}
     with tiny_subject(RELU, writing(np.arange(D_FF) % SPEC.vocab_size) | even) as subject:
@@ -95,7 +95,7 @@ def test_memories_that_write_alike_have_equal_parts() -> None:
     assert share == pytest.approx(wanted, rel=1e-4), f"{DOMINANT} of {D_FF} equal memories make {wanted:.2%}"
 
 
-def test_a_model_whose_memories_never_fire_cannot_be_tried() -> None:
+def test_a_model_whose_neurons_are_never_active_cannot_be_tested() -> None:
     off = {f"layers.{layer}.ffn.up.bias": np.full(D_FF, -50, np.float32) for layer in range(SPEC.n_layers)}
     with tiny_subject(RELU, off) as subject:
         assert EXPERIMENT.measure(subject).verdict is Verdict.UNKNOWN
@@ -114,13 +114,13 @@ def numbers(request: pytest.FixtureRequest) -> Iterator[dict[str, Number]]:
         yield {number.key: number for number in EXPERIMENT.measure(subject).numbers}
 
 
-def test_trained_memories_agree_above_chance(numbers: dict[str, Number]) -> None:
+def test_trained_neurons_agree_above_chance(numbers: dict[str, Number]) -> None:
     upper, composed = numbers["agreement_rate_upper"], numbers["composition_rate"]
     assert upper.baseline is not None and upper.value > 2 * upper.baseline, f"{upper}"
     assert composed.baseline is not None and composed.value < composed.baseline, f"outputs of other tokens: {composed}"
 
 
-def test_trained_memories_of_the_last_layers_promote_what_falls_without_them(numbers: dict[str, Number]) -> None:
+def test_trained_neurons_of_the_last_layers_promote_what_falls_without_them(numbers: dict[str, Number]) -> None:
     r, overlap = numbers["read_off_r_last"], numbers["read_off_overlap_late"]
     assert r.baseline is not None and r.value > r.baseline + 0.5, f"{r}"
     assert overlap.value >= 0.6, f"{overlap}"

@@ -11,7 +11,7 @@ RELU = "neox-full-rotary-relu"
 SPEC = TINY_SPECS[RELU]
 
 
-def test_what_it_feeds_is_foretold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_feeds_is_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[int] = []
     with tiny_subject(RELU) as subject:
         foretold, _ = read_off.cost_tokens(subject), subject.traces
@@ -29,7 +29,7 @@ def test_the_last_layer_is_read_best_and_other_neurons_do_not_agree() -> None:
     assert found.late_overlap == found.overlap[-1], "the last quarter of three layers is the last one"
 
 
-def test_a_layer_in_which_nothing_fires_has_no_number_and_the_others_have() -> None:
+def test_a_layer_without_active_neurons_has_no_number_and_the_others_have() -> None:
     off = {"layers.1.ffn.up.bias": np.full(SPEC.layers[1].ffn.d_ff, -50, np.float32)}
     with tiny_subject(RELU, off) as subject:
         found = read_off.read_off(subject)

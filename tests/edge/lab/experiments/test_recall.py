@@ -173,7 +173,7 @@ def test_the_verdict_asks_for_a_lead_in_the_middle() -> None:
     assert verdict([0.0, 0.1, 0.0], [0.0, 0.0, 0.0], noise=0.3) is Verdict.OPEN, "facts differ by more than the lead"
 
 
-def test_a_lead_is_told_as_a_share_of_what_was_lost() -> None:
+def test_a_lead_is_a_share_of_what_was_lost() -> None:
     lead = effects(made([0.0, 0.2, 0.0], [0.0, 0.05, 0.0], noise=0.0), [1])[1]
     assert lead.value == pytest.approx(0.15 / 0.5)
 
@@ -198,7 +198,7 @@ def test_a_model_that_knows_little_is_not_tried() -> None:
     assert finding.verdict is Verdict.UNKNOWN and "8 are needed" in finding.says
 
 
-def test_all_passes_are_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_passes_are_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recall, "FEWEST_FACTS", 2)
     with knowing(NAME) as subject:
         subject.known = subject.known[:2]
@@ -208,7 +208,7 @@ def test_all_passes_are_told_before(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(finding.curves[0].x) == 3
 
 
-def test_the_twin_recalls_as_it_computes() -> None:
+def test_a_bundled_model_recalls_what_it_computes() -> None:
     """Without noise there is nothing to bring back; with it, recall is lost and what comes back is a part of that."""
     with zoo_subject(tokens=50) as subject:
         facts = watched(subject, subject.known[:2])

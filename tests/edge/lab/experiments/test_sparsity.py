@@ -50,7 +50,7 @@ def test_neurons_that_all_fire_alike_are_not_sparse() -> None:
     assert finding.verdict is Verdict.FAILS, finding.says
 
 
-def test_one_neuron_that_fires_alone_is_as_sparse_as_can_be() -> None:
+def test_a_single_active_neuron_is_as_sparse_as_can_be() -> None:
     alone = np.full(N, -1.0)
     alone[5] = 3
     with tiny_subject(RELU, firing(alone)) as subject:
@@ -102,7 +102,7 @@ def test_gaussian_baselines_are_what_theory_says() -> None:
         assert chance[key] == pytest.approx(value, abs=0.02), f"{key} of a Gaussian vector"
 
 
-def test_the_twins_differ_as_their_activations_do() -> None:
+def test_the_bundled_models_differ_as_their_activations_do() -> None:
     found = {}
     for name in ("fable-relu", "fable-gelu"):
         with zoo_subject(name, tokens=100) as subject:

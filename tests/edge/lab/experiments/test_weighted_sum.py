@@ -30,7 +30,7 @@ def test_every_kind_of_attention_is_the_sum_that_its_own_pattern_makes(name: str
     assert found["borrowed_pattern_r2"] < 0.9, f"{name}: another text's weights do as well"
 
 
-def test_attention_whose_queries_are_silent_looks_alike_in_every_text() -> None:
+def test_attention_whose_queries_are_zero_is_the_same_in_every_text() -> None:
     name = "llama-shared-heads-tied"
     silent = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[name], 0).items() if ".attn.query." in key}
     with tiny_subject(name, silent) as subject:

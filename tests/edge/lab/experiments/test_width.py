@@ -64,7 +64,7 @@ def test_a_trained_ffn_expands_and_comes_back() -> None:
     assert finding.verdict is Verdict.HOLDS, finding.says
 
 
-def test_fewer_tokens_than_features_tell_nothing() -> None:
+def test_fewer_tokens_than_features_are_not_applicable() -> None:
     with zoo_subject(tokens=200) as subject:
         finding = EXPERIMENT.measure(subject)
     assert finding.verdict is Verdict.UNKNOWN and "--tokens" in finding.says, finding.says
