@@ -1,4 +1,4 @@
-"""What all tests share: a small checkpoint folder, and a cache of their own."""
+"""What all tests share: a small checkpoint folder, and a separate cache."""
 
 import os
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def pytest_sessionstart() -> None:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Prepared graphs go to a folder of this test run, so that none from before can pass for new."""
     before, own = os.environ.get("EDGE_CACHE"), tmp_path_factory.getbasetemp()
-    # Processes that share the tests share the graphs: each is exported by whoever needs it first.
+    # Processes that share the tests share the graphs: each is exported by the first process that needs it.
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     os.environ["EDGE_CACHE"] = str(shared / "cache")
     yield

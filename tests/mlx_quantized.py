@@ -1,4 +1,4 @@
-"""Checkpoints as mlx-lm writes them when it quantises."""
+"""Checkpoints as mlx-lm writes them when it quantizes."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints written by `transformers`, the reference that nobody here wrote."""
+"""Tiny random checkpoints written by `transformers`, an independent reference."""
 
 from collections.abc import Callable
 from pathlib import Path

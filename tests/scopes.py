@@ -1,4 +1,4 @@
-"""What a timing of a decoder may tell apart."""
+"""The scopes that a timing of a decoder distinguishes."""
 
 from edge.timing import Grain
 from models.parts import layer_parts, sublayer_of

@@ -98,7 +98,7 @@ def test_the_tables_of_facts_are_those_that_were_taught(folder: Path) -> None:
 
 
 def test_relu_neurons_are_mostly_inactive_and_gelu_ones_are_not() -> None:
-    """In the middle layers of one twin; of the other, no layer has more than rounding leaves."""
+    """In the middle layers of one model; in the other, no layer has more than rounding leaves."""
     zeros = {}
     for name in zoo_names():
         with edge.load(name) as model:

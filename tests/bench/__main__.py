@@ -1,4 +1,4 @@
-"""Races Edge's engines beside other runtimes and says how much of the machine they use; `make bench` calls it."""
+"""Benchmarks Edge's engines against other runtimes; `make bench` calls it."""
 
 import argparse
 import os
@@ -88,7 +88,7 @@ def main() -> int:
     _warn_of_company(machine.busy, machine.cores)
     course = Course(options.prompt, options.tokens, options.rounds, options.threads, options.rest)
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as temporary:
-        os.environ["EDGE_CACHE"] = temporary  # graphs and codes made for this race go when it ends
+        os.environ["EDGE_CACHE"] = temporary  # graphs and codes made for this benchmark are deleted when it ends
         folder = Path(temporary) / "llama-135m"
         _say(f"writing the model ({LLAMA_135M.float32_bytes / 1e6:.0f} MB)")
         write_checkpoint(folder, LLAMA_135M)

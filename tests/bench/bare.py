@@ -11,7 +11,7 @@ FEATURES, HEAD = "x", "head"
 
 
 def product_chain(d_model: int, d_ff: int, pairs: int, vocab: int) -> onnx.ModelProto:
-    """`pairs` times up to `d_ff` and down again, every product with weights of its own, then the head on one row."""
+    """`pairs` times up to `d_ff` and down again, each product with its own weights, then the head on one row."""
     nodes, flows, weights = [], FEATURES, {}
     for pair in range(pairs):
         for way, shape in (("up", (d_ff, d_model)), ("down", (d_model, d_ff))):

@@ -1,4 +1,4 @@
-"""Exports a 1.2B model in a process of its own: seconds, peak memory beside its forecast, and parity when reopened.
+"""Exports a 1.2B model in its own process: seconds, peak memory and its forecast, and parity when reopened.
 
 python -m tests.bench.big_export
 """
@@ -24,7 +24,7 @@ PEAK_AIM = 2.2
 """Times the weights in float32: the most that an export may hold."""
 
 FORECAST_AIM = 0.15
-"""Of the measured peak, between it and the forecast."""
+"""Share of the measured peak by which the forecast may differ."""
 
 LOGIT_AIM = 1e-3
 """Largest difference of a logit that float32 arithmetic in another order explains."""
@@ -84,7 +84,7 @@ def export(shape: Shape, tool: str, precision: str, root: Path) -> Export:
 
 
 def _logits(run: object, folder: Path) -> NDArray[np.float32]:
-    """In a process of its own, so that one copy of the weights is gone before the next is read."""
+    """In its own process, so that one copy of the weights is freed before the next is read."""
     with WorkerProcess("a reopened model", _folder, lambda _: None, {}, folder) as opened:
         logits: NDArray[np.float32] = opened.ask(run, _IDS)  # type: ignore[arg-type]
         return logits

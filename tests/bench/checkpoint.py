@@ -72,7 +72,7 @@ class Shape:
 
     @property
     def float32_bytes(self) -> int:
-        """Of all weights, as float32."""
+        """Bytes of all weights, as float32."""
         return 4 * sum(prod(size) for size in self.tensors.values())
 
     @property

@@ -1,4 +1,4 @@
-"""A command in a process of its own: what it printed, how long it took, and the most memory it held."""
+"""A command in its own process: what it printed, how long it took, and the most memory it held."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psutil
 
 _LOOK_S = 0.02
-"""Seconds between two looks at a running process."""
+"""Seconds between two samples of a running process."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Who runs: Edge's engines and the runtimes beside them, each behind one function.
+"""Edge's engines and the other runtimes, each behind one function.
 
 A contender is opened on a folder and gives a function that runs a prompt and returns milliseconds: to
 the first token, and between all later ones. Heavy packages are imported inside, in its own process.
@@ -45,7 +45,7 @@ class Contender:
     Attributes:
         packages: What it computes with, whose versions are printed.
         open: Takes the checkpoint's folder and the number of threads.
-        reads: Weights read for a token; None where they say little: it reads much else, or its format is its own.
+        reads: Weights read for a token; None where that is not meaningful: it reads more, or its format is its own.
     """
 
     name: str
@@ -72,7 +72,7 @@ def _is_installed(package: str) -> bool:
 
 
 def _timed(tokens: Iterator[object], count: int) -> Times:
-    """Draws the first token and `count` more, with a clock at each."""
+    """Generates the first token and `count` more, with the time of each."""
     clock = [perf_counter_ns()]
     for _ in range(count + 1):
         next(tokens)

@@ -48,7 +48,7 @@ def write_gguf(folder: Path, file: Path, kind: str) -> None:
 
 
 def _turned(name: str, weight: NDArray[np.float32], config: dict[str, int]) -> NDArray[np.float32]:
-    """Rows of queries and keys in llama.cpp's order: it turns neighbours, Hugging Face the halves of a head."""
+    """Rows of queries and keys in llama.cpp's order: it rotates neighbors, Hugging Face the halves of a head."""
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}.get(name.split(".")[-2])
     if heads is None:
         return weight

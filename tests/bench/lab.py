@@ -1,4 +1,4 @@
-"""Writes docs/lab.md: the lab on the twins of the zoo and on further models, and how far engines agree on the twins.
+"""Writes docs/lab.md: the lab on the bundled models and on further ones, and how far engines agree on the bundled ones.
 
 python -m tests.bench.lab docs/lab.md [MODEL|RECORD.json "what the model is" ...]
 
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
 
 
 def write(page: Path, records: dict[tuple[str, str], LabRecord], others: dict[str, LabRecord]) -> None:
-    """The page and its picture, from labs of the twins on every engine and of other models, by what these are."""
+    """The page and its picture, from labs of the bundled models on every engine and of other models."""
     shown = [*(records[twin, ENGINES[0]] for twin in TWINS), *others.values()]
     draw_sparsity(shown, page.parent / PICTURE)
     about = ["one of the twins that come with Edge"] * len(TWINS) + list(others)
@@ -163,7 +163,7 @@ def _effects(tried: list[Tried]) -> Iterator[str]:
 
 
 def _numbers(tried: list[Tried]) -> Iterator[str]:
-    """A row a number, and the baselines."""
+    """One row per number, and the baselines."""
     by_key = [{number.key: number for number in own.finding.numbers} for own in tried]
     for key in dict.fromkeys(key for numbers in by_key for key in numbers):
         own = [numbers.get(key) for numbers in by_key]
@@ -179,7 +179,7 @@ def _plain(words: str) -> str:
 
 
 def apart(one: Number, other: Number) -> float:
-    """How far two engines are apart in a number: absolute, or relative where it is above 1."""
+    """How far two engines differ in a number: absolute, or relative where it is above 1."""
     if math.isnan(one.value) and math.isnan(other.value):
         return 0.0
     return abs(one.value - other.value) / max(1.0, abs(one.value))
@@ -206,7 +206,7 @@ def _agreement(records: dict[tuple[str, str], LabRecord]) -> Iterator[str]:
 
 
 def draw_sparsity(records: list[LabRecord], file: Path) -> None:
-    """Writes an SVG: every definition of F6, a bar a model, and a mark for the same of a Gaussian vector."""
+    """Writes an SVG: every definition of F6, one bar per model, and a mark for a Gaussian vector."""
     found = [next(tried for tried in record.tried if tried.key == "F6").finding.numbers for record in records]
     numbers = [number for number in found[0] if number.unit == "share"]
     figure = Figure(figsize=(9, 1.6 + 1.5 * len(records)), facecolor="white", layout="constrained")

@@ -5,7 +5,7 @@
 Of k layers and k - 1, k - 1 and k - 2 ... every difference is one layer; their mean is that of the deepest and the
 shallowest, shared out. It is taken over many layers at once because the pages that a session happens to get make it up
 to a tenth faster or slower for good, which is more than one layer takes; and over several rounds, each with models that
-are opened anew. Whole decode passes are timed without instruments, on weights that no cache holds.
+are opened again. Whole decode passes are timed without instrumentation, on weights that no cache holds.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from edge.watch import Watch
 from tests.bench.checkpoint import LLAMA_135M, write_checkpoint
 
 AIM = 0.15
-"""Of the difference, between it and the parts."""
+"""Share of the difference by which the parts may differ from it."""
 
 _BLOCK = 10
 """Passes of one model before it is the other's turn."""
@@ -38,7 +38,7 @@ class Layer:
     """One layer of one engine, in milliseconds, round by round.
 
     Attributes:
-        by_difference_ms: Median pass of the deep model less that of the shallow one, for each layer more.
+        by_difference_ms: Median pass of the deep model minus the median pass of the shallow one, per additional layer.
         by_parts_ms: Attention and FFN of a layer between the first and the last, on average.
     """
 
@@ -59,7 +59,7 @@ def middle_layer_ms(parts_ns: dict[str, float], layers: int) -> float:
 
 
 def measure(deep: Variant, shallow: Variant, layers: tuple[int, int], passes: int, depth: int) -> tuple[float, float]:
-    """Milliseconds of one layer, by difference and by parts; both models are opened anew, and run in turns.
+    """Milliseconds of one layer, by difference and by parts; both models are reopened, their runs interleaved.
 
     Args:
         layers: Of the deep model, of the shallow one.

@@ -1,4 +1,4 @@
-"""Packs a model as `edge run -e onnx:int4` does when it first sees it: seconds, and memory beside what must be held.
+"""Quantizes a model as `edge run -e onnx:int4` does when it first sees it: seconds and memory.
 
 python -m tests.bench.quantizing
 """

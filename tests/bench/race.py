@@ -1,6 +1,6 @@
-"""Two contenders in turns, each in a process of its own, so that the machine's moods fall on both.
+"""Two runtimes, interleaved, each in its own process, so that disturbances of the machine affect both.
 
-They are opened anew for every round: one opening may be a tenth faster than the next, for as long as it lasts.
+They are opened again for every round: one opening may be a tenth faster than the next, for as long as it lasts.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Course:
     Attributes:
         prompt: Tokens of the prompt.
         tokens: Tokens generated after the first.
-        rounds: Runs of each contender.
+        rounds: Runs of each runtime.
         rest_s: Seconds of rest before each run: memory and cores slow down when they are kept busy.
     """
 
@@ -38,7 +38,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two contenders side by side.
+    """Two runtimes side by side.
 
     Attributes:
         decode_aim: The ratio of `other` to `edge` that decoding should reach; None where it only informs.
@@ -62,7 +62,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Result:
-    """What a race gave. A ratio is other / edge in one round: above 1, Edge is faster."""
+    """The result of one pair. A ratio is other / edge in one round: above 1, Edge is faster."""
 
     pair: Pair
     edge: list[Times]
@@ -81,22 +81,22 @@ class Result:
 
     @property
     def decode_ratios(self) -> list[float]:
-        """Of the median interval, round by round."""
+        """Ratio of the median interval, round by round."""
         rounds = zip(self.edge, self.other, strict=True)
         return [median(other.between_ms) / median(edge.between_ms) for edge, other in rounds]
 
     @property
     def prefill_ratios(self) -> list[float]:
-        """Of the time to the first token, round by round."""
+        """Ratio of the time to the first token, round by round."""
         return [other.first_ms / edge.first_ms for edge, other in zip(self.edge, self.other, strict=True)]
 
 
 class ContenderFailed(Exception):
-    """A contender could not be opened or run; the message says which and why."""
+    """A runtime could not be opened or run; the message names it and the reason."""
 
 
 def open_worker(contender: Contender, folder: Path, threads: int, progress: Progress) -> WorkerProcess[Run]:
-    """A contender in a process of its own, ready to run.
+    """A runtime in its own process, ready to run.
 
     Raises:
         ContenderFailed: it cannot be opened.

@@ -1,4 +1,4 @@
-"""What one run of the whole bench found, and how it is told: as text, as JSON, as the page `docs/benchmarks.md`."""
+"""The result of one run of the whole benchmark, as text, as JSON, and as the page `docs/benchmarks.md`."""
 
 import json
 import platform
@@ -39,7 +39,7 @@ class Record:
     Attributes:
         command: Repeats it.
         left_out: Pairs that did not run, each with the reason.
-        sweeps: Of the machine, before the race and after it.
+        sweeps: Results of the bandwidth benchmark, before the runs and after them.
     """
 
     command: str
@@ -56,14 +56,14 @@ class Record:
 
     @property
     def versions(self) -> dict[str, str]:
-        """What each contender computed with, by its name."""
+        """What each runtime computed with, by its name."""
         sides = [side for result in self.results for side in (result.pair.edge, result.pair.other)]
         return {side.name: side.versions for side in sides}
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast one contender reads weights while it decodes: the median of all its intervals, in all races."""
+    """How fast one runtime reads weights while it decodes: the median of all its intervals, in all pairs."""
 
     contender: Contender
     read_bytes: int
@@ -75,7 +75,7 @@ class Pace:
 
 
 def paces(record: Record) -> list[Pace]:
-    """Of every contender whose bytes are known, the fastest reader first."""
+    """Read rates of the runtimes whose bytes are known, the fastest first."""
     waits: dict[str, list[float]] = {}
     sides: dict[str, Contender] = {}
     for result in record.results:

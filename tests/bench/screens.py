@@ -23,7 +23,7 @@ PROMPT_TOKENS = 448
 """With the 64 that a run generates, 512."""
 
 QUIET_S = 0.4
-"""The screen rests before each key, as under the hand of a person."""
+"""The screen is idle before each key, as under the hand of a person."""
 
 SCREENS: dict[str, bytes] = {
     "Layers": b"[[[kk]]]jj",

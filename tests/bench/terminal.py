@@ -23,7 +23,7 @@ class NothingCame(Exception):
 
 
 class PseudoTerminal:
-    """A program on a terminal of its own, of so many cells and lines."""
+    """A program on its own terminal, with so many cells and lines."""
 
     def __init__(self, command: Sequence[str], cells: int, lines: int) -> None:
         self.began_ns = perf_counter_ns()

@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", ["F32", "Q4_0"])
 def test_every_weight_is_in_the_file(folder: Path, tmp_path: Path, kind: str) -> None:
-    """Those of one head in llama.cpp's order, where halves are neighbours; to half a step of 16 in Q4_0."""
+    """Those of one head in llama.cpp's order, where halves are neighbors; to half a step of 16 in Q4_0."""
     from gguf.quants import dequantize
 
     from tests.bench.gguf_file import write_gguf
@@ -66,7 +66,7 @@ def greedy(llama: Any, prompt: list[int], count: int) -> list[int]:
 
 @pytest.mark.skipif(find_spec("llama_cpp") is None, reason="llama.cpp is built for a race only")
 def test_its_tokens_are_edge_s(folder: Path, tmp_path: Path) -> None:
-    """In a process of its own: it leaves files open."""
+    """In its own process: it leaves files open."""
     from tests.bench.gguf_file import write_gguf
 
     write_gguf(folder, tmp_path / "small.gguf", "F32")

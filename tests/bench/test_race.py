@@ -1,4 +1,4 @@
-"""The race counts right: ratios, rounds, bytes, and a contender that fails; and what it writes says so."""
+"""The benchmark counts right: ratios, rounds, bytes, and a runtime that fails; and its report shows them."""
 
 import json
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_a_runtime_that_cannot_open_reports_why(tmp_path: Path) -> None:
 
 
 def test_a_token_reads_the_bytes_that_a_quantized_file_holds(tmp_path: Path) -> None:
-    """But for the norms; whole zeros lie in bytes of their own there, in half bytes in a graph."""
+    """Except the norms; integer zeros take whole bytes there, half bytes in a graph."""
     spec = FAMILY.spec_of(Config(Path("config.json"), dict(SMALL.config)))
     random = np.random.default_rng(0)
     weights = {name: random.standard_normal(size, np.float32) for name, size in parameter_shapes(spec).items()}

@@ -1,10 +1,10 @@
-"""Gives Edge made-up files to read, and tells which of them it neither read nor refused in a message.
+"""Gives Edge made-up files to read, and lists those that it neither read nor refused with a message.
 
-    python -m tests.campaign.fuzz N SEED                  N inputs, every kind in turn
+    python -m tests.campaign.fuzz N SEED                  N inputs, one kind after another
     python -m tests.campaign.fuzz N SEED --only NUMBER    one of them again, with its traceback
     python -m tests.campaign.fuzz N SEED --kind template  N inputs of one kind
 
-Inputs are read in a process of their own: a library that aborts ends that process, and is found too.
+Inputs are read in a separate process: a library that aborts ends that process, and is found too.
 """
 
 import argparse
@@ -30,7 +30,7 @@ LIMIT_S = 10
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one input: `read`, `refused`, or in `fault` what was neither."""
+    """The outcome of one input: `read`, `refused`, or in `fault` what was neither."""
 
     number: int
     kind: str
@@ -39,7 +39,7 @@ class Outcome:
 
 
 class _HangError(BaseException):
-    """Raised in the middle of a hang; a BaseException, so that nobody takes it for a file's fault."""
+    """Raised in the middle of a hang; a BaseException, so that no handler takes it for a file's fault."""
 
 
 def one(number: int, seed: str, name: str, kind: Kind, folder: Path, with_traceback: bool = False) -> Outcome:
@@ -85,7 +85,7 @@ def _limit() -> Iterator[None]:
 
 
 def _work(pipe: Connection, numbers: Sequence[int], seed: str, names: Sequence[str], work: Path) -> None:
-    """In a process of its own: says which input it takes, then what came of it."""
+    """In its own process: names the input it takes, then the outcome."""
     known = kinds(Seeds(work))
     for number in numbers:
         name = names[number % len(names)]
@@ -96,7 +96,7 @@ def _work(pipe: Connection, numbers: Sequence[int], seed: str, names: Sequence[s
 
 
 def campaign(n: int, seed: str, names: Sequence[str]) -> Iterator[Outcome]:
-    """Every outcome, in order; a process that ends under an input is that input's fault, and another goes on."""
+    """Every outcome, in order; a process that ends under an input is that input's fault, and another one continues."""
     left = list(range(n))
     with tempfile.TemporaryDirectory(prefix="edge-fuzz-") as work:
         while left:

@@ -1,4 +1,4 @@
-"""What the campaign reads: for each kind of file a made-up input in a folder, and what Edge is asked to do with it."""
+"""What the campaign reads: for each kind of file a made-up input in a folder, and what Edge has to do with it."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ _SAID: dict[str, dict[str, Any]] = {
         "sep_token": {"content": "</s>"},
     },
 }
-"""What files say of special tokens."""
+"""Special tokens in config files."""
 
 ZOO = Path(str(zoo_folder("fable-relu")))
 

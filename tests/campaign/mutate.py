@@ -12,7 +12,7 @@ ODD: tuple[Any, ...] = (
     "/etc/hostname", "\ud800", "\x00", "x" * 5_000, [], [[]], [None], [0], ["a", 1], {}, {"a": {}},
     {"rope_type": "yarn"}, {"content": 7},
 )  # fmt: skip
-"""Values that a key may hold though nobody means them."""
+"""Values that a key may hold by mistake."""
 
 Path = tuple[Any, ...]
 

@@ -1,4 +1,4 @@
-"""Laws as assertions about any model: tiny ones of every family, the twins, a real checkpoint."""
+"""Laws as assertions about any model: tiny ones of every family, the bundled ones, a real checkpoint."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,7 @@ def off_by(got: np.ndarray, want: np.ndarray) -> float:
 
 
 def check(result: LawResult, engine: str) -> None:
-    """The law holds."""
+    """The law passes."""
     said = f"{engine} breaks law {result.number}, {result.says}: off by {result.worst:.2g} at {result.where}"
     assert result.holds and result.worst <= result.tolerance, said
 

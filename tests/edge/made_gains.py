@@ -1,4 +1,4 @@
-"""Tiny decoders whose norms have gains as wide as Gemma 3's, and a vocabulary in which chance meets few words."""
+"""Tiny decoders whose norms have gains as wide as Gemma 3's, and a vocabulary with few overlaps by chance."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_weights
 VOCAB, TOKENS = 1_500, 16
 
 _GAINS = ("head.norm.weight", "ffn.after.weight", "sum.weight")
-"""Of norms that lie between an FFN and the head."""
+"""Norms between an FFN and the head."""
 
 
 def wide_gains(name: str) -> FakeCheckpoint:

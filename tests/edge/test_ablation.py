@@ -1,4 +1,4 @@
-"""The words that neurons promote are those that fall when the neurons are ablated; and where they are not, it shows."""
+"""Promoted tokens are those whose logits fall when the neurons are ablated; the agreement shows where they are not."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

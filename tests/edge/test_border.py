@@ -1,4 +1,4 @@
-"""The border: whatever was not foreseen is one line and a file to send, in the CLI, in processes and on threads."""
+"""The error boundary: an unexpected exception is one line and a report file, in CLI, processes and threads."""
 
 import os
 import subprocess

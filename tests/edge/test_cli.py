@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def started(*arguments: object) -> subprocess.Popen[str]:
-    """Runs a command line in a process of its own."""
+    """Runs a command line in its own process."""
     command = [sys.executable, "-m", "edge", *(str(argument) for argument in arguments)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf8"}
     return subprocess.Popen(
@@ -225,7 +225,7 @@ def test_an_interrupt_ends_with_130_and_closes_the_engine(
         return feed(*arguments)
 
     monkeypatch.setattr(TorchEngine, "feed", interrupted)
-    before = signal(SIGINT, default_int_handler)  # a shell may have told its children to ignore interrupts
+    before = signal(SIGINT, default_int_handler)  # a shell may have set its children to ignore interrupts
     try:
         code, _, err = said("trace", byte_llama, "x", "-e", "torch", "-n", 60, "-o", tmp_path / "t")
     finally:
@@ -339,7 +339,7 @@ with edge.load(sys.argv[1], engine="torch") as model:
 
 
 def test_wrong_values_in_python_are_misuse(byte_llama: Path) -> None:
-    """In a process of its own, in which nothing checks types before Edge does."""
+    """In its own process, in which nothing checks types before Edge does."""
     command = [sys.executable, "-c", WRONG_VALUES, str(byte_llama)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The doctor says what works, and how to mend what does not."""
+"""The doctor reports what works, and how to fix what does not."""
 
 import json
 import sys

@@ -31,7 +31,7 @@ SITES = {
 """Sites, and the names that the authors' file has for them."""
 
 CLOSE = 1e-5
-"""Of the largest value at a site: float32 products, added in another order."""
+"""Share of the largest value at a site: float32 products, added in another order."""
 
 
 def array(value: dict[str, Any]) -> np.ndarray:

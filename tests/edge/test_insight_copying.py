@@ -1,4 +1,4 @@
-"""What a head copies from a key is what it adds to the logits of the token that reads nothing else."""
+"""What a head copies from a key is what it adds to the logits of a query that attends to nothing else."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def label(id: int) -> str:
 
 @pytest.mark.parametrize("name", AS_IT_IS)
 def test_gains_are_the_head_s_direct_attributions_where_it_reads_one_key(name: str) -> None:
-    """The first token reads itself alone, with weight 1."""
+    """The first token attends to itself only, with weight 1."""
     with tiny_model(name, "torch") as model:
         trace = watched_run(model, Watch.all())
     weights, vocab = Weights(tiny_checkpoint(name), label), trace.spec.vocab_size
@@ -42,9 +42,9 @@ def test_gains_are_the_head_s_direct_attributions_where_it_reads_one_key(name: s
 
 @pytest.mark.parametrize("name", [name for name, spec in TINY_SPECS.items() if not spec.layers[-1].norms_after])
 def test_raised_words_fall_without_the_head_whatever_the_gain(name: str) -> None:
-    """Of the last layer, whose FFN is ablated: it would answer to what the head adds.
+    """A head of the last layer, whose FFN is ablated: it would respond to what the head adds.
 
-    A norm of what few heads add divides by something else without one of them, which no linear reading foretells.
+    A norm of what few heads add divides by something else without one of them, which no linear reading predicts.
     """
     checkpoint, ids = wide_gains(name), np.random.default_rng(0).integers(0, VOCAB, TOKENS).tolist()
     last, weights = checkpoint.spec.n_layers - 1, Weights(checkpoint, label)

@@ -1,4 +1,4 @@
-"""Laws of what is read of one FFN at one token, on tiny decoders of every kind and on the trained twin."""
+"""Laws of what is read of one FFN at one token, on tiny decoders of every kind and on a bundled model."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The laws that hold for every engine and every kind of decoder."""
+"""The laws of every engine and every kind of decoder."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What a checked law reports: its worst number where it holds; where a model breaks it, by how much and where."""
+"""What a checked law reports: its worst number where it passes; where it fails, by how much and where."""
 
 import math
 from collections.abc import Iterator

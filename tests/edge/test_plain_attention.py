@@ -45,7 +45,7 @@ def test_other_processors_keep_the_runtimes_own_choice(monkeypatch: pytest.Monke
 
 
 def logits_with(switch: str, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    """Of one token behind 40, which the two kernels add up in another order."""
+    """The difference for one token after 40, which the two kernels add up in another order."""
     monkeypatch.setenv(SWITCH, switch)
     name = "neox-full-rotary-relu"
     ids = np.random.default_rng(2).integers(0, TINY_SPECS[name].vocab_size, 41)

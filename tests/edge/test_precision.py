@@ -22,7 +22,7 @@ CLOSE = 5e-5
 """Largest difference of float32 arithmetic in another order, as a share of the largest value."""
 
 EXACT = ["int4-acc0", "int8-g128-sym-acc0"]
-"""A zero of its own and the middle, small groups and large, both widths; activations as they are."""
+"""A zero per group and the middle, small groups and large, both widths; activations as they are."""
 
 
 @pytest.fixture(autouse=True)
@@ -175,7 +175,7 @@ def test_an_engine_that_cannot_be_is_refused_with_the_way_out(text: str, said: s
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
 def test_a_provider_that_this_onnxruntime_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what there is, and the name of the build that has it; one that does not start is no silent CPU run."""
+    """With what there is, and the name of the build that has it; one that does not start is an error."""
     with pytest.raises(MisuseError, match=r"runs on cpu, not on directml; .*onnxruntime-directml"):
         opened("neox-full-rotary-relu", "onnx+directml")
     monkeypatch.setattr(

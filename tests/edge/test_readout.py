@@ -1,4 +1,4 @@
-"""What a sublayer adds is read off as the norms on its way and the head make of it."""
+"""A sublayer's contribution is projected through the norms on its way and the head."""
 
 from typing import Literal
 

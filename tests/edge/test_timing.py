@@ -1,4 +1,4 @@
-"""What is said of a pass and its parts, whatever the clocks say: law 7, and what shares are shares of."""
+"""A pass and its parts, for any timing: law 7, and what shares are shares of."""
 
 import json
 from dataclasses import replace
@@ -49,7 +49,7 @@ def profile_of(whole: list[float], coarse: list[Took], fine: list[Took]) -> Prof
 
 
 def slowed() -> Account:
-    """Clocks that say half again as much as the pass takes."""
+    """Timers that sum to one and a half times the pass."""
     return Account(total_ns=sum(SUBLAYERS.values()) / 1.5, measured_ns=SUBLAYERS)
 
 

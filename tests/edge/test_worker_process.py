@@ -1,4 +1,4 @@
-"""A process of its own: answers come back, refusals are told, and its end is noticed."""
+"""A worker process: results come back, refusals are reported, and its end is noticed."""
 
 import multiprocessing
 import os
@@ -106,7 +106,7 @@ def test_its_environment_is_its_own() -> None:
 
 
 class Unwanted(Exception):
-    """Somebody does not wait any longer."""
+    """The caller stops waiting."""
 
 
 def refuse() -> None:

@@ -1,4 +1,4 @@
-"""`edge export` in a process of its own, which is killed at a chosen change to the disk."""
+"""`edge export` in its own process, which is killed at a chosen change to the disk."""
 
 import multiprocessing
 import os
@@ -8,13 +8,13 @@ from itertools import count
 from pathlib import Path
 
 _CHANGES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}
-"""What Python tells before it happens, if it changes files."""
+"""Audit events of Python that change files."""
 
 _WRITING = os.O_WRONLY | os.O_RDWR
 
 
 def killed_at(change: int, below: Path, cache: Path, graphs: Path, command: list[str]) -> int:
-    """Runs `edge` with the words of `command` and kills it before the `change`th change to what lies `below`.
+    """Runs `edge` with the words of `command` and kills it before the `change`th change to a path below `below`.
 
     Args:
         graphs: Holds every graph that is needed, since tracing takes long and changes no file.

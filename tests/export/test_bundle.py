@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def quiet(_: str) -> None:
-    """Progress that nobody reads."""
+    """Progress that is not read."""
 
 
 def refuse(*_: object) -> None:

@@ -20,7 +20,7 @@ PROMPT = [3, 1, 4, 1, 5]
 
 
 def quiet(_: str) -> None:
-    """Nobody watches."""
+    """Progress that is ignored."""
 
 
 def generated(folder: Path, count: int) -> list[int]:

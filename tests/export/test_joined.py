@@ -1,4 +1,4 @@
-"""Products that read the same rows are one product in every graph, where their matrices are quantized alike."""
+"""Products that read the same rows are one product in every graph, where matrices are quantized the same."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""What exports are compared on, and what the comparison says of a text."""
+"""What exports are compared on, and the result of the comparison on a text."""
 
 from pathlib import Path
 

@@ -32,7 +32,7 @@ from tests.folders import write_byte_llama
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
 KINDS = ("llama-one-kv-head-odd-sizes", "gpt2-learned-positions-tied", "neox-full-rotary-relu", "layers-that-differ")
-"""Each kernel, each norm, rotary and learned positions, full and sliding reach."""
+"""Each kernel, each norm, rotary and learned positions, full and sliding windows."""
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -151,7 +151,7 @@ def test_the_manifest_can_be_read_by_anyone(exported: tuple[str, Path]) -> None:
 
 
 def quiet(_: str) -> None:
-    """Nobody watches."""
+    """Progress that is ignored."""
 
 
 def test_divergence_is_the_textbooks() -> None:

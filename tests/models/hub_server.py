@@ -19,7 +19,7 @@ class Hub:
     Attributes:
         files: What it holds, by path.
         token: Who may read it; None is everybody.
-        gated: It asks for a licence.
+        gated: It requires a license.
         break_once: A file whose first answer stops halfway.
         asked: `METHOD path` of every request, with the range that was asked for.
     """

@@ -1,4 +1,4 @@
-"""A template that would loop for ever ends in a message, and one that ends is left alone."""
+"""A template that never ends gives a message, and one that ends is not changed."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is saved is what was trained, and a card tells what its log, its files and its evaluation tell."""
+"""What is saved is what was trained, and a card matches its log, its files and its evaluation."""
 
 import hashlib
 import json
@@ -94,7 +94,7 @@ def test_a_spec_that_gpt_neox_lacks_is_refused(corpus: Corpus, tmp_path: Path) -
 
 @dataclass(frozen=True)
 class Saved:
-    """A run that was stopped, resumed with more steps, saved, judged, and given a card."""
+    """A run that was stopped, resumed with more steps, saved, evaluated, and given a card."""
 
     folder: Path
     evaluation: Evaluation
@@ -177,7 +177,7 @@ def test_a_card_without_a_run_says_how_to_get_one(tmp_path: Path, capsys: pytest
 
 
 def sections(evaluation: Evaluation, activation: Activation = Activation.RELU) -> str:
-    """What a card says of a checkpoint with these figures."""
+    """The card of a checkpoint with these figures."""
     recipe = replace(FABLE, activation=activation)
     return "\n".join([*abilities(recipe, evaluation), *limits(recipe, evaluation)])
 

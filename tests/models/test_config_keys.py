@@ -31,7 +31,7 @@ from tests.models.configs import (
 HARMLESS: Keys = {
     # what the file is, and where it comes from
     "architectures": ["Some"], "dtype": "float32", "transformers_version": "4.0.0",
-    # tokens, which are no part of the mathematics
+    # tokens, which do not affect the computation
     "bos_token_id": 5, "eos_token_id": 6, "pad_token_id": 7,
     # training
     "attention_dropout": 0.3, "attn_pdrop": 0.3, "classifier_dropout": 0.3, "dropout": 0.3, "embd_pdrop": 0.3,
@@ -56,7 +56,7 @@ HARMLESS_IN: dict[str, Keys] = {
 
 
 NOTES = [key for key in HARMLESS if key.startswith("_")]
-"""Names that begin with a line are notes of whoever wrote a file."""
+"""Names that begin with a line are notes of the file's author."""
 
 
 def harmless_in(name: str) -> Keys:
@@ -162,7 +162,7 @@ def _theirs(name: str, keys: Keys, *, run: bool) -> Theirs | None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_key_means_what_it_means_to_transformers(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The spec is that of the config that transformers spells out, and the logits are the same; what transformers
-    refuses Edge refuses, or reads as if the key were left out."""
+    refuses Edge refuses, or ignores the key."""
     base, counted = base_of(name), {"run": 0, "described": 0, "refused by transformers": 0}
     for case, keys in cases_of(name):
         key = case.split()[0]
@@ -191,7 +191,7 @@ def test_every_default_is_that_of_the_config_class() -> None:
 
 
 def test_every_key_that_transformers_reads_is_read_refused_or_harmless() -> None:
-    """Of each config class and of the code behind it; what neither knows does nothing there, so it may be there."""
+    """Keys of each config class and of its code; a key that neither knows has no effect there, so it may be present."""
     for name, family in FAMILIES.items():
         looked_up = re.findall(r"config\.(\w+)|getattr\((?:self\.)?config, \"(\w+)\"", sources(name))
         theirs = {*defaults_of(name), *(first or second for first, second in looked_up)}
@@ -215,7 +215,7 @@ def test_how_text_is_sampled_is_no_part_of_a_decoder() -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_keys_that_the_class_does_not_know_are_reported_where_they_ask_for_something(name: str) -> None:
-    """None of those that the class knows is told."""
+    """None of those that the class knows is reported."""
     keys = base_of(name) | harmless_in(name) | {"mixer": "new", "gate_scale": 0.5, "mixes": False, "gates": None}
     assert FAMILIES[name].unread(config_of(keys)) == ("mixer", "gate_scale")
 

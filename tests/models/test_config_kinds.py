@@ -31,7 +31,7 @@ TABLES = [
 
 
 def meaning_or_refusal(name: str, keys: Keys) -> Meaning | str:
-    """What Edge makes of a config, angles included."""
+    """How Edge reads a config, angles included."""
     try:
         meaning = read_by_edge(name, keys)
     except SpecError as refused:
@@ -49,7 +49,7 @@ def keys_of(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_value_of_the_wrong_kind_is_refused_by_the_name_of_its_key(name: str) -> None:
-    """A table of rotary positions may hold keys that nobody knows."""
+    """A table of rotary positions may hold unknown keys."""
     base, aliases = base_of(name), FAMILIES[name].aliases
     for key in keys_of(name):
         for value in ALIEN:

@@ -1,4 +1,4 @@
-"""Copying is taught before text: one head is given, the other is learned, and the FFN has no part in it."""
+"""Copying is trained before text: one head is given, the other is learned, and the FFN has no part in it."""
 
 from dataclasses import replace
 

@@ -79,7 +79,7 @@ def test_a_window_begins_with_nothing_known_and_ends_with_the_next_ones_first_to
 
 @pytest.mark.parametrize("begin", ["a", "é"])
 def test_the_first_tokens_bytes_are_not_counted(byte_llama: Path, begin: str) -> None:
-    """Each byte is a token here, so all but the first are scored, even where that one is half a letter."""
+    """Each byte is a token here, so all but the first are scored, even where that one is part of a character."""
     stream = token_stream(bytewise(byte_llama), [f"{begin}bé", "cd"])
     whole = len(f"{begin}bécd".encode())
     assert stream.scored_bytes == whole - 1, f"{stream.scored_bytes} of {whole} bytes are counted"
@@ -163,7 +163,7 @@ def test_nothing_is_scored_where_no_token_comes_twice() -> None:
 
 
 def test_the_induction_of_a_model_is_that_of_its_patterns() -> None:
-    """Without queries all heads look everywhere alike, and their score is known; here 16 tokens, four times over."""
+    """Without queries all attention is uniform, and the score is known; here 16 tokens, four times over."""
     with tiny_model(attn_query_weight=0.0, attn_query_bias=0.0) as model:
         per_token, by_pair = induction(model)
     place = np.arange(64)
@@ -174,7 +174,7 @@ def test_the_induction_of_a_model_is_that_of_its_patterns() -> None:
 
 
 def says_what_followed(shift: int) -> Callable[[list[int]], np.ndarray]:
-    """Logits of a model that, where a token comes again, expects what stood `shift` places after its first copy."""
+    """Logits of a model that, where a token repeats, expects what is `shift` places after its first copy."""
 
     def logits(ids: list[int]) -> np.ndarray:
         expected = np.zeros((len(ids), SPEC.vocab_size), np.float32)

@@ -1,4 +1,4 @@
-"""The tables of facts hold what they promise, and what is kept back from training stays back."""
+"""The tables of facts hold what they promise, and what is held out of training stays out."""
 
 from collections import Counter
 
@@ -84,7 +84,7 @@ def test_many_countries_are_known_from_four_sides() -> None:
 
 
 def test_what_is_kept_back_is_never_taught(tokenizer: Tokenizer) -> None:
-    """Many sequences of lessons hold sentences of every relation, none of them kept back, whatever its first letter."""
+    """Many sequences of lessons hold sentences of every relation, none of them held out, whatever its first letter."""
     lessons, random = Lessons(tokenizer.rust), np.random.default_rng(0)
     taught = "\n".join(tokenizer.decode(lessons.row(WIDTH, random, TAUGHT).tolist()) for _ in range(ROWS))
     for relation in relations():

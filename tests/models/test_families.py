@@ -71,7 +71,7 @@ def test_half_precision_checkpoints_are_read(dtype: str, tmp_path: Path) -> None
 
 
 def test_folding_multipliers_rounds_nothing(tmp_path: Path) -> None:
-    """Half-precision weights are multiplied in float32; what they take on disk is told as it is."""
+    """Half-precision weights are multiplied in float32; their size on disk is reported as it is."""
     import torch
 
     model = write_reference(REFERENCES["granite-multipliers-tied"](), tmp_path).to(torch.bfloat16)

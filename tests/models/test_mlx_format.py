@@ -1,4 +1,4 @@
-"""Checkpoints that mlx-lm quantised are read as they are, and run alike in every engine; others are refused by name."""
+"""Checkpoints that mlx-lm quantized are read as they are, and run the same in every engine; others are refused."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What people have where a checkpoint is looked for is recognised, and one message says what helps."""
+"""Other files in place of a checkpoint are recognized, and one message says what to do."""
 
 import json
 import os

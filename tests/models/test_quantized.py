@@ -27,7 +27,7 @@ PARTS = ("attn.query", "attn.key", "attn.value", "attn.out", "ffn.gate", "ffn.up
 
 
 def quiet(_: str) -> None:
-    """Nobody watches."""
+    """Progress that is ignored."""
 
 
 @given(st.sampled_from((4, 8)), st.integers(1, 4), st.integers(1, 40), st.randoms(use_true_random=False))

@@ -124,7 +124,7 @@ def test_named_tokens_are_those_of_transformers(files: dict[str, Any]) -> None:
         ours = opened(folder, **files)
         theirs = transformers.AutoTokenizer.from_pretrained(folder)
         assert ours.named == theirs.special_tokens_map
-        if type(theirs).__name__ == "TokenizersBackend":  # the others build a tokenizer of their own
+        if type(theirs).__name__ == "TokenizersBackend":  # the others build their own tokenizer
             text = "a<s>b [SEP]c<|im_end|><pad> <|user|></s>"
             assert ours.encode(text) == theirs(text).input_ids
             assert ours.encode_spelled(text) == theirs(text, add_special_tokens=False).input_ids
@@ -209,7 +209,7 @@ ENDS = {
 
 @pytest.mark.parametrize("name", ENDS)
 def test_an_answer_ends_as_the_template_writes_it(name: str, tmp_path: Path) -> None:
-    """`<|end|>` begins other tokens, and harmony writes it where a talk goes on, which is not where a model stops."""
+    """`<|end|>` begins other tokens, and harmony writes it within a turn, where a model does not stop."""
     added = tuple({*WORDS, *filter(None, ENDS.values()), "<|endoftext|>", "<|im_start|>", "\n", "  "})
     (tmp_path / "chat_template.jinja").write_text(TEMPLATES[name])
     named = {"bos_token": "<s>", "eos_token": "</s>"}

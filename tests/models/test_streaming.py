@@ -162,7 +162,7 @@ def test_pieces_of_odd_tokens_are_labels() -> None:
 
 
 def test_a_run_that_draws_broken_bytes_ends(capfd: pytest.CaptureFixture[str]) -> None:
-    """At this temperature nearly all tokens are alike."""
+    """At this temperature nearly all tokens are equally likely."""
     folder, told = shared("stories260K"), list[str]()
     words = ["run", str(folder), "Once", "--temperature", "30", "--seed", "0", "-n", "100", "-e", "torch"]
     assert exit_code(words) == 0

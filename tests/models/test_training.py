@@ -1,4 +1,4 @@
-"""Training is repeatable, repeats really repeat, facts are told as the tables tell them."""
+"""Training is repeatable, repeats really repeat, facts are those of the tables."""
 
 import json
 import lzma
@@ -64,7 +64,7 @@ def test_a_corpus_without_its_files_says_which_is_missing(tmp_path: Path) -> Non
 
 
 def test_batches_depend_on_seed_and_step_alone(corpus: Corpus) -> None:
-    """Twins see the same text, however long they train; another step or seed sees another."""
+    """Both models see the same text, however long they train; another step or seed sees another."""
     twin = replace(TINY, activation=Activation.GELU, steps=99)
     for step in range(4):
         ours, theirs = batch_of(TINY, corpus, step), batch_of(twin, corpus, step)
@@ -128,7 +128,7 @@ def sentences_of(document: str, known: Iterable[str]) -> list[str] | None:
 
 
 def test_fact_rows_are_sentences_of_the_tables_in_trained_words(corpus: Corpus) -> None:
-    """Each whole document is one to four sentences; none is in words that were kept back. All of a row is scored."""
+    """Each whole document is one to four sentences; none is in held-out words. All of a row is scored."""
     batch = batch_of(replace(TINY, fact_share=1.0, length=900), corpus, 0)
     known = taught()
     for row, targets in zip(batch.ids.tolist(), batch.targets.tolist(), strict=True):
@@ -198,7 +198,7 @@ def test_the_learning_rate_climbs_stays_and_falls() -> None:
 
 
 def test_the_finish_has_more_facts_a_falling_rate_and_shorter_keys(corpus: Corpus) -> None:
-    """What comes before it stays as it was, so a run can be finished after its last step."""
+    """The part before it stays as it was, so a run can be finished after its last step."""
     recipe = replace(TEXT_ONLY, batch=200, steps=4, finish_steps=3, finish_fact_share=0.5)
     before, after = (batch_of(recipe, corpus, step) for step in (3, 4))
     assert all(is_text(corpus, row) for row in before.ids), "facts came before the finish"
@@ -323,7 +323,7 @@ def test_both_models_have_the_same_initial_weights() -> None:
 
 
 def test_an_untrained_decoder_predicts_uniformly(corpus: Corpus) -> None:
-    """Before the first step every token costs what guessing costs: ln(vocab)."""
+    """Before the first step the loss of every token is that of a uniform distribution: ln(vocab)."""
     loss = summed_loss(new_decoder(TINY), bfloat16=False)
     batch = batch_of(TEXT_ONLY, corpus, 0)
     nats = loss(torch.from_numpy(batch.ids), torch.from_numpy(batch.targets)).item() / batch.targets.size

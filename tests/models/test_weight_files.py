@@ -38,7 +38,7 @@ BESIDE = (
     "model.safetensors.bak",
     "training_args.bin",
 )
-"""What lies beside weights and never counts while there are others."""
+"""Files next to weights that are never used while there are others."""
 
 
 def theirs(folder: Path) -> set[str]:
@@ -227,7 +227,7 @@ def retype(folder: Path, name: str, kind: str) -> None:
     (folder / WHOLE).write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + length :])
 
 
-# ---- quantised or not, told by the tensors --------------------------------------------------------------------
+# ---- quantized or not, by the tensors --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "fp8"])
@@ -289,7 +289,7 @@ def test_a_tied_head_is_read_as_transformers_reads_it(name: str, tmp_path: Path)
 
 
 def test_quantized_weights_keep_a_head_that_the_config_ties(folder: Path, tmp_path: Path) -> None:
-    """What Edge packs is read with the same config.json, which still says that the head is tied."""
+    """What Edge quantizes is read with the same config.json, in which the head is still tied."""
     store(folder, "lm_head.weight", np.random.default_rng(0).standard_normal((96, 32)).astype(np.float32))
     original, quantized = open_checkpoint(folder), tmp_path / "quantized"
     quantized.mkdir()

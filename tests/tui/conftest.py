@@ -1,4 +1,4 @@
-"""What the UI's tests share: settings of their own."""
+"""What the UI's tests share: separate settings."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tui.settings import FOLDER_VARIABLE
 
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of this test's settings, so that nobody's own are read or written."""
+    """The folder of this test's settings, so that a user's own are neither read nor written."""
     folder = tmp_path / "settings"
     monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
     return folder

@@ -64,7 +64,7 @@ class Driven:
 
     @property
     def shown_run(self) -> Shown:
-        """The run that shows."""
+        """The current run."""
         assert self.main.state.main is not None, "no run shows"
         return self.main.state.main
 

@@ -57,7 +57,7 @@ def small_spec(n_layers: int = 3, n_heads: int = 4) -> DecoderSpec:
 
 
 class FakeTokenizer:
-    """A token a word; ids are places in the words seen so far."""
+    """One token per word; ids are places in the words seen so far."""
 
     def __init__(self) -> None:
         self.words: list[str] = []
@@ -187,5 +187,5 @@ class FakeShelf:
             raise EdgeError("engine 'broken' is not installed here: pip install 'edge-lens[broken]'")
         self.opened.append(FakeModel(engine, pauses=self.pauses, spec=self.spec))
         self.opened[-1].holds = self.holds
-        self.opened[-1].tokenizer = self.tokenizer  # all engines of a model read alike
+        self.opened[-1].tokenizer = self.tokenizer  # all engines of a model share a tokenizer
         return self.opened[-1]

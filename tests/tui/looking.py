@@ -1,4 +1,4 @@
-"""Looking at what is drawn in tests: whole lines, and no colour where none is wanted."""
+"""Checks of what is drawn in tests: whole lines, and no color where none is expected."""
 
 import re
 
@@ -18,7 +18,7 @@ def check_lines(ui: Driven, where: str) -> None:
 
 
 def coloured(svg: str) -> set[str]:
-    """Colours in a picture that are no grey, those of the frame around it left out."""
+    """Colors in a picture other than gray, those of the frame around it left out."""
     found = set(re.findall(r'fill="#([0-9a-f]{6})"|fill: #([0-9a-f]{6})', svg))
     colours = {one or other for one, other in found} - {"ff5f57", "febc2e", "28c840", "c5c8c6"}
     return {colour for colour in colours if len({colour[:2], colour[2:4], colour[4:]}) > 1}

@@ -34,7 +34,7 @@ def holding(key: str, tried: list[str] | None = None) -> Experiment:
 
 
 def lasting(key: str, is_under_way: Event) -> Experiment:
-    """One that goes on until it is stopped."""
+    """One that runs until it is stopped."""
 
     def measure(subject: Subject) -> Finding:
         is_under_way.set()

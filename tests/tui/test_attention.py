@@ -1,4 +1,4 @@
-"""The attention view: maps, heads and lists show the run's own numbers, and a second run beside it."""
+"""The attention view: maps, heads and lists show the run's own numbers, and those of a second run."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Dialogs: what is asked over the screen, and what follows from the answers."""
+"""Dialogs: what they offer, and what each choice does."""
 
 import socket
 from collections.abc import Iterator

@@ -48,7 +48,7 @@ THREE = "head 0.1 ablated", "neuron 1.3 ablated", "FFN of layer 1 ablated"
 async def editing(
     *edits: Edit, size: tuple[int, int] = (160, 50), shelf: FakeShelf | None = None
 ) -> AsyncIterator[Driven]:
-    """A run, and edits on beside it."""
+    """A run, and the comparison run with edits."""
     async with driven(shelf or WeightedShelf(), size) as ui:
         await ui.run(PROMPT)
         ui.main.shown_view.focus_pane()
@@ -321,7 +321,7 @@ async def a_saved_trace(ui: Driven) -> None:
 
 
 class Nothing:
-    """A job that is wanted instead."""
+    """A job that replaces another."""
 
     def work(self, context: JobContext) -> None:
         context.doing("something else")

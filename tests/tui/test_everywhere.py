@@ -1,4 +1,4 @@
-"""Every view at every size, theme and without colour; and with texts that break terminals."""
+"""Every view at every size, theme and without color; and with texts that break terminals."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The FFN view: silence, memories and predictions show the run's own numbers; a neuron ablated shows beside."""
+"""The FFN view: sparsity, neurons and predictions show the run's own numbers; an ablated neuron is compared."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -63,7 +63,7 @@ class WeightedShelf(FakeShelf):
 
 @asynccontextmanager
 async def looking(size: tuple[int, int] = (160, 56), shelf: FakeShelf | None = None) -> AsyncIterator[Driven]:
-    """The view on a run whose memories are read."""
+    """The view on a run whose neurons are read."""
     async with driven(shelf or WeightedShelf(), size) as ui:
         await ui.run(PROMPT)
         await ui.press("3")
@@ -88,7 +88,7 @@ def title(ui: Driven, pane: str) -> str:
     return str(ui.main.query_one(f"#{pane}-pane").border_title)
 
 
-# ---- silence --------------------------------------------------------------------------------------------
+# ---- sparsity -------------------------------------------------------------------------------------------
 
 
 async def test_the_map_shows_each_definition_of_the_run_in_turn() -> None:
@@ -351,7 +351,7 @@ async def test_ablating_the_strongest_shows_how_far_their_promoted_tokens_agree_
 
 
 async def test_words_that_do_not_fall_are_said_to_be_others() -> None:
-    """The made-up model answers every ablation alike, whatever the neuron."""
+    """The fake model responds the same to every ablation, whatever the neuron."""
     async with looking() as ui:
         layer, token, _ = chosen(ui)
         await ui.press("m")
@@ -486,7 +486,7 @@ async def test_the_table_has_the_neurons_of_the_token() -> None:
         assert records[0]["adds_norm"] == memories[0].adds and records[0]["ablated"] == "no"
 
 
-# ---- the trained twin -----------------------------------------------------------------------------------
+# ---- a bundled model ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("size", "has_colour"), [((80, 24), False), ((200, 60), True)], ids=["small", "large"])

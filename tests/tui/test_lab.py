@@ -1,4 +1,4 @@
-"""The lab on the screen: claims are tried on wish, stop on wish, and every number found can be read."""
+"""The lab on the screen: claims are tested and stopped on request, and every number found can be read."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -69,7 +69,7 @@ async def driven_zoo(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Driven]:
 
 
 async def tell(ui: Driven, *findings: Finding) -> None:
-    """Shows findings for the first claims of the lab, as if they had been tried."""
+    """Shows findings for the first claims of the lab, as if they had been tested."""
     for claim, finding in zip(known_experiments(), findings, strict=False):
         ui.main.post_message(ClaimTried(made_tried(claim.key, finding)))
     await ui.pilot.pause()
@@ -79,7 +79,7 @@ def displayed(view: LabView, kind: type[Widget]) -> bool:
     return bool(view.query_one(kind).display)
 
 
-# ---- what stands there ----------------------------------------------------------------------------------
+# ---- what is shown --------------------------------------------------------------------------------------
 
 
 async def test_every_claim_is_listed_with_its_key_and_where_it_stands() -> None:
@@ -279,7 +279,7 @@ async def test_a_claim_of_the_lab_is_tried_on_the_bundled_model() -> None:
         assert tried.finding.curves[0].series[0].name in ui.shown("#plot")
 
 
-# ---- where nothing can be tried -------------------------------------------------------------------------
+# ---- where nothing can be tested ------------------------------------------------------------------------
 
 
 async def test_a_model_without_weights_shows_a_message() -> None:

@@ -1,4 +1,4 @@
-"""Trying claims as a job: what is told and when, and what is kept between tries."""
+"""Testing claims as a job: what is reported and when, and what is kept between jobs."""
 
 import pytest
 from textual.message import Message

@@ -1,4 +1,4 @@
-"""The layers view: each line tells its layer's own numbers, and the words come from the real weights."""
+"""The layers view: each line shows its layer's own numbers, and the tokens come from the real weights."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""The screen: prompts, runs, engines and keys, and what is told of them."""
+"""The screen: prompts, runs, engines and keys, and their messages."""
 
 from dataclasses import replace
 

@@ -58,7 +58,7 @@ NAMED = (
 
 @pytest.fixture(scope="module", params=ZOO)
 def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of a model of the zoo, as `edge trace` leaves it; beside it what the command printed."""
+    """A run of a bundled model, as `edge trace` saves it, and what the command printed."""
     file = tmp_path_factory.mktemp("one") / f"{request.param}.trace"
     with edge.load(request.param, "onnx") as model:
         model.run(PROMPT, max_new_tokens=5, watch=edge.Watch.all()).save(file)

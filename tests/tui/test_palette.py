@@ -20,7 +20,7 @@ from tui.widgets.prompt_box import PromptBox
 FIRST = next(iter(VIEWS))
 PROMPT = "Once upon a time there was a king"
 SLOW = ("quit", "open", "engine")
-"""Commands that end the app or load a model; they have tests of their own."""
+"""Commands that end the app or load a model; they have separate tests."""
 
 
 def bindings_of(node: DOMNode) -> list[Binding]:
@@ -73,7 +73,7 @@ async def test_every_key_is_explained_and_in_the_palette_when_it_works(view: str
 async def test_every_command_runs_from_the_palette_and_breaks_nothing(view: str) -> None:
     async with driven(size=(120, 42)) as ui:
         await ui.run(PROMPT)
-        elsewhere = set() if view == FIRST else set(commands(ui))  # what the first view offers is tried there
+        elsewhere = set() if view == FIRST else set(commands(ui))  # what the first view offers is tested there
         ui.main.view = view
         await ui.pilot.pause()
         for title in [title for title in commands(ui) if not title.startswith(SLOW) and title not in elsewhere]:

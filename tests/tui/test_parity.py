@@ -1,4 +1,4 @@
-"""The Parity view: engines beside a reference, where each leaves it, and laws checked on demand."""
+"""The Parity view: engines compared with a reference, where each exceeds its tolerance, and laws checked on demand."""
 
 import math
 import multiprocessing
@@ -46,7 +46,7 @@ REAL = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is
 
 
 class FakeCompare:
-    """Compares nothing; with `lasts`, goes on until it is stopped."""
+    """Compares nothing; with `lasts`, runs until it is stopped."""
 
     def __init__(self, lasts: bool = False) -> None:
         self.lasts, self.is_under_way = lasts, Event()
@@ -410,7 +410,7 @@ async def test_all_laws_hold_on_the_zoo() -> None:
 
 
 class Told:
-    """A context at which somebody stops the job once a message says that it is far enough."""
+    """A context in which the job is stopped once a message says that it is far enough."""
 
     def __init__(self, model: edge.Model | None, is_enough: Callable[[Message], bool] = lambda _: False) -> None:
         self.messages: list[Message] = []

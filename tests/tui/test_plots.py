@@ -1,4 +1,4 @@
-"""Plots of the terminal: every value stands where the axis says, nothing depends on colour alone, nothing is cut."""
+"""Plots of the terminal: every value is where the axis says, nothing depends on color alone, nothing is cut."""
 
 import pytest
 from hypothesis import given, settings

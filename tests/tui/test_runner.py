@@ -1,4 +1,4 @@
-"""The runner: messages in their order, and always the latest wish."""
+"""The runner: messages in their order, and always the latest request."""
 
 from collections.abc import Callable
 from threading import Event

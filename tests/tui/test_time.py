@@ -1,4 +1,4 @@
-"""The Time view: what the last run cost, how tokens come while they come, and engines timed in turns."""
+"""The Time view: the latency of the last run, of its tokens while they are generated, and of engines, interleaved."""
 
 import multiprocessing
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def two_engines() -> Profile:
 
 
 class FakeMeasure:
-    """Measures nothing; with `lasts`, goes on until it is stopped."""
+    """Measures nothing; with `lasts`, runs until it is stopped."""
 
     def __init__(self, lasts: bool = False) -> None:
         self.lasts, self.is_under_way = lasts, Event()
@@ -225,7 +225,7 @@ def run_timing(*inter_token_ms: float) -> RunTiming:
     return RunTiming(tokenize_ms=0.1, prefill_ms=10.0, ttft_ms=12.3, inter_token_ms=inter_token_ms)
 
 
-# ---- engines in turns -----------------------------------------------------------------------------------------------
+# ---- engines compared -----------------------------------------------------------------------------------------------
 
 
 async def test_m_times_the_installed_engines_without_any_prompt(measure: FakeMeasure) -> None:

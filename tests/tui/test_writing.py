@@ -1,4 +1,4 @@
-"""What shows as files: each whole and readable elsewhere, nothing overwritten unasked, refusals in words."""
+"""The current screen as files: whole, readable elsewhere; nothing is overwritten without a request."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ from tui.widgets.choices import Choices
 from tui.writing import KINDS, free_path, offline, page, place_for, plain
 
 FETCHED = re.compile(r"url\((?!#)|(?:src|href)=|@import")
-"""What makes a viewer ask a server."""
+"""What makes a viewer contact a server."""
 
 PROMPT = "Once <b>upon</b> [bold] 王"
 

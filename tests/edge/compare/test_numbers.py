@@ -55,7 +55,7 @@ def test_near_ties_are_distinguished_from_other_flips() -> None:
 
 
 def test_perplexity_and_its_errors() -> None:
-    """The delta method agrees with drawing the text's positions anew."""
+    """The delta method agrees with resampling the text's positions."""
     own, other = costs_nats(OTHER, TARGETS), costs_nats(REFERENCE, TARGETS)
     assert own == pytest.approx(-np.log(probabilities(OTHER)[np.arange(150), TARGETS]), rel=1e-9)
     value, difference = perplexity(own / 4), perplexity_difference(own / 4, other / 4)

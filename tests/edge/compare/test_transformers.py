@@ -17,7 +17,7 @@ CONTEXT = 512
 
 
 def truth(name: str, ids: list[int]) -> torch.Tensor:
-    """Logits in float32 at every position but the last, each window of the context beginning anew."""
+    """Logits in float32 at every position but the last, each window with an empty context."""
     model = transformers.AutoModelForCausalLM.from_pretrained(zoo_folder(name), dtype=torch.float32).eval()
     with torch.no_grad():
         shown = [ids[start : start + CONTEXT] for start in range(0, len(ids) - 1, CONTEXT)]

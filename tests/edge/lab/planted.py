@@ -1,8 +1,8 @@
 """Decoders with weights made by hand, in which it is known what carries a fact and which heads copy.
 
 Facts: a prompt is `filler, subject, filler, end`. Layer 1 of 3 knows which fact belongs to the subject, by its FFN
-or by its attention, and layer 2 carries the fact to the end. Copying: layer 0 looks at the token before, layer 1 at
-what followed the same token; in the counter-model heads look evenly.
+or by its attention, and layer 2 carries the fact to the end. Copying: layer 0 attends to the previous token, layer 1 to
+what followed the same token; in the counter-model attention is uniform.
 """
 
 from collections.abc import Iterator
@@ -86,7 +86,7 @@ def blank(spec: DecoderSpec) -> dict[str, np.ndarray]:
 
 
 def identities() -> np.ndarray:
-    """Of each subject, 16 signs; those of two subjects are orthogonal."""
+    """16 signs of each subject; those of two subjects are orthogonal."""
     signs = np.ones((1, 1))
     while len(signs) < IDENTITY:
         signs = np.block([[signs, signs], [signs, -signs]])
@@ -114,7 +114,7 @@ def fact_weights(spec: DecoderSpec, carrier: str) -> dict[str, np.ndarray]:
 
 
 def _write_by_ffn(weights: dict[str, np.ndarray], ffn: FFN, who: np.ndarray) -> None:
-    """Neuron k fires where the subject is k, clearly, and writes fact k."""
+    """Neuron k is active where the subject is k, and adds fact k."""
     detect = np.zeros((FACTS, D_MODEL), np.float32)
     detect[:, :IDENTITY] = who
     detect[:, MARKER] = -2.0  # of other subjects, whose signs are orthogonal, nothing is left
@@ -185,7 +185,7 @@ COPYING = DecoderSpec(
 
 
 def copying_weights() -> dict[str, np.ndarray]:
-    """Head 0 of layer 0 looks at the token before, head 0 of layer 1 at what followed the same token.
+    """Head 0 of layer 0 attends to the previous token, head 0 of layer 1 to what followed the same token.
 
     The others, which write nothing, look at one distance each, or evenly.
     """
@@ -212,7 +212,7 @@ def copying_weights() -> dict[str, np.ndarray]:
 
 @contextmanager
 def planted_copying(*, is_blind: bool = False) -> Iterator[Subject]:
-    """A model that copies; blind, its heads look evenly at all they see."""
+    """A model that copies; blind, its attention is uniform."""
     weights = copying_weights()
     if is_blind:
         weights = {name: 0 * value if ".query." in name else value for name, value in weights.items()}

@@ -1,4 +1,4 @@
-"""Subjects for tests of the lab: twins of the zoo, and tiny decoders of every kind whose weights a test may choose."""
+"""Subjects for tests of the lab: the bundled models, and tiny decoders of every kind with weights that tests choose."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -56,7 +56,7 @@ def tiny_subject(
 
 @contextmanager
 def zoo_subject(name: str = "fable-relu", *, tokens: int = 700, engine: str = "onnx") -> Iterator[Subject]:
-    """A twin of the zoo on a part of the built-in text."""
+    """A bundled model on a part of the built-in text."""
     with edge.load(name, engine, threads=1) as model:
         yield Subject(model, tokens=tokens)
 

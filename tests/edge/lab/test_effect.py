@@ -11,7 +11,7 @@ from edge.lab.effect import FEWEST, Effect, Side, Verdict, reason_of, verdict_of
 from tests.edge.report.made_lab import made_effect
 
 ABOVE, BELOW, ACROSS = made_effect(0.5, 0.1), made_effect(0.02, 0.05), made_effect(0.1, 0.05)
-"""Of a threshold of 0.1."""
+"""An effect with a threshold of 0.1."""
 
 
 def test_an_interval_on_one_side_decides_and_one_across_does_not() -> None:

@@ -30,7 +30,7 @@ FEWER = {
     "experiments.cost.REPEATS": 2,
 }
 """Samples of each experiment: a number of few is the same on every engine as one of many, and MLX on the reference
-BLAS, which a bare machine has, takes 5 ms a token. Four facts are too few to be traced: `make lab` does that, too."""
+BLAS, which a bare machine has, takes 5 ms per token. Four facts are too few to be traced: `make lab` does that, too."""
 
 
 def lab_on(engine: str) -> LabRecord:

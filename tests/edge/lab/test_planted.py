@@ -8,7 +8,7 @@ from tests.edge.lab.planted import FFNS, planted_copying, planted_facts
 from tests.edge.lab.subjects import tiny_subject
 
 COPYING = (heads, distance, copying)
-"""What a model that copies shows, and one whose heads look evenly does not."""
+"""What a model that copies shows, and one with uniform attention does not."""
 
 
 @pytest.mark.parametrize("ffn", FFNS)

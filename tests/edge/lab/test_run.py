@@ -1,4 +1,4 @@
-"""The lab itself: every claim is tried or told why not, records open again, and misuse is one message."""
+"""The lab itself: every claim is tested or has a reason why not, records open again, and misuse is one message."""
 
 import json
 from collections.abc import Iterator
@@ -113,7 +113,7 @@ def test_the_summary_shows_a_dash_where_nothing_was_measured(subject: Subject) -
 
 
 def test_the_summary_asks_for_numbers_that_experiments_give(subject: Subject) -> None:
-    """On a passage as short as this most numbers mean little; that each has its place is what is tried here."""
+    """On a passage as short as this most numbers mean little; that each has its place is what is tested here."""
     asked: list[str] = []
 
     class Asked(LabRecord):

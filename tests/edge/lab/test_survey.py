@@ -1,4 +1,4 @@
-"""A survey: the same in one piece, stopped and gone on with, and in parts that are added."""
+"""A survey: the same in one piece, stopped and resumed, and in parts that are added."""
 
 import json
 from collections.abc import Iterator

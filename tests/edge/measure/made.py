@@ -10,7 +10,7 @@ def causal(seed: int, tokens: int, heads: int = 3) -> np.ndarray:
 
 
 def previous(tokens: int) -> np.ndarray:
-    """A head that reads the token before; the first has itself alone."""
+    """A head that attends to the previous token; the first attends to itself."""
     pattern = np.eye(tokens, k=-1, dtype=np.float32)
     pattern[0, 0] = 1
     return pattern

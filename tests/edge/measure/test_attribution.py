@@ -46,7 +46,7 @@ def test_a_part_counts_by_what_the_head_reads_of_it() -> None:
 
 
 def test_a_layer_norm_takes_the_mean_of_a_part_away() -> None:
-    """A part that moves every feature alike says nothing to a head behind a LayerNorm."""
+    """A part that moves all features by the same amount changes no logit behind a LayerNorm."""
     read = some_readout(0, LayerNorm(1e-5))
     x = np.random.default_rng(1).standard_normal((3, 6), np.float32)
     even = np.full((1, 3, 6), 5, np.float32)

@@ -1,4 +1,4 @@
-"""Laws of how far heads look apart."""
+"""Laws of the divergence of attention patterns."""
 
 from itertools import combinations, permutations
 

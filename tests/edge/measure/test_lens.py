@@ -1,4 +1,4 @@
-"""Laws of the logit lens: what holds for every answer, and for every residual stream it is read off."""
+"""Laws of the logit lens: what holds for every prediction, and for every residual stream."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Laws of memories: rankings by hand and by loop, and triggers that do not depend on how a text is cut."""
+"""Laws of key-value neurons: rankings by hand and by loop, and triggers that do not depend on how a text is cut."""
 
 import numpy as np
 import pytest

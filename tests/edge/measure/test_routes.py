@@ -49,7 +49,7 @@ def total(shares: Contributions) -> float:
 
 
 def test_parts_that_do_not_overlap_have_their_share_of_the_length() -> None:
-    """Four parts and a residual, each on features of its own: lengths 2, 6, 4, 12 and 8 of 32."""
+    """Four parts and a residual, each on separate features: lengths 2, 6, 4, 12 and 8 of 32."""
     weight = np.array([[0.25, 0.75], [0.25, 0.75]], np.float32)
     value = np.array([[[8.0, 0]], [[0, 8]]], np.float32)
     out = np.zeros((2, 2, 5), np.float32)

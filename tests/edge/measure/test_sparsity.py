@@ -27,7 +27,7 @@ vectors = st.lists(st.floats(-100, 100, width=32), min_size=2, max_size=40).map(
 
 SILENT, ALIKE, ALONE = np.zeros(4), np.array([2.0, -2.0, 2.0, 2.0]), np.array([0.0, 0.0, -7.0, 0.0])
 Measure = Callable[[np.ndarray], np.ndarray]
-MEASURES: dict[str, tuple[Measure, tuple[float, float, float]]] = {  # of four neurons: silent, all alike, one alone
+MEASURES: dict[str, tuple[Measure, tuple[float, float, float]]] = {  # of four neurons: all zero, all equal, one active
     "top-1 energy": (lambda a: top_k_energy(a, 1), (1.0, 0.25, 1.0)),
     "Hoyer": (hoyer, (1.0, 0.0, 1.0)),
     "Gini": (gini, (1.0, 0.0, 0.75)),

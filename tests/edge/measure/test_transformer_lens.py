@@ -19,7 +19,7 @@ from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from tests.reference import write_reference
 
-# Another project's warnings, of its own code and of what it imports, say nothing about Edge.
+# Another project's warnings, from its code and its imports, are not about Edge.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 CLOSE = 1e-4

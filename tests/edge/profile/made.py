@@ -38,7 +38,7 @@ WORK = {part: Work(touched_bytes=1_000.0 + place, flops=2_000.0 + place) for pla
 
 
 def times(tokens: int = 1, whole_ns: float = 1_300.0, slow: float = 1.0) -> PassTimes:
-    """Passes whose clocks all say the same, `slow` times as long as the tables above."""
+    """Passes whose timers all give the same, `slow` times as long as the tables above."""
     return PassTimes(
         tokens=tokens,
         depth=0,

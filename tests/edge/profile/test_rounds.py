@@ -28,7 +28,7 @@ def test_a_round_keeps_every_interval(engine: str, depth: int) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_round_leaves_no_trace_in_the_cache(engine: str) -> None:
-    """What lies before its depth is still what was fed."""
+    """The tokens before its depth are still those that were fed."""
     with tiny_model(NAME, engine) as model:
         ids = example_ids(model.spec, 20)
         run_round(model, ids, Course(5, prompt=4, tokens=6))

@@ -1,4 +1,4 @@
-"""What silence would save: bytes by definition, and an FFN that computes the same from fewer rows."""
+"""What sparsity would save: bytes by definition, and an FFN that computes the same from fewer rows."""
 
 import numpy as np
 import pytest

@@ -45,7 +45,7 @@ def made_trace(prompt: Sequence[str] = ("Once", " upon"), made: int = 4, watch: 
 
 
 def with_text(trace: Trace, words: Sequence[str]) -> Trace:
-    """The same trace with every text in it replaced by one of `words`, in turn."""
+    """The same trace with every text in it replaced by one of `words`, one after another."""
     turn = [words[place % len(words)] for place in range(len(trace.pieces) + 4)]
     return replace(
         trace, pieces=tuple(turn[4:]), model=turn[0], engine=turn[1], versions={turn[2]: turn[3]}, text=turn[0]
@@ -118,7 +118,7 @@ def _made_times(tokens: int, depth: int, slowness: int, n_layers: int) -> PassTi
 
 
 def made_comparison(names: Sequence[str] = ("torch", "onnx", "onnx:int4"), model: str = "fake") -> Comparison:
-    """The second variant is the same, the third leaves the reference at `layers.1.ffn.neurons`."""
+    """The second variant is the same, the third exceeds the tolerance at `layers.1.ffn.neurons`."""
     reference, *others = names
     sites = [f"layers.{layer}.{part}" for layer in range(2) for part in ("input", "attn.output", "ffn.neurons")]
     return Comparison(

@@ -1,4 +1,4 @@
-"""What stands beside a trace on its page: the numbers of a profile and of a comparison, and files that are neither."""
+"""What a page shows next to a trace: the numbers of a profile and of a comparison, and files that are neither."""
 
 import json
 import re

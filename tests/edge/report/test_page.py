@@ -50,7 +50,7 @@ def zoo_trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
 
 @cache
 def full_page(words: tuple[str, ...] | None = None) -> str:
-    """A made-up trace with everything beside it; `words` takes the place of every text in it."""
+    """A made-up trace with profile, comparison and lab; `words` takes the place of every text in it."""
     trace = made_trace([f" word {place}" for place in range(12)])
     names = ("torch", "onnx", "onnx:int4")
     if words is None:

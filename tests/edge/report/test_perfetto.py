@@ -77,7 +77,7 @@ def test_slices_nest_and_passes_follow_each_other() -> None:
 @settings(max_examples=40, deadline=None)
 @given(took=st.lists(st.just(0.0) | st.floats(1, 1e7), min_size=11, max_size=11), clock=st.floats(0.2, 3.0))
 def test_slices_nest_whatever_the_times(took: list[float], clock: float) -> None:
-    """Rounding never lets a part end after its pass, also where clocks slowed the pass down."""
+    """Rounding never lets a part end after its pass, also where timing slowed the pass down."""
     profile = made_profile(("onnx",), n_layers=1)
     variant = profile.variants[0]
     depth = variant.depths[0]
@@ -117,7 +117,7 @@ def test_a_slice_is_as_long_as_the_profile_says() -> None:
 
 
 def test_a_sublayer_is_divided_as_its_parts_are() -> None:
-    """Clocks at every part slow a pass down by half here; the sublayer's own time is what is divided."""
+    """Timers at every part slow a pass down by half here; the sublayer's own time is what is divided."""
     engine = pass_kinds(made_profile(("onnx",)))[0].engines[0]
     parts = {part: ns for part, ns in engine.inside.measured_ns.items() if part.startswith("layers.1.attn.")}
     assert sum(parts.values()) == pytest.approx(engine.times.sublayers_ns[0]["layers.1.attn"])

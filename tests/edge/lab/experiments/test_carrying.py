@@ -17,7 +17,7 @@ def l1(x: np.ndarray) -> float:
 
 @pytest.mark.parametrize("name", TINY_SPECS)
 def test_shares_are_those_of_the_parts_of_the_real_stream(name: str) -> None:
-    """Part by part, from the engine's own attn.output and with the norm after attention, if any, held still."""
+    """Part by part, from the engine's own attn.output and with the norm after attention, if any, frozen."""
     with tiny_subject(name, tokens=30) as subject:
         trace, layer, token = subject.traces[0], 1, 17
         looks, own = layer_patterns(trace, layer), brought(subject, trace, layer)

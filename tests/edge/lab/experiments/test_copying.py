@@ -1,4 +1,4 @@
-"""A5 tells heads that differ from heads that are alike, and what they copy."""
+"""A5 distinguishes heads that differ from heads that are equal, and finds what they copy."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""S3: everything is counted once, shares are of the layers, and the verdict follows what clocks say."""
+"""S3: everything is counted once, shares are of the layers, and the verdict follows from the timing."""
 
 from collections.abc import Callable
 
@@ -55,11 +55,11 @@ def test_scopes_of_clocks_and_names_of_parameters_add_up_alike() -> None:
     assert found == Split(attention=2.0, ffn=7.0, outside=6.0)
     assert split({"layers.0.attn_sum.weight": 1.0, "layers.0.ffn_sum.bias": 3.0}).ffn_share == 0.75
     with pytest.raises(KeyError):
-        split({"layers.0.cross.weight": 1.0})  # a part that nobody counts must not vanish
+        split({"layers.0.cross.weight": 1.0})  # a part that is in no group must not vanish
 
 
 def clocks(attention_ns: float, ffn_ns: float, total_ns: float) -> Callable[..., SublayerTiming]:
-    """An engine whose passes take what they are told."""
+    """An engine whose passes take the given times."""
 
     def timing(ids: list[int], *, tokens: int, repeats: int) -> SublayerTiming:
         measured = {"embed": 5.0, "head": 5.0}
@@ -111,7 +111,7 @@ def test_most_of_the_parameters_is_not_most_of_the_time() -> None:
 
 @pytest.mark.parametrize("total_ns", [260.0, 65.0])
 def test_a_share_that_timing_cannot_determine_is_inconclusive(total_ns: float) -> None:
-    """Half of the pass was not seen, or clocks doubled it: all of that may be of FFNs, or of attention."""
+    """Half of the pass was not timed, or timing doubled it: all of that may belong to FFNs, or to attention."""
     with tiny_subject(NAME) as subject:
         verdict, found, _ = found_with(subject, clocks(10.0, 30.0, total_ns))
     assert found["ffn_time_share"] == pytest.approx(0.75) and verdict is Verdict.OPEN

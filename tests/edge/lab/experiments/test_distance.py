@@ -117,7 +117,7 @@ def test_heads_with_zero_queries_attend_as_far_as_uniform_ones() -> None:
 
 
 def test_its_cost_is_what_it_feeds() -> None:
-    """The prompts of one list share what stands before the first copy."""
+    """The prompts of one list share the tokens before the first copy."""
     with tiny_subject(NAME) as subject:
         assert subject.traces
         foretold, before = EXPERIMENT.cost_tokens(subject), subject.fed

@@ -1,4 +1,4 @@
-"""A2 scores heads by what they look at, and finds what copying costs without them."""
+"""A2 scores heads by what they attend to, and finds the loss of copying without them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""S1: the lens tells what the decoder itself would answer with later sublayers ablated."""
+"""S1: the lens shows what the decoder itself predicts with later sublayers ablated."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ SUMS_STAY = [name for name, spec in TINY_SPECS.items() if not any(layer.norms_su
 
 @pytest.fixture(autouse=True)
 def few_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each token costs a pass."""
+    """Each token needs a pass."""
     monkeypatch.setattr(stack, "TOKENS", 40)
 
 

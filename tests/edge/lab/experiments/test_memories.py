@@ -1,4 +1,4 @@
-"""F4: memories that were written by hand are read as they were written."""
+"""F4: neurons with values set by hand are read as they were set."""
 
 from collections.abc import Iterator
 from itertools import permutations
@@ -22,7 +22,7 @@ DOWN = f"layers.{LAST}.ffn.down"
 
 
 def legible() -> dict[str, np.ndarray]:
-    """Token vectors of length 1 and mean 0 behind a plain final norm: writing a token's vector promotes that token."""
+    """Token vectors of length 1 and mean 0 behind a plain final norm: adding it raises that token's logit most."""
     table = tiny_weights(SPEC, 0)["embed.weight"].astype(np.float64)
     table -= table.mean(axis=1, keepdims=True)
     table /= np.linalg.norm(table, axis=1, keepdims=True)
@@ -30,7 +30,7 @@ def legible() -> dict[str, np.ndarray]:
 
 
 def writing(tokens: np.ndarray, bias: int | None = None) -> dict[str, np.ndarray]:
-    """The last layer's memories write these tokens; its bias, far larger, another one."""
+    """The last layer's neurons promote these tokens; its bias, far larger, another one."""
     table = legible()["embed.weight"]
     zero = np.zeros(SPEC.d_model, np.float32)
     return legible() | {f"{DOWN}.weight": table[tokens].T, f"{DOWN}.bias": zero if bias is None else 1000 * table[bias]}
@@ -38,7 +38,7 @@ def writing(tokens: np.ndarray, bias: int | None = None) -> dict[str, np.ndarray
 
 @pytest.fixture(scope="module")
 def following() -> np.ndarray:
-    """What follows the top trigger of each memory of the last layer, by hand; -1 where none fired."""
+    """The token after the top trigger of each neuron of the last layer, by hand; -1 where none is active."""
     with tiny_subject(RELU, legible()) as subject:
         return by_hand(subject, LAST)
 

@@ -27,7 +27,7 @@ def test_an_ffn_works_on_each_position_alone_and_attention_does_not(name: str) -
 
 
 class Deaf(Subject):
-    """Silences nothing: what an FFN that looked aside would look like."""
+    """Ablates nothing: how an FFN that reads other tokens would appear."""
 
     def see(self, ids: Sequence[int], edits: Sequence[Edit] = (), watch: Watch | None = None) -> Trace:
         return super().see(ids, [edit for edit in edits if not isinstance(edit, Ablate)], watch)

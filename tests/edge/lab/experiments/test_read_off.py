@@ -1,4 +1,4 @@
-"""What F4 says of promoted words against ablation: its cost, its layers, and a layer in which nothing fires."""
+"""F4's agreement of promoted tokens with ablation: its cost, its layers, and a layer without active neurons."""
 
 import numpy as np
 import pytest

@@ -209,7 +209,7 @@ def test_all_passes_are_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_bundled_model_recalls_what_it_computes() -> None:
-    """Without noise there is nothing to bring back; with it, recall is lost and what comes back is a part of that."""
+    """Without noise there is nothing to restore; with it, recall is lost and a part of it is restored."""
     with zoo_subject(tokens=50) as subject:
         facts = watched(subject, subject.known[:2])
         with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""F6: each definition on neurons whose sparsity is known, and the twins told apart."""
+"""F6: each definition on neurons whose sparsity is known, and the difference of the two bundled models."""
 
 import math
 from math import erf, exp, pi, sqrt

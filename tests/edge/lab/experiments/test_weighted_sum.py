@@ -1,4 +1,4 @@
-"""A1 tells a sum of values from another map, and weights that move from weights that do not."""
+"""A1 distinguishes a sum of values from another map, and weights that move from weights that do not."""
 
 import numpy as np
 import pytest
