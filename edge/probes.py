@@ -1,4 +1,4 @@
-"""Inputs made to bring out one behaviour of a decoder."""
+"""Inputs made to bring out one behavior of a decoder."""
 
 import numpy as np
 from jaxtyping import Int64

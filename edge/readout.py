@@ -40,18 +40,18 @@ class NormWeights:
             case LayerNorm(eps):
                 return np.asarray(np.sqrt(np.var(wide, axis=-1) + eps))
 
-    def centred(self, x: Float[np.ndarray, "*token model"]) -> Float64[np.ndarray, "*token model"]:
+    def centered(self, x: Float[np.ndarray, "*token model"]) -> Float64[np.ndarray, "*token model"]:
         """`x` less the mean of each row, where the norm takes it away."""
         wide = x.astype(np.float64)
         return wide - wide.mean(axis=-1, keepdims=True) if isinstance(self.kind, LayerNorm) else wide
 
     def folded(self, part: Float[np.ndarray, "*token model"]) -> Float32[np.ndarray, "*token model"]:
         """What the norm makes of a part of a row, times what it divides that row by: linear in the part."""
-        return np.asarray(self.centred(part) * self.gain, np.float32)
+        return np.asarray(self.centered(part) * self.gain, np.float32)
 
     def __call__(self, x: Float[np.ndarray, "*token model"]) -> Float32[np.ndarray, "*token model"]:
         """The norm of each row."""
-        return np.asarray(self.centred(x) / self.scale(x)[..., None] * self.gain + self.shift, np.float32)
+        return np.asarray(self.centered(x) / self.scale(x)[..., None] * self.gain + self.shift, np.float32)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Reading:
 
     def before(self, norm: NormWeights, x: Float[np.ndarray, "token model"]) -> "Reading":
         """The same number, read off what `norm` is given; the norm's statistics stay those of the rows of `x`."""
-        direction = norm.centred(norm.gain * self.direction)
+        direction = norm.centered(norm.gain * self.direction)
         constant = self.constant + (norm.shift @ self.direction) / self.scale
         return Reading(direction, self.scale * norm.scale(x), constant)
 

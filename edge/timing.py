@@ -29,7 +29,7 @@ class RunTiming:
     Attributes:
         tokenize_ms: Text to ids, in milliseconds; 0 when ids were given.
         prefill_ms: First token fed to the logits after the prompt's last token.
-        ttft_ms: Request to first generated token, tokenisation included.
+        ttft_ms: Request to first generated token, tokenization included.
         inter_token_ms: Every interval between two generated tokens, raw.
     """
 

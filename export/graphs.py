@@ -175,7 +175,7 @@ def build(spec: DecoderSpec, name: str, layout: Layout = DENSE) -> ir.Model:
 
 
 def builds(spec: DecoderSpec, names: Sequence[str], layout: Layout = DENSE) -> Iterator[ir.Model]:
-    """Several of them in this order; neighbours that are traced alike are traced once."""
+    """Several of them in this order; neighbors that are traced alike are traced once."""
     known = plans(spec)
     for _, group in groupby((known[name] for name in names), lambda plan: plan.wrapper):
         alike = list(group)
@@ -281,7 +281,7 @@ def _initializer_names(spec: DecoderSpec, layout: Layout) -> dict[str, str]:
 
 
 def _release_initializers(model: ir.Model, names: dict[str, str]) -> None:
-    """Optimises with the weights as inputs, since they have no values to fold, then makes them external."""
+    """Optimizes with the weights as inputs, since they have no values to fold, then makes them external."""
     graph = model.graph
     held = [value for value in graph.initializers.values() if value.name in names]
     for value in held:

@@ -209,7 +209,7 @@ class Decoder(nn.Module):
         return x
 
     def logits(self, x: Float[Tensor, "*batch token model"], see: Probe = blind) -> Float[Tensor, "*batch token vocab"]:
-        """Unnormalised log-probabilities of the next token after each row of the residual stream."""
+        """Unnormalized log-probabilities of the next token after each row of the residual stream."""
         return see(LOGITS, self.head(x, self.embed.weight))
 
     def forward(

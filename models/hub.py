@@ -59,7 +59,7 @@ def pull(id: str) -> Path:
     try:
         folder = _snapshot(id)
     except GatedRepoError as error:
-        raise CheckpointError(f"{missing} asks for a licence first: accept it there, then 'hf auth login'") from error
+        raise CheckpointError(f"{missing} asks for a license first: accept it there, then 'hf auth login'") from error
     except RepositoryNotFoundError as error:
         raise CheckpointError(f"{missing} has no such model that you may read") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:

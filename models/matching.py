@@ -58,7 +58,7 @@ def match(
     """Where every parameter lies, those aside that `leave_out` names.
 
     Raises:
-        CheckpointError: one is missing, has another shape, or is no unquantised weight.
+        CheckpointError: one is missing, has another shape, or is no unquantized weight.
     """
     _refuse_method(config)
     wanted, multipliers = family.weights_of(spec), family.multipliers(config)
@@ -68,7 +68,7 @@ def match(
             continue
         stored = wanted[name]
         if not name.endswith(".bias"):
-            _refuse_quantised(config, tensors, stored.tensor)
+            _refuse_quantized(config, tensors, stored.tensor)
         place = tensors.place_of(stored.tensor)
         if place is None and name == "embed.weight" and spec.tied:
             place = tensors.place_of(wanted["head.weight"].tensor)  # which of two tied matrices is stored is a habit
@@ -100,8 +100,8 @@ def _refuse_method(config: Config) -> None:
         )
 
 
-def _refuse_quantised(config: Config, tensors: StoredTensors, tensor: str) -> None:
-    """Quantised weights are told by the tensors beside them: a config may still speak of what was undone."""
+def _refuse_quantized(config: Config, tensors: StoredTensors, tensor: str) -> None:
+    """Quantized weights are told by the tensors beside them: a config may still speak of what was undone."""
     beside = tensors.beside(tensor)
     if beside is None:
         return
@@ -112,8 +112,8 @@ def _refuse_quantised(config: Config, tensors: StoredTensors, tensor: str) -> No
             "save the model again"
         )
     raise CheckpointError(
-        f"{folder} holds {beside!r} beside the weights of '{tensor}': they are quantised{_by(config)}; Edge reads "
-        "unquantised ones, and those that mlx-lm or 'edge export --precision' quantised"
+        f"{folder} holds {beside!r} beside the weights of '{tensor}': they are quantized{_by(config)}; Edge reads "
+        "unquantized ones, and those that mlx-lm or 'edge export --precision' quantized"
     )
 
 
@@ -122,8 +122,8 @@ def _check(
 ) -> None:
     if place.kind not in _FLOATS:
         raise CheckpointError(
-            f"'{stored.tensor}' in {place.file} is stored as {place.kind}{_by(config)}; Edge reads unquantised weights "
-            f"({', '.join(_FLOATS)}), and those that mlx-lm or 'edge export --precision' quantised"
+            f"'{stored.tensor}' in {place.file} is stored as {place.kind}{_by(config)}; Edge reads unquantized weights "
+            f"({', '.join(_FLOATS)}), and those that mlx-lm or 'edge export --precision' quantized"
         )
     needed = stored.view.stored_shape(shape)
     if place.shape != needed:

@@ -204,7 +204,7 @@ class Decoder(nn.Module):
         return x
 
     def logits(self, x: Float[mx.array, "token model"], see: Probe = blind) -> Float[mx.array, "token vocab"]:
-        """Unnormalised log-probabilities of the next token after each row of the residual stream."""
+        """Unnormalized log-probabilities of the next token after each row of the residual stream."""
         return see(LOGITS, self.head(x, self.embed.weight))
 
     def __call__(

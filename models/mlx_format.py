@@ -1,4 +1,4 @@
-"""Matrices that mlx-lm quantised, read as they are: MLX's scales and offsets, the checkpoint's own names.
+"""Matrices that mlx-lm quantized, read as they are: MLX's scales and offsets, the checkpoint's own names.
 
 X.weight uint32 (row, codes side by side)    X.scales, X.biases (row, group)    weight = scale · code + bias
 """
@@ -49,10 +49,10 @@ class MlxMatrix:
 def quantized_parameters(
     config: Config, family: Family, spec: DecoderSpec, tensors: StoredTensors
 ) -> QuantizedMatrices:
-    """The matrices of a checkpoint that MLX quantized; none where the config speaks of no quantisation of MLX's.
+    """The matrices of a checkpoint that MLX quantized; none where the config speaks of no quantization of MLX's.
 
     Raises:
-        SpecError: a quantisation that Edge does not read, by its name.
+        SpecError: a quantization that Edge does not read, by its name.
     """
     table = config.table("quantization")
     if not table.keys:
@@ -82,19 +82,19 @@ def _by_rows(view: View) -> View:
 
 def _part(config: Config, places: Mapping[str, TensorPlace], tensor: str) -> TensorPlace:
     if tensor not in places:
-        raise SpecError(f"{config.path} says that MLX quantised the weights, but '{tensor}' is missing")
+        raise SpecError(f"{config.path} says that MLX quantized the weights, but '{tensor}' is missing")
     return places[tensor]
 
 
 def _scheme(table: Config, module: str) -> Scheme:
-    """The quantisation of one module: its own entry, or the common one."""
+    """The quantization of one module: its own entry, or the common one."""
     own = table.keys.get(module)
     entry: dict[str, Any] = {**table.keys, **(own if isinstance(own, dict) else {})}
     bits, group, mode = entry.get("bits"), entry.get("group_size"), entry.get("mode", "affine")
     if mode != "affine" or bits not in (4, 8) or group not in GROUPS:
         groups = ", ".join(str(size) for size in GROUPS)
         raise SpecError(
-            f"{table.path}: '{module}' is quantised in mode '{mode}' with {bits} bits in groups of {group}; "
+            f"{table.path}: '{module}' is quantized in mode '{mode}' with {bits} bits in groups of {group}; "
             f"Edge reads mode 'affine' with 4 or 8 bits in groups of {groups}"
         )
     return Scheme(bits, group, Zero.ANY)

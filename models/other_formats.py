@@ -1,4 +1,4 @@
-"""What else people have where Edge looks for a checkpoint folder: recognised by name, with the command that helps."""
+"""What else people have where Edge looks for a checkpoint folder: recognized by name, with the command that helps."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _PARTS = (".json", ".safetensors", ".jinja", ".model", ".txt")
 
 _URL = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<id>\w[\w.-]*/\w[\w.-]*)(?:[/?#].*)?")
 
-Recognised = Callable[[Path], str | None]
+Recognized = Callable[[Path], str | None]
 
 
 def refuse_pointer(file: Path) -> None:
@@ -55,7 +55,7 @@ def of_file(file: Path) -> str | None:
 
 def without_config(folder: Path) -> str:
     """Why a folder is no checkpoint that has no config.json."""
-    if (known := _recognised(folder)) is not None:
+    if (known := _recognized(folder)) is not None:
         return known
     nested = sorted(file.parent for file in folder.glob("*/config.json"))
     if nested:
@@ -68,7 +68,7 @@ def without_config(folder: Path) -> str:
 
 def without_weights(folder: Path) -> str:
     """Why a folder is no checkpoint that has no file of weights that counts."""
-    return _recognised(folder) or f"{folder} is not a checkpoint: it has no *.safetensors file of weights"
+    return _recognized(folder) or f"{folder} is not a checkpoint: it has no *.safetensors file of weights"
 
 
 def without_tokenizer(folder: Path) -> str:
@@ -95,8 +95,8 @@ _INSTEAD_OF_PICKLES = (
 )
 
 
-def _recognised(folder: Path) -> str | None:
-    return next((told for recognise in _KINDS if (told := recognise(folder)) is not None), None)
+def _recognized(folder: Path) -> str | None:
+    return next((told for recognize in _KINDS if (told := recognize(folder)) is not None), None)
 
 
 def _pickled(folder: Path) -> str | None:
@@ -105,15 +105,15 @@ def _pickled(folder: Path) -> str | None:
     return f"{folder} holds pickled weights ({found[0]}); {_INSTEAD_OF_PICKLES}" if found else None
 
 
-def _named(pattern: str, what: str, instead: str) -> Recognised:
-    def recognise(folder: Path) -> str | None:
+def _named(pattern: str, what: str, instead: str) -> Recognized:
+    def recognize(folder: Path) -> str | None:
         found = next(iter(sorted(file.name for file in folder.glob(pattern))), None)
         return None if found is None else f"{folder} holds {what} ({found}); {instead}"
 
-    return recognise
+    return recognize
 
 
-_KINDS: tuple[Recognised, ...] = (
+_KINDS: tuple[Recognized, ...] = (
     _named("*.gguf", "GGUF files", _INSTEAD_OF_GGUF),
     _named("model_index.json", "a pipeline of diffusers", "Edge runs decoders of text"),
     _named("weights*.npz", "weights of an older MLX", "convert the model again with 'mlx_lm.convert'"),

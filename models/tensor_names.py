@@ -41,7 +41,7 @@ class StoredTensors:
         return None if name is None else self.places[name]
 
     def beside(self, tensor: str) -> str | None:
-        """A stored tensor of the same module that is neither a weight nor a bias, as quantised weights have them."""
+        """A stored tensor of the same module that is neither a weight nor a bias, as quantized weights have them."""
         for spelled in dict.fromkeys(self._spelled(tensor)):
             module = spelled.rpartition(".")[0]
             for at in range(bisect_left(self._sorted, f"{module}."), len(self._sorted)):

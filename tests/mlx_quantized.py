@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 mx = pytest.importorskip("mlx.core")
 
 
-def quantise(folder: Path, bits: int, group: int = 32) -> None:
+def quantize(folder: Path, bits: int, group: int = 32) -> None:
     """What `mlx_lm.convert -q` does: every matrix whose width fills groups; scales and biases in half precision."""
     tensors = load_file(folder / "model.safetensors")
     written: dict[str, np.ndarray] = {}

@@ -222,10 +222,10 @@ def random_model(config: PretrainedConfig) -> transformers.PreTrainedModel:
     model = transformers.AutoModelForCausalLM.from_config(config).eval().float()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            centre = (
+            center = (
                 1.0 if ("norm" in name and name.endswith("weight")) or (".ln_" in name and "weight" in name) else 0.0
             )
-            parameter.copy_(centre + 0.15 * torch.randn_like(parameter))
+            parameter.copy_(center + 0.15 * torch.randn_like(parameter))
     return model
 
 

@@ -23,7 +23,7 @@ ABOUT = {
     "view": "view",
     "pane": "view",
     "select": "choose",
-    "colour": "show",
+    "color": "show",
     "palette": "show",
     "theme": "show",
     "prompt": "run",

@@ -46,7 +46,7 @@ class Streaming(Message):
     """The tokens of the run under way, all of them. A newer one replaces an unread older one.
 
     Attributes:
-        ttft_ms: Request to first token, tokenisation included; None before it came.
+        ttft_ms: Request to first token, tokenization included; None before it came.
         tokens_per_second: Since the first token; None before the second.
     """
 

@@ -36,11 +36,11 @@ class Selection:
 
 @dataclass(frozen=True)
 class Score:
-    """One number a head can be coloured by.
+    """One number a head can be colored by.
 
     Attributes:
         field: Of `edge.measure.overview.HeadScores`.
-        top: What the brightest colour stands for; the largest score shown where None.
+        top: What the brightest color stands for; the largest score shown where None.
     """
 
     field: str
@@ -79,19 +79,19 @@ SPARSITIES = DEFINITIONS
 
 
 @dataclass(frozen=True)
-class Colour:
-    """One number a token can be coloured by, on the strip of every screen."""
+class Color:
+    """One number a token can be colored by, on the strip of every screen."""
 
     key: str
     title: str
 
 
-COLOURS = (
-    Colour("reads", "how much the chosen token reads it"),
-    Colour("surprise", "surprise, bits"),
-    Colour("received", "attention received, mean"),
-    Colour("sparsity", "sparsity of the chosen layer"),
-    Colour("ms", "time to come, ms"),
+COLORS = (
+    Color("reads", "how much the chosen token reads it"),
+    Color("surprise", "surprise, bits"),
+    Color("received", "attention received, mean"),
+    Color("sparsity", "sparsity of the chosen layer"),
+    Color("ms", "time to come, ms"),
 )
 
 
@@ -111,7 +111,7 @@ class Options:
     drops_first: bool = False
     score: Score = SCORES[0]
     sparsity: Definition = SPARSITIES[0]
-    colour: Colour = COLOURS[0]
+    color: Color = COLORS[0]
     shows_difference: bool = False
     max_new_tokens: int = 64
     sampling: Sampling = DRAWN

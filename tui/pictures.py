@@ -1,4 +1,4 @@
-"""What of a run is coloured, and how: arrays and their scales, no widgets."""
+"""What of a run is colored, and how: arrays and their scales, no widgets."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ MAPPED = ("attn.query", "attn.key")
 
 @dataclass(frozen=True)
 class PatternPicture:
-    """A pattern as colour levels, and the scale they lie on."""
+    """A pattern as color levels, and the scale they lie on."""
 
     levels: UInt8[np.ndarray, "token past"]
     scale: Scale
@@ -30,7 +30,7 @@ class PatternPicture:
 def draw_pattern(
     pattern: Float32[np.ndarray, "token past"], trace: Trace, layer: int, options: Options
 ) -> PatternPicture:
-    """Colours from 0, or the faintest on a log scale, to the largest weight shown; keys out of reach are hidden."""
+    """Colors from 0, or the faintest on a log scale, to the largest weight shown; keys out of reach are hidden."""
     hidden = _hidden(pattern, trace, layer, options)
     highest = max(float(np.max(pattern, initial=0.0, where=~hidden)), 2 * FAINTEST)
     scale = Log(FAINTEST, highest) if options.is_log else Linear(0.0, highest)
@@ -79,12 +79,12 @@ class TokenValues:
 
 
 def token_values(shown: Shown, selection: Selection, options: Options) -> TokenValues:
-    """What the strip of tokens is coloured by."""
-    trace, colour = shown.trace, options.colour
-    title = f"{colour.title}, {options.sparsity.title}" if colour.key == "sparsity" else colour.title
+    """What the strip of tokens is colored by."""
+    trace, color = shown.trace, options.color
+    title = f"{color.title}, {options.sparsity.title}" if color.key == "sparsity" else color.title
     values = np.full(len(trace.tokens), np.nan, np.float32)
-    unit = {"surprise": "bits", "ms": "ms"}.get(colour.key, "share")
-    match colour.key:
+    unit = {"surprise": "bits", "ms": "ms"}.get(color.key, "share")
+    match color.key:
         case "reads":
             row = row_read(trace, selection)
             if row is not None:
@@ -103,9 +103,9 @@ def token_values(shown: Shown, selection: Selection, options: Options) -> TokenV
     known = values[~np.isnan(values)]
     if not known.size:
         return TokenValues(title, unit, values, None)
-    low = float(known.min()) if colour.key in ("sparsity", "ms") else 0.0
+    low = float(known.min()) if color.key in ("sparsity", "ms") else 0.0
     scale: Scale = Linear(low, max(float(known.max()), low + 1e-6))
-    if options.is_log and colour.key in ("reads", "received"):
+    if options.is_log and color.key in ("reads", "received"):
         scale = Log(FAINTEST, max(float(known.max()), 2 * FAINTEST))
     return TokenValues(title, unit, values, scale)
 

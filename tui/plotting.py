@@ -13,7 +13,7 @@ from edge.lab.claim import Curve, Series
 from edge.picture.ticks import ticks
 
 MARKERS = "●■▲×◆▼+○□◇"
-"""Of the points of each line; with the dots between them they tell lines apart without colour."""
+"""Of the points of each line; with the dots between them they tell lines apart without color."""
 
 DASHES = ((True,), (True, True, True, True, False, False), (True, False, False), (True,) * 5 + (False, True, False))
 """Which dots of a line are set, over and over."""
@@ -161,7 +161,7 @@ class _Drawing:
                 self._owner[at] = ALL if is_shared else place
 
     def _marked(self, place: int, values: Sequence[float]) -> list[int]:
-        """Points with a marker: spread evenly, the chosen one, and those that have no neighbour to be joined to."""
+        """Points with a marker: spread evenly, the chosen one, and those that have no neighbor to be joined to."""
         every = max(1, math.ceil(CLOSEST * len(values) / self._cells))
         runs = groupby(range(len(values)), lambda point: math.isfinite(values[point]))
         joined = [list(run) for is_finite, run in runs if is_finite]

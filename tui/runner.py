@@ -27,7 +27,7 @@ class Runner:
         self._thread.start()
 
     def do(self, job: Job) -> None:
-        """Does a job; the one under way is cancelled."""
+        """Does a job; the one under way is canceled."""
         loads = [] if isinstance(job, Load) else [one for one in self._waiting if isinstance(one, Load)]
         self._wish([*loads, job])
 

@@ -15,7 +15,7 @@ from edge.picture.palettes import PALETTES
 from edge.sampling import Sampling
 from models.errors import EdgeError
 from models.json_text import json_text
-from tui.options import COLOURS, DRAWN, LENGTHS, SCORES, SPARSITIES, Options
+from tui.options import COLORS, DRAWN, LENGTHS, SCORES, SPARSITIES, Options
 from tui.theme import DARK
 
 T = TypeVar("T")
@@ -136,7 +136,7 @@ def _to_record(settings: Settings) -> dict[str, Any]:
         "palette": options.palette.name,
         "head_score": options.score.field,
         "sparsity": options.sparsity.field,
-        "token_colour": options.colour.key,
+        "token_color": options.color.key,
         "log_scale": options.is_log,
         "drops_first": options.drops_first,
         "max_new_tokens": options.max_new_tokens,
@@ -153,7 +153,7 @@ def _from_record(record: dict[str, Any]) -> Settings:
         palette=_known(record, "palette", PALETTES, lambda one: one.name, options.palette),
         score=_known(record, "head_score", SCORES, lambda one: one.field, options.score),
         sparsity=_known(record, "sparsity", SPARSITIES, lambda one: one.field, options.sparsity),
-        colour=_known(record, "token_colour", COLOURS, lambda one: one.key, options.colour),
+        color=_known(record, "token_color", COLORS, lambda one: one.key, options.color),
         is_log=record.get("log_scale") is True,
         drops_first=record.get("drops_first") is True,
         max_new_tokens=_known(record, "max_new_tokens", LENGTHS, lambda one: one, options.max_new_tokens),

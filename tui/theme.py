@@ -1,4 +1,4 @@
-"""The colours of the screen, dark and light. Data has palettes of its own, in `edge.picture.palettes`."""
+"""The colors of the screen, dark and light. Data has palettes of its own, in `edge.picture.palettes`."""
 
 from textual.theme import Theme
 

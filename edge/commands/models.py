@@ -67,7 +67,7 @@ def pull(id: str) -> None:
 
     ID is a name such as openai-community/gpt2, or the address of the model's page. Weights (safetensors), configs and
     tokenizer only, into the hub's own cache; a fetch that broke off goes on. From then on the model runs by its id. No
-    other command asks the hub. Models that ask for a licence need 'hf auth login'.
+    other command asks the hub. Models that ask for a license need 'hf auth login'.
     """
     from models.hub import is_hub_id
     from models.hub import pull as fetched

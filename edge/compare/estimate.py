@@ -36,7 +36,7 @@ def perplexity(costs: Costs) -> Estimate:
     """`exp(mean cost)`, and by the delta method `perplexity · sd(costs) / √n` as its standard error.
 
     1 is a text known by heart; the vocabulary's size is pure guessing. Costs count as independent, as llama.cpp
-    counts them, though neighbours in a text are not quite.
+    counts them, though neighbors in a text are not quite.
     """
     value = float(np.exp(costs.mean()))
     return Estimate(value, value * _error(costs))

@@ -114,13 +114,13 @@ class Engine(Protocol):
         """Passes over `ids` with a clock at every sublayer or every part: nanoseconds by scope, one dict a pass.
 
         Scopes are `embed`, `head`, `other` for work that belongs to none, and in between `layers.<i>.attn` and
-        `layers.<i>.ffn`, each with its norm, or the parts of both. `fed` is afterwards as before.
+        `layers.<i>.ffn`, each with its norm, or the parts of both. `fed` is afterward as before.
         """
 
     def feed_without(self, ids: Int64[np.ndarray, " token"], rounds: int) -> dict[str, tuple[Without, ...]]:
         """Passes over `ids` without all `attn`, without all `ffn`, without all `layers`, each beside a whole one.
 
-        Empty where the engine has no way to leave sublayers out. `fed` is afterwards as before; what was fed is not.
+        Empty where the engine has no way to leave sublayers out. `fed` is afterward as before; what was fed is not.
         """
 
     def close(self) -> None:

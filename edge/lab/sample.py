@@ -105,7 +105,7 @@ def best_elsewhere(scores: Float[np.ndarray, "unit candidate"]) -> Float64[np.nd
 
 
 def in_blocks(values: Float[np.ndarray, " token"], size: int) -> Float64[np.ndarray, " block"]:
-    """Means of consecutive tokens, `size` at a time: neighbours in a text are alike, blocks of them hardly."""
+    """Means of consecutive tokens, `size` at a time: neighbors in a text are alike, blocks of them hardly."""
     wide = values.astype(np.float64)
     return np.array([wide[start : start + size].mean() for start in range(0, len(wide), size)])
 

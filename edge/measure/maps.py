@@ -56,7 +56,7 @@ def linear_foretold(
 ) -> Float64[np.ndarray, "held_out out"]:
     """What the best linear map, with an intercept, foretells of the last rows of `y`, which it was not fitted to.
 
-    The first `fit_share` of the rows is fitted by least squares on standardised features; a ridge of 1e-9 of their
+    The first `fit_share` of the rows is fitted by least squares on standardized features; a ridge of 1e-9 of their
     variance settles features that repeat each other. Few rows a feature fit noise: give several times as many.
     """
     fitted = int(fit_share * len(x))
@@ -78,14 +78,14 @@ def _spectrum(x: Float[np.ndarray, "token feature"]) -> Float[np.ndarray, " rank
     """Eigenvalues of the covariance up to a factor, after each feature's mean was taken off; those above rounding."""
     if len(x) < 2:
         raise ValueError(f"a spectrum tells how rows differ and needs 2 of them, got {len(x)}")
-    centred = x.astype(np.float64)
-    centred -= centred.mean(axis=0)
-    peak = np.abs(centred).max(initial=0.0)
+    centered = x.astype(np.float64)
+    centered -= centered.mean(axis=0)
+    peak = np.abs(centered).max(initial=0.0)
     if peak <= _ROUNDING * np.abs(x).max(initial=0.0):
         return np.zeros(0)
-    centred /= peak
+    centered /= peak
     # The smaller of the two products has the same eigenvalues but for zeros.
-    product = centred.T @ centred if x.shape[1] <= len(x) else centred @ centred.T
+    product = centered.T @ centered if x.shape[1] <= len(x) else centered @ centered.T
     values = np.linalg.eigvalsh(product)
     return np.asarray(values[values > _FLOOR * values.max(initial=0.0)])
 

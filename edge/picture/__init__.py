@@ -1,1 +1,1 @@
-"""Numbers as levels, colours and bars: shared by every screen and page."""
+"""Numbers as levels, colors and bars: shared by every screen and page."""

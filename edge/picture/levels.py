@@ -1,4 +1,4 @@
-"""Numbers to steps of a colour scale, the same for terminal and page."""
+"""Numbers to steps of a color scale, the same for terminal and page."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 LEVELS = 32
-"""Steps of a colour scale. 32² half-block styles fit every cache."""
+"""Steps of a color scale. 32² half-block styles fit every cache."""
 
 HIDDEN = LEVELS
 """The mark of a cell that holds no value, such as a key that a token may not read."""
 
 UNKNOWN = LEVELS + 1
-"""The mark of a cell whose value is not a number: never a colour, so that it cannot pass for one."""
+"""The mark of a cell whose value is not a number: never a color, so that it cannot pass for one."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Linear:
 
     def __post_init__(self) -> None:
         if not self.high > self.low:
-            raise ValueError(f"a colour scale needs low < high, got {self.low:g} .. {self.high:g}")
+            raise ValueError(f"a color scale needs low < high, got {self.low:g} .. {self.high:g}")
 
     def place(self, value: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Where each value lies on the scale: 0 is `low`, 1 is `high`."""
@@ -54,7 +54,7 @@ Scale = Linear | Log
 def to_levels(
     value: Float[np.ndarray, "*shape"], scale: Scale, hidden: Bool[np.ndarray, "*shape"] | None = None
 ) -> UInt8[np.ndarray, "*shape"]:
-    """Quantises values to colour levels; the scale's low and below is 0, its high and above the last.
+    """Quantizes values to color levels; the scale's low and below is 0, its high and above the last.
 
     Cells of `hidden` become HIDDEN, those that are not a number UNKNOWN.
     """

@@ -1,4 +1,4 @@
-"""Colour scales whose lightness only rises, so that they read in grey and with colour blindness."""
+"""Color scales whose lightness only rises, so that they read in gray and with color blindness."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ RGB = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Palette:
-    """One colour for each level, from lowest to highest."""
+    """One color for each level, from lowest to highest."""
 
     name: str
-    colours: tuple[RGB, ...]
+    colors: tuple[RGB, ...]
 
 
 def _interpolate(name: str, anchors: str) -> Palette:
-    """Evenly spaced anchor colours, hexadecimal, joined by straight lines in sRGB."""
+    """Evenly spaced anchor colors, hexadecimal, joined by straight lines in sRGB."""
     corner = np.array([list(bytes.fromhex(anchor)) for anchor in anchors.split()], np.float64)
     at = np.linspace(0, len(corner) - 1, LEVELS)
     mixed = np.stack([np.interp(at, np.arange(len(corner)), corner[:, channel]) for channel in range(3)], axis=1)
@@ -32,16 +32,16 @@ INFERNO = _interpolate("inferno", "000004 1b0c42 4b0c6b 781c6d a52c60 cf4446 ed6
 
 PALETTES = (CIVIDIS, INFERNO)
 
-# For differences: losses are blue, gains are yellow, grey is none; in grey, darker and lighter than the middle.
+# For differences: losses are blue, gains are yellow, gray is none; in gray, darker and lighter than the middle.
 SIGNED = _interpolate("signed", "10206e 1c3fa0 3f66bd 6c7fa6 808080 a39a78 cbb862 ecd44f fff06a")
 
 
-def lightness(colour: RGB) -> float:
-    """How light a colour looks, 0 to 1: the luma of Rec. 601, as terminals turn colour to grey."""
-    red, green, blue = colour
+def lightness(color: RGB) -> float:
+    """How light a color looks, 0 to 1: the luma of Rec. 601, as terminals turn color to gray."""
+    red, green, blue = color
     return (0.299 * red + 0.587 * green + 0.114 * blue) / 255
 
 
-def contrast(colour: RGB) -> RGB:
-    """Black or white, whichever reads better on `colour`."""
-    return (0, 0, 0) if lightness(colour) > 0.5 else (255, 255, 255)
+def contrast(color: RGB) -> RGB:
+    """Black or white, whichever reads better on `color`."""
+    return (0, 0, 0) if lightness(color) > 0.5 else (255, 255, 255)

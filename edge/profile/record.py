@@ -32,7 +32,7 @@ class FirstToken:
 
     Attributes:
         tokenize_ms: Text to ids.
-        ttft_ms: Request to first generated token, tokenisation included.
+        ttft_ms: Request to first generated token, tokenization included.
     """
 
     prompt_tokens: int

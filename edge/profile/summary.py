@@ -52,7 +52,7 @@ class Pace:
 
     @property
     def ttft_ms(self) -> float | None:
-        """Request to first generated token, tokenisation included; None without a tokenizer."""
+        """Request to first generated token, tokenization included; None without a tokenizer."""
         firsts = self.variant.first_tokens
         return median(one.ttft_ms for one in firsts) if firsts else None
 

@@ -1,4 +1,4 @@
-"""Stacked bars of time: a colour for each part of a layer, tints of one hue for attention, of another for the FFN."""
+"""Stacked bars of time: a color for each part of a layer, tints of one hue for attention, of another for the FFN."""
 
 from edge.picture.units import show_time
 from edge.report.markup import Markup, tag
@@ -16,12 +16,12 @@ _WIDTH = 1000
 
 
 def legend_of_parts() -> Markup:
-    """Each colour and what it stands for."""
-    named = [*((part, colour_class(part)) for part in PARTS), ("embed, head, other", "outside"), (GAP, GAP)]
+    """Each color and what it stands for."""
+    named = [*((part, color_class(part)) for part in PARTS), ("embed, head, other", "outside"), (GAP, GAP)]
     return tag("ul", *(tag("li", _swatch(kind), f" {name}") for name, kind in named), class_="parts")
 
 
-def colour_class(part: str) -> str:
+def color_class(part: str) -> str:
     """Of the style sheet: `attn.qkv` is `attn-qkv`, what is in no layer `outside`."""
     if part in PARTS:
         return part.replace(".", "-")
@@ -35,7 +35,7 @@ def stacked(parts: Took, longest_ns: float) -> Markup:
         name = within_layer(part)
         width = _WIDTH * took / longest_ns if longest_ns else 0.0
         said = tag("title", f"{name} {show_time(took)}")
-        pieces.append(tag("rect", said, x=f"{start:.1f}", width=f"{width:.1f}", height=1, class_=colour_class(name)))
+        pieces.append(tag("rect", said, x=f"{start:.1f}", width=f"{width:.1f}", height=1, class_=color_class(name)))
         start += width
     return tag("svg", *pieces, viewBox=f"0 0 {_WIDTH} 1", preserveAspectRatio="none", class_="bar", aria_hidden="true")
 

@@ -1,4 +1,4 @@
-"""Grids of the lab as pictures that need no script: a coloured cell for each row and column."""
+"""Grids of the lab as pictures that need no script: a colored cell for each row and column."""
 
 import math
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ WIDEST = 320
 
 @dataclass(frozen=True)
 class Cells:
-    """The shape of a grid's picture, and the ends of its colours: NaN where no cell has a number."""
+    """The shape of a grid's picture, and the ends of its colors: NaN where no cell has a number."""
 
     left: float
     wide: float
@@ -36,7 +36,7 @@ class Cells:
 
 
 def grid_figure(grid: Grid) -> Markup:
-    """A cell for each number, coloured from the lowest to the highest; the first row is at the bottom.
+    """A cell for each number, colored from the lowest to the highest; the first row is at the bottom.
 
     Raises:
         ValueError: rows are of different lengths.
@@ -83,7 +83,7 @@ def _highest(grid: Grid, cells: Cells) -> str:
 
 
 def _cells(grid: Grid, cells: Cells) -> Markup:
-    """All cells, those of one colour together; a cell without a number is crossed out."""
+    """All cells, those of one color together; a cell without a number is crossed out."""
     by_level: dict[int | None, list[Markup]] = {}
     for row, values in enumerate(grid.values):
         for column, value in enumerate(values):
@@ -93,14 +93,14 @@ def _cells(grid: Grid, cells: Cells) -> Markup:
             cell = tag("path", tag("title", said), d=f"M{column} {y}h1v1H{column}z{cross}")
             by_level.setdefault(cells.level(value) if found else None, []).append(cell)
     groups = (
-        tag("g", *same, class_="unknown" if level is None else None, fill=None if level is None else _colour(level))
+        tag("g", *same, class_="unknown" if level is None else None, fill=None if level is None else _color(level))
         for level, same in by_level.items()
     )
     return tag("g", *groups, transform=f"translate({cells.left:.1f} 0) scale({cells.wide:.3f} {cells.high:.3f})")
 
 
-def _colour(level: int) -> str:
-    return hexadecimal(PALETTE.colours[level])
+def _color(level: int) -> str:
+    return hexadecimal(PALETTE.colors[level])
 
 
 def _printed(grid: Grid, cells: Cells) -> Iterator[Markup]:
@@ -113,7 +113,7 @@ def _printed(grid: Grid, cells: Cells) -> Iterator[Markup]:
         for column, value in enumerate(values):
             x, y = cells.left + (column + 0.5) * cells.wide, (cells.rows - 0.5 - row) * cells.high
             if math.isfinite(value):
-                ink = hexadecimal(contrast(PALETTE.colours[cells.level(value)]))
+                ink = hexadecimal(contrast(PALETTE.colors[cells.level(value)]))
                 at = {"x": f"{x:.1f}", "y": f"{y + 3.3:.1f}"}
                 yield tag("text", figures[row][column], **at, text_anchor="middle", class_="in", fill=ink)
 
@@ -138,7 +138,7 @@ def _sides(cells: Cells) -> Iterator[Markup]:
 
 
 def _scale(grid: Grid, cells: Cells) -> Markup:
-    """What the colours stand for, and where the highest is."""
+    """What the colors stand for, and where the highest is."""
     if math.isnan(cells.lowest):
         return tag("p", f"no value ({grid.unit})", class_="axis")
     low, high = show_measured(cells.lowest, grid.unit), f"{show_measured(cells.highest, grid.unit)} ({grid.unit})"

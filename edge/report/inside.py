@@ -11,13 +11,13 @@ from edge.picture.units import show_number, show_share
 from edge.report.fine import quantized_text, to_fine_levels
 from edge.report.markup import Markup, Section, note, numbers, tag
 from edge.report.opening import EXACT_ZERO, TOP_P, legend
-from edge.report.scales import briefly, colour_steps, ends, exactness, labels, scale_record, two_digits
+from edge.report.scales import briefly, color_steps, ends, exactness, labels, scale_record, two_digits
 from edge.report.seen import COLUMNS, WEIGHTS, FfnSparsity, Looks, in_columns, share_scale
 from edge.trace import Trace
 from models.spec import Activation
 
 SHOWN: dict[str, Scale] = {"log": Log(1e-3, 1.0), "linear": Linear(0.0, 1.0)}
-"""The scales on which attention weights are coloured; all heads share one, so that they compare."""
+"""The scales on which attention weights are colored; all heads share one, so that they compare."""
 
 ABLATED = "ablated"
 """In place of numbers of what adds 0."""
@@ -32,7 +32,7 @@ def attention_section(trace: Trace, looks: Looks | None) -> Section:
         missing = note("Queries and keys were not watched in this run, so that no pattern can be shown.")
         return Section("attention", "Attention", (missing,))
     how = note(
-        "A row is the token that reads, a column the token that is read, the colour the weight: ",
+        "A row is the token that reads, a column the token that is read, the color the weight: ",
         tag("code", "softmax(q·kᵀ·scale)"),
         " over the keys a token may read (Vaswani et al. 2017), a share of 1; a row sums to 1. Recomputed from the "
         "queries and keys that the engine computed. ",
@@ -62,7 +62,7 @@ def _kept(looks: Looks) -> Iterator[str]:
 
 
 def _scale_choice() -> list[Markup]:
-    """Radio buttons for the colours of weights."""
+    """Radio buttons for the colors of weights."""
     return [
         tag("label", tag("input", type="radio", name="weights", value=name, checked=name == "log"), f" {name}")
         for name in SHOWN
@@ -133,7 +133,7 @@ def _looks_record(looks: Looks) -> dict[str, Any]:
         "block": looks.block,
         "reads": READ_KEYS,
         "labels": [f"≤{briefly(WEIGHTS.low)}", *labels(WEIGHTS, two_digits)[1:]],
-        "colours": {name: colour_steps(WEIGHTS, scale) for name, scale in SHOWN.items()},
+        "colors": {name: color_steps(WEIGHTS, scale) for name, scale in SHOWN.items()},
         "ends": {name: [("≤" if name == "log" else "") + low, high] for name, (low, high) in _shown_ends()},
         "levels": quantized_text(looks.levels),
     }

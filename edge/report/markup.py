@@ -81,17 +81,17 @@ def _row(name: str, *cells: str) -> Markup:
 
 
 def gradient(palette: Palette) -> Markup:
-    """The colours of a scale side by side, lowest first."""
-    colours = (hexadecimal(colour) for colour in palette.colours)
-    steps = (tag("rect", x=step, width=1.05, height=1, fill=colour) for step, colour in enumerate(colours))
+    """The colors of a scale side by side, lowest first."""
+    colors = (hexadecimal(color) for color in palette.colors)
+    steps = (tag("rect", x=step, width=1.05, height=1, fill=color) for step, color in enumerate(colors))
     return tag(
         "svg", *steps, class_="gradient", viewBox=f"0 0 {LEVELS} 1", preserveAspectRatio="none", aria_hidden="true"
     )
 
 
-def hexadecimal(colour: tuple[int, int, int]) -> str:
+def hexadecimal(color: tuple[int, int, int]) -> str:
     """`(0, 32, 77)` is `#00204d`."""
-    return f"#{bytes(colour).hex()}"
+    return f"#{bytes(color).hex()}"
 
 
 def script_json(record: Any) -> Markup:

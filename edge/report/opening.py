@@ -1,4 +1,4 @@
-"""The beginning of a page: what ran, and its tokens, each coloured by a number."""
+"""The beginning of a page: what ran, and its tokens, each colored by a number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _ENDS = {
 
 @dataclass(frozen=True)
 class Scalar:
-    """One number for each token, by which it can be coloured.
+    """One number for each token, by which it can be colored.
 
     Attributes:
         definition: Formula and unit.
@@ -87,7 +87,7 @@ def _watched(trace: Trace) -> str:
 
 
 def tokens_section(trace: Trace, looks: Looks | None, sparsity: FfnSparsity | None) -> Section:
-    """Every token, the given ones apart from the generated ones, coloured by a number of the reader's choice."""
+    """Every token, the given ones apart from the generated ones, colored by a number of the reader's choice."""
     scalars = _scalars(trace, looks, sparsity)
     pieces = (_token(place, piece, trace) for place, piece in enumerate(trace.pieces))
     strip = tag("div", *pieces, id="strip", role="listbox", aria_label="tokens")
@@ -109,7 +109,7 @@ def _choice(scalars: Sequence[Scalar]) -> Markup:
     if not scalars:
         return note("Nothing that was kept gives a token a number.")
     options = (tag("option", scalar.title, value=scalar.key) for scalar in scalars)
-    label = tag("label", "colour ", tag("select", *options, id="scalar"))
+    label = tag("label", "color ", tag("select", *options, id="scalar"))
     return tag("div", label, legend("scalar"), tag("output", id="token-readout", aria_live="polite"), class_="controls")
 
 

@@ -1,13 +1,13 @@
 "use strict";
-// Draws the page's maps and follows mouse and keyboard. Levels, labels and colours come from the record; text is only
+// Draws the page's maps and follows mouse and keyboard. Levels, labels and colors come from the record; text is only
 // ever set as text.
 
 const HIDDEN = 0, UNKNOWN = 255;
-const UNKNOWN_COLOUR = 0xc2186fff;
+const UNKNOWN_COLOR = 0xc2186fff;
 const record = JSON.parse(document.getElementById("record").textContent);
 const byId = (id) => document.getElementById(id);
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
-const palette = record.palette.colours.map((colour) => parseInt(`${colour.slice(1)}ff`, 16));
+const palette = record.palette.colors.map((color) => parseInt(`${color.slice(1)}ff`, 16));
 const tokens = [...byId("strip").children];
 const pieces = tokens.map((token) => token.textContent);
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
@@ -24,13 +24,13 @@ function labelOf(labels, level) {
   return level === UNKNOWN ? "not a number" : labels[level - 1];
 }
 
-/** Paints a matrix of levels, one pixel a cell; `steps` says which colour of the palette each level has. */
+/** Paints a matrix of levels, one pixel a cell; `steps` says which color of the palette each level has. */
 function paint(canvas, levels, rows, columns, steps) {
   [canvas.width, canvas.height] = [columns, rows];
   const image = new ImageData(columns, rows), pixels = new DataView(image.data.buffer);
-  const colours = [0, ...steps.map((step) => palette[step])];
-  colours[UNKNOWN] = UNKNOWN_COLOUR;
-  levels.forEach((level, cell) => pixels.setUint32(4 * cell, colours[level]));
+  const colors = [0, ...steps.map((step) => palette[step])];
+  colors[UNKNOWN] = UNKNOWN_COLOR;
+  levels.forEach((level, cell) => pixels.setUint32(4 * cell, colors[level]));
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
@@ -73,7 +73,7 @@ function focusOnly(group, chosen, isFocused) {
   if (isFocused) chosen.focus();
 }
 
-/** Tokens coloured by a number; choosing one tells the listeners. */
+/** Tokens colored by a number; choosing one tells the listeners. */
 class Strip {
   constructor() {
     this.listeners = [];
@@ -85,15 +85,15 @@ class Strip {
     onArrows(byId("strip"), (down, right) => this.choose(clamp(this.token + down + right, 0, tokens.length - 1), true));
   }
 
-  async colourBy(scalar) {
+  async colorBy(scalar) {
     this.scalar = scalar;
     this.levels = await unpack(scalar.levels);
     byId("scalar-definition").textContent = scalar.definition;
     nameEnds("scalar", scalar.ends);
     tokens.forEach((token, place) => {
       const level = place < this.levels.length ? this.levels[place] : UNKNOWN;
-      const step = level === UNKNOWN || level === HIDDEN ? -1 : scalar.colours[level - 1];
-      token.style.backgroundColor = step < 0 ? "" : record.palette.colours[step];
+      const step = level === UNKNOWN || level === HIDDEN ? -1 : scalar.colors[level - 1];
+      token.style.backgroundColor = step < 0 ? "" : record.palette.colors[step];
       token.style.color = step < 0 ? "" : record.palette.inks[step];
       token.title = `${place}: ${step < 0 ? `no ${scalar.title}` : scalar.labels[level - 1]}`;
     });
@@ -130,7 +130,7 @@ class Attention {
     this.map.addEventListener("pointermove", (event) => this.point(...cellUnder(event, this.map), false));
     this.map.addEventListener("click", (event) => this.point(...cellUnder(event, this.map), true));
     for (const radio of document.querySelectorAll("[name=weights]"))
-      radio.addEventListener("change", () => this.colourOn(radio.value));
+      radio.addEventListener("change", () => this.colorOn(radio.value));
     strip.listeners.push((token) => this.lookFrom(token));
   }
 
@@ -139,7 +139,7 @@ class Attention {
     return this.levels.subarray(start, start + size);
   }
 
-  colourOn(scale) {
+  colorOn(scale) {
     this.scale = scale;
     nameEnds("weight", this.of.ends[scale]);
     for (const button of this.buttons)
@@ -148,7 +148,7 @@ class Attention {
   }
 
   paint(canvas, place, head) {
-    paint(canvas, this.levelsOf(place, head), this.of.cells, this.of.cells, this.of.colours[this.scale]);
+    paint(canvas, this.levelsOf(place, head), this.of.cells, this.of.cells, this.of.colors[this.scale]);
   }
 
   chooseHead(place, head, isFocused) {
@@ -243,13 +243,13 @@ class Silence {
 
   define(name) {
     this.name = name;
-    const { definition, ends, means, colours } = this.of[name];
+    const { definition, ends, means, colors } = this.of[name];
     byId("sparsity-definition").textContent = definition;
     nameEnds("sparsity", ends);
     [...byId("sparsity-means").children].forEach((cell, row) => (cell.textContent = means[this.placeOf(row)]));
     const upwards = new Uint8Array(this.levels[name].length);
     for (let row = 0; row < this.of.layers.length; row++) upwards.set(this.rowOf(row), row * this.of.columns);
-    paint(this.map, upwards, this.of.layers.length, this.of.columns, colours);
+    paint(this.map, upwards, this.of.layers.length, this.of.columns, colors);
     this.point(this.row, this.column);
   }
 
@@ -277,7 +277,7 @@ async function start() {
   const strip = new Strip();
   if (record.attention) {
     const attention = new Attention(record.attention, await unpack(record.attention.levels), strip);
-    attention.colourOn("log");
+    attention.colorOn("log");
   }
   if (record.sparsity) {
     const [zero, top_p] = await Promise.all([unpack(record.sparsity.zero.levels), unpack(record.sparsity.top_p.levels)]);
@@ -286,8 +286,8 @@ async function start() {
   const select = byId("scalar");
   if (select) {
     const chosen = () => record.scalars.find((scalar) => scalar.key === select.value);
-    select.addEventListener("change", () => strip.colourBy(chosen()));
-    await strip.colourBy(chosen());
+    select.addEventListener("change", () => strip.colorBy(chosen()));
+    await strip.colorBy(chosen());
   }
   if (tokens.length && record.fed) strip.choose(record.fed - 1, false);
   document.documentElement.dataset.state = "drawn";

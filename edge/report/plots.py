@@ -20,8 +20,8 @@ LETTER = 6.2
 TICK_LETTERS = 10
 """Of a label of the x axis at most; a longer one is cut."""
 
-COLOURS = 6
-"""Of lines, in the style sheet; dashes and markers tell apart what has one colour, and all of them in grey."""
+COLORS = 6
+"""Of lines, in the style sheet; dashes and markers tell apart what has one color, and all of them in gray."""
 
 DASHES = (None, "7 3", "2 2", "9 3 2 3", "4 5")
 MARKERS = (
@@ -142,7 +142,7 @@ def _line(place: int, series: Series, curve: Curve, frame: Frame) -> Markup:
 
 
 def _line_class(place: int) -> str:
-    return f"line line-{place % COLOURS}"
+    return f"line line-{place % COLORS}"
 
 
 def _key(place: int, name: str) -> Markup:

@@ -1,4 +1,4 @@
-"""What each fine level of a scale is called and how it is coloured, made once so that the page only looks it up."""
+"""What each fine level of a scale is called and how it is colored, made once so that the page only looks it up."""
 
 import math
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def labels(scale: Scale, show: Show) -> list[str]:
     return [show(float(value)) for value in fine_values(scale)]
 
 
-def colour_steps(kept: Scale, shown: Scale) -> list[int]:
+def color_steps(kept: Scale, shown: Scale) -> list[int]:
     """Of a palette, for each level of the scale that values are kept on, when they are shown on another."""
     return [int(level) for level in to_levels(fine_values(kept), shown)]
 
@@ -41,16 +41,16 @@ def ends(scale: Scale, show: Show) -> list[str]:
 
 
 def palette_record(palette: Palette) -> dict[str, list[str]]:
-    """Each colour, and the ink that reads on it."""
+    """Each color, and the ink that reads on it."""
     return {
-        "colours": [hexadecimal(colour) for colour in palette.colours],
-        "inks": [hexadecimal(contrast(colour)) for colour in palette.colours],
+        "colors": [hexadecimal(color) for color in palette.colors],
+        "inks": [hexadecimal(contrast(color)) for color in palette.colors],
     }
 
 
 def scale_record(scale: Scale, show: Show) -> dict[str, Any]:
     """A scale that values are kept and shown on."""
-    return {"labels": labels(scale, show), "colours": colour_steps(scale, scale), "ends": ends(scale, show)}
+    return {"labels": labels(scale, show), "colors": color_steps(scale, scale), "ends": ends(scale, show)}
 
 
 def exactness(scale: Scale, show: Show) -> str:

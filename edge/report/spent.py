@@ -108,7 +108,7 @@ def _wholes(kind: PassKind) -> Markup:
         )
         for engine in kind.engines
     )
-    caption = "Whole passes without instruments, all bars on one scale; coloured by part."
+    caption = "Whole passes without instruments, all bars on one scale; colored by part."
     return numbers(caption, heads, rows, kind="bars")
 
 

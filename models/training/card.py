@@ -83,7 +83,7 @@ def _training(recipe: Recipe, log: Records) -> Lines:
     yield f"| facts | {_facts(recipe)} ({_hashes(sources, '.tsv')}) |"
     yield f"| repeats | {_repeats(recipe)} |"
     yield f"| copying first | {_copying(recipe)} |"
-    yield "| licences | text: public domain; facts, written for Edge, and weights: Apache-2.0 |"
+    yield "| licenses | text: public domain; facts, written for Edge, and weights: Apache-2.0 |"
     yield f"| tokenizer | byte-level BPE, {recipe.vocab_size:,} tokens, from {SAMPLE_BYTES / 1e6:.0f} MB of that text |"
     yield f"| tokens learned from | {last['tokens']:,}, in {last['step']:,} steps of {recipe.step_tokens:,} |"
     yield f"| wall time | {last['seconds'] / 60:.0f} minutes on {machine['threads']} thread ({machine['processor']}) |"
@@ -92,7 +92,7 @@ def _training(recipe: Recipe, log: Records) -> Lines:
     yield f"| final step | {last['step']:,} of {recipe.all_steps:,} |"
     for begin in begins[1:]:
         planned = from_json(begin["recipe"]).all_steps
-        yield f"| resumed | at step {begin['step']:,}, from then on towards {planned:,} steps in all |"
+        yield f"| resumed | at step {begin['step']:,}, from then on toward {planned:,} steps in all |"
     yield ""
 
 

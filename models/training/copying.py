@@ -27,7 +27,7 @@ BATCH, LENGTH = 32, 64
 """Sequences of a step and tokens of a sequence: many short lists."""
 
 _FAST_PAIRS, _STRENGTH = 4, 4.0
-"""Rotary features that turn fastest tell neighbours apart; biases of this size put 0.9 of the attention on one."""
+"""Rotary features that turn fastest tell neighbors apart; biases of this size put 0.9 of the attention on one."""
 
 
 def look_back(decoder: Decoder, heads: int) -> None:

@@ -66,7 +66,7 @@ def _column(records: Records, key: str) -> Float64[np.ndarray, " record"]:
 def _block_means(
     places: Float64[np.ndarray, " record"], values: Float64[np.ndarray, " record"]
 ) -> tuple[Float64[np.ndarray, " block"], Float64[np.ndarray, " block"]]:
-    """Means of neighbours, so that no more than `_POINTS` are left."""
+    """Means of neighbors, so that no more than `_POINTS` are left."""
     firsts = np.arange(0, len(values), max(1, -(-len(values) // _POINTS)))
     counts = np.diff(np.append(firsts, len(values)))
     return np.add.reduceat(places, firsts) / counts, np.add.reduceat(values, firsts) / counts

@@ -1,4 +1,4 @@
-"""Plain facts and the sentences that say them: what the zoo is taught beside its books, and asked about afterwards."""
+"""Plain facts and the sentences that say them: what the zoo is taught beside its books, and asked about afterward."""
 
 import csv
 import hashlib

@@ -34,7 +34,7 @@ TIMED = {
 """Keys of numbers that are times, which no two runs share."""
 
 PICTURE = "lab-sparsity.svg"
-_COLOURS = ("#3b6ea5", "#d98c3f", "#5b8c5a", "#8c5a86")
+_COLORS = ("#3b6ea5", "#d98c3f", "#5b8c5a", "#8c5a86")
 
 _OPENING = """# The lab on the twins and on a published model
 
@@ -216,7 +216,7 @@ def draw_sparsity(records: list[LabRecord], file: Path) -> None:
         by_key = {number.key: number.value for number in own}
         offset = 0.4 - height * (turn + 0.5)
         values = [by_key[number.key] for number in numbers]
-        panel.barh(places - offset, values, 0.95 * height, color=_COLOURS[turn % len(_COLOURS)], label=record.model)
+        panel.barh(places - offset, values, 0.95 * height, color=_COLORS[turn % len(_COLORS)], label=record.model)
     bases = [(place, number.baseline) for place, number in enumerate(numbers) if number.baseline is not None]
     panel.plot([base for _, base in bases], [place for place, _ in bases], "k|", ms=18, label="a Gaussian vector")
     panel.set_yticks(places, [number.means for number in numbers])

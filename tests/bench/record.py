@@ -23,7 +23,7 @@ medians: of every interval between two tokens in decoding, of the time from the 
 Each contender runs in a process of its own, opened anew for every round, since one opening is up to a tenth faster than
 the next for as long as it lasts; the two of a row in turns, the order turning round each time, with a rest before each
 run, after one short run to warm up. All have the same random weights, choose greedily, and are given ids, so that
-tokenisation is left out. llama.cpp keeps keys and values in float16, as it does unless told otherwise; all
+tokenization is left out. llama.cpp keeps keys and values in float16, as it does unless told otherwise; all
 others in float32. Its Q4_0 has every matrix in 4 bits, the tied embedding too, as Edge's int4 has."""
 
 _BANDWIDTH = """\

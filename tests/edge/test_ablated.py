@@ -18,7 +18,7 @@ from edge.insight.weights import Weights
 from edge.measure.overview import survey
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.report.page import report_page
-from edge.report.seen import looks_of
+from edge.report.seen import looks_of, sparsity_of
 from edge.session import Model
 from edge.trace import Trace, open_trace
 from edge.watch import Watch
@@ -107,7 +107,7 @@ def test_sparsity_counts_no_ablated_neuron_as_inactive(model: Model) -> None:
         np.testing.assert_array_equal(getattr(known, name)[0], measure(others), err_msg=f"{name} counts neuron 0.5")
     assert np.isnan(known.exact_zero[2]).all() and np.isnan(known.gini[2]).all(), "an ablated FFN has a sparsity"
     assert np.isnan(known.heads.entropy_bits[1, 0]), "an ablated head is scored"
-    assert not np.isnan(known.heads.entropy_bits[1, 1]), "its neighbour is not"
+    assert not np.isnan(known.heads.entropy_bits[1, 1]), "its neighbor is not"
 
 
 def test_an_ablated_ffn_recalls_nothing_and_an_ablated_head_copies_nothing(model: Model) -> None:

@@ -47,8 +47,8 @@ def test_all_neurons_together_sum_to_the_ffn_output(name: str) -> None:
         neurons = neurons_at(trace, layer, token)
         after, before = ending.after, ending(neurons[None])
         # A memory alone, through the norm whose statistics are those of all of them.
-        alone = after.centred(neurons[:, None] * ending.matrix.T) * after.gain / after.scale(before)
-        constant = after.centred(ending.bias) * after.gain / after.scale(before) + after.shift
+        alone = after.centered(neurons[:, None] * ending.matrix.T) * after.gain / after.scale(before)
+        constant = after.centered(ending.bias) * after.gain / after.scale(before) + after.shift
         worst = off_by(alone.sum(axis=0) + constant, output)
         assert worst < CLOSE, (
             f"{name}: the memories of layer {layer} do not sum to its FFN's output, off by {worst:.2g}"
@@ -70,7 +70,7 @@ def test_the_strongest_neurons_come_first_and_promote_what_their_vectors_score_h
     for memory in found:
         written = ending.matrix[:, memory.neuron].astype(np.float64)
         for norm in (ending.after, *ending.sums, readout.norm):
-            written = norm.centred(written) * norm.gain
+            written = norm.centered(written) * norm.gain
         scores = readout.weight @ (written if readout.project is None else readout.project @ written)
         order = np.argsort(-scores * np.sign(memory.coefficient), kind="stable")[:3]
         want = tuple(f"<{id}>" for id in order)

@@ -53,15 +53,15 @@ def test_a_scale_without_extent_is_refused() -> None:
 
 @pytest.mark.parametrize("palette", PALETTES, ids=lambda palette: palette.name)
 def test_a_palette_only_gets_lighter(palette: Palette) -> None:
-    light = [lightness(colour) for colour in palette.colours]
+    light = [lightness(color) for color in palette.colors]
     falls = [level for level in range(1, LEVELS) if light[level] <= light[level - 1]]
     assert len(light) == LEVELS and not falls, f"{palette.name} does not get lighter at levels {falls}"
 
 
 @pytest.mark.parametrize("palette", PALETTES, ids=lambda palette: palette.name)
 def test_text_can_be_read_on_every_color(palette: Palette) -> None:
-    for level, colour in enumerate(palette.colours):
-        apart = abs(lightness(colour) - lightness(contrast(colour)))
+    for level, color in enumerate(palette.colors):
+        apart = abs(lightness(color) - lightness(contrast(color)))
         assert apart >= 0.45, f"text on level {level} of {palette.name} differs by {apart:.2f} in lightness only"
 
 
@@ -147,7 +147,7 @@ def test_a_pooled_picture_keeps_the_furthest_level_of_every_square(
 
 
 def test_a_signed_palette_is_gray_in_the_middle_and_lighter_the_higher() -> None:
-    shades = [lightness(colour) for colour in SIGNED.colours]
-    assert shades == sorted(shades), "in grey, a gain and a loss look alike"
-    middle = SIGNED.colours[LEVELS // 2]
+    shades = [lightness(color) for color in SIGNED.colors]
+    assert shades == sorted(shades), "in gray, a gain and a loss look alike"
+    middle = SIGNED.colors[LEVELS // 2]
     assert max(middle) - min(middle) < 12, f"no difference is drawn as {middle}"

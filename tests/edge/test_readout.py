@@ -13,7 +13,7 @@ SUBLAYERS: tuple[Literal["attn", "ffn"], ...] = ("attn", "ffn")
 
 def held(norm: NormWeights, x: np.ndarray, part: np.ndarray) -> np.ndarray:
     """What `part` adds to the norm of `x` that divides by the statistics of `x` alone."""
-    return np.asarray((norm.centred(x + part) - norm.centred(x)) / norm.scale(x)[:, None] * norm.gain)
+    return np.asarray((norm.centered(x + part) - norm.centered(x)) / norm.scale(x)[:, None] * norm.gain)
 
 
 @pytest.mark.parametrize("sublayer", SUBLAYERS)

@@ -49,7 +49,7 @@ FIGURES = Evaluation(
     induction_by_pair=((0.02, 0.05), (0.16, 0.45)),
     copied=0.6,
     recall=(
-        Recall("colour", 2, 6, first=0.2, among_five=0.5, baseline_first=0.25, baseline_among_five=0.75),
+        Recall("color", 2, 6, first=0.2, among_five=0.5, baseline_first=0.25, baseline_among_five=0.75),
         Recall("young", 4, 12, first=0.8, among_five=0.9, baseline_first=0.25, baseline_among_five=0.5),
     ),
     samples=(("Once", " there was *one*,\nand then another."), ("He said", " that he was here and that he was there.")),
@@ -130,7 +130,7 @@ def test_the_card_matches_the_log_and_the_evaluation(saved: Saved) -> None:
     for figure in (
         f"| tokens learned from | {8 * ROOMY.step_tokens:,}, in 8 steps of {ROOMY.step_tokens} |",
         "| final step | 8 of 9 |",
-        "| resumed | at step 3, from then on towards 9 steps in all |",
+        "| resumed | at step 3, from then on toward 9 steps in all |",
         f"5% of the sequences are facts: {len(facts()):,} of 11 relations",
         "in 10% of the sequences a span comes again; in 25% of those a span of their text",
         f"| 8 | {8 * ROOMY.step_tokens:,} | {saved.log[-2]['loss']:.3f} | {last['bits_per_byte']:.3f} |",
@@ -192,7 +192,7 @@ def test_a_card_calls_a_head_an_induction_head_from_its_score_on() -> None:
 
 def test_a_card_calls_a_relation_known_only_above_its_baseline() -> None:
     said = sections(FIGURES)
-    assert "so not known: colour." in said, said
+    assert "so not known: color." in said, said
     assert "60.0% of the answers; the most frequent ones alone would be 25.0%" in said, said
     good = replace(FIGURES, recall=tuple(replace(recall, first=0.9) for recall in FIGURES.recall))
     assert "not known" not in sections(good), sections(good)

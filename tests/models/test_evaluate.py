@@ -239,12 +239,12 @@ def test_the_whole_answer_counts(
 
 
 def test_the_baseline_is_what_frequencies_give_away() -> None:
-    known = [Fact("colour", str(subject), answer) for subject, answer in enumerate("rrrgbb")]
+    known = [Fact("color", str(subject), answer) for subject, answer in enumerate("rrrgbb")]
     assert baseline(known, known, 1) == 3 / 6
     assert baseline(known, known, 2) == 5 / 6
     assert baseline(known, known, 5) == 1, "whoever may say everything is right"
     assert baseline(known[3:4], known, 2) == 0, "the frequencies are those of the whole relation"
-    even = [Fact("colour", str(subject), str(subject)) for subject in range(20)]
+    even = [Fact("color", str(subject), str(subject)) for subject in range(20)]
     assert baseline(even[:1], even, 5) == pytest.approx(5 / 20), "among equals none is preferred"
 
 

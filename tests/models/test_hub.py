@@ -152,7 +152,7 @@ def test_a_login_is_used(tmp_path: Path, files: dict[str, bytes]) -> None:
 @pytest.mark.parametrize(
     ("hub", "id", "said"),
     [
-        (Hub(ID, {}, gated=True), ID, "asks for a licence first"),
+        (Hub(ID, {}, gated=True), ID, "asks for a license first"),
         (Hub(ID, {}), "someone/else", "has no such model"),
         (Hub(ID, {"config.json": b"{}", "pytorch_model.bin": b"pickled"}), ID, "has no *.safetensors"),
         (Hub(ID, {}), "nothing", "is no id of the hub"),

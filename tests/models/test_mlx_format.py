@@ -11,7 +11,7 @@ from edge.session import load
 from models.checkpoint import open_checkpoint
 from models.errors import CheckpointError, SpecError
 from models.precision import Zero
-from tests.mlx_quantized import quantise
+from tests.mlx_quantized import quantize
 from tests.reference import REFERENCES, write_reference
 
 mx = pytest.importorskip("mlx.core")
@@ -46,7 +46,7 @@ def test_every_engine_runs_what_mlx_quantized(tmp_path: Path, name: str, bits: i
     """As torch runs the numbers that MLX says the codes stand for; whole matrices, rows of one, and multiplied ones."""
     folder = tmp_path / "quantized"
     write_reference(REFERENCES[name](), folder)
-    quantise(folder, bits)
+    quantize(folder, bits)
     with load(dequantized(folder, tmp_path / "dense"), "torch", threads=1) as model:
         want = model.logits(IDS)
     for engine in ("torch", "mlx", "onnx"):
@@ -58,7 +58,7 @@ def test_every_engine_runs_what_mlx_quantized(tmp_path: Path, name: str, bits: i
 
 def test_a_matrix_keeps_the_codes_and_the_offsets_it_was_given(tmp_path: Path) -> None:
     write_reference(REFERENCES["llama-grouped-tied"](), tmp_path)
-    quantise(tmp_path, 4)
+    quantize(tmp_path, 4)
     held, tensors = open_checkpoint(tmp_path), load_file(tmp_path / "model.safetensors")
     module = "model.layers.0.self_attn.q_proj"
     matrix = held.quantized["layers.0.attn.query.weight"]
@@ -72,8 +72,8 @@ def test_a_matrix_keeps_the_codes_and_the_offsets_it_was_given(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantised by 'gptq'"),
-        ({"quantization_config": {"quant_method": "awq"}}, "quantised by 'awq'"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantized by 'gptq'"),
+        ({"quantization_config": {"quant_method": "awq"}}, "quantized by 'awq'"),
         ({"quantization": {"bits": 4, "group_size": 32, "mode": "mxfp4"}}, "mode 'mxfp4'"),
         ({"quantization": {"bits": 3, "group_size": 32}}, "with 3 bits"),
         ({"quantization": {"bits": 8, "group_size": 32}}, "8 bits need"),
@@ -85,7 +85,7 @@ def test_a_matrix_keeps_the_codes_and_the_offsets_it_was_given(tmp_path: Path) -
 )
 def test_other_quantizations_are_refused_by_name(tmp_path: Path, keys: dict, said: str) -> None:
     write_reference(REFERENCES["llama-grouped-tied"](), tmp_path)
-    quantise(tmp_path, 4)
+    quantize(tmp_path, 4)
     config = json.loads((tmp_path / "config.json").read_text())
     del config["quantization"], config["quantization_config"]
     (tmp_path / "config.json").write_text(json.dumps(config | keys))
@@ -95,7 +95,7 @@ def test_other_quantizations_are_refused_by_name(tmp_path: Path, keys: dict, sai
 
 def test_a_lost_tensor_is_named(tmp_path: Path) -> None:
     write_reference(REFERENCES["llama-grouped-tied"](), tmp_path)
-    quantise(tmp_path, 4)
+    quantize(tmp_path, 4)
     tensors = load_file(tmp_path / "model.safetensors")
     del tensors["model.layers.0.mlp.gate_proj.biases"]
     save_file(tensors, tmp_path / "model.safetensors")

@@ -247,7 +247,7 @@ def test_quantized_weights_are_detected_by_the_tensors_next_to_them(
         change_config(folder, quantization_config={"quant_method": method})
     store(folder, f"model.layers.0.mlp.up_proj.{part}", np.ones(3, np.float32))
     said = refusal(folder)
-    assert f"'model.layers.0.mlp.up_proj.{part}'" in said and "quantised" in said
+    assert f"'model.layers.0.mlp.up_proj.{part}'" in said and "quantized" in said
     assert (f"by '{method}'" in said) is (method is not None)
 
 

@@ -17,8 +17,8 @@ def check_lines(ui: Driven, where: str) -> None:
             assert all(segment.style is not None for segment in line), f"{where}: line {y} of #{grid.id} has no style"
 
 
-def coloured(svg: str) -> set[str]:
+def colored(svg: str) -> set[str]:
     """Colors in a picture other than gray, those of the frame around it left out."""
     found = set(re.findall(r'fill="#([0-9a-f]{6})"|fill: #([0-9a-f]{6})', svg))
-    colours = {one or other for one, other in found} - {"ff5f57", "febc2e", "28c840", "c5c8c6"}
-    return {colour for colour in colours if len({colour[:2], colour[2:4], colour[4:]}) > 1}
+    colors = {one or other for one, other in found} - {"ff5f57", "febc2e", "28c840", "c5c8c6"}
+    return {color for color in colors if len({color[:2], color[2:4], color[4:]}) > 1}

@@ -88,11 +88,11 @@ async def test_a_click_points_and_a_second_one_opens(hub_cache: Path) -> None:
 async def test_weights_that_are_stored_in_groups_are_offered_in_their_own_precision_only(
     hub_cache: Path, tmp_path: Path
 ) -> None:
-    from tests.mlx_quantized import quantise
+    from tests.mlx_quantized import quantize
 
     folder = tmp_path / "quantized"
     write_reference(REFERENCES["llama-grouped-tied"](), folder)
-    quantise(folder, bits=4)
+    quantize(folder, bits=4)
     async with driven() as ui:
         dialog = await in_dialog(ui, "o", OpenScreen)
         await type_in(ui, dialog, "#open-path", str(folder))

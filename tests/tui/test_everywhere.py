@@ -6,16 +6,16 @@ import pytest
 
 from tests.tui.driving import driven
 from tests.tui.fake import FakeShelf, small_spec
-from tests.tui.looking import check_lines, coloured
+from tests.tui.looking import check_lines, colored
 from tui.views.every import VIEWS
 
 PROMPT = "Once upon a time there was a king who had"
 LOOKS = (
     ((80, 24), "edge-dark"),
-    ((80, 24), "no colour"),
+    ((80, 24), "no color"),
     ((120, 42), "edge-light"),
     ((200, 60), "edge-light"),
-    ((200, 60), "no colour"),
+    ((200, 60), "no color"),
 )
 
 
@@ -23,10 +23,10 @@ LOOKS = (
 async def test_every_pane_of_every_view_draws(
     size: tuple[int, int], look: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if look == "no colour":
+    if look == "no color":
         monkeypatch.setenv("NO_COLOR", "1")
     async with driven(size=size) as ui:
-        if look != "no colour":
+        if look != "no color":
             ui.app.theme = look
         await ui.run(PROMPT)
         for name in VIEWS:
@@ -37,8 +37,8 @@ async def test_every_pane_of_every_view_draws(
                 check_lines(ui, f"{name} at {size}")
                 await ui.press("tab")
             picture = ui.app.export_screenshot()
-            if look == "no colour":
-                assert not (tinted := coloured(picture)), f"{name} without colour draws {sorted(tinted)[:5]}"
+            if look == "no color":
+                assert not (tinted := colored(picture)), f"{name} without color draws {sorted(tinted)[:5]}"
 
 
 AWKWARD = {

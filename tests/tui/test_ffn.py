@@ -20,7 +20,7 @@ from models.zoo import zoo_folder
 from tests.tiny import FakeCheckpoint, tiny_weights
 from tests.tui.driving import PATIENCE_S, Driven, driven
 from tests.tui.fake import FakeModel, FakeShelf, FakeTokenizer, small_spec
-from tests.tui.looking import check_lines, coloured
+from tests.tui.looking import check_lines, colored
 from tui.build import build, build_saved
 from tui.jobs.job import Place
 from tui.messages import NeuronChosen
@@ -100,7 +100,7 @@ async def test_the_map_shows_each_definition_of_the_run_in_turn() -> None:
             np.testing.assert_array_equal(grid.shares, want, err_msg=f"the map is not {sparsity.title}")
             assert sparsity.title in title(ui, "ffn") and sparsity.title in ui.shown("#ffn-legend")
             marked = [line for line in ui.shown("#definitions").splitlines() if "▸" in line]
-            assert len(marked) == 1 and sparsity.title in marked[0], f"marked as what colours the map: {marked}"
+            assert len(marked) == 1 and sparsity.title in marked[0], f"marked as what colors the map: {marked}"
             await ui.press("g")
 
 
@@ -489,11 +489,11 @@ async def test_the_table_has_the_neurons_of_the_token() -> None:
 # ---- a bundled model ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("size", "has_colour"), [((80, 24), False), ((200, 60), True)], ids=["small", "large"])
+@pytest.mark.parametrize(("size", "has_color"), [((80, 24), False), ((200, 60), True)], ids=["small", "large"])
 async def test_every_line_is_as_wide_as_its_picture(
-    size: tuple[int, int], has_colour: bool, monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int], has_color: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not has_colour:
+    if not has_color:
         monkeypatch.setenv("NO_COLOR", "1")
     async with looking(size) as ui:
         await ui.press("x")
@@ -505,7 +505,7 @@ async def test_every_line_is_as_wide_as_its_picture(
                 await ui.press("tab")
             await ui.press("v")
         picture = ui.app.export_screenshot()
-        assert "\x07" not in picture and (has_colour or not coloured(picture))
+        assert "\x07" not in picture and (has_color or not colored(picture))
 
 
 @pytest.mark.skipif(zoo_folder("fable-relu") is None, reason="the zoo is not here")

@@ -179,11 +179,11 @@ async def test_panes_fold_as_there_is_room(size: tuple[int, int], seen: int) -> 
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 60), (60, 18)])
-@pytest.mark.parametrize("colour", [True, False])
+@pytest.mark.parametrize("color", [True, False])
 async def test_any_text_is_shown_as_it_is(
-    size: tuple[int, int], colour: bool, monkeypatch: pytest.MonkeyPatch, known: Callable[..., None]
+    size: tuple[int, int], color: bool, monkeypatch: pytest.MonkeyPatch, known: Callable[..., None]
 ) -> None:
-    if not colour:
+    if not color:
         monkeypatch.setenv("NO_COLOR", "1")
     word = " ".join(HOSTILE) + " [bold]王 \U0001f600"
     known(experiment(f"F1{word}", lambda _: made_finding()), holding("A1"))

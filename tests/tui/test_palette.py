@@ -97,11 +97,11 @@ async def test_keys_of_letters_are_in_the_palette_while_a_prompt_is_typed() -> N
         await ui.run(PROMPT)
         ui.main.query_one(PromptBox).focus()
         await ui.pilot.pause()
-        before = ui.main.state.options.colour
-        command = commands(ui)["show: colour"]
+        before = ui.main.state.options.color
+        command = commands(ui)["show: color"]
         await command.callback()
         await ui.pilot.pause()
-        assert ui.main.state.options.colour != before, "a command chosen over the prompt did nothing"
+        assert ui.main.state.options.color != before, "a command chosen over the prompt did nothing"
 
 
 async def test_the_palette_opens_finds_and_runs() -> None:

@@ -316,7 +316,7 @@ async def test_it_draws_without_color(size: tuple[int, int], monkeypatch: pytest
         await open_parity(ui, made_comparison())
         ui.main.post_message(LawChecked("onnx", law_found(1, holds=False)))
         await ui.press("tab", "tab")
-        assert "○" in ui.shown("#laws"), "a broken law is told by its colour alone"
+        assert "○" in ui.shown("#laws"), "a broken law is told by its color alone"
 
 
 async def test_every_pane_is_explained() -> None:
@@ -453,12 +453,12 @@ def test_stopping_a_comparison_kills_its_processes(byte_llama: Path) -> None:
 
 def test_weights_that_are_stored_quantized_are_compared_as_they_are(byte_llama: Path, tmp_path: Path) -> None:
     pytest.importorskip("mlx.core")
-    from tests.models.test_mlx_format import quantise
+    from tests.models.test_mlx_format import quantize
 
     engines = ("torch", "onnx", "onnx:int8", "mlx:int4")
     assert possible(str(byte_llama), engines) == engines
     copytree(byte_llama, tmp_path, dirs_exist_ok=True)
-    quantise(tmp_path, bits=4)
+    quantize(tmp_path, bits=4)
     assert possible(str(tmp_path), engines) == ("torch", "onnx")
 
 

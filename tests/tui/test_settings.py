@@ -12,7 +12,7 @@ from tests.tui.fake import FakeShelf
 from tui.app import EdgeApp
 from tui.build import build
 from tui.jobs.job import Place
-from tui.options import COLOURS, LENGTHS, SCORES, SPARSITIES, Options
+from tui.options import COLORS, LENGTHS, SCORES, SPARSITIES, Options
 from tui.settings import (
     FORMAT,
     REMEMBERED,
@@ -51,13 +51,13 @@ async def test_what_a_model_asks_for_is_no_choice_of_its_user() -> None:
 def test_every_choice_survives_a_file(own_settings: Path) -> None:
     for score in SCORES:
         for sparsity in SPARSITIES:
-            for colour in COLOURS:
+            for color in COLORS:
                 chosen = Options(
                     is_log=True,
                     drops_first=True,
                     score=score,
                     sparsity=sparsity,
-                    colour=colour,
+                    color=color,
                     max_new_tokens=LENGTHS[-1],
                 )
                 settings = Settings("edge-light", chosen, ("fable-relu",), ("a.trace",))
@@ -96,7 +96,7 @@ def test_values_of_another_edge_are_passed_over(own_settings: Path) -> None:
         "palette": "rainbow",
         "head_score": ["x"],
         "sparsity": None,
-        "token_colour": "mood",
+        "token_color": "mood",
         "log_scale": "yes",
         "max_new_tokens": 63,
         "sampling": {},

@@ -196,9 +196,9 @@ async def test_the_rate_is_shown_during_a_run_and_its_intervals_after_it() -> No
         for words in ("25.0 tok/s", "4 tokens", "first after 80.0 ms", "0 to 100 tok/s"):
             assert words in live, f"{words!r} is not said while the run goes on:\n{live}"
         ui.main.draw()
-        afterwards = lines_of(pace)
+        afterward = lines_of(pace)
         for words in ("167 tok/s", "p50 6.00, p90 6.00 ms", "ttft 12.3 ms", "0 to 6.00 ms"):
-            assert words in afterwards, f"{words!r} is not said of the run:\n{afterwards}"
+            assert words in afterward, f"{words!r} is not said of the run:\n{afterward}"
 
 
 async def test_columns_show_every_interval_and_mark_those_beyond_the_scale() -> None:
@@ -338,11 +338,11 @@ async def test_the_view_as_rows_is_what_it_shows(measure: FakeMeasure) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (104, 34), (200, 60)])
-@pytest.mark.parametrize("colour", ["colour", "no colour"])
+@pytest.mark.parametrize("color", ["color", "no color"])
 async def test_every_pane_draws_at_every_size_and_without_color(
-    size: tuple[int, int], colour: str, measure: FakeMeasure, monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int], color: str, measure: FakeMeasure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if colour == "no colour":
+    if color == "no color":
         monkeypatch.setenv("NO_COLOR", "1")
     async with driven(size=size) as ui:
         await ui.run(PROMPT)

@@ -8,7 +8,7 @@ from textual.screen import Screen
 from edge.picture.palettes import PALETTES
 from edge.sampling import Sampling
 from tui import messages
-from tui.options import COLOURS, DRAWN, LENGTHS, Options, Selection, after, clamp, strongest_key
+from tui.options import COLORS, DRAWN, LENGTHS, Options, Selection, after, clamp, strongest_key
 from tui.view_state import ViewState
 
 
@@ -57,8 +57,8 @@ class ChoosingScreen(Screen[None]):
         layer, head, token = was.layer + layers, was.head + heads, was.token + tokens
         self.choose_row(replace(was, layer=layer, head=head, token=token))
 
-    def action_colour(self) -> None:
-        self.set_options(replace(self.state.options, colour=after(COLOURS, self.state.options.colour)))
+    def action_color(self) -> None:
+        self.set_options(replace(self.state.options, color=after(COLORS, self.state.options.color)))
 
     def action_palette(self) -> None:
         self.set_options(replace(self.state.options, palette=after(PALETTES, self.state.options.palette)))

@@ -1,4 +1,4 @@
-"""The help: what am I looking at; the pane at hand first, then its neighbours, the keys, and all others."""
+"""The help: what am I looking at; the pane at hand first, then its neighbors, the keys, and all others."""
 
 from collections.abc import Iterable, Iterator
 from typing import ClassVar

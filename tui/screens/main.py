@@ -48,7 +48,7 @@ FIRST_STEPS = "type a prompt above and press enter\n\n? explains every picture, 
 WITH_MODEL = {"prompt", "engine", "length", "sampling", "export"}
 """Actions that need a model at hand."""
 
-LETTERS = {*WITH_MODEL, *WITH_EDITS, "open", "compare", "write", "view", "select", "colour", "palette", "theme", "help"}
+LETTERS = {*WITH_MODEL, *WITH_EDITS, "open", "compare", "write", "view", "select", "color", "palette", "theme", "help"}
 """Actions on keys that a prompt takes for text."""
 
 
@@ -69,7 +69,7 @@ class MainScreen(AskingScreen):
         Binding("shift+tab", "pane(-1)", "previous pane", show=False, tooltip="Go back to the pane before"),
         Binding("p,slash", "prompt", "prompt", tooltip="Type another prompt"),
         Binding("e", "engine", "engine", tooltip="Run the same prompt on the next engine"),
-        Binding("c", "colour", "colour", tooltip="Colour the tokens by the next number"),
+        Binding("c", "color", "color", tooltip="Color the tokens by the next number"),
         Binding("h", "select(0, -1, 0)", "head before", show=False, tooltip="Choose the head before"),
         Binding("l", "select(0, 1, 0)", "next head", show=False, tooltip="Choose the next head"),
         Binding("j", "select(-1, 0, 0)", "layer below", show=False, tooltip="Choose the layer below"),

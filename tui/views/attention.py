@@ -68,7 +68,7 @@ class AttentionView(View):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "log", "log", tooltip="Attention weights on a log or a linear scale"),
         Binding("f", "first", "drop first", tooltip="Leave the first token's column out of the map, or show it"),
-        Binding("g", "score", "score", tooltip="Colour heads by the next score"),
+        Binding("g", "score", "score", tooltip="Color heads by the next score"),
         Binding("z", "zoom", "zoom", tooltip="The whole map, or one pixel a cell"),
         Binding("v", "pairing", "difference", tooltip="The other run's map, or how it differs from this one's"),
         Binding("x", "ablate", "ablate head", tooltip="Ablate the chosen head in a run beside this one, or end that"),

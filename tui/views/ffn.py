@@ -158,7 +158,7 @@ class FfnView(View):
         return self._state is not None and self._state.main is not None and self._state.main.weights is not None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Greyed out where nothing can run again, or nothing runs beside."""
+        """Grayed out where nothing can run again, or nothing runs beside."""
         if action in ("ablate", "ablate_all"):
             return True if self._runs else None
         if action == "measure":

@@ -103,7 +103,7 @@ def _paint(
     own: Values,
     other: Float32[np.ndarray, "layer _"] | None,
 ) -> None:
-    """Colours the map; this run and the other one share a scale, so that they compare."""
+    """Colors the map; this run and the other one share a scale, so that they compare."""
     values = own if other is None or side == "main" else other
     if other is not None and side == "difference":
         values = (other - own) * (100 if form_of(sparsity) == "share" else 1)

@@ -30,8 +30,8 @@ class AttentionMap(Grid):
     """Half blocks: the upper pixel of a cell is one row of the pattern, the lower one the next.
 
     Attributes:
-        levels: Colour levels, a row for each token, a column for each key.
-        middle: The level that says nothing: 0, or the middle where colours have a sign.
+        levels: Color levels, a row for each token, a column for each key.
+        middle: The level that says nothing: 0, or the middle where colors have a sign.
         labels: The piece of every token.
         cursor: The chosen token and the key it reads.
         rows: A share of 1 for each token, drawn as a bar at its right.
@@ -213,7 +213,7 @@ class AttentionMap(Grid):
         level = int(self._drawn[other, column]) if other < len(self._drawn) else HIDDEN
         accent = self.look_of("cursor").color
         triplet = accent.get_truecolor() if accent is not None else contrast(self.ink.background)
-        style = paint((triplet[0], triplet[1], triplet[2]), self.ink.colour(level))
+        style = paint((triplet[0], triplet[1], triplet[2]), self.ink.color(level))
         return Segment(("▀" if row % 2 == 0 else "▄") * self.wide, style)
 
     def action_move(self, down: int, right: int) -> None:

@@ -1,4 +1,4 @@
-"""Lines over one axis in braille dots, told apart by markers, dashes and colour, with their values at a point."""
+"""Lines over one axis in braille dots, told apart by markers, dashes and color, with their values at a point."""
 
 from itertools import groupby
 from math import ceil, isfinite
@@ -16,8 +16,8 @@ from edge.picture.units import show_measured
 from tui.plotting import ALL, GRIDLINE, NOBODY, SEVERAL, Picture, draw_curve, number_cells, sample
 from tui.widgets.grid import Grid
 
-COLOURS = 6
-"""Of lines; markers and dashes tell apart what has one colour."""
+COLORS = 6
+"""Of lines; markers and dashes tell apart what has one color."""
 
 SAMPLE_CELLS = 5
 """Of a line, in the legend."""
@@ -54,7 +54,7 @@ class CurvePlot(Grid):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "curve-plot--grid",
-        *(f"curve-plot--line-{place}" for place in range(COLOURS)),
+        *(f"curve-plot--line-{place}" for place in range(COLORS)),
     }
 
     ruler_lines = 0
@@ -182,7 +182,7 @@ class CurvePlot(Grid):
         return self.get_component_rich_style("curve-plot--grid")
 
     def _line_ink(self, place: int) -> Style:
-        return self.get_component_rich_style(f"curve-plot--line-{place % COLOURS}")
+        return self.get_component_rich_style(f"curve-plot--line-{place % COLORS}")
 
     def _labels(self, curve: Curve, picture: Picture) -> Strip:
         """As many labels as have room, the chosen point's among them."""

@@ -44,7 +44,7 @@ class Defined:
 
 
 class Definitions(Grid):
-    """One line a definition; the one that colours the map is marked.
+    """One line a definition; the one that colors the map is marked.
 
     Attributes:
         rows: What is shown. Those of `SPARSITIES` come first, in their order.

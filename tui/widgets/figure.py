@@ -1,4 +1,4 @@
-"""One curve or one grid of a finding, with the scale of a grid's colours below it."""
+"""One curve or one grid of a finding, with the scale of a grid's colors below it."""
 
 from collections.abc import Iterator
 from typing import TypeVar

@@ -198,7 +198,7 @@ class Grid(ScrollView, can_focus=True):
         return strip
 
     def fit(self, segments: list[Segment], cells: int) -> Strip:
-        """A strip of exactly `cells`, all of it styled: an unstyled strip breaks Textual without colour."""
+        """A strip of exactly `cells`, all of it styled: an unstyled strip breaks Textual without color."""
         return Strip(segments).adjust_cell_length(cells, self.rich_style)
 
     def text(self, text: str, cells: int, style: Style | None = None) -> Segment:

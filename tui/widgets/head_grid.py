@@ -1,4 +1,4 @@
-"""Every head of every layer as one coloured cell with its score; the chosen one is marked."""
+"""Every head of every layer as one colored cell with its score; the chosen one is marked."""
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -14,7 +14,7 @@ from tui.messages import HeadChosen
 from tui.widgets.layer_map import LayerMap
 
 NUMBERED = 6
-"""Cells of a head that shows its score; where that is too wide, heads are two cells of colour."""
+"""Cells of a head that shows its score; where that is too wide, heads are two cells of color."""
 
 
 class HeadGrid(LayerMap):
@@ -22,7 +22,7 @@ class HeadGrid(LayerMap):
 
     Attributes:
         scores: One number for each layer and head.
-        scale: What the colours mean.
+        scale: What the colors mean.
         ablated: Layer and head of those that edits ablate; their cells begin with ×.
     """
 

@@ -1,4 +1,4 @@
-"""Terminal styles for colour levels: every style is made once and looked up afterwards."""
+"""Terminal styles for color levels: every style is made once and looked up afterward."""
 
 from functools import lru_cache
 
@@ -10,26 +10,26 @@ from edge.picture.palettes import RGB, Palette, contrast
 
 
 class Ink:
-    """A palette on a background. Levels above the palette (hidden, unknown) take the background's colour."""
+    """A palette on a background. Levels above the palette (hidden, unknown) take the background's color."""
 
     def __init__(self, palette: Palette, background: RGB) -> None:
         self.palette, self.background = palette, background
         self._pairs: dict[int, Style] = {}
 
-    def colour(self, level: int) -> RGB:
-        return self.palette.colours[level] if level < LEVELS else self.background
+    def color(self, level: int) -> RGB:
+        return self.palette.colors[level] if level < LEVELS else self.background
 
     def pair(self, upper: int, lower: int) -> Style:
         """For `▀`: the foreground paints the upper pixel of a cell, the background the lower one."""
         key = upper * 256 + lower
         if key not in self._pairs:
-            self._pairs[key] = paint(self.colour(upper), self.colour(lower))
+            self._pairs[key] = paint(self.color(upper), self.color(lower))
         return self._pairs[key]
 
     def block(self, level: int) -> Style:
-        """For text on a coloured cell."""
-        colour = self.colour(level)
-        return paint(contrast(colour), colour)
+        """For text on a colored cell."""
+        color = self.color(level)
+        return paint(contrast(color), color)
 
     def gradient(self, cells: int) -> list[Style]:
         """The whole scale, lowest first, as styles of blank cells."""
@@ -40,5 +40,5 @@ class Ink:
 
 @lru_cache(8192)
 def paint(foreground: RGB, background: RGB) -> Style:
-    """A style of two plain colours."""
+    """A style of two plain colors."""
     return Style(color=Color.from_rgb(*foreground), bgcolor=Color.from_rgb(*background))

@@ -28,7 +28,7 @@ class LayerMap(LayerLines):
         raise NotImplementedError
 
     def settle(self) -> None:
-        """Brings the colours and `cell` up to date with the values and the widget's size."""
+        """Brings the colors and `cell` up to date with the values and the widget's size."""
         raise NotImplementedError
 
     def place(self) -> None:

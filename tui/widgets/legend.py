@@ -1,4 +1,4 @@
-"""What the colours of a picture mean: the scale with its ends, and the marks."""
+"""What the colors of a picture mean: the scale with its ends, and the marks."""
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -16,11 +16,11 @@ _GRADIENT = 12
 
 
 class Legend(Widget):
-    """One line: name, lowest value, colours, highest value, note.
+    """One line: name, lowest value, colors, highest value, note.
 
     Attributes:
-        title: What is coloured, with its unit.
-        scale: Where the colours lie; None shows nothing.
+        title: What is colored, with its unit.
+        scale: Where the colors lie; None shows nothing.
         note: What else the picture uses, such as marks.
     """
 

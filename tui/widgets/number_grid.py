@@ -1,4 +1,4 @@
-"""A number for each row and column, such as each layer and head, as coloured cells; the chosen one is told in words."""
+"""A number for each row and column, such as each layer and head, as colored cells; the chosen one is told in words."""
 
 import numpy as np
 from jaxtyping import Float64, UInt8

@@ -42,7 +42,7 @@ class SparsityMap(LayerMap):
     Attributes:
         shares: The silent share of each layer's neurons at each token; or an index, or how far two runs are apart.
         form: Which of these it is, a key of `FORMS`.
-        scale: What the colours mean.
+        scale: What the colors mean.
         labels: The piece of every token.
         ablated: Layers of which there is no number, since an edit ablates what is measured.
     """
@@ -110,7 +110,7 @@ class SparsityMap(LayerMap):
         return Strip([self._cell(layer, start, " " * self.cell, end - start) for start, end in runs])
 
     def _cell(self, layer: int, token: int, words: str, tokens: int = 1) -> Segment:
-        """A cell, or as many as there are tokens of the same colour."""
+        """A cell, or as many as there are tokens of the same color."""
         level = int(self._levels[layer, token])
         if level == UNKNOWN:
             glyph = "×" if layer in self.ablated else "·"

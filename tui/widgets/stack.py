@@ -1,4 +1,4 @@
-"""Stacked bars of time: attention, the FFN, what lies outside layers, and the gap, told apart by pattern and colour."""
+"""Stacked bars of time: attention, the FFN, what lies outside layers, and the gap, told apart by pattern and color."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,7 +13,7 @@ from textual.widget import Widget
 from edge.picture.units import show_time
 
 PATTERNS = {"attn": "▓", "ffn": "█", "outside": "░", "gap": "·"}
-"""The cell of each kind of time; patterns tell them apart where colours do not."""
+"""The cell of each kind of time; patterns tell them apart where colors do not."""
 
 LOOKS = {"attn": "first", "ffn": "second", "outside": "label", "gap": "label"}
 """The component class of each kind, of grids and of the legend."""

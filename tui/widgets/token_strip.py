@@ -1,4 +1,4 @@
-"""The text as tokens: prompt, a bar, what was generated; coloured by what the chosen token reads."""
+"""The text as tokens: prompt, a bar, what was generated; colored by what the chosen token reads."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,7 +22,7 @@ class TokenStrip(Grid):
         pieces: The piece of every token.
         prompt_length: Leading tokens that were typed.
         chosen: The reading token; None while text streams.
-        levels: A colour level for each leading token; empty while there is none.
+        levels: A color level for each leading token; empty while there is none.
     """
 
     ruler_lines = 0

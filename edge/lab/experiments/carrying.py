@@ -47,7 +47,7 @@ class Brought:
         """Of each query's vector after attention: what came from other tokens, and what from its own by attention."""
         raw = self.ending(read_values(patterns[:, queries], self.value).reshape(len(queries), -1))
         added, after = self.ending.after(raw), self.ending.after
-        out, scale = after.centred(self.out) * after.gain, after.scale(raw)
+        out, scale = after.centered(self.out) * after.gain, after.scale(raw)
         found = []
         for row, token in enumerate(queries):
             before = self.residual[token]

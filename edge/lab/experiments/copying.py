@@ -37,7 +37,7 @@ EVERY = 4
 """Of the queries, those that are compared across windows."""
 
 APART_BITS = 1e-9
-"""By which a head must be nearer to itself than to others: equal heads are recognised by nobody."""
+"""By which a head must be nearer to itself than to others: equal heads are recognized by nobody."""
 
 
 Pairs = list[tuple[Trace, Trace]]
@@ -51,14 +51,14 @@ class LayerHeads:
         divergence: Bits between two of them at the same tokens.
         itself: Bits between a head and itself at equal positions of two windows.
         other: Bits between a head and another one, likewise of two windows.
-        recognised: Of each head and pair of windows, whether it is nearest to itself on the other window.
+        recognized: Of each head and pair of windows, whether it is nearest to itself on the other window.
         sinks, positional: Shares of the layer's heads.
     """
 
     divergence: float
     itself: float
     other: float
-    recognised: Bool[np.ndarray, " tried"]
+    recognized: Bool[np.ndarray, " tried"]
     sinks: float
     positional: float
 
@@ -82,7 +82,7 @@ def across_bits(
     return np.array([bits(turned) for turned in (0, *range(1, heads)[:OTHERS])])
 
 
-def recognised(bits: Float64[np.ndarray, "turn head"]) -> Bool[np.ndarray, " head"]:
+def recognized(bits: Float64[np.ndarray, "turn head"]) -> Bool[np.ndarray, " head"]:
     """Heads that are nearer to themselves than to every other one."""
     return np.asarray(bits[0] < bits[1:].min(axis=0) - APART_BITS)
 
@@ -97,7 +97,7 @@ def layer_heads(pairs: Pairs, layer: int) -> LayerHeads:
         divergence=float(np.mean([mean_pair_bits(look) for look in looks])),
         itself=float(np.mean([bits[0] for bits in across])),
         other=float(np.mean([bits[1:] for bits in across])),
-        recognised=np.concatenate([recognised(bits) for bits in across]),
+        recognized=np.concatenate([recognized(bits) for bits in across]),
         sinks=float(np.mean([sink_rate(look[:, :SINK_TOKENS, :SINK_TOKENS]) for look in looks])),
         positional=float(np.mean([positional_offset(look)[1] >= POSITIONAL for look in looks])),
     )
@@ -117,8 +117,8 @@ def effects(layers: list[LayerHeads], own: Roles) -> tuple[Effect, ...]:
     beyond = own.heads - np.median(own.heads, axis=(2, 3), keepdims=True)
     return (
         effect_of(
-            mean_interval(np.concatenate([layer.recognised for layer in layers]).astype(np.float64), SHARE),
-            key="recognised_share",
+            mean_interval(np.concatenate([layer.recognized for layer in layers]).astype(np.float64), SHARE),
+            key="recognized_share",
             means="heads that are nearest to themselves on another text",
             unit="share",
             threshold=1 / compared,
@@ -128,7 +128,7 @@ def effects(layers: list[LayerHeads], own: Roles) -> tuple[Effect, ...]:
         effect_of(
             mean_interval(best_elsewhere(beyond.reshape(sequences, -1)), SHARE),
             key="given_to_one_relation",
-            means="what the most specialised head gives to one relation, less what the median head gives to it",
+            means="what the most specialized head gives to one relation, less what the median head gives to it",
             unit="share",
             threshold=ROLE_SHARE,
             baseline="half of a head's attention, as Clark et al. 2019 ask",
@@ -168,13 +168,13 @@ def measure(subject: Subject) -> Finding:
         float(np.mean([getattr(layer, name) for layer in layers]))
         for name in ("divergence", "itself", "other", "sinks", "positional")
     )
-    known = float(np.mean(np.concatenate([layer.recognised for layer in layers])))
+    known = float(np.mean(np.concatenate([layer.recognized for layer in layers])))
     copies, chance = float((scores > COPYING).mean()), float((by_chance > COPYING).mean())
     even_sinks, even_positional = even_shares(pairs[0][0])
     role, _, _ = np.unravel_index(own.heads.mean(axis=0).argmax(), own.heads.shape[1:])
     return Finding(
         f"{known:.0%} of heads are nearest to themselves on another text: {itself:.2f} bits from themselves and "
-        f"{other:.2f} from other heads of their layer. The most specialised head gives "
+        f"{other:.2f} from other heads of their layer. The most specialized head gives "
         f"{own.heads[:, role].mean(axis=0).max():.0%} of its attention to one relation, '{ROLES[int(role)]}', the "
         f"median head {float(np.median(own.heads[:, role])):.0%}. {copies:.0%} of heads raise the token that they read "
         f"more than all the rest (mean score {scores.mean():.2f}, best {scores.max():.2f}, by chance "
@@ -205,10 +205,10 @@ def cost_tokens(subject: Subject) -> int:
 
 EXPERIMENT = Experiment(
     key="A5",
-    claim="heads specialise",
+    claim="heads specialize",
     asks="Do the heads of a layer look at different things, each in its own way whatever the text? Do they copy?",
     how="At equal positions of two windows, the Jensen-Shannon divergence of each head and itself, and of each head "
-    f"and {OTHERS} others of its layer at most; a head is recognised where it is nearest to itself. Relations: "
+    f"and {OTHERS} others of its layer at most; a head is recognized where it is nearest to itself. Relations: "
     "induction, the token before and earlier copies of the token, on random tokens that come again (A2); of the "
     "effect, head and relation are chosen on all other sequences. Beside them the divergence of each two heads of a "
     "layer at the same tokens. Copying: `2 Σ r_jj / Σ r_jk - 1`, r being what reading token j in full adds to the "
@@ -216,7 +216,7 @@ EXPERIMENT = Experiment(
     f"another token of the list. Sinks: mean p[i, 0] above 0.3 over {SINK_TOKENS} tokens. Positional: "
     f"{POSITIONAL:.0%} of queries look most at one distance. {MOST_LAYERS} layers at most, but for relations and "
     "copying.",
-    rule=f"more heads than by chance are recognised on another text, and one head gives more than {ROLE_SHARE:.0%} "
+    rule=f"more heads than by chance are recognized on another text, and one head gives more than {ROLE_SHARE:.0%} "
     "of its attention to one relation beyond what the median head gives to it",
     source="Clark et al. 2019, arXiv 1906.04341, section 6; Olsson et al. 2022, arXiv 2209.11895, p. 60; Gu et al. "
     "2024, arXiv 2410.10781; Voita et al. 2019, arXiv 1905.09418",

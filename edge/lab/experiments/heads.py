@@ -18,7 +18,7 @@ from edge.lab.sample import SHARE, best_elsewhere, in_blocks, mean_interval
 from edge.lab.subject import Subject
 
 BLOCK = 32
-"""Neighbouring tokens of the passage that make one unit of the sample."""
+"""Neighboring tokens of the passage that make one unit of the sample."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ WORSE_NATS = 0.5
 """A loss that is higher by this much is clearly worse: perplexity rises by two thirds. Our own choice."""
 
 BLOCK = 32
-"""Neighbouring tokens that make one unit of the sample."""
+"""Neighboring tokens that make one unit of the sample."""
 
 SUBLAYERS = ("ffn", "attn")
 

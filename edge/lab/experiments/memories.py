@@ -19,7 +19,7 @@ MOST_LAYERS = 8
 """Layers whose memories are read, spread evenly where a decoder has more: each costs a product with the unembedding."""
 
 BLOCK = 16
-"""Neighbouring tokens: the memories whose triggers lie there make one unit of the sample."""
+"""Neighboring tokens: the memories whose triggers lie there make one unit of the sample."""
 
 _BEFORE = 4
 

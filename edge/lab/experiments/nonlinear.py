@@ -31,7 +31,7 @@ MOST_LAYERS = 8
 """Layers that are fitted, spread evenly where a decoder has more."""
 
 BLOCKS = 12
-"""Into which held-out tokens are cut, neighbours together: the units of the sample."""
+"""Into which held-out tokens are cut, neighbors together: the units of the sample."""
 
 
 def unlimited(held_out: float, fitted: int, features: int) -> float:

@@ -33,7 +33,7 @@ MOST_TOKENS = 512
 """Tokens whose neurons are sorted, spread over the passage."""
 
 BLOCK = 16
-"""Neighbouring tokens that make one unit of the sample."""
+"""Neighboring tokens that make one unit of the sample."""
 
 TOP_P = 0.9
 TOP_K_SHARE = 0.1

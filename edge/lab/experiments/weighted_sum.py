@@ -28,7 +28,7 @@ MOST_LAYERS = 8
 """Layers that are summed up, spread evenly where a decoder has more."""
 
 BLOCK = 16
-"""Neighbouring tokens that make one unit of the sample."""
+"""Neighboring tokens that make one unit of the sample."""
 
 
 @dataclass(frozen=True)

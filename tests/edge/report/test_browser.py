@@ -134,11 +134,11 @@ def test_colors_are_those_of_the_palette(show: Show) -> None:
             shown.page.check(f"[name=weights][value={scale_name}]")
             levels = to_levels(trace.pattern(2, 0), scale)
             for query, key in ((14, 3), (9, 9), (1, 0)):
-                *colour, opacity = shown.pixel("map", query, key)
+                *color, opacity = shown.pixel("map", query, key)
                 level = int(levels[query, key])
-                near = CIVIDIS.colours[max(level - 1, 0) : level + 2]
-                assert tuple(colour) in near and opacity == 255, f"{scale_name}: {query}, {key} is {colour}"
-        assert shown.pixel("map", 2, 8) == (0, 0, 0, 0), "a key out of reach has a colour"
+                near = CIVIDIS.colors[max(level - 1, 0) : level + 2]
+                assert tuple(color) in near and opacity == 255, f"{scale_name}: {query}, {key} is {color}"
+        assert shown.pixel("map", 2, 8) == (0, 0, 0, 0), "a key out of reach has a color"
 
 
 def test_the_layer_is_switched_by_keyboard_and_by_mouse(show: Show) -> None:
@@ -199,17 +199,17 @@ def test_tokens_are_colored_by_the_number_that_is_chosen(show: Show) -> None:
     with show(full_page(made_trace(TOKENS))) as shown:
         options = shown.page.locator("#scalar option").all_text_contents()
         assert options[0] == "log-probability" and len(options) == 5
-        colours = set()
+        colors = set()
         for place, title in enumerate(options):
             shown.page.select_option("#scalar", index=place)
             shown.page.wait_for_function(
                 "(title) => document.getElementById('token-readout').textContent.includes(title)", arg=title
             )
-            colours.add(
+            colors.add(
                 tuple(shown.page.evaluate("[...document.querySelectorAll('#strip span')].map((s) => s.style.cssText)"))
             )
             assert shown.text("scalar-low") and shown.text("scalar-definition").endswith(".")
-        assert len(colours) == 5, "two numbers colour tokens alike"
+        assert len(colors) == 5, "two numbers color tokens alike"
 
 
 def test_everything_can_be_reached_by_keyboard(show: Show) -> None:

@@ -159,7 +159,7 @@ def test_lines_differ_by_more_than_color() -> None:
         line, marker = group.find("path"), group.find("g/path")
         assert line is not None and marker is not None
         looks.add((line.get("stroke-dasharray"), re.sub(r"^M[\d.]+ [\d.]+", "", marker.get("d") or "")))
-    assert len(looks) == 10, f"ten lines have {len(looks)} looks in grey"
+    assert len(looks) == 10, f"ten lines have {len(looks)} looks in gray"
 
 
 def test_a_gap_is_no_line() -> None:
@@ -207,11 +207,11 @@ def test_each_cell_shows_row_column_and_value() -> None:
 
 def test_cells_have_the_palette_s_colors_and_the_first_row_is_at_the_bottom() -> None:
     (picture,) = pictures(grid_figure(grid((0.0, 1.0), (30.0, 31.0))))
-    coloured = {
+    colored = {
         (cell.get("d") or "")[:4]: group.get("fill") for group in picture.findall("g/g") for cell in group.iter("path")
     }
-    want = {place: hexadecimal(CIVIDIS.colours[level]) for place, level in (("M0 1", 0), ("M1 1", 1), ("M0 0", 30))}
-    assert coloured == want | {"M1 0": hexadecimal(CIVIDIS.colours[31])}
+    want = {place: hexadecimal(CIVIDIS.colors[level]) for place, level in (("M0 1", 0), ("M1 1", 1), ("M0 0", 30))}
+    assert colored == want | {"M1 0": hexadecimal(CIVIDIS.colors[31])}
 
 
 def test_a_cell_without_a_number_has_no_color() -> None:

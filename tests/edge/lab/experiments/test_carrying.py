@@ -31,7 +31,7 @@ def test_shares_are_those_of_the_parts_of_the_real_stream(name: str) -> None:
             for key in range(token + 1):
                 if looks[head, token, key]:
                     written = looks[head, token, key] * own.value[key, head // subject.spec.sharing] @ own.out[head]
-                    part = after.centred(written[None])[0] * after.gain / scale
+                    part = after.centered(written[None])[0] * after.gain / scale
                     parts[head, key] = max(l1(whole) - l1(whole - part), 1e-5)
         total = sum(parts.values()) + max(l1(whole) - l1(whole - before), 1e-5)
         want = [sum(part for (_, key), part in parts.items() if (key == token) is own_key) for own_key in (False, True)]
