@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from edge.border import told_of
-from tui.controls import DropControls
+from tui.control_characters import DropControlCharacters
 from tui.screens.opening import OpeningScreen
 from tui.theme import DARK, LIGHT
 
@@ -25,7 +25,7 @@ AutoPilot = Callable[[Pilot[Any]], Coroutine[Any, Any, None]]
 MakeScreen = Callable[[], Screen[Any]]
 """Makes the main screen, on the UI's thread."""
 
-_CONTROLS = DropControls()
+_CONTROLS = DropControlCharacters()
 
 PATIENCE_S = 2.0
 """How long quitting waits for the pass at hand."""
@@ -84,11 +84,11 @@ class EdgeApp(App[None]):
 
     def _take(self, main: Any) -> None:
         self.main = main
-        kept = self.main.kept.settings.theme
-        self.theme = kept if kept in self.available_themes else DARK.name
+        theme = self.main.settings_store.settings.theme
+        self.theme = theme if theme in self.available_themes else DARK.name
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterator[SystemCommand]:
-        from tui.commands import commands_of
+        from tui.command_palette import commands_of
 
         if screen is getattr(self, "main", None):
             yield from commands_of(self.main)
@@ -99,7 +99,7 @@ class EdgeApp(App[None]):
 
     def watch_theme(self, theme: str) -> None:
         if hasattr(self, "main"):
-            self.main.remember(self.main.kept.keep(theme=theme))
+            self.main.remember(self.main.settings_store.keep(theme=theme))
 
 
 def show(app: EdgeApp, headless: bool = False, auto_pilot: AutoPilot | None = None) -> None:

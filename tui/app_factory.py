@@ -5,38 +5,45 @@ from edge.engines.registry import installed_engines
 from edge.trace import Trace
 from models.progress import Progress
 from tui.app import EdgeApp
-from tui.jobs.job import OpenModel, Place
+from tui.jobs.job import ModelOnEngine, OpenModel
 from tui.runner import Runner
 from tui.screens.main import MainScreen
-from tui.settings import Kept
+from tui.settings import SettingsStore
 
 
-def build(
-    open_model: OpenModel, place: Place, engines: tuple[str, ...], kept: Kept | None = None
+def app_on_model(
+    open_model: OpenModel, place: ModelOnEngine, engines: tuple[str, ...], settings_store: SettingsStore | None = None
 ) -> tuple[EdgeApp, Runner]:
     """The app on a model, and the runner to close after it."""
-    main = MainScreen(Runner(open_model), place, engines, None, kept or Kept())
+    main = MainScreen(Runner(open_model), place, engines, None, settings_store or SettingsStore())
     return EdgeApp(main), main.runner
 
 
-def build_saved(
-    trace: Trace, open_model: OpenModel | None = None, engines: tuple[str, ...] = (), kept: Kept | None = None
+def app_on_trace(
+    trace: Trace,
+    open_model: OpenModel | None = None,
+    engines: tuple[str, ...] = (),
+    settings_store: SettingsStore | None = None,
 ) -> EdgeApp:
     """The app on a saved trace; its runner waits, and opens an engine only when a model is opened."""
-    return EdgeApp(MainScreen(Runner(open_model or opener(None)), None, engines, trace, kept or Kept()))
+    return EdgeApp(
+        MainScreen(Runner(open_model or model_opener(None)), None, engines, trace, settings_store or SettingsStore())
+    )
 
 
-def screen_of_model(model: str, engine: str, threads: int | None, kept: Kept) -> MainScreen:
+def screen_of_model(model: str, engine: str, threads: int | None, settings_store: SettingsStore) -> MainScreen:
     """The screen that `edge look MODEL` opens."""
-    return MainScreen(Runner(opener(threads)), Place(model, engine), installed_engines(), None, kept)
+    return MainScreen(
+        Runner(model_opener(threads)), ModelOnEngine(model, engine), installed_engines(), None, settings_store
+    )
 
 
-def screen_of_trace(trace: Trace, threads: int | None, kept: Kept) -> MainScreen:
+def screen_of_trace(trace: Trace, threads: int | None, settings_store: SettingsStore) -> MainScreen:
     """The screen that `edge look TRACE` opens."""
-    return MainScreen(Runner(opener(threads)), None, installed_engines(), trace, kept)
+    return MainScreen(Runner(model_opener(threads)), None, installed_engines(), trace, settings_store)
 
 
-def opener(threads: int | None) -> OpenModel:
+def model_opener(threads: int | None) -> OpenModel:
     """What opens models, all with so many threads."""
 
     def open_model(name: str, engine: str, progress: Progress) -> edge.Model:

@@ -22,66 +22,66 @@ QUANTIZED = ("int8", "int4")
 
 
 @dataclass(frozen=True)
-class Held:
+class AvailableItem:
     """One thing that can be opened.
 
     Attributes:
         name: How users name it: a name of the zoo, an id of the hub, a folder, the file of a trace.
-        facts: What it is, in a few words, or why it cannot be opened.
+        description: What it is, in a few words, or why it cannot be opened.
         opens: It can be.
         stored: The precision of weights that are stored in groups, the only one they run in; empty for all others.
     """
 
     name: str
-    facts: str
+    description: str
     opens: bool = True
     stored: str = ""
 
 
 @dataclass(frozen=True)
-class Shelf:
+class AvailableModels:
     """Everything that can be opened, by where it is."""
 
-    zoo: tuple[Held, ...]
-    pulled: tuple[Held, ...]
-    folders: tuple[Held, ...]
-    traces: tuple[Held, ...]
+    zoo: tuple[AvailableItem, ...]
+    pulled: tuple[AvailableItem, ...]
+    folders: tuple[AvailableItem, ...]
+    traces: tuple[AvailableItem, ...]
 
 
-def read_shelf(models: tuple[str, ...], traces: tuple[str, ...]) -> Shelf:
+def find_available(models: tuple[str, ...], traces: tuple[str, ...]) -> AvailableModels:
     """What there is: the zoo, the hub's cache, and of the models and traces opened last those that are elsewhere."""
-    pulled = tuple(held_model(id, folder) for id, folder in _in_cache())
+    pulled = tuple(describe_model(id, folder) for id, folder in _in_cache())
     known = {*zoo_names(), *(one.name for one in pulled)}
     folders = [Path(name) for name in models if name not in known and not is_hub_id(name)]
     files = [Path(name) for name in traces]
-    return Shelf(
-        zoo=tuple(held_model(name, folder) for name in zoo_names() if (folder := zoo_folder(name))),
+    return AvailableModels(
+        zoo=tuple(describe_model(name, folder) for name in zoo_names() if (folder := zoo_folder(name))),
         pulled=pulled,
-        folders=tuple(held_model(str(folder), folder) for folder in folders if folder.is_dir()),
-        traces=tuple(_held_trace(file) for file in files if file.is_file()),
+        folders=tuple(describe_model(str(folder), folder) for folder in folders if folder.is_dir()),
+        traces=tuple(_describe_trace(file) for file in files if file.is_file()),
     )
 
 
-def held_model(name: str, folder: Path) -> Held:
+def describe_model(name: str, folder: Path) -> AvailableItem:
     """A checkpoint, of which only headers are read."""
     try:
         checkpoint = open_checkpoint(folder)
     except EdgeError as error:
-        return Held(name, str(error), opens=False)
+        return AvailableItem(name, str(error), opens=False)
     spec = checkpoint.spec
     parameters = f"{show_count(parameter_count(spec))} parameters"
     stored = str(stored_precision(checkpoint) or "")
     size = show_bytes(checkpoint.stored_bytes) + (f" in {stored}" if stored else "")
-    return Held(name, f"{parameters} · {spec.n_layers} layers · {size}", stored=stored)
+    return AvailableItem(name, f"{parameters} · {spec.n_layers} layers · {size}", stored=stored)
 
 
-def _held_trace(file: Path) -> Held:
+def _describe_trace(file: Path) -> AvailableItem:
     try:
         record, _ = read_store(file)
     except EdgeError as error:
-        return Held(str(file), str(error), opens=False)
+        return AvailableItem(str(file), str(error), opens=False)
     tokens = len(record.get("tokens", ()))
-    return Held(str(file), f"{record.get('model')} on {record.get('engine')} · {tokens} tokens")
+    return AvailableItem(str(file), f"{record.get('model')} on {record.get('engine')} · {tokens} tokens")
 
 
 def _in_cache() -> Iterator[tuple[str, Path]]:
@@ -113,7 +113,7 @@ def engine_choices(installed: tuple[str, ...], stored: str = "") -> list[tuple[s
     return choices
 
 
-def is_twin(model: str, other: str) -> bool:
+def is_comparable(model: str, other: str) -> bool:
     """Whether two models read the same tokens and are built alike, so that one can be shown beside the other."""
     folders = find_model(model), find_model(other)
     spec, another = (open_checkpoint(folder).spec for folder in folders)

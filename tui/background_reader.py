@@ -12,7 +12,7 @@ Reading = Callable[[], Message]
 """Computes something and puts it into a message. Uses numpy alone; a refusal is an `EdgeError`."""
 
 
-class Reader:
+class BackgroundReader:
     """One thread. What it reads goes to the widget that asked; what was overtaken before it began is never read."""
 
     def __init__(self) -> None:
@@ -53,11 +53,11 @@ class Reader:
             try:
                 message = reading()
             except BaseException as error:  # told where the reading would have shown, and the thread lives on
-                message = CouldNotRead(told_of(error, "a reading").message)
+                message = BackgroundTaskFailed(told_of(error, "a reading").message)
             asker.post_message(message)
 
 
-class CouldNotRead(Message):
+class BackgroundTaskFailed(Message):
     """Something could not be read; `text` says why."""
 
     def __init__(self, text: str) -> None:

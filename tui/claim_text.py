@@ -6,9 +6,9 @@ from edge.lab.claim import Claim, Curve, Grid
 from edge.lab.contrast import contrast
 from edge.lab.run import LabRecord, Tried
 from edge.picture.units import show_bytes, show_time
-from tui.jobs.lab import held_bytes, read_tokens
-from tui.view_state import Facts, ViewState
-from tui.widgets.sheet import Block, Effects, Numbers, Words
+from tui.jobs.lab import read_tokens, text_bytes
+from tui.view_state import ModelSummary, ViewState
+from tui.widgets.text_sheet import Block, Effects, Numbers, Words
 
 _TITLED = 8
 _SIDES = 11
@@ -38,7 +38,7 @@ def figures(tried: Tried | None) -> list[Curve | Grid]:
     return list(chain(tried.finding.curves, tried.finding.grids)) if tried else []
 
 
-def beside(record: LabRecord) -> tuple[Block, ...]:
+def contrast_blocks(record: LabRecord) -> tuple[Block, ...]:
     """Attention beside the FFN, aspect by aspect."""
     return tuple(
         block
@@ -54,43 +54,43 @@ def _titled(told: dict[str, str], cells: int) -> list[Words]:
     return [Words(text, title, cells) for title, text in told.items() if text]
 
 
-def record_of(facts: Facts, state: ViewState) -> LabRecord:
+def record_of(model: ModelSummary, state: ViewState) -> LabRecord:
     """What was tried, as the lab keeps it."""
     return LabRecord(
-        model=facts.name,
-        engine=facts.engine,
+        model=model.name,
+        engine=model.engine,
         versions={},
         source="built in",
-        passage_tokens=read_tokens(facts.spec),
+        passage_tokens=read_tokens(model.spec),
         tried=tuple(state.tried.values()),
     )
 
 
-def lacking(facts: Facts | None) -> str:
+def lacking(model: ModelSummary | None) -> str:
     """Why no claim can be tried, and the way out; empty where they can."""
-    if facts is None:
+    if model is None:
         return "no model is loaded yet"
-    if not facts.source:
+    if not model.source:
         return (
             "a saved trace has no model to try claims on; open one with 'o'\n\n"
             "edge lab MODEL --json > lab.json tries them all,\nedge report TRACE --lab lab.json draws them on a page"
         )
-    if not facts.reads_text:
+    if not model.reads_text:
         return "this model has no tokenizer, so it cannot read the texts of the lab\n\nput its tokenizer.json beside it"
     return ""
 
 
 def awaited(key: str, state: ViewState) -> str:
     """Why nothing is found of a claim yet, and what to do."""
-    facts = state.facts
-    if key in state.trying:
-        before = state.trying.index(key)
+    model = state.model
+    if key in state.claims_queued:
+        before = state.claims_queued.index(key)
         others = "one other claim" if before == 1 else f"{before} other claims"
         return f"waits for {others}; escape stops" if before else "trying …\n\nescape stops"
-    if facts is None or (why := lacking(facts)):
-        return lacking(None) if facts is None else why
+    if model is None or (why := lacking(model)):
+        return lacking(None) if model is None else why
     return (
         f"{key} was not tried on this model yet\n\nenter tries it, a tries all\n\n"
-        f"{read_tokens(facts.spec):,} tokens of Edge's own text are read for all claims together; "
-        f"they hold {show_bytes(held_bytes(facts.spec))} until another model is loaded"
+        f"{read_tokens(model.spec):,} tokens of Edge's own text are read for all claims together; "
+        f"they hold {show_bytes(text_bytes(model.spec))} until another model is loaded"
     )

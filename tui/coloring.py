@@ -9,8 +9,8 @@ from edge.attention_pattern import visible_keys
 from edge.measure.attention import entropy_bits
 from edge.picture.levels import Linear, Log, Scale, to_levels
 from edge.trace import Trace
-from tui.options import Options, Selection, row_read
-from tui.view_state import Shown
+from tui.options import Options, Selection, attention_row
+from tui.view_state import MeasuredRun
 
 FAINTEST = 1e-3
 """Where the log scale of attention weights begins."""
@@ -78,7 +78,7 @@ class TokenValues:
     scale: Scale | None
 
 
-def token_values(shown: Shown, selection: Selection, options: Options) -> TokenValues:
+def token_values(shown: MeasuredRun, selection: Selection, options: Options) -> TokenValues:
     """What the strip of tokens is colored by."""
     trace, color = shown.trace, options.color
     title = f"{color.title}, {options.sparsity.title}" if color.key == "sparsity" else color.title
@@ -86,7 +86,7 @@ def token_values(shown: Shown, selection: Selection, options: Options) -> TokenV
     unit = {"surprise": "bits", "ms": "ms"}.get(color.key, "share")
     match color.key:
         case "reads":
-            row = row_read(trace, selection)
+            row = attention_row(trace, selection)
             if row is not None:
                 values[: selection.token + 1] = row
         case "received":
@@ -94,7 +94,7 @@ def token_values(shown: Shown, selection: Selection, options: Options) -> TokenV
             if pattern is not None:
                 values[: trace.n_fed] = received(pattern)
         case "surprise":
-            values[:] = shown.surprise_bits
+            values[:] = shown.surprisal_bits
         case "sparsity":
             values[: trace.n_fed] = getattr(shown.overview, options.sparsity.field)[selection.layer]
         case "ms":
@@ -117,7 +117,7 @@ def received(pattern: Float32[np.ndarray, "token past"]) -> Float32[np.ndarray, 
     return np.asarray(pattern.sum(axis=0) / readers, np.float32)
 
 
-def _pattern(shown: Shown, selection: Selection) -> Float32[np.ndarray, "token past"] | None:
+def _pattern(shown: MeasuredRun, selection: Selection) -> Float32[np.ndarray, "token past"] | None:
     """The chosen head's pattern; None where it was not watched."""
     return None if shown.lacks(selection.layer, *MAPPED) else shown.trace.pattern(selection.layer, selection.head)
 

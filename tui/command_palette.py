@@ -10,7 +10,7 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 
 from models.zoo import zoo_names
-from tui.jobs.job import Place
+from tui.jobs.job import ModelOnEngine
 from tui.jobs.load import Load
 from tui.messages import EditIsolated, EditToggled
 from tui.views.view import View
@@ -73,7 +73,7 @@ def commands_of(main: "MainScreen") -> Iterator[SystemCommand]:
     if main.place is not None:
         told = "Write the model for other tools or machines"
         yield SystemCommand("export: the model", told, runs(main, main, "export"))
-    yield SystemCommand("settings: where they are", "Say which file remembers them", main.tell_settings)
+    yield SystemCommand("settings: where they are", "Say which file remembers them", main.show_settings_path)
     yield SystemCommand("settings: start afresh", "Show everything as at the first start", main.reset_settings)
     yield SystemCommand("quit: leave Edge", "End what runs and leave · ctrl+q", main.app.action_quit)
 
@@ -132,4 +132,4 @@ def runs(main: "MainScreen", node: DOMNode, action: str) -> Callable[[], Awaitab
 
 def _loads(main: "MainScreen", model: str) -> Callable[[], None]:
     engine = main.place.engine if main.place else "onnx"
-    return lambda: main.do(Load(Place(model, engine)))
+    return lambda: main.do(Load(ModelOnEngine(model, engine)))

@@ -7,7 +7,7 @@ from textual.filter import LineFilter
 from edge.picture.escape import without_acting
 
 
-class DropControls(LineFilter):
+class DropControlCharacters(LineFilter):
     """Leaves out of every line what has no width and what a terminal would act on."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:

@@ -7,14 +7,14 @@ from rich.cells import cell_len
 from edge.edits import Edit
 
 
-def whose(edits: Sequence[Edit], alone: Edit | None) -> str:
+def edits_title(edits: Sequence[Edit], alone: Edit | None) -> str:
     """Whose effect a run beside shows: `head 3.5 ablated`, `all 3 edits`, `head 3.5 ablated, alone of 3`."""
     if alone is not None and len(edits) > 1:
         return f"{alone}, alone of {len(edits)}"
     return str(edits[0]) if len(edits) == 1 else f"all {len(edits)} edits"
 
 
-def in_room(names: Sequence[str], cells: int, key: str = "") -> str:
+def edits_that_fit(names: Sequence[str], cells: int, key: str = "") -> str:
     """How many edits there are, the key that lists them and the last names that fit; others are an ellipsis."""
     count = f"{len(names)} edit{'s' if len(names) > 1 else ''}{f' ({key})' if key else ''}"
     told = ""

@@ -10,7 +10,7 @@ from edge.profile.summary import NOISY, Pace, bandwidth_bytes_per_s, flops_per_s
 from edge.report.timed import PartTimes, PassKind
 from edge.timing import Account, Basis, Took
 from models.parts import SUBLAYERS, layers_of, sublayer_of, within_layer
-from tui.cost import Cost, CostRow, Heading, Split
+from tui.cost_table import Cost, CostRow, Heading, Split
 
 CLOCKED = f"of {Basis.CLOCKED}"
 

@@ -19,25 +19,25 @@ from edge.tables import Table
 from edge.timing import SublayerTiming
 from edge.trace import Trace
 from tui.options import Options
-from tui.view_state import Facts, Shown
+from tui.view_state import MeasuredRun, ModelSummary
 
 
 @dataclass
-class Doing(Message):
+class JobProgress(Message):
     """What the runner is at, in a few words; empty when it rests. A newer one replaces an unread older one."""
 
     work: str
     can_stop: bool = False
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, Doing)
+        return isinstance(message, JobProgress)
 
 
 @dataclass
-class Loaded(Message):
+class ModelLoaded(Message):
     """A model is ready; `weights` explain its traces, None where there is no checkpoint to read."""
 
-    facts: Facts
+    model: ModelSummary
     weights: Weights | None
 
 
@@ -60,14 +60,14 @@ class Streaming(Message):
 
 
 @dataclass
-class Ended(Message):
+class RunEnded(Message):
     """A run is over; its trace is whole, or reaches to where it was stopped."""
 
     trace: Trace
 
 
 @dataclass
-class Reopened(Message):
+class TraceOpened(Message):
     """A saved trace was opened from a file."""
 
     trace: Trace
@@ -75,7 +75,7 @@ class Reopened(Message):
 
 
 @dataclass
-class Wrote(Message):
+class FileWritten(Message):
     """A file was written; `is_trace` where it can be opened again."""
 
     path: Path
@@ -83,7 +83,7 @@ class Wrote(Message):
 
 
 @dataclass
-class Exported(Message):
+class ModelExported(Message):
     """A model was exported; `parity` says how far it is from torch, `means` what that comes to in sentences."""
 
     folder: Path
@@ -93,46 +93,46 @@ class Exported(Message):
 
 
 @dataclass
-class Surveyed(Message):
+class OverviewMeasured(Message):
     """What is measured so far of the last trace, or of the one beside. A newer one replaces an unread older one."""
 
     overview: Overview
-    is_beside: bool = False
+    is_compared: bool = False
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, Surveyed) and message.is_beside == self.is_beside
+        return isinstance(message, OverviewMeasured) and message.is_compared == self.is_compared
 
 
 @dataclass
-class Surprised(Message):
+class SurprisalMeasured(Message):
     """How little each token of a trace was expected, in bits."""
 
     bits: Float32[np.ndarray, " token"]
-    is_beside: bool = False
+    is_compared: bool = False
 
 
 @dataclass
-class Timed(Message):
+class SublayersTimed(Message):
     """The sublayers of one decode step were timed; None where that was stopped."""
 
     timing: SublayerTiming | None
-    is_beside: bool = False
+    is_compared: bool = False
 
 
 @dataclass
-class Beside(Message):
+class ComparedRunReady(Message):
     """A run to be seen beside the one that shows; None ends the comparison."""
 
-    shown: Shown | None
+    shown: MeasuredRun | None
 
 
 @dataclass
-class Halted(Message):
+class JobStopped(Message):
     """A job was stopped before it had found what it was for."""
 
 
 @dataclass
-class Failed(Message):
+class JobFailed(Message):
     """Something was refused, or broke; `text` says what happened and what to do."""
 
     title: str
@@ -229,21 +229,21 @@ class NeuronsAblated(Message):
 
 
 @dataclass
-class Profiled(Message):
+class EnginesTimed(Message):
     """Engines were timed in turns."""
 
     profile: Profile
 
 
 @dataclass
-class Trying(Message):
+class ClaimsQueued(Message):
     """Claims of the lab that are wanted, by key, the one under way first; none once all were tried or that ended."""
 
     keys: tuple[str, ...]
 
 
 @dataclass
-class ClaimTried(Message):
+class ClaimTested(Message):
     """One claim of the lab was tried."""
 
     tried: Tried
@@ -257,7 +257,7 @@ class EnginesCompared(Message):
 
 
 @dataclass
-class Checking(Message):
+class LawsQueued(Message):
     """Laws that are wanted, by number, the one under way first; none once all were checked or that ended."""
 
     numbers: tuple[int, ...]

@@ -19,7 +19,7 @@ T = TypeVar("T")
 LENGTHS = (16, 32, 64, 128, 256)
 """How many tokens a run may generate."""
 
-DRAWN = Sampling(temperature=0.8, top_p=0.95)
+SAMPLED = Sampling(temperature=0.8, top_p=0.95)
 """How tokens are chosen at first: small models that always take the likeliest token soon repeat themselves."""
 
 
@@ -114,7 +114,7 @@ class Options:
     color: Color = COLORS[0]
     shows_difference: bool = False
     max_new_tokens: int = 64
-    sampling: Sampling = DRAWN
+    sampling: Sampling = SAMPLED
     palette: Palette = CIVIDIS
 
     @property
@@ -150,7 +150,7 @@ def clamp(selection: Selection, trace: Trace) -> Selection:
     )
 
 
-def row_read(trace: Trace, chosen: Selection) -> Float32[np.ndarray, " past"] | None:
+def attention_row(trace: Trace, chosen: Selection) -> Float32[np.ndarray, " past"] | None:
     """What the chosen token reads through the chosen head, up to itself; None where that was not watched."""
     names = [layer_site(chosen.layer, part) for part in ("attn.query", "attn.key")]
     if not set(names) <= trace.sites.keys() or not trace.n_fed:
@@ -163,5 +163,5 @@ def row_read(trace: Trace, chosen: Selection) -> Float32[np.ndarray, " past"] | 
 
 def strongest_key(trace: Trace, chosen: Selection) -> int:
     """The key that the chosen token reads most through the chosen head; itself where that was not watched."""
-    row = row_read(trace, chosen)
+    row = attention_row(trace, chosen)
     return chosen.key if row is None else int(row.argmax())

@@ -20,7 +20,7 @@ FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
 @dataclass(frozen=True)
-class Kind:
+class FileKind:
     """One kind of file.
 
     Attributes:
@@ -34,13 +34,15 @@ class Kind:
     suffix: str
 
 
-SVG = Kind("svg", "picture", "this screen as it shows, SVG", ".svg")
-HTML = Kind("html", "page", "the picture with title and date, HTML, to print", ".html")
-CSV = Kind("csv", "table, CSV", "the numbers of this screen", ".csv")
-JSON = Kind("json", "table, JSON", "the numbers of this screen", ".json")
-TRACE = Kind("trace", "trace", "the run with all that was watched; 'o' opens it again", ".trace")
-EDITED = Kind("edited", "trace with edits", "the run with the edits that are on; 'o' opens it again", "-edited.trace")
-REPORT = Kind("report", "report", "the run as an interactive page, HTML", "-report.html")
+SVG = FileKind("svg", "picture", "this screen as it shows, SVG", ".svg")
+HTML = FileKind("html", "page", "the picture with title and date, HTML, to print", ".html")
+CSV = FileKind("csv", "table, CSV", "the numbers of this screen", ".csv")
+JSON = FileKind("json", "table, JSON", "the numbers of this screen", ".json")
+TRACE = FileKind("trace", "trace", "the run with all that was watched; 'o' opens it again", ".trace")
+EDITED = FileKind(
+    "edited", "trace with edits", "the run with the edits that are on; 'o' opens it again", "-edited.trace"
+)
+REPORT = FileKind("report", "report", "the run as an interactive page, HTML", "-report.html")
 
 KINDS = (SVG, HTML, CSV, JSON, TRACE, EDITED, REPORT)
 
@@ -63,7 +65,7 @@ def described(svg: str, words: str) -> str:
 def edit_words(state: ViewState) -> str:
     """Every edit behind what shows, none left out for want of room; empty without any."""
     if state.edits:
-        return f"edits: {', '.join(map(str, state.edits))}; shown is the effect of {state.whose}"
+        return f"edits: {', '.join(map(str, state.edits))}; shown is the effect of {state.edits_title}"
     return f"a run with edits: {', '.join(state.run_edits)}" if state.run_edits else ""
 
 
@@ -95,19 +97,19 @@ svg {{ width: 100%; height: auto; print-color-adjust: exact; -webkit-print-color
 """
 
 
-def facts_of(state: ViewState, now: datetime) -> list[str]:
+def summary_of(state: ViewState, now: datetime) -> list[str]:
     """What a page says of the run that it shows."""
-    facts, main = state.facts, state.main
-    if facts is None or main is None:
+    model, main = state.model, state.main
+    if model is None or main is None:
         return [now.strftime("%Y-%m-%d %H:%M %Z").strip()]
     trace = main.trace
     prompt = show_piece("".join(trace.pieces[: trace.prompt_length]))
     versions = ", ".join(f"{name} {version}" for name, version in trace.versions.items())
     return [
-        f"{facts.name} on {trace.engine} · {len(trace.tokens)} tokens · {now.strftime('%Y-%m-%d %H:%M %Z').strip()}",
+        f"{model.name} on {trace.engine} · {len(trace.tokens)} tokens · {now.strftime('%Y-%m-%d %H:%M %Z').strip()}",
         f"prompt: {prompt}",
         edit_words(state),
-        f"beside: {state.beside.name}" if state.beside and not state.edits else "",
+        f"beside: {state.compared.name}" if state.compared and not state.edits else "",
         versions,
     ]
 
@@ -151,7 +153,7 @@ def place_for(text: str) -> Path:
     return path
 
 
-def writer_of(kind: Kind, state: ViewState, table: Table | None, svg: str, title: str) -> Callable[[Path], object]:
+def writer_of(kind: FileKind, state: ViewState, table: Table | None, svg: str, title: str) -> Callable[[Path], object]:
     """What writes a file of this kind, whole or not at all; the slow part of it, to be called off the UI's thread.
 
     Raises:
@@ -159,9 +161,9 @@ def writer_of(kind: Kind, state: ViewState, table: Table | None, svg: str, title
     """
     trace = state.main.trace if state.main else None
     if kind == EDITED:
-        if state.beside is None or not state.edits:
+        if state.compared is None or not state.edits:
             raise EdgeError("no edit is on, so there is no run with edits to write")
-        return state.beside.trace.save
+        return state.compared.trace.save
     if kind in (TRACE, REPORT):
         if trace is None:
             raise EdgeError("nothing ran yet, so there is no run to write")
@@ -173,6 +175,6 @@ def writer_of(kind: Kind, state: ViewState, table: Table | None, svg: str, title
         rows = plain(table)
         return lambda path: write_text(path, (rows.csv() if kind == CSV else rows.json()) + "\n")
     if kind == HTML:
-        lines = facts_of(state, datetime.now().astimezone())
+        lines = summary_of(state, datetime.now().astimezone())
         return lambda path: write_text(path, page(svg, title, lines))
     return lambda path: write_text(path, svg)

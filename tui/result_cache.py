@@ -14,17 +14,17 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Refused:
+class Unavailable:
     """Something that could not be read; `text` says why."""
 
     text: str
 
 
 @dataclass
-class WasRead(Message):
+class ResultReady(Message):
     """The reader is done with a place. The view that gets this keeps it with `keep` and draws again."""
 
-    readings: "Readings[Any]"
+    readings: "ResultCache[Any]"
     place: Hashable
     found: object
     run: int
@@ -34,27 +34,27 @@ class WasRead(Message):
         self.readings.take(self)
 
 
-class Readings(Generic[T]):
+class ResultCache(Generic[T]):
     """Readings of one kind, asked for when they are first wanted; those of a run that is gone are dropped."""
 
     def __init__(self, kind: str, asker: Widget, kept: int = 256) -> None:
         self._kind, self._asker, self._kept = kind, asker, kept
-        self._found: OrderedDict[Hashable, T | Refused] = OrderedDict()
+        self._found: OrderedDict[Hashable, T | Unavailable] = OrderedDict()
         self._asked: Hashable = None
         self._run = 0
 
-    def at(self, place: Hashable, read: Callable[[], T]) -> T | Refused | None:
-        """What `read` gives for this place; None while it is awaited, and then a `WasRead` comes to the asker."""
+    def at(self, place: Hashable, read: Callable[[], T]) -> T | Unavailable | None:
+        """What `read` gives for this place; None while it is awaited, and then a `ResultReady` comes to the asker."""
         if place in self._found:
             self._found.move_to_end(place)
             return self._found[place]
         if place != self._asked:
             self._asked, run = place, self._run
             reader = self._asker.screen.reader  # type: ignore[attr-defined]
-            reader.ask(self._kind, lambda: WasRead(self, place, _told(read), run), self._asker)
+            reader.ask(self._kind, lambda: ResultReady(self, place, _told(read), run), self._asker)
         return None
 
-    def take(self, message: WasRead) -> None:
+    def take(self, message: ResultReady) -> None:
         """Keeps what was read, unless it is of a run that is gone."""
         if message.run != self._run:
             return
@@ -70,8 +70,8 @@ class Readings(Generic[T]):
         self._asked, self._run = None, self._run + 1
 
 
-def _told(read: Callable[[], T]) -> T | Refused:
+def _told(read: Callable[[], T]) -> T | Unavailable:
     try:
         return read()
     except BaseException as error:  # told where the reading would have shown, and asked for no more
-        return Refused(told_of(error, "a reading of weights").message)
+        return Unavailable(told_of(error, "a reading of weights").message)

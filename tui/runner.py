@@ -7,9 +7,9 @@ from textual.message import Message
 
 from edge.border import told_of
 from edge.worker_process import quiet
-from tui.jobs.job import Job, JobContext, OpenModel, Stopped
+from tui.jobs.job import Job, JobContext, JobInterrupted, OpenModel
 from tui.jobs.load import Load
-from tui.messages import Doing, Failed, Halted
+from tui.messages import JobFailed, JobProgress, JobStopped
 
 
 class Runner:
@@ -61,12 +61,14 @@ class Runner:
         while (job := self._next()) is not None:
             try:
                 job.work(self._desk)
-            except Stopped:
-                self._desk.post(Halted())
+            except JobInterrupted:
+                self._desk.post(JobStopped())
             except BaseException as error:  # native libraries raise what is no Exception; the screen must live on
                 told = told_of(error, f"the job {type(job).__name__}")
-                self._desk.post(Failed("an unexpected error" if told.is_defect else "that did not work", told.message))
-            self._desk.post(Doing(""))
+                self._desk.post(
+                    JobFailed("an unexpected error" if told.is_defect else "that did not work", told.message)
+                )
+            self._desk.post(JobProgress(""))
         for model in self._desk.models.values():
             model.close()
 

@@ -15,7 +15,7 @@ from edge.picture.palettes import PALETTES
 from edge.sampling import Sampling
 from models.errors import EdgeError
 from models.json_text import json_text
-from tui.options import COLORS, DRAWN, LENGTHS, SCORES, SPARSITIES, Options
+from tui.options import COLORS, LENGTHS, SAMPLED, SCORES, SPARSITIES, Options
 from tui.theme import DARK
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ FORMAT = 1
 REMEMBERED = 10
 """Models, and traces, that the list of the last ones holds."""
 
-SAMPLINGS = {"drawn": DRAWN, "greedy": Sampling.greedy()}
+SAMPLINGS = {"drawn": SAMPLED, "greedy": Sampling.greedy()}
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Settings:
     traces: tuple[str, ...] = ()
 
 
-class Kept:
+class SettingsStore:
     """The settings of this start. Every change is written at once; without a file they last as long as the app.
 
     Attributes:
@@ -150,13 +150,13 @@ def _from_record(record: dict[str, Any]) -> Settings:
     options = Options()
     options = replace(
         options,
-        palette=_known(record, "palette", PALETTES, lambda one: one.name, options.palette),
-        score=_known(record, "head_score", SCORES, lambda one: one.field, options.score),
-        sparsity=_known(record, "sparsity", SPARSITIES, lambda one: one.field, options.sparsity),
-        color=_known(record, "token_color", COLORS, lambda one: one.key, options.color),
+        palette=_choice_named(record, "palette", PALETTES, lambda one: one.name, options.palette),
+        score=_choice_named(record, "head_score", SCORES, lambda one: one.field, options.score),
+        sparsity=_choice_named(record, "sparsity", SPARSITIES, lambda one: one.field, options.sparsity),
+        color=_choice_named(record, "token_color", COLORS, lambda one: one.key, options.color),
         is_log=record.get("log_scale") is True,
         drops_first=record.get("drops_first") is True,
-        max_new_tokens=_known(record, "max_new_tokens", LENGTHS, lambda one: one, options.max_new_tokens),
+        max_new_tokens=_choice_named(record, "max_new_tokens", LENGTHS, lambda one: one, options.max_new_tokens),
         sampling=SAMPLINGS.get(str(record.get("sampling")), options.sampling),
     )
     theme = record.get("theme")
@@ -168,7 +168,7 @@ def _from_record(record: dict[str, Any]) -> Settings:
     )
 
 
-def _known(record: dict[str, Any], name: str, choices: Sequence[T], key: Callable[[T], object], default: T) -> T:
+def _choice_named(record: dict[str, Any], name: str, choices: Sequence[T], key: Callable[[T], object], default: T) -> T:
     """The choice that the record names; the default where there is none such."""
     return next((choice for choice in choices if key(choice) == record.get(name)), default)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from edge.engines.registry import installed_engines
-from tui.build import build, opener
-from tui.jobs.job import Place
+from tui.app_factory import app_on_model, model_opener
+from tui.jobs.job import ModelOnEngine
+from tui.output_files import offline
 from tui.screens.main import MainScreen
 from tui.screens.running import Companion
 from tui.theme import DARK, LIGHT
 from tui.widgets.prompt_box import PromptBox
-from tui.writing import offline
 
 MODEL = "fable-relu"
 PROMPT = "Once upon a time there was a king who had"
@@ -51,7 +51,7 @@ SHOTS = (
 
 async def draw(size: tuple[int, int], folder: Path) -> list[Path]:
     """Runs the prompt, then goes from screen to screen; each in both themes."""
-    app, runner = build(opener(None), Place(MODEL, "onnx"), installed_engines())
+    app, runner = app_on_model(model_opener(None), ModelOnEngine(MODEL, "onnx"), installed_engines())
     written: list[Path] = []
     try:
         async with app.run_test(size=size) as pilot:
@@ -60,7 +60,7 @@ async def draw(size: tuple[int, int], folder: Path) -> list[Path]:
                 await _prepare(pilot, app.main, shot)
                 for theme, name in THEMES.items():
                     app.theme = name
-                    await _at_rest(pilot, app.main)
+                    await _idle(pilot, app.main)
                     picture = offline(app.export_screenshot(title=f"edge look {MODEL}"))
                     written.append(folder / f"{shot.name}-{size[0]}x{size[1]}-{theme}.svg")
                     written[-1].write_text(picture, encoding="utf8")
@@ -70,32 +70,32 @@ async def draw(size: tuple[int, int], folder: Path) -> list[Path]:
 
 
 async def _run_prompt(pilot: Pilot[None], screen: MainScreen) -> None:
-    while screen.state.facts is None:
+    while screen.state.model is None:
         await pilot.pause(0.05)
     screen.query_one(PromptBox).value = PROMPT
     await pilot.press("enter")
     while screen.state.main is None or screen.state.main.timing is None:
         await pilot.pause(0.05)
-    await _at_rest(pilot, screen)
+    await _idle(pilot, screen)
 
 
 async def _prepare(pilot: Pilot[None], screen: MainScreen, shot: Shot) -> None:
     if shot.is_paired:
-        screen.run_beside(Companion(BESIDE, Place(MODEL, BESIDE)))
-        while screen.state.beside is None:
+        screen.run_comparison(Companion(BESIDE, ModelOnEngine(MODEL, BESIDE)))
+        while screen.state.compared is None:
             await pilot.pause(0.05)
-        await _at_rest(pilot, screen)
-    elif screen.state.beside is not None:
-        screen.run_beside(None)
+        await _idle(pilot, screen)
+    elif screen.state.compared is not None:
+        screen.run_comparison(None)
     for key in shot.keys:
         await pilot.press(key)
-        await _at_rest(pilot, screen)
+        await _idle(pilot, screen)
 
 
-async def _at_rest(pilot: Pilot[None], screen: MainScreen) -> None:
+async def _idle(pilot: Pilot[None], screen: MainScreen) -> None:
     """Waits until the runner rests, and until what the reader found shows."""
     await pilot.pause(0.2)
-    while screen.doing or screen.reader.is_busy:
+    while screen.progress or screen.reader.is_busy:
         await pilot.pause(0.05)
     await pilot.pause(0.2)
 

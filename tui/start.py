@@ -28,16 +28,16 @@ def look(model: str, engine: str, threads: int | None = None) -> None:
 
 
 def _with_model(model: str, engine: str, threads: int | None) -> MakeScreen:
-    from tui.build import screen_of_model
-    from tui.settings import Kept, settings_file
+    from tui.app_factory import screen_of_model
+    from tui.settings import SettingsStore, settings_file
 
-    return partial(screen_of_model, model, engine, threads, Kept(settings_file()))
+    return partial(screen_of_model, model, engine, threads, SettingsStore(settings_file()))
 
 
 def _with_trace(trace: Any, path: Path, threads: int | None) -> MakeScreen:
-    from tui.build import screen_of_trace
-    from tui.settings import Kept, settings_file
+    from tui.app_factory import screen_of_trace
+    from tui.settings import SettingsStore, settings_file
 
-    kept = Kept(settings_file())
-    kept.keep_trace(path)
-    return partial(screen_of_trace, trace, threads, kept)
+    settings_store = SettingsStore(settings_file())
+    settings_store.keep_trace(path)
+    return partial(screen_of_trace, trace, threads, settings_store)

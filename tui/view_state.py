@@ -19,12 +19,12 @@ from edge.timing import Basis, SublayerTiming
 from edge.trace import Trace
 from models.sites import layer_site
 from models.spec import DecoderSpec
-from tui.editing import whose
+from tui.edit_names import edits_title
 from tui.options import Options, Selection
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelSummary:
     """What is known of a loaded model, or of the model of a saved trace.
 
     Attributes:
@@ -46,7 +46,7 @@ class Facts:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class MeasuredRun:
     """One run, and what is known of it so far.
 
     Attributes:
@@ -60,13 +60,13 @@ class Shown:
     name: str
     trace: Trace
     overview: Overview
-    surprise_bits: Float32[np.ndarray, " token"]
+    surprisal_bits: Float32[np.ndarray, " token"]
     timing: SublayerTiming | None = None
     weights: Weights | None = None
     agreements: dict[tuple[int, int], Agreement] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, trace: Trace, weights: Weights | None) -> "Shown":
+    def of(cls, name: str, trace: Trace, weights: Weights | None) -> "MeasuredRun":
         """A run of which nothing is measured yet."""
         overview = Overview.unknown(trace.spec.n_layers, trace.spec.n_heads, trace.n_fed)
         return cls(name, trace, overview, np.full(len(trace.tokens), np.nan, np.float32), None, weights)
@@ -114,22 +114,22 @@ class ViewState:
 
     selection: Selection = field(default_factory=Selection)
     options: Options = field(default_factory=Options)
-    facts: Facts | None = None
-    main: Shown | None = None
-    beside: Shown | None = None
+    model: ModelSummary | None = None
+    main: MeasuredRun | None = None
+    compared: MeasuredRun | None = None
     edits: tuple[Edit, ...] = ()
     alone: Edit | None = None
     profile: Profile | None = None
     comparison: Comparison | None = None
     tried: dict[str, Tried] = field(default_factory=dict)
-    trying: tuple[str, ...] = ()
+    claims_queued: tuple[str, ...] = ()
     laws: dict[str, dict[int, LawResult]] = field(default_factory=dict)
-    checking: tuple[int, ...] = ()
+    laws_queued: tuple[int, ...] = ()
 
     @property
     def can_run(self) -> bool:
         """The run that shows is of a model that is loaded, and can be made again with edits; a saved trace cannot."""
-        return self.main is not None and self.facts is not None and bool(self.facts.source)
+        return self.main is not None and self.model is not None and bool(self.model.source)
 
     @property
     def ablated(self) -> Ablated:
@@ -139,13 +139,13 @@ class ViewState:
     @property
     def run_edits(self) -> tuple[str, ...]:
         """Names of the edits behind what shows: those of a saved run, and those that act in the run beside."""
-        beside = self.beside.trace.edits if self.beside is not None and self.edits else ()
-        return (*(self.main.trace.edits if self.main else ()), *beside)
+        compared = self.compared.trace.edits if self.compared is not None and self.edits else ()
+        return (*(self.main.trace.edits if self.main else ()), *compared)
 
     @property
-    def whose(self) -> str:
+    def edits_title(self) -> str:
         """Whose effect the run beside shows: `head 3.5 ablated`, `all 3 edits`; empty without edits."""
-        return whose(self.edits, self.alone) if self.edits else ""
+        return edits_title(self.edits, self.alone) if self.edits else ""
 
     @property
     def without(self) -> str:

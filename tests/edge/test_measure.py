@@ -11,7 +11,7 @@ from edge.measure.overview import survey
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.watch import Watch
 from models.spec import AttentionWindow, Full, Sliding
-from tests.tui.fake import FakeModel
+from tests.tui.fake_model import FakeModel
 
 few = settings(max_examples=60, deadline=None)
 sizes = st.integers(1, 7)

@@ -19,8 +19,8 @@ from edge.report.spent import time_section
 from edge.report.timed import pass_kinds
 from edge.timing import SLOWED, Account, Basis, Differenced, PassTimes, SublayerTiming, Took, Without, sums_of
 from tests.edge.profile.made import PARTS, SUBLAYERS, WORK, profile, variant
-from tui.cost import Cost, Heading
-from tui.costs import Costs, cost_rows, part_costs, timing_rows
+from tui.cost_table import Cost, Heading
+from tui.engine_costs import Costs, cost_rows, part_costs, timing_rows
 
 TIMES = st.just(0.0) | st.floats(1e-3, 1e9)
 LONG = st.floats(1.0, 1e9)

@@ -9,13 +9,13 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tests.tui.fake import FakeShelf
+from tests.tui.fake_model import FakeModels
 from tui.app import EdgeApp
-from tui.build import build
-from tui.jobs.job import Place
+from tui.app_factory import app_on_model
+from tui.jobs.job import ModelOnEngine
 from tui.runner import Runner
 from tui.screens.main import MainScreen
-from tui.view_state import Shown
+from tui.view_state import MeasuredRun
 from tui.widgets.header_bar import HeaderBar
 
 PATIENCE_S = 120.0
@@ -23,13 +23,13 @@ ENGINES = ("onnx", "torch", "mlx")
 
 
 @dataclass
-class Driven:
+class AppDriver:
     """The app under test."""
 
     app: EdgeApp
     main: MainScreen
     pilot: Pilot[None]
-    shelf: FakeShelf
+    fake_models: FakeModels
     runner: Runner
 
     async def until(self, holds: Callable[[], bool], what: str) -> None:
@@ -56,20 +56,20 @@ class Driven:
         before = self.main.state.main
         await self.prompt(text)
         await self.until(lambda: self._is_timed(before), "the latencies of the run")
-        await self.at_rest()
+        await self.idle()
 
-    def _is_timed(self, before: Shown | None) -> bool:
+    def _is_timed(self, before: MeasuredRun | None) -> bool:
         shown = self.main.state.main
         return shown is not None and shown is not before and shown.timing is not None
 
     @property
-    def shown_run(self) -> Shown:
+    def shown_run(self) -> MeasuredRun:
         """The current run."""
         assert self.main.state.main is not None, "no run shows"
         return self.main.state.main
 
-    async def at_rest(self) -> None:
-        await self.until(lambda: self.main.query_one(HeaderBar).doing == "", "the runner to rest")
+    async def idle(self) -> None:
+        await self.until(lambda: self.main.query_one(HeaderBar).progress == "", "the runner to rest")
 
     def shown(self, selector: str) -> str:
         """What a line widget draws, as text."""
@@ -82,15 +82,17 @@ def lines_of(widget: Widget) -> str:
 
 
 @asynccontextmanager
-async def driven(shelf: FakeShelf | None = None, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Driven]:
+async def running_app(
+    fake_models: FakeModels | None = None, size: tuple[int, int] = (80, 24)
+) -> AsyncIterator[AppDriver]:
     """The app with a loaded fake model."""
-    shelf = shelf or FakeShelf()
-    app, runner = build(shelf.open, Place("fake", "onnx"), ENGINES)
+    fake_models = fake_models or FakeModels()
+    app, runner = app_on_model(fake_models.open, ModelOnEngine("fake", "onnx"), ENGINES)
     try:
         async with app.run_test(size=size) as pilot:
-            driving = Driven(app, app.main, pilot, shelf, runner)
-            await driving.until(lambda: app.main.state.facts is not None, "the model to load")
-            await driving.at_rest()
+            driving = AppDriver(app, app.main, pilot, fake_models, runner)
+            await driving.until(lambda: app.main.state.model is not None, "the model to load")
+            await driving.idle()
             yield driving
     finally:
         assert runner.close(PATIENCE_S), "the runner's thread outlived the app"

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from textual.widgets import Static
 
-from tests.tui.driving import Driven
+from tests.tui.app_driver import AppDriver
 from tui.screens.dialog import Dialog, Field
 from tui.screens.write import WriteScreen
-from tui.widgets.choices import Choices
+from tui.widgets.choice_list import ChoiceList
 
 
-async def in_dialog(ui: Driven, key: str, kind: type[Dialog]) -> Dialog:
+async def open_dialog(ui: AppDriver, key: str, kind: type[Dialog]) -> Dialog:
     """Presses a key from the panes and waits for its dialog."""
     ui.main.shown_view.focus_pane()
     await ui.press(key)
@@ -19,32 +19,32 @@ async def in_dialog(ui: Driven, key: str, kind: type[Dialog]) -> Dialog:
 
 
 def listed(dialog: Dialog, selector: str) -> list[str]:
-    return [str(option.prompt) for option in dialog.query_one(selector, Choices).options]
+    return [str(option.prompt) for option in dialog.query_one(selector, ChoiceList).options]
 
 
 def note_of(dialog: Dialog) -> str:
     return str(dialog.query_one(".note", Static).render())
 
 
-async def choose(ui: Driven, dialog: Dialog, selector: str, key: str) -> None:
+async def choose(ui: AppDriver, dialog: Dialog, selector: str, key: str) -> None:
     """Moves a list's cursor to a choice once it is there."""
-    choices = dialog.query_one(selector, Choices)
+    choices = dialog.query_one(selector, ChoiceList)
     await ui.until(lambda: key in [option.id for option in choices.options], f"'{key}' to be listed")
     choices.focus()
     choices.point_at(key)
     await ui.pilot.pause()
 
 
-async def type_in(ui: Driven, dialog: Dialog, selector: str, text: str) -> None:
+async def type_in(ui: AppDriver, dialog: Dialog, selector: str, text: str) -> None:
     field = dialog.query_one(selector, Field)
     field.focus()
     field.value = text
     await ui.press("enter")
 
 
-async def written(ui: Driven, kind: str, path: Path) -> Path:
+async def written(ui: AppDriver, kind: str, path: Path) -> Path:
     """Writes one kind through the dialog."""
-    dialog = await in_dialog(ui, "w", WriteScreen)
+    dialog = await open_dialog(ui, "w", WriteScreen)
     await choose(ui, dialog, "#write-kinds", kind)
     await type_in(ui, dialog, "#write-path", str(path))
     await ui.until(path.exists, f"{path.name} to be written")

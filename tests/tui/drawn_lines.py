@@ -2,11 +2,11 @@
 
 import re
 
-from tests.tui.driving import Driven
+from tests.tui.app_driver import AppDriver
 from tui.widgets.grid import Grid
 
 
-def check_lines(ui: Driven, where: str) -> None:
+def check_lines(ui: AppDriver, where: str) -> None:
     """Every line of every picture is as wide as its widget, scrollbars left out, and styled."""
     for grid in ui.main.shown_view.query(Grid):
         if grid.size.area == 0:

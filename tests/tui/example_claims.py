@@ -22,7 +22,7 @@ def experiment(key: str, measure: Callable[[Subject], Finding]) -> Experiment:
     )
 
 
-def holding(key: str, tried: list[str] | None = None) -> Experiment:
+def passing_claim(key: str, tried: list[str] | None = None) -> Experiment:
     """One that finds everything there is to find at once."""
 
     def measure(subject: Subject) -> Finding:
@@ -33,7 +33,7 @@ def holding(key: str, tried: list[str] | None = None) -> Experiment:
     return experiment(key, measure)
 
 
-def lasting(key: str, is_under_way: Event) -> Experiment:
+def endless_claim(key: str, is_under_way: Event) -> Experiment:
     """One that runs until it is stopped."""
 
     def measure(subject: Subject) -> Finding:
@@ -44,7 +44,7 @@ def lasting(key: str, is_under_way: Event) -> Experiment:
     return experiment(key, measure)
 
 
-def breaking(key: str) -> Experiment:
+def failing_claim(key: str) -> Experiment:
     def measure(subject: Subject) -> Finding:
         raise EdgeError(f"{key} cannot be measured here; do something else")
 

@@ -173,7 +173,7 @@ class FakeModel:
         self.closed.set()
 
 
-class FakeShelf:
+class FakeModels:
     """Opens fake models and remembers them; an engine called `broken` cannot be opened."""
 
     def __init__(self, *, pauses: bool = False, spec: DecoderSpec | None = None, holds: int = 40) -> None:

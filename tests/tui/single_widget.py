@@ -11,7 +11,7 @@ from textual.widget import Widget
 W = TypeVar("W", bound=Widget)
 
 
-class Stage(App[None]):
+class SingleWidgetApp(App[None]):
     """One widget that fills the terminal."""
 
     def __init__(self, widget: Widget) -> None:
@@ -23,8 +23,8 @@ class Stage(App[None]):
 
 
 @asynccontextmanager
-async def staged(widget: W, size: tuple[int, int] = (100, 24)) -> AsyncIterator[tuple[W, Pilot[None]]]:
-    async with Stage(widget).run_test(size=size) as pilot:
+async def single_widget(widget: W, size: tuple[int, int] = (100, 24)) -> AsyncIterator[tuple[W, Pilot[None]]]:
+    async with SingleWidgetApp(widget).run_test(size=size) as pilot:
         widget.focus()
         await pilot.pause()
         yield widget, pilot

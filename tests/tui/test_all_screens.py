@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.tui.driving import driven
-from tests.tui.fake import FakeShelf, small_spec
-from tests.tui.looking import check_lines, colored
-from tui.views.every import VIEWS
+from tests.tui.app_driver import running_app
+from tests.tui.drawn_lines import check_lines, colored
+from tests.tui.fake_model import FakeModels, small_spec
+from tui.views.all_views import VIEWS
 
 PROMPT = "Once upon a time there was a king who had"
-LOOKS = (
+STYLES = (
     ((80, 24), "edge-dark"),
     ((80, 24), "no color"),
     ((120, 42), "edge-light"),
@@ -19,13 +19,13 @@ LOOKS = (
 )
 
 
-@pytest.mark.parametrize(("size", "look"), LOOKS, ids=[f"{size[0]}x{size[1]}, {look}" for size, look in LOOKS])
+@pytest.mark.parametrize(("size", "look"), STYLES, ids=[f"{size[0]}x{size[1]}, {look}" for size, look in STYLES])
 async def test_every_pane_of_every_view_draws(
     size: tuple[int, int], look: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if look == "no color":
         monkeypatch.setenv("NO_COLOR", "1")
-    async with driven(size=size) as ui:
+    async with running_app(size=size) as ui:
         if look != "no color":
             ui.app.theme = look
         await ui.run(PROMPT)
@@ -53,7 +53,7 @@ AWKWARD = {
 
 @pytest.mark.parametrize("text", AWKWARD.values(), ids=AWKWARD)
 async def test_texts_that_break_terminals_are_drawn_as_they_are(text: str) -> None:
-    async with driven(size=(100, 30)) as ui:
+    async with running_app(size=(100, 30)) as ui:
         await ui.run(text)
         for number in range(1, len(VIEWS) + 1):
             await ui.press(str(number), "left", "up", "h", "j", "left_square_bracket")
@@ -64,7 +64,7 @@ async def test_texts_that_break_terminals_are_drawn_as_they_are(text: str) -> No
 
 async def test_a_text_of_2048_tokens_shows_on_every_screen_and_can_be_walked() -> None:
     spec = replace(small_spec(), context=4096)
-    async with driven(FakeShelf(spec=spec, holds=4096), size=(120, 42)) as ui:
+    async with running_app(FakeModels(spec=spec, holds=4096), size=(120, 42)) as ui:
         await ui.run(" ".join(f"w{number % 97}" for number in range(2048)))
         assert ui.shown_run.trace.n_fed > 2048
         for number, name in enumerate(VIEWS, 1):
@@ -76,7 +76,7 @@ async def test_a_text_of_2048_tokens_shows_on_every_screen_and_can_be_walked() -
 
 
 async def test_a_terminal_that_is_too_small_says_so_and_comes_back() -> None:
-    async with driven(size=(100, 30)) as ui:
+    async with running_app(size=(100, 30)) as ui:
         await ui.run(PROMPT)
         await ui.pilot.resize_terminal(40, 10)
         await ui.pilot.pause()

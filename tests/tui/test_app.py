@@ -13,24 +13,24 @@ import edge
 from edge.attention_pattern import attention_pattern
 from models.errors import CheckpointError, EdgeError, MisuseError
 from models.zoo import zoo_names
-from tests.tui.driving import PATIENCE_S, Driven
-from tests.tui.fake import FakeModel, FakeShelf
+from tests.tui.app_driver import PATIENCE_S, AppDriver
+from tests.tui.fake_model import FakeModel, FakeModels
 from tui.app import EdgeApp, MakeScreen
-from tui.build import build, build_saved, opener
-from tui.jobs.job import Place
+from tui.app_factory import app_on_model, app_on_trace, model_opener
+from tui.jobs.job import ModelOnEngine
 from tui.jobs.run import PARTS
+from tui.screens.error import ErrorScreen
 from tui.screens.opening import OpeningScreen
-from tui.screens.trouble import TroubleScreen
 from tui.start import look
 from tui.widgets.attention_map import AttentionMap
 
 
 async def test_a_real_engine_fills_the_screen(byte_llama: Path) -> None:
-    app, runner = build(opener(None), Place(str(byte_llama), "torch"), ("torch",))
+    app, runner = app_on_model(model_opener(None), ModelOnEngine(str(byte_llama), "torch"), ("torch",))
     try:
         async with app.run_test(size=(200, 60)) as pilot:
-            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
+            ui = AppDriver(app, app.main, pilot, FakeModels(), runner)
+            await ui.until(lambda: app.main.state.model is not None, "the model to load")
             await ui.run("a king")
             await ui.press("2")
             trace, chosen = ui.shown_run.trace, app.main.state.selection
@@ -47,11 +47,11 @@ async def test_a_real_engine_fills_the_screen(byte_llama: Path) -> None:
 
 @pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
 async def test_the_bundled_model_fills_the_screen_on_the_default_engine() -> None:
-    app, runner = build(opener(None), Place("fable-relu", "onnx"), ("onnx",))
+    app, runner = app_on_model(model_opener(None), ModelOnEngine("fable-relu", "onnx"), ("onnx",))
     try:
         async with app.run_test(size=(80, 24)) as pilot:
-            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
+            ui = AppDriver(app, app.main, pilot, FakeModels(), runner)
+            await ui.until(lambda: app.main.state.model is not None, "the model to load")
             await ui.run("The king")
             assert (ui.shown_run.overview.exact_zero > 0).all(), "a ReLU model without silent neurons"
             timing = ui.shown_run.timing
@@ -69,11 +69,11 @@ def traced(*parts: str) -> edge.Trace:
 
 async def test_a_saved_trace_shows_without_any_engine(tmp_path: Path) -> None:
     traced(*PARTS).save(tmp_path / "seen.trace")
-    app = build_saved(edge.open_trace(tmp_path / "seen.trace"))
+    app = app_on_trace(edge.open_trace(tmp_path / "seen.trace"))
     async with app.run_test(size=(120, 42)) as pilot:
-        ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
+        ui = AppDriver(app, app.main, pilot, FakeModels(), app.main.runner)
         await ui.until(lambda: app.main.state.main is not None, "the trace to show")
-        await ui.at_rest()
+        await ui.idle()
         assert "daughters" in ui.shown("#tokens"), "the trace's tokens do not show"
         before = app.main.state.selection
         await ui.press("2", "l")
@@ -87,11 +87,11 @@ async def test_a_saved_trace_shows_without_any_engine(tmp_path: Path) -> None:
 
 
 async def test_a_trace_without_queries_says_what_is_missing(tmp_path: Path) -> None:
-    app = build_saved(traced("ffn.neurons"))
+    app = app_on_trace(traced("ffn.neurons"))
     async with app.run_test(size=(120, 42)) as pilot:
-        ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
+        ui = AppDriver(app, app.main, pilot, FakeModels(), app.main.runner)
         await ui.until(lambda: app.main.state.main is not None, "the trace to show")
-        await ui.at_rest()
+        await ui.idle()
         await ui.press("2")
         assert "not watched" in ui.shown("#map").replace("\n", " "), ui.shown("#map")
         await ui.press("3")
@@ -103,7 +103,7 @@ async def test_the_first_picture_comes_before_anything_heavy_and_the_screen_afte
 
     def importing() -> MakeScreen:
         assert made.wait(PATIENCE_S)
-        main = build(FakeShelf().open, Place("fake", "onnx"), ("onnx",))[0].main
+        main = app_on_model(FakeModels().open, ModelOnEngine("fake", "onnx"), ("onnx",))[0].main
         return lambda: main
 
     app = EdgeApp().opening("a model · onnx", importing)
@@ -112,7 +112,7 @@ async def test_the_first_picture_comes_before_anything_heavy_and_the_screen_afte
         assert isinstance(app.screen, OpeningScreen), "nothing shows while Edge is read"
         assert "a model · onnx" in str(app.screen.query_one("#opening").render())
         made.set()
-        ui = Driven(app, None, pilot, FakeShelf(), None)  # type: ignore[arg-type]
+        ui = AppDriver(app, None, pilot, FakeModels(), None)  # type: ignore[arg-type]
         await ui.until(lambda: app.screen is getattr(app, "main", None), "the main screen")
     assert app.main.runner.close(PATIENCE_S)
 
@@ -137,10 +137,10 @@ def test_bad_input_is_refused_before_the_screen_opens(tmp_path: Path) -> None:
 QUIT_WHILE = """
 from threading import Event
 from concurrent.futures import ThreadPoolExecutor
-from tests.tui.fake import FakeModel
+from tests.tui.fake_model import FakeModel
 from tui.app import show
-from tui.build import build
-from tui.jobs.job import Place
+from tui.app_factory import app_on_model
+from tui.jobs.job import ModelOnEngine
 
 busy = Event()
 
@@ -168,7 +168,7 @@ async def quit_while_running(pilot):
     await pilot.press("ctrl+q")
 
 opener, pilot = {"load": (load_forever, quit_while_loading), "run": (open_model, quit_while_running)}["%s"]
-app, _ = build(opener, Place("fake", "onnx"), ("onnx",))
+app, _ = app_on_model(opener, ModelOnEngine("fake", "onnx"), ("onnx",))
 show(app, headless=True, auto_pilot=pilot)
 """
 
@@ -188,9 +188,9 @@ EVIL = "a\x1b]52;c;aGk=\x07b\x9b31mc\x7fd\u202ee"
 async def test_nothing_that_a_terminal_acts_on_is_drawn() -> None:
     """Names of models, messages and titles are from outside; Textual itself lets ESC and C1 through."""
     acting = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e]")
-    app = EdgeApp(build(FakeShelf().open, Place("fake", "onnx"), ("onnx",))[0].main)
+    app = EdgeApp(app_on_model(FakeModels().open, ModelOnEngine("fake", "onnx"), ("onnx",))[0].main)
     async with app.run_test(size=(100, 30)) as pilot:
-        app.push_screen(TroubleScreen(EVIL, EVIL))
+        app.push_screen(ErrorScreen(EVIL, EVIL))
         app.screen.border_title = EVIL
         await pilot.pause()
         drawn = "".join(segment.text for strip in app.screen._compositor.render_strips() for segment in strip)
@@ -202,11 +202,11 @@ async def test_nothing_that_a_terminal_acts_on_is_drawn() -> None:
 FAIL_IN_A_HANDLER = """
 import sys
 from edge.cli import exit_code
-from tests.tui.fake import FakeShelf
+from tests.tui.fake_model import FakeModels
 from tui import start
 from tui.app import show
-from tui.build import build
-from tui.jobs.job import Place
+from tui.app_factory import app_on_model
+from tui.jobs.job import ModelOnEngine
 
 async def fail(pilot):
     await pilot.pause()
@@ -214,7 +214,7 @@ async def fail(pilot):
     await pilot.pause()
 
 def look(model, engine, threads):
-    app, _ = build(FakeShelf().open, Place("fake", "onnx"), ("onnx",))
+    app, _ = app_on_model(FakeModels().open, ModelOnEngine("fake", "onnx"), ("onnx",))
     show(app, headless=True, auto_pilot=fail)
 
 start.look = look

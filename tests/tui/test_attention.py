@@ -4,9 +4,9 @@ import numpy as np
 
 from edge.edits import ScaleHead
 from edge.measure.attention import entropy_bits
-from tests.tui.driving import Driven, driven
-from tests.tui.fake import FakeShelf, small_spec
-from tui.jobs.job import Place
+from tests.tui.app_driver import AppDriver, running_app
+from tests.tui.fake_model import FakeModels, small_spec
+from tui.jobs.job import ModelOnEngine
 from tui.screens.running import Companion
 from tui.widgets.attention_map import AttentionMap
 from tui.widgets.head_grid import HeadGrid
@@ -14,19 +14,19 @@ from tui.widgets.head_grid import HeadGrid
 PROMPT = "Once upon a time there was a king who had"
 
 
-async def look(ui: Driven) -> AttentionMap:
+async def look(ui: AppDriver) -> AttentionMap:
     """Runs the prompt and goes to the view."""
     await ui.run(PROMPT)
     await ui.press("2")
     return ui.main.query_one("#map", AttentionMap)
 
 
-def read_out(ui: Driven, name: str = "readout") -> str:
+def read_out(ui: AppDriver, name: str = "readout") -> str:
     return str(ui.main.query_one(f"#{name}").render())
 
 
 async def test_the_map_is_the_trace_s_own_pattern() -> None:
-    async with driven(size=(120, 42)) as ui:
+    async with running_app(size=(120, 42)) as ui:
         attention = await look(ui)
         trace, chosen = ui.shown_run.trace, ui.main.state.selection
         pattern = trace.pattern(chosen.layer, chosen.head)
@@ -39,7 +39,7 @@ async def test_the_map_is_the_trace_s_own_pattern() -> None:
 
 
 async def test_margins_are_each_row_s_entropy_and_what_each_key_is_given() -> None:
-    async with driven(size=(120, 42)) as ui:
+    async with running_app(size=(120, 42)) as ui:
         attention = await look(ui)
         trace, chosen = ui.shown_run.trace, ui.main.state.selection
         pattern = trace.pattern(chosen.layer, chosen.head)
@@ -51,7 +51,7 @@ async def test_margins_are_each_row_s_entropy_and_what_each_key_is_given() -> No
 
 
 async def test_keys_choose_layer_and_head_and_the_map_follows() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         attention = await look(ui)
         before, chosen = attention.levels.copy(), ui.main.state.selection
         await ui.press("l")
@@ -67,7 +67,7 @@ async def test_keys_choose_layer_and_head_and_the_map_follows() -> None:
 
 
 async def test_the_mouse_chooses_heads_and_cells_and_reads_out_without_choosing() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         attention = await look(ui)
         heads = ui.main.query_one(HeadGrid)
         await ui.pilot.click(heads, offset=(heads.gutter_cells + 2 * heads.cell + 1, heads.ruler_lines))
@@ -84,7 +84,7 @@ async def test_the_mouse_chooses_heads_and_cells_and_reads_out_without_choosing(
 
 
 async def test_arrows_walk_the_map_and_the_read_out_follows() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await look(ui)
         await ui.press("j", "home", "up", "up", "left", "right")
         chosen = ui.main.state.selection
@@ -98,7 +98,7 @@ async def test_arrows_walk_the_map_and_the_read_out_follows() -> None:
 
 
 async def test_the_scale_turns_log_and_the_first_token_drops() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         attention = await look(ui)
         linear = attention.levels.copy()
         await ui.press("s")
@@ -110,7 +110,7 @@ async def test_the_scale_turns_log_and_the_first_token_drops() -> None:
 
 
 async def test_heads_are_colored_by_one_score_after_another() -> None:
-    async with driven(size=(120, 42)) as ui:
+    async with running_app(size=(120, 42)) as ui:
         await look(ui)
         scores = ui.shown_run.overview.heads
         assert f"{scores.entropy_bits[2, 3]:.2f}"[:4] in ui.shown("#heads"), ui.shown("#heads")
@@ -121,7 +121,7 @@ async def test_heads_are_colored_by_one_score_after_another() -> None:
 
 
 async def test_many_layers_and_heads_scroll_to_the_chosen_one() -> None:
-    async with driven(FakeShelf(spec=small_spec(16, 14))) as ui:
+    async with running_app(FakeModels(spec=small_spec(16, 14))) as ui:
         await look(ui)
         await ui.press("tab", "tab", "home", "end", *"jjjjjjjjjjjjjjjj")
         assert (ui.main.state.selection.layer, ui.main.state.selection.head) == (0, 13)
@@ -129,16 +129,16 @@ async def test_many_layers_and_heads_scroll_to_the_chosen_one() -> None:
 
 
 async def test_another_engine_stands_beside_and_the_difference_is_signed() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await look(ui)
-        ui.main.run_beside(Companion("torch", Place("fake", "torch")))
-        await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the run beside")
-        beside, chosen = ui.main.state.beside, ui.main.state.selection
-        assert beside is not None and beside.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed]
+        ui.main.run_comparison(Companion("torch", ModelOnEngine("fake", "torch")))
+        await ui.until(lambda: ui.main.state.compared is not None and not ui.main.progress, "the run beside")
+        compared, chosen = ui.main.state.compared, ui.main.state.selection
+        assert compared is not None and compared.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed]
         other = ui.main.query_one("#other", AttentionMap)
         assert other.display and other.levels.shape == (ui.shown_run.trace.n_fed,) * 2
         own = ui.shown_run.trace.pattern(chosen.layer, chosen.head)
-        apart = beside.trace.pattern(chosen.layer, chosen.head) - own
+        apart = compared.trace.pattern(chosen.layer, chosen.head) - own
         value = abs(apart[chosen.token, chosen.key])
         assert f"{value:.3f}" in read_out(ui, "other-readout"), f"{value} is not in {read_out(ui, 'other-readout')}"
         await ui.press("v")
@@ -149,32 +149,34 @@ async def test_another_engine_stands_beside_and_the_difference_is_signed() -> No
 
 
 async def test_x_ablates_the_chosen_head_in_a_run_beside_and_ends_that() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await look(ui)
         chosen = ui.main.state.selection
         await ui.press("x")
-        await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the run without the head")
-        beside = ui.main.state.beside
+        await ui.until(lambda: ui.main.state.compared is not None and not ui.main.progress, "the run without the head")
+        compared = ui.main.state.compared
         edit = str(ScaleHead(chosen.layer, chosen.head, 0.0))
-        assert beside is not None and beside.trace.edits == (edit,), f"the run beside was edited by {beside}"
+        assert compared is not None and compared.trace.edits == (edit,), f"the run beside was edited by {compared}"
         assert "ablated" in str(ui.main.query_one("#map-pane").border_title)
         await ui.press("x")
-        assert ui.main.state.beside is None and not ui.main.state.edits, "the head is still ablated"
+        assert ui.main.state.compared is None and not ui.main.state.edits, "the head is still ablated"
 
 
 async def test_a_new_prompt_makes_the_run_beside_anew() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await look(ui)
-        ui.main.run_beside(Companion("torch", Place("fake", "torch")))
-        await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the run beside")
+        ui.main.run_comparison(Companion("torch", ModelOnEngine("fake", "torch")))
+        await ui.until(lambda: ui.main.state.compared is not None and not ui.main.progress, "the run beside")
         await ui.run("another prompt")
-        await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the next run beside")
-        beside = ui.main.state.beside
-        assert beside is not None and beside.trace.tokens[:2] == ui.shown_run.trace.tokens[:2], "beside is the old text"
+        await ui.until(lambda: ui.main.state.compared is not None and not ui.main.progress, "the next run beside")
+        compared = ui.main.state.compared
+        assert compared is not None and compared.trace.tokens[:2] == ui.shown_run.trace.tokens[:2], (
+            "beside is the old text"
+        )
 
 
 async def test_a_long_text_shows_whole_by_its_peaks_or_cell_by_cell() -> None:
-    async with driven(size=(120, 42)) as ui:
+    async with running_app(size=(120, 42)) as ui:
         attention = await look(ui)
         assert attention.block == 1, "a short text is drawn in squares"
         rng = np.random.default_rng(0)

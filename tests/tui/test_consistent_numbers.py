@@ -24,7 +24,7 @@ from edge.measure.hot import NeuronCounts
 from edge.measure.overview import survey
 from edge.measure.sparsity import DEFINITIONS
 from edge.picture.units import show_bytes, show_number, show_share
-from edge.profile.held import held_bytes, weights_held_bytes
+from edge.profile.held import text_bytes, weights_held_bytes
 from edge.report.inside import layers_section
 from edge.report.seen import looks_of, sparsity_of
 from edge.report.spent import time_section
@@ -36,12 +36,12 @@ from models.parameters import parameter_count
 from models.zoo import zoo_names
 from tests.edge.profile import made
 from tests.edge.report.made import made_comparison
-from tests.tui.driving import PATIENCE_S, Driven
-from tests.tui.fake import FakeShelf
-from tui.build import build, build_saved, opener
-from tui.cost import Cost
-from tui.costs import Costs, cost_rows
-from tui.jobs.job import Place
+from tests.tui.app_driver import PATIENCE_S, AppDriver
+from tests.tui.fake_model import FakeModels
+from tui.app_factory import app_on_model, app_on_trace, model_opener
+from tui.cost_table import Cost
+from tui.engine_costs import Costs, cost_rows
+from tui.jobs.job import ModelOnEngine
 from tui.widgets.layer_table import LayerTable
 
 PROMPT = "Once upon a time there was a king"
@@ -132,9 +132,9 @@ def test_a_comparison_and_a_survey_count_as_edge_trace_does(trace: Trace) -> Non
 
 async def test_a_trace_opens_with_the_definition_that_its_live_run_has(trace: Trace) -> None:
     """The column is headed by the definition, and holds its numbers at the chosen token."""
-    app = build_saved(trace)
+    app = app_on_trace(trace)
     async with app.run_test(size=(200, 60)) as pilot:
-        ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
+        ui = AppDriver(app, app.main, pilot, FakeModels(), app.main.runner)
         await ui.until(lambda: not np.isnan(ui.shown_run.overview.gini).any(), "the trace to be measured")
         sparsity, token = app.main.state.options.sparsity, app.main.state.selection.token
         assert sparsity.field == ("exact_zero" if "relu" in trace.model else "top_p"), (
@@ -150,9 +150,9 @@ async def test_a_trace_opens_with_the_definition_that_its_live_run_has(trace: Tr
 async def test_a_definition_that_one_model_asked_for_does_not_stay_for_the_next() -> None:
     with edge.load("fable-relu", "onnx") as relu, edge.load("fable-gelu", "onnx") as gelu:
         zero, smooth = (model.run(PROMPT, max_new_tokens=0, watch=edge.Watch.all()) for model in (relu, gelu))
-    app = build_saved(smooth)
+    app = app_on_trace(smooth)
     async with app.run_test(size=(200, 60)) as pilot:
-        ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
+        ui = AppDriver(app, app.main, pilot, FakeModels(), app.main.runner)
         await ui.until(lambda: app.main.state.main is not None, "the first trace")
         app.main.show_saved(zero)
         await ui.until(lambda: ui.shown_run.trace is zero, "the second trace")
@@ -160,15 +160,15 @@ async def test_a_definition_that_one_model_asked_for_does_not_stay_for_the_next(
 
 
 async def test_the_time_to_the_first_token_holds_tokenizing_everywhere() -> None:
-    app, runner = build(opener(None), Place("fable-relu", "onnx"), ("onnx",))
+    app, runner = app_on_model(model_opener(None), ModelOnEngine("fable-relu", "onnx"), ("onnx",))
     try:
         async with app.run_test(size=(200, 60)) as pilot:
-            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
+            ui = AppDriver(app, app.main, pilot, FakeModels(), runner)
+            await ui.until(lambda: app.main.state.model is not None, "the model to load")
             await ui.run(PROMPT)
             trace = ui.shown_run.trace
             header = " ".join(ui.shown("HeaderBar").split())
-            facts = app.main.state.facts
+            model = app.main.state.model
     finally:
         assert runner.close(PATIENCE_S)
     timing = trace.timing
@@ -181,7 +181,7 @@ async def test_the_time_to_the_first_token_holds_tokenizing_everywhere() -> None
     assert f"ttft {timing.ttft_ms:.3g} ms" in run_summary(trace)
     assert f"{show_number(timing.tokens_per_second or 0)} tok/s" in header, header
     assert f"watched {show_bytes(trace.watch.cost_bytes(trace.spec, trace.n_fed))}" in header
-    assert facts is not None and facts.parameters == parameter_count(trace.spec)
+    assert model is not None and model.parameters == parameter_count(trace.spec)
     first = made.variant().first_tokens[0]
     summed = profile_summary(made.profile())["memory"][0]
     assert (summed["ttft_ms"], summed["tokenize_ms"]) == (first.ttft_ms, first.tokenize_ms)
@@ -210,11 +210,11 @@ def test_memory_has_one_name_for_each_number() -> None:
 @pytest.mark.parametrize(("engine", "size"), [("torch", 4), ("torch:bf16", 2), ("mlx:fp16", 2), ("onnx", 4)])
 def test_weights_held_follow_the_number_format_not_the_disk(engine: str, size: int) -> None:
     checkpoint = open_checkpoint(find_model("fable-relu"))
-    held = weights_held_bytes(checkpoint.spec, held_bytes(engine, checkpoint))
+    held = weights_held_bytes(checkpoint.spec, text_bytes(engine, checkpoint))
     assert held == size * parameter_count(checkpoint.spec), f"{engine} does not hold {size} bytes a parameter"
 
 
 def test_the_command_prints_what_its_table_holds(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    kept = tmp_path / "once.trace"
-    assert exit_code(["trace", "fable-relu", PROMPT, "-n", "5", "-o", str(kept), "--json"]) == 0
-    assert json.loads(capfd.readouterr().out) == layer_table(open_trace(kept)).records()
+    settings_store = tmp_path / "once.trace"
+    assert exit_code(["trace", "fable-relu", PROMPT, "-n", "5", "-o", str(settings_store), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == layer_table(open_trace(settings_store)).records()

@@ -14,29 +14,29 @@ from edge.picture.units import show_number
 from edge.trace import open_trace
 from models.progress import Progress
 from models.zoo import zoo_folder
-from tests.tui.driving import PATIENCE_S, Driven, driven
-from tests.tui.fake import FakeModel, FakeShelf
-from tests.tui.looking import check_lines
+from tests.tui.app_driver import PATIENCE_S, AppDriver, running_app
+from tests.tui.drawn_lines import check_lines
+from tests.tui.fake_model import FakeModel, FakeModels
 from tests.tui.test_ffn import WeightedShelf
-from tui.build import build, build_saved
-from tui.commands import commands_of
-from tui.editing import in_room
-from tui.jobs.job import JobContext, Place, Wanted
+from tui.app_factory import app_on_model, app_on_trace
+from tui.command_palette import commands_of
+from tui.edit_names import edits_that_fit
+from tui.jobs.job import JobContext, JobRequested, ModelOnEngine
 from tui.jobs.load import Load
-from tui.messages import Beside, EditToggled
+from tui.messages import ComparedRunReady, EditToggled
 from tui.screens.compare import Compared
 from tui.screens.edits import EditsScreen
+from tui.screens.error import ErrorScreen
 from tui.screens.running import Companion
-from tui.screens.trouble import TroubleScreen
-from tui.view_state import Shown
-from tui.views.effect import EffectLine
-from tui.views.every import VIEWS
+from tui.view_state import MeasuredRun
+from tui.views.all_views import VIEWS
+from tui.views.prediction_change import EffectLine
 from tui.widgets.attention_map import AttentionMap
-from tui.widgets.choices import Choices
+from tui.widgets.change_bars import ChangeBars
+from tui.widgets.choice_list import ChoiceList
 from tui.widgets.head_grid import HeadGrid
 from tui.widgets.layer_table import LayerTable
-from tui.widgets.memory_list import MemoryList
-from tui.widgets.shift_bars import ShiftBars
+from tui.widgets.neuron_list import NeuronList
 from tui.widgets.sparsity_map import SparsityMap
 
 PROMPT = "Once upon a time there was a king who had"
@@ -46,10 +46,10 @@ THREE = "head 0.1 ablated", "neuron 1.3 ablated", "FFN of layer 1 ablated"
 
 @asynccontextmanager
 async def editing(
-    *edits: Edit, size: tuple[int, int] = (160, 50), shelf: FakeShelf | None = None
-) -> AsyncIterator[Driven]:
+    *edits: Edit, size: tuple[int, int] = (160, 50), fake_models: FakeModels | None = None
+) -> AsyncIterator[AppDriver]:
     """A run, and the comparison run with edits."""
-    async with driven(shelf or WeightedShelf(), size) as ui:
+    async with running_app(fake_models or WeightedShelf(), size) as ui:
         await ui.run(PROMPT)
         ui.main.shown_view.focus_pane()
         for edit in edits:
@@ -57,35 +57,35 @@ async def editing(
         yield ui
 
 
-async def toggle(ui: Driven, edit: Edit) -> None:
+async def toggle(ui: AppDriver, edit: Edit) -> None:
     ui.main.post_message(EditToggled(edit))
     await ui.pilot.pause()
     await answered(ui)
 
 
-async def answered(ui: Driven) -> None:
+async def answered(ui: AppDriver) -> None:
     """Waits for the run with edits, and for what is read of it."""
-    await ui.until(lambda: not ui.main.state.edits or ui.main.state.beside is not None, "the run with edits")
-    await ui.at_rest()
+    await ui.until(lambda: not ui.main.state.edits or ui.main.state.compared is not None, "the run with edits")
+    await ui.idle()
     await ui.until(lambda: not ui.main.reader.is_busy, "the readings")
     await ui.pilot.pause()
 
 
-def beside(ui: Driven) -> Shown:
-    assert ui.main.state.beside is not None, "no run with edits stands beside"
-    return ui.main.state.beside
+def compared(ui: AppDriver) -> MeasuredRun:
+    assert ui.main.state.compared is not None, "no run with edits stands beside"
+    return ui.main.state.compared
 
 
-def effect(ui: Driven) -> str:
+def effect(ui: AppDriver) -> str:
     return str(ui.main.query_one(EffectLine).render())
 
 
-def title(ui: Driven, pane: str) -> str:
+def title(ui: AppDriver, pane: str) -> str:
     return str(ui.main.query_one(f"#{pane}-pane").border_title)
 
 
-def effect_bits(ui: Driven, run: Shown | None = None) -> str:
-    main, other = ui.shown_run, run or beside(ui)
+def effect_bits(ui: AppDriver, run: MeasuredRun | None = None) -> str:
+    main, other = ui.shown_run, run or compared(ui)
     assert main.weights is not None and other.weights is not None
     token = ui.main.state.selection.token
     shift = read_answer_shift(main.trace, main.weights, other.trace, other.weights, token)
@@ -96,10 +96,10 @@ def effect_bits(ui: Driven, run: Shown | None = None) -> str:
 
 
 def test_the_last_names_are_shown_where_not_all_have_room() -> None:
-    assert in_room(THREE[:1], 60) == "1 edit: head 0.1 ablated"
-    assert in_room(THREE, 80) == "3 edits: head 0.1 ablated · neuron 1.3 ablated · FFN of layer 1 ablated"
-    assert in_room(THREE, 60) == "3 edits: … neuron 1.3 ablated · FFN of layer 1 ablated"
-    assert in_room(THREE, 20) == "3 edits"
+    assert edits_that_fit(THREE[:1], 60) == "1 edit: head 0.1 ablated"
+    assert edits_that_fit(THREE, 80) == "3 edits: head 0.1 ablated · neuron 1.3 ablated · FFN of layer 1 ablated"
+    assert edits_that_fit(THREE, 60) == "3 edits: … neuron 1.3 ablated · FFN of layer 1 ablated"
+    assert edits_that_fit(THREE, 20) == "3 edits"
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids=["small", "large"])
@@ -115,17 +115,17 @@ async def test_the_list_removes_one_edit_shows_one_alone_and_clears_all() -> Non
     async with editing(HEAD, NEURON, size=(80, 24)) as ui:
         await ui.press("X")
         assert isinstance(ui.app.screen, EditsScreen), "X does not list the edits"
-        told = [str(option.prompt) for option in ui.app.screen.query_one(Choices).options]
+        told = [str(option.prompt) for option in ui.app.screen.query_one(ChoiceList).options]
         assert [name for name in told if "ablated" in name] == ["head 0.1 ablated", "neuron 1.3 ablated"], told
         await ui.press("down", "enter")
         await answered(ui)
-        assert beside(ui).trace.edits == ("head 0.1 ablated",), "enter does not show the effect of one alone"
+        assert compared(ui).trace.edits == ("head 0.1 ablated",), "enter does not show the effect of one alone"
         assert ui.main.state.edits == (HEAD, NEURON), "showing one alone removed the other"
         await ui.press("X", "down", "x")
         await answered(ui)
         assert ui.main.state.edits == (HEAD,), "x in the list does not remove the edit under the cursor"
         await ui.press("X", "u")
-        assert ui.main.state.edits == () and ui.main.state.beside is None, "u in the list does not clear all"
+        assert ui.main.state.edits == () and ui.main.state.compared is None, "u in the list does not clear all"
 
 
 async def test_keys_and_palette_clear_edits_only_while_any_are_on() -> None:
@@ -147,30 +147,32 @@ async def test_keys_and_palette_clear_edits_only_while_any_are_on() -> None:
 
 async def test_the_effect_of_several_edits_is_credited_to_all_and_that_of_one_is_of_a_run_with_it_alone() -> None:
     async with editing(HEAD, NEURON) as ui:
-        assert beside(ui).trace.edits == ("head 0.1 ablated", "neuron 1.3 ablated")
+        assert compared(ui).trace.edits == ("head 0.1 ablated", "neuron 1.3 ablated")
         assert "all 2 edits" in effect(ui) and effect_bits(ui) in effect(ui), effect(ui)
         assert "ablated" not in effect(ui), f"the effect of two edits is told as one's: {effect(ui)}"
-        both = beside(ui)
+        both = compared(ui)
         for edit in (HEAD, NEURON):
             await ui.press("i")
             await answered(ui)
-            assert beside(ui).trace.edits == (str(edit),), "the run of one alone has other edits"
+            assert compared(ui).trace.edits == (str(edit),), "the run of one alone has other edits"
             assert f"{edit}, alone of 2" in effect(ui) and effect_bits(ui) in effect(ui), effect(ui)
         await ui.press("i")
         await answered(ui)
-        assert beside(ui).trace.edits == both.trace.edits and "all 2 edits" in effect(ui), "i does not come back to all"
+        assert compared(ui).trace.edits == both.trace.edits and "all 2 edits" in effect(ui), (
+            "i does not come back to all"
+        )
 
 
 async def test_while_a_run_with_more_edits_is_awaited_no_effect_shows() -> None:
     async with editing(HEAD) as ui:
-        before = beside(ui)
+        before = compared(ui)
         ui.main.on_edit_toggled(EditToggled(NEURON))
-        assert ui.main.state.beside is None, "the effect of one edit stands under the names of two"
+        assert ui.main.state.compared is None, "the effect of one edit stands under the names of two"
         assert "running with all 2 edits" in effect(ui), effect(ui)
-        ui.main.on_beside(Beside(before))
-        assert ui.main.state.beside is None, "a run that was wished for before the second edit is taken for theirs"
+        ui.main.on_compared_run_ready(ComparedRunReady(before))
+        assert ui.main.state.compared is None, "a run that was wished for before the second edit is taken for theirs"
         await answered(ui)
-        assert beside(ui).trace.edits == ("head 0.1 ablated", "neuron 1.3 ablated")
+        assert compared(ui).trace.edits == ("head 0.1 ablated", "neuron 1.3 ablated")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=["small", "large"])
@@ -189,7 +191,7 @@ async def test_answers_before_and_after_stand_in_layers_attention_and_ffn() -> N
         for key, bars, pane in (("1", "#layers-view #answer", "answer"), ("2", "#attention-view #answer", "answer")):
             await ui.press(key)
             await answered(ui)
-            grid = ui.main.query_one(bars, ShiftBars)
+            grid = ui.main.query_one(bars, ChangeBars)
             assert grid.display and grid.words and grid.headings == ("no edit", "all 2 edits"), grid.headings
             assert "effect of all 2 edits" in str(ui.main.shown_view.query_one(f"#{pane}-pane").border_title)
             for word, line in zip(grid.words, lines(grid)[1:], strict=False):
@@ -197,10 +199,10 @@ async def test_answers_before_and_after_stand_in_layers_attention_and_ffn() -> N
                 assert sign in line, f"the change of {word} is not told: {line!r}"
         await ui.press("3")
         await answered(ui)
-        assert ui.main.query_one("#answers", ShiftBars).headings == ("no edit", "all 2 edits")
+        assert ui.main.query_one("#answers", ChangeBars).headings == ("no edit", "all 2 edits")
 
 
-def lines(grid: ShiftBars) -> list[str]:
+def lines(grid: ChangeBars) -> list[str]:
     return [grid.render_line(y).text for y in range(grid.size.height)]
 
 
@@ -220,7 +222,7 @@ async def test_the_map_of_an_ablated_head_is_marked_and_no_equal_map_stands_besi
         assert "is the same with" in other.notice, f"a map that no edit can change shows as if it did: {other.notice!r}"
         await ui.press("k")
         assert other.notice == "" and "less no edit" in title(ui, "other"), "above the edit no difference shows"
-        own, edited = (run.trace.pattern(1, chosen.head + 1) for run in (ui.shown_run, beside(ui)))
+        own, edited = (run.trace.pattern(1, chosen.head + 1) for run in (ui.shown_run, compared(ui)))
         extreme = np.unravel_index(np.abs(edited - own).argmax(), own.shape)
         assert int(other.levels[extreme]) in (0, 31), "the second map is no difference"
 
@@ -250,11 +252,11 @@ async def test_layers_say_what_each_sublayer_adds_otherwise(size: tuple[int, int
         for row in table.rows:
             for place, part in enumerate(("attn", "ffn")):
                 before, after = (
-                    run.trace.row(f"layers.{row.layer}.{part}.output", token) for run in (ui.shown_run, beside(ui))
+                    run.trace.row(f"layers.{row.layer}.{part}.output", token) for run in (ui.shown_run, compared(ui))
                 )
                 want = np.linalg.norm(after - before) / np.linalg.norm(before)
-                assert row.differs[place][0] == pytest.approx(want, rel=1e-5)
-        assert table.rows[layer].differs[1][1] == "ablated" and f"{layer}×" in ui.shown("#layers")
+                assert row.changes[place][0] == pytest.approx(want, rel=1e-5)
+        assert table.rows[layer].changes[1][1] == "ablated" and f"{layer}×" in ui.shown("#layers")
         assert f"effect of FFN of layer {layer} ablated" in title(ui, "layers")
 
 
@@ -265,12 +267,12 @@ async def test_neurons_stand_before_and_after_and_those_of_an_ablated_ffn_are_of
     async with editing(size=(200, 60)) as ui:
         await ui.press("3")
         await answered(ui)
-        grid = ui.main.query_one(MemoryList)
+        grid = ui.main.query_one(NeuronList)
         await ui.until(lambda: bool(grid.memories), "the memories")
         layer, token = ui.main.state.selection.layer, ui.main.state.selection.token
         await ui.press("j", "x", "k")
         await answered(ui)
-        after = beside(ui).trace.neurons(layer)[token]
+        after = compared(ui).trace.neurons(layer)[token]
         np.testing.assert_array_equal(grid.after, after, err_msg="neurons with edits are not those of their run")
         assert "with edits" in ui.shown("#memories").splitlines()[0]
         await ui.press("z")
@@ -287,34 +289,36 @@ async def test_neurons_stand_before_and_after_and_those_of_an_ablated_ffn_are_of
 
 
 async def test_edits_outlive_a_new_prompt_and_another_engine_of_the_model() -> None:
-    async with editing(HEAD, NEURON, shelf=FakeShelf()) as ui:
+    async with editing(HEAD, NEURON, fake_models=FakeModels()) as ui:
         await ui.run("another prompt")
         await answered(ui)
-        assert beside(ui).trace.tokens[:2] == ui.shown_run.trace.tokens[:2]
-        assert beside(ui).trace.edits == ("head 0.1 ablated", "neuron 1.3 ablated"), "a new prompt lost the edits"
+        assert compared(ui).trace.tokens[:2] == ui.shown_run.trace.tokens[:2]
+        assert compared(ui).trace.edits == ("head 0.1 ablated", "neuron 1.3 ablated"), "a new prompt lost the edits"
         ui.main.action_engine("torch")
         await ui.until(lambda: ui.shown_run.trace.engine == "torch", "the other engine")
         await answered(ui)
-        assert beside(ui).trace.engine == "torch" and len(beside(ui).trace.edits) == 2, "another engine lost the edits"
+        assert compared(ui).trace.engine == "torch" and len(compared(ui).trace.edits) == 2, (
+            "another engine lost the edits"
+        )
 
 
-async def stopped(ui: Driven) -> None:
+async def stopped(ui: AppDriver) -> None:
     """A second edit is toggled, and escape pressed before its run has come."""
     ui.main.on_edit_toggled(EditToggled(NEURON))
     ui.main.action_stop()
 
 
-async def another_model(ui: Driven) -> None:
-    ui.main.post_message(Wanted(Load(Place("other", "onnx"))))
-    await ui.until(lambda: ui.main.place == Place("other", "onnx"), "the other model")
+async def another_model(ui: AppDriver) -> None:
+    ui.main.post_message(JobRequested(Load(ModelOnEngine("other", "onnx"))))
+    await ui.until(lambda: ui.main.place == ModelOnEngine("other", "onnx"), "the other model")
 
 
-async def a_comparison(ui: Driven) -> None:
-    ui.main.compare_with(Compared(Companion("torch", Place("fake", "torch"))))
-    await ui.until(lambda: ui.main.state.beside is not None, "the other engine beside")
+async def a_comparison(ui: AppDriver) -> None:
+    ui.main.compare_with(Compared(Companion("torch", ModelOnEngine("fake", "torch"))))
+    await ui.until(lambda: ui.main.state.compared is not None, "the other engine beside")
 
 
-async def a_saved_trace(ui: Driven) -> None:
+async def a_saved_trace(ui: AppDriver) -> None:
     fake = FakeModel()
     ids = fake.tokenizer.encode(PROMPT)
     ui.main.show_saved(fake.run(ids=ids, max_new_tokens=2, watch=edge.Watch.all()))
@@ -324,20 +328,20 @@ class Nothing:
     """A job that replaces another."""
 
     def work(self, context: JobContext) -> None:
-        context.doing("something else")
+        context.progress("something else")
 
 
-async def overtaken(ui: Driven) -> None:
+async def overtaken(ui: AppDriver) -> None:
     """A second edit is toggled, and another job wanted before its run has come."""
     ui.main.on_edit_toggled(EditToggled(NEURON))
-    ui.main.on_wanted(Wanted(Nothing()))
+    ui.main.on_job_requested(JobRequested(Nothing()))
 
 
-async def failed(ui: Driven) -> None:
+async def failed(ui: AppDriver) -> None:
     """A second edit is toggled, and the model refuses to run it."""
-    ui.shelf.opened[0].holds = 1
+    ui.fake_models.opened[0].holds = 1
     ui.main.on_edit_toggled(EditToggled(NEURON))
-    await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+    await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "the refusal")
     await ui.press("escape")
 
 
@@ -345,13 +349,13 @@ ENDS = (stopped, failed, overtaken, another_model, a_comparison, a_saved_trace)
 
 
 @pytest.mark.parametrize("end", ENDS)
-async def test_edits_that_cannot_stay_are_cleared_and_said_to_be(end: Callable[[Driven], object]) -> None:
+async def test_edits_that_cannot_stay_are_cleared_and_said_to_be(end: Callable[[AppDriver], object]) -> None:
     async with editing(HEAD) as ui:
         told: list[str] = []
         ui.main.notify = lambda text, **_: told.append(str(text))  # type: ignore[method-assign]
         await end(ui)  # type: ignore[misc]
         await ui.pilot.pause()
-        await ui.at_rest()
+        await ui.idle()
         assert ui.main.state.edits == () and ui.main.state.alone is None
         assert any("head 0.1 ablated" in text for text in told), f"nobody said that the edit is gone: {told}"
         assert "ablated" not in ui.shown("HeaderBar")
@@ -359,8 +363,8 @@ async def test_edits_that_cannot_stay_are_cleared_and_said_to_be(end: Callable[[
 
 async def test_an_edit_that_ends_a_comparison_says_so() -> None:
     async with editing() as ui:
-        ui.main.run_beside(Companion("torch", Place("fake", "torch")))
-        await ui.until(lambda: ui.main.state.beside is not None, "the other engine beside")
+        ui.main.run_comparison(Companion("torch", ModelOnEngine("fake", "torch")))
+        await ui.until(lambda: ui.main.state.compared is not None, "the other engine beside")
         told: list[str] = []
         ui.main.notify = lambda text, **_: told.append(str(text))  # type: ignore[method-assign]
         await toggle(ui, HEAD)
@@ -373,21 +377,21 @@ async def test_an_edit_that_ends_a_comparison_says_so() -> None:
 async def test_a_saved_run_with_edits_names_and_marks_them_and_takes_no_more(tmp_path: Path) -> None:
     edits = (ScaleHead(1, 2, 0.0), Ablate("layers.2.ffn"), ScaleNeuron(1, 3, 0.0))
     trace = FakeModel().run(ids=[0, 0, 0, 0], max_new_tokens=3, watch=edge.Watch.all(), edits=edits)
-    app = build_saved(open_trace(trace.save(tmp_path / "edited.trace")))
+    app = app_on_trace(open_trace(trace.save(tmp_path / "edited.trace")))
     async with app.run_test(size=(120, 44)) as pilot:
-        ui = Driven(app, app.main, pilot, FakeShelf(), app.main.runner)
-        await ui.at_rest()
+        ui = AppDriver(app, app.main, pilot, FakeModels(), app.main.runner)
+        await ui.idle()
         header, others = ui.shown("HeaderBar").splitlines()[1], edits[:1]
         assert "run with 3 edits: head 1.2 ablated · FFN of layer 2 ablated · neuron 1.3 ablated" in header, header
         await ui.press("2", "x")
         assert not ui.main.state.edits, "an edit is on where nothing can run"
         assert ui.main.query_one(HeadGrid).ablated == {(1, 2)}
         await ui.press("3", "k")
-        assert "ablated" in ui.main.query_one(MemoryList).notice, ui.main.query_one(MemoryList).notice
+        assert "ablated" in ui.main.query_one(NeuronList).notice, ui.main.query_one(NeuronList).notice
         assert "× ablated" in ui.shown("#ffn")
         FakeModel().run(ids=[0, 0], max_new_tokens=3, watch=edge.Watch.all(), edits=others).save(tmp_path / "b.trace")
-        ui.main.run_beside(Companion("b.trace", saved=tmp_path / "b.trace"))
-        await ui.until(lambda: ui.main.state.beside is not None, "the other trace")
+        ui.main.run_comparison(Companion("b.trace", saved=tmp_path / "b.trace"))
+        await ui.until(lambda: ui.main.state.compared is not None, "the other trace")
         assert "beside: b.trace (head 1.2 ablated)" in ui.shown("HeaderBar"), ui.shown("HeaderBar")
 
 
@@ -396,12 +400,12 @@ async def test_the_effect_on_screen_is_what_the_engine_answers_with_that_edit_al
     def open_model(name: str, engine: str, progress: Progress) -> edge.Model:
         return edge.load(name, engine, threads=1, progress=progress)
 
-    app, runner = build(open_model, Place("fable-relu", "onnx"), ("onnx",))
+    app, runner = app_on_model(open_model, ModelOnEngine("fable-relu", "onnx"), ("onnx",))
     first, second = ScaleHead(1, 0, 0.0), Ablate("layers.2.ffn")
     try:
         async with app.run_test(size=(160, 50)) as pilot:
-            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
+            ui = AppDriver(app, app.main, pilot, FakeModels(), runner)
+            await ui.until(lambda: app.main.state.model is not None, "the model to load")
             await ui.run(PROMPT)
             for edit in (first, second):
                 await toggle(ui, edit)

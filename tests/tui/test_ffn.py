@@ -18,21 +18,21 @@ from edge.picture.units import show_share, show_weight
 from models.progress import Progress
 from models.zoo import zoo_folder
 from tests.tiny import FakeCheckpoint, tiny_weights
-from tests.tui.driving import PATIENCE_S, Driven, driven
-from tests.tui.fake import FakeModel, FakeShelf, FakeTokenizer, small_spec
-from tests.tui.looking import check_lines, colored
-from tui.build import build, build_saved
-from tui.jobs.job import Place
+from tests.tui.app_driver import PATIENCE_S, AppDriver, running_app
+from tests.tui.drawn_lines import check_lines, colored
+from tests.tui.fake_model import FakeModel, FakeModels, FakeTokenizer, small_spec
+from tui.app_factory import app_on_model, app_on_trace
+from tui.jobs.job import ModelOnEngine
 from tui.messages import NeuronChosen
 from tui.options import SPARSITIES
-from tui.readings import Readings, WasRead
-from tui.view_state import Shown
+from tui.result_cache import ResultCache, ResultReady
+from tui.view_state import MeasuredRun
 from tui.views.ffn import FfnView
-from tui.views.recall import agreement_words
+from tui.views.strongest_neurons import agreement_words
 from tui.widgets.activation_curve import ActivationCurve
-from tui.widgets.definitions import Definitions
-from tui.widgets.memory_list import MemoryList
-from tui.widgets.shift_bars import ShiftBars
+from tui.widgets.change_bars import ChangeBars
+from tui.widgets.neuron_list import NeuronList
+from tui.widgets.sparsity_definitions import SparsityDefinitions
 from tui.widgets.sparsity_map import SparsityMap
 
 PROMPT = "Once upon a time there was a king who had"
@@ -54,7 +54,7 @@ class WeightedModel(FakeModel):
         self.tokenizer = AnyTokenizer()
 
 
-class WeightedShelf(FakeShelf):
+class WeightedShelf(FakeModels):
     def open(self, model: str, engine: str, progress: Progress) -> FakeModel:
         progress("reading weights")
         self.opened.append(WeightedModel(engine))
@@ -62,29 +62,29 @@ class WeightedShelf(FakeShelf):
 
 
 @asynccontextmanager
-async def looking(size: tuple[int, int] = (160, 56), shelf: FakeShelf | None = None) -> AsyncIterator[Driven]:
+async def looking(size: tuple[int, int] = (160, 56), fake_models: FakeModels | None = None) -> AsyncIterator[AppDriver]:
     """The view on a run whose neurons are read."""
-    async with driven(shelf or WeightedShelf(), size) as ui:
+    async with running_app(fake_models or WeightedShelf(), size) as ui:
         await ui.run(PROMPT)
         await ui.press("3")
         await settled(ui)
         yield ui
 
 
-async def settled(ui: Driven) -> None:
+async def settled(ui: AppDriver) -> None:
     """Waits until nothing is awaited from the reader, and the strongest neuron is chosen."""
     view = ui.main.query_one(FfnView)
-    await ui.at_rest()
+    await ui.idle()
     await ui.until(lambda: not view.query(".awaited") and "reading" not in ui.shown("#definitions"), "the readings")
-    await ui.until(lambda: bool(view.query_one(MemoryList).memories), "the memories")
+    await ui.until(lambda: bool(view.query_one(NeuronList).memories), "the memories")
 
 
-def chosen(ui: Driven) -> tuple[int, int, int]:
+def chosen(ui: AppDriver) -> tuple[int, int, int]:
     selection = ui.main.state.selection
     return selection.layer, selection.token, selection.neuron
 
 
-def title(ui: Driven, pane: str) -> str:
+def title(ui: AppDriver, pane: str) -> str:
     return str(ui.main.query_one(f"#{pane}-pane").border_title)
 
 
@@ -112,7 +112,7 @@ async def test_five_definitions_of_the_chosen_token_stand_side_by_side() -> None
         neurons = trace.neurons(layer)
         want = [measure(neurons)[token] for measure in (exact_zero_share, top_p_sparsity, hoyer, gini)]
         want.append(read_cett(trace, weights, layer).share[token])
-        rows = ui.main.query_one(Definitions).rows
+        rows = ui.main.query_one(SparsityDefinitions).rows
         np.testing.assert_allclose([row.value for row in rows], want, rtol=1e-5)
         lines = ui.shown("#definitions").splitlines()[1:]
         for row, line in zip(rows, lines, strict=False):
@@ -123,7 +123,7 @@ async def test_five_definitions_of_the_chosen_token_stand_side_by_side() -> None
 
 async def test_keys_and_mouse_choose_a_definition_and_a_place() -> None:
     async with looking() as ui:
-        grid, definitions = ui.main.query_one("#ffn", SparsityMap), ui.main.query_one(Definitions)
+        grid, definitions = ui.main.query_one("#ffn", SparsityMap), ui.main.query_one(SparsityDefinitions)
         await ui.pilot.click(grid, offset=(grid.gutter_cells + 3 * grid.cell, grid.ruler_lines + 2))
         assert chosen(ui)[:2] == (0, 3), f"clicked token 3 in the lowest of three layers: {chosen(ui)}"
         await ui.press("up", "right")
@@ -141,16 +141,18 @@ async def test_the_map_shows_the_other_run_and_the_difference() -> None:
         grid = ui.main.query_one("#ffn", SparsityMap)
         assert ui.main.query_one(FfnView).check_action("side", ()) is None, "v is offered with nothing beside"
         await ui.press("z")
-        await ui.until(lambda: ui.main.state.beside is not None, "the run without the FFN")
+        await ui.until(lambda: ui.main.state.compared is not None, "the run without the FFN")
         await settled(ui)
         assert ui.main.state.edits == (Ablate(f"layers.{chosen(ui)[0]}.ffn"),)
-        own, beside = (
-            shown.overview.exact_zero for shown in (ui.shown_run, ui.main.state.beside) if isinstance(shown, Shown)
+        own, compared = (
+            shown.overview.exact_zero
+            for shown in (ui.shown_run, ui.main.state.compared)
+            if isinstance(shown, MeasuredRun)
         )
-        assert not np.array_equal(own, beside)
-        np.testing.assert_array_equal(grid.shares, beside, err_msg="an edit does not show its run")
+        assert not np.array_equal(own, compared)
+        np.testing.assert_array_equal(grid.shares, compared, err_msg="an edit does not show its run")
         await ui.press("v")
-        np.testing.assert_allclose(grid.shares, 100 * (beside - own), rtol=1e-5, err_msg="not the difference")
+        np.testing.assert_allclose(grid.shares, 100 * (compared - own), rtol=1e-5, err_msg="not the difference")
         assert "pp" in ui.shown("#ffn") and "percentage points" in ui.shown("#ffn-legend")
         assert grid.scale.low == -grid.scale.high, "zero is not in the middle of the scale"
         await ui.press("v")
@@ -172,9 +174,9 @@ async def test_the_curve_falls_on_a_log_scale_to_where_nine_tenths_end() -> None
             size = ranked[cell * len(ranked) // curve.view_cells]
             want = max(0.0, 1 + np.log10(size / ranked[0]) / 4) if size else 0.0
             assert heights[cell] == pytest.approx(want, abs=1e-5), f"cell {cell} shows {size}"
-        kept = round((1 - float(top_p_sparsity(neurons))) * len(neurons))
-        assert ranked[:kept].sum() >= 0.9 * ranked.sum() > ranked[: kept - 1].sum()
-        assert f"top-p 0.9: {kept} neurons" in ui.shown("#curve"), ui.shown("#curve")
+        settings_store = round((1 - float(top_p_sparsity(neurons))) * len(neurons))
+        assert ranked[:settings_store].sum() >= 0.9 * ranked.sum() > ranked[: settings_store - 1].sum()
+        assert f"top-p 0.9: {settings_store} neurons" in ui.shown("#curve"), ui.shown("#curve")
         zeros = f"{int((neurons == 0).sum())} of {len(neurons)} exactly 0"
         assert zeros in str(ui.main.query_one("#curve-pane").border_subtitle)
 
@@ -209,7 +211,7 @@ async def test_the_curve_is_walked_from_neuron_to_neuron_and_zooms_to_those_that
 async def test_neurons_are_those_that_contribute_most_with_their_promoted_tokens() -> None:
     async with looking() as ui:
         layer, token, neuron = chosen(ui)
-        shown, grid = ui.shown_run, ui.main.query_one(MemoryList)
+        shown, grid = ui.shown_run, ui.main.query_one(NeuronList)
         assert shown.weights is not None
         want = read_memories(shown.trace, shown.weights, layer, token)
         assert grid.memories == want and neuron == want[0].neuron, "the strongest is not chosen at first"
@@ -228,7 +230,7 @@ async def test_neurons_are_those_that_contribute_most_with_their_promoted_tokens
 
 async def test_a_neuron_is_followed_from_token_to_token_but_not_into_another_layer() -> None:
     async with looking() as ui:
-        grid = ui.main.query_one(MemoryList)
+        grid = ui.main.query_one(NeuronList)
         grid.focus()
         await ui.press("down", "down")
         layer, token, neuron = chosen(ui)
@@ -248,14 +250,14 @@ async def test_a_neuron_is_followed_from_token_to_token_but_not_into_another_lay
 
 async def test_where_nobody_chose_a_neuron_the_strongest_of_each_token_is() -> None:
     async with looking() as ui:
-        grid = ui.main.query_one(MemoryList)
+        grid = ui.main.query_one(NeuronList)
         for _ in range(4):
             await ui.press("left_square_bracket")
             await settled(ui)
             await ui.until(lambda: chosen(ui)[2] == grid.memories[0].neuron, "the strongest of this token")
         followed = chosen(ui)[2]
         await ui.press("x")
-        await ui.until(lambda: ui.main.state.beside is not None, "the run without it")
+        await ui.until(lambda: ui.main.state.compared is not None, "the run without it")
         for _ in range(3):
             await ui.press("left_square_bracket")
             await settled(ui)
@@ -264,7 +266,7 @@ async def test_where_nobody_chose_a_neuron_the_strongest_of_each_token_is() -> N
 
 async def test_a_click_chooses_a_memory_and_a_click_on_its_switch_ablates_it() -> None:
     async with looking() as ui:
-        grid = ui.main.query_one(MemoryList)
+        grid = ui.main.query_one(NeuronList)
         second, third = grid.memories[1].neuron, grid.memories[2].neuron
         await ui.pilot.click(grid, offset=(14, 2))
         assert chosen(ui)[2] == second and not ui.main.state.edits
@@ -279,19 +281,19 @@ async def test_an_ablated_neuron_runs_beside_and_both_answers_show() -> None:
         layer, token, neuron = chosen(ui)
         assert "ablate what is chosen" in ui.shown("#answers")
         await ui.press("x")
-        await ui.until(lambda: ui.main.state.beside is not None, "the run without the neuron")
+        await ui.until(lambda: ui.main.state.compared is not None, "the run without the neuron")
         await settled(ui)
-        main, beside = ui.shown_run, ui.main.state.beside
-        assert beside is not None and main.weights is not None and beside.weights is not None
+        main, compared = ui.shown_run, ui.main.state.compared
+        assert compared is not None and main.weights is not None and compared.weights is not None
         assert ui.main.state.edits == (ScaleNeuron(layer, neuron, 0.0),)
-        assert beside.trace.edits == (f"neuron {layer}.{neuron} ablated",)
+        assert compared.trace.edits == (f"neuron {layer}.{neuron} ablated",)
         came = main.trace.tokens[token + 1 : token + 2]
-        want = read_answer_shift(main.trace, main.weights, beside.trace, beside.weights, token, also=came)
-        assert ui.main.query_one("#answers", ShiftBars).words == want.words
+        want = read_answer_shift(main.trace, main.weights, compared.trace, compared.weights, token, also=came)
+        assert ui.main.query_one("#answers", ChangeBars).words == want.words
         heading = ui.shown("#answers").splitlines()[0]
         assert "no edit" in heading and f"neuron {layer}.{neuron} ablated" in heading, heading
         await ui.press("space")
-        await ui.until(lambda: ui.main.state.beside is None, "the comparison to end")
+        await ui.until(lambda: ui.main.state.compared is None, "the comparison to end")
         assert not ui.main.state.edits and "×" not in ui.shown("#memories")
         assert "ablate what is chosen" in ui.shown("#answers")
 
@@ -304,7 +306,7 @@ async def test_an_edit_ended_before_its_run_came_leaves_nothing_beside() -> None
         await ui.pilot.pause()
         await settled(ui)
         state = ui.main.state
-        assert not state.edits and state.beside is None, f"beside stands {state.beside and state.beside.name}"
+        assert not state.edits and state.compared is None, f"beside stands {state.compared and state.compared.name}"
 
 
 async def test_what_is_ablated_stays_in_the_list_where_it_is_weak() -> None:
@@ -314,7 +316,7 @@ async def test_what_is_ablated_stays_in_the_list_where_it_is_weak() -> None:
         ui.main.query_one(FfnView).post_message(NeuronChosen(silent))
         await ui.until(lambda: chosen(ui)[2] == silent, "the choice")
         await ui.press("x")
-        await ui.until(lambda: ui.main.state.beside is not None, "the run beside")
+        await ui.until(lambda: ui.main.state.compared is not None, "the run beside")
         await settled(ui)
         await ui.until(lambda: f"#{silent}" in lines_at_end(ui), "the silent neuron at the end of the list")
         assert "is 0 here" in lines_at_end(ui) and "× ablated" in lines_at_end(ui), lines_at_end(ui)
@@ -322,10 +324,10 @@ async def test_what_is_ablated_stays_in_the_list_where_it_is_weak() -> None:
 
 async def test_ablating_the_strongest_shows_how_far_their_promoted_tokens_agree_and_which_logits_fall() -> None:
     async with looking() as ui:
-        grid, (layer, token, _) = ui.main.query_one(MemoryList), chosen(ui)
+        grid, (layer, token, _) = ui.main.query_one(NeuronList), chosen(ui)
         assert note(ui) == "agreement with ablation: not measured, m measures", note(ui)
         assert "fall without it" not in ui.shown("#memories")
-        model, ablated = ui.shelf.opened[-1], grid.memories[:NEURONS]
+        model, ablated = ui.fake_models.opened[-1], grid.memories[:NEURONS]
         model.prompts.clear()
         await ui.press("m")
         await ui.until(lambda: bool(ui.shown_run.agreements), "the agreement")
@@ -363,12 +365,12 @@ async def test_words_that_do_not_fall_are_said_to_be_others() -> None:
                 assert told in words.partition(":")[0], words
 
 
-def note(ui: Driven) -> str:
+def note(ui: AppDriver) -> str:
     return str(ui.main.query_one("#memories-pane").border_subtitle)
 
 
-def lines_at_end(ui: Driven) -> str:
-    grid = ui.main.query_one(MemoryList)
+def lines_at_end(ui: AppDriver) -> str:
+    grid = ui.main.query_one(NeuronList)
     return grid.draw_body(len(grid.memories) - 1).text
 
 
@@ -380,7 +382,7 @@ async def test_the_prediction_is_the_lens_before_and_after_the_ffn_and_marks_wha
         await ui.press("left_square_bracket", "left_square_bracket", "j")
         await settled(ui)
         layer, token, _ = chosen(ui)
-        shown, grid = ui.shown_run, ui.main.query_one("#shift", ShiftBars)
+        shown, grid = ui.shown_run, ui.main.query_one("#shift", ChangeBars)
         assert shown.weights is not None
         came = shown.trace.tokens[token + 1]
         want = read_ffn_shift(shown.trace, shown.weights, layer, token, also=(came,))
@@ -410,11 +412,11 @@ async def test_going_back_to_a_place_asks_for_nothing() -> None:
 
 async def test_readings_of_a_run_that_is_gone_are_dropped() -> None:
     async with looking() as ui:
-        readings: Readings[str] = Readings("words", ui.main.query_one(FfnView))
-        readings.take(WasRead(readings, 1, "old", 0))
+        readings: ResultCache[str] = ResultCache("words", ui.main.query_one(FfnView))
+        readings.take(ResultReady(readings, 1, "old", 0))
         assert readings.at(1, str) == "old"
         readings.forget()
-        readings.take(WasRead(readings, 1, "old", 0))
+        readings.take(ResultReady(readings, 1, "old", 0))
         assert readings.at(1, lambda: "new") is None, "what was read of another run shows"
         await ui.pilot.pause()
 
@@ -423,8 +425,8 @@ async def test_readings_of_a_run_that_is_gone_are_dropped() -> None:
 
 
 async def test_without_weights_neurons_are_listed_and_what_is_missing_is_said() -> None:
-    async with looking(shelf=FakeShelf()) as ui:
-        await ui.until(lambda: bool(ui.main.query_one(MemoryList).memories), "the coefficients")
+    async with looking(fake_models=FakeModels()) as ui:
+        await ui.until(lambda: bool(ui.main.query_one(NeuronList).memories), "the coefficients")
         assert "words need the weights" in note(ui)
         assert ui.main.query_one(FfnView).check_action("measure", ()) is None, "m is offered without weights"
         assert "needs the weights" in ui.shown("#definitions") and "needs the weights" in ui.shown("#shift")
@@ -436,7 +438,7 @@ async def test_a_saved_trace_shows_what_it_holds_and_runs_nothing() -> None:
     everything = edge.Watch.all()
     trace = model.run(ids=ids, max_new_tokens=3, watch=everything)
     bare = replace(trace, sites={name: site for name, site in trace.sites.items() if "layers.1.ffn" not in name})
-    app = build_saved(bare)
+    app = app_on_trace(bare)
     async with app.run_test(size=(120, 50)) as pilot:
         await pilot.press("3")
         await pilot.pause()
@@ -446,7 +448,7 @@ async def test_a_saved_trace_shows_what_it_holds_and_runs_nothing() -> None:
         assert app.main.state.selection.layer == 1
         for name in ("memories", "curve"):
             assert "'layers.1.ffn.neurons' was not watched" in view.query_one(f"#{name}").notice  # type: ignore[attr-defined]
-        assert "was not watched" in view.query_one("#shift", ShiftBars).notice
+        assert "was not watched" in view.query_one("#shift", ChangeBars).notice
         await pilot.press("k")
         await pilot.pause()
         assert view.query_one(ActivationCurve).notice == "", "layer 2 was watched"
@@ -480,7 +482,7 @@ async def test_the_table_has_the_neurons_of_the_token() -> None:
         view, (layer, token, _) = ui.main.query_one(FfnView), chosen(ui)
         table = view.table(ui.main.state)
         assert table is not None
-        records, memories = table.records(), ui.main.query_one(MemoryList).memories
+        records, memories = table.records(), ui.main.query_one(NeuronList).memories
         assert [record["neuron"] for record in records] == [memory.neuron for memory in memories]
         assert {(record["layer"], record["token"]) for record in records} == {(layer, token)}
         assert records[0]["adds_norm"] == memories[0].adds and records[0]["ablated"] == "no"
@@ -497,7 +499,7 @@ async def test_every_line_is_as_wide_as_its_picture(
         monkeypatch.setenv("NO_COLOR", "1")
     async with looking(size) as ui:
         await ui.press("x")
-        await ui.until(lambda: ui.main.state.beside is not None, "the run without the neuron")
+        await ui.until(lambda: ui.main.state.compared is not None, "the run without the neuron")
         await settled(ui)
         for side in ("this run", "the other", "the difference"):
             for pane in FfnView.tabs:
@@ -513,19 +515,19 @@ async def test_the_screen_shows_the_engine_s_prediction_without_the_strongest_ne
     def open_model(name: str, engine: str, progress: Progress) -> edge.Model:
         return edge.load(name, engine, threads=1, progress=progress)
 
-    app, runner = build(open_model, Place("fable-relu", "onnx"), ("onnx",))
+    app, runner = app_on_model(open_model, ModelOnEngine("fable-relu", "onnx"), ("onnx",))
     try:
         async with app.run_test(size=(160, 56)) as pilot:
-            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
+            ui = AppDriver(app, app.main, pilot, FakeModels(), runner)
+            await ui.until(lambda: app.main.state.model is not None, "the model to load")
             await ui.run(PROMPT)
             await ui.press("3", *"kkkkkkkk")
             await settled(ui)
             layer, token, neuron = chosen(ui)
             await ui.press("x")
-            await ui.until(lambda: app.main.state.beside is not None, "the run without the neuron")
+            await ui.until(lambda: app.main.state.compared is not None, "the run without the neuron")
             await settled(ui)
-            words = app.main.query_one("#answers", ShiftBars).words
+            words = app.main.query_one("#answers", ChangeBars).words
             ids = list(ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed])
     finally:
         assert runner.close(PATIENCE_S)

@@ -6,7 +6,7 @@ import sys
 
 CODE = """
 import gc, weakref
-from tui.garbage import spare_frames
+from tui.garbage_collection import spare_frames
 
 class Ring:
     def __init__(self):

@@ -16,22 +16,22 @@ from models.progress import Progress
 from models.zoo import zoo_names
 from tests.edge.report.made import HOSTILE
 from tests.edge.report.made_lab import made_effect, made_finding, made_tried
-from tests.tui.driving import PATIENCE_S, Driven, driven
-from tests.tui.fake import FakeModel, FakeShelf
-from tests.tui.made_claims import breaking, experiment, holding, lasting
-from tui.build import build, build_saved
+from tests.tui.app_driver import PATIENCE_S, AppDriver, running_app
+from tests.tui.example_claims import endless_claim, experiment, failing_claim, passing_claim
+from tests.tui.fake_model import FakeModel, FakeModels
+from tui.app_factory import app_on_model, app_on_trace
 from tui.help import sections
-from tui.jobs.job import Place
+from tui.jobs.job import ModelOnEngine
 from tui.jobs.lab import known_experiments
-from tui.messages import ClaimTried, Trying
-from tui.screens.trouble import TroubleScreen
+from tui.messages import ClaimsQueued, ClaimTested
+from tui.screens.error import ErrorScreen
 from tui.views.lab import LabView
 from tui.widgets.claim_list import ClaimList
 from tui.widgets.curve_plot import CurvePlot
 from tui.widgets.number_grid import NumberGrid
 
 REAL = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
-ZOO = Place("fable-relu", "onnx")
+ZOO = ModelOnEngine("fable-relu", "onnx")
 PANES = tuple(LabView.tabs)
 
 
@@ -45,7 +45,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return lambda *experiments: monkeypatch.setattr("tui.views.lab.known_experiments", lambda: experiments)
 
 
-async def open_lab(ui: Driven) -> LabView:
+async def open_lab(ui: AppDriver) -> LabView:
     ui.main.shown_view.focus_pane()
     await ui.pilot.pause()
     await ui.press("6")
@@ -55,23 +55,23 @@ async def open_lab(ui: Driven) -> LabView:
 
 
 @asynccontextmanager
-async def driven_zoo(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Driven]:
+async def driven_zoo(size: tuple[int, int] = (80, 24)) -> AsyncIterator[AppDriver]:
     """The app on a model of the zoo."""
-    app, runner = build(open_zoo, ZOO, ("onnx",))
+    app, runner = app_on_model(open_zoo, ZOO, ("onnx",))
     try:
         async with app.run_test(size=size) as pilot:
-            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
-            await ui.at_rest()
+            ui = AppDriver(app, app.main, pilot, FakeModels(), runner)
+            await ui.until(lambda: app.main.state.model is not None, "the model to load")
+            await ui.idle()
             yield ui
     finally:
         assert runner.close(PATIENCE_S), "the runner's thread outlived the app"
 
 
-async def tell(ui: Driven, *findings: Finding) -> None:
+async def tell(ui: AppDriver, *findings: Finding) -> None:
     """Shows findings for the first claims of the lab, as if they had been tested."""
     for claim, finding in zip(known_experiments(), findings, strict=False):
-        ui.main.post_message(ClaimTried(made_tried(claim.key, finding)))
+        ui.main.post_message(ClaimTested(made_tried(claim.key, finding)))
     await ui.pilot.pause()
 
 
@@ -83,7 +83,7 @@ def displayed(view: LabView, kind: type[Widget]) -> bool:
 
 
 async def test_every_claim_is_listed_with_its_key_and_where_it_stands() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await open_lab(ui)
         text = ui.shown("#claims")
         for claim in EXPERIMENTS:
@@ -97,13 +97,13 @@ async def test_every_claim_is_listed_with_its_key_and_where_it_stands() -> None:
 
 
 async def test_verdicts_are_words_and_marks() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await open_lab(ui)
         open_one = Finding("who knows", (made_effect(0.1),))
         await tell(
             ui, made_finding(), Finding("no", (made_effect(0.01, 0.01),)), not_applicable("too short a text"), open_one
         )
-        ui.main.post_message(Trying(("F5", "F6")))
+        ui.main.post_message(ClaimsQueued(("F5", "F6")))
         await ui.pilot.pause()
         lines = {key: line for line in ui.shown("#claims").split("\n") for key in line.split()[:3]}
         for key, mark, words in (
@@ -120,7 +120,7 @@ async def test_verdicts_are_words_and_marks() -> None:
 
 
 async def test_findings_are_shown_as_text_numbers_and_figures() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         view = await open_lab(ui)
         await tell(ui, made_finding())
         found = ui.shown("#found")
@@ -150,7 +150,7 @@ async def test_findings_are_shown_as_text_numbers_and_figures() -> None:
 
 
 async def test_another_claim_is_chosen_by_arrows_by_click_and_from_any_pane() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         view = await open_lab(ui)
         claims = view.query_one(ClaimList)
         await ui.press("down", "down")
@@ -168,7 +168,7 @@ async def test_another_claim_is_chosen_by_arrows_by_click_and_from_any_pane() ->
 
 @pytest.mark.parametrize(("size", "seen"), [((80, 24), 1), ((118, 34), 2), ((200, 60), 5)])
 async def test_panes_fold_as_there_is_room(size: tuple[int, int], seen: int) -> None:
-    async with driven(size=size) as ui:
+    async with running_app(size=size) as ui:
         view = await open_lab(ui)
         await tell(ui, made_finding())
         for name in PANES:
@@ -186,10 +186,10 @@ async def test_any_text_is_shown_as_it_is(
     if not color:
         monkeypatch.setenv("NO_COLOR", "1")
     word = " ".join(HOSTILE) + " [bold]王 \U0001f600"
-    known(experiment(f"F1{word}", lambda _: made_finding()), holding("A1"))
-    async with driven(size=size) as ui:
+    known(experiment(f"F1{word}", lambda _: made_finding()), passing_claim("A1"))
+    async with running_app(size=size) as ui:
         await open_lab(ui)
-        ui.main.post_message(ClaimTried(made_tried("F1", made_finding(word=word), word)))
+        ui.main.post_message(ClaimTested(made_tried("F1", made_finding(word=word), word)))
         await ui.pilot.pause()
         for _ in PANES:
             shown = ui.app.export_screenshot()
@@ -207,13 +207,13 @@ async def test_every_pane_is_explained() -> None:
 @REAL
 async def test_enter_tries_the_chosen_claim_and_the_footer_says_so(known: Callable[..., None]) -> None:
     tried: list[str] = []
-    known(holding("F1", tried), holding("A1", tried))
+    known(passing_claim("F1", tried), passing_claim("A1", tried))
     async with driven_zoo() as ui:
         view = await open_lab(ui)
         await ui.press("down", "enter")
         await ui.until(lambda: "A1" in ui.main.state.tried, "the claim to be tried")
-        await ui.at_rest()
-        assert tried == ["A1"] and ui.main.state.trying == ()
+        await ui.idle()
+        assert tried == ["A1"] and ui.main.state.claims_queued == ()
         assert "● A1" in ui.shown("#claims") and "◌ F1" in ui.shown("#claims")
         table = view.table(ui.main.state)
         assert table is not None and len(table.rows) == len(made_finding().numbers) + 1, "not every number is a row"
@@ -222,35 +222,37 @@ async def test_enter_tries_the_chosen_claim_and_the_footer_says_so(known: Callab
 @REAL
 async def test_all_are_tried_one_after_another_and_end_in_attention_beside_the_ffn(known: Callable[..., None]) -> None:
     tried: list[str] = []
-    known(holding("F1", tried), holding("A1", tried), holding("S1", tried))
+    known(passing_claim("F1", tried), passing_claim("A1", tried), passing_claim("S1", tried))
     async with driven_zoo() as ui:
         view = await open_lab(ui)
         await ui.press("space")
         await ui.until(lambda: "F1" in ui.main.state.tried, "the first claim")
-        await ui.at_rest()
+        await ui.idle()
         await ui.press("a")
         await ui.until(lambda: len(ui.main.state.tried) == 3, "all claims")
-        await ui.at_rest()
+        await ui.idle()
         assert tried == ["F1", "A1", "S1"], "a claim was tried again that was tried before"
         assert view.pane == "contrast" and "core operation" in ui.shown("#contrast")
         await ui.press("a")
         await ui.until(lambda: len(tried) == 6, "all claims again")
-        await ui.at_rest()
+        await ui.idle()
 
 
 @REAL
 async def test_escape_stops_and_keeps_what_was_found(known: Callable[..., None]) -> None:
     is_under_way, tried = Event(), list[str]()
-    known(holding("F1", tried), lasting("F2", is_under_way), holding("F3", tried))
+    known(passing_claim("F1", tried), endless_claim("F2", is_under_way), passing_claim("F3", tried))
     async with driven_zoo() as ui:
         view = await open_lab(ui)
         await ui.press("a")
-        await ui.until(lambda: is_under_way.is_set() and ui.main.state.trying == ("F2", "F3"), "the second claim")
+        await ui.until(
+            lambda: is_under_way.is_set() and ui.main.state.claims_queued == ("F2", "F3"), "the second claim"
+        )
         assert view.check_action("try", ()) is None, "a claim can be tried while others are"
         assert "trying …" in ui.shown("#claims") and "waits" in ui.shown("#claims")
         await ui.press("escape")
-        await ui.until(lambda: ui.main.state.trying == (), "the lab to stop")
-        await ui.at_rest()
+        await ui.until(lambda: ui.main.state.claims_queued == (), "the lab to stop")
+        await ui.idle()
         assert list(ui.main.state.tried) == ["F1"] == tried
         assert view.check_action("try", ()) is True and "not tried" in ui.shown("#claims")
         assert view.pane == "claims", "a lab that was stopped went to its ending"
@@ -258,12 +260,12 @@ async def test_escape_stops_and_keeps_what_was_found(known: Callable[..., None])
 
 @REAL
 async def test_a_claim_that_fails_is_reported_and_stops_no_other(known: Callable[..., None]) -> None:
-    known(breaking("F1"), holding("A1"))
+    known(failing_claim("F1"), passing_claim("A1"))
     async with driven_zoo() as ui:
         await open_lab(ui)
         await ui.press("a")
-        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "a message")
-        assert list(ui.main.state.tried) == ["A1"] and ui.main.state.trying == ()
+        await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "a message")
+        assert list(ui.main.state.tried) == ["A1"] and ui.main.state.claims_queued == ()
 
 
 @REAL
@@ -272,7 +274,7 @@ async def test_a_claim_of_the_lab_is_tried_on_the_bundled_model() -> None:
         await open_lab(ui)
         await ui.press("down", "enter")
         await ui.until(lambda: "F2" in ui.main.state.tried, "F2 to be tried")
-        await ui.at_rest()
+        await ui.idle()
         tried = ui.main.state.tried["F2"]
         assert tried.finding.verdict == Verdict.HOLDS
         assert "● F2" in ui.shown("#claims") and "holds" in ui.shown("#claims")
@@ -283,16 +285,16 @@ async def test_a_claim_of_the_lab_is_tried_on_the_bundled_model() -> None:
 
 
 async def test_a_model_without_weights_shows_a_message() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await open_lab(ui)
         await ui.press("enter")
-        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "a message")
-        assert ui.main.state.trying == (), "a claim that could not be tried is said to be under way"
+        await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "a message")
+        assert ui.main.state.claims_queued == (), "a claim that could not be tried is said to be under way"
 
 
 async def test_a_saved_trace_says_which_command_tries_claims() -> None:
     model = FakeModel()
-    app = build_saved(model.trace(model.tokenizer.encode("a king"), 2, Watch.all()))
+    app = app_on_trace(model.trace(model.tokenizer.encode("a king"), 2, Watch.all()))
     async with app.run_test(size=(200, 60)) as pilot:
         await pilot.pause()
         await pilot.press("6")
@@ -304,9 +306,9 @@ async def test_a_saved_trace_says_which_command_tries_claims() -> None:
 
 
 async def test_a_model_without_a_tokenizer_is_not_offered_what_it_cannot_do() -> None:
-    shelf = FakeShelf()
-    shelf.tokenizer = None  # type: ignore[assignment]
-    async with driven(shelf) as ui:
+    fake_models = FakeModels()
+    fake_models.tokenizer = None  # type: ignore[assignment]
+    async with running_app(fake_models) as ui:
         view = await open_lab(ui)
         assert view.check_action("try", ()) is None
         await ui.press("tab", "tab")

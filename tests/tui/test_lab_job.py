@@ -10,15 +10,15 @@ from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
 from models.zoo import zoo_folder, zoo_names
 from tests.edge.report.made_lab import made_finding
-from tests.tui.fake import FakeModel
-from tests.tui.made_claims import experiment, holding
-from tui.jobs.job import JobContext, Place, Stopped
-from tui.jobs.lab import TryClaims, read_tokens
+from tests.tui.example_claims import experiment, passing_claim
+from tests.tui.fake_model import FakeModel
+from tui.jobs.job import JobContext, JobInterrupted, ModelOnEngine
+from tui.jobs.lab import RunClaimTests, read_tokens
 from tui.jobs.load import Load
-from tui.messages import ClaimTried, Trying
+from tui.messages import ClaimsQueued, ClaimTested
 
 REAL = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
-ZOO = Place("fable-relu", "onnx")
+ZOO = ModelOnEngine("fable-relu", "onnx")
 
 
 def desk_at(model: edge.Model | FakeModel, told: list[Message]) -> JobContext:
@@ -38,11 +38,11 @@ def test_what_a_model_has_read_is_kept_until_another_is_loaded() -> None:
     with edge.load("fable-relu", "onnx", threads=1) as model:
         context = desk_at(model, [])
         for _ in range(2):
-            TryClaims((experiment("F1", measure),)).work(context)
+            RunClaimTests((experiment("F1", measure),)).work(context)
         Load(ZOO).work(context)
-        TryClaims((experiment("F1", measure),)).work(context)
+        RunClaimTests((experiment("F1", measure),)).work(context)
         assert subjects[0] is subjects[1] is subjects[2], "the text was read again for the same model"
-        Load(Place("fable-relu", "onnx:int4")).work(context)
+        Load(ModelOnEngine("fable-relu", "onnx:int4")).work(context)
         assert context.subject is None, "what another engine read is still held"
 
 
@@ -56,16 +56,16 @@ def test_each_claim_is_reported_when_it_is_done_and_a_stopped_one_is_not() -> No
             context.interrupted.set()  # stopped while the last pass is under way
             return made_finding()
 
-        with pytest.raises(Stopped):
-            TryClaims((holding("F1"), experiment("F2", measure), holding("F3"))).work(context)
-    kinds = [message for message in told if isinstance(message, Trying | ClaimTried)]
-    assert [message.keys for message in kinds if isinstance(message, Trying)][-1] == ()
-    assert [message.tried.key for message in kinds if isinstance(message, ClaimTried)] == ["F1"]
+        with pytest.raises(JobInterrupted):
+            RunClaimTests((passing_claim("F1"), experiment("F2", measure), passing_claim("F3"))).work(context)
+    kinds = [message for message in told if isinstance(message, ClaimsQueued | ClaimTested)]
+    assert [message.keys for message in kinds if isinstance(message, ClaimsQueued)][-1] == ()
+    assert [message.tried.key for message in kinds if isinstance(message, ClaimTested)] == ["F1"]
 
 
 def test_only_models_of_edge_are_tried() -> None:
     with pytest.raises(MisuseError, match="open a checkpoint"):
-        TryClaims((holding("F1"),)).work(desk_at(FakeModel(), []))
+        RunClaimTests((passing_claim("F1"),)).work(desk_at(FakeModel(), []))
 
 
 @REAL

@@ -9,19 +9,19 @@ import pytest
 import edge
 from edge.picture.units import show_number, show_share, show_time
 from models.zoo import zoo_names
-from tests.tui.driving import PATIENCE_S, Driven, driven
-from tests.tui.fake import FakeShelf
-from tui.build import build, opener
-from tui.jobs.job import Place
+from tests.tui.app_driver import PATIENCE_S, AppDriver, running_app
+from tests.tui.fake_model import FakeModels
+from tui.app_factory import app_on_model, model_opener
+from tui.jobs.job import ModelOnEngine
 from tui.views.layers import kinds_of
-from tui.widgets.guess_bars import GuessBars
 from tui.widgets.layer_table import LayerTable
+from tui.widgets.prediction_bars import PredictionBars
 
 PROMPT = "Once upon a time there was a king who had"
 
 
 async def test_each_layer_has_a_line_with_latency_sparsity_and_contribution() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await ui.run(PROMPT)
         table, run = ui.main.query_one("#layers", LayerTable), ui.shown_run
         assert run.timing is not None
@@ -39,7 +39,7 @@ async def test_each_layer_has_a_line_with_latency_sparsity_and_contribution() ->
 
 
 async def test_columns_without_room_wait_on_another_page() -> None:
-    async with driven(size=(80, 24)) as ui:
+    async with running_app(size=(80, 24)) as ui:
         await ui.run(PROMPT)
         table = ui.main.query_one("#layers", LayerTable)
         pages = table.pages()
@@ -52,7 +52,7 @@ async def test_columns_without_room_wait_on_another_page() -> None:
 
 
 async def test_a_view_that_was_drawn_before_it_showed_takes_all_its_room() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await ui.press("escape", "4")
         await ui.run(PROMPT)
         await ui.press("1")
@@ -61,13 +61,13 @@ async def test_a_view_that_was_drawn_before_it_showed_takes_all_its_room() -> No
 
 
 async def test_without_weights_the_words_say_what_is_missing() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await ui.run(PROMPT)
         assert "no weights" in ui.shown("#next"), ui.shown("#next")
 
 
 async def test_heads_are_counted_by_the_role_they_play() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run(PROMPT)
         scores = ui.shown_run.overview.heads
         scores.previous_token[1], scores.induction[1], scores.first_token[1] = [0.9, 0.6, 0.1, 0.2], 0.1, 0.29
@@ -77,12 +77,12 @@ async def test_heads_are_counted_by_the_role_they_play() -> None:
 
 
 @asynccontextmanager
-async def on_the_zoo(size: tuple[int, int]) -> AsyncIterator[Driven]:
-    app, runner = build(opener(1), Place("fable-relu", "onnx"), ("onnx",))
+async def on_the_zoo(size: tuple[int, int]) -> AsyncIterator[AppDriver]:
+    app, runner = app_on_model(model_opener(1), ModelOnEngine("fable-relu", "onnx"), ("onnx",))
     try:
         async with app.run_test(size=size) as pilot:
-            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
+            ui = AppDriver(app, app.main, pilot, FakeModels(), runner)
+            await ui.until(lambda: app.main.state.model is not None, "the model to load")
             yield ui
     finally:
         assert runner.close(PATIENCE_S)
@@ -94,16 +94,17 @@ async def test_what_comes_next_is_what_the_model_answers() -> None:
         await ui.run(PROMPT)
         await ui.press("left_square_bracket", "left_square_bracket")
         trace, token = ui.shown_run.trace, ui.main.state.selection.token
-        bars = ui.main.query_one("#next", GuessBars)
+        bars = ui.main.query_one("#next", PredictionBars)
         with edge.load("fable-relu", "onnx", threads=1) as model:
             logits = model.logits(list(trace.tokens[: token + 1]))[-1].astype(np.float64)
         odds = np.exp(logits - logits.max())
         odds /= odds.sum()
-        likeliest = np.argsort(-odds)[: len(bars.guesses) or 8]
+        likeliest = np.argsort(-odds)[: len(bars.predictions) or 8]
         await ui.until(
-            lambda: [guess.id for guess in bars.guesses] == likeliest.tolist(), "the likeliest tokens of the model"
+            lambda: [prediction.id for prediction in bars.predictions] == likeliest.tolist(),
+            "the likeliest tokens of the model",
         )
-        shown = [guess.probability for guess in bars.guesses]
+        shown = [prediction.probability for prediction in bars.predictions]
         np.testing.assert_allclose(shown, odds[likeliest], rtol=1e-3)
         line = ui.shown("#layers").split("\n")[1]
         assert show_number(float(odds[likeliest[0]])) in line, f"the last layer does not read as that: {line!r}"
@@ -113,7 +114,7 @@ async def test_what_comes_next_is_what_the_model_answers() -> None:
 async def test_surprisal_is_what_the_model_gave_each_token() -> None:
     async with on_the_zoo((120, 42)) as ui:
         await ui.run(PROMPT)
-        trace, bits = ui.shown_run.trace, ui.shown_run.surprise_bits
+        trace, bits = ui.shown_run.trace, ui.shown_run.surprisal_bits
         assert np.isnan(bits[0]) and not np.isnan(bits[1:]).any(), "a token after the first has no surprise"
         with edge.load("fable-relu", "onnx", threads=1) as model:
             logits = model.logits(list(trace.tokens[:-1])).astype(np.float64)

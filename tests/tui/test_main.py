@@ -5,13 +5,13 @@ from dataclasses import replace
 from rich.cells import cell_len
 from textual import events
 
-from tests.tui.driving import driven
-from tests.tui.fake import FakeShelf
+from tests.tui.app_driver import running_app
+from tests.tui.fake_model import FakeModels
 from tui.help import KEYS, sections
-from tui.jobs.job import Place
+from tui.jobs.job import ModelOnEngine
+from tui.screens.error import ErrorScreen
 from tui.screens.help import HelpScreen
-from tui.screens.trouble import TroubleScreen
-from tui.views.every import VIEWS
+from tui.views.all_views import VIEWS
 from tui.widgets.token_strip import TokenStrip
 
 PROMPT = "Once upon a time there was a king who had"
@@ -19,7 +19,7 @@ PROMPT_WORDS = len(PROMPT.split())
 
 
 async def test_before_the_first_run_the_screen_says_what_to_do() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         assert "type a prompt" in ui.shown("#layers") and "enter" in ui.shown("#layers")
         header = ui.shown("HeaderBar")
         for words in ("fake", "onnx", "3 layers", "4 heads", "ready"):
@@ -27,12 +27,12 @@ async def test_before_the_first_run_the_screen_says_what_to_do() -> None:
 
 
 async def test_a_typed_prompt_runs_and_is_reported() -> None:
-    async with driven(size=(120, 40)) as ui:
+    async with running_app(size=(120, 40)) as ui:
         await ui.press(*"a king", "enter")
         await ui.until(
             lambda: ui.main.state.main is not None and ui.main.state.main.timing is not None, "the latencies"
         )
-        await ui.at_rest()
+        await ui.idle()
         assert ui.shown_run.trace.prompt_length == 2
         assert "daughters" in ui.shown("#tokens"), "generated tokens do not show"
         header = ui.shown("HeaderBar")
@@ -42,7 +42,7 @@ async def test_a_typed_prompt_runs_and_is_reported() -> None:
 
 
 async def test_digits_and_clicks_go_to_every_screen_and_the_selection_stays() -> None:
-    async with driven(size=(120, 40)) as ui:
+    async with running_app(size=(120, 40)) as ui:
         await ui.run(PROMPT)
         await ui.press("l", "l", "k")
         chosen = ui.main.state.selection
@@ -56,44 +56,44 @@ async def test_digits_and_clicks_go_to_every_screen_and_the_selection_stays() ->
 
 
 async def test_escape_stops_a_run_and_shows_how_far_it_came() -> None:
-    async with driven(FakeShelf(pauses=True)) as ui:
+    async with running_app(FakeModels(pauses=True)) as ui:
         await ui.prompt(PROMPT)
-        await ui.until(ui.shelf.opened[0].is_pausing.is_set, "the run to be under way")
+        await ui.until(ui.fake_models.opened[0].is_pausing.is_set, "the run to be under way")
         assert "running" in ui.shown("HeaderBar")
         await ui.press("escape")
         await ui.until(lambda: ui.main.state.main is not None, "the trace so far")
-        await ui.at_rest()
+        await ui.idle()
         assert len(ui.shown_run.trace.tokens) == PROMPT_WORDS + 3
         assert ui.shown_run.timing is None, "a run that was stopped is timed all the same"
         assert "stopped" in ui.shown("HeaderBar")
 
 
 async def test_a_second_prompt_cancels_the_first() -> None:
-    async with driven(FakeShelf(pauses=True)) as ui:
+    async with running_app(FakeModels(pauses=True)) as ui:
         await ui.prompt("the first")
-        await ui.until(ui.shelf.opened[0].is_pausing.is_set, "the first run to be under way")
+        await ui.until(ui.fake_models.opened[0].is_pausing.is_set, "the first run to be under way")
         await ui.run("a second prompt")
         assert ui.shown_run.trace.prompt_length == 3, "the first run's trace shows"
         assert ui.shown_run.trace.finish == "length"
-        assert len(ui.shelf.opened[0].prompts) == 2
+        assert len(ui.fake_models.opened[0].prompts) == 2
 
 
 async def test_the_engine_switches_and_the_prompt_runs_again() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run(PROMPT)
         first = ui.shown_run.trace
         for engine in ("torch", "mlx"):
             await ui.press("e")
             await ui.until(lambda: ui.shown_run.trace.engine == engine, f"the run on {engine}")  # noqa: B023
-            await ui.at_rest()
+            await ui.idle()
         assert ui.shown_run.trace.tokens[:PROMPT_WORDS] == first.tokens[:PROMPT_WORDS]
-        assert ui.shelf.opened[0].closed.is_set(), "the engine left behind longest was not closed"
-        assert not ui.shelf.opened[1].closed.is_set(), "an engine that may be compared with was closed"
+        assert ui.fake_models.opened[0].closed.is_set(), "the engine left behind longest was not closed"
+        assert not ui.fake_models.opened[1].closed.is_set(), "an engine that may be compared with was closed"
         assert "mlx" in ui.shown("HeaderBar")
 
 
 async def test_the_next_engine_computes_in_the_same_precision_where_it_can() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run(PROMPT)
         for begun, wanted in (
             ("onnx:int4-g64", ["torch:int4-g64", "mlx:int4-g64", "onnx:int4-g64"]),
@@ -101,28 +101,28 @@ async def test_the_next_engine_computes_in_the_same_precision_where_it_can() -> 
         ):
             ui.main.action_engine(begun)
             for engine in (begun, *wanted):
-                await ui.until(lambda: ui.main.place == Place(ui.main.place.model, engine), f"{engine} to open")  # noqa: B023
-                await ui.at_rest()
+                await ui.until(lambda: ui.main.place == ModelOnEngine(ui.main.place.model, engine), f"{engine} to open")  # noqa: B023
+                await ui.idle()
                 await ui.press("e")
-            await ui.at_rest()
+            await ui.idle()
 
 
 async def test_what_is_refused_is_said_and_the_last_run_stays() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run(PROMPT)
-        kept = ui.shown_run.trace
+        settings_store = ui.shown_run.trace
         await ui.prompt("word " * 60)
-        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "the refusal")
         assert "context holds 40" in str(ui.app.screen.query_one("Static").render())
         await ui.press("enter")
-        assert ui.app.screen is ui.main and ui.shown_run.trace is kept
+        assert ui.app.screen is ui.main and ui.shown_run.trace is settings_store
         assert "daughters" in ui.shown("#tokens"), "the last run's tokens are gone"
 
 
 async def test_an_engine_that_cannot_open_leaves_the_old_one() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         ui.main.action_engine("broken")
-        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "the refusal")
         assert "pip install" in str(ui.app.screen.query_one("Static").render())
         await ui.press("escape")
         await ui.run(PROMPT)
@@ -130,14 +130,14 @@ async def test_an_engine_that_cannot_open_leaves_the_old_one() -> None:
 
 
 async def test_an_empty_prompt_is_refused_in_words() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.prompt("")
-        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "the refusal")
         assert "the prompt is empty" in str(ui.app.screen.query_one("Static").render())
 
 
 async def test_help_explains_the_current_pane_first() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run(PROMPT)
         await ui.press("2", "tab", "tab", "question_mark")
         assert isinstance(ui.app.screen, HelpScreen)
@@ -157,7 +157,7 @@ def test_every_pane_is_explained_in_lines_that_fit_and_nothing_else_is() -> None
 
 
 async def test_letters_belong_to_the_prompt_while_it_is_typed() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.press(*"seghe2?")
         assert ui.main.query_one("#prompt").value == "seghe2?"  # type: ignore[attr-defined]
         offered = {binding.binding.key for binding in ui.main.active_bindings.values()}
@@ -165,7 +165,7 @@ async def test_letters_belong_to_the_prompt_while_it_is_typed() -> None:
 
 
 async def test_a_wide_piece_keeps_the_strip_s_lines_whole() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run("王 " * 30 + "x")
         strip = ui.main.query_one(TokenStrip)
         for y in range(strip.size.height):
@@ -174,17 +174,17 @@ async def test_a_wide_piece_keeps_the_strip_s_lines_whole() -> None:
 
 
 async def test_r_samples_or_decodes_greedily_and_the_prompt_shows_which() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run(PROMPT)
         assert "drawn at 0.8" in str(ui.main.query_one("#prompt").border_subtitle)
         await ui.press("r")
         assert "greedy" in str(ui.main.query_one("#prompt").border_subtitle)
         await ui.run(PROMPT)
-        assert [sampling.temperature for sampling in ui.shelf.opened[0].samplings] == [0.8, 0.0]
+        assert [sampling.temperature for sampling in ui.fake_models.opened[0].samplings] == [0.8, 0.0]
 
 
 async def test_tokens_are_colored_by_one_number_after_another_and_the_legend_names_it() -> None:
-    async with driven(size=(120, 40)) as ui:
+    async with running_app(size=(120, 40)) as ui:
         await ui.run(PROMPT)
         told = []
         for _ in range(5):
@@ -197,7 +197,7 @@ async def test_tokens_are_colored_by_one_number_after_another_and_the_legend_nam
 
 
 async def test_a_pasted_prompt_keeps_all_its_lines() -> None:
-    async with driven(size=(100, 30)) as ui:
+    async with running_app(size=(100, 30)) as ui:
         box = ui.main.query_one("#prompt")
         box.post_message(events.Paste("Once upon a time\r\nthere was \x1b[31ma king"))
         await ui.pilot.pause()

@@ -8,24 +8,24 @@ import pytest
 import edge
 from edge.engines.registry import installed_engines
 from models.zoo import zoo_names
-from tests.tui.asking import choose, in_dialog, type_in, written
-from tests.tui.driving import PATIENCE_S, Driven
-from tests.tui.fake import FakeShelf
+from tests.tui.app_driver import PATIENCE_S, AppDriver
+from tests.tui.dialogs import choose, open_dialog, type_in, written
+from tests.tui.fake_model import FakeModels
 from tui.app import EdgeApp
-from tui.build import build, opener
-from tui.jobs.job import Place
+from tui.app_factory import app_on_model, model_opener
+from tui.jobs.job import ModelOnEngine
 from tui.screens.compare import CompareScreen
 from tui.screens.open import OpenScreen
 from tui.views.ffn import FfnView
-from tui.widgets.choices import Choices
-from tui.widgets.memory_list import MemoryList
+from tui.widgets.choice_list import ChoiceList
+from tui.widgets.neuron_list import NeuronList
 
 PROMPT = "Once upon a time there was a king who had"
 
 pytestmark = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
 
 
-async def look_at_a_head(ui: Driven) -> None:
+async def look_at_a_head(ui: AppDriver) -> None:
     await ui.press("2", "l", "l", "k")
     chosen, trace = ui.main.state.selection, ui.shown_run.trace
     value = trace.pattern(chosen.layer, chosen.head)[chosen.token, chosen.key]
@@ -33,69 +33,71 @@ async def look_at_a_head(ui: Driven) -> None:
     assert f"{value:.3f}" in told or f"{value:.2g}" in told, f"the map says {told}, the trace {value}"
 
 
-async def switch_engine(ui: Driven, other: str) -> None:
+async def switch_engine(ui: AppDriver, other: str) -> None:
     before = ui.shown_run.trace
     while ui.main.place is None or ui.main.place.engine != other:
         await ui.press("e")
-        await ui.at_rest()
+        await ui.idle()
     await ui.until(
         lambda: ui.shown_run.trace.engine == other and ui.shown_run.timing is not None, f"the run on {other}"
     )
-    await ui.at_rest()
+    await ui.idle()
     assert ui.shown_run.trace.tokens == before.tokens, f"{other} draws other tokens with the same seed"
     for layer in range(before.spec.n_layers):
         apart = np.abs(ui.shown_run.trace.neurons(layer) - before.neurons(layer)).max()
         assert apart < 1e-3, f"the neurons of layer {layer} differ by {apart} between engines"
 
 
-async def compare_engines(ui: Driven) -> None:
-    dialog = await in_dialog(ui, "d", CompareScreen)
-    options = [option.id for option in dialog.query_one("#compare-with", Choices).options if option.id]
+async def compare_engines(ui: AppDriver) -> None:
+    dialog = await open_dialog(ui, "d", CompareScreen)
+    options = [option.id for option in dialog.query_one("#compare-with", ChoiceList).options if option.id]
     await choose(ui, dialog, "#compare-with", next(one for one in options if one.endswith("onnx:int4")))
     await ui.press("enter")
-    await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the run beside")
-    beside = ui.main.state.beside
-    assert beside is not None and beside.trace.engine == "onnx:int4"
-    assert beside.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed]
+    await ui.until(lambda: ui.main.state.compared is not None and not ui.main.progress, "the run beside")
+    compared = ui.main.state.compared
+    assert compared is not None and compared.trace.engine == "onnx:int4"
+    assert compared.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed]
     await ui.press("v")
     assert "less" in str(ui.main.query_one("#other-pane").border_title), "v does not show the difference"
-    ui.main.run_beside(None)
+    ui.main.run_comparison(None)
 
 
-async def switch_a_neuron_off(ui: Driven) -> None:
+async def switch_a_neuron_off(ui: AppDriver) -> None:
     await ui.press("3")
     view = ui.main.query_one(FfnView)
     view.pane = "memories"
     view.focus_pane()
-    memories = ui.main.query_one("#memories", MemoryList)
+    memories = ui.main.query_one("#memories", NeuronList)
     await ui.until(lambda: not memories.notice and bool(memories.virtual_size.height > 1), "the memories")
     await ui.press("x")
-    await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the run without the neuron")
-    beside, chosen = ui.main.state.beside, ui.main.state.selection
-    assert beside is not None and (beside.trace.neurons(chosen.layer)[:, chosen.neuron] == 0).all(), "it still fires"
+    await ui.until(lambda: ui.main.state.compared is not None and not ui.main.progress, "the run without the neuron")
+    compared, chosen = ui.main.state.compared, ui.main.state.selection
+    assert compared is not None and (compared.trace.neurons(chosen.layer)[:, chosen.neuron] == 0).all(), (
+        "it still fires"
+    )
     await ui.press("x")
-    await ui.until(lambda: ui.main.state.beside is None, "the neuron to be on again")
+    await ui.until(lambda: ui.main.state.compared is None, "the neuron to be on again")
 
 
-async def try_a_claim(ui: Driven) -> None:
+async def try_a_claim(ui: AppDriver) -> None:
     await ui.press("6", "enter")
-    await ui.until(lambda: bool(ui.main.state.tried) and not ui.main.doing, "a claim to be tried")
+    await ui.until(lambda: bool(ui.main.state.tried) and not ui.main.progress, "a claim to be tried")
     (tried,) = ui.main.state.tried.values()
     assert str(tried.finding.verdict) in ui.shown("#claims"), "the verdict does not show"
 
 
 async def test_a_newcomer_s_path(tmp_path: Path) -> None:
     engines = tuple(engine for engine in ("onnx", "torch", "mlx") if engine in installed_engines())
-    app, runner = build(opener(1), Place("fable-relu", "onnx"), engines)
+    app, runner = app_on_model(model_opener(1), ModelOnEngine("fable-relu", "onnx"), engines)
     try:
         async with app.run_test(size=(160, 50)) as pilot:
-            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.state.facts is not None, "the model to load")
+            ui = AppDriver(app, app.main, pilot, FakeModels(), runner)
+            await ui.until(lambda: app.main.state.model is not None, "the model to load")
             await ui.press(*PROMPT, "enter")
             await ui.until(
                 lambda: app.main.state.main is not None and app.main.state.main.timing is not None, "the run"
             )
-            await ui.at_rest()
+            await ui.idle()
             await look_at_a_head(ui)
             if len(engines) > 1:
                 await switch_engine(ui, engines[1])
@@ -106,9 +108,9 @@ async def test_a_newcomer_s_path(tmp_path: Path) -> None:
                 await written(ui, kind, tmp_path / name)
             saved = edge.open_trace(tmp_path / "once.trace")
             assert saved.tokens == ui.shown_run.trace.tokens, "the saved run has other tokens"
-            dialog = await in_dialog(ui, "o", OpenScreen)
+            dialog = await open_dialog(ui, "o", OpenScreen)
             await type_in(ui, dialog, "#open-path", str(tmp_path / "once.trace"))
-            await ui.until(lambda: ui.main.state.facts is not ui.main.loaded, "the trace to open")
+            await ui.until(lambda: ui.main.state.model is not ui.main.loaded, "the trace to open")
             await ui.press("1")
             assert "no weights" in ui.shown("#next").replace("\n", " "), "a saved trace hides what it lacks"
             await ui.press("ctrl+q")

@@ -14,14 +14,14 @@ import edge
 from edge.edits import ScaleHead
 from edge.tables import Column, Table
 from models.errors import EdgeError
-from tests.tui.asking import choose, in_dialog, note_of, type_in, written
-from tests.tui.driving import driven
+from tests.tui.app_driver import running_app
+from tests.tui.dialogs import choose, note_of, open_dialog, type_in, written
 from tui.messages import EditToggled
+from tui.output_files import KINDS, free_path, offline, page, place_for, plain
 from tui.screens.dialog import Field
-from tui.screens.trouble import TroubleScreen
+from tui.screens.error import ErrorScreen
 from tui.screens.write import WriteScreen
-from tui.widgets.choices import Choices
-from tui.writing import KINDS, free_path, offline, page, place_for, plain
+from tui.widgets.choice_list import ChoiceList
 
 FETCHED = re.compile(r"url\((?!#)|(?:src|href)=|@import")
 """What makes a viewer contact a server."""
@@ -30,7 +30,7 @@ PROMPT = "Once <b>upon</b> [bold] 王"
 
 
 async def test_a_picture_holds_the_screen_and_nothing_of_the_dialog(tmp_path: Path) -> None:
-    async with driven(size=(120, 42)) as ui:
+    async with running_app(size=(120, 42)) as ui:
         await ui.run(PROMPT)
         text = (await written(ui, "svg", tmp_path / "a.svg")).read_text(encoding="utf8")
         words = "".join(ElementTree.fromstring(text).itertext()).replace("\xa0", " ")
@@ -40,7 +40,7 @@ async def test_a_picture_holds_the_screen_and_nothing_of_the_dialog(tmp_path: Pa
 
 
 async def test_a_page_is_one_file_with_title_date_model_and_prompt(tmp_path: Path) -> None:
-    async with driven(size=(120, 42)) as ui:
+    async with running_app(size=(120, 42)) as ui:
         await ui.run(PROMPT)
         text = (await written(ui, "html", tmp_path / "a.html")).read_text(encoding="utf8")
         assert "<svg" in text and "fake on onnx" in text and str(datetime.now().year) in text
@@ -49,23 +49,25 @@ async def test_a_page_is_one_file_with_title_date_model_and_prompt(tmp_path: Pat
 
 
 async def test_a_trace_and_its_report_are_written_and_the_trace_opens_again(tmp_path: Path) -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run(PROMPT)
         trace = edge.open_trace(await written(ui, "trace", tmp_path / "a.trace"))
         assert trace.tokens == ui.shown_run.trace.tokens
-        assert ui.main.kept.settings.traces == (str(tmp_path / "a.trace"),), "what was saved is not offered again"
+        assert ui.main.settings_store.settings.traces == (str(tmp_path / "a.trace"),), (
+            "what was saved is not offered again"
+        )
         report = (await written(ui, "report", tmp_path / "a.html")).read_text(encoding="utf8")
         assert "Content-Security-Policy" in report and "edge report" in report
 
 
 async def test_what_is_written_names_every_edit(tmp_path: Path) -> None:
-    async with driven(size=(80, 24)) as ui:
+    async with running_app(size=(80, 24)) as ui:
         await ui.run(PROMPT)
         ui.main.shown_view.focus_pane()
         edits = [ScaleHead(layer, head, 0.0) for layer in (0, 1) for head in range(4)]
         for edit in edits:
             ui.main.on_edit_toggled(EditToggled(edit))
-        await ui.until(lambda: ui.main.state.beside is not None and not ui.main.doing, "the run with edits")
+        await ui.until(lambda: ui.main.state.compared is not None and not ui.main.progress, "the run with edits")
         names = [str(edit) for edit in edits]
         for key, suffix in (("svg", "svg"), ("html", "html")):
             text = (await written(ui, key, tmp_path / f"a.{suffix}")).read_text(encoding="utf8")
@@ -81,11 +83,11 @@ async def test_what_is_written_names_every_edit(tmp_path: Path) -> None:
 
 
 async def test_without_edits_no_trace_with_edits_is_offered(tmp_path: Path) -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run(PROMPT)
         ui.main.shown_view.focus_pane()
         await ui.press("w")
-        option = ui.app.screen.query_one(Choices).get_option("edited")
+        option = ui.app.screen.query_one(ChoiceList).get_option("edited")
         assert option.disabled and "no edit is on" in str(option.prompt)
         await ui.press("escape", "1")
         text = (await written(ui, "svg", tmp_path / "a.svg")).read_text(encoding="utf8")
@@ -95,8 +97,8 @@ async def test_without_edits_no_trace_with_edits_is_offered(tmp_path: Path) -> N
 async def test_nothing_is_written_over_unless_asked_twice(tmp_path: Path) -> None:
     file = tmp_path / "mine.svg"
     file.write_text("mine", encoding="utf8")
-    async with driven() as ui:
-        dialog = await in_dialog(ui, "w", WriteScreen)
+    async with running_app() as ui:
+        dialog = await open_dialog(ui, "w", WriteScreen)
         await choose(ui, dialog, "#write-kinds", "svg")
         await type_in(ui, dialog, "#write-path", str(file))
         assert ui.app.screen is dialog and "exists" in note_of(dialog), note_of(dialog)
@@ -110,10 +112,10 @@ async def test_nothing_is_written_over_unless_asked_twice(tmp_path: Path) -> Non
 async def test_names_offered_are_free_and_of_the_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fake-attention.svg").touch()
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run("a king")
         await ui.press("2")
-        dialog = await in_dialog(ui, "w", WriteScreen)
+        dialog = await open_dialog(ui, "w", WriteScreen)
         offered = {}
         for kind in ("svg", "html", "trace", "report"):
             await choose(ui, dialog, "#write-kinds", kind)
@@ -130,9 +132,9 @@ async def test_names_offered_are_free_and_of_the_kind(tmp_path: Path, monkeypatc
 
 
 async def test_before_a_run_only_the_screen_can_be_written() -> None:
-    async with driven() as ui:
-        dialog = await in_dialog(ui, "w", WriteScreen)
-        options = {option.id: option for option in dialog.query_one(Choices).options}
+    async with running_app() as ui:
+        dialog = await open_dialog(ui, "w", WriteScreen)
+        options = {option.id: option for option in dialog.query_one(ChoiceList).options}
         assert not options["svg"].disabled and options["trace"].disabled
         assert "nothing ran yet" in str(options["trace"].prompt)
 
@@ -140,8 +142,8 @@ async def test_before_a_run_only_the_screen_can_be_written() -> None:
 @pytest.mark.parametrize("where", ["no-such-folder/a.svg", "a-file/a.svg", ".", ""])
 async def test_a_path_that_cannot_be_is_refused_in_the_dialog(tmp_path: Path, where: str) -> None:
     (tmp_path / "a-file").touch()
-    async with driven() as ui:
-        dialog = await in_dialog(ui, "w", WriteScreen)
+    async with running_app() as ui:
+        dialog = await open_dialog(ui, "w", WriteScreen)
         await type_in(ui, dialog, "#write-path", str(tmp_path / where) if where else " ")
         assert ui.app.screen is dialog and note_of(dialog).startswith("✗"), note_of(dialog)
 
@@ -152,11 +154,11 @@ async def test_a_disk_that_refuses_is_one_message_and_leaves_nothing(
     def full(source: object, target: object) -> None:
         raise OSError(28, "No space left on device")
 
-    async with driven() as ui:
-        dialog = await in_dialog(ui, "w", WriteScreen)
+    async with running_app() as ui:
+        dialog = await open_dialog(ui, "w", WriteScreen)
         monkeypatch.setattr("edge.output.os.replace", full)
         await type_in(ui, dialog, "#write-path", str(tmp_path / "a.svg"))
-        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "the refusal")
         assert list(tmp_path.glob("*a.svg*")) == [], "half a file is left"
 
 

@@ -7,13 +7,13 @@ from textual.command import CommandList
 from textual.dom import DOMNode
 
 from models.zoo import zoo_names
-from tests.tui.driving import Driven, driven
-from tui.commands import commands_of, nodes_of, title_of, works
+from tests.tui.app_driver import AppDriver, running_app
+from tui.command_palette import commands_of, nodes_of, title_of, works
 from tui.options import Options
 from tui.screens.dialog import Dialog
-from tui.screens.trouble import TroubleScreen
-from tui.views.every import VIEWS
-from tui.widgets.choices import Choices
+from tui.screens.error import ErrorScreen
+from tui.views.all_views import VIEWS
+from tui.widgets.choice_list import ChoiceList
 from tui.widgets.key_line import KeyLine
 from tui.widgets.prompt_box import PromptBox
 
@@ -31,20 +31,20 @@ def bindings_of(node: DOMNode) -> list[Binding]:
     return [binding for binding in bindings if binding.key in keys]
 
 
-def commands(ui: Driven) -> dict[str, SystemCommand]:
+def commands(ui: AppDriver) -> dict[str, SystemCommand]:
     return {command.title: command for command in commands_of(ui.main)}
 
 
-def names(ui: Driven) -> set[str]:
+def names(ui: AppDriver) -> set[str]:
     """What the keys on the key line are called."""
     return {key.does for key in ui.main.query_one(KeyLine).fitting() if key.press}
 
 
-async def back_to_main(ui: Driven) -> None:
+async def back_to_main(ui: AppDriver) -> None:
     """Closes whatever was opened."""
     while ui.app.screen is not ui.main:
         screen = ui.app.screen
-        if isinstance(screen, TroubleScreen):
+        if isinstance(screen, ErrorScreen):
             assert "unexpected" not in screen._title, f"{screen._title}: {screen._text}"
         await ui.press("escape")
         assert ui.app.screen is not screen, f"escape does not close {screen}"
@@ -52,7 +52,7 @@ async def back_to_main(ui: Driven) -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 async def test_every_key_is_explained_and_in_the_palette_when_it_works(view: str) -> None:
-    async with driven(size=(120, 42)) as ui:
+    async with running_app(size=(120, 42)) as ui:
         await ui.run(PROMPT)
         ui.main.view = view
         await ui.pilot.pause()
@@ -71,7 +71,7 @@ async def test_every_key_is_explained_and_in_the_palette_when_it_works(view: str
 
 @pytest.mark.parametrize("view", VIEWS)
 async def test_every_command_runs_from_the_palette_and_breaks_nothing(view: str) -> None:
-    async with driven(size=(120, 42)) as ui:
+    async with running_app(size=(120, 42)) as ui:
         await ui.run(PROMPT)
         elsewhere = set() if view == FIRST else set(commands(ui))  # what the first view offers is tested there
         ui.main.view = view
@@ -88,12 +88,12 @@ async def test_every_command_runs_from_the_palette_and_breaks_nothing(view: str)
             await ui.pilot.pause()
             await back_to_main(ui)
             ui.main.runner.stop()
-            await ui.at_rest()
+            await ui.idle()
             await back_to_main(ui)
 
 
 async def test_keys_of_letters_are_in_the_palette_while_a_prompt_is_typed() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run(PROMPT)
         ui.main.query_one(PromptBox).focus()
         await ui.pilot.pause()
@@ -105,7 +105,7 @@ async def test_keys_of_letters_are_in_the_palette_while_a_prompt_is_typed() -> N
 
 
 async def test_the_palette_opens_finds_and_runs() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run(PROMPT)
         await ui.press("ctrl+p", *"view: ffn")
         await ui.until(lambda: bool(ui.app.screen.query_one(CommandList).option_count), "a command to be found")
@@ -114,7 +114,7 @@ async def test_the_palette_opens_finds_and_runs() -> None:
 
 
 async def test_every_engine_view_and_model_has_a_command() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         titles = commands(ui)
         for wanted in (
             "engine: onnx:int4",
@@ -130,7 +130,7 @@ async def test_every_engine_view_and_model_has_a_command() -> None:
 
 
 async def test_what_does_not_work_now_is_not_offered() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         assert not [title for title in commands(ui) if title.startswith("compare")], (
             "a comparison is offered before a run"
         )
@@ -138,7 +138,7 @@ async def test_what_does_not_work_now_is_not_offered() -> None:
 
 
 async def test_settings_can_start_afresh() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         ui.main.shown_view.focus_pane()
         await ui.press("c", "y", "t")
         commands(ui)["settings: start afresh"].callback()
@@ -148,7 +148,7 @@ async def test_settings_can_start_afresh() -> None:
 
 @pytest.mark.parametrize("view", VIEWS)
 async def test_the_key_line_does_by_mouse_what_it_says(view: str) -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await ui.run(PROMPT)
         elsewhere = {"engine", "all"} | (set() if view == FIRST else names(ui))
         ui.main.view = view
@@ -166,25 +166,25 @@ async def test_the_key_line_does_by_mouse_what_it_says(view: str) -> None:
             await ui.pilot.pause()
             await back_to_main(ui)
             ui.main.runner.stop()
-            await ui.at_rest()
+            await ui.idle()
             await back_to_main(ui)
 
 
 async def test_every_dialog_closes_by_escape_and_lists_its_fields() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run(PROMPT)
         for action in ("open", "compare", "write", "export"):
             await ui.app.run_action(action, ui.main)
             await ui.pilot.pause()
             dialog = ui.app.screen
-            assert isinstance(dialog, Dialog) and dialog.query(Choices), f"'{action}' asks nothing"
+            assert isinstance(dialog, Dialog) and dialog.query(ChoiceList), f"'{action}' asks nothing"
             assert "escape closes" in str(dialog.query_one(".frame").border_subtitle)
             await ui.press("escape")
             assert ui.app.screen is ui.main
 
 
 async def test_over_a_dialog_the_palette_closes_it_or_quits() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         ui.main.shown_view.focus_pane()
         await ui.press("o")
         dialog = ui.app.screen

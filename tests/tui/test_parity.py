@@ -24,17 +24,17 @@ from edge.watch import Watch
 from models.errors import MisuseError
 from models.zoo import zoo_names
 from tests.edge.report.made import made_comparison
-from tests.tui.driving import PATIENCE_S, Driven, driven, lines_of
-from tests.tui.fake import FakeModel, FakeShelf, small_spec
-from tui.build import build, build_saved
+from tests.tui.app_driver import PATIENCE_S, AppDriver, lines_of, running_app
+from tests.tui.fake_model import FakeModel, FakeModels, small_spec
+from tui.app_factory import app_on_model, app_on_trace
 from tui.help import sections
-from tui.jobs.compare import CompareEngines, choices, cost_words, passage_of, possible
-from tui.jobs.job import JobContext, Place, Stopped
+from tui.jobs.compare import CompareEngines, choices, cost_text, passage_of, possible
+from tui.jobs.job import JobContext, JobInterrupted, ModelOnEngine
 from tui.jobs.laws import CheckLaws
-from tui.messages import Checking, Doing, EnginesCompared, LawChecked
-from tui.parity import as_table, judge, layer_lines, mark_of, site_lines
-from tui.screens.trouble import TroubleScreen
-from tui.view_state import Facts
+from tui.messages import EnginesCompared, JobProgress, LawChecked, LawsQueued
+from tui.parity_table import as_table, judge, layer_lines, mark_of, site_lines
+from tui.screens.error import ErrorScreen
+from tui.view_state import ModelSummary
 from tui.views.parity import OF_ONE_MODEL, ParityView
 from tui.widgets.law_list import LawList
 from tui.widgets.site_matrix import SiteMatrix
@@ -92,19 +92,19 @@ def compares(monkeypatch: pytest.MonkeyPatch) -> FakeCompare:
 
 
 @pytest.fixture
-def lasting(monkeypatch: pytest.MonkeyPatch) -> FakeCompare:
+def endless_claim(monkeypatch: pytest.MonkeyPatch) -> FakeCompare:
     return faked(monkeypatch, FakeCompare(lasts=True))
 
 
-def view_of(ui: Driven) -> ParityView:
+def view_of(ui: AppDriver) -> ParityView:
     return ui.main.query_one(ParityView)
 
 
-def matrix_of(ui: Driven) -> SiteMatrix:
+def matrix_of(ui: AppDriver) -> SiteMatrix:
     return ui.main.query_one("#sites", SiteMatrix)
 
 
-async def open_parity(ui: Driven, comparison: Comparison | None = None) -> None:
+async def open_parity(ui: AppDriver, comparison: Comparison | None = None) -> None:
     ui.main.shown_view.focus_pane()
     await ui.press("5")
     if comparison is not None:
@@ -112,7 +112,7 @@ async def open_parity(ui: Driven, comparison: Comparison | None = None) -> None:
         await ui.until(lambda: ui.main.state.comparison is not None, "the comparison")
 
 
-def offered(ui: Driven) -> set[str]:
+def offered(ui: AppDriver) -> set[str]:
     return {one.binding.action for one in ui.main.active_bindings.values() if one.enabled}
 
 
@@ -139,7 +139,7 @@ async def test_before_it_is_measured_the_view_says_what_will_be_compared_and_wha
     compares: FakeCompare,
 ) -> None:
     for size in ((80, 24), WIDE):
-        async with driven(size=size) as ui:
+        async with running_app(size=size) as ui:
             await open_parity(ui)
             words = " ".join(ui.shown("#sites").split())
             for part in ("press m to compare onnx, mlx, onnx:int4, mlx:int4 with torch", "expected: about", "weights"):
@@ -150,12 +150,12 @@ async def test_before_it_is_measured_the_view_says_what_will_be_compared_and_wha
 
 
 async def test_m_compares_the_tokens_that_show(compares: FakeCompare) -> None:
-    async with driven(size=WIDE) as ui:
+    async with running_app(size=WIDE) as ui:
         await ui.run(PROMPT)
         await open_parity(ui)
         await ui.press("m")
         await ui.until(lambda: ui.main.state.comparison is not None, "the comparison")
-        await ui.at_rest()
+        await ui.idle()
         assert compares.engines == ("torch", "onnx", "mlx", "onnx:int4", "mlx:int4")
         assert compares.passage is not None and compares.passage.ids == ui.shown_run.trace.tokens
         assert compares.passage.source.startswith(PROMPT[:20]), f"the text is called {compares.passage.source!r}"
@@ -163,23 +163,23 @@ async def test_m_compares_the_tokens_that_show(compares: FakeCompare) -> None:
 
 
 async def test_without_a_text_to_compare_on_a_message_says_what_to_do(compares: FakeCompare) -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await open_parity(ui)
         await ui.press("m")
-        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "the refusal")
         assert "run some ids first" in str(ui.app.screen.query_one(Static).render())
 
 
-async def test_escape_stops_a_comparison_and_says_how_to_begin_again(lasting: FakeCompare) -> None:
-    async with driven(size=WIDE) as ui:
+async def test_escape_stops_a_comparison_and_says_how_to_begin_again(endless_claim: FakeCompare) -> None:
+    async with running_app(size=WIDE) as ui:
         await ui.run(PROMPT)
         await open_parity(ui)
         await ui.press("m")
         await ui.until(lambda: "reading window" in ui.shown("#sites"), "word of how far it is")
         assert "escape stops it" in ui.shown("#sites")
         await ui.press("escape")
-        await ui.at_rest()
-        assert lasting.open == 0, "processes outlived the comparison"
+        await ui.idle()
+        assert endless_claim.open == 0, "processes outlived the comparison"
         assert ui.main.state.comparison is None and "press m" in ui.shown("#sites"), ui.shown("#sites")
 
 
@@ -188,7 +188,7 @@ async def test_escape_stops_a_comparison_and_says_how_to_begin_again(lasting: Fa
 
 async def test_every_site_of_every_engine_has_its_number_and_mark_and_the_first_difference_is_named() -> None:
     found = made_comparison()
-    async with driven(size=WIDE) as ui:
+    async with running_app(size=WIDE) as ui:
         await open_parity(ui, found)
         lines = ui.shown("#sites").splitlines()
         assert "onnx:int4" in lines[0] and "tolerance 5e-5" in lines[1], lines[:2]
@@ -203,7 +203,7 @@ async def test_every_site_of_every_engine_has_its_number_and_mark_and_the_first_
 
 
 async def test_what_the_differences_come_to_has_its_units() -> None:
-    async with driven(size=WIDE) as ui:
+    async with running_app(size=WIDE) as ui:
         await open_parity(ui, made_comparison())
         picture = ui.shown("#sums")
         for words in (
@@ -234,7 +234,7 @@ async def test_what_is_no_number_or_has_no_partner_says_so() -> None:
 
 
 async def test_v_shows_one_line_a_layer_with_its_worst_site() -> None:
-    async with driven(size=WIDE) as ui:
+    async with running_app(size=WIDE) as ui:
         await open_parity(ui)
         assert "rows" not in offered(ui), "v is offered before there are rows"
         await open_parity(ui, made_comparison())
@@ -247,7 +247,7 @@ async def test_v_shows_one_line_a_layer_with_its_worst_site() -> None:
 
 
 async def test_a_row_chooses_its_layer_and_a_layer_its_row() -> None:
-    async with driven(size=WIDE) as ui:
+    async with running_app(size=WIDE) as ui:
         await ui.run(PROMPT)
         await open_parity(ui, made_comparison())
         matrix = matrix_of(ui)
@@ -266,7 +266,7 @@ async def test_a_row_chooses_its_layer_and_a_layer_its_row() -> None:
 
 async def test_a_wide_comparison_scrolls_to_its_last_engine_at_80_columns() -> None:
     names = ("torch", "onnx", "mlx", "onnx:int8", "mlx:int8", "onnx:int4", "mlx:int4", "onnx+cuda:int4")
-    async with driven() as ui:
+    async with running_app() as ui:
         await open_parity(ui, made_comparison(names))
         assert "onnx+cuda:int4" not in ui.shown("#sites")
         await ui.press(*["right"] * 8)
@@ -276,7 +276,7 @@ async def test_a_wide_comparison_scrolls_to_its_last_engine_at_80_columns() -> N
 
 async def test_the_view_as_rows_has_every_error_and_tolerance() -> None:
     found = made_comparison()
-    async with driven() as ui:
+    async with running_app() as ui:
         assert view_of(ui).table(ui.main.state) is None, "an empty view has rows"
         await open_parity(ui, found)
         table = view_of(ui).table(ui.main.state)
@@ -286,11 +286,11 @@ async def test_the_view_as_rows_has_every_error_and_tolerance() -> None:
 
 
 async def test_another_model_forgets_what_was_compared() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await open_parity(ui, made_comparison())
         ui.main.post_message(LawChecked("onnx", law_found(1)))
         await ui.until(lambda: bool(ui.main.state.laws), "the law")
-        ui.main.state = replace(ui.main.state, facts=replace(ui.main.state.facts, source="other"))  # type: ignore[type-var]
+        ui.main.state = replace(ui.main.state, model=replace(ui.main.state.model, source="other"))  # type: ignore[type-var]
         await ui.press("e")
         await ui.until(lambda: ui.main.state.comparison is None, "the other model")
         assert not ui.main.state.laws and "press m" in ui.shown("#sites")
@@ -298,7 +298,7 @@ async def test_another_model_forgets_what_was_compared() -> None:
 
 async def test_a_saved_trace_offers_nothing_that_needs_a_model() -> None:
     model = FakeModel()
-    app = build_saved(model.run(ids=model.tokenizer.encode(PROMPT), max_new_tokens=5, watch=Watch.nothing()))
+    app = app_on_trace(model.run(ids=model.tokenizer.encode(PROMPT), max_new_tokens=5, watch=Watch.nothing()))
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press("5")
         await pilot.pause()
@@ -311,7 +311,7 @@ async def test_a_saved_trace_offers_nothing_that_needs_a_model() -> None:
 @pytest.mark.parametrize("size", [(80, 24), WIDE, (60, 18)])
 async def test_it_draws_without_color(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    async with driven(size=size) as ui:
+    async with running_app(size=size) as ui:
         await open_parity(ui)
         await open_parity(ui, made_comparison())
         ui.main.post_message(LawChecked("onnx", law_found(1, holds=False)))
@@ -330,11 +330,11 @@ def law_found(number: int, holds: bool | None = True) -> LawResult:
     return LawResult(number, "parts sum up", 2e-7, 5e-5, holds, "layers.1.output, token 3 ' [bold]'", 9)
 
 
-def laws_of(ui: Driven) -> LawList:
+def laws_of(ui: AppDriver) -> LawList:
     return ui.main.query_one(LawList)
 
 
-async def open_laws(ui: Driven) -> None:
+async def open_laws(ui: AppDriver) -> None:
     await open_parity(ui)
     view_of(ui).pane = "laws"
     view_of(ui).focus_pane()
@@ -342,7 +342,7 @@ async def open_laws(ui: Driven) -> None:
 
 
 async def test_every_law_shows_with_its_verdict_number_and_tolerance() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await open_laws(ui)
         assert ui.shown("#laws").count("not checked") == 8, ui.shown("#laws")
         for result in (law_found(1), law_found(3, holds=False), law_found(4, holds=None)):
@@ -357,7 +357,7 @@ async def test_every_law_shows_with_its_verdict_number_and_tolerance() -> None:
 
 
 async def test_a_chosen_law_says_how_it_is_checked_and_where_it_breaks() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await open_laws(ui)
         assert "enter checks it" in str(ui.main.query_one("#law-about").render())
         ui.main.post_message(LawChecked("onnx", law_found(3, holds=False)))
@@ -374,17 +374,17 @@ async def test_a_chosen_law_says_how_it_is_checked_and_where_it_breaks() -> None
 
 
 async def test_a_model_without_weights_says_why_no_law_can_be_checked() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await open_laws(ui)
         await ui.press("enter")
-        await ui.until(lambda: isinstance(ui.app.screen, TroubleScreen), "the refusal")
+        await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "the refusal")
         assert "no law can be checked" in str(ui.app.screen.query_one(Static).render())
 
 
 async def test_laws_under_way_and_those_that_wait_say_so() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await open_laws(ui)
-        ui.main.post_message(Checking((2, 3)))
+        ui.main.post_message(LawsQueued((2, 3)))
         await ui.until(lambda: bool(ui.main.state.checking), "the laws under way")
         _, two, three, *_ = ui.shown("#laws").splitlines()[1:]
         assert "checking …" in two and "waits" in three, (two, three)
@@ -392,11 +392,13 @@ async def test_laws_under_way_and_those_that_wait_say_so() -> None:
 
 @REAL
 async def test_all_laws_hold_on_the_zoo() -> None:
-    app, runner = build(lambda model, engine, tell: edge.load(model, engine), Place("fable-relu", "onnx"), ("onnx",))
+    app, runner = app_on_model(
+        lambda model, engine, tell: edge.load(model, engine), ModelOnEngine("fable-relu", "onnx"), ("onnx",)
+    )
     try:
         async with app.run_test(size=WIDE) as pilot:
-            ui = Driven(app, app.main, pilot, FakeShelf(), runner)
-            await ui.until(lambda: app.main.state.facts is not None, "the model")
+            ui = AppDriver(app, app.main, pilot, FakeModels(), runner)
+            await ui.until(lambda: app.main.state.model is not None, "the model")
             await open_laws(ui)
             await ui.press("b")
             await ui.until(lambda: len(app.main.state.laws.get("onnx", {})) == len(OF_ONE_MODEL), "the laws")
@@ -415,9 +417,9 @@ class Told:
     def __init__(self, model: edge.Model | None, is_enough: Callable[[Message], bool] = lambda _: False) -> None:
         self.messages: list[Message] = []
         self.is_enough = is_enough
-        self.context = JobContext(FakeShelf().open, self.post)
+        self.context = JobContext(FakeModels().open, self.post)
         if model is not None:
-            self.context.at = Place("fable-relu", "onnx")
+            self.context.at = ModelOnEngine("fable-relu", "onnx")
             self.context.models[self.context.at] = model
 
     def post(self, message: Message) -> None:
@@ -430,11 +432,11 @@ class Told:
 def test_a_stopped_check_keeps_what_it_found_and_says_that_it_ended() -> None:
     with edge.load("fable-relu", "onnx") as model:
         told = Told(model, lambda message: isinstance(message, LawChecked))
-        with pytest.raises(Stopped):
+        with pytest.raises(JobInterrupted):
             CheckLaws((1, 2, 3), (1, 2, 3, 4, 5)).work(told.context)
     checked = [message.result.number for message in told.messages if isinstance(message, LawChecked)]
     assert checked == [1], f"checked were {checked}"
-    assert told.messages[-1] == Checking(()), "nobody hears that it ended"
+    assert told.messages[-1] == LawsQueued(()), "nobody hears that it ended"
 
 
 def test_stopping_a_comparison_kills_its_processes(byte_llama: Path) -> None:
@@ -442,10 +444,10 @@ def test_stopping_a_comparison_kills_its_processes(byte_llama: Path) -> None:
 
     def is_enough(message: Message) -> bool:
         running.append(len(multiprocessing.active_children()))
-        return isinstance(message, Doing) and "rounds of each variant" in message.work
+        return isinstance(message, JobProgress) and "rounds of each variant" in message.work
 
     told = Told(None, is_enough)
-    with pytest.raises(Stopped):
+    with pytest.raises(JobInterrupted):
         CompareEngines(str(byte_llama), ("onnx", "onnx:int8"), None).work(told.context)
     assert running[-1] == 2, "it was not stopped while both engines were open"
     assert not multiprocessing.active_children(), "processes outlived the comparison that was stopped"
@@ -463,8 +465,8 @@ def test_weights_that_are_stored_quantized_are_compared_as_they_are(byte_llama: 
 
 
 def test_what_it_takes_grows_with_engines_and_tokens() -> None:
-    facts = Facts("fable-relu", "fable-relu", "onnx", small_spec(), 10_000_000, 2, True)
-    few, more = (cost_words(facts, engines, 500, 1e7) for engines in (("torch", "onnx"), ("torch", "onnx", "mlx:int4")))
+    model = ModelSummary("fable-relu", "fable-relu", "onnx", small_spec(), 10_000_000, 2, True)
+    few, more = (cost_text(model, engines, 500, 1e7) for engines in (("torch", "onnx"), ("torch", "onnx", "mlx:int4")))
     assert few == "about 15 s; 2 processes with about 80.0 MB of weights", few
     assert "3 processes with about 86.0 MB" in more, more
 

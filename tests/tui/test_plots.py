@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from edge.lab.claim import Curve, Grid, Series
-from tests.tui.driving import lines_of
-from tests.tui.staging import assert_whole, staged
-from tui.plotting import ALL, DASHES, MARKERS, SEVERAL, Picture, draw_curve, marker, number_cells, sample
+from tests.tui.app_driver import lines_of
+from tests.tui.single_widget import assert_whole, single_widget
+from tui.braille_plot import ALL, DASHES, MARKERS, SEVERAL, Picture, draw_curve, marker, number_cells, sample
 from tui.widgets.curve_plot import CurvePlot
 from tui.widgets.figure import Figure
 from tui.widgets.legend import Legend
@@ -102,7 +102,7 @@ THREE = curve((0.25, 0.5, 0.75), (3.0, NAN, 1.0), x=("0", "1", "2"))
 
 @pytest.mark.parametrize("size", [(100, 24), (60, 12), (40, 9)])
 async def test_a_plot_shows_axes_lines_and_the_values_at_its_cursor(size: tuple[int, int]) -> None:
-    async with staged(CurvePlot(), size) as (plot, pilot):
+    async with single_widget(CurvePlot(), size) as (plot, pilot):
         plot.curve = THREE
         await pilot.pause()
         assert_whole(plot)
@@ -120,7 +120,7 @@ async def test_a_plot_shows_axes_lines_and_the_values_at_its_cursor(size: tuple[
 
 
 async def test_a_click_chooses_the_nearest_point() -> None:
-    async with staged(CurvePlot()) as (plot, pilot):
+    async with single_widget(CurvePlot()) as (plot, pilot):
         plot.curve = THREE
         await pilot.pause()
         await pilot.click(CurvePlot, offset=(45, 5))
@@ -131,7 +131,7 @@ async def test_a_click_chooses_the_nearest_point() -> None:
 
 async def test_a_legend_without_room_says_how_much_is_left_and_scrolls() -> None:
     lines = tuple((float(n), float(n)) for n in range(10))
-    async with staged(CurvePlot(), (60, 10)) as (plot, pilot):
+    async with single_widget(CurvePlot(), (60, 10)) as (plot, pilot):
         plot.curve = curve(*lines, name="a line with a long name")
         await pilot.pause()
         assert_whole(plot)
@@ -155,7 +155,7 @@ async def test_a_legend_without_room_says_how_much_is_left_and_scrolls() -> None
     ],
 )
 async def test_what_cannot_be_drawn_shows_a_message(drawn: Curve, says: str) -> None:
-    async with staged(CurvePlot()) as (plot, pilot):
+    async with single_widget(CurvePlot()) as (plot, pilot):
         plot.curve = drawn
         await pilot.pause()
         assert says in lines_of(plot)
@@ -165,7 +165,7 @@ async def test_what_cannot_be_drawn_shows_a_message(drawn: Curve, says: str) -> 
 
 
 async def test_a_plot_without_room_says_so_and_comes_back() -> None:
-    async with staged(CurvePlot(), (40, 4)) as (plot, pilot):
+    async with single_widget(CurvePlot(), (40, 4)) as (plot, pilot):
         plot.curve = THREE
         await pilot.pause()
         assert "too little room" in " ".join(lines_of(plot).split())
@@ -176,7 +176,7 @@ async def test_a_plot_without_room_says_so_and_comes_back() -> None:
 
 async def test_labels_that_are_words_and_wide_glyphs_are_cut_with_a_mark_but_for_the_chosen_one() -> None:
     words = ("王王王王王王王王", "a rather long label", "[bold]x", "\U0001f600")
-    async with staged(CurvePlot(), (90, 16)) as (plot, pilot):
+    async with single_widget(CurvePlot(), (90, 16)) as (plot, pilot):
         plot.curve = curve((1.0, 2.0, 3.0, 4.0), x=words, name="王")
         for _ in words:
             await pilot.pause()
@@ -188,7 +188,7 @@ async def test_labels_that_are_words_and_wide_glyphs_are_cut_with_a_mark_but_for
 
 async def test_no_color_still_draws_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    async with staged(Figure()) as (figure, pilot):
+    async with single_widget(Figure()) as (figure, pilot):
         for shown in (THREE, Grid("g", "layer", "head", "share", ((0.5, NAN), (0.0, 1.0)))):
             figure.shown = shown
             await pilot.pause()
@@ -200,7 +200,7 @@ GRID = Grid("a grid", "layer", "head", "bits", ((0.5, 1.0, 2.0), (3.0, NAN, 31.0
 
 
 async def test_a_grid_starts_at_its_highest_number_and_shows_each_under_the_cursor() -> None:
-    async with staged(NumberGrid()) as (grid, pilot):
+    async with single_widget(NumberGrid()) as (grid, pilot):
         grid.grid = GRID
         await pilot.pause()
         assert grid.told == "layer 1, head 2: 31.0 bits"
@@ -216,7 +216,7 @@ async def test_a_grid_starts_at_its_highest_number_and_shows_each_under_the_curs
 
 async def test_a_wide_grid_scrolls_and_still_shows_every_number() -> None:
     wide = Grid("wide", "layer", "head", "share", tuple(tuple(n / 100 for n in range(64)) for _ in range(30)))
-    async with staged(NumberGrid(), (60, 10)) as (grid, pilot):
+    async with single_widget(NumberGrid(), (60, 10)) as (grid, pilot):
         grid.grid = wide
         await pilot.pause()
         assert grid.told == "layer 0, head 63: 63.0%"
@@ -230,7 +230,7 @@ async def test_a_wide_grid_scrolls_and_still_shows_every_number() -> None:
     [((), "no cells"), (((), ()), "no cells"), (((1.0,), (1.0, 2.0)), "rows of different lengths")],
 )
 async def test_a_grid_without_cells_shows_a_message(values: tuple[tuple[float, ...], ...], says: str) -> None:
-    async with staged(NumberGrid()) as (grid, pilot):
+    async with single_widget(NumberGrid()) as (grid, pilot):
         grid.grid = Grid("a grid", "layer", "head", "bits", values)
         await pilot.pause()
         assert says in lines_of(grid) and grid.told == ""
@@ -238,7 +238,7 @@ async def test_a_grid_without_cells_shows_a_message(values: tuple[tuple[float, .
 
 @pytest.mark.parametrize("values", [((2.0, 2.0),), ((NAN, NAN),), ((float("inf"), 1.0),)])
 async def test_a_grid_of_one_number_or_none_is_drawn(values: tuple[tuple[float, ...], ...]) -> None:
-    async with staged(NumberGrid()) as (grid, pilot):
+    async with single_widget(NumberGrid()) as (grid, pilot):
         grid.grid = Grid("a grid", "layer", "head", "bits", values)
         await pilot.pause()
         assert grid.scale is None
@@ -246,7 +246,7 @@ async def test_a_grid_of_one_number_or_none_is_drawn(values: tuple[tuple[float, 
 
 
 async def test_a_figure_shows_the_scale_of_a_grid_and_hands_the_keys_on() -> None:
-    async with staged(Figure()) as (figure, pilot):
+    async with single_widget(Figure()) as (figure, pilot):
         figure.shown = GRID
         await pilot.pause()
         assert isinstance(pilot.app.focused, NumberGrid)

@@ -7,16 +7,16 @@ import pytest
 from textual.message import Message
 
 from models.progress import Progress
-from tests.tui.fake import FakeModel, FakeShelf
-from tui.jobs.job import OpenModel, Place
+from tests.tui.fake_model import FakeModel, FakeModels
+from tui.jobs.job import ModelOnEngine, OpenModel
 from tui.jobs.load import Load
 from tui.jobs.run import Prompt, Run
-from tui.messages import Doing, Ended, Failed, Loaded, Streaming, Surveyed, Timed
-from tui.options import DRAWN
+from tui.messages import JobFailed, JobProgress, ModelLoaded, OverviewMeasured, RunEnded, Streaming, SublayersTimed
+from tui.options import SAMPLED
 from tui.runner import Runner
 
 PATIENCE_S = 20.0
-LOAD = Load(Place("fake", "onnx"))
+LOAD = Load(ModelOnEngine("fake", "onnx"))
 
 
 class Heard:
@@ -30,7 +30,7 @@ class Heard:
 
     def hear(self, message: Message) -> None:
         self.messages.append(message)
-        if isinstance(message, Doing) and not message.work:
+        if isinstance(message, JobProgress) and not message.work:
             self.rests.set()
 
     def until_rest(self) -> list[Message]:
@@ -39,29 +39,31 @@ class Heard:
         return self.messages
 
     def kinds(self) -> list[type[Message]]:
-        return [type(message) for message in self.messages if not isinstance(message, Doing | Surveyed)]
+        return [type(message) for message in self.messages if not isinstance(message, JobProgress | OverviewMeasured)]
 
 
 def test_a_run_posts_its_tokens_then_its_trace_then_its_latencies() -> None:
-    heard = Heard(FakeShelf().open)
+    heard = Heard(FakeModels().open)
     heard.runner.do(LOAD)
     heard.until_rest()
-    heard.runner.do(Run(Prompt("a king", 4, DRAWN)))
+    heard.runner.do(Run(Prompt("a king", 4, SAMPLED)))
     heard.until_rest()
     kinds = heard.kinds()
-    assert kinds[:2] == [Loaded, Streaming] and kinds[-2:] == [Ended, Timed], f"told in the order {kinds}"
-    ended = next(message for message in heard.messages if isinstance(message, Ended))
+    assert kinds[:2] == [ModelLoaded, Streaming] and kinds[-2:] == [RunEnded, SublayersTimed], (
+        f"told in the order {kinds}"
+    )
+    ended = next(message for message in heard.messages if isinstance(message, RunEnded))
     assert len(ended.trace.tokens) == 6
-    surveys = [message for message in heard.messages if isinstance(message, Surveyed)]
+    surveys = [message for message in heard.messages if isinstance(message, OverviewMeasured)]
     assert len(surveys) == ended.trace.spec.n_layers, "not every layer was measured"
     assert heard.runner.close(PATIENCE_S)
 
 
 def test_fast_tokens_are_reported_about_thirty_times_per_second() -> None:
-    heard = Heard(FakeShelf().open)
+    heard = Heard(FakeModels().open)
     heard.runner.do(LOAD)
     heard.until_rest()
-    heard.runner.do(Run(Prompt("a king", 12, DRAWN)))
+    heard.runner.do(Run(Prompt("a king", 12, SAMPLED)))
     heard.until_rest()
     told = [message for message in heard.messages if isinstance(message, Streaming)]
     assert len(told) < 12, f"{len(told)} messages for 12 tokens that came at once"
@@ -70,15 +72,15 @@ def test_fast_tokens_are_reported_about_thirty_times_per_second() -> None:
 
 
 def test_closing_in_the_middle_of_a_run_ends_run_model_and_thread() -> None:
-    shelf = FakeShelf(pauses=True)
-    heard = Heard(shelf.open)
+    fake_models = FakeModels(pauses=True)
+    heard = Heard(fake_models.open)
     heard.runner.do(LOAD)
     heard.until_rest()
-    heard.runner.do(Run(Prompt("a king", 8, DRAWN)))
-    assert shelf.opened[0].is_pausing.wait(PATIENCE_S)
+    heard.runner.do(Run(Prompt("a king", 8, SAMPLED)))
+    assert fake_models.opened[0].is_pausing.wait(PATIENCE_S)
     assert heard.runner.close(PATIENCE_S), "the thread outlived the runner"
-    assert shelf.opened[0].closed.is_set(), "the model was not closed"
-    assert Ended not in heard.kinds(), "a trace nobody waits for was told"
+    assert fake_models.opened[0].closed.is_set(), "the model was not closed"
+    assert RunEnded not in heard.kinds(), "a trace nobody waits for was told"
 
 
 def test_closing_in_the_middle_of_a_load_says_that_it_goes_on() -> None:
@@ -106,11 +108,11 @@ def test_a_prompt_typed_while_the_model_loads_runs_later() -> None:
 
     heard = Heard(open_slowly)
     heard.runner.do(LOAD)
-    heard.runner.do(Run(Prompt("early words", 2, DRAWN)))
+    heard.runner.do(Run(Prompt("early words", 2, SAMPLED)))
     loads.set()
-    while Timed not in heard.kinds():
+    while SublayersTimed not in heard.kinds():
         heard.until_rest()
-    ended = [message for message in heard.messages if isinstance(message, Ended)]
+    ended = [message for message in heard.messages if isinstance(message, RunEnded)]
     assert len(ended) == 1 and ended[0].trace.prompt_length == 2
     assert heard.runner.close(PATIENCE_S)
 
@@ -128,19 +130,19 @@ class Panic(BaseException):
     ],
 )
 def test_a_defect_is_reported_and_the_runner_lives_on(fault: BaseException, told: str) -> None:
-    shelf = FakeShelf()
-    heard = Heard(shelf.open)
+    fake_models = FakeModels()
+    heard = Heard(fake_models.open)
     heard.runner.do(LOAD)
     heard.until_rest()
-    tokenizer = shelf.opened[0].tokenizer
+    tokenizer = fake_models.opened[0].tokenizer
     encode, tokenizer.encode = tokenizer.encode, _raiser(fault)  # type: ignore[method-assign]
-    heard.runner.do(Run(Prompt("a king", 2, DRAWN)))
-    failed = [message for message in heard.until_rest() if isinstance(message, Failed)]
+    heard.runner.do(Run(Prompt("a king", 2, SAMPLED)))
+    failed = [message for message in heard.until_rest() if isinstance(message, JobFailed)]
     assert failed and told in failed[0].text, f"told {heard.messages}"
     tokenizer.encode = encode  # type: ignore[method-assign]
-    heard.runner.do(Run(Prompt("a king", 2, DRAWN)))
+    heard.runner.do(Run(Prompt("a king", 2, SAMPLED)))
     heard.until_rest()
-    assert heard.kinds()[-1] is Timed, "nothing runs after a defect"
+    assert heard.kinds()[-1] is SublayersTimed, "nothing runs after a defect"
     assert heard.runner.close(PATIENCE_S)
 
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.driving import ENGINES
-from tests.tui.fake import FakeShelf
+from tests.tui.app_driver import ENGINES
+from tests.tui.fake_model import FakeModels
 from tui.app import EdgeApp
-from tui.build import build
-from tui.jobs.job import Place
+from tui.app_factory import app_on_model
+from tui.jobs.job import ModelOnEngine
 from tui.options import COLORS, LENGTHS, SCORES, SPARSITIES, Options
 from tui.settings import (
     FORMAT,
     REMEMBERED,
-    Kept,
     Settings,
+    SettingsStore,
     read_settings,
     settings_file,
     write_settings,
@@ -25,7 +25,7 @@ from tui.settings import (
 
 
 def started() -> EdgeApp:
-    app, _ = build(FakeShelf().open, Place("fake", "onnx"), ENGINES, Kept(settings_file()))
+    app, _ = app_on_model(FakeModels().open, ModelOnEngine("fake", "onnx"), ENGINES, SettingsStore(settings_file()))
     return app
 
 
@@ -42,10 +42,12 @@ async def test_what_keys_change_is_there_at_the_next_start() -> None:
 
 
 async def test_what_a_model_asks_for_is_no_choice_of_its_user() -> None:
-    kept = Kept()
+    settings_store = SettingsStore()
     suited = replace(Options(), sparsity=SPARSITIES[1])
-    kept.keep_options(suited, replace(suited, is_log=True))
-    assert kept.settings.options == replace(Options(), is_log=True), "what a model needed became everybody's choice"
+    settings_store.keep_options(suited, replace(suited, is_log=True))
+    assert settings_store.settings.options == replace(Options(), is_log=True), (
+        "what a model needed became everybody's choice"
+    )
 
 
 def test_every_choice_survives_a_file(own_settings: Path) -> None:
@@ -121,24 +123,27 @@ async def test_a_damaged_file_is_one_line_on_the_screen(own_settings: Path) -> N
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_settings_that_cannot_be_written_are_reported_once(own_settings: Path) -> None:
     own_settings.mkdir(mode=0o500)
-    kept = Kept(settings_file())
-    assert "until you quit" in kept.keep(theme="edge-light")
-    assert kept.keep(theme="edge-dark") == "", "the same complaint comes with every key"
-    assert kept.settings.theme == "edge-dark", "a choice that cannot be kept does not act"
+    settings_store = SettingsStore(settings_file())
+    assert "until you quit" in settings_store.keep(theme="edge-light")
+    assert settings_store.keep(theme="edge-dark") == "", "the same complaint comes with every key"
+    assert settings_store.settings.theme == "edge-dark", "a choice that cannot be kept does not act"
 
 
 def test_a_file_in_place_of_the_folder_is_reported_too(own_settings: Path) -> None:
     own_settings.write_text("a file", encoding="utf8")
-    kept = Kept(settings_file())
-    assert "until you quit" in kept.keep(theme="edge-light")
+    settings_store = SettingsStore(settings_file())
+    assert "until you quit" in settings_store.keep(theme="edge-light")
 
 
 def test_the_last_ones_come_first_and_no_more_than_ten() -> None:
-    kept = Kept()
+    settings_store = SettingsStore()
     for number in range(REMEMBERED + 2):
-        kept.keep_model(f"model-{number}")
-    kept.keep_model("model-5")
-    assert kept.settings.models[:2] == ("model-5", "model-11") and len(kept.settings.models) == REMEMBERED
+        settings_store.keep_model(f"model-{number}")
+    settings_store.keep_model("model-5")
+    assert (
+        settings_store.settings.models[:2] == ("model-5", "model-11")
+        and len(settings_store.settings.models) == REMEMBERED
+    )
 
 
 async def test_an_unknown_theme_is_passed_over(own_settings: Path) -> None:

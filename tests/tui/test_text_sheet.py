@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from edge.lab.claim import Number
-from tests.tui.driving import lines_of
-from tests.tui.staging import assert_whole, staged
-from tui.widgets.sheet import Numbers, Sheet, Words, wrap_cells
+from tests.tui.app_driver import lines_of
+from tests.tui.single_widget import assert_whole, single_widget
+from tui.widgets.text_sheet import Numbers, TextSheet, Words, wrap_cells
 
 few = settings(max_examples=60, deadline=None)
 NAN = float("nan")
@@ -33,7 +33,7 @@ async def test_a_table_shows_value_unit_baseline_and_meaning_whole() -> None:
         Number("b_bits", "moved", -0.4258, "bits", 0.125),
         Number("c", "nothing found", NAN, "tokens"),
     )
-    async with staged(Sheet(), (50, 12)) as (sheet, pilot):
+    async with single_widget(TextSheet(), (50, 12)) as (sheet, pilot):
         sheet.blocks = (Words("found [bold]this"), Numbers(numbers))
         await pilot.pause()
         assert_whole(sheet)
@@ -44,7 +44,7 @@ async def test_a_table_shows_value_unit_baseline_and_meaning_whole() -> None:
 
 
 async def test_a_long_sheet_scrolls_and_begins_at_its_top_again() -> None:
-    async with staged(Sheet(), (40, 6)) as (sheet, pilot):
+    async with single_widget(TextSheet(), (40, 6)) as (sheet, pilot):
         sheet.blocks = tuple(Words(f"paragraph {n}") for n in range(20))
         await pilot.pause()
         await pilot.press(*["down"] * 5)

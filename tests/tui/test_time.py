@@ -20,22 +20,22 @@ from edge.watch import Watch
 from models.progress import Progress
 from models.zoo import zoo_names
 from tests.edge.profile import made
-from tests.tui.driving import PATIENCE_S, Driven, driven, lines_of
-from tests.tui.fake import FakeModel, FakeShelf, small_spec
-from tui.build import build_saved
-from tui.cost import Cost, Heading, as_table
-from tui.costs import PARTS, Costs, cost_rows, part_costs
+from tests.tui.app_driver import PATIENCE_S, AppDriver, lines_of, running_app
+from tests.tui.fake_model import FakeModel, FakeModels, small_spec
+from tui.app_factory import app_on_trace
+from tui.cost_table import Cost, Heading, as_table
+from tui.engine_costs import PARTS, Costs, cost_rows, part_costs
 from tui.jobs.job import JobContext
-from tui.jobs.profile import ProfileEngines, choices, expected_s, plan_for
-from tui.messages import Doing, Halted, Profiled, Streaming
+from tui.jobs.profile import ProfileEngines, choices, estimated_s, plan_for
+from tui.messages import EnginesTimed, JobProgress, JobStopped, Streaming
 from tui.runner import Runner
-from tui.view_state import Facts
+from tui.view_state import ModelSummary
 from tui.views.time import TimeView
 from tui.widgets.grid import Grid
 from tui.widgets.latency_bars import LatencyBars
 from tui.widgets.layer_stacks import LayerStacks
-from tui.widgets.pace_line import PaceLine
-from tui.widgets.stack import stack
+from tui.widgets.stacked_bar import stack
+from tui.widgets.throughput_line import ThroughputLine
 
 PROMPT = "Once upon a time"
 GRIDS = ("time", "costs", "parts", "stacks")
@@ -72,7 +72,7 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> FakeMeasure:
 
 
 @pytest.fixture
-def lasting(monkeypatch: pytest.MonkeyPatch) -> FakeMeasure:
+def endless_claim(monkeypatch: pytest.MonkeyPatch) -> FakeMeasure:
     return faked(monkeypatch, FakeMeasure(lasts=True))
 
 
@@ -85,27 +85,27 @@ def faked(monkeypatch: pytest.MonkeyPatch, measure: FakeMeasure) -> FakeMeasure:
     return measure
 
 
-def view_of(ui: Driven) -> TimeView:
+def view_of(ui: AppDriver) -> TimeView:
     return ui.main.query_one(TimeView)
 
 
-async def open_time(ui: Driven) -> None:
+async def open_time(ui: AppDriver) -> None:
     ui.main.shown_view.focus_pane()
     await ui.press("4")
 
 
-async def profiled(ui: Driven) -> None:
+async def profiled(ui: AppDriver) -> None:
     await open_time(ui)
     await ui.press("m")
     await ui.until(lambda: ui.main.state.profile is not None, "the profile")
-    await ui.at_rest()
+    await ui.idle()
 
 
 # ---- the last run ---------------------------------------------------------------------------------------------------
 
 
 async def test_before_any_run_the_view_says_what_can_be_measured_and_what_it_takes() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await open_time(ui)
         assert "press m" in ui.shown("#time"), f"nothing says how to begin:\n{ui.shown('#time')}"
         words = " ".join(ui.shown("#costs").split())
@@ -114,7 +114,7 @@ async def test_before_any_run_the_view_says_what_can_be_measured_and_what_it_tak
 
 
 async def test_the_last_run_shows_each_sublayer_and_sums_to_its_total() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await ui.run(PROMPT)
         await open_time(ui)
         timing, picture = ui.shown_run.timing, ui.shown("#time")
@@ -126,13 +126,13 @@ async def test_the_last_run_shows_each_sublayer_and_sums_to_its_total() -> None:
 
 
 async def test_a_run_beside_shares_the_scale() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await ui.run(PROMPT)
         await open_time(ui)
         bars, run = ui.main.query_one(LatencyBars), ui.shown_run
         alone_ns = bars.longest_ns
-        beside = replace(run, name="mlx", timing=slowed(run.timing, 3.0))
-        ui.main.state = replace(ui.main.state, beside=beside)
+        compared = replace(run, name="mlx", timing=slowed(run.timing, 3.0))
+        ui.main.state = replace(ui.main.state, compared=compared)
         await ui.pilot.pause()
         assert bars.longest_ns == pytest.approx(3 * alone_ns), "the slower run does not set the scale"
         picture = ui.shown("#time")
@@ -147,17 +147,17 @@ def slowed(timing: SublayerTiming | None, times: float) -> SublayerTiming:
 
 
 async def test_a_stopped_run_says_why_it_has_no_latencies() -> None:
-    async with driven(FakeShelf(pauses=True), size=(200, 60)) as ui:
+    async with running_app(FakeModels(pauses=True), size=(200, 60)) as ui:
         await ui.prompt(PROMPT)
-        await ui.until(ui.shelf.opened[0].is_pausing.is_set, "the run to be under way")
+        await ui.until(ui.fake_models.opened[0].is_pausing.is_set, "the run to be under way")
         await ui.press("escape", "4")
         await ui.until(lambda: ui.main.state.main is not None, "what the run left")
-        await ui.at_rest()
+        await ui.idle()
         assert "this run was stopped" in " ".join(ui.shown("#time").split()), ui.shown("#time")
 
 
 async def test_up_and_down_choose_layers_and_the_sums_below_can_be_reached() -> None:
-    async with driven(FakeShelf(spec=small_spec(12))) as ui:
+    async with running_app(FakeModels(spec=small_spec(12))) as ui:
         await ui.run(PROMPT)
         await open_time(ui)
         bars = ui.main.query_one(LatencyBars)
@@ -172,7 +172,7 @@ async def test_up_and_down_choose_layers_and_the_sums_below_can_be_reached() -> 
 
 
 async def test_a_click_on_a_bar_chooses_its_layer() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await ui.run(PROMPT)
         await open_time(ui)
         bars = ui.main.query_one(LatencyBars)
@@ -184,10 +184,10 @@ async def test_a_click_on_a_bar_chooses_its_layer() -> None:
 
 
 async def test_the_rate_is_shown_during_a_run_and_its_intervals_after_it() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await ui.run(PROMPT)
         await open_time(ui)
-        pace = ui.main.query_one(PaceLine)
+        pace = ui.main.query_one(ThroughputLine)
         told = [Streaming(("Once",) * 6, 2, 80.0, rate) for rate in (50.0, 100.0, 25.0)]
         for message in told:
             ui.main.on_streaming(message)
@@ -202,9 +202,9 @@ async def test_the_rate_is_shown_during_a_run_and_its_intervals_after_it() -> No
 
 
 async def test_columns_show_every_interval_and_mark_those_beyond_the_scale() -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await open_time(ui)
-        pace = ui.main.query_one(PaceLine)
+        pace = ui.main.query_one(ThroughputLine)
         pace.timing = run_timing(*[4.0] * 20, 90.0)
         picture = lines_of(pace)
         assert "≥8.00 ms" in picture, f"the scale does not say that something lies beyond it:\n{picture}"
@@ -214,9 +214,9 @@ async def test_columns_show_every_interval_and_mark_those_beyond_the_scale() -> 
 
 
 async def test_fewer_than_two_tokens_have_no_rate() -> None:
-    async with driven() as ui:
+    async with running_app() as ui:
         await open_time(ui)
-        pace = ui.main.query_one(PaceLine)
+        pace = ui.main.query_one(ThroughputLine)
         pace.timing = run_timing()
         assert "fewer than 2 tokens" in lines_of(pace), lines_of(pace)
 
@@ -229,7 +229,7 @@ def run_timing(*inter_token_ms: float) -> RunTiming:
 
 
 async def test_m_times_the_installed_engines_without_any_prompt(measure: FakeMeasure) -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await profiled(ui)
         assert measure.asked == [("onnx", "torch", "mlx")], f"measured were {measure.asked}"
         assert measure.threads == {2}, f"the engine at hand computes with 2 threads, these with {measure.threads}"
@@ -249,7 +249,7 @@ async def test_m_times_the_installed_engines_without_any_prompt(measure: FakeMea
 
 
 async def test_a_chooses_which_engines_are_timed(measure: FakeMeasure) -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await open_time(ui)
         await ui.press("a")
         assert "onnx:int4, mlx:int4" in " ".join(ui.shown("#costs").split()), ui.shown("#costs")
@@ -259,7 +259,7 @@ async def test_a_chooses_which_engines_are_timed(measure: FakeMeasure) -> None:
 
 
 async def test_v_shows_a_prompt_instead_of_a_decode_step(measure: FakeMeasure) -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await open_time(ui)
         assert not offers(ui, "kind"), "v is offered before there is anything to switch"
         await profiled(ui)
@@ -270,34 +270,34 @@ async def test_v_shows_a_prompt_instead_of_a_decode_step(measure: FakeMeasure) -
         assert "token to token" in ui.shown("#costs"), "v does not come back to the decode step"
 
 
-def offers(ui: Driven, action: str) -> bool:
+def offers(ui: AppDriver, action: str) -> bool:
     return any(one.binding.action == action and one.enabled for one in ui.main.active_bindings.values())
 
 
-async def test_escape_stops_a_measurement_and_what_showed_comes_back(lasting: FakeMeasure) -> None:
-    async with driven(size=(200, 60)) as ui:
+async def test_escape_stops_a_measurement_and_what_showed_comes_back(endless_claim: FakeMeasure) -> None:
+    async with running_app(size=(200, 60)) as ui:
         await open_time(ui)
         await ui.press("m")
         await ui.until(lambda: "round 2 of 3" in ui.shown("#costs"), "word of how far it is")
         assert "rests meanwhile" in " ".join(ui.shown("#costs").split()), "nobody says that the screen rests"
         await ui.press("1", "escape")
-        await ui.at_rest()
+        await ui.idle()
         await ui.press("4")
         assert "press m" in ui.shown("#costs"), f"the picture of the measurement stayed:\n{ui.shown('#costs')}"
         assert ui.main.state.profile is None
 
 
-async def test_another_prompt_ends_a_measurement(lasting: FakeMeasure) -> None:
-    async with driven() as ui:
+async def test_another_prompt_ends_a_measurement(endless_claim: FakeMeasure) -> None:
+    async with running_app() as ui:
         await open_time(ui)
         await ui.press("m")
-        await ui.until(lasting.is_under_way.is_set, "the measurement to be under way")
+        await ui.until(endless_claim.is_under_way.is_set, "the measurement to be under way")
         await ui.run(PROMPT)
         assert ui.main.state.profile is None and ui.shown_run.timing is not None
 
 
 async def test_layers_of_engines_are_chosen_with_and_without_a_run(measure: FakeMeasure) -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await profiled(ui)
         stacks = ui.main.query_one(LayerStacks)
         stacks.focus()
@@ -312,7 +312,7 @@ async def test_layers_of_engines_are_chosen_with_and_without_a_run(measure: Fake
 async def test_a_saved_trace_offers_no_measurement() -> None:
     model = FakeModel()
     ids = model.tokenizer.encode(PROMPT)
-    app = build_saved(model.run(ids=ids, max_new_tokens=5, watch=Watch.nothing()))
+    app = app_on_trace(model.run(ids=ids, max_new_tokens=5, watch=Watch.nothing()))
     async with app.run_test(size=(200, 60)) as pilot:
         await pilot.press("4")
         await pilot.pause()
@@ -323,7 +323,7 @@ async def test_a_saved_trace_offers_no_measurement() -> None:
 
 
 async def test_the_view_as_rows_is_what_it_shows(measure: FakeMeasure) -> None:
-    async with driven(size=(200, 60)) as ui:
+    async with running_app(size=(200, 60)) as ui:
         await open_time(ui)
         view = view_of(ui)
         assert view.table(ui.main.state) is None, "an empty view has rows"
@@ -344,7 +344,7 @@ async def test_every_pane_draws_at_every_size_and_without_color(
 ) -> None:
     if color == "no color":
         monkeypatch.setenv("NO_COLOR", "1")
-    async with driven(size=size) as ui:
+    async with running_app(size=size) as ui:
         await ui.run(PROMPT)
         await profiled(ui)
         for name in GRIDS:
@@ -427,8 +427,8 @@ def test_a_stacked_bar_is_as_long_as_its_sum(took: tuple[float, ...]) -> None:
     assert sum(cells for _, cells in pieces) == min(20, round(sum(took) / 10.0 * 20))
 
 
-def facts(engine: str = "onnx", context: int = 512) -> Facts:
-    return Facts("fake", "fake", engine, replace(small_spec(), context=context), 10**6, 2, True)
+def model_summary(engine: str = "onnx", context: int = 512) -> ModelSummary:
+    return ModelSummary("fake", "fake", engine, replace(small_spec(), context=context), 10**6, 2, True)
 
 
 def test_engines_to_time_are_distinguished_and_no_choice_is_repeated() -> None:
@@ -443,15 +443,15 @@ def test_engines_to_time_are_distinguished_and_no_choice_is_repeated() -> None:
 
 def test_a_plan_fits_a_short_context() -> None:
     for context in (4, 40, 512):
-        spec = facts(context=context).spec
+        spec = model_summary(context=context).spec
         assert plan_for(spec).courses(spec), f"nothing is measured in a context of {context} tokens"
 
 
 def test_more_engines_and_slower_ones_are_expected_to_take_longer() -> None:
-    model, plan = facts(), plan_for(facts().spec)
-    few = expected_s(model, ("onnx",), plan, 1e6)
-    assert few < expected_s(model, ("onnx", "mlx"), plan, 1e6)
-    assert few < expected_s(model, ("onnx",), plan, 1e8)
+    model, plan = model_summary(), plan_for(model_summary().spec)
+    few = estimated_s(model, ("onnx",), plan, 1e6)
+    assert few < estimated_s(model, ("onnx", "mlx"), plan, 1e6)
+    assert few < estimated_s(model, ("onnx",), plan, 1e8)
 
 
 # ---- real processes -------------------------------------------------------------------------------------------------
@@ -462,11 +462,11 @@ TINY = Plan(depths=(8,), prompt=8, tokens=3, rounds=2, repeats=2)
 @REAL
 def test_a_real_profile_has_times_coverage_and_memory() -> None:
     posted: list[Message] = []
-    ProfileEngines("fable-relu", ("onnx",), TINY).work(JobContext(FakeShelf().open, posted.append))
-    told = [message.work for message in posted if isinstance(message, Doing)]
+    ProfileEngines("fable-relu", ("onnx",), TINY).work(JobContext(FakeModels().open, posted.append))
+    told = [message.work for message in posted if isinstance(message, JobProgress)]
     assert any("round 1 of 2" in work for work in told), f"it never says how far it is: {told}"
     last = posted[-1]
-    assert isinstance(last, Profiled)
+    assert isinstance(last, EnginesTimed)
     for is_decode in (True, False):
         costs = costs_of(last.profile, is_decode)
         rows = {row.title: row for row in cost_rows(costs) if isinstance(row, Cost)}
@@ -482,12 +482,12 @@ def test_a_stopped_profile_leaves_no_process() -> None:
 
     def post(message: Message) -> None:
         posted.append(message)
-        if isinstance(message, Doing) and "round" in message.work:
+        if isinstance(message, JobProgress) and "round" in message.work:
             is_under_way.set()
-        elif isinstance(message, Halted):
+        elif isinstance(message, JobStopped):
             is_over.set()
 
-    runner = Runner(FakeShelf().open)
+    runner = Runner(FakeModels().open)
     runner.start(post)
     try:
         runner.do(ProfileEngines("fable-relu", ("onnx",), Plan(depths=(8,), prompt=8, tokens=400, rounds=10_000)))
@@ -496,6 +496,6 @@ def test_a_stopped_profile_leaves_no_process() -> None:
         runner.stop()
         assert is_over.wait(PATIENCE_S), "the profile does not stop"
         assert not multiprocessing.active_children(), "a process outlived the profile that was stopped"
-        assert not any(isinstance(message, Profiled) for message in posted)
+        assert not any(isinstance(message, EnginesTimed) for message in posted)
     finally:
         assert runner.close(PATIENCE_S)

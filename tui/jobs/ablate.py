@@ -23,7 +23,7 @@ class AblateNeurons:
         model, weights = context.model(), context.weights(context.at) if context.at else None
         if weights is None:
             raise MisuseError(f"{model.name} has no weights to read words off; open a checkpoint with 'o'")
-        context.doing(f"ablating {NEURONS} neurons of layer {self.layer}", can_stop=True)
+        context.report(f"ablating {NEURONS} neurons of layer {self.layer}", can_stop=True)
 
         def run(ids: list[int], edits: tuple[ScaleNeuron, ...], watch: Watch) -> Trace:
             context.check()

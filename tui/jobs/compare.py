@@ -14,10 +14,10 @@ from edge.worker_process import while_wanted
 from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
 from models.find import find_model
-from tui.jobs.expected import Choice, opening_s, show_duration, token_s
+from tui.jobs.estimate import Choice, opening_s, show_duration, token_s
 from tui.jobs.job import JobContext
 from tui.messages import EnginesCompared
-from tui.view_state import Facts
+from tui.view_state import ModelSummary
 
 COMPARING = "comparing engines"
 """How the job is told of while it works."""
@@ -29,10 +29,10 @@ _NAMED = 24
 """Letters of a run that name it."""
 
 
-def choices(at_hand: str, installed: Sequence[str]) -> tuple[Choice, ...]:
+def choices(current: str, installed: Sequence[str]) -> tuple[Choice, ...]:
     """What may be compared with torch, or with onnx where torch is not installed; no choice has one engine only."""
     reference = "torch" if "torch" in installed else "onnx"
-    floats = (reference, *installed, at_hand)
+    floats = (reference, *installed, current)
     quantizing = tuple(name for name in ("onnx", "mlx") if name in installed)
     int4, int8 = (tuple(f"{name}:int{bits}" for name in quantizing) for bits in (4, 8))
     found = (
@@ -79,32 +79,32 @@ class CompareEngines:
 
     def work(self, context: JobContext) -> None:
         engines = possible(self.model, self.engines)
-        context.doing(f"{COMPARING}: {', '.join(engines)}", can_stop=True)
-        tell = context.told_as(COMPARING)
+        context.report(f"{COMPARING}: {', '.join(engines)}", can_stop=True)
+        report = context.progress_as(COMPARING)
         chosen = chosen_variants([self.model], engines, None)
         passage = passage_of(self.trace, chosen[0])
-        with while_wanted(context.check), opened(chosen, tell) as members:
-            found = compare(members, passage, rounds=ROUNDS, tolerance=None, progress=tell)
+        with while_wanted(context.check), opened(chosen, report) as members:
+            found = compare(members, passage, rounds=ROUNDS, tolerance=None, progress=report)
         context.check()
         context.post(EnginesCompared(found))
 
 
-def expected_s(facts: Facts, engines: Sequence[str], tokens: int, token_ns: float | None) -> float:
+def estimated_s(model: ModelSummary, engines: Sequence[str], tokens: int, token_ns: float | None) -> float:
     """Seconds that it will take, roughly.
 
     Args:
         tokens: Of the text.
         token_ns: One decode step of the engine at hand; None where it was not timed.
     """
-    course = usual_course([facts.spec])
+    course = usual_course([model.spec])
     steps = (ROUNDS + 1) * (course.tokens + course.prompt / 8) + NEW_TOKENS + 3 * tokens / 8
-    return opening_s(engines) + len(engines) * steps * token_s(facts, token_ns)
+    return opening_s(engines) + len(engines) * steps * token_s(model, token_ns)
 
 
-def cost_words(facts: Facts, engines: Sequence[str], tokens: int, token_ns: float | None) -> str:
+def cost_text(model: ModelSummary, engines: Sequence[str], tokens: int, token_ns: float | None) -> str:
     """What it will take: `about 25 s; 5 processes with about 90.2 MB of weights`."""
-    lasts = show_duration(expected_s(facts, engines, tokens, token_ns))
-    weights = sum(facts.parameters * _weight_bytes(engine) for engine in engines)
+    lasts = show_duration(estimated_s(model, engines, tokens, token_ns))
+    weights = sum(model.parameters * _weight_bytes(engine) for engine in engines)
     return f"{lasts}; {len(engines)} processes with about {show_bytes(weights)} of weights"
 
 

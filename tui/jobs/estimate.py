@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge.engines.choice import engine_of
-from tui.view_state import Facts
+from tui.view_state import ModelSummary
 
 _OPENING_S = {"onnx": 2.0, "mlx": 2.5, "torch": 8.0}
 """To start the processes of an engine, for its files and with the model. Measured on two slow cores."""
@@ -25,7 +25,7 @@ class Choice:
         return self.engines[1:]
 
 
-class Chooser:
+class EngineSets:
     """Goes round the choices there are for the model at hand."""
 
     def __init__(
@@ -33,13 +33,13 @@ class Chooser:
     ) -> None:
         self._choices, self._installed, self._at = choices, installed, 0
 
-    def offered(self, facts: Facts | None) -> tuple[Choice, ...]:
+    def offered(self, model: ModelSummary | None) -> tuple[Choice, ...]:
         """All of them; none without a model that can be opened."""
-        return self._choices(facts.engine, self._installed) if facts and facts.source else ()
+        return self._choices(model.engine, self._installed) if model and model.source else ()
 
-    def taken(self, facts: Facts | None) -> Choice | None:
+    def current_choice(self, model: ModelSummary | None) -> Choice | None:
         """The one that is taken now."""
-        found = self.offered(facts)
+        found = self.offered(model)
         return found[self._at % len(found)] if found else None
 
     def step(self) -> None:
@@ -52,9 +52,9 @@ def opening_s(engines: Sequence[str]) -> float:
     return sum(_OPENING_S[engine_of(engine).name] for engine in engines)
 
 
-def token_s(facts: Facts, token_ns: float | None) -> float:
+def token_s(model: ModelSummary, token_ns: float | None) -> float:
     """Seconds of one decode step: as timed, or by the bytes of its weights where that was not timed."""
-    return facts.parameters * 4 / _BYTES_PER_S if token_ns is None else token_ns / 1e9
+    return model.parameters * 4 / _BYTES_PER_S if token_ns is None else token_ns / 1e9
 
 
 def show_duration(seconds: float) -> str:

@@ -15,8 +15,8 @@ from models.find import find_model
 from models.precision import precision_of
 from models.progress import Progress
 from tui.jobs.job import JobContext
-from tui.jobs.telling import telling
-from tui.messages import Exported
+from tui.jobs.periodic_progress import report_periodically
+from tui.messages import ModelExported
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,23 @@ class Export:
     out: Path
 
     def work(self, context: JobContext) -> None:
-        context.doing(f"exporting {self.model}", can_stop=True)
+        context.report(f"exporting {self.model}", can_stop=True)
         check_target(open_checkpoint(find_model(self.model)), self.out)
         try:
             with while_wanted(context.check):
                 arguments = (self.model, self.tool, self.precision, self.out)
-                WorkerProcess("the export", write, context.told_as(f"exporting {self.model}"), {}, *arguments).close()
+                WorkerProcess(
+                    "the export", write, context.progress_as(f"exporting {self.model}"), {}, *arguments
+                ).close()
         finally:
             parent = self.out.resolve().parent
             if parent.is_dir():
                 sweep(parent)  # what a process leaves that is ended
         size = sum(file.stat().st_size for file in self.out.rglob("*") if file.is_file())
-        context.post(Exported(self.out, show_bytes(size), parity_table(self.out), tuple(parity_lines(self.out))))
+        context.post(ModelExported(self.out, show_bytes(size), parity_table(self.out), tuple(parity_lines(self.out))))
 
 
-class Word:
+class LatestMessage:
     """What the export said last."""
 
     def __init__(self) -> None:
@@ -62,10 +64,10 @@ class Word:
             return self._word
 
 
-def write(tell: Progress, model: str, tool: str, precision: str, out: Path) -> None:
+def write(report: Progress, model: str, tool: str, precision: str, out: Path) -> None:
     """Writes the export and measures its parity."""
-    word = Word()
-    with telling(tell, word):
+    word = LatestMessage()
+    with report_periodically(report, word):
         original, chosen = open_checkpoint(find_model(model)), precision_of(precision)
         held = prepared(original, chosen, word.set)
         is_quantized_now = held is not original

@@ -21,14 +21,14 @@ from models.checkpoint import Checkpoint
 from models.errors import MisuseError
 from models.progress import Progress
 from models.spec import DecoderSpec
-from tui.messages import Doing
+from tui.messages import JobProgress
 
 OPEN_AT_ONCE = 2
 """Models that stay loaded: the one at hand, and the one it was compared with last."""
 
 
 @runtime_checkable
-class Reader(Protocol):
+class Tokenizer(Protocol):
     """What the UI asks of a tokenizer."""
 
     def encode(self, text: str) -> list[int]: ...
@@ -37,7 +37,7 @@ class Reader(Protocol):
 
 
 @runtime_checkable
-class Drivable(Protocol):
+class RunnableModel(Protocol):
     """What the UI asks of a model; `edge.Model` is one."""
 
     engine: str
@@ -53,7 +53,7 @@ class Drivable(Protocol):
     def checkpoint(self) -> Checkpoint | None: ...
 
     @property
-    def tokenizer(self) -> Reader | None: ...
+    def tokenizer(self) -> Tokenizer | None: ...
 
     def run(
         self,
@@ -74,23 +74,23 @@ class Drivable(Protocol):
     def close(self) -> None: ...
 
 
-OpenModel = Callable[[str, str, Progress], Drivable]
+OpenModel = Callable[[str, str, Progress], RunnableModel]
 """Opens a model, named as users name it, on an engine."""
 
 
 @dataclass(frozen=True)
-class Place:
+class ModelOnEngine:
     """A model on an engine, both as users name them."""
 
     model: str
     engine: str
 
 
-class Stopped(Exception):
+class JobInterrupted(Exception):
     """Somebody wants the job to end; raised where it reports what it is at."""
 
 
-def _weights_of(model: Drivable) -> Weights | None:
+def _weights_of(model: RunnableModel) -> Weights | None:
     """In the precision that the engine computes with."""
     if model.checkpoint is None:
         return None
@@ -114,16 +114,16 @@ class JobContext:
 
     open_model: OpenModel
     post: Callable[[Message], object]
-    at: Place | None = None
+    at: ModelOnEngine | None = None
     interrupted: Event = field(default_factory=Event)
     overtaken: Event = field(default_factory=Event)
-    models: dict[Place, Drivable] = field(default_factory=dict)
-    explained: dict[Place, Weights | None] = field(default_factory=dict)
+    models: dict[ModelOnEngine, RunnableModel] = field(default_factory=dict)
+    explained: dict[ModelOnEngine, Weights | None] = field(default_factory=dict)
     subject: Subject | None = None
 
-    def doing(self, work: str, can_stop: bool = False) -> None:
+    def report(self, work: str, can_stop: bool = False) -> None:
         """Says what the job is at, and whether Escape ends it."""
-        self.post(Doing(work, can_stop))
+        self.post(JobProgress(work, can_stop))
 
     def check(self) -> None:
         """Ends the job here if it is to end.
@@ -132,18 +132,18 @@ class JobContext:
             Stopped: it is.
         """
         if self.interrupted.is_set() or self.overtaken.is_set():
-            raise Stopped
+            raise JobInterrupted
 
-    def told_as(self, prefix: str) -> Progress:
+    def progress_as(self, prefix: str) -> Progress:
         """What long work calls with each step: shows it, and ends the work when the job is to end."""
 
-        def tell(text: str) -> None:
+        def report(text: str) -> None:
             self.check()
-            self.doing(f"{prefix}: {text}", can_stop=True)
+            self.report(f"{prefix}: {text}", can_stop=True)
 
-        return tell
+        return report
 
-    def model(self) -> Drivable:
+    def model(self) -> RunnableModel:
         """The model at hand.
 
         Raises:
@@ -153,10 +153,10 @@ class JobContext:
             raise MisuseError("no model is loaded, so nothing can run; choose one with 'o'")
         return self.models[self.at]
 
-    def open(self, place: Place) -> Drivable:
+    def open(self, place: ModelOnEngine) -> RunnableModel:
         """A model on an engine, loaded now if it is not open; the one unused for longest is closed."""
         if place not in self.models:
-            self.doing(f"loading {place.model} on {place.engine}")
+            self.report(f"loading {place.model} on {place.engine}")
             opened = self.open_model(place.model, place.engine, self._loading(place))
             while len(self.models) >= OPEN_AT_ONCE:
                 oldest = next(one for one in self.models if one != self.at)
@@ -166,14 +166,14 @@ class JobContext:
         self.models[place] = self.models.pop(place)  # the last one used is the last one listed
         return self.models[place]
 
-    def weights(self, place: Place) -> Weights | None:
+    def weights(self, place: ModelOnEngine) -> Weights | None:
         """What explains the traces of an open model; None where there is no checkpoint to read."""
         if place not in self.explained:
             self.explained[place] = _weights_of(self.models[place])
         return self.explained[place]
 
-    def _loading(self, place: Place) -> Progress:
-        return lambda text: self.doing(f"loading {place.engine}: {text}")
+    def _loading(self, place: ModelOnEngine) -> Progress:
+        return lambda text: self.report(f"loading {place.engine}: {text}")
 
 
 @runtime_checkable
@@ -185,7 +185,7 @@ class Job(Protocol):
 
 
 @dataclass
-class Wanted(Message):
+class JobRequested(Message):
     """A job is to be done; what the runner is at ends."""
 
     job: Job

@@ -11,7 +11,7 @@ from models.errors import EdgeError, MisuseError
 from models.sites import PARTS
 from models.spec import DecoderSpec
 from tui.jobs.job import JobContext
-from tui.messages import ClaimTried, Trying
+from tui.messages import ClaimsQueued, ClaimTested
 
 LEAST_TOKENS = 512
 """Of Edge's own text that are read: a claim takes seconds, and a command is there for whoever wants more."""
@@ -32,13 +32,13 @@ def read_tokens(spec: DecoderSpec) -> int:
     return min(max(LEAST_TOKENS, int(TOKENS_A_FEATURE * spec.d_model)), most_tokens(spec))
 
 
-def held_bytes(spec: DecoderSpec) -> int:
+def text_bytes(spec: DecoderSpec) -> int:
     """What the text holds once it is read, until another model is loaded."""
     return Watch(parts=tuple(PARTS)).cost_bytes(spec, read_tokens(spec))
 
 
 @dataclass(frozen=True)
-class TryClaims:
+class RunClaimTests:
     """Tries claims. What was found stays found when it is stopped; a claim that breaks does not keep others back."""
 
     experiments: tuple[Experiment, ...]
@@ -46,20 +46,20 @@ class TryClaims:
     def work(self, context: JobContext) -> None:
         keys = tuple(experiment.key for experiment in self.experiments)
         broken: list[str] = []
-        context.post(Trying(keys))
+        context.post(ClaimsQueued(keys))
         try:
             subject = subject_of(context)
             for place, experiment in enumerate(self.experiments):
-                context.post(Trying(keys[place:]))
+                context.post(ClaimsQueued(keys[place:]))
                 try:
                     (tried,) = try_all(subject, (experiment,))
                 except EdgeError as error:
                     broken.append(f"{experiment.key}: {error}")
                     continue
                 context.check()  # a pass that was stopped may have measured half of what it should
-                context.post(ClaimTried(tried))
+                context.post(ClaimTested(tried))
         finally:
-            context.post(Trying(()))
+            context.post(ClaimsQueued(()))
         if broken:
             raise EdgeError("\n".join(["these claims could not be tried:", *broken]))
 
@@ -75,6 +75,6 @@ def subject_of(context: JobContext) -> Subject:
         raise MisuseError(f"{model.name} has no weights to look at, so no claim can be tried on it; open a checkpoint")
     if context.subject is None or context.subject.model is not model:
         context.subject = Subject(
-            model, tokens=read_tokens(model.spec), progress=context.told_as("lab"), check=context.check
+            model, tokens=read_tokens(model.spec), progress=context.progress_as("lab"), check=context.check
         )
     return context.subject

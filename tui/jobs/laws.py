@@ -8,7 +8,7 @@ from edge.laws.registry import LAWS
 from models.errors import MisuseError
 from models.passage import OWN_TEXT
 from tui.jobs.job import JobContext
-from tui.messages import Checking, LawChecked
+from tui.messages import LawChecked, LawsQueued
 
 CHECKING = "checking laws"
 """How the job is told of while it works."""
@@ -31,16 +31,16 @@ class CheckLaws:
         if not isinstance(model, edge.Model):
             raise MisuseError(f"{model.name} has no weights to look at, so no law can be checked; open a checkpoint")
         try:
-            case = Case(model, self.ids or _own_ids(model), context.told_as(CHECKING))
+            case = Case(model, self.ids or _own_ids(model), context.progress_as(CHECKING))
             for place, law in enumerate(wanted):
-                context.post(Checking(tuple(one.number for one in wanted[place:])))
-                case.tell = context.told_as(f"{CHECKING}: {law.number}")
+                context.post(LawsQueued(tuple(one.number for one in wanted[place:])))
+                case.tell = context.progress_as(f"{CHECKING}: {law.number}")
                 if law.check is not None:
                     found = law.check(case)
                     context.check()  # a pass that was stopped may have shown half of what it should
                     context.post(LawChecked(model.engine, found))
         finally:
-            context.post(Checking(()))
+            context.post(LawsQueued(()))
 
 
 def _own_ids(model: edge.Model) -> tuple[int, ...]:

@@ -5,27 +5,27 @@ from dataclasses import dataclass
 from edge.trace import Trace
 from export.quantizing import stored_precision
 from models.parameters import parameter_count
-from tui.jobs.job import Drivable, JobContext, Place
-from tui.messages import Loaded
-from tui.view_state import Facts
+from tui.jobs.job import JobContext, ModelOnEngine, RunnableModel
+from tui.messages import ModelLoaded
+from tui.view_state import ModelSummary
 
 
 @dataclass(frozen=True)
 class Load:
     """Opens a model on an engine; one that cannot be opened leaves the other at hand."""
 
-    place: Place
+    place: ModelOnEngine
 
     def work(self, context: JobContext) -> None:
         model = context.open(self.place)
         if context.at != self.place:
             context.at, context.subject = self.place, None
-        context.post(Loaded(facts_of(self.place, model), context.weights(self.place)))
+        context.post(ModelLoaded(summary_of(self.place, model), context.weights(self.place)))
 
 
-def facts_of(place: Place, model: Drivable) -> Facts:
+def summary_of(place: ModelOnEngine, model: RunnableModel) -> ModelSummary:
     """What the screen shows of a model."""
-    return Facts(
+    return ModelSummary(
         source=place.model,
         name=model.name,
         engine=model.engine,
@@ -37,9 +37,9 @@ def facts_of(place: Place, model: Drivable) -> Facts:
     )
 
 
-def facts_of_trace(trace: Trace) -> Facts:
+def summary_of_trace(trace: Trace) -> ModelSummary:
     """What the screen shows of a saved trace."""
-    return Facts(
+    return ModelSummary(
         source="",
         name=trace.model,
         engine=trace.engine,

@@ -7,30 +7,30 @@ from edge.trace import Trace, open_trace
 from models.errors import MisuseError
 from tui.jobs.job import JobContext
 from tui.jobs.run import measure
-from tui.messages import Beside, Reopened
-from tui.view_state import Shown
+from tui.messages import ComparedRunReady, TraceOpened
+from tui.view_state import MeasuredRun
 
 
 @dataclass(frozen=True)
-class Reopen:
+class OpenTrace:
     """Opens a saved trace, for the screen to show."""
 
     path: Path
 
     def work(self, context: JobContext) -> None:
-        context.doing(f"opening {self.path.name}")
-        context.post(Reopened(open_trace(self.path), self.path))
+        context.report(f"opening {self.path.name}")
+        context.post(TraceOpened(open_trace(self.path), self.path))
 
 
 @dataclass(frozen=True)
-class ReopenBeside:
+class OpenTraceForComparison:
     """Opens a saved trace beside the one that shows, if both are of models built alike."""
 
     path: Path
     main: Trace
 
     def work(self, context: JobContext) -> None:
-        context.doing(f"opening {self.path.name}")
+        context.report(f"opening {self.path.name}")
         trace = open_trace(self.path)
         ours, theirs = self.main.spec, trace.spec
         if (ours.n_layers, ours.n_heads) != (theirs.n_layers, theirs.n_heads):
@@ -38,12 +38,12 @@ class ReopenBeside:
                 f"{self.path.name} is of {theirs.n_layers} layers and {theirs.n_heads} heads, what shows has "
                 f"{ours.n_layers} and {ours.n_heads}; only runs of models built alike stand side by side"
             )
-        context.post(Beside(Shown.of(self.path.name, trace, None)))
+        context.post(ComparedRunReady(MeasuredRun.of(self.path.name, trace, None)))
         measure(context, trace, None, True)
 
 
 @dataclass(frozen=True)
-class Measure:
+class MeasureTrace:
     """Measures the trace that shows."""
 
     trace: Trace

@@ -10,13 +10,13 @@ _EVERY_S = 0.25
 
 
 @contextmanager
-def telling(tell: Progress, word: Callable[[], str]) -> Iterator[None]:
+def report_periodically(report: Progress, word: Callable[[], str]) -> Iterator[None]:
     """Tells again and again, from a thread, what the work in the block is at; it may not tell anything meanwhile."""
     done = Event()
 
     def watch() -> None:
         while not done.wait(_EVERY_S):
-            tell(word())
+            report(word())
 
     thread = Thread(target=watch, daemon=True)
     thread.start()

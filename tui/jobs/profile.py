@@ -12,10 +12,10 @@ from edge.variant import Variant, variant_of
 from edge.worker_process import while_wanted
 from models.progress import Progress
 from models.spec import DecoderSpec
-from tui.jobs.expected import Choice, opening_s, show_duration, token_s
+from tui.jobs.estimate import Choice, opening_s, show_duration, token_s
 from tui.jobs.job import JobContext
-from tui.messages import Profiled
-from tui.view_state import Facts
+from tui.messages import EnginesTimed
+from tui.view_state import ModelSummary
 
 TIMING = "timing engines"
 """How the job is told of while it works."""
@@ -23,7 +23,7 @@ TIMING = "timing engines"
 SETTLE_S = 0.1
 """After each word of progress the screen draws; what is timed begins once it rests."""
 
-Measure = Callable[[Sequence[Variant], Plan, Progress], Profile]
+MeasureEngines = Callable[[Sequence[Variant], Plan, Progress], Profile]
 
 _SWEEPING_S = 2.0
 """To sweep over memory before and after."""
@@ -31,12 +31,12 @@ _SWEEPING_S = 2.0
 _PACKED = ("onnx:int4", "mlx:int4")
 
 
-def choices(at_hand: str, installed: tuple[str, ...]) -> tuple[Choice, ...]:
+def choices(current: str, installed: tuple[str, ...]) -> tuple[Choice, ...]:
     """What may be timed: every installed engine, with quantized weights too, or the one at hand alone."""
-    every = tuple(dict.fromkeys((at_hand, *installed)))
+    every = tuple(dict.fromkeys((current, *installed)))
     quantized = tuple(engine for engine in _PACKED if engine_of(engine).name in installed)
     with_quantized = tuple(dict.fromkeys((*every, *quantized)))
-    found = (Choice("installed engines", every), Choice("with int4", with_quantized), Choice("this engine", (at_hand,)))
+    found = (Choice("installed engines", every), Choice("with int4", with_quantized), Choice("this engine", (current,)))
     return tuple({choice.engines: choice for choice in reversed(found)}.values())[::-1]
 
 
@@ -57,42 +57,42 @@ class ProfileEngines:
     engines: tuple[str, ...]
     plan: Plan
     threads: int | None = None
-    measure: Measure = measure
+    measure: MeasureEngines = measure
 
     def work(self, context: JobContext) -> None:
-        context.doing(f"{TIMING}: {', '.join(self.engines)}", can_stop=True)
+        context.report(f"{TIMING}: {', '.join(self.engines)}", can_stop=True)
         variants = [variant_of(self.model, engine, self.threads) for engine in self.engines]
         with while_wanted(context.check):
             found = self.measure(variants, self.plan, _settling(context))
         context.check()
-        context.post(Profiled(found))
+        context.post(EnginesTimed(found))
 
 
 def _settling(context: JobContext) -> Progress:
     """Progress after which the screen has drawn, and rests."""
-    told = context.told_as(TIMING)
+    told = context.progress_as(TIMING)
 
-    def tell(text: str) -> None:
+    def report(text: str) -> None:
         told(text)
         context.interrupted.wait(SETTLE_S)
         context.check()
 
-    return tell
+    return report
 
 
-def threads_of(facts: Facts) -> int | None:
+def threads_of(model: ModelSummary) -> int | None:
     """The threads of the engine at hand; MLX's say nothing, since on a Mac it computes elsewhere."""
-    return None if engine_of(facts.engine).name == "mlx" else facts.threads
+    return None if engine_of(model.engine).name == "mlx" else model.threads
 
 
-def expected_s(facts: Facts, engines: tuple[str, ...], plan: Plan, token_ns: float | None) -> float:
+def estimated_s(model: ModelSummary, engines: tuple[str, ...], plan: Plan, token_ns: float | None) -> float:
     """Seconds that it will take, roughly.
 
     Args:
         token_ns: One decode step of the engine at hand; None where it was not timed.
     """
-    course = plan.courses(facts.spec)[0]
-    a_token_s = token_s(facts, token_ns)
+    course = plan.courses(model.spec)[0]
+    a_token_s = token_s(model, token_ns)
     steps = (plan.rounds + 1) * (course.tokens + 1) + 3 * plan.repeats
     prompts = plan.rounds + 1 + 3 * plan.repeats + 5 * course.depth / course.prompt
     a_prompt_s = a_token_s * max(1.0, course.prompt / 8)  # a pass over 8 tokens takes little longer than one over 1
@@ -100,16 +100,16 @@ def expected_s(facts: Facts, engines: tuple[str, ...], plan: Plan, token_ns: flo
     return _SWEEPING_S + opening_s(engines) + len(engines) * each_s
 
 
-def cost_words(facts: Facts, engines: tuple[str, ...], plan: Plan, token_ns: float | None) -> str:
+def cost_text(model: ModelSummary, engines: tuple[str, ...], plan: Plan, token_ns: float | None) -> str:
     """What it will take: `about 15 s; 3 processes with weights of 27.3 MB each, …`."""
     each = "a process" if len(engines) == 1 else f"{len(engines)} processes, each"
     return (
-        f"{show_duration(expected_s(facts, engines, plan, token_ns))}; {each} with up to "
-        f"{show_bytes(4 * facts.parameters)} of weights, and {show_bytes(READ_BYTES)} to sweep over memory"
+        f"{show_duration(estimated_s(model, engines, plan, token_ns))}; {each} with up to "
+        f"{show_bytes(4 * model.parameters)} of weights, and {show_bytes(READ_BYTES)} to sweep over memory"
     )
 
 
-def plan_words(plan: Plan, spec: DecoderSpec) -> str:
+def plan_text(plan: Plan, spec: DecoderSpec) -> str:
     """What is run: `3 rounds of a prompt of 64 tokens and of 16 tokens after it, …`."""
     course = plan.courses(spec)[0]
     return (

@@ -7,9 +7,9 @@ from edge.picture.units import show_bytes
 from edge.worker_process import WorkerProcess, while_wanted
 from models.hub import cached, entry_of, pull
 from models.progress import Progress
-from tui.jobs.job import JobContext, Place
+from tui.jobs.job import JobContext, ModelOnEngine
 from tui.jobs.load import Load
-from tui.jobs.telling import telling
+from tui.jobs.periodic_progress import report_periodically
 
 _NO_BARS = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
@@ -18,21 +18,21 @@ _NO_BARS = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 class Pull:
     """Fetches a model that is not here yet, then loads it; a fetch that is stopped is gone on with the next time."""
 
-    place: Place
+    place: ModelOnEngine
 
     def work(self, context: JobContext) -> None:
         id = self.place.model
         if cached(id) is None:
-            context.doing(f"pulling {id}", can_stop=True)
+            context.report(f"pulling {id}", can_stop=True)
             with while_wanted(context.check):
-                WorkerProcess(f"the pull of {id}", fetch, context.told_as(f"pulling {id}"), _NO_BARS, id).close()
+                WorkerProcess(f"the pull of {id}", fetch, context.progress_as(f"pulling {id}"), _NO_BARS, id).close()
         Load(self.place).work(context)
 
 
-def fetch(tell: Progress, id: str) -> None:
+def fetch(report: Progress, id: str) -> None:
     """Fetches a model, and tells how much of it is there."""
     folder = entry_of(id) / "blobs"
-    with telling(tell, lambda: f"{show_bytes(_bytes_in(folder))} so far"):
+    with report_periodically(report, lambda: f"{show_bytes(_bytes_in(folder))} so far"):
         pull(id)
 
 

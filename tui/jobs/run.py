@@ -15,10 +15,10 @@ from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import MisuseError
 from models.spec import DecoderSpec
-from tui.jobs.job import Drivable, JobContext, Place
-from tui.messages import Beside, Ended, Streaming, Surprised, Surveyed, Timed
+from tui.jobs.job import JobContext, ModelOnEngine, RunnableModel
+from tui.messages import ComparedRunReady, OverviewMeasured, RunEnded, Streaming, SublayersTimed, SurprisalMeasured
 from tui.options import Options
-from tui.view_state import Facts, Shown
+from tui.view_state import MeasuredRun, ModelSummary
 
 PARTS = ("attn.query", "attn.key", "attn.value", "attn.output", "ffn.neurons", "ffn.output", "output")
 """What the screens need: maps come from queries and keys, words from values, neurons and the residual stream."""
@@ -48,12 +48,12 @@ def watch_for(spec: DecoderSpec, tokens: int) -> Watch:
     return whole if whole.cost_bytes(spec, tokens) <= WHOLE_BYTES else Watch(parts=PARTS, half=True)
 
 
-def invitation(facts: Facts | None, options: Options) -> tuple[str, str]:
+def invitation(model: ModelSummary | None, options: Options) -> tuple[str, str]:
     """What may be typed, and what a run of it will do and hold, said before it runs."""
-    example = "Once upon a time" if facts is None or facts.reads_text else "token ids, such as 1 5 2"
+    example = "Once upon a time" if model is None or model.reads_text else "token ids, such as 1 5 2"
     cost = ""
-    if facts is not None:
-        a_token = watch_for(facts.spec, options.max_new_tokens).cost_bytes(facts.spec, 1)
+    if model is not None:
+        a_token = watch_for(model.spec, options.max_new_tokens).cost_bytes(model.spec, 1)
         cost = f" · watching holds {show_bytes(a_token)} a token"
     return f"type a prompt, such as: {example}", f"enter runs {options.plan}{cost}"
 
@@ -67,7 +67,7 @@ class Run:
     def work(self, context: JobContext) -> None:
         model = context.model()
         ids = _prompt_ids(model, self.prompt.text)
-        context.doing("running", can_stop=True)
+        context.report("running", can_stop=True)
         reads_text = model.tokenizer is not None  # then the run makes ids itself: that is part of its first token
         trace = model.run(
             self.prompt.text if reads_text else None,
@@ -75,24 +75,24 @@ class Run:
             max_new_tokens=self.prompt.max_new_tokens,
             watch=watch_for(model.spec, min(len(ids) + self.prompt.max_new_tokens, model.spec.context)),
             sampling=self.prompt.sampling,
-            on_token=_teller(context, model, ids),
+            on_token=_stream_tokens(context, model, ids),
         )
         if context.overtaken.is_set():
             return
         was_stopped = context.interrupted.is_set()
         context.interrupted.clear()  # what a stopped run left is measured all the same
-        context.post(Ended(trace))
+        context.post(RunEnded(trace))
         measure(context, trace, context.weights(context.at) if context.at else None, False)
         timing = None
         if not was_stopped and not context.interrupted.is_set():
-            context.doing("timing each sublayer", can_stop=True)
+            context.report("timing each sublayer", can_stop=True)
             timing = model.time_sublayers(list(trace.tokens[: trace.n_fed]), tokens=1, repeats=REPEATS)
         if not context.overtaken.is_set():
-            context.post(Timed(timing))
+            context.post(SublayersTimed(timing))
 
 
 @dataclass(frozen=True)
-class RunBeside:
+class RunComparison:
     """Runs something else beside what shows: the same ids on another engine or model or with edits, or other text.
 
     Attributes:
@@ -101,7 +101,7 @@ class RunBeside:
     """
 
     name: str
-    place: Place
+    place: ModelOnEngine
     ids: tuple[int, ...] | None = None
     prompt: Prompt | None = None
     edits: tuple[Edit, ...] = ()
@@ -112,7 +112,7 @@ class RunBeside:
         ids = list(self.ids) if self.ids is not None else _prompt_ids(model, text)
         tokens = self.prompt.max_new_tokens if self.prompt else 0
         reads_text = self.ids is None and model.tokenizer is not None
-        context.doing(f"running {self.name}", can_stop=True)
+        context.report(f"running {self.name}", can_stop=True)
         trace = model.run(
             text if reads_text else None,
             ids=None if reads_text else ids,
@@ -124,33 +124,33 @@ class RunBeside:
         )
         context.check()
         weights = context.weights(self.place)
-        context.post(Beside(Shown.of(self.name, trace, weights)))
+        context.post(ComparedRunReady(MeasuredRun.of(self.name, trace, weights)))
         measure(context, trace, weights, True)
         if not self.edits and self.ids is not None:
-            context.doing(f"timing each sublayer on {self.name}", can_stop=True)
+            context.report(f"timing each sublayer on {self.name}", can_stop=True)
             timing = model.time_sublayers(list(trace.tokens[: trace.n_fed]), tokens=1, repeats=REPEATS)
             if not context.overtaken.is_set():
-                context.post(Timed(timing, is_beside=True))
+                context.post(SublayersTimed(timing, is_compared=True))
 
 
-def measure(context: JobContext, trace: Trace, weights: Weights | None, is_beside: bool) -> None:
+def measure(context: JobContext, trace: Trace, weights: Weights | None, is_compared: bool) -> None:
     """Tells what is measured of a trace, bit by bit."""
-    context.doing("measuring", can_stop=True)
+    context.report("measuring", can_stop=True)
     for overview in survey(trace):
         context.check()
-        context.post(Surveyed(overview, is_beside))
+        context.post(OverviewMeasured(overview, is_compared))
     if weights is not None:
-        context.post(Surprised(read_surprise(trace, weights), is_beside))
+        context.post(SurprisalMeasured(read_surprise(trace, weights), is_compared))
 
 
-def _teller(context: JobContext, model: Drivable, ids: list[int]) -> OnToken:
+def _stream_tokens(context: JobContext, model: RunnableModel, ids: list[int]) -> OnToken:
     reader = model.tokenizer
     pieces = [reader.piece(id) if reader else f"<{id}>" for id in ids]
     context.post(Streaming(tuple(pieces), len(ids)))
     began_s = told_s = monotonic()
     first_s: float | None = None
 
-    def tell(token: Token) -> None:
+    def report(token: Token) -> None:
         nonlocal told_s, first_s
         pieces.append(token.piece)
         now_s = monotonic()
@@ -163,10 +163,10 @@ def _teller(context: JobContext, model: Drivable, ids: list[int]) -> OnToken:
             rate = made / (now_s - first_s) if made and now_s > first_s else None
             context.post(Streaming(tuple(pieces), len(ids), (first_s - began_s) * 1e3, rate))
 
-    return tell
+    return report
 
 
-def _prompt_ids(model: Drivable, text: str) -> list[int]:
+def _prompt_ids(model: RunnableModel, text: str) -> list[int]:
     keep_secret(text)
     if model.tokenizer is not None:
         if not text:

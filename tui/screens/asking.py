@@ -12,24 +12,14 @@ from edge.trace import Trace
 from models.errors import EdgeError
 from models.spec import DecoderSpec
 from tui import messages
-from tui.jobs.job import Job, Place
-from tui.jobs.load import facts_of_trace
-from tui.jobs.reopen import Measure
+from tui.available_models import engine_choices
+from tui.background_reader import BackgroundReader
+from tui.jobs.job import Job, ModelOnEngine
+from tui.jobs.load import summary_of_trace
+from tui.jobs.open_trace import MeasureTrace
 from tui.jobs.run import Prompt
 from tui.options import Options, suited
-from tui.reader import Reader
-from tui.runner import Runner
-from tui.screens.compare import Compared, CompareScreen
-from tui.screens.editing import EditingScreen
-from tui.screens.export_model import ExportedScreen, ExportScreen
-from tui.screens.open import OpenScreen
-from tui.screens.running import NOTHING_BESIDE
-from tui.screens.write import MODEL, WriteScreen, Written
-from tui.settings import Kept, Settings
-from tui.shelf import engine_choices
-from tui.view_state import Shown, ViewState
-from tui.views.view import View
-from tui.writing import (
+from tui.output_files import (
     CSV,
     EDITED,
     HTML,
@@ -39,12 +29,22 @@ from tui.writing import (
     SVG,
     TRACE,
     TRACES,
-    Kind,
+    FileKind,
     described,
     edit_words,
     offline,
     writer_of,
 )
+from tui.runner import Runner
+from tui.screens.compare import Compared, CompareScreen
+from tui.screens.editing import EditingScreen
+from tui.screens.export_model import ExportedScreen, ExportScreen
+from tui.screens.open import OpenScreen
+from tui.screens.running import NO_COMPARISON
+from tui.screens.write import MODEL, WriteScreen, Written
+from tui.settings import Settings, SettingsStore
+from tui.view_state import MeasuredRun, ViewState
+from tui.views.view import View
 
 
 class AskingScreen(EditingScreen):
@@ -63,11 +63,13 @@ class AskingScreen(EditingScreen):
         Binding("w", "write", "write", tooltip="Write the run, this screen or its numbers to a file"),
     ]
 
-    def __init__(self, runner: Runner, place: Place | None, engines: tuple[str, ...], kept: Kept) -> None:
+    def __init__(
+        self, runner: Runner, place: ModelOnEngine | None, engines: tuple[str, ...], settings_store: SettingsStore
+    ) -> None:
         super().__init__(runner, place)
-        self.engines, self.kept = engines, kept
-        self.reader, self.writer = Reader(), Reader()
-        self.set_reactive(AskingScreen.state, ViewState(options=kept.settings.options))
+        self.engines, self.settings_store = engines, settings_store
+        self.reader, self.writer = BackgroundReader(), BackgroundReader()
+        self.set_reactive(AskingScreen.state, ViewState(options=settings_store.settings.options))
 
     @property
     def other_engines(self) -> list[str]:
@@ -79,11 +81,11 @@ class AskingScreen(EditingScreen):
 
     def suited_to(self, spec: DecoderSpec) -> Options:
         """The definition of sparsity that was chosen, or the one that suits a model: not what another one asked for."""
-        return suited(replace(self.state.options, sparsity=self.kept.settings.options.sparsity), spec)
+        return suited(replace(self.state.options, sparsity=self.settings_store.settings.options.sparsity), spec)
 
     def set_options(self, options: Options) -> None:
         """Shows things another way, now and at the next start."""
-        self.remember(self.kept.keep_options(self.state.options, options))
+        self.remember(self.settings_store.keep_options(self.state.options, options))
         super().set_options(options)
 
     def remember(self, complaint: str) -> None:
@@ -91,29 +93,29 @@ class AskingScreen(EditingScreen):
         if complaint:
             self.notify(complaint, title="settings", severity="warning", markup=False)
 
-    def tell_settings(self) -> None:
+    def show_settings_path(self) -> None:
         """Says which file remembers the settings."""
-        where = self.kept.file or "nowhere: they last until you quit"
+        where = self.settings_store.file or "nowhere: they last until you quit"
         self.notify(str(where), title="settings are kept in", markup=False)
 
     def reset_settings(self) -> None:
         """Shows everything as at the first start; what was opened last stays known."""
         self.app.theme = Settings().theme
         self.set_options(Options())
-        self.remember(self.kept.keep(options=Options()))
+        self.remember(self.settings_store.keep(options=Options()))
 
     # ---- comparing --------------------------------------------------------------------------------------
 
     def action_compare(self) -> None:
         state, options = self.state, self.state.options
-        runs = state.main is not None and state.facts is not None and state.facts is self.loaded
+        runs = state.main is not None and state.model is not None and state.model is self.loaded
         dialog = CompareScreen(
             self.reader,
             self.place if runs else None,
             self.other_engines,
-            self.kept.settings.models,
+            self.settings_store.settings.models,
             Prompt("", options.max_new_tokens, options.sampling),
-            state.beside.name if state.beside else "",
+            state.compared.name if state.compared else "",
         )
         self.app.push_screen(dialog, self.compare_with)
 
@@ -122,7 +124,7 @@ class AskingScreen(EditingScreen):
         if answer is not None:
             if answer.companion is not None:
                 self.drop_edits(f"{answer.companion.name} is beside now, and one run stands there at a time")
-            self.run_beside(answer.companion)
+            self.run_comparison(answer.companion)
 
     # ---- writing ----------------------------------------------------------------------------------------
 
@@ -132,13 +134,12 @@ class AskingScreen(EditingScreen):
         raise NotImplementedError
 
     def action_write(self) -> None:
-        facts, view = self.state.facts, self.shown_view
-        model = facts.name if facts else "edge"
-        stems = {kind.key: model if kind in (*TRACES, REPORT) else f"{model}-{view.name_of_view}" for kind in KINDS}
+        view, name = self.shown_view, self.state.model.name if self.state.model else "edge"
+        stems = {kind.key: name if kind in (*TRACES, REPORT) else f"{name}-{view.name_of_view}" for kind in KINDS}
         lacking = {}
         if self.state.main is None:
             lacking = dict.fromkeys((TRACE.key, REPORT.key), "nothing ran yet")
-        if self.state.beside is None or not self.state.edits:
+        if self.state.compared is None or not self.state.edits:
             lacking[EDITED.key] = "no edit is on"
         if view.table(self.state) is None:
             lacking |= dict.fromkeys((CSV.key, JSON.key), "this screen shows no numbers yet")
@@ -159,12 +160,12 @@ class AskingScreen(EditingScreen):
             way_out = "" if found.works else f"{found.found}: {found.fix}"
             self.app.push_screen(ExportScreen(self.place.model, self.loaded.name, way_out), self.take_up)
 
-    def on_exported(self, message: messages.Exported) -> None:
+    def on_model_exported(self, message: messages.ModelExported) -> None:
         self.app.push_screen(ExportedScreen(message))
 
-    def _write(self, kind: Kind, path: Path) -> None:
+    def _write(self, kind: FileKind, path: Path) -> None:
         view = self.shown_view
-        title = f"{self.state.facts.name if self.state.facts else 'edge'} · {view.title}"
+        title = f"{self.state.model.name if self.state.model else 'edge'} · {view.title}"
         svg = offline(self.app.export_screenshot(title=title)) if kind in (SVG, HTML) else ""
         svg = described(svg, edit_words(self.state)) if svg else ""
         write = writer_of(kind, self.state, view.table(self.state), svg, title)
@@ -173,22 +174,24 @@ class AskingScreen(EditingScreen):
             try:
                 write(path)
             except EdgeError as error:
-                return messages.Failed("not written", str(error))
+                return messages.JobFailed("not written", str(error))
             except Exception as error:  # a defect: it must be seen, and the screen must live on
-                return messages.Failed("not written", f"{type(error).__name__}: {error}")
-            return messages.Wrote(path, is_trace=kind in TRACES)
+                return messages.JobFailed("not written", f"{type(error).__name__}: {error}")
+            return messages.FileWritten(path, is_trace=kind in TRACES)
 
         self.writer.ask(str(path), attempt, self)
 
-    def on_wrote(self, message: messages.Wrote) -> None:
+    def on_file_written(self, message: messages.FileWritten) -> None:
         self.notify(f"wrote {message.path}", markup=False)
         if message.is_trace:
-            self.remember(self.kept.keep_trace(message.path))
+            self.remember(self.settings_store.keep_trace(message.path))
 
     # ---- opening ----------------------------------------------------------------------------------------
 
     def action_open(self) -> None:
-        self.app.push_screen(OpenScreen(self.reader, self.kept.settings, self.place, self.engines), self.take_up)
+        self.app.push_screen(
+            OpenScreen(self.reader, self.settings_store.settings, self.place, self.engines), self.take_up
+        )
 
     def on_header_bar_clicked(self) -> None:
         self.action_open()
@@ -198,23 +201,23 @@ class AskingScreen(EditingScreen):
         if job is not None:
             self.do(job)
 
-    def on_loaded(self, message: messages.Loaded) -> None:
-        folder = Path(message.facts.source).expanduser()
-        name = str(folder.absolute()) if folder.is_dir() else message.facts.source
-        self.remember(self.kept.keep_model(name))
+    def on_model_loaded(self, message: messages.ModelLoaded) -> None:
+        folder = Path(message.model.source).expanduser()
+        name = str(folder.absolute()) if folder.is_dir() else message.model.source
+        self.remember(self.settings_store.keep_model(name))
 
-    def on_reopened(self, message: messages.Reopened) -> None:
-        self.remember(self.kept.keep_trace(message.path))
+    def on_trace_opened(self, message: messages.TraceOpened) -> None:
+        self.remember(self.settings_store.keep_trace(message.path))
         self.show_saved(message.trace)
 
     def show_saved(self, trace: Trace) -> None:
         """Shows a saved trace, for which no engine is needed; a model that is loaded stays so."""
-        facts = facts_of_trace(trace)
+        model = summary_of_trace(trace)
         self.drop_edits("a saved trace shows, which nothing runs again")
         self.companion = None
         shown = self.suited_to(trace.spec)
         self.state = replace(
-            self.state, **NOTHING_BESIDE, facts=facts, options=shown, profile=None, comparison=None, tried={}
+            self.state, **NO_COMPARISON, model=model, options=shown, profile=None, comparison=None, tried={}
         )
-        self.take(Shown.of(trace.engine, trace, None))
-        self.do(Measure(trace))
+        self.take(MeasuredRun.of(trace.engine, trace, None))
+        self.do(MeasureTrace(trace))

@@ -8,7 +8,7 @@ from textual.screen import Screen
 from edge.picture.palettes import PALETTES
 from edge.sampling import Sampling
 from tui import messages
-from tui.options import COLORS, DRAWN, LENGTHS, Options, Selection, after, clamp, strongest_key
+from tui.options import COLORS, LENGTHS, SAMPLED, Options, Selection, after, clamp, strongest_key
 from tui.view_state import ViewState
 
 
@@ -67,8 +67,8 @@ class ChoosingScreen(Screen[None]):
         self.set_options(replace(self.state.options, max_new_tokens=after(LENGTHS, self.state.options.max_new_tokens)))
 
     def action_sampling(self) -> None:
-        drawn = self.state.options.sampling == DRAWN
-        self.set_options(replace(self.state.options, sampling=Sampling.greedy() if drawn else DRAWN))
+        drawn = self.state.options.sampling == SAMPLED
+        self.set_options(replace(self.state.options, sampling=Sampling.greedy() if drawn else SAMPLED))
 
     def action_theme(self) -> None:
         self.app.theme = "edge-light" if self.app.current_theme.dark else "edge-dark"

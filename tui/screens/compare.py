@@ -12,19 +12,19 @@ from textual.widget import Widget
 
 from models.errors import EdgeError
 from models.zoo import zoo_names
-from tui.jobs.job import Place
+from tui.available_models import is_comparable
+from tui.background_reader import BackgroundReader, BackgroundTaskFailed
+from tui.jobs.job import ModelOnEngine
 from tui.jobs.run import Prompt
-from tui.reader import CouldNotRead, Reader
 from tui.screens.dialog import Dialog, Field
 from tui.screens.running import Companion
-from tui.shelf import is_twin
-from tui.widgets.choices import Choice, Choices
+from tui.widgets.choice_list import Choice, ChoiceList
 
 STOP = "stop"
 
 
 @dataclass
-class TwinsRead(Message):
+class ComparableModelsFound(Message):
     """Models that can stand beside the one at hand were looked for."""
 
     models: tuple[str, ...]
@@ -52,68 +52,70 @@ class CompareScreen(Dialog[Compared]):
 
     def __init__(
         self,
-        reader: Reader,
-        place: Place | None,
+        reader: BackgroundReader,
+        place: ModelOnEngine | None,
         engines: list[str],
         models: tuple[str, ...],
         plain: Prompt,
-        beside: str,
+        compared: str,
     ) -> None:
         super().__init__()
-        self._reader, self._place, self._plain, self._beside = reader, place, plain, beside
+        self._reader, self._place, self._plain, self._compared_name = reader, place, plain, compared
         self._engines = engines
         self._models = tuple(dict.fromkeys((*zoo_names(), *models)))
-        self._known: dict[str, Companion | None] = {}
+        self._companions: dict[str, Companion | None] = {}
 
     def compose_fields(self) -> Iterator[Widget]:
-        yield Choices(id="compare-with")
+        yield ChoiceList(id="compare-with")
         if self._place is not None:
             yield Field("another prompt", placeholder="text to run beside", id="compare-prompt")
         yield Field("a saved trace", placeholder="the file of a trace, of a model built alike", id="compare-trace")
 
     def on_mount(self) -> None:
-        self.query_one(Choices).border_title = Content("the same tokens, otherwise")
+        self.query_one(ChoiceList).border_title = Content("the same tokens, otherwise")
         self._offer(())
         place, models = self._place, self._models
         if place is None:
             self.note("what shows is a saved trace: only another trace can stand beside it; 'o' opens a model")
             self.query_one("#compare-trace").focus()
             return
-        self.query_one(Choices).focus()
-        self._reader.ask("twins", lambda: TwinsRead(tuple(one for one in models if _fits(place.model, one))), self)
+        self.query_one(ChoiceList).focus()
+        self._reader.ask(
+            "twins", lambda: ComparableModelsFound(tuple(one for one in models if _fits(place.model, one))), self
+        )
 
-    def on_twins_read(self, message: TwinsRead) -> None:
-        chosen = self.query_one(Choices).taken
+    def on_comparable_models_found(self, message: ComparableModelsFound) -> None:
+        chosen = self.query_one(ChoiceList).current_choice
         self._offer(message.models)
-        self.query_one(Choices).point_at(chosen or "")
+        self.query_one(ChoiceList).point_at(chosen or "")
 
-    def on_could_not_read(self, message: CouldNotRead) -> None:
+    def on_background_task_failed(self, message: BackgroundTaskFailed) -> None:
         self.note(f"other models could not be looked for: {message.text}")
 
     def _offer(self, models: tuple[str, ...]) -> None:
-        stop = [Choice(STOP, "stop comparing", self._beside)] if self._beside else []
-        self._known = {STOP: None}
+        stop = [Choice(STOP, "stop comparing", self._compared_name)] if self._compared_name else []
+        self._companions = {STOP: None}
         groups = {"": stop, "this model on another engine": [], "another model with the same tokens": []}
         if (place := self._place) is not None:
-            others = [Place(place.model, engine) for engine in self._engines]
-            twins = [Place(model, place.engine) for model in models]
+            others = [ModelOnEngine(place.model, engine) for engine in self._engines]
+            twins = [ModelOnEngine(model, place.engine) for model in models]
             groups["this model on another engine"] = [self._choice(one, one.engine) for one in others]
             groups["another model with the same tokens"] = [
                 self._choice(one, f"{Path(one.model).name} on {one.engine}") for one in twins
             ]
-        self.query_one(Choices).offer(groups)
-        self.query_one(Choices).point_at("")
+        self.query_one(ChoiceList).offer(groups)
+        self.query_one(ChoiceList).point_at("")
 
-    def _choice(self, place: Place, name: str) -> Choice:
+    def _choice(self, place: ModelOnEngine, name: str) -> Choice:
         key = f"{place.model} {place.engine}"
-        self._known[key] = Companion(name, place=place)
+        self._companions[key] = Companion(name, place=place)
         return Choice(key, name)
 
-    @on(Choices.OptionSelected)
+    @on(ChoiceList.OptionSelected)
     def compare_chosen(self) -> None:
-        key = self.query_one(Choices).taken
+        key = self.query_one(ChoiceList).current_choice
         if key is not None:
-            self.dismiss(Compared(self._known[key]))
+            self.dismiss(Compared(self._companions[key]))
 
     @on(Field.Submitted, "#compare-prompt")
     def compare_prompt(self, event: Field.Submitted) -> None:
@@ -135,6 +137,6 @@ class CompareScreen(Dialog[Compared]):
 def _fits(model: str, other: str) -> bool:
     """Whether another model can stand beside; one that cannot be read cannot."""
     try:
-        return other != model and is_twin(model, other)
+        return other != model and is_comparable(model, other)
     except EdgeError:
         return False

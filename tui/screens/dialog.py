@@ -72,13 +72,13 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
 
     def note(self, text: str) -> None:
         """Says something about what is chosen."""
-        self._say(text, False)
+        self._show_note(text, False)
 
     def refuse(self, text: str) -> None:
         """Says what is wrong with the answer, and waits for another."""
-        self._say(text, True)
+        self._show_note(text, True)
 
-    def _say(self, text: str, is_wrong: bool) -> None:
+    def _show_note(self, text: str, is_wrong: bool) -> None:
         line = self.query_one(".note", Static)
         line.set_class(is_wrong, "wrong")
         line.update(Content(f"✗ {text}" if is_wrong else text))

@@ -54,10 +54,10 @@ class EditingScreen(RunningScreen):
         edits = tuple(one for one in self.state.edits if str(one) != str(message.edit))
         if len(edits) == len(self.state.edits):
             edits = (*edits, message.edit)
-        self.run_beside(Companion.of_edits(edits))
+        self.run_comparison(Companion.of_edits(edits))
 
     def on_edit_isolated(self, message: messages.EditIsolated) -> None:
-        self.run_beside(Companion.of_edits(self.state.edits, message.edit if len(self.state.edits) > 1 else None))
+        self.run_comparison(Companion.of_edits(self.state.edits, message.edit if len(self.state.edits) > 1 else None))
 
     def on_edits_cleared(self) -> None:
-        self.run_beside(None)
+        self.run_comparison(None)

@@ -12,7 +12,7 @@ from textual.widget import Widget
 from edge.edits import Edit
 from tui.messages import EditIsolated, EditsCleared, EditToggled
 from tui.screens.dialog import Dialog
-from tui.widgets.choices import Choice, Choices
+from tui.widgets.choice_list import Choice, ChoiceList
 
 ALL, CLEAR = "all", "clear"
 """Keys of the choices that are no edit."""
@@ -39,10 +39,10 @@ class EditsScreen(Dialog[Message]):
         self._alone = alone
 
     def compose_fields(self) -> Iterator[Widget]:
-        yield Choices(id="edits-on")
+        yield ChoiceList(id="edits-on")
 
     def on_mount(self) -> None:
-        choices, count = self.query_one(Choices), len(self._edits)
+        choices, count = self.query_one(ChoiceList), len(self._edits)
         choices.border_title = Content(f"{count} edit{'s' if count > 1 else ''}")
         groups = {
             "show the effect": [Choice(ALL, f"of all {count} edits", self._mark(None))] if count > 1 else [],
@@ -62,16 +62,16 @@ class EditsScreen(Dialog[Message]):
     def _mark(self, edit: Edit | None) -> str:
         return "shows now" if edit == self._alone or len(self._edits) == 1 else ""
 
-    @on(Choices.OptionSelected)
+    @on(ChoiceList.OptionSelected)
     def take(self) -> None:
-        key = self.query_one(Choices).taken
+        key = self.query_one(ChoiceList).current_choice
         if key == CLEAR:
             self.dismiss(EditsCleared())
         elif key is not None:
             self.dismiss(EditIsolated(self._edits.get(key)))
 
     def action_remove(self) -> None:
-        if (edit := self._edits.get(self.query_one(Choices).taken or "")) is not None:
+        if (edit := self._edits.get(self.query_one(ChoiceList).current_choice or "")) is not None:
             self.dismiss(EditToggled(edit))
         else:
             self.refuse("x removes the edit under the cursor; u clears all")

@@ -11,7 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 
-class TroubleScreen(ModalScreen[None]):
+class ErrorScreen(ModalScreen[None]):
     """One message; any of the usual keys closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,space,q", "dismiss", "close")]

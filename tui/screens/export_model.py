@@ -13,10 +13,10 @@ from textual.widgets import Static
 from edge.tables import Column, Table
 from models.errors import EdgeError
 from tui.jobs.export import Export
-from tui.messages import Exported
+from tui.messages import ModelExported
+from tui.output_files import free_path
 from tui.screens.dialog import Dialog, Field
-from tui.widgets.choices import Choice, Choices
-from tui.writing import free_path
+from tui.widgets.choice_list import Choice, ChoiceList
 
 TOOLS = (
     Choice("std", "std", "ONNX in standard operators, for any tool"),
@@ -45,12 +45,15 @@ class ExportScreen(Dialog[Export]):
 
     def compose_fields(self) -> Iterator[Widget]:
         with Horizontal():
-            yield Choices(id="export-tools")
-            yield Choices(id="export-precisions")
+            yield ChoiceList(id="export-tools")
+            yield ChoiceList(id="export-precisions")
         yield Field("to the folder", id="export-out")
 
     def on_mount(self) -> None:
-        tools, precisions = self.query_one("#export-tools", Choices), self.query_one("#export-precisions", Choices)
+        tools, precisions = (
+            self.query_one("#export-tools", ChoiceList),
+            self.query_one("#export-precisions", ChoiceList),
+        )
         tools.border_title, precisions.border_title = Content("for"), Content("precision")
         tools.offer({"": TOOLS})
         precisions.offer({"": PRECISIONS})
@@ -60,7 +63,7 @@ class ExportScreen(Dialog[Export]):
         if self._lacking:
             self.refuse(self._lacking)
 
-    @on(Choices.OptionHighlighted)
+    @on(ChoiceList.OptionHighlighted)
     def offer_folder(self) -> None:
         """Proposes a free name; one that was typed is kept."""
         field = self.query_one(Field)
@@ -74,7 +77,7 @@ class ExportScreen(Dialog[Export]):
         if not self._lacking:
             self.note(f"in {Path.cwd()}; what is written is compared with torch, token by token")
 
-    @on(Choices.OptionSelected)
+    @on(ChoiceList.OptionSelected)
     @on(Field.Submitted)
     def export(self) -> None:
         text = self.query_one(Field).value.strip()
@@ -93,11 +96,11 @@ class ExportScreen(Dialog[Export]):
 
     @property
     def _tool(self) -> str:
-        return self.query_one("#export-tools", Choices).taken or "std"
+        return self.query_one("#export-tools", ChoiceList).current_choice or "std"
 
     @property
     def _precision(self) -> str:
-        return self.query_one("#export-precisions", Choices).taken or "fp32"
+        return self.query_one("#export-precisions", ChoiceList).current_choice or "fp32"
 
 
 def _folder_for(text: str) -> Path:
@@ -115,7 +118,7 @@ class ExportedScreen(Dialog[None]):
     title_of_frame: ClassVar[str] = "the model is exported"
     keys: ClassVar[str] = "escape closes"
 
-    def __init__(self, exported: Exported) -> None:
+    def __init__(self, exported: ModelExported) -> None:
         super().__init__()
         self._exported = exported
 

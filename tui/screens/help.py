@@ -22,9 +22,9 @@ class HelpScreen(ModalScreen[None]):
         Binding("k", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, pane: str, beside: Iterable[str]) -> None:
+    def __init__(self, pane: str, neighbors: Iterable[str]) -> None:
         super().__init__()
-        self._first = (pane, *beside, KEYS)
+        self._first = (pane, *neighbors, KEYS)
 
     def compose(self) -> Iterator[Widget]:
         with VerticalScroll(id="help") as scroll:

@@ -16,19 +16,19 @@ from edge.engines.choice import elsewhere, engine_of
 from edge.picture.levels import to_levels
 from edge.trace import Trace
 from tui import messages
-from tui.garbage import spare_frames
-from tui.jobs.job import Place
+from tui.coloring import token_values
+from tui.garbage_collection import freeze_long_lived
+from tui.jobs.job import ModelOnEngine
 from tui.jobs.load import Load
 from tui.jobs.run import invitation
-from tui.pictures import token_values
 from tui.runner import Runner
 from tui.screens.asking import AskingScreen
 from tui.screens.editing import WITH_EDITS
 from tui.screens.help import HelpScreen
-from tui.settings import Kept
+from tui.settings import SettingsStore
 from tui.view_state import ViewState
-from tui.views.effect import EffectLine
-from tui.views.every import VIEWS
+from tui.views.all_views import VIEWS
+from tui.views.prediction_change import EffectLine
 from tui.views.view import View
 from tui.widgets.header_bar import HeaderBar
 from tui.widgets.key_line import KeyLine
@@ -88,9 +88,14 @@ class MainScreen(AskingScreen):
     view: reactive[str] = reactive(next(iter(VIEWS)), bindings=True, init=False)
 
     def __init__(
-        self, runner: Runner, place: Place | None, engines: tuple[str, ...], saved: Trace | None, kept: Kept
+        self,
+        runner: Runner,
+        place: ModelOnEngine | None,
+        engines: tuple[str, ...],
+        saved: Trace | None,
+        settings_store: SettingsStore,
     ) -> None:
-        super().__init__(runner, place, engines, kept)
+        super().__init__(runner, place, engines, settings_store)
         self._saved = saved
 
     def compose(self) -> Iterator[Widget]:
@@ -114,7 +119,7 @@ class MainScreen(AskingScreen):
         self._strip.border_title = Content("tokens")
         self._strip.notice = "nothing ran yet"
         self.query_one("#views", PaneTabs).shown = self.view
-        self.explain(FIRST_STEPS)
+        self.show_notice(FIRST_STEPS)
         self.runner.start(self.post_message)
         if self.place is not None:
             self.do(Load(self.place))
@@ -122,9 +127,9 @@ class MainScreen(AskingScreen):
         elif self._saved is not None:
             self.show_saved(self._saved)
             self.shown_view.focus_pane()
-        self._tell_prompt()
-        self.remember(self.kept.complaint)
-        self.call_after_refresh(spare_frames)
+        self._update_prompt_hint()
+        self.remember(self.settings_store.complaint)
+        self.call_after_refresh(freeze_long_lived)
 
     def on_unmount(self) -> None:
         self.reader.close()
@@ -136,46 +141,46 @@ class MainScreen(AskingScreen):
         """The view at hand."""
         return self.query_one(f"#{self.view}-view", View)
 
-    def explain(self, notice: str) -> None:
+    def show_notice(self, notice: str) -> None:
         """Says the same in every view that shows runs."""
         for view in self.query(View):
             if view.needs_run:
-                view.explain(notice)
+                view.show_notice(notice)
 
     # ---- messages of the runner -------------------------------------------------------------------------
 
-    def on_loaded(self, message: messages.Loaded) -> None:
-        self.call_after_refresh(spare_frames)
+    def on_model_loaded(self, message: messages.ModelLoaded) -> None:
+        self.call_after_refresh(freeze_long_lived)
 
-    def on_doing(self, message: messages.Doing) -> None:
-        self.doing, self.can_stop = message.work, message.can_stop
-        self._header.doing = message.work
+    def on_job_progress(self, message: messages.JobProgress) -> None:
+        self.progress, self.can_stop = message.work, message.can_stop
+        self._header.progress = message.work
         for view in self.query(View):
-            view.show_doing(message.work)
+            view.show_progress(message.work)
         self.refresh_bindings()
 
     def on_streaming(self, message: messages.Streaming) -> None:
         if self._strip.chosen is not None or self._strip.notice:
-            self.explain("running …")
+            self.show_notice("running …")
         self._strip.notice, self._strip.chosen = "", None
         self._strip.prompt_length, self._strip.pieces = message.prompt_length, message.pieces
         self._header.live = message
         self.shown_view.show_live(message)
 
-    def on_failed(self, message: messages.Failed) -> None:
+    def on_job_failed(self, message: messages.JobFailed) -> None:
         self._end_waiting("their run failed")
         self._settle()
-        self.trouble(message.title, message.text)
+        self.show_error(message.title, message.text)
 
-    def on_halted(self) -> None:
+    def on_job_stopped(self) -> None:
         self._settle()
 
     def _settle(self) -> None:
         """Shows again what showed before a job that came to nothing."""
         if self.state.main is None:
-            self.explain(FIRST_STEPS)
+            self.show_notice(FIRST_STEPS)
             self._strip.notice = "nothing ran yet"
-        self._tell_prompt()
+        self._update_prompt_hint()
         self.draw()
 
     # ---- messages of the widgets ------------------------------------------------------------------------
@@ -248,9 +253,9 @@ class MainScreen(AskingScreen):
     def watch_state(self, before: ViewState, now: ViewState) -> None:
         if not self.is_mounted:
             return
-        self._header.facts = now.facts
-        if before.facts is not now.facts or before.options is not now.options:
-            self._tell_prompt()
+        self._header.model = now.model
+        if before.model is not now.model or before.options is not now.options:
+            self._update_prompt_hint()
         if len(before.edits) != len(now.edits):
             self.refresh_bindings()
         self.draw()
@@ -276,7 +281,7 @@ class MainScreen(AskingScreen):
         if self._header.trace is not main.trace:
             self._header.trace = main.trace
         self._header.live = None
-        self._header.beside = state.beside.told if state.beside and not state.edits else ""
+        self._header.compared = state.compared.told if state.compared and not state.edits else ""
         self._header.edits = tuple(map(str, state.edits))
 
     def _draw_view(self) -> None:
@@ -284,13 +289,13 @@ class MainScreen(AskingScreen):
         view.show(self.state)
         self._header.shows = view.shows if self.state.main else "ready"
 
-    def _tell_prompt(self) -> None:
+    def _update_prompt_hint(self) -> None:
         """Says what may be typed, and what a run will cost before it runs."""
         self._box.disabled = self.place is None
         if self.place is None:
             self._box.tell("a saved trace; open a model to run prompts", "")
             return
-        self._box.tell(*invitation(self.state.facts, self.state.options))
+        self._box.tell(*invitation(self.state.model, self.state.options))
 
     def on_resize(self, event: events.Resize) -> None:
         width, height = event.size

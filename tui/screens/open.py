@@ -15,25 +15,25 @@ from edge.engines.choice import engine_of
 from models.hub import is_hub_id
 from models.other_formats import id_in_url
 from models.zoo import zoo_names
-from tui.jobs.job import Job, Place
+from tui.available_models import AvailableItem, AvailableModels, engine_choices, find_available
+from tui.background_reader import BackgroundReader, BackgroundTaskFailed
+from tui.jobs.job import Job, ModelOnEngine
 from tui.jobs.load import Load
+from tui.jobs.open_trace import OpenTrace
 from tui.jobs.pull import Pull
-from tui.jobs.reopen import Reopen
-from tui.reader import CouldNotRead, Reader
 from tui.screens.dialog import Dialog, Field
 from tui.settings import Settings
-from tui.shelf import Held, Shelf, engine_choices, read_shelf
-from tui.widgets.choices import Choice, Choices
+from tui.widgets.choice_list import Choice, ChoiceList
 
 TRACE = "trace:"
 """Before the keys of traces, which are files as a model's folder may be."""
 
 
 @dataclass
-class ShelfRead(Message):
+class AvailableModelsFound(Message):
     """What can be opened was looked for."""
 
-    shelf: Shelf
+    available: AvailableModels
 
 
 class OpenScreen(Dialog[Job]):
@@ -46,7 +46,9 @@ class OpenScreen(Dialog[Job]):
     title_of_frame: ClassVar[str] = "open a model or a saved trace"
     keys: ClassVar[str] = "enter or a second click opens · tab next field · escape closes"
 
-    def __init__(self, reader: Reader, settings: Settings, place: Place | None, installed: tuple[str, ...]) -> None:
+    def __init__(
+        self, reader: BackgroundReader, settings: Settings, place: ModelOnEngine | None, installed: tuple[str, ...]
+    ) -> None:
         super().__init__()
         self._reader, self._settings, self._place = reader, settings, place
         self._installed = installed
@@ -56,11 +58,11 @@ class OpenScreen(Dialog[Job]):
     def compose_fields(self) -> Iterator[Widget]:
         yield Field("elsewhere", placeholder="a folder, a trace, or a hub id: owner/model", id="open-path")
         with Horizontal():
-            yield Choices(id="open-models")
-            yield Choices(id="open-engines")
+            yield ChoiceList(id="open-models")
+            yield ChoiceList(id="open-engines")
 
     def on_mount(self) -> None:
-        models, engines = self.query_one("#open-models", Choices), self.query_one("#open-engines", Choices)
+        models, engines = self.query_one("#open-models", ChoiceList), self.query_one("#open-engines", ChoiceList)
         models.border_title, engines.border_title = Content("what is here"), Content("engine")
         models.offer({"": [Choice("", "looking …", works=False)]})
         self._offer_engines("")
@@ -69,48 +71,48 @@ class OpenScreen(Dialog[Job]):
         self.note("\n".join(missing))
         models.focus()
         settings = self._settings
-        self._reader.ask("shelf", lambda: ShelfRead(read_shelf(settings.models, settings.traces)), self)
+        self._reader.ask("models", lambda: AvailableModelsFound(find_available(settings.models, settings.traces)), self)
 
-    def on_shelf_read(self, message: ShelfRead) -> None:
-        shelf, models = message.shelf, self.query_one("#open-models", Choices)
-        self._stored = {held.name: held.stored for held in (*shelf.zoo, *shelf.pulled, *shelf.folders)}
+    def on_available_models_found(self, message: AvailableModelsFound) -> None:
+        available, models = message.available, self.query_one("#open-models", ChoiceList)
+        self._stored = {held.name: held.stored for held in (*available.zoo, *available.pulled, *available.folders)}
         models.offer(
             {
-                "the zoo, with Edge": _choices(shelf.zoo),
-                "pulled from the hub": _choices(shelf.pulled),
-                "folders opened last": _choices(shelf.folders),
-                "traces opened last": _choices(shelf.traces, TRACE),
+                "the zoo, with Edge": _choices(available.zoo),
+                "pulled from the hub": _choices(available.pulled),
+                "folders opened last": _choices(available.folders),
+                "traces opened last": _choices(available.traces, TRACE),
             }
         )
         models.point_at(self._place.model if self._place else "")
 
-    @on(Choices.OptionHighlighted, "#open-models")
+    @on(ChoiceList.OptionHighlighted, "#open-models")
     def offer_what_runs(self) -> None:
         """Weights that are stored in groups run in their own precision only."""
-        self._offer_engines(self._stored.get(self.query_one("#open-models", Choices).taken or "", ""))
+        self._offer_engines(self._stored.get(self.query_one("#open-models", ChoiceList).current_choice or "", ""))
 
     def _offer_engines(self, stored: str) -> None:
         """Lists engines; the cursor stays on the one it is on, in the same precision if that is offered."""
-        engines = self.query_one("#open-engines", Choices)
-        chosen, offered = engines.taken or "onnx", engine_choices(self._installed, stored)
+        engines = self.query_one("#open-engines", ChoiceList)
+        chosen, offered = engines.current_choice or "onnx", engine_choices(self._installed, stored)
         here = [Choice(key, key) for key, fix in offered if not fix]
         lacking = [Choice(key, key, works=False) for key, fix in offered if fix]
         engines.offer({"": here, "not installed": lacking})
         keys, name = [key for key, _ in offered], engine_of(chosen).name
         engines.point_at(chosen if chosen in keys else next(key for key in keys if engine_of(key).name == name))
 
-    def on_could_not_read(self, message: CouldNotRead) -> None:
+    def on_background_task_failed(self, message: BackgroundTaskFailed) -> None:
         self.refuse(f"what is here could not be listed: {message.text}")
 
-    @on(Choices.OptionSelected)
+    @on(ChoiceList.OptionSelected)
     def open_chosen(self) -> None:
-        key = self.query_one("#open-models", Choices).taken
+        key = self.query_one("#open-models", ChoiceList).current_choice
         if key is None:
             self.refuse("choose a model or a trace in the list at the left")
         elif key.startswith(TRACE):
-            self.dismiss(Reopen(Path(key.removeprefix(TRACE))))
+            self.dismiss(OpenTrace(Path(key.removeprefix(TRACE))))
         else:
-            self.dismiss(Load(Place(key, self._engine)))
+            self.dismiss(Load(ModelOnEngine(key, self._engine)))
 
     @on(Field.Submitted)
     def open_typed(self, event: Field.Submitted) -> None:
@@ -124,13 +126,13 @@ class OpenScreen(Dialog[Job]):
         text = id_in_url(text) or text
         path = Path(text).expanduser()
         if path.is_file():
-            self.dismiss(Reopen(path))
+            self.dismiss(OpenTrace(path))
         elif path.is_dir():
-            self.dismiss(Load(Place(str(path.absolute()), self._engine)))
+            self.dismiss(Load(ModelOnEngine(str(path.absolute()), self._engine)))
         elif text in zoo_names():
-            self.dismiss(Load(Place(text, self._engine)))
+            self.dismiss(Load(ModelOnEngine(text, self._engine)))
         elif is_hub_id(text) and (text in self._stored or self._warned == text):
-            self.dismiss(Pull(Place(text, self._engine)))
+            self.dismiss(Pull(ModelOnEngine(text, self._engine)))
         elif is_hub_id(text):
             self._warned = text
             self.refuse(f"there is no '{text}' here; enter again pulls it from the Hugging Face hub")
@@ -139,11 +141,11 @@ class OpenScreen(Dialog[Job]):
 
     @property
     def _engine(self) -> str:
-        return self.query_one("#open-engines", Choices).taken or "onnx"
+        return self.query_one("#open-engines", ChoiceList).current_choice or "onnx"
 
 
-def _choices(held: tuple[Held, ...], prefix: str = "") -> list[Choice]:
-    return [Choice(prefix + one.name, _brief(one.name), one.facts, one.opens) for one in held]
+def _choices(held: tuple[AvailableItem, ...], prefix: str = "") -> list[Choice]:
+    return [Choice(prefix + one.name, _brief(one.name), one.description, one.opens) for one in held]
 
 
 def _brief(name: str) -> str:

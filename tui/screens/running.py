@@ -10,16 +10,16 @@ from edge.trace import Trace
 from models.errors import MisuseError
 from models.spec import DecoderSpec
 from tui import messages
-from tui.editing import whose
-from tui.jobs.job import Job, Place, Wanted
+from tui.edit_names import edits_title
+from tui.jobs.job import Job, JobRequested, ModelOnEngine
 from tui.jobs.load import Load
-from tui.jobs.reopen import ReopenBeside
-from tui.jobs.run import Prompt, Run, RunBeside
+from tui.jobs.open_trace import OpenTraceForComparison
+from tui.jobs.run import Prompt, Run, RunComparison
 from tui.options import Options, clamp, strongest_key, suited
 from tui.runner import Runner
 from tui.screens.choosing import ChoosingScreen
-from tui.screens.trouble import TroubleScreen
-from tui.view_state import Facts, Shown
+from tui.screens.error import ErrorScreen
+from tui.view_state import MeasuredRun, ModelSummary
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Companion:
     """
 
     name: str
-    place: Place | None = None
+    place: ModelOnEngine | None = None
     prompt: Prompt | None = None
     edits: tuple[Edit, ...] = ()
     alone: Edit | None = None
@@ -44,14 +44,14 @@ class Companion:
     @classmethod
     def of_edits(cls, edits: tuple[Edit, ...], alone: Edit | None = None) -> "Companion | None":
         """The same tokens with edits; None without any."""
-        return cls(whose(edits, alone), edits=edits, alone=alone) if edits else None
+        return cls(edits_title(edits, alone), edits=edits, alone=alone) if edits else None
 
     @property
     def acting(self) -> tuple[Edit, ...]:
         """The edits that act in its run."""
         return self.edits if self.alone is None else (self.alone,)
 
-    def made(self, shown: Shown) -> bool:
+    def made(self, shown: MeasuredRun) -> bool:
         """A run is its own, and not one that was wished for before it."""
         return shown.name == self.name and (self.saved is not None or shown.trace.edits == tuple(map(str, self.acting)))
 
@@ -60,17 +60,17 @@ class Companion:
         """It is the same whatever shows."""
         return self.prompt is not None or self.saved is not None
 
-    def job(self, at: Place | None, trace: Trace) -> Job:
+    def job(self, at: ModelOnEngine | None, trace: Trace) -> Job:
         """The job that makes it."""
         if self.saved is not None:
-            return ReopenBeside(self.saved, trace)
+            return OpenTraceForComparison(self.saved, trace)
         if at is None:
             raise MisuseError("no model is loaded, so nothing can run beside; open one with 'o'")
         ids = None if self.prompt else trace.tokens[: trace.n_fed]
-        return RunBeside(self.name, self.place or at, ids, self.prompt, self.acting)
+        return RunComparison(self.name, self.place or at, ids, self.prompt, self.acting)
 
 
-NOTHING_BESIDE: dict[str, Any] = {"beside": None, "edits": (), "alone": None}
+NO_COMPARISON: dict[str, Any] = {"compared": None, "edits": (), "alone": None}
 """Of a state."""
 
 
@@ -83,32 +83,32 @@ class RunningScreen(ChoosingScreen):
         doing: What the runner is at; empty when it rests.
     """
 
-    def __init__(self, runner: Runner, place: Place | None) -> None:
+    def __init__(self, runner: Runner, place: ModelOnEngine | None) -> None:
         super().__init__()
         self.runner, self.place = runner, place
-        self.loaded: Facts | None = None
+        self.loaded: ModelSummary | None = None
         self.weights: Weights | None = None
         self.companion: Companion | None = None
         self.prompt: Prompt | None = None
-        self.doing, self.can_stop = "", False
+        self.progress, self.can_stop = "", False
 
     def do(self, job: Job) -> None:
         """Hands a job to the runner."""
-        self.post_message(Wanted(job))
+        self.post_message(JobRequested(job))
 
-    def on_wanted(self, message: Wanted) -> None:
-        if not isinstance(message.job, (Load, Run, RunBeside)):
+    def on_job_requested(self, message: JobRequested) -> None:
+        if not isinstance(message.job, (Load, Run, RunComparison)):
             self._end_waiting("something else was wanted before their run was done")
         self.runner.do(message.job)
 
     def _end_waiting(self, why: str) -> None:
         """Clears edits whose run has not come, and will not."""
-        if self.state.beside is None:
+        if self.state.compared is None:
             self.drop_edits(why)
 
-    def trouble(self, title: str, text: str) -> None:
+    def show_error(self, title: str, text: str) -> None:
         """Says what went wrong, over the screen."""
-        self.app.push_screen(TroubleScreen(title, text))
+        self.app.push_screen(ErrorScreen(title, text))
 
     # ---- loading ----------------------------------------------------------------------------------------
 
@@ -116,18 +116,18 @@ class RunningScreen(ChoosingScreen):
         """How a model is shown: by a definition of sparsity that says something of its FFNs."""
         return suited(self.state.options, spec)
 
-    def on_loaded(self, message: messages.Loaded) -> None:
-        was, facts = self.state.facts, message.facts
-        same_model = was is not None and was.source == facts.source
-        state = replace(self.state, facts=facts, options=self.suited_to(facts.spec), tried={})
+    def on_model_loaded(self, message: messages.ModelLoaded) -> None:
+        was, model = self.state.model, message.model
+        same_model = was is not None and was.source == model.source
+        state = replace(self.state, model=model, options=self.suited_to(model.spec), tried={})
         if not same_model:
             self.drop_edits(f"they were edits of {was.name}" if was is not None else "")
             self.companion = None
-            state = replace(state, **NOTHING_BESIDE, main=None, profile=None, comparison=None, laws={})
-        self.place = Place(facts.source, facts.engine)
-        self.weights, self.loaded = message.weights, facts
+            state = replace(state, **NO_COMPARISON, main=None, profile=None, comparison=None, laws={})
+        self.place = ModelOnEngine(model.source, model.engine)
+        self.weights, self.loaded = message.weights, model
         self.state = state
-        if self.prompt is not None and (same_model or facts.reads_text):
+        if self.prompt is not None and (same_model or model.reads_text):
             self.do(Run(self.prompt))
 
     # ---- one run ----------------------------------------------------------------------------------------
@@ -138,12 +138,12 @@ class RunningScreen(ChoosingScreen):
         self.prompt = Prompt(text, options.max_new_tokens, options.sampling)
         self.do(Run(self.prompt))
 
-    def on_ended(self, message: messages.Ended) -> None:
-        if self.loaded is not None and self.state.facts is not self.loaded:  # a saved trace showed
-            self.state = replace(self.state, **NOTHING_BESIDE, facts=self.loaded, main=None)
-        self.take(Shown.of(message.trace.engine, message.trace, self.weights))
+    def on_run_ended(self, message: messages.RunEnded) -> None:
+        if self.loaded is not None and self.state.model is not self.loaded:  # a saved trace showed
+            self.state = replace(self.state, **NO_COMPARISON, model=self.loaded, main=None)
+        self.take(MeasuredRun.of(message.trace.engine, message.trace, self.weights))
 
-    def take(self, shown: Shown) -> None:
+    def take(self, shown: MeasuredRun) -> None:
         """Shows a run from its last token, which reads what it reads most."""
         state, trace = self.state, shown.trace
         is_first = state.main is None or state.main.trace.spec != trace.spec
@@ -151,44 +151,44 @@ class RunningScreen(ChoosingScreen):
         last = clamp(replace(state.selection, layer=layer, token=trace.n_fed - 1), trace)
         chosen = replace(last, key=strongest_key(trace, last))
         keeps = self.companion is not None and self.companion.stays
-        self.state = replace(state, main=shown, beside=state.beside if keeps else None, selection=chosen)
+        self.state = replace(state, main=shown, compared=state.compared if keeps else None, selection=chosen)
 
-    def on_surveyed(self, message: messages.Surveyed) -> None:
-        self._know(message.is_beside, overview=message.overview)
+    def on_overview_measured(self, message: messages.OverviewMeasured) -> None:
+        self._know(message.is_compared, overview=message.overview)
 
-    def on_surprised(self, message: messages.Surprised) -> None:
-        self._know(message.is_beside, surprise_bits=message.bits)
+    def on_surprisal_measured(self, message: messages.SurprisalMeasured) -> None:
+        self._know(message.is_compared, surprisal_bits=message.bits)
 
-    def on_timed(self, message: messages.Timed) -> None:
-        self._know(message.is_beside, timing=message.timing)
-        if not message.is_beside and self.companion is not None and self.state.beside is None:
-            self.run_beside(self.companion)
+    def on_sublayers_timed(self, message: messages.SublayersTimed) -> None:
+        self._know(message.is_compared, timing=message.timing)
+        if not message.is_compared and self.companion is not None and self.state.compared is None:
+            self.run_comparison(self.companion)
 
     def on_neurons_ablated(self, message: messages.NeuronsAblated) -> None:
         main, found = self.state.main, message.agreement
         if main is not None and main.trace is message.trace:  # otherwise another run shows by now
             self._know(False, agreements={**main.agreements, (found.layer, found.token): found})
 
-    def _know(self, is_beside: bool, **found: object) -> None:
+    def _know(self, is_compared: bool, **found: object) -> None:
         """Keeps what was found of the run that shows, or of the one beside it."""
-        of = self.state.beside if is_beside else self.state.main
+        of = self.state.compared if is_compared else self.state.main
         if of is not None:
-            known: Shown = replace(of, **found)  # type: ignore[arg-type]
-            self.state = replace(self.state, beside=known) if is_beside else replace(self.state, main=known)
+            known: MeasuredRun = replace(of, **found)  # type: ignore[arg-type]
+            self.state = replace(self.state, compared=known) if is_compared else replace(self.state, main=known)
 
     # ---- a second run -----------------------------------------------------------------------------------
 
-    def run_beside(self, companion: Companion | None) -> None:
+    def run_comparison(self, companion: Companion | None) -> None:
         """Runs something beside what shows, from now on; None ends that. What stood there is gone at once."""
         self.companion, main = companion, self.state.main
-        self.state = replace(self.state, **NOTHING_BESIDE)
+        self.state = replace(self.state, **NO_COMPARISON)
         if companion is not None and main is not None and (self.place is not None or companion.saved is not None):
             self.state = replace(self.state, edits=companion.edits, alone=companion.alone)
             self.do(companion.job(self.place, main.trace))
 
-    def on_beside(self, message: messages.Beside) -> None:
+    def on_compared_run_ready(self, message: messages.ComparedRunReady) -> None:
         if message.shown is None or (self.companion is not None and self.companion.made(message.shown)):
-            self.state = replace(self.state, beside=message.shown)
+            self.state = replace(self.state, compared=message.shown)
 
     # ---- edits ------------------------------------------------------------------------------------------
 
@@ -196,12 +196,12 @@ class RunningScreen(ChoosingScreen):
         """Clears edits that cannot stay, and says why; nothing where none are on."""
         if edits := self.state.edits:
             names = ", ".join(map(str, edits))
-            self.run_beside(None)
+            self.run_comparison(None)
             self.notify(f"{names}: {why}", title="edits cleared", markup=False)
 
     # ---- engines beside each other ----------------------------------------------------------------------
 
-    def on_profiled(self, message: messages.Profiled) -> None:
+    def on_engines_timed(self, message: messages.EnginesTimed) -> None:
         self.state = replace(self.state, profile=message.profile)
 
     def on_engines_compared(self, message: messages.EnginesCompared) -> None:
@@ -209,8 +209,8 @@ class RunningScreen(ChoosingScreen):
 
     # ---- laws -------------------------------------------------------------------------------------------
 
-    def on_checking(self, message: messages.Checking) -> None:
-        self.state = replace(self.state, checking=message.numbers)
+    def on_laws_queued(self, message: messages.LawsQueued) -> None:
+        self.state = replace(self.state, laws_queued=message.numbers)
 
     def on_law_checked(self, message: messages.LawChecked) -> None:
         known = self.state.laws
@@ -219,8 +219,8 @@ class RunningScreen(ChoosingScreen):
 
     # ---- the lab ----------------------------------------------------------------------------------------
 
-    def on_trying(self, message: messages.Trying) -> None:
-        self.state = replace(self.state, trying=message.keys)
+    def on_claims_queued(self, message: messages.ClaimsQueued) -> None:
+        self.state = replace(self.state, claims_queued=message.keys)
 
-    def on_claim_tried(self, message: messages.ClaimTried) -> None:
+    def on_claim_tested(self, message: messages.ClaimTested) -> None:
         self.state = replace(self.state, tried={**self.state.tried, message.tried.key: message.tried})

@@ -10,9 +10,9 @@ from textual.content import Content
 from textual.widget import Widget
 
 from models.errors import EdgeError
+from tui.output_files import KINDS, FileKind, free_path, place_for
 from tui.screens.dialog import Dialog, Field
-from tui.widgets.choices import Choice, Choices
-from tui.writing import KINDS, Kind, free_path, place_for
+from tui.widgets.choice_list import Choice, ChoiceList
 
 MODEL = "model"
 """The key of the choice that leads to the export of the model."""
@@ -22,7 +22,7 @@ MODEL = "model"
 class Written:
     """The answer: a kind of file, and where; None for an export of the model."""
 
-    kind: Kind | None
+    kind: FileKind | None
     path: Path = Path()
 
 
@@ -45,11 +45,11 @@ class WriteScreen(Dialog[Written]):
         self._at: str | None = ""
 
     def compose_fields(self) -> Iterator[Widget]:
-        yield Choices(id="write-kinds")
+        yield ChoiceList(id="write-kinds")
         yield Field("to", id="write-path")
 
     def on_mount(self) -> None:
-        kinds = self.query_one(Choices)
+        kinds = self.query_one(ChoiceList)
         kinds.border_title = Content("what")
         files = [
             Choice(kind.key, kind.title, self._lacking.get(kind.key) or kind.about, kind.key not in self._lacking)
@@ -61,11 +61,11 @@ class WriteScreen(Dialog[Written]):
         kinds.point_at("")
         kinds.focus()
 
-    @on(Choices.OptionHighlighted)
+    @on(ChoiceList.OptionHighlighted)
     def offer_path(self) -> None:
         """Proposes a free name of the right kind; one that was typed is kept."""
         field, kind = self.query_one("#write-path", Field), self._kind
-        was, self._at = self._at, self.query_one(Choices).taken
+        was, self._at = self._at, self.query_one(ChoiceList).current_choice
         if was == self._at:
             return  # listed anew
         field.disabled = kind is None
@@ -79,7 +79,7 @@ class WriteScreen(Dialog[Written]):
         if event.value != self._warned:
             self._warned = ""
 
-    @on(Choices.OptionSelected)
+    @on(ChoiceList.OptionSelected)
     @on(Field.Submitted)
     def write(self) -> None:
         kind, text = self._kind, self.query_one("#write-path", Field).value.strip()
@@ -98,6 +98,6 @@ class WriteScreen(Dialog[Written]):
             self.dismiss(Written(kind, path))
 
     @property
-    def _kind(self) -> Kind | None:
-        taken = self.query_one(Choices).taken
-        return next((kind for kind in KINDS if kind.key == taken), None)
+    def _kind(self) -> FileKind | None:
+        current_choice = self.query_one(ChoiceList).current_choice
+        return next((kind for kind in KINDS if kind.key == current_choice), None)

@@ -6,12 +6,12 @@ from textual.widget import Widget
 from edge.insight.memories import neurons_at, read_cett
 from edge.measure.sparsity import CettSparsity
 from tui.options import SPARSITIES
-from tui.readings import Readings, Refused
-from tui.view_state import Shown, ViewState
+from tui.result_cache import ResultCache, Unavailable
+from tui.view_state import MeasuredRun, ViewState
 from tui.views.sparsity import form_of, sparsity_of
 from tui.widgets.activation_curve import ActivationCurve
-from tui.widgets.definitions import Defined, Definitions
 from tui.widgets.pane import Pane
+from tui.widgets.sparsity_definitions import MeasuredDefinition, SparsityDefinitions
 
 MEANINGS = {
     "exact_zero": ("share of neurons that are exactly 0", "share that is 0", "zeros"),
@@ -24,19 +24,19 @@ MEANINGS = {
 CETT = ("share that can go at 20% mean error", "spared at 20% error", "20% error")
 
 
-def inactive_text(main: Shown, layer: int) -> str:
+def inactive_text(main: MeasuredRun, layer: int) -> str:
     """Why no neuron of an FFN fires at a token."""
     if layer in main.trace.ablated.ffns:
         return f"the FFN of layer {layer} is ablated in this run: it adds 0"
     return "every neuron is 0 at this token"
 
 
-class Firing:
+class ActivationPanes:
     """Draws the panes `definitions` and `curve`."""
 
     def __init__(self, view: Widget) -> None:
         self._view = view
-        self._cett: Readings[CettSparsity] = Readings("cett", view)
+        self._cett: ResultCache[CettSparsity] = ResultCache("cett", view)
         self._drawn: tuple[object, int, int] | None = None
         self._noted = ""
 
@@ -48,12 +48,12 @@ class Firing:
         """Draws everything at the next opportunity."""
         self._drawn = None
 
-    def draw(self, state: ViewState, main: Shown) -> None:
+    def draw(self, state: ViewState, main: MeasuredRun) -> None:
         """Draws the chosen token of the chosen layer."""
         self._define(state, main)
         self._plot(state, main)
 
-    def _define(self, state: ViewState, main: Shown) -> None:
+    def _define(self, state: ViewState, main: MeasuredRun) -> None:
         layer, token = state.selection.layer, state.selection.token
         missing = main.lacks(layer, "ffn.neurons")
         rows = []
@@ -63,14 +63,14 @@ class Firing:
             told = missing or ("measuring …" if np.isnan(value) else "")
             told = "ablated" if layer in main.trace.ablated.ffns else told
             is_share = form_of(sparsity) == "share"
-            rows.append(Defined(sparsity.title, is_share, value, mean, MEANINGS[sparsity.field], told))
-        grid = self._view.query_one("#definitions", Definitions)
+            rows.append(MeasuredDefinition(sparsity.title, is_share, value, mean, MEANINGS[sparsity.field], told))
+        grid = self._view.query_one("#definitions", SparsityDefinitions)
         grid.rows, grid.options = (*rows, self._define_cett(main, layer, token, missing)), state.options
         d_ff, out = main.trace.spec.layers[layer].ffn.d_ff, len(main.trace.ablated.neurons_of(layer))
         words = f"layer {layer} at {main.quote(token)}, {d_ff:,} neurons{f', {out:,} ablated left out' if out else ''}"
-        self._view.query_one("#definitions-pane", Pane).entitle(words + state.without)
+        self._view.query_one("#definitions-pane", Pane).set_title(words + state.without)
 
-    def _define_cett(self, main: Shown, layer: int, token: int, missing: str) -> Defined:
+    def _define_cett(self, main: MeasuredRun, layer: int, token: int, missing: str) -> MeasuredDefinition:
         value, mean, trace, weights = float("nan"), float("nan"), main.trace, main.weights
         if not missing and weights is None:
             missing = "needs the weights"
@@ -79,10 +79,10 @@ class Firing:
             if isinstance(found, CettSparsity):
                 value, mean = float(found.share[token]), float(found.share.mean())
             else:
-                missing = found.text if isinstance(found, Refused) else "reading …"
-        return Defined("CETT 0.2", True, value, mean, CETT, missing)
+                missing = found.text if isinstance(found, Unavailable) else "reading …"
+        return MeasuredDefinition("CETT 0.2", True, value, mean, CETT, missing)
 
-    def _plot(self, state: ViewState, main: Shown) -> None:
+    def _plot(self, state: ViewState, main: MeasuredRun) -> None:
         layer, token, curve = state.selection.layer, state.selection.token, self._view.query_one(ActivationCurve)
         was = self._drawn
         if was is None or was[0] is not main.trace or was[1:] != (layer, token):
@@ -103,5 +103,5 @@ class Firing:
             note += f", {unknown:,} not numbers, drawn as 0" if unknown else ""
             self._noted = "" if missing else note
         title = f"layer {layer} at {main.quote(token)}{state.without}"
-        self._view.query_one("#curve-pane", Pane).entitle(title, self._noted)
+        self._view.query_one("#curve-pane", Pane).set_title(title, self._noted)
         curve.chosen = state.selection.neuron

@@ -18,20 +18,20 @@ from edge.measure.attention import entropy_bits, first_token_share, mean_distanc
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_number, show_share
 from edge.tables import Table
+from tui.coloring import MAPPED, draw_pattern, margins, received, score_scale
 from tui.messages import CellPointed, EditToggled, OptionsChosen
 from tui.options import SCORES, after
-from tui.pictures import MAPPED, draw_pattern, margins, received, score_scale
-from tui.readings import Readings, WasRead
-from tui.view_state import Shown, ViewState
-from tui.views.effect import Answered, answer_pane
-from tui.views.pairing import SecondMap
-from tui.views.pattern_table import pattern_table
+from tui.result_cache import ResultCache, ResultReady
+from tui.view_state import MeasuredRun, ViewState
+from tui.views.attention_table import pattern_table
+from tui.views.prediction_change import PredictionChange, prediction_pane
+from tui.views.second_map import SecondMap
 from tui.views.view import View
 from tui.widgets.attention_map import AttentionMap
 from tui.widgets.head_grid import HeadGrid
 from tui.widgets.legend import Legend
-from tui.widgets.line_of_words import LineOfWords
 from tui.widgets.pane import Pane
+from tui.widgets.text_line import TextLine
 from tui.widgets.top_keys import TopKeys
 
 WIDE = 150
@@ -92,18 +92,18 @@ class AttentionView(View):
         self._drawn: tuple[object, ...] = ()
         self._pattern: Float32[np.ndarray, "token past"] = np.zeros((0, 0), np.float32)
         self._second = SecondMap()
-        self._copied: Readings[Copied] = Readings("copied", self)
-        self._answered = Answered(self, "answers with edits")
+        self._copied: ResultCache[Copied] = ResultCache("copied", self)
+        self._change = PredictionChange(self, "answers with edits")
 
     def compose_panes(self) -> Iterator[Widget]:
-        numbers = LineOfWords(id="readout")
+        numbers = TextLine(id="readout")
         yield Pane("map", "attention", AttentionMap("entropy", id="map"), numbers, Legend(id="map-legend"))
-        other = LineOfWords(id="other-readout")
+        other = TextLine(id="other-readout")
         yield Pane("other", "beside", AttentionMap("entropy", id="other"), other, Legend(id="other-legend"))
         yield Pane("heads", "heads", HeadGrid(id="heads"), Legend(id="heads-legend"))
-        yield Pane("reads", "reads", TopKeys(id="reads"), LineOfWords(3, id="copies"))
+        yield Pane("reads", "reads", TopKeys(id="reads"), TextLine(3, id="copies"))
         yield Pane("received", "received", TopKeys(id="received"))
-        yield answer_pane()
+        yield prediction_pane()
 
     # ---- drawing ----------------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class AttentionView(View):
         assert state.main is not None
         self._place(state)
         self._draw_heads(state, state.main)
-        self._answered.fill(self, state, state.main)
+        self._change.fill(self, state, state.main)
         if self._draw_map(state, state.main):
             self._draw_lists(state, state.main)
             self._second.draw(self, state, self._pattern)
@@ -121,12 +121,12 @@ class AttentionView(View):
 
     def _place(self, state: ViewState) -> None:
         unfolded = not self.is_folded
-        self.set_class(unfolded and (state.beside is not None or bool(state.edits)), "paired")
+        self.set_class(unfolded and (state.compared is not None or bool(state.edits)), "paired")
         self.set_class(unfolded and bool(state.edits), "edited")
         self.set_class(unfolded and self.size.width < WIDE, "narrow")
         self.set_class(unfolded and self.size.width >= WIDE, "spacious")
 
-    def _draw_map(self, state: ViewState, main: Shown) -> bool:
+    def _draw_map(self, state: ViewState, main: MeasuredRun) -> bool:
         """The large map; False where its queries and keys were not watched."""
         chosen, options, trace = state.selection, state.options, main.trace
         attention, legend = self.query_one("#map", AttentionMap), self.query_one("#map-legend", Legend)
@@ -150,10 +150,10 @@ class AttentionView(View):
         off = " · ablated" if state.ablated.has_head(chosen.layer, chosen.head) else ""
         of = "no edit" if state.edits else main.name
         title = f"layer {chosen.layer} head {chosen.head}{off} · {of}"
-        self.query_one("#map-pane", Pane).entitle(title, self._row_numbers(main, chosen.token))
+        self.query_one("#map-pane", Pane).set_title(title, self._row_numbers(main, chosen.token))
         return True
 
-    def _row_numbers(self, main: Shown, token: int) -> str:
+    def _row_numbers(self, main: MeasuredRun, token: int) -> str:
         row = self._pattern[token : token + 1]
         bits, first = float(entropy_bits(row)[0]), float(first_token_share(row)[0])
         far = float(mean_distance(self._pattern)[token])
@@ -161,7 +161,7 @@ class AttentionView(View):
         shares = f"entropy {show_number(bits)} bits · first token {show_share(first)}"
         return f"{reader} {shares} · {show_number(far)} tokens back"
 
-    def _draw_heads(self, state: ViewState, main: Shown) -> None:
+    def _draw_heads(self, state: ViewState, main: MeasuredRun) -> None:
         chosen, score = state.selection, state.options.score
         scores = getattr(main.overview.heads, score.field)
         heads, legend = self.query_one("#heads", HeadGrid), self.query_one("#heads-legend", Legend)
@@ -175,9 +175,9 @@ class AttentionView(View):
         legend.note = "× ablated · mean after the first token" if heads.ablated else "mean after the first token"
         value = float(scores[chosen.layer, chosen.head])
         number = "" if np.isnan(value) else f" · {show_number(value)}"
-        self.query_one("#heads-pane", Pane).entitle(f"{score.title}{number}")
+        self.query_one("#heads-pane", Pane).set_title(f"{score.title}{number}")
 
-    def _draw_lists(self, state: ViewState, main: Shown) -> None:
+    def _draw_lists(self, state: ViewState, main: MeasuredRun) -> None:
         chosen, trace = state.selection, main.trace
         reads, got = self.query_one("#reads", TopKeys), self.query_one("#received", TopKeys)
         reads.labels = got.labels = trace.pieces
@@ -185,8 +185,8 @@ class AttentionView(View):
         reads.chosen = got.chosen = chosen.token, chosen.key
         got.weights = received(self._pattern)
         reader = quote_piece(trace.pieces[chosen.token])
-        self.query_one("#reads-pane", Pane).entitle(f"what {reader} reads, layer {chosen.layer} head {chosen.head}")
-        self.query_one("#received-pane", Pane).entitle("what each token is given, mean over its readers")
+        self.query_one("#reads-pane", Pane).set_title(f"what {reader} reads, layer {chosen.layer} head {chosen.head}")
+        self.query_one("#received-pane", Pane).set_title("what each token is given, mean over its readers")
 
     def read_out(self, cell: tuple[int, int] | None) -> None:
         """Says the number under the mouse, or under the cursor, in this run and in the one beside."""
@@ -198,17 +198,17 @@ class AttentionView(View):
         seen = visible_keys(trace.n_fed, trace.n_fed, trace.spec.layers[chosen.layer].window)[token, key]
         value = show_number(float(self._pattern[token, key])) if seen else "out of reach"
         mark = "▸" if cell is None else "mouse"
-        self.query_one("#readout", LineOfWords).say(
+        self.query_one("#readout", TextLine).show_text(
             Content.assemble((f" {mark} ", "$text-muted"), words, "  ", (value, "bold $accent"))
         )
-        self.query_one("#other-readout", LineOfWords).say(f" {self._second.read_out(token, key)}")
+        self.query_one("#other-readout", TextLine).show_text(f" {self._second.read_out(token, key)}")
 
     # ---- what the head copies ---------------------------------------------------------------------------
 
-    def _draw_copied(self, state: ViewState, main: Shown) -> None:
-        chosen, words = state.selection, self.query_one("#copies", LineOfWords)
+    def _draw_copied(self, state: ViewState, main: MeasuredRun) -> None:
+        chosen, words = state.selection, self.query_one("#copies", TextLine)
         if (missing := main.lacks(chosen.layer, "attn.value")) or main.weights is None:
-            words.say(f" what it copies: {missing or NO_WEIGHTS}")
+            words.show_text(f" what it copies: {missing or NO_WEIGHTS}")
             return
         trace, weights, place = main.trace, main.weights, (chosen.layer, chosen.head, chosen.token, chosen.key)
         found = self._copied.at(place, lambda: read_copied(trace, weights, *place))
@@ -217,16 +217,16 @@ class AttentionView(View):
             rank = "itself first" if found.own_rank == 0 else f"itself as number {found.own_rank + 1:,}"
             unit = "" if found.raises[0][1] is None else ", logits"
             told = f" reading {main.quote(chosen.key)} raises ({rank}){unit}: "
-            words.say(Content.assemble((told, "$text-muted"), raised))
+            words.show_text(Content.assemble((told, "$text-muted"), raised))
         elif found is not None:
-            words.say(f" {found.text}")
+            words.show_text(f" {found.text}")
 
-    def on_was_read(self, message: WasRead) -> None:
+    def on_result_ready(self, message: ResultReady) -> None:
         message.stop()
         message.keep()
         if self._state is not None and self._state.main is not None and not self._notice:
             self._draw_copied(self._state, self._state.main)
-            self._answered.fill(self, self._state, self._state.main)
+            self._change.fill(self, self._state, self._state.main)
 
     # ---- keys and mouse ---------------------------------------------------------------------------------
 
@@ -243,7 +243,7 @@ class AttentionView(View):
         state = self._state
         if action in ("ablate", "ablate_all"):
             return True if state is not None and state.can_run else None
-        return state is not None and state.beside is not None if action == "pairing" else True
+        return state is not None and state.compared is not None if action == "pairing" else True
 
     def _choose(self, **options: object) -> None:
         if self._state is not None:

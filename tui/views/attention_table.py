@@ -5,7 +5,7 @@ from jaxtyping import Float32
 
 from edge.attention_pattern import visible_keys
 from edge.tables import Column, Table
-from tui.pictures import MAPPED
+from tui.coloring import MAPPED
 from tui.view_state import ViewState
 
 
@@ -30,7 +30,7 @@ def pattern_table(state: ViewState) -> Table | None:
 
 def _edited_pattern(state: ViewState) -> Float32[np.ndarray, "token past"] | None:
     """The chosen head's map in the run with edits; None where there is none."""
-    beside, chosen = state.beside, state.selection
-    if not state.edits or beside is None or beside.lacks(chosen.layer, *MAPPED):
+    compared, chosen = state.compared, state.selection
+    if not state.edits or compared is None or compared.lacks(chosen.layer, *MAPPED):
         return None
-    return beside.trace.pattern(chosen.layer, chosen.head)
+    return compared.trace.pattern(chosen.layer, chosen.head)

@@ -13,23 +13,23 @@ from edge.edits import Ablate, ScaleNeuron
 from edge.picture.pieces import quote_piece
 from edge.tables import Column, Table
 from tui.jobs.ablate import AblateNeurons
-from tui.jobs.job import Wanted
+from tui.jobs.job import JobRequested
 from tui.messages import EditToggled, OptionsChosen
 from tui.options import SPARSITIES, after
-from tui.readings import WasRead
+from tui.result_cache import ResultReady
 from tui.view_state import ViewState
-from tui.views.firing import Firing
-from tui.views.recall import Recall, after_of, memories_of
+from tui.views.activations import ActivationPanes
 from tui.views.sparsity import SIDES, SparsityPane, can_pair
+from tui.views.strongest_neurons import NeuronPanes, after_of, strongest_neurons
 from tui.views.view import View
 from tui.widgets.activation_curve import ActivationCurve
-from tui.widgets.definitions import Definitions
+from tui.widgets.change_bars import ChangeBars
 from tui.widgets.legend import Legend
-from tui.widgets.line_of_words import LineOfWords
-from tui.widgets.memory_list import MemoryList
+from tui.widgets.neuron_list import NeuronList
 from tui.widgets.pane import Pane
-from tui.widgets.shift_bars import ShiftBars
+from tui.widgets.sparsity_definitions import SparsityDefinitions
 from tui.widgets.sparsity_map import SparsityMap
+from tui.widgets.text_line import TextLine
 
 TALL = 40
 """Lines from which on the map takes what its layers need, and memories stand beside map and definitions."""
@@ -88,21 +88,21 @@ class FfnView(View):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._map, self._firing, self._recall = SparsityPane(), Firing(self), Recall(self)
+        self._map, self._firing, self._recall = SparsityPane(), ActivationPanes(self), NeuronPanes(self)
         self._state: ViewState | None = None
         self._of: tuple[object, ...] = (None, None)
         self._offered = (False, False, False)
 
     def compose_panes(self) -> Iterator[Widget]:
         yield Pane("ffn", "sparsity", SparsityMap(id="ffn"), Legend(id="ffn-legend"))
-        yield Pane("memories", "strongest memories", MemoryList(id="memories"))
-        yield Pane("definitions", "definitions", Definitions(id="definitions"))
-        answers = Vertical(LineOfWords(id="answered"), ShiftBars(id="answers"), classes="answers")
-        yield Pane("shift", "prediction", ShiftBars(id="shift"), answers)
+        yield Pane("memories", "strongest memories", NeuronList(id="memories"))
+        yield Pane("definitions", "definitions", SparsityDefinitions(id="definitions"))
+        answers = Vertical(TextLine(id="answered"), ChangeBars(id="answers"), classes="answers")
+        yield Pane("shift", "prediction", ChangeBars(id="shift"), answers)
         yield Pane("curve", "sorted |activation|", ActivationCurve(id="curve"))
 
-    def explain(self, notice: str) -> None:
-        super().explain(notice)
+    def show_notice(self, notice: str) -> None:
+        super().show_notice(notice)
         self._map.redraw()
         self._firing.redraw()
 
@@ -131,7 +131,7 @@ class FfnView(View):
             self._offered = offered
             self.refresh_bindings()
 
-    def on_was_read(self, message: WasRead) -> None:
+    def on_result_ready(self, message: ResultReady) -> None:
         message.stop()
         message.keep()
         if self._state is not None and self._state.main is not None and not self._notice:
@@ -176,7 +176,7 @@ class FfnView(View):
         state = self._state
         if state is not None and state.main is not None:
             chosen = state.selection
-            self.post_message(Wanted(AblateNeurons(state.main.trace, chosen.layer, chosen.token)))
+            self.post_message(JobRequested(AblateNeurons(state.main.trace, chosen.layer, chosen.token)))
 
     def action_ablate_all(self) -> None:
         if self._state is not None:
@@ -213,6 +213,6 @@ class FfnView(View):
                 *(" ".join(map(quote_piece, words)) for words in (memory.promotes, falls.get(memory.neuron, ()))),
                 *("yes" if off.has_neuron(layer, memory.neuron) else "no", names),
             )
-            for memory in memories_of(state.main, layer, token, off.neurons_of(layer))
+            for memory in strongest_neurons(state.main, layer, token, off.neurons_of(layer))
         ]
         return Table(COLUMNS, rows)

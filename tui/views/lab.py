@@ -12,15 +12,15 @@ from edge.lab.claim import Experiment
 from edge.lab.number_table import number_table
 from edge.lab.run import Tried
 from edge.tables import Table
-from tui.claims import about, awaited, beside, figures, found, lacking, record_of
-from tui.jobs.job import Wanted
-from tui.jobs.lab import TryClaims, known_experiments
+from tui.claim_text import about, awaited, contrast_blocks, figures, found, lacking, record_of
+from tui.jobs.job import JobRequested
+from tui.jobs.lab import RunClaimTests, known_experiments
 from tui.view_state import ViewState
 from tui.views.view import View
 from tui.widgets.claim_list import MARKS, ClaimList, Standing
 from tui.widgets.figure import Figure
 from tui.widgets.pane import Pane
-from tui.widgets.sheet import Block, Sheet
+from tui.widgets.text_sheet import Block, TextSheet
 
 BESIDE = 104
 """Cells with which the claims stay beside the one other pane that has room."""
@@ -70,9 +70,9 @@ class LabView(View):
 
     def compose_panes(self) -> Iterator[Widget]:
         yield Pane("claims", "claims", ClaimList(id="claims"))
-        yield Pane("about", "about", Sheet(id="about"))
-        yield Pane("found", "found", Sheet(id="found"))
-        yield Pane("contrast", "attention beside FFN", Sheet(id="contrast"))
+        yield Pane("about", "about", TextSheet(id="about"))
+        yield Pane("found", "found", TextSheet(id="found"))
+        yield Pane("contrast", "attention beside FFN", TextSheet(id="contrast"))
         yield Pane("figure", "figure", Figure(id="figure"))
 
     @property
@@ -88,10 +88,10 @@ class LabView(View):
 
     def draw(self, state: ViewState) -> None:
         self._state, self._chosen = state, self._experiment.key
-        new = (state.facts, state.tried, state.trying, self._chosen, self._at_figure)
+        new = (state.model, state.tried, state.claims_queued, self._chosen, self._at_figure)
         if len(self._drawn) == len(new) and all(one is other for one, other in zip(new, self._drawn, strict=True)):
             return
-        ended = bool(self._drawn) and bool(self._drawn[2]) and not state.trying
+        ended = bool(self._drawn) and bool(self._drawn[2]) and not state.claims_queued
         self._drawn = new
         tried = state.tried.get(self._chosen)
         self._draw_claims(state)
@@ -108,7 +108,11 @@ class LabView(View):
     def _draw_claims(self, state: ViewState) -> None:
         claims = self.query_one(ClaimList)
         claims.standings = tuple(
-            Standing(one, state.tried.get(one.key), state.trying.index(one.key) if one.key in state.trying else None)
+            Standing(
+                one,
+                state.tried.get(one.key),
+                state.claims_queued.index(one.key) if one.key in state.claims_queued else None,
+            )
             for one in self._experiments
         )
         claims.chosen = self._chosen
@@ -117,10 +121,10 @@ class LabView(View):
             f"{mark} {verdicts.count(verdict)} {verdict}" for verdict, mark in MARKS.items() if verdict in verdicts
         )
         note = ", ".join(counts) or "none tried yet"
-        self.query_one("#claims-pane", Pane).entitle("", note)
+        self.query_one("#claims-pane", Pane).set_title("", note)
 
     def _draw_found(self, state: ViewState, tried: Tried | None) -> None:
-        self.query_one("#found", Sheet).notice = "" if tried else awaited(self._chosen, state)
+        self.query_one("#found", TextSheet).notice = "" if tried else awaited(self._chosen, state)
         if tried is None:
             self._fill("found", (), self._chosen)
         else:
@@ -133,28 +137,28 @@ class LabView(View):
         shown = drawn[self._at_figure % len(drawn)] if drawn else None
         figure.shown = shown
         if shown is None:
-            figure.explain(f"{self._chosen} has no figures" if tried else awaited(self._chosen, state))
-            pane.entitle("")
+            figure.show_notice(f"{self._chosen} has no figures" if tried else awaited(self._chosen, state))
+            pane.set_title("")
         else:
             place = f"{self._at_figure % len(drawn) + 1} of {len(drawn)}"
-            pane.entitle(f"{self._chosen} · {place} · {shown.title}", figure.told)
+            pane.set_title(f"{self._chosen} · {place} · {shown.title}", figure.told)
 
     def _draw_contrast(self, state: ViewState) -> None:
-        has_any = state.facts is not None and bool(state.tried)
-        self.query_one("#contrast", Sheet).notice = "" if has_any else "this fills as claims are tried; a tries all"
+        has_any = state.model is not None and bool(state.tried)
+        self.query_one("#contrast", TextSheet).notice = "" if has_any else "this fills as claims are tried; a tries all"
         missing = len(self._untried(state))
         self._fill(
             "contrast",
-            beside(record_of(state.facts, state)) if state.facts is not None and has_any else (),
+            contrast_blocks(record_of(state.model, state)) if state.model is not None and has_any else (),
             f"– stands for what {missing} claims would tell" if has_any and missing else "",
         )
 
     def _fill(self, name: str, blocks: tuple[Block, ...], title: str) -> None:
-        self.query_one(f"#{name}", Sheet).blocks = blocks
-        self.query_one(f"#{name}-pane", Pane).entitle(title)
+        self.query_one(f"#{name}", TextSheet).blocks = blocks
+        self.query_one(f"#{name}-pane", Pane).set_title(title)
 
     def table(self, state: ViewState) -> Table | None:
-        return number_table(record_of(state.facts, state)) if state.facts is not None and state.tried else None
+        return number_table(record_of(state.model, state)) if state.model is not None and state.tried else None
 
     # ---- keys -------------------------------------------------------------------------------------------
 
@@ -169,7 +173,7 @@ class LabView(View):
         """Claims are tried where there is a model that can read, one wish at a time."""
         if action in ("try", "try_all"):
             state = self._state
-            return (state is not None and not state.trying and not lacking(state.facts)) or None
+            return (state is not None and not state.claims_queued and not lacking(state.model)) or None
         if action == "figure":
             drawn = figures(self._state.tried.get(self._chosen)) if self._state else []
             return len(drawn) > (0 if self.is_folded else 1) or None
@@ -213,7 +217,7 @@ class LabView(View):
 
     def _try(self, experiments: Sequence[Experiment]) -> None:
         self._tries_all = False
-        self.post_message(Wanted(TryClaims(tuple(experiments))))
+        self.post_message(JobRequested(RunClaimTests(tuple(experiments))))
 
     def _untried(self, state: ViewState) -> tuple[Experiment, ...]:
         return tuple(one for one in self._experiments if one.key not in state.tried)

@@ -20,24 +20,24 @@ from edge.tables import Column, Table
 from edge.timing import SublayerTiming
 from tui.messages import EditToggled
 from tui.options import ROLES
-from tui.readings import Readings, Refused, WasRead
-from tui.view_state import Shown, ViewState
-from tui.views import differing
-from tui.views.effect import Answered, answer_pane
+from tui.result_cache import ResultCache, ResultReady, Unavailable
+from tui.view_state import MeasuredRun, ViewState
+from tui.views import sublayer_change
+from tui.views.prediction_change import PredictionChange, prediction_pane
 from tui.views.view import View
-from tui.widgets.guess_bars import GuessBars
 from tui.widgets.layer_table import LayerRow, LayerTable
 from tui.widgets.legend import Legend
-from tui.widgets.line_of_words import LineOfWords
 from tui.widgets.pane import Pane
+from tui.widgets.prediction_bars import PredictionBars
 from tui.widgets.sparsity_map import SparsityMap
+from tui.widgets.text_line import TextLine
 
 SPACIOUS = 150
 """Cells from which what comes next stands beside the table."""
 
 NO_WEIGHTS = "a saved trace holds no weights, which turn the residual stream into words;\nopen its model with o"
 
-Found = Answers | Refused | None
+Found = Answers | Unavailable | None
 """Answers; why there are none; None while they are awaited, or of no run."""
 
 
@@ -73,18 +73,18 @@ class LayersView(View):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._answers: Readings[Answers] = Readings("answers", self)
-        self._others: Readings[Answers] = Readings("answers beside", self)
-        self._answered = Answered(self, "answers of layers")
-        self._of: dict[Readings[Answers], object] = {}
+        self._answers: ResultCache[Answers] = ResultCache("answers", self)
+        self._others: ResultCache[Answers] = ResultCache("answers beside", self)
+        self._change = PredictionChange(self, "answers of layers")
+        self._of: dict[ResultCache[Answers], object] = {}
         self._state: ViewState | None = None
         self._drawn: tuple[object, ...] = ()
         self._written: Overview | None = None
 
     def compose_panes(self) -> Iterator[Widget]:
-        yield Pane("layers", "layers", LayerTable(id="layers"), LineOfWords(id="layers-sum"))
-        yield Pane("next", "next token", GuessBars(id="next"))
-        yield answer_pane()
+        yield Pane("layers", "layers", LayerTable(id="layers"), TextLine(id="layers-sum"))
+        yield Pane("next", "next token", PredictionBars(id="next"))
+        yield prediction_pane()
         yield Pane("writes", "who writes", SparsityMap(id="writes"), Legend(id="writes-legend"))
 
     def draw(self, state: ViewState) -> None:
@@ -92,67 +92,67 @@ class LayersView(View):
         assert state.main is not None
         self._forget_what_is_gone(state)
         answers = self._read(self._answers, state.main, state)
-        beside = self._read(self._others, state.beside, state)
+        compared = self._read(self._others, state.compared, state)
         table, chosen = self.query_one("#layers", LayerTable), state.selection
         self._place()
-        self._answered.fill(self, state, state.main)
-        needs = (state.main, state.beside, state.comparison, answers, beside, state.options.sparsity, state.edits)
+        self._change.fill(self, state, state.main)
+        needs = (state.main, state.compared, state.comparison, answers, compared, state.options.sparsity, state.edits)
         asked = (chosen.token, *map(id, needs))
         if asked != self._drawn:
             self._drawn = asked
-            table.has_parity, table.has_beside = state.comparison is not None, state.beside is not None
+            table.has_parity, table.has_compared = state.comparison is not None, state.compared is not None
             table.sparsity, table.is_scaled = state.options.sparsity.title, state.main.is_slowed
             table.has_edits, table.edited = bool(state.edits), state.ablated.layers
             table.longest_ns = max(_sublayers(state.main.timing), default=0.0)
-            table.rows = rows_of(state, answers, beside)
-            self.query_one("#layers-sum", LineOfWords).say(" " + _sum_up(state.main.timing))
-            self._draw_next(state, answers, beside)
+            table.rows = rows_of(state, answers, compared)
+            self.query_one("#layers-sum", TextLine).show_text(" " + _total_line(state.main.timing))
+            self._draw_next(state, answers, compared)
         self._draw_writes(state, state.main)
         table.chosen = chosen.layer
-        self._entitle(state.main, state)
+        self._set_titles(state.main, state)
 
     def make_room(self, size: Size) -> None:
         self._place()
-        self.call_after_refresh(self._tell_pages)
+        self.call_after_refresh(self._update_page_note)
 
     def _place(self) -> None:
         self.set_class(not self.is_folded and self.size.width >= SPACIOUS, "spacious")
         self.set_class(not self.is_folded and self._state is not None and bool(self._state.edits), "edited")
 
-    def _tell_pages(self) -> None:
+    def _update_page_note(self) -> None:
         """Once the table has its room: it is not known before the view has shown."""
         if self._state is not None and self._state.main is not None:
-            self._entitle(self._state.main, self._state)
+            self._set_titles(self._state.main, self._state)
 
-    def _entitle(self, main: Shown, state: ViewState) -> None:
+    def _set_titles(self, main: MeasuredRun, state: ViewState) -> None:
         table, token = self.query_one("#layers", LayerTable), state.selection.token
         pages = len(table.pages())
         page = f"columns {table.page % pages + 1} of {pages}, v for more" if pages > 1 else ""
-        what = f"effect of {state.whose}" if state.edits else f"sparsity: {state.options.sparsity.title}"
+        what = f"effect of {state.edits_title}" if state.edits else f"sparsity: {state.options.sparsity.title}"
         told = f"{what} at {quote_piece(main.trace.pieces[token])} ({token})"
-        self.query_one("#layers-pane", Pane).entitle(told, page)
+        self.query_one("#layers-pane", Pane).set_title(told, page)
 
-    def _draw_next(self, state: ViewState, answers: Found, beside: Found) -> None:
+    def _draw_next(self, state: ViewState, answers: Found, compared: Found) -> None:
         assert state.main is not None
-        guesses, token = self.query_one("#next", GuessBars), state.selection.token
+        predictions, token = self.query_one("#next", PredictionBars), state.selection.token
         if not isinstance(answers, Answers):
-            guesses.notice = answers.text if answers is not None else "reading …"
+            predictions.notice = answers.text if answers is not None else "reading …"
             return
-        guesses.notice = ""
-        guesses.guesses = answers.final
-        guesses.others = beside.final if isinstance(beside, Answers) else ()
+        predictions.notice = ""
+        predictions.predictions = answers.final
+        predictions.others = compared.final if isinstance(compared, Answers) else ()
         came = state.main.trace.pieces[token + 1] if token + 1 < len(state.main.trace.pieces) else None
         settled = f"settled from layer {answers.settled} on"
         note = f"came: {quote_piece(came)} · {settled}" if came is not None else settled
         after = f"after {quote_piece(state.main.trace.pieces[token])}"
         against = (
-            f", {state.main.name} above {state.beside.name}"
-            if state.beside is not None and isinstance(beside, Answers)
+            f", {state.main.name} above {state.compared.name}"
+            if state.compared is not None and isinstance(compared, Answers)
             else ""
         )
-        self.query_one("#next-pane", Pane).entitle(after + against, note)
+        self.query_one("#next-pane", Pane).set_title(after + against, note)
 
-    def _draw_writes(self, state: ViewState, main: Shown) -> None:
+    def _draw_writes(self, state: ViewState, main: MeasuredRun) -> None:
         """The FFN's share of the lengths that both sublayers add: who writes, everywhere at a glance."""
         writes, legend = self.query_one("#writes", SparsityMap), self.query_one("#writes-legend", Legend)
         if self._written is not main.overview:
@@ -164,29 +164,29 @@ class LayersView(View):
         writes.palette = legend.palette = SIGNED
         legend.title, legend.scale = "FFN's share of ‖attention‖ + ‖FFN‖", writes.scale
         legend.note = "0: attention writes alone"
-        self.query_one("#writes-pane", Pane).entitle("length of what each sublayer adds to the residual stream")
+        self.query_one("#writes-pane", Pane).set_title("length of what each sublayer adds to the residual stream")
 
     # ---- answers ----------------------------------------------------------------------------------------
 
     def _forget_what_is_gone(self, state: ViewState) -> None:
         """Answers are of the runs that show; others are dropped."""
-        for readings, shown in ((self._answers, state.main), (self._others, state.beside)):
+        for readings, shown in ((self._answers, state.main), (self._others, state.compared)):
             trace = shown.trace if shown is not None else None
             if self._of.get(readings) is not trace:
                 self._of[readings] = trace
                 readings.forget()
 
-    def _read(self, readings: Readings[Answers], shown: Shown | None, state: ViewState) -> Found:
+    def _read(self, readings: ResultCache[Answers], shown: MeasuredRun | None, state: ViewState) -> Found:
         """What a run answers after each layer; None while it is awaited, and where there is no run."""
         if shown is None:
             return None
         trace, weights = shown.trace, shown.weights
         if weights is None:
-            return Refused(NO_WEIGHTS)
+            return Unavailable(NO_WEIGHTS)
         token = min(state.selection.token, trace.n_fed - 1)
         return readings.at(token, lambda: read_answers(trace, weights, token))
 
-    def on_was_read(self, message: WasRead) -> None:
+    def on_result_ready(self, message: ResultReady) -> None:
         message.stop()
         message.keep()
         if self._state is not None and self._state.main is not None:
@@ -207,21 +207,21 @@ class LayersView(View):
     def action_columns(self) -> None:
         table = self.query_one("#layers", LayerTable)
         table.page = (table.page + 1) % len(table.pages())
-        self._tell_pages()
+        self._update_page_note()
 
     def table(self, state: ViewState) -> Table | None:
         """One row a layer."""
         if state.main is None:
             return None
-        answers, beside = (
+        answers, compared = (
             self._read(readings, shown, state)
-            for readings, shown in ((self._answers, state.main), (self._others, state.beside))
+            for readings, shown in ((self._answers, state.main), (self._others, state.compared))
         )
-        rows = rows_of(state, answers, beside)
+        rows = rows_of(state, answers, compared)
         columns = [
             *(Column(key, key) for key in ("layer", "token", "attn_ns", "ffn_ns", "attn_write", "ffn_write")),
             *(Column(key, key) for key in (state.options.sparsity.key, "reads_as", "probability", "heads")),
-            *(Column(key, key) for key in differing.COLUMNS),
+            *(Column(key, key) for key in sublayer_change.COLUMNS),
         ]
         lengths = state.main.overview
         token = state.selection.token
@@ -231,15 +231,15 @@ class LayersView(View):
                 (
                     *(row.layer, token, row.attn_ns, row.ffn_ns),
                     *(float(lengths.attn_write[row.layer, token]), float(lengths.ffn_write[row.layer, token])),
-                    *(row.sparsity, *(row.guess or (None, None)), row.kinds),
-                    *differing.edited_cells(state, row),
+                    *(row.sparsity, *(row.prediction or (None, None)), row.kinds),
+                    *sublayer_change.edited_cells(state, row),
                 )
                 for row in rows
             ],
         )
 
 
-def rows_of(state: ViewState, answers: Found, beside: Found) -> tuple[LayerRow, ...]:
+def rows_of(state: ViewState, answers: Found, compared: Found) -> tuple[LayerRow, ...]:
     """Every layer at the chosen token."""
     assert state.main is not None
     main, token = state.main, state.selection.token
@@ -257,21 +257,21 @@ def rows_of(state: ViewState, answers: Found, beside: Found) -> tuple[LayerRow, 
             attn_write=float(attn[layer]) / largest,
             ffn_write=float(ffn[layer]) / largest,
             sparsity=float(sparsity[layer]),
-            guess=_guess(answers, layer),
-            beside=_guess(beside, layer),
+            prediction=_prediction(answers, layer),
+            compared=_prediction(compared, layer),
             kinds=kinds_of(main.overview.heads, layer),
             parity=_parity(state, layer),
-            differs=differs,
+            changes=changes,
         )
-        for layer, differs in enumerate(differing.differing(state))
+        for layer, changes in enumerate(sublayer_change.sublayer_changes(state))
     )
 
 
-def _guess(answers: Found, layer: int) -> tuple[str, float] | None:
+def _prediction(answers: Found, layer: int) -> tuple[str, float] | None:
     if not isinstance(answers, Answers) or layer >= len(answers.after_layer):
         return None
-    guess = answers.after_layer[layer]
-    return guess.piece, guess.probability
+    prediction = answers.after_layer[layer]
+    return prediction.piece, prediction.probability
 
 
 def kinds_of(scores: HeadScores, layer: int) -> str:
@@ -292,7 +292,7 @@ def _sublayers(timing: SublayerTiming | None) -> tuple[float, ...]:
     return tuple(took for scope, took in timing.scaled_ns.items() if "." in scope) if timing else ()
 
 
-def _sum_up(timing: SublayerTiming | None) -> str:
+def _total_line(timing: SublayerTiming | None) -> str:
     """The total, and what belongs to no layer."""
     if timing is None:
         return "not timed yet"

@@ -16,19 +16,19 @@ from edge.laws.case import LONGEST
 from edge.laws.registry import LAWS, law_5
 from edge.laws.result import LawResult
 from edge.tables import Table
-from tui.jobs.compare import COMPARING, CompareEngines, choices, cost_words
-from tui.jobs.expected import Chooser
-from tui.jobs.job import Wanted
+from tui.jobs.compare import COMPARING, CompareEngines, choices, cost_text
+from tui.jobs.estimate import EngineSets
+from tui.jobs.job import JobRequested
 from tui.jobs.laws import CheckLaws
 from tui.messages import LayerChosen
 from tui.options import after
-from tui.parity import Line, as_table, first_differences, headings, layer_lines, site_lines, sum_lines
-from tui.view_state import Facts, ViewState
+from tui.parity_table import Line, as_table, first_differences, headings, layer_lines, site_lines, sum_lines
+from tui.view_state import ModelSummary, ViewState
 from tui.views.view import View
 from tui.widgets.law_list import LawList, Standing
-from tui.widgets.line_of_words import LineOfWords
 from tui.widgets.pane import Pane
 from tui.widgets.site_matrix import SiteMatrix
+from tui.widgets.text_line import TextLine
 
 OF_ONE_MODEL = tuple(law.number for law in LAWS if law.check is not None)
 """Laws that need no other engine."""
@@ -73,11 +73,11 @@ class ParityView(View):
         self._comparison: Comparison | None = None
         self._agreement: LawResult | None = None
         self._layer = -1
-        self._by_layer, self._doing = False, ""
-        self._chooser = Chooser(choices, installed_engines())
+        self._by_layer, self._progress = False, ""
+        self._chooser = EngineSets(choices, installed_engines())
 
     def compose_panes(self) -> Iterator[Widget]:
-        firsts = LineOfWords(id="firsts")
+        firsts = TextLine(id="firsts")
         yield Pane(
             "sites", self.tabs["sites"], SiteMatrix(id="sites"), firsts, Static(KEY, classes="key", markup=False)
         )
@@ -95,22 +95,22 @@ class ParityView(View):
         if state.selection.layer != self._layer and state.main is not None:
             self._layer = state.selection.layer
             self.query_one("#sites", SiteMatrix).choose_layer(self._layer)
-        if was.facts is not state.facts or was.main is not state.main or was.comparison is not state.comparison:
+        if was.model is not state.model or was.main is not state.main or was.comparison is not state.comparison:
             self.refresh_bindings()
         self._draw_laws()
 
-    def show_doing(self, work: str) -> None:
+    def show_progress(self, work: str) -> None:
         """Says in place of the matrix how far a comparison is."""
         is_comparing = work.startswith(COMPARING)
-        if is_comparing or self._doing:
-            self._doing = work.removeprefix(f"{COMPARING}: ") if is_comparing else ""
+        if is_comparing or self._progress:
+            self._progress = work.removeprefix(f"{COMPARING}: ") if is_comparing else ""
             self._draw_notice()
 
     def _draw_comparison(self) -> None:
         found = self._comparison
         self._agreement = law_5(found) if found else None
         sites, sums = self.query_one("#sites", SiteMatrix), self.query_one("#sums", SiteMatrix)
-        self.query_one("#firsts", LineOfWords).say(f" first beyond: {first_differences(found)}" if found else "")
+        self.query_one("#firsts", TextLine).show_text(f" first beyond: {first_differences(found)}" if found else "")
         if found is None:
             sites.lines = sums.lines = ()
             sites.headings = sums.headings = ()
@@ -132,31 +132,33 @@ class ParityView(View):
         panes = [self.query_one(f"#{name}-pane", Pane) for name in ("sites", "sums")]
         if notice or found is None:
             for pane in panes:
-                pane.entitle("")
+                pane.set_title("")
             return
         text = found.text
         source = "Edge's own text" if text.source == "built in" else f"'{text.source}'"
         rows = "the worst site of each layer" if self._by_layer else "every site, as computed"
-        panes[0].entitle(f"beside {found.reference.name} · {rows}", f"{text.site_tokens} tokens of {source}")
+        panes[0].set_title(f"beside {found.reference.name} · {rows}", f"{text.site_tokens} tokens of {source}")
         greedy = f"{text.chosen_tokens} greedy tokens after {text.prompt_tokens}"
-        panes[1].entitle(f"{text.tokens} tokens", greedy)
+        panes[1].set_title(f"{text.tokens} tokens", greedy)
 
     def _comparison_notice(self) -> str:
         """What to do, or what is under way, while no comparison shows; empty once one does."""
-        facts, choice = self._state.facts, self._chooser.taken(self._state.facts)
-        if self._doing:
-            return f"comparing engines, each in a process of its own\n\n{self._doing}\n\nescape stops it and ends them"
+        model, choice = self._state.model, self._chooser.current_choice(self._state.model)
+        if self._progress:
+            return (
+                f"comparing engines, each in a process of its own\n\n{self._progress}\n\nescape stops it and ends them"
+            )
         if self._comparison is not None:
             return ""
-        if facts is None:
+        if model is None:
             return "no model yet"
-        if not facts.source:
+        if not model.source:
             return "a saved trace holds no model to compare; open one with o, then press m"
         if choice is None:
             return "only onnx is installed here, in one precision: pip install 'edge-lens[all]' for more"
-        others = after(self._chooser.offered(self._state.facts), choice)
+        others = after(self._chooser.offered(self._state.model), choice)
         another = f"\na: {others.title} instead" if others is not choice else ""
-        cost = cost_words(facts, choice.engines, self._tokens, self._state.step_ns)
+        cost = cost_text(model, choice.engines, self._tokens, self._state.step_ns)
         return (
             f"press m to compare {', '.join(choice.others)}\nwith {choice.engines[0]}, site by site, "
             f"on {self._tokens_words}\n\nexpected: {cost}\n"
@@ -170,14 +172,14 @@ class ParityView(View):
 
     def _draw_laws(self) -> None:
         state, laws = self._state, self.query_one(LawList)
-        facts, pane = state.facts, self.query_one("#laws-pane", Pane)
+        model, pane = state.model, self.query_one("#laws-pane", Pane)
         about = self.query_one("#law-about", Static)
-        laws.notice = _no_laws(facts)
+        laws.notice = _no_laws(model)
         about.set_class(bool(laws.notice), "hidden")
-        if facts is None or laws.notice:
-            pane.entitle("")
+        if model is None or laws.notice:
+            pane.set_title("")
             return
-        found, waiting = self._found_laws(facts), state.checking
+        found, waiting = self._found_laws(model), state.laws_queued
         standings = tuple(
             Standing(law, found.get(law.number), waiting.index(law.number) if law.number in waiting else None)
             for law in LAWS
@@ -188,11 +190,11 @@ class ParityView(View):
         held, broken = (sum(one.holds is verdict for one in found.values()) for verdict in (True, False))
         counted = f"{held} hold, {broken} broken" if found else "none checked yet"
         chosen = standings[laws.chosen - 1]
-        pane.entitle(f"{facts.name} on {facts.engine}", (self.has_class("tight") and chosen.place) or counted)
+        pane.set_title(f"{model.name} on {model.engine}", (self.has_class("tight") and chosen.place) or counted)
         about.update(Content(chosen.about(f"{self._tokens_words}, {LONGEST} at most")))
 
-    def _found_laws(self, facts: Facts) -> dict[int, LawResult]:
-        found = dict(self._state.laws.get(facts.engine, {}))
+    def _found_laws(self, model: ModelSummary) -> dict[int, LawResult]:
+        found = dict(self._state.laws.get(model.engine, {}))
         if self._agreement is not None:
             found[self._agreement.number] = self._agreement
         return found
@@ -210,12 +212,12 @@ class ParityView(View):
 
     @property
     def _has_model(self) -> bool:
-        return self._state.facts is not None and bool(self._state.facts.source)
+        return self._state.model is not None and bool(self._state.model.source)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
             case "measure" | "choice":
-                return bool(self._chooser.offered(self._state.facts)) or None
+                return bool(self._chooser.offered(self._state.model)) or None
             case "rows":
                 return self._comparison is not None or None
             case "law":
@@ -225,14 +227,14 @@ class ParityView(View):
         return True
 
     def action_measure(self) -> None:
-        facts, choice, main = self._state.facts, self._chooser.taken(self._state.facts), self._state.main
-        if facts is not None and choice is not None:
-            self.post_message(Wanted(CompareEngines(facts.source, choice.engines, main.trace if main else None)))
+        model, choice, main = self._state.model, self._chooser.current_choice(self._state.model), self._state.main
+        if model is not None and choice is not None:
+            self.post_message(JobRequested(CompareEngines(model.source, choice.engines, main.trace if main else None)))
 
     def action_choice(self) -> None:
         self._chooser.step()
         self._draw_notice()
-        if self._comparison is not None and (choice := self._chooser.taken(self._state.facts)) is not None:
+        if self._comparison is not None and (choice := self._chooser.current_choice(self._state.model)) is not None:
             self.notify(f"m compares {', '.join(choice.others)} with {choice.engines[0]}", title=choice.title)
 
     def action_rows(self) -> None:
@@ -259,7 +261,7 @@ class ParityView(View):
 
     def _check(self, numbers: tuple[int, ...]) -> None:
         main = self._state.main
-        self.post_message(Wanted(CheckLaws(numbers, main.trace.tokens if main else None)))
+        self.post_message(JobRequested(CheckLaws(numbers, main.trace.tokens if main else None)))
 
     def on_law_list_chosen(self, message: LawList.Chosen) -> None:
         message.stop()
@@ -277,8 +279,8 @@ class ParityView(View):
         return as_table(state.comparison) if state.comparison is not None else None
 
 
-def _no_laws(facts: Facts | None) -> str:
+def _no_laws(model: ModelSummary | None) -> str:
     """Why no law can be checked, and the way out; empty where they can."""
-    if facts is None:
+    if model is None:
         return "no model yet"
-    return "" if facts.source else "laws are checked on a model, and a saved trace holds none; open one with o"
+    return "" if model.source else "laws are checked on a model, and a saved trace holds none; open one with o"

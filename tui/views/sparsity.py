@@ -10,7 +10,7 @@ from edge.measure.sparsity import Definition
 from edge.picture.levels import Linear
 from edge.picture.palettes import SIGNED
 from models.sites import layer_site
-from tui.view_state import Shown, ViewState
+from tui.view_state import MeasuredRun, ViewState
 from tui.widgets.legend import Legend
 from tui.widgets.pane import Pane
 from tui.widgets.sparsity_map import SparsityMap
@@ -35,7 +35,7 @@ def form_of(sparsity: Definition, is_difference: bool = False) -> str:
     return "apart" if is_difference else "index"
 
 
-def sparsity_of(shown: Shown, sparsity: Definition) -> Values:
+def sparsity_of(shown: MeasuredRun, sparsity: Definition) -> Values:
     """One definition of a run, for every layer and token."""
     values: Values = getattr(shown.overview, sparsity.field)
     return values
@@ -45,8 +45,8 @@ def can_pair(state: ViewState) -> bool:
     """The run beside has a map of the same shape but for its tokens."""
     return (
         state.main is not None
-        and state.beside is not None
-        and state.beside.trace.spec.n_layers == state.main.trace.spec.n_layers
+        and state.compared is not None
+        and state.compared.trace.spec.n_layers == state.main.trace.spec.n_layers
     )
 
 
@@ -68,19 +68,19 @@ class SparsityPane:
 
     def draw(self, view: Widget, state: ViewState) -> None:
         """Draws the chosen side of `state`, whose `main` is there."""
-        main, beside, sparsity = state.main, state.beside if can_pair(state) else None, state.options.sparsity
+        main, compared, sparsity = state.main, state.compared if can_pair(state) else None, state.options.sparsity
         assert main is not None
         if bool(state.edits) != self._had_edits:
             self._had_edits = bool(state.edits)
             self.side = SIDES[1] if self._had_edits else SIDES[0]
-        side = self.side if beside is not None else SIDES[0]
-        shown = beside if beside is not None and side == "beside" else main
+        side = self.side if compared is not None else SIDES[0]
+        shown = compared if compared is not None and side == "beside" else main
         grid, legend = view.query_one("#ffn", SparsityMap), view.query_one("#ffn-legend", Legend)
         grid.chosen = (state.selection.layer, state.selection.token)
         grid.palette = legend.palette = SIGNED if side == "difference" else state.options.palette
-        grid.notice = _why_not(shown, beside if side == "difference" else None)
-        own, other = sparsity_of(main, sparsity), None if beside is None else sparsity_of(beside, sparsity)
-        off = (main if side == SIDES[0] or beside is None else beside).trace.ablated
+        grid.notice = _why_not(shown, compared if side == "difference" else None)
+        own, other = sparsity_of(main, sparsity), None if compared is None else sparsity_of(compared, sparsity)
+        off = (main if side == SIDES[0] or compared is None else compared).trace.ablated
         grid.ablated, grid.edited = off.ffns, state.ablated.ffn_layers
         drawn = (side, sparsity, own, other)
         if grid.notice:
@@ -91,8 +91,8 @@ class SparsityPane:
         if off.neurons and not grid.notice:
             legend.note = f"{len(off.neurons):,} ablated neuron{'s' if len(off.neurons) > 1 else ''} not counted"
         base = "no edit" if state.edits else "this run"
-        names = {"main": base, "beside": shown.name, "difference": f"{beside.name} less {base}" if beside else ""}
-        view.query_one("#ffn-pane", Pane).entitle(f"{sparsity.title}, {names[side]}" if beside else sparsity.title)
+        names = {"main": base, "beside": shown.name, "difference": f"{compared.name} less {base}" if compared else ""}
+        view.query_one("#ffn-pane", Pane).set_title(f"{sparsity.title}, {names[side]}" if compared else sparsity.title)
 
 
 def _paint(
@@ -132,7 +132,7 @@ def _scale_about_zero(values: Values) -> Linear:
     return Linear(-largest, largest)
 
 
-def _why_not(shown: Shown, other: Shown | None) -> str:
+def _why_not(shown: MeasuredRun, other: MeasuredRun | None) -> str:
     """Why there is no map, in words; empty where there is one."""
     if not shown.trace.n_fed:
         return "no token was fed in this run"

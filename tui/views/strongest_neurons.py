@@ -11,14 +11,14 @@ from edge.insight.memories import Memory, neurons_at, read_coefficients, read_me
 from edge.insight.shift import Shift, read_ffn_shift
 from edge.picture.units import show_number
 from tui.messages import NeuronChosen
-from tui.readings import Readings, Refused
-from tui.view_state import Shown, ViewState
-from tui.views.effect import NO_WEIGHTS, Answered, came_after, show_shift, title_of
-from tui.views.firing import inactive_text
-from tui.widgets.line_of_words import LineOfWords
-from tui.widgets.memory_list import MemoryList
+from tui.result_cache import ResultCache, Unavailable
+from tui.view_state import MeasuredRun, ViewState
+from tui.views.activations import inactive_text
+from tui.views.prediction_change import NO_WEIGHTS, PredictionChange, following_id, show_shift, title_of
+from tui.widgets.change_bars import ChangeBars
+from tui.widgets.neuron_list import NeuronList
 from tui.widgets.pane import Pane
-from tui.widgets.shift_bars import ShiftBars
+from tui.widgets.text_line import TextLine
 
 STRONGEST = 32
 """Memories that are listed."""
@@ -26,40 +26,40 @@ STRONGEST = 32
 
 def after_of(state: ViewState) -> Float32[np.ndarray, " neuron"] | None:
     """The chosen layer's neurons at the chosen token in the run with edits; None where there is none."""
-    beside, layer, token = state.beside, state.selection.layer, state.selection.token
-    if not state.edits or beside is None or token >= beside.trace.n_fed or beside.lacks(layer, "ffn.neurons"):
+    compared, layer, token = state.compared, state.selection.layer, state.selection.token
+    if not state.edits or compared is None or token >= compared.trace.n_fed or compared.lacks(layer, "ffn.neurons"):
         return None
-    return neurons_at(beside.trace, layer, token)
+    return neurons_at(compared.trace, layer, token)
 
 
-def memories_of(main: Shown, layer: int, token: int, also: Collection[int]) -> tuple[Memory, ...]:
+def strongest_neurons(main: MeasuredRun, layer: int, token: int, also: Collection[int]) -> tuple[Memory, ...]:
     """The strongest memories, and those asked for; without weights, by coefficients alone."""
     if main.weights is None:
         return read_coefficients(main.trace, layer, token, STRONGEST, also)
     return read_memories(main.trace, main.weights, layer, token, STRONGEST, also)
 
 
-def agreement_words(state: ViewState, main: Shown, found: Agreement | None, is_roomy: bool) -> str:
+def agreement_words(state: ViewState, main: MeasuredRun, found: Agreement | None, is_roomy: bool) -> str:
     """How far the words of the list agree with ablation, or the key that measures it."""
     if main.weights is None:
         return "by |coefficient| alone: words need the weights"
     name = "agreement with ablation" if is_roomy else "ablation"
     if found is None:
-        return f"{name}: not measured{', m measures' if state.facts and state.facts.source else ''}"
+        return f"{name}: not measured{', m measures' if state.model and state.model.source else ''}"
     if found.is_poor:
         name = "other words fall when ablated" if is_roomy else "other words fall"
     of = f" ({found.neurons} neurons)" if is_roomy else ""
     return f"{name}: r = {found.r:.2f}, top-{found.top} overlap {found.overlap:.1f}{of}"
 
 
-class Recall:
+class NeuronPanes:
     """Draws the panes `memories` and `shift`."""
 
     def __init__(self, view: Widget) -> None:
         self._view = view
-        self._memories: Readings[tuple[Memory, ...]] = Readings("memories", view)
-        self._shift: Readings[Shift] = Readings("ffn shift", view)
-        self._answered = Answered(view, "answer shift")
+        self._memories: ResultCache[tuple[Memory, ...]] = ResultCache("memories", view)
+        self._shift: ResultCache[Shift] = ResultCache("ffn shift", view)
+        self._change = PredictionChange(view, "answer shift")
         self._given: tuple[int, int] | None = None
 
     def forget(self) -> None:
@@ -68,7 +68,7 @@ class Recall:
         self._memories.forget()
         self._shift.forget()
 
-    def draw(self, state: ViewState, main: Shown) -> None:
+    def draw(self, state: ViewState, main: MeasuredRun) -> None:
         """Draws the chosen token of the chosen layer."""
         self._list(state, main)
         self._draw_shift(state, main)
@@ -76,17 +76,17 @@ class Recall:
 
     # ---- memories ---------------------------------------------------------------------------------------
 
-    def _list(self, state: ViewState, main: Shown) -> None:
-        chosen, grid = state.selection, self._view.query_one(MemoryList)
+    def _list(self, state: ViewState, main: MeasuredRun) -> None:
+        chosen, grid = state.selection, self._view.query_one(NeuronList)
         pane, ablated = self._view.query_one("#memories-pane", Pane), state.ablated
         off = frozenset(ablated.neurons_of(chosen.layer))
         missing = main.lacks(chosen.layer, "ffn.neurons")
-        found = Refused(missing) if missing else self._find(state, main, off)
+        found = Unavailable(missing) if missing else self._find(state, main, off)
         grid.set_class(found is None, "awaited")
         grid.of_layer, grid.chosen = chosen.layer, chosen.neuron
         grid.off = range(main.trace.spec.layers[chosen.layer].ffn.d_ff) if chosen.layer in ablated.ffns else off
         grid.after = after_of(state)
-        if isinstance(found, Refused):
+        if isinstance(found, Unavailable):
             grid.notice = found.text
         elif found is not None:
             grid.notice = "" if found else inactive_text(main, chosen.layer)
@@ -97,19 +97,21 @@ class Recall:
         grid.falls = agreement.falls if agreement else {}
         note = "reading …" if found is None else agreement_words(state, main, agreement, grid.is_roomy)
         of = f"layer {chosen.layer}{' ablated' if chosen.layer in ablated.ffns else ''}"
-        pane.entitle(f"{of} at {main.quote(chosen.token)}", "" if missing else note)
+        pane.set_title(f"{of} at {main.quote(chosen.token)}", "" if missing else note)
 
-    def _find(self, state: ViewState, main: Shown, off: frozenset[int]) -> tuple[Memory, ...] | Refused | None:
+    def _find(
+        self, state: ViewState, main: MeasuredRun, off: frozenset[int]
+    ) -> tuple[Memory, ...] | Unavailable | None:
         """The strongest; then also those ablated, and the one that the user follows from token to token."""
         layer, token, neuron = state.selection.layer, state.selection.token, state.selection.neuron
-        found = self._memories.at((layer, token), lambda: memories_of(main, layer, token, ()))
+        found = self._memories.at((layer, token), lambda: strongest_neurons(main, layer, token, ()))
         if not isinstance(found, tuple):
             return found
         wanted = off | ({neuron} if self._follows(state, off) else frozenset())
         also = tuple(sorted(wanted - {memory.neuron for memory in found}))
         if not also:
             return found
-        return self._memories.at((layer, token, also), lambda: memories_of(main, layer, token, also)) or found
+        return self._memories.at((layer, token, also), lambda: strongest_neurons(main, layer, token, also)) or found
 
     def _follows(self, state: ViewState, off: frozenset[int]) -> bool:
         """The user chose this neuron, or ablated it, and means it at other tokens too.
@@ -127,24 +129,24 @@ class Recall:
 
     # ---- predictions ------------------------------------------------------------------------------------
 
-    def _draw_shift(self, state: ViewState, main: Shown) -> None:
+    def _draw_shift(self, state: ViewState, main: MeasuredRun) -> None:
         layer, token, trace, weights = state.selection.layer, state.selection.token, main.trace, main.weights
-        missing, came = main.lacks(layer, "output", "ffn.output"), came_after(main, token)
-        found: Shift | Refused | None = Refused(missing or NO_WEIGHTS)
+        missing, came = main.lacks(layer, "output", "ffn.output"), following_id(main, token)
+        found: Shift | Unavailable | None = Unavailable(missing or NO_WEIGHTS)
         if weights is not None and not missing:
             found = self._shift.at((layer, token), lambda: read_ffn_shift(trace, weights, layer, token, also=came))
-        grid = self._view.query_one("#shift", ShiftBars)
+        grid = self._view.query_one("#shift", ChangeBars)
         grid.headings = (f"before FFN {layer}", f"after FFN {layer}")
         show_shift(grid, found, came)
         note = "reading …" if found is None else "▸ came next" if came and isinstance(found, Shift) else ""
         pane = self._view.query_one("#shift-pane", Pane)
-        pane.entitle(f"layer {layer} at {main.quote(token)}{_bits(found)}{state.without}", note)
+        pane.set_title(f"layer {layer} at {main.quote(token)}{_bits(found)}{state.without}", note)
 
-    def _draw_answers(self, state: ViewState, main: Shown) -> None:
-        found = self._answered.show(state, main, self._view.query_one("#answers", ShiftBars))
-        is_any = state.beside is not None or bool(state.edits)
-        self._view.query_one("#answered", LineOfWords).say(f" {title_of(state, main, found)}" if is_any else "")
+    def _draw_answers(self, state: ViewState, main: MeasuredRun) -> None:
+        found = self._change.show(state, main, self._view.query_one("#answers", ChangeBars))
+        is_any = state.compared is not None or bool(state.edits)
+        self._view.query_one("#answered", TextLine).show_text(f" {title_of(state, main, found)}" if is_any else "")
 
 
-def _bits(found: Shift | Refused | None) -> str:
+def _bits(found: Shift | Unavailable | None) -> str:
     return f", {show_number(found.bits)} bits" if isinstance(found, Shift) else ""

@@ -15,20 +15,20 @@ NOISE = 1e-5
 """Relative differences below it are rounding: runs with and without edits use different graphs."""
 
 
-Differs = tuple[float, str]
+Change = tuple[float, str]
 """Of one sublayer: `‖with - without‖ / ‖without‖` of what it adds, 0 up to rounding, NaN where it is not known.
 
 Then what of it edits ablate, in words."""
 
 
-def differing(state: ViewState) -> tuple[tuple[Differs, Differs], ...]:
+def sublayer_changes(state: ViewState) -> tuple[tuple[Change, Change], ...]:
     """Attention and FFN of every layer at the chosen token, layer 0 first."""
-    main, beside, token = state.main, state.beside, state.selection.token
+    main, compared, token = state.main, state.compared, state.selection.token
     assert main is not None
     layers = range(main.trace.spec.n_layers)
-    if not state.edits or beside is None or token >= beside.trace.n_fed:
+    if not state.edits or compared is None or token >= compared.trace.n_fed:
         return tuple(((float("nan"), ""), (float("nan"), "")) for _ in layers)
-    off, runs = beside.trace.ablated, (main.trace, beside.trace)
+    off, runs = compared.trace.ablated, (main.trace, compared.trace)
     return tuple(
         (
             (_share(*runs, layer_site(layer, "attn.output"), token), attention_words(off, layer)),
@@ -52,7 +52,7 @@ def edited_cells(state: ViewState, row: LayerRow) -> tuple[str | float | None, .
     names = ", ".join(state.run_edits)
     if not state.edits:
         return (None, None, None, None, names)
-    return (*(row.beside or (None, None)), *(share for share, _ in row.differs), names)
+    return (*(row.compared or (None, None)), *(share for share, _ in row.changes), names)
 
 
 def attention_words(off: Ablated, layer: int) -> str:

@@ -13,30 +13,30 @@ from edge.report.timed import PassKind, pass_kinds
 from edge.tables import Table
 from edge.timing import SublayerTiming
 from models.errors import EdgeError
-from tui.cost import as_table
-from tui.costs import Costs, cost_rows, layer_ms, part_costs, timing_rows
-from tui.jobs.expected import Chooser, show_duration
-from tui.jobs.job import Wanted
+from tui.cost_table import as_table
+from tui.engine_costs import Costs, cost_rows, layer_ms, part_costs, timing_rows
+from tui.jobs.estimate import EngineSets, show_duration
+from tui.jobs.job import JobRequested
 from tui.jobs.profile import (
     TIMING,
     ProfileEngines,
     choices,
-    cost_words,
-    expected_s,
+    cost_text,
+    estimated_s,
     plan_for,
-    plan_words,
+    plan_text,
     threads_of,
 )
 from tui.messages import LayerChosen, Streaming
 from tui.options import after
-from tui.view_state import Facts, Shown, ViewState
+from tui.view_state import MeasuredRun, ModelSummary, ViewState
 from tui.views.view import View
 from tui.widgets.cost_columns import CostColumns
 from tui.widgets.latency_bars import LatencyBars, sum_words
 from tui.widgets.layer_stacks import LayerStacks
-from tui.widgets.pace_line import PaceLine
 from tui.widgets.pane import Pane
-from tui.widgets.stack import StackLegend
+from tui.widgets.stacked_bar import StackLegend
+from tui.widgets.throughput_line import ThroughputLine
 
 POLLUTED = "timings taken while a screen redraws are polluted, so this one rests meanwhile"
 
@@ -47,8 +47,8 @@ class TimeView(View):
     DEFAULT_CSS = """
     TimeView {
         & > .panes { layout: grid; grid-size: 2 2; grid-columns: 2fr 3fr; grid-rows: 9fr 4fr; }
-        PaceLine { height: 7; margin-bottom: 1; }
-        &.folded PaceLine { height: 2; margin-bottom: 0; }
+        ThroughputLine { height: 7; margin-bottom: 1; }
+        &.folded ThroughputLine { height: 2; margin-bottom: 0; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -73,11 +73,11 @@ class TimeView(View):
         self._profile: Profile | None = None
         self._kinds: list[PassKind] = []
         self._costs: Costs | None = None
-        self._refusal, self._doing = "", ""
-        self._chooser = Chooser(choices, installed_engines())
+        self._refusal, self._progress = "", ""
+        self._chooser = EngineSets(choices, installed_engines())
 
     def compose_panes(self) -> Iterator[Widget]:
-        yield Pane("time", self.tabs["time"], PaceLine(), LatencyBars(id="time"))
+        yield Pane("time", self.tabs["time"], ThroughputLine(), LatencyBars(id="time"))
         yield Pane("costs", self.tabs["costs"], CostColumns(id="costs"), StackLegend("attn", "ffn", "outside", "gap"))
         yield Pane("parts", self.tabs["parts"], CostColumns(id="parts"))
         yield Pane("stacks", self.tabs["stacks"], LayerStacks(id="stacks"), StackLegend("attn", "ffn"))
@@ -92,28 +92,28 @@ class TimeView(View):
         self._draw_costs(state)
 
     def show_live(self, message: Streaming) -> None:
-        self.query_one(PaceLine).live = message
+        self.query_one(ThroughputLine).live = message
 
-    def show_doing(self, work: str) -> None:
+    def show_progress(self, work: str) -> None:
         """Says in place of the pictures how far a measurement is; they come back after it."""
         is_timing = work.startswith(TIMING)
-        if is_timing or self._doing:
-            self._doing = work.removeprefix(f"{TIMING}: ") if is_timing else ""
+        if is_timing or self._progress:
+            self._progress = work.removeprefix(f"{TIMING}: ") if is_timing else ""
             self._draw_costs(self._state)
 
     def _draw_run(self, state: ViewState) -> None:
-        pace, bars = self.query_one(PaceLine), self.query_one(LatencyBars)
+        pace, bars = self.query_one(ThroughputLine), self.query_one(LatencyBars)
         pace.live, pace.timing = None, state.main.trace.timing if state.main else None
         bars.runs, bars.notice = _timed_runs(state), _run_notice(state)
         bars.chosen = state.selection.layer
         pane = self.query_one("#time-pane", Pane)
         if not bars.runs:
-            pane.entitle("")
+            pane.set_title("")
             return
         (name, timing), *others = bars.runs
-        beside = f" beside {others[0][0]}" if others else ""
+        compared = f" beside {others[0][0]}" if others else ""
         note = f"{sum_words(timing)} · full bar {show_time(bars.longest_ns)}"
-        pane.entitle(f"a decode step at depth {timing.depth} · {name}{beside}", note)
+        pane.set_title(f"a decode step at depth {timing.depth} · {name}{compared}", note)
 
     def _take(self, profile: Profile | None) -> None:
         """A profile shows from its decode step."""
@@ -139,20 +139,20 @@ class TimeView(View):
             self._stacks.chosen = state.selection.layer
         costs, layer = self._costs, self._stacks.chosen
         self._parts.rows = tuple(part_costs(costs, layer)) if costs else ()
-        self._table.at_hand = self._parts.at_hand = state.facts.engine if state.facts else ""
-        notice = self._costs_notice(state.facts)
+        self._table.current = self._parts.current = state.model.engine if state.model else ""
+        notice = self._costs_notice(state.model)
         self._table.notice = notice
         self._parts.notice = "what each part of attention and of the FFN costs on each engine" if notice else ""
         self._stacks.notice = "what each layer costs on each engine" if notice else ""
         for legend in self.query(StackLegend):
             legend.display = not notice
-        self._entitle(state.facts, None if notice else costs)
+        self._set_titles(state.model, None if notice else costs)
 
-    def _entitle(self, facts: Facts | None, costs: Costs | None) -> None:
-        notes = {"costs": self._again(facts), "parts": "", "stacks": self._stacks.chosen_words()}
+    def _set_titles(self, model: ModelSummary | None, costs: Costs | None) -> None:
+        notes = {"costs": self._again(model), "parts": "", "stacks": self._stacks.chosen_words()}
         for name, note in notes.items():
             pane = self.query_one(f"#{name}-pane", Pane)
-            pane.entitle(costs.title if costs else "", note if costs else "")
+            pane.set_title(costs.title if costs else "", note if costs else "")
 
     @property
     def _table(self) -> CostColumns:
@@ -166,34 +166,34 @@ class TimeView(View):
     def _stacks(self) -> LayerStacks:
         return self.query_one(LayerStacks)
 
-    def _again(self, facts: Facts | None) -> str:
-        choice = self._chooser.taken(self._state.facts)
-        if facts is None or choice is None:
+    def _again(self, model: ModelSummary | None) -> str:
+        choice = self._chooser.current_choice(self._state.model)
+        if model is None or choice is None:
             return ""
-        lasts_s = expected_s(facts, choice.engines, plan_for(facts.spec), self._state.step_ns)
+        lasts_s = estimated_s(model, choice.engines, plan_for(model.spec), self._state.step_ns)
         return f"m times {choice.title} again, {show_duration(lasts_s)}"
 
-    def _costs_notice(self, facts: Facts | None) -> str:
+    def _costs_notice(self, model: ModelSummary | None) -> str:
         """What to do, or what is under way, while no costs show; empty once they do."""
-        if self._doing:
-            return f"timing engines in turns\n\n{self._doing}\n\n{POLLUTED}\nescape stops it"
+        if self._progress:
+            return f"timing engines in turns\n\n{self._progress}\n\n{POLLUTED}\nescape stops it"
         if self._refusal:
             return self._refusal
         if self._costs is not None:
             return ""
-        choice = self._chooser.taken(self._state.facts)
-        if facts is None:
+        choice = self._chooser.current_choice(self._state.model)
+        if model is None:
             return "no model yet"
         if choice is None:
             return "a saved trace holds no model to time; open one with o, then press m"
-        plan, choices = plan_for(facts.spec), self._chooser.offered(self._state.facts)
+        plan, choices = plan_for(model.spec), self._chooser.offered(self._state.model)
         others = f" (a: {after(choices, choice).title})" if len(choices) > 1 else ""
         return "\n".join(
             (
                 f"press m to time {choice.title} in turns: {', '.join(choice.engines)}{others}",
                 "",
-                plan_words(plan, facts.spec),
-                f"expected: {cost_words(facts, choice.engines, plan, self._state.step_ns)}",
+                plan_text(plan, model.spec),
+                f"expected: {cost_text(model, choice.engines, plan, self._state.step_ns)}",
                 "",
                 f"no prompt is needed; {POLLUTED}",
             )
@@ -203,16 +203,16 @@ class TimeView(View):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("measure", "choice"):
-            return bool(self._chooser.offered(self._state.facts))
+            return bool(self._chooser.offered(self._state.model))
         if action == "kind":
             return len(self._kinds) > 1
         return True
 
     def action_measure(self) -> None:
-        facts, choice = self._state.facts, self._chooser.taken(self._state.facts)
-        if facts is not None and choice is not None:
-            job = ProfileEngines(facts.source, choice.engines, plan_for(facts.spec), threads_of(facts))
-            self.post_message(Wanted(job))
+        model, choice = self._state.model, self._chooser.current_choice(self._state.model)
+        if model is not None and choice is not None:
+            job = ProfileEngines(model.source, choice.engines, plan_for(model.spec), threads_of(model))
+            self.post_message(JobRequested(job))
 
     def action_choice(self) -> None:
         self._chooser.step()
@@ -246,7 +246,7 @@ def _timed_runs(state: ViewState) -> tuple[tuple[str, SublayerTiming], ...]:
     """The run that shows, once it is timed, and the one beside it, if that is timed too."""
     if state.main is None or state.main.timing is None:
         return ()
-    runs: list[Shown | None] = [state.main, state.beside]
+    runs: list[MeasuredRun | None] = [state.main, state.compared]
     return tuple((run.name, run.timing) for run in runs if run is not None and run.timing is not None)
 
 
@@ -257,7 +257,7 @@ def _run_notice(state: ViewState) -> str:
         return "no run yet: type a prompt, or press m to time engines without one"
     if main.timing is not None:
         return ""
-    if not (state.facts and state.facts.source):
+    if not (state.model and state.model.source):
         return "a saved trace holds no latency of its sublayers; open its model with o, and run the prompt again"
     if main.trace.finish == "stopped":
         return "this run was stopped, and a stopped run is not timed; run it again, or press m to time engines"

@@ -14,9 +14,9 @@ from tui.messages import PaneChosen, Streaming
 from tui.view_state import ViewState
 from tui.widgets.grid import Grid
 from tui.widgets.legend import Legend
-from tui.widgets.line_of_words import LineOfWords
 from tui.widgets.pane import Pane
 from tui.widgets.pane_tabs import PaneTabs
+from tui.widgets.text_line import TextLine
 
 
 class View(Container):
@@ -83,19 +83,19 @@ class View(Container):
 
     def _lift_notice(self) -> None:
         if self._notice:
-            self.explain("")
+            self.show_notice("")
 
     def show_live(self, message: Streaming) -> None:
         """Shows how a run goes while it goes; told often, so it must be cheap. The next `draw` ends that."""
 
-    def show_doing(self, work: str) -> None:
+    def show_progress(self, work: str) -> None:
         """Shows what the runner is at; empty once it rests."""
 
     def table(self, state: ViewState) -> Table | None:
         """What this view shows, as rows; None while it shows nothing."""
         raise NotImplementedError
 
-    def explain(self, notice: str) -> None:
+    def show_notice(self, notice: str) -> None:
         """Says in every pane what to do, or what is awaited, instead of a picture; an empty text lifts that."""
         self._notice = notice
         for grid in self.query(Grid):
@@ -103,10 +103,10 @@ class View(Container):
         if notice:
             for legend in self.query(Legend):
                 legend.scale = None
-            for line in self.query(LineOfWords):
-                line.say("")
+            for line in self.query(TextLine):
+                line.show_text("")
             for pane in self.query(Pane):
-                pane.entitle("")
+                pane.set_title("")
 
     def focus_pane(self) -> None:
         """Gives the keys to the pane at hand."""

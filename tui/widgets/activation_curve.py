@@ -106,8 +106,8 @@ class ActivationCurve(Grid):
         fits = at + cell_len(words) + 2 <= self.view_cells
         start = at if fits else max(0, at - cell_len(words) - 1)
         arrow = f"▾ {words}" if fits else f"{words} ▾"
-        head = self.text("     |a|", self.gutter_cells, self.look_of("label"))
-        rest = self.text(arrow, self.view_cells - start, self.look_of("second"))
+        head = self.text("     |a|", self.gutter_cells, self.style_of("label"))
+        rest = self.text(arrow, self.view_cells - start, self.style_of("second"))
         return self.fit([head, self.text("", start), rest], self.width)
 
     def draw_gutter(self, line: int) -> list[Segment]:
@@ -115,10 +115,10 @@ class ActivationCurve(Grid):
             if line == round(decade / DECADES * (self.bar_lines - 1)) and line < self.bar_lines:
                 words = f"{show_number(float(self._magnitudes[0]) / 10**decade):>{self.gutter_cells - 2}} "
                 return [
-                    self.text(words + ("┤" if self.bar_lines > 1 else " "), self.gutter_cells, self.look_of("label"))
+                    self.text(words + ("┤" if self.bar_lines > 1 else " "), self.gutter_cells, self.style_of("label"))
                 ]
         tick = "│" if line < self.bar_lines else "└"
-        return [self.text(" " * (self.gutter_cells - 1) + tick, self.gutter_cells, self.look_of("label"))]
+        return [self.text(" " * (self.gutter_cells - 1) + tick, self.gutter_cells, self.style_of("label"))]
 
     def draw_body(self, line: int) -> Strip:
         if line >= self.bar_lines:
@@ -139,7 +139,7 @@ class ActivationCurve(Grid):
         return self.fit(parts, self.view_cells)
 
     def _look(self, name: str) -> Style:
-        return self.rich_style + self.look_of(name)
+        return self.rich_style + self.style_of(name)
 
     def _axis(self) -> Strip:
         """The ends of the axis, and the chosen neuron's place on it."""
@@ -155,9 +155,9 @@ class ActivationCurve(Grid):
         share = show_share(self.shown / max(1, count))
         end = next((end for end in (f"{share} of {count:,} neurons", share) if len(end) < room), "")
         parts = [
-            self.text("0%" if start > 2 else "", start, self.look_of("label")),
-            self.text(words, self.view_cells - start - room, self.look_of("chosen")),
-            self.text(f"{end:>{room}}", room, self.look_of("label")),
+            self.text("0%" if start > 2 else "", start, self.style_of("label")),
+            self.text(words, self.view_cells - start - room, self.style_of("chosen")),
+            self.text(f"{end:>{room}}", room, self.style_of("label")),
         ]
         return self.fit(parts, self.view_cells)
 

@@ -15,7 +15,7 @@ from edge.picture.palettes import contrast
 from edge.picture.pieces import show_piece
 from tui.messages import CellChosen, CellPointed
 from tui.widgets.grid import Grid
-from tui.widgets.ink import paint
+from tui.widgets.palette_styles import paint
 
 TALLEST = 8
 """Pixels a token is high at most, however few there are."""
@@ -115,18 +115,18 @@ class AttentionMap(Grid):
         key = self.cursor[1]
         at = self._at[1] * self.wide - self.scroll_offset.x + (self.wide - 1) // 2
         label = show_piece(self.labels[key]) if key < len(self.labels) else ""
-        head = self.text("from ↓ to →", self.gutter_cells, self.look_of("label"))
-        tail = self.text(f" {self._row_title}", self.tail_cells, self.look_of("label"))
+        head = self.text("from ↓ to →", self.gutter_cells, self.style_of("label"))
+        tail = self.text(f" {self._row_title}", self.tail_cells, self.style_of("label"))
         if not 0 <= at < self.view_cells:
             return self.fit([head, self.text("", self.view_cells), tail], self.width)
         words = f"▾ {label}" if at + 2 + cell_len(label) <= self.view_cells else f"{label} ▾"
         start = at if words[0] == "▾" else max(0, at + 1 - cell_len(words))
         room = self.view_cells - start
-        return self.fit([head, self.text("", start), self.text(words, room, self.look_of("cursor")), tail], self.width)
+        return self.fit([head, self.text("", start), self.text(words, room, self.style_of("cursor")), tail], self.width)
 
     def draw_second_ruler(self) -> Strip:
         """What each key is given, as columns under the arrow."""
-        head = self.text("received", self.gutter_cells, self.look_of("label"))
+        head = self.text("received", self.gutter_cells, self.style_of("label"))
         if not len(self.columns):
             return self.fit([], self.width)
         shares = [
@@ -134,18 +134,18 @@ class AttentionMap(Grid):
         ]
         words = "".join(column(share) * self.wide for share in shares)
         left = self.scroll_offset.x
-        seen = self.text(words[left : left + self.view_cells], self.view_cells, self.look_of("first"))
+        seen = self.text(words[left : left + self.view_cells], self.view_cells, self.style_of("first"))
         peaks = f" {self.block}×{self.block}max" if self.block > 1 else ""
-        return self.fit([head, seen, self.text(peaks, self.tail_cells, self.look_of("label"))], self.width)
+        return self.fit([head, seen, self.text(peaks, self.tail_cells, self.style_of("label"))], self.width)
 
     def draw_gutter(self, line: int) -> list[Segment]:
         """The piece of the row that begins on this line; with two rows a line, the chosen or the upper one's."""
         if line == self._line_of(self._at[0]):
-            return [self.text("▸" + self._label(self.cursor[0]), self.gutter_cells, self.look_of("chosen"))]
+            return [self.text("▸" + self._label(self.cursor[0]), self.gutter_cells, self.style_of("chosen"))]
         row = self._row_of(line)
         if row is None:
             return [self.text("", self.gutter_cells)]
-        return [self.text(" " + self._label(row * self.block), self.gutter_cells, self.look_of("label"))]
+        return [self.text(" " + self._label(row * self.block), self.gutter_cells, self.style_of("label"))]
 
     def draw_tail(self, line: int) -> list[Segment]:
         """The bar of the row that is named on this line."""
@@ -153,7 +153,7 @@ class AttentionMap(Grid):
         if row is None or row * self.block >= len(self.rows):
             return [self.text("", self.tail_cells)]
         token = row if row == self.cursor[0] else row * self.block
-        style = self.look_of("chosen" if token == self.cursor[0] else "second")
+        style = self.style_of("chosen" if token == self.cursor[0] else "second")
         return [self.text(" " + bar(float(self.rows[token]), self.tail_cells - 2), self.tail_cells, style)]
 
     def _row_of(self, line: int) -> int | None:
@@ -187,7 +187,7 @@ class AttentionMap(Grid):
     def _cells(self, key: int, count: int) -> Segment:
         upper, lower = divmod(key, 256)
         if UNKNOWN in (upper, lower):
-            return Segment("×" * count, self.rich_style + self.look_of("unknown"))
+            return Segment("×" * count, self.rich_style + self.style_of("unknown"))
         return Segment((" " if upper == lower else "▀") * count, self.ink.pair(upper, lower))
 
     def mark(self, line: int, strip: Strip) -> Strip:
@@ -202,7 +202,7 @@ class AttentionMap(Grid):
     def _bracketed(self, level: int) -> Segment:
         style = self.ink.block(level) + Style(bold=True)
         if level >= LEVELS:
-            style = self.rich_style + self.look_of("cursor")
+            style = self.rich_style + self.style_of("cursor")
         inside = "×" if level == UNKNOWN else " "
         if self.wide == 1:
             return Segment("▪", style)
@@ -211,7 +211,7 @@ class AttentionMap(Grid):
     def _marked_pixel(self, row: int, column: int) -> Segment:
         other = row + 1 if row % 2 == 0 else row - 1
         level = int(self._drawn[other, column]) if other < len(self._drawn) else HIDDEN
-        accent = self.look_of("cursor").color
+        accent = self.style_of("cursor").color
         triplet = accent.get_truecolor() if accent is not None else contrast(self.ink.background)
         style = paint((triplet[0], triplet[1], triplet[2]), self.ink.color(level))
         return Segment(("▀" if row % 2 == 0 else "▄") * self.wide, style)

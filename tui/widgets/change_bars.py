@@ -21,7 +21,7 @@ _ENDS = (0.1, 0.2, 0.5, 1.0)
 """What a full bar may stand for."""
 
 
-class ShiftBars(Grid):
+class ChangeBars(Grid):
     """One line a word; what a full bar stands for is the same before and after, and said above.
 
     Attributes:
@@ -30,7 +30,7 @@ class ShiftBars(Grid):
         came: The id of the token that came next in the text, which is marked; None where none did.
     """
 
-    DEFAULT_CSS = "ShiftBars { overflow-x: hidden; }"
+    DEFAULT_CSS = "ChangeBars { overflow-x: hidden; }"
 
     headings: reactive[tuple[str, str]] = reactive(("before", "after"))
     words: reactive[tuple[Shifted, ...]] = reactive(())
@@ -70,7 +70,7 @@ class ShiftBars(Grid):
 
     def draw_ruler(self) -> Strip:
         word, cells = self._cells
-        label, before, after = self.look_of("label"), *self.headings
+        label, before, after = self.style_of("label"), *self.headings
         return self.fit(
             [
                 self.text(f"  bar: {self._end:g}", _MARK + word, label),
@@ -87,12 +87,12 @@ class ShiftBars(Grid):
             return self.fit([], self.view_cells)
         shifted, (word, cells) = self.words[line], self._cells
         is_next = shifted.id == self.came
-        style = self.look_of("chosen") if is_next else None
+        style = self.style_of("chosen") if is_next else None
         parts: list[Segment] = [
             self.text("▸" if is_next else " ", _MARK, style),
             self.text(quote_piece(shifted.piece), word, style),
             *self._bar(shifted.before, cells, "first"),
-            self.text(" → ", _ARROW, self.look_of("label")),
+            self.text(" → ", _ARROW, self.style_of("label")),
             *self._bar(shifted.after, cells, "second"),
             self.text(f"{_change(shifted.after - shifted.before):>{_CHANGE}}", _CHANGE, style),
         ]
@@ -100,7 +100,7 @@ class ShiftBars(Grid):
 
     def _bar(self, probability: float, cells: int, look: str) -> list[Segment]:
         drawn = bar(probability / self._end, cells)
-        return [self.text(show_weight(probability), _NUMBER), self.text(drawn, cells, self.look_of(look))]
+        return [self.text(show_weight(probability), _NUMBER), self.text(drawn, cells, self.style_of(look))]
 
     def action_move(self, down: int, right: int) -> None:
         self.scroll_relative(y=down, animate=False)

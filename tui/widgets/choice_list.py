@@ -26,11 +26,11 @@ class Choice:
     works: bool = True
 
 
-class Choices(OptionList):
+class ChoiceList(OptionList):
     """Lines under headings. Text of models and files is never read as markup."""
 
     DEFAULT_CSS = """
-    Choices {
+    ChoiceList {
         height: 1fr;
         border: round $border-blurred;
         border-title-color: $text-muted;
@@ -65,7 +65,7 @@ class Choices(OptionList):
         return Option(title, id=choice.key, disabled=not choice.works)
 
     @property
-    def taken(self) -> str | None:
+    def current_choice(self) -> str | None:
         """The key under the cursor; None where that is on nothing that can be taken."""
         option = self.highlighted_option
         return None if option is None or option.disabled else option.id
@@ -79,9 +79,9 @@ class Choices(OptionList):
 
     def on_resize(self, event: events.Resize) -> None:
         """Columns may have room now, or no longer."""
-        taken = self.taken
+        current_choice = self.current_choice
         self.offer(self._groups)
-        self.point_at(taken or "")
+        self.point_at(current_choice or "")
 
     def on_click(self, event: events.Click) -> None:
         event.prevent_default()

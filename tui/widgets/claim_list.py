@@ -37,19 +37,19 @@ class Standing:
 
     claim: Claim
     tried: Tried | None = None
-    trying: int | None = None
+    claims_queued: int | None = None
 
     @property
     def mark(self) -> str:
-        if self.trying == 0:
+        if self.claims_queued == 0:
             return UNDER_WAY
         return NOT_TRIED if self.tried is None else MARKS[self.tried.finding.verdict]
 
     @property
     def words(self) -> str:
         """The verdict, or what is awaited."""
-        if self.trying is not None:
-            return "waits" if self.trying else "trying …"
+        if self.claims_queued is not None:
+            return "waits" if self.claims_queued else "trying …"
         return "not tried" if self.tried is None else str(self.tried.finding.verdict)
 
     @property
@@ -125,24 +125,24 @@ class ClaimList(Grid):
     def draw_body(self, line: int) -> Strip:
         row, cells = self._rows[line], self.view_cells
         if isinstance(row, str):
-            return self.fit([self.text(f" {row}", cells, self.look_of("label"))], cells)
+            return self.fit([self.text(f" {row}", cells, self.style_of("label"))], cells)
         is_chosen = row.claim.key == self.chosen
-        style, took = self.look_of("chosen") if is_chosen else None, _TIME if cells >= _TIMED else 0
+        style, took = self.style_of("chosen") if is_chosen else None, _TIME if cells >= _TIMED else 0
         parts = [
             self.text("▸" if is_chosen else " ", 2, style),
             self.text(row.mark, 2, self._look(row)),
             self.text(row.claim.key, _KEY, style),
             self.text(row.claim.claim, cells - 4 - _KEY - _VERDICT - took, style),
             self.text(f" {row.words}", _VERDICT, self._look(row)),
-            self.text(f"{row.took:>{max(0, took - 1)}}", took, self.look_of("label")),
+            self.text(f"{row.took:>{max(0, took - 1)}}", took, self.style_of("label")),
         ]
         return self.fit(parts, cells)
 
     def _look(self, row: Standing) -> Style:
         names = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails"}
-        name = None if row.tried is None or row.trying is not None else names.get(row.tried.finding.verdict)
+        name = None if row.tried is None or row.claims_queued is not None else names.get(row.tried.finding.verdict)
         if name is None:
-            return self.look_of("cursor" if row.trying == 0 else "label")
+            return self.style_of("cursor" if row.claims_queued == 0 else "label")
         return self.get_component_rich_style(f"claim-list--{name}")
 
     def action_move(self, down: int, right: int) -> None:

@@ -6,9 +6,9 @@ from rich.style import Style
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from tui.cost import Cost, CostRow, Heading, Split
+from tui.cost_table import Cost, CostRow, Heading, Split
 from tui.widgets.grid import Grid
-from tui.widgets.stack import LOOKS, PATTERNS, stack
+from tui.widgets.stacked_bar import PATTERNS, STYLES, stack
 
 _VALUE_CELLS = 8
 _SHARE_CELLS = 8
@@ -18,7 +18,7 @@ _MOST_CELLS = 26
 
 
 class CostColumns(Grid):
-    """Rows of `tui.cost`; keys scroll, since no row is chosen.
+    """Rows of `tui.cost_table`; keys scroll, since no row is chosen.
 
     Attributes:
         engines: What the columns are.
@@ -29,7 +29,7 @@ class CostColumns(Grid):
     DEFAULT_CSS = "CostColumns { scrollbar-gutter: stable; }"
 
     engines: reactive[tuple[str, ...]] = reactive(())
-    at_hand: reactive[str] = reactive("")
+    current: reactive[str] = reactive("")
     rows: reactive[tuple[CostRow, ...]] = reactive(())
 
     def watch_rows(self) -> None:
@@ -69,9 +69,9 @@ class CostColumns(Grid):
 
     def _head(self, name: str) -> Segment:
         """Over the values, which end where a share begins."""
-        is_at_hand = name == self.at_hand
+        is_at_hand = name == self.current
         words = f"▸{name}" if is_at_hand else name
-        look = self.look_of("chosen") if is_at_hand else Style(bold=True)
+        look = self.style_of("chosen") if is_at_hand else Style(bold=True)
         return self.text(f"{words:>{_VALUE_CELLS}}", self.column_cells, look)
 
     def draw_gutter(self, line: int) -> list[Segment]:
@@ -79,7 +79,7 @@ class CostColumns(Grid):
         if isinstance(row, Heading):
             return []
         label = row.label if isinstance(row, Cost) else "where it goes"
-        return [self.text(f"{' ' * _INDENT}{label}", self.gutter_cells, self.look_of("label"))]
+        return [self.text(f"{' ' * _INDENT}{label}", self.gutter_cells, self.style_of("label"))]
 
     def draw_body(self, line: int) -> Strip:
         row, cells = self.rows[line], self.column_cells
@@ -95,7 +95,7 @@ class CostColumns(Grid):
         if not self.notice and y >= self.ruler_lines and line < len(self.rows):
             row = self.rows[line]
             if isinstance(row, Heading):
-                look = self.look_of("unknown" if row.warns else "first")
+                look = self.style_of("unknown" if row.warns else "first")
                 return self.fit([self.text(f" {row.title}", self.width, look)], self.width)
         return super().render_line(y)
 
@@ -103,13 +103,13 @@ class CostColumns(Grid):
         words = f"{row.show_beside(engine):>{_SHARE_CELLS - 1}}"
         return [
             self.text(f"{row.show(engine):>{_VALUE_CELLS}}", _VALUE_CELLS),
-            self.text(words, cells - _VALUE_CELLS, self.look_of("label")),
+            self.text(words, cells - _VALUE_CELLS, self.style_of("label")),
         ]
 
     def _bar(self, row: Split, engine: int, cells: int) -> list[Segment]:
         room = cells - 2
         pieces = stack(row.accounts[engine].sums_ns, self.full_ns, room)
-        drawn = [self.text(PATTERNS[kind] * long, long, self.look_of(LOOKS[kind])) for kind, long in pieces]
+        drawn = [self.text(PATTERNS[kind] * long, long, self.style_of(STYLES[kind])) for kind, long in pieces]
         used = sum(long for _, long in pieces)
         return [self.text("", 1), *drawn, self.text("", cells - 1 - used)]
 

@@ -13,7 +13,7 @@ from textual.strip import Strip
 
 from edge.lab.claim import Curve
 from edge.picture.units import show_measured
-from tui.plotting import ALL, GRIDLINE, NOBODY, SEVERAL, Picture, draw_curve, number_cells, sample
+from tui.braille_plot import ALL, GRIDLINE, NOBODY, SEVERAL, Picture, draw_curve, number_cells, sample
 from tui.widgets.grid import Grid
 
 COLORS = 6
@@ -85,26 +85,26 @@ class CurvePlot(Grid):
         curve = self.curve
         if curve is None or not self.size:
             return
-        trouble = _trouble(curve)
+        show_error = _trouble(curve)
         cells, lines = self.scrollable_content_region.size
-        if not trouble:
+        if not show_error:
             plot_cells, plot_lines = self._share_out(curve, cells, lines)
             if plot_cells < LEAST_CELLS or plot_lines < LEAST_LINES:
-                trouble = "too little room for a plot; enlarge the terminal"
+                show_error = "too little room for a plot; enlarge the terminal"
             else:
                 self._picture = draw_curve(curve, plot_cells, plot_lines, self.point)
-        self.notice = f"{curve.title}: {trouble}" if trouble else ""
-        self.resize_body(cells, 0 if trouble else lines)
+        self.notice = f"{curve.title}: {show_error}" if show_error else ""
+        self.resize_body(cells, 0 if show_error else lines)
 
     def _share_out(self, curve: Curve, cells: int, lines: int) -> tuple[int, int]:
         """Cells and lines of the plot; the legend stands beside it where both have room, or below it."""
         entries, longest = len(curve.series), max(cell_len(text) for text in self._entries(curve))
         room = lines - 2
         self._left = number_cells(curve, room) + 2
-        beside = cells - self._left - SAMPLE_CELLS - longest - 5
-        if beside >= BESIDE_CELLS and entries <= room:
-            self._legend_cells, self._legend_lines = cells - self._left - beside, 0
-            return beside, room
+        compared = cells - self._left - SAMPLE_CELLS - longest - 5
+        if compared >= BESIDE_CELLS and entries <= room:
+            self._legend_cells, self._legend_lines = cells - self._left - compared, 0
+            return compared, room
         self._legend_cells = min(SAMPLE_CELLS + longest + 4, cells)
         needed = ceil(entries / max(1, cells // self._legend_cells))
         self._legend_lines = min(needed, max(room - 3 * LEAST_LINES, 2))
@@ -131,7 +131,7 @@ class CurvePlot(Grid):
         if line <= plotted:
             parts = [*self._number(picture, line - 1), *self._plotted(picture, line - 1)]
             if not self._legend_lines:
-                parts += self._beside(curve, line - 1)
+                parts += self._compared_name(curve, line - 1)
             return self.fit(parts, self.width)
         if line == plotted + 1:
             return self._labels(curve, picture)
@@ -139,7 +139,7 @@ class CurvePlot(Grid):
 
     def _head(self, curve: Curve, picture: Picture) -> Strip:
         """What the axes are, and which point is chosen."""
-        label = self.look_of("label")
+        label = self.style_of("label")
         axes = f" ↑ {curve.y_title}   → {curve.x_title}"
         if picture.overlaps:
             axes += f"   {SEVERAL} several"
@@ -150,11 +150,11 @@ class CurvePlot(Grid):
         )
 
     def _whole(self, text: str) -> Segment:
-        return self.text(text, cell_len(text), self.look_of("cursor"))
+        return self.text(text, cell_len(text), self.style_of("cursor"))
 
     def _number(self, picture: Picture, line: int) -> list[Segment]:
         number = picture.numbers.get(line, "")
-        return [self.text(f"{number:>{self._left - 1}} ", self._left, self.look_of("label"))]
+        return [self.text(f"{number:>{self._left - 1}} ", self._left, self.style_of("label"))]
 
     def _plotted(self, picture: Picture, line: int) -> list[Segment]:
         """One line of the plot, with the chosen point's column where nothing else is."""
@@ -174,7 +174,7 @@ class CurvePlot(Grid):
     def _owned(self, owner: int | None) -> Style:
         match owner:
             case None:
-                return self.look_of("cursor")
+                return self.style_of("cursor")
             case int() if owner == ALL:
                 return Style(bold=True)
             case int() if owner >= 0:
@@ -191,20 +191,20 @@ class CurvePlot(Grid):
         short[self.point] = curve.x[self.point]
         line: list[tuple[str, Style]] = [(" ", Style.null())] * cells
         order = [self.point, *range(len(short))]
-        taken: set[int] = set()
+        current_choice: set[int] = set()
         for point in order:
             wide = min(cell_len(short[point]), cells)
             start = min(max(picture.columns[point] - wide // 2, 0), cells - wide)
-            if taken.isdisjoint(range(start - 1, start + wide + 1)):
-                taken |= set(range(start, start + wide))
-                style = self.look_of("cursor" if point == self.point else "label")
+            if current_choice.isdisjoint(range(start - 1, start + wide + 1)):
+                current_choice |= set(range(start, start + wide))
+                style = self.style_of("cursor" if point == self.point else "label")
                 line[start : start + wide] = [(set_cell_size(short[point], wide), style), *[("", style)] * (wide - 1)]
         parts = [Segment(text, self.rich_style + style) for text, style in line if text]
         return self.fit([self.text("", self._left), *parts], self.width)
 
     # ---- the legend -------------------------------------------------------------------------------------
 
-    def _beside(self, curve: Curve, line: int) -> list[Segment]:
+    def _compared_name(self, curve: Curve, line: int) -> list[Segment]:
         return [self.text("  ", 2), *self._entry(curve, line, self._legend_cells - 2)]
 
     @property
@@ -220,7 +220,7 @@ class CurvePlot(Grid):
             last = min(first + columns * (lines - 1) - 1, len(curve.series))
             seen = f"{first} to {last}" if first < last else str(first)
             told = f" {seen} of {len(curve.series)} lines; ↑ ↓ show the others"
-            return self.fit([self.text(told, self.width, self.look_of("label"))], self.width)
+            return self.fit([self.text(told, self.width, self.style_of("label"))], self.width)
         places = range((self._first + line) * columns, (self._first + line + 1) * columns)
         return self.fit(
             [segment for place in places for segment in self._entry(curve, place, self._legend_cells)], self.width

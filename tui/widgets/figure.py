@@ -52,7 +52,7 @@ class Figure(Vertical):
         """The plot that shows."""
         return self.query_one(NumberGrid) if isinstance(self.shown, Numbers) else self.query_one(CurvePlot)
 
-    def explain(self, notice: str) -> None:
+    def show_notice(self, notice: str) -> None:
         """Says what to do where there is nothing to draw."""
         self.query_one(CurvePlot).notice = notice
 
@@ -73,11 +73,11 @@ class Figure(Vertical):
             curve.curve = self.shown
         if has_focus:
             self.focus()
-        self._tell()
+        self._post_description()
 
     def on_number_grid_pointed(self, message: NumberGrid.Pointed) -> None:
         message.stop()
-        self._tell()
+        self._post_description()
 
     @property
     def told(self) -> str:
@@ -85,5 +85,5 @@ class Figure(Vertical):
         plot = self.plot
         return plot.told if isinstance(plot, NumberGrid) else ""
 
-    def _tell(self) -> None:
+    def _post_description(self) -> None:
         self.post_message(self.Read(self.told))

@@ -15,7 +15,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from edge.picture.palettes import CIVIDIS, Palette
-from tui.widgets.ink import Ink
+from tui.widgets.palette_styles import PaletteStyles
 
 
 class Grid(ScrollView, can_focus=True):
@@ -70,7 +70,7 @@ class Grid(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._lines: LRUCache[int, Strip] = LRUCache(1024)
-        self._ink: Ink | None = None
+        self._ink: PaletteStyles | None = None
         self._plain: Style | None = None
         self._room: Region | None = None
 
@@ -94,14 +94,14 @@ class Grid(ScrollView, can_focus=True):
         return self._plain
 
     @property
-    def ink(self) -> Ink:
+    def ink(self) -> PaletteStyles:
         """The palette on this widget's background."""
         if self._ink is None:
             _, background = self.background_colors
-            self._ink = Ink(self.palette, background.rgb)
+            self._ink = PaletteStyles(self.palette, background.rgb)
         return self._ink
 
-    def look_of(self, name: str) -> Style:
+    def style_of(self, name: str) -> Style:
         """The style of one component class."""
         return self.get_component_rich_style(f"grid--{name}")
 
@@ -230,7 +230,7 @@ class Grid(ScrollView, can_focus=True):
             return self.fit([], width)
         line = lines[y - first]
         indent = max(0, (width - cell_len(line)) // 2)
-        return self.fit([self.text(" " * indent + line, width, self.look_of("notice"))], width)
+        return self.fit([self.text(" " * indent + line, width, self.style_of("notice"))], width)
 
     def action_move(self, down: int, right: int) -> None:
         """Moves the selection; what that is depends on the picture."""

@@ -62,10 +62,10 @@ class HeadGrid(LayerMap):
         cells = [self._head_name(head, name) for head, name in enumerate(names)]
         left = self.scroll_offset.x
         seen = Strip(cells).crop(left, left + self.view_cells)
-        return self.fit([self.text(" layer", self.gutter_cells, self.look_of("label")), *seen], self.width)
+        return self.fit([self.text(" layer", self.gutter_cells, self.style_of("label")), *seen], self.width)
 
     def _head_name(self, head: int, name: str) -> Segment:
-        style = self.look_of("chosen" if head == self.chosen[1] else "label")
+        style = self.style_of("chosen" if head == self.chosen[1] else "label")
         if head == self.chosen[1] and not name:
             name = "▾"
         return self.text(name.center(self.cell) if self.cell > 2 else name, self.cell, style)
@@ -83,7 +83,7 @@ class HeadGrid(LayerMap):
     def _look(self, layer: int, head: int) -> tuple[Style, str]:
         level, off = int(self._levels[layer, head]), "×" if (layer, head) in self.ablated else ""
         if level == UNKNOWN:
-            return self.rich_style + self.look_of("label"), off or "·"
+            return self.rich_style + self.style_of("label"), off or "·"
         return self.ink.block(level), off + show_number(float(self.scores[layer, head]))
 
     def mark(self, line: int, strip: Strip) -> Strip:

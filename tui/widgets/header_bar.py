@@ -10,9 +10,9 @@ from textual.widget import Widget
 
 from edge.picture.units import show_bytes, show_count, show_number
 from edge.trace import Trace
-from tui.editing import in_room
+from tui.edit_names import edits_that_fit
 from tui.messages import Streaming
-from tui.view_state import Facts
+from tui.view_state import ModelSummary
 
 
 class HeaderBar(Widget):
@@ -32,12 +32,12 @@ class HeaderBar(Widget):
     HeaderBar { height: 2; background: $panel; color: $foreground; }
     """
 
-    facts: reactive[Facts | None] = reactive(None)
+    model: reactive[ModelSummary | None] = reactive(None)
     trace: reactive[Trace | None] = reactive(None, always_update=True)
     live: reactive[Streaming | None] = reactive(None)
-    beside: reactive[str] = reactive("")
+    compared: reactive[str] = reactive("")
     edits: reactive[tuple[str, ...]] = reactive(())
-    doing: reactive[str] = reactive("")
+    progress: reactive[str] = reactive("")
     shows: reactive[str] = reactive("")
 
     class Clicked(Message):
@@ -61,28 +61,28 @@ class HeaderBar(Widget):
         return Strip(parts).adjust_cell_length(self.size.width, plain)
 
     def _model(self) -> list[str]:
-        if self.facts is None:
+        if self.model is None:
             return ["edge"]
-        spec = self.facts.spec
+        spec = self.model.spec
         return [
-            f"edge  {self.facts.name}",
-            self.facts.engine,
+            f"edge  {self.model.name}",
+            self.model.engine,
             f"{spec.n_layers} layers",
             f"{spec.n_heads} heads",
-            f"{show_count(self.facts.parameters)} parameters",
-            *([f"{self.facts.threads} threads"] if self.facts.threads else []),
+            f"{show_count(self.model.parameters)} parameters",
+            *([f"{self.model.threads} threads"] if self.model.threads else []),
         ]
 
     def _state(self) -> str:
-        return f"◌ {self.doing}" if self.doing else f"● {self.shows}"
+        return f"◌ {self.progress}" if self.progress else f"● {self.shows}"
 
     def _run(self) -> list[str]:
-        if self.facts is None:
+        if self.model is None:
             return ["no model yet"]
         if self.live is not None:
-            return self._as_it_runs(self.live, self.facts.spec.context)
+            return self._as_it_runs(self.live, self.model.spec.context)
         if self.trace is None:
-            return [f"context {self.facts.spec.context} tokens", "nothing ran yet"]
+            return [f"context {self.model.spec.context} tokens", "nothing ran yet"]
         timing, trace = self.trace.timing, self.trace
         rate = timing.tokens_per_second
         return [
@@ -94,18 +94,18 @@ class HeaderBar(Widget):
 
     @property
     def _is_compared(self) -> bool:
-        return bool(self.edits or self.beside or (self.trace and self.trace.edits))
+        return bool(self.edits or self.compared or (self.trace and self.trace.edits))
 
     def _compared(self, room: int) -> list[str]:
         """Edits that are on or behind a saved run, and what is beside: before all numbers, so that they always show."""
         if self.live is not None and not self.edits:
             return []
-        beside = [f"beside: {self.beside}"] if self.beside else []
-        room -= sum(cell_len(words) + 3 for words in beside)
+        compared = [f"beside: {self.compared}"] if self.compared else []
+        room -= sum(cell_len(words) + 3 for words in compared)
         of = self.trace.edits if self.trace else ()
-        saved = [f"run with {in_room(of, room - len('run with '))}"] if of else []
-        edits = [in_room(self.edits, room, "X")] if self.edits else []
-        return [*saved, *edits, *beside]
+        saved = [f"run with {edits_that_fit(of, room - len('run with '))}"] if of else []
+        edits = [edits_that_fit(self.edits, room, "X")] if self.edits else []
+        return [*saved, *edits, *compared]
 
     def _as_it_runs(self, live: Streaming, context: int) -> list[str]:
         return [

@@ -62,13 +62,13 @@ class KeyLine(Widget):
         if not keys or sum(key.cells for key in keys) <= self.size.width:
             return keys
         *keys, last = keys
-        room, taken = self.size.width - last.cells - 3, []
+        room, current_choice = self.size.width - last.cells - 3, []
         for key in keys:
             room -= key.cells
             if room < 0:
                 break
-            taken.append(key)
-        return [*taken, Key("", _MORE, ""), last]
+            current_choice.append(key)
+        return [*current_choice, Key("", _MORE, ""), last]
 
     def render_line(self, y: int) -> Strip:
         plain = self.rich_style

@@ -71,12 +71,12 @@ class LatencyBars(LayerList):
 
     def draw_ruler(self) -> Strip:
         """Each run's name, where there are several, over what its bars are."""
-        label, half = self.look_of("label"), self.run_cells // 2
+        label, half = self.style_of("label"), self.run_cells // 2
         words: list[Segment] = []
         for name, timing in self.runs:
             of = (f" {name}" if len(self.runs) > 1 else "") + (", scaled" if timing.basis is Basis.CLOCKED else "")
-            words.append(self.text(f" attention{of}", half, self.look_of("first")))
-            words.append(self.text(f" FFN{of}", self.run_cells - half, self.look_of("second")))
+            words.append(self.text(f" attention{of}", half, self.style_of("first")))
+            words.append(self.text(f" FFN{of}", self.run_cells - half, self.style_of("second")))
         left = self.scroll_offset.x
         seen = Strip(words).crop(left, left + self.view_cells)
         return self.fit([self.text(" layer", self.gutter_cells, label), *seen], self.width)
@@ -86,7 +86,7 @@ class LatencyBars(LayerList):
         if layer >= 0:
             return super().draw_gutter(line)
         name = self._below[-1 - layer][0]
-        return [self.text(f" {name if name.isalpha() else ''}", self.gutter_cells, self.look_of("label"))]
+        return [self.text(f" {name if name.isalpha() else ''}", self.gutter_cells, self.style_of("label"))]
 
     def draw_body(self, line: int) -> Strip:
         layer = self.flip(line)
@@ -106,7 +106,7 @@ class LatencyBars(LayerList):
         words = "–" if took_ns is None else show_time(took_ns)
         return [
             self.text("", 1),
-            self.text(bar(share, self._bar_cells), self._bar_cells, self.look_of(look)),
+            self.text(bar(share, self._bar_cells), self._bar_cells, self.style_of(look)),
             self.text(f" {words:>{_TIME_CELLS}}", cells - self._bar_cells - 1, Style.null()),
         ]
 

@@ -123,7 +123,7 @@ class LawList(Grid):
                 self.show_cell(0, line * self.lines_each, lines=self.lines_each)
 
     def draw_ruler(self) -> Strip:
-        label = self.look_of("label")
+        label = self.style_of("label")
         return self.fit(
             [
                 self.text("      law", self._says + 6, label),
@@ -143,9 +143,9 @@ class LawList(Grid):
         row, part = self.standings[line // self.lines_each], line % self.lines_each
         if part:
             words = ("", row.law.how, row.place, "")[part]
-            return self.fit([self.text(f"      {words}", self.view_cells, self.look_of("label"))], self.view_cells)
+            return self.fit([self.text(f"      {words}", self.view_cells, self.style_of("label"))], self.view_cells)
         is_chosen, found = row.law.number == self.chosen, row.found
-        style, look = self.look_of("chosen") if is_chosen else None, self._look(row)
+        style, look = self.style_of("chosen") if is_chosen else None, self._look(row)
         parts = [
             self.text("▸" if is_chosen else " ", 2, style),
             self.text(row.mark, 2, look),
@@ -156,14 +156,14 @@ class LawList(Grid):
             self.text(
                 f"{show_tolerance(found.tolerance) if found else '–':>{_TOLERANCE - 1}}",
                 _TOLERANCE,
-                self.look_of("label"),
+                self.style_of("label"),
             ),
         ]
         return self.fit(parts, self.view_cells)
 
     def _look(self, row: Standing) -> Style:
         if row.waits is not None or row.found is None or row.found.holds is None:
-            return self.look_of("cursor" if row.waits == 0 else "label")
+            return self.style_of("cursor" if row.waits == 0 else "label")
         return self.get_component_rich_style(f"law-list--{'holds' if row.found.holds else 'broken'}")
 
     def action_move(self, down: int, right: int) -> None:

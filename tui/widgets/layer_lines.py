@@ -40,7 +40,7 @@ class LayerLines(Grid):
         layer = self.flip(line)
         mark, look = ("▸", "chosen") if layer == self.chosen_layer else (" ", "label")
         edit = "×" if layer in self.edited else ""
-        return [self.text(f" {mark}{layer:>3}{edit}", self.gutter_cells, self.look_of(look))]
+        return [self.text(f" {mark}{layer:>3}{edit}", self.gutter_cells, self.style_of(look))]
 
 
 class LayerList(LayerLines):

@@ -11,7 +11,7 @@ from edge.picture.units import show_time
 from edge.timing import Account, Basis, Took
 from models.parts import layers_of
 from tui.widgets.layer_lines import LayerList
-from tui.widgets.stack import LOOKS, PATTERNS, stack
+from tui.widgets.stacked_bar import PATTERNS, STYLES, stack
 
 _TIME_CELLS = 8
 _LEAST_CELLS = 17
@@ -86,7 +86,7 @@ class LayerStacks(LayerList):
         names = [self.text(f" {name}", self.column_cells, Style(bold=True)) for name in self._names()]
         left = self.scroll_offset.x
         seen = Strip(names).crop(left, left + self.view_cells)
-        return self.fit([self.text(" layer", self.gutter_cells, self.look_of("label")), *seen], self.width)
+        return self.fit([self.text(" layer", self.gutter_cells, self.style_of("label")), *seen], self.width)
 
     def _names(self) -> Iterator[str]:
         """Engines, and whether clocks slowed them."""
@@ -96,7 +96,7 @@ class LayerStacks(LayerList):
     def draw_gutter(self, line: int) -> list[Segment]:
         if self.flip(line) >= 0:
             return super().draw_gutter(line)
-        return [self.text("   rest", self.gutter_cells, self.look_of("label"))]
+        return [self.text("   rest", self.gutter_cells, self.style_of("label"))]
 
     def draw_body(self, line: int) -> Strip:
         layer = self.flip(line)
@@ -109,7 +109,7 @@ class LayerStacks(LayerList):
         words = show_time(sum(took_ns.values())) if took_ns else "–"
         return [
             self.text("", 1),
-            *(self.text(PATTERNS[kind] * long, long, self.look_of(LOOKS[kind])) for kind, long in pieces),
+            *(self.text(PATTERNS[kind] * long, long, self.style_of(STYLES[kind])) for kind, long in pieces),
             self.text("", room - used),
             self.text(f"{words:>{_TIME_CELLS + 1}}", _TIME_CELLS + 2),
         ]

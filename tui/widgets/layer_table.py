@@ -35,11 +35,11 @@ class LayerRow:
     attn_write: float
     ffn_write: float
     sparsity: float
-    guess: tuple[str, float] | None
-    beside: tuple[str, float] | None
+    prediction: tuple[str, float] | None
+    compared: tuple[str, float] | None
     kinds: str
     parity: str
-    differs: tuple[tuple[float, str], tuple[float, str]] = ((float("nan"), ""), (float("nan"), ""))
+    changes: tuple[tuple[float, str], tuple[float, str]] = ((float("nan"), ""), (float("nan"), ""))
 
 
 Draw = Callable[["LayerTable", LayerRow, int], list[Segment]]
@@ -58,36 +58,36 @@ def _timed(took_ns: float, table: "LayerTable", cells: int, look: str) -> list[S
     words = "–" if np.isnan(took_ns) else show_time(took_ns)
     share = took_ns / table.longest_ns if table.longest_ns else float("nan")
     room = cells - 10
-    return [table.text(bar(share, room), room, table.look_of(look)), table.text(f"{words:>8}", 10)]
+    return [table.text(bar(share, room), room, table.style_of(look)), table.text(f"{words:>8}", 10)]
 
 
 def _written(row: LayerRow, table: "LayerTable", cells: int) -> list[Segment]:
     each = cells // 2 - 1
     return [
-        table.text(bar(row.attn_write, each), each + 1, table.look_of("first")),
-        table.text(bar(row.ffn_write, each), cells - each - 1, table.look_of("second")),
+        table.text(bar(row.attn_write, each), each + 1, table.style_of("first")),
+        table.text(bar(row.ffn_write, each), cells - each - 1, table.style_of("second")),
     ]
 
 
 def _sparsity(row: LayerRow, table: "LayerTable", cells: int) -> list[Segment]:
     words = "–" if np.isnan(row.sparsity) else show_share(row.sparsity)
     room = cells - 8
-    return [table.text(bar(row.sparsity, room), room, table.look_of("second")), table.text(f"{words:>6}", 8)]
+    return [table.text(bar(row.sparsity, room), room, table.style_of("second")), table.text(f"{words:>6}", 8)]
 
 
-def _guessed(guess: tuple[str, float] | None, table: "LayerTable", cells: int) -> list[Segment]:
-    if guess is None:
-        return [table.text("–", cells, table.look_of("label"))]
-    piece, probability = guess
+def _draw_prediction(prediction: tuple[str, float] | None, table: "LayerTable", cells: int) -> list[Segment]:
+    if prediction is None:
+        return [table.text("–", cells, table.style_of("label"))]
+    piece, probability = prediction
     return [table.text(quote_piece(piece), cells - 7), table.text(f"{show_number(probability):>5}", 7)]
 
 
-def _differs(differs: tuple[float, str], table: "LayerTable", cells: int, look: str) -> list[Segment]:
+def _differs(changes: tuple[float, str], table: "LayerTable", cells: int, look: str) -> list[Segment]:
     """The number first, then what is ablated, else a bar; 0 is a word: what is the same must not look like little."""
-    share, words = differs
+    share, words = changes
     told = "–" if np.isnan(share) else "same" if share == 0 else show_share(share)
     room = max(cells - 8, 1)
-    mark = table.text(words, room) if words else table.text(bar(share, room - 1), room, table.look_of(look))
+    mark = table.text(words, room) if words else table.text(bar(share, room - 1), room, table.style_of(look))
     return [table.text(f"{told:>6}  ", 8), mark]
 
 
@@ -100,19 +100,19 @@ TIMED = ("attention", "FFN")
 COLUMNS = (
     TableColumn(TIMED[0], 18, lambda table, row, cells: _timed(row.attn_ns, table, cells, "first")),
     TableColumn(TIMED[1], 18, lambda table, row, cells: _timed(row.ffn_ns, table, cells, "second")),
-    TableColumn("reads as, p", 20, lambda table, row, cells: _guessed(row.guess, table, cells)),
+    TableColumn("reads as, p", 20, lambda table, row, cells: _draw_prediction(row.prediction, table, cells)),
     TableColumn(SPARSITY, 13, lambda table, row, cells: _sparsity(row, table, cells)),
     TableColumn("adds: attn, FFN", 17, lambda table, row, cells: _written(row, table, cells)),
     TableColumn("heads", 21, lambda table, row, cells: [table.text(row.kinds, cells)]),
     TableColumn("parity", 12, lambda table, row, cells: [table.text(row.parity, cells)]),
-    TableColumn("beside reads as, p", 20, lambda table, row, cells: _guessed(row.beside, table, cells)),
+    TableColumn("beside reads as, p", 20, lambda table, row, cells: _draw_prediction(row.compared, table, cells)),
 )
 
 EDITED = (
-    TableColumn("reads as, p", 18, lambda table, row, cells: _guessed(row.guess, table, cells)),
-    TableColumn("edited reads, p", 18, lambda table, row, cells: _guessed(row.beside, table, cells)),
-    TableColumn("Δ attention", 17, lambda table, row, cells: _differs(row.differs[0], table, cells, "first")),
-    TableColumn("Δ FFN", 17, lambda table, row, cells: _differs(row.differs[1], table, cells, "second")),
+    TableColumn("reads as, p", 18, lambda table, row, cells: _draw_prediction(row.prediction, table, cells)),
+    TableColumn("edited reads, p", 18, lambda table, row, cells: _draw_prediction(row.compared, table, cells)),
+    TableColumn("Δ attention", 17, lambda table, row, cells: _differs(row.changes[0], table, cells, "first")),
+    TableColumn("Δ FFN", 17, lambda table, row, cells: _differs(row.changes[1], table, cells, "second")),
 )
 """What stands first while edits are on: what they change."""
 
@@ -134,7 +134,7 @@ class LayerTable(LayerList):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.longest_ns = 0.0
-        self.has_parity = self.has_beside = self.has_edits = False
+        self.has_parity = self.has_compared = self.has_edits = False
         self.sparsity, self.is_scaled = SPARSITY, False
 
     def watch_rows(self) -> None:
@@ -163,7 +163,7 @@ class LayerTable(LayerList):
         """All columns there is anything for, in their order."""
         left_out = {"reads as, p", "beside reads as, p"} if self.has_edits else set()
         left_out |= set() if self.has_parity else {"parity"}
-        left_out |= set() if self.has_beside else {"beside reads as, p"}
+        left_out |= set() if self.has_compared else {"beside reads as, p"}
         first = EDITED if self.has_edits else ()
         return [*first, *(column for column in COLUMNS if column.title not in left_out)]
 
@@ -189,7 +189,7 @@ class LayerTable(LayerList):
         return f"{title}, scaled" if self.is_scaled and title in TIMED else title
 
     def draw_ruler(self) -> Strip:
-        label = self.look_of("label")
+        label = self.style_of("label")
         columns = zip(self._columns, self._widths(), strict=True)
         titles = [self.text(self._heading(column.title), cells, label) for column, cells in columns]
         return self.fit([self.text(" layer", self.gutter_cells, label), *titles], self.width)

@@ -10,7 +10,7 @@ from textual.widget import Widget
 from edge.picture.levels import Log, Scale
 from edge.picture.palettes import CIVIDIS, Palette
 from edge.picture.units import show_number
-from tui.widgets.ink import Ink
+from tui.widgets.palette_styles import PaletteStyles
 
 _GRADIENT = 12
 
@@ -36,7 +36,7 @@ class Legend(Widget):
         if y or self.scale is None:
             return Strip.blank(width, plain)
         _, background = self.background_colors
-        shades = Ink(self.palette, background.rgb).gradient(_GRADIENT)
+        shades = PaletteStyles(self.palette, background.rgb).gradient(_GRADIENT)
         low, high = self._ends(self.scale)
         kind = " log" if isinstance(self.scale, Log) else ""
         parts = [

@@ -25,7 +25,7 @@ ROOMY = 68
 _MARK, _NEURON, _NUMBER, _AFTER = 2, 8, 8, 11
 
 
-class MemoryList(Grid):
+class NeuronList(Grid):
     """One line a memory; its switch stands before it. A full bar is the largest coefficient shown.
 
     Attributes:
@@ -37,7 +37,7 @@ class MemoryList(Grid):
         falls: By neuron, the words whose logits fall without it, where that was measured; beside those it promotes.
     """
 
-    DEFAULT_CSS = "MemoryList { overflow-x: hidden; }"
+    DEFAULT_CSS = "NeuronList { overflow-x: hidden; }"
 
     memories: reactive[tuple[Memory, ...]] = reactive(())
     of_layer: reactive[int] = reactive(0)
@@ -99,7 +99,7 @@ class MemoryList(Grid):
         after = "" if self.after is None else f"{'with edits':>{_AFTER}}"
         coefficient = f"{'coefficient':>{cells + _NUMBER}}{after}"
         heads = f"{'':<{_MARK + switch}}{'neuron':<{_NEURON}}{coefficient}{'adds':>{_NUMBER}}  "
-        label, own = self.look_of("label"), self._promoted_cells(words)
+        label, own = self.style_of("label"), self._promoted_cells(words)
         return self.fit(
             [
                 self.text(heads, self.view_cells - words, label),
@@ -118,15 +118,15 @@ class MemoryList(Grid):
             return self.fit([], self.view_cells)
         memory, (switch, cells, room) = self.memories[line], self._cells
         is_chosen, is_off = memory.neuron == self.chosen, memory.neuron in self.off
-        style, label = self.look_of("chosen") if is_chosen else None, self.look_of("label")
+        style, label = self.style_of("chosen") if is_chosen else None, self.style_of("label")
         state = ("× ablated" if is_off else "[x] on") if switch > 4 else ("×" if is_off else "[x]")
         share = abs(memory.coefficient) / self._largest if self._largest else 0.0
         adds = "–" if memory.adds is None else show_measured(memory.adds, "")
         parts: list[Segment] = [
             self.text("▸" if is_chosen else " ", _MARK, style),
-            self.text(state, switch, self.look_of("unknown") if is_off else label),
+            self.text(state, switch, self.style_of("unknown") if is_off else label),
             self.text(f"#{memory.neuron}", _NEURON, style),
-            self.text(bar(share, cells), cells, self.look_of("first" if memory.coefficient >= 0 else "second")),
+            self.text(bar(share, cells), cells, self.style_of("first" if memory.coefficient >= 0 else "second")),
             self.text(f"{show_measured(memory.coefficient, ''):>{_NUMBER}}", _NUMBER, style),
             *self._after(memory.neuron, style),
             self.text(f"{adds:>{_NUMBER}}  ", _NUMBER + 2),

@@ -61,11 +61,11 @@ class NumberGrid(LayerMap):
     def watch_grid(self) -> None:
         grid = self.grid
         lengths = {len(row) for row in grid.values} if grid else set()
-        trouble = (
+        show_error = (
             "no cells" if not lengths or lengths == {0} else "rows of different lengths" if len(lengths) > 1 else ""
         )
-        self.notice = f"{grid.title}: {trouble}" if grid and trouble else ""
-        self._values = np.array(grid.values, np.float64) if grid and not trouble else np.zeros((0, 0))
+        self.notice = f"{grid.title}: {show_error}" if grid and show_error else ""
+        self._values = np.array(grid.values, np.float64) if grid and not show_error else np.zeros((0, 0))
         self._words = [
             [show_measured(value, grid.unit if grid else "") for value in row] for row in self._values.tolist()
         ]
@@ -101,18 +101,18 @@ class NumberGrid(LayerMap):
         cells = [self._column_name(column, name) for column, name in enumerate(names)]
         left = self.scroll_offset.x
         seen = Strip(cells).crop(left, left + self.view_cells)
-        corner = self.text(f" {grid.rows_title if grid else ''}", self.gutter_cells, self.look_of("label"))
+        corner = self.text(f" {grid.rows_title if grid else ''}", self.gutter_cells, self.style_of("label"))
         title = f"  {grid.columns_title} →" if grid else ""
         has_room = columns * self.cell + cell_len(title) <= self.view_cells
-        named = [self.text(title, cell_len(title), self.look_of("label"))] if has_room else []
+        named = [self.text(title, cell_len(title), self.style_of("label"))] if has_room else []
         return self.fit([corner, *seen, *named], self.width)
 
     def _column_name(self, column: int, name: str) -> Segment:
         if column == self.chosen[1]:
             return self.text(
-                ("▾" if self._is_narrow else f"▾{name}").center(self.cell), self.cell, self.look_of("chosen")
+                ("▾" if self._is_narrow else f"▾{name}").center(self.cell), self.cell, self.style_of("chosen")
             )
-        return self.text(name if self._is_narrow else name.center(self.cell), self.cell, self.look_of("label"))
+        return self.text(name if self._is_narrow else name.center(self.cell), self.cell, self.style_of("label"))
 
     def draw_body(self, line: int) -> Strip:
         row = self.flip(line)
@@ -125,7 +125,7 @@ class NumberGrid(LayerMap):
     def _look(self, row: int, column: int) -> tuple[Style, str]:
         level = int(self._levels[row, column])
         if level == UNKNOWN:
-            return self.rich_style + self.look_of("label"), "·" if self._is_narrow else self._words[row][column]
+            return self.rich_style + self.style_of("label"), "·" if self._is_narrow else self._words[row][column]
         return self.ink.block(level), "" if self._is_narrow else self._words[row][column]
 
     def mark(self, line: int, strip: Strip) -> Strip:

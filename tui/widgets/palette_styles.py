@@ -9,7 +9,7 @@ from edge.picture.levels import LEVELS
 from edge.picture.palettes import RGB, Palette, contrast
 
 
-class Ink:
+class PaletteStyles:
     """A palette on a background. Levels above the palette (hidden, unknown) take the background's color."""
 
     def __init__(self, palette: Palette, background: RGB) -> None:

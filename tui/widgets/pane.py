@@ -26,7 +26,7 @@ class Pane(Vertical):
         self._title, self._note = "", ""
         self.border_title = Content(tab)
 
-    def entitle(self, title: str, note: str = "") -> None:
+    def set_title(self, title: str, note: str = "") -> None:
         """Sets the title, and the note at the lower edge."""
         if title != self._title:
             self._title = title

@@ -13,7 +13,7 @@ from tui.widgets.grid import Grid
 _PIECE, _NUMBER = 16, 8
 
 
-class GuessBars(Grid):
+class PredictionBars(Grid):
     """One line a guess; where there is a second run, its probability of the same place stands on a line of its own.
 
     Attributes:
@@ -23,7 +23,7 @@ class GuessBars(Grid):
 
     ruler_lines = 0
 
-    guesses: reactive[tuple[Guess, ...]] = reactive(())
+    predictions: reactive[tuple[Guess, ...]] = reactive(())
     others: reactive[tuple[Guess, ...]] = reactive(())
 
     def watch_guesses(self) -> None:
@@ -39,19 +39,19 @@ class GuessBars(Grid):
         self.resize_body(self.view_cells, len(self._lines_of()))
 
     def _lines_of(self) -> list[tuple[Guess | None, str]]:
-        own = [(guess, "first") for guess in self.guesses]
+        own = [(prediction, "first") for prediction in self.predictions]
         if not self.others:
             return [*own]
-        return [*own, (None, "label"), *((guess, "second") for guess in self.others)]
+        return [*own, (None, "label"), *((prediction, "second") for prediction in self.others)]
 
     def draw_body(self, line: int) -> Strip:
-        guess, look = self._lines_of()[line]
-        if guess is None:
-            return self.fit([self.text(" beside", self.view_cells, self.look_of("label"))], self.view_cells)
+        prediction, look = self._lines_of()[line]
+        if prediction is None:
+            return self.fit([self.text(" beside", self.view_cells, self.style_of("label"))], self.view_cells)
         room = max(1, self.view_cells - _PIECE - _NUMBER - 2)
         parts: list[Segment] = [
-            self.text(" " + quote_piece(guess.piece), _PIECE),
-            self.text(bar(guess.probability, room), room, self.look_of(look)),
-            self.text(f"{show_weight(guess.probability):>{_NUMBER}}", _NUMBER),
+            self.text(" " + quote_piece(prediction.piece), _PIECE),
+            self.text(bar(prediction.probability, room), room, self.style_of(look)),
+            self.text(f"{show_weight(prediction.probability):>{_NUMBER}}", _NUMBER),
         ]
         return self.fit(parts, self.view_cells)

@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from tui.parity import Cell, Line
+from tui.parity_table import Cell, Line
 from tui.widgets.grid import Grid
 
 CELL = 11
@@ -112,14 +112,14 @@ class SiteMatrix(Grid):
         return self._ruler(1, "", "label")
 
     def _ruler(self, which: int, corner: str, look: str) -> Strip:
-        left, style = self.scroll_offset.x, self.look_of(look)
+        left, style = self.scroll_offset.x, self.style_of(look)
         words = [self.text(f" {heading[which]}", self.cell, style) for heading in self.headings]
         names = Strip(words).crop(left, left + self.view_cells)
-        return self.fit([self.text(corner, self.gutter_cells, self.look_of("label")), *names], self.width)
+        return self.fit([self.text(corner, self.gutter_cells, self.style_of("label")), *names], self.width)
 
     def draw_gutter(self, line: int) -> list[Segment]:
         title, is_chosen = self.lines[line].title, line == self.chosen
-        style = self.look_of("chosen" if is_chosen else "label")
+        style = self.style_of("chosen" if is_chosen else "label")
         return [self.text(f"{'▸' if is_chosen else ' '}{title}", self.gutter_cells, style)]
 
     def draw_body(self, line: int) -> Strip:

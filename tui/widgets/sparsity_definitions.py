@@ -18,7 +18,7 @@ _MARK, _TITLE, _NUMBER = 2, 13, 8
 
 
 @dataclass(frozen=True)
-class Defined:
+class MeasuredDefinition:
     """One definition, measured.
 
     Attributes:
@@ -43,7 +43,7 @@ class Defined:
         return show_share(value) if self.is_share else show_number(value)
 
 
-class Definitions(Grid):
+class SparsityDefinitions(Grid):
     """One line a definition; the one that colors the map is marked.
 
     Attributes:
@@ -51,9 +51,9 @@ class Definitions(Grid):
         options: How things are shown; up and down choose another definition in it.
     """
 
-    DEFAULT_CSS = "Definitions { overflow-x: hidden; }"
+    DEFAULT_CSS = "SparsityDefinitions { overflow-x: hidden; }"
 
-    rows: reactive[tuple[Defined, ...]] = reactive(())
+    rows: reactive[tuple[MeasuredDefinition, ...]] = reactive(())
     options: reactive[Options] = reactive(Options)
 
     def watch_rows(self) -> None:
@@ -78,21 +78,21 @@ class Definitions(Grid):
     def draw_ruler(self) -> Strip:
         cells, room = self._cells
         words = f"  {'definition':<{_TITLE}}{'':<{cells}}{'token':>{_NUMBER}}{'mean':>{_NUMBER}}"
-        parts = [self.text(words, self.view_cells - room, self.look_of("label"))]
-        return self.fit([*parts, self.text("what it counts", room, self.look_of("label"))], self.width)
+        parts = [self.text(words, self.view_cells - room, self.style_of("label"))]
+        return self.fit([*parts, self.text("what it counts", room, self.style_of("label"))], self.width)
 
     def draw_body(self, line: int) -> Strip:
         row, (cells, room) = self.rows[line], self._cells
         is_chosen = line < len(SPARSITIES) and SPARSITIES[line] == self.options.sparsity
-        style = self.look_of("chosen") if is_chosen else None
+        style = self.style_of("chosen") if is_chosen else None
         told = row.missing or next((words for words in row.meanings if len(words) <= room), row.meanings[-1])
         parts: list[Segment] = [
             self.text("▸" if is_chosen else " ", _MARK, style),
             self.text(row.title, _TITLE, style),
-            self.text(bar(row.value, cells), cells, self.look_of("first")),
+            self.text(bar(row.value, cells), cells, self.style_of("first")),
             self.text(f"{row.show(row.value):>{_NUMBER}}", _NUMBER, style),
-            self.text(f"{row.show(row.mean):>{_NUMBER}}  ", _NUMBER + 2, self.look_of("label")),
-            self.text(told, room, self.look_of("label")),
+            self.text(f"{row.show(row.mean):>{_NUMBER}}  ", _NUMBER + 2, self.style_of("label")),
+            self.text(told, room, self.style_of("label")),
         ]
         return self.fit(parts, self.view_cells)
 

@@ -94,11 +94,11 @@ class SparsityMap(LayerMap):
         at = token * self.cell - self.scroll_offset.x + (self.cell - 1) // 2
         words = f"▾ {label}" if at + cell_len(label) + 2 <= self.view_cells else f"{label} ▾"
         start = at if words[0] == "▾" else at + 1 - cell_len(words)
-        head = self.text(" layer", self.gutter_cells, self.look_of("label"))
-        tail = self.text("  this token     mean ", self.tail_cells, self.look_of("label"))
+        head = self.text(" layer", self.gutter_cells, self.style_of("label"))
+        tail = self.text("  this token     mean ", self.tail_cells, self.style_of("label"))
         if not 0 <= start < self.view_cells:
             return self.fit([head, self.text("", self.view_cells), tail], self.width)
-        arrow = [self.text("", start), self.text(words, self.view_cells - start, self.look_of("cursor"))]
+        arrow = [self.text("", start), self.text(words, self.view_cells - start, self.style_of("cursor"))]
         return self.fit([head, *arrow, tail], self.width)
 
     def draw_body(self, line: int) -> Strip:
@@ -114,7 +114,7 @@ class SparsityMap(LayerMap):
         level = int(self._levels[layer, token])
         if level == UNKNOWN:
             glyph = "×" if layer in self.ablated else "·"
-            return Segment(glyph * self.cell * tokens, self.rich_style + self.look_of("label"))
+            return Segment(glyph * self.cell * tokens, self.rich_style + self.style_of("label"))
         return Segment(words * tokens, self.ink.block(level))
 
     def mark(self, line: int, strip: Strip) -> Strip:
@@ -133,15 +133,15 @@ class SparsityMap(LayerMap):
         if token >= self.shares.shape[1]:
             return [self.text("", self.tail_cells)]
         if layer in self.ablated:
-            return [self.text("  × ablated", self.tail_cells, self.look_of("label"))]
+            return [self.text("  × ablated", self.tail_cells, self.style_of("label"))]
         share = float(self.shares[layer, token])
         mean = float(self.shares[layer].mean())
-        style = self.look_of("chosen") if layer == self.chosen[0] else None
+        style = self.style_of("chosen") if layer == self.chosen[0] else None
         length = share if self.scale.low >= 0 else abs(share) / self.scale.high
         return [
-            self.text("  " + bar(length, 5), 7, self.look_of("first" if share >= 0 else "second")),
+            self.text("  " + bar(length, 5), 7, self.style_of("first" if share >= 0 else "second")),
             self.text(f"{self._show(share):>7}", 7, style),
-            self.text(f"{self._show(mean):>8}", 8, self.look_of("label")),
+            self.text(f"{self._show(mean):>8}", 8, self.style_of("label")),
         ]
 
     def _show(self, value: float) -> str:

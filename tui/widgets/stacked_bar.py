@@ -15,7 +15,7 @@ from edge.picture.units import show_time
 PATTERNS = {"attn": "▓", "ffn": "█", "outside": "░", "gap": "·"}
 """The cell of each kind of time; patterns tell them apart where colors do not."""
 
-LOOKS = {"attn": "first", "ffn": "second", "outside": "label", "gap": "label"}
+STYLES = {"attn": "first", "ffn": "second", "outside": "label", "gap": "label"}
 """The component class of each kind, of grids and of the legend."""
 
 _NAMES = {"attn": "attention", "ffn": "FFN", "outside": "embed, head, other", "gap": "gap"}
@@ -74,7 +74,7 @@ class StackLegend(Widget):
             return Strip.blank(width, plain)
         parts: list[Segment] = []
         for kind in self._kinds:
-            look = self.get_component_rich_style(f"grid--{LOOKS[kind]}")
+            look = self.get_component_rich_style(f"grid--{STYLES[kind]}")
             parts += [Segment(f" {PATTERNS[kind] * 2}", plain + look), Segment(f" {_NAMES[kind]} ", plain)]
         full = f"  full bar {show_time(self.full_ns)}"
         if sum(cell_len(part.text) for part in parts) + cell_len(full) <= width:

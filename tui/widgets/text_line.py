@@ -4,12 +4,12 @@ from textual.content import Content
 from textual.widgets import Static
 
 
-class LineOfWords(Static):
+class TextLine(Static):
     """So many lines of plain words; what has no room ends in an ellipsis on one line, and is cut on several."""
 
     DEFAULT_CSS = """
-    LineOfWords { height: 1; color: $text-muted; }
-    LineOfWords.single { text-wrap: nowrap; text-overflow: ellipsis; }
+    TextLine { height: 1; color: $text-muted; }
+    TextLine.single { text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, lines: int = 1, *, id: str) -> None:
@@ -17,7 +17,7 @@ class LineOfWords(Static):
         self.styles.height = lines
         self._said: Content | None = None
 
-    def say(self, words: Content | str) -> None:
+    def show_text(self, words: Content | str) -> None:
         """Shows other words, unless they are those that show."""
         content = Content(words) if isinstance(words, str) else words
         if content != self._said:

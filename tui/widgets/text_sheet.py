@@ -101,14 +101,14 @@ def _table(rows: Sequence[tuple[str, ...]], cells: int) -> Iterator[Line]:
             yield ((f" {shown[0]}", looks[0]), *zip(shown[1:], looks[1:], strict=True), (line, ""))
 
 
-class Sheet(Grid):
+class TextSheet(Grid):
     """Blocks, one below the other, with an empty line between them.
 
     Attributes:
         blocks: What is told; nothing where empty.
     """
 
-    DEFAULT_CSS = "Sheet { overflow-x: hidden; scrollbar-gutter: stable; }"
+    DEFAULT_CSS = "TextSheet { overflow-x: hidden; scrollbar-gutter: stable; }"
 
     ruler_lines = 0
 
@@ -142,7 +142,7 @@ class Sheet(Grid):
             return self.fit([], self.view_cells)
         parts = [self.text(" ", 1)]
         parts += [
-            self.text(text, cell_len(text), self.look_of(look) if look else None) for text, look in self._set_out[line]
+            self.text(text, cell_len(text), self.style_of(look) if look else None) for text, look in self._set_out[line]
         ]
         return self.fit(parts, self.view_cells)
 

@@ -24,7 +24,7 @@ _KEPT = 512
 """Rates of the run under way that are kept."""
 
 
-class PaceLine(Widget):
+class ThroughputLine(Widget):
     """A line of numbers over columns, one for each interval between two tokens.
 
     Attributes:
@@ -33,7 +33,7 @@ class PaceLine(Widget):
     """
 
     DEFAULT_CSS = """
-    PaceLine {
+    ThroughputLine {
         height: 2;
         &> .pace--label { color: $text-muted; }
         &> .pace--column { color: $primary; }

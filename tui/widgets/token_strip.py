@@ -76,7 +76,7 @@ class TokenStrip(Grid):
         x = 0
         for token, start, cells in self._places[line] if line < len(self._places) else []:
             if token == self.prompt_length and start > x:
-                segments += [self.text("", start - x - 1), self.text("│", 1, self.look_of("cursor"))]
+                segments += [self.text("", start - x - 1), self.text("│", 1, self.style_of("cursor"))]
             else:
                 segments.append(self.text("", start - x))
             segments.append(Segment(self.text(show_piece(self.pieces[token]), cells).text, self._style(token)))
@@ -88,9 +88,9 @@ class TokenStrip(Grid):
         if token < len(self.levels):
             style = self.ink.block(int(self.levels[token]))
         elif token < self.prompt_length:
-            style += self.look_of("label")
+            style += self.style_of("label")
         if token == self.chosen:
-            style = self.rich_style + self.look_of("chosen") + Style(underline=True, reverse=True)
+            style = self.rich_style + self.style_of("chosen") + Style(underline=True, reverse=True)
         return style
 
     def action_move(self, down: int, right: int) -> None:

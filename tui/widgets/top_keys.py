@@ -54,15 +54,15 @@ class TopKeys(Grid):
     def draw_body(self, line: int) -> Strip:
         key = self._order[line]
         is_chosen = key == self.chosen[1]
-        style = self.look_of("chosen") if is_chosen else None
+        style = self.style_of("chosen") if is_chosen else None
         piece = quote_piece(self.labels[key]) if key < len(self.labels) else ""
         room = max(1, self.view_cells - _PIECE - _PLACE - _NUMBER - 4)
         weight = float(self.weights[key])
         parts: list[Segment] = [
             self.text("▸" if is_chosen else " ", 2, style),
             self.text(piece, _PIECE, style),
-            self.text(f"{key:>{_PLACE - 2}}", _PLACE, self.look_of("label")),
-            self.text(bar(weight, room), room, self.look_of("first")),
+            self.text(f"{key:>{_PLACE - 2}}", _PLACE, self.style_of("label")),
+            self.text(bar(weight, room), room, self.style_of("first")),
             self.text(f"{show_weight(weight):>{_NUMBER}}", _NUMBER, style),
         ]
         return self.fit(parts, self.view_cells)

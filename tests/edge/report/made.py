@@ -21,7 +21,7 @@ from edge.timing import PassTimes, by_sublayer
 from edge.trace import Trace
 from edge.watch import Watch
 from models.parts import layer_parts
-from tests.tui.fake import FakeModel
+from tests.tui.fake_model import FakeModel
 
 HOSTILE = (
     "</script><script>document.title = 'taken'</script>",
