@@ -1,4 +1,4 @@
-# Every verb of the project. `make help` lists them.
+# Every target of the project. `make help` lists them.
 
 PYTHON ?= python3
 MODEL ?= fable-relu
@@ -13,7 +13,7 @@ PINS := pyproject.toml constraints.txt
 .DEFAULT_GOAL := help
 .PHONY: help run test lint types imports format docs shots screens lab bench wheel clean
 
-help: ## list the verbs
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.run-stamp ## open the terminal UI on a bundled model (MODEL=... for another)
@@ -46,10 +46,10 @@ shots: $(VENV)/.dev-stamp ## draw the pictures of the UI in docs/shots
 screens: $(VENV)/.dev-stamp ## time from a key to the frame that answers it, on every screen
 	$(BIN)/python -m tests.bench.screens
 
-lab: $(VENV)/.dev-stamp ## try every claim on the twins and, as MODELS says, on others, and write docs/lab.md
+lab: $(VENV)/.dev-stamp ## test every claim on the bundled models and on MODELS, and write docs/lab.md
 	$(BIN)/python -m tests.bench.lab docs/lab.md $(MODELS)
 
-bench: $(VENV)/.bench-stamp ## race Edge against other runtimes, and write docs/benchmarks.md
+bench: $(VENV)/.bench-stamp ## compare speed with other runtimes, and write docs/benchmarks.md
 	$(BIN)/python -m tests.bench --write docs/benchmarks.md
 
 wheel: $(VENV)/.dev-stamp ## build the wheel into dist
@@ -70,9 +70,9 @@ $(VENV)/.dev-stamp: $(PINS) | $(BIN)/python
 	@touch $@ $(VENV)/.run-stamp
 
 $(VENV)/.bench-stamp: $(PINS) | $(BIN)/python
-	@echo "installing what the race needs (once; llama.cpp is built, in ten minutes) ..." >&2
+	@echo "installing what the benchmark needs (once; llama.cpp is compiled, in ten minutes) ..." >&2
 	@$(INSTALL) '.[dev,bench]'
-	@$(INSTALL) '.[llama]' || echo "llama.cpp could not be built: the race goes on without it" >&2
+	@$(INSTALL) '.[llama]' || echo "llama.cpp could not be compiled: the benchmark runs without it" >&2
 	@touch $@ $(VENV)/.dev-stamp $(VENV)/.run-stamp
 
 $(BIN)/python:
