@@ -88,7 +88,7 @@ async def test_without_edits_no_trace_with_edits_is_offered(tmp_path: Path) -> N
         ui.main.shown_view.focus_pane()
         await ui.press("w")
         option = ui.app.screen.query_one(ChoiceList).get_option("edited")
-        assert option.disabled and "no edit is on" in str(option.prompt)
+        assert option.disabled and "no edit is active" in str(option.prompt)
         await ui.press("escape", "1")
         text = (await written(ui, "svg", tmp_path / "a.svg")).read_text(encoding="utf8")
         assert "<desc>" not in text
@@ -136,7 +136,7 @@ async def test_before_a_run_only_the_screen_can_be_written() -> None:
         dialog = await open_dialog(ui, "w", WriteScreen)
         options = {option.id: option for option in dialog.query_one(ChoiceList).options}
         assert not options["svg"].disabled and options["trace"].disabled
-        assert "nothing ran yet" in str(options["trace"].prompt)
+        assert "no run yet" in str(options["trace"].prompt)
 
 
 @pytest.mark.parametrize("where", ["no-such-folder/a.svg", "a-file/a.svg", ".", ""])

@@ -1,4 +1,4 @@
-"""What is asked over a screen, and what follows from the answers: opening, comparing, writing, exporting."""
+"""Dialogs of the main screen, and what they start: open, compare, write, export."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -48,18 +48,18 @@ from tui.views.view import View
 
 
 class AskingScreen(EditingScreen):
-    """Opens dialogs, and remembers what was chosen.
+    """Opens dialogs, and stores what was chosen in the settings.
 
     Attributes:
-        engines: Those that are installed.
-        kept: What is remembered from one start to the next.
-        reader: Reads what shows but needs no engine.
-        writer: Writes files, beside what is read.
+        engines: The installed engines.
+        settings_store: Settings kept between sessions.
+        reader: Computes what needs weights but no engine, on its own thread.
+        writer: Writes files, on its own thread.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "open", "open", tooltip="Open another model, engine or saved trace"),
-        Binding("d", "compare", "compare", tooltip="See another engine, model, prompt or trace beside this run"),
+        Binding("d", "compare", "compare", tooltip="Compare this run with another engine, model, prompt or trace"),
         Binding("w", "write", "write", tooltip="Write the run, this screen or its numbers to a file"),
     ]
 
@@ -73,33 +73,33 @@ class AskingScreen(EditingScreen):
 
     @property
     def other_engines(self) -> list[str]:
-        """What the model at hand can run on beside what it runs on: installed, in the precisions it can be had in."""
+        """The other installed engines that can run the current model, in every precision they offer."""
         at, stored = self.place.engine if self.place else None, self.loaded.stored if self.loaded else ""
         return [key for key, missing in engine_choices(self.engines, stored) if not missing and key != at]
 
-    # ---- what is remembered -----------------------------------------------------------------------------
+    # ---- settings ---------------------------------------------------------------------------------------
 
     def suited_to(self, spec: DecoderSpec) -> Options:
-        """The definition of sparsity that was chosen, or the one that suits a model: not what another one asked for."""
+        """The options for a model: the chosen definition of sparsity, or one that fits its activation functions."""
         return suited(replace(self.state.options, sparsity=self.settings_store.settings.options.sparsity), spec)
 
     def set_options(self, options: Options) -> None:
-        """Shows things another way, now and at the next start."""
+        """Changes the display options, and stores them in the settings."""
         self.remember(self.settings_store.keep_options(self.state.options, options))
         super().set_options(options)
 
     def remember(self, complaint: str) -> None:
-        """Says why something could not be kept, if so."""
+        """Shows why the settings could not be stored, if so."""
         if complaint:
             self.notify(complaint, title="settings", severity="warning", markup=False)
 
     def show_settings_path(self) -> None:
-        """Says which file remembers the settings."""
-        where = self.settings_store.file or "nowhere: they last until you quit"
-        self.notify(str(where), title="settings are kept in", markup=False)
+        """Shows the path of the settings file."""
+        where = self.settings_store.file or "no file: they last until you quit"
+        self.notify(str(where), title="settings file", markup=False)
 
     def reset_settings(self) -> None:
-        """Shows everything as at the first start; what was opened last stays known."""
+        """Resets the display options to their defaults; the recent models and traces are kept."""
         self.app.theme = Settings().theme
         self.set_options(Options())
         self.remember(self.settings_store.keep(options=Options()))
@@ -123,14 +123,14 @@ class AskingScreen(EditingScreen):
         """Begins or ends a comparison."""
         if answer is not None:
             if answer.companion is not None:
-                self.drop_edits(f"{answer.companion.name} is beside now, and one run stands there at a time")
+                self.drop_edits(f"{answer.companion.name} is compared now, and there is one comparison run at a time")
             self.run_comparison(answer.companion)
 
     # ---- writing ----------------------------------------------------------------------------------------
 
     @property
     def shown_view(self) -> View:
-        """The view at hand."""
+        """The current view."""
         raise NotImplementedError
 
     def action_write(self) -> None:
@@ -138,17 +138,17 @@ class AskingScreen(EditingScreen):
         stems = {kind.key: name if kind in (*TRACES, REPORT) else f"{name}-{view.name_of_view}" for kind in KINDS}
         lacking = {}
         if self.state.main is None:
-            lacking = dict.fromkeys((TRACE.key, REPORT.key), "nothing ran yet")
+            lacking = dict.fromkeys((TRACE.key, REPORT.key), "no run yet")
         if self.state.compared is None or not self.state.edits:
-            lacking[EDITED.key] = "no edit is on"
+            lacking[EDITED.key] = "no edit is active"
         if view.table(self.state) is None:
-            lacking |= dict.fromkeys((CSV.key, JSON.key), "this screen shows no numbers yet")
+            lacking |= dict.fromkeys((CSV.key, JSON.key), "this screen has no numbers yet")
         if self.loaded is None:
             lacking[MODEL] = "no model is loaded"
         self.app.push_screen(WriteScreen(stems, lacking), self.write_as)
 
     def write_as(self, answer: Written | None) -> None:
-        """Writes a file, once the dialog is gone from the picture."""
+        """Writes a file once the dialog is closed, so that it is not in the picture."""
         if answer is not None and answer.kind is None:
             self.action_export()
         elif answer is not None:
@@ -157,8 +157,8 @@ class AskingScreen(EditingScreen):
     def action_export(self) -> None:
         if self.place is not None and self.loaded is not None:
             found = exporter()
-            way_out = "" if found.works else f"{found.found}: {found.fix}"
-            self.app.push_screen(ExportScreen(self.place.model, self.loaded.name, way_out), self.take_up)
+            fix = "" if found.works else f"{found.found}: {found.fix}"
+            self.app.push_screen(ExportScreen(self.place.model, self.loaded.name, fix), self.take_up)
 
     def on_model_exported(self, message: messages.ModelExported) -> None:
         self.app.push_screen(ExportedScreen(message))
@@ -175,7 +175,7 @@ class AskingScreen(EditingScreen):
                 write(path)
             except EdgeError as error:
                 return messages.JobFailed("not written", str(error))
-            except Exception as error:  # a defect: it must be seen, and the screen must live on
+            except Exception as error:  # a defect: it is shown, and the screen stays open
                 return messages.JobFailed("not written", f"{type(error).__name__}: {error}")
             return messages.FileWritten(path, is_trace=kind in TRACES)
 
@@ -197,7 +197,7 @@ class AskingScreen(EditingScreen):
         self.action_open()
 
     def take_up(self, job: Job | None) -> None:
-        """Does what a dialog was answered with."""
+        """Starts the job that a dialog returned."""
         if job is not None:
             self.do(job)
 
@@ -211,9 +211,9 @@ class AskingScreen(EditingScreen):
         self.show_saved(message.trace)
 
     def show_saved(self, trace: Trace) -> None:
-        """Shows a saved trace, for which no engine is needed; a model that is loaded stays so."""
+        """Shows a saved trace, which needs no engine; a loaded model stays loaded."""
         model = summary_of_trace(trace)
-        self.drop_edits("a saved trace shows, which nothing runs again")
+        self.drop_edits("a saved trace is shown, and it cannot be run again")
         self.companion = None
         shown = self.suited_to(trace.spec)
         self.state = replace(

@@ -1,4 +1,4 @@
-"""What is chosen on a screen, and every key and message that changes it."""
+"""The selection and the display options of a screen, and every key and message that changes them."""
 
 from dataclasses import replace
 
@@ -13,24 +13,24 @@ from tui.view_state import ViewState
 
 
 class ChoosingScreen(Screen[None]):
-    """Base of a screen that shows runs: one `ViewState`, shared by everything on it."""
+    """Base of the main screen: one `ViewState`, shared by all widgets."""
 
     state: reactive[ViewState] = reactive(ViewState, init=False)
 
     def choose(self, selection: Selection) -> None:
-        """Chooses one cell of a pattern, or the nearest that the run has."""
+        """Chooses one cell of an attention pattern, or the nearest cell of the current run."""
         if self.state.main is not None:
             self.state = replace(self.state, selection=clamp(selection, self.state.main.trace))
 
     def choose_row(self, selection: Selection) -> None:
-        """Chooses the row of a token, and in it the key that is read most."""
+        """Chooses a query token, and the key with the largest attention weight in its row."""
         if self.state.main is not None:
             trace = self.state.main.trace
             row = clamp(selection, trace)
             self.choose(replace(row, key=strongest_key(trace, row)))
 
     def set_options(self, options: Options) -> None:
-        """Shows things another way."""
+        """Changes the display options."""
         self.state = replace(self.state, options=options)
 
     def on_options_chosen(self, message: messages.OptionsChosen) -> None:
@@ -67,8 +67,8 @@ class ChoosingScreen(Screen[None]):
         self.set_options(replace(self.state.options, max_new_tokens=after(LENGTHS, self.state.options.max_new_tokens)))
 
     def action_sampling(self) -> None:
-        drawn = self.state.options.sampling == SAMPLED
-        self.set_options(replace(self.state.options, sampling=Sampling.greedy() if drawn else SAMPLED))
+        samples = self.state.options.sampling == SAMPLED
+        self.set_options(replace(self.state.options, sampling=Sampling.greedy() if samples else SAMPLED))
 
     def action_theme(self) -> None:
         self.app.theme = "edge-light" if self.app.current_theme.dark else "edge-dark"

@@ -1,4 +1,4 @@
-"""Edits: toggled by keys of the views, listed, shown one at a time, cleared."""
+"""Edits: toggled by keys of the views, listed, applied one at a time, cleared."""
 
 from typing import ClassVar
 
@@ -11,31 +11,27 @@ from tui.screens.edits import EditsScreen
 from tui.screens.running import Companion, RunningScreen
 
 WITH_EDITS = {"edits", "isolate", "clear_edits"}
-"""Actions that need an edit that is on."""
+"""Actions that need an active edit."""
 
 
 class EditingScreen(RunningScreen):
-    """Edits act in the run beside the one that shows; each change of them makes it anew."""
+    """Edits are applied in the comparison run; every change of them runs it again."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "X", "edits", "edits", tooltip="List the edits that are on: show one's effect alone, remove it, clear all"
-        ),
-        Binding(
-            "i", "isolate", "one edit", tooltip="Show the effect of the next edit alone, and after the last of all"
-        ),
-        Binding("u", "clear_edits", "clear edits", tooltip="End all edits"),
+        Binding("X", "edits", "edits", tooltip="List the active edits: apply one alone, remove it, clear all"),
+        Binding("i", "isolate", "one edit", tooltip="Apply the next edit alone; after the last one, all of them"),
+        Binding("u", "clear_edits", "clear edits", tooltip="Remove all edits"),
     ]
 
     def offers(self, action: str) -> bool:
-        """Whether an action works now, whatever has the keys; one edit alone is shown only where there are more."""
+        """Whether an action works now, wherever the keyboard focus is; one edit alone needs at least two edits."""
         return action not in WITH_EDITS or len(self.state.edits) > (1 if action == "isolate" else 0)
 
     def action_edits(self) -> None:
         self.app.push_screen(EditsScreen(self.state.edits, self.state.alone), self.edit_as)
 
     def edit_as(self, answer: Message | None) -> None:
-        """Does what the list of edits was answered with."""
+        """Does what was chosen in the list of edits."""
         if answer is not None:
             self.post_message(answer)
 
@@ -47,10 +43,12 @@ class EditingScreen(RunningScreen):
 
     def on_edit_toggled(self, message: messages.EditToggled) -> None:
         if not self.state.can_run:
-            self.notify("what shows is a saved trace; open its model with o to ablate", severity="warning")
+            self.notify("this is a saved trace; open its model with o to ablate", severity="warning")
             return
         if self.companion is not None and not self.companion.edits:
-            self.notify(f"{self.companion.name} is no longer beside: one run stands there at a time", markup=False)
+            self.notify(
+                f"{self.companion.name} is no longer compared: there is one comparison run at a time", markup=False
+            )
         edits = tuple(one for one in self.state.edits if str(one) != str(message.edit))
         if len(edits) == len(self.state.edits):
             edits = (*edits, message.edit)

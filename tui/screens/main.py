@@ -1,4 +1,4 @@
-"""The screen: a prompt, its tokens, and six views of what happened inside while they came."""
+"""The main screen: the prompt, the tokens of the current run, and six views of it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -38,51 +38,53 @@ from tui.widgets.prompt_box import PromptBox
 from tui.widgets.token_strip import TokenStrip
 
 LOW = 40
-"""Lines under which prompt and tokens take less room."""
+"""Below this number of lines, prompt and tokens take less space."""
 
 LEAST = (60, 18)
-"""Cells and lines under which nothing can be shown."""
+"""Columns and lines below which only a message is shown."""
 
-FIRST_STEPS = "type a prompt above and press enter\n\n? explains every picture, ctrl+p lists all commands"
+FIRST_STEPS = "type a prompt above and press enter\n\n? explains the current pane, ctrl+p lists all commands"
 
 WITH_MODEL = {"prompt", "engine", "length", "sampling", "export"}
-"""Actions that need a model at hand."""
+"""Actions that need a loaded model."""
 
 LETTERS = {*WITH_MODEL, *WITH_EDITS, "open", "compare", "write", "view", "select", "color", "palette", "theme", "help"}
-"""Actions on keys that a prompt takes for text."""
+"""Actions on letter keys: while the prompt has the keyboard focus, letters are text."""
 
 
 class MainScreen(AskingScreen):
-    """Hands the state down to the view at hand.
+    """Draws the state in the current view.
 
     Attributes:
-        view: The view that shows, by name.
+        view: The name of the current view.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "stop", priority=True, tooltip="End what the runner is at"),
+        Binding("escape", "stop", "stop", priority=True, tooltip="Stop the current job"),
         *(
             Binding(str(number), f"view('{name}')", kind.title, show=False, tooltip=f"Show the screen {kind.title}")
             for number, (name, kind) in enumerate(VIEWS.items(), 1)
         ),
         Binding("tab", "pane(1)", "pane", tooltip="Go to the next pane of this screen"),
-        Binding("shift+tab", "pane(-1)", "previous pane", show=False, tooltip="Go back to the pane before"),
+        Binding("shift+tab", "pane(-1)", "previous pane", show=False, tooltip="Go to the previous pane"),
         Binding("p,slash", "prompt", "prompt", tooltip="Type another prompt"),
         Binding("e", "engine", "engine", tooltip="Run the same prompt on the next engine"),
-        Binding("c", "color", "color", tooltip="Color the tokens by the next number"),
-        Binding("h", "select(0, -1, 0)", "head before", show=False, tooltip="Choose the head before"),
+        Binding("c", "color", "color", tooltip="Color the tokens by the next metric"),
+        Binding("h", "select(0, -1, 0)", "previous head", show=False, tooltip="Choose the previous head"),
         Binding("l", "select(0, 1, 0)", "next head", show=False, tooltip="Choose the next head"),
         Binding("j", "select(-1, 0, 0)", "layer below", show=False, tooltip="Choose the layer below"),
         Binding("k", "select(1, 0, 0)", "layer above", show=False, tooltip="Choose the layer above"),
         Binding(
-            "left_square_bracket", "select(0, 0, -1)", "token before", show=False, tooltip="Choose the token before"
+            "left_square_bracket", "select(0, 0, -1)", "previous token", show=False, tooltip="Choose the previous token"
         ),
         Binding("right_square_bracket", "select(0, 0, 1)", "next token", show=False, tooltip="Choose the next token"),
-        Binding("n", "length", "tokens to come", show=False, tooltip="Let a run generate more tokens, or few again"),
-        Binding("r", "sampling", "draw or greedy", show=False, tooltip="Draw tokens, or take the likeliest"),
-        Binding("y", "palette", "palette", show=False, tooltip="Show numbers in the next palette"),
-        Binding("t", "theme", "theme", show=False, tooltip="The light or the dark theme"),
-        Binding("question_mark", "help", "help", key_display="?", tooltip="Explain what is under the cursor"),
+        Binding("n", "length", "new tokens", show=False, tooltip="Change how many tokens a run generates: 16 to 256"),
+        Binding(
+            "r", "sampling", "sampling", show=False, tooltip="Sample at temperature 0.8, top-p 0.95, or decode greedily"
+        ),
+        Binding("y", "palette", "palette", show=False, tooltip="Use the next color palette"),
+        Binding("t", "theme", "theme", show=False, tooltip="Switch between light and dark theme"),
+        Binding("question_mark", "help", "help", key_display="?", tooltip="Explain the current pane"),
     ]
 
     view: reactive[str] = reactive(next(iter(VIEWS)), bindings=True, init=False)
@@ -110,14 +112,14 @@ class MainScreen(AskingScreen):
         with ContentSwitcher(initial=f"{self.view}-view"):
             for name, kind in VIEWS.items():
                 yield kind(name)
-        yield Static("the terminal is too small: Edge needs 60 cells and 18 lines", id="small")
+        yield Static("the terminal is too small: Edge needs 60 columns and 18 lines", id="small")
         yield KeyLine()
 
     def on_mount(self) -> None:
         self._strip, self._header = self.query_one(TokenStrip), self.query_one(HeaderBar)
         self._box, self._switcher = self.query_one(PromptBox), self.query_one(ContentSwitcher)
         self._strip.border_title = Content("tokens")
-        self._strip.notice = "nothing ran yet"
+        self._strip.notice = "no run yet"
         self.query_one("#views", PaneTabs).shown = self.view
         self.show_notice(FIRST_STEPS)
         self.runner.start(self.post_message)
@@ -138,11 +140,11 @@ class MainScreen(AskingScreen):
 
     @property
     def shown_view(self) -> View:
-        """The view at hand."""
+        """The current view."""
         return self.query_one(f"#{self.view}-view", View)
 
     def show_notice(self, notice: str) -> None:
-        """Says the same in every view that shows runs."""
+        """Shows the same message in every view that needs a run."""
         for view in self.query(View):
             if view.needs_run:
                 view.show_notice(notice)
@@ -168,7 +170,7 @@ class MainScreen(AskingScreen):
         self.shown_view.show_live(message)
 
     def on_job_failed(self, message: messages.JobFailed) -> None:
-        self._end_waiting("their run failed")
+        self._end_waiting("the run with them failed")
         self._settle()
         self.show_error(message.title, message.text)
 
@@ -176,10 +178,10 @@ class MainScreen(AskingScreen):
         self._settle()
 
     def _settle(self) -> None:
-        """Shows again what showed before a job that came to nothing."""
+        """Shows the previous run again after a job that failed or was stopped."""
         if self.state.main is None:
             self.show_notice(FIRST_STEPS)
-            self._strip.notice = "nothing ran yet"
+            self._strip.notice = "no run yet"
         self._update_prompt_hint()
         self.draw()
 
@@ -202,7 +204,7 @@ class MainScreen(AskingScreen):
     # ---- keys -------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offers only what works now: while the prompt has the keys, letters belong to it."""
+        """Offers only actions that work now: while the prompt has the keyboard focus, letters are text."""
         return self.offers(action) and not (action in LETTERS and isinstance(self.focused, PromptBox))
 
     def offers(self, action: str) -> bool:
@@ -216,7 +218,7 @@ class MainScreen(AskingScreen):
 
     def action_stop(self) -> None:
         self.runner.stop()
-        self._end_waiting("their run was stopped")
+        self._end_waiting("the run with them was stopped")
 
     def action_view(self, name: str) -> None:
         self.view = name
@@ -231,7 +233,7 @@ class MainScreen(AskingScreen):
         self._box.focus()
 
     def action_engine(self, engine: str | None = None) -> None:
-        """Loads the next installed engine in the same precision, or the one named; the last prompt runs again on it."""
+        """Loads the next installed engine in the same precision, or `engine`, and runs the last prompt again on it."""
         if self.place is not None and self.engines:
             now = engine_of(self.place.engine).name
             at = self.engines.index(now) + 1 if now in self.engines else 0
@@ -290,10 +292,10 @@ class MainScreen(AskingScreen):
         self._header.shows = view.shows if self.state.main else "ready"
 
     def _update_prompt_hint(self) -> None:
-        """Says what may be typed, and what a run will cost before it runs."""
+        """Shows what to type, and how much memory a run will take."""
         self._box.disabled = self.place is None
         if self.place is None:
-            self._box.tell("a saved trace; open a model to run prompts", "")
+            self._box.tell("this is a saved trace; open a model with o to run prompts", "")
             return
         self._box.tell(*invitation(self.state.model, self.state.options))
 

@@ -1,4 +1,4 @@
-"""What runs behind a screen: jobs asked for, and what they tell as they go."""
+"""Running jobs: the screen starts them, and stores their results in its state."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,14 +24,14 @@ from tui.view_state import MeasuredRun, ModelSummary
 
 @dataclass(frozen=True)
 class Companion:
-    """What runs beside the run that shows, each time anew.
+    """The comparison run: what the current run is compared with. It is run again after every change.
 
     Attributes:
-        place: Another model or engine; the one at hand where None.
-        prompt: Other text; the same tokens where None.
-        edits: Edits that are on.
-        alone: The one of them that acts by itself; None where all act.
-        saved: The file of a trace, which shows as it is.
+        place: Another model or engine; the current one where None.
+        prompt: Another prompt; the same tokens where None.
+        edits: The active edits.
+        alone: The only one of them that is applied; None where all are.
+        saved: The file of a saved trace.
     """
 
     name: str
@@ -48,39 +48,39 @@ class Companion:
 
     @property
     def acting(self) -> tuple[Edit, ...]:
-        """The edits that act in its run."""
+        """The edits that are applied in this run."""
         return self.edits if self.alone is None else (self.alone,)
 
     def made(self, shown: MeasuredRun) -> bool:
-        """A run is its own, and not one that was wished for before it."""
+        """Whether a run is the one of this request, and not of an earlier one."""
         return shown.name == self.name and (self.saved is not None or shown.trace.edits == tuple(map(str, self.acting)))
 
     @property
     def stays(self) -> bool:
-        """It is the same whatever shows."""
+        """Whether it stays the same when the current run changes."""
         return self.prompt is not None or self.saved is not None
 
     def job(self, at: ModelOnEngine | None, trace: Trace) -> Job:
-        """The job that makes it."""
+        """The job that runs it."""
         if self.saved is not None:
             return OpenTraceForComparison(self.saved, trace)
         if at is None:
-            raise MisuseError("no model is loaded, so nothing can run beside; open one with 'o'")
+            raise MisuseError("no model is loaded, so there is nothing to compare with; open one with 'o'")
         ids = None if self.prompt else trace.tokens[: trace.n_fed]
         return RunComparison(self.name, self.place or at, ids, self.prompt, self.acting)
 
 
 NO_COMPARISON: dict[str, Any] = {"compared": None, "edits": (), "alone": None}
-"""Of a state."""
+"""Fields of a state without a comparison run."""
 
 
 class RunningScreen(ChoosingScreen):
-    """Drives the runner, and puts what it tells into the state.
+    """Starts jobs, and stores their results in the state.
 
     Attributes:
-        place: The model at hand; None before there is one, as on a saved trace.
-        loaded: What is known of it once it is loaded; `state.facts` may be of a saved trace instead.
-        doing: What the runner is at; empty when it rests.
+        place: The current model; None before one is loaded, as for a saved trace.
+        loaded: Its summary once it is loaded; `state.model` may be that of a saved trace instead.
+        progress: What the current job is doing; empty when idle.
     """
 
     def __init__(self, runner: Runner, place: ModelOnEngine | None) -> None:
@@ -93,27 +93,27 @@ class RunningScreen(ChoosingScreen):
         self.progress, self.can_stop = "", False
 
     def do(self, job: Job) -> None:
-        """Hands a job to the runner."""
+        """Starts a job; the current one is stopped."""
         self.post_message(JobRequested(job))
 
     def on_job_requested(self, message: JobRequested) -> None:
         if not isinstance(message.job, (Load, Run, RunComparison)):
-            self._end_waiting("something else was wanted before their run was done")
+            self._end_waiting("another job was started before the run with them was done")
         self.runner.do(message.job)
 
     def _end_waiting(self, why: str) -> None:
-        """Clears edits whose run has not come, and will not."""
+        """Clears edits whose run is not done and was given up."""
         if self.state.compared is None:
             self.drop_edits(why)
 
     def show_error(self, title: str, text: str) -> None:
-        """Says what went wrong, over the screen."""
+        """Shows an error in a dialog."""
         self.app.push_screen(ErrorScreen(title, text))
 
     # ---- loading ----------------------------------------------------------------------------------------
 
     def suited_to(self, spec: DecoderSpec) -> Options:
-        """How a model is shown: by a definition of sparsity that says something of its FFNs."""
+        """The options for a model: a definition of sparsity that fits its activation functions."""
         return suited(self.state.options, spec)
 
     def on_model_loaded(self, message: messages.ModelLoaded) -> None:
@@ -121,7 +121,7 @@ class RunningScreen(ChoosingScreen):
         same_model = was is not None and was.source == model.source
         state = replace(self.state, model=model, options=self.suited_to(model.spec), tried={})
         if not same_model:
-            self.drop_edits(f"they were edits of {was.name}" if was is not None else "")
+            self.drop_edits(f"these edits were for {was.name}" if was is not None else "")
             self.companion = None
             state = replace(state, **NO_COMPARISON, main=None, profile=None, comparison=None, laws={})
         self.place = ModelOnEngine(model.source, model.engine)
@@ -133,18 +133,18 @@ class RunningScreen(ChoosingScreen):
     # ---- one run ----------------------------------------------------------------------------------------
 
     def run_text(self, text: str) -> None:
-        """Runs a prompt on the model at hand."""
+        """Runs a prompt on the current model."""
         options = self.state.options
         self.prompt = Prompt(text, options.max_new_tokens, options.sampling)
         self.do(Run(self.prompt))
 
     def on_run_ended(self, message: messages.RunEnded) -> None:
-        if self.loaded is not None and self.state.model is not self.loaded:  # a saved trace showed
+        if self.loaded is not None and self.state.model is not self.loaded:  # a saved trace was shown
             self.state = replace(self.state, **NO_COMPARISON, model=self.loaded, main=None)
         self.take(MeasuredRun.of(message.trace.engine, message.trace, self.weights))
 
     def take(self, shown: MeasuredRun) -> None:
-        """Shows a run from its last token, which reads what it reads most."""
+        """Shows a run: chooses its last token as query, and the key with the largest attention weight."""
         state, trace = self.state, shown.trace
         is_first = state.main is None or state.main.trace.spec != trace.spec
         layer = trace.spec.n_layers // 2 if is_first else state.selection.layer
@@ -166,20 +166,20 @@ class RunningScreen(ChoosingScreen):
 
     def on_neurons_ablated(self, message: messages.NeuronsAblated) -> None:
         main, found = self.state.main, message.agreement
-        if main is not None and main.trace is message.trace:  # otherwise another run shows by now
+        if main is not None and main.trace is message.trace:  # otherwise another run is shown by now
             self._know(False, agreements={**main.agreements, (found.layer, found.token): found})
 
     def _know(self, is_compared: bool, **found: object) -> None:
-        """Keeps what was found of the run that shows, or of the one beside it."""
+        """Stores a result of the current run, or of the comparison run."""
         of = self.state.compared if is_compared else self.state.main
         if of is not None:
             known: MeasuredRun = replace(of, **found)  # type: ignore[arg-type]
             self.state = replace(self.state, compared=known) if is_compared else replace(self.state, main=known)
 
-    # ---- a second run -----------------------------------------------------------------------------------
+    # ---- the comparison run -----------------------------------------------------------------------------
 
     def run_comparison(self, companion: Companion | None) -> None:
-        """Runs something beside what shows, from now on; None ends that. What stood there is gone at once."""
+        """Starts a comparison run, and runs it again for every new prompt; None ends the comparison."""
         self.companion, main = companion, self.state.main
         self.state = replace(self.state, **NO_COMPARISON)
         if companion is not None and main is not None and (self.place is not None or companion.saved is not None):
@@ -193,13 +193,13 @@ class RunningScreen(ChoosingScreen):
     # ---- edits ------------------------------------------------------------------------------------------
 
     def drop_edits(self, why: str) -> None:
-        """Clears edits that cannot stay, and says why; nothing where none are on."""
+        """Clears all edits and shows why; does nothing where none are active."""
         if edits := self.state.edits:
             names = ", ".join(map(str, edits))
             self.run_comparison(None)
             self.notify(f"{names}: {why}", title="edits cleared", markup=False)
 
-    # ---- engines beside each other ----------------------------------------------------------------------
+    # ---- engines compared -------------------------------------------------------------------------------
 
     def on_engines_timed(self, message: messages.EnginesTimed) -> None:
         self.state = replace(self.state, profile=message.profile)
