@@ -137,6 +137,13 @@ def test_links_lead_somewhere(file: Path) -> None:
             assert anchor in anchors(linked), f"{shown(file)} links to {target}#{anchor}, which has no such heading"
 
 
+@pytest.mark.parametrize("file", PAGES, ids=shown)
+def test_named_files_exist(file: Path) -> None:
+    named = re.findall(r"`((?:tui|edge|export|models|tests)/[\w./-]+)`", prose(file))
+    missing = sorted(name for name in set(named) if not (ROOT / name).exists())
+    assert not missing, f"{shown(file)} names {', '.join(missing)}, which does not exist"
+
+
 def test_every_page_is_in_the_table_of_contents() -> None:
     linked = {(DOCS / target).resolve() for target in re.findall(r"\]\(([^)#]+)\)", text_of(DOCS / "README.md"))}
     pages = {page for page in PAGES if page.is_relative_to(DOCS) and page.parent.name != "decisions"}
