@@ -96,7 +96,7 @@ def token_values(shown: MeasuredRun, selection: Selection, options: Options) -> 
         case "surprise":
             values[:] = shown.surprisal_bits
         case "sparsity":
-            values[: trace.n_fed] = getattr(shown.overview, options.sparsity.field)[selection.layer]
+            values[: trace.n_fed] = shown.overview.sparsity[options.sparsity.key][selection.layer]
         case "ms":
             waited = trace.timing.inter_token_ms
             values[trace.prompt_length + 1 : trace.prompt_length + 1 + len(waited)] = waited

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge.attention_pattern import attention_pattern
-from edge.measure.sparsity import DEFINITIONS, Definition
+from edge.measure.registry import EXACT_ZERO, TOP_P, Measure
 from edge.picture.palettes import CIVIDIS, Palette
 from edge.sampling import Sampling
 from edge.trace import Trace
@@ -73,11 +73,6 @@ ROLES = (
 )
 
 
-"""One definition of activation sparsity."""
-
-SPARSITIES = DEFINITIONS
-
-
 @dataclass(frozen=True)
 class Color:
     """One number a token can be colored by, on the strip of every screen."""
@@ -110,7 +105,7 @@ class Options:
     is_log: bool = False
     drops_first: bool = False
     score: Score = SCORES[0]
-    sparsity: Definition = SPARSITIES[0]
+    sparsity: Measure = EXACT_ZERO
     color: Color = COLORS[0]
     shows_difference: bool = False
     max_new_tokens: int = 64
@@ -132,9 +127,9 @@ def after(choices: tuple[T, ...], current: T) -> T:
 def suited(options: Options, spec: DecoderSpec) -> Options:
     """Exact zeros only where activations have them: top-p otherwise."""
     has_zeros = any(layer.ffn.activation == Activation.RELU for layer in spec.layers)
-    if has_zeros or options.sparsity != SPARSITIES[0]:
+    if has_zeros or options.sparsity != EXACT_ZERO:
         return options
-    return replace(options, sparsity=SPARSITIES[1])
+    return replace(options, sparsity=TOP_P)
 
 
 def clamp(selection: Selection, trace: Trace) -> Selection:

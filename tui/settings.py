@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 from platformdirs import user_config_path
 
+from edge.measure.registry import MEASURES
 from edge.output import write_text
 from edge.picture.palettes import PALETTES
 from edge.sampling import Sampling
 from models.errors import EdgeError
 from models.json_text import json_text
-from tui.options import COLORS, LENGTHS, SAMPLED, SCORES, SPARSITIES, Options
+from tui.options import COLORS, LENGTHS, SAMPLED, SCORES, Options
 from tui.theme import DARK
 
 T = TypeVar("T")
@@ -135,7 +136,7 @@ def _to_record(settings: Settings) -> dict[str, Any]:
         "theme": settings.theme,
         "palette": options.palette.name,
         "head_score": options.score.field,
-        "sparsity": options.sparsity.field,
+        "sparsity": options.sparsity.key,
         "token_color": options.color.key,
         "log_scale": options.is_log,
         "drops_first": options.drops_first,
@@ -152,7 +153,7 @@ def _from_record(record: dict[str, Any]) -> Settings:
         options,
         palette=_choice_named(record, "palette", PALETTES, lambda one: one.name, options.palette),
         score=_choice_named(record, "head_score", SCORES, lambda one: one.field, options.score),
-        sparsity=_choice_named(record, "sparsity", SPARSITIES, lambda one: one.field, options.sparsity),
+        sparsity=_choice_named(record, "sparsity", MEASURES, lambda one: one.key, options.sparsity),
         color=_choice_named(record, "token_color", COLORS, lambda one: one.key, options.color),
         is_log=record.get("log_scale") is True,
         drops_first=record.get("drops_first") is True,

@@ -23,14 +23,7 @@ _SITES = {
 
 _LAYER = Column("layer", "layer")
 _SITE_COLUMNS = tuple(Column(part, heading) for part, heading in _SITES.items())
-_INSIDE_COLUMNS = (
-    Column("head_bits", "heads, bits"),
-    Column("furthest_head", "furthest head"),
-    Column("exact_zero_share", "exactly zero", ".1%"),
-    Column("exact_zero_points", "points", "+.2f"),
-    Column("top_p_sparsity", "top-p 0.9", ".1%"),
-    Column("top_p_points", "points", "+.2f"),
-)
+_HEAD_COLUMNS = (Column("head_bits", "heads, bits"), Column("furthest_head", "furthest head"))
 _PLACES = (
     Column("variant", "variant"),
     Column("site", "first site beyond tolerance"),
@@ -95,19 +88,19 @@ def choices_table(found: "Comparison") -> Table:
 
 def layer_tables(found: "Comparison", one: "Compared", columns: int) -> list[Table]:
     """Every site of every layer, and what changed in its heads and neurons: one table where `columns` hold it."""
-    layers = range(max(len(found.reference.sparsity.exact_zero), len(one.sparsity.exact_zero)))
+    layers = range(max(len(shares) for subject in (found.reference, one) for shares in subject.sparsity.values()))
     numbers: list[tuple[Cell, ...]] = [(str(layer),) for layer in layers]
     sites = [_site_cells(one, layer) for layer in layers]
     inside = [_inside_cells(found.reference, one, layer) for layer in layers]
     whole = Table(
-        (_LAYER, *_SITE_COLUMNS, *_INSIDE_COLUMNS),
+        (_LAYER, *_SITE_COLUMNS, *_inside_columns()),
         [(*number, *own, *rest) for number, own, rest in zip(numbers, sites, inside, strict=True)],
     )
     if max(map(len, whole.text().splitlines())) <= columns:
         return [whole]
     return [
         Table((_LAYER, *_SITE_COLUMNS), [(*number, *own) for number, own in zip(numbers, sites, strict=True)]),
-        Table((_LAYER, *_INSIDE_COLUMNS), [(*number, *rest) for number, rest in zip(numbers, inside, strict=True)]),
+        Table((_LAYER, *_inside_columns()), [(*number, *rest) for number, rest in zip(numbers, inside, strict=True)]),
     ]
 
 
@@ -159,9 +152,17 @@ def _inside_cells(reference: "Subject", one: "Compared", layer: int) -> tuple[Ce
     return (
         show_error(sum(heads) / len(heads)) if heads else None,
         f"{show_error(heads[furthest])} (head {furthest})" if heads and furthest is not None else None,
-        *_change(reference.sparsity.exact_zero, one.sparsity.exact_zero, layer),
-        *_change(reference.sparsity.top_p, one.sparsity.top_p, layer),
+        *(cell for key, shares in one.sparsity.items() for cell in _change(reference.sparsity[key], shares, layer)),
     )
+
+
+def _inside_columns() -> tuple[Column, ...]:
+    from edge.measure.registry import SHARES
+
+    shares = (
+        (Column(one.key, one.title, one.unit.show), Column(f"{one.key}_points", "points", "+.2f")) for one in SHARES
+    )
+    return (*_HEAD_COLUMNS, *(column for pair in shares for column in pair))
 
 
 def _change(before: tuple[float, ...], after: tuple[float, ...], layer: int) -> tuple[float | None, float | None]:

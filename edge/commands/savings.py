@@ -7,14 +7,7 @@ from edge.tables import Cell, Column, Table
 if TYPE_CHECKING:
     from edge.profile.sparse import SparsityProfile
 
-_SKIPPED = (
-    Column("layer", "layer"),
-    Column("ffn_mb", "FFN MB", ",.2f"),
-    Column("exact_zero_share", "exactly zero", ".1%"),
-    Column("exact_zero_mb", "MB skipped", ",.2f"),
-    Column("top_p_sparsity", "top-p 0.9", ".1%"),
-    Column("top_p_mb", "MB skipped", ",.2f"),
-)
+_SKIPPED = (Column("layer", "layer"), Column("ffn_mb", "FFN MB", ",.2f"))
 
 _CURVE = (
     Column("active", "active neurons", ".1%"),
@@ -26,15 +19,29 @@ _CURVE = (
 
 def skipped_table(found: "SparsityProfile") -> Table:
     """Bytes of each layer's FFN that an ideal one would not read, by definition of silence."""
+    from edge.measure.registry import SHARES
+
+    columns = [
+        column
+        for measure in SHARES
+        for column in (
+            Column(measure.key, measure.title, measure.unit.show),
+            Column(f"{measure.key}_mb", "MB skipped", ",.2f"),
+        )
+    ]
     rows: list[tuple[Cell, ...]] = [
         (
             str(one.layer),
             one.ffn_bytes / 1e6,
-            *(number for name in one.inactive for number in (one.inactive[name], one.skipped_bytes[name] / 1e6)),
+            *(
+                number
+                for measure in SHARES
+                for number in (one.inactive[measure.key], one.skipped_bytes[measure.key] / 1e6)
+            ),
         )
         for one in found.layers
     ]
-    return Table(_SKIPPED, rows)
+    return Table((*_SKIPPED, *columns), rows)
 
 
 def gather_table(found: "SparsityProfile") -> Table:

@@ -112,13 +112,12 @@ def survey_table(found: "Survey") -> Table:
     import numpy as np
 
     from edge.measure.hot import dead_share, neurons_for
-    from edge.measure.sparsity import EXACT_ZERO, HOYER, TOP_P
+    from edge.measure.registry import MEASURES
 
     columns = (
         Column("layer", "layer"),
         Column("tokens", "tokens", ","),
-        *(Column(one.key, one.title, ".1%") for one in (EXACT_ZERO, TOP_P)),
-        Column(HOYER.key, HOYER.title, ".3f"),
+        *(Column(measure.key, measure.title, measure.unit.show) for measure in MEASURES),
         Column("hot_neuron_share", "make 80%", ".1%"),
         Column("dead_share", "dead", ".1%"),
         Column("entropy_bits", "entropy, bits", ".2f"),
@@ -127,7 +126,7 @@ def survey_table(found: "Survey") -> Table:
         Column("distance_tokens", "distance, tokens", ".1f"),
     )
     by_layer = [
-        *(found.mean(name) for name in ("exact_zero", "top_p", "hoyer")),
+        *(found.mean(measure.key) for measure in MEASURES),
         [float(neurons_for(active)) for active in found.counts.active],
         [
             float(dead_share(active, np.asarray(found.counts.tokens[layer])))

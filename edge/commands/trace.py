@@ -146,15 +146,21 @@ def parsed_layers(text: str | None) -> tuple[int, ...] | None:
 
 
 def layer_table(seen: "Trace") -> Table:
-    """What each layer did, in four numbers; a dash where it was not watched."""
+    """What each layer did, in a few numbers; a dash where it was not watched."""
     from edge.measure.overview import survey
-    from edge.measure.sparsity import EXACT_ZERO, TOP_P
+    from edge.measure.registry import MEASURES
 
     *_, known = survey(seen)
-    columns = (*_COLUMNS, *(Column(one.key, one.title, ".1%") for one in (EXACT_ZERO, TOP_P)))
-    names = ("entropy_bits", "first_token", EXACT_ZERO.field, TOP_P.field)
-    layers = range(seen.spec.n_layers)
-    return Table(columns, [(str(layer), *(known.layer_mean(name, layer) for name in names)) for layer in layers])
+    columns = (*_COLUMNS, *(Column(measure.key, measure.title, measure.unit.show) for measure in MEASURES))
+    rows = [
+        (
+            str(layer),
+            *(known.head_mean(score, layer) for score in ("entropy_bits", "first_token")),
+            *(known.sparsity_mean(measure.key, layer) for measure in MEASURES),
+        )
+        for layer in range(seen.spec.n_layers)
+    ]
+    return Table(columns, rows)
 
 
 def _tell_cost(

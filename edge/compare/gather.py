@@ -33,7 +33,7 @@ class Seen:
         scores: Of each window.
     """
 
-    sparsity: list[tuple[float, float]] = field(default_factory=list)
+    sparsity: list[tuple[float, ...]] = field(default_factory=list)
     errors: dict[str, Float64[np.ndarray, " token"]] = field(default_factory=dict)
     heads: list[tuple[float, ...] | None] = field(default_factory=list)
     scores: list[Scores] = field(default_factory=list)

@@ -1,29 +1,14 @@
 """What changes inside between two variants: where heads look, and how many neurons are silent."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float32
 
 from edge.measure.divergence import jensen_shannon_bits
-from edge.measure.sparsity import EXACT_ZERO, TOP_P
+from edge.measure.registry import SHARES
 from edge.trace import Trace
 from models.sites import layer_site
 
 _ROWS = 128  # of a pattern at a time, in float64
-
-
-@dataclass(frozen=True)
-class MeanSparsity:
-    """How silent the FFN of each layer is: means over tokens, shares 0 to 1.
-
-    Attributes:
-        exact_zero: Share of neurons that are exactly 0.
-        top_p: Share of neurons that can be dropped while the others keep 90% of the sum of magnitudes.
-    """
-
-    exact_zero: tuple[float, ...]
-    top_p: tuple[float, ...]
 
 
 def head_divergence(seen: Trace, reference: Trace, layer: int) -> tuple[float, ...] | None:
@@ -46,7 +31,7 @@ def _mean_bits(own: Float32[np.ndarray, "row past"], other: Float32[np.ndarray, 
     return float(np.concatenate([jensen_shannon_bits(own[at], other[at]) for at in pieces]).mean())
 
 
-def mean_sparsity(seen: Trace, layer: int) -> tuple[float, float]:
-    """Exact-zero share and top-p sparsity of one layer, means over tokens."""
+def mean_sparsity(seen: Trace, layer: int) -> tuple[float, ...]:
+    """Each of `SHARES` of one layer, means over tokens."""
     neurons = seen.neurons(layer)
-    return float(EXACT_ZERO.of(neurons).mean()), float(TOP_P.of(neurons).mean())
+    return tuple(float(measure.of(neurons).mean()) for measure in SHARES)

@@ -9,7 +9,6 @@ from edge import __version__
 from edge.compare.estimate import Costs, perplexity
 from edge.compare.gather import Recordings, Seen, look_inside, read
 from edge.compare.greedy import Choices, choose, parting
-from edge.compare.inside import MeanSparsity
 from edge.compare.members import Member
 from edge.compare.pace import Pace, memory_of, take_paces, usual_course
 from edge.compare.passage import LONGEST_WINDOW, Passage, windows
@@ -18,6 +17,7 @@ from edge.compare.sameness import joined, sameness_of
 from edge.compare.sites import departure
 from edge.compare.tolerances import tolerance_of
 from edge.engines.choice import engine_of
+from edge.measure.registry import SHARES
 from edge.profile.memory import Memory
 from edge.session import Model
 from models.progress import Progress
@@ -119,7 +119,7 @@ def _put_together(
 
 
 def _subject(name: str, own: Answers, costs: Costs) -> Subject:
-    exact_zero, top_p = zip(*own.seen.sparsity, strict=True)
+    by_measure = zip(*own.seen.sparsity, strict=True)
     return Subject(
         name=name,
         model=own.told.model,
@@ -127,7 +127,7 @@ def _subject(name: str, own: Answers, costs: Costs) -> Subject:
         threads=own.told.threads,
         versions=own.told.versions,
         perplexity=perplexity(costs),
-        sparsity=MeanSparsity(exact_zero, top_p),
+        sparsity={measure.key: tuple(shares) for measure, shares in zip(SHARES, by_measure, strict=True)},
         pace=own.pace,
         memory=own.memory,
     )

@@ -7,7 +7,6 @@ from typing import Any
 
 from edge.compare.estimate import Estimate
 from edge.compare.greedy import Parting
-from edge.compare.inside import MeanSparsity
 from edge.compare.pace import Pace
 from edge.compare.sameness import Sameness
 from edge.compare.sites import Departure
@@ -59,7 +58,7 @@ class Subject:
     threads: int
     versions: dict[str, str]
     perplexity: Estimate
-    sparsity: MeanSparsity
+    sparsity: dict[str, tuple[float, ...]]
     pace: Pace
     memory: Memory
 
@@ -153,7 +152,7 @@ def _subject_json(one: Subject) -> dict[str, Any]:
         "threads": one.threads,
         "versions": one.versions,
         "perplexity": asdict(one.perplexity),
-        "sparsity": asdict(one.sparsity),
+        "sparsity": one.sparsity,
         "speed": {
             "decode_ms": one.pace.decode_ms,
             "decode_p90_ms": one.pace.decode_p90_ms,
@@ -199,7 +198,7 @@ def _subject_fields(record: Mapping[str, Any]) -> dict[str, Any]:
     rounds = tuple(Round(**one | {"inter_token_ms": tuple(one["inter_token_ms"])}) for one in speed["rounds"])
     return {name: record[name] for name in ("name", "model", "engine", "threads", "versions")} | {
         "perplexity": _estimate(record["perplexity"]),
-        "sparsity": MeanSparsity(**{name: _row(values) for name, values in record["sparsity"].items()}),
+        "sparsity": {key: _row(values) for key, values in record["sparsity"].items()},
         "pace": Pace(Course(**speed["course"]), rounds),
         "memory": Memory(**record["memory"]),
     }

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from edge.lab.subject import WINDOW_TOKENS
 from edge.measure.attention import entropy_bits, first_token_share, mean_distance
 from edge.measure.hot import NeuronCounts
-from edge.measure.sparsity import exact_zero_share, hoyer, top_p_sparsity
+from edge.measure.registry import MEASURES
 from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
@@ -28,7 +28,7 @@ _UNIT = 2.0**32
 _PIECE_CHARACTERS = 65_536
 
 OF_HEADS = ("entropy_bits", "first_token_share", "previous_token", "distance_tokens")
-OF_LAYERS = ("exact_zero", "top_p", "hoyer")
+OF_LAYERS = tuple(measure.key for measure in MEASURES)
 
 _WATCH = Watch(parts=("attn.query", "attn.key", "ffn.neurons"))
 
@@ -173,10 +173,8 @@ def _add(found: Survey, trace: Trace, part: Part) -> Survey:
     for layer in range(trace.spec.n_layers):
         neurons = trace.neurons(layer)
         counts.add(layer, neurons)
-        for name, measured in zip(
-            OF_LAYERS, (exact_zero_share(neurons), top_p_sparsity(neurons), hoyer(neurons)), strict=True
-        ):
-            sums[name][layer] += _whole(measured)
+        for measure in MEASURES:
+            sums[measure.key][layer] += _whole(measure.of(neurons))
         for head in range(trace.spec.n_heads):
             pattern = trace.pattern(layer, head)[1:]
             scores = (

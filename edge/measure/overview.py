@@ -1,6 +1,6 @@
 """One number for every head, and several for each sublayer at each token: a whole trace at a glance."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from edge.measure.attention import entropy_bits, first_token_share, mean_after_first, mean_distance, prefix_matching
 from edge.measure.attribution import write_norms
 from edge.measure.heads import previous_token_score
-from edge.measure.sparsity import DEFINITIONS
+from edge.measure.registry import MEASURES
 from edge.trace import Trace
 from models.sites import layer_site
 
@@ -45,46 +45,45 @@ class Overview:
     Ablated neurons are not counted; an FFN that is ablated has no sparsity, so NaN.
 
     Attributes:
-        exact_zero: Share of FFN neurons that are exactly 0, for each token fed.
-        top_p: Share of FFN neurons that the others outweigh nine to one.
-        hoyer: Hoyer's sparsity of the FFN's neurons, 0 to 1.
-        gini: Gini's index of the FFN's neurons, 0 to 1.
+        sparsity: By key of `edge.measure.registry.MEASURES`, for each token fed.
         attn_write: Length of what attention adds to the residual stream.
         ffn_write: Length of what the FFN adds to it.
     """
 
     heads: HeadScores
-    exact_zero: Tokens
-    top_p: Tokens
-    hoyer: Tokens
-    gini: Tokens
+    sparsity: Mapping[str, Tokens]
     attn_write: Tokens
     ffn_write: Tokens
 
     @classmethod
     def unknown(cls, n_layers: int, n_heads: int, tokens: int) -> "Overview":
         """Nothing measured yet."""
+
+        def row() -> Tokens:
+            return np.full((n_layers, tokens), np.nan, np.float32)
+
         heads = {field.name: np.full((n_layers, n_heads), np.nan, np.float32) for field in fields(HeadScores)}
-        rows = {
-            field.name: np.full((n_layers, tokens), np.nan, np.float32)
-            for field in fields(cls)
-            if field.name != "heads"
-        }
-        return cls(heads=HeadScores(**heads), **rows)
+        sparsity = {measure.key: row() for measure in MEASURES}
+        return cls(heads=HeadScores(**heads), sparsity=sparsity, attn_write=row(), ffn_write=row())
 
-    def layer_mean(self, name: str, layer: int) -> float | None:
-        """One number of a layer: of `HeadScores` the mean over its heads, of a sublayer the mean over tokens.
+    def head_mean(self, name: str, layer: int) -> float | None:
+        """Mean of a score of `HeadScores` over the heads of a layer; None where it is known for none."""
+        return _mean_of_known(getattr(self.heads, name)[layer])
 
-        None where it is not known, and what is not known of some heads or tokens is left out.
-        """
-        values = getattr(self if hasattr(self, name) else self.heads, name)[layer]
-        known = values[~np.isnan(values)]
-        return float(known.mean(dtype=np.float64)) if known.size else None
+    def sparsity_mean(self, key: str, layer: int) -> float | None:
+        """Mean of a sparsity measure over the tokens of a layer; None where it is known for none."""
+        return _mean_of_known(self.sparsity[key][layer])
 
     def _copy(self) -> "Overview":
         heads = {field.name: getattr(self.heads, field.name).copy() for field in fields(HeadScores)}
-        rows = {field.name: getattr(self, field.name).copy() for field in fields(self) if field.name != "heads"}
-        return Overview(heads=HeadScores(**heads), **rows)
+        sparsity = {key: values.copy() for key, values in self.sparsity.items()}
+        writes = {"attn_write": self.attn_write.copy(), "ffn_write": self.ffn_write.copy()}
+        return Overview(heads=HeadScores(**heads), sparsity=sparsity, **writes)
+
+
+def _mean_of_known(values: Float32[np.ndarray, "_"]) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean(dtype=np.float64)) if known.size else None
 
 
 def survey(trace: Trace) -> Iterator[Overview]:
@@ -120,8 +119,8 @@ def _measure_ffn(trace: Trace, layer: int, known: Overview) -> None:
     neurons = trace.acting_neurons(layer)
     if neurons.shape[1] < 2:
         return
-    for one in DEFINITIONS:
-        getattr(known, one.field)[layer] = one.of(neurons)
+    for measure in MEASURES:
+        known.sparsity[measure.key][layer] = measure.of(neurons)
 
 
 def _measure_writes(trace: Trace, layer: int, known: Overview) -> None:

@@ -127,34 +127,6 @@ def participation_ratio(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.nda
     return np.asarray(np.minimum(count, a.shape[-1]), np.float32)
 
 
-@dataclass(frozen=True)
-class Definition:
-    """One definition of how sparse a vector is, under the name that every command, page and screen gives it.
-
-    Attributes:
-        field: Of `edge.measure.overview.Overview`.
-        key: Its name for scripts.
-        title: Its name for people.
-        of: One number for each token.
-        is_share: Of neurons; an index without a unit otherwise.
-    """
-
-    field: str
-    key: str
-    title: str
-    of: Callable[[Float[np.ndarray, "*token neuron"]], Float32[np.ndarray, "*token"]]
-    is_share: bool = True
-
-
-EXACT_ZERO = Definition("exact_zero", "exact_zero_share", "exactly zero", exact_zero_share)
-TOP_P = Definition("top_p", "top_p_sparsity", "top-p 0.9", top_p_sparsity)
-HOYER = Definition("hoyer", "hoyer", "Hoyer", hoyer, is_share=False)
-GINI = Definition("gini", "gini", "Gini", gini, is_share=False)
-
-DEFINITIONS = (EXACT_ZERO, TOP_P, HOYER, GINI)
-"""Those that need nothing but the activations."""
-
-
 def output_norms(
     a: Float[np.ndarray, "*token neuron"], value_norms: Float[np.ndarray, " neuron"]
 ) -> Float32[np.ndarray, "*token neuron"]:

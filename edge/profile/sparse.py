@@ -7,7 +7,7 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from edge.measure.sparsity import EXACT_ZERO, TOP_P
+from edge.measure.registry import SHARES as SPARSITIES
 from edge.profile.work import StoredBytes
 from edge.trace import Trace
 from edge.worker_process import WorkerProcess
@@ -21,9 +21,6 @@ BEYOND_CACHE_BYTES = 256_000_000
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Shares of active neurons on the curve."""
 
-COUNTED = (EXACT_ZERO, TOP_P)
-"""Definitions of what an FFN need not compute."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
@@ -31,7 +28,7 @@ class Skipped:
 
     Attributes:
         ffn_bytes: Its matrices, as the engine holds them: what a decode step reads.
-        inactive: Mean share of silent neurons over tokens, by definition.
+        inactive: Mean share of silent neurons over tokens, by key of the measure.
         skipped_bytes: What an FFN would not read that knew the silent neurons beforehand.
     """
 
@@ -78,7 +75,7 @@ def skipped(trace: Trace, held: StoredBytes) -> tuple[Skipped, ...]:
         names = [f"layers.{layer}.ffn.{part}.weight" for part in ("gate", "up", "down")]
         ffn_bytes = sum(held(name, shapes[name]) for name in names if name in shapes)
         neurons = trace.neurons(layer)
-        inactive = {one.title: float(one.of(neurons).mean()) for one in COUNTED}
+        inactive = {measure.key: float(measure.of(neurons).mean()) for measure in SPARSITIES}
         saved = {name: share * ffn_bytes for name, share in inactive.items()}
         layers.append(Skipped(layer=layer, ffn_bytes=ffn_bytes, inactive=inactive, skipped_bytes=saved))
     return tuple(layers)

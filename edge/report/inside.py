@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from edge.measure.attention import mean_after_first
+from edge.measure.registry import EXACT_ZERO, MEASURES, TOP_P
 from edge.picture.levels import Linear, Log, Scale
 from edge.picture.units import show_number, show_share
 from edge.report.fine import quantized_text, to_fine_levels
 from edge.report.markup import Markup, Section, note, numbers, tag
-from edge.report.opening import EXACT_ZERO, TOP_P, legend
+from edge.report.opening import legend
 from edge.report.scales import briefly, color_steps, ends, exactness, labels, scale_record, two_digits
 from edge.report.seen import COLUMNS, WEIGHTS, FfnSparsity, Looks, in_columns, share_scale
 from edge.trace import Trace
@@ -159,7 +160,7 @@ def sparsity_section(trace: Trace, sparsity: FfnSparsity | None) -> Section:
         id="sparsity-map",
         tabindex=0,
         role="img",
-        aria_label="silent share of FFN neurons, a row for each layer and a column for each token; arrow keys move",
+        aria_label="activation sparsity of the FFN, a row for each layer and a column for each token; arrow keys move",
         aria_describedby="sparsity-readout",
     )
     body = tag(
@@ -181,9 +182,11 @@ def sparsity_section(trace: Trace, sparsity: FfnSparsity | None) -> Section:
 
 
 def _definition_choice(relu: bool) -> Iterator[Markup]:
-    """Exact zeros first where activations have them, top-p where they have none."""
-    for name, title, is_first in (("zero", "exactly zero", relu), ("top_p", "top-p 0.9", not relu)):
-        yield tag("label", tag("input", type="radio", name="definition", value=name, checked=is_first), f" {title}")
+    """Exact zeros are chosen where activations have them, top-p where they have none."""
+    first = EXACT_ZERO if relu else TOP_P
+    for measure in MEASURES:
+        choice = tag("input", type="radio", name="definition", value=measure.key, checked=measure is first)
+        yield tag("label", choice, f" {measure.title}")
 
 
 def _columns(tokens: int) -> Iterator[str]:
@@ -194,31 +197,30 @@ def _columns(tokens: int) -> Iterator[str]:
 
 def _sparsity_record(sparsity: FfnSparsity) -> dict[str, Any]:
     record: dict[str, Any] = {"layers": list(sparsity.layers)}
-    for name, shares, what in (
-        ("zero", sparsity.exact_zero, EXACT_ZERO),
-        ("top_p", sparsity.top_p, TOP_P),
-    ):
-        scale = share_scale(shares)
-        wide, columns = in_columns(shares)
-        record |= {"wide": wide, "columns": columns.shape[1], "tokens": shares.shape[1]}
-        record[name] = scale_record(scale, show_share) | {
-            "definition": f"{what} Kept as {exactness(scale, show_share)}.",
-            "means": [show_share(float(row.mean())) for row in shares],
+    measures: dict[str, Any] = {}
+    for measure in MEASURES:
+        values = sparsity.values[measure.key]
+        scale = share_scale(values)
+        wide, columns = in_columns(values)
+        record |= {"wide": wide, "columns": columns.shape[1], "tokens": values.shape[1]}
+        measures[measure.key] = scale_record(scale, measure.unit.show) | {
+            "title": measure.title,
+            "definition": f"{measure.definition} Kept as {exactness(scale, measure.unit.show)}.",
+            "means": [measure.unit.show(float(row.mean())) for row in values],
             "levels": quantized_text(to_fine_levels(columns, scale)),
         }
+    record["measures"] = measures
     return record
 
 
 def layers_section(trace: Trace, looks: Looks | None, sparsity: FfnSparsity | None) -> Section:
     """Means of every layer as a table; a dash where it was not watched."""
     rows = [_layer_numbers(trace, layer, looks, sparsity) for layer in reversed(range(trace.spec.n_layers))]
-    headings = ("layer", "entropy, bits", "on first token", "exactly zero", "top-p 0.9")
+    headings = ("layer", "entropy, bits", "on first token", *(measure.title for measure in MEASURES))
     what = note(
         "Means over tokens, and over heads for attention. Entropy: −Σ p·log₂ p of a row; on first token: its weight on "
         "token 0, a share. Both leave out the first token's own row, which has nothing else to read. ",
-        EXACT_ZERO,
-        " ",
-        TOP_P,
+        " ".join(measure.definition for measure in MEASURES),
         *_edits(trace),
     )
     table = numbers("What each layer did, computed from the trace's own floats.", headings, rows)
@@ -236,8 +238,8 @@ def _layer_numbers(trace: Trace, layer: int, looks: Looks | None, sparsity: FfnS
         cells += [show_number(float(mean_after_first(looks.entropy_bits[place, acting]).mean()))]
         cells += [show_share(float(mean_after_first(looks.first_token_share[place, acting]).mean()))]
     if layer in trace.ablated.ffns:
-        return (*cells, ABLATED, ABLATED)
+        return (*cells, *(ABLATED for _ in MEASURES))
     if sparsity is None or layer not in sparsity.layers:
-        return (*cells, "–", "–")
+        return (*cells, *("–" for _ in MEASURES))
     at = sparsity.layers.index(layer)
-    return (*cells, show_share(float(sparsity.exact_zero[at].mean())), show_share(float(sparsity.top_p[at].mean())))
+    return (*cells, *(one.unit.show(float(sparsity.values[one.key][at].mean())) for one in MEASURES))

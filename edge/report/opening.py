@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from edge.measure.registry import MEASURES
 from edge.picture.levels import Linear
 from edge.picture.units import show_number, show_share
 from edge.report.fine import quantized_text, to_fine_levels
@@ -130,21 +131,13 @@ def _scalars(trace: Trace, looks: Looks | None, sparsity: FfnSparsity | None) ->
             Scalar("first", "share of the first token", f"{_FIRST} {_OVER_HEADS}", first, _SHARE, show_share),
         ]
     if sparsity is not None:
-        zero, top_p = sparsity.exact_zero.mean(axis=0), sparsity.top_p.mean(axis=0)
-        found += [
-            Scalar("zero", "FFN sparsity, exactly zero", f"{EXACT_ZERO} {_OVER_LAYERS}", zero, _from(zero), show_share),
-            Scalar("top_p", "FFN sparsity, top-p 0.9", f"{TOP_P} {_OVER_LAYERS}", top_p, _from(top_p), show_share),
-        ]
+        for measure in MEASURES:
+            mean = sparsity.values[measure.key].mean(axis=0)
+            title, what = f"FFN sparsity, {measure.title}", f"{measure.definition} {_OVER_LAYERS}"
+            found.append(Scalar(measure.key, title, what, mean, _from(mean), measure.unit.show))
     return [scalar for scalar in found if not np.isnan(scalar.values).all()]
 
 
-EXACT_ZERO = (
-    "Exactly zero: the share of FFN neurons with a = 0, mean(a = 0) (Li et al. 2022); it says something of ReLU only."
-)
-TOP_P = (
-    "Top-p 0.9: the share of FFN neurons that can be dropped while the others keep 90% of Σ|a| "
-    "(Szatkowski et al. 2025); any activation."
-)
 _ENTROPY = "How widely the token looks: −Σ p·log₂ p of its row of the pattern, in bits."
 _FIRST = "The weight that the token gives to the first token, a share of 1 (Gu et al. 2024)."
 _OVER_HEADS = "Mean over the heads of all watched layers."

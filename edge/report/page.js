@@ -225,8 +225,8 @@ class Attention {
   }
 }
 
-/** The silent share of every layer at every token, by one of two definitions. */
-class Silence {
+/** Activation sparsity of every layer at every token, by the chosen measure. */
+class Sparsity {
   constructor(of, levels, strip) {
     Object.assign(this, { of, levels, row: 0, column: 0 });
     this.map = byId("sparsity-map");
@@ -243,7 +243,7 @@ class Silence {
 
   define(name) {
     this.name = name;
-    const { definition, ends, means, colors } = this.of[name];
+    const { definition, ends, means, colors } = this.of.measures[name];
     byId("sparsity-definition").textContent = definition;
     nameEnds("sparsity", ends);
     [...byId("sparsity-means").children].forEach((cell, row) => (cell.textContent = means[this.placeOf(row)]));
@@ -266,9 +266,10 @@ class Silence {
   point(row, column) {
     this.row = clamp(row, 0, this.of.layers.length - 1);
     this.column = clamp(column, 0, this.of.columns - 1);
-    const share = labelOf(this.of[this.name].labels, this.rowOf(this.row)[this.column]);
+    const { labels, title } = this.of.measures[this.name];
+    const value = labelOf(labels, this.rowOf(this.row)[this.column]);
     const layer = this.of.layers[this.placeOf(this.row)];
-    byId("sparsity-readout").textContent = `layer ${layer}, token ${spanOf(this.column, this.of.wide)}: ${share} silent`;
+    byId("sparsity-readout").textContent = `layer ${layer}, token ${spanOf(this.column, this.of.wide)}: ${title} ${value}`;
     markCell(byId("sparsity-mark"), this.map, this.row, this.column);
   }
 }
@@ -280,8 +281,9 @@ async function start() {
     attention.colorOn("log");
   }
   if (record.sparsity) {
-    const [zero, top_p] = await Promise.all([unpack(record.sparsity.zero.levels), unpack(record.sparsity.top_p.levels)]);
-    new Silence(record.sparsity, { zero, top_p }, strip);
+    const measures = Object.entries(record.sparsity.measures);
+    const levels = await Promise.all(measures.map(async ([key, measure]) => [key, await unpack(measure.levels)]));
+    new Sparsity(record.sparsity, Object.fromEntries(levels), strip);
   }
   const select = byId("scalar");
   if (select) {

@@ -1,6 +1,6 @@
 """What a page shows of a trace: maps of attention, shares of silent neurons, one number for each token."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from edge.attention_pattern import visible_keys
 from edge.measure.attention import entropy_bits, first_token_share
-from edge.measure.sparsity import exact_zero_share, top_p_sparsity
+from edge.measure.registry import MEASURES
 from edge.picture.levels import Linear, Log
 from edge.report.fine import blocks, quantized_text, to_fine_levels
 from edge.trace import Trace
@@ -51,14 +51,16 @@ class Looks:
 
 @dataclass(frozen=True)
 class FfnSparsity:
-    """Shares of each FFN's neurons by two definitions, for the layers that were watched.
+    """Every sparsity measure of each FFN, for the layers that were watched.
 
     Ablated neurons are not counted, and a layer whose FFN is ablated is left out.
+
+    Attributes:
+        values: By key of `edge.measure.registry.MEASURES`.
     """
 
     layers: tuple[int, ...]
-    exact_zero: Float32[np.ndarray, "layer token"]
-    top_p: Float32[np.ndarray, "layer token"]
+    values: Mapping[str, Float32[np.ndarray, "layer token"]]
 
 
 def watched_layers(trace: Trace, *parts: str) -> tuple[int, ...]:
@@ -96,12 +98,12 @@ def _doubled_until(size: int, fits: Callable[[int], bool]) -> int:
 
 
 def sparsity_of(trace: Trace) -> FfnSparsity | None:
-    """Both shares of every watched layer and token; None where there is none of which any neuron acts."""
+    """Every measure of every watched layer and token; None where there is none of which any neuron acts."""
     layers = tuple(layer for layer in watched_layers(trace, "ffn.neurons") if len(trace.acting(layer)))
     if not layers:
         return None
-    exact_zero = np.stack([exact_zero_share(trace.acting_neurons(layer)) for layer in layers])
-    return FfnSparsity(layers, exact_zero, np.stack([top_p_sparsity(trace.acting_neurons(layer)) for layer in layers]))
+    neurons = [trace.acting_neurons(layer) for layer in layers]
+    return FfnSparsity(layers, {one.key: np.stack([one.of(rows) for rows in neurons]) for one in MEASURES})
 
 
 def share_scale(shares: Float32[np.ndarray, "layer token"]) -> Linear:

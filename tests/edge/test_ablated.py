@@ -16,6 +16,7 @@ from edge.insight.copying import read_copied
 from edge.insight.memories import neurons_at, read_cett, read_coefficients, read_memories
 from edge.insight.weights import Weights
 from edge.measure.overview import survey
+from edge.measure.registry import MEASURES
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.report.page import report_page
 from edge.report.seen import looks_of, sparsity_of
@@ -103,9 +104,11 @@ def test_sparsity_counts_no_ablated_neuron_as_inactive(model: Model) -> None:
     assert not edited.neurons(0)[:, 5].any(), "the ablated neuron is not 0 in the trace"
     others = np.delete(edited.neurons(0), 5, axis=1)
     (*_, known) = survey(edited)
-    for name, measure in (("exact_zero", exact_zero_share), ("top_p", top_p_sparsity)):
-        np.testing.assert_array_equal(getattr(known, name)[0], measure(others), err_msg=f"{name} counts neuron 0.5")
-    assert np.isnan(known.exact_zero[2]).all() and np.isnan(known.gini[2]).all(), "an ablated FFN has a sparsity"
+    for name, measure in (("exact_zero_share", exact_zero_share), ("top_p_sparsity", top_p_sparsity)):
+        np.testing.assert_array_equal(known.sparsity[name][0], measure(others), err_msg=f"{name} counts neuron 0.5")
+    assert np.isnan(known.sparsity["exact_zero_share"][2]).all() and np.isnan(known.sparsity["gini"][2]).all(), (
+        "an ablated FFN has a sparsity"
+    )
     assert np.isnan(known.heads.entropy_bits[1, 0]), "an ablated head is scored"
     assert not np.isnan(known.heads.entropy_bits[1, 1]), "its neighbor is not"
 
@@ -130,7 +133,9 @@ def test_a_report_names_the_edits_and_leaves_what_is_ablated_out_of_means(model:
     assert page.record["sparsity"]["layers"] == [0, 1], "the sparsity map has a line for the ablated FFN"
     sparsity, looks = sparsity_of(edited), looks_of(edited, lambda _: None)
     assert sparsity is not None and looks is not None
-    np.testing.assert_array_equal(sparsity.exact_zero[0], exact_zero_share(np.delete(edited.neurons(0), 5, axis=1)))
+    np.testing.assert_array_equal(
+        sparsity.values["exact_zero_share"][0], exact_zero_share(np.delete(edited.neurons(0), 5, axis=1))
+    )
     assert looks.acting.tolist() == [[True, True], [False, True], [True, True]]
     assert "edits" not in report_page(run(model, ())), "a run without edits speaks of edits"
 
@@ -138,7 +143,7 @@ def test_a_report_names_the_edits_and_leaves_what_is_ablated_out_of_means(model:
 def test_a_report_of_a_run_in_which_everything_is_ablated_has_no_numbers_of_it(model: Model) -> None:
     every = [edge.Ablate(f"layers.{layer}.{part}") for layer in range(3) for part in ("attn", "ffn")]
     text = report_page(run(model, every))
-    assert text.count("<td>ablated") == 4 * 3, "a mean of ablated heads or neurons is told"
+    assert text.count("<td>ablated") == (2 + len(MEASURES)) * 3, "a mean of ablated heads or neurons is told"
     assert "neurons are ablated in this run" in text
 
 

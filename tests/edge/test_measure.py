@@ -155,8 +155,8 @@ def test_a_survey_measures_every_layer_once_and_ends_complete() -> None:
     last, pattern = steps[-1], trace.pattern(2, 3)
     np.testing.assert_allclose(last.heads.entropy_bits[2, 3], entropy_bits(pattern)[1:].mean(), rtol=1e-6)
     np.testing.assert_allclose(last.heads.first_token[2, 3], pattern[1:, 0].mean(), rtol=1e-6)
-    np.testing.assert_allclose(last.exact_zero[1], exact_zero_share(trace.neurons(1)))
-    np.testing.assert_allclose(last.top_p[1], top_p_sparsity(trace.neurons(1)))
+    np.testing.assert_allclose(last.sparsity["exact_zero_share"][1], exact_zero_share(trace.neurons(1)))
+    np.testing.assert_allclose(last.sparsity["top_p_sparsity"][1], top_p_sparsity(trace.neurons(1)))
 
 
 def test_what_was_not_watched_stays_unknown_in_a_survey() -> None:
@@ -164,4 +164,4 @@ def test_what_was_not_watched_stays_unknown_in_a_survey() -> None:
     trace = model.run(ids=[model.tokenizer.add("Once")], max_new_tokens=3, watch=Watch(parts=("ffn.neurons",)))
     *_, last = survey(trace)
     assert np.isnan(last.heads.entropy_bits).all() and np.isnan(last.heads.first_token).all()
-    assert not np.isnan(last.exact_zero).any(), "what was watched is unknown"
+    assert not np.isnan(last.sparsity["exact_zero_share"]).any(), "what was watched is unknown"

@@ -40,7 +40,9 @@ async def test_a_real_engine_fills_the_screen(byte_llama: Path) -> None:
             pattern = attention_pattern(query, key, trace.spec.scale, trace.spec.layers[chosen.layer].window)
             assert chosen.key == int(pattern[chosen.token].argmax()), "the cursor is not on the largest weight"
             assert ui.shown_run.timing is not None and "torch" in ui.shown("HeaderBar")
-            assert app.main.state.options.sparsity.field == "top_p", "a SiLU model is shown by exact zeros: it has none"
+            assert app.main.state.options.sparsity.key == "top_p_sparsity", (
+                "a SiLU model is shown by exact zeros: it has none"
+            )
     finally:
         assert runner.close(PATIENCE_S)
 
@@ -53,7 +55,7 @@ async def test_the_bundled_model_fills_the_screen_on_the_default_engine() -> Non
             ui = AppDriver(app, app.main, pilot, FakeModels(), runner)
             await ui.until(lambda: app.main.state.model is not None, "the model to load")
             await ui.run("The king")
-            assert (ui.shown_run.overview.exact_zero > 0).all(), "a ReLU model without silent neurons"
+            assert (ui.shown_run.overview.sparsity["exact_zero_share"] > 0).all(), "a ReLU model without silent neurons"
             timing = ui.shown_run.timing
             assert timing is not None and timing.coverage > 0, "no sublayer was timed"
     finally:

@@ -18,11 +18,11 @@ from edge.commands.run import _record as run_record
 from edge.commands.run import _summary as run_summary
 from edge.commands.trace import layer_table
 from edge.compare.inside import mean_sparsity
-from edge.lab.survey import Part, Survey, _add
+from edge.lab.survey import OF_LAYERS, Part, Survey, _add
 from edge.measure.attention import entropy_bits, first_token_share
 from edge.measure.hot import NeuronCounts
 from edge.measure.overview import survey
-from edge.measure.sparsity import DEFINITIONS
+from edge.measure.registry import MEASURES
 from edge.picture.units import show_bytes, show_number, show_share
 from edge.profile.held import text_bytes, weights_held_bytes
 from edge.report.inside import layers_section
@@ -49,7 +49,7 @@ ZOO = [name for name in ("fable-relu", "fable-gelu") if name in zoo_names()]
 GLOSSARY = (Path(__file__).parents[2] / "docs" / "reference" / "glossary.md").read_text(encoding="utf8")
 
 NAMED = (
-    *("entropy", "mean entropy of a head or layer", "first-token share", "exactly zero", "top-p 0.9", "Hoyer", "Gini"),
+    *("entropy", "mean entropy of a head or layer", "first-token share", "exact zeros", "top-p 0.9", "Hoyer", "Gini"),
     *("ttft", "tokens/s", "prefill", "decode p50", "coverage of clocks", "share of time"),
     *("weights on disk", "weights held", "KV cache", "allocator peak", "process peak", "watched"),
 )
@@ -79,7 +79,7 @@ def means(trace: Trace) -> Iterator[dict[str, float]]:
             "entropy_bits": fmean(float(entropy_bits(pattern).mean()) for pattern in patterns),
             "first_token_share": fmean(float(first_token_share(pattern).mean()) for pattern in patterns),
             "exact_zero_share": float((neurons == 0).mean()),
-            "top_p_sparsity": float(DEFINITIONS[1].of(neurons).mean()),
+            "top_p_sparsity": float(MEASURES[1].of(neurons).mean()),
         }
 
 
@@ -100,8 +100,8 @@ def test_the_screen_s_overview_is_what_edge_trace_prints(trace: Trace) -> None:
         layer = int(str(row["layer"]))
         assert row["entropy_bits"] == pytest.approx(float(known.heads.entropy_bits[layer].mean()), rel=1e-6)
         assert row["first_token_share"] == pytest.approx(float(known.heads.first_token[layer].mean()), rel=1e-6)
-        assert row["exact_zero_share"] == pytest.approx(float(known.exact_zero[layer].mean()), rel=1e-6, abs=1e-9)
-        assert row["top_p_sparsity"] == pytest.approx(float(known.top_p[layer].mean()), rel=1e-6)
+        for key, values in known.sparsity.items():
+            assert row[key] == pytest.approx(float(values[layer].mean()), rel=1e-6, abs=1e-9), key
 
 
 def test_the_page_prints_what_edge_trace_prints(trace: Trace) -> None:
@@ -109,8 +109,9 @@ def test_the_page_prints_what_edge_trace_prints(trace: Trace) -> None:
     rows = re.findall(r"<tr><th[^>]*>(\d+)</th>(.*?)</tr>", markup)
     printed = {int(layer): re.findall(r"<td>(.*?)</td>", cells) for layer, cells in rows}
     for row in layer_table(trace).records():
-        entropy, *shares = (float(str(row[key])) for key in list(row)[1:])
-        wanted = [show_number(entropy), *map(show_share, shares)]
+        entropy, first, *sparsities = (float(str(row[key])) for key in list(row)[1:])
+        wanted = [show_number(entropy), show_share(first)]
+        wanted += [measure.unit.show(value) for measure, value in zip(MEASURES, sparsities, strict=True)]
         assert printed[int(str(row["layer"]))] == wanted, f"layer {row['layer']} of the page"
 
 
@@ -118,7 +119,7 @@ def test_a_comparison_and_a_survey_count_as_edge_trace_does(trace: Trace) -> Non
     spec = trace.spec
     shapes = dict.fromkeys(("entropy_bits", "first_token_share", "previous_token", "distance_tokens"), spec.n_heads)
     sums = {name: np.zeros((spec.n_layers, heads), np.int64) for name, heads in shapes.items()}
-    sums |= {name: np.zeros(spec.n_layers, np.int64) for name in ("exact_zero", "top_p", "hoyer")}
+    sums |= {name: np.zeros(spec.n_layers, np.int64) for name in OF_LAYERS}
     counts = NeuronCounts.empty([layer.ffn.d_ff for layer in spec.layers])
     none = Survey("zoo", "onnx", "", (Part(1, 1),), tokens=0, queries=0, sums=sums, counts=counts)
     surveyed = _add(none, trace, Part(1, 1, 1))
@@ -127,7 +128,7 @@ def test_a_comparison_and_a_survey_count_as_edge_trace_does(trace: Trace) -> Non
         assert compared == pytest.approx((row["exact_zero_share"], row["top_p_sparsity"]), rel=1e-6, abs=1e-9)
         entropy, first = (surveyed.mean(name)[layer].mean() for name in ("entropy_bits", "first_token_share"))
         assert (entropy, first) == pytest.approx((row["entropy_bits"], row["first_token_share"]), rel=1e-5)
-        assert surveyed.mean("exact_zero")[layer] == pytest.approx(row["exact_zero_share"], rel=1e-6, abs=1e-9)
+        assert surveyed.mean("exact_zero_share")[layer] == pytest.approx(row["exact_zero_share"], rel=1e-6, abs=1e-9)
 
 
 async def test_a_trace_opens_with_the_definition_that_its_live_run_has(trace: Trace) -> None:
@@ -135,14 +136,14 @@ async def test_a_trace_opens_with_the_definition_that_its_live_run_has(trace: Tr
     app = app_on_trace(trace)
     async with app.run_test(size=(200, 60)) as pilot:
         ui = AppDriver(app, app.main, pilot, FakeModels(), app.main.runner)
-        await ui.until(lambda: not np.isnan(ui.shown_run.overview.gini).any(), "the trace to be measured")
+        await ui.until(lambda: not np.isnan(ui.shown_run.overview.sparsity["gini"]).any(), "the trace to be measured")
         sparsity, token = app.main.state.options.sparsity, app.main.state.selection.token
-        assert sparsity.field == ("exact_zero" if "relu" in trace.model else "top_p"), (
+        assert sparsity.key == ("exact_zero_share" if "relu" in trace.model else "top_p_sparsity"), (
             f"{trace.model}: {sparsity.title}"
         )
         table = app.main.query_one(LayerTable)
         assert sparsity.title in ui.shown("#layers").split("\n")[0], "the column does not name its definition"
-        values = getattr(ui.shown_run.overview, sparsity.field)
+        values = ui.shown_run.overview.sparsity[sparsity.key]
         assert [row.sparsity for row in table.rows] == pytest.approx(values[:, token].tolist())
         assert sparsity.title in str(app.main.query_one("#layers-pane").border_title)
 
@@ -156,7 +157,7 @@ async def test_a_definition_that_one_model_asked_for_does_not_stay_for_the_next(
         await ui.until(lambda: app.main.state.main is not None, "the first trace")
         app.main.show_saved(zero)
         await ui.until(lambda: ui.shown_run.trace is zero, "the second trace")
-        assert app.main.state.options.sparsity.field == "exact_zero", "it depends on what was open before"
+        assert app.main.state.options.sparsity.key == "exact_zero_share", "it depends on what was open before"
 
 
 async def test_the_time_to_the_first_token_holds_tokenizing_everywhere() -> None:

@@ -12,6 +12,7 @@ from edge.edits import Ablate, ScaleNeuron
 from edge.insight.ablation import NEURONS
 from edge.insight.memories import neurons_at, read_cett, read_memories
 from edge.insight.shift import read_answer_shift, read_ffn_shift
+from edge.measure.registry import MEASURES
 from edge.measure.sparsity import exact_zero_share, gini, hoyer, top_p_sparsity
 from edge.picture.pieces import quote_piece, show_piece
 from edge.picture.units import show_share, show_weight
@@ -24,7 +25,6 @@ from tests.tui.fake_model import FakeModel, FakeModels, FakeTokenizer, small_spe
 from tui.app_factory import app_on_model, app_on_trace
 from tui.jobs.job import ModelOnEngine
 from tui.messages import NeuronChosen
-from tui.options import SPARSITIES
 from tui.result_cache import ResultCache, ResultReady
 from tui.view_state import MeasuredRun
 from tui.views.ffn import FfnView
@@ -94,9 +94,9 @@ def title(ui: AppDriver, pane: str) -> str:
 async def test_the_map_shows_each_definition_of_the_run_in_turn() -> None:
     async with looking() as ui:
         grid = ui.main.query_one("#ffn", SparsityMap)
-        for sparsity in (*SPARSITIES, SPARSITIES[0]):
+        for sparsity in (*MEASURES, MEASURES[0]):
             assert ui.main.state.options.sparsity == sparsity, f"g leads to {ui.main.state.options.sparsity.title}"
-            want = getattr(ui.shown_run.overview, sparsity.field)
+            want = ui.shown_run.overview.sparsity[sparsity.key]
             np.testing.assert_array_equal(grid.shares, want, err_msg=f"the map is not {sparsity.title}")
             assert sparsity.title in title(ui, "ffn") and sparsity.title in ui.shown("#ffn-legend")
             marked = [line for line in ui.shown("#definitions").splitlines() if "▸" in line]
@@ -129,11 +129,11 @@ async def test_keys_and_mouse_choose_a_definition_and_a_place() -> None:
         await ui.press("up", "right")
         assert chosen(ui)[:2] == (1, 4), f"up and right of layer 0, token 3: {chosen(ui)}"
         await ui.pilot.click(definitions, offset=(4, definitions.ruler_lines + 2))
-        assert ui.main.state.options.sparsity == SPARSITIES[2], "a click on the third definition does not choose it"
+        assert ui.main.state.options.sparsity == MEASURES[2], "a click on the third definition does not choose it"
         await ui.press("down", "down", "down")
-        assert ui.main.state.options.sparsity == SPARSITIES[-1]
+        assert ui.main.state.options.sparsity == MEASURES[-1]
         await ui.pilot.click(definitions, offset=(4, definitions.ruler_lines + 4))
-        assert ui.main.state.options.sparsity == SPARSITIES[-1], "CETT has no map, yet was chosen for it"
+        assert ui.main.state.options.sparsity == MEASURES[-1], "CETT has no map, yet was chosen for it"
 
 
 async def test_the_map_shows_the_other_run_and_the_difference() -> None:
@@ -145,7 +145,7 @@ async def test_the_map_shows_the_other_run_and_the_difference() -> None:
         await settled(ui)
         assert ui.main.state.edits == (Ablate(f"layers.{chosen(ui)[0]}.ffn"),)
         own, compared = (
-            shown.overview.exact_zero
+            shown.overview.sparsity["exact_zero_share"]
             for shown in (ui.shown_run, ui.main.state.compared)
             if isinstance(shown, MeasuredRun)
         )

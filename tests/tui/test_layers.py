@@ -29,7 +29,7 @@ async def test_each_layer_has_a_line_with_latency_sparsity_and_contribution() ->
         lines = ui.shown("#layers").split("\n")
         for layer in range(run.trace.spec.n_layers):
             line = lines[1 + run.trace.spec.n_layers - 1 - layer]
-            sparsity = getattr(run.overview, ui.main.state.options.sparsity.field)[layer, token]
+            sparsity = run.overview.sparsity[ui.main.state.options.sparsity.key][layer, token]
             for told in (show_time(run.timing.scaled_ns[f"layers.{layer}.ffn"]), show_share(float(sparsity))):
                 assert told in line, f"the line of layer {layer} does not say {told}: {line!r}"
         attn, ffn = run.overview.attn_write[:, token], run.overview.ffn_write[:, token]

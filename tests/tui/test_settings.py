@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from edge.measure.registry import MEASURES
 from tests.tui.app_driver import ENGINES
 from tests.tui.fake_model import FakeModels
 from tui.app import EdgeApp
 from tui.app_factory import app_on_model
 from tui.jobs.job import ModelOnEngine
-from tui.options import COLORS, LENGTHS, SCORES, SPARSITIES, Options
+from tui.options import COLORS, LENGTHS, SCORES, Options
 from tui.settings import (
     FORMAT,
     REMEMBERED,
@@ -43,7 +44,7 @@ async def test_what_keys_change_is_there_at_the_next_start() -> None:
 
 async def test_what_a_model_asks_for_is_no_choice_of_its_user() -> None:
     settings_store = SettingsStore()
-    suited = replace(Options(), sparsity=SPARSITIES[1])
+    suited = replace(Options(), sparsity=MEASURES[1])
     settings_store.keep_options(suited, replace(suited, is_log=True))
     assert settings_store.settings.options == replace(Options(), is_log=True), (
         "what a model needed became everybody's choice"
@@ -52,7 +53,7 @@ async def test_what_a_model_asks_for_is_no_choice_of_its_user() -> None:
 
 def test_every_choice_survives_a_file(own_settings: Path) -> None:
     for score in SCORES:
-        for sparsity in SPARSITIES:
+        for sparsity in MEASURES:
             for color in COLORS:
                 chosen = Options(
                     is_log=True,

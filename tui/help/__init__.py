@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from edge.measure.registry import MEASURES
+
 KEYS = "keys"
 """The section that belongs to no pane."""
 
@@ -22,5 +24,11 @@ def sections() -> dict[str, Help]:
     found: dict[str, Help] = {}
     for file in sorted((Path(__file__).parent / "panes").glob("*.txt")):
         title, _, text = file.read_text(encoding="utf8").partition("\n\n")
-        found[file.stem] = Help(title, text.rstrip("\n"))
+        found[file.stem] = Help(title, text.rstrip("\n").replace("{measures}", _measures()))
     return found
+
+
+def _measures() -> str:
+    """One line per sparsity measure, formula and source."""
+    wide = max(len(measure.title) for measure in MEASURES)
+    return "\n".join(f"  {one.title:<{wide}}   {one.formula}   ({one.source})" for one in MEASURES)

@@ -4,22 +4,14 @@ import numpy as np
 from textual.widget import Widget
 
 from edge.insight.memories import neurons_at, read_cett
+from edge.measure.registry import MEASURES, SHARE
 from edge.measure.sparsity import CettSparsity
-from tui.options import SPARSITIES
 from tui.result_cache import ResultCache, Unavailable
 from tui.view_state import MeasuredRun, ViewState
-from tui.views.sparsity import form_of, sparsity_of
+from tui.views.sparsity import sparsity_of
 from tui.widgets.activation_curve import ActivationCurve
 from tui.widgets.pane import Pane
 from tui.widgets.sparsity_definitions import MeasuredDefinition, SparsityDefinitions
-
-MEANINGS = {
-    "exact_zero": ("share of neurons that are exactly 0", "share that is 0", "zeros"),
-    "top_p": ("share outside the fewest that hold 90% of Σ|a|", "share beyond 90% of Σ|a|", "beyond 90%"),
-    "hoyer": ("0: all alike, 1: one fires alone (L1 to L2)", "0 alike, 1 alone", "L1 to L2"),
-    "gini": ("0: all alike, near 1: few hold all", "0 alike, 1 unequal", "unequal"),
-}
-"""What each definition counts, in fewer and fewer words."""
 
 CETT = ("share that can go at 20% mean error", "spared at 20% error", "20% error")
 
@@ -57,13 +49,12 @@ class ActivationPanes:
         layer, token = state.selection.layer, state.selection.token
         missing = main.lacks(layer, "ffn.neurons")
         rows = []
-        for sparsity in SPARSITIES:
-            values = sparsity_of(main, sparsity)[layer]
+        for measure in MEASURES:
+            values = sparsity_of(main, measure)[layer]
             value, mean = (float(values[token]), float(values.mean())) if token < len(values) else (np.nan, np.nan)
             told = missing or ("measuring …" if np.isnan(value) else "")
             told = "ablated" if layer in main.trace.ablated.ffns else told
-            is_share = form_of(sparsity) == "share"
-            rows.append(MeasuredDefinition(sparsity.title, is_share, value, mean, MEANINGS[sparsity.field], told))
+            rows.append(MeasuredDefinition(measure.title, measure.unit.show, value, mean, measure.meanings, told))
         grid = self._view.query_one("#definitions", SparsityDefinitions)
         grid.rows, grid.options = (*rows, self._define_cett(main, layer, token, missing)), state.options
         d_ff, out = main.trace.spec.layers[layer].ffn.d_ff, len(main.trace.ablated.neurons_of(layer))
@@ -80,7 +71,7 @@ class ActivationPanes:
                 value, mean = float(found.share[token]), float(found.share.mean())
             else:
                 missing = found.text if isinstance(found, Unavailable) else "reading …"
-        return MeasuredDefinition("CETT 0.2", True, value, mean, CETT, missing)
+        return MeasuredDefinition("CETT 0.2", SHARE.show, value, mean, CETT, missing)
 
     def _plot(self, state: ViewState, main: MeasuredRun) -> None:
         layer, token, curve = state.selection.layer, state.selection.token, self._view.query_one(ActivationCurve)

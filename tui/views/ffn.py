@@ -10,12 +10,13 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from edge.edits import Ablate, ScaleNeuron
+from edge.measure.registry import MEASURES
 from edge.picture.pieces import quote_piece
 from edge.tables import Column, Table
 from tui.jobs.ablate import AblateNeurons
 from tui.jobs.job import JobRequested
 from tui.messages import EditToggled, OptionsChosen
-from tui.options import SPARSITIES, after
+from tui.options import after
 from tui.result_cache import ResultReady
 from tui.view_state import ViewState
 from tui.views.activations import ActivationPanes
@@ -185,7 +186,7 @@ class FfnView(View):
     def action_definition(self) -> None:
         if self._state is not None:
             options = self._state.options
-            self.post_message(OptionsChosen(replace(options, sparsity=after(SPARSITIES, options.sparsity))))
+            self.post_message(OptionsChosen(replace(options, sparsity=after(MEASURES, options.sparsity))))
 
     def action_side(self) -> None:
         if self._state is not None:

@@ -248,7 +248,7 @@ def rows_of(state: ViewState, answers: Found, compared: Found) -> tuple[LayerRow
     known = np.concatenate([attn, ffn])
     known = known[~np.isnan(known)]
     largest = float(known.max()) if known.size else float("nan")
-    sparsity = getattr(main.overview, state.options.sparsity.field)[:, token]
+    sparsity = main.overview.sparsity[state.options.sparsity.key][:, token]
     return tuple(
         LayerRow(
             layer=layer,

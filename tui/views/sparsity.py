@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 from textual.widget import Widget
 
-from edge.measure.sparsity import Definition
+from edge.measure.registry import SHARE, Measure
 from edge.picture.levels import Linear
 from edge.picture.palettes import SIGNED
 from models.sites import layer_site
@@ -28,17 +28,16 @@ UNITS = {
 }
 
 
-def form_of(sparsity: Definition, is_difference: bool = False) -> str:
+def form_of(sparsity: Measure, is_difference: bool = False) -> str:
     """How a definition's numbers are written, a key of `tui.widgets.sparsity_map.FORMS`."""
-    if sparsity.is_share:
+    if sparsity.unit is SHARE:
         return "points" if is_difference else "share"
     return "apart" if is_difference else "index"
 
 
-def sparsity_of(shown: MeasuredRun, sparsity: Definition) -> Values:
+def sparsity_of(shown: MeasuredRun, sparsity: Measure) -> Values:
     """One definition of a run, for every layer and token."""
-    values: Values = getattr(shown.overview, sparsity.field)
-    return values
+    return shown.overview.sparsity[sparsity.key]
 
 
 def can_pair(state: ViewState) -> bool:
@@ -99,7 +98,7 @@ def _paint(
     grid: SparsityMap,
     legend: Legend,
     side: str,
-    sparsity: Definition,
+    sparsity: Measure,
     own: Values,
     other: Float32[np.ndarray, "layer _"] | None,
 ) -> None:

@@ -1,5 +1,6 @@
 """One FFN at one token by every definition of sparsity, side by side: they differ, and do not compare."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,10 +9,10 @@ from textual import events
 from textual.reactive import reactive
 from textual.strip import Strip
 
+from edge.measure.registry import MEASURES
 from edge.picture.bars import bar
-from edge.picture.units import show_number, show_share
 from tui.messages import OptionsChosen
-from tui.options import SPARSITIES, Options
+from tui.options import Options
 from tui.widgets.grid import Grid
 
 _MARK, _TITLE, _NUMBER = 2, 13, 8
@@ -22,7 +23,7 @@ class MeasuredDefinition:
     """One definition, measured.
 
     Attributes:
-        is_share: A share of neurons; otherwise an index, which is a share of nothing.
+        write: Writes a value with its unit.
         value: Of the chosen token, 0 to 1; NaN where it is not known.
         mean: Over all tokens of the layer; NaN where it is not known.
         meanings: What it counts, in fewer and fewer words.
@@ -30,7 +31,7 @@ class MeasuredDefinition:
     """
 
     title: str
-    is_share: bool
+    write: Callable[[float], str]
     value: float
     mean: float
     meanings: tuple[str, ...]
@@ -40,14 +41,14 @@ class MeasuredDefinition:
         """A value in its own form, a dot where there is none."""
         if np.isnan(value):
             return "·"
-        return show_share(value) if self.is_share else show_number(value)
+        return self.write(value)
 
 
 class SparsityDefinitions(Grid):
     """One line a definition; the one that colors the map is marked.
 
     Attributes:
-        rows: What is shown. Those of `SPARSITIES` come first, in their order.
+        rows: What is shown. Those of `MEASURES` come first, in their order.
         options: How things are shown; up and down choose another definition in it.
     """
 
@@ -83,7 +84,7 @@ class SparsityDefinitions(Grid):
 
     def draw_body(self, line: int) -> Strip:
         row, (cells, room) = self.rows[line], self._cells
-        is_chosen = line < len(SPARSITIES) and SPARSITIES[line] == self.options.sparsity
+        is_chosen = line < len(MEASURES) and MEASURES[line] == self.options.sparsity
         style = self.style_of("chosen") if is_chosen else None
         told = row.missing or next((words for words in row.meanings if len(words) <= room), row.meanings[-1])
         parts: list[Segment] = [
@@ -97,13 +98,13 @@ class SparsityDefinitions(Grid):
         return self.fit(parts, self.view_cells)
 
     def action_move(self, down: int, right: int) -> None:
-        self._choose(SPARSITIES.index(self.options.sparsity) + down)
+        self._choose(MEASURES.index(self.options.sparsity) + down)
 
     def on_click(self, event: events.Click) -> None:
         line = self.body_line(event)
-        if line is not None and line < len(SPARSITIES):
+        if line is not None and line < len(MEASURES):
             self._choose(line)
 
     def _choose(self, line: int) -> None:
-        sparsity = SPARSITIES[min(max(line, 0), len(SPARSITIES) - 1)]
+        sparsity = MEASURES[min(max(line, 0), len(MEASURES) - 1)]
         self.post_message(OptionsChosen(replace(self.options, sparsity=sparsity)))

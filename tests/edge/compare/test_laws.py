@@ -95,7 +95,9 @@ def test_a_fault_shows_in_every_number(faulty: Comparison) -> None:
         assert found.sameness.kl_mean_nats > 1e-4 > healthy.sameness.kl_mean_nats
         heads = [row for row in found.heads if row is not None]
         assert len(heads) == 5 and max(heads[3]) < 1e-9 < max(heads[4]), "heads differ only after the fault"
-        assert found.sparsity.exact_zero[:4] == pytest.approx(faulty.reference.sparsity.exact_zero[:4], abs=1e-3)
+        assert found.sparsity["exact_zero_share"][:4] == pytest.approx(
+            faulty.reference.sparsity["exact_zero_share"][:4], abs=1e-3
+        )
     assert in_onnx.sameness.kl_mean_nats == pytest.approx(in_mlx.sameness.kl_mean_nats, rel=1e-3)
 
 
@@ -157,9 +159,9 @@ def test_models_of_other_sizes_are_compared_where_shapes_are_equal() -> None:
     found = compared([deep, shallow]).variants[0]
     assert "layers.0.ffn.neurons" in found.sites and "layers.1.ffn.neurons" not in found.sites
     assert not any(site.startswith("layers.3") for site in found.sites)
-    assert found.heads[2] is not None and found.heads[3:] == (None, None) and len(found.sparsity.top_p) == 3
+    assert found.heads[2] is not None and found.heads[3:] == (None, None) and len(found.sparsity["top_p_sparsity"]) == 3
     turned = compared([shallow, deep]).variants[0]
-    assert turned.sites.keys() == found.sites.keys() and len(turned.sparsity.top_p) == 5
+    assert turned.sites.keys() == found.sites.keys() and len(turned.sparsity["top_p_sparsity"]) == 5
     assert turned.departure is not None and turned.departure.site == "layers.1.ffn.output"
 
 

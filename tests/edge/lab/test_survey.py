@@ -12,7 +12,7 @@ import edge
 from edge.commands.survey import read_survey
 from edge.lab.survey import OF_HEADS, OF_LAYERS, Part, Survey, begin, from_json, survey, to_json, windows_of
 from edge.measure.attention import entropy_bits, first_token_share, mean_distance
-from edge.measure.sparsity import exact_zero_share, hoyer, top_p_sparsity
+from edge.measure.sparsity import exact_zero_share, gini, hoyer, top_p_sparsity
 from edge.session import Model
 from edge.watch import Watch
 from models.errors import MisuseError
@@ -52,7 +52,7 @@ def test_a_survey_is_what_its_windows_are(model: Model, text: Path) -> None:
     assert found.parts == (Part(1, 1, len(windows)),) and found.tokens == sum(map(len, windows))
     traces = [model.run(ids=ids, max_new_tokens=0, watch=Watch.all()) for ids in windows]
     neurons = np.concatenate([trace.neurons(3) for trace in traces])
-    for name, measure in zip(OF_LAYERS, (exact_zero_share, top_p_sparsity, hoyer), strict=True):
+    for name, measure in zip(OF_LAYERS, (exact_zero_share, top_p_sparsity, hoyer, gini), strict=True):
         assert found.mean(name)[3] == pytest.approx(measure(neurons).mean(), rel=1e-5), f"{name} is no mean over tokens"
     assert np.array_equal(found.counts.active[3], np.count_nonzero(neurons, axis=0))
     rows = [trace.pattern(1, 2)[1:] for trace in traces]

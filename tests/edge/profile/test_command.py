@@ -74,7 +74,9 @@ def test_quantized_weights_are_counted_quantized(found: Profile) -> None:
 
 def test_sparsity_is_compared_with_bytes(found: Profile) -> None:
     assert found.sparsity is not None and len(found.sparsity.layers) == found.n_layers
-    assert all(0.5 < one.inactive["exactly zero"] <= 1 for one in found.sparsity.layers), "the twin of ReLU is silent"
+    assert all(0.5 < one.inactive["exact_zero_share"] <= 1 for one in found.sparsity.layers), (
+        "the twin of ReLU is silent"
+    )
 
 
 def test_what_is_printed_says_how_sure_it_is(file: Path, capfd: pytest.CaptureFixture[str]) -> None:

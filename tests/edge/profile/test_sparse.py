@@ -21,8 +21,8 @@ def test_bytes_skipped_are_the_inactive_share_of_the_ffn() -> None:
         d_ff = trace.spec.layers[one.layer].ffn.d_ff
         assert one.ffn_bytes == 2 * 4 * d_ff * trace.spec.d_model
         zeros = float((trace.neurons(one.layer) == 0).mean())
-        assert one.inactive["exactly zero"] == pytest.approx(zeros, abs=1e-6)
-        assert one.skipped_bytes["exactly zero"] == pytest.approx(zeros * one.ffn_bytes, rel=1e-5)
+        assert one.inactive["exact_zero_share"] == pytest.approx(zeros, abs=1e-6)
+        assert one.skipped_bytes["exact_zero_share"] == pytest.approx(zeros * one.ffn_bytes, rel=1e-5)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import Any
 
 from edge.compare.estimate import Estimate
 from edge.compare.greedy import Parting
-from edge.compare.inside import MeanSparsity
 from edge.compare.pace import Pace
 from edge.compare.result import Compared, Comparison, Subject, TextUsed
 from edge.compare.sameness import Sameness
@@ -159,7 +158,7 @@ def _made_subject(name: str, model: str) -> dict[str, Any]:
         "threads": 2,
         "versions": {name: "1"},
         "perplexity": Estimate(50.0, 5.0),
-        "sparsity": MeanSparsity((0.5,), (0.6,)),
+        "sparsity": {"exact_zero_share": (0.5,), "top_p_sparsity": (0.6,)},
         "pace": Pace(Course(0, 16, 3), (Round(5.0, (1.0, 2.0, 3.0), None),)),
         "memory": _memory(None),
     }

@@ -182,11 +182,13 @@ def test_a_chosen_token_shows_what_it_reads(show: Show) -> None:
 def test_sparsity_is_read_out_by_either_definition(show: Show) -> None:
     trace = made_trace(TOKENS)
     with show(full_page(trace)) as shown:
-        for name, measure in (("zero", exact_zero_share), ("top_p", top_p_sparsity)):
+        for name, measure in (("exact_zero_share", exact_zero_share), ("top_p_sparsity", top_p_sparsity)):
             shown.page.check(f"[name=definition][value={name}]")
             for layer, token in ((2, 1), (0, 14)):
                 shown.hover("sparsity-map", 2 - layer, 3, token, 15)
-                said = re.fullmatch(r"layer (\d), token (\d+) ‘.*’: ([\d.]+)% silent", shown.text("sparsity-readout"))
+                said = re.fullmatch(
+                    r"layer (\d), token (\d+) ‘.*’: (?:exact zeros|top-p 0.9) ([\d.]+)%", shown.text("sparsity-readout")
+                )
                 assert said, shown.text("sparsity-readout")
                 want = 100 * float(measure(trace.neurons(layer))[token])
                 assert (int(said[1]), int(said[2])) == (layer, token) and abs(float(said[3]) - want) < 0.6

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import edge
 from edge.attention_pattern import visible_keys
 from edge.cli import exit_code
-from edge.measure.sparsity import exact_zero_share, top_p_sparsity
+from edge.measure.registry import MEASURES
 from edge.picture.levels import Linear, Log, Scale
 from edge.picture.pieces import show_piece
 from edge.report.fine import (
@@ -118,10 +118,10 @@ def test_the_maps_of_a_page_are_the_trace_s_patterns(zoo_trace: Trace) -> None:
 
 def test_the_sparsity_of_a_page_is_the_trace_s(zoo_trace: Trace) -> None:
     kept = read_page(report_page(zoo_trace)).record["sparsity"]
-    for name, measure in (("zero", exact_zero_share), ("top_p", top_p_sparsity)):
+    for name, measure in ((one.key, one.of) for one in MEASURES):
         shares = np.stack([measure(zoo_trace.neurons(layer)) for layer in range(zoo_trace.spec.n_layers)])
         scale = share_scale(shares)
-        levels = from_quantized_text(kept[name]["levels"], shares.shape)
+        levels = from_quantized_text(kept["measures"][name]["levels"], shares.shape)
         off = np.abs(fine_values(scale)[levels - 1] - shares).max()
         assert off <= 0.51 * (scale.high - scale.low) / (FINE_LEVELS - 1), f"{name} is off by {off:.2g}"
 
