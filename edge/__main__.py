@@ -23,9 +23,9 @@ def main() -> None:
 
 def _tell_of(error: BaseException | None) -> int:
     """Tells of what was raised outside any command, such as on a thread of its own; returns the exit code."""
-    from edge.border import told_of
+    from edge.error_message import error_message
 
-    told = told_of(error or RuntimeError("unknown"), "edge")
+    told = error_message(error or RuntimeError("unknown"), "edge")
     print(f"edge: {told.message}", file=sys.stderr)
     return told.code
 

@@ -64,11 +64,11 @@ def _run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return _reader_left()
     except BaseException as error:  # native libraries raise what is no Exception, too
-        from edge.border import told_of
+        from edge.error_message import error_message
 
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        told = told_of(error, _asked(arguments))
+        told = error_message(error, _asked(arguments))
         return _tell(told.message, told.code)
     return 0
 

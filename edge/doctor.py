@@ -1,4 +1,4 @@
-"""What works on this machine: engines, export, threads, memory, cache; and what mends what does not."""
+"""Checks of this machine: engines, export, cores, memory, cache; with a fix for each problem."""
 
 import os
 import sys
@@ -12,32 +12,33 @@ from edge.engines.choice import PACKAGES, PROVIDERS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing looked at.
+class Check:
+    """The result of one check.
 
     Attributes:
-        found: What is there, in a few words.
-        fix: The command or step that mends it; empty where nothing is to be done.
+        name: What was checked, such as `engine onnx`.
+        detail: What was found, such as a version.
+        fix: The command or step that fixes the problem; empty where there is none.
     """
 
-    what: str
+    name: str
     works: bool
-    found: str
+    detail: str
     fix: str = ""
 
 
 _MODULES = {"onnx": "export.onnx_runtime", "torch": "torch", "mlx": "mlx.core"}
-"""The module whose import proves that an engine's package is whole."""
+"""The module that is imported to test an engine's package."""
 
 _EXTRAS = {"onnx": "edge-lens", "torch": "edge-lens[torch]", "mlx": "edge-lens[mlx]"}
-"""What brings an engine's package."""
+"""The requirement that installs an engine's package."""
 
 
-def examine() -> tuple[Finding, ...]:
-    """Looks at everything that Edge stands on; nothing is changed."""
-    blas = _blas()  # before MLX is loaded: whichever BLAS is there by then serves it
+def run_checks() -> tuple[Check, ...]:
+    """Runs every check. Changes nothing."""
+    blas = _blas()  # before MLX is imported: MLX uses the BLAS that is loaded by then
     return (
-        Finding(what="python", works=sys.version_info >= (3, 11), found=sys.version.split()[0]),
+        Check(name="python", works=sys.version_info >= (3, 11), detail=sys.version.split()[0]),
         *(_engine(name) for name in PACKAGES),
         _providers(),
         blas,
@@ -48,94 +49,96 @@ def examine() -> tuple[Finding, ...]:
     )
 
 
-def can_run(findings: tuple[Finding, ...]) -> bool:
-    """Whether models can be run: the onnx engine works."""
-    return any(finding.what == "engine onnx" and finding.works for finding in findings)
+def can_run(checks: tuple[Check, ...]) -> bool:
+    """Whether models can run: the onnx engine works."""
+    return any(check.name == "engine onnx" and check.works for check in checks)
 
 
 def remedy(engine: str) -> str:
-    """The command that installs what an engine computes with."""
+    """The command that installs an engine's package."""
     return _install(_EXTRAS[engine])
 
 
-def _engine(name: str) -> Finding:
+def _engine(name: str) -> Check:
     package = PACKAGES[name]
     failure = _import_failure(_MODULES[name])
     installed = _version(package)
     found = f"{package} {installed}" if installed else f"{package} is not installed"
     if failure is None:
-        return Finding(what=f"engine {name}", works=True, found=found)
+        return Check(name=f"engine {name}", works=True, detail=found)
     if not installed:
-        return Finding(what=f"engine {name}", works=False, found=found, fix=remedy(name))
-    found += f", but it does not load: {failure}"
-    return Finding(what=f"engine {name}", works=False, found=found, fix=_install(f"--force-reinstall {package}"))
+        return Check(name=f"engine {name}", works=False, detail=found, fix=remedy(name))
+    found += f", but its import fails: {failure}"
+    return Check(name=f"engine {name}", works=False, detail=found, fix=_install(f"--force-reinstall {package}"))
 
 
-def _providers() -> Finding:
-    """Where the installed ONNX Runtime can compute. Other providers come with builds of other names."""
+def _providers() -> Check:
+    """Execution providers of the installed ONNX Runtime. Other builds, such as onnxruntime-gpu, add others."""
     if _import_failure(_MODULES["onnx"]) is not None:
-        return Finding(what="providers of onnx", works=False, found="no onnxruntime here", fix=_install("onnxruntime"))
+        return Check(
+            name="providers of onnx", works=False, detail="onnxruntime is not installed", fix=_install("onnxruntime")
+        )
     from export.onnx_runtime import ort
 
     there = ort.get_available_providers()
     found = [name for name, provider in PROVIDERS.items() if provider in there]
-    return Finding(what="providers of onnx", works=True, found=", ".join(found))
+    return Check(name="providers of onnx", works=True, detail=", ".join(found))
 
 
-def _blas() -> Finding:
-    """What multiplies matrices behind MLX; a slow one works, and a faster one is suggested."""
+def _blas() -> Check:
+    """The BLAS that MLX uses on the CPU. The slow reference BLAS passes; the fix names a faster one."""
     if _version("mlx") is None:
-        return Finding(what="BLAS behind mlx", works=True, found="no mlx here")
+        return Check(name="BLAS behind mlx", works=True, detail="mlx is not installed")
     from edge.engines.blas import NETLIB, blas_behind_mlx
 
     found = blas_behind_mlx()
     if found != NETLIB:
-        return Finding(what="BLAS behind mlx", works=True, found=found)
+        return Check(name="BLAS behind mlx", works=True, detail=found)
     what, _, remedy = NETLIB.partition("; ")
-    return Finding(what="BLAS behind mlx", works=True, found=what, fix=remedy)
+    return Check(name="BLAS behind mlx", works=True, detail=what, fix=remedy)
 
 
-def exporter() -> Finding:
-    """Whether models can be exported; nothing is imported for it."""
+def exporter() -> Check:
+    """Whether models can be exported. Imports nothing."""
     lacking = [name for name in ("torch", "onnx", "onnxscript") if _version(name) is None]
     if lacking:
-        found = f"{', '.join(lacking)} not installed; models of the zoo run without"
-        return Finding(what="export", works=False, found=found, fix=_install("edge-lens[export]"))
+        found = f"{', '.join(lacking)} not installed; the bundled models run without"
+        return Check(name="export", works=False, detail=found, fix=_install("edge-lens[export]"))
     found = ", ".join(f"{name} {_version(name)}" for name in ("torch", "onnx", "onnxscript"))
-    return Finding(what="export", works=True, found=found)
+    return Check(name="export", works=True, detail=found)
 
 
-def _cores() -> Finding:
+def _cores() -> Check:
     import psutil
 
     physical, logical = psutil.cpu_count(logical=False), psutil.cpu_count()
-    return Finding(what="cores", works=True, found=f"{physical or logical} physical, {logical} logical")
+    return Check(name="cores", works=True, detail=f"{physical or logical} physical, {logical} logical")
 
 
-def _memory() -> Finding:
+def _memory() -> Check:
     import psutil
 
     memory = psutil.virtual_memory()
     found = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
     enough = memory.available > 1e9
-    return Finding(what="memory", works=enough, found=found, fix="" if enough else "close other programs")
+    return Check(name="memory", works=enough, detail=found, fix="" if enough else "close other programs")
 
 
-def _cache() -> Finding:
-    """Whether graphs and quantized weights can be kept, asked of the nearest folder that exists, and what they take."""
+def _cache() -> Check:
+    """Whether the cache of graphs and quantized weights can be written, and its size."""
     from export.bundle import CACHE_VARIABLE, cache_folder
 
     folder = cache_folder().parent
     nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
-        found = f"{folder}: {_held_bytes(folder) / 1e6:,.0f} MB; graphs and weights deleted there are made anew"
-        return Finding(what="cache", works=True, found=found)
+        found = f"{folder}: {_size_bytes(folder) / 1e6:,.0f} MB; it can be deleted, Edge rebuilds it"
+        return Check(name="cache", works=True, detail=found)
     found = f"{folder} cannot be written"
-    return Finding(what="cache", works=False, found=found, fix=f"export {CACHE_VARIABLE}=FOLDER, a folder of yours")
+    return Check(name="cache", works=False, detail=found, fix=f"export {CACHE_VARIABLE}=FOLDER, a writable folder")
 
 
-def _held_bytes(folder: Path) -> int:
-    """What all files below a folder take; those that go meanwhile take nothing."""
+def _size_bytes(folder: Path) -> int:
+    """Total size of all files below a folder; files deleted meanwhile count as 0."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -145,12 +148,12 @@ def _held_bytes(folder: Path) -> int:
 
 
 def _install(what: str) -> str:
-    """The command that installs into the very Python that runs here."""
+    """The command that installs into the running Python."""
     return f"{sys.executable} -m pip install {what if what.startswith('-') else repr(what)}"
 
 
 def _import_failure(module: str) -> str | None:
-    """Why `module` cannot be imported, in one line; None where it can."""
+    """Why `module` cannot be imported, in one line; None if it can."""
     try:
         import_module(module)
     except Exception as error:  # a broken package may raise anything

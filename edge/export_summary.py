@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from edge.tables import Column, Table
 
 if TYPE_CHECKING:
-    from export.parity import Parity
+    from export.logit_difference import LogitDifference
     from models.checkpoint import Checkpoint
     from models.precision import Precision
     from models.progress import Progress
@@ -68,8 +68,8 @@ def parity_table(written: Path) -> Table:
 
 def parity_lines(written: Path) -> list[str]:
     """What the numbers of `parity_table` mean, in sentences; and the ONNX Runtime that the graphs need."""
+    from export.logit_difference import QUANTIZATION
     from export.manifest import read_manifest
-    from export.parity import QUANTIZATION
 
     manifest = read_manifest(written)
     if manifest is None:
@@ -79,7 +79,7 @@ def parity_lines(written: Path) -> list[str]:
     return lines if cost is None else [*lines, quantization_line(cost)]
 
 
-def quantization_line(cost: "Parity") -> str:
+def quantization_line(cost: "LogitDifference") -> str:
     """What quantization did to the model: its next tokens, and how well it predicts a text."""
     same = f"the most likely next token is the same at {cost.top1_agreement:.1%} of {cost.positions} positions"
     if cost.perplexity is None or cost.reference_perplexity is None:

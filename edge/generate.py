@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int64
 
 from edge.edits import Edit, changes, check_edits
 from edge.engines.base import NO_ROWS, Engine, Rows, Step, row_of_logits
-from edge.finite import check_logits, check_sites
+from edge.finite_checks import check_logits, check_sites
 from edge.sampling import LogProbabilities, Sampling
 from edge.trace import Finish
 from edge.watch import Watch

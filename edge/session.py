@@ -26,7 +26,7 @@ from edge.watch import Watch
 from models.chat import Turn, open_chat_template
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import MisuseError
-from models.find import find_model
+from models.find_model import find_model
 from models.other_formats import without_tokenizer
 from models.progress import Progress
 from models.spec import DecoderSpec

@@ -12,7 +12,7 @@ Took = dict[str, float]
 
 
 SLOWED = 1.15
-"""Σ parts / total beyond which shares are of the pass with clocks, not of the pass: 15% is what runs differ by."""
+"""Σ parts / total beyond which shares are of the pass with timers, not of the pass: 15% is what runs differ by."""
 
 
 class Grain(StrEnum):
@@ -118,7 +118,7 @@ class Basis(StrEnum):
     """What shares of time are shares of."""
 
     PASS = "the pass"
-    CLOCKED = "the pass with clocks"
+    CLOCKED = "the pass with timers"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int64
 
 from edge.ablated import Ablated, ablated
 from edge.attention_pattern import attention_pattern
-from edge.plain import read_value
+from edge.dataclass_json import read_value
 from edge.store import damaged, read_store, write_store
 from edge.timing import RunTiming
 from edge.watch import Watch

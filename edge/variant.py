@@ -8,7 +8,7 @@ from edge.engines.registry import prepare_files
 from edge.session import Model, load
 from edge.worker_process import WorkerProcess
 from models.checkpoint import open_checkpoint
-from models.find import find_model
+from models.find_model import find_model
 from models.progress import Progress
 
 

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
 
-from edge.border import told_of
+from edge.error_message import error_message
 from edge.terminal import escaped_output
 from models.errors import EdgeError, MisuseError
 from models.progress import Progress
@@ -220,5 +220,5 @@ def _answered(question: Callable[..., Any], built: Any, given: tuple[Any, ...], 
 
 
 def _failed(error: BaseException, asked: Callable[..., Any]) -> _Answer:
-    told = told_of(error, f"{asked.__module__}.{asked.__qualname__} in a process of its own")
+    told = error_message(error, f"{asked.__module__}.{asked.__qualname__} in a process of its own")
     return "failed", (told.message, told.code)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from export.atomic_folder import atomic_folder
 from export.external import NOWHERE, Extent, save_graph
 from export.layout import DENSE, Layout
 from export.manifest import FILE, Manifest, file_sha256, graph_key, package_versions, read_manifest
 from export.names import OLDEST_RUNTIME
-from export.staging import staged
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import EdgeError, MissingPackageError
 from models.progress import Progress
@@ -86,7 +86,7 @@ def prepare(checkpoint: Checkpoint, progress: Progress, layout: Layout = DENSE) 
 def write_bundle(spec: DecoderSpec, target: Path, way_out: str, progress: Progress, layout: Layout = DENSE) -> Bundle:
     """Exports the graphs of a spec to `target`, which appears whole or not at all."""
     need_exporter()
-    with staged(target, way_out) as folder:
+    with atomic_folder(target, way_out) as folder:
         kernels = write_graphs(spec, layout, folder, GRAPHS, progress)
         manifest = describe(spec, layout, folder, kernels, weights="outside")
         (folder / FILE).write_text(manifest.to_json(), encoding="utf8")

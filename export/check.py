@@ -7,12 +7,12 @@ import numpy as np
 import onnx
 import torch
 
+from export.comparison_ids import comparison_ids
 from export.initializers import give, initializer_values
 from export.kernels import Served, kernels_of
 from export.layout import Layout
+from export.logit_difference import Ids, LogitDifference, Logits, compare_logits
 from export.onnx_runtime import ort
-from export.parity import Ids, Logits, Parity, compare
-from export.passage import read_passage
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError
 from models.kernels import FullPass
@@ -34,13 +34,13 @@ def check_graph(file: Path) -> None:
 
 def measure_parity(
     checkpoint: Checkpoint, layout: Layout, files: Mapping[str, Path], weightless: bool
-) -> dict[str, Parity]:
+) -> dict[str, LogitDifference]:
     """Runs each graph of an export, in plain ONNX Runtime, beside torch on the same weights.
 
     Args:
         weightless: The graphs have no numbers beside them, and are given the checkpoint's.
     """
-    spec, passage = checkpoint.spec, read_passage(checkpoint)
+    spec, passage = checkpoint.spec, comparison_ids(checkpoint)
     texts = passage.passes
     wanted = torch_logits(checkpoint, texts)
     runs: dict[str, Run] = {"std": run_std, "genai": run_std, "fast": run_fast}
@@ -53,7 +53,7 @@ def measure_parity(
             name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in initializer_values(checkpoint, layout)
         }
     for name, file in files.items():
-        found[name] = compare(_logits(file, given, runs[name], spec, texts), wanted, passage.targets)
+        found[name] = compare_logits(_logits(file, given, runs[name], spec, texts), wanted, passage.targets)
     return found
 
 
@@ -65,11 +65,11 @@ def _logits(
     return [run(session, spec, ids) for ids in texts]
 
 
-def quantization_cost(quantized: Checkpoint, original: Checkpoint) -> Parity:
+def quantization_cost(quantized: Checkpoint, original: Checkpoint) -> LogitDifference:
     """How far quantized weights move the model, in torch float32: what no runtime can give back."""
-    passage = read_passage(quantized)
+    passage = comparison_ids(quantized)
     wanted = torch_logits(original, passage.passes)
-    return compare(torch_logits(quantized, passage.passes), wanted, passage.targets)
+    return compare_logits(torch_logits(quantized, passage.passes), wanted, passage.targets)
 
 
 def torch_logits(checkpoint: Checkpoint, texts: Sequence[Ids]) -> list[Logits]:
@@ -84,7 +84,7 @@ def tolerance(layout: Layout) -> float:
     return float("inf") if layout.schemes and layout.accuracy == 4 else TOLERANCE
 
 
-def check_parity(parity: Mapping[str, Parity], largest: float = TOLERANCE) -> None:
+def check_parity(parity: Mapping[str, LogitDifference], largest: float = TOLERANCE) -> None:
     """Refuses an export whose logits are not the model's."""
     for name, measured in parity.items():
         # Written so that a difference of NaN is refused too.

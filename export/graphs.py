@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
-from export.changes import change_inputs, make_changeable, make_visible, mark, places
 from export.finish import finish
+from export.fused_projections import fuse_projections, make_external
+from export.graph_sites import edit_inputs, expose_sites, make_sites_editable, mark_site, unique_sites
 from export.initializers import initializer_shapes, rotaries, table_names
-from export.joined import join_products, make_external
 from export.kernels import Batched, Buffer, Buffered, Served, Tables, kernels_of
 from export.layout import DENSE, Layout
 from export.names import Dims
@@ -83,7 +83,7 @@ class Watched(Wrapper):
         def see(site: str, value: Tensor) -> Tensor:
             if place_of(site) != site:
                 return value
-            seen[site] = mark(value.float())
+            seen[site] = mark_site(value.float())
             return seen[site].to(value.dtype)
 
         x = self.decoder.stream(ids, kernels.positions, kernels, see)
@@ -187,7 +187,7 @@ def builds(spec: DecoderSpec, names: Sequence[str], layout: Layout = DENSE) -> I
 def _traced(spec: DecoderSpec, plan: Plan, layout: Layout) -> ir.Model:
     model = _trace(spec, plan, layout)
     _release_initializers(model, _initializer_names(spec, layout))
-    join_products(model, layout)
+    fuse_projections(model, layout)
     return model
 
 
@@ -196,12 +196,12 @@ def _finished(spec: DecoderSpec, plan: Plan, model: ir.Model) -> ir.Model:
     inputs |= dict.fromkeys(cache_names("past_key_values", spec), plan.cache[0])
     outputs = {LOGITS: plan.logits} | dict.fromkeys(cache_names("present", spec), plan.cache[1])
     if plan.watched:
-        outputs |= {name: ("token", *sites_of(spec)[name].row_shape) for name in places(spec)}
+        outputs |= {name: ("token", *sites_of(spec)[name].row_shape) for name in unique_sites(spec)}
     if plan.changed:
-        make_changeable(model, spec)
-        inputs |= change_inputs(spec)
+        make_sites_editable(model, spec)
+        inputs |= edit_inputs(spec)
     else:
-        make_visible(model)
+        expose_sites(model)
     finish(model, plan.opset, inputs, outputs)
     return model
 

@@ -7,7 +7,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layout import DENSE, Layout, joins, part_shapes
+from export.layout import DENSE, Layout, fused_groups, part_shapes
 from models.checkpoint import Checkpoint
 from models.parameters import Shapes, parameter_shapes
 from models.precision import Zero
@@ -45,7 +45,7 @@ def initializer_shapes(spec: DecoderSpec, layout: Layout = DENSE) -> Shapes:
 
 def initializer_values(checkpoint: Checkpoint, layout: Layout = DENSE) -> Iterator[tuple[str, Values]]:
     """Every initializer of a finished graph, one at a time; what its file holds as it is needed stays there."""
-    together = joins(layout)
+    together = fused_groups(layout)
     stacked = {stem for stems in together.values() for stem in stems}
     for name in parameter_shapes(checkpoint.spec):
         if name.rpartition(".")[0] in stacked:

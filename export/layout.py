@@ -76,7 +76,7 @@ _TOGETHER = {"attn.qkv": ("attn.query", "attn.key", "attn.value"), "ffn.gate_up"
 """Matrices of a layer that read the same rows, by what they are called when they are stacked."""
 
 
-def joins(layout: Layout) -> dict[str, tuple[str, ...]]:
+def fused_groups(layout: Layout) -> dict[str, tuple[str, ...]]:
     """The matrices that one product reads, stacked in this order: `layers.3.attn.qkv`, and the three stems in it."""
     found: dict[str, tuple[str, ...]] = {}
     for layer in layers_of(layout.schemes):

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from export.parity import Parity
+from export.logit_difference import LogitDifference
 from models.errors import SpecError
 from models.json_text import json_text, parse_json
 from models.spec import DecoderSpec
@@ -42,7 +42,7 @@ class Manifest:
     sha256: dict[str, str]
     versions: dict[str, str]
     layout: str = ""
-    parity: dict[str, Parity] = field(default_factory=dict)
+    parity: dict[str, LogitDifference] = field(default_factory=dict)
     format: int = FORMAT
 
     @property
@@ -67,7 +67,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         if table.pop("edge_bundle") is not True or table["format"] != FORMAT:
             return None
         key, table["spec"] = table.pop("key"), spec_from_json(json.dumps(table["spec"]))
-        table["parity"] = {name: Parity(**measured) for name, measured in table["parity"].items()}
+        table["parity"] = {name: LogitDifference(**measured) for name, measured in table["parity"].items()}
         table["sites"] = tuple(table["sites"])
         manifest = Manifest(**table)
         _check_types(manifest)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from export.atomic_folder import atomic_folder
 from export.bundle import CACHE_VARIABLE, cache_folder
-from export.staging import staged
 from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, MisuseError
 from models.precision import FP32, Grouped, Precision, Scheme, Zero
@@ -35,7 +35,7 @@ def prepare_quantized(
     if found := _opened(file, checkpoint):
         return found
     way_out = f"free some space, or name a folder elsewhere in the environment variable {CACHE_VARIABLE}"
-    with staged(file.parent, way_out) as folder:
+    with atomic_folder(file.parent, way_out) as folder:
         write_quantized(checkpoint.spec, checkpoint.weights, scheme, folder / _FILE, progress, keep)
     return _with_weights_of(file, checkpoint)
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 from math import prod
 from pathlib import Path
 
+from export.atomic_folder import atomic_folder
 from export.bundle import describe, need_exporter
 from export.layout import Layout, layout_of
+from export.logit_difference import QUANTIZATION
 from export.manifest import FILE, is_bundle
-from export.parity import QUANTIZATION
-from export.staging import staged
 from export.targets import TARGETS, Standalone, Target, stored_bytes, text_files
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
@@ -47,7 +47,7 @@ def export_checkpoint(
     check_target(checkpoint, out)
     need_exporter()
     texts = text_files(checkpoint)
-    with staged(out, "free some space, or name another folder to write to") as folder:
+    with atomic_folder(out, "free some space, or name another folder to write to") as folder:
         layout = layout_of(checkpoint, precision)
         target.write(checkpoint, layout, folder, progress)
         for file in texts:

@@ -17,9 +17,9 @@ from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from models.bounded import TEMPLATE, bounded_lines
 from models.errors import CheckpointError, EdgeError, MisuseError
 from models.special_tokens import keys_of
+from models.template_limit import TEMPLATE, limit_lines
 
 _DEFAULT = "default"
 """The name of a template that is used where no other is asked for."""
@@ -70,7 +70,7 @@ class ChatTemplate:
         given = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": to_be_continued}
         try:
             template = self._compiled
-            with bounded_lines():
+            with limit_lines():
                 return template.render({**self.tokens, **given})
         except _RefusedError as error:
             raise MisuseError(

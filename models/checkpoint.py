@@ -24,7 +24,7 @@ from models.quantized_file import holds_head, is_quantized, open_quantized
 from models.spec import DecoderSpec
 from models.tensor_names import StoredTensors
 from models.weight_files import tensors_in, weight_files
-from models.weights import DenseWeights, Weights
+from models.weights import DenseWeights, StoredWeights
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Checkpoint:
     @property
     def files(self) -> tuple[Path, ...]:
         """The safetensors files that hold the weights; none where they come from memory."""
-        return self.weights.files if isinstance(self.weights, Weights | DenseWeights) else ()
+        return self.weights.files if isinstance(self.weights, StoredWeights | DenseWeights) else ()
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class Checkpoint:
     @cached_property
     def stored_bytes(self) -> int:
         """Bytes of all parameters on disk; tied ones count once."""
-        if isinstance(self.weights, Weights):
+        if isinstance(self.weights, StoredWeights):
             return self.weights.stored_bytes(parameter_shapes(self.spec))
         if isinstance(self.weights, DenseWeights):
             quantized = sum(matrix.nbytes for matrix in self.quantized.values())
@@ -85,7 +85,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     config = as_tied(config, family, stated, tensors)
     spec = family.spec_of(config)
     quantized = quantized_parameters(config, family, spec, tensors)
-    weights = Weights(match(config, family, spec, tensors, leave_out=quantized.keys()))
+    weights = StoredWeights(match(config, family, spec, tensors, leave_out=quantized.keys()))
     return Checkpoint(folder, spec, DenseWeights(quantized, weights, files) if quantized else weights, quantized)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tokenizers.decoders import Decoder
 
-from models.panics import as_error
+from models.tokenizer_errors import as_edge_error
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9a-fA-F]{2}|\+[0-9a-fA-F])>")
 _SPACE = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
@@ -92,7 +92,7 @@ class _Whole(Decoding):
         return ""
 
     def rest(self) -> str:
-        with as_error("the tokenizer cannot decode these tokens"):
+        with as_edge_error("the tokenizer cannot decode these tokens"):
             return self._decoder.decode(self._tokens)
 
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from models.errors import CheckpointError, EdgeError
-from models.plain_name import plain_name
+from models.file_names import checked_file_name
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read once, when the hub's client is imported
 
@@ -97,7 +97,7 @@ def snapshot_in(folder: Path) -> Path | None:
     if not (folder.resolve().name.startswith("models--") and snapshots.is_dir()):
         return None
     if main.is_file():
-        commit = snapshots / plain_name(main.read_text(encoding="utf8", errors="replace").strip(), str(main))
+        commit = snapshots / checked_file_name(main.read_text(encoding="utf8", errors="replace").strip(), str(main))
         if commit.is_dir():
             return commit
     found = sorted(one for one in snapshots.iterdir() if one.is_dir())

@@ -20,7 +20,7 @@ from models.progress import Progress
 from models.quantized import QuantizedMatrices, QuantizedMatrix, groups_of, quantize_matrix, row_bytes
 from models.safetensors_file import Planned, TensorPlace, file_notes, tensor_places, write_tensors
 from models.spec import DecoderSpec
-from models.weights import DenseWeights, StoredParameter, Weights
+from models.weights import DenseWeights, StoredParameter, StoredWeights
 
 FORMAT = 1
 """Rises when the same weights and scheme would give another file."""
@@ -155,7 +155,7 @@ def open_quantized(file: Path, spec: DecoderSpec) -> tuple[DenseWeights, Quantiz
         places, shapes = tensor_places(file), parameter_shapes(spec)
         names = [name for name in matrices(spec) if f"{stem_of(name)}.codes" in places]
         quantized = {name: _places_of(name, shapes[name], scheme, places) for name in names}
-        others = Weights({name: StoredParameter(places[name]) for name in shapes if name not in quantized})
+        others = StoredWeights({name: StoredParameter(places[name]) for name in shapes if name not in quantized})
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{file} holds no quantized weights of this decoder ({error}); quantize them again"

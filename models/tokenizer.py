@@ -12,8 +12,8 @@ from models.chat import open_chat_template
 from models.decoding import byte_of, bytes_of, decoder_parts, decoding_of
 from models.errors import EdgeError, MisuseError
 from models.other_formats import refuse_pointer
-from models.panics import as_error
 from models.special_tokens import SpecialTokens, add_special_tokens, keys_of, read_special_tokens
+from models.tokenizer_errors import as_edge_error
 
 _SPACE = "▁"  # what sentencepiece writes for a space
 
@@ -66,7 +66,7 @@ class Tokenizer:
 
     def decode(self, ids: list[int] | tuple[int, ...]) -> str:
         """The text of `ids`; special tokens leave no trace."""
-        with as_error("the tokenizer cannot decode these tokens"):
+        with as_edge_error("the tokenizer cannot decode these tokens"):
             return str(self.rust.decode(list(ids), skip_special_tokens=True))
 
     def continuation(self, prompt: Sequence[int], ids: Sequence[int]) -> str:
@@ -99,7 +99,7 @@ class Tokenizer:
         except UnicodeEncodeError as error:
             half = f"U+{ord(text[error.start]):04X} at character {error.start + 1}"
             raise MisuseError(f"the text is no valid Unicode: {half} is half a character; write it in UTF-8") from error
-        with as_error("the tokenizer cannot encode this text", MisuseError):
+        with as_edge_error("the tokenizer cannot encode this text", MisuseError):
             return self.rust.encode(text, add_special_tokens=add_special_tokens)
 
     def _token(self, id: int) -> str | None:
@@ -153,7 +153,7 @@ def open_tokenizer(folder: Path) -> Tokenizer | None:
     if not file.is_file():
         return None
     refuse_pointer(file)
-    with as_error(f"{file} cannot be read as a tokenizer"):
+    with as_edge_error(f"{file} cannot be read as a tokenizer"):
         rust = tokenizers.Tokenizer.from_file(str(file))
         # Some files keep the settings of their training, which would cut or fill every text.
         rust.no_truncation()

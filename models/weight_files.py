@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.errors import CheckpointError
+from models.file_names import checked_file_name
 from models.json_text import parse_json
 from models.other_formats import refuse_pointer, without_weights
-from models.plain_name import plain_name
 from models.safetensors_file import TensorPlace, tensor_places
 
 WHOLE = "model.safetensors"
@@ -39,7 +39,7 @@ def weight_files(folder: Path, stated: object = None) -> tuple[Path, ...]:
         CheckpointError: there are none, some are missing, or it cannot be told which ones count.
     """
     if stated is not None:
-        main = folder / plain_name(stated, f"'transformers_weights' in {folder / 'config.json'}")
+        main = folder / checked_file_name(stated, f"'transformers_weights' in {folder / 'config.json'}")
         return _shards(main) if main.name.endswith(".json") else _all_there(main, [main])
     if (folder / WHOLE).is_file():
         return (folder / WHOLE,)
@@ -78,7 +78,9 @@ def _shards(index: Path) -> tuple[Path, ...]:
         ) from error
     if not names:
         raise CheckpointError(f"the 'weight_map' of {index} lists no shard; download it again")
-    return _all_there(index, [index.parent / name for name in sorted({plain_name(name, str(index)) for name in names})])
+    return _all_there(
+        index, [index.parent / name for name in sorted({checked_file_name(name, str(index)) for name in names})]
+    )
 
 
 def _all_there(lists: Path, files: Sequence[Path]) -> tuple[Path, ...]:

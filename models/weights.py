@@ -28,7 +28,7 @@ class StoredParameter:
         return value if self.multiplier == 1.0 else np.float32(self.multiplier) * value.astype(np.float32)
 
 
-class Weights(Mapping[str, NDArray[np.generic]]):
+class StoredWeights(Mapping[str, NDArray[np.generic]]):
     """Every parameter by Edge's name, as stored (float32, float16, bfloat16), read when asked for."""
 
     def __init__(self, stored: dict[str, StoredParameter]) -> None:
@@ -56,7 +56,7 @@ class Weights(Mapping[str, NDArray[np.generic]]):
 class DenseWeights(Mapping[str, NDArray[np.generic]]):
     """Every parameter as numbers: quantized ones as those that their codes stand for, float32."""
 
-    def __init__(self, quantized: QuantizedMatrices, others: Weights, files: tuple[Path, ...]) -> None:
+    def __init__(self, quantized: QuantizedMatrices, others: StoredWeights, files: tuple[Path, ...]) -> None:
         self.quantized, self.others, self.files = quantized, others, files
 
     def __getitem__(self, name: str) -> NDArray[np.generic]:

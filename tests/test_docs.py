@@ -24,7 +24,7 @@ from edge.timing import PassTimes, RunTiming
 from edge.trace import Trace
 from edge.watch import Watch
 from export import manifest
-from export.parity import Parity
+from export.logit_difference import LogitDifference
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -214,7 +214,7 @@ def test_every_key_of_a_file_is_described() -> None:
     sections = {section.partition("\n")[0]: section for section in page.split("\n## ")[1:]}
     written = {
         "Trace": (store.FORMAT, (Trace, Watch, RunTiming)),
-        "Export": (manifest.FORMAT, (manifest.Manifest, Parity)),
+        "Export": (manifest.FORMAT, (manifest.Manifest, LogitDifference)),
         "Lab record": (record.FORMAT, (LabRecord, Claim, Finding, Effect)),
         "Profile": (profile_record.FORMAT, (Profile, VariantProfile, PassTimes)),
         "Comparison": (result.FORMAT, (result.Comparison, result.TextUsed)),

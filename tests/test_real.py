@@ -11,7 +11,7 @@ import torch
 import edge
 from edge.edits import ScaleNeuron
 from edge.insight.ablation import TOP, Ablation, Agreement
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from models.chat import Turn
 from tests.real import smollm2
 from tests.shared import shared
@@ -56,7 +56,7 @@ def agreements(model: edge.Model, layer: int, tokens: tuple[int, ...]) -> list[A
     """The 8 neurons of a layer that write most at each token, ablated there one at a time."""
     ids = model.tokenizer.encode("The capital of France is Paris. The capital of Japan is Tokyo. She opened the door")
     trace = model.run(ids=ids, max_new_tokens=0, watch=edge.Watch(parts=("ffn.neurons",)))
-    weights = Weights(model.checkpoint, model.tokenizer.piece)
+    weights = InsightWeights(model.checkpoint, model.tokenizer.piece)
 
     def run(ids: list[int], edits: tuple[ScaleNeuron, ...], watch: edge.Watch) -> edge.Trace:
         return model.run(ids=ids, max_new_tokens=0, edits=edits, watch=watch)

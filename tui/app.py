@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from edge.border import told_of
+from edge.error_message import error_message
 from tui.control_characters import DropControlCharacters
 from tui.screens.opening import OpeningScreen
 from tui.theme import DARK, LIGHT
@@ -110,7 +110,7 @@ def show(app: EdgeApp, headless: bool = False, auto_pilot: AutoPilot | None = No
         if hasattr(app, "main") and not app.main.runner.close(PATIENCE_S):
             # A load cannot be interrupted, and Python would wait for its thread: leave without it.
             if app.failure is not None:
-                print(f"edge: {told_of(app.failure, 'the UI').message}", file=sys.stderr)
+                print(f"edge: {error_message(app.failure, 'the UI').message}", file=sys.stderr)
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(app.return_code or 0)

@@ -11,7 +11,7 @@ from edge.store import read_store
 from export.quantizing import stored_precision
 from models.checkpoint import open_checkpoint
 from models.errors import EdgeError
-from models.find import find_model
+from models.find_model import find_model
 from models.hub import cached, is_hub_id
 from models.parameters import parameter_count
 from models.tokenizer import open_tokenizer

@@ -6,7 +6,7 @@ from threading import Condition, Thread
 from textual.message import Message
 from textual.message_pump import MessagePump
 
-from edge.border import told_of
+from edge.error_message import error_message
 
 Reading = Callable[[], Message]
 """Computes something and puts it into a message. Uses numpy alone; a refusal is an `EdgeError`."""
@@ -53,7 +53,7 @@ class BackgroundReader:
             try:
                 message = reading()
             except BaseException as error:  # told where the reading would have shown, and the thread lives on
-                message = BackgroundTaskFailed(told_of(error, "a reading").message)
+                message = BackgroundTaskFailed(error_message(error, "a reading").message)
             asker.post_message(message)
 
 

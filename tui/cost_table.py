@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edge.picture.cover import show_reached
+from edge.picture.coverage import show_reached
 from edge.picture.units import Number, show_measured, show_share
 from edge.tables import Cell, Column, Table
 from edge.timing import Account

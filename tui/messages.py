@@ -10,7 +10,7 @@ from textual.message import Message
 from edge.compare.result import Comparison
 from edge.edits import Edit
 from edge.insight.ablation import Agreement
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.lab.run import Tried
 from edge.laws.result import LawResult
 from edge.measure.overview import Overview
@@ -38,7 +38,7 @@ class ModelLoaded(Message):
     """A model is ready; `weights` explain its traces, None where there is no checkpoint to read."""
 
     model: ModelSummary
-    weights: Weights | None
+    weights: InsightWeights | None
 
 
 @dataclass

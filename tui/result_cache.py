@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from textual.message import Message
 from textual.widget import Widget
 
-from edge.border import told_of
+from edge.error_message import error_message
 
 T = TypeVar("T")
 
@@ -74,4 +74,4 @@ def _told(read: Callable[[], T]) -> T | Unavailable:
     try:
         return read()
     except BaseException as error:  # told where the reading would have shown, and asked for no more
-        return Unavailable(told_of(error, "a reading of weights").message)
+        return Unavailable(error_message(error, "a reading of weights").message)

@@ -5,7 +5,7 @@ from threading import Condition, Event, Thread
 
 from textual.message import Message
 
-from edge.border import told_of
+from edge.error_message import error_message
 from edge.worker_process import quiet
 from tui.jobs.job import Job, JobContext, JobInterrupted, OpenModel
 from tui.jobs.load import Load
@@ -64,7 +64,7 @@ class Runner:
             except JobInterrupted:
                 self._desk.post(JobStopped())
             except BaseException as error:  # native libraries raise what is no Exception; the screen must live on
-                told = told_of(error, f"the job {type(job).__name__}")
+                told = error_message(error, f"the job {type(job).__name__}")
                 self._desk.post(
                     JobFailed("an unexpected error" if told.is_defect else "that did not work", told.message)
                 )

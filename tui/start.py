@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.engines.choice import engine_of
-from models.find import find_model
+from models.find_model import find_model
 from tui.app import EdgeApp, MakeScreen, show
 
 

@@ -9,7 +9,7 @@ from edge.ablated import Ablated, ablated
 from edge.compare.result import Comparison
 from edge.edits import Edit
 from edge.insight.ablation import Agreement
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.lab.run import Tried
 from edge.laws.result import LawResult
 from edge.measure.overview import Overview
@@ -62,11 +62,11 @@ class MeasuredRun:
     overview: Overview
     surprisal_bits: Float32[np.ndarray, " token"]
     timing: SublayerTiming | None = None
-    weights: Weights | None = None
+    weights: InsightWeights | None = None
     agreements: dict[tuple[int, int], Agreement] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, trace: Trace, weights: Weights | None) -> "MeasuredRun":
+    def of(cls, name: str, trace: Trace, weights: InsightWeights | None) -> "MeasuredRun":
         """A run of which nothing is measured yet."""
         overview = Overview.unknown(trace.spec.n_layers, trace.spec.n_heads, trace.n_fed)
         return cls(name, trace, overview, np.full(len(trace.tokens), np.nan, np.float32), None, weights)

@@ -15,8 +15,8 @@ from models.json_text import json_text
 
 if TYPE_CHECKING:
     from edge.compare.members import Chosen
-    from edge.compare.passage import Passage
     from edge.compare.result import Comparison
+    from edge.compare.tokenized_text import TokenizedText
 
 _LEGEND = {
     "near ties": "others where the reference's own lead is below 0.1 nats",
@@ -93,7 +93,7 @@ def compare(
 
 
 def _check(tokens: int, rounds: int, tolerance: float | None, threads: int | None) -> None:
-    from edge.compare.passage import FEWEST_TOKENS
+    from edge.compare.tokenized_text import FEWEST_TOKENS
     from edge.engines.choice import check_threads
 
     if tokens < FEWEST_TOKENS:
@@ -105,14 +105,14 @@ def _check(tokens: int, rounds: int, tolerance: float | None, threads: int | Non
     check_threads(threads, "--threads")
 
 
-def _passage(reference: "Chosen", text: Path | None, ids: list[int] | None, tokens: int) -> "Passage":
-    from edge.compare.passage import passage_of_ids, passage_of_text
+def _passage(reference: "Chosen", text: Path | None, ids: list[int] | None, tokens: int) -> "TokenizedText":
+    from edge.compare.tokenized_text import text_of_ids, tokenize_text
 
     if ids is None:
-        return passage_of_text(reference.tokenizer, text, tokens)
+        return tokenize_text(reference.tokenizer, text, tokens)
     if text is not None:
         raise MisuseError("--text and --ids are two texts; choose")
-    return passage_of_ids(ids, reference.spec.vocab_size, tokens)
+    return text_of_ids(ids, reference.spec.vocab_size, tokens)
 
 
 def sections(found: "Comparison", layout: str, columns: int) -> list[str]:

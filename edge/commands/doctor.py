@@ -27,10 +27,10 @@ def doctor(context: click.Context, layout: str | None) -> None:
 
     Ends with 0 where models can be run, 1 where not even the onnx engine works.
     """
-    from edge.doctor import can_run, examine
+    from edge.doctor import can_run, run_checks
 
-    findings = examine()
-    rows = [(one.what, "yes" if one.works else "no", one.found, one.fix) for one in findings]
+    checks = run_checks()
+    rows = [(one.name, "yes" if one.works else "no", one.detail, one.fix) for one in checks]
     click.echo(Table(_COLUMNS, rows).write(layout or "text"))
-    if not can_run(findings):
+    if not can_run(checks):
         context.exit(1)

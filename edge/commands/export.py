@@ -54,7 +54,7 @@ def export(
     from export.standalone import check_target, export_checkpoint, peak_bytes
     from export.targets import TARGETS
     from models.checkpoint import open_checkpoint
-    from models.find import find_model
+    from models.find_model import find_model
     from models.precision import precision_of
 
     chosen, original = precision_of(precision), open_checkpoint(find_model(model))

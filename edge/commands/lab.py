@@ -70,7 +70,7 @@ def lab(
         with opened_model(model, engine, threads) as opened:
             survey_text(opened, survey, keep, part, add, layout)
         return
-    from edge.compare.passage import beginning
+    from edge.compare.tokenized_text import beginning
     from edge.lab.prompts import read_questions
     from edge.lab.registry import EXPERIMENTS
     from edge.lab.run import chosen

@@ -27,7 +27,7 @@ def look(target: str, engine: str, threads: int | None) -> None:
     file that 'edge trace' wrote, and opens without any engine.
     """
     from edge.engines.choice import engine_of
-    from models.find import find_model
+    from models.find_model import find_model
 
     engine_of(engine)
     if not Path(target).expanduser().is_file():

@@ -50,7 +50,7 @@ def models(context: click.Context, layout: str | None) -> None:
 def show(model: str, layout: str | None) -> None:
     """Show what MODEL is: its sizes, and where its parameters are."""
     from models.checkpoint import open_checkpoint
-    from models.find import find_model
+    from models.find_model import find_model
 
     click.echo(_facts(open_checkpoint(find_model(model))).write(layout or "text"))
 

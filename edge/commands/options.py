@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edge.border import keep_secret
+from edge.error_message import redact_in_reports
 from edge.picture.escape import escape_line
 from models.errors import MisuseError
 
@@ -93,7 +93,7 @@ def given_text(text: str | None, name: str) -> str | None:
         return None
     if text == "-":
         text = _read_stdin(name)
-    keep_secret(text)
+    redact_in_reports(text)
     try:
         text.encode("utf8")
     except UnicodeEncodeError as error:
@@ -136,13 +136,13 @@ def _interrupt_leaves() -> Iterator[None]:
 
     What it was writing has not taken its place yet, and is removed.
     """
+    from export.atomic_folder import remove_leftovers
     from export.bundle import cache_folder
-    from export.staging import sweep
 
     def leave(*_: object) -> None:
         tell("edge: interrupted")
         for kind in ("graphs", "weights"):
-            sweep(cache_folder(kind))
+            remove_leftovers(cache_folder(kind))
         os._exit(130)
 
     before = signal.signal(signal.SIGINT, leave)

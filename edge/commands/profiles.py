@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from edge.commands.changes import change_table
 from edge.commands.savings import gather_table, skipped_table
-from edge.picture.cover import BEYOND, cover_words, difference_words, show_reached
+from edge.picture.coverage import ABOVE_BENCHMARK, coverage_text, difference_text, show_reached
 from edge.picture.units import show_bytes, show_count
 from edge.tables import Cell, Column, Table
 
@@ -90,7 +90,7 @@ def _with_note(sections: "Iterator[_Section]") -> "Iterator[_Section]":
         tables += [table] if table else []
         yield title, table
     if _goes_beyond(tables):
-        yield BEYOND, None
+        yield ABOVE_BENCHMARK, None
 
 
 def profile_summary(found: "Profile") -> dict[str, list[dict[str, Cell]]]:
@@ -245,9 +245,9 @@ def _inside_section(
     title = (
         f"Inside {variant.engine}: {what} at depth {times.depth}, {inside.total_ns / 1e6:.3f} ms without instruments "
         f"({len(times.whole_ns)} passes)\n"
-        f"{cover_words(inside.account)} ({variant.method})\n"
+        f"{coverage_text(inside.account)} ({variant.method})\n"
         f"shares are of {inside.account.basis}"
-        + (f"\n{difference_words(inside.differenced)}" if inside.differenced else "")
+        + (f"\n{difference_text(inside.differenced)}" if inside.differenced else "")
         + (f"\n{', '.join(inside.fused)}: computed inside another part" if inside.fused else "")
     )
     return title, _short(_part_table(found, variant, passes, (one_by_one if by_layer else over_layers)(inside)))

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from edge.picture.cover import cover_words, share_title
+from edge.picture.coverage import coverage_text, share_title
 from edge.tables import Cell, Column, Table
 from models.parts import layers_of
 
@@ -21,7 +21,7 @@ _COLUMNS = (
 def sublayer_table(timing: "SublayerTiming") -> Table:
     """Attention and FFN of each layer, each with its norm, as measured and scaled; and their share.
 
-    Shares are of the un-instrumented total, and of the pass with clocks where those slowed it: the heading says which.
+    Shares are of the un-instrumented total, and of the pass with timers where those slowed it: the heading says which.
     """
     heading = f"share {share_title(timing)}"
     rows: list[tuple[Cell, ...]] = []
@@ -42,7 +42,7 @@ def sublayer_sum(timing: "SublayerTiming") -> str:
         f"outside layers, ms, measured: {outside or 'nothing'}\n"
         f"{what} at depth {timing.depth}: {timing.total_ns / 1e6:.3f} ms on {timing.engine}, "
         f"{timing.threads} threads, median of {timing.repeats}\n"
-        f"{cover_words(timing)} ({timing.method})"
+        f"{coverage_text(timing)} ({timing.method})"
     )
 
 

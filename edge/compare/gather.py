@@ -11,9 +11,9 @@ from jaxtyping import Float64
 
 from edge.compare.inside import head_divergence, mean_sparsity
 from edge.compare.members import Member
-from edge.compare.passage import Window
 from edge.compare.sameness import Scores, score
 from edge.compare.sites import record, trace_errors, watches
+from edge.compare.tokenized_text import Window
 from edge.trace import Trace, open_trace
 from edge.watch import Watch
 from models.progress import Progress

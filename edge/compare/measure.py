@@ -11,10 +11,10 @@ from edge.compare.gather import Recordings, Seen, look_inside, read
 from edge.compare.greedy import Choices, choose, parting
 from edge.compare.members import Member
 from edge.compare.pace import Pace, memory_of, take_paces, usual_course
-from edge.compare.passage import LONGEST_WINDOW, Passage, windows
 from edge.compare.result import Compared, Comparison, Subject, TextUsed
 from edge.compare.sameness import joined, sameness_of
 from edge.compare.sites import departure
+from edge.compare.tokenized_text import LONGEST_WINDOW, TokenizedText, windows
 from edge.compare.tolerances import tolerance_of
 from edge.engines.choice import engine_of
 from edge.measure.registry import SHARES
@@ -48,7 +48,7 @@ class Answers:
 
 
 def compare(
-    members: Sequence[Member], passage: Passage, *, rounds: int, tolerance: float | None, progress: Progress
+    members: Sequence[Member], passage: TokenizedText, *, rounds: int, tolerance: float | None, progress: Progress
 ) -> Comparison:
     """Compares every member with the first.
 

@@ -12,7 +12,7 @@ from edge.session import Model
 from edge.variant import Variant, open_variant, prepare_variant
 from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
-from models.find import find_model
+from models.find_model import find_model
 from models.spec import DecoderSpec
 from models.tokenizer import Tokenizer, open_tokenizer
 

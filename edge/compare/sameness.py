@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int
 
 from edge.compare.estimate import Costs, Estimate, costs_nats, perplexity_difference
-from export.parity import divergence
+from export.logit_difference import divergence
 
 NEAR_TIE_NATS = 0.1
 """The reference's likeliest token counts as nearly tied where the second is nine tenths as likely: e^-0.1."""

@@ -22,9 +22,9 @@ from edge.engines.choice import PROVIDERS, EngineChoice
 from edge.timing import Grain, Took, Without, by_sublayer
 from edge.watch import Watch
 from export.bundle import Bundle, prepare
-from export.cut import without
 from export.layout import layout_of
 from export.names import change_name, part_of_node
+from export.remove_nodes import remove_nodes
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError, MissingPackageError, MisuseError
 from models.progress import Progress
@@ -35,7 +35,7 @@ try:
 except ImportError as error:
     raise MissingPackageError("engine 'onnx'", "onnxruntime", "all") from error
 
-from edge.engines.onnx_session import Cache, Graph, Values, Weights
+from edge.engines.onnx_session import Cache, Graph, SessionWeights, Values
 
 _CUTS: dict[str, Callable[[str], bool]] = {
     "attn": lambda node: part_of_node(node).startswith("layers.") and ".attn." in part_of_node(node),
@@ -64,7 +64,7 @@ class OnnxEngine:
         self._provider, layout = available(choice.provider), layout_of(checkpoint, choice.precision)
         self._bundle: Bundle = prepare(checkpoint, progress, layout)
         progress("opening the ONNX session")
-        self._weights = Weights(checkpoint, layout)
+        self._weights = SessionWeights(checkpoint, layout)
         self.weights_bytes, self.float_bytes = checkpoint.stored_bytes, np.dtype(layout.float_type).itemsize
         self._fast = self._open("fast")
         device = "cuda" if choice.provider == "cuda" else "cpu"
@@ -118,7 +118,7 @@ class OnnxEngine:
         fast, found = self._bundle.graph("fast").read_bytes(), {}
         with tempfile.TemporaryDirectory(prefix="edge-cut-") as folder:
             for kind, is_cut in _CUTS.items():
-                cut, file = without(fast, is_cut), Path(folder) / f"{kind}.onnx"
+                cut, file = remove_nodes(fast, is_cut), Path(folder) / f"{kind}.onnx"
                 file.write_bytes(cut.model)
                 weights = self._weights.only(cut.initializers)
                 graph = Graph(file, weights, self.threads, self._provider)

@@ -7,8 +7,8 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.engines.attention_kernel import without_flash_attention
 from edge.engines.choice import PROVIDERS
-from edge.engines.plain_attention import plain_attention
 from export.initializers import give, initializer_values
 from export.layout import Layout
 from export.onnx_runtime import ort
@@ -77,7 +77,7 @@ class Graph:
     """
 
     def __init__(
-        self, file: Path, weights: "Weights", threads: int, provider: str, profile: Path | None = None
+        self, file: Path, weights: "SessionWeights", threads: int, provider: str, profile: Path | None = None
     ) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -88,7 +88,7 @@ class Graph:
             options.profile_file_prefix = str(profile)
         weights.give(options, provider)
         wanted = list(dict.fromkeys([PROVIDERS[provider], PROVIDERS["cpu"]]))
-        with plain_attention():
+        with without_flash_attention():
             self.session = ort.InferenceSession(str(file), options, providers=wanted)
         if self.session.get_providers()[0] != wanted[0]:
             raise MisuseError(
@@ -136,16 +136,16 @@ class Graph:
                 self._written[name] = ref(array)
 
 
-class Weights:
+class SessionWeights:
     """The initializers of every session, in the memory of the checkpoint where it stores them as they are needed."""
 
     def __init__(self, checkpoint: Checkpoint, layout: Layout) -> None:
         arrays = initializer_values(checkpoint, layout)
         self._values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays}
 
-    def only(self, names: Collection[str]) -> "Weights":
+    def only(self, names: Collection[str]) -> "SessionWeights":
         """Those of some names, in the same memory."""
-        some = object.__new__(Weights)
+        some = object.__new__(SessionWeights)
         some._values = {name: value for name, value in self._values.items() if name in names}
         return some
 

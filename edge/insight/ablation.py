@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from edge.edits import ScaleNeuron
 from edge.insight.memories import neurons_at, strongest_neurons
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.measure.agreement import correlation, top_overlap
 from edge.trace import Trace
 from edge.watch import Watch
@@ -64,7 +64,7 @@ class Ablation:
         trace: The run, which watched its FFNs.
     """
 
-    def __init__(self, trace: Trace, weights: Weights, token: int, run: Runs) -> None:
+    def __init__(self, trace: Trace, weights: InsightWeights, token: int, run: Runs) -> None:
         self.trace, self._weights, self._token, self._run = trace, weights, token, run
 
     def agreement(self, layer: int, neurons: int = NEURONS, top: int = TOP) -> Agreement:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge.compare.estimate import costs_nats
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.measure.lens import blocks, look_through
 from edge.trace import Trace
 from models.sites import layer_site
@@ -42,7 +42,7 @@ class Answers:
     settled: int
 
 
-def read_answers(trace: Trace, weights: Weights, token: int, k: int = 8) -> Answers:
+def read_answers(trace: Trace, weights: InsightWeights, token: int, k: int = 8) -> Answers:
     """The logit lens at one token (nostalgebraist 2020): norm and unembedding applied to what leaves each layer.
 
     Raises:
@@ -64,7 +64,7 @@ def read_answers(trace: Trace, weights: Weights, token: int, k: int = 8) -> Answ
     )
 
 
-def read_surprise(trace: Trace, weights: Weights) -> Float32[np.ndarray, " token"]:
+def read_surprise(trace: Trace, weights: InsightWeights) -> Float32[np.ndarray, " token"]:
     """How little each token was expected, in bits: `-log2 p(token | those before)`; NaN for the first.
 
     Generated tokens as the engine gave them; those of the prompt from what leaves the last layer. NaN for a prompt

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.readout import Ending
 from edge.trace import Trace
 from models.errors import MisuseError
@@ -26,7 +26,9 @@ class Copied:
     own_rank: int
 
 
-def read_copied(trace: Trace, weights: Weights, layer: int, head: int, token: int, key: int, k: int = 6) -> Copied:
+def read_copied(
+    trace: Trace, weights: InsightWeights, layer: int, head: int, token: int, key: int, k: int = 6
+) -> Copied:
     """The OV circuit on one key: `value · W_O · W_U` (Elhage et al. 2021, A Mathematical Framework).
 
     Of what the head really read there, not of the bare embedding; for a weight of 1, direct effect alone. The gains of

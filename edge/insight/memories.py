@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.measure.memories import PromotedTokens, dominant, promoted, vector_norms
 from edge.measure.sparsity import CettSparsity, cett_sparsity
 from edge.readout import Ending
@@ -33,7 +33,13 @@ class Memory:
 
 
 def read_memories(
-    trace: Trace, weights: Weights, layer: int, token: int, k: int = 32, also: Collection[int] = (), words: int = 8
+    trace: Trace,
+    weights: InsightWeights,
+    layer: int,
+    token: int,
+    k: int = 32,
+    also: Collection[int] = (),
+    words: int = 8,
 ) -> tuple[Memory, ...]:
     """The `k` memories that write most at one token, strongest first, and after them those asked for by number.
 
@@ -60,7 +66,7 @@ def read_memories(
     )
 
 
-def strongest_neurons(trace: Trace, weights: Weights, layer: int, token: int, k: int) -> tuple[int, ...]:
+def strongest_neurons(trace: Trace, weights: InsightWeights, layer: int, token: int, k: int) -> tuple[int, ...]:
     """The `k` neurons that write most at one token, the strongest first; those at 0 are none of them.
 
     Raises:
@@ -82,7 +88,7 @@ def read_coefficients(
     return tuple(Memory(neuron, float(neurons[neuron]), None, ()) for neuron in listed)
 
 
-def read_cett(trace: Trace, weights: Weights, layer: int, target: float = 0.2) -> CettSparsity:
+def read_cett(trace: Trace, weights: InsightWeights, layer: int, target: float = 0.2) -> CettSparsity:
     """The share of an FFN's neurons that can go while the mean error over the text stays at `target`.
 
     Ablated neurons are not counted. Measured on what the down projection writes, before any norm of it; see
@@ -110,7 +116,7 @@ def neurons_at(trace: Trace, layer: int, token: int) -> Float32[np.ndarray, " ne
 
 
 def _neurons_and_norms(
-    trace: Trace, weights: Weights, layer: int, token: int
+    trace: Trace, weights: InsightWeights, layer: int, token: int
 ) -> tuple[Float32[np.ndarray, " neuron"], Float32[np.ndarray, " neuron"]]:
     """Coefficients at a token, and the lengths of what a coefficient of 1 adds there."""
     neurons, ending = neurons_at(trace, layer, token), weights.ending(layer, "ffn")
@@ -131,13 +137,13 @@ def _scale(ending: Ending, neurons: Float32[np.ndarray, " neuron"]) -> float:
     return 1.0 if isinstance(ending.after.kind, NoNorm) else float(ending.after.scale(ending(neurons[None]))[0])
 
 
-def _promoted(weights: Weights, ending: Ending, neurons: list[int], words: int) -> PromotedTokens:
+def _promoted(weights: InsightWeights, ending: Ending, neurons: list[int], words: int) -> PromotedTokens:
     readout = weights.readout
     vectors = readout.folded(ending.writes(neurons), ending)
     return promoted(vectors, readout.weight, min(words, len(readout.weight)))
 
 
-def _words(weights: Weights, found: PromotedTokens, place: int, coefficient: float) -> tuple[str, ...]:
+def _words(weights: InsightWeights, found: PromotedTokens, place: int, coefficient: float) -> tuple[str, ...]:
     if not abs(coefficient) > 0:
         return ()
     ids = found.top[place] if coefficient > 0 else found.bottom[place]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.measure.lens import kl_to_final_bits, log_softmax, top_tokens
 from edge.readout import Readout
 from edge.trace import Trace
@@ -43,7 +43,7 @@ class Shift:
 
 
 def read_ffn_shift(
-    trace: Trace, weights: Weights, layer: int, token: int, k: int = 5, also: Collection[int] = ()
+    trace: Trace, weights: InsightWeights, layer: int, token: int, k: int = 5, also: Collection[int] = ()
 ) -> Shift:
     """What the decoder would answer at a token if it ended before, and after, the FFN of one layer (logit lens).
 
@@ -64,9 +64,9 @@ def read_ffn_shift(
 
 def read_answer_shift(
     before: Trace,
-    before_weights: Weights,
+    before_weights: InsightWeights,
     after: Trace,
-    after_weights: Weights,
+    after_weights: InsightWeights,
     token: int,
     k: int = 5,
     also: Collection[int] = (),
@@ -87,7 +87,7 @@ def read_answer_shift(
 def _shift(
     streams: Sequence[Float32[np.ndarray, "1 model"]],
     readouts: Sequence[Readout],
-    weights: Weights,
+    weights: InsightWeights,
     k: int,
     also: Collection[int],
 ) -> Shift:

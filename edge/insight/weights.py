@@ -11,7 +11,7 @@ _ENDINGS = 8
 """Matrices that are kept as float32; a person looks at a few layers at a time."""
 
 
-class Weights:
+class InsightWeights:
     """Of the checkpoint as its engine computes with it: quantized where the engine packs.
 
     Attributes:

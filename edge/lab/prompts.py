@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from models.errors import MisuseError
-from models.passage import OWN_TEXT
+from models.sample_text import SAMPLE_TEXT
 from models.zoo.facts import Use, facts, facts_of, phrasings_of, relations
 
 SEED = 20_240_131
@@ -38,7 +38,7 @@ def reading() -> str:
     order = np.random.default_rng(SEED).permutation(len(told))
     ways = {relation: phrasings_of(relation, Use.TRAIN) for relation in relations()}
     lines = [ways[told[place].relation][turn % 4].sentence(told[place]) for turn, place in enumerate(order)]
-    return OWN_TEXT + "\n" + "\n".join(lines) + "\n"
+    return SAMPLE_TEXT + "\n" + "\n".join(lines) + "\n"
 
 
 def questions(relation: str = "capital") -> Iterator[Question]:

@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from edge.compare.estimate import costs_nats
-from edge.compare.passage import Window, windows
+from edge.compare.tokenized_text import Window, windows
 from edge.edits import Edit
 from edge.lab.passes import Ask, logits_after, starts
 from edge.lab.prompts import SEED, Question, questions, reading
-from edge.probes import repeated_tokens
 from edge.readout import Readout, open_readout
+from edge.repeated_tokens import repeated_tokens
 from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch

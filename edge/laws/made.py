@@ -12,7 +12,7 @@ from edge.compare.tolerances import TOLERANCES
 from edge.edits import Ablate, Edit, Noise, Replace, ScaleHead, ScaleNeuron
 from edge.laws.case import NEW_TOKENS, Case
 from edge.laws.result import LawResult, SiteDifference, inapplicable, judged, site_difference
-from edge.picture.cover import cover_words
+from edge.picture.coverage import coverage_text
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_number
 from edge.timing import SublayerTiming
@@ -99,7 +99,7 @@ def law_7(case: Case) -> LawResult:
         if timing is None:
             return inapplicable(7, SHARES, SUMS_TO, "the timing was stopped; check it again", len(case.ids))
         found.append(_sum_difference(timing, what, case.spec.n_layers))
-        notes.append(f"{what}: {cover_words(timing)}")
+        notes.append(f"{what}: {coverage_text(timing)}")
     return judged(7, SHARES, SUMS_TO, found, len(case.ids), ", ".join(notes))
 
 

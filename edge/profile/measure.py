@@ -28,8 +28,8 @@ from edge.worker_process import WorkerProcess
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import MisuseError
 from models.parameters import parameter_shapes
-from models.passage import OWN_TEXT
 from models.progress import Progress
+from models.sample_text import SAMPLE_TEXT
 from models.spec import DecoderSpec
 
 SPARE = 0.8
@@ -244,7 +244,7 @@ def measure(variants: Sequence[Variant], plan: Plan, progress: Progress, sparsit
 def _watch_neurons(model: Model) -> Trace:
     """Asked in a variant's process: what the FFNs do on Edge's own text."""
     spec = model.spec
-    ids = model.tokenizer.encode(OWN_TEXT) if model.tokenizer else example_ids(spec, spec.context)
+    ids = model.tokenizer.encode(SAMPLE_TEXT) if model.tokenizer else example_ids(spec, spec.context)
     return model.run(ids=ids[: min(256, spec.context)], max_new_tokens=0, watch=Watch(parts=("ffn.neurons",)))
 
 

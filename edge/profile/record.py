@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.plain import open_record, to_plain
+from edge.dataclass_json import open_record, to_json_value
 from edge.profile.machine import Machine, Sweep
 from edge.profile.memory import Memory
 from edge.profile.rounds import Course, Round
@@ -97,7 +97,7 @@ class Profile:
 
 def profile_record(profile: Profile) -> dict[str, Any]:
     """The profile as `json` writes it."""
-    return {"format": FORMAT, "kind": KIND, "profile": to_plain(profile)}
+    return {"format": FORMAT, "kind": KIND, "profile": to_json_value(profile)}
 
 
 def open_profile(path: str | Path) -> Profile:

@@ -7,7 +7,7 @@ metadata events (`ph` "M") that name the process and its tracks.
 from collections.abc import Iterator
 from typing import Any
 
-from edge.picture.cover import share_title
+from edge.picture.coverage import share_title
 from edge.profile.record import Profile
 from edge.report.timed import PartTimes, PassKind, pass_kinds, variant_title
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.compare.result import Comparison, from_json
-from edge.plain import from_plain, to_plain
+from edge.dataclass_json import from_json_value, to_json_value
 from edge.profile.record import Profile, open_profile
 from models.errors import EdgeError
 from models.json_text import parse_json
@@ -33,7 +33,7 @@ def read_comparison(path: Path) -> Comparison:
         record: Any = parse_json(path.read_text(encoding="utf8"))
         if not isinstance(record, dict):
             raise ValueError("it is no record of 'edge compare'")
-        return from_plain(Comparison, to_plain(from_json(record)))
+        return from_json_value(Comparison, to_json_value(from_json(record)))
     except (ValueError, AttributeError, TypeError, EdgeError) as error:
         raise EdgeError(f"{path} is not a comparison that this Edge reads: {error}") from error
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from edge.picture.cover import RULE, difference_words, share_title
+from edge.picture.coverage import COVERAGE_RULE, difference_text, share_title
 from edge.picture.units import show_bytes, show_number, show_share, show_time
 from edge.profile.record import Profile
 from edge.profile.summary import NOISY, Pace, bandwidth_bytes_per_s, flops_per_s, paces, quantile
@@ -21,7 +21,7 @@ def time_section(profile: Profile, model: str) -> Section:
         f"Timed runs of {profile.model}, apart from the watched run above: nothing is watched in them. ",
         "A bar is a layer's time in one pass: the median of passes with a clock at every sublayer, divided as the "
         "medians of passes with a clock at every part; bars are scaled as the tables say. ",
-        RULE,
+        COVERAGE_RULE,
     )
     kinds = (_kind(kind) for kind in pass_kinds(profile))
     return Section("time", "Time", (what, machine_note(profile), _rounds(profile), legend_of_parts(), *kinds))
@@ -114,7 +114,7 @@ def _wholes(kind: PassKind) -> Markup:
 
 def _differenced(engine: PartTimes) -> str:
     found = engine.inside.differenced
-    return "–" if found is None else difference_words(found).removeprefix("by differencing: ")
+    return "–" if found is None else difference_text(found).removeprefix("by leaving sublayers out: ")
 
 
 def _panel(engine: PartTimes) -> Markup:

@@ -12,7 +12,7 @@ from jaxtyping import Float32, Float64, Int
 from edge.compare.estimate import costs_nats
 from edge.measure.attention import prefix_matching, prefix_matching_by_pair
 from edge.measure.sparsity import exact_zero_share
-from edge.probes import repeated_tokens
+from edge.repeated_tokens import repeated_tokens
 from edge.session import Model
 from edge.watch import Watch
 from models.errors import MisuseError

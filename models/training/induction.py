@@ -7,7 +7,7 @@ from torch import Tensor
 
 from edge.attention_pattern import attention_pattern
 from edge.measure.attention import prefix_matching
-from edge.probes import repeated_tokens
+from edge.repeated_tokens import repeated_tokens
 from models.decoder import Decoder
 from models.kernels import FullPass
 from models.sites import layer_site

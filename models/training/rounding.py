@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import edge
-from export.parity import Logits, Parity, compare
+from export.logit_difference import LogitDifference, Logits, compare_logits
 from models.training.figures import open_documents, token_stream
 
 ENGINES = (
@@ -38,7 +38,7 @@ class Rounded:
     """One engine, and how far it is from torch in float32."""
 
     engine: str
-    parity: Parity
+    parity: LogitDifference
 
 
 def rounding(folder: Path, text: Path, engines: Sequence[str] = ENGINES) -> list[Rounded]:
@@ -49,7 +49,7 @@ def rounding(folder: Path, text: Path, engines: Sequence[str] = ENGINES) -> list
         windows = [list(map(int, ids[first : first + width])) for first in range(0, _WINDOWS * width, width)]
         windows = [window for window in windows if window]
         wanted = [model.logits(window) for window in windows]
-    return [Rounded(engine, compare(_logits(folder, engine, windows), wanted)) for engine in engines]
+    return [Rounded(engine, compare_logits(_logits(folder, engine, windows), wanted)) for engine in engines]
 
 
 def _logits(folder: Path, engine: str, windows: Sequence[list[int]]) -> list[Logits]:

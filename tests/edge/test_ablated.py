@@ -14,7 +14,7 @@ from edge.commands.trace import layer_table
 from edge.edits import Edit, ablation_of
 from edge.insight.copying import read_copied
 from edge.insight.memories import neurons_at, read_cett, read_coefficients, read_memories
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.measure.overview import survey
 from edge.measure.registry import MEASURES
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
@@ -114,7 +114,7 @@ def test_sparsity_counts_no_ablated_neuron_as_inactive(model: Model) -> None:
 
 
 def test_an_ablated_ffn_recalls_nothing_and_an_ablated_head_copies_nothing(model: Model) -> None:
-    edited, weights = run(model), Weights(tiny_checkpoint(NAME), str)
+    edited, weights = run(model), InsightWeights(tiny_checkpoint(NAME), str)
     assert edited.neurons(2).any() and not neurons_at(edited, 2, 4).any(), "neurons of an ablated FFN are shown on"
     assert read_memories(edited, weights, 2, 4) == () and read_coefficients(edited, 2, 4) == ()
     with pytest.raises(MisuseError, match="the FFN of layer 2 is ablated"):

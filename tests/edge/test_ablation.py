@@ -12,7 +12,7 @@ import edge
 from edge.edits import ScaleNeuron
 from edge.insight.ablation import TOP, Ablation
 from edge.insight.memories import read_memories, strongest_neurons
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.measure.agreement import top_overlap
 from edge.session import Model
 from edge.watch import Watch
@@ -29,7 +29,7 @@ def ablation(model: Model, ids: list[int], token: int) -> Ablation:
     trace = model.run(ids=ids, max_new_tokens=0, watch=Watch(parts=("ffn.neurons",)))
     return Ablation(
         trace,
-        Weights(model.checkpoint, "<{}>".format),
+        InsightWeights(model.checkpoint, "<{}>".format),
         token,
         lambda ids, edits, watch: model.run(ids=ids, max_new_tokens=0, edits=edits, watch=watch),
     )
@@ -54,7 +54,7 @@ def test_in_the_last_layer_promoted_words_fall_without_the_neuron_whatever_the_g
 def test_without_the_gains_they_would_be_other_words(name: str) -> None:
     """What makes the law above one about gains: value vectors alone do not meet it."""
     with ablated(name) as (checkpoint, ablating):
-        last, weights = checkpoint.spec.n_layers - 1, Weights(checkpoint, "<{}>".format)
+        last, weights = checkpoint.spec.n_layers - 1, InsightWeights(checkpoint, "<{}>".format)
         neurons = strongest_neurons(ablating.trace, weights, last, TOKENS - 1, 8)
         coefficients = ablating.trace.neurons(last)[-1, list(neurons), None]
         vectors = coefficients * weights.ending(last, "ffn").matrix.T[list(neurons)]
@@ -65,7 +65,7 @@ def test_without_the_gains_they_would_be_other_words(name: str) -> None:
 
 def test_the_words_of_the_list_are_those_that_were_compared() -> None:
     with ablated("norms-around-caps") as (checkpoint, ablating):
-        last, weights = checkpoint.spec.n_layers - 1, Weights(checkpoint, "<{}>".format)
+        last, weights = checkpoint.spec.n_layers - 1, InsightWeights(checkpoint, "<{}>".format)
         listed = read_memories(ablating.trace, weights, last, TOKENS - 1, k=8, words=5)
         scores = ablating.read(last, [memory.neuron for memory in listed])
     for memory, row in zip(listed, scores, strict=True):

@@ -91,7 +91,7 @@ def test_sublayers_are_timed_on_request(byte_llama: Path, said: Said) -> None:
     rest = timed["total_ms"] - sum(timed["scaled_ms"].values())
     assert (timed["gap_ms"] or 0.0) == pytest.approx(rest, abs=1e-9), "parts and gap do not sum to the total"
     assert (timed["gap_ms"] is None) == (timed["coverage"] > 1), "a gap is told where parts sum to more than the pass"
-    assert timed["shares_of"] == ("the pass with clocks" if timed["coverage"] > 1.15 else "the pass")
+    assert timed["shares_of"] == ("the pass with timers" if timed["coverage"] > 1.15 else "the pass")
     code, out, _ = said("run", byte_llama, "The", "-e", "torch", "-n", 2, "--time")
     assert "attention ms" in out and "gap" in out and "cover" in out
 

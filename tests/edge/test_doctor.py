@@ -8,15 +8,15 @@ import pytest
 
 from edge import doctor
 from edge.cli import exit_code
-from edge.doctor import Finding, can_run, examine
+from edge.doctor import Check, can_run, run_checks
 
 
 @pytest.fixture(scope="module")
-def findings() -> dict[str, Finding]:
-    return {finding.what: finding for finding in examine()}
+def checks() -> dict[str, Check]:
+    return {check.name: check for check in run_checks()}
 
 
-def test_every_part_is_looked_at(findings: dict[str, Finding]) -> None:
+def test_every_part_is_looked_at(checks: dict[str, Check]) -> None:
     wanted = {
         "providers of onnx",
         "engine onnx",
@@ -28,20 +28,20 @@ def test_every_part_is_looked_at(findings: dict[str, Finding]) -> None:
         "memory",
         "cache",
     }
-    assert wanted <= findings.keys()
+    assert wanted <= checks.keys()
 
 
-def test_what_does_not_work_has_a_way_out(findings: dict[str, Finding]) -> None:
-    for finding in findings.values():
-        assert finding.works or finding.fix, f"{finding.what} does not work, and nothing says what to do"
+def test_what_does_not_work_has_a_way_out(checks: dict[str, Check]) -> None:
+    for check in checks.values():
+        assert check.works or check.fix, f"{check.name} does not work, and nothing says what to do"
 
 
 def test_a_missing_engine_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_import_failure", lambda module: "gone" if module.startswith("mlx") else None)
     monkeypatch.setattr(doctor, "_version", lambda package: None if package.startswith("mlx") else "1.0")
-    found = {finding.what: finding for finding in examine()}
+    found = {check.name: check for check in run_checks()}
     mlx = found["engine mlx"]
-    assert not mlx.works and mlx.found == "mlx is not installed"
+    assert not mlx.works and mlx.detail == "mlx is not installed"
     assert mlx.fix == f"{sys.executable} -m pip install 'edge-lens[mlx]'"
     assert can_run(tuple(found.values())), "onnx alone is enough to run"
 
@@ -49,8 +49,8 @@ def test_a_missing_engine_names_the_command_that_installs_it(monkeypatch: pytest
 def test_an_engine_that_is_installed_but_broken_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {"export.onnx_runtime": "no libgomp"}
     monkeypatch.setattr(doctor, "_import_failure", broken.get)
-    found = {finding.what: finding for finding in examine()}
-    assert "does not load: no libgomp" in found["engine onnx"].found and not can_run(tuple(found.values()))
+    found = {check.name: check for check in run_checks()}
+    assert "its import fails: no libgomp" in found["engine onnx"].detail and not can_run(tuple(found.values()))
     assert found["engine onnx"].fix.endswith("-m pip install --force-reinstall onnxruntime")
 
 
@@ -58,17 +58,17 @@ def test_a_cache_that_cannot_be_written_is_reported(monkeypatch: pytest.MonkeyPa
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     monkeypatch.setenv("EDGE_CACHE", str(blocked))
-    cache = next(finding for finding in examine() if finding.what == "cache")
-    assert not cache.works and str(blocked) in cache.found and cache.fix
+    cache = next(check for check in run_checks() if check.name == "cache")
+    assert not cache.works and str(blocked) in cache.detail and cache.fix
 
 
 def test_the_cache_reports_its_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
-    told = [next(finding.found for finding in examine() if finding.what == "cache")]
+    told = [next(check.detail for check in run_checks() if check.name == "cache")]
     for part, size in (("graphs", 1_500_000), ("weights", 2_500_000)):
         (tmp_path / "cache" / part / "key").mkdir(parents=True)
         (tmp_path / "cache" / part / "key" / "file").write_bytes(bytes(size))
-    told.append(next(finding.found for finding in examine() if finding.what == "cache"))
+    told.append(next(check.detail for check in run_checks() if check.name == "cache"))
     held = [text.removeprefix(f"{tmp_path / 'cache'}: ").partition(" MB")[0] for text in told]
     assert held == ["0", "4"], f"graphs and quantized weights of 4 MB are told as {told}"
 

@@ -5,7 +5,7 @@ import pytest
 
 from edge.edits import Ablate, ScaleHead
 from edge.insight.copying import read_copied
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.measure.attribution import attribute_heads, read_difference
 from edge.session import Model
 from edge.watch import Watch
@@ -30,7 +30,7 @@ def test_gains_are_the_head_s_direct_attributions_where_it_reads_one_key(name: s
     """The first token attends to itself only, with weight 1."""
     with tiny_model(name, "torch") as model:
         trace = watched_run(model, Watch.all())
-    weights, vocab = Weights(tiny_checkpoint(name), label), trace.spec.vocab_size
+    weights, vocab = InsightWeights(tiny_checkpoint(name), label), trace.spec.vocab_size
     for layer in range(trace.spec.n_layers):
         reading = read_difference(trace, weights.readout, 17, 4, 0)
         want = attribute_heads(trace, reading, weights.ending(layer, "attn"), layer, 0).logits
@@ -47,7 +47,7 @@ def test_raised_words_fall_without_the_head_whatever_the_gain(name: str) -> None
     A norm of what few heads add divides by something else without one of them, which no linear reading predicts.
     """
     checkpoint, ids = wide_gains(name), np.random.default_rng(0).integers(0, VOCAB, TOKENS).tolist()
-    last, weights = checkpoint.spec.n_layers - 1, Weights(checkpoint, label)
+    last, weights = checkpoint.spec.n_layers - 1, InsightWeights(checkpoint, label)
     watch, ablated = Watch(parts=("attn.value", "output")), Ablate(f"layers.{last}.ffn")
     with Model(checkpoint, "torch", 1, lambda _: None) as model:
         trace = model.run(ids=ids, max_new_tokens=0, watch=watch)
@@ -67,7 +67,7 @@ def test_a_head_that_copies_ranks_the_key_s_own_word_first() -> None:
     name = "neox-full-rotary-relu"
     with tiny_model(name, "torch") as model:
         trace = watched_run(model, Watch.all())
-    found = read_copied(trace, Weights(tiny_checkpoint(name), label), 1, 0, 5, 3, k=trace.spec.vocab_size)
+    found = read_copied(trace, InsightWeights(tiny_checkpoint(name), label), 1, 0, 5, 3, k=trace.spec.vocab_size)
     words = [word for word, _ in found.raises]
     assert found.own_rank == words.index(str(trace.tokens[3])), "the rank is another one than the place in the list"
 
@@ -75,7 +75,7 @@ def test_a_head_that_copies_ranks_the_key_s_own_word_first() -> None:
 def test_where_a_norm_divides_the_attention_output_no_gain_is_shown() -> None:
     with tiny_model("norms-around-caps", "torch") as model:
         trace = watched_run(model, Watch.all())
-    weights = Weights(tiny_checkpoint("norms-around-caps"), label)
+    weights = InsightWeights(tiny_checkpoint("norms-around-caps"), label)
     assert all(gain is None for _, gain in read_copied(trace, weights, 0, 0, 3, 1).raises)
 
 
@@ -83,4 +83,4 @@ def test_a_run_that_did_not_watch_the_last_output_is_refused() -> None:
     with tiny_model("llama-shared-heads-tied", "torch") as model:
         trace = model.run(ids=[1, 2, 3], max_new_tokens=0, watch=Watch(parts=("attn.value",)))
     with pytest.raises(MisuseError, match="was not watched"):
-        read_copied(trace, Weights(tiny_checkpoint("llama-shared-heads-tied"), label), 0, 0, 2, 1)
+        read_copied(trace, InsightWeights(tiny_checkpoint("llama-shared-heads-tied"), label), 0, 0, 2, 1)

@@ -9,7 +9,7 @@ import edge
 from edge.edits import ScaleNeuron
 from edge.insight.memories import neurons_at, read_cett, read_coefficients, read_memories
 from edge.insight.shift import read_answer_shift, read_ffn_shift
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.measure.sparsity import cett, cett_sparsity
 from edge.trace import Trace
 from edge.watch import Watch
@@ -28,9 +28,9 @@ PLAIN, GATED, NORMED, SUMMED = (
 )
 
 
-def run_of(name: str) -> tuple[Trace, Weights]:
+def run_of(name: str) -> tuple[Trace, InsightWeights]:
     with tiny_model(name, "torch") as model:
-        return watched_run(model, Watch.all()), Weights(tiny_checkpoint(name), "<{}>".format)
+        return watched_run(model, Watch.all()), InsightWeights(tiny_checkpoint(name), "<{}>".format)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -152,7 +152,7 @@ def test_the_answer_without_a_neuron_is_the_model_s_own(name: str) -> None:
         ids = list(trace.tokens[: trace.n_fed])
         edited = model.run(ids=ids, max_new_tokens=0, watch=Watch.all(), edits=edits)
         plain, without = softmax_rows(model.logits(ids)), softmax_rows(model.logits(ids, edits))
-    weights = Weights(tiny_checkpoint(name), "<{}>".format)
+    weights = InsightWeights(tiny_checkpoint(name), "<{}>".format)
     for token in (0, 5, trace.n_fed - 1):
         for word in read_answer_shift(trace, weights, edited, weights, token).words:
             assert word.before == pytest.approx(plain[token, word.id], rel=2e-3), f"token {token}, before: {word}"
@@ -167,7 +167,7 @@ def softmax_rows(logits: np.ndarray) -> np.ndarray:
 def test_a_neuron_ablated_in_a_bundled_model_gives_the_engine_s_logits() -> None:
     with edge.load("fable-relu", "onnx", threads=1) as model:
         trace = model.run("Once upon a time there was a king who had", max_new_tokens=4, watch=Watch.all())
-        ids, weights = list(trace.tokens[: trace.n_fed]), Weights(model.checkpoint, "<{}>".format)
+        ids, weights = list(trace.tokens[: trace.n_fed]), InsightWeights(model.checkpoint, "<{}>".format)
         token, layer = trace.n_fed - 1, model.spec.n_layers - 1
         strongest = read_memories(trace, weights, layer, token)[0].neuron
         edit = ScaleNeuron(layer, strongest, 0.0)

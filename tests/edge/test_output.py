@@ -14,7 +14,7 @@ import pytest
 from edge.output import check_output, file_bytes, write_file, write_text
 from edge.store import write_store
 from edge.trace import open_trace
-from export.staging import staged
+from export.atomic_folder import atomic_folder
 from models.errors import EdgeError, MisuseError
 from tui.settings import Settings, read_settings, write_settings
 
@@ -177,7 +177,7 @@ def test_a_folder_is_written_where_its_symlink_leads(tmp_path: Path, exists: boo
     if exists:
         kept.mkdir()
     link.symlink_to("kept")
-    with staged(link, "") as folder:
+    with atomic_folder(link, "") as folder:
         (folder / "file").write_text("written")
     assert link.is_symlink() and (kept / "file").read_text() == "written" and not kept.is_symlink()
     assert sorted(os.listdir(tmp_path)) == ["kept", "link"]

@@ -6,9 +6,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from edge.engines.attention_kernel import SWITCH, without_flash_attention
 from edge.engines.choice import EngineChoice
 from edge.engines.onnx_engine import OnnxEngine
-from edge.engines.plain_attention import SWITCH, plain_attention
 from edge.watch import Watch
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
@@ -20,27 +20,27 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_switch_is_set_only_while_a_session_is_made() -> None:
-    with plain_attention():
+    with without_flash_attention():
         assert os.environ[SWITCH] == "1"
     assert SWITCH not in os.environ
 
 
 def test_it_is_reset_where_no_session_comes_to_be() -> None:
-    with pytest.raises(ValueError, match="no graph"), plain_attention():
+    with pytest.raises(ValueError, match="no graph"), without_flash_attention():
         raise ValueError("no graph")
     assert SWITCH not in os.environ
 
 
 def test_a_switch_that_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWITCH, "0")
-    with plain_attention():
+    with without_flash_attention():
         assert os.environ[SWITCH] == "0"
     assert os.environ[SWITCH] == "0"
 
 
 def test_other_processors_keep_the_runtimes_own_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "arm64")
-    with plain_attention():
+    with without_flash_attention():
         assert SWITCH not in os.environ
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from edge.commands.profiles import profile_summary, profile_text
 from edge.commands.sublayers import sublayer_record, sublayer_sum, sublayer_table
-from edge.picture.cover import BEYOND, cover_note, cover_words, difference_words
-from edge.plain import to_plain
+from edge.dataclass_json import to_json_value
+from edge.picture.coverage import ABOVE_BENCHMARK, coverage_note, coverage_text, difference_text
 from edge.profile.inside import Inside, one_by_one, over_layers, part_rows
 from edge.profile.machine import Sweep
 from edge.profile.record import DepthProfile, PassProfile, Profile, open_profile, profile_record
@@ -63,17 +63,17 @@ def test_law_7_shares_and_gap_sum_to_one_and_no_share_exceeds_it(account: Accoun
 @given(accounts())
 def test_unattributed_time_is_known_exactly_where_the_parts_do_not_sum_to_more_than_the_pass(account: Account) -> None:
     assert (account.gap_ns is None) == (account.coverage > 1.0)
-    assert ("gap not known" in cover_words(account)) == (account.gap_ns is None)
+    assert ("unattributed time unknown" in coverage_text(account)) == (account.gap_ns is None)
 
 
 @given(accounts())
 def test_shares_are_named_as_of_the_pass_with_clocks_where_those_slowed_it(account: Account) -> None:
     assert (account.basis is Basis.CLOCKED) == (account.coverage > SLOWED)
-    assert ("slowed" in cover_words(account)) == (account.basis is Basis.CLOCKED)
-    assert ("slowed" in cover_note(account)) == (account.basis is Basis.CLOCKED)
+    assert ("slowed" in coverage_text(account)) == (account.basis is Basis.CLOCKED)
+    assert ("slowed" in coverage_note(account)) == (account.basis is Basis.CLOCKED)
     of_clocks = {scope: part / account.sum_ns for scope, part in account.measured_ns.items()}
     if account.basis is Basis.CLOCKED:
-        assert account.shares == pytest.approx(of_clocks), "shares are not those of the pass with clocks"
+        assert account.shares == pytest.approx(of_clocks), "shares are not those of the pass with timers"
 
 
 @given(accounts())
@@ -113,10 +113,10 @@ def test_the_screen_the_command_and_the_page_give_one_share_and_say_of_what(
     on_screen = next(row for row in shown if row.title.startswith("FFN"))
     assert told == pytest.approx(of_ffn, abs=1e-9) and on_screen.shares[0] == pytest.approx(of_ffn, abs=1e-9)
     says_clocked = [
-        "shares are of the pass with clocks" in profile_text(found, None, by_layer=False),
-        "share of the pass with clocks" in time_section(found, "by hand").markup,
-        any("of the pass with clocks" in row.title for row in cost_rows(costs) if isinstance(row, Heading)),
-        any("of the pass with clocks" in row.title for row in part_costs(costs, 0) if isinstance(row, Heading)),
+        "shares are of the pass with timers" in profile_text(found, None, by_layer=False),
+        "share of the pass with timers" in time_section(found, "by hand").markup,
+        any("of the pass with timers" in row.title for row in cost_rows(costs) if isinstance(row, Heading)),
+        any("of the pass with timers" in row.title for row in part_costs(costs, 0) if isinstance(row, Heading)),
     ]
     assert says_clocked == [account.basis is Basis.CLOCKED] * 4
 
@@ -136,9 +136,9 @@ def test_a_timed_run_keeps_measured_and_scaled_times_separate() -> None:
     row = sublayer_table(timing).records()[0]
     assert (row["attn_measured_ms"], row["attn_scaled_ms"]) == pytest.approx((120e-6, 80e-6))
     record = sublayer_record(timing)
-    assert record["gap_ms"] is None and record["shares_of"] == "the pass with clocks"
-    assert "clocks cover 150% of the pass: they slowed it, gap not known" in sublayer_sum(timing)
-    assert "share of the pass with clocks" in sublayer_table(timing).text()
+    assert record["gap_ms"] is None and record["shares_of"] == "the pass with timers"
+    assert "timed parts sum to 150% of the pass: timers slowed it; unattributed time unknown" in sublayer_sum(timing)
+    assert "share of the pass with timers" in sublayer_table(timing).text()
     titles = [one.title for one in timing_rows([timing], ["onnx"]) if isinstance(one, Cost)]
     assert {"attention, scaled", "attention, measured"} <= set(titles), f"one of the two is missing in {titles}"
 
@@ -150,9 +150,9 @@ def test_what_exceeds_the_sweep_is_no_percentage_and_is_explained() -> None:
     passes = tuple(replace(each, work=fast) for each in one.depths[0].passes)
     found = replace(found, variants=(replace(one, depths=(replace(one.depths[0], passes=passes),)),))
     told = profile_text(found, None, by_layer=False)
-    assert ">100%" in told and BEYOND in told, "a rate beyond the sweep's is not explained"
+    assert ">100%" in told and ABOVE_BENCHMARK in told, "a rate beyond the sweep's is not explained"
     slow = replace(profile(), sweeps=(Sweep(2, 1e18, 1e18),))
-    assert BEYOND not in profile_text(slow, None, by_layer=False), "what did not happen is explained"
+    assert ABOVE_BENCHMARK not in profile_text(slow, None, by_layer=False), "what did not happen is explained"
     decode = next(kind for kind in pass_kinds(found) if kind.tokens == 1)
     beside = [row.show_beside(0) for row in cost_rows(Costs(found, decode)) if isinstance(row, Cost) and row.of_sweep]
     assert beside and set(beside) == {">100%"}, f"the screen says {beside}"
@@ -166,9 +166,9 @@ def test_differences_say_whether_they_add_up() -> None:
     pairs = {"attn": (Without(10.0, 7.0),), "ffn": (Without(10.0, 4.0),), "layers": (Without(10.0, 1.0),)}
     found = Differenced.of(pairs)
     assert found is not None and (found.attn_ns, found.ffn_ns, found.rest_ns) == (3.0, 6.0, 1.0)
-    assert found.coverage == pytest.approx(1.0) and "do not add up" not in difference_words(found)
+    assert found.coverage == pytest.approx(1.0) and "do not add up" not in difference_text(found)
     cached = Differenced.of(pairs | {"ffn": (Without(10.0, 2.0),)})
-    assert cached is not None and "together 120% of the pass, so they do not add up" in difference_words(cached)
+    assert cached is not None and "together 120% of the pass, so they do not add up" in difference_text(cached)
     assert Differenced.of({}) is None, "an engine that cannot leave sublayers out has differences"
 
 
@@ -181,11 +181,15 @@ def test_both_methods_stand_beside_each_other_and_come_back_from_the_file(tmp_pa
     file = tmp_path / "older.json"
     file.write_text(json.dumps(plain))
     assert open_profile(file) == found, "a profile of an older version does not open"
-    times["without"] = to_plain(pairs)
+    times["without"] = to_json_value(pairs)
     file.write_text(json.dumps(plain))
     both = open_profile(file)
     told = profile_text(both, None, by_layer=False)
-    assert "clocks cover" in told and "by differencing: attention" in told and "together 100% of the pass" in told
+    assert (
+        "timed parts sum to" in told
+        and "by leaving sublayers out: attention" in told
+        and "together 100% of the pass" in told
+    )
     (row,) = profile_summary(both)["differencing"]
     assert (row["coverage"], row["attn_ms"]) == pytest.approx((1.0, 3e-6))
     (kind,) = pass_kinds(both)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from export import bundle as bundles
+from export.atomic_folder import atomic_folder, remove_leftovers
 from export.bundle import cache_folder, main, open_bundle, prepare, write_bundle
 from export.manifest import graph_key, read_manifest
-from export.staging import staged, sweep
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import EdgeError, MissingPackageError
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_checkpoint, tiny_weights
@@ -122,7 +122,7 @@ def test_a_killed_export_leaves_nothing_usable_and_the_next_one_works(cache: Pat
     with subprocess.Popen([sys.executable, "-c", _SLOW_EXPORT, NAME], cwd=ROOT, stdout=subprocess.PIPE) as exporting:
         assert exporting.stdout is not None and exporting.stdout.readline() == b"writing\n"
         (leftover,) = cache.iterdir()
-        sweep(cache)
+        remove_leftovers(cache)
         assert leftover.exists(), "the folder of a living export was swept away"
         os.kill(exporting.pid, signal.SIGKILL)
         exporting.wait()
@@ -153,10 +153,10 @@ def test_without_the_exporter_the_message_says_what_to_install(
 def test_a_folder_is_replaced_whole_or_stays(tmp_path: Path) -> None:
     target = tmp_path / "bundle"
     for text in ("old", "new"):
-        with staged(target, "") as folder:
+        with atomic_folder(target, "") as folder:
             (folder / text).touch()
             assert not (target / text).exists(), "the target changed before the block ended"
-    with pytest.raises(ZeroDivisionError), staged(target, "") as folder:
+    with pytest.raises(ZeroDivisionError), atomic_folder(target, "") as folder:
         (folder / "broken").touch()
         raise ZeroDivisionError
     assert [file.name for file in target.iterdir()] == ["new"] and list(tmp_path.iterdir()) == [target]
@@ -180,7 +180,7 @@ def test_sweeping_touches_nothing_of_somebody_elses(tmp_path: Path) -> None:
     mine = [tmp_path / name for name in (".backup.partial", ".edge-partial", ".notes.edge-partial", "model.7")]
     for folder in mine:
         folder.mkdir()
-    sweep(tmp_path)
+    remove_leftovers(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(mine), "a folder that Edge did not write was removed"
 
 
@@ -190,6 +190,6 @@ def test_a_kill_between_two_renames_loses_no_older_export(tmp_path: Path) -> Non
     for leftover in (f".out-old.{dead.pid}.edge-partial", f".out.{dead.pid}.edge-partial"):
         (tmp_path / leftover).mkdir()
     (tmp_path / f".out-old.{dead.pid}.edge-partial" / "std.onnx").write_bytes(b"whole")
-    sweep(tmp_path)
+    remove_leftovers(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["out"], "leftovers stayed"
     assert (tmp_path / "out" / "std.onnx").read_bytes() == b"whole", "the older export did not come back"

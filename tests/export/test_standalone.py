@@ -14,9 +14,9 @@ from edge.session import load
 from export import targets
 from export.check import TOLERANCE, check_graph, check_parity
 from export.layout import DENSE
+from export.logit_difference import QUANTIZATION, LogitDifference, divergence
 from export.manifest import file_sha256, package_versions, read_manifest
 from export.onnx_runtime import ort
-from export.parity import QUANTIZATION, Parity, divergence
 from export.quantizing import prepare_quantized
 from export.standalone import export_checkpoint, peak_bytes
 from export.targets import TARGETS
@@ -125,7 +125,9 @@ def test_a_full_disk_leaves_nothing(byte_llama: Path, tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("difference", [2 * TOLERANCE, float("nan")])
 def test_another_model_is_no_export(difference: float) -> None:
     with pytest.raises(EdgeError, match="differs from torch"):
-        check_parity({"fast": Parity(difference, mean_kl_nats=0.0, p99_kl_nats=0.0, top1_agreement=1.0, positions=3)})
+        check_parity(
+            {"fast": LogitDifference(difference, mean_kl_nats=0.0, p99_kl_nats=0.0, top1_agreement=1.0, positions=3)}
+        )
 
 
 def test_interrupting_leaves_nothing(byte_llama: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import tokenizers
 
 from edge.measure.attention import prefix_matching, prefix_matching_by_pair
-from edge.probes import repeated_tokens
+from edge.repeated_tokens import repeated_tokens
 from edge.session import Model
 from models.errors import MisuseError
 from models.spec import Activation

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import CheckpointError
-from models.find import find_model
+from models.find_model import find_model
 from models.hub import id_of, is_hub_id
 from tests.models.hub_server import Hub, serving
 from tests.reference import REFERENCES, write_reference

@@ -16,7 +16,7 @@ from tokenizers import models, pre_tokenizers
 import edge
 from models.checkpoint import open_checkpoint
 from models.errors import EdgeError, MisuseError
-from models.find import find_model
+from models.find_model import find_model
 from models.other_formats import id_in_url, without_tokenizer
 from models.tokenizer import open_tokenizer
 from tests.folders import write_byte_llama

@@ -31,7 +31,7 @@ from edge.report.spent import time_section
 from edge.report.timed import pass_kinds
 from edge.trace import Trace, open_trace
 from models.checkpoint import open_checkpoint
-from models.find import find_model
+from models.find_model import find_model
 from models.parameters import parameter_count
 from models.zoo import zoo_names
 from tests.edge.profile import made

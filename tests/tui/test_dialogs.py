@@ -9,7 +9,7 @@ from huggingface_hub import constants
 from textual.widgets import Static
 
 import edge
-from edge.doctor import Finding
+from edge.doctor import Check
 from models.zoo import zoo_names
 from tests.models.hub_server import Hub, serving
 from tests.reference import REFERENCES, write_reference
@@ -392,7 +392,7 @@ async def test_an_export_writes_over_nothing_of_others(byte_llama: Path, tmp_pat
 
 
 async def test_an_export_without_its_packages_names_them(byte_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lacking = Finding(what="export", works=False, found="torch not installed", fix="pip install 'edge-lens[export]'")
+    lacking = Check(name="export", works=False, detail="torch not installed", fix="pip install 'edge-lens[export]'")
     monkeypatch.setattr("tui.screens.asking.exporter", lambda: lacking)
     async with running_app() as ui:
         dialog = await export_dialog(ui, byte_llama)

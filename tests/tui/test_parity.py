@@ -15,8 +15,8 @@ from textual.widgets import Static
 
 import edge
 from edge.compare.members import Chosen, Member
-from edge.compare.passage import Passage
 from edge.compare.result import Comparison
+from edge.compare.tokenized_text import TokenizedText
 from edge.laws.result import LawResult
 from edge.picture.units import show_error
 from edge.variant import Variant
@@ -51,7 +51,7 @@ class FakeCompare:
     def __init__(self, lasts: bool = False) -> None:
         self.lasts, self.is_under_way = lasts, Event()
         self.engines: tuple[str, ...] = ()
-        self.passage: Passage | None = None
+        self.passage: TokenizedText | None = None
         self.open = 0
 
     def chosen(self, models: Sequence[str], engines: Sequence[str], threads: int | None) -> list[Chosen]:
@@ -67,7 +67,13 @@ class FakeCompare:
             self.open -= 1
 
     def compare(
-        self, members: list[Member], passage: Passage, *, rounds: int, tolerance: None, progress: Callable[[str], None]
+        self,
+        members: list[Member],
+        passage: TokenizedText,
+        *,
+        rounds: int,
+        tolerance: None,
+        progress: Callable[[str], None],
     ) -> Comparison:
         self.passage = passage
         progress("looking inside layers 0 to 2")

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from edge.compare.measure import NEW_TOKENS, compare
 from edge.compare.members import Chosen, chosen_variants, opened
 from edge.compare.pace import usual_course
-from edge.compare.passage import FEWEST_TOKENS, LONGEST_WINDOW, Passage, passage_of_text
+from edge.compare.tokenized_text import FEWEST_TOKENS, LONGEST_WINDOW, TokenizedText, tokenize_text
 from edge.picture.pieces import show_piece
 from edge.picture.units import show_bytes
 from edge.trace import Trace
 from edge.worker_process import while_wanted
 from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
-from models.find import find_model
+from models.find_model import find_model
 from tui.jobs.estimate import Choice, opening_s, show_duration, token_s
 from tui.jobs.job import JobContext
 from tui.messages import EnginesCompared
@@ -47,15 +47,15 @@ def _once(*engines: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(engines))
 
 
-def passage_of(trace: Trace | None, chosen: Chosen) -> Passage:
+def passage_of(trace: Trace | None, chosen: Chosen) -> TokenizedText:
     """The tokens that show, named by how they begin; Edge's own text where nothing ran, or too little."""
     if trace is None or len(trace.tokens) < FEWEST_TOKENS:
         if chosen.tokenizer is None:
             raise MisuseError("this model has no tokenizer, so there is no text to compare on; run some ids first")
-        return passage_of_text(chosen.tokenizer, None, LONGEST_WINDOW)
+        return tokenize_text(chosen.tokenizer, None, LONGEST_WINDOW)
     text = show_piece("".join(trace.pieces))
     name = text if len(text) <= _NAMED else f"{text[:_NAMED]}…"
-    return Passage(name.strip(), trace.tokens[:LONGEST_WINDOW])
+    return TokenizedText(name.strip(), trace.tokens[:LONGEST_WINDOW])
 
 
 def possible(model: str, engines: Sequence[str]) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ from threading import Lock
 from edge.export_summary import parity_lines, parity_table, prepared
 from edge.picture.units import show_bytes
 from edge.worker_process import WorkerProcess, while_wanted
-from export.staging import sweep
+from export.atomic_folder import remove_leftovers
 from export.standalone import check_target, export_checkpoint
 from export.targets import TARGETS
 from models.checkpoint import open_checkpoint
-from models.find import find_model
+from models.find_model import find_model
 from models.precision import precision_of
 from models.progress import Progress
 from tui.jobs.job import JobContext
@@ -44,7 +44,7 @@ class Export:
         finally:
             parent = self.out.resolve().parent
             if parent.is_dir():
-                sweep(parent)  # what a process leaves that is ended
+                remove_leftovers(parent)  # what a process leaves that is ended
         size = sum(file.stat().st_size for file in self.out.rglob("*") if file.is_file())
         context.post(ModelExported(self.out, show_bytes(size), parity_table(self.out), tuple(parity_lines(self.out))))
 

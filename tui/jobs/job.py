@@ -10,7 +10,7 @@ from textual.message import Message
 from edge.edits import Edit
 from edge.engines.choice import engine_of
 from edge.engines.registry import as_computed
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.lab.subject import Subject
 from edge.sampling import Sampling
 from edge.session import OnToken
@@ -90,13 +90,13 @@ class JobInterrupted(Exception):
     """Somebody wants the job to end; raised where it reports what it is at."""
 
 
-def _weights_of(model: RunnableModel) -> Weights | None:
+def _weights_of(model: RunnableModel) -> InsightWeights | None:
     """In the precision that the engine computes with."""
     if model.checkpoint is None:
         return None
     reader = model.tokenizer
     _, checkpoint = as_computed(engine_of(model.engine), model.checkpoint, lambda text: None)
-    return Weights(checkpoint, reader.piece if reader else "<{}>".format)
+    return InsightWeights(checkpoint, reader.piece if reader else "<{}>".format)
 
 
 @dataclass
@@ -118,7 +118,7 @@ class JobContext:
     interrupted: Event = field(default_factory=Event)
     overtaken: Event = field(default_factory=Event)
     models: dict[ModelOnEngine, RunnableModel] = field(default_factory=dict)
-    explained: dict[ModelOnEngine, Weights | None] = field(default_factory=dict)
+    explained: dict[ModelOnEngine, InsightWeights | None] = field(default_factory=dict)
     subject: Subject | None = None
 
     def report(self, work: str, can_stop: bool = False) -> None:
@@ -166,7 +166,7 @@ class JobContext:
         self.models[place] = self.models.pop(place)  # the last one used is the last one listed
         return self.models[place]
 
-    def weights(self, place: ModelOnEngine) -> Weights | None:
+    def weights(self, place: ModelOnEngine) -> InsightWeights | None:
         """What explains the traces of an open model; None where there is no checkpoint to read."""
         if place not in self.explained:
             self.explained[place] = _weights_of(self.models[place])

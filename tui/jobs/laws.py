@@ -6,7 +6,7 @@ import edge
 from edge.laws.case import Case
 from edge.laws.registry import LAWS
 from models.errors import MisuseError
-from models.passage import OWN_TEXT
+from models.sample_text import SAMPLE_TEXT
 from tui.jobs.job import JobContext
 from tui.messages import LawChecked, LawsQueued
 
@@ -46,4 +46,4 @@ class CheckLaws:
 def _own_ids(model: edge.Model) -> tuple[int, ...]:
     if model.tokenizer is None:
         raise MisuseError(f"{model.name} has no tokenizer, so there is no text to check laws on; run some ids first")
-    return tuple(model.tokenizer.encode(OWN_TEXT))
+    return tuple(model.tokenizer.encode(SAMPLE_TEXT))

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from time import monotonic
 
-from edge.border import keep_secret
 from edge.edits import Edit
+from edge.error_message import redact_in_reports
 from edge.insight.answers import read_surprise
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.measure.overview import survey
 from edge.picture.units import show_bytes
 from edge.sampling import Sampling
@@ -133,7 +133,7 @@ class RunComparison:
                 context.post(SublayersTimed(timing, is_compared=True))
 
 
-def measure(context: JobContext, trace: Trace, weights: Weights | None, is_compared: bool) -> None:
+def measure(context: JobContext, trace: Trace, weights: InsightWeights | None, is_compared: bool) -> None:
     """Tells what is measured of a trace, bit by bit."""
     context.report("measuring", can_stop=True)
     for overview in survey(trace):
@@ -167,7 +167,7 @@ def _stream_tokens(context: JobContext, model: RunnableModel, ids: list[int]) ->
 
 
 def _prompt_ids(model: RunnableModel, text: str) -> list[int]:
-    keep_secret(text)
+    redact_in_reports(text)
     if model.tokenizer is not None:
         if not text:
             raise MisuseError("the prompt is empty; type some text and press enter")

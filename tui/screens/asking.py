@@ -157,7 +157,7 @@ class AskingScreen(EditingScreen):
     def action_export(self) -> None:
         if self.place is not None and self.loaded is not None:
             found = exporter()
-            fix = "" if found.works else f"{found.found}: {found.fix}"
+            fix = "" if found.works else f"{found.detail}: {found.fix}"
             self.app.push_screen(ExportScreen(self.place.model, self.loaded.name, fix), self.take_up)
 
     def on_model_exported(self, message: messages.ModelExported) -> None:

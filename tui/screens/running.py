@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.edits import Edit
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.trace import Trace
 from models.errors import MisuseError
 from models.spec import DecoderSpec
@@ -87,7 +87,7 @@ class RunningScreen(ChoosingScreen):
         super().__init__()
         self.runner, self.place = runner, place
         self.loaded: ModelSummary | None = None
-        self.weights: Weights | None = None
+        self.weights: InsightWeights | None = None
         self.companion: Companion | None = None
         self.prompt: Prompt | None = None
         self.progress, self.can_stop = "", False

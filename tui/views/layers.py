@@ -11,7 +11,7 @@ from textual.widget import Widget
 from edge.edits import Ablate
 from edge.insight.answers import Answers, read_answers
 from edge.measure.overview import HeadScores, Overview
-from edge.picture.cover import cover_note
+from edge.picture.coverage import coverage_note
 from edge.picture.levels import Linear
 from edge.picture.palettes import SIGNED
 from edge.picture.pieces import quote_piece
@@ -297,4 +297,4 @@ def _total_line(timing: SublayerTiming | None) -> str:
     if timing is None:
         return "not timed yet"
     rests = " · ".join(f"{scope} {show_time(timing.scaled_ns.get(scope, 0.0))}" for scope in ("embed", "head", "other"))
-    return f"total {show_time(timing.total_ns)} · {cover_note(timing)} · {rests}"
+    return f"total {show_time(timing.total_ns)} · {coverage_note(timing)} · {rests}"

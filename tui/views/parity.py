@@ -9,8 +9,8 @@ from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Static
 
-from edge.compare.passage import LONGEST_WINDOW
 from edge.compare.result import Comparison
+from edge.compare.tokenized_text import LONGEST_WINDOW
 from edge.engines.registry import installed_engines
 from edge.laws.case import LONGEST
 from edge.laws.registry import LAWS, law_5

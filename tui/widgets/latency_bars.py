@@ -8,7 +8,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 
 from edge.picture.bars import bar
-from edge.picture.cover import cover_note, cover_words, share_title
+from edge.picture.coverage import coverage_note, coverage_text, share_title
 from edge.picture.units import show_share, show_time
 from edge.timing import Basis, SublayerTiming, Took
 from models.parts import layers_of
@@ -136,7 +136,7 @@ def _sums_of(timing: SublayerTiming, cells: int) -> dict[str, str]:
     return (
         told
         | {"total": f"{show_time(timing.total_ns)} a token"}
-        | _wrapped("cover", f"{cover_words(timing)}; shares {share_title(timing)}", cells)
+        | _wrapped("cover", f"{coverage_text(timing)}; shares {share_title(timing)}", cells)
         | _wrapped("by", how, cells)
     )
 
@@ -149,4 +149,4 @@ def _wrapped(name: str, words: str, cells: int) -> dict[str, str]:
 
 def sum_words(timing: SublayerTiming) -> str:
     """The same in a few words, for the edge of a frame."""
-    return f"total {show_time(timing.total_ns)} · {cover_note(timing)}"
+    return f"total {show_time(timing.total_ns)} · {coverage_note(timing)}"

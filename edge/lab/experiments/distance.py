@@ -14,7 +14,7 @@ from edge.lab.passes import Ask, fed_tokens
 from edge.lab.prompts import SEED
 from edge.lab.sample import jackknife, mean_interval, ratio
 from edge.lab.subject import Subject
-from edge.probes import repeated_tokens
+from edge.repeated_tokens import repeated_tokens
 
 LIST_TOKENS = 25
 """Random tokens of the list that is repeated, as Olsson et al. 2022 take."""

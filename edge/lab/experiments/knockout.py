@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from edge.compare.passage import Window
+from edge.compare.tokenized_text import Window
 from edge.edits import Ablate, Edit
 from edge.lab.claim import Experiment, Finding, Number, layer_curve
 from edge.lab.effect import Effect, effect_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.insight.ablation import TOP, Ablation, Agreement
-from edge.insight.weights import Weights
+from edge.insight.weights import InsightWeights
 from edge.lab.claim import Curve, Number, layer_curve
 from edge.lab.experiments.tracing import tried_layers
 from edge.lab.subject import Subject
@@ -51,7 +51,7 @@ def places(subject: Subject) -> list[int]:
 def read_off(subject: Subject) -> ReadOff:
     """Ablates neurons of each layer, a pass for each."""
     trace, layers = subject.traces[0], tuple(tried_layers(subject.spec.n_layers))
-    weights = Weights(subject.model.checkpoint, subject.tokenizer.piece)
+    weights = InsightWeights(subject.model.checkpoint, subject.tokenizer.piece)
     ablations = [Ablation(trace, weights, place, subject.see) for place in places(subject)]
     subject.tell("ablating neurons")
     found = [[one.agreement(layer, NEURONS) for one in ablations if one.strongest(layer, 1)] for layer in layers]

@@ -9,8 +9,8 @@ import numpy as np
 
 from edge.compare.measure import compare
 from edge.compare.members import Member
-from edge.compare.passage import Passage
 from edge.compare.result import Comparison
+from edge.compare.tokenized_text import TokenizedText
 from edge.session import Model
 from models.checkpoint import Checkpoint
 from models.spec import DecoderSpec
@@ -44,10 +44,14 @@ def members(wanted: Sequence[Wanted]) -> Iterator[list[Member]]:
         yield [Member(model.engine, model.spec, Here(model)) for model in models]
 
 
-def compared(wanted: Sequence[Wanted], passage: Passage | None = None, tolerance: float | None = None) -> Comparison:
+def compared(
+    wanted: Sequence[Wanted], passage: TokenizedText | None = None, tolerance: float | None = None
+) -> Comparison:
     """The whole comparison, timed once."""
     with members(wanted) as opened:
-        return compare(opened, passage or Passage("ids", IDS), rounds=1, tolerance=tolerance, progress=lambda _: None)
+        return compare(
+            opened, passage or TokenizedText("ids", IDS), rounds=1, tolerance=tolerance, progress=lambda _: None
+        )
 
 
 def checkpoint_of(spec: DecoderSpec, perturbed: str | None = None, by: float = 0.5) -> FakeCheckpoint:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import edge.compare.sites
-from edge.compare.passage import Passage
 from edge.compare.result import Comparison, from_json, to_json
 from edge.compare.sites import departure, trace_errors, watches
+from edge.compare.tokenized_text import TokenizedText
 from edge.compare.tolerances import TOLERANCES
 from edge.session import Model
 from edge.trace import Trace
@@ -167,5 +167,5 @@ def test_models_of_other_sizes_are_compared_where_shapes_are_equal() -> None:
 
 def test_nothing_recorded_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    compared([(checkpoint_of(DEEP), "torch")] * 2, Passage("ids", IDS[:4]))
+    compared([(checkpoint_of(DEEP), "torch")] * 2, TokenizedText("ids", IDS[:4]))
     assert not list(tmp_path.iterdir()), "recordings stay on disk"

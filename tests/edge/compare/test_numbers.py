@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from edge.compare.estimate import costs_nats, perplexity, perplexity_difference
 from edge.compare.greedy import Choices, parting
 from edge.compare.pace import Pace, usual_course
-from edge.compare.passage import Passage, passage_of_ids, passage_of_text, windows
 from edge.compare.sameness import NEAR_TIE_NATS, margins_nats, sameness_of, score
 from edge.compare.sites import departure, token_errors
+from edge.compare.tokenized_text import TokenizedText, text_of_ids, tokenize_text, windows
 from edge.compare.tolerances import TOLERANCES, tolerance_of
 from edge.engines.choice import engine_of
 from edge.measure.divergence import jensen_shannon_bits
 from edge.profile.rounds import Round
 from models.errors import MisuseError
-from models.passage import OWN_TEXT
+from models.sample_text import SAMPLE_TEXT
 from models.tokenizer import open_tokenizer
 from tests.tiny import TINY_SPECS
 
@@ -161,12 +161,12 @@ def test_windows_predict_every_token_but_the_first_once(ids: list[int], width: i
 def test_passages(byte_llama: Path, tmp_path: Path) -> None:
     tokenizer, file = open_tokenizer(byte_llama), tmp_path / "text.txt"
     file.write_text("Ünd so weiter", encoding="utf8")
-    assert passage_of_text(tokenizer, file, 5) == Passage("text.txt", tuple("Ünd so".encode()[:5]))
-    own = passage_of_text(tokenizer, None, 10_000)
-    assert own.source == "built in" and bytes(own.ids).decode() == OWN_TEXT
+    assert tokenize_text(tokenizer, file, 5) == TokenizedText("text.txt", tuple("Ünd so".encode()[:5]))
+    own = tokenize_text(tokenizer, None, 10_000)
+    assert own.source == "built in" and bytes(own.ids).decode() == SAMPLE_TEXT
     with pytest.raises(MisuseError, match=r"no tokenizer\.json"):
-        passage_of_text(None, None, 9)
+        tokenize_text(None, None, 9)
     with pytest.raises(MisuseError, match="ids run from 0 to 8"):
-        passage_of_ids([1, 2, 9], 9, 9)
+        text_of_ids([1, 2, 9], 9, 9)
     with pytest.raises(MisuseError, match="needs 3 at least"):
-        passage_of_ids([1, 2], 9, 9)
+        text_of_ids([1, 2], 9, 9)

@@ -6,8 +6,8 @@ import torch
 import transformers
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from edge.compare.passage import Passage, passage_of_text
 from edge.compare.result import Comparison
+from edge.compare.tokenized_text import TokenizedText, tokenize_text
 from models.checkpoint import open_checkpoint
 from models.tokenizer import open_tokenizer
 from models.zoo import zoo_folder
@@ -30,10 +30,10 @@ def twins(request: pytest.FixtureRequest) -> tuple[Comparison, list[torch.Tensor
     assert folders[0] is not None and folders[1] is not None
     tokenizer = open_tokenizer(folders[0])
     assert tokenizer is not None
-    passage = passage_of_text(tokenizer, None, 10_000)
+    passage = tokenize_text(tokenizer, None, 10_000)
     ids = (passage.ids + passage.ids)[:700]
     checkpoints = [open_checkpoint(folder) for folder in folders if folder is not None]
-    found = compared([(checkpoint, "onnx") for checkpoint in checkpoints], Passage("twice", ids))
+    found = compared([(checkpoint, "onnx") for checkpoint in checkpoints], TokenizedText("twice", ids))
     return found, [truth(name, list(ids)) for name in request.param], list(ids)
 
 

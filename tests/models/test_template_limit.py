@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models import bounded
+from models import template_limit
 from models.chat import ChatTemplate, Turn
 from models.errors import CheckpointError
 
@@ -16,7 +16,7 @@ ENDLESS = (_TWICE, "{% macro m() %}" + _TWICE + "{% endmacro %}{{ m() }}")
 
 @pytest.mark.parametrize("source", ENDLESS)
 def test_a_template_that_does_not_end_is_refused(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded, "LINES", 20_000)  # while tests check types, a line takes longer
+    monkeypatch.setattr(template_limit, "MAX_LINES", 20_000)  # while tests check types, a line takes longer
     with pytest.raises(CheckpointError, match="runs more than 20,000 lines"):
         ChatTemplate(source, Path("chat_template.jinja"), {}).text_of([Turn("user", "Hi")])
 

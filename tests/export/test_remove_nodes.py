@@ -13,11 +13,11 @@ from edge.engines.onnx_engine import _CUTS, OnnxEngine
 from edge.engines.onnx_session import Graph
 from edge.profile.rounds import example_ids
 from export.bundle import prepare
-from export.cut import without
 from export.layout import DENSE
+from export.remove_nodes import remove_nodes
 from models.checkpoint import open_checkpoint
 from models.errors import EdgeError
-from models.find import find_model
+from models.find_model import find_model
 from models.sites import LOGITS
 from models.zoo import zoo_names
 
@@ -34,7 +34,7 @@ def test_a_cut_graph_is_the_model_with_those_sublayers_ablated(kind: str, tmp_pa
         wanted = model.logits(ids, ablated)[-1]
 
         def run(engine: OnnxEngine) -> np.ndarray:
-            cut = without(engine._bundle.graph("fast").read_bytes(), _CUTS[kind])
+            cut = remove_nodes(engine._bundle.graph("fast").read_bytes(), _CUTS[kind])
             file = tmp_path / "cut.onnx"
             file.write_bytes(cut.model)
             graph = Graph(file, engine._weights.only(cut.initializers), 1, "cpu")
@@ -52,10 +52,10 @@ def test_a_cut_graph_is_the_model_with_those_sublayers_ablated(kind: str, tmp_pa
 def test_what_is_left_is_read_by_onnx_as_it_was(tmp_path: Path) -> None:
     raw = prepare(open_checkpoint(find_model("fable-relu")), lambda _: None, DENSE).graph("fast").read_bytes()
     whole = onnx.load_from_string(raw)
-    same = onnx.load_from_string(without(raw, lambda _: False).model)
+    same = onnx.load_from_string(remove_nodes(raw, lambda _: False).model)
     assert list(same.graph.node) == list(whole.graph.node), "cutting nothing changes nodes"
     assert same.graph.input == whole.graph.input and same.graph.output == whole.graph.output
-    ffn = onnx.load_from_string(without(raw, _CUTS["ffn"]).model)
+    ffn = onnx.load_from_string(remove_nodes(raw, _CUTS["ffn"]).model)
     assert [node for node in ffn.graph.node if ".ffn." in node.name] == []
     assert not any(".ffn." in one.name for one in ffn.graph.initializer), "weights of what is gone are still asked for"
     assert {one.name for one in ffn.graph.output} == {one.name for one in whole.graph.output}, "keys or values are lost"
@@ -69,7 +69,7 @@ def test_what_does_not_end_in_an_addition_is_not_cut() -> None:
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xz"]
     raw = helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:])).SerializeToString()
     with pytest.raises(EdgeError, match="'y' is used outside"):
-        without(raw, lambda name: ".ffn." in name)
+        remove_nodes(raw, lambda name: ".ffn." in name)
 
 
 @needs_zoo

@@ -14,7 +14,7 @@ QUANTIZATION = "quantization"
 
 
 @dataclass(frozen=True)
-class Parity:
+class LogitDifference:
     """How far some logits are from a reference's, teacher-forced.
 
     Attributes:
@@ -48,7 +48,9 @@ def divergence(true: Logits, other: Logits) -> Float64[np.ndarray, " row"]:
     return lost
 
 
-def compare(found: Sequence[Logits], wanted: Sequence[Logits], targets: Sequence[Ids] | None = None) -> Parity:
+def compare_logits(
+    found: Sequence[Logits], wanted: Sequence[Logits], targets: Sequence[Ids] | None = None
+) -> LogitDifference:
     """Logits of the same positions: `found` may hold the last rows of `wanted` alone.
 
     Args:
@@ -58,7 +60,7 @@ def compare(found: Sequence[Logits], wanted: Sequence[Logits], targets: Sequence
     same = [ours.argmax(-1) == theirs.argmax(-1) for ours, theirs in pairs]
     lost = np.concatenate([divergence(theirs, ours) for ours, theirs in pairs])
     whole = targets is not None and all(len(ours) == len(theirs) for ours, theirs in zip(found, wanted, strict=True))
-    return Parity(
+    return LogitDifference(
         max_logit_difference=float(max(np.abs(ours - theirs).max() for ours, theirs in pairs)),
         mean_kl_nats=float(lost.mean()),
         p99_kl_nats=float(np.quantile(lost, 0.99)),

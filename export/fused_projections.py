@@ -10,14 +10,14 @@ from itertools import groupby
 import numpy as np
 import onnx_ir as ir
 
-from export.layout import Layout, joins
+from export.layout import Layout, fused_groups
 
 _ATTENTION = "GroupQueryAttention"
 
 
-def join_products(model: ir.Model, layout: Layout) -> None:
-    """Puts one product in place of those that `export.layout.joins` names together."""
-    for stem, members in joins(layout).items():
+def fuse_projections(model: ir.Model, layout: Layout) -> None:
+    """Puts one product in place of those that `export.layout.fused_groups` names together."""
+    for stem, members in fused_groups(layout).items():
         products = [_product(model.graph, member) for member in members]
         joined = _stacked(model.graph, stem, products)
         model.graph.insert_before(products[0], joined)

@@ -8,7 +8,7 @@ import pytest
 
 from export.graphs import build
 from export.initializers import initializer_values
-from export.layout import joins, layout_of
+from export.layout import fused_groups, layout_of
 from export.quantizing import prepare_quantized
 from models.checkpoint import Checkpoint
 from models.precision import Scheme, Zero
@@ -69,6 +69,6 @@ def test_an_attention_that_rotates_takes_the_three_as_they_are_stacked() -> None
 
 def test_a_matrix_that_is_quantized_otherwise_keeps_a_product_of_its_own() -> None:
     name, keep = "llama-shared-heads-tied", ("layers.0.attn.value", "layers.1.ffn.gate")
-    assert not {"layers.0.attn.qkv", "layers.1.ffn.gate_up"} & joins(layout_of(quantized(name, keep))).keys()
+    assert not {"layers.0.attn.qkv", "layers.1.ffn.gate_up"} & fused_groups(layout_of(quantized(name, keep))).keys()
     found = products(traced(name, "fast", keep))
     assert found[:4] == ["layers.0.attn.query", "layers.0.attn.key", "layers.0.attn.out", "layers.0.ffn.gate_up"]

@@ -3,7 +3,7 @@
 from models.errors import CheckpointError
 
 
-def plain_name(name: object, source: str) -> str:
+def checked_file_name(name: object, source: str) -> str:
     """`name`, which `source` gives for a file beside it.
 
     Raises:

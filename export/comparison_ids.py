@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.parity import Ids
+from export.logit_difference import Ids
 from models.checkpoint import Checkpoint
-from models.passage import OWN_TEXT
+from models.sample_text import SAMPLE_TEXT
 from models.tokenizer import open_tokenizer
 
 TOKENS = 256
@@ -17,7 +17,7 @@ _RANDOM_TOKENS = 43
 
 
 @dataclass(frozen=True)
-class Passage:
+class ComparisonIds:
     """Token sequences, each fed from an empty cache.
 
     Attributes:
@@ -29,20 +29,20 @@ class Passage:
     targets: tuple[Ids, ...] | None
 
 
-def read_passage(checkpoint: Checkpoint) -> Passage:
+def comparison_ids(checkpoint: Checkpoint) -> ComparisonIds:
     """The beginning of Edge's own text, or fixed random ids where there is no tokenizer that fits the vocabulary."""
     text = _text_ids(checkpoint)
     ids = _random_ids(checkpoint) if text is None else text
     cuts = list(_cuts(len(ids) - 1, checkpoint.spec.context))
     targets = tuple(ids[start + 1 : end + 1] for start, end in cuts)
-    return Passage(tuple(ids[start:end] for start, end in cuts), None if text is None else targets)
+    return ComparisonIds(tuple(ids[start:end] for start, end in cuts), None if text is None else targets)
 
 
 def _text_ids(checkpoint: Checkpoint) -> Ids | None:
     tokenizer = open_tokenizer(checkpoint.folder)
     if tokenizer is None:
         return None
-    ids = np.array(tokenizer.encode(OWN_TEXT)[: TOKENS + 1], np.int64)
+    ids = np.array(tokenizer.encode(SAMPLE_TEXT)[: TOKENS + 1], np.int64)
     return ids if len(ids) > 2 and ids.max() < checkpoint.spec.vocab_size else None
 
 

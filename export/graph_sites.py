@@ -18,34 +18,34 @@ from models.spec import DecoderSpec
 _DOMAIN, _MARK = "edge", "Site"
 
 
-def mark(value: Tensor) -> Tensor:
+def mark_site(value: Tensor) -> Tensor:
     """Marks a site in a trace."""
     return ops.symbolic(f"{_DOMAIN}::{_MARK}", [value], dtype=value.dtype, shape=value.shape, version=1)
 
 
-def places(spec: DecoderSpec) -> list[str]:
+def unique_sites(spec: DecoderSpec) -> list[str]:
     """Every site but the logits and further names of one place, in the order in which they are computed."""
     return [site for site in sites_of(spec) if site != LOGITS and place_of(site) == site]
 
 
-def change_inputs(spec: DecoderSpec) -> dict[str, Dims]:
+def edit_inputs(spec: DecoderSpec) -> dict[str, Dims]:
     """Names and dimensions of the inputs: either has the axes of its site, each of them whole or 1."""
     return {
         change_name(name, part): tuple(f"{name}.{part}.{axis}" for axis in sites_of(spec)[name].axes)
-        for name in places(spec)
+        for name in unique_sites(spec)
         for part in NEUTRAL
     }
 
 
-def make_visible(model: ir.Model) -> None:
+def expose_sites(model: ir.Model) -> None:
     """Puts the value itself in place of every mark."""
     for node in _marks(model):
         _replace(model.graph, node, {})
 
 
-def make_changeable(model: ir.Model, spec: DecoderSpec) -> None:
-    """Puts the operators of a change in place of every mark, and their operands among the inputs."""
-    for name, node in zip(places(spec), _marks(model), strict=True):
+def make_sites_editable(model: ir.Model, spec: DecoderSpec) -> None:
+    """Puts the operators of a change in place of every mark_site, and their operands among the inputs."""
+    for name, node in zip(unique_sites(spec), _marks(model), strict=True):
         axes = len(sites_of(spec)[name].axes)
         operands = [_optional_input(change_name(name, part), neutral, axes) for part, neutral in NEUTRAL.items()]
         for operand in operands:
@@ -68,7 +68,7 @@ def _optional_input(name: str, neutral: float, axes: int) -> ir.Value:
 
 
 def _replace(graph: ir.Graph, node: ir.Node, operators: Mapping[str, list[ir.Value]]) -> None:
-    """Operators one after another in place of a mark, with the notes that say where in the decoder it stands."""
+    """Operators one after another in place of a mark_site, with the notes that say where in the decoder it stands."""
     value, marked = node.inputs[0], node.outputs[0]
     for operator, operands in operators.items():
         made = ir.node(operator, [value, *operands], metadata_props=node.metadata_props)

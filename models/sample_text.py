@@ -1,6 +1,6 @@
 """The text that comes with Edge: models are compared, timed and exported on it where no other is given."""
 
-OWN_TEXT = """\
+SAMPLE_TEXT = """\
 The clock in the harbour office was slow again. Every morning Ines wound it, set it by the church bell, and wrote the \
 difference in a small green book: four minutes on Monday, five on Tuesday, nine on the day of the storm. "It is not \
 the clock," said the old pilot, who had come in to dry his coat. "It is the hill. The bell is late, and always was."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import MisuseError
-from models.passage import OWN_TEXT
+from models.sample_text import SAMPLE_TEXT
 from models.tokenizer import Tokenizer
 
 LONGEST_WINDOW = 512
@@ -18,7 +18,7 @@ _CHARACTERS_A_TOKEN = 64  # more than any text needs, so that the beginning of a
 
 
 @dataclass(frozen=True)
-class Passage:
+class TokenizedText:
     """A text in tokens.
 
     Attributes:
@@ -50,7 +50,7 @@ def windows(ids: Sequence[int], width: int) -> Iterator[Window]:
         yield Window(tuple(ids[start : start + len(targets)]), targets)
 
 
-def passage_of_text(tokenizer: Tokenizer | None, file: Path | None, tokens: int) -> Passage:
+def tokenize_text(tokenizer: Tokenizer | None, file: Path | None, tokens: int) -> TokenizedText:
     """The first `tokens` tokens of a text file, or of Edge's own text where `file` is None.
 
     Raises:
@@ -58,16 +58,16 @@ def passage_of_text(tokenizer: Tokenizer | None, file: Path | None, tokens: int)
     """
     if tokenizer is None:
         raise MisuseError("the model has no tokenizer.json, so it cannot be compared on a text; give --ids")
-    source, text = ("built in", OWN_TEXT) if file is None else (file.name, beginning(file, tokens))
-    return Passage(source, tuple(tokenizer.encode(text)[:tokens]))
+    source, text = ("built in", SAMPLE_TEXT) if file is None else (file.name, beginning(file, tokens))
+    return TokenizedText(source, tuple(tokenizer.encode(text)[:tokens]))
 
 
-def passage_of_ids(ids: Sequence[int], vocab_size: int, tokens: int) -> Passage:
+def text_of_ids(ids: Sequence[int], vocab_size: int, tokens: int) -> TokenizedText:
     """The first `tokens` of some ids, which a vocabulary of this size must hold."""
     outside = [id for id in ids if not 0 <= id < vocab_size]
     if outside:
         raise MisuseError(f"id {outside[0]} is outside the vocabulary; ids run from 0 to {vocab_size - 1}")
-    return Passage("ids", tuple(ids[:tokens]))
+    return TokenizedText("ids", tuple(ids[:tokens]))
 
 
 def beginning(file: Path, tokens: int) -> str:

@@ -14,7 +14,7 @@ from models.errors import EdgeError
 from models.precision import Float
 from models.sites import LOGITS, PARTS, layer_of
 
-Fed = Sequence[Int64[np.ndarray, "_"]]
+PassIds = Sequence[Int64[np.ndarray, "_"]]
 """The ids of each pass of a run, in order."""
 
 LARGEST_HALF = 65_504
@@ -28,7 +28,7 @@ _STREAM = ("input", "output")
 
 
 @dataclass(frozen=True)
-class Start:
+class FirstNonFinite:
     """Where numbers stop being finite: the first site in the order in which they are computed, and its first token."""
 
     site: str
@@ -44,23 +44,23 @@ def is_finite(values: np.ndarray) -> bool:
     return all(np.isfinite(flat[start : start + _BLOCK]).all() for start in range(0, len(flat), _BLOCK))
 
 
-def check_logits(engine: Engine, fed: Fed, edits: Sequence[Edit], logits: Float32[np.ndarray, "row vocab"]) -> None:
+def check_logits(engine: Engine, fed: PassIds, edits: Sequence[Edit], logits: Float32[np.ndarray, "row vocab"]) -> None:
     """Refuses the logits of a run's last tokens where some are not finite.
 
     Raises:
         EdgeError: some are; the message names where that began, for which the run is fed again.
     """
     if not is_finite(logits):
-        in_logits = Start(LOGITS, engine.fed - len(logits) + _row(logits))
-        raise not_finite(engine, edits, start_of(engine, fed, edits) or in_logits)
+        in_logits = FirstNonFinite(LOGITS, engine.fed - len(logits) + _row(logits))
+        raise non_finite_error(engine, edits, first_non_finite(engine, fed, edits) or in_logits)
 
 
-def not_finite(engine: Engine, edits: Sequence[Edit], start: Start) -> EdgeError:
+def non_finite_error(engine: Engine, edits: Sequence[Edit], start: FirstNonFinite) -> EdgeError:
     """The error of a run whose numbers stop being finite there."""
     return EdgeError(f"{engine.name} computes numbers that are not finite, from {start} on; {_way_out(engine, edits)}")
 
 
-def check_sites(engine: Engine, fed: Fed, edits: Sequence[Edit], sites: Mapping[str, np.ndarray]) -> None:
+def check_sites(engine: Engine, fed: PassIds, edits: Sequence[Edit], sites: Mapping[str, np.ndarray]) -> None:
     """Refuses recorded values that are not finite.
 
     Raises:
@@ -69,16 +69,16 @@ def check_sites(engine: Engine, fed: Fed, edits: Sequence[Edit], sites: Mapping[
     wrong = next((site for site, values in sites.items() if not is_finite(values)), None)
     if wrong is None:
         return
-    start = start_of(engine, fed, edits)
+    start = first_non_finite(engine, fed, edits)
     if start is None and sites[wrong].dtype == np.float16:
         raise EdgeError(
             f"{wrong} has numbers beyond {LARGEST_HALF:,}, which float16 cannot keep; keep values as float32 (leave "
             "--half out, or use Watch(half=False)), or run fewer tokens where the UI chose float16"
         )
-    raise not_finite(engine, edits, start or Start(wrong, _row(sites[wrong])))
+    raise non_finite_error(engine, edits, start or FirstNonFinite(wrong, _row(sites[wrong])))
 
 
-def start_of(engine: Engine, fed: Fed, edits: Sequence[Edit]) -> Start | None:
+def first_non_finite(engine: Engine, fed: PassIds, edits: Sequence[Edit]) -> FirstNonFinite | None:
     """Where numbers stop being finite; None where they stay finite. Feeds the run again, from a fresh cache.
 
     The residual stream is watched first, in which a number that is not finite stays; then the layer that it shows.
@@ -91,11 +91,11 @@ def start_of(engine: Engine, fed: Fed, edits: Sequence[Edit]) -> Start | None:
     return _first(engine, fed, edits, Watch(parts=tuple(PARTS), layers=(layer,))) or rough
 
 
-def _first(engine: Engine, fed: Fed, edits: Sequence[Edit], watch: Watch) -> Start | None:
+def _first(engine: Engine, fed: PassIds, edits: Sequence[Edit], watch: Watch) -> FirstNonFinite | None:
     for first, step in _passes(engine, fed, edits, watch):
         for site in watch.sites(engine.spec):
             if not is_finite(step.sites[site.name]):
-                return Start(site.name, first + _row(step.sites[site.name]))
+                return FirstNonFinite(site.name, first + _row(step.sites[site.name]))
     return None
 
 
@@ -104,7 +104,7 @@ def _row(values: np.ndarray) -> int:
     return int(np.isfinite(values.reshape(len(values), -1)).all(axis=1).argmin())
 
 
-def _passes(engine: Engine, fed: Fed, edits: Sequence[Edit], watch: Watch) -> Iterator[tuple[int, Step]]:
+def _passes(engine: Engine, fed: PassIds, edits: Sequence[Edit], watch: Watch) -> Iterator[tuple[int, Step]]:
     """The passes of a run once more, each with the position of its first token."""
     engine.rewind(0)
     first = 0

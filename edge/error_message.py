@@ -30,7 +30,7 @@ _ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 @dataclass(frozen=True)
-class Told:
+class ErrorMessage:
     """What a user reads, on one line, and the exit code.
 
     Attributes:
@@ -45,12 +45,12 @@ class Told:
 _secrets: deque[str] = deque(maxlen=16)
 
 
-def keep_secret(words: str) -> None:
+def redact_in_reports(words: str) -> None:
     """Words of a prompt: no report holds them."""
     _secrets.append(words)
 
 
-def told_of(error: BaseException, doing: str) -> Told:
+def error_message(error: BaseException, doing: str) -> ErrorMessage:
     """The message of an exception; one that nobody foresaw is reported in a file, whose path the message says.
 
     Args:
@@ -62,14 +62,14 @@ def told_of(error: BaseException, doing: str) -> Told:
     if isinstance(error, _ENDS):
         raise error
     if isinstance(error, EdgeError):
-        return Told(escape_line(str(error)), error.exit_code)
+        return ErrorMessage(escape_line(str(error)), error.exit_code)
     if isinstance(error, MemoryError):
         says = f"this machine's memory does not suffice ({error}); a smaller model or watch needs less"
-        return Told(escape_line(says), FAILED)
+        return ErrorMessage(escape_line(says), FAILED)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return Told(escape_line(f"{where}{error.strerror or error}"), FAILED)
-    return Told(escape_line(_defect(error, doing)), FAILED, is_defect=True)
+        return ErrorMessage(escape_line(f"{where}{error.strerror or error}"), FAILED)
+    return ErrorMessage(escape_line(_defect(error, doing)), FAILED, is_defect=True)
 
 
 def _defect(error: BaseException, doing: str) -> str:

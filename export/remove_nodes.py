@@ -21,7 +21,7 @@ Field = tuple[int, bytes, bytes]
 
 
 @dataclass(frozen=True)
-class Cut:
+class ReducedGraph:
     """A graph without some nodes.
 
     Attributes:
@@ -33,7 +33,7 @@ class Cut:
     initializers: frozenset[str]
 
 
-def without(model: bytes, is_cut: Callable[[str], bool]) -> Cut:
+def remove_nodes(model: bytes, is_cut: Callable[[str], bool]) -> ReducedGraph:
     """A graph without the nodes whose names `is_cut` picks: sublayers that add nothing to the residual stream.
 
     Raises:
@@ -54,7 +54,7 @@ def without(model: bytes, is_cut: Callable[[str], bool]) -> Cut:
     written = b"".join(_kept_field(field, inside, read) for field in fields if field[0] != _NODE)
     body = b"".join(_held(_NODE, node.held) for node in kept) + written
     others = b"".join(whole for number, whole, _ in parts if number != _GRAPH)
-    return Cut(others + _held(_GRAPH, body), read)
+    return ReducedGraph(others + _held(_GRAPH, body), read)
 
 
 def _residuals(cut: list["_Node"], inside: set[str], made: set[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from models.errors import CheckpointError, EdgeError
 
 
 @contextmanager
-def as_error(what: str, kind: type[EdgeError] = CheckpointError) -> Iterator[None]:
+def as_edge_error(what: str, kind: type[EdgeError] = CheckpointError) -> Iterator[None]:
     """Whatever goes wrong meanwhile is an error of this kind that begins with `what`."""
     try:
         yield

@@ -17,7 +17,7 @@ _opening = Lock()
 
 
 @contextmanager
-def plain_attention() -> Iterator[None]:
+def without_flash_attention() -> Iterator[None]:
     """Has a session that is made inside use plain products where they are quicker; a switch already set stays."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         yield

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-LINES = 2_000_000
+MAX_LINES = 2_000_000
 """Lines of a template that may be run; a turn of a published one takes some tens."""
 
 TEMPLATE = "<template>"
@@ -17,16 +17,16 @@ class TooLongError(Exception):
     """The template ran more lines than it may."""
 
     def __init__(self) -> None:
-        super().__init__(f"it runs more than {LINES:,} lines, so it may never end")
+        super().__init__(f"it runs more than {MAX_LINES:,} lines, so it may never end")
 
 
 @contextmanager
-def bounded_lines() -> Iterator[None]:
-    """Counts the lines that templates run on this thread meanwhile, and raises `TooLongError` beyond `LINES`.
+def limit_lines() -> Iterator[None]:
+    """Counts the lines that templates run on this thread meanwhile, and raises `TooLongError` beyond `MAX_LINES`.
 
     A count and not a clock: what is refused is the same on every machine.
     """
-    before, left = sys.gettrace(), LINES
+    before, left = sys.gettrace(), MAX_LINES
 
     def line(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal left

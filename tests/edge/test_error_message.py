@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edge.border import keep_secret, told_of
 from edge.engines.torch_engine import TorchEngine
+from edge.error_message import error_message, redact_in_reports
 from edge.worker_process import WorkerProcess
 from models.errors import EdgeError
 from tests.edge.conftest import Said
@@ -47,27 +47,27 @@ def test_a_defect_is_one_line_and_a_report_without_the_prompt(
     assert last.startswith(f"edge: this is a defect of Edge: {type(fault).__name__}") and str(reports) in last
     report = only(reports)
     assert "asked for: edge run" in report and "seed='3'" in report and "onnxruntime " in report
-    assert "test_border.py" in report and type(fault).__name__ in report, "the report has no traceback"
+    assert "test_error_message.py" in report and type(fault).__name__ in report, "the report has no traceback"
     assert PROMPT not in report + err, "the report tells the prompt"
 
 
 def test_a_report_that_cannot_be_written_is_still_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "file"))
-    told = told_of(ValueError("odd\nlines"), "edge")
+    told = error_message(ValueError("odd\nlines"), "edge")
     assert told.message.startswith("this is a defect of Edge: ValueError: odd\\nlines (no report could be written")
 
 
 def test_what_the_system_says_is_no_defect(reports: Path) -> None:
-    told = told_of(OSError(28, "No space left on device", "a\x1b[2Jb"), "edge")
+    told = error_message(OSError(28, "No space left on device", "a\x1b[2Jb"), "edge")
     assert told.message == "a\\x1b[2Jb: No space left on device" and not told.is_defect
-    assert "memory does not suffice" in told_of(MemoryError(), "edge").message
+    assert "memory does not suffice" in error_message(MemoryError(), "edge").message
     assert not reports.exists()
 
 
 def test_an_interrupt_passes() -> None:
     with pytest.raises(KeyboardInterrupt):
-        told_of(KeyboardInterrupt(), "edge")
+        error_message(KeyboardInterrupt(), "edge")
 
 
 def build(tell: Any, kind: str) -> str:
@@ -77,7 +77,7 @@ def build(tell: Any, kind: str) -> str:
 
 
 def ask(built: str) -> str:
-    keep_secret(PROMPT)
+    redact_in_reports(PROMPT)
     raise Panic(f"asked of {PROMPT}")
 
 

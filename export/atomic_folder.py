@@ -17,7 +17,7 @@ _NAME = re.compile(rf"\.(?P<target>.+?)(?P<old>{_OLD})?\.(?P<writer>\d+)\{_SUFFI
 
 
 @contextmanager
-def staged(target: Path, way_out: str) -> Iterator[Path]:
+def atomic_folder(target: Path, way_out: str) -> Iterator[Path]:
     """A folder to write into; it takes `target`'s place when the block ends well and is removed otherwise.
 
     Where `target` is a symlink, what it leads to is replaced and the link stays.
@@ -29,7 +29,7 @@ def staged(target: Path, way_out: str) -> Iterator[Path]:
     folder = target.parent / f".{target.name}.{os.getpid()}{_SUFFIX}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        sweep(target.parent)
+        remove_leftovers(target.parent)
         folder.mkdir()
         yield folder
         _swap(folder, target)
@@ -39,7 +39,7 @@ def staged(target: Path, way_out: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep(parent: Path) -> None:
+def remove_leftovers(parent: Path) -> None:
     """Removes what killed writers left in `parent`; folders that a living process writes stay.
 
     A target that was moved aside and never replaced goes back to its place.

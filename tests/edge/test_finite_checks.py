@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge.edits import Noise, ScaleHead, ScaleNeuron
-from edge.finite import LARGEST_HALF
+from edge.finite_checks import LARGEST_HALF
 from edge.sampling import Sampling
 from edge.session import Model
 from edge.watch import Watch

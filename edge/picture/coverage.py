@@ -1,0 +1,54 @@
+"""Texts about timer coverage, shared by tables, pages and screens: how much of a pass the timed parts sum to."""
+
+from edge.picture.units import show_share, show_time
+from edge.timing import Account, Basis, Differenced
+
+COVERAGE_RULE = (
+    "Measured: median of each timed part. Coverage: Σ of the timed parts / uninstrumented latency (median pass without "
+    "timers). Above 100%, parts are scaled down to that latency, and unattributed time is unknown. Above 115%, timers "
+    "slowed the pass, and shares are of the pass with timers. Unattributed time: latency less all timed parts."
+)
+"""Definitions of the terms in the texts below."""
+
+
+ABOVE_BENCHMARK = (
+    ">100%: faster than the benchmark of this machine, which reads main memory and multiplies float32. The part read "
+    "from a cache, multiplied in 8 bits, or the benchmark was disturbed"
+)
+"""Explains a rate above that of the benchmark (`edge.profile.machine`)."""
+
+
+def show_reached(ratio: float) -> str:
+    """A rate as a share of the best that the benchmark reached; `>100%`, explained by `ABOVE_BENCHMARK`, above it."""
+    return ">100%" if ratio > 1.0 else f"{ratio:.0%}"
+
+
+def share_title(account: Account) -> str:
+    """What shares are of, to follow `share `: `of the pass`, `of the pass with timers`."""
+    return f"of {account.basis}"
+
+
+def coverage_text(account: Account) -> str:
+    """Coverage of the pass by timed parts, and the unattributed time where it is known."""
+    covers = f"timed parts sum to {show_share(account.coverage)} of the pass"
+    if account.gap_ns is not None and account.gap_share is not None:
+        return f"{covers}; unattributed {show_time(account.gap_ns)}, {show_share(account.gap_share)}"
+    if account.basis is Basis.PASS:
+        return f"{covers} and are scaled down to it; unattributed time unknown"
+    return f"{covers}: timers slowed it; unattributed time unknown"
+
+
+def difference_text(found: Differenced) -> str:
+    """Time of attention, FFN and the rest, by passes that leave sublayers out; and whether they sum to the pass."""
+    parts_ns = (("attention", found.attn_ns), ("FFN", found.ffn_ns), ("rest", found.rest_ns))
+    parts = ", ".join(f"{name} {show_time(took)}" for name, took in parts_ns)
+    covers = f"together {show_share(found.coverage)} of the pass"
+    return f"by leaving sublayers out: {parts}; {covers}" + ("" if found.agrees else ", so they do not add up")
+
+
+def coverage_note(account: Account) -> str:
+    """The same, short, for a border title."""
+    covers = f"timed parts {show_share(account.coverage)}"
+    if account.gap_share is not None:
+        return f"{covers} · unattributed {show_share(account.gap_share)}"
+    return f"{covers}, scaled down" if account.basis is Basis.PASS else f"{covers}: timers slowed it, times scaled"
