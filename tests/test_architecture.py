@@ -23,8 +23,8 @@ def shown(file: Path) -> str:
 
 def loaded_by(code: str) -> set[str]:
     """Names in `sys.modules` after a fresh interpreter ran `code`."""
-    told = f"{code}\nimport sys; print(); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True)
+    reported = f"{code}\nimport sys; print(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", reported], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split())
 
 

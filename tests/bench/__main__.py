@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 from edge.profile.machine import sweep, this_machine
-from tests.bench import contenders as who
+from tests.bench import runtimes as who
 from tests.bench.checkpoint import LLAMA_135M, write_checkpoint
-from tests.bench.race import ContenderFailed, Course, Pair, Result, race
+from tests.bench.pairs import Course, Pair, Result, RuntimeFailed, time_pair
 from tests.bench.record import Record, as_json, as_page, as_text, cells, line
 
 PAIRS = (
@@ -65,7 +65,7 @@ def _warn_of_company(busy: float | None, cores: int) -> None:
         _say(f"{busy:.1f} programs are computing on {cores} cores already: wait for them, or take more --rounds")
 
 
-def _race_all(folder: Path, course: Course, only: str) -> tuple[list[Result], list[str]]:
+def _time_all(folder: Path, course: Course, only: str) -> tuple[list[Result], list[str]]:
     """Every pair whose packages are installed; and why others did not run."""
     results: list[Result] = []
     left_out: list[str] = []
@@ -76,9 +76,9 @@ def _race_all(folder: Path, course: Course, only: str) -> tuple[list[Result], li
             left_out.append(f"{pair.name} ({', '.join(pair.missing)} not installed)")
             continue
         try:
-            results.append(race(pair, folder, course, _say))
+            results.append(time_pair(pair, folder, course, _say))
             _say(line(cells(results[-1])))
-        except ContenderFailed as failure:
+        except RuntimeFailed as failure:
             left_out.append(f"{pair.name} ({failure})".replace(f"{folder.parent}{os.sep}", ""))
     return results, left_out
 
@@ -93,7 +93,7 @@ def main() -> int:
         _say(f"writing the model ({LLAMA_135M.float32_bytes / 1e6:.0f} MB)")
         write_checkpoint(folder, LLAMA_135M)
         before = sweep(course.threads, _say)
-        results, left_out = _race_all(folder, course, options.only)
+        results, left_out = _time_all(folder, course, options.only)
         after = sweep(course.threads, _say)
     command = _command(course, options.only)
     record = Record(command, LLAMA_135M, course, machine, tuple(results), tuple(left_out), (before, after))

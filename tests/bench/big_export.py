@@ -57,15 +57,15 @@ class Export:
         return self.took.peak_bytes / self.float32_bytes
 
     @property
-    def forecast_apart(self) -> float:
+    def forecast_error(self) -> float:
         """How far the forecast is from the peak, as a share of the peak."""
         return self.forecast_bytes / self.took.peak_bytes - 1
 
 
-def forecast_of(told: str) -> float:
+def forecast_of(reported: str) -> float:
     """The bytes in what `edge export --dry-run` says."""
-    found = re.search(r"([\d.,]+) (B|kB|MB|GB) of memory at most", told)
-    assert found, f"a dry run says nothing of memory: {told}"
+    found = re.search(r"([\d.,]+) (B|kB|MB|GB) of memory at most", reported)
+    assert found, f"a dry run says nothing of memory: {reported}"
     return float(found[1].replace(",", "")) * _UNITS[found[2]]
 
 
@@ -90,7 +90,7 @@ def _logits(run: object, folder: Path) -> NDArray[np.float32]:
         return logits
 
 
-def _folder(tell: Progress, folder: Path) -> Path:
+def _folder(progress: Progress, folder: Path) -> Path:
     return folder
 
 
@@ -136,9 +136,9 @@ def _verdicts(precision: str, export: Export) -> list[tuple[str, str, bool]]:
     found = [
         (f"peak {show_bytes(took.peak_bytes)}, {of_weights}", f"{PEAK_AIM} x", export.times_weights <= PEAK_AIM),
         (
-            f"forecast {show_bytes(export.forecast_bytes)}, {export.forecast_apart:+.1%} of the peak",
+            f"forecast {show_bytes(export.forecast_bytes)}, {export.forecast_error:+.1%} of the peak",
             f"{FORECAST_AIM:.0%}",
-            abs(export.forecast_apart) <= FORECAST_AIM,
+            abs(export.forecast_error) <= FORECAST_AIM,
         ),
     ]
     if largest is not None and precision == "fp32":

@@ -27,7 +27,7 @@ class Took:
     peak_bytes: int
     own_bytes: int
     printed: str
-    told: str
+    reported: str
 
 
 class CommandFailed(Exception):
@@ -37,9 +37,9 @@ class CommandFailed(Exception):
 def run_process(arguments: Sequence[str], environment: Mapping[str, str]) -> Took:
     """Runs `python -m` with these arguments to its end, and looks at its memory meanwhile."""
     started_s = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as told:
+    with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as reported:
         command = [sys.executable, "-m", *arguments]
-        process = subprocess.Popen(command, stdout=printed, stderr=told, env={**os.environ, **environment})
+        process = subprocess.Popen(command, stdout=printed, stderr=reported, env={**os.environ, **environment})
         peak_bytes, own_bytes = 0, 0
         while process.poll() is None:
             peak, own = _held(process.pid)
@@ -47,8 +47,8 @@ def run_process(arguments: Sequence[str], environment: Mapping[str, str]) -> Too
             time.sleep(_LOOK_S)
         wall_s = time.perf_counter() - started_s
         printed.seek(0)
-        told.seek(0)
-        took = Took(wall_s, peak_bytes, own_bytes, printed.read(), told.read())
+        reported.seek(0)
+        took = Took(wall_s, peak_bytes, own_bytes, printed.read(), reported.read())
     if process.returncode:
         said = took.told.strip().splitlines() or [f"it ended with {process.returncode}"]
         raise CommandFailed(f"{' '.join(arguments[:3])}: {said[-1]}")

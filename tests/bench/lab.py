@@ -24,7 +24,7 @@ from edge.lab.run import LabRecord, Tried, recorded, try_all
 from edge.lab.subject import Subject
 from edge.picture.units import show_measured, show_number, show_with_unit
 
-TWINS = ("fable-relu", "fable-gelu")
+BUNDLED = ("fable-relu", "fable-gelu")
 ENGINES = ("onnx", "torch", "mlx")
 TIMED = {
     f"{what}{number}"
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     page = Path(arguments[0])
-    records = {(twin, engine): _tried(twin, engine) for engine in ENGINES for twin in TWINS}
+    records = {(bundled, engine): _tried(bundled, engine) for engine in ENGINES for bundled in BUNDLED}
     others = {
         about: open_lab(Path(one)) if one.endswith(".json") else _tried(one, ENGINES[0])
         for one, about in zip(arguments[1::2], arguments[2::2], strict=True)
@@ -84,9 +84,9 @@ def main(arguments: list[str]) -> int:
 
 def write(page: Path, records: dict[tuple[str, str], LabRecord], others: dict[str, LabRecord]) -> None:
     """The page and its picture, from labs of the bundled models on every engine and of other models."""
-    shown = [*(records[twin, ENGINES[0]] for twin in TWINS), *others.values()]
+    shown = [*(records[bundled, ENGINES[0]] for bundled in BUNDLED), *others.values()]
     draw_sparsity(shown, page.parent / PICTURE)
-    about = ["one of the twins that come with Edge"] * len(TWINS) + list(others)
+    about = ["one of the twins that come with Edge"] * len(BUNDLED) + list(others)
     page.write_text("\n".join([*_page(shown, about), *_agreement(records)]), encoding="utf8")
     tell(f"written to {page}")
 
@@ -109,7 +109,7 @@ def _page(shown: list[LabRecord], about: list[str]) -> Iterator[str]:
     yield from _verdicts(shown)
     yield _LESSONS
     yield from ("## Sparsity by every definition", "", f"![Sparsity by every definition]({PICTURE})", "")
-    for record in shown[:1] + shown[len(TWINS) :]:
+    for record in shown[:1] + shown[len(BUNDLED) :]:
         yield from ("## Attention beside the FFN", "", f"Measured on `{record.model}`.", "")
         yield from ("| | attention | FFN |", "| --- | --- | --- |")
         yield from (f"| {one.name} | {one.attention} | {one.ffn} |" for one in contrast(record))
@@ -169,8 +169,8 @@ def _numbers(tried: list[Tried]) -> Iterator[str]:
         own = [numbers.get(key) for numbers in by_key]
         first = next(number for number in own if number is not None)
         cells = ["–" if one is None else show_with_unit(one.value, one.unit) for one in own]
-        told = [show_measured(n.baseline, n.unit) for n in own if n is not None and n.baseline is not None]
-        yield f"| {first.means} | {' | '.join(cells)} | {' · '.join(dict.fromkeys(told))} |"
+        reported = [show_measured(n.baseline, n.unit) for n in own if n is not None and n.baseline is not None]
+        yield f"| {first.means} | {' | '.join(cells)} | {' · '.join(dict.fromkeys(reported))} |"
 
 
 def _plain(words: str) -> str:
@@ -178,7 +178,7 @@ def _plain(words: str) -> str:
     return words.replace("*", r"\*").replace("|", r"\|").replace("<", "&lt;").replace("_", r"\_")
 
 
-def apart(one: Number, other: Number) -> float:
+def difference(one: Number, other: Number) -> float:
     """How far two engines differ in a number: absolute, or relative where it is above 1."""
     if math.isnan(one.value) and math.isnan(other.value):
         return 0.0
@@ -190,15 +190,15 @@ def _agreement(records: dict[tuple[str, str], LabRecord]) -> Iterator[str]:
     yield "The largest difference to onnx in any number of a claim, relative where the number is above 1."
     yield "Times are left out, and the verdict that follows from them (S3) may differ."
     yield ""
-    columns = [(twin, engine) for twin in TWINS for engine in ENGINES[1:]]
-    yield "| | " + " | ".join(f"{twin}, {engine}" for twin, engine in columns) + " |"
+    columns = [(bundled, engine) for bundled in BUNDLED for engine in ENGINES[1:]]
+    yield "| | " + " | ".join(f"{bundled}, {engine}" for bundled, engine in columns) + " |"
     yield "| --- |" + " ---: |" * len(columns)
-    for place, tried in enumerate(records[TWINS[0], ENGINES[0]].tried):
+    for place, tried in enumerate(records[BUNDLED[0], ENGINES[0]].tried):
         cells = []
-        for twin, engine in columns:
-            one, other = records[twin, ENGINES[0]].tried[place], records[twin, engine].tried[place]
+        for bundled, engine in columns:
+            one, other = records[bundled, ENGINES[0]].tried[place], records[bundled, engine].tried[place]
             pairs = zip(one.finding.numbers, other.finding.numbers, strict=True)
-            worst = max((apart(a, b) for a, b in pairs if a.key not in TIMED), default=0.0)
+            worst = max((difference(a, b) for a, b in pairs if a.key not in TIMED), default=0.0)
             same = "" if one.finding.verdict is other.finding.verdict else ", another verdict"
             cells.append(f"{show_number(worst)}{same}")
         yield f"| {tried.key} | {' | '.join(cells)} |"

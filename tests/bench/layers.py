@@ -46,7 +46,7 @@ class Layer:
     by_parts_ms: tuple[float, ...]
 
     @property
-    def apart(self) -> float:
+    def difference(self) -> float:
         """How far the parts are from the difference, as a share of it; medians over rounds."""
         return median(self.by_parts_ms) / median(self.by_difference_ms) - 1
 
@@ -136,7 +136,7 @@ def main() -> int:
             deep, shallow = (Variant(folder, engine, options.threads) for folder in folders)
             found = [measure(deep, shallow, layers, options.passes, options.depth) for _ in range(options.rounds)]
             layer = Layer(*zip(*found, strict=True))
-            reached &= abs(layer.apart) < AIM
+            reached &= abs(layer.difference) < AIM
             print(_row(engine, layer), flush=True)
     return 0 if reached else 1
 
@@ -145,8 +145,8 @@ def _row(engine: str, layer: Layer) -> str:
     ways = []
     for name, found in (("by difference", layer.by_difference_ms), ("by parts", layer.by_parts_ms)):
         ways.append(f"{name} {median(found):.3f} ms ({min(found):.3f}–{max(found):.3f})")
-    verdict = "reached" if abs(layer.apart) < AIM else "MISSED"
-    return f"{engine:12} one layer {', '.join(ways)}: {layer.apart:+.1%} apart, aim {AIM:.0%} {verdict}"
+    verdict = "reached" if abs(layer.difference) < AIM else "MISSED"
+    return f"{engine:12} one layer {', '.join(ways)}: {layer.difference:+.1%} apart, aim {AIM:.0%} {verdict}"
 
 
 if __name__ == "__main__":

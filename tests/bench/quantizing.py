@@ -63,7 +63,7 @@ def quantize(checkpoint: Checkpoint, precision: str) -> Quantizing:
     return Quantizing(took_s, baseline, peak, sum(file.stat().st_size for file in quantized.files), largest)
 
 
-def _open(tell: Progress, folder: Path) -> Checkpoint:
+def _open(progress: Progress, folder: Path) -> Checkpoint:
     return open_checkpoint(folder)
 
 

@@ -12,8 +12,8 @@ from edge.engines.blas import blas_behind_mlx
 from edge.picture.units import show_bytes, show_share
 from edge.profile.machine import Machine, Sweep
 from tests.bench.checkpoint import Shape
-from tests.bench.contenders import Contender
-from tests.bench.race import Course, Result
+from tests.bench.pairs import Course, Result
+from tests.bench.runtimes import Runtime
 
 _READING = """\
 A ratio is the other's time divided by Edge's in the same round: above 1, Edge is faster. It is the median over rounds,
@@ -62,10 +62,10 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Pace:
+class ReadRate:
     """How fast one runtime reads weights while it decodes: the median of all its intervals, in all pairs."""
 
-    contender: Contender
+    runtime: Runtime
     read_bytes: int
     token_ms: float
 
@@ -74,20 +74,20 @@ class Pace:
         return 1e3 * self.read_bytes / self.token_ms
 
 
-def paces(record: Record) -> list[Pace]:
+def read_rates(record: Record) -> list[ReadRate]:
     """Read rates of the runtimes whose bytes are known, the fastest first."""
     waits: dict[str, list[float]] = {}
-    sides: dict[str, Contender] = {}
+    sides: dict[str, Runtime] = {}
     for result in record.results:
-        for contender, runs in ((result.pair.edge, result.edge), (result.pair.other, result.other)):
-            sides[contender.name] = contender
-            waits.setdefault(contender.name, []).extend(wait for run in runs for wait in run.between_ms)
+        for runtime, runs in ((result.pair.edge, result.edge), (result.pair.other, result.other)):
+            sides[runtime.name] = runtime
+            waits.setdefault(runtime.name, []).extend(wait for run in runs for wait in run.between_ms)
     found = [
-        Pace(contender, contender.reads(record.shape), median(waits[name]))
-        for name, contender in sides.items()
-        if contender.reads is not None
+        ReadRate(runtime, runtime.reads(record.shape), median(waits[name]))
+        for name, runtime in sides.items()
+        if runtime.reads is not None
     ]
-    return sorted(found, key=lambda pace: -pace.bytes_per_s)
+    return sorted(found, key=lambda read_rate: -read_rate.bytes_per_s)
 
 
 def ratio(ratios: list[float], aim: float | None) -> tuple[str, str]:
@@ -122,9 +122,9 @@ def as_text(record: Record) -> str:
     """For a terminal."""
     rows = [line(list(HEADER)), *(line(cells(result)) for result in record.results)]
     found = [
-        f"{pace.contender.name:30} {show_bytes(pace.read_bytes):>8} a token, {show_bytes(pace.bytes_per_s):>8}/s,"
-        f" {show_share(pace.bytes_per_s / record.bandwidth_bytes_per_s)} of the bandwidth"
-        for pace in paces(record)
+        f"{rate.runtime.name:30} {show_bytes(rate.read_bytes):>8} a token, {show_bytes(rate.bytes_per_s):>8}/s,"
+        f" {show_share(rate.bytes_per_s / record.bandwidth_bytes_per_s)} of the bandwidth"
+        for rate in read_rates(record)
     ]
     return "\n".join(
         [
@@ -157,7 +157,7 @@ def as_json(record: Record) -> str:
         }
         for result in record.results
     ]
-    told = {
+    reported = {
         "date": date.today().isoformat(),
         "command": record.command,
         "edge": __version__,
@@ -168,7 +168,7 @@ def as_json(record: Record) -> str:
         "left_out": record.left_out,
         "rows": rows,
     }
-    return json.dumps(told, indent=1)
+    return json.dumps(reported, indent=1)
 
 
 def as_page(record: Record) -> str:
@@ -178,13 +178,13 @@ def as_page(record: Record) -> str:
         ("contender", "a token", "decode, ms", "read", "share of bandwidth"),
         (
             [
-                pace.contender.name,
-                show_bytes(pace.read_bytes),
-                f"{pace.token_ms:.1f}",
-                f"{show_bytes(pace.bytes_per_s)}/s",
-                show_share(pace.bytes_per_s / record.bandwidth_bytes_per_s),
+                read_rate.runtime.name,
+                show_bytes(read_rate.read_bytes),
+                f"{read_rate.token_ms:.1f}",
+                f"{show_bytes(read_rate.bytes_per_s)}/s",
+                show_share(read_rate.bytes_per_s / record.bandwidth_bytes_per_s),
             ]
-            for pace in paces(record)
+            for read_rate in read_rates(record)
         ),
     )
     versions = "\n".join(f"- {name}: {of}" for name, of in _versions(record))

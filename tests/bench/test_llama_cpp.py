@@ -52,7 +52,7 @@ def test_every_weight_is_in_the_file(folder: Path, tmp_path: Path, kind: str) ->
     assert matrices == (dense(SMALL) - norms if kind == "F32" else q4_0(SMALL))
 
 
-def open_llama(tell: Progress, file: Path) -> Any:
+def open_llama(progress: Progress, file: Path) -> Any:
     from llama_cpp import Llama
 
     return Llama(str(file), n_ctx=SMALL.context, n_threads=1, n_threads_batch=1, verbose=False)

@@ -20,7 +20,7 @@ def test_a_layer_is_its_two_sublayers_and_those_at_the_ends_do_not_count() -> No
 
 def test_two_ways_to_time_a_layer_are_compared_by_their_medians() -> None:
     layer = Layer(by_difference_ms=(2.0, 2.0, 90.0), by_parts_ms=(1.0, 1.8, 1.9))
-    assert layer.apart == pytest.approx(-0.1)
+    assert layer.difference == pytest.approx(-0.1)
 
 
 def test_the_forecast_is_read_from_what_a_dry_run_says(

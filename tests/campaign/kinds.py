@@ -125,8 +125,8 @@ def _bent_safetensors(raw: bytes, draw: Random) -> bytes:
     header = text_of(
         bent(json.loads(raw[8 : 8 + length]), draw, ("__metadata__", "dtype", "shape", "data_offsets")), draw
     )
-    told = draw.choice((len(header),) * 8 + (0, 1, len(header) - 1, 2**40, 2**64 - 1))
-    return told.to_bytes(8, "little") + header + raw[8 + length :]
+    reported = draw.choice((len(header),) * 8 + (0, 1, len(header) - 1, 2**40, 2**64 - 1))
+    return reported.to_bytes(8, "little") + header + raw[8 + length :]
 
 
 def _index(seeds: Seeds, folder: Path, draw: Random) -> None:

@@ -25,7 +25,7 @@ from edge.trace import Trace, open_trace
 from edge.watch import Watch
 from models.errors import MisuseError
 from tests.edge.laws import PROMPT, tiny_model
-from tests.edge.report.made import read_page
+from tests.edge.report.example_traces import read_page
 from tests.folders import write_byte_llama
 from tests.tiny import tiny_checkpoint
 
@@ -72,10 +72,10 @@ def test_edge_trace_ablates_and_names_what_it_ablated(tmp_path: Path, capfd: pyt
     folder, file = write_byte_llama(tmp_path / "model"), tmp_path / "edited.trace"
     asked = ["trace", str(folder), "--ids", "1,5,2", "-n", "0", "-e", "torch", "-o", str(file), "--json"]
     assert exit_code([*asked, "--ablate", "head:1.0", "--ablate", "ffn:0"]) == 0
-    told = capfd.readouterr()
-    assert "edits: head 1.0 ablated, FFN of layer 0 ablated" in told.err, told.err
+    reported = capfd.readouterr()
+    assert "edits: head 1.0 ablated, FFN of layer 0 ablated" in reported.err, reported.err
     assert open_trace(file).edits == ("head 1.0 ablated", "FFN of layer 0 ablated")
-    assert [row["exact_zero_share"] is None for row in json.loads(told.out)] == [True, False]
+    assert [row["exact_zero_share"] is None for row in json.loads(reported.out)] == [True, False]
     assert exit_code([*asked, "--ablate", "head:9.0"]) == 2, "a layer that is not there is ablated"
 
 

@@ -18,7 +18,7 @@ from edge.session import Model
 from edge.watch import Watch
 from models.errors import MisuseError
 from models.zoo import zoo_folder
-from tests.edge.made_gains import TOKENS, VOCAB, wide_gains
+from tests.edge.wide_gains import TOKENS, VOCAB, wide_gains
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_weights
 
 AGREE = 0.6 * TOP

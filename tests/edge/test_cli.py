@@ -168,9 +168,9 @@ def test_every_refusal_is_one_message(
     if "-e" not in filled and filled[0] in ("run", "trace"):
         filled += ["-e", "torch"]
     got, out, err = said(*filled)
-    told = [line for line in err.splitlines() if line.startswith("edge: ")]
+    reported = [line for line in err.splitlines() if line.startswith("edge: ")]
     assert got == code, f"edge {' '.join(filled)} ended with {got}: {err}"
-    assert len(told) == 1 and message in told[0], f"edge {' '.join(filled)} says {err!r}"
+    assert len(reported) == 1 and message in reported[0], f"edge {' '.join(filled)} says {err!r}"
     assert "Traceback" not in err and not out
     assert not list(tmp_path.iterdir()), "a refused command left something behind"
 
@@ -297,10 +297,10 @@ def test_a_prompt_comes_from_stdin_or_after_two_dashes(
     def asked(command: str, *words: str, stdin: bytes = b"") -> list[int]:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         out = ["-o", tmp_path / "t"] if command == "trace" else ["--json"]
-        code, told, err = said(command, byte_llama, "-e", "torch", "-n", 1, *out, *words)
+        code, reported, err = said(command, byte_llama, "-e", "torch", "-n", 1, *out, *words)
         assert code == 0, err
         seen = edge.open_trace(tmp_path / "t") if command == "trace" else None
-        return list(seen.tokens[: seen.prompt_length]) if seen else json.loads(told)["prompt_tokens"]
+        return list(seen.tokens[: seen.prompt_length]) if seen else json.loads(reported)["prompt_tokens"]
 
     for command in ("run", "trace"):
         assert asked(command, "-", stdin="né\nx\r\n".encode()) == list("né\nx".encode()), "a newline ends the last line"
@@ -308,15 +308,15 @@ def test_a_prompt_comes_from_stdin_or_after_two_dashes(
 
 
 @pytest.mark.parametrize(
-    ("stdin", "told"),
+    ("stdin", "reported"),
     [(b"", "which holds nothing"), (b"\n", "which holds nothing"), (b"ab\xff", "no text in UTF-8, from byte 2 on")],
 )
 def test_stdin_without_text_is_a_message(
-    stdin: bytes, told: str, byte_llama: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+    stdin: bytes, reported: str, byte_llama: Path, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
     code, out, err = said("run", byte_llama, "-", "-e", "torch")
-    assert code == 2 and not out and told in err
+    assert code == 2 and not out and reported in err
     monkeypatch.setattr("sys.stdin", None)
     assert "stdin, which is closed" in said("run", byte_llama, "-", "-e", "torch")[2]
 

@@ -64,13 +64,13 @@ def test_a_cache_that_cannot_be_written_is_reported(monkeypatch: pytest.MonkeyPa
 
 def test_the_cache_reports_its_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "cache"))
-    told = [next(check.detail for check in run_checks() if check.name == "cache")]
+    reported = [next(check.detail for check in run_checks() if check.name == "cache")]
     for part, size in (("graphs", 1_500_000), ("weights", 2_500_000)):
         (tmp_path / "cache" / part / "key").mkdir(parents=True)
         (tmp_path / "cache" / part / "key" / "file").write_bytes(bytes(size))
-    told.append(next(check.detail for check in run_checks() if check.name == "cache"))
-    held = [text.removeprefix(f"{tmp_path / 'cache'}: ").partition(" MB")[0] for text in told]
-    assert held == ["0", "4"], f"graphs and quantized weights of 4 MB are told as {told}"
+    reported.append(next(check.detail for check in run_checks() if check.name == "cache"))
+    held = [text.removeprefix(f"{tmp_path / 'cache'}: ").partition(" MB")[0] for text in reported]
+    assert held == ["0", "4"], f"graphs and quantized weights of 4 MB are reported as {reported}"
 
 
 def test_exit_code_shows_whether_models_run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

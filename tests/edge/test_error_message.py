@@ -54,13 +54,13 @@ def test_a_defect_is_one_line_and_a_report_without_the_prompt(
 def test_a_report_that_cannot_be_written_is_still_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "file"))
-    told = error_message(ValueError("odd\nlines"), "edge")
-    assert told.message.startswith("this is a defect of Edge: ValueError: odd\\nlines (no report could be written")
+    reported = error_message(ValueError("odd\nlines"), "edge")
+    assert reported.message.startswith("this is a defect of Edge: ValueError: odd\\nlines (no report could be written")
 
 
 def test_what_the_system_says_is_no_defect(reports: Path) -> None:
-    told = error_message(OSError(28, "No space left on device", "a\x1b[2Jb"), "edge")
-    assert told.message == "a\\x1b[2Jb: No space left on device" and not told.is_defect
+    reported = error_message(OSError(28, "No space left on device", "a\x1b[2Jb"), "edge")
+    assert reported.message == "a\\x1b[2Jb: No space left on device" and not reported.is_defect
     assert "memory does not suffice" in error_message(MemoryError(), "edge").message
     assert not reports.exists()
 
@@ -70,7 +70,7 @@ def test_an_interrupt_passes() -> None:
         error_message(KeyboardInterrupt(), "edge")
 
 
-def build(tell: Any, kind: str) -> str:
+def build(progress: Any, kind: str) -> str:
     if kind == "builds badly":
         raise Panic("in the build")
     return kind

@@ -82,8 +82,8 @@ def test_what_starts_while_tokens_are_generated_is_reported_with_its_own_token()
     weights |= {"head.weight": weights["embed.weight"].copy()}
     weights["embed.weight"][made[later], 0] = np.inf
     untied = FakeCheckpoint(replace(SPEC, tied=False), weights, name="wide")
-    told = rf"from layers\.0\.input, token {len(IDS) + later} on"
-    with Model(untied, "torch", None, lambda _: None) as model, pytest.raises(EdgeError, match=told):
+    reported = rf"from layers\.0\.input, token {len(IDS) + later} on"
+    with Model(untied, "torch", None, lambda _: None) as model, pytest.raises(EdgeError, match=reported):
         model.run(ids=IDS, max_new_tokens=6, sampling=drawing)
 
 

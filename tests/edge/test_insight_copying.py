@@ -11,8 +11,8 @@ from edge.session import Model
 from edge.watch import Watch
 from models.errors import MisuseError
 from tests.edge.laws import tiny_model
-from tests.edge.made_gains import TOKENS, VOCAB, wide_gains
 from tests.edge.test_laws import watched_run
+from tests.edge.wide_gains import TOKENS, VOCAB, wide_gains
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
 AS_IT_IS = [name for name, spec in TINY_SPECS.items() if not any(x.norms_after or x.norms_sum for x in spec.layers)]
@@ -36,8 +36,8 @@ def test_gains_are_the_head_s_direct_attributions_where_it_reads_one_key(name: s
         want = attribute_heads(trace, reading, weights.ending(layer, "attn"), layer, 0).logits
         for head in range(trace.spec.n_heads):
             gains = dict(read_copied(trace, weights, layer, head, 0, 0, k=vocab).raises)
-            told = (gains["17"] or 0.0) - (gains["4"] or 0.0)
-            assert told == pytest.approx(float(want[head]), abs=1e-4), f"layer {layer}, head {head} of {name}"
+            reported = (gains["17"] or 0.0) - (gains["4"] or 0.0)
+            assert reported == pytest.approx(float(want[head]), abs=1e-4), f"layer {layer}, head {head} of {name}"
 
 
 @pytest.mark.parametrize("name", [name for name, spec in TINY_SPECS.items() if not spec.layers[-1].norms_after])

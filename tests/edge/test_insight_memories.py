@@ -80,20 +80,20 @@ def test_the_strongest_neurons_come_first_and_promote_what_their_vectors_score_h
 def test_an_inactive_neuron_is_listed_only_on_request_and_has_no_promoted_tokens() -> None:
     trace, weights = run_of(PLAIN)
     neurons = neurons_at(trace, 1, 5)
-    silent = int(np.flatnonzero(neurons == 0)[0])
+    inactive = int(np.flatnonzero(neurons == 0)[0])
     found = read_memories(trace, weights, 1, 5, k=len(neurons))
     assert len(found) == int((neurons != 0).sum()), "silent neurons are among the strongest memories"
-    asked = read_memories(trace, weights, 1, 5, k=4, also=(silent, found[0].neuron))
-    assert [memory.neuron for memory in asked] == [*(memory.neuron for memory in found[:4]), silent]
+    asked = read_memories(trace, weights, 1, 5, k=4, also=(inactive, found[0].neuron))
+    assert [memory.neuron for memory in asked] == [*(memory.neuron for memory in found[:4]), inactive]
     assert asked[-1].coefficient == 0 and asked[-1].adds == 0 and asked[-1].promotes == ()
 
 
 def test_an_ffn_without_active_neurons_lists_none() -> None:
     trace, weights = run_of(PLAIN)
     site = layer_site(0, "ffn.neurons")
-    silent = replace(trace, sites=trace.sites | {site: np.zeros_like(trace.sites[site])})
-    assert read_memories(silent, weights, 0, 3) == ()
-    assert read_coefficients(silent, 0, 3) == ()
+    inactive = replace(trace, sites=trace.sites | {site: np.zeros_like(trace.sites[site])})
+    assert read_memories(inactive, weights, 0, 3) == ()
+    assert read_coefficients(inactive, 0, 3) == ()
 
 
 def test_without_weights_neurons_rank_by_their_coefficients() -> None:
@@ -134,8 +134,8 @@ def test_before_and_after_an_ffn_are_the_lens_on_the_stream_around_it(name: str)
             assert word.after == pytest.approx(after[word.id], rel=2e-3), f"{name}, after: {word}"
         falling = [word.after for word in found.words]
         assert falling == sorted(falling, reverse=True), "not the likeliest after it first"
-        apart = float((after * np.log2(after / before)).sum())
-        assert found.bits == pytest.approx(apart, rel=1e-2, abs=1e-5)
+        difference = float((after * np.log2(after / before)).sum())
+        assert found.bits == pytest.approx(difference, rel=1e-2, abs=1e-5)
 
 
 def test_a_stream_that_is_normed_after_the_sum_has_no_before() -> None:

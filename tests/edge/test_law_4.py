@@ -65,8 +65,8 @@ def test_law_4_direct_attributions_sum_to_the_logit_difference(name: str, model:
     if name in WITHOUT_SUM:
         with pytest.raises(MisuseError, match="norms the residual stream after each sublayer"):
             attribute(trace, readout, 17, 4, token=2)
-        told = law_4(trace, readout, CLOSE)
-        assert told.holds is None and "norms the sum after each sublayer" in told.where
+        reported = law_4(trace, readout, CLOSE)
+        assert reported.holds is None and "norms the sum after each sublayer" in reported.where
     else:
         check_law_4(trace, readout)
 

@@ -61,8 +61,10 @@ def test_a_palette_only_gets_lighter(palette: Palette) -> None:
 @pytest.mark.parametrize("palette", PALETTES, ids=lambda palette: palette.name)
 def test_text_can_be_read_on_every_color(palette: Palette) -> None:
     for level, color in enumerate(palette.colors):
-        apart = abs(lightness(color) - lightness(contrast(color)))
-        assert apart >= 0.45, f"text on level {level} of {palette.name} differs by {apart:.2f} in lightness only"
+        difference = abs(lightness(color) - lightness(contrast(color)))
+        assert difference >= 0.45, (
+            f"text on level {level} of {palette.name} differs by {difference:.2f} in lightness only"
+        )
 
 
 @few

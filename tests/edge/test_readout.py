@@ -29,8 +29,8 @@ def test_what_is_folded_is_what_each_norm_and_the_head_make_of_it(name: str, sub
             scales *= norm.scale(x)
             x, part = norm(x), held(norm, x, part)
         want = readout.in_width(part) @ readout.weight.T
-        told = readout.folded(added, ending) @ readout.weight.T / scales[:, None]
-        np.testing.assert_allclose(told, want, rtol=1e-3, atol=1e-3 * np.abs(want).max(), err_msg=f"layer {layer}")
+        reported = readout.folded(added, ending) @ readout.weight.T / scales[:, None]
+        np.testing.assert_allclose(reported, want, rtol=1e-3, atol=1e-3 * np.abs(want).max(), err_msg=f"layer {layer}")
 
 
 def test_only_a_stream_that_is_normed_after_each_sum_passes_norms_on_its_way() -> None:

@@ -53,9 +53,9 @@ def test_log_probabilities_are_those_of_float64_however_large_the_logits(logits:
     logits = logits + np.float32(shift)
     exact = logits.astype(np.float64)
     exact = exact - exact.max() - np.log(np.exp(exact - exact.max()).sum())
-    log, likeliest = LogProbabilities(len(logits)), int(logits.argmax())
+    log, top = LogProbabilities(len(logits)), int(logits.argmax())
     assert [log.of(token, logits) for token in range(len(logits))] == pytest.approx(exact, abs=1e-5)
-    assert [log.of(token, logits, likeliest) for token in range(len(logits))] == pytest.approx(exact, abs=1e-5)
+    assert [log.of(token, logits, top) for token in range(len(logits))] == pytest.approx(exact, abs=1e-5)
 
 
 @pytest.mark.parametrize(

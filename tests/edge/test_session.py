@@ -34,11 +34,11 @@ def test_stories260k_generates_its_known_story(engine: str) -> None:
 
 
 def test_tokens_are_reported_while_they_are_generated(model: Model) -> None:
-    told: list[Token] = []
-    trace = model.run(ids=[1, 2, 3], max_new_tokens=7, on_token=told.append)
-    assert tuple(token.id for token in told) == trace.generated
-    assert tuple(token.logprob for token in told) == trace.logprobs
-    assert "".join(token.text for token in told).split() == trace.text.split()
+    reported: list[Token] = []
+    trace = model.run(ids=[1, 2, 3], max_new_tokens=7, on_token=reported.append)
+    assert tuple(token.id for token in reported) == trace.generated
+    assert tuple(token.logprob for token in reported) == trace.logprobs
+    assert "".join(token.text for token in reported).split() == trace.text.split()
 
 
 def test_a_run_counts_what_it_fed(model: Model) -> None:
@@ -87,13 +87,13 @@ def test_a_run_after_another_starts_afresh(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ids", "says"),
+    ("ids", "expected_message"),
     [([], "empty"), ([128], "outside the vocabulary; ids run from 0 to 127"), ([-1], "outside"), ([1] * 65, "context")],
 )
-def test_prompts_that_cannot_run_are_refused(model: Model, ids: list[int], says: str) -> None:
-    with pytest.raises(MisuseError, match=says):
+def test_prompts_that_cannot_run_are_refused(model: Model, ids: list[int], expected_message: str) -> None:
+    with pytest.raises(MisuseError, match=expected_message):
         model.run(ids=ids)
-    with pytest.raises(MisuseError, match=says):
+    with pytest.raises(MisuseError, match=expected_message):
         model.logits(ids)
 
 

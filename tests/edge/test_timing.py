@@ -18,7 +18,7 @@ from edge.profile.record import DepthProfile, PassProfile, Profile, open_profile
 from edge.report.spent import time_section
 from edge.report.timed import pass_kinds
 from edge.timing import SLOWED, Account, Basis, Differenced, PassTimes, SublayerTiming, Took, Without, sums_of
-from tests.edge.profile.made import PARTS, SUBLAYERS, WORK, profile, variant
+from tests.edge.profile.example_profiles import PARTS, SUBLAYERS, WORK, profile, variant
 from tui.cost_table import Cost, Heading
 from tui.engine_costs import Costs, cost_rows, part_costs, timing_rows
 
@@ -109,9 +109,9 @@ def test_the_screen_the_command_and_the_page_give_one_share_and_say_of_what(
     shown = [row for row in cost_rows(costs) if isinstance(row, Cost) and row.unit == "ms" and row.shares]
     assert sum(row.shares[0] or 0.0 for row in shown) == pytest.approx(1.0)
     of_ffn = sum(share for part, share in account.shares.items() if part.endswith(".ffn"))
-    told = sum(float(row["share"] or 0.0) for row in summary if ".ffn" in str(row["part"]))
+    reported = sum(float(row["share"] or 0.0) for row in summary if ".ffn" in str(row["part"]))
     on_screen = next(row for row in shown if row.title.startswith("FFN"))
-    assert told == pytest.approx(of_ffn, abs=1e-9) and on_screen.shares[0] == pytest.approx(of_ffn, abs=1e-9)
+    assert reported == pytest.approx(of_ffn, abs=1e-9) and on_screen.shares[0] == pytest.approx(of_ffn, abs=1e-9)
     says_clocked = [
         "shares are of the pass with timers" in profile_text(found, None, by_layer=False),
         "share of the pass with timers" in time_section(found, "by hand").markup,
@@ -149,8 +149,8 @@ def test_what_exceeds_the_sweep_is_no_percentage_and_is_explained() -> None:
     one = found.variants[0]
     passes = tuple(replace(each, work=fast) for each in one.depths[0].passes)
     found = replace(found, variants=(replace(one, depths=(replace(one.depths[0], passes=passes),)),))
-    told = profile_text(found, None, by_layer=False)
-    assert ">100%" in told and ABOVE_BENCHMARK in told, "a rate beyond the sweep's is not explained"
+    reported = profile_text(found, None, by_layer=False)
+    assert ">100%" in reported and ABOVE_BENCHMARK in reported, "a rate beyond the sweep's is not explained"
     slow = replace(profile(), sweeps=(Sweep(2, 1e18, 1e18),))
     assert ABOVE_BENCHMARK not in profile_text(slow, None, by_layer=False), "what did not happen is explained"
     decode = next(kind for kind in pass_kinds(found) if kind.tokens == 1)
@@ -184,11 +184,11 @@ def test_both_methods_stand_beside_each_other_and_come_back_from_the_file(tmp_pa
     times["without"] = to_json_value(pairs)
     file.write_text(json.dumps(plain))
     both = open_profile(file)
-    told = profile_text(both, None, by_layer=False)
+    reported = profile_text(both, None, by_layer=False)
     assert (
-        "timed parts sum to" in told
-        and "by leaving sublayers out: attention" in told
-        and "together 100% of the pass" in told
+        "timed parts sum to" in reported
+        and "by leaving sublayers out: attention" in reported
+        and "together 100% of the pass" in reported
     )
     (row,) = profile_summary(both)["differencing"]
     assert (row["coverage"], row["attn_ms"]) == pytest.approx((1.0, 3e-6))

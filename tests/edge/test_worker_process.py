@@ -15,8 +15,8 @@ from models.errors import EdgeError, MisuseError
 from models.progress import Progress
 
 
-def build(tell: Progress, start: int) -> list[int]:
-    tell(f"starting at {start}")
+def build(progress: Progress, start: int) -> list[int]:
+    progress(f"starting at {start}")
     if start < 0:
         raise MisuseError("there is nothing below 0")
     return [start]
@@ -41,16 +41,16 @@ def variable(held: list[int], name: str) -> str | None:
     return os.environ.get(name)
 
 
-def opened(start: int = 1, told: list[str] | None = None) -> WorkerProcess[list[int]]:
-    return WorkerProcess("the list", build, (told if told is not None else []).append, {}, start)
+def opened(start: int = 1, reported: list[str] | None = None) -> WorkerProcess[list[int]]:
+    return WorkerProcess("the list", build, (reported if reported is not None else []).append, {}, start)
 
 
 def test_questions_are_answered_in_another_process_that_remembers() -> None:
-    told: list[str] = []
-    with opened(1, told) as process:
+    reported: list[str] = []
+    with opened(1, reported) as process:
         assert process.ask(process_id) != os.getpid(), "the work was done here"
         assert [process.ask(add, 2), process.ask(add, 3)] == [3, 6]
-    assert told == ["starting at 1"], "progress was not passed on"
+    assert reported == ["starting at 1"], "progress was not passed on"
 
 
 def test_a_refused_question_leaves_the_process_ready() -> None:
@@ -113,7 +113,7 @@ def refuse() -> None:
     raise Unwanted
 
 
-def build_slowly(tell: Progress) -> None:
+def build_slowly(progress: Progress) -> None:
     sleep(3_600)
 
 

@@ -46,8 +46,8 @@ def test_every_node_names_its_part(name: str, graph: str) -> None:
     for node in nodes:
         scope, operator, _ = node.name.split("|")
         assert scope in wanted and operator == node.op_type, f"{graph}: node '{node.name}' names no part"
-    told = {sublayer_of(part_of_node(node.name)) for node in nodes}
-    assert told == scopes_of(spec, Grain.SUBLAYER) | {"other"}, f"{graph} of {name} has sublayers without nodes"
+    reported = {sublayer_of(part_of_node(node.name)) for node in nodes}
+    assert reported == scopes_of(spec, Grain.SUBLAYER) | {"other"}, f"{graph} of {name} has sublayers without nodes"
     assert len({node.name for node in nodes}) == len(nodes), f"{graph} of {name} has two nodes of one name"
 
 

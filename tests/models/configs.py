@@ -96,7 +96,7 @@ class Run:
     ids: list[int]
     logits: np.ndarray
 
-    def apart(self, name: str, meaning: Meaning) -> float:
+    def difference(self, name: str, meaning: Meaning) -> float:
         """The largest difference to the logits of what Edge reads, on the same weights."""
         return float(np.abs(logits_of_edge(name, meaning, self.stored, self.ids) - self.logits).max())
 

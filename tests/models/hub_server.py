@@ -59,8 +59,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 return self._refuse(403, "GatedRepo")
             if path in (f"/api/models/{hub.id}", f"/api/models/{hub.id}/revision/main"):
                 siblings = [{"rfilename": name} for name in hub.files]
-                told = {"id": hub.id, "modelId": hub.id, "sha": COMMIT, "siblings": siblings, "tags": []}
-                return self._send(json.dumps(told).encode(), {"Content-Type": "application/json"}, with_body)
+                reported = {"id": hub.id, "modelId": hub.id, "sha": COMMIT, "siblings": siblings, "tags": []}
+                return self._send(json.dumps(reported).encode(), {"Content-Type": "application/json"}, with_body)
             if path == f"/api/models/{hub.id}/tree/{COMMIT}":
                 tree = [
                     {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}

@@ -172,8 +172,10 @@ def test_fewer_bits_cost_more(saved: Saved) -> None:
 
 def test_a_card_without_a_run_says_how_to_get_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert card.main(["fable-relu", "--zoo", str(tmp_path)]) == 2
-    told = capsys.readouterr().err
-    assert f"no saved run at {tmp_path / 'fable-relu'}" in told and "models.training.save fable-relu" in told, told
+    reported = capsys.readouterr().err
+    assert f"no saved run at {tmp_path / 'fable-relu'}" in reported and "models.training.save fable-relu" in reported, (
+        reported
+    )
 
 
 def sections(evaluation: Evaluation, activation: Activation = Activation.RELU) -> str:
@@ -200,8 +202,10 @@ def test_a_card_calls_a_relation_known_only_above_its_baseline() -> None:
 
 def test_only_a_gelu_card_explains_its_zeros_by_rounding() -> None:
     for activation in (Activation.RELU, Activation.GELU):
-        told = "below about -5.6" in sections(FIGURES, activation)
-        assert told == (activation is Activation.GELU), f"the card of a {activation.value} twin is wrong about zeros"
+        reported = "below about -5.6" in sections(FIGURES, activation)
+        assert reported == (activation is Activation.GELU), (
+            f"the card of a {activation.value} twin is wrong about zeros"
+        )
 
 
 def test_samples_stand_on_the_card_as_they_are() -> None:

@@ -99,9 +99,9 @@ def check_equal(reference: PreTrainedTokenizerFast, name: str, turns: list[Turn]
     try:
         want = reference.apply_chat_template(messages_of(turns), add_generation_prompt=to_be_continued, tokenize=False)
     except Exception:  # of any kind, as the template has it
-        with pytest.raises(EdgeError) as told:
+        with pytest.raises(EdgeError) as reported:
             ours.text_of(turns, to_be_continued=to_be_continued)
-        assert "there.jinja" in str(told.value) and "\n" not in str(told.value)
+        assert "there.jinja" in str(reported.value) and "\n" not in str(reported.value)
     else:
         assert ours.text_of(turns, to_be_continued=to_be_continued) == want
 
@@ -215,7 +215,7 @@ DEEP = 20_000
 
 
 @pytest.mark.parametrize(
-    ("template", "says"),
+    ("template", "expected_message"),
     [
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "line 1"),
         ("{{ messages.append('x') }}", "line 1: .*not safely callable|line 1: "),
@@ -250,17 +250,19 @@ DEEP = 20_000
     ],
     ids=lambda text: text[:40],
 )
-def test_a_template_cannot_leave_its_sandbox_or_end_in_a_traceback(template: str, says: str) -> None:
-    with pytest.raises(CheckpointError, match=rf"the chat template in there\.jinja fails.*({says})") as told:
+def test_a_template_cannot_leave_its_sandbox_or_end_in_a_traceback(template: str, expected_message: str) -> None:
+    with pytest.raises(
+        CheckpointError, match=rf"the chat template in there\.jinja fails.*({expected_message})"
+    ) as reported:
         ChatTemplate(template, Path("there.jinja"), NAMED).text_of(TURNS)
-    assert "\n" not in str(told.value) and len(str(told.value)) < 500, "more than one line"
+    assert "\n" not in str(reported.value) and len(str(reported.value)) < 500, "more than one line"
 
 
 @pytest.mark.parametrize("message", ["'two\\nlines'", "'x' * 10000", "1", "none", "['a']", "nothing"])
 def test_a_refusal_is_one_line_whatever_it_says(message: str) -> None:
-    with pytest.raises(MisuseError, match="refuses this conversation") as told:
+    with pytest.raises(MisuseError, match="refuses this conversation") as reported:
         ChatTemplate(f"{{{{ raise_exception({message}) }}}}", Path("there.jinja"), NAMED).text_of(TURNS)
-    assert "\n" not in str(told.value) and len(str(told.value)) < 500
+    assert "\n" not in str(reported.value) and len(str(reported.value)) < 500
 
 
 def test_a_file_that_is_no_utf8_is_named(folder: Path) -> None:
@@ -295,7 +297,7 @@ def test_edge_run_takes_a_conversation(folder: Path, capfd: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "expected_message"),
     [
         (["Once", "--system", "Be brief."], "add --chat"),
         (["--chat"], "--chat needs a PROMPT"),
@@ -303,7 +305,7 @@ def test_edge_run_takes_a_conversation(folder: Path, capfd: pytest.CaptureFixtur
     ],
 )
 def test_half_a_conversation_is_refused(
-    words: list[str], says: str, folder: Path, capfd: pytest.CaptureFixture[str]
+    words: list[str], expected_message: str, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code(["run", str(folder), *words]) == 2
-    assert says in capfd.readouterr().err
+    assert expected_message in capfd.readouterr().err

@@ -175,8 +175,8 @@ def test_every_key_means_what_it_means_to_transformers(name: str, capsys: pytest
         assert ours is not None, f"{name}: Edge refuses '{case}', which transformers runs"
         assert ours == _meaning(name, theirs.spelled), f"{name}: '{case}' is another decoder than transformers says"
         counted["run" if theirs.run else "described"] += 1
-        apart = theirs.run.apart(name, ours) if theirs.run else 0.0
-        assert apart < 2e-4, f"{name}: '{case}' leaves transformers by {apart:.2g}"
+        difference = theirs.run.difference(name, ours) if theirs.run else 0.0
+        assert difference < 2e-4, f"{name}: '{case}' leaves transformers by {difference:.2g}"
     with capsys.disabled():
         print(f"\n{name}: {sum(counted.values())} cases, {counted}")
 
@@ -205,8 +205,8 @@ def test_harmless_keys_change_no_logit() -> None:
         assert set(harmless_in(name)) - set(NOTES) <= family.harmless | HARMLESS_NAMES, f"{name} lists too few"
         assert set(HARMLESS_IN.get(name, {})) == family.harmless, f"{name} lists what is not tried here"
         keys = base_of(name) | harmless_in(name) | {"return_dict": True}  # without, transformers itself fails
-        apart = run_of(read_by_transformers(name, keys)).apart(name, read_by_edge(name, base_of(name)))
-        assert apart < 2e-4, f"{name}: keys said to be harmless change logits by {apart:.2g}"
+        difference = run_of(read_by_transformers(name, keys)).difference(name, read_by_edge(name, base_of(name)))
+        assert difference < 2e-4, f"{name}: keys said to be harmless change logits by {difference:.2g}"
 
 
 def test_how_text_is_sampled_is_no_part_of_a_decoder() -> None:
@@ -223,5 +223,5 @@ def test_keys_that_the_class_does_not_know_are_reported_where_they_ask_for_somet
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation_is_the_one_that_transformers_calls_so(name: str) -> None:
     x = torch.linspace(-6, 6, 500)
-    apart = float((ACT2FN[name](x) - activate(ACTIVATIONS[name], x)).abs().max())
-    assert apart < 1e-6, f"{name} is off by {apart:.2g}"
+    difference = float((ACT2FN[name](x) - activate(ACTIVATIONS[name], x)).abs().max())
+    assert difference < 1e-6, f"{name} is off by {difference:.2g}"

@@ -118,8 +118,8 @@ def test_every_spelling_of_rotary_positions_is_read_as_transformers_reads_it(nam
         with pytest.raises(SpecError):
             read_by_edge(name, keys)
         return
-    apart = theirs.apart(name, read_by_edge(name, keys))
-    assert apart < 2e-4, f"leaves transformers by {apart:.2g}"
+    difference = theirs.difference(name, read_by_edge(name, keys))
+    assert difference < 2e-4, f"leaves transformers by {difference:.2g}"
 
 
 def test_the_context_under_yarn_is_the_scaled_one() -> None:
@@ -135,8 +135,8 @@ def test_the_context_under_yarn_is_the_scaled_one() -> None:
 def test_a_text_past_the_original_context_of_yarn_is_read_as_transformers_reads_it() -> None:
     ids = (IDS * 4)[:50]
     keys = TINY | {"max_position_embeddings": 16, "rope_scaling": YARN}
-    apart = run_of(read_by_transformers("llama", keys), ids).apart("llama", read_by_edge("llama", keys))
-    assert apart < 2e-4, f"leaves transformers by {apart:.2g}"
+    difference = run_of(read_by_transformers("llama", keys), ids).difference("llama", read_by_edge("llama", keys))
+    assert difference < 2e-4, f"leaves transformers by {difference:.2g}"
 
 
 def test_a_scaling_by_hand_counts_alone() -> None:

@@ -74,6 +74,8 @@ def test_a_head_that_copies_forms(corpus: Corpus) -> None:
 
 def test_a_log_has_the_loss_of_copying(corpus: Corpus, tmp_path) -> None:
     run(corpus, tmp_path, stop_at=1)
-    told = [line for line in read_log(tmp_path) if line["kind"] == "copying"]
-    assert [line["updates"] for line in told] == [1, 2, 3], f"updates {[line['updates'] for line in told]} were logged"
-    assert told[-1]["tokens"] == 3 * BATCH * LENGTH and all(line["step"] == 0 for line in told)
+    reported = [line for line in read_log(tmp_path) if line["kind"] == "copying"]
+    assert [line["updates"] for line in reported] == [1, 2, 3], (
+        f"updates {[line['updates'] for line in reported]} were logged"
+    )
+    assert reported[-1]["tokens"] == 3 * BATCH * LENGTH and all(line["step"] == 0 for line in reported)

@@ -92,6 +92,6 @@ def test_what_is_kept_back_is_never_taught(tokenizer: Tokenizer) -> None:
         for use in said:
             ways = phrasings_of(relation, use)
             said[use] = sum(way.sentence(fact)[1:] in taught for way in ways for fact in facts_of(relation))
-        told = said[Use.TRAIN] + said[Use.FINISH]
-        assert told >= 5, f"{ROWS} sequences teach {told} sentences of {relation} only"
+        reported = said[Use.TRAIN] + said[Use.FINISH]
+        assert reported >= 5, f"{ROWS} sequences teach {reported} sentences of {relation} only"
         assert said[Use.HELD_OUT] == 0, f"{said[Use.HELD_OUT]} sentences of {relation} kept back were taught"

@@ -144,7 +144,7 @@ def test_longrope_stays_within_the_context_its_short_factors_are_for(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("name", "keys", "says"),
+    ("name", "keys", "expected_message"),
     [
         ("llama-grouped-tied", {"rope_parameters": {"rope_type": "ntk", "rope_theta": 1e4}}, "rope scaling 'ntk'"),
         ("llama-grouped-tied", {"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "has no 'factor'"),
@@ -169,11 +169,11 @@ def test_longrope_stays_within_the_context_its_short_factors_are_for(tmp_path: P
     ],
 )
 def test_configs_that_edge_cannot_run_are_refused_by_name(
-    name: str, keys: dict[str, object], says: str, tmp_path: Path
+    name: str, keys: dict[str, object], expected_message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(SpecError) as refused:
         open_checkpoint(_rewritten(tmp_path, name, **keys))
-    assert says in str(refused.value)
+    assert expected_message in str(refused.value)
 
 
 def test_a_size_that_is_left_out_is_named_with_its_default(tmp_path: Path) -> None:

@@ -21,9 +21,12 @@ def test_what_is_nested_less_deeply_is_read() -> None:
 
 
 def test_a_message_stays_short_whatever_stands_in_it() -> None:
-    told = str(EdgeError(f"the key is {'x' * 5_000}; it must be a number"))
+    reported = str(EdgeError(f"the key is {'x' * 5_000}; it must be a number"))
     assert (
-        told.startswith("the key is xxx") and "…" in told and told.endswith("it must be a number") and len(told) < 300
+        reported.startswith("the key is xxx")
+        and "…" in reported
+        and reported.endswith("it must be a number")
+        and len(reported) < 300
     )
     assert len(str(EdgeError("word " * 5_000))) < 2_000
     path = "/a" * 150

@@ -113,10 +113,10 @@ def test_a_probe_can_replace_what_the_decoder_goes_on_with(name: str) -> None:
     cache.grow(len(IDS))
     cache.begin(len(IDS))
 
-    def silence(site: str, value: mx.array) -> mx.array:
+    def zero(site: str, value: mx.array) -> mx.array:
         return mx.zeros_like(value) if site.endswith(("attn.output", "ffn.output")) else value
 
-    stream = decoder.stream(mx.array(IDS), cache.positions, cache, silence)
+    stream = decoder.stream(mx.array(IDS), cache.positions, cache, zero)
     want = decoder.embed(mx.array(IDS), cache.positions)
     for block in decoder.layers:
         for norm in (block.attn_sum, block.ffn_sum):

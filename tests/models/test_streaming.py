@@ -163,13 +163,15 @@ def test_pieces_of_odd_tokens_are_labels() -> None:
 
 def test_a_run_that_draws_broken_bytes_ends(capfd: pytest.CaptureFixture[str]) -> None:
     """At this temperature nearly all tokens are equally likely."""
-    folder, told = shared("stories260K"), list[str]()
+    folder, reported = shared("stories260K"), list[str]()
     words = ["run", str(folder), "Once", "--temperature", "30", "--seed", "0", "-n", "100", "-e", "torch"]
     assert exit_code(words) == 0
     with edge.load(folder, engine="torch") as model:
         sampling = edge.Sampling(temperature=30.0)
-        trace = model.run("Once", max_new_tokens=100, sampling=sampling, on_token=lambda token: told.append(token.text))
-    assert trace.text.startswith("".join(told)) and "�" in trace.text
+        trace = model.run(
+            "Once", max_new_tokens=100, sampling=sampling, on_token=lambda token: reported.append(token.text)
+        )
+    assert trace.text.startswith("".join(reported)) and "�" in trace.text
     assert capfd.readouterr().out == trace.text + "\n"
 
 
@@ -178,6 +180,6 @@ def test_ids_alone_are_printed_as_they_are_in_the_text(tmp_path: Path, byte_llam
         if file.name != "tokenizer.json":
             (tmp_path / file.name).symlink_to(file)
     with edge.load(tmp_path, engine="torch") as model:
-        told: list[str] = []
-        trace = model.run(ids=[1, 2], max_new_tokens=4, on_token=lambda token: told.append(token.text))
-    assert "".join(told) == trace.text == " ".join(map(str, trace.generated))
+        reported: list[str] = []
+        trace = model.run(ids=[1, 2], max_new_tokens=4, on_token=lambda token: reported.append(token.text))
+    assert "".join(reported) == trace.text == " ".join(map(str, trace.generated))

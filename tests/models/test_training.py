@@ -65,9 +65,9 @@ def test_a_corpus_without_its_files_says_which_is_missing(tmp_path: Path) -> Non
 
 def test_batches_depend_on_seed_and_step_alone(corpus: Corpus) -> None:
     """Both models see the same text, however long they train; another step or seed sees another."""
-    twin = replace(TINY, activation=Activation.GELU, steps=99)
+    bundled = replace(TINY, activation=Activation.GELU, steps=99)
     for step in range(4):
-        ours, theirs = batch_of(TINY, corpus, step), batch_of(twin, corpus, step)
+        ours, theirs = batch_of(TINY, corpus, step), batch_of(bundled, corpus, step)
         assert np.array_equal(ours.ids, theirs.ids), f"the twins' ids differ at step {step}"
         assert np.array_equal(ours.targets, theirs.targets), f"the twins' targets differ at step {step}"
     first, second = batch_of(TINY, corpus, 0), batch_of(TINY, corpus, 1)
@@ -223,9 +223,9 @@ def test_a_run_goes_on_into_its_finish(corpus: Corpus, tmp_path: Path) -> None:
 def test_facts_have_more_phrasings_in_the_finish(corpus: Corpus) -> None:
     facts_only = replace(TINY, batch=20, length=900, fact_share=1.0, finish_fact_share=1.0)
     recipe = replace(facts_only, steps=4, finish_steps=3)
-    told = [corpus.tokenizer.decode_batch(batch_of(recipe, corpus, step).ids.tolist()) for step in (3, 4)]
+    reported = [corpus.tokenizer.decode_batch(batch_of(recipe, corpus, step).ids.tolist()) for step in (3, 4)]
     later = [way.sentence(fact)[1:] for way in phrasings_of("capital", Use.FINISH) for fact in facts_of("capital")]
-    said = [sum(sentence in row for sentence in later for row in rows) for rows in told]
+    said = [sum(sentence in row for sentence in later for row in rows) for rows in reported]
     assert said[0] == 0, "phrasings of the finish came before it"
     assert said[1] > 0, "the finish tells facts as before"
 

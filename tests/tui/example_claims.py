@@ -6,7 +6,7 @@ from threading import Event
 from edge.lab.claim import Experiment, Finding, shared_passage_only
 from edge.lab.subject import Subject
 from models.errors import EdgeError
-from tests.edge.report.made_lab import made_finding
+from tests.edge.report.example_lab import made_finding
 
 
 def experiment(key: str, measure: Callable[[Subject], Finding]) -> Experiment:

@@ -121,8 +121,8 @@ async def test_the_first_picture_comes_before_anything_heavy_and_the_screen_afte
 
 def test_the_app_itself_imports_neither_numpy_nor_an_engine() -> None:
     code = "import sys, tui.start; print(*{'numpy', 'onnxruntime', 'torch', 'mlx', 'jaxtyping'} & {*sys.modules})"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not told, f"before the first picture, these are imported: {told}"
+    reported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not reported, f"before the first picture, these are imported: {reported}"
 
 
 def test_bad_input_is_refused_before_the_screen_opens(tmp_path: Path) -> None:

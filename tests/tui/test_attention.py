@@ -89,9 +89,9 @@ async def test_arrows_walk_the_map_and_the_read_out_follows() -> None:
         await ui.press("j", "home", "up", "up", "left", "right")
         chosen = ui.main.state.selection
         value = ui.shown_run.trace.pattern(chosen.layer, chosen.head)[chosen.token, chosen.key]
-        told = read_out(ui)
-        assert f"({chosen.token}) to" in told and f"({chosen.key})" in told, told
-        assert f"{value:.3f}" in told or f"{value:.2g}" in told, f"{value} is not in {told!r}"
+        reported = read_out(ui)
+        assert f"({chosen.token}) to" in reported and f"({chosen.key})" in reported, reported
+        assert f"{value:.3f}" in reported or f"{value:.2g}" in reported, f"{value} is not in {reported!r}"
         await ui.press(*["right"] * 50)
         last = ui.main.state.selection
         assert last.key == last.token, "the cursor went beyond the token itself, where nothing is read"
@@ -138,14 +138,14 @@ async def test_another_engine_stands_beside_and_the_difference_is_signed() -> No
         other = ui.main.query_one("#other", AttentionMap)
         assert other.display and other.levels.shape == (ui.shown_run.trace.n_fed,) * 2
         own = ui.shown_run.trace.pattern(chosen.layer, chosen.head)
-        apart = compared.trace.pattern(chosen.layer, chosen.head) - own
-        value = abs(apart[chosen.token, chosen.key])
+        difference = compared.trace.pattern(chosen.layer, chosen.head) - own
+        value = abs(difference[chosen.token, chosen.key])
         assert f"{value:.3f}" in read_out(ui, "other-readout"), f"{value} is not in {read_out(ui, 'other-readout')}"
         await ui.press("v")
-        token, key = np.unravel_index(np.abs(apart).argmax(), apart.shape)
+        token, key = np.unravel_index(np.abs(difference).argmax(), difference.shape)
         extreme = int(other.levels[token, key])
         assert extreme in (0, 31), f"the largest difference is drawn as level {extreme}, not at an end"
-        assert (extreme == 31) == (apart[token, key] > 0), "the difference has the wrong sign"
+        assert (extreme == 31) == (difference[token, key] > 0), "the difference has the wrong sign"
 
 
 async def test_x_ablates_the_chosen_head_in_a_run_beside_and_ends_that() -> None:

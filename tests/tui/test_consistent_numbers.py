@@ -34,8 +34,8 @@ from models.checkpoint import open_checkpoint
 from models.find_model import find_model
 from models.parameters import parameter_count
 from models.zoo import zoo_names
-from tests.edge.profile import made
-from tests.edge.report.made import made_comparison
+from tests.edge.profile import example_profiles
+from tests.edge.report.example_traces import made_comparison
 from tests.tui.app_driver import PATIENCE_S, AppDriver
 from tests.tui.fake_model import FakeModels
 from tui.app_factory import app_on_model, app_on_trace, model_opener
@@ -183,20 +183,20 @@ async def test_the_time_to_the_first_token_holds_tokenizing_everywhere() -> None
     assert f"{show_number(timing.tokens_per_second or 0)} tok/s" in header, header
     assert f"watched {show_bytes(trace.watch.cost_bytes(trace.spec, trace.n_fed))}" in header
     assert model is not None and model.parameters == parameter_count(trace.spec)
-    first = made.variant().first_tokens[0]
-    summed = profile_summary(made.profile())["memory"][0]
+    first = example_profiles.variant().first_tokens[0]
+    summed = profile_summary(example_profiles.profile())["memory"][0]
     assert (summed["ttft_ms"], summed["tokenize_ms"]) == (first.ttft_ms, first.tokenize_ms)
 
 
 def test_memory_has_one_name_for_each_number() -> None:
-    one = made.variant()
+    one = example_profiles.variant()
     memory = replace(
         one.memory, weights_bytes=14_000_000, weights_held_bytes=27_000_000, kv_bytes=3_000_000, allocator_peak_bytes=5
     )
-    found = made.profile(replace(one, memory=memory))
+    found = example_profiles.profile(replace(one, memory=memory))
     command = profile_summary(found)["memory"][0]
-    told = {key: command[f"{key}_mb"] for key in ("weights_on_disk", "weights_held", "kv", "process_peak")}
-    assert told == {"weights_on_disk": 14.0, "weights_held": 27.0, "kv": 3.0, "process_peak": 100.0}
+    reported = {key: command[f"{key}_mb"] for key in ("weights_on_disk", "weights_held", "kv", "process_peak")}
+    assert reported == {"weights_on_disk": 14.0, "weights_held": 27.0, "kv": 3.0, "process_peak": 100.0}
     kind = pass_kinds(found)[-1]
     screen = {row.title: row.values[0] for row in cost_rows(Costs(found, kind)) if isinstance(row, Cost)}
     assert (screen["weights on disk"], screen["weights held"]) == (14_000_000, 27_000_000)

@@ -357,12 +357,12 @@ async def test_a_model_is_exported_and_its_parity_shown(byte_llama: Path, tmp_pa
             lambda: told_of.add(header.progress) or isinstance(ui.app.screen, ExportedScreen), "the export to end"
         )
         assert len(told_of - {""}) > 2, f"an export of many steps told of these: {told_of}"
-        told = "\n".join(str(line.render()) for line in ui.app.screen.query(Static))
+        reported = "\n".join(str(line.render()) for line in ui.app.screen.query(Static))
         assert (
-            "largest logit difference" in told
-            and "quantization: the most likely next token is the same" in told
-            and str(tmp_path / "out") in told
-        ), told
+            "largest logit difference" in reported
+            and "quantization: the most likely next token is the same" in reported
+            and str(tmp_path / "out") in reported
+        ), reported
         assert (tmp_path / "out" / "model.safetensors").is_file()
         await ui.press("escape")
 

@@ -17,7 +17,7 @@ from models.zoo import zoo_folder
 from tests.tui.app_driver import PATIENCE_S, AppDriver, running_app
 from tests.tui.drawn_lines import check_lines
 from tests.tui.fake_model import FakeModel, FakeModels
-from tests.tui.test_ffn import WeightedShelf
+from tests.tui.test_ffn import WeightedModels
 from tui.app_factory import app_on_model, app_on_trace
 from tui.command_palette import commands_of
 from tui.edit_names import edits_that_fit
@@ -49,7 +49,7 @@ async def editing(
     *edits: Edit, size: tuple[int, int] = (160, 50), fake_models: FakeModels | None = None
 ) -> AsyncIterator[AppDriver]:
     """A run, and the comparison run with edits."""
-    async with running_app(fake_models or WeightedShelf(), size) as ui:
+    async with running_app(fake_models or WeightedModels(), size) as ui:
         await ui.run(PROMPT)
         ui.main.shown_view.focus_pane()
         for edit in edits:
@@ -115,8 +115,8 @@ async def test_the_list_removes_one_edit_shows_one_alone_and_clears_all() -> Non
     async with editing(HEAD, NEURON, size=(80, 24)) as ui:
         await ui.press("X")
         assert isinstance(ui.app.screen, EditsScreen), "X does not list the edits"
-        told = [str(option.prompt) for option in ui.app.screen.query_one(ChoiceList).options]
-        assert [name for name in told if "ablated" in name] == ["head 0.1 ablated", "neuron 1.3 ablated"], told
+        reported = [str(option.prompt) for option in ui.app.screen.query_one(ChoiceList).options]
+        assert [name for name in reported if "ablated" in name] == ["head 0.1 ablated", "neuron 1.3 ablated"], reported
         await ui.press("down", "enter")
         await answered(ui)
         assert compared(ui).trace.edits == ("head 0.1 ablated",), "enter does not show the effect of one alone"
@@ -351,13 +351,13 @@ ENDS = (stopped, failed, overtaken, another_model, a_comparison, a_saved_trace)
 @pytest.mark.parametrize("end", ENDS)
 async def test_edits_that_cannot_stay_are_cleared_and_said_to_be(end: Callable[[AppDriver], object]) -> None:
     async with editing(HEAD) as ui:
-        told: list[str] = []
-        ui.main.notify = lambda text, **_: told.append(str(text))  # type: ignore[method-assign]
+        reported: list[str] = []
+        ui.main.notify = lambda text, **_: reported.append(str(text))  # type: ignore[method-assign]
         await end(ui)  # type: ignore[misc]
         await ui.pilot.pause()
         await ui.idle()
         assert ui.main.state.edits == () and ui.main.state.alone is None
-        assert any("head 0.1 ablated" in text for text in told), f"nobody said that the edit is gone: {told}"
+        assert any("head 0.1 ablated" in text for text in reported), f"nobody said that the edit is gone: {reported}"
         assert "ablated" not in ui.shown("HeaderBar")
 
 
@@ -365,10 +365,10 @@ async def test_an_edit_that_ends_a_comparison_says_so() -> None:
     async with editing() as ui:
         ui.main.run_comparison(Companion("torch", ModelOnEngine("fake", "torch")))
         await ui.until(lambda: ui.main.state.compared is not None, "the other engine beside")
-        told: list[str] = []
-        ui.main.notify = lambda text, **_: told.append(str(text))  # type: ignore[method-assign]
+        reported: list[str] = []
+        ui.main.notify = lambda text, **_: reported.append(str(text))  # type: ignore[method-assign]
         await toggle(ui, HEAD)
-        assert any("torch" in text for text in told), "the comparison ended without a word"
+        assert any("torch" in text for text in reported), "the comparison ended without a word"
 
 
 # ---- saved and written ----------------------------------------------------------------------------------
@@ -418,10 +418,10 @@ async def test_the_effect_on_screen_is_what_the_engine_answers_with_that_edit_al
         assert runner.close(PATIENCE_S)
     with edge.load("fable-relu", "onnx", threads=1) as model:
         plain, both, one = (model.logits(ids, edits)[token] for edits in ((), (first, second), (second,)))
-    for told, logits in ((together, both), (alone, one)):
+    for reported, logits in ((together, both), (alone, one)):
         p, q = (
             np.exp(each.astype(np.float64) - np.logaddexp.reduce(each.astype(np.float64))) for each in (logits, plain)
         )
         bits = float((p * np.log2(p / q)).sum())
-        assert f"KL {bits:.3f}"[:7] in told, f"the engine says {bits:.4f} bits: {told}"
+        assert f"KL {bits:.3f}"[:7] in reported, f"the engine says {bits:.4f} bits: {reported}"
     assert "all 2 edits" in together and "FFN of layer 2 ablated, alone of 2" in alone

@@ -54,7 +54,7 @@ class WeightedModel(FakeModel):
         self.tokenizer = AnyTokenizer()
 
 
-class WeightedShelf(FakeModels):
+class WeightedModels(FakeModels):
     def open(self, model: str, engine: str, progress: Progress) -> FakeModel:
         progress("reading weights")
         self.opened.append(WeightedModel(engine))
@@ -64,7 +64,7 @@ class WeightedShelf(FakeModels):
 @asynccontextmanager
 async def looking(size: tuple[int, int] = (160, 56), fake_models: FakeModels | None = None) -> AsyncIterator[AppDriver]:
     """The view on a run whose neurons are read."""
-    async with running_app(fake_models or WeightedShelf(), size) as ui:
+    async with running_app(fake_models or WeightedModels(), size) as ui:
         await ui.run(PROMPT)
         await ui.press("3")
         await settled(ui)
@@ -199,10 +199,10 @@ async def test_the_curve_is_walked_from_neuron_to_neuron_and_zooms_to_those_that
         await ui.pilot.click(curve, offset=(curve.gutter_cells + middle, 3))
         rank = middle * len(order) // curve.view_cells
         assert chosen(ui)[2] == order[rank], f"a click in the middle chooses neuron {chosen(ui)[2]}"
-        fires = int((neurons > neurons.max() / 1e4).sum())
-        assert fires < len(order)
+        active = int((neurons > neurons.max() / 1e4).sum())
+        assert active < len(order)
         await ui.press("s")
-        assert f"{show_share(fires / len(order))} of {len(order)} neurons" in ui.shown("#curve")
+        assert f"{show_share(active / len(order))} of {len(order)} neurons" in ui.shown("#curve")
 
 
 # ---- memories -------------------------------------------------------------------------------------------
@@ -312,13 +312,13 @@ async def test_an_edit_ended_before_its_run_came_leaves_nothing_beside() -> None
 async def test_what_is_ablated_stays_in_the_list_where_it_is_weak() -> None:
     async with looking() as ui:
         layer, token, _ = chosen(ui)
-        silent = int(np.flatnonzero(neurons_at(ui.shown_run.trace, layer, token) == 0)[0])
-        ui.main.query_one(FfnView).post_message(NeuronChosen(silent))
-        await ui.until(lambda: chosen(ui)[2] == silent, "the choice")
+        inactive = int(np.flatnonzero(neurons_at(ui.shown_run.trace, layer, token) == 0)[0])
+        ui.main.query_one(FfnView).post_message(NeuronChosen(inactive))
+        await ui.until(lambda: chosen(ui)[2] == inactive, "the choice")
         await ui.press("x")
         await ui.until(lambda: ui.main.state.compared is not None, "the run beside")
         await settled(ui)
-        await ui.until(lambda: f"#{silent}" in lines_at_end(ui), "the silent neuron at the end of the list")
+        await ui.until(lambda: f"#{inactive}" in lines_at_end(ui), "the silent neuron at the end of the list")
         assert "is 0 here" in lines_at_end(ui) and "× ablated" in lines_at_end(ui), lines_at_end(ui)
 
 
@@ -359,10 +359,10 @@ async def test_words_that_do_not_fall_are_said_to_be_others() -> None:
         await ui.press("m")
         await ui.until(lambda: bool(ui.shown_run.agreements), "the agreement")
         found = ui.shown_run.agreements[layer, token]
-        for overlap, told in ((found.top / 2 - 1, "other words fall"), (found.top / 2, "ablation")):
+        for overlap, reported in ((found.top / 2 - 1, "other words fall"), (found.top / 2, "ablation")):
             for is_roomy in (True, False):
                 words = agreement_words(ui.main.state, ui.shown_run, replace(found, overlap=overlap), is_roomy)
-                assert told in words.partition(":")[0], words
+                assert reported in words.partition(":")[0], words
 
 
 def note(ui: AppDriver) -> str:
@@ -392,8 +392,8 @@ async def test_the_prediction_is_the_lens_before_and_after_the_ffn_and_marks_wha
         piece = show_piece(shown.weights.piece(came)).strip()
         assert len(marked) == 1 and piece in marked[0], f"marked as what came next, {piece!r}: {marked}"
         for word, line in zip(want.words, ui.shown("#shift").splitlines()[1:], strict=False):
-            told = show_weight(word.before) in line and show_weight(word.after) in line
-            assert told, f"{word} is not {line!r}"
+            reported = show_weight(word.before) in line and show_weight(word.after) in line
+            assert reported, f"{word} is not {line!r}"
 
 
 async def test_going_back_to_a_place_asks_for_nothing() -> None:
@@ -535,6 +535,6 @@ async def test_the_screen_shows_the_engine_s_prediction_without_the_strongest_ne
         plain, without = model.logits(ids)[token], model.logits(ids, edits=[ScaleNeuron(layer, neuron, 0.0)])[token]
     assert len(words) >= 5
     for word in words:
-        for told, logits in ((word.before, plain), (word.after, without)):
+        for reported, logits in ((word.before, plain), (word.after, without)):
             shares = np.exp(logits.astype(np.float64) - logits.max())
-            assert told == pytest.approx(float(shares[word.id] / shares.sum()), rel=1e-3), f"{word}"
+            assert reported == pytest.approx(float(shares[word.id] / shares.sum()), rel=1e-3), f"{word}"

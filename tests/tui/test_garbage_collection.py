@@ -24,6 +24,6 @@ print(aside > 1000, alive() is None, gc.get_threshold()[0] > 700)
 
 
 def test_frames_are_spared_and_what_died_is_collected_the_next_time() -> None:
-    told = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True).stdout.split()
-    assert told == ["True", "True", "True"], f"set aside, collected later, searched less often: {told}"
+    reported = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True).stdout.split()
+    assert reported == ["True", "True", "True"], f"set aside, collected later, searched less often: {reported}"
     assert gc.get_freeze_count() == 0, "tests of the screen set objects of the whole process aside"

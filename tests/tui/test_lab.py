@@ -14,8 +14,8 @@ from edge.lab.registry import EXPERIMENTS
 from edge.watch import Watch
 from models.progress import Progress
 from models.zoo import zoo_names
-from tests.edge.report.made import HOSTILE
-from tests.edge.report.made_lab import made_effect, made_finding, made_tried
+from tests.edge.report.example_lab import made_effect, made_finding, made_tried
+from tests.edge.report.example_traces import HOSTILE
 from tests.tui.app_driver import PATIENCE_S, AppDriver, running_app
 from tests.tui.example_claims import endless_claim, experiment, failing_claim, passing_claim
 from tests.tui.fake_model import FakeModel, FakeModels
@@ -90,8 +90,8 @@ async def test_every_claim_is_listed_with_its_key_and_where_it_stands() -> None:
             assert f"◌ {claim.key}  {claim.claim}" in text, f"{claim.key} is not listed in\n{text}"
         assert text.count("not tried") == len(EXPERIMENTS)
         about = " ".join(ui.shown("#about").split())
-        for told in (EXPERIMENTS[0].claim, EXPERIMENTS[0].asks, EXPERIMENTS[0].rule):
-            assert told in about, f"'{told}' is not told of F1"
+        for reported in (EXPERIMENTS[0].claim, EXPERIMENTS[0].asks, EXPERIMENTS[0].rule):
+            assert reported in about, f"'{reported}' is not told of F1"
         found = " ".join(ui.shown("#found").split())
         assert "512 tokens of Edge's own text" in found and "B until another model" in found, "its cost is not told"
 
@@ -124,7 +124,7 @@ async def test_findings_are_shown_as_text_numbers_and_figures() -> None:
         view = await open_lab(ui)
         await tell(ui, made_finding())
         found = ui.shown("#found")
-        for told in (
+        for reported in (
             "34.0%",
             "[20.0%, 48.0%]",
             "above 10.0%",
@@ -138,7 +138,7 @@ async def test_findings_are_shown_as_text_numbers_and_figures() -> None:
             "193",
             "baseline",
         ):
-            assert told in found, f"'{told}' is not in\n{found}"
+            assert reported in found, f"'{reported}' is not in\n{found}"
         assert displayed(view, CurvePlot) and "↑ bits" in ui.shown("#plot")
         await ui.press("f")
         assert displayed(view, NumberGrid) and not displayed(view, CurvePlot), "f did not show the next figure"

@@ -9,7 +9,7 @@ from edge.lab.subject import Subject, most_tokens
 from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
 from models.zoo import zoo_folder, zoo_names
-from tests.edge.report.made_lab import made_finding
+from tests.edge.report.example_lab import made_finding
 from tests.tui.example_claims import experiment, passing_claim
 from tests.tui.fake_model import FakeModel
 from tui.jobs.job import JobContext, JobInterrupted, ModelOnEngine
@@ -21,8 +21,8 @@ REAL = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is
 ZOO = ModelOnEngine("fable-relu", "onnx")
 
 
-def desk_at(model: edge.Model | FakeModel, told: list[Message]) -> JobContext:
-    context = JobContext(lambda *_: model, told.append)
+def context_of(model: edge.Model | FakeModel, reported: list[Message]) -> JobContext:
+    context = JobContext(lambda *_: model, reported.append)
     Load(ZOO).work(context)
     return context
 
@@ -36,7 +36,7 @@ def test_what_a_model_has_read_is_kept_until_another_is_loaded() -> None:
         return made_finding()
 
     with edge.load("fable-relu", "onnx", threads=1) as model:
-        context = desk_at(model, [])
+        context = context_of(model, [])
         for _ in range(2):
             RunClaimTests((experiment("F1", measure),)).work(context)
         Load(ZOO).work(context)
@@ -48,9 +48,9 @@ def test_what_a_model_has_read_is_kept_until_another_is_loaded() -> None:
 
 @REAL
 def test_each_claim_is_reported_when_it_is_done_and_a_stopped_one_is_not() -> None:
-    told: list[Message] = []
+    reported: list[Message] = []
     with edge.load("fable-relu", "onnx", threads=1) as model:
-        context = desk_at(model, told)
+        context = context_of(model, reported)
 
         def measure(subject: Subject) -> Finding:
             context.interrupted.set()  # stopped while the last pass is under way
@@ -58,14 +58,14 @@ def test_each_claim_is_reported_when_it_is_done_and_a_stopped_one_is_not() -> No
 
         with pytest.raises(JobInterrupted):
             RunClaimTests((passing_claim("F1"), experiment("F2", measure), passing_claim("F3"))).work(context)
-    kinds = [message for message in told if isinstance(message, ClaimsQueued | ClaimTested)]
+    kinds = [message for message in reported if isinstance(message, ClaimsQueued | ClaimTested)]
     assert [message.keys for message in kinds if isinstance(message, ClaimsQueued)][-1] == ()
     assert [message.tried.key for message in kinds if isinstance(message, ClaimTested)] == ["F1"]
 
 
 def test_only_models_of_edge_are_tried() -> None:
     with pytest.raises(MisuseError, match="open a checkpoint"):
-        RunClaimTests((passing_claim("F1"),)).work(desk_at(FakeModel(), []))
+        RunClaimTests((passing_claim("F1"),)).work(context_of(FakeModel(), []))
 
 
 @REAL

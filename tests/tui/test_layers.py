@@ -30,8 +30,8 @@ async def test_each_layer_has_a_line_with_latency_sparsity_and_contribution() ->
         for layer in range(run.trace.spec.n_layers):
             line = lines[1 + run.trace.spec.n_layers - 1 - layer]
             sparsity = run.overview.sparsity[ui.main.state.options.sparsity.key][layer, token]
-            for told in (show_time(run.timing.scaled_ns[f"layers.{layer}.ffn"]), show_share(float(sparsity))):
-                assert told in line, f"the line of layer {layer} does not say {told}: {line!r}"
+            for reported in (show_time(run.timing.scaled_ns[f"layers.{layer}.ffn"]), show_share(float(sparsity))):
+                assert reported in line, f"the line of layer {layer} does not say {reported}: {line!r}"
         attn, ffn = run.overview.attn_write[:, token], run.overview.ffn_write[:, token]
         largest = max(attn.max(), ffn.max())
         drawn = [(row.attn_write, row.ffn_write) for row in table.rows]
@@ -99,15 +99,15 @@ async def test_what_comes_next_is_what_the_model_answers() -> None:
             logits = model.logits(list(trace.tokens[: token + 1]))[-1].astype(np.float64)
         odds = np.exp(logits - logits.max())
         odds /= odds.sum()
-        likeliest = np.argsort(-odds)[: len(bars.predictions) or 8]
+        top = np.argsort(-odds)[: len(bars.predictions) or 8]
         await ui.until(
-            lambda: [prediction.id for prediction in bars.predictions] == likeliest.tolist(),
+            lambda: [prediction.id for prediction in bars.predictions] == top.tolist(),
             "the likeliest tokens of the model",
         )
         shown = [prediction.probability for prediction in bars.predictions]
-        np.testing.assert_allclose(shown, odds[likeliest], rtol=1e-3)
+        np.testing.assert_allclose(shown, odds[top], rtol=1e-3)
         line = ui.shown("#layers").split("\n")[1]
-        assert show_number(float(odds[likeliest[0]])) in line, f"the last layer does not read as that: {line!r}"
+        assert show_number(float(odds[top[0]])) in line, f"the last layer does not read as that: {line!r}"
 
 
 @pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")

@@ -148,9 +148,10 @@ async def test_help_explains_the_current_pane_first() -> None:
 
 def test_every_pane_is_explained_in_lines_that_fit_and_nothing_else_is() -> None:
     panes = {pane for kind in VIEWS.values() for pane in kind.tabs}
-    told = sections()
-    assert set(told) == panes | {KEYS, "tokens"}, f"without help, or without a pane: {set(told) ^ (panes | {KEYS})}"
-    for pane, help in told.items():
+    explained = sections()
+    unpaired = set(explained) ^ (panes | {KEYS, "tokens"})
+    assert not unpaired, f"without help, or without a pane: {unpaired}"
+    for pane, help in explained.items():
         assert help.title and "\n" not in help.title and help.text, f"the help of {pane} has no title or no text"
         widest = max(help.text.splitlines(), key=cell_len)
         assert cell_len(widest) <= 122, f"a line of {pane}'s help is {cell_len(widest)} cells: {widest}"
@@ -186,12 +187,12 @@ async def test_r_samples_or_decodes_greedily_and_the_prompt_shows_which() -> Non
 async def test_tokens_are_colored_by_one_number_after_another_and_the_legend_names_it() -> None:
     async with running_app(size=(120, 40)) as ui:
         await ui.run(PROMPT)
-        told = []
+        reported = []
         for _ in range(5):
             await ui.press("c")
-            told.append(ui.shown("#tokens-legend").strip())
+            reported.append(ui.shown("#tokens-legend").strip())
         for words in ("reads it", "received", "exact zeros", "to come, ms"):
-            assert any(words in line for line in told), f"no color is {words!r}: {told}"
+            assert any(words in line for line in reported), f"no color is {words!r}: {reported}"
         strip = ui.main.query_one(TokenStrip)
         assert len(strip.levels) == len(ui.shown_run.trace.tokens), "not every token has a place among the colors"
 

@@ -29,8 +29,8 @@ async def look_at_a_head(ui: AppDriver) -> None:
     await ui.press("2", "l", "l", "k")
     chosen, trace = ui.main.state.selection, ui.shown_run.trace
     value = trace.pattern(chosen.layer, chosen.head)[chosen.token, chosen.key]
-    told = str(ui.main.query_one("#readout").render())
-    assert f"{value:.3f}" in told or f"{value:.2g}" in told, f"the map says {told}, the trace {value}"
+    reported = str(ui.main.query_one("#readout").render())
+    assert f"{value:.3f}" in reported or f"{value:.2g}" in reported, f"the map says {reported}, the trace {value}"
 
 
 async def switch_engine(ui: AppDriver, other: str) -> None:
@@ -44,8 +44,8 @@ async def switch_engine(ui: AppDriver, other: str) -> None:
     await ui.idle()
     assert ui.shown_run.trace.tokens == before.tokens, f"{other} draws other tokens with the same seed"
     for layer in range(before.spec.n_layers):
-        apart = np.abs(ui.shown_run.trace.neurons(layer) - before.neurons(layer)).max()
-        assert apart < 1e-3, f"the neurons of layer {layer} differ by {apart} between engines"
+        difference = np.abs(ui.shown_run.trace.neurons(layer) - before.neurons(layer)).max()
+        assert difference < 1e-3, f"the neurons of layer {layer} differ by {difference} between engines"
 
 
 async def compare_engines(ui: AppDriver) -> None:

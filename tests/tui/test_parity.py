@@ -23,7 +23,7 @@ from edge.variant import Variant
 from edge.watch import Watch
 from models.errors import MisuseError
 from models.zoo import zoo_names
-from tests.edge.report.made import made_comparison
+from tests.edge.report.example_traces import made_comparison
 from tests.tui.app_driver import PATIENCE_S, AppDriver, lines_of, running_app
 from tests.tui.fake_model import FakeModel, FakeModels, small_spec
 from tui.app_factory import app_on_model, app_on_trace
@@ -399,7 +399,7 @@ async def test_laws_under_way_and_those_that_wait_say_so() -> None:
 @REAL
 async def test_all_laws_hold_on_the_zoo() -> None:
     app, runner = app_on_model(
-        lambda model, engine, tell: edge.load(model, engine), ModelOnEngine("fable-relu", "onnx"), ("onnx",)
+        lambda model, engine, progress: edge.load(model, engine), ModelOnEngine("fable-relu", "onnx"), ("onnx",)
     )
     try:
         async with app.run_test(size=WIDE) as pilot:
@@ -417,7 +417,7 @@ async def test_all_laws_hold_on_the_zoo() -> None:
         assert runner.close(PATIENCE_S), "the runner's thread outlived the app"
 
 
-class Told:
+class Recorder:
     """A context in which the job is stopped once a message says that it is far enough."""
 
     def __init__(self, model: edge.Model | None, is_enough: Callable[[Message], bool] = lambda _: False) -> None:
@@ -437,12 +437,12 @@ class Told:
 @REAL
 def test_a_stopped_check_keeps_what_it_found_and_says_that_it_ended() -> None:
     with edge.load("fable-relu", "onnx") as model:
-        told = Told(model, lambda message: isinstance(message, LawChecked))
+        reported = Recorder(model, lambda message: isinstance(message, LawChecked))
         with pytest.raises(JobInterrupted):
-            CheckLaws((1, 2, 3), (1, 2, 3, 4, 5)).work(told.context)
-    checked = [message.result.number for message in told.messages if isinstance(message, LawChecked)]
+            CheckLaws((1, 2, 3), (1, 2, 3, 4, 5)).work(reported.context)
+    checked = [message.result.number for message in reported.messages if isinstance(message, LawChecked)]
     assert checked == [1], f"checked were {checked}"
-    assert told.messages[-1] == LawsQueued(()), "nobody hears that it ended"
+    assert reported.messages[-1] == LawsQueued(()), "nobody hears that it ended"
 
 
 def test_stopping_a_comparison_kills_its_processes(byte_llama: Path) -> None:
@@ -452,9 +452,9 @@ def test_stopping_a_comparison_kills_its_processes(byte_llama: Path) -> None:
         running.append(len(multiprocessing.active_children()))
         return isinstance(message, JobProgress) and "rounds of each variant" in message.work
 
-    told = Told(None, is_enough)
+    reported = Recorder(None, is_enough)
     with pytest.raises(JobInterrupted):
-        CompareEngines(str(byte_llama), ("onnx", "onnx:int8"), None).work(told.context)
+        CompareEngines(str(byte_llama), ("onnx", "onnx:int8"), None).work(reported.context)
     assert running[-1] == 2, "it was not stopped while both engines were open"
     assert not multiprocessing.active_children(), "processes outlived the comparison that was stopped"
 

@@ -81,8 +81,8 @@ def test_a_point_without_neighbors_is_seen() -> None:
 
 
 def test_lines_differ_by_marker_or_dash_and_not_by_color_alone() -> None:
-    told = {(marker(place), DASHES[place % len(DASHES)]) for place in range(20)}
-    assert len(told) == 20
+    reported = {(marker(place), DASHES[place % len(DASHES)]) for place in range(20)}
+    assert len(reported) == 20
     assert len({sample(place) for place in range(10)}) == 10
     assert all(cell_len(sample(place)) == 5 for place in range(20))
 
@@ -107,8 +107,8 @@ async def test_a_plot_shows_axes_lines_and_the_values_at_its_cursor(size: tuple[
         await pilot.pause()
         assert_whole(plot)
         text = lines_of(plot)
-        for told in ("↑ bits", "→ layer", "▴ layer 0", "line 0", "line 1", "0.250", "3.00"):
-            assert told in text, f"'{told}' is not told in\n{text}"
+        for reported in ("↑ bits", "→ layer", "▴ layer 0", "line 0", "line 1", "0.250", "3.00"):
+            assert reported in text, f"'{reported}' is not told in\n{text}"
         await pilot.press("right")
         await pilot.pause()
         text = lines_of(plot)
@@ -146,7 +146,7 @@ async def test_a_legend_without_room_says_how_much_is_left_and_scrolls() -> None
 
 
 @pytest.mark.parametrize(
-    ("drawn", "says"),
+    ("drawn", "expected_message"),
     [
         (Curve("c", "layer", (), "bits", ()), "no points"),
         (Curve("c", "layer", ("0",), "bits", ()), "no points"),
@@ -154,11 +154,11 @@ async def test_a_legend_without_room_says_how_much_is_left_and_scrolls() -> None
         (curve((NAN, NAN)), "no value was found"),
     ],
 )
-async def test_what_cannot_be_drawn_shows_a_message(drawn: Curve, says: str) -> None:
+async def test_what_cannot_be_drawn_shows_a_message(drawn: Curve, expected_message: str) -> None:
     async with single_widget(CurvePlot()) as (plot, pilot):
         plot.curve = drawn
         await pilot.pause()
-        assert says in lines_of(plot)
+        assert expected_message in lines_of(plot)
         plot.curve = THREE
         await pilot.pause()
         assert plot.notice == "" and "line 0" in lines_of(plot), "the words stayed over a curve that can be drawn"
@@ -226,14 +226,16 @@ async def test_a_wide_grid_scrolls_and_still_shows_every_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "expected_message"),
     [((), "no cells"), (((), ()), "no cells"), (((1.0,), (1.0, 2.0)), "rows of different lengths")],
 )
-async def test_a_grid_without_cells_shows_a_message(values: tuple[tuple[float, ...], ...], says: str) -> None:
+async def test_a_grid_without_cells_shows_a_message(
+    values: tuple[tuple[float, ...], ...], expected_message: str
+) -> None:
     async with single_widget(NumberGrid()) as (grid, pilot):
         grid.grid = Grid("a grid", "layer", "head", "bits", values)
         await pilot.pause()
-        assert says in lines_of(grid) and grid.told == ""
+        assert expected_message in lines_of(grid) and grid.told == ""
 
 
 @pytest.mark.parametrize("values", [((2.0, 2.0),), ((NAN, NAN),), ((float("inf"), 1.0),)])

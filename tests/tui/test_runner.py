@@ -65,9 +65,9 @@ def test_fast_tokens_are_reported_about_thirty_times_per_second() -> None:
     heard.until_rest()
     heard.runner.do(Run(Prompt("a king", 12, SAMPLED)))
     heard.until_rest()
-    told = [message for message in heard.messages if isinstance(message, Streaming)]
-    assert len(told) < 12, f"{len(told)} messages for 12 tokens that came at once"
-    assert told[0].can_replace(told[-1]), "an unread state is not overtaken by a newer one"
+    reported = [message for message in heard.messages if isinstance(message, Streaming)]
+    assert len(reported) < 12, f"{len(reported)} messages for 12 tokens that came at once"
+    assert reported[0].can_replace(reported[-1]), "an unread state is not overtaken by a newer one"
     assert heard.runner.close(PATIENCE_S)
 
 
@@ -122,14 +122,14 @@ class Panic(BaseException):
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "reported"),
     [
         (ValueError("odd"), "this is a defect of Edge: ValueError: odd; please report it with /"),
         (Panic("unwrap"), "this is a defect of Edge: Panic: unwrap; please report it with /"),
         (MemoryError("no room"), "this machine's memory does not suffice (no room)"),
     ],
 )
-def test_a_defect_is_reported_and_the_runner_lives_on(fault: BaseException, told: str) -> None:
+def test_a_defect_is_reported_and_the_runner_lives_on(fault: BaseException, reported: str) -> None:
     fake_models = FakeModels()
     heard = Heard(fake_models.open)
     heard.runner.do(LOAD)
@@ -138,7 +138,7 @@ def test_a_defect_is_reported_and_the_runner_lives_on(fault: BaseException, told
     encode, tokenizer.encode = tokenizer.encode, _raiser(fault)  # type: ignore[method-assign]
     heard.runner.do(Run(Prompt("a king", 2, SAMPLED)))
     failed = [message for message in heard.until_rest() if isinstance(message, JobFailed)]
-    assert failed and told in failed[0].text, f"told {heard.messages}"
+    assert failed and reported in failed[0].text, f"told {heard.messages}"
     tokenizer.encode = encode  # type: ignore[method-assign]
     heard.runner.do(Run(Prompt("a king", 2, SAMPLED)))
     heard.until_rest()

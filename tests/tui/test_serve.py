@@ -87,12 +87,12 @@ def page(served: Served) -> Iterator[Any]:
         opened.set_default_timeout(PATIENCE_MS)
         opened.route(lambda url: not url.startswith(served.address), lambda route: route.abort())
         opened.add_init_script(_CATCH)
-        reach(opened, served.address)
+        window(opened, served.address)
         yield opened
         browser.close()
 
 
-def reach(page: Any, address: str) -> None:
+def window(page: Any, address: str) -> None:
     """Opens the page once the server answers."""
     playwright = pytest.importorskip("playwright.sync_api")
     for _ in range(PATIENCE_MS // 250):

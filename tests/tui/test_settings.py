@@ -71,7 +71,7 @@ def test_every_choice_survives_a_file(own_settings: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [
         (b"{", "damaged"),
         (b"\xff\xfe\x00", "damaged"),
@@ -81,12 +81,14 @@ def test_every_choice_survives_a_file(own_settings: Path) -> None:
         (b"{}", "another Edge"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_reported_and_kept_aside(own_settings: Path, content: bytes, told: str) -> None:
+def test_a_file_that_cannot_be_read_is_reported_and_kept_aside(
+    own_settings: Path, content: bytes, reported: str
+) -> None:
     own_settings.mkdir()
     settings_file().write_bytes(content)
     settings, complaint = read_settings(settings_file())
     assert settings == Settings()
-    assert told in complaint and "\n" not in complaint and "ui.json.bak" in complaint, complaint
+    assert reported in complaint and "\n" not in complaint and "ui.json.bak" in complaint, complaint
     assert (own_settings / "ui.json.bak").read_bytes() == content, "what could not be read is gone"
     assert read_settings(settings_file()) == (Settings(), ""), "the complaint comes back at every start"
 
@@ -117,8 +119,8 @@ async def test_a_damaged_file_is_one_line_on_the_screen(own_settings: Path) -> N
     app = started()
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.pause()
-        told = [str(one.message) for one in app._notifications]
-        assert any("damaged" in line and "ui.json.bak" in line for line in told), told
+        reported = [str(one.message) for one in app._notifications]
+        assert any("damaged" in line and "ui.json.bak" in line for line in reported), reported
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -38,8 +38,8 @@ async def test_a_table_shows_value_unit_baseline_and_meaning_whole() -> None:
         await pilot.pause()
         assert_whole(sheet)
         text = lines_of(sheet)
-        for told in ("found [bold]this", "42.1%", "50.0%", "−0.426 bits", "0.125 bits", "–", "baseline"):
-            assert told in text, f"'{told}' is not in\n{text}"
+        for reported in ("found [bold]this", "42.1%", "50.0%", "−0.426 bits", "0.125 bits", "–", "baseline"):
+            assert reported in text, f"'{reported}' is not in\n{text}"
         assert "…" not in text and "what it is" in " ".join(text.split())
 
 

@@ -19,7 +19,7 @@ from edge.variant import Variant
 from edge.watch import Watch
 from models.progress import Progress
 from models.zoo import zoo_names
-from tests.edge.profile import made
+from tests.edge.profile import example_profiles
 from tests.tui.app_driver import PATIENCE_S, AppDriver, lines_of, running_app
 from tests.tui.fake_model import FakeModel, FakeModels, small_spec
 from tui.app_factory import app_on_trace
@@ -44,7 +44,7 @@ REAL = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is
 
 
 def two_engines() -> Profile:
-    return made.profile(made.variant("onnx"), made.variant("torch", slow=2.0))
+    return example_profiles.profile(example_profiles.variant("onnx"), example_profiles.variant("torch", slow=2.0))
 
 
 class FakeMeasure:
@@ -188,8 +188,8 @@ async def test_the_rate_is_shown_during_a_run_and_its_intervals_after_it() -> No
         await ui.run(PROMPT)
         await open_time(ui)
         pace = ui.main.query_one(ThroughputLine)
-        told = [Streaming(("Once",) * 6, 2, 80.0, rate) for rate in (50.0, 100.0, 25.0)]
-        for message in told:
+        reported = [Streaming(("Once",) * 6, 2, 80.0, rate) for rate in (50.0, 100.0, 25.0)]
+        for message in reported:
             ui.main.on_streaming(message)
         await ui.pilot.pause()
         live = lines_of(pace)
@@ -302,7 +302,7 @@ async def test_layers_of_engines_are_chosen_with_and_without_a_run(measure: Fake
         stacks = ui.main.query_one(LayerStacks)
         stacks.focus()
         await ui.press("up", "up")
-        assert stacks.chosen == made.LAYERS - 1, "without a run, up does not choose the layer above"
+        assert stacks.chosen == example_profiles.LAYERS - 1, "without a run, up does not choose the layer above"
         assert f"layer {stacks.chosen} alone" in ui.shown("#parts"), "parts show another layer"
         await ui.run(PROMPT)
         await ui.pilot.click(stacks, offset=(14, stacks.ruler_lines + 1))
@@ -405,7 +405,7 @@ def test_parts_of_a_sublayer_sum_to_it() -> None:
 
 
 def test_noise_is_said_first() -> None:
-    noisy = made.profile(made.variant("onnx", wobble=0.5))
+    noisy = example_profiles.profile(example_profiles.variant("onnx", wobble=0.5))
     first = next(iter(cost_rows(costs_of(noisy, True))))
     assert isinstance(first, Heading) and first.warns and "rounds lie over 20% apart" in first.title
     calm = next(iter(cost_rows(costs_of(two_engines(), True))))
@@ -463,8 +463,8 @@ TINY = Plan(depths=(8,), prompt=8, tokens=3, rounds=2, repeats=2)
 def test_a_real_profile_has_times_coverage_and_memory() -> None:
     posted: list[Message] = []
     ProfileEngines("fable-relu", ("onnx",), TINY).work(JobContext(FakeModels().open, posted.append))
-    told = [message.work for message in posted if isinstance(message, JobProgress)]
-    assert any("round 1 of 2" in work for work in told), f"it never says how far it is: {told}"
+    reported = [message.work for message in posted if isinstance(message, JobProgress)]
+    assert any("round 1 of 2" in work for work in reported), f"it never says how far it is: {reported}"
     last = posted[-1]
     assert isinstance(last, EnginesTimed)
     for is_decode in (True, False):

@@ -7,12 +7,12 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 import edge
-from edge.engines.registry import Progress
-from tests.tui.driving import Driven, driven, lines_of
+from models.progress import Progress
+from tests.tui.app_driver import AppDriver, lines_of, running_app
 from tests.words.piece import Piece
-from tui.commands import commands_of
-from tui.views.effect import EffectLine
-from tui.views.every import VIEWS
+from tui.command_palette import commands_of
+from tui.views.all_views import VIEWS
+from tui.views.prediction_change import EffectLine
 
 SIZES = ((80, 24), (200, 60))
 PROMPT = "Once upon a time there was a king who had"
@@ -34,7 +34,7 @@ class Bundled:
 async def pieces() -> list[Piece]:
     """Every screen after a run, and two of them with a head ablated; the dialogs; the palette."""
     found: list[Piece] = []
-    async with driven(Bundled(), size=SIZES[0]) as ui:  # type: ignore[arg-type]
+    async with running_app(Bundled(), size=SIZES[0]) as ui:  # type: ignore[arg-type]
         await ui.run(PROMPT)
         for number in range(1, len(VIEWS) + 1):
             found += await _narrow(ui, str(number))
@@ -44,13 +44,13 @@ async def pieces() -> list[Piece]:
         found += await _dialogs(ui)
         await ui.press("2", "x")
         await ui.until(lambda: ui.main.query_one(EffectLine).has_class("on"), "an edit to show its effect")
-        await ui.at_rest()
+        await ui.idle()
         for number in "12":
             found += await _view(ui, number, SIZES[1], " with an edit")
     return found
 
 
-async def _narrow(ui: Driven, number: str) -> list[Piece]:
+async def _narrow(ui: AppDriver, number: str) -> list[Piece]:
     """Every pane of a view that shows one at a time, and the commands that the palette lists there."""
     await ui.press(number)
     found: list[Piece] = []
@@ -61,16 +61,16 @@ async def _narrow(ui: Driven, number: str) -> list[Piece]:
     return [*found, *(Piece(palette, 0, f"{one.title}. {one.help}") for one in commands_of(ui.main))]
 
 
-async def _view(ui: Driven, number: str, size: tuple[int, int], after: str = "") -> list[Piece]:
+async def _view(ui: AppDriver, number: str, size: tuple[int, int], after: str = "") -> list[Piece]:
     await ui.press(number)
     return list(texts_of(ui.main, _source(ui, size) + after))
 
 
-def _source(ui: Driven, size: tuple[int, int]) -> str:
+def _source(ui: AppDriver, size: tuple[int, int]) -> str:
     return f"screen {ui.main.shown_view.title} at {size[0]}x{size[1]}"
 
 
-async def _dialogs(ui: Driven) -> list[Piece]:
+async def _dialogs(ui: AppDriver) -> list[Piece]:
     """What each key asks; none where it opens nothing now."""
     found: list[Piece] = []
     for key, name in DIALOGS.items():

@@ -8,7 +8,7 @@ from textual.widgets import Static
 from edge.cli import cli
 from edge.lab.registry import EXPERIMENTS
 from edge.laws.registry import LAWS
-from tests.tui.staging import staged
+from tests.tui.single_widget import single_widget
 from tests.words import commands, screens
 from tests.words.__main__ import main
 from tests.words.files import pieces_of, readable
@@ -16,7 +16,7 @@ from tests.words.offences import offences
 from tests.words.piece import ROOT, Piece, words_of
 from tests.words.sentences import LONGEST, count, sentences, too_long
 from tui.help import sections
-from tui.views.every import VIEWS
+from tui.views.all_views import VIEWS
 
 WRONG = (
     "who looked where",
@@ -165,7 +165,7 @@ async def test_it_reads_what_a_widget_draws(part: str) -> None:
     widget = Static("the likeliest" if part == "text" else "a token")
     if part != "text":
         setattr(widget, part, "the likeliest")
-    async with staged(widget) as (_, pilot):
+    async with single_widget(widget) as (_, pilot):
         found = offences(screens.texts_of(pilot.app.screen, "screen Case at 100x24"))
     assert [one.place for one in found if one.found == "likeliest"] == ["screen Case at 100x24"]
 
@@ -177,7 +177,7 @@ def test_it_reads_claims_laws_help_and_titles() -> None:
     for claim in EXPERIMENTS:
         assert claim.claim in texts, f"claim {claim.key} is not read"
     for law in LAWS:
-        assert law.says in texts, f"law '{law.says}' is not read"
+        assert law.how in texts, f"how law {law.number} is checked is not read"
     for view in VIEWS.values():
         assert view.title in texts, f"the title of {view} is not read"
     for name, section in sections().items():

@@ -18,7 +18,7 @@ from edge.compare.sameness import NEAR_TIE_NATS
 from edge.compare.tolerances import TOLERANCES
 from edge.profile.rounds import Round
 from models.zoo import zoo_folder
-from tests.edge.compare.here import DEEP, checkpoint_of, compared
+from tests.edge.compare.in_process import DEEP, checkpoint_of, compared
 from tests.edge.conftest import Said
 from tests.test_architecture import loaded_by
 
@@ -157,9 +157,9 @@ def test_every_refusal_is_one_message(
     wordless = Path(shutil.copytree(byte_llama, tmp_path / "wordless", ignore=shutil.ignore_patterns("tokenizer*")))
     filled = [one.format(model=byte_llama, empty=tmp_path, wordless=wordless) for one in arguments]
     got, out, err = said("compare", *filled)
-    told = [line for line in err.splitlines() if line.startswith("edge: ")]
+    reported = [line for line in err.splitlines() if line.startswith("edge: ")]
     assert got == code, err
-    assert len(told) == 1 and message in told[0], f"{told} does not say '{message}'"
+    assert len(reported) == 1 and message in reported[0], f"{reported} does not say '{message}'"
     assert not out and "Traceback" not in err
 
 
@@ -173,5 +173,5 @@ def test_equal_sizes_are_no_equal_vocabulary(byte_llama: Path, tmp_path: Path, s
 
 def test_an_engine_that_cannot_open_is_one_message(said: Said) -> None:
     code, out, err = said("compare", "fable-relu", "-e", "onnx+cuda", "-e", "torch")
-    told = [line for line in err.splitlines() if line.startswith("edge: ")]
-    assert code == 2 and len(told) == 1 and "not on cuda" in told[0] and not out, err
+    reported = [line for line in err.splitlines() if line.startswith("edge: ")]
+    assert code == 2 and len(reported) == 1 and "not on cuda" in reported[0] and not out, err

@@ -19,7 +19,7 @@ from edge.watch import Watch
 from models.errors import EdgeError
 from models.sites import PARTS
 from models.spec import DecoderSpec
-from tests.edge.compare.here import DEEP, IDS, checkpoint_of, compared
+from tests.edge.compare.in_process import DEEP, IDS, checkpoint_of, compared
 from tests.tiny import TINY_SPECS
 
 ENGINES = ("torch", "onnx", "mlx")

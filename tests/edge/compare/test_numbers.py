@@ -76,8 +76,8 @@ def test_jensen_shannon_is_a_bounded_symmetric_distance(keys: int, seed: int) ->
         terms = [np.nansum(x * np.log2(x / middle)) for x in (p, q)]
     assert one == pytest.approx(sum(terms) / 2, abs=1e-6)
     assert one == pytest.approx(jensen_shannon_bits(q, p)) and 0 <= one <= 1
-    apart = [float(np.sqrt(jensen_shannon_bits(*pair)[0])) for pair in ((p, r), (r, q))]
-    assert np.sqrt(one) <= sum(apart) + 1e-4, "its root is a metric, and no way round is shorter (Endres 2003)"
+    difference = [float(np.sqrt(jensen_shannon_bits(*pair)[0])) for pair in ((p, r), (r, q))]
+    assert np.sqrt(one) <= sum(difference) + 1e-4, "its root is a metric, and no way round is shorter (Endres 2003)"
 
 
 def test_jensen_shannon_has_its_ends() -> None:

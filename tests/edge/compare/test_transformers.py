@@ -11,7 +11,7 @@ from edge.compare.tokenized_text import TokenizedText, tokenize_text
 from models.checkpoint import open_checkpoint
 from models.tokenizer import open_tokenizer
 from models.zoo import zoo_folder
-from tests.edge.compare.here import compared
+from tests.edge.compare.in_process import compared
 
 CONTEXT = 512
 
@@ -25,7 +25,7 @@ def truth(name: str, ids: list[int]) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module", params=[("fable-relu", "fable-gelu"), ("fable-gelu", "fable-relu")], ids=" ".join)
-def twins(request: pytest.FixtureRequest) -> tuple[Comparison, list[torch.Tensor], list[int]]:
+def bundled(request: pytest.FixtureRequest) -> tuple[Comparison, list[torch.Tensor], list[int]]:
     folders = [zoo_folder(name) for name in request.param]
     assert folders[0] is not None and folders[1] is not None
     tokenizer = open_tokenizer(folders[0])
@@ -37,8 +37,8 @@ def twins(request: pytest.FixtureRequest) -> tuple[Comparison, list[torch.Tensor
     return found, [truth(name, list(ids)) for name in request.param], list(ids)
 
 
-def test_perplexity_is_that_of_transformers(twins: tuple[Comparison, list[torch.Tensor], list[int]]) -> None:
-    found, logits, ids = twins
+def test_perplexity_is_that_of_transformers(bundled: tuple[Comparison, list[torch.Tensor], list[int]]) -> None:
+    found, logits, ids = bundled
     targets = torch.tensor(ids[1:])
     costs = [cross_entropy(own, targets, reduction="none") for own in logits]
     values = [float(own.mean().exp()) for own in costs]
@@ -49,8 +49,8 @@ def test_perplexity_is_that_of_transformers(twins: tuple[Comparison, list[torch.
     assert found.variants[0].sameness.perplexity_difference.value == pytest.approx(values[1] - values[0], abs=1e-3)
 
 
-def test_divergence_is_that_of_transformers(twins: tuple[Comparison, list[torch.Tensor], list[int]]) -> None:
-    found, (reference, other), _ = twins
+def test_divergence_is_that_of_transformers(bundled: tuple[Comparison, list[torch.Tensor], list[int]]) -> None:
+    found, (reference, other), _ = bundled
     each = kl_div(log_softmax(other, -1), log_softmax(reference, -1), reduction="none", log_target=True).sum(-1)
     same = found.variants[0].sameness
     got = (same.kl_mean_nats, same.kl_median_nats, same.kl_p99_nats, same.kl_max_nats)

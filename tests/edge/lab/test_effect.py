@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.lab.effect import FEWEST, Effect, Side, Verdict, reason_of, verdict_of
-from tests.edge.report.made_lab import made_effect
+from tests.edge.report.example_lab import made_effect
 
 ABOVE, BELOW, ACROSS = made_effect(0.5, 0.1), made_effect(0.02, 0.05), made_effect(0.1, 0.05)
 """An effect with a threshold of 0.1."""

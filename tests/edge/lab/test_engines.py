@@ -8,7 +8,7 @@ from edge.lab.effect import Verdict, verdict_of
 from edge.lab.registry import EXPERIMENTS
 from edge.lab.run import LabRecord, recorded, try_all
 from edge.lab.subject import Subject
-from tests.bench.lab import TIMED, apart
+from tests.bench.lab import TIMED, difference
 
 AGREE = 1e-3
 """Largest difference, relative where a number is above 1."""
@@ -59,7 +59,7 @@ def test_numbers_and_verdicts_agree(engine: str, on_onnx: LabRecord) -> None:
         for number, theirs in zip(one.finding.numbers, other.finding.numbers, strict=True):
             assert number.key == theirs.key
             if number.key not in TIMED:
-                worst = apart(number, theirs)
+                worst = difference(number, theirs)
                 assert worst < AGREE, f"{one.key}.{number.key} is {theirs.value:g} on {engine}, off by {worst:.2g}"
         if one.key != "S3":  # whose verdict is of times
             assert one.finding.verdict is other.finding.verdict, f"{one.key} has another verdict on {engine}"
@@ -76,11 +76,13 @@ def test_every_verdict_follows_from_its_effects(on_onnx: LabRecord) -> None:
         assert finding.verdict is verdict_of(finding.effects), f"{tried.key} says {finding.verdict}"
         assert finding.effects or finding.verdict is Verdict.UNKNOWN, f"{tried.key} has a verdict of nothing"
         for effect in finding.effects:
-            told = f"{tried.key}.{effect.key}"
-            assert effect.is_measured, f"{told} has no interval: {effect.told}"
-            assert effect.low <= effect.value <= effect.high, f"{told} is outside its interval"
-            assert effect.baseline and (effect.of or effect.sample is None), f"{told} says not what its threshold is"
-            assert effect.told in finding.reason or effect.verdict is not finding.verdict, f"{told} decides unsaid"
+            reported = f"{tried.key}.{effect.key}"
+            assert effect.is_measured, f"{reported} has no interval: {effect.told}"
+            assert effect.low <= effect.value <= effect.high, f"{reported} is outside its interval"
+            assert effect.baseline and (effect.of or effect.sample is None), (
+                f"{reported} says not what its threshold is"
+            )
+            assert effect.told in finding.reason or effect.verdict is not finding.verdict, f"{reported} decides unsaid"
 
 
 def test_every_number_of_the_summary_is_found(on_onnx: LabRecord) -> None:

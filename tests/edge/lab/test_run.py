@@ -26,7 +26,7 @@ from edge.lab.run import LabRecord, chosen, recorded, try_all
 from edge.lab.subject import Subject
 from models.errors import EdgeError, MisuseError
 from tests.edge.conftest import Said
-from tests.edge.report.made_lab import made_effect
+from tests.edge.report.example_lab import made_effect
 
 CLAIMS = ["F1", "F2", "F3", "F4", "F5", "F6", "A1", "A2", "A3", "A4", "A5", "A6", "S1", "S2", "S3"]
 
@@ -62,8 +62,8 @@ def subject() -> Iterator[Subject]:
 def test_the_claims_are_those_of_the_plan() -> None:
     assert [experiment.key for experiment in EXPERIMENTS] == CLAIMS
     for experiment in EXPERIMENTS:
-        for told in ("claim", "asks", "how", "rule", "source"):
-            assert getattr(experiment, told), f"{experiment.key} does not say its {told}"
+        for reported in ("claim", "asks", "how", "rule", "source"):
+            assert getattr(experiment, reported), f"{experiment.key} does not say its {reported}"
 
 
 def test_some_claims_can_be_chosen() -> None:
@@ -102,9 +102,9 @@ def test_a_lab_of_an_older_format_says_how_it_is_made_anew(tmp_path: Path) -> No
 
 
 def test_a_record_says_verdicts_and_reasons_to_whoever_reads_it_without_edge(subject: Subject) -> None:
-    (told,) = to_json(recorded(subject, try_all(subject, [made("X1", FOUND)])))["lab"]["tried"]
-    assert told["finding"]["verdict"] == "holds" and told["finding"]["effects"][0]["verdict"] == "holds"
-    assert told["finding"]["reason"] == "the lead: 34.0% [20.0%, 48.0%] is above 10.0%."
+    (reported,) = to_json(recorded(subject, try_all(subject, [made("X1", FOUND)])))["lab"]["tried"]
+    assert reported["finding"]["verdict"] == "holds" and reported["finding"]["effects"][0]["verdict"] == "holds"
+    assert reported["finding"]["reason"] == "the lead: 34.0% [20.0%, 48.0%] is above 10.0%."
 
 
 def test_the_summary_shows_a_dash_where_nothing_was_measured(subject: Subject) -> None:

@@ -41,7 +41,7 @@ def whole(model: Model, text: Path, part: Part = ALL, stop_at: int | None = None
     return last
 
 
-def told(found: Survey) -> str:
+def reported(found: Survey) -> str:
     return json.dumps(to_json(found) | {"parts": None}, sort_keys=True)
 
 
@@ -65,14 +65,14 @@ def test_a_survey_is_what_its_windows_are(model: Model, text: Path) -> None:
 def test_stopped_and_gone_on_with_it_is_the_same(model: Model, text: Path) -> None:
     kept = json.loads(json.dumps(to_json(whole(model, text, stop_at=2))))
     assert from_json(kept).parts == (Part(1, 1, 2),)
-    assert told(list(survey(model, text, from_json(kept)))[-1]) == told(whole(model, text))
+    assert reported(list(survey(model, text, from_json(kept)))[-1]) == reported(whole(model, text))
 
 
 def test_parts_add_up_in_any_order(model: Model, text: Path) -> None:
     parts = [whole(model, text, Part(number, 3)) for number in (1, 2, 3)]
     one = parts[0].merged(parts[1]).merged(parts[2])
     other = parts[2].merged(parts[0].merged(parts[1]))
-    assert told(one) == told(other) == told(whole(model, text))
+    assert reported(one) == reported(other) == reported(whole(model, text))
 
 
 def test_what_does_not_belong_together_is_refused(model: Model, text: Path, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_the_command_keeps_goes_on_and_adds(text: Path, tmp_path: Path, said: Sa
     )
     assert code == 0
     both = from_json(json.loads(out))
-    assert told(both) == told(read_survey(kept).merged(read_survey(other)))
+    assert reported(both) == reported(read_survey(kept).merged(read_survey(other)))
     code, out, _ = said("lab", "fable-relu", "--survey", text)
     assert code == 0 and len(out.splitlines()) == 7, "a table has a line a layer, and one of headings"
 

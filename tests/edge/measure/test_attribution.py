@@ -76,8 +76,8 @@ def test_an_attribution_is_linear_in_its_part(seed: int, kind: Norm | NoNorm, si
     x, one, other = rng.standard_normal((3, 1, 4, 6), np.float32)
     reading = some_readout(seed, kind).frozen(x[0], 1, 5)
     together = direct_logit_attribution(np.float32(size) * one + other, reading)
-    apart = size * direct_logit_attribution(one, reading) + direct_logit_attribution(other, reading)
-    assert np.allclose(together, apart, atol=1e-3), f"behind {kind}, a part counts by more than its size"
+    difference = size * direct_logit_attribution(one, reading) + direct_logit_attribution(other, reading)
+    assert np.allclose(together, difference, atol=1e-3), f"behind {kind}, a part counts by more than its size"
 
 
 @few

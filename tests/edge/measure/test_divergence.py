@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.measure.divergence import jensen_shannon_bits, pairwise_head_divergence
-from tests.edge.measure.made import causal, previous
+from tests.edge.measure.example_patterns import causal, previous
 
 few = settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**16)
@@ -25,19 +25,24 @@ def test_one_key_against_an_even_look_has_a_closed_form() -> None:
     for keys in (2, 3, 4, 5):
         own, other = (1 + 1 / keys) / 2, 1 / keys / 2
         bits.append(-own * np.log2(own) - (keys - 1) * other * np.log2(other) - np.log2(keys) / 2)
-    apart = pairwise_head_divergence(np.stack([np.eye(5, dtype=np.float32), uniform]))
-    np.testing.assert_allclose(apart, [[0, np.mean(bits)], [np.mean(bits), 0]], rtol=1e-5)
+    difference = pairwise_head_divergence(np.stack([np.eye(5, dtype=np.float32), uniform]))
+    np.testing.assert_allclose(difference, [[0, np.mean(bits)], [np.mean(bits), 0]], rtol=1e-5)
 
 
 @few
 @given(seed=seeds, tokens=st.integers(2, 9), heads=st.integers(1, 4))
 def test_divergence_of_heads_is_a_mean_over_the_queries_after_the_first(seed: int, tokens: int, heads: int) -> None:
     patterns = causal(seed, tokens, heads)
-    apart = pairwise_head_divergence(patterns)
-    assert (apart == apart.T).all() and not apart.diagonal().any() and (apart >= 0).all() and (apart <= 1).all()
+    difference = pairwise_head_divergence(patterns)
+    assert (
+        (difference == difference.T).all()
+        and not difference.diagonal().any()
+        and (difference >= 0).all()
+        and (difference <= 1).all()
+    )
     for one, other in combinations(range(heads), 2):
         rows = jensen_shannon_bits(patterns[one], patterns[other])[1:]
-        assert apart[one, other] == pytest.approx(rows.mean(), abs=1e-6), f"heads {one} and {other}"
+        assert difference[one, other] == pytest.approx(rows.mean(), abs=1e-6), f"heads {one} and {other}"
 
 
 @few

@@ -18,7 +18,7 @@ from edge.measure.heads import (
     previous_token_score,
     sink_rate,
 )
-from tests.edge.measure.made import causal
+from tests.edge.measure.example_patterns import causal
 
 few = settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**16)

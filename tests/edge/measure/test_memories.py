@@ -148,9 +148,9 @@ def test_a_trigger_is_where_the_coefficient_is_largest(seed: int) -> None:
     found = seen(neurons, following)
     for neuron in range(5):
         hardest = max(range(12), key=lambda token: neurons[token, neuron])
-        fires = neurons[hardest, neuron] > 0
-        assert found.position[neuron] == (hardest if fires else -1), f"the trigger of neuron {neuron}"
-        assert found.next_token[neuron] == (following[hardest] if fires else -1), f"what follows it, neuron {neuron}"
+        active = neurons[hardest, neuron] > 0
+        assert found.position[neuron] == (hardest if active else -1), f"the trigger of neuron {neuron}"
+        assert found.next_token[neuron] == (following[hardest] if active else -1), f"what follows it, neuron {neuron}"
 
 
 def test_triggers_of_different_layers_do_not_merge() -> None:

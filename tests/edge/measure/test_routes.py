@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.measure.routes import Contributions, attention_rollout, contributions, value_weighted_norms
-from tests.edge.measure.made import causal, previous
+from tests.edge.measure.example_patterns import causal, previous
 
 few = settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**16)

@@ -25,7 +25,7 @@ few = settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**16)
 vectors = st.lists(st.floats(-100, 100, width=32), min_size=2, max_size=40).map(lambda a: np.array(a, np.float32))
 
-SILENT, ALIKE, ALONE = np.zeros(4), np.array([2.0, -2.0, 2.0, 2.0]), np.array([0.0, 0.0, -7.0, 0.0])
+ZEROS, EQUAL, ALONE = np.zeros(4), np.array([2.0, -2.0, 2.0, 2.0]), np.array([0.0, 0.0, -7.0, 0.0])
 Measure = Callable[[np.ndarray], np.ndarray]
 MEASURES: dict[str, tuple[Measure, tuple[float, float, float]]] = {  # of four neurons: all zero, all equal, one active
     "top-1 energy": (lambda a: top_k_energy(a, 1), (1.0, 0.25, 1.0)),
@@ -39,15 +39,15 @@ each_measure = pytest.mark.parametrize("name", MEASURES)
 def some_ffn(seed: int, tokens: int = 40, neurons: int = 24, model: int = 8) -> tuple[np.ndarray, np.ndarray]:
     """ReLU activations of very different strength, and value vectors of different length."""
     rng = np.random.default_rng(seed)
-    fired = np.maximum(rng.standard_normal((tokens, neurons)), 0) * rng.lognormal(0, 1.5, neurons)
-    return fired.astype(np.float32), (rng.standard_normal((neurons, model)) * rng.lognormal(0, 0.5, (neurons, 1)))
+    active = np.maximum(rng.standard_normal((tokens, neurons)), 0) * rng.lognormal(0, 1.5, neurons)
+    return active.astype(np.float32), (rng.standard_normal((neurons, model)) * rng.lognormal(0, 0.5, (neurons, 1)))
 
 
 @each_measure
 def test_a_zero_an_even_and_a_one_hot_token_measure_as_stated(name: str) -> None:
     measure, expected = MEASURES[name]
-    np.testing.assert_allclose(measure(np.stack([SILENT, ALIKE, ALONE])), expected, atol=1e-7)
-    one_by_one = [float(measure(a)) for a in (SILENT, ALIKE, ALONE)]
+    np.testing.assert_allclose(measure(np.stack([ZEROS, EQUAL, ALONE])), expected, atol=1e-7)
+    one_by_one = [float(measure(a)) for a in (ZEROS, EQUAL, ALONE)]
     np.testing.assert_allclose(one_by_one, expected, atol=1e-7, err_msg=f"{name} of a single token")
 
 

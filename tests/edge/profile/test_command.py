@@ -131,6 +131,6 @@ def test_a_request_that_makes_no_sense_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code = exit_code(["profile", *words])
-    told = capfd.readouterr().err
-    assert code in (1, 2) and message in told, f"ended with {code}: {told}"
-    assert "Traceback" not in told
+    reported = capfd.readouterr().err
+    assert code in (1, 2) and message in reported, f"ended with {code}: {reported}"
+    assert "Traceback" not in reported

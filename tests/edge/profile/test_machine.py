@@ -14,17 +14,17 @@ from tests.tiny import TINY_SPECS
 def test_a_sweep_counts_what_every_thread_did(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "READ_BYTES", 8_000_000)
     monkeypatch.setattr(machine, "SIDE", 64)
-    told: list[str] = []
-    sweep = Sweeper(told.append, threads=2).sweep(passes=2)
-    assert sweep.threads == 2 and told == ["touching 8 MB to sweep over"]
+    reported: list[str] = []
+    sweep = Sweeper(reported.append, threads=2).sweep(passes=2)
+    assert sweep.threads == 2 and reported == ["touching 8 MB to sweep over"]
     assert sweep.bandwidth_bytes_per_s > 0 and sweep.flops_per_s > 0
 
 
 def test_the_machine_is_described_without_its_name() -> None:
     import platform
 
-    told = str(this_machine())
-    assert platform.node() not in told or not platform.node(), "the host's name is in the description"
+    reported = str(this_machine())
+    assert platform.node() not in reported or not platform.node(), "the host's name is in the description"
     assert this_machine().memory_bytes > 1e8 and this_machine().cores >= 1
 
 

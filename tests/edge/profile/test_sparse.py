@@ -32,9 +32,9 @@ def gatherer(monkeypatch: pytest.MonkeyPatch) -> Gatherer:
 
 
 def test_rows_of_the_neurons_that_fire_give_the_whole_ffn(gatherer: Gatherer) -> None:
-    fires = np.flatnonzero(gatherer._keys[0] @ gatherer._x > 0)
-    assert 0 < len(fires) < len(gatherer._keys[0])
-    assert np.allclose(gatherer._sparse(0, fires), gatherer._dense(0), atol=1e-4)
+    active = np.flatnonzero(gatherer._keys[0] @ gatherer._x > 0)
+    assert 0 < len(active) < len(gatherer._keys[0])
+    assert np.allclose(gatherer._sparse(0, active), gatherer._dense(0), atol=1e-4)
 
 
 def test_the_curve_has_a_point_for_every_share_beside_the_whole(gatherer: Gatherer) -> None:

@@ -14,7 +14,7 @@ from edge.profile.record import open_profile, profile_record
 from edge.profile.summary import paces, quantile
 from edge.timing import by_sublayer
 from models.errors import EdgeError
-from tests.edge.profile.made import PARTS, SUBLAYERS, passes, profile, variant, with_joules
+from tests.edge.profile.example_profiles import PARTS, SUBLAYERS, passes, profile, variant, with_joules
 
 
 def test_law_7_parts_and_gap_sum_to_the_total() -> None:

@@ -15,7 +15,7 @@ from edge.report.parity import parity_section
 from edge.report.read import read_comparison, read_profile
 from edge.report.spent import time_section
 from models.errors import EdgeError
-from tests.edge.report.made import made_comparison, made_profile, made_trace
+from tests.edge.report.example_traces import made_comparison, made_profile, made_trace
 
 
 def shown(markup: str) -> str:

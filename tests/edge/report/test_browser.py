@@ -20,8 +20,8 @@ from edge.report.parity import parity_section
 from edge.report.spent import time_section
 from edge.trace import Trace
 from edge.watch import Watch
-from tests.edge.report.made import HOSTILE, made_comparison, made_profile, made_trace, with_text
-from tests.edge.report.made_lab import made_lab
+from tests.edge.report.example_lab import made_lab
+from tests.edge.report.example_traces import HOSTILE, made_comparison, made_profile, made_trace, with_text
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")

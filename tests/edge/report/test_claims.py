@@ -23,8 +23,8 @@ from edge.report.claims import claims_section
 from edge.report.grids import grid_figure
 from edge.report.markup import hexadecimal
 from edge.report.plots import curve_figure
-from tests.edge.report.made import HOSTILE, made_trace, read_page
-from tests.edge.report.made_lab import NAN, made_effect, made_finding, made_lab
+from tests.edge.report.example_lab import NAN, made_effect, made_finding, made_lab
+from tests.edge.report.example_traces import HOSTILE, made_trace, read_page
 from tests.edge.report.test_beside import shown
 
 few = settings(max_examples=40, deadline=None)

@@ -34,7 +34,7 @@ from edge.report.seen import COLUMNS, WEIGHTS, logprobs_of, looks_of, share_scal
 from edge.report.spent import time_section
 from edge.trace import Trace
 from edge.watch import Watch
-from tests.edge.report.made import HOSTILE, made_comparison, made_profile, made_trace, read_page, with_text
+from tests.edge.report.example_traces import HOSTILE, made_comparison, made_profile, made_trace, read_page, with_text
 
 few = settings(max_examples=40, deadline=None)
 scales = st.sampled_from([Linear(0.0, 1.0), Linear(-7.0, 0.0), Log(1e-4, 1.0), Log(0.5, 80.0)])
@@ -127,16 +127,18 @@ def test_the_sparsity_of_a_page_is_the_trace_s(zoo_trace: Trace) -> None:
 
 
 def test_a_prompt_s_logprobs_are_known_where_logits_were_watched(zoo_trace: Trace) -> None:
-    told = logprobs_of(zoo_trace)
-    assert np.isnan(told[0]) and np.isfinite(told[1:]).all(), "only the first token has no probability"
+    reported = logprobs_of(zoo_trace)
+    assert np.isnan(reported[0]) and np.isfinite(reported[1:]).all(), "only the first token has no probability"
     logits = zoo_trace.site("logits").astype(np.float64)
     for token in (1, zoo_trace.prompt_length, 30):
         row = logits[token - 1]
         want = row[zoo_trace.tokens[token]] - np.log(np.exp(row - row.max()).sum()) - row.max()
-        assert abs(told[token] - want) < 1e-4, f"token {token} has {told[token]} nats, its logits say {want:.5f}"
+        assert abs(reported[token] - want) < 1e-4, (
+            f"token {token} has {reported[token]} nats, its logits say {want:.5f}"
+        )
     blind = logprobs_of(replace(zoo_trace, sites={}))
     given = zoo_trace.prompt_length
-    np.testing.assert_allclose(blind[given:], told[given:])
+    np.testing.assert_allclose(blind[given:], reported[given:])
     assert np.isnan(blind[:given]).all(), "nothing was kept of the prompt's tokens"
 
 

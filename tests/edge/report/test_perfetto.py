@@ -14,7 +14,7 @@ from edge.cli import exit_code
 from edge.profile.record import Profile, profile_record
 from edge.report.perfetto import perfetto_events
 from edge.report.timed import pass_kinds
-from tests.edge.report.made import HOSTILE, made_profile
+from tests.edge.report.example_traces import HOSTILE, made_profile
 
 Event = dict[str, Any]
 

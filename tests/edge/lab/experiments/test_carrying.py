@@ -39,8 +39,8 @@ def test_shares_are_those_of_the_parts_of_the_real_stream(name: str) -> None:
 
 
 def test_attention_that_writes_nothing_routes_nothing() -> None:
-    silent = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[NAME], 0).items() if ".attn.value." in key}
-    with tiny_subject(NAME, silent) as subject:
+    inactive = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[NAME], 0).items() if ".attn.value." in key}
+    with tiny_subject(NAME, inactive) as subject:
         trace = subject.traces[0]
         shares = brought(subject, trace, 0).shares(layer_patterns(trace, 0), np.array([20, 30]))
     assert shares.max() < 0.01, "silent values were found in the residual stream"
@@ -70,8 +70,8 @@ def test_rollout_of_looks_at_the_first_token_and_of_looks_at_oneself() -> None:
 
 
 def test_the_share_and_its_baseline_agree_where_heads_look_evenly() -> None:
-    silent = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[NAME], 0).items() if ".attn.query." in key}
-    with tiny_subject(NAME, silent) as subject:
+    inactive = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[NAME], 0).items() if ".attn.query." in key}
+    with tiny_subject(NAME, inactive) as subject:
         found = {number.key: number for number in measure(subject).numbers}
     for key in ("routed_share", "rollout_first_token_share", "rollout_entropy_bits"):
         assert found[key].value == pytest.approx(found[key].baseline, rel=1e-3), (

@@ -87,12 +87,12 @@ def found_with(subject: Subject, timing: Callable[..., SublayerTiming | None]) -
 
 def test_time_is_shared_as_clocks_say() -> None:
     with tiny_subject(NAME) as subject:
-        verdict, found, says = found_with(subject, clocks(10.0, 30.0, 130.0))
+        verdict, found, expected_message = found_with(subject, clocks(10.0, 30.0, 130.0))
     assert verdict is Verdict.HOLDS
     assert found["ffn_time_share"] == pytest.approx(0.75) and found["attention_time_share"] == pytest.approx(0.25)
     assert found["ffn_prefill_time_share"] == pytest.approx(0.75)
     assert found["coverage"] == pytest.approx(1) and found["time_ms"] == pytest.approx(130e-6)
-    assert "75.0% of their time" in says and "clocks saw 100%" in says
+    assert "75.0% of their time" in expected_message and "clocks saw 100%" in expected_message
 
 
 def test_shares_stay_where_clocks_slow_a_pass_down() -> None:

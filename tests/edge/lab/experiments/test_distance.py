@@ -36,14 +36,14 @@ class Copier(Subject):
         self.memory, self.keeps = memory, keeps
         return self
 
-    def answers(self, asks: Iterable[Ask], read: Callable[[np.ndarray], Any]) -> list[Any]:
-        return [read(self.answer(ask.ids)[-ask.rows :]) for ask in asks]
+    def answers(self, prompts: Iterable[Ask], read: Callable[[np.ndarray], Any]) -> list[Any]:
+        return [read(self.answer(ask.ids)[-ask.rows :]) for ask in prompts]
 
     def answer(self, ids: Sequence[int]) -> np.ndarray:
         logits = np.zeros((len(ids), self.spec.vocab_size), np.float32)
         for place, id in enumerate(ids):
-            reach = place if id % self.keeps == 0 else self.memory
-            earlier = [j for j in range(max(0, place - reach), place) if ids[j] == id]
+            window = place if id % self.keeps == 0 else self.memory
+            earlier = [j for j in range(max(0, place - window), place) if ids[j] == id]
             logits[place, ids[earlier[-1] + 1] if earlier else 0] = 50.0
         return logits
 
@@ -105,8 +105,8 @@ def test_copying_less_than_half_as_much_from_far_is_not_reaching_far(keeps: int,
 
 def test_heads_with_zero_queries_attend_as_far_as_uniform_ones() -> None:
     name = "layers-that-differ"
-    silent = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[name], 0).items() if ".attn.query." in key}
-    with tiny_subject(name, silent) as subject:
+    inactive = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[name], 0).items() if ".attn.query." in key}
+    with tiny_subject(name, inactive) as subject:
         looks = all_looks(subject)
         for score in ("distance", "first", "previous"):
             own, even = (over_tokens(getattr(side, score)) for side in (looks.heads, looks.even))
@@ -120,6 +120,6 @@ def test_its_cost_is_what_it_feeds() -> None:
     """The prompts of one list share the tokens before the first copy."""
     with tiny_subject(NAME) as subject:
         assert subject.traces
-        foretold, before = EXPERIMENT.cost_tokens(subject), subject.fed
+        expected, before = EXPERIMENT.cost_tokens(subject), subject.fed
         measure(subject)
-        assert subject.fed - before == foretold
+        assert subject.fed - before == expected

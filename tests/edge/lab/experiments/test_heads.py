@@ -93,10 +93,10 @@ def test_removing_a_head_that_writes_nothing_costs_nothing() -> None:
         cost = one_by_one(subject, intact, np.zeros((3, 4)))
         chosen = np.zeros_like(cost, np.bool_)
         chosen[1, 1] = True
-        silent, others = together(subject, intact, chosen)
+        inactive, others = together(subject, intact, chosen)
     assert cost[1, 1] == pytest.approx(0.0, abs=1e-6), "a silent head was missed"
     assert np.abs(np.delete(cost.ravel(), 5)).min() > 1e-4, "a head that writes was not missed"
-    assert silent == pytest.approx(0.0, abs=1e-6)
+    assert inactive == pytest.approx(0.0, abs=1e-6)
     assert abs(others) > 1e-4, "removing heads that write changed nothing"
 
 
@@ -122,10 +122,10 @@ def test_heads_of_the_highest_score_are_removed_and_as_many_others(monkeypatch: 
 def test_its_cost_is_what_it_feeds() -> None:
     with tiny_subject("llama-shared-heads-tied") as subject:
         assert subject.traces
-        foretold, before = EXPERIMENT.cost_tokens(subject), subject.fed
+        expected, before = EXPERIMENT.cost_tokens(subject), subject.fed
         measure(subject)
         sets = (removal.DRAWS + 1) * sum(map(len, repeated(subject)[: removal.SEQUENCES]))
-        assert subject.fed - before == foretold - sets, "there was no induction head, so no set of heads was removed"
+        assert subject.fed - before == expected - sets, "there was no induction head, so no set of heads was removed"
 
 
 def test_random_weights_have_no_roles() -> None:

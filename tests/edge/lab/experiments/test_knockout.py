@@ -80,8 +80,8 @@ class Foreteller:
     def __init__(self, vocab: int, *, copies: bool) -> None:
         self.vocab, self.copies = vocab, copies
 
-    def answers(self, asks: Iterable[Ask], read: Callable[[np.ndarray], Any]) -> list[Any]:
-        return [read(self.logits(ask.ids, ask.edits)[-ask.rows :]) for ask in asks]
+    def answers(self, prompts: Iterable[Ask], read: Callable[[np.ndarray], Any]) -> list[Any]:
+        return [read(self.logits(ask.ids, ask.edits)[-ask.rows :]) for ask in prompts]
 
     def logits(self, ids: Sequence[int], edits: Sequence[Edit] = ()) -> np.ndarray:
         logits = np.zeros((len(ids), self.vocab), np.float32)
@@ -157,8 +157,8 @@ def test_windows_are_read_from_the_beginning_and_the_end() -> None:
 def test_all_passes_are_known_before() -> None:
     with tiny_subject(NAME, tokens=100) as subject:
         subject.known = (Known(Question("capital", "", "", ""), (5, 4, 3), (1,), 2, 0.5),)
-        foretold, before = knockout.EXPERIMENT.cost_tokens(subject), subject.fed
+        expected, before = knockout.EXPERIMENT.cost_tokens(subject), subject.fed
         finding = measure(subject)
-    assert subject.fed - before == foretold
+    assert subject.fed - before == expected
     assert finding.verdict is Verdict.FAILS, f"random weights lose nothing: {finding.reason}"
     assert [len(series.values) for curve in finding.curves for series in curve.series] == [3] * 5

@@ -23,10 +23,12 @@ def few_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "TOKENS", 40)
 
 
-def answers(subject: Subject, *silent: str) -> np.ndarray:
+def answers(subject: Subject, *inactive: str) -> np.ndarray:
     """What the decoder answers to the sampled tokens with some sublayers ablated."""
-    told = [subject.model.logits(list(ids), [Ablate(one) for one in silent]).argmax(-1) for ids in subject.windows]
-    return np.asarray(np.concatenate(told)[sampled(subject)])
+    reported = [
+        subject.model.logits(list(ids), [Ablate(one) for one in inactive]).argmax(-1) for ids in subject.windows
+    ]
+    return np.asarray(np.concatenate(reported)[sampled(subject)])
 
 
 @pytest.mark.parametrize("name", SUMS_STAY)
@@ -130,7 +132,7 @@ def test_a_stack_of_two_layers_has_no_middle() -> None:
 def test_all_passes_are_known_before() -> None:
     with tiny_subject(NAME) as subject:
         assert subject.traces
-        foretold, before = lens.EXPERIMENT.cost_tokens(subject), subject.fed
+        expected, before = lens.EXPERIMENT.cost_tokens(subject), subject.fed
         finding = measure(subject)
-    assert subject.fed - before == foretold
+    assert subject.fed - before == expected
     assert finding.verdict is not Verdict.UNKNOWN and len(finding.curves[0].x) == 3

@@ -58,9 +58,9 @@ def test_attention_with_its_pattern_held_writes_what_it_wrote(name: str) -> None
     with tiny_subject(name) as subject:
         trace = subject.traces[0]
         for layer in range(subject.spec.n_layers):
-            told = frozen_attention(trace, layer, open_ending(subject.model.checkpoint, layer, "attn"))
+            reported = frozen_attention(trace, layer, open_ending(subject.model.checkpoint, layer, "attn"))
             seen = trace.site(layer_site(layer, "attn.output"))
-            off = float(np.abs(told - seen).max() / np.abs(seen).max())
+            off = float(np.abs(reported - seen).max() / np.abs(seen).max())
             assert off < 1e-4, f"{name}, layer {layer}: attention is off by {off:.2g}"
 
 

@@ -14,10 +14,10 @@ SPEC = TINY_SPECS[RELU]
 def test_what_it_feeds_is_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[int] = []
     with tiny_subject(RELU) as subject:
-        foretold, _ = read_off.cost_tokens(subject), subject.traces
+        expected, _ = read_off.cost_tokens(subject), subject.traces
         monkeypatch.setattr(subject, "see", counting(subject.see, fed))
         read_off.read_off(subject)
-    assert foretold == sum(fed), f"{foretold} tokens foretold, {sum(fed)} fed"
+    assert expected == sum(fed), f"{expected} tokens foretold, {sum(fed)} fed"
 
 
 def test_the_last_layer_is_read_best_and_other_neurons_do_not_agree() -> None:

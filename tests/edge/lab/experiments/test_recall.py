@@ -50,9 +50,9 @@ class Knowing(Subject):
 
 
 @contextmanager
-def knowing(name: str, silent: str | None = None) -> Iterator[Subject]:
+def knowing(name: str, inactive: str | None = None) -> Iterator[Subject]:
     """A tiny model, one kind of whose sublayers writes nothing."""
-    last = {"ffn": ".ffn.down.", "attn": ".attn.out.", None: "nothing"}[silent]
+    last = {"ffn": ".ffn.down.", "attn": ".attn.out.", None: "nothing"}[inactive]
     changed = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[name], 0).items() if last in key}
     with tiny_subject(name, changed, kind=Knowing) as subject:
         yield subject
@@ -84,14 +84,14 @@ def test_what_stands_before_the_subject_needs_no_restoring() -> None:
             assert subject.probability(fact.known, [noise, *edits]) == pytest.approx(untouched, abs=1e-6)
 
 
-@pytest.mark.parametrize("silent", SUBLAYERS)
-def test_sublayers_that_write_nothing_bring_nothing_back(silent: str) -> None:
-    with knowing(NAME, silent) as subject:
+@pytest.mark.parametrize("inactive", SUBLAYERS)
+def test_sublayers_that_write_nothing_bring_nothing_back(inactive: str) -> None:
+    with knowing(NAME, inactive) as subject:
         facts = watched(subject, subject.known[:1])
         found, lost = trace_facts(subject, facts), ablate_facts(subject, facts)
     for back in (found.subject_end, found.subject, found.prompt_end, lost):
-        assert np.abs(back[..., SUBLAYERS[silent]]).max() < 1e-6, f"{silent} writes nothing, and mattered"
-    if silent == "ffn":
+        assert np.abs(back[..., SUBLAYERS[inactive]]).max() < 1e-6, f"{inactive} writes nothing, and mattered"
+    if inactive == "ffn":
         assert np.abs(found.prompt_end[..., SUBLAYERS["attn"]]).max() > 1e-3, "attention restored nothing either"
     else:
         assert np.abs(found.total).max() < 1e-6, "a blurred subject was felt further on without attention"
@@ -202,9 +202,9 @@ def test_all_passes_are_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recall, "FEWEST_FACTS", 2)
     with knowing(NAME) as subject:
         subject.known = subject.known[:2]
-        foretold, before = recall.EXPERIMENT.cost_tokens(subject), subject.fed
+        expected, before = recall.EXPERIMENT.cost_tokens(subject), subject.fed
         finding = measure(subject)
-    assert subject.fed - before == foretold == sum(fact_tokens(one, 3) for one in subject.known)
+    assert subject.fed - before == expected == sum(fact_tokens(one, 3) for one in subject.known)
     assert len(finding.curves[0].x) == 3
 
 

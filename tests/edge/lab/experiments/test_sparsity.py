@@ -21,7 +21,7 @@ def in_all_layers(**parts: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def firing(pattern: np.ndarray) -> dict[str, np.ndarray]:
+def activations(pattern: np.ndarray) -> dict[str, np.ndarray]:
     """Neurons that have these activations at every token."""
     return in_all_layers(up_weight=np.zeros((N, 32), np.float32), up_bias=pattern.astype(np.float32))
 
@@ -31,7 +31,7 @@ def values(finding: Finding) -> dict[str, float]:
 
 
 def test_neurons_that_all_fire_alike_are_not_sparse() -> None:
-    with tiny_subject(RELU, firing(np.full(N, 2.0))) as subject:
+    with tiny_subject(RELU, activations(np.full(N, 2.0))) as subject:
         finding = EXPERIMENT.measure(subject)
     wanted = {
         "exact_zero_share": 0,
@@ -53,7 +53,7 @@ def test_neurons_that_all_fire_alike_are_not_sparse() -> None:
 def test_a_single_active_neuron_is_as_sparse_as_can_be() -> None:
     alone = np.full(N, -1.0)
     alone[5] = 3
-    with tiny_subject(RELU, firing(alone)) as subject:
+    with tiny_subject(RELU, activations(alone)) as subject:
         finding = EXPERIMENT.measure(subject)
     one = 1 / N
     wanted = {
@@ -77,7 +77,7 @@ def test_a_single_active_neuron_is_as_sparse_as_can_be() -> None:
 def test_what_is_sparse_without_zeros_is_sparse() -> None:
     few = np.full(N, 0.01)
     few[:6] = 5
-    with tiny_subject(RELU, firing(few)) as subject:
+    with tiny_subject(RELU, activations(few)) as subject:
         finding = EXPERIMENT.measure(subject)
     assert values(finding)["exact_zero_share"] == 0
     assert finding.verdict is Verdict.HOLDS, f"six neurons of {N} do nearly everything: {finding.says}"

@@ -32,8 +32,8 @@ def test_every_kind_of_attention_is_the_sum_that_its_own_pattern_makes(name: str
 
 def test_attention_whose_queries_are_zero_is_the_same_in_every_text() -> None:
     name = "llama-shared-heads-tied"
-    silent = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[name], 0).items() if ".attn.query." in key}
-    with tiny_subject(name, silent) as subject:
+    inactive = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[name], 0).items() if ".attn.query." in key}
+    with tiny_subject(name, inactive) as subject:
         finding = measure(subject)
     found = numbers(finding)
     assert found["pattern_shift_bits"] == 0.0, "weights that cannot move have moved"

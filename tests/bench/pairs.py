@@ -13,7 +13,7 @@ from time import sleep
 from edge.worker_process import WorkerProcess
 from models.errors import EdgeError
 from models.progress import Progress
-from tests.bench.contenders import BY_NAME, Contender, Run, Times
+from tests.bench.runtimes import BY_NAME, Run, Runtime, Times
 
 WARM_UP_TOKENS = 4
 
@@ -45,8 +45,8 @@ class Pair:
         prefill_aim: The same of the time to the first token.
     """
 
-    edge: Contender
-    other: Contender
+    edge: Runtime
+    other: Runtime
     decode_aim: float | None = None
     prefill_aim: float | None = None
 
@@ -91,23 +91,23 @@ class Result:
         return [other.first_ms / edge.first_ms for edge, other in zip(self.edge, self.other, strict=True)]
 
 
-class ContenderFailed(Exception):
+class RuntimeFailed(Exception):
     """A runtime could not be opened or run; the message names it and the reason."""
 
 
-def open_worker(contender: Contender, folder: Path, threads: int, progress: Progress) -> WorkerProcess[Run]:
+def open_worker(runtime: Runtime, folder: Path, threads: int, progress: Progress) -> WorkerProcess[Run]:
     """A runtime in its own process, ready to run.
 
     Raises:
         ContenderFailed: it cannot be opened.
     """
     try:
-        return WorkerProcess(contender.name, _open, progress, {}, contender.name, folder, threads)
+        return WorkerProcess(runtime.name, _open, progress, {}, runtime.name, folder, threads)
     except EdgeError as error:
-        raise ContenderFailed(f"{contender.name}: {error}") from error
+        raise RuntimeFailed(f"{runtime.name}: {error}") from error
 
 
-def _open(tell: Progress, name: str, folder: Path, threads: int) -> Run:
+def _open(progress: Progress, name: str, folder: Path, threads: int) -> Run:
     return BY_NAME[name].open(folder, threads)
 
 
@@ -115,29 +115,29 @@ def _run(run: Run, ids: list[int], tokens: int) -> Times:
     return run(ids, tokens)
 
 
-def _run_in_worker(contender: Contender, lane: WorkerProcess[Run], ids: list[int], tokens: int) -> Times:
+def _run_in_worker(runtime: Runtime, lane: WorkerProcess[Run], ids: list[int], tokens: int) -> Times:
     try:
         return lane.ask(_run, ids, tokens)
     except EdgeError as error:
-        raise ContenderFailed(f"{contender.name}: {error}") from error
+        raise RuntimeFailed(f"{runtime.name}: {error}") from error
 
 
-def race(pair: Pair, folder: Path, course: Course, progress: Callable[[str], None]) -> Result:
+def time_pair(pair: Pair, folder: Path, course: Course, progress: Callable[[str], None]) -> Result:
     """Opens and runs both in every round, the order turning round each time: A B, B A, A B.
 
     Raises:
         ContenderFailed: one of them cannot be opened, or does not get through.
     """
     ids = [(7 + 31 * place) % 49_000 for place in range(course.prompt)]
-    times: dict[Contender, list[Times]] = {pair.edge: [], pair.other: []}
+    times: dict[Runtime, list[Times]] = {pair.edge: [], pair.other: []}
     for turn in range(course.rounds):
         progress(f"{pair.name}: round {turn + 1} of {course.rounds}")
         order = list(times) if turn % 2 == 0 else list(reversed(times))
         with ExitStack() as closing:
             lanes = [closing.enter_context(open_worker(one, folder, course.threads, progress)) for one in order]
-            for contender, lane in zip(order, lanes, strict=True):
-                _run_in_worker(contender, lane, ids, WARM_UP_TOKENS)
-            for contender, lane in zip(order, lanes, strict=True):
+            for runtime, lane in zip(order, lanes, strict=True):
+                _run_in_worker(runtime, lane, ids, WARM_UP_TOKENS)
+            for runtime, lane in zip(order, lanes, strict=True):
                 sleep(course.rest_s)
-                times[contender].append(_run_in_worker(contender, lane, ids, course.tokens))
+                times[runtime].append(_run_in_worker(runtime, lane, ids, course.tokens))
     return Result(pair, *times.values())

@@ -17,7 +17,7 @@ from edge.readout import open_readout
 from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
-from tests.edge.compare.here import DEEP, checkpoint_of, compared
+from tests.edge.compare.in_process import DEEP, checkpoint_of, compared
 from tests.edge.laws import CLOSE, PROMPT, tiny_model
 
 NAME = "neox-full-rotary-relu"
@@ -127,11 +127,11 @@ def test_a_law_ends_where_its_listener_raises(model: Model) -> None:
     class Enough(Exception):
         pass
 
-    def tell(word: str) -> None:
+    def progress(word: str) -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        LAWS[0].check(Case(model, PROMPT, tell))  # type: ignore[misc]
+        LAWS[0].check(Case(model, PROMPT, progress))  # type: ignore[misc]
 
 
 def test_a_long_text_is_cut(model: Model) -> None:

@@ -13,9 +13,9 @@ from models.parameters import parameter_shapes
 from models.precision import Scheme, Zero
 from models.quantized_file import write_quantized
 from tests.bench.checkpoint import LLAMA_1B, LLAMA_135M, SMALL, Shape
-from tests.bench.contenders import EDGE_INT4, EDGE_ONNX, GENAI, LLAMA_CPP_INT4, Times
-from tests.bench.race import ContenderFailed, Course, Pair, Result, open_worker
-from tests.bench.record import Record, as_json, as_page, as_text, paces
+from tests.bench.pairs import Course, Pair, Result, RuntimeFailed, open_worker
+from tests.bench.record import Record, as_json, as_page, as_text, read_rates
+from tests.bench.runtimes import EDGE_INT4, EDGE_ONNX, GENAI, LLAMA_CPP_INT4, Times
 from tests.bench.traffic import dense, grouped, q4_0
 
 
@@ -51,7 +51,7 @@ def test_the_tensors_written_are_those_the_config_promises(shape: Shape) -> None
 
 
 def test_a_runtime_that_cannot_open_reports_why(tmp_path: Path) -> None:
-    with pytest.raises(ContenderFailed, match=r"edge onnx: .*nothing"):
+    with pytest.raises(RuntimeFailed, match=r"edge onnx: .*nothing"):
         open_worker(EDGE_ONNX, tmp_path / "nothing", 1, lambda _: None)
 
 
@@ -72,18 +72,18 @@ def test_a_token_reads_the_bytes_that_a_quantized_file_holds(tmp_path: Path) -> 
 
 def test_the_record_has_every_pair_and_the_share_of_bandwidth() -> None:
     kept = record(RESULT)
-    page, told = as_page(kept), json.loads(as_json(kept))
-    (pace, _) = paces(kept)
-    assert pace.bytes_per_s == pytest.approx(LLAMA_135M.float32_bytes / 0.020)
+    page, reported = as_page(kept), json.loads(as_json(kept))
+    (read_rate, _) = read_rates(kept)
+    assert read_rate.bytes_per_s == pytest.approx(LLAMA_135M.float32_bytes / 0.020)
     assert "| edge onnx | onnxruntime-genai | 20.0 | 20.0 | 1.75 (1.50–2.00) | 1.90 MISSED |" in page
     assert "1.75 (1.50–2.00) | 2.00 MISSED |" in page, "the aim of the prompt is missing"
     assert "26.9%" in page, "the share is not of the faster sweep"
     assert "mlx-lm not installed" in page and "python -m tests.bench" in page
-    assert told["rows"][0]["decode_ratio"] == 1.75 and told["rows"][0]["edge_times"][0]["first_ms"] == 100.0
+    assert reported["rows"][0]["decode_ratio"] == 1.75 and reported["rows"][0]["edge_times"][0]["first_ms"] == 100.0
     assert "1.90 MISSED" in as_text(kept)
 
 
 def test_bytes_that_nobody_knows_make_no_share() -> None:
     times = [Times(1.0, (1.0,))]
     kept = record(Result(Pair(EDGE_INT4, LLAMA_CPP_INT4), times, times))
-    assert [pace.contender.name for pace in paces(kept)] == ["edge onnx:int4", "llama.cpp Q4_0"]
+    assert [read_rate.runtime.name for read_rate in read_rates(kept)] == ["edge onnx:int4", "llama.cpp Q4_0"]

@@ -39,7 +39,7 @@ Run = Callable[[list[int], int], Times]
 
 
 @dataclass(frozen=True)
-class Contender:
+class Runtime:
     """One way to run the model.
 
     Attributes:
@@ -221,25 +221,25 @@ def _open_mlx_lm(folder: Path, threads: int) -> Run:
 
 INT4, INT4_WIDE = grouped(Scheme(4, 32, Zero.WHOLE)), grouped(Scheme(4, 128, Zero.MIDDLE))
 
-EDGE_ONNX = Contender("edge onnx", ("onnxruntime",), _edge("onnx"), dense)
-EDGE_ONNX_SITES = Contender("edge onnx, every site watched", ("onnxruntime",), _edge("onnx", "sites"))
-EDGE_ONNX_ALL = Contender("edge onnx, and all logits", ("onnxruntime",), _edge("onnx", "all"))
-EDGE_DEEP = Contender("edge onnx, 1,700 tokens deeper", ("onnxruntime",), _edge("onnx", depth=DEPTH))
-EDGE_INT4 = Contender("edge onnx:int4", ("onnxruntime",), _edge("onnx:int4"), INT4)
-EDGE_INT4_WIDE = Contender("edge onnx:int4-g128-sym", ("onnxruntime",), _edge("onnx:int4-g128-sym"), INT4_WIDE)
-EDGE_MLX = Contender("edge mlx", ("mlx",), _edge("mlx"), dense)
-EDGE_TORCH = Contender("edge torch", ("torch",), _edge("torch"), dense)
-BARE = Contender("its matrix products alone", ("onnxruntime", "onnx"), _open_bare, dense)
-GENAI = Contender("onnxruntime-genai", ("onnxruntime-genai",), _genai("fp32"), dense)
-GENAI_INT4 = Contender("genai int4", ("onnxruntime-genai",), _genai("int4"))
-LLAMA_CPP = Contender("llama.cpp F32", ("llama-cpp-python", "gguf"), _llama_cpp("F32"), dense)
-LLAMA_CPP_INT4 = Contender("llama.cpp Q4_0", ("llama-cpp-python", "gguf"), _llama_cpp("Q4_0"), q4_0)
-TRANSFORMERS = Contender("transformers", ("transformers", "torch"), _open_transformers, dense)
-MLX_LM = Contender("mlx-lm", ("mlx-lm", "mlx"), _open_mlx_lm, dense)
+EDGE_ONNX = Runtime("edge onnx", ("onnxruntime",), _edge("onnx"), dense)
+EDGE_ONNX_SITES = Runtime("edge onnx, every site watched", ("onnxruntime",), _edge("onnx", "sites"))
+EDGE_ONNX_ALL = Runtime("edge onnx, and all logits", ("onnxruntime",), _edge("onnx", "all"))
+EDGE_DEEP = Runtime("edge onnx, 1,700 tokens deeper", ("onnxruntime",), _edge("onnx", depth=DEPTH))
+EDGE_INT4 = Runtime("edge onnx:int4", ("onnxruntime",), _edge("onnx:int4"), INT4)
+EDGE_INT4_WIDE = Runtime("edge onnx:int4-g128-sym", ("onnxruntime",), _edge("onnx:int4-g128-sym"), INT4_WIDE)
+EDGE_MLX = Runtime("edge mlx", ("mlx",), _edge("mlx"), dense)
+EDGE_TORCH = Runtime("edge torch", ("torch",), _edge("torch"), dense)
+BARE = Runtime("its matrix products alone", ("onnxruntime", "onnx"), _open_bare, dense)
+GENAI = Runtime("onnxruntime-genai", ("onnxruntime-genai",), _genai("fp32"), dense)
+GENAI_INT4 = Runtime("genai int4", ("onnxruntime-genai",), _genai("int4"))
+LLAMA_CPP = Runtime("llama.cpp F32", ("llama-cpp-python", "gguf"), _llama_cpp("F32"), dense)
+LLAMA_CPP_INT4 = Runtime("llama.cpp Q4_0", ("llama-cpp-python", "gguf"), _llama_cpp("Q4_0"), q4_0)
+TRANSFORMERS = Runtime("transformers", ("transformers", "torch"), _open_transformers, dense)
+MLX_LM = Runtime("mlx-lm", ("mlx-lm", "mlx"), _open_mlx_lm, dense)
 
 BY_NAME = {
-    contender.name: contender
-    for contender in (
+    runtime.name: runtime
+    for runtime in (
         EDGE_ONNX, EDGE_ONNX_SITES, EDGE_ONNX_ALL, EDGE_DEEP, EDGE_INT4, EDGE_INT4_WIDE, EDGE_MLX, EDGE_TORCH,
         BARE, GENAI, GENAI_INT4, LLAMA_CPP, LLAMA_CPP_INT4, TRANSFORMERS, MLX_LM,
     )
