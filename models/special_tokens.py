@@ -11,7 +11,7 @@ import tokenizers
 from models.errors import CheckpointError
 from models.json_text import parse_json
 from models.other_formats import refuse_pointer
-from models.tokenizer_classes import class_tokens
+from models.tokenizer_classes import CLASS_TOKENS, chosen_class
 
 _STANDARD = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
@@ -37,8 +37,7 @@ def read_special_tokens(folder: Path, is_byte_level: bool) -> SpecialTokens:
     config, own = keys_of(folder / "config.json"), keys_of(folder / "tokenizer_config.json")
     old = keys_of(folder / "special_tokens_map.json")
     written = own if "added_tokens_decoder" in own else own | _outranking(old, own)
-    named_class = own.get("tokenizer_class") or config.get("tokenizer_class")
-    named = class_tokens(config.get("model_type"), named_class, is_byte_level) | _named(written)
+    named = CLASS_TOKENS.get(class_of(folder, is_byte_level), {}) | _named(written)
     extra = written.get("extra_special_tokens") or written.get("additional_special_tokens")
     generation = keys_of(folder / "generation_config.json")
     said = [generation.get("eos_token_id"), config.get("eos_token_id"), own.get("eos_token"), old.get("eos_token")]
@@ -46,6 +45,14 @@ def read_special_tokens(folder: Path, is_byte_level: bool) -> SpecialTokens:
         named={name: text for name, text in named.items() if text is not None},
         extra=tuple(_texts(extra)) if isinstance(extra, list) else (),
         ends=tuple(end for value in [*said, named.get("eos_token")] for end in _ends(value)),
+    )
+
+
+def class_of(folder: Path, is_byte_level: bool) -> str:
+    """The tokenizer class that transformers chooses for a folder."""
+    config, own = keys_of(folder / "config.json"), keys_of(folder / "tokenizer_config.json")
+    return chosen_class(
+        config.get("model_type"), own.get("tokenizer_class") or config.get("tokenizer_class"), is_byte_level
     )
 
 

@@ -12,6 +12,7 @@ from models.chat import open_chat_template
 from models.decoding import byte_of, bytes_of, decoder_parts, decoding_of
 from models.errors import EdgeError, MisuseError
 from models.other_formats import refuse_pointer
+from models.rebuilt import apply_class, is_byte_level
 from models.special_tokens import SpecialTokens, add_special_tokens, keys_of, read_special_tokens
 from models.tokenizer_errors import as_edge_error
 
@@ -158,7 +159,8 @@ def open_tokenizer(folder: Path) -> Tokenizer | None:
         # Some files keep the settings of their training, which would cut or fill every text.
         rust.no_truncation()
         rust.no_padding()
-        special = read_special_tokens(folder, "ByteLevel" in f"{rust.pre_tokenizer}{rust.post_processor}{rust.decoder}")
+        apply_class(rust, folder)
+        special = read_special_tokens(folder, is_byte_level(rust))
         add_special_tokens(rust, folder, special)
         return Tokenizer(rust, special.named, _stop_tokens(rust, folder, special))
 

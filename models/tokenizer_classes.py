@@ -30,6 +30,7 @@ _COHERE = {
 }
 
 CLASS_TOKENS: dict[str, dict[str, str]] = {
+    "CodeGenTokenizer": _GPT2,
     "CodeLlamaTokenizer": _LLAMA | _INFILLING,
     "CohereTokenizer": _COHERE,
     "GPT2Tokenizer": _GPT2,
@@ -69,8 +70,8 @@ _OFTEN_MISNAMED = frozenset({"phi3", "qwen2"})
 """Model types whose published files often name the wrong class; the registered one is taken instead."""
 
 
-def class_tokens(model_type: object, named: object, is_byte_level: bool) -> dict[str, str]:
-    """The named special tokens of the class that `AutoTokenizer` chooses.
+def chosen_class(model_type: object, named: object, is_byte_level: bool) -> str:
+    """The tokenizer class that `AutoTokenizer` chooses, `TokenizersBackend` where any class would do.
 
     Args:
         model_type: As `config.json` states it.
@@ -81,5 +82,5 @@ def class_tokens(model_type: object, named: object, is_byte_level: bool) -> dict
     misnamed = model_type in _OFTEN_MISNAMED
     chosen = named.removesuffix("Fast") if isinstance(named, str) and not misnamed else registered
     if registered == _ANY or (chosen == "LlamaTokenizer" and is_byte_level):
-        return {}
-    return CLASS_TOKENS.get(str(chosen), {})
+        return _ANY
+    return chosen or _ANY

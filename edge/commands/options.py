@@ -121,12 +121,19 @@ def opened_model(model: str, engine: str, threads: int | None) -> "Model":
     from edge.session import load
     from models.checkpoint import unread_keys
     from models.families.config import shown
+    from models.rebuilt import built_otherwise
 
     with _interrupt_leaves():
         opened = load(model, engine, threads=threads, progress=tell)
     if unread := unread_keys(opened.checkpoint.folder):
         names = ", ".join(shown(key) for key in unread[:8])
         tell(f"edge: config.json has keys that this family does not know, so they change nothing: {names}")
+    built, parts = built_otherwise(opened.checkpoint.folder)
+    if parts:
+        tell(
+            f"edge: tokenizer.json is used as it stands, as in transformers 4; {built} of transformers 5 replaces its "
+            f"{' and '.join(parts)}, so some texts have other tokens there"
+        )
     return opened
 
 
