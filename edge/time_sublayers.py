@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from edge.engines.base import Engine
+from edge.finite import check_logits
 from edge.generate import chunks
 from edge.timing import Grain, PassTimes, SublayerTiming, medians
 from edge.watch import Watch
@@ -25,6 +26,9 @@ def time_passes(
 
     Whole passes run before and after the instrumented ones, half of the repeats each, so that a machine
     that slows down shows in both.
+
+    Raises:
+        EdgeError: numbers are not finite.
     """
     depth = len(ids) - tokens
     engine.rewind(0)
@@ -38,6 +42,9 @@ def time_passes(
     whole_ns = _whole_passes(engine, timed, WARM_UP + half, is_stopping)[WARM_UP:]
     if is_stopping():
         return None
+    logits = engine.feed(timed, Watch.nothing()).logits
+    check_logits(engine, (*chunks(ids[:depth], engine.spec), timed), (), logits)
+    engine.rewind(depth)
     took_ns = {grain: tuple(engine.feed_instrumented(timed, repeats, grain)) for grain in grains}
     whole_ns += _whole_passes(engine, timed, half, is_stopping)
     if is_stopping():

@@ -6,13 +6,16 @@ from statistics import median
 from time import perf_counter_ns
 
 import numpy as np
+from jaxtyping import Float32, Int64
 
-from edge.engines.base import Engine, row_of_logits
+from edge.engines.base import Engine, Rows, row_of_logits
+from edge.finite import check_logits
 from edge.generate import chunks
 from edge.profile.energy import open_counter
 from edge.session import Model
 from edge.watch import Watch
 from models.errors import MisuseError
+from models.sites import LOGITS
 from models.spec import DecoderSpec
 
 WATCH = Watch.nothing()
@@ -73,7 +76,11 @@ def example_ids(spec: DecoderSpec, length: int) -> list[int]:
 
 
 def run_round(model: Model, ids: list[int], course: Course) -> Round:
-    """One round over the first `course.length` of `ids`; what lies before its depth is fed once and kept."""
+    """One round over the first `course.length` of `ids`; what lies before its depth is fed once and kept.
+
+    Raises:
+        EdgeError: numbers are not finite, found when the clock has stopped.
+    """
     course.check(model.spec)
     return model.with_engine(lambda engine: _run(engine, ids, course))
 
@@ -83,37 +90,45 @@ def fill(engine: Engine, ids: Sequence[int], depth: int, capacity: int) -> None:
     engine.reserve(capacity)
     if engine.fed != depth:
         engine.rewind(0)
-        _feed(engine, ids[:depth])
+        for chunk in chunks(tuple(ids[:depth]), engine.spec):
+            engine.feed(chunk, WATCH)
 
 
 def _run(engine: Engine, ids: list[int], course: Course) -> Round:
     depth = course.depth
     fill(engine, ids, depth, course.length)
     started_ns = perf_counter_ns()
-    _feed(engine, ids[depth : depth + course.prompt])
+    logits = _feed(engine, ids[depth : depth + course.prompt])
     prefilled_ns = perf_counter_ns()
+    before, prompt = (tuple(chunks(tuple(part), engine.spec)) for part in (ids[:depth], ids[depth:][: course.prompt]))
+    check_logits(engine, (*before, *prompt), (), logits)
     engine.rewind(depth)
     counter = open_counter()
     if counter:
         counter.begin()
-    chosen_ns = _decode(engine, ids[depth], course.tokens + 1)
+    last = row_of_logits(engine.spec)
+    fed, chosen_ns = _decode(engine, ids[depth], course.tokens + 1, last)
     joules = counter.end() if counter else None
+    check_logits(engine, (*before, *fed), (), last[LOGITS])
     engine.rewind(depth)
     between = np.diff(np.array(chosen_ns, np.int64)) / 1e6
     return Round((prefilled_ns - started_ns) / 1e6, tuple(between.tolist()), joules)
 
 
-def _decode(engine: Engine, token: int, tokens: int) -> list[int]:
-    """When each of `tokens` tokens was known that are chosen greedily after `token`, nanoseconds."""
+def _decode(engine: Engine, token: int, tokens: int, last: Rows) -> tuple[list[Int64[np.ndarray, " one"]], list[int]]:
+    """Greedy decoding of `tokens` tokens after `token`: what was fed, and when each was known, nanoseconds."""
+    fed: list[Int64[np.ndarray, " one"]] = []
     chosen_ns: list[int] = []
-    last = row_of_logits(engine.spec)
     for _ in range(tokens):
-        step = engine.feed(np.array([token], np.int64), WATCH, last)
+        fed.append(np.array([token], np.int64))
+        step = engine.feed(fed[-1], WATCH, last)
         token = int(step.logits[-1].argmax())
         chosen_ns.append(perf_counter_ns())
-    return chosen_ns
+    return fed, chosen_ns
 
 
-def _feed(engine: Engine, ids: Sequence[int]) -> None:
+def _feed(engine: Engine, ids: Sequence[int]) -> Float32[np.ndarray, "row vocab"]:
+    """Feeds what is at least one token; the logits after the last one."""
     for chunk in chunks(tuple(ids), engine.spec):
-        engine.feed(chunk, WATCH)
+        step = engine.feed(chunk, WATCH)
+    return step.logits
