@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from edge.engines.base import Engine
-from edge.finite import check_logits
+from edge.finite_checks import check_logits
 from edge.generate import chunks
 from edge.timing import Grain, PassTimes, SublayerTiming, medians
 from edge.watch import Watch

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from edge.engines.base import Engine, Rows, row_of_logits
-from edge.finite import check_logits
+from edge.finite_checks import check_logits
 from edge.generate import chunks
 from edge.profile.energy import open_counter
 from edge.session import Model
