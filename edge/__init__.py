@@ -40,7 +40,7 @@ _HOMES = {
     "EdgeError": "models.errors",
     "MisuseError": "models.errors",
 }
-"""Where each public name lives; it is imported when it is first used, so that `import edge` costs nothing."""
+"""Module of each public name. A name is imported at its first use, so `import edge` stays fast."""
 
 __all__ = ["__version__", *_HOMES]
 

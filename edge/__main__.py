@@ -1,4 +1,4 @@
-"""What the console script and `python -m edge` call: quiet under an interrupt from the first moment on."""
+"""Entry point of the console script and of `python -m edge`. Handles Ctrl-C during imports too."""
 
 import sys
 import threading
@@ -7,8 +7,8 @@ from edge.errors import INTERRUPTED
 
 
 def main() -> None:
-    """Runs the command line and leaves with its exit code."""
-    threading.excepthook = lambda failed: _tell_of(failed.exc_value)
+    """Runs the command line and exits with its code."""
+    threading.excepthook = lambda failed: _print_error(failed.exc_value)
     try:
         from edge.cli import exit_code
 
@@ -16,18 +16,18 @@ def main() -> None:
     except KeyboardInterrupt:
         print("edge: interrupted", file=sys.stderr)
         code = INTERRUPTED
-    except Exception as error:  # of an import: the border is not there yet
-        code = _tell_of(error)
+    except Exception as error:  # raised by an import, before `edge.cli` handles errors
+        code = _print_error(error)
     sys.exit(code)
 
 
-def _tell_of(error: BaseException | None) -> int:
-    """Tells of what was raised outside any command, such as on a thread of its own; returns the exit code."""
+def _print_error(error: BaseException | None) -> int:
+    """Prints an error raised outside any command, such as on another thread; returns the exit code."""
     from edge.error_message import error_message
 
-    told = error_message(error or RuntimeError("unknown"), "edge")
-    print(f"edge: {told.message}", file=sys.stderr)
-    return told.code
+    shown = error_message(error or RuntimeError("unknown"), "edge")
+    print(f"edge: {shown.message}", file=sys.stderr)
+    return shown.code
 
 
 if __name__ == "__main__":

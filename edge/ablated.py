@@ -1,4 +1,4 @@
-"""What the edits of a run ablate: heads, neurons and sublayers whose output is 0 at every token."""
+"""Heads, neurons and sublayers that the edits of a run ablate: their output is 0 at every token."""
 
 import re
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ _SITE_OF = {"head": "attn.heads", "neuron": "ffn.neurons", "attention": "attn.ou
 
 @dataclass(frozen=True)
 class Ablated:
-    """Ablated places of a decoder.
+    """Ablated components of a decoder.
 
     Attributes:
-        heads: Layer and head.
-        neurons: Layer and neuron.
+        heads: Pairs of layer and head.
+        neurons: Pairs of layer and neuron.
         attentions: Layers whose attention adds 0.
         ffns: Layers whose FFN adds 0.
     """
@@ -27,11 +27,11 @@ class Ablated:
     ffns: frozenset[int] = frozenset()
 
     def has_head(self, layer: int, head: int) -> bool:
-        """A head is ablated, by itself or with its whole sublayer."""
+        """Whether a head is ablated, alone or with its whole sublayer."""
         return layer in self.attentions or (layer, head) in self.heads
 
     def has_neuron(self, layer: int, neuron: int) -> bool:
-        """A neuron is ablated, by itself or with its whole FFN."""
+        """Whether a neuron is ablated, alone or with its whole FFN."""
         return layer in self.ffns or (layer, neuron) in self.neurons
 
     @property
@@ -45,18 +45,18 @@ class Ablated:
         return self.ffn_layers | self.attentions | {layer for layer, _ in self.heads}
 
     def heads_of(self, layer: int, n_heads: int) -> tuple[int, ...]:
-        """Ablated heads of a layer; all of them where its attention is."""
+        """Ablated heads of a layer; all heads if its attention is ablated."""
         return tuple(head for head in range(n_heads) if self.has_head(layer, head))
 
     def neurons_of(self, layer: int) -> tuple[int, ...]:
-        """Neurons of a layer that are ablated one by one, in rising order."""
+        """Neurons of a layer that are ablated individually, in ascending order."""
         return tuple(sorted(neuron for of, neuron in self.neurons if of == layer))
 
 
 def ablated(edits: Iterable[object]) -> Ablated:
-    """What edits ablate, read from their names (`str` of an edit, or `Trace.edits`).
+    """The components that edits ablate, parsed from the names of the edits (`str(edit)`, or `Trace.edits`).
 
-    An ablation at some tokens only is none of the run; nor is one whose site a later edit replaces.
+    Excludes ablations at some tokens only, and ablations of a site that a later edit replaces.
     """
     found: set[tuple[int, str, int]] = set()
     for edit in map(str, edits):

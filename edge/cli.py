@@ -1,6 +1,6 @@
-"""The `edge` command, and the border where whatever goes wrong becomes one message and an exit code.
+"""The `edge` command. Every error becomes one message and an exit code.
 
-0 done, 1 failed, 2 misuse, 130 interrupted. Results go to stdout, everything else to stderr.
+0 success, 1 failure, 2 misuse, 130 interrupted. Results go to stdout, everything else to stderr.
 """
 
 import os
@@ -16,14 +16,14 @@ from edge.picture.escape import escape_line
 from edge.terminal import escaped_output
 
 DEBUG_VARIABLE = "EDGE_DEBUG"
-"""Set, an error that nobody foresaw shows its traceback."""
+"""Environment variable. If it is set, unexpected errors show their traceback."""
 
 _PRIVATE = ("prompt", "system", "ids")
-"""Arguments that no report tells."""
+"""Arguments whose values are left out of error reports."""
 
 
 class _InOrder(click.Group):
-    """Lists its commands as they were given, the most used first."""
+    """Lists commands in the order of `COMMANDS`, the most used first."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -45,7 +45,7 @@ def cli() -> None:
 
 
 def exit_code(arguments: Sequence[str]) -> int:
-    """Runs one command line; whatever goes wrong is told in one message."""
+    """Runs one command line; prints an error as one message. Returns the exit code."""
     with escaped_output():
         return _run(arguments)
 
@@ -58,23 +58,23 @@ def _run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as misuse:
-        return _tell(_with_way_out(misuse), misuse.exit_code)
+        return _fail(_with_help_hint(misuse), misuse.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _tell("interrupted", INTERRUPTED)
+        return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        return _reader_left()
-    except BaseException as error:  # native libraries raise what is no Exception, too
+        return _output_closed()
+    except BaseException as error:  # native libraries also raise classes that are not an Exception
         from edge.error_message import error_message
 
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        told = error_message(error, _asked(arguments))
-        return _tell(told.message, told.code)
+        shown = error_message(error, _without_prompt(arguments))
+        return _fail(shown.message, shown.code)
     return 0
 
 
-def _asked(arguments: Sequence[str]) -> str:
-    """The command line without the words of a prompt: `edge run model='fable-relu' prompt=... seed='1'`."""
+def _without_prompt(arguments: Sequence[str]) -> str:
+    """The command line without the text of a prompt: `edge run model='fable-relu' prompt=... seed='1'`."""
     command: click.Command = cli
     words, rest = ["edge"], list(arguments)
     while isinstance(command, click.Group) and rest and rest[0] in command.commands:
@@ -84,35 +84,35 @@ def _asked(arguments: Sequence[str]) -> str:
         given, _, _ = command.make_parser(click.Context(command)).parse_args(rest)
     except click.ClickException:
         return " ".join([*words, "..."])
-    said = {name: value for name, value in given.items() if isinstance(value, str | bool | list | tuple) and value}
-    return " ".join([*words, *(f"{name}={'...' if name in _PRIVATE else repr(said[name])}" for name in said)])
+    shown = {name: value for name, value in given.items() if isinstance(value, str | bool | list | tuple) and value}
+    return " ".join([*words, *(f"{name}={'...' if name in _PRIVATE else repr(shown[name])}" for name in shown)])
 
 
-def _tell(message: str, code: int) -> int:
+def _fail(message: str, code: int) -> int:
     print(f"edge: {message}", file=sys.stderr)
     return code
 
 
-def _with_way_out(misuse: click.ClickException) -> str:
-    """What click says, and the command whose help says more."""
+def _with_help_hint(misuse: click.ClickException) -> str:
+    """Click's message, and the help command to read."""
     context = misuse.ctx if isinstance(misuse, click.UsageError) else None
     if isinstance(misuse, click.exceptions.NoArgsIsHelpError):
         return f"no command given\n\n{misuse.format_message()}"
     path = context.command_path if context else "edge"
-    said = escape_line(misuse.format_message().rstrip(".?"))
+    message = escape_line(misuse.format_message().rstrip(".?"))
     if (
         isinstance(misuse, click.NoSuchOption)
         and context
         and any(one.name == "prompt" for one in context.command.params)
     ):
-        said += f"; a PROMPT that begins with '-' comes after '--', as in {path} MODEL -- '-5 is'"
-    return f"{said}; '{path} --help' says what there is"
+        message += f"; put a PROMPT that begins with '-' after '--', as in {path} MODEL -- '-5 is'"
+    return f"{message}; see '{path} --help'"
 
 
-def _reader_left() -> int:
-    """`edge run ... | head`: the reader has seen enough, which is no failure.
+def _output_closed() -> int:
+    """Handles a closed stdout, as in `edge run ... | head`: this is not a failure.
 
-    stdout then leads nowhere, so that the interpreter's last flush does not complain.
+    stdout is redirected to the null device, so that the interpreter's last flush does not fail.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

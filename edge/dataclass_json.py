@@ -1,4 +1,4 @@
-"""Frozen dataclasses as plain JSON values and back, by the types that their fields declare."""
+"""Converts frozen dataclasses to plain JSON values and back, by the declared types of their fields."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def to_json_value(value: Any) -> Any:
-    """Tables, lists, text, numbers: what `json` writes."""
+    """The value as dicts, lists, strings and numbers, which `json` can write."""
     if is_dataclass(value):
         return {field.name: to_json_value(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
@@ -26,33 +26,33 @@ def to_json_value(value: Any) -> Any:
 
 
 def from_json_value(kind: type[T], value: Any) -> T:
-    """The dataclass that `to_json_value` took apart; unknown keys are left, and null is NaN where a number is wanted.
+    """The inverse of `to_json_value`. Ignores unknown keys; reads null as NaN where the field is a float.
 
-    A field with a default may be missing: records of older versions lack it.
+    A field with a default may be missing, as in records of older versions.
 
     Raises:
-        ValueError: something is missing, or is of another kind; the message names the field.
+        ValueError: a field is missing or has another type; the message names the field.
     """
-    found: T = read_value(kind, value, kind.__name__)
-    return found
+    parsed: T = read_value(kind, value, kind.__name__)
+    return parsed
 
 
 def open_record(path: Path, of: type[T], what: str, kind: str, format: int) -> T:
-    """Reads `{"format": 1, "kind": ..., "profile": ...}`, `profile` being `what`, as the command of that name wrote it.
+    """Reads `{"format": 1, "kind": ..., "profile": ...}`, where `profile` is `what`: the record of a command.
 
     Raises:
-        EdgeError: there is no such file, or it holds something else; the message says what.
+        EdgeError: the file does not exist, or is not such a record; the message says why.
     """
     if not path.is_file():
         raise EdgeError(f"there is no {what} at {path}; 'edge {what} MODEL --json > FILE' writes one")
     try:
         record = parse_json(path.read_text(encoding="utf8"))
         if not isinstance(record, dict) or record.get("kind") != kind:
-            raise ValueError(f"it is no record of 'edge {what}'")
+            raise ValueError(f"it was not written by 'edge {what}'")
         if record.get("format") != format:
             raise ValueError(
-                f"it has format {record.get('format')}, this Edge reads {format}; 'edge {what} MODEL --json > FILE' "
-                "writes it anew"
+                f"it has format {record.get('format')}, this Edge reads format {format}; write it again with "
+                f"'edge {what} MODEL --json > FILE'"
             )
         return from_json_value(of, record.get(what))
     except (ValueError, OverflowError) as error:
@@ -60,10 +60,10 @@ def open_record(path: Path, of: type[T], what: str, kind: str, format: int) -> T
 
 
 def read_value(kind: Any, value: Any, where: str) -> Any:
-    """A value of the declared type, out of plain JSON.
+    """Parses a plain JSON value as the declared type.
 
     Raises:
-        ValueError: it is of another kind; the message begins with `where`.
+        ValueError: the value has another type; the message begins with `where`.
     """
     origin, inside = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
@@ -87,11 +87,11 @@ def read_value(kind: Any, value: Any, where: str) -> Any:
 
 def _dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
-        raise ValueError(f"{where} is {type(value).__name__}, not a table")
+        raise ValueError(f"{where} is {type(value).__name__}, not a JSON object")
     types = get_type_hints(kind)
     needed = [field for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING]
     missing = [field.name for field in needed if field.name not in value]
     if missing:
         raise ValueError(f"{where} has no '{missing[0]}'")
-    told = [field.name for field in fields(kind) if field.name in value]
-    return kind(**{name: read_value(types[name], value[name], f"{where}.{name}") for name in told})
+    present = [field.name for field in fields(kind) if field.name in value]
+    return kind(**{name: read_value(types[name], value[name], f"{where}.{name}") for name in present})

@@ -1,7 +1,7 @@
-"""Changes made during a run: heads and neurons scaled, sublayers ablated, sites replaced, embeddings blurred.
+"""Edits of a run: scale heads and neurons, ablate sublayers, replace sites, add noise to embeddings.
 
-Every edit comes down to one `Change` of one site: `value * scale + shift`, row by row. Engines know nothing else.
-`str` of an edit is its name; `edge.ablated` reads names back, so a trace knows what its edits ablated.
+Each edit becomes one `Change` of one site: `value * scale + shift`, row by row. Engines only see changes.
+`str(edit)` is its name; `edge.ablated` parses names, so that a saved trace knows what its edits ablated.
 """
 
 import re
@@ -19,10 +19,10 @@ from models.spec import DecoderSpec
 _SUBLAYER = re.compile(r"layers\.(\d+)\.(attn|ffn)")
 
 Tokens = tuple[int, ...] | None
-"""Positions of the run, from 0; None is every token, those generated too."""
+"""Positions in the run, from 0; None means every token, generated ones included."""
 
 LARGEST = float(np.finfo(np.float32).max)
-"""Beyond it no engine holds a number."""
+"""The largest finite float32 number."""
 
 Rows = range
 """Positions of the tokens of one pass."""
@@ -30,19 +30,19 @@ Rows = range
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of a site in one pass: `value * scale + shift`; both broadcast to its rows.
+    """A change of a site in one pass: `value * scale + shift`. Both broadcast to the rows of the site.
 
     Attributes:
-        scale: 1 leaves the value.
-        shift: 0 leaves it.
+        scale: 1 keeps the value.
+        shift: 0 keeps the value.
     """
 
     scale: Float32[np.ndarray, "..."]
     shift: Float32[np.ndarray, "..."]
 
     def then(self, later: "Change") -> "Change":
-        """This change, followed by another."""
-        with np.errstate(over="ignore", invalid="ignore"):  # the run says where numbers stop being finite
+        """This change followed by another, as one."""
+        with np.errstate(over="ignore", invalid="ignore"):  # the run reports numbers that are not finite
             return Change(self.scale * later.scale, self.shift * later.scale + later.shift)
 
 
@@ -54,26 +54,26 @@ NO_CHANGES: Changes = {}
 
 @runtime_checkable
 class Edit(Protocol):
-    """One change, made wherever its tokens come by."""
+    """One edit of a run."""
 
     @property
     def tokens(self) -> Tokens:
-        """Where in the run it acts."""
+        """Positions at which it acts."""
 
     @property
     def site(self) -> str:
-        """Where in the decoder it acts."""
+        """The site on which it acts."""
 
     def check(self, site: Site) -> None:
-        """Refuses what this site does not have."""
+        """Raises MisuseError if the edit does not fit this site."""
 
     def change(self, site: Site, rows: Rows) -> Change:
-        """What it does to a pass over these tokens."""
+        """The change of the site in a pass over these positions."""
 
 
 @dataclass(frozen=True)
 class ScaleHead:
-    """Multiplies what one head read by `factor`; 0 ablates the head, the output bias stays."""
+    """Multiplies the output of one head (its weighted sum of values) by `factor`; 0 ablates it, the bias stays."""
 
     layer: int
     head: int
@@ -125,21 +125,21 @@ class ScaleNeuron:
 
 @dataclass(frozen=True)
 class Ablate:
-    """Ablates a sublayer, which then adds 0 to the residual stream: `Ablate("layers.4.ffn")`."""
+    """Ablates a sublayer: it adds 0 to the residual stream. `Ablate("layers.4.ffn")`."""
 
     sublayer: str
     tokens: Tokens = None
 
     def __post_init__(self) -> None:
         if not _SUBLAYER.fullmatch(self.sublayer):
-            raise MisuseError(f"no sublayer '{self.sublayer}' to ablate; name one such as 'layers.4.ffn'")
+            raise MisuseError(f"no sublayer '{self.sublayer}' to ablate; use a name such as 'layers.4.ffn'")
 
     @property
     def site(self) -> str:
         return f"{self.sublayer}.output"
 
     def check(self, site: Site) -> None:
-        """Every sublayer that exists can be ablated."""
+        """Accepts every existing sublayer."""
 
     def change(self, site: Site, rows: Rows) -> Change:
         return _scaled(np.zeros(1, np.float32), self.tokens, rows)
@@ -151,7 +151,7 @@ class Ablate:
 
 @dataclass(frozen=True, eq=False)
 class Replace:
-    """Puts values in place of a site's own at some tokens.
+    """Replaces the values of a site at some tokens.
 
     Attributes:
         value: One row for each of `tokens`, in their order.
@@ -162,11 +162,11 @@ class Replace:
     value: Float[np.ndarray, "token ..."]
 
     def check(self, site: Site) -> None:
-        wanted = (len(self.tokens), *site.row_shape)
-        if self.value.shape != wanted:
-            raise MisuseError(f"{self.site} at {len(self.tokens)} tokens has shape {wanted}, got {self.value.shape}")
+        expected = (len(self.tokens), *site.row_shape)
+        if self.value.shape != expected:
+            raise MisuseError(f"{self.site} at {len(self.tokens)} tokens has shape {expected}, got {self.value.shape}")
         if not (np.abs(self.value) <= LARGEST).all():
-            raise MisuseError(f"the values to put at {self.site} are not all finite numbers in float32")
+            raise MisuseError(f"the values that replace {self.site} are not all finite in float32")
 
     def change(self, site: Site, rows: Rows) -> Change:
         scale = np.ones((len(rows), *(1 for _ in site.row_shape)), np.float32)
@@ -186,7 +186,7 @@ class Noise:
 
     Attributes:
         deviation: Standard deviation of the noise, in the units of the embeddings.
-        seed: Equal seeds give a token equal noise, however the run is split into passes.
+        seed: Equal seeds give equal noise at each token, for any division of the run into passes.
     """
 
     tokens: tuple[int, ...]
@@ -206,8 +206,8 @@ class Noise:
     def change(self, site: Site, rows: Rows) -> Change:
         shift = np.zeros((len(rows), *site.row_shape), np.float32)
         for token in set(self.tokens) & set(rows):
-            drawn = np.random.default_rng([self.seed, token]).standard_normal(site.row_shape)
-            shift[token - rows.start] = self.deviation * drawn
+            noise = np.random.default_rng([self.seed, token]).standard_normal(site.row_shape)
+            shift[token - rows.start] = self.deviation * noise
         return Change(np.ones((1,) * (1 + len(site.row_shape)), np.float32), shift)
 
     def __str__(self) -> str:
@@ -218,27 +218,27 @@ _ABLATION = re.compile(r"(?:(head|neuron):(\d{1,9})\.|(attention|ffn):)(\d{1,9})
 
 
 def ablation_of(text: str) -> Edit:
-    """The edit that ablates what users name: `head:3.5`, `neuron:4.1023`, `attention:2`, `ffn:2`.
+    """The edit for an ablation as users write it: `head:3.5`, `neuron:4.1023`, `attention:2`, `ffn:2`.
 
     Raises:
-        MisuseError: it is none of these forms.
+        MisuseError: the text has none of these forms.
     """
-    found = _ABLATION.fullmatch(text)
-    if found is None:
+    match = _ABLATION.fullmatch(text)
+    if match is None:
         raise MisuseError(
-            f"cannot ablate '{text}'; name head:3.5, neuron:4.1023, attention:2 or ffn:2, the layer first"
+            f"cannot ablate '{text}'; use head:LAYER.HEAD, neuron:LAYER.NEURON, attention:LAYER or ffn:LAYER"
         )
-    kind, layer, sublayer, index = found.groups()
+    kind, layer, sublayer, index = match.groups()
     if sublayer:
         return Ablate(layer_site(int(index), "attn" if sublayer == "attention" else "ffn"))
     return (ScaleHead if kind == "head" else ScaleNeuron)(int(layer), int(index), 0.0)
 
 
 def check_edits(edits: Sequence[Edit], spec: DecoderSpec, length: int) -> None:
-    """Refuses edits of places that a decoder does not have, or of tokens that a run of `length` cannot reach."""
+    """Raises MisuseError for an edit of an unknown site, or of a token outside a run of `length` tokens."""
     for edit in edits:
         if edit.site == LOGITS:
-            raise MisuseError("logits are read, not edited; edit the output of the last layer")
+            raise MisuseError("logits cannot be edited; edit the output of the last layer instead")
         edit.check(find_site(spec, edit.site))
         beyond = [token for token in edit.tokens or () if not 0 <= token < length]
         if beyond:
@@ -246,32 +246,32 @@ def check_edits(edits: Sequence[Edit], spec: DecoderSpec, length: int) -> None:
 
 
 def changes(edits: Sequence[Edit], spec: DecoderSpec, rows: Rows) -> Changes:
-    """What the edits do to one pass; later ones act on what earlier ones left. Sites they do not reach are absent.
+    """The changes of one pass, edits applied in order. Sites without a change are absent.
 
-    An edit of what enters a layer is one of what leaves the layer before, and both sites show it.
+    A layer's input and the previous layer's output are one value: an edit of either shows in both sites.
     """
-    made: dict[str, Change] = {}
+    by_place: dict[str, Change] = {}
     sites = sites_of(spec) if edits else {}
     for edit in edits:
         if edit.tokens is not None and not set(edit.tokens) & set(rows):
             continue
         change, place = edit.change(sites[edit.site], rows), place_of(edit.site)
-        made[place] = made[place].then(change) if place in made else change
-    return made
+        by_place[place] = by_place[place].then(change) if place in by_place else change
+    return by_place
 
 
 def _scaled(factors: Float32[np.ndarray, "..."], tokens: Tokens, rows: Rows) -> Change:
-    """One row of factors at the tokens that are meant, 1 at others."""
+    """The change that multiplies by `factors` at `tokens`, and by 1 at other tokens."""
     scale = factors[None]
     if tokens is not None:
-        meant = np.isin(np.arange(rows.start, rows.stop), tokens).reshape(-1, *(1 for _ in factors.shape))
-        scale = np.where(meant, scale, np.float32(1))
+        chosen = np.isin(np.arange(rows.start, rows.stop), tokens).reshape(-1, *(1 for _ in factors.shape))
+        scale = np.where(chosen, scale, np.float32(1))
     return Change(scale, np.zeros((1,) * scale.ndim, np.float32))
 
 
 def _check_factor(factor: float) -> None:
     if not abs(factor) <= LARGEST:
-        raise MisuseError(f"a factor is a finite number in float32, got {factor:g}")
+        raise MisuseError(f"a factor must be finite in float32, got {factor:g}")
 
 
 def _check_index(what: str, index: int, count: int, layer: int) -> None:

@@ -1,6 +1,6 @@
-"""What is told of an exception that reaches a user: a refusal in its words, what the system says, or a defect of Edge.
+"""The message a user sees for an exception: an error of Edge, an error of the system, or a bug in Edge.
 
-The report of a defect is a file, which the user may send. It holds no prompt.
+A bug is written to a report file that the user can send. The report contains no prompt.
 """
 
 import os
@@ -23,63 +23,63 @@ _PACKAGES = (
 )  # fmt: skip
 
 _SHOWN = 200
-"""Characters of an exception's own text that a message quotes."""
+"""Characters of an exception's text that the message quotes."""
 
 _ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)
-"""What is no failure, and passes."""
+"""Exceptions that are raised again: they are not failures."""
 
 
 @dataclass(frozen=True)
 class ErrorMessage:
-    """What a user reads, on one line, and the exit code.
+    """The message, on one line, and the exit code.
 
     Attributes:
-        is_defect: Nobody foresaw it, and there is a report of it.
+        is_bug: The error is unexpected, and a report was written.
     """
 
     message: str
     code: int
-    is_defect: bool = False
+    is_bug: bool = False
 
 
-_secrets: deque[str] = deque(maxlen=16)
+_prompts: deque[str] = deque(maxlen=16)
 
 
-def redact_in_reports(words: str) -> None:
-    """Words of a prompt: no report holds them."""
-    _secrets.append(words)
+def redact_in_reports(prompt: str) -> None:
+    """Removes this text from all later reports."""
+    _prompts.append(prompt)
 
 
 def error_message(error: BaseException, doing: str) -> ErrorMessage:
-    """The message of an exception; one that nobody foresaw is reported in a file, whose path the message says.
+    """The message for an exception. An unexpected one is also written to a report file, which the message names.
 
     Args:
-        doing: What was asked for, without the words of a prompt.
+        doing: The command or job that failed, without the text of a prompt.
 
     Raises:
-        KeyboardInterrupt, SystemExit, GeneratorExit: it is one.
+        KeyboardInterrupt, SystemExit, GeneratorExit: `error` is one of these.
     """
     if isinstance(error, _ENDS):
         raise error
     if isinstance(error, EdgeError):
         return ErrorMessage(escape_line(str(error)), error.exit_code)
     if isinstance(error, MemoryError):
-        says = f"this machine's memory does not suffice ({error}); a smaller model or watch needs less"
-        return ErrorMessage(escape_line(says), FAILED)
+        message = f"this machine has not enough memory ({error}); use a smaller model, or watch fewer sites"
+        return ErrorMessage(escape_line(message), FAILED)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return ErrorMessage(escape_line(f"{where}{error.strerror or error}"), FAILED)
-    return ErrorMessage(escape_line(_defect(error, doing)), FAILED, is_defect=True)
+    return ErrorMessage(escape_line(_bug_message(error, doing)), FAILED, is_bug=True)
 
 
-def _defect(error: BaseException, doing: str) -> str:
-    said = _without_secrets(str(error)).strip()
-    what = f"{type(error).__name__}: {said[:_SHOWN]}" if said else type(error).__name__
+def _bug_message(error: BaseException, doing: str) -> str:
+    text = _without_prompts(str(error)).strip()
+    what = f"{type(error).__name__}: {text[:_SHOWN]}" if text else type(error).__name__
     try:
         file = _write(_report(error, doing))
-    except Exception as refused:  # the border must hold whatever else is broken
-        return f"this is a defect of Edge: {what} (no report could be written: {refused})"
-    return f"this is a defect of Edge: {what}; please report it with {file}, which tells where, without your prompt"
+    except Exception as failure:  # a message must be shown whatever else is broken
+        return f"this is a bug in Edge: {what} (no report could be written: {failure})"
+    return f"this is a bug in Edge: {what}; please report it with {file}, which does not contain your prompt"
 
 
 def _report(error: BaseException, doing: str) -> str:
@@ -87,20 +87,20 @@ def _report(error: BaseException, doing: str) -> str:
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):
             versions.append(f"{package} {version(package)}")
-    happened = _without_secrets("".join(traceback.format_exception(error)))
-    return "\n".join([f"asked for: {doing}", *versions, "", happened])
+    happened = _without_prompts("".join(traceback.format_exception(error)))
+    return "\n".join([f"while running: {doing}", *versions, "", happened])
 
 
-def _without_secrets(text: str) -> str:
-    """The text with dots for the words of prompts; those of one or two letters tell nothing."""
-    for secret in _secrets:
-        for spelled in (secret, repr(secret)[1:-1]):
-            text = text.replace(spelled, "...") if len(secret) > 2 else text
+def _without_prompts(text: str) -> str:
+    """The text with `...` in place of prompts of three or more characters."""
+    for prompt in _prompts:
+        for spelled in (prompt, repr(prompt)[1:-1]):
+            text = text.replace(spelled, "...") if len(prompt) > 2 else text
     return text
 
 
 def _write(report: str) -> Path:
-    """Keeps a report in the folder of what Edge keeps, and returns its file."""
+    """Writes a report to the `reports` folder of the cache and returns its path."""
     from export.bundle import cache_folder
 
     folder = cache_folder("reports")

@@ -1,8 +1,8 @@
-"""The errors of the public API, which `models.errors` defines since every layer raises them, and exit codes."""
+"""Exit codes, and the errors of the public API. `models.errors` defines the errors, because every layer raises them."""
 
 from models.errors import CheckpointError, EdgeError, MissingPackageError, MisuseError, SpecError
 
 __all__ = ["CheckpointError", "EdgeError", "MissingPackageError", "MisuseError", "SpecError"]
 
 FAILED, INTERRUPTED = 1, 130
-"""What the process ends with, where no error says otherwise; 0 is done, 2 is misuse."""
+"""Exit codes; 0 is success, 2 is misuse (`MisuseError.exit_code`)."""

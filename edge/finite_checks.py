@@ -1,4 +1,4 @@
-"""Runs stop where numbers stop being finite: at the first site, layer and token, with the way out."""
+"""Stops a run whose numbers are not finite. The error names the first site, layer and token, and what to do."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,15 +21,15 @@ LARGEST_HALF = 65_504
 """The largest number that float16 holds."""
 
 _BLOCK = 1 << 20
-"""Numbers that are looked at together."""
+"""Numbers checked in one numpy call."""
 
 _STREAM = ("input", "output")
-"""What is not finite in a layer is not finite in the residual stream that leaves it."""
+"""Parts checked first: a number that is not finite in a layer reaches the residual stream after it."""
 
 
 @dataclass(frozen=True)
 class FirstNonFinite:
-    """Where numbers stop being finite: the first site in the order in which they are computed, and its first token."""
+    """The first number that is not finite: its site, in order of computation, and its token."""
 
     site: str
     token: int
@@ -39,16 +39,16 @@ class FirstNonFinite:
 
 
 def is_finite(values: np.ndarray) -> bool:
-    """Whether no number is NaN or infinite."""
+    """Whether all numbers are finite: neither NaN nor infinite."""
     flat = values.reshape(-1)
     return all(np.isfinite(flat[start : start + _BLOCK]).all() for start in range(0, len(flat), _BLOCK))
 
 
 def check_logits(engine: Engine, fed: PassIds, edits: Sequence[Edit], logits: Float32[np.ndarray, "row vocab"]) -> None:
-    """Refuses the logits of a run's last tokens where some are not finite.
+    """Checks that the logits of the last tokens are finite.
 
     Raises:
-        EdgeError: some are; the message names where that began, for which the run is fed again.
+        EdgeError: some are not. The message names the first site and token.
     """
     if not is_finite(logits):
         in_logits = FirstNonFinite(LOGITS, engine.fed - len(logits) + _row(logits))
@@ -56,15 +56,17 @@ def check_logits(engine: Engine, fed: PassIds, edits: Sequence[Edit], logits: Fl
 
 
 def non_finite_error(engine: Engine, edits: Sequence[Edit], start: FirstNonFinite) -> EdgeError:
-    """The error of a run whose numbers stop being finite there."""
-    return EdgeError(f"{engine.name} computes numbers that are not finite, from {start} on; {_way_out(engine, edits)}")
+    """The error for a run whose numbers are not finite from `start` on."""
+    return EdgeError(
+        f"{engine.name} computes numbers that are not finite, from {start} on; {_what_to_do(engine, edits)}"
+    )
 
 
 def check_sites(engine: Engine, fed: PassIds, edits: Sequence[Edit], sites: Mapping[str, np.ndarray]) -> None:
-    """Refuses recorded values that are not finite.
+    """Checks that recorded values are finite.
 
     Raises:
-        EdgeError: some are; the message names where that began, or says that float16 cannot keep them.
+        EdgeError: some are not. The message names the first site and token, or says that float16 cannot store them.
     """
     wrong = next((site for site, values in sites.items() if not is_finite(values)), None)
     if wrong is None:
@@ -72,16 +74,16 @@ def check_sites(engine: Engine, fed: PassIds, edits: Sequence[Edit], sites: Mapp
     start = first_non_finite(engine, fed, edits)
     if start is None and sites[wrong].dtype == np.float16:
         raise EdgeError(
-            f"{wrong} has numbers beyond {LARGEST_HALF:,}, which float16 cannot keep; keep values as float32 (leave "
-            "--half out, or use Watch(half=False)), or run fewer tokens where the UI chose float16"
+            f"{wrong} has numbers above {LARGEST_HALF:,}, the float16 maximum; store float32 (omit --half, or use "
+            "Watch(half=False)), or run fewer tokens if the UI chose float16"
         )
     raise non_finite_error(engine, edits, start or FirstNonFinite(wrong, _row(sites[wrong])))
 
 
 def first_non_finite(engine: Engine, fed: PassIds, edits: Sequence[Edit]) -> FirstNonFinite | None:
-    """Where numbers stop being finite; None where they stay finite. Feeds the run again, from a fresh cache.
+    """The first number that is not finite; None if all are. Feeds the run again, from an empty cache.
 
-    The residual stream is watched first, in which a number that is not finite stays; then the layer that it shows.
+    Watches the residual stream first, where such a number persists, then all sites of the layer found.
     """
     rough = _first(engine, fed, edits, Watch(parts=_STREAM))
     if rough is None:
@@ -100,12 +102,12 @@ def _first(engine: Engine, fed: PassIds, edits: Sequence[Edit], watch: Watch) ->
 
 
 def _row(values: np.ndarray) -> int:
-    """The first row that is not all finite."""
+    """The first row with a number that is not finite."""
     return int(np.isfinite(values.reshape(len(values), -1)).all(axis=1).argmin())
 
 
 def _passes(engine: Engine, fed: PassIds, edits: Sequence[Edit], watch: Watch) -> Iterator[tuple[int, Step]]:
-    """The passes of a run once more, each with the position of its first token."""
+    """Repeats the passes of a run; yields the position of the first token and the step of each."""
     engine.rewind(0)
     first = 0
     for ids in fed:
@@ -114,12 +116,12 @@ def _passes(engine: Engine, fed: PassIds, edits: Sequence[Edit], watch: Watch) -
         first = rows.stop
 
 
-def _way_out(engine: Engine, edits: Sequence[Edit]) -> str:
+def _what_to_do(engine: Engine, edits: Sequence[Edit]) -> str:
     choice = engine_of(engine.name)
     if choice.float_kind == "fp16":
         wider = [kind for kind in floats_of(choice.name, choice.provider) if kind != "fp16"]
         named = " or ".join(str(replace(choice, precision=Float(kind))) for kind in wider)
-        return f"float16 holds numbers up to {LARGEST_HALF:,}: run it on {named}"
+        return f"float16 holds numbers up to {LARGEST_HALF:,}; run on {named}"
     if edits:
-        return "run it without its edits, or with smaller ones"
-    return "weights of the checkpoint may be damaged: fetch or convert it anew, or compare it with a fresh copy"
+        return "run without the edits, or with smaller ones"
+    return "the weights may be damaged; download or convert the checkpoint again"

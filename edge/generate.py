@@ -1,4 +1,4 @@
-"""The loop of a run: feed the prompt in chunks, then one token at a time, recording what is watched."""
+"""The generation loop: feeds the prompt in chunks, then one token at a time, and records the watched sites."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,24 +20,24 @@ from models.sites import LOGITS, place_of
 from models.spec import DecoderSpec
 
 CHUNK = 512
-"""Tokens fed in one pass at most: bounds how long a stop waits."""
+"""Maximum tokens in one pass. Bounds how long a stop request waits."""
 
-SCORES = 1 << 24
-"""Scores that attention may compute in a layer and a pass, 64 MiB in float32: runtimes hold all of them at once."""
+MAX_SCORES = 1 << 24
+"""Maximum attention scores of a layer in one pass: 64 MiB in float32, since runtimes keep all of them in memory."""
 
-_FEW = 16
-"""Tokens that are fed together however many scores that makes."""
+_MIN_CHUNK = 16
+"""Tokens that are fed together for any number of scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a run is asked to do.
+    """The parameters of a run.
 
     Attributes:
         ids: The prompt.
         stop_tokens: Generation ends after one of these.
-        edits: What is changed, in this order.
-        seed: Of the random draws; equal seeds give equal tokens.
+        edits: Edits, applied in this order.
+        seed: Random seed for sampling; equal seeds give equal tokens.
     """
 
     ids: tuple[int, ...]
@@ -49,7 +49,7 @@ class Request:
     edits: tuple[Edit, ...] = ()
 
     def check(self, spec: DecoderSpec) -> None:
-        """Refuses what no decoder of this spec can do, before anything runs."""
+        """Raises MisuseError if this decoder cannot do the run."""
         check_ids(self.ids, spec)
         check_whole("max_new_tokens", self.max_new_tokens)
         check_whole("seed", self.seed)
@@ -62,34 +62,34 @@ class Request:
 
 
 def check_ids(ids: tuple[int, ...], spec: DecoderSpec) -> None:
-    """Refuses a prompt that is empty, longer than the context, or out of the vocabulary."""
+    """Raises MisuseError if the prompt is empty, longer than the context, or has ids outside the vocabulary."""
     if not ids:
-        raise MisuseError("the prompt is empty; give some text, or ids")
-    strange = [id for id in ids if not isinstance(id, int | np.integer) or isinstance(id, bool)]
-    if strange:
-        raise MisuseError(f"{strange[0]!r} is no token id; ids are whole numbers from 0 to {spec.vocab_size - 1}")
+        raise MisuseError("the prompt is empty; pass text or token ids")
+    invalid = [id for id in ids if not isinstance(id, int | np.integer) or isinstance(id, bool)]
+    if invalid:
+        raise MisuseError(f"{invalid[0]!r} is not a token id; ids are whole numbers from 0 to {spec.vocab_size - 1}")
     outside = [id for id in ids if not 0 <= id < spec.vocab_size]
     if outside:
         raise MisuseError(f"id {outside[0]} is outside the vocabulary; ids run from 0 to {spec.vocab_size - 1}")
     if len(ids) > spec.context:
         raise MisuseError(
-            f"the prompt has {len(ids)} tokens, this decoder's context holds {spec.context}{why_no_longer(spec)}; "
+            f"the prompt has {len(ids)} tokens, the context of this model is {spec.context}{why_no_longer(spec)}; "
             "shorten the prompt"
         )
 
 
 def check_whole(name: str, value: object, least: int = 0) -> None:
-    """Refuses what is no whole number of at least `least`."""
+    """Raises MisuseError unless `value` is a whole number of at least `least`."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
         raise MisuseError(f"{name} is {value!r}; it must be a whole number, {least} or more")
 
 
 class Recorder:
-    """Collects the watched sites of one run in arrays made once, so that nothing is held twice.
+    """Records the watched sites of one run in preallocated arrays, so that no value is stored twice.
 
-    Float32 values are written there by the engine itself. Each place has an array of its own: for one block, numpy asks
-    the system for large pages, and finding those takes longer than touching small ones. Logits that nobody watches
-    have one row, which every pass writes anew.
+    The engine writes float32 values into these arrays directly. Each site has its own array: for one large block numpy
+    requests huge pages, which take longer to allocate than small ones. Logits that are not watched have one row, which
+    each pass overwrites.
     """
 
     def __init__(self, spec: DecoderSpec, watch: Watch, edits: Sequence[Edit], rows: int) -> None:
@@ -101,18 +101,18 @@ class Recorder:
         self._last: Rows = NO_ROWS if watch.logits else row_of_logits(spec)
 
     def feed(self, engine: Engine, ids: Int64[np.ndarray, " token"]) -> Step:
-        """Feeds `ids`, makes the edits, and keeps what is watched.
+        """Feeds `ids` with the edits, and records the watched sites.
 
         Raises:
-            EdgeError: logits are not finite; the message names where that began.
+            EdgeError: logits are not finite; the message names the first site and token.
         """
         start, end = self._rows, self._rows + len(ids)
         places = {place: array[start:end] for place, array in self._arrays.items()}
-        made = changes(self._edits, self._spec, range(start, end))
-        step = engine.feed(ids, self._watch, self._last if self._watch.half else {**places, **self._last}, made)
+        changed = changes(self._edits, self._spec, range(start, end))
+        step = engine.feed(ids, self._watch, self._last if self._watch.half else {**places, **self._last}, changed)
         if self._watch.half:
             values = {LOGITS: step.logits} | {place_of(site): value for site, value in step.sites.items()}
-            with np.errstate(over="ignore"):  # what float16 cannot keep is told of at the end
+            with np.errstate(over="ignore"):  # `sites` reports numbers above the float16 maximum
                 for place, array in places.items():
                     array[...] = values[place]
         self._rows = end
@@ -121,23 +121,23 @@ class Recorder:
         return step
 
     def sites(self, engine: Engine) -> dict[str, np.ndarray]:
-        """What was recorded, by site name.
+        """The recorded values by site name.
 
         Raises:
-            EdgeError: some of it is not finite; the message names where that began.
+            EdgeError: some are not finite; the message names the first site and token.
         """
-        kept = {site.name: self._arrays[place][: self._rows] for site, place in self._places.items()}
-        check_sites(engine, self._fed, self._edits, kept)
-        return kept
+        recorded = {site.name: self._arrays[place][: self._rows] for site, place in self._places.items()}
+        check_sites(engine, self._fed, self._edits, recorded)
+        return recorded
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generated:
-    """What the loop produced. Times are nanoseconds on one monotonic clock.
+    """The result of the loop. Times are nanoseconds on one monotonic clock.
 
     Attributes:
-        fed: Tokens that were fed; fewer than the prompt's where the run was stopped in it.
-        chosen_ns: When each generated token was known.
+        fed: Tokens that were fed; fewer than the prompt has if the run was stopped during the prompt.
+        chosen_ns: Time at which each generated token was chosen.
     """
 
     tokens: tuple[int, ...]
@@ -151,28 +151,28 @@ class Generated:
 
 
 OnToken = Callable[[int, float, Step], None]
-"""Called with each token as soon as it is known: id, log-probability, the pass that led to it."""
+"""Called with each generated token: id, log-probability, and the pass that computed its logits."""
 
 
 def passes(spec: DecoderSpec, tokens: int) -> Iterator[range]:
-    """Which tokens of a prompt are fed together: fewer, the more came before."""
+    """Ranges of prompt tokens that are fed together; they get shorter as the context grows."""
     start = 0
     while start < tokens:
         count = min(CHUNK, tokens - start)
-        while count > _FEW and spec.n_heads * count * (start + count) > SCORES:
+        while count > _MIN_CHUNK and spec.n_heads * count * (start + count) > MAX_SCORES:
             count //= 2
         yield range(start, start + count)
         start += count
 
 
 def chunks(ids: tuple[int, ...], spec: DecoderSpec) -> Iterator[Int64[np.ndarray, " token"]]:
-    """A prompt in the pieces that are fed one after another."""
+    """The ids of each pass over a prompt."""
     for fed in passes(spec, len(ids)):
         yield np.array(ids[fed.start : fed.stop], np.int64)
 
 
 def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToken) -> Generated:
-    """Runs one request from a fresh cache, until it is done or `stopping` is set."""
+    """Runs one request from an empty cache, until it ends or `stopping` is set."""
     room = request.room(engine.spec)
     rows = len(request.ids) + max(0, room - 1)
     engine.rewind(0)
@@ -185,26 +185,26 @@ def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToke
         if stopping.is_set():
             break
     prefilled_ns = perf_counter_ns()
-    chooser = _Chooser(request, engine.spec.vocab_size, on_token)
-    while len(chooser.tokens) < room and not stopping.is_set():
-        if chooser.tokens:
-            step = recorder.feed(engine, np.array(chooser.tokens[-1:], np.int64))
-        if chooser.choose(step) in request.stop_tokens:
+    sampler = _TokenSampler(request, engine.spec.vocab_size, on_token)
+    while len(sampler.tokens) < room and not stopping.is_set():
+        if sampler.tokens:
+            step = recorder.feed(engine, np.array(sampler.tokens[-1:], np.int64))
+        if sampler.sample(step) in request.stop_tokens:
             break
     return Generated(
-        tokens=tuple(chooser.tokens),
-        logprobs=tuple(chooser.logprobs),
-        finish=_finish(request, room, chooser.tokens),
+        tokens=tuple(sampler.tokens),
+        logprobs=tuple(sampler.logprobs),
+        finish=_finish(request, room, sampler.tokens),
         fed=engine.fed,
         sites=recorder.sites(engine),
         started_ns=started_ns,
         prefilled_ns=prefilled_ns,
-        chosen_ns=tuple(chooser.chosen_ns),
+        chosen_ns=tuple(sampler.chosen_ns),
     )
 
 
 def logits_of(engine: Engine, ids: tuple[int, ...], edits: Sequence[Edit]) -> Float32[np.ndarray, "token vocab"]:
-    """Logits after every one of `ids`, from a fresh cache."""
+    """Logits after every one of `ids`, from an empty cache."""
     engine.rewind(0)
     engine.reserve(len(ids))
     recorder = Recorder(engine.spec, Watch(parts=(), logits=True), edits, len(ids))
@@ -213,8 +213,8 @@ def logits_of(engine: Engine, ids: tuple[int, ...], edits: Sequence[Edit]) -> Fl
     return recorder.sites(engine)[LOGITS]
 
 
-class _Chooser:
-    """Draws tokens one after another and remembers them."""
+class _TokenSampler:
+    """Samples tokens and stores them with their log-probabilities and times."""
 
     def __init__(self, request: Request, vocab_size: int, on_token: OnToken) -> None:
         self._sampling, self._on_token = request.sampling, on_token
@@ -224,9 +224,9 @@ class _Chooser:
         self.logprobs: list[float] = []
         self.chosen_ns: list[int] = []
 
-    def choose(self, step: Step) -> int:
+    def sample(self, step: Step) -> int:
         logits: Float32[np.ndarray, " vocab"] = step.logits[-1]
-        token = self._sampling.draw(logits, self._random)
+        token = self._sampling.sample(logits, self._random)
         self.chosen_ns.append(perf_counter_ns())
         self.tokens.append(token)
         self.logprobs.append(self._log.of(token, logits, token if self._sampling.is_greedy else None))

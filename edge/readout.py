@@ -1,4 +1,4 @@
-"""What turns the residual stream into logits, in numpy: the final norm, the way back, the head."""
+"""From the residual stream to logits, in numpy: the final norm, the projection to the token width, the head."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class NormWeights:
     """One norm of a decoder: `(x - mean) / scale · gain + shift`; only a LayerNorm has a mean and a shift.
 
     Attributes:
-        gain: Ones where the norm has none.
-        shift: Zeros where the norm has none.
+        gain: Ones if the norm has none.
+        shift: Zeros if the norm has none.
     """
 
     kind: Norm | NoNorm
@@ -30,7 +30,7 @@ class NormWeights:
     shift: Float32[np.ndarray, " model"]
 
     def scale(self, x: Float[np.ndarray, "*token model"]) -> Float64[np.ndarray, "*token"]:
-        """What each row is divided by: `rms(x)`, the standard deviation of `x`, or 1."""
+        """The divisor of each row: `rms(x)`, the standard deviation of `x`, or 1."""
         wide = x.astype(np.float64)
         match self.kind:
             case NoNorm():
@@ -41,12 +41,12 @@ class NormWeights:
                 return np.asarray(np.sqrt(np.var(wide, axis=-1) + eps))
 
     def centered(self, x: Float[np.ndarray, "*token model"]) -> Float64[np.ndarray, "*token model"]:
-        """`x` less the mean of each row, where the norm takes it away."""
+        """`x` minus the mean of each row for a LayerNorm; `x` for other norms."""
         wide = x.astype(np.float64)
         return wide - wide.mean(axis=-1, keepdims=True) if isinstance(self.kind, LayerNorm) else wide
 
     def folded(self, part: Float[np.ndarray, "*token model"]) -> Float32[np.ndarray, "*token model"]:
-        """What the norm makes of a part of a row, times what it divides that row by: linear in the part."""
+        """The norm of a part of a row, without the division by the row's scale. It is linear in the part."""
         return np.asarray(self.centered(part) * self.gain, np.float32)
 
     def __call__(self, x: Float[np.ndarray, "*token model"]) -> Float32[np.ndarray, "*token model"]:
@@ -55,39 +55,41 @@ class NormWeights:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One number for each token, linear in what it is read off: `c · direction / scale + constant`.
+class LinearReadout:
+    """One number per token, linear in a vector `c` of that token: `c · direction / scale + constant`.
 
     Attributes:
-        scale: Of each token: the statistics of all norms on the way, held still.
-        constant: Of each token: what biases add on the way.
+        scale: For each token, the product of the frozen scales of all norms.
+        constant: For each token, the contribution of biases.
     """
 
     direction: Float64[np.ndarray, " model"]
     scale: Float64[np.ndarray, " token"]
     constant: Float64[np.ndarray, " token"]
 
-    def before(self, norm: NormWeights, x: Float[np.ndarray, "token model"]) -> "Reading":
-        """The same number, read off what `norm` is given; the norm's statistics stay those of the rows of `x`."""
+    def before(self, norm: NormWeights, x: Float[np.ndarray, "token model"]) -> "LinearReadout":
+        """The same number as a function of the input of `norm`, whose scale is frozen at that of the rows of `x`."""
         direction = norm.centered(norm.gain * self.direction)
         constant = self.constant + (norm.shift @ self.direction) / self.scale
-        return Reading(direction, self.scale * norm.scale(x), constant)
+        return LinearReadout(direction, self.scale * norm.scale(x), constant)
 
-    def before_matrix(self, matrix: Float[np.ndarray, "model part"], bias: Float[np.ndarray, " model"]) -> "Reading":
-        """The same number, read off what is multiplied by `matrix` and then moved by `bias`."""
+    def before_matrix(
+        self, matrix: Float[np.ndarray, "model part"], bias: Float[np.ndarray, " model"]
+    ) -> "LinearReadout":
+        """The same number as a function of the input of a linear layer."""
         constant = self.constant + (bias @ self.direction) / self.scale
-        return Reading(self.direction @ matrix, self.scale, constant)
+        return LinearReadout(self.direction @ matrix, self.scale, constant)
 
 
 @dataclass(frozen=True)
 class Readout:
-    """From the residual stream after the last layer to logits.
+    """The map from the residual stream after the last layer to logits.
 
     Attributes:
-        project: From the residual stream back to the width of a token's vector; None where both are equal.
-        weight: The vector of each token, W_U of the papers, transposed.
-        bias: Zeros where the head has none.
-        cap: What bounds the logits.
+        project: From the width of the residual stream to that of token vectors; None if they are equal.
+        weight: The vector of each token: the unembedding W_U, transposed.
+        bias: Zeros if the head has none.
+        cap: The soft cap of the logits, if any.
     """
 
     norm: NormWeights
@@ -97,19 +99,19 @@ class Readout:
     cap: Cap
 
     def normed(self, x: Float[np.ndarray, "token model"]) -> Float32[np.ndarray, "token model"]:
-        """The final norm of each row, whose statistics are the row's own."""
+        """The final norm of each row."""
         return self.norm(x)
 
     def uncapped_logits(self, x: Float[np.ndarray, "token model"]) -> Float32[np.ndarray, "token vocab"]:
-        """Logits before they are bounded: `norm(x) · W_U + bias`; those that direct attributions sum to."""
+        """Logits before the soft cap: `norm(x) · W_U + bias`. Direct logit attributions sum to these."""
         return np.asarray(self.in_width(self.normed(x)) @ self.weight.T + self.bias)
 
     def in_width(self, x: Float[np.ndarray, "row model"]) -> Float32[np.ndarray, "row width"]:
-        """Rows in the width of a token's vector: projected, where there is a way back."""
+        """Rows in the width of token vectors, projected if the widths differ."""
         return np.asarray(x if self.project is None else x @ self.project.T, np.float32)
 
     def logits(self, x: Float[np.ndarray, "token model"]) -> Float32[np.ndarray, "token vocab"]:
-        """What the decoder answers if `x` is what leaves its last layer."""
+        """The logits for an output `x` of the last layer."""
         logits = self.uncapped_logits(x)
         match self.cap:
             case NoCap():
@@ -117,28 +119,30 @@ class Readout:
             case SoftCap(limit):
                 return np.asarray(np.float32(limit) * np.tanh(logits / np.float32(limit)))
 
-    def folded(self, added: Float[np.ndarray, "row model"], sublayer: "Ending") -> Float32[np.ndarray, "row width"]:
-        """What the head multiplies by the vector of each token, of what a sublayer adds to the residual stream.
+    def folded(
+        self, added: Float[np.ndarray, "row model"], sublayer: "OutputProjection"
+    ) -> Float32[np.ndarray, "row width"]:
+        """A contribution to the residual stream, mapped to the vector that the unembedding W_U multiplies.
 
-        `folded · W_U` is the direct effect on the logits, before a cap and in proportion: the gain of each norm
-        between is folded in and a LayerNorm's mean taken away, what the norms divide by is left out, since it is the
-        same for all tokens of the vocabulary (`fold_ln`, `center_writing_weights` of TransformerLens).
+        `folded · W_U` is proportional to the direct effect on the logits before a cap. Gains of the norms are folded
+        in and a LayerNorm's mean is removed. Divisors of the norms are left out: they are equal for all tokens of the
+        vocabulary (`fold_ln`, `center_writing_weights` of TransformerLens).
         """
         for norm in (*sublayer.sums, self.norm):
             added = norm.folded(added)
         return self.in_width(added)
 
-    def frozen(self, x: Float[np.ndarray, "token model"], target: int, baseline: int | None = None) -> Reading:
-        """The logit of `target` less that of `baseline`, before the cap, with the final norm's statistics held.
+    def frozen(self, x: Float[np.ndarray, "token model"], target: int, baseline: int | None = None) -> LinearReadout:
+        """The logit of `target` minus that of `baseline`, before the cap, with the final norm frozen.
 
-        For a part `c` of the rows `x` of the residual stream this is linear: `c / rms(x) · γ · (W_U[target] -
-        W_U[baseline])`, `c` less its own mean where the norm is a LayerNorm. Without a baseline, less the mean of all
-        logits.
+        It is linear in a part `c` of the rows `x` of the residual stream: `c / rms(x) · γ · (W_U[target] -
+        W_U[baseline])`. For a LayerNorm, `c` has its mean removed. Without a baseline, the mean of all logits is
+        subtracted.
         """
         row, bias = self._vector_and_bias(target)
         other, other_bias = self._mean if baseline is None else self._vector_and_bias(baseline)
         direction = row - other if self.project is None else (row - other) @ self.project
-        return Reading(direction, np.ones(len(x)), np.full(len(x), bias - other_bias)).before(self.norm, x)
+        return LinearReadout(direction, np.ones(len(x)), np.full(len(x), bias - other_bias)).before(self.norm, x)
 
     @cached_property
     def _mean(self) -> tuple[Float64[np.ndarray, " width"], float]:
@@ -146,19 +150,19 @@ class Readout:
 
     def _vector_and_bias(self, id: int) -> tuple[Float64[np.ndarray, " width"], float]:
         if not 0 <= id < len(self.weight):
-            raise MisuseError(f"id {id} is not in the vocabulary; ids are 0 to {len(self.weight) - 1}")
+            raise MisuseError(f"id {id} is not in the vocabulary; ids run from 0 to {len(self.weight) - 1}")
         return self.weight[id].astype(np.float64), float(self.bias[id])
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How a sublayer ends: its last matrix, the bias, and the norms that what it adds goes through.
+class OutputProjection:
+    """The output projection of a sublayer (W_O or W_out), its bias, and the norms after it.
 
     Attributes:
-        bias: Zeros where the matrix has none.
-        after: Of what is added; a `NoNorm` where the layer adds what the matrix gives.
-        sums: Norms of the whole residual stream, from this sublayer to the end of the last layer; most decoders have
-            none.
+        bias: Zeros if the projection has none.
+        after: The norm of the sublayer's output; a `NoNorm` in most decoders.
+        sums: Norms of the whole residual stream from this sublayer to the end of the last layer; none in most
+            decoders.
     """
 
     matrix: Float32[np.ndarray, "model part"]
@@ -167,14 +171,15 @@ class Ending:
     sums: tuple[NormWeights, ...] = ()
 
     def __call__(self, parts: Float[np.ndarray, "token part"]) -> Float32[np.ndarray, "token model"]:
-        """What the matrix and the bias give, before the norm."""
+        """The output of the projection with its bias, before the norm."""
         return np.asarray(parts.astype(np.float64) @ self.matrix.T + self.bias, np.float32)
 
-    def writes(self, parts: Sequence[int] | None = None) -> Float32[np.ndarray, "part model"]:
-        """What each part adds for a value of 1; of a norm after it the gain counts, its scale does not.
+    def output_vectors(self, parts: Sequence[int] | None = None) -> Float32[np.ndarray, "part model"]:
+        """The vector that each part (a neuron or head feature) adds for a value of 1. Includes the gain of a norm after
+        the projection, but not its scale.
 
         Args:
-            parts: Which ones; all of them where None.
+            parts: Indices of the parts; None means all.
         """
         vectors = self.matrix.T if parts is None else self.matrix.T[list(parts)]
         if isinstance(self.after.kind, NoNorm):
@@ -191,13 +196,13 @@ def _vector(weights: Parameters, name: str, size: int, otherwise: float) -> Floa
 
 
 def norm_weights(weights: Parameters, name: str, kind: Norm | NoNorm, size: int) -> NormWeights:
-    """Reads the norm that is called `name`, of `size` features."""
+    """Reads the norm `name`, of `size` features."""
     gain, shift = (_vector(weights, f"{name}.{part}", size, other) for part, other in (("weight", 1.0), ("bias", 0.0)))
     return NormWeights(kind, gain, shift)
 
 
 def open_readout(checkpoint: Checkpoint) -> Readout:
-    """Reads what lies between the residual stream and logits; matrices in groups as what their codes stand for.
+    """Reads the map from the residual stream to logits. Quantized matrices are dequantized.
 
     For an engine that quantizes its weights itself, such as `onnx:int4`, pass the quantized checkpoint.
     """
@@ -211,14 +216,14 @@ def open_readout(checkpoint: Checkpoint) -> Readout:
     )
 
 
-def open_ending(checkpoint: Checkpoint, layer: int, sublayer: Literal["attn", "ffn"]) -> Ending:
-    """Reads how attention or the FFN of one layer ends."""
+def open_output_projection(checkpoint: Checkpoint, layer: int, sublayer: Literal["attn", "ffn"]) -> OutputProjection:
+    """Reads the output projection of attention or the FFN of one layer."""
     spec, weights, name = checkpoint.spec, checkpoint.weights, f"layers.{layer}.{sublayer}"
     if not 0 <= layer < spec.n_layers:
         raise MisuseError(f"no layer {layer}; this decoder has layers 0 to {spec.n_layers - 1}")
     matrix = f"{name}.{'out' if sublayer == 'attn' else 'down'}"
     kind = spec.layers[layer].norm if spec.layers[layer].norms_after else NoNorm()
-    return Ending(
+    return OutputProjection(
         _floats(weights, f"{matrix}.weight"),
         _vector(weights, f"{matrix}.bias", spec.d_model, 0.0),
         norm_weights(weights, f"{name}.after", kind, spec.d_model),
@@ -227,7 +232,7 @@ def open_ending(checkpoint: Checkpoint, layer: int, sublayer: Literal["attn", "f
 
 
 def _norms_of_sums(checkpoint: Checkpoint, layer: int, sublayer: Literal["attn", "ffn"]) -> tuple[NormWeights, ...]:
-    """Those between what a sublayer adds and the head, in their order."""
+    """Norms of the residual stream between a sublayer and the head, in order."""
     spec, weights = checkpoint.spec, checkpoint.weights
     passed = [(number, part) for number in range(layer, spec.n_layers) for part in ("attn", "ffn")]
     return tuple(

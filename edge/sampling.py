@@ -1,4 +1,4 @@
-"""How the next token is chosen from the logits."""
+"""Sampling of the next token from logits: greedy, temperature, top-k, top-p."""
 
 import math
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from jaxtyping import Float32, Float64
 from models.errors import EdgeError, MisuseError
 
 _SAFE = 60.0
-"""Up to this size float32 holds the exponentials of logits, and their sum over any vocabulary."""
+"""Logits up to this size need no shift: their exponentials, and the sum over a vocabulary, fit in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """Temperature first, then top-k, then top-p, then one draw. Temperature 0 takes the likeliest.
+    """Applies temperature, then top-k, then top-p, then samples. Temperature 0 is greedy decoding.
 
     Attributes:
         temperature: Divides the logits; 0 is greedy.
-        top_k: Only the k likeliest tokens can be drawn.
-        top_p: Only the likeliest tokens that together hold this probability can be drawn
-            (Holtzman et al. 2020, nucleus sampling).
+        top_k: Samples from the k most probable tokens.
+        top_p: Samples from the smallest set of most probable tokens whose probabilities sum to this or more (nucleus
+            sampling, Holtzman et al. 2020).
     """
 
     temperature: float = 1.0
@@ -37,30 +37,30 @@ class Sampling:
 
     @classmethod
     def greedy(cls) -> "Sampling":
-        """Always the likeliest token; the lower id where two are equal."""
+        """Greedy decoding: the top-1 token; the lower id if two are equal."""
         return cls(temperature=0.0)
 
     @property
     def is_greedy(self) -> bool:
-        """Whether the likeliest token is taken."""
+        """Whether this is greedy decoding."""
         return self.temperature == 0.0
 
-    def draw(self, logits: Float32[np.ndarray, " vocab"], random: np.random.Generator) -> int:
-        """The next token."""
+    def sample(self, logits: Float32[np.ndarray, " vocab"], random: np.random.Generator) -> int:
+        """The id of the next token."""
         if self.is_greedy:
             return int(logits.argmax())
         return int(random.choice(len(logits), p=self.probabilities(logits)))
 
     def probabilities(self, logits: Float32[np.ndarray, " vocab"]) -> Float64[np.ndarray, " vocab"]:
-        """What each token's chance is once temperature, top-k and top-p are applied; sums to 1.
+        """Probability of each token after temperature, top-k and top-p; sums to 1.
 
         Raises:
             EdgeError: logits are not finite.
         """
         scaled = logits.astype(np.float64)
         if not np.isfinite(scaled).all():
-            raise EdgeError("logits are not all finite numbers, so no token can be drawn from them")
-        with np.errstate(over="ignore"):  # at the lowest temperatures all but the likeliest are at minus infinity
+            raise EdgeError("logits are not all finite, so no token can be sampled")
+        with np.errstate(over="ignore"):  # at the lowest temperatures all but the top-1 token are at minus infinity
             scaled = (scaled - scaled.max()) / max(self.temperature, np.finfo(np.float64).tiny)
         order = np.argsort(-scaled, kind="stable")
         chance = np.exp(scaled[order])
@@ -76,20 +76,20 @@ class Sampling:
 
 
 class LogProbabilities:
-    """Log-probabilities that the model itself gives, before any sampling; in memory made once."""
+    """Log-probabilities of the model, before temperature, top-k and top-p. Reuses one buffer."""
 
     def __init__(self, vocab_size: int) -> None:
         self._powers = np.empty(vocab_size, np.float32)
 
-    def of(self, token: int, logits: Float32[np.ndarray, " vocab"], likeliest: int | None = None) -> float:
+    def of(self, token: int, logits: Float32[np.ndarray, " vocab"], top1: int | None = None) -> float:
         """Natural logarithm of the probability of `token`.
 
         Args:
-            likeliest: The token with the largest logit, where it is known.
+            top1: The token with the largest logit, if it is known.
         """
-        # In float32, as exact as the logits since numpy sums by halves. One look through a vocabulary takes as long as
-        # its exponentials, so logits that are safe as they are get no shift.
-        top = logits.max() if likeliest is None else logits[likeliest]
+        # float32 is as exact as the logits, since numpy sums pairwise. A maximum over the vocabulary takes as long as
+        # the exponentials, so logits that need no shift get none.
+        top = logits.max() if top1 is None else logits[top1]
         shift = np.float32(0) if abs(top) < _SAFE else top
         np.exp(logits - shift if shift else logits, out=self._powers)
         return float(logits[token] - shift) - math.log(np.add.reduce(self._powers))

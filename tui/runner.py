@@ -65,9 +65,7 @@ class Runner:
                 self._desk.post(JobStopped())
             except BaseException as error:  # native libraries raise what is no Exception; the screen must live on
                 told = error_message(error, f"the job {type(job).__name__}")
-                self._desk.post(
-                    JobFailed("an unexpected error" if told.is_defect else "that did not work", told.message)
-                )
+                self._desk.post(JobFailed("an unexpected error" if told.is_bug else "that did not work", told.message))
             self._desk.post(JobProgress(""))
         for model in self._desk.models.values():
             model.close()

@@ -105,9 +105,11 @@ class Ablation:
 
     def read(self, layer: int, neurons: Sequence[int]) -> Float32[np.ndarray, "neuron vocab"]:
         """What each neuron adds to each logit along the direct path, up to a factor that all logits share."""
-        readout, ending = self._weights.readout, self._weights.ending(layer, "ffn")
+        readout, projection = self._weights.readout, self._weights.projection(layer, "ffn")
         coefficients = neurons_at(self.trace, layer, self._token)[list(neurons), None]
-        return np.asarray(readout.folded(coefficients * ending.writes(neurons), ending) @ readout.weight.T)
+        return np.asarray(
+            readout.folded(coefficients * projection.output_vectors(neurons), projection) @ readout.weight.T
+        )
 
     def measured(self, layer: int, neurons: Sequence[int]) -> Float32[np.ndarray, "neuron vocab"]:
         """What each logit loses without each neuron."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.insight.weights import InsightWeights
-from edge.readout import Ending
+from edge.readout import OutputProjection
 from edge.trace import Trace
 from models.errors import MisuseError
 from models.sites import layer_site
@@ -40,18 +40,18 @@ def read_copied(
     if trace.ablated.has_head(layer, head):
         raise MisuseError(f"head {layer}.{head} is ablated in this run and writes 0")
     value = trace.site(layer_site(layer, "attn.value"))[key, head // trace.spec.sharing]
-    size, readout, ending = trace.spec.head_dim, weights.readout, weights.ending(layer, "attn")
-    written = value @ ending.writes(range(head * size, (head + 1) * size))
-    scores = readout.weight @ readout.folded(written[None], ending)[0]
+    size, readout, projection = trace.spec.head_dim, weights.readout, weights.projection(layer, "attn")
+    written = value @ projection.output_vectors(range(head * size, (head + 1) * size))
+    scores = readout.weight @ readout.folded(written[None], projection)[0]
     order = np.argsort(-scores, kind="stable")[:k]
     stream = trace.row(layer_site(trace.spec.n_layers - 1, "output"), token)
     gains = scores[order] / readout.norm.scale(stream)[0]
     raised = tuple(
-        (weights.piece(int(id)), float(gain) if _adds_as_it_is(ending) else None)
+        (weights.piece(int(id)), float(gain) if _adds_as_it_is(projection) else None)
         for id, gain in zip(order, gains, strict=True)
     )
     return Copied(raised, int((scores > scores[trace.tokens[key]]).sum()))
 
 
-def _adds_as_it_is(ending: Ending) -> bool:
-    return isinstance(ending.after.kind, NoNorm) and not ending.sums
+def _adds_as_it_is(projection: OutputProjection) -> bool:
+    return isinstance(projection.after.kind, NoNorm) and not projection.sums

@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from edge.insight.weights import InsightWeights
 from edge.measure.memories import PromotedTokens, dominant, promoted, vector_norms
 from edge.measure.sparsity import CettSparsity, cett_sparsity
-from edge.readout import Ending
+from edge.readout import OutputProjection
 from edge.trace import Trace
 from models.errors import MisuseError
 from models.sites import layer_site
@@ -53,8 +53,8 @@ def read_memories(
         MisuseError: the FFN was not watched, or the token not fed.
     """
     neurons, norms = _neurons_and_norms(trace, weights, layer, token)
-    listed, ending = _with_asked(_strongest(neurons, norms, k), also), weights.ending(layer, "ffn")
-    found = _promoted(weights, ending, listed, words)
+    listed, projection = _with_asked(_strongest(neurons, norms, k), also), weights.projection(layer, "ffn")
+    found = _promoted(weights, projection, listed, words)
     return tuple(
         Memory(
             neuron=neuron,
@@ -102,7 +102,7 @@ def read_cett(trace: Trace, weights: InsightWeights, layer: int, target: float =
     acting = trace.acting(layer)
     if not len(acting):
         raise MisuseError(f"the FFN of layer {layer} is ablated in this run")
-    return cett_sparsity(trace.acting_neurons(layer), weights.ending(layer, "ffn").matrix.T[acting], target)
+    return cett_sparsity(trace.acting_neurons(layer), weights.projection(layer, "ffn").matrix.T[acting], target)
 
 
 def neurons_at(trace: Trace, layer: int, token: int) -> Float32[np.ndarray, " neuron"]:
@@ -119,8 +119,8 @@ def _neurons_and_norms(
     trace: Trace, weights: InsightWeights, layer: int, token: int
 ) -> tuple[Float32[np.ndarray, " neuron"], Float32[np.ndarray, " neuron"]]:
     """Coefficients at a token, and the lengths of what a coefficient of 1 adds there."""
-    neurons, ending = neurons_at(trace, layer, token), weights.ending(layer, "ffn")
-    return neurons, vector_norms(ending.writes()) / np.float32(_scale(ending, neurons))
+    neurons, projection = neurons_at(trace, layer, token), weights.projection(layer, "ffn")
+    return neurons, vector_norms(projection.output_vectors()) / np.float32(_scale(projection, neurons))
 
 
 def _strongest(neurons: Float32[np.ndarray, " neuron"], norms: Float32[np.ndarray, " neuron"], k: int) -> list[int]:
@@ -132,14 +132,18 @@ def _with_asked(strongest: list[int], also: Collection[int]) -> list[int]:
     return [*strongest, *sorted(set(also) - set(strongest))]
 
 
-def _scale(ending: Ending, neurons: Float32[np.ndarray, " neuron"]) -> float:
+def _scale(projection: OutputProjection, neurons: Float32[np.ndarray, " neuron"]) -> float:
     """What the norm after an FFN divides by at one token; 1 where there is none."""
-    return 1.0 if isinstance(ending.after.kind, NoNorm) else float(ending.after.scale(ending(neurons[None]))[0])
+    return (
+        1.0
+        if isinstance(projection.after.kind, NoNorm)
+        else float(projection.after.scale(projection(neurons[None]))[0])
+    )
 
 
-def _promoted(weights: InsightWeights, ending: Ending, neurons: list[int], words: int) -> PromotedTokens:
+def _promoted(weights: InsightWeights, projection: OutputProjection, neurons: list[int], words: int) -> PromotedTokens:
     readout = weights.readout
-    vectors = readout.folded(ending.writes(neurons), ending)
+    vectors = readout.folded(projection.output_vectors(neurons), projection)
     return promoted(vectors, readout.weight, min(words, len(readout.weight)))
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import cached_property, lru_cache, partial
 from typing import Literal
 
-from edge.readout import Ending, Readout, open_ending, open_readout
+from edge.readout import OutputProjection, Readout, open_output_projection, open_readout
 from models.checkpoint import Checkpoint
 
-_ENDINGS = 8
+_KEPT_PROJECTIONS = 8
 """Matrices that are kept as float32; a person looks at a few layers at a time."""
 
 
@@ -20,13 +20,13 @@ class InsightWeights:
 
     def __init__(self, checkpoint: Checkpoint, piece: Callable[[int], str]) -> None:
         self.checkpoint, self.piece = checkpoint, piece
-        self._ending = lru_cache(_ENDINGS)(partial(open_ending, checkpoint))
+        self._projection = lru_cache(_KEPT_PROJECTIONS)(partial(open_output_projection, checkpoint))
 
     @cached_property
     def readout(self) -> Readout:
         """From the residual stream to logits."""
         return open_readout(self.checkpoint)
 
-    def ending(self, layer: int, sublayer: Literal["attn", "ffn"]) -> Ending:
+    def projection(self, layer: int, sublayer: Literal["attn", "ffn"]) -> OutputProjection:
         """How attention or the FFN of a layer ends: its last matrix, bias and norm."""
-        return self._ending(layer, sublayer)
+        return self._projection(layer, sublayer)

@@ -7,7 +7,7 @@ from jaxtyping import Float32, Float64
 
 from edge.laws.result import LawResult, SiteDifference, inapplicable, judged, site_difference
 from edge.measure.attribution import direct_logit_attribution
-from edge.readout import Readout, norm_weights, open_ending
+from edge.readout import Readout, norm_weights, open_output_projection
 from edge.trace import Trace
 from models.checkpoint import Checkpoint
 from models.sites import LOGITS, layer_site
@@ -33,8 +33,8 @@ def law_1(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
     """
     found: list[SiteDifference] = []
     for layer in watched_layers(trace):
-        read, ending = _heads(trace, layer), open_ending(checkpoint, layer, "attn")
-        written = ending.after(ending(read.reshape(len(read), -1)))
+        read, projection = _heads(trace, layer), open_output_projection(checkpoint, layer, "attn")
+        written = projection.after(projection(read.reshape(len(read), -1)))
         for part, got in (("attn.heads", read), ("attn.output", written)):
             site = layer_site(layer, part)
             found.append(site_difference(got, trace.site(site), tolerance, site, trace.pieces))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
-from edge.readout import Ending, Reading, Readout
+from edge.readout import LinearReadout, OutputProjection, Readout
 from edge.trace import Trace
 from models.errors import MisuseError
 from models.sites import layer_site
@@ -15,7 +15,7 @@ BIAS = "bias"
 
 
 def direct_logit_attribution(
-    components: Float[np.ndarray, "component token model"], reading: Reading
+    components: Float[np.ndarray, "component token model"], reading: LinearReadout
 ) -> Float32[np.ndarray, "component token"]:
     """What each part of the residual stream adds to a difference of logits, in logits (nats), with either sign.
 
@@ -52,7 +52,7 @@ class Attribution:
         return float(self.logits.sum(dtype=np.float64))
 
 
-def read_difference(trace: Trace, readout: Readout, target: int, baseline: int | None, token: int) -> Reading:
+def read_difference(trace: Trace, readout: Readout, target: int, baseline: int | None, token: int) -> LinearReadout:
     """The logit of `target` less that of `baseline` after one token, before a cap bounds them, linear in its parts.
 
     Without a baseline, less the mean of all logits.
@@ -69,7 +69,7 @@ def read_difference(trace: Trace, readout: Readout, target: int, baseline: int |
     return readout.frozen(trace.row(layer_site(trace.spec.n_layers - 1, "output"), token), target, baseline)
 
 
-def _with_bias(names: list[str], parts: Float[np.ndarray, " part"], reading: Reading) -> Attribution:
+def _with_bias(names: list[str], parts: Float[np.ndarray, " part"], reading: LinearReadout) -> Attribution:
     return Attribution((*names, BIAS), np.append(parts, reading.constant).astype(np.float32))
 
 
@@ -86,33 +86,39 @@ def attribute(trace: Trace, readout: Readout, target: int, baseline: int | None,
     return _with_bias(list(sites), direct_logit_attribution(components, reading)[:, 0], reading)
 
 
-def _inside(reading: Reading, ending: Ending, parts: Float32[np.ndarray, "token part"]) -> Reading:
+def _inside(
+    reading: LinearReadout, projection: OutputProjection, parts: Float32[np.ndarray, "token part"]
+) -> LinearReadout:
     """The same number, read off what a sublayer's last matrix is given; only what the sublayer adds to it."""
-    added = Reading(reading.direction, reading.scale, np.zeros_like(reading.constant))
-    return added.before(ending.after, ending(parts)).before_matrix(ending.matrix, ending.bias)
+    added = LinearReadout(reading.direction, reading.scale, np.zeros_like(reading.constant))
+    return added.before(projection.after, projection(parts)).before_matrix(projection.matrix, projection.bias)
 
 
-def attribute_heads(trace: Trace, reading: Reading, ending: Ending, layer: int, token: int) -> Attribution:
+def attribute_heads(
+    trace: Trace, reading: LinearReadout, projection: OutputProjection, layer: int, token: int
+) -> Attribution:
     """What each head of a layer adds to a difference of logits; with `bias`, the output projection's, what attention
     adds.
 
     A head adds `pattern · value · W_O`, W_O being its own columns; where the layer norms what attention adds, that
-    norm's statistics are held too. `reading` is of the same token, `ending` of this layer's attention.
+    norm's statistics are held too. `reading` is of the same token, `projection` of this layer's attention.
     """
     mixed = trace.row(layer_site(layer, "attn.heads"), token)
-    inside = _inside(reading, ending, mixed.reshape(1, -1))
+    inside = _inside(reading, projection, mixed.reshape(1, -1))
     by_feature = mixed.ravel() * inside.direction / inside.scale
     names = [f"head {head}" for head in range(trace.spec.n_heads)]
     return _with_bias(names, by_feature.reshape(trace.spec.n_heads, -1).sum(axis=-1), inside)
 
 
-def attribute_neurons(trace: Trace, reading: Reading, ending: Ending, layer: int, token: int) -> Attribution:
+def attribute_neurons(
+    trace: Trace, reading: LinearReadout, projection: OutputProjection, layer: int, token: int
+) -> Attribution:
     """What each neuron of a layer's FFN adds to a difference of logits; with `bias`, what the FFN adds.
 
     A neuron adds its activation times its value vector, a column of the down projection (Geva et al. 2022,
-    arXiv 2203.14680, section 3). `reading` is of the same token, `ending` of this layer's FFN.
+    arXiv 2203.14680, section 3). `reading` is of the same token, `projection` of this layer's FFN.
     """
     neurons = trace.row(layer_site(layer, "ffn.neurons"), token)
-    inside = _inside(reading, ending, neurons)
+    inside = _inside(reading, projection, neurons)
     names = [f"neuron {neuron}" for neuron in range(neurons.shape[-1])]
     return _with_bias(names, neurons[0] * inside.direction / inside.scale, inside)

@@ -57,7 +57,7 @@ def test_without_the_gains_they_would_be_other_words(name: str) -> None:
         last, weights = checkpoint.spec.n_layers - 1, InsightWeights(checkpoint, "<{}>".format)
         neurons = strongest_neurons(ablating.trace, weights, last, TOKENS - 1, 8)
         coefficients = ablating.trace.neurons(last)[-1, list(neurons), None]
-        vectors = coefficients * weights.ending(last, "ffn").matrix.T[list(neurons)]
+        vectors = coefficients * weights.projection(last, "ffn").matrix.T[list(neurons)]
         bare = weights.readout.in_width(vectors) @ weights.readout.weight.T
         met = top_overlap(bare, ablating.measured(last, neurons), TOP).mean()
     assert met < AGREE / 2, f"{name}: the gains are not wide enough to matter, {met:.1f} of {TOP} words fall most"

@@ -189,7 +189,7 @@ def test_a_trace_says_what_was_edited() -> None:
         (edge.ScaleHead(9, 0, 0.0), "no site 'layers.9.attn.heads'"),
         (edge.ScaleNeuron(0, 128, 0.0), "no neuron 128; layer 0 has neurons 0 to 127"),
         (edge.Ablate("layers.7.ffn"), "no site 'layers.7.ffn.output'"),
-        (edge.Replace("logits", (0,), np.zeros((1, 128))), "logits are read, not edited"),
+        (edge.Replace("logits", (0,), np.zeros((1, 128))), "logits cannot be edited"),
         (edge.Replace("layers.0.input", (0, 1), np.zeros((1, 32))), r"has shape \(2, 32\), got \(1, 32\)"),
         (edge.Replace("layers.0.input", (0,), np.full((1, 32), np.nan)), "not all finite"),
         (edge.Noise((0,), -1.0), "a standard deviation of 0 or more, got -1"),
@@ -202,7 +202,7 @@ def test_an_edit_of_what_is_not_there_is_refused(edit: Edit, message: str) -> No
 
 
 def test_only_a_sublayer_can_be_ablated() -> None:
-    with pytest.raises(MisuseError, match=r"no sublayer .layers\.0. to ablate; name one such as .layers\.4\.ffn."):
+    with pytest.raises(MisuseError, match=r"no sublayer .layers\.0. to ablate; use a name such as .layers\.4\.ffn."):
         edge.Ablate("layers.0")
 
 

@@ -44,9 +44,9 @@ def test_a_defect_is_one_line_and_a_report_without_the_prompt(
     code, out, err = said("run", byte_llama, PROMPT, "-e", "torch", "--seed", 3)
     last = err.splitlines()[-1]
     assert code == 1 and not out and "Traceback" not in err
-    assert last.startswith(f"edge: this is a defect of Edge: {type(fault).__name__}") and str(reports) in last
+    assert last.startswith(f"edge: this is a bug in Edge: {type(fault).__name__}") and str(reports) in last
     report = only(reports)
-    assert "asked for: edge run" in report and "seed='3'" in report and "onnxruntime " in report
+    assert "while running: edge run" in report and "seed='3'" in report and "onnxruntime " in report
     assert "test_error_message.py" in report and type(fault).__name__ in report, "the report has no traceback"
     assert PROMPT not in report + err, "the report tells the prompt"
 
@@ -55,13 +55,13 @@ def test_a_report_that_cannot_be_written_is_still_one_line(tmp_path: Path, monke
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EDGE_CACHE", str(tmp_path / "file"))
     reported = error_message(ValueError("odd\nlines"), "edge")
-    assert reported.message.startswith("this is a defect of Edge: ValueError: odd\\nlines (no report could be written")
+    assert reported.message.startswith("this is a bug in Edge: ValueError: odd\\nlines (no report could be written")
 
 
 def test_what_the_system_says_is_no_defect(reports: Path) -> None:
     reported = error_message(OSError(28, "No space left on device", "a\x1b[2Jb"), "edge")
-    assert reported.message == "a\\x1b[2Jb: No space left on device" and not reported.is_defect
-    assert "memory does not suffice" in error_message(MemoryError(), "edge").message
+    assert reported.message == "a\\x1b[2Jb: No space left on device" and not reported.is_bug
+    assert "has not enough memory" in error_message(MemoryError(), "edge").message
     assert not reports.exists()
 
 
@@ -82,7 +82,7 @@ def ask(built: str) -> str:
 
 
 def test_a_process_of_its_own_has_the_same_border(reports: Path) -> None:
-    with pytest.raises(EdgeError, match=r"^this is a defect of Edge: Panic: in the build; please report it with /"):
+    with pytest.raises(EdgeError, match=r"^this is a bug in Edge: Panic: in the build; please report it with /"):
         WorkerProcess("it", build, lambda _: None, {}, "builds badly")
     with (
         WorkerProcess("it", build, lambda _: None, {}, "well") as process,
@@ -108,4 +108,4 @@ def test_a_thread_and_an_import_that_fail_are_reported_in_one_line(tmp_path: Pat
             cwd=ROOT, env=os.environ | {"EDGE_CACHE": str(tmp_path)}, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         lines = done.stderr.splitlines()
-        assert len(lines) == 1 and lines[0].startswith("edge: this is a defect of Edge: "), f"{what}: {done.stderr}"
+        assert len(lines) == 1 and lines[0].startswith("edge: this is a bug in Edge: "), f"{what}: {done.stderr}"

@@ -53,7 +53,7 @@ def test_float16_that_overflows_is_reported_by_site_layer_and_token(engine: str,
             with pytest.raises(EdgeError) as refused:
                 model.run(ids=IDS, max_new_tokens=4, watch=watch, sampling=sampling)
             assert f"from layers.1.ffn.output, token {overflow} on" in str(refused.value)
-            assert f"run it on {engine} or {engine}:bf16" in str(refused.value)
+            assert f"run on {engine} or {engine}:bf16" in str(refused.value)
         with pytest.raises(EdgeError, match=r"layers\.1\.ffn\.output"):
             model.logits(IDS)
     with opened(wide(), f"{engine}:bf16") as model:
@@ -63,9 +63,7 @@ def test_float16_that_overflows_is_reported_by_site_layer_and_token(engine: str,
 @pytest.mark.parametrize("engine", ["torch", "onnx", "mlx"])
 def test_a_damaged_weight_is_located(engine: str) -> None:
     with opened(damaged(), engine) as model:
-        with pytest.raises(
-            EdgeError, match=r"from layers\.0\.input, token 2 on; weights of the checkpoint may be damaged"
-        ):
+        with pytest.raises(EdgeError, match=r"from layers\.0\.input, token 2 on; the weights may be damaged"):
             model.run(ids=IDS, max_new_tokens=4)
         with pytest.raises(EdgeError, match=r"from logits, token 1 on"):
             model.run(ids=IDS[:2], max_new_tokens=4)
@@ -90,9 +88,7 @@ def test_what_starts_while_tokens_are_generated_is_reported_with_its_own_token()
 def test_values_that_float16_cannot_keep_are_reported_as_such() -> None:
     few = Watch(parts=("ffn.output",), half=True)
     with opened(wide(), "torch") as model:
-        with pytest.raises(
-            EdgeError, match=r"layers\.1\.ffn\.output has numbers beyond 65,504, which float16 cannot keep"
-        ):
+        with pytest.raises(EdgeError, match=r"layers\.1\.ffn\.output has numbers above 65,504, the float16 maximum"):
             model.run(ids=IDS, max_new_tokens=2, watch=few)
         assert model.run(ids=IDS, max_new_tokens=2, watch=replace(few, half=False)).generated
 
@@ -101,17 +97,17 @@ def test_values_that_float16_cannot_keep_are_reported_as_such() -> None:
 def test_edits_by_what_is_no_number_are_refused(factor: float) -> None:
     with opened(tiny_weights(SPEC, 0), "torch") as model:
         for edit in (ScaleHead(0, 0, factor), ScaleNeuron(0, 0, factor), Noise((0,), factor)):
-            with pytest.raises(MisuseError, match=r"finite number|0 or more"):
+            with pytest.raises(MisuseError, match=r"must be finite|0 or more"):
                 model.run(ids=IDS, max_new_tokens=0, edits=(edit,))
-        with pytest.raises(EdgeError, match="run it without its edits, or with smaller ones"):
+        with pytest.raises(EdgeError, match="run without the edits, or with smaller ones"):
             model.run(ids=IDS, max_new_tokens=0, edits=(ScaleNeuron(0, 3, 3e38), ScaleNeuron(0, 3, 3e38)))
 
 
 @pytest.mark.parametrize("logit", [float("nan"), float("inf")])
 def test_no_token_is_drawn_from_logits_that_are_not_finite(logit: float) -> None:
     with pytest.raises(EdgeError, match="logits are not all finite"):
-        Sampling(temperature=1.0).draw(np.array([0.5, logit], np.float32), np.random.default_rng(0))
+        Sampling(temperature=1.0).sample(np.array([0.5, logit], np.float32), np.random.default_rng(0))
 
 
 def test_the_lowest_temperature_takes_the_most_probable() -> None:
-    assert Sampling(temperature=1e-310).draw(np.array([0.5, 50.0, 1.0], np.float32), np.random.default_rng(0)) == 1
+    assert Sampling(temperature=1e-310).sample(np.array([0.5, 50.0, 1.0], np.float32), np.random.default_rng(0)) == 1

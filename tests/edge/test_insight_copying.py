@@ -33,7 +33,7 @@ def test_gains_are_the_head_s_direct_attributions_where_it_reads_one_key(name: s
     weights, vocab = InsightWeights(tiny_checkpoint(name), label), trace.spec.vocab_size
     for layer in range(trace.spec.n_layers):
         reading = read_difference(trace, weights.readout, 17, 4, 0)
-        want = attribute_heads(trace, reading, weights.ending(layer, "attn"), layer, 0).logits
+        want = attribute_heads(trace, reading, weights.projection(layer, "attn"), layer, 0).logits
         for head in range(trace.spec.n_heads):
             gains = dict(read_copied(trace, weights, layer, head, 0, 0, k=vocab).raises)
             reported = (gains["17"] or 0.0) - (gains["4"] or 0.0)

@@ -42,13 +42,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def test_all_neurons_together_sum_to_the_ffn_output(name: str) -> None:
     trace, weights = run_of(name)
     for layer in range(trace.spec.n_layers):
-        ending, token = weights.ending(layer, "ffn"), 7
+        projection, token = weights.projection(layer, "ffn"), 7
         output = trace.site(layer_site(layer, "ffn.output"))[token]
         neurons = neurons_at(trace, layer, token)
-        after, before = ending.after, ending(neurons[None])
+        after, before = projection.after, projection(neurons[None])
         # A memory alone, through the norm whose statistics are those of all of them.
-        alone = after.centered(neurons[:, None] * ending.matrix.T) * after.gain / after.scale(before)
-        constant = after.centered(ending.bias) * after.gain / after.scale(before) + after.shift
+        alone = after.centered(neurons[:, None] * projection.matrix.T) * after.gain / after.scale(before)
+        constant = after.centered(projection.bias) * after.gain / after.scale(before) + after.shift
         worst = off_by(alone.sum(axis=0) + constant, output)
         assert worst < CLOSE, (
             f"{name}: the memories of layer {layer} do not sum to its FFN's output, off by {worst:.2g}"
@@ -66,10 +66,10 @@ def test_the_strongest_neurons_come_first_and_promote_what_their_vectors_score_h
     found = read_memories(trace, weights, layer, token, k=6, words=3)
     adds = [memory.adds or 0.0 for memory in found]
     assert adds == sorted(adds, reverse=True) and len(found) == 6, f"not the strongest first: {adds}"
-    ending = weights.ending(layer, "ffn")
+    projection = weights.projection(layer, "ffn")
     for memory in found:
-        written = ending.matrix[:, memory.neuron].astype(np.float64)
-        for norm in (ending.after, *ending.sums, readout.norm):
+        written = projection.matrix[:, memory.neuron].astype(np.float64)
+        for norm in (projection.after, *projection.sums, readout.norm):
             written = norm.centered(written) * norm.gain
         scores = readout.weight @ (written if readout.project is None else readout.project @ written)
         order = np.argsort(-scores * np.sign(memory.coefficient), kind="stable")[:3]

@@ -16,7 +16,7 @@ from edge.measure.attribution import (
     read_difference,
 )
 from edge.measure.lens import look_through
-from edge.readout import Readout, open_ending, open_readout
+from edge.readout import Readout, open_output_projection, open_readout
 from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
@@ -91,8 +91,8 @@ def test_heads_and_neurons_sum_to_their_sublayer(name: str) -> None:
         want = logit_difference(logits, 17, 4)[token]
         assert abs(whole.total - want) < CLOSE * np.abs(logits).max(), f"token {token} is off law 4"
         for layer in range(trace.spec.n_layers):
-            heads = attribute_heads(trace, reading, open_ending(checkpoint, layer, "attn"), layer, token)
-            neurons = attribute_neurons(trace, reading, open_ending(checkpoint, layer, "ffn"), layer, token)
+            heads = attribute_heads(trace, reading, open_output_projection(checkpoint, layer, "attn"), layer, token)
+            neurons = attribute_neurons(trace, reading, open_output_projection(checkpoint, layer, "ffn"), layer, token)
             check_inside(whole, f"layers.{layer}.attn", heads, np.abs(logits).max())
             check_inside(whole, f"layers.{layer}.ffn", neurons, np.abs(logits).max())
             assert len(heads.logits) == trace.spec.n_heads + 1

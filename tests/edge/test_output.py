@@ -101,7 +101,7 @@ def test_a_place_that_cannot_be_written_is_one_message_and_left_as_it_was(tmp_pa
     (tmp_path / "folder").mkdir()
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "file").write_text("before")
-    with pytest.raises(EdgeError, match=r"could not be written: \S") as refused:
+    with pytest.raises(EdgeError, match=r"cannot be written: \S") as refused:
         write_text(tmp_path / place, "after")
     assert str(tmp_path / place) in str(refused.value) and "\n" not in str(refused.value)
     assert sorted(os.listdir(tmp_path)) == ["file", "folder", "loop"] and (tmp_path / "file").read_text() == "before"
@@ -151,7 +151,8 @@ def test_what_can_be_written_is_not_refused_beforehand(tmp_path: Path, pipe: Pat
 
 
 @pytest.mark.parametrize(
-    ("place", "said"), [(".", "is a folder"), ("nowhere/x", "there is no folder"), ("link", "what is read from it")]
+    ("place", "said"),
+    [(".", "is a folder"), ("nowhere/x", "does not exist; create it"), ("link", "is also read by this command")],
 )
 def test_what_cannot_be_written_is_refused_beforehand(tmp_path: Path, place: str, said: str) -> None:
     (tmp_path / "read").touch()

@@ -25,8 +25,8 @@ def test_chances_sum_to_one_and_only_allowed_tokens_have_any(
 @given(logits=LOGITS, seed=st.integers(0, 99))
 def test_greedy_and_top_1_take_the_most_probable(logits: np.ndarray, seed: int) -> None:
     random = np.random.default_rng(seed)
-    assert Sampling.greedy().draw(logits, random) == logits.argmax()
-    assert logits[Sampling(top_k=1).draw(logits, random)] == logits.max()
+    assert Sampling.greedy().sample(logits, random) == logits.argmax()
+    assert logits[Sampling(top_k=1).sample(logits, random)] == logits.max()
 
 
 def test_top_p_keeps_the_fewest_tokens_that_hold_p() -> None:
@@ -38,7 +38,7 @@ def test_top_p_keeps_the_fewest_tokens_that_hold_p() -> None:
 def test_draws_follow_the_chances() -> None:
     logits = np.log(np.array([0.7, 0.2, 0.1], np.float32))
     random = np.random.default_rng(0)
-    drawn = np.bincount([Sampling().draw(logits, random) for _ in range(4000)], minlength=3) / 4000
+    drawn = np.bincount([Sampling().sample(logits, random) for _ in range(4000)], minlength=3) / 4000
     assert drawn == pytest.approx([0.7, 0.2, 0.1], abs=0.03)
 
 

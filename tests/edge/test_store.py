@@ -116,9 +116,9 @@ def test_a_trace_of_another_format_is_refused(trace: Trace, tmp_path: Path, monk
 
 
 def test_a_failed_save_leaves_no_file(trace: Trace, tmp_path: Path) -> None:
-    with pytest.raises(EdgeError, match="could not be written"):
+    with pytest.raises(EdgeError, match="cannot be written"):
         trace.save(tmp_path / "no such folder" / "run.trace")
     (tmp_path / "taken").mkdir()
-    with pytest.raises(EdgeError, match="could not be written"):
+    with pytest.raises(EdgeError, match="cannot be written"):
         trace.save(tmp_path / "taken")
     assert os.listdir(tmp_path) == ["taken"]

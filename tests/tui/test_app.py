@@ -232,5 +232,5 @@ def test_a_defect_in_a_handler_is_one_line_and_a_report(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     lines = done.stderr.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("edge: this is a defect of Edge: KeyError: 'a defect'"), done.stderr
+    assert len(lines) == 1 and lines[0].startswith("edge: this is a bug in Edge: KeyError: 'a defect'"), done.stderr
     assert [*(tmp_path / "reports").iterdir()]

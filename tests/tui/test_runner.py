@@ -124,9 +124,9 @@ class Panic(BaseException):
 @pytest.mark.parametrize(
     ("fault", "reported"),
     [
-        (ValueError("odd"), "this is a defect of Edge: ValueError: odd; please report it with /"),
-        (Panic("unwrap"), "this is a defect of Edge: Panic: unwrap; please report it with /"),
-        (MemoryError("no room"), "this machine's memory does not suffice (no room)"),
+        (ValueError("odd"), "this is a bug in Edge: ValueError: odd; please report it with /"),
+        (Panic("unwrap"), "this is a bug in Edge: Panic: unwrap; please report it with /"),
+        (MemoryError("no room"), "this machine has not enough memory (no room)"),
     ],
 )
 def test_a_defect_is_reported_and_the_runner_lives_on(fault: BaseException, reported: str) -> None:

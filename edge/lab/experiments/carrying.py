@@ -13,7 +13,7 @@ from edge.lab.sample import SHARE, mean_interval, spread
 from edge.lab.subject import Subject
 from edge.measure.attention import entropy_bits
 from edge.measure.routes import attention_rollout, contributions, value_weighted_norms
-from edge.readout import Ending, open_ending
+from edge.readout import OutputProjection, open_output_projection
 from edge.trace import Trace
 from models.sites import layer_site
 
@@ -36,7 +36,7 @@ class Brought:
         out: The rows of `W_O` by head.
     """
 
-    ending: Ending
+    projection: OutputProjection
     out: Float32[np.ndarray, "head head_dim model"]
     value: Float32[np.ndarray, "past kv_head head_dim"]
     residual: Float32[np.ndarray, "token model"]
@@ -45,8 +45,8 @@ class Brought:
         self, patterns: Float[np.ndarray, "head token past"], queries: Int[np.ndarray, " query"]
     ) -> Float64[np.ndarray, "query part"]:
         """Of each query's vector after attention: what came from other tokens, and what from its own by attention."""
-        raw = self.ending(read_values(patterns[:, queries], self.value).reshape(len(queries), -1))
-        added, after = self.ending.after(raw), self.ending.after
+        raw = self.projection(read_values(patterns[:, queries], self.value).reshape(len(queries), -1))
+        added, after = self.projection.after(raw), self.projection.after
         out, scale = after.centered(self.out) * after.gain, after.scale(raw)
         found = []
         for row, token in enumerate(queries):
@@ -60,9 +60,9 @@ class Brought:
 
 def brought(subject: Subject, trace: Trace, layer: int) -> Brought:
     """One layer in one window."""
-    ending = open_ending(subject.model.checkpoint, layer, "attn")
+    projection = open_output_projection(subject.model.checkpoint, layer, "attn")
     value, residual = (trace.site(layer_site(layer, part)) for part in ("attn.value", "input"))
-    return Brought(ending, by_head(ending.matrix, subject.spec), value, residual)
+    return Brought(projection, by_head(projection.matrix, subject.spec), value, residual)
 
 
 def pearson(a: Float[np.ndarray, " entry"], b: Float[np.ndarray, " entry"]) -> float:

@@ -10,7 +10,7 @@ from edge.lab.sample import spread
 from edge.lab.subject import Subject
 from edge.measure.memories import Triggers, agreement_rate, composition_rate, promoted, top_token, vector_norms
 from edge.measure.sparsity import output_norms
-from edge.readout import open_ending
+from edge.readout import open_output_projection
 from models.sites import layer_site
 
 DOMINANT = 10
@@ -90,13 +90,13 @@ def top_triggers(subject: Subject, layer: int) -> Triggers:
 def _composition(subject: Subject, layer: int, tops: Int64[np.ndarray, " signed"]) -> tuple[float, float]:
     """Of the outputs, and of outputs moved half a pass away; `tops` of all memories, then of all turned round."""
     readout, threshold = subject.readout, ACTIVE * neurons_rms(subject, layer)
-    ending = open_ending(subject.model.checkpoint, layer, "ffn")
+    projection = open_output_projection(subject.model.checkpoint, layer, "ffn")
     rates, counted = [], []
     for trace in (subject.traces[place] for place in spread(len(subject.traces), COMPOSED)):
         rows = trace.neurons(layer)[1:]
         active = np.concatenate([rows > threshold, rows < -threshold], axis=1)
         wrote = trace.site(layer_site(layer, "ffn.output"))[1:]
-        output = top_token(readout.folded(wrote, ending), readout.weight)
+        output = top_token(readout.folded(wrote, projection), readout.weight)
         moved = np.roll(output, len(output) // 2)
         some = int(active.any(axis=-1).sum())
         if some:
@@ -122,9 +122,9 @@ def _dominant_share(subject: Subject, layer: int, norms: Float32[np.ndarray, " n
 
 def layer_memories(subject: Subject, layer: int) -> LayerMemories:
     """Everything that is told of one layer."""
-    ending, triggers = open_ending(subject.model.checkpoint, layer, "ffn"), top_triggers(subject, layer)
-    values, readout = ending.writes(), subject.readout
-    words = promoted(readout.folded(values, ending), readout.weight, min(_WORDS, subject.spec.vocab_size))
+    projection, triggers = open_output_projection(subject.model.checkpoint, layer, "ffn"), top_triggers(subject, layer)
+    values, readout = projection.output_vectors(), subject.readout
+    words = promoted(readout.folded(values, projection), readout.weight, min(_WORDS, subject.spec.vocab_size))
     top, norms = words.top[:, 0], vector_norms(values)
     composition, composition_by_chance = _composition(subject, layer, np.concatenate([top, words.bottom[:, 0]]))
     strength = np.where(top == triggers.next_token, triggers.coefficient * norms, 0.0)

@@ -14,7 +14,7 @@ from edge.lab.sample import jackknife, spread
 from edge.lab.subject import Subject
 from edge.measure.maps import linear_foretold, missed, r2, r2_of
 from edge.picture.units import show_share
-from edge.readout import Ending, open_ending
+from edge.readout import OutputProjection, open_output_projection
 from edge.trace import Trace
 from models.sites import layer_site
 
@@ -43,15 +43,15 @@ def unlimited(held_out: float, fitted: int, features: int) -> float:
     return 1.0 - (1.0 - held_out) * (fitted - features - 1) / (fitted - 1)
 
 
-def frozen_attention(trace: Trace, layer: int, ending: Ending) -> Float32[np.ndarray, "token model"]:
+def frozen_attention(trace: Trace, layer: int, projection: OutputProjection) -> Float32[np.ndarray, "token model"]:
     """What attention writes by its pattern: `Σ_j p_ij v_j · W_O`, its bias, and the norm after where there is one."""
     heads = read_values(layer_patterns(trace, layer), trace.site(layer_site(layer, "attn.value")))
-    return ending.after(ending(heads.reshape(len(heads), -1)))
+    return projection.after(projection(heads.reshape(len(heads), -1)))
 
 
 def _attention_r2(subject: Subject, layer: int) -> float:
-    ending = open_ending(subject.model.checkpoint, layer, "attn")
-    told = np.concatenate([frozen_attention(trace, layer, ending) for trace in subject.traces])
+    projection = open_output_projection(subject.model.checkpoint, layer, "attn")
+    told = np.concatenate([frozen_attention(trace, layer, projection) for trace in subject.traces])
     return r2(told[settled(subject)], settled_rows(subject, layer, "attn.output"))
 
 

@@ -5,7 +5,7 @@ from jaxtyping import Float, Float32, Float64
 
 from edge.lab.subject import Subject
 from edge.measure.heads import copying_score, ov_logits
-from edge.readout import Ending, Readout, open_ending
+from edge.readout import OutputProjection, Readout, open_output_projection
 from edge.watch import Watch
 from models.sites import layer_site
 from models.spec import DecoderSpec
@@ -18,9 +18,11 @@ def lists(subject: Subject) -> list[list[int]]:
     return list(subject.repeats(DRAWS, LIST_TOKENS, 1))
 
 
-def folded_heads(readout: Readout, ending: Ending, spec: DecoderSpec) -> Float32[np.ndarray, "head head_dim width"]:
+def folded_heads(
+    readout: Readout, projection: OutputProjection, spec: DecoderSpec
+) -> Float32[np.ndarray, "head head_dim width"]:
     """What the head of the decoder reads of each feature of each head: the gains of all norms folded in."""
-    folded = readout.folded(ending.writes(), ending)
+    folded = readout.folded(projection.output_vectors(), projection)
     return folded.reshape(spec.n_heads, spec.head_dim, -1)
 
 
@@ -39,8 +41,8 @@ def ov_scores(subject: Subject, *, shuffled: bool = False) -> Float64[np.ndarray
     """How far each head raises the token that it reads; shuffled, how far another token of the list."""
     scores = np.zeros((subject.spec.n_layers, subject.spec.n_heads))
     begin, readout, spec = len(subject.begin), subject.readout, subject.spec
-    endings = (open_ending(subject.model.checkpoint, layer, "attn") for layer in range(spec.n_layers))
-    heads = [folded_heads(readout, ending, spec) for ending in endings]
+    projections = (open_output_projection(subject.model.checkpoint, layer, "attn") for layer in range(spec.n_layers))
+    heads = [folded_heads(readout, projection, spec) for projection in projections]
     for ids in lists(subject):
         trace, listed = subject.see(ids, watch=Watch(parts=("attn.value",))), np.array(ids[begin:])
         unembedding = readout.weight[np.roll(listed, 1) if shuffled else listed]

@@ -15,7 +15,7 @@ from edge.lab.subject import Subject
 from edge.measure import sparsity
 from edge.measure.hot import NeuronCounts, dead_share, neurons_for
 from edge.picture.units import show_share
-from edge.readout import open_ending
+from edge.readout import open_output_projection
 
 MOSTLY = 0.5
 """Of neurons that are off: more are silent than fire. Li et al. 2022 find 97% in T5, 94% in a vision transformer."""
@@ -130,7 +130,7 @@ def measured(blocks: Iterable[Neurons], tokens: int, values: Float32[np.ndarray,
 
 def layer_shares(subject: Subject, layer: int) -> tuple[Layer, Layer]:
     """One layer over the passage, and Gaussian vectors of its size in its place."""
-    values = np.ascontiguousarray(open_ending(subject.model.checkpoint, layer, "ffn").matrix.T)
+    values = np.ascontiguousarray(open_output_projection(subject.model.checkpoint, layer, "ffn").matrix.T)
     rms = np.float32(neurons_rms(subject, layer))
     tokens = sum(len(ids) - 1 for ids in subject.windows)
     random = np.random.default_rng([SEED, layer])

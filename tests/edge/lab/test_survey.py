@@ -127,7 +127,7 @@ def test_the_command_keeps_goes_on_and_adds(text: Path, tmp_path: Path, said: Sa
         (("--survey", "words.txt", "--part", "3/2"), "--part is '3/2'; the second of three parts is 2/3"),
         (("--survey", "words.txt", "--claim", "F1"), "tries no claims"),
         (("--survey", "words.txt", "--add", "words.txt"), "is no survey that this Edge reads"),
-        (("--survey", "words.txt", "--keep", "words.txt"), "would be written over what is read from it"),
+        (("--survey", "words.txt", "--keep", "words.txt"), "is also read by this command"),
     ],
 )
 def test_misuse_is_reported_in_a_message(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.measure.attribution import direct_logit_attribution, write_norms
-from edge.readout import NormWeights, Reading, Readout, open_ending, open_readout
+from edge.readout import LinearReadout, NormWeights, Readout, open_output_projection, open_readout
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
 from models.precision import Scheme, Zero
@@ -106,7 +106,7 @@ def test_ids_outside_the_vocabulary_are_refused(outside: int) -> None:
 
 def test_a_layer_that_is_not_there_is_refused() -> None:
     with pytest.raises(MisuseError, match="layers 0 to 2"):
-        open_ending(tiny_checkpoint("layers-that-differ"), 3, "attn")
+        open_output_projection(tiny_checkpoint("layers-that-differ"), 3, "attn")
 
 
 @few
@@ -117,7 +117,7 @@ def test_a_number_is_the_same_before_and_after_what_is_linear(seed: int, inner: 
     norm = some_readout(seed, inner).norm
     matrix, bias, parts = (rng.standard_normal(shape, np.float32) for shape in ((6, 3), (6,), (4, 3)))
     raw = parts @ matrix.T + bias
-    after = Reading(rng.standard_normal(6), np.abs(rng.standard_normal(4)) + 0.5, rng.standard_normal(4))
+    after = LinearReadout(rng.standard_normal(6), np.abs(rng.standard_normal(4)) + 0.5, rng.standard_normal(4))
     want = norm(raw) @ after.direction / after.scale + after.constant
     before = after.before(norm, raw).before_matrix(matrix, bias)
     got = parts @ before.direction / before.scale + before.constant

@@ -13,7 +13,7 @@ from transformers import GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedTo
 import edge
 from edge.measure.attribution import attribute, attribute_heads, attribute_neurons, read_difference
 from edge.measure.heads import detection_share, duplicate_token_mask, induction_mask, previous_token_mask
-from edge.readout import Readout, open_ending, open_readout
+from edge.readout import Readout, open_output_projection, open_readout
 from edge.trace import Trace
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
@@ -140,9 +140,11 @@ def test_heads_and_neurons_are_attributed_alike(both: Both, target: int, baselin
     of_heads = of_transformer_lens(both, heads, target, baseline)[:, token].reshape(spec.n_layers, -1)
     of_neurons = of_transformer_lens(both, neurons, target, baseline)[:, token].reshape(spec.n_layers, -1)
     for layer in range(spec.n_layers):
-        got = attribute_heads(both.trace, reading, open_ending(both.checkpoint, layer, "attn"), layer, token)
+        got = attribute_heads(both.trace, reading, open_output_projection(both.checkpoint, layer, "attn"), layer, token)
         worst = off_by(got.logits[:-1], of_heads[layer])
         assert worst < CLOSE, f"heads of layer {layer} add otherwise than in TransformerLens: {worst:.2g}"
-        got = attribute_neurons(both.trace, reading, open_ending(both.checkpoint, layer, "ffn"), layer, token)
+        got = attribute_neurons(
+            both.trace, reading, open_output_projection(both.checkpoint, layer, "ffn"), layer, token
+        )
         worst = off_by(got.logits[:-1], of_neurons[layer])
         assert worst < CLOSE, f"neurons of layer {layer} add otherwise than in TransformerLens: {worst:.2g}"

@@ -301,7 +301,7 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path: Path, capfd: pytest.Cap
         ((file, "-o", tmp_path), 2, "is a folder"),
         ((file, "-o", file), 2, "would be written over"),
         ((tmp_path / "none", "-o", tmp_path / "x.html"), 1, "there is no trace"),
-        ((file, "-o", tmp_path / "no" / "x.html"), 2, "there is no folder"),
+        ((file, "-o", tmp_path / "no" / "x.html"), 2, "does not exist; create it"),
         ((nothing, "-o", tmp_path / "x.html"), 2, "watched nothing and generated nothing"),
         ((file, "-o", tmp_path / "x.html", "--perfetto", "--profile", file), 2, "a page takes --profile"),
         ((file, "-o", tmp_path / "x.html", "--perfetto"), 1, "is not a profile"),

@@ -22,10 +22,10 @@ def test_shares_are_those_of_the_parts_of_the_real_stream(name: str) -> None:
         trace, layer, token = subject.traces[0], 1, 17
         looks, own = layer_patterns(trace, layer), brought(subject, trace, layer)
         got = own.shares(looks, np.array([token]))[0]
-        before, after = trace.site(f"layers.{layer}.input")[token], own.ending.after
+        before, after = trace.site(f"layers.{layer}.input")[token], own.projection.after
         whole = before + trace.site(f"layers.{layer}.attn.output")[token]
         joined = trace.site(f"layers.{layer}.attn.heads")[token].reshape(1, -1)
-        scale = float(after.scale(own.ending(joined))[0])
+        scale = float(after.scale(own.projection(joined))[0])
         parts = {}
         for head in range(subject.spec.n_heads):
             for key in range(token + 1):

@@ -8,7 +8,7 @@ import pytest
 from edge.lab.effect import Verdict
 from edge.lab.experiments.copying import across_bits, mean_pair_bits, measure, recognized
 from edge.lab.experiments.ov import folded_heads, layer_scores, ov_scores
-from edge.readout import open_ending
+from edge.readout import open_output_projection
 from tests.edge.lab.subjects import tiny_subject
 from tests.tiny import TINY_SPECS, tiny_weights
 
@@ -63,14 +63,18 @@ def test_a_head_that_writes_the_vector_of_what_it_reads_copies_in_full() -> None
 def test_what_a_gain_does_to_written_vectors_is_no_copying() -> None:
     """A head that writes the vectors of what it reads divided by the gains of the norms on the way copies in full."""
     with tiny_subject("norms-around-caps") as subject:
-        spec, readout, ending = subject.spec, subject.readout, open_ending(subject.model.checkpoint, 0, "attn")
+        spec, readout, projection = (
+            subject.spec,
+            subject.readout,
+            open_output_projection(subject.model.checkpoint, 0, "attn"),
+        )
         ids, size = np.arange(6), spec.head_dim
         table = np.linalg.qr(np.random.default_rng(0).standard_normal((spec.d_model, size)))[0].T.astype(np.float32)
-        matrix = np.tile((table / (readout.norm.gain * ending.after.gain)).T, spec.n_heads)
-        ending = replace(ending, matrix=np.asarray(matrix, np.float32))
+        matrix = np.tile((table / (readout.norm.gain * projection.after.gain)).T, spec.n_heads)
+        projection = replace(projection, matrix=np.asarray(matrix, np.float32))
         readout = replace(readout, weight=table, bias=np.zeros(size, np.float32))
         value = np.eye(size, dtype=np.float32)[:6, None].repeat(spec.n_kv_heads, axis=1)
-        scores = layer_scores(value, folded_heads(readout, ending, spec), table[ids])
+        scores = layer_scores(value, folded_heads(readout, projection, spec), table[ids])
     np.testing.assert_allclose(scores, np.ones(spec.n_heads), atol=1e-5)
 
 

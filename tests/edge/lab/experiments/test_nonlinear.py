@@ -10,7 +10,7 @@ from edge.lab.experiments.ffn_rows import before_activation, ffn_input, settled,
 from edge.lab.experiments.nonlinear import EXPERIMENT, frozen_attention, unlimited
 from edge.lab.subject import Subject
 from edge.measure.maps import linear_fit_r2
-from edge.readout import open_ending
+from edge.readout import open_output_projection
 from models.sites import layer_site
 from models.spec import Activation, Gated
 from tests.edge.lab.subjects import tiny_subject, zoo_subject
@@ -58,7 +58,7 @@ def test_attention_with_its_pattern_held_writes_what_it_wrote(name: str) -> None
     with tiny_subject(name) as subject:
         trace = subject.traces[0]
         for layer in range(subject.spec.n_layers):
-            reported = frozen_attention(trace, layer, open_ending(subject.model.checkpoint, layer, "attn"))
+            reported = frozen_attention(trace, layer, open_output_projection(subject.model.checkpoint, layer, "attn"))
             seen = trace.site(layer_site(layer, "attn.output"))
             off = float(np.abs(reported - seen).max() / np.abs(seen).max())
             assert off < 1e-4, f"{name}, layer {layer}: attention is off by {off:.2g}"
