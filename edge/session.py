@@ -1,4 +1,4 @@
-"""A loaded model: one checkpoint on one engine, and everything that can be asked of it."""
+"""A loaded model: one checkpoint on one engine. Runs prompts, computes logits, times sublayers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,14 +37,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Token:
-    """One generated token, as it is known.
+    """One generated token.
 
     Attributes:
-        text: Text that became complete with it; empty while a character is still missing bytes. The texts join to the
-            trace's, which may end with one character more, or several, that never became complete.
+        text: Text completed by this token; empty while a character lacks bytes. The texts join to `Trace.text`, which
+            may end with further characters that were never completed.
         piece: The token as a label.
         logprob: Natural log-probability that the model gave it.
-        step: The pass that led to it; the next one overwrites its logits.
+        step: The pass that computed its logits; the next pass overwrites them.
     """
 
     id: int
@@ -58,7 +58,7 @@ OnToken = Callable[[Token], None]
 
 
 class Model:
-    """One checkpoint on one engine. Methods may be called from any thread; close it when done."""
+    """One checkpoint on one engine. Methods may be called from any thread. Close it after use."""
 
     def __init__(self, checkpoint: Checkpoint, engine: str, threads: int | None, progress: Progress) -> None:
         self.checkpoint, choice = checkpoint, engine_of(engine)
@@ -94,20 +94,20 @@ class Model:
         edits: Sequence[Edit] = (),
         on_token: OnToken | None = None,
     ) -> Trace:
-        """Feeds a prompt, generates, records what is watched.
+        """Feeds a prompt, generates tokens, and records the watched sites.
 
         Args:
-            prompt: Text; or give `ids` instead.
+            prompt: Text; pass `ids` instead for token ids.
             watch: What to record; nothing by default.
             sampling: How tokens are chosen; greedy by default.
-            seed: Of the random draws.
-            stop_tokens: Tokens that end the run; the checkpoint's own by default.
-            edits: What is changed while the decoder computes (`edge.edits`), each acting on what earlier ones left.
-            on_token: Called with each token as soon as it is known, on the engine's thread.
+            seed: Random seed for sampling.
+            stop_tokens: Tokens that end the run; those of the checkpoint by default.
+            edits: Changes during the run (`edge.edits`), applied in order.
+            on_token: Called with each generated token, on the engine's thread.
 
         Raises:
-            MisuseError: an empty prompt, ids out of the vocabulary, a prompt longer than the context,
-                a watch beyond its budget, an edit of what this decoder does not have.
+            MisuseError: an empty prompt, ids outside the vocabulary, a prompt longer than the context, a watch above
+                its budget, or an edit of an unknown site.
         """
         started_ns = perf_counter_ns()
         prompt_ids = self._prompt_ids(prompt, ids)
@@ -124,54 +124,54 @@ class Model:
         )
         request.check(self.spec)
         stopping = self._stopping = Event()
-        seen = self._teller(prompt_ids, on_token)
-        made = self._thread.do(lambda engine: generate(engine, request, stopping, seen))
-        return self._trace(request, made, started_ns, tokenized_ns)
+        report = self._token_callback(prompt_ids, on_token)
+        generated = self._thread.do(lambda engine: generate(engine, request, stopping, report))
+        return self._trace(request, generated, started_ns, tokenized_ns)
 
     def chat_ids(self, turns: Sequence[Turn]) -> list[int]:
-        """Ids of a conversation in the checkpoint's own chat template, up to where the assistant is to speak.
+        """Token ids of a conversation in the checkpoint's chat template, up to the start of the assistant's turn.
 
         Raises:
-            MisuseError: the checkpoint has no template or no tokenizer, or the template refuses these turns.
-            CheckpointError: the template itself is at fault.
+            MisuseError: the checkpoint has no template or no tokenizer, or the template rejects these turns.
+            CheckpointError: the template has an error.
         """
         named = self.tokenizer.named if self.tokenizer else {}
         template = open_chat_template(self.checkpoint.folder, named)
         if template is None:
             raise MisuseError(f"{self.checkpoint.folder} has no chat template; run the prompt as plain text instead")
         if self.tokenizer is None:
-            raise MisuseError(f"no conversation can be run: {without_tokenizer(self.checkpoint.folder)}")
+            raise MisuseError(f"a conversation needs a tokenizer: {without_tokenizer(self.checkpoint.folder)}")
         return self.tokenizer.encode_spelled(template.text_of(turns))
 
     def logits(self, ids: list[int], edits: Sequence[Edit] = ()) -> Float32[np.ndarray, "token vocab"]:
-        """Logits after every one of `ids`, teacher-forced, from a fresh cache; with what `edits` change."""
+        """Logits after every one of `ids`, teacher-forced, from an empty cache, with `edits`."""
         check_ids(tuple(ids), self.spec)
         check_edits(edits, self.spec, len(ids))
         return self._thread.do(lambda engine: logits_of(engine, tuple(ids), edits))
 
     def time_sublayers(self, ids: list[int], *, tokens: int = 1, repeats: int = 30) -> SublayerTiming | None:
-        """Times the pass over the last `tokens` of `ids`, the earlier ones being in the cache.
+        """Times the pass over the last `tokens` of `ids`, with the earlier ones in the cache.
 
-        One token is a decode step at depth `len(ids) - 1`; all of them are a prefill. None when stopped.
+        One token is a decode step at depth `len(ids) - 1`; all tokens are a prefill. None if stopped.
         """
         check_ids(tuple(ids), self.spec)
         if not 1 <= tokens <= len(ids):
             raise MisuseError(f"cannot time a pass over {tokens} of {len(ids)} tokens")
         if repeats < 1:
-            raise MisuseError(f"repeats is {repeats}; a timing needs at least 1 pass")
+            raise MisuseError(f"repeats is {repeats}; at least 1 pass is needed")
         stopping = self._stopping = Event()
         return self._thread.do(lambda engine: time_sublayers(engine, tuple(ids), tokens, repeats, stopping.is_set))
 
     def with_engine(self, work: Callable[[Engine], T]) -> T:
-        """Does `work` on the engine, on the thread where it must stay; what it has in its cache may be anything."""
+        """Calls `work` with the engine, on the engine's thread. The cache may hold any tokens."""
         return self._thread.do(work)
 
     def stop(self) -> None:
-        """Ends the work under way after its current pass; a run returns its trace so far."""
+        """Stops the current work after its current pass; a run returns its trace so far."""
         self._stopping.set()
 
     def close(self) -> None:
-        """Stops what runs, and lets go of weights, caches and the engine's thread."""
+        """Stops the current work, frees weights and caches, and ends the engine's thread."""
         self.stop()
         self._thread.close()
 
@@ -185,30 +185,33 @@ class Model:
 
     def _prompt_ids(self, prompt: str | None, ids: list[int] | None) -> tuple[int, ...]:
         if (prompt is None) == (ids is None):
-            raise MisuseError("give a prompt as text, or as ids, one of the two")
+            problem = "no prompt; pass text or token ids" if ids is None else "pass a prompt or ids, not both"
+            raise MisuseError(problem)
         if prompt is None:
             return tuple(ids or ())
         if self.tokenizer is None:
-            raise MisuseError(f"text cannot be run, give ids: {without_tokenizer(self.checkpoint.folder)}")
+            raise MisuseError(f"text needs a tokenizer, pass ids instead: {without_tokenizer(self.checkpoint.folder)}")
         if not prompt:
-            raise MisuseError("the prompt is empty; give some text, or ids")
+            raise MisuseError("the prompt is empty; pass text or token ids")
         return tuple(self.tokenizer.encode(prompt))
 
-    def _teller(self, prompt_ids: tuple[int, ...], on_token: OnToken | None) -> Callable[[int, float, Step], None]:
+    def _token_callback(
+        self, prompt_ids: tuple[int, ...], on_token: OnToken | None
+    ) -> Callable[[int, float, Step], None]:
         if on_token is None:
             return lambda *_: None
         stream = TextStream(self.tokenizer, prompt_ids) if self.tokenizer else _Numbers()
         return lambda id, logprob, step: on_token(Token(id, stream.add(id), _piece(self.tokenizer, id), logprob, step))
 
-    def _trace(self, request: Request, made: Generated, started_ns: int, tokenized_ns: int) -> Trace:
-        tokens = request.ids + made.tokens
+    def _trace(self, request: Request, generated: Generated, started_ns: int, tokenized_ns: int) -> Trace:
+        tokens = request.ids + generated.tokens
         text = (
-            self.tokenizer.continuation(request.ids, made.tokens)
+            self.tokenizer.continuation(request.ids, generated.tokens)
             if self.tokenizer
-            else " ".join(str(id) for id in made.tokens)
+            else " ".join(str(id) for id in generated.tokens)
         )
-        first_ns = made.chosen_ns[0] if made.chosen_ns else made.prefilled_ns
-        gaps_ns = np.diff(np.array(made.chosen_ns, np.int64)).tolist()
+        first_ns = generated.chosen_ns[0] if generated.chosen_ns else generated.prefilled_ns
+        gaps_ns = np.diff(np.array(generated.chosen_ns, np.int64)).tolist()
         return Trace(
             spec=self.spec,
             model=self.name,
@@ -216,19 +219,19 @@ class Model:
             versions={"edge": __version__, **self.versions},
             tokens=tokens,
             prompt_length=len(request.ids),
-            n_fed=made.fed,
+            n_fed=generated.fed,
             pieces=tuple(_piece(self.tokenizer, id) for id in tokens),
             text=text,
-            logprobs=made.logprobs,
-            finish=made.finish,
+            logprobs=generated.logprobs,
+            finish=generated.finish,
             watch=request.watch,
             timing=RunTiming(
                 tokenize_ms=(tokenized_ns - started_ns) / 1e6,
-                prefill_ms=(made.prefilled_ns - made.started_ns) / 1e6,
-                ttft_ms=(tokenized_ns - started_ns + first_ns - made.started_ns) / 1e6,
+                prefill_ms=(generated.prefilled_ns - generated.started_ns) / 1e6,
+                ttft_ms=(tokenized_ns - started_ns + first_ns - generated.started_ns) / 1e6,
                 inter_token_ms=tuple(gap_ns / 1e6 for gap_ns in gaps_ns),
             ),
-            sites=made.sites,
+            sites=generated.sites,
             edits=tuple(str(edit) for edit in request.edits),
         )
 
@@ -236,17 +239,17 @@ class Model:
 def load(
     model: str | Path, engine: str = "onnx", *, threads: int | None = None, progress: Progress | None = None
 ) -> Model:
-    """Loads a checkpoint folder, a model of the zoo by name, or a pulled one by its hub id, on one engine.
+    """Loads a checkpoint folder, a bundled model by name, or a pulled model by its hub id, on one engine.
 
     Args:
-        engine: `onnx`, `torch` or `mlx`, with a colon and the precision where it is not float32: `onnx:int4`;
-            with a plus and the provider where ONNX Runtime is not to compute on the CPU: `onnx+cuda:int4`.
-        threads: Threads to compute with; the physical cores by default.
-        progress: Told what long work is at.
+        engine: `onnx`, `torch` or `mlx`. Add `:PRECISION` for another precision than float32: `onnx:int4`. Add
+            `+PROVIDER` for another device than the CPU in ONNX Runtime: `onnx+cuda:int4`.
+        threads: Threads to compute with; the number of physical cores by default.
+        progress: Called with one line of text when long work reaches a new step.
 
     Raises:
         CheckpointError, SpecError: the folder cannot be run; the message says why.
-        MisuseError: an unknown engine, precision or model.
+        MisuseError: unknown engine, precision or model.
         MissingPackageError: the engine's package is not installed.
     """
     engine_of(engine)  # before anything is read
@@ -255,7 +258,7 @@ def load(
 
 
 class _Numbers:
-    """What stands for a text where there is no tokenizer: ids with a space between them."""
+    """The text of tokens without a tokenizer: ids separated by spaces."""
 
     def __init__(self) -> None:
         self._between = ""

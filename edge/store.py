@@ -1,4 +1,4 @@
-"""The file of a trace: versioned safetensors, a table beside named arrays."""
+"""The file format of a trace: safetensors with a JSON record in the header, versioned."""
 
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,22 @@ from models.other_formats import of_file
 from models.safetensors_file import TensorPlace, tensor_places
 
 FORMAT = "3"
-"""Raised when a trace written today could not be read by yesterday's Edge."""
+"""Increases when an older Edge could not read new traces."""
 
 
 def write_store(path: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
-    """Writes a file that appears whole or not at all, as `edge.output.write_file` does."""
+    """Writes the file atomically, as `edge.output.write_file` does."""
     from safetensors.numpy import save_file
 
     header = {"format": FORMAT, "record": json_text(record)}
-    held = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return write_file(path, lambda part: save_file(held, part, header))
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return write_file(path, lambda part: save_file(contiguous, part, header))
 
 
 def read_store(path: Path) -> tuple[dict[str, Any], dict[str, TensorPlace]]:
-    """What `write_store` wrote; arrays stay on disk until they are used."""
+    """Reads the record and the places of the arrays, which stay on disk until they are used."""
     if not path.is_file():
-        raise EdgeError(f"there is no trace at {path}")
+        raise EdgeError(f"there is no trace at {path}; 'edge trace MODEL PROMPT -o FILE' writes one")
     header = _header(path)
     if header.get("format") != FORMAT:
         raise EdgeError(
@@ -39,12 +39,12 @@ def read_store(path: Path) -> tuple[dict[str, Any], dict[str, TensorPlace]]:
     except (ValueError, KeyError) as error:
         raise damaged(path, error) from error
     if not isinstance(record, dict):
-        raise damaged(path, "its record is no table")
+        raise damaged(path, "its record is not a JSON object")
     return record, tensor_places(path)
 
 
 def damaged(path: Path, why: object) -> EdgeError:
-    """For a trace that was one, and of which something is lost."""
+    """The error for a damaged trace."""
     return EdgeError(f"the trace {path} is damaged ({why}); run it again")
 
 

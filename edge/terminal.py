@@ -1,4 +1,4 @@
-"""The one way to stdout and stderr: whatever is printed, no control character reaches a terminal."""
+"""Escapes control characters in everything that is printed to stdout and stderr."""
 
 import io
 import re
@@ -10,22 +10,22 @@ from typing import Any, TextIO, cast
 from edge.picture.escape import escape_acting, escape_controls
 
 _MOVES = re.compile("(?:\r|\n|\x1b\\[A)*")
-"""How a progress bar goes back to the start of its line, and up to the line of another bar."""
+"""Cursor moves of progress bars: to the start of the line, and up one line."""
 
 
 class _Escaped:
-    """A stream that spells control characters out, and is the one below it in everything else.
+    """A stream that escapes control characters and forwards everything else to the stream below.
 
     Args:
-        moves: Whether a write may begin with moves of the cursor, as those of progress bars do.
+        moves: Whether a write may begin with cursor moves, as progress bars need.
     """
 
     def __init__(self, below: TextIO, moves: bool) -> None:
         self.below, self._moves = below, moves
 
     def write(self, text: str) -> int:
-        begins = _MOVES.match(text) if self._moves else None
-        end = begins.end() if begins else 0
+        match = _MOVES.match(text) if self._moves else None
+        end = match.end() if match else 0
         self.below.write(text[:end] + escape_acting(text[end:]))
         return len(text)
 
@@ -39,7 +39,7 @@ class _Escaped:
 
 @contextmanager
 def escaped_output() -> Iterator[None]:
-    """Meanwhile everything that is printed in this process is escaped: results, messages, warnings, progress bars."""
+    """Escapes everything that this process prints inside the block: results, messages, warnings, progress bars."""
     before = sys.stdout, sys.stderr
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):
@@ -53,7 +53,7 @@ def escaped_output() -> Iterator[None]:
 
 
 def write_generated(text: str) -> None:
-    """Text of a model on stdout, at once: as it is where a file or another program reads it."""
+    """Writes generated text to stdout and flushes. Escapes it on a terminal; a file or pipe receives it unchanged."""
     below = sys.stdout.below if isinstance(sys.stdout, _Escaped) else sys.stdout
     below.write(escape_controls(text) if below.isatty() else text)
     below.flush()

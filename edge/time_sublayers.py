@@ -1,4 +1,4 @@
-"""Times one pass of an engine: whole passes without instruments, then sublayer by sublayer."""
+"""Times one pass of an engine: uninstrumented passes, then instrumented ones with a timer per sublayer."""
 
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -16,16 +16,16 @@ from edge.watch import Watch
 Stopping = Callable[[], bool]
 
 WARM_UP = 2
-"""Passes before the first measured one: the first touches pages and fills pools."""
+"""Passes before the first measured one: the first ones allocate memory and fill pools."""
 
 
 def time_passes(
     engine: Engine, ids: tuple[int, ...], tokens: int, repeats: int, grains: Sequence[Grain], is_stopping: Stopping
 ) -> PassTimes | None:
-    """Times the pass over the last `tokens` of `ids`, the others being in the cache; None when stopped.
+    """Times the pass over the last `tokens` of `ids`, with the others in the cache; None if stopped.
 
-    Whole passes run before and after the instrumented ones, half of the repeats each, so that a machine
-    that slows down shows in both.
+    Half of the uninstrumented passes run before the instrumented ones and half after, so that a slowdown of the
+    machine affects both kinds.
 
     Raises:
         EdgeError: numbers are not finite.
@@ -61,7 +61,7 @@ def time_passes(
 def time_sublayers(
     engine: Engine, ids: tuple[int, ...], tokens: int, repeats: int, is_stopping: Stopping
 ) -> SublayerTiming | None:
-    """Where such a pass spends its time; None when stopped."""
+    """Time of each sublayer in such a pass; None if stopped."""
     times = time_passes(engine, ids, tokens, repeats, (Grain.SUBLAYER,), is_stopping)
     if times is None:
         return None

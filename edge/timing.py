@@ -1,4 +1,4 @@
-"""What a run took, end to end and by sublayer, as frozen numbers with units in their names."""
+"""Latency of runs and passes, end to end and by sublayer. Units are in the names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from statistics import median
 from models.parts import RESTS, sublayer_of, within_layer
 
 Took = dict[str, float]
-"""Nanoseconds by scope of one pass: a sublayer, a part of one, `embed`, `head`, `other`."""
+"""Nanoseconds of one pass by scope: a sublayer, a part of a sublayer, `embed`, `head`, `other`."""
 
 
 SLOWED = 1.15
-"""Σ parts / total beyond which shares are of the pass with timers, not of the pass: 15% is what runs differ by."""
+"""Coverage above which shares are of the pass with timers: repeated runs differ by up to 15%."""
 
 
 class Grain(StrEnum):
-    """How finely a pass is told apart. A clock at every part slows a small model down, so both are taken."""
+    """How finely a pass is timed. A timer at every part slows small models, so both grains are measured."""
 
     SUBLAYER = "sublayer"
     PART = "part"
@@ -24,13 +24,13 @@ class Grain(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RunTiming:
-    """One run, as a person waited for it.
+    """Latency of one run.
 
     Attributes:
-        tokenize_ms: Text to ids, in milliseconds; 0 when ids were given.
-        prefill_ms: First token fed to the logits after the prompt's last token.
-        ttft_ms: Request to first generated token, tokenization included.
-        inter_token_ms: Every interval between two generated tokens, raw.
+        tokenize_ms: Text to ids, in milliseconds; 0 if ids were given.
+        prefill_ms: From the first token fed to the logits after the prompt's last token.
+        ttft_ms: Time to first token: from the request to the first generated token, tokenization included.
+        inter_token_ms: Every interval between two generated tokens.
     """
 
     tokenize_ms: float
@@ -41,13 +41,13 @@ class RunTiming:
     @property
     def tokens_per_second(self) -> float | None:
         """Decode rate `(n - 1) / (t_last - t_first)`; None for fewer than two tokens."""
-        waited_ms = sum(self.inter_token_ms)
-        return 1e3 * len(self.inter_token_ms) / waited_ms if waited_ms else None
+        total_ms = sum(self.inter_token_ms)
+        return 1e3 * len(self.inter_token_ms) / total_ms if total_ms else None
 
 
 @dataclass(frozen=True)
 class Without:
-    """A whole pass, and right after it one that leaves sublayers out: no clock is inside either."""
+    """Times of a whole pass and of the next pass, which leaves sublayers out. Neither has timers inside."""
 
     whole_ns: float
     without_ns: float
@@ -55,16 +55,16 @@ class Without:
 
 @dataclass(frozen=True, kw_only=True)
 class PassTimes:
-    """What passes of one kind took, every one of them, in nanoseconds.
+    """Times of all passes of one kind, in nanoseconds.
 
     Attributes:
         tokens: Tokens of a pass; 1 is a decode step.
         depth: Tokens in the cache before it.
-        whole_ns: Passes without instruments, half of them before the instrumented ones and half after.
-        sublayers_ns: Passes with a clock at every sublayer.
-        parts_ns: Passes with a clock at every part; empty where they were not asked for.
-        without: Passes without all `attn`, all `ffn`, or all `layers`, each beside a whole one; empty where the engine
-            cannot leave sublayers out, or was not asked.
+        whole_ns: Uninstrumented passes, half of them before the instrumented ones and half after.
+        sublayers_ns: Passes with a timer at every sublayer.
+        parts_ns: Passes with a timer at every part; empty if they were not requested.
+        without: Passes without all `attn`, all `ffn`, or all `layers`, each paired with a whole pass; empty if the
+            engine cannot leave sublayers out, or if they were not requested.
     """
 
     tokens: int
@@ -77,11 +77,11 @@ class PassTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class Differenced:
-    """A pass divided by what it takes less without attention, without FFNs, and without both.
+    """The time of a pass divided into parts by leaving out attention, FFNs, and both.
 
     Attributes:
         total_ns: Median of the whole passes.
-        attn_ns, ffn_ns: Medians of what a pass takes less without all attention, without all FFNs.
+        attn_ns, ffn_ns: Median time saved by a pass without all attention, and without all FFNs.
         rest_ns: Median of passes without layers: embedding, head, and the call itself.
     """
 
@@ -92,30 +92,30 @@ class Differenced:
 
     @property
     def coverage(self) -> float:
-        """Σ parts / total: 1 where sublayers cost the same with and without the others."""
+        """Σ parts / total: 1 if each sublayer costs the same with and without the others."""
         return (self.attn_ns + self.ffn_ns + self.rest_ns) / self.total_ns
 
     @property
     def agrees(self) -> bool:
-        """The parts sum to the pass within 15%."""
+        """Whether the parts sum to the pass within 15%."""
         return 2 - SLOWED <= self.coverage <= SLOWED
 
     @classmethod
     def of(cls, without: Mapping[str, Sequence[Without]]) -> "Differenced | None":
-        """What such passes come to; None where there are none."""
+        """Computed from paired passes; None if there are none."""
         if not {"attn", "ffn", "layers"} <= without.keys():
             return None
-        less = {kind: median(one.whole_ns - one.without_ns for one in pairs) for kind, pairs in without.items()}
+        saved_ns = {kind: median(one.whole_ns - one.without_ns for one in pairs) for kind, pairs in without.items()}
         return cls(
             total_ns=median(one.whole_ns for pairs in without.values() for one in pairs),
-            attn_ns=less["attn"],
-            ffn_ns=less["ffn"],
+            attn_ns=saved_ns["attn"],
+            ffn_ns=saved_ns["ffn"],
             rest_ns=median(one.without_ns for one in without["layers"]),
         )
 
 
 class Basis(StrEnum):
-    """What shares of time are shares of."""
+    """What shares of time refer to."""
 
     PASS = "the pass"
     CLOCKED = "the pass with timers"
@@ -123,13 +123,13 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """A pass as a whole beside what clocks inside say of it.
+    """The uninstrumented latency of a pass, and the times of its parts.
 
-    Shares are of the total while the parts sum to at most `SLOWED` times it, and of the sum of the parts beyond: the
-    clocks then slowed the pass so much that nothing inside it was measured as it is without them.
+    Shares are of the total while the parts sum to at most `SLOWED` times the total. Above that, timers slowed the pass
+    too much to compare with it, and shares are of the sum of the parts.
 
     Attributes:
-        total_ns: Median of whole passes without instruments.
+        total_ns: Median uninstrumented pass.
         measured_ns: Median of each scope in instrumented passes, as measured: `embed`,
             `layers.3.attn`, `layers.3.ffn`, `head`, `other`.
     """
@@ -144,56 +144,56 @@ class Account:
 
     @property
     def coverage(self) -> float:
-        """Σ measured parts / un-instrumented total; above 1 the clocks slowed the pass."""
+        """Σ measured parts / uninstrumented total; above 1, timers slowed the pass."""
         return self.sum_ns / self.total_ns
 
     @property
     def basis(self) -> Basis:
-        """What `shares` are shares of."""
+        """What `shares` refer to."""
         return Basis.CLOCKED if self.coverage > SLOWED else Basis.PASS
 
     @property
     def scale(self) -> float:
-        """What a measured time is multiplied by to stand in the total: 1, or below it where parts sum to more."""
+        """Factor that scales measured times to the total: 1, or less if the parts sum to more than the total."""
         return 1.0 / max(1.0, self.coverage)
 
     @property
     def scaled_ns(self) -> Took:
-        """Each scope as measured, and scaled down where all of them sum to more than the total."""
+        """Time of each scope, scaled down if all scopes sum to more than the total."""
         return {scope: took * self.scale for scope, took in self.measured_ns.items()}
 
     @property
     def shares(self) -> Took:
-        """Each scope's share of the `basis`, 0 to 1; with the gap's they sum to 1."""
+        """Share of each scope in the `basis`, 0 to 1. With the unattributed share they sum to 1."""
         return {scope: took / self.total_ns for scope, took in self.scaled_ns.items()}
 
     @property
     def gap_ns(self) -> float | None:
-        """The total less all parts: time that no part accounts for. None where the parts sum to more than the total."""
+        """Unattributed time: the total minus all parts. None if the parts sum to more than the total."""
         return None if self.coverage > 1.0 else self.total_ns - self.sum_ns
 
     @property
     def gap_share(self) -> float | None:
-        """The gap's share of the total; None where the gap is not known."""
+        """Unattributed time as a share of the total; None if it is unknown."""
         return None if self.gap_ns is None else self.gap_ns / self.total_ns
 
     @property
     def sums_ns(self) -> Took:
-        """`attn` and `ffn` over all layers, `embed`, `head` and `other`, scaled; and the gap where it is known.
+        """Scaled times of `attn` and `ffn` over all layers, `embed`, `head`, `other`; and `gap`, the unattributed time.
 
-        They sum to the total.
+        They sum to the total. There is no `gap` if it is unknown.
         """
         sums = sums_of(self.scaled_ns)
         return sums if self.gap_ns is None else sums | {"gap": self.gap_ns}
 
     @property
     def measured_sums_ns(self) -> Took:
-        """The same as measured, without a gap."""
+        """The same as measured, without `gap`."""
         return sums_of(self.measured_ns)
 
 
 def sums_of(took_ns: Took) -> Took:
-    """`attn` and `ffn` over all layers, and what lies outside layers as it is."""
+    """Times of `attn` and `ffn` summed over all layers; scopes outside layers unchanged."""
     sums: Took = {"attn": 0.0, "ffn": 0.0}
     for scope, took in took_ns.items():
         sums[within_layer(scope)] = sums.get(within_layer(scope), 0.0) + took
@@ -202,7 +202,7 @@ def sums_of(took_ns: Took) -> Took:
 
 @dataclass(frozen=True, kw_only=True)
 class SublayerTiming(Account):
-    """Where one pass spends its time. Measured apart from any watched run.
+    """Time of each sublayer in one pass. Measured separately from watched runs.
 
     Attributes:
         engine: The engine that ran, such as `onnx`.
@@ -227,7 +227,7 @@ def medians(passes: Sequence[Took]) -> Took:
 
 
 def with_rests(took_ns: Took) -> Took:
-    """The parts of one pass, from clocks at sublayers and at their modules: the rest of a sublayer is its last part."""
+    """Parts of one pass from timers at sublayers and their modules. A sublayer's remaining time is its last part."""
     parts: Took = {}
     for scope, took in took_ns.items():
         sublayer = scope.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""One model on one engine, in a process of its own: what is measured side by side and must not share memory."""
+"""One model on one engine in its own process, so that measured models do not share memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ from models.progress import Progress
 
 @dataclass(frozen=True)
 class Variant:
-    """What is run.
+    """A model on an engine.
 
     Attributes:
-        folder: Of the checkpoint.
+        folder: Folder of the checkpoint.
         engine: Engine, provider and precision, as users write them.
-        threads: Threads to compute with; the engine's own choice where None.
+        threads: Threads to compute with; the engine's default if None.
     """
 
     folder: Path
@@ -31,31 +31,31 @@ class Variant:
 
 
 def variant_of(model: str, engine: str, threads: int | None = None) -> Variant:
-    """The variant that users name so: a folder, a zoo name or a hub id, and an engine."""
+    """The variant for a model as users write it (folder, bundled model or hub id) and an engine."""
     return Variant(find_model(model), engine, threads)
 
 
 def open_variant(variant: Variant, progress: Progress) -> WorkerProcess[Model]:
-    """Loads it in a fresh process; ask it with functions that take a `Model` first.
+    """Loads the variant in a new process. Call functions there whose first argument is a `Model`.
 
     Raises:
-        EdgeError: it cannot be loaded, or its process was ended; the message says by what.
+        EdgeError: it cannot be loaded, or its process ended; the message says why.
     """
-    return WorkerProcess(str(variant), _load, _telling(variant, progress), {}, variant)
+    return WorkerProcess(str(variant), _load, _named_progress(variant, progress), {}, variant)
 
 
 def prepare_variant(variant: Variant, progress: Progress) -> None:
-    """Packs weights and exports graphs that are not there yet, in another process than the one that is measured."""
-    WorkerProcess(str(variant), _prepare, _telling(variant, progress), {}, variant).close()
+    """Quantizes weights and exports graphs that are not in the cache yet, in a separate process."""
+    WorkerProcess(str(variant), _prepare, _named_progress(variant, progress), {}, variant).close()
 
 
-def _telling(variant: Variant, progress: Progress) -> Progress:
-    return lambda word: progress(f"{variant}: {word}")
+def _named_progress(variant: Variant, progress: Progress) -> Progress:
+    return lambda message: progress(f"{variant}: {message}")
 
 
-def _prepare(tell: Progress, variant: Variant) -> None:
-    prepare_files(engine_of(variant.engine), open_checkpoint(variant.folder), tell)
+def _prepare(progress: Progress, variant: Variant) -> None:
+    prepare_files(engine_of(variant.engine), open_checkpoint(variant.folder), progress)
 
 
-def _load(tell: Progress, variant: Variant) -> Model:
-    return load(variant.folder, variant.engine, threads=variant.threads, progress=tell)
+def _load(progress: Progress, variant: Variant) -> Model:
+    return load(variant.folder, variant.engine, threads=variant.threads, progress=progress)

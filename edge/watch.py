@@ -1,4 +1,4 @@
-"""Which sites a run records, and what that costs, known before it runs."""
+"""Which sites a run records, and the memory this needs, computed before the run."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from models.sites import LOGITS, PARTS, Site, place_of, sites_of
 from models.spec import DecoderSpec
 
 BUDGET_BYTES = 2 * 1024**3
-"""What one capture may hold unless the caller allows more."""
+"""Default limit of the memory for recorded values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +16,10 @@ class Watch:
 
     Attributes:
         parts: Names of `models.sites.PARTS`, recorded in each chosen layer.
-        layers: The chosen layers; None is all of them.
-        logits: Record the logits of every token fed; without it only the last token's are computed.
-        half: Keep values as float16: half the bytes, about three significant digits.
-        budget_bytes: A capture that would hold more is refused before it starts.
+        layers: The chosen layers; None means all.
+        logits: Record the logits of every fed token; otherwise only those of the last token are computed.
+        half: Store float16: half the bytes, about three significant digits.
+        budget_bytes: Memory limit; a run that needs more is refused before it starts.
     """
 
     parts: tuple[str, ...]
@@ -35,7 +35,7 @@ class Watch:
 
     @classmethod
     def nothing(cls) -> "Watch":
-        """Records nothing: what timed runs use."""
+        """Records nothing; used by timed runs."""
         return cls(parts=())
 
     @classmethod
@@ -44,25 +44,25 @@ class Watch:
         return cls(parts=tuple(PARTS), logits=True)
 
     def sites(self, spec: DecoderSpec) -> tuple[Site, ...]:
-        """The sites recorded of one decoder, in the order in which they are computed."""
+        """The recorded sites of one decoder, in order of computation."""
         for layer in self.layers or ():
             if not 0 <= layer < spec.n_layers:
                 raise MisuseError(f"no layer {layer} to watch; this decoder has layers 0 to {spec.n_layers - 1}")
         return tuple(site for site in sites_of(spec).values() if self._takes(site))
 
     def cost_bytes(self, spec: DecoderSpec, tokens: int) -> int:
-        """Bytes that recording `tokens` tokens holds; sites of one place are held once."""
+        """Bytes needed to record `tokens` tokens; sites of one place are stored once."""
         sizes = {place_of(site.name): site.row_size for site in self.sites(spec)}
         return tokens * sum(sizes.values()) * (2 if self.half else 4)
 
     def check_budget(self, spec: DecoderSpec, tokens: int) -> None:
-        """Refuses a capture that would exceed the budget; the message offers the ways out."""
+        """Raises MisuseError if recording would exceed the budget; the message says what to change."""
         cost = self.cost_bytes(spec, tokens)
         if cost > self.budget_bytes:
             raise MisuseError(
-                f"watching {len(self.sites(spec))} sites over {tokens} tokens would hold {cost / 1e6:,.0f} MB, "
-                f"the budget is {self.budget_bytes / 1e6:,.0f} MB; watch fewer layers or parts, keep values in "
-                "half precision (Watch(half=True)), or raise budget_bytes"
+                f"watching {len(self.sites(spec))} sites over {tokens} tokens needs {cost / 1e6:,.0f} MB, "
+                f"the budget is {self.budget_bytes / 1e6:,.0f} MB; watch fewer layers or parts, store half precision "
+                "(Watch(half=True)), or raise budget_bytes"
             )
 
     def _takes(self, site: Site) -> bool:

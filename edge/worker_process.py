@@ -1,4 +1,4 @@
-"""Work in a process of its own, so that its memory, its threads and its failures are its own."""
+"""Runs work in its own process, with separate memory and threads; a crash there becomes an error here."""
 
 import multiprocessing
 import os
@@ -21,29 +21,29 @@ T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
 
-_Answer = tuple[Literal["told", "done", "failed"], Any]
-"""What comes through the pipe: a word on the way, the end of what was asked, or a message and an exit code."""
+_Reply = tuple[Literal["progress", "done", "failed"], Any]
+"""A message through the pipe: progress text, a result, or an error message and an exit code."""
 
 _CLOSING_S = 20.0
-"""Seconds a process has to end by itself."""
+"""Seconds that a process has to exit by itself."""
 
-_ASKING_S = 0.1
-"""How often it is asked, while an answer is awaited, whether it is still wanted."""
+_POLL_S = 0.1
+"""Seconds between checks for cancellation while waiting for a result."""
 
-_still_wanted: ContextVar[Callable[[], None]] = ContextVar("_still_wanted", default=lambda: None)
+_check_canceled: ContextVar[Callable[[], None]] = ContextVar("_check_canceled", default=lambda: None)
 
 
 @contextmanager
-def while_wanted(check: Callable[[], None]) -> Iterator[None]:
-    """Answers awaited on this thread meanwhile are given up once `check` raises; their processes are killed.
+def cancelable(check: Callable[[], None]) -> Iterator[None]:
+    """Inside the block, waiting on this thread ends when `check` raises, and the worker process is killed.
 
-    Work that tells its progress seldom ends soon all the same.
+    This cancels work that reports progress too seldom to be stopped otherwise.
     """
-    before = _still_wanted.set(check)
+    before = _check_canceled.set(check)
     try:
         yield
     finally:
-        _still_wanted.reset(before)
+        _check_canceled.reset(before)
 
 
 _is_quiet: ContextVar[bool] = ContextVar("_is_quiet", default=False)
@@ -51,7 +51,7 @@ _is_quiet: ContextVar[bool] = ContextVar("_is_quiet", default=False)
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Processes started on this thread meanwhile print nothing: a screen is drawn where they would."""
+    """Processes started on this thread inside the block print nothing, because a UI uses the terminal."""
     before = _is_quiet.set(True)
     try:
         yield
@@ -60,15 +60,15 @@ def quiet() -> Iterator[None]:
 
 
 class WorkerProcess(Generic[T]):
-    """An object built in a fresh process, which answers questions there.
+    """An object built in a new process, and function calls on it there.
 
-    `build` and every question are functions of a module: only their names travel, with their arguments. `build` takes
-    a function that tells its progress, then `arguments`.
+    `build` and the called functions are module-level functions: they are pickled by name, with their arguments. `build`
+    receives a progress callback, then `arguments`.
 
     Args:
-        name: What messages call it.
-        progress: Told what `build` and questions tell.
-        environment: Variables that differ in the process, such as threads that a library reads once.
+        name: Name in error messages.
+        progress: Receives the progress messages of `build` and of calls.
+        environment: Environment variables set for the process, such as thread counts that a library reads once.
     """
 
     def __init__(
@@ -93,21 +93,21 @@ class WorkerProcess(Generic[T]):
         try:
             self._receive()
         except BaseException:
-            self._give_up()
+            self._kill()
             raise
 
-    def ask(self, question: Callable[Concatenate[T, P], R], *arguments: P.args, **keywords: P.kwargs) -> R:
-        """The answer of `question(built, ...)`, computed in the process."""
+    def call(self, function: Callable[Concatenate[T, P], R], *arguments: P.args, **keywords: P.kwargs) -> R:
+        """The result of `function(built, ...)`, computed in the process."""
         try:
-            self._pipe.send((question, arguments, keywords))
+            self._pipe.send((function, arguments, keywords))
         except ConnectionError:
-            raise EdgeError(self._obituary()) from None
-        answer: R = self._receive()
-        return answer
+            raise EdgeError(self._exit_message()) from None
+        result: R = self._receive()
+        return result
 
     def close(self) -> None:
-        """Ends the process; one that does not end by itself is killed."""
-        self._pipe.close()  # a process that waits for its next question sees the end of the pipe
+        """Ends the process; kills it if it does not exit in time."""
+        self._pipe.close()  # a process that waits for its next call sees the end of the pipe
         self._process.join(timeout=_CLOSING_S)
         if self._process.is_alive():
             self._process.kill()
@@ -122,10 +122,10 @@ class WorkerProcess(Generic[T]):
         if error is None:
             self.close()
         else:
-            self._give_up()
+            self._kill()
 
-    def _give_up(self) -> None:
-        """Ends the process at once: its answer is not waited for."""
+    def _kill(self) -> None:
+        """Kills the process without waiting for a result."""
         if self._process.is_alive():
             self._process.kill()
         self.close()
@@ -133,31 +133,31 @@ class WorkerProcess(Generic[T]):
     def _receive(self) -> Any:
         while True:
             try:
-                while not self._pipe.poll(_ASKING_S):
-                    _still_wanted.get()()
-                kind, answer = self._pipe.recv()
+                while not self._pipe.poll(_POLL_S):
+                    _check_canceled.get()()
+                kind, content = self._pipe.recv()
             except (EOFError, ConnectionError):
-                raise EdgeError(self._obituary()) from None
+                raise EdgeError(self._exit_message()) from None
             if kind == "done":
-                return answer
+                return content
             if kind == "failed":
-                message, code = answer
+                message, code = content
                 raise (MisuseError if code == MisuseError.exit_code else EdgeError)(message)
-            self._progress(answer)
+            self._progress(content)
 
-    def _obituary(self) -> str:
+    def _exit_message(self) -> str:
         self._process.join(timeout=_CLOSING_S)
         code = self._process.exitcode
         if code is not None and code < 0:
             killed = signal.Signals(-code).name
-            memory = "; the system kills so what memory does not suffice for" if killed == "SIGKILL" else ""
-            return f"the process of {self._name} was ended by {killed}{memory}"
-        return f"the process of {self._name} ended without an answer (exit code {code})"
+            memory = "; the system may have run out of memory" if killed == "SIGKILL" else ""
+            return f"the process of {self._name} was killed by {killed}{memory}"
+        return f"the process of {self._name} exited without a result (exit code {code})"
 
 
 @contextmanager
 def _changed(environment: Mapping[str, str]) -> Iterator[None]:
-    """The environment that a process started meanwhile inherits."""
+    """Sets environment variables for processes started inside the block."""
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
@@ -171,16 +171,16 @@ def _changed(environment: Mapping[str, str]) -> Iterator[None]:
 
 
 def _start_tracker() -> None:
-    """Starts Python's own helper of spawned processes, once; it inherits stderr, for which a screen may stand in."""
+    """Starts Python's resource tracker with the real stderr, since a UI may have replaced `sys.stderr`."""
     with redirect_stderr(sys.__stderr__):
         resource_tracker.ensure_running()
 
 
 def _drop_output() -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    null = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
-        os.dup2(nowhere, stream)
-    os.close(nowhere)
+        os.dup2(null, stream)
+    os.close(null)
 
 
 @escaped_output()
@@ -191,34 +191,34 @@ def _serve(
     arguments: tuple[Any, ...],
     keywords: dict[str, Any],
 ) -> None:
-    """The life of the process: builds, answers until the other end is closed."""
+    """Main function of the process: builds the object, then serves calls until the pipe is closed."""
     if is_quiet:
         _drop_output()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks decides when it ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process decides when this one ends
 
-    def tell(word: str) -> None:
-        pipe.send(("told", word))
+    def report(message: str) -> None:
+        pipe.send(("progress", message))
 
     try:
-        built = build(tell, *arguments, **keywords)
+        built = build(report, *arguments, **keywords)
         pipe.send(("done", None))
         while True:
-            question, given, named = pipe.recv()
-            pipe.send(_answered(question, built, given, named))
+            function, given, named = pipe.recv()
+            pipe.send(_called(function, built, given, named))
     except (EOFError, BrokenPipeError):
-        return  # nobody asks any more
+        return  # the parent closed the pipe
     except BaseException as error:
         pipe.send(_failed(error, build))
 
 
-def _answered(question: Callable[..., Any], built: Any, given: tuple[Any, ...], named: dict[str, Any]) -> _Answer:
-    """A question that is refused leaves the process ready for the next one."""
+def _called(function: Callable[..., Any], built: Any, given: tuple[Any, ...], named: dict[str, Any]) -> _Reply:
+    """Calls a function. After an error the process is ready for the next call."""
     try:
-        return "done", question(built, *given, **named)
-    except BaseException as error:  # a runtime may raise anything, and a native one what is no Exception
-        return _failed(error, question)
+        return "done", function(built, *given, **named)
+    except BaseException as error:  # native code may raise classes that are not an Exception
+        return _failed(error, function)
 
 
-def _failed(error: BaseException, asked: Callable[..., Any]) -> _Answer:
-    told = error_message(error, f"{asked.__module__}.{asked.__qualname__} in a process of its own")
-    return "failed", (told.message, told.code)
+def _failed(error: BaseException, function: Callable[..., Any]) -> _Reply:
+    shown = error_message(error, f"{function.__module__}.{function.__qualname__} in a worker process")
+    return "failed", (shown.message, shown.code)

@@ -51,7 +51,7 @@ class Recordings:
         if watch.layers is not None:
             watch = replace(watch, layers=tuple(layer for layer in watch.layers if layer < member.spec.n_layers))
         file = self._folder / f"{next(self._numbers)}.trace"
-        member.asked.ask(record, ids, watch, file)
+        member.asked.call(record, ids, watch, file)
         try:
             yield open_trace(file)
         finally:

@@ -60,7 +60,7 @@ def compare(
     shown = list(windows(passage.ids, min(LONGEST_WINDOW, context)))
     first = shown[0].ids
     asked = [member.asked for member in members]
-    told = [one.ask(_tell) for one in asked]
+    told = [one.call(_tell) for one in asked]
     progress(f"timing {rounds} rounds of each variant in turn, after one that warms up")
     course = usual_course([member.spec for member in members])
     paces = take_paces(asked, course, rounds)
@@ -72,10 +72,10 @@ def compare(
     prompt = first[: min(PROMPT, context - 1)]
     tokens = min(NEW_TOKENS, context - len(prompt))
     progress(f"choosing {tokens} tokens after the first {len(prompt)}")
-    choices = [one.ask(choose, prompt, tokens) for one in asked]
+    choices = [one.call(choose, prompt, tokens) for one in asked]
     answers = [Answers(*own) for own in zip(told, paces, memories, seen, choices, strict=True)]
     used = TextUsed(passage.source, len(passage.ids), len(first), len(prompt), tokens)
-    return _put_together(members, answers, used, asked[0].ask(_pieces, first), tolerance)
+    return _put_together(members, answers, used, asked[0].call(_pieces, first), tolerance)
 
 
 def _tell(model: Model) -> Told:

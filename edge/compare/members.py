@@ -24,8 +24,8 @@ R = TypeVar("R")
 class Asked(Protocol):
     """A model somewhere, which answers questions: functions of a module that take a `Model` first."""
 
-    def ask(self, question: Callable[Concatenate[Model, P], R], *arguments: P.args, **keywords: P.kwargs) -> R:
-        """The answer of `question(model, ...)`."""
+    def call(self, function: Callable[Concatenate[Model, P], R], *arguments: P.args, **keywords: P.kwargs) -> R:
+        """The result of `function(model, ...)`."""
 
 
 @dataclass(frozen=True)

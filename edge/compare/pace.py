@@ -56,7 +56,7 @@ def usual_course(specs: Sequence[DecoderSpec]) -> Course:
 
 def take_paces(asked: Sequence[Asked], course: Course, rounds: int) -> list[Pace]:
     """Rounds in turn, one of each variant, so that what slows the machine down slows all; the first turn warms up."""
-    turns = [[one.ask(_round, course) for one in asked] for _ in range(rounds + 1)]
+    turns = [[one.call(_round, course) for one in asked] for _ in range(rounds + 1)]
     return [Pace(course, tuple(own)) for own in zip(*turns[1:], strict=True)]
 
 
@@ -66,4 +66,4 @@ def _round(model: Model, course: Course) -> Round:
 
 def memory_of(asked: Asked, course: Course) -> Memory:
     """What the variant's process has held so far; asked before anything is watched there."""
-    return asked.ask(measure_memory, course.length)
+    return asked.call(measure_memory, course.length)

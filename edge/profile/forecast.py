@@ -45,7 +45,7 @@ def _peak(_: None) -> int:
 def empty_bytes(engine: str) -> int:
     """What a fresh process holds that has imported an engine and loaded nothing: measured."""
     with WorkerProcess(f"an empty {engine}", _import, lambda _: None, {}, engine) as process:
-        return process.ask(_peak)
+        return process.call(_peak)
 
 
 def _onnx_bytes(checkpoint: Checkpoint, choice: EngineChoice, weights: float) -> float:

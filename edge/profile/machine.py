@@ -80,7 +80,7 @@ def open_sweeper(threads: int, progress: Progress) -> WorkerProcess[Sweeper]:
 def sweep(threads: int, progress: Progress = lambda _: None) -> Sweep:
     """One sweep with `threads` threads, in a process that is ended afterward."""
     with open_sweeper(threads, progress) as sweeper:
-        return sweeper.ask(Sweeper.sweep)
+        return sweeper.call(Sweeper.sweep)
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class Lane:
 
     def __init__(self, process: WorkerProcess[Model], checkpoint: Checkpoint, foreseen_bytes: int) -> None:
         self.process, self.checkpoint, self.foreseen_bytes = process, checkpoint, foreseen_bytes
-        self.told = process.ask(tell_of)
+        self.told = process.call(tell_of)
         self.ids = example_ids(checkpoint.spec, checkpoint.spec.context)
         self.rounds: dict[int, list[Round]] = {}
         self.passes: dict[int, tuple[PassTimes, ...]] = {}
@@ -119,22 +119,22 @@ class Lane:
 
     def warm_up(self, course: Course) -> None:
         """A prompt and some tokens that are not kept: memory is touched, kernels are chosen."""
-        self.process.ask(run_round, self.ids, Course(course.depth, course.prompt, min(4, course.tokens)))
+        self.process.call(run_round, self.ids, Course(course.depth, course.prompt, min(4, course.tokens)))
 
     def run_round(self, course: Course) -> None:
-        self.rounds.setdefault(course.depth, []).append(self.process.ask(run_round, self.ids, course))
+        self.rounds.setdefault(course.depth, []).append(self.process.call(run_round, self.ids, course))
 
     def run_text(self, course: Course) -> None:
         """A prompt of text, about as long as the course's."""
-        if first := self.process.ask(first_token, self.ids[: course.prompt // 2]):
+        if first := self.process.call(first_token, self.ids[: course.prompt // 2]):
             self.first_tokens.append(first)
 
     def look_inside(self, course: Course, repeats: int) -> None:
-        self.passes[course.depth] = self.process.ask(passes_of, self.ids, course, repeats)
+        self.passes[course.depth] = self.process.call(passes_of, self.ids, course, repeats)
 
     def weigh(self, courses: Sequence[Course]) -> None:
         """Asked before instruments are used: they take memory of their own."""
-        self.memory = self.process.ask(measure_memory, max(course.length for course in courses))
+        self.memory = self.process.call(measure_memory, max(course.length for course in courses))
 
     def result(self, courses: Sequence[Course]) -> VariantProfile:
         told, memory = self.told, self.memory
@@ -250,8 +250,8 @@ def _watch_neurons(model: Model) -> Trace:
 
 def _sparsity(variant: Variant, checkpoint: Checkpoint, progress: Progress) -> SparsityProfile:
     with open_variant(variant, progress) as process:
-        trace = process.ask(_watch_neurons)
-        engine = process.ask(tell_of).engine
+        trace = process.call(_watch_neurons)
+        engine = process.call(tell_of).engine
     layers = skipped(trace, held_bytes(engine, checkpoint))
     return SparsityProfile(tokens=trace.n_fed, layers=layers, curve=gather_curve(checkpoint.spec, progress))
 
@@ -259,4 +259,4 @@ def _sparsity(variant: Variant, checkpoint: Checkpoint, progress: Progress) -> S
 def _sweeps(threads: int, progress: Progress) -> list[Sweep]:
     progress("sweeping over memory")
     with open_sweeper(threads, progress) as sweeper:
-        return [sweeper.ask(Sweeper.sweep) for _ in range(2)]
+        return [sweeper.call(Sweeper.sweep) for _ in range(2)]

@@ -128,4 +128,4 @@ def _took_ns(work: Callable[..., object], *arguments: object) -> float:
 def gather_curve(spec: DecoderSpec, progress: Progress) -> tuple[Gathered, ...]:
     """The curve for FFNs of a decoder's widest shape, on this machine."""
     with WorkerProcess("the gathering FFN", Gatherer, progress, {}, spec) as gatherer:
-        return gatherer.ask(Gatherer.curve)
+        return gatherer.call(Gatherer.curve)

@@ -86,7 +86,7 @@ def export(shape: Shape, tool: str, precision: str, root: Path) -> Export:
 def _logits(run: object, folder: Path) -> NDArray[np.float32]:
     """In its own process, so that one copy of the weights is freed before the next is read."""
     with WorkerProcess("a reopened model", _folder, lambda _: None, {}, folder) as opened:
-        logits: NDArray[np.float32] = opened.ask(run, _IDS)  # type: ignore[arg-type]
+        logits: NDArray[np.float32] = opened.call(run, _IDS)  # type: ignore[arg-type]
         return logits
 
 

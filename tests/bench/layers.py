@@ -68,11 +68,11 @@ def measure(deep: Variant, shallow: Variant, layers: tuple[int, int], passes: in
     with open_variant(deep, _ignore) as first, open_variant(shallow, _ignore) as second:
         took_ns: tuple[list[int], list[int]] = ([], [])
         for worker in (first, second):
-            worker.ask(_passes_ns, ids, _BLOCK)
+            worker.call(_passes_ns, ids, _BLOCK)
         while len(took_ns[0]) < passes:
             for worker, found in zip((first, second), took_ns, strict=True):
-                found.extend(worker.ask(_passes_ns, ids, _BLOCK))
-        parts_ms = first.ask(_parts_ms, ids, passes)
+                found.extend(worker.call(_passes_ns, ids, _BLOCK))
+        parts_ms = first.call(_parts_ms, ids, passes)
     return (median(took_ns[0]) - median(took_ns[1])) / (layers[0] - layers[1]) / 1e6, parts_ms
 
 

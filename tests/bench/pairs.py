@@ -117,7 +117,7 @@ def _run(run: Run, ids: list[int], tokens: int) -> Times:
 
 def _run_in_worker(runtime: Runtime, lane: WorkerProcess[Run], ids: list[int], tokens: int) -> Times:
     try:
-        return lane.ask(_run, ids, tokens)
+        return lane.call(_run, ids, tokens)
     except EdgeError as error:
         raise RuntimeFailed(f"{runtime.name}: {error}") from error
 

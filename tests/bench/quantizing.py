@@ -81,7 +81,7 @@ def main() -> int:
         folder, environment = Path(temporary) / "model", {"EDGE_CACHE": str(Path(temporary) / "cache")}
         write_checkpoint(folder, shape)
         with WorkerProcess("the quantizing process", _open, lambda _: None, environment, folder) as worker:
-            found = worker.ask(quantize, options.precision)
+            found = worker.call(quantize, options.precision)
     held, allowed, is_reached = (
         found.held_bytes,
         found.allowed_bytes,

@@ -75,4 +75,4 @@ def test_its_tokens_are_edge_s(folder: Path, tmp_path: Path) -> None:
         wanted = model.run(ids=prompt, max_new_tokens=12, stop_tokens=()).tokens[len(prompt) :]
     with WorkerProcess("llama.cpp", open_llama, lambda _: None, {}, tmp_path / "small.gguf") as llama:
         for _ in range(2):
-            assert llama.ask(greedy, prompt, len(wanted)) == list(wanted), "llama.cpp runs another model"
+            assert llama.call(greedy, prompt, len(wanted)) == list(wanted), "llama.cpp runs another model"

@@ -131,7 +131,7 @@ def test_layers_are_parsed() -> None:
         (["run", "{model}", "hi", "-e", "onx"], 2, "did you mean 'onnx'"),
         (["run", "{model}", ""], 2, "the prompt is empty"),
         (["run", "{model}"], 2, "give a prompt as text, or as ids"),
-        (["run", "{model}", "hi", "--ids", "1"], 2, "one of the two"),
+        (["run", "{model}", "hi", "--ids", "1"], 2, "not both"),
         (["run", "{model}", "--ids", "1,x"], 2, "whole numbers"),
         (["run", "{model}", "--ids", "1,999"], 2, "outside the vocabulary"),
         (["run", "{model}", "--ids", "-1"], 2, "outside the vocabulary"),

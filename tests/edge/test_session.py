@@ -103,7 +103,7 @@ def test_text_needs_a_tokenizer(model: Model) -> None:
 
 
 def test_text_and_ids_together_are_refused(model: Model) -> None:
-    with pytest.raises(MisuseError, match="one of the two"):
+    with pytest.raises(MisuseError, match="not both"):
         model.run("Once", ids=[1])
 
 

@@ -10,7 +10,7 @@ from time import sleep
 import pytest
 
 from edge.profile.machine import ONE_THREAD
-from edge.worker_process import WorkerProcess, quiet, while_wanted
+from edge.worker_process import WorkerProcess, cancelable, quiet
 from models.errors import EdgeError, MisuseError
 from models.progress import Progress
 
@@ -48,16 +48,16 @@ def opened(start: int = 1, reported: list[str] | None = None) -> WorkerProcess[l
 def test_questions_are_answered_in_another_process_that_remembers() -> None:
     reported: list[str] = []
     with opened(1, reported) as process:
-        assert process.ask(process_id) != os.getpid(), "the work was done here"
-        assert [process.ask(add, 2), process.ask(add, 3)] == [3, 6]
+        assert process.call(process_id) != os.getpid(), "the work was done here"
+        assert [process.call(add, 2), process.call(add, 3)] == [3, 6]
     assert reported == ["starting at 1"], "progress was not passed on"
 
 
 def test_a_refused_question_leaves_the_process_ready() -> None:
     with opened() as process:
         with pytest.raises(MisuseError, match="0 adds nothing"):
-            process.ask(add, 0)
-        assert process.ask(add, 4) == 5
+            process.call(add, 0)
+        assert process.call(add, 4) == 5
 
 
 def test_what_is_refused_while_it_is_built_is_raised_here() -> None:
@@ -67,32 +67,32 @@ def test_what_is_refused_while_it_is_built_is_raised_here() -> None:
 
 def test_an_unexpected_failure_is_reported_with_its_kind() -> None:
     with opened() as process, pytest.raises(EdgeError, match="TypeError"):
-        process.ask(add, "two")  # type: ignore[arg-type]
+        process.call(add, "two")  # type: ignore[arg-type]
 
 
 def test_the_end_of_the_process_is_reported_with_what_ended_it() -> None:
-    with opened() as process, pytest.raises(EdgeError, match=r"process of the list was ended by SIGKILL; .*memory"):
-        process.ask(end_by, signal.SIGKILL)
+    with opened() as process, pytest.raises(EdgeError, match=r"process of the list was killed by SIGKILL; .*memory"):
+        process.call(end_by, signal.SIGKILL)
 
 
 def test_an_end_between_two_questions_is_reported_too() -> None:
     with opened() as process:
-        number = process.ask(process_id)
+        number = process.call(process_id)
         os.kill(number, signal.SIGKILL)
         os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)
-        with pytest.raises(EdgeError, match="was ended by SIGKILL"):
-            process.ask(add, 1)
+        with pytest.raises(EdgeError, match="was killed by SIGKILL"):
+            process.call(add, 1)
 
 
 def test_an_interrupt_of_the_terminal_does_not_end_it() -> None:
     with opened() as process:
-        process.ask(end_by, signal.SIGINT)
-        assert process.ask(add, 1) == 2
+        process.call(end_by, signal.SIGINT)
+        assert process.call(add, 1) == 2
 
 
 def test_it_ends_with_its_owner(tmp_path: Path) -> None:
     with opened() as process:
-        number = process.ask(process_id)
+        number = process.call(process_id)
     with pytest.raises(ProcessLookupError):
         os.kill(number, 0)
 
@@ -101,7 +101,7 @@ def test_its_environment_is_its_own() -> None:
     name, value = next(iter(ONE_THREAD.items()))
     before = os.environ.get(name)
     with WorkerProcess("the list", build, lambda _: None, ONE_THREAD, 1) as process:
-        assert process.ask(variable, name) == value
+        assert process.call(variable, name) == value
     assert os.environ.get(name) == before, "the environment of this process was changed"
 
 
@@ -122,22 +122,22 @@ def ask_slowly(held: list[int]) -> None:
 
 
 def test_a_process_whose_answer_is_not_wanted_any_more_is_killed() -> None:
-    with pytest.raises(Unwanted), opened() as process, while_wanted(refuse):
-        process.ask(ask_slowly)
+    with pytest.raises(Unwanted), opened() as process, cancelable(refuse):
+        process.call(ask_slowly)
     assert not multiprocessing.active_children(), "the process that was asked lives on"
 
 
 def test_a_process_that_is_not_wanted_any_more_is_killed_while_it_is_built() -> None:
-    with pytest.raises(Unwanted), while_wanted(refuse):
+    with pytest.raises(Unwanted), cancelable(refuse):
         WorkerProcess("the slow one", build_slowly, lambda _: None, {})
     assert not multiprocessing.active_children(), "the process that was being built lives on"
 
 
 def test_a_process_is_waited_for_again_later() -> None:
-    with pytest.raises(Unwanted), while_wanted(refuse):
+    with pytest.raises(Unwanted), cancelable(refuse):
         WorkerProcess("the slow one", build_slowly, lambda _: None, {})
     with opened(2) as process:
-        assert process.ask(add, 3) == 5
+        assert process.call(add, 3) == 5
 
 
 def shout(held: list[int]) -> None:
@@ -148,8 +148,8 @@ def shout(held: list[int]) -> None:
 
 def test_processes_started_quietly_write_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     with quiet(), opened() as process:
-        process.ask(shout)
+        process.call(shout)
     assert capfd.readouterr() == ("", ""), "a process wrote where a screen is drawn"
     with opened() as process:
-        process.ask(shout)
+        process.call(shout)
     assert "from a library" in capfd.readouterr().out, "silence outlasts its block"

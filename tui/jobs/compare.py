@@ -10,7 +10,7 @@ from edge.compare.tokenized_text import FEWEST_TOKENS, LONGEST_WINDOW, Tokenized
 from edge.picture.pieces import show_piece
 from edge.picture.units import show_bytes
 from edge.trace import Trace
-from edge.worker_process import while_wanted
+from edge.worker_process import cancelable
 from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
 from models.find_model import find_model
@@ -83,7 +83,7 @@ class CompareEngines:
         report = context.progress_as(COMPARING)
         chosen = chosen_variants([self.model], engines, None)
         passage = passage_of(self.trace, chosen[0])
-        with while_wanted(context.check), opened(chosen, report) as members:
+        with cancelable(context.check), opened(chosen, report) as members:
             found = compare(members, passage, rounds=ROUNDS, tolerance=None, progress=report)
         context.check()
         context.post(EnginesCompared(found))

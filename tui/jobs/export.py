@@ -6,7 +6,7 @@ from threading import Lock
 
 from edge.export_summary import parity_lines, parity_table, prepared
 from edge.picture.units import show_bytes
-from edge.worker_process import WorkerProcess, while_wanted
+from edge.worker_process import WorkerProcess, cancelable
 from export.atomic_folder import remove_leftovers
 from export.standalone import check_target, export_checkpoint
 from export.targets import TARGETS
@@ -36,7 +36,7 @@ class Export:
         context.report(f"exporting {self.model}", can_stop=True)
         check_target(open_checkpoint(find_model(self.model)), self.out)
         try:
-            with while_wanted(context.check):
+            with cancelable(context.check):
                 arguments = (self.model, self.tool, self.precision, self.out)
                 WorkerProcess(
                     "the export", write, context.progress_as(f"exporting {self.model}"), {}, *arguments

@@ -9,7 +9,7 @@ from edge.profile.machine import READ_BYTES
 from edge.profile.measure import Plan, measure
 from edge.profile.record import Profile
 from edge.variant import Variant, variant_of
-from edge.worker_process import while_wanted
+from edge.worker_process import cancelable
 from models.progress import Progress
 from models.spec import DecoderSpec
 from tui.jobs.estimate import Choice, opening_s, show_duration, token_s
@@ -62,7 +62,7 @@ class ProfileEngines:
     def work(self, context: JobContext) -> None:
         context.report(f"{TIMING}: {', '.join(self.engines)}", can_stop=True)
         variants = [variant_of(self.model, engine, self.threads) for engine in self.engines]
-        with while_wanted(context.check):
+        with cancelable(context.check):
             found = self.measure(variants, self.plan, _settling(context))
         context.check()
         context.post(EnginesTimed(found))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.picture.units import show_bytes
-from edge.worker_process import WorkerProcess, while_wanted
+from edge.worker_process import WorkerProcess, cancelable
 from models.hub import cached, entry_of, pull
 from models.progress import Progress
 from tui.jobs.job import JobContext, ModelOnEngine
@@ -24,7 +24,7 @@ class Pull:
         id = self.place.model
         if cached(id) is None:
             context.report(f"pulling {id}", can_stop=True)
-            with while_wanted(context.check):
+            with cancelable(context.check):
                 WorkerProcess(f"the pull of {id}", fetch, context.progress_as(f"pulling {id}"), _NO_BARS, id).close()
         Load(self.place).work(context)
 

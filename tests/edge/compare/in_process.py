@@ -29,8 +29,8 @@ class Here:
     def __init__(self, model: Model) -> None:
         self.model = model
 
-    def ask(self, question: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-        return question(self.model, *arguments, **keywords)
+    def call(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+        return function(self.model, *arguments, **keywords)
 
 
 Wanted = tuple[Checkpoint, str]
