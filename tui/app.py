@@ -17,7 +17,7 @@ from tui.screens.opening import OpeningScreen
 from tui.theme import DARK, LIGHT
 
 if TYPE_CHECKING:
-    from tui.screens.main import MainScreen
+    from tui.main_screen import MainScreen
 
 AutoPilot = Callable[[Pilot[Any]], Coroutine[Any, Any, None]]
 """Presses keys in place of a person."""
@@ -99,7 +99,7 @@ class EdgeApp(App[None]):
 
     def watch_theme(self, theme: str) -> None:
         if hasattr(self, "main"):
-            self.main.remember(self.main.settings_store.keep(theme=theme))
+            self.main.preferences.keep_theme(theme)
 
 
 def show(app: EdgeApp, headless: bool = False, auto_pilot: AutoPilot | None = None) -> None:

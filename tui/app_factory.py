@@ -6,8 +6,8 @@ from edge.trace import Trace
 from models.progress import Progress
 from tui.app import EdgeApp
 from tui.jobs.job import ModelOnEngine, OpenModel
+from tui.main_screen import MainScreen
 from tui.runner import Runner
-from tui.screens.main import MainScreen
 from tui.settings import SettingsStore
 
 

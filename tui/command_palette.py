@@ -17,7 +17,7 @@ from tui.views.view import View
 from tui.widgets.prompt_box import PromptBox
 
 if TYPE_CHECKING:
-    from tui.screens.main import MainScreen
+    from tui.main_screen import MainScreen
 
 ABOUT = {
     "view": "view",
@@ -59,8 +59,8 @@ def commands_of(main: "MainScreen") -> Iterator[SystemCommand]:
     for node, binding in offered(main):
         told = f"{binding.tooltip} · {main.app.get_key_display(binding)}"
         yield SystemCommand(title_of(node, binding), told, runs(main, node, binding.action))
-    if main.place is not None:
-        for engine in main.other_engines:
+    if main.session.place is not None:
+        for engine in main.dialogs.other_engines:
             told = "Run the last prompt on this engine"
             yield SystemCommand(f"engine: {engine}", told, runs(main, main, f"engine('{engine}')"))
     for model in zoo_names():
@@ -70,11 +70,11 @@ def commands_of(main: "MainScreen") -> Iterator[SystemCommand]:
         if len(main.state.edits) > 1:
             told = "Its effect against the run without any edit"
             yield SystemCommand(f"edits: {edit} alone", told, partial(main.post_message, EditIsolated(edit)))
-    if main.place is not None:
+    if main.session.place is not None:
         told = "Write the model for other tools or machines"
         yield SystemCommand("export: the model", told, runs(main, main, "export"))
-    yield SystemCommand("settings: where they are", "Say which file remembers them", main.show_settings_path)
-    yield SystemCommand("settings: start afresh", "Show everything as at the first start", main.reset_settings)
+    yield SystemCommand("settings: where they are", "Say which file remembers them", main.preferences.show_path)
+    yield SystemCommand("settings: start afresh", "Show everything as at the first start", main.preferences.reset)
     yield SystemCommand("quit: leave Edge", "End what runs and leave · ctrl+q", main.app.action_quit)
 
 
@@ -131,5 +131,5 @@ def runs(main: "MainScreen", node: DOMNode, action: str) -> Callable[[], Awaitab
 
 
 def _loads(main: "MainScreen", model: str) -> Callable[[], None]:
-    engine = main.place.engine if main.place else "onnx"
-    return lambda: main.do(Load(ModelOnEngine(model, engine)))
+    engine = main.session.place.engine if main.session.place else "onnx"
+    return lambda: main.session.do(Load(ModelOnEngine(model, engine)))

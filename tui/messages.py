@@ -22,6 +22,10 @@ from tui.options import Options
 from tui.view_state import MeasuredRun, ModelSummary
 
 
+class StateChange(Message):
+    """A message that only changes the state of the screen, as `tui.state_changes.changed` says."""
+
+
 @dataclass
 class JobProgress(Message):
     """What the runner is at, in a few words; empty when it rests. A newer one replaces an unread older one."""
@@ -93,7 +97,7 @@ class ModelExported(Message):
 
 
 @dataclass
-class OverviewMeasured(Message):
+class OverviewMeasured(StateChange):
     """What is measured so far of the last trace, or of the one beside. A newer one replaces an unread older one."""
 
     overview: Overview
@@ -104,7 +108,7 @@ class OverviewMeasured(Message):
 
 
 @dataclass
-class SurprisalMeasured(Message):
+class SurprisalMeasured(StateChange):
     """How little each token of a trace was expected, in bits."""
 
     bits: Float32[np.ndarray, " token"]
@@ -112,7 +116,7 @@ class SurprisalMeasured(Message):
 
 
 @dataclass
-class SublayersTimed(Message):
+class SublayersTimed(StateChange):
     """The sublayers of one decode step were timed; None where that was stopped."""
 
     timing: SublayerTiming | None
@@ -140,7 +144,7 @@ class JobFailed(Message):
 
 
 @dataclass
-class CellChosen(Message):
+class CellChosen(StateChange):
     """A cell of the attention map: `token` reads `key`."""
 
     token: int
@@ -158,7 +162,7 @@ class CellPointed(Message):
 
 
 @dataclass
-class HeadChosen(Message):
+class HeadChosen(StateChange):
     """One head of one layer."""
 
     layer: int
@@ -166,7 +170,7 @@ class HeadChosen(Message):
 
 
 @dataclass
-class TokenChosen(Message):
+class TokenChosen(StateChange):
     """One token of the text; `layer` too where the widget shows layers."""
 
     token: int
@@ -174,14 +178,14 @@ class TokenChosen(Message):
 
 
 @dataclass
-class LayerChosen(Message):
+class LayerChosen(StateChange):
     """One layer."""
 
     layer: int
 
 
 @dataclass
-class NeuronChosen(Message):
+class NeuronChosen(StateChange):
     """One neuron of the chosen layer's FFN."""
 
     neuron: int
@@ -194,20 +198,24 @@ class OptionsChosen(Message):
     options: Options
 
 
+class EditChange(Message):
+    """A change of the active edits, as `tui.controllers.edits` does it."""
+
+
 @dataclass
-class EditToggled(Message):
+class EditToggled(EditChange):
     """One edit is to act in the run beside, or no longer; that run is made anew."""
 
     edit: Edit
 
 
 @dataclass
-class EditsCleared(Message):
+class EditsCleared(EditChange):
     """No edit is to act any more."""
 
 
 @dataclass
-class EditIsolated(Message):
+class EditIsolated(EditChange):
     """The effect of one edit is to show by itself, or with None that of all."""
 
     edit: Edit | None
@@ -221,7 +229,7 @@ class PaneChosen(Message):
 
 
 @dataclass
-class NeuronsAblated(Message):
+class NeuronsAblated(StateChange):
     """Neurons were ablated at a token of a run, and compared with the words they promote."""
 
     trace: Trace
@@ -229,42 +237,42 @@ class NeuronsAblated(Message):
 
 
 @dataclass
-class EnginesTimed(Message):
+class EnginesTimed(StateChange):
     """Engines were timed in turns."""
 
     profile: Profile
 
 
 @dataclass
-class ClaimsQueued(Message):
+class ClaimsQueued(StateChange):
     """Claims of the lab that are wanted, by key, the one under way first; none once all were tried or that ended."""
 
     keys: tuple[str, ...]
 
 
 @dataclass
-class ClaimTested(Message):
+class ClaimTested(StateChange):
     """One claim of the lab was tried."""
 
     tried: Tried
 
 
 @dataclass
-class EnginesCompared(Message):
+class EnginesCompared(StateChange):
     """Engines were compared site by site."""
 
     comparison: Comparison
 
 
 @dataclass
-class LawsQueued(Message):
+class LawsQueued(StateChange):
     """Laws that are wanted, by number, the one under way first; none once all were checked or that ended."""
 
     numbers: tuple[int, ...]
 
 
 @dataclass
-class LawChecked(Message):
+class LawChecked(StateChange):
     """One law was checked on an engine."""
 
     engine: str

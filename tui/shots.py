@@ -10,10 +10,10 @@ from textual.pilot import Pilot
 
 from edge.engines.registry import installed_engines
 from tui.app_factory import app_on_model, model_opener
+from tui.companion import Companion
 from tui.jobs.job import ModelOnEngine
+from tui.main_screen import MainScreen
 from tui.output_files import offline
-from tui.screens.main import MainScreen
-from tui.screens.running import Companion
 from tui.theme import DARK, LIGHT
 from tui.widgets.prompt_box import PromptBox
 
@@ -81,12 +81,12 @@ async def _run_prompt(pilot: Pilot[None], screen: MainScreen) -> None:
 
 async def _prepare(pilot: Pilot[None], screen: MainScreen, shot: Shot) -> None:
     if shot.is_paired:
-        screen.run_comparison(Companion(BESIDE, ModelOnEngine(MODEL, BESIDE)))
+        screen.session.run_comparison(Companion(BESIDE, ModelOnEngine(MODEL, BESIDE)))
         while screen.state.compared is None:
             await pilot.pause(0.05)
         await _idle(pilot, screen)
     elif screen.state.compared is not None:
-        screen.run_comparison(None)
+        screen.session.run_comparison(None)
     for key in shot.keys:
         await pilot.press(key)
         await _idle(pilot, screen)
@@ -95,7 +95,7 @@ async def _prepare(pilot: Pilot[None], screen: MainScreen, shot: Shot) -> None:
 async def _idle(pilot: Pilot[None], screen: MainScreen) -> None:
     """Waits until the runner rests, and until what the reader found shows."""
     await pilot.pause(0.2)
-    while screen.progress or screen.reader.is_busy:
+    while screen.jobs.progress or screen.reader.is_busy:
         await pilot.pause(0.05)
     await pilot.pause(0.2)
 

@@ -13,8 +13,8 @@ from tests.tui.fake_model import FakeModels
 from tui.app import EdgeApp
 from tui.app_factory import app_on_model
 from tui.jobs.job import ModelOnEngine
+from tui.main_screen import MainScreen
 from tui.runner import Runner
-from tui.screens.main import MainScreen
 from tui.view_state import MeasuredRun
 from tui.widgets.header_bar import HeaderBar
 

@@ -18,4 +18,4 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def no_full_collection(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process of tests holds so much that searching all of it for every app would take longer than the tests."""
-    monkeypatch.setattr("tui.screens.main.freeze_long_lived", lambda: None)
+    monkeypatch.setattr("tui.main_screen.freeze_long_lived", lambda: None)

@@ -155,7 +155,7 @@ async def test_a_definition_that_one_model_asked_for_does_not_stay_for_the_next(
     async with app.run_test(size=(200, 60)) as pilot:
         ui = AppDriver(app, app.main, pilot, FakeModels(), app.main.runner)
         await ui.until(lambda: app.main.state.main is not None, "the first trace")
-        app.main.show_saved(zero)
+        app.main.session.show_saved(zero)
         await ui.until(lambda: ui.shown_run.trace is zero, "the second trace")
         assert app.main.state.options.sparsity.key == "exact_zero_share", "it depends on what was open before"
 

@@ -20,6 +20,7 @@ from tests.tui.fake_model import FakeModel, FakeModels
 from tests.tui.test_ffn import WeightedModels
 from tui.app_factory import app_on_model, app_on_trace
 from tui.command_palette import commands_of
+from tui.companion import Companion
 from tui.edit_names import edits_that_fit
 from tui.jobs.job import JobContext, JobRequested, ModelOnEngine
 from tui.jobs.load import Load
@@ -27,7 +28,6 @@ from tui.messages import ComparedRunReady, EditToggled
 from tui.screens.compare import Compared
 from tui.screens.edits import EditsScreen
 from tui.screens.error import ErrorScreen
-from tui.screens.running import Companion
 from tui.view_state import MeasuredRun
 from tui.views.all_views import VIEWS
 from tui.views.prediction_change import EffectLine
@@ -138,7 +138,7 @@ async def test_keys_and_palette_clear_edits_only_while_any_are_on() -> None:
         wanted = {"edits: list them", "edits: clear edits", "edits: one edit", "edits: remove head 0.1 ablated"}
         assert wanted | {"edits: neuron 1.3 ablated alone"} <= titles, wanted - titles
         await ui.press("u")
-        assert not ui.main.state.edits and ui.main.companion is None
+        assert not ui.main.state.edits and ui.main.session.companion is None
         assert not ui.main.query_one(EffectLine).display, "the line of effects stays without edits"
 
 
@@ -166,7 +166,7 @@ async def test_the_effect_of_several_edits_is_credited_to_all_and_that_of_one_is
 async def test_while_a_run_with_more_edits_is_awaited_no_effect_shows() -> None:
     async with editing(HEAD) as ui:
         before = compared(ui)
-        ui.main.on_edit_toggled(EditToggled(NEURON))
+        ui.main.edits.change(EditToggled(NEURON))
         assert ui.main.state.compared is None, "the effect of one edit stands under the names of two"
         assert "running with all 2 edits" in effect(ui), effect(ui)
         ui.main.on_compared_run_ready(ComparedRunReady(before))
@@ -304,24 +304,24 @@ async def test_edits_outlive_a_new_prompt_and_another_engine_of_the_model() -> N
 
 async def stopped(ui: AppDriver) -> None:
     """A second edit is toggled, and escape pressed before its run has come."""
-    ui.main.on_edit_toggled(EditToggled(NEURON))
+    ui.main.edits.change(EditToggled(NEURON))
     ui.main.action_stop()
 
 
 async def another_model(ui: AppDriver) -> None:
     ui.main.post_message(JobRequested(Load(ModelOnEngine("other", "onnx"))))
-    await ui.until(lambda: ui.main.place == ModelOnEngine("other", "onnx"), "the other model")
+    await ui.until(lambda: ui.main.session.place == ModelOnEngine("other", "onnx"), "the other model")
 
 
 async def a_comparison(ui: AppDriver) -> None:
-    ui.main.compare_with(Compared(Companion("torch", ModelOnEngine("fake", "torch"))))
+    ui.main.dialogs.compare_with(Compared(Companion("torch", ModelOnEngine("fake", "torch"))))
     await ui.until(lambda: ui.main.state.compared is not None, "the other engine beside")
 
 
 async def a_saved_trace(ui: AppDriver) -> None:
     fake = FakeModel()
     ids = fake.tokenizer.encode(PROMPT)
-    ui.main.show_saved(fake.run(ids=ids, max_new_tokens=2, watch=edge.Watch.all()))
+    ui.main.session.show_saved(fake.run(ids=ids, max_new_tokens=2, watch=edge.Watch.all()))
 
 
 class Nothing:
@@ -333,14 +333,14 @@ class Nothing:
 
 async def overtaken(ui: AppDriver) -> None:
     """A second edit is toggled, and another job wanted before its run has come."""
-    ui.main.on_edit_toggled(EditToggled(NEURON))
+    ui.main.edits.change(EditToggled(NEURON))
     ui.main.on_job_requested(JobRequested(Nothing()))
 
 
 async def failed(ui: AppDriver) -> None:
     """A second edit is toggled, and the model refuses to run it."""
     ui.fake_models.opened[0].holds = 1
-    ui.main.on_edit_toggled(EditToggled(NEURON))
+    ui.main.edits.change(EditToggled(NEURON))
     await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "the refusal")
     await ui.press("escape")
 
@@ -363,7 +363,7 @@ async def test_edits_that_cannot_stay_are_cleared_and_said_to_be(end: Callable[[
 
 async def test_an_edit_that_ends_a_comparison_says_so() -> None:
     async with editing() as ui:
-        ui.main.run_comparison(Companion("torch", ModelOnEngine("fake", "torch")))
+        ui.main.session.run_comparison(Companion("torch", ModelOnEngine("fake", "torch")))
         await ui.until(lambda: ui.main.state.compared is not None, "the other engine beside")
         reported: list[str] = []
         ui.main.notify = lambda text, **_: reported.append(str(text))  # type: ignore[method-assign]
@@ -390,7 +390,7 @@ async def test_a_saved_run_with_edits_names_and_marks_them_and_takes_no_more(tmp
         assert "ablated" in ui.main.query_one(NeuronList).notice, ui.main.query_one(NeuronList).notice
         assert "× ablated" in ui.shown("#ffn")
         FakeModel().run(ids=[0, 0], max_new_tokens=3, watch=edge.Watch.all(), edits=others).save(tmp_path / "b.trace")
-        ui.main.run_comparison(Companion("b.trace", saved=tmp_path / "b.trace"))
+        ui.main.session.run_comparison(Companion("b.trace", saved=tmp_path / "b.trace"))
         await ui.until(lambda: ui.main.state.compared is not None, "the other trace")
         assert "beside: b.trace (head 1.2 ablated)" in ui.shown("HeaderBar"), ui.shown("HeaderBar")
 

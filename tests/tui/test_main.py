@@ -5,10 +5,9 @@ from dataclasses import replace
 from rich.cells import cell_len
 from textual import events
 
-from tests.tui.app_driver import running_app
+from tests.tui.app_driver import AppDriver, running_app
 from tests.tui.fake_model import FakeModels
 from tui.help import KEYS, sections
-from tui.jobs.job import ModelOnEngine
 from tui.screens.error import ErrorScreen
 from tui.screens.help import HelpScreen
 from tui.views.all_views import VIEWS
@@ -101,10 +100,18 @@ async def test_the_next_engine_computes_in_the_same_precision_where_it_can() -> 
         ):
             ui.main.action_engine(begun)
             for engine in (begun, *wanted):
-                await ui.until(lambda: ui.main.place == ModelOnEngine(ui.main.place.model, engine), f"{engine} to open")  # noqa: B023
+                await ui.until(
+                    lambda: _engine_of(ui) == engine,  # noqa: B023
+                    f"{engine} to open",
+                )
                 await ui.idle()
                 await ui.press("e")
             await ui.idle()
+
+
+def _engine_of(ui: AppDriver) -> str:
+    assert ui.main.session.place is not None
+    return ui.main.session.place.engine
 
 
 async def test_what_is_refused_is_said_and_the_last_run_stays() -> None:

@@ -35,7 +35,7 @@ async def look_at_a_head(ui: AppDriver) -> None:
 
 async def switch_engine(ui: AppDriver, other: str) -> None:
     before = ui.shown_run.trace
-    while ui.main.place is None or ui.main.place.engine != other:
+    while ui.main.session.place is None or ui.main.session.place.engine != other:
         await ui.press("e")
         await ui.idle()
     await ui.until(
@@ -53,13 +53,13 @@ async def compare_engines(ui: AppDriver) -> None:
     options = [option.id for option in dialog.query_one("#compare-with", ChoiceList).options if option.id]
     await choose(ui, dialog, "#compare-with", next(one for one in options if one.endswith("onnx:int4")))
     await ui.press("enter")
-    await ui.until(lambda: ui.main.state.compared is not None and not ui.main.progress, "the run beside")
+    await ui.until(lambda: ui.main.state.compared is not None and not ui.main.jobs.progress, "the run beside")
     compared = ui.main.state.compared
     assert compared is not None and compared.trace.engine == "onnx:int4"
     assert compared.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed]
     await ui.press("v")
     assert "less" in str(ui.main.query_one("#other-pane").border_title), "v does not show the difference"
-    ui.main.run_comparison(None)
+    ui.main.session.run_comparison(None)
 
 
 async def switch_a_neuron_off(ui: AppDriver) -> None:
@@ -70,7 +70,9 @@ async def switch_a_neuron_off(ui: AppDriver) -> None:
     memories = ui.main.query_one("#memories", NeuronList)
     await ui.until(lambda: not memories.notice and bool(memories.virtual_size.height > 1), "the memories")
     await ui.press("x")
-    await ui.until(lambda: ui.main.state.compared is not None and not ui.main.progress, "the run without the neuron")
+    await ui.until(
+        lambda: ui.main.state.compared is not None and not ui.main.jobs.progress, "the run without the neuron"
+    )
     compared, chosen = ui.main.state.compared, ui.main.state.selection
     assert compared is not None and (compared.trace.neurons(chosen.layer)[:, chosen.neuron] == 0).all(), (
         "it still fires"
@@ -81,7 +83,7 @@ async def switch_a_neuron_off(ui: AppDriver) -> None:
 
 async def try_a_claim(ui: AppDriver) -> None:
     await ui.press("6", "enter")
-    await ui.until(lambda: bool(ui.main.state.tried) and not ui.main.progress, "a claim to be tried")
+    await ui.until(lambda: bool(ui.main.state.tried) and not ui.main.jobs.progress, "a claim to be tried")
     (tried,) = ui.main.state.tried.values()
     assert str(tried.finding.verdict) in ui.shown("#claims"), "the verdict does not show"
 
@@ -110,7 +112,7 @@ async def test_a_newcomer_s_path(tmp_path: Path) -> None:
             assert saved.tokens == ui.shown_run.trace.tokens, "the saved run has other tokens"
             dialog = await open_dialog(ui, "o", OpenScreen)
             await type_in(ui, dialog, "#open-path", str(tmp_path / "once.trace"))
-            await ui.until(lambda: ui.main.state.model is not ui.main.loaded, "the trace to open")
+            await ui.until(lambda: ui.main.state.model is not ui.main.session.loaded, "the trace to open")
             await ui.press("1")
             assert "no weights" in ui.shown("#next").replace("\n", " "), "a saved trace hides what it lacks"
             await ui.press("ctrl+q")

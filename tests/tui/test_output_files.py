@@ -66,8 +66,8 @@ async def test_what_is_written_names_every_edit(tmp_path: Path) -> None:
         ui.main.shown_view.focus_pane()
         edits = [ScaleHead(layer, head, 0.0) for layer in (0, 1) for head in range(4)]
         for edit in edits:
-            ui.main.on_edit_toggled(EditToggled(edit))
-        await ui.until(lambda: ui.main.state.compared is not None and not ui.main.progress, "the run with edits")
+            ui.main.edits.change(EditToggled(edit))
+        await ui.until(lambda: ui.main.state.compared is not None and not ui.main.jobs.progress, "the run with edits")
         names = [str(edit) for edit in edits]
         for key, suffix in (("svg", "svg"), ("html", "html")):
             text = (await written(ui, key, tmp_path / f"a.{suffix}")).read_text(encoding="utf8")

@@ -14,10 +14,10 @@ from models.errors import EdgeError
 from models.zoo import zoo_names
 from tui.available_models import is_comparable
 from tui.background_reader import BackgroundReader, BackgroundTaskFailed
+from tui.companion import Companion
 from tui.jobs.job import ModelOnEngine
 from tui.jobs.run import Prompt
 from tui.screens.dialog import Dialog, Field
-from tui.screens.running import Companion
 from tui.widgets.choice_list import Choice, ChoiceList
 
 STOP = "stop"

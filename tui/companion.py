@@ -1,0 +1,61 @@
+"""The comparison run as it was requested."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.edits import Edit
+from edge.trace import Trace
+from models.errors import MisuseError
+from tui.edit_names import edits_title
+from tui.jobs.job import Job, ModelOnEngine
+from tui.jobs.open_trace import OpenTraceForComparison
+from tui.jobs.run import Prompt, RunComparison
+from tui.view_state import MeasuredRun
+
+
+@dataclass(frozen=True)
+class Companion:
+    """The comparison run: what the current run is compared with. It is run again after every change.
+
+    Attributes:
+        place: Another model or engine; the current one where None.
+        prompt: Another prompt; the same tokens where None.
+        edits: The active edits.
+        alone: The only one of them that is applied; None where all are.
+        saved: The file of a saved trace.
+    """
+
+    name: str
+    place: ModelOnEngine | None = None
+    prompt: Prompt | None = None
+    edits: tuple[Edit, ...] = ()
+    alone: Edit | None = None
+    saved: Path | None = None
+
+    @classmethod
+    def of_edits(cls, edits: tuple[Edit, ...], alone: Edit | None = None) -> "Companion | None":
+        """The same tokens with edits; None without any."""
+        return cls(edits_title(edits, alone), edits=edits, alone=alone) if edits else None
+
+    @property
+    def acting(self) -> tuple[Edit, ...]:
+        """The edits that are applied in this run."""
+        return self.edits if self.alone is None else (self.alone,)
+
+    def made(self, shown: MeasuredRun) -> bool:
+        """Whether a run is the one of this request, and not of an earlier one."""
+        return shown.name == self.name and (self.saved is not None or shown.trace.edits == tuple(map(str, self.acting)))
+
+    @property
+    def stays(self) -> bool:
+        """Whether it stays the same when the current run changes."""
+        return self.prompt is not None or self.saved is not None
+
+    def job(self, at: ModelOnEngine | None, trace: Trace) -> Job:
+        """The job that runs it."""
+        if self.saved is not None:
+            return OpenTraceForComparison(self.saved, trace)
+        if at is None:
+            raise MisuseError("no model is loaded, so there is nothing to compare with; open one with 'o'")
+        ids = None if self.prompt else trace.tokens[: trace.n_fed]
+        return RunComparison(self.name, self.place or at, ids, self.prompt, self.acting)
