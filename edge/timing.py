@@ -7,7 +7,7 @@ from statistics import median
 
 from models.parts import RESTS, sublayer_of, within_layer
 
-Took = dict[str, float]
+TimesByScope = dict[str, float]
 """Nanoseconds of one pass by scope: a sublayer, a part of a sublayer, `embed`, `head`, `other`."""
 
 
@@ -70,8 +70,8 @@ class PassTimes:
     tokens: int
     depth: int
     whole_ns: tuple[float, ...]
-    sublayers_ns: tuple[Took, ...]
-    parts_ns: tuple[Took, ...]
+    sublayers_ns: tuple[TimesByScope, ...]
+    parts_ns: tuple[TimesByScope, ...]
     without: dict[str, tuple[Without, ...]] = field(default_factory=dict)
 
 
@@ -122,7 +122,7 @@ class Basis(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
+class TimeBreakdown:
     """The uninstrumented latency of a pass, and the times of its parts.
 
     Shares are of the total while the parts sum to at most `SLOWED` times the total. Above that, timers slowed the pass
@@ -135,7 +135,7 @@ class Account:
     """
 
     total_ns: float
-    measured_ns: Took
+    measured_ns: TimesByScope
 
     @property
     def sum_ns(self) -> float:
@@ -158,12 +158,12 @@ class Account:
         return 1.0 / max(1.0, self.coverage)
 
     @property
-    def scaled_ns(self) -> Took:
+    def scaled_ns(self) -> TimesByScope:
         """Time of each scope, scaled down if all scopes sum to more than the total."""
         return {scope: took * self.scale for scope, took in self.measured_ns.items()}
 
     @property
-    def shares(self) -> Took:
+    def shares(self) -> TimesByScope:
         """Share of each scope in the `basis`, 0 to 1. With the unattributed share they sum to 1."""
         return {scope: took / self.total_ns for scope, took in self.scaled_ns.items()}
 
@@ -178,7 +178,7 @@ class Account:
         return None if self.gap_ns is None else self.gap_ns / self.total_ns
 
     @property
-    def sums_ns(self) -> Took:
+    def sums_ns(self) -> TimesByScope:
         """Scaled times of `attn` and `ffn` over all layers, `embed`, `head`, `other`; and `gap`, the unattributed time.
 
         They sum to the total. There is no `gap` if it is unknown.
@@ -187,21 +187,21 @@ class Account:
         return sums if self.gap_ns is None else sums | {"gap": self.gap_ns}
 
     @property
-    def measured_sums_ns(self) -> Took:
+    def measured_sums_ns(self) -> TimesByScope:
         """The same as measured, without `gap`."""
         return sums_of(self.measured_ns)
 
 
-def sums_of(took_ns: Took) -> Took:
+def sums_of(took_ns: TimesByScope) -> TimesByScope:
     """Times of `attn` and `ffn` summed over all layers; scopes outside layers unchanged."""
-    sums: Took = {"attn": 0.0, "ffn": 0.0}
+    sums: TimesByScope = {"attn": 0.0, "ffn": 0.0}
     for scope, took in took_ns.items():
         sums[within_layer(scope)] = sums.get(within_layer(scope), 0.0) + took
     return sums
 
 
 @dataclass(frozen=True, kw_only=True)
-class SublayerTiming(Account):
+class SublayerTiming(TimeBreakdown):
     """Time of each sublayer in one pass. Measured separately from watched runs.
 
     Attributes:
@@ -221,14 +221,14 @@ class SublayerTiming(Account):
     method: str
 
 
-def medians(passes: Sequence[Took]) -> Took:
+def medians(passes: Sequence[TimesByScope]) -> TimesByScope:
     """The median of each scope over several instrumented passes, nanoseconds."""
     return {scope: median(one.get(scope, 0.0) for one in passes) for scope in passes[0]}
 
 
-def with_rests(took_ns: Took) -> Took:
+def with_rests(took_ns: TimesByScope) -> TimesByScope:
     """Parts of one pass from timers at sublayers and their modules. A sublayer's remaining time is its last part."""
-    parts: Took = {}
+    parts: TimesByScope = {}
     for scope, took in took_ns.items():
         sublayer = scope.rpartition(".")[2]
         if sublayer in RESTS:
@@ -239,9 +239,9 @@ def with_rests(took_ns: Took) -> Took:
     return parts
 
 
-def by_sublayer(took_ns: Took) -> Took:
+def by_sublayer(took_ns: TimesByScope) -> TimesByScope:
     """The parts of one pass summed by sublayer."""
-    sums: Took = {}
+    sums: TimesByScope = {}
     for part, took in took_ns.items():
         scope = sublayer_of(part)
         sums[scope] = sums.get(scope, 0.0) + took

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from edge.picture.coverage import show_reached
 from edge.picture.units import Number, show_measured, show_share
 from edge.tables import Cell, Column, Table
-from edge.timing import Account
+from edge.timing import TimeBreakdown
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Heading:
 class Split:
     """Where each engine's pass goes: what a stacked bar is drawn from, in nanoseconds by part."""
 
-    accounts: tuple[Account, ...]
+    accounts: tuple[TimeBreakdown, ...]
 
 
 CostRow = Cost | Heading | Split

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edge.picture.units import show_bytes, show_number
-from edge.profile.inside import PartRow, part_rows
+from edge.profile.breakdown import PartRow, part_rows
 from edge.profile.record import Profile
-from edge.profile.summary import NOISY, Pace, bandwidth_bytes_per_s, flops_per_s, quantile
-from edge.report.timed import PartTimes, PassKind
-from edge.timing import Account, Basis, Took
+from edge.profile.summary import UNRELIABLE_SPREAD, DepthSummary, bandwidth_bytes_per_s, flops_per_s, quantile
+from edge.report.pass_kinds import PartTimes, PassKind
+from edge.timing import Basis, TimeBreakdown, TimesByScope
 from models.parts import SUBLAYERS, layers_of, sublayer_of, within_layer
 from tui.cost_table import Cost, CostRow, Heading, Split
 
@@ -38,9 +38,9 @@ class Costs:
         return tuple(one.variant.engine for one in self.kind.engines)
 
     @property
-    def accounts(self) -> tuple[Account, ...]:
+    def accounts(self) -> tuple[TimeBreakdown, ...]:
         """The pass of each engine, divided."""
-        return tuple(one.account for one in self.kind.engines)
+        return tuple(one.sublayers for one in self.kind.engines)
 
     @property
     def is_decode(self) -> bool:
@@ -54,35 +54,35 @@ class Costs:
 
 def cost_rows(costs: Costs) -> Iterator[CostRow]:
     """Everything, from end to end to memory."""
-    paces = [_pace(costs.profile, one) for one in costs.kind.engines]
-    if doubts := _doubts(costs.profile, paces):
+    summaries = [_pace(costs.profile, one) for one in costs.kind.engines]
+    if doubts := _doubts(costs.profile, summaries):
         yield Heading(doubts, warns=True)
-    yield from _end_to_end(costs, paces)
+    yield from _end_to_end(costs, summaries)
     yield from _inside(costs)
-    yield from _against_machine(costs, paces)
+    yield from _against_machine(costs, summaries)
     yield from _memory(costs.kind.engines)
-    yield from _conditions(costs, paces)
+    yield from _conditions(costs, summaries)
 
 
-def _pace(profile: Profile, part: PartTimes) -> Pace:
-    at = next(at for at in part.variant.depths if part.inside.passes in at.passes)
-    return Pace(profile, part.variant, at)
+def _pace(profile: Profile, part: PartTimes) -> DepthSummary:
+    at = next(at for at in part.variant.depths if part.breakdown.passes in at.passes)
+    return DepthSummary(profile, part.variant, at)
 
 
-def _end_to_end(costs: Costs, paces: list[Pace]) -> Iterator[CostRow]:
-    rounds, course = len(paces[0].at.rounds), paces[0].at.course
+def _end_to_end(costs: Costs, summaries: list[DepthSummary]) -> Iterator[CostRow]:
+    rounds, workload = len(summaries[0].at.rounds), summaries[0].at.workload
     if costs.is_decode:
-        yield Heading(f"token to token, end to end · {rounds} rounds of {course.tokens}")
+        yield Heading(f"token to token, end to end · {rounds} rounds of {workload.tokens}")
         for name, q in (("p50", 0.5), ("p90", 0.9)):
-            yield Cost(name, "ms", tuple(quantile(pace.intervals_ms, q) for pace in paces))
-        yield Cost("rate", "tok/s", tuple(pace.decode_tokens_per_s for pace in paces))
+            yield Cost(name, "ms", tuple(quantile(summary.intervals_ms, q) for summary in summaries))
+        yield Cost("rate", "tok/s", tuple(summary.decode_tokens_per_s for summary in summaries))
         return
-    yield Heading(f"a prompt, end to end · {rounds} rounds of {course.prompt} tokens")
-    yield Cost("p50", "ms", tuple(pace.prefill_ms for pace in paces))
-    yield Cost("rate", "tok/s", tuple(pace.prefill_tokens_per_s for pace in paces))
-    firsts = [pace.ttft_ms for pace in paces]
+    yield Heading(f"a prompt, end to end · {rounds} rounds of {workload.prompt} tokens")
+    yield Cost("p50", "ms", tuple(summary.prefill_ms for summary in summaries))
+    yield Cost("rate", "tok/s", tuple(summary.prefill_tokens_per_s for summary in summaries))
+    firsts = [summary.ttft_ms for summary in summaries]
     if any(one is not None for one in firsts):
-        tokens = paces[0].variant.first_tokens[0].prompt_tokens
+        tokens = summaries[0].variant.first_tokens[0].prompt_tokens
         yield Cost(f"ttft of {tokens} tokens", "ms", tuple(firsts))
 
 
@@ -98,7 +98,7 @@ def _inside(costs: Costs) -> Iterator[CostRow]:
 
 def _differenced(engines: tuple[PartTimes, ...]) -> Iterator[CostRow]:
     """What a pass takes less without attention, without FFNs, and what is left without layers."""
-    found = [one.inside.differenced for one in engines]
+    found = [one.breakdown.differenced for one in engines]
     if not any(found):
         return
     yield Heading("by differencing · passes without them, no clock inside")
@@ -107,7 +107,7 @@ def _differenced(engines: tuple[PartTimes, ...]) -> Iterator[CostRow]:
     yield Cost("differences cover", "share", tuple(None if one is None else one.coverage for one in found))
 
 
-def divided_rows(accounts: Sequence[Account], names: Sequence[str]) -> Iterator[CostRow]:
+def divided_rows(accounts: Sequence[TimeBreakdown], names: Sequence[str]) -> Iterator[CostRow]:
     """Each kind of part over all layers, the gap, and the coverage.
 
     Where clocks slowed a pass, what they say stands apart from what is scaled down to the pass.
@@ -134,15 +134,15 @@ def _over(part_ns: float | None, total_ns: float) -> float | None:
     return None if part_ns is None else part_ns / total_ns
 
 
-def _against_machine(costs: Costs, paces: list[Pace]) -> Iterator[CostRow]:
+def _against_machine(costs: Costs, summaries: list[DepthSummary]) -> Iterator[CostRow]:
     """Bytes for a decode step, which memory bounds; products for a prompt, which arithmetic bounds."""
     profile = costs.profile
     rows = [_sublayer_rows(profile, one) for one in costs.kind.engines]
     if costs.is_decode:
         best = bandwidth_bytes_per_s(profile)
         yield Heading(f"reading · beside the {show_bytes(best)}/s of a sweep over memory")
-        yield Cost("touched by a token", "bytes", tuple(pace.decode_bytes for pace in paces))
-        ratios = tuple(pace.bandwidth_ratio for pace in paces)
+        yield Cost("touched by a token", "bytes", tuple(summary.decode_bytes for summary in summaries))
+        ratios = tuple(summary.bandwidth_ratio for summary in summaries)
         yield Cost("end to end", "GB/s", tuple(ratio * best / 1e9 for ratio in ratios), ratios, of_sweep=True)
         for part in ("attn", "ffn"):
             found = [one[part] for one in rows]
@@ -159,9 +159,9 @@ def _against_machine(costs: Costs, paces: list[Pace]) -> Iterator[CostRow]:
 
 def _sublayer_rows(profile: Profile, one: PartTimes) -> dict[str, PartRow]:
     groups: dict[str, list[str]] = {"attn": [], "ffn": []}
-    for part in one.inside.parts:
+    for part in one.breakdown.parts:
         groups.get(within_layer(sublayer_of(part)), []).append(part)
-    return {row.part: row for row in part_rows(profile, one.inside, groups)}
+    return {row.part: row for row in part_rows(profile, one.breakdown, groups)}
 
 
 def _memory(engines: tuple[PartTimes, ...]) -> Iterator[CostRow]:
@@ -170,45 +170,45 @@ def _memory(engines: tuple[PartTimes, ...]) -> Iterator[CostRow]:
     yield Cost("process peak", "bytes", tuple(one.process_peak_bytes for one in held))
     yield Cost("allocator peak", "bytes", tuple(one.allocator_peak_bytes for one in held))
     yield Cost("weights on disk", "bytes", tuple(one.weights_bytes for one in held))
-    yield Cost("weights held", "bytes", tuple(one.weights_held_bytes for one in held))
+    yield Cost("weights held", "bytes", tuple(one.weights_memory_bytes for one in held))
     yield Cost("KV cache", "bytes", tuple(one.kv_bytes for one in held))
 
 
-def _doubts(profile: Profile, paces: list[Pace]) -> str:
+def _doubts(profile: Profile, summaries: list[DepthSummary]) -> str:
     """Why not to believe the numbers; empty where nothing speaks against them."""
     busy = profile.machine.busy or 0.0
-    told = [f"{busy:.1f} programs computed here"] if busy > 1.5 else []
-    if any(pace.spread > NOISY for pace in paces):
-        told.append(f"rounds lie over {NOISY:.0%} apart")
-    return f"NOISY: {', '.join(told)}" if told else ""
+    told = [f"other processes used about {busy:.1f} cores"] if busy > 1.5 else []
+    if any(summary.spread > UNRELIABLE_SPREAD for summary in summaries):
+        told.append(f"medians of rounds differ by over {UNRELIABLE_SPREAD:.0%}")
+    return f"Unreliable timing: {', '.join(told)}" if told else ""
 
 
-def _conditions(costs: Costs, paces: list[Pace]) -> Iterator[CostRow]:
-    turns = "in turns" if costs.profile.in_turns else "one engine after another"
+def _conditions(costs: Costs, summaries: list[DepthSummary]) -> Iterator[CostRow]:
+    turns = "in turns" if costs.profile.interleaved else "one engine after another"
     yield Heading(f"measured {turns}, the screen at rest")
-    yield Cost("rounds lie apart", "share", tuple(pace.spread for pace in paces))
-    yield Cost("threads", "count", tuple(float(pace.variant.threads) for pace in paces))
+    yield Cost("spread of rounds", "share", tuple(summary.spread for summary in summaries))
+    yield Cost("threads", "count", tuple(float(summary.variant.threads) for summary in summaries))
 
 
 def part_costs(costs: Costs, layer: int) -> Iterator[CostRow]:
     """The parts of attention and of the FFN: over all layers, and in one."""
     engines = costs.kind.engines
-    slowed = [one.variant.engine for one in engines if one.account.basis is Basis.CLOCKED]
+    slowed = [one.variant.engine for one in engines if one.sublayers.basis is Basis.CLOCKED]
     of = f"; shares on {', '.join(slowed)} are {CLOCKED}" if slowed else ""
     yield Heading(f"all layers, {'scaled' if slowed else 'share of the pass'}{of}", warns=bool(slowed))
-    sums = [_over_layers(one.inside.scaled_ns) for one in engines]
+    sums = [_over_layers(one.breakdown.scaled_ns) for one in engines]
     yield from (_part_cost(name, [one.get(name) for one in sums], engines) for name in _LAYER_PARTS)
     yield Heading(f"layer {layer} alone")
     for name in _LAYER_PARTS:
-        took = [one.inside.scaled_ns.get(f"layers.{layer}.{name}") for one in engines]
+        took = [one.breakdown.scaled_ns.get(f"layers.{layer}.{name}") for one in engines]
         yield _part_cost(name, took, engines)
 
 
 _LAYER_PARTS = tuple(f"{sublayer}.{part}" for sublayer, parts in SUBLAYERS.items() for part in parts)
 
 
-def _over_layers(parts_ns: Took) -> Took:
-    sums: Took = {}
+def _over_layers(parts_ns: TimesByScope) -> TimesByScope:
+    sums: TimesByScope = {}
     for part, took in parts_ns.items():
         sums[within_layer(part)] = sums.get(within_layer(part), 0.0) + took
     return sums
@@ -219,7 +219,7 @@ def _part_cost(name: str, took_ns: list[float | None], engines: tuple[PartTimes,
     return Cost(name, "ms", _ms(took_ns), tuple(shares))
 
 
-def layer_ms(accounts: Sequence[Account]) -> Iterator[Cost]:
+def layer_ms(accounts: Sequence[TimeBreakdown]) -> Iterator[Cost]:
     """Attention and FFN of each layer, in milliseconds, from the first: as measured, and scaled."""
     for layer in layers_of(scope for account in accounts for scope in account.measured_ns):
         for part in ("attn", "ffn"):
@@ -232,7 +232,7 @@ def _ms(took_ns: Iterable[float | None]) -> tuple[float | None, ...]:
     return tuple(None if ns is None else ns / 1e6 for ns in took_ns)
 
 
-def timing_rows(accounts: Sequence[Account], names: Sequence[str]) -> Iterator[CostRow]:
+def timing_rows(accounts: Sequence[TimeBreakdown], names: Sequence[str]) -> Iterator[CostRow]:
     """One pass of each, divided; what stands in a table before engines were timed in turns."""
     yield Cost("whole", "ms", tuple(account.total_ns / 1e6 for account in accounts))
     yield from divided_rows(accounts, names)

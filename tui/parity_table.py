@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from edge.compare.result import Compared, Comparison
+from edge.compare.result import ComparedVariant, Comparison
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_error, show_number, show_share, show_tolerance
 from edge.tables import Column, Table
@@ -76,17 +76,21 @@ def sites(found: Comparison) -> tuple[str, ...]:
     return (*(site for site in names if site != LOGITS), *(site for site in names if site == LOGITS))
 
 
-def _cell(one: Compared, site: str) -> Cell:
+def _cell(one: ComparedVariant, site: str) -> Cell:
     if site not in one.sites:
         return Cell("–")
-    return _judged(one.sites[site], one.tolerance, one.departure is not None and one.departure.site == site)
+    return _judged(
+        one.sites[site], one.tolerance, one.first_divergent_site is not None and one.first_divergent_site.site == site
+    )
 
 
-def _layer_cell(one: Compared, layer: int) -> Cell:
+def _layer_cell(one: ComparedVariant, layer: int) -> Cell:
     worst = one.worst_of_layer(layer)
     if math.isnan(worst):
         return Cell("–")
-    return _judged(worst, one.tolerance, one.departure is not None and one.departure.layer == layer)
+    return _judged(
+        worst, one.tolerance, one.first_divergent_site is not None and one.first_divergent_site.layer == layer
+    )
 
 
 def _judged(error: float, tolerance: float, is_first: bool) -> Cell:
@@ -101,13 +105,13 @@ def _number(value: float) -> str:
 
 def first_differences(found: Comparison) -> str:
     """Where engines leave the reference: `onnx:int4 at layers.0.attn.query, token 4 ' king'; onnx, mlx nowhere`."""
-    leaving = [f"{one.name} {_departure(one)}" for one in found.variants if one.departure]
-    staying = ", ".join(one.name for one in found.variants if not one.departure)
+    leaving = [f"{one.name} {_departure(one)}" for one in found.variants if one.first_divergent_site]
+    staying = ", ".join(one.name for one in found.variants if not one.first_divergent_site)
     return "; ".join([*leaving, *([f"{staying} nowhere"] if staying else [])])
 
 
-def _departure(one: Compared) -> str:
-    at = one.departure
+def _departure(one: ComparedVariant) -> str:
+    at = one.first_divergent_site
     return f"at {at.site}, token {at.token} {quote_piece(at.piece)}" if at else "nowhere"
 
 
@@ -116,26 +120,32 @@ def sum_lines(found: Comparison) -> tuple[Line, ...]:
     return tuple(Line(title, tuple(Cell(show(one)) for one in found.variants)) for title, show in _measures(found))
 
 
-def _measures(found: Comparison) -> Iterator[tuple[str, Callable[[Compared], str]]]:
+def _measures(found: Comparison) -> Iterator[tuple[str, Callable[[ComparedVariant], str]]]:
     reference = found.reference
-    yield "same next token", lambda one: show_share(one.sameness.top1_agreement)
-    yield "  others, near ties", lambda one: f"{one.sameness.flips}, {one.sameness.near_tie_flips}"
-    yield "KL mean, nats", lambda one: _number(one.sameness.kl_mean_nats)
-    yield "KL p99, nats", lambda one: _number(one.sameness.kl_p99_nats)
-    yield "max |Δ logit|", lambda one: _number(one.sameness.max_logit_difference)
-    yield "greedy differs at", lambda one: f"#{one.parting.position}" if one.parting else "nowhere"
-    yield "  it chooses", lambda one: quote_piece(one.parting.piece) if one.parting else "–"
-    yield f"  {reference.name} chooses", lambda one: quote_piece(one.parting.reference_piece) if one.parting else "–"
+    yield "same next token", lambda one: show_share(one.predictions.top1_agreement)
+    yield "  others, near ties", lambda one: f"{one.predictions.flips}, {one.predictions.near_tie_flips}"
+    yield "KL mean, nats", lambda one: _number(one.predictions.kl_mean_nats)
+    yield "KL p99, nats", lambda one: _number(one.predictions.kl_p99_nats)
+    yield "max |Δ logit|", lambda one: _number(one.predictions.max_logit_difference)
+    yield (
+        "greedy differs at",
+        lambda one: f"#{one.first_divergent_token.position}" if one.first_divergent_token else "nowhere",
+    )
+    yield "  it chooses", lambda one: quote_piece(one.first_divergent_token.piece) if one.first_divergent_token else "–"
+    yield (
+        f"  {reference.name} chooses",
+        lambda one: quote_piece(one.first_divergent_token.reference_piece) if one.first_divergent_token else "–",
+    )
     yield "  its lead, nats", lambda one: _lead(one)
     yield "perplexity", lambda one: show_number(one.perplexity.value)
-    yield f"  less {reference.name}'s", lambda one: _number(one.sameness.perplexity_difference.value)
-    yield "  ± standard error", lambda one: _number(one.sameness.perplexity_difference.error)
+    yield f"  less {reference.name}'s", lambda one: _number(one.predictions.perplexity_difference.value)
+    yield "  ± standard error", lambda one: _number(one.predictions.perplexity_difference.error)
 
 
-def _lead(one: Compared) -> str:
-    if one.parting is None:
+def _lead(one: ComparedVariant) -> str:
+    if one.first_divergent_token is None:
         return "–"
-    return _number(one.parting.margin_nats) + (" tie" if one.parting.is_near_tie else "")
+    return _number(one.first_divergent_token.margin_nats) + (" tie" if one.first_divergent_token.is_near_tie else "")
 
 
 def as_table(found: Comparison) -> Table:

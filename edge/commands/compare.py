@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.comparison import choices_table, layer_tables, places_table, summary_table, variant_table
-from edge.commands.options import parsed_ids, table_options, tell
+from edge.commands.compare_tables import choices_table, layer_tables, places_table, summary_table, variant_table
+from edge.commands.options import parsed_ids, print_message, table_options
 from edge.picture.units import show_tolerance
 from edge.tables import Table
 from models.errors import MisuseError
 from models.json_text import json_text
 
 if TYPE_CHECKING:
-    from edge.compare.members import Chosen
     from edge.compare.result import Comparison
     from edge.compare.tokenized_text import TokenizedText
+    from edge.compare.variants import ChosenVariant
 
 _LEGEND = {
     "near ties": "others where the reference's own lead is below 0.1 nats",
@@ -69,19 +69,19 @@ def compare(
     Where     relative error of each site, max |a - b| / max |b| with b the reference's; the first site that exceeds the
               tolerance, in the order of computation. Tolerance of the coarser precision: fp32 5e-5, fp16 1e-2,
               bf16 4e-2, int8 5e-2, int4 3e-1
-    Inside    Jensen-Shannon divergence of each head's looks, in bits; neurons exactly 0; top-p sparsity
+    PartBreakdown    Jensen-Shannon divergence of each head's looks, in bits; neurons exactly 0; top-p sparsity
 
     CSV has a row a variant; JSON has everything.
     """
     from edge.compare.measure import compare as compare_members
-    from edge.compare.members import chosen_variants, opened
     from edge.compare.result import to_json
+    from edge.compare.variants import chosen_variants, opened
 
     _check(tokens, rounds, tolerance, threads)
     chosen = chosen_variants(models, engines, threads)
     passage = _passage(chosen[0], text, parsed_ids(ids), tokens)
-    with opened(chosen, tell) as members:
-        found = compare_members(members, passage, rounds=rounds, tolerance=tolerance, progress=tell)
+    with opened(chosen, print_message) as members:
+        found = compare_members(members, passage, rounds=rounds, tolerance=tolerance, progress=print_message)
     match layout:
         case "json":
             click.echo(json_text(to_json(found)))
@@ -105,7 +105,7 @@ def _check(tokens: int, rounds: int, tolerance: float | None, threads: int | Non
     check_threads(threads, "--threads")
 
 
-def _passage(reference: "Chosen", text: Path | None, ids: list[int] | None, tokens: int) -> "TokenizedText":
+def _passage(reference: "ChosenVariant", text: Path | None, ids: list[int] | None, tokens: int) -> "TokenizedText":
     from edge.compare.tokenized_text import text_of_ids, tokenize_text
 
     if ids is None:
@@ -138,11 +138,15 @@ def _titled(title: str, tables: list[Table], layout: str) -> str:
 
 def _opening(found: "Comparison") -> str:
     """What was compared on what, and whether its times can be trusted."""
-    from edge.profile.summary import NOISY
+    from edge.profile.summary import UNRELIABLE_SPREAD
 
-    text, rounds = found.text, len(found.reference.pace.rounds)
-    noisy = [one.name for one in (found.reference, *found.variants) if one.pace.spread > NOISY]
-    warning = f"\nNOISY, medians of rounds lie further apart than {NOISY:.0%}: {', '.join(noisy)}" if noisy else ""
+    text, rounds = found.text, len(found.reference.speed.rounds)
+    noisy = [one.name for one in (found.reference, *found.variants) if one.speed.spread > UNRELIABLE_SPREAD]
+    warning = (
+        f"\nUnreliable timing, medians of rounds differ by over {UNRELIABLE_SPREAD:.0%}: {', '.join(noisy)}"
+        if noisy
+        else ""
+    )
     return (
         f"Beside {found.reference.name}, on {text.tokens} tokens of text ({text.source}), sites on the first "
         f"{text.site_tokens}.\nTimes are medians over {rounds} rounds in turn.{warning}"

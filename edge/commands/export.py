@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from edge.commands.options import table_options, tell
+from edge.commands.options import print_message, table_options
 from edge.export_summary import parity_lines, parity_table, prepared
 from edge.picture.units import show_bytes
 from edge.tables import Column, Table
@@ -59,17 +59,17 @@ def export(
 
     chosen, original = precision_of(precision), open_checkpoint(find_model(model))
     check_target(original, out.expanduser().absolute())
-    held = prepared(original, chosen, tell, keep)
+    held = prepared(original, chosen, print_message, keep)
     if dry_run:
         given = layout_of(held, chosen)
         click.echo(Table(_FILES, TARGETS[tool].planned(held, given)).write(layout or "text"))
         held_at_most = show_bytes(peak_bytes(held, given, TARGETS[tool]))
-        tell(f"{held_at_most} of memory at most; a graph without weights is under 1 MB")
+        print_message(f"{held_at_most} of memory at most; a graph without weights is under 1 MB")
         return
     quantized = None if held is original else original
-    written = export_checkpoint(held, out, tell, TARGETS[tool], chosen, quantized)
+    written = export_checkpoint(held, out, print_message, TARGETS[tool], chosen, quantized)
     click.echo(parity_table(written).write(layout or "text"))
     for line in parity_lines(written):
-        tell(line)
+        print_message(line)
     size = sum(file.stat().st_size for file in written.rglob("*") if file.is_file())
-    tell(f"{written}: {show_bytes(size)}")
+    print_message(f"{written}: {show_bytes(size)}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.options import engine_options, opened_model, table_options, tell
+from edge.commands.options import engine_options, open_model, print_message, table_options
 from edge.commands.survey import survey_text
 from edge.tables import Column, Table
 from models.errors import MisuseError
@@ -67,7 +67,7 @@ def lab(
     """
     _check(survey, (claims, text, tokens, questions), (keep, part, add), tokens)
     if survey is not None:
-        with opened_model(model, engine, threads) as opened:
+        with open_model(model, engine, threads) as opened:
             survey_text(opened, survey, keep, part, add, layout)
         return
     from edge.compare.tokenized_text import beginning
@@ -80,8 +80,12 @@ def lab(
     told = None if text is None else beginning(text, tokens or PASSAGE_TOKENS)
     source = "built in" if text is None else text.name
     asked = None if questions is None else read_questions(questions)
-    with opened_model(model, engine, threads) as opened:
-        _try(Subject(opened, text=told, source=source, tokens=tokens, asked=asked, progress=tell), wanted, layout)
+    with open_model(model, engine, threads) as opened:
+        _try(
+            Subject(opened, text=told, source=source, tokens=tokens, asked=asked, progress=print_message),
+            wanted,
+            layout,
+        )
 
 
 def _check(
@@ -107,7 +111,7 @@ def _try(subject: "Subject", wanted: "list[Experiment]", layout: str | None) -> 
     for one in try_all(subject, wanted):
         tried.append(one)
         if layout is None:
-            click.echo(f"{_told(one)}\n")
+            click.echo(f"{_finding_text(one)}\n")
     record = recorded(subject, tried)
     match layout:
         case None:
@@ -123,7 +127,7 @@ def _try(subject: "Subject", wanted: "list[Experiment]", layout: str | None) -> 
             click.echo("\n\n".join(parts))
 
 
-def _told(tried: "Tried") -> str:
+def _finding_text(tried: "Tried") -> str:
     """One claim for people: the verdict first, then why, then what else was measured."""
     from edge.picture.units import show_with_unit
 

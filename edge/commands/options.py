@@ -83,7 +83,7 @@ def is_number(text: str) -> bool:
     return text.strip().isdecimal() and len(text.strip()) <= 18
 
 
-def given_text(text: str | None, name: str) -> str | None:
+def text_argument(text: str | None, name: str) -> str | None:
     """Words as they were given; `-` is what stdin holds, without the end of its last line.
 
     Raises:
@@ -105,7 +105,7 @@ def _read_stdin(name: str) -> str:
     if sys.stdin is None or sys.stdin.closed:
         raise MisuseError(f"{name} is to be read from stdin, which is closed; give it as an argument")
     if sys.stdin.isatty():
-        tell(f"type {name}; ctrl-d on a line of its own ends it")
+        print_message(f"type {name}; ctrl-d on a line of its own ends it")
     try:
         text = sys.stdin.buffer.read().decode("utf8")
     except UnicodeDecodeError as error:
@@ -116,7 +116,7 @@ def _read_stdin(name: str) -> str:
     return text
 
 
-def opened_model(model: str, engine: str, threads: int | None) -> "Model":
+def open_model(model: str, engine: str, threads: int | None) -> "Model":
     """Loads a model; long work, and keys of its config that mean nothing, are told on stderr."""
     from edge.session import load
     from models.checkpoint import unread_keys
@@ -124,13 +124,13 @@ def opened_model(model: str, engine: str, threads: int | None) -> "Model":
     from models.rebuilt import built_otherwise
 
     with _interrupt_leaves():
-        opened = load(model, engine, threads=threads, progress=tell)
+        opened = load(model, engine, threads=threads, progress=print_message)
     if unread := unread_keys(opened.checkpoint.folder):
         names = ", ".join(shown(key) for key in unread[:8])
-        tell(f"edge: config.json has keys that this family does not know, so they change nothing: {names}")
+        print_message(f"edge: config.json has keys that this family does not know, so they change nothing: {names}")
     built, parts = built_otherwise(opened.checkpoint.folder)
     if parts:
-        tell(
+        print_message(
             f"edge: tokenizer.json is used as it stands, as in transformers 4; {built} of transformers 5 replaces its "
             f"{' and '.join(parts)}, so some texts have other tokens there"
         )
@@ -147,7 +147,7 @@ def _interrupt_leaves() -> Iterator[None]:
     from export.bundle import cache_folder
 
     def leave(*_: object) -> None:
-        tell("edge: interrupted")
+        print_message("edge: interrupted")
         for kind in ("graphs", "weights"):
             remove_leftovers(cache_folder(kind))
         os._exit(130)
@@ -159,7 +159,7 @@ def _interrupt_leaves() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def tell(message: str) -> None:
+def print_message(message: str) -> None:
     """One line for whoever watches, beside the results."""
     print(escape_line(message), file=sys.stderr, flush=True)
 

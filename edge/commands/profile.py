@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.options import table_options, tell
+from edge.commands.options import print_message, table_options
 from models.errors import EdgeError, MisuseError
 from models.json_text import json_text
 
@@ -61,7 +61,7 @@ def profile(
     depths of the cache. Times of parts stand beside the whole pass, how much of it they cover, the bytes and
     operations of each part, and what this machine reaches at best.
     """
-    from edge.commands.profiles import profile_csv, profile_markdown, profile_summary, profile_text
+    from edge.commands.profile_tables import profile_csv, profile_markdown, profile_summary, profile_text
     from edge.output import check_output
     from edge.profile.record import open_profile, profile_record
 
@@ -72,7 +72,7 @@ def profile(
     then = open_profile(against) if against else None
     found = _measure(model, tuple(dict.fromkeys(engines)), threads, plan, sparsity)
     record = profile_record(found)
-    tell(f"kept in {_keep(found, record, output)}")
+    print_message(f"kept in {_keep(found, record, output)}")
     if perfetto:
         _write_timeline(found, perfetto)
     if layout == "json":
@@ -104,7 +104,7 @@ def _measure(model: str, engines: tuple[str, ...], threads: int | None, plan: "P
     check_threads(threads, "--threads")
     for engine in engines:
         engine_of(engine)  # before anything is measured
-    return measure([variant_of(model, engine, threads) for engine in engines], plan, tell, sparsity=sparsity)
+    return measure([variant_of(model, engine, threads) for engine in engines], plan, print_message, sparsity=sparsity)
 
 
 def _keep(found: "Profile", record: dict[str, object], output: Path | None) -> Path:
@@ -126,4 +126,4 @@ def _write_timeline(found: "Profile", file: Path) -> None:
     from edge.output import write_text
     from edge.report.perfetto import timeline
 
-    tell(f"{write_text(file, json_text(timeline(found), in_ascii=True))}: open it at ui.perfetto.dev")
+    print_message(f"{write_text(file, json_text(timeline(found), in_ascii=True))}: open it at ui.perfetto.dev")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.options import tell
+from edge.commands.options import print_message
 from edge.picture.units import show_bytes
 from models.errors import MisuseError
 from models.json_text import json_text
@@ -52,7 +52,7 @@ def report(
     opens = "ui.perfetto.dev opens it" if perfetto else "any browser opens it"
     size = file_bytes(output)
     if size is not None:
-        tell(f"{output}: {show_bytes(size)}; {opens}")
+        print_message(f"{output}: {show_bytes(size)}; {opens}")
 
 
 def _page(source: Path, profile: Path | None, compare: Path | None, lab: Path | None) -> str:
@@ -63,37 +63,37 @@ def _page(source: Path, profile: Path | None, compare: Path | None, lab: Path | 
     further = _further(trace.model, profile, compare, lab)
     if not (trace.sites or trace.generated or further):
         raise MisuseError(f"{source} is of a run that watched nothing and generated nothing; there is nothing to show")
-    return report_page(trace, further, tell)
+    return report_page(trace, further, print_message)
 
 
 def _further(model: str, profile: Path | None, compare: Path | None, lab: Path | None) -> "list[Section]":
     """What is shown beside the trace of `model`."""
     from edge.lab.record import open_lab
-    from edge.report.claims import claims_section
-    from edge.report.parity import parity_section
-    from edge.report.read import read_comparison, read_profile, told_of
-    from edge.report.spent import time_section
+    from edge.report.claims_section import claims_section
+    from edge.report.comparison_section import comparison_section
+    from edge.report.read import naming_file, read_comparison, read_profile
+    from edge.report.time_section import time_section
 
     sections = []
     if profile is not None:
         measured = read_profile(profile)
-        with told_of(profile):
+        with naming_file(profile):
             sections.append(time_section(measured, model))
     if compare is not None:
         compared = read_comparison(compare)
-        with told_of(compare):
-            sections.append(parity_section(compared, model))
+        with naming_file(compare):
+            sections.append(comparison_section(compared, model))
     if lab is not None:
         tried = open_lab(lab)
-        with told_of(lab):
+        with naming_file(lab):
             sections.append(claims_section(tried, model))
     return sections
 
 
 def _timeline(source: Path) -> str:
     from edge.report.perfetto import timeline
-    from edge.report.read import read_profile, told_of
+    from edge.report.read import naming_file, read_profile
 
     measured = read_profile(source)
-    with told_of(source):
+    with naming_file(source):
         return json_text(timeline(measured), in_ascii=True)

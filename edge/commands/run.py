@@ -7,13 +7,13 @@ import click
 from edge.commands.options import (
     chosen_sampling,
     engine_options,
-    given_text,
-    opened_model,
+    open_model,
     parsed_ids,
+    print_message,
     run_options,
-    tell,
+    text_argument,
 )
-from edge.commands.sublayers import sublayer_record, sublayer_sum, sublayer_table
+from edge.commands.sublayer_table import sublayer_record, sublayer_sum, sublayer_table
 from edge.terminal import write_generated
 from models.errors import MisuseError
 from models.json_text import json_text
@@ -67,13 +67,13 @@ def run(
     fetched. PROMPT - is read from stdin; one that begins with a dash comes after --.
     """
     sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
-    prompt, system = given_text(prompt, "PROMPT"), given_text(system, "--system")
+    prompt, system = text_argument(prompt, "PROMPT"), text_argument(system, "--system")
     if chat and prompt_ids is not None:
         raise MisuseError("--chat puts a PROMPT into words around it, and --ids has none; choose")
     turns = _turns(prompt, system) if chat else None
     if system is not None and not chat:
         raise MisuseError("--system belongs to a conversation; add --chat")
-    with opened_model(model, engine, threads) as loaded:
+    with open_model(model, engine, threads) as loaded:
         stream = Stream()
         trace = loaded.run(
             None if turns else prompt,
@@ -85,7 +85,7 @@ def run(
         )
         if not as_json:
             stream.end(trace.text)
-            tell(_summary(trace))
+            print_message(_summary(trace))
         timing = loaded.time_sublayers(list(trace.tokens[: trace.n_fed])) if timed else None
     if as_json:
         click.echo(json_text(_record(trace, timing)))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.options import is_number, tell
+from edge.commands.options import is_number, print_message
 from edge.tables import Column, Table
 from models.errors import EdgeError, MisuseError
 from models.json_text import json_text, parse_json
@@ -30,14 +30,14 @@ def survey_text(
     started = begin(model, text, _part(part))
     if keep is not None and keep.exists():
         started = _go_on(started, read_survey(keep), keep)
-        tell(f"going on after {started.tokens:,} tokens")
+        print_message(f"going on after {started.tokens:,} tokens")
     found = started
     try:
         for found in survey(model, text, started):
             windows = found.parts[0].windows
             if windows % KEEP_EVERY == 0:
                 _write(found, keep)
-                tell(f"{windows:,} windows, {found.tokens:,} tokens")
+                print_message(f"{windows:,} windows, {found.tokens:,} tokens")
     finally:
         if found.tokens:
             _write(found, keep)

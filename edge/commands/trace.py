@@ -8,13 +8,13 @@ import click
 from edge.commands.options import (
     chosen_sampling,
     engine_options,
-    given_text,
     is_number,
-    opened_model,
+    open_model,
     parsed_ids,
+    print_message,
     run_options,
     table_options,
-    tell,
+    text_argument,
 )
 from edge.picture.units import show_bytes
 from edge.tables import Column, Table
@@ -90,11 +90,11 @@ def trace(
 
     check_output(output)
     sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
-    prompt = given_text(prompt, "PROMPT")
-    watch = _asked_watch(parts, layers, logits, half)
+    prompt = text_argument(prompt, "PROMPT")
+    watch = _chosen_watch(parts, layers, logits, half)
     edits = tuple(ablation_of(text) for text in ablations)
-    with opened_model(model, engine, threads) as loaded:
-        _tell_cost(loaded, watch, prompt, prompt_ids, max_new_tokens)
+    with open_model(model, engine, threads) as loaded:
+        _print_cost(loaded, watch, prompt, prompt_ids, max_new_tokens)
         seen = loaded.run(
             prompt,
             ids=prompt_ids,
@@ -105,25 +105,25 @@ def trace(
             edits=edits,
         )
     seen.save(output)
-    _tell_written(seen, output)
+    _print_written(seen, output)
     click.echo(layer_table(seen).write(layout or "text"))
 
 
-def _asked_watch(parts: tuple[str, ...], layers: str | None, logits: bool, half: bool) -> "Watch":
+def _chosen_watch(parts: tuple[str, ...], layers: str | None, logits: bool, half: bool) -> "Watch":
     from edge.watch import Watch
     from models.sites import PARTS
 
     return Watch(parts=parts or tuple(PARTS), layers=parsed_layers(layers), logits=logits, half=half)
 
 
-def _tell_written(seen: "Trace", output: Path) -> None:
+def _print_written(seen: "Trace", output: Path) -> None:
     from edge.output import file_bytes
 
     if seen.edits:
-        tell(f"edits: {', '.join(seen.edits)}")
+        print_message(f"edits: {', '.join(seen.edits)}")
     size = file_bytes(output)
     told = "" if size is None else f"{show_bytes(size)}, "
-    tell(f"{output}: {told}{seen.n_fed} tokens fed; 'edge look {output}' shows it")
+    print_message(f"{output}: {told}{seen.n_fed} tokens fed; 'edge look {output}' shows it")
 
 
 MOST_LAYERS = 10_000
@@ -163,11 +163,11 @@ def layer_table(seen: "Trace") -> Table:
     return Table(columns, rows)
 
 
-def _tell_cost(
+def _print_cost(
     loaded: "Model", watch: "Watch", prompt: str | None, prompt_ids: list[int] | None, max_new_tokens: int
 ) -> None:
     """What the capture will hold at most, said before it runs."""
     given = prompt_ids or (loaded.tokenizer.encode(prompt) if loaded.tokenizer and prompt else [])
     tokens = min(len(given) + max(0, max_new_tokens - 1), loaded.spec.context)
     cost = watch.cost_bytes(loaded.spec, tokens)
-    tell(f"watching {len(watch.sites(loaded.spec))} sites over up to {tokens} tokens: {show_bytes(cost)}")
+    print_message(f"watching {len(watch.sites(loaded.spec))} sites over up to {tokens} tokens: {show_bytes(cost)}")

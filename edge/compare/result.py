@@ -6,17 +6,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge.compare.estimate import Estimate
-from edge.compare.greedy import Parting
-from edge.compare.pace import Pace
-from edge.compare.sameness import Sameness
-from edge.compare.sites import Departure
+from edge.compare.greedy_decoding import DivergentToken
+from edge.compare.predictions import PredictionDifference
+from edge.compare.sites import DivergentSite
+from edge.compare.speed import Speed
 from edge.profile.memory import Memory
-from edge.profile.rounds import Course, Round
+from edge.profile.rounds import Round, Workload
 from models.errors import EdgeError
 from models.json_text import finite
 from models.sites import layer_of
 
-FORMAT = 2
+FORMAT = 3
 """Raised when a comparison written today could not be read by yesterday's Edge."""
 
 KIND = "compare"
@@ -31,18 +31,18 @@ class TextUsed:
         tokens: Tokens of the text.
         site_tokens: The first of them, on which sites, heads and neurons are compared.
         prompt_tokens: The first of them, after which tokens were chosen.
-        chosen_tokens: Tokens that were chosen.
+        generated_tokens: Tokens that were chosen.
     """
 
     source: str
     tokens: int
     site_tokens: int
     prompt_tokens: int
-    chosen_tokens: int
+    generated_tokens: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class VariantResult:
     """One variant by itself.
 
     Attributes:
@@ -59,32 +59,32 @@ class Subject:
     versions: dict[str, str]
     perplexity: Estimate
     sparsity: dict[str, tuple[float, ...]]
-    pace: Pace
+    speed: Speed
     memory: Memory
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared(Subject):
+class ComparedVariant(VariantResult):
     """One variant, and how far it is from the reference.
 
     Attributes:
         tolerance: Relative error up to which a site counts as the same.
         sites: Relative error of each site that both have in one shape, in the order in which they are computed.
-        departure: The first site beyond the tolerance; None where all are within.
-        parting: The first token chosen differently; None where none is.
+        first_divergent_site: The first site beyond the tolerance; None where all are within.
+        first_divergent_token: The first token chosen differently; None where none is.
         heads: For each layer of the reference, the mean divergence of each head's looks, in bits; None for a layer
             whose heads cannot be paired.
     """
 
-    sameness: Sameness
+    predictions: PredictionDifference
     tolerance: float
     sites: dict[str, float]
-    departure: Departure | None
-    parting: Parting | None
+    first_divergent_site: DivergentSite | None
+    first_divergent_token: DivergentToken | None
     heads: tuple[tuple[float, ...] | None, ...]
 
     @property
-    def furthest_site(self) -> str | None:
+    def worst_site(self) -> str | None:
         """The site with the largest relative error, NaN being larger than any; None where no site can be compared."""
         return max(self.sites, key=lambda site: (math.isnan(self.sites[site]), self.sites[site]), default=None)
 
@@ -102,8 +102,8 @@ class Comparison:
         tolerance: The tolerance that was asked for; None where each variant has its precision's.
     """
 
-    reference: Subject
-    variants: tuple[Compared, ...]
+    reference: VariantResult
+    variants: tuple[ComparedVariant, ...]
     text: TextUsed
     tolerance: float | None
 
@@ -135,7 +135,7 @@ def from_json(record: Mapping[str, Any]) -> Comparison:
         )
     try:
         return Comparison(
-            reference=Subject(**_subject_fields(record["reference"])),
+            reference=VariantResult(**_subject_fields(record["reference"])),
             variants=tuple(_compared(one) for one in record["variants"]),
             text=TextUsed(**record["text"]),
             tolerance=record["tolerance"],
@@ -144,7 +144,7 @@ def from_json(record: Mapping[str, Any]) -> Comparison:
         raise EdgeError(f"this comparison is damaged ({error!r}); run it again") from error
 
 
-def _subject_json(one: Subject) -> dict[str, Any]:
+def _subject_json(one: VariantResult) -> dict[str, Any]:
     return {
         "name": one.name,
         "model": one.model,
@@ -154,24 +154,25 @@ def _subject_json(one: Subject) -> dict[str, Any]:
         "perplexity": asdict(one.perplexity),
         "sparsity": one.sparsity,
         "speed": {
-            "decode_ms": one.pace.decode_ms,
-            "decode_p90_ms": one.pace.decode_p90_ms,
-            "prefill_ms": one.pace.prefill_ms,
-            "spread": one.pace.spread,
-            **asdict(one.pace),
+            "decode_ms": one.speed.decode_ms,
+            "decode_p90_ms": one.speed.decode_p90_ms,
+            "prefill_ms": one.speed.prefill_ms,
+            "spread": one.speed.spread,
+            **asdict(one.speed),
         },
         "memory": asdict(one.memory),
     }
 
 
-def _compared_json(one: Compared) -> dict[str, Any]:
+def _compared_json(one: ComparedVariant) -> dict[str, Any]:
     return _subject_json(one) | {
-        "sameness": asdict(one.sameness),
+        "predictions": asdict(one.predictions),
         "tolerance": one.tolerance,
         "sites": one.sites,
-        "first_divergent_site": asdict(one.departure) if one.departure else None,
-        "first_divergent_token": asdict(one.parting) | {"is_near_tie": one.parting.is_near_tie}
-        if one.parting
+        "first_divergent_site": asdict(one.first_divergent_site) if one.first_divergent_site else None,
+        "first_divergent_token": asdict(one.first_divergent_token)
+        | {"is_near_tie": one.first_divergent_token.is_near_tie}
+        if one.first_divergent_token
         else None,
         "heads": one.heads,
     }
@@ -199,25 +200,31 @@ def _subject_fields(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: record[name] for name in ("name", "model", "engine", "threads", "versions")} | {
         "perplexity": _estimate(record["perplexity"]),
         "sparsity": {key: _row(values) for key, values in record["sparsity"].items()},
-        "pace": Pace(Course(**speed["course"]), rounds),
+        "speed": Speed(Workload(**speed["workload"]), rounds),
         "memory": Memory(**record["memory"]),
     }
 
 
-def _compared(record: Mapping[str, Any]) -> Compared:
-    same = dict(record["sameness"])
+def _compared(record: Mapping[str, Any]) -> ComparedVariant:
+    same = dict(record["predictions"])
     difference, site, token = (
         _estimate(same.pop("perplexity_difference")),
         record["first_divergent_site"],
         record["first_divergent_token"],
     )
-    return Compared(
+    return ComparedVariant(
         **_subject_fields(record),
-        sameness=Sameness(**_numbers(same), perplexity_difference=difference),
+        predictions=PredictionDifference(**_numbers(same), perplexity_difference=difference),
         tolerance=record["tolerance"],
         sites=_numbers(record["sites"]),
-        departure=Departure(**site | {"relative_error": _number(site["relative_error"])}) if site else None,
-        parting=Parting(**{name: _number_of(token, name) for name in Parting.__dataclass_fields__}) if token else None,
+        first_divergent_site=DivergentSite(**site | {"relative_error": _number(site["relative_error"])})
+        if site
+        else None,
+        first_divergent_token=DivergentToken(
+            **{name: _number_of(token, name) for name in DivergentToken.__dataclass_fields__}
+        )
+        if token
+        else None,
         heads=tuple(None if row is None else _row(row) for row in record["heads"]),
     )
 

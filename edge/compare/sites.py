@@ -23,7 +23,7 @@ Errors = Mapping[str, Float64[np.ndarray, " token"]]
 
 
 @dataclass(frozen=True)
-class Departure:
+class DivergentSite:
     """Where a variant leaves the reference.
 
     Attributes:
@@ -85,11 +85,11 @@ def trace_errors(seen: Trace, reference: Trace) -> dict[str, Float64[np.ndarray,
     }
 
 
-def departure(errors: Errors, tolerance: float, pieces: tuple[str, ...]) -> Departure | None:
+def first_divergent_site(errors: Errors, tolerance: float, pieces: tuple[str, ...]) -> DivergentSite | None:
     """The first site, in the order of `errors`, that exceeds the tolerance; None where none does. NaN exceeds any."""
     for site, off in errors.items():
         beyond = ~(off <= tolerance)
         if beyond.any():
             token = int(beyond.argmax())
-            return Departure(site, layer_of(site), token, pieces[token], float(off.max()))
+            return DivergentSite(site, layer_of(site), token, pieces[token], float(off.max()))
     return None

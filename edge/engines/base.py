@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
 from edge.edits import NO_CHANGES, Changes
-from edge.timing import Grain, Took, Without
+from edge.timing import Grain, TimesByScope, Without
 from edge.watch import Watch
 from models.sites import LOGITS, place_of
 from models.spec import DecoderSpec
@@ -110,7 +110,7 @@ class Engine(Protocol):
         A site is changed before it is watched, and the decoder goes on with what it was changed to.
         """
 
-    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
+    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[TimesByScope]:
         """Passes over `ids` with a clock at every sublayer or every part: nanoseconds by scope, one dict a pass.
 
         Scopes are `embed`, `head`, `other` for work that belongs to none, and in between `layers.<i>.attn` and

@@ -9,7 +9,7 @@ import mlx.core as mx
 from jaxtyping import Float, Int
 from mlx import nn
 
-from edge.timing import Grain, Took, with_rests
+from edge.timing import Grain, TimesByScope, with_rests
 from models.mlx_decoder import Block, Decoder
 from models.mlx_kernels import Cached, blind
 from models.mlx_quantized import Quantized
@@ -27,7 +27,7 @@ class EvaluationClock:
     """A probe that has each sublayer computed as soon as it is described, and says what that took."""
 
     def __init__(self) -> None:
-        self.took_ns: Took = {}
+        self.took_ns: TimesByScope = {}
         self._since_ns = perf_counter_ns()
 
     def __call__(self, site: str, value: mx.array) -> mx.array:
@@ -53,7 +53,7 @@ class EvaluationClock:
 class Clocked(nn.Module):
     """A module that has its input and its output computed at once, and adds what that took to a scope."""
 
-    def __init__(self, timed: nn.Module, scope: str, took_ns: Took) -> None:
+    def __init__(self, timed: nn.Module, scope: str, took_ns: TimesByScope) -> None:
         super().__init__()
         self.timed, self._scope, self._took_ns = timed, scope, took_ns
 
@@ -72,7 +72,7 @@ def _modules(sublayer: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 @contextmanager
-def _clocked(decoder: Decoder, took_ns: Took) -> Iterator[None]:
+def _clocked(decoder: Decoder, took_ns: TimesByScope) -> Iterator[None]:
     """Puts a clock around every module inside the sublayers."""
     changed: list[tuple[Any, str, nn.Module]] = []
     try:
@@ -88,7 +88,7 @@ def _clocked(decoder: Decoder, took_ns: Took) -> Iterator[None]:
             setattr(sublayer, child, module)
 
 
-def time_by_evaluation(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"], grain: Grain) -> Took:
+def time_by_evaluation(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"], grain: Grain) -> TimesByScope:
     """One pass, evaluated sublayer by sublayer: on a CPU that costs under a hundredth of the pass. Or part by part."""
     cache.begin(len(ids))
     mx.eval(ids, cache.positions)
@@ -105,7 +105,7 @@ def time_by_evaluation(decoder: Decoder, cache: Cached, ids: Int[mx.array, " tok
     return with_rests(clock.took_ns)
 
 
-def time_by_chains(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"], grain: Grain) -> Took:
+def time_by_chains(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"], grain: Grain) -> TimesByScope:
     """Each sublayer's share of a long chain less a short one, so that the fixed cost of an evaluation cancels.
 
     A chain runs over the weights of all layers of one kind, or a cache would hold them; the layers
@@ -128,7 +128,7 @@ def time_by_chains(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"]
     return took_ns if grain is Grain.SUBLAYER else with_rests(took_ns)
 
 
-def _add_modules(took_ns: Took, name: str, layers: list[int], sublayers: list[nn.Module], tokens: int) -> None:
+def _add_modules(took_ns: TimesByScope, name: str, layers: list[int], sublayers: list[nn.Module], tokens: int) -> None:
     """What the modules inside layers of one kind take, each by a chain over the layers."""
     for child, module in _modules(sublayers[0]):
         x = mx.zeros((tokens, _width(module)))

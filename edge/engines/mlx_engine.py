@@ -13,7 +13,7 @@ from edge.edits import NO_CHANGES, Change, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, kept, watched_places
 from edge.engines.blas import blas_behind_mlx, preload_blas, set_blas_threads
 from edge.engines.choice import EngineChoice
-from edge.timing import Grain, Took, Without
+from edge.timing import Grain, TimesByScope, Without
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
@@ -152,7 +152,7 @@ class MlxEngine:
         values = {place: kept(_as_numpy(value), into.get(place)) for place, value in seen.items()}
         return Step(kept(_as_numpy(logits), into.get(LOGITS)), {site: values[place] for site, place in sites.items()})
 
-    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
+    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[TimesByScope]:
         return [self._time(self._decoder, self._cache, mx.array(ids), grain) for _ in range(repeats)]
 
     def feed_without(self, ids: Int64[np.ndarray, " token"], rounds: int) -> dict[str, tuple[Without, ...]]:

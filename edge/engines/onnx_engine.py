@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edge.edits import NO_CHANGES, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, watched_places
 from edge.engines.choice import PROVIDERS, EngineChoice
-from edge.timing import Grain, Took, Without, by_sublayer
+from edge.timing import Grain, TimesByScope, Without, by_sublayer
 from edge.watch import Watch
 from export.bundle import Bundle, prepare
 from export.layout import layout_of
@@ -102,7 +102,7 @@ class OnnxEngine:
         self._pass(graph, ids, {LOGITS: logits} | values, more)
         return Step(logits, {site: values[place] for site, place in sites.items()})
 
-    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
+    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[TimesByScope]:
         fed = self.fed
         logits = np.empty((1, self.spec.vocab_size), np.float32)
         with tempfile.TemporaryDirectory(prefix="edge-profile-") as folder:
@@ -200,10 +200,10 @@ def available(provider: str) -> str:
     )
 
 
-def passes_by_part(events: Iterable[dict[str, object]]) -> list[Took]:
+def passes_by_part(events: Iterable[dict[str, object]]) -> list[TimesByScope]:
     """Nanoseconds by part for each pass of a profile, in the order in which they ran."""
-    passes: list[Took] = []
-    took_ns: Took = {}
+    passes: list[TimesByScope] = []
+    took_ns: TimesByScope = {}
     for event in events:
         name = str(event["name"])
         if event["cat"] == "Node" and name.endswith("_kernel_time"):

@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from edge.edits import NO_CHANGES, Change, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, kept, watched_places
 from edge.engines.choice import EngineChoice
-from edge.timing import Grain, Took, Without, with_rests
+from edge.timing import Grain, TimesByScope, Without, with_rests
 from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
@@ -89,7 +89,7 @@ class TorchEngine:
         values = {site: seen[place] for site, place in sites.items()}
         return Step(kept(logits.float().numpy(), into.get(LOGITS)), values)
 
-    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[Took]:
+    def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[TimesByScope]:
         fed, passes = self.fed, []
         for _ in range(repeats):
             with _clocks(self._decoder, grain) as took_ns:
@@ -122,9 +122,9 @@ def _scopes(decoder: Decoder, grain: Grain) -> Iterator[tuple[str, nn.Module]]:
 
 
 @contextmanager
-def _clocks(decoder: Decoder, grain: Grain) -> Iterator[Took]:
+def _clocks(decoder: Decoder, grain: Grain) -> Iterator[TimesByScope]:
     """Hooks a clock around every sublayer, and modules inside; yields nanoseconds by scope, filled as a pass runs."""
-    took_ns: Took = {}
+    took_ns: TimesByScope = {}
     started_ns: list[int] = []  # a stack, since modules lie inside sublayers
 
     def start() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from edge.compare.estimate import costs_nats
+from edge.compare.estimate import token_losses_nats
 from edge.insight.weights import InsightWeights
 from edge.measure.lens import blocks, look_through
 from edge.trace import Trace
@@ -79,5 +79,5 @@ def read_surprise(trace: Trace, weights: InsightWeights) -> Float32[np.ndarray, 
     stream, targets = trace.sites[site][:foretold], np.array(trace.tokens[1 : foretold + 1])
     for rows in blocks(foretold, trace.spec.vocab_size):
         logits = weights.readout.logits(stream[rows].astype(np.float32))
-        bits[1 : foretold + 1][rows] = costs_nats(logits, targets[rows]) / np.log(2)
+        bits[1 : foretold + 1][rows] = token_losses_nats(logits, targets[rows]) / np.log(2)
     return bits

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from edge.compare.estimate import costs_nats
+from edge.compare.estimate import token_losses_nats
 from edge.compare.tokenized_text import Window, windows
 from edge.edits import Edit
 from edge.lab.passes import Ask, logits_after, starts
@@ -161,9 +161,9 @@ class Subject:
         """A site over the whole passage, window after window."""
         return np.concatenate([trace.site(layer_site(layer, part)) for trace in self.traces])
 
-    def costs_nats(self, passes: Sequence[Window], edits: Sequence[Edit] = ()) -> Float64[np.ndarray, " token"]:
+    def token_losses_nats(self, passes: Sequence[Window], edits: Sequence[Edit] = ()) -> Float64[np.ndarray, " token"]:
         """What each next token of some passes costs, in nats, with what `edits` change."""
-        costs = (costs_nats(self.logits(window.ids, edits), np.array(window.targets)) for window in passes)
+        costs = (token_losses_nats(self.logits(window.ids, edits), np.array(window.targets)) for window in passes)
         return np.concatenate(list(costs))
 
     def repeats(self, sequences: int, tokens: int = 25, times: int = 4) -> Iterator[list[int]]:
@@ -208,7 +208,7 @@ class Subject:
 
 def _said(logits: Float32[np.ndarray, "row vocab"], answer: int) -> tuple[int, float]:
     """The likeliest token after a prompt, and the probability of `answer` there."""
-    return int(logits[-1].argmax()), float(np.exp(-costs_nats(logits[-1:], np.array([answer]))[0]))
+    return int(logits[-1].argmax()), float(np.exp(-token_losses_nats(logits[-1:], np.array([answer]))[0]))
 
 
 def most_tokens(spec: DecoderSpec) -> int:

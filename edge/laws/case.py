@@ -46,7 +46,7 @@ class Case:
         """The model's final norm and unembedding, in numpy."""
         return open_readout(self.checkpoint)
 
-    def see(self, watch: Watch, edits: Sequence[Edit] = (), new_tokens: int = 0) -> Trace:
+    def run(self, watch: Watch, edits: Sequence[Edit] = (), new_tokens: int = 0) -> Trace:
         """One run; whoever is told may end the work there, and so before anything is made of a run that was cut."""
         ids = list(self.ids)
         trace = self.model.run(ids=ids, max_new_tokens=new_tokens, watch=watch, edits=edits, stop_tokens=())

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from edge.compare.result import Compared, Comparison
+from edge.compare.result import ComparedVariant, Comparison
 from edge.compare.tolerances import have_equal_weights
 from edge.engines.choice import engine_of
-from edge.laws import made, seen
+from edge.laws import run_laws, trace_laws
 from edge.laws.case import Case
-from edge.laws.result import LawResult, inapplicable
+from edge.laws.result import LawResult, skipped_law
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_share
 from edge.trace import Trace
@@ -28,31 +28,31 @@ class Law:
     """
 
     number: int
-    says: str
-    how: str
+    statement: str
+    method: str
     check: Callable[[Case], LawResult] | None
 
 
 def _law_1(case: Case) -> LawResult:
     watch = ("attn.query", "attn.key", "attn.value", "attn.heads", "attn.output")
-    return _layer_by_layer(case, watch, lambda trace: seen.law_1(trace, case.checkpoint, case.tolerance))
+    return _layer_by_layer(case, watch, lambda trace: trace_laws.law_1(trace, case.checkpoint, case.tolerance))
 
 
 def _law_3(case: Case) -> LawResult:
     watch = ("input", "attn.output", "ffn.output", "output")
-    return _layer_by_layer(case, watch, lambda trace: seen.law_3(trace, case.checkpoint, case.tolerance))
+    return _layer_by_layer(case, watch, lambda trace: trace_laws.law_3(trace, case.checkpoint, case.tolerance))
 
 
 def _law_4(case: Case) -> LawResult:
-    trace = case.see(Watch(parts=("input", "attn.output", "ffn.output", "output"), logits=True))
-    return seen.law_4(trace, case.readout, case.tolerance)
+    trace = case.run(Watch(parts=("input", "attn.output", "ffn.output", "output"), logits=True))
+    return trace_laws.law_4(trace, case.readout, case.tolerance)
 
 
 def _layer_by_layer(case: Case, parts: tuple[str, ...], check: Callable[[Trace], LawResult]) -> LawResult:
     """A law of layers, a few of them at a time: the worst of all, at the first place that breaks it."""
-    found = [check(case.see(replace(watch, parts=parts))) for watch in case.blocks()]
+    found = [check(case.run(replace(watch, parts=parts))) for watch in case.blocks()]
     worst = max(found, key=lambda one: (one.worst != one.worst, one.worst))
-    broken = next((one for one in found if not one.holds), worst)
+    broken = next((one for one in found if not one.passed), worst)
     return replace(worst, where=broken.where)
 
 
@@ -65,28 +65,28 @@ def law_5(comparison: Comparison) -> LawResult:
     reference = engine_of(comparison.reference.engine)
     equal = [one for one in comparison.variants if have_equal_weights(reference, engine_of(one.engine))]
     others = "; ".join(
-        f"not judged: {one.name} has other weights than {comparison.reference.name}, {_same_token(one)}"
+        f"not checked: {one.name} has other weights than {comparison.reference.name}, {_same_token(one)}"
         for one in comparison.variants
         if one not in equal
     )
     if not equal:
-        return inapplicable(5, AGREEMENT, comparison.variants[0].tolerance, others, comparison.text.site_tokens)
+        return skipped_law(5, AGREEMENT, comparison.variants[0].tolerance, others, comparison.text.site_tokens)
     furthest = max(equal, key=lambda one: _worst(one) / one.tolerance)
     where = "; ".join(note for note in (_place(comparison, furthest), _same_token(furthest), others) if note)
     return LawResult(
         number=5,
-        says=AGREEMENT,
+        statement=AGREEMENT,
         worst=_worst(furthest),
         tolerance=furthest.tolerance,
-        holds=all(one.departure is None for one in equal) if furthest.furthest_site else None,
+        passed=all(one.first_divergent_site is None for one in equal) if furthest.worst_site else None,
         where=where,
         tokens=comparison.text.site_tokens,
     )
 
 
-def _place(comparison: Comparison, furthest: Compared) -> str:
+def _place(comparison: Comparison, furthest: ComparedVariant) -> str:
     """Where a variant first exceeds its tolerance, or comes closest to it."""
-    at, site = furthest.departure, furthest.furthest_site
+    at, site = furthest.first_divergent_site, furthest.worst_site
     if site is None:
         return f"{furthest.name} has no site in the shapes of {comparison.reference.name}"
     if at is None:
@@ -94,23 +94,23 @@ def _place(comparison: Comparison, furthest: Compared) -> str:
     return f"{furthest.name} leaves {comparison.reference.name} at {at.site}, token {at.token} {quote_piece(at.piece)}"
 
 
-def _same_token(one: Compared) -> str:
-    return f"same next token at {show_share(one.sameness.top1_agreement)} of positions"
+def _same_token(one: ComparedVariant) -> str:
+    return f"same next token at {show_share(one.predictions.top1_agreement)} of positions"
 
 
-def _worst(one: Compared) -> float:
-    error = one.sites[one.furthest_site] if one.furthest_site else 0.0
+def _worst(one: ComparedVariant) -> float:
+    error = one.sites[one.worst_site] if one.worst_site else 0.0
     return float("inf") if error != error else error
 
 
 LAWS = (
-    Law(1, seen.PATTERNS, "maps recomputed as they are shown, then W_O; against the engine's own", _law_1),
-    Law(2, made.WATCHING, "everything watched against nothing: all logits, 6 tokens generated", made.law_2),
-    Law(3, seen.SUMS, "the sum of each layer's parts against what leaves the layer", _law_3),
-    Law(4, seen.ATTRIBUTIONS, "all parts through the frozen final norm, against logit differences", _law_4),
+    Law(1, trace_laws.PATTERNS, "maps recomputed as they are shown, then W_O; against the engine's own", _law_1),
+    Law(2, run_laws.WATCHING, "everything watched against nothing: all logits, 6 tokens generated", run_laws.law_2),
+    Law(3, trace_laws.SUMS, "the sum of each layer's parts against what leaves the layer", _law_3),
+    Law(4, trace_laws.ATTRIBUTIONS, "all parts through the frozen final norm, against logit differences", _law_4),
     Law(5, AGREEMENT, "max |a − b| / max |b| of each site, b the reference's", None),
-    Law(6, made.POSITIONS, "FFN(rows reordered) against FFN(rows), reordered; in three layers", made.law_6),
-    Law(7, made.SHARES, "Σ parts + gap against the whole pass: of a prefill, of a decode step", made.law_7),
-    Law(8, made.CACHE, "token by token against one pass; every site, edited by factors of 1", made.law_8),
+    Law(6, run_laws.POSITIONS, "FFN(rows reordered) against FFN(rows), reordered; in three layers", run_laws.law_6),
+    Law(7, run_laws.SHARES, "Σ parts + gap against the whole pass: of a prefill, of a decode step", run_laws.law_7),
+    Law(8, run_laws.CACHE, "token by token against one pass; every site, edited by factors of 1", run_laws.law_8),
 )
 """In the order of their numbers."""

@@ -27,10 +27,10 @@ class LawResult:
     """
 
     number: int
-    says: str
+    statement: str
     worst: float
     tolerance: float
-    holds: bool | None
+    passed: bool | None
     where: str
     tokens: int
 
@@ -57,16 +57,18 @@ def site_difference(
     return SiteDifference(float(errors.max()), f"{site}, token {token} {quote_piece(pieces[token])}")
 
 
-def judged(
-    number: int, says: str, tolerance: float, found: Sequence[SiteDifference], tokens: int, note: str = ""
+def law_result(
+    number: int, statement: str, tolerance: float, found: Sequence[SiteDifference], tokens: int, note: str = ""
 ) -> LawResult:
     """The verdict on everything that a law compared, in order; `note` follows the place."""
     beyond = [one for one in found if not one.error <= tolerance]
     worst = max(found, key=lambda one: (math.isnan(one.error), one.error))
     where = (beyond or [worst])[0].where
-    return LawResult(number, says, worst.error, tolerance, not beyond, f"{where}; {note}" if note else where, tokens)
+    return LawResult(
+        number, statement, worst.error, tolerance, not beyond, f"{where}; {note}" if note else where, tokens
+    )
 
 
-def inapplicable(number: int, says: str, tolerance: float, why: str, tokens: int) -> LawResult:
+def skipped_law(number: int, statement: str, tolerance: float, why: str, tokens: int) -> LawResult:
     """A law that says nothing of this model or these tokens."""
-    return LawResult(number, says, math.nan, tolerance, None, why, tokens)
+    return LawResult(number, statement, math.nan, tolerance, None, why, tokens)

@@ -1,7 +1,7 @@
 """Texts about timer coverage, shared by tables, pages and screens: how much of a pass the timed parts sum to."""
 
 from edge.picture.units import show_share, show_time
-from edge.timing import Account, Basis, Differenced
+from edge.timing import Basis, Differenced, TimeBreakdown
 
 COVERAGE_RULE = (
     "Measured: median of each timed part. Coverage: Σ of the timed parts / uninstrumented latency (median pass without "
@@ -23,12 +23,12 @@ def show_reached(ratio: float) -> str:
     return ">100%" if ratio > 1.0 else f"{ratio:.0%}"
 
 
-def share_title(account: Account) -> str:
+def share_title(account: TimeBreakdown) -> str:
     """What shares are of, to follow `share `: `of the pass`, `of the pass with timers`."""
     return f"of {account.basis}"
 
 
-def coverage_text(account: Account) -> str:
+def coverage_text(account: TimeBreakdown) -> str:
     """Coverage of the pass by timed parts, and the unattributed time where it is known."""
     covers = f"timed parts sum to {show_share(account.coverage)} of the pass"
     if account.gap_ns is not None and account.gap_share is not None:
@@ -46,7 +46,7 @@ def difference_text(found: Differenced) -> str:
     return f"by leaving sublayers out: {parts}; {covers}" + ("" if found.agrees else ", so they do not add up")
 
 
-def coverage_note(account: Account) -> str:
+def coverage_note(account: TimeBreakdown) -> str:
     """The same, short, for a border title."""
     covers = f"timed parts {show_share(account.coverage)}"
     if account.gap_share is not None:

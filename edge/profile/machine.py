@@ -30,7 +30,7 @@ ONE_THREAD = {
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Roofline:
     """One sweep over memory and arithmetic, the best of a few passes.
 
     Attributes:
@@ -44,7 +44,7 @@ class Sweep:
     flops_per_s: float
 
 
-class Sweeper:
+class RooflineBenchmark:
     """Holds the numbers that a sweep reads. Made in a process of its own, whose products stay on their threads."""
 
     def __init__(self, tell: Progress, threads: int) -> None:
@@ -56,12 +56,12 @@ class Sweeper:
         self._vector = np.ones(width, np.float32)
         self._squares = [np.ones((SIDE, SIDE), np.float32) for _ in range(threads)]
 
-    def sweep(self, passes: int = 5) -> Sweep:
+    def measure(self, passes: int = 5) -> Roofline:
         """The best of `passes`: what disturbs a pass only slows it down."""
         read_bytes = sum(share.nbytes for share in self._shares)
         read_s = self._fastest_s(passes, lambda thread: self._shares[thread] @ self._vector)
         product_s = self._fastest_s(passes, lambda thread: self._squares[thread] @ self._squares[thread])
-        return Sweep(self._threads, read_bytes / read_s, self._threads * 2 * SIDE**3 / product_s)
+        return Roofline(self._threads, read_bytes / read_s, self._threads * 2 * SIDE**3 / product_s)
 
     def _fastest_s(self, passes: int, work: Callable[[int], object]) -> float:
         took_ns = []
@@ -72,15 +72,15 @@ class Sweeper:
         return min(took_ns) / 1e9
 
 
-def open_sweeper(threads: int, progress: Progress) -> WorkerProcess[Sweeper]:
-    """A sweeper in a process of its own; ask it `Sweeper.sweep`."""
-    return WorkerProcess("the sweep over memory", Sweeper, progress, ONE_THREAD, threads)
+def open_roofline_benchmark(threads: int, progress: Progress) -> WorkerProcess[RooflineBenchmark]:
+    """A benchmark in a process of its own; ask it `RooflineBenchmark.measure`."""
+    return WorkerProcess("the sweep over memory", RooflineBenchmark, progress, ONE_THREAD, threads)
 
 
-def sweep(threads: int, progress: Progress = lambda _: None) -> Sweep:
+def measure_roofline(threads: int, progress: Progress = lambda _: None) -> Roofline:
     """One sweep with `threads` threads, in a process that is ended afterward."""
-    with open_sweeper(threads, progress) as sweeper:
-        return sweeper.call(Sweeper.sweep)
+    with open_roofline_benchmark(threads, progress) as benchmark:
+        return benchmark.call(RooflineBenchmark.measure)
 
 
 @dataclass(frozen=True)

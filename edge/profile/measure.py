@@ -10,13 +10,13 @@ import numpy as np
 import psutil
 
 from edge import __version__
-from edge.profile.forecast import forecast_bytes
-from edge.profile.held import held_bytes
-from edge.profile.machine import Sweep, Sweeper, open_sweeper, this_machine
+from edge.profile.machine import Roofline, RooflineBenchmark, open_roofline_benchmark, this_machine
 from edge.profile.memory import Memory, measure_memory
+from edge.profile.memory_estimate import estimate_peak_bytes
 from edge.profile.record import DepthProfile, FirstToken, PassProfile, Profile, VariantProfile
-from edge.profile.rounds import Course, Round, example_ids, run_round
-from edge.profile.sparse import SparsityProfile, gather_curve, skipped
+from edge.profile.rounds import Round, Workload, example_ids, run_round
+from edge.profile.sparsity_savings import SparsityProfile, gather_curve, skipped
+from edge.profile.weight_memory import weight_bytes
 from edge.profile.work import work_of
 from edge.session import Model
 from edge.time_sublayers import time_passes
@@ -54,18 +54,18 @@ class Plan:
     rounds: int = 5
     repeats: int = 20
 
-    def courses(self, spec: DecoderSpec) -> tuple[Course, ...]:
+    def workloads(self, spec: DecoderSpec) -> tuple[Workload, ...]:
         """One for each depth that leaves room for some tokens."""
-        courses = []
+        workloads = []
         for depth in dict.fromkeys(self.depths):
             room = spec.context - depth
             if room > 1:
-                courses.append(Course(depth, min(self.prompt, room), min(self.tokens, room - 1)))
-        return tuple(courses)
+                workloads.append(Workload(depth, min(self.prompt, room), min(self.tokens, room - 1)))
+        return tuple(workloads)
 
 
 @dataclass(frozen=True)
-class Told:
+class EngineDescription:
     """What a variant says of itself once it is open."""
 
     engine: str
@@ -75,10 +75,10 @@ class Told:
     float_bytes: int
 
 
-def tell_of(model: Model) -> Told:
-    """Asked in the variant's process."""
+def describe_engine(model: Model) -> EngineDescription:
+    """RemoteModel in the variant's process."""
     method = model.with_engine(lambda engine: engine.timing_method)
-    return Told(model.engine, model.threads, model.versions, method, model.float_bytes)
+    return EngineDescription(model.engine, model.threads, model.versions, method, model.float_bytes)
 
 
 def first_token(model: Model, ids: list[int]) -> FirstToken | None:
@@ -91,115 +91,117 @@ def first_token(model: Model, ids: list[int]) -> FirstToken | None:
     )
 
 
-def passes_of(model: Model, ids: list[int], course: Course, repeats: int) -> tuple[PassTimes, ...]:
-    """A decode step and a prompt at the course's depth: from outside, with clocks inside, and without sublayers."""
+def passes_of(model: Model, ids: list[int], workload: Workload, repeats: int) -> tuple[PassTimes, ...]:
+    """A decode step and a prompt at the workload's depth: from outside, with clocks inside, and without sublayers."""
     grains, found = (Grain.SUBLAYER, Grain.PART), []
     rounds = max(1, repeats // 3)  # each is several passes of two graphs
-    for tokens in dict.fromkeys((1, course.prompt)):
-        timed = tuple(ids[: course.depth + tokens])
+    for tokens in dict.fromkeys((1, workload.prompt)):
+        timed = tuple(ids[: workload.depth + tokens])
         times = model.with_engine(lambda engine: time_passes(engine, timed, tokens, repeats, grains, lambda: False))  # noqa: B023
         assert times is not None, "nobody stops it"
-        end = np.array(timed[course.depth :], np.int64)
+        end = np.array(timed[workload.depth :], np.int64)
         pairs = model.with_engine(lambda engine: engine.feed_without(end, rounds))  # noqa: B023
         found.append(replace(times, without=pairs))
     return tuple(found)
 
 
-class Lane:
+class VariantRun:
     """One variant while it is measured: its process, and what was found so far."""
 
-    def __init__(self, process: WorkerProcess[Model], checkpoint: Checkpoint, foreseen_bytes: int) -> None:
-        self.process, self.checkpoint, self.foreseen_bytes = process, checkpoint, foreseen_bytes
-        self.told = process.call(tell_of)
+    def __init__(self, process: WorkerProcess[Model], checkpoint: Checkpoint, estimated_peak_bytes: int) -> None:
+        self.process, self.checkpoint, self.estimated_peak_bytes = process, checkpoint, estimated_peak_bytes
+        self.description = process.call(describe_engine)
         self.ids = example_ids(checkpoint.spec, checkpoint.spec.context)
         self.rounds: dict[int, list[Round]] = {}
         self.passes: dict[int, tuple[PassTimes, ...]] = {}
         self.first_tokens: list[FirstToken] = []
         self.memory: Memory | None = None
 
-    def warm_up(self, course: Course) -> None:
+    def warm_up(self, workload: Workload) -> None:
         """A prompt and some tokens that are not kept: memory is touched, kernels are chosen."""
-        self.process.call(run_round, self.ids, Course(course.depth, course.prompt, min(4, course.tokens)))
+        self.process.call(run_round, self.ids, Workload(workload.depth, workload.prompt, min(4, workload.tokens)))
 
-    def run_round(self, course: Course) -> None:
-        self.rounds.setdefault(course.depth, []).append(self.process.call(run_round, self.ids, course))
+    def run_round(self, workload: Workload) -> None:
+        self.rounds.setdefault(workload.depth, []).append(self.process.call(run_round, self.ids, workload))
 
-    def run_text(self, course: Course) -> None:
-        """A prompt of text, about as long as the course's."""
-        if first := self.process.call(first_token, self.ids[: course.prompt // 2]):
+    def run_text(self, workload: Workload) -> None:
+        """A prompt of text, about as long as the workload's."""
+        if first := self.process.call(first_token, self.ids[: workload.prompt // 2]):
             self.first_tokens.append(first)
 
-    def look_inside(self, course: Course, repeats: int) -> None:
-        self.passes[course.depth] = self.process.call(passes_of, self.ids, course, repeats)
+    def time_parts(self, workload: Workload, repeats: int) -> None:
+        self.passes[workload.depth] = self.process.call(passes_of, self.ids, workload, repeats)
 
-    def weigh(self, courses: Sequence[Course]) -> None:
-        """Asked before instruments are used: they take memory of their own."""
-        self.memory = self.process.call(measure_memory, max(course.length for course in courses))
+    def record_memory(self, workloads: Sequence[Workload]) -> None:
+        """RemoteModel before instruments are used: they take memory of their own."""
+        self.memory = self.process.call(measure_memory, max(workload.length for workload in workloads))
 
-    def result(self, courses: Sequence[Course]) -> VariantProfile:
-        told, memory = self.told, self.memory
+    def result(self, workloads: Sequence[Workload]) -> VariantProfile:
+        description, memory = self.description, self.memory
         assert memory is not None
         return VariantProfile(
-            engine=told.engine,
-            threads=told.threads,
-            versions=told.versions,
-            method=told.method,
+            engine=description.engine,
+            threads=description.threads,
+            versions=description.versions,
+            method=description.method,
             memory=memory,
-            forecast_bytes=self.foreseen_bytes,
+            estimated_peak_bytes=self.estimated_peak_bytes,
             first_tokens=tuple(self.first_tokens),
-            depths=tuple(self._at(course) for course in courses),
+            depths=tuple(self._at(workload) for workload in workloads),
         )
 
-    def _at(self, course: Course) -> DepthProfile:
-        spec, held = self.checkpoint.spec, held_bytes(self.told.engine, self.checkpoint)
+    def _at(self, workload: Workload) -> DepthProfile:
+        spec, held = self.checkpoint.spec, weight_bytes(self.description.engine, self.checkpoint)
         passes = tuple(
-            PassProfile(times=times, work=dict(work_of(spec, held, self.told.float_bytes, times.tokens, times.depth)))
-            for times in self.passes[course.depth]
+            PassProfile(
+                times=times, work=dict(work_of(spec, held, self.description.float_bytes, times.tokens, times.depth))
+            )
+            for times in self.passes[workload.depth]
         )
-        return DepthProfile(course=course, rounds=tuple(self.rounds[course.depth]), passes=passes)
+        return DepthProfile(workload=workload, rounds=tuple(self.rounds[workload.depth]), passes=passes)
 
 
-def _forecast(variant: Variant, checkpoint: Checkpoint, courses: Sequence[Course]) -> int:
-    return forecast_bytes(checkpoint, variant.engine, max(course.length for course in courses))
+def _estimated_peak_bytes(variant: Variant, checkpoint: Checkpoint, workloads: Sequence[Workload]) -> int:
+    return estimate_peak_bytes(checkpoint, variant.engine, max(workload.length for workload in workloads))
 
 
 @contextmanager
-def _open_lanes(
+def _open_runs(
     variants: Sequence[tuple[Variant, int]], checkpoint: Checkpoint, progress: Progress
-) -> Iterator[list[Lane]]:
+) -> Iterator[list[VariantRun]]:
     with ExitStack() as stack:
-        lanes = []
-        for variant, foreseen_bytes in variants:
+        runs = []
+        for variant, estimated_peak_bytes in variants:
             process = stack.enter_context(open_variant(variant, progress))
-            lanes.append(Lane(process, checkpoint, foreseen_bytes))
-        yield lanes
+            runs.append(VariantRun(process, checkpoint, estimated_peak_bytes))
+        yield runs
 
 
-def _run_rounds(lanes: list[Lane], courses: Sequence[Course], rounds: int, progress: Progress) -> None:
-    """Every lane in turns, the order turning round each time, so that the machine's moods fall on all alike."""
-    for course in courses:
-        for lane in lanes:
-            lane.warm_up(course)
+def _run_rounds(runs: list[VariantRun], workloads: Sequence[Workload], rounds: int, progress: Progress) -> None:
+    """Every run in turns, the order turning round each time, so that the machine's moods fall on all alike."""
+    for workload in workloads:
+        for run in runs:
+            run.warm_up(workload)
         for number in range(rounds):
-            progress(f"depth {course.depth}: round {number + 1} of {rounds}")
-            for lane in lanes if number % 2 == 0 else reversed(lanes):
-                lane.run_round(course)
+            progress(f"depth {workload.depth}: round {number + 1} of {rounds}")
+            for run in runs if number % 2 == 0 else reversed(runs):
+                run.run_round(workload)
     for number in range(rounds):
-        for lane in lanes if number % 2 == 0 else reversed(lanes):
-            lane.run_text(courses[0])
+        for run in runs if number % 2 == 0 else reversed(runs):
+            run.run_text(workloads[0])
 
 
-def _measure_lanes(
-    lanes: list[Lane], courses: Sequence[Course], plan: Plan, progress: Progress
+def _measure_runs(
+    runs: list[VariantRun], workloads: Sequence[Workload], plan: Plan, progress: Progress
 ) -> list[VariantProfile]:
-    _run_rounds(lanes, courses, plan.rounds, progress)
-    for lane in lanes:
-        lane.weigh(courses)
-    for course in courses:
-        for lane in lanes:
-            progress(f"depth {course.depth}: inside {lane.told.engine}")
-            lane.look_inside(course, plan.repeats)
-    return [lane.result(courses) for lane in lanes]
+    _run_rounds(runs, workloads, plan.rounds, progress)
+    for run in runs:
+        run.record_memory(workloads)
+    for workload in workloads:
+        for run in runs:
+            progress(f"depth {workload.depth}: inside {run.description.engine}")
+            run.time_parts(workload, plan.repeats)
+    return [run.result(workloads) for run in runs]
 
 
 def measure(variants: Sequence[Variant], plan: Plan, progress: Progress, sparsity: bool = False) -> Profile:
@@ -210,39 +212,39 @@ def measure(variants: Sequence[Variant], plan: Plan, progress: Progress, sparsit
         EdgeError: a variant cannot be opened, or its process was ended.
     """
     checkpoint = open_checkpoint(variants[0].folder)
-    courses = plan.courses(checkpoint.spec)
-    if not courses:
+    workloads = plan.workloads(checkpoint.spec)
+    if not workloads:
         raise MisuseError(f"no depth leaves room in a context of {checkpoint.spec.context} tokens; give a smaller one")
     for variant in variants:
         prepare_variant(variant, progress)
-    foreseen = [(variant, _forecast(variant, checkpoint, courses)) for variant in variants]
-    together = sum(size for _, size in foreseen) < SPARE * psutil.virtual_memory().available
-    groups = [foreseen] if together else [[one] for one in foreseen]
-    sweeps: list[Sweep] = []
+    estimated = [(variant, _estimated_peak_bytes(variant, checkpoint, workloads)) for variant in variants]
+    together = sum(size for _, size in estimated) < SPARE * psutil.virtual_memory().available
+    groups = [estimated] if together else [[one] for one in estimated]
+    rooflines: list[Roofline] = []
     found: list[VariantProfile] = []
     for group in groups:
-        with _open_lanes(group, checkpoint, progress) as lanes:
-            threads = max(lane.told.threads for lane in lanes)
-            sweeps += _sweeps(threads, progress)
-            found += _measure_lanes(lanes, courses, plan, progress)
-            sweeps += _sweeps(threads, progress)
+        with _open_runs(group, checkpoint, progress) as runs:
+            threads = max(run.description.threads for run in runs)
+            rooflines += _rooflines(threads, progress)
+            found += _measure_runs(runs, workloads, plan, progress)
+            rooflines += _rooflines(threads, progress)
     return Profile(
         edge=__version__,
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         model=checkpoint.name,
         n_layers=checkpoint.spec.n_layers,
         parameters=sum(prod(shape) for shape in parameter_shapes(checkpoint.spec).values()),
-        in_turns=together,
+        interleaved=together,
         warm_up="a prompt and 5 tokens at each depth; 2 passes before those that are timed from inside",
         machine=this_machine(),
-        sweeps=tuple(sweeps),
+        rooflines=tuple(rooflines),
         variants=tuple(found),
         sparsity=_sparsity(variants[0], checkpoint, progress) if sparsity else None,
     )
 
 
 def _watch_neurons(model: Model) -> Trace:
-    """Asked in a variant's process: what the FFNs do on Edge's own text."""
+    """RemoteModel in a variant's process: what the FFNs do on Edge's own text."""
     spec = model.spec
     ids = model.tokenizer.encode(SAMPLE_TEXT) if model.tokenizer else example_ids(spec, spec.context)
     return model.run(ids=ids[: min(256, spec.context)], max_new_tokens=0, watch=Watch(parts=("ffn.neurons",)))
@@ -251,12 +253,12 @@ def _watch_neurons(model: Model) -> Trace:
 def _sparsity(variant: Variant, checkpoint: Checkpoint, progress: Progress) -> SparsityProfile:
     with open_variant(variant, progress) as process:
         trace = process.call(_watch_neurons)
-        engine = process.call(tell_of).engine
-    layers = skipped(trace, held_bytes(engine, checkpoint))
+        engine = process.call(describe_engine).engine
+    layers = skipped(trace, weight_bytes(engine, checkpoint))
     return SparsityProfile(tokens=trace.n_fed, layers=layers, curve=gather_curve(checkpoint.spec, progress))
 
 
-def _sweeps(threads: int, progress: Progress) -> list[Sweep]:
+def _rooflines(threads: int, progress: Progress) -> list[Roofline]:
     progress("sweeping over memory")
-    with open_sweeper(threads, progress) as sweeper:
-        return [sweeper.call(Sweeper.sweep) for _ in range(2)]
+    with open_roofline_benchmark(threads, progress) as benchmark:
+        return [benchmark.call(RooflineBenchmark.measure) for _ in range(2)]

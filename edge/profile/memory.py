@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-from edge.profile.held import held_bytes, weights_held_bytes
+from edge.profile.weight_memory import weight_bytes, weights_memory_bytes
 from edge.session import Model
 from models.spec import DecoderSpec
 
@@ -21,7 +21,7 @@ class Memory:
 
     Attributes:
         weights_bytes: Weights on disk: tensors of the checkpoint, or those quantized for the engine, as stored.
-        weights_held_bytes: Weights in the format that the engine computes with, computed from the spec; quantized
+        weights_memory_bytes: Weights in the format that the engine computes with, computed from the spec; quantized
             ones stay quantized, except in torch. None in records that older versions wrote.
         kv_bytes: Keys and values at the capacity that was reserved, computed.
         allocator_peak_bytes: The most that the runtime's allocator held; None where it does not say.
@@ -33,7 +33,7 @@ class Memory:
     kv_bytes: int
     allocator_peak_bytes: int | None
     process_peak_bytes: int | None
-    weights_held_bytes: int | None = None
+    weights_memory_bytes: int | None = None
 
 
 def measure_memory(model: Model, tokens: int) -> Memory:
@@ -46,7 +46,7 @@ def measure_memory(model: Model, tokens: int) -> Memory:
         kv_bytes=kv_bytes(model.spec, tokens, model.float_bytes),
         allocator_peak_bytes=model.with_engine(lambda engine: engine.allocator_peak_bytes),
         process_peak_bytes=process_peak_bytes(),
-        weights_held_bytes=round(weights_held_bytes(model.spec, held_bytes(model.engine, model.checkpoint))),
+        weights_memory_bytes=round(weights_memory_bytes(model.spec, weight_bytes(model.engine, model.checkpoint))),
     )
 
 

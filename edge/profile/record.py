@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from edge.dataclass_json import open_record, to_json_value
-from edge.profile.machine import Machine, Sweep
+from edge.profile.machine import Machine, Roofline
 from edge.profile.memory import Memory
-from edge.profile.rounds import Course, Round
-from edge.profile.sparse import SparsityProfile
+from edge.profile.rounds import Round, Workload
+from edge.profile.sparsity_savings import SparsityProfile
 from edge.profile.work import Work
 from edge.timing import PassTimes
 
-FORMAT = 1
+FORMAT = 2
 """Rises when a profile written today could not be read by yesterday's Edge."""
 
 KIND = "profile"
@@ -44,7 +44,7 @@ class FirstToken:
 class DepthProfile:
     """All that was measured at one depth: rounds from end to end, then a decode step and a prompt from inside."""
 
-    course: Course
+    workload: Workload
     rounds: tuple[Round, ...]
     passes: tuple[PassProfile, ...]
 
@@ -55,7 +55,7 @@ class VariantProfile:
 
     Attributes:
         method: How its parts were measured, in a few words.
-        forecast_bytes: Process peak that was foreseen before it ran.
+        estimated_peak_bytes: Process peak that was foreseen before it ran.
         first_tokens: One a round; empty for a model without a tokenizer.
     """
 
@@ -64,7 +64,7 @@ class VariantProfile:
     versions: dict[str, str]
     method: str
     memory: Memory
-    forecast_bytes: int
+    estimated_peak_bytes: int
     first_tokens: tuple[FirstToken, ...]
     depths: tuple[DepthProfile, ...]
 
@@ -76,9 +76,9 @@ class Profile:
     Attributes:
         when: Date and time, ISO 8601, UTC.
         parameters: Numbers in the model; tied ones count once.
-        in_turns: All variants were open at once and ran round by round in turns; otherwise one after another.
+        interleaved: All variants were open at once and ran round by round in turns; otherwise one after another.
         warm_up: What ran before the first sample, in a few words.
-        sweeps: Of the machine, before, between and after.
+        rooflines: Of the machine, before, between and after.
         sparsity: What silent neurons would save; None where it was not asked for.
     """
 
@@ -87,10 +87,10 @@ class Profile:
     model: str
     n_layers: int
     parameters: int
-    in_turns: bool
+    interleaved: bool
     warm_up: str
     machine: Machine
-    sweeps: tuple[Sweep, ...]
+    rooflines: tuple[Roofline, ...]
     variants: tuple[VariantProfile, ...]
     sparsity: SparsityProfile | None
 

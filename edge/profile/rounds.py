@@ -23,7 +23,7 @@ WATCH = Watch.nothing()
 
 
 @dataclass(frozen=True)
-class Course:
+class Workload:
     """What every round runs.
 
     Attributes:
@@ -75,14 +75,14 @@ def example_ids(spec: DecoderSpec, length: int) -> list[int]:
     return [(7 + 31 * place) % spec.vocab_size for place in range(length)]
 
 
-def run_round(model: Model, ids: list[int], course: Course) -> Round:
-    """One round over the first `course.length` of `ids`; what lies before its depth is fed once and kept.
+def run_round(model: Model, ids: list[int], workload: Workload) -> Round:
+    """One round over the first `workload.length` of `ids`; what lies before its depth is fed once and kept.
 
     Raises:
         EdgeError: numbers are not finite, found when the clock has stopped.
     """
-    course.check(model.spec)
-    return model.with_engine(lambda engine: _run(engine, ids, course))
+    workload.check(model.spec)
+    return model.with_engine(lambda engine: _run(engine, ids, workload))
 
 
 def fill(engine: Engine, ids: Sequence[int], depth: int, capacity: int) -> None:
@@ -94,20 +94,20 @@ def fill(engine: Engine, ids: Sequence[int], depth: int, capacity: int) -> None:
             engine.feed(chunk, WATCH)
 
 
-def _run(engine: Engine, ids: list[int], course: Course) -> Round:
-    depth = course.depth
-    fill(engine, ids, depth, course.length)
+def _run(engine: Engine, ids: list[int], workload: Workload) -> Round:
+    depth = workload.depth
+    fill(engine, ids, depth, workload.length)
     started_ns = perf_counter_ns()
-    logits = _feed(engine, ids[depth : depth + course.prompt])
+    logits = _feed(engine, ids[depth : depth + workload.prompt])
     prefilled_ns = perf_counter_ns()
-    before, prompt = (tuple(chunks(tuple(part), engine.spec)) for part in (ids[:depth], ids[depth:][: course.prompt]))
+    before, prompt = (tuple(chunks(tuple(part), engine.spec)) for part in (ids[:depth], ids[depth:][: workload.prompt]))
     check_logits(engine, (*before, *prompt), (), logits)
     engine.rewind(depth)
     counter = open_counter()
     if counter:
         counter.begin()
     last = row_of_logits(engine.spec)
-    fed, chosen_ns = _decode(engine, ids[depth], course.tokens + 1, last)
+    fed, chosen_ns = _decode(engine, ids[depth], workload.tokens + 1, last)
     joules = counter.end() if counter else None
     check_logits(engine, (*before, *fed), (), last[LOGITS])
     engine.rewind(depth)

@@ -10,7 +10,7 @@ import numpy as np
 from edge.profile.record import DepthProfile, PassProfile, Profile, VariantProfile
 from edge.profile.rounds import spread
 
-NOISY = 0.2
+UNRELIABLE_SPREAD = 0.2
 """Rounds whose medians lie further apart than this share of their median are called noisy."""
 
 
@@ -20,7 +20,7 @@ def quantile(samples: Sequence[float], q: float) -> float:
 
 
 @dataclass(frozen=True)
-class Pace:
+class DepthSummary:
     """One variant from end to end at one depth.
 
     Attributes:
@@ -43,7 +43,7 @@ class Pace:
 
     @property
     def prefill_tokens_per_s(self) -> float:
-        return 1e3 * self.at.course.prompt / self.prefill_ms
+        return 1e3 * self.at.workload.prompt / self.prefill_ms
 
     @property
     def decode_tokens_per_s(self) -> float:
@@ -89,21 +89,21 @@ class Pace:
     def joules_per_token(self) -> float | None:
         """Median over rounds; None where nothing counts energy."""
         spent = [one.decode_joules for one in self.at.rounds if one.decode_joules is not None]
-        return median(spent) / (self.at.course.tokens + 1) if spent else None
+        return median(spent) / (self.at.workload.tokens + 1) if spent else None
 
 
 def bandwidth_bytes_per_s(profile: Profile) -> float:
     """The best that any sweep of this run reached."""
-    return max(sweep.bandwidth_bytes_per_s for sweep in profile.sweeps)
+    return max(sweep.bandwidth_bytes_per_s for sweep in profile.rooflines)
 
 
 def flops_per_s(profile: Profile) -> float:
     """The best that any sweep of this run reached."""
-    return max(sweep.flops_per_s for sweep in profile.sweeps)
+    return max(sweep.flops_per_s for sweep in profile.rooflines)
 
 
-def paces(profile: Profile) -> Iterator[Pace]:
+def depth_summaries(profile: Profile) -> Iterator[DepthSummary]:
     """Every variant at every depth."""
     for variant in profile.variants:
         for at in variant.depths:
-            yield Pace(profile, variant, at)
+            yield DepthSummary(profile, variant, at)

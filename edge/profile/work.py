@@ -13,7 +13,7 @@ from models.parameters import parameter_shapes
 from models.parts import part_of_module
 from models.spec import DecoderSpec, Full, LayerSpec
 
-StoredBytes = Callable[[str, tuple[int, ...]], float]
+WeightBytes = Callable[[str, tuple[int, ...]], float]
 """Bytes of a weight as an engine holds it, by name and shape."""
 
 Parts = dict[str, "Work"]
@@ -47,7 +47,7 @@ def keys_read(layer: LayerSpec, tokens: int, depth: int) -> int:
 
 
 def work_of(
-    spec: DecoderSpec, stored_bytes: StoredBytes, float_bytes: int, tokens: int, depth: int
+    spec: DecoderSpec, stored_bytes: WeightBytes, float_bytes: int, tokens: int, depth: int
 ) -> Mapping[str, Work]:
     """Each part's work in a pass over `tokens` tokens at `depth`, the head computing the last token alone.
 

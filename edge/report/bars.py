@@ -2,7 +2,7 @@
 
 from edge.picture.units import show_time
 from edge.report.markup import Markup, tag
-from edge.timing import Took
+from edge.timing import TimesByScope
 from models.parts import SUBLAYERS, within_layer
 
 PARTS = tuple(f"{sublayer}.{part}" for sublayer, parts in SUBLAYERS.items() for part in parts)
@@ -28,7 +28,7 @@ def color_class(part: str) -> str:
     return GAP if part == GAP else "outside"
 
 
-def stacked(parts: Took, longest_ns: float) -> Markup:
+def stacked(parts: TimesByScope, longest_ns: float) -> Markup:
     """One bar; it is full where its parts together took `longest_ns`."""
     pieces, start = [], 0.0
     for part, took in parts.items():

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 
-from edge.report.inside import attention_section, layers_section, sparsity_section
 from edge.report.markup import Markup, Section, join, script_json, tag, text
-from edge.report.opening import header, tokens_section
 from edge.report.scales import PALETTE, palette_record
-from edge.report.seen import looks_of, sparsity_of
+from edge.report.tokens_section import header, tokens_section
+from edge.report.trace_sections import attention_section, layers_section, sparsity_section
+from edge.report.trace_values import attention_maps, ffn_sparsity
 from edge.trace import Trace
 from models.progress import Progress
 
@@ -25,12 +25,12 @@ def report_page(trace: Trace, further: Sequence[Section] = (), progress: Progres
         further: Sections after the trace's own.
         progress: Told what is being computed.
     """
-    looks, sparsity = looks_of(trace, progress), sparsity_of(trace)
+    maps, sparsity = attention_maps(trace, progress), ffn_sparsity(trace)
     sections = [
-        tokens_section(trace, looks, sparsity),
-        attention_section(trace, looks),
+        tokens_section(trace, maps, sparsity),
+        attention_section(trace, maps),
         sparsity_section(trace, sparsity),
-        layers_section(trace, looks, sparsity),
+        layers_section(trace, maps, sparsity),
         *further,
     ]
     record = {"format": FORMAT, "palette": palette_record(PALETTE), "fed": trace.n_fed}

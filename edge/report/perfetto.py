@@ -9,7 +9,7 @@ from typing import Any
 
 from edge.picture.coverage import share_title
 from edge.profile.record import Profile
-from edge.report.timed import PartTimes, PassKind, pass_kinds, variant_title
+from edge.report.pass_kinds import PartTimes, PassKind, pass_kinds, variant_title
 
 Event = dict[str, Any]
 
@@ -51,7 +51,7 @@ def _named(name: str, track: int, value: str | int) -> Event:
 
 def _pass(kind: PassKind, engine: PartTimes, track: int, start_ns: int) -> Iterator[Event]:
     """The pass, and in it layers, in them sublayers, in them parts. Ends are whole nanoseconds, so slices nest."""
-    account, scaled_ns, total_ns = engine.account, engine.inside.scaled_ns, round(engine.total_ns)
+    account, scaled_ns, total_ns = engine.sublayers, engine.breakdown.scaled_ns, round(engine.total_ns)
     parts = list(scaled_ns)
     said = {
         "what": f"median of {len(engine.times.whole_ns)} passes without instruments",
@@ -67,7 +67,7 @@ def _pass(kind: PassKind, engine: PartTimes, track: int, start_ns: int) -> Itera
     begin_of = dict(zip(parts, [start_ns, *end_of.values()], strict=False))
     for path, inside in _nested(parts):
         share = sum(scaled_ns[part] for part in inside) / engine.total_ns
-        measured_us = sum(engine.inside.measured_ns[part] for part in inside) / 1e3
+        measured_us = sum(engine.breakdown.measured_ns[part] for part in inside) / 1e3
         told = {f"share {share_title(account)}": round(share, 4), "measured_us": round(measured_us, 3)}
         yield _slice(_short(path), track, begin_of[inside[0]], end_of[inside[-1]], told)
 

@@ -39,7 +39,7 @@ def read_comparison(path: Path) -> Comparison:
 
 
 @contextmanager
-def told_of(path: Path) -> Iterator[None]:
+def naming_file(path: Path) -> Iterator[None]:
     """What cannot be drawn of a file is told with its name."""
     try:
         yield

@@ -7,7 +7,7 @@ from typing import Any
 from edge.picture.levels import Linear, Log, Scale, to_levels
 from edge.picture.palettes import CIVIDIS, Palette, contrast
 from edge.picture.units import Number
-from edge.report.fine import FINE_LEVELS, fine_values
+from edge.report.byte_levels import BYTE_LEVELS, level_values
 from edge.report.markup import hexadecimal
 
 Show = Callable[[Number], str]
@@ -27,12 +27,12 @@ def briefly(value: Number) -> str:
 
 def labels(scale: Scale, show: Show) -> list[str]:
     """What the levels 1 to 254 stand for, as people read it."""
-    return [show(float(value)) for value in fine_values(scale)]
+    return [show(float(value)) for value in level_values(scale)]
 
 
 def color_steps(kept: Scale, shown: Scale) -> list[int]:
     """Of a palette, for each level of the scale that values are kept on, when they are shown on another."""
-    return [int(level) for level in to_levels(fine_values(kept), shown)]
+    return [int(level) for level in to_levels(level_values(kept), shown)]
 
 
 def ends(scale: Scale, show: Show) -> list[str]:
@@ -55,10 +55,10 @@ def scale_record(scale: Scale, show: Show) -> dict[str, Any]:
 
 def exactness(scale: Scale, show: Show) -> str:
     """How many levels the page keeps, and how far a value is from its level at most."""
-    half = 0.5 / (FINE_LEVELS - 1)
+    half = 0.5 / (BYTE_LEVELS - 1)
     match scale:
         case Linear(low, high):
             off = f"±{show(half * (high - low))}"
         case Log(low, high):
             off = f"±{100 * ((high / low) ** half - 1):.1f}% of the value"
-    return f"{FINE_LEVELS} levels from {show(scale.low)} to {show(scale.high)}, {off}"
+    return f"{BYTE_LEVELS} levels from {show(scale.low)} to {show(scale.high)}, {off}"

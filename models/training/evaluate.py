@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.commands.options import tell
+from edge.commands.options import print_message
 from edge.session import Model, load
 from edge.tables import Column, Table
 from models.errors import EdgeError, MisuseError
@@ -278,8 +278,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise MisuseError(f"there is no folder {chosen.json.absolute().parent} to write figures to; make it first")
         _check(chosen.facts)
         documents = open_documents(chosen.text, chosen.lines)
-        with load(chosen.checkpoint, chosen.engine, threads=chosen.threads, progress=tell) as model:
-            evaluation = evaluate(model, documents, most_facts=chosen.facts, progress=tell)
+        with load(chosen.checkpoint, chosen.engine, threads=chosen.threads, progress=print_message) as model:
+            evaluation = evaluate(model, documents, most_facts=chosen.facts, progress=print_message)
             if chosen.json:
                 write_json(chosen.json, record(model, evaluation))
             print(table(model.name, model.spec, evaluation))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
-from edge.compare.estimate import costs_nats
+from edge.compare.estimate import token_losses_nats
 from edge.measure.attention import prefix_matching, prefix_matching_by_pair
 from edge.measure.sparsity import exact_zero_share
 from edge.repeated_tokens import repeated_tokens
@@ -92,7 +92,7 @@ def text_nats(model: Model, ids: Sequence[int]) -> float:
     for start in range(0, len(targets), width):
         window = targets[start : start + width]
         logits = model.logits(list(ids[start : start + len(window)]))
-        nats += float(costs_nats(logits, window).sum())
+        nats += float(token_losses_nats(logits, window).sum())
     return nats
 
 

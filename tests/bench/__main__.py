@@ -7,10 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edge.profile.machine import sweep, this_machine
+from edge.profile.machine import measure_roofline, this_machine
 from tests.bench import runtimes as who
 from tests.bench.checkpoint import LLAMA_135M, write_checkpoint
-from tests.bench.pairs import Course, Pair, Result, RuntimeFailed, time_pair
+from tests.bench.pairs import Pair, Result, RuntimeFailed, Workload, time_pair
 from tests.bench.record import Record, as_json, as_page, as_text, cells, line
 
 PAIRS = (
@@ -52,10 +52,10 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _command(course: Course, only: str) -> str:
+def _command(workload: Workload, only: str) -> str:
     """What repeats this run."""
-    words = ["python", "-m", "tests.bench", "--rounds", course.rounds, "--prompt", course.prompt]
-    words += ["--tokens", course.tokens, "--threads", course.threads, "--rest", f"{course.rest_s:g}"]
+    words = ["python", "-m", "tests.bench", "--rounds", workload.rounds, "--prompt", workload.prompt]
+    words += ["--tokens", workload.tokens, "--threads", workload.threads, "--rest", f"{workload.rest_s:g}"]
     return shlex.join(map(str, [*words, *(["--only", only] if only else [])]))
 
 
@@ -65,7 +65,7 @@ def _warn_of_company(busy: float | None, cores: int) -> None:
         _say(f"{busy:.1f} programs are computing on {cores} cores already: wait for them, or take more --rounds")
 
 
-def _time_all(folder: Path, course: Course, only: str) -> tuple[list[Result], list[str]]:
+def _time_all(folder: Path, workload: Workload, only: str) -> tuple[list[Result], list[str]]:
     """Every pair whose packages are installed; and why others did not run."""
     results: list[Result] = []
     left_out: list[str] = []
@@ -76,7 +76,7 @@ def _time_all(folder: Path, course: Course, only: str) -> tuple[list[Result], li
             left_out.append(f"{pair.name} ({', '.join(pair.missing)} not installed)")
             continue
         try:
-            results.append(time_pair(pair, folder, course, _say))
+            results.append(time_pair(pair, folder, workload, _say))
             _say(line(cells(results[-1])))
         except RuntimeFailed as failure:
             left_out.append(f"{pair.name} ({failure})".replace(f"{folder.parent}{os.sep}", ""))
@@ -86,17 +86,17 @@ def _time_all(folder: Path, course: Course, only: str) -> tuple[list[Result], li
 def main() -> int:
     options, machine = _options(), this_machine()
     _warn_of_company(machine.busy, machine.cores)
-    course = Course(options.prompt, options.tokens, options.rounds, options.threads, options.rest)
+    workload = Workload(options.prompt, options.tokens, options.rounds, options.threads, options.rest)
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as temporary:
         os.environ["EDGE_CACHE"] = temporary  # graphs and codes made for this benchmark are deleted when it ends
         folder = Path(temporary) / "llama-135m"
         _say(f"writing the model ({LLAMA_135M.float32_bytes / 1e6:.0f} MB)")
         write_checkpoint(folder, LLAMA_135M)
-        before = sweep(course.threads, _say)
-        results, left_out = _time_all(folder, course, options.only)
-        after = sweep(course.threads, _say)
-    command = _command(course, options.only)
-    record = Record(command, LLAMA_135M, course, machine, tuple(results), tuple(left_out), (before, after))
+        before = measure_roofline(workload.threads, _say)
+        results, left_out = _time_all(folder, workload, options.only)
+        after = measure_roofline(workload.threads, _say)
+    command = _command(workload, options.only)
+    record = Record(command, LLAMA_135M, workload, machine, tuple(results), tuple(left_out), (before, after))
     print(as_text(record))
     if options.json:
         options.json.write_text(as_json(record), encoding="utf8")

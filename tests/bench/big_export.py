@@ -18,7 +18,7 @@ from edge.picture.units import show_bytes
 from edge.worker_process import WorkerProcess
 from models.progress import Progress
 from tests.bench.checkpoint import LLAMA_1B, LLAMA_135M, Shape, write_checkpoint
-from tests.bench.child import Took, run_process
+from tests.bench.child import ProcessRun, run_process
 
 PEAK_AIM = 2.2
 """Times the weights in float32: the most that an export may hold."""
@@ -47,7 +47,7 @@ class Export:
             ONNX Runtime does not open it by itself.
     """
 
-    took: Took
+    took: ProcessRun
     float32_bytes: int
     forecast_bytes: float
     max_logit_difference: float | None

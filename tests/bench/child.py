@@ -15,7 +15,7 @@ _LOOK_S = 0.02
 
 
 @dataclass(frozen=True)
-class Took:
+class ProcessRun:
     """What a command took.
 
     Attributes:
@@ -34,7 +34,7 @@ class CommandFailed(Exception):
     """A command ended badly; the message is what it said last."""
 
 
-def run_process(arguments: Sequence[str], environment: Mapping[str, str]) -> Took:
+def run_process(arguments: Sequence[str], environment: Mapping[str, str]) -> ProcessRun:
     """Runs `python -m` with these arguments to its end, and looks at its memory meanwhile."""
     started_s = time.perf_counter()
     with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as reported:
@@ -48,7 +48,7 @@ def run_process(arguments: Sequence[str], environment: Mapping[str, str]) -> Too
         wall_s = time.perf_counter() - started_s
         printed.seek(0)
         reported.seek(0)
-        took = Took(wall_s, peak_bytes, own_bytes, printed.read(), reported.read())
+        took = ProcessRun(wall_s, peak_bytes, own_bytes, printed.read(), reported.read())
     if process.returncode:
         said = took.told.strip().splitlines() or [f"it ended with {process.returncode}"]
         raise CommandFailed(f"{' '.join(arguments[:3])}: {said[-1]}")

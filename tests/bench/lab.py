@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import edge
-from edge.commands.options import tell
+from edge.commands.options import print_message
 from edge.lab.claim import Number
 from edge.lab.contrast import contrast
 from edge.lab.record import open_lab
@@ -88,13 +88,13 @@ def write(page: Path, records: dict[tuple[str, str], LabRecord], others: dict[st
     draw_sparsity(shown, page.parent / PICTURE)
     about = ["one of the twins that come with Edge"] * len(BUNDLED) + list(others)
     page.write_text("\n".join([*_page(shown, about), *_agreement(records)]), encoding="utf8")
-    tell(f"written to {page}")
+    print_message(f"written to {page}")
 
 
 def _tried(model: str, engine: str) -> LabRecord:
     with edge.load(model, engine) as opened:
-        tell(f"{model} on {engine}")
-        subject = Subject(opened, progress=tell)
+        print_message(f"{model} on {engine}")
+        subject = Subject(opened, progress=print_message)
         return recorded(subject, try_all(subject, EXPERIMENTS))
 
 

@@ -19,7 +19,7 @@ WARM_UP_TOKENS = 4
 
 
 @dataclass(frozen=True)
-class Course:
+class Workload:
     """What is run.
 
     Attributes:
@@ -122,22 +122,22 @@ def _run_in_worker(runtime: Runtime, lane: WorkerProcess[Run], ids: list[int], t
         raise RuntimeFailed(f"{runtime.name}: {error}") from error
 
 
-def time_pair(pair: Pair, folder: Path, course: Course, progress: Callable[[str], None]) -> Result:
+def time_pair(pair: Pair, folder: Path, workload: Workload, progress: Callable[[str], None]) -> Result:
     """Opens and runs both in every round, the order turning round each time: A B, B A, A B.
 
     Raises:
         ContenderFailed: one of them cannot be opened, or does not get through.
     """
-    ids = [(7 + 31 * place) % 49_000 for place in range(course.prompt)]
+    ids = [(7 + 31 * place) % 49_000 for place in range(workload.prompt)]
     times: dict[Runtime, list[Times]] = {pair.edge: [], pair.other: []}
-    for turn in range(course.rounds):
-        progress(f"{pair.name}: round {turn + 1} of {course.rounds}")
+    for turn in range(workload.rounds):
+        progress(f"{pair.name}: round {turn + 1} of {workload.rounds}")
         order = list(times) if turn % 2 == 0 else list(reversed(times))
         with ExitStack() as closing:
-            lanes = [closing.enter_context(open_worker(one, folder, course.threads, progress)) for one in order]
+            lanes = [closing.enter_context(open_worker(one, folder, workload.threads, progress)) for one in order]
             for runtime, lane in zip(order, lanes, strict=True):
                 _run_in_worker(runtime, lane, ids, WARM_UP_TOKENS)
             for runtime, lane in zip(order, lanes, strict=True):
-                sleep(course.rest_s)
-                times[runtime].append(_run_in_worker(runtime, lane, ids, course.tokens))
+                sleep(workload.rest_s)
+                times[runtime].append(_run_in_worker(runtime, lane, ids, workload.tokens))
     return Result(pair, *times.values())

@@ -10,9 +10,9 @@ from statistics import median
 from edge import __version__
 from edge.engines.blas import blas_behind_mlx
 from edge.picture.units import show_bytes, show_share
-from edge.profile.machine import Machine, Sweep
+from edge.profile.machine import Machine, Roofline
 from tests.bench.checkpoint import Shape
-from tests.bench.pairs import Course, Result
+from tests.bench.pairs import Result, Workload
 from tests.bench.runtimes import Runtime
 
 _READING = """\
@@ -39,20 +39,20 @@ class Record:
     Attributes:
         command: Repeats it.
         left_out: Pairs that did not run, each with the reason.
-        sweeps: Results of the bandwidth benchmark, before the runs and after them.
+        rooflines: Results of the bandwidth benchmark, before the runs and after them.
     """
 
     command: str
     shape: Shape
-    course: Course
+    workload: Workload
     machine: Machine
     results: tuple[Result, ...]
     left_out: tuple[str, ...]
-    sweeps: tuple[Sweep, Sweep]
+    rooflines: tuple[Roofline, Roofline]
 
     @property
     def bandwidth_bytes_per_s(self) -> float:
-        return max(sweep.bandwidth_bytes_per_s for sweep in self.sweeps)
+        return max(sweep.bandwidth_bytes_per_s for sweep in self.rooflines)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -134,7 +134,7 @@ def as_text(record: Record) -> str:
             "\ndecode, a token; then prompt to first token; ratio = other / Edge, above 1 Edge is faster",
             *rows,
             "",
-            f"memory bandwidth {_sweeps(record)}",
+            f"memory bandwidth {_rooflines(record)}",
             *found,
             *(f"left out: {reason}" for reason in record.left_out),
         ]
@@ -162,9 +162,9 @@ def as_json(record: Record) -> str:
         "command": record.command,
         "edge": __version__,
         "shape": str(record.shape),
-        "course": asdict(record.course),
+        "workload": asdict(record.workload),
         "machine": asdict(record.machine),
-        "sweeps": [asdict(sweep) for sweep in record.sweeps],
+        "rooflines": [asdict(sweep) for sweep in record.rooflines],
         "left_out": record.left_out,
         "rows": rows,
     }
@@ -210,7 +210,7 @@ The first four numbers are of decoding, a token; the last four of the prompt, up
 
 ## Beside the machine
 
-{_BANDWIDTH} Here: {_sweeps(record)}.
+{_BANDWIDTH} Here: {_rooflines(record)}.
 
 {reading}
 
@@ -229,18 +229,18 @@ def _table(header: tuple[str, ...], rows: Iterator[list[str]] | Iterator[tuple[s
 
 
 def _course(record: Record) -> str:
-    course, machine = record.course, record.machine
+    workload, machine = record.workload, record.machine
     company = "" if machine.busy is None else f" · {machine.busy:.1f} programs computing before it began"
     return (
         f"{machine.cores} cores {platform.machine().replace('_', '-')} ({machine.processor}), "
         f"{show_bytes(machine.memory_bytes)} of memory, {machine.system}, Python {machine.python} · "
-        f"{course.threads} threads · prompt of {course.prompt} tokens · {course.tokens} intervals · "
-        f"{course.rounds} rounds in turns, {course.rest_s:g} s of rest before each run{company}"
+        f"{workload.threads} threads · prompt of {workload.prompt} tokens · {workload.tokens} intervals · "
+        f"{workload.rounds} rounds in turns, {workload.rest_s:g} s of rest before each run{company}"
     )
 
 
-def _sweeps(record: Record) -> str:
-    return " and ".join(f"{show_bytes(sweep.bandwidth_bytes_per_s)}/s" for sweep in record.sweeps)
+def _rooflines(record: Record) -> str:
+    return " and ".join(f"{show_bytes(sweep.bandwidth_bytes_per_s)}/s" for sweep in record.rooflines)
 
 
 def _versions(record: Record) -> Iterator[tuple[str, str]]:

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.profile.machine import Sweep, this_machine
+from edge.profile.machine import Roofline, this_machine
 from models.families.config import Config
 from models.families.llama import FAMILY, weights_of
 from models.parameters import parameter_shapes
 from models.precision import Scheme, Zero
 from models.quantized_file import write_quantized
 from tests.bench.checkpoint import LLAMA_1B, LLAMA_135M, SMALL, Shape
-from tests.bench.pairs import Course, Pair, Result, RuntimeFailed, open_worker
+from tests.bench.pairs import Pair, Result, RuntimeFailed, Workload, open_worker
 from tests.bench.record import Record, as_json, as_page, as_text, read_rates
 from tests.bench.runtimes import EDGE_INT4, EDGE_ONNX, GENAI, LLAMA_CPP_INT4, Times
 from tests.bench.traffic import dense, grouped, q4_0
@@ -24,10 +24,10 @@ def result(edge: list[Times], other: list[Times]) -> Result:
 
 
 def record(*results: Result) -> Record:
-    course = Course(prompt=4, tokens=3, rounds=2, threads=1, rest_s=0.5)
-    sweeps = (Sweep(1, bandwidth_bytes_per_s=1e11, flops_per_s=1.0), Sweep(1, 9e10, 1.0))
+    workload = Workload(prompt=4, tokens=3, rounds=2, threads=1, rest_s=0.5)
+    rooflines = (Roofline(1, bandwidth_bytes_per_s=1e11, flops_per_s=1.0), Roofline(1, 9e10, 1.0))
     left_out = ("edge mlx | mlx-lm (mlx-lm not installed)",)
-    return Record("python -m tests.bench", LLAMA_135M, course, this_machine(), results, left_out, sweeps)
+    return Record("python -m tests.bench", LLAMA_135M, workload, this_machine(), results, left_out, rooflines)
 
 
 RESULT = result(

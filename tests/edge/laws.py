@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge.laws.case import Case
-from edge.laws.made import law_6
 from edge.laws.result import LawResult
-from edge.laws.seen import Question, law_1, law_4
+from edge.laws.run_laws import law_6
+from edge.laws.trace_laws import Question, law_1, law_4
 from edge.readout import Readout
 from edge.session import Model
 from edge.trace import Trace
@@ -37,8 +37,8 @@ def off_by(got: np.ndarray, want: np.ndarray) -> float:
 
 def check(result: LawResult, engine: str) -> None:
     """The law passes."""
-    said = f"{engine} breaks law {result.number}, {result.says}: off by {result.worst:.2g} at {result.where}"
-    assert result.holds and result.worst <= result.tolerance, said
+    said = f"{engine} breaks law {result.number}, {result.statement}: off by {result.worst:.2g} at {result.where}"
+    assert result.passed and result.worst <= result.tolerance, said
 
 
 def check_law_1(trace: Trace, checkpoint: Checkpoint, close: float = CLOSE) -> None:

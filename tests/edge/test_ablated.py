@@ -19,7 +19,7 @@ from edge.measure.overview import survey
 from edge.measure.registry import MEASURES
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.report.page import report_page
-from edge.report.seen import looks_of, sparsity_of
+from edge.report.trace_values import attention_maps, ffn_sparsity
 from edge.session import Model
 from edge.trace import Trace, open_trace
 from edge.watch import Watch
@@ -131,7 +131,7 @@ def test_a_report_names_the_edits_and_leaves_what_is_ablated_out_of_means(model:
     assert "head 1.0 ablated · neuron 0.5 ablated · FFN of layer 2 ablated" in text, "the header names no edits"
     assert "layer 1, head 0: ablated" in text, "the head's map does not say that it is ablated"
     assert page.record["sparsity"]["layers"] == [0, 1], "the sparsity map has a line for the ablated FFN"
-    sparsity, looks = sparsity_of(edited), looks_of(edited, lambda _: None)
+    sparsity, looks = ffn_sparsity(edited), attention_maps(edited, lambda _: None)
     assert sparsity is not None and looks is not None
     np.testing.assert_array_equal(
         sparsity.values["exact_zero_share"][0], exact_zero_share(np.delete(edited.neurons(0), 5, axis=1))

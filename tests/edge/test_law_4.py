@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import edge
-from edge.laws.seen import before_cap, law_4, logit_difference
+from edge.laws.trace_laws import before_cap, law_4, logit_difference
 from edge.measure.attribution import (
     Attribution,
     attribute,
@@ -66,7 +66,7 @@ def test_law_4_direct_attributions_sum_to_the_logit_difference(name: str, model:
         with pytest.raises(MisuseError, match="norms the residual stream after each sublayer"):
             attribute(trace, readout, 17, 4, token=2)
         reported = law_4(trace, readout, CLOSE)
-        assert reported.holds is None and "norms the sum after each sublayer" in reported.where
+        assert reported.passed is None and "norms the sum after each sublayer" in reported.where
     else:
         check_law_4(trace, readout)
 

@@ -10,9 +10,9 @@ import pytest
 
 from edge.compare.result import Comparison
 from edge.laws.case import LONGEST, Case
-from edge.laws.made import law_2, law_6, law_7, law_8
 from edge.laws.registry import LAWS, Law, law_5
-from edge.laws.seen import law_1, law_3, law_4
+from edge.laws.run_laws import law_2, law_6, law_7, law_8
+from edge.laws.trace_laws import law_1, law_3, law_4
 from edge.readout import open_readout
 from edge.session import Model
 from edge.trace import Trace
@@ -50,31 +50,31 @@ def test_every_law_of_the_design_can_be_checked() -> None:
 def test_a_law_that_passes_reports_its_worst_number(model: Model, law: Law) -> None:
     assert law.check is not None
     found = law.check(Case(model, PROMPT))
-    assert (found.number, found.says, found.holds) == (law.number, law.says, True), found
+    assert (found.number, found.statement, found.passed) == (law.number, law.statement, True), found
     assert 0 <= found.worst <= found.tolerance and found.where and found.tokens >= len(PROMPT)
 
 
 def test_a_map_that_the_engine_did_not_use_is_named(model: Model, trace: Trace) -> None:
     found = law_1(moved(trace, "layers.1.attn.output", 4, 9.0), model.checkpoint, CLOSE)
-    assert found.holds is False and found.worst > 0.1
+    assert found.passed is False and found.worst > 0.1
     assert found.where == "layers.1.attn.output, token 4 '<26>'"
 
 
 def test_the_first_place_is_named_though_another_is_worse(model: Model, trace: Trace) -> None:
     wrong = moved(moved(trace, "layers.0.output", 3, 0.1), "layers.1.output", 0, 50.0)
     found = law_3(wrong, model.checkpoint, CLOSE)
-    assert found.holds is False and found.where == "layers.0.output, token 3 '<59>'"
+    assert found.passed is False and found.where == "layers.0.output, token 3 '<59>'"
     assert found.worst > 0.5, "the worst number is of all places"
 
 
 def test_a_logit_that_no_sublayer_made_is_named(model: Model, trace: Trace) -> None:
     found = law_4(moved(trace, "logits", 5, 3.0), open_readout(model.checkpoint), CLOSE, [(0, None)])
-    assert found.holds is False and found.where == "logit 0 less the mean, token 5"
+    assert found.passed is False and found.where == "logit 0 less the mean, token 5"
 
 
 def test_what_is_no_number_breaks_a_law(model: Model, trace: Trace) -> None:
     found = law_3(moved(trace, "layers.1.output", 2, math.nan), model.checkpoint, CLOSE)
-    assert found.holds is False and math.isnan(found.worst)
+    assert found.passed is False and math.isnan(found.worst)
     assert found.where == "layers.1.output, token 2 '<41>'"
 
 
@@ -87,14 +87,14 @@ def test_a_watched_run_that_chooses_otherwise_is_named(model: Model, monkeypatch
 
     monkeypatch.setattr(model, "run", run)
     found = law_2(Case(model, PROMPT))
-    assert found.holds is False and found.worst == math.inf and found.where.startswith("generated token 5: ")
+    assert found.passed is False and found.worst == math.inf and found.where.startswith("generated token 5: ")
 
 
 def test_a_cache_that_loses_something_is_named(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     right = model.logits
     monkeypatch.setattr(model, "logits", lambda ids: right(ids) + np.eye(1, 128, 7, dtype=np.float32))
     found = law_8(Case(model, PROMPT))
-    assert found.holds is False and found.where.startswith("logits with the cache, token 0")
+    assert found.passed is False and found.where.startswith("logits with the cache, token 0")
 
 
 def test_attention_that_does_not_notice_an_order_breaks_law_6(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,12 +106,12 @@ def test_attention_that_does_not_notice_an_order_breaks_law_6(model: Model, monk
 
     monkeypatch.setattr(model, "run", run)
     found = law_6(Case(model, PROMPT))
-    assert found.holds is False and found.where.startswith("attention of layer 0 did not notice another order")
+    assert found.passed is False and found.where.startswith("attention of layer 0 did not notice another order")
 
 
 def test_one_token_has_no_other_order(model: Model) -> None:
     found = law_6(Case(model, PROMPT[:1]))
-    assert found.holds is None and math.isnan(found.worst) and "run a longer prompt" in found.where
+    assert found.passed is None and math.isnan(found.worst) and "run a longer prompt" in found.where
 
 
 def test_a_sublayer_that_was_not_timed_breaks_law_7(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def test_a_sublayer_that_was_not_timed_breaks_law_7(model: Model, monkeypatch: p
     some = {scope: took for scope, took in timing.measured_ns.items() if scope != "layers.1.ffn"}
     monkeypatch.setattr(model, "time_sublayers", lambda ids, **_: replace(timing, measured_ns=some))
     found = law_7(Case(model, PROMPT))
-    assert found.holds is False and found.where.startswith("prefill: layers.1.ffn was not timed")
+    assert found.passed is False and found.where.startswith("prefill: layers.1.ffn was not timed")
 
 
 def test_a_law_ends_where_its_listener_raises(model: Model) -> None:
@@ -147,19 +147,19 @@ def comparison() -> Comparison:
 
 def test_law_5_is_of_a_comparison(comparison: Comparison) -> None:
     found = law_5(comparison)
-    assert found.holds is False and found.worst > found.tolerance
+    assert found.passed is False and found.worst > found.tolerance
     assert found.where.startswith("onnx leaves torch at layers.3.ffn.output, token ")
     alike = law_5(replace(comparison, variants=comparison.variants[:1]))
-    assert alike.holds is True and alike.worst <= alike.tolerance == CLOSE and "furthest, at" in alike.where
+    assert alike.passed is True and alike.worst <= alike.tolerance == CLOSE and "furthest, at" in alike.where
 
 
 def test_law_5_does_not_judge_other_weights() -> None:
     """A tolerance wide enough for quantization would call two models equal whose next tokens differ."""
     healthy = checkpoint_of(DEEP)
     found = law_5(compared([(healthy, "torch"), (healthy, "torch:int4")]))
-    assert found.holds is None and math.isnan(found.worst)
+    assert found.passed is None and math.isnan(found.worst)
     assert "torch:int4 has other weights than torch, same next token at" in found.where
     beside = law_5(compared([(healthy, "torch"), (healthy, "onnx"), (healthy, "torch:int4")]))
-    assert beside.holds is True and "onnx furthest, at" in beside.where and "not judged: torch:int4" in beside.where
+    assert beside.passed is True and "onnx furthest, at" in beside.where and "not checked: torch:int4" in beside.where
     quantized = law_5(compared([(healthy, "torch:int4"), (healthy, "mlx:int4")]))
-    assert quantized.holds is True, "the same codes are the same model"
+    assert quantized.passed is True, "the same codes are the same model"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edge.laws.case import Case
-from edge.laws.made import law_2, law_7, law_8
-from edge.laws.seen import law_3
+from edge.laws.run_laws import law_2, law_7, law_8
+from edge.laws.trace_laws import law_3
 from edge.sampling import Sampling
 from edge.session import Model
 from edge.trace import Trace

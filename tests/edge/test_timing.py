@@ -8,16 +8,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.commands.profiles import profile_summary, profile_text
-from edge.commands.sublayers import sublayer_record, sublayer_sum, sublayer_table
+from edge.commands.profile_tables import profile_summary, profile_text
+from edge.commands.sublayer_table import sublayer_record, sublayer_sum, sublayer_table
 from edge.dataclass_json import to_json_value
 from edge.picture.coverage import ABOVE_BENCHMARK, coverage_note, coverage_text, difference_text
-from edge.profile.inside import Inside, one_by_one, over_layers, part_rows
-from edge.profile.machine import Sweep
+from edge.profile.breakdown import PartBreakdown, one_by_one, over_layers, part_rows
+from edge.profile.machine import Roofline
 from edge.profile.record import DepthProfile, PassProfile, Profile, open_profile, profile_record
-from edge.report.spent import time_section
-from edge.report.timed import pass_kinds
-from edge.timing import SLOWED, Account, Basis, Differenced, PassTimes, SublayerTiming, Took, Without, sums_of
+from edge.report.pass_kinds import pass_kinds
+from edge.report.time_section import time_section
+from edge.timing import (
+    SLOWED,
+    Basis,
+    Differenced,
+    PassTimes,
+    SublayerTiming,
+    TimeBreakdown,
+    TimesByScope,
+    Without,
+    sums_of,
+)
 from tests.edge.profile.example_profiles import PARTS, SUBLAYERS, WORK, profile, variant
 from tui.cost_table import Cost, Heading
 from tui.engine_costs import Costs, cost_rows, part_costs, timing_rows
@@ -26,48 +36,50 @@ TIMES = st.just(0.0) | st.floats(1e-3, 1e9)
 LONG = st.floats(1.0, 1e9)
 
 
-def took(like: Took) -> st.SearchStrategy[Took]:
+def took(like: TimesByScope) -> st.SearchStrategy[TimesByScope]:
     """Nanoseconds of every scope of some other pass; the head always takes some."""
     times = st.lists(TIMES, min_size=len(like), max_size=len(like))
     return times.map(lambda drawn: dict(zip(like, drawn, strict=True)) | {"head": drawn[-1] + 1.0})
 
 
-def accounts() -> st.SearchStrategy[Account]:
-    return st.builds(lambda total, parts: Account(total_ns=total, measured_ns=parts), LONG, took(SUBLAYERS))
+def accounts() -> st.SearchStrategy[TimeBreakdown]:
+    return st.builds(lambda total, parts: TimeBreakdown(total_ns=total, measured_ns=parts), LONG, took(SUBLAYERS))
 
 
 WHOLE, COARSE, FINE = (st.lists(one, min_size=1, max_size=3) for one in (LONG, took(SUBLAYERS), took(PARTS)))
 
 
-def profile_of(whole: list[float], coarse: list[Took], fine: list[Took]) -> Profile:
+def profile_of(whole: list[float], coarse: list[TimesByScope], fine: list[TimesByScope]) -> Profile:
     """A profile whose only pass took these times."""
     times = PassTimes(tokens=1, depth=0, whole_ns=tuple(whole), sublayers_ns=tuple(coarse), parts_ns=tuple(fine))
     one = variant()
     passes = (PassProfile(times=times, work=WORK),)
     at = one.depths[0]
-    return profile(replace(one, depths=(DepthProfile(course=at.course, rounds=at.rounds, passes=passes),)))
+    return profile(replace(one, depths=(DepthProfile(workload=at.workload, rounds=at.rounds, passes=passes),)))
 
 
-def slowed() -> Account:
+def slowed() -> TimeBreakdown:
     """Timers that sum to one and a half times the pass."""
-    return Account(total_ns=sum(SUBLAYERS.values()) / 1.5, measured_ns=SUBLAYERS)
+    return TimeBreakdown(total_ns=sum(SUBLAYERS.values()) / 1.5, measured_ns=SUBLAYERS)
 
 
 @given(accounts())
-def test_law_7_shares_and_gap_sum_to_one_and_no_share_exceeds_it(account: Account) -> None:
+def test_law_7_shares_and_gap_sum_to_one_and_no_share_exceeds_it(account: TimeBreakdown) -> None:
     assert sum(account.shares.values()) + (account.gap_share or 0.0) == pytest.approx(1.0)
     assert all(-1e-12 <= share <= 1 + 1e-12 for share in account.shares.values()), account.shares
     assert sum(account.sums_ns.values()) == pytest.approx(account.total_ns), "the sums do not add up to the total"
 
 
 @given(accounts())
-def test_unattributed_time_is_known_exactly_where_the_parts_do_not_sum_to_more_than_the_pass(account: Account) -> None:
+def test_unattributed_time_is_known_exactly_where_the_parts_do_not_sum_to_more_than_the_pass(
+    account: TimeBreakdown,
+) -> None:
     assert (account.gap_ns is None) == (account.coverage > 1.0)
     assert ("unattributed time unknown" in coverage_text(account)) == (account.gap_ns is None)
 
 
 @given(accounts())
-def test_shares_are_named_as_of_the_pass_with_clocks_where_those_slowed_it(account: Account) -> None:
+def test_shares_are_named_as_of_the_pass_with_clocks_where_those_slowed_it(account: TimeBreakdown) -> None:
     assert (account.basis is Basis.CLOCKED) == (account.coverage > SLOWED)
     assert ("slowed" in coverage_text(account)) == (account.basis is Basis.CLOCKED)
     assert ("slowed" in coverage_note(account)) == (account.basis is Basis.CLOCKED)
@@ -77,7 +89,7 @@ def test_shares_are_named_as_of_the_pass_with_clocks_where_those_slowed_it(accou
 
 
 @given(accounts())
-def test_measured_times_are_left_as_they_are(account: Account) -> None:
+def test_measured_times_are_left_as_they_are(account: TimeBreakdown) -> None:
     assert sum(account.measured_sums_ns.values()) == pytest.approx(account.sum_ns)
     if account.coverage <= 1.0:
         assert account.scaled_ns == account.measured_ns, "parts that fit the pass were scaled"
@@ -85,12 +97,14 @@ def test_measured_times_are_left_as_they_are(account: Account) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(WHOLE, COARSE, FINE)
-def test_every_table_of_parts_sums_to_the_pass(whole: list[float], coarse: list[Took], fine: list[Took]) -> None:
+def test_every_table_of_parts_sums_to_the_pass(
+    whole: list[float], coarse: list[TimesByScope], fine: list[TimesByScope]
+) -> None:
     found = profile_of(whole, coarse, fine)
-    inside = Inside(found.variants[0].depths[0].passes[0])
-    account = inside.account
-    for groups in (one_by_one(inside), over_layers(inside)):
-        rows = part_rows(found, inside, groups)
+    breakdown = PartBreakdown(found.variants[0].depths[0].passes[0])
+    account = breakdown.sublayers
+    for groups in (one_by_one(breakdown), over_layers(breakdown)):
+        rows = part_rows(found, breakdown, groups)
         assert sum(row.measured_ns for row in rows) == pytest.approx(account.sum_ns), "time of a part is lost"
         assert sum(row.share for row in rows) + (account.gap_share or 0.0) == pytest.approx(1.0), "law 7 over parts"
         assert all(row.share <= 1 + 1e-9 for row in rows), "a part has more than the whole"
@@ -99,11 +113,11 @@ def test_every_table_of_parts_sums_to_the_pass(whole: list[float], coarse: list[
 @settings(max_examples=12, deadline=None)
 @given(WHOLE, COARSE, FINE)
 def test_the_screen_the_command_and_the_page_give_one_share_and_say_of_what(
-    whole: list[float], coarse: list[Took], fine: list[Took]
+    whole: list[float], coarse: list[TimesByScope], fine: list[TimesByScope]
 ) -> None:
     found = profile_of(whole, coarse, fine)
     (kind,) = pass_kinds(found)
-    account, costs = kind.engines[0].account, Costs(found, kind)
+    account, costs = kind.engines[0].sublayers, Costs(found, kind)
     summary = profile_summary(found)["parts"]
     assert {row["share_of"] for row in summary} == {account.basis.value}
     shown = [row for row in cost_rows(costs) if isinstance(row, Cost) and row.unit == "ms" and row.shares]
@@ -151,7 +165,7 @@ def test_what_exceeds_the_sweep_is_no_percentage_and_is_explained() -> None:
     found = replace(found, variants=(replace(one, depths=(replace(one.depths[0], passes=passes),)),))
     reported = profile_text(found, None, by_layer=False)
     assert ">100%" in reported and ABOVE_BENCHMARK in reported, "a rate beyond the sweep's is not explained"
-    slow = replace(profile(), sweeps=(Sweep(2, 1e18, 1e18),))
+    slow = replace(profile(), rooflines=(Roofline(2, 1e18, 1e18),))
     assert ABOVE_BENCHMARK not in profile_text(slow, None, by_layer=False), "what did not happen is explained"
     decode = next(kind for kind in pass_kinds(found) if kind.tokens == 1)
     beside = [row.show_beside(0) for row in cost_rows(Costs(found, decode)) if isinstance(row, Cost) and row.of_sweep]
@@ -177,7 +191,7 @@ def test_both_methods_stand_beside_each_other_and_come_back_from_the_file(tmp_pa
     found = profile_of([5_000.0], [SUBLAYERS], [PARTS])
     plain = json.loads(json.dumps(profile_record(found)))
     times = plain["profile"]["variants"][0]["depths"][0]["passes"][0]["times"]
-    del times["without"], plain["profile"]["variants"][0]["memory"]["weights_held_bytes"]
+    del times["without"], plain["profile"]["variants"][0]["memory"]["weights_memory_bytes"]
     file = tmp_path / "older.json"
     file.write_text(json.dumps(plain))
     assert open_profile(file) == found, "a profile of an older version does not open"

@@ -12,23 +12,23 @@ import pytest
 
 import edge
 from edge.cli import exit_code
-from edge.commands.comparison import summary_table
-from edge.commands.profiles import profile_summary
+from edge.commands.compare_tables import summary_table
+from edge.commands.profile_tables import profile_summary
 from edge.commands.run import _record as run_record
 from edge.commands.run import _summary as run_summary
 from edge.commands.trace import layer_table
-from edge.compare.inside import mean_sparsity
+from edge.compare.activations import mean_sparsity
 from edge.lab.survey import OF_LAYERS, Part, Survey, _add
 from edge.measure.attention import entropy_bits, first_token_share
 from edge.measure.hot import NeuronCounts
 from edge.measure.overview import survey
 from edge.measure.registry import MEASURES
 from edge.picture.units import show_bytes, show_number, show_share
-from edge.profile.held import text_bytes, weights_held_bytes
-from edge.report.inside import layers_section
-from edge.report.seen import looks_of, sparsity_of
-from edge.report.spent import time_section
-from edge.report.timed import pass_kinds
+from edge.profile.weight_memory import weight_bytes, weights_memory_bytes
+from edge.report.pass_kinds import pass_kinds
+from edge.report.time_section import time_section
+from edge.report.trace_sections import layers_section
+from edge.report.trace_values import attention_maps, ffn_sparsity
 from edge.trace import Trace, open_trace
 from models.checkpoint import open_checkpoint
 from models.find_model import find_model
@@ -105,7 +105,7 @@ def test_the_screen_s_overview_is_what_edge_trace_prints(trace: Trace) -> None:
 
 
 def test_the_page_prints_what_edge_trace_prints(trace: Trace) -> None:
-    markup = layers_section(trace, looks_of(trace, lambda _: None), sparsity_of(trace)).markup
+    markup = layers_section(trace, attention_maps(trace, lambda _: None), ffn_sparsity(trace)).markup
     rows = re.findall(r"<tr><th[^>]*>(\d+)</th>(.*?)</tr>", markup)
     printed = {int(layer): re.findall(r"<td>(.*?)</td>", cells) for layer, cells in rows}
     for row in layer_table(trace).records():
@@ -191,12 +191,16 @@ async def test_the_time_to_the_first_token_holds_tokenizing_everywhere() -> None
 def test_memory_has_one_name_for_each_number() -> None:
     one = example_profiles.variant()
     memory = replace(
-        one.memory, weights_bytes=14_000_000, weights_held_bytes=27_000_000, kv_bytes=3_000_000, allocator_peak_bytes=5
+        one.memory,
+        weights_bytes=14_000_000,
+        weights_memory_bytes=27_000_000,
+        kv_bytes=3_000_000,
+        allocator_peak_bytes=5,
     )
     found = example_profiles.profile(replace(one, memory=memory))
     command = profile_summary(found)["memory"][0]
-    reported = {key: command[f"{key}_mb"] for key in ("weights_on_disk", "weights_held", "kv", "process_peak")}
-    assert reported == {"weights_on_disk": 14.0, "weights_held": 27.0, "kv": 3.0, "process_peak": 100.0}
+    reported = {key: command[f"{key}_mb"] for key in ("weights_on_disk", "weights_memory", "kv", "process_peak")}
+    assert reported == {"weights_on_disk": 14.0, "weights_memory": 27.0, "kv": 3.0, "process_peak": 100.0}
     kind = pass_kinds(found)[-1]
     screen = {row.title: row.values[0] for row in cost_rows(Costs(found, kind)) if isinstance(row, Cost)}
     assert (screen["weights on disk"], screen["weights held"]) == (14_000_000, 27_000_000)
@@ -211,7 +215,7 @@ def test_memory_has_one_name_for_each_number() -> None:
 @pytest.mark.parametrize(("engine", "size"), [("torch", 4), ("torch:bf16", 2), ("mlx:fp16", 2), ("onnx", 4)])
 def test_weights_held_follow_the_number_format_not_the_disk(engine: str, size: int) -> None:
     checkpoint = open_checkpoint(find_model("fable-relu"))
-    held = weights_held_bytes(checkpoint.spec, text_bytes(engine, checkpoint))
+    held = weights_memory_bytes(checkpoint.spec, weight_bytes(engine, checkpoint))
     assert held == size * parameter_count(checkpoint.spec), f"{engine} does not hold {size} bytes a parameter"
 
 

@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.widgets import Static
 
 import edge
-from edge.compare.members import Chosen, Member
 from edge.compare.result import Comparison
 from edge.compare.tokenized_text import TokenizedText
+from edge.compare.variants import ChosenVariant, OpenVariant
 from edge.laws.result import LawResult
 from edge.picture.units import show_error
 from edge.variant import Variant
@@ -54,12 +54,12 @@ class FakeCompare:
         self.passage: TokenizedText | None = None
         self.open = 0
 
-    def chosen(self, models: Sequence[str], engines: Sequence[str], threads: int | None) -> list[Chosen]:
+    def chosen(self, models: Sequence[str], engines: Sequence[str], threads: int | None) -> list[ChosenVariant]:
         self.engines = tuple(engines)
-        return [Chosen(engine, Variant(Path("fake"), engine), small_spec(), None) for engine in engines]
+        return [ChosenVariant(engine, Variant(Path("fake"), engine), small_spec(), None) for engine in engines]
 
     @contextmanager
-    def opened(self, chosen: Sequence[Chosen], progress: Callable[[str], None]) -> Iterator[list[Member]]:
+    def opened(self, chosen: Sequence[ChosenVariant], progress: Callable[[str], None]) -> Iterator[list[OpenVariant]]:
         self.open += 1
         try:
             yield []
@@ -68,7 +68,7 @@ class FakeCompare:
 
     def compare(
         self,
-        members: list[Member],
+        members: list[OpenVariant],
         passage: TokenizedText,
         *,
         rounds: int,
@@ -126,8 +126,8 @@ def offered(ui: AppDriver) -> set[str]:
 
 
 def test_marks_distinguish_within_near_and_over_the_tolerance() -> None:
-    looks = [judge(error, 1e-3) for error in (0.0, 1e-3, 1.01e-3, 1e-2, 1.01e-2, math.nan, math.inf)]
-    assert looks == ["within", "within", "near", "near", "beyond", "beyond", "beyond"]
+    found = [judge(error, 1e-3) for error in (0.0, 1e-3, 1.01e-3, 1e-2, 1.01e-2, math.nan, math.inf)]
+    assert found == ["within", "within", "near", "near", "beyond", "beyond", "beyond"]
     assert len({mark_of(look) for look in looks}) == 3, "two verdicts have one mark"
 
 
@@ -320,7 +320,7 @@ async def test_it_draws_without_color(size: tuple[int, int], monkeypatch: pytest
     async with running_app(size=size) as ui:
         await open_parity(ui)
         await open_parity(ui, made_comparison())
-        ui.main.post_message(LawChecked("onnx", law_found(1, holds=False)))
+        ui.main.post_message(LawChecked("onnx", law_found(1, passed=False)))
         await ui.press("tab", "tab")
         assert "○" in ui.shown("#laws"), "a broken law is told by its color alone"
 
@@ -332,7 +332,7 @@ async def test_every_pane_is_explained() -> None:
 # ---- laws -----------------------------------------------------------------------------------------------------------
 
 
-def law_found(number: int, holds: bool | None = True) -> LawResult:
+def law_found(number: int, passed: bool | None = True) -> LawResult:
     return LawResult(number, "parts sum up", 2e-7, 5e-5, holds, "layers.1.output, token 3 ' [bold]'", 9)
 
 
@@ -351,22 +351,22 @@ async def test_every_law_shows_with_its_verdict_number_and_tolerance() -> None:
     async with running_app() as ui:
         await open_laws(ui)
         assert ui.shown("#laws").count("not checked") == 8, ui.shown("#laws")
-        for result in (law_found(1), law_found(3, holds=False), law_found(4, holds=None)):
+        for result in (law_found(1), law_found(3, passed=False), law_found(4, passed=None)):
             ui.main.post_message(LawChecked("onnx", result))
         ui.main.post_message(LawChecked("mlx", law_found(2)))
         await ui.until(lambda: len(ui.main.state.laws) == 2, "the laws")
         one, two, three, four = ui.shown("#laws").splitlines()[1:5]
         assert "●" in one and "holds" in one and "2.0e-7" in one and "5e-5" in one, one
         assert "not checked" in two, f"what was found on mlx is said of onnx:\n{two}"
-        assert "○" in three and "broken" in three and "n/a" in four, (three, four)
-        assert "1 hold, 1 broken" in str(ui.main.query_one("#laws-pane").border_subtitle)
+        assert "○" in three and "fail" in three and "skipped" in four, (three, four)
+        assert "1 pass, 1 fail" in str(ui.main.query_one("#laws-pane").border_subtitle)
 
 
 async def test_a_chosen_law_says_how_it_is_checked_and_where_it_breaks() -> None:
     async with running_app() as ui:
         await open_laws(ui)
         assert "enter checks it" in str(ui.main.query_one("#law-about").render())
-        ui.main.post_message(LawChecked("onnx", law_found(3, holds=False)))
+        ui.main.post_message(LawChecked("onnx", law_found(3, passed=False)))
         await ui.press("down", "down")
         about = str(ui.main.query_one("#law-about").render())
         assert "first there: layers.1.output, token 3 ' [bold]' (9 tokens)" in about, about
@@ -376,7 +376,7 @@ async def test_a_chosen_law_says_how_it_is_checked_and_where_it_breaks() -> None
         await open_parity(ui, made_comparison())
         about = str(ui.main.query_one("#law-about").render())
         assert "onnx furthest, at" in about, f"law 5 is not of the comparison: {about}"
-        assert "not judged: onnx:int4 has other weights than torch" in about, about
+        assert "not checked: onnx:int4 has other weights than torch" in about, about
 
 
 async def test_a_model_without_weights_says_why_no_law_can_be_checked() -> None:
@@ -409,8 +409,8 @@ async def test_all_laws_hold_on_the_zoo() -> None:
             await ui.press("b")
             await ui.until(lambda: len(app.main.state.laws.get("onnx", {})) == len(OF_ONE_MODEL), "the laws")
             found = app.main.state.laws["onnx"]
-            assert all(one.holds for one in found.values()), (
-                f"broken: {[one for one in found.values() if not one.holds]}"
+            assert all(one.passed for one in found.values()), (
+                f"fail: {[one for one in found.values() if not one.passed]}"
             )
             assert "at most there: layers." in ui.shown("#laws"), "room for places is not used"
     finally:
@@ -481,4 +481,4 @@ def test_a_trace_too_short_to_compare_gives_way_to_a_text() -> None:
     model = FakeModel()
     trace = model.run(ids=model.tokenizer.encode("a b"), max_new_tokens=0, watch=Watch.nothing())
     with pytest.raises(MisuseError, match="no tokenizer"):
-        passage_of(trace, Chosen("onnx", Variant(Path("fake"), "onnx"), small_spec(), None))
+        passage_of(trace, ChosenVariant("onnx", Variant(Path("fake"), "onnx"), small_spec(), None))

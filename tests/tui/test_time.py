@@ -10,10 +10,10 @@ from threading import Event
 import pytest
 from textual.message import Message
 
-from edge.commands.profiles import profile_summary
+from edge.commands.profile_tables import profile_summary
 from edge.profile.measure import Plan
 from edge.profile.record import Profile
-from edge.report.timed import pass_kinds
+from edge.report.pass_kinds import pass_kinds
 from edge.timing import RunTiming, SublayerTiming
 from edge.variant import Variant
 from edge.watch import Watch
@@ -382,11 +382,11 @@ def test_the_numbers_are_those_of_edge_profile() -> None:
     profile = two_engines()
     rows = {(row.title, row.unit): row for row in cost_rows(costs_of(profile, True)) if isinstance(row, Cost)}
     summary = profile_summary(profile)
-    for engine, paces in enumerate(summary["end_to_end"]):
-        assert rows["p50", "ms"].values[engine] == paces["decode_p50_ms"]
-        assert rows["p90", "ms"].values[engine] == paces["decode_p90_ms"]
-        assert rows["rate", "tok/s"].values[engine] == paces["decode_tokens_per_s"]
-        assert rows["end to end", "GB/s"].shares[engine] == paces["bandwidth_ratio"]
+    for engine, row in enumerate(summary["end_to_end"]):
+        assert rows["p50", "ms"].values[engine] == row["decode_p50_ms"]
+        assert rows["p90", "ms"].values[engine] == row["decode_p90_ms"]
+        assert rows["rate", "tok/s"].values[engine] == row["decode_tokens_per_s"]
+        assert rows["end to end", "GB/s"].shares[engine] == row["bandwidth_ratio"]
     for engine, memory in enumerate(summary["memory"]):
         assert rows["process peak", "bytes"].values[engine] == pytest.approx(
             1e6 * float(memory["process_peak_mb"] or 0)
@@ -444,7 +444,7 @@ def test_engines_to_time_are_distinguished_and_no_choice_is_repeated() -> None:
 def test_a_plan_fits_a_short_context() -> None:
     for context in (4, 40, 512):
         spec = model_summary(context=context).spec
-        assert plan_for(spec).courses(spec), f"nothing is measured in a context of {context} tokens"
+        assert plan_for(spec).workloads(spec), f"nothing is measured in a context of {context} tokens"
 
 
 def test_more_engines_and_slower_ones_are_expected_to_take_longer() -> None:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.compare.measure import NEW_TOKENS, compare
-from edge.compare.members import Chosen, chosen_variants, opened
-from edge.compare.pace import usual_course
+from edge.compare.speed import default_workload
 from edge.compare.tokenized_text import FEWEST_TOKENS, LONGEST_WINDOW, TokenizedText, tokenize_text
+from edge.compare.variants import ChosenVariant, chosen_variants, opened
 from edge.picture.pieces import show_piece
 from edge.picture.units import show_bytes
 from edge.trace import Trace
@@ -47,7 +47,7 @@ def _once(*engines: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(engines))
 
 
-def passage_of(trace: Trace | None, chosen: Chosen) -> TokenizedText:
+def passage_of(trace: Trace | None, chosen: ChosenVariant) -> TokenizedText:
     """The tokens that show, named by how they begin; Edge's own text where nothing ran, or too little."""
     if trace is None or len(trace.tokens) < FEWEST_TOKENS:
         if chosen.tokenizer is None:
@@ -96,8 +96,8 @@ def estimated_s(model: ModelSummary, engines: Sequence[str], tokens: int, token_
         tokens: Of the text.
         token_ns: One decode step of the engine at hand; None where it was not timed.
     """
-    course = usual_course([model.spec])
-    steps = (ROUNDS + 1) * (course.tokens + course.prompt / 8) + NEW_TOKENS + 3 * tokens / 8
+    workload = default_workload([model.spec])
+    steps = (ROUNDS + 1) * (workload.tokens + workload.prompt / 8) + NEW_TOKENS + 3 * tokens / 8
     return opening_s(engines) + len(engines) * steps * token_s(model, token_ns)
 
 

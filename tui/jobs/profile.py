@@ -91,11 +91,11 @@ def estimated_s(model: ModelSummary, engines: tuple[str, ...], plan: Plan, token
     Args:
         token_ns: One decode step of the engine at hand; None where it was not timed.
     """
-    course = plan.courses(model.spec)[0]
+    workload = plan.workloads(model.spec)[0]
     a_token_s = token_s(model, token_ns)
-    steps = (plan.rounds + 1) * (course.tokens + 1) + 3 * plan.repeats
-    prompts = plan.rounds + 1 + 3 * plan.repeats + 5 * course.depth / course.prompt
-    a_prompt_s = a_token_s * max(1.0, course.prompt / 8)  # a pass over 8 tokens takes little longer than one over 1
+    steps = (plan.rounds + 1) * (workload.tokens + 1) + 3 * plan.repeats
+    prompts = plan.rounds + 1 + 3 * plan.repeats + 5 * workload.depth / workload.prompt
+    a_prompt_s = a_token_s * max(1.0, workload.prompt / 8)  # a pass over 8 tokens takes little longer than one over 1
     each_s = steps * a_token_s + prompts * a_prompt_s
     return _SWEEPING_S + opening_s(engines) + len(engines) * each_s
 
@@ -111,8 +111,8 @@ def cost_text(model: ModelSummary, engines: tuple[str, ...], plan: Plan, token_n
 
 def plan_text(plan: Plan, spec: DecoderSpec) -> str:
     """What is run: `3 rounds of a prompt of 64 tokens and of 16 tokens after it, …`."""
-    course = plan.courses(spec)[0]
+    workload = plan.workloads(spec)[0]
     return (
-        f"{plan.rounds} rounds of a prompt of {course.prompt} tokens and of {course.tokens} single tokens, "
-        f"then {plan.repeats} passes of each with clocks inside, at depth {course.depth}"
+        f"{plan.rounds} rounds of a prompt of {workload.prompt} tokens and of {workload.tokens} single tokens, "
+        f"then {plan.repeats} passes of each with clocks inside, at depth {workload.depth}"
     )

@@ -138,7 +138,7 @@ class ParityView(View):
         source = "Edge's own text" if text.source == "built in" else f"'{text.source}'"
         rows = "the worst site of each layer" if self._by_layer else "every site, as computed"
         panes[0].set_title(f"beside {found.reference.name} · {rows}", f"{text.site_tokens} tokens of {source}")
-        greedy = f"{text.chosen_tokens} greedy tokens after {text.prompt_tokens}"
+        greedy = f"{text.generated_tokens} greedy tokens after {text.prompt_tokens}"
         panes[1].set_title(f"{text.tokens} tokens", greedy)
 
     def _comparison_notice(self) -> str:
@@ -187,8 +187,8 @@ class ParityView(View):
         if standings != laws.standings:
             laws.standings = standings
             self.refresh_bindings()
-        held, broken = (sum(one.holds is verdict for one in found.values()) for verdict in (True, False))
-        counted = f"{held} hold, {broken} broken" if found else "none checked yet"
+        passed, failed = (sum(one.passed is verdict for one in found.values()) for verdict in (True, False))
+        counted = f"{passed} pass, {failed} fail" if found else "none checked yet"
         chosen = standings[laws.chosen - 1]
         pane.set_title(f"{model.name} on {model.engine}", (self.has_class("tight") and chosen.place) or counted)
         about.update(Content(chosen.about(f"{self._tokens_words}, {LONGEST} at most")))

@@ -9,7 +9,7 @@ from textual.widget import Widget
 from edge.engines.registry import installed_engines
 from edge.picture.units import show_time
 from edge.profile.record import Profile
-from edge.report.timed import PassKind, pass_kinds
+from edge.report.pass_kinds import PassKind, pass_kinds
 from edge.tables import Table
 from edge.timing import SublayerTiming
 from models.errors import EdgeError

@@ -10,7 +10,7 @@ from textual.strip import Strip
 from edge.picture.bars import bar
 from edge.picture.coverage import coverage_note, coverage_text, share_title
 from edge.picture.units import show_share, show_time
-from edge.timing import Basis, SublayerTiming, Took
+from edge.timing import Basis, SublayerTiming, TimesByScope
 from models.parts import layers_of
 from tui.widgets.layer_lines import LayerList
 
@@ -33,7 +33,7 @@ class LatencyBars(LayerList):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._parts: list[Took] = []
+        self._parts: list[TimesByScope] = []
         self._layers = 0
         self._below: list[tuple[str, list[str]]] = []
 

@@ -39,7 +39,7 @@ class Standing:
             return "…"
         if self.found is None:
             return "◌"
-        return "–" if self.found.holds is None else "●" if self.found.holds else "○"
+        return "–" if self.found.passed is None else "●" if self.found.passed else "○"
 
     @property
     def words(self) -> str:
@@ -48,12 +48,12 @@ class Standing:
             return "waits" if self.waits else "checking …"
         if self.found is None:
             return "not checked"
-        return {True: "holds", False: "broken", None: "n/a"}[self.found.holds]
+        return {True: "pass", False: "fail", None: "skipped"}[self.found.passed]
 
     @property
     def worst(self) -> str:
         """The worst relative difference; a dash where there is none."""
-        if self.found is None or self.found.holds is None:
+        if self.found is None or self.found.passed is None:
             return "–"
         return show_error(self.found.worst) if self.found.worst == self.found.worst else "no number"
 
@@ -62,13 +62,13 @@ class Standing:
         """Where what was found is; empty where nothing was."""
         if self.found is None:
             return ""
-        verdict = {True: "at most there", False: "first there", None: "does not apply"}[self.found.holds]
+        verdict = {True: "at most there", False: "first there", None: "skipped"}[self.found.passed]
         return f"{verdict}: {self.found.where} ({self.found.tokens} tokens)"
 
     def about(self, tokens: str) -> str:
         """The law in full: how it is checked, what was found and where; or what it would be checked on."""
         way = "enter or m compares engines" if self.law.check is None else f"enter checks it, b all, on {tokens}"
-        return f"{self.law.number}  {self.law.says}\n{self.law.how}\n{self.place or way}"
+        return f"{self.law.number}  {self.law.statement}\n{self.law.method}\n{self.place or way}"
 
 
 class LawList(Grid):
@@ -142,7 +142,7 @@ class LawList(Grid):
     def draw_body(self, line: int) -> Strip:
         row, part = self.standings[line // self.lines_each], line % self.lines_each
         if part:
-            words = ("", row.law.how, row.place, "")[part]
+            words = ("", row.law.method, row.place, "")[part]
             return self.fit([self.text(f"      {words}", self.view_cells, self.style_of("label"))], self.view_cells)
         is_chosen, found = row.law.number == self.chosen, row.found
         style, look = self.style_of("chosen") if is_chosen else None, self._look(row)
@@ -150,7 +150,7 @@ class LawList(Grid):
             self.text("▸" if is_chosen else " ", 2, style),
             self.text(row.mark, 2, look),
             self.text(str(row.law.number), 2, style),
-            self.text(row.law.says, self._says - 1, style),
+            self.text(row.law.statement, self._says - 1, style),
             self.text(f" {row.words}", _VERDICT + 1, look),
             self.text(f"{row.worst:>{_WORST - 1}}", _WORST, style),
             self.text(
@@ -162,9 +162,9 @@ class LawList(Grid):
         return self.fit(parts, self.view_cells)
 
     def _look(self, row: Standing) -> Style:
-        if row.waits is not None or row.found is None or row.found.holds is None:
+        if row.waits is not None or row.found is None or row.found.passed is None:
             return self.style_of("cursor" if row.waits == 0 else "label")
-        return self.get_component_rich_style(f"law-list--{'holds' if row.found.holds else 'broken'}")
+        return self.get_component_rich_style(f"law-list--{'holds' if row.found.passed else 'broken'}")
 
     def action_move(self, down: int, right: int) -> None:
         step = down or (right if abs(right) > 1 else 0)

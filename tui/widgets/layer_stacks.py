@@ -8,7 +8,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 
 from edge.picture.units import show_time
-from edge.timing import Account, Basis, Took
+from edge.timing import Basis, TimeBreakdown, TimesByScope
 from models.parts import layers_of
 from tui.widgets.layer_lines import LayerList
 from tui.widgets.stacked_bar import PATTERNS, STYLES, stack
@@ -30,13 +30,13 @@ class LayerStacks(LayerList):
     gutter_cells = 9
 
     engines: reactive[tuple[str, ...]] = reactive(())
-    accounts: reactive[tuple[Account, ...]] = reactive((), always_update=True)
+    accounts: reactive[tuple[TimeBreakdown, ...]] = reactive((), always_update=True)
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._layers: list[int] = []
-        self._parts: list[Took] = []
-        self._rests: list[Took] = []
+        self._parts: list[TimesByScope] = []
+        self._rests: list[TimesByScope] = []
 
     def watch_accounts(self) -> None:
         self._parts = [account.scaled_ns for account in self.accounts]
@@ -60,7 +60,7 @@ class LayerStacks(LayerList):
         """Of one engine: as wide as there is room for."""
         return max(self.view_cells // max(1, len(self.accounts)), _LEAST_CELLS)
 
-    def took_ns(self, engine: int, layer: int) -> Took:
+    def took_ns(self, engine: int, layer: int) -> TimesByScope:
         """Attention and FFN of one layer; below the first layer, what belongs to none."""
         if layer < 0:
             return self._rests[engine]

@@ -11,7 +11,7 @@ from edge.lab.effect import Effect, effect_of
 from edge.lab.sample import Interval, counted, mean_interval
 from edge.lab.subject import Subject
 from edge.picture.units import show_count, show_share
-from edge.profile.held import held_bytes
+from edge.profile.weight_memory import weight_bytes
 from edge.profile.work import Work, work_of
 from edge.time_sublayers import WARM_UP
 from edge.timing import SublayerTiming
@@ -77,7 +77,7 @@ def parameters(spec: DecoderSpec) -> Split:
 def work(subject: Subject, tokens: int, depth: int, of: Callable[[Work], float]) -> Split:
     """Bytes or operations of one pass on this engine, by the formulas of `edge.profile.work`."""
     model = subject.model
-    stored, size = held_bytes(model.engine, model.checkpoint), engine_of(model.engine).float_bytes
+    stored, size = weight_bytes(model.engine, model.checkpoint), engine_of(model.engine).float_bytes
     parts = work_of(subject.spec, stored, size, tokens, depth)
     return split({part: of(done) for part, done in parts.items()})
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from edge.compare.estimate import costs_nats
+from edge.compare.estimate import token_losses_nats
 from edge.lab.claim import Curve, Experiment, Finding, Number, Series, not_applicable
 from edge.lab.effect import Effect, effect_of
 from edge.lab.experiments.looks import MOST_WINDOWS, all_looks, over_tokens
@@ -103,7 +103,7 @@ def _read(subject: Subject, prompts: list[Ask]) -> list[tuple[float, float]]:
 
     def read(logits: Float32[np.ndarray, "row vocab"]) -> tuple[float, float]:
         right = float(np.mean(logits[:-1].argmax(axis=-1) == truth))
-        return right, float(np.exp(-costs_nats(logits[:-1], truth)).mean())
+        return right, float(np.exp(-token_losses_nats(logits[:-1], truth)).mean())
 
     return subject.answers(prompts, read)
 

@@ -114,7 +114,7 @@ def ablated(layers: Sequence[int], sublayers: Sequence[str]) -> list[Edit]:
 
 def loss_nats(subject: Subject, sample: Sample, edits: Sequence[Edit]) -> Values:
     """What each next token of the passage costs."""
-    return subject.costs_nats(sample.windows, edits)
+    return subject.token_losses_nats(sample.windows, edits)
 
 
 def copied(subject: Subject, sample: Sample, edits: Sequence[Edit]) -> Values:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-from edge.compare.estimate import costs_nats
+from edge.compare.estimate import token_losses_nats
 from edge.edits import Edit, ScaleHead
 from edge.lab.experiments.roles import TIMES, repeated
 from edge.lab.prompts import SEED
@@ -27,7 +27,7 @@ def copying_nats(subject: Subject, edits: Sequence[Edit] = ()) -> float:
     for ids in repeated(subject)[:SEQUENCES]:
         copy = begin + (len(ids) - begin) // TIMES
         logits = subject.logits(ids, edits)[copy - 1 : -1]
-        costs.append(costs_nats(logits, np.array(ids[copy:])).mean())
+        costs.append(token_losses_nats(logits, np.array(ids[copy:])).mean())
     return float(np.mean(costs))
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from edge.compare.measure import compare
-from edge.compare.members import Member
 from edge.compare.result import Comparison
 from edge.compare.tokenized_text import TokenizedText
+from edge.compare.variants import OpenVariant
 from edge.session import Model
 from models.checkpoint import Checkpoint
 from models.spec import DecoderSpec
@@ -23,7 +23,7 @@ DEEP: DecoderSpec = replace(
 )
 
 
-class Here:
+class InProcess:
     """Answers in this process."""
 
     def __init__(self, model: Model) -> None:
@@ -38,10 +38,10 @@ Wanted = tuple[Checkpoint, str]
 
 
 @contextmanager
-def members(wanted: Sequence[Wanted]) -> Iterator[list[Member]]:
+def members(wanted: Sequence[Wanted]) -> Iterator[list[OpenVariant]]:
     with ExitStack() as stack:
         models = [stack.enter_context(Model(checkpoint, engine, None, lambda _: None)) for checkpoint, engine in wanted]
-        yield [Member(model.engine, model.spec, Here(model)) for model in models]
+        yield [OpenVariant(model.engine, model.spec, InProcess(model)) for model in models]
 
 
 def compared(

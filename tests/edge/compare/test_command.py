@@ -12,9 +12,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from edge.commands.compare import sections
-from edge.commands.comparison import variant_table
+from edge.commands.compare_tables import variant_table
+from edge.compare.predictions import NEAR_TIE_NATS
 from edge.compare.result import Comparison, from_json, to_json
-from edge.compare.sameness import NEAR_TIE_NATS
 from edge.compare.tolerances import TOLERANCES
 from edge.profile.rounds import Round
 from models.zoo import zoo_folder
@@ -50,7 +50,7 @@ def test_a_fault_in_the_copy_of_one_engine_is_named(tmp_path: Path, said: Said) 
         "faulty onnx",
     ]
     sound, in_torch, in_onnx = record["variants"]
-    assert sound["first_divergent_site"] is None and sound["sameness"]["top1_agreement"] == 1
+    assert sound["first_divergent_site"] is None and sound["predictions"]["top1_agreement"] == 1
     for one in (in_torch, in_onnx):
         at = one["first_divergent_site"]
         assert at["site"].startswith("layers.3.ffn.") and at["layer"] == 3, f"{one['name']} leaves at {at}"
@@ -71,23 +71,27 @@ def test_what_is_printed_is_what_was_found(found: Comparison) -> None:
     narrow, wide = (sections(found, "text", columns) for columns in (80, 200))
     assert narrow[:4] == wide[:4] and len(wide[5].splitlines()) < len(narrow[5].splitlines())
     broken = found.variants[1]
-    assert broken.departure is not None and broken.departure.token == 5 and broken.parting is not None
+    assert (
+        broken.first_divergent_site is not None
+        and broken.first_divergent_site.token == 5
+        and broken.first_divergent_token is not None
+    )
     assert narrow[2].splitlines()[-1].split()[1:4] == ["layers.3.ffn.output", "5", "'<5>'"], narrow[2]
-    assert f"mlx      {broken.parting.position} " in narrow[3] and "all " in narrow[3]
+    assert f"mlx      {broken.first_divergent_token.position} " in narrow[3] and "all " in narrow[3]
     starred = [line for line in narrow[5].splitlines() if "*" in line][1:]
     assert [line.split()[0] for line in starred] == ["3", "4"] and starred[0].count("*") == 2, narrow[5]
     assert "*" not in narrow[4].partition("\n")[2], "a variant equal to the reference is starred"
     assert "| layers.3.ffn.output |" in sections(found, "md", 80)[2]
 
 
-def test_noisy_times_are_called_noisy(found: Comparison) -> None:
+def test_timings_with_a_large_spread_are_called_unreliable(found: Comparison) -> None:
     def shown(*medians: float) -> str:
         rounds = tuple(Round(1.0, (one,), None) for one in medians)
-        reference = replace(found.reference, name="first", pace=replace(found.reference.pace, rounds=rounds))
-        calm = [replace(one, pace=replace(one.pace, rounds=one.pace.rounds[:1])) for one in found.variants]
+        reference = replace(found.reference, name="first", speed=replace(found.reference.speed, rounds=rounds))
+        calm = [replace(one, speed=replace(one.speed, rounds=one.speed.rounds[:1])) for one in found.variants]
         return sections(replace(found, reference=reference, variants=tuple(calm)), "text", 80)[0]
 
-    assert "NOISY" not in shown(1.0, 1.1, 1.0)
+    assert "Unreliable timing" not in shown(1.0, 1.1, 1.0)
     assert shown(1.0, 1.4, 1.0).splitlines()[-1].endswith("20%: first")
 
 
@@ -95,7 +99,7 @@ def test_spreadsheets_get_a_row_a_variant(found: Comparison) -> None:
     rows = list(csv.DictReader(io.StringIO(variant_table(found).csv())))
     assert [row["engine"] for row in rows] == ["torch", "torch", "mlx"]
     assert rows[0]["kl_mean_nats"] == "" and float(rows[1]["kl_mean_nats"]) == 0
-    assert float(rows[2]["kl_mean_nats"]) == found.variants[1].sameness.kl_mean_nats
+    assert float(rows[2]["kl_mean_nats"]) == found.variants[1].predictions.kl_mean_nats
     assert rows[2]["first_divergent_site"] == "layers.3.ffn.output"
 
 
@@ -108,7 +112,7 @@ def test_a_site_that_overflowed_is_printed(found: Comparison) -> None:
 
 def test_the_process_that_compares_loads_no_runtime() -> None:
     runtimes = {"torch", "mlx", "onnx", "onnxruntime"}
-    assert not loaded_by("import edge.compare.measure, edge.commands.comparison") & runtimes
+    assert not loaded_by("import edge.compare.measure, edge.commands.compare_tables") & runtimes
     assert "numpy" not in loaded_by("from edge.cli import exit_code; exit_code(['compare', '--help'])")
 
 

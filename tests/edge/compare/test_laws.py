@@ -10,7 +10,7 @@ import pytest
 
 import edge.compare.sites
 from edge.compare.result import Comparison, from_json, to_json
-from edge.compare.sites import departure, trace_errors, watches
+from edge.compare.sites import first_divergent_site, trace_errors, watches
 from edge.compare.tokenized_text import TokenizedText
 from edge.compare.tolerances import TOLERANCES
 from edge.session import Model
@@ -35,12 +35,12 @@ def faulty() -> Comparison:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_variant_beside_itself_differs_in_nothing(engine: str) -> None:
     found = compared([(checkpoint_of(DEEP), engine)] * 2).variants[0]
-    same = found.sameness
+    same = found.predictions
     assert same.kl_max_nats == same.max_logit_difference == 0, f"{engine} has other logits than itself"
     assert same.top1_agreement == 1 and same.flips == same.near_tie_flips == 0
     assert same.perplexity_difference.value == same.perplexity_difference.error == 0
-    assert found.departure is None and set(found.sites.values()) == {0.0}, f"{engine} leaves itself"
-    assert found.parting is None, f"{engine} chooses other tokens than itself"
+    assert found.first_divergent_site is None and set(found.sites.values()) == {0.0}, f"{engine} leaves itself"
+    assert found.first_divergent_token is None, f"{engine} chooses other tokens than itself"
     assert all(row is not None and max(row) < 1e-12 for row in found.heads), f"{engine} looks elsewhere than itself"
 
 
@@ -48,9 +48,9 @@ def test_a_variant_beside_itself_differs_in_nothing(engine: str) -> None:
 def test_engines_stay_within_the_tolerance_of_float32(engine: str) -> None:
     found = compared([(checkpoint_of(DEEP), "torch"), (checkpoint_of(DEEP), engine)]).variants[0]
     assert found.tolerance == TOLERANCES["fp32"]
-    assert found.departure is None, f"{engine} leaves torch at {found.departure}"
+    assert found.first_divergent_site is None, f"{engine} leaves torch at {found.first_divergent_site}"
     assert len(found.sites) == DEEP.n_layers * len(PARTS) + 1, "a site was left out"
-    assert found.sameness.kl_max_nats < 1e-9 and found.sameness.top1_agreement == 1
+    assert found.predictions.kl_max_nats < 1e-9 and found.predictions.top1_agreement == 1
 
 
 def seen(spec: DecoderSpec, perturbed: str | None = None, engine: str = "torch") -> Trace:
@@ -68,7 +68,7 @@ def healthy() -> Trace:
 def test_a_planted_fault_is_named(engine: str, parameter: str, site: str, healthy: Trace) -> None:
     """One weight of layer 3's FFN is off in one engine's copy: that is where the two part first."""
     errors = trace_errors(seen(DEEP, f"layers.3.ffn.{parameter}.weight", engine), healthy)
-    at = departure(errors, TOLERANCES["fp32"], healthy.pieces)
+    at = first_divergent_site(errors, TOLERANCES["fp32"], healthy.pieces)
     assert at is not None, f"a fault in {engine}'s {parameter} matrix was not found"
     assert (at.site, at.layer) == (f"layers.3.ffn.{site}", 3), f"the fault is named {at}"
     assert at.relative_error == errors[at.site].max() > TOLERANCES["fp32"] and at.piece == f"<{IDS[at.token]}>"
@@ -83,22 +83,22 @@ def test_a_fault_is_named_in_every_kind_of_decoder(name: str) -> None:
     sound, last = seen(spec), spec.n_layers - 1
     for parameter, site in (("attn.value", "attn.value"), ("attn.out", "attn.output"), ("ffn.down", "ffn.output")):
         errors = trace_errors(seen(spec, f"layers.{last}.{parameter}.weight"), sound)
-        at = departure(errors, TOLERANCES["fp32"], sound.pieces)
+        at = first_divergent_site(errors, TOLERANCES["fp32"], sound.pieces)
         assert at is not None and at.site == f"layers.{last}.{site}", f"a fault in {parameter} is named {at}"
 
 
 def test_a_fault_shows_in_every_number(faulty: Comparison) -> None:
     healthy, in_onnx, in_mlx = faulty.variants
-    assert healthy.departure is None and healthy.parting is None
+    assert healthy.first_divergent_site is None and healthy.first_divergent_token is None
     for found in (in_onnx, in_mlx):
-        assert found.departure is not None and found.departure.site == "layers.3.ffn.output"
-        assert found.sameness.kl_mean_nats > 1e-4 > healthy.sameness.kl_mean_nats
+        assert found.first_divergent_site is not None and found.first_divergent_site.site == "layers.3.ffn.output"
+        assert found.predictions.kl_mean_nats > 1e-4 > healthy.predictions.kl_mean_nats
         heads = [row for row in found.heads if row is not None]
         assert len(heads) == 5 and max(heads[3]) < 1e-9 < max(heads[4]), "heads differ only after the fault"
         assert found.sparsity["exact_zero_share"][:4] == pytest.approx(
             faulty.reference.sparsity["exact_zero_share"][:4], abs=1e-3
         )
-    assert in_onnx.sameness.kl_mean_nats == pytest.approx(in_mlx.sameness.kl_mean_nats, rel=1e-3)
+    assert in_onnx.predictions.kl_mean_nats == pytest.approx(in_mlx.predictions.kl_mean_nats, rel=1e-3)
 
 
 def test_the_worst_of_a_layer_is_of_its_own_sites(faulty: Comparison) -> None:
@@ -125,12 +125,14 @@ def test_a_comparison_survives_json(faulty: Comparison) -> None:
 def test_what_is_no_number_survives_json(faulty: Comparison) -> None:
     one = faulty.variants[1]
     overflown = replace(
-        one, sites=one.sites | {"logits": float("nan")}, sameness=replace(one.sameness, kl_max_nats=np.inf)
+        one, sites=one.sites | {"logits": float("nan")}, predictions=replace(one.predictions, kl_max_nats=np.inf)
     )
     record = to_json(replace(faulty, variants=(overflown,)))
-    assert record["variants"][0]["sites"]["logits"] is None and record["variants"][0]["sameness"]["kl_max_nats"] is None
+    assert (
+        record["variants"][0]["sites"]["logits"] is None and record["variants"][0]["predictions"]["kl_max_nats"] is None
+    )
     again = from_json(json.loads(json.dumps(record, allow_nan=False)))
-    assert to_json(again) == record and again.variants[0].furthest_site == "logits"
+    assert to_json(again) == record and again.variants[0].worst_site == "logits"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_blocks_of_layers_change_nothing(faulty: Comparison, monkeypatch: pytest
     found = compared([(checkpoint_of(DEEP), "torch"), (broken, "onnx")]).variants[0]
     assert list(found.sites) == list(faulty.variants[1].sites), "sites come in another order"
     assert found.sites == pytest.approx(faulty.variants[1].sites, rel=1e-2, abs=1e-6)
-    assert found.departure is not None and found.departure.site == "layers.3.ffn.output"
+    assert found.first_divergent_site is not None and found.first_divergent_site.site == "layers.3.ffn.output"
 
 
 def test_models_of_other_sizes_are_compared_where_shapes_are_equal() -> None:
@@ -162,7 +164,7 @@ def test_models_of_other_sizes_are_compared_where_shapes_are_equal() -> None:
     assert found.heads[2] is not None and found.heads[3:] == (None, None) and len(found.sparsity["top_p_sparsity"]) == 3
     turned = compared([shallow, deep]).variants[0]
     assert turned.sites.keys() == found.sites.keys() and len(turned.sparsity["top_p_sparsity"]) == 5
-    assert turned.departure is not None and turned.departure.site == "layers.1.ffn.output"
+    assert turned.first_divergent_site is not None and turned.first_divergent_site.site == "layers.1.ffn.output"
 
 
 def test_nothing_recorded_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.compare.estimate import costs_nats, perplexity, perplexity_difference
-from edge.compare.greedy import Choices, parting
-from edge.compare.pace import Pace, usual_course
-from edge.compare.sameness import NEAR_TIE_NATS, margins_nats, sameness_of, score
-from edge.compare.sites import departure, token_errors
+from edge.compare.estimate import perplexity, perplexity_difference, token_losses_nats
+from edge.compare.greedy_decoding import GreedyTokens, first_divergent_token
+from edge.compare.predictions import NEAR_TIE_NATS, margins_nats, prediction_difference, score
+from edge.compare.sites import first_divergent_site, token_errors
+from edge.compare.speed import Speed, default_workload
 from edge.compare.tokenized_text import TokenizedText, text_of_ids, tokenize_text, windows
 from edge.compare.tolerances import TOLERANCES, tolerance_of
 from edge.engines.choice import engine_of
@@ -35,7 +35,7 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def test_sameness_is_what_its_definitions_say() -> None:
-    same = sameness_of(score(REFERENCE, OTHER, TARGETS))
+    same = prediction_difference(score(REFERENCE, OTHER, TARGETS))
     p, q = probabilities(REFERENCE), probabilities(OTHER)
     kl = (p * np.log(p / q)).sum(axis=-1)
     found = (same.kl_mean_nats, same.kl_median_nats, same.kl_p99_nats, same.kl_max_nats)
@@ -49,14 +49,14 @@ def test_sameness_is_what_its_definitions_say() -> None:
 def test_near_ties_are_distinguished_from_other_flips() -> None:
     reference = np.array([[0, 1, 1 + 0.9 * NEAR_TIE_NATS], [0, 1, 1 + 1.1 * NEAR_TIE_NATS], [0, 1, 3]], np.float32)
     other = np.array([[0, 2, 1], [0, 2, 1], [0, 1, 3]], np.float32)
-    same = sameness_of(score(reference, other, np.array([0, 1, 2])))
+    same = prediction_difference(score(reference, other, np.array([0, 1, 2])))
     assert (same.flips, same.near_tie_flips) == (2, 1)
     assert margins_nats(reference) == pytest.approx([0.9 * NEAR_TIE_NATS, 1.1 * NEAR_TIE_NATS, 2], rel=1e-5)
 
 
 def test_perplexity_and_its_errors() -> None:
     """The delta method agrees with resampling the text's positions."""
-    own, other = costs_nats(OTHER, TARGETS), costs_nats(REFERENCE, TARGETS)
+    own, other = token_losses_nats(OTHER, TARGETS), token_losses_nats(REFERENCE, TARGETS)
     assert own == pytest.approx(-np.log(probabilities(OTHER)[np.arange(150), TARGETS]), rel=1e-9)
     value, difference = perplexity(own / 4), perplexity_difference(own / 4, other / 4)
     assert value.value == pytest.approx(np.exp(own.mean() / 4))
@@ -95,20 +95,20 @@ def test_errors_are_relative_to_the_largest_value_of_the_site() -> None:
 
 def test_the_first_site_beyond_the_tolerance_is_the_first_computed_not_the_worst() -> None:
     errors = {"layers.0.input": np.array([0, 1e-6]), "layers.0.attn.key": np.array([0, 1e-3]), "logits": np.ones(2)}
-    at = departure(errors, 1e-4, ("a", "b"))
+    at = first_divergent_site(errors, 1e-4, ("a", "b"))
     assert at is not None and (at.site, at.layer, at.token, at.piece) == ("layers.0.attn.key", 0, 1, "b")
-    at = departure(errors, 0.5, ("a", "b"))
+    at = first_divergent_site(errors, 0.5, ("a", "b"))
     assert at is not None and (at.site, at.layer, at.token) == ("logits", None, 0)
-    assert departure(errors, 1.0, ("a", "b")) is None
+    assert first_divergent_site(errors, 1.0, ("a", "b")) is None
 
 
 def test_what_overflows_is_beyond_every_tolerance() -> None:
     broken = OTHER.copy()
     broken[9] = np.inf
-    same = sameness_of(score(REFERENCE, broken, TARGETS))
+    same = prediction_difference(score(REFERENCE, broken, TARGETS))
     assert np.isnan(same.kl_mean_nats) and np.isnan(same.perplexity_difference.value)
     broken[9] = np.nan
-    at = departure({"logits": token_errors(broken, REFERENCE)}, 100.0, tuple("x" * 150))
+    at = first_divergent_site({"logits": token_errors(broken, REFERENCE)}, 100.0, tuple("x" * 150))
     assert at is not None and at.token == 9
 
 
@@ -132,21 +132,21 @@ def test_the_tolerance_is_of_what_the_two_round(reference: str, variant: str, ki
 
 
 def test_choices_part_where_they_first_differ() -> None:
-    reference = Choices((1, 2, 3), ("a", "b", "c"), (0.5, 0.02, 0.7))
-    at = parting(Choices((1, 9, 3), ("a", "x", "c"), (0.1, 0.1, 0.1)), reference)
+    reference = GreedyTokens((1, 2, 3), ("a", "b", "c"), (0.5, 0.02, 0.7))
+    at = first_divergent_token(GreedyTokens((1, 9, 3), ("a", "x", "c"), (0.1, 0.1, 0.1)), reference)
     assert at is not None and (at.position, at.piece, at.reference_piece) == (1, "x", "b")
     assert at.margin_nats == 0.02 and at.is_near_tie
-    assert parting(reference, reference) is None
+    assert first_divergent_token(reference, reference) is None
 
 
 def test_speed_is_of_all_rounds() -> None:
-    course = usual_course([TINY_SPECS["neox-full-rotary-relu"]])
+    workload = default_workload([TINY_SPECS["neox-full-rotary-relu"]])
     rounds = (Round(3.0, (1.0, 2.0, 3.0), None), Round(5.0, (4.0, 5.0, 60.0), None), Round(4.0, (7.0, 8.0, 9.0), None))
-    pace = Pace(course, rounds)
+    pace = Speed(workload, rounds)
     assert (pace.prefill_ms, pace.decode_ms) == (4, 5)
     assert pace.decode_p90_ms == pytest.approx(np.percentile([1, 2, 3, 4, 5, 60, 7, 8, 9], 90))
     assert pace.spread == (8 - 2) / 5, "the medians of rounds are 2, 5 and 8"
-    assert course.length <= 64, "a round does not fit the context"
+    assert workload.length <= 64, "a round does not fit the context"
 
 
 @given(st.lists(st.integers(0, 9), min_size=3, max_size=60), st.integers(1, 20))

@@ -46,13 +46,13 @@ def test_perplexity_is_that_of_transformers(bundled: tuple[Comparison, list[torc
     assert found.reference.perplexity.value == pytest.approx(values[0], rel=1e-5, abs=1e-3)
     assert found.variants[0].perplexity.value == pytest.approx(values[1], rel=1e-5, abs=1e-3)
     assert found.reference.perplexity.error == pytest.approx(values[0] * float(costs[0].std()) / len(costs[0]) ** 0.5)
-    assert found.variants[0].sameness.perplexity_difference.value == pytest.approx(values[1] - values[0], abs=1e-3)
+    assert found.variants[0].predictions.perplexity_difference.value == pytest.approx(values[1] - values[0], abs=1e-3)
 
 
 def test_divergence_is_that_of_transformers(bundled: tuple[Comparison, list[torch.Tensor], list[int]]) -> None:
     found, (reference, other), _ = bundled
     each = kl_div(log_softmax(other, -1), log_softmax(reference, -1), reduction="none", log_target=True).sum(-1)
-    same = found.variants[0].sameness
+    same = found.variants[0].predictions
     got = (same.kl_mean_nats, same.kl_median_nats, same.kl_p99_nats, same.kl_max_nats)
     want = (each.mean().item(), np.median(each), np.quantile(each, 0.99), each.max().item())
     assert got == pytest.approx(want, abs=1e-3), f"KL is {got}, transformers has {want}"

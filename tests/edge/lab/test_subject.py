@@ -47,11 +47,11 @@ def test_costs_are_of_the_token_that_follows(subject: Subject, model: Model) -> 
         - logits.max(-1, keepdims=True)
     )
     wanted = -logprobs[np.arange(len(window)), list(subject.passage[1 : len(window) + 1])]
-    assert np.allclose(subject.costs_nats(subject.passes)[: len(window)], wanted, atol=1e-4)
+    assert np.allclose(subject.token_losses_nats(subject.passes)[: len(window)], wanted, atol=1e-4)
 
 
 def test_a_ablated_model_reads_worse(subject: Subject) -> None:
-    ablated, whole = (subject.costs_nats(subject.passes, edits) for edits in ([Ablate("layers.0.ffn")], []))
+    ablated, whole = (subject.token_losses_nats(subject.passes, edits) for edits in ([Ablate("layers.0.ffn")], []))
     assert ablated.mean() > whole.mean()
 
 
@@ -141,7 +141,7 @@ def test_what_a_check_raises_ends_an_experiment_between_passes_and_before_what_w
     for work in (
         lambda: subject.see(subject.passage[:3]),
         lambda: subject.logits(subject.passage[:3]),
-        lambda: subject.costs_nats(subject.passes),
+        lambda: subject.token_losses_nats(subject.passes),
         lambda: subject.rows(0, "output"),
     ):
         left = 0

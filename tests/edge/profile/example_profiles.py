@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
-from edge.profile.machine import Machine, Sweep
+from edge.profile.machine import Machine, Roofline
 from edge.profile.memory import Memory
 from edge.profile.record import DepthProfile, FirstToken, PassProfile, Profile, VariantProfile
-from edge.profile.rounds import Course, Round
+from edge.profile.rounds import Round, Workload
 from edge.profile.work import Work
-from edge.timing import PassTimes, Took
+from edge.timing import PassTimes, TimesByScope
 
 LAYERS = 2
-PARTS: Took = {
+PARTS: TimesByScope = {
     "embed": 10.0,
     "layers.0.attn.qkv": 100.0,
     "layers.0.attn.core": 50.0,
@@ -23,7 +23,7 @@ PARTS: Took = {
     "head": 300.0,
     "other": 20.0,
 }
-SUBLAYERS: Took = {
+SUBLAYERS: TimesByScope = {
     "embed": 8.0,
     "layers.0.attn": 120.0,
     "layers.0.ffn": 300.0,
@@ -62,14 +62,14 @@ def variant(engine: str = "onnx", slow: float = 1.0, wobble: float = 0.0) -> Var
         )
         for turn in range(5)
     )
-    at = DepthProfile(course=Course(0, 8, 3), rounds=rounds, passes=(passes(1), passes(8, 9_000.0)))
+    at = DepthProfile(workload=Workload(0, 8, 3), rounds=rounds, passes=(passes(1), passes(8, 9_000.0)))
     return VariantProfile(
         engine=engine,
         threads=2,
         versions={"onnxruntime": "1.0"},
         method="by hand",
         memory=Memory(weights_bytes=10, kv_bytes=20, allocator_peak_bytes=None, process_peak_bytes=100_000_000),
-        forecast_bytes=99_000_000,
+        estimated_peak_bytes=99_000_000,
         first_tokens=(FirstToken(prompt_tokens=4, tokenize_ms=0.5, ttft_ms=9.0),),
         depths=(at,),
     )
@@ -82,12 +82,12 @@ def profile(*variants: VariantProfile) -> Profile:
         model="by hand",
         n_layers=LAYERS,
         parameters=1_000,
-        in_turns=True,
+        interleaved=True,
         warm_up="none",
         machine=Machine(
             system="Linux", processor="a processor", cores=2, memory_bytes=10**9, python="3", energy="none", busy=0.1
         ),
-        sweeps=(Sweep(2, 1e9, 1e10), Sweep(2, 2e9, 0.5e10)),
+        rooflines=(Roofline(2, 1e9, 1e10), Roofline(2, 2e9, 0.5e10)),
         variants=variants or (variant(),),
         sparsity=None,
     )

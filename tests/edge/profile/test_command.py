@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from edge.cli import exit_code
-from edge.profile.inside import Inside
+from edge.profile.breakdown import PartBreakdown
 from edge.profile.record import Profile, open_profile
-from edge.profile.summary import paces
+from edge.profile.summary import depth_summaries
 from models.parts import layer_parts
 
 ENGINES = ("torch", "torch:bf16", "onnx", "onnx:int4", "mlx", "mlx:int8")
@@ -39,23 +39,25 @@ def found(file: Path) -> Profile:
 def test_every_engine_is_measured_from_outside_and_inside(found: Profile) -> None:
     assert tuple(variant.engine for variant in found.variants) == ENGINES
     for variant in found.variants:
-        assert [at.course.depth for at in variant.depths] == [0], "a context of 512 holds no depth of 512"
+        assert [at.workload.depth for at in variant.depths] == [0], "a context of 512 holds no depth of 512"
         for at in variant.depths:
             assert len(at.rounds) == 2 and all(len(one.inter_token_ms) == 4 for one in at.rounds)
             assert {one.times.tokens for one in at.passes} == {1, 16}
         assert len(variant.first_tokens) == 2 and variant.versions
-    assert found.machine.cores >= 1 and len(found.sweeps) >= 2
+    assert found.machine.cores >= 1 and len(found.rooflines) >= 2
 
 
 def test_every_part_of_every_layer_has_time_and_work(found: Profile) -> None:
     for variant in found.variants:
-        inside = Inside(variant.depths[0].passes[0])
+        breakdown = PartBreakdown(variant.depths[0].passes[0])
         expected = {part for layer in range(found.n_layers) for part in layer_parts(layer)} | {"embed", "head"}
         fused = {part for part in expected if part.endswith(".ffn.act")} if "onnx" in variant.engine else set()
-        assert expected - fused <= set(inside.parts), f"{variant.engine} does not time {expected - set(inside.parts)}"
-        assert expected <= set(inside.passes.work)
-        parts = sum(inside.scaled_ns.values())
-        assert parts + (inside.account.gap_ns or 0.0) == pytest.approx(inside.total_ns)
+        assert expected - fused <= set(breakdown.parts), (
+            f"{variant.engine} does not time {expected - set(breakdown.parts)}"
+        )
+        assert expected <= set(breakdown.passes.work)
+        parts = sum(breakdown.scaled_ns.values())
+        assert parts + (breakdown.sublayers.gap_ns or 0.0) == pytest.approx(breakdown.total_ns)
 
 
 def test_memory_is_forecast_within_15_percent(found: Profile) -> None:
@@ -63,8 +65,8 @@ def test_memory_is_forecast_within_15_percent(found: Profile) -> None:
         peak = variant.memory.process_peak_bytes
         if peak is None:
             pytest.skip("this system does not say what a process held")
-        off = variant.forecast_bytes / peak - 1
-        assert abs(off) < 0.15, f"{variant.engine}: foreseen {off:+.0%} of what it took, {peak / 1e6:.0f} MB"
+        off = variant.estimated_peak_bytes / peak - 1
+        assert abs(off) < 0.15, f"{variant.engine}: the estimate is {off:+.0%} off the peak of {peak / 1e6:.0f} MB"
 
 
 def test_quantized_weights_are_counted_quantized(found: Profile) -> None:
@@ -83,7 +85,7 @@ def test_what_is_printed_says_how_sure_it_is(file: Path, capfd: pytest.CaptureFi
     code = exit_code(["profile", "fable-relu", *SMALL, "--against", str(file)])
     printed = capfd.readouterr()
     assert code == 0
-    for word in ("clocks cover", "gap", "of reads", "Since", "now / then", "foreseen", "energy:"):
+    for word in ("clocks cover", "gap", "of bandwidth", "Changes since", "after / before", "estimated peak", "energy:"):
         assert word in printed.out, f"nothing is said of '{word}'"
     assert "kept in" in printed.err, "it is not said where the samples are"
 
@@ -111,7 +113,9 @@ def test_runs_of_a_bundled_model_are_distinguished_by_depth(tmp_path: Path) -> N
     deep = ["--depth", "0", "--depth", "300", "--depth", "9999"]
     assert exit_code(["profile", "fable-relu", *SMALL, *deep, "-o", str(file)]) == 0
     found = open_profile(file)
-    assert [pace.at.course.depth for pace in paces(found)] == [0, 300], "a depth beyond the context was not left out"
+    assert [summary.at.workload.depth for summary in depth_summaries(found)] == [0, 300], (
+        "a depth beyond the context was not left out"
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from edge.profile import machine
 from edge.profile.energy import Rapl, energy_basis, open_counter
-from edge.profile.machine import Sweeper, this_machine
+from edge.profile.machine import RooflineBenchmark, this_machine
 from edge.profile.memory import kv_bytes, process_peak_bytes
 from tests.tiny import TINY_SPECS
 
@@ -15,9 +15,9 @@ def test_a_sweep_counts_what_every_thread_did(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(machine, "READ_BYTES", 8_000_000)
     monkeypatch.setattr(machine, "SIDE", 64)
     reported: list[str] = []
-    sweep = Sweeper(reported.append, threads=2).sweep(passes=2)
-    assert sweep.threads == 2 and reported == ["touching 8 MB to sweep over"]
-    assert sweep.bandwidth_bytes_per_s > 0 and sweep.flops_per_s > 0
+    roofline = RooflineBenchmark(reported.append, threads=2).measure(passes=2)
+    assert roofline.threads == 2 and reported == ["touching 8 MB to sweep over"]
+    assert roofline.bandwidth_bytes_per_s > 0 and roofline.flops_per_s > 0
 
 
 def test_the_machine_is_described_without_its_name() -> None:

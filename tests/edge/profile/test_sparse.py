@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from edge.profile import sparse
-from edge.profile.held import held_bytes
-from edge.profile.sparse import Gatherer, skipped
+from edge.profile import sparsity_savings
+from edge.profile.sparsity_savings import Gatherer, skipped
+from edge.profile.weight_memory import weight_bytes
 from edge.watch import Watch
 from tests.edge.test_laws import tiny_model
 from tests.tiny import tiny_checkpoint
@@ -15,7 +15,7 @@ def test_bytes_skipped_are_the_inactive_share_of_the_ffn() -> None:
     name = "neox-full-rotary-relu"
     with tiny_model(name, "torch") as model:
         trace = model.run(ids=[3, 1, 41, 59], max_new_tokens=0, watch=Watch(parts=("ffn.neurons",)))
-    layers = skipped(trace, held_bytes("torch", tiny_checkpoint(name)))
+    layers = skipped(trace, weight_bytes("torch", tiny_checkpoint(name)))
     assert [one.layer for one in layers] == list(range(trace.spec.n_layers))
     for one in layers:
         d_ff = trace.spec.layers[one.layer].ffn.d_ff
@@ -27,7 +27,7 @@ def test_bytes_skipped_are_the_inactive_share_of_the_ffn() -> None:
 
 @pytest.fixture
 def gatherer(monkeypatch: pytest.MonkeyPatch) -> Gatherer:
-    monkeypatch.setattr(sparse, "BEYOND_CACHE_BYTES", 1_000_000)
+    monkeypatch.setattr(sparsity_savings, "BEYOND_CACHE_BYTES", 1_000_000)
     return Gatherer(lambda _: None, tiny_checkpoint("neox-full-rotary-relu").spec)
 
 
@@ -40,5 +40,5 @@ def test_rows_of_the_neurons_that_fire_give_the_whole_ffn(gatherer: Gatherer) ->
 def test_the_curve_has_a_point_for_every_share_beside_the_whole(gatherer: Gatherer) -> None:
     curve = gatherer.curve(rounds=1)
     shares = [point.active for point in curve]
-    assert shares == sorted(shares) and len(shares) == len(sparse.SHARES)
+    assert shares == sorted(shares) and len(shares) == len(sparsity_savings.SHARES)
     assert all(point.took_ns > 0 and point.dense_ns > 0 and point.gain > 0 for point in curve)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.profile.against import changes, interval
-from edge.profile.inside import Inside, one_by_one, over_layers, part_rows
+from edge.profile.breakdown import PartBreakdown, one_by_one, over_layers, part_rows
+from edge.profile.changes import changes, interval
 from edge.profile.record import open_profile, profile_record
-from edge.profile.summary import paces, quantile
+from edge.profile.summary import depth_summaries, quantile
 from edge.timing import by_sublayer
 from models.errors import EdgeError
 from tests.edge.profile.example_profiles import PARTS, SUBLAYERS, passes, profile, variant, with_joules
@@ -19,29 +19,29 @@ from tests.edge.profile.example_profiles import PARTS, SUBLAYERS, passes, profil
 
 def test_law_7_parts_and_gap_sum_to_the_total() -> None:
     for whole_ns, slow in ((1_300.0, 1.0), (1_300.0, 3.0), (900.0, 1.0)):
-        inside = Inside(passes(1, whole_ns, slow))
-        parts, gap_ns = sum(inside.scaled_ns.values()), inside.account.gap_ns
-        assert parts + (gap_ns or 0.0) == pytest.approx(inside.total_ns), f"at {slow} times the instruments' pace"
+        breakdown = PartBreakdown(passes(1, whole_ns, slow))
+        parts, gap_ns = sum(breakdown.scaled_ns.values()), breakdown.sublayers.gap_ns
+        assert parts + (gap_ns or 0.0) == pytest.approx(breakdown.total_ns), f"at {slow} times the instruments' pace"
 
 
 def test_a_part_has_its_share_of_what_the_clock_around_its_sublayer_says() -> None:
-    inside = Inside(passes())
-    for sublayer, took in by_sublayer(inside.measured_ns).items():
+    breakdown = PartBreakdown(passes())
+    for sublayer, took in by_sublayer(breakdown.measured_ns).items():
         assert took == pytest.approx(SUBLAYERS[sublayer]), f"parts of {sublayer} do not sum to it"
-    ratio = inside.measured_ns["layers.0.attn.qkv"] / inside.measured_ns["layers.0.attn.core"]
+    ratio = breakdown.measured_ns["layers.0.attn.qkv"] / breakdown.measured_ns["layers.0.attn.core"]
     assert ratio == pytest.approx(2.0), "shares within a sublayer are not those of the finer clocks"
 
 
 def test_parts_stand_in_the_order_in_which_they_are_computed() -> None:
-    inside = Inside(passes())
-    assert list(inside.parts) == [*(part for part in PARTS if part not in ("other", "head")), "head", "other"]
-    assert inside.fused == ("ffn.act",), "an activation without time of its own is not told"
+    breakdown = PartBreakdown(passes())
+    assert list(breakdown.parts) == [*(part for part in PARTS if part not in ("other", "head")), "head", "other"]
+    assert breakdown.fused == ("ffn.act",), "an activation without time of its own is not told"
 
 
 def test_sums_over_layers_hold_all_time_and_work() -> None:
     found = profile()
-    inside = Inside(passes())
-    fine, coarse = (part_rows(found, inside, groups(inside)) for groups in (one_by_one, over_layers))
+    breakdown = PartBreakdown(passes())
+    fine, coarse = (part_rows(found, breakdown, groups(breakdown)) for groups in (one_by_one, over_layers))
     assert {row.part for row in coarse} == {"embed", "attn.qkv", "attn.core", "ffn.up", "ffn.down", "head", "other"}
     for number in ("measured_ns", "scaled_ns", "share", "touched_bytes", "flops"):
         sums = [sum(getattr(row, number) for row in rows) for rows in (fine, coarse)]
@@ -49,18 +49,18 @@ def test_sums_over_layers_hold_all_time_and_work() -> None:
 
 
 def test_rates_are_held_against_the_best_sweep() -> None:
-    row = part_rows(profile(), Inside(passes()), {"head": ["head"]})[0]
+    row = part_rows(profile(), PartBreakdown(passes()), {"head": ["head"]})[0]
     assert row.bytes_per_s == pytest.approx(row.touched_bytes / (row.measured_ns / 1e9))
     assert row.bandwidth_ratio == pytest.approx(row.bytes_per_s / 2e9)
     assert row.flops_ratio == pytest.approx(row.flops_per_s / 1e10)
 
 
 def test_tokens_per_second_come_from_every_interval() -> None:
-    pace = next(iter(paces(profile(with_joules(variant(), 8.0)))))
-    assert pace.intervals_ms == [1.0, 1.5, 2.0] * 5
-    assert pace.decode_tokens_per_s == pytest.approx(1e3 / 1.5), "the rate is not (n - 1) / (t_last - t_first)"
-    assert pace.prefill_tokens_per_s == pytest.approx(800.0) and (pace.ttft_ms, pace.tokenize_ms) == (9.0, 0.5)
-    assert pace.spread == 0.0 and pace.joules_per_token == 2.0
+    summary = next(iter(depth_summaries(profile(with_joules(variant(), 8.0)))))
+    assert summary.intervals_ms == [1.0, 1.5, 2.0] * 5
+    assert summary.decode_tokens_per_s == pytest.approx(1e3 / 1.5), "the rate is not (n - 1) / (t_last - t_first)"
+    assert summary.prefill_tokens_per_s == pytest.approx(800.0) and (summary.ttft_ms, summary.tokenize_ms) == (9.0, 0.5)
+    assert summary.spread == 0.0 and summary.joules_per_token == 2.0
 
 
 def test_percentiles_are_numpys_on_the_samples_of_the_file() -> None:
@@ -68,9 +68,9 @@ def test_percentiles_are_numpys_on_the_samples_of_the_file() -> None:
     record = json.loads(json.dumps(profile_record(found)))
     rounds = record["profile"]["variants"][0]["depths"][0]["rounds"]
     samples = [wait for one in rounds for wait in one["inter_token_ms"]]
-    pace = next(iter(paces(found)))
+    summary = next(iter(depth_summaries(found)))
     for q in (0.5, 0.9, 0.99):
-        assert quantile(pace.intervals_ms, q) == pytest.approx(float(np.quantile(samples, q)))
+        assert quantile(summary.intervals_ms, q) == pytest.approx(float(np.quantile(samples, q)))
 
 
 def test_a_profile_comes_back_from_its_file(tmp_path: Path) -> None:
@@ -107,11 +107,13 @@ def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
 
 def test_twice_the_time_is_a_change_and_the_same_is_none() -> None:
     then, same = profile(variant(wobble=0.02)), profile(variant(wobble=0.02))
-    assert not any(change.is_real for change in changes(then, same)), "equal profiles are said to differ"
+    assert not any(change.is_significant for change in changes(then, same)), "equal profiles are said to differ"
     slower = list(changes(then, profile(variant(slow=2.0, wobble=0.02))))
     assert {change.what for change in slower} == {"decode", "prefill"}
     for change in slower:
-        assert change.is_real and change.ratio == pytest.approx(2.0), f"{change.what} doubled, and noise is said of it"
+        assert change.is_significant and change.ratio == pytest.approx(2.0), (
+            f"{change.what} doubled, and noise is said of it"
+        )
 
 
 def test_what_only_one_profile_has_is_not_compared() -> None:

@@ -4,7 +4,7 @@ from math import prod
 
 import pytest
 
-from edge.profile.held import held_bytes, weights_held_bytes
+from edge.profile.weight_memory import weight_bytes, weights_memory_bytes
 from edge.profile.work import keys_read, work_of
 from edge.timing import Grain
 from models.parameters import parameter_shapes
@@ -82,7 +82,7 @@ def test_a_window_bounds_what_a_token_reads() -> None:
 def test_quantized_weights_are_smaller_where_they_stay_quantized() -> None:
     checkpoint = tiny_checkpoint("llama-shared-heads-tied")
     sizes = {
-        engine: weights_held_bytes(checkpoint.spec, held_bytes(engine, checkpoint))
+        engine: weights_memory_bytes(checkpoint.spec, weight_bytes(engine, checkpoint))
         for engine in ("torch", "torch:int4", "torch:bf16", "onnx:int4", "onnx:int8", "mlx:int4")
     }
     assert sizes["torch:int4"] == sizes["torch"] == 2 * sizes["torch:bf16"], "torch dequantizes to float32"

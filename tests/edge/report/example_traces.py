@@ -7,15 +7,15 @@ from html.parser import HTMLParser
 from typing import Any
 
 from edge.compare.estimate import Estimate
-from edge.compare.greedy import Parting
-from edge.compare.pace import Pace
-from edge.compare.result import Compared, Comparison, Subject, TextUsed
-from edge.compare.sameness import Sameness
-from edge.compare.sites import Departure
-from edge.profile.machine import Machine, Sweep
+from edge.compare.greedy_decoding import DivergentToken
+from edge.compare.predictions import PredictionDifference
+from edge.compare.result import ComparedVariant, Comparison, TextUsed, VariantResult
+from edge.compare.sites import DivergentSite
+from edge.compare.speed import Speed
+from edge.profile.machine import Machine, Roofline
 from edge.profile.memory import Memory
 from edge.profile.record import DepthProfile, PassProfile, Profile, VariantProfile
-from edge.profile.rounds import Course, Round
+from edge.profile.rounds import Round, Workload
 from edge.timing import PassTimes, by_sublayer
 from edge.trace import Trace
 from edge.watch import Watch
@@ -59,7 +59,7 @@ def made_profile(engines: Sequence[str] = ("onnx", "torch"), n_layers: int = 3, 
         model=model,
         n_layers=n_layers,
         parameters=1_000,
-        in_turns=True,
+        interleaved=True,
         warm_up="one round",
         machine=Machine(
             system="Linux",
@@ -70,7 +70,7 @@ def made_profile(engines: Sequence[str] = ("onnx", "torch"), n_layers: int = 3, 
             energy="a made-up counter",
             busy=0.1,
         ),
-        sweeps=(Sweep(2, 2.4e10, 6e10),),
+        rooflines=(Roofline(2, 2.4e10, 6e10),),
         variants=tuple(_made_variant(engine, place, n_layers) for place, engine in enumerate(engines, 1)),
         sparsity=None,
     )
@@ -82,14 +82,14 @@ def _made_variant(engine: str, slowness: int, n_layers: int) -> VariantProfile:
         passes = tuple(PassProfile(times=_made_times(tokens, depth, slowness, n_layers), work={}) for tokens in (1, 16))
         intervals_ms = (1.0 * slowness, 2.0 * slowness, 3.0 * slowness)
         rounds = (Round(5.0 * slowness, intervals_ms, 0.6),) * 2
-        depths.append(DepthProfile(course=Course(depth, 16, 3), rounds=rounds, passes=passes))
+        depths.append(DepthProfile(workload=Workload(depth, 16, 3), rounds=rounds, passes=passes))
     return VariantProfile(
         engine=engine,
         threads=2,
         versions={engine: "1"},
         method="a made-up clock",
         memory=_memory(9_000_000),
-        forecast_bytes=9_000_000,
+        estimated_peak_bytes=9_000_000,
         first_tokens=(),
         depths=tuple(depths),
     )
@@ -121,11 +121,11 @@ def made_comparison(names: Sequence[str] = ("torch", "onnx", "onnx:int4"), model
     reference, *others = names
     sites = [f"layers.{layer}.{part}" for layer in range(2) for part in ("input", "attn.output", "ffn.neurons")]
     return Comparison(
-        reference=Subject(**_made_subject(reference, model)),
+        reference=VariantResult(**_made_subject(reference, model)),
         variants=tuple(
-            Compared(
+            ComparedVariant(
                 **_made_subject(name, model),
-                sameness=Sameness(
+                predictions=PredictionDifference(
                     positions=100,
                     max_logit_difference=1e-6,
                     kl_mean_nats=1e-12,
@@ -139,8 +139,8 @@ def made_comparison(names: Sequence[str] = ("torch", "onnx", "onnx:int4"), model
                 ),
                 tolerance=5e-5,
                 sites={site: 0.02 if place and site == "layers.1.ffn.neurons" else 2e-7 for site in sites},
-                departure=Departure("layers.1.ffn.neurons", 1, 4, " king", 0.02) if place else None,
-                parting=Parting(3, 1, " queen", 2, " king", 0.05) if place else None,
+                first_divergent_site=DivergentSite("layers.1.ffn.neurons", 1, 4, " king", 0.02) if place else None,
+                first_divergent_token=DivergentToken(3, 1, " queen", 2, " king", 0.05) if place else None,
                 heads=(None, (0.1, 0.2)),
             )
             for place, name in enumerate(others)
@@ -159,7 +159,7 @@ def _made_subject(name: str, model: str) -> dict[str, Any]:
         "versions": {name: "1"},
         "perplexity": Estimate(50.0, 5.0),
         "sparsity": {"exact_zero_share": (0.5,), "top_p_sparsity": (0.6,)},
-        "pace": Pace(Course(0, 16, 3), (Round(5.0, (1.0, 2.0, 3.0), None),)),
+        "speed": Speed(Workload(0, 16, 3), (Round(5.0, (1.0, 2.0, 3.0), None),)),
         "memory": _memory(None),
     }
 

@@ -11,9 +11,9 @@ import pytest
 from edge.cli import exit_code
 from edge.compare.result import to_json
 from edge.profile.record import profile_record
-from edge.report.parity import parity_section
+from edge.report.comparison_section import comparison_section
 from edge.report.read import read_comparison, read_profile
-from edge.report.spent import time_section
+from edge.report.time_section import time_section
 from models.errors import EdgeError
 from tests.edge.report.example_traces import made_comparison, made_profile, made_trace
 
@@ -62,14 +62,14 @@ def test_another_model_s_numbers_are_called_so() -> None:
     assert "It is a profile of other, not of fake" in time_section(made_profile(model="other"), "fake").markup
     assert (
         "It compares other; this page shows a trace of fake"
-        in parity_section(made_comparison(model="other"), "fake").markup
+        in comparison_section(made_comparison(model="other"), "fake").markup
     )
     assert "It is a profile" not in time_section(made_profile(), "fake").markup
 
 
 def test_parity_shows_every_site_of_every_engine_and_where_a_difference_begins() -> None:
     comparison = made_comparison()
-    markup = parity_section(comparison, "fake").markup
+    markup = comparison_section(comparison, "fake").markup
     text = shown(markup)
     assert "onnx tolerance 5.0e-5 onnx:int4 tolerance 5.0e-5" in text
     assert text.count("2.0e-7 ●") == 11 and "2.0e-2 ○ ◀" in text and text.count("◀") == 2, "the mark and its legend"
@@ -79,7 +79,7 @@ def test_parity_shows_every_site_of_every_engine_and_where_a_difference_begins()
 
 
 def test_parity_prints_the_sums_with_their_meaning() -> None:
-    text = shown(parity_section(made_comparison(), "fake").markup)
+    text = shown(comparison_section(made_comparison(), "fake").markup)
     for words in (
         "max |Δlogit| 1.0e-6",
         "KL, nats: mean 1.0e-12",
@@ -115,7 +115,7 @@ def broken_records() -> dict[str, tuple[str, Any]]:
         "of another format": ("compare", whole | {"format": 99}),
         "without variants": ("compare", {key: value for key, value in whole.items() if key != "variants"}),
         "with words for numbers": ("compare", whole | {"variants": [variant | {"sites": {"layers.0.input": "<b>"}}]}),
-        "with a list for a table": ("compare", whole | {"variants": [variant | {"sameness": []}]}),
+        "with a list for a table": ("compare", whole | {"variants": [variant | {"predictions": []}]}),
         "with a number for a name": ("compare", whole | {"reference": whole["reference"] | {"name": 3}}),
         "a comparison": ("profile", whole),
         "of times that are words": ("profile", profile_record(made_profile()) | {"profile": {"variants": "none"}}),
@@ -149,11 +149,11 @@ def test_what_is_no_json_is_refused(content: bytes, tmp_path: Path) -> None:
 
 def test_a_comparison_without_rounds_cannot_be_drawn(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     comparison = made_comparison()
-    emptied = replace(comparison.reference, pace=replace(comparison.reference.pace, rounds=()))
+    emptied = replace(comparison.reference, speed=replace(comparison.reference.speed, rounds=()))
     file, trace = tmp_path / "compare.json", made_trace().save(tmp_path / "run.trace")
     record = to_json(comparison)
     record["reference"]["speed"]["rounds"] = []
     file.write_text(json.dumps(record), encoding="utf8")
-    assert emptied.pace.rounds == ()
+    assert emptied.speed.rounds == ()
     assert exit_code(["report", str(trace), "-o", str(tmp_path / "x.html"), "--compare", str(file)]) == 1
     assert f"{file} cannot be drawn" in capfd.readouterr().err

@@ -14,10 +14,10 @@ import pytest
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.picture.levels import Linear, Log, to_levels
 from edge.picture.palettes import CIVIDIS
-from edge.report.claims import claims_section
+from edge.report.claims_section import claims_section
+from edge.report.comparison_section import comparison_section
 from edge.report.page import report_page
-from edge.report.parity import parity_section
-from edge.report.spent import time_section
+from edge.report.time_section import time_section
 from edge.trace import Trace
 from edge.watch import Watch
 from tests.edge.report.example_lab import made_lab
@@ -105,7 +105,7 @@ def show(browser: Any, tmp_path: Path) -> Show:
 def full_page(trace: Trace) -> str:
     beside = [
         time_section(made_profile(), "fake"),
-        parity_section(made_comparison(), "fake"),
+        comparison_section(made_comparison(), "fake"),
         claims_section(made_lab(), "fake"),
     ]
     return report_page(trace, beside)
@@ -233,7 +233,7 @@ def test_hostile_text_stays_text(show: Show) -> None:
     trace = with_text(made_trace(TOKENS), HOSTILE)
     beside = [
         time_section(made_profile(HOSTILE[:2], model=HOSTILE[0]), HOSTILE[1]),
-        parity_section(made_comparison(HOSTILE[:3], model=HOSTILE[1]), HOSTILE[0]),
+        comparison_section(made_comparison(HOSTILE[:3], model=HOSTILE[1]), HOSTILE[0]),
         claims_section(made_lab(word="".join(HOSTILE)), HOSTILE[0]),
     ]
     with show(report_page(trace, beside)) as shown:

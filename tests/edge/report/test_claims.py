@@ -19,8 +19,8 @@ from edge.lab.record import to_json
 from edge.lab.run import LabRecord
 from edge.picture.palettes import CIVIDIS
 from edge.picture.ticks import ticks
-from edge.report.claims import claims_section
-from edge.report.grids import grid_figure
+from edge.report.claims_section import claims_section
+from edge.report.heatmaps import heatmap_figure
 from edge.report.markup import hexadecimal
 from edge.report.plots import curve_figure
 from tests.edge.report.example_lab import NAN, made_effect, made_finding, made_lab
@@ -195,7 +195,7 @@ def test_ticks_are_few_and_around_the_values(ends: list[float]) -> None:
 
 
 def test_each_cell_shows_row_column_and_value() -> None:
-    markup = grid_figure(grid((0.0, 1.0, 2.0), (3.0, NAN, 31.0)))
+    markup = heatmap_figure(grid((0.0, 1.0, 2.0), (3.0, NAN, 31.0)))
     (picture,) = pictures(markup)
     cells = {"layer 0, head 0: 0.000 bits", "layer 0, head 1: 1.00 bits", "layer 0, head 2: 2.00 bits"}
     cells |= {"layer 1, head 0: 3.00 bits", "layer 1, head 1: –", "layer 1, head 2: 31.0 bits"}
@@ -206,7 +206,7 @@ def test_each_cell_shows_row_column_and_value() -> None:
 
 
 def test_cells_have_the_palette_s_colors_and_the_first_row_is_at_the_bottom() -> None:
-    (picture,) = pictures(grid_figure(grid((0.0, 1.0), (30.0, 31.0))))
+    (picture,) = pictures(heatmap_figure(grid((0.0, 1.0), (30.0, 31.0))))
     colored = {
         (cell.get("d") or "")[:4]: group.get("fill") for group in picture.findall("g/g") for cell in group.iter("path")
     }
@@ -215,7 +215,7 @@ def test_cells_have_the_palette_s_colors_and_the_first_row_is_at_the_bottom() ->
 
 
 def test_a_cell_without_a_number_has_no_color() -> None:
-    (picture,) = pictures(grid_figure(grid((NAN, 1.0, 2.0))))
+    (picture,) = pictures(heatmap_figure(grid((NAN, 1.0, 2.0))))
     crossed = [group for group in picture.findall("g/g") if group.get("class") == "unknown"]
     assert len(crossed) == 1 and crossed[0].get("fill") is None and titles(crossed[0]) == ["layer 0, head 0: –"]
 
@@ -226,7 +226,7 @@ def test_a_cell_without_a_number_has_no_color() -> None:
     unit=st.sampled_from(["share", "nats", "bytes", "count"]),
 )
 def test_whatever_a_grid_holds_every_cell_is_there(rows: list[tuple[float, ...]], unit: str) -> None:
-    markup = grid_figure(grid(*rows, unit=unit))
+    markup = heatmap_figure(grid(*rows, unit=unit))
     (picture,) = pictures(markup)
     assert len(titles(picture)) == len(rows) * len(rows[0])
     if not np.isfinite(rows).any():
@@ -237,13 +237,13 @@ def test_whatever_a_grid_holds_every_cell_is_there(rows: list[tuple[float, ...]]
     "values", [((0.5,),), ((0.5, 0.5), (0.5, 0.5)), ((1e308, -1e308),), ((5e-324, 0.0),), ((float("inf"), 1.0),)]
 )
 def test_odd_grids_have_a_picture(values: tuple[tuple[float, ...], ...]) -> None:
-    (picture,) = pictures(grid_figure(grid(*values)))
+    (picture,) = pictures(heatmap_figure(grid(*values)))
     assert len(titles(picture)) == sum(map(len, values))
 
 
 def test_what_is_empty_says_so() -> None:
     assert "no points" in curve_figure(Curve("none", "layer", (), "bits", ()))
-    assert "no cells" in grid_figure(grid()) and "no cells" in grid_figure(grid((), ()))
+    assert "no cells" in heatmap_figure(grid()) and "no cells" in heatmap_figure(grid((), ()))
 
 
 def test_long_labels_are_cut_and_thinned_and_can_be_read_whole() -> None:
@@ -257,7 +257,7 @@ def test_long_labels_are_cut_and_thinned_and_can_be_read_whole() -> None:
 def test_a_full_lab_is_small_and_a_large_model_s_is_not_large() -> None:
     zoo = claims_section(made_lab(findings=[made_finding(6, 8)] * 15), "fake").markup
     assert len(zoo.encode("utf8")) < 300_000, f"15 claims have {len(zoo.encode('utf8')):,} bytes"
-    large = grid_figure(made_finding(30, 32).grids[0])
+    large = heatmap_figure(made_finding(30, 32).grids[0])
     assert len(large.encode("utf8")) < 100_000, f"960 heads have {len(large.encode('utf8')):,} bytes"
     assert len(titles(pictures(large)[0])) == 960
 

@@ -18,20 +18,20 @@ from edge.cli import exit_code
 from edge.measure.registry import MEASURES
 from edge.picture.levels import Linear, Log, Scale
 from edge.picture.pieces import show_piece
-from edge.report.fine import (
-    FINE_HIDDEN,
-    FINE_LEVELS,
-    FINE_UNKNOWN,
+from edge.report.byte_levels import (
+    BYTE_LEVELS,
+    HIDDEN_LEVEL,
+    UNKNOWN_LEVEL,
     blocks,
-    fine_values,
     from_quantized_text,
-    to_fine_levels,
+    level_values,
+    to_byte_levels,
 )
+from edge.report.comparison_section import comparison_section
 from edge.report.markup import script_json
 from edge.report.page import report_page
-from edge.report.parity import parity_section
-from edge.report.seen import COLUMNS, WEIGHTS, logprobs_of, looks_of, share_scale, watched_layers
-from edge.report.spent import time_section
+from edge.report.time_section import time_section
+from edge.report.trace_values import COLUMNS, WEIGHTS, attention_maps, logprobs_of, share_scale, watched_layers
 from edge.trace import Trace
 from edge.watch import Watch
 from tests.edge.report.example_traces import HOSTILE, made_comparison, made_profile, made_trace, read_page, with_text
@@ -54,39 +54,39 @@ def full_page(words: tuple[str, ...] | None = None) -> str:
     trace = made_trace([f" word {place}" for place in range(12)])
     names = ("torch", "onnx", "onnx:int4")
     if words is None:
-        beside = [time_section(made_profile(), trace.model), parity_section(made_comparison(), trace.model)]
+        beside = [time_section(made_profile(), trace.model), comparison_section(made_comparison(), trace.model)]
         return report_page(trace, beside)
     few_words = [words[place % len(words)] + str(place) for place, _ in enumerate(names)]
     profile = replace(made_profile(few_words[:2], model=words[0]), warm_up=words[-1], when=words[-1])
     comparison = made_comparison(few_words, model=words[0])
     trace = with_text(trace, words)
-    return report_page(trace, [time_section(profile, "fake"), parity_section(comparison, "fake")])
+    return report_page(trace, [time_section(profile, "fake"), comparison_section(comparison, "fake")])
 
 
 @few
 @given(scale=scales, values=st.lists(st.floats(-10, 100, width=32), min_size=1, max_size=30))
 def test_a_fine_level_is_within_half_a_step_of_its_value(scale: Scale, values: list[float]) -> None:
     value = np.array(values, np.float32)
-    level = to_fine_levels(value, scale)
-    assert level.min() >= 1 and level.max() <= FINE_LEVELS, f"a value became a mark: {level}"
-    decoded = fine_values(scale)[level - 1]
+    level = to_byte_levels(value, scale)
+    assert level.min() >= 1 and level.max() <= BYTE_LEVELS, f"a value became a mark: {level}"
+    decoded = level_values(scale)[level - 1]
     off = np.abs(scale.place(decoded) - np.clip(scale.place(value), 0, 1)).max()
-    assert off <= 0.501 / (FINE_LEVELS - 1), f"{values} on {scale} is off by {off * (FINE_LEVELS - 1):.2f} levels"
+    assert off <= 0.501 / (BYTE_LEVELS - 1), f"{values} on {scale} is off by {off * (BYTE_LEVELS - 1):.2f} levels"
 
 
 def test_what_is_not_a_value_is_kept_separate() -> None:
-    level = to_fine_levels(np.array([np.nan, 0.5, 0.5]), Linear(0.0, 1.0), np.array([False, True, False]))
-    assert level[0] == FINE_UNKNOWN and level[1] == FINE_HIDDEN and 1 <= level[2] <= FINE_LEVELS
+    level = to_byte_levels(np.array([np.nan, 0.5, 0.5]), Linear(0.0, 1.0), np.array([False, True, False]))
+    assert level[0] == UNKNOWN_LEVEL and level[1] == HIDDEN_LEVEL and 1 <= level[2] <= BYTE_LEVELS
 
 
 @few
 @given(seed=st.integers(0, 99), rows=st.integers(1, 9), side=st.integers(1, 4))
 def test_a_block_is_the_level_of_its_largest_value(seed: int, rows: int, side: int) -> None:
     value = np.random.default_rng(seed).random((rows, rows))
-    small = blocks(to_fine_levels(value, WEIGHTS), side)
+    small = blocks(to_byte_levels(value, WEIGHTS), side)
     for row, column in np.ndindex(small.shape):
         inside = value[row * side : (row + 1) * side, column * side : (column + 1) * side]
-        want = to_fine_levels(inside.max(keepdims=True), WEIGHTS)[0, 0]
+        want = to_byte_levels(inside.max(keepdims=True), WEIGHTS)[0, 0]
         assert small[row, column] == want, f"block {row}, {column} is level {small[row, column]}, its largest {want}"
 
 
@@ -104,13 +104,13 @@ def test_the_maps_of_a_page_are_the_trace_s_patterns(zoo_trace: Trace) -> None:
     assert kept["layers"] == list(range(spec.n_layers)) and kept["block"] == 1
     assert shape[1:] == (spec.n_heads, tokens, tokens)
     levels = from_quantized_text(kept["levels"], shape)
-    step = np.log(1e4) / (FINE_LEVELS - 1)
+    step = np.log(1e4) / (BYTE_LEVELS - 1)
     for layer, head in np.ndindex(*shape[:2]):
         visible = visible_keys(tokens, tokens, spec.layers[layer].window)
         shown = levels[layer, head]
-        assert ((shown == FINE_HIDDEN) == ~visible).all(), f"layer {layer}, head {head} shows hidden keys"
+        assert ((shown == HIDDEN_LEVEL) == ~visible).all(), f"layer {layer}, head {head} shows hidden keys"
         want = np.maximum(zoo_trace.pattern(layer, head)[visible], 1e-4)
-        off = np.abs(np.log(fine_values(WEIGHTS)[shown[visible] - 1]) - np.log(want)).max()
+        off = np.abs(np.log(level_values(WEIGHTS)[shown[visible] - 1]) - np.log(want)).max()
         assert off <= 0.51 * step, f"layer {layer}, head {head} is off by {off / step:.2f} levels"
         text = [float(kept["labels"][level - 1].replace("≤", "")) for level in shown[visible][:50]]
         np.testing.assert_allclose(text, want[:50], rtol=0.07, err_msg="a label is not its weight to two digits")
@@ -122,8 +122,8 @@ def test_the_sparsity_of_a_page_is_the_trace_s(zoo_trace: Trace) -> None:
         shares = np.stack([measure(zoo_trace.neurons(layer)) for layer in range(zoo_trace.spec.n_layers)])
         scale = share_scale(shares)
         levels = from_quantized_text(kept["measures"][name]["levels"], shares.shape)
-        off = np.abs(fine_values(scale)[levels - 1] - shares).max()
-        assert off <= 0.51 * (scale.high - scale.low) / (FINE_LEVELS - 1), f"{name} is off by {off:.2g}"
+        off = np.abs(level_values(scale)[levels - 1] - shares).max()
+        assert off <= 0.51 * (scale.high - scale.low) / (BYTE_LEVELS - 1), f"{name} is off by {off:.2g}"
 
 
 def test_a_prompt_s_logprobs_are_known_where_logits_were_watched(zoo_trace: Trace) -> None:
@@ -222,7 +222,7 @@ def test_sparsity_of_many_tokens_is_shown_as_means() -> None:
 
 def test_maps_keep_to_the_bytes_they_are_given() -> None:
     trace = made_trace([f" {place}" for place in range(36)])
-    whole, small = looks_of(trace, print), looks_of(trace, print, most_bytes=2_500)
+    whole, small = attention_maps(trace, print), attention_maps(trace, print, most_bytes=2_500)
     assert whole is not None and small is not None
     assert whole.block == 1 and small.block == 4, f"blocks of {whole.block} and {small.block}"
     np.testing.assert_array_equal(small.levels, blocks(whole.levels, 4))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from edge.cli import exit_code
 from edge.profile.record import Profile, profile_record
+from edge.report.pass_kinds import pass_kinds
 from edge.report.perfetto import perfetto_events
-from edge.report.timed import pass_kinds
 from tests.edge.report.example_traces import HOSTILE, made_profile
 
 Event = dict[str, Any]
@@ -110,16 +110,16 @@ def test_a_slice_is_as_long_as_the_profile_says() -> None:
     assert events[start]["dur"] == pytest.approx(engine.total_ns / 1e3, abs=1e-3)
     assert events[start]["args"]["coverage of parts as measured"] == pytest.approx(0.9, abs=1e-3)
     head = next(event for event in events[start:] if event["name"] == "head")
-    assert head["dur"] == pytest.approx(engine.inside.scaled_ns["head"] / 1e3, abs=2e-3)
-    inside = sum(engine.inside.scaled_ns.values())
-    gap_ns = engine.account.gap_ns
+    assert head["dur"] == pytest.approx(engine.breakdown.scaled_ns["head"] / 1e3, abs=2e-3)
+    inside = sum(engine.breakdown.scaled_ns.values())
+    gap_ns = engine.sublayers.gap_ns
     assert gap_ns is not None and inside == pytest.approx(engine.total_ns - gap_ns), "parts and gap are not the total"
 
 
 def test_a_sublayer_is_divided_as_its_parts_are() -> None:
     """Timers at every part slow a pass down by half here; the sublayer's own time is what is divided."""
     engine = pass_kinds(made_profile(("onnx",)))[0].engines[0]
-    parts = {part: ns for part, ns in engine.inside.measured_ns.items() if part.startswith("layers.1.attn.")}
+    parts = {part: ns for part, ns in engine.breakdown.measured_ns.items() if part.startswith("layers.1.attn.")}
     assert sum(parts.values()) == pytest.approx(engine.times.sublayers_ns[0]["layers.1.attn"])
     shares = [ns / sum(parts.values()) for ns in parts.values()]
     want = [1_007, 2_007, 3_007, 4_007]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.compare.estimate import costs_nats
+from edge.compare.estimate import token_losses_nats
 from edge.edits import Edit
 from edge.lab.effect import Verdict
 from edge.lab.experiments import knockout
@@ -39,7 +39,7 @@ def test_without_any_sublayer_the_embedding_is_read_by_the_head(name: str) -> No
         costs = []
         for window in whole_sample(subject).windows:
             embedded = subject.see(window.ids).site(layer_site(0, "input"))
-            costs.append(costs_nats(subject.readout.logits(embedded), np.array(window.targets)))
+            costs.append(token_losses_nats(subject.readout.logits(embedded), np.array(window.targets)))
         found = loss_table(subject)
     np.testing.assert_allclose(found.without_both, np.concatenate(costs), atol=1e-3)
 

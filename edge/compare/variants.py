@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 @runtime_checkable
-class Asked(Protocol):
+class RemoteModel(Protocol):
     """A model somewhere, which answers questions: functions of a module that take a `Model` first."""
 
     def call(self, function: Callable[Concatenate[Model, P], R], *arguments: P.args, **keywords: P.kwargs) -> R:
@@ -29,7 +29,7 @@ class Asked(Protocol):
 
 
 @dataclass(frozen=True)
-class Member:
+class OpenVariant:
     """One variant of a comparison.
 
     Attributes:
@@ -38,11 +38,11 @@ class Member:
 
     name: str
     spec: DecoderSpec
-    asked: Asked
+    remote: RemoteModel
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenVariant:
     """A variant that is to be compared, before it is opened."""
 
     name: str
@@ -51,7 +51,7 @@ class Chosen:
     tokenizer: Tokenizer | None
 
 
-def chosen_variants(models: Sequence[str], engines: Sequence[str], threads: int | None) -> list[Chosen]:
+def chosen_variants(models: Sequence[str], engines: Sequence[str], threads: int | None) -> list[ChosenVariant]:
     """Every model on every engine, in order; the first is the reference.
 
     Raises:
@@ -70,7 +70,7 @@ def chosen_variants(models: Sequence[str], engines: Sequence[str], threads: int 
         _check_vocabulary(f"{models[0]} and {model}", specs[0], spec, tokenizers[0], tokenizer)
     shown = _shown(models, folders)
     return [
-        Chosen(
+        ChosenVariant(
             name=engine if len(models) == 1 else f"{name} {engine}",
             variant=Variant(folder, engine, threads),
             spec=spec,
@@ -83,12 +83,14 @@ def chosen_variants(models: Sequence[str], engines: Sequence[str], threads: int 
 
 
 @contextmanager
-def opened(chosen: Sequence[Chosen], progress: Callable[[str], None]) -> Iterator[list[Member]]:
+def opened(chosen: Sequence[ChosenVariant], progress: Callable[[str], None]) -> Iterator[list[OpenVariant]]:
     """Each variant in a process of its own, for as long as the context lasts; files that it lacks are made before."""
     for variant in dict.fromkeys(one.variant for one in chosen):
         prepare_variant(variant, progress)
     with ExitStack() as stack:
-        yield [Member(one.name, one.spec, stack.enter_context(open_variant(one.variant, progress))) for one in chosen]
+        yield [
+            OpenVariant(one.name, one.spec, stack.enter_context(open_variant(one.variant, progress))) for one in chosen
+        ]
 
 
 def _check_vocabulary(

@@ -10,7 +10,7 @@ from edge.attention_pattern import visible_keys
 from edge.measure.attention import entropy_bits, first_token_share
 from edge.measure.registry import MEASURES
 from edge.picture.levels import Linear, Log
-from edge.report.fine import blocks, quantized_text, to_fine_levels
+from edge.report.byte_levels import blocks, quantized_text, to_byte_levels
 from edge.trace import Trace
 from models.progress import Progress
 from models.sites import LOGITS, layer_site
@@ -29,7 +29,7 @@ COLUMNS = 512
 
 
 @dataclass(frozen=True)
-class Looks:
+class AttentionMaps:
     """Where tokens look, for the layers that were watched.
 
     Attributes:
@@ -38,7 +38,7 @@ class Looks:
         levels: Fine levels of the weights on `WEIGHTS`.
         entropy_bits: Of each row of the pattern.
         first_token_share: What each row gives to the first token.
-        acting: Heads that no edit ablates: means are over these.
+        not_ablated: Heads that no edit ablates: means are over these.
     """
 
     layers: tuple[int, ...]
@@ -46,7 +46,7 @@ class Looks:
     levels: UInt8[np.ndarray, "layer head row column"]
     entropy_bits: Float32[np.ndarray, "layer head token"]
     first_token_share: Float32[np.ndarray, "layer head token"]
-    acting: Bool[np.ndarray, "layer head"]
+    not_ablated: Bool[np.ndarray, "layer head"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def watched_layers(trace: Trace, *parts: str) -> tuple[int, ...]:
     return tuple(layer for layer in layers if {layer_site(layer, part) for part in parts} <= trace.sites.keys())
 
 
-def looks_of(trace: Trace, progress: Progress, most_bytes: int = MAPS_BYTES) -> Looks | None:
+def attention_maps(trace: Trace, progress: Progress, most_bytes: int = MAPS_BYTES) -> AttentionMaps | None:
     """Every head's map, as fine as `most_bytes` of base64 allow; None where no layer's attention was watched."""
     layers, heads, tokens = watched_layers(trace, "attn.query", "attn.key"), trace.spec.n_heads, trace.n_fed
     if not layers:
@@ -84,11 +84,11 @@ def looks_of(trace: Trace, progress: Progress, most_bytes: int = MAPS_BYTES) -> 
         hidden = ~visible_keys(tokens, tokens, trace.spec.layers[layer].window)
         for head in range(heads):
             pattern = trace.pattern(layer, head)
-            levels[place, head] = blocks(to_fine_levels(pattern, WEIGHTS, hidden), block)
+            levels[place, head] = blocks(to_byte_levels(pattern, WEIGHTS, hidden), block)
             entropy[place, head], first[place, head] = entropy_bits(pattern), first_token_share(pattern)
     wider = _doubled_until(1, lambda wider: len(quantized_text(blocks(levels, wider))) <= most_bytes)
     acting = np.array([[not trace.ablated.has_head(layer, head) for head in range(heads)] for layer in layers])
-    return Looks(layers, block * wider, blocks(levels, wider), entropy, first, acting)
+    return AttentionMaps(layers, block * wider, blocks(levels, wider), entropy, first, acting)
 
 
 def _doubled_until(size: int, fits: Callable[[int], bool]) -> int:
@@ -97,7 +97,7 @@ def _doubled_until(size: int, fits: Callable[[int], bool]) -> int:
     return size
 
 
-def sparsity_of(trace: Trace) -> FfnSparsity | None:
+def ffn_sparsity(trace: Trace) -> FfnSparsity | None:
     """Every measure of every watched layer and token; None where there is none of which any neuron acts."""
     layers = tuple(layer for layer in watched_layers(trace, "ffn.neurons") if len(trace.acting(layer)))
     if not layers:

@@ -3,7 +3,7 @@
 from math import prod
 
 from edge.engines.choice import EngineChoice, engine_of
-from edge.profile.work import StoredBytes
+from edge.profile.work import WeightBytes
 from models.checkpoint import Checkpoint
 from models.parameters import parameter_shapes
 from models.precision import Grouped, Scheme, Zero
@@ -12,7 +12,7 @@ from models.quantized_file import matrices
 from models.spec import DecoderSpec
 
 
-def held_bytes(engine: str, checkpoint: Checkpoint) -> StoredBytes:
+def weight_bytes(engine: str, checkpoint: Checkpoint) -> WeightBytes:
     """How many bytes an engine holds for each weight: torch dequantizes, the others keep them quantized."""
     choice = engine_of(engine)
     size = choice.float_bytes
@@ -40,6 +40,6 @@ def _quantized_bytes(engine: str, scheme: Scheme, shape: tuple[int, ...]) -> flo
     return rows * (row_bytes(columns, scheme) + groups_of(columns, scheme) * (4 + zero))
 
 
-def weights_held_bytes(spec: DecoderSpec, held: StoredBytes) -> float:
+def weights_memory_bytes(spec: DecoderSpec, held: WeightBytes) -> float:
     """All weights together; a tied head that is quantized has a matrix that it shares with the embedding."""
     return sum(held(name, shape) for name, shape in parameter_shapes(spec).items())

@@ -5,11 +5,18 @@ from collections.abc import Iterator
 from edge.picture.coverage import COVERAGE_RULE, difference_text, share_title
 from edge.picture.units import show_bytes, show_number, show_share, show_time
 from edge.profile.record import Profile
-from edge.profile.summary import NOISY, Pace, bandwidth_bytes_per_s, flops_per_s, paces, quantile
+from edge.profile.summary import (
+    UNRELIABLE_SPREAD,
+    DepthSummary,
+    bandwidth_bytes_per_s,
+    depth_summaries,
+    flops_per_s,
+    quantile,
+)
 from edge.report.bars import GAP, PARTS, legend_of_parts, stacked
 from edge.report.markup import Markup, Section, note, numbers, tag
-from edge.report.timed import PartTimes, PassKind, pass_kinds
-from edge.timing import Took
+from edge.report.pass_kinds import PartTimes, PassKind, pass_kinds
+from edge.timing import TimesByScope
 from models.parts import layers_of, within_layer
 
 
@@ -31,7 +38,7 @@ def machine_note(profile: Profile) -> Markup:
     """What was measured on, when, and in which order."""
     machine = profile.machine
     read, computed = show_bytes(bandwidth_bytes_per_s(profile)), show_number(flops_per_s(profile) / 1e9)
-    turns = "in turns, round by round" if profile.in_turns else "one after another"
+    turns = "in turns, round by round" if profile.interleaved else "one after another"
     return note(
         f"Measured {profile.when} on {machine.processor}, {machine.cores} cores, {show_bytes(machine.memory_bytes)} of "
         f"memory, {machine.system}, Python {machine.python}, edge {profile.edge}. A sweep with the same threads read "
@@ -57,30 +64,35 @@ def _rounds(profile: Profile) -> Markup:
         "weights on disk",
         "weights held",
     )
-    rows = [_round(pace) for pace in paces(profile) if pace.at.rounds]
+    rows = [_round(summary) for summary in depth_summaries(profile) if summary.at.rounds]
     caption = (
         "End to end, without instruments. Prefill: median, first token fed to the last token's logits. ms/token: "
         "percentiles of all intervals between two tokens. tokens/s: intervals / their sum, (n−1)/(t_last−t_first). "
-        f"Spread: (largest − smallest) / median of the rounds' medians; above {NOISY:.0%} the run is noisy."
+        f"Spread: (largest − smallest) / median of the rounds' medians; above {UNRELIABLE_SPREAD:.0%} the run is noisy."
     )
     return numbers(caption, headings, rows)
 
 
-def _round(pace: Pace) -> tuple[str, ...]:
-    variant, course, memory, joules = pace.variant, pace.at.course, pace.variant.memory, pace.joules_per_token
+def _round(summary: DepthSummary) -> tuple[str, ...]:
+    variant, workload, memory, joules = (
+        summary.variant,
+        summary.at.workload,
+        summary.variant.memory,
+        summary.joules_per_token,
+    )
     return (
         variant.engine,
         str(variant.threads),
-        f"{course.depth:,}",
-        f"{course.prompt:,}",
-        show_number(pace.prefill_ms),
-        *(show_number(quantile(pace.intervals_ms, q)) for q in (0.5, 0.9, 0.99)),
-        show_number(pace.decode_tokens_per_s),
-        f"{'noisy ' if pace.spread > NOISY else ''}{pace.spread:.0%}",
+        f"{workload.depth:,}",
+        f"{workload.prompt:,}",
+        show_number(summary.prefill_ms),
+        *(show_number(quantile(summary.intervals_ms, q)) for q in (0.5, 0.9, 0.99)),
+        show_number(summary.decode_tokens_per_s),
+        f"{'noisy ' if summary.spread > UNRELIABLE_SPREAD else ''}{summary.spread:.0%}",
         "–" if joules is None else show_number(joules),
         "–" if memory.process_peak_bytes is None else show_bytes(memory.process_peak_bytes),
         show_bytes(memory.weights_bytes),
-        "–" if memory.weights_held_bytes is None else show_bytes(memory.weights_held_bytes),
+        "–" if memory.weights_memory_bytes is None else show_bytes(memory.weights_memory_bytes),
     )
 
 
@@ -101,9 +113,9 @@ def _wholes(kind: PassKind) -> Markup:
             stacked(_summed(engine), longest_ns),
             _ms(engine.total_ns),
             _ms(engine.p90_ns),
-            show_share(engine.account.coverage),
-            "not known" if engine.account.gap_ns is None else _ms(engine.account.gap_ns),
-            str(engine.account.basis),
+            show_share(engine.sublayers.coverage),
+            "not known" if engine.sublayers.gap_ns is None else _ms(engine.sublayers.gap_ns),
+            str(engine.sublayers.basis),
             _differenced(engine),
         )
         for engine in kind.engines
@@ -113,7 +125,7 @@ def _wholes(kind: PassKind) -> Markup:
 
 
 def _differenced(engine: PartTimes) -> str:
-    found = engine.inside.differenced
+    found = engine.breakdown.differenced
     return "–" if found is None else difference_text(found).removeprefix("by leaving sublayers out: ")
 
 
@@ -130,9 +142,9 @@ def _panel(engine: PartTimes) -> Markup:
     return tag("div", tag("h4", engine.title), numbers(caption, heads, lines, kind="bars"))
 
 
-def _rows(engine: PartTimes) -> Iterator[tuple[str, Took]]:
+def _rows(engine: PartTimes) -> Iterator[tuple[str, TimesByScope]]:
     """What is a bar, from the head down to the embedding as the residual stream rises, then what is in no place."""
-    parts = engine.inside.scaled_ns
+    parts = engine.breakdown.scaled_ns
     yield from ((part, {part: parts[part]}) for part in parts if part == "head")
     for layer in reversed(layers_of(parts)):
         yield f"layer {layer}", {part: parts[part] for part in parts if part.startswith(f"layers.{layer}.")}
@@ -150,27 +162,27 @@ def _sums(kind: PassKind) -> Markup:
     return numbers("Each part over all layers.", heads, rows)
 
 
-def _sum_row(name: str, kind: PassKind, sums: list[Took]) -> list[str]:
+def _sum_row(name: str, kind: PassKind, sums: list[TimesByScope]) -> list[str]:
     cells = [name]
     for engine, one in zip(kind.engines, sums, strict=True):
         cells += _cells(one[name], engine, is_gap=name == GAP) if name in one else ("–", "–", "–")
     return cells
 
 
-def _summed(engine: PartTimes) -> Took:
-    sums: Took = {}
-    for part, took in engine.inside.scaled_ns.items():
+def _summed(engine: PartTimes) -> TimesByScope:
+    sums: TimesByScope = {}
+    for part, took in engine.breakdown.scaled_ns.items():
         sums[within_layer(part)] = sums.get(within_layer(part), 0.0) + took
-    return sums if engine.account.gap_ns is None else sums | {GAP: engine.account.gap_ns}
+    return sums if engine.sublayers.gap_ns is None else sums | {GAP: engine.sublayers.gap_ns}
 
 
 def _heads(engine: PartTimes) -> list[str]:
-    return [f"{engine.variant.engine}, measured ms", "scaled ms", f"share {share_title(engine.account)}"]
+    return [f"{engine.variant.engine}, measured ms", "scaled ms", f"share {share_title(engine.sublayers)}"]
 
 
 def _cells(scaled_ns: float, engine: PartTimes, *, is_gap: bool = False) -> tuple[str, str, str]:
     """A time as measured, scaled, and its share; no clock measures a gap."""
-    measured = "–" if is_gap else _ms(scaled_ns / engine.account.scale)
+    measured = "–" if is_gap else _ms(scaled_ns / engine.sublayers.scale)
     return measured, _ms(scaled_ns), f"{scaled_ns / engine.total_ns:.1%}"
 
 

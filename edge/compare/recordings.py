@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from edge.compare.inside import head_divergence, mean_sparsity
-from edge.compare.members import Member
-from edge.compare.sameness import Scores, score
+from edge.compare.activations import head_divergence, mean_sparsity
+from edge.compare.predictions import Scores, score
 from edge.compare.sites import record, trace_errors, watches
 from edge.compare.tokenized_text import Window
+from edge.compare.variants import OpenVariant
 from edge.trace import Trace, open_trace
 from edge.watch import Watch
 from models.progress import Progress
@@ -23,7 +23,7 @@ _LOGITS_ALONE = Watch(parts=(), logits=True)
 
 
 @dataclass
-class Seen:
+class Recorded:
     """What one variant showed; grows with each block of layers and each window. The reference has silence alone.
 
     Attributes:
@@ -46,23 +46,23 @@ class Recordings:
         self._folder, self._numbers = folder, count()
 
     @contextmanager
-    def of(self, member: Member, ids: tuple[int, ...], watch: Watch) -> Iterator[Trace]:
+    def of(self, member: OpenVariant, ids: tuple[int, ...], watch: Watch) -> Iterator[Trace]:
         """What a variant shows of `ids`; layers that it does not have are left out."""
         if watch.layers is not None:
             watch = replace(watch, layers=tuple(layer for layer in watch.layers if layer < member.spec.n_layers))
         file = self._folder / f"{next(self._numbers)}.trace"
-        member.asked.call(record, ids, watch, file)
+        member.remote.call(record, ids, watch, file)
         try:
             yield open_trace(file)
         finally:
             file.unlink()
 
 
-def look_inside(
-    members: Sequence[Member], ids: tuple[int, ...], recordings: Recordings, progress: Progress
-) -> list[Seen]:
+def compare_activations(
+    members: Sequence[OpenVariant], ids: tuple[int, ...], recordings: Recordings, progress: Progress
+) -> list[Recorded]:
     """Every site of every layer, a few layers at a time, beside those of the first member."""
-    seen = [Seen() for _ in members]
+    seen = [Recorded() for _ in members]
     deepest = max((member.spec for member in members), key=lambda spec: spec.n_layers)
     for watch in watches(deepest, len(ids)):
         layers = watch.layers or ()
@@ -76,10 +76,10 @@ def look_inside(
     return seen
 
 
-def read(
-    members: Sequence[Member],
+def compare_predictions(
+    members: Sequence[OpenVariant],
     windows: Sequence[Window],
-    seen: Sequence[Seen],
+    seen: Sequence[Recorded],
     recordings: Recordings,
     progress: Progress,
 ) -> None:
@@ -95,10 +95,10 @@ def read(
                         own.errors |= trace_errors(trace, reference)
 
 
-def _note_sparsity(own: Seen, trace: Trace) -> None:
+def _note_sparsity(own: Recorded, trace: Trace) -> None:
     own.sparsity += [mean_sparsity(trace, layer) for layer in trace.watch.layers or ()]
 
 
-def _note_differences(own: Seen, trace: Trace, reference: Trace) -> None:
+def _note_differences(own: Recorded, trace: Trace, reference: Trace) -> None:
     own.errors |= trace_errors(trace, reference)
     own.heads += [head_divergence(trace, reference, layer) for layer in reference.watch.layers or ()]

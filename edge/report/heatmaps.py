@@ -35,7 +35,7 @@ class Cells:
         return round((LEVELS - 1) * ((value / 2 - self.lowest / 2) / span)) if span else 0
 
 
-def grid_figure(grid: Grid) -> Markup:
+def heatmap_figure(grid: Grid) -> Markup:
     """A cell for each number, colored from the lowest to the highest; the first row is at the bottom.
 
     Raises:

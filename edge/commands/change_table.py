@@ -1,4 +1,4 @@
-"""What changed between two profiles, as a table."""
+"""Changes between two profiles as a table."""
 
 from typing import TYPE_CHECKING
 
@@ -11,30 +11,30 @@ _CHANGES = (
     Column("engine", "engine"),
     Column("depth", "depth", "d"),
     Column("what", "what"),
-    Column("then_ms", "then ms", ".3f"),
-    Column("now_ms", "now ms", ".3f"),
-    Column("ratio", "now / then", ".2f"),
-    Column("low", "from", ".2f"),
-    Column("high", "to", ".2f"),
+    Column("before_ms", "before ms", ".3f"),
+    Column("after_ms", "after ms", ".3f"),
+    Column("ratio", "after / before", ".2f"),
+    Column("low", "95% low", ".2f"),
+    Column("high", "95% high", ".2f"),
     Column("verdict", "verdict"),
 )
 
 
 def change_table(found: "Profile", then: "Profile") -> Table:
-    """Every time that both profiles have, and whether it changed beyond noise."""
-    from edge.profile.against import changes
+    """One row per time in both profiles, and whether it changed by more than noise."""
+    from edge.profile.changes import changes
 
     rows = [
         (
             one.engine,
             one.depth,
             one.what,
-            one.then_ms,
-            one.now_ms,
+            one.before_ms,
+            one.after_ms,
             one.ratio,
             one.low,
             one.high,
-            ("faster" if one.ratio < 1 else "slower") if one.is_real else "within noise",
+            ("faster" if one.ratio < 1 else "slower") if one.is_significant else "within noise",
         )
         for one in changes(then, found)
     ]

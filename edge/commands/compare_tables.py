@@ -7,7 +7,7 @@ from edge.picture.units import show_bytes, show_error, show_number, show_share, 
 from edge.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
-    from edge.compare.result import Compared, Comparison, Subject
+    from edge.compare.result import ComparedVariant, Comparison, VariantResult
 
 _SITES = {
     "input": "input",
@@ -42,7 +42,7 @@ _CHOICES = (
 
 
 def summary_table(found: "Comparison") -> Table:
-    """A row a measure, a column a variant: speed and memory beside sameness."""
+    """A row a measure, a column a variant: speed and memory beside predictions."""
     reference, costs, differences = found.reference, _costs(found), _differences()
     columns = [[show(reference) for _, show in costs] + ["-"] * len(differences)]
     columns += [[show(one) for _, show in costs] + [show(one) for _, show in differences] for one in found.variants]
@@ -59,7 +59,7 @@ def places_table(found: "Comparison") -> Table:
     """Where each variant leaves the reference, in the order in which sites are computed."""
     rows: list[tuple[Cell, ...]] = []
     for one in found.variants:
-        at, worst = one.departure, one.furthest_site
+        at, worst = one.first_divergent_site, one.worst_site
         rows.append(
             (
                 one.name,
@@ -77,16 +77,16 @@ def choices_table(found: "Comparison") -> Table:
     """The first token that each variant chooses differently."""
     rows: list[tuple[Cell, ...]] = []
     for one in found.variants:
-        at = one.parting
+        at = one.first_divergent_token
         if at is None:
-            rows.append((one.name, f"all {found.text.chosen_tokens}", None, None, None))
+            rows.append((one.name, f"all {found.text.generated_tokens}", None, None, None))
         else:
             lead = show_number(at.margin_nats) + (", a near tie" if at.is_near_tie else "")
             rows.append((one.name, str(at.position), repr(at.piece), repr(at.reference_piece), lead))
     return Table(_CHOICES, rows)
 
 
-def layer_tables(found: "Comparison", one: "Compared", columns: int) -> list[Table]:
+def layer_tables(found: "Comparison", one: "ComparedVariant", columns: int) -> list[Table]:
     """Every site of every layer, and what changed in its heads and neurons: one table where `columns` hold it."""
     layers = range(max(len(shares) for subject in (found.reference, one) for shares in subject.sparsity.values()))
     numbers: list[tuple[Cell, ...]] = [(str(layer),) for layer in layers]
@@ -111,42 +111,42 @@ def variant_table(found: "Comparison") -> Table:
     return Table([Column(key, key) for key in rows[0]], [tuple(row.values()) for row in rows])
 
 
-def _costs(found: "Comparison") -> "list[tuple[str, Callable[[Subject], str]]]":
-    prompt = found.reference.pace.course.prompt
+def _costs(found: "Comparison") -> "list[tuple[str, Callable[[VariantResult], str]]]":
+    prompt = found.reference.speed.workload.prompt
     return [
-        ("decode, ms a token", lambda one: show_number(one.pace.decode_ms)),
-        ("  times as fast", lambda one: show_number(found.reference.pace.decode_ms / one.pace.decode_ms)),
-        ("  9 of 10 below, ms", lambda one: show_number(one.pace.decode_p90_ms)),
-        (f"prefill of {prompt}, ms", lambda one: show_number(one.pace.prefill_ms)),
+        ("decode, ms a token", lambda one: show_number(one.speed.decode_ms)),
+        ("  times as fast", lambda one: show_number(found.reference.speed.decode_ms / one.speed.decode_ms)),
+        ("  9 of 10 below, ms", lambda one: show_number(one.speed.decode_p90_ms)),
+        (f"prefill of {prompt}, ms", lambda one: show_number(one.speed.prefill_ms)),
         ("threads", lambda one: str(one.threads)),
         ("process peak", lambda one: _bytes(one.memory.process_peak_bytes)),
         ("weights on disk", lambda one: _bytes(one.memory.weights_bytes)),
-        ("weights held", lambda one: _bytes(one.memory.weights_held_bytes)),
+        ("weights held", lambda one: _bytes(one.memory.weights_memory_bytes)),
         ("perplexity", lambda one: f"{show_number(one.perplexity.value)} ± {show_number(one.perplexity.error)}"),
     ]
 
 
-def _differences() -> "list[tuple[str, Callable[[Compared], str]]]":
+def _differences() -> "list[tuple[str, Callable[[ComparedVariant], str]]]":
     return [
-        ("  less the reference's", lambda one: show_number(one.sameness.perplexity_difference.value)),
-        ("  standard error of that", lambda one: show_number(one.sameness.perplexity_difference.error)),
-        ("KL divergence, mean nats", lambda one: show_number(one.sameness.kl_mean_nats)),
-        ("  median", lambda one: show_number(one.sameness.kl_median_nats)),
-        ("  p99", lambda one: show_number(one.sameness.kl_p99_nats)),
-        ("  max", lambda one: show_number(one.sameness.kl_max_nats)),
-        ("largest logit difference", lambda one: show_number(one.sameness.max_logit_difference)),
-        ("same likeliest token", lambda one: show_share(one.sameness.top1_agreement)),
-        ("  others, of them near ties", lambda one: f"{one.sameness.flips}, {one.sameness.near_tie_flips}"),
+        ("  less the reference's", lambda one: show_number(one.predictions.perplexity_difference.value)),
+        ("  standard error of that", lambda one: show_number(one.predictions.perplexity_difference.error)),
+        ("KL divergence, mean nats", lambda one: show_number(one.predictions.kl_mean_nats)),
+        ("  median", lambda one: show_number(one.predictions.kl_median_nats)),
+        ("  p99", lambda one: show_number(one.predictions.kl_p99_nats)),
+        ("  max", lambda one: show_number(one.predictions.kl_max_nats)),
+        ("largest logit difference", lambda one: show_number(one.predictions.max_logit_difference)),
+        ("same likeliest token", lambda one: show_share(one.predictions.top1_agreement)),
+        ("  others, of them near ties", lambda one: f"{one.predictions.flips}, {one.predictions.near_tie_flips}"),
     ]
 
 
-def _site_cells(one: "Compared", layer: int) -> tuple[str | None, ...]:
+def _site_cells(one: "ComparedVariant", layer: int) -> tuple[str | None, ...]:
     """Relative errors, with a star beyond the tolerance; a dash where the two have no such site in one shape."""
     found = [one.sites.get(f"layers.{layer}.{part}") for part in _SITES]
     return tuple(None if error is None else show_error(error) + " *"[not error <= one.tolerance] for error in found)
 
 
-def _inside_cells(reference: "Subject", one: "Compared", layer: int) -> tuple[Cell, ...]:
+def _inside_cells(reference: "VariantResult", one: "ComparedVariant", layer: int) -> tuple[Cell, ...]:
     heads = one.heads[layer] if layer < len(one.heads) else None
     furthest = max(range(len(heads)), key=heads.__getitem__) if heads else None
     return (
@@ -173,17 +173,17 @@ def _change(before: tuple[float, ...], after: tuple[float, ...], layer: int) -> 
     return share, round(100 * (share - before[layer]), 2) + 0.0  # no minus before a nought
 
 
-def _raw(one: "Subject") -> dict[str, Cell]:
+def _raw(one: "VariantResult") -> dict[str, Cell]:
     return {
         "variant": one.name,
         "model": one.model,
         "engine": one.engine,
         "threads": one.threads,
-        "decode_ms": one.pace.decode_ms,
-        "decode_p90_ms": one.pace.decode_p90_ms,
-        "prefill_ms": one.pace.prefill_ms,
+        "decode_ms": one.speed.decode_ms,
+        "decode_p90_ms": one.speed.decode_p90_ms,
+        "prefill_ms": one.speed.prefill_ms,
         "weights_bytes": one.memory.weights_bytes,
-        "weights_held_bytes": one.memory.weights_held_bytes,
+        "weights_memory_bytes": one.memory.weights_memory_bytes,
         "kv_bytes": one.memory.kv_bytes,
         "allocator_peak_bytes": one.memory.allocator_peak_bytes,
         "process_peak_bytes": one.memory.process_peak_bytes,
@@ -192,8 +192,8 @@ def _raw(one: "Subject") -> dict[str, Cell]:
     }
 
 
-def _raw_differences(one: "Compared") -> dict[str, Cell]:
-    same, site, token = one.sameness, one.departure, one.parting
+def _raw_differences(one: "ComparedVariant") -> dict[str, Cell]:
+    same, site, token = one.predictions, one.first_divergent_site, one.first_divergent_token
     return {
         "perplexity_difference": same.perplexity_difference.value,
         "perplexity_difference_error": same.perplexity_difference.error,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int
 
-from edge.compare.estimate import Costs, Estimate, costs_nats, perplexity_difference
+from edge.compare.estimate import Estimate, Losses, perplexity_difference, token_losses_nats
 from export.logit_difference import divergence
 
 NEAR_TIE_NATS = 0.1
@@ -24,21 +24,21 @@ class Scores:
     Attributes:
         logit_difference: Largest absolute difference of any logit.
         kl_nats: KL divergence of the next token's distribution from the reference's.
-        cost_nats, reference_cost_nats: What the token that really follows costs either.
+        loss_nats, reference_loss_nats: What the token that really follows costs either.
         margin_nats: By how much the reference's likeliest token leads over its second.
         agrees: The likeliest token is the reference's.
     """
 
     logit_difference: Float64[np.ndarray, " position"]
     kl_nats: Float64[np.ndarray, " position"]
-    cost_nats: Float64[np.ndarray, " position"]
-    reference_cost_nats: Float64[np.ndarray, " position"]
+    loss_nats: Float64[np.ndarray, " position"]
+    reference_loss_nats: Float64[np.ndarray, " position"]
     margin_nats: Float64[np.ndarray, " position"]
     agrees: Bool[np.ndarray, " position"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sameness:
+class PredictionDifference:
     """One variant beside the reference, over all positions of a text.
 
     Attributes:
@@ -82,8 +82,8 @@ def _score(reference: Logits, logits: Logits, targets: Int[np.ndarray, " positio
     return Scores(
         logit_difference=np.abs(logits.astype(np.float64) - reference).max(axis=-1),
         kl_nats=divergence(reference, logits),
-        cost_nats=costs_nats(logits, targets),
-        reference_cost_nats=costs_nats(reference, targets),
+        loss_nats=token_losses_nats(logits, targets),
+        reference_loss_nats=token_losses_nats(reference, targets),
         margin_nats=margins_nats(reference),
         agrees=logits.argmax(axis=-1) == reference.argmax(axis=-1),
     )
@@ -94,11 +94,11 @@ def joined(scores: Sequence[Scores]) -> Scores:
     return Scores(*(np.concatenate([getattr(one, field.name) for one in scores]) for field in fields(Scores)))
 
 
-def sameness_of(scores: Scores) -> Sameness:
+def prediction_difference(scores: Scores) -> PredictionDifference:
     """Sums up the scores of a text."""
     kl, flipped = scores.kl_nats, ~scores.agrees
-    costs: tuple[Costs, Costs] = (scores.cost_nats, scores.reference_cost_nats)
-    return Sameness(
+    costs: tuple[Losses, Losses] = (scores.loss_nats, scores.reference_loss_nats)
+    return PredictionDifference(
         positions=len(kl),
         max_logit_difference=float(scores.logit_difference.max()),
         kl_mean_nats=float(kl.mean()),

@@ -11,7 +11,7 @@ from edge.compare.sites import token_errors
 from edge.compare.tolerances import TOLERANCES
 from edge.edits import Ablate, Edit, Noise, Replace, ScaleHead, ScaleNeuron
 from edge.laws.case import NEW_TOKENS, Case
-from edge.laws.result import LawResult, SiteDifference, inapplicable, judged, site_difference
+from edge.laws.result import LawResult, SiteDifference, law_result, site_difference, skipped_law
 from edge.picture.coverage import coverage_text
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_number
@@ -34,16 +34,16 @@ REPEATS = 5
 
 def law_2(case: Case) -> LawResult:
     """A watched run yields the logits and tokens of an unwatched one."""
-    plain = case.see(Watch.nothing(), new_tokens=NEW_TOKENS)
+    plain = case.run(Watch.nothing(), new_tokens=NEW_TOKENS)
     logits = case.model.logits(list(case.ids))
     found: list[SiteDifference] = []
     for watch in case.blocks():
-        watched = case.see(replace(watch, logits=True), new_tokens=NEW_TOKENS)
+        watched = case.run(replace(watch, logits=True), new_tokens=NEW_TOKENS)
         found.append(
             site_difference(watched.site(LOGITS)[: len(logits)], logits, case.tolerance, LOGITS, watched.pieces)
         )
         found += _chosen_difference(watched, plain, case.tolerance)
-    return judged(2, WATCHING, case.tolerance, found, len(case.ids))
+    return law_result(2, WATCHING, case.tolerance, found, len(case.ids))
 
 
 def _chosen_difference(watched: Trace, plain: Trace, tolerance: float) -> list[SiteDifference]:
@@ -66,7 +66,7 @@ def law_6(case: Case) -> LawResult:
     """
     tokens = tuple(range(len(case.ids)))
     if len(tokens) < 2:
-        return inapplicable(
+        return skipped_law(
             6, POSITIONS, case.tolerance, "one token has no other order; run a longer prompt", len(tokens)
         )
     order, found, moved = list(reversed(tokens)), [], math.inf
@@ -76,7 +76,7 @@ def law_6(case: Case) -> LawResult:
         ablated = Ablate(f"layers.{layer}.attn")
 
         def wrote(part: str, *edits: Edit, layer: int = layer) -> Float32[np.ndarray, "token model"]:
-            return case.see(Watch(parts=(part,), layers=(layer,)), edits).site(layer_site(layer, part))
+            return case.run(Watch(parts=(part,), layers=(layer,)), edits).site(layer_site(layer, part))
 
         turned = Replace(layer_site(layer, "input"), tokens, wrote("input")[order])
         rows = wrote("ffn.output", ablated)[order]
@@ -86,7 +86,9 @@ def law_6(case: Case) -> LawResult:
         moved = min(moved, attention)
         if not attention > noticed:
             found.append(SiteDifference(math.inf, f"attention of layer {layer} did not notice another order"))
-    return judged(6, POSITIONS, case.tolerance, found, len(tokens), f"attention moves by {show_number(moved)} at least")
+    return law_result(
+        6, POSITIONS, case.tolerance, found, len(tokens), f"attention moves by {show_number(moved)} at least"
+    )
 
 
 def law_7(case: Case) -> LawResult:
@@ -97,10 +99,10 @@ def law_7(case: Case) -> LawResult:
         timing = case.model.time_sublayers(list(case.ids), tokens=tokens, repeats=REPEATS)
         case.tell(f"timed a {what}")
         if timing is None:
-            return inapplicable(7, SHARES, SUMS_TO, "the timing was stopped; check it again", len(case.ids))
+            return skipped_law(7, SHARES, SUMS_TO, "the timing was stopped; check it again", len(case.ids))
         found.append(_sum_difference(timing, what, case.spec.n_layers))
         notes.append(f"{what}: {coverage_text(timing)}")
-    return judged(7, SHARES, SUMS_TO, found, len(case.ids), ", ".join(notes))
+    return law_result(7, SHARES, SUMS_TO, found, len(case.ids), ", ".join(notes))
 
 
 def _sum_difference(timing: SublayerTiming, what: str, n_layers: int) -> SiteDifference:
@@ -118,18 +120,18 @@ def _sum_difference(timing: SublayerTiming, what: str, n_layers: int) -> SiteDif
 
 def law_8(case: Case) -> LawResult:
     """Decoding token by token gives the logits of one full pass, and edits of strength one change nothing."""
-    decoded = case.see(Watch(parts=(), logits=True), new_tokens=NEW_TOKENS)
+    decoded = case.run(Watch(parts=(), logits=True), new_tokens=NEW_TOKENS)
     full = case.model.logits(list(decoded.tokens[: decoded.n_fed]))
     found = [site_difference(decoded.site(LOGITS), full, case.tolerance, f"{LOGITS} with the cache", decoded.pieces)]
     layers = tuple(sorted({0, case.spec.n_layers - 1}))
     watch = Watch(parts=tuple(PARTS), layers=layers, logits=True)
-    before = case.see(watch)
-    after = case.see(watch, _neutral(before, layers))
+    before = case.run(watch)
+    after = case.run(watch, _neutral(before, layers))
     for site in before.sites:
         found.append(
             site_difference(after.site(site), before.site(site), case.tolerance, f"{site} when edited", before.pieces)
         )
-    return judged(8, CACHE, case.tolerance, found, decoded.n_fed)
+    return law_result(8, CACHE, case.tolerance, found, decoded.n_fed)
 
 
 def _neutral(before: Trace, layers: tuple[int, ...]) -> list[Edit]:

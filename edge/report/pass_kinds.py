@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from statistics import median
 
-from edge.profile.inside import Inside
+from edge.profile.breakdown import PartBreakdown
 from edge.profile.record import PassProfile, Profile, VariantProfile
 from edge.profile.summary import quantile
-from edge.timing import Account, PassTimes
+from edge.timing import PassTimes, TimeBreakdown
 from models.errors import EdgeError
 
 
@@ -21,12 +21,12 @@ class PartTimes:
     """One engine, one kind of pass."""
 
     variant: VariantProfile
-    inside: Inside
+    breakdown: PartBreakdown
 
     @property
     def times(self) -> PassTimes:
         """Every sample."""
-        return self.inside.passes.times
+        return self.breakdown.passes.times
 
     @property
     def title(self) -> str:
@@ -36,7 +36,7 @@ class PartTimes:
     @property
     def total_ns(self) -> float:
         """Median of whole passes without instruments."""
-        return self.inside.total_ns
+        return self.breakdown.total_ns
 
     @property
     def p90_ns(self) -> float:
@@ -44,9 +44,9 @@ class PartTimes:
         return quantile(self.times.whole_ns, 0.9)
 
     @property
-    def account(self) -> Account:
+    def sublayers(self) -> TimeBreakdown:
         """The pass, divided by its sublayers."""
-        return self.inside.account
+        return self.breakdown.sublayers
 
 
 @dataclass(frozen=True)
@@ -95,4 +95,4 @@ def _checked(variant: VariantProfile, passes: PassProfile) -> PartTimes:
             f"its passes of {times.tokens} tokens at depth {times.depth} on {variant.engine} have no times to draw; "
             "run 'edge profile' again"
         )
-    return PartTimes(variant, Inside(passes))
+    return PartTimes(variant, PartBreakdown(passes))

@@ -10,10 +10,10 @@ from jaxtyping import Float32
 from edge.measure.registry import MEASURES
 from edge.picture.levels import Linear
 from edge.picture.units import show_number, show_share
-from edge.report.fine import quantized_text, to_fine_levels
+from edge.report.byte_levels import quantized_text, to_byte_levels
 from edge.report.markup import Markup, Section, gradient, note, tag
 from edge.report.scales import PALETTE, Show, exactness, scale_record
-from edge.report.seen import FfnSparsity, Looks, logprobs_of, share_scale
+from edge.report.trace_values import AttentionMaps, FfnSparsity, logprobs_of, share_scale
 from edge.trace import Trace
 from models.sites import LOGITS, PARTS
 
@@ -87,14 +87,14 @@ def _watched(trace: Trace) -> str:
     return f"{' and '.join(named) or 'nothing'}, {kept}: {len(trace.sites)} sites"
 
 
-def tokens_section(trace: Trace, looks: Looks | None, sparsity: FfnSparsity | None) -> Section:
+def tokens_section(trace: Trace, maps: AttentionMaps | None, sparsity: FfnSparsity | None) -> Section:
     """Every token, the given ones apart from the generated ones, colored by a number of the reader's choice."""
-    scalars = _scalars(trace, looks, sparsity)
+    scalars = _scalars(trace, maps, sparsity)
     pieces = (_token(place, piece, trace) for place, piece in enumerate(trace.pieces))
     strip = tag("div", *pieces, id="strip", role="listbox", aria_label="tokens")
     how = note(
         "Underlined tokens were given, the others generated. ",
-        "Choose one by mouse or by arrow keys to see where it looks. ",
+        "Choose one by mouse or by arrow keys to see what it attends to. ",
         tag("span", id="scalar-definition"),
     )
     record = {"scalars": [_scalar_record(scalar) for scalar in scalars]}
@@ -120,11 +120,14 @@ def legend(id: str) -> Markup:
     return tag("span", low, gradient(PALETTE), high, class_="legend")
 
 
-def _scalars(trace: Trace, looks: Looks | None, sparsity: FfnSparsity | None) -> list[Scalar]:
+def _scalars(trace: Trace, maps: AttentionMaps | None, sparsity: FfnSparsity | None) -> list[Scalar]:
     """What was kept of this run, the most telling first."""
     found = [_logprob(trace)]
-    if looks is not None and looks.acting.any():
-        bits, first = looks.entropy_bits[looks.acting].mean(axis=0), looks.first_token_share[looks.acting].mean(axis=0)
+    if maps is not None and maps.not_ablated.any():
+        bits, first = (
+            maps.entropy_bits[maps.not_ablated].mean(axis=0),
+            maps.first_token_share[maps.not_ablated].mean(axis=0),
+        )
         most = Linear(0.0, max(float(bits.max()), 0.1))
         found += [
             Scalar("entropy", "attention entropy", f"{_ENTROPY} {_OVER_HEADS}", bits, most, _bits),
@@ -138,7 +141,7 @@ def _scalars(trace: Trace, looks: Looks | None, sparsity: FfnSparsity | None) ->
     return [scalar for scalar in found if not np.isnan(scalar.values).all()]
 
 
-_ENTROPY = "How widely the token looks: −Σ p·log₂ p of its row of the pattern, in bits."
+_ENTROPY = "How widely the token attends: −Σ p·log₂ p of its row of the pattern, in bits."
 _FIRST = "The weight that the token gives to the first token, a share of 1 (Gu et al. 2024)."
 _OVER_HEADS = "Mean over the heads of all watched layers."
 _OVER_LAYERS = "Mean over all watched layers."
@@ -173,5 +176,5 @@ def _scalar_record(scalar: Scalar) -> dict[str, Any]:
         "key": scalar.key,
         "title": scalar.title,
         "definition": f"{scalar.definition} Kept as {exactness(scalar.scale, scalar.show)}.",
-        "levels": quantized_text(to_fine_levels(scalar.values, scalar.scale)),
+        "levels": quantized_text(to_byte_levels(scalar.values, scalar.scale)),
     }

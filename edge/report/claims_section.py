@@ -8,7 +8,7 @@ from edge.lab.contrast import contrast
 from edge.lab.effect import Effect, Verdict
 from edge.lab.run import LabRecord, Tried
 from edge.picture.units import show_measured, show_with_unit
-from edge.report.grids import grid_figure
+from edge.report.heatmaps import heatmap_figure
 from edge.report.markup import Markup, Section, note, numbers, tag, text
 from edge.report.plots import curve_figure
 
@@ -82,7 +82,7 @@ def _claim(place: int, tried: Tried) -> Markup:
         *(tag("div", tag("dt", name), tag("dd", *_with_code(value))) for name, value in facts if value),
         class_="basis",
     )
-    figures = [*map(curve_figure, finding.curves), *map(grid_figure, finding.grids)]
+    figures = [*map(curve_figure, finding.curves), *map(heatmap_figure, finding.grids)]
     measured = [_effects(finding.effects)] if finding.effects else []
     measured += [_numbers(finding.numbers)] if finding.numbers else []
     pictures = [tag("div", *figures, class_="panels")] if figures else []

@@ -8,7 +8,7 @@ from time import perf_counter_ns
 import numpy as np
 
 from edge.measure.registry import SHARES as SPARSITIES
-from edge.profile.work import StoredBytes
+from edge.profile.work import WeightBytes
 from edge.trace import Trace
 from edge.worker_process import WorkerProcess
 from models.parameters import parameter_shapes
@@ -67,7 +67,7 @@ class SparsityProfile:
     curve: tuple[Gathered, ...]
 
 
-def skipped(trace: Trace, held: StoredBytes) -> tuple[Skipped, ...]:
+def skipped(trace: Trace, held: WeightBytes) -> tuple[Skipped, ...]:
     """What each layer of a watched run would skip."""
     shapes = parameter_shapes(trace.spec)
     layers = []

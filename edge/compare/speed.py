@@ -6,9 +6,9 @@ from statistics import median
 
 import numpy as np
 
-from edge.compare.members import Asked
+from edge.compare.variants import RemoteModel
 from edge.profile.memory import Memory, measure_memory
-from edge.profile.rounds import Course, Round, example_ids, run_round, spread
+from edge.profile.rounds import Round, Workload, example_ids, run_round, spread
 from edge.session import Model
 from models.spec import DecoderSpec
 
@@ -17,10 +17,10 @@ PROMPT, TOKENS = 128, 32
 
 
 @dataclass(frozen=True)
-class Pace:
+class Speed:
     """Every time that was taken of one variant, warm-up left out."""
 
-    course: Course
+    workload: Workload
     rounds: tuple[Round, ...]
 
     @property
@@ -48,22 +48,22 @@ class Pace:
         return [interval for one in self.rounds for interval in one.inter_token_ms]
 
 
-def usual_course(specs: Sequence[DecoderSpec]) -> Course:
+def default_workload(specs: Sequence[DecoderSpec]) -> Workload:
     """From an empty cache, what fits the smallest context."""
     context = min(spec.context for spec in specs)
-    return Course(depth=0, prompt=min(PROMPT, context), tokens=min(TOKENS, context - 1))
+    return Workload(depth=0, prompt=min(PROMPT, context), tokens=min(TOKENS, context - 1))
 
 
-def take_paces(asked: Sequence[Asked], course: Course, rounds: int) -> list[Pace]:
+def measure_speed(remotes: Sequence[RemoteModel], workload: Workload, rounds: int) -> list[Speed]:
     """Rounds in turn, one of each variant, so that what slows the machine down slows all; the first turn warms up."""
-    turns = [[one.call(_round, course) for one in asked] for _ in range(rounds + 1)]
-    return [Pace(course, tuple(own)) for own in zip(*turns[1:], strict=True)]
+    turns = [[one.call(_round, workload) for one in remotes] for _ in range(rounds + 1)]
+    return [Speed(workload, tuple(own)) for own in zip(*turns[1:], strict=True)]
 
 
-def _round(model: Model, course: Course) -> Round:
-    return run_round(model, example_ids(model.spec, course.length), course)
+def _round(model: Model, workload: Workload) -> Round:
+    return run_round(model, example_ids(model.spec, workload.length), workload)
 
 
-def memory_of(asked: Asked, course: Course) -> Memory:
+def memory_of(remote: RemoteModel, workload: Workload) -> Memory:
     """What the variant's process has held so far; asked before anything is watched there."""
-    return asked.call(measure_memory, course.length)
+    return remote.call(measure_memory, workload.length)

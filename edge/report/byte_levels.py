@@ -8,31 +8,31 @@ from jaxtyping import Bool, Float, Float64, UInt8
 
 from edge.picture.levels import Linear, Log, Scale
 
-FINE_LEVELS = 254
+BYTE_LEVELS = 254
 """Steps that a value is kept in: a byte, less the two marks."""
 
-FINE_HIDDEN, FINE_UNKNOWN = 0, 255
+HIDDEN_LEVEL, UNKNOWN_LEVEL = 0, 255
 """The marks beside the levels 1 to 254: a cell without a value, and one whose value is not a number.
 
 Hidden is the lowest and unknown the highest, so that the largest byte of a block stands for the block.
 """
 
 
-def to_fine_levels(
+def to_byte_levels(
     value: Float[np.ndarray, "*shape"], scale: Scale, hidden: Bool[np.ndarray, "*shape"] | None = None
 ) -> UInt8[np.ndarray, "*shape"]:
     """The nearest level of each value: 1 is the scale's low and below, 254 its high and above."""
     place = scale.place(value.astype(np.float32, copy=False))
-    step = np.nan_to_num(np.clip(place, 0.0, 1.0) * (FINE_LEVELS - 1)).round().astype(np.uint8)
-    level: UInt8[np.ndarray, "*shape"] = np.where(np.isnan(place), np.uint8(FINE_UNKNOWN), step + np.uint8(1))
+    step = np.nan_to_num(np.clip(place, 0.0, 1.0) * (BYTE_LEVELS - 1)).round().astype(np.uint8)
+    level: UInt8[np.ndarray, "*shape"] = np.where(np.isnan(place), np.uint8(UNKNOWN_LEVEL), step + np.uint8(1))
     if hidden is not None:
-        level[hidden] = FINE_HIDDEN
+        level[hidden] = HIDDEN_LEVEL
     return level
 
 
-def fine_values(scale: Scale) -> Float64[np.ndarray, " level"]:
+def level_values(scale: Scale) -> Float64[np.ndarray, " level"]:
     """What the levels 1 to 254 stand for, in the unit of the scale."""
-    place = np.linspace(0.0, 1.0, FINE_LEVELS)
+    place = np.linspace(0.0, 1.0, BYTE_LEVELS)
     match scale:
         case Linear(low, high):
             return np.asarray(low + place * (high - low))
@@ -44,7 +44,7 @@ def blocks(levels: UInt8[np.ndarray, "*shape row column"], side: int) -> UInt8[n
     """The largest level of each `side` x `side` block; the last blocks may be smaller."""
     *outer, rows, columns = levels.shape
     padding = [(0, 0)] * len(outer) + [(0, -rows % side), (0, -columns % side)]
-    padded = np.pad(levels, padding, constant_values=FINE_HIDDEN)
+    padded = np.pad(levels, padding, constant_values=HIDDEN_LEVEL)
     return np.asarray(padded.reshape(*outer, -(-rows // side), side, -(-columns // side), side).max(axis=(-3, -1)))
 
 

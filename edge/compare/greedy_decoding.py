@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from edge.compare.sameness import NEAR_TIE_NATS, margins_nats
+from edge.compare.predictions import NEAR_TIE_NATS, margins_nats
 from edge.session import Model, Token
 
 
 @dataclass(frozen=True)
-class Choices:
+class GreedyTokens:
     """Tokens that one variant chose one after another, and how clearly.
 
     Attributes:
@@ -20,7 +20,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Parting:
+class DivergentToken:
     """The first token that a variant chooses differently.
 
     Attributes:
@@ -43,7 +43,7 @@ class Parting:
         return self.margin_nats < NEAR_TIE_NATS
 
 
-def choose(model: Model, prompt: tuple[int, ...], tokens: int) -> Choices:
+def generate_greedily(model: Model, prompt: tuple[int, ...], tokens: int) -> GreedyTokens:
     """The likeliest tokens after a prompt, one after another, whatever ends a text."""
     pieces: list[str] = []
     margins: list[float] = []
@@ -53,14 +53,14 @@ def choose(model: Model, prompt: tuple[int, ...], tokens: int) -> Choices:
         margins.append(float(margins_nats(token.step.logits[-1:])[0]))
 
     trace = model.run(ids=list(prompt), max_new_tokens=tokens, stop_tokens=(), on_token=seen)
-    return Choices(trace.generated, tuple(pieces), tuple(margins))
+    return GreedyTokens(trace.generated, tuple(pieces), tuple(margins))
 
 
-def parting(chosen: Choices, reference: Choices) -> Parting | None:
+def first_divergent_token(chosen: GreedyTokens, reference: GreedyTokens) -> DivergentToken | None:
     """Where two part; None where they choose alike to the end."""
     for place, (own, other) in enumerate(zip(chosen.ids, reference.ids, strict=False)):
         if own != other:
-            return Parting(
+            return DivergentToken(
                 place, own, chosen.pieces[place], other, reference.pieces[place], reference.margins_nats[place]
             )
     return None

@@ -1,19 +1,19 @@
-"""What silent neurons would save, printed: bytes by layer, and the curve of an FFN that gathers."""
+"""What inactive neurons would save: bytes per layer, and the speedup of an FFN that reads active neurons only."""
 
 from typing import TYPE_CHECKING
 
 from edge.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
-    from edge.profile.sparse import SparsityProfile
+    from edge.profile.sparsity_savings import SparsityProfile
 
 _SKIPPED = (Column("layer", "layer"), Column("ffn_mb", "FFN MB", ",.2f"))
 
 _CURVE = (
     Column("active", "active neurons", ".1%"),
     Column("gathered_ms", "gathered ms", ".3f"),
-    Column("dense_ms", "whole FFN ms", ".3f"),
-    Column("gain", "times faster", ".2f"),
+    Column("dense_ms", "dense FFN ms", ".3f"),
+    Column("gain", "speedup", ".2f"),
 )
 
 
@@ -45,5 +45,5 @@ def skipped_table(found: "SparsityProfile") -> Table:
 
 
 def gather_table(found: "SparsityProfile") -> Table:
-    """What reading active rows alone gains here, at each share of them."""
+    """Speedup of reading active rows only, per share of active neurons."""
     return Table(_CURVE, [(one.active, one.took_ns / 1e6, one.dense_ns / 1e6, one.gain) for one in found.curve])

@@ -15,8 +15,8 @@ from math import prod
 
 from edge.engines.choice import EngineChoice, engine_of
 from edge.generate import passes
-from edge.profile.held import held_bytes, weights_held_bytes
 from edge.profile.memory import kv_bytes, process_peak_bytes
+from edge.profile.weight_memory import weight_bytes, weights_memory_bytes
 from edge.worker_process import WorkerProcess
 from models.checkpoint import Checkpoint
 from models.parameters import parameter_shapes
@@ -29,7 +29,7 @@ _WORK_BYTES = {"torch": 40e6, "onnx": 25e6, "mlx": 25e6}
 _SCORES = {"torch": 0, "onnx": 1, "mlx": 2}
 """How often a runtime holds the scores of all heads of a layer at once."""
 
-_PACKED_AGAIN = 1.5
+_REPACKED = 1.5
 """Bytes of ONNX Runtime's own layout of a quantized matrix: it adds sums of groups, and fills up."""
 
 
@@ -50,7 +50,7 @@ def empty_bytes(engine: str) -> int:
 
 def _onnx_bytes(checkpoint: Checkpoint, choice: EngineChoice, weights: float) -> float:
     if not isinstance(choice.precision, Float) or checkpoint.quantized:
-        return _PACKED_AGAIN * weights
+        return _REPACKED * weights
     return weights + (0 if checkpoint.stored_bytes == weights else checkpoint.stored_bytes)
 
 
@@ -64,15 +64,15 @@ def _no_bytes(checkpoint: Checkpoint, choice: EngineChoice, weights: float) -> f
     return 0.0
 
 
-def forecast_bytes(checkpoint: Checkpoint, engine: str, tokens: int) -> int:
+def estimate_peak_bytes(checkpoint: Checkpoint, engine: str, tokens: int) -> int:
     """The process peak of a run whose cache holds `tokens` tokens.
 
     Raises:
         EdgeError: the engine's package is not installed.
     """
     choice = engine_of(engine)
-    held = held_bytes(engine, checkpoint)
-    weights = weights_held_bytes(checkpoint.spec, held)
+    held = weight_bytes(engine, checkpoint)
+    weights = weights_memory_bytes(checkpoint.spec, held)
     size = choice.float_bytes
     cache_bytes = kv_bytes(checkpoint.spec, tokens, size)
     most_pairs = max((len(fed) * fed.stop for fed in passes(checkpoint.spec, tokens)), default=0)

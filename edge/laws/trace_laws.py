@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from edge.laws.result import LawResult, SiteDifference, inapplicable, judged, site_difference
+from edge.laws.result import LawResult, SiteDifference, law_result, site_difference, skipped_law
 from edge.measure.attribution import direct_logit_attribution
 from edge.readout import Readout, norm_weights, open_output_projection
 from edge.trace import Trace
@@ -38,7 +38,7 @@ def law_1(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
         for part, got in (("attn.heads", read), ("attn.output", written)):
             site = layer_site(layer, part)
             found.append(site_difference(got, trace.site(site), tolerance, site, trace.pieces))
-    return judged(1, PATTERNS, tolerance, found, trace.n_fed)
+    return law_result(1, PATTERNS, tolerance, found, trace.n_fed)
 
 
 def _heads(trace: Trace, layer: int) -> Float32[np.ndarray, "token head head_dim"]:
@@ -63,7 +63,7 @@ def law_3(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
                 stream = norm_weights(checkpoint.weights, name, kind.norm, trace.spec.d_model)(stream)
         site = layer_site(layer, "output")
         found.append(site_difference(stream, trace.site(site), tolerance, site, trace.pieces))
-    return judged(3, SUMS, tolerance, found, trace.n_fed)
+    return law_result(3, SUMS, tolerance, found, trace.n_fed)
 
 
 def law_4(trace: Trace, readout: Readout, tolerance: float, questions: Sequence[Question] = ()) -> LawResult:
@@ -79,7 +79,7 @@ def law_4(trace: Trace, readout: Readout, tolerance: float, questions: Sequence[
     norming = next((layer for layer, kind in enumerate(trace.spec.layers) if kind.norms_sum), None)
     if norming is not None:
         why = f"layer {norming} norms the sum after each sublayer, so a logit is no sum of what sublayers add"
-        return inapplicable(4, ATTRIBUTIONS, tolerance, why, trace.n_fed)
+        return skipped_law(4, ATTRIBUTIONS, tolerance, why, trace.n_fed)
     logits, last = before_cap(trace), trace.site(layer_site(trace.spec.n_layers - 1, "output"))
     components, largest, found = _components(trace), max(float(np.abs(logits).max()), 1e-6), []
     for target, baseline in questions or list(_questions(logits)):
@@ -89,7 +89,7 @@ def law_4(trace: Trace, readout: Readout, tolerance: float, questions: Sequence[
         token = int(np.nan_to_num(off, nan=np.inf).argmax())
         less = "the mean" if baseline is None else f"logit {baseline}"
         found.append(SiteDifference(float(off.max()), f"logit {target} less {less}, token {token}"))
-    return judged(4, ATTRIBUTIONS, tolerance, found, trace.n_fed)
+    return law_result(4, ATTRIBUTIONS, tolerance, found, trace.n_fed)
 
 
 def before_cap(trace: Trace) -> Float64[np.ndarray, "token vocab"]:

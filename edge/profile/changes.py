@@ -29,14 +29,14 @@ class Change:
     engine: str
     depth: int
     what: str
-    then_ms: float
-    now_ms: float
+    before_ms: float
+    after_ms: float
     ratio: float
     low: float
     high: float
 
     @property
-    def is_real(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether noise alone hardly explains it: no change lies outside the interval."""
         return not self.low <= 1.0 <= self.high
 
@@ -48,11 +48,11 @@ _TIMES: dict[str, Callable[[Round], float]] = {
 
 
 def changes(then: Profile, now: Profile) -> Iterator[Change]:
-    """Every time that both profiles have, of variants and depths with the same name and course."""
-    before = {variant.engine: {at.course: at for at in variant.depths} for variant in then.variants}
+    """Every time that both profiles have, of variants and depths with the same name and workload."""
+    before = {variant.engine: {at.workload: at for at in variant.depths} for variant in then.variants}
     for variant in now.variants:
         for at in variant.depths:
-            other = before.get(variant.engine, {}).get(at.course)
+            other = before.get(variant.engine, {}).get(at.workload)
             if other is not None:
                 yield from _changes_of(variant.engine, other, at)
 
@@ -63,10 +63,10 @@ def _changes_of(engine: str, then: DepthProfile, now: DepthProfile) -> Iterator[
         low, high = interval(old, new)
         yield Change(
             engine=engine,
-            depth=now.course.depth,
+            depth=now.workload.depth,
             what=what,
-            then_ms=median(old),
-            now_ms=median(new),
+            before_ms=median(old),
+            after_ms=median(new),
             ratio=median(new) / median(old),
             low=low,
             high=high,

@@ -9,11 +9,11 @@ from edge.measure.attention import mean_after_first
 from edge.measure.registry import EXACT_ZERO, MEASURES, TOP_P
 from edge.picture.levels import Linear, Log, Scale
 from edge.picture.units import show_number, show_share
-from edge.report.fine import quantized_text, to_fine_levels
+from edge.report.byte_levels import quantized_text, to_byte_levels
 from edge.report.markup import Markup, Section, note, numbers, tag
-from edge.report.opening import legend
 from edge.report.scales import briefly, color_steps, ends, exactness, labels, scale_record, two_digits
-from edge.report.seen import COLUMNS, WEIGHTS, FfnSparsity, Looks, in_columns, share_scale
+from edge.report.tokens_section import legend
+from edge.report.trace_values import COLUMNS, WEIGHTS, AttentionMaps, FfnSparsity, in_columns, share_scale
 from edge.trace import Trace
 from models.spec import Activation
 
@@ -27,9 +27,9 @@ READ_KEYS = 8
 """Keys that are listed for the chosen query."""
 
 
-def attention_section(trace: Trace, looks: Looks | None) -> Section:
+def attention_section(trace: Trace, maps: AttentionMaps | None) -> Section:
     """Every head small, one of them large, and what the chosen token reads through it."""
-    if looks is None:
+    if maps is None:
         missing = note("Queries and keys were not watched in this run, so that no pattern can be shown.")
         return Section("attention", "Attention", (missing,))
     how = note(
@@ -37,13 +37,13 @@ def attention_section(trace: Trace, looks: Looks | None) -> Section:
         tag("code", "softmax(q·kᵀ·scale)"),
         " over the keys a token may read (Vaswani et al. 2017), a share of 1; a row sums to 1. Recomputed from the "
         "queries and keys that the engine computed. ",
-        *_kept(looks),
+        *_kept(maps),
         *_edits(trace),
     )
     controls = tag("div", *_scale_choice(), legend("weight"), class_="controls")
     reads = tag("div", tag("h4", id="reads-title"), tag("ol", id="reads"), class_="reads")
-    body = tag("div", _heads(looks), _chosen_head(), reads, class_="attention")
-    return Section("attention", "Attention", (how, controls, body), {"attention": _looks_record(looks)})
+    body = tag("div", _heads(maps), _chosen_head(), reads, class_="attention")
+    return Section("attention", "Attention", (how, controls, body), {"attention": _maps_record(maps)})
 
 
 def _edits(trace: Trace) -> Iterator[str]:
@@ -51,10 +51,10 @@ def _edits(trace: Trace) -> Iterator[str]:
         yield tag("strong", f" Edits of this run: {', '.join(trace.edits)}. Means leave out what is ablated.")
 
 
-def _kept(looks: Looks) -> Iterator[str]:
+def _kept(maps: AttentionMaps) -> Iterator[str]:
     yield f"Kept as {exactness(WEIGHTS, briefly)}; what is less is the lowest level. "
-    if looks.block > 1:
-        tokens, cells, block = looks.entropy_bits.shape[2], looks.levels.shape[2], looks.block
+    if maps.block > 1:
+        tokens, cells, block = maps.entropy_bits.shape[2], maps.levels.shape[2], maps.block
         yield tag(
             "strong",
             f"{tokens:,} × {tokens:,} weights a head are shown as {cells} × {cells} cells: each is the largest weight "
@@ -70,22 +70,22 @@ def _scale_choice() -> list[Markup]:
     ]
 
 
-def _heads(looks: Looks) -> Markup:
+def _heads(maps: AttentionMaps) -> Markup:
     """A row of small maps for each layer, the deepest on top as the residual stream rises."""
-    rows = (_layer_row(looks, place) for place in reversed(range(len(looks.layers))))
+    rows = (_layer_row(maps, place) for place in reversed(range(len(maps.layers))))
     what = tag("p", "Every head: arrow keys or a click choose the layer (↑ ↓) and the head (← →).", class_="caption")
     grid = tag("div", *rows, id="heads", role="group", aria_label="heads of every watched layer")
     return tag("div", what, grid, class_="heads")
 
 
-def _layer_row(looks: Looks, place: int) -> Markup:
-    layer = looks.layers[place]
-    buttons = (_head_button(looks, place, head) for head in range(looks.levels.shape[1]))
+def _layer_row(maps: AttentionMaps, place: int) -> Markup:
+    layer = maps.layers[place]
+    buttons = (_head_button(maps, place, head) for head in range(maps.levels.shape[1]))
     return tag("div", tag("span", f"{layer}", class_="layer"), *buttons, class_="layer-row")
 
 
-def _head_button(looks: Looks, place: int, head: int) -> Markup:
-    name = f"layer {looks.layers[place]}, head {head}: {_scores(looks, place, head)}"
+def _head_button(maps: AttentionMaps, place: int, head: int) -> Markup:
+    name = f"layer {maps.layers[place]}, head {head}: {_scores(maps, place, head)}"
     return tag(
         "button",
         tag("canvas", aria_hidden="true"),
@@ -99,11 +99,11 @@ def _head_button(looks: Looks, place: int, head: int) -> Markup:
     )
 
 
-def _scores(looks: Looks, place: int, head: int) -> str:
+def _scores(maps: AttentionMaps, place: int, head: int) -> str:
     """Means over the rows after the first token's, which has nothing else to read."""
-    if not looks.acting[place, head]:
+    if not maps.not_ablated[place, head]:
         return "ablated, what it writes is 0"
-    bits, first = (float(mean_after_first(one[place, head])) for one in (looks.entropy_bits, looks.first_token_share))
+    bits, first = (float(mean_after_first(one[place, head])) for one in (maps.entropy_bits, maps.first_token_share))
     if np.isnan(bits):
         return "one token, which reads itself"
     return f"mean entropy {show_number(bits)} bits, {show_share(first)} on the first token"
@@ -125,18 +125,18 @@ def _chosen_head() -> Markup:
     return tag("div", title, readout, frame, class_="chosen")
 
 
-def _looks_record(looks: Looks) -> dict[str, Any]:
+def _maps_record(maps: AttentionMaps) -> dict[str, Any]:
     return {
-        "layers": list(looks.layers),
-        "heads": looks.levels.shape[1],
-        "cells": looks.levels.shape[2],
-        "tokens": looks.entropy_bits.shape[2],
-        "block": looks.block,
+        "layers": list(maps.layers),
+        "heads": maps.levels.shape[1],
+        "cells": maps.levels.shape[2],
+        "tokens": maps.entropy_bits.shape[2],
+        "block": maps.block,
         "reads": READ_KEYS,
         "labels": [f"≤{briefly(WEIGHTS.low)}", *labels(WEIGHTS, two_digits)[1:]],
         "colors": {name: color_steps(WEIGHTS, scale) for name, scale in SHOWN.items()},
         "ends": {name: [("≤" if name == "log" else "") + low, high] for name, (low, high) in _shown_ends()},
-        "levels": quantized_text(looks.levels),
+        "levels": quantized_text(maps.levels),
     }
 
 
@@ -207,15 +207,15 @@ def _sparsity_record(sparsity: FfnSparsity) -> dict[str, Any]:
             "title": measure.title,
             "definition": f"{measure.definition} Kept as {exactness(scale, measure.unit.show)}.",
             "means": [measure.unit.show(float(row.mean())) for row in values],
-            "levels": quantized_text(to_fine_levels(columns, scale)),
+            "levels": quantized_text(to_byte_levels(columns, scale)),
         }
     record["measures"] = measures
     return record
 
 
-def layers_section(trace: Trace, looks: Looks | None, sparsity: FfnSparsity | None) -> Section:
+def layers_section(trace: Trace, maps: AttentionMaps | None, sparsity: FfnSparsity | None) -> Section:
     """Means of every layer as a table; a dash where it was not watched."""
-    rows = [_layer_numbers(trace, layer, looks, sparsity) for layer in reversed(range(trace.spec.n_layers))]
+    rows = [_layer_numbers(trace, layer, maps, sparsity) for layer in reversed(range(trace.spec.n_layers))]
     headings = ("layer", "entropy, bits", "on first token", *(measure.title for measure in MEASURES))
     what = note(
         "Means over tokens, and over heads for attention. Entropy: −Σ p·log₂ p of a row; on first token: its weight on "
@@ -227,16 +227,18 @@ def layers_section(trace: Trace, looks: Looks | None, sparsity: FfnSparsity | No
     return Section("layers", "Layer by layer", (what, table))
 
 
-def _layer_numbers(trace: Trace, layer: int, looks: Looks | None, sparsity: FfnSparsity | None) -> tuple[str, ...]:
+def _layer_numbers(
+    trace: Trace, layer: int, maps: AttentionMaps | None, sparsity: FfnSparsity | None
+) -> tuple[str, ...]:
     cells = [str(layer)]
-    place = looks.layers.index(layer) if looks is not None and layer in looks.layers else None
-    if looks is None or place is None or looks.entropy_bits.shape[2] < 2:
+    place = maps.layers.index(layer) if maps is not None and layer in maps.layers else None
+    if maps is None or place is None or maps.entropy_bits.shape[2] < 2:
         cells += ["–", "–"]
-    elif not (acting := looks.acting[place]).any():
+    elif not (acting := maps.not_ablated[place]).any():
         cells += [ABLATED, ABLATED]
     else:
-        cells += [show_number(float(mean_after_first(looks.entropy_bits[place, acting]).mean()))]
-        cells += [show_share(float(mean_after_first(looks.first_token_share[place, acting]).mean()))]
+        cells += [show_number(float(mean_after_first(maps.entropy_bits[place, acting]).mean()))]
+        cells += [show_share(float(mean_after_first(maps.first_token_share[place, acting]).mean()))]
     if layer in trace.ablated.ffns:
         return (*cells, *(ABLATED for _ in MEASURES))
     if sparsity is None or layer not in sparsity.layers:

@@ -1,4 +1,4 @@
-"""Where one pass spends its time, printed: a row a layer, and the sum beside the whole."""
+"""Latency of each sublayer in one pass: one row per layer, and their sum compared with the whole pass."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ _COLUMNS = (
 def sublayer_table(timing: "SublayerTiming") -> Table:
     """Attention and FFN of each layer, each with its norm, as measured and scaled; and their share.
 
-    Shares are of the un-instrumented total, and of the pass with timers where those slowed it: the heading says which.
+    Shares are of the uninstrumented latency, or of the instrumented pass if timers slowed it. The heading says which.
     """
     heading = f"share {share_title(timing)}"
     rows: list[tuple[Cell, ...]] = []
@@ -33,13 +33,13 @@ def sublayer_table(timing: "SublayerTiming") -> Table:
 
 
 def sublayer_sum(timing: "SublayerTiming") -> str:
-    """The parts outside layers, the total, and how much of it the parts account for."""
+    """The parts outside layers, the total, and the coverage: the sum of all parts divided by the total."""
     outside = ", ".join(
         f"{scope} {took / 1e6:.3f}" for scope, took in timing.measured_ns.items() if not scope.startswith("layers.")
     )
     what = "a decode step" if timing.tokens == 1 else f"a pass over {timing.tokens} tokens"
     return (
-        f"outside layers, ms, measured: {outside or 'nothing'}\n"
+        f"outside layers, measured ms: {outside or 'nothing'}\n"
         f"{what} at depth {timing.depth}: {timing.total_ns / 1e6:.3f} ms on {timing.engine}, "
         f"{timing.threads} threads, median of {timing.repeats}\n"
         f"{coverage_text(timing)} ({timing.method})"

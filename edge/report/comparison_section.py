@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edge.compare.result import Compared, Comparison, Subject
+from edge.compare.result import ComparedVariant, Comparison, VariantResult
 from edge.picture.levels import Log
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_bytes, show_number, show_share
@@ -14,11 +14,11 @@ from edge.report.markup import Markup, Section, note, numbers, tag
 ERRORS = Log(1e-8, 1.0)
 """The scale of the bars beside relative errors."""
 
-Measure = tuple[str, Callable[[Subject], str], Callable[[Compared], str]]
+Measure = tuple[str, Callable[[VariantResult], str], Callable[[ComparedVariant], str]]
 """A row of the sums: its name, what the reference has of it, and what a variant has."""
 
 
-def parity_section(comparison: Comparison, model: str) -> Section:
+def comparison_section(comparison: Comparison, model: str) -> Section:
     """Everything about a comparison, beside the page's own model `model`."""
     reference, text = comparison.reference, comparison.text
     named = {one.model for one in (reference, *comparison.variants)}
@@ -42,7 +42,7 @@ def _matrix(comparison: Comparison) -> Markup:
     return tag("div", tag("table", caption, tag("thead", head), body, class_="matrix"), class_="wide")
 
 
-def _variant_head(variant: Compared) -> Markup:
+def _variant_head(variant: ComparedVariant) -> Markup:
     return tag("th", variant.name, tag("small", f"tolerance {_error(variant.tolerance)}"), scope="col")
 
 
@@ -52,11 +52,11 @@ def _site_row(site: str, comparison: Comparison) -> Markup:
     return tag("tr", tag("th", site, scope="row"), *cells, class_=opens)
 
 
-def _cell(site: str, variant: Compared) -> Markup:
+def _cell(site: str, variant: ComparedVariant) -> Markup:
     if site not in variant.sites:
         return tag("td", "–")
     error = variant.sites[site]
-    is_first = variant.departure is not None and variant.departure.site == site
+    is_first = variant.first_divergent_site is not None and variant.first_divergent_site.site == site
     mark, kind = ("●", "within") if error <= variant.tolerance else ("○", "beyond")
     first = tag("strong", "◀" if is_first else "", title="the first site beyond the tolerance" if is_first else None)
     return tag(
@@ -101,70 +101,70 @@ def _sums(comparison: Comparison) -> Markup:
     return numbers(caption, headings, rows)
 
 
-def _nothing(_: Subject) -> str:
+def _nothing(_: VariantResult) -> str:
     return ""
 
 
-def _parting(variant: Compared) -> str:
-    found = variant.parting
+def _parting(variant: ComparedVariant) -> str:
+    found = variant.first_divergent_token
     if found is None:
         return "none"
     return f"#{found.position}: {quote_piece(found.piece)} for {quote_piece(found.reference_piece)}"
 
 
-def _margin(variant: Compared) -> str:
-    found = variant.parting
+def _margin(variant: ComparedVariant) -> str:
+    found = variant.first_divergent_token
     return f"{_figure(found.margin_nats)}{', a near tie' if found.is_near_tie else ''}" if found else "–"
 
 
-def _departure(variant: Compared) -> str:
-    return variant.departure.site if variant.departure else "none"
+def _departure(variant: ComparedVariant) -> str:
+    return variant.first_divergent_site.site if variant.first_divergent_site else "none"
 
 
-def _departed_token(variant: Compared) -> str:
-    found = variant.departure
+def _departed_token(variant: ComparedVariant) -> str:
+    found = variant.first_divergent_site
     return f"{found.token} {quote_piece(found.piece)}" if found else "–"
 
 
-def _flips(variant: Compared) -> str:
-    return f"{variant.sameness.flips:,} / {variant.sameness.near_tie_flips:,}"
+def _flips(variant: ComparedVariant) -> str:
+    return f"{variant.predictions.flips:,} / {variant.predictions.near_tie_flips:,}"
 
 
-def _perplexity(one: Subject) -> str:
+def _perplexity(one: VariantResult) -> str:
     return f"{_figure(one.perplexity.value)} ± {_figure(one.perplexity.error)}"
 
 
-def _difference(variant: Compared) -> str:
-    found = variant.sameness.perplexity_difference
+def _difference(variant: ComparedVariant) -> str:
+    found = variant.predictions.perplexity_difference
     sign = "+" if found.value > 0 else "−" if found.value < 0 else ""
     return f"{sign}{_figure(abs(found.value))} ± {_figure(found.error)}"
 
 
-def _held(one: Subject) -> str:
-    held = one.memory.weights_held_bytes
+def _held(one: VariantResult) -> str:
+    held = one.memory.weights_memory_bytes
     return "not told" if held is None else show_bytes(held)
 
 
-def _peak(one: Subject) -> str:
+def _peak(one: VariantResult) -> str:
     peak = one.memory.process_peak_bytes
     return "not told" if peak is None else show_bytes(peak)
 
 
-def _both(name: str, show: Callable[[Subject], str]) -> Measure:
+def _both(name: str, show: Callable[[VariantResult], str]) -> Measure:
     return name, show, show
 
 
-def _decode(one: Subject) -> str:
-    return f"{show_number(one.pace.decode_ms)} / {show_number(one.pace.decode_p90_ms)}"
+def _decode(one: VariantResult) -> str:
+    return f"{show_number(one.speed.decode_ms)} / {show_number(one.speed.decode_p90_ms)}"
 
 
 MEASURES: tuple[Measure, ...] = (
-    ("max |Δlogit|", _nothing, lambda one: _figure(one.sameness.max_logit_difference)),
-    ("KL, nats: mean", _nothing, lambda one: _figure(one.sameness.kl_mean_nats)),
-    ("median", _nothing, lambda one: _figure(one.sameness.kl_median_nats)),
-    ("p99", _nothing, lambda one: _figure(one.sameness.kl_p99_nats)),
-    ("max", _nothing, lambda one: _figure(one.sameness.kl_max_nats)),
-    ("same likeliest token", _nothing, lambda one: show_share(one.sameness.top1_agreement)),
+    ("max |Δlogit|", _nothing, lambda one: _figure(one.predictions.max_logit_difference)),
+    ("KL, nats: mean", _nothing, lambda one: _figure(one.predictions.kl_mean_nats)),
+    ("median", _nothing, lambda one: _figure(one.predictions.kl_median_nats)),
+    ("p99", _nothing, lambda one: _figure(one.predictions.kl_p99_nats)),
+    ("max", _nothing, lambda one: _figure(one.predictions.kl_max_nats)),
+    ("same likeliest token", _nothing, lambda one: show_share(one.predictions.top1_agreement)),
     ("other ones / of them near ties", _nothing, _flips),
     _both("perplexity", _perplexity),
     ("difference", _nothing, _difference),
@@ -173,7 +173,7 @@ MEASURES: tuple[Measure, ...] = (
     ("first greedy token that differs", _nothing, _parting),
     ("the reference's lead there, nats", _nothing, _margin),
     _both("decode, ms: p50 / p90", _decode),
-    _both("prefill, ms: p50", lambda one: show_number(one.pace.prefill_ms)),
+    _both("prefill, ms: p50", lambda one: show_number(one.speed.prefill_ms)),
     _both("weights on disk", lambda one: show_bytes(one.memory.weights_bytes)),
     _both("weights held", _held),
     _both("process peak", _peak),
