@@ -49,9 +49,13 @@ class NormWeights:
         """The norm of a part of a row, without the division by the row's scale. It is linear in the part."""
         return np.asarray(self.centered(part) * self.gain, np.float32)
 
+    def exact(self, x: Float[np.ndarray, "*token model"]) -> Float64[np.ndarray, "*token model"]:
+        """The norm of each row, with the digits that a difference of two rows needs."""
+        return np.asarray(self.centered(x) / self.scale(x)[..., None] * self.gain + self.shift)
+
     def __call__(self, x: Float[np.ndarray, "*token model"]) -> Float32[np.ndarray, "*token model"]:
         """The norm of each row."""
-        return np.asarray(self.centered(x) / self.scale(x)[..., None] * self.gain + self.shift, np.float32)
+        return np.asarray(self.exact(x), np.float32)
 
 
 @dataclass(frozen=True)

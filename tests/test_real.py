@@ -64,14 +64,25 @@ def agreements(model: edge.Model, layer: int, tokens: tuple[int, ...]) -> list[A
     return [Ablation(trace, weights, token, run).agreement(layer) for token in tokens]
 
 
-def test_words_that_neurons_of_the_last_layer_promote_are_those_that_fall_without_them(model: edge.Model) -> None:
-    found = agreements(model, model.spec.n_layers - 1, (5, 11, 16))
+def test_tokens_that_neurons_of_the_last_layer_promote_are_those_that_fall_without_them(model: edge.Model) -> None:
+    found = [one.direct for one in agreements(model, model.spec.n_layers - 1, (5, 11, 16))]
     overlap, r = (np.mean([getattr(one, part) for one in found]) for part in ("overlap", "r"))
-    assert overlap >= 0.6 * TOP, f"of the top {TOP} words {overlap:.1f} fall most"
+    assert overlap >= 0.6 * TOP, f"of the top {TOP} tokens {overlap:.1f} fall most"
     assert r >= 0.9, f"r is {r:.2f}"
 
 
-def test_in_the_middle_of_the_stack_they_are_not_and_it_is_said(model: edge.Model) -> None:
+@pytest.mark.parametrize("layer", [23, 26, 28])
+def test_below_the_last_layer_tokens_promoted_through_later_layers_fall(model: edge.Model, layer: int) -> None:
+    """The list that the FFN view shows after `m`; the direct list is of other tokens there."""
+    found = agreements(model, layer, (5, 11))
+    overlap, r = (np.mean([getattr(one.through, part) for one in found]) for part in ("overlap", "r"))
+    assert overlap >= 0.6 * TOP, f"of the top {TOP} tokens {overlap:.1f} fall most"
+    assert r >= 0.9, f"r is {r:.2f}"
+    assert all(one.direct.is_poor and not one.through.is_poor for one in found), f"{found}"
+
+
+def test_in_the_middle_of_the_stack_the_direct_tokens_are_others_and_it_is_said(model: edge.Model) -> None:
     """Later layers make something else of what these neurons write."""
     (found,) = agreements(model, model.spec.n_layers // 2, (16,))
-    assert found.is_poor and abs(found.r) < 0.3, f"{found}"
+    assert found.direct.is_poor and abs(found.direct.r) < 0.3, f"{found}"
+    assert not found.through.is_poor and found.through.r > 0.9, f"{found}"

@@ -230,7 +230,7 @@ class PaneChosen(Message):
 
 @dataclass
 class NeuronsAblated(StateChange):
-    """Neurons were ablated at a token of a run, and compared with the words they promote."""
+    """Neurons were ablated at a token of a run, and compared with the tokens they promote."""
 
     trace: Trace
     agreement: Agreement

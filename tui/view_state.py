@@ -54,7 +54,7 @@ class MeasuredRun:
         surprise_bits: How little each token was expected; NaN where that is not known.
         timing: Its sublayers, timed apart; None until they are.
         weights: What explains it; None for a saved trace.
-        agreements: How far promoted words agree with ablation, by layer and token where that was measured.
+        agreements: What neurons were measured to promote, by layer and token.
     """
 
     name: str

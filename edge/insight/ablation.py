@@ -1,4 +1,4 @@
-"""How far the words that neurons promote agree with what ablating the neurons does to the logits."""
+"""Tokens that neurons promote, directly and through later layers, and how far each list agrees with ablation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge.edits import ScaleNeuron
+from edge.engines.choice import engine_of
 from edge.insight.memories import neurons_at, strongest_neurons
 from edge.insight.weights import InsightWeights
 from edge.measure.agreement import correlation, top_overlap
@@ -20,10 +21,16 @@ NEURONS = 8
 """Neurons of a layer that are ablated, one at a time, unless the caller says otherwise."""
 
 TOP = 50
-"""Words of both rankings that are compared."""
+"""Tokens of both rankings that are compared."""
 
-WORDS = 8
-"""Words that are kept of what each neuron was found to raise."""
+TOKENS = 8
+"""Tokens that are kept of each list of each neuron."""
+
+STEP = 0.05
+"""Share of what a neuron adds that is taken away to measure its first-order effect."""
+
+COARSE_STEP = 0.5
+"""The same, where the engine computes with fewer digits than float32, in which 5% is lost."""
 
 
 Runs = Callable[[list[int], tuple[ScaleNeuron, ...], Watch], Trace]
@@ -31,34 +38,49 @@ Runs = Callable[[list[int], tuple[ScaleNeuron, ...], Watch], Trace]
 
 
 @dataclass(frozen=True)
+class ListAgreement:
+    """How far one list of promoted tokens agrees with ablation, at one token of a run; means over the neurons.
+
+    Attributes:
+        r: Pearson's correlation over the whole vocabulary, -1 to 1.
+        others_r: The same, with the effect of ablating another of the neurons; NaN for one neuron.
+        overlap: How many of the `top` most promoted tokens are among the `top` whose logits fall most.
+    """
+
+    r: float
+    others_r: float
+    overlap: float
+    top: int
+
+    @property
+    def is_poor(self) -> bool:
+        """Fewer than half of the promoted tokens are among those whose logits fall most."""
+        return self.overlap < self.top / 2
+
+
+@dataclass(frozen=True)
 class Agreement:
-    """What neurons promote beside what ablating them takes away, at one token; means over the neurons.
+    """What neurons promote at one token of a run, and what ablating them does there.
 
     Attributes:
         neurons: How many were ablated.
-        r: Pearson's correlation over the whole vocabulary, -1 to 1.
-        others_r: The same, with what ablating another of the neurons takes away; NaN for one neuron.
-        overlap: How many of the `top` words most promoted are among the `top` whose logits fall most.
-        falls: By neuron, the words whose logits fall most without it, the most first.
+        direct: Of the tokens read off the weights.
+        through: Of the tokens promoted through later layers.
+        promotes: By neuron, the tokens that it promotes most through later layers, the most first.
+        falls: By neuron, the tokens whose logits fall most when it is ablated, the most first.
     """
 
     layer: int
     token: int
     neurons: int
-    r: float
-    others_r: float
-    overlap: float
-    top: int
+    direct: ListAgreement
+    through: ListAgreement
+    promotes: Mapping[int, tuple[str, ...]]
     falls: Mapping[int, tuple[str, ...]]
-
-    @property
-    def is_poor(self) -> bool:
-        """Most of the words promoted are others than those whose logits fall."""
-        return self.overlap < self.top / 2
 
 
 class Ablation:
-    """Passes over a run's tokens up to one of them, with and without single neurons there.
+    """Passes over a run's tokens up to one of them, with single neurons scaled there.
 
     Attributes:
         trace: The run, which watched its FFNs.
@@ -68,43 +90,44 @@ class Ablation:
         self.trace, self._weights, self._token, self._run = trace, weights, token, run
 
     def agreement(self, layer: int, neurons: int = NEURONS, top: int = TOP) -> Agreement:
-        """Ablates the neurons of a layer that write most at the token, one at a time; a pass for each.
+        """Measures the neurons of a layer that write most at the token, one at a time; two passes for each.
 
-        A neuron is ablated at this token alone, so that what changes is what it wrote there. Its effect is the change
-        of every logit, before a cap bounds them. The direct reading is `s_i · v_i` with the gains of all norms folded
-        in, times W_U; of what later layers make of it the reading says nothing, the measured effect has it.
+        A neuron is changed at this token alone. One pass ablates it: its effect is the change of every logit, before
+        a cap bounds them. The other takes a step of it away, for its first-order effect through later layers.
 
         Raises:
-            MisuseError: the FFN was not watched, the token not fed, no neuron fired, or the run was itself edited.
+            MisuseError: the FFN was not watched, the token not fed, no neuron is active, or the run was itself edited.
         """
-        if self.trace.edits:
-            raise MisuseError(
-                f"the run was edited ({', '.join(self.trace.edits)}), and a trace keeps only the names of edits; "
-                "ablate neurons of the run without them"
-            )
-        found = self.strongest(layer, neurons)
-        if not found:
-            raise MisuseError(f"no neuron of layer {layer} fired at token {self._token}, so none can be ablated")
-        read, measured = self.read(layer, found), self.measured(layer, found)
-        top = min(top, read.shape[-1])
-        others = correlation(read, np.roll(measured, 1, axis=0)) if len(found) > 1 else np.full(1, np.nan)
+        found = self._active(layer, neurons)
+        ablated, promoted = self.measured(layer, found), self.first_order(layer, found)
         return Agreement(
             layer=layer,
             token=self._token,
             neurons=len(found),
-            r=float(correlation(read, measured).mean()),
-            others_r=float(others.mean()),
-            overlap=float(top_overlap(read, measured, top).mean()),
-            top=top,
-            falls={neuron: self._words(row) for neuron, row in zip(found, measured, strict=True)},
+            direct=_agreement(self.read(layer, found), ablated, top),
+            through=_agreement(promoted, ablated, top),
+            promotes=self._tokens(found, promoted),
+            falls=self._tokens(found, ablated),
         )
 
+    def direct_agreement(self, layer: int, neurons: int = NEURONS, top: int = TOP) -> ListAgreement:
+        """Of the tokens read off the weights alone; one pass for each neuron.
+
+        Raises:
+            MisuseError: as `agreement`.
+        """
+        found = self._active(layer, neurons)
+        return _agreement(self.read(layer, found), self.measured(layer, found), top)
+
     def strongest(self, layer: int, neurons: int = NEURONS) -> tuple[int, ...]:
-        """The neurons that write most at the token; none where none fired."""
+        """The neurons that write most at the token; none where none is active."""
         return strongest_neurons(self.trace, self._weights, layer, self._token, neurons)
 
     def read(self, layer: int, neurons: Sequence[int]) -> Float32[np.ndarray, "neuron vocab"]:
-        """What each neuron adds to each logit along the direct path, up to a factor that all logits share."""
+        """What each neuron adds to each logit directly, up to a factor that all logits share.
+
+        `s_i · v_i` with the gains of all norms folded in, times W_U; what later layers make of it is not counted.
+        """
         readout, projection = self._weights.readout, self._weights.projection(layer, "ffn")
         coefficients = neurons_at(self.trace, layer, self._token)[list(neurons), None]
         return np.asarray(
@@ -112,15 +135,53 @@ class Ablation:
         )
 
     def measured(self, layer: int, neurons: Sequence[int]) -> Float32[np.ndarray, "neuron vocab"]:
-        """What each logit loses without each neuron."""
-        readout = self._weights.readout
-        streams = [self._stream((ScaleNeuron(layer, neuron, 0.0, (self._token,)),)) for neuron in neurons]
-        # The head is linear, so what differs goes through it: logits would lose small differences in their digits.
-        lost = readout.normed(self._whole) - readout.normed(np.concatenate(streams))
-        return np.asarray(readout.in_width(lost) @ readout.weight.T)
+        """What each logit loses when each neuron is ablated."""
+        return self._lost(layer, neurons, 1.0)
 
-    def _words(self, lost: Float32[np.ndarray, " vocab"]) -> tuple[str, ...]:
-        return tuple(self._weights.piece(int(id)) for id in np.argsort(-lost, kind="stable")[:WORDS])
+    def first_order(self, layer: int, neurons: Sequence[int]) -> Float32[np.ndarray, "neuron vocab"]:
+        """What each neuron adds to each logit through later layers and the final norm, to first order.
+
+        `(logits - logits without a step of the neuron) / step`: the derivative of every logit along what the neuron
+        adds at this token, its total effect where later layers respond linearly.
+        """
+        return self._lost(layer, neurons, self.step)
+
+    @property
+    def step(self) -> float:
+        """The share of what a neuron adds that `first_order` takes away.
+
+        Engines round what they multiply by quantized matrices, or every value in half precision.
+        """
+        is_exact = engine_of(self.trace.engine).float_kind == "fp32" and not self._weights.checkpoint.quantized
+        return STEP if is_exact else COARSE_STEP
+
+    def _lost(self, layer: int, neurons: Sequence[int], share: float) -> Float32[np.ndarray, "neuron vocab"]:
+        """What each logit loses without a share of each neuron, divided by that share."""
+        readout, at = self._weights.readout, (self._token,)
+        rows = [self._stream((ScaleNeuron(layer, neuron, 1.0 - share, at),)) for neuron in neurons]
+        # The head is linear, so what differs goes through it: logits would lose small differences in their digits.
+        lost = readout.norm.exact(self._whole) - readout.norm.exact(np.concatenate(rows))
+        return np.asarray(readout.in_width(lost / share) @ readout.weight.T)
+
+    def _active(self, layer: int, neurons: int) -> tuple[int, ...]:
+        if self.trace.edits:
+            raise MisuseError(
+                f"the run was edited ({', '.join(self.trace.edits)}), and a trace keeps only the names of edits; "
+                "ablate neurons of the run without them"
+            )
+        found = self.strongest(layer, neurons)
+        if not found:
+            raise MisuseError(f"no neuron of layer {layer} is active at token {self._token}, so none can be ablated")
+        return found
+
+    def _tokens(
+        self, neurons: Sequence[int], effects: Float32[np.ndarray, "neuron vocab"]
+    ) -> Mapping[int, tuple[str, ...]]:
+        highest = np.argsort(-effects, axis=-1, kind="stable")[:, :TOKENS]
+        return {
+            neuron: tuple(self._weights.piece(int(id)) for id in ids)
+            for neuron, ids in zip(neurons, highest, strict=True)
+        }
 
     @cached_property
     def _whole(self) -> Float32[np.ndarray, "1 model"]:
@@ -132,3 +193,16 @@ class Ablation:
         ids = list(self.trace.tokens[: self._token + 1])
         trace = self._run(ids, edits, Watch(parts=("output",), layers=(last,)))
         return trace.row(layer_site(last, "output"), self._token)
+
+
+def _agreement(
+    promoted: Float32[np.ndarray, "neuron vocab"], ablated: Float32[np.ndarray, "neuron vocab"], top: int
+) -> ListAgreement:
+    top, is_one = min(top, promoted.shape[-1]), len(promoted) == 1
+    others = np.full(1, np.nan) if is_one else correlation(promoted, np.roll(ablated, 1, axis=0))
+    return ListAgreement(
+        r=float(correlation(promoted, ablated).mean()),
+        others_r=float(others.mean()),
+        overlap=float(top_overlap(promoted, ablated, top).mean()),
+        top=top,
+    )

@@ -7,16 +7,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from jaxtyping import Float64
+from torch import Tensor
 
 import edge
 from edge.edits import ScaleNeuron
+from edge.insight.ablation import TOKENS as TOKENS_KEPT
 from edge.insight.ablation import TOP, Ablation
 from edge.insight.memories import read_memories, strongest_neurons
 from edge.insight.weights import InsightWeights
-from edge.measure.agreement import top_overlap
+from edge.measure.agreement import correlation, top_overlap
 from edge.session import Model
 from edge.watch import Watch
+from models.decoder import Decoder
 from models.errors import MisuseError
+from models.kernels import FullPass
+from models.loading import load_decoder
+from models.sites import layer_site
 from models.zoo import zoo_folder
 from tests.edge.wide_gains import TOKENS, VOCAB, wide_gains
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_weights
@@ -46,8 +54,9 @@ def ablated(name: str) -> Iterator[tuple[FakeCheckpoint, Ablation]]:
 def test_in_the_last_layer_promoted_words_fall_without_the_neuron_whatever_the_gain(name: str) -> None:
     with ablated(name) as (checkpoint, ablating):
         found = ablating.agreement(checkpoint.spec.n_layers - 1)
-    assert found.overlap >= AGREE, f"{name}: of the top {TOP} words {found.overlap:.1f} fall most"
-    assert found.r > 0.9 and abs(found.others_r) < 0.6, f"{name}: {found}"
+    direct = found.direct
+    assert direct.overlap >= AGREE, f"{name}: of the top {TOP} tokens {direct.overlap:.1f} fall most"
+    assert direct.r > 0.9 and abs(direct.others_r) < 0.6, f"{name}: {found}"
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)
@@ -83,6 +92,61 @@ def test_an_effect_is_the_change_of_the_engine_s_own_logits() -> None:
             np.testing.assert_allclose(ablating.measured(layer, [5])[0], plain - without, atol=2e-5)
 
 
+def derivative(decoder: Decoder, ids: list[int], layer: int, neuron: int) -> Float64[np.ndarray, " vocab"]:
+    """Of every logit at the last token, before a cap, along the factor of a neuron there: by autograd, in float64."""
+    weight = decoder.embed.weight if decoder.head.weight is None else decoder.head.weight
+
+    def width(factor: Tensor) -> Tensor:
+        def see(site: str, value: Tensor) -> Tensor:
+            if site != layer_site(layer, "ffn.neurons"):
+                return value
+            scale = torch.ones_like(value).index_put((torch.tensor(len(ids) - 1), torch.tensor(neuron)), factor)
+            return value * scale
+
+        positions = torch.arange(len(ids))
+        return decoder.head.read(decoder.stream(torch.tensor(ids), positions, FullPass(len(ids)), see)[-1:])[0]
+
+    one = torch.ones((), dtype=torch.float64)
+    by_factor: Tensor = torch.autograd.functional.jacobian(width, one)  # type: ignore[no-untyped-call]
+    return np.asarray((weight @ by_factor).numpy())
+
+
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_the_first_order_effect_is_the_derivative_of_the_logits_through_later_layers(name: str) -> None:
+    with ablated(name) as (checkpoint, ablating):
+        decoder, ids = load_decoder(checkpoint).double(), list(ablating.trace.tokens[:TOKENS])
+        for layer in range(checkpoint.spec.n_layers):
+            neurons = ablating.strongest(layer, 2)
+            want = np.stack([derivative(decoder, ids, layer, neuron) for neuron in neurons])
+            found = ablating.first_order(layer, neurons)
+            apart = np.linalg.norm(found - want, axis=-1) / np.linalg.norm(want, axis=-1)
+            assert apart.max() < 0.1, f"{name}, layer {layer}: {apart} of the derivative"
+            assert correlation(found, want).min() > 0.99, f"{name}, layer {layer}"
+
+
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_tokens_promoted_through_later_layers_fall_without_the_neuron_in_every_layer(name: str) -> None:
+    """Layers that respond to a whole neuron less linearly agree less, yet more than what is read off weights does."""
+    with ablated(name) as (checkpoint, ablating):
+        found = [ablating.agreement(layer) for layer in range(checkpoint.spec.n_layers)]
+    for one in found:
+        through, direct = one.through, one.direct
+        assert through.overlap > direct.overlap and through.r > direct.r, f"{name}, layer {one.layer}: {through}"
+        assert through.r > abs(through.others_r) + 0.5, f"{name}, layer {one.layer}: {through}"
+    overlap = np.mean([one.through.overlap for one in found])
+    assert overlap >= AGREE, f"{name}: of the top {TOP} tokens {overlap:.1f} fall most"
+
+
+def test_the_tokens_that_are_kept_are_the_extremes_of_both_effects() -> None:
+    with ablated("llama-one-kv-head-odd-sizes") as (_, ablating):
+        found, neurons = ablating.agreement(0, neurons=2), ablating.strongest(0, 2)
+        effects = (ablating.first_order(0, neurons), ablating.measured(0, neurons))
+    for kept, rows in zip((found.promotes, found.falls), effects, strict=True):
+        for neuron, row in zip(neurons, rows, strict=True):
+            want = tuple(f"<{id}>" for id in np.argsort(-row, kind="stable")[:TOKENS_KEPT])
+            assert kept[neuron] == want, f"neuron {neuron}: {kept[neuron]} are not {want}"
+
+
 def test_an_edited_run_is_refused() -> None:
     with ablated("neox-full-rotary-relu") as (_, ablating):
         ablating.trace = replace(ablating.trace, edits=("neuron 0.3 ablated",))
@@ -90,12 +154,12 @@ def test_an_edited_run_is_refused() -> None:
             ablating.agreement(1)
 
 
-def test_neurons_that_never_fire_cannot_be_ablated() -> None:
+def test_neurons_that_are_never_active_cannot_be_ablated() -> None:
     name = "neox-full-rotary-relu"
     spec = TINY_SPECS[name]
     off: dict[str, Any] = {"layers.0.ffn.up.bias": np.full(spec.layers[0].ffn.d_ff, -50, np.float32)}
     checkpoint = FakeCheckpoint(spec, tiny_weights(spec, 0) | off, name=name)
-    refused = pytest.raises(MisuseError, match="no neuron of layer 0 fired at token 2")
+    refused = pytest.raises(MisuseError, match="no neuron of layer 0 is active at token 2")
     with Model(checkpoint, "torch", 1, lambda _: None) as model, refused:
         ablation(model, [3, 1, 41], 2).agreement(0)
 
@@ -110,7 +174,9 @@ def test_trained_neurons_of_the_last_layer_promote_what_falls_without_them(name:
         at = [ablation(model, ids, token) for token in range(2, len(ids), 2)]
         first = [one.agreement(0) for one in at[::4]]
         last = [one.agreement(model.spec.n_layers - 1) for one in at]
-    overlap, r, others = (np.mean([getattr(one, part) for one in last]) for part in ("overlap", "r", "others_r"))
+    overlap, r, others = (np.mean([getattr(one.direct, part) for one in last]) for part in ("overlap", "r", "others_r"))
     assert overlap >= AGREE, f"{name}: of the top {TOP} words {overlap:.1f} fall most"
     assert r > others + 0.5, f"{name}: r is {r:.2f}, and {others:.2f} with what other neurons take away"
-    assert r > np.mean([one.r for one in first]), f"{name}: the first layer is read as well as the last: {first}"
+    assert r > np.mean([one.direct.r for one in first]), f"{name}: the first layer is read as well as the last: {first}"
+    for one in (*first, *last):
+        assert one.through.overlap >= AGREE, f"{name}: through later layers {one.through} at layer {one.layer}"

@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 import edge
-from edge.edits import Ablate, ScaleNeuron
-from edge.insight.ablation import NEURONS
+from edge.edits import Ablate, Edit, ScaleNeuron
+from edge.insight.ablation import NEURONS, STEP, ListAgreement
 from edge.insight.memories import neurons_at, read_cett, read_memories
 from edge.insight.shift import read_answer_shift, read_ffn_shift
 from edge.measure.registry import MEASURES
@@ -225,7 +226,7 @@ async def test_neurons_are_those_that_contribute_most_with_their_promoted_tokens
             quote_piece(want[0].promotes[0]),
         ):
             assert words in first, f"the first line does not say {words!r}: {first!r}"
-        assert "coefficient" in lines[0] and "adds" in lines[0] and "promotes" in lines[0]
+        assert "coefficient" in lines[0] and "adds" in lines[0] and "promoted tokens" in lines[0]
 
 
 async def test_a_neuron_is_followed_from_token_to_token_but_not_into_another_layer() -> None:
@@ -322,47 +323,113 @@ async def test_what_is_ablated_stays_in_the_list_where_it_is_weak() -> None:
         assert "is 0 here" in lines_at_end(ui) and "× ablated" in lines_at_end(ui), lines_at_end(ui)
 
 
-async def test_ablating_the_strongest_shows_how_far_their_promoted_tokens_agree_and_which_logits_fall() -> None:
-    async with looking() as ui:
+class AnsweringModel(WeightedModel):
+    """Answers each edit differently, so that both effects of a neuron are of other tokens."""
+
+    def sites(self, watch: edge.Watch, rows: int, edits: int = 0) -> dict[str, np.ndarray]:
+        return super().sites(watch, rows, len(self.edited) if edits else 0)
+
+    def run(self, *args: Any, edits: tuple[Edit, ...] = (), **more: Any) -> edge.Trace:
+        self.edited = (*self.edited, *edits)
+        return super().run(*args, edits=edits, **more)
+
+    edited: tuple[Edit, ...] = ()
+
+
+class AnsweringModels(FakeModels):
+    def open(self, model: str, engine: str, progress: Progress) -> FakeModel:
+        progress("reading weights")
+        self.opened.append(AnsweringModel(engine))
+        return self.opened[-1]
+
+
+async def test_measuring_shows_tokens_promoted_through_later_layers_beside_those_that_fall() -> None:
+    async with looking(fake_models=AnsweringModels()) as ui:
         grid, (layer, token, _) = ui.main.query_one(NeuronList), chosen(ui)
-        assert note(ui) == "agreement with ablation: not measured, m measures", note(ui)
-        assert "fall without it" not in ui.shown("#memories")
+        assert note(ui) == "direct; agreement with ablation: not measured, m measures", note(ui)
+        heads = ui.shown("#memories").splitlines()[0]
+        assert "direct" in heads and "later layers" not in heads and "fall" not in heads, heads
         model, ablated = ui.fake_models.opened[-1], grid.memories[:NEURONS]
+        assert isinstance(model, AnsweringModel)
         model.prompts.clear()
         await ui.press("m")
         await ui.until(lambda: bool(ui.shown_run.agreements), "the agreement")
         await settled(ui)
-        assert len(model.prompts) == 1 + NEURONS, f"{len(model.prompts)} passes for {NEURONS} neurons and none"
+        assert len(model.prompts) == 1 + 2 * NEURONS, f"{len(model.prompts)} passes, 2 for each of {NEURONS} and 1"
+        of = [memory.neuron for memory in ablated]
+        factors = {(factor, neuron) for factor in (0.0, 1.0 - STEP) for neuron in of}
+        assert {(edit.factor, edit.neuron) for edit in model.edited if isinstance(edit, ScaleNeuron)} == factors
         found = ui.shown_run.agreements[layer, token]
-        assert set(found.falls) == {memory.neuron for memory in ablated}, "not the strongest were ablated"
-        numbers = f"r = {found.r:.2f}, top-{found.top} overlap {found.overlap:.1f} ({NEURONS} neurons)"
-        assert note(ui).endswith(f": {numbers}"), note(ui)
+        assert set(found.promotes) == set(found.falls) == set(of), "not the strongest were measured"
+        assert found.promotes != found.falls, "the made-up model answers both edits alike"
         lines = ui.shown("#memories").splitlines()
-        assert "fall without it" in lines[0]
+        assert "through later layers" in lines[0] and "fall when ablated" in lines[0], lines[0]
         for memory, line in zip(ablated, lines[1:], strict=False):
-            first = quote_piece(found.falls[memory.neuron][0])
-            assert first in line[len(line) // 2 :], f"#{memory.neuron} does not tell {first}: {line!r}"
-        table = ui.main.query_one(FfnView).table(ui.main.state)
-        assert table is not None
-        column = [column.key for column in table.columns].index("fall_without_it")
-        assert quote_piece(found.falls[ablated[0].neuron][0]) in str(table.rows[0][column])
-        assert not table.rows[NEURONS][column], "words fall without a neuron that was not ablated"
+            promoted, falls = (quote_piece(of[memory.neuron][0]) for of in (found.promotes, found.falls))
+            assert line.index(promoted) < line.rindex(falls), f"#{memory.neuron} promotes {promoted}: {line!r}"
+            assert "direct" not in line
+        other = lines[1 + NEURONS]
+        assert f"direct: {quote_piece(grid.memories[NEURONS].promotes[0])}" in other, other
         await ui.press("left_square_bracket")
         await settled(ui)
-        assert "not measured" in note(ui) and "fall without it" not in ui.shown("#memories"), "kept at another token"
+        heads = ui.shown("#memories").splitlines()[0]
+        assert "not measured" in note(ui) and "direct" in heads and "fall" not in heads, "kept at another token"
 
 
-async def test_words_that_do_not_fall_are_said_to_be_others() -> None:
-    """The fake model responds the same to every ablation, whatever the neuron."""
-    async with looking() as ui:
+async def test_the_note_has_the_agreement_of_both_lists() -> None:
+    async with looking(fake_models=AnsweringModels()) as ui:
         layer, token, _ = chosen(ui)
         await ui.press("m")
         await ui.until(lambda: bool(ui.shown_run.agreements), "the agreement")
+        await settled(ui)
         found = ui.shown_run.agreements[layer, token]
-        for overlap, reported in ((found.top / 2 - 1, "other words fall"), (found.top / 2, "ablation")):
-            for is_roomy in (True, False):
-                words = agreement_words(ui.main.state, ui.shown_run, replace(found, overlap=overlap), is_roomy)
-                assert reported in words.partition(":")[0], words
+        found = replace(found, direct=ListAgreement(0.12, 0.0, 4.4, 50), through=ListAgreement(0.99, 0.0, 46.25, 50))
+        shown = replace(ui.shown_run, agreements={(layer, token): found})
+        ui.main.state = replace(ui.main.state, main=shown)
+        await ui.until(lambda: "0.99" in note(ui), "the note")
+        roomy = "ablation r, top-50 overlap: direct 0.12, 4.4 (poor); through later layers 0.99, 46.2"
+        short = "direct r 0.12, 4.4/50 (poor); later layers r 0.99, 46.2/50"
+        least = "overlap/50: direct 4.4, later layers 46.2"
+        assert short in note(ui), note(ui)
+        for cells, told in ((90, roomy), (76, f"against ablation: {short}"), (60, short), (45, least), (10, least)):
+            assert agreement_words(ui.main.state, shown, found, cells) == told
+        for overlap, is_poor in ((24.9, True), (25.0, False)):
+            other = replace(found, direct=ListAgreement(0.5, 0.0, overlap, 50))
+            assert ("(poor)" in agreement_words(ui.main.state, shown, other, 200)) == is_poor
+
+
+async def test_the_table_has_both_lists_of_promoted_tokens_and_those_that_fall() -> None:
+    async with looking(fake_models=AnsweringModels()) as ui:
+        layer, token, _ = chosen(ui)
+        await ui.press("m")
+        await ui.until(lambda: bool(ui.shown_run.agreements), "the agreement")
+        await settled(ui)
+        found, table = ui.shown_run.agreements[layer, token], ui.main.query_one(FfnView).table(ui.main.state)
+        assert table is not None
+        for place, (record, memory) in enumerate(
+            zip(table.records(), ui.main.query_one(NeuronList).memories, strict=True)
+        ):
+            of = memory.neuron
+            lists = (memory.promotes, found.promotes.get(of, ()), found.falls.get(of, ()))
+            assert bool(lists[1]) == bool(lists[2]) == (place < NEURONS)
+            columns = ("promotes", "promotes_through_later_layers", "fall_without_it")
+            for column, pieces in zip(columns, lists, strict=True):
+                assert record[column] == " ".join(map(quote_piece, pieces)), f"#{of}, {column}"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids=["small", "large"])
+async def test_measured_tokens_fit_their_picture(size: tuple[int, int]) -> None:
+    async with looking(size, AnsweringModels()) as ui:
+        for _ in FfnView.tabs:
+            if ui.main.query_one("#memories-pane").size.area == 0:
+                await ui.press("tab")
+        await ui.press("m")
+        await ui.until(lambda: bool(ui.shown_run.agreements), "the agreement")
+        await settled(ui)
+        check_lines(ui, f"{size}, measured")
+        heads = ui.shown("#memories").splitlines()[0]
+        assert "through later layers" in heads and "fall when ablated" in heads, heads
+        assert len(note(ui)) <= ui.main.query_one(NeuronList).view_cells and "later layers" in note(ui), note(ui)
 
 
 def note(ui: AppDriver) -> str:
@@ -427,7 +494,7 @@ async def test_readings_of_a_run_that_is_gone_are_dropped() -> None:
 async def test_without_weights_neurons_are_listed_and_what_is_missing_is_said() -> None:
     async with looking(fake_models=FakeModels()) as ui:
         await ui.until(lambda: bool(ui.main.query_one(NeuronList).memories), "the coefficients")
-        assert "words need the weights" in note(ui)
+        assert "promoted tokens need the weights" in note(ui)
         assert ui.main.query_one(FfnView).check_action("measure", ()) is None, "m is offered without weights"
         assert "needs the weights" in ui.shown("#definitions") and "needs the weights" in ui.shown("#shift")
 

@@ -1,4 +1,4 @@
-"""Ablating the neurons that write most at one token: a pass for each, compared with the words they promote."""
+"""Measuring what the neurons that write most at one token promote, and what ablating them does: two passes each."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from tui.messages import NeuronsAblated
 
 @dataclass(frozen=True)
 class AblateNeurons:
-    """Ablates neurons of a layer at one token of a run of the model at hand."""
+    """Ablates neurons of a layer at one token of a run of the open model, and measures what they promote there."""
 
     trace: Trace
     layer: int
@@ -22,8 +22,8 @@ class AblateNeurons:
     def work(self, context: JobContext) -> None:
         model, weights = context.model(), context.weights(context.at) if context.at else None
         if weights is None:
-            raise MisuseError(f"{model.name} has no weights to read words off; open a checkpoint with 'o'")
-        context.report(f"ablating {NEURONS} neurons of layer {self.layer}", can_stop=True)
+            raise MisuseError(f"{model.name} has no weights to read promoted tokens from; open a checkpoint with 'o'")
+        context.report(f"ablating {NEURONS} neurons of layer {self.layer}, 2 passes each", can_stop=True)
 
         def run(ids: list[int], edits: tuple[ScaleNeuron, ...], watch: Watch) -> Trace:
             context.check()

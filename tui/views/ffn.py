@@ -43,8 +43,9 @@ COLUMNS = (
     Column("coefficient", "coefficient", ".4g"),
     Column("coefficient_with_edits", "coefficient with edits", ".4g"),
     Column("adds_norm", "adds, norm", ".4g"),
-    Column("promotes", "promotes"),
-    Column("fall_without_it", "fall without it"),
+    Column("promotes", "promoted directly"),
+    Column("promotes_through_later_layers", "promoted through later layers"),
+    Column("fall_without_it", "fall when ablated"),
     Column("ablated", "ablated"),
     Column("edits", "edits"),
 )
@@ -70,7 +71,10 @@ class FfnView(View):
             tooltip="Ablate the chosen neuron in a run beside this one, or end that",
         ),
         Binding(
-            "m", "measure", "measure words", tooltip="Ablate the strongest neurons one by one, and see which words fall"
+            "m",
+            "measure",
+            "measure tokens",
+            tooltip="Measure which tokens the 8 strongest neurons promote through later layers",
         ),
         Binding("z", "ablate_all", "ablate FFN", tooltip="Ablate the FFN of the chosen layer beside, or end that"),
         Binding("g", "definition", "definition", tooltip="Measure silence by the next definition"),
@@ -205,13 +209,17 @@ class FfnView(View):
         if state.main.lacks(layer, "ffn.neurons"):
             return None
         off, after, agreement = state.ablated, after_of(state), state.main.agreements.get((layer, token))
-        names, falls = ", ".join(state.run_edits), agreement.falls if agreement else {}
+        names = ", ".join(state.run_edits)
+        through, falls = (agreement.promotes, agreement.falls) if agreement else ({}, {})
         rows = [
             (
                 *(layer, token, pieces[token], memory.neuron, memory.coefficient),
                 None if after is None else float(after[memory.neuron]),
                 memory.adds,
-                *(" ".join(map(quote_piece, words)) for words in (memory.promotes, falls.get(memory.neuron, ()))),
+                *(
+                    " ".join(map(quote_piece, pieces))
+                    for pieces in (memory.promotes, *(of.get(memory.neuron, ()) for of in (through, falls)))
+                ),
                 *("yes" if off.has_neuron(layer, memory.neuron) else "no", names),
             )
             for memory in strongest_neurons(state.main, layer, token, off.neurons_of(layer))

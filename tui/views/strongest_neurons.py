@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 from textual.widget import Widget
 
-from edge.insight.ablation import Agreement
+from edge.insight.ablation import Agreement, ListAgreement
 from edge.insight.memories import Memory, neurons_at, read_coefficients, read_memories
 from edge.insight.shift import Shift, read_ffn_shift
 from edge.picture.units import show_number
@@ -24,6 +24,10 @@ STRONGEST = 32
 """Memories that are listed."""
 
 
+_BORDER = 2
+"""Cells that a note leaves on its border."""
+
+
 def after_of(state: ViewState) -> Float32[np.ndarray, " neuron"] | None:
     """The chosen layer's neurons at the chosen token in the run with edits; None where there is none."""
     compared, layer, token = state.compared, state.selection.layer, state.selection.token
@@ -39,17 +43,31 @@ def strongest_neurons(main: MeasuredRun, layer: int, token: int, also: Collectio
     return read_memories(main.trace, main.weights, layer, token, STRONGEST, also)
 
 
-def agreement_words(state: ViewState, main: MeasuredRun, found: Agreement | None, is_roomy: bool) -> str:
-    """How far the words of the list agree with ablation, or the key that measures it."""
+def agreement_words(state: ViewState, main: MeasuredRun, found: Agreement | None, cells: int) -> str:
+    """How far both lists of promoted tokens agree with ablation, or the key that measures it; as long as fits."""
     if main.weights is None:
-        return "by |coefficient| alone: words need the weights"
-    name = "agreement with ablation" if is_roomy else "ablation"
+        return "by |coefficient| alone: promoted tokens need the weights"
     if found is None:
-        return f"{name}: not measured{', m measures' if state.model and state.model.source else ''}"
-    if found.is_poor:
-        name = "other words fall when ablated" if is_roomy else "other words fall"
-    of = f" ({found.neurons} neurons)" if is_roomy else ""
-    return f"{name}: r = {found.r:.2f}, top-{found.top} overlap {found.overlap:.1f}{of}"
+        key = ", m measures" if state.model and state.model.source else ""
+        return _fitting(cells, f"direct; agreement with ablation: not measured{key}", f"direct: not measured{key}")
+    direct, through, top = found.direct, found.through, found.direct.top
+    short = f"direct r {_numbers(direct, f'/{top}')}; later layers r {_numbers(through, f'/{top}')}"
+    return _fitting(
+        cells,
+        f"ablation r, top-{top} overlap: direct {_numbers(direct)}; through later layers {_numbers(through)}",
+        f"against ablation: {short}",
+        short,
+        f"overlap/{top}: direct {direct.overlap:.1f}, later layers {through.overlap:.1f}",
+    )
+
+
+def _numbers(of: ListAgreement, top: str = "") -> str:
+    return f"{of.r:.2f}, {of.overlap:.1f}{top}{' (poor)' if of.is_poor else ''}"
+
+
+def _fitting(cells: int, *longest_first: str) -> str:
+    """The longest that fits; the last one where none does."""
+    return next((text for text in longest_first if len(text) <= cells), longest_first[-1])
 
 
 class NeuronPanes:
@@ -94,8 +112,8 @@ class NeuronPanes:
             if found and not self._follows(state, off):
                 self._give(chosen.layer, chosen.neuron, found[0].neuron)
         agreement = main.agreements.get((chosen.layer, chosen.token))
-        grid.falls = agreement.falls if agreement else {}
-        note = "reading …" if found is None else agreement_words(state, main, agreement, grid.is_roomy)
+        grid.measured = agreement
+        note = "reading …" if found is None else agreement_words(state, main, agreement, grid.view_cells - _BORDER)
         of = f"layer {chosen.layer}{' ablated' if chosen.layer in ablated.ffns else ''}"
         pane.set_title(f"{of} at {main.quote(chosen.token)}", "" if missing else note)
 

@@ -1,6 +1,6 @@
-"""The strongest memories of one FFN at one token: how hard each fired, what it adds, the words it promotes."""
+"""The strongest neurons of one FFN at one token: the coefficient of each, what it adds, the tokens it promotes."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -12,6 +12,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 
 from edge.edits import ScaleNeuron
+from edge.insight.ablation import Agreement
 from edge.insight.memories import Memory
 from edge.picture.bars import bar
 from edge.picture.pieces import quote_piece
@@ -21,6 +22,16 @@ from tui.widgets.grid import Grid
 
 ROOMY = 68
 """Cells from which on switches say in words how they stand, and bars are long."""
+
+WIDE = 110
+"""Cells from which on that is so beside measured tokens too, which need the room for two lists."""
+
+PAIR = 40
+"""Cells for tokens from which on those whose logits fall are listed beside those that are promoted."""
+
+DIRECT = ("promoted tokens, direct", "promoted, direct", "direct")
+THROUGH = ("promoted through later layers", "through later layers", "later layers")
+"""What the list of promoted tokens is called, where there is room for it."""
 
 _MARK, _NEURON, _NUMBER, _AFTER = 2, 8, 8, 11
 
@@ -34,7 +45,8 @@ class NeuronList(Grid):
         chosen: The neuron under the cursor.
         off: Neurons of this layer that edits ablate.
         after: What each neuron of the layer is at this token with the edits; None where no run with edits is beside.
-        falls: By neuron, the words whose logits fall without it, where that was measured; beside those it promotes.
+        measured: What neurons promote through later layers, and which logits fall when they are ablated; None
+            where it was not measured. Neurons that were not measured keep the tokens read off their weights.
     """
 
     DEFAULT_CSS = "NeuronList { overflow-x: hidden; }"
@@ -44,7 +56,7 @@ class NeuronList(Grid):
     chosen: reactive[int] = reactive(0)
     off: reactive[Container[int]] = reactive(frozenset())
     after: reactive[Float32[np.ndarray, " neuron"] | None] = reactive(None, always_update=True)
-    falls: reactive[Mapping[int, tuple[str, ...]]] = reactive({})
+    measured: reactive[Agreement | None] = reactive(None)
 
     def watch_memories(self) -> None:
         self._resize()
@@ -60,13 +72,8 @@ class NeuronList(Grid):
     def watch_after(self) -> None:
         self.redraw()
 
-    def watch_falls(self) -> None:
+    def watch_measured(self) -> None:
         self.redraw()
-
-    @property
-    def is_roomy(self) -> bool:
-        """There is room for words about the list."""
-        return self.view_cells >= ROOMY
 
     def on_resize(self) -> None:
         self._resize()
@@ -89,8 +96,8 @@ class NeuronList(Grid):
 
     @property
     def _cells(self) -> tuple[int, int, int]:
-        """Width of a switch, of a bar, and of the words."""
-        switch, cells = (10, 10) if self.is_roomy else (4, 4)
+        """Width of a switch, of a bar, and of the tokens."""
+        switch, cells = (10, 10) if self.view_cells >= (ROOMY if self.measured is None else WIDE) else (4, 4)
         numbers = 2 * _NUMBER + (0 if self.after is None else _AFTER)
         return switch, cells, max(0, self.view_cells - _MARK - switch - _NEURON - cells - numbers - 2)
 
@@ -103,15 +110,15 @@ class NeuronList(Grid):
         return self.fit(
             [
                 self.text(heads, self.view_cells - words, label),
-                self.text("promotes", own, label),
-                self.text("fall without it", words - own, label),
+                self.text(_longest(DIRECT if self.measured is None else THROUGH, own), own, label),
+                self.text("fall when ablated" if words - own > 17 else "fall", words - own, label),
             ],
             self.width,
         )
 
     def _promoted_cells(self, words: int) -> int:
-        """The part of the words' room for those read off weights: half of it beside measured ones."""
-        return words // 2 if self.falls and self.is_roomy else words
+        """The part of the tokens' room for those that are promoted: half of it beside those that fall."""
+        return (words + 2) // 2 if self.measured is not None and words >= PAIR else words
 
     def draw_body(self, line: int) -> Strip:
         if line >= len(self.memories):
@@ -135,12 +142,15 @@ class NeuronList(Grid):
         return self.fit(parts, self.view_cells)
 
     def _words(self, memory: Memory, room: int, style: Style) -> list[Segment]:
-        """What it promotes, and beside it what falls without it, where that was measured."""
+        """What it promotes, through later layers where that was measured; beside it what falls when it is ablated."""
+        if self.measured is None or memory.neuron not in self.measured.promotes:
+            name = "" if self.measured is None or not memory.promotes else "direct: "
+            joined = _join(memory, memory.promotes, room - len(name))
+            return [self.text(name, len(name), self.style_of("label")), self.text(joined, room - len(name), style)]
         own = self._promoted_cells(room)
-        if own == room:
-            return [self.text(_join(memory, room), room, style)]
-        falls = _fit_words(self.falls.get(memory.neuron, ()), room - own)
-        return [self.text(_join(memory, own - 1), own - 1, style), self.text(f" {falls}", room - own + 1, style)]
+        promoted = _join(memory, self.measured.promotes[memory.neuron], own - 1)
+        falls = _fit_words(self.measured.falls[memory.neuron], room - own)
+        return [self.text(promoted, own, style), self.text(falls, room - own, style)]
 
     def _after(self, neuron: int, style: Style | None) -> list[Segment]:
         if self.after is None:
@@ -163,13 +173,18 @@ class NeuronList(Grid):
         self.post_message(NeuronChosen(neuron))
 
 
-def _join(memory: Memory, room: int) -> str:
-    """As many of the words as fit whole."""
+def _longest(names: Sequence[str], room: int) -> str:
+    """The longest of the names that leaves a cell free; the last one where none does."""
+    return next((name for name in names if len(name) < room), names[-1])
+
+
+def _join(memory: Memory, promoted: tuple[str, ...], room: int) -> str:
+    """As many of the promoted tokens as fit whole."""
     if not np.isfinite(memory.coefficient):
         return "is no finite number here"
     if memory.coefficient == 0:
         return "is 0 here"
-    return _fit_words(memory.promotes, room)
+    return _fit_words(promoted, room)
 
 
 def _fit_words(pieces: tuple[str, ...], room: int) -> str:

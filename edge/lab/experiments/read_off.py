@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.insight.ablation import TOP, Ablation, Agreement
+from edge.insight.ablation import TOP, Ablation, ListAgreement
 from edge.insight.weights import InsightWeights
 from edge.lab.claim import Curve, Number, layer_curve
 from edge.lab.experiments.tracing import tried_layers
@@ -54,7 +54,7 @@ def read_off(subject: Subject) -> ReadOff:
     weights = InsightWeights(subject.model.checkpoint, subject.tokenizer.piece)
     ablations = [Ablation(trace, weights, place, subject.see) for place in places(subject)]
     subject.tell("ablating neurons")
-    found = [[one.agreement(layer, NEURONS) for one in ablations if one.strongest(layer, 1)] for layer in layers]
+    found = [[one.direct_agreement(layer, NEURONS) for one in ablations if one.strongest(layer, 1)] for layer in layers]
     top = min(TOP, subject.spec.vocab_size)
 
     def means(part: str) -> tuple[float, ...]:
@@ -64,7 +64,7 @@ def read_off(subject: Subject) -> ReadOff:
     return ReadOff(layers, means("r"), means("others_r"), overlap, top / subject.spec.vocab_size)
 
 
-def _mean(agreements: list[Agreement], part: str) -> float:
+def _mean(agreements: list[ListAgreement], part: str) -> float:
     return float(np.mean([getattr(one, part) for one in agreements])) if agreements else float("nan")
 
 
