@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from models.log_probabilities import kl_nats, log_softmax, target_log_probabilities
+
 Ids = Int64[np.ndarray, "_"]
 Logits = Float32[np.ndarray, "_ vocab"]
 
@@ -35,17 +37,9 @@ class LogitDifference:
     reference_perplexity: float | None = None
 
 
-def _log_probabilities(logits: Logits) -> Float64[np.ndarray, "_ _"]:
-    exact = logits.astype(np.float64)
-    normed: Float64[np.ndarray, "_ _"] = exact - np.logaddexp.reduce(exact, axis=-1, keepdims=True)
-    return normed
-
-
 def divergence(true: Logits, other: Logits) -> Float64[np.ndarray, " row"]:
     """`KL(true ‖ other) = Σ p · (ln p - ln q)` of each row's distributions, in nats; 0 where they are equal."""
-    log_p, log_q = _log_probabilities(true), _log_probabilities(other)
-    lost: Float64[np.ndarray, " row"] = np.maximum(0, (np.exp(log_p) * (log_p - log_q)).sum(axis=-1))
-    return lost
+    return kl_nats(log_softmax(true), log_softmax(other))
 
 
 def compare_logits(
@@ -73,5 +67,5 @@ def compare_logits(
 
 def _perplexity(logits: Sequence[Logits], targets: Sequence[Ids]) -> float:
     rows = zip(logits, targets, strict=True)
-    costs = [-np.take_along_axis(_log_probabilities(one), ids[:, None], axis=-1) for one, ids in rows]
+    costs = [-target_log_probabilities(one, ids) for one, ids in rows]
     return float(np.exp(np.concatenate(costs).mean()))

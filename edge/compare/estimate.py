@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
-Losses = Float64[np.ndarray, " position"]
+from models.log_probabilities import target_log_probabilities
 
-_ROWS = 128  # widened at a time: float64 of a whole window would weigh a gigabyte where the vocabulary is large
+Losses = Float64[np.ndarray, " position"]
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,7 @@ def token_losses_nats(
     logits: Float32[np.ndarray, "position vocab"], targets: Int[np.ndarray, " position"]
 ) -> Float64[np.ndarray, " position"]:
     """What each target costs, in nats: `-ln p(target)`, the logits being widened to float64."""
-    costs = np.empty(len(targets))
-    for start in range(0, len(targets), _ROWS):
-        rows = slice(start, start + _ROWS)
-        shifted = logits[rows].astype(np.float64)
-        shifted -= shifted.max(axis=-1, keepdims=True)
-        own = np.take_along_axis(shifted, targets[rows, None], axis=1)[:, 0]
-        costs[rows] = np.log(np.exp(shifted, out=shifted).sum(axis=-1)) - own
-    return costs
+    return -target_log_probabilities(logits, targets)
 
 
 def perplexity(costs: Losses) -> Estimate:

@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge.insight.weights import InsightWeights
-from edge.measure.lens import kl_to_final_bits, log_softmax, top_tokens
+from edge.measure.lens import kl_to_final_bits, top_tokens
 from edge.readout import Readout
 from edge.trace import Trace
 from models.errors import MisuseError
+from models.log_probabilities import log_softmax
 from models.sites import layer_site
 
 

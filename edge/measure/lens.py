@@ -8,17 +8,11 @@ from jaxtyping import Float, Float32, Float64, Int
 
 from edge.readout import Readout
 from edge.trace import Trace
+from models.log_probabilities import kl_nats, log_softmax
 from models.sites import layer_site
 
 _BLOCK = 1 << 21
 """Logits that are held at once, so that long texts need little memory beside themselves."""
-
-
-def log_softmax(logits: Float[np.ndarray, "token vocab"]) -> Float64[np.ndarray, "token vocab"]:
-    """Log-probabilities of each row, natural, widened to float64."""
-    wide = logits.astype(np.float64)
-    wide -= wide.max(axis=-1, keepdims=True)
-    return np.asarray(wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True)))
 
 
 def top_tokens(
@@ -77,8 +71,7 @@ def kl_to_final_bits(
 def _kl_bits(
     log_p: Float64[np.ndarray, "token vocab"], log_q: Float64[np.ndarray, "token vocab"]
 ) -> Float32[np.ndarray, " token"]:
-    bits = (np.exp(log_p) * (log_p - log_q)).sum(axis=-1) / np.log(2)
-    return np.asarray(np.maximum(bits, 0.0), np.float32)
+    return np.asarray(kl_nats(log_p, log_q) / np.log(2), np.float32)
 
 
 def convergence_layer(top1: Int[np.ndarray, "layer token"]) -> Int[np.ndarray, " token"]:

@@ -12,6 +12,7 @@ from edge.measure.registry import MEASURES
 from edge.picture.levels import Linear, Log
 from edge.report.byte_levels import blocks, quantized_text, to_byte_levels
 from edge.trace import Trace
+from models.log_probabilities import target_log_probabilities
 from models.progress import Progress
 from models.sites import LOGITS, layer_site
 
@@ -127,9 +128,7 @@ def logprobs_of(trace: Trace) -> Float32[np.ndarray, " token"]:
     """
     told = np.full(len(trace.tokens), np.nan, np.float32)
     if LOGITS in trace.sites and len(trace.tokens) > 1:
-        logits = trace.site(LOGITS)[: len(trace.tokens) - 1].astype(np.float64)
-        logits -= logits.max(axis=-1, keepdims=True)
-        chosen = np.take_along_axis(logits, np.array(trace.tokens[1 : len(logits) + 1])[:, None], axis=-1)[:, 0]
-        told[1 : len(logits) + 1] = chosen - np.log(np.exp(logits).sum(axis=-1))
+        logits = trace.site(LOGITS)[: len(trace.tokens) - 1]
+        told[1 : len(logits) + 1] = target_log_probabilities(logits, np.array(trace.tokens[1 : len(logits) + 1]))
     told[trace.prompt_length : trace.prompt_length + len(trace.logprobs)] = trace.logprobs
     return told

@@ -299,7 +299,7 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path: Path, capfd: pytest.Cap
     nothing = replace(made, sites={}, **one).save(tmp_path / "nothing")
     for arguments, code, words in (
         ((file, "-o", tmp_path), 2, "is a folder"),
-        ((file, "-o", file), 2, "would be written over"),
+        ((file, "-o", file), 2, "would be overwritten"),
         ((tmp_path / "none", "-o", tmp_path / "x.html"), 1, "there is no trace"),
         ((file, "-o", tmp_path / "no" / "x.html"), 2, "does not exist; create it"),
         ((nothing, "-o", tmp_path / "x.html"), 2, "watched nothing and generated nothing"),
