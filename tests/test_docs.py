@@ -217,7 +217,7 @@ def test_every_key_of_a_file_is_described() -> None:
         "Export": (manifest.FORMAT, (manifest.Manifest, LogitDifference)),
         "Lab record": (record.FORMAT, (LabRecord, Claim, Finding, Effect)),
         "Profile": (profile_record.FORMAT, (Profile, VariantProfile, PassTimes)),
-        "Comparison": (result.FORMAT, (result.Comparison, result.TextUsed)),
+        "Comparison": (result.FORMAT, (result.Comparison, result.ComparedVariant, result.TextUsed)),
     }
     assert written.keys() == sections.keys()
     for title, (number, kinds) in written.items():
