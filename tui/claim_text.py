@@ -4,42 +4,42 @@ from itertools import chain
 
 from edge.lab.claim import Claim, Curve, Grid
 from edge.lab.contrast import contrast
-from edge.lab.run import LabRecord, Tried
+from edge.lab.run import ClaimResult, LabRecord
 from edge.picture.units import show_bytes, show_time
 from tui.jobs.lab import read_tokens, text_bytes
 from tui.view_state import ModelSummary, ViewState
 from tui.widgets.text_sheet import Block, Effects, Numbers, Words
 
-_TITLED = 8
+_TITLED = 10
 _SIDES = 11
 
 
-def about(claim: Claim, tried: Tried | None) -> tuple[Block, ...]:
-    """What a claim means, and what trying it took."""
-    told = {"asks": claim.asks, "how": claim.how, "rule": claim.rule, "source": claim.source}
-    if tried is not None:
-        told["cost"] = f"{tried.cost_tokens:,} tokens fed beyond the text, {show_time(tried.took_s * 1e9)}"
-    return (Words(claim.claim, look="first"), *_titled(told, _TITLED))
+def about(claim: Claim, result: ClaimResult | None) -> tuple[Block, ...]:
+    """The claim, how it is tested, and the cost of the test."""
+    told = {"question": claim.question, "method": claim.method, "rule": claim.rule, "source": claim.source}
+    if result is not None:
+        told["cost"] = f"{result.cost_tokens:,} tokens fed beyond the text, {show_time(result.took_s * 1e9)}"
+    return (Words(claim.title, look="first"), *_titled(told, _TITLED))
 
 
-def found(tried: Tried) -> tuple[Block, ...]:
-    """What was found: why the verdict is what it is, the effects behind it, then all else."""
-    finding = tried.finding
-    reason, says = (Words(told) for told in (finding.reason, finding.says))
+def found(result: ClaimResult) -> tuple[Block, ...]:
+    """The result: the reason for the verdict, the effects behind it, then all other numbers."""
+    finding = result.finding
+    reason, summary = (Words(told) for told in (finding.reason, finding.summary))
     return (
         *((reason, Effects(finding.effects)) if finding.effects else ()),
-        says,
+        summary,
         *([Numbers(finding.numbers)] if finding.numbers else []),
     )
 
 
-def figures(tried: Tried | None) -> list[Curve | Grid]:
+def figures(result: ClaimResult | None) -> list[Curve | Grid]:
     """What there is to be drawn."""
-    return list(chain(tried.finding.curves, tried.finding.grids)) if tried else []
+    return list(chain(result.finding.curves, result.finding.grids)) if result else []
 
 
 def contrast_blocks(record: LabRecord) -> tuple[Block, ...]:
-    """Attention beside the FFN, aspect by aspect."""
+    """Attention and FFN side by side, aspect by aspect."""
     return tuple(
         block
         for aspect in contrast(record)
@@ -55,25 +55,25 @@ def _titled(told: dict[str, str], cells: int) -> list[Words]:
 
 
 def record_of(model: ModelSummary, state: ViewState) -> LabRecord:
-    """What was tried, as the lab keeps it."""
+    """The results so far, as the lab records them."""
     return LabRecord(
         model=model.name,
         engine=model.engine,
         versions={},
         source="built in",
         passage_tokens=read_tokens(model.spec),
-        tried=tuple(state.tried.values()),
+        results=tuple(state.claim_results.values()),
     )
 
 
 def lacking(model: ModelSummary | None) -> str:
-    """Why no claim can be tried, and the way out; empty where they can."""
+    """Why no claim can be tested, and what to do; empty where claims can be tested."""
     if model is None:
         return "no model is loaded yet"
     if not model.source:
         return (
-            "a saved trace has no model to try claims on; open one with 'o'\n\n"
-            "edge lab MODEL --json > lab.json tries them all,\nedge report TRACE --lab lab.json draws them on a page"
+            "a saved trace has no model to test claims on; open one with 'o'\n\n"
+            "edge lab MODEL --json > lab.json tests all claims,\nedge report TRACE --lab lab.json draws them on a page"
         )
     if not model.reads_text:
         return "this model has no tokenizer, so it cannot read the texts of the lab\n\nput its tokenizer.json beside it"
@@ -86,11 +86,11 @@ def awaited(key: str, state: ViewState) -> str:
     if key in state.claims_queued:
         before = state.claims_queued.index(key)
         others = "one other claim" if before == 1 else f"{before} other claims"
-        return f"waits for {others}; escape stops" if before else "trying …\n\nescape stops"
+        return f"waits for {others}; escape stops" if before else "testing …\n\nescape stops"
     if model is None or (why := lacking(model)):
         return lacking(None) if model is None else why
     return (
-        f"{key} was not tried on this model yet\n\nenter tries it, a tries all\n\n"
+        f"{key} was not tested on this model yet\n\nenter tests it, a tests all\n\n"
         f"{read_tokens(model.spec):,} tokens of Edge's own text are read for all claims together; "
         f"they hold {show_bytes(text_bytes(model.spec))} until another model is loaded"
     )

@@ -11,7 +11,7 @@ from edge.compare.result import Comparison
 from edge.edits import Edit
 from edge.insight.ablation import Agreement
 from edge.insight.weights import InsightWeights
-from edge.lab.run import Tried
+from edge.lab.run import ClaimResult
 from edge.laws.result import LawResult
 from edge.measure.overview import Overview
 from edge.profile.record import Profile
@@ -245,16 +245,16 @@ class EnginesTimed(StateChange):
 
 @dataclass
 class ClaimsQueued(StateChange):
-    """Claims of the lab that are wanted, by key, the one under way first; none once all were tried or that ended."""
+    """Keys of the claims that are queued, the running one first; none once the job ended."""
 
     keys: tuple[str, ...]
 
 
 @dataclass
 class ClaimTested(StateChange):
-    """One claim of the lab was tried."""
+    """One claim was tested."""
 
-    tried: Tried
+    result: ClaimResult
 
 
 @dataclass

@@ -126,4 +126,4 @@ def _(message: messages.ClaimsQueued, state: ViewState) -> ViewState:
 
 @changed.register
 def _(message: messages.ClaimTested, state: ViewState) -> ViewState:
-    return replace(state, tried={**state.tried, message.tried.key: message.tried})
+    return replace(state, claim_results={**state.claim_results, message.result.key: message.result})

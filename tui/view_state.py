@@ -10,7 +10,7 @@ from edge.compare.result import Comparison
 from edge.edits import Edit
 from edge.insight.ablation import Agreement
 from edge.insight.weights import InsightWeights
-from edge.lab.run import Tried
+from edge.lab.run import ClaimResult
 from edge.laws.result import LawResult
 from edge.measure.overview import Overview
 from edge.picture.pieces import quote_piece
@@ -106,10 +106,10 @@ class ViewState:
         alone: The one of them that acts in the run beside by itself; None where all of them do.
         profile: Engines timed in turns; None until they are.
         comparison: Engines compared site by site; None until they are.
-        tried: Claims of the lab that were tried, by key.
-        trying: Keys of claims that are wanted, the one under way first.
+        claim_results: Results of the claims that were tested, by key.
+        claims_queued: Keys of the claims that are queued, the running one first.
         laws: Laws that were checked, by number, for each engine.
-        checking: Numbers of laws that are wanted, the one under way first.
+        laws_queued: Numbers of the laws that are queued, the running one first.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -121,7 +121,7 @@ class ViewState:
     alone: Edit | None = None
     profile: Profile | None = None
     comparison: Comparison | None = None
-    tried: dict[str, Tried] = field(default_factory=dict)
+    claim_results: dict[str, ClaimResult] = field(default_factory=dict)
     claims_queued: tuple[str, ...] = ()
     laws: dict[str, dict[int, LawResult]] = field(default_factory=dict)
     laws_queued: tuple[int, ...] = ()

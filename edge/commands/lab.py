@@ -1,4 +1,4 @@
-"""`edge lab`: the claims about attention and FFN, tried on a model."""
+"""`edge lab`: test the claims about attention and the FFN on a model."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ from models.json_text import json_text
 
 if TYPE_CHECKING:
     from edge.lab.claim import Experiment
-    from edge.lab.run import LabRecord, Tried
-    from edge.lab.subject import Subject
+    from edge.lab.context import LabContext
+    from edge.lab.run import ClaimResult, LabRecord
 
 _FILE = click.Path(path_type=Path)
 
@@ -53,17 +53,18 @@ def lab(
     add: tuple[Path, ...],
     layout: str | None,
 ) -> None:
-    """Try the claims about attention and the FFN on MODEL, each with effects, their 95% intervals and a verdict.
+    """Test claims about attention and the FFN on MODEL. Each has effects with 95% intervals and a verdict.
 
     \b
-    F1 to F6  the FFN: non-linear, one position at a time, wide, a key-value memory, recall of facts, sparse
-    A1 to A6  attention: a dynamic weighted sum, pairs, window, context, many heads, routes
-    S1 to S3  the stack: from local to semantic, both are needed, parameters and time
+    F1 to F6  the FFN: non-linear, position-wise, wide, key-value memory, factual recall, sparse
+    A1 to A6  attention: dynamic weighted sum, token pairs, distance, context, specialized heads, routing
+    S1 to S3  the stack: local to semantic, both sublayers are needed, parameters and time
 
-    A claim holds where the whole interval of each effect is on the claimed side of its threshold, does not hold where
-    one is on the other side, and is not shown where one includes the threshold or its sample is too small. It ends
-    with a table of all effects, and attention beside the FFN. A verdict is of this model on these texts. CSV has a row
-    an effect and a row a number; JSON has everything, and 'edge report TRACE --lab FILE' draws it.
+    A claim is supported if the whole interval of each effect is on the claimed side of its threshold. It is not
+    supported if one interval is on the other side, and inconclusive if one includes the threshold or its sample is
+    too small. A verdict is about this model on these texts. The output ends with a table of all effects and a
+    comparison of attention and FFN. CSV has one row for each effect and number; JSON has everything, and
+    'edge report TRACE --lab FILE' draws it.
     """
     _check(survey, (claims, text, tokens, questions), (keep, part, add), tokens)
     if survey is not None:
@@ -71,18 +72,18 @@ def lab(
             survey_text(opened, survey, keep, part, add, layout)
         return
     from edge.compare.tokenized_text import beginning
+    from edge.lab.context import MAX_PASSAGE_TOKENS, LabContext
     from edge.lab.prompts import read_questions
     from edge.lab.registry import EXPERIMENTS
     from edge.lab.run import chosen
-    from edge.lab.subject import PASSAGE_TOKENS, Subject
 
     wanted = chosen(EXPERIMENTS, claims)
-    told = None if text is None else beginning(text, tokens or PASSAGE_TOKENS)
+    told = None if text is None else beginning(text, tokens or MAX_PASSAGE_TOKENS)
     source = "built in" if text is None else text.name
     asked = None if questions is None else read_questions(questions)
     with open_model(model, engine, threads) as opened:
-        _try(
-            Subject(opened, text=told, source=source, tokens=tokens, asked=asked, progress=print_message),
+        _test(
+            LabContext(opened, text=told, source=source, tokens=tokens, questions=asked, progress=print_message),
             wanted,
             layout,
         )
@@ -94,7 +95,7 @@ def _check(
     """Refuses options that belong to the other kind of lab, before a model is opened."""
     if survey is not None and any(given not in (None, ()) for given in of_claims):
         raise MisuseError(
-            "--survey reads a whole text and tries no claims; leave --claim, --text, --tokens and --questions out"
+            "--survey reads a whole text and tests no claims; leave --claim, --text, --tokens and --questions out"
         )
     if survey is None and any(given not in (None, ()) for given in of_survey):
         raise MisuseError("--keep, --part and --add belong to a survey; add --survey TEXT")
@@ -102,17 +103,17 @@ def _check(
         raise MisuseError(f"--tokens is {tokens}; the lab reads 3 at least")
 
 
-def _try(subject: "Subject", wanted: "list[Experiment]", layout: str | None) -> None:
-    """Tells people each claim as it is tried, scripts all at the end."""
+def _test(lab: "LabContext", wanted: "list[Experiment]", layout: str | None) -> None:
+    """Prints each claim as soon as it is tested; JSON and CSV at the end."""
     from edge.lab.record import to_json
-    from edge.lab.run import recorded, try_all
+    from edge.lab.run import lab_record, run_all
 
-    tried = []
-    for one in try_all(subject, wanted):
-        tried.append(one)
+    results = []
+    for one in run_all(lab, wanted):
+        results.append(one)
         if layout is None:
             click.echo(f"{_finding_text(one)}\n")
-    record = recorded(subject, tried)
+    record = lab_record(lab, results)
     match layout:
         case None:
             click.echo("\n\n".join([effect_table(record).text(), _contrast(record, "text")]))
@@ -127,43 +128,43 @@ def _try(subject: "Subject", wanted: "list[Experiment]", layout: str | None) -> 
             click.echo("\n\n".join(parts))
 
 
-def _finding_text(tried: "Tried") -> str:
+def _finding_text(tried: "ClaimResult") -> str:
     """One claim for people: the verdict first, then why, then what else was measured."""
     from edge.picture.units import show_with_unit
 
-    finding = tried.finding
-    lines = [f"{tried.key}  {tried.claim}: {finding.verdict.upper()}"]
-    lines += [f"    {told}" for told in dict.fromkeys((finding.reason, finding.says))]
+    finding = result.finding
+    lines = [f"{result.key}  {result.title}: {finding.verdict.upper()}"]
+    lines += [f"    {told}" for told in dict.fromkeys((finding.reason, finding.summary))]
     for number in finding.numbers:
-        beside = "" if number.baseline is None else f"   beside {show_with_unit(number.baseline, number.unit)}"
-        lines.append(f"    {show_with_unit(number.value, number.unit):>12}  {number.means}{beside}")
+        beside = "" if number.baseline is None else f"   baseline {show_with_unit(number.baseline, number.unit)}"
+        lines.append(f"    {show_with_unit(number.value, number.unit):>12}  {number.label}{beside}")
     return "\n".join(lines)
 
 
 def claim_table(record: "LabRecord") -> Table:
-    """A row a claim."""
+    """One row for each claim."""
     columns = tuple(Column(key, heading) for key, heading in _CLAIM_COLUMNS)
     rows = [
-        (one.key, one.claim, str(one.finding.verdict), one.finding.reason, one.finding.says) for one in record.tried
+        (one.key, one.title, str(one.finding.verdict), one.finding.reason, one.finding.summary)
+        for one in record.results
     ]
     return Table(columns, rows)
 
 
-_CLAIM_COLUMNS = (("key", ""), ("claim", "claim"), ("verdict", "verdict"), ("reason", "why"), ("says", "found"))
+_CLAIM_COLUMNS = (("key", ""), ("claim", "claim"), ("verdict", "verdict"), ("reason", "why"), ("summary", "found"))
 
 
 def effect_table(record: "LabRecord") -> Table:
-    """A row an effect, for people: how large it is, what its claim asks of it, and whether it is so; the verdict of the
-    claim stands at its first effect."""
+    """One row for each effect, for people; the verdict of the claim is in the row of its first effect."""
     from edge.picture.units import show_with_unit
 
-    names = ("claim", "verdict", "effect", "value", "95% interval", "asked", "by itself")
+    names = ("claim", "verdict", "effect", "value", "95% interval", "criterion", "effect alone")
     rows: list[tuple[str, ...]] = []
-    for one in record.tried:
+    for one in record.results:
         claims = [(one.key, str(one.finding.verdict)), *[("", "")] * len(one.finding.effects)]
         for claim, e in zip(claims, one.finding.effects, strict=False):
             value = show_with_unit(e.value, e.unit)
-            rows.append((*claim, e.means, value, e.interval, e.wanted, str(e.verdict)))
+            rows.append((*claim, e.label, value, e.interval, e.criterion, str(e.verdict)))
         if not one.finding.effects:
             rows.append((*claims[0], "", "", "", "", ""))
     return Table([Column(name, name) for name in names], rows)
@@ -177,4 +178,4 @@ def _contrast(record: "LabRecord", layout: str) -> str:
         columns = (Column("aspect", ""), Column("attention", "attention"), Column("ffn", "FFN"))
         return Table(columns, [(one.name, one.attention, one.ffn) for one in aspects]).markdown()
     told = [f"{one.name}\n    attention  {one.attention}\n    FFN        {one.ffn}" for one in aspects]
-    return "\n".join(["Attention beside the FFN", *told])
+    return "\n".join(["Attention and FFN", *told])

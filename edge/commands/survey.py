@@ -111,7 +111,7 @@ def survey_table(found: "Survey") -> Table:
     """A row a layer: means over tokens, and over heads where they are of heads."""
     import numpy as np
 
-    from edge.measure.hot import dead_share, neurons_for
+    from edge.measure.activation_counts import dead_share, hot_neuron_share
     from edge.measure.registry import MEASURES
 
     columns = (
@@ -127,7 +127,7 @@ def survey_table(found: "Survey") -> Table:
     )
     by_layer = [
         *(found.mean(measure.key) for measure in MEASURES),
-        [float(neurons_for(active)) for active in found.counts.active],
+        [float(hot_neuron_share(active)) for active in found.counts.active],
         [
             float(dead_share(active, np.asarray(found.counts.tokens[layer])))
             for layer, active in enumerate(found.counts.active)

@@ -9,9 +9,9 @@ from jaxtyping import Float32
 
 from edge.edits import ScaleNeuron
 from edge.engines.choice import engine_of
-from edge.insight.memories import neurons_at, strongest_neurons
+from edge.insight.neurons import neurons_at, strongest_neurons
 from edge.insight.weights import InsightWeights
-from edge.measure.agreement import correlation, top_overlap
+from edge.measure.correlation import correlation, top_overlap
 from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import MisuseError

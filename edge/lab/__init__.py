@@ -1,1 +1,1 @@
-"""Experiments on a loaded model: each claim with a number, a baseline and a verdict."""
+"""Experiments on a loaded model: each claim with effects, baselines and a verdict."""

@@ -1,10 +1,10 @@
-"""What an experiment of the lab is, and what it finds."""
+"""What an experiment of the lab is, and what it reports."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from edge.lab.context import LabContext
 from edge.lab.effect import Effect, Verdict, reason_of, verdict_of
-from edge.lab.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -13,14 +13,14 @@ class Number:
 
     Attributes:
         key: Its name for scripts, unit included: `ffn_r2`, `mean_distance_tokens`.
-        means: What it is, in a few words for people.
-        value: NaN where it could not be found.
+        label: Its name for people.
+        value: NaN where it could not be measured.
         unit: `share`, `bits`, `nats`, `tokens`, `ms`, `bytes`, `count`, `ratio`; a share is 0 to 1.
-        baseline: What chance, or the absence of what is claimed, would give; None where nothing is to be compared.
+        baseline: The value at chance level, or if the claim were false; None where there is no such value.
     """
 
     key: str
-    means: str
+    label: str
     value: float
     unit: str
     baseline: float | None = None
@@ -28,7 +28,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Series:
-    """One line or one set of bars; NaN where a point is missing."""
+    """One line or one set of bars; NaN for a missing point."""
 
     name: str
     values: tuple[float, ...]
@@ -36,10 +36,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Curve:
-    """Series over one axis, one point an entry of `x`.
+    """Series over one axis, one point for each entry of `x`.
 
     Attributes:
-        x: Labels, or numbers written out, from left to right.
+        x: Labels, or numbers as text, from left to right.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Curve:
 
 
 def layer_curve(title: str, y_title: str, lines: Mapping[str, Iterable[float]], layers: Iterable[int]) -> Curve:
-    """Lines over layers, by what each is."""
+    """Lines over layers, by name."""
     series = tuple(Series(name, tuple(float(value) for value in values)) for name, values in lines.items())
     return Curve(title, "layer", tuple(str(layer) for layer in layers), y_title, series)
 
@@ -75,12 +75,12 @@ class Finding:
     """What one experiment found on one model.
 
     Attributes:
-        says: What was found in plain words, with its numbers; without effects, why the claim could not be tried.
-        effects: What the verdict follows from.
-        numbers: What else was measured; no verdict depends on it.
+        summary: The result in a few sentences with its numbers; without effects, why the claim could not be tested.
+        effects: The effects that decide the verdict.
+        numbers: Other measurements; no verdict depends on them.
     """
 
-    says: str
+    summary: str
     effects: tuple[Effect, ...] = ()
     numbers: tuple[Number, ...] = ()
     curves: tuple[Curve, ...] = ()
@@ -88,54 +88,54 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
-        """What the effects say."""
+        """The verdict that follows from the effects."""
         return verdict_of(self.effects)
 
     @property
     def reason(self) -> str:
-        """Why, in one sentence."""
-        return reason_of(self.effects) or self.says
+        """The reason for the verdict, in one sentence."""
+        return reason_of(self.effects) or self.summary
 
 
 def not_applicable(reason: str) -> Finding:
-    """For a model, or a text, on which a claim cannot be tried."""
+    """A finding for a model or text on which the claim cannot be tested."""
     return Finding(reason)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One claim and the way to try it, in words.
+    """One claim and how it is tested, in words.
 
     Attributes:
-        key: `F4`: F is of the FFN, A of attention, S of the stack.
-        claim: What is claimed.
-        asks: The question that is measured.
-        how: How, formulas included.
-        rule: What its effects are, and when it holds.
-        source: Where the claim and the method are from.
+        key: `F4`: F for the FFN, A for attention, S for the stack of both.
+        title: The claim.
+        question: The question that the experiment answers.
+        method: How it is measured, with formulas.
+        rule: When the effects support the claim.
+        source: The papers behind the claim and the method.
     """
 
     key: str
-    claim: str
-    asks: str
-    how: str
+    title: str
+    question: str
+    method: str
     rule: str
     source: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment(Claim):
-    """A claim that can be tried.
+    """A claim with the code that tests it.
 
     Attributes:
-        cost_tokens: Tokens that it feeds to a model beyond the shared passage, known before it runs.
-        measure: Runs it.
+        cost_tokens: Tokens that it feeds to the model beyond the shared passage, known before it runs.
+        measure: Runs the experiment.
     """
 
-    cost_tokens: Callable[[Subject], int]
-    measure: Callable[[Subject], Finding] = field(repr=False)
+    cost_tokens: Callable[[LabContext], int]
+    measure: Callable[[LabContext], Finding] = field(repr=False)
 
 
-def shared_passage_only(subject: Subject) -> int:
-    """The cost of an experiment that reads the shared passage, which is fed once for all."""
+def shared_passage_only(lab: LabContext) -> int:
+    """The cost of an experiment that reads only the shared passage, which is fed once for all experiments."""
     return 0

@@ -1,4 +1,4 @@
-"""Attention beside the FFN, aspect by aspect, each cell with what was measured on this model."""
+"""Attention and the FFN side by side, aspect by aspect, with the numbers of this model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from edge.picture.units import show_number, show_share
 
 @dataclass(frozen=True)
 class Aspect:
-    """One row: what is compared, and the two sides in words."""
+    """One row: the aspect, and a text for each side."""
 
     name: str
     attention: str
@@ -18,7 +18,7 @@ class Aspect:
 
 
 def contrast(record: LabRecord) -> tuple[Aspect, ...]:
-    """The summary that ends a lab; a dash stands for what was not measured."""
+    """The comparison of attention and FFN; a dash stands for a number that was not measured."""
 
     def number(key: str) -> str:
         return _shown(record.number(key), show_number)
@@ -29,41 +29,47 @@ def contrast(record: LabRecord) -> tuple[Aspect, ...]:
     return (
         Aspect(
             "core operation",
-            f"a weighted sum of values: its own weights explain {share('F1.attention_frozen_r2')} of what it writes; "
-            f"the weights move by {number('A1.pattern_shift_bits')} bits with the input",
-            f"a non-linear map: the best linear one explains {share('F1.ffn_linear_r2')} of what it writes",
+            f"weighted sum of values: with the pattern fixed, R² {number('F1.attention_frozen_r2')}; the pattern "
+            "changes by "
+            f"{number('A1.pattern_shift_bits')} bits (Jensen-Shannon) between texts",
+            f"non-linear map: R² of the best linear map {number('F1.ffn_linear_r2')}",
         ),
         Aspect(
             "range",
-            f"across tokens: {number('A3.mean_distance_tokens')} tokens back on average, "
-            f"{number('A3.longest_mean_distance_tokens')} for the furthest head",
-            f"its own position: changing a token moves what it writes at others by {share('F2.ffn_change_elsewhere')}",
+            f"across tokens: mean attention distance {number('A3.mean_distance_tokens')} tokens, "
+            f"{number('A3.longest_mean_distance_tokens')} for the head with the longest",
+            f"one position: a change at one token changes the output at others by {share('F2.ffn_change_elsewhere')}",
         ),
         Aspect(
             "what it learns",
-            f"relations: the best head looks {share('A2.best_induction')} at what followed the same token, "
-            f"another {share('A2.best_previous_token')} at the token before",
-            f"facts: restored at the subject, FFNs give back {share('F5.ffn_subject_effect')} of probability, "
-            f"attention {share('F5.attention_subject_effect')}",
+            f"relations between tokens: best induction head {share('A2.best_induction')}, best previous-token head "
+            f"{share('A2.best_previous_token')} of its attention",
+            f"facts: indirect effect at the subject, FFN {share('F5.ffn_subject_effect')} of probability, attention "
+            f"{share('F5.attention_subject_effect')}",
         ),
         Aspect(
             "output",
-            f"{share('A6.routed_share')} of it comes from other tokens; it changes the likeliest next token on "
-            f"{share('S1.attention_changes_share')} of sublayers",
-            f"a few neurons' vectors added up: {share('F6.top_p_sparsity')} of neurons can be left out; it changes the "
-            f"likeliest next token on {share('S1.ffn_changes_share')}",
+            f"{share('A6.routed_share')} of the residual stream after attention comes from other tokens; a "
+            "layer's attention "
+            f"changes the top-1 token of the logit lens at {share('S1.attention_changes_share')} of tokens",
+            f"sum of a few neurons' value vectors: top-p 0.9 sparsity {share('F6.top_p_sparsity')}; a layer's FFN "
+            f"changes the top-1 token at {share('S1.ffn_changes_share')} of tokens",
         ),
         Aspect(
-            "role of its parameters",
-            f"where to look and what to carry: {share('S3.attention_parameter_share')} of the layers' parameters, "
-            f"{share('S3.attention_time_share')} of their time",
-            f"keys and values of a memory: {share('S3.ffn_parameter_share')} of the parameters, "
-            f"{share('S3.ffn_time_share')} of the time; agreement {share('F4.agreement_rate_upper')}",
+            "parameters and time",
+            f"query, key, value and output projections: {share('S3.attention_parameter_share')} of the layers' "
+            "parameters, "
+            f"{share('S3.attention_time_share')} of their time in decode",
+            f"neurons as keys and values: {share('S3.ffn_parameter_share')} of the parameters, "
+            f"{share('S3.ffn_time_share')} of the time; agreement rate in upper layers "
+            f"{share('F4.agreement_rate_upper')}",
         ),
         Aspect(
             "key structure",
-            f"many heads: two of a layer look {number('A5.head_divergence_bits')} bits apart",
-            f"wide: {number('F3.expansion_ratio')} times d_model, {share('F6.exact_zero_share')} of it exactly 0",
+            f"many heads: divergence of two heads of a layer {number('A5.head_divergence_bits')} bits",
+            f"wide hidden layer: {number('F3.expansion_ratio')} times d_model, {share('F6.exact_zero_share')} of "
+            "neurons "
+            "exactly 0",
         ),
     )
 

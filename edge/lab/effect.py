@@ -1,4 +1,4 @@
-"""What an experiment measures of its claim: effects with 95% intervals and thresholds, and the verdict of them."""
+"""Effects that test a claim: estimates with 95% intervals and thresholds, and the verdict that follows from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from math import isnan
 from edge.lab.sample import Interval
 from edge.picture.units import show_measured, show_with_unit
 
-FEWEST = 3
-"""Units of a sample; with fewer nothing is decided."""
+MIN_SAMPLE = 3
+"""Smallest sample, in units, from which a verdict follows."""
 
 
 class Verdict(StrEnum):
-    """What the effects say of a claim."""
+    """Whether the effects support a claim."""
 
-    HOLDS = "holds"
-    FAILS = "does not hold"
-    OPEN = "not shown"
-    UNKNOWN = "not applicable"
+    SUPPORTED = "supported"
+    NOT_SUPPORTED = "not supported"
+    INCONCLUSIVE = "inconclusive"
+    NOT_APPLICABLE = "not applicable"
 
 
 class Side(StrEnum):
-    """Where an effect lies if the claim holds."""
+    """On which side of the threshold an effect lies if the claim is true."""
 
     ABOVE = "above"
     BELOW = "below"
@@ -30,124 +30,124 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """One effect that a claim rests on, with its uncertainty.
+    """One effect that tests a claim, with its uncertainty.
 
     Attributes:
         key: Its name for scripts.
-        means: What it is, in a few words.
-        value: NaN where it could not be found.
+        label: Its name for people.
+        value: NaN where it could not be measured.
         low, high: The 95% interval.
-        unit: As of `Number`.
-        threshold: What the whole interval must be above or below for the claim to hold.
-        side: Which of both.
-        baseline: What the threshold is, with its source.
-        sample: Units of the sample behind the interval; None where the value is counted and has no uncertainty.
-        of: What a unit is: `facts`, `windows`.
+        unit: As in `Number`.
+        threshold: The claim is supported if the whole interval is above it, or below it.
+        side: Above or below.
+        threshold_reason: Why this threshold, with its source, and the baseline.
+        sample: Size of the sample behind the interval; None where the value is exact.
+        sample_unit: What the sample is made of: `facts`, `windows`.
     """
 
     key: str
-    means: str
+    label: str
     value: float
     low: float
     high: float
     unit: str
     threshold: float
     side: Side = Side.ABOVE
-    baseline: str
+    threshold_reason: str
     sample: int | None
-    of: str
+    sample_unit: str
 
     @property
     def is_measured(self) -> bool:
-        """Whether there is an interval, of a sample that is large enough."""
+        """Whether there is an interval from a large enough sample."""
         known = not any(isnan(number) for number in (self.value, self.low, self.high, self.threshold))
-        return known and (self.sample is None or self.sample >= FEWEST)
+        return known and (self.sample is None or self.sample >= MIN_SAMPLE)
 
     @property
     def verdict(self) -> Verdict:
-        """`HOLDS` and `FAILS` where the whole interval is on one side of the threshold, else `OPEN`."""
+        """`SUPPORTED` or `NOT_SUPPORTED` if the whole interval is on one side of the threshold, else `INCONCLUSIVE`."""
         if not self.is_measured:
-            return Verdict.OPEN
+            return Verdict.INCONCLUSIVE
         if self.low > self.threshold:
-            return Verdict.HOLDS if self.side is Side.ABOVE else Verdict.FAILS
+            return Verdict.SUPPORTED if self.side is Side.ABOVE else Verdict.NOT_SUPPORTED
         if self.high < self.threshold:
-            return Verdict.FAILS if self.side is Side.ABOVE else Verdict.HOLDS
-        return Verdict.OPEN
+            return Verdict.NOT_SUPPORTED if self.side is Side.ABOVE else Verdict.SUPPORTED
+        return Verdict.INCONCLUSIVE
 
     @property
     def interval(self) -> str:
-        """The interval for people: `[20.1%, 48.0%]`; empty where the value is counted."""
+        """The interval for people: `[20.1%, 48.0%]`; empty where the value is exact."""
         if self.sample is None:
             return ""
         return f"[{show_measured(self.low, self.unit)}, {show_measured(self.high, self.unit)}]"
 
     @property
-    def wanted(self) -> str:
-        """What the claim asks for: `above 10%`."""
+    def criterion(self) -> str:
+        """What supports the claim: `above 10%`."""
         return f"{self.side} {show_with_unit(self.threshold, self.unit)}"
 
     @property
-    def told(self) -> str:
-        """The effect, its interval, and where it lies, as part of a sentence."""
-        told = f"{self.means}: {show_with_unit(self.value, self.unit)} {self.interval}".rstrip()
+    def sentence(self) -> str:
+        """The effect, its interval, and how it compares with the threshold, as part of a sentence."""
+        effect = f"{self.label}: {show_with_unit(self.value, self.unit)} {self.interval}".rstrip()
         if isnan(self.value):
-            return f"{self.means} could not be measured"
+            return f"{self.label} could not be measured"
         if not self.is_measured:
-            return f"{told}, of {self.sample} {self.of}, which is too few"
+            return f"{effect}; the sample is too small ({self.sample} {self.sample_unit})"
         side, threshold = self.side, show_with_unit(self.threshold, self.unit)
         match self.verdict:
-            case Verdict.HOLDS:
-                return f"{told} is {side} {threshold}"
-            case Verdict.FAILS:
-                return f"{told} is not {side} {threshold}"
+            case Verdict.SUPPORTED:
+                return f"{effect} is {side} {threshold}"
+            case Verdict.NOT_SUPPORTED:
+                return f"{effect} is not {side} {threshold}"
             case _:
-                return f"{told} includes {threshold}" if self.low < self.high else f"{told} is {threshold}"
+                return f"{effect} includes {threshold}" if self.low < self.high else f"{effect} is {threshold}"
 
 
 def effect_of(
     interval: Interval,
     *,
     key: str,
-    means: str,
+    label: str,
     unit: str,
     threshold: float,
-    baseline: str,
-    of: str,
+    threshold_reason: str,
+    sample_unit: str,
     side: Side = Side.ABOVE,
 ) -> Effect:
     """An effect from an estimate and its interval."""
     return Effect(
         key=key,
-        means=means,
+        label=label,
         value=interval.value,
         low=interval.low,
         high=interval.high,
         unit=unit,
         threshold=threshold,
         side=side,
-        baseline=baseline,
+        threshold_reason=threshold_reason,
         sample=interval.sample,
-        of=of,
+        sample_unit=sample_unit,
     )
 
 
 def verdict_of(effects: Sequence[Effect]) -> Verdict:
-    """A claim holds where all its effects do, fails where one does, and is not shown otherwise.
+    """Supported if all effects support it, not supported if one effect contradicts it, inconclusive otherwise.
 
-    Without effects it could not be tried.
+    Not applicable without effects: the claim could not be tested.
     """
     if not effects:
-        return Verdict.UNKNOWN
+        return Verdict.NOT_APPLICABLE
     found = [effect.verdict for effect in effects]
-    if Verdict.FAILS in found:
-        return Verdict.FAILS
-    return Verdict.OPEN if Verdict.OPEN in found else Verdict.HOLDS
+    if Verdict.NOT_SUPPORTED in found:
+        return Verdict.NOT_SUPPORTED
+    return Verdict.INCONCLUSIVE if Verdict.INCONCLUSIVE in found else Verdict.SUPPORTED
 
 
 def reason_of(effects: Sequence[Effect]) -> str:
-    """Why the verdict is what it is, in one sentence, from the effects that decide it; empty without effects."""
+    """The reason for the verdict in one sentence, from the effects that decide it; empty without effects."""
     verdict = verdict_of(effects)
-    deciding = [effect.told for effect in effects if effect.verdict is verdict]
+    deciding = [effect.sentence for effect in effects if effect.verdict is verdict]
     if not deciding:
         return ""
     return f"{'; '.join(deciding)}."

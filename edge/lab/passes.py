@@ -1,4 +1,5 @@
-"""Passes over prompts in a row: what one shares with the one before it, up to its first edit, is fed once."""
+"""Passes over a list of prompts; a prefix that a prompt shares with the previous one, up to its first edit, is "
+"fed once."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from edge.watch import Watch
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A prompt whose last logits are wanted.
+class Prompt:
+    """A prompt, perhaps with edits, and how many of its last logits to return.
 
     Attributes:
-        rows: Logits after so many of the last tokens.
+        rows: Return the logits after this many of the last tokens.
     """
 
     ids: tuple[int, ...]
@@ -26,49 +27,49 @@ class Ask:
 
     @property
     def unedited(self) -> int:
-        """Tokens before the first that an edit acts on."""
+        """Tokens before the first token that an edit acts on."""
         firsts = [0 if edit.tokens is None else min(edit.tokens, default=len(self.ids)) for edit in self.edits]
         return min([len(self.ids), *firsts])
 
 
-def starts(asks: Iterable[Ask]) -> Iterator[tuple[Ask, int]]:
-    """Each prompt and the first token of it that has to be fed."""
-    held: tuple[int, ...] = ()
-    for ask in asks:
-        most = min(ask.unedited, len(ask.ids) - ask.rows, len(held))
-        start = next((place for place in range(most) if ask.ids[place] != held[place]), most)
-        held = ask.ids[: ask.unedited]
-        yield ask, start
+def starts(prompts: Iterable[Prompt]) -> Iterator[tuple[Prompt, int]]:
+    """Each prompt, with the position of the first token that has to be fed."""
+    cached: tuple[int, ...] = ()
+    for prompt in prompts:
+        most = min(prompt.unedited, len(prompt.ids) - prompt.rows, len(cached))
+        start = next((place for place in range(most) if prompt.ids[place] != cached[place]), most)
+        cached = prompt.ids[: prompt.unedited]
+        yield prompt, start
 
 
-def fed_tokens(asks: Iterable[Ask]) -> int:
-    """Tokens that these prompts feed."""
-    return sum(len(ask.ids) - start for ask, start in starts(asks))
+def fed_tokens(prompts: Iterable[Prompt]) -> int:
+    """Tokens that have to be fed for these prompts."""
+    return sum(len(prompt.ids) - start for prompt, start in starts(prompts))
 
 
 def logits_after(
-    engine: Engine, asks: Iterable[Ask], check: Callable[[], None]
+    engine: Engine, prompts: Iterable[Prompt], check: Callable[[], None]
 ) -> Iterator[Float32[np.ndarray, "row vocab"]]:
-    """The logits of each prompt, from a fresh cache; each array is the reader's own.
+    """The logits of each prompt, starting from an empty cache; each array is a copy.
 
     Args:
-        check: Called before each prompt; what it raises ends the passes.
+        check: Called before each prompt; an exception from it ends the passes.
     """
     engine.rewind(0)
-    for ask, start in starts(asks):
+    for prompt, start in starts(prompts):
         check()
-        check_ids(ask.ids, engine.spec)
-        check_edits(ask.edits, engine.spec, len(ask.ids))
+        check_ids(prompt.ids, engine.spec)
+        check_edits(prompt.edits, engine.spec, len(prompt.ids))
         engine.rewind(start)
-        engine.reserve(len(ask.ids))
-        yield _logits(engine, ask, start)
+        engine.reserve(len(prompt.ids))
+        yield _logits(engine, prompt, start)
 
 
-def _logits(engine: Engine, ask: Ask, start: int) -> Float32[np.ndarray, "row vocab"]:
-    watch, found = Watch(parts=(), logits=ask.rows > 1), []
-    for fed in passes(engine.spec, len(ask.ids)):
+def _logits(engine: Engine, prompt: Prompt, start: int) -> Float32[np.ndarray, "row vocab"]:
+    watch, found = Watch(parts=(), logits=prompt.rows > 1), []
+    for fed in passes(engine.spec, len(prompt.ids)):
         piece = range(max(fed.start, start), fed.stop)
         if len(piece):
-            ids = np.array(ask.ids[piece.start : piece.stop], np.int64)
-            found.append(engine.feed(ids, watch, changes=changes(ask.edits, engine.spec, piece)).logits)
-    return np.concatenate(found)[-ask.rows :]
+            ids = np.array(prompt.ids[piece.start : piece.stop], np.int64)
+            found.append(engine.feed(ids, watch, changes=changes(prompt.edits, engine.spec, piece)).logits)
+    return np.concatenate(found)[-prompt.rows :]

@@ -1,4 +1,4 @@
-"""What models are asked in the lab: a text to read, facts, repeats, and pairs of sentences."""
+"""The texts of the lab: a passage, questions about facts, and pairs of sentences."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from models.sample_text import SAMPLE_TEXT
 from models.zoo.facts import Use, facts, facts_of, phrasings_of, relations
 
 SEED = 20_240_131
-"""Of every random choice in the lab: the same sequences on every engine."""
+"""Random seed of the lab: every engine gets the same sequences."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A fact to be said by the model.
+    """A question about a fact: a prompt that the answer completes.
 
     Attributes:
         prompt: A sentence up to its answer.
-        subject: What it is about; its words stand in the prompt.
+        subject: The entity that the fact is about; it occurs in the prompt.
         answer: Follows the prompt after a space.
     """
 
@@ -32,32 +32,32 @@ class Question:
 
 
 @cache
-def reading() -> str:
-    """English to measure on, about 15,000 words: Edge's own story, then every fact in a sentence, shuffled once."""
-    told = facts()
-    order = np.random.default_rng(SEED).permutation(len(told))
+def passage_text() -> str:
+    """English text of about 15,000 words: Edge's own story, then every fact in a sentence, in a fixed random order."""
+    every = facts()
+    order = np.random.default_rng(SEED).permutation(len(every))
     ways = {relation: phrasings_of(relation, Use.TRAIN) for relation in relations()}
-    lines = [ways[told[place].relation][turn % 4].sentence(told[place]) for turn, place in enumerate(order)]
+    lines = [ways[every[place].relation][turn % 4].sentence(every[place]) for turn, place in enumerate(order)]
     return SAMPLE_TEXT + "\n" + "\n".join(lines) + "\n"
 
 
 def questions(relation: str = "capital") -> Iterator[Question]:
-    """Facts of one relation, each asked in a sentence that ends before its answer."""
+    """Questions about the facts of one relation; each prompt ends before its answer."""
     phrasing = phrasings_of(relation, Use.TRAIN)[0]
     for fact in facts_of(relation):
         yield Question(relation, phrasing.prompt(fact), fact.subject, fact.answer)
 
 
 def read_questions(file: Path) -> tuple[Question, ...]:
-    """A user's own facts: a line each, `prompt TAB subject TAB answer`, the subject's words standing in the prompt.
+    """A user's own questions, one per line: `prompt TAB subject TAB answer`; the subject must occur in the prompt.
 
     Raises:
-        MisuseError: the file cannot be read, or a line is something else; the message names the line.
+        MisuseError: the file cannot be read, or a line has another form; the message names the line.
     """
     try:
         lines = file.read_text(encoding="utf8").splitlines()
     except UnicodeDecodeError as error:
-        raise MisuseError(f"{file} is no text in UTF-8 ({error.reason}); --questions takes a text file") from error
+        raise MisuseError(f"{file} is not UTF-8 text ({error.reason}); --questions takes a text file") from error
     except OSError as error:
         raise MisuseError(f"{file} cannot be read: {error.strerror}; --questions takes a text file") from error
     found = []
@@ -68,22 +68,22 @@ def read_questions(file: Path) -> tuple[Question, ...]:
         if len(words) != 3 or not all(words) or words[1] not in words[0]:
             raise MisuseError(
                 f"{file}, line {number}: '{line[:60]}' is not 'prompt TAB subject TAB answer' with the subject in the "
-                "prompt, such as 'The capital of France is\tFrance\tParis'"
+                "prompt; for example 'The capital of France is\tFrance\tParis'"
             )
         found.append(Question("yours", *words))
     if not found:
-        raise MisuseError(f"{file} has no questions; a line is 'prompt TAB subject TAB answer'")
+        raise MisuseError(f"{file} has no questions; write one per line: 'prompt TAB subject TAB answer'")
     return tuple(found)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two sentences that differ in one place, and the words whose relation is tried.
+    """Two sentences with a word in common, and a word that is related to it.
 
     Attributes:
         first, second: The sentences.
-        word: Stands in both.
-        related: In the first sentence, what `word` belongs to.
+        word: Occurs in both.
+        related: The word of the first sentence that `word` is related to.
     """
 
     first: str
@@ -104,7 +104,7 @@ TWO_SENSES = (
     Pair("She struck a match and lit the fire", "They won the match against the other side", "match", "fire"),
     Pair("The ring on her finger was of gold", "They heard the bells ring in the tower", "ring", "finger"),
 )
-"""One word in two contexts."""
+"""One word with two senses."""
 
 AGREEMENT = (
     Pair("The man near the trees is", "The men near the tree are", "is", "man"),
@@ -114,7 +114,7 @@ AGREEMENT = (
     Pair("The horse behind the carts is", "The horses behind the cart are", "is", "horse"),
     Pair("The letter from the friends was", "The letters from the friend were", "was", "letter"),
 )
-"""A verb agrees with `related`, its subject, and not with the noun between them."""
+"""LabContext-verb agreement: the verb agrees with `related`, not with the noun between them."""
 
 REFERENCE = (
     Pair("Mary took the bag because she", "John took the bag because he", "she", "Mary"),
@@ -124,4 +124,4 @@ REFERENCE = (
     Pair("When the woman came in she", "When the man came in he", "she", "woman"),
     Pair("My uncle told me that he", "My aunt told me that she", "he", "uncle"),
 )
-"""A pronoun refers to `related`."""
+"""Coreference: the pronoun refers to `related`."""

@@ -1,38 +1,38 @@
-"""Every claim of the lab, in the order in which a reader meets them."""
+"""All experiments of the lab, in reading order."""
 
 from edge.lab.claim import Experiment
 from edge.lab.experiments import (
-    carrying,
     context,
-    copying,
     cost,
     distance,
-    heads,
-    knockout,
+    key_value_memory,
     lens,
-    memories,
     nonlinear,
-    positions,
+    position_wise,
     recall,
+    relations,
+    routing,
     sparsity,
+    specialization,
+    sublayer_ablation,
     weighted_sum,
     width,
 )
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     nonlinear.EXPERIMENT,  # F1
-    positions.EXPERIMENT,  # F2
+    position_wise.EXPERIMENT,  # F2
     width.EXPERIMENT,  # F3
-    memories.EXPERIMENT,  # F4
+    key_value_memory.EXPERIMENT,  # F4
     recall.EXPERIMENT,  # F5
     sparsity.EXPERIMENT,  # F6
     weighted_sum.EXPERIMENT,  # A1
-    heads.EXPERIMENT,  # A2
+    relations.EXPERIMENT,  # A2
     distance.EXPERIMENT,  # A3
     context.EXPERIMENT,  # A4
-    copying.EXPERIMENT,  # A5
-    carrying.EXPERIMENT,  # A6
+    specialization.EXPERIMENT,  # A5
+    routing.EXPERIMENT,  # A6
     lens.EXPERIMENT,  # S1
-    knockout.EXPERIMENT,  # S2
+    sublayer_ablation.EXPERIMENT,  # S2
     cost.EXPERIMENT,  # S3
 )

@@ -1,4 +1,4 @@
-"""Makes experiments one after another, and keeps what they found beside what they were made on."""
+"""Runs experiments one after another and records their results."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -6,16 +6,16 @@ from time import perf_counter
 
 from edge import __version__
 from edge.lab.claim import Claim, Experiment, Finding
-from edge.lab.subject import Subject
+from edge.lab.context import LabContext
 from models.errors import MisuseError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried(Claim):
-    """One experiment as it was made.
+class ClaimResult(Claim):
+    """One claim with the result of its experiment.
 
     Attributes:
-        took_s: Seconds, the shared passage included where this experiment was the first to read it.
+        took_s: Seconds; includes reading the shared passage if this experiment read it first.
     """
 
     cost_tokens: int
@@ -25,11 +25,11 @@ class Tried(Claim):
 
 @dataclass(frozen=True)
 class LabRecord:
-    """All experiments of one run.
+    """The results of one run of the lab.
 
     Attributes:
-        source: Where the text is from.
-        passage_tokens: Tokens of it that were read.
+        source: The origin of the text.
+        passage_tokens: Tokens of the text that were read.
     """
 
     model: str
@@ -37,22 +37,22 @@ class LabRecord:
     versions: dict[str, str]
     source: str
     passage_tokens: int
-    tried: tuple[Tried, ...]
+    results: tuple[ClaimResult, ...]
 
     def number(self, key: str) -> float:
-        """A number by its key, such as `F1.ffn_linear_r2`; NaN where it was not found."""
+        """A number by its key, such as `F1.ffn_linear_r2`; NaN if it was not measured."""
         claim, _, name = key.partition(".")
-        numbers = (number for tried in self.tried if tried.key == claim for number in tried.finding.numbers)
+        numbers = (number for one in self.results if one.key == claim for number in one.finding.numbers)
         return next((number.value for number in numbers if number.key == name), float("nan"))
 
 
-def chosen(known: Iterable[Experiment], keys: Iterable[str]) -> list[Experiment]:
-    """The experiments of these keys, in the order of the list; all of them where no key is given.
+def chosen(experiments: Iterable[Experiment], keys: Iterable[str]) -> list[Experiment]:
+    """The experiments with these keys, in the order of the list; all of them if no key is given.
 
     Raises:
-        MisuseError: an unknown key; the message lists those there are.
+        MisuseError: an unknown key; the message lists the known ones.
     """
-    by_key = {experiment.key: experiment for experiment in known}
+    by_key = {experiment.key: experiment for experiment in experiments}
     wanted = [key.upper() for key in keys]
     unknown = [key for key in wanted if key not in by_key]
     if unknown:
@@ -60,24 +60,24 @@ def chosen(known: Iterable[Experiment], keys: Iterable[str]) -> list[Experiment]
     return [experiment for key, experiment in by_key.items() if not wanted or key in wanted]
 
 
-def try_all(subject: Subject, experiments: Iterable[Experiment]) -> Iterator[Tried]:
-    """Each experiment as soon as it is done."""
+def run_all(lab: LabContext, experiments: Iterable[Experiment]) -> Iterator[ClaimResult]:
+    """Runs experiments; yields the result of each one as soon as it is done."""
     for experiment in experiments:
-        cost = experiment.cost_tokens(subject)
-        subject.tell(f"{experiment.key} {experiment.claim}: {cost:,} tokens to feed")
+        cost = experiment.cost_tokens(lab)
+        lab.progress(f"{experiment.key} {experiment.title}: {cost:,} tokens to feed")
         began = perf_counter()
-        finding = experiment.measure(subject)
-        told = {field.name: getattr(experiment, field.name) for field in fields(Claim)}
-        yield Tried(**told, cost_tokens=cost, took_s=perf_counter() - began, finding=finding)
+        finding = experiment.measure(lab)
+        claim = {field.name: getattr(experiment, field.name) for field in fields(Claim)}
+        yield ClaimResult(**claim, cost_tokens=cost, took_s=perf_counter() - began, finding=finding)
 
 
-def recorded(subject: Subject, tried: Iterable[Tried]) -> LabRecord:
-    """What was tried, beside what it was tried on."""
+def lab_record(lab: LabContext, results: Iterable[ClaimResult]) -> LabRecord:
+    """The results with the model, engine, versions and text behind them."""
     return LabRecord(
-        model=subject.model.name,
-        engine=subject.model.engine,
-        versions={"edge": __version__, **subject.model.versions},
-        source=subject.source,
-        passage_tokens=len(subject.passage),
-        tried=tuple(tried),
+        model=lab.model.name,
+        engine=lab.model.engine,
+        versions={"edge": __version__, **lab.model.versions},
+        source=lab.source,
+        passage_tokens=len(lab.passage),
+        results=tuple(results),
     )

@@ -1,4 +1,4 @@
-"""Estimates from a sample with their 95% intervals, and choices that the measured unit has no part in."""
+"""Estimates from a sample with 95% intervals, and leave-one-out selection."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 SHARE = (0.0, 1.0)
-"""Where a share can lie."""
+"""Range of a share."""
 
 _Z = 1.959964
 _SMALL = {1: 12.7062, 2: 4.30265}
@@ -18,9 +18,9 @@ class Interval:
     """An estimate.
 
     Attributes:
-        value: NaN where the sample has nothing in it.
-        low, high: Its 95% interval; NaN where the sample has fewer than two units.
-        sample: Units of the sample; None where the value is counted.
+        value: NaN for an empty sample.
+        low, high: The 95% interval; NaN for fewer than two units.
+        sample: Size of the sample; None where the value is exact.
     """
 
     value: float
@@ -29,12 +29,12 @@ class Interval:
     sample: int | None
 
 
-def counted(value: float) -> Interval:
-    """A value that is not estimated."""
+def exact_value(value: float) -> Interval:
+    """An exact value, such as a count."""
     return Interval(value, value, value, None)
 
 
-def student(freedom: int) -> float:
+def student_t(freedom: int) -> float:
     """The 97.5% quantile of Student's t, to 0.3%: tables for 1 and 2 degrees of freedom, else the expansion of
     Abramowitz and Stegun 1964, 26.7.5.
     """
@@ -53,7 +53,7 @@ def student(freedom: int) -> float:
 def mean_interval(
     values: Iterable[float] | Float[np.ndarray, " unit"], within: tuple[float, float] = (-np.inf, np.inf)
 ) -> Interval:
-    """The mean of a sample, `± t · sd / √n`, cut to where it can lie; units that are NaN are left out."""
+    """The mean of a sample, `± t · sd / √n`, clipped to its range; NaN units are left out."""
     found = np.array(list(values), np.float64)
     found = found[~np.isnan(found)]
     if not len(found):
@@ -67,7 +67,7 @@ def mean_interval(
 def jackknife(
     units: Float[np.ndarray, "unit *rest"], statistic: Callable[[Float[np.ndarray, "unit *rest"]], float]
 ) -> Interval:
-    """Any statistic of a sample, `± t · SE` with the jackknife's error: the spread of leaving out one unit at a time.
+    """A statistic of a sample, `± t · SE`, with the jackknife standard error (leave one unit out at a time).
 
     `SE² = (n - 1) / n · Σ (θ₍ᵢ₎ - θ̄)²` (Efron and Stein 1981).
     """
@@ -82,20 +82,20 @@ def jackknife(
 def _around(value: float, error: float, n: int) -> Interval:
     if n < 2:
         return Interval(value, float("nan"), float("nan"), n)
-    half = student(n - 1) * error
+    half = student_t(n - 1) * error
     return Interval(value, value - half, value + half, n)
 
 
 def ratio(sums: Float[np.ndarray, "unit 2"]) -> float:
-    """`Σ first / Σ second`; NaN where the second sum is 0."""
+    """`Σ first / Σ second`; NaN if the second sum is 0."""
     first, second = sums.sum(axis=0)
     return float(first / second) if second else float("nan")
 
 
-def best_elsewhere(scores: Float[np.ndarray, "unit candidate"]) -> Float64[np.ndarray, " unit"]:
-    """Of each unit, its score of the candidate that is best on all the others.
+def leave_one_out_best(scores: Float[np.ndarray, "unit candidate"]) -> Float64[np.ndarray, " unit"]:
+    """For each unit, the score of the candidate that is best on all other units (leave-one-out).
 
-    The largest of many noisy means is too large; what one unit has no part in choosing is measured on it unbiased.
+    The maximum of many noisy means is biased upward; a candidate chosen without the unit is unbiased on it.
     """
     found = scores.astype(np.float64)
     if len(found) < 2:
@@ -104,12 +104,12 @@ def best_elsewhere(scores: Float[np.ndarray, "unit candidate"]) -> Float64[np.nd
     return np.asarray(found[np.arange(len(found)), others.argmax(axis=1)])
 
 
-def in_blocks(values: Float[np.ndarray, " token"], size: int) -> Float64[np.ndarray, " block"]:
-    """Means of consecutive tokens, `size` at a time: neighbors in a text are alike, blocks of them hardly."""
+def block_means(values: Float[np.ndarray, " token"], size: int) -> Float64[np.ndarray, " block"]:
+    """Means of blocks of `size` consecutive tokens: neighboring tokens are correlated, blocks hardly."""
     wide = values.astype(np.float64)
     return np.array([wide[start : start + size].mean() for start in range(0, len(wide), size)])
 
 
-def spread(count: int, most: int) -> list[int]:
-    """At most `most` of so many places, evenly spread, the first and the last among them."""
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """At most `most` of `count` indices, evenly spaced, with the first and the last."""
     return sorted({round(place) for place in np.linspace(0, count - 1, min(count, most)).tolist()})

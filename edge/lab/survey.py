@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int64
 
-from edge.lab.subject import WINDOW_TOKENS
+from edge.lab.context import WINDOW_TOKENS
+from edge.measure.activation_counts import NeuronCounts
 from edge.measure.attention import entropy_bits, first_token_share, mean_distance
-from edge.measure.hot import NeuronCounts
 from edge.measure.registry import MEASURES
 from edge.session import Model
 from edge.trace import Trace
@@ -35,7 +35,7 @@ _WATCH = Watch(parts=("attn.query", "attn.key", "ffn.neurons"))
 
 @dataclass(frozen=True)
 class Part:
-    """Every `of`-th window of a text, from the `number`-th on, counted from 1; `windows` of them are read."""
+    """Every `of`-th window of a text, from the `number`-th on, exact_value from 1; `windows` of them are read."""
 
     number: int
     of: int

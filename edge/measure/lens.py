@@ -44,7 +44,7 @@ def rank_of(logits: Float[np.ndarray, "token vocab"], ids: Int[np.ndarray, " tok
     return np.asarray((logits > np.take_along_axis(logits, ids[:, None], axis=-1)).sum(axis=-1))
 
 
-def answer_entropy_bits(logits: Float[np.ndarray, "token vocab"]) -> Float32[np.ndarray, " token"]:
+def prediction_entropy_bits(logits: Float[np.ndarray, "token vocab"]) -> Float32[np.ndarray, " token"]:
     """How undecided each answer is: `-Σ_v p_v · log2 p_v` of `p = softmax(logits)`, 0 to `log2(vocab)` bits.
 
     `2 ** entropy` reads as a number of words between which the answer hesitates (Shannon 1948).
@@ -169,7 +169,9 @@ def logit_lens(
     return Lens(**joined)
 
 
-def look_through(trace: Trace, readout: Readout, tokens: slice, targets: Int[np.ndarray, " token"], k: int = 5) -> Lens:
+def lens_of_trace(
+    trace: Trace, readout: Readout, tokens: slice, targets: Int[np.ndarray, " token"], k: int = 5
+) -> Lens:
     """The logit lens on some tokens of a run that watched the `output` of every layer."""
     streams = [trace.site(layer_site(layer, "output"))[tokens] for layer in range(trace.spec.n_layers)]
     return logit_lens(streams, readout, targets, k)

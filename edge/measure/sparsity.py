@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32
 
-from edge.measure.memories import vector_norms
+from edge.measure.neurons import vector_norms
 
 _TOKENS_AT_ONCE = 256
 _HALVINGS = 48

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from edge.lab.claim import Finding, Number
 from edge.lab.contrast import contrast
 from edge.lab.effect import Effect, Verdict
-from edge.lab.run import LabRecord, Tried
+from edge.lab.run import ClaimResult, LabRecord
 from edge.picture.units import show_measured, show_with_unit
 from edge.report.heatmaps import heatmap_figure
 from edge.report.markup import Markup, Section, note, numbers, tag, text
 from edge.report.plots import curve_figure
 
 _MARKS = {
-    Verdict.HOLDS: ("●", "within"),
-    Verdict.FAILS: ("○", "beyond"),
-    Verdict.OPEN: ("◐", None),
-    Verdict.UNKNOWN: ("–", None),
+    Verdict.SUPPORTED: ("●", "within"),
+    Verdict.NOT_SUPPORTED: ("○", "beyond"),
+    Verdict.INCONCLUSIVE: ("◐", None),
+    Verdict.NOT_APPLICABLE: ("–", None),
 }
 """Beside the words of a verdict, and their class in the style sheet."""
 
@@ -27,27 +27,28 @@ def claims_section(record: LabRecord, model: str) -> Section:
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     what = note(
         *([tag("strong", other)] if record.model != model else []),
-        f"Claims about attention and the FFN, tried on {record.model} with {record.engine} ({versions}), on "
+        f"Claims about attention and the FFN, tested on {record.model} with {record.engine} ({versions}), on "
         f"{record.passage_tokens:,} tokens of the text '{record.source}' and on texts that experiments make. ",
-        "A claim holds where the whole 95% interval of each effect is on the claimed side of its threshold; it does "
-        "not hold where one is on the other side, and is not shown where one includes the threshold or its sample is "
-        "too small. A verdict is of this model on these texts. Baseline: what chance, or the absence of what is "
-        "claimed, would give. Points and cells show their numbers under the mouse; the file of the lab has all of "
-        "them.",
+        "A claim is supported if the whole 95% interval of each effect is on the claimed side of its threshold. "
+        "It is not "
+        "supported if one interval is on the other side, and inconclusive if one includes the threshold or its sample "
+        "is too small. A verdict is about this model on these texts. Baseline: the value at chance level, or if the "
+        "claim were false. Points and cells show their numbers under the mouse; the JSON file of the lab has all "
+        "numbers.",
     )
-    told = (_claim(place, tried) for place, tried in enumerate(record.tried))
-    return Section("lab", "Lab", (what, _summary(record), *told, _contrast(record)))
+    claims = (_claim(place, result) for place, result in enumerate(record.results))
+    return Section("lab", "Lab", (what, _summary(record), *claims, _contrast(record)))
 
 
 def _summary(record: LabRecord) -> Markup:
-    counts = Counter(tried.finding.verdict for tried in record.tried)
+    counts = Counter(result.finding.verdict for result in record.results)
     caption = "; ".join(f"{verdict}: {counts[verdict]}" for verdict in Verdict if counts[verdict])
     rows = (
-        (tag("a", tried.key, href=f"#{_id(place)}"), tried.claim, _verdict(tried.finding), tried.finding.reason)
-        for place, tried in enumerate(record.tried)
+        (tag("a", result.key, href=f"#{_id(place)}"), result.title, _verdict(result.finding), result.finding.reason)
+        for place, result in enumerate(record.results)
     )
     return numbers(
-        f"All claims. {caption or 'None was tried'}.", ("", "claim", "verdict", "why"), rows, kind="told verdicts"
+        f"All claims. {caption or 'No claim was tested'}.", ("", "claim", "verdict", "why"), rows, kind="told verdicts"
     )
 
 
@@ -67,15 +68,15 @@ def _with_code(words: str) -> Iterator[Markup]:
         yield tag("code", piece) if place % 2 else text(piece)
 
 
-def _claim(place: int, tried: Tried) -> Markup:
+def _claim(place: int, result: ClaimResult) -> Markup:
     """One claim: what was asked and how, what was found, and the numbers and pictures behind it."""
-    finding = tried.finding
-    title = tag("h3", f"{tried.key} {tried.claim}: ", _verdict(finding), id=_id(place))
+    finding = result.finding
+    title = tag("h3", f"{result.key} {result.title}: ", _verdict(finding), id=_id(place))
     facts = (
-        ("how", tried.how),
-        ("rule", tried.rule),
-        ("source", tried.source),
-        ("cost", f"{tried.cost_tokens:,} tokens fed beyond the text; {show_measured(tried.took_s, 's')} s"),
+        ("method", result.method),
+        ("rule", result.rule),
+        ("source", result.source),
+        ("cost", f"{result.cost_tokens:,} tokens fed beyond the text; {show_measured(result.took_s, 's')} s"),
     )
     basis = tag(
         "dl",
@@ -86,33 +87,33 @@ def _claim(place: int, tried: Tried) -> Markup:
     measured = [_effects(finding.effects)] if finding.effects else []
     measured += [_numbers(finding.numbers)] if finding.numbers else []
     pictures = [tag("div", *figures, class_="panels")] if figures else []
-    told = dict.fromkeys((finding.reason, finding.says))
-    said = (tag("p", tried.asks, class_="note"), *(tag("p", words, class_="found") for words in told))
-    return tag("div", title, *said, *measured, *pictures, basis, class_="claim")
+    texts = dict.fromkeys((finding.reason, finding.summary))
+    paragraphs = (tag("p", result.question, class_="note"), *(tag("p", words, class_="found") for words in texts))
+    return tag("div", title, *paragraphs, *measured, *pictures, basis, class_="claim")
 
 
 def _effects(effects: tuple[Effect, ...]) -> Markup:
     rows = (
         (
-            effect.means,
+            effect.label,
             show_with_unit(effect.value, effect.unit),
             effect.interval,
-            effect.wanted,
+            effect.criterion,
             str(effect.verdict),
-            effect.baseline,
-            "counted" if effect.sample is None else f"{effect.sample:,} {effect.of}",
+            effect.threshold_reason,
+            "exact" if effect.sample is None else f"{effect.sample:,} {effect.sample_unit}",
             tag("code", effect.key),
         )
         for effect in effects
     )
-    heads = ("", "effect", "95% interval", "the claim asks", "by itself", "the threshold is", "sample", "name")
+    heads = ("", "effect", "95% interval", "criterion", "verdict", "threshold", "sample", "key")
     return numbers("Effects", heads, rows, kind="measured")
 
 
 def _numbers(measured: tuple[Number, ...]) -> Markup:
     rows = (
         (
-            number.means,
+            number.label,
             show_measured(number.value, number.unit),
             "" if number.baseline is None else show_measured(number.baseline, number.unit),
             number.unit,
@@ -120,15 +121,15 @@ def _numbers(measured: tuple[Number, ...]) -> Markup:
         )
         for number in measured
     )
-    return numbers("Measured", ("", "value", "baseline", "unit", "name"), rows, kind="measured")
+    return numbers("Measured", ("", "value", "baseline", "unit", "key"), rows, kind="measured")
 
 
 def _contrast(record: LabRecord) -> Markup:
     rows = ((aspect.name, aspect.attention, aspect.ffn) for aspect in contrast(record))
     table = numbers(
-        "Each aspect with this lab's own numbers; a dash stands for what was not measured.",
+        "Each aspect with this model's numbers; a dash stands for a number that was not measured.",
         ("", "attention", "FFN"),
         rows,
         kind="told",
     )
-    return tag("div", tag("h3", "Attention beside the FFN"), table, class_="claim")
+    return tag("div", tag("h3", "Attention and FFN"), table, class_="claim")

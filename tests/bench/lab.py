@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 import edge
 from edge.commands.options import print_message
 from edge.lab.claim import Number
+from edge.lab.context import LabContext
 from edge.lab.contrast import contrast
 from edge.lab.record import open_lab
 from edge.lab.registry import EXPERIMENTS
-from edge.lab.run import LabRecord, Tried, recorded, try_all
-from edge.lab.subject import Subject
+from edge.lab.run import ClaimResult, LabRecord, lab_record, run_all
 from edge.picture.units import show_measured, show_number, show_with_unit
 
 BUNDLED = ("fable-relu", "fable-gelu")
@@ -53,8 +53,8 @@ _LESSONS = """## What the models teach
   off. GELU and SwiGLU have small neurons and hardly any that are off: a number needs its definition (F6).
 - **Attention's part is exact.** With its pattern held still it is a linear map, and the pattern is made anew for each
   text (F1, A1).
-- **Copying is attention's.** With every FFN ablated most repeats are still foretold by the twins; with attention
-  ablated none (S2). Several heads look for repeats, so that no single one of them is missed.
+- **Copying is attention's.** With every FFN ablated most repeats are still predicted by the twins; with attention
+  ablated none (S2). Several heads look for repeats, so that no single one of them is squared_errors.
 - **A fact comes back at the subject by the first FFN, not by those of middle layers.** In SmolLM2 FFNs around the
   first layer bring back nearly all that blurring the subject costs, attention there nothing; windows that leave the
   first layer out bring back less than a tenth of it. In the six layers of the twins it comes back at the end of the
@@ -94,8 +94,8 @@ def write(page: Path, records: dict[tuple[str, str], LabRecord], others: dict[st
 def _tried(model: str, engine: str) -> LabRecord:
     with edge.load(model, engine) as opened:
         print_message(f"{model} on {engine}")
-        subject = Subject(opened, progress=print_message)
-        return recorded(subject, try_all(subject, EXPERIMENTS))
+        lab = LabContext(opened, progress=print_message)
+        return lab_record(lab, run_all(lab, EXPERIMENTS))
 
 
 def _page(shown: list[LabRecord], about: list[str]) -> Iterator[str]:
@@ -114,8 +114,8 @@ def _page(shown: list[LabRecord], about: list[str]) -> Iterator[str]:
         yield from ("| | attention | FFN |", "| --- | --- | --- |")
         yield from (f"| {one.name} | {one.attention} | {one.ffn} |" for one in contrast(record))
         yield ""
-    for place, tried in enumerate(shown[0].tried):
-        yield from _claim([record.model for record in shown], tried, [record.tried[place] for record in shown])
+    for place, tried in enumerate(shown[0].results):
+        yield from _claim([record.model for record in shown], tried, [record.results[place] for record in shown])
 
 
 def _heads(names: list[str], before: str = "", after: str = "") -> Iterator[str]:
@@ -126,19 +126,19 @@ def _heads(names: list[str], before: str = "", after: str = "") -> Iterator[str]
 def _verdicts(shown: list[LabRecord]) -> Iterator[str]:
     yield from ("## Verdicts", "", f"| | claim | {' | '.join(record.model for record in shown)} |")
     yield "| --- | --- |" + " --- |" * len(shown)
-    for place, one in enumerate(shown[0].tried):
-        verdicts = " | ".join(str(record.tried[place].finding.verdict) for record in shown)
-        yield f"| {one.key} | {one.claim} | {verdicts} |"
+    for place, one in enumerate(shown[0].results):
+        verdicts = " | ".join(str(record.results[place].finding.verdict) for record in shown)
+        yield f"| {one.key} | {one.title} | {verdicts} |"
     yield ""
 
 
-def _claim(names: list[str], one: Tried, tried: list[Tried]) -> Iterator[str]:
+def _claim(names: list[str], one: ClaimResult, tried: list[ClaimResult]) -> Iterator[str]:
     """One claim: what was asked, the effects and numbers of each model, and how."""
-    yield from (f"## {one.key} {one.claim}", "", one.asks, "")
+    yield from (f"## {one.key} {one.title}", "", one.question, "")
     for name, own in zip(names, tried, strict=True):
         yield f"- **{name}: {own.finding.verdict}.** {_plain(own.finding.reason)}"
-        if own.finding.says != own.finding.reason:
-            yield f"  {_plain(own.finding.says)}"
+        if own.finding.summary != own.finding.reason:
+            yield f"  {_plain(own.finding.summary)}"
     yield ""
     if any(own.finding.effects for own in tried):
         yield from _heads(names, "effect", " asked |")
@@ -148,21 +148,21 @@ def _claim(names: list[str], one: Tried, tried: list[Tried]) -> Iterator[str]:
         yield from _heads(names, "number", " beside |")
         yield from _numbers(tried)
         yield ""
-    yield from (f"*How.* {one.how}", "", f"*Rule.* {one.rule}", "", f"*Source.* {one.source}", "")
+    yield from (f"*How.* {one.method}", "", f"*Rule.* {one.rule}", "", f"*Source.* {one.source}", "")
 
 
-def _effects(tried: list[Tried]) -> Iterator[str]:
+def _effects(tried: list[ClaimResult]) -> Iterator[str]:
     """A row an effect: of each model the value and its interval."""
     by_key = [{effect.key: effect for effect in own.finding.effects} for own in tried]
     for key in dict.fromkeys(key for effects in by_key for key in effects):
         own = [effects.get(key) for effects in by_key]
         first = next(effect for effect in own if effect is not None)
         cells = ["–" if one is None else f"{show_with_unit(one.value, one.unit)} {one.interval}" for one in own]
-        wanted = dict.fromkeys(one.wanted for one in own if one is not None)
-        yield f"| {first.means} | {' | '.join(cells)} | {' · '.join(wanted)} |"
+        wanted = dict.fromkeys(one.criterion for one in own if one is not None)
+        yield f"| {first.label} | {' | '.join(cells)} | {' · '.join(wanted)} |"
 
 
-def _numbers(tried: list[Tried]) -> Iterator[str]:
+def _numbers(tried: list[ClaimResult]) -> Iterator[str]:
     """One row per number, and the baselines."""
     by_key = [{number.key: number for number in own.finding.numbers} for own in tried]
     for key in dict.fromkeys(key for numbers in by_key for key in numbers):
@@ -170,7 +170,7 @@ def _numbers(tried: list[Tried]) -> Iterator[str]:
         first = next(number for number in own if number is not None)
         cells = ["–" if one is None else show_with_unit(one.value, one.unit) for one in own]
         reported = [show_measured(n.baseline, n.unit) for n in own if n is not None and n.baseline is not None]
-        yield f"| {first.means} | {' | '.join(cells)} | {' · '.join(dict.fromkeys(reported))} |"
+        yield f"| {first.label} | {' | '.join(cells)} | {' · '.join(dict.fromkeys(reported))} |"
 
 
 def _plain(words: str) -> str:
@@ -193,10 +193,10 @@ def _agreement(records: dict[tuple[str, str], LabRecord]) -> Iterator[str]:
     columns = [(bundled, engine) for bundled in BUNDLED for engine in ENGINES[1:]]
     yield "| | " + " | ".join(f"{bundled}, {engine}" for bundled, engine in columns) + " |"
     yield "| --- |" + " ---: |" * len(columns)
-    for place, tried in enumerate(records[BUNDLED[0], ENGINES[0]].tried):
+    for place, tried in enumerate(records[BUNDLED[0], ENGINES[0]].results):
         cells = []
         for bundled, engine in columns:
-            one, other = records[bundled, ENGINES[0]].tried[place], records[bundled, engine].tried[place]
+            one, other = records[bundled, ENGINES[0]].results[place], records[bundled, engine].results[place]
             pairs = zip(one.finding.numbers, other.finding.numbers, strict=True)
             worst = max((difference(a, b) for a, b in pairs if a.key not in TIMED), default=0.0)
             same = "" if one.finding.verdict is other.finding.verdict else ", another verdict"
@@ -207,7 +207,7 @@ def _agreement(records: dict[tuple[str, str], LabRecord]) -> Iterator[str]:
 
 def draw_sparsity(records: list[LabRecord], file: Path) -> None:
     """Writes an SVG: every definition of F6, one bar per model, and a mark for a Gaussian vector."""
-    found = [next(tried for tried in record.tried if tried.key == "F6").finding.numbers for record in records]
+    found = [next(tried for tried in record.results if tried.key == "F6").finding.numbers for record in records]
     numbers = [number for number in found[0] if number.unit == "share"]
     figure = Figure(figsize=(9, 1.6 + 1.5 * len(records)), facecolor="white", layout="constrained")
     panel, places = figure.subplots(), np.arange(len(numbers))
@@ -219,7 +219,7 @@ def draw_sparsity(records: list[LabRecord], file: Path) -> None:
         panel.barh(places - offset, values, 0.95 * height, color=_COLORS[turn % len(_COLORS)], label=record.model)
     bases = [(place, number.baseline) for place, number in enumerate(numbers) if number.baseline is not None]
     panel.plot([base for _, base in bases], [place for place, _ in bases], "k|", ms=18, label="a Gaussian vector")
-    panel.set_yticks(places, [number.means for number in numbers])
+    panel.set_yticks(places, [number.label for number in numbers])
     panel.invert_yaxis()
     panel.set_xlim(0, 1)
     panel.set_xlabel("share, 0 to 1: mean over layers and tokens")

@@ -12,8 +12,8 @@ from edge.ablated import Ablated, ablated
 from edge.cli import exit_code
 from edge.commands.trace import layer_table
 from edge.edits import Edit, ablation_of
-from edge.insight.copying import read_copied
-from edge.insight.memories import neurons_at, read_cett, read_coefficients, read_memories
+from edge.insight.neurons import neurons_at, read_cett, read_coefficients, read_neurons
+from edge.insight.ov_circuit import read_ov_circuit
 from edge.insight.weights import InsightWeights
 from edge.measure.overview import survey
 from edge.measure.registry import MEASURES
@@ -116,12 +116,12 @@ def test_sparsity_counts_no_ablated_neuron_as_inactive(model: Model) -> None:
 def test_an_ablated_ffn_recalls_nothing_and_an_ablated_head_copies_nothing(model: Model) -> None:
     edited, weights = run(model), InsightWeights(tiny_checkpoint(NAME), str)
     assert edited.neurons(2).any() and not neurons_at(edited, 2, 4).any(), "neurons of an ablated FFN are shown on"
-    assert read_memories(edited, weights, 2, 4) == () and read_coefficients(edited, 2, 4) == ()
+    assert read_neurons(edited, weights, 2, 4) == () and read_coefficients(edited, 2, 4) == ()
     with pytest.raises(MisuseError, match="the FFN of layer 2 is ablated"):
         read_cett(edited, weights, 2)
     assert len(read_cett(edited, weights, 0).share) == len(PROMPT)
     with pytest.raises(MisuseError, match=r"head 1\.0 is ablated"):
-        read_copied(edited, weights, 1, 0, 4, 3)
+        read_ov_circuit(edited, weights, 1, 0, 4, 3)
 
 
 def test_a_report_names_the_edits_and_leaves_what_is_ablated_out_of_means(model: Model) -> None:

@@ -15,9 +15,9 @@ import edge
 from edge.edits import ScaleNeuron
 from edge.insight.ablation import TOKENS as TOKENS_KEPT
 from edge.insight.ablation import TOP, Ablation
-from edge.insight.memories import read_memories, strongest_neurons
+from edge.insight.neurons import read_neurons, strongest_neurons
 from edge.insight.weights import InsightWeights
-from edge.measure.agreement import correlation, top_overlap
+from edge.measure.correlation import correlation, top_overlap
 from edge.session import Model
 from edge.watch import Watch
 from models.decoder import Decoder
@@ -75,7 +75,7 @@ def test_without_the_gains_they_would_be_other_words(name: str) -> None:
 def test_the_words_of_the_list_are_those_that_were_compared() -> None:
     with ablated("norms-around-caps") as (checkpoint, ablating):
         last, weights = checkpoint.spec.n_layers - 1, InsightWeights(checkpoint, "<{}>".format)
-        listed = read_memories(ablating.trace, weights, last, TOKENS - 1, k=8, words=5)
+        listed = read_neurons(ablating.trace, weights, last, TOKENS - 1, k=8, words=5)
         scores = ablating.read(last, [memory.neuron for memory in listed])
     for memory, row in zip(listed, scores, strict=True):
         want = tuple(f"<{id}>" for id in np.argsort(-row, kind="stable")[:5])

@@ -15,7 +15,7 @@ from edge.measure.attribution import (
     attribute_neurons,
     read_difference,
 )
-from edge.measure.lens import look_through
+from edge.measure.lens import lens_of_trace
 from edge.readout import Readout, open_output_projection, open_readout
 from edge.session import Model
 from edge.trace import Trace
@@ -55,7 +55,7 @@ def check_lens(trace: Trace, readout: Readout, close: float) -> None:
     logits, last = trace.site("logits"), trace.site(f"layers.{trace.spec.n_layers - 1}.output")
     worst = off_by(readout.logits(last), logits)
     assert worst < close, f"{trace.engine}: the lens on the last layer is not the engine's answer, off by {worst:.2g}"
-    found = look_through(trace, readout, slice(0, 3), np.asarray(trace.tokens[1:4]), k=2)
+    found = lens_of_trace(trace, readout, slice(0, 3), np.asarray(trace.tokens[1:4]), k=2)
     sure = np.diff(np.sort(logits[:3], axis=-1)[:, -2:])[:, 0] > 10 * close * np.abs(logits).max()
     assert (found.ids[-1, sure, 0] == logits[:3].argmax(-1)[sure]).all(), f"{trace.engine} answered otherwise"
 

@@ -4,17 +4,17 @@ from collections.abc import Callable
 from threading import Event
 
 from edge.lab.claim import Experiment, Finding, shared_passage_only
-from edge.lab.subject import Subject
+from edge.lab.context import LabContext
 from models.errors import EdgeError
 from tests.edge.report.example_lab import made_finding
 
 
-def experiment(key: str, measure: Callable[[Subject], Finding]) -> Experiment:
+def experiment(key: str, measure: Callable[[LabContext], Finding]) -> Experiment:
     return Experiment(
         key=key,
-        claim=f"claim {key}",
-        asks=f"is {key} so?",
-        how=f"how {key}",
+        title=f"claim {key}",
+        question=f"is {key} so?",
+        method=f"how {key}",
         rule=f"rule {key}",
         source=f"source {key}",
         cost_tokens=shared_passage_only,
@@ -22,12 +22,12 @@ def experiment(key: str, measure: Callable[[Subject], Finding]) -> Experiment:
     )
 
 
-def passing_claim(key: str, tried: list[str] | None = None) -> Experiment:
+def passing_claim(key: str, tested: list[str] | None = None) -> Experiment:
     """One that finds everything there is to find at once."""
 
-    def measure(subject: Subject) -> Finding:
-        if tried is not None:
-            tried.append(key)
+    def measure(lab: LabContext) -> Finding:
+        if tested is not None:
+            tested.append(key)
         return made_finding()
 
     return experiment(key, measure)
@@ -36,16 +36,16 @@ def passing_claim(key: str, tried: list[str] | None = None) -> Experiment:
 def endless_claim(key: str, is_under_way: Event) -> Experiment:
     """One that runs until it is stopped."""
 
-    def measure(subject: Subject) -> Finding:
+    def measure(lab: LabContext) -> Finding:
         is_under_way.set()
         while True:
-            subject.check()
+            lab.check()
 
     return experiment(key, measure)
 
 
 def failing_claim(key: str) -> Experiment:
-    def measure(subject: Subject) -> Finding:
+    def measure(lab: LabContext) -> Finding:
         raise EdgeError(f"{key} cannot be measured here; do something else")
 
     return experiment(key, measure)

@@ -19,8 +19,8 @@ from edge.commands.run import _summary as run_summary
 from edge.commands.trace import layer_table
 from edge.compare.activations import mean_sparsity
 from edge.lab.survey import OF_LAYERS, Part, Survey, _add
+from edge.measure.activation_counts import NeuronCounts
 from edge.measure.attention import entropy_bits, first_token_share
-from edge.measure.hot import NeuronCounts
 from edge.measure.overview import survey
 from edge.measure.registry import MEASURES
 from edge.picture.units import show_bytes, show_number, show_share

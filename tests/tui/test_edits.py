@@ -9,7 +9,7 @@ import pytest
 
 import edge
 from edge.edits import Ablate, Edit, ScaleHead, ScaleNeuron
-from edge.insight.shift import read_answer_shift
+from edge.insight.prediction_change import read_run_change
 from edge.picture.units import show_number
 from edge.trace import open_trace
 from models.progress import Progress
@@ -88,7 +88,7 @@ def effect_bits(ui: AppDriver, run: MeasuredRun | None = None) -> str:
     main, other = ui.shown_run, run or compared(ui)
     assert main.weights is not None and other.weights is not None
     token = ui.main.state.selection.token
-    shift = read_answer_shift(main.trace, main.weights, other.trace, other.weights, token)
+    shift = read_run_change(main.trace, main.weights, other.trace, other.weights, token)
     return f"KL {show_number(shift.bits)} bits"
 
 

@@ -11,8 +11,8 @@ import pytest
 import edge
 from edge.edits import Ablate, Edit, ScaleNeuron
 from edge.insight.ablation import NEURONS, STEP, ListAgreement
-from edge.insight.memories import neurons_at, read_cett, read_memories
-from edge.insight.shift import read_answer_shift, read_ffn_shift
+from edge.insight.neurons import neurons_at, read_cett, read_neurons
+from edge.insight.prediction_change import read_ffn_change, read_run_change
 from edge.measure.registry import MEASURES
 from edge.measure.sparsity import exact_zero_share, gini, hoyer, top_p_sparsity
 from edge.picture.pieces import quote_piece, show_piece
@@ -214,7 +214,7 @@ async def test_neurons_are_those_that_contribute_most_with_their_promoted_tokens
         layer, token, neuron = chosen(ui)
         shown, grid = ui.shown_run, ui.main.query_one(NeuronList)
         assert shown.weights is not None
-        want = read_memories(shown.trace, shown.weights, layer, token)
+        want = read_neurons(shown.trace, shown.weights, layer, token)
         assert grid.memories == want and neuron == want[0].neuron, "the strongest is not chosen at first"
         lines = ui.shown("#memories").splitlines()
         first = lines[1]
@@ -245,7 +245,7 @@ async def test_a_neuron_is_followed_from_token_to_token_but_not_into_another_lay
         await settled(ui)
         shown = ui.shown_run
         assert shown.weights is not None
-        strongest = read_memories(shown.trace, shown.weights, layer - 1, token - 6)[0].neuron
+        strongest = read_neurons(shown.trace, shown.weights, layer - 1, token - 6)[0].neuron
         await ui.until(lambda: chosen(ui)[2] == strongest, "the strongest neuron of the layer below")
 
 
@@ -289,7 +289,7 @@ async def test_an_ablated_neuron_runs_beside_and_both_answers_show() -> None:
         assert ui.main.state.edits == (ScaleNeuron(layer, neuron, 0.0),)
         assert compared.trace.edits == (f"neuron {layer}.{neuron} ablated",)
         came = main.trace.tokens[token + 1 : token + 2]
-        want = read_answer_shift(main.trace, main.weights, compared.trace, compared.weights, token, also=came)
+        want = read_run_change(main.trace, main.weights, compared.trace, compared.weights, token, also=came)
         assert ui.main.query_one("#answers", ChangeBars).words == want.words
         heading = ui.shown("#answers").splitlines()[0]
         assert "no edit" in heading and f"neuron {layer}.{neuron} ablated" in heading, heading
@@ -452,7 +452,7 @@ async def test_the_prediction_is_the_lens_before_and_after_the_ffn_and_marks_wha
         shown, grid = ui.shown_run, ui.main.query_one("#shift", ChangeBars)
         assert shown.weights is not None
         came = shown.trace.tokens[token + 1]
-        want = read_ffn_shift(shown.trace, shown.weights, layer, token, also=(came,))
+        want = read_ffn_change(shown.trace, shown.weights, layer, token, also=(came,))
         assert grid.words == want.words and grid.came == came
         assert f"before FFN {layer}" in ui.shown("#shift") and f"after FFN {layer}" in ui.shown("#shift")
         marked = [line for line in ui.shown("#shift").splitlines() if "▸" in line]

@@ -14,7 +14,7 @@ from edge.lab.registry import EXPERIMENTS
 from edge.watch import Watch
 from models.progress import Progress
 from models.zoo import zoo_names
-from tests.edge.report.example_lab import made_effect, made_finding, made_tried
+from tests.edge.report.example_lab import made_effect, made_finding, made_result
 from tests.edge.report.example_traces import HOSTILE
 from tests.tui.app_driver import PATIENCE_S, AppDriver, running_app
 from tests.tui.example_claims import endless_claim, experiment, failing_claim, passing_claim
@@ -71,7 +71,7 @@ async def driven_zoo(size: tuple[int, int] = (80, 24)) -> AsyncIterator[AppDrive
 async def tell(ui: AppDriver, *findings: Finding) -> None:
     """Shows findings for the first claims of the lab, as if they had been tested."""
     for claim, finding in zip(known_experiments(), findings, strict=False):
-        ui.main.post_message(ClaimTested(made_tried(claim.key, finding)))
+        ui.main.post_message(ClaimTested(made_result(claim.key, finding)))
     await ui.pilot.pause()
 
 
@@ -87,10 +87,10 @@ async def test_every_claim_is_listed_with_its_key_and_where_it_stands() -> None:
         await open_lab(ui)
         text = ui.shown("#claims")
         for claim in EXPERIMENTS:
-            assert f"◌ {claim.key}  {claim.claim}" in text, f"{claim.key} is not listed in\n{text}"
-        assert text.count("not tried") == len(EXPERIMENTS)
+            assert f"◌ {claim.key}  {claim.title}" in text, f"{claim.key} is not listed in\n{text}"
+        assert text.count("not tested") == len(EXPERIMENTS)
         about = " ".join(ui.shown("#about").split())
-        for reported in (EXPERIMENTS[0].claim, EXPERIMENTS[0].asks, EXPERIMENTS[0].rule):
+        for reported in (EXPERIMENTS[0].title, EXPERIMENTS[0].question, EXPERIMENTS[0].rule):
             assert reported in about, f"'{reported}' is not told of F1"
         found = " ".join(ui.shown("#found").split())
         assert "512 tokens of Edge's own text" in found and "B until another model" in found, "its cost is not told"
@@ -107,16 +107,16 @@ async def test_verdicts_are_words_and_marks() -> None:
         await ui.pilot.pause()
         lines = {key: line for line in ui.shown("#claims").split("\n") for key in line.split()[:3]}
         for key, mark, words in (
-            ("F1", "●", "holds"),
-            ("F2", "○", "does not hold"),
+            ("F1", "●", "supported"),
+            ("F2", "○", "not supported"),
             ("F3", "–", "not applicable"),
-            ("F4", "◐", "not shown"),
-            ("F5", "…", "trying …"),
+            ("F4", "◐", "inconclusive"),
+            ("F5", "…", "testing …"),
             ("F6", "◌", "waits"),
-            ("A1", "◌", "not tried"),
+            ("A1", "◌", "not tested"),
         ):
             assert mark in lines[key] and words in lines[key], f"{key} stands as '{lines[key]}'"
-        assert "2.50 s" in lines["F1"], "what trying it took is not told"
+        assert "2.50 s" in lines["F1"], "what testing it took is not told"
 
 
 async def test_findings_are_shown_as_text_numbers_and_figures() -> None:
@@ -154,7 +154,7 @@ async def test_another_claim_is_chosen_by_arrows_by_click_and_from_any_pane() ->
         view = await open_lab(ui)
         claims = view.query_one(ClaimList)
         await ui.press("down", "down")
-        assert claims.chosen == "F3" and EXPERIMENTS[2].claim in ui.shown("#about")
+        assert claims.chosen == "F3" and EXPERIMENTS[2].title in ui.shown("#about")
         await ui.press("home")
         assert claims.chosen == "F1"
         await ui.pilot.click(ClaimList, offset=(10, 4))
@@ -189,7 +189,7 @@ async def test_any_text_is_shown_as_it_is(
     known(experiment(f"F1{word}", lambda _: made_finding()), passing_claim("A1"))
     async with running_app(size=size) as ui:
         await open_lab(ui)
-        ui.main.post_message(ClaimTested(made_tried("F1", made_finding(word=word), word)))
+        ui.main.post_message(ClaimTested(made_result("F1", made_finding(word=word), word)))
         await ui.pilot.pause()
         for _ in PANES:
             shown = ui.app.export_screenshot()
@@ -201,60 +201,60 @@ async def test_every_pane_is_explained() -> None:
     assert set(PANES) <= sections().keys()
 
 
-# ---- trying ---------------------------------------------------------------------------------------------
+# ---- testing ---------------------------------------------------------------------------------------------
 
 
 @REAL
-async def test_enter_tries_the_chosen_claim_and_the_footer_says_so(known: Callable[..., None]) -> None:
-    tried: list[str] = []
-    known(passing_claim("F1", tried), passing_claim("A1", tried))
+async def test_enter_tests_the_chosen_claim_and_the_footer_says_so(known: Callable[..., None]) -> None:
+    tested: list[str] = []
+    known(passing_claim("F1", tested), passing_claim("A1", tested))
     async with driven_zoo() as ui:
         view = await open_lab(ui)
         await ui.press("down", "enter")
-        await ui.until(lambda: "A1" in ui.main.state.tried, "the claim to be tried")
+        await ui.until(lambda: "A1" in ui.main.state.claim_results, "the claim to be tested")
         await ui.idle()
-        assert tried == ["A1"] and ui.main.state.claims_queued == ()
+        assert tested == ["A1"] and ui.main.state.claims_queued == ()
         assert "● A1" in ui.shown("#claims") and "◌ F1" in ui.shown("#claims")
         table = view.table(ui.main.state)
         assert table is not None and len(table.rows) == len(made_finding().numbers) + 1, "not every number is a row"
 
 
 @REAL
-async def test_all_are_tried_one_after_another_and_end_in_attention_beside_the_ffn(known: Callable[..., None]) -> None:
-    tried: list[str] = []
-    known(passing_claim("F1", tried), passing_claim("A1", tried), passing_claim("S1", tried))
+async def test_all_are_tested_one_after_another_and_end_in_attention_beside_the_ffn(known: Callable[..., None]) -> None:
+    tested: list[str] = []
+    known(passing_claim("F1", tested), passing_claim("A1", tested), passing_claim("S1", tested))
     async with driven_zoo() as ui:
         view = await open_lab(ui)
         await ui.press("space")
-        await ui.until(lambda: "F1" in ui.main.state.tried, "the first claim")
+        await ui.until(lambda: "F1" in ui.main.state.claim_results, "the first claim")
         await ui.idle()
         await ui.press("a")
-        await ui.until(lambda: len(ui.main.state.tried) == 3, "all claims")
+        await ui.until(lambda: len(ui.main.state.claim_results) == 3, "all claims")
         await ui.idle()
-        assert tried == ["F1", "A1", "S1"], "a claim was tried again that was tried before"
+        assert tested == ["F1", "A1", "S1"], "a claim was tested again that was tested before"
         assert view.pane == "contrast" and "core operation" in ui.shown("#contrast")
         await ui.press("a")
-        await ui.until(lambda: len(tried) == 6, "all claims again")
+        await ui.until(lambda: len(tested) == 6, "all claims again")
         await ui.idle()
 
 
 @REAL
 async def test_escape_stops_and_keeps_what_was_found(known: Callable[..., None]) -> None:
-    is_under_way, tried = Event(), list[str]()
-    known(passing_claim("F1", tried), endless_claim("F2", is_under_way), passing_claim("F3", tried))
+    is_under_way, tested = Event(), list[str]()
+    known(passing_claim("F1", tested), endless_claim("F2", is_under_way), passing_claim("F3", tested))
     async with driven_zoo() as ui:
         view = await open_lab(ui)
         await ui.press("a")
         await ui.until(
             lambda: is_under_way.is_set() and ui.main.state.claims_queued == ("F2", "F3"), "the second claim"
         )
-        assert view.check_action("try", ()) is None, "a claim can be tried while others are"
-        assert "trying …" in ui.shown("#claims") and "waits" in ui.shown("#claims")
+        assert view.check_action("test", ()) is None, "a claim can be tested while others are"
+        assert "testing …" in ui.shown("#claims") and "waits" in ui.shown("#claims")
         await ui.press("escape")
         await ui.until(lambda: ui.main.state.claims_queued == (), "the lab to stop")
         await ui.idle()
-        assert list(ui.main.state.tried) == ["F1"] == tried
-        assert view.check_action("try", ()) is True and "not tried" in ui.shown("#claims")
+        assert list(ui.main.state.claim_results) == ["F1"] == tested
+        assert view.check_action("test", ()) is True and "not tested" in ui.shown("#claims")
         assert view.pane == "claims", "a lab that was stopped went to its ending"
 
 
@@ -265,20 +265,20 @@ async def test_a_claim_that_fails_is_reported_and_stops_no_other(known: Callable
         await open_lab(ui)
         await ui.press("a")
         await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "a message")
-        assert list(ui.main.state.tried) == ["A1"] and ui.main.state.claims_queued == ()
+        assert list(ui.main.state.claim_results) == ["A1"] and ui.main.state.claims_queued == ()
 
 
 @REAL
-async def test_a_claim_of_the_lab_is_tried_on_the_bundled_model() -> None:
+async def test_a_claim_of_the_lab_is_tested_on_the_bundled_model() -> None:
     async with driven_zoo((200, 60)) as ui:
         await open_lab(ui)
         await ui.press("down", "enter")
-        await ui.until(lambda: "F2" in ui.main.state.tried, "F2 to be tried")
+        await ui.until(lambda: "F2" in ui.main.state.claim_results, "F2 to be tested")
         await ui.idle()
-        tried = ui.main.state.tried["F2"]
-        assert tried.finding.verdict == Verdict.HOLDS
-        assert "● F2" in ui.shown("#claims") and "holds" in ui.shown("#claims")
-        assert tried.finding.curves[0].series[0].name in ui.shown("#plot")
+        tested = ui.main.state.claim_results["F2"]
+        assert tested.finding.verdict == Verdict.SUPPORTED
+        assert "● F2" in ui.shown("#claims") and "supported" in ui.shown("#claims")
+        assert tested.finding.curves[0].series[0].name in ui.shown("#plot")
 
 
 # ---- where nothing can be tested ------------------------------------------------------------------------
@@ -289,10 +289,10 @@ async def test_a_model_without_weights_shows_a_message() -> None:
         await open_lab(ui)
         await ui.press("enter")
         await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "a message")
-        assert ui.main.state.claims_queued == (), "a claim that could not be tried is said to be under way"
+        assert ui.main.state.claims_queued == (), "a claim that could not be tested is said to be under way"
 
 
-async def test_a_saved_trace_says_which_command_tries_claims() -> None:
+async def test_a_saved_trace_says_which_command_tests_claims() -> None:
     model = FakeModel()
     app = app_on_trace(model.trace(model.tokenizer.encode("a king"), 2, Watch.all()))
     async with app.run_test(size=(200, 60)) as pilot:
@@ -300,7 +300,7 @@ async def test_a_saved_trace_says_which_command_tries_claims() -> None:
         await pilot.press("6")
         await pilot.pause()
         view = app.main.shown_view
-        assert isinstance(view, LabView) and view.check_action("try", ()) is None
+        assert isinstance(view, LabView) and view.check_action("test", ()) is None
         assert "edge lab MODEL" in str(view.query_one("#found").notice)  # type: ignore[attr-defined]
         assert view.table(app.main.state) is None
 
@@ -310,6 +310,6 @@ async def test_a_model_without_a_tokenizer_is_not_offered_what_it_cannot_do() ->
     fake_models.tokenizer = None  # type: ignore[assignment]
     async with running_app(fake_models) as ui:
         view = await open_lab(ui)
-        assert view.check_action("try", ()) is None
+        assert view.check_action("test", ()) is None
         await ui.press("tab", "tab")
         assert "no tokenizer" in " ".join(ui.shown("#found").split())

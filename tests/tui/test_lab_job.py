@@ -5,7 +5,7 @@ from textual.message import Message
 
 import edge
 from edge.lab.claim import Finding
-from edge.lab.subject import Subject, most_tokens
+from edge.lab.context import LabContext, max_passage_tokens
 from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
 from models.zoo import zoo_folder, zoo_names
@@ -29,10 +29,10 @@ def context_of(model: edge.Model | FakeModel, reported: list[Message]) -> JobCon
 
 @REAL
 def test_what_a_model_has_read_is_kept_until_another_is_loaded() -> None:
-    subjects: list[Subject] = []
+    subjects: list[LabContext] = []
 
-    def measure(subject: Subject) -> Finding:
-        subjects.append(subject)
+    def measure(lab: LabContext) -> Finding:
+        subjects.append(lab)
         return made_finding()
 
     with edge.load("fable-relu", "onnx", threads=1) as model:
@@ -43,7 +43,7 @@ def test_what_a_model_has_read_is_kept_until_another_is_loaded() -> None:
         RunClaimTests((experiment("F1", measure),)).work(context)
         assert subjects[0] is subjects[1] is subjects[2], "the text was read again for the same model"
         Load(ModelOnEngine("fable-relu", "onnx:int4")).work(context)
-        assert context.subject is None, "what another engine read is still held"
+        assert context.lab is None, "what another engine read is still held"
 
 
 @REAL
@@ -52,7 +52,7 @@ def test_each_claim_is_reported_when_it_is_done_and_a_stopped_one_is_not() -> No
     with edge.load("fable-relu", "onnx", threads=1) as model:
         context = context_of(model, reported)
 
-        def measure(subject: Subject) -> Finding:
+        def measure(lab: LabContext) -> Finding:
             context.interrupted.set()  # stopped while the last pass is under way
             return made_finding()
 
@@ -60,7 +60,7 @@ def test_each_claim_is_reported_when_it_is_done_and_a_stopped_one_is_not() -> No
             RunClaimTests((passing_claim("F1"), experiment("F2", measure), passing_claim("F3"))).work(context)
     kinds = [message for message in reported if isinstance(message, ClaimsQueued | ClaimTested)]
     assert [message.keys for message in kinds if isinstance(message, ClaimsQueued)][-1] == ()
-    assert [message.tried.key for message in kinds if isinstance(message, ClaimTested)] == ["F1"]
+    assert [message.result.key for message in kinds if isinstance(message, ClaimTested)] == ["F1"]
 
 
 def test_only_models_of_edge_are_tried() -> None:
@@ -74,4 +74,6 @@ def test_enough_is_read_for_every_claim_on_the_zoo(name: str) -> None:
     folder = zoo_folder(name)
     assert folder is not None
     spec = open_checkpoint(folder).spec
-    assert 2.31 * spec.d_model < read_tokens(spec) <= most_tokens(spec), "F1 needs 2 fitted rows for each feature"
+    assert 2.31 * spec.d_model < read_tokens(spec) <= max_passage_tokens(spec), (
+        "F1 needs 2 fitted rows for each feature"
+    )

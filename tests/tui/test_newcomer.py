@@ -83,9 +83,9 @@ async def switch_a_neuron_off(ui: AppDriver) -> None:
 
 async def try_a_claim(ui: AppDriver) -> None:
     await ui.press("6", "enter")
-    await ui.until(lambda: bool(ui.main.state.tried) and not ui.main.jobs.progress, "a claim to be tried")
-    (tried,) = ui.main.state.tried.values()
-    assert str(tried.finding.verdict) in ui.shown("#claims"), "the verdict does not show"
+    await ui.until(lambda: bool(ui.main.state.claim_results) and not ui.main.jobs.progress, "a claim to be tested")
+    (result,) = ui.main.state.claim_results.values()
+    assert str(result.finding.verdict) in ui.shown("#claims"), "the verdict does not show"
 
 
 async def test_a_newcomer_s_path(tmp_path: Path) -> None:

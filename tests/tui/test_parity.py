@@ -391,7 +391,7 @@ async def test_laws_under_way_and_those_that_wait_say_so() -> None:
     async with running_app() as ui:
         await open_laws(ui)
         ui.main.post_message(LawsQueued((2, 3)))
-        await ui.until(lambda: bool(ui.main.state.checking), "the laws under way")
+        await ui.until(lambda: bool(ui.main.state.laws_queued), "the laws under way")
         _, two, three, *_ = ui.shown("#laws").splitlines()[1:]
         assert "checking …" in two and "waits" in three, (two, three)
 

@@ -78,7 +78,7 @@ class Session:
         state, model = self._screen.state, message.model
         was = state.model
         same_model = was is not None and was.source == model.source
-        state = replace(state, model=model, options=self._suited_to(model.spec), tried={})
+        state = replace(state, model=model, options=self._suited_to(model.spec), claim_results={})
         if not same_model:
             self.drop_edits(f"these edits were for {was.name}" if was is not None else "")
             self.companion = None
@@ -97,7 +97,13 @@ class Session:
         self.companion = None
         model, shown = summary_of_trace(trace), self._suited_to(trace.spec)
         self._screen.state = replace(
-            self._screen.state, **NO_COMPARISON, model=model, options=shown, profile=None, comparison=None, tried={}
+            self._screen.state,
+            **NO_COMPARISON,
+            model=model,
+            options=shown,
+            profile=None,
+            comparison=None,
+            claim_results={},
         )
         self._show(MeasuredRun.of(trace.engine, trace, None))
         self.do(MeasureTrace(trace))

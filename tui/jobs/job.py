@@ -11,7 +11,7 @@ from edge.edits import Edit
 from edge.engines.choice import engine_of
 from edge.engines.registry import as_computed
 from edge.insight.weights import InsightWeights
-from edge.lab.subject import Subject
+from edge.lab.context import LabContext
 from edge.sampling import Sampling
 from edge.session import OnToken
 from edge.timing import SublayerTiming
@@ -109,7 +109,7 @@ class JobContext:
         interrupted: Set when the job is to end, because its user stopped it or wants another.
         overtaken: Set when another job waits, so that what this one finds interests nobody.
         explained: What explains the traces of each open model, read once and kept as long as it is open.
-        subject: What the lab has read with the model at hand; None before it was opened, or with another model.
+        lab: What the lab has read with the current model; None before it was opened, or with another model.
     """
 
     open_model: OpenModel
@@ -119,7 +119,7 @@ class JobContext:
     overtaken: Event = field(default_factory=Event)
     models: dict[ModelOnEngine, RunnableModel] = field(default_factory=dict)
     explained: dict[ModelOnEngine, InsightWeights | None] = field(default_factory=dict)
-    subject: Subject | None = None
+    lab: LabContext | None = None
 
     def report(self, work: str, can_stop: bool = False) -> None:
         """Says what the job is at, and whether Escape ends it."""

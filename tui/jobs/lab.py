@@ -1,11 +1,11 @@
-"""Trying claims of the lab on the model at hand, one after another."""
+"""Testing claims on the current model, one after another."""
 
 from dataclasses import dataclass
 
 import edge
 from edge.lab.claim import Experiment
-from edge.lab.run import try_all
-from edge.lab.subject import Subject, most_tokens
+from edge.lab.context import LabContext, max_passage_tokens
+from edge.lab.run import run_all
 from edge.watch import Watch
 from models.errors import EdgeError, MisuseError
 from models.sites import PARTS
@@ -29,7 +29,7 @@ def known_experiments() -> tuple[Experiment, ...]:
 
 def read_tokens(spec: DecoderSpec) -> int:
     """Tokens of the text that are read with a model: enough for every claim where memory and the text allow it."""
-    return min(max(LEAST_TOKENS, int(TOKENS_A_FEATURE * spec.d_model)), most_tokens(spec))
+    return min(max(LEAST_TOKENS, int(TOKENS_A_FEATURE * spec.d_model)), max_passage_tokens(spec))
 
 
 def text_bytes(spec: DecoderSpec) -> int:
@@ -39,7 +39,7 @@ def text_bytes(spec: DecoderSpec) -> int:
 
 @dataclass(frozen=True)
 class RunClaimTests:
-    """Tries claims. What was found stays found when it is stopped; a claim that breaks does not keep others back."""
+    """Tests claims. Results so far stay when it is stopped; an error in one claim does not stop the others."""
 
     experiments: tuple[Experiment, ...]
 
@@ -48,33 +48,33 @@ class RunClaimTests:
         broken: list[str] = []
         context.post(ClaimsQueued(keys))
         try:
-            subject = subject_of(context)
+            lab = lab_of(context)
             for place, experiment in enumerate(self.experiments):
                 context.post(ClaimsQueued(keys[place:]))
                 try:
-                    (tried,) = try_all(subject, (experiment,))
+                    (result,) = run_all(lab, (experiment,))
                 except EdgeError as error:
                     broken.append(f"{experiment.key}: {error}")
                     continue
                 context.check()  # a pass that was stopped may have measured half of what it should
-                context.post(ClaimTested(tried))
+                context.post(ClaimTested(result))
         finally:
             context.post(ClaimsQueued(()))
         if broken:
-            raise EdgeError("\n".join(["these claims could not be tried:", *broken]))
+            raise EdgeError("\n".join(["these claims could not be tested:", *broken]))
 
 
-def subject_of(context: JobContext) -> Subject:
-    """The model at hand with a text to read; what it has read is kept for the next claims.
+def lab_of(context: JobContext) -> LabContext:
+    """The current model with a text to read; the traces of the text are kept for the next claims.
 
     Raises:
         MisuseError: it cannot read text, or is not a model of Edge's.
     """
     model = context.model()
     if not isinstance(model, edge.Model):
-        raise MisuseError(f"{model.name} has no weights to look at, so no claim can be tried on it; open a checkpoint")
-    if context.subject is None or context.subject.model is not model:
-        context.subject = Subject(
+        raise MisuseError(f"{model.name} has no weights to look at, so no claim can be tested on it; open a checkpoint")
+    if context.lab is None or context.lab.model is not model:
+        context.lab = LabContext(
             model, tokens=read_tokens(model.spec), progress=context.progress_as("lab"), check=context.check
         )
-    return context.subject
+    return context.lab

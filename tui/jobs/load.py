@@ -19,7 +19,7 @@ class Load:
     def work(self, context: JobContext) -> None:
         model = context.open(self.place)
         if context.at != self.place:
-            context.at, context.subject = self.place, None
+            context.at, context.lab = self.place, None
         context.post(ModelLoaded(summary_of(self.place, model), context.weights(self.place)))
 
 

@@ -5,7 +5,7 @@ from time import monotonic
 
 from edge.edits import Edit
 from edge.error_message import redact_in_reports
-from edge.insight.answers import read_surprise
+from edge.insight.predictions import read_surprisal
 from edge.insight.weights import InsightWeights
 from edge.measure.overview import survey
 from edge.picture.units import show_bytes
@@ -140,7 +140,7 @@ def measure(context: JobContext, trace: Trace, weights: InsightWeights | None, i
         context.check()
         context.post(OverviewMeasured(overview, is_compared))
     if weights is not None:
-        context.post(SurprisalMeasured(read_surprise(trace, weights), is_compared))
+        context.post(SurprisalMeasured(read_surprisal(trace, weights), is_compared))
 
 
 def _stream_tokens(context: JobContext, model: RunnableModel, ids: list[int]) -> OnToken:

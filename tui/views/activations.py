@@ -3,7 +3,7 @@
 import numpy as np
 from textual.widget import Widget
 
-from edge.insight.memories import neurons_at, read_cett
+from edge.insight.neurons import neurons_at, read_cett
 from edge.measure.registry import MEASURES, SHARE
 from edge.measure.sparsity import CettSparsity
 from tui.result_cache import ResultCache, Unavailable

@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 from edge.attention_pattern import visible_keys
 from edge.edits import Ablate, ScaleHead
-from edge.insight.copying import Copied, read_copied
+from edge.insight.ov_circuit import OvReading, read_ov_circuit
 from edge.measure.attention import entropy_bits, first_token_share, mean_distance
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_number, show_share
@@ -92,7 +92,7 @@ class AttentionView(View):
         self._drawn: tuple[object, ...] = ()
         self._pattern: Float32[np.ndarray, "token past"] = np.zeros((0, 0), np.float32)
         self._second = SecondMap()
-        self._copied: ResultCache[Copied] = ResultCache("copied", self)
+        self._copied: ResultCache[OvReading] = ResultCache("copied", self)
         self._change = PredictionChange(self, "answers with edits")
 
     def compose_panes(self) -> Iterator[Widget]:
@@ -211,8 +211,8 @@ class AttentionView(View):
             words.show_text(f" what it copies: {missing or NO_WEIGHTS}")
             return
         trace, weights, place = main.trace, main.weights, (chosen.layer, chosen.head, chosen.token, chosen.key)
-        found = self._copied.at(place, lambda: read_copied(trace, weights, *place))
-        if isinstance(found, Copied):
+        found = self._copied.at(place, lambda: read_ov_circuit(trace, weights, *place))
+        if isinstance(found, OvReading):
             raised = "  ".join(map(_raised, found.raises))
             rank = "itself first" if found.own_rank == 0 else f"itself as number {found.own_rank + 1:,}"
             unit = "" if found.raises[0][1] is None else ", logits"

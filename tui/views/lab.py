@@ -1,4 +1,4 @@
-"""Lab: claims about attention and the FFN, tried on the model at hand, with what was found and its pictures."""
+"""Lab: claims about attention and the FFN, tested on the current model, with results and figures."""
 
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from edge.lab.claim import Experiment
 from edge.lab.number_table import number_table
-from edge.lab.run import Tried
+from edge.lab.run import ClaimResult
 from edge.tables import Table
 from tui.claim_text import about, awaited, contrast_blocks, figures, found, lacking, record_of
 from tui.jobs.job import JobRequested
@@ -27,7 +27,7 @@ BESIDE = 104
 
 
 class LabView(View):
-    """Lab: every claim, and of the chosen one what it asks, what was found and the figures behind it."""
+    """Lab: all claims; question, result and figures of the chosen one."""
 
     DEFAULT_CSS = """
     LabView {
@@ -40,8 +40,8 @@ class LabView(View):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,space", "try", "try", key_display="⏎", tooltip="Try the chosen claim on this model"),
-        Binding("a", "try_all", "try all", tooltip="Try every claim not yet tried, or all again"),
+        Binding("enter,space", "test", "test", key_display="⏎", tooltip="Test the chosen claim on this model"),
+        Binding("a", "test_all", "test all", tooltip="Test every claim that was not tested, or all again"),
         Binding("f", "figure(1)", "figure", tooltip="Show the next figure of the chosen claim"),
         Binding("b", "figure(-1)", "figure before", show=False, tooltip="Show the figure before"),
         Binding("x", "claim(1)", "claim", tooltip="Choose the next claim, from any pane"),
@@ -88,21 +88,21 @@ class LabView(View):
 
     def draw(self, state: ViewState) -> None:
         self._state, self._chosen = state, self._experiment.key
-        new = (state.model, state.tried, state.claims_queued, self._chosen, self._at_figure)
+        new = (state.model, state.claim_results, state.claims_queued, self._chosen, self._at_figure)
         if len(self._drawn) == len(new) and all(one is other for one, other in zip(new, self._drawn, strict=True)):
             return
         ended = bool(self._drawn) and bool(self._drawn[2]) and not state.claims_queued
         self._drawn = new
-        tried = state.tried.get(self._chosen)
+        result = state.claim_results.get(self._chosen)
         self._draw_claims(state)
-        self._fill("about", about(self._experiment, tried), self._chosen)
-        self._draw_found(state, tried)
-        self._draw_figure(state, tried)
+        self._fill("about", about(self._experiment, result), self._chosen)
+        self._draw_found(state, result)
+        self._draw_figure(state, result)
         self._draw_contrast(state)
         self._offer()
         if ended and self._tries_all:
             self._tries_all = False
-            if not self._untried(state):
+            if not self._untested(state):
                 self._show_pane("contrast")
 
     def _draw_claims(self, state: ViewState) -> None:
@@ -110,43 +110,45 @@ class LabView(View):
         claims.standings = tuple(
             Standing(
                 one,
-                state.tried.get(one.key),
+                state.claim_results.get(one.key),
                 state.claims_queued.index(one.key) if one.key in state.claims_queued else None,
             )
             for one in self._experiments
         )
         claims.chosen = self._chosen
-        verdicts = [one.finding.verdict for one in state.tried.values()]
+        verdicts = [one.finding.verdict for one in state.claim_results.values()]
         counts = (
             f"{mark} {verdicts.count(verdict)} {verdict}" for verdict, mark in MARKS.items() if verdict in verdicts
         )
-        note = ", ".join(counts) or "none tried yet"
+        note = ", ".join(counts) or "none tested yet"
         self.query_one("#claims-pane", Pane).set_title("", note)
 
-    def _draw_found(self, state: ViewState, tried: Tried | None) -> None:
-        self.query_one("#found", TextSheet).notice = "" if tried else awaited(self._chosen, state)
-        if tried is None:
+    def _draw_found(self, state: ViewState, result: ClaimResult | None) -> None:
+        self.query_one("#found", TextSheet).notice = "" if result else awaited(self._chosen, state)
+        if result is None:
             self._fill("found", (), self._chosen)
         else:
-            verdict = tried.finding.verdict
-            self._fill("found", found(tried), f"{tried.key} {MARKS[verdict]} {verdict}")
+            verdict = result.finding.verdict
+            self._fill("found", found(result), f"{result.key} {MARKS[verdict]} {verdict}")
 
-    def _draw_figure(self, state: ViewState, tried: Tried | None) -> None:
+    def _draw_figure(self, state: ViewState, result: ClaimResult | None) -> None:
         figure, pane = self.query_one(Figure), self.query_one("#figure-pane", Pane)
-        drawn = figures(tried)
+        drawn = figures(result)
         shown = drawn[self._at_figure % len(drawn)] if drawn else None
         figure.shown = shown
         if shown is None:
-            figure.show_notice(f"{self._chosen} has no figures" if tried else awaited(self._chosen, state))
+            figure.show_notice(f"{self._chosen} has no figures" if result else awaited(self._chosen, state))
             pane.set_title("")
         else:
             place = f"{self._at_figure % len(drawn) + 1} of {len(drawn)}"
             pane.set_title(f"{self._chosen} · {place} · {shown.title}", figure.told)
 
     def _draw_contrast(self, state: ViewState) -> None:
-        has_any = state.model is not None and bool(state.tried)
-        self.query_one("#contrast", TextSheet).notice = "" if has_any else "this fills as claims are tried; a tries all"
-        missing = len(self._untried(state))
+        has_any = state.model is not None and bool(state.claim_results)
+        self.query_one("#contrast", TextSheet).notice = (
+            "" if has_any else "this fills as claims are tested; a tests all"
+        )
+        missing = len(self._untested(state))
         self._fill(
             "contrast",
             contrast_blocks(record_of(state.model, state)) if state.model is not None and has_any else (),
@@ -158,40 +160,40 @@ class LabView(View):
         self.query_one(f"#{name}-pane", Pane).set_title(title)
 
     def table(self, state: ViewState) -> Table | None:
-        return number_table(record_of(state.model, state)) if state.model is not None and state.tried else None
+        return number_table(record_of(state.model, state)) if state.model is not None and state.claim_results else None
 
     # ---- keys -------------------------------------------------------------------------------------------
 
     def _offer(self) -> None:
         """Brings the footer up to date where other keys work now; to draw it anew takes as long as the rest."""
-        offered = tuple(self.check_action(action, ()) for action in ("try", "figure"))
+        offered = tuple(self.check_action(action, ()) for action in ("test", "figure"))
         if offered != self._offered:
             self._offered = offered
             self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Claims are tried where there is a model that can read, one wish at a time."""
-        if action in ("try", "try_all"):
+        """Claims are tested where there is a model that can read text, one request at a time."""
+        if action in ("test", "test_all"):
             state = self._state
             return (state is not None and not state.claims_queued and not lacking(state.model)) or None
         if action == "figure":
-            drawn = figures(self._state.tried.get(self._chosen)) if self._state else []
+            drawn = figures(self._state.claim_results.get(self._chosen)) if self._state else []
             return len(drawn) > (0 if self.is_folded else 1) or None
         if action == "claim":
             return not isinstance(self.screen.focused, ClaimList)  # there, arrows do it
         return True
 
-    def action_try(self) -> None:
-        self._try((self._experiment,))
+    def action_test(self) -> None:
+        self._test((self._experiment,))
 
-    def action_try_all(self) -> None:
+    def action_test_all(self) -> None:
         if self._state is not None:
-            self._try(self._untried(self._state) or self._experiments)
+            self._test(self._untested(self._state) or self._experiments)
             self._tries_all = True
 
     def action_figure(self, step: int) -> None:
         """Another figure of the chosen claim; where panes fold, the pane of figures comes with it."""
-        if self._state is not None and (drawn := figures(self._state.tried.get(self._chosen))):
+        if self._state is not None and (drawn := figures(self._state.claim_results.get(self._chosen))):
             is_shown = not self.is_folded or self.query_one("#figure-pane").display
             self._at_figure = (self._at_figure + step) % len(drawn) if is_shown else self._at_figure
             self._show_pane("figure")
@@ -215,12 +217,12 @@ class LabView(View):
             with self.app.batch_update():
                 self.draw(self._state)
 
-    def _try(self, experiments: Sequence[Experiment]) -> None:
+    def _test(self, experiments: Sequence[Experiment]) -> None:
         self._tries_all = False
         self.post_message(JobRequested(RunClaimTests(tuple(experiments))))
 
-    def _untried(self, state: ViewState) -> tuple[Experiment, ...]:
-        return tuple(one for one in self._experiments if one.key not in state.tried)
+    def _untested(self, state: ViewState) -> tuple[Experiment, ...]:
+        return tuple(one for one in self._experiments if one.key not in state.claim_results)
 
     # ---- panes ------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from edge.edits import Ablate
-from edge.insight.answers import Answers, read_answers
+from edge.insight.predictions import LensPredictions, read_predictions
 from edge.measure.overview import HeadScores, Overview
 from edge.picture.coverage import coverage_note
 from edge.picture.levels import Linear
@@ -37,7 +37,7 @@ SPACIOUS = 150
 
 NO_WEIGHTS = "a saved trace holds no weights, which turn the residual stream into words;\nopen its model with o"
 
-Found = Answers | Unavailable | None
+Found = LensPredictions | Unavailable | None
 """Answers; why there are none; None while they are awaited, or of no run."""
 
 
@@ -73,10 +73,10 @@ class LayersView(View):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._answers: ResultCache[Answers] = ResultCache("answers", self)
-        self._others: ResultCache[Answers] = ResultCache("answers beside", self)
+        self._answers: ResultCache[LensPredictions] = ResultCache("answers", self)
+        self._others: ResultCache[LensPredictions] = ResultCache("answers beside", self)
         self._change = PredictionChange(self, "answers of layers")
-        self._of: dict[ResultCache[Answers], object] = {}
+        self._of: dict[ResultCache[LensPredictions], object] = {}
         self._state: ViewState | None = None
         self._drawn: tuple[object, ...] = ()
         self._written: Overview | None = None
@@ -135,19 +135,19 @@ class LayersView(View):
     def _draw_next(self, state: ViewState, answers: Found, compared: Found) -> None:
         assert state.main is not None
         predictions, token = self.query_one("#next", PredictionBars), state.selection.token
-        if not isinstance(answers, Answers):
+        if not isinstance(answers, LensPredictions):
             predictions.notice = answers.text if answers is not None else "reading …"
             return
         predictions.notice = ""
         predictions.predictions = answers.final
-        predictions.others = compared.final if isinstance(compared, Answers) else ()
+        predictions.others = compared.final if isinstance(compared, LensPredictions) else ()
         came = state.main.trace.pieces[token + 1] if token + 1 < len(state.main.trace.pieces) else None
         settled = f"settled from layer {answers.settled} on"
         note = f"came: {quote_piece(came)} · {settled}" if came is not None else settled
         after = f"after {quote_piece(state.main.trace.pieces[token])}"
         against = (
             f", {state.main.name} above {state.compared.name}"
-            if state.compared is not None and isinstance(compared, Answers)
+            if state.compared is not None and isinstance(compared, LensPredictions)
             else ""
         )
         self.query_one("#next-pane", Pane).set_title(after + against, note)
@@ -176,7 +176,7 @@ class LayersView(View):
                 self._of[readings] = trace
                 readings.forget()
 
-    def _read(self, readings: ResultCache[Answers], shown: MeasuredRun | None, state: ViewState) -> Found:
+    def _read(self, readings: ResultCache[LensPredictions], shown: MeasuredRun | None, state: ViewState) -> Found:
         """What a run answers after each layer; None while it is awaited, and where there is no run."""
         if shown is None:
             return None
@@ -184,7 +184,7 @@ class LayersView(View):
         if weights is None:
             return Unavailable(NO_WEIGHTS)
         token = min(state.selection.token, trace.n_fed - 1)
-        return readings.at(token, lambda: read_answers(trace, weights, token))
+        return readings.at(token, lambda: read_predictions(trace, weights, token))
 
     def on_result_ready(self, message: ResultReady) -> None:
         message.stop()
@@ -268,7 +268,7 @@ def rows_of(state: ViewState, answers: Found, compared: Found) -> tuple[LayerRow
 
 
 def _prediction(answers: Found, layer: int) -> tuple[str, float] | None:
-    if not isinstance(answers, Answers) or layer >= len(answers.after_layer):
+    if not isinstance(answers, LensPredictions) or layer >= len(answers.after_layer):
         return None
     prediction = answers.after_layer[layer]
     return prediction.piece, prediction.probability

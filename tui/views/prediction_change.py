@@ -4,7 +4,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
-from edge.insight.shift import Shift, Shifted, read_answer_shift
+from edge.insight.prediction_change import DistributionChange, TokenChange, read_run_change
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_number, show_weight
 from tui.result_cache import ResultCache, ResultReady, Unavailable
@@ -15,7 +15,7 @@ from tui.widgets.text_line import TextLine
 
 NO_WEIGHTS = "the prediction needs the weights, which a saved trace has not\n\nopen its model with o and run the prompt"
 
-Found = Shift | Unavailable | None
+Found = DistributionChange | Unavailable | None
 """Two answers; why there are not two; None while they are awaited."""
 
 
@@ -27,7 +27,7 @@ class PredictionChange:
     """
 
     def __init__(self, asker: Widget, kind: str) -> None:
-        self._readings: ResultCache[Shift] = ResultCache(kind, asker)
+        self._readings: ResultCache[DistributionChange] = ResultCache(kind, asker)
         self._of: tuple[object, object] = (None, None)
 
     def at(self, state: ViewState) -> Found:
@@ -41,7 +41,7 @@ class PredictionChange:
         if main.weights is None or compared.weights is None:
             return Unavailable(NO_WEIGHTS)
         token, of, by = state.selection.token, (main.trace, main.weights), (compared.trace, compared.weights)
-        return self._readings.at(token, lambda: read_answer_shift(*of, *by, token, also=following_id(main, token)))
+        return self._readings.at(token, lambda: read_run_change(*of, *by, token, also=following_id(main, token)))
 
     def show(self, state: ViewState, main: MeasuredRun, grid: ChangeBars) -> Found:
         """Draws both answers; words that say why where there are not two."""
@@ -71,7 +71,7 @@ def waits(state: ViewState) -> str:
 
 def title_of(state: ViewState, main: MeasuredRun, found: Found) -> str:
     """Whose effect it is, after which token, how far apart the answers are: several edits are never told as one."""
-    bits = f", KL {show_number(found.bits)} bits" if isinstance(found, Shift) else ""
+    bits = f", KL {show_number(found.bits)} bits" if isinstance(found, DistributionChange) else ""
     of = f"effect of {state.edits_title}, " if state.edits else ""
     return f"{of}after {main.quote(state.selection.token)}{bits}"
 
@@ -85,7 +85,7 @@ def show_shift(grid: ChangeBars, found: Found, came: tuple[int, ...]) -> None:
     """Words where they are known, else why not; what showed before stays, dimmed, while they are awaited."""
     grid.set_class(found is None, "awaited")
     grid.notice = found.text if isinstance(found, Unavailable) else ""
-    if isinstance(found, Shift):
+    if isinstance(found, DistributionChange):
         grid.came = came[0] if came else None
         grid.words = found.words
 
@@ -129,7 +129,7 @@ class EffectLine(TextLine):
         self.draw(self._state)
 
 
-def _told(word: Shifted) -> str:
+def _told(word: TokenChange) -> str:
     return f"{quote_piece(word.piece)} {show_weight(word.before)} → {show_weight(word.after)}"
 
 

@@ -7,8 +7,8 @@ from jaxtyping import Float32
 from textual.widget import Widget
 
 from edge.insight.ablation import Agreement, ListAgreement
-from edge.insight.memories import Memory, neurons_at, read_coefficients, read_memories
-from edge.insight.shift import Shift, read_ffn_shift
+from edge.insight.neurons import Neuron, neurons_at, read_coefficients, read_neurons
+from edge.insight.prediction_change import DistributionChange, read_ffn_change
 from edge.picture.units import show_number
 from tui.messages import NeuronChosen
 from tui.result_cache import ResultCache, Unavailable
@@ -36,11 +36,11 @@ def after_of(state: ViewState) -> Float32[np.ndarray, " neuron"] | None:
     return neurons_at(compared.trace, layer, token)
 
 
-def strongest_neurons(main: MeasuredRun, layer: int, token: int, also: Collection[int]) -> tuple[Memory, ...]:
+def strongest_neurons(main: MeasuredRun, layer: int, token: int, also: Collection[int]) -> tuple[Neuron, ...]:
     """The strongest memories, and those asked for; without weights, by coefficients alone."""
     if main.weights is None:
         return read_coefficients(main.trace, layer, token, STRONGEST, also)
-    return read_memories(main.trace, main.weights, layer, token, STRONGEST, also)
+    return read_neurons(main.trace, main.weights, layer, token, STRONGEST, also)
 
 
 def agreement_words(state: ViewState, main: MeasuredRun, found: Agreement | None, cells: int) -> str:
@@ -75,8 +75,8 @@ class NeuronPanes:
 
     def __init__(self, view: Widget) -> None:
         self._view = view
-        self._memories: ResultCache[tuple[Memory, ...]] = ResultCache("memories", view)
-        self._shift: ResultCache[Shift] = ResultCache("ffn shift", view)
+        self._memories: ResultCache[tuple[Neuron, ...]] = ResultCache("memories", view)
+        self._shift: ResultCache[DistributionChange] = ResultCache("ffn shift", view)
         self._change = PredictionChange(view, "answer shift")
         self._given: tuple[int, int] | None = None
 
@@ -119,7 +119,7 @@ class NeuronPanes:
 
     def _find(
         self, state: ViewState, main: MeasuredRun, off: frozenset[int]
-    ) -> tuple[Memory, ...] | Unavailable | None:
+    ) -> tuple[Neuron, ...] | Unavailable | None:
         """The strongest; then also those ablated, and the one that the user follows from token to token."""
         layer, token, neuron = state.selection.layer, state.selection.token, state.selection.neuron
         found = self._memories.at((layer, token), lambda: strongest_neurons(main, layer, token, ()))
@@ -150,13 +150,13 @@ class NeuronPanes:
     def _draw_shift(self, state: ViewState, main: MeasuredRun) -> None:
         layer, token, trace, weights = state.selection.layer, state.selection.token, main.trace, main.weights
         missing, came = main.lacks(layer, "output", "ffn.output"), following_id(main, token)
-        found: Shift | Unavailable | None = Unavailable(missing or NO_WEIGHTS)
+        found: DistributionChange | Unavailable | None = Unavailable(missing or NO_WEIGHTS)
         if weights is not None and not missing:
-            found = self._shift.at((layer, token), lambda: read_ffn_shift(trace, weights, layer, token, also=came))
+            found = self._shift.at((layer, token), lambda: read_ffn_change(trace, weights, layer, token, also=came))
         grid = self._view.query_one("#shift", ChangeBars)
         grid.headings = (f"before FFN {layer}", f"after FFN {layer}")
         show_shift(grid, found, came)
-        note = "reading …" if found is None else "▸ came next" if came and isinstance(found, Shift) else ""
+        note = "reading …" if found is None else "▸ came next" if came and isinstance(found, DistributionChange) else ""
         pane = self._view.query_one("#shift-pane", Pane)
         pane.set_title(f"layer {layer} at {main.quote(token)}{_bits(found)}{state.without}", note)
 
@@ -166,5 +166,5 @@ class NeuronPanes:
         self._view.query_one("#answered", TextLine).show_text(f" {title_of(state, main, found)}" if is_any else "")
 
 
-def _bits(found: Shift | Unavailable | None) -> str:
-    return f", {show_number(found.bits)} bits" if isinstance(found, Shift) else ""
+def _bits(found: DistributionChange | Unavailable | None) -> str:
+    return f", {show_number(found.bits)} bits" if isinstance(found, DistributionChange) else ""

@@ -4,7 +4,7 @@ from rich.segment import Segment
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from edge.insight.shift import Shifted
+from edge.insight.prediction_change import TokenChange
 from edge.picture.bars import bar
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_weight
@@ -33,7 +33,7 @@ class ChangeBars(Grid):
     DEFAULT_CSS = "ChangeBars { overflow-x: hidden; }"
 
     headings: reactive[tuple[str, str]] = reactive(("before", "after"))
-    words: reactive[tuple[Shifted, ...]] = reactive(())
+    words: reactive[tuple[TokenChange, ...]] = reactive(())
     came: reactive[int | None] = reactive(None)
 
     def watch_words(self) -> None:

@@ -1,4 +1,4 @@
-"""Every claim of the lab on one line: a mark, the claim, its verdict in words, and what trying it took."""
+"""Every claim of the lab on one line: a mark, the claim, its verdict in words, and how long the test took."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,15 +11,15 @@ from textual.strip import Strip
 
 from edge.lab.claim import Claim
 from edge.lab.effect import Verdict
-from edge.lab.run import Tried
+from edge.lab.run import ClaimResult
 from edge.picture.units import show_time
 from tui.widgets.grid import Grid
 
 GROUPS = {"F": "the FFN", "A": "attention", "S": "the stack of both"}
 """What the first letter of a key stands for."""
 
-MARKS = {Verdict.HOLDS: "●", Verdict.FAILS: "○", Verdict.OPEN: "◐", Verdict.UNKNOWN: "–"}
-NOT_TRIED, UNDER_WAY = "◌", "…"
+MARKS = {Verdict.SUPPORTED: "●", Verdict.NOT_SUPPORTED: "○", Verdict.INCONCLUSIVE: "◐", Verdict.NOT_APPLICABLE: "–"}
+NOT_TESTED, UNDER_WAY = "◌", "…"
 
 _KEY, _VERDICT, _TIME = 4, 15, 9
 _TIMED = 64
@@ -31,30 +31,30 @@ class Standing:
     """A claim, and how it stands.
 
     Attributes:
-        tried: None before it was.
-        trying: It is under way, or its turn is to come: 0 is under way; None where it is not wanted.
+        result: None before the claim was tested.
+        claims_queued: Claims that are tested before it; 0 is running, None is not queued.
     """
 
     claim: Claim
-    tried: Tried | None = None
+    result: ClaimResult | None = None
     claims_queued: int | None = None
 
     @property
     def mark(self) -> str:
         if self.claims_queued == 0:
             return UNDER_WAY
-        return NOT_TRIED if self.tried is None else MARKS[self.tried.finding.verdict]
+        return NOT_TESTED if self.result is None else MARKS[self.result.finding.verdict]
 
     @property
     def words(self) -> str:
         """The verdict, or what is awaited."""
         if self.claims_queued is not None:
-            return "waits" if self.claims_queued else "trying …"
-        return "not tried" if self.tried is None else str(self.tried.finding.verdict)
+            return "waits" if self.claims_queued else "testing …"
+        return "not tested" if self.result is None else str(self.result.finding.verdict)
 
     @property
     def took(self) -> str:
-        return "" if self.tried is None else show_time(self.tried.took_s * 1e9)
+        return "" if self.result is None else show_time(self.result.took_s * 1e9)
 
 
 class ClaimList(Grid):
@@ -132,15 +132,15 @@ class ClaimList(Grid):
             self.text("▸" if is_chosen else " ", 2, style),
             self.text(row.mark, 2, self._look(row)),
             self.text(row.claim.key, _KEY, style),
-            self.text(row.claim.claim, cells - 4 - _KEY - _VERDICT - took, style),
+            self.text(row.claim.title, cells - 4 - _KEY - _VERDICT - took, style),
             self.text(f" {row.words}", _VERDICT, self._look(row)),
             self.text(f"{row.took:>{max(0, took - 1)}}", took, self.style_of("label")),
         ]
         return self.fit(parts, cells)
 
     def _look(self, row: Standing) -> Style:
-        names = {Verdict.HOLDS: "holds", Verdict.FAILS: "fails"}
-        name = None if row.tried is None or row.claims_queued is not None else names.get(row.tried.finding.verdict)
+        names = {Verdict.SUPPORTED: "holds", Verdict.NOT_SUPPORTED: "fails"}
+        name = None if row.result is None or row.claims_queued is not None else names.get(row.result.finding.verdict)
         if name is None:
             return self.style_of("cursor" if row.claims_queued == 0 else "label")
         return self.get_component_rich_style(f"claim-list--{name}")

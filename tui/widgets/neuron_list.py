@@ -13,7 +13,7 @@ from textual.strip import Strip
 
 from edge.edits import ScaleNeuron
 from edge.insight.ablation import Agreement
-from edge.insight.memories import Memory
+from edge.insight.neurons import Neuron
 from edge.picture.bars import bar
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_measured
@@ -51,7 +51,7 @@ class NeuronList(Grid):
 
     DEFAULT_CSS = "NeuronList { overflow-x: hidden; }"
 
-    memories: reactive[tuple[Memory, ...]] = reactive(())
+    memories: reactive[tuple[Neuron, ...]] = reactive(())
     of_layer: reactive[int] = reactive(0)
     chosen: reactive[int] = reactive(0)
     off: reactive[Container[int]] = reactive(frozenset())
@@ -141,7 +141,7 @@ class NeuronList(Grid):
         ]
         return self.fit(parts, self.view_cells)
 
-    def _words(self, memory: Memory, room: int, style: Style) -> list[Segment]:
+    def _words(self, memory: Neuron, room: int, style: Style) -> list[Segment]:
         """What it promotes, through later layers where that was measured; beside it what falls when it is ablated."""
         if self.measured is None or memory.neuron not in self.measured.promotes:
             name = "" if self.measured is None or not memory.promotes else "direct: "
@@ -178,7 +178,7 @@ def _longest(names: Sequence[str], room: int) -> str:
     return next((name for name in names if len(name) < room), names[-1])
 
 
-def _join(memory: Memory, promoted: tuple[str, ...], room: int) -> str:
+def _join(memory: Neuron, promoted: tuple[str, ...], room: int) -> str:
     """As many of the promoted tokens as fit whole."""
     if not np.isfinite(memory.coefficient):
         return "is no finite number here"

@@ -4,7 +4,7 @@ from rich.segment import Segment
 from textual.reactive import reactive
 from textual.strip import Strip
 
-from edge.insight.answers import Guess
+from edge.insight.predictions import Prediction
 from edge.picture.bars import bar
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_weight
@@ -23,8 +23,8 @@ class PredictionBars(Grid):
 
     ruler_lines = 0
 
-    predictions: reactive[tuple[Guess, ...]] = reactive(())
-    others: reactive[tuple[Guess, ...]] = reactive(())
+    predictions: reactive[tuple[Prediction, ...]] = reactive(())
+    others: reactive[tuple[Prediction, ...]] = reactive(())
 
     def watch_guesses(self) -> None:
         self._resize()
@@ -38,7 +38,7 @@ class PredictionBars(Grid):
     def _resize(self) -> None:
         self.resize_body(self.view_cells, len(self._lines_of()))
 
-    def _lines_of(self) -> list[tuple[Guess | None, str]]:
+    def _lines_of(self) -> list[tuple[Prediction | None, str]]:
         own = [(prediction, "first") for prediction in self.predictions]
         if not self.others:
             return [*own]

@@ -41,7 +41,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Effects:
-    """A table: effect, its 95% interval, what the claim asks, and what it is beside what the threshold is."""
+    """A table: effect, its 95% interval, the criterion, and the reason for the threshold."""
 
     effects: tuple[Effect, ...]
 
@@ -77,17 +77,22 @@ def set_out(block: Block, cells: int) -> Iterator[Line]:
                 (
                     show_with_unit(one.value, one.unit),
                     "" if one.baseline is None else show_with_unit(one.baseline, one.unit),
-                    one.means,
+                    one.label,
                 )
                 for one in numbers
             ]
             yield from _table([("value", "baseline", ""), *rows], cells)
         case Effects(effects):
             told = [
-                (show_with_unit(one.value, one.unit), one.interval, one.wanted, f"{one.means} ({one.baseline})")
+                (
+                    show_with_unit(one.value, one.unit),
+                    one.interval,
+                    one.criterion,
+                    f"{one.label} ({one.threshold_reason})",
+                )
                 for one in effects
             ]
-            yield from _table([("effect", "95% interval", "asked", ""), *told], cells)
+            yield from _table([("effect", "95% interval", "criterion", ""), *told], cells)
 
 
 def _table(rows: Sequence[tuple[str, ...]], cells: int) -> Iterator[Line]:

@@ -1,1 +1,1 @@
-"""One claim a module, and what several of them share."""
+"""One module for each claim, and modules that several claims share."""

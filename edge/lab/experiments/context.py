@@ -8,11 +8,11 @@ from jaxtyping import Float, Float64
 
 from edge.edits import Ablate, Edit
 from edge.lab.claim import Experiment, Finding, Number, layer_curve, not_applicable
-from edge.lab.effect import FEWEST, Effect, Side, effect_of
+from edge.lab.context import LabContext
+from edge.lab.effect import MIN_SAMPLE, Effect, Side, effect_of
 from edge.lab.experiments.patterns import layer_patterns
 from edge.lab.prompts import TWO_SENSES
 from edge.lab.sample import mean_interval
-from edge.lab.subject import Subject
 from edge.measure.divergence import jensen_shannon_bits
 from edge.trace import Trace
 from edge.watch import Watch
@@ -39,9 +39,9 @@ class Sentence:
     word: tuple[int, ...]
 
 
-def aligned(subject: Subject) -> list[tuple[Sentence, Sentence]]:
+def aligned(lab: LabContext) -> list[tuple[Sentence, Sentence]]:
     """Both sentences of each pair whose word has the same tokens in both, cut after it, what came before filled up."""
-    begin, tokenizer = subject.begin, subject.tokenizer
+    begin, tokenizer = lab.start_tokens, lab.tokenizer
     cut: list[tuple[tuple[list[int], int], ...]] = []
     for pair in TWO_SENSES:
         both = []
@@ -52,8 +52,8 @@ def aligned(subject: Subject) -> list[tuple[Sentence, Sentence]]:
         if size == other and first[-size:] == second[-size:]:
             cut.append(tuple(both))
     longest = max((len(ids) for pair in cut for ids, _ in pair), default=0)
-    filler = list(subject.passage[len(begin) :][:longest])
-    if len(begin) + longest > subject.spec.context or len(filler) < longest:
+    filler = list(lab.passage[len(begin) :][:longest])
+    if len(begin) + longest > lab.spec.context or len(filler) < longest:
         return []
 
     def whole(ids: list[int], size: int) -> Sentence:
@@ -82,9 +82,9 @@ def neuron_distances(a: Trace, b: Trace) -> Float64[np.ndarray, " layer"]:
 
 
 def seen(
-    subject: Subject, pairs: Sequence[tuple[Sentence, Sentence]], edits: Sequence[Edit] = ()
+    lab: LabContext, pairs: Sequence[tuple[Sentence, Sentence]], edits: Sequence[Edit] = ()
 ) -> list[tuple[Trace, Trace]]:
-    return [(subject.see(a.ids, edits, WATCH), subject.see(b.ids, edits, WATCH)) for a, b in pairs]
+    return [(lab.run(a.ids, edits, WATCH), lab.run(b.ids, edits, WATCH)) for a, b in pairs]
 
 
 def unrelated(
@@ -110,33 +110,33 @@ def effects(
         effect_of(
             mean_interval(look.mean(axis=1)),
             key="attention_context_bits",
-            means="shift of a word's look from one sentence to another",
+            label="shift of a word's look from one sentence to another",
             unit="bits",
             threshold=MOVED_BITS,
-            baseline=f"our own choice; one sentence twice gives 0, two different words {unrelated:.2f}",
-            of="pairs of sentences",
+            threshold_reason=f"our own choice; one sentence twice gives 0, two different words {unrelated:.2f}",
+            sample_unit="pairs of sentences",
         ),
         effect_of(
             mean_interval(without.mean(axis=1)),
             key="ffn_context_distance_without_attention",
-            means="shift of its FFN neurons with all attention ablated",
+            label="shift of its FFN neurons with all attention ablated",
             unit="ratio",
             threshold=ROUNDING,
             side=Side.BELOW,
-            baseline=f"rounding; with attention they shift by {moved:.2f}",
-            of="pairs of sentences",
+            threshold_reason=f"rounding; with attention they shift by {moved:.2f}",
+            sample_unit="pairs of sentences",
         ),
     )
 
 
-def measure(subject: Subject) -> Finding:
-    pairs = aligned(subject)
-    if len(pairs) < FEWEST:
+def measure(lab: LabContext) -> Finding:
+    pairs = aligned(lab)
+    if len(pairs) < MIN_SAMPLE:
         return not_applicable(
-            f"fewer than {FEWEST} words are the same tokens in both their sentences and fit the context"
+            f"fewer than {MIN_SAMPLE} words are the same tokens in both their sentences and fit the context"
         )
-    deaf = [Ablate(f"layers.{layer}.attn") for layer in range(subject.spec.n_layers)]
-    traces, ablated = seen(subject, pairs), seen(subject, pairs, deaf)
+    deaf = [Ablate(f"layers.{layer}.attn") for layer in range(lab.spec.n_layers)]
+    traces, ablated = seen(lab, pairs), seen(lab, pairs, deaf)
     strangers = list(unrelated(pairs, traces))
     looks, neurons, alone = (
         np.array([of(*two) for two in twos])
@@ -148,7 +148,8 @@ def measure(subject: Subject) -> Finding:
     return Finding(
         f"A word's look moves by {bits:.2f} bits from one sentence to another, at the same position "
         f"({other_look.mean():.2f} for two different words). Its FFN neurons move too, by {moved:.2f} "
-        f"({ffn[0]:.2f} in layer 0, {other_ffn.mean():.2f} for different words), but only by what attention brought: "
+        f"({ffn[0]:.2f} in layer 0, {other_ffn.mean():.2f} for different words), but only by what attention "
+        "attention_output: "
         f"with all attention ablated they move by {without.mean():.0e}.",
         effects(looks, alone, float(other_look.mean()), moved),
         (
@@ -180,15 +181,16 @@ def measure(subject: Subject) -> Finding:
     )
 
 
-def cost_tokens(subject: Subject) -> int:
-    return 2 * sum(len(sentence.ids) for pair in aligned(subject) for sentence in pair)
+def cost_tokens(lab: LabContext) -> int:
+    return 2 * sum(len(sentence.ids) for pair in aligned(lab) for sentence in pair)
 
 
 EXPERIMENT = Experiment(
     key="A4",
-    claim="attention depends on context",
-    asks="Does a word look elsewhere when the sentence is another, and how does its FFN learn of it?",
-    how="Pairs of sentences share a word in two senses. What stands before it is filled up in front with the passage, "
+    title="attention depends on context",
+    question="Does a word look elsewhere when the sentence is another, and how does its FFN learn of it?",
+    method="Pairs of sentences share a word in two senses. What stands before it is filled up in front with the "
+    "passage, "
     "so that it ends at the same position in both; what follows cannot be seen. Attention: Jensen-Shannon divergence "
     "of the word's last row of each head's pattern, key by key, which is distance by distance; beside it that of "
     "different words. FFN: 1 - cosine of the neurons; the baseline is layer 0, whose attention has read raw tokens "

@@ -7,9 +7,9 @@ from statistics import fmean
 
 from edge.engines.choice import engine_of
 from edge.lab.claim import Curve, Experiment, Finding, Number, layer_curve, not_applicable
+from edge.lab.context import LabContext
 from edge.lab.effect import Effect, effect_of
-from edge.lab.sample import Interval, counted, mean_interval
-from edge.lab.subject import Subject
+from edge.lab.sample import Interval, exact_value, mean_interval
 from edge.picture.units import show_count, show_share
 from edge.profile.weight_memory import weight_bytes
 from edge.profile.work import Work, work_of
@@ -74,17 +74,17 @@ def parameters(spec: DecoderSpec) -> Split:
     return split({name: float(prod(shape)) for name, shape in parameter_shapes(spec).items()})
 
 
-def work(subject: Subject, tokens: int, depth: int, of: Callable[[Work], float]) -> Split:
+def work(lab: LabContext, tokens: int, depth: int, of: Callable[[Work], float]) -> Split:
     """Bytes or operations of one pass on this engine, by the formulas of `edge.profile.work`."""
-    model = subject.model
+    model = lab.model
     stored, size = weight_bytes(model.engine, model.checkpoint), engine_of(model.engine).float_bytes
-    parts = work_of(subject.spec, stored, size, tokens, depth)
+    parts = work_of(lab.spec, stored, size, tokens, depth)
     return split({part: of(done) for part, done in parts.items()})
 
 
-def timed_tokens(subject: Subject) -> tuple[int, int]:
+def timed_tokens(lab: LabContext) -> tuple[int, int]:
     """Tokens before the decode step, and of the prefill, as far as the context and the passage go."""
-    most = min(subject.spec.context, len(subject.passage))
+    most = min(lab.spec.context, len(lab.passage))
     return min(DEPTH_TOKENS, most - 1), min(PREFILL_TOKENS, most)
 
 
@@ -144,16 +144,16 @@ class Passes:
         return layer_curve(f"time in {self.name}", "ms", lines, layers)
 
 
-def timed(subject: Subject, name: str, tokens: int, depth: int) -> Passes | None:
+def timed(lab: LabContext, name: str, tokens: int, depth: int) -> Passes | None:
     """Measures one kind of pass; None when stopped."""
-    ids = list(subject.passage[: depth + tokens])
+    ids = list(lab.passage[: depth + tokens])
     timings = []
     for _ in range(CALLS):
-        timing = subject.model.time_sublayers(ids, tokens=tokens, repeats=REPEATS)
+        timing = lab.model.time_sublayers(ids, tokens=tokens, repeats=REPEATS)
         if timing is None:
             return None
         timings.append(timing)
-    touched, flops = (work(subject, tokens, depth, of) for of in (lambda w: w.touched_bytes, lambda w: w.flops))
+    touched, flops = (work(lab, tokens, depth, of) for of in (lambda w: w.touched_bytes, lambda w: w.flops))
     return Passes(name, tuple(timings), touched, flops)
 
 
@@ -165,23 +165,23 @@ def effects(counts: Split, decode: Passes, prefill: Passes) -> tuple[Effect, ...
     value = (decode.time.ffn_share + prefill.time.ffn_share) / 2
     return (
         effect_of(
-            counted(counts.ffn_share),
+            exact_value(counts.ffn_share),
             key="ffn_parameter_share",
-            means="FFNs' share of the layers' parameters",
+            label="FFNs' share of the layers' parameters",
             unit="share",
             threshold=MOST,
-            baseline="half; a plain FFN of 4 d_model has two thirds",
-            of="",
+            threshold_reason="half; a plain FFN of 4 d_model has two thirds",
+            sample_unit="",
         ),
         effect_of(
             Interval(value, max(0.0, lows.low), min(1.0, highs.high), len(pairs)),
             key="ffn_time_share",
-            means="FFNs' share of the layers' time, decode and prefill",
+            label="FFNs' share of the layers' time, decode and prefill",
             unit="share",
             threshold=MOST,
-            baseline=f"half; they do {show_share((decode.flops.ffn_share + prefill.flops.ffn_share) / 2)} of the "
-            "operations",
-            of="timings; what clocks missed or added may be on either side",
+            threshold_reason=f"half; they do {show_share((decode.flops.ffn_share + prefill.flops.ffn_share) / 2)} of "
+            "the operations",
+            sample_unit="timings; what clocks squared_errors or added may be on either side",
         ),
     )
 
@@ -214,17 +214,17 @@ def numbers(counts: Split, decode: Passes, prefill: Passes) -> tuple[Number, ...
     return tuple(made)
 
 
-def measure(subject: Subject) -> Finding:
-    depth, tokens = timed_tokens(subject)
-    decode = timed(subject, f"a decode step after {depth} tokens", 1, depth)
-    prefill = timed(subject, f"a prefill of {tokens} tokens", tokens, 0)
+def measure(lab: LabContext) -> Finding:
+    depth, tokens = timed_tokens(lab)
+    decode = timed(lab, f"a decode step after {depth} tokens", 1, depth)
+    prefill = timed(lab, f"a prefill of {tokens} tokens", tokens, 0)
     if decode is None or prefill is None:
         return not_applicable("the timing was stopped; let it run to its end")
-    counts, layers = parameters(subject.spec), range(subject.spec.n_layers)
+    counts, layers = parameters(lab.spec), range(lab.spec.n_layers)
     return Finding(
         f"FFNs hold {show_share(counts.ffn_share)} of the layers' parameters ({show_count(round(counts.ffn))}, "
         f"attention {show_count(round(counts.attention))}; embedding and head {show_count(round(counts.outside))}). "
-        f"On {subject.model.engine} they take {decode.told()}, and {prefill.told()}. The smaller a model, the more of "
+        f"On {lab.model.engine} they take {decode.told()}, and {prefill.told()}. The smaller a model, the more of "
         "its time goes to calls instead of numbers.",
         effects(counts, decode, prefill),
         numbers(counts, decode, prefill),
@@ -232,17 +232,18 @@ def measure(subject: Subject) -> Finding:
     )
 
 
-def cost_tokens(subject: Subject) -> int:
-    depth, tokens = timed_tokens(subject)
+def cost_tokens(lab: LabContext) -> int:
+    depth, tokens = timed_tokens(lab)
     passes = 2 * REPEATS + WARM_UP + 1
     return CALLS * (depth + passes * (1 + tokens))
 
 
 EXPERIMENT = Experiment(
     key="S3",
-    claim="parameters and time go mostly to the FFN",
-    asks="Of the layers' parameters, bytes, operations and time, how much is the FFN's and how much attention's?",
-    how=f"Parameters are counted by name, each norm with what reads it. A decode step after {DEPTH_TOKENS} tokens and "
+    title="parameters and time go mostly to the FFN",
+    question="Of the layers' parameters, bytes, operations and time, how much is the FFN's and how much attention's?",
+    method="Parameters are exact_value by name, each norm with what reads it. A decode step after "
+    f"{DEPTH_TOKENS} tokens and "
     f"a prefill of {PREFILL_TOKENS}: bytes touched and operations of matrix products by formula, with weights as the "
     f"engine holds them; time from clocks around each sublayer, the median of {REPEATS} passes, {CALLS} times. Shares "
     "are of all layers, embedding and head apart. Coverage is what clocks saw over whole passes without clocks; the "

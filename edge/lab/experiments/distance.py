@@ -7,13 +7,13 @@ from jaxtyping import Float32, Float64, Int64
 
 from edge.compare.estimate import token_losses_nats
 from edge.lab.claim import Curve, Experiment, Finding, Number, Series, not_applicable
+from edge.lab.context import LabContext
 from edge.lab.effect import Effect, effect_of
-from edge.lab.experiments.looks import MOST_WINDOWS, all_looks, over_tokens
+from edge.lab.experiments.pattern_scores import MAX_WINDOWS, over_tokens, passage_scores
 from edge.lab.experiments.patterns import head_grid
-from edge.lab.passes import Ask, fed_tokens
+from edge.lab.passes import Prompt, fed_tokens
 from edge.lab.prompts import SEED
 from edge.lab.sample import jackknife, mean_interval, ratio
-from edge.lab.subject import Subject
 from edge.repeated_tokens import repeated_tokens
 
 LIST_TOKENS = 25
@@ -29,12 +29,12 @@ FAR_KEEPS = 0.5
 """Of what is copied from near; no paper sets it: half is where one would say that distance does not matter most."""
 
 COPIES = 0.1
-"""Of the list's tokens, foretold from far beyond those that are with no earlier copy; our own choice."""
+"""Of the list's tokens, predicted from far beyond those that are with no earlier copy; our own choice."""
 
 
 @dataclass(frozen=True)
 class Copied:
-    """How well the list's tokens after the first are foretold when it comes again, prompt by prompt.
+    """How well the list's tokens after the first are predicted when it comes again, prompt by prompt.
 
     Attributes:
         shares: Those that are the likeliest token.
@@ -62,42 +62,42 @@ class Layout:
         return self.distances[-1] + self.list_tokens
 
 
-def layout_of(subject: Subject) -> Layout | None:
+def layout_of(lab: LabContext) -> Layout | None:
     """Distances from the list's length to as far as the context; None where there is no room for two tokens."""
-    room = subject.spec.context - len(subject.begin)
-    listed = min(LIST_TOKENS, room // 4, subject.spec.vocab_size // 4)
+    room = lab.spec.context - len(lab.start_tokens)
+    listed = min(LIST_TOKENS, room // 4, lab.spec.vocab_size // 4)
     if listed < 2:
         return None
     furthest = max(min(FURTHEST_TOKENS, room - listed), listed)
     return Layout(listed, tuple(int(step) for step in np.geomspace(listed, furthest, DISTANCES).round()))
 
 
-def prompt(subject: Subject, layout: Layout, number: int, distance: int | None) -> list[int]:
+def prompt(lab: LabContext, layout: Layout, number: int, distance: int | None) -> list[int]:
     """One prompt; with None the list comes for the first time, after filler alone. Only the first copy moves."""
     random = np.random.default_rng([SEED, number])
-    drawn = repeated_tokens(subject.spec.vocab_size, random, tokens=subject.spec.vocab_size, times=1)
+    drawn = repeated_tokens(lab.spec.vocab_size, random, tokens=lab.spec.vocab_size, times=1)
     listed, others = drawn[: layout.list_tokens], drawn[layout.list_tokens :]
     ids: Int64[np.ndarray, " token"] = random.choice(others, layout.tokens)
     ids[-len(listed) :] = listed
     if distance is not None:
         start = layout.tokens - len(listed) - distance
         ids[start : start + len(listed)] = listed
-    return [*subject.begin, *(int(id) for id in ids)]
+    return [*lab.start_tokens, *(int(id) for id in ids)]
 
 
-def asks(subject: Subject, layout: Layout, number: int) -> list[Ask]:
+def asks(lab: LabContext, layout: Layout, number: int) -> list[Prompt]:
     """One prompt at every distance, the nearest copy first, and last without one: they share what stands before it."""
     distances = (None, *layout.distances)
-    return [Ask(tuple(prompt(subject, layout, number, one)), rows=layout.list_tokens) for one in distances]
+    return [Prompt(tuple(prompt(lab, layout, number, one)), rows=layout.list_tokens) for one in distances]
 
 
-def copied(subject: Subject, layout: Layout) -> list[Copied]:
+def copied(lab: LabContext, layout: Layout) -> list[Copied]:
     """With no earlier copy, then at every distance, over all prompts."""
-    found = np.array([_read(subject, asks(subject, layout, number)) for number in range(SEQUENCES)], np.float64)
+    found = np.array([_read(lab, asks(lab, layout, number)) for number in range(SEQUENCES)], np.float64)
     return [Copied(*one) for one in np.moveaxis(found, 0, 2)]
 
 
-def _read(subject: Subject, prompts: list[Ask]) -> list[tuple[float, float]]:
+def _read(lab: LabContext, prompts: list[Prompt]) -> list[tuple[float, float]]:
     """The share of right answers and the mean probability, prompt by prompt, which all end with the same list."""
     truth = np.array(prompts[0].ids[-prompts[0].rows + 1 :])
 
@@ -105,7 +105,7 @@ def _read(subject: Subject, prompts: list[Ask]) -> list[tuple[float, float]]:
         right = float(np.mean(logits[:-1].argmax(axis=-1) == truth))
         return right, float(np.exp(-token_losses_nats(logits[:-1], truth)).mean())
 
-    return subject.answers(prompts, read)
+    return lab.read_logits(prompts, read)
 
 
 def effects(none: Copied, near: Copied, away: Copied) -> tuple[Effect, ...]:
@@ -114,40 +114,40 @@ def effects(none: Copied, near: Copied, away: Copied) -> tuple[Effect, ...]:
         effect_of(
             mean_interval(away.shares - none.shares),
             key="copied_far",
-            means="tokens foretold from far, less those foretold with no earlier copy",
+            label="tokens predicted from far, less those predicted with no earlier copy",
             unit="share",
             threshold=COPIES,
-            baseline=f"our own choice; with no earlier copy {none.share:.1%} are foretold",
-            of="prompts",
+            threshold_reason=f"our own choice; with no earlier copy {none.share:.1%} are predicted",
+            sample_unit="prompts",
         ),
         effect_of(
             jackknife(np.stack([away.shares, near.shares], axis=1), ratio),
             key="kept_from_near",
-            means="tokens foretold from far, of those foretold from near",
+            label="tokens predicted from far, of those predicted from near",
             unit="share",
             threshold=FAR_KEEPS,
-            baseline="half; no paper sets it",
-            of="prompts",
+            threshold_reason="half; no paper sets it",
+            sample_unit="prompts",
         ),
     )
 
 
-def measure(subject: Subject) -> Finding:
-    layout = layout_of(subject)
+def measure(lab: LabContext) -> Finding:
+    layout = layout_of(lab)
     if layout is None:
         return not_applicable("a list of two tokens and its repeat do not fit the context; a longer one is needed")
-    looks = subject.once(all_looks)
+    looks = lab.cached(passage_scores)
     far, even, first, even_first = (
         over_tokens(score) for score in (looks.heads.distance, looks.even.distance, looks.heads.first, looks.even.first)
     )
-    chance, *curve = copied(subject, layout)
+    chance, *curve = copied(lab, layout)
     near, away = curve[0], curve[-1]
     layer = int(far.max(axis=1).argmax())
     mean, longest = float(far.mean()), float(far.max())
     return Finding(
         f"Heads look {mean:.0f} tokens back on average ({even.mean():.0f} if they looked evenly), the furthest "
         f"{longest:.0f}; {first.mean():.0%} of all attention goes to the first token. Of random tokens that come again "
-        f"{near.share:.0%} are foretold from {layout.distances[0]} tokens back and {away.share:.0%} from "
+        f"{near.share:.0%} are predicted from {layout.distances[0]} tokens back and {away.share:.0%} from "
         f"{layout.distances[-1]} ({chance.share:.1%} with no earlier copy).",
         effects(chance, near, away),
         (
@@ -159,14 +159,18 @@ def measure(subject: Subject) -> Finding:
                 "first_token_share", "attention to the first", float(first.mean()), "share", float(even_first.mean())
             ),
             Number(
-                "copied_share_near", "repeated tokens foretold, the list just before", near.share, "share", chance.share
+                "copied_share_near",
+                "repeated tokens predicted, the list just before",
+                near.share,
+                "share",
+                chance.share,
             ),
             Number("copied_share_far", "the same from as far as was tried", away.share, "share", chance.share),
             Number("far_tokens", "how far that is", float(layout.distances[-1]), "tokens"),
         ),
         curves=(
             Curve(
-                "repeated tokens foretold",
+                "repeated tokens predicted",
                 "tokens back",
                 tuple(str(distance) for distance in layout.distances),
                 "share",
@@ -181,21 +185,21 @@ def measure(subject: Subject) -> Finding:
     )
 
 
-def cost_tokens(subject: Subject) -> int:
-    layout = layout_of(subject)
-    return sum(fed_tokens(asks(subject, layout, number)) for number in range(SEQUENCES)) if layout else 0
+def cost_tokens(lab: LabContext) -> int:
+    layout = layout_of(lab)
+    return sum(fed_tokens(asks(lab, layout, number)) for number in range(SEQUENCES)) if layout else 0
 
 
 EXPERIMENT = Experiment(
     key="A3",
-    claim="attention reaches far",
-    asks="How far back do heads look, and from how far back can a token be copied?",
-    how=f"Mean of `Σ_j p_ij (i - j)` over {MOST_WINDOWS} windows of the passage at most, beside that of a head that "
+    title="attention reaches far",
+    question="How far back do heads look, and from how far back can a token be copied?",
+    method=f"Mean of `Σ_j p_ij (i - j)` over {MAX_WINDOWS} windows of the passage at most, beside that of a head that "
     f"looks evenly at all it sees. And: a list of {LIST_TOKENS} random tokens comes again, at the same place of every "
     f"prompt, its first copy beginning at several distances back, at most {FURTHEST_TOKENS}, with random filler "
     "around: the share of its tokens after the first that are the likeliest one. The baseline has no first copy.",
     rule=f"from as far back as the context allows, at most {FURTHEST_TOKENS} tokens, more than {COPIES:.0%} of tokens "
-    f"are foretold beyond those with no earlier copy, and more than {FAR_KEEPS:.0%} of those from just before",
+    f"are predicted beyond those with no earlier copy, and more than {FAR_KEEPS:.0%} of those from just before",
     source="Vig and Belinkov 2019, arXiv 1906.04284 (distance); Olsson et al. 2022, arXiv 2209.11895 (repeats)",
     cost_tokens=cost_tokens,
     measure=measure,

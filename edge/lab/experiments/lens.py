@@ -3,18 +3,18 @@
 import numpy as np
 
 from edge.lab.claim import Curve, Experiment, Finding, Number, layer_curve, not_applicable
+from edge.lab.context import LabContext
 from edge.lab.effect import Effect, effect_of
-from edge.lab.experiments.stack import TOKENS, Stack, local_asks, look, sampled
+from edge.lab.experiments.layer_predictions import TOKENS, LayerPredictions, local_prompts, look, sampled
 from edge.lab.passes import fed_tokens
 from edge.lab.sample import mean_interval
-from edge.lab.subject import Subject
 from edge.picture.units import show_share
 
-FEWEST_LAYERS = 3
+MIN_LAYERS = 3
 """The first, one in the middle, the last."""
 
 
-def numbers(stack: Stack) -> tuple[Number, ...]:
+def numbers(stack: LayerPredictions) -> tuple[Number, ...]:
     """Means over tokens, of the first layer and of one in the middle."""
     lens, middle = stack.lens, (len(stack.agreement) - 1) // 2
     attention, ffn = np.mean(stack.changes, axis=0).tolist()
@@ -34,13 +34,13 @@ def numbers(stack: Stack) -> tuple[Number, ...]:
         ]
     last = float(lens.entropy_bits[-1].mean(dtype=np.float64))
     local, agreement = float(stack.local[0]), float(stack.agreement[0])
-    settled = float(lens.convergence_layer.mean())
+    after_first = float(lens.convergence_layer.mean())
     return (
         *made,
         Number("entropy_last_bits", "how undecided the last layer is", last, "bits"),
         Number("local_agreement_first", "first layer answers as to two tokens", local, "share", agreement),
         Number(
-            "convergence_layer", "from which on the answer stays", settled, "count", float(len(stack.agreement) - 1)
+            "convergence_layer", "from which on the answer stays", after_first, "count", float(len(stack.agreement) - 1)
         ),
         Number("attention_changes_share", "answers changed by one layer's attention", attention, "share", ffn),
         Number("ffn_changes_share", "answers changed by one layer's FFN", ffn, "share", attention),
@@ -51,7 +51,7 @@ def numbers(stack: Stack) -> tuple[Number, ...]:
     )
 
 
-def curves(stack: Stack) -> tuple[Curve, ...]:
+def curves(stack: LayerPredictions) -> tuple[Curve, ...]:
     """How answers come about, how sure they are, and who changes them."""
     lens, layers = stack.lens, range(len(stack.agreement))
     answers = {
@@ -77,8 +77,8 @@ def curves(stack: Stack) -> tuple[Curve, ...]:
     )
 
 
-def effects(stack: Stack) -> tuple[Effect, ...]:
-    """Answers come nearer to the last layer's, and begin nearer to those to two tokens, over tokens."""
+def effects(stack: LayerPredictions) -> tuple[Effect, ...]:
+    """TokenIds come nearer to the last layer's, and begin nearer to those to two tokens, over tokens."""
     agrees = stack.agrees.astype(np.float64)
     first, middle, last = agrees[0], agrees[(len(agrees) - 1) // 2], agrees[-1]
     kinds = (
@@ -94,21 +94,21 @@ def effects(stack: Stack) -> tuple[Effect, ...]:
         effect_of(
             mean_interval(values),
             key=key,
-            means=means,
+            label=label,
             unit="share",
             threshold=0.0,
-            baseline="no difference",
-            of="tokens",
+            threshold_reason="no difference",
+            sample_unit="tokens",
         )
-        for key, means, values in kinds
+        for key, label, values in kinds
     )
 
 
-def measure(subject: Subject) -> Finding:
-    if subject.spec.n_layers < FEWEST_LAYERS:
-        return not_applicable(f"a stack of {FEWEST_LAYERS} layers or more has a first, a middle and a last one")
-    stack = look(subject)
-    agreement, settled = stack.agreement, stack.lens.convergence_layer.mean()
+def measure(lab: LabContext) -> Finding:
+    if lab.spec.n_layers < MIN_LAYERS:
+        return not_applicable(f"a stack of {MIN_LAYERS} layers or more has a first, a middle and a last one")
+    stack = look(lab)
+    agreement, after_first = stack.agreement, stack.lens.convergence_layer.mean()
     attention, ffn = np.mean(stack.changes, axis=0).tolist()
     whose = (
         "who changed answers cannot be told where sums are normed"
@@ -119,22 +119,24 @@ def measure(subject: Subject) -> Finding:
         f"Read off after the first layer, {show_share(float(agreement[0]))} of answers are the model's own and "
         f"{show_share(float(stack.local[0]))} those that it gives to two tokens alone; in the middle "
         f"{show_share(float(agreement[(len(agreement) - 1) // 2]))} are its own. On average an answer stays from layer "
-        f"{settled:.1f} on; {whose}.",
+        f"{after_first:.1f} on; {whose}.",
         effects(stack),
         numbers(stack),
         curves=curves(stack),
     )
 
 
-def cost_tokens(subject: Subject) -> int:
-    return fed_tokens(local_asks(subject, sampled(subject)))
+def cost_tokens(lab: LabContext) -> int:
+    return fed_tokens(local_prompts(lab, sampled(lab)))
 
 
 EXPERIMENT = Experiment(
     key="S1",
-    claim="layers build from local to semantic",
-    asks="What would the model answer after each layer, when does the answer settle, and which sublayers change it?",
-    how=f"On {TOKENS} tokens of the passage, none the first of its window: the logit lens `norm(x) · W_U` after every "
+    title="layers build from local to semantic",
+    question="What would the model answer after each layer, when does the answer settle, and which sublayers "
+    "change it?",
+    method=f"On {TOKENS} tokens of the passage, none the first of its window: the logit lens `norm(x) · W_U` "
+    "after every "
     "layer. Told are how often its likeliest token is the last layer's (by chance: of another token), the rank of "
     "that one, entropy, the KL divergence to the last layer, and the layer from which on the likeliest token stays. "
     "Local is an answer that the whole model gives to the token and the one before it alone. A sublayer changes an "

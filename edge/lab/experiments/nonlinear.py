@@ -6,13 +6,19 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from edge.lab.claim import Experiment, Finding, Number, layer_curve, not_applicable, shared_passage_only
+from edge.lab.context import LabContext
 from edge.lab.effect import Effect, effect_of
-from edge.lab.experiments.ffn_rows import before_activation, ffn_input, settled, settled_rows, tokens_for
+from edge.lab.experiments.ffn_activations import (
+    after_first,
+    ffn_input,
+    passage_tokens_for,
+    site_after_first,
+    up_projection,
+)
 from edge.lab.experiments.patterns import layer_patterns, read_values
 from edge.lab.prompts import SEED
-from edge.lab.sample import jackknife, spread
-from edge.lab.subject import Subject
-from edge.measure.maps import linear_foretold, missed, r2, r2_of
+from edge.lab.sample import evenly_spaced, jackknife
+from edge.measure.linearity import linear_prediction, r2, r2_of, squared_errors
 from edge.picture.units import show_share
 from edge.readout import OutputProjection, open_output_projection
 from edge.trace import Trace
@@ -27,7 +33,7 @@ ROWS_A_FEATURE = 2
 NOT_LINEAR = 0.1
 """Of the variance of what an FFN writes, which no linear map may foretell. No paper sets it; a linear map leaves 0."""
 
-MOST_LAYERS = 8
+MAX_LAYERS = 8
 """Layers that are fitted, spread evenly where a decoder has more."""
 
 BLOCKS = 12
@@ -49,23 +55,23 @@ def frozen_attention(trace: Trace, layer: int, projection: OutputProjection) -> 
     return projection.after(projection(heads.reshape(len(heads), -1)))
 
 
-def _attention_r2(subject: Subject, layer: int) -> float:
-    projection = open_output_projection(subject.model.checkpoint, layer, "attn")
-    told = np.concatenate([frozen_attention(trace, layer, projection) for trace in subject.traces])
-    return r2(told[settled(subject)], settled_rows(subject, layer, "attn.output"))
+def _attention_r2(lab: LabContext, layer: int) -> float:
+    projection = open_output_projection(lab.model.checkpoint, layer, "attn")
+    told = np.concatenate([frozen_attention(trace, layer, projection) for trace in lab.traces])
+    return r2(told[after_first(lab)], site_after_first(lab, layer, "attn.output"))
 
 
-def _ffn_missed(subject: Subject, layer: int) -> Float64[np.ndarray, "held_out kind 2"]:
-    """`missed` of the FFN's output; of the same with its tokens shuffled; of some neurons before they act."""
-    read, wrote = ffn_input(subject, layer), settled_rows(subject, layer, "ffn.output")
+def _ffn_missed(lab: LabContext, layer: int) -> Float64[np.ndarray, "held_out kind 2"]:
+    """`squared_errors` of the FFN's output; of the same with its tokens shuffled; of some neurons before they act."""
+    read, wrote = ffn_input(lab, layer), site_after_first(lab, layer, "ffn.output")
     lost = np.random.default_rng([SEED, layer]).permutation(wrote)
-    up = before_activation(subject, layer)[:, : subject.spec.d_model]
-    foretold = linear_foretold(read, np.concatenate([wrote, lost, up], axis=1), FIT_SHARE)
+    up = up_projection(lab, layer)[:, : lab.spec.d_model]
+    predicted = linear_prediction(read, np.concatenate([wrote, lost, up], axis=1), FIT_SHARE)
     truths, ends = (wrote, lost, up), np.cumsum([wrote.shape[1], lost.shape[1]])
     return np.stack(
         [
-            missed(told, truth[-len(told) :])
-            for told, truth in zip(np.split(foretold, ends, axis=1), truths, strict=True)
+            squared_errors(told, truth[-len(told) :])
+            for told, truth in zip(np.split(predicted, ends, axis=1), truths, strict=True)
         ],
         axis=1,
     )
@@ -87,28 +93,29 @@ def effects(
         effect_of(
             jackknife(blocks, not_linear),
             key="not_linear_share",
-            means="what no linear map foretells of an FFN's output",
+            label="what no linear map foretells of an FFN's output",
             unit="share",
             threshold=NOT_LINEAR,
-            baseline=f"our own choice; the up projection, which is linear, leaves {show_share(max(0.0, 1 - linear))}, "
+            threshold_reason="our own choice; the up projection, which is linear, leaves "
+            f"{show_share(max(0.0, 1 - linear))}, "
             f"shuffled rows {show_share(max(0.0, 1 - shuffled))}",
-            of=f"blocks of {size} held-out tokens",
+            sample_unit=f"blocks of {size} held-out tokens",
         ),
     )
 
 
-def _measure(subject: Subject) -> Finding:
-    features, fitted = subject.spec.d_model, int(FIT_SHARE * int(settled(subject).sum()))
+def _measure(lab: LabContext) -> Finding:
+    features, fitted = lab.spec.d_model, int(FIT_SHARE * int(after_first(lab).sum()))
     if fitted < ROWS_A_FEATURE * features:
-        enough = tokens_for(subject, ceil(ROWS_A_FEATURE * features / FIT_SHARE))
+        enough = passage_tokens_for(lab, ceil(ROWS_A_FEATURE * features / FIT_SHARE))
         return not_applicable(
             f"a linear map of {features} features needs {ROWS_A_FEATURE * features:,} tokens to be fitted to, "
             f"{fitted:,} are there; read {enough:,} (--tokens {enough}, with a --text that has as many)"
         )
-    layers = spread(subject.spec.n_layers, MOST_LAYERS)
-    parts = np.array([_ffn_missed(subject, layer) for layer in layers])
+    layers = evenly_spaced(lab.spec.n_layers, MAX_LAYERS)
+    parts = np.array([_ffn_missed(lab, layer) for layer in layers])
     found = np.array([[r2_of(kind) for kind in np.moveaxis(layer, 1, 0)] for layer in parts])
-    frozen = [_attention_r2(subject, layer) for layer in layers]
+    frozen = [_attention_r2(lab, layer) for layer in layers]
     ffn, shuffled, linear = (float(mean) for mean in np.nanmean(found, axis=0))
     attention, without_end = float(np.nanmean(frozen)), unlimited(ffn, fitted, features)
     lines = {
@@ -139,17 +146,17 @@ def _measure(subject: Subject) -> Finding:
 
 EXPERIMENT = Experiment(
     key="F1",
-    claim="the FFN is a strong non-linear map",
-    asks="How much of what an FFN writes could the best linear map write, and how much of what attention writes?",
-    how=(
+    title="the FFN is a strong non-linear map",
+    question="How much of what an FFN writes could the best linear map write, and how much of what attention writes?",
+    method=(
         "Least squares with an intercept from what the FFN reads, after its norm, to ffn.output on the first "
-        f"{FIT_SHARE:.1%} of the passage; R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖² on the rest, mean over {MOST_LAYERS} layers "
+        f"{FIT_SHARE:.1%} of the passage; R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖² on the rest, mean over {MAX_LAYERS} layers "
         "at most. With n rows and d features the held-out error is (n - 1) / (n - d - 1) times the least, which 'rows "
         "without end' takes off. Chance is the same fit to shuffled rows; the up projection before the activation is "
         "linear, so its R² is 1. Attention: Σ_j p_ij v_j W_O with the pattern p it had. An FFN whose active neurons "
         "were held still would be linear, too, where its activation is ReLU. The first token of each pass is left out."
     ),
-    rule=f"more than {NOT_LINEAR:.0%} of what FFNs write is beyond the linear map, rows without end counted",
+    rule=f"more than {NOT_LINEAR:.0%} of what FFNs write is beyond the linear map, rows without end exact_value",
     source="Geva et al. 2021 (arXiv 2012.14913); Elhage et al. 2021, attention is linear once its pattern is fixed",
     cost_tokens=shared_passage_only,
     measure=_measure,

@@ -5,7 +5,7 @@ from jaxtyping import Float, Float32
 
 from edge.attention_pattern import visible_keys
 from edge.lab.claim import Grid
-from edge.lab.subject import Subject
+from edge.lab.context import LabContext
 from edge.trace import Trace
 from models.spec import AttentionWindow, DecoderSpec
 
@@ -15,21 +15,21 @@ def layer_patterns(trace: Trace, layer: int) -> Float32[np.ndarray, "head token 
     return np.stack([trace.pattern(layer, head) for head in range(trace.spec.n_heads)])
 
 
-def pairs_of_windows(subject: Subject) -> list[tuple[Trace, Trace]]:
+def pairs_of_windows(lab: LabContext) -> list[tuple[Trace, Trace]]:
     """Windows of the passage, two by two; its halves where all of it fits one. Without those of a single token."""
-    traces = subject.traces
+    traces = lab.traces
     if len(traces) < 2:
-        middle = len(subject.passage) // 2
-        traces = tuple(subject.see(half) for half in (subject.passage[:middle], subject.passage[middle:]))
+        middle = len(lab.passage) // 2
+        traces = tuple(lab.run(half) for half in (lab.passage[:middle], lab.passage[middle:]))
     return [(a, b) for a, b in zip(traces[::2], traces[1::2], strict=False) if min(a.n_fed, b.n_fed) > 1]
 
 
-def halves_tokens(subject: Subject) -> int:
+def halves_tokens(lab: LabContext) -> int:
     """Tokens that `pairs_of_windows` feeds beyond the shared passage."""
-    return len(subject.passage) if len(subject.windows) < 2 else 0
+    return len(lab.passage) if len(lab.window_ids) < 2 else 0
 
 
-def even_pattern(tokens: int, window: AttentionWindow) -> Float32[np.ndarray, "token past"]:
+def uniform_pattern(tokens: int, window: AttentionWindow) -> Float32[np.ndarray, "token past"]:
     """A head that looks at all visible keys alike: what scores of heads are compared with."""
     visible = visible_keys(tokens, tokens, window).astype(np.float32)
     return np.asarray(visible / visible.sum(axis=-1, keepdims=True), np.float32)

@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from edge.lab.claim import Experiment, Finding, Number, layer_curve, shared_passage_only
+from edge.lab.context import LabContext
 from edge.lab.effect import Effect, effect_of
-from edge.lab.experiments.ffn_rows import ACTIVE, neurons_rms, settled_neurons
+from edge.lab.experiments.ffn_activations import ACTIVE, neurons_after_first, neurons_rms
 from edge.lab.prompts import SEED
-from edge.lab.sample import SHARE, in_blocks, mean_interval, spread
-from edge.lab.subject import Subject
+from edge.lab.sample import SHARE, block_means, evenly_spaced, mean_interval
 from edge.measure import sparsity
-from edge.measure.hot import NeuronCounts, dead_share, neurons_for
+from edge.measure.activation_counts import NeuronCounts, dead_share, hot_neuron_share
 from edge.picture.units import show_share
 from edge.readout import open_output_projection
 
@@ -26,10 +26,10 @@ OFF = 0.01
 A Gaussian vector has 0.8% there: values that are merely small do not count.
 """
 
-MOST_LAYERS = 8
+MAX_LAYERS = 8
 """Layers that are measured, spread evenly where a decoder has more."""
 
-MOST_TOKENS = 512
+MAX_TOKENS = 512
 """Tokens whose neurons are sorted, spread over the passage."""
 
 BLOCK = 16
@@ -53,11 +53,11 @@ class Definition:
     """One way to say how sparse a vector is.
 
     Attributes:
-        of: One number a token, of neurons in units of their layer's root mean square.
+        of: One number for each token, from neurons in units of their layer's root mean square.
     """
 
     key: str
-    means: str
+    label: str
     of: Callable[[Neurons], Float32[np.ndarray, " token"]]
 
 
@@ -112,7 +112,7 @@ def measured(blocks: Iterable[Neurons], tokens: int, values: Float32[np.ndarray,
     """Every definition of one layer, over blocks of `tokens` tokens in all."""
     counts = NeuronCounts.empty([len(values)], threshold=ACTIVE)
     found: dict[str, list[np.ndarray]] = {definition.key: [] for definition in PER_TOKEN}
-    kept, every, sorted_every = [], max(1, -(-tokens // CETT_TOKENS)), max(1, -(-tokens // MOST_TOKENS))
+    kept, every, sorted_every = [], max(1, -(-tokens // CETT_TOKENS)), max(1, -(-tokens // MAX_TOKENS))
     for rows in blocks:
         for definition in PER_TOKEN:
             found[definition.key].append(definition.of(rows[::sorted_every]))
@@ -122,20 +122,20 @@ def measured(blocks: Iterable[Neurons], tokens: int, values: Float32[np.ndarray,
     cett = sparsity.cett_sparsity(np.concatenate(kept), values, CETT_TARGET)
     shares = {key: float(part.mean(dtype=np.float64)) for key, part in joined.items()} | {
         "cett_sparsity": float(cett.share.mean(dtype=np.float64)),
-        "hot_neuron_share": float(neurons_for(counts.active[0], HOT)),
+        "hot_neuron_share": float(hot_neuron_share(counts.active[0], HOT)),
         "dead_share": float(dead_share(counts.active[0][None], counts.tokens)[0]),
     }
     return Layer(shares, joined["off_share"])
 
 
-def layer_shares(subject: Subject, layer: int) -> tuple[Layer, Layer]:
+def layer_shares(lab: LabContext, layer: int) -> tuple[Layer, Layer]:
     """One layer over the passage, and Gaussian vectors of its size in its place."""
-    values = np.ascontiguousarray(open_output_projection(subject.model.checkpoint, layer, "ffn").matrix.T)
-    rms = np.float32(neurons_rms(subject, layer))
-    tokens = sum(len(ids) - 1 for ids in subject.windows)
+    values = np.ascontiguousarray(open_output_projection(lab.model.checkpoint, layer, "ffn").matrix.T)
+    rms = np.float32(neurons_rms(lab, layer))
+    tokens = sum(len(ids) - 1 for ids in lab.window_ids)
     random = np.random.default_rng([SEED, layer])
     gaussian = random.standard_normal((GAUSSIAN_TOKENS, len(values)), np.float32)
-    own = measured((rows / rms for rows in settled_neurons(subject, layer)), tokens, values)
+    own = measured((rows / rms for rows in neurons_after_first(lab, layer)), tokens, values)
     return own, measured((gaussian,), len(gaussian), values)
 
 
@@ -143,13 +143,13 @@ def effects(off: Float64[np.ndarray, "layer token"], gaussian: float) -> tuple[E
     """How many neurons are off at a token, over blocks of tokens."""
     return (
         effect_of(
-            mean_interval(in_blocks(off.mean(axis=0), BLOCK), SHARE),
+            mean_interval(block_means(off.mean(axis=0), BLOCK), SHARE),
             key="off_share",
-            means="neurons that are off at a token",
+            label="neurons that are off at a token",
             unit="share",
             threshold=MOSTLY,
-            baseline=f"more are off than on; a Gaussian vector has {show_share(gaussian)} off",
-            of=f"blocks of {BLOCK} tokens",
+            threshold_reason=f"more are off than on; a Gaussian vector has {show_share(gaussian)} off",
+            sample_unit=f"blocks of {BLOCK} tokens",
         ),
     )
 
@@ -165,10 +165,10 @@ def _says(mean: Shares, chance: Shares) -> str:
     )
 
 
-def _measure(subject: Subject) -> Finding:
-    layers = spread(subject.spec.n_layers, MOST_LAYERS)
-    found = [layer_shares(subject, layer) for layer in layers]
-    named = [*((definition.key, definition.means) for definition in PER_TOKEN), *OVER_TOKENS]
+def _measure(lab: LabContext) -> Finding:
+    layers = evenly_spaced(lab.spec.n_layers, MAX_LAYERS)
+    found = [layer_shares(lab, layer) for layer in layers]
+    named = [*((definition.key, definition.label) for definition in PER_TOKEN), *OVER_TOKENS]
     mean, chance = (
         {key: float(np.mean([one[side].shares[key] for one in found])) for key, _ in named} for side in (0, 1)
     )
@@ -183,11 +183,11 @@ def _measure(subject: Subject) -> Finding:
 
 EXPERIMENT = Experiment(
     key="F6",
-    claim="activations are sparse",
-    asks="How much of an FFN is silent, or hardly counts, at a token?",
-    how=(
-        f"Of the neurons a that enter the down projection, at {MOST_TOKENS} tokens of the passage at most, the first "
-        f"of each pass left out; means over tokens and {MOST_LAYERS} layers at most: mean(a == 0); mean(|a| < {OFF:g} "
+    title="activations are sparse",
+    question="How much of an FFN is silent, or hardly counts, at a token?",
+    method=(
+        f"Of the neurons a that enter the down projection, at {MAX_TOKENS} tokens of the passage at most, the first "
+        f"of each pass left out; means over tokens and {MAX_LAYERS} layers at most: mean(a == 0); mean(|a| < {OFF:g} "
         f"rms), which counts as off; 1 - k/n with k the fewest neurons that keep {TOP_P:.0%} of Σ|a|; "
         f"mean(|a| < {ACTIVE:g} rms), rms of the layer over the passage; Σ a² of the strongest {TOP_K_SHARE:.0%} / "
         "Σ a²; Hoyer; Gini; (Σa²)² / Σa⁴ / n; neurons that write too little to matter at a CETT of "

@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from edge.lab.claim import Experiment, Finding, Number, layer_curve, not_applicable
+from edge.lab.context import LabContext
 from edge.lab.effect import Effect, Side, effect_of
 from edge.lab.experiments.patterns import halves_tokens, layer_patterns, pairs_of_windows, read_values
-from edge.lab.sample import in_blocks, jackknife, mean_interval, spread
-from edge.lab.subject import Subject
+from edge.lab.sample import block_means, evenly_spaced, jackknife, mean_interval
 from edge.measure.divergence import jensen_shannon_bits
-from edge.measure.maps import missed, r2_of
+from edge.measure.linearity import r2_of, squared_errors
 from edge.trace import Trace
 from models.sites import layer_site
 
@@ -24,7 +24,7 @@ UNEXPLAINED = 0.001
 MOVED_BITS = 0.01
 """No paper sets it. Fixed weights move by 0, rounding moves them by 1e-6; looks without a common key are 1 apart."""
 
-MOST_LAYERS = 8
+MAX_LAYERS = 8
 """Layers that are summed up, spread evenly where a decoder has more."""
 
 BLOCK = 16
@@ -36,7 +36,7 @@ class LayerSum:
     """One layer over some pairs of windows, token by token.
 
     Attributes:
-        own: `missed` of `attn.heads` by the heads' own patterns.
+        own: `squared_errors` of `attn.heads` by the heads' own patterns.
         borrowed: The same with the patterns that these heads had in the other window.
         shift_bits: Between the patterns of the two windows, mean over heads; tokens after the first of each pair.
     """
@@ -55,8 +55,8 @@ def layer_sum(pairs: list[tuple[Trace, Trace]], layer: int) -> LayerSum:
         for trace, look, other in ((first, a, b), (second, b, a)):
             value = trace.site(layer_site(layer, "attn.value"))[:tokens]
             heads = trace.site(layer_site(layer, "attn.heads"))[:tokens]
-            own.append(missed(read_values(look, value), heads))
-            borrowed.append(missed(read_values(other, value), heads))
+            own.append(squared_errors(read_values(look, value), heads))
+            borrowed.append(squared_errors(read_values(other, value), heads))
         shifts.append(np.mean([jensen_shannon_bits(p[1:], q[1:]) for p, q in zip(a, b, strict=True)], axis=0))
     return LayerSum(*(np.concatenate(parts).astype(np.float64) for parts in (own, borrowed, shifts)))
 
@@ -75,30 +75,30 @@ def effects(layers: list[LayerSum], borrowed: float) -> tuple[Effect, ...]:
         effect_of(
             jackknife(blocks, unexplained),
             key="unexplained_share",
-            means="what heads read beyond their own weighted sum, 1 - R²",
+            label="what heads read beyond their own weighted sum, 1 - R²",
             unit="share",
             threshold=UNEXPLAINED,
             side=Side.BELOW,
-            baseline=f"rounding; with the weights of another text {1 - borrowed:.1%} are left",
-            of=f"blocks of {BLOCK} tokens",
+            threshold_reason=f"rounding; with the weights of another text {1 - borrowed:.1%} are left",
+            sample_unit=f"blocks of {BLOCK} tokens",
         ),
         effect_of(
-            mean_interval(in_blocks(moved, BLOCK)),
+            mean_interval(block_means(moved, BLOCK)),
             key="pattern_shift_bits",
-            means="shift of the weights from one text to another",
+            label="shift of the weights from one text to another",
             unit="bits",
             threshold=MOVED_BITS,
-            baseline="fixed weights shift by 0, rounding by 1e-6; the line above it is our own choice",
-            of=f"blocks of {BLOCK} tokens",
+            threshold_reason="fixed weights shift by 0, rounding by 1e-6; the line above it is our own choice",
+            sample_unit=f"blocks of {BLOCK} tokens",
         ),
     )
 
 
-def measure(subject: Subject) -> Finding:
-    pairs = pairs_of_windows(subject)[:PAIRS]
+def measure(lab: LabContext) -> Finding:
+    pairs = pairs_of_windows(lab)[:PAIRS]
     if not pairs:
         return not_applicable("two windows of two tokens or more are compared; give a longer text")
-    tried = spread(subject.spec.n_layers, MOST_LAYERS)
+    tried = evenly_spaced(lab.spec.n_layers, MAX_LAYERS)
     layers = [layer_sum(pairs, layer) for layer in tried]
     borrowed = float(np.mean([r2_of(layer.borrowed) for layer in layers]))
     found = effects(layers, borrowed)
@@ -126,10 +126,10 @@ def measure(subject: Subject) -> Finding:
 
 EXPERIMENT = Experiment(
     key="A1",
-    claim="attention is a dynamic weighted sum",
-    asks="Is what a head reads exactly a weighted sum of values, and do the weights move with the text?",
-    how="For windows of the passage, every head's `Σ_j p_ij v_j`, with p recomputed from query and key, is held "
-    f"against the captured attn.heads: R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖², the mean over {MOST_LAYERS} layers at most. "
+    title="attention is a dynamic weighted sum",
+    question="Is what a head reads exactly a weighted sum of values, and do the weights move with the text?",
+    method="For windows of the passage, every head's `Σ_j p_ij v_j`, with p recomputed from query and key, is held "
+    f"against the captured attn.heads: R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖², the mean over {MAX_LAYERS} layers at most. "
     "The baseline takes p from another window. The shift is the Jensen-Shannon divergence of p at equal positions of "
     "two windows, the mean over all heads and all queries after the first; weights that are fixed, as an FFN's are, "
     "shift by 0.",

@@ -4,15 +4,15 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from edge.lab.claim import Curve, Experiment, Finding, Number, layer_curve, not_applicable, shared_passage_only
+from edge.lab.context import LabContext
 from edge.lab.effect import Effect, effect_of
-from edge.lab.experiments.ffn_rows import ffn_input, settled, settled_rows, tokens_for
-from edge.lab.sample import counted, mean_interval, spread
-from edge.lab.subject import Subject
-from edge.measure.maps import dimensions
+from edge.lab.experiments.ffn_activations import after_first, ffn_input, passage_tokens_for, site_after_first
+from edge.lab.sample import evenly_spaced, exact_value, mean_interval
+from edge.measure.linearity import dimensions
 from edge.picture.units import show_number
 from models.sites import layer_site
 
-MOST_LAYERS = 8
+MAX_LAYERS = 8
 """Layers whose spectra are taken, spread evenly where a decoder has more."""
 
 WIDER = 1.1
@@ -22,21 +22,21 @@ our own choice."""
 _NAMES = ("what it reads", "wide, before the activation", "neurons", "what it writes")
 
 
-def _widened(subject: Subject, layer: int, read: Float32[np.ndarray, "token model"]) -> Float[np.ndarray, "token rank"]:
+def _widened(lab: LabContext, layer: int, read: Float32[np.ndarray, "token model"]) -> Float[np.ndarray, "token rank"]:
     """What FFNs read after the up projection, turned: with `W = QR`, rows of `x Rᵀ` differ as those of `x Wᵀ` do."""
-    up = np.asarray(subject.model.checkpoint.weights[f"{layer_site(layer, 'ffn.up')}.weight"], np.float32)
+    up = np.asarray(lab.model.checkpoint.weights[f"{layer_site(layer, 'ffn.up')}.weight"], np.float32)
     triangle: Float32[np.ndarray, "rank model"] = np.asarray(np.linalg.qr(up, mode="r"), np.float32)
     return np.asarray(read @ triangle.T)
 
 
-def _dimensions(subject: Subject, layer: int) -> Float64[np.ndarray, "measure place"]:
+def _dimensions(lab: LabContext, layer: int) -> Float64[np.ndarray, "measure place"]:
     """Effective ranks and participation ratios at the four places of one FFN."""
-    read = ffn_input(subject, layer)
+    read = ffn_input(lab, layer)
     places = (
         read,
-        _widened(subject, layer, read),
-        settled_rows(subject, layer, "ffn.neurons"),
-        settled_rows(subject, layer, "ffn.output"),
+        _widened(lab, layer, read),
+        site_after_first(lab, layer, "ffn.neurons"),
+        site_after_first(lab, layer, "ffn.output"),
     )
     return np.array([dimensions(rows) for rows in places]).T
 
@@ -52,22 +52,22 @@ def effects(expansion: float, ranks: Float64[np.ndarray, "layer place"]) -> tupl
     more = np.divide(neurons, others, out=np.full(len(neurons), np.nan), where=others > 0)
     return (
         effect_of(
-            counted(expansion),
+            exact_value(expansion),
             key="expansion_ratio",
-            means="neurons for each feature of the residual stream",
+            label="neurons for each feature of the residual stream",
             unit="ratio",
             threshold=1.0,
-            baseline="as wide as the residual stream",
-            of="",
+            threshold_reason="as wide as the residual stream",
+            sample_unit="",
         ),
         effect_of(
             mean_interval(more),
             key="dimensions_gained",
-            means="effective rank of neurons over that of what is read, of the up projection and of what is written",
+            label="effective rank of neurons over that of what is read, of the up projection and of what is written",
             unit="ratio",
             threshold=WIDER,
-            baseline="1 is what a linear map of any width gives at most; the tenth is our own choice",
-            of="layers",
+            threshold_reason="1 is what a linear map of any width gives at most; the tenth is our own choice",
+            sample_unit="layers",
         ),
     )
 
@@ -82,16 +82,16 @@ def _numbers(kind: str, means: str, mean: Float64[np.ndarray, " place"]) -> tupl
     )
 
 
-def _measure(subject: Subject) -> Finding:
-    spec, rows = subject.spec, int(settled(subject).sum())
+def _measure(lab: LabContext) -> Finding:
+    spec, rows = lab.spec, int(after_first(lab).sum())
     if rows <= spec.d_model:
-        enough = tokens_for(subject, 2 * max(kind.ffn.d_ff for kind in spec.layers))
+        enough = passage_tokens_for(lab, 2 * max(kind.ffn.d_ff for kind in spec.layers))
         return not_applicable(
             f"{rows:,} tokens span at most {rows - 1:,} dimensions, fewer than the {spec.d_model:,} that an FFN reads; "
             f"read more of them (--tokens {enough}, with a --text that has as many)"
         )
-    layers = spread(spec.n_layers, MOST_LAYERS)
-    found = np.array([_dimensions(subject, layer) for layer in layers])
+    layers = evenly_spaced(spec.n_layers, MAX_LAYERS)
+    found = np.array([_dimensions(lab, layer) for layer in layers])
     ranks, ratios = found.mean(axis=0)
     read, up, neurons, wrote = (float(rank) for rank in ranks)
     expansion = float(np.mean([kind.ffn.d_ff / spec.d_model for kind in spec.layers]))
@@ -114,12 +114,12 @@ def _measure(subject: Subject) -> Finding:
 
 EXPERIMENT = Experiment(
     key="F3",
-    claim="it expands to a wide space and back",
-    asks="How wide is an FFN, and how many dimensions do its input, its neurons and its output use?",
-    how=(
+    title="it expands to a wide space and back",
+    question="How wide is an FFN, and how many dimensions do its input, its neurons and its output use?",
+    method=(
         "d_ff / d_model, mean over layers. Of the passage's rows at each place, less their mean: effective rank "
         "exp(-Σ p ln p) with p = σ / Σσ of the singular values, and participation ratio (Σλ)² / Σλ² of the variances; "
-        f"means over {MOST_LAYERS} layers at most. The up projection before the activation is linear in what the FFN "
+        f"means over {MAX_LAYERS} layers at most. The up projection before the activation is linear in what the FFN "
         "reads, so it shows what width alone would give. Both are bounded by the number of tokens. The first token of "
         "each pass is left out."
     ),

@@ -1,6 +1,6 @@
 """Decoders with weights made by hand, in which it is known what carries a fact and which heads copy.
 
-Facts: a prompt is `filler, subject, filler, end`. Layer 1 of 3 knows which fact belongs to the subject, by its FFN
+Facts: a prompt is `filler, lab, filler, end`. Layer 1 of 3 knows which fact belongs to the subject, by its FFN
 or by its attention, and layer 2 carries the fact to the end. Copying: layer 0 attends to the previous token, layer 1 to
 what followed the same token; in the counter-model attention is uniform.
 """
@@ -11,8 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
+from edge.lab.context import KnownFact, LabContext
 from edge.lab.prompts import Question
-from edge.lab.subject import Known, Subject
 from edge.session import Model
 from models.parameters import parameter_shapes
 from models.spec import (
@@ -30,7 +30,7 @@ from models.spec import (
     Rotary,
     Sequential,
 )
-from tests.edge.lab.subjects import folded
+from tests.edge.lab.contexts import folded
 from tests.tiny import FakeCheckpoint
 
 FACTS = 8
@@ -133,24 +133,24 @@ def _look(weights: dict[str, np.ndarray], layer: int, query: int, key: int) -> N
         weights[f"layers.{layer}.attn.{part}.weight"][STILL, feature] = 6.0
 
 
-class Knowing(Subject):
+class Knowing(LabContext):
     """Asked for its planted facts."""
 
     @cached_property
-    def known(self) -> tuple[Known, ...]:
+    def known_facts(self) -> tuple[KnownFact, ...]:
         found = []
         for fact in range(FACTS):
             ids, answer = (FILLER, fact, FILLER, LAST), FACTS + fact
             chance = np.exp(self.logits(ids)[-1].astype(np.float64))
             found.append(
-                Known(Question("planted", "", "", ""), ids, (1,), answer, float(chance[answer] / chance.sum()))
+                KnownFact(Question("planted", "", "", ""), ids, (1,), answer, float(chance[answer] / chance.sum()))
             )
         return tuple(found)
 
 
 @contextmanager
-def planted_facts(ffn: str, carrier: str) -> Iterator[Subject]:
-    """A model of one kind of FFN, whose facts are carried by `ffn` or `attn`."""
+def planted_facts(ffn: str, carrier: str) -> Iterator[LabContext]:
+    """A model of one kind of FFN, whose facts are window_routing by `ffn` or `attn`."""
     spec = fact_spec(FFNS[ffn])
     with Model(FakeCheckpoint(spec, fact_weights(spec, carrier)), "torch", 1, lambda _: None) as model:
         model.tokenizer = folded(VOCAB)
@@ -211,11 +211,11 @@ def copying_weights() -> dict[str, np.ndarray]:
 
 
 @contextmanager
-def planted_copying(*, is_blind: bool = False) -> Iterator[Subject]:
+def planted_copying(*, is_blind: bool = False) -> Iterator[LabContext]:
     """A model that copies; blind, its attention is uniform."""
     weights = copying_weights()
     if is_blind:
         weights = {name: 0 * value if ".query." in name else value for name, value in weights.items()}
     with Model(FakeCheckpoint(COPYING, weights), "torch", 1, lambda _: None) as model:
         model.tokenizer = folded(WORDS)
-        yield Subject(model, tokens=260)
+        yield LabContext(model, tokens=260)

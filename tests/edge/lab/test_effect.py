@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lab.effect import FEWEST, Effect, Side, Verdict, reason_of, verdict_of
+from edge.lab.effect import MIN_SAMPLE, Effect, Side, Verdict, reason_of, verdict_of
 from tests.edge.report.example_lab import made_effect
 
 ABOVE, BELOW, ACROSS = made_effect(0.5, 0.1), made_effect(0.02, 0.05), made_effect(0.1, 0.05)
@@ -15,9 +15,13 @@ ABOVE, BELOW, ACROSS = made_effect(0.5, 0.1), made_effect(0.02, 0.05), made_effe
 
 
 def test_an_interval_on_one_side_decides_and_one_across_does_not() -> None:
-    assert [one.verdict for one in (ABOVE, BELOW, ACROSS)] == [Verdict.HOLDS, Verdict.FAILS, Verdict.OPEN]
+    assert [one.verdict for one in (ABOVE, BELOW, ACROSS)] == [
+        Verdict.SUPPORTED,
+        Verdict.NOT_SUPPORTED,
+        Verdict.INCONCLUSIVE,
+    ]
     turned = [replace(one, side=Side.BELOW) for one in (ABOVE, BELOW, ACROSS)]
-    assert [one.verdict for one in turned] == [Verdict.FAILS, Verdict.HOLDS, Verdict.OPEN]
+    assert [one.verdict for one in turned] == [Verdict.NOT_SUPPORTED, Verdict.SUPPORTED, Verdict.INCONCLUSIVE]
 
 
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(-1, 1), st.sampled_from(Side))
@@ -25,27 +29,27 @@ def test_a_verdict_never_contradicts_its_interval(value: float, half: float, thr
     effect = replace(made_effect(value, half, threshold), side=side)
     claimed = effect.low > threshold if side is Side.ABOVE else effect.high < threshold
     opposite = effect.high < threshold if side is Side.ABOVE else effect.low > threshold
-    assert (effect.verdict is Verdict.HOLDS) == claimed
-    assert (effect.verdict is Verdict.FAILS) == opposite
+    assert (effect.verdict is Verdict.SUPPORTED) == claimed
+    assert (effect.verdict is Verdict.NOT_SUPPORTED) == opposite
 
 
-def test_what_was_not_measured_or_hardly_is_not_shown() -> None:
-    assert replace(ABOVE, value=nan, low=nan, high=nan).verdict is Verdict.OPEN
-    few = replace(ABOVE, sample=FEWEST - 1)
-    assert few.verdict is Verdict.OPEN and "which is too few" in few.told
-    assert replace(ABOVE, sample=None).verdict is Verdict.HOLDS, "a count has no sample"
+def test_missing_and_small_samples_are_inconclusive() -> None:
+    assert replace(ABOVE, value=nan, low=nan, high=nan).verdict is Verdict.INCONCLUSIVE
+    few = replace(ABOVE, sample=MIN_SAMPLE - 1)
+    assert few.verdict is Verdict.INCONCLUSIVE and "too small" in few.sentence
+    assert replace(ABOVE, sample=None).verdict is Verdict.SUPPORTED, "a count has no sample"
 
 
 @pytest.mark.parametrize(
     ("effects", "verdict"),
     [
-        ((), Verdict.UNKNOWN),
-        ((ABOVE, ABOVE), Verdict.HOLDS),
-        ((ABOVE, ACROSS), Verdict.OPEN),
-        ((ACROSS, BELOW, ABOVE), Verdict.FAILS),
+        ((), Verdict.NOT_APPLICABLE),
+        ((ABOVE, ABOVE), Verdict.SUPPORTED),
+        ((ABOVE, ACROSS), Verdict.INCONCLUSIVE),
+        ((ACROSS, BELOW, ABOVE), Verdict.NOT_SUPPORTED),
     ],
 )
-def test_a_claim_holds_where_all_of_its_effects_do(effects: tuple[Effect, ...], verdict: Verdict) -> None:
+def test_a_claim_is_supported_if_all_of_its_effects_support_it(effects: tuple[Effect, ...], verdict: Verdict) -> None:
     assert verdict_of(effects) is verdict
 
 

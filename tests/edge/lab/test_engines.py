@@ -3,11 +3,11 @@
 import pytest
 
 import edge
+from edge.lab.context import LabContext
 from edge.lab.contrast import contrast
 from edge.lab.effect import Verdict, verdict_of
 from edge.lab.registry import EXPERIMENTS
-from edge.lab.run import LabRecord, recorded, try_all
-from edge.lab.subject import Subject
+from edge.lab.run import LabRecord, lab_record, run_all
 from tests.bench.lab import TIMED, difference
 
 AGREE = 1e-3
@@ -15,17 +15,17 @@ AGREE = 1e-3
 
 
 FEWER = {
-    "subject.KNOWN_QUESTIONS": 4,
-    "experiments.roles.SEQUENCES": 3,
-    "experiments.removal.SEQUENCES": 1,
-    "experiments.removal.REMOVED": 12,
-    "experiments.removal.DRAWS": 2,
+    "context.MAX_KNOWN_FACTS": 4,
+    "experiments.head_types.SEQUENCES": 3,
+    "experiments.head_ablation.SEQUENCES": 1,
+    "experiments.head_ablation.MAX_ABLATED": 12,
+    "experiments.head_ablation.DRAWS": 2,
     "experiments.distance.SEQUENCES": 3,
     "experiments.distance.DISTANCES": 4,
-    "experiments.knockout.READ_WINDOWS": 1,
-    "experiments.knockout.SEQUENCES": 1,
-    "experiments.positions.DRAWS": 3,
-    "experiments.stack.TOKENS": 64,
+    "experiments.sublayer_ablation.READ_WINDOWS": 1,
+    "experiments.sublayer_ablation.SEQUENCES": 1,
+    "experiments.position_wise.DRAWS": 3,
+    "experiments.layer_predictions.TOKENS": 64,
     "experiments.cost.CALLS": 3,
     "experiments.cost.REPEATS": 2,
 }
@@ -42,8 +42,8 @@ def lab_on(engine: str) -> LabRecord:
 
 def whole_lab_on(engine: str) -> LabRecord:
     with edge.load("fable-relu", engine, threads=1) as model:
-        subject = Subject(model, tokens=600)
-        return recorded(subject, try_all(subject, EXPERIMENTS))
+        lab = LabContext(model, tokens=600)
+        return lab_record(lab, run_all(lab, EXPERIMENTS))
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def on_onnx() -> LabRecord:
 @pytest.mark.parametrize("engine", ["torch", "mlx"])
 def test_numbers_and_verdicts_agree(engine: str, on_onnx: LabRecord) -> None:
     found = lab_on(engine)
-    assert found.engine == engine and [one.key for one in found.tried] == [one.key for one in on_onnx.tried]
-    for one, other in zip(on_onnx.tried, found.tried, strict=True):
+    assert found.engine == engine and [one.key for one in found.results] == [one.key for one in on_onnx.results]
+    for one, other in zip(on_onnx.results, found.results, strict=True):
         for number, theirs in zip(one.finding.numbers, other.finding.numbers, strict=True):
             assert number.key == theirs.key
             if number.key not in TIMED:
@@ -71,18 +71,20 @@ def test_the_rank_of_heads_by_score_and_by_cost_is_reported(on_onnx: LabRecord) 
 
 
 def test_every_verdict_follows_from_its_effects(on_onnx: LabRecord) -> None:
-    for tried in on_onnx.tried:
+    for tried in on_onnx.results:
         finding = tried.finding
         assert finding.verdict is verdict_of(finding.effects), f"{tried.key} says {finding.verdict}"
-        assert finding.effects or finding.verdict is Verdict.UNKNOWN, f"{tried.key} has a verdict of nothing"
+        assert finding.effects or finding.verdict is Verdict.NOT_APPLICABLE, f"{tried.key} has a verdict of nothing"
         for effect in finding.effects:
             reported = f"{tried.key}.{effect.key}"
-            assert effect.is_measured, f"{reported} has no interval: {effect.told}"
+            assert effect.is_measured, f"{reported} has no interval: {effect.sentence}"
             assert effect.low <= effect.value <= effect.high, f"{reported} is outside its interval"
-            assert effect.baseline and (effect.of or effect.sample is None), (
+            assert effect.threshold_reason and (effect.sample_unit or effect.sample is None), (
                 f"{reported} says not what its threshold is"
             )
-            assert effect.told in finding.reason or effect.verdict is not finding.verdict, f"{reported} decides unsaid"
+            assert effect.sentence in finding.reason or effect.verdict is not finding.verdict, (
+                f"{reported} decides unsaid"
+            )
 
 
 def test_every_number_of_the_summary_is_found(on_onnx: LabRecord) -> None:

@@ -3,12 +3,22 @@
 import numpy as np
 import pytest
 
-from edge.lab.sample import SHARE, best_elsewhere, counted, in_blocks, jackknife, mean_interval, ratio, spread, student
+from edge.lab.sample import (
+    SHARE,
+    block_means,
+    evenly_spaced,
+    exact_value,
+    jackknife,
+    leave_one_out_best,
+    mean_interval,
+    ratio,
+    student_t,
+)
 
 
 def test_quantiles_are_those_of_the_tables() -> None:
     for freedom, quantile in ((1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (10, 2.228), (30, 2.042), (200, 1.972)):
-        assert student(freedom) == pytest.approx(quantile, rel=3e-3), f"t of {freedom} degrees of freedom"
+        assert student_t(freedom) == pytest.approx(quantile, rel=3e-3), f"t of {freedom} degrees of freedom"
 
 
 def test_a_mean_by_hand() -> None:
@@ -44,14 +54,16 @@ def test_the_best_of_noise_is_not_above_it() -> None:
     """The largest mean of 200 candidates lies far above 0; what was chosen elsewhere does not."""
     noise = np.random.default_rng(9).standard_normal((16, 200))
     assert noise.mean(axis=0).max() > 0.5
-    found = mean_interval(best_elsewhere(noise))
+    found = mean_interval(leave_one_out_best(noise))
     assert found.low < 0 < found.high
     planted = noise.copy()
     planted[:, 7] += 5
-    assert best_elsewhere(planted).mean() == pytest.approx(planted[:, 7].mean()), "the best candidate was not chosen"
+    assert leave_one_out_best(planted).mean() == pytest.approx(planted[:, 7].mean()), (
+        "the best candidate was not chosen"
+    )
 
 
 def test_small_things() -> None:
-    assert counted(4.0).low == counted(4.0).high == 4.0 and counted(4.0).sample is None
-    assert in_blocks(np.arange(5.0), 2).tolist() == [0.5, 2.5, 4.0]
-    assert spread(30, 4) == [0, 10, 19, 29] and spread(3, 12) == [0, 1, 2] and spread(1, 4) == [0]
+    assert exact_value(4.0).low == exact_value(4.0).high == 4.0 and exact_value(4.0).sample is None
+    assert block_means(np.arange(5.0), 2).tolist() == [0.5, 2.5, 4.0]
+    assert evenly_spaced(30, 4) == [0, 10, 19, 29] and evenly_spaced(3, 12) == [0, 1, 2] and evenly_spaced(1, 4) == [0]

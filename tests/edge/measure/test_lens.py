@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from edge.measure import lens
 from edge.measure.lens import (
-    answer_entropy_bits,
     convergence_layer,
     kl_to_final_bits,
     logit_lens,
+    prediction_entropy_bits,
     rank_of,
     top_tokens,
 )
@@ -36,8 +36,8 @@ def identity_readout(size: int) -> Readout:
 def test_an_even_answer_has_all_the_bits_and_a_sure_one_none() -> None:
     sure = np.zeros((1, 8), np.float32)
     sure[0, 3] = 1e4
-    assert answer_entropy_bits(np.zeros((1, 8), np.float32)) == pytest.approx(3.0)
-    assert answer_entropy_bits(sure)[0] == 0, "an answer that names one id alone is undecided"
+    assert prediction_entropy_bits(np.zeros((1, 8), np.float32)) == pytest.approx(3.0)
+    assert prediction_entropy_bits(sure)[0] == 0, "an answer that names one id alone is undecided"
 
 
 def test_half_against_half_is_one_bit_from_sure() -> None:
@@ -76,7 +76,7 @@ def test_a_rank_is_the_place_in_the_list_of_top_tokens(seed: int, tokens: int, v
 def test_what_is_added_to_all_logits_changes_no_answer(seed: int, tokens: int, vocab: int, shift: float) -> None:
     logits, final = some_logits(seed, tokens, vocab), some_logits(seed + 1, tokens, vocab)
     moved = logits + np.float32(shift)
-    assert np.allclose(answer_entropy_bits(moved), answer_entropy_bits(logits), atol=1e-3)
+    assert np.allclose(prediction_entropy_bits(moved), prediction_entropy_bits(logits), atol=1e-3)
     assert np.allclose(kl_to_final_bits(moved, final), kl_to_final_bits(logits, final), atol=1e-3)
 
 
@@ -84,7 +84,7 @@ def test_what_is_added_to_all_logits_changes_no_answer(seed: int, tokens: int, v
 @given(seed=seeds, tokens=sizes, vocab=sizes)
 def test_entropy_and_distance_keep_to_their_ranges(seed: int, tokens: int, vocab: int) -> None:
     logits, final = some_logits(seed, tokens, vocab), some_logits(seed + 1, tokens, vocab)
-    bits = answer_entropy_bits(logits)
+    bits = prediction_entropy_bits(logits)
     assert (bits >= 0).all() and (bits <= np.log2(vocab) + 1e-5).all(), f"{bits} bits between {vocab} ids"
     assert (kl_to_final_bits(logits, final) >= 0).all(), "an answer is less than nothing from the last one"
     assert (kl_to_final_bits(final, final) == 0).all(), "an answer differs from itself"
@@ -95,7 +95,7 @@ def test_entropy_and_distance_keep_to_their_ranges(seed: int, tokens: int, vocab
 def test_names_of_ids_do_not_matter(seed: int, tokens: int, vocab: int) -> None:
     logits, final = some_logits(seed, tokens, vocab), some_logits(seed + 1, tokens, vocab)
     order = np.random.default_rng(seed).permutation(vocab)
-    assert np.allclose(answer_entropy_bits(logits[:, order]), answer_entropy_bits(logits), atol=1e-5)
+    assert np.allclose(prediction_entropy_bits(logits[:, order]), prediction_entropy_bits(logits), atol=1e-5)
     assert np.allclose(kl_to_final_bits(logits[:, order], final[:, order]), kl_to_final_bits(logits, final), atol=1e-4)
 
 

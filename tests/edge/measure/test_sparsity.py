@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.measure.memories import vector_norms
+from edge.measure.neurons import vector_norms
 from edge.measure.sparsity import (
     below_share,
     cett,

@@ -6,7 +6,7 @@ import numpy as np
 
 from edge.lab.claim import Curve, Finding, Grid, Number, Series
 from edge.lab.effect import Effect
-from edge.lab.run import LabRecord, Tried
+from edge.lab.run import ClaimResult, LabRecord
 
 NAN = float("nan")
 
@@ -15,15 +15,15 @@ def made_effect(value: float = 0.34, half: float = 0.14, threshold: float = 0.1,
     """An effect with its interval; as it stands it is above its threshold."""
     return Effect(
         key="lead_share",
-        means=f"the lead{word}",
+        label=f"the lead{word}",
         value=value,
         low=value - half,
         high=value + half,
         unit="share",
         threshold=threshold,
-        baseline=f"a tenth{word}",
+        threshold_reason=f"a tenth{word}",
         sample=12,
-        of=f"facts{word}",
+        sample_unit=f"facts{word}",
     )
 
 
@@ -51,12 +51,12 @@ def made_finding(layers: int = 3, heads: int = 4, word: str = "") -> Finding:
     )
 
 
-def made_tried(key: str, finding: Finding, word: str = "") -> Tried:
-    return Tried(
+def made_result(key: str, finding: Finding, word: str = "") -> ClaimResult:
+    return ClaimResult(
         key=f"{key}{word}",
-        claim=f"claim {key}{word}",
-        asks=f"asks {key}?{word}",
-        how=f"how {key}: `a formula`{word}",
+        title=f"claim {key}{word}",
+        question=f"asks {key}?{word}",
+        method=f"how {key}: `a formula`{word}",
         rule=f"rule {key}{word}",
         source=f"source {key}{word}",
         cost_tokens=1_234,
@@ -75,5 +75,5 @@ def made_lab(model: str = "fake", findings: Sequence[Finding] | None = None, wor
         versions={"edge": f"0{word}"},
         source=f"built in{word}",
         passage_tokens=2_048,
-        tried=tuple(made_tried(key, finding, word) for key, finding in zip(keys, found, strict=False)),
+        results=tuple(made_result(key, finding, word) for key, finding in zip(keys, found, strict=False)),
     )

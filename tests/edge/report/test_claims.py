@@ -68,10 +68,10 @@ def test_each_number_stands_beside_its_baseline_and_unit() -> None:
 def test_each_claim_says_what_was_asked_how_it_was_decided_and_what_it_cost() -> None:
     text = shown(claims_section(made_lab(), "fake").markup)
     for words in (
-        "tried on fake with onnx (edge 0), on 2,048 tokens of the text &#x27;built in&#x27;",
-        "F1 claim F1: ● holds asks F1? the lead: 34.0% [20.0%, 48.0%] is above 10.0%. Found a thing.",
-        "the lead 34.0% [20.0%, 48.0%] above 10.0% holds a tenth 12 facts lead_share",
-        "how how F1: a formula rule rule F1 source source F1 cost 1,234 tokens fed beyond the text; 2.50 s",
+        "tested on fake with onnx (edge 0), on 2,048 tokens of the text &#x27;built in&#x27;",
+        "F1 claim F1: ● supported asks F1? the lead: 34.0% [20.0%, 48.0%] is above 10.0%. Found a thing.",
+        "the lead 34.0% [20.0%, 48.0%] above 10.0% supported a tenth 12 facts lead_share",
+        "method how F1: a formula rule rule F1 source source F1 cost 1,234 tokens fed beyond the text; 2.50 s",
     ):
         assert words in text, f"the page does not say '{words}'"
 
@@ -85,20 +85,20 @@ def test_the_table_of_claims_counts_verdicts_and_says_them_in_words() -> None:
     ]
     markup = claims_section(made_lab(findings=findings), "fake").markup
     text = shown(markup)
-    assert "holds: 1; does not hold: 1; not shown: 1; not applicable: 1" in text
-    assert "F1 claim F1 ● holds the lead: 34.0% [20.0%, 48.0%] is above 10.0%." in text
-    assert "F2 claim F2 ○ does not hold the lead: 1.00% [0%, 2.00%] is not above 10.0%." in text
-    assert "F4 claim F4 ◐ not shown the lead: 10.0% [−4.00%, 24.0%] includes 10.0%." in text
+    assert "supported: 1; not supported: 1; inconclusive: 1; not applicable: 1" in text
+    assert "F1 claim F1 ● supported the lead: 34.0% [20.0%, 48.0%] is above 10.0%." in text
+    assert "F2 claim F2 ○ not supported the lead: 1.00% [0%, 2.00%] is not above 10.0%." in text
+    assert "F4 claim F4 ◐ inconclusive the lead: 10.0% [−4.00%, 24.0%] includes 10.0%." in text
     assert "F3 claim F3 – not applicable No ReLU here." in text
     ways = re.findall(r'href="#(claim-\d+)"', markup)
     assert len(ways) == 4 and all(f'id="{way}"' in markup for way in ways), f"{ways} lead nowhere"
 
 
-def test_the_end_is_attention_beside_the_ffn() -> None:
+def test_the_end_is_attention_and_ffn() -> None:
     record = made_lab()
     text = unescape(shown(claims_section(record, "fake").markup))
     places = [text.index(f" {aspect.name} {aspect.attention} {aspect.ffn} ") for aspect in contrast(record)]
-    assert places == sorted(places) and places[0] > text.index("Attention beside the FFN")
+    assert places == sorted(places) and places[0] > text.index("Attention and FFN")
 
 
 def test_a_lab_of_another_model_is_called_so() -> None:
@@ -109,7 +109,7 @@ def test_a_lab_of_another_model_is_called_so() -> None:
 
 def test_a_lab_without_claims_has_a_section() -> None:
     text = shown(claims_section(made_lab(findings=[]), "fake").markup)
-    assert "None was tried" in text and "Attention beside the FFN" in text
+    assert "No claim was tested" in text and "Attention and FFN" in text
 
 
 @pytest.mark.parametrize("word", ["<script>alert(1)</script>", *HOSTILE], ids=range(len(HOSTILE) + 1))
@@ -276,18 +276,18 @@ def broken_labs() -> dict[str, Any]:
     """Files that are no lab, or have lost or changed something, or say what cannot be drawn."""
     whole = to_json(made_lab())
     lab = whole["lab"]
-    tried = lab["tried"][0]
-    finding = tried["finding"]
+    result = lab["results"][0]
+    finding = result["finding"]
 
     def with_finding(**changed: Any) -> dict[str, Any]:
-        return whole | {"lab": lab | {"tried": [tried | {"finding": finding | changed}]}}
+        return whole | {"lab": lab | {"results": [result | {"finding": finding | changed}]}}
 
     return {
         "a list": [1, 2],
         "a comparison": {"format": 1, "reference": {}},
         "of another format": whole | {"format": 99},
         "empty": {},
-        "without claims": whole | {"lab": {key: value for key, value in lab.items() if key != "tried"}},
+        "without claims": whole | {"lab": {key: value for key, value in lab.items() if key != "results"}},
         "with an effect that lacks its interval": with_finding(effects=[finding["effects"][0] | {"low": "x"}]),
         "of an older format": whole | {"format": 1},
         "with words for numbers": with_finding(numbers=[{"key": "a", "means": "b", "value": "<b>", "unit": "bits"}]),

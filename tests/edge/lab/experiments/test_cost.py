@@ -1,16 +1,16 @@
-"""S3: everything is counted once, shares are of the layers, and the verdict follows from the timing."""
+"""S3: everything is exact_value once, shares are of the layers, and the verdict follows from the timing."""
 
 from collections.abc import Callable
 
 import pytest
 
+from edge.lab.context import LabContext
 from edge.lab.effect import Verdict
 from edge.lab.experiments.cost import Split, measure, parameters, share_bounds, split, timed_tokens, work
-from edge.lab.subject import Subject
 from edge.profile.work import work_of
 from edge.timing import SublayerTiming
 from models.parameters import parameter_count
-from tests.edge.lab.subjects import tiny_subject, zoo_subject
+from tests.edge.lab.contexts import tiny_lab, zoo_lab
 from tests.tiny import TINY_SPECS
 
 NAME = "neox-full-rotary-relu"
@@ -20,7 +20,7 @@ NAME = "neox-full-rotary-relu"
 def test_every_parameter_is_counted_once(name: str) -> None:
     spec = TINY_SPECS[name]
     found = parameters(spec)
-    assert found.layers + found.outside == parameter_count(spec), f"{name}: some are lost or counted twice"
+    assert found.layers + found.outside == parameter_count(spec), f"{name}: some are lost or exact_value twice"
     assert found.ffn_share + found.attention_share == pytest.approx(1)
 
 
@@ -34,19 +34,19 @@ def test_a_layer_by_hand() -> None:
 
 def test_two_thirds_of_a_bundled_model_are_its_ffns() -> None:
     """8 d_model² against 4 d_model², but for biases and norms."""
-    with zoo_subject(tokens=20) as subject:
-        assert parameters(subject.spec).ffn_share == pytest.approx(2 / 3, abs=0.001)
-        decode, prefill = (work(subject, tokens, depth, lambda w: w.flops) for tokens, depth in ((1, 0), (2, 0)))
+    with zoo_lab(tokens=20) as lab:
+        assert parameters(lab.spec).ffn_share == pytest.approx(2 / 3, abs=0.001)
+        decode, prefill = (work(lab, tokens, depth, lambda w: w.flops) for tokens, depth in ((1, 0), (2, 0)))
     assert decode.ffn_share == pytest.approx(2 / 3, abs=0.001), "at depth 0 there are hardly any scores"
     assert prefill.ffn == 2 * decode.ffn, "two tokens are not twice the work of one"
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)
 def test_all_work_is_somewhere(name: str) -> None:
-    with tiny_subject(name) as subject:
-        found = work(subject, 3, 5, lambda w: w.touched_bytes)
+    with tiny_lab(name) as lab:
+        found = work(lab, 3, 5, lambda w: w.touched_bytes)
         stored = lambda _, shape: 4.0 * shape[0] * (shape[1] if len(shape) > 1 else 1)  # noqa: E731
-        every = work_of(subject.spec, stored, 4, 3, 5)
+        every = work_of(lab.spec, stored, 4, 3, 5)
     assert found.layers + found.outside == pytest.approx(sum(part.touched_bytes for part in every.values()))
 
 
@@ -79,16 +79,16 @@ def clocks(attention_ns: float, ffn_ns: float, total_ns: float) -> Callable[...,
     return timing
 
 
-def found_with(subject: Subject, timing: Callable[..., SublayerTiming | None]) -> tuple[Verdict, dict[str, float], str]:
-    subject.model.time_sublayers = timing  # type: ignore[method-assign]
-    finding = measure(subject)
-    return finding.verdict, {number.key: number.value for number in finding.numbers}, finding.says
+def found_with(lab: LabContext, timing: Callable[..., SublayerTiming | None]) -> tuple[Verdict, dict[str, float], str]:
+    lab.model.time_sublayers = timing  # type: ignore[method-assign]
+    finding = measure(lab)
+    return finding.verdict, {number.key: number.value for number in finding.numbers}, finding.summary
 
 
 def test_time_is_shared_as_clocks_say() -> None:
-    with tiny_subject(NAME) as subject:
-        verdict, found, expected_message = found_with(subject, clocks(10.0, 30.0, 130.0))
-    assert verdict is Verdict.HOLDS
+    with tiny_lab(NAME) as lab:
+        verdict, found, expected_message = found_with(lab, clocks(10.0, 30.0, 130.0))
+    assert verdict is Verdict.SUPPORTED
     assert found["ffn_time_share"] == pytest.approx(0.75) and found["attention_time_share"] == pytest.approx(0.25)
     assert found["ffn_prefill_time_share"] == pytest.approx(0.75)
     assert found["coverage"] == pytest.approx(1) and found["time_ms"] == pytest.approx(130e-6)
@@ -96,25 +96,25 @@ def test_time_is_shared_as_clocks_say() -> None:
 
 
 def test_shares_stay_where_clocks_slow_a_pass_down() -> None:
-    with tiny_subject(NAME) as subject:
-        finding_of = found_with(subject, clocks(10.0, 30.0, 65.0))[1]
+    with tiny_lab(NAME) as lab:
+        finding_of = found_with(lab, clocks(10.0, 30.0, 65.0))[1]
         assert finding_of["coverage"] == pytest.approx(2.0) and finding_of["ffn_time_share"] == pytest.approx(0.75)
-        bars = measure(subject).curves[0].series
+        bars = measure(lab).curves[0].series
     assert sum(sum(series.values) for series in bars) == pytest.approx(120 / 130 * 65e-6), "bars exceed the pass"
 
 
 def test_most_of_the_parameters_is_not_most_of_the_time() -> None:
-    with tiny_subject(NAME) as subject:
-        verdict, found, _ = found_with(subject, clocks(30.0, 10.0, 130.0))
-    assert found["ffn_parameter_share"] > 0.6 and verdict is Verdict.FAILS
+    with tiny_lab(NAME) as lab:
+        verdict, found, _ = found_with(lab, clocks(30.0, 10.0, 130.0))
+    assert found["ffn_parameter_share"] > 0.6 and verdict is Verdict.NOT_SUPPORTED
 
 
 @pytest.mark.parametrize("total_ns", [260.0, 65.0])
 def test_a_share_that_timing_cannot_determine_is_inconclusive(total_ns: float) -> None:
     """Half of the pass was not timed, or timing doubled it: all of that may belong to FFNs, or to attention."""
-    with tiny_subject(NAME) as subject:
-        verdict, found, _ = found_with(subject, clocks(10.0, 30.0, total_ns))
-    assert found["ffn_time_share"] == pytest.approx(0.75) and verdict is Verdict.OPEN
+    with tiny_lab(NAME) as lab:
+        verdict, found, _ = found_with(lab, clocks(10.0, 30.0, total_ns))
+    assert found["ffn_time_share"] == pytest.approx(0.75) and verdict is Verdict.INCONCLUSIVE
 
 
 def test_bounds_of_a_share_by_hand() -> None:
@@ -127,22 +127,22 @@ def test_bounds_of_a_share_by_hand() -> None:
 
 
 def test_a_stopped_timing_is_no_finding() -> None:
-    with tiny_subject(NAME) as subject:
-        assert found_with(subject, lambda *_, **__: None)[0] is Verdict.UNKNOWN
+    with tiny_lab(NAME) as lab:
+        assert found_with(lab, lambda *_, **__: None)[0] is Verdict.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)
 def test_timed_passes_fit_the_context(name: str) -> None:
-    with tiny_subject(name, tokens=200) as subject:
-        depth, tokens = timed_tokens(subject)
-        assert depth + 1 <= subject.spec.context and tokens <= subject.spec.context
-    with tiny_subject(name, tokens=10) as short:
+    with tiny_lab(name, tokens=200) as lab:
+        depth, tokens = timed_tokens(lab)
+        assert depth + 1 <= lab.spec.context and tokens <= lab.spec.context
+    with tiny_lab(name, tokens=10) as short:
         assert timed_tokens(short) == (9, 10)
 
 
 def test_a_bundled_model_is_timed_on_both_kinds_of_pass() -> None:
-    with zoo_subject(tokens=140) as subject:
-        finding = measure(subject)
+    with zoo_lab(tokens=140) as lab:
+        finding = measure(lab)
     found = {number.key: number.value for number in finding.numbers}
     for kind in ("", "prefill_"):
         assert found[f"ffn_{kind}time_share"] + found[f"attention_{kind}time_share"] == pytest.approx(1)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from edge.edits import Ablate
+from edge.lab.context import LabContext
 from edge.lab.effect import Verdict, verdict_of
-from edge.lab.experiments import lens, stack
+from edge.lab.experiments import layer_predictions, lens
+from edge.lab.experiments.layer_predictions import LayerPredictions, by_chance, look, sampled
 from edge.lab.experiments.lens import effects, measure, numbers
-from edge.lab.experiments.stack import Stack, by_chance, look, sampled
-from edge.lab.subject import Subject
 from edge.measure.lens import Lens
-from tests.edge.lab.subjects import tiny_subject, zoo_subject
+from tests.edge.lab.contexts import tiny_lab, zoo_lab
 from tests.tiny import TINY_SPECS, tiny_weights
 
 NAME = "neox-full-rotary-relu"
@@ -20,25 +20,23 @@ SUMS_STAY = [name for name, spec in TINY_SPECS.items() if not any(layer.norms_su
 @pytest.fixture(autouse=True)
 def few_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each token needs a pass."""
-    monkeypatch.setattr(stack, "TOKENS", 40)
+    monkeypatch.setattr(layer_predictions, "TOKENS", 40)
 
 
-def answers(subject: Subject, *inactive: str) -> np.ndarray:
+def answers(lab: LabContext, *inactive: str) -> np.ndarray:
     """What the decoder answers to the sampled tokens with some sublayers ablated."""
-    reported = [
-        subject.model.logits(list(ids), [Ablate(one) for one in inactive]).argmax(-1) for ids in subject.windows
-    ]
-    return np.asarray(np.concatenate(reported)[sampled(subject)])
+    reported = [lab.model.logits(list(ids), [Ablate(one) for one in inactive]).argmax(-1) for ids in lab.window_ids]
+    return np.asarray(np.concatenate(reported)[sampled(lab)])
 
 
 @pytest.mark.parametrize("name", SUMS_STAY)
 def test_changes_are_those_that_ablating_the_last_layer_undoes(name: str) -> None:
-    with tiny_subject(name) as subject:
-        found, last = look(subject), f"layers.{subject.spec.n_layers - 1}"
+    with tiny_lab(name) as lab:
+        found, last = look(lab), f"layers.{lab.spec.n_layers - 1}"
         whole, half, none = (
-            answers(subject),
-            answers(subject, f"{last}.ffn"),
-            answers(subject, f"{last}.attn", f"{last}.ffn"),
+            answers(lab),
+            answers(lab, f"{last}.ffn"),
+            answers(lab, f"{last}.attn", f"{last}.ffn"),
         )
     assert found.agreement[-1] == 1.0
     assert (found.answers[-1] == whole).all(), f"{name}: the lens ends with another answer than the decoder"
@@ -48,8 +46,8 @@ def test_changes_are_those_that_ablating_the_last_layer_undoes(name: str) -> Non
 
 
 def test_where_sums_are_normed_no_sublayer_is_said_to_change_an_answer() -> None:
-    with tiny_subject("normed-sums-projected-embedding-tied") as subject:
-        found = look(subject)
+    with tiny_lab("normed-sums-projected-embedding-tied") as lab:
+        found = look(lab)
     assert np.isnan(found.changes).all()
     by_key = {number.key: number.value for number in numbers(found)}
     assert np.isnan(by_key["ffn_changes_share"]) and np.isfinite(by_key["lens_agreement_first"])
@@ -58,24 +56,24 @@ def test_where_sums_are_normed_no_sublayer_is_said_to_change_an_answer() -> None
 @pytest.mark.parametrize(("place", "part"), [(0, ".attn.out."), (1, ".ffn.down.")])
 def test_what_writes_nothing_changes_nothing(place: int, part: str) -> None:
     changed = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[NAME], 0).items() if part in key}
-    with tiny_subject(NAME, changed) as subject:
-        found = look(subject)
+    with tiny_lab(NAME, changed) as lab:
+        found = look(lab)
     assert not found.changes[:, place].any() and not found.writes[:, place].any()
     assert found.changes[:, 1 - place].all() and found.writes[:, 1 - place].all(), "the other one does nothing either"
 
 
 def test_without_attention_every_answer_is_local() -> None:
     changed = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[NAME], 0).items() if ".attn.out." in key}
-    with tiny_subject(NAME, changed) as deaf, tiny_subject(NAME) as hearing:
+    with tiny_lab(NAME, changed) as deaf, tiny_lab(NAME) as hearing:
         assert look(deaf).local[-1] == 1.0, "two tokens gave another answer than the text that nothing reads"
         assert look(hearing).local[-1] < 1.0, "the text before makes no difference"
 
 
 def test_the_text_follows_as_often_as_the_decoder_is_right() -> None:
-    with zoo_subject(tokens=100) as subject:
-        found, tokens = look(subject), sampled(subject)
-        truth = np.array(subject.passage)[tokens + 1]
-        assert found.following[-1] == pytest.approx((answers(subject) == truth).mean(), abs=1 / len(tokens))
+    with zoo_lab(tokens=100) as lab:
+        found, tokens = look(lab), sampled(lab)
+        truth = np.array(lab.passage)[tokens + 1]
+        assert found.following[-1] == pytest.approx((answers(lab) == truth).mean(), abs=1 / len(tokens))
 
 
 def test_chance_by_hand() -> None:
@@ -85,35 +83,35 @@ def test_chance_by_hand() -> None:
 
 
 def test_tokens_are_spread_and_have_read_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    with tiny_subject(NAME, tokens=400) as subject:
-        firsts = np.cumsum([0, *(len(ids) for ids in subject.windows)])
-        few = sampled(subject)
-        monkeypatch.setattr(stack, "TOKENS", 256)
-        every = sampled(subject)
+    with tiny_lab(NAME, tokens=400) as lab:
+        firsts = np.cumsum([0, *(len(ids) for ids in lab.window_ids)])
+        few = sampled(lab)
+        monkeypatch.setattr(layer_predictions, "TOKENS", 256)
+        every = sampled(lab)
     assert not np.isin(every, firsts).any(), "the first token of a window has read no other"
     assert len(every) == 256 and len(few) == 40 and (np.diff(few) > 0).all()
     assert few[0] == 1 and few[-1] == 398, "the sample leaves out an end of the passage"
 
 
-def made(agreeing: list[int], local: list[float], tokens: int = 10) -> Stack:
+def made(agreeing: list[int], local: list[float], tokens: int = 10) -> LayerPredictions:
     """Tokens of which each layer gives some the last one's answer, and to others the local one."""
     layers, tenth = len(agreeing), tokens // 10
     ids = np.array([[0] * right * tenth + [1] * (10 - right) * tenth for right in agreeing])[..., None]
     ones = np.ones((layers, tokens), np.float32)
     is_local = np.array([np.arange(tokens)[::-1] < share * tokens for share in local])
     found = Lens(ids=ids, probabilities=ones[..., None], rank=ids[..., 0], entropy_bits=ones, kl_to_final_bits=0 * ones)
-    return Stack(found, is_local, np.zeros(layers), np.zeros((layers, 2)), np.zeros((layers, 2)))
+    return LayerPredictions(found, is_local, np.zeros(layers), np.zeros((layers, 2)), np.zeros((layers, 2)))
 
 
 def test_the_verdict_asks_for_growth_and_a_local_beginning() -> None:
     def verdict(agreeing: list[int], local: list[float], tokens: int = 200) -> Verdict:
         return verdict_of(effects(made(agreeing, local, tokens)))
 
-    assert verdict([2, 5, 10], [0.4, 0.3, 0.2]) is Verdict.HOLDS
-    assert verdict([2, 5, 10], [0.4, 0.3, 0.2], tokens=10) is Verdict.OPEN, "ten tokens cannot tell 2 from 4"
-    assert verdict([4, 6, 10], [0.1, 0.3, 0.2]) is Verdict.FAILS, "it begins with the last layer's answers"
-    assert verdict([5, 2, 10], [0.9, 0.3, 0.2]) is Verdict.FAILS, "the middle knows less than the beginning"
-    assert verdict([2, 10, 10], [0.4, 0.3, 0.2]) is Verdict.OPEN, "nothing is left to the upper half"
+    assert verdict([2, 5, 10], [0.4, 0.3, 0.2]) is Verdict.SUPPORTED
+    assert verdict([2, 5, 10], [0.4, 0.3, 0.2], tokens=10) is Verdict.INCONCLUSIVE, "ten tokens cannot tell 2 from 4"
+    assert verdict([4, 6, 10], [0.1, 0.3, 0.2]) is Verdict.NOT_SUPPORTED, "it begins with the last layer's answers"
+    assert verdict([5, 2, 10], [0.9, 0.3, 0.2]) is Verdict.NOT_SUPPORTED, "the middle knows less than the beginning"
+    assert verdict([2, 10, 10], [0.4, 0.3, 0.2]) is Verdict.INCONCLUSIVE, "nothing is left to the upper half"
 
 
 def test_numbers_of_the_middle_are_of_the_last_layer_of_the_lower_half() -> None:
@@ -125,14 +123,14 @@ def test_numbers_of_the_middle_are_of_the_last_layer_of_the_lower_half() -> None
 
 
 def test_a_stack_of_two_layers_has_no_middle() -> None:
-    with tiny_subject("gpt2-learned-positions-tied") as subject:
-        assert measure(subject).verdict is Verdict.UNKNOWN
+    with tiny_lab("gpt2-learned-positions-tied") as lab:
+        assert measure(lab).verdict is Verdict.NOT_APPLICABLE
 
 
 def test_all_passes_are_known_before() -> None:
-    with tiny_subject(NAME) as subject:
-        assert subject.traces
-        expected, before = lens.EXPERIMENT.cost_tokens(subject), subject.fed
-        finding = measure(subject)
-    assert subject.fed - before == expected
-    assert finding.verdict is not Verdict.UNKNOWN and len(finding.curves[0].x) == 3
+    with tiny_lab(NAME) as lab:
+        assert lab.traces
+        expected, before = lens.EXPERIMENT.cost_tokens(lab), lab.tokens_fed
+        finding = measure(lab)
+    assert lab.tokens_fed - before == expected
+    assert finding.verdict is not Verdict.NOT_APPLICABLE and len(finding.curves[0].x) == 3

@@ -5,15 +5,15 @@ from math import erf, sqrt
 import numpy as np
 import pytest
 
+from edge.lab.context import LabContext
 from edge.lab.effect import Verdict
-from edge.lab.experiments.ffn_rows import before_activation, ffn_input, settled, settled_rows
+from edge.lab.experiments.ffn_activations import after_first, ffn_input, site_after_first, up_projection
 from edge.lab.experiments.nonlinear import EXPERIMENT, frozen_attention, unlimited
-from edge.lab.subject import Subject
-from edge.measure.maps import linear_fit_r2
+from edge.measure.linearity import linear_fit_r2
 from edge.readout import open_output_projection
 from models.sites import layer_site
 from models.spec import Activation, Gated
-from tests.edge.lab.subjects import tiny_subject, zoo_subject
+from tests.edge.lab.contexts import tiny_lab, zoo_lab
 from tests.tiny import TINY_SPECS
 
 ALWAYS_ON = {f"layers.{layer}.ffn.up.bias": np.full(128, 50, np.float32) for layer in range(3)}
@@ -33,49 +33,49 @@ def act(activation: Activation, x: np.ndarray) -> np.ndarray:
             return np.asarray(wide / (1 + np.exp(-wide)))
 
 
-def neurons_of(subject: Subject, layer: int) -> np.ndarray:
+def neurons_of(lab: LabContext, layer: int) -> np.ndarray:
     """What enters the down projection, computed from what is said to be the FFN's input."""
-    ffn, weights = subject.spec.layers[layer].ffn, subject.model.checkpoint.weights
-    up = before_activation(subject, layer)
+    ffn, weights = lab.spec.layers[layer].ffn, lab.model.checkpoint.weights
+    up = up_projection(lab, layer)
     if not isinstance(ffn, Gated):
         return act(ffn.activation, up)
     name = layer_site(layer, "ffn.gate")
-    gate = ffn_input(subject, layer) @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", np.float32(0))
+    gate = ffn_input(lab, layer) @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", np.float32(0))
     return np.asarray(act(ffn.activation, gate) * up)
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)
 def test_what_an_ffn_reads_explains_its_neurons(name: str) -> None:
-    with tiny_subject(name) as subject:
-        for layer in range(subject.spec.n_layers):
-            seen = settled_rows(subject, layer, "ffn.neurons")
-            off = float(np.abs(neurons_of(subject, layer) - seen).max() / np.abs(seen).max())
+    with tiny_lab(name) as lab:
+        for layer in range(lab.spec.n_layers):
+            seen = site_after_first(lab, layer, "ffn.neurons")
+            off = float(np.abs(neurons_of(lab, layer) - seen).max() / np.abs(seen).max())
             assert off < 1e-5, f"{name}, layer {layer}: neurons are off by {off:.2g}: that is not what the FFN reads"
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)
 def test_attention_with_its_pattern_held_writes_what_it_wrote(name: str) -> None:
-    with tiny_subject(name) as subject:
-        trace = subject.traces[0]
-        for layer in range(subject.spec.n_layers):
-            reported = frozen_attention(trace, layer, open_output_projection(subject.model.checkpoint, layer, "attn"))
+    with tiny_lab(name) as lab:
+        trace = lab.traces[0]
+        for layer in range(lab.spec.n_layers):
+            reported = frozen_attention(trace, layer, open_output_projection(lab.model.checkpoint, layer, "attn"))
             seen = trace.site(layer_site(layer, "attn.output"))
             off = float(np.abs(reported - seen).max() / np.abs(seen).max())
             assert off < 1e-4, f"{name}, layer {layer}: attention is off by {off:.2g}"
 
 
 def test_an_ffn_that_is_linear_is_found_linear() -> None:
-    with tiny_subject("neox-full-rotary-relu", ALWAYS_ON) as subject:
-        finding = EXPERIMENT.measure(subject)
+    with tiny_lab("neox-full-rotary-relu", ALWAYS_ON) as lab:
+        finding = EXPERIMENT.measure(lab)
     value = {number.key: number.value for number in finding.numbers}
     assert value["ffn_linear_r2"] == pytest.approx(1, abs=1e-4), "all neurons are on, so the FFN is a linear map"
-    assert finding.verdict is Verdict.FAILS, finding.says
+    assert finding.verdict is Verdict.NOT_SUPPORTED, finding.summary
 
 
 def test_a_relu_ffn_is_not_linear_and_attention_is() -> None:
-    with zoo_subject() as subject:
-        finding = EXPERIMENT.measure(subject)
-        read, wrote = ffn_input(subject, 2), settled_rows(subject, 2, "ffn.output")
+    with zoo_lab() as lab:
+        finding = EXPERIMENT.measure(lab)
+        read, wrote = ffn_input(lab, 2), site_after_first(lab, 2, "ffn.output")
     value = {number.key: number.value for number in finding.numbers}
     fitted = int(0.875 * len(read))
     with_one = np.concatenate([read, np.ones((len(read), 1), np.float32)], axis=1).astype(np.float64)
@@ -86,7 +86,7 @@ def test_a_relu_ffn_is_not_linear_and_attention_is() -> None:
     assert value["attention_frozen_r2"] == pytest.approx(1, abs=1e-5)
     assert value["up_linear_r2"] == pytest.approx(1, abs=1e-5)
     assert value["ffn_linear_r2"] < value["ffn_linear_r2_unlimited"] < 0.9
-    assert finding.verdict is Verdict.HOLDS, finding.says
+    assert finding.verdict is Verdict.SUPPORTED, finding.summary
 
 
 def test_rows_without_end_take_off_what_few_rows_cost() -> None:
@@ -103,15 +103,15 @@ def test_rows_without_end_take_off_what_few_rows_cost() -> None:
 
 
 def test_too_few_tokens_are_refused_and_as_many_as_advised_are_enough() -> None:
-    with tiny_subject("neox-full-rotary-relu", tokens=60) as subject:
-        finding = EXPERIMENT.measure(subject)
-    assert finding.verdict is Verdict.UNKNOWN, "59 rows cannot tell a map of 32 features"
-    advised = int(finding.says.split("--tokens ")[1].split(",")[0])
-    with tiny_subject("neox-full-rotary-relu", tokens=advised) as subject:
-        assert EXPERIMENT.measure(subject).verdict is not Verdict.UNKNOWN, f"{advised} tokens were said to be enough"
+    with tiny_lab("neox-full-rotary-relu", tokens=60) as lab:
+        finding = EXPERIMENT.measure(lab)
+    assert finding.verdict is Verdict.NOT_APPLICABLE, "59 rows cannot tell a map of 32 features"
+    advised = int(finding.summary.split("--tokens ")[1].split(",")[0])
+    with tiny_lab("neox-full-rotary-relu", tokens=advised) as lab:
+        assert EXPERIMENT.measure(lab).verdict is not Verdict.NOT_APPLICABLE, f"{advised} tokens were said to be enough"
 
 
 def test_the_first_token_of_each_pass_is_left_out() -> None:
-    with tiny_subject("neox-full-rotary-relu", tokens=130) as subject:
-        starts = np.cumsum([0, *(len(ids) for ids in subject.windows)])[:-1]
-        assert len(starts) > 1 and set(np.flatnonzero(~settled(subject))) == set(starts)
+    with tiny_lab("neox-full-rotary-relu", tokens=130) as lab:
+        starts = np.cumsum([0, *(len(ids) for ids in lab.window_ids)])[:-1]
+        assert len(starts) > 1 and set(np.flatnonzero(~after_first(lab))) == set(starts)

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from edge.lab.experiments.patterns import by_head, even_pattern, layer_patterns, pairs_of_windows, read_values
+from edge.lab.experiments.patterns import by_head, layer_patterns, pairs_of_windows, read_values, uniform_pattern
 from edge.measure.attention import entropy_bits, mean_distance
 from models.spec import Full, Sliding
-from tests.edge.lab.subjects import tiny_subject
+from tests.edge.lab.contexts import tiny_lab
 
 
 def test_an_even_head_gives_every_visible_key_the_same() -> None:
-    look = even_pattern(6, Full())
+    look = uniform_pattern(6, Full())
     np.testing.assert_allclose(entropy_bits(look), np.log2(np.arange(1, 7)), atol=1e-6)
     np.testing.assert_allclose(mean_distance(look), np.arange(6) / 2, atol=1e-6)
-    near = even_pattern(6, Sliding(2))
+    near = uniform_pattern(6, Sliding(2))
     np.testing.assert_allclose(near[3], [0, 0, 0.5, 0.5, 0, 0], err_msg="a key beyond the reach was looked at")
 
 
@@ -27,16 +27,16 @@ def test_heads_read_the_values_that_they_share() -> None:
 
 @pytest.mark.parametrize("name", ["llama-shared-heads-tied", "norms-around-caps"])
 def test_rows_of_each_head_write_together_what_the_whole_matrix_writes(name: str) -> None:
-    with tiny_subject(name) as subject:
-        matrix = np.asarray(subject.model.checkpoint.weights["layers.0.attn.out.weight"])
-        heads = subject.traces[0].site("layers.0.attn.heads")
+    with tiny_lab(name) as lab:
+        matrix = np.asarray(lab.model.checkpoint.weights["layers.0.attn.out.weight"])
+        heads = lab.traces[0].site("layers.0.attn.heads")
         joined = heads.reshape(len(heads), -1) @ matrix.T
-        np.testing.assert_allclose(np.einsum("thd,hdm->tm", heads, by_head(matrix, subject.spec)), joined, atol=1e-4)
+        np.testing.assert_allclose(np.einsum("thd,hdm->tm", heads, by_head(matrix, lab.spec)), joined, atol=1e-4)
 
 
 def test_a_text_of_one_window_is_compared_half_with_half() -> None:
-    with tiny_subject("llama-shared-heads-tied", tokens=20) as subject:
-        [(first, second)] = pairs_of_windows(subject)
-        assert first.tokens + second.tokens == subject.passage, "halves do not make up the text"
-        whole = layer_patterns(subject.traces[0], 1)[:, :10, :10]
+    with tiny_lab("llama-shared-heads-tied", tokens=20) as lab:
+        [(first, second)] = pairs_of_windows(lab)
+        assert first.tokens + second.tokens == lab.passage, "halves do not make up the text"
+        whole = layer_patterns(lab.traces[0], 1)[:, :10, :10]
         np.testing.assert_allclose(layer_patterns(first, 1), whole, atol=1e-5, err_msg="a look depends on what follows")

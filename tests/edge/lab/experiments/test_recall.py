@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from edge.edits import Ablate, Noise
+from edge.lab.context import KnownFact, LabContext
 from edge.lab.effect import Verdict, verdict_of
-from edge.lab.experiments import recall, tracing
-from edge.lab.experiments.recall import effects, measure, numbers
-from edge.lab.experiments.tracing import (
+from edge.lab.experiments import causal_tracing, recall
+from edge.lab.experiments.causal_tracing import (
     DEVIATIONS,
     Traced,
     ablate_facts,
@@ -19,25 +19,25 @@ from edge.lab.experiments.tracing import (
     fact_tokens,
     middle_layers,
     trace_facts,
-    tried_layers,
+    traced_layers,
     watched,
     window_sites,
     window_size,
 )
+from edge.lab.experiments.recall import effects, measure, numbers
 from edge.lab.prompts import SEED, Question
-from edge.lab.subject import Known, Subject
-from tests.edge.lab.subjects import tiny_subject, zoo_subject
+from tests.edge.lab.contexts import tiny_lab, zoo_lab
 from tests.tiny import TINY_SPECS, tiny_weights
 
 NAME = "neox-full-rotary-relu"
 SUBLAYERS = {"ffn": 0, "attn": 1}
 
 
-class Knowing(Subject):
-    """A subject whose model counts whatever it answers to random prompts as known."""
+class Knowing(LabContext):
+    """A lab whose model counts whatever it answers to random prompts as known."""
 
     @cached_property
-    def known(self) -> tuple[Known, ...]:
+    def known_facts(self) -> tuple[KnownFact, ...]:
         found = []
         for number in range(9):
             ids = np.random.default_rng(number).integers(0, self.spec.vocab_size, 7).tolist()
@@ -45,50 +45,50 @@ class Knowing(Subject):
             share = np.exp(logits - logits.max())
             answer = int(logits.argmax())
             question = Question("capital", "", "", "")
-            found.append(Known(question, tuple(ids), (2, 3, 4), answer, float(share[answer] / share.sum())))
+            found.append(KnownFact(question, tuple(ids), (2, 3, 4), answer, float(share[answer] / share.sum())))
         return tuple(found)
 
 
 @contextmanager
-def knowing(name: str, inactive: str | None = None) -> Iterator[Subject]:
+def knowing(name: str, inactive: str | None = None) -> Iterator[LabContext]:
     """A tiny model, one kind of whose sublayers writes nothing."""
     last = {"ffn": ".ffn.down.", "attn": ".attn.out.", None: "nothing"}[inactive]
     changed = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[name], 0).items() if last in key}
-    with tiny_subject(name, changed, kind=Knowing) as subject:
-        yield subject
+    with tiny_lab(name, changed, kind=Knowing) as lab:
+        yield lab
 
 
-def noise_of(fact: tracing.Fact, facts: list[tracing.Fact]) -> Noise:
+def noise_of(fact: causal_tracing.Fact, facts: list[causal_tracing.Fact]) -> Noise:
     return Noise(fact.known.subject, DEVIATIONS * embedding_deviation(facts), 1)
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)
 def test_the_clean_state_at_the_last_token_is_the_clean_answer(name: str) -> None:
-    with knowing(name) as subject:
-        facts = watched(subject, subject.known[:2])
+    with knowing(name) as lab:
+        facts = watched(lab, lab.known_facts[:2])
         for fact in facts:
-            noise, last = noise_of(fact, facts), f"layers.{subject.spec.n_layers - 1}.output"
-            corrupted = subject.probability(fact.known, [noise])
-            restored = subject.probability(fact.known, [noise, *fact.restored([last], (fact.prompt_end,))])
+            noise, last = noise_of(fact, facts), f"layers.{lab.spec.n_layers - 1}.output"
+            corrupted = lab.probability(fact.known, [noise])
+            restored = lab.probability(fact.known, [noise, *fact.restored([last], (fact.prompt_end,))])
             assert restored == pytest.approx(fact.known.probability, abs=1e-5), f"{name}: it was not restored"
             assert corrupted != pytest.approx(fact.known.probability, abs=1e-4), f"{name}: noise changed nothing"
 
 
 def test_what_stands_before_the_subject_needs_no_restoring() -> None:
-    with knowing(NAME) as subject:
-        facts = watched(subject, subject.known[:3])
+    with knowing(NAME) as lab:
+        facts = watched(lab, lab.known_facts[:3])
         for fact in facts:
             noise = noise_of(fact, facts)
             edits = fact.restored(["layers.1.ffn.output", "layers.1.output"], (0, 1))
-            untouched = subject.probability(fact.known, [noise])
-            assert subject.probability(fact.known, [noise, *edits]) == pytest.approx(untouched, abs=1e-6)
+            untouched = lab.probability(fact.known, [noise])
+            assert lab.probability(fact.known, [noise, *edits]) == pytest.approx(untouched, abs=1e-6)
 
 
 @pytest.mark.parametrize("inactive", SUBLAYERS)
 def test_sublayers_that_write_nothing_bring_nothing_back(inactive: str) -> None:
-    with knowing(NAME, inactive) as subject:
-        facts = watched(subject, subject.known[:1])
-        found, lost = trace_facts(subject, facts), ablate_facts(subject, facts)
+    with knowing(NAME, inactive) as lab:
+        facts = watched(lab, lab.known_facts[:1])
+        found, lost = trace_facts(lab, facts), ablate_facts(lab, facts)
     for back in (found.subject_end, found.subject, found.prompt_end, lost):
         assert np.abs(back[..., SUBLAYERS[inactive]]).max() < 1e-6, f"{inactive} writes nothing, and mattered"
     if inactive == "ffn":
@@ -99,21 +99,21 @@ def test_sublayers_that_write_nothing_bring_nothing_back(inactive: str) -> None:
 
 def test_each_fact_is_traced_as_by_hand() -> None:
     """One number of each kind; what passes share makes no difference."""
-    with knowing(NAME) as subject:
-        facts = watched(subject, subject.known[:2])
-        found, lost = trace_facts(subject, facts), ablate_facts(subject, facts)
+    with knowing(NAME) as lab:
+        facts = watched(lab, lab.known_facts[:2])
+        found, lost = trace_facts(lab, facts), ablate_facts(lab, facts)
         deviation = DEVIATIONS * embedding_deviation(facts)
         totals, restored, borrowed, ablated = [], [], [], []
         for number, fact in enumerate(facts):
             other, sites = facts[1 - number], window_sites(1, 3, "attn")
             noise = Noise((2, 3, 4), deviation, SEED + number)
-            without = subject.probability(fact.known, [noise])
+            without = lab.probability(fact.known, [noise])
             totals.append(fact.known.probability - without)
             put = fact.restored(sites, (2, 3, 4))
-            restored.append(subject.probability(fact.known, [noise, *put]) - without)
+            restored.append(lab.probability(fact.known, [noise, *put]) - without)
             lent = fact.borrowed(window_sites(1, 3, "ffn"), other)
-            borrowed.append(subject.probability(fact.known, [noise, *lent]) - without)
-            gone = subject.probability(fact.known, [Ablate("layers.1.attn")])
+            borrowed.append(lab.probability(fact.known, [noise, *lent]) - without)
+            gone = lab.probability(fact.known, [Ablate("layers.1.attn")])
             ablated.append(fact.known.probability - gone)
     np.testing.assert_allclose(found.total, totals, atol=1e-6)
     np.testing.assert_allclose(found.subject[:, 1, 1], restored, atol=1e-6)
@@ -122,9 +122,9 @@ def test_each_fact_is_traced_as_by_hand() -> None:
 
 
 def test_the_deviation_is_that_of_what_enters_at_subjects() -> None:
-    with knowing(NAME) as subject:
-        facts = watched(subject, subject.known[:4])
-        rows = subject.model.checkpoint.weights["embed.weight"][[id for fact in facts for id in fact.known.ids[2:5]]]
+    with knowing(NAME) as lab:
+        facts = watched(lab, lab.known_facts[:4])
+        rows = lab.model.checkpoint.weights["embed.weight"][[id for fact in facts for id in fact.known.ids[2:5]]]
     assert embedding_deviation(facts) == pytest.approx(float(np.std(rows.astype(np.float64))), rel=1e-5)
 
 
@@ -137,17 +137,17 @@ def test_windows_are_a_third_of_the_layers_around_one() -> None:
 
 @pytest.mark.parametrize("layers", [1, 2, 6, 12, 13, 30, 80])
 def test_both_ends_are_tried_and_no_more_than_seven_layers(layers: int) -> None:
-    tried = tried_layers(layers)
+    tried = traced_layers(layers)
     assert tried[0] == 0 and tried[-1] == layers - 1
     assert len(tried) == min(layers, 7) == len(set(tried))
 
 
 @pytest.mark.parametrize(("layers", "inside"), [(1, 0), (2, 0), (3, 1), (6, 3), (12, 4), (30, 4), (48, 4)])
 def test_windows_of_middle_layers_hold_neither_end(layers: int, inside: int) -> None:
-    middle = [tried_layers(layers)[place] for place in middle_layers(layers)]
+    middle = [traced_layers(layers)[place] for place in middle_layers(layers)]
     assert len(middle) == inside
     for layer in middle:
-        assert not {0, layers - 1} & set(tracing.window_layers(layer, layers)), f"layer {layer} of {layers}"
+        assert not {0, layers - 1} & set(causal_tracing.window_layers(layer, layers)), f"layer {layer} of {layers}"
 
 
 def made(ffn: list[float], attention: list[float], borrowed: float = 0.0, noise: float = 0.02) -> Traced:
@@ -163,14 +163,16 @@ def test_the_verdict_asks_for_a_lead_in_the_middle() -> None:
     def verdict(ffn: list[float], attention: list[float], borrowed: float = 0.0, noise: float = 0.02) -> Verdict:
         return verdict_of(effects(made(ffn, attention, borrowed, noise), [1]))
 
-    assert verdict([0.0, 0.2, 0.0], [0.0, 0.05, 0.0]) is Verdict.HOLDS
-    assert verdict([0.2, 0.2, 0.0], [0.0, 0.0, 0.0]) is Verdict.HOLDS, "a first layer as strong takes nothing away"
-    assert verdict([0.0, 0.2, 0.0], [0.0, 0.2, 0.0]) is Verdict.FAILS, "a lead of nothing is none"
-    assert verdict([0.0, 0.1, 0.0], [0.0, 0.4, 0.0]) is Verdict.FAILS, "attention leads"
-    assert verdict([0.2, 0.0, 0.0], [0.0, 0.0, 0.0]) is Verdict.FAILS, "the first layer is not in the middle"
-    assert verdict([0.0, 0.0, 0.2], [0.0, 0.0, 0.0]) is Verdict.FAILS, "the last layer is not in the middle"
-    assert verdict([0.0, 0.2, 0.0], [0.0, 0.0, 0.0], borrowed=0.2) is Verdict.FAILS, "any value would do"
-    assert verdict([0.0, 0.1, 0.0], [0.0, 0.0, 0.0], noise=0.3) is Verdict.OPEN, "facts differ by more than the lead"
+    assert verdict([0.0, 0.2, 0.0], [0.0, 0.05, 0.0]) is Verdict.SUPPORTED
+    assert verdict([0.2, 0.2, 0.0], [0.0, 0.0, 0.0]) is Verdict.SUPPORTED, "a first layer as strong takes nothing away"
+    assert verdict([0.0, 0.2, 0.0], [0.0, 0.2, 0.0]) is Verdict.NOT_SUPPORTED, "a lead of nothing is none"
+    assert verdict([0.0, 0.1, 0.0], [0.0, 0.4, 0.0]) is Verdict.NOT_SUPPORTED, "attention leads"
+    assert verdict([0.2, 0.0, 0.0], [0.0, 0.0, 0.0]) is Verdict.NOT_SUPPORTED, "the first layer is not in the middle"
+    assert verdict([0.0, 0.0, 0.2], [0.0, 0.0, 0.0]) is Verdict.NOT_SUPPORTED, "the last layer is not in the middle"
+    assert verdict([0.0, 0.2, 0.0], [0.0, 0.0, 0.0], borrowed=0.2) is Verdict.NOT_SUPPORTED, "any value would do"
+    assert verdict([0.0, 0.1, 0.0], [0.0, 0.0, 0.0], noise=0.3) is Verdict.INCONCLUSIVE, (
+        "facts differ by more than the lead"
+    )
 
 
 def test_a_lead_is_a_share_of_what_was_lost() -> None:
@@ -191,32 +193,32 @@ def test_numbers_are_the_largest_of_means_and_the_mean_of_losses() -> None:
 
 
 def test_a_model_that_knows_little_is_not_tried() -> None:
-    with tiny_subject(NAME) as subject:
-        subject.known = ()
-        finding = measure(subject)
-        assert recall.EXPERIMENT.cost_tokens(subject) == 0
-    assert finding.verdict is Verdict.UNKNOWN and "8 are needed" in finding.says
+    with tiny_lab(NAME) as lab:
+        lab.known_facts = ()
+        finding = measure(lab)
+        assert recall.EXPERIMENT.cost_tokens(lab) == 0
+    assert finding.verdict is Verdict.NOT_APPLICABLE and "8 are needed" in finding.summary
 
 
 def test_all_passes_are_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recall, "FEWEST_FACTS", 2)
-    with knowing(NAME) as subject:
-        subject.known = subject.known[:2]
-        expected, before = recall.EXPERIMENT.cost_tokens(subject), subject.fed
-        finding = measure(subject)
-    assert subject.fed - before == expected == sum(fact_tokens(one, 3) for one in subject.known)
+    monkeypatch.setattr(recall, "MIN_FACTS", 2)
+    with knowing(NAME) as lab:
+        lab.known_facts = lab.known_facts[:2]
+        expected, before = recall.EXPERIMENT.cost_tokens(lab), lab.tokens_fed
+        finding = measure(lab)
+    assert lab.tokens_fed - before == expected == sum(fact_tokens(one, 3) for one in lab.known_facts)
     assert len(finding.curves[0].x) == 3
 
 
 def test_a_bundled_model_recalls_what_it_computes() -> None:
     """Without noise there is nothing to restore; with it, recall is lost and a part of it is restored."""
-    with zoo_subject(tokens=50) as subject:
-        facts = watched(subject, subject.known[:2])
+    with zoo_lab(tokens=50) as lab:
+        facts = watched(lab, lab.known_facts[:2])
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(tracing, "DEVIATIONS", 0.0)
-            patch.setattr(tracing, "MOST_LAYERS", 2)
-            calm = trace_facts(subject, facts)
-        total = np.mean([f.known.probability - subject.probability(f.known, [noise_of(f, facts)]) for f in facts])
+            patch.setattr(causal_tracing, "DEVIATIONS", 0.0)
+            patch.setattr(causal_tracing, "MAX_LAYERS", 2)
+            calm = trace_facts(lab, facts)
+        total = np.mean([f.known.probability - lab.probability(f.known, [noise_of(f, facts)]) for f in facts])
     assert np.abs(calm.total).max() < 1e-5 and np.abs(calm.subject).max() < 1e-5
     assert np.abs(calm.borrowed).max() > 1e-4, "another fact's values are this one's"
     assert total > 0.3, "noise of three deviations leaves the answer as it was"

@@ -9,7 +9,7 @@ import pytest
 from edge.lab.claim import Finding
 from edge.lab.effect import Verdict
 from edge.lab.experiments.sparsity import EXPERIMENT
-from tests.edge.lab.subjects import tiny_subject, zoo_subject
+from tests.edge.lab.contexts import tiny_lab, zoo_lab
 
 RELU = "neox-full-rotary-relu"
 N = 128
@@ -31,8 +31,8 @@ def values(finding: Finding) -> dict[str, float]:
 
 
 def test_neurons_that_all_fire_alike_are_not_sparse() -> None:
-    with tiny_subject(RELU, activations(np.full(N, 2.0))) as subject:
-        finding = EXPERIMENT.measure(subject)
+    with tiny_lab(RELU, activations(np.full(N, 2.0))) as lab:
+        finding = EXPERIMENT.measure(lab)
     wanted = {
         "exact_zero_share": 0,
         "top_p_sparsity": 1 - math.ceil(0.9 * N) / N,
@@ -47,14 +47,14 @@ def test_neurons_that_all_fire_alike_are_not_sparse() -> None:
     found = values(finding)
     for key, value in wanted.items():
         assert found[key] == pytest.approx(value, abs=1e-5), f"{key} of {N} equal neurons"
-    assert finding.verdict is Verdict.FAILS, finding.says
+    assert finding.verdict is Verdict.NOT_SUPPORTED, finding.summary
 
 
 def test_a_single_active_neuron_is_as_sparse_as_can_be() -> None:
     alone = np.full(N, -1.0)
     alone[5] = 3
-    with tiny_subject(RELU, activations(alone)) as subject:
-        finding = EXPERIMENT.measure(subject)
+    with tiny_lab(RELU, activations(alone)) as lab:
+        finding = EXPERIMENT.measure(lab)
     one = 1 / N
     wanted = {
         "exact_zero_share": 1 - one,
@@ -71,21 +71,21 @@ def test_a_single_active_neuron_is_as_sparse_as_can_be() -> None:
     found = values(finding)
     for key, value in wanted.items():
         assert found[key] == pytest.approx(value, abs=1e-5), f"{key} of one neuron among {N}"
-    assert finding.verdict is Verdict.HOLDS, finding.says
+    assert finding.verdict is Verdict.SUPPORTED, finding.summary
 
 
 def test_what_is_sparse_without_zeros_is_sparse() -> None:
     few = np.full(N, 0.01)
     few[:6] = 5
-    with tiny_subject(RELU, activations(few)) as subject:
-        finding = EXPERIMENT.measure(subject)
+    with tiny_lab(RELU, activations(few)) as lab:
+        finding = EXPERIMENT.measure(lab)
     assert values(finding)["exact_zero_share"] == 0
-    assert finding.verdict is Verdict.HOLDS, f"six neurons of {N} do nearly everything: {finding.says}"
+    assert finding.verdict is Verdict.SUPPORTED, f"six neurons of {N} do nearly everything: {finding.summary}"
 
 
 def test_gaussian_baselines_are_what_theory_says() -> None:
-    with tiny_subject(RELU) as subject:
-        chance = {number.key: number.baseline for number in EXPERIMENT.measure(subject).numbers}
+    with tiny_lab(RELU) as lab:
+        chance = {number.key: number.baseline for number in EXPERIMENT.measure(lab).numbers}
     cut = 1.6449  # of a normal vector, 10% is beyond this
     # The magnitudes above c hold exp(-c²/2) of Σ|a|, so that 90% is held by those above √(-2 ln 0.9).
     wanted = {
@@ -105,14 +105,14 @@ def test_gaussian_baselines_are_what_theory_says() -> None:
 def test_the_bundled_models_differ_as_their_activations_do() -> None:
     found = {}
     for name in ("fable-relu", "fable-gelu"):
-        with zoo_subject(name, tokens=100) as subject:
-            found[name] = EXPERIMENT.measure(subject)
-            layers = range(subject.spec.n_layers)
-            settled = [np.concatenate([trace.neurons(layer)[1:] for trace in subject.traces]) for layer in layers]
-        by_hand = float(np.mean([(neurons == 0).mean() for neurons in settled]))
+        with zoo_lab(name, tokens=100) as lab:
+            found[name] = EXPERIMENT.measure(lab)
+            layers = range(lab.spec.n_layers)
+            after_first = [np.concatenate([trace.neurons(layer)[1:] for trace in lab.traces]) for layer in layers]
+        by_hand = float(np.mean([(neurons == 0).mean() for neurons in after_first]))
         assert values(found[name])["exact_zero_share"] == pytest.approx(by_hand, abs=1e-5), f"{name}"
-        rms = [np.sqrt(np.mean(neurons.astype(np.float64) ** 2)) for neurons in settled]
-        below = [(np.abs(neurons) < 0.1 * root).mean() for neurons, root in zip(settled, rms, strict=True)]
+        rms = [np.sqrt(np.mean(neurons.astype(np.float64) ** 2)) for neurons in after_first]
+        below = [(np.abs(neurons) < 0.1 * root).mean() for neurons, root in zip(after_first, rms, strict=True)]
         assert values(found[name])["below_share"] == pytest.approx(np.mean(below), abs=1e-4), f"{name}"
-    assert found["fable-relu"].verdict is Verdict.HOLDS, found["fable-relu"].says
-    assert found["fable-gelu"].verdict is Verdict.FAILS, found["fable-gelu"].says
+    assert found["fable-relu"].verdict is Verdict.SUPPORTED, found["fable-relu"].summary
+    assert found["fable-gelu"].verdict is Verdict.NOT_SUPPORTED, found["fable-gelu"].summary

@@ -1,0 +1,83 @@
+"""What the decoder would answer at one token, layer by layer, and how surprised it was by every token."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from edge.compare.estimate import token_losses_nats
+from edge.insight.weights import InsightWeights
+from edge.measure.lens import blocks, lens_of_trace
+from edge.trace import Trace
+from models.sites import layer_site
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One possible next token.
+
+    Attributes:
+        probability: 0 to 1.
+    """
+
+    id: int
+    piece: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class LensPredictions:
+    """What is read off the residual stream at one token.
+
+    Attributes:
+        token: Where.
+        after_layer: The likeliest guess after each layer (logit lens), the first layer first.
+        final: The likeliest guesses after the last layer, the likeliest first.
+        settled: The first layer from which on the likeliest guess is the last layer's.
+    """
+
+    token: int
+    after_layer: tuple[Prediction, ...]
+    final: tuple[Prediction, ...]
+    settled: int
+
+
+def read_predictions(trace: Trace, weights: InsightWeights, token: int, k: int = 8) -> LensPredictions:
+    """The logit lens at one token (nostalgebraist 2020): norm and unembedding applied to what leaves each layer.
+
+    Raises:
+        MisuseError: the residual stream was not watched.
+    """
+    count = min(k, trace.spec.vocab_size)
+    lens = lens_of_trace(trace, weights.readout, slice(token, token + 1), np.zeros(1, np.int64), count)
+
+    def guess(layer: int, place: int) -> Prediction:
+        id = int(lens.ids[layer, 0, place])
+        return Prediction(id, weights.piece(id), float(lens.probabilities[layer, 0, place]))
+
+    last = trace.spec.n_layers - 1
+    return LensPredictions(
+        token=token,
+        after_layer=tuple(guess(layer, 0) for layer in range(trace.spec.n_layers)),
+        final=tuple(guess(last, place) for place in range(count)),
+        settled=int(lens.convergence_layer[0]),
+    )
+
+
+def read_surprisal(trace: Trace, weights: InsightWeights) -> Float32[np.ndarray, " token"]:
+    """How little each token was expected, in bits: `-log2 p(token | those before)`; NaN for the first.
+
+    Generated tokens as the engine gave them; those of the prompt from what leaves the last layer. NaN for a prompt
+    whose residual stream was not watched.
+    """
+    bits = np.full(len(trace.tokens), np.nan, np.float32)
+    bits[trace.prompt_length :] = -np.array(trace.logprobs) / np.log(2)
+    site = layer_site(trace.spec.n_layers - 1, "output")
+    if site not in trace.sites:
+        return bits
+    foretold = min(trace.prompt_length - 1, trace.n_fed)  # rows whose next token is the prompt's
+    stream, targets = trace.sites[site][:foretold], np.array(trace.tokens[1 : foretold + 1])
+    for rows in blocks(foretold, trace.spec.vocab_size):
+        logits = weights.readout.logits(stream[rows].astype(np.float32))
+        bits[1 : foretold + 1][rows] = token_losses_nats(logits, targets[rows]) / np.log(2)
+    return bits

@@ -1,0 +1,72 @@
+"""What each FFN reads, and what it does on the passage, token by token."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from edge.lab.context import WINDOW_TOKENS, LabContext
+from edge.readout import norm_weights
+from models.sites import layer_site
+from models.spec import Parallel
+
+ACTIVE = 0.1
+"""A neuron is active where its magnitude exceeds this many times its layer's root mean square over the passage.
+
+ReLU has an exact 0 to tell by, other activations have none, and models are to compare. CATS and TEAL take the threshold
+from a quantile, which would make as many active in every model.
+"""
+
+
+def after_first(lab: LabContext) -> Bool[np.ndarray, " token"]:
+    """Which rows of the passage are not the first of their pass.
+
+    A first token reads nothing but itself, and in many models it is an outlier a thousand times as large, which would
+    be most of any variance (Sun et al. 2024, Massive Activations, arXiv 2402.17762). Experiments on FFNs leave it out.
+    """
+    return np.concatenate([np.arange(len(ids)) > 0 for ids in lab.window_ids])
+
+
+def passage_tokens_for(lab: LabContext, rows: int) -> int:
+    """How long a passage must be to have so many rows: passes lose their first token, the passage its last one."""
+    a_pass = min(WINDOW_TOKENS, lab.spec.context)
+    return rows + -(-rows // max(1, a_pass - 1)) + 1
+
+
+def site_after_first(lab: LabContext, layer: int, part: str) -> Float32[np.ndarray, "token ..."]:
+    """A site over the passage without the first token of each pass."""
+    return np.asarray(lab.site(layer, part)[after_first(lab)], np.float32)
+
+
+def neurons_after_first(lab: LabContext, layer: int) -> Iterator[Float32[np.ndarray, "token neuron"]]:
+    """The neurons of one layer, pass by pass, without the first token of each."""
+    for trace in lab.traces:
+        yield trace.neurons(layer)[1:]
+
+
+def neurons_rms(lab: LabContext, layer: int) -> float:
+    """The root of the mean square of a layer's neurons over the passage; 1 where all of them are 0."""
+    squares = [np.square(rows, dtype=np.float64) for rows in neurons_after_first(lab, layer)]
+    rms = np.sqrt(sum(part.sum() for part in squares) / max(1, sum(part.size for part in squares)))
+    return float(rms) or 1.0
+
+
+def ffn_input(lab: LabContext, layer: int) -> Float32[np.ndarray, "token model"]:
+    """What the FFN of a layer multiplies, after its norm, over the passage without the first token of each pass.
+
+    Not a site: with a sequential residual it is the norm of `input + attn.output`, with a parallel one of `input`.
+    """
+    kind, d_model, weights = lab.spec.layers[layer], lab.spec.d_model, lab.model.checkpoint.weights
+    x = site_after_first(lab, layer, "input")
+    if not isinstance(kind.residual, Parallel):
+        x = x + site_after_first(lab, layer, "attn.output")
+    if kind.norms_sum:
+        x = norm_weights(weights, layer_site(layer, "attn_sum"), kind.norm, d_model)(x)
+    return norm_weights(weights, layer_site(layer, "ffn.norm"), kind.norm, d_model)(x) if kind.norms_before else x
+
+
+def up_projection(lab: LabContext, layer: int) -> Float32[np.ndarray, "token neuron"]:
+    """The FFN's up projection over the same tokens: wide as its neurons, and still linear in what it reads."""
+    weights, name = lab.model.checkpoint.weights, layer_site(layer, "ffn.up")
+    up = ffn_input(lab, layer) @ np.asarray(weights[f"{name}.weight"], np.float32).T
+    return up + np.asarray(weights[f"{name}.bias"], np.float32) if f"{name}.bias" in weights else up

@@ -1,0 +1,151 @@
+"""What the memories of one layer do on a passage: where each fires, what it promotes, how their sum differs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from edge.lab.context import LabContext
+from edge.lab.experiments.ffn_activations import ACTIVE, neurons_after_first, neurons_rms
+from edge.lab.sample import evenly_spaced
+from edge.measure.neurons import Triggers, agreement_rate, composition_rate, promoted, top_token, vector_norms
+from edge.measure.sparsity import output_norms
+from edge.readout import open_output_projection
+from models.sites import layer_site
+
+DOMINANT_NEURONS = 10
+"""Memories of a token whose part in the output is told (Geva et al. 2022, arXiv 2203.14680, section 5)."""
+
+COMPOSED = 2
+"""Windows of the passage whose outputs are read with the whole unembedding, spread over it."""
+
+MAX_EXAMPLES = 2
+"""Memories of a layer that are kept to be shown."""
+
+_WORDS = 3
+
+
+@dataclass(frozen=True)
+class Example:
+    """A memory that promotes what followed its trigger.
+
+    Attributes:
+        strength: Of what it wrote there, in units of the residual.
+        position: Of the trigger in the passage.
+        words: Ids that it promotes, most first.
+    """
+
+    layer: int
+    neuron: int
+    strength: float
+    position: int
+    words: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerNeurons:
+    """The memories of one layer over the passage.
+
+    Attributes:
+        agrees: Of each memory that fired, whether it promotes most what followed its top trigger.
+        position: Of that trigger in the passage.
+        agreement: The share that agrees.
+        agreement_by_chance: The same with those tokens dealt out anew, on average.
+        composition: Tokens whose output promotes most what no active memory does.
+        composition_by_chance: The same with the output of another token.
+        dominant: Share of the strongest in `Σ |s_i| · ‖v_i‖`.
+    """
+
+    agrees: Bool[np.ndarray, " fired"]
+    position: Int64[np.ndarray, " fired"]
+    agreement: float
+    agreement_by_chance: float
+    composition: float
+    composition_by_chance: float
+    dominant: float
+    examples: tuple[Example, ...]
+
+
+def chance_agreement(top: Int64[np.ndarray, " memory"], following: Int64[np.ndarray, " memory"]) -> float:
+    """What shuffling the tokens that follow triggers gives on average: `Σ_w P(top = w) · P(next = w)`."""
+    known = following >= 0
+    if not known.any():
+        return float("nan")
+    size = int(max(top[known].max(), following[known].max())) + 1
+    tops, nexts = (np.bincount(ids[known], minlength=size).astype(np.float64) for ids in (top, following))
+    return float(tops @ nexts / known.sum() ** 2)
+
+
+def top_triggers(lab: LabContext, layer: int) -> Triggers:
+    """Where each memory of a layer fired hardest; the first token of each pass is left out."""
+    triggers, begun = Triggers.empty(lab.spec.layers[layer].ffn.d_ff), 0
+    following = np.array(lab.passage[1:], np.int64)
+    for rows in neurons_after_first(lab, layer):
+        first = begun + 1
+        triggers.add(rows, following[first : first + len(rows)], first)
+        begun = first + len(rows)
+    return triggers
+
+
+def _composition(lab: LabContext, layer: int, tops: Int64[np.ndarray, " signed"]) -> tuple[float, float]:
+    """Of the outputs, and of outputs moved half a pass away; `tops` of all memories, then of all turned round."""
+    readout, threshold = lab.readout, ACTIVE * neurons_rms(lab, layer)
+    projection = open_output_projection(lab.model.checkpoint, layer, "ffn")
+    rates, exact_value = [], []
+    for trace in (lab.traces[place] for place in evenly_spaced(len(lab.traces), COMPOSED)):
+        rows = trace.neurons(layer)[1:]
+        active = np.concatenate([rows > threshold, rows < -threshold], axis=1)
+        wrote = trace.site(layer_site(layer, "ffn.output"))[1:]
+        output = top_token(readout.folded(wrote, projection), readout.weight)
+        moved = np.roll(output, len(output) // 2)
+        some = int(active.any(axis=-1).sum())
+        if some:
+            rates.append([composition_rate(each, tops, active) for each in (output, moved)])
+            exact_value.append(some)
+    if not exact_value:
+        return float("nan"), float("nan")
+    own, other = np.average(rates, axis=0, weights=exact_value)
+    return float(own), float(other)
+
+
+def _dominant_share(lab: LabContext, layer: int, norms: Float32[np.ndarray, " neuron"]) -> float:
+    """`Σ of the strongest |s_i| · ‖v_i‖ / Σ of all`, mean over the tokens at which some memory is active."""
+    few, shares = min(DOMINANT_NEURONS, len(norms)), []
+    for rows in neurons_after_first(lab, layer):
+        wrote = output_norms(rows, norms)
+        whole = wrote.sum(axis=-1, dtype=np.float64)
+        strongest = np.partition(wrote, len(norms) - few, axis=-1)[:, len(norms) - few :]
+        shares.append(strongest.sum(axis=-1, dtype=np.float64)[whole > 0] / whole[whole > 0])
+    joined = np.concatenate(shares)
+    return float(joined.mean()) if len(joined) else float("nan")
+
+
+def layer_neurons(lab: LabContext, layer: int) -> LayerNeurons:
+    """Everything that is told of one layer."""
+    projection, triggers = open_output_projection(lab.model.checkpoint, layer, "ffn"), top_triggers(lab, layer)
+    values, readout = projection.output_vectors(), lab.readout
+    words = promoted(readout.folded(values, projection), readout.weight, min(_WORDS, lab.spec.vocab_size))
+    top, norms = words.top[:, 0], vector_norms(values)
+    composition, composition_by_chance = _composition(lab, layer, np.concatenate([top, words.bottom[:, 0]]))
+    strength = np.where(top == triggers.next_token, triggers.coefficient * norms, 0.0)
+    best = [int(neuron) for neuron in np.argsort(-strength, kind="stable")[:MAX_EXAMPLES] if strength[neuron] > 0]
+    fired = triggers.next_token >= 0
+    return LayerNeurons(
+        agrees=(top == triggers.next_token)[fired],
+        position=triggers.position[fired],
+        agreement=agreement_rate(top, triggers.next_token),
+        agreement_by_chance=chance_agreement(top, triggers.next_token),
+        composition=composition,
+        composition_by_chance=composition_by_chance,
+        dominant=_dominant_share(lab, layer, norms),
+        examples=tuple(
+            Example(
+                layer,
+                neuron,
+                float(strength[neuron]),
+                int(triggers.position[neuron]),
+                tuple(words.top[neuron].tolist()),
+            )
+            for neuron in best
+        ),
+    )

@@ -1,0 +1,52 @@
+"""How far each head, reading a token, raises that token: its way from values to logits, all later layers left out."""
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64
+
+from edge.lab.context import LabContext
+from edge.measure.heads import copying_score, ov_logits
+from edge.readout import OutputProjection, Readout, open_output_projection
+from edge.watch import Watch
+from models.sites import layer_site
+from models.spec import DecoderSpec
+
+DRAWS, LIST_TOKENS = 10, 25  # Olsson et al. 2022, p. 60: 25 random tokens, the mean of 10 draws
+
+
+def lists(lab: LabContext) -> list[list[int]]:
+    """Random tokens, none of them twice."""
+    return list(lab.repeats(DRAWS, LIST_TOKENS, 1))
+
+
+def folded_heads(
+    readout: Readout, projection: OutputProjection, spec: DecoderSpec
+) -> Float32[np.ndarray, "head head_dim width"]:
+    """What the head of the decoder reads of each feature of each head: the gains of all norms folded in."""
+    folded = readout.folded(projection.output_vectors(), projection)
+    return folded.reshape(spec.n_heads, spec.head_dim, -1)
+
+
+def layer_scores(
+    value: Float[np.ndarray, "token kv_head head_dim"],
+    out: Float[np.ndarray, "head head_dim width"],
+    unembedding: Float[np.ndarray, "token width"],
+) -> Float32[np.ndarray, " head"]:
+    """The copying score of each head of a layer for one list."""
+    sharing = len(out) // value.shape[1]
+    logits = [ov_logits(value[:, head // sharing], rows, unembedding) for head, rows in enumerate(out)]
+    return copying_score(np.stack(logits))
+
+
+def ov_scores(lab: LabContext, *, shuffled: bool = False) -> Float64[np.ndarray, "layer head"]:
+    """How far each head raises the token that it reads; shuffled, how far another token of the list."""
+    scores = np.zeros((lab.spec.n_layers, lab.spec.n_heads))
+    begin, readout, spec = len(lab.start_tokens), lab.readout, lab.spec
+    projections = (open_output_projection(lab.model.checkpoint, layer, "attn") for layer in range(spec.n_layers))
+    heads = [folded_heads(readout, projection, spec) for projection in projections]
+    for ids in lists(lab):
+        trace, listed = lab.run(ids, watch=Watch(parts=("attn.value",))), np.array(ids[begin:])
+        unembedding = readout.weight[np.roll(listed, 1) if shuffled else listed]
+        for layer, out in enumerate(heads):
+            value = trace.site(layer_site(layer, "attn.value"))[begin:]
+            scores[layer] += layer_scores(value, out, unembedding) / DRAWS
+    return scores
