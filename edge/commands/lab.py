@@ -128,7 +128,7 @@ def _test(lab: "LabContext", wanted: "list[Experiment]", layout: str | None) -> 
             click.echo("\n\n".join(parts))
 
 
-def _finding_text(tried: "ClaimResult") -> str:
+def _finding_text(result: "ClaimResult") -> str:
     """One claim for people: the verdict first, then why, then what else was measured."""
     from edge.picture.units import show_with_unit
 
