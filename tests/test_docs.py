@@ -16,7 +16,7 @@ from edge.commands.python_api import python_api
 from edge.compare import result
 from edge.lab import record
 from edge.lab.claim import Claim, Finding
-from edge.lab.effect import Effect
+from edge.lab.effect import Effect, Verdict
 from edge.lab.run import LabRecord
 from edge.profile import record as profile_record
 from edge.profile.record import Profile, VariantProfile
@@ -226,6 +226,12 @@ def test_every_key_of_a_file_is_described() -> None:
         keys = {field.name for kind in kinds for field in fields(kind)}
         missing = sorted(key for key in keys if f"`{key}`" not in section.replace("[i]", ""))
         assert not missing, f"file-formats.md, {title}, does not describe {', '.join(missing)}"
+
+
+def test_every_verdict_is_explained() -> None:
+    page = text_of(DOCS / "explanation" / "how-claims-are-tested.md")
+    missing = [str(verdict) for verdict in Verdict if f"| {verdict} |" not in page]
+    assert not missing, f"how-claims-are-tested.md does not explain {', '.join(missing)}"
 
 
 def test_the_makefile_s_verbs_are_real() -> None:
