@@ -1,6 +1,6 @@
 """Edge's engines and the other runtimes, each behind one function.
 
-A contender is opened on a folder and gives a function that runs a prompt and returns milliseconds: to
+A runtime is opened on a folder and gives a function that runs a prompt and returns milliseconds: to
 the first token, and between all later ones. Heavy packages are imported inside, in its own process.
 """
 
@@ -32,7 +32,7 @@ class Times:
 
 
 DEPTH = 1_700
-"""Tokens before the prompt of a contender that decodes far into its context, which is 2,048 here."""
+"""Tokens before the prompt of a runtime that decodes far into its context, which is 2,048 here."""
 
 Run = Callable[[list[int], int], Times]
 """Runs a prompt of ids and generates so many tokens after the first, greedily."""

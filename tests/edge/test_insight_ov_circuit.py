@@ -1,4 +1,4 @@
-"""What a head copies from a key is what it adds to the logits of a query that attends to nothing else."""
+"""What a head copies from a key is its contribution to the logits of a query that attends to nothing else."""
 
 import numpy as np
 import pytest

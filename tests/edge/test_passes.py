@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.generate import CHUNK, SCORES, chunks, passes
+from edge.generate import CHUNK, MAX_SCORES, chunks, passes
 from tests.tiny import TINY_SPECS
 
 SPEC = TINY_SPECS["llama-shared-heads-tied"]
@@ -18,7 +18,7 @@ def test_every_token_is_fed_once_and_scores_stay_within_their_bound(tokens: int,
     assert all(0 < len(few) <= CHUNK for few in fed)
     for few in fed:
         scores = n_heads * len(few) * few.stop
-        assert scores <= SCORES or len(few) <= 16, f"{len(few)} tokens at depth {few.start} make {scores} scores"
+        assert scores <= MAX_SCORES or len(few) <= 16, f"{len(few)} tokens at depth {few.start} make {scores} scores"
 
 
 def test_what_fits_is_fed_at_once() -> None:

@@ -352,11 +352,11 @@ async def test_a_model_is_exported_and_its_parity_shown(byte_llama: Path, tmp_pa
         await choose(ui, dialog, "#export-tools", "edge")
         await choose(ui, dialog, "#export-precisions", "int8")
         await type_in(ui, dialog, "#export-out", str(tmp_path / "out"))
-        header, told_of = ui.main.query_one(HeaderBar), set()
+        header, jobs_reported = ui.main.query_one(HeaderBar), set()
         await ui.until(
-            lambda: told_of.add(header.progress) or isinstance(ui.app.screen, ExportedScreen), "the export to end"
+            lambda: jobs_reported.add(header.progress) or isinstance(ui.app.screen, ExportedScreen), "the export to end"
         )
-        assert len(told_of - {""}) > 2, f"an export of many steps told of these: {told_of}"
+        assert len(jobs_reported - {""}) > 2, f"an export of many steps told of these: {jobs_reported}"
         reported = "\n".join(str(line.render()) for line in ui.app.screen.query(Static))
         assert (
             "largest logit difference" in reported

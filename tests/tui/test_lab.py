@@ -68,7 +68,7 @@ async def driven_zoo(size: tuple[int, int] = (80, 24)) -> AsyncIterator[AppDrive
         assert runner.close(PATIENCE_S), "the runner's thread outlived the app"
 
 
-async def tell(ui: AppDriver, *findings: Finding) -> None:
+async def show_findings(ui: AppDriver, *findings: Finding) -> None:
     """Shows findings for the first claims of the lab, as if they had been tested."""
     for claim, finding in zip(known_experiments(), findings, strict=False):
         ui.main.post_message(ClaimTested(made_result(claim.key, finding)))
@@ -100,7 +100,7 @@ async def test_verdicts_are_words_and_marks() -> None:
     async with running_app(size=(200, 60)) as ui:
         await open_lab(ui)
         open_one = Finding("who knows", (made_effect(0.1),))
-        await tell(
+        await show_findings(
             ui, made_finding(), Finding("no", (made_effect(0.01, 0.01),)), not_applicable("too short a text"), open_one
         )
         ui.main.post_message(ClaimsQueued(("F5", "F6")))
@@ -122,7 +122,7 @@ async def test_verdicts_are_words_and_marks() -> None:
 async def test_findings_are_shown_as_text_numbers_and_figures() -> None:
     async with running_app(size=(200, 60)) as ui:
         view = await open_lab(ui)
-        await tell(ui, made_finding())
+        await show_findings(ui, made_finding())
         found = ui.shown("#found")
         for reported in (
             "34.0%",
@@ -170,7 +170,7 @@ async def test_another_claim_is_chosen_by_arrows_by_click_and_from_any_pane() ->
 async def test_panes_fold_as_there_is_room(size: tuple[int, int], seen: int) -> None:
     async with running_app(size=size) as ui:
         view = await open_lab(ui)
-        await tell(ui, made_finding())
+        await show_findings(ui, made_finding())
         for name in PANES:
             shown = [pane for pane in PANES if view.query_one(f"#{pane}-pane").display]
             assert len(shown) == seen and view.pane in shown, f"{shown} show while {view.pane} is at hand"
