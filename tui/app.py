@@ -1,4 +1,4 @@
-"""The terminal UI. Paints at once; all that is heavy is imported behind the first picture."""
+"""The terminal UI. It draws at once; heavy imports come after the first frame."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tui.main_screen import MainScreen
 
 AutoPilot = Callable[[Pilot[Any]], Coroutine[Any, Any, None]]
-"""Presses keys in place of a person."""
+"""Presses keys, for tests."""
 
 MakeScreen = Callable[[], Screen[Any]]
 """Makes the main screen, on the UI's thread."""
@@ -28,14 +28,14 @@ MakeScreen = Callable[[], Screen[Any]]
 _CONTROLS = DropControlCharacters()
 
 PATIENCE_S = 2.0
-"""How long quitting waits for the pass at hand."""
+"""Seconds that quitting waits for the current pass."""
 
 
 class EdgeApp(App[None]):
-    """Themes, commands and one screen.
+    """Themes, commands and the main screen.
 
     Attributes:
-        main: The screen; there from the start, or once it was opened.
+        main: The main screen; from the start, or once it is opened.
         failure: Why it could not be opened.
     """
 
@@ -55,7 +55,7 @@ class EdgeApp(App[None]):
             self._take(main)
 
     def opening(self, target: str, importing: Callable[[], MakeScreen]) -> "EdgeApp":
-        """The same app, whose main screen is made from what `importing` brings, on another thread."""
+        """The same app; `importing` runs on another thread and returns what makes the main screen."""
         self._target, self._importing = target, importing
         return self
 
@@ -63,7 +63,7 @@ class EdgeApp(App[None]):
         return [*super().get_line_filters(), _CONTROLS]
 
     def _fatal_error(self) -> None:
-        """Ends the app; whoever ran it tells why, once the terminal is as it was."""
+        """Ends the app; the caller reports the error once the terminal is restored."""
         self.failure = self._exception
         self._close_messages_no_wait()
 
@@ -94,8 +94,8 @@ class EdgeApp(App[None]):
             yield from commands_of(self.main)
             return
         if not isinstance(screen, OpeningScreen):
-            yield SystemCommand("close: what is asked", "Go back to the screen below · escape", screen.dismiss)
-        yield SystemCommand("quit: leave Edge", "End what runs and leave · ctrl+q", self.action_quit)
+            yield SystemCommand("close: this dialog", "Close the dialog · escape", screen.dismiss)
+        yield SystemCommand("quit: leave Edge", "Stop the current job and quit · ctrl+q", self.action_quit)
 
     def watch_theme(self, theme: str) -> None:
         if hasattr(self, "main"):
@@ -103,7 +103,7 @@ class EdgeApp(App[None]):
 
 
 def show(app: EdgeApp, headless: bool = False, auto_pilot: AutoPilot | None = None) -> None:
-    """Runs the app until it is quit; the process ends then, whatever the engine is at."""
+    """Runs the app until it is quit; the process ends then, even if an engine is busy."""
     try:
         app.run(headless=headless, auto_pilot=auto_pilot)
     finally:

@@ -1,4 +1,4 @@
-"""Puts the app together: on a model, or on a saved trace."""
+"""Makes the app for a model, or for a saved trace."""
 
 import edge
 from edge.engines.registry import installed_engines
@@ -25,7 +25,7 @@ def app_on_trace(
     engines: tuple[str, ...] = (),
     settings_store: SettingsStore | None = None,
 ) -> EdgeApp:
-    """The app on a saved trace; its runner waits, and opens an engine only when a model is opened."""
+    """The app on a saved trace; an engine is loaded only when a model is opened."""
     return EdgeApp(
         MainScreen(Runner(open_model or model_opener(None)), None, engines, trace, settings_store or SettingsStore())
     )
@@ -44,7 +44,7 @@ def screen_of_trace(trace: Trace, threads: int | None, settings_store: SettingsS
 
 
 def model_opener(threads: int | None) -> OpenModel:
-    """What opens models, all with so many threads."""
+    """A function that opens models with this number of threads."""
 
     def open_model(name: str, engine: str, progress: Progress) -> edge.Model:
         return edge.load(name, engine, threads=threads, progress=progress)

@@ -1,4 +1,4 @@
-"""What models and traces there are here to be opened; nothing asks the network."""
+"""Models and traces on this machine that can be opened, without network access."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ from models.tokenizer import open_tokenizer
 from models.zoo import zoo_folder, zoo_names
 
 QUANTIZED = ("int8", "int4")
-"""Quantized precisions that are offered; others are spelled at the command line."""
+"""Quantized precisions that are offered; others are available on the command line."""
 
 
 @dataclass(frozen=True)
 class AvailableItem:
-    """One thing that can be opened.
+    """A model or trace that can be opened.
 
     Attributes:
-        name: How users name it: a name of the zoo, an id of the hub, a folder, the file of a trace.
-        description: What it is, in a few words, or why it cannot be opened.
-        opens: It can be.
-        stored: The precision of weights that are stored in groups, the only one they run in; empty for all others.
+        name: The user's name for it: a bundled model, a hub id, a folder, the file of a trace.
+        description: A short description, or why it cannot be opened.
+        opens: Whether it can be opened.
+        stored: The precision of stored quantized weights, the only one they run in; empty for all others.
     """
 
     name: str
@@ -40,7 +40,7 @@ class AvailableItem:
 
 @dataclass(frozen=True)
 class AvailableModels:
-    """Everything that can be opened, by where it is."""
+    """All models and traces that can be opened, by source."""
 
     zoo: tuple[AvailableItem, ...]
     pulled: tuple[AvailableItem, ...]
@@ -49,7 +49,7 @@ class AvailableModels:
 
 
 def find_available(models: tuple[str, ...], traces: tuple[str, ...]) -> AvailableModels:
-    """What there is: the zoo, the hub's cache, and of the models and traces opened last those that are elsewhere."""
+    """Bundled models, the hub's cache, and recent models and traces in other places."""
     pulled = tuple(describe_model(id, folder) for id, folder in _in_cache())
     known = {*zoo_names(), *(one.name for one in pulled)}
     folders = [Path(name) for name in models if name not in known and not is_hub_id(name)]
@@ -63,7 +63,7 @@ def find_available(models: tuple[str, ...], traces: tuple[str, ...]) -> Availabl
 
 
 def describe_model(name: str, folder: Path) -> AvailableItem:
-    """A checkpoint, of which only headers are read."""
+    """Describes a checkpoint; reads only its headers."""
     try:
         checkpoint = open_checkpoint(folder)
     except EdgeError as error:
@@ -85,7 +85,7 @@ def _describe_trace(file: Path) -> AvailableItem:
 
 
 def _in_cache() -> Iterator[tuple[str, Path]]:
-    """Whole checkpoints in the hub's cache, by id."""
+    """Complete checkpoints in the hub's cache, by id."""
     from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -100,10 +100,10 @@ def _in_cache() -> Iterator[tuple[str, Path]]:
 
 
 def engine_choices(installed: tuple[str, ...], stored: str = "") -> list[tuple[str, str]]:
-    """Every engine in every precision offered, as users write it, and what brings it where it is not installed.
+    """Every engine in every precision offered, and how to install it if it is missing.
 
     Args:
-        stored: The precision of weights that are stored in groups: the only one then.
+        stored: The precision of stored quantized weights, the only one offered.
     """
     choices: list[tuple[str, str]] = []
     for name in PACKAGES:
@@ -114,7 +114,7 @@ def engine_choices(installed: tuple[str, ...], stored: str = "") -> list[tuple[s
 
 
 def is_comparable(model: str, other: str) -> bool:
-    """Whether two models read the same tokens and are built alike, so that one can be shown beside the other."""
+    """Whether two models have the same vocabulary and shape, so that their runs can be compared."""
     folders = find_model(model), find_model(other)
     spec, another = (open_checkpoint(folder).spec for folder in folders)
     if (spec.vocab_size, spec.n_layers, spec.n_heads) != (another.vocab_size, another.n_layers, another.n_heads):

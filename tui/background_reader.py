@@ -1,4 +1,4 @@
-"""Reads what weights say of a place in a trace, off the UI's thread; only the latest wish of each kind is read."""
+"""Computes results from weights on its own thread; only the latest request of each kind is computed."""
 
 from collections.abc import Callable
 from threading import Condition, Thread
@@ -8,57 +8,57 @@ from textual.message_pump import MessagePump
 
 from edge.error_message import error_message
 
-Reading = Callable[[], Message]
-"""Computes something and puts it into a message. Uses numpy alone; a refusal is an `EdgeError`."""
+Request = Callable[[], Message]
+"""Computes a result and returns it as a message, with numpy only; raises `EdgeError` for bad input."""
 
 
 class BackgroundReader:
-    """One thread. What it reads goes to the widget that asked; what was overtaken before it began is never read."""
+    """One thread. Results go to the widget that requested them; replaced requests are not computed."""
 
     def __init__(self) -> None:
-        self._changed, self._closing, self._is_reading = Condition(), False, False
-        self._wishes: dict[str, tuple[Reading, MessagePump]] = {}
-        self._thread = Thread(target=self._read, name="reader", daemon=True)
+        self._changed, self._closing, self._is_computing = Condition(), False, False
+        self._requests: dict[str, tuple[Request, MessagePump]] = {}
+        self._thread = Thread(target=self._compute, name="reader", daemon=True)
         self._thread.start()
 
-    def ask(self, kind: str, reading: Reading, asker: MessagePump) -> None:
-        """Reads something soon and posts the message to `asker`; replaces an unread wish of the same kind."""
+    def submit(self, kind: str, request: Request, sender: MessagePump) -> None:
+        """Computes something soon and posts the message to `sender`; replaces a waiting request of the same kind."""
         with self._changed:
-            self._wishes.pop(kind, None)
-            self._wishes[kind] = reading, asker
+            self._requests.pop(kind, None)
+            self._requests[kind] = request, sender
             self._changed.notify()
 
     @property
     def is_busy(self) -> bool:
-        """Something is being read, or waits to be."""
+        """Whether a request is being computed, or waiting."""
         with self._changed:
-            return self._is_reading or bool(self._wishes)
+            return self._is_computing or bool(self._requests)
 
     def close(self) -> None:
-        """Ends the thread after what it is at."""
+        """Ends the thread after the current request."""
         with self._changed:
-            self._wishes, self._closing = {}, True
+            self._requests, self._closing = {}, True
             self._changed.notify()
 
-    def _read(self) -> None:
+    def _compute(self) -> None:
         while True:
             with self._changed:
-                self._is_reading = False
-                while not (self._wishes or self._closing):
+                self._is_computing = False
+                while not (self._requests or self._closing):
                     self._changed.wait()
                 if self._closing:
                     return
-                self._is_reading = True
-                reading, asker = self._wishes.pop(next(iter(self._wishes)))
+                self._is_computing = True
+                request, sender = self._requests.pop(next(iter(self._requests)))
             try:
-                message = reading()
-            except BaseException as error:  # told where the reading would have shown, and the thread lives on
-                message = BackgroundTaskFailed(error_message(error, "a reading").message)
-            asker.post_message(message)
+                message = request()
+            except BaseException as error:  # shown in place of the result; the thread continues
+                message = BackgroundTaskFailed(error_message(error, "a request").message)
+            sender.post_message(message)
 
 
 class BackgroundTaskFailed(Message):
-    """Something could not be read; `text` says why."""
+    """A request failed; `text` has the reason."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

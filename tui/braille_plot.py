@@ -1,4 +1,4 @@
-"""Curves as cells of text: lines of braille dots, markers of their own, and round numbers at the side. No widgets."""
+"""Curves as cells of text: lines of braille dots, markers, and round numbers at the axis, without widgets."""
 
 import math
 from collections.abc import Sequence
@@ -13,33 +13,33 @@ from edge.lab.claim import Curve, Series
 from edge.picture.ticks import ticks
 
 MARKERS = "●■▲×◆▼+○□◇"
-"""Of the points of each line; with the dots between them they tell lines apart without color."""
+"""Markers of the points; with the dashes they distinguish lines without color."""
 
 DASHES = ((True,), (True, True, True, True, False, False), (True, False, False), (True,) * 5 + (False, True, False))
-"""Which dots of a line are set, over and over."""
+"""Dash patterns of the lines."""
 
 SEVERAL = "∗"
-"""Where points of several lines are in one cell."""
+"""Marker of points of several lines in one cell."""
 
-NOBODY, GRIDLINE, ALL = -1, -2, -3
-"""What a cell belongs to where that is not one line."""
+NO_LINE, GRIDLINE, ALL = -1, -2, -3
+"""Owner of a cell that does not belong to one line."""
 
 _BITS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
-"""Of a braille letter, by column and row of the dot."""
+"""Bits of a braille character, by column and row of the dot."""
 
 _BRAILLE = 0x2800
 
 CLOSEST = 2
-"""Cells between two markers of a line at least."""
+"""Smallest distance of two markers of a line in cells."""
 
 
 def marker(place: int) -> str:
-    """The mark at the points of a line, by its place among the lines."""
+    """The marker of a line, by its index."""
     return MARKERS[place % len(MARKERS)]
 
 
 def sample(place: int) -> str:
-    """A piece of a line, five cells wide, for a legend."""
+    """A sample of a line, five cells wide, for a legend."""
     dash, upper, lower = DASHES[place % len(DASHES)], 0x04, 0x20
     dots = [dash[dot % len(dash)] for dot in range(10)]
     cells = [chr(_BRAILLE | upper * left | lower * right) for left, right in zip(dots[::2], dots[1::2], strict=True)]
@@ -51,10 +51,10 @@ class Picture:
     """A curve in `lines` of `cells`.
 
     Attributes:
-        glyphs: What each cell shows.
-        owner: The line that each cell belongs to, by place; or one of `NOBODY`, `GRIDLINE` and `ALL`.
-        numbers: Of the y axis, by line.
-        columns: The cell in which each point stands.
+        glyphs: The character of each cell.
+        owner: The line of each cell, by index; or one of `NO_LINE`, `GRIDLINE` and `ALL`.
+        numbers: Numbers of the y axis, by line.
+        columns: The column of each point.
     """
 
     glyphs: list[list[str]]
@@ -64,12 +64,12 @@ class Picture:
 
     @property
     def overlaps(self) -> bool:
-        """Points of several lines share a cell."""
+        """Whether points of several lines share a cell."""
         return bool((self.owner == ALL).any())
 
 
 def number_cells(curve: Curve, lines: int) -> int:
-    """Cells that the numbers of the y axis take."""
+    """Width of the numbers of the y axis."""
     return max(len(show_tick(value)) for value in _marks(curve, lines))
 
 
@@ -79,24 +79,24 @@ def show_tick(value: float) -> str:
 
 
 def _marks(curve: Curve, lines: int) -> list[float]:
-    """Around all values and zero; about one in three lines."""
+    """Ticks around all values and zero; about one every three lines."""
     finite = [value for series in curve.series for value in series.values if math.isfinite(value)]
     return ticks(min([0.0, *finite]), max([0.0, *finite]), steps=min(max(lines // 3, 1), 5))
 
 
 def draw_curve(curve: Curve, cells: int, lines: int, chosen: int | None = None) -> Picture:
-    """A curve that fills `lines` of `cells`; the `chosen` point has a marker on every line."""
+    """Draws a curve in `lines` of `cells`; the `chosen` point has a marker on every line."""
     return _Drawing(curve, cells, lines, chosen).picture
 
 
 class _Drawing:
-    """A curve as it is drawn: dots first, markers over them."""
+    """Draws a curve: dots first, then markers."""
 
     def __init__(self, curve: Curve, cells: int, lines: int, chosen: int | None) -> None:
         self._curve, self._cells, self._lines, self._chosen = curve, cells, lines, chosen
         self._marks = _marks(curve, lines)
         self._bits: UInt8[np.ndarray, "line cell"] = np.zeros((lines, cells), np.uint8)
-        self._owner: Int16[np.ndarray, "line cell"] = np.full((lines, cells), NOBODY, np.int16)
+        self._owner: Int16[np.ndarray, "line cell"] = np.full((lines, cells), NO_LINE, np.int16)
 
     @cached_property
     def picture(self) -> Picture:
@@ -116,18 +116,18 @@ class _Drawing:
         return round((4 * self._lines - 1) * (high - value) / (high - low))
 
     def _grid(self) -> dict[int, str]:
-        """Faint lines at the round numbers; those too close to the one below have none."""
+        """Grid lines at the ticks, except those too close to the previous one."""
         numbers: dict[int, str] = {}
-        apart = 2 if self._lines > 3 else 1
+        distance = 2 if self._lines > 3 else 1
         for value in self._marks:
             line = self._dot_y(value) // 4
-            if not any(abs(line - other) < apart for other in numbers):
+            if not any(abs(line - other) < distance for other in numbers):
                 numbers[line] = show_tick(value)
                 self._owner[line] = GRIDLINE
         return numbers
 
     def _line(self, place: int, series: Series) -> None:
-        """Straight between points that follow each other; a gap where there is no number."""
+        """Straight lines between adjacent points; a gap where there is no number."""
         dash, drawn = DASHES[place % len(DASHES)], 0
         for start, (value, after) in enumerate(zip(series.values, series.values[1:], strict=False)):
             if not (math.isfinite(value) and math.isfinite(after)):
@@ -151,7 +151,7 @@ class _Drawing:
         return "┈" if self._owner[line, cell] == GRIDLINE else " "
 
     def _points(self, glyphs: list[list[str]]) -> None:
-        """A marker at each point, or at as many as there is room for."""
+        """A marker at each point, or at as many as fit."""
         taken: dict[tuple[int, int], int] = {}
         for place, series in enumerate(self._curve.series):
             for point in self._marked(place, series.values):
@@ -161,7 +161,7 @@ class _Drawing:
                 self._owner[at] = ALL if is_shared else place
 
     def _marked(self, place: int, values: Sequence[float]) -> list[int]:
-        """Points with a marker: spread evenly, the chosen one, and those that have no neighbor to be joined to."""
+        """Points with a marker: evenly spaced ones, the chosen one, and those without a neighbor."""
         every = max(1, math.ceil(CLOSEST * len(values) / self._cells))
         runs = groupby(range(len(values)), lambda point: math.isfinite(values[point]))
         joined = [list(run) for is_finite, run in runs if is_finite]

@@ -1,4 +1,4 @@
-"""What the panes of the lab say of a claim and of a model: words and tables of numbers, no widgets."""
+"""Texts and tables for the panes of the lab, without widgets."""
 
 from itertools import chain
 
@@ -8,7 +8,7 @@ from edge.lab.run import ClaimResult, LabRecord
 from edge.picture.units import show_bytes, show_time
 from tui.jobs.lab import read_tokens, text_bytes
 from tui.view_state import ModelSummary, ViewState
-from tui.widgets.text_sheet import Block, Effects, Numbers, Words
+from tui.widgets.text_sheet import Block, EffectTable, NumberTable, Paragraph
 
 _TITLED = 10
 _SIDES = 11
@@ -16,25 +16,25 @@ _SIDES = 11
 
 def about(claim: Claim, result: ClaimResult | None) -> tuple[Block, ...]:
     """The claim, how it is tested, and the cost of the test."""
-    told = {"question": claim.question, "method": claim.method, "rule": claim.rule, "source": claim.source}
+    rows = {"question": claim.question, "method": claim.method, "rule": claim.rule, "source": claim.source}
     if result is not None:
-        told["cost"] = f"{result.cost_tokens:,} tokens fed beyond the text, {show_time(result.took_s * 1e9)}"
-    return (Words(claim.title, look="first"), *_titled(told, _TITLED))
+        rows["cost"] = f"{result.cost_tokens:,} tokens in addition to the shared text, {show_time(result.took_s * 1e9)}"
+    return (Paragraph(claim.title, look="first"), *_titled(rows, _TITLED))
 
 
-def found(result: ClaimResult) -> tuple[Block, ...]:
+def results_of(result: ClaimResult) -> tuple[Block, ...]:
     """The result: the reason for the verdict, the effects behind it, then all other numbers."""
     finding = result.finding
-    reason, summary = (Words(told) for told in (finding.reason, finding.summary))
+    reason, summary = (Paragraph(text) for text in (finding.reason, finding.summary))
     return (
-        *((reason, Effects(finding.effects)) if finding.effects else ()),
+        *((reason, EffectTable(finding.effects)) if finding.effects else ()),
         summary,
-        *([Numbers(finding.numbers)] if finding.numbers else []),
+        *([NumberTable(finding.numbers)] if finding.numbers else []),
     )
 
 
 def figures(result: ClaimResult | None) -> list[Curve | Grid]:
-    """What there is to be drawn."""
+    """The figures of a claim."""
     return list(chain(result.finding.curves, result.finding.grids)) if result else []
 
 
@@ -44,14 +44,14 @@ def contrast_blocks(record: LabRecord) -> tuple[Block, ...]:
         block
         for aspect in contrast(record)
         for block in (
-            Words(aspect.name, look="first"),
+            Paragraph(aspect.name, look="first"),
             *_titled({"attention": aspect.attention, "FFN": aspect.ffn}, _SIDES),
         )
     )
 
 
-def _titled(told: dict[str, str], cells: int) -> list[Words]:
-    return [Words(text, title, cells) for title, text in told.items() if text]
+def _titled(rows: dict[str, str], cells: int) -> list[Paragraph]:
+    return [Paragraph(text, title, cells) for title, text in rows.items() if text]
 
 
 def record_of(model: ModelSummary, state: ViewState) -> LabRecord:
@@ -73,24 +73,24 @@ def lacking(model: ModelSummary | None) -> str:
     if not model.source:
         return (
             "a saved trace has no model to test claims on; open one with 'o'\n\n"
-            "edge lab MODEL --json > lab.json tests all claims,\nedge report TRACE --lab lab.json draws them on a page"
+            "edge lab MODEL --json > lab.json tests all claims,\nedge report TRACE --lab lab.json adds them to a page"
         )
     if not model.reads_text:
-        return "this model has no tokenizer, so it cannot read the texts of the lab\n\nput its tokenizer.json beside it"
+        return "this model has no tokenizer to encode the texts of the lab\n\nadd its tokenizer.json to the folder"
     return ""
 
 
 def awaited(key: str, state: ViewState) -> str:
-    """Why nothing is found of a claim yet, and what to do."""
+    """Why a claim has no results yet, and what to do."""
     model = state.model
     if key in state.claims_queued:
         before = state.claims_queued.index(key)
         others = "one other claim" if before == 1 else f"{before} other claims"
-        return f"waits for {others}; escape stops" if before else "testing …\n\nescape stops"
+        return f"waiting for {others}; escape stops" if before else "testing …\n\nescape stops"
     if model is None or (why := lacking(model)):
         return lacking(None) if model is None else why
     return (
-        f"{key} was not tested on this model yet\n\nenter tests it, a tests all\n\n"
-        f"{read_tokens(model.spec):,} tokens of Edge's own text are read for all claims together; "
-        f"they hold {show_bytes(text_bytes(model.spec))} until another model is loaded"
+        f"{key} is not tested on this model yet\n\nenter tests it, a tests all\n\n"
+        f"{read_tokens(model.spec):,} tokens of the bundled text are shared by all claims; "
+        f"they take {show_bytes(text_bytes(model.spec))} until another model is loaded"
     )

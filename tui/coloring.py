@@ -1,4 +1,4 @@
-"""What of a run is colored, and how: arrays and their scales, no widgets."""
+"""Arrays as color levels with their scales, without widgets."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,15 @@ from tui.options import Options, Selection, attention_row
 from tui.view_state import MeasuredRun
 
 FAINTEST = 1e-3
-"""Where the log scale of attention weights begins."""
+"""The lower end of the log scale of attention weights."""
 
 MAPPED = ("attn.query", "attn.key")
-"""Parts of a layer that its maps are recomputed from."""
+"""Sites of a layer that its attention patterns are recomputed from."""
 
 
 @dataclass(frozen=True)
 class PatternPicture:
-    """A pattern as color levels, and the scale they lie on."""
+    """An attention pattern as color levels, and their scale."""
 
     levels: UInt8[np.ndarray, "token past"]
     scale: Scale
@@ -30,7 +30,7 @@ class PatternPicture:
 def draw_pattern(
     pattern: Float32[np.ndarray, "token past"], trace: Trace, layer: int, options: Options
 ) -> PatternPicture:
-    """Colors from 0, or the faintest on a log scale, to the largest weight shown; keys out of reach are hidden."""
+    """Colors from 0, or `FAINTEST` on a log scale, to the largest weight; keys outside the window are hidden."""
     hidden = _hidden(pattern, trace, layer, options)
     highest = max(float(np.max(pattern, initial=0.0, where=~hidden)), 2 * FAINTEST)
     scale = Log(FAINTEST, highest) if options.is_log else Linear(0.0, highest)
@@ -44,12 +44,12 @@ def draw_difference(
     layer: int,
     options: Options,
 ) -> PatternPicture:
-    """The second pattern less the first, from the largest loss to as large a gain; zero is the middle."""
+    """The second pattern minus the first, on a symmetric scale."""
     hidden = _hidden(pattern, trace, layer, options)
-    apart = other - pattern
-    largest = max(float(np.max(np.abs(apart), initial=0.0, where=~hidden)), 1e-9)
+    difference = other - pattern
+    largest = max(float(np.max(np.abs(difference), initial=0.0, where=~hidden)), 1e-9)
     scale = Linear(-largest, largest)
-    return PatternPicture(to_levels(apart, scale, hidden), scale)
+    return PatternPicture(to_levels(difference, scale, hidden), scale)
 
 
 def _hidden(pattern: Float32[np.ndarray, "token past"], trace: Trace, layer: int, options: Options) -> np.ndarray:
@@ -70,7 +70,7 @@ def score_scale(scores: Float32[np.ndarray, "layer head"], top: float | None) ->
 
 @dataclass(frozen=True)
 class TokenValues:
-    """A number for each token; NaN where there is none. The scale is None where no token has one."""
+    """One number per token; NaN where there is none. The scale is None where no token has one."""
 
     title: str
     unit: str
@@ -79,13 +79,13 @@ class TokenValues:
 
 
 def token_values(shown: MeasuredRun, selection: Selection, options: Options) -> TokenValues:
-    """What the strip of tokens is colored by."""
+    """The values that the tokens are colored by."""
     trace, color = shown.trace, options.color
     title = f"{color.title}, {options.sparsity.title}" if color.key == "sparsity" else color.title
     values = np.full(len(trace.tokens), np.nan, np.float32)
-    unit = {"surprise": "bits", "ms": "ms"}.get(color.key, "share")
+    unit = {"surprisal": "bits", "latency": "ms"}.get(color.key, "share")
     match color.key:
-        case "reads":
+        case "attention":
             row = attention_row(trace, selection)
             if row is not None:
                 values[: selection.token + 1] = row
@@ -93,25 +93,25 @@ def token_values(shown: MeasuredRun, selection: Selection, options: Options) -> 
             pattern = _pattern(shown, selection)
             if pattern is not None:
                 values[: trace.n_fed] = received(pattern)
-        case "surprise":
+        case "surprisal":
             values[:] = shown.surprisal_bits
         case "sparsity":
             values[: trace.n_fed] = shown.overview.sparsity[options.sparsity.key][selection.layer]
-        case "ms":
+        case "latency":
             waited = trace.timing.inter_token_ms
             values[trace.prompt_length + 1 : trace.prompt_length + 1 + len(waited)] = waited
     known = values[~np.isnan(values)]
     if not known.size:
         return TokenValues(title, unit, values, None)
-    low = float(known.min()) if color.key in ("sparsity", "ms") else 0.0
+    low = float(known.min()) if color.key in ("sparsity", "latency") else 0.0
     scale: Scale = Linear(low, max(float(known.max()), low + 1e-6))
-    if options.is_log and color.key in ("reads", "received"):
+    if options.is_log and color.key in ("attention", "received"):
         scale = Log(FAINTEST, max(float(known.max()), 2 * FAINTEST))
     return TokenValues(title, unit, values, scale)
 
 
 def received(pattern: Float32[np.ndarray, "token past"]) -> Float32[np.ndarray, " past"]:
-    """What each key is given by the tokens that may read it, on average: the column mean below the diagonal."""
+    """Mean weight that each key receives from the queries at or after it: `(past,)`."""
     tokens, past = pattern.shape
     readers = np.minimum(tokens, np.arange(past, 0, -1))
     return np.asarray(pattern.sum(axis=0) / readers, np.float32)
@@ -125,7 +125,7 @@ def _pattern(shown: MeasuredRun, selection: Selection) -> Float32[np.ndarray, "t
 def margins(
     pattern: Float32[np.ndarray, "token past"],
 ) -> tuple[Float32[np.ndarray, " token"], Float32[np.ndarray, " past"]]:
-    """Each row's entropy as a share of the widest possible, `log2(tokens)`; what each key is given, over the most."""
+    """Entropy of each row over its maximum `log2(tokens)`; received attention of each key over the largest."""
     given = received(pattern)
     widest = np.log2(max(2, len(pattern)))
     return (

@@ -1,4 +1,4 @@
-"""The command palette: everything that works now, whatever has the keys, by what it is about."""
+"""The command palette: all commands that work now, wherever the keyboard focus is, by topic."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -40,7 +40,7 @@ ABOUT = {
     "export": "export",
     "help": "help",
 }
-"""What stands before the name of a key's action."""
+"""Topic of a key's action."""
 
 
 NAMES = {
@@ -49,49 +49,49 @@ NAMES = {
     "compare": "with another engine, model, prompt or trace",
     "edits": "list them",
     "write": "the run, the screen or its numbers",
-    "help": "what is under the cursor",
+    "help": "the current pane",
 }
-"""What a key is called after that word, where it would only say the word again."""
+"""Names of actions that equal their topic."""
 
 
 def commands_of(main: "MainScreen") -> Iterator[SystemCommand]:
-    """Each key that works now where the view at hand has the keys, and what has no key of its own."""
+    """Each key that works now in the current view, and commands without a key."""
     for node, binding in offered(main):
-        told = f"{binding.tooltip} · {main.app.get_key_display(binding)}"
-        yield SystemCommand(title_of(node, binding), told, runs(main, node, binding.action))
+        help_text = f"{binding.tooltip} · {main.app.get_key_display(binding)}"
+        yield SystemCommand(title_of(node, binding), help_text, runs(main, node, binding.action))
     if main.session.place is not None:
         for engine in main.dialogs.other_engines:
-            told = "Run the last prompt on this engine"
-            yield SystemCommand(f"engine: {engine}", told, runs(main, main, f"engine('{engine}')"))
+            help_text = "Run the last prompt on this engine"
+            yield SystemCommand(f"engine: {engine}", help_text, runs(main, main, f"engine('{engine}')"))
     for model in zoo_names():
-        yield SystemCommand(f"open: {model}", "Load this model, which comes with Edge", _loads(main, model))
+        yield SystemCommand(f"open: {model}", "Load this bundled model", _loads(main, model))
     for edit in main.state.edits:
-        yield SystemCommand(f"edits: remove {edit}", "End this edit", partial(main.post_message, EditToggled(edit)))
+        yield SystemCommand(f"edits: remove {edit}", "Remove this edit", partial(main.post_message, EditToggled(edit)))
         if len(main.state.edits) > 1:
-            told = "Its effect against the run without any edit"
-            yield SystemCommand(f"edits: {edit} alone", told, partial(main.post_message, EditIsolated(edit)))
+            help_text = "Apply this edit alone"
+            yield SystemCommand(f"edits: {edit} alone", help_text, partial(main.post_message, EditIsolated(edit)))
     if main.session.place is not None:
-        told = "Write the model for other tools or machines"
-        yield SystemCommand("export: the model", told, runs(main, main, "export"))
-    yield SystemCommand("settings: where they are", "Say which file remembers them", main.preferences.show_path)
-    yield SystemCommand("settings: start afresh", "Show everything as at the first start", main.preferences.reset)
-    yield SystemCommand("quit: leave Edge", "End what runs and leave · ctrl+q", main.app.action_quit)
+        help_text = "Write the model for other tools or machines"
+        yield SystemCommand("export: the model", help_text, runs(main, main, "export"))
+    yield SystemCommand("settings: file", "Show the path of the settings file", main.preferences.show_path)
+    yield SystemCommand("settings: reset", "Reset display options to their defaults", main.preferences.reset)
+    yield SystemCommand("quit: leave Edge", "Stop the current job and quit · ctrl+q", main.app.action_quit)
 
 
 def offered(main: "MainScreen") -> Iterator[tuple[DOMNode, Binding]]:
-    """Actions of the pane at hand, of its view and of the screen that work now, each once, with where it acts."""
+    """Actions of the current pane, its view and the screen that work now, each once, with their widget."""
     seen: set[tuple[DOMNode, str]] = set()
     for node in nodes_of(main):
         for bindings in node._bindings.key_to_bindings.values():
             for binding in bindings:
-                is_ours = bool(binding.tooltip)  # Textual's own scroll keys have none
-                if is_ours and (node, binding.action) not in seen and works(main, node, binding.action):
+                is_edge = bool(binding.tooltip)  # Textual's own scroll keys have none
+                if is_edge and (node, binding.action) not in seen and works(main, node, binding.action):
                     seen.add((node, binding.action))
                     yield node, binding
 
 
 def nodes_of(main: "MainScreen") -> Iterator[DOMNode]:
-    """Whose keys count: the pane at hand, its view, the screen."""
+    """Widgets whose keys are used: the current pane, its view, the screen."""
     view = main.shown_view
     yield view.query_one(f"#{view.pane}")
     yield view
@@ -99,7 +99,7 @@ def nodes_of(main: "MainScreen") -> Iterator[DOMNode]:
 
 
 def works(main: "MainScreen", node: DOMNode, action: str) -> bool:
-    """Whether an action can be done, letters of the prompt aside."""
+    """Whether an action works now, even while the prompt has the focus."""
     _, name, parameters = parse(action)
     if node is main:
         return main.offers(name)
@@ -107,7 +107,7 @@ def works(main: "MainScreen", node: DOMNode, action: str) -> bool:
 
 
 def title_of(node: DOMNode, binding: Binding) -> str:
-    """What a command is called: first the view or pane that it belongs to, or a word for those of the screen."""
+    """The title of a command: its view or pane, or a topic for commands of the screen, then its name."""
     view = next((one for one in node.ancestors_with_self if isinstance(one, View)), None)
     if view is None:
         action = parse(binding.action)[1]
@@ -118,7 +118,7 @@ def title_of(node: DOMNode, binding: Binding) -> str:
 
 
 def runs(main: "MainScreen", node: DOMNode, action: str) -> Callable[[], Awaitable[None]]:
-    """Does an action, after the keys were taken from the prompt, to which letters belong."""
+    """Runs an action, after moving the keyboard focus from the prompt."""
 
     async def run() -> None:
         if isinstance(main.focused, PromptBox):

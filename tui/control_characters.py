@@ -1,4 +1,4 @@
-"""No control character that stands in a name or a text reaches the terminal that shows the UI."""
+"""Keeps control characters of names and texts from the terminal."""
 
 from rich.segment import Segment
 from textual.color import Color
@@ -8,7 +8,7 @@ from edge.picture.escape import without_acting
 
 
 class DropControlCharacters(LineFilter):
-    """Leaves out of every line what has no width and what a terminal would act on."""
+    """Removes control characters and zero-width characters from every line."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [Segment(without_acting(text), style, control) for text, style, control in segments]

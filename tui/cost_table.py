@@ -1,4 +1,4 @@
-"""Rows of a table of costs: one quantity a row, one engine a column, under headings."""
+"""Rows of a table of costs: one row per quantity, one column per engine, under headings."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,39 +14,39 @@ class Cost:
     """One quantity of every engine.
 
     Attributes:
-        unit: As `edge.picture.units` knows it: `share`, `bytes` and `count` show by themselves.
-        values: One an engine; None where it is not known.
-        shares: What stands beside each value, of what the title or its section says; empty where nothing does.
-        of_sweep: Shares are ratios to what a sweep reached, which caches and 8-bit products exceed.
+        unit: A unit of `edge.picture.units`; `share`, `bytes` and `count` are written with the value.
+        values: One per engine; None where it is not known.
+        shares: Share of each value, of the whole that the section names; empty without shares.
+        of_benchmark: Shares are ratios to a benchmark, which caches and 8-bit products can exceed.
     """
 
     title: str
     unit: str
     values: tuple[Number | None, ...]
     shares: tuple[float | None, ...] = ()
-    of_sweep: bool = False
+    of_benchmark: bool = False
 
     @property
     def label(self) -> str:
-        """The title, with the unit that the values do not show."""
+        """The title, with the unit if it is not written with the values."""
         return self.title if self.unit in ("count", "share", "bytes") else f"{self.title}, {self.unit}"
 
-    def show_beside(self, engine: int) -> str:
-        """The share of one engine; nothing where there is none."""
+    def show_share_of(self, engine: int) -> str:
+        """The share of one engine; empty without one."""
         share = self.shares[engine] if self.shares else None
         if share is None:
             return ""
-        return show_reached(share) if self.of_sweep else show_share(share)
+        return show_reached(share) if self.of_benchmark else show_share(share)
 
     def show(self, engine: int) -> str:
-        """One value as people read it; a dash where there is none."""
+        """One value with its unit; a dash where there is none."""
         value = self.values[engine]
         return "–" if value is None else show_measured(value, self.unit)
 
 
 @dataclass(frozen=True)
 class Heading:
-    """What the rows below it are, and how they were measured; `warns` where that is to be doubted."""
+    """Heading of the rows below it; `warns` where they are unreliable."""
 
     title: str
     warns: bool = False
@@ -54,7 +54,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Split:
-    """Where each engine's pass goes: what a stacked bar is drawn from, in nanoseconds by part."""
+    """Each engine's pass by part, in nanoseconds, as a stacked bar."""
 
     accounts: tuple[TimeBreakdown, ...]
 
@@ -63,7 +63,7 @@ CostRow = Cost | Heading | Split
 
 
 def as_table(engines: tuple[str, ...], rows: Iterable[CostRow]) -> Table:
-    """The rows as a table: quantity, unit, and a column an engine; shares have rows of their own."""
+    """The rows as a table: quantity, unit, and one column per engine; shares have separate rows."""
     columns = [Column("quantity", "quantity"), Column("unit", "unit"), *(Column(one, one, ".4g") for one in engines)]
     cells: list[tuple[Cell, ...]] = []
     section = ""

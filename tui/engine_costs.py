@@ -1,4 +1,4 @@
-"""What engines cost beside each other, end to end, inside a pass, and in memory."""
+"""Costs of engines as rows of a table: end to end, within a pass, and in memory."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,26 +20,26 @@ PARTS = {
     "embed": "embed",
     "head": "head",
     "other": "other",
-    "gap": "gap, in no part",
+    "gap": "unattributed",
 }
-"""What a pass is divided into, in the order in which it is computed, and what each is called."""
+"""The parts of a pass, in order of computation, with their titles."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """One kind of pass of every engine that ran it."""
+    """One kind of pass on every engine."""
 
     profile: Profile
     kind: PassKind
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """As users write them."""
+        """The engines as the user names them."""
         return tuple(one.variant.engine for one in self.kind.engines)
 
     @property
     def accounts(self) -> tuple[TimeBreakdown, ...]:
-        """The pass of each engine, divided."""
+        """The pass of each engine, by part."""
         return tuple(one.sublayers for one in self.kind.engines)
 
     @property
@@ -53,8 +53,8 @@ class Costs:
 
 
 def cost_rows(costs: Costs) -> Iterator[CostRow]:
-    """Everything, from end to end to memory."""
-    summaries = [_pace(costs.profile, one) for one in costs.kind.engines]
+    """All rows, from end-to-end latency to memory."""
+    summaries = [_speed(costs.profile, one) for one in costs.kind.engines]
     if doubts := _doubts(costs.profile, summaries):
         yield Heading(doubts, warns=True)
     yield from _end_to_end(costs, summaries)
@@ -64,7 +64,7 @@ def cost_rows(costs: Costs) -> Iterator[CostRow]:
     yield from _conditions(costs, summaries)
 
 
-def _pace(profile: Profile, part: PartTimes) -> DepthSummary:
+def _speed(profile: Profile, part: PartTimes) -> DepthSummary:
     at = next(at for at in part.variant.depths if part.breakdown.passes in at.passes)
     return DepthSummary(profile, part.variant, at)
 
@@ -72,12 +72,12 @@ def _pace(profile: Profile, part: PartTimes) -> DepthSummary:
 def _end_to_end(costs: Costs, summaries: list[DepthSummary]) -> Iterator[CostRow]:
     rounds, workload = len(summaries[0].at.rounds), summaries[0].at.workload
     if costs.is_decode:
-        yield Heading(f"token to token, end to end · {rounds} rounds of {workload.tokens}")
+        yield Heading(f"inter-token latency, end to end · {rounds} rounds of {workload.tokens}")
         for name, q in (("p50", 0.5), ("p90", 0.9)):
             yield Cost(name, "ms", tuple(quantile(summary.intervals_ms, q) for summary in summaries))
         yield Cost("rate", "tok/s", tuple(summary.decode_tokens_per_s for summary in summaries))
         return
-    yield Heading(f"a prompt, end to end · {rounds} rounds of {workload.prompt} tokens")
+    yield Heading(f"prefill, end to end · {rounds} rounds of {workload.prompt} tokens")
     yield Cost("p50", "ms", tuple(summary.prefill_ms for summary in summaries))
     yield Cost("rate", "tok/s", tuple(summary.prefill_tokens_per_s for summary in summaries))
     firsts = [summary.ttft_ms for summary in summaries]
@@ -88,29 +88,29 @@ def _end_to_end(costs: Costs, summaries: list[DepthSummary]) -> Iterator[CostRow
 
 def _inside(costs: Costs) -> Iterator[CostRow]:
     engines = costs.kind.engines
-    yield Heading(f"one pass · {len(engines[0].times.whole_ns)} whole, and as many with clocks")
-    yield Cost("whole, p50", "ms", tuple(one.total_ns / 1e6 for one in engines))
-    yield Cost("whole, p90", "ms", tuple(one.p90_ns / 1e6 for one in engines))
+    yield Heading(f"one pass · {len(engines[0].times.whole_ns)} uninstrumented, and as many instrumented")
+    yield Cost("uninstrumented, p50", "ms", tuple(one.total_ns / 1e6 for one in engines))
+    yield Cost("uninstrumented, p90", "ms", tuple(one.p90_ns / 1e6 for one in engines))
     yield Split(costs.accounts)
     yield from divided_rows(costs.accounts, costs.engines)
     yield from _differenced(engines)
 
 
 def _differenced(engines: tuple[PartTimes, ...]) -> Iterator[CostRow]:
-    """What a pass takes less without attention, without FFNs, and what is left without layers."""
+    """Time saved by a pass without attention, without FFNs; and the time without layers."""
     found = [one.breakdown.differenced for one in engines]
     if not any(found):
         return
-    yield Heading("by differencing · passes without them, no clock inside")
+    yield Heading("by differencing · uninstrumented passes without them")
     for title, name in (("attention", "attn_ns"), ("FFN", "ffn_ns"), ("rest", "rest_ns")):
         yield Cost(title, "ms", _ms(None if one is None else getattr(one, name) for one in found))
-    yield Cost("differences cover", "share", tuple(None if one is None else one.coverage for one in found))
+    yield Cost("sum / total", "share", tuple(None if one is None else one.coverage for one in found))
 
 
 def divided_rows(accounts: Sequence[TimeBreakdown], names: Sequence[str]) -> Iterator[CostRow]:
-    """Each kind of part over all layers, the gap, and the coverage.
+    """Each kind of part over all layers, unattributed time, and coverage.
 
-    Where clocks slowed a pass, what they say stands apart from what is scaled down to the pass.
+    Where timers slowed a pass, measured and scaled times have separate rows.
     """
     slowed = [name for name, account in zip(names, accounts, strict=True) if account.basis is Basis.CLOCKED]
     sums = [account.sums_ns for account in accounts]
@@ -120,9 +120,9 @@ def divided_rows(accounts: Sequence[TimeBreakdown], names: Sequence[str]) -> Ite
             scaled = f"{title}, scaled" if slowed and part != "gap" else title
             shares = tuple(_over(ns, account.total_ns) for ns, account in zip(took, accounts, strict=True))
             yield Cost(scaled, "ms", _ms(took), shares)
-    yield Cost("clocks cover", "share", tuple(account.coverage for account in accounts))
+    yield Cost("instrumented parts / total", "share", tuple(account.coverage for account in accounts))
     if slowed:
-        yield Heading(f"with clocks · they slowed {', '.join(slowed)}: shares are {CLOCKED}", warns=True)
+        yield Heading(f"instrumented · timers slowed {', '.join(slowed)}: shares are {CLOCKED}", warns=True)
         measured = [account.measured_sums_ns for account in accounts]
         for part, title in PARTS.items():
             took = [one.get(part) for one in measured]
@@ -135,26 +135,26 @@ def _over(part_ns: float | None, total_ns: float) -> float | None:
 
 
 def _against_machine(costs: Costs, summaries: list[DepthSummary]) -> Iterator[CostRow]:
-    """Bytes for a decode step, which memory bounds; products for a prompt, which arithmetic bounds."""
+    """Bytes for a decode step, which is bound by memory; FLOPs for a prompt, which is bound by arithmetic."""
     profile = costs.profile
     rows = [_sublayer_rows(profile, one) for one in costs.kind.engines]
     if costs.is_decode:
         best = bandwidth_bytes_per_s(profile)
-        yield Heading(f"reading · beside the {show_bytes(best)}/s of a sweep over memory")
-        yield Cost("touched by a token", "bytes", tuple(summary.decode_bytes for summary in summaries))
+        yield Heading(f"bandwidth · share of the {show_bytes(best)}/s of a memory benchmark")
+        yield Cost("bytes per token", "bytes", tuple(summary.decode_bytes for summary in summaries))
         ratios = tuple(summary.bandwidth_ratio for summary in summaries)
-        yield Cost("end to end", "GB/s", tuple(ratio * best / 1e9 for ratio in ratios), ratios, of_sweep=True)
+        yield Cost("end to end", "GB/s", tuple(ratio * best / 1e9 for ratio in ratios), ratios, of_benchmark=True)
         for part in ("attn", "ffn"):
             found = [one[part] for one in rows]
             rates = tuple(row.bytes_per_s / 1e9 for row in found)
-            yield Cost(PARTS[part], "GB/s", rates, tuple(row.bandwidth_ratio for row in found), of_sweep=True)
+            yield Cost(PARTS[part], "GB/s", rates, tuple(row.bandwidth_ratio for row in found), of_benchmark=True)
         return
     best = flops_per_s(profile) / 1e9
-    yield Heading(f"products · beside the {show_number(best)} GFLOP/s of a sweep in float32")
+    yield Heading(f"compute · share of the {show_number(best)} GFLOP/s of a float32 benchmark")
     for part in ("attn", "ffn"):
         found = [one[part] for one in rows]
         rates = tuple(row.flops_per_s / 1e9 for row in found)
-        yield Cost(PARTS[part], "GFLOP/s", rates, tuple(row.flops_ratio for row in found), of_sweep=True)
+        yield Cost(PARTS[part], "GFLOP/s", rates, tuple(row.flops_ratio for row in found), of_benchmark=True)
 
 
 def _sublayer_rows(profile: Profile, one: PartTimes) -> dict[str, PartRow]:
@@ -166,39 +166,39 @@ def _sublayer_rows(profile: Profile, one: PartTimes) -> dict[str, PartRow]:
 
 def _memory(engines: tuple[PartTimes, ...]) -> Iterator[CostRow]:
     held = [one.variant.memory for one in engines]
-    yield Heading("memory · a process for each engine")
+    yield Heading("memory · one process per engine")
     yield Cost("process peak", "bytes", tuple(one.process_peak_bytes for one in held))
     yield Cost("allocator peak", "bytes", tuple(one.allocator_peak_bytes for one in held))
     yield Cost("weights on disk", "bytes", tuple(one.weights_bytes for one in held))
-    yield Cost("weights held", "bytes", tuple(one.weights_memory_bytes for one in held))
+    yield Cost("weights in memory", "bytes", tuple(one.weights_memory_bytes for one in held))
     yield Cost("KV cache", "bytes", tuple(one.kv_bytes for one in held))
 
 
 def _doubts(profile: Profile, summaries: list[DepthSummary]) -> str:
-    """Why not to believe the numbers; empty where nothing speaks against them."""
+    """Why the timing is unreliable; empty where it is not."""
     busy = profile.machine.busy or 0.0
-    told = [f"other processes used about {busy:.1f} cores"] if busy > 1.5 else []
+    doubts = [f"other processes used about {busy:.1f} cores"] if busy > 1.5 else []
     if any(summary.spread > UNRELIABLE_SPREAD for summary in summaries):
-        told.append(f"medians of rounds differ by over {UNRELIABLE_SPREAD:.0%}")
-    return f"Unreliable timing: {', '.join(told)}" if told else ""
+        doubts.append(f"medians of rounds differ by over {UNRELIABLE_SPREAD:.0%}")
+    return f"Unreliable timing: {', '.join(doubts)}" if doubts else ""
 
 
 def _conditions(costs: Costs, summaries: list[DepthSummary]) -> Iterator[CostRow]:
-    turns = "in turns" if costs.profile.interleaved else "one engine after another"
-    yield Heading(f"measured {turns}, the screen at rest")
+    order = "in interleaved rounds" if costs.profile.interleaved else "one engine after another"
+    yield Heading(f"measured {order}, without redrawing")
     yield Cost("spread of rounds", "share", tuple(summary.spread for summary in summaries))
     yield Cost("threads", "count", tuple(float(summary.variant.threads) for summary in summaries))
 
 
 def part_costs(costs: Costs, layer: int) -> Iterator[CostRow]:
-    """The parts of attention and of the FFN: over all layers, and in one."""
+    """Latency of the parts of attention and of the FFN: over all layers, and in one layer."""
     engines = costs.kind.engines
     slowed = [one.variant.engine for one in engines if one.sublayers.basis is Basis.CLOCKED]
     of = f"; shares on {', '.join(slowed)} are {CLOCKED}" if slowed else ""
     yield Heading(f"all layers, {'scaled' if slowed else 'share of the pass'}{of}", warns=bool(slowed))
     sums = [_over_layers(one.breakdown.scaled_ns) for one in engines]
     yield from (_part_cost(name, [one.get(name) for one in sums], engines) for name in _LAYER_PARTS)
-    yield Heading(f"layer {layer} alone")
+    yield Heading(f"layer {layer}")
     for name in _LAYER_PARTS:
         took = [one.breakdown.scaled_ns.get(f"layers.{layer}.{name}") for one in engines]
         yield _part_cost(name, took, engines)
@@ -220,7 +220,7 @@ def _part_cost(name: str, took_ns: list[float | None], engines: tuple[PartTimes,
 
 
 def layer_ms(accounts: Sequence[TimeBreakdown]) -> Iterator[Cost]:
-    """Attention and FFN of each layer, in milliseconds, from the first: as measured, and scaled."""
+    """Attention and FFN of each layer, in milliseconds: measured, and scaled."""
     for layer in layers_of(scope for account in accounts for scope in account.measured_ns):
         for part in ("attn", "ffn"):
             scope, title = f"layers.{layer}.{part}", f"layer {layer} {PARTS[part]}"
@@ -233,7 +233,7 @@ def _ms(took_ns: Iterable[float | None]) -> tuple[float | None, ...]:
 
 
 def timing_rows(accounts: Sequence[TimeBreakdown], names: Sequence[str]) -> Iterator[CostRow]:
-    """One pass of each, divided; what stands in a table before engines were timed in turns."""
-    yield Cost("whole", "ms", tuple(account.total_ns / 1e6 for account in accounts))
+    """One pass of each run, by part: the table before engines are timed."""
+    yield Cost("uninstrumented", "ms", tuple(account.total_ns / 1e6 for account in accounts))
     yield from divided_rows(accounts, names)
     yield from layer_ms(accounts)

@@ -1,14 +1,14 @@
-"""Keeps the garbage collector from stopping frames: what lives as long as the screen is not searched each time."""
+"""Keeps garbage collection short: objects that live as long as the screen are not searched."""
 
 import gc
 
 _YOUNG = 20_000
-"""New objects between two searches among the young; a frame makes a few thousand, nearly none of them in cycles."""
+"""New objects between two collections; a frame makes a few thousand, almost none in cycles."""
 
 
 def freeze_long_lived() -> None:
-    """Collects now, and sets what is left aside. Called when the screen, or a model, has just come to stay."""
-    gc.unfreeze()  # what was set aside before and has died since goes now
+    """Collects, then freezes the remaining objects. Called after the screen or a model is loaded."""
+    gc.unfreeze()  # frees what was frozen before and is unused now
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, 20, 20)

@@ -1,4 +1,4 @@
-"""Every message of the UI: what work off its thread tells the screen, and what widgets ask of it."""
+"""All messages of the UI: from jobs to the screen, and from widgets to the screen."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ class StateChange(Message):
 
 @dataclass
 class JobProgress(Message):
-    """What the runner is at, in a few words; empty when it rests. A newer one replaces an unread older one."""
+    """Progress of the current job; empty when idle. A newer one replaces an unread older one."""
 
     work: str
     can_stop: bool = False
@@ -39,7 +39,7 @@ class JobProgress(Message):
 
 @dataclass
 class ModelLoaded(Message):
-    """A model is ready; `weights` explain its traces, None where there is no checkpoint to read."""
+    """A model is loaded; `weights` is None where there is no checkpoint to read."""
 
     model: ModelSummary
     weights: InsightWeights | None
@@ -47,10 +47,10 @@ class ModelLoaded(Message):
 
 @dataclass
 class Streaming(Message):
-    """The tokens of the run under way, all of them. A newer one replaces an unread older one.
+    """All tokens of the run in progress. A newer message replaces an unread older one.
 
     Attributes:
-        ttft_ms: Request to first token, tokenization included; None before it came.
+        ttft_ms: Request to first token, with tokenization; None before it.
         tokens_per_second: Since the first token; None before the second.
     """
 
@@ -65,14 +65,14 @@ class Streaming(Message):
 
 @dataclass
 class RunEnded(Message):
-    """A run is over; its trace is whole, or reaches to where it was stopped."""
+    """A run is done; its trace ends early if it was stopped."""
 
     trace: Trace
 
 
 @dataclass
 class TraceOpened(Message):
-    """A saved trace was opened from a file."""
+    """A saved trace was opened."""
 
     trace: Trace
     path: Path
@@ -88,7 +88,7 @@ class FileWritten(Message):
 
 @dataclass
 class ModelExported(Message):
-    """A model was exported; `parity` says how far it is from torch, `means` what that comes to in sentences."""
+    """A model was exported; `parity` is its difference from torch, `means` a summary in sentences."""
 
     folder: Path
     size: str
@@ -98,7 +98,7 @@ class ModelExported(Message):
 
 @dataclass
 class OverviewMeasured(StateChange):
-    """What is measured so far of the last trace, or of the one beside. A newer one replaces an unread older one."""
+    """Measurements so far of the current or the comparison run. A newer one replaces an unread older one."""
 
     overview: Overview
     is_compared: bool = False
@@ -109,7 +109,7 @@ class OverviewMeasured(StateChange):
 
 @dataclass
 class SurprisalMeasured(StateChange):
-    """How little each token of a trace was expected, in bits."""
+    """Surprisal of each token of a trace, in bits."""
 
     bits: Float32[np.ndarray, " token"]
     is_compared: bool = False
@@ -117,7 +117,7 @@ class SurprisalMeasured(StateChange):
 
 @dataclass
 class SublayersTimed(StateChange):
-    """The sublayers of one decode step were timed; None where that was stopped."""
+    """The sublayers of one decode step were timed; None if that was stopped."""
 
     timing: SublayerTiming | None
     is_compared: bool = False
@@ -125,19 +125,19 @@ class SublayersTimed(StateChange):
 
 @dataclass
 class ComparedRunReady(Message):
-    """A run to be seen beside the one that shows; None ends the comparison."""
+    """A comparison run is ready; None ends the comparison."""
 
     shown: MeasuredRun | None
 
 
 @dataclass
 class JobStopped(Message):
-    """A job was stopped before it had found what it was for."""
+    """A job was stopped before it had a result."""
 
 
 @dataclass
 class JobFailed(Message):
-    """Something was refused, or broke; `text` says what happened and what to do."""
+    """A job failed; `text` has the reason and what to do."""
 
     title: str
     text: str
@@ -145,7 +145,7 @@ class JobFailed(Message):
 
 @dataclass
 class CellChosen(StateChange):
-    """A cell of the attention map: `token` reads `key`."""
+    """A cell of the attention map was chosen: query `token`, key `key`."""
 
     token: int
     key: int
@@ -153,7 +153,7 @@ class CellChosen(StateChange):
 
 @dataclass
 class CellPointed(Message):
-    """The mouse rests on a cell of the attention map, or left it. A newer one replaces an unread older one."""
+    """The mouse is over a cell of the attention map, or left it. A newer one replaces an unread older one."""
 
     cell: tuple[int, int] | None
 
@@ -163,7 +163,7 @@ class CellPointed(Message):
 
 @dataclass
 class HeadChosen(StateChange):
-    """One head of one layer."""
+    """A head was chosen."""
 
     layer: int
     head: int
@@ -171,7 +171,7 @@ class HeadChosen(StateChange):
 
 @dataclass
 class TokenChosen(StateChange):
-    """One token of the text; `layer` too where the widget shows layers."""
+    """A token was chosen; with its layer if the widget shows layers."""
 
     token: int
     layer: int | None = None
@@ -179,21 +179,21 @@ class TokenChosen(StateChange):
 
 @dataclass
 class LayerChosen(StateChange):
-    """One layer."""
+    """A layer was chosen."""
 
     layer: int
 
 
 @dataclass
 class NeuronChosen(StateChange):
-    """One neuron of the chosen layer's FFN."""
+    """A neuron of the chosen layer's FFN was chosen."""
 
     neuron: int
 
 
 @dataclass
 class OptionsChosen(Message):
-    """How things are to be shown from now on."""
+    """The display options were changed."""
 
     options: Options
 
@@ -204,26 +204,26 @@ class EditChange(Message):
 
 @dataclass
 class EditToggled(EditChange):
-    """One edit is to act in the run beside, or no longer; that run is made anew."""
+    """One edit was added or removed; the comparison run is run again."""
 
     edit: Edit
 
 
 @dataclass
 class EditsCleared(EditChange):
-    """No edit is to act any more."""
+    """All edits were removed."""
 
 
 @dataclass
 class EditIsolated(EditChange):
-    """The effect of one edit is to show by itself, or with None that of all."""
+    """One edit is to be applied alone; with None, all of them."""
 
     edit: Edit | None
 
 
 @dataclass
 class PaneChosen(Message):
-    """One pane, by the name of its tab."""
+    """A pane was chosen, by its name."""
 
     pane: str
 
@@ -238,7 +238,7 @@ class NeuronsAblated(StateChange):
 
 @dataclass
 class EnginesTimed(StateChange):
-    """Engines were timed in turns."""
+    """Engines were timed in interleaved rounds."""
 
     profile: Profile
 
@@ -266,7 +266,7 @@ class EnginesCompared(StateChange):
 
 @dataclass
 class LawsQueued(StateChange):
-    """Laws that are wanted, by number, the one under way first; none once all were checked or that ended."""
+    """Numbers of laws still to check, the running one first; empty at the end."""
 
     numbers: tuple[int, ...]
 

@@ -1,4 +1,4 @@
-"""What is chosen on the screen, and how it is shown: plain values that every screen shares."""
+"""Selection and display options, shared by all screens."""
 
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -17,15 +17,15 @@ from models.spec import Activation, DecoderSpec
 T = TypeVar("T")
 
 LENGTHS = (16, 32, 64, 128, 256)
-"""How many tokens a run may generate."""
+"""Choices for the number of tokens to generate."""
 
 SAMPLED = Sampling(temperature=0.8, top_p=0.95)
-"""How tokens are chosen at first: small models that always take the likeliest token soon repeat themselves."""
+"""The default sampling: with greedy decoding, small models soon repeat themselves."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """One choice, shared by every screen: `token` reads `key` through `head` of `layer`, whose FFN has `neuron`."""
+    """The selection of all screens: query `token`, `key`, `head`, `layer`, and `neuron` of that layer's FFN."""
 
     layer: int = 0
     head: int = 0
@@ -36,11 +36,11 @@ class Selection:
 
 @dataclass(frozen=True)
 class Score:
-    """One number a head can be colored by.
+    """A score of heads.
 
     Attributes:
-        field: Of `edge.measure.overview.HeadScores`.
-        top: What the brightest color stands for; the largest score shown where None.
+        field: A field of `edge.measure.overview.HeadScores`.
+        top: The score of the brightest color; the largest score where None.
     """
 
     field: str
@@ -59,7 +59,7 @@ SCORES = (
 
 @dataclass(frozen=True)
 class Role:
-    """A role that a head plays: its score of `field` is at least `least`."""
+    """A role of heads: the score `field` is at least `least`."""
 
     field: str
     short: str
@@ -75,31 +75,31 @@ ROLES = (
 
 @dataclass(frozen=True)
 class Color:
-    """One number a token can be colored by, on the strip of every screen."""
+    """A metric to color tokens by."""
 
     key: str
     title: str
 
 
 COLORS = (
-    Color("reads", "how much the chosen token reads it"),
-    Color("surprise", "surprise, bits"),
+    Color("attention", "attention weight"),
+    Color("surprisal", "surprisal, bits"),
     Color("received", "attention received, mean"),
     Color("sparsity", "sparsity of the chosen layer"),
-    Color("ms", "time to come, ms"),
+    Color("latency", "inter-token latency, ms"),
 )
 
 
 @dataclass(frozen=True)
 class Options:
-    """How things are shown.
+    """Display options.
 
     Attributes:
         is_log: Attention weights on a log scale.
-        drops_first: The first token's column is left out of the map.
-        shows_difference: The run beside less the one that shows, instead of both; of edits the other way round.
-        max_new_tokens: Tokens a run generates at most.
-        sampling: How a run chooses them; the seed is always 0, so every engine draws alike.
+        drops_first: The first token's column is hidden.
+        shows_difference: Draw the difference of two runs; inverted while edits are active.
+        max_new_tokens: Most tokens that a run generates.
+        sampling: Sampling or greedy decoding; the seed is 0, so all engines sample the same tokens.
     """
 
     is_log: bool = False
@@ -114,18 +114,20 @@ class Options:
 
     @property
     def plan(self) -> str:
-        """What a run will do: `64 tokens, drawn at 0.8`."""
-        heat = self.sampling.temperature
-        return f"{self.max_new_tokens} tokens, {f'drawn at {heat:g}' if heat else 'greedy'}"
+        """What a run will do: `64 tokens, sampled (temperature 0.8, top-p 0.95)`."""
+        sampling = self.sampling
+        if not sampling.temperature:
+            return f"{self.max_new_tokens} tokens, greedy"
+        return f"{self.max_new_tokens} tokens, sampled (temperature {sampling.temperature:g}, top-p {sampling.top_p:g})"
 
 
 def after(choices: tuple[T, ...], current: T) -> T:
-    """The choice that follows, the first after the last."""
+    """The next choice, the first after the last."""
     return choices[(choices.index(current) + 1) % len(choices)]
 
 
 def suited(options: Options, spec: DecoderSpec) -> Options:
-    """Exact zeros only where activations have them: top-p otherwise."""
+    """Exact zeros only for ReLU; top-p otherwise."""
     has_zeros = any(layer.ffn.activation == Activation.RELU for layer in spec.layers)
     if has_zeros or options.sparsity != EXACT_ZERO:
         return options
@@ -133,7 +135,7 @@ def suited(options: Options, spec: DecoderSpec) -> Options:
 
 
 def clamp(selection: Selection, trace: Trace) -> Selection:
-    """The nearest choice that the trace has; a token reads itself and earlier ones only."""
+    """The nearest selection within the trace; the key is at most the query."""
     token = min(max(selection.token, 0), max(trace.n_fed - 1, 0))
     layer = min(max(selection.layer, 0), trace.spec.n_layers - 1)
     return Selection(
@@ -146,7 +148,7 @@ def clamp(selection: Selection, trace: Trace) -> Selection:
 
 
 def attention_row(trace: Trace, chosen: Selection) -> Float32[np.ndarray, " past"] | None:
-    """What the chosen token reads through the chosen head, up to itself; None where that was not watched."""
+    """Attention weights of the chosen query and head, over keys up to itself; None if they were not watched."""
     names = [layer_site(chosen.layer, part) for part in ("attn.query", "attn.key")]
     if not set(names) <= trace.sites.keys() or not trace.n_fed:
         return None
@@ -157,6 +159,6 @@ def attention_row(trace: Trace, chosen: Selection) -> Float32[np.ndarray, " past
 
 
 def strongest_key(trace: Trace, chosen: Selection) -> int:
-    """The key that the chosen token reads most through the chosen head; itself where that was not watched."""
+    """The key with the largest weight for the chosen query and head; the chosen key if they were not watched."""
     row = attention_row(trace, chosen)
     return chosen.key if row is None else int(row.argmax())

@@ -1,4 +1,4 @@
-"""What shows, as files: pictures, tables, the trace itself, and pages of one file that ask no server for anything."""
+"""Files of the current screen: pictures, tables, traces, and self-contained pages that work offline."""
 
 import os
 import re
@@ -21,11 +21,11 @@ FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 @dataclass(frozen=True)
 class FileKind:
-    """One kind of file.
+    """A kind of file.
 
     Attributes:
-        about: What is in it.
-        suffix: What its name ends in; what stands before tells it from other files of the same run.
+        about: Its content.
+        suffix: The end of its name, different for every kind.
     """
 
     key: str
@@ -34,14 +34,12 @@ class FileKind:
     suffix: str
 
 
-SVG = FileKind("svg", "picture", "this screen as it shows, SVG", ".svg")
+SVG = FileKind("svg", "picture", "this screen, SVG", ".svg")
 HTML = FileKind("html", "page", "the picture with title and date, HTML, to print", ".html")
 CSV = FileKind("csv", "table, CSV", "the numbers of this screen", ".csv")
 JSON = FileKind("json", "table, JSON", "the numbers of this screen", ".json")
-TRACE = FileKind("trace", "trace", "the run with all that was watched; 'o' opens it again", ".trace")
-EDITED = FileKind(
-    "edited", "trace with edits", "the run with the edits that are on; 'o' opens it again", "-edited.trace"
-)
+TRACE = FileKind("trace", "trace", "the run with all watched sites; 'o' opens it again", ".trace")
+EDITED = FileKind("edited", "trace with edits", "the run with the active edits; 'o' opens it again", "-edited.trace")
 REPORT = FileKind("report", "report", "the run as an interactive page, HTML", "-report.html")
 
 KINDS = (SVG, HTML, CSV, JSON, TRACE, EDITED, REPORT)
@@ -51,27 +49,27 @@ TRACES = (TRACE, EDITED)
 
 
 def offline(svg: str) -> str:
-    """Without the fonts that Rich's pictures fetch from a server."""
+    """The picture without the web fonts of Rich."""
     svg = re.sub(r"@font-face\s*{.*?}\s*", "", svg, flags=re.DOTALL)
     return re.sub(r"font-family: [^;]*;", f"font-family: {FONTS};", svg)
 
 
 def described(svg: str, words: str) -> str:
-    """The same picture, which says in words what it is of; where there is nothing to say, as it was."""
+    """The picture with a description; unchanged if that is empty."""
     start = svg.index(">", svg.index("<svg")) + 1
     return f"{svg[:start]}<desc>{escape(words)}</desc>{svg[start:]}" if words else svg
 
 
 def edit_words(state: ViewState) -> str:
-    """Every edit behind what shows, none left out for want of room; empty without any."""
+    """All edits of the shown runs; empty without edits."""
     if state.edits:
-        return f"edits: {', '.join(map(str, state.edits))}; shown is the effect of {state.edits_title}"
+        return f"edits: {', '.join(map(str, state.edits))}; applied: {state.edits_title}"
     return f"a run with edits: {', '.join(state.run_edits)}" if state.run_edits else ""
 
 
 def page(svg: str, title: str, lines: list[str]) -> str:
-    """A page with a picture under a title and lines of facts; nothing in it is fetched, nothing in it runs."""
-    told = "".join(f"<p>{escape(line)}</p>\n" for line in lines if line)
+    """A page with title, lines of facts and a picture; it fetches nothing and runs no script."""
+    facts = "".join(f"<p>{escape(line)}</p>\n" for line in lines if line)
     return f"""\
 <!doctype html>
 <html lang="en">
@@ -91,14 +89,14 @@ svg {{ width: 100%; height: auto; print-color-adjust: exact; -webkit-print-color
 </head>
 <body>
 <h1>{escape(title)}</h1>
-{told}{svg[svg.index("<svg") :]}
+{facts}{svg[svg.index("<svg") :]}
 </body>
 </html>
 """
 
 
 def summary_of(state: ViewState, now: datetime) -> list[str]:
-    """What a page says of the run that it shows."""
+    """Facts of a page about the current run."""
     model, main = state.model, state.main
     if model is None or main is None:
         return [now.strftime("%Y-%m-%d %H:%M %Z").strip()]
@@ -109,13 +107,13 @@ def summary_of(state: ViewState, now: datetime) -> list[str]:
         f"{model.name} on {trace.engine} · {len(trace.tokens)} tokens · {now.strftime('%Y-%m-%d %H:%M %Z').strip()}",
         f"prompt: {prompt}",
         edit_words(state),
-        f"beside: {state.compared.name}" if state.compared and not state.edits else "",
+        f"compared with: {state.compared.name}" if state.compared and not state.edits else "",
         versions,
     ]
 
 
 def plain(table: Table) -> Table:
-    """Cells that every reader of CSV and JSON knows: what is not a number, or has no end, is absent."""
+    """The table for CSV and JSON: NaN and infinity are absent."""
 
     def known(cell: Cell) -> Cell:
         return None if isinstance(cell, float) and not isfinite(cell) else cell
@@ -124,14 +122,14 @@ def plain(table: Table) -> Table:
 
 
 def report(trace: Trace) -> str:
-    """The page that `edge report` makes."""
+    """The page of `edge report`."""
     from edge.report.page import report_page
 
     return report_page(trace)
 
 
 def free_path(folder: Path, stem: str, suffix: str) -> Path:
-    """A path that nothing has yet: `stem.svg`, else `stem-2.svg` and so on. Names of the hub lose their slash."""
+    """A path that does not exist yet: `stem.svg`, `stem-2.svg` and so on; a slash in a hub id is replaced."""
     stem = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "edge"
     number, path = 1, folder / f"{stem}{suffix}"
     while os.path.lexists(path):
@@ -141,10 +139,10 @@ def free_path(folder: Path, stem: str, suffix: str) -> Path:
 
 
 def place_for(text: str) -> Path:
-    """The path that users wrote, `~` expanded.
+    """The path that the user wrote, `~` expanded.
 
     Raises:
-        EdgeError: nothing can be written there; the message says why.
+        EdgeError: the file cannot be written there.
     """
     if not text:
         raise EdgeError("name a file to write")
@@ -154,7 +152,7 @@ def place_for(text: str) -> Path:
 
 
 def writer_of(kind: FileKind, state: ViewState, table: Table | None, svg: str, title: str) -> Callable[[Path], object]:
-    """What writes a file of this kind, whole or not at all; the slow part of it, to be called off the UI's thread.
+    """A function that writes a file of this kind, completely or not at all; slow, so call it off the UI's thread.
 
     Raises:
         EdgeError: there is nothing of this kind to write.
@@ -162,16 +160,16 @@ def writer_of(kind: FileKind, state: ViewState, table: Table | None, svg: str, t
     trace = state.main.trace if state.main else None
     if kind == EDITED:
         if state.compared is None or not state.edits:
-            raise EdgeError("no edit is on, so there is no run with edits to write")
+            raise EdgeError("no edit is active, so there is no run with edits to write")
         return state.compared.trace.save
     if kind in (TRACE, REPORT):
         if trace is None:
-            raise EdgeError("nothing ran yet, so there is no run to write")
+            raise EdgeError("there is no run yet to write")
         run = trace
         return run.save if kind == TRACE else lambda path: write_text(path, report(run))
     if kind in (CSV, JSON):
         if table is None:
-            raise EdgeError("this screen shows no numbers yet")
+            raise EdgeError("this screen has no numbers yet")
         rows = plain(table)
         return lambda path: write_text(path, (rows.csv() if kind == CSV else rows.json()) + "\n")
     if kind == HTML:

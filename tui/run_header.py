@@ -26,5 +26,5 @@ def draw_header(state: ViewState, main: MeasuredRun, header: HeaderBar) -> None:
     if header.trace is not main.trace:
         header.trace = main.trace
     header.live = None
-    header.compared = state.compared.told if state.compared and not state.edits else ""
+    header.compared = state.compared.title if state.compared and not state.edits else ""
     header.edits = tuple(map(str, state.edits))

@@ -1,4 +1,4 @@
-"""What is remembered from one start to the next: how things are shown, and what was opened last."""
+"""Settings kept between sessions: display options, and recent models and traces."""
 
 import json
 import os
@@ -22,24 +22,24 @@ from tui.theme import DARK
 T = TypeVar("T")
 
 FOLDER_VARIABLE = "EDGE_CONFIG"
-"""Names another folder for settings than the system's own."""
+"""Environment variable with another folder for settings."""
 
-FORMAT = 1
-"""Raised when settings written today could not be read by yesterday's Edge."""
+FORMAT = 2
+"""Increased when an older Edge cannot read the settings."""
 
 REMEMBERED = 10
-"""Models, and traces, that the list of the last ones holds."""
+"""Length of the lists of recent models and traces."""
 
-SAMPLINGS = {"drawn": SAMPLED, "greedy": Sampling.greedy()}
+SAMPLINGS = {"sampled": SAMPLED, "greedy": Sampling.greedy()}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is remembered.
+    """The settings.
 
     Attributes:
-        models: As their users named them, the last one first.
-        traces: Files, the last one first.
+        models: The user's names of recent models, the last one first.
+        traces: Files of recent traces, the last one first.
     """
 
     theme: str = DARK.name
@@ -49,10 +49,10 @@ class Settings:
 
 
 class SettingsStore:
-    """The settings of this start. Every change is written at once; without a file they last as long as the app.
+    """The settings of this session. Every change is written at once; without a file they last until the end.
 
     Attributes:
-        complaint: Why the settings could not be read; empty where they could.
+        complaint: Why the settings could not be read; empty if they could.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -60,7 +60,7 @@ class SettingsStore:
         self.settings, self.complaint = read_settings(file) if file is not None else (Settings(), "")
 
     def keep(self, **changed: Any) -> str:
-        """Remembers fields of `Settings`; returns, once, why they cannot be written."""
+        """Stores fields of `Settings`; returns, once, why they cannot be written."""
         settings = replace(self.settings, **changed)
         if settings == self.settings:
             return ""
@@ -75,62 +75,62 @@ class SettingsStore:
         return ""
 
     def keep_options(self, before: Options, after: Options) -> str:
-        """Remembers what was changed of the options: others may differ only because a model asked for it."""
+        """Stores changed options only: others may differ because of the current model."""
         names = [one.name for one in fields(Options)]
         changed = {name: getattr(after, name) for name in names if getattr(after, name) != getattr(before, name)}
         return self.keep(options=replace(self.settings.options, **changed))
 
     def keep_model(self, model: str) -> str:
-        """Remembers a model as the last one opened."""
+        """Stores a model as the last one opened."""
         return self.keep(models=_first(model, self.settings.models))
 
     def keep_trace(self, trace: Path) -> str:
-        """Remembers a trace as the last one opened or saved."""
+        """Stores a trace as the last one opened or saved."""
         return self.keep(traces=_first(str(trace.absolute()), self.settings.traces))
 
 
 def settings_file() -> Path:
-    """Where the settings of this user are."""
+    """Path of the settings file."""
     folder = os.environ.get(FOLDER_VARIABLE)
     return (Path(folder).expanduser() if folder else user_config_path("edge")) / "ui.json"
 
 
 def read_settings(file: Path) -> tuple[Settings, str]:
-    """What a file remembers, and why it could not be read; then it is kept under another name.
+    """The settings in a file, and why it could not be read; a damaged file is renamed.
 
-    A value that this Edge does not know is passed over: another Edge may have written it.
+    Unknown values are ignored: another version of Edge may have written them.
     """
     try:
-        if not (file.is_file() or file.is_dir()):  # absent; or a device or a pipe, which keeps nothing
+        if not (file.is_file() or file.is_dir()):  # absent, a device or a pipe
             return Settings(), ""
         record = json.loads(file.read_text(encoding="utf8"))
     except OSError as error:
-        return Settings(), f"settings start afresh: {file} cannot be read: {error.strerror or error}"
+        return Settings(), f"settings are reset: {file} cannot be read: {error.strerror or error}"
     except ValueError:  # neither text nor JSON
-        return Settings(), f"settings start afresh: {file} is damaged{_set_aside(file)}"
+        return Settings(), f"settings are reset: {file} is damaged{_set_aside(file)}"
     if not isinstance(record, dict):
-        return Settings(), f"settings start afresh: {file} is damaged{_set_aside(file)}"
+        return Settings(), f"settings are reset: {file} is damaged{_set_aside(file)}"
     if record.get("format") != FORMAT:
-        return Settings(), f"settings start afresh: {file} is of another Edge{_set_aside(file)}"
+        return Settings(), f"settings are reset: {file} is from another version of Edge{_set_aside(file)}"
     return _from_record(record), ""
 
 
 def write_settings(file: Path, settings: Settings) -> None:
-    """Writes the file whole, or leaves it as it was.
+    """Writes the file, or leaves it unchanged on an error.
 
     Raises:
-        EdgeError: the disk refuses.
+        EdgeError: the file cannot be written.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EdgeError(f"{file.parent} cannot be made: {error.strerror or error}") from error
+        raise EdgeError(f"the folder {file.parent} cannot be created: {error.strerror or error}") from error
     write_text(file, json_text(_to_record(settings), indent=2) + "\n")
 
 
 def _to_record(settings: Settings) -> dict[str, Any]:
     options = settings.options
-    sampling = next((name for name, kind in SAMPLINGS.items() if kind == options.sampling), "drawn")
+    sampling = next((name for name, kind in SAMPLINGS.items() if kind == options.sampling), "sampled")
     return {
         "format": FORMAT,
         "theme": settings.theme,
@@ -170,7 +170,7 @@ def _from_record(record: dict[str, Any]) -> Settings:
 
 
 def _choice_named(record: dict[str, Any], name: str, choices: Sequence[T], key: Callable[[T], object], default: T) -> T:
-    """The choice that the record names; the default where there is none such."""
+    """The choice in the record; the default where it is unknown."""
     return next((choice for choice in choices if key(choice) == record.get(name)), default)
 
 
@@ -184,10 +184,10 @@ def _first(one: str, others: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _set_aside(file: Path) -> str:
-    """Keeps an unreadable file beside the one that takes its place, and says where; a symlink stays one."""
+    """Renames an unreadable file, and returns a note with its new name; a symlink stays one."""
     found = Path(os.path.realpath(file))
     kept = found.with_name(f"{found.name}.bak")
     with suppress(OSError):
         os.replace(found, kept)
-        return f", kept as {kept.name if found.parent == file.parent else kept}"
+        return f", old file renamed to {kept.name if found.parent == file.parent else kept}"
     return ""

@@ -19,7 +19,7 @@ from tui.widgets.prompt_box import PromptBox
 
 MODEL = "fable-relu"
 PROMPT = "Once upon a time there was a king who had"
-BESIDE = "onnx:int4"
+COMPARED = "onnx:int4"
 SIZES = ((200, 60), (80, 24))
 THEMES = {"dark": DARK.name, "light": LIGHT.name}
 
@@ -29,8 +29,8 @@ class Shot:
     """One screen.
 
     Attributes:
-        keys: Pressed once, before its first picture; what they start is waited for.
-        is_paired: Another engine runs beside.
+        keys: Pressed once, before its first picture, which waits for their jobs.
+        is_paired: With a comparison run on another engine.
     """
 
     name: str
@@ -46,11 +46,11 @@ SHOTS = (
     Shot("ffn", ("3", "k", "k", "k")),
     Shot("attention", ("2", "j", "j", "l", "v"), is_paired=True),
 )
-"""In an order in which a later one shows what an earlier one found."""
+"""In an order in which later ones show results of earlier ones."""
 
 
 async def draw(size: tuple[int, int], folder: Path) -> list[Path]:
-    """Runs the prompt, then goes from screen to screen; each in both themes."""
+    """Runs the prompt, then draws every screen in both themes."""
     app, runner = app_on_model(model_opener(None), ModelOnEngine(MODEL, "onnx"), installed_engines())
     written: list[Path] = []
     try:
@@ -81,7 +81,7 @@ async def _run_prompt(pilot: Pilot[None], screen: MainScreen) -> None:
 
 async def _prepare(pilot: Pilot[None], screen: MainScreen, shot: Shot) -> None:
     if shot.is_paired:
-        screen.session.run_comparison(Companion(BESIDE, ModelOnEngine(MODEL, BESIDE)))
+        screen.session.run_comparison(Companion(COMPARED, ModelOnEngine(MODEL, COMPARED)))
         while screen.state.compared is None:
             await pilot.pause(0.05)
         await _idle(pilot, screen)
@@ -93,7 +93,7 @@ async def _prepare(pilot: Pilot[None], screen: MainScreen, shot: Shot) -> None:
 
 
 async def _idle(pilot: Pilot[None], screen: MainScreen) -> None:
-    """Waits until the runner rests, and until what the reader found shows."""
+    """Waits until jobs and background requests are done."""
     await pilot.pause(0.2)
     while screen.jobs.progress or screen.reader.is_busy:
         await pilot.pause(0.05)

@@ -1,4 +1,4 @@
-"""What `edge look` calls: paints at once, then imports what the screen needs behind the first picture."""
+"""The entry point of `edge look`: draws at once, then imports what the screen needs."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The colors of the screen, dark and light. Data has palettes of its own, in `edge.picture.palettes`."""
+"""The colors of the screen, dark and light. Palettes of data are in `edge.picture.palettes`."""
 
 from textual.theme import Theme
 

@@ -106,7 +106,7 @@ async def test_the_scale_turns_log_and_the_first_token_drops() -> None:
         assert "log" in ui.shown("#map-legend"), ui.shown("#map-legend")
         await ui.press("s", "f")
         assert (attention.levels[:, 0] >= 32).all(), "the first token's column still shows"
-        assert "first token left out" in ui.shown("#map-legend"), ui.shown("#map-legend")
+        assert "first token hidden" in ui.shown("#map-legend"), ui.shown("#map-legend")
 
 
 async def test_heads_are_colored_by_one_score_after_another() -> None:
@@ -135,12 +135,14 @@ async def test_another_engine_stands_beside_and_the_difference_is_signed() -> No
         await ui.until(lambda: ui.main.state.compared is not None and not ui.main.jobs.progress, "the run beside")
         compared, chosen = ui.main.state.compared, ui.main.state.selection
         assert compared is not None and compared.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed]
-        other = ui.main.query_one("#other", AttentionMap)
+        other = ui.main.query_one("#comparison", AttentionMap)
         assert other.display and other.levels.shape == (ui.shown_run.trace.n_fed,) * 2
         own = ui.shown_run.trace.pattern(chosen.layer, chosen.head)
         difference = compared.trace.pattern(chosen.layer, chosen.head) - own
         value = abs(difference[chosen.token, chosen.key])
-        assert f"{value:.3f}" in read_out(ui, "other-readout"), f"{value} is not in {read_out(ui, 'other-readout')}"
+        assert f"{value:.3f}" in read_out(ui, "comparison-readout"), (
+            f"{value} is not in {read_out(ui, 'comparison-readout')}"
+        )
         await ui.press("v")
         token, key = np.unravel_index(np.abs(difference).argmax(), difference.shape)
         extreme = int(other.levels[token, key])

@@ -155,7 +155,7 @@ async def test_the_effect_of_several_edits_is_credited_to_all_and_that_of_one_is
             await ui.press("i")
             await answered(ui)
             assert compared(ui).trace.edits == (str(edit),), "the run of one alone has other edits"
-            assert f"{edit}, alone of 2" in effect(ui) and effect_bits(ui) in effect(ui), effect(ui)
+            assert f"{edit}, 1 of 2" in effect(ui) and effect_bits(ui) in effect(ui), effect(ui)
         await ui.press("i")
         await answered(ui)
         assert compared(ui).trace.edits == both.trace.edits and "all 2 edits" in effect(ui), (
@@ -188,7 +188,10 @@ async def test_every_view_says_what_edits_do_to_the_answer(size: tuple[int, int]
 
 async def test_answers_before_and_after_stand_in_layers_attention_and_ffn() -> None:
     async with editing(HEAD, NEURON, size=(200, 60)) as ui:
-        for key, bars, pane in (("1", "#layers-view #answer", "answer"), ("2", "#attention-view #answer", "answer")):
+        for key, bars, pane in (
+            ("1", "#layers-view #prediction", "prediction"),
+            ("2", "#attention-view #prediction", "prediction"),
+        ):
             await ui.press(key)
             await answered(ui)
             grid = ui.main.query_one(bars, ChangeBars)
@@ -199,7 +202,7 @@ async def test_answers_before_and_after_stand_in_layers_attention_and_ffn() -> N
                 assert sign in line, f"the change of {word} is not told: {line!r}"
         await ui.press("3")
         await answered(ui)
-        assert ui.main.query_one("#answers", ChangeBars).headings == ("no edit", "all 2 edits")
+        assert ui.main.query_one("#edited", ChangeBars).headings == ("no edit", "all 2 edits")
 
 
 def lines(grid: ChangeBars) -> list[str]:
@@ -214,14 +217,14 @@ async def test_the_map_of_an_ablated_head_is_marked_and_no_equal_map_stands_besi
         await ui.press("2", "j", "j", "j", "x")
         await answered(ui)
         chosen = ui.main.state.selection
-        other, heads = ui.main.query_one("#other", AttentionMap), ui.main.query_one(HeadGrid)
+        other, heads = ui.main.query_one("#comparison", AttentionMap), ui.main.query_one(HeadGrid)
         assert "ablated" in title(ui, "map"), title(ui, "map")
         assert heads.ablated == {(0, chosen.head)} and "×" in ui.shown("#heads"), "the grid does not mark the head"
         assert f"head 0.{chosen.head} is ablated" in other.notice and "above layer 0" in other.notice, other.notice
         await ui.press("l")
         assert "is the same with" in other.notice, f"a map that no edit can change shows as if it did: {other.notice!r}"
         await ui.press("k")
-        assert other.notice == "" and "less no edit" in title(ui, "other"), "above the edit no difference shows"
+        assert other.notice == "" and "minus no edit" in title(ui, "comparison"), "above the edit no difference shows"
         own, edited = (run.trace.pattern(1, chosen.head + 1) for run in (ui.shown_run, compared(ui)))
         extreme = np.unravel_index(np.abs(edited - own).argmax(), own.shape)
         assert int(other.levels[extreme]) in (0, 31), "the second map is no difference"
@@ -248,7 +251,7 @@ async def test_layers_say_what_each_sublayer_adds_otherwise(size: tuple[int, int
         assert ui.main.state.edits == (Ablate(f"layers.{layer}.ffn"),)
         table = ui.main.query_one(LayerTable)
         titles = [column.title for column in table.pages()[0]]
-        assert titles[:4] == ["reads as, p", "edited reads, p", "Δ attention", "Δ FFN"], titles
+        assert titles[:4] == ["logit lens, p", "edited lens, p", "Δ attention", "Δ FFN"], titles
         for row in table.rows:
             for place, part in enumerate(("attn", "ffn")):
                 before, after = (
@@ -274,11 +277,11 @@ async def test_neurons_stand_before_and_after_and_those_of_an_ablated_ffn_are_of
         await answered(ui)
         after = compared(ui).trace.neurons(layer)[token]
         np.testing.assert_array_equal(grid.after, after, err_msg="neurons with edits are not those of their run")
-        assert "with edits" in ui.shown("#memories").splitlines()[0]
+        assert "with edits" in ui.shown("#neurons").splitlines()[0]
         await ui.press("z")
         await answered(ui)
         assert grid.after is not None and not grid.after.any(), "neurons of an ablated FFN are shown on"
-        rows = ui.shown("#memories").splitlines()[1 : 1 + len(grid.memories)]
+        rows = ui.shown("#neurons").splitlines()[1 : 1 + len(grid.memories)]
         assert all("× ablated" in row and "→ 0.000" in row for row in rows if "#" in row), rows[:2]
         sparsity = ui.main.query_one("#ffn", SparsityMap)
         assert np.isnan(sparsity.shares[layer]).all() and f"{layer}×" in ui.shown("#ffn")
@@ -392,7 +395,7 @@ async def test_a_saved_run_with_edits_names_and_marks_them_and_takes_no_more(tmp
         FakeModel().run(ids=[0, 0], max_new_tokens=3, watch=edge.Watch.all(), edits=others).save(tmp_path / "b.trace")
         ui.main.session.run_comparison(Companion("b.trace", saved=tmp_path / "b.trace"))
         await ui.until(lambda: ui.main.state.compared is not None, "the other trace")
-        assert "beside: b.trace (head 1.2 ablated)" in ui.shown("HeaderBar"), ui.shown("HeaderBar")
+        assert "compared with b.trace (head 1.2 ablated)" in ui.shown("HeaderBar"), ui.shown("HeaderBar")
 
 
 @pytest.mark.skipif(zoo_folder("fable-relu") is None, reason="the zoo is not here")
@@ -424,4 +427,4 @@ async def test_the_effect_on_screen_is_what_the_engine_answers_with_that_edit_al
         )
         bits = float((p * np.log2(p / q)).sum())
         assert f"KL {bits:.3f}"[:7] in reported, f"the engine says {bits:.4f} bits: {reported}"
-    assert "all 2 edits" in together and "FFN of layer 2 ablated, alone of 2" in alone
+    assert "all 2 edits" in together and "FFN of layer 2 ablated, 1 of 2" in alone

@@ -76,7 +76,7 @@ async def settled(ui: AppDriver) -> None:
     """Waits until nothing is awaited from the reader, and the strongest neuron is chosen."""
     view = ui.main.query_one(FfnView)
     await ui.idle()
-    await ui.until(lambda: not view.query(".awaited") and "reading" not in ui.shown("#definitions"), "the readings")
+    await ui.until(lambda: not view.query(".computing") and "computing" not in ui.shown("#definitions"), "the readings")
     await ui.until(lambda: bool(view.query_one(NeuronList).memories), "the memories")
 
 
@@ -216,7 +216,7 @@ async def test_neurons_are_those_that_contribute_most_with_their_promoted_tokens
         assert shown.weights is not None
         want = read_neurons(shown.trace, shown.weights, layer, token)
         assert grid.memories == want and neuron == want[0].neuron, "the strongest is not chosen at first"
-        lines = ui.shown("#memories").splitlines()
+        lines = ui.shown("#neurons").splitlines()
         first = lines[1]
         for words in (
             "▸",
@@ -226,7 +226,7 @@ async def test_neurons_are_those_that_contribute_most_with_their_promoted_tokens
             quote_piece(want[0].promotes[0]),
         ):
             assert words in first, f"the first line does not say {words!r}: {first!r}"
-        assert "coefficient" in lines[0] and "adds" in lines[0] and "promoted tokens" in lines[0]
+        assert "coefficient" in lines[0] and "norm" in lines[0] and "promoted tokens" in lines[0]
 
 
 async def test_a_neuron_is_followed_from_token_to_token_but_not_into_another_layer() -> None:
@@ -274,13 +274,13 @@ async def test_a_click_chooses_a_memory_and_a_click_on_its_switch_ablates_it() -
         await ui.pilot.click(grid, offset=(3, 3))
         await ui.until(lambda: bool(ui.main.state.edits), "the edit")
         assert ui.main.state.edits == (ScaleNeuron(chosen(ui)[0], third, 0.0),)
-        assert "× ablated" in ui.shown("#memories").splitlines()[3]
+        assert "× ablated" in ui.shown("#neurons").splitlines()[3]
 
 
 async def test_an_ablated_neuron_runs_beside_and_both_answers_show() -> None:
     async with looking() as ui:
         layer, token, neuron = chosen(ui)
-        assert "ablate what is chosen" in ui.shown("#answers")
+        assert "ablate what is chosen" in ui.shown("#edited")
         await ui.press("x")
         await ui.until(lambda: ui.main.state.compared is not None, "the run without the neuron")
         await settled(ui)
@@ -290,13 +290,13 @@ async def test_an_ablated_neuron_runs_beside_and_both_answers_show() -> None:
         assert compared.trace.edits == (f"neuron {layer}.{neuron} ablated",)
         came = main.trace.tokens[token + 1 : token + 2]
         want = read_run_change(main.trace, main.weights, compared.trace, compared.weights, token, also=came)
-        assert ui.main.query_one("#answers", ChangeBars).words == want.words
-        heading = ui.shown("#answers").splitlines()[0]
+        assert ui.main.query_one("#edited", ChangeBars).words == want.words
+        heading = ui.shown("#edited").splitlines()[0]
         assert "no edit" in heading and f"neuron {layer}.{neuron} ablated" in heading, heading
         await ui.press("space")
         await ui.until(lambda: ui.main.state.compared is None, "the comparison to end")
-        assert not ui.main.state.edits and "×" not in ui.shown("#memories")
-        assert "ablate what is chosen" in ui.shown("#answers")
+        assert not ui.main.state.edits and "×" not in ui.shown("#neurons")
+        assert "ablate what is chosen" in ui.shown("#edited")
 
 
 async def test_an_edit_ended_before_its_run_came_leaves_nothing_beside() -> None:
@@ -347,7 +347,7 @@ async def test_measuring_shows_tokens_promoted_through_later_layers_beside_those
     async with looking(fake_models=AnsweringModels()) as ui:
         grid, (layer, token, _) = ui.main.query_one(NeuronList), chosen(ui)
         assert note(ui) == "direct; agreement with ablation: not measured, m measures", note(ui)
-        heads = ui.shown("#memories").splitlines()[0]
+        heads = ui.shown("#neurons").splitlines()[0]
         assert "direct" in heads and "later layers" not in heads and "fall" not in heads, heads
         model, ablated = ui.fake_models.opened[-1], grid.memories[:NEURONS]
         assert isinstance(model, AnsweringModel)
@@ -362,7 +362,7 @@ async def test_measuring_shows_tokens_promoted_through_later_layers_beside_those
         found = ui.shown_run.agreements[layer, token]
         assert set(found.promotes) == set(found.falls) == set(of), "not the strongest were measured"
         assert found.promotes != found.falls, "the made-up model answers both edits alike"
-        lines = ui.shown("#memories").splitlines()
+        lines = ui.shown("#neurons").splitlines()
         assert "through later layers" in lines[0] and "fall when ablated" in lines[0], lines[0]
         for memory, line in zip(ablated, lines[1:], strict=False):
             promoted, falls = (quote_piece(of[memory.neuron][0]) for of in (found.promotes, found.falls))
@@ -372,7 +372,7 @@ async def test_measuring_shows_tokens_promoted_through_later_layers_beside_those
         assert f"direct: {quote_piece(grid.memories[NEURONS].promotes[0])}" in other, other
         await ui.press("left_square_bracket")
         await settled(ui)
-        heads = ui.shown("#memories").splitlines()[0]
+        heads = ui.shown("#neurons").splitlines()[0]
         assert "not measured" in note(ui) and "direct" in heads and "fall" not in heads, "kept at another token"
 
 
@@ -412,7 +412,7 @@ async def test_the_table_has_both_lists_of_promoted_tokens_and_those_that_fall()
             of = memory.neuron
             lists = (memory.promotes, found.promotes.get(of, ()), found.falls.get(of, ()))
             assert bool(lists[1]) == bool(lists[2]) == (place < NEURONS)
-            columns = ("promotes", "promotes_through_later_layers", "fall_without_it")
+            columns = ("promoted_tokens", "promoted_through_later_layers", "fall_when_ablated")
             for column, pieces in zip(columns, lists, strict=True):
                 assert record[column] == " ".join(map(quote_piece, pieces)), f"#{of}, {column}"
 
@@ -421,19 +421,19 @@ async def test_the_table_has_both_lists_of_promoted_tokens_and_those_that_fall()
 async def test_measured_tokens_fit_their_picture(size: tuple[int, int]) -> None:
     async with looking(size, AnsweringModels()) as ui:
         for _ in FfnView.tabs:
-            if ui.main.query_one("#memories-pane").size.area == 0:
+            if ui.main.query_one("#neurons-pane").size.area == 0:
                 await ui.press("tab")
         await ui.press("m")
         await ui.until(lambda: bool(ui.shown_run.agreements), "the agreement")
         await settled(ui)
         check_lines(ui, f"{size}, measured")
-        heads = ui.shown("#memories").splitlines()[0]
+        heads = ui.shown("#neurons").splitlines()[0]
         assert "through later layers" in heads and "fall when ablated" in heads, heads
         assert len(note(ui)) <= ui.main.query_one(NeuronList).view_cells and "later layers" in note(ui), note(ui)
 
 
 def note(ui: AppDriver) -> str:
-    return str(ui.main.query_one("#memories-pane").border_subtitle)
+    return str(ui.main.query_one("#neurons-pane").border_subtitle)
 
 
 def lines_at_end(ui: AppDriver) -> str:
@@ -449,16 +449,16 @@ async def test_the_prediction_is_the_lens_before_and_after_the_ffn_and_marks_wha
         await ui.press("left_square_bracket", "left_square_bracket", "j")
         await settled(ui)
         layer, token, _ = chosen(ui)
-        shown, grid = ui.shown_run, ui.main.query_one("#shift", ChangeBars)
+        shown, grid = ui.shown_run, ui.main.query_one("#lens", ChangeBars)
         assert shown.weights is not None
         came = shown.trace.tokens[token + 1]
         want = read_ffn_change(shown.trace, shown.weights, layer, token, also=(came,))
-        assert grid.words == want.words and grid.came == came
-        assert f"before FFN {layer}" in ui.shown("#shift") and f"after FFN {layer}" in ui.shown("#shift")
-        marked = [line for line in ui.shown("#shift").splitlines() if "▸" in line]
+        assert grid.words == want.words and grid.next_id == came
+        assert f"before FFN {layer}" in ui.shown("#lens") and f"after FFN {layer}" in ui.shown("#lens")
+        marked = [line for line in ui.shown("#lens").splitlines() if "▸" in line]
         piece = show_piece(shown.weights.piece(came)).strip()
         assert len(marked) == 1 and piece in marked[0], f"marked as what came next, {piece!r}: {marked}"
-        for word, line in zip(want.words, ui.shown("#shift").splitlines()[1:], strict=False):
+        for word, line in zip(want.words, ui.shown("#lens").splitlines()[1:], strict=False):
             reported = show_weight(word.before) in line and show_weight(word.after) in line
             assert reported, f"{word} is not {line!r}"
 
@@ -466,11 +466,11 @@ async def test_the_prediction_is_the_lens_before_and_after_the_ffn_and_marks_wha
 async def test_going_back_to_a_place_asks_for_nothing() -> None:
     async with looking() as ui:
         asked: list[str] = []
-        ask = ui.main.reader.ask
-        ui.main.reader.ask = lambda kind, *rest: (asked.append(kind), ask(kind, *rest))[0]  # type: ignore[method-assign, assignment, func-returns-value]
+        submit = ui.main.reader.submit
+        ui.main.reader.submit = lambda kind, *rest: (asked.append(kind), submit(kind, *rest))[0]  # type: ignore[method-assign, assignment, func-returns-value]
         await ui.press("left_square_bracket")
         await settled(ui)
-        assert {"memories", "ffn shift"} <= set(asked), f"a new token asked for {asked} only"
+        assert {"neurons", "ffn lens"} <= set(asked), f"a new token asked for {asked} only"
         asked.clear()
         await ui.press("right_square_bracket")
         await settled(ui)
@@ -480,10 +480,10 @@ async def test_going_back_to_a_place_asks_for_nothing() -> None:
 async def test_readings_of_a_run_that_is_gone_are_dropped() -> None:
     async with looking() as ui:
         readings: ResultCache[str] = ResultCache("words", ui.main.query_one(FfnView))
-        readings.take(ResultReady(readings, 1, "old", 0))
+        readings.store(ResultReady(readings, 1, "old", 0))
         assert readings.at(1, str) == "old"
-        readings.forget()
-        readings.take(ResultReady(readings, 1, "old", 0))
+        readings.clear()
+        readings.store(ResultReady(readings, 1, "old", 0))
         assert readings.at(1, lambda: "new") is None, "what was read of another run shows"
         await ui.pilot.pause()
 
@@ -496,7 +496,7 @@ async def test_without_weights_neurons_are_listed_and_what_is_missing_is_said() 
         await ui.until(lambda: bool(ui.main.query_one(NeuronList).memories), "the coefficients")
         assert "promoted tokens need the weights" in note(ui)
         assert ui.main.query_one(FfnView).check_action("measure", ()) is None, "m is offered without weights"
-        assert "needs the weights" in ui.shown("#definitions") and "needs the weights" in ui.shown("#shift")
+        assert "needs the weights" in ui.shown("#definitions") and "needs the weights" in ui.shown("#lens")
 
 
 async def test_a_saved_trace_shows_what_it_holds_and_runs_nothing() -> None:
@@ -513,9 +513,9 @@ async def test_a_saved_trace_shows_what_it_holds_and_runs_nothing() -> None:
         assert view.check_action("ablate", ()) is None, "x is offered where nothing can run"
         assert view.check_action("measure", ()) is None, "m is offered where nothing can run"
         assert app.main.state.selection.layer == 1
-        for name in ("memories", "curve"):
+        for name in ("neurons", "curve"):
             assert "'layers.1.ffn.neurons' was not watched" in view.query_one(f"#{name}").notice  # type: ignore[attr-defined]
-        assert "was not watched" in view.query_one("#shift", ChangeBars).notice
+        assert "was not watched" in view.query_one("#lens", ChangeBars).notice
         await pilot.press("k")
         await pilot.pause()
         assert view.query_one(ActivationCurve).notice == "", "layer 2 was watched"
@@ -537,10 +537,8 @@ async def test_neurons_that_are_inactive_or_not_numbers_show_a_message(value: fl
         await ui.pilot.pause()
         await ui.pilot.pause()
         assert words in ui.shown("#curve"), ui.shown("#curve")
-        await settled(ui) if value else await ui.until(
-            lambda: "every neuron is 0" in ui.shown("#memories"), "the words"
-        )
-        assert "is no finite number here" in ui.shown("#memories") or not value
+        await settled(ui) if value else await ui.until(lambda: "every neuron is 0" in ui.shown("#neurons"), "the words")
+        assert "is no finite number here" in ui.shown("#neurons") or not value
         ui.app.export_screenshot()
 
 
@@ -552,7 +550,7 @@ async def test_the_table_has_the_neurons_of_the_token() -> None:
         records, memories = table.records(), ui.main.query_one(NeuronList).memories
         assert [record["neuron"] for record in records] == [memory.neuron for memory in memories]
         assert {(record["layer"], record["token"]) for record in records} == {(layer, token)}
-        assert records[0]["adds_norm"] == memories[0].adds and records[0]["ablated"] == "no"
+        assert records[0]["norm"] == memories[0].adds and records[0]["ablated"] == "no"
 
 
 # ---- a bundled model ------------------------------------------------------------------------------------
@@ -594,7 +592,7 @@ async def test_the_screen_shows_the_engine_s_prediction_without_the_strongest_ne
             await ui.press("x")
             await ui.until(lambda: app.main.state.compared is not None, "the run without the neuron")
             await settled(ui)
-            words = app.main.query_one("#answers", ChangeBars).words
+            words = app.main.query_one("#edited", ChangeBars).words
             ids = list(ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed])
     finally:
         assert runner.close(PATIENCE_S)

@@ -92,8 +92,8 @@ async def test_every_claim_is_listed_with_its_key_and_where_it_stands() -> None:
         about = " ".join(ui.shown("#about").split())
         for reported in (EXPERIMENTS[0].title, EXPERIMENTS[0].question, EXPERIMENTS[0].rule):
             assert reported in about, f"'{reported}' is not told of F1"
-        found = " ".join(ui.shown("#found").split())
-        assert "512 tokens of Edge's own text" in found and "B until another model" in found, "its cost is not told"
+        found = " ".join(ui.shown("#results").split())
+        assert "512 tokens of the bundled text" in found and "B until another model" in found, "its cost is not told"
 
 
 async def test_verdicts_are_words_and_marks() -> None:
@@ -112,7 +112,7 @@ async def test_verdicts_are_words_and_marks() -> None:
             ("F3", "–", "not applicable"),
             ("F4", "◐", "inconclusive"),
             ("F5", "…", "testing …"),
-            ("F6", "◌", "waits"),
+            ("F6", "◌", "waiting"),
             ("A1", "◌", "not tested"),
         ):
             assert mark in lines[key] and words in lines[key], f"{key} stands as '{lines[key]}'"
@@ -123,7 +123,7 @@ async def test_findings_are_shown_as_text_numbers_and_figures() -> None:
     async with running_app(size=(200, 60)) as ui:
         view = await open_lab(ui)
         await show_findings(ui, made_finding())
-        found = ui.shown("#found")
+        found = ui.shown("#results")
         for reported in (
             "34.0%",
             "[20.0%, 48.0%]",
@@ -142,7 +142,7 @@ async def test_findings_are_shown_as_text_numbers_and_figures() -> None:
         assert displayed(view, CurvePlot) and "↑ bits" in ui.shown("#plot")
         await ui.press("f")
         assert displayed(view, NumberGrid) and not displayed(view, CurvePlot), "f did not show the next figure"
-        assert view.query_one(NumberGrid).told in str(view.query_one("#figure-pane").border_subtitle)
+        assert view.query_one(NumberGrid).description in str(view.query_one("#figure-pane").border_subtitle)
         await ui.press("b")
         assert displayed(view, CurvePlot) and not displayed(view, NumberGrid)
         assert "what 14 claims would tell" in str(view.query_one("#contrast-pane").border_title)
@@ -249,7 +249,7 @@ async def test_escape_stops_and_keeps_what_was_found(known: Callable[..., None])
             lambda: is_under_way.is_set() and ui.main.state.claims_queued == ("F2", "F3"), "the second claim"
         )
         assert view.check_action("test", ()) is None, "a claim can be tested while others are"
-        assert "testing …" in ui.shown("#claims") and "waits" in ui.shown("#claims")
+        assert "testing …" in ui.shown("#claims") and "waiting" in ui.shown("#claims")
         await ui.press("escape")
         await ui.until(lambda: ui.main.state.claims_queued == (), "the lab to stop")
         await ui.idle()
@@ -301,7 +301,7 @@ async def test_a_saved_trace_says_which_command_tests_claims() -> None:
         await pilot.pause()
         view = app.main.shown_view
         assert isinstance(view, LabView) and view.check_action("test", ()) is None
-        assert "edge lab MODEL" in str(view.query_one("#found").notice)  # type: ignore[attr-defined]
+        assert "edge lab MODEL" in str(view.query_one("#results").notice)  # type: ignore[attr-defined]
         assert view.table(app.main.state) is None
 
 
@@ -312,4 +312,4 @@ async def test_a_model_without_a_tokenizer_is_not_offered_what_it_cannot_do() ->
         view = await open_lab(ui)
         assert view.check_action("test", ()) is None
         await ui.press("tab", "tab")
-        assert "no tokenizer" in " ".join(ui.shown("#found").split())
+        assert "no tokenizer" in " ".join(ui.shown("#results").split())

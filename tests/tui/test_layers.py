@@ -56,7 +56,7 @@ async def test_a_view_that_was_drawn_before_it_showed_takes_all_its_room() -> No
         await ui.press("escape", "4")
         await ui.run(PROMPT)
         await ui.press("1")
-        assert ui.main.query_one("#writes").size.area, "there is room for who writes, and it does not show"
+        assert ui.main.query_one("#contributions").size.area, "there is room for who writes, and it does not show"
         assert not str(ui.main.query_one("#layers-pane").border_subtitle), "all columns fit, and more are promised"
 
 

@@ -184,7 +184,7 @@ async def test_a_wide_piece_keeps_the_strip_s_lines_whole() -> None:
 async def test_r_samples_or_decodes_greedily_and_the_prompt_shows_which() -> None:
     async with running_app() as ui:
         await ui.run(PROMPT)
-        assert "drawn at 0.8" in str(ui.main.query_one("#prompt").border_subtitle)
+        assert "sampled (temperature 0.8" in str(ui.main.query_one("#prompt").border_subtitle)
         await ui.press("r")
         assert "greedy" in str(ui.main.query_one("#prompt").border_subtitle)
         await ui.run(PROMPT)
@@ -198,7 +198,7 @@ async def test_tokens_are_colored_by_one_number_after_another_and_the_legend_nam
         for _ in range(5):
             await ui.press("c")
             reported.append(ui.shown("#tokens-legend").strip())
-        for words in ("reads it", "received", "exact zeros", "to come, ms"):
+        for words in ("attention weight", "received", "exact zeros", "inter-token latency, ms"):
             assert any(words in line for line in reported), f"no color is {words!r}: {reported}"
         strip = ui.main.query_one(TokenStrip)
         assert len(strip.levels) == len(ui.shown_run.trace.tokens), "not every token has a place among the colors"

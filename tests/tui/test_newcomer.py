@@ -58,16 +58,16 @@ async def compare_engines(ui: AppDriver) -> None:
     assert compared is not None and compared.trace.engine == "onnx:int4"
     assert compared.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed]
     await ui.press("v")
-    assert "less" in str(ui.main.query_one("#other-pane").border_title), "v does not show the difference"
+    assert "minus" in str(ui.main.query_one("#comparison-pane").border_title), "v does not show the difference"
     ui.main.session.run_comparison(None)
 
 
 async def switch_a_neuron_off(ui: AppDriver) -> None:
     await ui.press("3")
     view = ui.main.query_one(FfnView)
-    view.pane = "memories"
+    view.pane = "neurons"
     view.focus_pane()
-    memories = ui.main.query_one("#memories", NeuronList)
+    memories = ui.main.query_one("#neurons", NeuronList)
     await ui.until(lambda: not memories.notice and bool(memories.virtual_size.height > 1), "the memories")
     await ui.press("x")
     await ui.until(

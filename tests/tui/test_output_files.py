@@ -72,7 +72,7 @@ async def test_what_is_written_names_every_edit(tmp_path: Path) -> None:
         for key, suffix in (("svg", "svg"), ("html", "html")):
             text = (await written(ui, key, tmp_path / f"a.{suffix}")).read_text(encoding="utf8")
             assert all(name in text for name in names), f"the {key} leaves edits out for want of room"
-            assert "shown is the effect of all 8 edits" in text
+            assert "applied: all 8 edits" in text
         for number, changed in (("1", "attn_differs"), ("2", "weight_with_edits"), ("3", "coefficient_with_edits")):
             await ui.press(number)
             record, *_ = json.loads((await written(ui, "json", tmp_path / f"{number}.json")).read_text(encoding="utf8"))

@@ -137,11 +137,11 @@ async def test_what_does_not_work_now_is_not_offered() -> None:
         assert "run: stop" not in commands(ui)
 
 
-async def test_settings_can_start_afresh() -> None:
+async def test_settings_can_be_reset() -> None:
     async with running_app() as ui:
         ui.main.shown_view.focus_pane()
         await ui.press("c", "y", "t")
-        commands(ui)["settings: start afresh"].callback()
+        commands(ui)["settings: reset"].callback()
         await ui.pilot.pause()
         assert ui.app.theme == "edge-dark" and ui.main.state.options == Options()
 

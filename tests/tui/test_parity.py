@@ -32,7 +32,7 @@ from tui.jobs.compare import CompareEngines, choices, cost_text, passage_of, pos
 from tui.jobs.job import JobContext, JobInterrupted, ModelOnEngine
 from tui.jobs.laws import CheckLaws
 from tui.messages import EnginesCompared, JobProgress, LawChecked, LawsQueued
-from tui.parity_table import as_table, judge, layer_lines, mark_of, site_lines
+from tui.parity_table import as_table, error_level, layer_lines, mark_of, site_lines
 from tui.screens.error import ErrorScreen
 from tui.view_state import ModelSummary
 from tui.views.parity import OF_ONE_MODEL, ParityView
@@ -126,9 +126,9 @@ def offered(ui: AppDriver) -> set[str]:
 
 
 def test_marks_distinguish_within_near_and_over_the_tolerance() -> None:
-    found = [judge(error, 1e-3) for error in (0.0, 1e-3, 1.01e-3, 1e-2, 1.01e-2, math.nan, math.inf)]
-    assert found == ["within", "within", "near", "near", "beyond", "beyond", "beyond"]
-    assert len({mark_of(look) for look in looks}) == 3, "two verdicts have one mark"
+    found = [error_level(error, 1e-3) for error in (0.0, 1e-3, 1.01e-3, 1e-2, 1.01e-2, math.nan, math.inf)]
+    assert found == ["within", "within", "near", "near", "over", "over", "over"]
+    assert len({mark_of(level) for level in found}) == 3, "two verdicts have one mark"
 
 
 def test_the_reference_is_torch_or_onnx_where_torch_is_not_installed() -> None:
@@ -150,7 +150,7 @@ async def test_before_it_is_measured_the_view_says_what_will_be_compared_and_wha
             words = " ".join(ui.shown("#sites").split())
             for part in ("press m to compare onnx, mlx, onnx:int4, mlx:int4 with torch", "expected: about", "weights"):
                 assert part in words, f"{part!r} is not said at {size} before it starts:\n{words}"
-            assert "a text of Edge's own" in words
+            assert "the bundled text" in words
             await ui.press("a")
             assert "onnx:int8" in ui.shown("#sites"), "a does not offer other engines"
 
@@ -203,21 +203,21 @@ async def test_every_site_of_every_engine_has_its_number_and_mark_and_the_first_
             assert show_error(error) in line and "●" in line, f"{site} is wrong:\n{line}"
             assert ("○" in line) == ("◀" in line) == (site == "layers.1.ffn.neurons"), f"{site} is marked:\n{line}"
         firsts = str(ui.main.query_one("#firsts").render())
-        assert "onnx:int4 at layers.1.ffn.neurons, token 4 ' king'; onnx nowhere" in firsts, firsts
-        assert "beside torch" in str(ui.main.query_one("#sites-pane").border_title)
-        assert "50 tokens of Edge's own text" in str(ui.main.query_one("#sites-pane").border_subtitle)
+        assert "onnx:int4 at layers.1.ffn.neurons, token 4 ' king'; onnx within tolerance" in firsts, firsts
+        assert "vs torch" in str(ui.main.query_one("#sites-pane").border_title)
+        assert "50 tokens of the bundled text" in str(ui.main.query_one("#sites-pane").border_subtitle)
 
 
 async def test_what_the_differences_come_to_has_its_units() -> None:
     async with running_app(size=WIDE) as ui:
         await open_parity(ui, made_comparison())
-        picture = ui.shown("#sums")
+        picture = ui.shown("#summary")
         for words in (
             "KL p99, nats",
             "3.0e-12",
             "99.0%",
             "1, 1",
-            "nowhere",
+            "never",
             "#3",
             "' queen'",
             "0.050 tie",
@@ -233,10 +233,10 @@ async def test_what_is_no_number_or_has_no_partner_says_so() -> None:
     lost.sites.pop("layers.0.attn.output")
     found = replace(found, variants=(first, lost))
     by_site = {line.title: line.cells[1] for line in site_lines(found)}
-    assert "NaN" in by_site["layers.0.input"].text and by_site["layers.0.input"].look == "beyond"
+    assert "NaN" in by_site["layers.0.input"].text and by_site["layers.0.input"].level == "over"
     assert by_site["layers.0.attn.output"].text == "–"
     worst = {line.title: line.cells[1] for line in layer_lines(found)}
-    assert worst["layer 0, worst"].look == "beyond", "a layer with a site that is no number counts as equal"
+    assert worst["layer 0, largest"].level == "over", "a layer with a site that is no number counts as equal"
 
 
 async def test_v_shows_one_line_a_layer_with_its_worst_site() -> None:
@@ -246,8 +246,8 @@ async def test_v_shows_one_line_a_layer_with_its_worst_site() -> None:
         await open_parity(ui, made_comparison())
         await ui.press("v")
         picture = ui.shown("#sites")
-        assert "layer 1, worst" in picture and "layers.1" not in picture and "0.020 ○◀" in picture, picture
-        assert "the worst site of each layer" in str(ui.main.query_one("#sites-pane").border_title)
+        assert "layer 1, largest" in picture and "layers.1" not in picture and "0.020 ○◀" in picture, picture
+        assert "largest error per layer" in str(ui.main.query_one("#sites-pane").border_title)
         await ui.press("v")
         assert "layers.1.ffn.neurons" in ui.shown("#sites")
 
@@ -309,7 +309,7 @@ async def test_a_saved_trace_offers_nothing_that_needs_a_model() -> None:
         await pilot.press("5")
         await pilot.pause()
         pictures = [" ".join(lines_of(app.main.query_one(f"#{name}")).split()) for name in ("sites", "laws")]
-        assert "holds no model to compare" in pictures[0] and "a saved trace holds none" in pictures[1], pictures
+        assert "has no model to compare" in pictures[0] and "a saved trace has none" in pictures[1], pictures
         actions = {one.binding.action for one in app.main.active_bindings.values() if one.enabled}
         assert not actions & {"measure", "choice", "rows", "law", "laws"}, f"a saved trace offers {actions}"
 
@@ -356,7 +356,7 @@ async def test_every_law_shows_with_its_verdict_number_and_tolerance() -> None:
         ui.main.post_message(LawChecked("mlx", law_found(2)))
         await ui.until(lambda: len(ui.main.state.laws) == 2, "the laws")
         one, two, three, four = ui.shown("#laws").splitlines()[1:5]
-        assert "●" in one and "holds" in one and "2.0e-7" in one and "5e-5" in one, one
+        assert "●" in one and "pass" in one and "2.0e-7" in one and "5e-5" in one, one
         assert "not checked" in two, f"what was found on mlx is said of onnx:\n{two}"
         assert "○" in three and "fail" in three and "skipped" in four, (three, four)
         assert "1 pass, 1 fail" in str(ui.main.query_one("#laws-pane").border_subtitle)
@@ -393,7 +393,7 @@ async def test_laws_under_way_and_those_that_wait_say_so() -> None:
         ui.main.post_message(LawsQueued((2, 3)))
         await ui.until(lambda: bool(ui.main.state.laws_queued), "the laws under way")
         _, two, three, *_ = ui.shown("#laws").splitlines()[1:]
-        assert "checking …" in two and "waits" in three, (two, three)
+        assert "checking …" in two and "waiting" in three, (two, three)
 
 
 @REAL
@@ -412,7 +412,7 @@ async def test_all_laws_hold_on_the_zoo() -> None:
             assert all(one.passed for one in found.values()), (
                 f"fail: {[one for one in found.values() if not one.passed]}"
             )
-            assert "at most there: layers." in ui.shown("#laws"), "room for places is not used"
+            assert "largest error: layers." in ui.shown("#laws"), "room for places is not used"
     finally:
         assert runner.close(PATIENCE_S), "the runner's thread outlived the app"
 

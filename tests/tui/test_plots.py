@@ -168,7 +168,7 @@ async def test_a_plot_without_room_says_so_and_comes_back() -> None:
     async with single_widget(CurvePlot(), (40, 4)) as (plot, pilot):
         plot.curve = THREE
         await pilot.pause()
-        assert "too little room" in " ".join(lines_of(plot).split())
+        assert "too little space" in " ".join(lines_of(plot).split())
         await pilot.resize_terminal(100, 24)
         await pilot.pause()
         assert "line 0" in lines_of(plot)
@@ -203,11 +203,11 @@ async def test_a_grid_starts_at_its_highest_number_and_shows_each_under_the_curs
     async with single_widget(NumberGrid()) as (grid, pilot):
         grid.grid = GRID
         await pilot.pause()
-        assert grid.told == "layer 1, head 2: 31.0 bits"
+        assert grid.description == "layer 1, head 2: 31.0 bits"
         await pilot.press("left")
-        assert grid.told == "layer 1, head 1: –"
+        assert grid.description == "layer 1, head 1: –"
         await pilot.press("down", "left")
-        assert grid.told == "layer 0, head 0: 0.500 bits", "the first row is not at the bottom"
+        assert grid.description == "layer 0, head 0: 0.500 bits", "the first row is not at the bottom"
         text = lines_of(grid)
         assert all(number in text for number in ("0.500", "1.00", "2.00", "3.00", "31.0", "–")), text
         assert "layer" in text and "head →" in text
@@ -219,10 +219,10 @@ async def test_a_wide_grid_scrolls_and_still_shows_every_number() -> None:
     async with single_widget(NumberGrid(), (60, 10)) as (grid, pilot):
         grid.grid = wide
         await pilot.pause()
-        assert grid.told == "layer 0, head 63: 63.0%"
+        assert grid.description == "layer 0, head 63: 63.0%"
         assert_whole(grid)
         await pilot.press("home")
-        assert grid.told == "layer 0, head 0: 0%"
+        assert grid.description == "layer 0, head 0: 0%"
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ async def test_a_grid_without_cells_shows_a_message(
     async with single_widget(NumberGrid()) as (grid, pilot):
         grid.grid = Grid("a grid", "layer", "head", "bits", values)
         await pilot.pause()
-        assert expected_message in lines_of(grid) and grid.told == ""
+        assert expected_message in lines_of(grid) and grid.description == ""
 
 
 @pytest.mark.parametrize("values", [((2.0, 2.0),), ((NAN, NAN),), ((float("inf"), 1.0),)])

@@ -77,8 +77,8 @@ def test_every_choice_survives_a_file(own_settings: Path) -> None:
         (b"\xff\xfe\x00", "damaged"),
         (b"[1, 2]", "damaged"),
         (b"", "damaged"),
-        (json.dumps({"format": FORMAT + 1}).encode(), "another Edge"),
-        (b"{}", "another Edge"),
+        (json.dumps({"format": FORMAT + 1}).encode(), "another version of Edge"),
+        (b"{}", "another version of Edge"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_reported_and_kept_aside(

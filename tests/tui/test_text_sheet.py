@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from edge.lab.claim import Number
 from tests.tui.app_driver import lines_of
 from tests.tui.single_widget import assert_whole, single_widget
-from tui.widgets.text_sheet import Numbers, TextSheet, Words, wrap_cells
+from tui.widgets.text_sheet import NumberTable, Paragraph, TextSheet, wrap_cells
 
 few = settings(max_examples=60, deadline=None)
 NAN = float("nan")
@@ -34,7 +34,7 @@ async def test_a_table_shows_value_unit_baseline_and_meaning_whole() -> None:
         Number("c", "nothing found", NAN, "tokens"),
     )
     async with single_widget(TextSheet(), (50, 12)) as (sheet, pilot):
-        sheet.blocks = (Words("found [bold]this"), Numbers(numbers))
+        sheet.blocks = (Paragraph("found [bold]this"), NumberTable(numbers))
         await pilot.pause()
         assert_whole(sheet)
         text = lines_of(sheet)
@@ -45,11 +45,11 @@ async def test_a_table_shows_value_unit_baseline_and_meaning_whole() -> None:
 
 async def test_a_long_sheet_scrolls_and_begins_at_its_top_again() -> None:
     async with single_widget(TextSheet(), (40, 6)) as (sheet, pilot):
-        sheet.blocks = tuple(Words(f"paragraph {n}") for n in range(20))
+        sheet.blocks = tuple(Paragraph(f"paragraph {n}") for n in range(20))
         await pilot.pause()
         await pilot.press(*["down"] * 5)
         await pilot.pause()
         assert "paragraph 0" not in lines_of(sheet)
-        sheet.blocks = tuple(Words(f"other {n}") for n in range(20))
+        sheet.blocks = tuple(Paragraph(f"other {n}") for n in range(20))
         await pilot.pause()
         assert "other 0" in lines_of(sheet)

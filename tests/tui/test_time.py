@@ -38,7 +38,7 @@ from tui.widgets.stacked_bar import stack
 from tui.widgets.throughput_line import ThroughputLine
 
 PROMPT = "Once upon a time"
-GRIDS = ("time", "costs", "parts", "stacks")
+GRIDS = ("time", "engines", "parts", "layer_times")
 
 REAL = pytest.mark.skipif("fable-relu" not in zoo_names(), reason="fable-relu is not in the zoo of this checkout")
 
@@ -108,8 +108,14 @@ async def test_before_any_run_the_view_says_what_can_be_measured_and_what_it_tak
     async with running_app(size=(200, 60)) as ui:
         await open_time(ui)
         assert "press m" in ui.shown("#time"), f"nothing says how to begin:\n{ui.shown('#time')}"
-        words = " ".join(ui.shown("#costs").split())
-        for part in ("press m to time installed engines", "3 rounds", "expected: about", "512 MB", "rests meanwhile"):
+        words = " ".join(ui.shown("#engines").split())
+        for part in (
+            "press m to time installed engines",
+            "3 rounds",
+            "expected: about",
+            "512 MB",
+            "not redraw meanwhile",
+        ):
             assert part in words, f"{part!r} is not said before it starts:\n{words}"
 
 
@@ -122,7 +128,7 @@ async def test_the_last_run_shows_each_sublayer_and_sums_to_its_total() -> None:
         for words in ("220 µs", "440 µs", "a made-up clock", "cover 96.2%", "median of 20"):
             assert words in picture, f"{words!r} does not show:\n{picture}"
         assert sum(timing.sums_ns.values()) == pytest.approx(timing.total_ns), "the sums do not add up to the total"
-        assert "timed apart" in ui.shown("HeaderBar"), "the header calls timed numbers watched"
+        assert "timed separately" in ui.shown("HeaderBar"), "the header calls timed numbers watched"
 
 
 async def test_a_run_beside_shares_the_scale() -> None:
@@ -233,26 +239,28 @@ async def test_m_times_the_installed_engines_without_any_prompt(measure: FakeMea
         await profiled(ui)
         assert measure.asked == [("onnx", "torch", "mlx")], f"measured were {measure.asked}"
         assert measure.threads == {2}, f"the engine at hand computes with 2 threads, these with {measure.threads}"
-        picture = f"{ui.main.query_one('#costs-pane').border_title}\n{ui.shown('#costs')}"
+        picture = f"{ui.main.query_one('#engines-pane').border_title}\n{ui.shown('#engines')}"
         for words in (
             "▸onnx",
             "torch",
             "a decode step",
-            "token to token",
-            "clocks cover",
+            "inter-token",
+            "instrumented parts / total",
             "100 MB",
-            "the screen at rest",
+            "without redrawing",
         ):
             assert words in picture, f"{words!r} is not in\n{picture}"
         assert "qkv" in ui.shown("#parts"), f"parts do not show:\n{ui.shown('#parts')}"
-        assert "▓" in ui.shown("#stacks") and "█" in ui.shown("#stacks"), "attention and FFN are not told apart"
+        assert "▓" in ui.shown("#layer_times") and "█" in ui.shown("#layer_times"), (
+            "attention and FFN are not told apart"
+        )
 
 
 async def test_a_chooses_which_engines_are_timed(measure: FakeMeasure) -> None:
     async with running_app(size=(200, 60)) as ui:
         await open_time(ui)
         await ui.press("a")
-        assert "onnx:int4, mlx:int4" in " ".join(ui.shown("#costs").split()), ui.shown("#costs")
+        assert "onnx:int4, mlx:int4" in " ".join(ui.shown("#engines").split()), ui.shown("#engines")
         await ui.press("m")
         await ui.until(lambda: ui.main.state.profile is not None, "the profile")
         assert measure.asked == [("onnx", "torch", "mlx", "onnx:int4", "mlx:int4")], f"measured were {measure.asked}"
@@ -265,9 +273,9 @@ async def test_v_shows_a_prompt_instead_of_a_decode_step(measure: FakeMeasure) -
         await profiled(ui)
         assert offers(ui, "kind")
         await ui.press("v")
-        assert "a prompt, end to end" in ui.shown("#costs") and "GFLOP/s" in ui.shown("#costs"), ui.shown("#costs")
+        assert "prefill, end to end" in ui.shown("#engines") and "GFLOP/s" in ui.shown("#engines"), ui.shown("#engines")
         await ui.press("v")
-        assert "token to token" in ui.shown("#costs"), "v does not come back to the decode step"
+        assert "inter-token" in ui.shown("#engines"), "v does not come back to the decode step"
 
 
 def offers(ui: AppDriver, action: str) -> bool:
@@ -278,12 +286,12 @@ async def test_escape_stops_a_measurement_and_what_showed_comes_back(endless_cla
     async with running_app(size=(200, 60)) as ui:
         await open_time(ui)
         await ui.press("m")
-        await ui.until(lambda: "round 2 of 3" in ui.shown("#costs"), "word of how far it is")
-        assert "rests meanwhile" in " ".join(ui.shown("#costs").split()), "nobody says that the screen rests"
+        await ui.until(lambda: "round 2 of 3" in ui.shown("#engines"), "word of how far it is")
+        assert "not redraw meanwhile" in " ".join(ui.shown("#engines").split()), "nobody says that the screen rests"
         await ui.press("1", "escape")
         await ui.idle()
         await ui.press("4")
-        assert "press m" in ui.shown("#costs"), f"the picture of the measurement stayed:\n{ui.shown('#costs')}"
+        assert "press m" in ui.shown("#engines"), f"the picture of the measurement stayed:\n{ui.shown('#engines')}"
         assert ui.main.state.profile is None
 
 
@@ -303,7 +311,7 @@ async def test_layers_of_engines_are_chosen_with_and_without_a_run(measure: Fake
         stacks.focus()
         await ui.press("up", "up")
         assert stacks.chosen == example_profiles.LAYERS - 1, "without a run, up does not choose the layer above"
-        assert f"layer {stacks.chosen} alone" in ui.shown("#parts"), "parts show another layer"
+        assert f"layer {stacks.chosen}" in ui.shown("#parts"), "parts show another layer"
         await ui.run(PROMPT)
         await ui.pilot.click(stacks, offset=(14, stacks.ruler_lines + 1))
         assert ui.main.state.selection.layer == 0, "a click on the lower bar does not choose the first layer"
@@ -316,8 +324,8 @@ async def test_a_saved_trace_offers_no_measurement() -> None:
     async with app.run_test(size=(200, 60)) as pilot:
         await pilot.press("4")
         await pilot.pause()
-        pictures = " ".join(" ".join(lines_of(app.main.query_one(f"#{name}")).split()) for name in ("time", "costs"))
-        assert "holds no latency" in pictures and "holds no model to time" in pictures, pictures
+        pictures = " ".join(" ".join(lines_of(app.main.query_one(f"#{name}")).split()) for name in ("time", "engines"))
+        assert "has no sublayer latencies" in pictures and "has no model to time" in pictures, pictures
         offered = {one.binding.action for one in app.main.active_bindings.values() if one.enabled}
         assert not offered & {"measure", "choice", "kind"}, f"a saved trace offers {offered}"
 
@@ -373,7 +381,7 @@ def test_shares_and_gap_sum_to_the_whole_pass(is_decode: bool) -> None:
     rows = [row for row in cost_rows(costs) if isinstance(row, Cost)]
     divided = [row for row in rows if row.title in PARTS.values() and row.unit == "ms"]
     for engine, name in enumerate(costs.engines):
-        whole = next(row.values[engine] for row in rows if row.title == "whole, p50")
+        whole = next(row.values[engine] for row in rows if row.title == "uninstrumented, p50")
         assert sum(row.values[engine] or 0.0 for row in divided) == pytest.approx(whole), f"times of {name}"
         assert sum(row.shares[engine] or 0.0 for row in divided) == pytest.approx(1.0), f"shares of {name}"
 
@@ -470,7 +478,7 @@ def test_a_real_profile_has_times_coverage_and_memory() -> None:
     for is_decode in (True, False):
         costs = costs_of(last.profile, is_decode)
         rows = {row.title: row for row in cost_rows(costs) if isinstance(row, Cost)}
-        for title in ("whole, p50", "attention", "FFN", "clocks cover", "process peak"):
+        for title in ("uninstrumented, p50", "attention", "FFN", "instrumented parts / total", "process peak"):
             assert (rows[title].values[0] or 0.0) > 0, f"{title} of {costs.title} is nothing"
     assert not multiprocessing.active_children(), "a process outlived the profile"
 

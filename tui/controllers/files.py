@@ -84,7 +84,7 @@ class Files:
                 return messages.JobFailed("not written", f"{type(error).__name__}: {error}")
             return messages.FileWritten(path, is_trace=kind in TRACES)
 
-        self._writer.ask(str(path), attempt, self._screen)
+        self._writer.submit(str(path), attempt, self._screen)
 
     def written(self, message: messages.FileWritten) -> None:
         """Shows the path of a file that was written."""

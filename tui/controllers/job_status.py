@@ -60,6 +60,6 @@ class JobStatus:
         box = self._screen.query_one(PromptBox)
         box.disabled = self._session.place is None
         if self._session.place is None:
-            box.tell("this is a saved trace; open a model with o to run prompts", "")
+            box.set_hint("this is a saved trace; open a model with o to run prompts", "")
         else:
-            box.tell(*invitation(self._screen.state.model, self._screen.state.options))
+            box.set_hint(*invitation(self._screen.state.model, self._screen.state.options))

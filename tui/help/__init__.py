@@ -1,4 +1,4 @@
-"""What every pane shows: formula, unit, source; one file a pane in `panes`. Shown by `?`."""
+"""Help for every pane: what it is, when to use it, how to read it, keys; one file per pane in `panes`. Shown by `?`."""
 
 from dataclasses import dataclass
 from functools import cache

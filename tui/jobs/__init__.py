@@ -1,1 +1,1 @@
-"""Work that takes longer than a frame, one job a file; the runner does it off the UI's thread."""
+"""Jobs: work that takes longer than a frame, one per file. The runner does them on its own thread."""

@@ -1,4 +1,4 @@
-"""Measuring what the neurons that write most at one token promote, and what ablating them does: two passes each."""
+"""Measures promoted tokens of the strongest neurons at one token, and the effect of ablating them: two passes each."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from tui.messages import NeuronsAblated
 
 @dataclass(frozen=True)
 class AblateNeurons:
-    """Ablates neurons of a layer at one token of a run of the open model, and measures what they promote there."""
+    """Ablates neurons of a layer at one token of a run of the current model, and measures their promoted tokens."""
 
     trace: Trace
     layer: int

@@ -1,4 +1,4 @@
-"""Comparing engines site by site: the job, which engines, and what that is expected to cost."""
+"""Compares engines site by site: the job, the sets of engines, and the estimated cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ from tui.messages import EnginesCompared
 from tui.view_state import ModelSummary
 
 COMPARING = "comparing engines"
-"""How the job is told of while it works."""
+"""Prefix of its progress messages."""
 
 ROUNDS = 1
-"""Of the clock: what is compared here is numbers; `edge compare` and the view of times take more."""
+"""Timing rounds: this job compares numbers; `edge compare` and the time view take more rounds."""
 
 _NAMED = 24
-"""Letters of a run that name it."""
+"""Characters of a text in its name."""
 
 
 def choices(current: str, installed: Sequence[str]) -> tuple[Choice, ...]:
-    """What may be compared with torch, or with onnx where torch is not installed; no choice has one engine only."""
+    """Sets of engines to compare with torch, or with onnx without torch; each has at least two engines."""
     reference = "torch" if "torch" in installed else "onnx"
     floats = (reference, *installed, current)
     quantizing = tuple(name for name in ("onnx", "mlx") if name in installed)
@@ -48,10 +48,10 @@ def _once(*engines: str) -> tuple[str, ...]:
 
 
 def passage_of(trace: Trace | None, chosen: ChosenVariant) -> TokenizedText:
-    """The tokens that show, named by how they begin; Edge's own text where nothing ran, or too little."""
+    """The tokens of the current run, named by their beginning; the bundled text if there are too few."""
     if trace is None or len(trace.tokens) < FEWEST_TOKENS:
         if chosen.tokenizer is None:
-            raise MisuseError("this model has no tokenizer, so there is no text to compare on; run some ids first")
+            raise MisuseError("this model has no tokenizer, so there is no text to compare on; run token ids first")
         return tokenize_text(chosen.tokenizer, None, LONGEST_WINDOW)
     text = show_piece("".join(trace.pieces))
     name = text if len(text) <= _NAMED else f"{text[:_NAMED]}…"
@@ -59,18 +59,18 @@ def passage_of(trace: Trace | None, chosen: ChosenVariant) -> TokenizedText:
 
 
 def possible(model: str, engines: Sequence[str]) -> tuple[str, ...]:
-    """Those of some engines that can run a model: weights that are stored quantized become no other precision."""
+    """The engines that can run a model: stored quantized weights cannot change precision."""
     is_quantized = bool(open_checkpoint(find_model(model)).quantized)
     return tuple(engine for engine in engines if not (is_quantized and ":" in engine))
 
 
 @dataclass(frozen=True)
 class CompareEngines:
-    """Compares engines on the tokens of a run, each engine in a process of its own.
+    """Compares engines on the tokens of a run, each engine in a separate process.
 
     Attributes:
         engines: The first is the reference.
-        trace: The run; None compares on Edge's own text.
+        trace: The run; None compares on the bundled text.
     """
 
     model: str
@@ -90,11 +90,11 @@ class CompareEngines:
 
 
 def estimated_s(model: ModelSummary, engines: Sequence[str], tokens: int, token_ns: float | None) -> float:
-    """Seconds that it will take, roughly.
+    """Estimated seconds.
 
     Args:
-        tokens: Of the text.
-        token_ns: One decode step of the engine at hand; None where it was not timed.
+        tokens: Tokens of the text.
+        token_ns: One decode step of the current engine; None where it was not timed.
     """
     workload = default_workload([model.spec])
     steps = (ROUNDS + 1) * (workload.tokens + workload.prompt / 8) + NEW_TOKENS + 3 * tokens / 8
@@ -102,13 +102,13 @@ def estimated_s(model: ModelSummary, engines: Sequence[str], tokens: int, token_
 
 
 def cost_text(model: ModelSummary, engines: Sequence[str], tokens: int, token_ns: float | None) -> str:
-    """What it will take: `about 25 s; 5 processes with about 90.2 MB of weights`."""
+    """The estimated cost: `about 25 s; 5 processes with about 90.2 MB of weights`."""
     lasts = show_duration(estimated_s(model, engines, tokens, token_ns))
     weights = sum(model.parameters * _weight_bytes(engine) for engine in engines)
     return f"{lasts}; {len(engines)} processes with about {show_bytes(weights)} of weights"
 
 
 def _weight_bytes(engine: str) -> float:
-    """Of one parameter; quantized matrices are most of a model."""
+    """Bytes per parameter; quantized matrices are most of a model."""
     _, _, precision = engine.partition(":")
     return {"": 4.0, "int8": 1.1, "int4": 0.6}.get(precision.partition("-")[0], 2.0)

@@ -1,4 +1,4 @@
-"""What measuring several engines is expected to take, and which sets of engines there are to choose from."""
+"""Estimated time of measuring several engines, and the sets of engines to choose from."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from edge.engines.choice import engine_of
 from tui.view_state import ModelSummary
 
 _OPENING_S = {"onnx": 2.0, "mlx": 2.5, "torch": 8.0}
-"""To start the processes of an engine, for its files and with the model. Measured on two slow cores."""
+"""Seconds to start the processes of an engine and to load the model. Measured on two slow cores."""
 
 _BYTES_PER_S = 10e9
-"""What a processor reads that nothing is known of."""
+"""Assumed memory bandwidth of an unknown processor."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Engines to be measured together; where they are compared, the first is the reference."""
+    """Engines to measure together; in a comparison the first is the reference."""
 
     title: str
     engines: tuple[str, ...]
@@ -26,7 +26,7 @@ class Choice:
 
 
 class EngineSets:
-    """Goes round the choices there are for the model at hand."""
+    """Cycles through the sets of engines for the current model."""
 
     def __init__(
         self, choices: Callable[[str, tuple[str, ...]], tuple[Choice, ...]], installed: tuple[str, ...]
@@ -34,31 +34,31 @@ class EngineSets:
         self._choices, self._installed, self._at = choices, installed, 0
 
     def offered(self, model: ModelSummary | None) -> tuple[Choice, ...]:
-        """All of them; none without a model that can be opened."""
+        """All sets; none without a model that can be opened."""
         return self._choices(model.engine, self._installed) if model and model.source else ()
 
     def current_choice(self, model: ModelSummary | None) -> Choice | None:
-        """The one that is taken now."""
+        """The current set."""
         found = self.offered(model)
         return found[self._at % len(found)] if found else None
 
     def step(self) -> None:
-        """Takes the next one."""
+        """Chooses the next set."""
         self._at += 1
 
 
 def opening_s(engines: Sequence[str]) -> float:
-    """Seconds until each engine is open in a process of its own."""
+    """Seconds until each engine has loaded in its process."""
     return sum(_OPENING_S[engine_of(engine).name] for engine in engines)
 
 
 def token_s(model: ModelSummary, token_ns: float | None) -> float:
-    """Seconds of one decode step: as timed, or by the bytes of its weights where that was not timed."""
+    """Seconds of one decode step: as timed, or estimated from the bytes of its weights."""
     return model.parameters * 4 / _BYTES_PER_S if token_ns is None else token_ns / 1e9
 
 
 def show_duration(seconds: float) -> str:
-    """`about 15 s`, `about 2 min`: as rough as it is known."""
+    """`about 15 s`, `about 2 min`."""
     if seconds < 90:
         return f"about {max(5, 5 * round(seconds / 5))} s"
     return f"about {round(seconds / 60)} min"

@@ -1,4 +1,4 @@
-"""Exporting: the model at hand as files for others, in a process that can be ended."""
+"""Exports the current model as files for other tools, in a process that can be stopped."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ class Export:
     """Writes a model to a folder, which appears whole or not at all.
 
     Attributes:
-        tool: Whom it is for, as `export.targets.TARGETS` knows it.
+        tool: The tool that opens it, a key of `export.targets.TARGETS`.
     """
 
     model: str
@@ -44,13 +44,13 @@ class Export:
         finally:
             parent = self.out.resolve().parent
             if parent.is_dir():
-                remove_leftovers(parent)  # what a process leaves that is ended
+                remove_leftovers(parent)  # what a stopped process leaves
         size = sum(file.stat().st_size for file in self.out.rglob("*") if file.is_file())
         context.post(ModelExported(self.out, show_bytes(size), parity_table(self.out), tuple(parity_lines(self.out))))
 
 
 class LatestMessage:
-    """What the export said last."""
+    """The last progress message of the export."""
 
     def __init__(self) -> None:
         self._lock, self._word = Lock(), "starting"

@@ -1,4 +1,4 @@
-"""What a job is, and the context at which it works: the models that are open, and the way to tell the screen."""
+"""Jobs, and their context: the open models, and the messages to the screen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,12 +24,12 @@ from models.spec import DecoderSpec
 from tui.messages import JobProgress
 
 OPEN_AT_ONCE = 2
-"""Models that stay loaded: the one at hand, and the one it was compared with last."""
+"""Models that stay loaded: the current one, and the last one it was compared with."""
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What the UI asks of a tokenizer."""
+    """What the UI needs of a tokenizer."""
 
     def encode(self, text: str) -> list[int]: ...
 
@@ -38,7 +38,7 @@ class Tokenizer(Protocol):
 
 @runtime_checkable
 class RunnableModel(Protocol):
-    """What the UI asks of a model; `edge.Model` is one."""
+    """What the UI needs of a model; `edge.Model` is one."""
 
     engine: str
     threads: int
@@ -75,19 +75,19 @@ class RunnableModel(Protocol):
 
 
 OpenModel = Callable[[str, str, Progress], RunnableModel]
-"""Opens a model, named as users name it, on an engine."""
+"""Opens a model by the user's name for it, on an engine."""
 
 
 @dataclass(frozen=True)
 class ModelOnEngine:
-    """A model on an engine, both as users name them."""
+    """A model on an engine, both as the user names them."""
 
     model: str
     engine: str
 
 
 class JobInterrupted(Exception):
-    """Somebody wants the job to end; raised where it reports what it is at."""
+    """The job was stopped or replaced; raised where it reports progress."""
 
 
 def _weights_of(model: RunnableModel) -> InsightWeights | None:
@@ -101,14 +101,14 @@ def _weights_of(model: RunnableModel) -> InsightWeights | None:
 
 @dataclass
 class JobContext:
-    """What jobs share. Used on the runner's thread, but for `interrupted` and `overtaken`.
+    """What jobs share. Used on the runner's thread, except `interrupted` and `overtaken`.
 
     Attributes:
-        post: Tells the screen; may be called from any thread.
-        at: The model at hand; None before the first is loaded.
-        interrupted: Set when the job is to end, because its user stopped it or wants another.
-        overtaken: Set when another job waits, so that what this one finds interests nobody.
-        explained: What explains the traces of each open model, read once and kept as long as it is open.
+        post: Posts a message to the screen; may be called from any thread.
+        at: The current model; None before the first is loaded.
+        interrupted: Set when the user stops the job or starts another.
+        overtaken: Set when another job waits, so that the results of this one are not needed.
+        explained: The weights of each open model, read once and kept as long as it is open.
         lab: What the lab has read with the current model; None before it was opened, or with another model.
     """
 
@@ -122,20 +122,20 @@ class JobContext:
     lab: LabContext | None = None
 
     def report(self, work: str, can_stop: bool = False) -> None:
-        """Says what the job is at, and whether Escape ends it."""
+        """Reports progress, and whether escape stops the job."""
         self.post(JobProgress(work, can_stop))
 
     def check(self) -> None:
-        """Ends the job here if it is to end.
+        """Ends the job here if it was stopped.
 
         Raises:
-            Stopped: it is.
+            JobInterrupted: it was stopped.
         """
         if self.interrupted.is_set() or self.overtaken.is_set():
             raise JobInterrupted
 
     def progress_as(self, prefix: str) -> Progress:
-        """What long work calls with each step: shows it, and ends the work when the job is to end."""
+        """A callback for long work: reports each step, and ends the work if the job was stopped."""
 
         def report(text: str) -> None:
             self.check()
@@ -144,7 +144,7 @@ class JobContext:
         return report
 
     def model(self) -> RunnableModel:
-        """The model at hand.
+        """The current model.
 
         Raises:
             MisuseError: there is none.
@@ -154,7 +154,7 @@ class JobContext:
         return self.models[self.at]
 
     def open(self, place: ModelOnEngine) -> RunnableModel:
-        """A model on an engine, loaded now if it is not open; the one unused for longest is closed."""
+        """A model on an engine, loaded if it is not open; the least recently used one is closed."""
         if place not in self.models:
             self.report(f"loading {place.model} on {place.engine}")
             opened = self.open_model(place.model, place.engine, self._loading(place))
@@ -167,7 +167,7 @@ class JobContext:
         return self.models[place]
 
     def weights(self, place: ModelOnEngine) -> InsightWeights | None:
-        """What explains the traces of an open model; None where there is no checkpoint to read."""
+        """The weights of an open model; None where there is no checkpoint."""
         if place not in self.explained:
             self.explained[place] = _weights_of(self.models[place])
         return self.explained[place]
@@ -178,14 +178,14 @@ class JobContext:
 
 @runtime_checkable
 class Job(Protocol):
-    """One piece of work. Tells what it found by messages; a refusal is an `EdgeError`."""
+    """One job. It posts its results as messages; it raises `EdgeError` for bad input."""
 
     def work(self, context: JobContext) -> None:
-        """Does it, on the runner's thread."""
+        """Runs on the runner's thread."""
 
 
 @dataclass
 class JobRequested(Message):
-    """A job is to be done; what the runner is at ends."""
+    """A job is to start; the current one is stopped."""
 
     job: Job

@@ -14,26 +14,26 @@ from tui.jobs.job import JobContext
 from tui.messages import ClaimsQueued, ClaimTested
 
 LEAST_TOKENS = 512
-"""Of Edge's own text that are read: a claim takes seconds, and a command is there for whoever wants more."""
+"""Fewest tokens of the bundled text. A claim then takes seconds; `edge lab` takes longer texts."""
 
 TOKENS_A_FEATURE = 2.5
-"""Tokens for each feature of the residual stream: some claims fit maps, and fewer would leave them open."""
+"""Tokens per feature of the residual stream: some claims fit linear maps, and need that many."""
 
 
 def known_experiments() -> tuple[Experiment, ...]:
-    """Every claim; imported when it is first asked for, since most who open the UI never do."""
+    """Every claim; imported on first use."""
     from edge.lab.registry import EXPERIMENTS
 
     return EXPERIMENTS
 
 
 def read_tokens(spec: DecoderSpec) -> int:
-    """Tokens of the text that are read with a model: enough for every claim where memory and the text allow it."""
+    """Tokens of the text for a model: enough for every claim, where memory and the text allow it."""
     return min(max(LEAST_TOKENS, int(TOKENS_A_FEATURE * spec.d_model)), max_passage_tokens(spec))
 
 
 def text_bytes(spec: DecoderSpec) -> int:
-    """What the text holds once it is read, until another model is loaded."""
+    """Memory for the text's activations, until another model is loaded."""
     return Watch(parts=tuple(PARTS)).cost_bytes(spec, read_tokens(spec))
 
 
@@ -45,7 +45,7 @@ class RunClaimTests:
 
     def work(self, context: JobContext) -> None:
         keys = tuple(experiment.key for experiment in self.experiments)
-        broken: list[str] = []
+        failures: list[str] = []
         context.post(ClaimsQueued(keys))
         try:
             lab = lab_of(context)
@@ -54,21 +54,21 @@ class RunClaimTests:
                 try:
                     (result,) = run_all(lab, (experiment,))
                 except EdgeError as error:
-                    broken.append(f"{experiment.key}: {error}")
+                    failures.append(f"{experiment.key}: {error}")
                     continue
-                context.check()  # a pass that was stopped may have measured half of what it should
+                context.check()  # a pass that was stopped may be incomplete
                 context.post(ClaimTested(result))
         finally:
             context.post(ClaimsQueued(()))
-        if broken:
-            raise EdgeError("\n".join(["these claims could not be tested:", *broken]))
+        if failures:
+            raise EdgeError("\n".join(["these claims could not be tested:", *failures]))
 
 
 def lab_of(context: JobContext) -> LabContext:
     """The current model with a text to read; the traces of the text are kept for the next claims.
 
     Raises:
-        MisuseError: it cannot read text, or is not a model of Edge's.
+        MisuseError: it has no tokenizer, or no weights.
     """
     model = context.model()
     if not isinstance(model, edge.Model):

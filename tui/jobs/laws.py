@@ -1,4 +1,4 @@
-"""Checking laws on the model at hand, one after another."""
+"""Checks laws on the current model, one after another."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,16 @@ from tui.jobs.job import JobContext
 from tui.messages import LawChecked, LawsQueued
 
 CHECKING = "checking laws"
-"""How the job is told of while it works."""
+"""Prefix of its progress messages."""
 
 
 @dataclass(frozen=True)
 class CheckLaws:
-    """Checks laws. What was found stays found when it is stopped.
+    """Checks laws. Results stay when it is stopped.
 
     Attributes:
-        numbers: Of laws that one model alone can be checked on.
-        ids: The tokens that show; None checks on Edge's own text.
+        numbers: Laws that need one model only.
+        ids: The tokens of the current run; None checks on the bundled text.
     """
 
     numbers: tuple[int, ...]
@@ -29,7 +29,7 @@ class CheckLaws:
     def work(self, context: JobContext) -> None:
         model, wanted = context.model(), [law for law in LAWS if law.number in self.numbers]
         if not isinstance(model, edge.Model):
-            raise MisuseError(f"{model.name} has no weights to look at, so no law can be checked; open a checkpoint")
+            raise MisuseError(f"{model.name} has no weights, so no law can be checked; open a checkpoint")
         try:
             case = Case(model, self.ids or _own_ids(model), context.progress_as(CHECKING))
             for place, law in enumerate(wanted):
@@ -37,7 +37,7 @@ class CheckLaws:
                 case.tell = context.progress_as(f"{CHECKING}: {law.number}")
                 if law.check is not None:
                     found = law.check(case)
-                    context.check()  # a pass that was stopped may have shown half of what it should
+                    context.check()  # a pass that was stopped may be incomplete
                     context.post(LawChecked(model.engine, found))
         finally:
             context.post(LawsQueued(()))
@@ -45,5 +45,5 @@ class CheckLaws:
 
 def _own_ids(model: edge.Model) -> tuple[int, ...]:
     if model.tokenizer is None:
-        raise MisuseError(f"{model.name} has no tokenizer, so there is no text to check laws on; run some ids first")
+        raise MisuseError(f"{model.name} has no tokenizer, so there is no text to check laws on; run token ids first")
     return tuple(model.tokenizer.encode(SAMPLE_TEXT))

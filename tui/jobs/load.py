@@ -1,4 +1,4 @@
-"""Loading: a model on an engine becomes the one at hand."""
+"""Loads a model on an engine, which becomes the current one."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from tui.view_state import ModelSummary
 
 @dataclass(frozen=True)
 class Load:
-    """Opens a model on an engine; one that cannot be opened leaves the other at hand."""
+    """Opens a model on an engine; if it cannot be opened, the current model stays."""
 
     place: ModelOnEngine
 
@@ -24,7 +24,7 @@ class Load:
 
 
 def summary_of(place: ModelOnEngine, model: RunnableModel) -> ModelSummary:
-    """What the screen shows of a model."""
+    """Summary of a model, for the screen."""
     return ModelSummary(
         source=place.model,
         name=model.name,
@@ -38,7 +38,7 @@ def summary_of(place: ModelOnEngine, model: RunnableModel) -> ModelSummary:
 
 
 def summary_of_trace(trace: Trace) -> ModelSummary:
-    """What the screen shows of a saved trace."""
+    """Summary of the model of a saved trace."""
     return ModelSummary(
         source="",
         name=trace.model,

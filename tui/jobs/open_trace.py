@@ -1,4 +1,4 @@
-"""Opening a saved trace, and measuring it."""
+"""Opens a saved trace, and measures it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from tui.view_state import MeasuredRun
 
 @dataclass(frozen=True)
 class OpenTrace:
-    """Opens a saved trace, for the screen to show."""
+    """Opens a saved trace as the current run."""
 
     path: Path
 
@@ -24,7 +24,7 @@ class OpenTrace:
 
 @dataclass(frozen=True)
 class OpenTraceForComparison:
-    """Opens a saved trace beside the one that shows, if both are of models built alike."""
+    """Opens a saved trace as the comparison run, if its model has as many layers and heads."""
 
     path: Path
     main: Trace
@@ -35,8 +35,8 @@ class OpenTraceForComparison:
         ours, theirs = self.main.spec, trace.spec
         if (ours.n_layers, ours.n_heads) != (theirs.n_layers, theirs.n_heads):
             raise MisuseError(
-                f"{self.path.name} is of {theirs.n_layers} layers and {theirs.n_heads} heads, what shows has "
-                f"{ours.n_layers} and {ours.n_heads}; only runs of models built alike stand side by side"
+                f"{self.path.name} has {theirs.n_layers} layers and {theirs.n_heads} heads, the current run has "
+                f"{ours.n_layers} and {ours.n_heads}; only runs with the same layers and heads can be compared"
             )
         context.post(ComparedRunReady(MeasuredRun.of(self.path.name, trace, None)))
         measure(context, trace, None, True)
@@ -44,7 +44,7 @@ class OpenTraceForComparison:
 
 @dataclass(frozen=True)
 class MeasureTrace:
-    """Measures the trace that shows."""
+    """Measures the current trace."""
 
     trace: Trace
 

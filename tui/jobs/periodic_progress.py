@@ -1,4 +1,4 @@
-"""Telling how far work is that tells nothing itself."""
+"""Reports progress of work that reports none."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ _EVERY_S = 0.25
 
 @contextmanager
 def report_periodically(report: Progress, word: Callable[[], str]) -> Iterator[None]:
-    """Tells again and again, from a thread, what the work in the block is at; it may not tell anything meanwhile."""
+    """Reports `word()` periodically from a thread while the block runs; the block must not report itself."""
     done = Event()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""Pulling: a model of the hub comes into its cache, in a process that can be ended, and is loaded."""
+"""Downloads a model of the hub into its cache, in a process that can be stopped, and loads it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ _NO_BARS = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 @dataclass(frozen=True)
 class Pull:
-    """Fetches a model that is not here yet, then loads it; a fetch that is stopped is gone on with the next time."""
+    """Downloads a model if needed, then loads it; a stopped download resumes the next time."""
 
     place: ModelOnEngine
 
@@ -30,14 +30,14 @@ class Pull:
 
 
 def fetch(report: Progress, id: str) -> None:
-    """Fetches a model, and tells how much of it is there."""
+    """Downloads a model, and reports the bytes so far."""
     folder = entry_of(id) / "blobs"
     with report_periodically(report, lambda: f"{show_bytes(_bytes_in(folder))} so far"):
         pull(id)
 
 
 def _bytes_in(folder: Path) -> int:
-    """Bytes of all files; files come and go while they are counted."""
+    """Bytes of all files; files may disappear while they are counted."""
     total = 0
     for file in folder.glob("*"):
         try:

@@ -1,4 +1,4 @@
-"""Running: a prompt on the model at hand, watched, measured and timed; or the same beside it, otherwise."""
+"""Runs a prompt on the current model: watched, measured and timed; and comparison runs."""
 
 from dataclasses import dataclass
 from time import monotonic
@@ -21,21 +21,21 @@ from tui.options import Options
 from tui.view_state import MeasuredRun, ModelSummary
 
 PARTS = ("attn.query", "attn.key", "attn.value", "attn.output", "ffn.neurons", "ffn.output", "output")
-"""What the screens need: maps come from queries and keys, words from values, neurons and the residual stream."""
+"""Sites that the screens need: queries and keys for patterns; values, neurons and residual stream for tokens."""
 
 WHOLE_BYTES = 512 * 10**6
-"""A capture that would hold more is kept in half precision."""
+"""Above this many bytes, activations are kept in half precision."""
 
 POST_EVERY_S = 1 / 30
-"""Tokens may come faster than a terminal can draw; the latest state is told this often."""
+"""Seconds between messages: tokens may be generated faster than a terminal can draw."""
 
 REPEATS = 20
-"""Passes behind each latency: about a second for a small model."""
+"""Passes per latency: about a second for a small model."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What to run: text, or ids apart by spaces or commas where the model has no tokenizer."""
+    """What to run: text, or ids separated by spaces or commas if the model has no tokenizer."""
 
     text: str
     max_new_tokens: int
@@ -43,24 +43,24 @@ class Prompt:
 
 
 def watch_for(spec: DecoderSpec, tokens: int) -> Watch:
-    """Everything that the screens show, in half precision where it would hold much."""
+    """Everything that the screens need, in half precision where it would take much memory."""
     whole = Watch(parts=PARTS)
     return whole if whole.cost_bytes(spec, tokens) <= WHOLE_BYTES else Watch(parts=PARTS, half=True)
 
 
 def invitation(model: ModelSummary | None, options: Options) -> tuple[str, str]:
-    """What may be typed, and what a run of it will do and hold, said before it runs."""
+    """The placeholder of the prompt, and what a run will do and how much memory it takes."""
     example = "Once upon a time" if model is None or model.reads_text else "token ids, such as 1 5 2"
     cost = ""
     if model is not None:
         a_token = watch_for(model.spec, options.max_new_tokens).cost_bytes(model.spec, 1)
-        cost = f" · watching holds {show_bytes(a_token)} a token"
+        cost = f" · watching takes {show_bytes(a_token)} per token"
     return f"type a prompt, such as: {example}", f"enter runs {options.plan}{cost}"
 
 
 @dataclass(frozen=True)
 class Run:
-    """Runs a prompt on the model at hand, then measures and times it."""
+    """Runs a prompt on the current model, then measures and times it."""
 
     prompt: Prompt
 
@@ -68,7 +68,7 @@ class Run:
         model = context.model()
         ids = _prompt_ids(model, self.prompt.text)
         context.report("running", can_stop=True)
-        reads_text = model.tokenizer is not None  # then the run makes ids itself: that is part of its first token
+        reads_text = model.tokenizer is not None  # then the run tokenizes: that is part of ttft
         trace = model.run(
             self.prompt.text if reads_text else None,
             ids=None if reads_text else ids,
@@ -80,7 +80,7 @@ class Run:
         if context.overtaken.is_set():
             return
         was_stopped = context.interrupted.is_set()
-        context.interrupted.clear()  # what a stopped run left is measured all the same
+        context.interrupted.clear()  # a stopped run is measured too
         context.post(RunEnded(trace))
         measure(context, trace, context.weights(context.at) if context.at else None, False)
         timing = None
@@ -93,11 +93,11 @@ class Run:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """Runs something else beside what shows: the same ids on another engine or model or with edits, or other text.
+    """The comparison run: the same ids on another engine or model or with edits, or another prompt.
 
     Attributes:
-        name: What tells it from what shows.
-        ids: Tokens to feed as they are; None where a prompt is to run.
+        name: Its name on the screen.
+        ids: Tokens to process; None where a prompt is run.
     """
 
     name: str
@@ -134,7 +134,7 @@ class RunComparison:
 
 
 def measure(context: JobContext, trace: Trace, weights: InsightWeights | None, is_compared: bool) -> None:
-    """Tells what is measured of a trace, bit by bit."""
+    """Measures a trace, and posts every part of the result."""
     context.report("measuring", can_stop=True)
     for overview in survey(trace):
         context.check()
@@ -147,18 +147,18 @@ def _stream_tokens(context: JobContext, model: RunnableModel, ids: list[int]) ->
     reader = model.tokenizer
     pieces = [reader.piece(id) if reader else f"<{id}>" for id in ids]
     context.post(Streaming(tuple(pieces), len(ids)))
-    began_s = told_s = monotonic()
+    began_s = posted_s = monotonic()
     first_s: float | None = None
 
     def report(token: Token) -> None:
-        nonlocal told_s, first_s
+        nonlocal posted_s, first_s
         pieces.append(token.piece)
         now_s = monotonic()
         first_s = now_s if first_s is None else first_s
         if context.interrupted.is_set():
             model.stop()
-        elif now_s - told_s >= POST_EVERY_S:
-            told_s = now_s
+        elif now_s - posted_s >= POST_EVERY_S:
+            posted_s = now_s
             made = len(pieces) - len(ids) - 1
             rate = made / (now_s - first_s) if made and now_s > first_s else None
             context.post(Streaming(tuple(pieces), len(ids), (first_s - began_s) * 1e3, rate))

@@ -1,4 +1,4 @@
-"""Comparing: what is to run beside the run that shows."""
+"""The compare dialog: what to compare the current run with."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ STOP = "stop"
 
 @dataclass
 class ComparableModelsFound(Message):
-    """Models that can stand beside the one at hand were looked for."""
+    """Models were found whose runs can be compared with the current model's."""
 
     models: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The answer: what runs beside from now on; None for nothing any more."""
+    """The answer: the comparison run; None ends the comparison."""
 
     companion: Companion | None
 
@@ -41,9 +41,9 @@ class CompareScreen(Dialog[Compared]):
     """Engines and models on the same tokens, another prompt, or a saved trace.
 
     Args:
-        place: The model whose run shows; None where a saved trace does.
-        plain: A run as it would be made now, but for its text.
-        beside: What runs beside so far; empty where nothing does.
+        place: The model of the current run; None for a saved trace.
+        template: Options of a new run, without its text.
+        compared: The name of the comparison run; empty without one.
     """
 
     DEFAULT_CSS = "#compare-with { height: 1fr; }"
@@ -56,11 +56,11 @@ class CompareScreen(Dialog[Compared]):
         place: ModelOnEngine | None,
         engines: list[str],
         models: tuple[str, ...],
-        plain: Prompt,
+        template: Prompt,
         compared: str,
     ) -> None:
         super().__init__()
-        self._reader, self._place, self._plain, self._compared_name = reader, place, plain, compared
+        self._reader, self._place, self._template, self._compared_name = reader, place, template, compared
         self._engines = engines
         self._models = tuple(dict.fromkeys((*zoo_names(), *models)))
         self._companions: dict[str, Companion | None] = {}
@@ -68,20 +68,22 @@ class CompareScreen(Dialog[Compared]):
     def compose_fields(self) -> Iterator[Widget]:
         yield ChoiceList(id="compare-with")
         if self._place is not None:
-            yield Field("another prompt", placeholder="text to run beside", id="compare-prompt")
-        yield Field("a saved trace", placeholder="the file of a trace, of a model built alike", id="compare-trace")
+            yield Field("another prompt", placeholder="text of the comparison run", id="compare-prompt")
+        yield Field("a saved trace", placeholder="a trace file; same number of layers and heads", id="compare-trace")
 
     def on_mount(self) -> None:
-        self.query_one(ChoiceList).border_title = Content("the same tokens, otherwise")
+        self.query_one(ChoiceList).border_title = Content("the same tokens on")
         self._offer(())
         place, models = self._place, self._models
         if place is None:
-            self.note("what shows is a saved trace: only another trace can stand beside it; 'o' opens a model")
+            self.note("this is a saved trace: it can be compared with another trace only; 'o' opens a model")
             self.query_one("#compare-trace").focus()
             return
         self.query_one(ChoiceList).focus()
-        self._reader.ask(
-            "twins", lambda: ComparableModelsFound(tuple(one for one in models if _fits(place.model, one))), self
+        self._reader.submit(
+            "comparable models",
+            lambda: ComparableModelsFound(tuple(one for one in models if _fits(place.model, one))),
+            self,
         )
 
     def on_comparable_models_found(self, message: ComparableModelsFound) -> None:
@@ -90,7 +92,7 @@ class CompareScreen(Dialog[Compared]):
         self.query_one(ChoiceList).point_at(chosen or "")
 
     def on_background_task_failed(self, message: BackgroundTaskFailed) -> None:
-        self.note(f"other models could not be looked for: {message.text}")
+        self.note(f"other models could not be listed: {message.text}")
 
     def _offer(self, models: tuple[str, ...]) -> None:
         stop = [Choice(STOP, "stop comparing", self._compared_name)] if self._compared_name else []
@@ -98,10 +100,10 @@ class CompareScreen(Dialog[Compared]):
         groups = {"": stop, "this model on another engine": [], "another model with the same tokens": []}
         if (place := self._place) is not None:
             others = [ModelOnEngine(place.model, engine) for engine in self._engines]
-            twins = [ModelOnEngine(model, place.engine) for model in models]
+            same_tokens = [ModelOnEngine(model, place.engine) for model in models]
             groups["this model on another engine"] = [self._choice(one, one.engine) for one in others]
             groups["another model with the same tokens"] = [
-                self._choice(one, f"{Path(one.model).name} on {one.engine}") for one in twins
+                self._choice(one, f"{Path(one.model).name} on {one.engine}") for one in same_tokens
             ]
         self.query_one(ChoiceList).offer(groups)
         self.query_one(ChoiceList).point_at("")
@@ -120,10 +122,10 @@ class CompareScreen(Dialog[Compared]):
     @on(Field.Submitted, "#compare-prompt")
     def compare_prompt(self, event: Field.Submitted) -> None:
         if text := event.value:
-            prompt = Prompt(text, self._plain.max_new_tokens, self._plain.sampling)
+            prompt = Prompt(text, self._template.max_new_tokens, self._template.sampling)
             self.dismiss(Compared(Companion("another prompt", prompt=prompt)))
         else:
-            self.refuse("type the text that is to run beside")
+            self.refuse("type the text of the comparison run")
 
     @on(Field.Submitted, "#compare-trace")
     def compare_trace(self, event: Field.Submitted) -> None:
@@ -131,11 +133,11 @@ class CompareScreen(Dialog[Compared]):
         if path.is_file():
             self.dismiss(Compared(Companion(path.name, saved=path)))
         else:
-            self.refuse(f"there is no file '{event.value.strip()}'; name one that 'w' or 'edge trace' wrote")
+            self.refuse(f"there is no file '{event.value.strip()}'; choose a file written by 'w' or 'edge trace'")
 
 
 def _fits(model: str, other: str) -> bool:
-    """Whether another model can stand beside; one that cannot be read cannot."""
+    """Whether another model can be compared; False if it cannot be read."""
     try:
         return other != model and is_comparable(model, other)
     except EdgeError:

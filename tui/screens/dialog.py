@@ -1,4 +1,4 @@
-"""What is asked over the screen: a frame, fields, and one line that says what is wrong."""
+"""Base of dialogs: a frame, fields, and a line for notes and errors."""
 
 from collections.abc import Iterator
 from typing import ClassVar, Generic, TypeVar
@@ -14,7 +14,7 @@ Answer = TypeVar("Answer")
 
 
 class Field(Input):
-    """One line to type into, under a title."""
+    """A text field with a title."""
 
     DEFAULT_CSS = """
     Field {
@@ -33,7 +33,7 @@ class Field(Input):
 
 
 class Dialog(ModalScreen[Answer], Generic[Answer]):
-    """Base of the dialogs. Subclasses say what is asked; an answer closes it, and so does escape, with None."""
+    """Base of the dialogs. An answer closes it; escape closes it with None."""
 
     DEFAULT_CSS = """
     Dialog { align: center middle; background: $background 60%; }
@@ -52,13 +52,13 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
     Dialog .note.wrong { color: $error; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "close", tooltip="Close this and change nothing"),
+        Binding("escape", "cancel", "close", tooltip="Close the dialog and change nothing"),
         Binding("tab", "app.focus_next", "next field", show=False, tooltip="Go to the next field"),
-        Binding("shift+tab", "app.focus_previous", "field before", show=False, tooltip="Go back to the field before"),
+        Binding("shift+tab", "app.focus_previous", "previous field", show=False, tooltip="Go to the previous field"),
     ]
 
     title_of_frame: ClassVar[str]
-    keys: ClassVar[str] = "enter takes it · tab next field · escape closes"
+    keys: ClassVar[str] = "enter confirms · tab next field · escape closes"
 
     def compose(self) -> Iterator[Widget]:
         with Vertical(classes="frame") as frame:
@@ -67,15 +67,15 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
             yield Static(classes="note")
 
     def compose_fields(self) -> Iterator[Widget]:
-        """What is asked."""
+        """The fields of the dialog."""
         raise NotImplementedError
 
     def note(self, text: str) -> None:
-        """Says something about what is chosen."""
+        """Shows a note about the choice."""
         self._show_note(text, False)
 
     def refuse(self, text: str) -> None:
-        """Says what is wrong with the answer, and waits for another."""
+        """Shows what is wrong with the answer, and stays open."""
         self._show_note(text, True)
 
     def _show_note(self, text: str, is_wrong: bool) -> None:

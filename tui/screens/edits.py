@@ -1,4 +1,4 @@
-"""The edits that are on: whose effect shows, and which of them to end."""
+"""The list of active edits: apply one alone, or remove edits."""
 
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
@@ -15,23 +15,23 @@ from tui.screens.dialog import Dialog
 from tui.widgets.choice_list import Choice, ChoiceList
 
 ALL, CLEAR = "all", "clear"
-"""Keys of the choices that are no edit."""
+"""Keys of the choices that are not edits."""
 
 
 class EditsScreen(Dialog[Message]):
-    """Every edit by name. The answer is what the screen below is to do.
+    """Every edit by name. The answer is a message for the main screen.
 
     Args:
-        edits: Those that are on, the first made first.
-        alone: The one whose effect shows by itself; None where that of all does.
+        edits: The active edits, oldest first.
+        alone: The only one that is applied; None where all are.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x,delete", "remove", "remove", key_display="x", tooltip="End the edit under the cursor"),
-        Binding("u", "clear", "clear all", tooltip="End all edits"),
+        Binding("x,delete", "remove", "remove", key_display="x", tooltip="Remove the edit under the cursor"),
+        Binding("u", "clear", "clear all", tooltip="Remove all edits"),
     ]
-    title_of_frame: ClassVar[str] = "edits of the run beside"
-    keys: ClassVar[str] = "enter shows its effect · x removes it · u clears all · escape closes"
+    title_of_frame: ClassVar[str] = "edits of the comparison run"
+    keys: ClassVar[str] = "enter applies it · x removes it · u clears all · escape closes"
 
     def __init__(self, edits: Sequence[Edit], alone: Edit | None) -> None:
         super().__init__()
@@ -45,8 +45,8 @@ class EditsScreen(Dialog[Message]):
         choices, count = self.query_one(ChoiceList), len(self._edits)
         choices.border_title = Content(f"{count} edit{'s' if count > 1 else ''}")
         groups = {
-            "show the effect": [Choice(ALL, f"of all {count} edits", self._mark(None))] if count > 1 else [],
-            "of one alone, against the run without any" if count > 1 else "show the effect of": [
+            "apply": [Choice(ALL, f"all {count} edits", self._mark(None))] if count > 1 else [],
+            "apply one alone" if count > 1 else "applied": [
                 Choice(key, str(edit), self._mark(edit)) for key, edit in self._edits.items()
             ],
             "": [Choice(CLEAR, "clear all" if count > 1 else "remove it")],
@@ -55,12 +55,10 @@ class EditsScreen(Dialog[Message]):
         choices.point_at(next((key for key, edit in self._edits.items() if edit == self._alone), ALL))
         choices.focus()
         if count > 1:
-            self.note(
-                "effects do not add up: the effect of all is measured with all of them on, that of one with it alone"
-            )
+            self.note("effects of edits do not add up: two edits together can differ from the sum of each alone")
 
     def _mark(self, edit: Edit | None) -> str:
-        return "shows now" if edit == self._alone or len(self._edits) == 1 else ""
+        return "applied" if edit == self._alone or len(self._edits) == 1 else ""
 
     @on(ChoiceList.OptionSelected)
     def take(self) -> None:

@@ -1,4 +1,4 @@
-"""What went wrong, in words, with the way out."""
+"""The error dialog."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 
 class ErrorScreen(ModalScreen[None]):
-    """One message; any of the usual keys closes it."""
+    """One message; escape, enter, space or q closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,space,q", "dismiss", "close")]
 

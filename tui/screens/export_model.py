@@ -1,4 +1,4 @@
-"""Exporting: whom the model is for, in which precision, and where to; and how equal the export came out."""
+"""The export dialogs: tool, precision and folder; then the measured parity."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,14 +20,14 @@ from tui.widgets.choice_list import Choice, ChoiceList
 
 TOOLS = (
     Choice("std", "std", "ONNX in standard operators, for any tool"),
-    Choice("genai", "genai", "what onnxruntime-genai opens"),
+    Choice("genai", "genai", "for onnxruntime-genai"),
     Choice("edge", "edge", "a checkpoint that Edge runs without torch"),
 )
 PRECISIONS = (Choice("fp32", "fp32"), Choice("int8", "int8"), Choice("int4", "int4"))
 
 
 class ExportScreen(Dialog[Export]):
-    """Three questions; the folder offered is free."""
+    """Tool, precision and folder; the proposed folder does not exist yet."""
 
     DEFAULT_CSS = """
     ExportScreen > .frame { max-height: 16; }
@@ -65,17 +65,17 @@ class ExportScreen(Dialog[Export]):
 
     @on(ChoiceList.OptionHighlighted)
     def offer_folder(self) -> None:
-        """Proposes a free name; one that was typed is kept."""
+        """Proposes a free name; a typed name is kept."""
         field = self.query_one(Field)
         was, self._at = self._at, (self._tool, self._precision)
         if was == self._at:
-            return  # listed anew
+            return  # listed again
         if field.value == self._offered:
             precision = "" if self._precision == "fp32" else f"-{self._precision}"
             stem = f"{self._name}-{self._tool}{precision}"
             self._offered = field.value = str(free_path(Path(), stem, ""))
         if not self._lacking:
-            self.note(f"in {Path.cwd()}; what is written is compared with torch, token by token")
+            self.note(f"in {Path.cwd()}; the export is compared with torch, token by token")
 
     @on(ChoiceList.OptionSelected)
     @on(Field.Submitted)
@@ -90,7 +90,7 @@ class ExportScreen(Dialog[Export]):
             self.refuse(self._lacking)
         elif out.exists() and self._warned != text:
             self._warned = text
-            self.refuse(f"{out} exists; enter again writes over it, if Edge wrote it")
+            self.refuse(f"{out} exists; enter again overwrites it, if Edge wrote it")
         else:
             self.dismiss(Export(self._model, self._tool, self._precision, out))
 
@@ -110,7 +110,7 @@ def _folder_for(text: str) -> Path:
 
 
 class ExportedScreen(Dialog[None]):
-    """What was written, and how far it is from torch."""
+    """The export, and its difference from torch."""
 
     DEFAULT_CSS = (
         "ExportedScreen > .frame { height: auto; max-height: 90%; } ExportedScreen VerticalScroll { height: auto; }"
@@ -127,15 +127,15 @@ class ExportedScreen(Dialog[None]):
         with VerticalScroll():
             means = "\n".join(exported.means)
             yield Static(
-                Content(f"{exported.folder}\n{exported.size}\n\n{turned(exported.parity).text()}\n\n{means}\n")
+                Content(f"{exported.folder}\n{exported.size}\n\n{transposed(exported.parity).text()}\n\n{means}\n")
             )
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
 
 
-def turned(table: Table) -> Table:
-    """Rows for columns: what was compared stands side by side, which fits a narrow screen."""
+def transposed(table: Table) -> Table:
+    """The transposed table, which fits a narrow screen."""
     first, *others = table.columns
     names = [str(row[0]) for row in table.rows]
     columns = [Column("measure", first.heading), *(Column(name, name) for name in names)]

@@ -1,4 +1,4 @@
-"""The help: what am I looking at; the pane at hand first, then its neighbors, the keys, and all others."""
+"""The help: the current pane first, then its neighbors, the keys, and all others."""
 
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
@@ -14,7 +14,7 @@ from tui.help import KEYS, sections
 
 
 class HelpScreen(ModalScreen[None]):
-    """Every section, scrolled by arrows."""
+    """All sections, scrolled by arrow keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q", "dismiss", "close"),
@@ -28,12 +28,12 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> Iterator[Widget]:
         with VerticalScroll(id="help") as scroll:
-            scroll.border_title = Content("what am I looking at?")
+            scroll.border_title = Content("help")
             scroll.border_subtitle = Content("↑ ↓ scroll · escape closes")
-            told = sections()
-            for name in dict.fromkeys((*self._first, *told)):
-                yield Static(Content(told[name].title), classes="title")
-                yield Static(Content(told[name].text))
+            all_sections = sections()
+            for name in dict.fromkeys((*self._first, *all_sections)):
+                yield Static(Content(all_sections[name].title), classes="title")
+                yield Static(Content(all_sections[name].text))
 
     def on_mount(self) -> None:
         self.query_one("#help").focus()

@@ -1,4 +1,4 @@
-"""Opening: a model of the zoo, of the hub or of a folder, on an engine; or a saved trace."""
+"""The open dialog: a bundled model, a hub model or a folder on an engine; or a saved trace."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,18 +26,18 @@ from tui.settings import Settings
 from tui.widgets.choice_list import Choice, ChoiceList
 
 TRACE = "trace:"
-"""Before the keys of traces, which are files as a model's folder may be."""
+"""Prefix of the keys of traces, which may equal a folder of a model."""
 
 
 @dataclass
 class AvailableModelsFound(Message):
-    """What can be opened was looked for."""
+    """Models and traces on this machine were listed."""
 
     available: AvailableModels
 
 
 class OpenScreen(Dialog[Job]):
-    """A list of what is here, a list of engines, and a line for everything else."""
+    """A list of models and traces, a list of engines, and a field for others."""
 
     DEFAULT_CSS = """
     #open-engines { width: 18; }
@@ -56,59 +56,61 @@ class OpenScreen(Dialog[Job]):
         self._warned = ""
 
     def compose_fields(self) -> Iterator[Widget]:
-        yield Field("elsewhere", placeholder="a folder, a trace, or a hub id: owner/model", id="open-path")
+        yield Field("path or hub id", placeholder="a folder, a trace, or a hub id: owner/model", id="open-path")
         with Horizontal():
             yield ChoiceList(id="open-models")
             yield ChoiceList(id="open-engines")
 
     def on_mount(self) -> None:
         models, engines = self.query_one("#open-models", ChoiceList), self.query_one("#open-engines", ChoiceList)
-        models.border_title, engines.border_title = Content("what is here"), Content("engine")
-        models.offer({"": [Choice("", "looking …", works=False)]})
+        models.border_title, engines.border_title = Content("models and traces"), Content("engine")
+        models.offer({"": [Choice("", "listing …", works=False)]})
         self._offer_engines("")
         engines.point_at(self._place.engine if self._place else "onnx")
         missing = [f"to install {key}: {fix}" for key, fix in engine_choices(self._installed) if fix and ":" not in key]
         self.note("\n".join(missing))
         models.focus()
         settings = self._settings
-        self._reader.ask("models", lambda: AvailableModelsFound(find_available(settings.models, settings.traces)), self)
+        self._reader.submit(
+            "models", lambda: AvailableModelsFound(find_available(settings.models, settings.traces)), self
+        )
 
     def on_available_models_found(self, message: AvailableModelsFound) -> None:
         available, models = message.available, self.query_one("#open-models", ChoiceList)
         self._stored = {held.name: held.stored for held in (*available.zoo, *available.pulled, *available.folders)}
         models.offer(
             {
-                "the zoo, with Edge": _choices(available.zoo),
-                "pulled from the hub": _choices(available.pulled),
-                "folders opened last": _choices(available.folders),
-                "traces opened last": _choices(available.traces, TRACE),
+                "bundled": _choices(available.zoo),
+                "in the hub cache": _choices(available.pulled),
+                "recent folders": _choices(available.folders),
+                "recent traces": _choices(available.traces, TRACE),
             }
         )
         models.point_at(self._place.model if self._place else "")
 
     @on(ChoiceList.OptionHighlighted, "#open-models")
     def offer_what_runs(self) -> None:
-        """Weights that are stored in groups run in their own precision only."""
+        """Stored quantized weights run in their precision only."""
         self._offer_engines(self._stored.get(self.query_one("#open-models", ChoiceList).current_choice or "", ""))
 
     def _offer_engines(self, stored: str) -> None:
-        """Lists engines; the cursor stays on the one it is on, in the same precision if that is offered."""
+        """Lists engines; the cursor stays on the same engine, in the same precision if offered."""
         engines = self.query_one("#open-engines", ChoiceList)
         chosen, offered = engines.current_choice or "onnx", engine_choices(self._installed, stored)
-        here = [Choice(key, key) for key, fix in offered if not fix]
+        installed = [Choice(key, key) for key, fix in offered if not fix]
         lacking = [Choice(key, key, works=False) for key, fix in offered if fix]
-        engines.offer({"": here, "not installed": lacking})
+        engines.offer({"": installed, "not installed": lacking})
         keys, name = [key for key, _ in offered], engine_of(chosen).name
         engines.point_at(chosen if chosen in keys else next(key for key in keys if engine_of(key).name == name))
 
     def on_background_task_failed(self, message: BackgroundTaskFailed) -> None:
-        self.refuse(f"what is here could not be listed: {message.text}")
+        self.refuse(f"models and traces could not be listed: {message.text}")
 
     @on(ChoiceList.OptionSelected)
     def open_chosen(self) -> None:
         key = self.query_one("#open-models", ChoiceList).current_choice
         if key is None:
-            self.refuse("choose a model or a trace in the list at the left")
+            self.refuse("choose a model or a trace in the list")
         elif key.startswith(TRACE):
             self.dismiss(OpenTrace(Path(key.removeprefix(TRACE))))
         else:
@@ -122,7 +124,7 @@ class OpenScreen(Dialog[Job]):
             self.open_chosen()
 
     def _open_named(self, text: str) -> None:
-        """Opens what a line names. The hub is asked when it is confirmed only: a mistyped folder looks like an id."""
+        """Opens a path or id. The hub is used only after a second enter: a mistyped folder looks like an id."""
         text = id_in_url(text) or text
         path = Path(text).expanduser()
         if path.is_file():
@@ -135,9 +137,9 @@ class OpenScreen(Dialog[Job]):
             self.dismiss(Pull(ModelOnEngine(text, self._engine)))
         elif is_hub_id(text):
             self._warned = text
-            self.refuse(f"there is no '{text}' here; enter again pulls it from the Hugging Face hub")
+            self.refuse(f"'{text}' is not on this machine; enter again downloads it from the Hugging Face hub")
         else:
-            self.refuse(f"there is no folder or file '{text}'; an id of the hub looks like openai-community/gpt2")
+            self.refuse(f"there is no folder or file '{text}'; a hub id looks like openai-community/gpt2")
 
     @property
     def _engine(self) -> str:
@@ -149,7 +151,7 @@ def _choices(held: tuple[AvailableItem, ...], prefix: str = "") -> list[Choice]:
 
 
 def _brief(name: str) -> str:
-    """A path as people write it: from their home, and without the middle where it is long."""
+    """A short path: from the home folder, and without the middle if it is long."""
     path = Path(name)
     if not path.is_absolute():
         return name

@@ -1,4 +1,4 @@
-"""What shows while Edge itself is still being read: the same header, and what it is at."""
+"""The screen while Edge is imported: the header only."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from textual.widgets import Static
 
 
 class OpeningScreen(Screen[None]):
-    """Painted before anything heavy is imported."""
+    """Drawn before heavy imports."""
 
     DEFAULT_CSS = """
     OpeningScreen {

@@ -1,4 +1,4 @@
-"""Writing: what shows, as a file."""
+"""The write dialog: which file of the current screen, and where."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ from tui.screens.dialog import Dialog, Field
 from tui.widgets.choice_list import Choice, ChoiceList
 
 MODEL = "model"
-"""The key of the choice that leads to the export of the model."""
+"""Key of the choice that opens the export dialog."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """The answer: a kind of file, and where; None for an export of the model."""
+    """The answer: a kind of file, and its path; None for an export of the model."""
 
     kind: FileKind | None
     path: Path = Path()
 
 
 class WriteScreen(Dialog[Written]):
-    """Kinds of files, and a path that is free. A file that is there is written over only when asked twice.
+    """Kinds of files, and a free path. An existing file is overwritten only after a second enter.
 
     Args:
-        stems: What the name of a file begins with, by its kind.
-        lacking: Why there is nothing to write of a kind, by its kind.
+        stems: Beginning of the file name, by kind.
+        lacking: Why a kind cannot be written, by kind.
     """
 
     DEFAULT_CSS = "WriteScreen > .frame { max-height: 20; }"
@@ -63,16 +63,16 @@ class WriteScreen(Dialog[Written]):
 
     @on(ChoiceList.OptionHighlighted)
     def offer_path(self) -> None:
-        """Proposes a free name of the right kind; one that was typed is kept."""
+        """Proposes a free name; a typed name is kept."""
         field, kind = self.query_one("#write-path", Field), self._kind
         was, self._at = self._at, self.query_one(ChoiceList).current_choice
         if was == self._at:
-            return  # listed anew
+            return  # listed again
         field.disabled = kind is None
         if kind is not None and field.value == self._offered:
             self._offered = field.value = str(free_path(Path(), self._stems[kind.key], kind.suffix))
         self._warned = ""
-        self.note(f"in {Path.cwd()}" if kind else "asks for a folder next")
+        self.note(f"in {Path.cwd()}" if kind else "the next dialog has the folder")
 
     @on(Field.Changed)
     def forget_warning(self, event: Field.Changed) -> None:
@@ -93,7 +93,7 @@ class WriteScreen(Dialog[Written]):
             return
         if path.exists() and self._warned != text:
             self._warned = text
-            self.refuse(f"{path} exists; enter again writes over it, or name another file")
+            self.refuse(f"{path} exists; enter again overwrites it, or type another name")
         else:
             self.dismiss(Written(kind, path))
 

@@ -1,4 +1,4 @@
-"""What fires at one token, for the FFN view: every definition of sparsity, and the curve of all its neurons."""
+"""Activations at one token, for the FFN view: every definition of sparsity, and the sorted curve."""
 
 import numpy as np
 from textual.widget import Widget
@@ -13,13 +13,13 @@ from tui.widgets.activation_curve import ActivationCurve
 from tui.widgets.pane import Pane
 from tui.widgets.sparsity_definitions import MeasuredDefinition, SparsityDefinitions
 
-CETT = ("share that can go at 20% mean error", "spared at 20% error", "20% error")
+CETT = ("share that can be dropped at 20% mean error", "dropped at 20% error", "20% error")
 
 
 def inactive_text(main: MeasuredRun, layer: int) -> str:
-    """Why no neuron of an FFN fires at a token."""
+    """Why an FFN has no active neuron at a token."""
     if layer in main.trace.ablated.ffns:
-        return f"the FFN of layer {layer} is ablated in this run: it adds 0"
+        return f"the FFN of layer {layer} is ablated in this run: its output is 0"
     return "every neuron is 0 at this token"
 
 
@@ -32,9 +32,9 @@ class ActivationPanes:
         self._drawn: tuple[object, int, int] | None = None
         self._noted = ""
 
-    def forget(self) -> None:
-        """Another run shows."""
-        self._cett.forget()
+    def clear(self) -> None:
+        """Drops the results of the previous run."""
+        self._cett.clear()
 
     def redraw(self) -> None:
         """Draws everything at the next opportunity."""
@@ -52,13 +52,15 @@ class ActivationPanes:
         for measure in MEASURES:
             values = sparsity_of(main, measure)[layer]
             value, mean = (float(values[token]), float(values.mean())) if token < len(values) else (np.nan, np.nan)
-            told = missing or ("measuring …" if np.isnan(value) else "")
-            told = "ablated" if layer in main.trace.ablated.ffns else told
-            rows.append(MeasuredDefinition(measure.title, measure.unit.show, value, mean, measure.meanings, told))
+            missing_text = missing or ("measuring …" if np.isnan(value) else "")
+            missing_text = "ablated" if layer in main.trace.ablated.ffns else missing_text
+            rows.append(
+                MeasuredDefinition(measure.title, measure.unit.show, value, mean, measure.meanings, missing_text)
+            )
         grid = self._view.query_one("#definitions", SparsityDefinitions)
         grid.rows, grid.options = (*rows, self._define_cett(main, layer, token, missing)), state.options
         d_ff, out = main.trace.spec.layers[layer].ffn.d_ff, len(main.trace.ablated.neurons_of(layer))
-        words = f"layer {layer} at {main.quote(token)}, {d_ff:,} neurons{f', {out:,} ablated left out' if out else ''}"
+        words = f"layer {layer} at {main.quote(token)}, {d_ff:,} neurons{f', {out:,} ablated excluded' if out else ''}"
         self._view.query_one("#definitions-pane", Pane).set_title(words + state.without)
 
     def _define_cett(self, main: MeasuredRun, layer: int, token: int, missing: str) -> MeasuredDefinition:
@@ -70,7 +72,7 @@ class ActivationPanes:
             if isinstance(found, CettSparsity):
                 value, mean = float(found.share[token]), float(found.share.mean())
             else:
-                missing = found.text if isinstance(found, Unavailable) else "reading …"
+                missing = found.text if isinstance(found, Unavailable) else "computing …"
         return MeasuredDefinition("CETT 0.2", SHARE.show, value, mean, CETT, missing)
 
     def _plot(self, state: ViewState, main: MeasuredRun) -> None:
@@ -85,13 +87,13 @@ class ActivationPanes:
                 missing = (
                     inactive_text(main, layer)
                     if len(known) == len(neurons)
-                    else "no neuron is a finite number at this token"
+                    else "no activation is a finite number at this token"
                 )
             curve.notice, curve.neurons = missing, neurons
             out = len(main.trace.ablated.neurons_of(layer))
             zeros, unknown = int((neurons == 0).sum()) - out, len(neurons) - len(known)
             note = f"{zeros:,} of {len(neurons) - out:,} exactly 0" + (f", {out:,} ablated" if out else "")
-            note += f", {unknown:,} not numbers, drawn as 0" if unknown else ""
+            note += f", {unknown:,} NaN or infinite, drawn as 0" if unknown else ""
             self._noted = "" if missing else note
         title = f"layer {layer} at {main.quote(token)}{state.without}"
         self._view.query_one("#curve-pane", Pane).set_title(title, self._noted)

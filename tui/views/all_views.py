@@ -1,4 +1,4 @@
-"""Every view, in the order of their digit keys."""
+"""All views, in the order of their digit keys."""
 
 from tui.views.attention import AttentionView
 from tui.views.ffn import FfnView

@@ -1,4 +1,4 @@
-"""Attention: one head large, beside another run's or their difference; every head small; what a token reads."""
+"""Attention: the pattern of one head, its comparison, a score of every head, and the weights of one query."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -35,55 +35,60 @@ from tui.widgets.text_line import TextLine
 from tui.widgets.top_keys import TopKeys
 
 WIDE = 150
-"""Cells from which two maps and the lists stand side by side."""
+"""Columns from which two maps and the lists are shown side by side."""
 
-NO_WEIGHTS = "a saved trace holds no weights; open its model with o"
+NO_WEIGHTS = "a saved trace has no weights; open its model with o"
 
 
 class AttentionView(View):
-    """Shows one head's pattern of the run, and of the run beside it."""
+    """Shows one head's pattern in the current run and in the comparison run."""
 
     DEFAULT_CSS = """
     AttentionView {
         & > .panes { layout: grid; grid-size: 2 3; grid-columns: 11fr 9fr; grid-rows: auto 1fr 1fr; }
-        #map-pane, #other-pane { row-span: 3; }
-        #other-pane, #answer-pane { display: none; }
-        &.edited #answer-pane { display: block; }
-        &.edited #received-pane, &.edited.narrow #reads-pane { display: none; }
+        #map-pane, #comparison-pane { row-span: 3; }
+        #comparison-pane, #prediction-pane { display: none; }
+        &.edited #prediction-pane { display: block; }
+        &.edited #received-pane, &.edited.narrow #attended-pane { display: none; }
         #heads-pane { height: auto; }
         #heads { height: auto; max-height: 18; }
-        &.paired #other-pane { display: block; }
+        &.paired #comparison-pane { display: block; }
         &.paired.narrow #received-pane { display: none; }
         &.paired.narrow > .panes { grid-size: 2 2; grid-columns: 1fr 1fr; grid-rows: 3fr 2fr; }
-        &.paired.narrow #map-pane, &.paired.narrow #other-pane { row-span: 1; }
+        &.paired.narrow #map-pane, &.paired.narrow #comparison-pane { row-span: 1; }
         &.paired.narrow #heads-pane { height: 1fr; }
         &.paired.spacious > .panes { grid-size: 3 3; grid-columns: 5fr 5fr 4fr; }
         &.folded > .panes { grid-size: 1 1; grid-columns: 1fr; grid-rows: 1fr; }
         &.folded #heads-pane { height: 1fr; }
         &.folded #heads { height: 1fr; max-height: 100%; }
         &.folded Pane { display: none; row-span: 1; }
-        &.folded Pane.shown, &.folded #other-pane.shown, &.folded #answer-pane.shown { display: block; }
+        &.folded Pane.shown, &.folded #comparison-pane.shown, &.folded #prediction-pane.shown { display: block; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "log", "log", tooltip="Attention weights on a log or a linear scale"),
-        Binding("f", "first", "drop first", tooltip="Leave the first token's column out of the map, or show it"),
+        Binding("f", "first", "drop first", tooltip="Hide the first token's column, or show it"),
         Binding("g", "score", "score", tooltip="Color heads by the next score"),
-        Binding("z", "zoom", "zoom", tooltip="The whole map, or one pixel a cell"),
-        Binding("v", "pairing", "difference", tooltip="The other run's map, or how it differs from this one's"),
-        Binding("x", "ablate", "ablate head", tooltip="Ablate the chosen head in a run beside this one, or end that"),
-        Binding("a", "ablate_all", "ablate attention", tooltip="Ablate the layer's attention beside, or end that"),
+        Binding("z", "zoom", "zoom", tooltip="Show the whole pattern, or one pixel per cell"),
+        Binding("v", "pairing", "difference", tooltip="Show the comparison run's pattern, or the difference"),
+        Binding("x", "ablate", "ablate head", tooltip="Ablate the chosen head in the comparison run, or restore it"),
+        Binding(
+            "a",
+            "ablate_all",
+            "ablate attention",
+            tooltip="Ablate the layer's attention in the comparison run, or restore it",
+        ),
     ]
 
     title = "Attention"
     roomy = (100, 24)
     tabs: ClassVar[dict[str, str]] = {
-        "map": "map",
-        "other": "beside",
+        "map": "pattern",
+        "comparison": "comparison",
         "heads": "heads",
-        "reads": "reads",
+        "attended": "attends to",
         "received": "received",
-        "answer": "answer",
+        "prediction": "prediction",
     }
 
     def __init__(self, name: str) -> None:
@@ -93,15 +98,17 @@ class AttentionView(View):
         self._pattern: Float32[np.ndarray, "token past"] = np.zeros((0, 0), np.float32)
         self._second = SecondMap()
         self._copied: ResultCache[OvReading] = ResultCache("copied", self)
-        self._change = PredictionChange(self, "answers with edits")
+        self._change = PredictionChange(self, "change, attention")
 
     def compose_panes(self) -> Iterator[Widget]:
         numbers = TextLine(id="readout")
-        yield Pane("map", "attention", AttentionMap("entropy", id="map"), numbers, Legend(id="map-legend"))
-        other = TextLine(id="other-readout")
-        yield Pane("other", "beside", AttentionMap("entropy", id="other"), other, Legend(id="other-legend"))
+        yield Pane("map", "pattern", AttentionMap("entropy", id="map"), numbers, Legend(id="map-legend"))
+        other = TextLine(id="comparison-readout")
+        yield Pane(
+            "comparison", "comparison", AttentionMap("entropy", id="comparison"), other, Legend(id="comparison-legend")
+        )
         yield Pane("heads", "heads", HeadGrid(id="heads"), Legend(id="heads-legend"))
-        yield Pane("reads", "reads", TopKeys(id="reads"), TextLine(3, id="copies"))
+        yield Pane("attended", "attends to", TopKeys(id="attended"), TextLine(3, id="copies"))
         yield Pane("received", "received", TopKeys(id="received"))
         yield prediction_pane()
 
@@ -127,18 +134,18 @@ class AttentionView(View):
         self.set_class(unfolded and self.size.width >= WIDE, "spacious")
 
     def _draw_map(self, state: ViewState, main: MeasuredRun) -> bool:
-        """The large map; False where its queries and keys were not watched."""
+        """The large map; False if its queries and keys were not watched."""
         chosen, options, trace = state.selection, state.options, main.trace
         attention, legend = self.query_one("#map", AttentionMap), self.query_one("#map-legend", Legend)
         missing = main.lacks(chosen.layer, *MAPPED)
-        for name in ("map", "reads", "received"):
+        for name in ("map", "attended", "received"):
             self.query_one(f"#{name}", AttentionMap if name == "map" else TopKeys).notice = missing
         if missing:
             return False
         asked = (id(trace), chosen.layer, chosen.head, options.is_log, options.drops_first)
         if self._drawn != asked:
             if self._drawn[:1] != asked[:1]:
-                self._copied.forget()
+                self._copied.clear()
             self._pattern, self._drawn = trace.pattern(chosen.layer, chosen.head), asked
             picture = draw_pattern(self._pattern, trace, chosen.layer, options)
             attention.labels, attention.levels = trace.pieces, picture.levels
@@ -146,7 +153,7 @@ class AttentionView(View):
             legend.scale = picture.scale
         attention.cursor = chosen.token, chosen.key
         legend.title = "weight"
-        legend.note = "first token left out" if options.drops_first else "blank: out of reach"
+        legend.note = "first token hidden" if options.drops_first else "blank: outside the window"
         off = " · ablated" if state.ablated.has_head(chosen.layer, chosen.head) else ""
         of = "no edit" if state.edits else main.name
         title = f"layer {chosen.layer} head {chosen.head}{off} · {of}"
@@ -157,9 +164,9 @@ class AttentionView(View):
         row = self._pattern[token : token + 1]
         bits, first = float(entropy_bits(row)[0]), float(first_token_share(row)[0])
         far = float(mean_distance(self._pattern)[token])
-        reader = quote_piece(main.trace.pieces[token])
+        query = quote_piece(main.trace.pieces[token])
         shares = f"entropy {show_number(bits)} bits · first token {show_share(first)}"
-        return f"{reader} {shares} · {show_number(far)} tokens back"
+        return f"{query} {shares} · {show_number(far)} tokens back"
 
     def _draw_heads(self, state: ViewState, main: MeasuredRun) -> None:
         chosen, score = state.selection, state.options.score
@@ -179,45 +186,45 @@ class AttentionView(View):
 
     def _draw_lists(self, state: ViewState, main: MeasuredRun) -> None:
         chosen, trace = state.selection, main.trace
-        reads, got = self.query_one("#reads", TopKeys), self.query_one("#received", TopKeys)
-        reads.labels = got.labels = trace.pieces
-        reads.weights = self._pattern[chosen.token, : chosen.token + 1]
-        reads.chosen = got.chosen = chosen.token, chosen.key
+        attended, got = self.query_one("#attended", TopKeys), self.query_one("#received", TopKeys)
+        attended.labels = got.labels = trace.pieces
+        attended.weights = self._pattern[chosen.token, : chosen.token + 1]
+        attended.chosen = got.chosen = chosen.token, chosen.key
         got.weights = received(self._pattern)
-        reader = quote_piece(trace.pieces[chosen.token])
-        self.query_one("#reads-pane", Pane).set_title(f"what {reader} reads, layer {chosen.layer} head {chosen.head}")
-        self.query_one("#received-pane", Pane).set_title("what each token is given, mean over its readers")
+        query = quote_piece(trace.pieces[chosen.token])
+        self.query_one("#attended-pane", Pane).set_title(f"query {query}, layer {chosen.layer} head {chosen.head}")
+        self.query_one("#received-pane", Pane).set_title("mean weight over the queries")
 
     def read_out(self, cell: tuple[int, int] | None) -> None:
-        """Says the number under the mouse, or under the cursor, in this run and in the one beside."""
+        """Shows the weight under the mouse, or under the cursor, in this run and in the comparison run."""
         if self._state is None or self._state.main is None or not self._pattern.size:
             return
         chosen, trace = self._state.selection, self._state.main.trace
         token, key = cell or (chosen.token, chosen.key)
         words = f"from {quote_piece(trace.pieces[token])} ({token}) to {quote_piece(trace.pieces[key])} ({key})"
         seen = visible_keys(trace.n_fed, trace.n_fed, trace.spec.layers[chosen.layer].window)[token, key]
-        value = show_number(float(self._pattern[token, key])) if seen else "out of reach"
+        value = show_number(float(self._pattern[token, key])) if seen else "outside the window"
         mark = "▸" if cell is None else "mouse"
         self.query_one("#readout", TextLine).show_text(
             Content.assemble((f" {mark} ", "$text-muted"), words, "  ", (value, "bold $accent"))
         )
-        self.query_one("#other-readout", TextLine).show_text(f" {self._second.read_out(token, key)}")
+        self.query_one("#comparison-readout", TextLine).show_text(f" {self._second.read_out(token, key)}")
 
-    # ---- what the head copies ---------------------------------------------------------------------------
+    # ---- copying (OV circuit) ----------------------------------------------------------------------------
 
     def _draw_copied(self, state: ViewState, main: MeasuredRun) -> None:
         chosen, words = state.selection, self.query_one("#copies", TextLine)
         if (missing := main.lacks(chosen.layer, "attn.value")) or main.weights is None:
-            words.show_text(f" what it copies: {missing or NO_WEIGHTS}")
+            words.show_text(f" copying (OV): {missing or NO_WEIGHTS}")
             return
         trace, weights, place = main.trace, main.weights, (chosen.layer, chosen.head, chosen.token, chosen.key)
         found = self._copied.at(place, lambda: read_ov_circuit(trace, weights, *place))
         if isinstance(found, OvReading):
             raised = "  ".join(map(_raised, found.raises))
-            rank = "itself first" if found.own_rank == 0 else f"itself as number {found.own_rank + 1:,}"
-            unit = "" if found.raises[0][1] is None else ", logits"
-            told = f" reading {main.quote(chosen.key)} raises ({rank}){unit}: "
-            words.show_text(Content.assemble((told, "$text-muted"), raised))
+            rank = f"{main.quote(chosen.key)} ranks {found.own_rank + 1:,}"
+            unit = "" if found.raises[0][1] is None else ", Δ logit"
+            label = f" copying from {main.quote(chosen.key)} (OV), {rank}{unit}: "
+            words.show_text(Content.assemble((label, "$text-muted"), raised))
         elif found is not None:
             words.show_text(f" {found.text}")
 
@@ -239,7 +246,7 @@ class AttentionView(View):
             self._place(self._state)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A difference needs another run, an edit a model that can run again."""
+        """A difference needs a comparison run, an edit a model that can run again."""
         state = self._state
         if action in ("ablate", "ablate_all"):
             return True if state is not None and state.can_run else None
@@ -276,7 +283,7 @@ class AttentionView(View):
             self.post_message(EditToggled(Ablate(f"layers.{self._state.selection.layer}.attn")))
 
     def table(self, state: ViewState) -> Table | None:
-        """The pattern of the chosen head, a row a cell that may be read."""
+        """The pattern of the chosen head, one row per cell in the attention window."""
         return pattern_table(state)
 
 

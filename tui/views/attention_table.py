@@ -10,7 +10,7 @@ from tui.view_state import ViewState
 
 
 def pattern_table(state: ViewState) -> Table | None:
-    """A row a cell that may be read, with edits its weight in their run too; None where the map was not watched."""
+    """One row per cell in the attention window, with the weight in the run with edits; None if it was not watched."""
     if state.main is None or state.main.lacks(state.selection.layer, *MAPPED):
         return None
     trace, chosen, edited = state.main.trace, state.selection, _edited_pattern(state)
@@ -29,7 +29,7 @@ def pattern_table(state: ViewState) -> Table | None:
 
 
 def _edited_pattern(state: ViewState) -> Float32[np.ndarray, "token past"] | None:
-    """The chosen head's map in the run with edits; None where there is none."""
+    """The chosen head's pattern in the run with edits; None where there is none."""
     compared, chosen = state.compared, state.selection
     if not state.edits or compared is None or compared.lacks(chosen.layer, *MAPPED):
         return None

@@ -1,4 +1,4 @@
-"""FFN: what fired at the chosen token, what it recalls, and what the model answers with a neuron ablated."""
+"""FFN: active neurons at the chosen token, their contribution, and the prediction with a neuron ablated."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,7 +33,7 @@ from tui.widgets.sparsity_map import SparsityMap
 from tui.widgets.text_line import TextLine
 
 TALL = 40
-"""Lines from which on the map takes what its layers need, and memories stand beside map and definitions."""
+"""Lines from which the map is as high as its layers, and neurons, map and definitions fit side by side."""
 
 COLUMNS = (
     Column("layer", "layer"),
@@ -42,33 +42,33 @@ COLUMNS = (
     Column("neuron", "neuron"),
     Column("coefficient", "coefficient", ".4g"),
     Column("coefficient_with_edits", "coefficient with edits", ".4g"),
-    Column("adds_norm", "adds, norm", ".4g"),
-    Column("promotes", "promoted directly"),
-    Column("promotes_through_later_layers", "promoted through later layers"),
-    Column("fall_without_it", "fall when ablated"),
+    Column("norm", "norm", ".4g"),
+    Column("promoted_tokens", "promoted tokens, direct"),
+    Column("promoted_through_later_layers", "promoted through later layers"),
+    Column("fall_when_ablated", "fall when ablated"),
     Column("ablated", "ablated"),
     Column("edits", "edits"),
 )
-"""Of the table of memories."""
+"""Columns of the table of neurons."""
 
 
 class FfnView(View):
-    """FFN: what fired, and what it recalls."""
+    """FFN: activation sparsity, and the strongest neurons."""
 
     DEFAULT_CSS = """
     FfnView > .panes { layout: grid; grid-size: 2 3; grid-columns: 1fr 1fr; grid-rows: 4fr 8 3fr; }
-    FfnView #shift-pane { row-span: 2; }
-    FfnView.tall #shift-pane { row-span: 1; }
-    FfnView.tall #memories-pane { row-span: 2; }
-    FfnView.folded #shift-pane, FfnView.folded #memories-pane { row-span: 1; }
-    FfnView .answers { height: 1fr; }
-    FfnView .awaited { text-style: dim; }
+    FfnView #lens-pane { row-span: 2; }
+    FfnView.tall #lens-pane { row-span: 1; }
+    FfnView.tall #neurons-pane { row-span: 2; }
+    FfnView.folded #lens-pane, FfnView.folded #neurons-pane { row-span: 1; }
+    FfnView .predictions { height: 1fr; }
+    FfnView .computing { text-style: dim; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             *("x,space", "ablate", "ablate neuron"),
             key_display="x",
-            tooltip="Ablate the chosen neuron in a run beside this one, or end that",
+            tooltip="Ablate the chosen neuron in the comparison run, or restore it",
         ),
         Binding(
             "m",
@@ -76,43 +76,48 @@ class FfnView(View):
             "measure tokens",
             tooltip="Measure which tokens the 8 strongest neurons promote through later layers",
         ),
-        Binding("z", "ablate_all", "ablate FFN", tooltip="Ablate the FFN of the chosen layer beside, or end that"),
-        Binding("g", "definition", "definition", tooltip="Measure silence by the next definition"),
-        Binding("v", "side", "other run", tooltip="Map this run, the one beside it, or their difference"),
-        Binding("s", "zoom", "zoom curve", tooltip="Show all neurons of the curve, or only those that fire"),
+        Binding(
+            "z",
+            "ablate_all",
+            "ablate FFN",
+            tooltip="Ablate the FFN of the chosen layer in the comparison run, or restore it",
+        ),
+        Binding("g", "definition", "definition", tooltip="Use the next definition of sparsity"),
+        Binding("v", "side", "other run", tooltip="Show this run, the comparison run, or the difference"),
+        Binding("s", "zoom", "zoom curve", tooltip="Show all neurons, or only those above 1e-4 of the largest"),
     ]
 
     title = "FFN"
     tabs: ClassVar[dict[str, str]] = {
         "ffn": "sparsity",
-        "memories": "memories",
-        "shift": "prediction",
+        "neurons": "neurons",
+        "lens": "logit lens",
         "definitions": "definitions",
         "curve": "curve",
     }
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._map, self._firing, self._recall = SparsityPane(), ActivationPanes(self), NeuronPanes(self)
+        self._map, self._activations, self._neurons = SparsityPane(), ActivationPanes(self), NeuronPanes(self)
         self._state: ViewState | None = None
         self._of: tuple[object, ...] = (None, None)
         self._offered = (False, False, False)
 
     def compose_panes(self) -> Iterator[Widget]:
         yield Pane("ffn", "sparsity", SparsityMap(id="ffn"), Legend(id="ffn-legend"))
-        yield Pane("memories", "strongest memories", NeuronList(id="memories"))
+        yield Pane("neurons", "neurons", NeuronList(id="neurons"))
         yield Pane("definitions", "definitions", SparsityDefinitions(id="definitions"))
-        answers = Vertical(TextLine(id="answered"), ChangeBars(id="answers"), classes="answers")
-        yield Pane("shift", "prediction", ChangeBars(id="shift"), answers)
+        edited = Vertical(TextLine(id="edited-title"), ChangeBars(id="edited"), classes="predictions")
+        yield Pane("lens", "logit lens", ChangeBars(id="lens"), edited)
         yield Pane("curve", "sorted |activation|", ActivationCurve(id="curve"))
 
     def show_notice(self, notice: str) -> None:
         super().show_notice(notice)
         self._map.redraw()
-        self._firing.redraw()
+        self._activations.redraw()
 
     def make_room(self, size: Size) -> None:
-        """Gives the map the lines that its layers need, where there is much room."""
+        """Gives the map as many lines as it has layers, where there is space."""
         height, panes = size.height, self.query_one(".panes", Container)
         is_tall = height >= TALL and not self.is_folded
         self.set_class(is_tall, "tall")
@@ -129,8 +134,8 @@ class FfnView(View):
         self._state = state
         self._forget_what_is_gone(state)
         self._map.draw(self, state)
-        self._firing.draw(state, state.main)
-        self._recall.draw(state, state.main)
+        self._activations.draw(state, state.main)
+        self._neurons.draw(state, state.main)
         offered = (can_pair(state), self._runs, self._has_weights)
         if offered != self._offered:
             self._offered = offered
@@ -143,13 +148,13 @@ class FfnView(View):
             self.draw(self._state)
 
     def _forget_what_is_gone(self, state: ViewState) -> None:
-        """Readings are of the runs and weights that show; others are dropped."""
+        """Drops the results of other runs and weights."""
         was, main = self._of, state.main
         self._of = (main.trace, main.weights) if main else (None, None)
         changed = [one is not other for one, other in zip(was, self._of, strict=True)]
         if any(changed):
-            self._firing.forget()
-            self._recall.forget()
+            self._activations.clear()
+            self._neurons.clear()
             self.make_room(self.size)
 
     # ---- keys -------------------------------------------------------------------------------------------
@@ -163,7 +168,7 @@ class FfnView(View):
         return self._state is not None and self._state.main is not None and self._state.main.weights is not None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Grayed out where nothing can run again, or nothing runs beside."""
+        """Disabled where the model cannot run again, or without a comparison run."""
         if action in ("ablate", "ablate_all"):
             return True if self._runs else None
         if action == "measure":
@@ -202,7 +207,7 @@ class FfnView(View):
         curve.is_zoomed = not curve.is_zoomed
 
     def table(self, state: ViewState) -> Table | None:
-        """The memories of the chosen token, the strongest first."""
+        """The neurons of the chosen token, strongest first."""
         if state.main is None:
             return None
         layer, token, pieces = state.selection.layer, state.selection.token, state.main.trace.pieces

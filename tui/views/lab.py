@@ -12,18 +12,18 @@ from edge.lab.claim import Experiment
 from edge.lab.number_table import number_table
 from edge.lab.run import ClaimResult
 from edge.tables import Table
-from tui.claim_text import about, awaited, contrast_blocks, figures, found, lacking, record_of
+from tui.claim_text import about, awaited, contrast_blocks, figures, lacking, record_of, results_of
 from tui.jobs.job import JobRequested
 from tui.jobs.lab import RunClaimTests, known_experiments
 from tui.view_state import ViewState
 from tui.views.view import View
-from tui.widgets.claim_list import MARKS, ClaimList, Standing
+from tui.widgets.claim_list import MARKS, ClaimList, ClaimStatus
 from tui.widgets.figure import Figure
 from tui.widgets.pane import Pane
 from tui.widgets.text_sheet import Block, TextSheet
 
 BESIDE = 104
-"""Cells with which the claims stay beside the one other pane that has room."""
+"""Columns from which the claims and one other pane fit side by side."""
 
 
 class LabView(View):
@@ -43,21 +43,21 @@ class LabView(View):
         Binding("enter,space", "test", "test", key_display="⏎", tooltip="Test the chosen claim on this model"),
         Binding("a", "test_all", "test all", tooltip="Test every claim that was not tested, or all again"),
         Binding("f", "figure(1)", "figure", tooltip="Show the next figure of the chosen claim"),
-        Binding("b", "figure(-1)", "figure before", show=False, tooltip="Show the figure before"),
+        Binding("b", "figure(-1)", "previous figure", show=False, tooltip="Show the previous figure"),
         Binding("x", "claim(1)", "claim", tooltip="Choose the next claim, from any pane"),
-        Binding("z", "claim(-1)", "claim before", show=False, tooltip="Choose the claim before, from any pane"),
+        Binding("z", "claim(-1)", "previous claim", show=False, tooltip="Choose the previous claim, from any pane"),
     ]
 
     title = "Lab"
     tabs: ClassVar[dict[str, str]] = {
         "claims": "claims",
         "about": "about",
-        "found": "found",
+        "results": "results",
         "figure": "figure",
-        "contrast": "attention beside FFN",
+        "contrast": "attention vs FFN",
     }
     roomy = (150, 30)
-    shows = "lab's own texts"
+    shows = "bundled texts"
     needs_run = False
 
     def __init__(self, name: str) -> None:
@@ -66,13 +66,13 @@ class LabView(View):
         self._state: ViewState | None = None
         self._drawn: tuple[object, ...] = ()
         self._offered: tuple[object, ...] = ()
-        self._tries_all = False
+        self._tests_all = False
 
     def compose_panes(self) -> Iterator[Widget]:
         yield Pane("claims", "claims", ClaimList(id="claims"))
         yield Pane("about", "about", TextSheet(id="about"))
-        yield Pane("found", "found", TextSheet(id="found"))
-        yield Pane("contrast", "attention beside FFN", TextSheet(id="contrast"))
+        yield Pane("results", "results", TextSheet(id="results"))
+        yield Pane("contrast", "attention vs FFN", TextSheet(id="contrast"))
         yield Pane("figure", "figure", Figure(id="figure"))
 
     @property
@@ -96,19 +96,19 @@ class LabView(View):
         result = state.claim_results.get(self._chosen)
         self._draw_claims(state)
         self._fill("about", about(self._experiment, result), self._chosen)
-        self._draw_found(state, result)
+        self._draw_results(state, result)
         self._draw_figure(state, result)
         self._draw_contrast(state)
         self._offer()
-        if ended and self._tries_all:
-            self._tries_all = False
+        if ended and self._tests_all:
+            self._tests_all = False
             if not self._untested(state):
                 self._show_pane("contrast")
 
     def _draw_claims(self, state: ViewState) -> None:
         claims = self.query_one(ClaimList)
-        claims.standings = tuple(
-            Standing(
+        claims.statuses = tuple(
+            ClaimStatus(
                 one,
                 state.claim_results.get(one.key),
                 state.claims_queued.index(one.key) if one.key in state.claims_queued else None,
@@ -123,13 +123,13 @@ class LabView(View):
         note = ", ".join(counts) or "none tested yet"
         self.query_one("#claims-pane", Pane).set_title("", note)
 
-    def _draw_found(self, state: ViewState, result: ClaimResult | None) -> None:
-        self.query_one("#found", TextSheet).notice = "" if result else awaited(self._chosen, state)
+    def _draw_results(self, state: ViewState, result: ClaimResult | None) -> None:
+        self.query_one("#results", TextSheet).notice = "" if result else awaited(self._chosen, state)
         if result is None:
-            self._fill("found", (), self._chosen)
+            self._fill("results", (), self._chosen)
         else:
             verdict = result.finding.verdict
-            self._fill("found", found(result), f"{result.key} {MARKS[verdict]} {verdict}")
+            self._fill("results", results_of(result), f"{result.key} {MARKS[verdict]} {verdict}")
 
     def _draw_figure(self, state: ViewState, result: ClaimResult | None) -> None:
         figure, pane = self.query_one(Figure), self.query_one("#figure-pane", Pane)
@@ -141,18 +141,16 @@ class LabView(View):
             pane.set_title("")
         else:
             place = f"{self._at_figure % len(drawn) + 1} of {len(drawn)}"
-            pane.set_title(f"{self._chosen} · {place} · {shown.title}", figure.told)
+            pane.set_title(f"{self._chosen} · {place} · {shown.title}", figure.description)
 
     def _draw_contrast(self, state: ViewState) -> None:
         has_any = state.model is not None and bool(state.claim_results)
-        self.query_one("#contrast", TextSheet).notice = (
-            "" if has_any else "this fills as claims are tested; a tests all"
-        )
+        self.query_one("#contrast", TextSheet).notice = "" if has_any else "no claim is tested yet; a tests all"
         missing = len(self._untested(state))
         self._fill(
             "contrast",
             contrast_blocks(record_of(state.model, state)) if state.model is not None and has_any else (),
-            f"– stands for what {missing} claims would tell" if has_any and missing else "",
+            f"–: {missing} claims are not tested" if has_any and missing else "",
         )
 
     def _fill(self, name: str, blocks: tuple[Block, ...], title: str) -> None:
@@ -165,14 +163,14 @@ class LabView(View):
     # ---- keys -------------------------------------------------------------------------------------------
 
     def _offer(self) -> None:
-        """Brings the footer up to date where other keys work now; to draw it anew takes as long as the rest."""
+        """Redraws the footer only where other keys work now, since redrawing it is slow."""
         offered = tuple(self.check_action(action, ()) for action in ("test", "figure"))
         if offered != self._offered:
             self._offered = offered
             self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Claims are tested where there is a model that can read text, one request at a time."""
+        """Claims are tested if the model has a tokenizer, one request at a time."""
         if action in ("test", "test_all"):
             state = self._state
             return (state is not None and not state.claims_queued and not lacking(state.model)) or None
@@ -189,10 +187,10 @@ class LabView(View):
     def action_test_all(self) -> None:
         if self._state is not None:
             self._test(self._untested(self._state) or self._experiments)
-            self._tries_all = True
+            self._tests_all = True
 
     def action_figure(self, step: int) -> None:
-        """Another figure of the chosen claim; where panes fold, the pane of figures comes with it."""
+        """Shows another figure of the chosen claim, and the pane of figures where panes are folded."""
         if self._state is not None and (drawn := figures(self._state.claim_results.get(self._chosen))):
             is_shown = not self.is_folded or self.query_one("#figure-pane").display
             self._at_figure = (self._at_figure + step) % len(drawn) if is_shown else self._at_figure
@@ -218,7 +216,7 @@ class LabView(View):
                 self.draw(self._state)
 
     def _test(self, experiments: Sequence[Experiment]) -> None:
-        self._tries_all = False
+        self._tests_all = False
         self.post_message(JobRequested(RunClaimTests(tuple(experiments))))
 
     def _untested(self, state: ViewState) -> tuple[Experiment, ...]:
@@ -227,14 +225,14 @@ class LabView(View):
     # ---- panes ------------------------------------------------------------------------------------------
 
     def _show_pane(self, name: str) -> None:
-        """Brings a pane up, and the keys to it if this view has them."""
+        """Shows a pane, and moves the keyboard focus to it if the view has it."""
         if self.is_folded:
             self.pane = name
             if self.has_focus_within:
                 self.focus_pane()
 
     def watch_pane(self, pane: str) -> None:
-        """The claims stand beside the pane that was at hand last."""
+        """The claims and the last current pane are side by side."""
         super().watch_pane(pane)
         self._aside = pane if pane != "claims" else self._aside
         for name in self.tabs:

@@ -1,4 +1,4 @@
-"""Layers: one line a layer at the chosen token, from cost to meaning, and what comes next."""
+"""Layers: one row per layer at the chosen token: latency, logit lens, sparsity, contribution; and the next token."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -33,49 +33,58 @@ from tui.widgets.sparsity_map import SparsityMap
 from tui.widgets.text_line import TextLine
 
 SPACIOUS = 150
-"""Cells from which what comes next stands beside the table."""
+"""Columns from which the table and the next token fit side by side."""
 
-NO_WEIGHTS = "a saved trace holds no weights, which turn the residual stream into words;\nopen its model with o"
+NO_WEIGHTS = "a saved trace has no weights, and the logit lens needs them;\nopen its model with o"
 
 Found = LensPredictions | Unavailable | None
-"""Answers; why there are none; None while they are awaited, or of no run."""
+"""The logit lens; why there is none; None while it is computed, or without a run."""
 
 
 class LayersView(View):
-    """The whole model, one line a layer."""
+    """The whole model, one row per layer."""
 
     DEFAULT_CSS = """
     LayersView {
         & > .panes { layout: grid; grid-size: 1 2; grid-rows: 1fr 11; }
-        #writes-pane, #answer-pane { display: none; }
-        &.edited #answer-pane { display: block; }
+        #contributions-pane, #prediction-pane { display: none; }
+        &.edited #prediction-pane { display: block; }
         &.edited #next-pane { display: none; }
         &.spacious > .panes { grid-size: 2 2; grid-columns: 1fr 46; grid-rows: auto 1fr; }
         &.spacious #layers-pane, &.spacious #layers { height: auto; }
         &.spacious #layers { max-height: 40; }
-        &.spacious #next-pane, &.spacious #answer-pane { row-span: 2; }
+        &.spacious #next-pane, &.spacious #prediction-pane { row-span: 2; }
         &.spacious.edited > .panes { grid-columns: 1fr 60; }
-        &.spacious #writes-pane { display: block; }
+        &.spacious #contributions-pane { display: block; }
         &.folded > .panes { grid-size: 1 1; grid-columns: 1fr; grid-rows: 1fr; }
         &.folded Pane { display: none; }
-        &.folded Pane.shown, &.folded #writes-pane.shown, &.folded #answer-pane.shown { display: block; }
+        &.folded Pane.shown, &.folded #contributions-pane.shown, &.folded #prediction-pane.shown { display: block; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "ablate('attn')", "ablate attention", tooltip="Ablate the layer's attention beside, or end that"),
-        Binding("z", "ablate('ffn')", "ablate FFN", tooltip="Ablate the layer's FFN beside, or end that"),
-        Binding("v", "columns", "more columns", tooltip="Show the columns that have no room beside these"),
+        Binding(
+            "a",
+            "ablate('attn')",
+            "ablate attention",
+            tooltip="Ablate the layer's attention in the comparison run, or restore it",
+        ),
+        Binding(
+            "z", "ablate('ffn')", "ablate FFN", tooltip="Ablate the layer's FFN in the comparison run, or restore it"
+        ),
+        Binding("v", "columns", "more columns", tooltip="Show the next columns"),
     ]
 
     title = "Layers"
-    tabs: ClassVar[dict[str, str]] = dict(layers="layers", next="next token", answer="answer", writes="who writes")
-    shows = "watched run · latency timed apart"
+    tabs: ClassVar[dict[str, str]] = dict(
+        layers="layers", next="next token", prediction="prediction", contributions="contributions"
+    )
+    shows = "watched run · timed separately"
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._answers: ResultCache[LensPredictions] = ResultCache("answers", self)
-        self._others: ResultCache[LensPredictions] = ResultCache("answers beside", self)
-        self._change = PredictionChange(self, "answers of layers")
+        self._others: ResultCache[LensPredictions] = ResultCache("answers of the comparison run", self)
+        self._change = PredictionChange(self, "change, layers")
         self._of: dict[ResultCache[LensPredictions], object] = {}
         self._state: ViewState | None = None
         self._drawn: tuple[object, ...] = ()
@@ -85,7 +94,7 @@ class LayersView(View):
         yield Pane("layers", "layers", LayerTable(id="layers"), TextLine(id="layers-sum"))
         yield Pane("next", "next token", PredictionBars(id="next"))
         yield prediction_pane()
-        yield Pane("writes", "who writes", SparsityMap(id="writes"), Legend(id="writes-legend"))
+        yield Pane("contributions", "contributions", SparsityMap(id="contributions"), Legend(id="contributions-legend"))
 
     def draw(self, state: ViewState) -> None:
         self._state = state
@@ -120,7 +129,7 @@ class LayersView(View):
         self.set_class(not self.is_folded and self._state is not None and bool(self._state.edits), "edited")
 
     def _update_page_note(self) -> None:
-        """Once the table has its room: it is not known before the view has shown."""
+        """Called once the table has its size, which is not known before the view is drawn."""
         if self._state is not None and self._state.main is not None:
             self._set_titles(self._state.main, self._state)
 
@@ -129,21 +138,21 @@ class LayersView(View):
         pages = len(table.pages())
         page = f"columns {table.page % pages + 1} of {pages}, v for more" if pages > 1 else ""
         what = f"effect of {state.edits_title}" if state.edits else f"sparsity: {state.options.sparsity.title}"
-        told = f"{what} at {quote_piece(main.trace.pieces[token])} ({token})"
-        self.query_one("#layers-pane", Pane).set_title(told, page)
+        title = f"{what} at {quote_piece(main.trace.pieces[token])} ({token})"
+        self.query_one("#layers-pane", Pane).set_title(title, page)
 
     def _draw_next(self, state: ViewState, answers: Found, compared: Found) -> None:
         assert state.main is not None
         predictions, token = self.query_one("#next", PredictionBars), state.selection.token
         if not isinstance(answers, LensPredictions):
-            predictions.notice = answers.text if answers is not None else "reading …"
+            predictions.notice = answers.text if answers is not None else "computing …"
             return
         predictions.notice = ""
         predictions.predictions = answers.final
         predictions.others = compared.final if isinstance(compared, LensPredictions) else ()
-        came = state.main.trace.pieces[token + 1] if token + 1 < len(state.main.trace.pieces) else None
-        settled = f"settled from layer {answers.settled} on"
-        note = f"came: {quote_piece(came)} · {settled}" if came is not None else settled
+        follows = state.main.trace.pieces[token + 1] if token + 1 < len(state.main.trace.pieces) else None
+        settled = f"top-1 from layer {answers.settled}"
+        note = f"next token: {quote_piece(follows)}, {settled}" if follows is not None else settled
         after = f"after {quote_piece(state.main.trace.pieces[token])}"
         against = (
             f", {state.main.name} above {state.compared.name}"
@@ -153,8 +162,8 @@ class LayersView(View):
         self.query_one("#next-pane", Pane).set_title(after + against, note)
 
     def _draw_writes(self, state: ViewState, main: MeasuredRun) -> None:
-        """The FFN's share of the lengths that both sublayers add: who writes, everywhere at a glance."""
-        writes, legend = self.query_one("#writes", SparsityMap), self.query_one("#writes-legend", Legend)
+        """The FFN's share of the contribution to the residual stream, for every layer and token."""
+        writes, legend = self.query_one("#contributions", SparsityMap), self.query_one("#contributions-legend", Legend)
         if self._written is not main.overview:
             self._written = main.overview
             both = main.overview.attn_write + main.overview.ffn_write
@@ -162,22 +171,22 @@ class LayersView(View):
             writes.labels = main.trace.pieces
         writes.chosen = state.selection.layer, state.selection.token
         writes.palette = legend.palette = SIGNED
-        legend.title, legend.scale = "FFN's share of ‖attention‖ + ‖FFN‖", writes.scale
-        legend.note = "0: attention writes alone"
-        self.query_one("#writes-pane", Pane).set_title("length of what each sublayer adds to the residual stream")
+        legend.title, legend.scale = "‖FFN‖ / (‖attention‖ + ‖FFN‖)", writes.scale
+        legend.note = "0: attention only"
+        self.query_one("#contributions-pane", Pane).set_title("to the residual stream, L2 norm: FFN's share")
 
-    # ---- answers ----------------------------------------------------------------------------------------
+    # ---- logit lens ------------------------------------------------------------------------------------
 
     def _forget_what_is_gone(self, state: ViewState) -> None:
-        """Answers are of the runs that show; others are dropped."""
+        """Drops the results of runs that are no longer shown."""
         for readings, shown in ((self._answers, state.main), (self._others, state.compared)):
             trace = shown.trace if shown is not None else None
             if self._of.get(readings) is not trace:
                 self._of[readings] = trace
-                readings.forget()
+                readings.clear()
 
     def _read(self, readings: ResultCache[LensPredictions], shown: MeasuredRun | None, state: ViewState) -> Found:
-        """What a run answers after each layer; None while it is awaited, and where there is no run."""
+        """The logit lens of a run after each layer; None while it is computed, and without a run."""
         if shown is None:
             return None
         trace, weights = shown.trace, shown.weights
@@ -195,7 +204,7 @@ class LayersView(View):
     # ---- keys -------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offers more columns where there are any, and edits where a model can run again."""
+        """Offers more columns if there are any, and edits if the model can run again."""
         if action == "ablate":
             return True if self._state is not None and self._state.can_run else None
         return action != "columns" or (self.is_mounted and len(self.query_one("#layers", LayerTable).pages()) > 1)
@@ -210,7 +219,7 @@ class LayersView(View):
         self._update_page_note()
 
     def table(self, state: ViewState) -> Table | None:
-        """One row a layer."""
+        """One row per layer."""
         if state.main is None:
             return None
         answers, compared = (
@@ -219,8 +228,11 @@ class LayersView(View):
         )
         rows = rows_of(state, answers, compared)
         columns = [
-            *(Column(key, key) for key in ("layer", "token", "attn_ns", "ffn_ns", "attn_write", "ffn_write")),
-            *(Column(key, key) for key in (state.options.sparsity.key, "reads_as", "probability", "heads")),
+            *(Column(key, key) for key in ("layer", "token", "attn_ns", "ffn_ns", "attn_norm", "ffn_norm")),
+            *(
+                Column(key, key)
+                for key in (state.options.sparsity.key, "logit_lens_token", "logit_lens_probability", "heads")
+            ),
             *(Column(key, key) for key in sublayer_change.COLUMNS),
         ]
         lengths = state.main.overview
@@ -275,13 +287,13 @@ def _prediction(answers: Found, layer: int) -> tuple[str, float] | None:
 
 
 def kinds_of(scores: HeadScores, layer: int) -> str:
-    """How many heads of a layer play each role: `prev 2 · sink 3`."""
+    """The number of heads of a layer with each role: `prev 2 · sink 3`."""
     counts = [(role.short, int((getattr(scores, role.field)[layer] >= role.least).sum())) for role in ROLES]
     return " · ".join(f"{short} {count}" for short, count in counts if count)
 
 
 def _parity(state: ViewState, layer: int) -> str:
-    """A mark for each engine compared: within its tolerance or beyond it."""
+    """One mark per engine compared: within tolerance, or over it."""
     if state.comparison is None:
         return ""
     worst = [(one.worst_of_layer(layer), one.tolerance) for one in state.comparison.variants]
@@ -293,7 +305,7 @@ def _sublayers(timing: SublayerTiming | None) -> tuple[float, ...]:
 
 
 def _total_line(timing: SublayerTiming | None) -> str:
-    """The total, and what belongs to no layer."""
+    """The total, and the parts outside the layers."""
     if timing is None:
         return "not timed yet"
     rests = " · ".join(f"{scope} {show_time(timing.scaled_ns.get(scope, 0.0))}" for scope in ("embed", "head", "other"))

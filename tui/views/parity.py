@@ -1,4 +1,4 @@
-"""Parity: how far engines are from a reference, site by site and in sum, and the laws that hold for any of them."""
+"""Parity: the error of every engine against a reference, site by site and in total, and the laws."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -25,22 +25,22 @@ from tui.options import after
 from tui.parity_table import Line, as_table, first_differences, headings, layer_lines, site_lines, sum_lines
 from tui.view_state import ModelSummary, ViewState
 from tui.views.view import View
-from tui.widgets.law_list import LawList, Standing
+from tui.widgets.law_list import LawList, LawStatus
 from tui.widgets.pane import Pane
 from tui.widgets.site_matrix import SiteMatrix
 from tui.widgets.text_line import TextLine
 
 OF_ONE_MODEL = tuple(law.number for law in LAWS if law.check is not None)
-"""Laws that need no other engine."""
+"""Laws that need no comparison of engines."""
 
-KEY = " ● in its tolerance  ◐ to 10 tolerances  ○ beyond  ◀ first beyond   of max|a−b| / max|b|"
+KEY = " ● within tolerance  ◐ up to 10×  ○ over 10×  ◀ first over   max|a−b| / max|b|"
 
 TIGHT = 13
-"""Lines of the view under which only the pictures and their marks stay."""
+"""Lines of the view below which notes are hidden."""
 
 
 class ParityView(View):
-    """A line a site, or a layer, with every engine's error; what the errors come to; the laws."""
+    """One row per site or layer with every engine's error; a summary; the laws."""
 
     DEFAULT_CSS = """
     ParityView {
@@ -54,17 +54,17 @@ class ParityView(View):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "measure", "compare", tooltip="Compare engines site by site, each in a process of its own"),
+        Binding("m", "measure", "compare", tooltip="Compare engines site by site, each in a separate process"),
         Binding("a", "choice", "engines", tooltip="Choose which engines are compared"),
-        Binding("v", "rows", "rows", tooltip="A line for every site, or for the worst one of each layer"),
+        Binding("v", "rows", "rows", tooltip="One row per site, or one per layer with its largest error"),
         Binding("enter,space", "law", "check law", key_display="⏎", tooltip="Check the chosen law on this model"),
         Binding("b", "laws", "all laws", tooltip="Check all laws on this model"),
     ]
 
     title = "Parity"
-    tabs: ClassVar[dict[str, str]] = {"sites": "sites", "sums": "in sum", "laws": "laws"}
+    tabs: ClassVar[dict[str, str]] = {"sites": "sites", "summary": "summary", "laws": "laws"}
     roomy = (132, 28)
-    shows = "compared apart"
+    shows = "compared separately"
     needs_run = False
 
     def __init__(self, name: str) -> None:
@@ -82,9 +82,9 @@ class ParityView(View):
             "sites", self.tabs["sites"], SiteMatrix(id="sites"), firsts, Static(KEY, classes="key", markup=False)
         )
         yield Pane("laws", self.tabs["laws"], LawList(id="laws"), Static(id="law-about"))
-        yield Pane("sums", self.tabs["sums"], SiteMatrix(id="sums"))
+        yield Pane("summary", self.tabs["summary"], SiteMatrix(id="summary"))
 
-    # ---- what shows -------------------------------------------------------------------------------------
+    # ---- drawing ---------------------------------------------------------------------------------------
 
     def draw(self, state: ViewState) -> None:
         was, self._state = self._state, state
@@ -109,13 +109,15 @@ class ParityView(View):
     def _draw_comparison(self) -> None:
         found = self._comparison
         self._agreement = law_5(found) if found else None
-        sites, sums = self.query_one("#sites", SiteMatrix), self.query_one("#sums", SiteMatrix)
-        self.query_one("#firsts", TextLine).show_text(f" first beyond: {first_differences(found)}" if found else "")
+        sites, sums = self.query_one("#sites", SiteMatrix), self.query_one("#summary", SiteMatrix)
+        self.query_one("#firsts", TextLine).show_text(
+            f" first site over tolerance: {first_differences(found)}" if found else ""
+        )
         if found is None:
             sites.lines = sums.lines = ()
             sites.headings = sums.headings = ()
             return
-        sites.title, sums.title = "site", f"beside {found.reference.name}"
+        sites.title, sums.title = "site", f"vs {found.reference.name}"
         sites.headings, sums.headings = headings(found), tuple((name, "") for name, _ in headings(found))
         sites.lines, sums.lines = self._site_lines(found), sum_lines(found)
         if self._layer >= 0:
@@ -126,43 +128,41 @@ class ParityView(View):
 
     def _draw_notice(self) -> None:
         notice, found = self._comparison_notice(), self._comparison
-        sites, sums = self.query_one("#sites", SiteMatrix), self.query_one("#sums", SiteMatrix)
-        sites.notice, sums.notice = notice, "what the differences come to" if notice else ""
+        sites, sums = self.query_one("#sites", SiteMatrix), self.query_one("#summary", SiteMatrix)
+        sites.notice, sums.notice = notice, "how much the predictions differ" if notice else ""
         self.query_one("#sites-pane .key").display = not notice
-        panes = [self.query_one(f"#{name}-pane", Pane) for name in ("sites", "sums")]
+        panes = [self.query_one(f"#{name}-pane", Pane) for name in ("sites", "summary")]
         if notice or found is None:
             for pane in panes:
                 pane.set_title("")
             return
         text = found.text
-        source = "Edge's own text" if text.source == "built in" else f"'{text.source}'"
-        rows = "the worst site of each layer" if self._by_layer else "every site, as computed"
-        panes[0].set_title(f"beside {found.reference.name} · {rows}", f"{text.site_tokens} tokens of {source}")
+        source = "the bundled text" if text.source == "built in" else f"'{text.source}'"
+        rows = "largest error per layer" if self._by_layer else "every site"
+        panes[0].set_title(f"vs {found.reference.name} · {rows}", f"{text.site_tokens} tokens of {source}")
         greedy = f"{text.generated_tokens} greedy tokens after {text.prompt_tokens}"
         panes[1].set_title(f"{text.tokens} tokens", greedy)
 
     def _comparison_notice(self) -> str:
-        """What to do, or what is under way, while no comparison shows; empty once one does."""
+        """What to do, or what is running, while there is no comparison; empty once there is one."""
         model, choice = self._state.model, self._chooser.current_choice(self._state.model)
         if self._progress:
-            return (
-                f"comparing engines, each in a process of its own\n\n{self._progress}\n\nescape stops it and ends them"
-            )
+            return f"comparing engines, each in a separate process\n\n{self._progress}\n\nescape stops it"
         if self._comparison is not None:
             return ""
         if model is None:
-            return "no model yet"
+            return "no model is loaded yet"
         if not model.source:
-            return "a saved trace holds no model to compare; open one with o, then press m"
+            return "a saved trace has no model to compare; open one with o, then press m"
         if choice is None:
-            return "only onnx is installed here, in one precision: pip install 'edge-lens[all]' for more"
+            return "only onnx is installed, in one precision; to compare: pip install 'edge-lens[all]'"
         others = after(self._chooser.offered(self._state.model), choice)
         another = f"\na: {others.title} instead" if others is not choice else ""
         cost = cost_text(model, choice.engines, self._tokens, self._state.step_ns)
         return (
             f"press m to compare {', '.join(choice.others)}\nwith {choice.engines[0]}, site by site, "
             f"on {self._tokens_words}\n\nexpected: {cost}\n"
-            f"what is not quantized or exported yet is made first{another}"
+            f"missing quantizations and exports are made first{another}"
         )
 
     def make_room(self, size: Size) -> None:
@@ -180,16 +180,16 @@ class ParityView(View):
             pane.set_title("")
             return
         found, waiting = self._found_laws(model), state.laws_queued
-        standings = tuple(
-            Standing(law, found.get(law.number), waiting.index(law.number) if law.number in waiting else None)
+        statuses = tuple(
+            LawStatus(law, found.get(law.number), waiting.index(law.number) if law.number in waiting else None)
             for law in LAWS
         )
-        if standings != laws.standings:
-            laws.standings = standings
+        if statuses != laws.statuses:
+            laws.statuses = statuses
             self.refresh_bindings()
         passed, failed = (sum(one.passed is verdict for one in found.values()) for verdict in (True, False))
         counted = f"{passed} pass, {failed} fail" if found else "none checked yet"
-        chosen = standings[laws.chosen - 1]
+        chosen = statuses[laws.chosen - 1]
         pane.set_title(f"{model.name} on {model.engine}", (self.has_class("tight") and chosen.place) or counted)
         about.update(Content(chosen.about(f"{self._tokens_words}, {LONGEST} at most")))
 
@@ -208,7 +208,7 @@ class ParityView(View):
 
     @property
     def _tokens_words(self) -> str:
-        return f"the {self._tokens} tokens that show" if self._state.main else "a text of Edge's own"
+        return f"the {self._tokens} tokens of this run" if self._state.main else "the bundled text"
 
     @property
     def _has_model(self) -> bool:
@@ -280,7 +280,7 @@ class ParityView(View):
 
 
 def _no_laws(model: ModelSummary | None) -> str:
-    """Why no law can be checked, and the way out; empty where they can."""
+    """Why no law can be checked, and what to do; empty where they can."""
     if model is None:
-        return "no model yet"
-    return "" if model.source else "laws are checked on a model, and a saved trace holds none; open one with o"
+        return "no model is loaded yet"
+    return "" if model.source else "laws need a model, and a saved trace has none; open one with o"

@@ -1,4 +1,4 @@
-"""The second map of the attention view: the other run's pattern, or how it differs."""
+"""The second map of the attention view: the comparison run's pattern, or the difference."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -14,29 +14,29 @@ from tui.widgets.legend import Legend
 from tui.widgets.pane import Pane
 
 NOTHING = """\
-nothing runs beside this run
+no comparison run
 
-d compares it with another engine, model or prompt;
+d compares this run with another engine, model or prompt;
 x ablates the chosen head, a the attention of its layer"""
 
 
 class SecondMap:
-    """Draws the pane `other` of an attention view."""
+    """Draws the pane `comparison` of the attention view."""
 
     def __init__(self) -> None:
         self._drawn: tuple[object, ...] = ()
         self._pattern: Float32[np.ndarray, "token past"] | None = None
-        self._apart: Float32[np.ndarray, "token past"] | None = None
+        self._difference: Float32[np.ndarray, "token past"] | None = None
 
     def draw(self, view: Widget, state: ViewState, pattern: Float32[np.ndarray, "token past"]) -> None:
-        """Draws the run beside `state.main`, whose chosen head has `pattern`."""
+        """Draws the comparison run; `pattern` is the chosen head's in the current run."""
         assert state.main is not None
         chosen, options, compared = state.selection, state.options, state.compared
-        attention, legend = view.query_one("#other", AttentionMap), view.query_one("#other-legend", Legend)
+        attention, legend = view.query_one("#comparison", AttentionMap), view.query_one("#comparison-legend", Legend)
         attention.notice = notice = _why_not(state.main, compared, state)
-        pane = view.query_one("#other-pane", Pane)
+        pane = view.query_one("#comparison-pane", Pane)
         if notice or compared is None:
-            self._drawn, self._pattern, self._apart = (), None, None
+            self._drawn, self._pattern, self._difference = (), None, None
             pane.set_title("")
             return
         asked = (
@@ -46,7 +46,7 @@ class SecondMap:
         if self._drawn != asked:
             self._drawn = asked
             self._pattern = compared.trace.pattern(chosen.layer, chosen.head)
-            self._apart = self._pattern - pattern if self._pattern.shape == pattern.shape else None
+            self._difference = self._pattern - pattern if self._pattern.shape == pattern.shape else None
             signed = state.shows_difference
             picture = (
                 draw_difference(pattern, self._pattern, compared.trace, chosen.layer, options)
@@ -62,29 +62,29 @@ class SecondMap:
         last = compared.trace.n_fed - 1
         attention.cursor = min(chosen.token, last), min(chosen.key, last)
         legend.title = "difference" if signed else "weight"
-        legend.note = f"{compared.name} less {base}" if signed else ""
-        less = f" less {base}" if signed else ""
+        legend.note = f"{compared.name} minus {base}" if signed else ""
+        less = f" minus {base}" if signed else ""
         off = " · ablated" if compared.trace.ablated.has_head(chosen.layer, chosen.head) else ""
         pane.set_title(f"{compared.name}{less}{off}", self._largest())
 
     def _largest(self) -> str:
-        if self._apart is None:
+        if self._difference is None:
             return "other tokens"
-        return f"largest difference {show_number(float(np.abs(self._apart).max(initial=0.0)))}"
+        return f"largest difference {show_number(float(np.abs(self._difference).max(initial=0.0)))}"
 
     def read_out(self, token: int, key: int) -> str:
-        """What the other run weighs this cell with, and how far that is."""
+        """The attention weight of this cell in the comparison run, and the difference."""
         if self._pattern is None or token >= len(self._pattern):
             return ""
-        value = f"beside {show_number(float(self._pattern[token, key]))}"
-        if self._apart is None:
+        value = f"comparison {show_number(float(self._pattern[token, key]))}"
+        if self._difference is None:
             return value
-        apart = float(self._apart[token, key])
-        return f"{value}, {'+' if apart >= 0 else '−'}{show_number(abs(apart))}"
+        difference = float(self._difference[token, key])
+        return f"{value}, {'+' if difference >= 0 else '−'}{show_number(abs(difference))}"
 
 
 def _why_not(main: MeasuredRun, compared: MeasuredRun | None, state: ViewState) -> str:
-    """Why there is no second map, in words; empty where there is one."""
+    """Why there is no second map; empty where there is one."""
     if compared is None:
         return f"running with {state.edits_title} …" if state.edits else NOTHING
     chosen, spec = state.selection, compared.trace.spec
@@ -93,19 +93,19 @@ def _why_not(main: MeasuredRun, compared: MeasuredRun | None, state: ViewState) 
     if missing := compared.lacks(chosen.layer, *MAPPED):
         return f"{compared.name}: {missing}"
     if state.shows_difference and compared.trace.n_fed != main.trace.n_fed:
-        return "a difference needs as many tokens in both runs\n\nv shows them side by side"
+        return "a difference needs two runs of the same length\n\nv shows them side by side"
     return _why_equal(compared, state) if state.edits else ""
 
 
 def _why_equal(compared: MeasuredRun, state: ViewState) -> str:
-    """Why no edit can change the chosen map: weights are computed before an edit of their own layer acts."""
+    """Why no edit can change the chosen pattern: attention weights are computed before an edit of their layer acts."""
     chosen, acting = state.selection, state.edits if state.alone is None else (state.alone,)
     lowest = min(layer_of(edit.site) or 0 for edit in acting)
     if chosen.layer > lowest:
         return ""
     name = f"head {chosen.layer}.{chosen.head}"
     if compared.trace.ablated.has_head(chosen.layer, chosen.head):
-        what = f"{name} is ablated: what it writes is 0, what it attends to stays"
+        what = f"{name} is ablated: its output is 0, its pattern is unchanged"
     else:
-        what = f"the map of {name} is the same with {state.edits_title}"
-    return f"{what}\n\nmaps above layer {lowest} can change: k shows the layer above"
+        what = f"the pattern of {name} is the same with {state.edits_title}"
+    return f"{what}\n\npatterns above layer {lowest} can change: k shows the next layer"

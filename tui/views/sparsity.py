@@ -1,4 +1,4 @@
-"""First pane of the FFN view: how silent each layer is at each token, in this run, the other, or their difference."""
+"""The sparsity pane of the FFN view: every layer and token, in this run, the comparison run, or the difference."""
 
 from dataclasses import dataclass
 
@@ -17,14 +17,14 @@ from tui.widgets.sparsity_map import SparsityMap
 
 Values = Float32[np.ndarray, "layer token"]
 
-SIDES = ("main", "beside", "difference")
+SIDES = ("main", "compared", "difference")
 """Which run the map shows."""
 
 UNITS = {
     "share": "share of neurons",
     "index": "index, no unit",
     "points": "percentage points",
-    "apart": "index, no unit",
+    "index_difference": "index, no unit",
 }
 
 
@@ -32,7 +32,7 @@ def form_of(sparsity: Measure, is_difference: bool = False) -> str:
     """How a definition's numbers are written, a key of `tui.widgets.sparsity_map.FORMS`."""
     if sparsity.unit is SHARE:
         return "points" if is_difference else "share"
-    return "apart" if is_difference else "index"
+    return "index_difference" if is_difference else "index"
 
 
 def sparsity_of(shown: MeasuredRun, sparsity: Measure) -> Values:
@@ -41,7 +41,7 @@ def sparsity_of(shown: MeasuredRun, sparsity: Measure) -> Values:
 
 
 def can_pair(state: ViewState) -> bool:
-    """The run beside has a map of the same shape but for its tokens."""
+    """Whether the comparison run has as many layers."""
     return (
         state.main is not None
         and state.compared is not None
@@ -51,10 +51,10 @@ def can_pair(state: ViewState) -> bool:
 
 @dataclass
 class SparsityPane:
-    """Draws the map, and what stands around it.
+    """Draws the map, its title and its legend.
 
     Attributes:
-        side: What shows, one of `SIDES`; this run where nothing runs beside it. The first edit shows its run.
+        side: One of `SIDES`; `main` without a comparison run. The first edit changes it to `compared`.
     """
 
     side: str = SIDES[0]
@@ -73,7 +73,7 @@ class SparsityPane:
             self._had_edits = bool(state.edits)
             self.side = SIDES[1] if self._had_edits else SIDES[0]
         side = self.side if compared is not None else SIDES[0]
-        shown = compared if compared is not None and side == "beside" else main
+        shown = compared if compared is not None and side == "compared" else main
         grid, legend = view.query_one("#ffn", SparsityMap), view.query_one("#ffn-legend", Legend)
         grid.chosen = (state.selection.layer, state.selection.token)
         grid.palette = legend.palette = SIGNED if side == "difference" else state.options.palette
@@ -88,9 +88,13 @@ class SparsityPane:
             self._drawn, grid.labels = drawn, shown.trace.pieces
             _paint(grid, legend, side, sparsity, own, other)
         if off.neurons and not grid.notice:
-            legend.note = f"{len(off.neurons):,} ablated neuron{'s' if len(off.neurons) > 1 else ''} not counted"
+            legend.note = f"{len(off.neurons):,} ablated neuron{'s' if len(off.neurons) > 1 else ''} excluded"
         base = "no edit" if state.edits else "this run"
-        names = {"main": base, "beside": shown.name, "difference": f"{compared.name} less {base}" if compared else ""}
+        names = {
+            "main": base,
+            "compared": shown.name,
+            "difference": f"{compared.name} minus {base}" if compared else "",
+        }
         view.query_one("#ffn-pane", Pane).set_title(f"{sparsity.title}, {names[side]}" if compared else sparsity.title)
 
 
@@ -102,7 +106,7 @@ def _paint(
     own: Values,
     other: Float32[np.ndarray, "layer _"] | None,
 ) -> None:
-    """Colors the map; this run and the other one share a scale, so that they compare."""
+    """Colors the map; both runs share a scale."""
     values = own if other is None or side == "main" else other
     if other is not None and side == "difference":
         values = (other - own) * (100 if form_of(sparsity) == "share" else 1)
@@ -117,7 +121,7 @@ def _paint(
 
 
 def _scale_of(runs: list[Float32[np.ndarray, "layer _"]]) -> Linear:
-    """From the tenth below the smallest number to the tenth above the largest: numbers of one definition crowd."""
+    """From the smallest value rounded down to a tenth, to the largest rounded up: the values are close."""
     known = np.concatenate([values[np.isfinite(values)] for values in runs])
     if not known.size:
         return Linear(0.0, 1.0)
@@ -132,11 +136,11 @@ def _scale_about_zero(values: Values) -> Linear:
 
 
 def _why_not(shown: MeasuredRun, other: MeasuredRun | None) -> str:
-    """Why there is no map, in words; empty where there is one."""
+    """Why there is no map; empty where there is one."""
     if not shown.trace.n_fed:
         return "no token was fed in this run"
     if not any(layer_site(layer, "ffn.neurons") in shown.trace.sites for layer in range(shown.trace.spec.n_layers)):
         return f"the FFN's neurons were not watched in {shown.name}\n\nrun the prompt again to watch them"
     if other is not None and other.trace.n_fed != shown.trace.n_fed:
-        return "a difference needs as many tokens in both runs\n\nv shows one run after the other"
+        return "a difference needs two runs of the same length\n\nv shows one run at a time"
     return ""

@@ -1,4 +1,4 @@
-"""What an FFN recalls at one token, for the FFN view: its memories, and how it and edits shift the prediction."""
+"""The strongest neurons of an FFN at one token, and how it and edits change the prediction."""
 
 from collections.abc import Collection
 
@@ -21,7 +21,7 @@ from tui.widgets.pane import Pane
 from tui.widgets.text_line import TextLine
 
 STRONGEST = 32
-"""Memories that are listed."""
+"""Neurons in the list."""
 
 
 _BORDER = 2
@@ -37,14 +37,14 @@ def after_of(state: ViewState) -> Float32[np.ndarray, " neuron"] | None:
 
 
 def strongest_neurons(main: MeasuredRun, layer: int, token: int, also: Collection[int]) -> tuple[Neuron, ...]:
-    """The strongest memories, and those asked for; without weights, by coefficients alone."""
+    """The strongest neurons, and those in `also`; without weights, by coefficient only."""
     if main.weights is None:
         return read_coefficients(main.trace, layer, token, STRONGEST, also)
     return read_neurons(main.trace, main.weights, layer, token, STRONGEST, also)
 
 
 def agreement_words(state: ViewState, main: MeasuredRun, found: Agreement | None, cells: int) -> str:
-    """How far both lists of promoted tokens agree with ablation, or the key that measures it; as long as fits."""
+    """Agreement of both lists of promoted tokens with ablation, or the key that measures it."""
     if main.weights is None:
         return "by |coefficient| alone: promoted tokens need the weights"
     if found is None:
@@ -71,20 +71,20 @@ def _fitting(cells: int, *longest_first: str) -> str:
 
 
 class NeuronPanes:
-    """Draws the panes `memories` and `shift`."""
+    """Draws the panes `neurons` and `lens`."""
 
     def __init__(self, view: Widget) -> None:
         self._view = view
-        self._memories: ResultCache[tuple[Neuron, ...]] = ResultCache("memories", view)
-        self._shift: ResultCache[DistributionChange] = ResultCache("ffn shift", view)
-        self._change = PredictionChange(view, "answer shift")
+        self._memories: ResultCache[tuple[Neuron, ...]] = ResultCache("neurons", view)
+        self._shift: ResultCache[DistributionChange] = ResultCache("ffn lens", view)
+        self._change = PredictionChange(view, "change, ffn")
         self._given: tuple[int, int] | None = None
 
-    def forget(self) -> None:
-        """Another run shows."""
+    def clear(self) -> None:
+        """Drops the results of the previous run."""
         self._given = None
-        self._memories.forget()
-        self._shift.forget()
+        self._memories.clear()
+        self._shift.clear()
 
     def draw(self, state: ViewState, main: MeasuredRun) -> None:
         """Draws the chosen token of the chosen layer."""
@@ -92,15 +92,15 @@ class NeuronPanes:
         self._draw_shift(state, main)
         self._draw_answers(state, main)
 
-    # ---- memories ---------------------------------------------------------------------------------------
+    # ---- neurons ----------------------------------------------------------------------------------------
 
     def _list(self, state: ViewState, main: MeasuredRun) -> None:
         chosen, grid = state.selection, self._view.query_one(NeuronList)
-        pane, ablated = self._view.query_one("#memories-pane", Pane), state.ablated
+        pane, ablated = self._view.query_one("#neurons-pane", Pane), state.ablated
         off = frozenset(ablated.neurons_of(chosen.layer))
         missing = main.lacks(chosen.layer, "ffn.neurons")
         found = Unavailable(missing) if missing else self._find(state, main, off)
-        grid.set_class(found is None, "awaited")
+        grid.set_class(found is None, "computing")
         grid.of_layer, grid.chosen = chosen.layer, chosen.neuron
         grid.off = range(main.trace.spec.layers[chosen.layer].ffn.d_ff) if chosen.layer in ablated.ffns else off
         grid.after = after_of(state)
@@ -113,14 +113,14 @@ class NeuronPanes:
                 self._give(chosen.layer, chosen.neuron, found[0].neuron)
         agreement = main.agreements.get((chosen.layer, chosen.token))
         grid.measured = agreement
-        note = "reading …" if found is None else agreement_words(state, main, agreement, grid.view_cells - _BORDER)
+        note = "computing …" if found is None else agreement_words(state, main, agreement, grid.view_cells - _BORDER)
         of = f"layer {chosen.layer}{' ablated' if chosen.layer in ablated.ffns else ''}"
         pane.set_title(f"{of} at {main.quote(chosen.token)}", "" if missing else note)
 
     def _find(
         self, state: ViewState, main: MeasuredRun, off: frozenset[int]
     ) -> tuple[Neuron, ...] | Unavailable | None:
-        """The strongest; then also those ablated, and the one that the user follows from token to token."""
+        """The strongest; also those ablated, and the neuron that the user chose at another token."""
         layer, token, neuron = state.selection.layer, state.selection.token, state.selection.neuron
         found = self._memories.at((layer, token), lambda: strongest_neurons(main, layer, token, ()))
         if not isinstance(found, tuple):
@@ -132,7 +132,7 @@ class NeuronPanes:
         return self._memories.at((layer, token, also), lambda: strongest_neurons(main, layer, token, also)) or found
 
     def _follows(self, state: ViewState, off: frozenset[int]) -> bool:
-        """The user chose this neuron, or ablated it, and means it at other tokens too.
+        """Whether the user chose or ablated this neuron, so that it stays chosen at other tokens.
 
         In another layer the same number is another neuron.
         """
@@ -140,7 +140,7 @@ class NeuronPanes:
         return self._given is not None and self._given[0] == layer and (self._given[1] != neuron or neuron in off)
 
     def _give(self, layer: int, neuron: int, strongest: int) -> None:
-        """Chooses the strongest, for want of a choice of the user's."""
+        """Chooses the strongest neuron, unless the user chose one."""
         self._given = (layer, strongest)
         if neuron != strongest:
             self._view.post_message(NeuronChosen(strongest))
@@ -149,22 +149,28 @@ class NeuronPanes:
 
     def _draw_shift(self, state: ViewState, main: MeasuredRun) -> None:
         layer, token, trace, weights = state.selection.layer, state.selection.token, main.trace, main.weights
-        missing, came = main.lacks(layer, "output", "ffn.output"), following_id(main, token)
+        missing, next_ids = main.lacks(layer, "output", "ffn.output"), following_id(main, token)
         found: DistributionChange | Unavailable | None = Unavailable(missing or NO_WEIGHTS)
         if weights is not None and not missing:
-            found = self._shift.at((layer, token), lambda: read_ffn_change(trace, weights, layer, token, also=came))
-        grid = self._view.query_one("#shift", ChangeBars)
+            found = self._shift.at((layer, token), lambda: read_ffn_change(trace, weights, layer, token, also=next_ids))
+        grid = self._view.query_one("#lens", ChangeBars)
         grid.headings = (f"before FFN {layer}", f"after FFN {layer}")
-        show_shift(grid, found, came)
-        note = "reading …" if found is None else "▸ came next" if came and isinstance(found, DistributionChange) else ""
-        pane = self._view.query_one("#shift-pane", Pane)
+        show_shift(grid, found, next_ids)
+        note = (
+            "computing …"
+            if found is None
+            else "▸ next token"
+            if next_ids and isinstance(found, DistributionChange)
+            else ""
+        )
+        pane = self._view.query_one("#lens-pane", Pane)
         pane.set_title(f"layer {layer} at {main.quote(token)}{_bits(found)}{state.without}", note)
 
     def _draw_answers(self, state: ViewState, main: MeasuredRun) -> None:
-        found = self._change.show(state, main, self._view.query_one("#answers", ChangeBars))
+        found = self._change.show(state, main, self._view.query_one("#edited", ChangeBars))
         is_any = state.compared is not None or bool(state.edits)
-        self._view.query_one("#answered", TextLine).show_text(f" {title_of(state, main, found)}" if is_any else "")
+        self._view.query_one("#edited-title", TextLine).show_text(f" {title_of(state, main, found)}" if is_any else "")
 
 
 def _bits(found: DistributionChange | Unavailable | None) -> str:
-    return f", {show_number(found.bits)} bits" if isinstance(found, DistributionChange) else ""
+    return f", KL {show_number(found.bits)} bits" if isinstance(found, DistributionChange) else ""

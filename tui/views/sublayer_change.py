@@ -1,4 +1,4 @@
-"""How much otherwise each sublayer adds at one token with edits: numbers for the lines of the layers view."""
+"""The relative change of each sublayer's output at one token with edits, for the rows of the layers view."""
 
 import numpy as np
 
@@ -8,17 +8,17 @@ from models.sites import layer_site
 from tui.view_state import ViewState
 from tui.widgets.layer_table import LayerRow
 
-COLUMNS = ("edited_reads_as", "edited_probability", "attn_differs", "ffn_differs", "edits")
-"""Of the table of layers: what a run with edits gives; empty without one."""
+COLUMNS = ("edited_logit_lens_token", "edited_logit_lens_probability", "attn_change", "ffn_change", "edits")
+"""Columns of the layers table for the run with edits; empty without one."""
 
 NOISE = 1e-5
-"""Relative differences below it are rounding: runs with and without edits use different graphs."""
+"""Relative differences below this are rounding: runs with and without edits use different graphs."""
 
 
 Change = tuple[float, str]
-"""Of one sublayer: `‖with - without‖ / ‖without‖` of what it adds, 0 up to rounding, NaN where it is not known.
+"""`‖with - without‖ / ‖without‖` of a sublayer's output: 0 up to rounding, NaN where it is not known.
 
-Then what of it edits ablate, in words."""
+Then which part of it is ablated, in words."""
 
 
 def sublayer_changes(state: ViewState) -> tuple[tuple[Change, Change], ...]:
@@ -56,12 +56,12 @@ def edited_cells(state: ViewState, row: LayerRow) -> tuple[str | float | None, .
 
 
 def attention_words(off: Ablated, layer: int) -> str:
-    """What of the attention of a layer is ablated."""
+    """Which part of the attention of a layer is ablated."""
     return "ablated" if layer in off.attentions else _count(sum(of == layer for of, _ in off.heads), "head")
 
 
 def ffn_words(off: Ablated, layer: int) -> str:
-    """What of the FFN of a layer is ablated."""
+    """Which part of the FFN of a layer is ablated."""
     return "ablated" if layer in off.ffns else _count(len(off.neurons_of(layer)), "neuron")
 
 

@@ -1,4 +1,4 @@
-"""Time: what each sublayer of the last run costs, and what engines cost when they are timed in turns."""
+"""Time: the latency of every sublayer, and a comparison of engines timed in interleaved rounds."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -38,11 +38,11 @@ from tui.widgets.pane import Pane
 from tui.widgets.stacked_bar import StackLegend
 from tui.widgets.throughput_line import ThroughputLine
 
-POLLUTED = "timings taken while a screen redraws are polluted, so this one rests meanwhile"
+NO_REDRAWING = "redrawing would change the timings, so this screen does not redraw meanwhile"
 
 
 class TimeView(View):
-    """The last run's sublayers; every engine's passes, summed up and layer by layer."""
+    """The sublayers of the last run; the passes of every engine, in total and per layer."""
 
     DEFAULT_CSS = """
     TimeView {
@@ -52,19 +52,21 @@ class TimeView(View):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "measure", "time engines", tooltip="Time engines in turns, each in a process of its own"),
+        Binding(
+            "m", "measure", "time engines", tooltip="Time engines in interleaved rounds, each in a separate process"
+        ),
         Binding("v", "kind", "decode or prompt", tooltip="Show a decode step, or a prompt"),
-        Binding("a", "choice", "which engines", tooltip="Choose which engines are timed"),
+        Binding("a", "choice", "engines", tooltip="Choose which engines are timed"),
     ]
 
     title = "Time"
     tabs: ClassVar[dict[str, str]] = {
         "time": "last run",
-        "costs": "engines",
-        "parts": "part by part",
-        "stacks": "layer by layer",
+        "engines": "engines",
+        "parts": "parts",
+        "layer_times": "layers",
     }
-    shows = "timed apart"
+    shows = "timed separately"
     needs_run = False
 
     def __init__(self, name: str) -> None:
@@ -78,11 +80,13 @@ class TimeView(View):
 
     def compose_panes(self) -> Iterator[Widget]:
         yield Pane("time", self.tabs["time"], ThroughputLine(), LatencyBars(id="time"))
-        yield Pane("costs", self.tabs["costs"], CostColumns(id="costs"), StackLegend("attn", "ffn", "outside", "gap"))
+        yield Pane(
+            "engines", self.tabs["engines"], CostColumns(id="engines"), StackLegend("attn", "ffn", "outside", "gap")
+        )
         yield Pane("parts", self.tabs["parts"], CostColumns(id="parts"))
-        yield Pane("stacks", self.tabs["stacks"], LayerStacks(id="stacks"), StackLegend("attn", "ffn"))
+        yield Pane("layer_times", self.tabs["layer_times"], LayerStacks(id="layer_times"), StackLegend("attn", "ffn"))
 
-    # ---- what shows -------------------------------------------------------------------------------------
+    # ---- drawing ---------------------------------------------------------------------------------------
 
     def draw(self, state: ViewState) -> None:
         self._state = state
@@ -95,15 +99,15 @@ class TimeView(View):
         self.query_one(ThroughputLine).live = message
 
     def show_progress(self, work: str) -> None:
-        """Says in place of the pictures how far a measurement is; they come back after it."""
+        """Shows the progress of a measurement in place of the tables."""
         is_timing = work.startswith(TIMING)
         if is_timing or self._progress:
             self._progress = work.removeprefix(f"{TIMING}: ") if is_timing else ""
             self._draw_costs(self._state)
 
     def _draw_run(self, state: ViewState) -> None:
-        pace, bars = self.query_one(ThroughputLine), self.query_one(LatencyBars)
-        pace.live, pace.timing = None, state.main.trace.timing if state.main else None
+        throughput, bars = self.query_one(ThroughputLine), self.query_one(LatencyBars)
+        throughput.live, throughput.timing = None, state.main.trace.timing if state.main else None
         bars.runs, bars.notice = _timed_runs(state), _run_notice(state)
         bars.chosen = state.selection.layer
         pane = self.query_one("#time-pane", Pane)
@@ -111,12 +115,12 @@ class TimeView(View):
             pane.set_title("")
             return
         (name, timing), *others = bars.runs
-        compared = f" beside {others[0][0]}" if others else ""
+        against = f" and {others[0][0]}" if others else ""
         note = f"{sum_words(timing)} · full bar {show_time(bars.longest_ns)}"
-        pane.set_title(f"a decode step at depth {timing.depth} · {name}{compared}", note)
+        pane.set_title(f"a decode step at depth {timing.depth} · {name}{against}", note)
 
     def _take(self, profile: Profile | None) -> None:
-        """A profile shows from its decode step."""
+        """Shows a profile, its decode step first."""
         self._profile, self._kinds, self._refusal = profile, [], ""
         if profile is not None:
             try:
@@ -142,21 +146,21 @@ class TimeView(View):
         self._table.current = self._parts.current = state.model.engine if state.model else ""
         notice = self._costs_notice(state.model)
         self._table.notice = notice
-        self._parts.notice = "what each part of attention and of the FFN costs on each engine" if notice else ""
-        self._stacks.notice = "what each layer costs on each engine" if notice else ""
+        self._parts.notice = "the latency of each part of attention and the FFN, on each engine" if notice else ""
+        self._stacks.notice = "the latency of each layer, on each engine" if notice else ""
         for legend in self.query(StackLegend):
             legend.display = not notice
         self._set_titles(state.model, None if notice else costs)
 
     def _set_titles(self, model: ModelSummary | None, costs: Costs | None) -> None:
-        notes = {"costs": self._again(model), "parts": "", "stacks": self._stacks.chosen_words()}
+        notes = {"engines": self._again(model), "parts": "", "layer_times": self._stacks.chosen_words()}
         for name, note in notes.items():
             pane = self.query_one(f"#{name}-pane", Pane)
             pane.set_title(costs.title if costs else "", note if costs else "")
 
     @property
     def _table(self) -> CostColumns:
-        return self.query_one("#costs", CostColumns)
+        return self.query_one("#engines", CostColumns)
 
     @property
     def _parts(self) -> CostColumns:
@@ -174,28 +178,28 @@ class TimeView(View):
         return f"m times {choice.title} again, {show_duration(lasts_s)}"
 
     def _costs_notice(self, model: ModelSummary | None) -> str:
-        """What to do, or what is under way, while no costs show; empty once they do."""
+        """What to do, or what is running, while there is no profile; empty once there is one."""
         if self._progress:
-            return f"timing engines in turns\n\n{self._progress}\n\n{POLLUTED}\nescape stops it"
+            return f"timing engines in interleaved rounds\n\n{self._progress}\n\n{NO_REDRAWING}\nescape stops it"
         if self._refusal:
             return self._refusal
         if self._costs is not None:
             return ""
         choice = self._chooser.current_choice(self._state.model)
         if model is None:
-            return "no model yet"
+            return "no model is loaded yet"
         if choice is None:
-            return "a saved trace holds no model to time; open one with o, then press m"
+            return "a saved trace has no model to time; open one with o, then press m"
         plan, choices = plan_for(model.spec), self._chooser.offered(self._state.model)
         others = f" (a: {after(choices, choice).title})" if len(choices) > 1 else ""
         return "\n".join(
             (
-                f"press m to time {choice.title} in turns: {', '.join(choice.engines)}{others}",
+                f"press m to time {choice.title}: {', '.join(choice.engines)}{others}",
                 "",
                 plan_text(plan, model.spec),
                 f"expected: {cost_text(model, choice.engines, plan, self._state.step_ns)}",
                 "",
-                f"no prompt is needed; {POLLUTED}",
+                f"no prompt is needed; {NO_REDRAWING}",
             )
         )
 
@@ -225,16 +229,16 @@ class TimeView(View):
             self._draw_costs(self._state)
 
     def on_layer_chosen(self, message: LayerChosen) -> None:
-        """Without a run there is no selection yet: the layer is then chosen here alone."""
+        """Without a run there is no selection yet: the layer is then chosen in this view only."""
         if self._state.main is None:
             message.stop()
             self._stacks.chosen = message.layer
             self._draw_costs(self._state)
 
-    # ---- the same as rows -------------------------------------------------------------------------------
+    # ---- table ---------------------------------------------------------------------------------------
 
     def table(self, state: ViewState) -> Table | None:
-        """Engines beside each other once they were timed, the runs that show before that."""
+        """The engines once they are timed; before that, the current run and the comparison run."""
         if state.profile is not None and self._costs is not None:
             return as_table(self._costs.engines, (*cost_rows(self._costs), *layer_ms(self._costs.accounts)))
         runs = _timed_runs(state)
@@ -243,7 +247,7 @@ class TimeView(View):
 
 
 def _timed_runs(state: ViewState) -> tuple[tuple[str, SublayerTiming], ...]:
-    """The run that shows, once it is timed, and the one beside it, if that is timed too."""
+    """The current run, and the comparison run, as far as they are timed."""
     if state.main is None or state.main.timing is None:
         return ()
     runs: list[MeasuredRun | None] = [state.main, state.compared]
@@ -251,14 +255,14 @@ def _timed_runs(state: ViewState) -> tuple[tuple[str, SublayerTiming], ...]:
 
 
 def _run_notice(state: ViewState) -> str:
-    """Why no latencies show; empty where they do."""
+    """Why there are no latencies; empty where there are."""
     main = state.main
     if main is None:
         return "no run yet: type a prompt, or press m to time engines without one"
     if main.timing is not None:
         return ""
     if not (state.model and state.model.source):
-        return "a saved trace holds no latency of its sublayers; open its model with o, and run the prompt again"
+        return "a saved trace has no sublayer latencies; open its model with o, and run the prompt again"
     if main.trace.finish == "stopped":
-        return "this run was stopped, and a stopped run is not timed; run it again, or press m to time engines"
-    return "each sublayer is timed once the run is measured\n(a run that is stopped before is not timed)"
+        return "a stopped run is not timed; run it again, or press m to time engines"
+    return "sublayers are timed after the run is measured\n(a stopped run is not timed)"

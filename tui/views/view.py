@@ -1,4 +1,4 @@
-"""Base of the views: panes that stand side by side, or fold behind tabs where there is no room for them all."""
+"""Base of the views: panes side by side, or behind tabs where there is no space for all of them."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -22,10 +22,10 @@ from tui.widgets.text_line import TextLine
 class View(Container):
     """One view. Subclasses say what panes there are, compose them, and draw a `ViewState`.
 
-    Keys of a view are its `BINDINGS`; they work, and are offered, while one of its widgets has the focus.
+    Keys of a view are its `BINDINGS`; they work, and are offered, while one of its widgets has the keyboard focus.
 
     Attributes:
-        pane: The pane at hand; where panes fold, the one that shows.
+        pane: The current pane; where panes are folded, the visible one.
     """
 
     DEFAULT_CSS = """
@@ -39,15 +39,15 @@ class View(Container):
     """
 
     title: ClassVar[str]
-    """What the tab of this view says."""
+    """The title on the tab of this view."""
     tabs: ClassVar[dict[str, str]]
-    """The panes by name, with what their tabs say, in the order of the tab key. A pane's widget has its name as id."""
+    """The panes by name, with their titles, in the order of the tab key. A pane's widget has its name as id."""
     roomy: ClassVar[tuple[int, int]] = (104, 28)
-    """Cells and lines under which panes show one at a time."""
+    """Columns and lines below which panes are shown one at a time."""
     shows: ClassVar[str] = "watched run"
-    """Whether the figures of this view were watched or timed."""
+    """Where the numbers of this view come from: a watched run, a timed pass, a comparison."""
     needs_run: ClassVar[bool] = True
-    """It shows nothing before a prompt ran; a view without this says itself what to do, and has its own notices."""
+    """Whether it is empty before the first run; other views show their own messages."""
 
     pane: reactive[str] = reactive("", init=False)
 
@@ -66,11 +66,11 @@ class View(Container):
         raise NotImplementedError
 
     def draw(self, state: ViewState) -> None:
-        """Draws what changed since the last time. `state.main` is there where the view needs a run."""
+        """Draws a state. `state.main` is not None if the view needs a run."""
         raise NotImplementedError
 
     def show(self, state: ViewState) -> None:
-        """Draws a state, if there is anything in it for this view."""
+        """Draws a state, if this view has something to draw."""
         if self.needs_run:
             if state.main is None:
                 return
@@ -86,17 +86,17 @@ class View(Container):
             self.show_notice("")
 
     def show_live(self, message: Streaming) -> None:
-        """Shows how a run goes while it goes; told often, so it must be cheap. The next `draw` ends that."""
+        """Shows the progress of a run. Called often, so it must be fast. The next `draw` replaces it."""
 
     def show_progress(self, work: str) -> None:
-        """Shows what the runner is at; empty once it rests."""
+        """Shows what the current job is doing; empty when idle."""
 
     def table(self, state: ViewState) -> Table | None:
-        """What this view shows, as rows; None while it shows nothing."""
+        """The numbers of this view as rows; None while it is empty."""
         raise NotImplementedError
 
     def show_notice(self, notice: str) -> None:
-        """Says in every pane what to do, or what is awaited, instead of a picture; an empty text lifts that."""
+        """Shows a message in every pane instead of its content; an empty text removes it."""
         self._notice = notice
         for grid in self.query(Grid):
             grid.notice = notice
@@ -109,7 +109,7 @@ class View(Container):
                 pane.set_title("")
 
     def focus_pane(self) -> None:
-        """Gives the keys to the pane at hand."""
+        """Gives the keyboard focus to the current pane."""
         self.query_one(f"#{self.pane}").focus()
 
     def next_pane(self, step: int) -> None:
@@ -123,7 +123,7 @@ class View(Container):
 
     @property
     def is_folded(self) -> bool:
-        """Panes show one at a time."""
+        """Whether panes are shown one at a time."""
         return self.has_class("folded")
 
     def on_mount(self) -> None:
@@ -141,7 +141,7 @@ class View(Container):
         self.refresh_bindings()
 
     def make_room(self, size: Size) -> None:
-        """Places what stands elsewhere in a view of this size; whether panes fold is decided by then."""
+        """Arranges the panes for a view of this size; `is_folded` is set before."""
 
     def on_pane_chosen(self, message: PaneChosen) -> None:
         message.stop()

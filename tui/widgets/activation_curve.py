@@ -1,4 +1,4 @@
-"""The neurons of one FFN at one token, the largest first, on a log scale: how fast they fall to silence."""
+"""The activations of one FFN at one token, sorted by magnitude, on a log scale."""
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -16,16 +16,16 @@ from tui.messages import NeuronChosen
 from tui.widgets.grid import Grid
 
 DECADES = 4
-"""The scale reaches from the largest magnitude down to a ten-thousandth of it."""
+"""Decades of the log scale, down from the largest magnitude."""
 
 
 class ActivationCurve(Grid):
-    """From left to right all neurons by falling magnitude; the line below is the axis.
+    """Neurons from left to right by falling magnitude, above an axis.
 
     Attributes:
         neurons: What enters the down projection at the token, in the activation's own unit.
         chosen: One neuron, which is marked; left and right choose the next one in this order.
-        is_zoomed: Only neurons that the scale reaches, so that those that fire take the whole width.
+        is_zoomed: Show only neurons on the scale, over the whole width.
     """
 
     DEFAULT_CSS = "ActivationCurve { overflow: hidden hidden; }"
@@ -64,7 +64,7 @@ class ActivationCurve(Grid):
 
     @property
     def shown(self) -> int:
-        """How many neurons the picture shows, the largest first."""
+        """How many neurons are drawn, the largest first."""
         if not self.is_zoomed:
             return len(self.order)
         return max(1, int((self._magnitudes > self._magnitudes[:1] / 10**DECADES).sum()))
@@ -75,11 +75,11 @@ class ActivationCurve(Grid):
         return max(1, self.view_lines - 1)
 
     def _rank(self, cell: int) -> int:
-        """The first neuron, in falling order, that a column of the picture shows."""
+        """The rank of the first neuron in a column."""
         return cell * self.shown // self.view_cells
 
     def _cell(self, rank: int) -> int:
-        """The first column that shows a neuron; the last column for those beyond the picture."""
+        """The first column of a neuron; the last column for neurons that are not drawn."""
         cells, count = self.view_cells, max(1, self.shown)
         first = -(-rank * cells // count) if cells > count else ((rank + 1) * cells - 1) // count
         return min(first, cells - 1)
@@ -98,10 +98,10 @@ class ActivationCurve(Grid):
         return np.asarray(1 + np.log10(relative) / DECADES, np.float32)
 
     def draw_ruler(self) -> Strip:
-        """Where the neurons end that hold nine tenths of all magnitude."""
+        """Marks where the fewest neurons with 90% of Σ|a| end."""
         at = self._cell(max(0, self._kept - 1))
         share = show_share(self._kept / max(1, len(self.order)))
-        words = f"top-p 0.9: {self._kept:,} neurons, {share}, hold 90% of Σ|a|"
+        words = f"top-p 0.9: {self._kept:,} neurons, {share}, have 90% of Σ|a|"
         words = words if cell_len(words) + 2 <= self.view_cells else f"top-p 0.9: {share}"
         fits = at + cell_len(words) + 2 <= self.view_cells
         start = at if fits else max(0, at - cell_len(words) - 1)
@@ -142,15 +142,15 @@ class ActivationCurve(Grid):
         return self.rich_style + self.style_of(name)
 
     def _axis(self) -> Strip:
-        """The ends of the axis, and the chosen neuron's place on it."""
+        """The ends of the axis, and the rank of the chosen neuron."""
         rank, count = self._chosen_rank, len(self.order)
-        told, at = f"#{self.chosen}, number {rank + 1:,}", self._cell(rank)
+        label, at = f"#{self.chosen}, rank {rank + 1:,}", self._cell(rank)
         if rank >= self.shown:
-            start, words = min(4, self.view_cells - 1), f"{told}, is beyond"
-        elif at + cell_len(told) + 2 <= self.view_cells:
-            start, words = at, f"▴ {told}"
+            start, words = min(4, self.view_cells - 1), f"{label}, below the scale"
+        elif at + cell_len(label) + 2 <= self.view_cells:
+            start, words = at, f"▴ {label}"
         else:
-            start, words = max(0, at - cell_len(told) - 1), f"{told} ▴"
+            start, words = max(0, at - cell_len(label) - 1), f"{label} ▴"
         room = max(0, self.view_cells - start - cell_len(words))
         share = show_share(self.shown / max(1, count))
         end = next((end for end in (f"{share} of {count:,} neurons", share) if len(end) < room), "")

@@ -1,4 +1,4 @@
-"""The attention pattern of one head: a row for each reading token, a column for each key, two rows a line."""
+"""The attention pattern of one head: one row per query, one column per key, two rows per line."""
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -18,10 +18,10 @@ from tui.widgets.grid import Grid
 from tui.widgets.palette_styles import paint
 
 TALLEST = 8
-"""Pixels a token is high at most, however few there are."""
+"""Largest height of a row in pixels."""
 
 WIDEST = 3
-"""Cells a key is wide at most for each pixel that a token is high; 1 is square. At least half a cell."""
+"""Largest width of a column in cells per pixel of row height; 1 is square."""
 
 TAIL_CELLS = 9
 
@@ -30,13 +30,13 @@ class AttentionMap(Grid):
     """Half blocks: the upper pixel of a cell is one row of the pattern, the lower one the next.
 
     Attributes:
-        levels: Color levels, a row for each token, a column for each key.
-        middle: The level that says nothing: 0, or the middle where colors have a sign.
+        levels: Color levels, one row per query, one column per key.
+        middle: The level of zero: 0, or the middle of a signed palette.
         labels: The piece of every token.
-        cursor: The chosen token and the key it reads.
-        rows: A share of 1 for each token, drawn as a bar at its right.
-        columns: A share of 1 for each key, drawn as a column above it.
-        is_whole: All of it in view: where there is no room, a pixel is the peak of a square of cells.
+        cursor: The chosen query and key.
+        rows: A value from 0 to 1 per query, drawn as a bar at its right.
+        columns: A value from 0 to 1 per key, drawn as a column above it.
+        is_whole: Fit the whole pattern; where there is no space, a pixel is the largest weight of a block of cells.
     """
 
     gutter_cells = 12
@@ -51,11 +51,11 @@ class AttentionMap(Grid):
     is_whole: reactive[bool] = reactive(True)
 
     zoom = 1
-    """Pixels that a token is high; two make a line."""
+    """Height of a row in pixels; a line has two."""
     wide = 1
-    """Cells that a key is wide."""
+    """Width of a column in cells."""
     block = 1
-    """Tokens, and keys, that one pixel stands for."""
+    """Rows, and columns, per pixel."""
 
     def __init__(self, row_title: str = "", *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -80,7 +80,7 @@ class AttentionMap(Grid):
 
     @property
     def fits(self) -> bool:
-        """Every cell has a pixel of its own."""
+        """Whether every cell has one pixel or more."""
         tokens, past = self.levels.shape
         return bool(tokens <= 2 * self.view_lines and past <= self.view_cells)
 
@@ -125,7 +125,7 @@ class AttentionMap(Grid):
         return self.fit([head, self.text("", start), self.text(words, room, self.style_of("cursor")), tail], self.width)
 
     def draw_second_ruler(self) -> Strip:
-        """What each key is given, as columns under the arrow."""
+        """The mean weight that each key receives, as columns under the arrow."""
         head = self.text("received", self.gutter_cells, self.style_of("label"))
         if not len(self.columns):
             return self.fit([], self.width)
@@ -139,7 +139,7 @@ class AttentionMap(Grid):
         return self.fit([head, seen, self.text(peaks, self.tail_cells, self.style_of("label"))], self.width)
 
     def draw_gutter(self, line: int) -> list[Segment]:
-        """The piece of the row that begins on this line; with two rows a line, the chosen or the upper one's."""
+        """The token of the row that begins on this line; with two rows per line, the chosen or the upper one."""
         if line == self._line_of(self._at[0]):
             return [self.text("▸" + self._label(self.cursor[0]), self.gutter_cells, self.style_of("chosen"))]
         row = self._row_of(line)
@@ -148,7 +148,7 @@ class AttentionMap(Grid):
         return [self.text(" " + self._label(row * self.block), self.gutter_cells, self.style_of("label"))]
 
     def draw_tail(self, line: int) -> list[Segment]:
-        """The bar of the row that is named on this line."""
+        """The bar of the row that is labeled on this line."""
         row = self.cursor[0] if line == self._line_of(self._at[0]) else self._row_of(line)
         if row is None or row * self.block >= len(self.rows):
             return [self.text("", self.tail_cells)]
@@ -157,7 +157,7 @@ class AttentionMap(Grid):
         return [self.text(" " + bar(float(self.rows[token]), self.tail_cells - 2), self.tail_cells, style)]
 
     def _row_of(self, line: int) -> int | None:
-        """The row of the picture that is named on this line."""
+        """The row that is labeled on this line."""
         row = 2 * line // self.zoom
         return row if row < len(self._drawn) and line == self._line_of(row) else None
 
@@ -167,7 +167,7 @@ class AttentionMap(Grid):
         return " " * (room - cell_len(words)) + words
 
     def _line_of(self, row: int) -> int:
-        """The line that names a row: the first that is all its own, or the one it shares."""
+        """The line that labels a row: the first that has no other row, or the shared one."""
         top = row * self.zoom
         return top // 2 if self.zoom == 1 else (top + 1) // 2
 
@@ -191,7 +191,7 @@ class AttentionMap(Grid):
         return Segment((" " if upper == lower else "▀") * count, self.ink.pair(upper, lower))
 
     def mark(self, line: int, strip: Strip) -> Strip:
-        """Draws the chosen cell: in brackets where there is room for them, else as one pixel in the accent."""
+        """Draws the chosen cell: in brackets where they fit, else as one pixel in the accent color."""
         row, column = self._at
         if line != self._line_of(row) or row >= len(self._drawn):
             return strip
@@ -223,7 +223,7 @@ class AttentionMap(Grid):
             self.post_message(CellChosen(token, min(max(self.cursor[1] + right, 0), past - 1)))
 
     def _cell_at(self, event: events.MouseEvent) -> tuple[int, int] | None:
-        """The token and key under the mouse; of a square of cells, its peak."""
+        """The query and key under the mouse; of a block of cells, the largest weight."""
         cell = self.body_cell(event)
         if cell is None:
             return None

@@ -1,4 +1,4 @@
-"""Possible next tokens with a bar before, a bar after and the change: how one answer becomes another."""
+"""Next-token probabilities before and after a change, as bars with the difference."""
 
 from rich.segment import Segment
 from textual.reactive import reactive
@@ -12,29 +12,29 @@ from tui.widgets.grid import Grid
 
 _MARK, _NUMBER, _ARROW, _CHANGE = 2, 8, 3, 9
 _LONGEST = 32
-"""Cells of a bar at most."""
+"""Largest length of a bar in cells."""
 
 MOST = 11
-"""Words of two answers, five of each, and the one that came next."""
+"""Most rows: the top 5 tokens of two predictions, and the token that follows."""
 
 _ENDS = (0.1, 0.2, 0.5, 1.0)
-"""What a full bar may stand for."""
+"""Possible probabilities of a full bar."""
 
 
 class ChangeBars(Grid):
-    """One line a word; what a full bar stands for is the same before and after, and said above.
+    """One row per token; bars before and after have one scale, which is in the heading.
 
     Attributes:
-        headings: What stands over the bars: before, and after.
-        words: The words, in the order in which they show.
-        came: The id of the token that came next in the text, which is marked; None where none did.
+        headings: The titles of the two columns of bars.
+        words: The tokens, in display order.
+        next_id: The id of the token that follows in the text, which is marked; None after the last.
     """
 
     DEFAULT_CSS = "ChangeBars { overflow-x: hidden; }"
 
     headings: reactive[tuple[str, str]] = reactive(("before", "after"))
     words: reactive[tuple[TokenChange, ...]] = reactive(())
-    came: reactive[int | None] = reactive(None)
+    next_id: reactive[int | None] = reactive(None)
 
     def watch_words(self) -> None:
         self._resize()
@@ -43,7 +43,7 @@ class ChangeBars(Grid):
     def watch_headings(self) -> None:
         self.redraw()
 
-    def watch_came(self) -> None:
+    def watch_next_id(self) -> None:
         self.redraw()
 
     def on_resize(self) -> None:
@@ -57,7 +57,7 @@ class ChangeBars(Grid):
 
     @property
     def _cells(self) -> tuple[int, int]:
-        """Width of a word, and of a bar."""
+        """Width of a token, and of a bar."""
         left = self.view_cells - _MARK - 2 * _NUMBER - _ARROW - _CHANGE
         word = min(max(left // 3, 8), 18)
         return word, min(max((left - word) // 2, 1), _LONGEST)
@@ -86,7 +86,7 @@ class ChangeBars(Grid):
         if line >= len(self.words):
             return self.fit([], self.view_cells)
         shifted, (word, cells) = self.words[line], self._cells
-        is_next = shifted.id == self.came
+        is_next = shifted.id == self.next_id
         style = self.style_of("chosen") if is_next else None
         parts: list[Segment] = [
             self.text("▸" if is_next else " ", _MARK, style),
@@ -106,6 +106,6 @@ class ChangeBars(Grid):
         self.scroll_relative(y=down, animate=False)
 
 
-def _change(apart: float) -> str:
-    """With a sign, so that what gains is told from what loses; no sign where nothing changes."""
-    return show_weight(0.0) if apart == 0 else f"{'+' if apart > 0 else '−'}{show_weight(abs(apart))}"
+def _change(difference: float) -> str:
+    """With a sign, except for 0."""
+    return show_weight(0.0) if difference == 0 else f"{'+' if difference > 0 else '−'}{show_weight(abs(difference))}"

@@ -1,4 +1,4 @@
-"""A list to choose from: enter takes what is under the cursor; a click moves the cursor, a second one takes it."""
+"""A list to choose from: enter takes the line under the cursor; one click moves the cursor, a second takes it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class Choice:
     """One line of the list.
 
     Attributes:
-        key: What it is known by.
-        note: What stands behind its title, fainter.
-        works: It can be taken.
+        key: Its id.
+        note: Dimmed text after the title.
+        works: Whether it can be taken.
     """
 
     key: str
@@ -27,7 +27,7 @@ class Choice:
 
 
 class ChoiceList(OptionList):
-    """Lines under headings. Text of models and files is never read as markup."""
+    """Choices under headings. Text of models and files is never read as markup."""
 
     DEFAULT_CSS = """
     ChoiceList {
@@ -45,7 +45,7 @@ class ChoiceList(OptionList):
         self._groups: Mapping[str, Sequence[Choice]] = {}
 
     def offer(self, groups: Mapping[str, Sequence[Choice]]) -> None:
-        """Lists choices under headings; a group without choices is left out, and so is an empty heading."""
+        """Lists choices under headings, without empty groups and empty headings."""
         self._groups = groups
         self.clear_options()
         for heading, choices in groups.items():
@@ -55,7 +55,7 @@ class ChoiceList(OptionList):
             self.add_options(self._line(choice, wide) for choice in choices)
 
     def _line(self, choice: Choice, wide: int) -> Option:
-        """Title and note in two columns, one under the other where they have no room."""
+        """Title and note in two columns, or one below the other where they do not fit."""
         title = Content(choice.title)
         if choice.note:
             gap = " " * (wide + 2 - cell_len(choice.title))
@@ -66,19 +66,19 @@ class ChoiceList(OptionList):
 
     @property
     def current_choice(self) -> str | None:
-        """The key under the cursor; None where that is on nothing that can be taken."""
+        """The key under the cursor; None if it cannot be taken."""
         option = self.highlighted_option
         return None if option is None or option.disabled else option.id
 
     def point_at(self, key: str) -> None:
-        """Moves the cursor to a choice, if it is there; to the first that can be taken otherwise."""
+        """Moves the cursor to a choice, or to the first that can be taken."""
         options = [option for option in self.options if not option.disabled]
         wanted = next((option for option in options if option.id == key), options[0] if options else None)
         if wanted is not None:
             self.highlighted = self.options.index(wanted)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Columns may have room now, or no longer."""
+        """Lays the columns out again for the new width."""
         current_choice = self.current_choice
         self.offer(self._groups)
         self.point_at(current_choice or "")

@@ -15,41 +15,41 @@ from edge.lab.run import ClaimResult
 from edge.picture.units import show_time
 from tui.widgets.grid import Grid
 
-GROUPS = {"F": "the FFN", "A": "attention", "S": "the stack of both"}
-"""What the first letter of a key stands for."""
+GROUPS = {"F": "FFN", "A": "attention", "S": "attention and FFN"}
+"""Groups of claims by the first letter of their keys."""
 
 MARKS = {Verdict.SUPPORTED: "●", Verdict.NOT_SUPPORTED: "○", Verdict.INCONCLUSIVE: "◐", Verdict.NOT_APPLICABLE: "–"}
-NOT_TESTED, UNDER_WAY = "◌", "…"
+NOT_TESTED, RUNNING = "◌", "…"
 
 _KEY, _VERDICT, _TIME = 4, 15, 9
 _TIMED = 64
-"""Cells of a list that has room for the times."""
+"""Columns from which the list shows times."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A claim, and how it stands.
+class ClaimStatus:
+    """A claim and the state of its test.
 
     Attributes:
-        result: None before the claim was tested.
-        claims_queued: Claims that are tested before it; 0 is running, None is not queued.
+        result: Its result; None before the test.
+        queued: Its place in the queue, 0 while it is running; None where it is not queued.
     """
 
     claim: Claim
     result: ClaimResult | None = None
-    claims_queued: int | None = None
+    queued: int | None = None
 
     @property
     def mark(self) -> str:
-        if self.claims_queued == 0:
-            return UNDER_WAY
+        if self.queued == 0:
+            return RUNNING
         return NOT_TESTED if self.result is None else MARKS[self.result.finding.verdict]
 
     @property
     def words(self) -> str:
-        """The verdict, or what is awaited."""
-        if self.claims_queued is not None:
-            return "waits" if self.claims_queued else "testing …"
+        """The verdict, or the state of the test."""
+        if self.queued is not None:
+            return "waiting" if self.queued else "testing …"
         return "not tested" if self.result is None else str(self.result.finding.verdict)
 
     @property
@@ -61,7 +61,7 @@ class ClaimList(Grid):
     """Claims under the heading of their group.
 
     Attributes:
-        standings: Every claim.
+        statuses: Every claim.
         chosen: The key of one.
     """
 
@@ -77,7 +77,7 @@ class ClaimList(Grid):
 
     ruler_lines = 0
 
-    standings: reactive[tuple[Standing, ...]] = reactive(())
+    statuses: reactive[tuple[ClaimStatus, ...]] = reactive(())
     chosen: reactive[str] = reactive("")
 
     class Chosen(Message):
@@ -89,16 +89,16 @@ class ClaimList(Grid):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._rows: list[Standing | str] = []
+        self._rows: list[ClaimStatus | str] = []
 
-    def watch_standings(self) -> None:
-        rows: list[Standing | str] = []
+    def watch_statuses(self) -> None:
+        rows: list[ClaimStatus | str] = []
         group = ""
-        for standing in self.standings:
-            if standing.claim.key[:1] != group:
-                group = standing.claim.key[:1]
+        for status in self.statuses:
+            if status.claim.key[:1] != group:
+                group = status.claim.key[:1]
                 rows.append(f"{group}  {GROUPS.get(group, '')}".rstrip())
-            rows.append(standing)
+            rows.append(status)
         if len(rows) != len(self._rows):
             self._rows = rows
             self._place()
@@ -118,7 +118,7 @@ class ClaimList(Grid):
 
     def _show_chosen(self) -> None:
         for line, row in enumerate(self._rows):
-            if isinstance(row, Standing) and row.claim.key == self.chosen:
+            if isinstance(row, ClaimStatus) and row.claim.key == self.chosen:
                 is_first = line > 0 and isinstance(self._rows[line - 1], str)
                 self.show_cell(0, line - is_first, lines=1 + is_first)
 
@@ -138,16 +138,16 @@ class ClaimList(Grid):
         ]
         return self.fit(parts, cells)
 
-    def _look(self, row: Standing) -> Style:
+    def _look(self, row: ClaimStatus) -> Style:
         names = {Verdict.SUPPORTED: "holds", Verdict.NOT_SUPPORTED: "fails"}
-        name = None if row.result is None or row.claims_queued is not None else names.get(row.result.finding.verdict)
+        name = None if row.result is None or row.queued is not None else names.get(row.result.finding.verdict)
         if name is None:
-            return self.style_of("cursor" if row.claims_queued == 0 else "label")
+            return self.style_of("cursor" if row.queued == 0 else "label")
         return self.get_component_rich_style(f"claim-list--{name}")
 
     def action_move(self, down: int, right: int) -> None:
         """Up and down choose a claim, home and end the first and the last."""
-        keys = [row.claim.key for row in self.standings]
+        keys = [row.claim.key for row in self.statuses]
         step = down or (right if abs(right) > 1 else 0)
         if keys and step:
             at = keys.index(self.chosen) if self.chosen in keys else 0
@@ -157,5 +157,5 @@ class ClaimList(Grid):
         line = self.body_line(event)
         if line is not None and line < len(self._rows):
             row = self._rows[line]
-            if isinstance(row, Standing):
+            if isinstance(row, ClaimStatus):
                 self.post_message(self.Chosen(row.claim.key))

@@ -1,4 +1,4 @@
-"""A table of what engines cost: a row a quantity, a column an engine, the quantities' names standing still."""
+"""A table of costs: one row per quantity, one column per engine; the names of the quantities do not scroll."""
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -21,9 +21,9 @@ class CostColumns(Grid):
     """Rows of `tui.cost_table`; keys scroll, since no row is chosen.
 
     Attributes:
-        engines: What the columns are.
-        at_hand: The engine whose name is marked.
-        rows: What is shown; one value an engine each.
+        engines: The columns.
+        current: The current engine, which is marked.
+        rows: The rows, each with one value per engine.
     """
 
     DEFAULT_CSS = "CostColumns { scrollbar-gutter: stable; }"
@@ -38,7 +38,7 @@ class CostColumns(Grid):
     def watch_engines(self) -> None:
         self._resize()
 
-    def watch_at_hand(self) -> None:
+    def watch_current(self) -> None:
         self.redraw()
 
     def on_resize(self) -> None:
@@ -51,13 +51,13 @@ class CostColumns(Grid):
 
     @property
     def column_cells(self) -> int:
-        """As wide as there is room for, within reason; a longer name needs more."""
+        """As wide as fits, up to a limit, and at least as wide as the name."""
         shared = min(max(self.view_cells // max(1, len(self.engines)), _LEAST_CELLS), _MOST_CELLS)
         return max(shared, *(cell_len(name) + 4 for name in self.engines), 0)
 
     @property
     def full_ns(self) -> float:
-        """What a full bar stands for: the slowest engine's pass."""
+        """Time of a full bar: the slowest engine's pass."""
         splits = [row for row in self.rows if isinstance(row, Split)]
         return max((account.total_ns for split in splits for account in split.accounts), default=0.0)
 
@@ -68,17 +68,17 @@ class CostColumns(Grid):
         return self.fit([self.text("", self.gutter_cells), *seen], self.width)
 
     def _head(self, name: str) -> Segment:
-        """Over the values, which end where a share begins."""
-        is_at_hand = name == self.current
-        words = f"▸{name}" if is_at_hand else name
-        look = self.style_of("chosen") if is_at_hand else Style(bold=True)
+        """The heading, aligned with the values."""
+        is_current = name == self.current
+        words = f"▸{name}" if is_current else name
+        look = self.style_of("chosen") if is_current else Style(bold=True)
         return self.text(f"{words:>{_VALUE_CELLS}}", self.column_cells, look)
 
     def draw_gutter(self, line: int) -> list[Segment]:
         row = self.rows[line]
         if isinstance(row, Heading):
             return []
-        label = row.label if isinstance(row, Cost) else "where it goes"
+        label = row.label if isinstance(row, Cost) else "division"
         return [self.text(f"{' ' * _INDENT}{label}", self.gutter_cells, self.style_of("label"))]
 
     def draw_body(self, line: int) -> Strip:
@@ -90,7 +90,7 @@ class CostColumns(Grid):
         return Strip([segment for engine in range(len(self.engines)) for segment in self._cell(row, engine, cells)])
 
     def render_line(self, y: int) -> Strip:
-        """Headings are as wide as the table, and stand still."""
+        """Headings are as wide as the table, and do not scroll sideways."""
         line = y - self.ruler_lines + self.scroll_offset.y
         if not self.notice and y >= self.ruler_lines and line < len(self.rows):
             row = self.rows[line]
@@ -100,7 +100,7 @@ class CostColumns(Grid):
         return super().render_line(y)
 
     def _cell(self, row: Cost, engine: int, cells: int) -> list[Segment]:
-        words = f"{row.show_beside(engine):>{_SHARE_CELLS - 1}}"
+        words = f"{row.show_share_of(engine):>{_SHARE_CELLS - 1}}"
         return [
             self.text(f"{row.show(engine):>{_VALUE_CELLS}}", _VALUE_CELLS),
             self.text(words, cells - _VALUE_CELLS, self.style_of("label")),

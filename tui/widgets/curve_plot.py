@@ -1,4 +1,4 @@
-"""Lines over one axis in braille dots, told apart by markers, dashes and color, with their values at a point."""
+"""A line plot in braille dots; lines differ by marker, dashes and color; the legend has their values at a point."""
 
 from itertools import groupby
 from math import ceil, isfinite
@@ -13,31 +13,31 @@ from textual.strip import Strip
 
 from edge.lab.claim import Curve
 from edge.picture.units import show_measured
-from tui.braille_plot import ALL, GRIDLINE, NOBODY, SEVERAL, Picture, draw_curve, number_cells, sample
+from tui.braille_plot import ALL, GRIDLINE, NO_LINE, SEVERAL, Picture, draw_curve, number_cells, sample
 from tui.widgets.grid import Grid
 
 COLORS = 6
-"""Of lines; markers and dashes tell apart what has one color."""
+"""Number of line colors; markers and dashes distinguish lines of one color."""
 
 SAMPLE_CELLS = 5
-"""Of a line, in the legend."""
+"""Width of a line sample in the legend."""
 
 LEAST_CELLS, LEAST_LINES = 16, 2
-"""Of the plot itself."""
+"""Smallest size of the plot."""
 
 BESIDE_CELLS = 44
-"""Cells that a plot has at least where its legend stands at its right."""
+"""Smallest width of a plot with its legend at the right."""
 
 LONGEST_LABEL = 10
-"""Cells of a label of the x axis at most, but for the chosen point's."""
+"""Longest label of the x axis, except the chosen point's."""
 
 
 class CurvePlot(Grid):
-    """A curve that fills the widget: what the axes are, the plot, labels, and a legend with the chosen point's values.
+    """A curve that fills the widget: axis titles, plot, labels, and a legend with the values at the chosen point.
 
     Attributes:
-        curve: What is drawn; None before there is one.
-        point: The chosen point, whose values the legend shows.
+        curve: The curve; None before there is one.
+        point: The chosen point; the legend has its values.
     """
 
     DEFAULT_CSS = """
@@ -80,7 +80,7 @@ class CurvePlot(Grid):
         self._fill()
 
     def _fill(self) -> None:
-        """Shares the widget out between plot and legend, and draws."""
+        """Divides the widget between plot and legend, and draws."""
         self._picture = None
         curve = self.curve
         if curve is None or not self.size:
@@ -90,14 +90,14 @@ class CurvePlot(Grid):
         if not show_error:
             plot_cells, plot_lines = self._share_out(curve, cells, lines)
             if plot_cells < LEAST_CELLS or plot_lines < LEAST_LINES:
-                show_error = "too little room for a plot; enlarge the terminal"
+                show_error = "too little space for a plot; enlarge the terminal"
             else:
                 self._picture = draw_curve(curve, plot_cells, plot_lines, self.point)
         self.notice = f"{curve.title}: {show_error}" if show_error else ""
         self.resize_body(cells, 0 if show_error else lines)
 
     def _share_out(self, curve: Curve, cells: int, lines: int) -> tuple[int, int]:
-        """Cells and lines of the plot; the legend stands beside it where both have room, or below it."""
+        """Columns and lines of the plot; the legend is at its right if both fit, else below."""
         entries, longest = len(curve.series), max(cell_len(text) for text in self._entries(curve))
         room = lines - 2
         self._left = number_cells(curve, room) + 2
@@ -112,7 +112,7 @@ class CurvePlot(Grid):
         return cells - self._left, room - self._legend_lines
 
     def _entries(self, curve: Curve) -> list[str]:
-        """What each line is, with its value at the chosen point."""
+        """The legend's entries: name, and value at the chosen point."""
         widest = max(cell_len(series.name) for series in curve.series)
         return [
             f"{set_cell_size(series.name, widest)} {show_measured(series.values[self.point], ''):>7}"
@@ -138,7 +138,7 @@ class CurvePlot(Grid):
         return self._below(curve, line - plotted - 2)
 
     def _head(self, curve: Curve, picture: Picture) -> Strip:
-        """What the axes are, and which point is chosen."""
+        """The axis titles, and the chosen point."""
         label = self.style_of("label")
         axes = f" ↑ {curve.y_title}   → {curve.x_title}"
         if picture.overlaps:
@@ -157,11 +157,11 @@ class CurvePlot(Grid):
         return [self.text(f"{number:>{self._left - 1}} ", self._left, self.style_of("label"))]
 
     def _plotted(self, picture: Picture, line: int) -> list[Segment]:
-        """One line of the plot, with the chosen point's column where nothing else is."""
+        """One line of the plot, with the chosen point's column."""
         cursor = picture.columns[self.point]
         row, owners = picture.glyphs[line], picture.owner[line].tolist()
         kinds = [
-            (None if cell == cursor and owner in (NOBODY, GRIDLINE) else owner, glyph)
+            (None if cell == cursor and owner in (NO_LINE, GRIDLINE) else owner, glyph)
             for cell, (glyph, owner) in enumerate(zip(row, owners, strict=True))
         ]
         return [
@@ -185,7 +185,7 @@ class CurvePlot(Grid):
         return self.get_component_rich_style(f"curve-plot--line-{place % COLORS}")
 
     def _labels(self, curve: Curve, picture: Picture) -> Strip:
-        """As many labels as have room, the chosen point's among them."""
+        """As many labels as fit, always with the chosen point's."""
         cells = self.width - self._left if self._legend_lines else self.width - self._left - self._legend_cells
         short = [x if cell_len(x) <= LONGEST_LABEL else f"{set_cell_size(x, LONGEST_LABEL - 1)}…" for x in curve.x]
         short[self.point] = curve.x[self.point]
@@ -209,18 +209,18 @@ class CurvePlot(Grid):
 
     @property
     def _columns(self) -> int:
-        """Lines told on one line of the legend below the plot."""
+        """Entries per line of the legend below the plot."""
         return max(1, self.width // self._legend_cells)
 
     def _below(self, curve: Curve, line: int) -> Strip:
-        """A line of the legend; the last says how many have no room, and are reached by scrolling."""
+        """A line of the legend; the last one says how many entries are hidden."""
         columns, lines = self._columns, self._legend_lines
         if line == lines - 1 and columns * lines < len(curve.series):
             first = self._first * columns + 1
             last = min(first + columns * (lines - 1) - 1, len(curve.series))
             seen = f"{first} to {last}" if first < last else str(first)
-            told = f" {seen} of {len(curve.series)} lines; ↑ ↓ show the others"
-            return self.fit([self.text(told, self.width, self.style_of("label"))], self.width)
+            note = f" {seen} of {len(curve.series)} lines; ↑ ↓ scroll"
+            return self.fit([self.text(note, self.width, self.style_of("label"))], self.width)
         places = range((self._first + line) * columns, (self._first + line + 1) * columns)
         return self.fit(
             [segment for place in places for segment in self._entry(curve, place, self._legend_cells)], self.width
@@ -238,7 +238,7 @@ class CurvePlot(Grid):
     # ---- keys -------------------------------------------------------------------------------------------
 
     def action_move(self, down: int, right: int) -> None:
-        """Left and right choose a point; up and down scroll a legend that has too little room."""
+        """Left and right choose a point; up and down scroll the legend."""
         curve = self.curve
         if curve is None or self._picture is None:
             return

@@ -1,4 +1,4 @@
-"""One curve or one grid of a finding, with the scale of a grid's colors below it."""
+"""One curve or grid of a claim, with the color scale of a grid."""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -18,10 +18,10 @@ F = TypeVar("F", bound="Figure")
 
 
 class Figure(Vertical):
-    """Takes the focus for the plot that shows.
+    """Passes the keyboard focus to the visible plot.
 
     Attributes:
-        shown: What is drawn; nothing where None.
+        shown: The curve or grid; nothing where None.
     """
 
     DEFAULT_CSS = "Figure { height: 1fr; }"
@@ -29,7 +29,7 @@ class Figure(Vertical):
     shown: reactive[Curve | Numbers | None] = reactive(None)
 
     class Read(Message):
-        """What stands at the cursor of a grid, in words; empty for a curve, which tells it itself."""
+        """Description of the cell at the cursor of a grid; empty for a curve."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -49,11 +49,11 @@ class Figure(Vertical):
 
     @property
     def plot(self) -> CurvePlot | NumberGrid:
-        """The plot that shows."""
+        """The visible plot."""
         return self.query_one(NumberGrid) if isinstance(self.shown, Numbers) else self.query_one(CurvePlot)
 
     def show_notice(self, notice: str) -> None:
-        """Says what to do where there is nothing to draw."""
+        """Shows a message instead of a plot."""
         self.query_one(CurvePlot).notice = notice
 
     def watch_shown(self) -> None:
@@ -68,7 +68,7 @@ class Figure(Vertical):
             grid.grid = self.shown
             unit = self.shown.unit
             legend.note = f"rows: {self.shown.rows_title}, columns: {self.shown.columns_title}"
-            legend.title, legend.scale = "share, 1 is all" if unit == "share" else unit, grid.scale
+            legend.title, legend.scale = "share, 0 to 1" if unit == "share" else unit, grid.scale
         else:
             curve.curve = self.shown
         if has_focus:
@@ -80,10 +80,10 @@ class Figure(Vertical):
         self._post_description()
 
     @property
-    def told(self) -> str:
-        """What stands at the cursor."""
+    def description(self) -> str:
+        """Description of the cell at the cursor."""
         plot = self.plot
-        return plot.told if isinstance(plot, NumberGrid) else ""
+        return plot.description if isinstance(plot, NumberGrid) else ""
 
     def _post_description(self) -> None:
-        self.post_message(self.Read(self.told))
+        self.post_message(self.Read(self.description))

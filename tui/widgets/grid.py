@@ -1,4 +1,4 @@
-"""A scrolling picture of lines, with a ruler above and columns at both sides that stay where they are."""
+"""A scrolling widget of lines, with a ruler above and fixed columns at both sides."""
 
 from textwrap import wrap
 from typing import ClassVar
@@ -19,10 +19,10 @@ from tui.widgets.palette_styles import PaletteStyles
 
 
 class Grid(ScrollView, can_focus=True):
-    """Base of the maps. A subclass sets `body_size` and draws; lines of the body are kept until `redraw`.
+    """Base of maps and tables. A subclass calls `resize_body` and draws; lines of the body are cached until `redraw`.
 
     Attributes:
-        notice: Shown instead of the picture while there is nothing to show; empty once there is.
+        notice: A message in place of the content; empty where there is content.
     """
 
     DEFAULT_CSS = """
@@ -61,9 +61,9 @@ class Grid(ScrollView, can_focus=True):
     palette: reactive[Palette] = reactive(CIVIDIS)
 
     gutter_cells = 0
-    """Columns at the left that do not scroll."""
+    """Cells at the left that do not scroll."""
     tail_cells = 0
-    """Columns at the right that do not scroll."""
+    """Cells at the right that do not scroll."""
     ruler_lines = 1
     """Lines at the top that do not scroll."""
 
@@ -76,7 +76,7 @@ class Grid(ScrollView, can_focus=True):
 
     @property
     def scrollable_content_region(self) -> Region:
-        """Kept while lines are drawn: finding it climbs to the screen, and every line asks for it."""
+        """Cached while lines are drawn: finding it climbs to the screen, and every line needs it."""
         return super().scrollable_content_region if self._room is None else self._room
 
     def render_lines(self, crop: Region) -> list[Strip]:
@@ -88,14 +88,14 @@ class Grid(ScrollView, can_focus=True):
 
     @property
     def rich_style(self) -> Style:
-        """Of plain text. Kept: every piece of every line asks for it, and finding it climbs to the screen."""
+        """Style of plain text. Cached: every segment needs it, and finding it climbs to the screen."""
         if self._plain is None:
             self._plain = super().rich_style
         return self._plain
 
     @property
     def ink(self) -> PaletteStyles:
-        """The palette on this widget's background."""
+        """Styles of the palette on this widget's background."""
         if self._ink is None:
             _, background = self.background_colors
             self._ink = PaletteStyles(self.palette, background.rgb)
@@ -112,7 +112,7 @@ class Grid(ScrollView, can_focus=True):
 
     @property
     def view_cells(self) -> int:
-        """Cells of width left for the body."""
+        """Cells left for the body."""
         return max(1, self.width - self.gutter_cells - self.tail_cells)
 
     @property
@@ -121,17 +121,17 @@ class Grid(ScrollView, can_focus=True):
         return max(1, self.scrollable_content_region.height - self.ruler_lines)
 
     def resize_body(self, cells: int, lines: int) -> None:
-        """The body has this size now; everything is drawn anew."""
+        """Sets the size of the body, and redraws all of it."""
         self.virtual_size = Size(self.gutter_cells + cells + self.tail_cells, self.ruler_lines + lines)
         self.redraw()
 
     def redraw(self) -> None:
-        """Forgets the lines kept and draws."""
+        """Drops cached lines, and redraws."""
         self._lines.clear()
         self.refresh()
 
     def redraw_lines(self, *lines: int, ruler: bool = False) -> None:
-        """Draws some lines of the body anew, and the ruler: much less than all of it."""
+        """Redraws some lines of the body, and the ruler: faster than all of it."""
         seen = [line + self.ruler_lines - self.scroll_offset.y for line in lines]
         at = [y for y in seen if self.ruler_lines <= y < self.size.height] + ([0] if ruler else [])
         if self.notice or not self.size.area:
@@ -140,7 +140,7 @@ class Grid(ScrollView, can_focus=True):
             self.refresh(*(Region(0, y, self.size.width, 1) for y in at))
 
     def show_cell(self, x: int, y: int, cells: int = 1, lines: int = 1) -> None:
-        """Scrolls until this part of the body can be seen beside the frozen columns."""
+        """Scrolls until this part of the body is visible."""
         left, top = self.scroll_offset
         right, bottom = left + self.view_cells, top + self.view_lines
         to_x = x if x < left else x + cells - self.view_cells if x + cells > right else None
@@ -150,7 +150,7 @@ class Grid(ScrollView, can_focus=True):
         self.call_after_refresh(self._place_thumbs)
 
     def _place_thumbs(self) -> None:
-        """Moves scrollbars that appeared after the scroll to where it led."""
+        """Moves scrollbars that appeared after the scroll."""
         if self.show_horizontal_scrollbar:
             self.horizontal_scrollbar.position = self.scroll_x
         if self.show_vertical_scrollbar:
@@ -167,7 +167,7 @@ class Grid(ScrollView, can_focus=True):
         return x + self.scroll_offset.x, y + self.scroll_offset.y
 
     def body_line(self, event: events.MouseEvent) -> int | None:
-        """The line under the mouse, wherever on it."""
+        """The line under the mouse, in any column."""
         offset = event.get_content_offset(self)
         if offset is None or self.notice or offset.y < self.ruler_lines:
             return None
@@ -182,7 +182,7 @@ class Grid(ScrollView, can_focus=True):
         return self.fit([], self.width)
 
     def draw_gutter(self, line: int) -> list[Segment]:
-        """What stands left of one line of the body, `gutter_cells` wide."""
+        """The cells left of one line of the body, `gutter_cells` wide."""
         return []
 
     def draw_body(self, line: int) -> Strip:
@@ -190,11 +190,11 @@ class Grid(ScrollView, can_focus=True):
         raise NotImplementedError
 
     def draw_tail(self, line: int) -> list[Segment]:
-        """What stands right of one line of the body, `tail_cells` wide."""
+        """The cells right of one line of the body, `tail_cells` wide."""
         return []
 
     def mark(self, line: int, strip: Strip) -> Strip:
-        """Draws the cursor over one line of the body, which is kept without it."""
+        """Draws the cursor over one line of the body, which is cached without it."""
         return strip
 
     def fit(self, segments: list[Segment], cells: int) -> Strip:
@@ -233,7 +233,7 @@ class Grid(ScrollView, can_focus=True):
         return self.fit([self.text(" " * indent + line, width, self.style_of("notice"))], width)
 
     def action_move(self, down: int, right: int) -> None:
-        """Moves the selection; what that is depends on the picture."""
+        """Moves the selection; subclasses define it."""
 
     def watch_notice(self) -> None:
         self.redraw()

@@ -1,4 +1,4 @@
-"""Every head of every layer as one colored cell with its score; the chosen one is marked."""
+"""Every head of every layer as one colored cell with its score."""
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -14,16 +14,16 @@ from tui.messages import HeadChosen
 from tui.widgets.layer_map import LayerMap
 
 NUMBERED = 6
-"""Cells of a head that shows its score; where that is too wide, heads are two cells of color."""
+"""Width of a head with its score; where that does not fit, a head is two cells of color."""
 
 
 class HeadGrid(LayerMap):
-    """A column for each head.
+    """One column per head.
 
     Attributes:
-        scores: One number for each layer and head.
-        scale: What the colors mean.
-        ablated: Layer and head of those that edits ablate; their cells begin with ×.
+        scores: One number per layer and head.
+        scale: The color scale.
+        ablated: Layer and head of ablated heads; their cells begin with ×.
     """
 
     scores: reactive[Float32[np.ndarray, "layer head"]] = reactive(
@@ -51,7 +51,7 @@ class HeadGrid(LayerMap):
     def watch_ablated(self) -> None:
         self.redraw()
 
-    def settle(self) -> None:
+    def update_cells(self) -> None:
         unknown = np.full(self.scores.shape, UNKNOWN, np.uint8)
         self._levels = unknown if self.scale is None else to_levels(self.scores, self.scale)
         self.cell = NUMBERED if self.scores.shape[1] * NUMBERED <= self.view_cells else 2

@@ -1,4 +1,4 @@
-"""What runs here, how fast it ran, and whether what shows was watched or timed."""
+"""The model, the last run in numbers, and the source of the numbers on the screen."""
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -16,16 +16,16 @@ from tui.view_state import ModelSummary
 
 
 class HeaderBar(Widget):
-    """Two lines: the model and what it is at; the last run in numbers.
+    """Two lines: the model and the current job; the last run in numbers.
 
     Attributes:
         facts: The loaded model; None before there is one.
         trace: The last run.
-        live: The run under way; None while none is.
-        beside: What the run is compared with; empty where nothing is, and where edits say it.
-        edits: Names of the edits that are on in the run beside.
-        doing: What the runner is at; empty when it rests.
-        shows: Whether what shows was watched or timed.
+        live: The run in progress; None without one.
+        compared: The comparison run; empty without one, and with edits.
+        edits: Names of the active edits.
+        progress: What the current job is doing; empty when idle.
+        shows: Where the numbers on the screen come from.
     """
 
     DEFAULT_CSS = """
@@ -41,7 +41,7 @@ class HeaderBar(Widget):
     shows: reactive[str] = reactive("")
 
     class Clicked(Message):
-        """Another model is wanted."""
+        """The header was clicked, to open another model."""
 
     def on_click(self) -> None:
         self.post_message(self.Clicked())
@@ -78,11 +78,11 @@ class HeaderBar(Widget):
 
     def _run(self) -> list[str]:
         if self.model is None:
-            return ["no model yet"]
+            return ["no model is loaded"]
         if self.live is not None:
             return self._as_it_runs(self.live, self.model.spec.context)
         if self.trace is None:
-            return [f"context {self.model.spec.context} tokens", "nothing ran yet"]
+            return [f"context {self.model.spec.context} tokens", "no run yet"]
         timing, trace = self.trace.timing, self.trace
         rate = timing.tokens_per_second
         return [
@@ -97,10 +97,10 @@ class HeaderBar(Widget):
         return bool(self.edits or self.compared or (self.trace and self.trace.edits))
 
     def _compared(self, room: int) -> list[str]:
-        """Edits that are on or behind a saved run, and what is beside: before all numbers, so that they always show."""
+        """Active edits, edits of a saved run, and the comparison run: before all numbers, so that they always fit."""
         if self.live is not None and not self.edits:
             return []
-        compared = [f"beside: {self.compared}"] if self.compared else []
+        compared = [f"compared with {self.compared}"] if self.compared else []
         room -= sum(cell_len(words) + 3 for words in compared)
         of = self.trace.edits if self.trace else ()
         saved = [f"run with {edits_that_fit(of, room - len('run with '))}"] if of else []
@@ -110,10 +110,10 @@ class HeaderBar(Widget):
     def _as_it_runs(self, live: Streaming, context: int) -> list[str]:
         return [
             f"context {len(live.pieces)}/{context}",
-            f"ttft {show_number(live.ttft_ms)} ms" if live.ttft_ms else "reading the prompt",
+            f"ttft {show_number(live.ttft_ms)} ms" if live.ttft_ms else "prefill",
             f"{show_number(live.tokens_per_second)} tok/s" if live.tokens_per_second else "",
         ]
 
     def _way(self) -> str:
-        ends = {"length": "ran to length", "stop": "ended itself", "stopped": "stopped", "context": "context full"}
+        ends = {"length": "max new tokens", "stop": "stop token", "stopped": "stopped", "context": "context full"}
         return ends[self.trace.finish] if self.trace else ""

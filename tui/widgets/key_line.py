@@ -1,4 +1,4 @@
-"""The keys that work now, as many as fit; the palette, which has them all, is always among them."""
+"""The keys that work now, as many as fit, always with the key of the command palette."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class Key:
 
 
 class KeyLine(Widget):
-    """One line, drawn at once: the keys of the focused widget's surroundings first."""
+    """One line; the keys of the focused widget and its view come first."""
 
     DEFAULT_CSS = """
     KeyLine {
@@ -45,7 +45,7 @@ class KeyLine(Widget):
         self.refresh()
 
     def keys(self) -> list[Key]:
-        """What works now and is worth a place on the line; the palette last."""
+        """The keys that work now and are shown; the palette is last."""
         found: dict[str, Key] = {}
         last: Key | None = None
         for _, binding, enabled, _ in self.screen.active_bindings.values():
@@ -57,7 +57,7 @@ class KeyLine(Widget):
         return [*found.values(), *([last] if last else [])]
 
     def fitting(self) -> list[Key]:
-        """Those that fit; what is left out is marked before the palette."""
+        """The keys that fit; an ellipsis before the palette marks the others."""
         keys = self.keys()
         if not keys or sum(key.cells for key in keys) <= self.size.width:
             return keys

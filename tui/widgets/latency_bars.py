@@ -1,4 +1,4 @@
-"""What attention and the FFN of each layer cost in one pass, as bars beside their numbers; runs stand side by side."""
+"""Latency of attention and FFN per layer in one pass, as bars and numbers; runs are side by side."""
 
 from textwrap import wrap
 
@@ -19,7 +19,7 @@ _LEAST_BAR = 4
 
 
 class LatencyBars(LayerList):
-    """Deep layers on top, their bars on one scale; below them the sums, and what the numbers rest on.
+    """Deep layers at the top, all bars on one scale; below them the totals, and the method.
 
     Attributes:
         runs: Timed passes by the names of their runs; empty before there is one.
@@ -46,9 +46,9 @@ class LatencyBars(LayerList):
         self._resize()
 
     def _resize(self) -> None:
-        told = [_sums_of(timing, self.run_cells - 2) for _, timing in self.runs]
-        names = list(dict.fromkeys(name for one in told for name in one))
-        self._below = [(name, [one.get(name, "–") for one in told]) for name in names]
+        columns = [_sums_of(timing, self.run_cells - 2) for _, timing in self.runs]
+        names = list(dict.fromkeys(name for one in columns for name in one))
+        self._below = [(name, [one.get(name, "–") for one in columns]) for name in names]
         self.resize_body(self.run_cells * len(self.runs), self._layers + len(self._below) if self.runs else 0)
 
     @property
@@ -57,7 +57,7 @@ class LatencyBars(LayerList):
 
     @property
     def run_cells(self) -> int:
-        """Of one run: two bars, each with its time."""
+        """Width of one run: two bars with their times."""
         return max(self.view_cells // max(1, len(self.runs)), 2 * (_LEAST_BAR + _TIME_CELLS + 3))
 
     @property
@@ -66,11 +66,11 @@ class LatencyBars(LayerList):
 
     @property
     def longest_ns(self) -> float:
-        """What a full bar stands for."""
+        """Time of a full bar."""
         return max((took for parts in self._parts for scope, took in parts.items() if "." in scope), default=0.0)
 
     def draw_ruler(self) -> Strip:
-        """Each run's name, where there are several, over what its bars are."""
+        """Titles of the bars, with the run's name where there are several."""
         label, half = self.style_of("label"), self.run_cells // 2
         words: list[Segment] = []
         for name, timing in self.runs:
@@ -117,7 +117,7 @@ class LatencyBars(LayerList):
             self.scroll_to(self.scroll_x + right * self._bar_cells, None, animate=False)
 
     def _move_down(self, down: int) -> None:
-        """Chooses layers; below the first one, what stands there scrolls into state."""
+        """Chooses layers; below layer 0, scrolls to the totals."""
         is_below = self.scroll_offset.y > self.flip(self.chosen)
         if (down > 0 and self.chosen == 0) or (down < 0 and is_below):
             self.scroll_to(None, self.scroll_y + down, animate=False)
@@ -126,27 +126,27 @@ class LatencyBars(LayerList):
 
 
 def _sums_of(timing: SublayerTiming, cells: int) -> dict[str, str]:
-    """The lines below the bars: what sums to the total, what clocks cover of it, how it was measured."""
+    """The lines below the bars: parts of the total, coverage, and the method."""
     measured = timing.measured_sums_ns if timing.basis is Basis.CLOCKED else {}
-    told = {}
+    sums = {}
     for name, took in timing.sums_ns.items():
-        apart = f" · {show_time(measured[name])} measured" if name in measured else ""
-        told["FFN" if name == "ffn" else name] = f"{show_time(took)}, {show_share(took / timing.total_ns)}{apart}"
+        raw = f" · {show_time(measured[name])} measured" if name in measured else ""
+        sums["FFN" if name == "ffn" else name] = f"{show_time(took)}, {show_share(took / timing.total_ns)}{raw}"
     how = f"{timing.method}; median of {timing.repeats}, {timing.threads} threads"
     return (
-        told
-        | {"total": f"{show_time(timing.total_ns)} a token"}
+        sums
+        | {"total": f"{show_time(timing.total_ns)} per token"}
         | _wrapped("cover", f"{coverage_text(timing)}; shares {share_title(timing)}", cells)
         | _wrapped("by", how, cells)
     )
 
 
 def _wrapped(name: str, words: str, cells: int) -> dict[str, str]:
-    """As many lines as they need, the first under their name."""
+    """Wrapped lines, the first with the name."""
     lines = wrap(words, max(8, cells))
     return {(f"{name} {line}" if line else name): one for line, one in enumerate(lines)}
 
 
 def sum_words(timing: SublayerTiming) -> str:
-    """The same in a few words, for the edge of a frame."""
+    """A short version for the border of a pane."""
     return f"total {show_time(timing.total_ns)} · {coverage_note(timing)}"

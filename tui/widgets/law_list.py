@@ -1,4 +1,4 @@
-"""Every law: a mark, what it says, its verdict, and the worst number beside the tolerance."""
+"""One row per law: a mark, the law, its verdict, its largest error, and the tolerance."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,28 +14,28 @@ from edge.laws.result import LawResult
 from edge.picture.units import show_error, show_tolerance
 from tui.widgets.grid import Grid
 
-_VERDICT, _WORST, _TOLERANCE = 13, 9, 8
+_VERDICT, _WORST, _TOLERANCE = 12, 8, 11
 
 IN_FULL = 4
-"""Lines of a law where all of them have room in full."""
+"""Lines per law where all laws fit in full."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A law, and how it stands on one engine.
+class LawStatus:
+    """A law and its result on one engine.
 
     Attributes:
-        found: None before it was checked.
-        waits: Laws that come before it; 0 is under way, None where it is not wanted.
+        found: The result; None before the check.
+        queued: Its place in the queue, 0 while it is running; None where it is not queued.
     """
 
     law: Law
     found: LawResult | None = None
-    waits: int | None = None
+    queued: int | None = None
 
     @property
     def mark(self) -> str:
-        if self.waits == 0:
+        if self.queued == 0:
             return "…"
         if self.found is None:
             return "◌"
@@ -43,52 +43,52 @@ class Standing:
 
     @property
     def words(self) -> str:
-        """The verdict, or what is awaited."""
-        if self.waits is not None:
-            return "waits" if self.waits else "checking …"
+        """The verdict, or the state of the check."""
+        if self.queued is not None:
+            return "waiting" if self.queued else "checking …"
         if self.found is None:
             return "not checked"
         return {True: "pass", False: "fail", None: "skipped"}[self.found.passed]
 
     @property
     def worst(self) -> str:
-        """The worst relative difference; a dash where there is none."""
+        """The largest relative error; a dash where there is none."""
         if self.found is None or self.found.passed is None:
             return "–"
-        return show_error(self.found.worst) if self.found.worst == self.found.worst else "no number"
+        return show_error(self.found.worst) if self.found.worst == self.found.worst else "NaN"
 
     @property
     def place(self) -> str:
-        """Where what was found is; empty where nothing was."""
+        """The place of the largest error, or of the first error over tolerance; empty before the check."""
         if self.found is None:
             return ""
-        verdict = {True: "at most there", False: "first there", None: "skipped"}[self.found.passed]
+        verdict = {True: "largest error", False: "first over tolerance", None: "skipped"}[self.found.passed]
         return f"{verdict}: {self.found.where} ({self.found.tokens} tokens)"
 
     def about(self, tokens: str) -> str:
-        """The law in full: how it is checked, what was found and where; or what it would be checked on."""
-        way = "enter or m compares engines" if self.law.check is None else f"enter checks it, b all, on {tokens}"
-        return f"{self.law.number}  {self.law.statement}\n{self.law.method}\n{self.place or way}"
+        """The law in full: its method and its result, or the text for the check."""
+        action = "enter or m compares engines" if self.law.check is None else f"enter checks it, b all, on {tokens}"
+        return f"{self.law.number}  {self.law.statement}\n{self.law.method}\n{self.place or action}"
 
 
 class LawList(Grid):
     """Laws in the order of their numbers.
 
     Attributes:
-        standings: Every law.
+        statuses: Every law.
         chosen: The number of one.
     """
 
     DEFAULT_CSS = """
     LawList {
         overflow-x: hidden;
-        &> .law-list--holds { color: $success; }
-        &> .law-list--broken { color: $error; text-style: bold; }
+        &> .law-list--passed { color: $success; }
+        &> .law-list--failed { color: $error; text-style: bold; }
     }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"law-list--holds", "law-list--broken"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"law-list--passed", "law-list--failed"}
 
-    standings: reactive[tuple[Standing, ...]] = reactive(())
+    statuses: reactive[tuple[LawStatus, ...]] = reactive(())
     chosen: reactive[int] = reactive(1)
 
     class Chosen(Message):
@@ -98,7 +98,7 @@ class LawList(Grid):
             super().__init__()
             self.number = number
 
-    def watch_standings(self) -> None:
+    def watch_statuses(self) -> None:
         self._place()
 
     def on_resize(self) -> None:
@@ -109,16 +109,16 @@ class LawList(Grid):
         self.redraw()
 
     def _place(self) -> None:
-        self.resize_body(self.view_cells, len(self.standings) * self.lines_each)
+        self.resize_body(self.view_cells, len(self.statuses) * self.lines_each)
         self._show_chosen()
 
     @property
     def lines_each(self) -> int:
-        """Lines of one law: with how it is checked and where the worst is, if all have room for that."""
-        return IN_FULL if self.view_lines >= IN_FULL * max(1, len(self.standings)) else 1
+        """Lines of one law: with method and place, if all laws fit."""
+        return IN_FULL if self.view_lines >= IN_FULL * max(1, len(self.statuses)) else 1
 
     def _show_chosen(self) -> None:
-        for line, row in enumerate(self.standings):
+        for line, row in enumerate(self.statuses):
             if row.law.number == self.chosen:
                 self.show_cell(0, line * self.lines_each, lines=self.lines_each)
 
@@ -128,7 +128,7 @@ class LawList(Grid):
             [
                 self.text("      law", self._says + 6, label),
                 self.text("verdict", _VERDICT, label),
-                self.text(f"{'worst':>{_WORST - 1}}", _WORST, label),
+                self.text(f"{'error':>{_WORST - 1}}", _WORST, label),
                 self.text(f"{'tolerance':>{_TOLERANCE - 1}}", _TOLERANCE, label),
             ],
             self.width,
@@ -136,11 +136,11 @@ class LawList(Grid):
 
     @property
     def _says(self) -> int:
-        """Cells left for what a law says."""
+        """Cells left for the text of a law."""
         return max(8, self.view_cells - 6 - _VERDICT - _WORST - _TOLERANCE)
 
     def draw_body(self, line: int) -> Strip:
-        row, part = self.standings[line // self.lines_each], line % self.lines_each
+        row, part = self.statuses[line // self.lines_each], line % self.lines_each
         if part:
             words = ("", row.law.method, row.place, "")[part]
             return self.fit([self.text(f"      {words}", self.view_cells, self.style_of("label"))], self.view_cells)
@@ -161,19 +161,19 @@ class LawList(Grid):
         ]
         return self.fit(parts, self.view_cells)
 
-    def _look(self, row: Standing) -> Style:
-        if row.waits is not None or row.found is None or row.found.passed is None:
-            return self.style_of("cursor" if row.waits == 0 else "label")
-        return self.get_component_rich_style(f"law-list--{'holds' if row.found.passed else 'broken'}")
+    def _look(self, row: LawStatus) -> Style:
+        if row.queued is not None or row.found is None or row.found.passed is None:
+            return self.style_of("cursor" if row.queued == 0 else "label")
+        return self.get_component_rich_style(f"law-list--{'passed' if row.found.passed else 'failed'}")
 
     def action_move(self, down: int, right: int) -> None:
         step = down or (right if abs(right) > 1 else 0)
-        numbers = [row.law.number for row in self.standings]
+        numbers = [row.law.number for row in self.statuses]
         if numbers and step:
             at = numbers.index(self.chosen) if self.chosen in numbers else 0
             self.post_message(self.Chosen(numbers[min(max(at + step, 0), len(numbers) - 1)]))
 
     def on_click(self, event: events.Click) -> None:
         line = self.body_line(event)
-        if line is not None and line < len(self.standings) * self.lines_each:
-            self.post_message(self.Chosen(self.standings[line // self.lines_each].law.number))
+        if line is not None and line < len(self.statuses) * self.lines_each:
+            self.post_message(self.Chosen(self.statuses[line // self.lines_each].law.number))

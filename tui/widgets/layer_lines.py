@@ -1,4 +1,4 @@
-"""Pictures with a line for each layer, deep layers on top, as text flows up through them."""
+"""Widgets with one line per layer, deep layers at the top."""
 
 from rich.segment import Segment
 from textual import events
@@ -9,10 +9,10 @@ from tui.widgets.grid import Grid
 
 
 class LayerLines(Grid):
-    """Base of all pictures whose first lines are layers; other lines may follow below.
+    """Base of widgets whose first lines are layers; other lines may follow.
 
     Attributes:
-        edited: Layers in which an edit acts; × stands after their numbers.
+        edited: Layers in which an edit acts; × follows their numbers.
     """
 
     edited: reactive[frozenset[int]] = reactive(frozenset())
@@ -24,16 +24,16 @@ class LayerLines(Grid):
 
     @property
     def n_layers(self) -> int:
-        """How many layers have a line."""
+        """Number of layers."""
         raise NotImplementedError
 
     @property
     def chosen_layer(self) -> int:
-        """The layer that is marked."""
+        """The chosen layer, which is marked."""
         raise NotImplementedError
 
     def flip(self, layer: int) -> int:
-        """Line of a layer, and layer of a line; below 0 for a line that follows the layers."""
+        """The line of a layer, and the layer of a line; below 0 for lines after the layers."""
         return self.n_layers - 1 - layer
 
     def draw_gutter(self, line: int) -> list[Segment]:
@@ -44,7 +44,7 @@ class LayerLines(Grid):
 
 
 class LayerList(LayerLines):
-    """Base of those of which a whole layer is chosen.
+    """Base of widgets in which a whole layer is chosen.
 
     Attributes:
         chosen: The chosen layer.
@@ -61,7 +61,7 @@ class LayerList(LayerLines):
         self.redraw_lines(self.flip(before), self.flip(now))
 
     def choose_below(self, down: int) -> None:
-        """Chooses the layer so many lines further down, the first or the last where there are no more."""
+        """Chooses the layer `down` lines below, within the layers."""
         self.post_message(LayerChosen(min(max(self.chosen - down, 0), self.n_layers - 1)))
 
     def on_click(self, event: events.Click) -> None:

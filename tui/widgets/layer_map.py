@@ -1,4 +1,4 @@
-"""A map with one line for each layer and columns of equal width, of which one cell is chosen."""
+"""A map with one line per layer and columns of equal width; one cell is chosen."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -15,7 +15,7 @@ class LayerMap(LayerLines):
 
     Attributes:
         chosen: Layer and column.
-        cell: Cells that a column is wide.
+        cell: Width of a column in cells.
     """
 
     chosen: reactive[tuple[int, int]] = reactive((0, 0), repaint=False)
@@ -27,13 +27,13 @@ class LayerMap(LayerLines):
         """What is drawn."""
         raise NotImplementedError
 
-    def settle(self) -> None:
+    def update_cells(self) -> None:
         """Brings the colors and `cell` up to date with the values and the widget's size."""
         raise NotImplementedError
 
     def place(self) -> None:
-        """Settles, gives the body its size and shows the chosen cell."""
-        self.settle()
+        """Updates the cells, sizes the body and shows the chosen cell."""
+        self.update_cells()
         layers, columns = self.values.shape
         self.resize_body(columns * self.cell, layers)
         self._show_chosen()
@@ -46,7 +46,7 @@ class LayerMap(LayerLines):
         self.move_mark(before, now)
 
     def move_mark(self, before: tuple[int, int], now: tuple[int, int]) -> None:
-        """Draws what the choice changed; a map that marks whole columns draws all of itself."""
+        """Redraws the lines that the choice changed; a map that marks whole columns redraws all."""
         self.redraw_lines(self.flip(before[0]), self.flip(now[0]), ruler=True)
 
     def _show_chosen(self) -> None:
@@ -62,9 +62,9 @@ class LayerMap(LayerLines):
         return self.chosen[0]
 
     def with_cell(self, strip: Strip, column: int, cell: Segment) -> Strip:
-        """What can be seen of a line, with the cell of one column drawn over; what is to the left is blank.
+        """The visible part of a line, with the cell of one column replaced; cells to the left are blank.
 
-        A strip keeps its crops, so a line of many tokens is not cut again at each move of the cursor.
+        A strip caches its crops, so a line of many tokens is not cut again when the cursor moves.
         """
         left, start = self.scroll_offset.x, column * self.cell
         seen = strip.crop(left, left + self.view_cells)
@@ -75,7 +75,7 @@ class LayerMap(LayerLines):
         return Strip.join([Strip.blank(left, self.rich_style), *marked])
 
     def beside_chosen(self, down: int, right: int) -> tuple[int, int] | None:
-        """Layer and column so far from the chosen ones, within the map; None where it is empty."""
+        """Layer and column at this distance from the chosen ones, within the map; None where it is empty."""
         layers, columns = self.values.shape
         if not layers or not columns:
             return None

@@ -1,4 +1,4 @@
-"""What every layer costs on each engine: a bar of attention and the FFN, one scale for all."""
+"""Latency per layer on each engine: a stacked bar of attention and FFN, one scale for all."""
 
 from collections.abc import Iterator
 
@@ -18,11 +18,11 @@ _LEAST_CELLS = 17
 
 
 class LayerStacks(LayerList):
-    """Deep layers on top; below them, without a bar, what belongs to no layer: it may be far longer than a layer.
+    """Deep layers at the top; below them the time outside layers, without a bar, since it may be far longer.
 
     Attributes:
-        engines: What the columns are.
-        accounts: One pass of each engine, divided; times are scaled down to the pass where clocks slowed it.
+        engines: The columns.
+        accounts: One pass of each engine, by part; scaled to the pass where timers slowed it.
     """
 
     DEFAULT_CSS = "LayerStacks { scrollbar-gutter: stable; }"
@@ -57,11 +57,11 @@ class LayerStacks(LayerList):
 
     @property
     def column_cells(self) -> int:
-        """Of one engine: as wide as there is room for."""
+        """Width of one engine's column."""
         return max(self.view_cells // max(1, len(self.accounts)), _LEAST_CELLS)
 
     def took_ns(self, engine: int, layer: int) -> TimesByScope:
-        """Attention and FFN of one layer; below the first layer, what belongs to none."""
+        """Attention and FFN of one layer; below layer 0, the time outside layers."""
         if layer < 0:
             return self._rests[engine]
         found = {part: self._parts[engine].get(f"layers.{layer}.{part}") for part in ("attn", "ffn")}
@@ -69,18 +69,18 @@ class LayerStacks(LayerList):
 
     @property
     def full_ns(self) -> float:
-        """What a full bar stands for: the slowest layer."""
+        """Time of a full bar: the slowest layer."""
         engines = range(len(self._parts))
         return max((sum(self.took_ns(one, layer).values()) for one in engines for layer in self._layers), default=0.0)
 
     def chosen_words(self) -> str:
-        """Attention and FFN of the chosen layer on each engine, as many as fit a frame."""
-        told = []
+        """Attention and FFN of the chosen layer on each engine."""
+        times = []
         for engine, name in enumerate(self.engines):
             took = self.took_ns(engine, self.chosen)
             if took:
-                told.append(f"{name} {' + '.join(show_time(one) for one in took.values())}")
-        return f"layer {self.chosen}, attention + FFN: {', '.join(told)}" if told else ""
+                times.append(f"{name} {' + '.join(show_time(one) for one in took.values())}")
+        return f"layer {self.chosen}, attention + FFN: {', '.join(times)}" if times else ""
 
     def draw_ruler(self) -> Strip:
         names = [self.text(f" {name}", self.column_cells, Style(bold=True)) for name in self._names()]
@@ -89,7 +89,7 @@ class LayerStacks(LayerList):
         return self.fit([self.text(" layer", self.gutter_cells, self.style_of("label")), *seen], self.width)
 
     def _names(self) -> Iterator[str]:
-        """Engines, and whether clocks slowed them."""
+        """Engines, and whether their times are scaled."""
         for name, account in zip(self.engines, self.accounts, strict=False):
             yield f"{name}, scaled" if account.basis is Basis.CLOCKED else name
 

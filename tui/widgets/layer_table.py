@@ -1,4 +1,4 @@
-"""One line a layer: what it costs, what it adds, how sparse its FFN is, what it would answer, what its heads are."""
+"""One row per layer: latency, logit lens, sparsity, contribution, head roles, parity."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from tui.widgets.layer_lines import LayerList
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer at the chosen token; NaN and empty words where something is not known.
+    """One layer at the chosen token; NaN and empty texts where something is not known.
 
     Attributes:
-        attn_write: Length of what attention adds, over the largest of all layers.
+        attn_write: L2 norm of attention's output, over the largest of all sublayers.
         sparsity: Sparsity of the FFN's activations, by the definition that heads the column.
-        guess: The likeliest next token read off after this layer, and its probability.
-        beside: The same in the run beside.
-        differs: With edits, how much otherwise attention and FFN add: a share of what they added without, and in words
-            what of them is ablated.
-        kinds: What its heads are, counted: `prev 2 · sink 3`.
-        parity: A mark for each engine compared.
+        prediction: Logit lens after this layer: top-1 token and its probability.
+        compared: The same in the comparison run.
+        changes: With edits, the relative change of attention's and the FFN's output, and which part of them is
+            ablated.
+        kinds: Heads by role: `prev 2 · sink 3`.
+        parity: One mark per engine compared.
     """
 
     layer: int
@@ -47,7 +47,7 @@ Draw = Callable[["LayerTable", LayerRow, int], list[Segment]]
 
 @dataclass(frozen=True)
 class TableColumn:
-    """One column: its title, the cells it is wide, and how a row's cell is drawn."""
+    """One column: its title, its width in cells, and how its cells are drawn."""
 
     title: str
     cells: int
@@ -83,49 +83,49 @@ def _draw_prediction(prediction: tuple[str, float] | None, table: "LayerTable", 
 
 
 def _differs(changes: tuple[float, str], table: "LayerTable", cells: int, look: str) -> list[Segment]:
-    """The number first, then what is ablated, else a bar; 0 is a word: what is the same must not look like little."""
+    """The number first, then what is ablated, else a bar. 0 is shown as "same", to differ from a small change."""
     share, words = changes
-    told = "–" if np.isnan(share) else "same" if share == 0 else show_share(share)
+    number = "–" if np.isnan(share) else "same" if share == 0 else show_share(share)
     room = max(cells - 8, 1)
     mark = table.text(words, room) if words else table.text(bar(share, room - 1), room, table.style_of(look))
-    return [table.text(f"{told:>6}  ", 8), mark]
+    return [table.text(f"{number:>6}  ", 8), mark]
 
 
 SPARSITY = "sparsity"
-"""The column that is headed by the definition that it shows."""
+"""The column whose heading is the chosen definition."""
 
 TIMED = ("attention", "FFN")
-"""The columns of times."""
+"""The columns of latencies."""
 
 COLUMNS = (
     TableColumn(TIMED[0], 18, lambda table, row, cells: _timed(row.attn_ns, table, cells, "first")),
     TableColumn(TIMED[1], 18, lambda table, row, cells: _timed(row.ffn_ns, table, cells, "second")),
-    TableColumn("reads as, p", 20, lambda table, row, cells: _draw_prediction(row.prediction, table, cells)),
+    TableColumn("logit lens, p", 20, lambda table, row, cells: _draw_prediction(row.prediction, table, cells)),
     TableColumn(SPARSITY, 13, lambda table, row, cells: _sparsity(row, table, cells)),
-    TableColumn("adds: attn, FFN", 17, lambda table, row, cells: _written(row, table, cells)),
+    TableColumn("‖attn‖  ‖FFN‖", 17, lambda table, row, cells: _written(row, table, cells)),
     TableColumn("heads", 21, lambda table, row, cells: [table.text(row.kinds, cells)]),
     TableColumn("parity", 12, lambda table, row, cells: [table.text(row.parity, cells)]),
-    TableColumn("beside reads as, p", 20, lambda table, row, cells: _draw_prediction(row.compared, table, cells)),
+    TableColumn("compared lens, p", 20, lambda table, row, cells: _draw_prediction(row.compared, table, cells)),
 )
 
 EDITED = (
-    TableColumn("reads as, p", 18, lambda table, row, cells: _draw_prediction(row.prediction, table, cells)),
-    TableColumn("edited reads, p", 18, lambda table, row, cells: _draw_prediction(row.compared, table, cells)),
+    TableColumn("logit lens, p", 18, lambda table, row, cells: _draw_prediction(row.prediction, table, cells)),
+    TableColumn("edited lens, p", 18, lambda table, row, cells: _draw_prediction(row.compared, table, cells)),
     TableColumn("Δ attention", 17, lambda table, row, cells: _differs(row.changes[0], table, cells, "first")),
     TableColumn("Δ FFN", 17, lambda table, row, cells: _differs(row.changes[1], table, cells, "second")),
 )
-"""What stands first while edits are on: what they change."""
+"""Columns that come first with edits: what the edits change."""
 
 
 class LayerTable(LayerList):
-    """Deep layers on top. Columns that do not fit wait on the next page.
+    """Deep layers at the top. Columns that do not fit are on the next page.
 
     Attributes:
-        rows: What is known of each layer, layer 0 first.
-        longest_ns: What a full time bar stands for.
-        page: Which columns show, where they do not fit all.
-        sparsity: The definition of sparsity that shows, by its title.
-        is_scaled: Times are scaled down to the pass, which clocks slowed.
+        rows: One row per layer, layer 0 first.
+        longest_ns: Time of a full bar.
+        page: The page of columns.
+        sparsity: Title of the chosen definition of sparsity.
+        is_scaled: Latencies are scaled down to the pass, which timers slowed.
     """
 
     rows: reactive[tuple[LayerRow, ...]] = reactive((), always_update=True)
@@ -148,10 +148,10 @@ class LayerTable(LayerList):
         self.redraw()
 
     def pages(self) -> list[list[TableColumn]]:
-        """Columns that fit beside each other, page by page."""
+        """Columns that fit, page by page."""
         pages: list[list[TableColumn]] = [[]]
         room = self.view_cells
-        for column in self._asked():
+        for column in self._available():
             if column.cells > room and pages[-1]:
                 pages.append([])
                 room = self.view_cells
@@ -159,11 +159,11 @@ class LayerTable(LayerList):
             room -= column.cells
         return pages
 
-    def _asked(self) -> list[TableColumn]:
-        """All columns there is anything for, in their order."""
-        left_out = {"reads as, p", "beside reads as, p"} if self.has_edits else set()
+    def _available(self) -> list[TableColumn]:
+        """All columns with content, in order."""
+        left_out = {"logit lens, p", "compared lens, p"} if self.has_edits else set()
         left_out |= set() if self.has_parity else {"parity"}
-        left_out |= set() if self.has_compared else {"beside reads as, p"}
+        left_out |= set() if self.has_compared else {"compared lens, p"}
         first = EDITED if self.has_edits else ()
         return [*first, *(column for column in COLUMNS if column.title not in left_out)]
 
@@ -177,13 +177,13 @@ class LayerTable(LayerList):
         return len(self.rows)
 
     def _widths(self) -> list[int]:
-        """Cells of each column: what is left is shared out."""
+        """Width of each column: free space is shared."""
         columns = self._columns
         spare = max(0, self.view_cells - sum(column.cells for column in columns)) // max(1, len(columns))
         return [column.cells + min(spare, 12) for column in columns]
 
     def _heading(self, title: str) -> str:
-        """A column's title: which sparsity, and whether times are scaled."""
+        """A column's title, with the definition of sparsity, and whether times are scaled."""
         if title == SPARSITY:
             return self.sparsity
         return f"{title}, scaled" if self.is_scaled and title in TIMED else title

@@ -1,4 +1,4 @@
-"""What the colors of a picture mean: the scale with its ends, and the marks."""
+"""The legend of a color scale: its ends, and other marks."""
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -19,9 +19,9 @@ class Legend(Widget):
     """One line: name, lowest value, colors, highest value, note.
 
     Attributes:
-        title: What is colored, with its unit.
-        scale: Where the colors lie; None shows nothing.
-        note: What else the picture uses, such as marks.
+        title: The colored quantity, with its unit.
+        scale: The color scale; None shows nothing.
+        note: Other marks of the picture.
     """
 
     DEFAULT_CSS = "Legend { height: 1; color: $text-muted; }"

@@ -1,4 +1,4 @@
-"""The strongest neurons of one FFN at one token: the coefficient of each, what it adds, the tokens it promotes."""
+"""The strongest neurons of one FFN at one token: coefficient, contribution, promoted tokens."""
 
 from collections.abc import Container, Sequence
 
@@ -21,32 +21,32 @@ from tui.messages import EditToggled, NeuronChosen
 from tui.widgets.grid import Grid
 
 ROOMY = 68
-"""Cells from which on switches say in words how they stand, and bars are long."""
+"""Columns from which switches are labeled, and bars are longer."""
 
 WIDE = 110
-"""Cells from which on that is so beside measured tokens too, which need the room for two lists."""
+"""The same width with measured tokens, which need space for two lists."""
 
 PAIR = 40
-"""Cells for tokens from which on those whose logits fall are listed beside those that are promoted."""
+"""Width of the tokens from which both lists are shown: promoted tokens, and those whose logits fall."""
 
 DIRECT = ("promoted tokens, direct", "promoted, direct", "direct")
 THROUGH = ("promoted through later layers", "through later layers", "later layers")
-"""What the list of promoted tokens is called, where there is room for it."""
+"""Titles of the list of promoted tokens, longest first."""
 
 _MARK, _NEURON, _NUMBER, _AFTER = 2, 8, 8, 11
 
 
 class NeuronList(Grid):
-    """One line a memory; its switch stands before it. A full bar is the largest coefficient shown.
+    """One row per neuron, with a switch. A full bar is the largest coefficient in the list.
 
     Attributes:
         memories: The strongest first.
-        of_layer: Whose they are.
+        of_layer: Their layer.
         chosen: The neuron under the cursor.
-        off: Neurons of this layer that edits ablate.
-        after: What each neuron of the layer is at this token with the edits; None where no run with edits is beside.
-        measured: What neurons promote through later layers, and which logits fall when they are ablated; None
-            where it was not measured. Neurons that were not measured keep the tokens read off their weights.
+        off: Ablated neurons of this layer.
+        after: The activation of each neuron at this token with the edits; None without edits.
+        measured: Tokens promoted through later layers, and tokens whose logits fall when a neuron is ablated; None
+            where not measured. Neurons that were not measured keep their direct tokens.
     """
 
     DEFAULT_CSS = "NeuronList { overflow-x: hidden; }"
@@ -105,7 +105,7 @@ class NeuronList(Grid):
         switch, cells, words = self._cells
         after = "" if self.after is None else f"{'with edits':>{_AFTER}}"
         coefficient = f"{'coefficient':>{cells + _NUMBER}}{after}"
-        heads = f"{'':<{_MARK + switch}}{'neuron':<{_NEURON}}{coefficient}{'adds':>{_NUMBER}}  "
+        heads = f"{'':<{_MARK + switch}}{'neuron':<{_NEURON}}{coefficient}{'norm':>{_NUMBER}}  "
         label, own = self.style_of("label"), self._promoted_cells(words)
         return self.fit(
             [
@@ -117,7 +117,7 @@ class NeuronList(Grid):
         )
 
     def _promoted_cells(self, words: int) -> int:
-        """The part of the tokens' room for those that are promoted: half of it beside those that fall."""
+        """Width of the promoted tokens: half the space where those that fall are shown too."""
         return (words + 2) // 2 if self.measured is not None and words >= PAIR else words
 
     def draw_body(self, line: int) -> Strip:
@@ -142,7 +142,7 @@ class NeuronList(Grid):
         return self.fit(parts, self.view_cells)
 
     def _words(self, memory: Neuron, room: int, style: Style) -> list[Segment]:
-        """What it promotes, through later layers where that was measured; beside it what falls when it is ablated."""
+        """Its promoted tokens, through later layers where measured; then the tokens that fall when it is ablated."""
         if self.measured is None or memory.neuron not in self.measured.promotes:
             name = "" if self.measured is None or not memory.promotes else "direct: "
             joined = _join(memory, memory.promotes, room - len(name))
@@ -179,11 +179,11 @@ def _longest(names: Sequence[str], room: int) -> str:
 
 
 def _join(memory: Neuron, promoted: tuple[str, ...], room: int) -> str:
-    """As many of the promoted tokens as fit whole."""
+    """As many promoted tokens as fit."""
     if not np.isfinite(memory.coefficient):
-        return "is no finite number here"
+        return "not a finite number"
     if memory.coefficient == 0:
-        return "is 0 here"
+        return "0 at this token"
     return _fit_words(promoted, room)
 
 

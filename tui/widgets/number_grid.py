@@ -1,4 +1,4 @@
-"""A number for each row and column, such as each layer and head, as colored cells; the chosen one is told in words."""
+"""A number per row and column, such as layer and head, as colored cells."""
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -16,14 +16,14 @@ from edge.picture.units import show_measured, show_with_unit
 from tui.widgets.layer_map import LayerMap
 
 NARROW = 2
-"""Cells of a column whose numbers have no room."""
+"""Width of a column whose numbers do not fit."""
 
 
 class NumberGrid(LayerMap):
-    """The first row is at the bottom, as layers are.
+    """The first row is at the bottom, like layer 0.
 
     Attributes:
-        grid: What is drawn; None before there is one.
+        grid: The numbers; None before there are any.
     """
 
     grid: reactive[Numbers | None] = reactive(None)
@@ -45,13 +45,13 @@ class NumberGrid(LayerMap):
 
     @property
     def scale(self) -> Linear | None:
-        """From the lowest number to the highest; None where they are all one, or there is none."""
+        """From the lowest number to the highest; None where all are equal, or there is none."""
         known = self._values[np.isfinite(self._values)]
         return Linear(float(known.min()), float(known.max())) if known.size and known.min() < known.max() else None
 
     @property
-    def told(self) -> str:
-        """The number under the cursor, with where it is: `layer 3, head 2: 0.43 bits`."""
+    def description(self) -> str:
+        """The number under the cursor and its place: `layer 3, head 2: 0.43 bits`."""
         grid, (row, column) = self.grid, self.chosen
         if grid is None or row >= len(self._values) or column >= self._values.shape[1]:
             return ""
@@ -73,7 +73,7 @@ class NumberGrid(LayerMap):
         self.place()
 
     def _highest(self) -> tuple[int, int]:
-        """Where a look at the grid begins."""
+        """The cell of the highest number, which is chosen first."""
         known = np.where(np.isfinite(self._values), self._values, -np.inf)
         row, column = np.unravel_index(int(known.argmax()), known.shape) if known.size else (0, 0)
         return int(row), int(column)
@@ -82,7 +82,7 @@ class NumberGrid(LayerMap):
         super().watch_chosen(before, now)
         self.post_message(self.Pointed())
 
-    def settle(self) -> None:
+    def update_cells(self) -> None:
         scale = self.scale
         self._levels = np.zeros(self._values.shape, np.uint8)
         if scale is not None:

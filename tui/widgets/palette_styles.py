@@ -1,4 +1,4 @@
-"""Terminal styles for color levels: every style is made once and looked up afterward."""
+"""Terminal styles for color levels, cached."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""A titled frame around one picture; its title is the tab's where panes are folded."""
+"""A titled frame around one widget."""
 
 from textual.containers import Vertical
 from textual.content import Content
@@ -6,7 +6,7 @@ from textual.widget import Widget
 
 
 class Pane(Vertical):
-    """A frame. Titles are plain text: what a model wrote is never read as markup."""
+    """A frame. Titles are plain text: output of a model is never read as markup."""
 
     DEFAULT_CSS = """
     Pane {
@@ -27,14 +27,14 @@ class Pane(Vertical):
         self.border_title = Content(tab)
 
     def set_title(self, title: str, note: str = "") -> None:
-        """Sets the title, and the note at the lower edge."""
+        """Sets the title, and the note on the lower border."""
         if title != self._title:
             self._title = title
             self.border_title = Content(f"{self.tab} · {title}" if title else self.tab)
         self.note(note)
 
     def note(self, note: str) -> None:
-        """Sets the note alone. What stays is not set again: that would draw the whole pane anew."""
+        """Sets the note only. An unchanged note is not set again, since that redraws the whole pane."""
         if note != self._note:
             self._note = note
             self.border_subtitle = Content(note)

@@ -1,4 +1,4 @@
-"""The names of the panes on one line, where only one of them has room."""
+"""The tabs of a view on one line, where only one pane fits."""
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -12,10 +12,10 @@ from tui.messages import PaneChosen
 
 
 class PaneTabs(Widget):
-    """One tab a pane; the one shown is bold, underlined and marked.
+    """One tab per pane; the current one is bold, underlined and marked.
 
     Attributes:
-        shown: The name of the pane that shows.
+        shown: The name of the current pane.
     """
 
     DEFAULT_CSS = "PaneTabs { height: 1; color: $text-muted; background: $surface; }"

@@ -1,4 +1,4 @@
-"""The likeliest next tokens, a bar each; of two runs one below the other."""
+"""The most probable next tokens as bars; those of a comparison run below."""
 
 from rich.segment import Segment
 from textual.reactive import reactive
@@ -14,11 +14,11 @@ _PIECE, _NUMBER = 16, 8
 
 
 class PredictionBars(Grid):
-    """One line a guess; where there is a second run, its probability of the same place stands on a line of its own.
+    """One row per token; the tokens of the comparison run follow.
 
     Attributes:
-        guesses: The likeliest first. A full bar is 1.
-        others: Those of the second run; empty where there is none.
+        predictions: Most probable first. A full bar is 1.
+        others: Those of the comparison run; empty without one.
     """
 
     ruler_lines = 0
@@ -26,7 +26,7 @@ class PredictionBars(Grid):
     predictions: reactive[tuple[Prediction, ...]] = reactive(())
     others: reactive[tuple[Prediction, ...]] = reactive(())
 
-    def watch_guesses(self) -> None:
+    def watch_predictions(self) -> None:
         self._resize()
 
     def watch_others(self) -> None:
@@ -47,7 +47,7 @@ class PredictionBars(Grid):
     def draw_body(self, line: int) -> Strip:
         prediction, look = self._lines_of()[line]
         if prediction is None:
-            return self.fit([self.text(" beside", self.view_cells, self.style_of("label"))], self.view_cells)
+            return self.fit([self.text(" comparison run", self.view_cells, self.style_of("label"))], self.view_cells)
         room = max(1, self.view_cells - _PIECE - _NUMBER - 2)
         parts: list[Segment] = [
             self.text(" " + quote_piece(prediction.piece), _PIECE),

@@ -1,4 +1,4 @@
-"""The prompt: enter runs it, escape leaves it. Any text may be typed or pasted; what has no shape shows as a sign."""
+"""The prompt: enter runs it, escape leaves it. Control characters are shown as symbols."""
 
 from typing import ClassVar
 from unicodedata import category
@@ -15,32 +15,32 @@ _JOINER = "\u200d"
 
 
 class PromptBox(Input):
-    """An input that keeps its text after a run, so that it can be changed and run again."""
+    """An input that keeps its text after a run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "run", tooltip="Run this prompt"),
-        Binding("escape", "leave", "look", tooltip="Leave the prompt for the panes"),
+        Binding("escape", "leave", "panes", tooltip="Leave the prompt and go to the panes"),
     ]
 
     class Left(Message):
-        """Escape was pressed while nothing ran."""
+        """Escape was pressed while no job ran."""
 
     def __init__(self) -> None:
         super().__init__(id="prompt", select_on_focus=False)
         self.border_title = Content("prompt")
 
-    def tell(self, placeholder: str, note: str) -> None:
-        """What to type, and what a run will do."""
+    def set_hint(self, placeholder: str, note: str) -> None:
+        """Sets the placeholder, and the note on the border."""
         self.placeholder = placeholder
         self.border_subtitle = Content(note)
 
     @property
     def _value(self) -> Text:
-        """What is drawn: a sign for each letter that would move the cursor or turn the text round."""
+        """The drawn text, with a symbol for each character that would move the cursor or change the text direction."""
         return Text("".join(_shape(letter) for letter in self.value), no_wrap=True, overflow="ignore", end="")
 
     def _on_paste(self, event: events.Paste) -> None:
-        """Takes all lines of what is pasted, where an input takes the first alone."""
+        """Pastes all lines; Textual's input takes the first only."""
         event.prevent_default()
         event.stop()
         text = event.text.replace("\r\n", "\n").replace("\r", "\n")
@@ -54,7 +54,7 @@ class PromptBox(Input):
 
 
 def _shape(letter: str) -> str:
-    """The letter itself, or one cell that stands for it."""
+    """The character itself, or a symbol of one cell."""
     code = ord(letter)
     if letter == "\n":
         return "↵"

@@ -1,4 +1,4 @@
-"""Lines of cells with a column for each engine: relative errors of sites, or what they come to. One line is chosen."""
+"""A table with one column per engine: relative errors of sites, or the summary. One row is chosen."""
 
 from typing import ClassVar
 
@@ -14,32 +14,32 @@ from tui.parity_table import Cell, Line
 from tui.widgets.grid import Grid
 
 CELL = 11
-"""Cells of a column at least: an error, its mark, and the mark of a first difference."""
+"""Smallest width of a column: an error, its mark, and the mark of the first site over tolerance."""
 
 ROOMY = 16
-"""Cells of a column where there is room for more."""
+"""Width of a column where there is more space."""
 
 TITLE = 22
-"""Cells of the titles at least, so that two matrices on one screen stand in line."""
+"""Smallest width of the titles, so that two tables on one screen are aligned."""
 
 
 class SiteMatrix(Grid):
-    """First computed on top: the line where an engine first differs comes before what follows from it.
+    """Rows in order of computation: the first site over tolerance comes before those computed from it.
 
     Attributes:
-        headings: For each column its engine, and what stands below that; the second line shows where any has words.
-        lines: What is drawn.
-        chosen: The chosen line.
-        title: Of the column of titles.
+        headings: Engine and note of each column; the second line is shown if any note has a text.
+        lines: The rows.
+        chosen: The chosen row.
+        title: Heading of the titles.
     """
 
     DEFAULT_CSS = """
     SiteMatrix {
         &> .site-matrix--near { color: $warning; }
-        &> .site-matrix--beyond { color: $error; text-style: bold; }
+        &> .site-matrix--over { color: $error; text-style: bold; }
     }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"site-matrix--near", "site-matrix--beyond"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"site-matrix--near", "site-matrix--over"}
 
     headings: reactive[tuple[tuple[str, str], ...]] = reactive(())
     lines: reactive[tuple[Line, ...]] = reactive(())
@@ -47,7 +47,7 @@ class SiteMatrix(Grid):
     title: reactive[str] = reactive("")
 
     class Chosen(Message):
-        """Somebody chose a line."""
+        """A row was chosen."""
 
         def __init__(self, matrix: "SiteMatrix", line: Line) -> None:
             super().__init__()
@@ -84,7 +84,7 @@ class SiteMatrix(Grid):
 
     @property
     def cell(self) -> int:
-        """Cells of one column."""
+        """Width of one column."""
         widest = max((cell_len(name) + 2 for name, _ in self.headings), default=0)
         return max(CELL, widest, min(ROOMY, self.view_cells // max(1, len(self.headings))))
 
@@ -93,7 +93,7 @@ class SiteMatrix(Grid):
         return self.lines[self.chosen] if self.chosen < len(self.lines) else None
 
     def choose_layer(self, layer: int) -> None:
-        """Chooses the same part of another layer, or that layer's first line; tells nobody."""
+        """Chooses the same part of another layer, or that layer's first row, without a message."""
         now = self.chosen_line
         if now is not None and now.layer == layer:
             return
@@ -129,8 +129,8 @@ class SiteMatrix(Grid):
 
     def _look(self, cell: Cell) -> Style:
         plain = Style(bold=cell.is_first, reverse=cell.is_first)
-        if cell.look in ("near", "beyond"):
-            return self.get_component_rich_style(f"site-matrix--{cell.look}", partial=True) + plain
+        if cell.level in ("near", "over"):
+            return self.get_component_rich_style(f"site-matrix--{cell.level}", partial=True) + plain
         return plain
 
     # ---- choosing ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One FFN at one token by every definition of sparsity, side by side: they differ, and do not compare."""
+"""Sparsity of one FFN at one token by every definition."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,9 +24,9 @@ class MeasuredDefinition:
 
     Attributes:
         write: Writes a value with its unit.
-        value: Of the chosen token, 0 to 1; NaN where it is not known.
+        value: At the chosen token, 0 to 1; NaN where it is not known.
         mean: Over all tokens of the layer; NaN where it is not known.
-        meanings: What it counts, in fewer and fewer words.
+        meanings: What it measures, from the longest text to the shortest.
         missing: Why it is not known.
     """
 
@@ -38,18 +38,18 @@ class MeasuredDefinition:
     missing: str = ""
 
     def show(self, value: float) -> str:
-        """A value in its own form, a dot where there is none."""
+        """A share in percent or an index; a dot where there is none."""
         if np.isnan(value):
             return "·"
         return self.write(value)
 
 
 class SparsityDefinitions(Grid):
-    """One line a definition; the one that colors the map is marked.
+    """One row per definition; that of the map is marked.
 
     Attributes:
-        rows: What is shown. Those of `MEASURES` come first, in their order.
-        options: How things are shown; up and down choose another definition in it.
+        rows: The definitions; those of `MEASURES` come first, in their order.
+        options: The display options; up and down change the definition.
     """
 
     DEFAULT_CSS = "SparsityDefinitions { overflow-x: hidden; }"
@@ -71,7 +71,7 @@ class SparsityDefinitions(Grid):
 
     @property
     def _cells(self) -> tuple[int, int]:
-        """Width of a bar, and what is left for words."""
+        """Width of a bar, and of the text."""
         left = self.view_cells - _MARK - _TITLE - 2 * _NUMBER - 2
         cells = min(max(left // 5, 4), 16)
         return cells, max(left - cells, 0)
@@ -80,20 +80,20 @@ class SparsityDefinitions(Grid):
         cells, room = self._cells
         words = f"  {'definition':<{_TITLE}}{'':<{cells}}{'token':>{_NUMBER}}{'mean':>{_NUMBER}}"
         parts = [self.text(words, self.view_cells - room, self.style_of("label"))]
-        return self.fit([*parts, self.text("what it counts", room, self.style_of("label"))], self.width)
+        return self.fit([*parts, self.text("what it measures", room, self.style_of("label"))], self.width)
 
     def draw_body(self, line: int) -> Strip:
         row, (cells, room) = self.rows[line], self._cells
         is_chosen = line < len(MEASURES) and MEASURES[line] == self.options.sparsity
         style = self.style_of("chosen") if is_chosen else None
-        told = row.missing or next((words for words in row.meanings if len(words) <= room), row.meanings[-1])
+        meaning = row.missing or next((words for words in row.meanings if len(words) <= room), row.meanings[-1])
         parts: list[Segment] = [
             self.text("▸" if is_chosen else " ", _MARK, style),
             self.text(row.title, _TITLE, style),
             self.text(bar(row.value, cells), cells, self.style_of("first")),
             self.text(f"{row.show(row.value):>{_NUMBER}}", _NUMBER, style),
             self.text(f"{row.show(row.mean):>{_NUMBER}}  ", _NUMBER + 2, self.style_of("label")),
-            self.text(told, room, self.style_of("label")),
+            self.text(meaning, room, self.style_of("label")),
         ]
         return self.fit(parts, self.view_cells)
 

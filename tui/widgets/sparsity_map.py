@@ -1,4 +1,4 @@
-"""How silent the FFN of every layer is at every token; the chosen token's numbers stand beside it."""
+"""A value per layer and token as colors, such as sparsity, with the numbers of the chosen token."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ from tui.messages import TokenChosen
 from tui.widgets.layer_map import LayerMap
 
 WIDEST = 6
-"""Cells a token is wide at most, however few there are."""
+"""Largest width of a token in cells."""
 
 
 def _show_points(points: float) -> str:
@@ -31,20 +31,20 @@ FORMS: dict[str, Callable[[float], str]] = {
     "share": show_share,
     "index": show_number,
     "points": _show_points,
-    "apart": lambda value: f"{value:+.3f}".replace("-", "−"),
+    "index_difference": lambda value: f"{value:+.3f}".replace("-", "−"),
 }
-"""How a number is written: a share, an index of 0 to 1; the difference of two shares in points, or of two indices."""
+"""How a number is written: a share, an index from 0 to 1, a difference of shares in points, or of indices."""
 
 
 class SparsityMap(LayerMap):
-    """A column for each token.
+    """One column per token.
 
     Attributes:
-        shares: The silent share of each layer's neurons at each token; or an index, or how far two runs are apart.
-        form: Which of these it is, a key of `FORMS`.
-        scale: What the colors mean.
+        shares: A share, an index, or a difference of two runs, per layer and token.
+        form: Which of these, a key of `FORMS`.
+        scale: The color scale.
         labels: The piece of every token.
-        ablated: Layers of which there is no number, since an edit ablates what is measured.
+        ablated: Layers without a number, since their FFN is ablated.
     """
 
     tail_cells = 22
@@ -76,7 +76,7 @@ class SparsityMap(LayerMap):
     def watch_ablated(self) -> None:
         self.redraw()
 
-    def settle(self) -> None:
+    def update_cells(self) -> None:
         self._levels = to_levels(self.shares, self.scale)
         self.cell = min(max(self.view_cells // max(1, self.shares.shape[1]), 1), WIDEST)
 
@@ -88,7 +88,7 @@ class SparsityMap(LayerMap):
             self.refresh()
 
     def draw_ruler(self) -> Strip:
-        """An arrow over the chosen token, and what the columns at the right hold."""
+        """An arrow over the chosen token, and the titles of the columns at the right."""
         token = self.chosen[1]
         label = show_piece(self.labels[token]) if token < len(self.labels) else ""
         at = token * self.cell - self.scroll_offset.x + (self.cell - 1) // 2
@@ -110,7 +110,7 @@ class SparsityMap(LayerMap):
         return Strip([self._cell(layer, start, " " * self.cell, end - start) for start, end in runs])
 
     def _cell(self, layer: int, token: int, words: str, tokens: int = 1) -> Segment:
-        """A cell, or as many as there are tokens of the same color."""
+        """One cell, or as many as there are tokens of the same color."""
         level = int(self._levels[layer, token])
         if level == UNKNOWN:
             glyph = "×" if layer in self.ablated else "·"

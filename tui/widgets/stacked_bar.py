@@ -1,4 +1,4 @@
-"""Stacked bars of time: attention, the FFN, what lies outside layers, and the gap, told apart by pattern and color."""
+"""Stacked bars of time: attention, FFN, time outside layers, unattributed time; by pattern and color."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,23 +13,23 @@ from textual.widget import Widget
 from edge.picture.units import show_time
 
 PATTERNS = {"attn": "▓", "ffn": "█", "outside": "░", "gap": "·"}
-"""The cell of each kind of time; patterns tell them apart where colors do not."""
+"""The character of each kind of time, for terminals without color."""
 
 STYLES = {"attn": "first", "ffn": "second", "outside": "label", "gap": "label"}
-"""The component class of each kind, of grids and of the legend."""
+"""The component class of each kind."""
 
-_NAMES = {"attn": "attention", "ffn": "FFN", "outside": "embed, head, other", "gap": "gap"}
+_NAMES = {"attn": "attention", "ffn": "FFN", "outside": "embed, head, other", "gap": "unattributed"}
 
 
 def kind_of(part: str) -> str:
-    """`attn`, `ffn` and `gap` by themselves; whatever else is outside layers."""
+    """`attn`, `ffn` and `gap`; all others are `outside`."""
     return part if part in PATTERNS else "outside"
 
 
 def stack(took_ns: Mapping[str, float], full_ns: float, cells: int) -> list[tuple[str, int]]:
-    """How many cells of a bar each kind of time takes, in order; a bar of `full_ns` fills them all.
+    """The length of each part of a bar in cells; a bar of `full_ns` fills them all.
 
-    Ends are rounded, not lengths, so that the whole bar is as long as the sum of its parts.
+    Ends are rounded, not lengths, so that the bar is as long as its sum.
     """
     pieces: list[tuple[str, int]] = []
     until_ns, drawn = 0.0, 0
@@ -42,10 +42,10 @@ def stack(took_ns: Mapping[str, float], full_ns: float, cells: int) -> list[tupl
 
 
 class StackLegend(Widget):
-    """One line: each pattern and what it stands for, and what a full bar is.
+    """One line: each pattern with its name, and the time of a full bar.
 
     Args:
-        kinds: Of those patterns that the bars have.
+        kinds: The patterns in the bars.
 
     Attributes:
         full_ns: Time of a full bar; nothing shows while it is 0.

@@ -1,11 +1,11 @@
-"""Words under a picture, on lines whose number never changes: saying something else lays nothing out anew."""
+"""A text of fixed height: changing it needs no new layout of the screen."""
 
 from textual.content import Content
 from textual.widgets import Static
 
 
 class TextLine(Static):
-    """So many lines of plain words; what has no room ends in an ellipsis on one line, and is cut on several."""
+    """A plain text; on one line it ends in an ellipsis if too long, on several lines it is cut."""
 
     DEFAULT_CSS = """
     TextLine { height: 1; color: $text-muted; }
@@ -18,7 +18,7 @@ class TextLine(Static):
         self._said: Content | None = None
 
     def show_text(self, words: Content | str) -> None:
-        """Shows other words, unless they are those that show."""
+        """Shows a text, unless it is shown already."""
         content = Content(words) if isinstance(words, str) else words
         if content != self._said:
             self._said = content

@@ -1,4 +1,4 @@
-"""Words and tables of numbers, wrapped to the width at hand and scrolled by lines."""
+"""Paragraphs and tables of numbers, wrapped to the width of the widget."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from edge.picture.units import show_with_unit
 from tui.widgets.grid import Grid
 
 LEAST_CELLS = 12
-"""Of a wrapped text, however narrow the widget."""
+"""Smallest width of a wrapped text."""
 
 
 @dataclass(frozen=True)
-class Words:
+class Paragraph:
     """A paragraph.
 
     Attributes:
-        title: Stands at its left, `titled` cells wide.
+        title: At its left, `titled` cells wide.
         look: A component class of `Grid`; plain where empty.
     """
 
@@ -33,26 +33,26 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumberTable:
     """A table: value and baseline with their units, and what the number is."""
 
     numbers: tuple[Number, ...]
 
 
 @dataclass(frozen=True)
-class Effects:
+class EffectTable:
     """A table: effect, its 95% interval, the criterion, and the reason for the threshold."""
 
     effects: tuple[Effect, ...]
 
 
-Block = Words | Numbers | Effects
+Block = Paragraph | NumberTable | EffectTable
 Line = tuple[tuple[str, str], ...]
-"""Pieces of text, each with its look."""
+"""Pieces of text, each with its style."""
 
 
 def wrap_cells(text: str, cells: int) -> list[str]:
-    """Lines of at most `cells`, broken between words where that can be; nothing that moves a cursor is left in them."""
+    """Lines of at most `cells`, broken between words where possible, without control characters."""
     lines, line = [], ""
     for word in show_piece(text).split(" "):
         if cell_len(line) + 1 + cell_len(word) <= cells and line:
@@ -65,14 +65,14 @@ def wrap_cells(text: str, cells: int) -> list[str]:
     return [*lines, line]
 
 
-def set_out(block: Block, cells: int) -> Iterator[Line]:
+def lines_of_block(block: Block, cells: int) -> Iterator[Line]:
     """The lines of a block in `cells`."""
     match block:
-        case Words(text, title, titled, look):
+        case Paragraph(text, title, titled, look):
             for place, line in enumerate(wrap_cells(text, max(LEAST_CELLS, cells - titled))):
                 head = f"{title if place == 0 else '':<{titled}}"
                 yield ((head, "label"), (line, look)) if titled else ((line, look),)
-        case Numbers(numbers):
+        case NumberTable(numbers):
             rows = [
                 (
                     show_with_unit(one.value, one.unit),
@@ -82,8 +82,8 @@ def set_out(block: Block, cells: int) -> Iterator[Line]:
                 for one in numbers
             ]
             yield from _table([("value", "baseline", ""), *rows], cells)
-        case Effects(effects):
-            told = [
+        case EffectTable(effects):
+            effect_rows = [
                 (
                     show_with_unit(one.value, one.unit),
                     one.interval,
@@ -92,11 +92,11 @@ def set_out(block: Block, cells: int) -> Iterator[Line]:
                 )
                 for one in effects
             ]
-            yield from _table([("effect", "95% interval", "criterion", ""), *told], cells)
+            yield from _table([("effect", "95% interval", "criterion", ""), *effect_rows], cells)
 
 
 def _table(rows: Sequence[tuple[str, ...]], cells: int) -> Iterator[Line]:
-    """Rows under a heading: numbers to the right, the words that end a row wrapped in what is left."""
+    """Rows under a heading: numbers right-aligned, the last text wrapped."""
     widths = [max(cell_len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
     room = max(LEAST_CELLS, cells - sum(widths) - 2 * len(widths) - 1)
     for place, (*numbers, meant) in enumerate(rows):
@@ -110,7 +110,7 @@ class TextSheet(Grid):
     """Blocks, one below the other, with an empty line between them.
 
     Attributes:
-        blocks: What is told; nothing where empty.
+        blocks: The content; nothing where empty.
     """
 
     DEFAULT_CSS = "TextSheet { overflow-x: hidden; scrollbar-gutter: stable; }"
@@ -121,7 +121,7 @@ class TextSheet(Grid):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._set_out: list[Line] = []
+        self._content_lines: list[Line] = []
 
     def watch_blocks(self) -> None:
         self._fill()
@@ -133,21 +133,22 @@ class TextSheet(Grid):
 
     def _fill(self) -> None:
         cells = self.view_cells - 2
-        apart: list[Line] = []
+        lines: list[Line] = []
         for block in self.blocks:
-            if apart and not (isinstance(block, Words) and block.titled):
-                apart.append(())
-            apart += set_out(block, cells)
-        self._set_out = apart
-        # As many lines as fit at least: a body of another size costs a layout of the whole screen.
-        self.resize_body(self.view_cells, max(len(apart), self.view_lines))
+            if lines and not (isinstance(block, Paragraph) and block.titled):
+                lines.append(())
+            lines += lines_of_block(block, cells)
+        self._content_lines = lines
+        # At least as many lines as fit: a body of another size needs a layout of the whole screen.
+        self.resize_body(self.view_cells, max(len(lines), self.view_lines))
 
     def draw_body(self, line: int) -> Strip:
-        if line >= len(self._set_out):
+        if line >= len(self._content_lines):
             return self.fit([], self.view_cells)
         parts = [self.text(" ", 1)]
         parts += [
-            self.text(text, cell_len(text), self.style_of(look) if look else None) for text, look in self._set_out[line]
+            self.text(text, cell_len(text), self.style_of(look) if look else None)
+            for text, look in self._content_lines[line]
         ]
         return self.fit(parts, self.view_cells)
 

@@ -1,4 +1,4 @@
-"""How fast tokens came: the last run's intervals one by one, or the rate of the run under way."""
+"""Inter-token latencies of the last run, or tokens per second of the run in progress."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -18,28 +18,28 @@ from edge.timing import RunTiming
 from tui.messages import Streaming
 
 _WIDEST = 3
-"""Cells a token is wide at most, however few there are."""
+"""Largest width of a token in cells."""
 
 _KEPT = 512
-"""Rates of the run under way that are kept."""
+"""Number of rates kept during a run."""
 
 
 class ThroughputLine(Widget):
-    """A line of numbers over columns, one for each interval between two tokens.
+    """A line of numbers above a chart with one column per inter-token latency.
 
     Attributes:
-        timing: Of the last run; None before the first.
-        live: The run under way; None while none is.
+        timing: Timing of the last run; None before the first.
+        live: The run in progress; None without one.
     """
 
     DEFAULT_CSS = """
     ThroughputLine {
         height: 2;
-        &> .pace--label { color: $text-muted; }
-        &> .pace--column { color: $primary; }
+        &> .throughput--label { color: $text-muted; }
+        &> .throughput--column { color: $primary; }
     }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"pace--label", "pace--column"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"throughput--label", "throughput--column"}
 
     timing: reactive[RunTiming | None] = reactive(None)
     live: reactive[Streaming | None] = reactive(None)
@@ -64,10 +64,10 @@ class ThroughputLine(Widget):
     def _live_numbers(self, live: Streaming) -> list[str]:
         rate, first = live.tokens_per_second, live.ttft_ms
         return [
-            f" ◌ {show_number(rate)} tok/s" if rate else " ◌ reading the prompt" if first is None else " ◌ first token",
+            f" ◌ {show_number(rate)} tok/s" if rate else " ◌ prefill" if first is None else " ◌ first token",
             f"{len(live.pieces) - live.prompt_length} tokens",
-            *([f"first after {show_number(first)} ms"] if first is not None else []),
-            "watched, as it runs",
+            *([f"ttft {show_number(first)} ms"] if first is not None else []),
+            "watched run in progress",
         ]
 
     def _numbers(self) -> list[str]:
@@ -76,15 +76,15 @@ class ThroughputLine(Widget):
         waits, rate = self.timing.inter_token_ms, self.timing.tokens_per_second
         p50, p90 = (show_number(quantile(waits, q)) for q in (0.5, 0.9)) if waits else ("", "")
         return [
-            f" {show_number(rate)} tok/s" if rate else " fewer than 2 tokens came, so there is no rate",
-            *([f"token to token p50 {p50}, p90 {p90} ms"] if waits else []),
+            f" {show_number(rate)} tok/s" if rate else " fewer than 2 tokens, so no rate",
+            *([f"inter-token p50 {p50}, p90 {p90} ms"] if waits else []),
             *self._pooling(),
             f"ttft {show_number(self.timing.ttft_ms)} ms",
-            "the watched run",
+            "watched run",
         ]
 
     def _chart_line(self, line: int, lines: int) -> Strip:
-        """One line of the columns, from the top; the largest value fills them."""
+        """One line of the chart, from the top."""
         width, plain, values = self.size.width, self.rich_style, self._values
         if not values:
             return Strip.blank(width, plain)
@@ -94,12 +94,12 @@ class ThroughputLine(Widget):
         shares = [value / top * lines - (lines - 1 - line) if top else 0.0 for value in pooled]
         over = [value > top and line == 0 for value in pooled]
         drawn = "".join(("▲" if is_over else column(share)) * cell for share, is_over in zip(shares, over, strict=True))
-        label, chart = (plain + self.get_component_rich_style(f"pace--{look}") for look in ("label", "column"))
+        label, chart = (plain + self.get_component_rich_style(f"throughput--{look}") for look in ("label", "column"))
         return Strip([Segment(words, label), Segment(drawn, chart)]).adjust_cell_length(width, plain)
 
     @property
     def _values(self) -> Sequence[float]:
-        """Rates of the run under way, or intervals of the last one."""
+        """Rates of the run in progress, or inter-token latencies of the last run."""
         return self._rates if self.live else self.timing.inter_token_ms if self.timing else ()
 
     @property
@@ -107,7 +107,7 @@ class ThroughputLine(Widget):
         return "tok/s" if self.live else "ms"
 
     def _gutter(self, line: int, lines: int) -> tuple[str, int]:
-        """What stands left of the columns on one line, and its cells: the ends of the scale."""
+        """The ends of the scale, left of the chart, and their width."""
         top = _top_of(self._values)
         high = f"{'≥' if top < max(self._values) else ''}{show_number(top)} {self._unit}"
         if lines == 1:
@@ -116,23 +116,23 @@ class ThroughputLine(Widget):
         return f" {words:>{len(high)}} ", len(high) + 2
 
     def _pooling(self) -> list[str]:
-        """Says so where a column stands for several values."""
+        """Notes how many values a column has, if several."""
         lines = self.size.height - 1
         if not self._values or lines < 1:
             return []
         pooled, _ = _pooled(self._values, max(1, self.size.width - self._gutter(0, lines)[1]))
         many = -(-len(self._values) // len(pooled))
-        return [f"columns: longest of {many}"] if many > 1 else []
+        return [f"columns: largest of {many}"] if many > 1 else []
 
 
 def _top_of(values: Sequence[float]) -> float:
-    """What full columns stand for: the largest value, unless it would leave nothing of the others to be seen."""
+    """The value of a full column: the largest, or less if the others would be invisible."""
     usual = quantile(values, 0.9)
     return min(max(values), 2 * usual) if max(values) > 4 * usual else max(values)
 
 
 def _pooled(values: Sequence[float], room: int) -> tuple[list[float], int]:
-    """The largest value of each block, as many blocks as there is room for, and the cells of one."""
+    """The largest value of each block, as many blocks as fit, and the width of one."""
     block = -(-len(values) // room)
     if block == 1:
         return list(values), min(_WIDEST, max(1, room // len(values)))
@@ -141,11 +141,11 @@ def _pooled(values: Sequence[float], room: int) -> tuple[list[float], int]:
 
 
 def _fitting(words: Sequence[str], width: int, plain: Style) -> list[Segment]:
-    """As many of the words as there is room for, the first in bold."""
+    """As many texts as fit, the first in bold."""
     parts, room = [Segment(words[0], plain + Style(bold=True))], width - cell_len(words[0])
     for word in words[1:]:
-        told = f" · {word}"
-        if cell_len(told) <= room:
-            parts.append(Segment(told, plain))
-            room -= cell_len(told)
+        text = f" · {word}"
+        if cell_len(text) <= room:
+            parts.append(Segment(text, plain))
+            room -= cell_len(text)
     return parts

@@ -1,4 +1,4 @@
-"""The text as tokens: prompt, a bar, what was generated; colored by what the chosen token reads."""
+"""The text as tokens: prompt, a bar, generated tokens; colored by one metric."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,9 +20,9 @@ class TokenStrip(Grid):
 
     Attributes:
         pieces: The piece of every token.
-        prompt_length: Leading tokens that were typed.
-        chosen: The reading token; None while text streams.
-        levels: A color level for each leading token; empty while there is none.
+        prompt_length: Number of prompt tokens.
+        chosen: The chosen token; None during a run.
+        levels: One color level per token; empty where there is none.
     """
 
     ruler_lines = 0
@@ -57,7 +57,7 @@ class TokenStrip(Grid):
                 self.show_cell(0, line)
 
     def _lay_out(self) -> None:
-        """Gives every token its line and cells: (token, first cell, cells)."""
+        """The place of every token: (token, first cell, cells) per line."""
         width, x = self.view_cells, 1
         self._places = [[]]
         for token, piece in enumerate(self.pieces):

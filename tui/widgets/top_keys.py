@@ -1,4 +1,4 @@
-"""What the chosen token reads most through the chosen head, strongest first."""
+"""Keys by weight, largest first."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,12 +17,12 @@ _PIECE, _PLACE, _NUMBER = 16, 6, 8
 
 
 class TopKeys(Grid):
-    """One line a key: its piece, its place, a bar, its weight. A full bar is 1.
+    """One row per key: token, position, bar, weight. A full bar is 1.
 
     Attributes:
-        weights: The row of the pattern, up to the token itself.
+        weights: One row of the pattern, up to the query; or the mean weight per key.
         labels: The piece of every token.
-        chosen: The token that reads, and the key under the cursor.
+        chosen: The query, and the key under the cursor.
     """
 
     ruler_lines = 0
