@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 GUIDES = [ROOT / "README.md", DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
-"""Pages for somebody who does something: their sentences are short, their code runs."""
+"""Pages for readers who follow along: their sentences are short, their code runs."""
 
 LONGEST_SENTENCE = 30
 SLOW = {"compare", "lab", "profile"}
