@@ -1,4 +1,4 @@
-"""The commands, in the order in which help lists them. What is heavy, each imports when it is called."""
+"""The commands in the order of `edge --help`. Each imports heavy packages only when it is called."""
 
 import click
 

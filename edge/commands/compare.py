@@ -1,4 +1,4 @@
-"""`edge compare`: how far variants of a model are apart, where that begins, and what each costs."""
+"""`edge compare`: how variants of a model differ in predictions and activations, and what each costs."""
 
 import shutil
 from pathlib import Path
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from edge.compare.variants import ChosenVariant
 
 _LEGEND = {
-    "near ties": "others where the reference's own lead is below 0.1 nats",
-    "heads": "Jensen-Shannon divergence of where they look; mean, and the furthest one",
-    "points": "a share less the reference's, in hundredths",
+    "near ties": "other top-1 tokens where the reference's margin over its second token is below 0.1 nats",
+    "heads": "Jensen-Shannon divergence of attention patterns, in bits: mean over heads, and the largest",
+    "points": "share minus the reference's share, in percentage points",
 }
 
 
@@ -40,14 +40,16 @@ _LEGEND = {
     "engines",
     multiple=True,
     default=("onnx",),
-    help="What to run on: onnx, torch, mlx, onnx:int4 ...; may be repeated.  [default: onnx]",
+    help="Engine: onnx, torch, mlx, onnx:int4 ...; may be repeated.  [default: onnx]",
 )
-@click.option("--threads", type=int, help="Threads to compute with.  [default: the physical cores]")
-@click.option("--text", type=click.Path(path_type=Path), help="A text file to compare on.  [default: a text of Edge's]")
-@click.option("--ids", help="Token ids instead of text, such as 1,5,2.")
-@click.option("--tokens", type=int, default=512, show_default=True, help="Tokens of the text at most.")
-@click.option("--rounds", type=int, default=5, show_default=True, help="Times that each variant is timed, in turn.")
-@click.option("--tolerance", type=float, help="Relative error up to which a site is the same.  [default: by precision]")
+@click.option("--threads", type=int, help="Number of CPU threads.  [default: physical cores]")
+@click.option("--text", type=click.Path(path_type=Path), help="Text file to compare on.  [default: a built-in text]")
+@click.option("--ids", help="Token ids instead of a text, such as 1,5,2.")
+@click.option("--tokens", type=int, default=512, show_default=True, help="Maximum number of tokens of the text.")
+@click.option("--rounds", type=int, default=5, show_default=True, help="Timing rounds of each variant, interleaved.")
+@click.option(
+    "--tolerance", type=float, help="Largest relative error of a site that counts as equal.  [default: by precision]"
+)
 @table_options
 def compare(
     models: tuple[str, ...],
@@ -60,18 +62,22 @@ def compare(
     tolerance: float | None,
     layout: str | None,
 ) -> None:
-    """Compare variants: every MODEL on every engine, each in a process of its own. The first is the reference.
+    """Compare speed, memory and predictions of engines, precisions or models.
+
+    Use it to choose an engine and a precision, or to find where two variants differ. Every MODEL runs on every engine,
+    each in its own process. The first variant is the reference.
 
     \b
-    Speed     medians over rounds in which the variants take turns; memory of each process before it is looked into
-    Sameness  next-token distributions at every position of a text, the same tokens being fed to all; perplexity with
-              its standard error. Two likeliest tokens are near a tie where the reference's lead is below 0.1 nats
-    Where     relative error of each site, max |a - b| / max |b| with b the reference's; the first site that exceeds the
-              tolerance, in the order of computation. Tolerance of the coarser precision: fp32 5e-5, fp16 1e-2,
-              bf16 4e-2, int8 5e-2, int4 3e-1
-    PartBreakdown    Jensen-Shannon divergence of each head's looks, in bits; neurons exactly 0; top-p sparsity
+    Speed        medians over interleaved rounds; memory of each process before activations are recorded
+    Predictions  next-token distributions at every position of a text (teacher forcing), compared by KL divergence and
+                 top-1 token; perplexity with its standard error. A near tie is a position where the reference's top-1
+                 token leads by less than 0.1 nats
+    Sites        relative error of each site, max |a - b| / max |b|, b being the reference; the first site over its
+                 tolerance, in the order of computation. Tolerance of the coarser precision: fp32 5e-5, fp16 1e-2,
+                 bf16 4e-2, int8 5e-2, int4 3e-1
+    Layers       Jensen-Shannon divergence of attention patterns per head, in bits; activation sparsity of the FFN
 
-    CSV has a row a variant; JSON has everything.
+    CSV has one row per variant; JSON has all results.
     """
     from edge.compare.measure import compare as compare_members
     from edge.compare.result import to_json
@@ -97,11 +103,11 @@ def _check(tokens: int, rounds: int, tolerance: float | None, threads: int | Non
     from edge.engines.choice import check_threads
 
     if tokens < FEWEST_TOKENS:
-        raise MisuseError(f"--tokens is {tokens}; a comparison needs {FEWEST_TOKENS} at least")
+        raise MisuseError(f"--tokens is {tokens}; the minimum is {FEWEST_TOKENS}")
     if rounds < 1:
-        raise MisuseError(f"--rounds is {rounds}; speed needs at least 1")
+        raise MisuseError(f"--rounds is {rounds}; the minimum is 1")
     if tolerance is not None and not tolerance > 0:
-        raise MisuseError(f"--tolerance is {tolerance}; a relative error is 0 or more, so a tolerance must be above 0")
+        raise MisuseError(f"--tolerance is {tolerance}; give a number above 0")
     check_threads(threads, "--threads")
 
 
@@ -111,21 +117,25 @@ def _passage(reference: "ChosenVariant", text: Path | None, ids: list[int] | Non
     if ids is None:
         return tokenize_text(reference.tokenizer, text, tokens)
     if text is not None:
-        raise MisuseError("--text and --ids are two texts; choose")
+        raise MisuseError("--text cannot be combined with --ids; remove one of them")
     return text_of_ids(ids, reference.spec.vocab_size, tokens)
 
 
 def sections(found: "Comparison", layout: str, columns: int) -> list[str]:
-    """What is printed for people, most wanted first."""
+    """The printed sections, most important first."""
     reference, prompt = found.reference.name, found.text.prompt_tokens
     shown = [
         _opening(found),
         summary_table(found).write(layout),
-        _titled(f"Where each leaves {reference}", [places_table(found)], layout),
-        _titled(f"Tokens chosen after the first {prompt} of the text", [choices_table(found)], layout),
+        _titled(f"First site over tolerance, compared with {reference}", [places_table(found)], layout),
+        _titled(
+            f"First different token in greedy decoding, after {prompt} tokens of the text",
+            [choices_table(found)],
+            layout,
+        ),
     ]
     for one in found.variants:
-        title = f"{one.name}, layer by layer: relative error of sites, * beyond {show_tolerance(one.tolerance)}"
+        title = f"{one.name}, layer by layer: relative error of sites; * exceeds {show_tolerance(one.tolerance)}"
         shown.append(_titled(title, layer_tables(found, one, columns), layout))
     mark = "- " if layout == "md" else ""
     return [*shown, "\n".join(f"{mark}{word}: {meaning}" for word, meaning in _LEGEND.items())]
@@ -137,17 +147,17 @@ def _titled(title: str, tables: list[Table], layout: str) -> str:
 
 
 def _opening(found: "Comparison") -> str:
-    """What was compared on what, and whether its times can be trusted."""
+    """What was compared on which text, and a warning if timing is unreliable."""
     from edge.profile.summary import UNRELIABLE_SPREAD
 
     text, rounds = found.text, len(found.reference.speed.rounds)
-    noisy = [one.name for one in (found.reference, *found.variants) if one.speed.spread > UNRELIABLE_SPREAD]
+    unreliable = [one.name for one in (found.reference, *found.variants) if one.speed.spread > UNRELIABLE_SPREAD]
     warning = (
-        f"\nUnreliable timing, medians of rounds differ by over {UNRELIABLE_SPREAD:.0%}: {', '.join(noisy)}"
-        if noisy
+        f"\nUnreliable timing, medians of rounds differ by over {UNRELIABLE_SPREAD:.0%}: {', '.join(unreliable)}"
+        if unreliable
         else ""
     )
     return (
-        f"Beside {found.reference.name}, on {text.tokens} tokens of text ({text.source}), sites on the first "
-        f"{text.site_tokens}.\nTimes are medians over {rounds} rounds in turn.{warning}"
+        f"Compared with {found.reference.name} on {text.tokens} tokens of text ({text.source}); sites on the first "
+        f"{text.site_tokens}.\nTimes are medians over {rounds} interleaved rounds.{warning}"
     )

@@ -1,4 +1,4 @@
-"""A comparison, printed: what to choose by first, then where variants part, then layer by layer."""
+"""A comparison as tables: summary, first different sites and tokens, then layer by layer."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -19,30 +19,30 @@ _SITES = {
     "ffn.output": "FFN",
     "output": "output",
 }
-"""The sites of a layer under headings so short that a row fits 80 columns."""
+"""The sites of a layer, with headings short enough for 80 columns."""
 
 _LAYER = Column("layer", "layer")
 _SITE_COLUMNS = tuple(Column(part, heading) for part, heading in _SITES.items())
-_HEAD_COLUMNS = (Column("head_bits", "heads, bits"), Column("furthest_head", "furthest head"))
+_HEAD_COLUMNS = (Column("head_bits", "heads, bits"), Column("largest_head_bits", "largest"))
 _PLACES = (
     Column("variant", "variant"),
-    Column("site", "first site beyond tolerance"),
+    Column("site", "first site over tolerance"),
     Column("token", "token"),
     Column("error", "error"),
     Column("tolerance", "tolerance"),
-    Column("largest", "largest"),
+    Column("largest", "largest error"),
 )
 _CHOICES = (
     Column("variant", "variant"),
-    Column("alike", "alike, tokens"),
+    Column("equal_tokens", "equal tokens"),
     Column("chosen", "then"),
     Column("reference", "reference"),
-    Column("lead", "reference's lead, nats"),
+    Column("margin_nats", "margin, nats"),
 )
 
 
 def summary_table(found: "Comparison") -> Table:
-    """A row a measure, a column a variant: speed and memory beside predictions."""
+    """One row per measure, one column per variant: speed, memory and predictions."""
     reference, costs, differences = found.reference, _costs(found), _differences()
     columns = [[show(reference) for _, show in costs] + ["-"] * len(differences)]
     columns += [[show(one) for _, show in costs] + [show(one) for _, show in differences] for one in found.variants]
@@ -56,7 +56,7 @@ def summary_table(found: "Comparison") -> Table:
 
 
 def places_table(found: "Comparison") -> Table:
-    """Where each variant leaves the reference, in the order in which sites are computed."""
+    """The first site of each variant over its tolerance, in the order of computation."""
     rows: list[tuple[Cell, ...]] = []
     for one in found.variants:
         at, worst = one.first_divergent_site, one.worst_site
@@ -74,7 +74,7 @@ def places_table(found: "Comparison") -> Table:
 
 
 def choices_table(found: "Comparison") -> Table:
-    """The first token that each variant chooses differently."""
+    """The first token of each variant that differs in greedy decoding."""
     rows: list[tuple[Cell, ...]] = []
     for one in found.variants:
         at = one.first_divergent_token
@@ -87,7 +87,7 @@ def choices_table(found: "Comparison") -> Table:
 
 
 def layer_tables(found: "Comparison", one: "ComparedVariant", columns: int) -> list[Table]:
-    """Every site of every layer, and what changed in its heads and neurons: one table where `columns` hold it."""
+    """Errors of every site, and changes of heads and neurons, per layer: one table if it fits `columns`, else two."""
     layers = range(max(len(shares) for subject in (found.reference, one) for shares in subject.sparsity.values()))
     numbers: list[tuple[Cell, ...]] = [(str(layer),) for layer in layers]
     sites = [_site_cells(one, layer) for layer in layers]
@@ -105,7 +105,7 @@ def layer_tables(found: "Comparison", one: "ComparedVariant", columns: int) -> l
 
 
 def variant_table(found: "Comparison") -> Table:
-    """A row a variant, values raw: what spreadsheets take."""
+    """One row per variant with unformatted values, for spreadsheets."""
     rows = [_raw(found.reference) | dict.fromkeys(_raw_differences(found.variants[0]))]
     rows += [_raw(one) | _raw_differences(one) for one in found.variants]
     return Table([Column(key, key) for key in rows[0]], [tuple(row.values()) for row in rows])
@@ -114,34 +114,34 @@ def variant_table(found: "Comparison") -> Table:
 def _costs(found: "Comparison") -> "list[tuple[str, Callable[[VariantResult], str]]]":
     prompt = found.reference.speed.workload.prompt
     return [
-        ("decode, ms a token", lambda one: show_number(one.speed.decode_ms)),
-        ("  times as fast", lambda one: show_number(found.reference.speed.decode_ms / one.speed.decode_ms)),
-        ("  9 of 10 below, ms", lambda one: show_number(one.speed.decode_p90_ms)),
+        ("decode, ms per token", lambda one: show_number(one.speed.decode_ms)),
+        ("  speedup", lambda one: show_number(found.reference.speed.decode_ms / one.speed.decode_ms)),
+        ("  p90, ms", lambda one: show_number(one.speed.decode_p90_ms)),
         (f"prefill of {prompt}, ms", lambda one: show_number(one.speed.prefill_ms)),
         ("threads", lambda one: str(one.threads)),
         ("process peak", lambda one: _bytes(one.memory.process_peak_bytes)),
         ("weights on disk", lambda one: _bytes(one.memory.weights_bytes)),
-        ("weights held", lambda one: _bytes(one.memory.weights_memory_bytes)),
+        ("weights in memory", lambda one: _bytes(one.memory.weights_memory_bytes)),
         ("perplexity", lambda one: f"{show_number(one.perplexity.value)} ± {show_number(one.perplexity.error)}"),
     ]
 
 
 def _differences() -> "list[tuple[str, Callable[[ComparedVariant], str]]]":
     return [
-        ("  less the reference's", lambda one: show_number(one.predictions.perplexity_difference.value)),
-        ("  standard error of that", lambda one: show_number(one.predictions.perplexity_difference.error)),
+        ("  minus the reference's", lambda one: show_number(one.predictions.perplexity_difference.value)),
+        ("  standard error", lambda one: show_number(one.predictions.perplexity_difference.error)),
         ("KL divergence, mean nats", lambda one: show_number(one.predictions.kl_mean_nats)),
         ("  median", lambda one: show_number(one.predictions.kl_median_nats)),
         ("  p99", lambda one: show_number(one.predictions.kl_p99_nats)),
         ("  max", lambda one: show_number(one.predictions.kl_max_nats)),
         ("largest logit difference", lambda one: show_number(one.predictions.max_logit_difference)),
-        ("same likeliest token", lambda one: show_share(one.predictions.top1_agreement)),
-        ("  others, of them near ties", lambda one: f"{one.predictions.flips}, {one.predictions.near_tie_flips}"),
+        ("same top-1 token", lambda one: show_share(one.predictions.top1_agreement)),
+        ("  different, near ties", lambda one: f"{one.predictions.flips}, {one.predictions.near_tie_flips}"),
     ]
 
 
 def _site_cells(one: "ComparedVariant", layer: int) -> tuple[str | None, ...]:
-    """Relative errors, with a star beyond the tolerance; a dash where the two have no such site in one shape."""
+    """Relative errors, with a star above the tolerance; None if the two have no such site of one shape."""
     found = [one.sites.get(f"layers.{layer}.{part}") for part in _SITES]
     return tuple(None if error is None else show_error(error) + " *"[not error <= one.tolerance] for error in found)
 
@@ -166,11 +166,11 @@ def _inside_columns() -> tuple[Column, ...]:
 
 
 def _change(before: tuple[float, ...], after: tuple[float, ...], layer: int) -> tuple[float | None, float | None]:
-    """A share of one layer, and by how many hundredths it is above the reference's."""
+    """A share of one layer, and how many percentage points it is above the reference's."""
     share = after[layer] if layer < len(after) else None
     if share is None or layer >= len(before):
         return share, None
-    return share, round(100 * (share - before[layer]), 2) + 0.0  # no minus before a nought
+    return share, round(100 * (share - before[layer]), 2) + 0.0  # turns -0.0 into 0.0
 
 
 def _raw(one: "VariantResult") -> dict[str, Cell]:

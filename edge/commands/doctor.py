@@ -1,4 +1,4 @@
-"""`edge doctor`: what works on this machine, and the command that mends what does not."""
+"""`edge doctor`: checks what works on this machine, and prints a fix for what does not."""
 
 import click
 
@@ -6,10 +6,10 @@ from edge.commands.options import table_options
 from edge.tables import Column, Table
 
 _COLUMNS = (
-    Column("what", "what"),
+    Column("what", "check"),
     Column("works", "works"),
     Column("found", "found"),
-    Column("fix", "what to do"),
+    Column("fix", "fix"),
 )
 
 
@@ -23,9 +23,10 @@ _COLUMNS = (
 @table_options
 @click.pass_context
 def doctor(context: click.Context, layout: str | None) -> None:
-    """Say what works here, and what mends what does not.
+    """Check the installation and print how to fix each problem.
 
-    Ends with 0 where models can be run, 1 where not even the onnx engine works.
+    Use it if a command reports that a package or an engine is missing. One row per check. The exit code is 0 if models
+    can run, and 1 if not even the onnx engine works.
     """
     from edge.doctor import can_run, run_checks
 

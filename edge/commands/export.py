@@ -1,4 +1,4 @@
-"""`edge export`: a model as files that other tools open, or that run without torch."""
+"""`edge export`: writes a model as ONNX files for other tools, or for Edge without torch."""
 
 from pathlib import Path
 
@@ -28,27 +28,31 @@ _FILES = (Column("file", "file"), Column("bytes", "bytes", ","))
     type=click.Choice(["std", "genai", "edge"]),
     default="std",
     show_default=True,
-    help="Who will open it.",
+    help="Tool that will open the export.",
 )
 @click.option("--precision", default="fp32", show_default=True, help="fp32, or int4, int8, int4-g128-sym ...")
 @click.option(
-    "--keep", multiple=True, metavar="MATRIX", help="Leave it in float32: head, 'layers.0.*', '*.ffn.down' ..."
+    "--keep", multiple=True, metavar="MATRIX", help="Keep this matrix in float32: head, 'layers.0.*', '*.ffn.down' ..."
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be written, and the memory it takes; write no export.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print which files would be written and the memory needed, without exporting."
+)
 @table_options
 def export(
     model: str, out: Path, tool: str, precision: str, keep: tuple[str, ...], dry_run: bool, layout: str | None
 ) -> None:
-    """Write MODEL to folder OUT, for other tools or other machines.
+    """Export MODEL as ONNX to the folder OUT.
+
+    Use it to open a model in other tools, or to run it on a machine without torch.
 
     \b
-    std    ONNX in standard operators, inputs and outputs named as the ecosystem expects
-    genai  what onnxruntime-genai opens and generates from
-    edge   a checkpoint with graphs, which Edge runs without torch; --precision makes it small
+    std    standard ONNX operators, with the input and output names that other tools expect
+    genai  a folder that onnxruntime-genai opens and generates from
+    edge   a checkpoint with graphs that Edge runs without torch; --precision int4 makes it smaller
 
-    Each graph is compared with torch on the same weights, token by token, on a text that comes with Edge. With int8 or
-    int4, the row 'quantization' compares the quantized weights with the original ones. OUT appears whole or not at all,
-    and only an export may be written over. Needs torch and onnx: pip install 'edge-lens[export]'.
+    It prints one row per comparison: each graph with torch on the same weights, on a built-in text. With int8 or int4,
+    the row 'quantization' compares quantized with original weights. An existing OUT is overwritten only if it is an
+    export; a failed export leaves no files. Needs torch and onnx: pip install 'edge-lens[export]'.
     """
     from export.layout import layout_of
     from export.standalone import check_target, export_checkpoint, peak_bytes
@@ -64,7 +68,7 @@ def export(
         given = layout_of(held, chosen)
         click.echo(Table(_FILES, TARGETS[tool].planned(held, given)).write(layout or "text"))
         held_at_most = show_bytes(peak_bytes(held, given, TARGETS[tool]))
-        print_message(f"{held_at_most} of memory at most; a graph without weights is under 1 MB")
+        print_message(f"at most {held_at_most} of memory; a graph without weights is under 1 MB")
         return
     quantized = None if held is original else original
     written = export_checkpoint(held, out, print_message, TARGETS[tool], chosen, quantized)

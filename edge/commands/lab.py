@@ -30,14 +30,20 @@ _FILE = click.Path(path_type=Path)
 )
 @click.argument("model")
 @engine_options
-@click.option("--claim", "claims", multiple=True, help="Only this claim, such as F4; may be repeated.  [default: all]")
-@click.option("--text", type=_FILE, help="A text file to read.  [default: English of Edge's]")
-@click.option("--tokens", type=int, help="Tokens of the text at most.  [default: 2,048, or what a gigabyte can hold]")
-@click.option("--questions", type=_FILE, help="Facts to ask for, a line each: prompt TAB subject TAB answer.")
-@click.option("--survey", type=_FILE, help="Instead, measure heads and neurons over this whole text.")
-@click.option("--keep", type=_FILE, help="File of the survey: written as it goes, and gone on with.")
-@click.option("--part", help="Survey a part of the text alone: 1/2 and 2/2 are its halves.")
-@click.option("--add", type=_FILE, multiple=True, help="Add the survey kept in this file; may be repeated.")
+@click.option(
+    "--claim", "claims", multiple=True, help="Test only this claim, such as F4; may be repeated.  [default: all]"
+)
+@click.option("--text", type=_FILE, help="Text file to read.  [default: a built-in English text]")
+@click.option(
+    "--tokens", type=int, help="Maximum number of tokens of the text.  [default: 2,048, or as many as fit in 1 GB]"
+)
+@click.option(
+    "--questions", type=_FILE, help="File of facts for recall tests, one per line: prompt TAB subject TAB answer."
+)
+@click.option("--survey", type=_FILE, help="Measure heads and neurons over this text file instead of testing claims.")
+@click.option("--keep", type=_FILE, help="File to save the survey in; an interrupted survey resumes from it.")
+@click.option("--part", help="Survey only a part of the text: 1/2 and 2/2 are its halves.")
+@click.option("--add", type=_FILE, multiple=True, help="Add the survey saved in this file; may be repeated.")
 @table_options
 def lab(
     model: str,
@@ -53,18 +59,21 @@ def lab(
     add: tuple[Path, ...],
     layout: str | None,
 ) -> None:
-    """Test claims about attention and the FFN on MODEL. Each has effects with 95% intervals and a verdict.
+    """Test claims about attention and the FFN on MODEL: effects, 95% intervals, verdicts.
+
+    Use it to check whether statements from the literature are true of a model.
 
     \b
     F1 to F6  the FFN: non-linear, position-wise, wide, key-value memory, factual recall, sparse
     A1 to A6  attention: dynamic weighted sum, token pairs, distance, context, specialized heads, routing
     S1 to S3  the stack: local to semantic, both sublayers are needed, parameters and time
 
-    A claim is supported if the whole interval of each effect is on the claimed side of its threshold. It is not
-    supported if one interval is on the other side, and inconclusive if one includes the threshold or its sample is
-    too small. A verdict is about this model on these texts. The output ends with a table of all effects and a
-    comparison of attention and FFN. CSV has one row for each effect and number; JSON has everything, and
-    'edge report TRACE --lab FILE' draws it.
+    A claim is supported if the 95% interval of every effect is on the claimed side of its threshold. It is not
+    supported if one interval is on the other side. It is inconclusive if an interval includes the threshold or a sample
+    is too small. Verdicts apply to this model on these texts.
+
+    After the claims come a table of all effects and a comparison of attention and the FFN. CSV has one row per effect
+    and one per number; JSON has all results, and 'edge report TRACE --lab FILE' draws them.
     """
     _check(survey, (claims, text, tokens, questions), (keep, part, add), tokens)
     if survey is not None:
@@ -94,13 +103,11 @@ def _check(
 ) -> None:
     """Refuses options that belong to the other kind of lab, before a model is opened."""
     if survey is not None and any(given not in (None, ()) for given in of_claims):
-        raise MisuseError(
-            "--survey reads a whole text and tests no claims; leave --claim, --text, --tokens and --questions out"
-        )
+        raise MisuseError("--survey tests no claims; remove --claim, --text, --tokens and --questions")
     if survey is None and any(given not in (None, ()) for given in of_survey):
-        raise MisuseError("--keep, --part and --add belong to a survey; add --survey TEXT")
+        raise MisuseError("--keep, --part and --add require --survey; add --survey TEXT")
     if tokens is not None and tokens < 3:
-        raise MisuseError(f"--tokens is {tokens}; the lab reads 3 at least")
+        raise MisuseError(f"--tokens is {tokens}; the minimum is 3")
 
 
 def _test(lab: "LabContext", wanted: "list[Experiment]", layout: str | None) -> None:

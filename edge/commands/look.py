@@ -23,8 +23,9 @@ from models.errors import MisuseError
 def look(target: str, engine: str, threads: int | None) -> None:
     """Open the terminal UI on a model or a saved trace.
 
-    MODEL is a checkpoint folder, or a model that 'edge models' lists; fable-relu where none is named. A TRACE is a
-    file that 'edge trace' wrote, and opens without any engine.
+    Use it to run prompts and to see attention weights, activation sparsity and latency. MODEL is a checkpoint folder,
+    a hub model that 'edge models pull' downloaded, or a name that 'edge models' lists (default: fable-relu). TRACE is a
+    file written by 'edge trace', which opens without running a model. Press ? in the UI for help.
     """
     from edge.engines.choice import engine_of
     from models.find_model import find_model

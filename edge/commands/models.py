@@ -1,4 +1,4 @@
-"""`edge models`: which models can be run by name, what one is, and those of the hub."""
+"""`edge models`: lists the bundled models, shows a model's sizes, and downloads models from the Hugging Face hub."""
 
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ _FACTS = (Column("what", "what"), Column("value", "value"))
 @table_options
 @click.pass_context
 def models(context: click.Context, layout: str | None) -> None:
-    """List the models that come with Edge, show one, or fetch one."""
+    """List the bundled models, show a model's sizes, or download a model."""
     if context.invoked_subcommand is None:
         click.echo(_zoo_table().write(layout or "text"))
 
@@ -48,7 +48,10 @@ def models(context: click.Context, layout: str | None) -> None:
 @click.argument("model")
 @table_options
 def show(model: str, layout: str | None) -> None:
-    """Show what MODEL is: its sizes, and where its parameters are."""
+    """Show the architecture and sizes of MODEL.
+
+    MODEL is a checkpoint folder, a hub model that 'edge models pull' downloaded, or a name that 'edge models' lists.
+    """
     from models.checkpoint import open_checkpoint
     from models.find_model import find_model
 
@@ -63,11 +66,11 @@ def show(model: str, layout: str | None) -> None:
 )
 @click.argument("id")
 def pull(id: str) -> None:
-    """Fetch model ID of the Hugging Face hub, or what is new of it; prints the folder.
+    """Download model ID from the Hugging Face hub, or update it, and print its folder.
 
-    ID is a name such as openai-community/gpt2, or the address of the model's page. Weights (safetensors), configs and
-    tokenizer only, into the hub's own cache; a fetch that broke off goes on. From then on the model runs by its id. No
-    other command asks the hub. Models that ask for a license need 'hf auth login'.
+    ID is a name such as openai-community/gpt2, or the URL of the model's page. Downloads weights (safetensors), configs
+    and tokenizer into the hub's cache, and resumes interrupted downloads. Other commands then take the id as MODEL;
+    they never connect to the hub. Gated models need 'hf auth login' first.
     """
     from models.hub import is_hub_id
     from models.hub import pull as fetched
@@ -75,7 +78,7 @@ def pull(id: str) -> None:
 
     id = id_in_url(id) or id
     if not is_hub_id(id):
-        raise MisuseError(f"'{id}' is no id of the hub; one looks like openai-community/gpt2")
+        raise MisuseError(f"'{id}' is not a hub id; give one such as openai-community/gpt2")
     click.echo(str(fetched(id)))
 
 
@@ -95,7 +98,7 @@ def _zoo_table() -> Table:
 
 
 def _facts(held: "Checkpoint") -> Table:
-    """One fact a row, sizes by the names that the papers use."""
+    """One fact per row; sizes have the names used in the papers."""
     from models.parameters import parameter_count, parameter_shapes
     from models.tokenizer import open_tokenizer
 
@@ -121,21 +124,21 @@ def _facts(held: "Checkpoint") -> Table:
         ("norm", type(first.norm).__name__),
         ("positions", _positions(held)),
         ("residual", type(first.residual).__name__.lower()),
-        ("head", "tied to the embedding" if spec.tied else "of its own"),
-        ("tokenizer", "none: only ids can be run" if tokenizer is None else "tokenizer.json"),
+        ("head", "tied to the embedding" if spec.tied else "separate"),
+        ("tokenizer", "none; only token ids can be run" if tokenizer is None else "tokenizer.json"),
     ]
     return Table(_FACTS, rows)
 
 
 def _positions(held: "Checkpoint") -> str:
-    """What tells positions apart: layers first, then the embedding."""
+    """How positions are encoded: in layers first, then in the embedding."""
     kinds = [*(layer.position for layer in held.spec.layers), held.spec.positions]
-    told = dict.fromkeys(type(kind).__name__ for kind in kinds if type(kind).__name__ != "NoPosition")
-    return " and ".join(told).lower() or "none"
+    names = dict.fromkeys(type(kind).__name__ for kind in kinds if type(kind).__name__ != "NoPosition")
+    return " and ".join(names).lower() or "none"
 
 
 def _share_of(held: "Checkpoint", sublayer: str) -> str:
-    """How many of all parameters belong to one kind of sublayer, its norms included."""
+    """Parameters in one kind of sublayer, its norms included, and their share of all parameters."""
     from math import prod
 
     from models.parameters import parameter_count, parameter_shapes

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean."""
+"""Options shared by several commands, and how their values are parsed."""
 
 import os
 import signal
@@ -35,36 +35,42 @@ engine_options = _all(
         "--engine",
         default="onnx",
         show_default=True,
-        help="Runtime: onnx, torch or mlx; its precision: onnx:int4, mlx:bf16; onnx's provider: onnx+cuda.",
+        help="Engine: onnx, torch or mlx; with a precision: onnx:int4, mlx:bf16; with a provider: onnx+cuda.",
     ),
-    click.option("--threads", type=int, help="Threads to compute with.  [default: the physical cores]"),
+    click.option("--threads", type=int, help="Number of CPU threads.  [default: physical cores]"),
 )
 
 run_options = _all(
-    click.option("--ids", help="Token ids instead of text, such as 1,5,2."),
-    click.option("-n", "--max-new-tokens", type=int, default=64, show_default=True, help="Tokens to generate at most."),
-    click.option("--greedy", is_flag=True, help="Always the likeliest token; so it is without the next three, too."),
-    click.option("--temperature", type=float, help="Draw tokens; the logits are divided by this."),
-    click.option("--top-k", type=int, help="Draw among the k likeliest tokens."),
-    click.option("--top-p", type=float, help="Draw among the likeliest tokens that together have this probability."),
+    click.option("--ids", help="Token ids instead of a text, such as 1,5,2."),
+    click.option(
+        "-n", "--max-new-tokens", type=int, default=64, show_default=True, help="Maximum number of tokens to generate."
+    ),
+    click.option("--greedy", is_flag=True, help="Greedy decoding (default unless a sampling option is given)."),
+    click.option("--temperature", type=float, help="Sampling temperature; logits are divided by it."),
+    click.option("--top-k", type=int, help="Sample from the k most probable tokens."),
+    click.option(
+        "--top-p",
+        type=float,
+        help="Nucleus sampling: sample from the most probable tokens that sum to this probability.",
+    ),
     click.option(
         "--seed",
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
-        help="Of the draws; equal seeds give equal text.",
+        help="Random seed for sampling.",
     ),
 )
 
 
 def chosen_sampling(greedy: bool, temperature: float | None, top_k: int | None, top_p: float | None) -> "Sampling":
-    """The sampling that options ask for; greedy where they say nothing."""
+    """The sampling given by the options; greedy decoding if no sampling option is given."""
     from edge.sampling import Sampling
 
     if (temperature, top_k, top_p) == (None, None, None):
         return Sampling.greedy()
     if greedy:
-        raise MisuseError("--greedy takes the likeliest token, --temperature, --top-k and --top-p draw one; choose")
+        raise MisuseError("--greedy cannot be combined with --temperature, --top-k or --top-p; remove one of them")
     return Sampling(temperature=1.0 if temperature is None else temperature, top_k=top_k, top_p=top_p)
 
 
@@ -75,19 +81,21 @@ def parsed_ids(text: str | None) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
-        raise MisuseError(f"--ids takes whole numbers with commas between, such as 1,5,2, not '{text}'") from error
+        raise MisuseError(
+            f"--ids is '{text}', which is not a list of token ids; give comma-separated integers such as 1,5,2"
+        ) from error
 
 
 def is_number(text: str) -> bool:
-    """Whether text is a whole number of 18 digits at most, with nothing before it but spaces."""
+    """Whether text is a non-negative integer of at most 18 digits, with optional spaces around it."""
     return text.strip().isdecimal() and len(text.strip()) <= 18
 
 
 def text_argument(text: str | None, name: str) -> str | None:
-    """Words as they were given; `-` is what stdin holds, without the end of its last line.
+    """The text of an argument; `-` reads it from stdin, without the last line break.
 
     Raises:
-        MisuseError: they are no text in UTF-8, or stdin holds none.
+        MisuseError: it is not valid UTF-8, or stdin is empty or closed.
     """
     if text is None:
         return None
@@ -97,27 +105,27 @@ def text_argument(text: str | None, name: str) -> str | None:
     try:
         text.encode("utf8")
     except UnicodeEncodeError as error:
-        raise MisuseError(f"{name} is no text in UTF-8, from character {error.start} on; convert it to UTF-8") from None
+        raise MisuseError(f"{name} is not valid UTF-8 at character {error.start}; convert it to UTF-8") from None
     return text
 
 
 def _read_stdin(name: str) -> str:
     if sys.stdin is None or sys.stdin.closed:
-        raise MisuseError(f"{name} is to be read from stdin, which is closed; give it as an argument")
+        raise MisuseError(f"{name} is '-', but stdin is closed; give {name} as an argument")
     if sys.stdin.isatty():
-        print_message(f"type {name}; ctrl-d on a line of its own ends it")
+        print_message(f"type {name}, then press ctrl-d on an empty line")
     try:
         text = sys.stdin.buffer.read().decode("utf8")
     except UnicodeDecodeError as error:
-        raise MisuseError(f"stdin is no text in UTF-8, from byte {error.start} on; convert it to UTF-8") from None
+        raise MisuseError(f"stdin is not valid UTF-8 at byte {error.start}; convert it to UTF-8") from None
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
-        raise MisuseError(f"{name} is to be read from stdin, which holds nothing; pipe some text in")
+        raise MisuseError(f"{name} is '-', but stdin is empty; pipe a text into the command")
     return text
 
 
 def open_model(model: str, engine: str, threads: int | None) -> "Model":
-    """Loads a model; long work, and keys of its config that mean nothing, are told on stderr."""
+    """Loads a model; reports progress, and config keys that have no effect, on stderr."""
     from edge.session import load
     from models.checkpoint import unread_keys
     from models.families.config import shown
@@ -127,7 +135,7 @@ def open_model(model: str, engine: str, threads: int | None) -> "Model":
         opened = load(model, engine, threads=threads, progress=print_message)
     if unread := unread_keys(opened.checkpoint.folder):
         names = ", ".join(shown(key) for key in unread[:8])
-        print_message(f"edge: config.json has keys that this family does not know, so they change nothing: {names}")
+        print_message(f"edge: config.json has keys that this model family does not use; they have no effect: {names}")
     built, parts = built_otherwise(opened.checkpoint.folder)
     if parts:
         print_message(
@@ -139,9 +147,9 @@ def open_model(model: str, engine: str, threads: int | None) -> "Model":
 
 @contextmanager
 def _interrupt_leaves() -> Iterator[None]:
-    """While an engine is built, an interrupt ends the process: nothing can stop the thread that builds it.
+    """Ends the process on an interrupt while an engine is built, since its thread cannot be stopped.
 
-    What it was writing has not taken its place yet, and is removed.
+    Removes the files that were being written.
     """
     from export.atomic_folder import remove_leftovers
     from export.bundle import cache_folder
@@ -160,7 +168,7 @@ def _interrupt_leaves() -> Iterator[None]:
 
 
 def print_message(message: str) -> None:
-    """One line for whoever watches, beside the results."""
+    """Prints one line to stderr; results go to stdout."""
     print(escape_line(message), file=sys.stderr, flush=True)
 
 

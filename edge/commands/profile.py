@@ -1,4 +1,4 @@
-"""`edge profile`: time, memory and where both go, for each engine and precision."""
+"""`edge profile`: measures latency and memory of a model, in total and per part, for each engine and precision."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,19 +25,38 @@ if TYPE_CHECKING:
 )
 @click.argument("model")
 @click.option(
-    "-e", "--engine", "engines", multiple=True, default=("onnx",), show_default=True, help="May be given several times."
+    "-e",
+    "--engine",
+    "engines",
+    multiple=True,
+    default=("onnx",),
+    show_default=True,
+    help="Engine: onnx, torch, mlx, onnx:int4 ...; may be repeated.",
 )
-@click.option("--threads", type=int, help="Threads to compute with.  [default: the physical cores]")
-@click.option("--depth", "depths", type=int, multiple=True, help="Tokens in the cache.  [default: 0, 512 and 2048]")
-@click.option("--prompt-tokens", type=int, default=256, show_default=True, help="Tokens of a prompt.")
-@click.option("-n", "--tokens", type=int, default=32, show_default=True, help="Intervals between tokens in a round.")
-@click.option("--rounds", type=int, default=5, show_default=True, help="Rounds of each engine at each depth, in turns.")
-@click.option("--repeats", type=int, default=20, show_default=True, help="Passes of each kind with clocks inside.")
-@click.option("--layers", "by_layer", is_flag=True, help="A row for every part of every layer, not their sums.")
-@click.option("--sparsity", is_flag=True, help="Also what silent neurons of the FFN would save.")
-@click.option("--against", type=click.Path(path_type=Path), help="Say what changed since the profile in this file.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to keep the profile, every sample of it.")
-@click.option("--trace", "perfetto", type=click.Path(path_type=Path), help="Write a timeline for ui.perfetto.dev, too.")
+@click.option("--threads", type=int, help="Number of CPU threads.  [default: physical cores]")
+@click.option(
+    "--depth",
+    "depths",
+    type=int,
+    multiple=True,
+    help="Tokens in the cache; may be repeated.  [default: 0, 512 and 2048]",
+)
+@click.option("--prompt-tokens", type=int, default=256, show_default=True, help="Tokens of the prompt in each round.")
+@click.option("-n", "--tokens", type=int, default=32, show_default=True, help="Decode steps in each round.")
+@click.option(
+    "--rounds", type=int, default=5, show_default=True, help="Rounds of each engine at each depth, interleaved."
+)
+@click.option("--repeats", type=int, default=20, show_default=True, help="Instrumented passes of each kind.")
+@click.option("--layers", "by_layer", is_flag=True, help="Print every part of every layer instead of sums over layers.")
+@click.option("--sparsity", is_flag=True, help="Also measure what skipping inactive FFN neurons would save.")
+@click.option("--against", type=click.Path(path_type=Path), help="Print changes since the profile in this file.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File for the profile with all samples.  [default: a file in the cache]",
+)
+@click.option("--trace", "perfetto", type=click.Path(path_type=Path), help="Also write a timeline for ui.perfetto.dev.")
 @table_options
 def profile(
     model: str,
@@ -55,11 +74,13 @@ def profile(
     perfetto: Path | None,
     layout: str | None,
 ) -> None:
-    """Measure what running MODEL costs: end to end, layer by layer, part by part.
+    """Measure latency and memory of MODEL: end to end, per layer, per part.
 
-    Each engine runs in a process of its own; rounds are taken in turns. Decoding and prompts are told apart, at fixed
-    depths of the cache. Times of parts stand beside the whole pass, how much of it they cover, the bytes and
-    operations of each part, and what this machine reaches at best.
+    Use it to choose an engine and a precision, or to find the slow part of a model. Each engine runs in its own
+    process, and rounds are interleaved. Prefill and decode are measured separately, at fixed numbers of cached tokens.
+
+    Tables show medians and percentiles in ms. Coverage is the sum of all measured parts divided by the uninstrumented
+    pass. Bandwidth and FLOP/s of each part are compared with a benchmark of this machine.
     """
     from edge.commands.profile_tables import profile_csv, profile_markdown, profile_summary, profile_text
     from edge.output import check_output
@@ -72,7 +93,7 @@ def profile(
     then = open_profile(against) if against else None
     found = _measure(model, tuple(dict.fromkeys(engines)), threads, plan, sparsity)
     record = profile_record(found)
-    print_message(f"kept in {_keep(found, record, output)}")
+    print_message(f"saved to {_save(found, record, output)}")
     if perfetto:
         _write_timeline(found, perfetto)
     if layout == "json":
@@ -89,9 +110,9 @@ def _plan(depths: tuple[int, ...], prompt: int, tokens: int, rounds: int, repeat
     wrong = {"--prompt-tokens": prompt, "--tokens": tokens, "--rounds": rounds, "--repeats": repeats}
     for option, number in wrong.items():
         if number < 1:
-            raise MisuseError(f"{option} is {number}; there must be 1 at least")
+            raise MisuseError(f"{option} is {number}; the minimum is 1")
     if any(depth < 0 for depth in depths):
-        raise MisuseError(f"--depth is {min(depths)}; a cache holds 0 tokens at least")
+        raise MisuseError(f"--depth is {min(depths)}; the minimum is 0")
     plan = Plan(prompt=prompt, tokens=tokens, rounds=rounds, repeats=repeats)
     return Plan(depths=depths, prompt=prompt, tokens=tokens, rounds=rounds, repeats=repeats) if depths else plan
 
@@ -107,8 +128,8 @@ def _measure(model: str, engines: tuple[str, ...], threads: int | None, plan: "P
     return measure([variant_of(model, engine, threads) for engine in engines], plan, print_message, sparsity=sparsity)
 
 
-def _keep(found: "Profile", record: dict[str, object], output: Path | None) -> Path:
-    """Writes every sample to a file: the one that was named, or one of the cache."""
+def _save(found: "Profile", record: dict[str, object], output: Path | None) -> Path:
+    """Writes all samples to the given file, or to a file in the cache."""
     from edge.output import write_text
     from export.bundle import cache_folder
 
@@ -118,7 +139,7 @@ def _keep(found: "Profile", record: dict[str, object], output: Path | None) -> P
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise EdgeError(f"{folder} cannot be made: {error.strerror}; name a file with -o") from error
+            raise EdgeError(f"{folder} cannot be created: {error.strerror}; give a file with -o") from error
     return write_text(output, json_text(record))
 
 

@@ -1,4 +1,4 @@
-"""`edge report`: a saved run as one HTML page, or a profile as a timeline."""
+"""`edge report`: writes a saved trace as one HTML page, or a profile as a timeline."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,29 +27,29 @@ _FILE = click.Path(path_type=Path)
     """
 )
 @click.argument("source", metavar="TRACE", type=_FILE)
-@click.option("-o", "--output", type=_FILE, required=True, help="The file to write.")
-@click.option("--profile", type=_FILE, help="Show this profile, too: what 'edge profile --json' wrote.")
-@click.option("--compare", type=_FILE, help="Show this comparison, too: what 'edge compare --json' wrote.")
-@click.option("--lab", type=_FILE, help="Show this lab, too: what 'edge lab --json' wrote.")
-@click.option("--perfetto", is_flag=True, help="TRACE is a profile: write a timeline for ui.perfetto.dev.")
+@click.option("-o", "--output", type=_FILE, required=True, help="Output file.")
+@click.option("--profile", type=_FILE, help="Also show this profile, written by 'edge profile --json'.")
+@click.option("--compare", type=_FILE, help="Also show this comparison, written by 'edge compare --json'.")
+@click.option("--lab", type=_FILE, help="Also show these claims, written by 'edge lab --json'.")
+@click.option("--perfetto", is_flag=True, help="Write a timeline for ui.perfetto.dev; TRACE is then a profile.")
 def report(
     source: Path, output: Path, profile: Path | None, compare: Path | None, lab: Path | None, perfetto: bool
 ) -> None:
-    """Write what TRACE saw as one HTML page that opens anywhere.
+    """Write a trace as one HTML page that works offline.
 
-    The page needs no network and sends nothing. It shows the tokens, every attention map, how silent FFNs were, and,
-    where such files are given, where time goes, how far other engines are from each other, and what claims about
-    attention and the FFN were found to be worth.
+    Use it to share a run: the page needs no network, and any browser opens it. It shows the tokens, the attention
+    weights of every head, and the activation sparsity of every FFN. With the options it also shows latency per
+    sublayer, differences between engines, and results of claims about attention and the FFN.
     """
     from edge.output import check_output, file_bytes, write_text
 
     check_output(output, source, profile, compare, lab)
     if perfetto and (profile or compare or lab):
         raise MisuseError(
-            "--perfetto writes the timeline of one profile, named first; a page takes --profile, --compare, --lab"
+            "--perfetto cannot be combined with --profile, --compare or --lab; give only the profile as TRACE"
         )
     write_text(output, _timeline(source) if perfetto else _page(source, profile, compare, lab))
-    opens = "ui.perfetto.dev opens it" if perfetto else "any browser opens it"
+    opens = "open it at ui.perfetto.dev" if perfetto else "open it in a browser"
     size = file_bytes(output)
     if size is not None:
         print_message(f"{output}: {show_bytes(size)}; {opens}")
@@ -62,12 +62,14 @@ def _page(source: Path, profile: Path | None, compare: Path | None, lab: Path | 
     trace = open_trace(source)
     further = _further(trace.model, profile, compare, lab)
     if not (trace.sites or trace.generated or further):
-        raise MisuseError(f"{source} is of a run that watched nothing and generated nothing; there is nothing to show")
+        raise MisuseError(
+            f"{source} has no sites and no generated tokens, so there is nothing to show; run 'edge trace' again"
+        )
     return report_page(trace, further, print_message)
 
 
 def _further(model: str, profile: Path | None, compare: Path | None, lab: Path | None) -> "list[Section]":
-    """What is shown beside the trace of `model`."""
+    """Sections of the other files, after those of the trace of `model`."""
     from edge.lab.record import open_lab
     from edge.report.claims_section import claims_section
     from edge.report.comparison_section import comparison_section

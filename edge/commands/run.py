@@ -1,4 +1,4 @@
-"""`edge run`: text, as the model generates it."""
+"""`edge run`: prints generated text as a stream."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 @click.argument("prompt", required=False)
 @run_options
 @engine_options
-@click.option("--chat", is_flag=True, help="Put PROMPT into the checkpoint's own chat template.")
-@click.option("--system", help="What the system says before PROMPT; with --chat.")
-@click.option("--time", "timed", is_flag=True, help="Then time a decode step, sublayer by sublayer.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, for scripts.")
+@click.option("--chat", is_flag=True, help="Apply the checkpoint's chat template to PROMPT.")
+@click.option("--system", help="System prompt (requires --chat).")
+@click.option("--time", "timed", is_flag=True, help="Print the latency of each sublayer in a decode step.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end instead of text.")
 def run(
     model: str,
     prompt: str | None,
@@ -61,18 +61,20 @@ def run(
     timed: bool,
     as_json: bool,
 ) -> None:
-    """Stream what MODEL says after PROMPT.
+    """Run a prompt and print the generated text.
 
-    MODEL is a checkpoint folder, a model that 'edge models' lists, or the hub id of one that 'edge models pull'
-    fetched. PROMPT - is read from stdin; one that begins with a dash comes after --.
+    MODEL is a checkpoint folder, a hub model that 'edge models pull' downloaded, or a name that 'edge models' lists.
+    PROMPT can be '-' to read it from stdin; put -- before a PROMPT that begins with a dash.
+
+    The text goes to stdout. Then stderr shows the number of tokens, the time to first token (ttft), and tokens/s.
     """
     sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
     prompt, system = text_argument(prompt, "PROMPT"), text_argument(system, "--system")
     if chat and prompt_ids is not None:
-        raise MisuseError("--chat puts a PROMPT into words around it, and --ids has none; choose")
+        raise MisuseError("--chat needs a PROMPT and cannot be combined with --ids; remove one of them")
     turns = _turns(prompt, system) if chat else None
     if system is not None and not chat:
-        raise MisuseError("--system belongs to a conversation; add --chat")
+        raise MisuseError("--system requires --chat; add --chat")
     with open_model(model, engine, threads) as loaded:
         stream = Stream()
         trace = loaded.run(
@@ -98,28 +100,28 @@ def _turns(prompt: str | None, system: str | None) -> "list[Turn]":
     from models.chat import Turn
 
     if not prompt:
-        raise MisuseError("--chat needs a PROMPT, which is what the user says")
+        raise MisuseError("--chat needs a PROMPT, the message of the user; add one")
     return [*([Turn("system", system)] if system else []), Turn("user", prompt)]
 
 
 class Stream:
-    """Text on stdout, as it comes."""
+    """Streams generated text to stdout."""
 
     def __init__(self) -> None:
         self._written = ""
 
     def write(self, token: "Token") -> None:
-        """Shows the text that became complete with `token`, at once."""
+        """Prints the text that `token` completes."""
         self._written += token.text
         write_generated(token.text)
 
     def end(self, text: str) -> None:
-        """Shows what of the whole text is still missing, such as a character without its last byte."""
+        """Prints the rest of the text, such as a character whose last byte is missing."""
         write_generated(f"{text.removeprefix(self._written)}\n")
 
 
 def _record(trace: "Trace", timing: "SublayerTiming | None") -> dict[str, Any]:
-    """A run for scripts: ids, natural log-probabilities, milliseconds."""
+    """A run as JSON: token ids, natural log-probabilities, milliseconds."""
     record: dict[str, Any] = {
         "engine": trace.engine,
         "prompt_tokens": trace.tokens[: trace.prompt_length],

@@ -47,7 +47,7 @@ def sublayer_sum(timing: "SublayerTiming") -> str:
 
 
 def sublayer_record(timing: "SublayerTiming") -> dict[str, Any]:
-    """The same for scripts, in milliseconds."""
+    """The same as JSON, in milliseconds."""
     return {
         "tokens": timing.tokens,
         "depth": timing.depth,

@@ -1,4 +1,4 @@
-"""`edge lab --survey`: heads and neurons over a whole text, kept in a file, so that it can stop and go on."""
+"""`edge lab --survey`: measures heads and neurons over a whole text; resumable from a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from edge.session import Model
 
 KEEP_EVERY = 32
-"""Windows between two writings of the file."""
+"""The file is written after this many windows."""
 
 
 def survey_text(
     model: "Model", text: Path, keep: Path | None, part: str | None, add: tuple[Path, ...], layout: str | None
 ) -> None:
-    """Reads what is left of a text, adds other surveys, prints the whole."""
+    """Surveys the rest of a text, adds other surveys, and prints the result."""
     from edge.lab.survey import begin, survey
     from edge.lab.survey import to_json as plain
 
@@ -29,8 +29,8 @@ def survey_text(
         _check_keep(keep, text, *add)
     started = begin(model, text, _part(part))
     if keep is not None and keep.exists():
-        started = _go_on(started, read_survey(keep), keep)
-        print_message(f"going on after {started.tokens:,} tokens")
+        started = _resumed(started, read_survey(keep), keep)
+        print_message(f"resuming after {started.tokens:,} tokens")
     found = started
     try:
         for found in survey(model, text, started):
@@ -44,7 +44,7 @@ def survey_text(
     for file in add:
         found = found.merged(read_survey(file))
     if not found.tokens:
-        raise MisuseError(f"{text} has no tokens for this survey to read, so there is nothing to tell")
+        raise MisuseError(f"{text} has no tokens for this survey; give a longer text, or another --part")
     match layout:
         case "json":
             click.echo(json_text(plain(found)))
@@ -53,48 +53,50 @@ def survey_text(
 
 
 def _check_keep(keep: Path, *inputs: Path) -> None:
-    """Refuses what cannot be written, or could not be read again."""
+    """Refuses a file that cannot be written, or could not be read again."""
     from edge.output import check_output
 
     check_output(keep, *inputs)
     if keep.exists() and not keep.is_file():
-        raise MisuseError(f"{keep} is no plain file, and a survey goes on from the file of --keep; name another")
+        raise MisuseError(
+            f"{keep} is not a regular file, so a survey cannot resume from it; give another file to --keep"
+        )
 
 
-def _part(told: str | None) -> "Part":
+def _part(text: str | None) -> "Part":
     """`2/3` is the second of three parts."""
     from edge.lab.survey import Part
 
-    if told is None:
+    if text is None:
         return Part(1, 1)
-    number, _, of = told.partition("/")
+    number, _, of = text.partition("/")
     if not (is_number(number) and is_number(of) and 1 <= int(number) <= int(of)):
-        raise MisuseError(f"--part is '{told}'; the second of three parts is 2/3")
+        raise MisuseError(f"--part is '{text}'; give a part such as 2/3, the second of three")
     return Part(int(number), int(of))
 
 
-def _go_on(wanted: "Survey", kept: "Survey", file: Path) -> "Survey":
-    """What was kept, if it is of the same thing."""
+def _resumed(wanted: "Survey", kept: "Survey", file: Path) -> "Survey":
+    """The saved survey, if it is of the same model, text and part."""
     if what := wanted.differs_in(kept):
-        raise MisuseError(f"{file} has a survey of another {what}; --keep takes another file")
+        raise MisuseError(f"{file} has a survey of another {what}; give another file to --keep")
     divisions = [[(part.number, part.of) for part in one.parts] for one in (wanted, kept)]
     if divisions[0] != divisions[1]:
-        raise MisuseError(f"{file} has a survey of another part of the text; --keep takes another file")
+        raise MisuseError(f"{file} has a survey of another part of the text; give another file to --keep")
     return kept
 
 
 def read_survey(file: Path) -> "Survey":
-    """What `--keep` wrote.
+    """The survey that `--keep` wrote.
 
     Raises:
-        EdgeError: there is none, or it holds something else.
+        EdgeError: the file does not exist, or is not a survey.
     """
     from edge.lab.survey import from_json
 
     try:
         return from_json(parse_json(file.read_text(encoding="utf8")))
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise EdgeError(f"{file} is no survey that this Edge reads: {error}") from error
+        raise EdgeError(f"{file} is not a survey that this version of Edge reads: {error}") from error
     except OSError as error:
         raise EdgeError(f"{file} cannot be read: {error.strerror}") from error
 
@@ -108,7 +110,7 @@ def _write(found: "Survey", keep: Path | None) -> None:
 
 
 def survey_table(found: "Survey") -> Table:
-    """A row a layer: means over tokens, and over heads where they are of heads."""
+    """One row per layer: means over tokens, and over heads for attention."""
     import numpy as np
 
     from edge.measure.activation_counts import dead_share, hot_neuron_share
@@ -118,12 +120,12 @@ def survey_table(found: "Survey") -> Table:
         Column("layer", "layer"),
         Column("tokens", "tokens", ","),
         *(Column(measure.key, measure.title, measure.unit.show) for measure in MEASURES),
-        Column("hot_neuron_share", "make 80%", ".1%"),
+        Column("hot_neuron_share", "neurons for 80%", ".1%"),
         Column("dead_share", "dead", ".1%"),
         Column("entropy_bits", "entropy, bits", ".2f"),
         Column("first_token_share", "on first token", ".1%"),
         Column("best_previous_token", "best on previous", ".1%"),
-        Column("distance_tokens", "distance, tokens", ".1f"),
+        Column("distance_tokens", "mean distance, tokens", ".1f"),
     )
     by_layer = [
         *(found.mean(measure.key) for measure in MEASURES),

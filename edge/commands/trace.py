@@ -1,4 +1,4 @@
-"""`edge trace`: a run, with what was seen inside saved to a file."""
+"""`edge trace`: saves the activations of a run to a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,17 +43,22 @@ _COLUMNS = (
 )
 @click.argument("model")
 @click.argument("prompt", required=False)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write.")
-@click.option("--part", "parts", multiple=True, help="Watch this part of each layer only; may be repeated.")
-@click.option("--layers", help="Watch these layers only, such as 0,2-4.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Output file.")
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    help="Record only this part of each layer; may be repeated.  [default: every part]",
+)
+@click.option("--layers", help="Record only these layers, such as 0,2-4.  [default: every layer]")
 @click.option(
     "--ablate",
     "ablations",
     multiple=True,
-    help="Set to 0 at every token: head:3.5, neuron:4.1023, attention:2 or ffn:2, the layer first; may be repeated.",
+    help="Set to 0 at every token: head:3.5 (layer 3, head 5), neuron:4.1023, attention:2 or ffn:2; may be repeated.",
 )
-@click.option("--logits", is_flag=True, help="Watch the logits of every token, too.")
-@click.option("--half", is_flag=True, help="Keep values as float16: half the bytes, three digits.")
+@click.option("--logits", is_flag=True, help="Also record the logits of every token.")
+@click.option("--half", is_flag=True, help="Store values as float16: half the size, about three digits.")
 @run_options
 @engine_options
 @table_options
@@ -77,13 +82,13 @@ def trace(
     threads: int | None,
     layout: str | None,
 ) -> None:
-    """Save what happens inside MODEL on PROMPT, and sum it up.
+    """Run a prompt and save the activations of MODEL to a file.
 
-    PROMPT - is read from stdin; one that begins with a dash comes after --.
+    Use it to open a run later with 'edge look', or to write a page with 'edge report'. PROMPT can be '-' to read it
+    from stdin; put -- before a PROMPT that begins with a dash.
 
-    The columns are means over tokens, and over heads for attention: the entropy of a row of the attention pattern and
-    its share of the first token, both over the rows after the first; and the FFN's activation sparsity, as neurons that
-    are exactly zero, and by top-p 0.9. What --ablate sets to 0 is left out of them.
+    It prints one row per layer. Entropy and the weight on the first token are means over heads and over the queries
+    after the first. Activation sparsity is a mean over tokens. Ablated heads and neurons are left out of the means.
     """
     from edge.edits import ablation_of
     from edge.output import check_output
@@ -122,31 +127,33 @@ def _print_written(seen: "Trace", output: Path) -> None:
     if seen.edits:
         print_message(f"edits: {', '.join(seen.edits)}")
     size = file_bytes(output)
-    told = "" if size is None else f"{show_bytes(size)}, "
-    print_message(f"{output}: {told}{seen.n_fed} tokens fed; 'edge look {output}' shows it")
+    written = "" if size is None else f"{show_bytes(size)}, "
+    print_message(f"{output}: {written}{seen.n_fed} tokens fed; open it with 'edge look {output}'")
 
 
 MOST_LAYERS = 10_000
-"""More than any decoder has; a longer range would not fit into memory."""
+"""More layers than any decoder has; a longer range would not fit in memory."""
 
 
 def parsed_layers(text: str | None) -> tuple[int, ...] | None:
-    """`"0,2-4"` is `(0, 2, 3, 4)`; nothing said is all of them."""
+    """`"0,2-4"` is `(0, 2, 3, 4)`; None is every layer."""
     if text is None:
         return None
     chosen: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
         if not (is_number(first) and is_number(last or first)):
-            raise MisuseError(f"--layers takes numbers and ranges with commas between, such as 0,2-4, not '{text}'")
+            raise MisuseError(
+                f"--layers is '{text}', which is not a list of layers; give numbers and ranges such as 0,2-4"
+            )
         if int(last or first) > MOST_LAYERS:
-            raise MisuseError(f"--layers names layer {int(last or first):,}; no decoder has that many")
+            raise MisuseError(f"--layers has layer {int(last or first):,}; no decoder has that many layers")
         chosen += range(int(first), int(last or first) + 1)
     return tuple(dict.fromkeys(chosen))
 
 
 def layer_table(seen: "Trace") -> Table:
-    """What each layer did, in a few numbers; a dash where it was not watched."""
+    """Mean entropy, first-token weight and sparsity of each layer; a dash if it was not recorded."""
     from edge.measure.overview import survey
     from edge.measure.registry import MEASURES
 
@@ -166,8 +173,8 @@ def layer_table(seen: "Trace") -> Table:
 def _print_cost(
     loaded: "Model", watch: "Watch", prompt: str | None, prompt_ids: list[int] | None, max_new_tokens: int
 ) -> None:
-    """What the capture will hold at most, said before it runs."""
+    """Prints the maximum size of the recorded values, before the run."""
     given = prompt_ids or (loaded.tokenizer.encode(prompt) if loaded.tokenizer and prompt else [])
     tokens = min(len(given) + max(0, max_new_tokens - 1), loaded.spec.context)
     cost = watch.cost_bytes(loaded.spec, tokens)
-    print_message(f"watching {len(watch.sites(loaded.spec))} sites over up to {tokens} tokens: {show_bytes(cost)}")
+    print_message(f"recording {len(watch.sites(loaded.spec))} sites, at most {tokens} tokens: {show_bytes(cost)}")

@@ -155,7 +155,7 @@ def test_a_login_is_used(tmp_path: Path, files: dict[str, bytes]) -> None:
         (Hub(ID, {}, gated=True), ID, "asks for a license first"),
         (Hub(ID, {}), "someone/else", "has no such model"),
         (Hub(ID, {"config.json": b"{}", "pytorch_model.bin": b"pickled"}), ID, "has no *.safetensors"),
-        (Hub(ID, {}), "nothing", "is no id of the hub"),
+        (Hub(ID, {}), "nothing", "is not a hub id"),
     ],
 )
 def test_what_cannot_be_pulled_is_refused_in_one_line(tmp_path: Path, hub: Hub, id: str, said: str) -> None:

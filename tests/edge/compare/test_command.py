@@ -62,9 +62,9 @@ def test_people_get_tables(byte_llama: Path, said: Said, monkeypatch: pytest.Mon
     monkeypatch.setenv("COLUMNS", "80")
     code, out, err = said("compare", byte_llama, "-e", "mlx", "-e", "mlx", "--rounds", 1, "--tokens", 80)
     assert code == 0, err
-    assert out.startswith("Beside mlx, on 80 tokens of text (built in), sites on the first 64.")
+    assert out.startswith("Compared with mlx on 80 tokens of text (built in); sites on the first 64.")
     assert max(map(len, out.splitlines()[2:])) <= 80, "a table is wider than the terminal"
-    assert "same likeliest token" in out and "all " in out
+    assert "same top-1 token" in out and "all " in out
 
 
 def test_what_is_printed_is_what_was_found(found: Comparison) -> None:
@@ -141,15 +141,19 @@ def test_help_states_its_thresholds(said: Said) -> None:
         (["{model}", "-e", "torch", "-e", "onnx", "--text", "{empty}/none.txt"], 2, "is empty"),
         (["{model}", "-e", "torch", "-e", "onnx", "--text", "{empty}/short.txt"], 2, "has 2 tokens"),
         (["{model}", "-e", "torch", "-e", "onnx", "--text", "{model}/model.safetensors"], 2, "no text in UTF-8"),
-        (["{model}", "-e", "torch", "-e", "onnx", "--text", "{empty}/short.txt", "--ids", "1,2,3"], 2, "choose"),
+        (
+            ["{model}", "-e", "torch", "-e", "onnx", "--text", "{empty}/short.txt", "--ids", "1,2,3"],
+            2,
+            "cannot be combined",
+        ),
         (["{model}", "-e", "torch", "-e", "onnx", "--ids", "1,2"], 2, "has 2 tokens"),
-        (["{model}", "-e", "torch", "-e", "onnx", "--ids", "1,2,x"], 2, "whole numbers"),
+        (["{model}", "-e", "torch", "-e", "onnx", "--ids", "1,2,x"], 2, "comma-separated integers"),
         (["{model}", "-e", "torch", "-e", "onnx", "--ids", "1,2,257"], 2, "outside the vocabulary"),
         (["{wordless}", "-e", "torch", "-e", "onnx"], 2, "no tokenizer.json, so it cannot be compared on a text"),
         (["{model}", "-e", "torch", "-e", "onnx", "--tokens", "2"], 2, "--tokens is 2"),
         (["{model}", "-e", "torch", "-e", "onnx", "--rounds", "0"], 2, "--rounds is 0"),
-        (["{model}", "-e", "torch", "-e", "onnx", "--tolerance", "0"], 2, "must be above 0"),
-        (["{model}", "-e", "torch", "-e", "onnx", "--tolerance", "nan"], 2, "must be above 0"),
+        (["{model}", "-e", "torch", "-e", "onnx", "--tolerance", "0"], 2, "give a number above 0"),
+        (["{model}", "-e", "torch", "-e", "onnx", "--tolerance", "nan"], 2, "give a number above 0"),
         (["{model}", "-e", "torch", "-e", "onnx", "--threads", "0"], 2, "at least 1"),
     ],
 )

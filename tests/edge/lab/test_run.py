@@ -141,7 +141,7 @@ def test_the_command_prints_for_people_and_for_scripts(said: Said) -> None:
     ("options", "message"),
     [
         (("--claim", "Z1"), "no claim 'Z1'"),
-        (("--tokens", 2), "--tokens is 2; the lab reads 3 at least"),
+        (("--tokens", 2), "--tokens is 2; the minimum is 3"),
         (("--text", "no-such-file"), "cannot be read"),
     ],
 )

@@ -108,7 +108,7 @@ def test_the_command_keeps_goes_on_and_adds(text: Path, tmp_path: Path, said: Sa
     assert said("lab", "fable-relu", "--survey", text, "--keep", kept, "--part", "1/2")[0] == 0
     before = kept.read_text()
     code, _, err = said("lab", "fable-relu", "--survey", text, "--keep", kept, "--part", "1/2")
-    assert code == 0 and "going on after" in err and kept.read_text() == before, "a finished survey was read again"
+    assert code == 0 and "resuming after" in err and kept.read_text() == before, "a finished survey was read again"
     code, out, _ = said(
         "lab", "fable-relu", "--survey", text, "--keep", other, "--part", "2/2", "--add", kept, "--json"
     )
@@ -122,11 +122,11 @@ def test_the_command_keeps_goes_on_and_adds(text: Path, tmp_path: Path, said: Sa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--keep", "x"), "belong to a survey; add --survey TEXT"),
+        (("--keep", "x"), "require --survey; add --survey TEXT"),
         (("--survey", "no-such-file"), "cannot be read: No such file"),
         (("--survey", "words.txt", "--part", "3/2"), "--part is '3/2'; the second of three parts is 2/3"),
-        (("--survey", "words.txt", "--claim", "F1"), "tries no claims"),
-        (("--survey", "words.txt", "--add", "words.txt"), "is no survey that this Edge reads"),
+        (("--survey", "words.txt", "--claim", "F1"), "tests no claims"),
+        (("--survey", "words.txt", "--add", "words.txt"), "is not a survey that this version of Edge reads"),
         (("--survey", "words.txt", "--keep", "words.txt"), "is also read by this command"),
     ],
 )
@@ -143,5 +143,5 @@ def test_a_survey_of_nothing_is_a_message(tmp_path: Path, said: Said) -> None:
     text.write_text("", encoding="utf8")
     for layout in ("--json", "--csv"):
         code, out, err = said("lab", "fable-relu", "--survey", text, "--keep", kept, layout)
-        assert code == 2 and not out and f"{text} has no tokens for this survey to read" in err, (out, err)
+        assert code == 2 and not out and f"{text} has no tokens for this survey" in err, (out, err)
     assert not kept.exists(), "a survey of nothing was kept"

@@ -87,7 +87,7 @@ def test_what_is_printed_says_how_sure_it_is(file: Path, capfd: pytest.CaptureFi
     assert code == 0
     for word in ("clocks cover", "gap", "of bandwidth", "Changes since", "after / before", "estimated peak", "energy:"):
         assert word in printed.out, f"nothing is said of '{word}'"
-    assert "kept in" in printed.err, "it is not said where the samples are"
+    assert "saved to" in printed.err, "it is not said where the samples are"
 
 
 def test_json_holds_the_profile_and_csv_every_part(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -313,7 +313,7 @@ def test_a_lab_is_no_timeline_and_is_not_written_over(tmp_path: Path, capfd: pyt
     before = file.read_bytes()
     for arguments, code, words in (
         ((trace, "-o", file, "--lab", file), 2, "would be overwritten"),
-        ((trace, "-o", tmp_path / "x.html", "--perfetto", "--lab", file), 2, "a page takes --profile"),
+        ((trace, "-o", tmp_path / "x.html", "--perfetto", "--lab", file), 2, "cannot be combined with --profile"),
         ((trace, "-o", tmp_path / "x.html", "--lab", tmp_path / "none"), 1, "there is no lab"),
         ((file, "-o", tmp_path / "x.html"), 1, "edge: "),
     ):
