@@ -15,7 +15,7 @@ def test_what_it_feeds_is_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[int] = []
     with tiny_lab(RELU) as lab:
         expected, _ = neuron_ablation.cost_tokens(lab), lab.traces
-        monkeypatch.setattr(lab, "see", counting(lab.run, fed))
+        monkeypatch.setattr(lab, "run", counting(lab.run, fed))
         neuron_ablation.ablate_neurons(lab)
     assert expected == sum(fed), f"{expected} tokens predicted, {sum(fed)} fed"
 
