@@ -120,7 +120,7 @@ def divided_rows(accounts: Sequence[TimeBreakdown], names: Sequence[str]) -> Ite
             scaled = f"{title}, scaled" if slowed and part != "gap" else title
             shares = tuple(_over(ns, account.total_ns) for ns, account in zip(took, accounts, strict=True))
             yield Cost(scaled, "ms", _ms(took), shares)
-    yield Cost("instrumented parts / total", "share", tuple(account.coverage for account in accounts))
+    yield Cost("timed parts / pass", "share", tuple(account.coverage for account in accounts))
     if slowed:
         yield Heading(f"instrumented · timers slowed {', '.join(slowed)}: shares are {CLOCKED}", warns=True)
         measured = [account.measured_sums_ns for account in accounts]

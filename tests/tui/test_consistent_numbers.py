@@ -220,6 +220,6 @@ def test_weights_held_follow_the_number_format_not_the_disk(engine: str, size: i
 
 
 def test_the_command_prints_what_its_table_holds(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    settings_store = tmp_path / "once.trace"
-    assert exit_code(["trace", "fable-relu", PROMPT, "-n", "5", "-o", str(settings_store), "--json"]) == 0
-    assert json.loads(capfd.readouterr().out) == layer_table(open_trace(settings_store)).records()
+    trace_file = tmp_path / "once.trace"
+    assert exit_code(["trace", "fable-relu", PROMPT, "-n", "5", "-o", str(trace_file), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == layer_table(open_trace(trace_file)).records()

@@ -205,7 +205,7 @@ async def test_an_id_of_the_hub_is_pulled_and_loaded(
         async with running_app() as ui:
             dialog = await open_dialog(ui, "o", OpenScreen)
             await type_in(ui, dialog, "#open-path", HUB_ID)
-            assert ui.app.screen is dialog and "enter again pulls it" in note_of(dialog) and not hub.asked
+            assert ui.app.screen is dialog and "enter again downloads it" in note_of(dialog) and not hub.asked
             await ui.press("enter")
             await ui.until(lambda: len(ui.fake_models.opened) == 2, "the pull to end")
             assert ui.main.session.place is not None
@@ -313,7 +313,7 @@ async def test_a_saved_trace_is_compared_with_traces_only(hub_cache: Path, tmp_p
         ui = AppDriver(app, app.main, pilot, FakeModels(), app.main.runner)
         await ui.idle()
         dialog = await open_dialog(ui, "d", CompareScreen)
-        assert "only another trace" in note_of(dialog) and not dialog.query("#compare-prompt")
+        assert "another trace only" in note_of(dialog) and not dialog.query("#compare-prompt")
         await type_in(ui, dialog, "#compare-trace", str(file))
         await ui.until(lambda: ui.main.state.compared is not None, "the trace beside")
         await ui.idle()

@@ -175,9 +175,9 @@ async def test_the_curve_falls_on_a_log_scale_to_where_nine_tenths_end() -> None
             size = ranked[cell * len(ranked) // curve.view_cells]
             want = max(0.0, 1 + np.log10(size / ranked[0]) / 4) if size else 0.0
             assert heights[cell] == pytest.approx(want, abs=1e-5), f"cell {cell} shows {size}"
-        settings_store = round((1 - float(top_p_sparsity(neurons))) * len(neurons))
-        assert ranked[:settings_store].sum() >= 0.9 * ranked.sum() > ranked[: settings_store - 1].sum()
-        assert f"top-p 0.9: {settings_store} neurons" in ui.shown("#curve"), ui.shown("#curve")
+        needed = round((1 - float(top_p_sparsity(neurons))) * len(neurons))
+        assert ranked[:needed].sum() >= 0.9 * ranked.sum() > ranked[: needed - 1].sum()
+        assert f"top-p 0.9: {needed} neurons" in ui.shown("#curve"), ui.shown("#curve")
         zeros = f"{int((neurons == 0).sum())} of {len(neurons)} exactly 0"
         assert zeros in str(ui.main.query_one("#curve-pane").border_subtitle)
 
@@ -193,7 +193,7 @@ async def test_the_curve_is_walked_from_neuron_to_neuron_and_zooms_to_those_that
         await ui.press("home")
         assert chosen(ui)[2] == order[0]
         await ui.press("right", "right")
-        assert chosen(ui)[2] == order[2] and f"#{order[2]}, number 3" in ui.shown("#curve")
+        assert chosen(ui)[2] == order[2] and f"#{order[2]}, rank 3" in ui.shown("#curve")
         await ui.press("left")
         assert chosen(ui)[2] == order[1]
         middle = curve.view_cells // 2
@@ -280,7 +280,7 @@ async def test_a_click_chooses_a_memory_and_a_click_on_its_switch_ablates_it() -
 async def test_an_ablated_neuron_runs_beside_and_both_answers_show() -> None:
     async with looking() as ui:
         layer, token, neuron = chosen(ui)
-        assert "ablate what is chosen" in ui.shown("#edited")
+        assert "ablate the selection" in ui.shown("#edited")
         await ui.press("x")
         await ui.until(lambda: ui.main.state.compared is not None, "the run without the neuron")
         await settled(ui)
@@ -296,7 +296,7 @@ async def test_an_ablated_neuron_runs_beside_and_both_answers_show() -> None:
         await ui.press("space")
         await ui.until(lambda: ui.main.state.compared is None, "the comparison to end")
         assert not ui.main.state.edits and "×" not in ui.shown("#neurons")
-        assert "ablate what is chosen" in ui.shown("#edited")
+        assert "ablate the selection" in ui.shown("#edited")
 
 
 async def test_an_edit_ended_before_its_run_came_leaves_nothing_beside() -> None:
@@ -320,7 +320,7 @@ async def test_what_is_ablated_stays_in_the_list_where_it_is_weak() -> None:
         await ui.until(lambda: ui.main.state.compared is not None, "the run beside")
         await settled(ui)
         await ui.until(lambda: f"#{inactive}" in lines_at_end(ui), "the silent neuron at the end of the list")
-        assert "is 0 here" in lines_at_end(ui) and "× ablated" in lines_at_end(ui), lines_at_end(ui)
+        assert "0 at this token" in lines_at_end(ui) and "× ablated" in lines_at_end(ui), lines_at_end(ui)
 
 
 class AnsweringModel(WeightedModel):
@@ -538,7 +538,7 @@ async def test_neurons_that_are_inactive_or_not_numbers_show_a_message(value: fl
         await ui.pilot.pause()
         assert words in ui.shown("#curve"), ui.shown("#curve")
         await settled(ui) if value else await ui.until(lambda: "every neuron is 0" in ui.shown("#neurons"), "the words")
-        assert "is no finite number here" in ui.shown("#neurons") or not value
+        assert "not a finite number" in ui.shown("#neurons") or not value
         ui.app.export_screenshot()
 
 

@@ -145,7 +145,7 @@ async def test_findings_are_shown_as_text_numbers_and_figures() -> None:
         assert view.query_one(NumberGrid).description in str(view.query_one("#figure-pane").border_subtitle)
         await ui.press("b")
         assert displayed(view, CurvePlot) and not displayed(view, NumberGrid)
-        assert "what 14 claims would tell" in str(view.query_one("#contrast-pane").border_title)
+        assert "14 claims are not tested" in str(view.query_one("#contrast-pane").border_title)
         assert "core operation" in ui.shown("#contrast")
 
 

@@ -73,7 +73,7 @@ async def test_what_is_written_names_every_edit(tmp_path: Path) -> None:
             text = (await written(ui, key, tmp_path / f"a.{suffix}")).read_text(encoding="utf8")
             assert all(name in text for name in names), f"the {key} leaves edits out for want of room"
             assert "applied: all 8 edits" in text
-        for number, changed in (("1", "attn_differs"), ("2", "weight_with_edits"), ("3", "coefficient_with_edits")):
+        for number, changed in (("1", "attn_change"), ("2", "weight_with_edits"), ("3", "coefficient_with_edits")):
             await ui.press(number)
             record, *_ = json.loads((await written(ui, "json", tmp_path / f"{number}.json")).read_text(encoding="utf8"))
             assert record["edits"] == ", ".join(names), f"the table of screen {number} names {record['edits']!r}"

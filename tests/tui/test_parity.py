@@ -28,7 +28,7 @@ from tests.tui.app_driver import PATIENCE_S, AppDriver, lines_of, running_app
 from tests.tui.fake_model import FakeModel, FakeModels, small_spec
 from tui.app_factory import app_on_model, app_on_trace
 from tui.help import sections
-from tui.jobs.compare import CompareEngines, choices, cost_text, passage_of, possible
+from tui.jobs.compare import CompareEngines, cost_text, engine_sets, passage_of, possible
 from tui.jobs.job import JobContext, JobInterrupted, ModelOnEngine
 from tui.jobs.laws import CheckLaws
 from tui.messages import EnginesCompared, JobProgress, LawChecked, LawsQueued
@@ -132,13 +132,15 @@ def test_marks_distinguish_within_near_and_over_the_tolerance() -> None:
 
 
 def test_the_reference_is_torch_or_onnx_where_torch_is_not_installed() -> None:
-    first, *others = choices("onnx", ("onnx", "torch", "mlx"))
+    first, *others = engine_sets("onnx", ("onnx", "torch", "mlx"))
     assert first.engines == ("torch", "onnx", "mlx", "onnx:int4", "mlx:int4")
     assert [one.engines[0] for one in others] == ["torch", "torch"]
     assert {"onnx:int8", "mlx:int8"} < set(others[0].engines) and others[1].engines == ("torch", "onnx", "mlx")
-    assert choices("onnx", ("onnx",))[0].engines == ("onnx", "onnx:int4")
-    assert all(one.others for one in choices("onnx", ("onnx",))), "an engine is to be compared with nothing"
-    assert choices("mlx:bf16", ("onnx", "mlx"))[0].engines[:3] == ("onnx", "mlx", "mlx:bf16"), "the one at hand is left"
+    assert engine_sets("onnx", ("onnx",))[0].engines == ("onnx", "onnx:int4")
+    assert all(one.others for one in engine_sets("onnx", ("onnx",))), "an engine is to be compared with nothing"
+    assert engine_sets("mlx:bf16", ("onnx", "mlx"))[0].engines[:3] == ("onnx", "mlx", "mlx:bf16"), (
+        "the one at hand is left"
+    )
 
 
 async def test_before_it_is_measured_the_view_says_what_will_be_compared_and_what_it_takes(
@@ -173,7 +175,7 @@ async def test_without_a_text_to_compare_on_a_message_says_what_to_do(compares: 
         await open_parity(ui)
         await ui.press("m")
         await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "the refusal")
-        assert "run some ids first" in str(ui.app.screen.query_one(Static).render())
+        assert "run token ids first" in str(ui.app.screen.query_one(Static).render())
 
 
 async def test_escape_stops_a_comparison_and_says_how_to_begin_again(endless_claim: FakeCompare) -> None:
@@ -311,7 +313,7 @@ async def test_a_saved_trace_offers_nothing_that_needs_a_model() -> None:
         pictures = [" ".join(lines_of(app.main.query_one(f"#{name}")).split()) for name in ("sites", "laws")]
         assert "has no model to compare" in pictures[0] and "a saved trace has none" in pictures[1], pictures
         actions = {one.binding.action for one in app.main.active_bindings.values() if one.enabled}
-        assert not actions & {"measure", "choice", "rows", "law", "laws"}, f"a saved trace offers {actions}"
+        assert not actions & {"measure", "engine_set", "rows", "law", "laws"}, f"a saved trace offers {actions}"
 
 
 @pytest.mark.parametrize("size", [(80, 24), WIDE, (60, 18)])
@@ -369,7 +371,7 @@ async def test_a_chosen_law_says_how_it_is_checked_and_where_it_breaks() -> None
         ui.main.post_message(LawChecked("onnx", law_found(3, passed=False)))
         await ui.press("down", "down")
         about = str(ui.main.query_one("#law-about").render())
-        assert "first there: layers.1.output, token 3 ' [bold]' (9 tokens)" in about, about
+        assert "first over tolerance: layers.1.output, token 3 ' [bold]' (9 tokens)" in about, about
         await ui.pilot.click(laws_of(ui), offset=(8, 5))
         await ui.pilot.pause()
         assert laws_of(ui).chosen == 5, "a click does not choose a law"

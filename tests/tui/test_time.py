@@ -26,7 +26,7 @@ from tui.app_factory import app_on_trace
 from tui.cost_table import Cost, Heading, as_table
 from tui.engine_costs import PARTS, Costs, cost_rows, part_costs
 from tui.jobs.job import JobContext
-from tui.jobs.profile import ProfileEngines, choices, estimated_s, plan_for
+from tui.jobs.profile import ProfileEngines, engine_sets, estimated_s, plan_for
 from tui.messages import EnginesTimed, JobProgress, JobStopped, Streaming
 from tui.runner import Runner
 from tui.view_state import ModelSummary
@@ -125,7 +125,7 @@ async def test_the_last_run_shows_each_sublayer_and_sums_to_its_total() -> None:
         await open_time(ui)
         timing, picture = ui.shown_run.timing, ui.shown("#time")
         assert timing is not None
-        for words in ("220 µs", "440 µs", "a made-up clock", "cover 96.2%", "median of 20"):
+        for words in ("220 µs", "440 µs", "a made-up clock", "sum to 96.2%", "median of 20"):
             assert words in picture, f"{words!r} does not show:\n{picture}"
         assert sum(timing.sums_ns.values()) == pytest.approx(timing.total_ns), "the sums do not add up to the total"
         assert "timed separately" in ui.shown("HeaderBar"), "the header calls timed numbers watched"
@@ -159,7 +159,7 @@ async def test_a_stopped_run_says_why_it_has_no_latencies() -> None:
         await ui.press("escape", "4")
         await ui.until(lambda: ui.main.state.main is not None, "what the run left")
         await ui.idle()
-        assert "this run was stopped" in " ".join(ui.shown("#time").split()), ui.shown("#time")
+        assert "a stopped run is not timed" in " ".join(ui.shown("#time").split()), ui.shown("#time")
 
 
 async def test_up_and_down_choose_layers_and_the_sums_below_can_be_reached() -> None:
@@ -199,7 +199,7 @@ async def test_the_rate_is_shown_during_a_run_and_its_intervals_after_it() -> No
             ui.main.on_streaming(message)
         await ui.pilot.pause()
         live = lines_of(pace)
-        for words in ("25.0 tok/s", "4 tokens", "first after 80.0 ms", "0 to 100 tok/s"):
+        for words in ("25.0 tok/s", "4 tokens", "ttft 80.0 ms", "0 to 100 tok/s"):
             assert words in live, f"{words!r} is not said while the run goes on:\n{live}"
         ui.main.draw()
         afterward = lines_of(pace)
@@ -216,7 +216,7 @@ async def test_columns_show_every_interval_and_mark_those_beyond_the_scale() -> 
         assert "≥8.00 ms" in picture, f"the scale does not say that something lies beyond it:\n{picture}"
         assert picture.count("▲") == 3, f"the interval beyond the scale is not marked, three cells wide:\n{picture}"
         pace.timing = run_timing(*[4.0] * 900, 5.0)
-        assert "longest of 14" in lines_of(pace), "columns that stand for several intervals do not say so"
+        assert "largest of 14" in lines_of(pace), "columns that stand for several intervals do not say so"
 
 
 async def test_fewer_than_two_tokens_have_no_rate() -> None:
@@ -245,7 +245,7 @@ async def test_m_times_the_installed_engines_without_any_prompt(measure: FakeMea
             "torch",
             "a decode step",
             "inter-token",
-            "instrumented parts / total",
+            "timed parts / pass",
             "100 MB",
             "without redrawing",
         ):
@@ -327,7 +327,7 @@ async def test_a_saved_trace_offers_no_measurement() -> None:
         pictures = " ".join(" ".join(lines_of(app.main.query_one(f"#{name}")).split()) for name in ("time", "engines"))
         assert "has no sublayer latencies" in pictures and "has no model to time" in pictures, pictures
         offered = {one.binding.action for one in app.main.active_bindings.values() if one.enabled}
-        assert not offered & {"measure", "choice", "kind"}, f"a saved trace offers {offered}"
+        assert not offered & {"measure", "engine_set", "kind"}, f"a saved trace offers {offered}"
 
 
 async def test_the_view_as_rows_is_what_it_shows(measure: FakeMeasure) -> None:
@@ -415,7 +415,7 @@ def test_parts_of_a_sublayer_sum_to_it() -> None:
 def test_noise_is_said_first() -> None:
     noisy = example_profiles.profile(example_profiles.variant("onnx", wobble=0.5))
     first = next(iter(cost_rows(costs_of(noisy, True))))
-    assert isinstance(first, Heading) and first.warns and "rounds lie over 20% apart" in first.title
+    assert isinstance(first, Heading) and first.warns and "medians of rounds differ by over 20%" in first.title
     calm = next(iter(cost_rows(costs_of(two_engines(), True))))
     assert isinstance(calm, Heading) and not calm.warns, "a calm profile is called noisy"
 
@@ -440,13 +440,13 @@ def model_summary(engine: str = "onnx", context: int = 512) -> ModelSummary:
 
 
 def test_engines_to_time_are_distinguished_and_no_choice_is_repeated() -> None:
-    found = choices("onnx:int4", ("onnx", "mlx"))
+    found = engine_sets("onnx:int4", ("onnx", "mlx"))
     assert [one.engines for one in found] == [
         ("onnx:int4", "onnx", "mlx"),
         ("onnx:int4", "onnx", "mlx", "mlx:int4"),
         ("onnx:int4",),
     ]
-    assert len(choices("torch", ("torch",))) == 1, "with one engine there is nothing to choose"
+    assert len(engine_sets("torch", ("torch",))) == 1, "with one engine there is nothing to choose"
 
 
 def test_a_plan_fits_a_short_context() -> None:
@@ -478,7 +478,7 @@ def test_a_real_profile_has_times_coverage_and_memory() -> None:
     for is_decode in (True, False):
         costs = costs_of(last.profile, is_decode)
         rows = {row.title: row for row in cost_rows(costs) if isinstance(row, Cost)}
-        for title in ("uninstrumented, p50", "attention", "FFN", "instrumented parts / total", "process peak"):
+        for title in ("uninstrumented, p50", "attention", "FFN", "timed parts / pass", "process peak"):
             assert (rows[title].values[0] or 0.0) > 0, f"{title} of {costs.title} is nothing"
     assert not multiprocessing.active_children(), "a process outlived the profile"
 

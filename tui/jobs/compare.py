@@ -14,7 +14,7 @@ from edge.worker_process import cancelable
 from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
 from models.find_model import find_model
-from tui.jobs.estimate import Choice, opening_s, show_duration, token_s
+from tui.jobs.estimate import EngineSet, opening_s, show_duration, token_s
 from tui.jobs.job import JobContext
 from tui.messages import EnginesCompared
 from tui.view_state import ModelSummary
@@ -29,16 +29,16 @@ _NAMED = 24
 """Characters of a text in its name."""
 
 
-def choices(current: str, installed: Sequence[str]) -> tuple[Choice, ...]:
+def engine_sets(current: str, installed: Sequence[str]) -> tuple[EngineSet, ...]:
     """Sets of engines to compare with torch, or with onnx without torch; each has at least two engines."""
     reference = "torch" if "torch" in installed else "onnx"
     floats = (reference, *installed, current)
     quantizing = tuple(name for name in ("onnx", "mlx") if name in installed)
     int4, int8 = (tuple(f"{name}:int{bits}" for name in quantizing) for bits in (4, 8))
     found = (
-        Choice("engines and int4", _once(*floats, *int4)),
-        Choice("engines, int8 and int4", _once(*floats, *int8, *int4)),
-        Choice("engines", _once(*floats)),
+        EngineSet("engines and int4", _once(*floats, *int4)),
+        EngineSet("engines, int8 and int4", _once(*floats, *int8, *int4)),
+        EngineSet("engines", _once(*floats)),
     )
     return tuple({one.engines: one for one in reversed(found) if one.others}.values())[::-1]
 

@@ -14,7 +14,7 @@ _BYTES_PER_S = 10e9
 
 
 @dataclass(frozen=True)
-class Choice:
+class EngineSet:
     """Engines to measure together; in a comparison the first is the reference."""
 
     title: str
@@ -29,20 +29,20 @@ class EngineSets:
     """Cycles through the sets of engines for the current model."""
 
     def __init__(
-        self, choices: Callable[[str, tuple[str, ...]], tuple[Choice, ...]], installed: tuple[str, ...]
+        self, sets_for: Callable[[str, tuple[str, ...]], tuple[EngineSet, ...]], installed: tuple[str, ...]
     ) -> None:
-        self._choices, self._installed, self._at = choices, installed, 0
+        self._sets_for, self._installed, self._at = sets_for, installed, 0
 
-    def offered(self, model: ModelSummary | None) -> tuple[Choice, ...]:
+    def available(self, model: ModelSummary | None) -> tuple[EngineSet, ...]:
         """All sets; none without a model that can be opened."""
-        return self._choices(model.engine, self._installed) if model and model.source else ()
+        return self._sets_for(model.engine, self._installed) if model and model.source else ()
 
-    def current_choice(self, model: ModelSummary | None) -> Choice | None:
+    def current(self, model: ModelSummary | None) -> EngineSet | None:
         """The current set."""
-        found = self.offered(model)
+        found = self.available(model)
         return found[self._at % len(found)] if found else None
 
-    def step(self) -> None:
+    def next(self) -> None:
         """Chooses the next set."""
         self._at += 1
 

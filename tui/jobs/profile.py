@@ -12,7 +12,7 @@ from edge.variant import Variant, variant_of
 from edge.worker_process import cancelable
 from models.progress import Progress
 from models.spec import DecoderSpec
-from tui.jobs.estimate import Choice, opening_s, show_duration, token_s
+from tui.jobs.estimate import EngineSet, opening_s, show_duration, token_s
 from tui.jobs.job import JobContext
 from tui.messages import EnginesTimed
 from tui.view_state import ModelSummary
@@ -31,12 +31,16 @@ _BENCHMARK_S = 2.0
 _QUANTIZED = ("onnx:int4", "mlx:int4")
 
 
-def choices(current: str, installed: tuple[str, ...]) -> tuple[Choice, ...]:
+def engine_sets(current: str, installed: tuple[str, ...]) -> tuple[EngineSet, ...]:
     """Sets of engines to time: all installed, with quantized ones, or the current one."""
     every = tuple(dict.fromkeys((current, *installed)))
     quantized = tuple(engine for engine in _QUANTIZED if engine_of(engine).name in installed)
     with_quantized = tuple(dict.fromkeys((*every, *quantized)))
-    found = (Choice("installed engines", every), Choice("with int4", with_quantized), Choice("this engine", (current,)))
+    found = (
+        EngineSet("installed engines", every),
+        EngineSet("with int4", with_quantized),
+        EngineSet("this engine", (current,)),
+    )
     return tuple({choice.engines: choice for choice in reversed(found)}.values())[::-1]
 
 

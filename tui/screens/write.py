@@ -99,5 +99,5 @@ class WriteScreen(Dialog[Written]):
 
     @property
     def _kind(self) -> FileKind | None:
-        current_choice = self.query_one(ChoiceList).current_choice
-        return next((kind for kind in KINDS if kind.key == current_choice), None)
+        key = self.query_one(ChoiceList).current_choice
+        return next((kind for kind in KINDS if kind.key == key), None)

@@ -16,7 +16,7 @@ from edge.laws.case import LONGEST
 from edge.laws.registry import LAWS, law_5
 from edge.laws.result import LawResult
 from edge.tables import Table
-from tui.jobs.compare import COMPARING, CompareEngines, choices, cost_text
+from tui.jobs.compare import COMPARING, CompareEngines, cost_text, engine_sets
 from tui.jobs.estimate import EngineSets
 from tui.jobs.job import JobRequested
 from tui.jobs.laws import CheckLaws
@@ -55,7 +55,7 @@ class ParityView(View):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "measure", "compare", tooltip="Compare engines site by site, each in a separate process"),
-        Binding("a", "choice", "engines", tooltip="Choose which engines are compared"),
+        Binding("a", "engine_set", "engines", tooltip="Choose which engines are compared"),
         Binding("v", "rows", "rows", tooltip="One row per site, or one per layer with its largest error"),
         Binding("enter,space", "law", "check law", key_display="⏎", tooltip="Check the chosen law on this model"),
         Binding("b", "laws", "all laws", tooltip="Check all laws on this model"),
@@ -74,7 +74,7 @@ class ParityView(View):
         self._agreement: LawResult | None = None
         self._layer = -1
         self._by_layer, self._progress = False, ""
-        self._chooser = EngineSets(choices, installed_engines())
+        self._engine_sets = EngineSets(engine_sets, installed_engines())
 
     def compose_panes(self) -> Iterator[Widget]:
         firsts = TextLine(id="firsts")
@@ -145,7 +145,7 @@ class ParityView(View):
 
     def _comparison_notice(self) -> str:
         """What to do, or what is running, while there is no comparison; empty once there is one."""
-        model, choice = self._state.model, self._chooser.current_choice(self._state.model)
+        model, choice = self._state.model, self._engine_sets.current(self._state.model)
         if self._progress:
             return f"comparing engines, each in a separate process\n\n{self._progress}\n\nescape stops it"
         if self._comparison is not None:
@@ -156,7 +156,7 @@ class ParityView(View):
             return "a saved trace has no model to compare; open one with o, then press m"
         if choice is None:
             return "only onnx is installed, in one precision; to compare: pip install 'edge-lens[all]'"
-        others = after(self._chooser.offered(self._state.model), choice)
+        others = after(self._engine_sets.available(self._state.model), choice)
         another = f"\na: {others.title} instead" if others is not choice else ""
         cost = cost_text(model, choice.engines, self._tokens, self._state.step_ns)
         return (
@@ -216,8 +216,8 @@ class ParityView(View):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
-            case "measure" | "choice":
-                return bool(self._chooser.offered(self._state.model)) or None
+            case "measure" | "engine_set":
+                return bool(self._engine_sets.available(self._state.model)) or None
             case "rows":
                 return self._comparison is not None or None
             case "law":
@@ -227,14 +227,14 @@ class ParityView(View):
         return True
 
     def action_measure(self) -> None:
-        model, choice, main = self._state.model, self._chooser.current_choice(self._state.model), self._state.main
+        model, choice, main = self._state.model, self._engine_sets.current(self._state.model), self._state.main
         if model is not None and choice is not None:
             self.post_message(JobRequested(CompareEngines(model.source, choice.engines, main.trace if main else None)))
 
-    def action_choice(self) -> None:
-        self._chooser.step()
+    def action_engine_set(self) -> None:
+        self._engine_sets.next()
         self._draw_notice()
-        if self._comparison is not None and (choice := self._chooser.current_choice(self._state.model)) is not None:
+        if self._comparison is not None and (choice := self._engine_sets.current(self._state.model)) is not None:
             self.notify(f"m compares {', '.join(choice.others)} with {choice.engines[0]}", title=choice.title)
 
     def action_rows(self) -> None:

@@ -20,8 +20,8 @@ from tui.jobs.job import JobRequested
 from tui.jobs.profile import (
     TIMING,
     ProfileEngines,
-    choices,
     cost_text,
+    engine_sets,
     estimated_s,
     plan_for,
     plan_text,
@@ -56,7 +56,7 @@ class TimeView(View):
             "m", "measure", "time engines", tooltip="Time engines in interleaved rounds, each in a separate process"
         ),
         Binding("v", "kind", "decode or prompt", tooltip="Show a decode step, or a prompt"),
-        Binding("a", "choice", "engines", tooltip="Choose which engines are timed"),
+        Binding("a", "engine_set", "engines", tooltip="Choose which engines are timed"),
     ]
 
     title = "Time"
@@ -76,7 +76,7 @@ class TimeView(View):
         self._kinds: list[PassKind] = []
         self._costs: Costs | None = None
         self._refusal, self._progress = "", ""
-        self._chooser = EngineSets(choices, installed_engines())
+        self._engine_sets = EngineSets(engine_sets, installed_engines())
 
     def compose_panes(self) -> Iterator[Widget]:
         yield Pane("time", self.tabs["time"], ThroughputLine(), LatencyBars(id="time"))
@@ -171,7 +171,7 @@ class TimeView(View):
         return self.query_one(LayerStacks)
 
     def _again(self, model: ModelSummary | None) -> str:
-        choice = self._chooser.current_choice(self._state.model)
+        choice = self._engine_sets.current(self._state.model)
         if model is None or choice is None:
             return ""
         lasts_s = estimated_s(model, choice.engines, plan_for(model.spec), self._state.step_ns)
@@ -185,13 +185,13 @@ class TimeView(View):
             return self._refusal
         if self._costs is not None:
             return ""
-        choice = self._chooser.current_choice(self._state.model)
+        choice = self._engine_sets.current(self._state.model)
         if model is None:
             return "no model is loaded yet"
         if choice is None:
             return "a saved trace has no model to time; open one with o, then press m"
-        plan, choices = plan_for(model.spec), self._chooser.offered(self._state.model)
-        others = f" (a: {after(choices, choice).title})" if len(choices) > 1 else ""
+        plan, available = plan_for(model.spec), self._engine_sets.available(self._state.model)
+        others = f" (a: {after(available, choice).title})" if len(available) > 1 else ""
         return "\n".join(
             (
                 f"press m to time {choice.title}: {', '.join(choice.engines)}{others}",
@@ -206,20 +206,20 @@ class TimeView(View):
     # ---- keys -------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("measure", "choice"):
-            return bool(self._chooser.offered(self._state.model))
+        if action in ("measure", "engine_set"):
+            return bool(self._engine_sets.available(self._state.model))
         if action == "kind":
             return len(self._kinds) > 1
         return True
 
     def action_measure(self) -> None:
-        model, choice = self._state.model, self._chooser.current_choice(self._state.model)
+        model, choice = self._state.model, self._engine_sets.current(self._state.model)
         if model is not None and choice is not None:
             job = ProfileEngines(model.source, choice.engines, plan_for(model.spec), threads_of(model))
             self.post_message(JobRequested(job))
 
-    def action_choice(self) -> None:
-        self._chooser.step()
+    def action_engine_set(self) -> None:
+        self._engine_sets.next()
         self._draw_costs(self._state)
 
     def action_kind(self) -> None:

@@ -79,9 +79,9 @@ class ChoiceList(OptionList):
 
     def on_resize(self, event: events.Resize) -> None:
         """Lays the columns out again for the new width."""
-        current_choice = self.current_choice
+        key = self.current_choice
         self.offer(self._groups)
-        self.point_at(current_choice or "")
+        self.point_at(key or "")
 
     def on_click(self, event: events.Click) -> None:
         event.prevent_default()

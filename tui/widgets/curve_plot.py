@@ -85,26 +85,26 @@ class CurvePlot(Grid):
         curve = self.curve
         if curve is None or not self.size:
             return
-        show_error = _trouble(curve)
+        problem = _trouble(curve)
         cells, lines = self.scrollable_content_region.size
-        if not show_error:
+        if not problem:
             plot_cells, plot_lines = self._share_out(curve, cells, lines)
             if plot_cells < LEAST_CELLS or plot_lines < LEAST_LINES:
-                show_error = "too little space for a plot; enlarge the terminal"
+                problem = "too little space for a plot; enlarge the terminal"
             else:
                 self._picture = draw_curve(curve, plot_cells, plot_lines, self.point)
-        self.notice = f"{curve.title}: {show_error}" if show_error else ""
-        self.resize_body(cells, 0 if show_error else lines)
+        self.notice = f"{curve.title}: {problem}" if problem else ""
+        self.resize_body(cells, 0 if problem else lines)
 
     def _share_out(self, curve: Curve, cells: int, lines: int) -> tuple[int, int]:
         """Columns and lines of the plot; the legend is at its right if both fit, else below."""
         entries, longest = len(curve.series), max(cell_len(text) for text in self._entries(curve))
         room = lines - 2
         self._left = number_cells(curve, room) + 2
-        compared = cells - self._left - SAMPLE_CELLS - longest - 5
-        if compared >= BESIDE_CELLS and entries <= room:
-            self._legend_cells, self._legend_lines = cells - self._left - compared, 0
-            return compared, room
+        side_by_side = cells - self._left - SAMPLE_CELLS - longest - 5
+        if side_by_side >= BESIDE_CELLS and entries <= room:
+            self._legend_cells, self._legend_lines = cells - self._left - side_by_side, 0
+            return side_by_side, room
         self._legend_cells = min(SAMPLE_CELLS + longest + 4, cells)
         needed = ceil(entries / max(1, cells // self._legend_cells))
         self._legend_lines = min(needed, max(room - 3 * LEAST_LINES, 2))
@@ -191,12 +191,12 @@ class CurvePlot(Grid):
         short[self.point] = curve.x[self.point]
         line: list[tuple[str, Style]] = [(" ", Style.null())] * cells
         order = [self.point, *range(len(short))]
-        current_choice: set[int] = set()
+        used: set[int] = set()
         for point in order:
             wide = min(cell_len(short[point]), cells)
             start = min(max(picture.columns[point] - wide // 2, 0), cells - wide)
-            if current_choice.isdisjoint(range(start - 1, start + wide + 1)):
-                current_choice |= set(range(start, start + wide))
+            if used.isdisjoint(range(start - 1, start + wide + 1)):
+                used |= set(range(start, start + wide))
                 style = self.style_of("cursor" if point == self.point else "label")
                 line[start : start + wide] = [(set_cell_size(short[point], wide), style), *[("", style)] * (wide - 1)]
         parts = [Segment(text, self.rich_style + style) for text, style in line if text]

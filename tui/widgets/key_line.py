@@ -62,13 +62,13 @@ class KeyLine(Widget):
         if not keys or sum(key.cells for key in keys) <= self.size.width:
             return keys
         *keys, last = keys
-        room, current_choice = self.size.width - last.cells - 3, []
+        room, fitting_keys = self.size.width - last.cells - 3, []
         for key in keys:
             room -= key.cells
             if room < 0:
                 break
-            current_choice.append(key)
-        return [*current_choice, Key("", _MORE, ""), last]
+            fitting_keys.append(key)
+        return [*fitting_keys, Key("", _MORE, ""), last]
 
     def render_line(self, y: int) -> Strip:
         plain = self.rich_style

@@ -61,11 +61,11 @@ class NumberGrid(LayerMap):
     def watch_grid(self) -> None:
         grid = self.grid
         lengths = {len(row) for row in grid.values} if grid else set()
-        show_error = (
+        problem = (
             "no cells" if not lengths or lengths == {0} else "rows of different lengths" if len(lengths) > 1 else ""
         )
-        self.notice = f"{grid.title}: {show_error}" if grid and show_error else ""
-        self._values = np.array(grid.values, np.float64) if grid and not show_error else np.zeros((0, 0))
+        self.notice = f"{grid.title}: {problem}" if grid and problem else ""
+        self._values = np.array(grid.values, np.float64) if grid and not problem else np.zeros((0, 0))
         self._words = [
             [show_measured(value, grid.unit if grid else "") for value in row] for row in self._values.tolist()
         ]
