@@ -1,1 +1,1 @@
-"""How far variants of a model are apart, where that begins, and what it costs: each beside a reference."""
+"""Compares variants of a model with a reference: predictions, activations, speed and memory."""

@@ -1,4 +1,4 @@
-"""What changes inside between two variants: where heads look, and how many neurons are silent."""
+"""Differences in activations between two variants: attention patterns of heads, and activation sparsity."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -8,13 +8,13 @@ from edge.measure.registry import SHARES
 from edge.trace import Trace
 from models.sites import layer_site
 
-_ROWS = 128  # of a pattern at a time, in float64
+_ROWS = 128  # rows of a pattern that are converted to float64 at a time
 
 
 def head_divergence(seen: Trace, reference: Trace, layer: int) -> tuple[float, ...] | None:
-    """For each head of a layer, the mean of `jensen_shannon_bits` over the queries after the first.
+    """Mean of `jensen_shannon_bits` over the queries after the first, for each head of a layer.
 
-    None where the two have not the same number of heads, or one has no such layer. The first token sees itself alone.
+    None if the numbers of heads differ or one variant lacks the layer. The first token attends only to itself.
     """
     needed = {layer_site(layer, "attn.query"), layer_site(layer, "attn.key")}
     if not needed <= seen.sites.keys() or not needed <= reference.sites.keys():
@@ -32,6 +32,6 @@ def _mean_bits(own: Float32[np.ndarray, "row past"], other: Float32[np.ndarray, 
 
 
 def mean_sparsity(seen: Trace, layer: int) -> tuple[float, ...]:
-    """Each of `SHARES` of one layer, means over tokens."""
+    """Mean over tokens of each measure in `SHARES`, for one layer."""
     neurons = seen.neurons(layer)
     return tuple(float(measure.of(neurons).mean()) for measure in SHARES)

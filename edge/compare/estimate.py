@@ -1,4 +1,4 @@
-"""What a text costs a model, with what chance alone does to the number."""
+"""Cross-entropy loss and perplexity of a text, with standard errors."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ Losses = Float64[np.ndarray, " position"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number found on a sample, and its standard error."""
+    """A sample estimate and its standard error."""
 
     value: float
     error: float
@@ -21,30 +21,30 @@ class Estimate:
 def token_losses_nats(
     logits: Float32[np.ndarray, "position vocab"], targets: Int[np.ndarray, " position"]
 ) -> Float64[np.ndarray, " position"]:
-    """What each target costs, in nats: `-ln p(target)`, the logits being widened to float64."""
+    """Cross-entropy loss of each target, in nats: `-ln p(target)`, computed in float64."""
     return -target_log_probabilities(logits, targets)
 
 
-def perplexity(costs: Losses) -> Estimate:
-    """`exp(mean cost)`, and by the delta method `perplexity · sd(costs) / √n` as its standard error.
+def perplexity(losses: Losses) -> Estimate:
+    """`exp(mean loss)`, and its standard error by the delta method: `perplexity · sd(losses) / √n`.
 
-    1 is a text known by heart; the vocabulary's size is pure guessing. Losses count as independent, as llama.cpp
-    counts them, though neighbors in a text are not quite.
+    1 is a memorized text; the vocabulary size is a uniform prediction. Losses count as independent, as in llama.cpp,
+    although losses of neighboring positions are correlated.
     """
-    value = float(np.exp(costs.mean()))
-    return Estimate(value, value * _error(costs))
+    value = float(np.exp(losses.mean()))
+    return Estimate(value, value * _error(losses))
 
 
-def perplexity_difference(costs: Losses, reference: Losses) -> Estimate:
-    """Perplexity less the reference's, paired: both are of the same positions, so what a position costs cancels out.
+def perplexity_difference(losses: Losses, reference: Losses) -> Estimate:
+    """Perplexity minus the reference's, paired by position, so that the difficulty of positions cancels out.
 
-    The delta method for a difference of two: `sd(P · costs - P_ref · reference) / √n`, far below the standard error
-    of either perplexity where the two models agree.
+    Standard error by the delta method: `sd(P · losses - P_ref · reference) / √n`. It is far below the standard error
+    of either perplexity if the models agree.
     """
-    own, other = perplexity(costs).value, perplexity(reference).value
-    return Estimate(own - other, _error(own * costs - other * reference))
+    own, other = perplexity(losses).value, perplexity(reference).value
+    return Estimate(own - other, _error(own * losses - other * reference))
 
 
 def _error(sample: Losses) -> float:
-    """Standard error of the mean, `sd / √n`; NaN of a single one."""
+    """Standard error of the mean, `sd / √n`; NaN for a single value."""
     return float(sample.std(ddof=1) / np.sqrt(len(sample))) if len(sample) > 1 else float("nan")

@@ -1,4 +1,4 @@
-"""The first token that two variants choose differently, each going on from its own."""
+"""Greedy decoding of two variants, and the first token that differs."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from edge.session import Model, Token
 
 @dataclass(frozen=True)
 class GreedyTokens:
-    """Tokens that one variant chose one after another, and how clearly.
+    """Tokens that one variant generated greedily, and their margins.
 
     Attributes:
-        margins_nats: By how much each led over the second likeliest.
+        margins_nats: Log-probability of each token minus that of the second most probable one.
     """
 
     ids: tuple[int, ...]
@@ -21,13 +21,13 @@ class GreedyTokens:
 
 @dataclass(frozen=True)
 class DivergentToken:
-    """The first token that a variant chooses differently.
+    """The first token of greedy decoding that differs from the reference's.
 
     Attributes:
-        position: Tokens generated alike before it.
-        id, piece: What the variant chooses.
-        reference_id, reference_piece: What the reference chooses.
-        margin_nats: The reference's own lead of its choice over its second likeliest.
+        position: Equal tokens generated before it.
+        id, piece: The variant's token.
+        reference_id, reference_piece: The reference's token.
+        margin_nats: The reference's margin there, between its two most probable tokens.
     """
 
     position: int
@@ -39,25 +39,25 @@ class DivergentToken:
 
     @property
     def is_near_tie(self) -> bool:
-        """The reference itself hardly prefers its choice: its lead is below `NEAR_TIE_NATS`."""
+        """Whether the reference's margin is below `NEAR_TIE_NATS`."""
         return self.margin_nats < NEAR_TIE_NATS
 
 
 def generate_greedily(model: Model, prompt: tuple[int, ...], tokens: int) -> GreedyTokens:
-    """The likeliest tokens after a prompt, one after another, whatever ends a text."""
+    """Greedy decoding of `tokens` tokens after a prompt; stop tokens do not end it."""
     pieces: list[str] = []
     margins: list[float] = []
 
-    def seen(token: Token) -> None:
+    def record(token: Token) -> None:
         pieces.append(token.piece)
         margins.append(float(margins_nats(token.step.logits[-1:])[0]))
 
-    trace = model.run(ids=list(prompt), max_new_tokens=tokens, stop_tokens=(), on_token=seen)
+    trace = model.run(ids=list(prompt), max_new_tokens=tokens, stop_tokens=(), on_token=record)
     return GreedyTokens(trace.generated, tuple(pieces), tuple(margins))
 
 
 def first_divergent_token(chosen: GreedyTokens, reference: GreedyTokens) -> DivergentToken | None:
-    """Where two part; None where they choose alike to the end."""
+    """The first difference; None if all tokens are equal."""
     for place, (own, other) in enumerate(zip(chosen.ids, reference.ids, strict=False)):
         if own != other:
             return DivergentToken(

@@ -1,4 +1,4 @@
-"""The whole comparison: asks every variant the same things, and puts the answers beside the reference's."""
+"""The whole comparison: runs the same measurements on every variant, and compares them with the reference's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from edge.session import Model
 from models.progress import Progress
 
 PROMPT, NEW_TOKENS = 32, 64
-"""Tokens of the text after which variants choose their own, and how many they generate, where the context allows."""
+"""Prompt length and number of generated tokens of greedy decoding, if the context allows."""
 
 
 @dataclass(frozen=True)
 class VariantDescription:
-    """What a variant says of itself."""
+    """Name, engine, threads and versions of a variant."""
 
     model: str
     engine: str
@@ -38,13 +38,13 @@ class VariantDescription:
 
 @dataclass(frozen=True)
 class VariantMeasurements:
-    """Everything that one variant answered."""
+    """All measurements of one variant."""
 
     description: VariantDescription
     speed: Speed
     memory: Memory
     seen: Recorded
-    choices: GreedyTokens
+    greedy: GreedyTokens
 
 
 def compare(
@@ -53,29 +53,29 @@ def compare(
     """Compares every member with the first.
 
     Args:
-        rounds: Of the clock, each variant in turn.
-        tolerance: Relative error up to which a site counts as the same; by precision where None.
+        rounds: Timing rounds, interleaved between variants.
+        tolerance: Largest relative error of a site that counts as equal; None for the tolerance of the precisions.
     """
     context = min(member.spec.context for member in members)
     shown = list(windows(passage.ids, min(LONGEST_WINDOW, context)))
     first = shown[0].ids
     remotes = [member.remote for member in members]
     description = [one.call(_describe) for one in remotes]
-    progress(f"timing {rounds} rounds of each variant in turn, after one that warms up")
+    progress(f"timing {rounds} rounds of each variant, interleaved, after a warm-up round")
     workload = default_workload([member.spec for member in members])
     speeds = measure_speed(remotes, workload, rounds)
-    memories = [memory_of(one, workload) for one in remotes]  # before anything is watched, which takes more
+    memory = [memory_of(one, workload) for one in remotes]  # before activations are recorded, which needs more memory
     with TemporaryDirectory(prefix="edge-compare-") as folder:
         recordings = Recordings(Path(folder))
         seen = compare_activations(members, first, recordings, progress)
         compare_predictions(members, shown, seen, recordings, progress)
     prompt = first[: min(PROMPT, context - 1)]
     tokens = min(NEW_TOKENS, context - len(prompt))
-    progress(f"choosing {tokens} tokens after the first {len(prompt)}")
-    choices = [one.call(generate_greedily, prompt, tokens) for one in remotes]
-    answers = [VariantMeasurements(*own) for own in zip(description, speeds, memories, seen, choices, strict=True)]
+    progress(f"greedy decoding of {tokens} tokens after the first {len(prompt)}")
+    greedy = [one.call(generate_greedily, prompt, tokens) for one in remotes]
+    measured = [VariantMeasurements(*own) for own in zip(description, speeds, memory, seen, greedy, strict=True)]
     used = TextUsed(passage.source, len(passage.ids), len(first), len(prompt), tokens)
-    return _put_together(members, answers, used, remotes[0].call(_pieces, first), tolerance)
+    return _put_together(members, measured, used, remotes[0].call(_pieces, first), tolerance)
 
 
 def _describe(model: Model) -> VariantDescription:
@@ -83,24 +83,24 @@ def _describe(model: Model) -> VariantDescription:
 
 
 def _pieces(model: Model, ids: tuple[int, ...]) -> tuple[str, ...]:
-    """Tokens as labels."""
+    """Token ids as labels."""
     return tuple(model.tokenizer.piece(id) if model.tokenizer else f"<{id}>" for id in ids)
 
 
 def _put_together(
     members: Sequence[OpenVariant],
-    answers: Sequence[VariantMeasurements],
+    measured: Sequence[VariantMeasurements],
     text: TextUsed,
     pieces: tuple[str, ...],
     tolerance: float | None,
 ) -> Comparison:
-    scores = [joined(own.seen.scores) for own in answers[1:]]
+    scores = [joined(own.seen.scores) for own in measured[1:]]
     costs = [scores[0].reference_loss_nats, *(own.loss_nats for own in scores)]
-    subjects = [_subject(member.name, own, cost) for member, own, cost in zip(members, answers, costs, strict=True)]
+    subjects = [_subject(member.name, own, cost) for member, own, cost in zip(members, measured, costs, strict=True)]
     variants = []
-    for subject, own, score in zip(subjects[1:], answers[1:], scores, strict=True):
+    for subject, own, score in zip(subjects[1:], measured[1:], scores, strict=True):
         own_tolerance = (
-            tolerance_of(engine_of(answers[0].description.engine), engine_of(own.description.engine))
+            tolerance_of(engine_of(measured[0].description.engine), engine_of(own.description.engine))
             if tolerance is None
             else tolerance
         )
@@ -111,7 +111,7 @@ def _put_together(
                 tolerance=own_tolerance,
                 sites={site: float(off.max()) for site, off in own.seen.errors.items()},
                 first_divergent_site=first_divergent_site(own.seen.errors, own_tolerance, pieces),
-                first_divergent_token=first_divergent_token(own.choices, answers[0].choices),
+                first_divergent_token=first_divergent_token(own.greedy, measured[0].greedy),
                 heads=tuple(own.seen.heads),
             )
         )

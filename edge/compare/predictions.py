@@ -1,4 +1,4 @@
-"""How far one variant's predictions are from the reference's, position by position of a text, teacher-forced."""
+"""Differences between a variant's next-token predictions and the reference's, at each position of a text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -10,23 +10,23 @@ from edge.compare.estimate import Estimate, Losses, perplexity_difference, token
 from export.logit_difference import divergence
 
 NEAR_TIE_NATS = 0.1
-"""The reference's likeliest token counts as nearly tied where the second is nine tenths as likely: e^-0.1."""
+"""A position is a near tie if the second token has over 90% of the top-1 token's probability: e^-0.1."""
 
-_ROWS = 64  # compared at a time: in float64, a row is eight bytes for each entry of the vocabulary
+_ROWS = 64  # rows compared at a time: in float64, a row takes eight bytes per entry of the vocabulary
 
 Logits = Float32[np.ndarray, "position vocab"]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What each position says about a variant beside the reference.
+    """Differences at each position.
 
     Attributes:
         logit_difference: Largest absolute difference of any logit.
-        kl_nats: KL divergence of the next token's distribution from the reference's.
-        loss_nats, reference_loss_nats: What the token that really follows costs either.
-        margin_nats: By how much the reference's likeliest token leads over its second.
-        agrees: The likeliest token is the reference's.
+        kl_nats: KL divergence of the next-token distribution from the reference's.
+        loss_nats, reference_loss_nats: Cross-entropy loss of the next token of the text, of both.
+        margin_nats: The reference's margin between its two most probable tokens.
+        agrees: Whether the top-1 tokens are equal.
     """
 
     logit_difference: Float64[np.ndarray, " position"]
@@ -39,17 +39,17 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionDifference:
-    """One variant beside the reference, over all positions of a text.
+    """Differences over all positions of a text.
 
     Attributes:
         positions: Positions compared.
         max_logit_difference: Largest absolute difference of any logit.
-        kl_mean_nats, kl_median_nats, kl_p99_nats, kl_max_nats: `Σ p · (ln p - ln q)` of each position's next token, p
-            being the reference's distribution.
-        top1_agreement: Share of positions whose likeliest token is the reference's.
-        flips: Positions whose likeliest token is another one.
-        near_tie_flips: Those of them where the reference's own lead is below `NEAR_TIE_NATS`.
-        perplexity_difference: Perplexity less the reference's, paired.
+        kl_mean_nats, kl_median_nats, kl_p99_nats, kl_max_nats: `Σ p · (ln p - ln q)` over the next token at
+            each position, p being the reference's distribution.
+        top1_agreement: Share of positions with the reference's top-1 token.
+        flips: Positions with another top-1 token.
+        near_tie_flips: Flips where the reference's margin is below `NEAR_TIE_NATS`.
+        perplexity_difference: Perplexity minus the reference's, paired by position.
     """
 
     positions: int
@@ -65,14 +65,14 @@ class PredictionDifference:
 
 
 def margins_nats(logits: Logits) -> Float64[np.ndarray, " position"]:
-    """By how much the largest logit of each row leads over the second: the difference of log-probabilities, too."""
+    """Largest minus second-largest logit of each row, which is also the difference of log-probabilities."""
     second, first = np.partition(logits, -2, axis=-1)[:, -2:].astype(np.float64).T
     lead: Float64[np.ndarray, " position"] = first - second
     return lead
 
 
 def score(reference: Logits, logits: Logits, targets: Int[np.ndarray, " position"]) -> Scores:
-    """Scores the positions of one window; `targets` are the tokens that really follow. What overflowed scores NaN."""
+    """Scores the positions of one window; `targets` are the next tokens. Overflowed values score NaN."""
     pieces = [slice(start, start + _ROWS) for start in range(0, len(targets), _ROWS)]
     with np.errstate(invalid="ignore", over="ignore"):
         return joined([_score(np.asarray(reference[at]), np.asarray(logits[at]), targets[at]) for at in pieces])
@@ -90,12 +90,12 @@ def _score(reference: Logits, logits: Logits, targets: Int[np.ndarray, " positio
 
 
 def joined(scores: Sequence[Scores]) -> Scores:
-    """The scores of several windows as those of one text."""
+    """Concatenates the scores of several windows."""
     return Scores(*(np.concatenate([getattr(one, field.name) for one in scores]) for field in fields(Scores)))
 
 
 def prediction_difference(scores: Scores) -> PredictionDifference:
-    """Sums up the scores of a text."""
+    """Summarizes the scores of a text."""
     kl, flipped = scores.kl_nats, ~scores.agrees
     costs: tuple[Losses, Losses] = (scores.loss_nats, scores.reference_loss_nats)
     return PredictionDifference(

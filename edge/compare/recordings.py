@@ -1,4 +1,4 @@
-"""What variants show of the same tokens: each records in its own process, and files are put side by side here."""
+"""Records the same tokens in each variant's process as trace files, and compares the files in this process."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,13 +24,13 @@ _LOGITS_ALONE = Watch(parts=(), logits=True)
 
 @dataclass
 class Recorded:
-    """What one variant showed; grows with each block of layers and each window. The reference has silence alone.
+    """Results of one variant, one block of layers and one window at a time. The reference has only sparsity.
 
     Attributes:
         sparsity: Exact-zero share and top-p sparsity of each layer.
-        errors: Of each token of the first window, by site in the order in which they are computed.
-        heads: Divergence of each head, by layer of the reference.
-        scores: Of each window.
+        errors: Relative error of each token of the first window, by site, in the order of computation.
+        heads: Jensen-Shannon divergence of each head, by layer of the reference.
+        scores: Differences of predictions, by window.
     """
 
     sparsity: list[tuple[float, ...]] = field(default_factory=list)
@@ -40,14 +40,14 @@ class Recorded:
 
 
 class Recordings:
-    """Traces in files, each of which lasts as long as it is looked at."""
+    """Temporary trace files, each deleted after use."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._numbers = folder, count()
 
     @contextmanager
     def of(self, member: OpenVariant, ids: tuple[int, ...], watch: Watch) -> Iterator[Trace]:
-        """What a variant shows of `ids`; layers that it does not have are left out."""
+        """A trace of `ids` in one variant; layers that it does not have are left out."""
         if watch.layers is not None:
             watch = replace(watch, layers=tuple(layer for layer in watch.layers if layer < member.spec.n_layers))
         file = self._folder / f"{next(self._numbers)}.trace"
@@ -61,12 +61,12 @@ class Recordings:
 def compare_activations(
     members: Sequence[OpenVariant], ids: tuple[int, ...], recordings: Recordings, progress: Progress
 ) -> list[Recorded]:
-    """Every site of every layer, a few layers at a time, beside those of the first member."""
+    """Compares every site of every layer with the first variant, a few layers at a time."""
     seen = [Recorded() for _ in members]
     deepest = max((member.spec for member in members), key=lambda spec: spec.n_layers)
     for watch in watches(deepest, len(ids)):
         layers = watch.layers or ()
-        progress(f"looking inside layers {layers[0]} to {layers[-1]} at {len(ids)} tokens")
+        progress(f"comparing layers {layers[0]} to {layers[-1]} on {len(ids)} tokens")
         with recordings.of(members[0], ids, watch) as reference:
             _note_sparsity(seen[0], reference)
             for member, own in zip(members[1:], seen[1:], strict=True):
@@ -83,9 +83,9 @@ def compare_predictions(
     recordings: Recordings,
     progress: Progress,
 ) -> None:
-    """What every position of the text makes of the next token, beside the first member."""
+    """Compares next-token predictions at every position of the text with the first variant."""
     for number, window in enumerate(windows, start=1):
-        progress(f"reading window {number} of {len(windows)}, {len(window.ids)} tokens")
+        progress(f"comparing predictions, window {number} of {len(windows)}, {len(window.ids)} tokens")
         targets = np.array(window.targets, np.int64)
         with recordings.of(members[0], window.ids, _LOGITS_ALONE) as reference:
             for member, own in zip(members[1:], seen[1:], strict=True):

@@ -1,4 +1,4 @@
-"""What a comparison found, as frozen numbers with units in their names, and as JSON."""
+"""The result of a comparison as frozen dataclasses, and as JSON. Units are in the names."""
 
 import math
 from collections.abc import Mapping
@@ -17,21 +17,21 @@ from models.json_text import finite
 from models.sites import layer_of
 
 FORMAT = 3
-"""Raised when a comparison written today could not be read by yesterday's Edge."""
+"""Version of the record; raised if older versions of Edge cannot read new records."""
 
 KIND = "compare"
 
 
 @dataclass(frozen=True)
 class TextUsed:
-    """What variants were compared on.
+    """The text that variants were compared on.
 
     Attributes:
-        source: A file's name, `built in`, or `ids`.
+        source: A file name, `built in`, or `ids`.
         tokens: Tokens of the text.
-        site_tokens: The first of them, on which sites, heads and neurons are compared.
-        prompt_tokens: The first of them, after which tokens were chosen.
-        generated_tokens: Tokens that were chosen.
+        site_tokens: Tokens on which sites, heads and neurons are compared, from the first.
+        prompt_tokens: Tokens of the prompt of greedy decoding, from the first.
+        generated_tokens: Tokens of greedy decoding.
     """
 
     source: str
@@ -43,13 +43,13 @@ class TextUsed:
 
 @dataclass(frozen=True, kw_only=True)
 class VariantResult:
-    """One variant by itself.
+    """Measurements of one variant.
 
     Attributes:
-        name: What tables call it.
-        engine: Engine, provider and precision, as users write them.
-        versions: Of Edge and of each package that computed.
-        perplexity: On the text, with its standard error.
+        name: Name in tables.
+        engine: Engine, provider and precision, such as `onnx+cuda:int4`.
+        versions: Versions of Edge and of the packages that ran the model.
+        perplexity: Perplexity of the text, with its standard error.
     """
 
     name: str
@@ -65,15 +65,15 @@ class VariantResult:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedVariant(VariantResult):
-    """One variant, and how far it is from the reference.
+    """One variant and its differences from the reference.
 
     Attributes:
-        tolerance: Relative error up to which a site counts as the same.
-        sites: Relative error of each site that both have in one shape, in the order in which they are computed.
-        first_divergent_site: The first site beyond the tolerance; None where all are within.
-        first_divergent_token: The first token chosen differently; None where none is.
-        heads: For each layer of the reference, the mean divergence of each head's looks, in bits; None for a layer
-            whose heads cannot be paired.
+        tolerance: Largest relative error of a site that counts as equal.
+        sites: Relative error of each site that both have with the same shape, in the order of computation.
+        first_divergent_site: The first site over the tolerance; None if all are within it.
+        first_divergent_token: The first token of greedy decoding that differs; None if all are equal.
+        heads: For each layer of the reference, the mean Jensen-Shannon divergence of each head's attention pattern,
+            in bits; None for a layer whose heads cannot be paired.
     """
 
     predictions: PredictionDifference
@@ -85,11 +85,11 @@ class ComparedVariant(VariantResult):
 
     @property
     def worst_site(self) -> str | None:
-        """The site with the largest relative error, NaN being larger than any; None where no site can be compared."""
+        """The site with the largest relative error, NaN counting as largest; None if no site can be compared."""
         return max(self.sites, key=lambda site: (math.isnan(self.sites[site]), self.sites[site]), default=None)
 
     def worst_of_layer(self, layer: int) -> float:
-        """The largest relative error of a layer's sites: NaN if it has none, infinite where one is no number."""
+        """The largest relative error of a layer's sites: NaN if it has none, infinite if one is NaN."""
         errors = [error for site, error in self.sites.items() if layer_of(site) == layer]
         return max((math.inf if math.isnan(error) else error for error in errors), default=math.nan)
 
@@ -109,7 +109,7 @@ class Comparison:
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
-    """A comparison as plain values; what is no finite number is null."""
+    """A comparison as JSON values; numbers that are not finite become null."""
     record = {
         "format": FORMAT,
         "kind": KIND,
@@ -123,15 +123,15 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def from_json(record: Mapping[str, Any]) -> Comparison:
-    """What `to_json` wrote.
+    """Reads the record that `to_json` wrote.
 
     Raises:
-        EdgeError: this is no comparison, or one of another format.
+        EdgeError: the record is not a comparison, or has another format.
     """
     if record.get("kind") != KIND or record.get("format") != FORMAT:
         raise EdgeError(
-            f"this is no comparison of format {FORMAT} (it says kind {record.get('kind')!r}, format "
-            f"{record.get('format')!r}); 'edge compare ... --json' writes one"
+            f"the record has kind {record.get('kind')!r} and format {record.get('format')!r}, not {KIND!r} and "
+            f"{FORMAT}; write it again with 'edge compare ... --json'"
         )
     try:
         return Comparison(
@@ -141,7 +141,7 @@ def from_json(record: Mapping[str, Any]) -> Comparison:
             tolerance=record["tolerance"],
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise EdgeError(f"this comparison is damaged ({error!r}); run it again") from error
+        raise EdgeError(f"the comparison is damaged ({error!r}); run 'edge compare' again") from error
 
 
 def _subject_json(one: VariantResult) -> dict[str, Any]:

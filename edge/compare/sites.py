@@ -1,4 +1,4 @@
-"""Where two variants part: how far each site of one is from the same site of the other."""
+"""Relative errors between the sites of two variants, and the first site over a tolerance."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from models.sites import PARTS, layer_of, sites_of
 from models.spec import DecoderSpec
 
 BLOCK_BYTES = 256 * 1000**2
-"""What the sites of some layers may weigh that are recorded in one pass; one layer is the least."""
+"""Maximum size of the sites recorded in one pass; at least one layer is recorded."""
 
-_ROWS = 64  # compared at a time, so that no second copy of all logits is made
+_ROWS = 64  # rows compared at a time, to avoid a second copy of all logits
 
 Errors = Mapping[str, Float64[np.ndarray, " token"]]
-"""For each site, how far each token is off: `max |a - b| / max |b|`, b being the reference."""
+"""Relative error of each token, by site: `max |a - b| / max |b|`, b being the reference."""
 
 
 @dataclass(frozen=True)
 class DivergentSite:
-    """Where a variant leaves the reference.
+    """The first site of a variant over its tolerance.
 
     Attributes:
-        site: The first beyond the tolerance, in the order in which sites are computed.
-        layer: Its layer; None for the logits.
-        token: Position of the first token beyond the tolerance there.
-        piece: That token, as a label.
-        relative_error: Of the site: `max |a - b| / max |b|` over all tokens.
+        site: The site, in the order of computation.
+        layer: The layer; None for the logits.
+        token: Position of the first token over the tolerance.
+        piece: Label of that token.
+        relative_error: Relative error of the site: `max |a - b| / max |b|` over all tokens.
     """
 
     site: str
@@ -42,12 +42,12 @@ class DivergentSite:
 
 
 def record(model: Model, ids: tuple[int, ...], watch: Watch, file: Path) -> None:
-    """Feeds `ids` and writes what is watched to `file`, as a trace."""
+    """Feeds `ids` and writes the watched sites to `file` as a trace."""
     model.run(ids=list(ids), max_new_tokens=0, watch=watch, stop_tokens=()).save(file)
 
 
 def watches(spec: DecoderSpec, tokens: int) -> Iterator[Watch]:
-    """Every site of every layer in blocks of layers, first to last, each small enough to be held."""
+    """Watches for every site of every layer, in blocks of layers that fit `BLOCK_BYTES`."""
     block: tuple[int, ...] = ()
     for layer in range(spec.n_layers):
         grown = Watch(parts=tuple(PARTS), layers=(*block, layer))
@@ -61,9 +61,9 @@ def watches(spec: DecoderSpec, tokens: int) -> Iterator[Watch]:
 def token_errors(
     values: Float32[np.ndarray, "token ..."], reference: Float32[np.ndarray, "token ..."]
 ) -> Float64[np.ndarray, " token"]:
-    """How far each token is off: `max |a - b|` of the token over `max |b|` of the whole site, 1e-6 at least.
+    """Relative error of each token: `max |a - b|` of the token divided by `max |b|` of the whole site, at least 1e-6.
 
-    The largest of them is the relative error of the site. What overflowed is NaN.
+    Their maximum is the relative error of the site. Overflowed values give NaN.
     """
     off = np.empty(len(values), np.float64)
     largest = 1e-6
@@ -76,7 +76,7 @@ def token_errors(
 
 
 def trace_errors(seen: Trace, reference: Trace) -> dict[str, Float64[np.ndarray, " token"]]:
-    """The errors of every site that both have recorded, in one shape, in the order in which they are computed."""
+    """Errors of every site that both recorded with the same shape, in the order of computation."""
     both = [name for name in sites_of(reference.spec) if name in reference.sites and name in seen.sites]
     return {
         name: token_errors(seen.site(name), reference.site(name))
@@ -86,10 +86,10 @@ def trace_errors(seen: Trace, reference: Trace) -> dict[str, Float64[np.ndarray,
 
 
 def first_divergent_site(errors: Errors, tolerance: float, pieces: tuple[str, ...]) -> DivergentSite | None:
-    """The first site, in the order of `errors`, that exceeds the tolerance; None where none does. NaN exceeds any."""
+    """The first site of `errors` that exceeds the tolerance; None if none does. NaN exceeds any tolerance."""
     for site, off in errors.items():
-        beyond = ~(off <= tolerance)
-        if beyond.any():
-            token = int(beyond.argmax())
+        exceeds = ~(off <= tolerance)
+        if exceeds.any():
+            token = int(exceeds.argmax())
             return DivergentSite(site, layer_of(site), token, pieces[token], float(off.max()))
     return None

@@ -1,4 +1,4 @@
-"""How fast variants are and what memory they hold, side by side."""
+"""Speed and memory of variants, measured in interleaved rounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,34 +13,34 @@ from edge.session import Model
 from models.spec import DecoderSpec
 
 PROMPT, TOKENS = 128, 32
-"""Tokens of a round's prompt, and those generated in it, where the context allows as many."""
+"""Prompt tokens and generated tokens of a round, if the context allows."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Every time that was taken of one variant, warm-up left out."""
+    """All times of one variant, without warm-up."""
 
     workload: Workload
     rounds: tuple[Round, ...]
 
     @property
     def prefill_ms(self) -> float:
-        """Median of the prefills, in milliseconds."""
+        """Median prefill latency, in milliseconds."""
         return median(one.prefill_ms for one in self.rounds)
 
     @property
     def decode_ms(self) -> float:
-        """Median of all intervals between two tokens, in milliseconds."""
+        """Median inter-token latency, in milliseconds."""
         return median(self._intervals_ms)
 
     @property
     def decode_p90_ms(self) -> float:
-        """What nine of ten intervals stay below, in milliseconds."""
+        """90th percentile of inter-token latency, in milliseconds."""
         return float(np.quantile(self._intervals_ms, 0.9))
 
     @property
     def spread(self) -> float:
-        """How far apart the medians of rounds are, as `edge profile` has it: `(largest - smallest) / median`."""
+        """Spread of the medians of rounds, as in `edge profile`: `(largest - smallest) / median`."""
         return spread(self.rounds)
 
     @property
@@ -49,15 +49,15 @@ class Speed:
 
 
 def default_workload(specs: Sequence[DecoderSpec]) -> Workload:
-    """From an empty cache, what fits the smallest context."""
+    """A workload from an empty cache that fits the smallest context."""
     context = min(spec.context for spec in specs)
     return Workload(depth=0, prompt=min(PROMPT, context), tokens=min(TOKENS, context - 1))
 
 
 def measure_speed(remotes: Sequence[RemoteModel], workload: Workload, rounds: int) -> list[Speed]:
-    """Rounds in turn, one of each variant, so that what slows the machine down slows all; the first turn warms up."""
-    turns = [[one.call(_round, workload) for one in remotes] for _ in range(rounds + 1)]
-    return [Speed(workload, tuple(own)) for own in zip(*turns[1:], strict=True)]
+    """Interleaved rounds, so that a slow machine affects all variants equally. The first round is a warm-up."""
+    by_round = [[one.call(_round, workload) for one in remotes] for _ in range(rounds + 1)]
+    return [Speed(workload, tuple(own)) for own in zip(*by_round[1:], strict=True)]
 
 
 def _round(model: Model, workload: Workload) -> Round:
@@ -65,5 +65,5 @@ def _round(model: Model, workload: Workload) -> Round:
 
 
 def memory_of(remote: RemoteModel, workload: Workload) -> Memory:
-    """What the variant's process has held so far; asked before anything is watched there."""
+    """Memory of the variant's process so far; call it before activations are recorded there."""
     return remote.call(measure_memory, workload.length)

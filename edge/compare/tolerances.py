@@ -1,4 +1,4 @@
-"""How far two variants may be apart at a site before it is named: what their precisions alone explain."""
+"""Tolerances for relative errors of sites: the rounding errors expected from two precisions."""
 
 from edge.engines.choice import EngineChoice
 from models.precision import Float, Grouped, Scheme
@@ -6,13 +6,13 @@ from models.precision import Float, Grouped, Scheme
 TOLERANCES = {"fp32": 5e-5, "fp16": 1e-2, "bf16": 4e-2, "int8": 5e-2, "int4": 3e-1}
 """Largest relative error of a site, by the coarser of the two precisions.
 
-Of float32, what engines owe each other (law 5); of float16, a few hundred of its roundings. bfloat16 rounds eight times
-as coarsely. Of quantized matrices no rule says how close they must be: these are about three times what the zoo shows.
+The float32 tolerance is that of law 5. The float16 tolerance is a few hundred rounding steps; bfloat16 rounds eight
+times as coarsely. No rule gives tolerances for quantized matrices: these are about three times the zoo's errors.
 """
 
 
 def tolerance_of(reference: EngineChoice, variant: EngineChoice) -> float:
-    """The tolerance for two engines: of quantized weights only where not both have the same ones."""
+    """The tolerance for two engines; quantization counts only if their weights differ."""
     kinds = {_arithmetic(choice) for choice in (reference, variant)}
     if not have_equal_weights(reference, variant):
         schemes = {_scheme(choice) for choice in (reference, variant)}
@@ -21,17 +21,17 @@ def tolerance_of(reference: EngineChoice, variant: EngineChoice) -> float:
 
 
 def have_equal_weights(reference: EngineChoice, variant: EngineChoice) -> bool:
-    """Whether two engines read the same weights of one model: quantized in the same way, or not at all."""
+    """Whether two engines use the same weights of one model: quantized in the same way, or not quantized."""
     return _scheme(reference) == _scheme(variant)
 
 
 def own_tolerance(choice: EngineChoice) -> float:
-    """The tolerance within one engine, whose weights are the same on both sides of what is compared."""
+    """The tolerance within one engine, where both sides have the same weights."""
     return TOLERANCES[_arithmetic(choice)]
 
 
 def _arithmetic(choice: EngineChoice) -> str:
-    """What activations are rounded to."""
+    """The precision of activations."""
     match choice.precision:
         case Float(kind):
             return kind

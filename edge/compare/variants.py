@@ -1,4 +1,4 @@
-"""Who is compared: variants by name, each somewhere that can be asked."""
+"""The variants of a comparison: how they are chosen, named and opened."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 @runtime_checkable
 class RemoteModel(Protocol):
-    """A model somewhere, which answers questions: functions of a module that take a `Model` first."""
+    """A model that may be in another process. It runs module-level functions that take a `Model` first."""
 
     def call(self, function: Callable[Concatenate[Model, P], R], *arguments: P.args, **keywords: P.kwargs) -> R:
         """The result of `function(model, ...)`."""
@@ -30,10 +30,10 @@ class RemoteModel(Protocol):
 
 @dataclass(frozen=True)
 class OpenVariant:
-    """One variant of a comparison.
+    """One opened variant of a comparison.
 
     Attributes:
-        name: What tables call it: its engine, or its model and engine where models differ.
+        name: Name in tables: the engine, or model and engine if models differ.
     """
 
     name: str
@@ -43,7 +43,7 @@ class OpenVariant:
 
 @dataclass(frozen=True)
 class ChosenVariant:
-    """A variant that is to be compared, before it is opened."""
+    """A variant that is not opened yet."""
 
     name: str
     variant: Variant
@@ -55,13 +55,13 @@ def chosen_variants(models: Sequence[str], engines: Sequence[str], threads: int 
     """Every model on every engine, in order; the first is the reference.
 
     Raises:
-        MisuseError: there is one variant only, an engine or a model is unknown, or vocabularies differ.
+        MisuseError: there is only one variant, an engine or a model is unknown, or vocabularies differ.
     """
     for engine in engines:
         engine_of(engine)  # before anything is read
     if len(models) * len(engines) < 2:
         raise MisuseError(
-            f"{models[0]} on {engines[0]} is one variant, a comparison needs two: add -e ENGINE, or another MODEL"
+            f"{models[0]} on {engines[0]} is one variant, and a comparison needs two; add -e ENGINE or another MODEL"
         )
     folders = [find_model(model) for model in models]
     specs = [open_checkpoint(folder).spec for folder in folders]
@@ -84,7 +84,7 @@ def chosen_variants(models: Sequence[str], engines: Sequence[str], threads: int 
 
 @contextmanager
 def opened(chosen: Sequence[ChosenVariant], progress: Callable[[str], None]) -> Iterator[list[OpenVariant]]:
-    """Each variant in a process of its own, for as long as the context lasts; files that it lacks are made before."""
+    """Opens each variant in its own process while the context lasts. Exports missing graphs and weights first."""
     for variant in dict.fromkeys(one.variant for one in chosen):
         prepare_variant(variant, progress)
     with ExitStack() as stack:
@@ -109,6 +109,6 @@ def _check_vocabulary(
 
 
 def _shown(models: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """A model's folder name; what the user wrote where two folders have one name."""
+    """The folder name of each model, or the user's argument if two folders have the same name."""
     names = [folder.name for folder in folders]
     return [name if names.count(name) == 1 else model for name, model in zip(names, models, strict=True)]

@@ -1,1 +1,1 @@
-"""The laws that hold for every engine, precision and family, each as a check that reports a number."""
+"""Invariants (laws) of every engine, precision and model family, each checked as a measured difference."""

@@ -95,9 +95,9 @@ def law_7(case: Case) -> LawResult:
     """Shares and gap of a decode step's and of a prefill's timing sum to the total; coverage is told."""
     found, notes = [], []
     for what, tokens in {"prefill": len(case.ids), "decode step": 1}.items():
-        case.tell(f"timing a {what}")
+        case.progress(f"timing a {what}")
         timing = case.model.time_sublayers(list(case.ids), tokens=tokens, repeats=REPEATS)
-        case.tell(f"timed a {what}")
+        case.progress(f"timed a {what}")
         if timing is None:
             return skipped_law(7, SHARES, SUMS_TO, "the timing was stopped; check it again", len(case.ids))
         found.append(_sum_difference(timing, what, case.spec.n_layers))

@@ -1,1 +1,1 @@
-"""What running a model costs: time of passes and of their parts, memory, and what the machine could do."""
+"""Profiles of a model: latency of passes and their parts, memory, and limits of the machine."""

@@ -1,4 +1,4 @@
-"""A profile from inside, summed up: what each part of a pass takes, beside its work and what the machine can do."""
+"""Breakdown of a pass by part: time, bytes and operations of each, and ratios to the machine's limits."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,37 +14,37 @@ from models.parts import OTHER, layer_parts, layers_of, sublayer_of, within_laye
 
 @dataclass(frozen=True)
 class PartBreakdown:
-    """Where passes of one kind spend their time.
+    """Time of each part in passes of one kind.
 
-    A sublayer's time is what a clock around it says; its parts have the shares of it that finer clocks give them.
+    A timer around each sublayer gives its time. Finer timers, in other passes, divide that time between its parts.
     """
 
     passes: PassProfile
 
     @cached_property
     def sublayers(self) -> TimeBreakdown:
-        """The whole pass, and what the clocks around its sublayers say."""
+        """The whole pass, divided by timers around its sublayers."""
         times = self.passes.times
         return TimeBreakdown(total_ns=median(times.whole_ns), measured_ns=medians(times.sublayers_ns))
 
     @cached_property
     def differenced(self) -> Differenced | None:
-        """The same pass by differencing; None where the engine cannot leave sublayers out."""
+        """The same pass divided by leaving sublayers out; None if the engine cannot do that."""
         return Differenced.of(self.passes.times.without)
 
     @property
     def total_ns(self) -> float:
-        """Median of whole passes without instruments."""
+        """Median uninstrumented pass."""
         return self.sublayers.total_ns
 
     @cached_property
     def _divided(self) -> TimesByScope:
-        """What samples of a sublayer's parts are multiplied by, so that their medians sum to the sublayer's."""
+        """Factors that scale the parts of a sublayer so that their medians sum to the sublayer's."""
         fine, coarse = by_sublayer(medians(self.passes.times.parts_ns)), self.sublayers.measured_ns
         return {scope: coarse.get(scope, 0.0) / took for scope, took in fine.items() if took}
 
     def samples_ns(self, part: str) -> list[float]:
-        """Every sample of one part, as measured; of a sublayer that finer clocks do not divide, its own."""
+        """Every measured sample of one part; of a whole sublayer if finer timers do not divide it."""
         factor = self._divided.get(sublayer_of(part))
         if factor is None:
             return [one.get(part, 0.0) for one in self.passes.times.sublayers_ns]
@@ -52,7 +52,7 @@ class PartBreakdown:
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
-        """Those that took time, in the order in which they are computed; a sublayer whole that is not divided."""
+        """Parts that took time, in the order of computation; whole sublayers where they are not divided."""
         coarse = self.sublayers.measured_ns
         found = {part for part in self.passes.times.parts_ns[0] if sublayer_of(part) in self._divided}
         found |= coarse.keys() - self._divided.keys()
@@ -61,38 +61,38 @@ class PartBreakdown:
 
     @property
     def fused(self) -> tuple[str, ...]:
-        """Parts with work of their own that the engine computes inside others, such as an activation in a product."""
+        """Parts that the engine computes within other parts, such as an activation fused into a matrix product."""
         return tuple(dict.fromkeys(within_layer(part) for part in self.passes.work if part not in self.parts))
 
     @cached_property
     def measured_ns(self) -> TimesByScope:
-        """The median of each part, as measured, in the order in which they are computed."""
+        """Median measured time of each part, in the order of computation."""
         return {part: median(self.samples_ns(part)) for part in self.parts}
 
     @cached_property
     def scaled_ns(self) -> TimesByScope:
-        """The same, scaled down where the sublayers sum to more than the total."""
+        """The same, scaled down if the sublayers sum to more than the total."""
         return {part: took * self.sublayers.scale for part, took in self.measured_ns.items()}
 
 
 def _in_order(layers: Iterable[int]) -> Iterator[str]:
-    """Every sublayer of some layers and then its parts."""
+    """Every sublayer of some layers, followed by its parts."""
     for layer in layers:
         yield from dict.fromkeys(name for part in layer_parts(layer) for name in (sublayer_of(part), part))
 
 
 @dataclass(frozen=True)
 class PartRow:
-    """One part of one kind of pass, beside its work and what the machine can do.
+    """Time, work and rates of one group of parts in one kind of pass.
 
     Attributes:
-        measured_ns: Σ of the medians of its parts, as the clocks say.
-        p90_ns: What nine of ten passes with clocks stay below.
-        scaled_ns: As measured, scaled down where all parts of the pass sum to more than the pass.
-        share: Of the account's basis, 0 to 1; over all rows, and with the gap, they sum to 1.
-        bytes_per_s, flops_per_s: Its work by the measured time, so that scaling makes no part faster.
-        bandwidth_ratio, flops_ratio: The same over the best that this run's rooflines reached; above 1 where the
-            part reads from a cache, or multiplies in 8 bits, and the sweep does not.
+        measured_ns: Σ of the measured medians of its parts.
+        p90_ns: 90th percentile over instrumented passes.
+        scaled_ns: Measured time, scaled down if all parts sum to more than the pass.
+        share: Share of the breakdown's basis, 0 to 1. Over all rows, with the unattributed share, they sum to 1.
+        bytes_per_s, flops_per_s: Work divided by measured time, so scaling does not change them.
+        bandwidth_ratio, flops_ratio: The same divided by the best benchmark of this run. Above 1 if the part reads from
+            a cache or multiplies in 8 bits, which the benchmark does not.
     """
 
     part: str
@@ -109,7 +109,7 @@ class PartRow:
 
 
 def part_rows(profile: Profile, breakdown: PartBreakdown, groups: dict[str, list[str]]) -> list[PartRow]:
-    """One row a group of parts; its samples are sums over the group, pass by pass."""
+    """One row per group of parts; its samples are sums over the group, per pass."""
     rows = []
     for name, parts in groups.items():
         samples = [sum(one) for one in zip(*(breakdown.samples_ns(part) for part in parts), strict=False)]
@@ -136,12 +136,12 @@ def part_rows(profile: Profile, breakdown: PartBreakdown, groups: dict[str, list
 
 
 def one_by_one(breakdown: PartBreakdown) -> dict[str, list[str]]:
-    """Every part of every layer by itself."""
+    """Each part of each layer as its own group."""
     return {part: [part] for part in breakdown.parts}
 
 
 def over_layers(breakdown: PartBreakdown) -> dict[str, list[str]]:
-    """The same part of all layers together: `attn.qkv`, `ffn.down`, and what lies outside layers."""
+    """Groups of the same part over all layers: `attn.qkv`, `ffn.down`, and parts outside layers."""
     groups: dict[str, list[str]] = {}
     for part in breakdown.parts:
         groups.setdefault(within_layer(part), []).append(part)

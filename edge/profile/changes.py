@@ -1,4 +1,4 @@
-"""Two profiles of one model, then and now: what changed beyond noise."""
+"""Changes between two profiles of one model that exceed noise."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from edge.profile.record import DepthProfile, Profile
 from edge.profile.rounds import Round
 
 RESAMPLES = 2_000
-"""Draws of the bootstrap."""
+"""Bootstrap resamples."""
 
-SURE = 0.95
-"""The share of draws that the interval holds."""
+CONFIDENCE = 0.95
+"""Confidence level of the interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One time of one variant at one depth, now by then: below 1, it became faster.
+    """Change of one latency of one variant at one depth; a ratio below 1 is faster.
 
     Attributes:
-        what: `decode`, an interval between tokens; or `prefill`, a prompt.
-        ratio: Of the medians of rounds.
-        low, high: Where 95% of the ratios lie that resampled rounds give (Efron 1979, the bootstrap).
+        what: `decode`, the inter-token latency, or `prefill`.
+        ratio: Median of rounds after, divided by the median before.
+        low, high: 95% bootstrap interval of the ratio over resampled rounds (Efron 1979).
     """
 
     engine: str
@@ -37,7 +37,7 @@ class Change:
 
     @property
     def is_significant(self) -> bool:
-        """Whether noise alone hardly explains it: no change lies outside the interval."""
+        """Whether the interval excludes 1."""
         return not self.low <= 1.0 <= self.high
 
 
@@ -47,23 +47,23 @@ _TIMES: dict[str, Callable[[Round], float]] = {
 }
 
 
-def changes(then: Profile, now: Profile) -> Iterator[Change]:
-    """Every time that both profiles have, of variants and depths with the same name and workload."""
-    before = {variant.engine: {at.workload: at for at in variant.depths} for variant in then.variants}
-    for variant in now.variants:
+def changes(earlier: Profile, later: Profile) -> Iterator[Change]:
+    """Every latency in both profiles, for variants of the same name and equal workloads."""
+    before = {variant.engine: {at.workload: at for at in variant.depths} for variant in earlier.variants}
+    for variant in later.variants:
         for at in variant.depths:
             other = before.get(variant.engine, {}).get(at.workload)
             if other is not None:
                 yield from _changes_of(variant.engine, other, at)
 
 
-def _changes_of(engine: str, then: DepthProfile, now: DepthProfile) -> Iterator[Change]:
+def _changes_of(engine: str, earlier: DepthProfile, later: DepthProfile) -> Iterator[Change]:
     for what, time_of in _TIMES.items():
-        old, new = [time_of(one) for one in then.rounds], [time_of(one) for one in now.rounds]
+        old, new = [time_of(one) for one in earlier.rounds], [time_of(one) for one in later.rounds]
         low, high = interval(old, new)
         yield Change(
             engine=engine,
-            depth=now.workload.depth,
+            depth=later.workload.depth,
             what=what,
             before_ms=median(old),
             after_ms=median(new),
@@ -74,11 +74,11 @@ def _changes_of(engine: str, then: DepthProfile, now: DepthProfile) -> Iterator[
 
 
 def interval(old: Sequence[float], new: Sequence[float]) -> tuple[float, float]:
-    """Where the ratio of medians lies, `new` by `old`, when both are drawn again from their own samples."""
-    draw = np.random.default_rng(20_261_124)
+    """Bootstrap interval of the ratio of medians, `new / old`: both are resampled with replacement."""
+    rng = np.random.default_rng(20_261_124)
     medians = [
-        np.median(draw.choice(np.asarray(samples, np.float64), (RESAMPLES, len(samples))), axis=1)
+        np.median(rng.choice(np.asarray(samples, np.float64), (RESAMPLES, len(samples))), axis=1)
         for samples in (new, old)
     ]
-    low, high = np.quantile(medians[0] / medians[1], [(1 - SURE) / 2, (1 + SURE) / 2])
+    low, high = np.quantile(medians[0] / medians[1], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

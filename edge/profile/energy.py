@@ -1,4 +1,4 @@
-"""Energy by the counters that a machine has; where it has none, there is no number."""
+"""Energy from the hardware counters of the machine; None if it has no readable counter."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,21 +11,21 @@ from typing import Any, Protocol, runtime_checkable
 POWERCAP = Path("/sys/class/powercap")
 
 APPLE = "zeus_apple_silicon"
-"""The package that reads Apple's own counters (IOReport), which need no administrator."""
+"""The package that reads Apple's counters (IOReport) without administrator rights."""
 
 
 @runtime_checkable
 class Counter(Protocol):
-    """Counts joules between two moments.
+    """An energy counter.
 
     Attributes:
-        basis: What is counted, in a few words.
+        basis: What is measured, in a few words.
     """
 
     basis: str
 
     def begin(self) -> None:
-        """Starts to count."""
+        """Starts the measurement."""
 
     def end(self) -> float:
         """Joules since `begin`."""
@@ -33,7 +33,7 @@ class Counter(Protocol):
 
 @dataclass(frozen=True)
 class _Package:
-    """One processor package's counter, in microjoules, which starts again at 0 behind its largest value."""
+    """Counter of one processor package, in microjoules; it wraps around at its maximum."""
 
     folder: Path
 
@@ -46,9 +46,9 @@ class _Package:
 
 
 class Rapl:
-    """Intel's and AMD's running average power limit, read through Linux's powercap."""
+    """Intel and AMD RAPL counters, read through Linux powercap."""
 
-    basis = "RAPL, all processor packages, what else runs and idling included"
+    basis = "RAPL, all processor packages, including idle power and other processes"
 
     def __init__(self, packages: tuple[Path, ...]) -> None:
         self._packages = tuple(_Package(folder) for folder in packages)
@@ -62,9 +62,9 @@ class Rapl:
 
 
 class AppleCounter:
-    """The counters of Apple's chips: processor, memory, graphics and neural engine."""
+    """Counters of Apple silicon: CPU, DRAM, GPU and neural engine."""
 
-    basis = "IOReport: CPU, DRAM, GPU and ANE, what else runs and idling included"
+    basis = "IOReport: CPU, DRAM, GPU and ANE, including idle power and other processes"
 
     def __init__(self) -> None:
         self._monitor: Any = import_module(APPLE).AppleEnergyMonitor()
@@ -79,18 +79,18 @@ class AppleCounter:
 
 
 def _packages(powercap: Path) -> Iterator[Path]:
-    """The packages whose counter may be read here."""
+    """Packages with a readable counter."""
     for folder in sorted(powercap.glob("intel-rapl:*")):
         try:
             if (folder / "name").read_text().startswith("package"):
                 _Package(folder).read_uj()
                 yield folder
         except (OSError, ValueError):
-            continue  # many systems let only their administrator read it
+            continue  # on many systems only administrators can read it
 
 
 def open_counter(powercap: Path = POWERCAP) -> Counter | None:
-    """The counter of this machine; None where there is none that may be read."""
+    """The counter of this machine; None if there is no readable one."""
     if sys.platform.startswith("darwin") and find_spec(APPLE) is not None:
         return AppleCounter()
     packages = tuple(_packages(powercap))
@@ -98,10 +98,10 @@ def open_counter(powercap: Path = POWERCAP) -> Counter | None:
 
 
 def energy_basis() -> str:
-    """What energy is counted by here, or why it is not."""
+    """How energy is measured on this machine, or why it is not."""
     counter = open_counter()
     if counter is not None:
         return counter.basis
     if sys.platform.startswith("darwin"):
-        return f"not measured: pip install {APPLE.replace('_', '-')} reads this machine's counters"
-    return f"not measured: no energy counter in {POWERCAP} that may be read"
+        return f"not measured; to read this machine's counters: pip install {APPLE.replace('_', '-')}"
+    return f"not measured: no readable energy counter in {POWERCAP}"

@@ -1,4 +1,4 @@
-"""What this machine can do at most: bytes read from memory and float32 operations a second, with so many threads."""
+"""Roofline benchmark of this machine: memory bandwidth and float32 FLOP/s with a number of threads."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ from edge.worker_process import WorkerProcess
 from models.progress import Progress
 
 READ_BYTES = 512_000_000
-"""Memory that is read through in one pass of the sweep: well beyond every cache."""
+"""Memory read in one pass of the benchmark, much larger than every cache."""
 
 SIDE = 1_024
 """Rows and columns of the square matrices that each thread multiplies."""
@@ -26,17 +26,17 @@ ONE_THREAD = {
     "MKL_NUM_THREADS": "1",
     "VECLIB_MAXIMUM_THREADS": "1",
 }
-"""The environment in which numpy's products stay on the thread that asks for them."""
+"""Environment variables that make numpy compute products on the calling thread."""
 
 
 @dataclass(frozen=True)
 class Roofline:
-    """One sweep over memory and arithmetic, the best of a few passes.
+    """Memory bandwidth and compute rate, the best of a few passes.
 
     Attributes:
-        threads: Threads that worked at once.
-        bandwidth_bytes_per_s: Bytes read a second, by matrix-vector products over `READ_BYTES` of float32.
-        flops_per_s: Float32 operations a second in square matrix products that stay in the caches.
+        threads: Number of threads.
+        bandwidth_bytes_per_s: Bytes read per second by matrix-vector products over `READ_BYTES` of float32.
+        flops_per_s: Float32 operations per second in square matrix products that fit in the caches.
     """
 
     threads: int
@@ -45,10 +45,10 @@ class Roofline:
 
 
 class RooflineBenchmark:
-    """Holds the numbers that a sweep reads. Made in a process of its own, whose products stay on their threads."""
+    """The benchmark and its arrays. Runs in its own process, where numpy uses one thread per product."""
 
-    def __init__(self, tell: Progress, threads: int) -> None:
-        tell(f"touching {READ_BYTES / 1e6:.0f} MB to sweep over")
+    def __init__(self, progress: Progress, threads: int) -> None:
+        progress(f"allocating {READ_BYTES / 1e6:.0f} MB for the bandwidth benchmark")
         width = 4_096
         rows = READ_BYTES // 4 // width // threads
         self._threads, self._pool = threads, ThreadPoolExecutor(threads)
@@ -57,7 +57,7 @@ class RooflineBenchmark:
         self._squares = [np.ones((SIDE, SIDE), np.float32) for _ in range(threads)]
 
     def measure(self, passes: int = 5) -> Roofline:
-        """The best of `passes`: what disturbs a pass only slows it down."""
+        """The best of `passes`, since disturbances only slow a pass down."""
         read_bytes = sum(share.nbytes for share in self._shares)
         read_s = self._fastest_s(passes, lambda thread: self._shares[thread] @ self._vector)
         product_s = self._fastest_s(passes, lambda thread: self._squares[thread] @ self._squares[thread])
@@ -73,24 +73,24 @@ class RooflineBenchmark:
 
 
 def open_roofline_benchmark(threads: int, progress: Progress) -> WorkerProcess[RooflineBenchmark]:
-    """A benchmark in a process of its own; ask it `RooflineBenchmark.measure`."""
-    return WorkerProcess("the sweep over memory", RooflineBenchmark, progress, ONE_THREAD, threads)
+    """The benchmark in its own process; call `RooflineBenchmark.measure` on it."""
+    return WorkerProcess("the bandwidth benchmark", RooflineBenchmark, progress, ONE_THREAD, threads)
 
 
 def measure_roofline(threads: int, progress: Progress = lambda _: None) -> Roofline:
-    """One sweep with `threads` threads, in a process that is ended afterward."""
+    """Runs the benchmark once with `threads` threads, in a temporary process."""
     with open_roofline_benchmark(threads, progress) as benchmark:
         return benchmark.call(RooflineBenchmark.measure)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine in words that tell nothing of its owner.
+    """Facts about the machine, without facts about its owner.
 
     Attributes:
-        memory_bytes: Of the whole machine.
-        energy: What joules are counted by, or why they are not.
-        busy: Programs that computed at once, on average over the last minute; None where the system does not say.
+        memory_bytes: Installed memory.
+        energy: How energy is measured, or why it is not.
+        busy: Load average over the last minute, in cores; None if the system does not report it.
     """
 
     system: str
@@ -103,7 +103,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """What is measured on."""
+    """The machine that runs this process."""
     import psutil
 
     return Machine(
@@ -118,7 +118,7 @@ def this_machine() -> Machine:
 
 
 def _processor() -> str:
-    """The processor's own name where Linux tells it, else its architecture."""
+    """The processor's model name on Linux, else its architecture."""
     if sys.platform == "linux":
         with open("/proc/cpuinfo", encoding="utf8") as lines:
             named = next((line for line in lines if line.startswith("model name")), "")

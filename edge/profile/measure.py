@@ -1,4 +1,4 @@
-"""The measurement behind `edge profile`: variants in turns, each in a process of its own."""
+"""The measurement of `edge profile`: interleaved rounds of variants, each in its own process."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,17 +33,17 @@ from models.sample_text import SAMPLE_TEXT
 from models.spec import DecoderSpec
 
 SPARE = 0.8
-"""The share of the free memory that variants may fill together; beyond it they run one after another."""
+"""Share of free memory that all variants together may use; above it, they run one after another."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How much is measured.
+    """What is measured, and how often.
 
     Attributes:
-        depths: Tokens in the cache; those are left out that the context does not hold.
-        prompt: Tokens of a prompt; fewer where the context holds no more.
-        tokens: Intervals between tokens in a round.
+        depths: Tokens in the cache; depths that do not fit the context are left out.
+        prompt: Tokens of a prompt; fewer if the context is shorter.
+        tokens: Decode steps in a round.
         rounds: Rounds of each variant at each depth.
         repeats: Instrumented passes of each kind.
     """
@@ -55,7 +55,7 @@ class Plan:
     repeats: int = 20
 
     def workloads(self, spec: DecoderSpec) -> tuple[Workload, ...]:
-        """One for each depth that leaves room for some tokens."""
+        """One workload per depth that leaves room for at least two tokens."""
         workloads = []
         for depth in dict.fromkeys(self.depths):
             room = spec.context - depth
@@ -66,7 +66,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class EngineDescription:
-    """What a variant says of itself once it is open."""
+    """Engine, threads, versions, timing method and float size of an opened variant."""
 
     engine: str
     threads: int
@@ -76,13 +76,13 @@ class EngineDescription:
 
 
 def describe_engine(model: Model) -> EngineDescription:
-    """RemoteModel in the variant's process."""
+    """Runs in the variant's process."""
     method = model.with_engine(lambda engine: engine.timing_method)
     return EngineDescription(model.engine, model.threads, model.versions, method, model.float_bytes)
 
 
 def first_token(model: Model, ids: list[int]) -> FirstToken | None:
-    """The text of `ids` as a prompt, to its first token; None without a tokenizer."""
+    """Time to first token of the text of `ids` as a prompt; None without a tokenizer."""
     if model.tokenizer is None:
         return None
     trace = model.run(model.tokenizer.continuation([], ids), max_new_tokens=1, stop_tokens=())
@@ -92,13 +92,13 @@ def first_token(model: Model, ids: list[int]) -> FirstToken | None:
 
 
 def passes_of(model: Model, ids: list[int], workload: Workload, repeats: int) -> tuple[PassTimes, ...]:
-    """A decode step and a prompt at the workload's depth: from outside, with clocks inside, and without sublayers."""
+    """A decode step and a prompt at the workload's depth: uninstrumented, instrumented, and without sublayers."""
     grains, found = (Grain.SUBLAYER, Grain.PART), []
     rounds = max(1, repeats // 3)  # each is several passes of two graphs
     for tokens in dict.fromkeys((1, workload.prompt)):
         timed = tuple(ids[: workload.depth + tokens])
         times = model.with_engine(lambda engine: time_passes(engine, timed, tokens, repeats, grains, lambda: False))  # noqa: B023
-        assert times is not None, "nobody stops it"
+        assert times is not None, "timing was not stopped"
         end = np.array(timed[workload.depth :], np.int64)
         pairs = model.with_engine(lambda engine: engine.feed_without(end, rounds))  # noqa: B023
         found.append(replace(times, without=pairs))
@@ -106,7 +106,7 @@ def passes_of(model: Model, ids: list[int], workload: Workload, repeats: int) ->
 
 
 class VariantRun:
-    """One variant while it is measured: its process, and what was found so far."""
+    """One variant during the measurement: its process and its results so far."""
 
     def __init__(self, process: WorkerProcess[Model], checkpoint: Checkpoint, estimated_peak_bytes: int) -> None:
         self.process, self.checkpoint, self.estimated_peak_bytes = process, checkpoint, estimated_peak_bytes
@@ -118,14 +118,14 @@ class VariantRun:
         self.memory: Memory | None = None
 
     def warm_up(self, workload: Workload) -> None:
-        """A prompt and some tokens that are not kept: memory is touched, kernels are chosen."""
+        """A discarded round: allocates memory and selects kernels."""
         self.process.call(run_round, self.ids, Workload(workload.depth, workload.prompt, min(4, workload.tokens)))
 
     def run_round(self, workload: Workload) -> None:
         self.rounds.setdefault(workload.depth, []).append(self.process.call(run_round, self.ids, workload))
 
     def run_text(self, workload: Workload) -> None:
-        """A prompt of text, about as long as the workload's."""
+        """Time to first token of a text about as long as the workload's prompt."""
         if first := self.process.call(first_token, self.ids[: workload.prompt // 2]):
             self.first_tokens.append(first)
 
@@ -133,7 +133,7 @@ class VariantRun:
         self.passes[workload.depth] = self.process.call(passes_of, self.ids, workload, repeats)
 
     def record_memory(self, workloads: Sequence[Workload]) -> None:
-        """RemoteModel before instruments are used: they take memory of their own."""
+        """Call it before instrumented passes, which use additional memory."""
         self.memory = self.process.call(measure_memory, max(workload.length for workload in workloads))
 
     def result(self, workloads: Sequence[Workload]) -> VariantProfile:
@@ -178,7 +178,7 @@ def _open_runs(
 
 
 def _run_rounds(runs: list[VariantRun], workloads: Sequence[Workload], rounds: int, progress: Progress) -> None:
-    """Every run in turns, the order turning round each time, so that the machine's moods fall on all alike."""
+    """Interleaved rounds; the order is reversed each time, so that a slow machine affects all variants equally."""
     for workload in workloads:
         for run in runs:
             run.warm_up(workload)
@@ -199,22 +199,22 @@ def _measure_runs(
         run.record_memory(workloads)
     for workload in workloads:
         for run in runs:
-            progress(f"depth {workload.depth}: inside {run.description.engine}")
+            progress(f"depth {workload.depth}: instrumented passes of {run.description.engine}")
             run.time_parts(workload, plan.repeats)
     return [run.result(workloads) for run in runs]
 
 
 def measure(variants: Sequence[Variant], plan: Plan, progress: Progress, sparsity: bool = False) -> Profile:
-    """Profiles variants of one model; with `sparsity`, also what silent neurons would save in the first of them.
+    """Profiles variants of one model; with `sparsity`, also what skipping inactive neurons would save in the first.
 
     Raises:
         MisuseError: no depth fits the context.
-        EdgeError: a variant cannot be opened, or its process was ended.
+        EdgeError: a variant cannot be opened, or its process ended.
     """
     checkpoint = open_checkpoint(variants[0].folder)
     workloads = plan.workloads(checkpoint.spec)
     if not workloads:
-        raise MisuseError(f"no depth leaves room in a context of {checkpoint.spec.context} tokens; give a smaller one")
+        raise MisuseError(f"no depth fits a context of {checkpoint.spec.context} tokens; give a smaller --depth")
     for variant in variants:
         prepare_variant(variant, progress)
     estimated = [(variant, _estimated_peak_bytes(variant, checkpoint, workloads)) for variant in variants]
@@ -235,7 +235,7 @@ def measure(variants: Sequence[Variant], plan: Plan, progress: Progress, sparsit
         n_layers=checkpoint.spec.n_layers,
         parameters=sum(prod(shape) for shape in parameter_shapes(checkpoint.spec).values()),
         interleaved=together,
-        warm_up="a prompt and 5 tokens at each depth; 2 passes before those that are timed from inside",
+        warm_up="a prompt and 5 tokens at each depth; 2 passes before instrumented ones",
         machine=this_machine(),
         rooflines=tuple(rooflines),
         variants=tuple(found),
@@ -244,7 +244,7 @@ def measure(variants: Sequence[Variant], plan: Plan, progress: Progress, sparsit
 
 
 def _watch_neurons(model: Model) -> Trace:
-    """RemoteModel in a variant's process: what the FFNs do on Edge's own text."""
+    """Runs in a variant's process: a trace of FFN neurons on the built-in text."""
     spec = model.spec
     ids = model.tokenizer.encode(SAMPLE_TEXT) if model.tokenizer else example_ids(spec, spec.context)
     return model.run(ids=ids[: min(256, spec.context)], max_new_tokens=0, watch=Watch(parts=("ffn.neurons",)))
@@ -259,6 +259,6 @@ def _sparsity(variant: Variant, checkpoint: Checkpoint, progress: Progress) -> S
 
 
 def _rooflines(threads: int, progress: Progress) -> list[Roofline]:
-    progress("sweeping over memory")
+    progress("measuring memory bandwidth and FLOP/s")
     with open_roofline_benchmark(threads, progress) as benchmark:
         return [benchmark.call(RooflineBenchmark.measure) for _ in range(2)]

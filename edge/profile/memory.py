@@ -1,4 +1,4 @@
-"""Memory as numbers that differ: weights on disk, weights held, the cache, the allocator's peak, the process's peak."""
+"""Memory of a process: weights on disk, weights in memory, KV cache, allocator peak and process peak."""
 
 import ctypes
 import os
@@ -12,21 +12,21 @@ from models.spec import DecoderSpec
 STATUS = "/proc/self/status"
 
 _RUSAGE_INFO_V4, _LIFETIME_PEAK = 4, 28
-"""Of macOS's `proc_pid_rusage`: the record, and the place of its lifetime's largest footprint after the 16-byte id."""
+"""`proc_pid_rusage` of macOS: the record version, and the index of the lifetime maximum footprint after the id."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """What a process held that ran one model on one engine, in bytes.
+    """Memory of a process that ran one model on one engine, in bytes.
 
     Attributes:
-        weights_bytes: Weights on disk: tensors of the checkpoint, or those quantized for the engine, as stored.
-        weights_memory_bytes: Weights in the format that the engine computes with, computed from the spec; quantized
-            ones stay quantized, except in torch. None in records that older versions wrote.
-        kv_bytes: Keys and values at the capacity that was reserved, computed.
-        allocator_peak_bytes: The most that the runtime's allocator held; None where it does not say.
-        process_peak_bytes: The most that the process held in memory, pages of mapped files included; None where the
-            system does not say.
+        weights_bytes: Weights on disk: tensors of the checkpoint, or those quantized for the engine.
+        weights_memory_bytes: Weights in the format of the engine, computed from the spec. Quantized weights stay
+            quantized, except in torch. None if unknown.
+        kv_bytes: Keys and values at the reserved capacity, computed from the spec.
+        allocator_peak_bytes: Peak of the runtime's allocator; None if it does not report one.
+        process_peak_bytes: Peak resident memory of the process, including mapped files; None if the system does not
+            report it.
     """
 
     weights_bytes: int
@@ -37,9 +37,9 @@ class Memory:
 
 
 def measure_memory(model: Model, tokens: int) -> Memory:
-    """What the calling process has held so far; `tokens` is the capacity that runs reserved.
+    """Memory of the calling process so far; `tokens` is the reserved capacity.
 
-    Says something of the model alone where the process ran nothing else.
+    It describes the model only if the process ran nothing else.
     """
     return Memory(
         weights_bytes=model.weights_bytes,
@@ -72,5 +72,5 @@ _PEAKS = {"linux": _linux_peak_bytes, "darwin": _macos_peak_bytes}
 
 
 def process_peak_bytes() -> int | None:
-    """The most this process ever held: VmHWM on Linux, `phys_footprint` on macOS; None where nobody counts."""
+    """Peak memory of this process: VmHWM on Linux, `phys_footprint` on macOS; None on other systems."""
     return _PEAKS[sys.platform]() if sys.platform in _PEAKS else None

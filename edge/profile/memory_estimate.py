@@ -1,12 +1,12 @@
-"""The memory that a run will take, foreseen before it: what the process needs empty, weights, cache, and room to work.
+"""Estimates the peak memory of a run before it starts: empty process, weights, cache and working memory.
 
-    torch   weights as they are computed with; quantized ones dequantized
-    mlx     weights as they are computed with; quantized ones quantized; the largest one twice, where it is turned into
-            another kind of float: MLX keeps the memory
-    onnx    weights mapped from disk, a second time where they are computed with in another kind of float, and once
-            more, since ONNX Runtime lays matrices out anew for its products
+    torch   weights in the precision of the engine; quantized weights are dequantized
+    mlx     weights in the precision of the engine; quantized weights stay quantized; the largest weight counts twice
+            if it is converted to another float type, since MLX keeps the memory
+    onnx    weights mapped from disk; a copy if they are converted to another float type; and a copy in the layout that
+            ONNX Runtime needs for its matrix products
 
-The factors below were measured on a model of 7 million parameters and one of 135 million.
+The factors below were measured on models of 7 million and 135 million parameters.
 """
 
 from functools import cache
@@ -24,16 +24,16 @@ from models.precision import Float
 from models.progress import Progress
 
 _WORK_BYTES = {"torch": 40e6, "onnx": 25e6, "mlx": 25e6}
-"""What a runtime keeps beside weights and cache: pools, threads, what a prompt's activations need."""
+"""Memory of a runtime besides weights and cache: pools, threads, activations of a prompt."""
 
 _SCORES = {"torch": 0, "onnx": 1, "mlx": 2}
-"""How often a runtime holds the scores of all heads of a layer at once."""
+"""Copies of the attention scores of all heads of a layer that a runtime holds at once."""
 
 _REPACKED = 1.5
-"""Bytes of ONNX Runtime's own layout of a quantized matrix: it adds sums of groups, and fills up."""
+"""Size of a quantized matrix in ONNX Runtime's layout, which adds group sums and padding, per stored byte."""
 
 
-def _import(tell: Progress, engine: str) -> None:
+def _import(progress: Progress, engine: str) -> None:
     import_module(f"edge.engines.{engine}_engine")
 
 
@@ -43,7 +43,7 @@ def _peak(_: None) -> int:
 
 @cache
 def empty_bytes(engine: str) -> int:
-    """What a fresh process holds that has imported an engine and loaded nothing: measured."""
+    """Measured memory of a new process that imported an engine and loaded no model."""
     with WorkerProcess(f"an empty {engine}", _import, lambda _: None, {}, engine) as process:
         return process.call(_peak)
 
@@ -65,7 +65,7 @@ def _no_bytes(checkpoint: Checkpoint, choice: EngineChoice, weights: float) -> f
 
 
 def estimate_peak_bytes(checkpoint: Checkpoint, engine: str, tokens: int) -> int:
-    """The process peak of a run whose cache holds `tokens` tokens.
+    """Estimated peak memory of a run with `tokens` tokens in its cache, in bytes.
 
     Raises:
         EdgeError: the engine's package is not installed.

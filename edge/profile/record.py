@@ -1,4 +1,4 @@
-"""What `edge profile` found, every raw sample of it, as data and as a file."""
+"""The result of `edge profile` with all samples, as dataclasses and as a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,14 @@ from edge.profile.work import Work
 from edge.timing import PassTimes
 
 FORMAT = 2
-"""Rises when a profile written today could not be read by yesterday's Edge."""
+"""Version of the record; raised if older versions of Edge cannot read new records."""
 
 KIND = "profile"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PassProfile:
-    """Passes of one kind, and the work of each part in one of them."""
+    """Times of passes of one kind, and the work of each part."""
 
     times: PassTimes
     work: dict[str, Work]
@@ -28,11 +28,11 @@ class PassProfile:
 
 @dataclass(frozen=True, kw_only=True)
 class FirstToken:
-    """One prompt of text, from its characters to the first token after it.
+    """Time to first token of one text prompt.
 
     Attributes:
-        tokenize_ms: Text to ids.
-        ttft_ms: Request to first generated token, tokenization included.
+        tokenize_ms: Text to ids, in milliseconds.
+        ttft_ms: From the request to the first generated token, tokenization included, in milliseconds.
     """
 
     prompt_tokens: int
@@ -42,7 +42,7 @@ class FirstToken:
 
 @dataclass(frozen=True, kw_only=True)
 class DepthProfile:
-    """All that was measured at one depth: rounds from end to end, then a decode step and a prompt from inside."""
+    """Measurements at one depth: end-to-end rounds, then instrumented passes of a decode step and a prompt."""
 
     workload: Workload
     rounds: tuple[Round, ...]
@@ -54,9 +54,9 @@ class VariantProfile:
     """One engine and precision.
 
     Attributes:
-        method: How its parts were measured, in a few words.
-        estimated_peak_bytes: Process peak that was foreseen before it ran.
-        first_tokens: One a round; empty for a model without a tokenizer.
+        method: How parts were timed, in a few words.
+        estimated_peak_bytes: Process peak estimated before the run.
+        first_tokens: One per round; empty for a model without a tokenizer.
     """
 
     engine: str
@@ -75,11 +75,11 @@ class Profile:
 
     Attributes:
         when: Date and time, ISO 8601, UTC.
-        parameters: Numbers in the model; tied ones count once.
-        interleaved: All variants were open at once and ran round by round in turns; otherwise one after another.
-        warm_up: What ran before the first sample, in a few words.
+        parameters: Number of parameters; tied ones count once.
+        interleaved: Whether rounds of all variants were interleaved; otherwise they ran one after another.
+        warm_up: The warm-up before the first sample, in a few words.
         rooflines: Of the machine, before, between and after.
-        sparsity: What silent neurons would save; None where it was not asked for.
+        sparsity: What skipping inactive neurons would save; None if it was not requested.
     """
 
     edge: str
@@ -96,7 +96,7 @@ class Profile:
 
 
 def profile_record(profile: Profile) -> dict[str, Any]:
-    """The profile as `json` writes it."""
+    """The profile as JSON values."""
     return {"format": FORMAT, "kind": KIND, "profile": to_json_value(profile)}
 
 
@@ -104,6 +104,6 @@ def open_profile(path: str | Path) -> Profile:
     """Reads a file that `edge profile --json` wrote.
 
     Raises:
-        EdgeError: there is none, or it holds something else; the message says what.
+        EdgeError: the file does not exist, or is not a profile.
     """
     return open_record(Path(path), Profile, "profile", KIND, FORMAT)

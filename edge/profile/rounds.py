@@ -1,4 +1,4 @@
-"""One round of a measurement: a prompt and some tokens after it, at a fixed depth, with a clock at each."""
+"""One round of a measurement: times of a prompt and of decode steps, at a fixed depth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from models.sites import LOGITS
 from models.spec import DecoderSpec
 
 WATCH = Watch.nothing()
-"""A timed run watches nothing."""
+"""Timed runs record no sites."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What every round runs.
+    """The work of each round.
 
     Attributes:
-        depth: Tokens in the cache before the prompt, and before the tokens that are generated.
+        depth: Tokens in the cache before the prompt, and before the generated tokens.
         prompt: Tokens of the prompt.
-        tokens: Tokens generated after the one that ends the warm-up: as many intervals are kept.
+        tokens: Decode steps that are timed; the step before them is not.
     """
 
     depth: int
@@ -37,26 +37,28 @@ class Workload:
     tokens: int
 
     def check(self, spec: DecoderSpec) -> None:
-        """Refuses what the context does not hold."""
+        """Raises if the workload does not fit the context."""
         if self.depth < 0 or self.prompt < 1 or self.tokens < 1:
-            raise MisuseError("a round needs a prompt of 1 token at least, 1 token after it, and no depth below 0")
+            raise MisuseError(
+                "a round needs a prompt of at least 1 token, at least 1 decode step, and a depth of at least 0"
+            )
         if self.length > spec.context:
             raise MisuseError(f"a round over {self.length} tokens does not fit a context of {spec.context}")
 
     @property
     def length(self) -> int:
-        """Tokens that the cache must hold."""
+        """Capacity that the cache needs, in tokens."""
         return self.depth + max(self.prompt, self.tokens + 1)
 
 
 @dataclass(frozen=True)
 class Round:
-    """What one round took, in milliseconds.
+    """Times of one round, in milliseconds.
 
     Attributes:
-        prefill_ms: First token of the prompt fed to its last token's logits in numpy.
-        inter_token_ms: Every interval between two tokens chosen greedily.
-        decode_joules: What all tokens after the prompt took; None where nothing counts it.
+        prefill_ms: From the first token of the prompt fed to the logits of its last token in numpy.
+        inter_token_ms: Every interval between two tokens of greedy decoding.
+        decode_joules: Energy of all decode steps; None without a counter.
     """
 
     prefill_ms: float
@@ -65,18 +67,18 @@ class Round:
 
 
 def spread(rounds: Sequence[Round]) -> float:
-    """How far apart the medians of rounds are: `(largest - smallest) / median`."""
+    """Spread of the medians of rounds: `(largest - smallest) / median`."""
     medians = [median(one.inter_token_ms) for one in rounds]
     return (max(medians) - min(medians)) / median(medians)
 
 
 def example_ids(spec: DecoderSpec, length: int) -> list[int]:
-    """Ids to measure with: fixed, and spread over the vocabulary. What they say does not change what they cost."""
+    """Fixed ids for measurements, spread over the vocabulary; latency does not depend on them."""
     return [(7 + 31 * place) % spec.vocab_size for place in range(length)]
 
 
 def run_round(model: Model, ids: list[int], workload: Workload) -> Round:
-    """One round over the first `workload.length` of `ids`; what lies before its depth is fed once and kept.
+    """One round over the first `workload.length` of `ids`; tokens before its depth are fed once and stay cached.
 
     Raises:
         EdgeError: numbers are not finite, found when the clock has stopped.
@@ -86,7 +88,7 @@ def run_round(model: Model, ids: list[int], workload: Workload) -> Round:
 
 
 def fill(engine: Engine, ids: Sequence[int], depth: int, capacity: int) -> None:
-    """Brings the cache to `depth` tokens, with room for `capacity`."""
+    """Fills the cache to `depth` tokens, with room for `capacity`."""
     engine.reserve(capacity)
     if engine.fed != depth:
         engine.rewind(0)

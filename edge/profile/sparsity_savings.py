@@ -1,4 +1,4 @@
-"""What silent neurons would save: bytes that an ideal FFN would skip, and what skipping gains on this machine."""
+"""What skipping inactive neurons would save: bytes per FFN, and the measured speedup on this machine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from models.progress import Progress
 from models.spec import DecoderSpec
 
 BEYOND_CACHE_BYTES = 256_000_000
-"""Weights that the curve runs through: what fits a cache would make gathering look too good."""
+"""Size of the weights of the benchmark: weights that fit in a cache would overstate the speedup."""
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
-"""Shares of active neurons on the curve."""
+"""Measured shares of active neurons."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,9 @@ class Skipped:
     """One layer's FFN on one text.
 
     Attributes:
-        ffn_bytes: Its matrices, as the engine holds them: what a decode step reads.
-        inactive: Mean share of silent neurons over tokens, by key of the measure.
-        skipped_bytes: What an FFN would not read that knew the silent neurons beforehand.
+        ffn_bytes: Its matrices in the engine's format, which a decode step reads.
+        inactive: Mean share of inactive neurons over tokens, by key of the measure.
+        skipped_bytes: Bytes not read if the inactive neurons were known beforehand.
     """
 
     layer: int
@@ -40,12 +40,12 @@ class Skipped:
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """One point of the curve: an FFN that reads the rows of active neurons only, in numpy.
+    """Time of an FFN that reads only the rows of active neurons, in numpy.
 
     Attributes:
-        active: Share of neurons that it computes.
-        took_ns: Median of one FFN: fresh neurons each time, which are known beforehand and chosen for free.
-        dense_ns: Median of one whole FFN of the same shape, beside it.
+        active: Share of neurons computed.
+        took_ns: Median of one FFN. The neurons differ each time; selecting them is not timed.
+        dense_ns: Median of one dense FFN of the same shape.
     """
 
     active: float
@@ -54,13 +54,13 @@ class Gathered:
 
     @property
     def gain(self) -> float:
-        """How many times faster than the whole FFN; below 1 it is slower."""
+        """Speedup over the dense FFN; below 1 it is slower."""
         return self.dense_ns / self.took_ns
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparsityProfile:
-    """Sparsity as speed: where bytes could be saved, and what saving them brings here."""
+    """Bytes that sparsity could save in each layer, and the measured speedup per share of active neurons."""
 
     tokens: int
     layers: tuple[Skipped, ...]
@@ -68,7 +68,7 @@ class SparsityProfile:
 
 
 def skipped(trace: Trace, held: WeightBytes) -> tuple[Skipped, ...]:
-    """What each layer of a watched run would skip."""
+    """Bytes that each layer of a trace could skip."""
     shapes = parameter_shapes(trace.spec)
     layers = []
     for layer in range(trace.spec.n_layers):
@@ -82,19 +82,19 @@ def skipped(trace: Trace, held: WeightBytes) -> tuple[Skipped, ...]:
 
 
 class Gatherer:
-    """Random FFNs of one shape, enough of them to lie beyond every cache. Made in a process of its own."""
+    """Random FFNs of one shape, together larger than every cache. Runs in its own process."""
 
-    def __init__(self, tell: Progress, spec: DecoderSpec) -> None:
+    def __init__(self, progress: Progress, spec: DecoderSpec) -> None:
         d_ff = max(layer.ffn.d_ff for layer in spec.layers)
         count = max(2, round(BEYOND_CACHE_BYTES / (2 * d_ff * spec.d_model * 4)))
-        tell(f"making {count} FFNs of {d_ff} neurons to gather from")
-        self._draw = np.random.default_rng(7)
+        progress(f"creating {count} random FFNs of {d_ff} neurons")
+        self._rng = np.random.default_rng(7)
         size = (count, d_ff, spec.d_model)
-        self._keys, self._values = (self._draw.random(size, np.float32) - 0.5 for _ in range(2))
-        self._x = self._draw.random(spec.d_model, np.float32)
+        self._keys, self._values = (self._rng.random(size, np.float32) - 0.5 for _ in range(2))
+        self._x = self._rng.random(spec.d_model, np.float32)
 
     def curve(self, rounds: int = 3) -> tuple[Gathered, ...]:
-        """Each share of active neurons beside the whole FFN, in turns."""
+        """Each share of active neurons compared with the dense FFN, interleaved."""
         return tuple(self._point(share, rounds) for share in SHARES)
 
     def _point(self, share: float, rounds: int) -> Gathered:
@@ -103,7 +103,7 @@ class Gatherer:
         dense_ns: list[float] = []
         sparse_ns: list[float] = []
         for _ in range(rounds):
-            chosen = [np.sort(self._draw.choice(d_ff, active, replace=False)) for _ in range(count)]
+            chosen = [np.sort(self._rng.choice(d_ff, active, replace=False)) for _ in range(count)]
             sparse_ns += [_took_ns(self._sparse, ffn, chosen[ffn]) for ffn in range(count)]
             dense_ns += [_took_ns(self._dense, ffn) for ffn in range(count)]
         return Gathered(active=active / d_ff, took_ns=median(sparse_ns), dense_ns=median(dense_ns))
@@ -126,6 +126,6 @@ def _took_ns(work: Callable[..., object], *arguments: object) -> float:
 
 
 def gather_curve(spec: DecoderSpec, progress: Progress) -> tuple[Gathered, ...]:
-    """The curve for FFNs of a decoder's widest shape, on this machine."""
-    with WorkerProcess("the gathering FFN", Gatherer, progress, {}, spec) as gatherer:
+    """Measures FFNs of a decoder's widest shape on this machine."""
+    with WorkerProcess("the sparse FFN benchmark", Gatherer, progress, {}, spec) as gatherer:
         return gatherer.call(Gatherer.curve)

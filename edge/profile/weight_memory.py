@@ -1,4 +1,4 @@
-"""Bytes that each weight takes in an engine's memory, by how the engine holds it."""
+"""Bytes of each weight in an engine's memory, in the format that the engine uses."""
 
 from math import prod
 
@@ -13,7 +13,7 @@ from models.spec import DecoderSpec
 
 
 def weight_bytes(engine: str, checkpoint: Checkpoint) -> WeightBytes:
-    """How many bytes an engine holds for each weight: torch dequantizes, the others keep them quantized."""
+    """Bytes in memory of each weight: torch dequantizes weights, the other engines keep them quantized."""
     choice = engine_of(engine)
     size = choice.float_bytes
     schemes = {} if choice.name == "torch" else _schemes(choice, checkpoint)
@@ -34,12 +34,12 @@ def _schemes(choice: EngineChoice, checkpoint: Checkpoint) -> dict[str, Scheme]:
 
 
 def _quantized_bytes(engine: str, scheme: Scheme, shape: tuple[int, ...]) -> float:
-    """Codes, a float32 scale for each group, and its zero: a code in ONNX, an offset in MLX."""
+    """Codes, a float32 scale per group, and its zero: a code in ONNX, an offset in MLX."""
     rows, columns = shape
     zero = 4.0 if engine == "mlx" else 0.0 if scheme.zero is Zero.MIDDLE else scheme.bits / 8
     return rows * (row_bytes(columns, scheme) + groups_of(columns, scheme) * (4 + zero))
 
 
 def weights_memory_bytes(spec: DecoderSpec, held: WeightBytes) -> float:
-    """All weights together; a tied head that is quantized has a matrix that it shares with the embedding."""
+    """Bytes of all weights; a tied quantized head shares its matrix with the embedding."""
     return sum(held(name, shape) for name, shape in parameter_shapes(spec).items())

@@ -1,8 +1,8 @@
-"""Bytes that every part of a pass touches and operations it computes, from the spec: what times are held against.
+"""Bytes and operations of each part of a pass, computed from the spec, for comparison with measured times.
 
-Bytes are those that must come from memory or go there once: weights as the engine stores them, keys and values, and
-the vectors that go in and out. Operations are multiplications and additions of matrix products; norms, activations and
-positions are left out, which is below a hundredth of them at d_model 64 and above.
+Bytes are read or written at least once: weights in the engine's format, keys and values, and input and output vectors.
+Operations are multiplications and additions of matrix products. Norms, activations and positions are left out; they
+are below 1% at d_model 64 and above.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,17 +14,17 @@ from models.parts import part_of_module
 from models.spec import DecoderSpec, Full, LayerSpec
 
 WeightBytes = Callable[[str, tuple[int, ...]], float]
-"""Bytes of a weight as an engine holds it, by name and shape."""
+"""Bytes of a weight in an engine's format, by name and shape."""
 
 Parts = dict[str, "Work"]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one part does in one pass.
+    """Work of one part in one pass.
 
     Attributes:
-        touched_bytes: Read and written.
+        touched_bytes: Bytes read and written.
         flops: Multiplications and additions in matrix products.
     """
 
@@ -39,7 +39,7 @@ NOTHING = Work(0.0, 0.0)
 
 
 def keys_read(layer: LayerSpec, tokens: int, depth: int) -> int:
-    """Pairs of a token and a key that it may read, over a pass of `tokens` tokens after `depth`."""
+    """Number of query-key pairs within the attention window, for `tokens` tokens after `depth`."""
     ends = range(depth + 1, depth + tokens + 1)
     if isinstance(layer.window, Full):
         return sum(ends)
@@ -49,11 +49,11 @@ def keys_read(layer: LayerSpec, tokens: int, depth: int) -> int:
 def work_of(
     spec: DecoderSpec, stored_bytes: WeightBytes, float_bytes: int, tokens: int, depth: int
 ) -> Mapping[str, Work]:
-    """Each part's work in a pass over `tokens` tokens at `depth`, the head computing the last token alone.
+    """Work of each part in a pass over `tokens` tokens at `depth`; the head computes only the last token.
 
     Args:
-        stored_bytes: Bytes of each weight as the engine holds it.
-        float_bytes: Of one activation, key or value.
+        stored_bytes: Bytes of each weight in the engine's format.
+        float_bytes: Bytes of one activation, key or value.
     """
     parts: Parts = {}
 
@@ -78,14 +78,14 @@ def work_of(
 
 
 def _weight(shape: tuple[int, ...], weight_bytes: float, rows: int, float_bytes: int) -> Work:
-    """A matrix applied to `rows` vectors; a vector of weights, as norms and biases have, is only read."""
+    """A matrix applied to `rows` vectors; weight vectors, as in norms and biases, are only read."""
     if len(shape) == 1:
         return Work(weight_bytes, 0.0)
     return Work(weight_bytes + rows * sum(shape) * float_bytes, 2.0 * rows * prod(shape))
 
 
 def _core(spec: DecoderSpec, layer: LayerSpec, float_bytes: int, tokens: int, depth: int) -> Work:
-    """Scores and the weighted sum: keys and values of every visible token are read once, those of the pass written."""
+    """Scores and weighted sum: keys and values of visible tokens are read once, those of the pass are written."""
     seen = depth + tokens if isinstance(layer.window, Full) else min(depth + tokens, layer.window.tokens + tokens - 1)
     kept = 2 * spec.n_kv_heads * spec.head_dim * (seen + tokens)
     inside = 2 * spec.n_heads * spec.head_dim * tokens

@@ -34,7 +34,7 @@ class CheckLaws:
             case = Case(model, self.ids or _own_ids(model), context.progress_as(CHECKING))
             for place, law in enumerate(wanted):
                 context.post(LawsQueued(tuple(one.number for one in wanted[place:])))
-                case.tell = context.progress_as(f"{CHECKING}: {law.number}")
+                case.progress = context.progress_as(f"{CHECKING}: {law.number}")
                 if law.check is not None:
                     found = law.check(case)
                     context.check()  # a pass that was stopped may be incomplete

@@ -119,7 +119,7 @@ def test_the_process_that_compares_loads_no_runtime() -> None:
 def test_help_states_its_thresholds(said: Said) -> None:
     code, out, _ = said("compare", "--help")
     words = " ".join(out.split())
-    assert code == 0 and f"lead is below {NEAR_TIE_NATS} nats" in words
+    assert code == 0 and f"leads by less than {NEAR_TIE_NATS} nats" in words
     for kind, tolerance in TOLERANCES.items():
         shown = f"{kind} {tolerance:.0e}".replace("e-0", "e-")
         assert shown in words, f"the help does not say that the tolerance is {shown}"
@@ -128,7 +128,7 @@ def test_help_states_its_thresholds(said: Said) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["{model}"], 2, "is one variant, a comparison needs two: add -e ENGINE, or another MODEL"),
+        (["{model}"], 2, "is one variant, and a comparison needs two; add -e ENGINE or another MODEL"),
         (["{model}", "-e", "torch"], 2, "is one variant"),
         ([], 2, "Missing argument 'MODEL...'"),
         (["{model}", "-e", "torch", "-e", "onx"], 2, "did you mean 'onnx'"),
@@ -140,7 +140,7 @@ def test_help_states_its_thresholds(said: Said) -> None:
         (["{model}", "-e", "torch", "-e", "onnx", "--text", "{empty}"], 2, "cannot be read: Is a directory"),
         (["{model}", "-e", "torch", "-e", "onnx", "--text", "{empty}/none.txt"], 2, "is empty"),
         (["{model}", "-e", "torch", "-e", "onnx", "--text", "{empty}/short.txt"], 2, "has 2 tokens"),
-        (["{model}", "-e", "torch", "-e", "onnx", "--text", "{model}/model.safetensors"], 2, "no text in UTF-8"),
+        (["{model}", "-e", "torch", "-e", "onnx", "--text", "{model}/model.safetensors"], 2, "not valid UTF-8"),
         (
             ["{model}", "-e", "torch", "-e", "onnx", "--text", "{empty}/short.txt", "--ids", "1,2,3"],
             2,

@@ -137,7 +137,7 @@ def test_what_is_no_number_survives_json(faulty: Comparison) -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"kind": "profile"}, "no comparison"), ({"format": 2}, "no comparison"), ({"text": {}}, "damaged")],
+    [({"kind": "profile"}, "write it again"), ({"format": 2}, "write it again"), ({"text": {}}, "damaged")],
 )
 def test_other_json_is_refused(faulty: Comparison, change: dict[str, object], message: str) -> None:
     with pytest.raises(EdgeError, match=message):

@@ -125,7 +125,7 @@ def test_runs_of_a_bundled_model_are_distinguished_by_depth(tmp_path: Path) -> N
         (["fable-relu", "-e", "onyx"], "no engine 'onyx'"),
         (["fable-relu", "--rounds", "0"], "--rounds is 0"),
         (["fable-relu", "--depth", "-1"], "--depth is -1"),
-        (["fable-relu", "--depth", "512"], "no depth leaves room"),
+        (["fable-relu", "--depth", "512"], "no depth fits a context"),
         (["fable-relu", "--threads", "0"], "--threads is 0"),
         (["fable-relu", "--against", "nothing.json"], "there is no profile at nothing.json"),
     ],

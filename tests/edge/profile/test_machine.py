@@ -16,7 +16,7 @@ def test_a_sweep_counts_what_every_thread_did(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(machine, "SIDE", 64)
     reported: list[str] = []
     roofline = RooflineBenchmark(reported.append, threads=2).measure(passes=2)
-    assert roofline.threads == 2 and reported == ["touching 8 MB to sweep over"]
+    assert roofline.threads == 2 and reported == ["allocating 8 MB for the bandwidth benchmark"]
     assert roofline.bandwidth_bytes_per_s > 0 and roofline.flops_per_s > 0
 
 
