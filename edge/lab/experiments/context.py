@@ -1,4 +1,4 @@
-"""A4: one word in two contexts: how far its look moves, and what of that reaches the FFN, and how."""
+"""A4: the attention and FFN neurons of one word in two sentences, with and without attention."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from edge.trace import Trace
 from edge.watch import Watch
 
 MOVED_BITS = 0.05
-"""No paper sets it: looks that do not move are 0 apart, looks that share no key 1."""
+"""Our own choice, no paper sets it: equal patterns differ by 0, patterns without a common key by 1."""
 
 ROUNDING = 1e-4
-"""1 - cosine that sums in another order may leave in half precision; float32 leaves 1e-6."""
+"""1 - cosine due to rounding in half precision, when sums run in another order; float32 gives 1e-6."""
 
 WATCH = Watch(parts=("attn.query", "attn.key", "ffn.neurons"))
 
@@ -31,8 +31,8 @@ class Sentence:
     """A sentence as it is fed.
 
     Attributes:
-        ids: Filled up in front so that the word ends at the same position in all of them.
-        word: The word's own tokens.
+        ids: Padded in front with text, so that the word ends at the same position in all sentences.
+        word: The tokens of the word.
     """
 
     ids: tuple[int, ...]
@@ -40,7 +40,7 @@ class Sentence:
 
 
 def aligned(lab: LabContext) -> list[tuple[Sentence, Sentence]]:
-    """Both sentences of each pair whose word has the same tokens in both, cut after it, what came before filled up."""
+    """The pairs whose word has the same tokens in both sentences; each sentence is padded in front and cut after it."""
     begin, tokenizer = lab.start_tokens, lab.tokenizer
     cut: list[tuple[tuple[list[int], int], ...]] = []
     for pair in TWO_SENSES:
@@ -62,26 +62,28 @@ def aligned(lab: LabContext) -> list[tuple[Sentence, Sentence]]:
     return [(whole(*first), whole(*second)) for first, second in cut]
 
 
-def look_bits(a: Trace, b: Trace) -> Float64[np.ndarray, " layer"]:
-    """How far the last tokens' looks are apart, over distances back; the mean over heads."""
+def pattern_bits(a: Trace, b: Trace) -> Float64[np.ndarray, " layer"]:
+    """Jensen-Shannon divergence of the last tokens' attention, mean over heads, for each layer."""
     layers = range(a.spec.n_layers)
-    looks = [[layer_patterns(trace, layer)[:, -1] for layer in layers] for trace in (a, b)]
-    return np.array([jensen_shannon_bits(one, other).mean(dtype=np.float64) for one, other in zip(*looks, strict=True)])
+    patterns = [[layer_patterns(trace, layer)[:, -1] for layer in layers] for trace in (a, b)]
+    return np.array(
+        [jensen_shannon_bits(one, other).mean(dtype=np.float64) for one, other in zip(*patterns, strict=True)]
+    )
 
 
 def neuron_distance(a: Float[np.ndarray, " neuron"], b: Float[np.ndarray, " neuron"]) -> float:
-    """`1 - cos(a, b)`: 0 where the same neurons fire in the same proportion. Two silent FFNs are alike."""
+    """`1 - cos(a, b)`; 0 if both are all zero, 1 if one of them is."""
     first, second = a.astype(np.float64), b.astype(np.float64)
     norm = float(np.linalg.norm(first) * np.linalg.norm(second))
     return max(0.0, 1.0 - float(first @ second) / norm) if norm > 0 else float(first.any() != second.any())
 
 
 def neuron_distances(a: Trace, b: Trace) -> Float64[np.ndarray, " layer"]:
-    """Of the last tokens' FFN neurons, layer by layer."""
+    """`neuron_distance` of the last tokens, for each layer."""
     return np.array([neuron_distance(a.neurons(layer)[-1], b.neurons(layer)[-1]) for layer in range(a.spec.n_layers)])
 
 
-def seen(
+def traces_of(
     lab: LabContext, pairs: Sequence[tuple[Sentence, Sentence]], edits: Sequence[Edit] = ()
 ) -> list[tuple[Trace, Trace]]:
     return [(lab.run(a.ids, edits, WATCH), lab.run(b.ids, edits, WATCH)) for a, b in pairs]
@@ -90,7 +92,7 @@ def seen(
 def unrelated(
     pairs: Sequence[tuple[Sentence, Sentence]], traces: Sequence[tuple[Trace, Trace]]
 ) -> Iterator[tuple[Trace, Trace]]:
-    """Each pair's first sentence beside the second one of the next pair that has another word."""
+    """Each pair's first sentence with the second one of the next pair that has another word."""
     for place, (first, _) in enumerate(pairs):
         turns = ((place + step) % len(pairs) for step in range(1, len(pairs)))
         other = next((turn for turn in turns if pairs[turn][1].word[-1] != first.word[-1]), None)
@@ -103,28 +105,31 @@ def mean_of(rows: Sequence[Float64[np.ndarray, " layer"]]) -> Float64[np.ndarray
 
 
 def effects(
-    look: Float64[np.ndarray, "pair layer"], without: Float64[np.ndarray, "pair layer"], unrelated: float, moved: float
+    pattern: Float64[np.ndarray, "pair layer"],
+    without: Float64[np.ndarray, "pair layer"],
+    unrelated: float,
+    changed: float,
 ) -> tuple[Effect, ...]:
-    """How far attention moves with the sentence, and the FFN where attention is ablated, over pairs of sentences."""
+    """Change of attention with the sentence, and change of the FFN without attention; the sample is sentence pairs."""
     return (
         effect_of(
-            mean_interval(look.mean(axis=1)),
+            mean_interval(pattern.mean(axis=1)),
             key="attention_context_bits",
-            label="shift of a word's look from one sentence to another",
+            label="divergence of a word's attention between two sentences",
             unit="bits",
             threshold=MOVED_BITS,
-            threshold_reason=f"our own choice; one sentence twice gives 0, two different words {unrelated:.2f}",
-            sample_unit="pairs of sentences",
+            threshold_reason=f"our own choice; the same sentence gives 0, two different words {unrelated:.2f}",
+            sample_unit="sentence pairs",
         ),
         effect_of(
             mean_interval(without.mean(axis=1)),
             key="ffn_context_distance_without_attention",
-            label="shift of its FFN neurons with all attention ablated",
+            label="distance of its FFN neurons, all attention ablated",
             unit="ratio",
             threshold=ROUNDING,
             side=Side.BELOW,
-            threshold_reason=f"rounding; with attention they shift by {moved:.2f}",
-            sample_unit="pairs of sentences",
+            threshold_reason=f"rounding; with attention the distance is {changed:.2f}",
+            sample_unit="sentence pairs",
         ),
     )
 
@@ -133,36 +138,52 @@ def measure(lab: LabContext) -> Finding:
     pairs = aligned(lab)
     if len(pairs) < MIN_SAMPLE:
         return not_applicable(
-            f"fewer than {MIN_SAMPLE} words are the same tokens in both their sentences and fit the context"
+            f"fewer than {MIN_SAMPLE} words have the same tokens in both sentences and fit the context"
         )
-    deaf = [Ablate(f"layers.{layer}.attn") for layer in range(lab.spec.n_layers)]
-    traces, ablated = seen(lab, pairs), seen(lab, pairs, deaf)
-    strangers = list(unrelated(pairs, traces))
-    looks, neurons, alone = (
+    no_attention = [Ablate(f"layers.{layer}.attn") for layer in range(lab.spec.n_layers)]
+    traces, ablated = traces_of(lab, pairs), traces_of(lab, pairs, no_attention)
+    different = list(unrelated(pairs, traces))
+    patterns, neurons, alone = (
         np.array([of(*two) for two in twos])
-        for of, twos in ((look_bits, traces), (neuron_distances, traces), (neuron_distances, ablated))
+        for of, twos in ((pattern_bits, traces), (neuron_distances, traces), (neuron_distances, ablated))
     )
-    other_look, other_ffn = (mean_of([of(*two) for two in strangers]) for of in (look_bits, neuron_distances))
-    look, ffn, without = (found.mean(axis=0) for found in (looks, neurons, alone))
-    bits, moved = float(look.mean()), float(ffn.mean())
+    other_pattern, other_ffn = (mean_of([of(*two) for two in different]) for of in (pattern_bits, neuron_distances))
+    pattern, ffn, without = (found.mean(axis=0) for found in (patterns, neurons, alone))
+    bits, changed = float(pattern.mean()), float(ffn.mean())
     return Finding(
-        f"A word's look moves by {bits:.2f} bits from one sentence to another, at the same position "
-        f"({other_look.mean():.2f} for two different words). Its FFN neurons move too, by {moved:.2f} "
-        f"({ffn[0]:.2f} in layer 0, {other_ffn.mean():.2f} for different words), but only by what attention "
-        "attention_output: "
-        f"with all attention ablated they move by {without.mean():.0e}.",
-        effects(looks, alone, float(other_look.mean()), moved),
+        f"The attention of a word differs by {bits:.2f} bits between two sentences at the same position (two different "
+        f"words: {other_pattern.mean():.2f}). Its FFN neurons differ too, by {changed:.2f} ({ffn[0]:.2f} in "
+        "layer 0; two "
+        f"different words: {other_ffn.mean():.2f}), but only through attention: with all attention ablated they differ "
+        f"by {without.mean():.0e}.",
+        effects(patterns, alone, float(other_pattern.mean()), changed),
         (
-            Number("attention_context_bits", "looks of one word in two sentences", bits, "bits", 0.0),
-            Number("attention_unrelated_bits", "looks of two different words", float(other_look.mean()), "bits"),
-            Number("ffn_context_distance", "1 - cosine of its FFN neurons", moved, "ratio", float(ffn[0])),
-            Number("ffn_unrelated_distance", "the same for two different words", float(other_ffn.mean()), "ratio"),
+            Number("attention_context_bits", "divergence of attention, one word in two sentences", bits, "bits", 0.0),
+            Number(
+                "attention_unrelated_bits",
+                "divergence of attention, two different words",
+                float(other_pattern.mean()),
+                "bits",
+            ),
+            Number(
+                "ffn_context_distance",
+                "1 - cosine of FFN neurons, one word in two sentences",
+                changed,
+                "ratio",
+                float(ffn[0]),
+            ),
+            Number(
+                "ffn_unrelated_distance",
+                "1 - cosine of FFN neurons, two different words",
+                float(other_ffn.mean()),
+                "ratio",
+            ),
             Number(
                 "ffn_context_distance_without_attention",
-                "with all attention ablated",
+                "1 - cosine of FFN neurons, all attention ablated",
                 float(without.mean()),
                 "ratio",
-                moved,
+                changed,
             ),
         ),
         curves=(
@@ -170,12 +191,12 @@ def measure(lab: LabContext) -> Finding:
                 "one word in two sentences",
                 "bits, or 1 - cosine",
                 {
-                    "attention, bits": look,
+                    "attention, bits": pattern,
                     "FFN, 1 - cosine": ffn,
-                    "FFN, different words": other_ffn,
+                    "FFN, two different words": other_ffn,
                     "FFN, attention ablated": without,
                 },
-                range(len(look)),
+                range(len(pattern)),
             ),
         ),
     )
@@ -187,16 +208,15 @@ def cost_tokens(lab: LabContext) -> int:
 
 EXPERIMENT = Experiment(
     key="A4",
-    title="attention depends on context",
-    question="Does a word look elsewhere when the sentence is another, and how does its FFN learn of it?",
-    method="Pairs of sentences share a word in two senses. What stands before it is filled up in front with the "
-    "passage, "
-    "so that it ends at the same position in both; what follows cannot be seen. Attention: Jensen-Shannon divergence "
-    "of the word's last row of each head's pattern, key by key, which is distance by distance; beside it that of "
-    "different words. FFN: 1 - cosine of the neurons; the baseline is layer 0, whose attention has read raw tokens "
-    "only. Then every attention adds nothing, and the neurons of both sentences are compared again.",
-    rule=f"attention moves by more than {MOVED_BITS} bits, and without attention the FFN moves by less than "
-    f"{ROUNDING}, which is rounding: it sees context through attention alone",
+    title="Attention depends on context",
+    question="Does the attention of a word change with its sentence, and how does the FFN learn about the context?",
+    method="Pairs of sentences share a word with two senses. Each sentence is padded in front with text from the "
+    "passage, so that the word ends at the same position in both; later tokens are invisible to it. Attention: "
+    "Jensen-Shannon divergence of the last row of each head's pattern, key by key; beside it, the divergence for two "
+    "different words. FFN: 1 - cosine of the neurons; the baseline is layer 0, whose attention reads token embeddings "
+    "only. Then all attention is ablated and the neurons of both sentences are compared again.",
+    rule=f"Attention differs by more than {MOVED_BITS} bits, and without attention the FFN differs by less than "
+    f"{ROUNDING}, which is rounding: it gets the context only through attention.",
     source="Ethayarajh 2019, arXiv 1909.00512 (one word in several contexts); divergence: Lin 1991",
     cost_tokens=cost_tokens,
     measure=measure,

@@ -1,4 +1,4 @@
-"""S3: what attention and FFNs take of the layers' parameters, of bytes, operations and time."""
+"""S3: the shares of attention and FFNs in parameters, bytes, operations and time."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ from models.parameters import parameter_shapes
 from models.spec import DecoderSpec
 
 DEPTH_TOKENS = 64
-"""Tokens in the cache before the decode step that is timed."""
+"""Tokens in the KV cache before the timed decode step."""
 
 PREFILL_TOKENS = 128
 CALLS, REPEATS = 4, 5
-"""How often each kind of pass is timed, and passes behind each median, instrumented and not."""
+"""Timings of each kind of pass, and passes behind each median, instrumented and uninstrumented."""
 
 MOST = 0.5
-"""Of the layers' parameters and time: mostly means more than half."""
+"""Share of the layers' parameters and time; 'most' means more than half."""
 
 SUBLAYERS = ("attn", "ffn")
 
 
 @dataclass(frozen=True)
 class Split:
-    """One quantity, told apart by where it belongs.
+    """One quantity, split into attention, FFN and the rest.
 
     Attributes:
-        attention, ffn: Of all layers, the norms of each included.
-        outside: Embedding and head.
+        attention, ffn: Sums over all layers, with their norms.
+        outside: Embedding and unembedding.
     """
 
     attention: float
@@ -46,7 +46,7 @@ class Split:
 
     @property
     def layers(self) -> float:
-        """Of all layers."""
+        """The sum over all layers."""
         return self.attention + self.ffn
 
     @property
@@ -61,7 +61,7 @@ class Split:
 
 
 def split(amounts: Mapping[str, float]) -> Split:
-    """Adds up what belongs to `layers.3.attn...`, to `layers.3.ffn...`, and to no layer."""
+    """Sums amounts under `layers.3.attn...`, under `layers.3.ffn...`, and outside the layers."""
     sums = dict.fromkeys((*SUBLAYERS, "outside"), 0.0)
     for name, amount in amounts.items():
         kind = name.split(".")[2].removesuffix("_sum") if name.startswith("layers.") else "outside"
@@ -70,12 +70,12 @@ def split(amounts: Mapping[str, float]) -> Split:
 
 
 def parameters(spec: DecoderSpec) -> Split:
-    """Counts of parameters; a tied head has none of its own."""
+    """Counts of parameters; a tied unembedding adds none."""
     return split({name: float(prod(shape)) for name, shape in parameter_shapes(spec).items()})
 
 
 def work(lab: LabContext, tokens: int, depth: int, of: Callable[[Work], float]) -> Split:
-    """Bytes or operations of one pass on this engine, by the formulas of `edge.profile.work`."""
+    """Bytes or operations of one pass on this engine, by the formulas in `edge.profile.work`."""
     model = lab.model
     stored, size = weight_bytes(model.engine, model.checkpoint), engine_of(model.engine).float_bytes
     parts = work_of(lab.spec, stored, size, tokens, depth)
@@ -83,31 +83,31 @@ def work(lab: LabContext, tokens: int, depth: int, of: Callable[[Work], float]) 
 
 
 def timed_tokens(lab: LabContext) -> tuple[int, int]:
-    """Tokens before the decode step, and of the prefill, as far as the context and the passage go."""
+    """Tokens before the decode step, and in the prefill, limited by the context and the passage."""
     most = min(lab.spec.context, len(lab.passage))
     return min(DEPTH_TOKENS, most - 1), min(PREFILL_TOKENS, most)
 
 
 def layer_ms(timing: SublayerTiming, layer: int, sublayer: str) -> float:
-    """What one sublayer takes of the whole pass; scaled down to it where clocks slowed it."""
+    """The time of one sublayer, in ms; scaled to the uninstrumented pass if timers slowed it."""
     return timing.scaled_ns.get(f"layers.{layer}.{sublayer}", 0.0) / 1e6
 
 
 def share_bounds(timing: SublayerTiming) -> tuple[float, float]:
-    """The least and the most that FFNs may take of the layers' time, in a pass without clocks.
+    """Lower and upper bound of the FFNs' share of the layers' time in an uninstrumented pass.
 
-    What clocks did not see, or added, may all be of FFNs, or all of attention.
+    Unattributed time and timer overhead may belong entirely to FFNs or entirely to attention.
     """
     measured = split(timing.measured_ns)
-    unseen = timing.total_ns - sum(timing.measured_ns.values())
-    layers = max(measured.layers + unseen, 1.0)
-    bounds = (measured.ffn / layers, (measured.ffn + unseen) / layers)
+    unattributed = timing.total_ns - sum(timing.measured_ns.values())
+    layers = max(measured.layers + unattributed, 1.0)
+    bounds = (measured.ffn / layers, (measured.ffn + unattributed) / layers)
     return max(0.0, min(bounds)), min(1.0, max(bounds))
 
 
 @dataclass(frozen=True)
 class Passes:
-    """One kind of pass: what the clocks say, call by call, and what the formulas say."""
+    """One kind of pass: its timings, and its bytes and operations by formula."""
 
     name: str
     timings: tuple[SublayerTiming, ...]
@@ -116,7 +116,7 @@ class Passes:
 
     @property
     def time(self) -> Split:
-        """Of the whole pass, the mean over calls; what no clock saw is in none of it."""
+        """The time of the parts, mean over timings; unattributed time is not included."""
         sums = [split(timing.scaled_ns) for timing in self.timings]
         return Split(*(fmean(getattr(one, name) for one in sums) for name in ("attention", "ffn", "outside")))
 
@@ -128,11 +128,11 @@ class Passes:
     def coverage(self) -> float:
         return fmean(timing.coverage for timing in self.timings)
 
-    def told(self) -> str:
-        """FFN's share of the layers' time, in words."""
+    def sentence(self) -> str:
+        """The FFNs' share of the layers' time, as part of a sentence."""
         return (
-            f"{show_share(self.time.ffn_share)} of their time in {self.name} ({show_share(self.flops.ffn_share)} of "
-            f"the operations; clocks saw {show_share(self.coverage)} of the pass)"
+            f"{show_share(self.time.ffn_share)} of the time in {self.name} ({show_share(self.flops.ffn_share)} of the "
+            f"operations; coverage of the timers {show_share(self.coverage)})"
         )
 
     def curve(self, layers: range) -> Curve:
@@ -145,7 +145,7 @@ class Passes:
 
 
 def timed(lab: LabContext, name: str, tokens: int, depth: int) -> Passes | None:
-    """Measures one kind of pass; None when stopped."""
+    """Times one kind of pass; None if stopped."""
     ids = list(lab.passage[: depth + tokens])
     timings = []
     for _ in range(CALLS):
@@ -158,7 +158,7 @@ def timed(lab: LabContext, name: str, tokens: int, depth: int) -> Passes | None:
 
 
 def effects(counts: Split, decode: Passes, prefill: Passes) -> tuple[Effect, ...]:
-    """Of parameters, and of time as the mean of both kinds of pass; what clocks saw amiss widens the interval."""
+    """The FFNs' shares of parameters and of time (mean of both kinds of pass); timer error widens the interval."""
     pairs = list(zip(decode.timings, prefill.timings, strict=True))
     bounds = [[fmean(both) for both in zip(*map(share_bounds, pair), strict=True)] for pair in pairs]
     lows, highs = (mean_interval(side) for side in zip(*bounds, strict=True))
@@ -170,46 +170,59 @@ def effects(counts: Split, decode: Passes, prefill: Passes) -> tuple[Effect, ...
             label="FFNs' share of the layers' parameters",
             unit="share",
             threshold=MOST,
-            threshold_reason="half; a plain FFN of 4 d_model has two thirds",
+            threshold_reason="half; a plain FFN with d_ff = 4 d_model has two thirds",
             sample_unit="",
         ),
         effect_of(
             Interval(value, max(0.0, lows.low), min(1.0, highs.high), len(pairs)),
             key="ffn_time_share",
-            label="FFNs' share of the layers' time, decode and prefill",
+            label="FFNs' share of the layers' time, mean of decode and prefill",
             unit="share",
             threshold=MOST,
             threshold_reason=f"half; they do {show_share((decode.flops.ffn_share + prefill.flops.ffn_share) / 2)} of "
             "the operations",
-            sample_unit="timings; what clocks squared_errors or added may be on either side",
+            sample_unit="timings; unattributed time and timer overhead may be on either side",
         ),
     )
 
 
 def numbers(counts: Split, decode: Passes, prefill: Passes) -> tuple[Number, ...]:
-    """Shares are of all layers together, embedding and head apart."""
+    """Shares of all layers together, without embedding and unembedding."""
     made = [
-        Number("ffn_parameter_share", "of the layers' parameters, FFN", counts.ffn_share, "share", 0.5),
-        Number("attention_parameter_share", "the same, attention", counts.attention_share, "share", 0.5),
-        Number("ffn_parameters", "of all FFNs", counts.ffn, "count"),
-        Number("attention_parameters", "of all attention", counts.attention, "count"),
-        Number("outside_parameters", "of embedding and head", counts.outside, "count"),
+        Number("ffn_parameter_share", "FFNs' share of the layers' parameters", counts.ffn_share, "share", 0.5),
+        Number(
+            "attention_parameter_share",
+            "attention's share of the layers' parameters",
+            counts.attention_share,
+            "share",
+            0.5,
+        ),
+        Number("ffn_parameters", "parameters of all FFNs", counts.ffn, "count"),
+        Number("attention_parameters", "parameters of all attention sublayers", counts.attention, "count"),
+        Number("outside_parameters", "parameters of embedding and unembedding", counts.outside, "count"),
     ]
     for passes, prefix in ((decode, ""), (prefill, "prefill_")):
         flops, time, where = passes.flops, passes.time, passes.name
         made += [
-            Number(f"ffn_{prefix}bytes_share", f"of bytes touched in {where}", passes.touched_bytes.ffn_share, "share"),
-            Number(f"ffn_{prefix}flops_share", f"of operations in {where}", flops.ffn_share, "share"),
-            Number(f"ffn_{prefix}time_share", f"of time in {where}, FFN", time.ffn_share, "share", flops.ffn_share),
+            Number(
+                f"ffn_{prefix}bytes_share",
+                f"FFNs' share of bytes touched in {where}",
+                passes.touched_bytes.ffn_share,
+                "share",
+            ),
+            Number(f"ffn_{prefix}flops_share", f"FFNs' share of operations in {where}", flops.ffn_share, "share"),
+            Number(
+                f"ffn_{prefix}time_share", f"FFNs' share of time in {where}", time.ffn_share, "share", flops.ffn_share
+            ),
             Number(
                 f"attention_{prefix}time_share",
-                f"of time in {where}, attention",
+                f"attention's share of time in {where}",
                 time.attention_share,
                 "share",
                 flops.attention_share,
             ),
-            Number(f"{prefix}time_ms", f"{where}, all of it", passes.time_ms, "ms"),
-            Number(f"{prefix}coverage", f"of {where}, seen by clocks", passes.coverage, "ratio", 1.0),
+            Number(f"{prefix}time_ms", f"time of {where}", passes.time_ms, "ms"),
+            Number(f"{prefix}coverage", f"coverage of the timers in {where}", passes.coverage, "ratio", 1.0),
         ]
     return tuple(made)
 
@@ -219,13 +232,14 @@ def measure(lab: LabContext) -> Finding:
     decode = timed(lab, f"a decode step after {depth} tokens", 1, depth)
     prefill = timed(lab, f"a prefill of {tokens} tokens", tokens, 0)
     if decode is None or prefill is None:
-        return not_applicable("the timing was stopped; let it run to its end")
+        return not_applicable("the timing was stopped before its end; run it again")
     counts, layers = parameters(lab.spec), range(lab.spec.n_layers)
     return Finding(
-        f"FFNs hold {show_share(counts.ffn_share)} of the layers' parameters ({show_count(round(counts.ffn))}, "
-        f"attention {show_count(round(counts.attention))}; embedding and head {show_count(round(counts.outside))}). "
-        f"On {lab.model.engine} they take {decode.told()}, and {prefill.told()}. The smaller a model, the more of "
-        "its time goes to calls instead of numbers.",
+        f"FFNs have {show_share(counts.ffn_share)} of the layers' parameters ({show_count(round(counts.ffn))}, "
+        f"attention {show_count(round(counts.attention))}; embedding and unembedding "
+        f"{show_count(round(counts.outside))}). "
+        f"On {lab.model.engine} they take {decode.sentence()}, and {prefill.sentence()}. In small models "
+        "more of the time is overhead of calls.",
         effects(counts, decode, prefill),
         numbers(counts, decode, prefill),
         curves=(decode.curve(layers), prefill.curve(layers)),
@@ -240,17 +254,18 @@ def cost_tokens(lab: LabContext) -> int:
 
 EXPERIMENT = Experiment(
     key="S3",
-    title="parameters and time go mostly to the FFN",
-    question="Of the layers' parameters, bytes, operations and time, how much is the FFN's and how much attention's?",
-    method="Parameters are exact_value by name, each norm with what reads it. A decode step after "
-    f"{DEPTH_TOKENS} tokens and "
-    f"a prefill of {PREFILL_TOKENS}: bytes touched and operations of matrix products by formula, with weights as the "
-    f"engine holds them; time from clocks around each sublayer, the median of {REPEATS} passes, {CALLS} times. Shares "
-    "are of all layers, embedding and head apart. Coverage is what clocks saw over whole passes without clocks; the "
-    "rest is in no share, and all of it, on either side, is in the interval. A plain FFN of 4 d_model has 8 d_model² "
-    "weights, attention 4 d_model²: two thirds are the FFN's. If time followed operations, its share would be theirs, "
-    "the baseline.",
-    rule=f"more than {MOST:.0%} of the layers' parameters, and of their time as the mean of both kinds of pass",
+    title="Most parameters and time are in the FFN",
+    question="What are the shares of FFNs and attention in the layers' parameters, bytes, operations and time?",
+    method="Parameters are counted by name; a norm counts with the sublayer that reads it. Passes: a decode step after "
+    f"{DEPTH_TOKENS} tokens, and a prefill of {PREFILL_TOKENS}. Bytes touched and operations of matrix products follow "
+    "from formulas, with weights in the engine's storage format. Time comes from timers around each sublayer: "
+    "the median "
+    f"of {REPEATS} passes, {CALLS} times. Shares are of all layers, without embedding and unembedding. Coverage is the "
+    "timed parts over the uninstrumented pass. The rest is in no share; the interval assigns all of it to "
+    "either side. A "
+    "plain FFN with d_ff = 4 d_model has 8 d_model² weights, attention 4 d_model²: two thirds. Baseline of time: the "
+    "share of operations.",
+    rule=f"FFNs have more than {MOST:.0%} of the layers' parameters, and of their time as the mean of both passes.",
     source="Geva et al. 2021, arXiv 2012.14913, section 1 (two thirds); Kaplan et al. 2020, arXiv 2001.08361, table 1",
     cost_tokens=cost_tokens,
     measure=measure,

@@ -1,4 +1,4 @@
-"""A3: how far back heads look, and how far back a token can stand to be copied."""
+"""A3: the attention distance of heads, and the distance over which tokens are copied."""
 
 from dataclasses import dataclass
 
@@ -17,28 +17,28 @@ from edge.lab.sample import jackknife, mean_interval, ratio
 from edge.repeated_tokens import repeated_tokens
 
 LIST_TOKENS = 25
-"""Random tokens of the list that is repeated, as Olsson et al. 2022 take."""
+"""Length of the repeated list of random tokens (Olsson et al. 2022)."""
 
 FURTHEST_TOKENS = 256
-"""How far back the list begins at most."""
+"""Largest distance between the two copies of the list."""
 
 DISTANCES = 4
 SEQUENCES = 8
 
 FAR_KEEPS = 0.5
-"""Of what is copied from near; no paper sets it: half is where one would say that distance does not matter most."""
+"""Share of near copying that must remain at the largest distance; our own choice, no paper sets it."""
 
 COPIES = 0.1
-"""Of the list's tokens, predicted from far beyond those that are with no earlier copy; our own choice."""
+"""Share of the list's tokens predicted from the largest distance, above no earlier copy; our own choice."""
 
 
 @dataclass(frozen=True)
-class Copied:
-    """How well the list's tokens after the first are predicted when it comes again, prompt by prompt.
+class CopyAccuracy:
+    """How well the tokens of the second copy, after the first token, are predicted in each prompt.
 
     Attributes:
-        shares: Those that are the likeliest token.
-        probabilities: Their mean probability.
+        shares: Share of tokens that are top-1.
+        probabilities: Mean probability of the tokens.
     """
 
     shares: Float64[np.ndarray, " prompt"]
@@ -52,7 +52,7 @@ class Copied:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a prompt is made: a list, random filler before and between, and the list again, always at the same place."""
+    """The layout of a prompt: a list, random filler before and between, and the list again at a fixed position."""
 
     list_tokens: int
     distances: tuple[int, ...]
@@ -63,7 +63,7 @@ class Layout:
 
 
 def layout_of(lab: LabContext) -> Layout | None:
-    """Distances from the list's length to as far as the context; None where there is no room for two tokens."""
+    """Distances from the list's length up to the context; None if the context has no room for two copies."""
     room = lab.spec.context - len(lab.start_tokens)
     listed = min(LIST_TOKENS, room // 4, lab.spec.vocab_size // 4)
     if listed < 2:
@@ -73,10 +73,10 @@ def layout_of(lab: LabContext) -> Layout | None:
 
 
 def prompt(lab: LabContext, layout: Layout, number: int, distance: int | None) -> list[int]:
-    """One prompt; with None the list comes for the first time, after filler alone. Only the first copy moves."""
+    """One prompt; without an earlier copy if `distance` is None. Only the position of the first copy changes."""
     random = np.random.default_rng([SEED, number])
-    drawn = repeated_tokens(lab.spec.vocab_size, random, tokens=lab.spec.vocab_size, times=1)
-    listed, others = drawn[: layout.list_tokens], drawn[layout.list_tokens :]
+    sampled = repeated_tokens(lab.spec.vocab_size, random, tokens=lab.spec.vocab_size, times=1)
+    listed, others = sampled[: layout.list_tokens], sampled[layout.list_tokens :]
     ids: Int64[np.ndarray, " token"] = random.choice(others, layout.tokens)
     ids[-len(listed) :] = listed
     if distance is not None:
@@ -85,48 +85,48 @@ def prompt(lab: LabContext, layout: Layout, number: int, distance: int | None) -
     return [*lab.start_tokens, *(int(id) for id in ids)]
 
 
-def asks(lab: LabContext, layout: Layout, number: int) -> list[Prompt]:
-    """One prompt at every distance, the nearest copy first, and last without one: they share what stands before it."""
+def prompts_of(lab: LabContext, layout: Layout, number: int) -> list[Prompt]:
+    """The prompts without an earlier copy and with a copy at each distance; they share prefixes."""
     distances = (None, *layout.distances)
     return [Prompt(tuple(prompt(lab, layout, number, one)), rows=layout.list_tokens) for one in distances]
 
 
-def copied(lab: LabContext, layout: Layout) -> list[Copied]:
-    """With no earlier copy, then at every distance, over all prompts."""
-    found = np.array([_read(lab, asks(lab, layout, number)) for number in range(SEQUENCES)], np.float64)
-    return [Copied(*one) for one in np.moveaxis(found, 0, 2)]
+def copy_accuracies(lab: LabContext, layout: Layout) -> list[CopyAccuracy]:
+    """Without an earlier copy, then at each distance, over all prompts."""
+    found = np.array([_read(lab, prompts_of(lab, layout, number)) for number in range(SEQUENCES)], np.float64)
+    return [CopyAccuracy(*one) for one in np.moveaxis(found, 0, 2)]
 
 
 def _read(lab: LabContext, prompts: list[Prompt]) -> list[tuple[float, float]]:
-    """The share of right answers and the mean probability, prompt by prompt, which all end with the same list."""
+    """The share of correct top-1 tokens and the mean probability, for each prompt; all end with the same list."""
     truth = np.array(prompts[0].ids[-prompts[0].rows + 1 :])
 
     def read(logits: Float32[np.ndarray, "row vocab"]) -> tuple[float, float]:
-        right = float(np.mean(logits[:-1].argmax(axis=-1) == truth))
-        return right, float(np.exp(-token_losses_nats(logits[:-1], truth)).mean())
+        correct = float(np.mean(logits[:-1].argmax(axis=-1) == truth))
+        return correct, float(np.exp(-token_losses_nats(logits[:-1], truth)).mean())
 
     return lab.read_logits(prompts, read)
 
 
-def effects(none: Copied, near: Copied, away: Copied) -> tuple[Effect, ...]:
-    """What copying from far adds to no copy at all, and what it keeps of copying from near."""
+def effects(none: CopyAccuracy, near: CopyAccuracy, far: CopyAccuracy) -> tuple[Effect, ...]:
+    """Copying from far, compared with no copy and with copying from near."""
     return (
         effect_of(
-            mean_interval(away.shares - none.shares),
+            mean_interval(far.shares - none.shares),
             key="copied_far",
-            label="tokens predicted from far, less those predicted with no earlier copy",
+            label="tokens predicted from the largest distance, minus those without an earlier copy",
             unit="share",
             threshold=COPIES,
-            threshold_reason=f"our own choice; with no earlier copy {none.share:.1%} are predicted",
+            threshold_reason=f"our own choice; without an earlier copy {none.share:.1%} are predicted",
             sample_unit="prompts",
         ),
         effect_of(
-            jackknife(np.stack([away.shares, near.shares], axis=1), ratio),
-            key="kept_from_near",
-            label="tokens predicted from far, of those predicted from near",
+            jackknife(np.stack([far.shares, near.shares], axis=1), ratio),
+            key="far_over_near",
+            label="tokens predicted from the largest distance, relative to the shortest",
             unit="share",
             threshold=FAR_KEEPS,
-            threshold_reason="half; no paper sets it",
+            threshold_reason="half; our own choice, no paper sets it",
             sample_unit="prompts",
         ),
     )
@@ -135,71 +135,77 @@ def effects(none: Copied, near: Copied, away: Copied) -> tuple[Effect, ...]:
 def measure(lab: LabContext) -> Finding:
     layout = layout_of(lab)
     if layout is None:
-        return not_applicable("a list of two tokens and its repeat do not fit the context; a longer one is needed")
-    looks = lab.cached(passage_scores)
-    far, even, first, even_first = (
-        over_tokens(score) for score in (looks.heads.distance, looks.even.distance, looks.heads.first, looks.even.first)
+        return not_applicable("the context is too short for two copies of a list of two tokens")
+    scores = lab.cached(passage_scores)
+    distance, uniform, first, uniform_first = (
+        over_tokens(score)
+        for score in (scores.heads.distance, scores.uniform.distance, scores.heads.first, scores.uniform.first)
     )
-    chance, *curve = copied(lab, layout)
-    near, away = curve[0], curve[-1]
-    layer = int(far.max(axis=1).argmax())
-    mean, longest = float(far.mean()), float(far.max())
+    chance, *curve = copy_accuracies(lab, layout)
+    near, far = curve[0], curve[-1]
+    layer = int(distance.max(axis=1).argmax())
+    mean, longest = float(distance.mean()), float(distance.max())
     return Finding(
-        f"Heads look {mean:.0f} tokens back on average ({even.mean():.0f} if they looked evenly), the furthest "
-        f"{longest:.0f}; {first.mean():.0%} of all attention goes to the first token. Of random tokens that come again "
-        f"{near.share:.0%} are predicted from {layout.distances[0]} tokens back and {away.share:.0%} from "
-        f"{layout.distances[-1]} ({chance.share:.1%} with no earlier copy).",
-        effects(chance, near, away),
+        f"The mean attention distance of heads is {mean:.0f} tokens (uniform attention: {uniform.mean():.0f}), the "
+        f"longest {longest:.0f}; {first.mean():.0%} of all attention goes to the first token. Of repeated random "
+        "tokens "
+        f"{near.share:.0%} are predicted from {layout.distances[0]} tokens back and {far.share:.0%} from "
+        f"{layout.distances[-1]} (without an earlier copy: {chance.share:.1%}).",
+        effects(chance, near, far),
         (
-            Number("mean_distance_tokens", "how far back heads look", mean, "tokens", float(even.mean())),
+            Number("mean_distance_tokens", "mean attention distance", mean, "tokens", float(uniform.mean())),
             Number(
-                "longest_mean_distance_tokens", "the head that looks furthest", longest, "tokens", float(even[layer])
+                "longest_mean_distance_tokens",
+                "mean attention distance, longest of all heads",
+                longest,
+                "tokens",
+                float(uniform[layer]),
             ),
             Number(
-                "first_token_share", "attention to the first", float(first.mean()), "share", float(even_first.mean())
-            ),
-            Number(
-                "copied_share_near",
-                "repeated tokens predicted, the list just before",
-                near.share,
+                "first_token_share",
+                "attention to the first token",
+                float(first.mean()),
                 "share",
-                chance.share,
+                float(uniform_first.mean()),
             ),
-            Number("copied_share_far", "the same from as far as was tried", away.share, "share", chance.share),
-            Number("far_tokens", "how far that is", float(layout.distances[-1]), "tokens"),
+            Number("copied_share_near", "tokens predicted, shortest distance", near.share, "share", chance.share),
+            Number("copied_share_far", "tokens predicted, largest distance", far.share, "share", chance.share),
+            Number("far_tokens", "largest distance", float(layout.distances[-1]), "tokens"),
         ),
         curves=(
             Curve(
                 "repeated tokens predicted",
-                "tokens back",
+                "distance in tokens",
                 tuple(str(distance) for distance in layout.distances),
                 "share",
                 (
-                    Series("likeliest token", tuple(point.share for point in curve)),
+                    Series("top-1 token", tuple(point.share for point in curve)),
                     Series("probability", tuple(float(point.probabilities.mean()) for point in curve)),
                     Series("no earlier copy", (chance.share,) * len(curve)),
                 ),
             ),
         ),
-        grids=(head_grid("mean distance", "tokens", far),),
+        grids=(head_grid("mean attention distance", "tokens", distance),),
     )
 
 
 def cost_tokens(lab: LabContext) -> int:
     layout = layout_of(lab)
-    return sum(fed_tokens(asks(lab, layout, number)) for number in range(SEQUENCES)) if layout else 0
+    return sum(fed_tokens(prompts_of(lab, layout, number)) for number in range(SEQUENCES)) if layout else 0
 
 
 EXPERIMENT = Experiment(
     key="A3",
-    title="attention reaches far",
-    question="How far back do heads look, and from how far back can a token be copied?",
-    method=f"Mean of `Σ_j p_ij (i - j)` over {MAX_WINDOWS} windows of the passage at most, beside that of a head that "
-    f"looks evenly at all it sees. And: a list of {LIST_TOKENS} random tokens comes again, at the same place of every "
-    f"prompt, its first copy beginning at several distances back, at most {FURTHEST_TOKENS}, with random filler "
-    "around: the share of its tokens after the first that are the likeliest one. The baseline has no first copy.",
-    rule=f"from as far back as the context allows, at most {FURTHEST_TOKENS} tokens, more than {COPIES:.0%} of tokens "
-    f"are predicted beyond those with no earlier copy, and more than {FAR_KEEPS:.0%} of those from just before",
+    title="Attention works over long distances",
+    question="How far back do heads attend, and from how far back can a token be copied?",
+    method=f"Attention distance: mean of `Σ_j p_ij (i - j)` over at most {MAX_WINDOWS} windows of the passage; "
+    "baseline: "
+    f"uniform attention over all visible keys. Copying: a list of {LIST_TOKENS} random tokens is repeated at a fixed "
+    f"position; its first copy begins at several distances back, at most {FURTHEST_TOKENS}, with random filler around. "
+    "Measured is the share of its tokens, after the first, that are top-1. Baseline: no earlier copy.",
+    rule=f"From the largest distance that fits the context, at most {FURTHEST_TOKENS} tokens, more than "
+    f"{COPIES:.0%} of "
+    f"tokens are predicted beyond the baseline, and more than {FAR_KEEPS:.0%} of those from the shortest distance.",
     source="Vig and Belinkov 2019, arXiv 1906.04284 (distance); Olsson et al. 2022, arXiv 2209.11895 (repeats)",
     cost_tokens=cost_tokens,
     measure=measure,

@@ -1,4 +1,4 @@
-"""What each FFN reads, and what it does on the passage, token by token."""
+"""The input and the neurons of each FFN over the passage, without the first token of each window."""
 
 from collections.abc import Iterator
 
@@ -11,50 +11,50 @@ from models.sites import layer_site
 from models.spec import Parallel
 
 ACTIVE = 0.1
-"""A neuron is active where its magnitude exceeds this many times its layer's root mean square over the passage.
+"""A neuron is active if its magnitude exceeds this many times its layer's root mean square over the passage.
 
-ReLU has an exact 0 to tell by, other activations have none, and models are to compare. CATS and TEAL take the threshold
-from a quantile, which would make as many active in every model.
+With ReLU an exact 0 would do, but other activations have none, and models should compare. CATS and TEAL set the
+threshold at a quantile, which would give the same share of active neurons in every model.
 """
 
 
 def after_first(lab: LabContext) -> Bool[np.ndarray, " token"]:
-    """Which rows of the passage are not the first of their pass.
+    """Which rows of the passage are not the first of their window.
 
-    A first token reads nothing but itself, and in many models it is an outlier a thousand times as large, which would
-    be most of any variance (Sun et al. 2024, Massive Activations, arXiv 2402.17762). Experiments on FFNs leave it out.
+    A first token attends only to itself, and in many models its activations are a thousand times larger and would
+    dominate any variance (Sun et al. 2024, Massive Activations, arXiv 2402.17762). FFN experiments leave it out.
     """
     return np.concatenate([np.arange(len(ids)) > 0 for ids in lab.window_ids])
 
 
 def passage_tokens_for(lab: LabContext, rows: int) -> int:
-    """How long a passage must be to have so many rows: passes lose their first token, the passage its last one."""
-    a_pass = min(WINDOW_TOKENS, lab.spec.context)
-    return rows + -(-rows // max(1, a_pass - 1)) + 1
+    """Tokens that a passage needs for this many rows: windows lose their first token, the passage its last."""
+    window = min(WINDOW_TOKENS, lab.spec.context)
+    return rows + -(-rows // max(1, window - 1)) + 1
 
 
 def site_after_first(lab: LabContext, layer: int, part: str) -> Float32[np.ndarray, "token ..."]:
-    """A site over the passage without the first token of each pass."""
+    """A site over the passage without the first token of each window."""
     return np.asarray(lab.site(layer, part)[after_first(lab)], np.float32)
 
 
 def neurons_after_first(lab: LabContext, layer: int) -> Iterator[Float32[np.ndarray, "token neuron"]]:
-    """The neurons of one layer, pass by pass, without the first token of each."""
+    """The neurons of one layer, window by window, without the first token of each."""
     for trace in lab.traces:
         yield trace.neurons(layer)[1:]
 
 
 def neurons_rms(lab: LabContext, layer: int) -> float:
-    """The root of the mean square of a layer's neurons over the passage; 1 where all of them are 0."""
+    """The root mean square of a layer's neurons over the passage; 1 if all are 0."""
     squares = [np.square(rows, dtype=np.float64) for rows in neurons_after_first(lab, layer)]
     rms = np.sqrt(sum(part.sum() for part in squares) / max(1, sum(part.size for part in squares)))
     return float(rms) or 1.0
 
 
 def ffn_input(lab: LabContext, layer: int) -> Float32[np.ndarray, "token model"]:
-    """What the FFN of a layer multiplies, after its norm, over the passage without the first token of each pass.
+    """The input of a layer's FFN after its norm, over the passage without the first token of each window.
 
-    Not a site: with a sequential residual it is the norm of `input + attn.output`, with a parallel one of `input`.
+    Not a site: the norm of `input + attn.output` for a sequential residual, of `input` for a parallel one.
     """
     kind, d_model, weights = lab.spec.layers[layer], lab.spec.d_model, lab.model.checkpoint.weights
     x = site_after_first(lab, layer, "input")
@@ -66,7 +66,7 @@ def ffn_input(lab: LabContext, layer: int) -> Float32[np.ndarray, "token model"]
 
 
 def up_projection(lab: LabContext, layer: int) -> Float32[np.ndarray, "token neuron"]:
-    """The FFN's up projection over the same tokens: wide as its neurons, and still linear in what it reads."""
+    """The output of the FFN's up projection for the same tokens: as wide as the neurons, and linear in the input."""
     weights, name = lab.model.checkpoint.weights, layer_site(layer, "ffn.up")
     up = ffn_input(lab, layer) @ np.asarray(weights[f"{name}.weight"], np.float32).T
     return up + np.asarray(weights[f"{name}.bias"], np.float32) if f"{name}.bias" in weights else up

@@ -1,4 +1,4 @@
-"""How much of its attention every head gives to one relation, on random tokens that come again and again."""
+"""Head types: the attention of every head to its induction, previous-token and duplicate-token targets."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ SEQUENCES = 6
 LIST_TOKENS, TIMES = 25, 4  # Olsson et al. 2022, p. 60
 
 TYPE_SHARE = 0.5
-"""Of a head's attention, for it to have a role: what Clark et al. 2019 (section 3.1) ask of a previous-token head."""
+"""Share of a head's attention that makes it a head of a type (Clark et al. 2019, section 3.1)."""
 
 ATTENTION_WATCH = Watch(parts=("attn.query", "attn.key"))
 
@@ -24,40 +24,40 @@ HEAD_TYPES = ("induction", "previous token", "duplicate token")
 
 @dataclass(frozen=True)
 class HeadTypeShares:
-    """Shares of attention that each head gives to each of `HEAD_TYPES`, sequence by sequence; and an even head's.
+    """The attention of each head to the target of each of `HEAD_TYPES`, for each sequence; and of uniform attention.
 
-    The share of duplicate tokens is over tokens that have an earlier copy.
+    For duplicate tokens the share is over tokens that have an earlier copy.
     """
 
-    heads: Float64[np.ndarray, "sequence role layer head"]
-    even: Float64[np.ndarray, "role layer"]
+    heads: Float64[np.ndarray, "sequence type layer head"]
+    uniform: Float64[np.ndarray, "type layer"]
 
-    def of(self, role: str) -> Float64[np.ndarray, "sequence layer head"]:
-        """One role."""
-        return self.heads[:, HEAD_TYPES.index(role)]
+    def of(self, head_type: str) -> Float64[np.ndarray, "sequence layer head"]:
+        """The shares for one head type."""
+        return self.heads[:, HEAD_TYPES.index(head_type)]
 
 
 def repeated(lab: LabContext) -> list[list[int]]:
-    """The random lists, each said several times over."""
+    """Lists of random tokens, each repeated several times."""
     return list(lab.repeats(SEQUENCES, LIST_TOKENS, TIMES))
 
 
 def scores(
     pattern: Float[np.ndarray, "*head token past"], ids: Int[np.ndarray, " token"]
-) -> Float64[np.ndarray, "role *head"]:
-    """What some heads give to each role."""
+) -> Float64[np.ndarray, "type *head"]:
+    """The attention of some heads to the target of each head type."""
     copies = duplicate_token_mask(ids)
     duplicate = detection_share(pattern, copies) / max(copies.any(axis=-1).mean(), 1 / len(ids))
     return np.array([prefix_matching(pattern, ids), previous_token_score(pattern), duplicate], np.float64)
 
 
-def roles(lab: LabContext) -> HeadTypeShares:
-    """Every head of every layer."""
-    heads, even = [], []
+def head_type_shares(lab: LabContext) -> HeadTypeShares:
+    """The shares of every head of every layer."""
+    heads, uniform = [], []
     for ids in repeated(lab):
         trace, tokens = lab.run(ids, watch=ATTENTION_WATCH), np.array(ids)
-        looks = [layer_patterns(trace, layer) for layer in range(lab.spec.n_layers)]
-        heads.append(np.stack([scores(look, tokens) for look in looks], axis=1))
-        flat = [uniform_pattern(len(ids), kind.window) for kind in lab.spec.layers]
-        even.append(np.stack([scores(look, tokens) for look in flat], axis=1))
-    return HeadTypeShares(np.array(heads), np.mean(even, axis=0))
+        patterns = [layer_patterns(trace, layer) for layer in range(lab.spec.n_layers)]
+        heads.append(np.stack([scores(pattern, tokens) for pattern in patterns], axis=1))
+        even = [uniform_pattern(len(ids), kind.window) for kind in lab.spec.layers]
+        uniform.append(np.stack([scores(pattern, tokens) for pattern in even], axis=1))
+    return HeadTypeShares(np.array(heads), np.mean(uniform, axis=0))

@@ -1,4 +1,4 @@
-"""F4: neurons as memories: what makes them fire, what they promote, and how their sum differs from each."""
+"""F4: neurons as key-value memories: triggers, promoted tokens, and composition in the FFN's output."""
 
 import numpy as np
 
@@ -20,23 +20,23 @@ from edge.lab.sample import evenly_spaced, jackknife, ratio
 from edge.picture.units import show_share
 
 ABOVE_CHANCE = 0.01
-"""Of the memories of upper layers, that agree beyond chance: under a third of the 3.5% of Geva et al. 2021."""
+"""Share of upper-layer neurons that agree, above chance: under a third of the 3.5% of Geva et al. 2021."""
 
 MAX_LAYERS = 8
-"""Layers whose memories are read, spread evenly where a decoder has more: each costs a product with the unembedding."""
+"""Layers that are measured, evenly spaced if a decoder has more; each costs a product with the unembedding."""
 
 BLOCK = 16
-"""Neighboring tokens: the memories whose triggers lie there make one unit of the sample."""
+"""Consecutive tokens; the neurons whose triggers lie there form one unit of the sample."""
 
 _BEFORE = 4
 
 
-def _told(lab: LabContext, example: Example) -> str:
+def _example_sentence(lab: LabContext, example: Example) -> str:
     piece = lab.tokenizer.piece
     before = lab.passage[max(0, example.position + 1 - _BEFORE) : example.position + 1]
-    promotes = ", ".join(f"'{piece(int(id)).strip()}'" for id in example.words)
+    promotes = ", ".join(f"'{piece(int(id)).strip()}'" for id in example.promoted)
     return (
-        f"neuron {example.neuron} of layer {example.layer} fires hardest after "
+        f"neuron {example.neuron} of layer {example.layer} is strongest after "
         f"'…{''.join(piece(id) for id in before)}' and promotes {promotes}"
     )
 
@@ -46,26 +46,27 @@ def _mean(layers: list[LayerNeurons], name: str) -> float:
     return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
 
 
-def _says(lab: LabContext, layers: list[LayerNeurons], numbers: tuple[Number, ...]) -> str:
-    """The numbers, and the memories of upper layers that wrote most where they agreed."""
+def _summary(lab: LabContext, layers: list[LayerNeurons], numbers: tuple[Number, ...]) -> str:
+    """The numbers as sentences, and as examples the strongest upper-layer neurons that agree."""
     lower, upper, composition, dominant = numbers
     found = [example for layer in layers[len(layers) // 2 :] for example in layer.examples]
     best = sorted(found, key=lambda example: -example.strength)[:MAX_EXAMPLES]
-    examples = f" For example, {'; '.join(_told(lab, example) for example in best)}." if best else ""
+    examples = f" For example, {'; '.join(_example_sentence(lab, example) for example in best)}." if best else ""
     return (
-        f"In the upper layers {show_share(upper.value)} of memories promote most what followed the place where they "
-        f"fired hardest (by chance {show_share(upper.baseline or 0.0)}; in the lower layers "
-        f"{show_share(lower.value)}). At {show_share(composition.value)} of tokens the FFN promotes most what no "
-        f"active memory does (with the output of another token {show_share(composition.baseline or 0.0)}). The "
-        f"{DOMINANT_NEURONS} strongest memories of a token make {show_share(dominant.value)} of all that is "
-        f"added up.{examples}"
+        f"In the upper layers {show_share(upper.value)} of neurons promote most the token after their top trigger "
+        f"(chance: {show_share(upper.baseline or 0.0)}; lower layers: {show_share(lower.value)}). At "
+        f"{show_share(composition.value)} of tokens, the FFN's top promoted token is that of no active neuron "
+        "(output of "
+        f"another token: {show_share(composition.baseline or 0.0)}). The {DOMINANT_NEURONS} strongest neurons of "
+        "a token "
+        f"make up {show_share(dominant.value)} of the sum of all contributions.{examples}"
     )
 
 
 def _numbers(lab: LabContext, layers: list[LayerNeurons]) -> tuple[Number, ...]:
     lower, upper = layers[: len(layers) // 2], layers[len(layers) // 2 :]
     even = float(np.mean([min(1.0, DOMINANT_NEURONS / kind.ffn.d_ff) for kind in lab.spec.layers]))
-    agreement = "memories that promote what followed their top trigger"
+    agreement = "agreement rate"
     return (
         Number(
             "agreement_rate_lower",
@@ -76,21 +77,21 @@ def _numbers(lab: LabContext, layers: list[LayerNeurons]) -> tuple[Number, ...]:
         ),
         Number(
             "agreement_rate_upper",
-            f"{agreement}, upper half",
+            f"{agreement}, upper half of the layers",
             _mean(upper, "agreement"),
             "share",
             _mean(upper, "agreement_by_chance"),
         ),
         Number(
             "composition_rate",
-            "tokens whose FFN promotes what no active memory does",
+            "composition rate",
             _mean(layers, "composition"),
             "share",
             _mean(layers, "composition_by_chance"),
         ),
         Number(
             "dominant_share",
-            f"the {DOMINANT_NEURONS} strongest memories in Σ |s_i| · ‖v_i‖",
+            f"share of the {DOMINANT_NEURONS} strongest neurons in Σ |s_i| · ‖v_i‖",
             _mean(layers, "dominant"),
             "share",
             even,
@@ -99,7 +100,7 @@ def _numbers(lab: LabContext, layers: list[LayerNeurons]) -> tuple[Number, ...]:
 
 
 def effects(upper: list[LayerNeurons]) -> tuple[Effect, ...]:
-    """How many memories of the upper layers agree beyond chance, over stretches of text that triggers lie in."""
+    """The agreement rate of upper-layer neurons above chance; the sample is blocks of text with triggers."""
     agrees, place = (np.concatenate([getattr(one, name) for one in upper]) for name in ("agrees", "position"))
     chance = float(np.nanmean([one.agreement_by_chance for one in upper]))
     block = place // BLOCK
@@ -108,7 +109,7 @@ def effects(upper: list[LayerNeurons]) -> tuple[Effect, ...]:
         effect_of(
             jackknife(sums, lambda some: ratio(some) - chance),
             key="agreement_above_chance",
-            label="memories of the upper layers that agree with their trigger, less chance",
+            label="agreement rate of upper-layer neurons, minus chance",
             unit="share",
             threshold=ABOVE_CHANCE,
             threshold_reason=f"under a third of the 3.5% of Geva et al. 2021; chance is {show_share(chance)}",
@@ -123,8 +124,8 @@ def _curves(layers: list[LayerNeurons], places: list[int]) -> tuple[Curve, ...]:
         return layer_curve(title, "share", lines, places)
 
     return (
-        curve("memories that agree with their trigger", agreement="agreement", chance="agreement_by_chance"),
-        curve("tokens whose FFN composes", composition="composition", other_outputs="composition_by_chance"),
+        curve("agreement rate", agreement="agreement", chance="agreement_by_chance"),
+        curve("composition rate", composition="composition", other_outputs="composition_by_chance"),
     )
 
 
@@ -133,10 +134,12 @@ def _measure(lab: LabContext) -> Finding:
     layers = [layer_neurons(lab, layer) for layer in places]
     upper = layers[len(layers) // 2 :]
     if not sum(len(layer.agrees) for layer in upper):
-        return not_applicable("no memory of the upper layers fired on this text; give another or a longer one (--text)")
+        return not_applicable(
+            "no neuron of the upper layers is active on this text; give another or a longer one (--text)"
+        )
     numbers, ablated = _numbers(lab, layers), neuron_ablation.ablate_neurons(lab)
     return Finding(
-        _says(lab, layers, numbers) + neuron_ablation.summary(ablated),
+        _summary(lab, layers, numbers) + neuron_ablation.summary(ablated),
         effects(upper),
         (*numbers, *neuron_ablation.numbers(ablated)),
         (*_curves(layers, places), neuron_ablation.curve(ablated)),
@@ -145,25 +148,28 @@ def _measure(lab: LabContext) -> Finding:
 
 EXPERIMENT = Experiment(
     key="F4",
-    title="the FFN is a key-value memory",
-    question="Does a neuron promote what came where it fired hardest, and does the FFN promote what one of them does?",
+    title="The FFN is a key-value memory",
+    question="Does a neuron promote the token that followed its strongest trigger, and does the FFN's output "
+    "promote the "
+    "token of one of its neurons?",
     method=(
-        "Neuron i is a memory: its coefficient s_i enters the down projection (of a gated FFN act(gate) · up), its "
-        "value v_i is that matrix's column. It promotes argmax W_U · v_i, the final norm's gain exact_value. "
-        "Its trigger "
-        "is the token of the passage with the largest s_i; it agrees where it promotes what follows there. Chance "
-        "deals the tokens that follow out anew. Composition: tokens where argmax W_U · ffn.output is none of those "
-        f"that active memories promote, |s_i| > {ACTIVE:g} of the layer's rms, by -v_i where s_i is below 0; beside "
-        f"it the output of another token, on {COMPOSED} windows. Dominant: the {DOMINANT_NEURONS} largest of "
-        "|s_i| · ‖v_i‖ in "
-        f"their sum. The first token of each pass is left out. {MAX_LAYERS} layers at most. "
-        "Beside it, whether these words can be believed: at "
-        f"{len(neuron_ablation.PLACES)} tokens of the passage the {neuron_ablation.NEURONS} neurons of a layer "
-        "that write most are "
-        "ablated there, one at a time, and the fall of each logit is compared with s_i · W_U · v_i: Pearson's r, and "
-        f"how many of the top {TOP} are the same."
+        "Neuron i has the coefficient s_i, the input of the down projection (gated FFN: act(gate) · up), and the value "
+        "vector v_i, a column of the down projection. It promotes argmax W_U · v_i, with the final norm's gain "
+        "folded in. "
+        "Its trigger is the token of the passage with the largest s_i; it agrees if it promotes the next token there. "
+        "Chance: the next tokens are shuffled. Composition rate: tokens where argmax W_U · ffn.output is "
+        "promoted by no "
+        f"active neuron, |s_i| > {ACTIVE:g} of the layer's rms (-v_i if s_i < 0); baseline: the output of "
+        "another token, "
+        f"on {COMPOSED} windows. Dominant: the share of the {DOMINANT_NEURONS} largest |s_i| · ‖v_i‖ in their sum. The "
+        f"first token of each window is left out. At most {MAX_LAYERS} layers. Check by ablation: at "
+        f"{len(neuron_ablation.PLACES)} tokens, the {neuron_ablation.NEURONS} strongest neurons of a layer are "
+        "ablated, "
+        "one at a time; the fall of each logit is compared with s_i · W_U · v_i by Pearson's r and by overlap "
+        "of the top "
+        f"{TOP}."
     ),
-    rule=f"in the upper half of the layers more than {ABOVE_CHANCE:.0%} of memories agree beyond chance",
+    rule=f"In the upper half of the layers, the agreement rate is more than {ABOVE_CHANCE:.0%} above chance.",
     source="Geva et al. 2021 (arXiv 2012.14913), 3.5% in upper layers; Geva et al. 2022 (arXiv 2203.14680)",
     cost_tokens=neuron_ablation.cost_tokens,
     measure=_measure,

@@ -1,4 +1,4 @@
-"""What the memories of one layer do on a passage: where each fires, what it promotes, how their sum differs."""
+"""The neurons of one layer over a passage: their triggers, the tokens they promote, and how they compose."""
 
 from dataclasses import dataclass
 
@@ -14,50 +14,51 @@ from edge.readout import open_output_projection
 from models.sites import layer_site
 
 DOMINANT_NEURONS = 10
-"""Memories of a token whose part in the output is told (Geva et al. 2022, arXiv 2203.14680, section 5)."""
+"""Strongest neurons of a token whose share in the output is reported (Geva et al. 2022, arXiv 2203.14680, "
+"section 5)."""
 
 COMPOSED = 2
-"""Windows of the passage whose outputs are read with the whole unembedding, spread over it."""
+"""Windows of the passage, evenly spaced, whose outputs are multiplied with the whole unembedding."""
 
 MAX_EXAMPLES = 2
-"""Memories of a layer that are kept to be shown."""
+"""Neurons of a layer that are kept as examples."""
 
-_WORDS = 3
+_PROMOTED = 3
 
 
 @dataclass(frozen=True)
 class Example:
-    """A memory that promotes what followed its trigger.
+    """A neuron that promotes the token after its trigger.
 
     Attributes:
-        strength: Of what it wrote there, in units of the residual.
-        position: Of the trigger in the passage.
-        words: Ids that it promotes, most first.
+        strength: L2 norm of its contribution at the trigger, in units of the residual stream.
+        position: Position of the trigger in the passage.
+        promoted: Ids of the promoted tokens, strongest first.
     """
 
     layer: int
     neuron: int
     strength: float
     position: int
-    words: tuple[int, ...]
+    promoted: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class LayerNeurons:
-    """The memories of one layer over the passage.
+    """The neurons of one layer over the passage.
 
     Attributes:
-        agrees: Of each memory that fired, whether it promotes most what followed its top trigger.
-        position: Of that trigger in the passage.
-        agreement: The share that agrees.
-        agreement_by_chance: The same with those tokens dealt out anew, on average.
-        composition: Tokens whose output promotes most what no active memory does.
+        agrees: Whether each neuron with a trigger promotes most the token after its top trigger.
+        position: Position of that trigger in the passage.
+        agreement: The share of neurons that agree.
+        agreement_by_chance: The expected share if the tokens after triggers are shuffled.
+        composition: Share of tokens where the FFN's top promoted token is that of no active neuron.
         composition_by_chance: The same with the output of another token.
-        dominant: Share of the strongest in `Σ |s_i| · ‖v_i‖`.
+        dominant: Share of the strongest neurons in `Σ |s_i| · ‖v_i‖`.
     """
 
-    agrees: Bool[np.ndarray, " fired"]
-    position: Int64[np.ndarray, " fired"]
+    agrees: Bool[np.ndarray, " triggered"]
+    position: Int64[np.ndarray, " triggered"]
     agreement: float
     agreement_by_chance: float
     composition: float
@@ -66,8 +67,8 @@ class LayerNeurons:
     examples: tuple[Example, ...]
 
 
-def chance_agreement(top: Int64[np.ndarray, " memory"], following: Int64[np.ndarray, " memory"]) -> float:
-    """What shuffling the tokens that follow triggers gives on average: `Σ_w P(top = w) · P(next = w)`."""
+def chance_agreement(top: Int64[np.ndarray, " neuron"], following: Int64[np.ndarray, " neuron"]) -> float:
+    """The expected agreement if the tokens after triggers are shuffled: `Σ_w P(top = w) · P(next = w)`."""
     known = following >= 0
     if not known.any():
         return float("nan")
@@ -77,7 +78,7 @@ def chance_agreement(top: Int64[np.ndarray, " memory"], following: Int64[np.ndar
 
 
 def top_triggers(lab: LabContext, layer: int) -> Triggers:
-    """Where each memory of a layer fired hardest; the first token of each pass is left out."""
+    """The top trigger of each neuron of a layer; the first token of each window is left out."""
     triggers, begun = Triggers.empty(lab.spec.layers[layer].ffn.d_ff), 0
     following = np.array(lab.passage[1:], np.int64)
     for rows in neurons_after_first(lab, layer):
@@ -88,10 +89,13 @@ def top_triggers(lab: LabContext, layer: int) -> Triggers:
 
 
 def _composition(lab: LabContext, layer: int, tops: Int64[np.ndarray, " signed"]) -> tuple[float, float]:
-    """Of the outputs, and of outputs moved half a pass away; `tops` of all memories, then of all turned round."""
+    """The composition rate of the outputs, and of outputs shifted by half a window.
+
+    `tops` has the top promoted token of each neuron for a positive, then for a negative coefficient.
+    """
     readout, threshold = lab.readout, ACTIVE * neurons_rms(lab, layer)
     projection = open_output_projection(lab.model.checkpoint, layer, "ffn")
-    rates, exact_value = [], []
+    rates, counts = [], []
     for trace in (lab.traces[place] for place in evenly_spaced(len(lab.traces), COMPOSED)):
         rows = trace.neurons(layer)[1:]
         active = np.concatenate([rows > threshold, rows < -threshold], axis=1)
@@ -101,15 +105,15 @@ def _composition(lab: LabContext, layer: int, tops: Int64[np.ndarray, " signed"]
         some = int(active.any(axis=-1).sum())
         if some:
             rates.append([composition_rate(each, tops, active) for each in (output, moved)])
-            exact_value.append(some)
-    if not exact_value:
+            counts.append(some)
+    if not counts:
         return float("nan"), float("nan")
-    own, other = np.average(rates, axis=0, weights=exact_value)
+    own, other = np.average(rates, axis=0, weights=counts)
     return float(own), float(other)
 
 
 def _dominant_share(lab: LabContext, layer: int, norms: Float32[np.ndarray, " neuron"]) -> float:
-    """`Σ of the strongest |s_i| · ‖v_i‖ / Σ of all`, mean over the tokens at which some memory is active."""
+    """`Σ |s_i| · ‖v_i‖` of the strongest neurons over the sum of all, mean over tokens with an active neuron."""
     few, shares = min(DOMINANT_NEURONS, len(norms)), []
     for rows in neurons_after_first(lab, layer):
         wrote = output_norms(rows, norms)
@@ -121,18 +125,18 @@ def _dominant_share(lab: LabContext, layer: int, norms: Float32[np.ndarray, " ne
 
 
 def layer_neurons(lab: LabContext, layer: int) -> LayerNeurons:
-    """Everything that is told of one layer."""
+    """All measures of one layer."""
     projection, triggers = open_output_projection(lab.model.checkpoint, layer, "ffn"), top_triggers(lab, layer)
     values, readout = projection.output_vectors(), lab.readout
-    words = promoted(readout.folded(values, projection), readout.weight, min(_WORDS, lab.spec.vocab_size))
-    top, norms = words.top[:, 0], vector_norms(values)
-    composition, composition_by_chance = _composition(lab, layer, np.concatenate([top, words.bottom[:, 0]]))
+    tokens = promoted(readout.folded(values, projection), readout.weight, min(_PROMOTED, lab.spec.vocab_size))
+    top, norms = tokens.top[:, 0], vector_norms(values)
+    composition, composition_by_chance = _composition(lab, layer, np.concatenate([top, tokens.bottom[:, 0]]))
     strength = np.where(top == triggers.next_token, triggers.coefficient * norms, 0.0)
     best = [int(neuron) for neuron in np.argsort(-strength, kind="stable")[:MAX_EXAMPLES] if strength[neuron] > 0]
-    fired = triggers.next_token >= 0
+    triggered = triggers.next_token >= 0
     return LayerNeurons(
-        agrees=(top == triggers.next_token)[fired],
-        position=triggers.position[fired],
+        agrees=(top == triggers.next_token)[triggered],
+        position=triggers.position[triggered],
         agreement=agreement_rate(top, triggers.next_token),
         agreement_by_chance=chance_agreement(top, triggers.next_token),
         composition=composition,
@@ -144,7 +148,7 @@ def layer_neurons(lab: LabContext, layer: int) -> LayerNeurons:
                 neuron,
                 float(strength[neuron]),
                 int(triggers.position[neuron]),
-                tuple(words.top[neuron].tolist()),
+                tuple(tokens.top[neuron].tolist()),
             )
             for neuron in best
         ),

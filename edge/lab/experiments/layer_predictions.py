@@ -1,4 +1,4 @@
-"""What each layer of a stack would answer, and which sublayers change it: the logit lens on some tokens."""
+"""Logit-lens predictions after each layer at some tokens, and the sublayers that change them."""
 
 from dataclasses import dataclass
 
@@ -12,123 +12,123 @@ from edge.measure.attribution import write_norms
 from edge.measure.lens import Lens, logit_lens
 
 TOKENS = 128
-"""Of the passage, spread evenly over it."""
+"""Tokens of the passage, evenly spaced."""
 
 LOCAL_TOKENS = 2
-"""What a local answer is given of the text: the token and the one before it, too few to tell what it is about."""
+"""Context of a local prediction: the token and the previous one."""
 
 TokenIds = Int[np.ndarray, " token"]
 Rows = Float32[np.ndarray, "token model"]
 
 
 def sampled(lab: LabContext) -> Int[np.ndarray, " token"]:
-    """Tokens of the passage that are looked at, none the first of its window: that one has read no other."""
+    """The tokens at which predictions are read; none is the first of its window, which attends only to itself."""
     later = np.flatnonzero(after_first(lab))
     return later[np.unique(np.linspace(0, len(later) - 1, min(TOKENS, len(later))).round().astype(np.int64))]
 
 
 def rows(lab: LabContext, layer: int, part: str, tokens: Int[np.ndarray, " token"]) -> Rows:
-    """One site at the sampled tokens."""
+    """The values of one site at the sampled tokens."""
     return np.asarray(lab.site(layer, part)[tokens], np.float32)
 
 
-def by_chance(answers: TokenIds, final: TokenIds) -> float:
-    """How often an answer is the last layer's answer to some other token: two texts that share nothing but habits."""
-    ids = np.union1d(answers, final)
-    shares = [(given[:, None] == ids).mean(axis=0) for given in (answers, final)]
+def by_chance(predictions: TokenIds, final: TokenIds) -> float:
+    """How often a prediction equals the last layer's prediction at another, random token."""
+    ids = np.union1d(predictions, final)
+    shares = [(given[:, None] == ids).mean(axis=0) for given in (predictions, final)]
     return float(shares[0] @ shares[1])
 
 
 @dataclass(frozen=True)
 class LayerPredictions:
-    """What the lens shows on some tokens.
+    """The top-1 tokens of the logit lens at some tokens.
 
     Attributes:
-        lens: After each layer, the targets being the last layer's own answers.
-        is_local: Whether the answer is the whole model's when it is given nothing but the last two tokens.
-        following: Share of tokens whose answer is the text's next token.
-        changes: How often attention, then the FFN of a layer changes the answer; NaN where neither can be told.
-        writes: What attention and the FFN of a layer add, over the residual stream after it: lengths, mean of tokens.
+        lens: After each layer; the targets are the last layer's top-1 tokens.
+        is_local: Whether the top-1 token is the whole model's top-1 token for the last two tokens alone.
+        following: Share of tokens whose top-1 token is the text's next token.
+        changes: How often attention, then the FFN of a layer, changes the top-1 token; NaN where that is undefined.
+        norm_ratios: L2 norm of what attention and the FFN add, over that of the residual stream after the layer.
     """
 
     lens: Lens
     is_local: Bool[np.ndarray, "layer token"]
     following: Float64[np.ndarray, " layer"]
     changes: Float64[np.ndarray, "layer sublayer"]
-    writes: Float64[np.ndarray, "layer sublayer"]
+    norm_ratios: Float64[np.ndarray, "layer sublayer"]
 
     @property
-    def answers(self) -> Int[np.ndarray, "layer token"]:
-        """The likeliest id after each layer."""
+    def top1(self) -> Int[np.ndarray, "layer token"]:
+        """The top-1 token after each layer."""
         return self.lens.ids[:, :, 0]
 
     @property
     def local(self) -> Float64[np.ndarray, " layer"]:
-        """Share of tokens whose answer is local."""
+        """Share of tokens whose top-1 token is local."""
         return np.asarray(self.is_local.mean(axis=1))
 
     @property
     def agrees(self) -> Bool[np.ndarray, "layer token"]:
-        """Whether an answer is the last layer's."""
-        return np.asarray(self.answers == self.answers[-1])
+        """Whether the top-1 token is the last layer's."""
+        return np.asarray(self.top1 == self.top1[-1])
 
     @property
     def agreement(self) -> Float64[np.ndarray, " layer"]:
-        """Share of tokens whose answer is the last layer's."""
+        """Share of tokens whose top-1 token is the last layer's."""
         return np.asarray(self.agrees.mean(axis=1))
 
     @property
     def chance(self) -> Float64[np.ndarray, " layer"]:
-        """The same, were answers those to other tokens."""
-        return np.array([by_chance(answers, self.answers[-1]) for answers in self.answers])
+        """The same share by chance: with the predictions at other tokens."""
+        return np.array([by_chance(top1, self.top1[-1]) for top1 in self.top1])
 
 
-def likeliest(lab: LabContext, stream: Rows) -> TokenIds:
-    """What the lens answers."""
+def top1_tokens(lab: LabContext, stream: Rows) -> TokenIds:
+    """The top-1 tokens of the logit lens."""
     return np.asarray(lab.readout.logits(stream).argmax(axis=-1))
 
 
 def local_prompts(lab: LabContext, tokens: Int[np.ndarray, " token"]) -> list[Prompt]:
-    """Each token and the one before it, after what begins every text."""
+    """Each token and the previous one, after the start tokens."""
     begin, text = lab.start_tokens, lab.passage
     return [Prompt((*begin, *text[max(0, token + 1 - LOCAL_TOKENS) : token + 1])) for token in tokens.tolist()]
 
 
 def local_predictions(lab: LabContext, tokens: Int[np.ndarray, " token"]) -> TokenIds:
-    """What the whole model answers when all that it is given is each token and the one before it."""
+    """The whole model's top-1 token, given only each token and the previous one."""
     return np.array(lab.read_logits(local_prompts(lab, tokens), lambda logits: int(logits[-1].argmax())))
 
 
 def changes(
     lab: LabContext, layer: int, tokens: Int[np.ndarray, " token"], before: TokenIds, after: TokenIds
 ) -> tuple[float, float]:
-    """How often attention, then the FFN of one layer changes the answer, from `before` it to `after` it."""
+    """How often attention, then the FFN of one layer, changes the top-1 token from `before` to `after` the layer."""
     if lab.spec.layers[layer].norms_sum:
         return float("nan"), float("nan")
     read, written = (rows(lab, layer, part, tokens) for part in ("input", "attn.output"))
-    between = likeliest(lab, read + written)
+    between = top1_tokens(lab, read + written)
     return float((before != between).mean()), float((between != after).mean())
 
 
-def writes(lab: LabContext, layer: int, tokens: Int[np.ndarray, " token"]) -> tuple[float, float]:
-    """Lengths of what both sublayers of one layer add, over that of the residual stream after it."""
+def norm_ratios(lab: LabContext, layer: int, tokens: Int[np.ndarray, " token"]) -> tuple[float, float]:
+    """L2 norms of what both sublayers of a layer add, over that of the residual stream after it; means over tokens."""
     added = np.stack([rows(lab, layer, f"{sublayer}.output", tokens) for sublayer in ("attn", "ffn")])
     after = np.linalg.norm(rows(lab, layer, "output", tokens).astype(np.float64), axis=-1)
     attention, ffn = (write_norms(added) / np.maximum(after, np.finfo(np.float64).tiny)).mean(axis=1).tolist()
     return attention, ffn
 
 
-def look(lab: LabContext) -> LayerPredictions:
-    """The lens on some tokens of the passage, layer by layer."""
+def predict_by_layer(lab: LabContext) -> LayerPredictions:
+    """The logit lens at some tokens of the passage, layer by layer."""
     tokens, layers, text = sampled(lab), range(lab.spec.n_layers), np.array(lab.passage)
     streams = [rows(lab, layer, "output", tokens) for layer in layers]
-    lens = logit_lens(streams, lab.readout, likeliest(lab, streams[-1]), k=1)
-    answers = lens.ids[:, :, 0]
-    befores = [likeliest(lab, rows(lab, 0, "input", tokens)), *answers]
+    lens = logit_lens(streams, lab.readout, top1_tokens(lab, streams[-1]), k=1)
+    top1 = lens.ids[:, :, 0]
+    befores = [top1_tokens(lab, rows(lab, 0, "input", tokens)), *top1]
     return LayerPredictions(
         lens,
-        answers == local_predictions(lab, tokens),
-        (answers == text[tokens + 1]).mean(axis=1),
+        top1 == local_predictions(lab, tokens),
+        (top1 == text[tokens + 1]).mean(axis=1),
         np.array([changes(lab, layer, tokens, *befores[layer : layer + 2]) for layer in layers]),
-        np.array([writes(lab, layer, tokens) for layer in layers]),
+        np.array([norm_ratios(lab, layer, tokens) for layer in layers]),
     )

@@ -1,93 +1,107 @@
-"""S1: what the stack would answer after each layer, from what two tokens say to the answer that it ends with."""
+"""S1: how the logit lens approaches the last layer's prediction, and which sublayers change it."""
 
 import numpy as np
 
 from edge.lab.claim import Curve, Experiment, Finding, Number, layer_curve, not_applicable
 from edge.lab.context import LabContext
 from edge.lab.effect import Effect, effect_of
-from edge.lab.experiments.layer_predictions import TOKENS, LayerPredictions, local_prompts, look, sampled
+from edge.lab.experiments.layer_predictions import TOKENS, LayerPredictions, local_prompts, predict_by_layer, sampled
 from edge.lab.passes import fed_tokens
 from edge.lab.sample import mean_interval
 from edge.picture.units import show_share
 
 MIN_LAYERS = 3
-"""The first, one in the middle, the last."""
+"""Fewest layers: a first, a middle and a last one."""
 
 
-def numbers(stack: LayerPredictions) -> tuple[Number, ...]:
-    """Means over tokens, of the first layer and of one in the middle."""
-    lens, middle = stack.lens, (len(stack.agreement) - 1) // 2
-    attention, ffn = np.mean(stack.changes, axis=0).tolist()
-    attention_write, ffn_write = stack.writes.mean(axis=0).tolist()
+def numbers(found: LayerPredictions) -> tuple[Number, ...]:
+    """Means over tokens, for the first layer and a middle one."""
+    lens, middle = found.lens, (len(found.agreement) - 1) // 2
+    attention, ffn = np.mean(found.changes, axis=0).tolist()
+    attention_norm, ffn_norm = found.norm_ratios.mean(axis=0).tolist()
     made = []
     for name, layer in (("first", 0), ("middle", middle)):
-        same, chance = float(stack.agreement[layer]), float(stack.chance[layer])
+        same, chance = float(found.agreement[layer]), float(found.chance[layer])
         rank, entropy, distance = (
             float(values[layer].mean(dtype=np.float64))
             for values in (lens.rank, lens.entropy_bits, lens.kl_to_final_bits)
         )
         made += [
-            Number(f"lens_agreement_{name}", f"{name} layer answers as the last", same, "share", chance),
-            Number(f"final_rank_{name}", f"ids likelier than the final answer, {name} layer", rank, "count", 0.0),
-            Number(f"entropy_{name}_bits", f"how undecided the {name} layer is", entropy, "bits"),
-            Number(f"kl_to_final_{name}_bits", f"from the {name} layer's answer to the last", distance, "bits", 0.0),
+            Number(
+                f"lens_agreement_{name}", f"top-1 agreement with the last layer, {name} layer", same, "share", chance
+            ),
+            Number(f"final_rank_{name}", f"rank of the final top-1 token, {name} layer", rank, "count", 0.0),
+            Number(f"entropy_{name}_bits", f"entropy, {name} layer", entropy, "bits"),
+            Number(
+                f"kl_to_final_{name}_bits", f"KL divergence from the last layer, {name} layer", distance, "bits", 0.0
+            ),
         ]
     last = float(lens.entropy_bits[-1].mean(dtype=np.float64))
-    local, agreement = float(stack.local[0]), float(stack.agreement[0])
-    after_first = float(lens.convergence_layer.mean())
+    local, agreement = float(found.local[0]), float(found.agreement[0])
+    stable_from = float(lens.convergence_layer.mean())
     return (
         *made,
-        Number("entropy_last_bits", "how undecided the last layer is", last, "bits"),
-        Number("local_agreement_first", "first layer answers as to two tokens", local, "share", agreement),
+        Number("entropy_last_bits", "entropy, last layer", last, "bits"),
+        Number("local_agreement_first", "local top-1 tokens, first layer", local, "share", agreement),
         Number(
-            "convergence_layer", "from which on the answer stays", after_first, "count", float(len(stack.agreement) - 1)
+            "convergence_layer",
+            "layer from which the top-1 token is final",
+            stable_from,
+            "count",
+            float(len(found.agreement) - 1),
         ),
-        Number("attention_changes_share", "answers changed by one layer's attention", attention, "share", ffn),
-        Number("ffn_changes_share", "answers changed by one layer's FFN", ffn, "share", attention),
+        Number("attention_changes_share", "top-1 tokens changed by a layer's attention", attention, "share", ffn),
+        Number("ffn_changes_share", "top-1 tokens changed by a layer's FFN", ffn, "share", attention),
         Number(
-            "attention_write_ratio", "added by attention, over the stream after it", attention_write, "ratio", ffn_write
+            "attention_norm_ratio",
+            "L2 norm added by attention, over the residual stream",
+            attention_norm,
+            "ratio",
+            ffn_norm,
         ),
-        Number("ffn_write_ratio", "added by an FFN, over the stream after it", ffn_write, "ratio", attention_write),
+        Number(
+            "ffn_norm_ratio", "L2 norm added by the FFN, over the residual stream", ffn_norm, "ratio", attention_norm
+        ),
     )
 
 
-def curves(stack: LayerPredictions) -> tuple[Curve, ...]:
-    """How answers come about, how sure they are, and who changes them."""
-    lens, layers = stack.lens, range(len(stack.agreement))
-    answers = {
-        "the last layer's answer": stack.agreement,
-        "the answer to two tokens alone": stack.local,
-        "the text's next token": stack.following,
-        "the last layer's, by chance": stack.chance,
+def curves(found: LayerPredictions) -> tuple[Curve, ...]:
+    """Agreement, certainty, and the changes that sublayers make, layer by layer."""
+    lens, layers = found.lens, range(len(found.agreement))
+    predictions = {
+        "the last layer's top-1": found.agreement,
+        "local top-1 (two tokens)": found.local,
+        "the text's next token": found.following,
+        "the last layer's, by chance": found.chance,
     }
     bits = {
         "entropy": lens.entropy_bits.mean(axis=1, dtype=np.float64),
         "KL from the last layer": lens.kl_to_final_bits.mean(axis=1, dtype=np.float64),
     }
     sublayers = {
-        "answers changed by attention": stack.changes[:, 0],
-        "answers changed by the FFN": stack.changes[:, 1],
-        "length added by attention": stack.writes[:, 0],
-        "length added by the FFN": stack.writes[:, 1],
+        "top-1 changed by attention": found.changes[:, 0],
+        "top-1 changed by the FFN": found.changes[:, 1],
+        "norm added by attention": found.norm_ratios[:, 0],
+        "norm added by the FFN": found.norm_ratios[:, 1],
     }
     return (
-        layer_curve("what the lens answers", "share of tokens", answers, layers),
-        layer_curve("how sure it is", "bits", bits, layers),
-        layer_curve("what sublayers do", "share of tokens, of the stream", sublayers, layers),
+        layer_curve("top-1 tokens of the logit lens", "share of tokens", predictions, layers),
+        layer_curve("certainty of the logit lens", "bits", bits, layers),
+        layer_curve("changes by sublayers", "share of tokens; ratio of norms", sublayers, layers),
     )
 
 
-def effects(stack: LayerPredictions) -> tuple[Effect, ...]:
-    """TokenIds come nearer to the last layer's, and begin nearer to those to two tokens, over tokens."""
-    agrees = stack.agrees.astype(np.float64)
+def effects(found: LayerPredictions) -> tuple[Effect, ...]:
+    """Growth of agreement with the last layer, and lead of local predictions at the first; the sample is tokens."""
+    agrees = found.agrees.astype(np.float64)
     first, middle, last = agrees[0], agrees[(len(agrees) - 1) // 2], agrees[-1]
     kinds = (
-        ("lower_growth", "more of the last layer's answers in the middle than after the first layer", middle - first),
-        ("upper_growth", "more of them after the last layer than in the middle", last - middle),
+        ("lower_growth", "agreement with the last layer: middle minus first layer", middle - first),
+        ("upper_growth", "agreement with the last layer: last minus middle layer", last - middle),
         (
-            "local_beginning",
-            "after the first layer, more answers as to two tokens than as the last layer's",
-            stack.is_local[0] - first,
+            "local_lead_first",
+            "first layer: local agreement minus agreement with the last layer",
+            found.is_local[0] - first,
         ),
     )
     return tuple(
@@ -97,7 +111,7 @@ def effects(stack: LayerPredictions) -> tuple[Effect, ...]:
             label=label,
             unit="share",
             threshold=0.0,
-            threshold_reason="no difference",
+            threshold_reason="0: no difference",
             sample_unit="tokens",
         )
         for key, label, values in kinds
@@ -106,23 +120,26 @@ def effects(stack: LayerPredictions) -> tuple[Effect, ...]:
 
 def measure(lab: LabContext) -> Finding:
     if lab.spec.n_layers < MIN_LAYERS:
-        return not_applicable(f"a stack of {MIN_LAYERS} layers or more has a first, a middle and a last one")
-    stack = look(lab)
-    agreement, after_first = stack.agreement, stack.lens.convergence_layer.mean()
-    attention, ffn = np.mean(stack.changes, axis=0).tolist()
-    whose = (
-        "who changed answers cannot be told where sums are normed"
+        return not_applicable(f"the model needs at least {MIN_LAYERS} layers: a first, a middle and a last one")
+    found = predict_by_layer(lab)
+    agreement, stable_from = found.agreement, found.lens.convergence_layer.mean()
+    attention, ffn = np.mean(found.changes, axis=0).tolist()
+    changes = (
+        "which sublayer changes it is undefined where the residual stream is normed after each sum"
         if np.isnan(ffn)
-        else f"attention of a layer changes {show_share(attention)} of answers, its FFN {show_share(ffn)}"
+        else f"a layer's attention changes {show_share(attention)} of top-1 tokens, its FFN {show_share(ffn)}"
     )
     return Finding(
-        f"Read off after the first layer, {show_share(float(agreement[0]))} of answers are the model's own and "
-        f"{show_share(float(stack.local[0]))} those that it gives to two tokens alone; in the middle "
-        f"{show_share(float(agreement[(len(agreement) - 1) // 2]))} are its own. On average an answer stays from layer "
-        f"{after_first:.1f} on; {whose}.",
-        effects(stack),
-        numbers(stack),
-        curves=curves(stack),
+        f"After the first layer, the logit lens has the final top-1 token at {show_share(float(agreement[0]))} "
+        "of tokens and "
+        f"the local one (from two tokens alone) at {show_share(float(found.local[0]))}; after the middle layer, "
+        "the final "
+        f"one at {show_share(float(agreement[(len(agreement) - 1) // 2]))}. On average the top-1 token is final "
+        "from layer "
+        f"{stable_from:.1f}; {changes}.",
+        effects(found),
+        numbers(found),
+        curves=curves(found),
     )
 
 
@@ -132,19 +149,24 @@ def cost_tokens(lab: LabContext) -> int:
 
 EXPERIMENT = Experiment(
     key="S1",
-    title="layers build from local to semantic",
-    question="What would the model answer after each layer, when does the answer settle, and which sublayers "
-    "change it?",
-    method=f"On {TOKENS} tokens of the passage, none the first of its window: the logit lens `norm(x) · W_U` "
-    "after every "
-    "layer. Told are how often its likeliest token is the last layer's (by chance: of another token), the rank of "
-    "that one, entropy, the KL divergence to the last layer, and the layer from which on the likeliest token stays. "
-    "Local is an answer that the whole model gives to the token and the one before it alone. A sublayer changes an "
-    "answer if the likeliest token differs before and after it is added; with a parallel residual attention is added "
-    "first. Not told where the stream is normed after each sum. Lengths are `‖c‖ / ‖x‖` after the layer. The lens is "
-    "biased in early layers, and what is far from local need not be meaning.",
-    rule="the last layer's answer is given more often in the middle than after the first layer and more often at the "
-    "end than in the middle, and the first layer answers as to two tokens more often than as the last layer",
+    title="Layers build from local to semantic",
+    question="What does the logit lens predict after each layer, from which layer is it final, and which "
+    "sublayers change "
+    "it?",
+    method=f"{TOKENS} tokens of the passage, none the first of its window. The logit lens after every layer: "
+    "`norm(x) · W_U`. Reported: agreement of its top-1 token with the last layer's (chance: at another token), "
+    "the rank "
+    "of the last layer's top-1 token, entropy, KL divergence to the last layer, and the layer from which the "
+    "top-1 token "
+    "is final. Local: the top-1 token that the whole model gives for the token and the previous one alone. A sublayer "
+    "changes the prediction if the top-1 token differs before and after it is added (with a parallel residual, "
+    "attention "
+    "first); undefined where the stream is normed after each sum. Norm ratios are `‖c‖ / ‖x‖` after the layer. "
+    "The lens is "
+    "biased in early layers, and a prediction that is not local need not be semantic.",
+    rule="Agreement with the last layer is higher in the middle than after the first layer, and higher at the "
+    "end than in "
+    "the middle; after the first layer, local predictions are more frequent than final ones.",
     source="nostalgebraist 2020, the logit lens; Belrose et al. 2023, arXiv 2303.08112 (its bias); Geva et al. 2022, "
     "arXiv 2203.14680 (changes by the FFN)",
     cost_tokens=cost_tokens,

@@ -1,4 +1,4 @@
-"""How far the words that neurons promote agree with ablating the neurons, layer by layer, at some tokens."""
+"""Agreement of the tokens that neurons promote with the effect of ablating the neurons, layer by layer."""
 
 from dataclasses import dataclass
 
@@ -11,21 +11,21 @@ from edge.lab.context import LabContext
 from edge.lab.experiments.causal_tracing import traced_layers
 
 PLACES = (11, 23)
-"""Tokens of the first window at which neurons are ablated: they have read some text, and a pass up to them is short."""
+"""Positions in the first window at which neurons are ablated: with some context, and cheap to compute."""
 
 NEURONS = 4
-"""Neurons of a layer that are ablated at each of them, those that write most."""
+"""Strongest neurons of a layer that are ablated at each position."""
 
 
 @dataclass(frozen=True)
 class NeuronAblation:
-    """Means over tokens and neurons, for each layer that was tried; NaN where no neuron fired.
+    """Means over tokens and neurons, for each measured layer; NaN where no neuron is active.
 
     Attributes:
-        r: Pearson's correlation over the vocabulary of what is read off a neuron and what ablating it takes away.
-        others_r: The same with another neuron's effect.
-        overlap: Share of the top words of both that are the same.
-        by_chance: That share, were one of them any words.
+        r: Pearson's r over the vocabulary of a neuron's direct effect on logits and the effect of ablating it.
+        others_r: The same with the effect of ablating another neuron.
+        overlap: Share of the top tokens that both have in common.
+        by_chance: That share for random tokens.
     """
 
     layers: tuple[int, ...]
@@ -43,13 +43,13 @@ class NeuronAblation:
 
 
 def places(lab: LabContext) -> list[int]:
-    """The tokens of the first window that there are; its last one where it is shorter than all of them."""
+    """The positions that exist in the first window; its last token if it is shorter."""
     fed = len(lab.window_ids[0])
     return [place for place in PLACES if place < fed] or [fed - 1]
 
 
 def ablate_neurons(lab: LabContext) -> NeuronAblation:
-    """Ablates neurons of each layer, a pass for each."""
+    """Ablates neurons of each layer, one pass for each neuron."""
     trace, layers = lab.traces[0], tuple(traced_layers(lab.spec.n_layers))
     weights = InsightWeights(lab.model.checkpoint, lab.tokenizer.piece)
     ablations = [Ablation(trace, weights, place, lab.run) for place in places(lab)]
@@ -60,7 +60,7 @@ def ablate_neurons(lab: LabContext) -> NeuronAblation:
     def means(part: str) -> tuple[float, ...]:
         return tuple(_mean(agreements, part) for agreements in found)
 
-    overlap = tuple(words / top for words in means("overlap"))
+    overlap = tuple(common / top for common in means("overlap"))
     return NeuronAblation(layers, means("r"), means("others_r"), overlap, top / lab.spec.vocab_size)
 
 
@@ -69,26 +69,26 @@ def _mean(agreements: list[ListAgreement], part: str) -> float:
 
 
 def summary(found: NeuronAblation) -> str:
-    """The last layer, and the middle one."""
+    """The result for the last and the middle layer, as a sentence."""
     middle = len(found.layers) // 2
 
-    def told(place: int) -> str:
-        return f"r is {found.r[place]:.2f} and {found.overlap[place]:.0%} of the top {TOP} words are the same"
+    def agreement(place: int) -> str:
+        return f"r = {found.r[place]:.2f}, {found.overlap[place]:.0%} of the top {TOP} tokens in common"
 
     return (
-        f" What a neuron promotes, against the logits that fall when it is ablated: in the last layer {told(-1)}, in "
-        f"layer {found.layers[middle]} {told(middle)}."
+        f" Tokens that a neuron promotes, compared with the effect of ablating it: last layer {agreement(-1)}; layer "
+        f"{found.layers[middle]} {agreement(middle)}."
     )
 
 
 def numbers(found: NeuronAblation) -> tuple[Number, ...]:
-    """Of the last layers, beside other neurons and chance."""
-    compared = "words promoted and words that fall when the neuron is ablated"
+    """Numbers of the last layers, with other neurons and chance as baselines."""
+    compared = "promoted tokens and effect of ablation"
     return (
-        Number("read_off_r_last", f"{compared}: r, last layer", found.r[-1], "ratio", found.others_r[-1]),
+        Number("ablation_r_last", f"{compared}: r, last layer", found.r[-1], "ratio", found.others_r[-1]),
         Number(
-            "read_off_overlap_late",
-            f"{compared}: the same in the top {TOP}, last quarter",
+            "ablation_overlap_late",
+            f"{compared}: overlap of the top {TOP}, last quarter of layers",
             found.late_overlap,
             "share",
             found.by_chance,
@@ -97,17 +97,17 @@ def numbers(found: NeuronAblation) -> tuple[Number, ...]:
 
 
 def curve(found: NeuronAblation) -> Curve:
-    """All layers."""
+    """The agreement of all measured layers."""
     lines = {
         "r": found.r,
         "r, another neuron ablated": found.others_r,
-        f"top {TOP} in common": found.overlap,
+        f"overlap of the top {TOP}": found.overlap,
     }
-    return layer_curve("promoted words against ablation", "r, share", lines, found.layers)
+    return layer_curve("promoted tokens and effect of ablation", "r, share", lines, found.layers)
 
 
 def cost_tokens(lab: LabContext) -> int:
-    """Of passes up to each token: one for each neuron, and one without any."""
+    """Tokens of the passes up to each position: one for each neuron, and one intact."""
     layers = traced_layers(lab.spec.n_layers)
     passes = 1 + sum(min(NEURONS, lab.spec.layers[layer].ffn.d_ff) for layer in layers)
     return passes * sum(place + 1 for place in places(lab))

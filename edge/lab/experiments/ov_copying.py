@@ -1,4 +1,4 @@
-"""How far each head, reading a token, raises that token: its way from values to logits, all later layers left out."""
+"""Copying scores of heads: how much a head that reads a token raises that token's logit on the direct path."""
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -10,18 +10,18 @@ from edge.watch import Watch
 from models.sites import layer_site
 from models.spec import DecoderSpec
 
-DRAWS, LIST_TOKENS = 10, 25  # Olsson et al. 2022, p. 60: 25 random tokens, the mean of 10 draws
+SAMPLES, LIST_TOKENS = 10, 25  # Olsson et al. 2022, p. 60: 25 random tokens, mean of 10 samples
 
 
 def lists(lab: LabContext) -> list[list[int]]:
-    """Random tokens, none of them twice."""
-    return list(lab.repeats(DRAWS, LIST_TOKENS, 1))
+    """Lists of distinct random tokens."""
+    return list(lab.repeats(SAMPLES, LIST_TOKENS, 1))
 
 
 def folded_heads(
     readout: Readout, projection: OutputProjection, spec: DecoderSpec
 ) -> Float32[np.ndarray, "head head_dim width"]:
-    """What the head of the decoder reads of each feature of each head: the gains of all norms folded in."""
+    """The output vectors of each head as the unembedding reads them, with the gains of all norms folded in."""
     folded = readout.folded(projection.output_vectors(), projection)
     return folded.reshape(spec.n_heads, spec.head_dim, -1)
 
@@ -31,14 +31,14 @@ def layer_scores(
     out: Float[np.ndarray, "head head_dim width"],
     unembedding: Float[np.ndarray, "token width"],
 ) -> Float32[np.ndarray, " head"]:
-    """The copying score of each head of a layer for one list."""
+    """The copying score of each head of a layer on one list."""
     sharing = len(out) // value.shape[1]
     logits = [ov_logits(value[:, head // sharing], rows, unembedding) for head, rows in enumerate(out)]
     return copying_score(np.stack(logits))
 
 
 def ov_scores(lab: LabContext, *, shuffled: bool = False) -> Float64[np.ndarray, "layer head"]:
-    """How far each head raises the token that it reads; shuffled, how far another token of the list."""
+    """The copying score of each head; if `shuffled`, for another token of the list (the baseline)."""
     scores = np.zeros((lab.spec.n_layers, lab.spec.n_heads))
     begin, readout, spec = len(lab.start_tokens), lab.readout, lab.spec
     projections = (open_output_projection(lab.model.checkpoint, layer, "attn") for layer in range(spec.n_layers))
@@ -48,5 +48,5 @@ def ov_scores(lab: LabContext, *, shuffled: bool = False) -> Float64[np.ndarray,
         unembedding = readout.weight[np.roll(listed, 1) if shuffled else listed]
         for layer, out in enumerate(heads):
             value = trace.site(layer_site(layer, "attn.value"))[begin:]
-            scores[layer] += layer_scores(value, out, unembedding) / DRAWS
+            scores[layer] += layer_scores(value, out, unembedding) / SAMPLES
     return scores

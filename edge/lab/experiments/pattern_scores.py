@@ -1,4 +1,4 @@
-"""How every head looks at the passage: at the token before, at the first one, and how far back; read once for all."""
+"""Scores of every head's attention pattern over the passage; computed once for several experiments."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from edge.lab.sample import evenly_spaced
 from edge.measure.attention import first_token_share, mean_distance
 
 MAX_WINDOWS = 4
-"""Of the passage, spread over it: patterns of more tell the same and take their time."""
+"""Windows whose patterns are scored, evenly spaced over the passage; more windows change little and take time."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class PatternScores:
     """Scores of every token after the first of its window.
 
     Attributes:
-        previous, first: Shares that heads give to the token before, and to the first one.
-        distance: How far back heads look on average, in tokens.
+        previous, first: Attention to the previous token, and to the first token.
+        distance: Mean attention distance, in tokens.
     """
 
     previous: Float32[np.ndarray, "token *head"]
@@ -30,21 +30,21 @@ class PatternScores:
 
 @dataclass(frozen=True)
 class PassageScores:
-    """Heads as they look, [token, layer, head], and one that looks evenly, [token, layer]."""
+    """Scores of the heads, [token, layer, head], and of uniform attention, [token, layer]."""
 
     heads: PatternScores
-    even: PatternScores
+    uniform: PatternScores
 
 
 def passage_scores(lab: LabContext) -> PassageScores:
-    """Every head over some windows of the passage."""
+    """Scores every head on some windows of the passage."""
     traces = [lab.traces[place] for place in evenly_spaced(len(lab.traces), MAX_WINDOWS)]
-    own, even = [], []
+    heads, uniform = [], []
     for layer, kind in enumerate(lab.spec.layers):
         lab.check()
-        own.append([_pattern_scores(layer_patterns(trace, layer)) for trace in traces])
-        even.append([_pattern_scores(uniform_pattern(trace.n_fed, kind.window)) for trace in traces])
-    return PassageScores(_joined(own), _joined(even))
+        heads.append([_pattern_scores(layer_patterns(trace, layer)) for trace in traces])
+        uniform.append([_pattern_scores(uniform_pattern(trace.n_fed, kind.window)) for trace in traces])
+    return PassageScores(_joined(heads), _joined(uniform))
 
 
 def _pattern_scores(pattern: Float[np.ndarray, "*head token past"]) -> PatternScores:

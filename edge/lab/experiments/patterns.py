@@ -1,4 +1,4 @@
-"""Where all heads of a layer look, where a head that looks evenly would, and what heads write into."""
+"""Attention patterns of a layer's heads, uniform patterns, and the values that heads read."""
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -11,12 +11,13 @@ from models.spec import AttentionWindow, DecoderSpec
 
 
 def layer_patterns(trace: Trace, layer: int) -> Float32[np.ndarray, "head token past"]:
-    """The pattern of each head of one layer."""
+    """The attention pattern of each head of one layer."""
     return np.stack([trace.pattern(layer, head) for head in range(trace.spec.n_heads)])
 
 
 def pairs_of_windows(lab: LabContext) -> list[tuple[Trace, Trace]]:
-    """Windows of the passage, two by two; its halves where all of it fits one. Without those of a single token."""
+    """Windows of the passage in pairs, or its two halves if it fits one window; pairs with a single token are "
+    "left out."""
     traces = lab.traces
     if len(traces) < 2:
         middle = len(lab.passage) // 2
@@ -30,7 +31,7 @@ def halves_tokens(lab: LabContext) -> int:
 
 
 def uniform_pattern(tokens: int, window: AttentionWindow) -> Float32[np.ndarray, "token past"]:
-    """A head that looks at all visible keys alike: what scores of heads are compared with."""
+    """Uniform attention over all visible keys: the baseline of head scores."""
     visible = visible_keys(tokens, tokens, window).astype(np.float32)
     return np.asarray(visible / visible.sum(axis=-1, keepdims=True), np.float32)
 
@@ -38,16 +39,16 @@ def uniform_pattern(tokens: int, window: AttentionWindow) -> Float32[np.ndarray,
 def read_values(
     patterns: Float[np.ndarray, "head token past"], value: Float[np.ndarray, "past kv_head head_dim"]
 ) -> Float32[np.ndarray, "token head head_dim"]:
-    """What each head reads: `Σ_j p_ij v_j`, the values shared by as many heads as there are to each."""
+    """The weighted values of each head, `Σ_j p_ij v_j`; query heads share key-value heads evenly."""
     own = value.repeat(len(patterns) // value.shape[1], axis=1).transpose(1, 0, 2)
     return np.asarray((patterns @ own).transpose(1, 0, 2), np.float32)
 
 
 def by_head(matrix: Float[np.ndarray, "model joined"], spec: DecoderSpec) -> Float32[np.ndarray, "head head_dim model"]:
-    """The rows of `W_O` that belong to each head, out of the matrix that ends attention."""
+    """The rows of `W_O` for each head."""
     return np.asarray(matrix.T.reshape(spec.n_heads, spec.head_dim, -1), np.float32)
 
 
 def head_grid(title: str, unit: str, values: Float[np.ndarray, "layer head"]) -> Grid:
-    """A number of every head."""
+    """A grid with one number for each head."""
     return Grid(title, "layer", "head", unit, tuple(tuple(float(value) for value in row) for row in values))

@@ -1,4 +1,4 @@
-"""F2: what one token changes at others, through the FFN and through attention."""
+"""F2: the effect of one token on others, through the FFN and through attention."""
 
 from dataclasses import astuple, dataclass
 
@@ -18,13 +18,13 @@ from edge.watch import Watch
 from models.sites import layer_site
 
 TOKENS = 64
-"""Of the sequence: enough that most of it comes after the token that is changed."""
+"""Length of the sequence; most of it comes after the changed token."""
 
-DRAWS = 4
-"""Of noise, of the token that is changed, and of the order of rows."""
+SAMPLES = 4
+"""Random samples of noise, changed token and order of rows."""
 
 ROUNDING = 1e-2
-"""Relative error of half precision (law 5); float32 stays below 1e-5, and attention moves by far more than both."""
+"""Relative error of half precision (law 5); float32 stays below 1e-5, and attention changes by far more."""
 
 _WATCH = Watch(parts=("input", "attn.output", "ffn.output"))
 
@@ -35,7 +35,7 @@ Values = dict[str, Rows]
 
 @dataclass(frozen=True)
 class Moved:
-    """How one layer answers to a change of its input; shares of what the sublayer writes."""
+    """The response of one layer to a change of its input, relative to the sublayer's output."""
 
     ffn_elsewhere: float
     ffn_there: float
@@ -45,12 +45,12 @@ class Moved:
 
 
 def _largest(change: Float32[np.ndarray, "some model"], of: Rows) -> float:
-    """`max |Δ| / max |y|`; 0 where nothing is written."""
+    """`max |Δ| / max |y|`; 0 if the output is 0."""
     return float(np.abs(change).max(initial=0.0) / (np.abs(of).max(initial=0.0) or 1.0))
 
 
 def _mean(change: Rows, of: Rows) -> float:
-    """`mean |Δ| / mean |y|`; NaN over no rows."""
+    """`mean |Δ| / mean |y|`; NaN for no rows."""
     if not len(of):
         return float("nan")
     return float(np.abs(change).mean(dtype=np.float64) / (np.abs(of).mean(dtype=np.float64) or 1.0))
@@ -62,10 +62,10 @@ def _ids(lab: LabContext) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Isolated:
-    """Every layer by itself: each is given its input as it is replaced, so that one pass tries all of them.
+    """Every layer in isolation: its input is replaced, so that one pass measures all layers.
 
     Attributes:
-        clean: The pass as it is.
+        clean: The trace without changes.
         ffn: With all attention ablated, so that each FFN reads the layer's input alone.
     """
 
@@ -91,17 +91,17 @@ def _replaced(values: Values) -> list[Edit]:
 
 
 def isolated(lab: LabContext, ids: tuple[int, ...]) -> Isolated:
-    """What each layer writes on its own input, with its attention and without."""
+    """The outputs of each layer on its own input, with attention and without."""
     clean = lab.run(ids, (), _WATCH)
     inputs = {site: clean.site(site) for site in (layer_site(one, "input") for one in range(lab.spec.n_layers))}
     return Isolated(lab, ids, clean, lab.run(ids, [*_ablated(lab), *_replaced(inputs)], _WATCH))
 
 
-def moved(alone: Isolated, draw: int) -> list[Moved]:
-    """Changes the input of every layer at one token, then the order of all its rows, with attention and without."""
+def moved(alone: Isolated, number: int) -> list[Moved]:
+    """Changes the input of every layer at one token, then the order of its rows, with attention and without."""
     lab, ids, ablations = alone.lab, alone.ids, _ablated(alone.lab)
-    random = np.random.default_rng([SEED, draw])
-    changed = len(ids) // 4 + draw * len(ids) // 16
+    random = np.random.default_rng([SEED, number])
+    changed = len(ids) // 4 + number * len(ids) // 16
     inputs, other = alone.inputs(), Values()
     for site, rows in inputs.items():
         row = rows[changed]
@@ -136,13 +136,17 @@ def moved(alone: Isolated, draw: int) -> list[Moved]:
     return found
 
 
-def effects(found: Float64[np.ndarray, "draw layer 5"]) -> tuple[Effect, ...]:
-    """What the claim asks of an FFN; of each draw the layer that is furthest off."""
-    rounding = "rounding in half precision (law 5); beside it what attention moves by"
+def effects(found: Float64[np.ndarray, "sample layer 5"]) -> tuple[Effect, ...]:
+    """The largest and mean responses of FFNs over layers; the sample is random samples."""
+    rounding = "rounding in half precision (law 5); attention changes by far more"
     kinds = (
-        ("ffn_elsewhere", "change of an FFN at other tokens, the largest of all layers", found[:, :, 0].max(axis=1)),
-        ("ffn_permuted", "error of an FFN on rows in another order, the largest", found[:, :, 3].max(axis=1)),
-        ("ffn_there", "change of an FFN at the changed token, mean over layers", found[:, :, 1].mean(axis=1)),
+        (
+            "ffn_elsewhere",
+            "change of the FFN output at other tokens, largest of all layers",
+            found[:, :, 0].max(axis=1),
+        ),
+        ("ffn_permuted", "error of the FFN on permuted rows, largest of all layers", found[:, :, 3].max(axis=1)),
+        ("ffn_there", "change of the FFN output at the changed token, mean over layers", found[:, :, 1].mean(axis=1)),
     )
     return tuple(
         effect_of(
@@ -153,7 +157,7 @@ def effects(found: Float64[np.ndarray, "draw layer 5"]) -> tuple[Effect, ...]:
             threshold=ROUNDING,
             side=Side.ABOVE if key == "ffn_there" else Side.BELOW,
             threshold_reason=rounding,
-            sample_unit="draws of noise and order",
+            sample_unit="random samples",
         )
         for key, label, values in kinds
     )
@@ -161,53 +165,70 @@ def effects(found: Float64[np.ndarray, "draw layer 5"]) -> tuple[Effect, ...]:
 
 def _measure(lab: LabContext) -> Finding:
     alone = isolated(lab, _ids(lab))
-    by_draw = np.array([[astuple(one) for one in moved(alone, draw)] for draw in range(DRAWS)])
-    by_layer = by_draw.mean(axis=0)
-    elsewhere, ffn_permuted, attention_permuted = (float(worst) for worst in by_draw[:, :, [0, 3, 4]].max(axis=(0, 1)))
+    by_sample = np.array([[astuple(one) for one in moved(alone, number)] for number in range(SAMPLES)])
+    by_layer = by_sample.mean(axis=0)
+    elsewhere, ffn_permuted, attention_permuted = (
+        float(worst) for worst in by_sample[:, :, [0, 3, 4]].max(axis=(0, 1))
+    )
     there = float(by_layer[:, 1].mean())
     reached = by_layer[~np.isnan(by_layer[:, 2]), 2]
     attention = float(reached.mean()) if len(reached) else float("nan")
     lines = {
-        "FFN, that token": by_layer[:, 1],
+        "FFN, changed token": by_layer[:, 1],
         "FFN, other tokens": by_layer[:, 0],
         "attention, later tokens": by_layer[:, 2],
     }
     return Finding(
-        f"Noise on one token changes what the FFN writes there by {show_share(there)}, at all other tokens by "
-        f"{show_share(elsewhere)}; attention at later tokens moves by {show_share(attention)}. With its input in "
-        f"another order an FFN writes the same rows in that order, with a largest error of {show_share(ffn_permuted)}.",
-        effects(by_draw),
+        f"Noise at one token changes the FFN's output there by {show_share(there)}, and at all other tokens by "
+        f"{show_share(elsewhere)}; attention's output at later tokens changes by {show_share(attention)}. On "
+        "permuted rows "
+        f"the FFN gives the permuted output, with a largest error of {show_share(ffn_permuted)}.",
+        effects(by_sample),
         (
-            Number("ffn_change_elsewhere", "largest change of an FFN, other tokens", elsewhere, "share", attention),
-            Number("ffn_change_there", "mean change of an FFN, the changed token", there, "share", elsewhere),
-            Number("attention_change_elsewhere", "mean change, later tokens in reach", attention, "share", elsewhere),
+            Number("ffn_change_elsewhere", "largest change of the FFN, other tokens", elsewhere, "share", attention),
+            Number("ffn_change_there", "mean change of the FFN, changed token", there, "share", elsewhere),
             Number(
-                "permutation_error", "FFN of permuted rows, largest error", ffn_permuted, "share", attention_permuted
+                "attention_change_elsewhere",
+                "mean change of attention, later tokens within the window",
+                attention,
+                "share",
+                elsewhere,
+            ),
+            Number(
+                "permutation_error",
+                "largest error of the FFN on permuted rows",
+                ffn_permuted,
+                "share",
+                attention_permuted,
             ),
         ),
-        (layer_curve("what a change at one token does", "share of what is written", lines, range(len(by_layer))),),
+        (layer_curve("effect of a change at one token", "share of the output", lines, range(len(by_layer))),),
     )
 
 
 def _cost_tokens(lab: LabContext) -> int:
-    return (2 + 4 * DRAWS) * len(_ids(lab))
+    return (2 + 4 * SAMPLES) * len(_ids(lab))
 
 
 EXPERIMENT = Experiment(
     key="F2",
-    title="the FFN works on each position alone",
-    question="When one token's row changes, does what the FFN writes at other tokens change, and what attention "
-    "writes?",
+    title="The FFN works on each position alone",
+    question="If the input of one token changes, do the outputs of the FFN and of attention at other tokens change?",
     method=(
-        f"Over {TOKENS} tokens, every layer by itself: the input that it had is put back in each pass, so that no "
-        "layer hears of another. Noise as large as the row is added to layers.l.input at one token. With attention "
-        "ablated, the FFN reads that input alone: max |Δ ffn.output| at other tokens / max |ffn.output|, the largest "
-        "of all layers. Not ablated: mean |Δ attn.output| / mean |attn.output| at later tokens within reach, mean over "
-        "layers. Law 6: all rows in another order, FFN(rows[π]) against FFN(rows)[π], attention ablated; beside it "
-        f"the same of attention. {DRAWS} draws of noise, token and order."
+        f"{TOKENS} tokens, every layer in isolation: each pass restores the layer's clean input, so that no layer sees "
+        "the changes of another. Noise as large as the row is added to layers.l.input at one token. FFN, with "
+        "attention "
+        "ablated so that it reads that input alone: max |Δ ffn.output| at other tokens / max |ffn.output|, "
+        "largest of all "
+        "layers. Attention, not ablated: mean |Δ attn.output| / mean |attn.output| at later tokens within the "
+        "attention "
+        "window, mean over layers. Law 6: permuted rows, FFN(rows[π]) compared with FFN(rows)[π], attention "
+        "ablated; and "
+        f"the same for attention. {SAMPLES} random samples of noise, token and order."
     ),
-    rule=f"at other tokens and with rows in another order an FFN is off by less than {ROUNDING:.0%}, and at the "
-    "changed token it moves by more",
+    rule=f"At other tokens, and on permuted rows, the FFN's error is below {ROUNDING:.0%}; at the changed token "
+    "its output "
+    "changes by more.",
     source="Vaswani et al. 2017, section 3.3: applied to each position separately and identically",
     cost_tokens=_cost_tokens,
     measure=_measure,

@@ -1,4 +1,4 @@
-"""A2: heads that look at a token for what it is to another, and what copying costs without them."""
+"""A2: induction, previous-token and other relational heads, and the loss when induction heads are ablated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from edge.lab.claim import Experiment, Finding, Number, not_applicable
 from edge.lab.context import LabContext
 from edge.lab.effect import Effect, effect_of
-from edge.lab.experiments.head_ablation import DRAWS, MAX_ABLATED, copying_nats, one_by_one, rank_correlation, together
+from edge.lab.experiments.head_ablation import MAX_ABLATED, RANDOM_SETS, copying_nats, one_by_one, together
 from edge.lab.experiments.head_ablation import SEQUENCES as COPIED
 from edge.lab.experiments.head_types import (
     ATTENTION_WATCH,
@@ -18,58 +18,59 @@ from edge.lab.experiments.head_types import (
     TIMES,
     TYPE_SHARE,
     HeadTypeShares,
+    head_type_shares,
     repeated,
-    roles,
 )
 from edge.lab.experiments.pattern_scores import MAX_WINDOWS, PassageScores, over_tokens, passage_scores
 from edge.lab.experiments.patterns import head_grid, layer_patterns, uniform_pattern
 from edge.lab.prompts import AGREEMENT, REFERENCE, Pair
 from edge.lab.sample import SHARE, block_means, leave_one_out_best, mean_interval
+from edge.measure.correlation import rank_correlation
 
 BLOCK = 32
-"""Neighboring tokens of the passage that make one unit of the sample."""
+"""Consecutive tokens of the passage that form one unit of the sample."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One score of every head, and what a head of each layer would get that looks evenly."""
+    """One score of every head, and the score of uniform attention in each layer."""
 
     heads: Float64[np.ndarray, "layer head"]
-    even: Float64[np.ndarray, " layer"]
+    uniform: Float64[np.ndarray, " layer"]
 
-    def best(self, key: str, means: str) -> Number:
-        """The highest score, beside even attention in the same layer."""
+    def best(self, key: str, label: str) -> Number:
+        """The highest score, with uniform attention in the same layer as baseline."""
         layer = int(self.heads.max(axis=1).argmax())
-        return Number(key, means, float(self.heads.max()), "share", float(self.even[layer]))
+        return Number(key, label, float(self.heads.max()), "share", float(self.uniform[layer]))
 
 
 def related(lab: LabContext, pairs: Sequence[Pair]) -> Scored:
-    """The attention from the last token of each pair's word to what it belongs to, in the first sentence."""
-    heads, even = [], []
+    """The attention from the last token of each pair's word to its related word, in the first sentence."""
+    heads, uniform = [], []
     for pair in pairs:
-        word, belongs = (lab.tokenizer.places(pair.first, words) for words in (pair.word, pair.related))
+        word, target = (lab.tokenizer.places(pair.first, words) for words in (pair.word, pair.related))
         trace = lab.run(lab.tokenizer.encode(pair.first), watch=ATTENTION_WATCH)
         for layer, kind in enumerate(lab.spec.layers):
-            heads.append(layer_patterns(trace, layer)[:, word[-1], belongs].sum(axis=-1))
-            even.append(uniform_pattern(trace.n_fed, kind.window)[word[-1], belongs].sum())
+            heads.append(layer_patterns(trace, layer)[:, word[-1], target].sum(axis=-1))
+            uniform.append(uniform_pattern(trace.n_fed, kind.window)[word[-1], target].sum())
     shape = (len(pairs), lab.spec.n_layers, -1)
     return Scored(
         np.reshape(heads, shape).mean(axis=0, dtype=np.float64),
-        np.reshape(even, shape).mean(axis=(0, 2), dtype=np.float64),
+        np.reshape(uniform, shape).mean(axis=(0, 2), dtype=np.float64),
     )
 
 
-def effects(own: HeadTypeShares, looks: PassageScores) -> tuple[Effect, ...]:
-    """The best head of two relations, each chosen where it is not measured."""
+def effects(own: HeadTypeShares, passage: PassageScores) -> tuple[Effect, ...]:
+    """The best induction head and the best previous-token head, each chosen on other data than it is measured on."""
     sequences = own.of("induction")
     blocks = np.array(
-        [block_means(column, BLOCK) for column in looks.heads.previous.reshape(len(looks.heads.previous), -1).T]
+        [block_means(column, BLOCK) for column in passage.heads.previous.reshape(len(passage.heads.previous), -1).T]
     ).T
-    even = (float(own.even[0].max()), float(over_tokens(looks.even.previous).max()))
+    uniform = (float(own.uniform[0].max()), float(over_tokens(passage.uniform.previous).max()))
     kinds = (
-        ("best_induction", "what the best head gives to what followed the same token earlier",
+        ("best_induction", "attention of the best induction head to its target",
          leave_one_out_best(sequences.reshape(len(sequences), -1)), "sequences"),
-        ("best_previous_token", "what the best head gives to the token before",
+        ("best_previous_token", "attention of the best previous-token head to its target",
          leave_one_out_best(blocks), f"blocks of {BLOCK} tokens"),
     )  # fmt: skip
     return tuple(
@@ -79,89 +80,110 @@ def effects(own: HeadTypeShares, looks: PassageScores) -> tuple[Effect, ...]:
             label=label,
             unit="share",
             threshold=TYPE_SHARE,
-            threshold_reason="half of a head's attention, as Clark et al. 2019 ask; a head that looks evenly "
-            f"gives {base:.1%}",
+            threshold_reason=f"half of a head's attention, as in Clark et al. 2019; uniform attention gives {base:.1%}",
             sample_unit=of,
         )
-        for (key, label, values, of), base in zip(kinds, even, strict=True)
+        for (key, label, values, of), base in zip(kinds, uniform, strict=True)
     )
 
 
-def _removal(inducers: float, by_chance: float) -> str:
-    if np.isnan(inducers):
-        return f"No set of heads above {TYPE_SHARE:.0%} could be removed beside as many others."
+def _ablation_sentence(induction: float, by_chance: float) -> str:
+    if np.isnan(induction):
+        return f"No set of heads above {TYPE_SHARE:.0%} could be compared with as many others."
     return (
-        f"Copying costs {inducers:.1f} nats more without all induction heads, {by_chance:.1f} without as many others."
+        f"Without all induction heads the loss on repeats rises by {induction:.1f} nats, without as many other "
+        "heads by "
+        f"{by_chance:.1f}."
     )
 
 
 def measure(lab: LabContext) -> Finding:
     if len(set(repeated(lab)[0])) < 3:
-        return not_applicable("a list of tokens does not fit the context four times; a longer one is needed")
-    own, looks = lab.cached(roles), lab.cached(passage_scores)
-    inducing, copies = (
-        Scored(own.of(role).mean(axis=0), own.even[HEAD_TYPES.index(role)]) for role in ("induction", "duplicate token")
+        return not_applicable(f"the context is too short for a list of tokens {TIMES} times")
+    own, passage = lab.cached(head_type_shares), lab.cached(passage_scores)
+    induction, duplicate = (
+        Scored(own.of(kind).mean(axis=0), own.uniform[HEAD_TYPES.index(kind)])
+        for kind in ("induction", "duplicate token")
     )
-    before, sinks = (
-        Scored(over_tokens(heads), over_tokens(even))
-        for heads, even in ((looks.heads.previous, looks.even.previous), (looks.heads.first, looks.even.first))
+    previous, sinks = (
+        Scored(over_tokens(heads), over_tokens(uniform))
+        for heads, uniform in (
+            (passage.heads.previous, passage.uniform.previous),
+            (passage.heads.first, passage.uniform.first),
+        )
     )
     agreement, reference = (related(lab, pairs) for pairs in (AGREEMENT, REFERENCE))
-    kinds, intact = (inducing, before, copies), copying_nats(lab)
-    role = float((np.maximum.reduce([kind.heads for kind in kinds]) > TYPE_SHARE).mean())
-    even_role = float((np.maximum.reduce([kind.even for kind in kinds]) > TYPE_SHARE).mean())
-    cost = one_by_one(lab, intact, inducing.heads)
-    tried = ~np.isnan(cost)
-    ranked = rank_correlation(inducing.heads[tried], cost[tried])
-    inducers, by_chance = together(lab, intact, inducing.heads > TYPE_SHARE)
-    best = inducing.best("best_induction", "look at what followed the same token earlier")
-    step = before.best("best_previous_token", "look at the token before")
+    kinds, intact = (induction, previous, duplicate), copying_nats(lab)
+    typed = float((np.maximum.reduce([kind.heads for kind in kinds]) > TYPE_SHARE).mean())
+    uniform_typed = float((np.maximum.reduce([kind.uniform for kind in kinds]) > TYPE_SHARE).mean())
+    increase = one_by_one(lab, intact, induction.heads)
+    ablated = ~np.isnan(increase)
+    ranked = rank_correlation(induction.heads[ablated], increase[ablated])
+    all_induction, by_chance = together(lab, intact, induction.heads > TYPE_SHARE)
+    best = induction.best("best_induction", "best induction head")
+    before = previous.best("best_previous_token", "best previous-token head")
     return Finding(
-        f"One head gives {best.value:.0%} of its attention to what followed the same token earlier "
-        f"({best.baseline:.0%} if it looked evenly), one {step.value:.0%} to the token before ({step.baseline:.0%}); "
-        f"{role:.0%} of heads look mostly at such a relation. Taken one by one, induction score and cost of removal "
-        f"are ranked alike by {ranked:.2f}. {_removal(inducers, by_chance)}",
-        effects(own, looks),
+        f"The best induction head gives its target {best.value:.0%} of its attention (uniform attention: "
+        f"{best.baseline:.0%}), the best previous-token head {before.value:.0%} ({before.baseline:.0%}). "
+        f"{typed:.0%} of "
+        "heads are of one of these types or duplicate-token heads. When heads are ablated one at a time, "
+        "induction score "
+        f"and increase of loss have a rank correlation of {ranked:.2f}. {_ablation_sentence(all_induction, by_chance)}",
+        effects(own, passage),
         (
             best,
-            step,
-            copies.best("best_duplicate", "look at earlier copies of the token"),
-            sinks.best("best_sink", "look at the first token"),
-            agreement.best("best_agreement", "look from a verb at its subject, best of all heads on these sentences"),
-            reference.best("best_reference", "look from a pronoun at whom it means, likewise"),
-            Number("heads_with_a_role_share", "heads that look mostly at one such relation", role, "share", even_role),
-            Number("induction_knockout_rank_correlation", "induction score and cost of removal", ranked, "ratio", 0.0),
-            Number("induction_heads_removed_nats", "copying without all induction heads", inducers, "nats", by_chance),
+            before,
+            duplicate.best("best_duplicate", "best duplicate-token head"),
+            sinks.best("best_sink", "largest attention to the first token"),
+            agreement.best("best_agreement", "best head from verb to subject, on these sentences"),
+            reference.best("best_reference", "best head from pronoun to antecedent, on these sentences"),
+            Number("typed_heads_share", "heads of one of these types", typed, "share", uniform_typed),
+            Number(
+                "induction_ablation_rank_correlation",
+                "rank correlation of induction score and loss increase",
+                ranked,
+                "ratio",
+                0.0,
+            ),
+            Number(
+                "induction_heads_ablated_nats",
+                "loss increase on repeats, all induction heads ablated",
+                all_induction,
+                "nats",
+                by_chance,
+            ),
         ),
         grids=(
-            head_grid("induction score", "share", inducing.heads),
-            head_grid("what copying costs without the head", "nats", cost),
+            head_grid("induction score", "share", induction.heads),
+            head_grid("loss increase on repeats, head ablated", "nats", increase),
         ),
     )
 
 
 def cost_tokens(lab: LabContext) -> int:
     lists = repeated(lab)
-    removed = min(MAX_ABLATED, lab.spec.n_layers * lab.spec.n_heads)
+    ablated = min(MAX_ABLATED, lab.spec.n_layers * lab.spec.n_heads)
     sentences = sum(len(lab.tokenizer.encode(pair.first)) for pair in (*AGREEMENT, *REFERENCE))
-    return sum(map(len, lists)) + (removed + DRAWS + 2) * sum(map(len, lists[:COPIED])) + sentences
+    return sum(map(len, lists)) + (ablated + RANDOM_SETS + 2) * sum(map(len, lists[:COPIED])) + sentences
 
 
 EXPERIMENT = Experiment(
     key="A2",
-    title="attention relates pairs of tokens explicitly",
-    question="Do heads look at tokens for what these are to the one that looks, and does copying need them?",
-    method=f"{LIST_TOKENS} random tokens {TIMES} times over: induction `mean_i Σ_j p[i, j+1]` and duplicate "
-    f"`mean_i Σ_j p[i, j]` over earlier copies j of token i; on {MAX_WINDOWS} windows of the passage at most, "
-    "`mean_i p[i, i-1]` and `mean_i p[i, 0]`; in sentences, p from a word to what it belongs to. Of the effects the "
-    "head is chosen on all other units of the sample. Baselines are the scores of a head that looks evenly at all it "
-    f"sees. Heads are removed, {MAX_ABLATED} at most one at a time, half of them those with the highest "
-    "induction score, "
-    "and all induction heads at once beside as many others: by so many nats the mean cost of the second and later "
-    "copies rises. Those others lie in any layer, so that a layer which as a whole cannot be spared is not told from "
-    "its heads. Spearman's rank correlation compares score and cost.",
-    rule=f"the best induction head and the best previous-token head each give more than {TYPE_SHARE:.0%} of their "
-    "attention to that one relation",
+    title="Attention relates pairs of tokens explicitly",
+    question="Are there heads that attend to a token because of its relation to the query, and does copying need them?",
+    method=f"{LIST_TOKENS} random tokens, repeated {TIMES} times: induction score `mean_i Σ_j p[i, j+1]` and "
+    f"duplicate-token score `mean_i Σ_j p[i, j]` over earlier copies j of token i. At most {MAX_WINDOWS} windows "
+    "of the "
+    "passage: `mean_i p[i, i-1]` and `mean_i p[i, 0]`. Sentences: p from a word to the word it is related to. For the "
+    "effects, the head is chosen on all other units of the sample. Baseline: uniform attention over all visible keys. "
+    f"Ablation: at most {MAX_ABLATED} heads one at a time, half of them with the highest induction score; then all "
+    "induction heads at once, compared with as many other heads. Measured is the increase of the mean loss on "
+    "the second "
+    "and later copies. The other heads may lie in any layer, so a layer that is indispensable as a whole is not "
+    "distinguished from its heads. Rank correlation is Spearman's.",
+    rule="The best induction head and the best previous-token head each give their target more than "
+    f"{TYPE_SHARE:.0%} of "
+    "their attention.",
     source="Olsson et al. 2022, arXiv 2209.11895, p. 60; Clark et al. 2019, arXiv 1906.04341, sections 3.1 and 5; "
     "TransformerLens, head_detector",
     cost_tokens=cost_tokens,

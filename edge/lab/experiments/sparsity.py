@@ -1,4 +1,4 @@
-"""F6: how much of an FFN is silent at a token, by every definition there is."""
+"""F6: the activation sparsity of the FFN by all common definitions."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,22 +18,23 @@ from edge.picture.units import show_share
 from edge.readout import open_output_projection
 
 MOSTLY = 0.5
-"""Of neurons that are off: more are silent than fire. Li et al. 2022 find 97% in T5, 94% in a vision transformer."""
+"""Share of inactive neurons: more neurons are inactive than active. Li et al. 2022 find 97% in T5, 94% in a "
+"vision transformer."""
 
-OFF = 0.01
-"""A neuron is as good as off below this many times its layer's root mean square, where an activation has no exact 0.
+INACTIVE = 0.01
+"""A neuron counts as inactive below this many times its layer's root mean square; not all activations have exact zeros.
 
-A Gaussian vector has 0.8% there: values that are merely small do not count.
+A Gaussian vector has 0.8% below it: values that are merely small do not count.
 """
 
 MAX_LAYERS = 8
-"""Layers that are measured, spread evenly where a decoder has more."""
+"""Layers that are measured, evenly spaced if a decoder has more."""
 
 MAX_TOKENS = 512
-"""Tokens whose neurons are sorted, spread over the passage."""
+"""Tokens whose neurons are sorted, evenly spaced over the passage."""
 
 BLOCK = 16
-"""Neighboring tokens that make one unit of the sample."""
+"""Consecutive tokens that form one unit of the sample."""
 
 TOP_P = 0.9
 TOP_K_SHARE = 0.1
@@ -41,7 +42,7 @@ CETT_TARGET = 0.2
 HOT = 0.8
 
 CETT_TOKENS = 128
-"""Spread over the passage: its threshold is found by trying, each try a pass through the down projection."""
+"""Tokens for CETT, evenly spaced over the passage: its threshold is found by bisection over the down projection."""
 
 GAUSSIAN_TOKENS = 128
 
@@ -50,7 +51,7 @@ Neurons = Float32[np.ndarray, "token neuron"]
 
 @dataclass(frozen=True)
 class Definition:
-    """One way to say how sparse a vector is.
+    """One definition of sparsity.
 
     Attributes:
         of: One number for each token, from neurons in units of their layer's root mean square.
@@ -70,26 +71,28 @@ def _participation_share(a: Neurons) -> Float32[np.ndarray, " token"]:
 
 
 PER_TOKEN = (
-    Definition("exact_zero_share", "neurons that are exactly 0", sparsity.exact_zero_share),
-    Definition("off_share", f"neurons below {OFF:g} of the layer's rms", lambda a: sparsity.below_share(a, OFF)),
+    Definition("exact_zero_share", "exactly 0", sparsity.exact_zero_share),
+    Definition(
+        "inactive_share",
+        f"below {INACTIVE:g} of the layer's rms (inactive)",
+        lambda a: sparsity.below_share(a, INACTIVE),
+    ),
     Definition(
         "top_p_sparsity",
-        f"neurons that can go while the others keep {TOP_P:.0%} of Σ|a|",
+        f"top-p {TOP_P:g}: droppable with {TOP_P:.0%} of Σ|a| kept",
         lambda a: sparsity.top_p_sparsity(a, TOP_P),
     ),
-    Definition(
-        "below_share", f"neurons below {ACTIVE:g} of the layer's rms", lambda a: sparsity.below_share(a, ACTIVE)
-    ),
-    Definition("top_k_energy", f"of Σa², in the strongest {TOP_K_SHARE:.0%}", _energy_of_a_tenth),
-    Definition("hoyer", "Hoyer's measure", sparsity.hoyer),
+    Definition("below_share", f"below {ACTIVE:g} of the layer's rms", lambda a: sparsity.below_share(a, ACTIVE)),
+    Definition("top_k_energy", f"energy Σa² of the strongest {TOP_K_SHARE:.0%}", _energy_of_a_tenth),
+    Definition("hoyer", "Hoyer's sparsity", sparsity.hoyer),
     Definition("gini", "Gini coefficient of |a|", sparsity.gini),
-    Definition("participation_share", "neurons that share the energy, PR / n", _participation_share),
+    Definition("participation_share", "participation ratio / n", _participation_share),
 )
 
 OVER_TOKENS = (
-    ("cett_sparsity", f"neurons that can go at an error of {CETT_TARGET:g} of the output (CETT)"),
-    ("hot_neuron_share", f"hottest neurons that make {HOT:.0%} of activations"),
-    ("dead_share", "neurons that fewer than 0.1% of tokens activate"),
+    ("cett_sparsity", f"droppable at an output error (CETT) of {CETT_TARGET:g}"),
+    ("hot_neuron_share", f"hot neurons: {HOT:.0%} of all activations"),
+    ("dead_share", "dead: active at fewer than 0.1% of tokens"),
 )
 
 Shares = dict[str, float]
@@ -101,15 +104,15 @@ class Layer:
 
     Attributes:
         shares: Means over tokens, by key.
-        off: Of each measured token, the share of neurons that are off.
+        inactive: The share of inactive neurons, for each measured token.
     """
 
     shares: Shares
-    off: Float32[np.ndarray, " token"]
+    inactive: Float32[np.ndarray, " token"]
 
 
 def measured(blocks: Iterable[Neurons], tokens: int, values: Float32[np.ndarray, "neuron model"]) -> Layer:
-    """Every definition of one layer, over blocks of `tokens` tokens in all."""
+    """Every definition for one layer, over blocks with `tokens` tokens in total."""
     counts = NeuronCounts.empty([len(values)], threshold=ACTIVE)
     found: dict[str, list[np.ndarray]] = {definition.key: [] for definition in PER_TOKEN}
     kept, every, sorted_every = [], max(1, -(-tokens // CETT_TOKENS)), max(1, -(-tokens // MAX_TOKENS))
@@ -125,11 +128,11 @@ def measured(blocks: Iterable[Neurons], tokens: int, values: Float32[np.ndarray,
         "hot_neuron_share": float(hot_neuron_share(counts.active[0], HOT)),
         "dead_share": float(dead_share(counts.active[0][None], counts.tokens)[0]),
     }
-    return Layer(shares, joined["off_share"])
+    return Layer(shares, joined["inactive_share"])
 
 
 def layer_shares(lab: LabContext, layer: int) -> tuple[Layer, Layer]:
-    """One layer over the passage, and Gaussian vectors of its size in its place."""
+    """One layer over the passage, and Gaussian vectors of the same size as baseline."""
     values = np.ascontiguousarray(open_output_projection(lab.model.checkpoint, layer, "ffn").matrix.T)
     rms = np.float32(neurons_rms(lab, layer))
     tokens = sum(len(ids) - 1 for ids in lab.window_ids)
@@ -139,29 +142,31 @@ def layer_shares(lab: LabContext, layer: int) -> tuple[Layer, Layer]:
     return own, measured((gaussian,), len(gaussian), values)
 
 
-def effects(off: Float64[np.ndarray, "layer token"], gaussian: float) -> tuple[Effect, ...]:
-    """How many neurons are off at a token, over blocks of tokens."""
+def effects(inactive: Float64[np.ndarray, "layer token"], gaussian: float) -> tuple[Effect, ...]:
+    """The share of inactive neurons at a token; the sample is blocks of tokens."""
     return (
         effect_of(
-            mean_interval(block_means(off.mean(axis=0), BLOCK), SHARE),
-            key="off_share",
-            label="neurons that are off at a token",
+            mean_interval(block_means(inactive.mean(axis=0), BLOCK), SHARE),
+            key="inactive_share",
+            label="share of inactive neurons at a token",
             unit="share",
             threshold=MOSTLY,
-            threshold_reason=f"more are off than on; a Gaussian vector has {show_share(gaussian)} off",
+            threshold_reason=f"more inactive than active; a Gaussian vector has {show_share(gaussian)}",
             sample_unit=f"blocks of {BLOCK} tokens",
         ),
     )
 
 
-def _says(mean: Shares, chance: Shares) -> str:
-    zeros, needless = mean["exact_zero_share"], mean["top_p_sparsity"]
+def _summary(mean: Shares, chance: Shares) -> str:
+    zeros, droppable = mean["exact_zero_share"], mean["top_p_sparsity"]
     return (
-        f"At a token {show_share(zeros)} of neurons are exactly 0, {show_share(mean['off_share'])} are below {OFF:g} "
-        f"of their layer's rms, {show_share(mean['below_share'])} below {ACTIVE:g} of it, and {show_share(needless)} "
-        f"can be left out while the others keep {TOP_P:.0%} of Σ|a| (a Gaussian vector: "
-        f"{show_share(chance['top_p_sparsity'])}). {show_share(mean['hot_neuron_share'])} of neurons make {HOT:.0%} of "
-        "the activations. These are different definitions and do not compare with each other."
+        f"At a token {show_share(zeros)} of neurons are exactly 0, {show_share(mean['inactive_share'])} are "
+        f"below {INACTIVE:g} "
+        f"of their layer's rms, {show_share(mean['below_share'])} below {ACTIVE:g} of it, and "
+        f"{show_share(droppable)} can be "
+        f"dropped with {TOP_P:.0%} of Σ|a| kept (Gaussian vector: {show_share(chance['top_p_sparsity'])}). "
+        f"{show_share(mean['hot_neuron_share'])} of neurons account for {HOT:.0%} of all activations. The definitions "
+        "differ and are not comparable."
     )
 
 
@@ -174,8 +179,8 @@ def _measure(lab: LabContext) -> Finding:
     )
     lines = {key: [own.shares[key] for own, _ in found] for key, _ in named}
     return Finding(
-        _says(mean, chance),
-        effects(np.array([own.off for own, _ in found], np.float64), chance["off_share"]),
+        _summary(mean, chance),
+        effects(np.array([own.inactive for own, _ in found], np.float64), chance["inactive_share"]),
         tuple(Number(key, means, mean[key], "share", chance[key]) for key, means in named),
         (layer_curve("sparsity by definition", "share", lines, layers),),
     )
@@ -183,19 +188,23 @@ def _measure(lab: LabContext) -> Finding:
 
 EXPERIMENT = Experiment(
     key="F6",
-    title="activations are sparse",
-    question="How much of an FFN is silent, or hardly counts, at a token?",
+    title="Activations are sparse",
+    question="What share of an FFN's neurons is inactive, or contributes little, at a token?",
     method=(
-        f"Of the neurons a that enter the down projection, at {MAX_TOKENS} tokens of the passage at most, the first "
-        f"of each pass left out; means over tokens and {MAX_LAYERS} layers at most: mean(a == 0); mean(|a| < {OFF:g} "
-        f"rms), which counts as off; 1 - k/n with k the fewest neurons that keep {TOP_P:.0%} of Σ|a|; "
-        f"mean(|a| < {ACTIVE:g} rms), rms of the layer over the passage; Σ a² of the strongest {TOP_K_SHARE:.0%} / "
-        "Σ a²; Hoyer; Gini; (Σa²)² / Σa⁴ / n; neurons that write too little to matter at a CETT of "
-        f"{CETT_TARGET:g}, over {CETT_TOKENS} tokens. Hot: the fewest neurons of a layer that make {HOT:.0%} of all "
-        f"activations, |a| > {ACTIVE:g} rms; dead: active at fewer than 0.1% of tokens. Beside each, what Gaussian "
-        "vectors of the same size give."
+        f"a: the neurons that enter the down projection, at at most {MAX_TOKENS} tokens of the passage without "
+        "the first "
+        f"of each window; means over tokens and at most {MAX_LAYERS} layers. mean(a == 0); mean(|a| < "
+        f"{INACTIVE:g} rms), "
+        f"which counts as inactive; 1 - k/n with k the fewest neurons that keep {TOP_P:.0%} of Σ|a|; mean(|a| < "
+        f"{ACTIVE:g} rms), with the layer's rms over the passage; Σ a² of the strongest {TOP_K_SHARE:.0%} / Σ "
+        "a²; Hoyer; "
+        f"Gini; (Σa²)² / Σa⁴ / n; neurons that can be dropped at a CETT of {CETT_TARGET:g}, over {CETT_TOKENS} tokens. "
+        f"Hot: the fewest neurons of a layer with {HOT:.0%} of all activations, |a| > {ACTIVE:g} rms. Dead: active at "
+        "fewer than 0.1% of tokens. Baseline of each: Gaussian vectors of the same size."
     ),
-    rule=f"more than {MOSTLY:.0%} of neurons are off at a token: exactly 0, or below {OFF:g} of their layer's rms",
+    rule=f"More than {MOSTLY:.0%} of neurons are inactive at a token: exactly 0, or below {INACTIVE:g} of their "
+    "layer's "
+    "rms.",
     source=(
         "Li et al. 2022 (arXiv 2210.06313); Szatkowski et al. 2025 (2509.00454); Zhang et al. 2024, CETT (2402.03804); "
         "Hurley & Rickard 2009 (0811.4706); Song et al. 2023, PowerInfer (2312.12456)"

@@ -1,4 +1,4 @@
-"""F3: how wide the FFN is, and how many dimensions its input, neurons and output use."""
+"""F3: the width of the FFN, and the effective dimensions of its input, neurons and output."""
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -13,24 +13,23 @@ from edge.picture.units import show_number
 from models.sites import layer_site
 
 MAX_LAYERS = 8
-"""Layers whose spectra are taken, spread evenly where a decoder has more."""
+"""Layers whose spectra are computed, evenly spaced if a decoder has more."""
 
 WIDER = 1.1
-"""Times as many dimensions as at any other place. A linear map, however wide, gives 1 at most; the tenth above it is
-our own choice."""
+"""Smallest ratio of dimensions. A linear map of any width gives at most 1; the extra tenth is our own choice."""
 
-_NAMES = ("what it reads", "wide, before the activation", "neurons", "what it writes")
+_NAMES = ("input", "up projection, before the activation", "neurons", "output")
 
 
 def _widened(lab: LabContext, layer: int, read: Float32[np.ndarray, "token model"]) -> Float[np.ndarray, "token rank"]:
-    """What FFNs read after the up projection, turned: with `W = QR`, rows of `x Rᵀ` differ as those of `x Wᵀ` do."""
+    """The output of the up projection up to a rotation: with `W = QR`, `x Rᵀ` has the spectrum of `x Wᵀ`."""
     up = np.asarray(lab.model.checkpoint.weights[f"{layer_site(layer, 'ffn.up')}.weight"], np.float32)
     triangle: Float32[np.ndarray, "rank model"] = np.asarray(np.linalg.qr(up, mode="r"), np.float32)
     return np.asarray(read @ triangle.T)
 
 
 def _dimensions(lab: LabContext, layer: int) -> Float64[np.ndarray, "measure place"]:
-    """Effective ranks and participation ratios at the four places of one FFN."""
+    """Effective ranks and participation ratios at four places of one FFN."""
     read = ffn_input(lab, layer)
     places = (
         read,
@@ -46,7 +45,7 @@ def _curve(title: str, by_layer: Float64[np.ndarray, "layer place"], layers: lis
 
 
 def effects(expansion: float, ranks: Float64[np.ndarray, "layer place"]) -> tuple[Effect, ...]:
-    """How much wider an FFN is, and how many more dimensions its neurons use, over layers."""
+    """The expansion ratio, and the gain of effective dimensions in the neurons; the sample is layers."""
     read, up, neurons, wrote = ranks.T
     others = np.maximum.reduce([read, up, wrote])
     more = np.divide(neurons, others, out=np.full(len(neurons), np.nan), where=others > 0)
@@ -54,31 +53,31 @@ def effects(expansion: float, ranks: Float64[np.ndarray, "layer place"]) -> tupl
         effect_of(
             exact_value(expansion),
             key="expansion_ratio",
-            label="neurons for each feature of the residual stream",
+            label="expansion ratio d_ff / d_model",
             unit="ratio",
             threshold=1.0,
-            threshold_reason="as wide as the residual stream",
+            threshold_reason="1: as wide as the residual stream",
             sample_unit="",
         ),
         effect_of(
             mean_interval(more),
             key="dimensions_gained",
-            label="effective rank of neurons over that of what is read, of the up projection and of what is written",
+            label="effective rank of neurons over the largest of input, up projection and output",
             unit="ratio",
             threshold=WIDER,
-            threshold_reason="1 is what a linear map of any width gives at most; the tenth is our own choice",
+            threshold_reason="a linear map of any width gives at most 1; the tenth is our own choice",
             sample_unit="layers",
         ),
     )
 
 
-def _numbers(kind: str, means: str, mean: Float64[np.ndarray, " place"]) -> tuple[Number, ...]:
-    """At each place; the neurons beside the up projection, which cannot widen what is linear."""
+def _numbers(kind: str, label: str, mean: Float64[np.ndarray, " place"]) -> tuple[Number, ...]:
+    """At each place; the baseline of the neurons is the up projection, which is linear."""
     read, up, neurons, wrote = (float(value) for value in mean)
     return (
-        Number(f"input_{kind}", f"{means} of what the FFN reads", read, "count"),
-        Number(f"neuron_{kind}", f"{means} of its neurons", neurons, "count", up),
-        Number(f"output_{kind}", f"{means} of what it writes", wrote, "count"),
+        Number(f"input_{kind}", f"{label}, FFN input", read, "count"),
+        Number(f"neuron_{kind}", f"{label}, neurons", neurons, "count", up),
+        Number(f"output_{kind}", f"{label}, FFN output", wrote, "count"),
     )
 
 
@@ -87,8 +86,8 @@ def _measure(lab: LabContext) -> Finding:
     if rows <= spec.d_model:
         enough = passage_tokens_for(lab, 2 * max(kind.ffn.d_ff for kind in spec.layers))
         return not_applicable(
-            f"{rows:,} tokens span at most {rows - 1:,} dimensions, fewer than the {spec.d_model:,} that an FFN reads; "
-            f"read more of them (--tokens {enough}, with a --text that has as many)"
+            f"{rows:,} tokens span at most {rows - 1:,} dimensions, fewer than the FFN's input ({spec.d_model:,}); use "
+            f"--tokens {enough} and a --text with at least as many"
         )
     layers = evenly_spaced(spec.n_layers, MAX_LAYERS)
     found = np.array([_dimensions(lab, layer) for layer in layers])
@@ -96,12 +95,12 @@ def _measure(lab: LabContext) -> Finding:
     read, up, neurons, wrote = (float(rank) for rank in ranks)
     expansion = float(np.mean([kind.ffn.d_ff / spec.d_model for kind in spec.layers]))
     return Finding(
-        f"An FFN is {show_number(expansion)} times as wide as d_model. What it reads spreads over {read:.0f} "
-        f"dimensions, its neurons over {neurons:.0f} of them (before the activation {up:.0f}), what it writes over "
-        f"{wrote:.0f}, measured on {rows:,} tokens.",
+        f"The FFN is {show_number(expansion)} times as wide as d_model. Effective rank on {rows:,} tokens: "
+        f"{read:.0f} for "
+        f"its input, {neurons:.0f} for its neurons (before the activation {up:.0f}), {wrote:.0f} for its output.",
         effects(expansion, found[:, 0]),
         (
-            Number("expansion_ratio", "neurons for each feature of the residual stream", expansion, "ratio", 1.0),
+            Number("expansion_ratio", "expansion ratio d_ff / d_model", expansion, "ratio", 1.0),
             *_numbers("effective_rank", "effective rank", ranks),
             *_numbers("participation_ratio", "participation ratio of the spectrum", ratios),
         ),
@@ -114,16 +113,18 @@ def _measure(lab: LabContext) -> Finding:
 
 EXPERIMENT = Experiment(
     key="F3",
-    title="it expands to a wide space and back",
-    question="How wide is an FFN, and how many dimensions do its input, its neurons and its output use?",
+    title="The FFN expands to a wide space and back",
+    question="How wide is the FFN, and how many dimensions do its input, neurons and output use?",
     method=(
-        "d_ff / d_model, mean over layers. Of the passage's rows at each place, less their mean: effective rank "
+        "d_ff / d_model, mean over layers. For the centered rows of the passage at each place: effective rank "
         "exp(-Σ p ln p) with p = σ / Σσ of the singular values, and participation ratio (Σλ)² / Σλ² of the variances; "
-        f"means over {MAX_LAYERS} layers at most. The up projection before the activation is linear in what the FFN "
-        "reads, so it shows what width alone would give. Both are bounded by the number of tokens. The first token of "
-        "each pass is left out."
+        f"means over at most {MAX_LAYERS} layers. The up projection before the activation is linear in the FFN's "
+        "input, "
+        "so it shows the effect of width alone. Both are bounded by the number of tokens. The first token of "
+        "each window "
+        "is left out."
     ),
-    rule=f"d_ff is above d_model, and neurons have more than {WIDER:g} times the effective rank of any other place",
+    rule=f"d_ff is above d_model, and neurons have more than {WIDER:g} times the effective rank of any other place.",
     source="Vaswani et al. 2017, section 3.3; Roy & Vetterli 2007, The Effective Rank",
     cost_tokens=shared_passage_only,
     measure=_measure,

@@ -150,7 +150,7 @@ class Knowing(LabContext):
 
 @contextmanager
 def planted_facts(ffn: str, carrier: str) -> Iterator[LabContext]:
-    """A model of one kind of FFN, whose facts are window_routing by `ffn` or `attn`."""
+    """A model of one kind of FFN, whose facts are carried by `ffn` or `attn`."""
     spec = fact_spec(FFNS[ffn])
     with Model(FakeCheckpoint(spec, fact_weights(spec, carrier)), "torch", 1, lambda _: None) as model:
         model.tokenizer = folded(VOCAB)

@@ -19,12 +19,12 @@ FEWER = {
     "experiments.head_types.SEQUENCES": 3,
     "experiments.head_ablation.SEQUENCES": 1,
     "experiments.head_ablation.MAX_ABLATED": 12,
-    "experiments.head_ablation.DRAWS": 2,
+    "experiments.head_ablation.RANDOM_SETS": 2,
     "experiments.distance.SEQUENCES": 3,
     "experiments.distance.DISTANCES": 4,
     "experiments.sublayer_ablation.READ_WINDOWS": 1,
     "experiments.sublayer_ablation.SEQUENCES": 1,
-    "experiments.position_wise.DRAWS": 3,
+    "experiments.position_wise.SAMPLES": 3,
     "experiments.layer_predictions.TOKENS": 64,
     "experiments.cost.CALLS": 3,
     "experiments.cost.REPEATS": 2,
@@ -66,7 +66,7 @@ def test_numbers_and_verdicts_agree(engine: str, on_onnx: LabRecord) -> None:
 
 
 def test_the_rank_of_heads_by_score_and_by_cost_is_reported(on_onnx: LabRecord) -> None:
-    correlation = on_onnx.number("A2.induction_knockout_rank_correlation")
+    correlation = on_onnx.number("A2.induction_ablation_rank_correlation")
     assert -1 <= correlation <= 1, "the lab does not say whether induction heads are those that copying needs"
 
 

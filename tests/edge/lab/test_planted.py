@@ -56,7 +56,7 @@ def test_an_ffn_that_writes_nothing_is_not_needed() -> None:
         lab.known_facts = ()
         finding = sublayer_ablation.EXPERIMENT.measure(lab)
     by_key = {effect.key: effect for effect in finding.effects}
-    assert by_key["cost_without_ffns"].value == pytest.approx(0, abs=1e-6)
+    assert by_key["loss_increase_without_ffns"].value == pytest.approx(0, abs=1e-6)
     assert finding.verdict is Verdict.NOT_SUPPORTED, finding.reason
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from edge.lab.context import LabContext
 from edge.lab.effect import Verdict
-from edge.lab.experiments.distance import EXPERIMENT, Layout, copied, layout_of, measure, prompt
+from edge.lab.experiments.distance import EXPERIMENT, Layout, copy_accuracies, layout_of, measure, prompt
 from edge.lab.experiments.pattern_scores import over_tokens, passage_scores
 from edge.lab.passes import Prompt
 from edge.trace import Trace
@@ -78,7 +78,7 @@ def test_a_model_copies_as_far_as_its_memory_reaches() -> None:
         assert isinstance(lab, Copier)
         lab.with_memory(30)
         layout = Layout(8, (8, 29, 30, 31, 40))
-        none, *shares = (found.share for found in copied(lab, layout))
+        none, *shares = (found.share for found in copy_accuracies(lab, layout))
         assert shares == [1, 1, 1, 0, 0]
         assert none == 0.0, "something was copied that had not been there"
 
@@ -111,9 +111,9 @@ def test_heads_with_zero_queries_attend_as_far_as_uniform_ones() -> None:
     with tiny_lab(name, inactive) as lab:
         looks = passage_scores(lab)
         for score in ("distance", "first", "previous"):
-            own, even = (over_tokens(getattr(side, score)) for side in (looks.heads, looks.even))
+            own, even = (over_tokens(getattr(side, score)) for side in (looks.heads, looks.uniform))
             np.testing.assert_allclose(own, np.repeat(even[:, None], own.shape[1], axis=1), rtol=1e-4, err_msg=score)
-        for even, kind in zip(over_tokens(looks.even.distance), lab.spec.layers, strict=True):
+        for even, kind in zip(over_tokens(looks.uniform.distance), lab.spec.layers, strict=True):
             if isinstance(kind.window, Sliding):
                 assert even < kind.window.tokens, "a sliding layer looks beyond its span"
 

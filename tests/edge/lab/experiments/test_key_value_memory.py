@@ -65,7 +65,7 @@ def test_neurons_that_promote_what_followed_all_agree(following: np.ndarray) -> 
         found, finding = layer_neurons(lab, LAST), EXPERIMENT.measure(lab)
     assert found.agreement == 1, "each memory promotes what followed its top trigger"
     assert found.agreement_by_chance < 0.2
-    assert found.examples and all(example.words[0] == following[example.neuron] for example in found.examples)
+    assert found.examples and all(example.promoted[0] == following[example.neuron] for example in found.examples)
     assert finding.verdict is Verdict.SUPPORTED, finding.summary
 
 
@@ -119,6 +119,6 @@ def test_trained_neurons_agree_above_chance(numbers: dict[str, Number]) -> None:
 
 
 def test_trained_neurons_of_the_last_layers_promote_what_falls_without_them(numbers: dict[str, Number]) -> None:
-    r, overlap = numbers["read_off_r_last"], numbers["read_off_overlap_late"]
+    r, overlap = numbers["ablation_r_last"], numbers["ablation_overlap_late"]
     assert r.baseline is not None and r.value > r.baseline + 0.5, f"{r}"
     assert overlap.value >= 0.6, f"{overlap}"

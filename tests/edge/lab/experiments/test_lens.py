@@ -7,7 +7,7 @@ from edge.edits import Ablate
 from edge.lab.context import LabContext
 from edge.lab.effect import Verdict, verdict_of
 from edge.lab.experiments import layer_predictions, lens
-from edge.lab.experiments.layer_predictions import LayerPredictions, by_chance, look, sampled
+from edge.lab.experiments.layer_predictions import LayerPredictions, by_chance, predict_by_layer, sampled
 from edge.lab.experiments.lens import effects, measure, numbers
 from edge.measure.lens import Lens
 from tests.edge.lab.contexts import tiny_lab, zoo_lab
@@ -32,22 +32,22 @@ def answers(lab: LabContext, *inactive: str) -> np.ndarray:
 @pytest.mark.parametrize("name", SUMS_STAY)
 def test_changes_are_those_that_ablating_the_last_layer_undoes(name: str) -> None:
     with tiny_lab(name) as lab:
-        found, last = look(lab), f"layers.{lab.spec.n_layers - 1}"
+        found, last = predict_by_layer(lab), f"layers.{lab.spec.n_layers - 1}"
         whole, half, none = (
             answers(lab),
             answers(lab, f"{last}.ffn"),
             answers(lab, f"{last}.attn", f"{last}.ffn"),
         )
     assert found.agreement[-1] == 1.0
-    assert (found.answers[-1] == whole).all(), f"{name}: the lens ends with another answer than the decoder"
-    assert (found.answers[-2] == none).all(), f"{name}: the lens of the layer before differs"
+    assert (found.top1[-1] == whole).all(), f"{name}: the lens ends with another answer than the decoder"
+    assert (found.top1[-2] == none).all(), f"{name}: the lens of the layer before differs"
     assert found.changes[-1, 0] == pytest.approx((none != half).mean()), f"{name}: attention"
     assert found.changes[-1, 1] == pytest.approx((half != whole).mean()), f"{name}: FFN"
 
 
 def test_where_sums_are_normed_no_sublayer_is_said_to_change_an_answer() -> None:
     with tiny_lab("normed-sums-projected-embedding-tied") as lab:
-        found = look(lab)
+        found = predict_by_layer(lab)
     assert np.isnan(found.changes).all()
     by_key = {number.key: number.value for number in numbers(found)}
     assert np.isnan(by_key["ffn_changes_share"]) and np.isfinite(by_key["lens_agreement_first"])
@@ -57,21 +57,25 @@ def test_where_sums_are_normed_no_sublayer_is_said_to_change_an_answer() -> None
 def test_what_writes_nothing_changes_nothing(place: int, part: str) -> None:
     changed = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[NAME], 0).items() if part in key}
     with tiny_lab(NAME, changed) as lab:
-        found = look(lab)
-    assert not found.changes[:, place].any() and not found.writes[:, place].any()
-    assert found.changes[:, 1 - place].all() and found.writes[:, 1 - place].all(), "the other one does nothing either"
+        found = predict_by_layer(lab)
+    assert not found.changes[:, place].any() and not found.norm_ratios[:, place].any()
+    assert found.changes[:, 1 - place].all() and found.norm_ratios[:, 1 - place].all(), (
+        "the other one does nothing either"
+    )
 
 
 def test_without_attention_every_answer_is_local() -> None:
     changed = {key: 0 * value for key, value in tiny_weights(TINY_SPECS[NAME], 0).items() if ".attn.out." in key}
     with tiny_lab(NAME, changed) as deaf, tiny_lab(NAME) as hearing:
-        assert look(deaf).local[-1] == 1.0, "two tokens gave another answer than the text that nothing reads"
-        assert look(hearing).local[-1] < 1.0, "the text before makes no difference"
+        assert predict_by_layer(deaf).local[-1] == 1.0, (
+            "two tokens gave another answer than the text that nothing reads"
+        )
+        assert predict_by_layer(hearing).local[-1] < 1.0, "the text before makes no difference"
 
 
 def test_the_text_follows_as_often_as_the_decoder_is_right() -> None:
     with zoo_lab(tokens=100) as lab:
-        found, tokens = look(lab), sampled(lab)
+        found, tokens = predict_by_layer(lab), sampled(lab)
         truth = np.array(lab.passage)[tokens + 1]
         assert found.following[-1] == pytest.approx((answers(lab) == truth).mean(), abs=1 / len(tokens))
 

@@ -106,7 +106,7 @@ def test_too_few_tokens_are_refused_and_as_many_as_advised_are_enough() -> None:
     with tiny_lab("neox-full-rotary-relu", tokens=60) as lab:
         finding = EXPERIMENT.measure(lab)
     assert finding.verdict is Verdict.NOT_APPLICABLE, "59 rows cannot tell a map of 32 features"
-    advised = int(finding.summary.split("--tokens ")[1].split(",")[0])
+    advised = int(finding.summary.split("--tokens ")[1].split()[0])
     with tiny_lab("neox-full-rotary-relu", tokens=advised) as lab:
         assert EXPERIMENT.measure(lab).verdict is not Verdict.NOT_APPLICABLE, f"{advised} tokens were said to be enough"
 

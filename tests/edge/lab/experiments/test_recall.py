@@ -15,12 +15,12 @@ from edge.lab.experiments.causal_tracing import (
     DEVIATIONS,
     Traced,
     ablate_facts,
+    clean_traces,
     embedding_deviation,
     fact_tokens,
     middle_layers,
     trace_facts,
     traced_layers,
-    watched,
     window_sites,
     window_size,
 )
@@ -65,7 +65,7 @@ def noise_of(fact: causal_tracing.Fact, facts: list[causal_tracing.Fact]) -> Noi
 @pytest.mark.parametrize("name", TINY_SPECS)
 def test_the_clean_state_at_the_last_token_is_the_clean_answer(name: str) -> None:
     with knowing(name) as lab:
-        facts = watched(lab, lab.known_facts[:2])
+        facts = clean_traces(lab, lab.known_facts[:2])
         for fact in facts:
             noise, last = noise_of(fact, facts), f"layers.{lab.spec.n_layers - 1}.output"
             corrupted = lab.probability(fact.known, [noise])
@@ -76,7 +76,7 @@ def test_the_clean_state_at_the_last_token_is_the_clean_answer(name: str) -> Non
 
 def test_what_stands_before_the_subject_needs_no_restoring() -> None:
     with knowing(NAME) as lab:
-        facts = watched(lab, lab.known_facts[:3])
+        facts = clean_traces(lab, lab.known_facts[:3])
         for fact in facts:
             noise = noise_of(fact, facts)
             edits = fact.restored(["layers.1.ffn.output", "layers.1.output"], (0, 1))
@@ -87,7 +87,7 @@ def test_what_stands_before_the_subject_needs_no_restoring() -> None:
 @pytest.mark.parametrize("inactive", SUBLAYERS)
 def test_sublayers_that_write_nothing_bring_nothing_back(inactive: str) -> None:
     with knowing(NAME, inactive) as lab:
-        facts = watched(lab, lab.known_facts[:1])
+        facts = clean_traces(lab, lab.known_facts[:1])
         found, lost = trace_facts(lab, facts), ablate_facts(lab, facts)
     for back in (found.subject_end, found.subject, found.prompt_end, lost):
         assert np.abs(back[..., SUBLAYERS[inactive]]).max() < 1e-6, f"{inactive} writes nothing, and mattered"
@@ -100,7 +100,7 @@ def test_sublayers_that_write_nothing_bring_nothing_back(inactive: str) -> None:
 def test_each_fact_is_traced_as_by_hand() -> None:
     """One number of each kind; what passes share makes no difference."""
     with knowing(NAME) as lab:
-        facts = watched(lab, lab.known_facts[:2])
+        facts = clean_traces(lab, lab.known_facts[:2])
         found, lost = trace_facts(lab, facts), ablate_facts(lab, facts)
         deviation = DEVIATIONS * embedding_deviation(facts)
         totals, restored, borrowed, ablated = [], [], [], []
@@ -123,7 +123,7 @@ def test_each_fact_is_traced_as_by_hand() -> None:
 
 def test_the_deviation_is_that_of_what_enters_at_subjects() -> None:
     with knowing(NAME) as lab:
-        facts = watched(lab, lab.known_facts[:4])
+        facts = clean_traces(lab, lab.known_facts[:4])
         rows = lab.model.checkpoint.weights["embed.weight"][[id for fact in facts for id in fact.known.ids[2:5]]]
     assert embedding_deviation(facts) == pytest.approx(float(np.std(rows.astype(np.float64))), rel=1e-5)
 
@@ -187,8 +187,8 @@ def test_numbers_are_the_largest_of_means_and_the_mean_of_losses() -> None:
     assert by_key["ffn_indirect_effect"].value == pytest.approx(0.2)
     assert by_key["ffn_indirect_effect"].baseline == pytest.approx(0.01)
     assert by_key["attention_indirect_effect"].value == pytest.approx(0.05)
-    assert by_key["ffn_knockout_loss"].value == pytest.approx(0.1)
-    assert by_key["attention_knockout_loss"].value == pytest.approx(0.2)
+    assert by_key["ffn_ablation_loss"].value == pytest.approx(0.1)
+    assert by_key["attention_ablation_loss"].value == pytest.approx(0.2)
     assert by_key["total_effect"].value == 0.5
 
 
@@ -197,7 +197,7 @@ def test_a_model_that_knows_little_is_not_tried() -> None:
         lab.known_facts = ()
         finding = measure(lab)
         assert recall.EXPERIMENT.cost_tokens(lab) == 0
-    assert finding.verdict is Verdict.NOT_APPLICABLE and "8 are needed" in finding.summary
+    assert finding.verdict is Verdict.NOT_APPLICABLE and "tracing needs 8" in finding.summary
 
 
 def test_all_passes_are_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +213,7 @@ def test_all_passes_are_known_before(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bundled_model_recalls_what_it_computes() -> None:
     """Without noise there is nothing to restore; with it, recall is lost and a part of it is restored."""
     with zoo_lab(tokens=50) as lab:
-        facts = watched(lab, lab.known_facts[:2])
+        facts = clean_traces(lab, lab.known_facts[:2])
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(causal_tracing, "DEVIATIONS", 0.0)
             patch.setattr(causal_tracing, "MAX_LAYERS", 2)

@@ -7,7 +7,7 @@ import pytest
 
 from edge.lab.effect import Verdict
 from edge.lab.experiments.ov_copying import folded_heads, layer_scores, ov_scores
-from edge.lab.experiments.specialization import across_bits, mean_pair_bits, measure, recognized
+from edge.lab.experiments.specialization import across_bits, consistent, mean_pair_bits, measure
 from edge.readout import open_output_projection
 from tests.edge.lab.contexts import tiny_lab
 from tests.tiny import TINY_SPECS, tiny_weights
@@ -25,7 +25,7 @@ def test_heads_that_attend_to_other_keys_differ_by_1_bit_and_are_like_themselves
     assert mean_pair_bits(window) == pytest.approx(1.0)
     bits = across_bits(window, window)
     np.testing.assert_allclose(bits, [[0, 0], [1, 1]], atol=1e-6)
-    assert recognized(bits).all(), "heads that never change were not recognized"
+    assert consistent(bits).all(), "heads that never change were not recognized"
 
 
 def test_heads_that_are_drawn_anew_are_no_nearer_to_themselves() -> None:
@@ -33,8 +33,8 @@ def test_heads_that_are_drawn_anew_are_no_nearer_to_themselves() -> None:
     first, second = (rng.dirichlet(np.full(12, 0.3), (16, 40)).astype(np.float32) for _ in range(2))
     bits = across_bits(first, second)
     assert bits[0].mean() == pytest.approx(bits[1:].mean(), rel=0.03), "chance tells a head from another"
-    assert recognized(bits).mean() < 0.4, "heads drawn anew were recognized more often than by chance"
-    assert not recognized(np.zeros((3, 4))).any(), "equal heads were recognized"
+    assert consistent(bits).mean() < 0.4, "heads drawn anew were recognized more often than by chance"
+    assert not consistent(np.zeros((3, 4))).any(), "equal heads were recognized"
 
 
 def test_heads_with_the_same_weights_do_not_differ() -> None:
