@@ -1,1 +1,1 @@
-"""What a model's weights say of one place in a trace, and what ablation says of that; no engine is known here."""
+"""What the weights of a model say about one token of a trace, and how ablation agrees; independent of engines."""

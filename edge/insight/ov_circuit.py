@@ -1,4 +1,4 @@
-"""What one head copies from one token: the words that its values, through its output matrix, raise."""
+"""The OV circuit of one head at one key: the tokens that its values, through the output matrix, raise."""
 
 from dataclasses import dataclass
 
@@ -14,15 +14,15 @@ from models.spec import NoNorm
 
 @dataclass(frozen=True)
 class OvReading:
-    """What a head writes when it reads one key.
+    """The logits that a head changes when it reads one key.
 
     Attributes:
-        raises: Words and what each logit gains, the most first; the gain is None where a layer norms what attention
-            adds, or the sum, by statistics that no trace keeps.
-        own_rank: How many words gain more than the key's own: 0 where the head copies it.
+        raised: Tokens and their gain in logits, the largest first; the gain is None where a layer norms attention's
+            output, or the sum, by statistics that no trace keeps.
+        own_rank: How many tokens gain more than the key's own token: 0 if the head copies it.
     """
 
-    raises: tuple[tuple[str, float | None], ...]
+    raised: tuple[tuple[str, float | None], ...]
     own_rank: int
 
 
@@ -31,11 +31,11 @@ def read_ov_circuit(
 ) -> OvReading:
     """The OV circuit on one key: `value · W_O · W_U` (Elhage et al. 2021, A Mathematical Framework).
 
-    Of what the head really read there, not of the bare embedding; for a weight of 1, direct effect alone. The gains of
-    the norms on the way are folded in, and the final norm divides as it does at `token`.
+    With the values of this run, not of the bare embedding; for an attention weight of 1, direct effect only. The gains
+    of the norms are folded in, and the final norm's scale is that at `token`.
 
     Raises:
-        MisuseError: values, or what leaves the last layer, were not watched, or the head is ablated.
+        MisuseError: the values or the last layer's output were not watched, or the head is ablated.
     """
     if trace.ablated.has_head(layer, head):
         raise MisuseError(f"head {layer}.{head} is ablated in this run and writes 0")
@@ -47,11 +47,11 @@ def read_ov_circuit(
     stream = trace.row(layer_site(trace.spec.n_layers - 1, "output"), token)
     gains = scores[order] / readout.norm.scale(stream)[0]
     raised = tuple(
-        (weights.piece(int(id)), float(gain) if _adds_as_it_is(projection) else None)
+        (weights.piece(int(id)), float(gain) if _adds_without_norm(projection) else None)
         for id, gain in zip(order, gains, strict=True)
     )
     return OvReading(raised, int((scores > scores[trace.tokens[key]]).sum()))
 
 
-def _adds_as_it_is(projection: OutputProjection) -> bool:
+def _adds_without_norm(projection: OutputProjection) -> bool:
     return isinstance(projection.after.kind, NoNorm) and not projection.sums

@@ -1,4 +1,4 @@
-"""How the likeliest next tokens shift: from before an FFN to after it, and from one run to another."""
+"""Changes of the next-token distribution: by one FFN, and from one run to another."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -32,35 +32,35 @@ class TokenChange:
 
 @dataclass(frozen=True)
 class DistributionChange:
-    """Two answers about the same token.
+    """Two next-token distributions at the same token.
 
     Attributes:
-        words: The likeliest of either answer and those asked for, the likeliest after it first.
-        bits: How far the answers are apart: `Σ after · log2(after / before)`, 0 where they are equal.
+        tokens: The top tokens of both and the requested ones, in order of probability after.
+        bits: KL divergence `Σ after · log2(after / before)`; 0 if they are equal.
     """
 
-    words: tuple[TokenChange, ...]
+    tokens: tuple[TokenChange, ...]
     bits: float
 
 
 def read_ffn_change(
     trace: Trace, weights: InsightWeights, layer: int, token: int, k: int = 5, also: Collection[int] = ()
 ) -> DistributionChange:
-    """What the decoder would answer at a token if it ended before, and after, the FFN of one layer (logit lens).
+    """The logit-lens distributions before and after the FFN of one layer.
 
-    Before is what leaves the layer less what its FFN adds, so in a parallel layer it has attention's part already.
+    'Before' is the layer's output minus the FFN's output; in a parallel layer it includes attention.
 
     Raises:
         MisuseError: `output` or `ffn.output` were not watched, or the layer norms their sum.
     """
     if trace.spec.layers[layer].norms_sum:
         raise MisuseError(
-            f"layer {layer} of {trace.model} norms the residual stream after its FFN has added to it, so what was "
-            "there before cannot be told from what leaves it"
+            f"layer {layer} of {trace.model} norms the residual stream after its FFN, so the stream before the FFN "
+            "cannot be computed from the layer's output"
         )
     after = trace.row(layer_site(layer, "output"), token)
     before = after - trace.row(layer_site(layer, "ffn.output"), token)
-    return _shift((before, after), (weights.readout, weights.readout), weights, k, also)
+    return _change((before, after), (weights.readout, weights.readout), weights, k, also)
 
 
 def read_run_change(
@@ -72,20 +72,20 @@ def read_run_change(
     k: int = 5,
     also: Collection[int] = (),
 ) -> DistributionChange:
-    """What two runs over the same tokens answer at one of them: the same run with edits, or another engine's.
+    """The next-token distributions of two runs at the same token: with edits, or on another engine.
 
     Raises:
-        MisuseError: what leaves the last layer was not watched, or the runs cannot be compared there.
+        MisuseError: the last layer's output was not watched, or the runs cannot be compared.
     """
     if before.spec.vocab_size != after.spec.vocab_size:
-        raise MisuseError("the two runs answer in vocabularies of different sizes, so their answers do not compare")
+        raise MisuseError("the two runs have vocabularies of different sizes, so their predictions cannot be compared")
     if before.tokens[: token + 1] != after.tokens[: token + 1]:
-        raise MisuseError("the two runs read different tokens up to here, so their answers do not compare")
+        raise MisuseError("the two runs read different tokens up to this one, so their predictions cannot be compared")
     streams = tuple(trace.row(layer_site(trace.spec.n_layers - 1, "output"), token) for trace in (before, after))
-    return _shift(streams, (before_weights.readout, after_weights.readout), before_weights, k, also)
+    return _change(streams, (before_weights.readout, after_weights.readout), before_weights, k, also)
 
 
-def _shift(
+def _change(
     streams: Sequence[Float32[np.ndarray, "1 model"]],
     readouts: Sequence[Readout],
     weights: InsightWeights,
@@ -94,9 +94,9 @@ def _shift(
 ) -> DistributionChange:
     logits = [readout.logits(stream) for readout, stream in zip(readouts, streams, strict=True)]
     count = min(k, logits[0].shape[-1])
-    likeliest = [top_tokens(each, count)[0][0].tolist() for each in logits]
-    ids = dict.fromkeys([*likeliest[1], *likeliest[0], *also])
+    top = [top_tokens(each, count)[0][0].tolist() for each in logits]
+    ids = dict.fromkeys([*top[1], *top[0], *also])
     probability = [np.exp(log_softmax(each)[0]) for each in logits]
-    words = [TokenChange(id, weights.piece(id), float(probability[0][id]), float(probability[1][id])) for id in ids]
-    words.sort(key=lambda word: -word.after)
-    return DistributionChange(tuple(words), float(kl_to_final_bits(logits[0], logits[1])[0]))
+    tokens = [TokenChange(id, weights.piece(id), float(probability[0][id]), float(probability[1][id])) for id in ids]
+    tokens.sort(key=lambda token: -token.after)
+    return DistributionChange(tuple(tokens), float(kl_to_final_bits(logits[0], logits[1])[0]))

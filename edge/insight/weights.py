@@ -1,4 +1,4 @@
-"""The weights that explain a trace: the way to logits, and what each head and neuron writes; read once and kept."""
+"""The weights that explain a trace: unembedding, and output vectors of heads and neurons; opened once and cached."""
 
 from collections.abc import Callable
 from functools import cached_property, lru_cache, partial
@@ -8,11 +8,11 @@ from edge.readout import OutputProjection, Readout, open_output_projection, open
 from models.checkpoint import Checkpoint
 
 _KEPT_PROJECTIONS = 8
-"""Matrices that are kept as float32; a person looks at a few layers at a time."""
+"""Matrices that are cached as float32; a person views a few layers at a time."""
 
 
 class InsightWeights:
-    """Of the checkpoint as its engine computes with it: quantized where the engine packs.
+    """The weights of a checkpoint as its engine uses them, quantized or not.
 
     Attributes:
         piece: A token of the vocabulary as a label.
@@ -24,9 +24,9 @@ class InsightWeights:
 
     @cached_property
     def readout(self) -> Readout:
-        """From the residual stream to logits."""
+        """The final norm and the unembedding."""
         return open_readout(self.checkpoint)
 
     def projection(self, layer: int, sublayer: Literal["attn", "ffn"]) -> OutputProjection:
-        """How attention or the FFN of a layer ends: its last matrix, bias and norm."""
+        """The output projection of a layer's attention or FFN: matrix, bias and norm."""
         return self._projection(layer, sublayer)

@@ -1,7 +1,7 @@
-"""What heads and neurons do over a text of any length: in constant memory, resumable, and halves add up.
+"""Statistics of heads and neurons over a text of any length: constant memory, resumable, and parts can be merged.
 
-A text is cut into windows that begin with nothing known. Sums are whole numbers, of 2**-32, so that a survey comes out
-the same in whatever order and in however many pieces its windows were read.
+A text is cut into windows without earlier context. Sums are integers in units of 2**-32, so that a survey does not
+depend on the order or the parts in which its windows are read.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ _WATCH = Watch(parts=("attn.query", "attn.key", "ffn.neurons"))
 
 @dataclass(frozen=True)
 class Part:
-    """Every `of`-th window of a text, from the `number`-th on, exact_value from 1; `windows` of them are read."""
+    """Every `of`-th window of a text, from the `number`-th on, counted from 1; `windows` of them are read so far."""
 
     number: int
     of: int
@@ -48,9 +48,9 @@ class Survey:
 
     Attributes:
         text: SHA-256 of the text.
-        parts: What of it was read.
-        tokens: Tokens read; each fired neurons.
-        queries: Tokens that looked at more than themselves.
+        parts: The parts that were read.
+        tokens: Tokens read.
+        queries: Tokens that attend to more than themselves.
         sums: In units of 2**-32: (layer, head) of each of `OF_HEADS` over queries, (layer,) of `OF_LAYERS` over tokens.
     """
 
@@ -64,26 +64,28 @@ class Survey:
     counts: NeuronCounts
 
     def mean(self, name: str) -> Float[np.ndarray, "layer ..."]:
-        """The mean of one of `OF_HEADS` or `OF_LAYERS`; NaN where nothing was read."""
+        """The mean of one of `OF_HEADS` or `OF_LAYERS`; NaN if nothing was read."""
         over = self.queries if name in OF_HEADS else self.tokens
         return self.sums[name] / _UNIT / over if over else np.full(self.sums[name].shape, np.nan)
 
     def differs_in(self, other: "Survey") -> str | None:
-        """Why the two do not belong together: `model`, `engine` or `text`; None where they do."""
+        """What differs and prevents a merge: `model`, `engine` or `text`; None if nothing does."""
         return next((what for what in ("model", "engine", "text") if getattr(self, what) != getattr(other, what)), None)
 
     def merged(self, other: "Survey") -> "Survey":
-        """Both together.
+        """The survey of both parts.
 
         Raises:
-            MisuseError: they are of different models, engines or texts, or have windows in common.
+            MisuseError: the surveys differ in model, engine or text, or have windows in common.
         """
         if what := self.differs_in(other):
-            raise MisuseError(f"surveys of two {what}s do not add up: {getattr(self, what)}, {getattr(other, what)}")
+            raise MisuseError(f"cannot merge surveys of two {what}s: {getattr(self, what)}, {getattr(other, what)}")
         ways = {part.of for part in self.parts + other.parts}
         numbers = [part.number for part in self.parts + other.parts]
         if len(ways) > 1 or len(set(numbers)) < len(numbers):
-            raise MisuseError("these surveys have windows in common; merge parts of one division, such as 1/2 and 2/2")
+            raise MisuseError(
+                "cannot merge surveys with windows in common; merge parts of one division, such as 1/2 and 2/2"
+            )
         return replace(
             self,
             parts=self.parts + other.parts,
@@ -95,7 +97,7 @@ class Survey:
 
 
 def begin(model: Model, text: Path, part: Part) -> Survey:
-    """A survey that has read nothing."""
+    """An empty survey."""
     spec = model.spec
     shapes = dict.fromkeys(OF_HEADS, (spec.n_layers, spec.n_heads)) | dict.fromkeys(OF_LAYERS, (spec.n_layers,))
     return Survey(
@@ -111,7 +113,7 @@ def begin(model: Model, text: Path, part: Part) -> Survey:
 
 
 def text_sha256(text: Path) -> str:
-    """What a text is told apart by."""
+    """The hash that identifies a text."""
     try:
         with text.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
@@ -120,7 +122,7 @@ def text_sha256(text: Path) -> str:
 
 
 def windows_of(tokenizer: Tokenizer, text: Path, tokens: int) -> Iterator[list[int]]:
-    """A text in windows of `tokens` tokens, the last one shorter; no more of it is held than a window and a chunk."""
+    """The windows of a text, `tokens` tokens each, the last one shorter; memory holds one window and one chunk."""
     opening, held = tokenizer.encode(""), list[int]()
     room = tokens - len(opening)
     for piece in _pieces(text):
@@ -133,7 +135,7 @@ def windows_of(tokenizer: Tokenizer, text: Path, tokens: int) -> Iterator[list[i
 
 
 def _pieces(text: Path) -> Iterator[str]:
-    """A text in pieces that end before a space or a new line, where there is one."""
+    """The text in pieces that end before a space or a newline if possible."""
     rest = ""
     try:
         with text.open(encoding="utf8") as opened:
@@ -144,18 +146,18 @@ def _pieces(text: Path) -> Iterator[str]:
                 yield rest[:end]
                 rest = rest[end:]
     except UnicodeDecodeError as error:
-        raise MisuseError(f"{text} is no text in UTF-8 ({error.reason}); --survey takes a plain text file") from error
+        raise MisuseError(f"{text} is not UTF-8 text ({error.reason}); --survey takes a plain text file") from error
     yield rest
 
 
 def survey(model: Model, text: Path, started: Survey) -> Iterator[Survey]:
-    """Reads the windows of a part that are still to be read; yields the survey after each.
+    """Reads the remaining windows of a part; yields the survey after each.
 
     Args:
-        started: What `begin` made, or what an earlier reading kept.
+        started: An empty survey from `begin`, or the survey to resume.
     """
     if model.tokenizer is None:
-        raise MisuseError(f"no text can be read: {without_tokenizer(model.checkpoint.folder)}")
+        raise MisuseError(f"cannot read a text: {without_tokenizer(model.checkpoint.folder)}")
     (part,) = started.parts
     found, width = started, min(WINDOW_TOKENS, model.spec.context)
     for index, ids in enumerate(windows_of(model.tokenizer, text, width)):
@@ -194,7 +196,7 @@ def _whole(values: Float[np.ndarray, " token"]) -> int:
 
 
 def to_json(found: Survey) -> dict[str, Any]:
-    """A survey as plain JSON values."""
+    """A survey as JSON values."""
     return {
         "kind": "edge survey",
         "model": found.model,
@@ -208,29 +210,29 @@ def to_json(found: Survey) -> dict[str, Any]:
     }
 
 
-def from_json(told: Any) -> Survey:
-    """What `to_json` wrote.
+def from_json(value: Any) -> Survey:
+    """The survey that `to_json` wrote.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the value is not a survey.
     """
-    if not isinstance(told, dict) or told.get("kind") != "edge survey":
-        raise ValueError("it is no survey")
-    layers = np.array(told["counts"]["tokens"])
+    if not isinstance(value, dict) or value.get("kind") != "edge survey":
+        raise ValueError("it is not a survey")
+    layers = np.array(value["counts"]["tokens"])
     return Survey(
-        model=str(told["model"]),
-        engine=str(told["engine"]),
-        text=str(told["text"]),
-        parts=tuple(Part(*map(int, part)) for part in told["parts"]),
-        tokens=int(told["tokens"]),
-        queries=int(told["queries"]),
-        sums={name: _sums(told["sums"][name], len(layers)) for name in (*OF_HEADS, *OF_LAYERS)},
-        counts=NeuronCounts.from_arrays({name: np.array(array) for name, array in told["counts"].items()}),
+        model=str(value["model"]),
+        engine=str(value["engine"]),
+        text=str(value["text"]),
+        parts=tuple(Part(*map(int, part)) for part in value["parts"]),
+        tokens=int(value["tokens"]),
+        queries=int(value["queries"]),
+        sums={name: _sums(value["sums"][name], len(layers)) for name in (*OF_HEADS, *OF_LAYERS)},
+        counts=NeuronCounts.from_arrays({name: np.array(array) for name, array in value["counts"].items()}),
     )
 
 
-def _sums(told: Any, layers: int) -> Int64[np.ndarray, "layer ..."]:
-    sums = np.array(told, np.int64)
+def _sums(value: Any, layers: int) -> Int64[np.ndarray, "layer ..."]:
+    sums = np.array(value, np.int64)
     if len(sums) != layers:
         raise ValueError(f"sums of {len(sums)} layers, counts of {layers}")
     return sums

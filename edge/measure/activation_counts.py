@@ -1,4 +1,4 @@
-"""Which neurons fire often: counts over a text of any length, and what they say."""
+"""Counts of how often each neuron is active over a text of any length, and measures of hot and dead neurons."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32, Int, Int64
 
 @dataclass(eq=False, kw_only=True)
 class NeuronCounts:
-    """How often each neuron fired; as large after a book as after a word.
+    """How often each neuron is active; the size does not depend on the length of the text.
 
     Attributes:
         threshold: A neuron is active where `|a| > threshold`; 0 counts all that are not exactly 0.
@@ -29,7 +29,7 @@ class NeuronCounts:
 
     @classmethod
     def empty(cls, widths: Sequence[int], threshold: float = 0.0) -> "NeuronCounts":
-        """Nothing seen yet; `widths` are the neurons of each layer."""
+        """Counts of no tokens; `widths` are the numbers of neurons of each layer."""
         return cls(
             threshold=threshold,
             tokens=np.zeros(len(widths), np.int64),
@@ -42,7 +42,7 @@ class NeuronCounts:
         return tuple(len(counts) for counts in self.active)
 
     def add(self, layer: int, neurons: Float[np.ndarray, "token neuron"]) -> None:
-        """Counts what one layer's neurons did on some more tokens."""
+        """Counts the active neurons of one layer on more tokens."""
         if not 0 <= layer < len(self.active):
             raise ValueError(f"no layer {layer}; layers 0 to {len(self.active) - 1} are counted")
         if neurons.shape[1] != self.widths[layer]:
@@ -51,11 +51,11 @@ class NeuronCounts:
         self.active[layer][:] += np.count_nonzero(np.abs(neurons) > np.float64(self.threshold), axis=0)
 
     def merged(self, other: "NeuronCounts") -> "NeuronCounts":
-        """Counts of both texts together, in any order."""
+        """The counts of both texts together."""
         if self.threshold != other.threshold:
-            raise ValueError(f"counts above {self.threshold:g} and above {other.threshold:g} do not add up")
+            raise ValueError(f"counts above {self.threshold:g} and above {other.threshold:g} cannot be merged")
         if self.widths != other.widths:
-            raise ValueError(f"counts of layers of {self.widths} and of {other.widths} neurons do not add up")
+            raise ValueError(f"counts of layers of {self.widths} and of {other.widths} neurons cannot be merged")
         return NeuronCounts(
             threshold=self.threshold,
             tokens=self.tokens + other.tokens,
@@ -63,13 +63,13 @@ class NeuronCounts:
         )
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """The counts as plain arrays, to be stored and counted on from."""
+        """The counts as plain arrays, for storage."""
         arrays = {"threshold": np.array([self.threshold], np.float64), "tokens": self.tokens.copy()}
         return arrays | {f"active.{layer}": active.copy() for layer, active in enumerate(self.active)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "NeuronCounts":
-        """Counts that `to_arrays` wrote."""
+        """The counts from the arrays of `to_arrays`."""
         try:
             layers = range(len(arrays["tokens"]))
             return cls(
@@ -82,7 +82,7 @@ class NeuronCounts:
 
 
 def _cumulated(active: Int[np.ndarray, "*layer neuron"]) -> Int64[np.ndarray, "*layer neuron"]:
-    """Activations of the hottest neuron, of the two hottest, and so on."""
+    """Cumulated activations of neurons in descending order."""
     return np.asarray(np.cumsum(-np.sort(-active.astype(np.int64), axis=-1), axis=-1))
 
 
@@ -90,7 +90,7 @@ def hot_curve(active: Int[np.ndarray, "*layer neuron"]) -> Float32[np.ndarray, "
     """The share of all activations that the hottest neurons account for, hottest first; rises to 1.
 
     Entry `k` is `Σ of the k + 1 largest counts / Σ counts`, the curve of PowerInfer (Song et al. 2023,
-    arXiv 2312.12456). A whole model's curve is that of its layers' counts in one array. All 0 where none fired.
+    arXiv 2312.12456). A whole model's curve is that of its layers' counts in one array. All 0 if none is active.
     """
     hottest = _cumulated(active)
     return np.asarray(hottest / np.maximum(hottest[..., -1:], 1), np.float32)
@@ -99,8 +99,8 @@ def hot_curve(active: Int[np.ndarray, "*layer neuron"]) -> Float32[np.ndarray, "
 def hot_neuron_share(active: Int[np.ndarray, "*layer neuron"], share: float = 0.8) -> Float32[np.ndarray, "*layer"]:
     """The smallest share of neurons that accounts for `share` of all activations, 0 to 1.
 
-    PowerInfer's number (Song et al. 2023, arXiv 2312.12456) at 80%: small where few neurons are hot, `share`
-    itself where all fire alike. 0 where none fired.
+    PowerInfer's number (Song et al. 2023, arXiv 2312.12456) at 80%: small if few neurons are hot, `share` if
+    all are equally active. 0 if none is active.
     """
     if not 0.0 < share <= 1.0:
         raise ValueError(f"a share of activations must be above 0 and at most 1, got {share:g}")
@@ -113,7 +113,7 @@ def hot_neuron_share(active: Int[np.ndarray, "*layer neuron"], share: float = 0.
 def dead_share(
     active: Int[np.ndarray, "*layer neuron"], tokens: Int[np.ndarray, "*layer"], rate: float = 0.001
 ) -> Float32[np.ndarray, "*layer"]:
-    """The share of neurons that fewer than `rate` of the tokens activate, 0 to 1; NaN where no token was seen.
+    """The share of neurons that are active at fewer than `rate` of the tokens, 0 to 1; NaN for no tokens.
 
     `mean(count < rate · tokens)`; at 0.1% the dead neurons in the published records of Sparsing Law (Luo et al. 2024,
     arXiv 2411.02335).

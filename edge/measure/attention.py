@@ -1,13 +1,13 @@
-"""Where tokens look: the attention pattern of one head, and numbers that sum it up."""
+"""Numbers that summarize the attention pattern of one head."""
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
 
 
 def entropy_bits(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head token"]:
-    """How widely each token looks: `-Σ_j p_ij · log2 p_ij`, in bits (Shannon 1948).
+    """The entropy of each token's attention: `-Σ_j p_ij · log2 p_ij`, in bits (Shannon 1948).
 
-    0 is a look at one key alone; `log2(n)` bits spread evenly over n keys. `2 ** entropy` reads as a number of keys.
+    0 for a single key, `log2(n)` bits for uniform attention over n keys; `2 ** entropy` is an effective number of keys.
     """
     weight = pattern.astype(np.float32)
     surprise = np.log2(weight, out=np.zeros_like(weight), where=weight > 0)
@@ -16,39 +16,39 @@ def entropy_bits(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.n
 
 
 def mean_after_first(of_rows: Float[np.ndarray, "*head token"]) -> Float64[np.ndarray, "*head"]:
-    """The mean of a number of each row over the tokens after the first; NaN where there is no other.
+    """The mean of a score over the tokens after the first; NaN if there is no other token.
 
-    The first token has nothing else to read: its entropy is 0 and its share of itself 1, whatever the head does. Every
-    mean that a command, a page or a screen gives of entropy, first-token share and distance is this one.
+    The first token attends only to itself: its entropy is 0 and its first-token share 1 in every head. All reported
+    means of entropy, first-token share and distance leave it out.
     """
     later = of_rows[..., 1:].astype(np.float64)
     return np.asarray(later.mean(axis=-1) if later.shape[-1] else np.full(of_rows.shape[:-1], np.nan), np.float64)
 
 
 def first_token_share(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head token"]:
-    """The share each token gives to the first one, 0 to 1: `p_i0`, what attention sinks are made of.
+    """The attention of each token to the first one, 0 to 1: `p_i0`, the measure of attention sinks.
 
-    Its mean over tokens is the sink score of Gu et al. 2024 (When Attention Sink Emerges). The first token itself
-    has nothing else to read and always gives 1: `mean_after_first` leaves it out.
+    Its mean over tokens is the sink score of Gu et al. 2024 (When Attention Sink Emerges). The first token attends
+    only to itself and always gives 1: `mean_after_first` leaves it out.
     """
     return np.asarray(pattern[..., 0], np.float32)
 
 
 def effective_support(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head token"]:
-    """How many keys each token reads, as it were: `1 / Σ_j p_ij²`, 1 (one key alone) to n (evenly from n keys).
+    """Effective number of keys of each token: `1 / Σ_j p_ij²`, 1 (a single key) to n (uniform over n keys).
 
     The number of equally strong keys that would give the same sum of squares (Hill 1973, the number of order 2).
-    It counts strong keys where `2 ** entropy_bits` still counts weak ones, and is never more than that.
+    It weighs strong keys more than `2 ** entropy_bits` does, and is never larger.
     """
     squares = np.einsum("...tp,...tp->...t", pattern, pattern, dtype=np.float64)
     return np.asarray(1.0 / squares, np.float32)
 
 
 def mean_distance(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head token"]:
-    """How far back each token looks, in tokens: `Σ_j p_ij · (i - j)`, 0 (itself) to i (the first token).
+    """Mean attention distance of each token, in tokens: `Σ_j p_ij · (i - j)`, 0 (itself) to i (the first token).
 
-    Vig and Belinkov 2019 (Analyzing the Structure of Attention, arXiv 1906.04284), there averaged over texts. A
-    sink at the first token makes any head look far: read it beside `first_token_share`.
+    Vig and Belinkov 2019 (Analyzing the Structure of Attention, arXiv 1906.04284), there averaged over texts.
+    A sink at the first token makes the distance large: compare with `first_token_share`.
     """
     tokens, past = pattern.shape[-2:]
     if tokens > past:
@@ -61,12 +61,11 @@ def mean_distance(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.
 def prefix_matching(
     pattern: Float[np.ndarray, "*head token past"], ids: Int[np.ndarray, " past"]
 ) -> Float32[np.ndarray, "*head"]:
-    """How far each head looks to what followed the same token earlier: an induction score, 0 to 1.
+    """Induction score of each head: attention to the tokens after earlier copies of the token, 0 to 1.
 
-    Over the tokens `i` that stood before at places `j`: `mean_i Σ_j p[i, j+1]` (Olsson et al. 2022, In-context
-    Learning and Induction Heads, with the erratum of 2022-09-20; the attention to several earlier copies is added
-    up). Random tokens, repeated, are its proper input: nothing else tells the head where to look. NaN where no
-    token comes twice.
+    Over the tokens `i` with earlier copies at positions `j`: `mean_i Σ_j p[i, j+1]` (Olsson et al. 2022, In-context
+    Learning and Induction Heads, with the erratum of 2022-09-20; attention to several earlier copies is
+    summed). Use repeated random tokens, which give no other cue. NaN if no token is repeated.
     """
     return _over_pairs(pattern, ids, per_token=True)
 
@@ -74,7 +73,7 @@ def prefix_matching(
 def prefix_matching_by_pair(
     pattern: Float[np.ndarray, "*head token past"], ids: Int[np.ndarray, " past"]
 ) -> Float32[np.ndarray, "*head"]:
-    """The same, averaged over single entries: `mean_(i,j) p[i, j+1]`; at most 1 / copies where a token comes often."""
+    """The same as a mean over pairs: `mean_(i,j) p[i, j+1]`; at most 1 / copies for frequent tokens."""
     return _over_pairs(pattern, ids, per_token=False)
 
 

@@ -1,4 +1,4 @@
-"""Who made a logit: what each sublayer, head and neuron adds to the difference of two of them."""
+"""Direct logit attribution: what each sublayer, head and neuron adds to a difference of two logits."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from models.errors import MisuseError
 from models.sites import layer_site
 
 BIAS = "bias"
-"""The component of what is added whatever the text: the head's biases, the shift of a LayerNorm."""
+"""The component that does not depend on the text: biases of the unembedding, the shift of a LayerNorm."""
 
 
 def direct_logit_attribution(
     components: Float[np.ndarray, "component token model"], reading: LinearReadout
 ) -> Float32[np.ndarray, "component token"]:
-    """What each part of the residual stream adds to a difference of logits, in logits (nats), with either sign.
+    """What each component of the residual stream adds to a difference of logits, in logits (nats).
 
     `c / rms(x) · γ · (W_U[target] - W_U[baseline])`, the final norm's statistics held (Elhage et al. 2021, A
     Mathematical Framework for Transformer Circuits; `logit_attrs` of TransformerLens). The parts of `x` and what
@@ -27,16 +27,16 @@ def direct_logit_attribution(
 
 
 def write_norms(components: Float[np.ndarray, "component token model"]) -> Float32[np.ndarray, "component token"]:
-    """How much each sublayer adds to the residual stream: `‖c‖₂`, 0 or more, in the stream's own unit.
+    """L2 norm of each sublayer's contribution to the residual stream: `‖c‖₂`, in the unit of the stream.
 
-    Says nothing of direction: what is large may cancel what was there (write norm of the Transformer Debugger).
+    The norm ignores direction: a large contribution may cancel earlier ones (write norm of the Transformer Debugger).
     """
     return np.asarray(np.linalg.norm(components.astype(np.float64), axis=-1), np.float32)
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """What each component adds to one number about one token; the components sum to it.
+    """The contribution of each component to a logit difference at one token; the contributions sum to it.
 
     Attributes:
         names: `embed`, `layers.3.attn`, `layers.3.ffn`; or heads, or neurons, of one sublayer; and `bias`.
@@ -48,14 +48,14 @@ class Attribution:
 
     @property
     def total(self) -> float:
-        """What all components add up to."""
+        """The sum over all components."""
         return float(self.logits.sum(dtype=np.float64))
 
 
 def read_difference(trace: Trace, readout: Readout, target: int, baseline: int | None, token: int) -> LinearReadout:
-    """The logit of `target` less that of `baseline` after one token, before a cap bounds them, linear in its parts.
+    """The logit of `target` minus that of `baseline` after one token, before any soft cap, as a linear function.
 
-    Without a baseline, less the mean of all logits.
+    Without a baseline, minus the mean of all logits.
 
     Raises:
         MisuseError: a decoder that norms the residual stream after each sublayer, where no part stays what it was.
@@ -89,7 +89,7 @@ def attribute(trace: Trace, readout: Readout, target: int, baseline: int | None,
 def _inside(
     reading: LinearReadout, projection: OutputProjection, parts: Float32[np.ndarray, "token part"]
 ) -> LinearReadout:
-    """The same number, read off what a sublayer's last matrix is given; only what the sublayer adds to it."""
+    """The sublayer's part of the difference, as a linear function of the input of its output projection."""
     added = LinearReadout(reading.direction, reading.scale, np.zeros_like(reading.constant))
     return added.before(projection.after, projection(parts)).before_matrix(projection.matrix, projection.bias)
 

@@ -1,4 +1,4 @@
-"""How far two looks are apart: between two runs, and between the heads of one layer."""
+"""Jensen-Shannon divergence of attention patterns: between runs, and between the heads of a layer."""
 
 from itertools import combinations
 
@@ -11,9 +11,10 @@ _ROWS = 128  # of each pattern at a time, in float64
 def jensen_shannon_bits(
     p: Float[np.ndarray, "row past"], q: Float[np.ndarray, "row past"]
 ) -> Float32[np.ndarray, " row"]:
-    """How far two looks are apart: `(KL(p ‖ m) + KL(q ‖ m)) / 2` with `m = (p + q) / 2`, in bits (Lin 1991).
+    """Jensen-Shannon divergence of each pair of rows, `(KL(p ‖ m) + KL(q ‖ m)) / 2` with `m = (p + q) / 2`, in bits
+    (Lin 1991).
 
-    0 where they are equal, 1 where they share no key.
+    0 for equal rows, 1 for rows without a common key.
     """
     first, second = p.astype(np.float64), q.astype(np.float64)
     middle = (first + second) / 2
@@ -22,10 +23,10 @@ def jensen_shannon_bits(
 
 
 def pairwise_head_divergence(patterns: Float[np.ndarray, "head token past"]) -> Float32[np.ndarray, "head head"]:
-    """For each two heads, the mean of `jensen_shannon_bits` over the queries after the first: 0 to 1, in bits.
+    """For each pair of heads, the mean of `jensen_shannon_bits` over the queries after the first: 0 to 1, in bits.
 
     Clark et al. 2019 (What Does BERT Look At?, arXiv 1906.04341, section 6) cluster heads by it, there summed over
-    tokens. Symmetric, 0 on the diagonal. NaN throughout where only the first token asks, which sees itself alone.
+    tokens. Symmetric, 0 on the diagonal. All NaN if the only query is the first token.
     """
     heads, tokens, past = patterns.shape
     if tokens > past:
@@ -41,12 +42,12 @@ def pairwise_head_divergence(patterns: Float[np.ndarray, "head token past"]) -> 
     return np.asarray((bits + bits.T) / (tokens - first), np.float32)
 
 
-def _summed_bits(looks: Float64[np.ndarray, "head row past"]) -> Float64[np.ndarray, "head head"]:
+def _summed_bits(patterns: Float64[np.ndarray, "head row past"]) -> Float64[np.ndarray, "head head"]:
     """Divergences summed over rows, above the diagonal."""
-    own = [_entropy_terms(look).sum(axis=-1) for look in looks]
-    bits = np.zeros((len(looks), len(looks)))
-    for one, other in combinations(range(len(looks)), 2):
-        middle = _entropy_terms((looks[one] + looks[other]) / 2).sum(axis=-1)
+    own = [_entropy_terms(pattern).sum(axis=-1) for pattern in patterns]
+    bits = np.zeros((len(patterns), len(patterns)))
+    for one, other in combinations(range(len(patterns)), 2):
+        middle = _entropy_terms((patterns[one] + patterns[other]) / 2).sum(axis=-1)
         bits[one, other] = np.clip((own[one] + own[other]) / 2 - middle, 0, 1).sum()
     return bits
 

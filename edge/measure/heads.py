@@ -1,4 +1,4 @@
-"""What kind a head is: scores of its attention pattern, and of what it does to the logits of what it reads."""
+"""Scores of head types: from the attention pattern, and from the effect on logits (OV circuit)."""
 
 from math import prod
 
@@ -7,19 +7,19 @@ from jaxtyping import Bool, Float, Float32, Int
 
 
 def previous_token_score(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head"]:
-    """The share each head gives to the token before, 0 to 1: `mean_i p[i, i-1]` over `i >= 1`.
+    """The attention of each head to the previous token, 0 to 1: `mean_i p[i, i-1]` over `i >= 1`.
 
-    Olsson et al. 2022 (In-context Learning and Induction Heads, arXiv 2209.11895, p. 60), who take text as the
-    model was trained on. NaN where only the first token asks.
+    Olsson et al. 2022 (In-context Learning and Induction Heads, arXiv 2209.11895, p. 60), who use text like the
+    training data. NaN if the only query is the first token.
     """
     tokens, past = _queries_and_keys(pattern)
     return _mean(np.diagonal(pattern, past - tokens - 1, -2, -1))
 
 
 def confidence(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.ndarray, "*head"]:
-    """How sure a head is of its key, 1 / keys to 1: `mean_i max_j p_ij` (Voita et al. 2019, arXiv 1905.09418).
+    """Mean largest attention weight: `mean_i max_j p_ij`, 1 / keys to 1 (Voita et al. 2019, arXiv 1905.09418).
 
-    The first token has nothing else to read and gives 1; `pattern[..., 1:, :]` leaves it out.
+    The first token attends only to itself and gives 1; `pattern[..., 1:, :]` leaves it out.
     """
     return _mean(pattern.max(axis=-1))
 
@@ -27,11 +27,11 @@ def confidence(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.nda
 def positional_offset(
     pattern: Float[np.ndarray, "*head token past"],
 ) -> tuple[Int[np.ndarray, "*head"], Float32[np.ndarray, "*head"]]:
-    """The distance at which each head looks most often, and how often: a head is positional from a share of 0.9 on.
+    """The most frequent distance of each head's largest weight, and its share; a head is positional from 0.9 on.
 
-    The distance is `i - argmax_j p_ij` in tokens, 1 being the token before; its share is that of the queries after
-    the first, 0 to 1 (Voita et al. 2019, arXiv 1905.09418). Equal weights count as the earliest key,
-    equally frequent distances as the shortest. The share is NaN where only the first token asks.
+    The distance is `i - argmax_j p_ij` in tokens, 1 for the previous token; the share is of the queries after the
+    first, 0 to 1 (Voita et al. 2019, arXiv 1905.09418). Equal weights count as the earliest key, equally frequent
+    distances as the shortest. The share is NaN if the only query is the first token.
     """
     tokens, past = _queries_and_keys(pattern)
     first = int(tokens == past)  # a token that sees itself alone has no choice
@@ -60,17 +60,17 @@ def sink_rate(patterns: Float[np.ndarray, "*head token past"], epsilon: float = 
 
 
 def previous_token_mask(tokens: int) -> Bool[np.ndarray, "token past"]:
-    """Where a previous-token head looks: at `i - 1` (TransformerLens, `head_detector`)."""
+    """The target of a previous-token head: `i - 1` (TransformerLens, `head_detector`)."""
     return np.eye(tokens, k=-1, dtype=np.bool_)
 
 
 def duplicate_token_mask(ids: Int[np.ndarray, " token"]) -> Bool[np.ndarray, "token past"]:
-    """Where a duplicate-token head looks: at earlier copies of the token (TransformerLens, `head_detector`)."""
+    """The targets of a duplicate-token head: earlier copies of the token (TransformerLens, `head_detector`)."""
     return np.tril(ids[:, None] == ids[None, :], k=-1)
 
 
 def induction_mask(ids: Int[np.ndarray, " token"]) -> Bool[np.ndarray, "token past"]:
-    """Where an induction head looks: at what followed earlier copies (TransformerLens, `head_detector`)."""
+    """The targets of an induction head: the tokens after earlier copies (TransformerLens, `head_detector`)."""
     mask = np.zeros((len(ids), len(ids)), np.bool_)
     mask[:, 1:] = duplicate_token_mask(ids)[:, :-1]
     return mask
@@ -79,10 +79,10 @@ def induction_mask(ids: Int[np.ndarray, " token"]) -> Bool[np.ndarray, "token pa
 def detection_share(
     pattern: Float[np.ndarray, "*head token past"], mask: Bool[np.ndarray, "token past"]
 ) -> Float32[np.ndarray, "*head"]:
-    """The share of a head's whole attention that lies on a mask, 0 to 1: `Σ p·m / Σ p`.
+    """The share of a head's attention on a mask, 0 to 1: `Σ p·m / Σ p`.
 
-    The `mul` measure of TransformerLens' `head_detector`. Tokens without a key in the mask count too, so that the
-    most a head can reach is the share of tokens that have one: `(n - 1) / n` for the previous token.
+    The `mul` measure of TransformerLens' `head_detector`. Tokens without a key in the mask count too, so the maximum
+    is the share of tokens that have one: `(n - 1) / n` for the previous token.
     """
     tokens, past = pattern.shape[-2:]
     if tokens != past:
@@ -96,22 +96,22 @@ def ov_logits(
     out: Float[np.ndarray, "head_dim width"],
     unembedding: Float[np.ndarray, "past width"],
 ) -> Float32[np.ndarray, "past past"]:
-    """What one head, reading a token in full, adds to the logit of each token of the text: `v_j · W_O · u_k`.
+    """What one head, with weight 1 on a token, adds to the logit of each token of the text: `v_j · W_O · u_k`.
 
-    Row `j` is the token that is read, column `k` the one whose logit moves, along the direct path: no later layer,
-    no norm but what is folded into `out` (`edge.readout.Readout.folded`). `unembedding` has the tokens' own rows.
+    Row `j` is the token that is read, column `k` the token whose logit changes, on the direct path: no later layers,
+    and only the norms folded into `out` (`edge.readout.Readout.folded`). `unembedding` has the tokens' own rows.
     """
     read = out.astype(np.float64) @ unembedding.astype(np.float64).T
     return np.asarray(value.astype(np.float64) @ read, np.float32)
 
 
 def copying_score(logits: Float[np.ndarray, "*head token token"]) -> Float32[np.ndarray, "*head"]:
-    """How far a head raises what it reads over the other tokens of the text: -1 (others only) to 1 (that token only).
+    """How much a head raises the token it reads over the other tokens: -1 (others only) to 1 (that token only).
 
     `2 · Σ_j r_jj / Σ_jk r_jk - 1` with `r_jk = relu(l_jk - mean_k l_jk)`, from `ov_logits` of random tokens, each
     another (Olsson et al. 2022, arXiv 2209.11895, p. 60: 25 tokens, mean of 10 draws). The paper scales a ratio that
-    ends at 0.5; `Σ r_jj / Σ r_jk` ends at 1, so the ends of the score agree, what lies between need not. By chance
-    `2 / n - 1`. NaN where no token is raised.
+    ends at 0.5; `Σ r_jj / Σ r_jk` ends at 1, so the ends of the score agree, what lies between need not. Chance:
+    `2 / n - 1`. NaN if no token is raised.
     """
     raised = np.maximum(logits - logits.mean(axis=-1, keepdims=True, dtype=np.float64), 0.0)
     own, total = np.trace(raised, axis1=-2, axis2=-1), raised.sum(axis=(-2, -1))

@@ -1,4 +1,4 @@
-"""What the decoder would answer after each layer: the logit lens, and numbers about its answers."""
+"""The logit lens: next-token predictions after each layer, with rank, entropy, KL divergence and convergence."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -12,18 +12,18 @@ from models.log_probabilities import kl_nats, log_softmax
 from models.sites import layer_site
 
 _BLOCK = 1 << 21
-"""Logits that are held at once, so that long texts need little memory beside themselves."""
+"""Most logits in memory at a time."""
 
 
 def top_tokens(
     logits: Float[np.ndarray, "token vocab"], k: int
 ) -> tuple[Int[np.ndarray, "token k"], Float32[np.ndarray, "token k"]]:
-    """The `k` likeliest ids of each token and their probabilities, `softmax(logits)`, the likeliest first.
+    """The top-k ids of each token and their probabilities, `softmax(logits)`, in descending order.
 
-    Of equally likely ids the smaller comes first.
+    Ties are ordered by id.
     """
     if not 1 <= k <= logits.shape[-1]:
-        raise ValueError(f"cannot name the {k} likeliest of {logits.shape[-1]} ids")
+        raise ValueError(f"cannot take the top {k} of {logits.shape[-1]} ids")
     return _top_tokens(logits, log_softmax(logits), k)
 
 
@@ -38,16 +38,16 @@ def _top_tokens(
 
 
 def rank_of(logits: Float[np.ndarray, "token vocab"], ids: Int[np.ndarray, " token"]) -> Int[np.ndarray, " token"]:
-    """How many ids are likelier than the given one of each token: `|{j: logit_j > logit_i}|`, 0 for the likeliest."""
+    """The rank of a given id at each token: `|{j: logit_j > logit_i}|`, 0 for the top-1 token."""
     if len(ids) and not 0 <= ids.min() <= ids.max() < logits.shape[-1]:
         raise ValueError(f"ids reach from {ids.min()} to {ids.max()}, the logits name 0 to {logits.shape[-1] - 1}")
     return np.asarray((logits > np.take_along_axis(logits, ids[:, None], axis=-1)).sum(axis=-1))
 
 
 def prediction_entropy_bits(logits: Float[np.ndarray, "token vocab"]) -> Float32[np.ndarray, " token"]:
-    """How undecided each answer is: `-Σ_v p_v · log2 p_v` of `p = softmax(logits)`, 0 to `log2(vocab)` bits.
+    """The entropy of each prediction: `-Σ_v p_v · log2 p_v` of `p = softmax(logits)`, 0 to `log2(vocab)` bits.
 
-    `2 ** entropy` reads as a number of words between which the answer hesitates (Shannon 1948).
+    `2 ** entropy` is an effective number of tokens (Shannon 1948).
     """
     return _entropy_bits(log_softmax(logits))
 
@@ -60,7 +60,7 @@ def _entropy_bits(log: Float64[np.ndarray, "token vocab"]) -> Float32[np.ndarray
 def kl_to_final_bits(
     logits: Float[np.ndarray, "token vocab"], final: Float[np.ndarray, "token vocab"]
 ) -> Float32[np.ndarray, " token"]:
-    """How far each answer is from the last layer's: `Σ_v p_v · log2(p_v / q_v)`, p the last layer's, q this one's.
+    """KL divergence from the last layer's prediction: `Σ_v p_v · log2(p_v / q_v)`, p of the last layer, q of this one.
 
     In bits, 0 where both are equal, without an upper bound (Kullback and Leibler 1951; what a tuned lens is trained to
     make small, Belrose et al. 2023, arXiv 2303.08112).
@@ -75,27 +75,27 @@ def _kl_bits(
 
 
 def convergence_layer(top1: Int[np.ndarray, "layer token"]) -> Int[np.ndarray, " token"]:
-    """The first layer from which on the likeliest id is the last layer's: `min{l: top1_m = top1_L for all m ≥ l}`.
+    """The first layer from which on the top-1 token is the last layer's: `min{l: top1_m = top1_L for all m ≥ l}`.
 
     For each token, 0 to the number of layers less one: the last layer agrees with itself. Low where the answer is
     settled early.
     """
     if not len(top1):
-        raise ValueError("no layer answered, so none can be the first to agree with the last")
+        raise ValueError("no layers, so none can be the first to agree with the last")
     agrees = (top1 == top1[-1])[::-1]
     return np.asarray(len(top1) - np.logical_and.accumulate(agrees, axis=0).sum(axis=0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lens:
-    """What the decoder would answer after each layer.
+    """Predictions of the logit lens after each layer.
 
     Attributes:
-        ids: The likeliest ids, the likeliest first.
-        probabilities: Theirs, 0 to 1.
-        rank: How many ids are likelier than the token's target.
-        entropy_bits: How undecided the answer is.
-        kl_to_final_bits: How far the answer is from the last layer's.
+        ids: The top-k ids, in order of probability.
+        probabilities: Of these ids, 0 to 1.
+        rank: Rank of the token's target, 0 for top-1.
+        entropy_bits: Entropy of the prediction.
+        kl_to_final_bits: KL divergence from the last layer's prediction.
     """
 
     ids: Int[np.ndarray, "layer token k"]
@@ -106,29 +106,29 @@ class Lens:
 
     @property
     def convergence_layer(self) -> Int[np.ndarray, " token"]:
-        """The first layer from which on the likeliest id is the last layer's."""
+        """The first layer from which on the top-1 token is the last layer's."""
         return convergence_layer(self.ids[:, :, 0])
 
 
 def blocks(tokens: int, vocab_size: int) -> Iterator[slice]:
-    """Rows whose logits are held at once."""
+    """Blocks of rows whose logits fit in memory."""
     rows = max(1, _BLOCK // vocab_size)
     for first in range(0, max(1, tokens), rows):
         yield slice(first, first + rows)
 
 
-def _look(
+def _lens(
     streams: Sequence[Float[np.ndarray, "token model"]], readout: Readout, targets: Int[np.ndarray, " token"], k: int
 ) -> Lens:
-    """The lens on as many tokens as fit; of two layers' logits at a time."""
+    """The lens on one block of tokens; it holds the logits of two layers at a time."""
     final = log_softmax(readout.logits(streams[-1]))
     ids, probabilities, rank, entropy, kl = [], [], [], [], []
     for stream in streams:
         logits = readout.logits(stream)
         log = log_softmax(logits)
-        likeliest, theirs = _top_tokens(logits, log, k)
-        ids.append(likeliest)
-        probabilities.append(theirs)
+        top, probability = _top_tokens(logits, log, k)
+        ids.append(top)
+        probabilities.append(probability)
         rank.append(rank_of(logits, targets))
         entropy.append(_entropy_bits(log))
         kl.append(_kl_bits(final, log))
@@ -147,25 +147,25 @@ def logit_lens(
     targets: Int[np.ndarray, " token"],
     k: int = 5,
 ) -> Lens:
-    """Reads the residual stream after each layer as if it were the last: `norm(x) · W_U`, bounded as logits are.
+    """Applies the final norm and unembedding to the residual stream after each layer: `norm(x) · W_U`, with soft cap.
 
     The norm's statistics are each stream's own (nostalgebraist 2020, interpreting GPT: the logit lens). Early layers
-    may write in other directions than the head reads, so their answers are biased (Belrose et al. 2023, arXiv
+    may use other directions than the unembedding reads, so their predictions are biased (Belrose et al. 2023, arXiv
     2303.08112).
 
     Args:
-        streams: The residual stream after each layer, the last one's at the end; the same tokens in each.
-        targets: The id of each token whose rank is told.
+        streams: The residual stream after each layer, in order; the same tokens in each.
+        targets: The id at each token whose rank is computed.
     """
     if not streams:
-        raise ValueError("no layer's residual stream to look at")
+        raise ValueError("no residual streams")
     if any(len(stream) != len(targets) for stream in streams):
         raise ValueError(f"{len(targets)} targets for streams of {[len(stream) for stream in streams]} tokens")
-    looks = [
-        _look([stream[rows] for stream in streams], readout, targets[rows], k)
+    parts = [
+        _lens([stream[rows] for stream in streams], readout, targets[rows], k)
         for rows in blocks(len(targets), len(readout.weight))
     ]
-    joined = {field.name: np.concatenate([getattr(look, field.name) for look in looks], 1) for field in fields(Lens)}
+    joined = {field.name: np.concatenate([getattr(part, field.name) for part in parts], 1) for field in fields(Lens)}
     return Lens(**joined)
 
 

@@ -1,4 +1,4 @@
-"""What kind of map a sublayer is: how linear, and how many dimensions it uses."""
+"""Linear predictability of a sublayer (R² of linear maps), and effective dimensions of its activations."""
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -11,53 +11,54 @@ _ROUNDING = 1e-13
 def _standard(
     x: Float[np.ndarray, "token feature"],
 ) -> tuple[Float[np.ndarray, " feature"], Float[np.ndarray, " feature"]]:
-    """Mean and spread of each feature; a feature that varies by rounding only has spread 1."""
+    """Mean and standard deviation of each feature; 1 for a feature that varies only by rounding."""
     mean, spread = x.mean(axis=0), x.std(axis=0)
     return mean, np.where(spread > _ROUNDING * np.abs(mean), spread, 1.0)
 
 
 def squared_errors(
-    foretold: Float[np.ndarray, "token *features"], truth: Float[np.ndarray, "token *features"]
+    predicted: Float[np.ndarray, "token *features"], truth: Float[np.ndarray, "token *features"]
 ) -> Float64[np.ndarray, "token 2"]:
-    """Of each token, `‖y - ŷ‖²` and `‖y - ȳ‖²`, ȳ the mean row: what `r2` sums."""
+    """`‖y - ŷ‖²` and `‖y - ȳ‖²` of each token, ȳ the mean row: the terms of `r2`."""
     wide = truth.astype(np.float64)
-    parts = (wide - foretold, wide - wide.mean(axis=0))
+    parts = (wide - predicted, wide - wide.mean(axis=0))
     return np.stack([(part.reshape(len(part), -1) ** 2).sum(axis=1) for part in parts], axis=1)
 
 
 def r2_of(parts: Float[np.ndarray, "token 2"]) -> float:
-    """`R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖²` from what `squared_errors` gives; NaN where `y` does not vary."""
+    """`R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖²` from `squared_errors`; NaN if `y` is constant."""
     left, varied = parts.sum(axis=0).tolist()
     return 1.0 - left / varied if varied > 0 else float("nan")
 
 
-def r2(foretold: Float[np.ndarray, "token *features"], truth: Float[np.ndarray, "token *features"]) -> float:
-    """How much of `y` is foretold: `R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖²`, ȳ the mean row; NaN where `y` does not vary.
+def r2(predicted: Float[np.ndarray, "token *features"], truth: Float[np.ndarray, "token *features"]) -> float:
+    """The coefficient of determination, `R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖²`, ȳ the mean row; NaN if `y` is constant.
 
-    1 is all of it, 0 no better than the mean, below 0 worse.
+    1 for a perfect prediction, 0 for the mean, below 0 worse.
     """
-    return r2_of(squared_errors(foretold, truth))
+    return r2_of(squared_errors(predicted, truth))
 
 
 def linear_fit_r2(
     x: Float[np.ndarray, "token feature"], y: Float[np.ndarray, "token out"], fit_share: float = 0.75
 ) -> float:
-    """How well the best linear map, with an intercept, foretells `y` from `x` on tokens it was not fitted to.
+    """Held-out R² of the best linear map with intercept from `x` to `y`.
 
     `R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖²` over the held-out rows, the last ones, with ȳ their mean: 1 is exactly linear,
-    0 no better than the mean, below 0 worse. NaN where the held-out `y` does not vary. The fit is `linear_prediction`.
+    0 no better than the mean, below 0 worse. NaN if the held-out `y` is constant. The fit is `linear_prediction`.
     """
-    foretold = linear_prediction(x, y, fit_share)
-    return r2(foretold, y[-len(foretold) :])
+    predicted = linear_prediction(x, y, fit_share)
+    return r2(predicted, y[-len(predicted) :])
 
 
 def linear_prediction(
     x: Float[np.ndarray, "token feature"], y: Float[np.ndarray, "token out"], fit_share: float
 ) -> Float64[np.ndarray, "held_out out"]:
-    """What the best linear map, with an intercept, foretells of the last rows of `y`, which it was not fitted to.
+    """The prediction of the held-out last rows of `y` by the best linear map with intercept.
 
     The first `fit_share` of the rows is fitted by least squares on standardized features; a ridge of 1e-9 of their
-    variance settles features that repeat each other. Few rows a feature fit noise: give several times as many.
+    variance makes collinear features solvable. With few rows per feature the fit overfits; use several times as many
+    rows.
     """
     fitted = int(fit_share * len(x))
     features = x.shape[1]
@@ -75,9 +76,9 @@ def linear_prediction(
 
 
 def _spectrum(x: Float[np.ndarray, "token feature"]) -> Float[np.ndarray, " rank"]:
-    """Eigenvalues of the covariance up to a factor, after each feature's mean was taken off; those above rounding."""
+    """Eigenvalues of the covariance up to a factor, above rounding."""
     if len(x) < 2:
-        raise ValueError(f"a spectrum tells how rows differ and needs 2 of them, got {len(x)}")
+        raise ValueError(f"a spectrum needs at least 2 rows, got {len(x)}")
     centered = x.astype(np.float64)
     centered -= centered.mean(axis=0)
     peak = np.abs(centered).max(initial=0.0)
@@ -91,11 +92,11 @@ def _spectrum(x: Float[np.ndarray, "token feature"]) -> Float[np.ndarray, " rank
 
 
 def effective_rank(x: Float[np.ndarray, "token feature"]) -> float:
-    """How many dimensions the rows spread over: `exp(-Σ p_i ln p_i)`, `p = σ / Σσ`, 1 to min(token - 1, feature).
+    """Effective rank of the rows: `exp(-Σ p_i ln p_i)`, `p = σ / Σσ`, 1 to min(token - 1, feature).
 
-    σ are the singular values of the rows less their mean (Roy & Vetterli 2007, The Effective Rank, section 2);
-    those below 1e-6 of the largest count as 0. Unchanged when rows are scaled, shifted or turned together. 0 where
-    all rows are the same.
+    σ are the singular values of the rows less their mean (Roy & Vetterli 2007, The Effective Rank, section 2); those
+    below 1e-6 of the largest count as 0. Unchanged when rows are scaled, shifted or turned together. 0 if all rows
+    are equal.
     """
     return _effective_rank(_spectrum(x))
 
@@ -109,11 +110,11 @@ def _effective_rank(spectrum: Float[np.ndarray, " rank"]) -> float:
 
 
 def participation_ratio_of_spectrum(x: Float[np.ndarray, "token feature"]) -> float:
-    """How many dimensions carry the rows' variance: `(Σλ)² / Σλ²`, 1 to min(token - 1, feature).
+    """Participation ratio of the rows' variances: `(Σλ)² / Σλ²`, 1 to min(token - 1, feature).
 
     λ are the eigenvalues of the covariance of the rows, their mean taken off. At most the effective rank, and often
     far below: variances weigh more than their roots. Unchanged when rows are scaled, shifted or turned together.
-    0 where all rows are the same.
+    0 if all rows are equal.
     """
     return _participation_ratio(_spectrum(x))
 

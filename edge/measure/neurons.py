@@ -1,7 +1,7 @@
-"""The FFN as a memory of keys and values: what fires, and which tokens it promotes.
+"""The FFN's neurons as key-value memories: triggers, promoted tokens, agreement and composition.
 
-Neuron `i` is a memory: its coefficient says how strongly the key matched, its value vector `v_i = W_down[:, i]` is
-what it then writes (Geva et al. 2021, arXiv 2012.14913).
+The coefficient of neuron `i` is the match of its key; its value vector `v_i = W_down[:, i]` is what it adds (Geva et
+al. 2021, arXiv 2012.14913).
 """
 
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ _SCORES_AT_ONCE = 2**22
 _UNKNOWN = -1
 
 
-def vector_norms(vectors: Float[np.ndarray, "memory model"]) -> Float32[np.ndarray, " memory"]:
-    """`‖v_i‖₂`: the length of each vector, in units of the residual."""
+def vector_norms(vectors: Float[np.ndarray, "neuron model"]) -> Float32[np.ndarray, " neuron"]:
+    """`‖v_i‖₂`: the L2 norm of each vector."""
     return np.asarray(np.linalg.norm(vectors.astype(np.float32, copy=False), axis=-1), np.float32)
 
 
 def dominant(
     neurons: Float[np.ndarray, " neuron"], value_norms: Float[np.ndarray, " neuron"], k: int
 ) -> tuple[Int64[np.ndarray, " top"], Float32[np.ndarray, " top"]]:
-    """The k memories that write most at one token, strongest first: their indices and signed coefficients.
+    """The k strongest neurons at one token, strongest first: their indices and signed coefficients.
 
-    Ranked by `|s_i| · ‖v_i‖₂`, the dominant sub-updates of Geva et al. 2022 (arXiv 2203.14680). Of memories that
-    write alike the lower index comes first.
+    Ranked by `|s_i| · ‖v_i‖₂`, the dominant sub-updates of Geva et al. 2022 (arXiv 2203.14680). Ties are ordered by
+    index.
     """
     if not 1 <= k <= len(neurons):
         raise ValueError(f"k must be 1 to {len(neurons)}, the number of neurons, got {k}")
@@ -36,7 +36,7 @@ def dominant(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PromotedTokens:
-    """The tokens that each memory raises and lowers most, the extreme ones first.
+    """The tokens that each neuron promotes and suppresses most, strongest first.
 
     Attributes:
         top: Ids of the highest scores.
@@ -45,16 +45,16 @@ class PromotedTokens:
         bottom_scores: Those scores.
     """
 
-    top: Int64[np.ndarray, "memory k"]
-    top_scores: Float32[np.ndarray, "memory k"]
-    bottom: Int64[np.ndarray, "memory k"]
-    bottom_scores: Float32[np.ndarray, "memory k"]
+    top: Int64[np.ndarray, "neuron k"]
+    top_scores: Float32[np.ndarray, "neuron k"]
+    bottom: Int64[np.ndarray, "neuron k"]
+    bottom_scores: Float32[np.ndarray, "neuron k"]
 
 
 def _scores(
-    vectors: Float[np.ndarray, "memory model"], unembedding: Float[np.ndarray, "vocab model"]
+    vectors: Float[np.ndarray, "neuron model"], unembedding: Float[np.ndarray, "vocab model"]
 ) -> Iterator[tuple[slice, Float32[np.ndarray, "rows vocab"]]]:
-    """`W_U · v_i` of some memories at a time, so that a large vocabulary fits in memory."""
+    """`W_U · v_i` for blocks of neurons, so that a large vocabulary fits in memory."""
     table = unembedding.astype(np.float32, copy=False).T
     each = max(1, _SCORES_AT_ONCE // max(1, len(unembedding)))
     for first in range(0, len(vectors), each):
@@ -65,7 +65,7 @@ def _scores(
 def _highest(
     scores: Float32[np.ndarray, "rows vocab"], k: int
 ) -> tuple[Int64[np.ndarray, "rows k"], Float32[np.ndarray, "rows k"]]:
-    """The k highest entries of each row, highest first, the lower id before an equal one."""
+    """The k highest entries of each row in descending order; ties are ordered by id."""
     ids = np.sort(np.argpartition(scores, scores.shape[1] - k, axis=-1)[:, -k:], axis=-1)
     found = np.take_along_axis(scores, ids, axis=-1)
     order = np.argsort(-found, axis=-1, kind="stable")
@@ -73,20 +73,20 @@ def _highest(
 
 
 def promoted(
-    value_vectors: Float[np.ndarray, "memory model"], unembedding: Float[np.ndarray, "vocab model"], k: int
+    value_vectors: Float[np.ndarray, "neuron model"], unembedding: Float[np.ndarray, "vocab model"], k: int
 ) -> PromotedTokens:
-    """The k tokens that each memory promotes, and the k that it suppresses: extremes of `W_U · v_i`, in logits.
+    """The k tokens that each neuron promotes, and the k that it suppresses: extremes of `W_U · v_i`, in logits.
 
-    The value seen as a distribution over the vocabulary (Geva et al. 2021, arXiv 2012.14913; 2022, arXiv
-    2203.14680); softmax keeps the order. The papers leave the final norm out; give what `edge.readout.Readout.folded`
-    makes of the vectors, and its gain counts. A memory with a negative coefficient promotes what is at the bottom.
-    Which of several equal scores comes in last is not defined.
+    The value seen as a distribution over the vocabulary (Geva et al. 2021, arXiv 2012.14913; 2022, arXiv 2203.14680);
+    softmax keeps the order. The papers leave the final norm out; pass `edge.readout.Readout.folded` vectors to
+    include its gain. With a negative coefficient a neuron promotes the bottom tokens. Ties at the last place are
+    broken arbitrarily.
     """
-    memories, vocab = len(value_vectors), len(unembedding)
+    neurons, vocab = len(value_vectors), len(unembedding)
     if not 1 <= k <= vocab:
         raise ValueError(f"k must be 1 to {vocab}, the size of the vocabulary, got {k}")
-    top, bottom = np.empty((memories, k), np.int64), np.empty((memories, k), np.int64)
-    top_scores, bottom_scores = np.empty((memories, k), np.float32), np.empty((memories, k), np.float32)
+    top, bottom = np.empty((neurons, k), np.int64), np.empty((neurons, k), np.int64)
+    top_scores, bottom_scores = np.empty((neurons, k), np.float32), np.empty((neurons, k), np.float32)
     for rows, scores in _scores(value_vectors, unembedding):
         top[rows], top_scores[rows] = _highest(scores, k)
         bottom[rows], lowest = _highest(-scores, k)
@@ -95,11 +95,11 @@ def promoted(
 
 
 def top_token(
-    vectors: Float[np.ndarray, "memory model"], unembedding: Float[np.ndarray, "vocab model"]
-) -> Int64[np.ndarray, " memory"]:
-    """`argmax(W_U · v)`: the token that each vector promotes most, the lower id of equals.
+    vectors: Float[np.ndarray, "neuron model"], unembedding: Float[np.ndarray, "vocab model"]
+) -> Int64[np.ndarray, " neuron"]:
+    """`argmax(W_U · v)`: the token that each vector promotes most; ties give the lower id.
 
-    For value vectors, and alike for what an FFN writes at each token (Geva et al. 2021, arXiv 2012.14913).
+    For value vectors, and for the FFN's output at each token (Geva et al. 2021, arXiv 2012.14913).
     """
     found = np.empty(len(vectors), np.int64)
     for rows, scores in _scores(vectors, unembedding):
@@ -109,35 +109,35 @@ def top_token(
 
 @dataclass(eq=False, kw_only=True)
 class Triggers:
-    """Where in a text each memory of a layer fired hardest; as large after a book as after a word.
+    """The top trigger of each neuron of a layer in a text; the size does not depend on the length of the text.
 
-    Only a coefficient above 0 is a trigger: a memory that never had one keeps position and next token -1.
+    Only a positive coefficient is a trigger: a neuron without one keeps position and next token -1.
 
     Attributes:
-        coefficient: The largest coefficient of each memory so far, 0 before any.
-        position: Where in the text it came; of equal ones the earliest.
-        next_token: The id that follows there.
+        coefficient: The largest coefficient of each neuron so far, initially 0.
+        position: Its position in the text; the earliest one for ties.
+        next_token: The id of the next token.
     """
 
-    coefficient: Float32[np.ndarray, " memory"]
-    position: Int64[np.ndarray, " memory"]
-    next_token: Int64[np.ndarray, " memory"]
+    coefficient: Float32[np.ndarray, " neuron"]
+    position: Int64[np.ndarray, " neuron"]
+    next_token: Int64[np.ndarray, " neuron"]
 
     @classmethod
-    def empty(cls, memories: int) -> "Triggers":
-        """Nothing seen yet."""
-        unknown = np.full(memories, _UNKNOWN, np.int64)
-        return cls(coefficient=np.zeros(memories, np.float32), position=unknown, next_token=unknown.copy())
+    def empty(cls, count: int) -> "Triggers":
+        """No triggers."""
+        unknown = np.full(count, _UNKNOWN, np.int64)
+        return cls(coefficient=np.zeros(count, np.float32), position=unknown, next_token=unknown.copy())
 
     def add(
         self, neurons: Float[np.ndarray, "token neuron"], next_tokens: Int[np.ndarray, " token"], first: int
     ) -> None:
-        """Sees some more tokens: row 0 stands at position `first` of the text, each with the id that follows it."""
+        """Adds tokens: row 0 is at position `first` of the text; `next_tokens` has the id after each token."""
         if not len(neurons):
             return
         coefficients = neurons.astype(np.float32, copy=False)
         row = coefficients.argmax(axis=0)
-        # What is not above 0 never wins over the empty start: coefficient 0 at position -1.
+        # A coefficient that is not above 0 never replaces the initial one: 0 at position -1.
         part = Triggers(
             coefficient=coefficients.max(axis=0),
             position=(first + row).astype(np.int64),
@@ -147,9 +147,11 @@ class Triggers:
         self.coefficient, self.position, self.next_token = both.coefficient, both.position, both.next_token
 
     def merged(self, other: "Triggers") -> "Triggers":
-        """The triggers of both parts of a text, in any order: the larger coefficient, of equal ones the earlier."""
+        """The triggers of both parts of a text: the larger coefficient, the earlier position for ties."""
         if len(self.coefficient) != len(other.coefficient):
-            raise ValueError(f"triggers of {len(self.coefficient)} and {len(other.coefficient)} memories do not merge")
+            raise ValueError(
+                f"triggers of {len(self.coefficient)} and {len(other.coefficient)} neurons cannot be merged"
+            )
         equal = other.coefficient == self.coefficient
         wins = (other.coefficient > self.coefficient) | (equal & (other.position < self.position))
         return Triggers(
@@ -159,27 +161,27 @@ class Triggers:
         )
 
 
-def agreement_rate(top_of_memory: Int[np.ndarray, " memory"], next_of_trigger: Int[np.ndarray, " memory"]) -> float:
-    """The share of memories that promote most what follows their top trigger, 0 to 1: `mean(argmax p_i = w_i)`.
+def agreement_rate(top_of_neuron: Int[np.ndarray, " neuron"], next_of_trigger: Int[np.ndarray, " neuron"]) -> float:
+    """Agreement rate: share of neurons that promote most the token after their top trigger, `mean(argmax p_i = w_i)`.
 
     Geva et al. 2021, arXiv 2012.14913, section 4: near 0 in the first ten of 16 layers, then up to 3.5%; chance is
-    1 / vocab. Memories without a trigger (next token -1) are left out; NaN if none has one.
+    1 / vocab. Neurons without a trigger (next token -1) are left out; NaN if none has one.
     """
     known = next_of_trigger != _UNKNOWN
-    return float(np.mean(top_of_memory[known] == next_of_trigger[known])) if known.any() else float("nan")
+    return float(np.mean(top_of_neuron[known] == next_of_trigger[known])) if known.any() else float("nan")
 
 
 def composition_rate(
     top_of_output: Int[np.ndarray, " token"],
-    top_of_memories: Int[np.ndarray, " memory"],
-    active: Bool[np.ndarray, "token memory"],
+    top_of_neurons: Int[np.ndarray, " neuron"],
+    active: Bool[np.ndarray, "token neuron"],
 ) -> float:
-    """The share of tokens where the FFN promotes most what none of its active memories does, 0 to 1.
+    """Composition rate: the share of tokens where the FFN's top promoted token is that of no active neuron, 0 to 1.
 
-    `mean(argmax(W_U · FFN_out) ∉ {argmax(W_U · v_i): i active})`, the zero-agreement rate of Geva et al. 2021
-    (arXiv 2012.14913, section 5): at least 68% in every layer. Tokens without an active memory are left out; NaN if
-    none has one.
+    `mean(argmax(W_U · FFN_out) ∉ {argmax(W_U · v_i): i active})`, the zero-agreement rate of Geva et al. 2021 (arXiv
+    2012.14913, section 5): at least 68% in every layer. Tokens without an active neuron are left out; NaN if none has
+    one.
     """
     counted = active.any(axis=-1)
-    agrees = (active & (top_of_output[:, None] == top_of_memories[None, :])).any(axis=-1)
+    agrees = (active & (top_of_output[:, None] == top_of_neurons[None, :])).any(axis=-1)
     return float(np.mean(~agrees[counted])) if counted.any() else float("nan")

@@ -1,4 +1,4 @@
-"""One number for every head, and several for each sublayer at each token: a whole trace at a glance."""
+"""The overview of a trace: scores of every head, and sparsity and norms of each sublayer at each token."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -19,16 +19,16 @@ Tokens = Float32[np.ndarray, "layer token"]
 
 @dataclass(frozen=True, kw_only=True)
 class HeadScores:
-    """One score of each kind for every head; NaN where it is not known, and for ablated heads.
+    """Scores of every head; NaN if not measured, and for ablated heads.
 
     Rows of the first token are left out.
 
     Attributes:
         entropy_bits: Mean entropy of the head's rows.
-        first_token: Mean share given to the first token, 0 to 1.
-        previous_token: Mean share given to the token before, 0 to 1.
-        induction: Mean share given to what followed the same token earlier, 0 to 1; NaN where no token comes twice.
-        distance_tokens: How far back the head looks, on average.
+        first_token: Mean attention to the first token, 0 to 1.
+        previous_token: Mean attention to the previous token, 0 to 1.
+        induction: Induction score, 0 to 1; NaN if no token is repeated.
+        distance_tokens: Mean attention distance.
     """
 
     entropy_bits: Heads
@@ -40,9 +40,9 @@ class HeadScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """Scores of a trace; NaN where a layer was not watched, or is not measured yet.
+    """Scores of a trace; NaN for a layer that was not watched, or is not measured yet.
 
-    Ablated neurons are not counted; an FFN that is ablated has no sparsity, so NaN.
+    Ablated neurons are not counted; an ablated FFN has NaN.
 
     Attributes:
         sparsity: By key of `edge.measure.registry.MEASURES`, for each token fed.
@@ -57,7 +57,7 @@ class Overview:
 
     @classmethod
     def unknown(cls, n_layers: int, n_heads: int, tokens: int) -> "Overview":
-        """Nothing measured yet."""
+        """An overview without measurements."""
 
         def row() -> Tokens:
             return np.full((n_layers, tokens), np.nan, np.float32)
@@ -87,7 +87,7 @@ def _mean_of_known(values: Float32[np.ndarray, "_"]) -> float | None:
 
 
 def survey(trace: Trace) -> Iterator[Overview]:
-    """Measures a trace layer by layer; yields what is known after each one."""
+    """Measures a trace layer by layer; yields the overview after each layer."""
     known = Overview.unknown(trace.spec.n_layers, trace.spec.n_heads, trace.n_fed)
     for layer in range(trace.spec.n_layers):
         known = known._copy()

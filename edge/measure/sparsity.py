@@ -1,4 +1,4 @@
-"""How much of a vector is silent. Definitions differ and do not compare: always print which one."""
+"""Activation sparsity by several definitions. They are not comparable: always report which one."""
 
 import math
 from collections.abc import Callable
@@ -25,15 +25,15 @@ def _relative(a: Float[np.ndarray, "*token neuron"]) -> Float[np.ndarray, "*toke
 def _over(
     part: Float[np.ndarray, "*token"] | np.floating, whole: Float[np.ndarray, "*token"] | np.floating, if_zero: float
 ) -> Float[np.ndarray, "*token"]:
-    """`part / whole`, and `silent` where the whole is 0."""
+    """`part / whole`, and `if_zero` where the whole is 0."""
     return np.asarray(np.divide(part, whole, out=np.full_like(whole, if_zero), where=whole > 0))
 
 
 def exact_zero_share(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.ndarray, "*token"]:
-    """`mean(a == 0)` over neurons: a share, 0 (all fire) to 1 (all silent).
+    """`mean(a == 0)` over neurons: a share, 0 (all active) to 1 (all zero).
 
-    One less the share of nonzero entries of Li et al. 2022 (The Lazy Neuron Phenomenon, arXiv 2210.06313).
-    Tells something of ReLU alone: GELU and SiLU are exactly 0 only where float32 rounds them so.
+    1 minus the share of nonzero entries in Li et al. 2022 (The Lazy Neuron Phenomenon, arXiv 2210.06313).
+    Informative for ReLU only: GELU and SiLU are exactly 0 only by rounding in float32.
     """
     return np.asarray(np.mean(a == 0, axis=-1), np.float32)
 
@@ -41,16 +41,16 @@ def exact_zero_share(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.ndarra
 def below_share(a: Float[np.ndarray, "*token neuron"], threshold: float) -> Float32[np.ndarray, "*token"]:
     """`mean(|a| < ε)` over neurons: a share, 0 to 1; ε is in the unit of `a`.
 
-    What CATS (Lee et al. 2024, arXiv 2404.08763) and TEAL leave out, with an ε of its own for every layer.
+    The neurons that CATS (Lee et al. 2024, arXiv 2404.08763) and TEAL drop, with one ε per layer.
     """
     return np.asarray(np.mean(np.abs(a) < np.float64(threshold), axis=-1), np.float32)
 
 
 def quantile_threshold(a: Float[np.ndarray, "*token neuron"], share: float) -> float:
-    """The ε for `below_share` that a calibration text asks for, in the unit of `a`.
+    """The ε for `below_share` from a calibration text, in the unit of `a`.
 
     The largest ε with at most `share` of all `|a|` below it: the quantile that CATS (arXiv 2404.08763) and TEAL
-    choose per layer. 0 where more than that share is exactly 0: no ε tells zeros apart.
+    choose per layer. 0 if more than that share is exactly 0.
     """
     if not 0.0 <= share < 1.0:
         raise ValueError(f"a quantile needs a share with 0 <= share < 1, got {share:g}")
@@ -65,7 +65,7 @@ def top_p_sparsity(a: Float[np.ndarray, "*token neuron"], p: float = 0.9) -> Flo
     """The share of neurons that can be dropped while the others keep `p` of `Σ|a|`: 0 to below 1, or 1 if all are 0.
 
     `1 - k / n` with k the fewest entries whose magnitudes sum to `p · ‖a‖₁` (Szatkowski et al. 2025,
-    arXiv 2509.00454). Unchanged when `a` is scaled, so activations of any kind compare.
+    arXiv 2509.00454). Unchanged when `a` is scaled, so different activations are comparable.
     """
     if not 0.0 < p <= 1.0:
         raise ValueError(f"top-p needs a share p with 0 < p <= 1, got {p:g}")
@@ -76,9 +76,9 @@ def top_p_sparsity(a: Float[np.ndarray, "*token neuron"], p: float = 0.9) -> Flo
 
 
 def top_k_energy(a: Float[np.ndarray, "*token neuron"], k: int) -> Float32[np.ndarray, "*token"]:
-    """The share of a token's energy that its k strongest neurons hold: `Σ_top-k a² / Σ a²`, k / n to 1.
+    """The share of a token's energy in its k strongest neurons: `Σ_top-k a² / Σ a²`, k / n to 1.
 
-    1 where all neurons are 0: nothing is outside. Unchanged when `a` is scaled.
+    1 if all neurons are 0. Unchanged when `a` is scaled.
     """
     neurons = a.shape[-1]
     if not 1 <= k <= neurons:
@@ -90,10 +90,10 @@ def top_k_energy(a: Float[np.ndarray, "*token neuron"], k: int) -> Float32[np.nd
 
 
 def hoyer(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.ndarray, "*token"]:
-    """`(√n - ‖a‖₁ / ‖a‖₂) / (√n - 1)`: 0 where all magnitudes are equal, 1 where one neuron fires alone.
+    """`(√n - ‖a‖₁ / ‖a‖₂) / (√n - 1)`: 0 if all magnitudes are equal, 1 if one neuron is active alone.
 
     Hoyer 2004 (Non-negative Matrix Factorization with Sparseness Constraints, section 3.1). Unchanged when `a` is
-    scaled. 1 where all neurons are 0, as for top-p.
+    scaled. 1 if all neurons are 0, as for top-p.
     """
     neurons = a.shape[-1]
     if neurons < 2:
@@ -107,8 +107,8 @@ def hoyer(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.ndarray, "*token"
 def gini(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.ndarray, "*token"]:
     """`1 - 2 Σ_k (c_k / ‖a‖₁) · (n - k + ½) / n`, `c` being `|a|` in rising order, k from 1 to n.
 
-    0 where all magnitudes are equal, `1 - 1/n` where one neuron fires alone (Hurley & Rickard 2009, Comparing
-    Measures of Sparsity, arXiv 0811.4706). Unchanged when `a` is scaled. 1 where all neurons are 0, as for top-p.
+    0 if all magnitudes are equal, `1 - 1/n` if one neuron is active alone (Hurley & Rickard 2009, Comparing
+    Measures of Sparsity, arXiv 0811.4706). Unchanged when `a` is scaled. 1 if all neurons are 0, as for top-p.
     """
     neurons = a.shape[-1]
     rising = np.sort(_relative(a), axis=-1)
@@ -118,9 +118,9 @@ def gini(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.ndarray, "*token"]
 
 
 def participation_ratio(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.ndarray, "*token"]:
-    """How many neurons share a token's energy: `(Σ a²)² / Σ a⁴`, 1 (one fires alone) to n (all alike), in neurons.
+    """Effective number of neurons that share a token's energy: `(Σ a²)² / Σ a⁴`, 1 (one active) to n (all equal).
 
-    0 where all neurons are 0: none takes part. Unchanged when `a` is scaled.
+    0 if all neurons are 0. Unchanged when `a` is scaled.
     """
     energy = _relative(a) ** 2
     count = _over(energy.sum(axis=-1) ** 2, (energy**2).sum(axis=-1), if_zero=0.0)
@@ -130,17 +130,18 @@ def participation_ratio(a: Float[np.ndarray, "*token neuron"]) -> Float32[np.nda
 def output_norms(
     a: Float[np.ndarray, "*token neuron"], value_norms: Float[np.ndarray, " neuron"]
 ) -> Float32[np.ndarray, "*token neuron"]:
-    """How much each neuron writes: `‖n_i‖₂ = |a_i| · ‖v_i‖₂`, with `v_i = W_down[:, i]`; in units of the residual.
+    """L2 norm of each neuron's contribution: `‖n_i‖₂ = |a_i| · ‖v_i‖₂`, with `v_i = W_down[:, i]`; in units of the
+    residual stream.
 
-    The magnitude by which Zhang et al. 2024 (ReLU² Wins, arXiv 2402.03804) call a neuron active: it compares
-    neurons whose value vectors differ in length. `value_norms` are `memories.vector_norms` of the value vectors.
+    The magnitude by which Zhang et al. 2024 (ReLU² Wins, arXiv 2402.03804) call a neuron active; it accounts for the
+    norms of value vectors. `value_norms` are `memories.vector_norms` of the value vectors.
     """
     return np.asarray(np.abs(a).astype(np.float32) * value_norms.astype(np.float32), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CettSparsity:
-    """What one layer can leave out at a given error.
+    """The CETT sparsity of one layer at a given error.
 
     Attributes:
         threshold: ε: neurons whose output's norm is below it are dropped; in units of the residual.
@@ -172,11 +173,11 @@ def _tail(
 def cett(
     neurons: Float[np.ndarray, "token neuron"], value_vectors: Float[np.ndarray, "neuron model"], threshold: float
 ) -> Float32[np.ndarray, " token"]:
-    """The error of dropping neurons that write less than ε: `‖Σ_{i∈D} n_i‖₂ / ‖FFN(x)‖₂`, `D = {i: ‖n_i‖₂ < ε}`.
+    """The error of dropping neurons that contribute less than ε: `‖Σ_{i∈D} n_i‖₂ / ‖FFN(x)‖₂`, `D = {i: ‖n_i‖₂ < ε}`.
 
     Cumulative errors of tail truncation (Zhang et al. 2024, ReLU² Wins, arXiv 2402.03804). `n_i = a_i · v_i`;
     `a` is what enters the down projection, `v_i = W_down[:, i]`, and `FFN(x) = Σ_i n_i` without the bias. 0 drops
-    nothing, 1 drops all; outputs that cancel each other can exceed 1. 0 where the FFN writes nothing.
+    nothing, 1 drops all; outputs that cancel each other can exceed 1. 0 if the FFN's output is 0.
     """
     whole, _ = _tail(neurons, value_vectors, np.inf)
     dropped, _ = _tail(neurons, value_vectors, threshold)

@@ -75,7 +75,7 @@ def test_without_the_gains_they_would_be_other_words(name: str) -> None:
 def test_the_words_of_the_list_are_those_that_were_compared() -> None:
     with ablated("norms-around-caps") as (checkpoint, ablating):
         last, weights = checkpoint.spec.n_layers - 1, InsightWeights(checkpoint, "<{}>".format)
-        listed = read_neurons(ablating.trace, weights, last, TOKENS - 1, k=8, words=5)
+        listed = read_neurons(ablating.trace, weights, last, TOKENS - 1, k=8, promoted=5)
         scores = ablating.read(last, [memory.neuron for memory in listed])
     for memory, row in zip(listed, scores, strict=True):
         want = tuple(f"<{id}>" for id in np.argsort(-row, kind="stable")[:5])

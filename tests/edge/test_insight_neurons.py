@@ -56,15 +56,15 @@ def test_all_neurons_together_sum_to_the_ffn_output(name: str) -> None:
         lengths = np.linalg.norm(alone, axis=-1)
         for memory in read_neurons(trace, weights, layer, token, k=len(neurons)):
             assert memory.coefficient == pytest.approx(float(neurons[memory.neuron]), rel=1e-6)
-            assert memory.adds == pytest.approx(float(lengths[memory.neuron]), rel=1e-4), f"{name}: {memory}"
+            assert memory.norm == pytest.approx(float(lengths[memory.neuron]), rel=1e-4), f"{name}: {memory}"
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)
 def test_the_strongest_neurons_come_first_and_promote_what_their_vectors_score_highest(name: str) -> None:
     trace, weights = run_of(name)
     layer, token, readout = trace.spec.n_layers - 1, 4, weights.readout
-    found = read_neurons(trace, weights, layer, token, k=6, words=3)
-    adds = [memory.adds or 0.0 for memory in found]
+    found = read_neurons(trace, weights, layer, token, k=6, promoted=3)
+    adds = [memory.norm or 0.0 for memory in found]
     assert adds == sorted(adds, reverse=True) and len(found) == 6, f"not the strongest first: {adds}"
     projection = weights.projection(layer, "ffn")
     for memory in found:
@@ -85,7 +85,7 @@ def test_an_inactive_neuron_is_listed_only_on_request_and_has_no_promoted_tokens
     assert len(found) == int((neurons != 0).sum()), "silent neurons are among the strongest memories"
     asked = read_neurons(trace, weights, 1, 5, k=4, also=(inactive, found[0].neuron))
     assert [memory.neuron for memory in asked] == [*(memory.neuron for memory in found[:4]), inactive]
-    assert asked[-1].coefficient == 0 and asked[-1].adds == 0 and asked[-1].promotes == ()
+    assert asked[-1].coefficient == 0 and asked[-1].norm == 0 and asked[-1].promotes == ()
 
 
 def test_an_ffn_without_active_neurons_lists_none() -> None:
@@ -101,7 +101,7 @@ def test_without_weights_neurons_rank_by_their_coefficients() -> None:
     found, neurons = read_coefficients(trace, 0, 3, k=5, also=(2,)), neurons_at(trace, 0, 3)
     want = sorted(range(len(neurons)), key=lambda neuron: -abs(neurons[neuron]))[:5]
     assert [memory.neuron for memory in found][:5] == want
-    assert all(memory.adds is None and memory.promotes == () for memory in found)
+    assert all(memory.norm is None and memory.promotes == () for memory in found)
 
 
 @pytest.mark.parametrize("name", [PLAIN, GATED, NORMED])
@@ -126,13 +126,13 @@ def test_before_and_after_an_ffn_are_the_lens_on_the_stream_around_it(name: str)
         assert off_by(x + attention + ffn, output) < CLOSE, f"{name}: layer {layer} is {kind.residual}"
         before = softmax(weights.readout.logits((x + attention)[None])[0])
         after = softmax(weights.readout.logits(output[None])[0])
-        listed = {word.id for word in found.words}
+        listed = {word.id for word in found.tokens}
         for answer in (before, after):
             assert set(np.argsort(-answer)[:4].tolist()) <= listed, f"{name}: a likely word is missing, layer {layer}"
-        for word in found.words:
+        for word in found.tokens:
             assert word.before == pytest.approx(before[word.id], rel=2e-3), f"{name}, before: {word}"
             assert word.after == pytest.approx(after[word.id], rel=2e-3), f"{name}, after: {word}"
-        falling = [word.after for word in found.words]
+        falling = [word.after for word in found.tokens]
         assert falling == sorted(falling, reverse=True), "not the likeliest after it first"
         difference = float((after * np.log2(after / before)).sum())
         assert found.bits == pytest.approx(difference, rel=1e-2, abs=1e-5)

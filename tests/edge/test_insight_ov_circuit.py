@@ -35,7 +35,7 @@ def test_gains_are_the_head_s_direct_attributions_where_it_reads_one_key(name: s
         reading = read_difference(trace, weights.readout, 17, 4, 0)
         want = attribute_heads(trace, reading, weights.projection(layer, "attn"), layer, 0).logits
         for head in range(trace.spec.n_heads):
-            gains = dict(read_ov_circuit(trace, weights, layer, head, 0, 0, k=vocab).raises)
+            gains = dict(read_ov_circuit(trace, weights, layer, head, 0, 0, k=vocab).raised)
             reported = (gains["17"] or 0.0) - (gains["4"] or 0.0)
             assert reported == pytest.approx(float(want[head]), abs=1e-4), f"layer {layer}, head {head} of {name}"
 
@@ -60,7 +60,7 @@ def test_raised_words_fall_without_the_head_whatever_the_gain(name: str) -> None
             kept, without = (weights.readout.uncapped_logits(stream)[0] for stream in streams)
             fallen = {str(id) for id in np.argsort(without - kept)[:TOP]}
             met.append(
-                len(fallen & {word for word, _ in read_ov_circuit(trace, weights, last, head, 0, 0, TOP).raises})
+                len(fallen & {word for word, _ in read_ov_circuit(trace, weights, last, head, 0, 0, TOP).raised})
             )
     assert np.mean(met) >= 0.6 * TOP, f"{name}: of the {TOP} words that each head raises, {met} fall most without it"
 
@@ -70,7 +70,7 @@ def test_a_head_that_copies_ranks_the_key_s_own_word_first() -> None:
     with tiny_model(name, "torch") as model:
         trace = watched_run(model, Watch.all())
     found = read_ov_circuit(trace, InsightWeights(tiny_checkpoint(name), label), 1, 0, 5, 3, k=trace.spec.vocab_size)
-    words = [word for word, _ in found.raises]
+    words = [word for word, _ in found.raised]
     assert found.own_rank == words.index(str(trace.tokens[3])), "the rank is another one than the place in the list"
 
 
@@ -78,7 +78,7 @@ def test_where_a_norm_divides_the_attention_output_no_gain_is_shown() -> None:
     with tiny_model("norms-around-caps", "torch") as model:
         trace = watched_run(model, Watch.all())
     weights = InsightWeights(tiny_checkpoint("norms-around-caps"), label)
-    assert all(gain is None for _, gain in read_ov_circuit(trace, weights, 0, 0, 3, 1).raises)
+    assert all(gain is None for _, gain in read_ov_circuit(trace, weights, 0, 0, 3, 1).raised)
 
 
 def test_a_run_that_did_not_watch_the_last_output_is_refused() -> None:

@@ -550,7 +550,7 @@ async def test_the_table_has_the_neurons_of_the_token() -> None:
         records, memories = table.records(), ui.main.query_one(NeuronList).memories
         assert [record["neuron"] for record in records] == [memory.neuron for memory in memories]
         assert {(record["layer"], record["token"]) for record in records} == {(layer, token)}
-        assert records[0]["norm"] == memories[0].adds and records[0]["ablated"] == "no"
+        assert records[0]["norm"] == memories[0].norm and records[0]["ablated"] == "no"
 
 
 # ---- a bundled model ------------------------------------------------------------------------------------

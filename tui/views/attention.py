@@ -220,9 +220,9 @@ class AttentionView(View):
         trace, weights, place = main.trace, main.weights, (chosen.layer, chosen.head, chosen.token, chosen.key)
         found = self._copied.at(place, lambda: read_ov_circuit(trace, weights, *place))
         if isinstance(found, OvReading):
-            raised = "  ".join(map(_raised, found.raises))
+            raised = "  ".join(map(_raised, found.raised))
             rank = f"{main.quote(chosen.key)} ranks {found.own_rank + 1:,}"
-            unit = "" if found.raises[0][1] is None else ", Δ logit"
+            unit = "" if found.raised[0][1] is None else ", Δ logit"
             label = f" copying from {main.quote(chosen.key)} (OV), {rank}{unit}: "
             words.show_text(Content.assemble((label, "$text-muted"), raised))
         elif found is not None:

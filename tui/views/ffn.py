@@ -220,7 +220,7 @@ class FfnView(View):
             (
                 *(layer, token, pieces[token], memory.neuron, memory.coefficient),
                 None if after is None else float(after[memory.neuron]),
-                memory.adds,
+                memory.norm,
                 *(
                     " ".join(map(quote_piece, pieces))
                     for pieces in (memory.promotes, *(of.get(memory.neuron, ()) for of in (through, falls)))

@@ -151,7 +151,7 @@ class LayersView(View):
         predictions.predictions = answers.final
         predictions.others = compared.final if isinstance(compared, LensPredictions) else ()
         follows = state.main.trace.pieces[token + 1] if token + 1 < len(state.main.trace.pieces) else None
-        settled = f"top-1 from layer {answers.settled}"
+        settled = f"top-1 from layer {answers.final_from_layer}"
         note = f"next token: {quote_piece(follows)}, {settled}" if follows is not None else settled
         after = f"after {quote_piece(state.main.trace.pieces[token])}"
         against = (

@@ -87,7 +87,7 @@ def show_shift(grid: ChangeBars, found: Found, next_ids: tuple[int, ...]) -> Non
     grid.notice = found.text if isinstance(found, Unavailable) else ""
     if isinstance(found, DistributionChange):
         grid.next_id = next_ids[0] if next_ids else None
-        grid.words = found.words
+        grid.words = found.tokens
 
 
 class EffectLine(TextLine):
@@ -115,7 +115,7 @@ class EffectLine(TextLine):
             return f" {head} …"
         if isinstance(found, Unavailable):
             return f" {head}: {found.text.splitlines()[0]}" if state.compared else f" {found.text}"
-        words = [_change_text(word) for word in sorted(found.words, key=lambda word: -abs(word.after - word.before))]
+        words = [_change_text(word) for word in sorted(found.tokens, key=lambda word: -abs(word.after - word.before))]
         short = head.removeprefix("effect of "), state.edits_title
         head = next((one for one in (head, *short) if cell_len(f" {one}: {words[0]}") <= self.size.width), short[-1])
         return Content.assemble((f" {head}: ", "bold"), _fitting(words, self.size.width - cell_len(head) - 3))

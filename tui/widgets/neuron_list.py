@@ -128,7 +128,7 @@ class NeuronList(Grid):
         style, label = self.style_of("chosen") if is_chosen else None, self.style_of("label")
         state = ("× ablated" if is_off else "[x] on") if switch > 4 else ("×" if is_off else "[x]")
         share = abs(memory.coefficient) / self._largest if self._largest else 0.0
-        adds = "–" if memory.adds is None else show_measured(memory.adds, "")
+        adds = "–" if memory.norm is None else show_measured(memory.norm, "")
         parts: list[Segment] = [
             self.text("▸" if is_chosen else " ", _MARK, style),
             self.text(state, switch, self.style_of("unknown") if is_off else label),

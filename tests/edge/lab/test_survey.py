@@ -82,7 +82,7 @@ def test_what_does_not_belong_together_is_refused(model: Model, text: Path, tmp_
     with pytest.raises(MisuseError, match="windows in common"):
         first.merged(begin(model, text, Part(2, 3)))
     (tmp_path / "other.txt").write_text("other words", encoding="utf8")
-    with pytest.raises(MisuseError, match="surveys of two texts do not add up"):
+    with pytest.raises(MisuseError, match="cannot merge surveys of two texts"):
         first.merged(begin(model, tmp_path / "other.txt", Part(2, 2)))
 
 

@@ -91,9 +91,9 @@ def test_stored_counts_go_on_where_they_ended(seed: int, threshold: float) -> No
 
 def test_counts_that_do_not_belong_together_are_refused() -> None:
     found = NeuronCounts.empty(WIDTHS)
-    with pytest.raises(ValueError, match=r"above 0 and above 0\.5 do not add up"):
+    with pytest.raises(ValueError, match=r"above 0 and above 0\.5 cannot be merged"):
         found.merged(NeuronCounts.empty(WIDTHS, 0.5))
-    with pytest.raises(ValueError, match=r"\(5, 8\) and of \(5,\) neurons do not add up"):
+    with pytest.raises(ValueError, match=r"\(5, 8\) and of \(5,\) neurons cannot be merged"):
         found.merged(NeuronCounts.empty([5]))
     with pytest.raises(ValueError, match="no layer 2; layers 0 to 1"):
         found.add(2, np.ones((1, 5), np.float32))

@@ -154,7 +154,7 @@ def test_a_trigger_is_where_the_coefficient_is_largest(seed: int) -> None:
 
 
 def test_triggers_of_different_layers_do_not_merge() -> None:
-    with pytest.raises(ValueError, match="triggers of 3 and 4 memories do not merge"):
+    with pytest.raises(ValueError, match="triggers of 3 and 4 neurons cannot be merged"):
         Triggers.empty(3).merged(Triggers.empty(4))
 
 
