@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all: written beside their place, then renamed into it."""
+"""Writes folders atomically: into a temporary folder next to the target, which is then renamed."""
 
 import os
 import re
@@ -13,17 +13,17 @@ from models.errors import EdgeError
 
 _SUFFIX, _OLD = ".edge-partial", "-old"
 _NAME = re.compile(rf"\.(?P<target>.+?)(?P<old>{_OLD})?\.(?P<writer>\d+)\{_SUFFIX}")
-"""How leftovers are told from folders of somebody else's: nothing else is ever swept."""
+"""Names of temporary folders. `remove_leftovers` removes nothing else."""
 
 
 @contextmanager
-def atomic_folder(target: Path, way_out: str) -> Iterator[Path]:
-    """A folder to write into; it takes `target`'s place when the block ends well and is removed otherwise.
+def atomic_folder(target: Path, fix: str) -> Iterator[Path]:
+    """Yields a temporary folder to write into. It replaces `target` if the block succeeds, and is removed otherwise.
 
-    Where `target` is a symlink, what it leads to is replaced and the link stays.
+    If `target` is a symlink, the folder it resolves to is replaced and the link stays.
 
     Raises:
-        EdgeError: the disk refuses; the message ends with `way_out`.
+        EdgeError: the folder cannot be written; the message ends with `fix`.
     """
     target = Path(os.path.realpath(target))
     folder = target.parent / f".{target.name}.{os.getpid()}{_SUFFIX}"
@@ -34,19 +34,19 @@ def atomic_folder(target: Path, way_out: str) -> Iterator[Path]:
         yield folder
         _swap(folder, target)
     except OSError as error:
-        raise EdgeError(f"{target} cannot be written: {error.strerror or error}; {way_out}") from error
+        raise EdgeError(f"{target} cannot be written: {error.strerror or error}; {fix}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_leftovers(parent: Path) -> None:
-    """Removes what killed writers left in `parent`; folders that a living process writes stay.
+    """Removes temporary folders that killed processes left in `parent`; keeps those of running processes.
 
-    A target that was moved aside and never replaced goes back to its place.
+    A target that was moved away and not replaced is moved back.
     """
     for leftover in parent.glob(f".*{_SUFFIX}"):
         named = _NAME.fullmatch(leftover.name)
-        if named is None or _is_living(int(named["writer"]), leftover):
+        if named is None or _is_running(int(named["writer"]), leftover):
             continue
         target = parent / named["target"]
         if named["old"] and not target.exists():
@@ -55,12 +55,12 @@ def remove_leftovers(parent: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _is_living(writer: int, folder: Path) -> bool:
-    """Whether the process that wrote `folder` still runs; this one has nothing left over when it sweeps."""
+def _is_running(writer: int, folder: Path) -> bool:
+    """Whether the process that wrote `folder` still runs. Returns False for this process, which has no leftovers."""
     if writer == os.getpid():
         return False
     try:
-        # A process younger than the folder got the number of the one that wrote it.
+        # A process younger than the folder has a reused process id.
         return bool(psutil.Process(writer).create_time() <= folder.stat().st_mtime)
     except (psutil.Error, OSError):
         return False

@@ -1,6 +1,6 @@
-"""The weightless graphs of a decoder: found beside the checkpoint, in the cache, or exported.
+"""The graphs of a decoder, without weights: in the checkpoint folder, in the cache, or exported now.
 
-A graph depends on the spec, and on which matrices come in groups: one bundle serves every checkpoint of both.
+A graph depends only on the spec and on which matrices are quantized, so checkpoints with equal ones share a bundle.
 
     python -m export.bundle FOLDER     writes FOLDER/graphs, so that running FOLDER needs neither torch nor onnx
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from export.atomic_folder import atomic_folder
-from export.external import NOWHERE, Extent, save_graph
+from export.external import NO_EXTENTS, Extent, save_graph
 from export.layout import DENSE, Layout
 from export.manifest import FILE, Manifest, file_sha256, graph_key, package_versions, read_manifest
 from export.names import OLDEST_RUNTIME
@@ -34,7 +34,7 @@ CACHE_VARIABLE = "EDGE_CACHE"
 
 @dataclass(frozen=True)
 class Bundle:
-    """Graphs without weights, ready for a session."""
+    """A folder of graphs without weights, and its manifest."""
 
     folder: Path
     manifest: Manifest
@@ -44,49 +44,49 @@ class Bundle:
 
 
 def cache_folder(of: str = "graphs") -> Path:
-    """Where graphs, or quantized `weights`, are kept: in `EDGE_CACHE`, or in the user's cache folder."""
+    """Cache folder of `graphs` or of quantized `weights`: in `EDGE_CACHE`, or in the user's cache folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
     return (Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("edge-lens"))) / of
 
 
 def open_bundle(folder: Path, spec: DecoderSpec, layout: Layout = DENSE) -> Bundle | None:
-    """The bundle in `folder` if it is whole and runs this spec; None otherwise."""
+    """The bundle in `folder` if it is complete and made for this spec; None otherwise."""
     manifest = read_manifest(folder)
     if manifest is None or manifest.key != graph_key(spec, layout.to_json()):
         return None
-    wanted = {f"{name}.onnx" for name in GRAPHS}
-    if not wanted <= manifest.sha256.keys():
+    files = {f"{name}.onnx" for name in GRAPHS}
+    if not files <= manifest.sha256.keys():
         return None
     try:
-        whole = all(file_sha256(folder / name) == manifest.sha256[name] for name in wanted)
+        is_intact = all(file_sha256(folder / name) == manifest.sha256[name] for name in files)
     except OSError:
         return None
-    return Bundle(folder, manifest) if whole else None
+    return Bundle(folder, manifest) if is_intact else None
 
 
 def prepare(checkpoint: Checkpoint, progress: Progress, layout: Layout = DENSE) -> Bundle:
-    """The bundle that runs a checkpoint, exported now if no folder holds it.
+    """The bundle for a checkpoint; exported now if neither the checkpoint folder nor the cache has it.
 
     Args:
-        layout: How the graphs are given its numbers.
+        layout: Number formats of the graphs' weights.
 
     Raises:
-        MissingPackageError: an export is needed and torch, onnx or onnxscript is absent.
+        MissingPackageError: an export is needed, and torch, onnx or onnxscript is not installed.
         EdgeError: the cache folder cannot be written.
     """
     spec = checkpoint.spec
     cached = cache_folder() / graph_key(spec, layout.to_json())[:32]
-    found = open_bundle(checkpoint.folder / "graphs", spec, layout) or open_bundle(cached, spec, layout)
-    if found is not None:
-        return found
-    way_out = f"name a folder that can be written in the environment variable {CACHE_VARIABLE}"
-    return write_bundle(spec, cached, way_out, progress, layout)
+    bundle = open_bundle(checkpoint.folder / "graphs", spec, layout) or open_bundle(cached, spec, layout)
+    if bundle is not None:
+        return bundle
+    fix = f"set the environment variable {CACHE_VARIABLE} to a writable folder"
+    return write_bundle(spec, cached, fix, progress, layout)
 
 
-def write_bundle(spec: DecoderSpec, target: Path, way_out: str, progress: Progress, layout: Layout = DENSE) -> Bundle:
-    """Exports the graphs of a spec to `target`, which appears whole or not at all."""
+def write_bundle(spec: DecoderSpec, target: Path, fix: str, progress: Progress, layout: Layout = DENSE) -> Bundle:
+    """Exports the graphs of a spec to `target`, atomically."""
     need_exporter()
-    with atomic_folder(target, way_out) as folder:
+    with atomic_folder(target, fix) as folder:
         kernels = write_graphs(spec, layout, folder, GRAPHS, progress)
         manifest = describe(spec, layout, folder, kernels, weights="outside")
         (folder / FILE).write_text(manifest.to_json(), encoding="utf8")
@@ -94,7 +94,7 @@ def write_bundle(spec: DecoderSpec, target: Path, way_out: str, progress: Progre
 
 
 def need_exporter() -> None:
-    """Refuses to go on without the packages that trace and write graphs."""
+    """Raises MissingPackageError without the packages that trace and write graphs."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -109,9 +109,9 @@ def write_graph(
     name: str,
     file: Path,
     data: str = "weights",
-    extents: Mapping[str, Extent] = NOWHERE,
+    extents: Mapping[str, Extent] = NO_EXTENTS,
 ) -> None:
-    """Writes one graph; `extents` says where its numbers lie in the file called `data`, if they do."""
+    """Writes one graph. `extents` has the places of its weights in the file `data`, if they are there."""
     from export.graphs import build
 
     save_graph(build(spec, name, layout), file, data, extents)
@@ -120,21 +120,21 @@ def write_graph(
 def write_graphs(
     spec: DecoderSpec, layout: Layout, folder: Path, names: tuple[str, ...], progress: Progress
 ) -> "dict[str, Kernels]":
-    """Writes weightless graphs; returns the kernels of each."""
+    """Writes graphs without weights; returns the kernels of each."""
     from export.graphs import builds
     from export.kernels import kernels_of
 
     models, kernels = builds(spec, names, layout), kernels_of(spec)
     for number, name in enumerate(names, 1):
         progress(f"exporting graph {number} of {len(names)}: {name}")
-        save_graph(next(models), folder / f"{name}.onnx", "weights", NOWHERE)
+        save_graph(next(models), folder / f"{name}.onnx", "weights", NO_EXTENTS)
     return {name: kernels[name] for name in names}
 
 
 def describe(
     spec: DecoderSpec, layout: Layout, folder: Path, kernels: "Mapping[str, Kernels]", weights: str
 ) -> Manifest:
-    """The manifest of the files now in `folder`."""
+    """The manifest of the files in `folder`."""
     opset = max(kind.opset for kind in kernels.values())
     return Manifest(
         spec=spec,
@@ -155,7 +155,7 @@ def describe(
 
 
 def main(arguments: list[str]) -> int:
-    """Writes the graphs of each checkpoint folder named; returns the exit code."""
+    """Writes the graphs of each named checkpoint folder; returns the exit code."""
     if not arguments:
         print("usage: python -m export.bundle FOLDER ...", file=sys.stderr)
         return 2
@@ -163,7 +163,7 @@ def main(arguments: list[str]) -> int:
         for folder in map(Path, arguments):
             checkpoint = open_checkpoint(folder)
             target = checkpoint.folder / "graphs"
-            write_bundle(checkpoint.spec, target, "write to a folder of yours", lambda now: print(now, file=sys.stderr))
+            write_bundle(checkpoint.spec, target, "name a writable folder", lambda line: print(line, file=sys.stderr))
             print(target)
     except EdgeError as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Proof that an export is the same model: the checker's verdict, and logits against torch float32."""
+"""Checks that an export is the same model: the ONNX checker, and logits compared with torch float32."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import onnx
 import torch
 
 from export.comparison_ids import comparison_ids
-from export.initializers import give, initializer_values
+from export.initializers import add_initializers, initializer_values
 from export.kernels import Served, kernels_of
 from export.layout import Layout
 from export.logit_difference import Ids, LogitDifference, Logits, compare_logits
@@ -21,11 +21,11 @@ from models.sites import LOGITS
 from models.spec import DecoderSpec
 
 TOLERANCE = 1e-3
-"""Largest |Δlogit| that float32 arithmetic in another order explains on real models."""
+"""Largest |Δlogit| that a different order of float32 operations causes on real models."""
 
 
 def check_graph(file: Path) -> None:
-    """The checker's full verdict on a graph that has its numbers; one it refuses is an `EdgeError`."""
+    """Runs the full ONNX checker on a graph with weights. Raises EdgeError if it fails."""
     try:
         onnx.checker.check_model(str(file), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -35,63 +35,63 @@ def check_graph(file: Path) -> None:
 def measure_parity(
     checkpoint: Checkpoint, layout: Layout, files: Mapping[str, Path], weightless: bool
 ) -> dict[str, LogitDifference]:
-    """Runs each graph of an export, in plain ONNX Runtime, beside torch on the same weights.
+    """Compares each graph of an export, run by ONNX Runtime, with torch on the same weights.
 
     Args:
-        weightless: The graphs have no numbers beside them, and are given the checkpoint's.
+        weightless: The graphs have no weights, and use the checkpoint's.
     """
-    spec, passage = checkpoint.spec, comparison_ids(checkpoint)
-    texts = passage.passes
-    wanted = torch_logits(checkpoint, texts)
+    spec, ids = checkpoint.spec, comparison_ids(checkpoint)
+    reference = torch_logits(checkpoint, ids.passes)
     runs: dict[str, Run] = {"std": run_std, "genai": run_std, "fast": run_fast}
     runs |= {"probe": run_probe, "edit": run_probe}
     if kernels_of(spec)["genai"] is Served:
         runs["genai"] = run_served
-    found, given = {}, {}
+    measured, initializers = {}, {}
     if weightless:
-        given = {
+        initializers = {
             name: ort.OrtValue.ortvalue_from_numpy(value) for name, value in initializer_values(checkpoint, layout)
         }
     for name, file in files.items():
-        found[name] = compare_logits(_logits(file, given, runs[name], spec, texts), wanted, passage.targets)
-    return found
+        logits = _logits(file, initializers, runs[name], spec, ids.passes)
+        measured[name] = compare_logits(logits, reference, ids.targets)
+    return measured
 
 
 def _logits(
-    file: Path, given: Mapping[str, ort.OrtValue], run: "Run", spec: DecoderSpec, texts: Sequence[Ids]
+    file: Path, initializers: Mapping[str, ort.OrtValue], run: "Run", spec: DecoderSpec, passes: Sequence[Ids]
 ) -> list[Logits]:
-    """What one graph says of each text; its session is gone before another is made, since each lays out all weights."""
-    session = ort.InferenceSession(str(file), _options(given), providers=["CPUExecutionProvider"])
-    return [run(session, spec, ids) for ids in texts]
+    """Logits of one graph for each pass. The session is freed at the end, since each session copies all weights."""
+    session = ort.InferenceSession(str(file), _options(initializers), providers=["CPUExecutionProvider"])
+    return [run(session, spec, ids) for ids in passes]
 
 
 def quantization_cost(quantized: Checkpoint, original: Checkpoint) -> LogitDifference:
-    """How far quantized weights move the model, in torch float32: what no runtime can give back."""
-    passage = comparison_ids(quantized)
-    wanted = torch_logits(original, passage.passes)
-    return compare_logits(torch_logits(quantized, passage.passes), wanted, passage.targets)
+    """How far quantization changes the logits, computed by torch in float32: the loss common to all runtimes."""
+    ids = comparison_ids(quantized)
+    reference = torch_logits(original, ids.passes)
+    return compare_logits(torch_logits(quantized, ids.passes), reference, ids.targets)
 
 
-def torch_logits(checkpoint: Checkpoint, texts: Sequence[Ids]) -> list[Logits]:
-    """Logits after every token of each text; the decoder is let go before they are returned."""
+def torch_logits(checkpoint: Checkpoint, passes: Sequence[Ids]) -> list[Logits]:
+    """Logits after every token of each pass, from torch. The decoder is freed at the end."""
     decoder = load_decoder(checkpoint)
     with torch.inference_mode():
-        return [decoder(torch.from_numpy(ids), torch.arange(len(ids)), FullPass(len(ids))).numpy() for ids in texts]
+        return [decoder(torch.from_numpy(ids), torch.arange(len(ids)), FullPass(len(ids))).numpy() for ids in passes]
 
 
 def tolerance(layout: Layout) -> float:
-    """The largest |Δlogit| that passes. Products in 8 bits have none: what they cost is told, not judged."""
+    """The tolerance for |Δlogit|. Products in 8 bits have none: their difference is reported, not checked."""
     return float("inf") if layout.schemes and layout.accuracy == 4 else TOLERANCE
 
 
 def check_parity(parity: Mapping[str, LogitDifference], largest: float = TOLERANCE) -> None:
-    """Refuses an export whose logits are not the model's."""
+    """Raises EdgeError if an export's logits differ from the model's by more than `largest`."""
     for name, measured in parity.items():
-        # Written so that a difference of NaN is refused too.
+        # Written so that NaN fails too.
         if not measured.max_logit_difference <= largest:
             raise EdgeError(
-                f"graph '{name}' differs from torch by {measured.max_logit_difference:.2e} in a logit, "
-                f"more than {largest:g}: nothing was written; please report this with the checkpoint"
+                f"graph '{name}' differs from torch by {measured.max_logit_difference:.2e} in a logit, above the "
+                f"tolerance {largest:g}; nothing was written; please report this with the checkpoint"
             )
 
 
@@ -99,7 +99,7 @@ Run = Callable[[ort.InferenceSession, DecoderSpec, Ids], Logits]
 
 
 def run_std(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Logits:
-    """All but the last token in one pass from an empty cache, then the last one."""
+    """Feeds all but the last token in one pass from an empty cache, then the last token."""
     past = [np.zeros((1, spec.n_kv_heads, 0, spec.head_dim), np.float32) for _ in range(2 * spec.n_layers)]
     return _run_batched(session, ids, past)
 
@@ -119,18 +119,18 @@ def _run_batched(session: ort.InferenceSession, ids: Ids, past: list[np.ndarray]
 
 
 def run_served(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Logits:
-    """The same in buffers of fixed capacity, which the graph gives back."""
+    """The same with cache buffers of fixed capacity, which the graph returns."""
     past = [np.zeros((1, spec.n_kv_heads, len(ids) + 3, spec.head_dim), np.float32) for _ in range(2 * spec.n_layers)]
     return _run_batched(session, ids, past)
 
 
 def run_fast(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Logits:
-    """The logits after the last two tokens: a pass from an empty cache, and one token after it."""
+    """Logits after the last two tokens: a pass from an empty cache, then one token."""
     return _run_buffered(session, spec, ids, lambda start, end: {})
 
 
 def run_probe(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Logits:
-    """The logits after every token, in the same two passes."""
+    """Logits after every token, in the same two passes."""
     return _run_buffered(session, spec, ids, lambda start, end: {"rows": np.arange(end - start)})
 
 
@@ -153,10 +153,10 @@ def _past(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
     return dict(zip(names, arrays, strict=True))
 
 
-def _options(given: Mapping[str, ort.OrtValue]) -> ort.SessionOptions:
-    """Options of a session that says little; what it is `given` must outlive it."""
+def _options(initializers: Mapping[str, ort.OrtValue]) -> ort.SessionOptions:
+    """Session options with few log messages. `initializers` must outlive the session."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    if given:
-        give(options, given, in_place=True)
+    if initializers:
+        add_initializers(options, initializers, in_place=True)
     return options

@@ -1,4 +1,4 @@
-"""What an export is compared on: text where the checkpoint has a tokenizer, random ids otherwise."""
+"""Token ids on which an export is compared with torch: sample text if there is a tokenizer, else random ids."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from models.sample_text import SAMPLE_TEXT
 from models.tokenizer import open_tokenizer
 
 TOKENS = 256
-"""Of the text, at most."""
+"""Maximum number of tokens of the text."""
 
 _RANDOM_TOKENS = 43
 
@@ -21,8 +21,8 @@ class ComparisonIds:
     """Token sequences, each fed from an empty cache.
 
     Attributes:
-        passes: The first is long enough for a cache of one token, the second is short, the others fill the context.
-        targets: For each pass the tokens that follow in the text; None for random ids, which nothing follows.
+        passes: The first has two tokens, the second is short, the others are as long as the context.
+        targets: The next token at each position of each pass; None for random ids.
     """
 
     passes: tuple[Ids, ...]
@@ -30,7 +30,7 @@ class ComparisonIds:
 
 
 def comparison_ids(checkpoint: Checkpoint) -> ComparisonIds:
-    """The beginning of Edge's own text, or fixed random ids where there is no tokenizer that fits the vocabulary."""
+    """The start of the sample text, or fixed random ids if no tokenizer fits the vocabulary."""
     text = _text_ids(checkpoint)
     ids = _random_ids(checkpoint) if text is None else text
     cuts = list(_cuts(len(ids) - 1, checkpoint.spec.context))
@@ -51,7 +51,7 @@ def _random_ids(checkpoint: Checkpoint) -> Ids:
 
 
 def _cuts(tokens: int, context: int) -> Iterator[tuple[int, int]]:
-    """Where passes begin and end; a single token is no pass, since every pass feeds its last token by itself."""
+    """Start and end of each pass. A pass has at least two tokens, since its last token is fed separately."""
     start, lengths = 0, [2, 7]
     while tokens - start > 1:
         length = min(lengths.pop(0) if lengths else tokens, context, tokens - start)

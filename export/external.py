@@ -1,4 +1,4 @@
-"""Graphs whose numbers lie beside them in one file, streamed from the checkpoint tensor by tensor."""
+"""External data of a graph: all weights in one file, streamed from the checkpoint tensor by tensor."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _ALIGNMENT = 4096
-"""Tensors start at a page, so that a runtime may map them."""
+"""Alignment of tensors in bytes: one page, so that a runtime can memory-map them."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """Where one tensor lies in the data file, in bytes."""
+    """Offset and length of one tensor in the data file, in bytes."""
 
     offset: int
     length: int
 
 
-NOWHERE: Mapping[str, Extent] = {}
-"""The numbers of a graph that a session is given them for."""
+NO_EXTENTS: Mapping[str, Extent] = {}
+"""No external data: the session receives the weights."""
 
 
 def write_weights(checkpoint: Checkpoint, layout: Layout, file: Path) -> dict[str, Extent]:
-    """Streams every initializer into one file; returns where each lies."""
+    """Writes every initializer to one file; returns the extent of each."""
     extents: dict[str, Extent] = {}
     with file.open("wb") as opened:
         for name, values in initializer_values(checkpoint, layout):
@@ -40,7 +40,7 @@ def write_weights(checkpoint: Checkpoint, layout: Layout, file: Path) -> dict[st
 
 
 def save_graph(model: "ir.Model", file: Path, data: str, extents: Mapping[str, Extent]) -> None:
-    """Writes a graph whose external initializers refer to their bytes in the file called `data`."""
+    """Writes a graph whose external initializers refer to the file `data`."""
     import onnx_ir
 
     for value in model.graph.initializers.values():

@@ -1,4 +1,4 @@
-"""What onnxruntime-genai wants to know of a decoder beside its graph: `genai_config.json`."""
+"""Writes `genai_config.json`, which onnxruntime-genai reads in addition to the graph."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ CONFIG = "genai_config.json"
 
 
 def genai_config(checkpoint: Checkpoint, graph: str) -> str:
-    """The file's text. Every decoder is a `decoder` to it: what is inside the graph is the graph's affair."""
+    """The text of the file. Its model type is `decoder` for every family, since the graph holds all details."""
     spec, tokenizer = checkpoint.spec, open_tokenizer(checkpoint.folder)
     ends = list(tokenizer.stop_tokens) if tokenizer else []
     model = {
@@ -57,7 +57,7 @@ def _decoder(spec: DecoderSpec, graph: str) -> dict[str, Any]:
 
 
 def _first_token(folder: Path) -> int:
-    """The token that a text begins with, as the checkpoint's config has it; genai wants one, and needs none."""
+    """`bos_token_id` of the checkpoint's config, 0 if it has none; genai requires the key but does not use it."""
     keys: dict[str, Any] = parse_json((folder / "config.json").read_text(encoding="utf8"))
-    found = keys.get("bos_token_id")
-    return found if isinstance(found, int) else 0
+    token = keys.get("bos_token_id")
+    return token if isinstance(token, int) else 0

@@ -1,7 +1,7 @@
-"""How graphs show their sites, and let them be changed: two optional inputs each, `value * scale + shift`.
+"""Sites in graphs: outputs, and for edits two optional inputs per site, `value * scale + shift`.
 
-A site is traced as one operator of our own, which is cheap. In `probe` it gives way to the value that it marks, in
-`edit` to the two operators of a change, neutral unless fed. A place with two names is marked and shown once.
+A site is traced as a custom operator, the mark. In `probe` the marked value replaces it. In `edit` two operators
+replace it, with neutral default inputs. A place with two names is marked and output once.
 """
 
 from collections.abc import Mapping
@@ -19,17 +19,17 @@ _DOMAIN, _MARK = "edge", "Site"
 
 
 def mark_site(value: Tensor) -> Tensor:
-    """Marks a site in a trace."""
+    """Marks a site while tracing."""
     return ops.symbolic(f"{_DOMAIN}::{_MARK}", [value], dtype=value.dtype, shape=value.shape, version=1)
 
 
 def unique_sites(spec: DecoderSpec) -> list[str]:
-    """Every site but the logits and further names of one place, in the order in which they are computed."""
+    """Every site except the logits and second names of a place, in order of computation."""
     return [site for site in sites_of(spec) if site != LOGITS and place_of(site) == site]
 
 
 def edit_inputs(spec: DecoderSpec) -> dict[str, Dims]:
-    """Names and dimensions of the inputs: either has the axes of its site, each of them whole or 1."""
+    """Names and dimensions of the edit inputs. They have the axes of their site, each full size or 1."""
     return {
         change_name(name, part): tuple(f"{name}.{part}.{axis}" for axis in sites_of(spec)[name].axes)
         for name in unique_sites(spec)
@@ -38,13 +38,13 @@ def edit_inputs(spec: DecoderSpec) -> dict[str, Dims]:
 
 
 def expose_sites(model: ir.Model) -> None:
-    """Puts the value itself in place of every mark."""
+    """Replaces every mark with its value."""
     for node in _marks(model):
         _replace(model.graph, node, {})
 
 
 def make_sites_editable(model: ir.Model, spec: DecoderSpec) -> None:
-    """Puts the operators of a change in place of every mark_site, and their operands among the inputs."""
+    """Replaces every mark with the operators of an edit, and adds their operands as inputs."""
     for name, node in zip(unique_sites(spec), _marks(model), strict=True):
         axes = len(sites_of(spec)[name].axes)
         operands = [_optional_input(change_name(name, part), neutral, axes) for part, neutral in NEUTRAL.items()]
@@ -55,26 +55,26 @@ def make_sites_editable(model: ir.Model, spec: DecoderSpec) -> None:
 
 
 def _marks(model: ir.Model) -> list[ir.Node]:
-    """All marks, in the order of the sites; the model asks for their domain no more."""
-    for asked in (model.opset_imports, model.graph.opset_imports):
-        asked.pop(_DOMAIN, None)
+    """All marks, in the order of the sites. Removes their domain from the model's imports."""
+    for imports in (model.opset_imports, model.graph.opset_imports):
+        imports.pop(_DOMAIN, None)
     return [node for node in model.graph if node.domain == _DOMAIN]
 
 
 def _optional_input(name: str, neutral: float, axes: int) -> ir.Value:
-    """An input with the value that a session takes where it is fed none."""
+    """An input with a default value."""
     tensor = ir.tensor(np.full((1,) * axes, neutral, np.float32), name=name)
     return ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), const_value=tensor)
 
 
 def _replace(graph: ir.Graph, node: ir.Node, operators: Mapping[str, list[ir.Value]]) -> None:
-    """Operators one after another in place of a mark_site, with the notes that say where in the decoder it stands."""
+    """Replaces a mark with a chain of operators, which keep its metadata of the scope in the decoder."""
     value, marked = node.inputs[0], node.outputs[0]
     for operator, operands in operators.items():
-        made = ir.node(operator, [value, *operands], metadata_props=node.metadata_props)
-        made.outputs[0].type = marked.type
-        graph.insert_before(node, made)
-        value = made.outputs[0]
+        new = ir.node(operator, [value, *operands], metadata_props=node.metadata_props)
+        new.outputs[0].type = marked.type
+        graph.insert_before(node, new)
+        value = new.outputs[0]
     assert value is not None
     ir.convenience.replace_all_uses_with(marked, value, replace_graph_outputs=True)
     graph.remove(node, safe=True)

@@ -1,4 +1,4 @@
-"""The torch decoder as ONNX graphs: `fast` for running, `probe` for looking, `edit` for changing, `std` for others.
+"""The torch decoder as ONNX graphs: `fast` runs, `probe` records sites, `edit` changes sites, `std` is for other tools.
 
     fast    ids (token,), total (1,), past                     -> logits (1, vocab), present
     probe   the same, rows (row,)                              -> logits (row, vocab), present, every place of a site
@@ -6,7 +6,7 @@
     std     input_ids, attention_mask, position_ids, past      -> logits (batch, token, vocab), present
     genai   the same, past and present one buffer
 
-Parameters are traced as fakes that hold no numbers; in the graph they are external initializers by name.
+Parameters are traced as fake tensors without data; in the graph they are external initializers by name.
 """
 
 import logging
@@ -32,7 +32,7 @@ from export.initializers import initializer_shapes, rotaries, table_names
 from export.kernels import Batched, Buffer, Buffered, Served, Tables, kernels_of
 from export.layout import DENSE, Layout
 from export.names import Dims
-from export.quantized import pack_modules
+from export.quantized import replace_quantized
 from models.decoder import Decoder
 from models.sites import LOGITS, place_of, sites_of
 from models.spec import DecoderSpec
@@ -63,7 +63,7 @@ class Wrapper(nn.Module):
 
 
 class Fast(Wrapper):
-    """Only what generating needs."""
+    """Only the logits of the last token, for generation."""
 
     def forward(self, ids: Int[Tensor, " token"], total: Int32[Tensor, " 1"], past: Past) -> tuple[Tensor, Past]:
         kernels = self.kernels("fast", ids, total, past)
@@ -91,10 +91,10 @@ class Watched(Wrapper):
 
 
 class Ecosystem(Wrapper):
-    """A batch axis, and the names that other tools expect.
+    """Has a batch axis and the names that other tools expect.
 
     Attributes:
-        graph: Whose kernels compute attention.
+        graph: The graph whose attention kernels are used.
     """
 
     graph = "std"
@@ -123,12 +123,12 @@ class Plan:
     """How one graph is traced.
 
     Attributes:
-        inputs: Inputs before the cache: name, type, dimensions; a named dimension varies.
-        cache: Dimensions of each layer's keys and values before the pass, and after it.
+        inputs: Inputs before the cache: name, type, dimensions. A named dimension is dynamic.
+        cache: Dimensions of each layer's keys and values before and after the pass.
         logits: Dimensions of the logits.
-        opset: What its kernels need.
-        watched: The places of sites are outputs too.
-        changed: Inputs say how each site is changed.
+        opset: The opset that its kernels need.
+        watched: Whether the places of sites are outputs.
+        changed: Whether there are edit inputs for each site.
     """
 
     wrapper: Callable[[DecoderSpec], Wrapper]
@@ -141,7 +141,7 @@ class Plan:
 
 
 def plans(spec: DecoderSpec) -> dict[str, Plan]:
-    """How each graph of one decoder is traced, by the graph's name."""
+    """The plan of each graph of one decoder, by the graph's name."""
     held = (1, spec.n_kv_heads, "capacity", spec.head_dim)
     before = ("batch", spec.n_kv_heads, "past", spec.head_dim)
     after = ("batch", spec.n_kv_heads, "past + token", spec.head_dim)
@@ -165,22 +165,22 @@ def plans(spec: DecoderSpec) -> dict[str, Plan]:
 
 
 def cache_names(prefix: str, spec: DecoderSpec) -> list[str]:
-    """`present.0.key`, `present.0.value`, `present.1.key` ... as the ecosystem calls them."""
+    """`present.0.key`, `present.0.value`, `present.1.key` ..., the names that other tools expect."""
     return [f"{prefix}.{layer}.{part}" for layer in range(spec.n_layers) for part in ("key", "value")]
 
 
 def build(spec: DecoderSpec, name: str, layout: Layout = DENSE) -> ir.Model:
-    """One finished graph, weightless: initializers are external, nodes carry scopes, outputs their dimensions."""
+    """One finished graph without weights: external initializers, nodes named by scope, outputs with dimensions."""
     return next(builds(spec, (name,), layout))
 
 
 def builds(spec: DecoderSpec, names: Sequence[str], layout: Layout = DENSE) -> Iterator[ir.Model]:
-    """Several of them in this order; neighbors that are traced alike are traced once."""
+    """Several graphs in this order. Consecutive graphs with the same wrapper are traced once."""
     known = plans(spec)
     for _, group in groupby((known[name] for name in names), lambda plan: plan.wrapper):
-        alike = list(group)
-        traced = _traced(spec, alike[0], layout)
-        for plan in alike:
+        same_trace = list(group)
+        traced = _traced(spec, same_trace[0], layout)
+        for plan in same_trace:
             yield _finished(spec, plan, traced.clone())
 
 
@@ -207,15 +207,15 @@ def _finished(spec: DecoderSpec, plan: Plan, model: ir.Model) -> ir.Model:
 
 
 _EXAMPLE = {"token": 3, "past": 5, "past + token": 8, "capacity": 11, "batch": 2, "row": 4}
-"""Sizes to trace with: the exporter takes equal ones for one dimension, and 0 or 1 for constants."""
+"""Example sizes for tracing. They differ, since the exporter merges equal sizes and treats 0 and 1 as constants."""
 
 
 def _trace(spec: DecoderSpec, plan: Plan, layout: Layout) -> ir.Model:
     cached, kind = plan.cache[0], getattr(torch, layout.float_type)
     with FakeTensorMode():
-        with _default(kind):
+        with _default_dtype(kind):
             wrapper = plan.wrapper(spec).eval()
-        pack_modules(wrapper.decoder, layout)
+        replace_quantized(wrapper.decoder, layout)
         arguments: list[Any] = [torch.zeros(_sizes(dims), dtype=dtype) for _, dtype, dims in plan.inputs]
         sizes = _sizes(cached)
         arguments.append([(torch.zeros(sizes, dtype=kind), torch.zeros(sizes, dtype=kind)) for _ in spec.layers])
@@ -238,8 +238,8 @@ def _trace(spec: DecoderSpec, plan: Plan, layout: Layout) -> ir.Model:
 
 
 @contextmanager
-def _default(kind: torch.dtype) -> Iterator[None]:
-    """Makes parameters of one kind: once made, fakes cannot change theirs."""
+def _default_dtype(kind: torch.dtype) -> Iterator[None]:
+    """Sets the default dtype inside the block, since fake tensors cannot be converted later."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(kind)
     try:
@@ -250,7 +250,7 @@ def _default(kind: torch.dtype) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Holds back what the exporter says about itself: deprecations, absent packages. Its failures raise."""
+    """Silences the exporter's warnings about deprecations and missing packages. Errors still raise."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -271,7 +271,7 @@ def _varying(dims: Dims) -> dict[int, Any]:
 
 
 def _initializer_names(spec: DecoderSpec, layout: Layout) -> dict[str, str]:
-    """Our names by those the exporter gives: the wrapper's path, or one of its tables."""
+    """Edge's names of initializers by those of the exporter (module paths of the wrapper)."""
     tables = {
         f"{part}{index}": name
         for index, kind in enumerate(rotaries(spec))
@@ -281,15 +281,15 @@ def _initializer_names(spec: DecoderSpec, layout: Layout) -> dict[str, str]:
 
 
 def _release_initializers(model: ir.Model, names: dict[str, str]) -> None:
-    """Optimizes with the weights as inputs, since they have no values to fold, then makes them external."""
+    """Optimizes the graph with weights as inputs, since they have no values to fold, then makes them external."""
     graph = model.graph
-    held = [value for value in graph.initializers.values() if value.name in names]
-    for value in held:
+    weights = [value for value in graph.initializers.values() if value.name in names]
+    for value in weights:
         del graph.initializers[str(value.name)]
         value.const_value = None
         graph.inputs.append(value)
     optimize_ir(model)
-    for value in held:
+    for value in weights:
         graph.inputs.remove(value)
         value.name = names[str(value.name)]
         make_external(value)

@@ -1,4 +1,4 @@
-"""What a graph needs from outside: every parameter by its name, quantized ones in parts, and rotary tables."""
+"""The external initializers of a graph: parameters by name, quantized ones in parts, and rotary tables."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,12 +19,12 @@ Values = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.uint8]
 
 
 def rotaries(spec: DecoderSpec) -> tuple[Rotary, ...]:
-    """The kinds of rotary position in a decoder, each once, in layer order."""
+    """The distinct rotary position schemes of a decoder, in layer order."""
     return tuple(dict.fromkeys(layer.position for layer in spec.layers if isinstance(layer.position, Rotary)))
 
 
 def table_names(rotary: Rotary) -> tuple[str, str]:
-    """The initializers that hold one rotary's cosines and sines."""
+    """Names of the cosine and sine tables of a rotary scheme."""
     stem = f"rotary.{rotary.base:g}.{rotary.features}"
     if not isinstance(rotary.scaling, NoScaling):
         stem += f".{crc32(repr(rotary.scaling).encode()):08x}"
@@ -32,7 +32,7 @@ def table_names(rotary: Rotary) -> tuple[str, str]:
 
 
 def initializer_shapes(spec: DecoderSpec, layout: Layout = DENSE) -> Shapes:
-    """Name and shape of everything a graph is traced with: parameters, then tables as long as the context."""
+    """Names and shapes of initializers for tracing: parameters, then rotary tables for the whole context."""
     shapes: Shapes = {}
     for name, shape in parameter_shapes(spec).items():
         scheme = layout.schemes.get(name)
@@ -44,9 +44,9 @@ def initializer_shapes(spec: DecoderSpec, layout: Layout = DENSE) -> Shapes:
 
 
 def initializer_values(checkpoint: Checkpoint, layout: Layout = DENSE) -> Iterator[tuple[str, Values]]:
-    """Every initializer of a finished graph, one at a time; what its file holds as it is needed stays there."""
-    together = fused_groups(layout)
-    stacked = {stem for stems in together.values() for stem in stems}
+    """Yields the initializers of a finished graph. Arrays stay memory-mapped if the file has the needed format."""
+    groups = fused_groups(layout)
+    stacked = {stem for stems in groups.values() for stem in stems}
     for name in parameter_shapes(checkpoint.spec):
         if name.rpartition(".")[0] in stacked:
             continue
@@ -54,7 +54,7 @@ def initializer_values(checkpoint: Checkpoint, layout: Layout = DENSE) -> Iterat
             yield from _parts(name, checkpoint.quantized[name])
         else:
             yield name, np.ascontiguousarray(checkpoint.weights[name], layout.float_type)
-    for name, stems in together.items():
+    for name, stems in groups.items():
         yield from _stacked(checkpoint, name, stems)
     if checkpoint.spec.tied and "head.weight" in layout.schemes:
         yield from _parts("head.weight", checkpoint.quantized["embed.weight"])
@@ -63,11 +63,11 @@ def initializer_values(checkpoint: Checkpoint, layout: Layout = DENSE) -> Iterat
             yield name, table.astype(layout.float_type, copy=False)
 
 
-def give(options: Any, values: Mapping[str, Any], in_place: bool) -> None:
-    """Hands initializers to an ONNX Runtime session about to be made.
+def add_initializers(options: Any, values: Mapping[str, Any], in_place: bool) -> None:
+    """Adds initializers to the options of an ONNX Runtime session.
 
-    A session copies external initializers as it reads its graph. Given once more, as ones that sessions share, they are
-    used where they lie and the copies are let go: `in_place`, for sessions that compute on the CPU.
+    A session copies external initializers when it reads its graph. If they are also added as shared initializers
+    (`in_place`, only on the CPU), the session uses the original memory and frees the copies.
     """
     options.add_external_initializers(list(values), list(values.values()))
     if in_place:
@@ -76,23 +76,23 @@ def give(options: Any, values: Mapping[str, Any], in_place: bool) -> None:
 
 
 def _stacked(checkpoint: Checkpoint, name: str, stems: tuple[str, ...]) -> Iterator[tuple[str, Values]]:
-    """The initializers of several quantized matrices, and their biases if they have any, laid one under another."""
+    """Stacked initializers of several quantized matrices, with their biases if there are any."""
     of_each = [dict(_parts(f"{stem}.weight", checkpoint.quantized[f"{stem}.weight"])) for stem in stems]
     for stem, parts in zip(stems, of_each, strict=True):
         if (bias := f"{stem}.bias") in checkpoint.weights:
             parts[bias] = np.ascontiguousarray(checkpoint.weights[bias], np.float32)
-    for alike in zip(*(parts.items() for parts in of_each), strict=True):
-        kind = alike[0][0].rpartition(".")[2]
-        yield f"{name}.{kind}", np.concatenate([array for _, array in alike])
+    for same in zip(*(parts.items() for parts in of_each), strict=True):
+        kind = same[0][0].rpartition(".")[2]
+        yield f"{name}.{kind}", np.concatenate([array for _, array in same])
 
 
 def _parts(parameter: str, matrix: QuantizedMatrix) -> Iterator[tuple[str, Values]]:
-    """The three initializers of a quantized matrix; codes in the shape that their operator wants."""
+    """Codes, scales and zeros of a quantized matrix, in the shapes that their operator needs."""
     arrays = {"codes": matrix.codes, "scales": matrix.scales}
     if matrix.zeros is not None:
         odd = matrix.zeros.shape[1] % 2 if matrix.scheme.bits == 4 else 0
         whole = matrix.scheme.zero is Zero.WHOLE
-        filled = np.pad(matrix.zeros, ((0, 0), (0, odd)))
-        arrays["zeros"] = pack_codes(filled, matrix.scheme.bits) if whole else matrix.zeros
+        padded = np.pad(matrix.zeros, ((0, 0), (0, odd)))
+        arrays["zeros"] = pack_codes(padded, matrix.scheme.bits) if whole else matrix.zeros
     for name, shape in part_shapes(parameter, (matrix.rows, matrix.columns), matrix.scheme).items():
         yield name, arrays[name.rpartition(".")[2]].reshape(shape)

@@ -1,13 +1,13 @@
-"""Attention and positions as ONNX operators: the kernels that a decoder is traced with.
+"""Attention and rotary positions as ONNX operators, for tracing a decoder.
 
-    Portable        standard operators, keys and values concatenated to what came before
-    Served          a batch of texts, as onnxruntime-genai serves them: the grouped-query operator on its buffers
-    Buffered        keys and values live in buffers of fixed capacity, written in place:
-        Standard        standard operators, for head sizes that the grouped-query operator refuses
-        GroupedQuery    com.microsoft::GroupQueryAttention on heads that are rotated before it
-        FusedRotary     the same, which also rotates
+    Portable        standard operators; new keys and values are concatenated to the past ones
+    Served          the grouped-query operator on the buffers of onnxruntime-genai, for a batch of texts
+    Buffered        keys and values in buffers of fixed capacity, written in place:
+        Standard        standard operators, for head sizes that the grouped-query operator does not support
+        GroupedQuery    com.microsoft::GroupQueryAttention on heads that are already rotated
+        FusedRotary     the same, with rotation inside the operator
 
-They only trace: `torch.onnx.ops` records the operator and computes nothing.
+They are only traced: `torch.onnx.ops` records the operator and computes nothing.
 """
 
 from abc import ABC, abstractmethod
@@ -30,15 +30,15 @@ Buffer = Float[Tensor, "batch kv_head past head_dim"]
 
 @dataclass(frozen=True)
 class Tables:
-    """Cosine and sine of every position's angles, for each kind of rotary position a decoder has."""
+    """Cosine and sine tables over positions, for each rotary scheme of a decoder."""
 
     of: dict[Rotary, tuple[Table, Table]]
 
-    def turn(self, heads: Heads, positions: Int[Tensor, "batch token"], rotary: Rotary) -> Heads:
-        """The standard RotaryEmbedding, on heads laid side by side."""
+    def rotate(self, heads: Heads, positions: Int[Tensor, "batch token"], rotary: Rotary) -> Heads:
+        """Applies the standard RotaryEmbedding operator to concatenated heads."""
         cos, sin = self.of[rotary]
         token, head, head_dim = heads.shape[-3:]
-        turned = ops.rotary_embedding(
+        rotated = ops.rotary_embedding(
             heads.reshape(-1, token, head * head_dim),
             cos,
             sin,
@@ -46,33 +46,33 @@ class Tables:
             num_heads=head,
             rotary_embedding_dim=0 if rotary.features == head_dim else rotary.features,
         )
-        return turned.reshape(heads.shape)
+        return rotated.reshape(heads.shape)
 
 
 def allowed(
     query: Int[Tensor, "batch token"], key: Int[Tensor, "batch past"], window: AttentionWindow
 ) -> Bool[Tensor, "batch token past"]:
-    """Which keys each token may read, by position."""
-    ahead = key[:, None, :] <= query[:, :, None]
+    """Which keys each token can attend to, by position."""
+    is_past = key[:, None, :] <= query[:, :, None]
     if isinstance(window, Full):
-        return ahead
-    return ahead & (key[:, None, :] > query[:, :, None] - window.tokens)
+        return is_past
+    return is_past & (key[:, None, :] > query[:, :, None] - window.tokens)
 
 
 def limit_of(layer_spec: LayerSpec) -> float:
-    """The bound of scaled scores, as operators take it: 0 is none."""
+    """The soft cap of attention scores, as operators expect it: 0 means none."""
     return layer_spec.score_cap.limit if isinstance(layer_spec.score_cap, SoftCap) else 0.0
 
 
 @dataclass
 class Buffered(ABC):
-    """What kernels on fixed-capacity buffers share: no batch axis, one text.
+    """Base of kernels on buffers of fixed capacity, for one text without a batch axis.
 
     Attributes:
-        total: Tokens the buffers hold after this pass, as an array of one number.
-        opset: What their operators need.
+        total: Number of tokens in the buffers after this pass, as an array of one number.
+        opset: The opset that the operators need.
         past: Keys and values of each layer before the pass.
-        present: The same buffers after it, filled layer by layer as the decoder is traced.
+        present: The same buffers after the pass, appended layer by layer during tracing.
     """
 
     opset: ClassVar[int] = OPSET
@@ -88,68 +88,68 @@ class Buffered(ABC):
         self.last = self.total - 1
 
     def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
-        return self.tables.turn(heads, self.positions[None], rotary)
+        return self.tables.rotate(heads, self.positions[None], rotary)
 
     @abstractmethod
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
 
 
 def grouped_query(
-    spec: DecoderSpec, layer_spec: LayerSpec, inputs: list[Tensor], scale: float, turning: tuple[Table, ...] = ()
+    spec: DecoderSpec, layer_spec: LayerSpec, inputs: list[Tensor], scale: float, tables: tuple[Table, ...] = ()
 ) -> tuple[Float[Tensor, "batch token all_heads"], Buffer, Buffer]:
-    """ONNX Runtime's fastest attention on CPU: its cost follows the tokens held, not the capacity.
+    """ONNX Runtime's fastest attention on a CPU. Its cost depends on the number of cached tokens, not on the capacity.
 
     Args:
-        inputs: Query, key and value, (batch, token, all_heads); the buffers before this pass; index of each text's last
-            token after it, and the tokens of the longest text.
-        scale: What scores are multiplied by.
-        turning: Cosines and sines, where the operator rotates.
+        inputs: Query, key and value, (batch, token, all_heads); the buffers before this pass; the index of each text's
+            last token, and the number of tokens of the longest text, after the pass.
+        scale: Factor of the scores.
+        tables: Cosines and sines, if the operator rotates.
 
     Returns:
-        What all heads read, and the buffers after the pass.
+        The outputs of all heads, and the buffers after the pass.
     """
     query, _, _, *past = inputs[:5]
     mixed, keys, values = ops.symbolic_multi_out(
         "com.microsoft::GroupQueryAttention",
-        [*inputs, *turning],
+        [*inputs, *tables],
         {
             "num_heads": spec.n_heads,
             "kv_num_heads": spec.n_kv_heads,
             "scale": scale,
             "softcap": limit_of(layer_spec),
             "local_window_size": -1 if isinstance(layer_spec.window, Full) else layer_spec.window.tokens,
-            "do_rotary": int(bool(turning)),
+            "do_rotary": int(bool(tables)),
         },
         dtypes=[query.dtype] * 3,
-        shapes=[query.shape, *(held.shape for held in past)],
+        shapes=[query.shape, *(buffer.shape for buffer in past)],
         version=1,
     )
     return mixed, keys, values
 
 
 class GroupedQuery(Buffered):
-    """The grouped-query operator, on heads that are rotated before it."""
+    """The grouped-query operator on heads that are already rotated."""
 
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         flat = [heads.reshape(1, heads.shape[0], -1) for heads in (query, key, value)]
-        # Not by the operator: ONNX Runtime's quick product of a single row is for scores that are not scaled.
+        # Scaled here, since ONNX Runtime's fast product of a single row requires unscaled scores.
         scaled = flat[0] * self.spec.scale
         inputs = [scaled, *flat[1:], *self.past[layer], self.last, self.total]
-        mixed, keys, values = grouped_query(self.spec, layer_spec, inputs, 1.0, self._turning(layer_spec))
+        mixed, keys, values = grouped_query(self.spec, layer_spec, inputs, 1.0, self._fused_tables(layer_spec))
         self.present.append((keys, values))
         return mixed.reshape(query.shape)
 
-    def _turning(self, layer_spec: LayerSpec) -> tuple[Tensor, ...]:
+    def _fused_tables(self, layer_spec: LayerSpec) -> tuple[Tensor, ...]:
         return ()
 
 
 class FusedRotary(GroupedQuery):
-    """Rotates inside the attention operator, where its kernel can: the rotated query is never seen."""
+    """Rotates inside the attention operator if its kernel supports it, so the rotated query is not a site."""
 
     def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
         return heads if fuses(rotary, self.spec.head_dim) else super().rotate(heads, rotary)
 
-    def _turning(self, layer_spec: LayerSpec) -> tuple[Tensor, ...]:
+    def _fused_tables(self, layer_spec: LayerSpec) -> tuple[Tensor, ...]:
         position = layer_spec.position
         if isinstance(position, Rotary) and fuses(position, self.spec.head_dim):
             return self.tables.of[position]
@@ -157,7 +157,7 @@ class FusedRotary(GroupedQuery):
 
 
 class Standard(Buffered):
-    """Standard operators on the same buffers: any head size, any reach."""
+    """Standard operators on the same buffers, for any head size and attention window."""
 
     opset = SCATTER_OPSET
 
@@ -165,14 +165,14 @@ class Standard(Buffered):
         keys = self._write(self.past[layer][0], key)
         values = self._write(self.past[layer][1], value)
         self.present.append((keys, values))
-        held: Any = self.total.item()
-        torch._check(held <= keys.shape[2])  # type: ignore[no-untyped-call]
-        seen = allowed(self.positions[None], torch.arange(held)[None], layer_spec.window)
+        total: Any = self.total.item()
+        torch._check(total <= keys.shape[2])  # type: ignore[no-untyped-call]
+        mask = allowed(self.positions[None], torch.arange(total)[None], layer_spec.window)
         mixed, *_ = ops.attention(
             query.transpose(0, 1)[None],
-            keys.narrow(2, 0, held),
-            values.narrow(2, 0, held),
-            seen[:, None],
+            keys.narrow(2, 0, total),
+            values.narrow(2, 0, total),
+            mask[:, None],
             scale=self.spec.scale,
             softcap=limit_of(layer_spec),
         )
@@ -190,12 +190,12 @@ class Standard(Buffered):
 
 @dataclass
 class Batched(ABC):
-    """What kernels for other tools share: a batch of texts, and positions as the caller counts them.
+    """Base of kernels for other tools: a batch of texts, with positions from the caller.
 
     Attributes:
-        attended: 1 where a token counts and 0 where it pads, earlier tokens first.
-        opset: What their operators need.
-        positions: Of the tokens of this pass; padding moves them.
+        attended: Attention mask: 1 for a token, 0 for padding; past tokens first.
+        opset: The opset that the operators need.
+        positions: Positions of the tokens of this pass; padding shifts them.
         past: Keys and values of each layer before the pass.
     """
 
@@ -211,7 +211,7 @@ class Batched(ABC):
         self.present: list[tuple[Buffer, Buffer]] = []
 
     def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
-        return self.tables.turn(heads, self.positions, rotary)
+        return self.tables.rotate(heads, self.positions, rotary)
 
     @abstractmethod
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
@@ -221,16 +221,16 @@ class Portable(Batched):
     """Standard operators and a cache that grows by concatenation: what other tools expect."""
 
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        held = self.past[layer][0].shape[2]
-        rows, columns = held + torch.arange(query.shape[1]), torch.arange(held + query.shape[1])
-        reached = allowed(rows[None], columns[None], layer_spec.window)
-        # A padding token reads itself: a row that sees nothing would turn to NaN and spread.
-        seen = (reached & (self.attended[:, None, :] != 0)) | (rows[:, None] == columns[None, :])
+        past = self.past[layer][0].shape[2]
+        rows, columns = past + torch.arange(query.shape[1]), torch.arange(past + query.shape[1])
+        in_window = allowed(rows[None], columns[None], layer_spec.window)
+        # A padding token attends to itself: a fully masked row would give NaN, which spreads.
+        mask = (in_window & (self.attended[:, None, :] != 0)) | (rows[:, None] == columns[None, :])
         mixed, keys, values, _ = ops.attention(
             query.transpose(1, 2),
             key.transpose(1, 2),
             value.transpose(1, 2),
-            seen[:, None],
+            mask[:, None],
             *self.past[layer],
             scale=self.spec.scale,
             softcap=limit_of(layer_spec),
@@ -240,7 +240,7 @@ class Portable(Batched):
 
 
 class Served(Batched):
-    """The grouped-query operator on the buffers of a server that keeps them, texts padded on the right."""
+    """The grouped-query operator on buffers of the caller, with texts padded on the right."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -255,7 +255,7 @@ class Served(Batched):
 
 
 def fuses(rotary: Rotary, head_dim: int) -> bool:
-    """Whether the grouped-query operator can rotate: its kernel works on 16 features at a time."""
+    """Whether the grouped-query operator can rotate: its kernel needs multiples of 16 features."""
     return head_dim % 16 == 0 and rotary.features % 16 == 0
 
 
@@ -263,7 +263,7 @@ Kernels = type[Buffered] | type[Batched]
 
 
 def kernels_of(spec: DecoderSpec) -> dict[str, Kernels]:
-    """The kernels of each graph: the fastest that run this decoder, with the rotated query in sight where sites are."""
+    """The fastest kernels of each graph for this decoder. Graphs with sites do not fuse the rotation."""
     grouped = GroupedQuery if groups_queries(spec) else Standard
     fused = any(isinstance(layer.position, Rotary) and fuses(layer.position, spec.head_dim) for layer in spec.layers)
     served = Served if grouped is GroupedQuery else Portable

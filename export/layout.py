@@ -1,4 +1,4 @@
-"""How a graph is given its numbers: matrices dense or in groups of whole numbers, the rest in one kind of float."""
+"""Number formats of a graph's weights: matrices dense or quantized in groups, all other weights in one float type."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,12 +18,12 @@ FloatKind = Literal["fp32", "fp16"]
 
 @dataclass(frozen=True)
 class Layout:
-    """What a graph depends on beside the spec.
+    """What a graph depends on besides the spec.
 
     Attributes:
-        schemes: Of every matrix that is given in groups, a tied head's by a name of its own; the others are dense.
-        accuracy: `accuracy_level` of the products with them.
-        kind: Every other number, keys and values too; what comes out of a graph is float32 all the same.
+        schemes: Quantization scheme of each quantized matrix (a tied head has its own entry); other matrices are dense.
+        accuracy: `accuracy_level` of products with them.
+        kind: Float type of all other numbers, including keys and values. Outputs of a graph are always float32.
     """
 
     schemes: Mapping[str, Scheme] = field(default_factory=dict)
@@ -32,16 +32,16 @@ class Layout:
 
     @property
     def precision(self) -> str:
-        """In a word, for a manifest."""
+        """A short name of the precision, for a manifest."""
         return "+".join(sorted({f"int{scheme.bits}" for scheme in self.schemes.values()})) or self.float_type
 
     @property
     def float_type(self) -> str:
-        """The floats by the name that numpy and torch have for them."""
+        """Name of the float type in numpy and torch."""
         return {"fp32": "float32", "fp16": "float16"}[self.kind]
 
     def to_json(self) -> str:
-        """Equal for equal layouts; empty for the plain one."""
+        """Equal for equal layouts; empty for `DENSE`."""
         if self == DENSE:
             return ""
         table = {name: asdict(scheme) for name, scheme in sorted(self.schemes.items())}
@@ -52,9 +52,9 @@ DENSE = Layout()
 
 
 def layout_of(checkpoint: Checkpoint, precision: Precision = FP32) -> Layout:
-    """How a checkpoint's weights are given to a graph: quantized where they are and ONNX Runtime has kernels for them.
+    """The layout for a checkpoint: matrices stay quantized if ONNX Runtime has kernels for their scheme.
 
-    Products with them are computed as `precision` says, by 8 bits where it says nothing.
+    `precision` sets how their products are computed; the default is 8 bits.
     """
     if not checkpoint.quantized:
         half = isinstance(precision, Float) and precision.kind == "fp16"
@@ -64,7 +64,7 @@ def layout_of(checkpoint: Checkpoint, precision: Precision = FP32) -> Layout:
     for name, scheme in checkpoint.quantized.schemes.items():
         any_zero = scheme.zero is Zero.ANY
         if any_zero and scheme.bits == 8:
-            continue  # MatMulNBits takes zeros between codes with 4 bits only
+            continue  # MatMulNBits supports non-integer zero points with 4 bits only
         if name != "embed.weight" or not any_zero:
             schemes[name] = scheme
         if name == "embed.weight" and checkpoint.spec.tied:
@@ -72,29 +72,29 @@ def layout_of(checkpoint: Checkpoint, precision: Precision = FP32) -> Layout:
     return Layout(schemes, accuracy) if schemes else DENSE
 
 
-_TOGETHER = {"attn.qkv": ("attn.query", "attn.key", "attn.value"), "ffn.gate_up": ("ffn.gate", "ffn.up")}
-"""Matrices of a layer that read the same rows, by what they are called when they are stacked."""
+_FUSED = {"attn.qkv": ("attn.query", "attn.key", "attn.value"), "ffn.gate_up": ("ffn.gate", "ffn.up")}
+"""Matrices of a layer with the same input, by the name of their stack."""
 
 
 def fused_groups(layout: Layout) -> dict[str, tuple[str, ...]]:
-    """The matrices that one product reads, stacked in this order: `layers.3.attn.qkv`, and the three stems in it."""
-    found: dict[str, tuple[str, ...]] = {}
+    """Groups of matrices that are stacked into one product, in this order: `layers.3.attn.qkv` and its three stems."""
+    groups: dict[str, tuple[str, ...]] = {}
     for layer in layers_of(layout.schemes):
-        for together, parts in _TOGETHER.items():
+        for name, parts in _FUSED.items():
             stems = tuple(f"layers.{layer}.{part}" for part in parts)
             schemes = {layout.schemes.get(f"{stem}.weight") for stem in stems}
             if len(schemes) == 1 and None not in schemes:
-                found[f"layers.{layer}.{together}"] = stems
-    return found
+                groups[f"layers.{layer}.{name}"] = stems
+    return groups
 
 
 def groups_queries(spec: DecoderSpec) -> bool:
-    """Whether the grouped-query operator takes heads of this size: its kernel works on 8 features at a time."""
+    """Whether the grouped-query operator supports this head size: its kernel needs multiples of 8 features."""
     return spec.head_dim % 8 == 0
 
 
 def part_shapes(parameter: str, shape: tuple[int, ...], scheme: Scheme) -> Shapes:
-    """The initializers of one quantized matrix; products want the bytes of a row group by group."""
+    """Shapes of the initializers of one quantized matrix; products need the bytes of a row in groups."""
     (rows, columns), stem = shape, stem_of(parameter)
     groups, length = groups_of(columns, scheme), row_bytes(columns, scheme)
     codes = (rows, length) if parameter == "embed.weight" else (rows, groups, length // groups)
@@ -107,5 +107,5 @@ def part_shapes(parameter: str, shape: tuple[int, ...], scheme: Scheme) -> Shape
 
 
 def is_float(part: str, scheme: Scheme) -> bool:
-    """Whether an initializer of a quantized matrix holds float32, not bytes."""
+    """Whether an initializer of a quantized matrix is float32 and not uint8."""
     return part.endswith(".scales") or (part.endswith(".zeros") and scheme.zero is Zero.ANY)

@@ -1,4 +1,4 @@
-"""How far two ways to run a model are apart, token by token, and what that costs on a text."""
+"""Compares the logits of two runs of a model: KL divergence, top-1 agreement, perplexity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ Ids = Int64[np.ndarray, "_"]
 Logits = Float32[np.ndarray, "_ vocab"]
 
 QUANTIZATION = "quantization"
-"""Of the comparisons of an export, that of quantized weights with the original ones."""
+"""Name of the comparison of quantized weights with the original ones."""
 
 
 @dataclass(frozen=True)
 class LogitDifference:
-    """How far some logits are from a reference's, teacher-forced.
+    """Difference between some logits and those of a reference, teacher-forced.
 
     Attributes:
         max_logit_difference: Largest absolute difference of any logit.
         mean_kl_nats, p99_kl_nats: KL divergence of the next token's distribution from torch's, over positions.
-        top1_agreement: Share of positions whose most likely token is the same.
-        positions: Positions compared.
-        perplexity, reference_perplexity: `exp(mean -ln p(next token of the text))` of either; None where the positions
-            are not those of a text, or only some rows of it were computed.
+        top1_agreement: Share of positions with the same top-1 token.
+        positions: Number of compared positions.
+        perplexity, reference_perplexity: `exp(mean -ln p(next token of the text))` of each; None without a text, or if
+            only some rows of it were computed.
     """
 
     max_logit_difference: float
@@ -38,30 +38,31 @@ class LogitDifference:
 
 
 def divergence(true: Logits, other: Logits) -> Float64[np.ndarray, " row"]:
-    """`KL(true ‖ other) = Σ p · (ln p - ln q)` of each row's distributions, in nats; 0 where they are equal."""
+    """`KL(true ‖ other) = Σ p · (ln p - ln q)` of each row's distributions, in nats; 0 for equal ones."""
     return kl_nats(log_softmax(true), log_softmax(other))
 
 
 def compare_logits(
-    found: Sequence[Logits], wanted: Sequence[Logits], targets: Sequence[Ids] | None = None
+    logits: Sequence[Logits], reference: Sequence[Logits], targets: Sequence[Ids] | None = None
 ) -> LogitDifference:
-    """Logits of the same positions: `found` may hold the last rows of `wanted` alone.
+    """Compares logits of the same positions. `logits` may have only the last rows of `reference`.
 
     Args:
-        targets: For each of `wanted`, the tokens that follow in the text.
+        targets: For each array of `reference`, the next token of the text at each row.
     """
-    pairs = [(ours, theirs[-len(ours) :]) for ours, theirs in zip(found, wanted, strict=True)]
+    pairs = [(ours, theirs[-len(ours) :]) for ours, theirs in zip(logits, reference, strict=True)]
     same = [ours.argmax(-1) == theirs.argmax(-1) for ours, theirs in pairs]
-    lost = np.concatenate([divergence(theirs, ours) for ours, theirs in pairs])
-    whole = targets is not None and all(len(ours) == len(theirs) for ours, theirs in zip(found, wanted, strict=True))
+    divergences = np.concatenate([divergence(theirs, ours) for ours, theirs in pairs])
+    lengths = zip(logits, reference, strict=True)
+    is_whole = targets is not None and all(len(ours) == len(theirs) for ours, theirs in lengths)
     return LogitDifference(
         max_logit_difference=float(max(np.abs(ours - theirs).max() for ours, theirs in pairs)),
-        mean_kl_nats=float(lost.mean()),
-        p99_kl_nats=float(np.quantile(lost, 0.99)),
+        mean_kl_nats=float(divergences.mean()),
+        p99_kl_nats=float(np.quantile(divergences, 0.99)),
         top1_agreement=float(np.mean(np.concatenate(same))),
         positions=sum(len(ours) for ours, _ in pairs),
-        perplexity=_perplexity(found, targets) if whole and targets else None,
-        reference_perplexity=_perplexity(wanted, targets) if whole and targets else None,
+        perplexity=_perplexity(logits, targets) if is_whole and targets else None,
+        reference_perplexity=_perplexity(reference, targets) if is_whole and targets else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a bundle says of itself: the spec its graphs run, how they were made, and hashes of its files."""
+"""The manifest of a bundle: the spec of its graphs, how they were exported, and hashes of its files."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from models.spec import DecoderSpec
 from models.spec_json import spec_from_json, spec_to_json
 
 FORMAT = 8
-"""Rises when graphs of one spec change: their inputs, outputs, names or operators."""
+"""Increases when the graphs of a spec change: their inputs, outputs, names or operators."""
 
 FILE = "manifest.json"
 
@@ -25,11 +25,11 @@ class Manifest:
 
     Attributes:
         oldest_onnxruntime: The oldest release that opens the graphs.
-        layout: How matrices are given, where not all are dense, as `Layout.to_json` writes it.
-        kernels: How each graph computes attention.
-        weights: Where the numbers are: a file of the bundle, or `outside` when the checkpoint gives them.
-        sha256: Of every other file in the folder.
-        parity: Measured per graph; empty in a bundle without weights.
+        layout: `Layout.to_json` of the graphs; empty if all matrices are dense.
+        kernels: Name of the attention kernels of each graph.
+        weights: The file of weights in the bundle, or `outside` if the checkpoint provides them.
+        sha256: Hash of every other file in the folder.
+        parity: Comparison with torch, by graph; empty in a bundle without weights.
     """
 
     spec: DecoderSpec
@@ -55,13 +55,13 @@ class Manifest:
 
 
 def graph_key(spec: DecoderSpec, layout: str = "") -> str:
-    """Equal for decoders that the same graphs run: a hash of the format, the spec, and the layout of its matrices."""
-    told = f"{FORMAT}\n{spec_to_json(spec)}" + (f"\n{layout}" if layout else "")
-    return hashlib.sha256(told.encode()).hexdigest()
+    """Hash of the format, the spec and the layout. Decoders with equal keys share graphs."""
+    text = f"{FORMAT}\n{spec_to_json(spec)}" + (f"\n{layout}" if layout else "")
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a bundle of this format; None for any other folder."""
+    """The manifest of a bundle in this format; None for any other folder."""
     try:
         table: dict[str, Any] = parse_json((folder / FILE).read_text(encoding="utf8"))
         if table.pop("edge_bundle") is not True or table["format"] != FORMAT:
@@ -77,17 +77,17 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def _check_types(manifest: Manifest) -> None:
-    """Refuses values that no writer of manifests writes, before anybody reads them."""
+    """Raises TypeError if a value has the wrong type."""
     texts = [*manifest.kernels.items(), *manifest.sha256.items(), *manifest.versions.items(), *manifest.sites]
     numbers = [number for one in manifest.parity.values() for number in vars(one).values()]
     if not all(isinstance(text, str) for pair in texts for text in (pair if isinstance(pair, tuple) else (pair,))):
-        raise TypeError("a name is no text")
+        raise TypeError("a name is not a string")
     if not all(number is None or type(number) in (int, float) for number in numbers):
-        raise TypeError("a measured number is none")
+        raise TypeError("a measurement is not a number")
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether Edge wrote this folder, in this format or an older one."""
+    """Whether this folder is a bundle, in any format."""
     try:
         return parse_json((folder / FILE).read_text(encoding="utf8")).get("edge_bundle") is True
     except (OSError, ValueError, AttributeError):
@@ -100,11 +100,11 @@ def file_sha256(file: Path) -> str:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of what made a bundle."""
-    found: dict[str, str] = {}
+    """Versions of the installed packages that affect a bundle."""
+    versions: dict[str, str] = {}
     for package in ("edge-lens", "torch", "onnx", "onnxscript", "onnxruntime"):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -1,7 +1,7 @@
-"""Names that outlive the exporter: nodes carry their scope, outputs their name and dimensions.
+"""Names of nodes and inputs in graphs.
 
-ONNX Runtime's profile keeps node names and drops metadata, so a node is called `layers.3.ffn.up|MatMul|2`
-before a session is made: part, operator, and a number within the graph.
+ONNX Runtime's profile has node names but no metadata. So a node is named `layers.3.ffn.up|MatMul|2`: part, operator,
+and number within the graph.
 """
 
 import re
@@ -9,23 +9,23 @@ import re
 from models.parts import OTHER
 
 Dims = tuple[str | int, ...]
-"""Sizes of an array's axes; a named one varies."""
+"""Sizes of an array's axes; a named axis is dynamic."""
 
 OPSET = 23
-"""The first with Attention and RMSNormalization: the lowest for which ONNX Runtime has a kernel for every node."""
+"""The first opset with Attention and RMSNormalization, and the lowest with an ONNX Runtime kernel for every node."""
 
 SCATTER_OPSET = 24
-"""The first with TensorScatter, and the last whose Attention has a kernel: above it one node becomes about eighty."""
+"""The first opset with TensorScatter, and the last with a kernel for Attention; later ones expand it to 80 nodes."""
 
 OLDEST_RUNTIME = {OPSET: "1.23", SCATTER_OPSET: "1.24"}
-"""The first ONNX Runtime that opens graphs of each opset; the ones before refuse it."""
+"""The oldest ONNX Runtime that opens graphs of each opset."""
 
 NEUTRAL = {"scale": 1.0, "shift": 0.0}
-"""The two inputs that change a site, and the value of each that leaves it as it is."""
+"""The two inputs that edit a site, with their neutral values."""
 
 
 def change_name(site: str, part: str) -> str:
-    """`layers.3.ffn.neurons.scale`: an input of `edit`."""
+    """Name of an input of `edit`, such as `layers.3.ffn.neurons.scale`."""
     return f"{site}.{part}"
 
 
@@ -33,6 +33,6 @@ _IN_NAME = re.compile(r"\b(embed|head|other|layers\.\d+\.(?:attn|ffn)\.\w+)\|")
 
 
 def part_of_node(node_name: str) -> str:
-    """The part in a node's name; a node that the runtime fused keeps the name of one it replaced."""
-    found = _IN_NAME.search(node_name)
-    return found[1] if found else OTHER
+    """The part in a node's name. A fused node has the name of one of the nodes that it replaced."""
+    match = _IN_NAME.search(node_name)
+    return match[1] if match else OTHER

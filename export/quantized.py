@@ -1,7 +1,7 @@
-"""Parts of a decoder whose matrices come in groups: traced as ONNX Runtime's operators for them, never computed.
+"""Modules with quantized matrices, traced as ONNX Runtime's operators.
 
-A matrix is three initializers: `codes`, `scales`, and `zeros` unless the scheme's zero is the middle. A tied head has
-codes of its own, in the shape that its operator wants; they may be the embedding's bytes.
+A matrix has the initializers `codes`, `scales`, and `zeros` unless the zero point is the middle code. A tied head has
+its own codes, in the shape of its operator; they may share memory with the embedding.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ _DOMAIN = "com.microsoft"
 
 
 class Quantized(nn.Module):
-    """The parts of one matrix, without numbers."""
+    """The initializers of one matrix, without data."""
 
     codes: Tensor
     scales: Tensor
@@ -52,18 +52,18 @@ class Quantized(nn.Module):
         )
 
     def rows(self, ids: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows column"]:
-        """The rows that `ids` name."""
-        columns, filled = self.shape[1], self.scales.shape[1] * self.scheme.group
+        """The rows with indices `ids`, dequantized."""
+        columns, padded = self.shape[1], self.scales.shape[1] * self.scheme.group
         inputs = [self.codes, ids, self.scales, *([] if self.zeros is None else [self.zeros])]
-        found = ops.symbolic(
+        rows = ops.symbolic(
             f"{_DOMAIN}::GatherBlockQuantized",
             inputs,
             {"gather_axis": 0, "quantize_axis": 1} | self._sizes,
             dtype=torch.float32,
-            shape=(*ids.shape, filled),
+            shape=(*ids.shape, padded),
             version=1,
         )
-        return found if filled == columns else found.narrow(-1, 0, columns)
+        return rows if padded == columns else rows.narrow(-1, 0, columns)
 
     @property
     def _sizes(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Quantized(nn.Module):
 
 
 class QuantizedLinear(Quantized):
-    """In place of `nn.Linear`."""
+    """Replaces `nn.Linear`."""
 
     def __init__(self, parameter: str, dense: nn.Linear, scheme: Scheme, accuracy: int) -> None:
         super().__init__(parameter, (dense.out_features, dense.in_features), scheme, accuracy)
@@ -82,12 +82,12 @@ class QuantizedLinear(Quantized):
 
 
 class QuantizedEmbedding(Quantized):
-    """In place of `Embedding`."""
+    """Replaces `Embedding`."""
 
     def __init__(self, dense: Embedding, scheme: Scheme, accuracy: int) -> None:
         rows, columns = dense.weight.shape
         super().__init__("embed.weight", (rows, columns), scheme, accuracy)
-        self.weight = None  # nobody else reads it: a tied head has codes of its own
+        self.weight = None  # not used: a tied head has its own codes
         self.project, self.positions = dense.project, dense.positions
 
     def forward(self, ids: Int[Tensor, "*rows"], positions: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows model"]:
@@ -97,7 +97,7 @@ class QuantizedEmbedding(Quantized):
 
 
 class QuantizedHead(Quantized):
-    """In place of `Head`, tied or not."""
+    """Replaces `Head`, tied or not."""
 
     def __init__(self, dense: Head, shape: tuple[int, int], scheme: Scheme, accuracy: int) -> None:
         super().__init__("head.weight", shape, scheme, accuracy)
@@ -108,8 +108,8 @@ class QuantizedHead(Quantized):
         return bound(self.cap, self.product(x if self.project is None else self.project(x), self.bias))
 
 
-def pack_modules(decoder: Decoder, layout: Layout) -> None:
-    """Puts quantized parts in place of those whose matrices the layout gives in groups."""
+def replace_quantized(decoder: Decoder, layout: Layout) -> None:
+    """Replaces the modules whose matrices are quantized in the layout."""
     linears = {name: module for name, module in decoder.named_modules() if isinstance(module, nn.Linear)}
     for name, module in linears.items():
         if scheme := layout.schemes.get(f"{name}.weight"):

@@ -1,4 +1,4 @@
-"""A checkpoint's matrices in groups, quantized once and kept in the cache for every engine and every later run."""
+"""Quantizes a checkpoint's matrices once, and caches them for all engines and later runs."""
 
 import hashlib
 from collections.abc import Sequence
@@ -22,44 +22,44 @@ _FILE = "model.safetensors"
 def prepare_quantized(
     checkpoint: Checkpoint, scheme: Scheme, progress: Progress, keep: Sequence[str] = ()
 ) -> Checkpoint:
-    """The checkpoint with its matrices quantized, now if the cache does not hold them.
+    """The checkpoint with quantized matrices, from the cache or quantized now.
 
     Args:
-        keep: Patterns of matrices that stay float32, as `models.quantized_file.matrices` takes them.
+        keep: Patterns of matrices that stay float32, for `models.quantized_file.matrices`.
 
     Raises:
-        MisuseError: a pattern that fits no matrix.
+        MisuseError: a pattern matches no matrix.
         EdgeError: the cache folder cannot be written.
     """
     file = cache_folder("weights") / _key(checkpoint, scheme, matrices(checkpoint.spec, keep))[:32] / _FILE
-    if found := _opened(file, checkpoint):
-        return found
-    way_out = f"free some space, or name a folder elsewhere in the environment variable {CACHE_VARIABLE}"
-    with atomic_folder(file.parent, way_out) as folder:
+    if cached := _open_cached(file, checkpoint):
+        return cached
+    fix = f"free some space, or set the environment variable {CACHE_VARIABLE} to another folder"
+    with atomic_folder(file.parent, fix) as folder:
         write_quantized(checkpoint.spec, checkpoint.weights, scheme, folder / _FILE, progress, keep)
     return _with_weights_of(file, checkpoint)
 
 
 def stored_precision(checkpoint: Checkpoint) -> Grouped | None:
-    """Of weights that are stored in groups already; None where they are floats, which any precision can be had from."""
+    """The precision of weights that are stored quantized; None for floats, which can be quantized to any precision."""
     return Grouped(next(iter(checkpoint.quantized.schemes.values()))) if checkpoint.quantized else None
 
 
-def as_quantized(checkpoint: Checkpoint, asked: Precision) -> Grouped:
-    """The precision of weights that are stored in groups already; another one cannot be had from them."""
-    held = stored_precision(checkpoint)
-    assert held is not None, "the weights are floats"
-    if asked == FP32:
-        return held
-    # How users spell a precision says nothing of zeros between codes.
-    spelled = Grouped(replace(held.scheme, zero=Zero.WHOLE)) if held.scheme.zero is Zero.ANY else held
-    if not isinstance(asked, Grouped) or asked.scheme != spelled.scheme:
-        raise MisuseError(f"the weights of {checkpoint.name} are stored as {held} and cannot become {asked}")
-    return asked
+def as_quantized(checkpoint: Checkpoint, requested: Precision) -> Grouped:
+    """The precision of weights that are stored quantized. Raises MisuseError if `requested` is another one."""
+    stored = stored_precision(checkpoint)
+    assert stored is not None, "the weights are floats"
+    if requested == FP32:
+        return stored
+    # A precision as users write it does not include non-integer zero points.
+    written = Grouped(replace(stored.scheme, zero=Zero.WHOLE)) if stored.scheme.zero is Zero.ANY else stored
+    if not isinstance(requested, Grouped) or requested.scheme != written.scheme:
+        raise MisuseError(f"the weights of {checkpoint.name} are stored as {stored}, not {requested}; use {stored}")
+    return requested
 
 
-def _opened(file: Path, checkpoint: Checkpoint) -> Checkpoint | None:
-    """What an earlier run quantized; a file that was damaged since is quantized anew."""
+def _open_cached(file: Path, checkpoint: Checkpoint) -> Checkpoint | None:
+    """The cached checkpoint; None if there is none or it is damaged."""
     try:
         return _with_weights_of(file, checkpoint) if file.is_file() else None
     except CheckpointError:
@@ -71,13 +71,13 @@ def _with_weights_of(file: Path, checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _key(checkpoint: Checkpoint, scheme: Scheme, quantized: Sequence[str]) -> str:
-    """Equal for the same matrices of equal weights; files are told by path, size and time of change."""
-    told = hashlib.sha256(dumps([FORMAT, asdict(scheme), quantized]).encode())
+    """Hash of the scheme, the matrices and the weights. Files are identified by path, size and modification time."""
+    digest = hashlib.sha256(dumps([FORMAT, asdict(scheme), quantized]).encode())
     if checkpoint.files:
         for file in checkpoint.files:
             stat = file.stat()
-            told.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+            digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     else:
         for name, array in checkpoint.weights.items():
-            told.update(f"{name} {array.shape} {array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
-    return told.hexdigest()
+            digest.update(f"{name} {array.shape} {array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""Graphs without some of their sublayers, cut out of the bytes of an ONNX file: nothing but this module reads them.
+"""Graphs without some of their sublayers, by editing the bytes of an ONNX file.
 
 An ONNX file is a protobuf message (onnx.proto3, protobuf's wire format). Only nodes, their names and the names of
-values are looked at, so neither `onnx` nor what a model was exported with is needed.
+values are read, so the packages `onnx` and torch are not needed.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ _BYTES = 2
 """Field numbers of ModelProto, GraphProto, NodeProto, TensorProto and ValueInfoProto; and a wire type."""
 
 Field = tuple[int, bytes, bytes]
-"""Number, the whole field as it stands, and what it holds; nothing where it is no bytes."""
+"""Number, bytes of the whole field, and its content; the content is empty for other wire types than bytes."""
 
 
 @dataclass(frozen=True)
@@ -25,107 +25,107 @@ class ReducedGraph:
     """A graph without some nodes.
 
     Attributes:
-        model: As an ONNX file holds it.
-        initializers: Names of those that are still read.
+        model: The bytes of the ONNX file.
+        initializers: Names of the initializers and values that the remaining nodes read.
     """
 
     model: bytes
     initializers: frozenset[str]
 
 
-def remove_nodes(model: bytes, is_cut: Callable[[str], bool]) -> ReducedGraph:
-    """A graph without the nodes whose names `is_cut` picks: sublayers that add nothing to the residual stream.
+def remove_nodes(model: bytes, is_removed: Callable[[str], bool]) -> ReducedGraph:
+    """Removes the nodes whose names `is_removed` accepts: sublayers, which then add nothing to the residual stream.
 
     Raises:
-        EdgeError: what is cut out does not end in additions to a value from outside.
+        EdgeError: the removed nodes do not end in additions to a value of another node.
     """
     parts = list(_fields(model))
-    graph = next(held for number, _, held in parts if number == _GRAPH)
+    graph = next(content for number, _, content in parts if number == _GRAPH)
     fields = list(_fields(graph))
-    nodes = [_Node(held) for number, _, held in fields if number == _NODE]
-    cut = [node for node in nodes if is_cut(node.name)]
-    inside = {value for node in cut for value in node.outputs}
-    stands_for = _residuals(cut, inside, {value for node in nodes for value in node.outputs})
-    kept = [node.renamed(stands_for) for node in nodes if not is_cut(node.name)]
+    nodes = [_Node(content) for number, _, content in fields if number == _NODE]
+    removed = [node for node in nodes if is_removed(node.name)]
+    inside = {value for node in removed for value in node.outputs}
+    replacements = _residuals(removed, inside, {value for node in nodes for value in node.outputs})
+    kept = [node.renamed(replacements) for node in nodes if not is_removed(node.name)]
     lost = [value for node in kept for value in node.inputs if value in inside]
     if lost:
-        raise EdgeError(f"a graph cannot be cut: '{lost[0]}' is used outside the sublayer that computes it")
+        raise EdgeError(f"nodes cannot be removed: '{lost[0]}' is used outside the sublayer that computes it")
     read = frozenset(value for node in kept for value in node.inputs)
     written = b"".join(_kept_field(field, inside, read) for field in fields if field[0] != _NODE)
-    body = b"".join(_held(_NODE, node.held) for node in kept) + written
+    body = b"".join(_bytes_field(_NODE, node.content) for node in kept) + written
     others = b"".join(whole for number, whole, _ in parts if number != _GRAPH)
-    return ReducedGraph(others + _held(_GRAPH, body), read)
+    return ReducedGraph(others + _bytes_field(_GRAPH, body), read)
 
 
-def _residuals(cut: list["_Node"], inside: set[str], made: set[str]) -> dict[str, str]:
-    """What each sum of a cut sublayer adds to: a value that a node outside makes, or another such sum."""
-    stands_for: dict[str, str] = {}
-    for node in cut:
-        added_to = [one for one in node.inputs if one in stands_for or (one in made and one not in inside)]
+def _residuals(removed: list["_Node"], inside: set[str], produced: set[str]) -> dict[str, str]:
+    """For each sum of a removed sublayer, the value it adds to: one of another node, or another such sum."""
+    replacements: dict[str, str] = {}
+    for node in removed:
+        added_to = [one for one in node.inputs if one in replacements or (one in produced and one not in inside)]
         if node.kind == "Add" and added_to:
-            stands_for[node.outputs[0]] = added_to[0]
-    return stands_for
+            replacements[node.outputs[0]] = added_to[0]
+    return replacements
 
 
 def _kept_field(field: Field, inside: set[str], read: frozenset[str]) -> bytes:
-    """A field of the graph, or nothing where it is of what was cut out."""
-    number, whole, held = field
+    """The bytes of a graph field; empty if it belongs to removed nodes."""
+    number, whole, content = field
     if number == _VALUE:
         return b""
-    if number == _INITIALIZER and _text(held, _INITIALIZER_NAME) not in read:
+    if number == _INITIALIZER and _text(content, _INITIALIZER_NAME) not in read:
         return b""
-    return b"" if number == _OUTPUT and _text(held, _VALUE_NAME) in inside else whole
+    return b"" if number == _OUTPUT and _text(content, _VALUE_NAME) in inside else whole
 
 
 class _Node:
-    """One node, as it stands in the file."""
+    """One node of the file."""
 
-    def __init__(self, held: bytes) -> None:
-        self.held = held
-        fields = list(_fields(held))
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        fields = list(_fields(content))
         self.inputs, self.outputs = (
             [value.decode() for number, _, value in fields if number == which] for which in (_INPUTS, _OUTPUTS)
         )
-        self.name, self.kind = _text(held, _NAME), _text(held, _KIND)
+        self.name, self.kind = _text(content, _NAME), _text(content, _KIND)
 
-    def renamed(self, stands_for: dict[str, str]) -> "_Node":
-        """The same, reading other values."""
-        if not stands_for.keys() & set(self.inputs):
+    def renamed(self, replacements: dict[str, str]) -> "_Node":
+        """The same node with renamed inputs."""
+        if not replacements.keys() & set(self.inputs):
             return self
         written = b""
-        for number, whole, value in _fields(self.held):
+        for number, whole, value in _fields(self.content):
             name = value.decode() if number == _INPUTS else ""
-            while name in stands_for:
-                name = stands_for[name]
-            written += _held(_INPUTS, name.encode()) if number == _INPUTS else whole
+            while name in replacements:
+                name = replacements[name]
+            written += _bytes_field(_INPUTS, name.encode()) if number == _INPUTS else whole
         return _Node(written)
 
 
 def _text(message: bytes, number: int) -> str:
-    """A field of text; empty where there is none."""
-    return next((held.decode() for found, _, held in _fields(message) if found == number), "")
+    """A string field; empty if there is none."""
+    return next((content.decode() for other, _, content in _fields(message) if other == number), "")
 
 
 def _fields(message: bytes) -> Iterator[Field]:
-    """The fields of a message in their order."""
+    """The fields of a message in order."""
     at = 0
     while at < len(message):
         start = at
         key, at = _number(message, at)
         number, kind = key >> 3, key & 7
-        held = b""
+        content = b""
         if kind == _BYTES:
             size, at = _number(message, at)
-            held, at = message[at : at + size], at + size
+            content, at = message[at : at + size], at + size
         elif kind == 0:
             _, at = _number(message, at)
         else:
             at += 8 if kind == 1 else 4
-        yield number, message[start:at], held
+        yield number, message[start:at], content
 
 
 def _number(message: bytes, at: int) -> tuple[int, int]:
-    """A varint, and where it ends: 7 bits a byte, the least first."""
+    """Reads a varint (7 bits per byte, least significant first); returns it and the position after it."""
     value = shift = 0
     while True:
         byte = message[at]
@@ -135,9 +135,9 @@ def _number(message: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
-def _held(number: int, held: bytes) -> bytes:
-    """A field that holds bytes."""
-    return _varint(number << 3 | _BYTES) + _varint(len(held)) + held
+def _bytes_field(number: int, content: bytes) -> bytes:
+    """Encodes a field of bytes."""
+    return _varint(number << 3 | _BYTES) + _varint(len(content)) + content
 
 
 def _varint(value: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A checkpoint as a folder for other tools or other machines, proved to be the same model before it appears."""
+"""Exports a checkpoint to a folder for other tools or machines, after comparing it with torch."""
 
 import shutil
 from dataclasses import replace
@@ -18,10 +18,10 @@ from models.precision import FP32, Precision
 from models.progress import Progress
 
 _PACKAGES_BYTES = 520_000_000
-"""What torch, onnx and ONNX Runtime take, a traced graph among it, before any weight is held."""
+"""Memory of torch, onnx, ONNX Runtime and a traced graph, without weights."""
 
 _LARGEST_TENSORS = 2
-"""Of its size on top: one more while kernels are laid out, and as much again that freed weights leave behind."""
+"""Additional memory in units of the largest tensor: one while kernels are prepared, one that freed weights leave."""
 
 
 def export_checkpoint(
@@ -32,16 +32,16 @@ def export_checkpoint(
     precision: Precision = FP32,
     original: Checkpoint | None = None,
 ) -> Path:
-    """Writes folder `out`: weights, graphs, tokenizer, and a manifest with the parity that was measured.
+    """Writes the folder `out`: weights, graphs, tokenizer, and a manifest with the comparison with torch.
 
     Args:
         precision: How products with quantized matrices are computed.
-        original: The checkpoint before its matrices were quantized; what quantizing cost is then measured too.
+        original: The checkpoint before quantization. If given, the loss by quantization is measured too.
 
     Raises:
         MisuseError: `out` exists and Edge did not write it.
-        MissingPackageError: torch, onnx or onnxscript is absent.
-        EdgeError: the disk refuses, or the export is not the same model; nothing is left behind.
+        MissingPackageError: torch, onnx or onnxscript is not installed.
+        EdgeError: the folder cannot be written, or the export is not the same model; nothing is left behind.
     """
     out = out.expanduser().absolute()
     check_target(checkpoint, out)
@@ -52,28 +52,26 @@ def export_checkpoint(
         target.write(checkpoint, layout, folder, progress)
         for file in texts:
             shutil.copyfile(file, folder / file.name)
-        _prove(checkpoint, layout, folder, target, original, progress)
+        _check(checkpoint, layout, folder, target, original, progress)
     return out
 
 
 def check_target(checkpoint: Checkpoint, out: Path) -> None:
-    """Only an absent or empty folder, or a bundle, may be written over."""
+    """Raises MisuseError unless `out` is absent, an empty folder, or a bundle, which may be overwritten."""
     if out.resolve() in (checkpoint.folder.resolve(), *checkpoint.folder.resolve().parents):
-        raise MisuseError(f"{out} holds the checkpoint itself; name another folder to export to")
+        raise MisuseError(f"{out} contains the checkpoint itself; name another folder to export to")
     if not out.exists() or is_bundle(out):
         return
     if not out.is_dir():
         raise MisuseError(f"{out} is a file; name a folder to export to")
     if any(out.iterdir()):
-        raise MisuseError(
-            f"{out} exists and was not written by Edge; remove it yourself, or name another folder to export to"
-        )
+        raise MisuseError(f"{out} exists and was not written by Edge; delete it, or name another folder to export to")
 
 
 def peak_bytes(checkpoint: Checkpoint, layout: Layout, target: Target = TARGETS["std"]) -> int:
-    """What an export holds at most, while its parity is measured: torch's float32 weights, or those of a session.
+    """Peak memory of an export, reached while it is compared: the weights of torch in float32, or of a session.
 
-    A session lays out what its graph's file holds, and lets go of the file; what it is given stays beside that.
+    A session copies weights from its graph's file and frees the file. Weights that are passed to it stay in memory.
     """
     torch, stored = 4 * parameter_count(checkpoint.spec), stored_bytes(checkpoint, layout)
     session = stored if isinstance(target, Standalone) else 2 * stored
@@ -81,7 +79,7 @@ def peak_bytes(checkpoint: Checkpoint, layout: Layout, target: Target = TARGETS[
     return _PACKAGES_BYTES + max(torch, session) + _LARGEST_TENSORS * largest
 
 
-def _prove(
+def _check(
     checkpoint: Checkpoint,
     layout: Layout,
     folder: Path,
@@ -89,20 +87,20 @@ def _prove(
     original: Checkpoint | None,
     progress: Progress,
 ) -> None:
-    """Checks the graphs, measures parity, and writes the manifest that says so."""
+    """Checks the graphs, compares them with torch, and writes the manifest with the results."""
     from export.check import check_graph, check_parity, measure_parity, quantization_cost, tolerance
     from export.kernels import kernels_of
 
     kernels = {name: kernels_of(checkpoint.spec)[name] for name in target.graphs}
-    progress("checking the graphs and their parity with torch")
-    whole = isinstance(target, Standalone)
-    for file in target.graphs.values() if whole else ():
+    progress("comparing the graphs with torch")
+    has_weights = isinstance(target, Standalone)
+    for file in target.graphs.values() if has_weights else ():
         check_graph(folder / file)
     parity = measure_parity(
-        checkpoint, layout, {name: folder / file for name, file in target.graphs.items()}, not whole
+        checkpoint, layout, {name: folder / file for name, file in target.graphs.items()}, not has_weights
     )
     check_parity(parity, tolerance(layout))
     if original is not None:
         parity |= {QUANTIZATION: quantization_cost(checkpoint, original)}
-    described = describe(checkpoint.spec, layout, folder, kernels, weights=target.weights)
-    (folder / FILE).write_text(replace(described, parity=parity).to_json(), encoding="utf8")
+    manifest = describe(checkpoint.spec, layout, folder, kernels, weights=target.weights)
+    (folder / FILE).write_text(replace(manifest, parity=parity).to_json(), encoding="utf8")

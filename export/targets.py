@@ -1,7 +1,7 @@
-"""Whom an export is for, and so what is in it.
+"""Export targets and their files.
 
-std      std.onnx, std.onnx.data                            standard operators, and names that other tools expect
-genai    model.onnx, model.onnx.data, genai_config.json     what onnxruntime-genai opens
+std      std.onnx, std.onnx.data                            standard operators and the names that other tools expect
+genai    model.onnx, model.onnx.data, genai_config.json     for onnxruntime-genai
 edge     safetensors, graphs/                               a checkpoint that Edge runs without torch and onnx
 """
 
@@ -35,7 +35,7 @@ TEXT_FILES = (
 GENAI = "genai"
 
 Planned = tuple[str, int | None]
-"""A file's name, and its bytes where they are known beforehand."""
+"""A file's name, and its size in bytes if it is known in advance."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Target(ABC):
     """One kind of export.
 
     Attributes:
-        graphs: The graphs in it by the name that `export.graphs.plans` has for them, and the file of each.
-        weights: The file that holds the numbers, or the first of several.
+        graphs: File of each graph, by its name in `export.graphs.plans`.
+        weights: The file of weights, or the first of several.
     """
 
     graphs: Mapping[str, str]
@@ -52,20 +52,20 @@ class Target(ABC):
 
     @abstractmethod
     def write(self, checkpoint: Checkpoint, layout: Layout, folder: Path, progress: Progress) -> None:
-        """Writes weights, graphs, and what describes them."""
+        """Writes weights, graphs and config files."""
 
     @abstractmethod
     def own_files(self, checkpoint: Checkpoint, layout: Layout) -> Iterator[Planned]:
-        """What `write` will write."""
+        """The files that `write` will write."""
 
     def planned(self, checkpoint: Checkpoint, layout: Layout) -> list[Planned]:
-        """Every file of the export but its manifest."""
+        """Every file of the export except its manifest."""
         texts = text_files(checkpoint)
         return [*self.own_files(checkpoint, layout), *((file.name, file.stat().st_size) for file in texts)]
 
 
 class Standalone(Target):
-    """One graph, and its numbers beside it."""
+    """One graph with its weights in an external data file."""
 
     def write(self, checkpoint: Checkpoint, layout: Layout, folder: Path, progress: Progress) -> None:
         progress("writing weights")
@@ -80,7 +80,7 @@ class Standalone(Target):
 
 
 class ForGenai(Standalone):
-    """A graph, and what onnxruntime-genai wants to know of it."""
+    """A graph with weights, and the config of onnxruntime-genai."""
 
     def write(self, checkpoint: Checkpoint, layout: Layout, folder: Path, progress: Progress) -> None:
         super().write(checkpoint, layout, folder, progress)
@@ -92,7 +92,7 @@ class ForGenai(Standalone):
 
 
 class ForEdge(Target):
-    """The checkpoint's own weights, quantized ones as they are, and weightless graphs beside them."""
+    """The checkpoint's weights, unchanged, and graphs without weights."""
 
     def write(self, checkpoint: Checkpoint, layout: Layout, folder: Path, progress: Progress) -> None:
         progress("copying weights")
@@ -105,12 +105,12 @@ class ForEdge(Target):
         yield from ((file, None) for file in self.graphs.values())
 
     def _weight_files(self, checkpoint: Checkpoint) -> list[Path]:
-        """The shards and their index; a checkpoint from memory has none to copy."""
+        """The shards and their index. Raises MisuseError for a checkpoint from memory."""
         if not checkpoint.files:
-            raise MisuseError(f"{checkpoint.name} has no files of weights that could be copied")
+            raise MisuseError(f"{checkpoint.name} has no weight files to copy")
         index = checkpoint.folder / INDEX
         files = [*checkpoint.files, *([index] if index.is_file() and len(checkpoint.files) > 1 else [])]
-        return [_own(checkpoint, file) for file in files]
+        return [_copyable(checkpoint, file) for file in files]
 
 
 TARGETS: dict[str, Target] = {
@@ -121,26 +121,26 @@ TARGETS: dict[str, Target] = {
 
 
 def text_files(checkpoint: Checkpoint) -> list[Path]:
-    """Tokenizer, template and configs of a checkpoint, which every export gets a copy of."""
-    return [_own(checkpoint, file) for name in TEXT_FILES if (file := checkpoint.folder / name).is_file()]
+    """Tokenizer, template and configs of a checkpoint, copied to every export."""
+    return [_copyable(checkpoint, file) for name in TEXT_FILES if (file := checkpoint.folder / name).is_file()]
 
 
-def _own(checkpoint: Checkpoint, file: Path) -> Path:
-    """A file that may be copied: a checkpoint from outside could link to any file of its reader's.
+def _copyable(checkpoint: Checkpoint, file: Path) -> Path:
+    """Returns a file that may be copied: a downloaded checkpoint could link to private files.
 
     Raises:
-        CheckpointError: it is a symlink that leads out of the checkpoint.
+        CheckpointError: the file is a symlink to a place outside the checkpoint.
     """
     if file.is_symlink() and not is_inside(file, checkpoint.folder):
         raise CheckpointError(
-            f"{file} is a link to {file.resolve()}, outside of the checkpoint, and an export copies no such file; put "
-            "the file itself in its place"
+            f"{file} links to {file.resolve()}, outside the checkpoint, and is not copied; replace the link with "
+            "the file itself"
         )
     return file
 
 
 def stored_bytes(checkpoint: Checkpoint, layout: Layout) -> int:
-    """Bytes of all initializers, the gaps between pages left out."""
+    """Bytes of all initializers, without padding between pages."""
     total = 0
     for name, shape in initializer_shapes(checkpoint.spec, layout).items():
         scheme = layout.schemes.get(f"{name.rpartition('.')[0]}.weight")

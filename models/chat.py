@@ -226,4 +226,4 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf8")
     except UnicodeDecodeError as error:
-        raise CheckpointError(f"{file} is no text in UTF-8 (byte {error.start} is not); save it as UTF-8") from error
+        raise CheckpointError(f"{file} is not UTF-8 text (byte {error.start} is not); save it as UTF-8") from error

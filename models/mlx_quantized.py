@@ -90,7 +90,7 @@ def _pack_linears(owner: nn.Module, name: str, quantized: Mapping[str, Quantized
             setattr(owner, part, QuantizedLinear(matrix, dense.get("bias")))
 
 
-def pack_modules(decoder: Decoder, quantized: Mapping[str, QuantizedMatrix]) -> None:
+def replace_quantized(decoder: Decoder, quantized: Mapping[str, QuantizedMatrix]) -> None:
     """Puts quantized parts in place of those that have a matrix in `quantized`; the rest has its weights already."""
     for index, block in enumerate(decoder.layers):
         for sublayer in ("attn", "ffn"):

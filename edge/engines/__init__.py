@@ -1,1 +1,1 @@
-"""The runtimes: each runs one checkpoint on one thread, and hands out numpy."""
+"""The engines. Each runs one checkpoint on one thread and returns numpy arrays."""

@@ -1,7 +1,7 @@
-"""Which of its two kernels ONNX Runtime computes attention with: tiles of a row, or plain products.
+"""Selects the attention kernel of ONNX Runtime: flash attention (tiled), or plain matrix products.
 
-For one token its tiled kernel has loops of its own. Plain products end, on x86-64, in a kernel made for a single row,
-which is quicker at every depth; prompts take as long with either (docs/decisions/0017-attention-of-one-row.md).
+On x86-64, plain products use a kernel for a single row, which is faster for one token at every depth. Prompts take as
+long with either (docs/decisions/0017-attention-of-one-row.md).
 """
 
 import os
@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from threading import Lock
 
 SWITCH = "ORT_GQA_DISABLE_FLASH_ATTENTION"
-"""Read from the environment by every session while it is made."""
+"""Environment variable that each session reads when it is created."""
 
 _opening = Lock()
 
 
 @contextmanager
 def without_flash_attention() -> Iterator[None]:
-    """Has a session that is made inside use plain products where they are quicker; a switch already set stays."""
+    """Disables flash attention for sessions created inside the block, on x86-64. Keeps a value set by the user."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         yield
         return

@@ -1,4 +1,4 @@
-"""What every engine can do. numpy is the only array type that leaves one."""
+"""The interface of engines. numpy is the only array type that an engine returns."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,20 +15,20 @@ from models.sites import LOGITS, place_of
 from models.spec import DecoderSpec
 
 Rows = Mapping[str, Float32[np.ndarray, "_ ..."]]
-"""Arrays for the values of one pass, by the place of a site (`models.sites.place_of`)."""
+"""Output arrays for the values of one pass, by the place of a site (`models.sites.place_of`)."""
 
 NO_ROWS: Rows = {}
 
 
 def row_of_logits(spec: DecoderSpec) -> Rows:
-    """Where passes that are given it write the logits of their last token, each over those of the one before."""
+    """An output array for the logits of the last token, which each pass overwrites."""
     return {LOGITS: np.empty((1, spec.vocab_size), np.float32)}
 
 
-def kept(
+def copied(
     value: Shaped[np.ndarray, "*shape"], place: Float32[np.ndarray, "*shape"] | None
 ) -> Float32[np.ndarray, "*shape"]:
-    """A copy of a runtime's value: in `place` where there is one, else in a new array."""
+    """A copy of a runtime's value: in `place` if it is given, else in a new array."""
     if place is None:
         return np.array(value, np.float32)
     place[...] = value
@@ -36,8 +36,7 @@ def kept(
 
 
 def watched_places(spec: DecoderSpec) -> Callable[[Watch], dict[str, str]]:
-    """The place of each site that a watch records of one decoder, by name, but for the logits; remembered, since every
-    pass asks anew."""
+    """A cached function: the place of each site that a watch records of one decoder, by name, without the logits."""
 
     @lru_cache(maxsize=8)
     def places(watch: Watch) -> dict[str, str]:
@@ -51,9 +50,9 @@ class Step:
     """One forward pass.
 
     Attributes:
-        logits: One row, after the last token; a row for every token where the watch asks for logits.
-        sites: Values of the watched sites by name, one row a token of this pass (keys and values
-            too: those of this pass only); sites of one place share an array. `logits` is not repeated here.
+        logits: One row, after the last token; one row per token if the watch records logits.
+        sites: Values of the watched sites by name, one row per token of this pass (for keys and values too). Sites of
+            one place share an array. Excludes `logits`.
     """
 
     logits: Float32[np.ndarray, "row vocab"]
@@ -64,15 +63,15 @@ class Step:
 class Engine(Protocol):
     """One runtime running one checkpoint. Used from one thread, from load to close.
 
-    An engine remembers the keys and values of the tokens fed to it, up to its capacity.
+    An engine caches the keys and values of the tokens fed to it, up to its capacity.
 
     Attributes:
-        name: As users write it: `torch`, `onnx:int4`.
+        name: Name as users write it: `torch`, `onnx:int4`.
         spec: The decoder it runs.
-        threads: Threads it computes with.
+        threads: Number of compute threads.
         versions: Version of each package that computes.
-        weights_bytes: Weights on disk, as it reads them.
-        float_bytes: Of one number of a key or a value.
+        weights_bytes: Size of the weights on disk, as the engine reads them.
+        float_bytes: Size of one number of a key or a value.
         timing_method: How `feed_instrumented` measures, in a few words.
     """
 
@@ -86,42 +85,42 @@ class Engine(Protocol):
 
     @property
     def fed(self) -> int:
-        """Tokens it remembers."""
+        """Number of tokens in the cache."""
 
     @property
     def allocator_peak_bytes(self) -> int | None:
-        """The most that the runtime's allocator held at once; None where it does not say."""
+        """Peak of the runtime's allocator; None if the runtime does not report it."""
 
     def reserve(self, capacity: int) -> None:
-        """Makes room for `capacity` tokens at least; what was fed stays. Never shrinks."""
+        """Grows the cache to at least `capacity` tokens and keeps its content. Never shrinks."""
 
     def ready(self, watch: Watch, changing: bool) -> None:
-        """Opens what passes need with this watch, and with changes, so that no timed pass waits for it."""
+        """Prepares passes with this watch, and with changes, so that no timed pass includes this work."""
 
     def rewind(self, fed: int) -> None:
-        """Forgets every token after the first `fed`; `rewind(0)` starts afresh."""
+        """Removes every token after the first `fed` from the cache; `rewind(0)` empties it."""
 
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
     ) -> Step:
-        """One pass over `ids`, which follow what was fed. The caller has reserved room for them.
+        """One pass over `ids`, appended to the tokens in the cache. The caller has reserved the capacity.
 
-        Logits and watched values go to the arrays that `into` has for them; for others arrays are made.
-        A site is changed before it is watched, and the decoder goes on with what it was changed to.
+        Writes logits and watched values to the arrays in `into`, and to new arrays for others.
+        A change of a site applies before the site is recorded, and the decoder continues with the changed value.
         """
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[TimesByScope]:
-        """Passes over `ids` with a clock at every sublayer or every part: nanoseconds by scope, one dict a pass.
+        """Passes over `ids` with a timer at every sublayer or every part: nanoseconds by scope, one dict per pass.
 
-        Scopes are `embed`, `head`, `other` for work that belongs to none, and in between `layers.<i>.attn` and
-        `layers.<i>.ffn`, each with its norm, or the parts of both. `fed` is afterward as before.
+        Scopes are `embed`, `head`, `other` for work outside all scopes, and `layers.<i>.attn` and `layers.<i>.ffn`,
+        each with its norm, or the parts of both. `fed` is the same before and after.
         """
 
     def feed_without(self, ids: Int64[np.ndarray, " token"], rounds: int) -> dict[str, tuple[Without, ...]]:
-        """Passes over `ids` without all `attn`, without all `ffn`, without all `layers`, each beside a whole one.
+        """Passes over `ids` without all `attn`, without all `ffn`, without all `layers`, each paired with a whole pass.
 
-        Empty where the engine has no way to leave sublayers out. `fed` is afterward as before; what was fed is not.
+        Empty if the engine cannot leave sublayers out. `fed` is the same before and after; the cache content is not.
         """
 
     def close(self) -> None:
-        """Lets go of weights, caches and sessions."""
+        """Frees weights, caches and sessions."""

@@ -1,8 +1,8 @@
-"""Which BLAS does MLX's matrix products on the CPU, and how it comes to be a fast one.
+"""The BLAS that MLX uses for matrix products on the CPU, and loading a fast one.
 
-On Linux, mlx-cpu brings the reference BLAS of netlib: single-threaded and dozens of times slower.
-An OpenBLAS loaded before it, with its symbols global, answers in its place. The OpenBLAS inside
-numpy's wheel cannot help: its symbols carry a prefix and a suffix (`scipy_cblas_sgemm64_`).
+On Linux, mlx-cpu ships the reference BLAS of netlib: single-threaded and dozens of times slower.
+An OpenBLAS loaded before it with global symbols is used instead. The OpenBLAS in numpy's wheel
+does not work: its symbols have a prefix and a suffix (`scipy_cblas_sgemm64_`).
 """
 
 import ctypes
@@ -16,7 +16,7 @@ NETLIB = "reference BLAS (single-threaded, slow); on Debian and Ubuntu: apt-get 
 
 
 class _Symbol(ctypes.Structure):
-    """What `dladdr` says of an address: the first field is the file it was loaded from."""
+    """Result of `dladdr` for an address; the first field is the file it was loaded from."""
 
     _fields_ = (
         ("file", ctypes.c_char_p),
@@ -27,7 +27,7 @@ class _Symbol(ctypes.Structure):
 
 
 def preload_blas() -> None:
-    """Loads OpenBLAS where MLX will find it. Does nothing off Linux, or once MLX or a BLAS is there."""
+    """Loads OpenBLAS for MLX. Does nothing on other systems than Linux, or if MLX or a BLAS is already loaded."""
     if sys.platform != "linux" or "mlx.core" in sys.modules or _global_blas() is not None:
         return
     found = ctypes.util.find_library("openblas")
@@ -40,7 +40,7 @@ def preload_blas() -> None:
 
 
 def set_blas_threads(threads: int | None) -> int:
-    """Asks the BLAS behind MLX for `threads` threads, None being its own choice; returns how many it uses."""
+    """Sets the number of threads of the BLAS behind MLX (None keeps its default); returns the number it uses."""
     if sys.platform != "linux":
         return threads or os.cpu_count() or 1
     try:

@@ -1,4 +1,4 @@
-"""What users choose to run a decoder on, and how they spell it: `onnx`, `mlx:int4`, `onnx+cuda:int8-g64`."""
+"""Engine, provider and precision as users write them: `onnx`, `mlx:int4`, `onnx+cuda:int8-g64`."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,20 +15,20 @@ PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "directml": "DmlExecutionProvider",
 }
-"""Where ONNX Runtime can compute, by what it calls the code for it."""
+"""Execution providers of ONNX Runtime by the short names that users write."""
 
 MOST_THREADS = 1024
-"""More than any machine has cores for; ONNX Runtime hangs on a hundred thousand."""
+"""Upper limit for threads; ONNX Runtime hangs with a hundred thousand."""
 
 _FLOATS = {"torch": ("fp32", "bf16", "fp16"), "mlx": ("fp32", "bf16", "fp16")}
 
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """One engine as it is to be opened.
+    """An engine with its precision and provider.
 
     Attributes:
-        provider: Where ONNX Runtime computes; `cpu` for every other engine, which finds its device by itself.
+        provider: Execution provider of ONNX Runtime; `cpu` for other engines, which choose their device themselves.
     """
 
     name: str
@@ -37,33 +37,33 @@ class EngineChoice:
 
     @property
     def float_kind(self) -> str:
-        """The kind of float that is computed with; beside quantized matrices it is float32."""
+        """The float type of the computation; float32 with quantized matrices."""
         return self.precision.kind if isinstance(self.precision, Float) else FP32.kind
 
     @property
     def float_bytes(self) -> int:
-        """Of one such float."""
+        """Bytes of one such float."""
         return 4 if self.float_kind == FP32.kind else 2
 
     def __str__(self) -> str:
-        """As users write it; what goes without saying is left out."""
+        """The choice as users write it, without default values."""
         provider = "" if self.provider == "cpu" else f"+{self.provider}"
         precision = "" if self.precision == FP32 else f":{self.precision}"
         return f"{self.name}{provider}{precision}"
 
 
 def floats_of(name: str, provider: str) -> tuple[str, ...]:
-    """The kinds of float that an engine has kernels for; every engine runs quantized matrices."""
+    """The float types that an engine has kernels for. Every engine also runs quantized matrices."""
     if name == "onnx":
         return ("fp32",) if provider == "cpu" else ("fp32", "fp16")
     return _FLOATS[name]
 
 
 def engine_of(text: str) -> EngineChoice:
-    """The choice that users spell so: an engine, `+` and a provider, `:` and a precision.
+    """Parses an engine, optionally `+` and a provider, and `:` and a precision.
 
     Raises:
-        MisuseError: an unknown engine, with what was meant; an unknown provider or precision; a precision that the
+        MisuseError: unknown engine (the message suggests a close name), provider or precision; or a precision that the
             engine does not run.
     """
     where, colon, spelled = text.partition(":")
@@ -75,7 +75,7 @@ def engine_of(text: str) -> EngineChoice:
         raise MisuseError(f"no engine '{name}'{hint} (engines: {', '.join(PACKAGES)})")
     if plus and (name != "onnx" or provider not in PROVIDERS):
         raise MisuseError(
-            f"no engine '{where}'; onnx alone takes a provider: {', '.join(f'onnx+{one}' for one in PROVIDERS)}"
+            f"no engine '{where}'; only onnx takes a provider: {', '.join(f'onnx+{one}' for one in PROVIDERS)}"
         )
     precision, provider = precision_of(spelled) if colon else FP32, provider if plus else "cpu"
     floats = floats_of(name, provider)
@@ -86,13 +86,13 @@ def engine_of(text: str) -> EngineChoice:
 
 
 def check_threads(threads: int | None, name: str = "threads") -> None:
-    """Refuses threads that no engine can start; `name` is what the user gave them as."""
+    """Raises MisuseError for an invalid number of threads; `name` is the option in the message."""
     if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise MisuseError(f"{name} is {threads}; an engine computes with at least 1 and at most {MOST_THREADS:,}")
+        raise MisuseError(f"{name} is {threads}; it must be between 1 and {MOST_THREADS:,}")
 
 
 def elsewhere(text: str, name: str) -> str:
-    """The same on engine `name`: in the same precision, or in float32 where that engine has no kernels for it."""
+    """The same choice on engine `name`: in the same precision, or in float32 if that engine has no kernels for it."""
     precision = engine_of(text).precision
     runs = isinstance(precision, Grouped) or precision.kind in floats_of(name, "cpu")
     return str(EngineChoice(name, precision if runs else FP32))

@@ -1,4 +1,4 @@
-"""Nanoseconds of every sublayer of an MLX decoder, by the two methods that its devices allow."""
+"""Times every sublayer of an MLX decoder: by forced evaluation on a CPU, by differences of chains on a GPU."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,14 +17,14 @@ from models.parts import part_of_module
 from models.spec import LayerSpec
 
 SHORT, LONG = 4, 12
-"""Sublayers in the two chains whose times are differenced."""
+"""Lengths of the two chains whose times are subtracted, in sublayers."""
 
 Link = Callable[[mx.array, int], mx.array]
-"""Computes the value after one link of a chain from the value before it, and the link's index."""
+"""One step of a chain: computes the next value from the previous value and the step's index."""
 
 
-class EvaluationClock:
-    """A probe that has each sublayer computed as soon as it is described, and says what that took."""
+class EvaluationTimer:
+    """A probe that evaluates each sublayer at once and records the time."""
 
     def __init__(self) -> None:
         self.took_ns: TimesByScope = {}
@@ -40,7 +40,7 @@ class EvaluationClock:
         return value
 
     def _scope_before(self, site: str) -> str | None:
-        """The scope whose work ends at a site. The sum that ends a layer belongs to `other`."""
+        """The scope that ends at a site. The addition that ends a layer belongs to `other`."""
         if site == "layers.0.input":
             return "embed"
         if site == "logits":
@@ -50,8 +50,8 @@ class EvaluationClock:
         return "other" if site.endswith(".output") else None
 
 
-class Clocked(nn.Module):
-    """A module that has its input and its output computed at once, and adds what that took to a scope."""
+class TimedModule(nn.Module):
+    """Wraps a module: evaluates its input, then its output, and adds the time of the latter to a scope."""
 
     def __init__(self, timed: nn.Module, scope: str, took_ns: TimesByScope) -> None:
         super().__init__()
@@ -67,13 +67,13 @@ class Clocked(nn.Module):
 
 
 def _modules(sublayer: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules inside a sublayer, by attribute."""
+    """The modules inside a sublayer, by attribute name."""
     return [(name, module) for name, module in sublayer.items() if isinstance(module, nn.Module)]
 
 
 @contextmanager
-def _clocked(decoder: Decoder, took_ns: TimesByScope) -> Iterator[None]:
-    """Puts a clock around every module inside the sublayers."""
+def _timed_modules(decoder: Decoder, took_ns: TimesByScope) -> Iterator[None]:
+    """Wraps every module inside the sublayers with a timer; restores the modules at the end."""
     changed: list[tuple[Any, str, nn.Module]] = []
     try:
         for index, block in enumerate(decoder.layers):
@@ -81,7 +81,7 @@ def _clocked(decoder: Decoder, took_ns: TimesByScope) -> Iterator[None]:
                 for child, module in _modules(sublayer):
                     part = str(part_of_module(f"layers.{index}.{name}.{child}"))
                     changed.append((sublayer, child, module))
-                    setattr(sublayer, child, Clocked(module, part, took_ns))
+                    setattr(sublayer, child, TimedModule(module, part, took_ns))
         yield
     finally:
         for sublayer, child, module in changed:
@@ -89,27 +89,27 @@ def _clocked(decoder: Decoder, took_ns: TimesByScope) -> Iterator[None]:
 
 
 def time_by_evaluation(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"], grain: Grain) -> TimesByScope:
-    """One pass, evaluated sublayer by sublayer: on a CPU that costs under a hundredth of the pass. Or part by part."""
+    """Times one pass, evaluated sublayer by sublayer or part by part. On a CPU, sublayers cost under 1% of the pass."""
     cache.begin(len(ids))
     mx.eval(ids, cache.positions)
-    clock = EvaluationClock()
+    timer = EvaluationTimer()
 
     def run() -> None:
-        decoder.logits(decoder.stream(ids, cache.positions, cache, clock)[-1:], clock)
+        decoder.logits(decoder.stream(ids, cache.positions, cache, timer)[-1:], timer)
 
     if grain is Grain.SUBLAYER:
         run()
-        return clock.took_ns
-    with _clocked(decoder, clock.took_ns):
+        return timer.took_ns
+    with _timed_modules(decoder, timer.took_ns):
         run()
-    return with_rests(clock.took_ns)
+    return with_rests(timer.took_ns)
 
 
 def time_by_chains(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"], grain: Grain) -> TimesByScope:
-    """Each sublayer's share of a long chain less a short one, so that the fixed cost of an evaluation cancels.
+    """Times sublayers as the difference of a long and a short chain, which cancels the fixed cost of an evaluation.
 
-    A chain runs over the weights of all layers of one kind, or a cache would hold them; the layers
-    of one kind therefore share one number. So do their parts.
+    A chain runs over the weights of all layers of one kind, so that they do not stay in a processor cache. Layers of
+    one kind therefore share one time, and so do their parts.
     """
     cache.begin(len(ids))
     x = decoder.embed(ids, cache.positions)
@@ -129,7 +129,7 @@ def time_by_chains(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"]
 
 
 def _add_modules(took_ns: TimesByScope, name: str, layers: list[int], sublayers: list[nn.Module], tokens: int) -> None:
-    """What the modules inside layers of one kind take, each by a chain over the layers."""
+    """Adds the times of the modules inside layers of one kind, each from a chain over these layers."""
     for child, module in _modules(sublayers[0]):
         x = mx.zeros((tokens, _width(module)))
         mx.eval(x)
@@ -144,7 +144,7 @@ def _modules_of(sublayers: list[nn.Module], child: str) -> Link:
 
 
 def _width(module: nn.Module) -> int:
-    """Features that a product or a norm takes."""
+    """Input features of a linear layer or a norm."""
     return int(module.columns) if isinstance(module, Quantized) else int(module.weight.shape[-1])
 
 
@@ -164,12 +164,12 @@ def _layers_of_one_kind(decoder: Decoder) -> list[list[int]]:
 
 
 def _again(ids: Int[mx.array, " token"], x: Float[mx.array, "token model"]) -> Int[mx.array, " token"]:
-    """The same ids, known only once `x` is: what makes embeddings a chain."""
+    """The same ids, made dependent on `x`, so that embeddings form a chain."""
     return ids + (x[:, 0] * 0).astype(ids.dtype)
 
 
 def _link_ns(link: Link, x: Float[mx.array, "token model"]) -> float:
-    """Nanoseconds of one link of a chain that starts at `x`."""
+    """Nanoseconds of one step of a chain that starts at `x`."""
     short_ns, long_ns = _chain_ns(link, x, SHORT), _chain_ns(link, x, LONG)
     return max(0.0, (long_ns - short_ns) / (LONG - SHORT))
 

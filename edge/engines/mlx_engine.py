@@ -1,4 +1,4 @@
-"""The engine for Apple silicon: the MLX decoder, on the device MLX finds; on Linux the CPU."""
+"""The MLX engine, for Apple silicon. Runs on MLX's default device; on Linux this is the CPU."""
 
 import atexit
 import os
@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from edge.edits import NO_CHANGES, Change, Changes
-from edge.engines.base import NO_ROWS, Rows, Step, kept, watched_places
+from edge.engines.base import NO_ROWS, Rows, Step, copied, watched_places
 from edge.engines.blas import blas_behind_mlx, preload_blas, set_blas_threads
 from edge.engines.choice import EngineChoice
 from edge.timing import Grain, TimesByScope, Without
@@ -20,7 +20,7 @@ from models.errors import MissingPackageError
 from models.sites import LOGITS
 
 try:
-    # MLX reads both once, while it is imported: the kind of float32 product, and who computes it.
+    # MLX reads both once, at import: whether float32 products use TF32, and which BLAS computes them.
     os.environ.setdefault("MLX_ENABLE_TF32", "0")
     preload_blas()
     import mlx.core as mx
@@ -30,17 +30,17 @@ except ImportError as error:
 from edge.engines.mlx_clocks import time_by_chains, time_by_evaluation
 from models.mlx_decoder import Decoder
 from models.mlx_kernels import Cached, CachedOnCpu
-from models.mlx_quantized import pack_modules
+from models.mlx_quantized import replace_quantized
 
 _of_this_thread = local()
 atexit.register(mx.clear_streams)
 
 
 class ThreadStreams:
-    """Lets go of a thread's MLX streams when the thread ends, while Python still stands.
+    """Frees a thread's MLX streams when the thread ends, before the interpreter shuts down.
 
-    MLX asks for this at the end of every thread that used it: left to its own destructors, it may
-    abort the process as the interpreter shuts down, closed engine or not.
+    MLX requires this at the end of every thread that used it. Otherwise its destructors may abort
+    the process during shutdown, even if the engine was closed.
     """
 
     def __del__(self) -> None:
@@ -48,48 +48,48 @@ class ThreadStreams:
 
 
 def is_on_cpu() -> bool:
-    """Whether MLX computes on the CPU here: no Metal and no CUDA device, or the user chose so."""
+    """Whether MLX computes on the CPU: there is no Metal or CUDA device, or the user chose the CPU."""
     return bool(mx.default_device().type == mx.DeviceType.cpu)
 
 
 KINDS = {"fp32": mx.float32, "bf16": mx.bfloat16, "fp16": mx.float16}
-"""The numbers of each float precision."""
+"""MLX types of the float precisions."""
 
 
 def _weight(array: NDArray[np.generic], kind: mx.Dtype) -> mx.array:
-    """One weight, computed at once: left for later, all weights would be held in float32 first."""
+    """One weight, evaluated at once: lazy evaluation would keep all weights in float32 first."""
     weight = mx.array(np.asarray(array, np.float32)).astype(kind)
     mx.eval(weight)
     return weight
 
 
 def load_decoder(checkpoint: Checkpoint, kind: mx.Dtype = mx.float32) -> Decoder:
-    """The MLX decoder with a checkpoint's weights; quantized ones stay quantized, the others are of one kind."""
+    """The MLX decoder with a checkpoint's weights. Quantized matrices stay quantized; others become `kind`."""
     decoder = Decoder(checkpoint.spec)
     dense = (name for name in checkpoint.weights if name not in checkpoint.quantized)
     weights = [(name, _weight(checkpoint.weights[name], kind)) for name in dense]
     decoder.load_weights(weights, strict=not checkpoint.quantized)
-    pack_modules(decoder, checkpoint.quantized)
+    replace_quantized(decoder, checkpoint.quantized)
     mx.eval(decoder.parameters())
     return decoder
 
 
 def _as_numpy(value: mx.array) -> NDArray[np.float32]:
-    """Float32, where it is already in the same memory."""
+    """The value as float32, without a copy if it is float32 already."""
     return np.asarray(value.astype(mx.float32))
 
 
 def _changed(value: mx.array, change: Change) -> mx.array:
-    """A site's value after an edit; of the same float kind."""
+    """A site's value after an edit, in the same float type."""
     return (value.astype(mx.float32) * mx.array(change.scale) + mx.array(change.shift)).astype(value.dtype)
 
 
 class MlxEngine:
-    """Runs the MLX decoder. MLX streams belong to a thread: built and used on one.
+    """Runs the MLX decoder. MLX streams belong to a thread, so it is created and used on one thread.
 
     Attributes:
-        timing_method: On a CPU an evaluation forced after each sublayer. On a GPU a forced evaluation
-            costs as much as a sublayer, so chains of two lengths are timed and differenced.
+        timing_method: On a CPU, an evaluation is forced after each sublayer. On a GPU this costs as much as a
+            sublayer, so two chains of different length are timed and their difference is taken.
     """
 
     def __init__(self, checkpoint: Checkpoint, choice: EngineChoice, threads: int | None) -> None:
@@ -125,7 +125,7 @@ class MlxEngine:
             self._cache.grow(capacity)
 
     def ready(self, watch: Watch, changing: bool) -> None:
-        """One decoder serves every watch."""
+        """Does nothing: one decoder serves every watch."""
 
     def rewind(self, fed: int) -> None:
         self._cache.fed = fed
@@ -149,14 +149,14 @@ class MlxEngine:
         logits = self._decoder.logits(x if watch.logits else x[-1:])
         mx.eval(logits, *seen.values())
         self._cache.finish()
-        values = {place: kept(_as_numpy(value), into.get(place)) for place, value in seen.items()}
-        return Step(kept(_as_numpy(logits), into.get(LOGITS)), {site: values[place] for site, place in sites.items()})
+        values = {place: copied(_as_numpy(value), into.get(place)) for place, value in seen.items()}
+        return Step(copied(_as_numpy(logits), into.get(LOGITS)), {site: values[place] for site, place in sites.items()})
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[TimesByScope]:
         return [self._time(self._decoder, self._cache, mx.array(ids), grain) for _ in range(repeats)]
 
     def feed_without(self, ids: Int64[np.ndarray, " token"], rounds: int) -> dict[str, tuple[Without, ...]]:
-        return {}  # its clocks stand at modules and cost little beside them
+        return {}  # not needed: timers at modules cost little compared with the modules
 
     def close(self) -> None:
         del self._decoder, self._cache

@@ -1,8 +1,8 @@
-"""ONNX Runtime: weightless graphs, given the checkpoint's own weights.
+"""The ONNX Runtime engine: graphs without weights, which use the checkpoint's weights.
 
-Two sessions share one set of key and value buffers, bound in place: `fast` runs; `probe` is made when something is
-watched, and gives way to `edit`, which shows the same, when something is changed. Their outputs are written straight
-into numpy arrays, but for those of a few numbers.
+Two sessions share one set of key and value buffers, bound in place. `fast` runs. `probe` is created for watched sites;
+`edit`, with the same outputs, replaces it when a site is changed. Outputs are written directly into numpy arrays,
+except small ones.
 """
 
 import json
@@ -37,24 +37,24 @@ except ImportError as error:
 
 from edge.engines.onnx_session import Cache, Graph, SessionWeights, Values
 
-_CUTS: dict[str, Callable[[str], bool]] = {
+_REMOVED: dict[str, Callable[[str], bool]] = {
     "attn": lambda node: part_of_node(node).startswith("layers.") and ".attn." in part_of_node(node),
     "ffn": lambda node: part_of_node(node).startswith("layers.") and ".ffn." in part_of_node(node),
     "layers": lambda node: part_of_node(node).startswith("layers."),
 }
-"""What is left out of a pass, by the names of its nodes."""
+"""Which nodes to leave out of a pass, by node name."""
 
-_AT_ONCE = 4
-"""Passes of one graph before it is the other's turn."""
+_PASSES_PER_TURN = 4
+"""Passes of one graph before the other graph's turn."""
 
 _WARM_UP_PASSES = 3
-"""Passes of a fresh session that are slower than later ones: memory is touched for the first time."""
+"""First passes of a new session, which are slower than later ones because memory is allocated."""
 
 
 class OnnxEngine:
-    """Runs a decoder in ONNX Runtime: float32, float16 where the provider has it, or quantized matrices."""
+    """Runs a decoder in ONNX Runtime: float32, float16 if the provider supports it, or quantized matrices."""
 
-    timing_method = "node times of a second, profiled session"
+    timing_method = "node times of a second session with profiling"
 
     def __init__(self, checkpoint: Checkpoint, choice: EngineChoice, threads: int | None, progress: Progress) -> None:
         self.spec, self.name = checkpoint.spec, str(choice)
@@ -69,13 +69,13 @@ class OnnxEngine:
         self._fast = self._open("fast")
         device = "cuda" if choice.provider == "cuda" else "cpu"
         self._cache = Cache(self.spec, layout.float_type, device)
-        self._looking: tuple[str, Graph] | None = None
+        self._site_graph: tuple[str, Graph] | None = None
         self._rows = {site.name: site.row_shape for site in sites_of(self.spec).values()}
         self._watched = watched_places(self.spec)
 
     @property
     def allocator_peak_bytes(self) -> None:
-        """ONNX Runtime tells Python nothing of its arenas."""
+        """None: ONNX Runtime does not report its arenas to Python."""
 
     def reserve(self, capacity: int) -> None:
         if capacity > self._cache.capacity:
@@ -115,24 +115,24 @@ class OnnxEngine:
         return passes if grain is Grain.PART else [by_sublayer(took_ns) for took_ns in passes]
 
     def feed_without(self, ids: Int64[np.ndarray, " token"], rounds: int) -> dict[str, tuple[Without, ...]]:
-        fast, found = self._bundle.graph("fast").read_bytes(), {}
-        with tempfile.TemporaryDirectory(prefix="edge-cut-") as folder:
-            for kind, is_cut in _CUTS.items():
-                cut, file = remove_nodes(fast, is_cut), Path(folder) / f"{kind}.onnx"
-                file.write_bytes(cut.model)
-                weights = self._weights.only(cut.initializers)
+        fast, pairs_by_kind = self._bundle.graph("fast").read_bytes(), {}
+        with tempfile.TemporaryDirectory(prefix="edge-reduced-") as folder:
+            for kind, is_removed in _REMOVED.items():
+                reduced, file = remove_nodes(fast, is_removed), Path(folder) / f"{kind}.onnx"
+                file.write_bytes(reduced.model)
+                weights = self._weights.only(reduced.initializers)
                 graph = Graph(file, weights, self.threads, self._provider)
                 pairs = [
                     Without(self._fastest_ns(self._fast, ids), self._fastest_ns(graph, ids)) for _ in range(rounds)
                 ]
-                found[kind] = tuple(pairs)
-        return found
+                pairs_by_kind[kind] = tuple(pairs)
+        return pairs_by_kind
 
     def _fastest_ns(self, graph: Graph, ids: Int64[np.ndarray, " token"]) -> float:
-        """The fastest of a few passes: what disturbs one only slows it down. The first brings weights to the caches."""
+        """The fastest of a few passes, since disturbances only slow a pass down. The first pass warms the caches."""
         fed, took_ns = self.fed, []
         logits = np.empty((1, self.spec.vocab_size), np.float32)
-        for _ in range(1 + _AT_ONCE):
+        for _ in range(1 + _PASSES_PER_TURN):
             started_ns = perf_counter_ns()
             self._pass(graph, ids, {LOGITS: logits}, {})
             took_ns.append(perf_counter_ns() - started_ns)
@@ -140,20 +140,20 @@ class OnnxEngine:
         return float(min(took_ns[1:]))
 
     def close(self) -> None:
-        del self._fast, self._looking, self._cache, self._weights
+        del self._fast, self._site_graph, self._cache, self._weights
 
-    def _graph(self, looking: bool, changing: bool) -> Graph:
-        """The session that such passes need; one that can change sites also shows them, and stays once it was made."""
-        if not (looking or changing):
+    def _graph(self, watching: bool, changing: bool) -> Graph:
+        """The session for such passes. `edit` also outputs sites, so it is kept once it exists."""
+        if not (watching or changing):
             return self._fast
-        if self._looking is None or (changing and self._looking[0] == "probe"):
+        if self._site_graph is None or (changing and self._site_graph[0] == "probe"):
             name = "edit" if changing else "probe"
-            self._looking = None  # before the next one lays out all weights
-            self._looking = name, self._open(name)
-        return self._looking[1]
+            self._site_graph = None  # freed before the next session copies all weights
+            self._site_graph = name, self._open(name)
+        return self._site_graph[1]
 
     def _place(self, site: str, rows: int, into: Rows) -> Values:
-        """Where the values of one site are written."""
+        """The output array of one site."""
         return into[site] if site in into else np.empty((rows, *self._rows[site]), np.float32)
 
     def _open(self, graph: str, profile: Path | None = None) -> Graph:
@@ -163,8 +163,8 @@ class OnnxEngine:
             raise
         except Exception as error:
             raise EdgeError(
-                f"ONNX Runtime {ort.__version__} refuses the graph {self._bundle.graph(graph)}: {error}; "
-                f"delete {self._bundle.folder} to have it exported anew"
+                f"ONNX Runtime {ort.__version__} cannot open the graph {self._bundle.graph(graph)}: {error}; "
+                f"delete {self._bundle.folder}, and Edge exports it again"
             ) from error
 
     def _pass(
@@ -180,7 +180,7 @@ class OnnxEngine:
 
 
 def _inputs_of(changes: Changes) -> dict[str, NDArray[np.generic]]:
-    """Changes as inputs of `edit`."""
+    """Changes as inputs of the graph `edit`."""
     return {
         change_name(site, part): values
         for site, change in changes.items()
@@ -189,19 +189,19 @@ def _inputs_of(changes: Changes) -> dict[str, NDArray[np.generic]]:
 
 
 def available(provider: str) -> str:
-    """`provider` where the installed ONNX Runtime was built with it; the message says how to get another build."""
-    there = ort.get_available_providers()
-    if PROVIDERS[provider] in there:
+    """Returns `provider` if the installed ONNX Runtime has it; otherwise raises MisuseError."""
+    installed = ort.get_available_providers()
+    if PROVIDERS[provider] in installed:
         return provider
-    has = ", ".join(name for name, called in PROVIDERS.items() if called in there)
+    has = ", ".join(name for name, called in PROVIDERS.items() if called in installed)
     raise MisuseError(
-        f"this onnxruntime runs on {has}, not on {provider}; builds for other devices have names of their own: "
-        "onnxruntime-gpu (cuda), onnxruntime-directml, and onnxruntime itself on a Mac (coreml)"
+        f"the installed onnxruntime supports {has}, not {provider}; install the package for your device: "
+        "onnxruntime-gpu (cuda), onnxruntime-directml, or onnxruntime on a Mac (coreml)"
     )
 
 
 def passes_by_part(events: Iterable[dict[str, object]]) -> list[TimesByScope]:
-    """Nanoseconds by part for each pass of a profile, in the order in which they ran."""
+    """Nanoseconds by part for each pass of an ONNX Runtime profile, in order."""
     passes: list[TimesByScope] = []
     took_ns: TimesByScope = {}
     for event in events:

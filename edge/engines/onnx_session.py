@@ -1,4 +1,4 @@
-"""One session of ONNX Runtime: its graph, its weights, and the cache and arrays that it is bound to."""
+"""One ONNX Runtime session: its graph, its weights, and its IO binding to the cache and to output arrays."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge.engines.attention_kernel import without_flash_attention
 from edge.engines.choice import PROVIDERS
-from export.initializers import give, initializer_values
+from export.initializers import add_initializers, initializer_values
 from export.layout import Layout
 from export.onnx_runtime import ort
 from models.checkpoint import Checkpoint
@@ -18,26 +18,26 @@ from models.spec import DecoderSpec
 
 Values = NDArray[np.float32]
 Bound = tuple[int, tuple[str, ...], tuple[tuple[str, tuple[int, ...]], ...]]
-"""What a binding was made for: capacity of the cache; names of inputs; names and shapes of outputs."""
+"""What a binding is valid for: capacity of the cache; names of inputs; names and shapes of outputs."""
 
 _SPIN_US = "60"
-"""Microseconds a worker waits busily for its next share, and then it lets go: over what lies between two operators, and
-in a small model between two tokens, which with 20 took 1.6 times as long beside two engines that rest. From 100 on, a
-program at work beside it costs a quarter of the speed."""
+"""Microseconds that a worker thread spins before it sleeps. This covers the time between two operators, and between two
+tokens of a small model: with 20 µs, a token took 1.6 times as long when two idle engines were open. From 100 µs on, a
+busy program on the same machine costs a quarter of the speed."""
 
 _COPIED_BYTES = 1 << 15
-"""Outputs up to this size land in arrays that stay bound and are copied from there: to bind another array takes six
-times as long as to copy the few numbers of one token."""
+"""Outputs up to this size go to arrays that stay bound and are copied from there. Binding another array takes six times
+as long as copying the values of one token."""
 
 
 class Cache:
     """Keys and values of every layer, in buffers that both sessions read and write in place.
 
-    On the CPU they are parts of one block, for which numpy asks Linux for large pages: where a token reads as many keys
-    and values as quantized weights, behind 1,700 others, it takes a twentieth less.
+    On the CPU they are parts of one block, for which numpy requests huge pages from Linux. This saves 5% of a token's
+    time at depth 1,700, where a token reads as many bytes of keys and values as of quantized weights.
 
     Attributes:
-        capacity: Tokens there is room for.
+        capacity: Maximum number of tokens.
     """
 
     def __init__(self, spec: DecoderSpec, kind: str, device: str) -> None:
@@ -46,23 +46,23 @@ class Cache:
         self.capacity = 0
         self.buffers = [self._on_device(part) for part in self._block(0)]
 
-    def grow(self, capacity: int, held: int) -> None:
-        """Makes room for `capacity` tokens; the first `held` stay."""
+    def grow(self, capacity: int, tokens: int) -> None:
+        """Grows to `capacity` tokens; keeps the first `tokens`."""
         block = self._block(capacity)
         for part, old in zip(block, self.buffers, strict=True):
-            part[:, :, :held] = old.numpy()[:, :, :held]
+            part[:, :, :tokens] = old.numpy()[:, :, :tokens]
         self.buffers = [self._on_device(part) for part in block]
         self.capacity = capacity
 
     def bind(self, binding: ort.IOBinding, outputs: set[str]) -> None:
-        """Past and present are one buffer: the attention operator appends to it, where a graph has it."""
+        """Binds past and present to one buffer, to which the attention operator appends. A graph may lack outputs."""
         for name, value in zip(self.names, self.buffers, strict=True):
             binding.bind_ortvalue_input(f"past_key_values.{name}", value)
             if (present := f"present.{name}") in outputs:
                 binding.bind_ortvalue_output(present, value)
 
     def _on_device(self, array: NDArray[np.generic]) -> ort.OrtValue:
-        """In the memory of the device; the CPU's is the array itself."""
+        """The array in the memory of the device; on the CPU without a copy."""
         return ort.OrtValue.ortvalue_from_numpy(array, self._device, 0)
 
     def _block(self, capacity: int) -> NDArray[np.generic]:
@@ -73,7 +73,7 @@ class Graph:
     """One session and its binding to the cache.
 
     Attributes:
-        session: Given the weights when it was made, and nothing after.
+        session: Created with all weights.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class Graph:
         if profile is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(profile)
-        weights.give(options, provider)
-        wanted = list(dict.fromkeys([PROVIDERS[provider], PROVIDERS["cpu"]]))
+        weights.add_to(options, provider)
+        providers = list(dict.fromkeys([PROVIDERS[provider], PROVIDERS["cpu"]]))
         with without_flash_attention():
-            self.session = ort.InferenceSession(str(file), options, providers=wanted)
-        if self.session.get_providers()[0] != wanted[0]:
+            self.session = ort.InferenceSession(str(file), options, providers=providers)
+        if self.session.get_providers()[0] != providers[0]:
             raise MisuseError(
-                f"provider '{provider}' does not start here: its libraries or its device are missing; "
-                "what ONNX Runtime says about it stands above, and '-e onnx' runs on the CPU"
+                f"provider '{provider}' does not start: its libraries or its device are missing; "
+                "see the message of ONNX Runtime above, or use '-e onnx' for the CPU"
             )
         self._outputs = {output.name for output in self.session.get_outputs()}
         self._weights = weights  # the session reads their memory
@@ -101,35 +101,35 @@ class Graph:
         self._bound: Bound = (0, (), ())
         self._inputs: dict[str, NDArray[np.generic]] = {}
         self._written: dict[str, ref[Values]] = {}
-        self._landings: dict[str, Values] = {}
+        self._small_outputs: dict[str, Values] = {}
 
     def run(self, cache: Cache, inputs: dict[str, NDArray[np.generic]], outputs: dict[str, Values]) -> None:
-        """One pass; fills the arrays in `outputs` and the cache."""
-        wanted = (cache.capacity, tuple(inputs), tuple((name, array.shape) for name, array in outputs.items()))
-        if self._binding is None or wanted != self._bound:
-            self._binding, self._bound = self.session.io_binding(), wanted
+        """Runs one pass; fills the arrays in `outputs` and the cache."""
+        needed = (cache.capacity, tuple(inputs), tuple((name, array.shape) for name, array in outputs.items()))
+        if self._binding is None or needed != self._bound:
+            self._binding, self._bound = self.session.io_binding(), needed
             self._inputs, self._written = {}, {}
             cache.bind(self._binding, self._outputs)
             small = {name: array for name, array in outputs.items() if array.nbytes <= _COPIED_BYTES}
-            self._landings = {name: np.empty_like(array) for name, array in small.items()}
+            self._small_outputs = {name: np.empty_like(array) for name, array in small.items()}
         self._bind_inputs(self._binding, inputs)
-        self._bind_outputs(self._binding, outputs | self._landings)
+        self._bind_outputs(self._binding, outputs | self._small_outputs)
         self.session.run_with_iobinding(self._binding)
-        for name, landed in self._landings.items():
-            outputs[name][...] = landed
+        for name, array in self._small_outputs.items():
+            outputs[name][...] = array
 
     def _bind_inputs(self, binding: ort.IOBinding, inputs: dict[str, NDArray[np.generic]]) -> None:
-        """Copies inputs to where those of the pass before lie, and binds those of another shape."""
+        """Copies inputs to the arrays bound in the previous pass; binds a new array if the shape differs."""
         for name, array in inputs.items():
-            held = self._inputs.get(name)
-            if held is not None and held.shape == array.shape:
-                held[...] = array
+            bound = self._inputs.get(name)
+            if bound is not None and bound.shape == array.shape:
+                bound[...] = array
             else:
                 self._inputs[name] = array.copy()
                 binding.bind_input(name, "cpu", 0, array.dtype, array.shape, self._inputs[name].ctypes.data)
 
     def _bind_outputs(self, binding: ort.IOBinding, outputs: dict[str, Values]) -> None:
-        """Binds what goes to other arrays than in the pass before; arrays live no longer for it."""
+        """Binds outputs whose array differs from the previous pass. Keeps only weak references to the arrays."""
         for name, array in outputs.items():
             if name not in self._written or self._written[name]() is not array:
                 binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
@@ -137,18 +137,18 @@ class Graph:
 
 
 class SessionWeights:
-    """The initializers of every session, in the memory of the checkpoint where it stores them as they are needed."""
+    """The initializers of all sessions. They share memory with the checkpoint's file where its format allows."""
 
     def __init__(self, checkpoint: Checkpoint, layout: Layout) -> None:
         arrays = initializer_values(checkpoint, layout)
         self._values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays}
 
     def only(self, names: Collection[str]) -> "SessionWeights":
-        """Those of some names, in the same memory."""
-        some = object.__new__(SessionWeights)
-        some._values = {name: value for name, value in self._values.items() if name in names}
-        return some
+        """The initializers with these names, in the same memory."""
+        subset = object.__new__(SessionWeights)
+        subset._values = {name: value for name, value in self._values.items() if name in names}
+        return subset
 
-    def give(self, options: ort.SessionOptions, provider: str) -> None:
-        """Hands all of them to a session about to be made."""
-        give(options, self._values, in_place=provider == "cpu")
+    def add_to(self, options: ort.SessionOptions, provider: str) -> None:
+        """Adds all initializers to the options of a new session."""
+        add_initializers(options, self._values, in_place=provider == "cpu")

@@ -1,4 +1,4 @@
-"""Opens engines; each one's packages are imported only then."""
+"""Opens engines. The packages of an engine are imported only when it is opened."""
 
 from dataclasses import replace
 from importlib.util import find_spec
@@ -14,12 +14,12 @@ from models.progress import Progress
 
 
 def installed_engines() -> tuple[str, ...]:
-    """Engines whose package is installed here."""
+    """Engines whose package is installed."""
     return tuple(name for name, package in PACKAGES.items() if find_spec(package) is not None)
 
 
 def as_computed(choice: EngineChoice, checkpoint: Checkpoint, progress: Progress) -> tuple[EngineChoice, Checkpoint]:
-    """The checkpoint in the precision that was chosen, quantized now where that was not done yet."""
+    """The choice and the checkpoint in the chosen precision; quantizes the weights if they are not in the cache."""
     if checkpoint.quantized:
         return replace(choice, precision=as_quantized(checkpoint, choice.precision)), checkpoint
     if isinstance(choice.precision, Grouped):
@@ -28,14 +28,14 @@ def as_computed(choice: EngineChoice, checkpoint: Checkpoint, progress: Progress
 
 
 def prepare_files(choice: EngineChoice, checkpoint: Checkpoint, progress: Progress) -> None:
-    """Writes what an engine will read and the cache does not hold yet: quantized weights, graphs."""
+    """Writes the files that an engine reads and the cache lacks: quantized weights, graphs."""
     choice, checkpoint = as_computed(choice, checkpoint, progress)
     if choice.name == "onnx":
         prepare(checkpoint, progress, layout_of(checkpoint, choice.precision))
 
 
 def open_engine(choice: EngineChoice, checkpoint: Checkpoint, threads: int | None, progress: Progress) -> Engine:
-    """Builds an engine on the calling thread, where it must stay."""
+    """Creates an engine on the calling thread, where it must stay."""
     choice, checkpoint = as_computed(choice, checkpoint, progress)
     match choice.name:
         case "onnx":

@@ -1,4 +1,4 @@
-"""One engine, one thread, from load to close."""
+"""Runs an engine on one thread, from load to close."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class EngineThread:
-    """Builds an engine on a thread of its own and does all its work there.
+    """Creates an engine on its own thread and does all its work there.
 
-    MLX streams belong to the thread that made them, and Textual hands workers any thread of a
-    pool; so the engine never leaves the thread it was built on.
+    MLX streams belong to the thread that created them, and Textual may run workers on any thread of a
+    pool. So the engine stays on the thread that created it.
     """
 
     def __init__(self, build: Callable[[], Engine]) -> None:
@@ -30,7 +30,7 @@ class EngineThread:
         return self.submit(work).result()
 
     def close(self) -> None:
-        """Waits for the work at hand, closes the engine on its thread, ends the thread."""
+        """Waits for the current work, closes the engine on its thread, and ends the thread."""
         if self._closed:
             return
         self._closed = True

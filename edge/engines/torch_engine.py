@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from edge.edits import NO_CHANGES, Change, Changes
-from edge.engines.base import NO_ROWS, Rows, Step, kept, watched_places
+from edge.engines.base import NO_ROWS, Rows, Step, copied, watched_places
 from edge.engines.choice import EngineChoice
 from edge.timing import Grain, TimesByScope, Without, with_rests
 from edge.watch import Watch
@@ -18,8 +18,8 @@ from models.errors import MissingPackageError
 from models.sites import LOGITS
 
 try:
-    # Read once, while torch is imported. Threads that wait busily gain a sixth where nothing else computes, and take
-    # ten times as long where one other program does: each waits for one that has no core.
+    # Read once, when torch is imported. Spinning threads are a sixth faster on an idle machine, and ten times slower
+    # when one other program computes, because each waits for a thread without a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
 except ImportError as error:
@@ -34,9 +34,9 @@ from models.parts import part_of_module
 
 
 class TorchEngine:
-    """Runs the decoder that the other engines are compared with; quantized weights as the float32 they stand for."""
+    """Runs the torch decoder, the reference for other engines. Quantized weights are dequantized to float32."""
 
-    timing_method = "a clock in forward hooks of each sublayer"
+    timing_method = "a timer in forward hooks of each sublayer"
 
     def __init__(self, checkpoint: Checkpoint, choice: EngineChoice, threads: int | None) -> None:
         self.spec, self.name = checkpoint.spec, str(choice)
@@ -55,14 +55,14 @@ class TorchEngine:
 
     @property
     def allocator_peak_bytes(self) -> None:
-        """On the CPU torch takes memory from the system, and does not count it."""
+        """None: on the CPU torch does not count its allocations."""
 
     def reserve(self, capacity: int) -> None:
         if capacity > self._cache.capacity:
             self._cache.grow(capacity)
 
     def ready(self, watch: Watch, changing: bool) -> None:
-        """One decoder serves every watch."""
+        """Does nothing: one decoder serves every watch."""
 
     def rewind(self, fed: int) -> None:
         self._cache.fed = fed
@@ -78,7 +78,7 @@ class TorchEngine:
             if site in changes:
                 value = _changed(value, changes[site])
             if site in places:
-                seen[site] = kept(value.float().numpy(), into.get(site))
+                seen[site] = copied(value.float().numpy(), into.get(site))
             return value
 
         with torch.inference_mode():
@@ -87,32 +87,32 @@ class TorchEngine:
             logits = self._decoder.logits(x if watch.logits else x[-1:])
             self._cache.finish()
         values = {site: seen[place] for site, place in sites.items()}
-        return Step(kept(logits.float().numpy(), into.get(LOGITS)), values)
+        return Step(copied(logits.float().numpy(), into.get(LOGITS)), values)
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[TimesByScope]:
         fed, passes = self.fed, []
         for _ in range(repeats):
-            with _clocks(self._decoder, grain) as took_ns:
+            with _timers(self._decoder, grain) as took_ns:
                 self.feed(ids, Watch.nothing())
             passes.append(took_ns if grain is Grain.SUBLAYER else with_rests(took_ns))
             self.rewind(fed)
         return passes
 
     def feed_without(self, ids: Int64[np.ndarray, " token"], rounds: int) -> dict[str, tuple[Without, ...]]:
-        return {}  # its clocks stand at modules and cost little beside them
+        return {}  # not needed: timers at modules cost little compared with the modules
 
     def close(self) -> None:
         del self._decoder, self._cache
 
 
 def _changed(value: Tensor, change: Change) -> Tensor:
-    """A site's value after an edit; of the same float kind."""
+    """A site's value after an edit, in the same float type."""
     scale, shift = torch.from_numpy(change.scale), torch.from_numpy(change.shift)
     return (value.float() * scale + shift).to(value.dtype)
 
 
 def _scopes(decoder: Decoder, grain: Grain) -> Iterator[tuple[str, nn.Module]]:
-    """The modules that get a clock, each by the scope that its time counts with."""
+    """The modules to time, each with the scope of its time."""
     for name, module in decoder.named_modules():
         if isinstance(module, Embedding | Attention | FFN | Head):
             yield name, module
@@ -122,10 +122,10 @@ def _scopes(decoder: Decoder, grain: Grain) -> Iterator[tuple[str, nn.Module]]:
 
 
 @contextmanager
-def _clocks(decoder: Decoder, grain: Grain) -> Iterator[TimesByScope]:
-    """Hooks a clock around every sublayer, and modules inside; yields nanoseconds by scope, filled as a pass runs."""
+def _timers(decoder: Decoder, grain: Grain) -> Iterator[TimesByScope]:
+    """Adds timing hooks to the modules of `_scopes`; yields nanoseconds by scope, filled during a pass."""
     took_ns: TimesByScope = {}
-    started_ns: list[int] = []  # a stack, since modules lie inside sublayers
+    started_ns: list[int] = []  # a stack, since modules are nested in sublayers
 
     def start() -> None:
         started_ns.append(perf_counter_ns())

@@ -1,1 +1,1 @@
-"""Numbers as levels, colors and bars: shared by every screen and page."""
+"""Converts numbers to color levels, bars and texts, for the terminal UI and HTML pages."""

@@ -1,4 +1,4 @@
-"""Horizontal bars of text, an eighth of a cell fine."""
+"""Bars made of block characters, with a resolution of an eighth of a cell."""
 
 import math
 
@@ -6,9 +6,9 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def bar(share: int | float, width: int) -> str:
-    """A bar `share` of `width` cells long, padded with spaces to `width`.
+    """A horizontal bar of `share` times `width` cells, padded with spaces to `width`.
 
-    Anything above 0 shows at least an eighth; what is not a number, nothing.
+    A share above 0 shows at least an eighth of a cell; NaN shows an empty bar.
     """
     if math.isnan(share):
         return " " * width
@@ -23,7 +23,7 @@ _COLUMNS = " ▁▂▃▄▅▆▇█"
 
 
 def column(share: int | float) -> str:
-    """One cell filled from below to `share` of its height; above 0 at least an eighth, what is not a number nothing."""
+    """One cell filled from the bottom to `share` of its height: at least an eighth above 0, empty for NaN."""
     if math.isnan(share):
         return " "
     eighths = round(min(max(share, 0.0), 1.0) * 8)

@@ -1,4 +1,4 @@
-"""Numbers to steps of a color scale, the same for terminal and page."""
+"""Maps numbers to levels of a color scale, for the terminal and for pages."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 LEVELS = 32
-"""Steps of a color scale. 32² half-block styles fit every cache."""
+"""Number of levels of a color scale. The 32² styles of half-block cells can all be cached."""
 
 HIDDEN = LEVELS
-"""The mark of a cell that holds no value, such as a key that a token may not read."""
+"""Level of a cell without a value, such as a key that a token cannot attend to."""
 
 UNKNOWN = LEVELS + 1
-"""The mark of a cell whose value is not a number: never a color, so that it cannot pass for one."""
+"""Level of a cell whose value is NaN. It has no color, so that it cannot be mistaken for a value."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Linear:
             raise ValueError(f"a color scale needs low < high, got {self.low:g} .. {self.high:g}")
 
     def place(self, value: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-        """Where each value lies on the scale: 0 is `low`, 1 is `high`."""
+        """Position of each value on the scale: 0 is `low`, 1 is `high`."""
         return np.asarray((value - self.low) / (self.high - self.low))
 
 
@@ -43,7 +43,7 @@ class Log:
             raise ValueError(f"a log scale needs 0 < low < high, got {self.low:g} .. {self.high:g}")
 
     def place(self, value: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-        """Where the logarithm of each value lies: 0 is `low` and everything below it, 1 is `high`."""
+        """Position of the logarithm of each value: 0 is `low` and below, 1 is `high`."""
         floor = np.where(np.isnan(value), value, np.maximum(value, self.low))
         return np.asarray(np.log(floor / self.low) / np.log(self.high / self.low))
 
@@ -54,9 +54,9 @@ Scale = Linear | Log
 def to_levels(
     value: Float[np.ndarray, "*shape"], scale: Scale, hidden: Bool[np.ndarray, "*shape"] | None = None
 ) -> UInt8[np.ndarray, "*shape"]:
-    """Quantizes values to color levels; the scale's low and below is 0, its high and above the last.
+    """Maps values to color levels: `low` and below to 0, `high` and above to the last level.
 
-    Cells of `hidden` become HIDDEN, those that are not a number UNKNOWN.
+    Cells of `hidden` become HIDDEN, and NaN becomes UNKNOWN.
     """
     place = scale.place(value.astype(np.float32, copy=False))
     level: UInt8[np.ndarray, "*shape"] = np.nan_to_num(np.clip(place, 0.0, 1.0) * (LEVELS - 1)).round().astype(np.uint8)
@@ -67,9 +67,9 @@ def to_levels(
 
 
 def pool_levels(level: UInt8[np.ndarray, "row column"], block: int, middle: float = 0.0) -> UInt8[np.ndarray, "r c"]:
-    """One level for each square of `block` rows and columns: the furthest from `middle`, so that no peak is lost.
+    """Pools squares of `block` rows and columns to the level furthest from `middle`, so that no peak is lost.
 
-    A square with a cell that is not a number is UNKNOWN; one of hidden cells alone is HIDDEN.
+    A square with an UNKNOWN cell is UNKNOWN; a square of only hidden cells is HIDDEN.
     """
     rows, columns = level.shape
     padded = np.full((-(-rows // block) * block, -(-columns // block) * block), HIDDEN, np.uint8)

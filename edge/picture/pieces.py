@@ -1,4 +1,4 @@
-"""Pieces of text that tokens stand for, made safe to show: no control byte reaches a terminal."""
+"""Text of tokens as safe labels: control characters are escaped."""
 
 from unicodedata import category, combining
 
@@ -6,12 +6,12 @@ _SIGNS = {"\n": "↵", "\t": "⇥", "\r": "␍"}
 
 
 def show_piece(piece: str) -> str:
-    """A piece on one line: newlines as `↵`, what has no width or moves the cursor as an escape; spaces stay."""
+    """A token's text on one line: newlines as `↵`, control and zero-width characters escaped, spaces kept."""
     return "".join(_SIGNS.get(letter) or _show_letter(letter) for letter in piece)
 
 
 def quote_piece(piece: str) -> str:
-    """A piece in quotes, so that its spaces can be seen: `' king'`."""
+    """A token's text in quotes, which makes spaces visible: `' king'`."""
     return f"'{show_piece(piece)}'"
 
 

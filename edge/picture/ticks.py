@@ -1,12 +1,12 @@
-"""Round numbers along the axis of a plot."""
+"""Tick values for the axis of a plot."""
 
 import math
 
 
 def ticks(low: float, high: float, steps: int = 4) -> list[float]:
-    """Numbers a step of 1, 2 or 5 times a power of ten apart, the first and the last around `low` and `high`.
+    """Multiples of a step of 1, 2 or 5 times a power of ten that enclose `low` and `high`.
 
-    The step is the smallest of these that makes `steps` or fewer of the way from `low` to `high`.
+    The step is the smallest that divides the range into at most `steps` intervals.
     """
     if high - low < 1e-300:
         low, high = 0.0, 1.0

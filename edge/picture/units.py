@@ -1,4 +1,4 @@
-"""Numbers as people read them: three significant digits and a unit. The only place that formats."""
+"""Formats numbers with three significant digits and a unit, for all outputs."""
 
 import math
 
@@ -6,7 +6,7 @@ Number = int | float
 
 
 def show_number(value: Number) -> str:
-    """`0.5834` -> `'0.583'`, `12.34` -> `'12.3'`, `1234.5` -> `'1,234'`: three digits, fixed so that columns align."""
+    """`0.5834` -> `'0.583'`, `12.34` -> `'12.3'`, `1234.5` -> `'1,234'`: three digits, so that columns align."""
     if not math.isfinite(value):
         return str(value)
     size = abs(value)
@@ -18,7 +18,7 @@ def show_number(value: Number) -> str:
 
 
 def show_error(error: Number) -> str:
-    """A relative difference in few columns: `'1.2e-6'`, `'0.046'`, `'2.0'`."""
+    """A relative difference in a narrow format: `'1.2e-6'`, `'0.046'`, `'2.0'`."""
     if not 0 < error < 0.01:
         return "0" if error == 0 else f"{error:#.2g}" if error < 9.95 else show_number(error)
     digits, _, power = f"{error:.1e}".partition("e")
@@ -26,7 +26,7 @@ def show_error(error: Number) -> str:
 
 
 def show_weight(weight: Number) -> str:
-    """A share of 1 in a column: four digits after the point, so that points align; `<0.0001` below them."""
+    """A weight from 0 to 1 with four decimals, so that columns align; `<0.0001` for smaller ones."""
     return "<0.0001" if 0 < weight < 0.00005 else f"{weight:.4f}"
 
 
@@ -42,7 +42,7 @@ def show_time(ns: Number) -> str:
 
 
 def show_bytes(size: Number) -> str:
-    """`1_234_567` -> `'1.23 MB'`: powers of 1,000, as disks are sold."""
+    """`1_234_567` -> `'1.23 MB'`: powers of 1,000."""
     return _in_thousands(size, (" B", " kB", " MB", " GB", " TB"))
 
 
@@ -52,7 +52,7 @@ def show_count(count: Number) -> str:
 
 
 def _in_thousands(value: Number, units: tuple[str, ...]) -> str:
-    """The largest unit below 1,000, each a thousand of the one before; the first takes whole numbers only."""
+    """The value in the largest unit that is at most 1,000; units are factors of 1,000. The first has no decimals."""
     whole, *larger, largest = units
     if value < 1_000:
         return f"{value:.0f}{whole}"
@@ -64,7 +64,7 @@ def _in_thousands(value: Number, units: tuple[str, ...]) -> str:
 
 
 def show_share(share: Number) -> str:
-    """`0.8634` -> `'86.3%'`. Only a whole reads 100%, only nothing 0%; below a hundredth of a percent, `<0.01%`."""
+    """`0.8634` -> `'86.3%'`. Only exactly 1 shows 100%, and only 0 shows 0%; `<0.01%` below that."""
     if not math.isfinite(share):
         return str(share)
     if 0.9995 <= share < 1:
@@ -77,11 +77,11 @@ def show_share(share: Number) -> str:
 
 
 _NAMED_BY_VALUE = ("share", "bytes", "count", "ratio")
-"""Units that a value shows by itself, or has none."""
+"""Units that the formatted value shows already, or that have no name."""
 
 
 def show_measured(value: Number, unit: str) -> str:
-    """A measured number in its unit's usual form, without the unit's name; a dash where there is none."""
+    """A measured number in the usual form of its unit, without the unit's name; a dash for NaN."""
     if math.isnan(value):
         return "–"
     sign, size = ("−" if value < 0 else ""), abs(value)
@@ -97,9 +97,9 @@ def show_measured(value: Number, unit: str) -> str:
 
 
 def show_with_unit(value: Number, unit: str) -> str:
-    """`0.43 bits`, `42%`: the number alone where its unit says nothing more."""
-    told = show_measured(value, unit)
-    return told if math.isnan(value) or unit in _NAMED_BY_VALUE else f"{told} {unit}"
+    """A number with its unit: `0.43 bits`, `42%`."""
+    shown = show_measured(value, unit)
+    return shown if math.isnan(value) or unit in _NAMED_BY_VALUE else f"{shown} {unit}"
 
 
 def show_tolerance(tolerance: float) -> str:

@@ -183,7 +183,7 @@ def test_a_graph_that_the_runtime_refuses_is_one_clear_message(monkeypatch: pyte
     checkpoint = tiny_checkpoint("neox-full-rotary-relu")
     absent = {name: weight for name, weight in checkpoint.weights.items() if name != "head.norm.weight"}
     monkeypatch.setattr("edge.engines.onnx_session.initializer_values", lambda *_: iter(absent.items()))
-    with pytest.raises(EdgeError, match=r"ONNX Runtime .* refuses the graph .*fast\.onnx.*delete"):
+    with pytest.raises(EdgeError, match=r"ONNX Runtime .* cannot open the graph .*fast\.onnx.*delete"):
         OnnxEngine(checkpoint, EngineChoice("onnx"), 1, lambda _: None)
 
 

@@ -164,7 +164,7 @@ def test_engines_are_spelled_with_their_precision() -> None:
         ("onnx:", "no precision ''"),
         ("ort:int4", "did you mean 'onnx'"),
         ("torch:int3", "no precision 'int3'"),
-        ("torch+cuda", r"no engine 'torch\+cuda'; onnx alone takes a provider: onnx\+cpu, onnx\+cuda"),
+        ("torch+cuda", r"no engine 'torch\+cuda'; only onnx takes a provider: onnx\+cpu, onnx\+cuda"),
         ("onnx+tpu", r"no engine 'onnx\+tpu'"),
     ],
 )
@@ -181,5 +181,5 @@ def test_a_provider_that_this_onnxruntime_lacks_is_refused(monkeypatch: pytest.M
     monkeypatch.setattr(
         "onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
     )
-    with pytest.raises(MisuseError, match="provider 'cuda' does not start here"):
+    with pytest.raises(MisuseError, match="provider 'cuda' does not start"):
         opened("neox-full-rotary-relu", "onnx+cuda")

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 import edge
 from edge.edits import Ablate
-from edge.engines.onnx_engine import _CUTS, OnnxEngine
+from edge.engines.onnx_engine import _REMOVED, OnnxEngine
 from edge.engines.onnx_session import Graph
 from edge.profile.rounds import example_ids
 from export.bundle import prepare
@@ -34,7 +34,7 @@ def test_a_cut_graph_is_the_model_with_those_sublayers_ablated(kind: str, tmp_pa
         wanted = model.logits(ids, ablated)[-1]
 
         def run(engine: OnnxEngine) -> np.ndarray:
-            cut = remove_nodes(engine._bundle.graph("fast").read_bytes(), _CUTS[kind])
+            cut = remove_nodes(engine._bundle.graph("fast").read_bytes(), _REMOVED[kind])
             file = tmp_path / "cut.onnx"
             file.write_bytes(cut.model)
             graph = Graph(file, engine._weights.only(cut.initializers), 1, "cpu")
@@ -55,7 +55,7 @@ def test_what_is_left_is_read_by_onnx_as_it_was(tmp_path: Path) -> None:
     same = onnx.load_from_string(remove_nodes(raw, lambda _: False).model)
     assert list(same.graph.node) == list(whole.graph.node), "cutting nothing changes nodes"
     assert same.graph.input == whole.graph.input and same.graph.output == whole.graph.output
-    ffn = onnx.load_from_string(remove_nodes(raw, _CUTS["ffn"]).model)
+    ffn = onnx.load_from_string(remove_nodes(raw, _REMOVED["ffn"]).model)
     assert [node for node in ffn.graph.node if ".ffn." in node.name] == []
     assert not any(".ffn." in one.name for one in ffn.graph.initializer), "weights of what is gone are still asked for"
     assert {one.name for one in ffn.graph.output} == {one.name for one in whole.graph.output}, "keys or values are lost"

@@ -267,7 +267,7 @@ def test_a_refusal_is_one_line_whatever_it_says(message: str) -> None:
 
 def test_a_file_that_is_no_utf8_is_named(folder: Path) -> None:
     (folder / "chat_template.jinja").write_bytes(b"{{ 'caf\xe9' }}")
-    with pytest.raises(CheckpointError, match=r"chat_template\.jinja is no text in UTF-8 \(byte 7 is not\)"):
+    with pytest.raises(CheckpointError, match=r"chat_template\.jinja is not UTF-8 text \(byte 7 is not\)"):
         open_chat_template(folder, {})
     with edge.load(folder, engine="torch") as model:
         assert model.run("Once", max_new_tokens=1).generated, "text alone needs no template"
