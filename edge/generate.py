@@ -15,7 +15,7 @@ from edge.sampling import LogProbabilities, Sampling
 from edge.trace import Finish
 from edge.watch import Watch
 from models.errors import MisuseError
-from models.rotary import why_no_longer
+from models.rotary import context_limit_reason
 from models.sites import LOGITS, place_of
 from models.spec import DecoderSpec
 
@@ -73,8 +73,8 @@ def check_ids(ids: tuple[int, ...], spec: DecoderSpec) -> None:
         raise MisuseError(f"id {outside[0]} is outside the vocabulary; ids run from 0 to {spec.vocab_size - 1}")
     if len(ids) > spec.context:
         raise MisuseError(
-            f"the prompt has {len(ids)} tokens, the context of this model is {spec.context}{why_no_longer(spec)}; "
-            "shorten the prompt"
+            f"the prompt has {len(ids)} tokens, the context of this model is {spec.context}"
+            f"{context_limit_reason(spec)}; shorten the prompt"
         )
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint's chat template: turns of a conversation to the text it was trained on, in a sandbox."""
+"""Chat templates: formats a conversation as the text that the model was trained on. Runs in a sandbox."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,21 +22,21 @@ from models.special_tokens import keys_of
 from models.template_limit import TEMPLATE, limit_lines
 
 _DEFAULT = "default"
-"""The name of a template that is used where no other is asked for."""
+"""Name of the template that is used by default."""
 
 _LONGEST = 300
-"""Characters of a template's own message that are shown."""
+"""Maximum characters of a template's own error message."""
 
-_ANSWER = "Zanzibar"
-"""What the assistant says where the end of a turn is looked for; a template that trims or strips leaves it whole."""
+_PLACEHOLDER = "Zanzibar"
+"""Assistant text used to find the end-of-turn token. Templates that strip spaces do not change it."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What one side says.
+    """One message of a conversation.
 
     Attributes:
-        role: `system`, `user` or `assistant`, as templates know them.
+        role: `system`, `user` or `assistant`, as templates expect.
     """
 
     role: str
@@ -45,51 +45,51 @@ class Turn:
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """A template as the checkpoint's files hold it; it comes from strangers, so it runs in jinja's sandbox.
+    """A chat template of a checkpoint. It is untrusted code, so it runs in jinja's sandbox.
 
     Attributes:
-        file: Where it stands, for messages.
-        tokens: The special tokens it may write, by the names that templates use.
+        file: Its file, for error messages.
+        tokens: Special tokens by the names that templates use.
     """
 
     source: str
     file: Path
     tokens: Mapping[str, str]
 
-    def text_of(self, turns: Sequence[Turn], *, to_be_continued: bool = True) -> str:
-        """The conversation as text; special tokens are spelled out.
+    def text_of(self, turns: Sequence[Turn], *, add_generation_prompt: bool = True) -> str:
+        """The conversation as text, including special tokens.
 
         Args:
-            to_be_continued: End where the assistant is to speak.
+            add_generation_prompt: End at the start of the assistant's turn.
 
         Raises:
-            MisuseError: the template refuses these turns, for instance a role it does not know.
-            CheckpointError: the template itself is at fault.
+            MisuseError: the template rejects these turns, for example because of an unknown role.
+            CheckpointError: the template has an error.
         """
         messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-        given = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": to_be_continued}
+        given = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": add_generation_prompt}
         try:
             template = self._compiled
             with limit_lines():
                 return template.render({**self.tokens, **given})
         except _RefusedError as error:
             raise MisuseError(
-                f"the chat template in {self.file} refuses this conversation: {_line(error.message)}"
+                f"the chat template in {self.file} rejects this conversation: {_line(error.message)}"
             ) from error
         except Exception as error:
-            raise CheckpointError(f"the chat template in {self.file} fails{_told(error)}") from error
+            raise CheckpointError(f"the chat template in {self.file} fails{_reason(error)}") from error
 
     def end_of_turn(self, tokens: Iterable[str]) -> str | None:
-        """The one of these tokens that the template writes right after what the assistant says, if it does."""
-        begun = [Turn("user", "Hello"), Turn("assistant", _ANSWER)]
+        """The token among `tokens` that the template writes directly after the assistant's text, if there is one."""
+        start = [Turn("user", "Hello"), Turn("assistant", _PLACEHOLDER)]
         longest_first = sorted(filter(None, tokens), key=len, reverse=True)
-        for turns in (begun, [*begun, Turn("user", "Hello")]):  # some write an end only where the talk goes on
+        for turns in (start, [*start, Turn("user", "Hello")]):  # some write an end only before another turn
             try:
-                _, said, after = self.text_of(turns, to_be_continued=False).rpartition(_ANSWER)
+                _, placeholder, after = self.text_of(turns, add_generation_prompt=False).rpartition(_PLACEHOLDER)
             except EdgeError:
                 continue
             end = next((token for token in longest_first if after.lstrip().startswith(token)), None)
-            if said and end is not None:
+            if placeholder and end is not None:
                 return end
         return None
 
@@ -109,21 +109,21 @@ class ChatTemplate:
 
 
 class _Generation(Extension):
-    """Lets templates mark what the assistant says, which matters in training only."""
+    """Accepts the `generation` tag, which marks assistant text for training, and ignores it."""
 
     tags = {"generation"}  # noqa: RUF012, the base class declares it so
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
-        said = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.CallBlock(self.call_method("_say"), [], [], said).set_lineno(line)
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_render"), [], [], body).set_lineno(line)
 
-    def _say(self, caller: Macro) -> str:
+    def _render(self, caller: Macro) -> str:
         return str(caller())
 
 
 class _Dict:
-    """What templates may do with the name `dict`."""
+    """The `dict` that templates may use."""
 
     def __call__(self, *args: Any, **keys: Any) -> dict[Any, Any]:
         return dict(*args, **keys)
@@ -133,7 +133,7 @@ class _Dict:
 
 
 class _Namespace(Namespace):
-    """A namespace without private names, which transformers refuses, too."""
+    """A namespace that rejects private names, as transformers does."""
 
     def __init__(*args: Any, **keys: Any) -> None:
         own, *given = args
@@ -149,11 +149,11 @@ class _Namespace(Namespace):
 
 def _check_public(name: object) -> None:
     if isinstance(name, str) and name.startswith("_"):
-        raise SecurityError(f"a namespace cannot hold {name!r}: names that begin with _ are private")
+        raise SecurityError(f"a namespace cannot have the name {name!r}: names that begin with _ are private")
 
 
 class _RefusedError(TemplateError):
-    """What templates raise by themselves."""
+    """Raised by `raise_exception` in a template."""
 
 
 def _refuse(message: object) -> NoReturn:
@@ -163,12 +163,12 @@ def _refuse(message: object) -> NoReturn:
 def _json(
     value: Any, ensure_ascii: Any = False, indent: Any = None, separators: Any = None, sort_keys: Any = False
 ) -> str:
-    """JSON as it is: jinja's own filter escapes for HTML."""
+    """JSON without the HTML escapes of jinja's own filter."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
-def _told(error: Exception) -> str:
-    """` in line 3: ...`: where in the template, as far as jinja knows, and what happened."""
+def _reason(error: Exception) -> str:
+    """The reason and, if known, the line of an error: ` in line 3: ...`."""
     lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == TEMPLATE]
     if isinstance(error, TemplateSyntaxError):
         lines.append(error.lineno)
@@ -184,9 +184,9 @@ def _line(message: str | None) -> str:
 
 
 def open_chat_template(folder: Path, tokens: Mapping[str, str]) -> ChatTemplate | None:
-    """The chat template of a checkpoint folder: files of their own, or else a key of `tokenizer_config.json`.
+    """The chat template of a checkpoint folder: a template file, or a key of `tokenizer_config.json`.
 
-    A `chat_template.json` is a processor's, so it comes last.
+    `chat_template.json` belongs to a processor, so it is read last.
 
     Args:
         tokens: Special tokens by the names that templates use.
@@ -208,9 +208,9 @@ def open_chat_template(folder: Path, tokens: Mapping[str, str]) -> ChatTemplate 
 
 
 def _files(folder: Path) -> dict[str, tuple[str, Path]]:
-    """Templates by name, each with where it stands."""
-    own, more = folder / "chat_template.jinja", sorted((folder / "additional_chat_templates").glob("*.jinja"))
-    files = {_DEFAULT: own} | {file.name.removesuffix(".jinja"): file for file in more}
+    """Templates by name, each with its file."""
+    main, more = folder / "chat_template.jinja", sorted((folder / "additional_chat_templates").glob("*.jinja"))
+    files = {_DEFAULT: main} | {file.name.removesuffix(".jinja"): file for file in more}
     return {name: (_read(file), file) for name, file in files.items() if file.is_file()}
 
 

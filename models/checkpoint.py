@@ -1,4 +1,4 @@
-"""A checkpoint folder as Hugging Face writes it, read under Edge's names, checked shape by shape."""
+"""Opens checkpoint folders in Hugging Face format: config, weights under Edge's names, all shapes checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from models.other_formats import of_file, refuse_pointer, without_config
 from models.parameters import parameter_shapes
 from models.purpose import refuse_adapter, refuse_other_heads
 from models.quantized import QuantizedMatrices
-from models.quantized_file import holds_head, is_quantized, open_quantized
+from models.quantized_file import has_head, is_quantized, open_quantized
 from models.spec import DecoderSpec
 from models.tensor_names import StoredTensors
 from models.weight_files import tensors_in, weight_files
@@ -29,11 +29,11 @@ from models.weights import DenseWeights, StoredWeights
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A decoder's sizes and weights on disk.
+    """The spec and the weights of a decoder.
 
     Attributes:
         weights: Parameters by the names of `models.parameters.parameter_shapes`.
-        quantized: Those of them that are stored in groups of whole numbers; `weights` has what their codes stand for.
+        quantized: The quantized ones among them; `weights` has their dequantized values.
     """
 
     folder: Path
@@ -43,17 +43,17 @@ class Checkpoint:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The safetensors files that hold the weights; none where they come from memory."""
+        """The safetensors files of the weights; empty if the weights come from memory."""
         return self.weights.files if isinstance(self.weights, StoredWeights | DenseWeights) else ()
 
     @property
     def name(self) -> str:
-        """The folder's, or the id it has on the hub."""
+        """The model's id on the hub, or the name of the folder."""
         return id_of(self.folder) or self.folder.name
 
     @cached_property
     def stored_bytes(self) -> int:
-        """Bytes of all parameters on disk; tied ones count once."""
+        """Bytes of all parameters on disk; tied parameters count once."""
         if isinstance(self.weights, StoredWeights):
             return self.weights.stored_bytes(parameter_shapes(self.spec))
         if isinstance(self.weights, DenseWeights):
@@ -63,12 +63,12 @@ class Checkpoint:
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
-    """Opens a folder with `config.json` and safetensors weights; of these nothing is read but headers.
+    """Opens a folder with `config.json` and safetensors weights. Reads only the headers of the weights.
 
-    Two matrices that a config ties are compared where both are stored.
+    If a config ties embedding and head, and both are stored, their values are compared.
 
     Raises:
-        CheckpointError: no folder, no weights, pickled, damaged or ill-fitting weights.
+        CheckpointError: no folder or weights; or weights that are pickled, damaged or of the wrong shape.
         SpecError: a config that Edge cannot run.
     """
     folder = folder.expanduser().resolve()
@@ -79,7 +79,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     stated = family.spec_of(config)
     files = weight_files(folder, config.keys.get("transformers_weights"))
     if len(files) == 1 and is_quantized(files[0]):
-        spec = family.spec_of(untied(config)) if holds_head(files[0]) else stated
+        spec = family.spec_of(untied(config)) if has_head(files[0]) else stated
         return Checkpoint(folder, spec, *open_quantized(files[0], spec))
     tensors = StoredTensors(tensors_in(files), family.prefix)
     config = as_tied(config, family, stated, tensors)
@@ -109,11 +109,11 @@ def _read_json(file: Path) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         raise SpecError(f"{file} cannot be read as JSON: {error}") from error
     if not isinstance(keys, dict):
-        raise SpecError(f"{file} holds a {type(keys).__name__}, not a table of keys")
+        raise SpecError(f"{file} contains a {type(keys).__name__}, not a JSON object")
     return keys
 
 
 def unread_keys(folder: Path) -> tuple[str, ...]:
-    """Keys of a checkpoint's config that ask for something and mean nothing to its family."""
+    """Keys of a checkpoint's config that have a value and that its family does not read."""
     config = Config(folder / "config.json", _read_json(folder / "config.json"))
     return family_of(config).unread(config)

@@ -1,8 +1,8 @@
-"""How tokens become text: what each kind of decoder in a `tokenizer.json` settles while tokens still come.
+"""Streaming detokenization for each kind of decoder in a `tokenizer.json`.
 
-A decoder works on all tokens at once, and a later token may change what an earlier one gave: bytes make a character
-together, and byte tokens that are no valid UTF-8 together become one U+FFFD each. Text is settled once no token that
-may follow changes it.
+A decoder works on all tokens at once, and a later token can change the text of an earlier one: several bytes form one
+character, and each byte token of an invalid UTF-8 sequence becomes U+FFFD. Text is final once no later token can change
+it.
 """
 
 import codecs
@@ -20,26 +20,26 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9a-fA-F]{2}|\+[0-9a-fA-F])>")
 _SPACE = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
 
 _SETTLES = re.compile(r"((Replace )*(ByteFallback )?(Fuse )?(Strip )?|Metaspace |WordPiece )(Fuse )?")
-"""Decoders that give each token, and each run of byte tokens, its text whatever else there is, but for the first."""
+"""Decoders that give each token (except the first) and each run of byte tokens a text independent of other tokens."""
 
 _BEFORE = "a"
-"""Stands for the text before, where only that there is some matters: what comes first may lose its space."""
+"""Stands for preceding text. Without any, the first token may lose its leading space."""
 
 
 class Decoding(ABC):
-    """Text of a growing list of tokens."""
+    """Incremental conversion of a growing list of tokens to text."""
 
     @abstractmethod
     def add(self, tokens: Iterable[str]) -> str:
-        """The text that is settled with these tokens."""
+        """Adds tokens; returns the text that is now final."""
 
     @abstractmethod
     def rest(self) -> str:
-        """What follows the settled text, if no token comes any more."""
+        """The remaining text if no further token follows."""
 
 
 class _Bytes(Decoding):
-    """Tokens spell bytes, as GPT-2's do: a character is settled with its last byte."""
+    """Byte-level tokens, as in GPT-2: a character is final with its last byte."""
 
     def __init__(self) -> None:
         self._utf8 = codecs.getincrementaldecoder("utf8")("replace")
@@ -52,7 +52,7 @@ class _Bytes(Decoding):
 
 
 class Runs(Decoding):
-    """Tokens have texts of their own; a run of byte tokens has one together, settled when another token ends it."""
+    """Each token has its own text. A run of byte tokens has one text, which is final when another token follows."""
 
     def __init__(self, decode: Callable[[list[str]], str], has_bytes: bool) -> None:
         self._decode = decode
@@ -82,7 +82,7 @@ class Runs(Decoding):
 
 
 class _Whole(Decoding):
-    """Nothing is settled before the end: what this decoder does to a token may depend on any other."""
+    """No text is final before the end, because this decoder's text of a token may depend on any other token."""
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder, self._tokens = decoder, list[str]()
@@ -97,7 +97,7 @@ class _Whole(Decoding):
 
 
 def decoding_of(decoder: Decoder | None) -> Decoding:
-    """What turns tokens into text as this decoder does; without one, tokens are words with a space between them."""
+    """The incremental version of this decoder; without one, tokens are joined by spaces."""
     parts = decoder_parts(decoder)
     kinds = [part["type"] for part in parts]
     if decoder is None:
@@ -122,12 +122,12 @@ def _flat(part: dict[str, Any]) -> list[dict[str, Any]]:
 
 def byte_of(token: str) -> int | None:
     """The byte that a byte-fallback token such as `<0x0A>` stands for."""
-    found = _BYTE_TOKEN.fullmatch(token)
-    return int(found[1], 16) if found else None
+    match = _BYTE_TOKEN.fullmatch(token)
+    return int(match[1], 16) if match else None
 
 
 def bytes_of(token: str) -> bytes:
-    """The bytes of a byte-level token: those of its stand-in characters, or its own where it holds any other."""
+    """The bytes of a byte-level token. A token with other characters is encoded as UTF-8."""
     try:
         return bytes([_BYTES[char] for char in token])
     except KeyError:
@@ -135,7 +135,7 @@ def bytes_of(token: str) -> bytes:
 
 
 def _byte_level_bytes() -> dict[str, int]:
-    """The byte behind each stand-in character of a byte-level tokenizer (Radford et al. 2019)."""
+    """The byte of each printable character in a byte-level vocabulary (Radford et al. 2019)."""
     shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [byte for byte in range(256) if byte not in shown]
     return {chr(byte): byte for byte in shown} | {chr(256 + index): byte for index, byte in enumerate(hidden)}

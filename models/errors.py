@@ -1,4 +1,4 @@
-"""The errors that Edge raises on purpose: what happened, where, and what to do."""
+"""The errors of Edge. A message says what happened, where, and what to do."""
 
 import re
 
@@ -8,36 +8,36 @@ _LONGEST = 1_900
 
 
 class EdgeError(Exception):
-    """Anything Edge refuses. Its text is one message a user can act on.
+    """Base class of Edge's errors. Its text is one message that says what to do.
 
-    Values out of files stand in messages, and files may hold anything: long words and long messages are cut.
+    Messages quote values from files, so long words and long messages are truncated.
     """
 
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        short = _LONG_WORD.sub(lambda found: f"{found[0][:150]}…{found[0][-50:]}", message)
+        short = _LONG_WORD.sub(lambda match: f"{match[0][:150]}…{match[0][-50:]}", message)
         super().__init__(short if len(short) <= _LONGEST else f"{short[:_LONGEST]} …")
 
 
 class MisuseError(EdgeError):
-    """The request itself makes no sense: an unknown engine, an empty prompt, ids out of range."""
+    """An invalid request: an unknown engine, an empty prompt, ids out of range."""
 
     exit_code = 2
 
 
 class SpecError(EdgeError):
-    """Sizes that no decoder can have, or a `config.json` with a feature Edge does not run."""
+    """Invalid sizes, or a `config.json` with a feature that Edge does not support."""
 
 
 class CheckpointError(EdgeError):
-    """A checkpoint folder that cannot be read, or does not hold what its config promises."""
+    """A checkpoint folder that cannot be read, or whose weights do not match its config."""
 
 
 class MissingPackageError(EdgeError):
-    """A package that this work needs is not installed; the message says how to get it."""
+    """A required package is not installed; the message has the install command."""
 
     def __init__(self, need: str, package: str, extra: str) -> None:
         super().__init__(
-            f"{need} needs the package '{package}', which is not installed here: pip install 'edge-lens[{extra}]'"
+            f"{need} needs the package '{package}', which is not installed: pip install 'edge-lens[{extra}]'"
         )

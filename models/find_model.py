@@ -1,4 +1,4 @@
-"""Which folder a model is that users name: an existing path first, then the zoo, then the hub's cache."""
+"""Finds the folder of a model by name: an existing path, then a bundled model, then the hub's cache."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from models.zoo import zoo_folder, zoo_names
 
 
 def find_model(model: str | Path) -> Path:
-    """The folder of a model. The hub is never asked: a mistyped path may look like an id of it.
+    """The folder of a model. Never contacts the hub, because a mistyped path can look like a hub id.
 
     Raises:
-        MisuseError: there is no such folder, and no model of that name in the zoo and the hub's cache.
-        CheckpointError: a folder of the hub's cache that holds no checkpoint, or several.
+        MisuseError: there is no such folder, bundled model, or model in the hub's cache.
+        CheckpointError: a folder of the hub's cache with no checkpoint, or several.
     """
     path = Path(model).expanduser()
     if path.exists():
@@ -23,12 +23,12 @@ def find_model(model: str | Path) -> Path:
     if folder is not None:
         return folder
     if (id := id_in_url(name)) is not None:
-        raise MisuseError(f"'{name}' is a page of the hub; 'edge models pull {id}' fetches the model, named '{id}'")
+        raise MisuseError(f"'{name}' is a page of the hub; run 'edge models pull {id}', then use the name '{id}'")
     if not is_hub_id(name):
-        raise MisuseError(f"there is no folder '{name}' and no such model in the zoo ({', '.join(zoo_names())})")
+        raise MisuseError(f"there is no folder '{name}' and no bundled model of that name ({', '.join(zoo_names())})")
     if (folder := cached(name)) is not None:
         return folder
-    lacks = "only a part of it is" if entry_of(name).is_dir() else "it is not"
+    state = "is incomplete" if entry_of(name).is_dir() else "is not"
     raise MisuseError(
-        f"there is no folder '{name}', and {lacks} in the hub's cache; 'edge models pull {name}' fetches one of the hub"
+        f"there is no folder '{name}', and the model {state} in the hub's cache; 'edge models pull {name}' downloads it"
     )

@@ -1,4 +1,4 @@
-"""Checkpoints of the Hugging Face hub by id: read from the hub's own cache; only `pull` asks the hub."""
+"""Checkpoints of the Hugging Face hub by id, read from the hub's cache. Only `pull` contacts the hub."""
 
 import os
 import re
@@ -12,10 +12,10 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read once, when the hu
 _ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 _FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt", "tokenizer.model"]
-"""What a checkpoint is made of, and what a tokenizer can be made from; pickled weights are not even fetched."""
+"""Files of a checkpoint and of a tokenizer. Pickled weights are not downloaded."""
 
 _COPIES = ["*/*", "consolidated*"]
-"""The same weights for other tools, in folders of their own or under the names of their first release."""
+"""Copies of the weights for other tools, in subfolders or with the names of the original release."""
 
 
 def is_hub_id(name: str) -> bool:
@@ -24,7 +24,7 @@ def is_hub_id(name: str) -> bool:
 
 
 def cached(id: str) -> Path | None:
-    """The folder of a checkpoint whose files are all in the cache."""
+    """The folder of a checkpoint in the cache; None if it is absent or incomplete."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
@@ -35,20 +35,20 @@ def cached(id: str) -> Path | None:
 
 
 def entry_of(id: str) -> Path:
-    """The folder that the cache has for a model, with every file of it that was fetched, whole or in part."""
+    """The cache folder of a model, with every downloaded file, complete or partial."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE) / f"models--{id.replace('/', '--')}"
 
 
 def pull(id: str) -> Path:
-    """Fetches what the hub has of a checkpoint now, goes on with what was begun, and returns its folder.
+    """Downloads the current files of a checkpoint, resuming partial downloads, and returns its folder.
 
-    Progress is shown by the hub's own client, which also knows who is logged in.
+    The hub's client shows progress and handles the login.
 
     Raises:
-        CheckpointError: the hub has no such model, does not let it go, cannot be reached, or has no weights of a kind
-            that Edge reads.
+        CheckpointError: the model does not exist, is gated, has no weights that Edge reads, or the hub cannot be
+            reached.
     """
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -59,16 +59,18 @@ def pull(id: str) -> Path:
     try:
         folder = _snapshot(id)
     except GatedRepoError as error:
-        raise CheckpointError(f"{missing} asks for a license first: accept it there, then 'hf auth login'") from error
+        raise CheckpointError(
+            f"{missing} requires a license; accept it on the model's page, then run 'hf auth login'"
+        ) from error
     except RepositoryNotFoundError as error:
-        raise CheckpointError(f"{missing} has no such model that you may read") from error
+        raise CheckpointError(f"{missing} has no such model, or you have no access to it") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise CheckpointError(f"{missing} did not give it: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"{missing} failed: {str(error).splitlines()[0]}") from error
     try:
         refuse_adapter(folder)
         weight_files(folder)
     except CheckpointError as error:
-        raise CheckpointError(f"what the hub has under '{id}' cannot be run: {error}") from error
+        raise CheckpointError(f"'{id}' of the hub cannot be run: {error}") from error
     return folder
 
 
@@ -80,7 +82,7 @@ def id_of(folder: Path) -> str | None:
 
 
 def is_inside(file: Path, folder: Path) -> bool:
-    """Whether a file of a checkpoint lies in its folder, or where the symlinks of the hub's cache lead from there."""
+    """Whether a file of a checkpoint is in its folder, or in the blobs folder of the hub's cache that it links to."""
     roots = [folder.resolve()]
     if id_of(roots[0]):
         roots.append(roots[0].parent.parent / "blobs")
@@ -88,10 +90,10 @@ def is_inside(file: Path, folder: Path) -> bool:
 
 
 def snapshot_in(folder: Path) -> Path | None:
-    """Of a model's own folder in the hub's cache (`models--owner--model`), the checkpoint; None of any other folder.
+    """The checkpoint in a model's folder of the hub's cache (`models--owner--model`); None for any other folder.
 
     Raises:
-        CheckpointError: the folder holds no checkpoint, or several.
+        CheckpointError: the folder has no checkpoint, or several.
     """
     snapshots, main = folder / "snapshots", folder / "refs" / "main"
     if not (folder.resolve().name.startswith("models--") and snapshots.is_dir()):
@@ -100,16 +102,17 @@ def snapshot_in(folder: Path) -> Path | None:
         commit = snapshots / checked_file_name(main.read_text(encoding="utf8", errors="replace").strip(), str(main))
         if commit.is_dir():
             return commit
-    found = sorted(one for one in snapshots.iterdir() if one.is_dir())
-    if len(found) == 1:
-        return found[0]
-    told = f"several checkpoints; name one: {', '.join(map(str, found))}" if found else "no checkpoint; pull it again"
-    raise CheckpointError(f"{folder} of the hub's cache holds {told}")
+    commits = sorted(one for one in snapshots.iterdir() if one.is_dir())
+    if len(commits) == 1:
+        return commits[0]
+    several = f"several checkpoints; name one: {', '.join(map(str, commits))}"
+    problem = several if commits else "no checkpoint; pull it again"
+    raise CheckpointError(f"{folder} of the hub's cache has {problem}")
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a fetch of this folder came to its end: files appear one by one, each whole."""
-    from models.weight_files import weight_files  # numpy would come with it, before the UI's first picture
+    """Whether the download of this folder is complete. Files appear one by one, each complete."""
+    from models.weight_files import weight_files  # imports numpy, which would delay the UI's first screen
 
     try:
         return (folder / "config.json").is_file() and bool(weight_files(folder))

@@ -1,4 +1,4 @@
-"""JSON as Edge writes and reads it, everywhere: written without NaN or control characters, read only so deep."""
+"""Reads and writes JSON: without NaN and control characters, and with limited nesting."""
 
 import json
 import math
@@ -7,31 +7,31 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 _CONTROLS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What `json` leaves as it is and a terminal acts on: C1, marks of direction, line separators, half surrogate pairs."""
+"""Characters that `json` does not escape but should not reach a terminal: C1, direction marks, surrogates."""
 
-DEEPEST = 100
-"""Tables and lists within each other; whatever walks through what was read may call itself that often."""
+MAX_DEPTH = 100
+"""Maximum nesting of objects and lists, which bounds recursion over parsed values."""
 
 
 def parse_json(text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """What JSON text holds.
+    """Parses JSON text.
 
     Args:
-        pairs: Makes a table out of its keys and values, in order; the last of equal keys wins by default.
+        pairs: Builds an object from its key-value pairs, in order. By default the last of equal keys wins.
 
     Raises:
-        ValueError: it is no JSON, or nested deeper than `DEEPEST`.
+        ValueError: the text is not JSON, or is nested deeper than `MAX_DEPTH`.
     """
-    deep = f"it is nested deeper than {DEEPEST} levels"
+    too_deep = f"it is nested deeper than {MAX_DEPTH} levels"
     try:
         value = json.loads(text, object_pairs_hook=pairs)
     except RecursionError as error:
-        raise ValueError(deep) from error
+        raise ValueError(too_deep) from error
     level = [value]
-    for _ in range(DEEPEST + 1):
+    for _ in range(MAX_DEPTH + 1):
         level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inside(outer)]
     if level:
-        raise ValueError(deep)
+        raise ValueError(too_deep)
     return value
 
 
@@ -40,7 +40,7 @@ def _inside(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:
 
 
 def finite(value: Any) -> Any:
-    """The same tables, with lists for tuples, and None in place of every number that is not finite."""
+    """A copy with lists for tuples, and None for numbers that are not finite."""
     if isinstance(value, Mapping):
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -51,11 +51,11 @@ def finite(value: Any) -> Any:
 def json_text(
     value: Any, *, indent: int | None = None, sort_keys: bool = False, compact: bool = False, in_ascii: bool = False
 ) -> str:
-    """`value` as JSON; null stands for a number that is not finite.
+    """`value` as JSON. Numbers that are not finite become null.
 
     Args:
         compact: No spaces after commas and colons.
-        in_ascii: Every letter beyond ASCII is an escape.
+        in_ascii: Escape all characters outside ASCII.
     """
     separators = (",", ":") if compact else None
     written = json.dumps(
@@ -66,4 +66,4 @@ def json_text(
         sort_keys=sort_keys,
         separators=separators,
     )
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found.group()):04x}", written)
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match.group()):04x}", written)

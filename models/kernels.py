@@ -1,4 +1,4 @@
-"""How a torch decoder computes positions and attention; handed to it, so that it holds no choice itself."""
+"""Rotary positions and attention of the torch decoder, as kernels that are passed to it."""
 
 from typing import Protocol, runtime_checkable
 
@@ -13,7 +13,7 @@ from models.spec import AttentionWindow, Cap, DecoderSpec, Full, LayerSpec, Rota
 
 @runtime_checkable
 class Kernels(Protocol):
-    """Turns heads by position and mixes values by attention. The exported graphs have kernels of their own."""
+    """Rotates heads by position and computes attention. Exported graphs use other kernels (`export.kernels`)."""
 
     def rotate(
         self, heads: Float[Tensor, "*batch token head head_dim"], rotary: Rotary
@@ -31,13 +31,13 @@ class Kernels(Protocol):
 
 @runtime_checkable
 class Probe(Protocol):
-    """Sees the value of every site pass; returns what the decoder goes on with."""
+    """Called with the value of every site; returns the value with which the decoder continues."""
 
     def __call__(self, site: str, value: Tensor) -> Tensor: ...
 
 
 def blind(site: str, value: Tensor) -> Tensor:
-    """The probe that watches nothing. Timed runs use this one."""
+    """The probe that does nothing, for timed runs."""
     return value
 
 
@@ -46,27 +46,27 @@ def rotate(
     positions: Int[Tensor, "*#batch token"],
     rotary: Rotary,
 ) -> Float[Tensor, "*batch token head head_dim"]:
-    """Turns feature i of each head together with feature i + features/2, as Hugging Face lays them out."""
+    """Rotates feature i of each head with feature i + features/2, the layout of Hugging Face."""
     periods = torch.from_numpy(inverse_periods(rotary)).to(positions.device)
     angle = (positions[..., None].float() * periods)[..., None, :]
     cos, sin = (amplitude(rotary) * part.to(heads.dtype) for part in (angle.cos(), angle.sin()))
-    half, turned = rotary.features // 2, rotary.features
-    first, second, still = heads[..., :half], heads[..., half:turned], heads[..., turned:]
-    return torch.cat([first * cos - second * sin, second * cos + first * sin, still], dim=-1)
+    half, rotated = rotary.features // 2, rotary.features
+    first, second, rest = heads[..., :half], heads[..., half:rotated], heads[..., rotated:]
+    return torch.cat([first * cos - second * sin, second * cos + first * sin, rest], dim=-1)
 
 
 def visible(
     positions: Int[Tensor, " token"], past: Int[Tensor, " past"], window: AttentionWindow
 ) -> Bool[Tensor, "token past"]:
-    """Which keys each token may read: itself and earlier ones, as far back as the layer reaches."""
-    seen = past[None, :] <= positions[:, None]
+    """Which keys each token can attend to: itself and earlier ones within the layer's attention window."""
+    causal = past[None, :] <= positions[:, None]
     if isinstance(window, Full):
-        return seen
-    return seen & (past[None, :] > positions[:, None] - window.tokens)
+        return causal
+    return causal & (past[None, :] > positions[:, None] - window.tokens)
 
 
 def bound(cap: Cap, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Keeps scores or logits within a limit, where there is one."""
+    """Applies a soft cap to scores or logits, if there is one."""
     return cap.limit * torch.tanh(x / cap.limit) if isinstance(cap, SoftCap) else x
 
 
@@ -77,7 +77,7 @@ def capped(
     seen: Bool[Tensor, "token past"],
     cap: Cap,
 ) -> Float[Tensor, "*batch head token head_dim"]:
-    """Attention whose scaled scores are bounded; torch's own has no bound."""
+    """Attention with a soft cap on scaled scores, which torch's own attention lacks."""
     sharing = query.shape[-3] // key.shape[-3]
     key, value = key.repeat_interleave(sharing, -3), value.repeat_interleave(sharing, -3)
     score = bound(cap, query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5)
@@ -85,7 +85,7 @@ def capped(
 
 
 class FullPass:
-    """Attention over the tokens of one pass, nothing remembered: for training and teacher forcing."""
+    """Attention over the tokens of one pass, without a cache: for training and teacher forcing."""
 
     def __init__(self, length: int, device: torch.device | None = None) -> None:
         self.positions = torch.arange(length, device=device)
@@ -111,10 +111,10 @@ class FullPass:
 
 
 class Cached:
-    """Attention over all tokens fed so far, whose keys and values stay in a cache of fixed capacity.
+    """Attention over all tokens fed so far, with keys and values in a cache of fixed capacity.
 
     Attributes:
-        fed: Tokens whose keys and values the cache holds.
+        fed: Number of tokens in the cache.
     """
 
     def __init__(self, spec: DecoderSpec, capacity: int, dtype: torch.dtype = torch.float32) -> None:
@@ -125,17 +125,17 @@ class Cached:
 
     @property
     def capacity(self) -> int:
-        """Tokens the cache has room for."""
+        """Maximum number of tokens in the cache."""
         return self.keys.shape[2]
 
     def grow(self, capacity: int) -> None:
-        """Makes room for `capacity` tokens; what is held stays."""
+        """Grows the cache to `capacity` tokens and keeps its content."""
         more = (*self.keys.shape[:2], capacity - self.capacity, self.keys.shape[3])
         self.keys = torch.cat([self.keys, self.keys.new_zeros(more)], dim=2)
         self.values = torch.cat([self.values, self.values.new_zeros(more)], dim=2)
 
     def begin(self, tokens: int) -> None:
-        """Announces a pass over the next `tokens` tokens."""
+        """Starts a pass over the next `tokens` tokens."""
         self.positions = torch.arange(self.fed, self.fed + tokens)
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""The torch decoder with a checkpoint's weights: the reference that every export and engine is held against."""
+"""The torch decoder with a checkpoint's weights: the reference for exports and engines."""
 
 import numpy as np
 import torch
@@ -7,11 +7,11 @@ from models.checkpoint import Checkpoint
 from models.decoder import Decoder
 
 KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""The numbers of each float precision."""
+"""torch types of the float precisions."""
 
 
 def load_decoder(checkpoint: Checkpoint, kind: str = "fp32") -> Decoder:
-    """The decoder in numbers of one kind, for inference; no weight is held twice. Quantized weights are dequantized."""
+    """The decoder in one float type, for inference, without a second copy of weights. Dequantizes quantized weights."""
     with torch.device("meta"):
         decoder = Decoder(checkpoint.spec)
     weights = {

@@ -1,4 +1,4 @@
-"""Which stored tensor holds which parameter: found by its family's name, checked for shape and type."""
+"""Maps each parameter to a stored tensor by the names of its family; checks shape and type."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -15,7 +15,7 @@ from models.spec import DecoderSpec
 from models.tensor_names import StoredTensors
 from models.weights import StoredParameter
 
-_AT_FAULT = {
+_SIZES_OF = {
     "attn.query": ("n_heads", "head_dim", "d_model"),
     "attn.key": ("n_kv_heads", "head_dim", "d_model"),
     "attn.value": ("n_kv_heads", "head_dim", "d_model"),
@@ -25,65 +25,65 @@ _AT_FAULT = {
     "head.weight": ("vocab_size", "d_model"),
     "embed.weight": ("vocab_size", "d_model"),
 }
-"""Which sizes decide a parameter's shape, by a part of its name; the first match counts."""
+"""The sizes that determine a parameter's shape, by a part of its name; the first match counts."""
 
 _FLOATS = ("F32", "F16", "BF16", "F64")
 
 _ROWS_COMPARED = 4096
-"""Of two matrices, at a time: no more is held in memory."""
+"""Rows of two matrices that are compared at a time, to limit memory."""
 
 
 def as_tied(config: Config, family: Family, spec: DecoderSpec, tensors: StoredTensors) -> Config:
-    """The config, told not to tie where a head is stored that is not the embedding: `transformers` goes by the weights.
+    """The config, untied if a head is stored that differs from the embedding, as `transformers` does.
 
-    Multipliers of some families depend on it, so it is the config that changes.
+    The config itself changes, because multipliers of some families depend on tying.
     """
     if not spec.tied:
         return config
-    wanted = family.weights_of(spec)
-    embedding, head = (tensors.place_of(wanted[name].tensor) for name in ("embed.weight", "head.weight"))
+    named = family.weights_of(spec)
+    embedding, head = (tensors.place_of(named[name].tensor) for name in ("embed.weight", "head.weight"))
     if embedding is None or head is None or not {embedding.kind, head.kind} <= set(_FLOATS):
         return config
     return config if _is_equal(embedding, head) else untied(config)
 
 
 def untied(config: Config) -> Config:
-    """The config of a decoder whose head has weights of its own."""
+    """The config with `tie_word_embeddings` false."""
     return replace(config, keys=dict(config.keys) | {"tie_word_embeddings": False})
 
 
 def match(
     config: Config, family: Family, spec: DecoderSpec, tensors: StoredTensors, leave_out: Collection[str]
 ) -> dict[str, StoredParameter]:
-    """Where every parameter lies, those aside that `leave_out` names.
+    """The stored place of every parameter except those in `leave_out`.
 
     Raises:
-        CheckpointError: one is missing, has another shape, or is no unquantized weight.
+        CheckpointError: one is missing, has another shape, or is quantized in a format that Edge does not read.
     """
     _refuse_method(config)
-    wanted, multipliers = family.weights_of(spec), family.multipliers(config)
-    found: dict[str, StoredParameter] = {}
+    named, multipliers = family.weights_of(spec), family.multipliers(config)
+    parameters: dict[str, StoredParameter] = {}
     for name, shape in parameter_shapes(spec).items():
         if name in leave_out:
             continue
-        stored = wanted[name]
+        stored = named[name]
         if not name.endswith(".bias"):
             _refuse_quantized(config, tensors, stored.tensor)
         place = tensors.place_of(stored.tensor)
         if place is None and name == "embed.weight" and spec.tied:
-            place = tensors.place_of(wanted["head.weight"].tensor)  # which of two tied matrices is stored is a habit
+            place = tensors.place_of(named["head.weight"].tensor)  # either of two tied matrices may be stored
         if place is None:
             raise CheckpointError(
-                f"checkpoint {config.path.parent} has no '{name}' (looked for '{stored.tensor}'); "
+                f"checkpoint {config.path.parent} has no '{name}' (expected tensor '{stored.tensor}'); "
                 f"config.json says {_sizes(config, family, name, missing=True)}"
             )
         _check(config, family, name, stored, place, shape)
-        found[name] = StoredParameter(place, stored.view, multipliers.get(part_of(name), 1.0))
-    return found
+        parameters[name] = StoredParameter(place, stored.view, multipliers.get(part_of(name), 1.0))
+    return parameters
 
 
 def _is_equal(place: TensorPlace, other: TensorPlace) -> bool:
-    """Whether two matrices hold the same numbers; read a part at a time, and no further than they are equal."""
+    """Whether two matrices have equal values; reads blocks of rows until they differ."""
     if place.shape != other.shape:
         return False
     one, two = place.read(), other.read()
@@ -92,28 +92,28 @@ def _is_equal(place: TensorPlace, other: TensorPlace) -> bool:
 
 
 def _refuse_method(config: Config) -> None:
-    """Refuses what rounds dense weights as it runs; all other methods are judged by the tensors that they leave."""
+    """Raises CheckpointError for bitnet, which quantizes at run time. Other methods are recognized by their tensors."""
     if config.table("quantization_config").keys.get("quant_method") == "bitnet":
         raise CheckpointError(
-            f"{config.path}: 'bitnet' rounds weights and activations while the model runs, which Edge does not; "
-            "take a model without it"
+            f"{config.path}: 'bitnet' quantizes weights and activations at run time, which Edge does not support; "
+            "use a model without it"
         )
 
 
 def _refuse_quantized(config: Config, tensors: StoredTensors, tensor: str) -> None:
-    """Quantized weights are told by the tensors beside them: a config may still speak of what was undone."""
-    beside = tensors.beside(tensor)
-    if beside is None:
+    """Raises CheckpointError for quantized weights, recognized by additional tensors; a config may be outdated."""
+    extra = tensors.extra_tensor(tensor)
+    if extra is None:
         return
     folder = config.path.parent
-    if ".lora_" in beside:
+    if ".lora_" in extra:
         raise CheckpointError(
-            f"{folder} holds an adapter that is not merged ({beside!r}); merge it with PEFT (merge_and_unload), and "
+            f"{folder} has an adapter that is not merged ({extra!r}); merge it with PEFT (merge_and_unload), and "
             "save the model again"
         )
     raise CheckpointError(
-        f"{folder} holds {beside!r} beside the weights of '{tensor}': they are quantized{_by(config)}; Edge reads "
-        "unquantized ones, and those that mlx-lm or 'edge export --precision' quantized"
+        f"{folder} has {extra!r} in addition to '{tensor}': the weights are quantized{_by(config)}; Edge reads "
+        "unquantized weights, and those quantized by mlx-lm or 'edge export --precision'"
     )
 
 
@@ -123,7 +123,7 @@ def _check(
     if place.kind not in _FLOATS:
         raise CheckpointError(
             f"'{stored.tensor}' in {place.file} is stored as {place.kind}{_by(config)}; Edge reads unquantized weights "
-            f"({', '.join(_FLOATS)}), and those that mlx-lm or 'edge export --precision' quantized"
+            f"({', '.join(_FLOATS)}), and those quantized by mlx-lm or 'edge export --precision'"
         )
     needed = stored.view.stored_shape(shape)
     if place.shape != needed:
@@ -139,8 +139,8 @@ def _by(config: Config) -> str:
 
 
 def _sizes(config: Config, family: Family, name: str, *, missing: bool = False) -> str:
-    """What the config says of a parameter's sizes, or, of one that is missing, also of how many layers there are."""
-    sizes = next((sizes for part, sizes in _AT_FAULT.items() if part in name), ("d_model",))
+    """The config keys and values of a parameter's sizes; for a missing parameter also the number of layers."""
+    sizes = next((sizes for part, sizes in _SIZES_OF.items() if part in name), ("d_model",))
     layers = ("n_layers",) if missing and name.startswith("layers.") else ()
     keys, complete = dict.fromkeys(family.keys[size] for size in (*layers, *sizes)), family.complete(config).keys
     return ", ".join(f"{key}={complete[key]}{'' if key in config.keys else ' by default'}" for key in keys)

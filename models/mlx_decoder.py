@@ -1,4 +1,4 @@
-"""The decoder of `models/decoder.py` in MLX: the same parts, names and order, for reading side by side.
+"""The decoder of `models/decoder.py` in MLX: the same modules, names and order, for a side-by-side comparison.
 
 Read top to bottom: norm, attention, FFN, block, embedding, head, decoder. Values carry no batch axis.
 """
@@ -16,7 +16,7 @@ from models.spec import Activation, DecoderSpec, LayerSpec
 
 
 def norm_of(norm: kinds.Norm | kinds.NoNorm, features: int) -> nn.Module:
-    """The module that computes one kind of norm."""
+    """The module for a norm."""
     match norm:
         case kinds.NoNorm():
             return nn.Identity()
@@ -27,7 +27,7 @@ def norm_of(norm: kinds.Norm | kinds.NoNorm, features: int) -> nn.Module:
 
 
 def activate(activation: Activation, x: Float[mx.array, "..."]) -> Float[mx.array, "..."]:
-    """The non-linearity of an FFN, number by number."""
+    """The activation function of an FFN, element by element."""
     match activation:
         case Activation.RELU:
             return mx.maximum(x, 0)
@@ -40,7 +40,7 @@ def activate(activation: Activation, x: Float[mx.array, "..."]) -> Float[mx.arra
 
 
 class Attention(nn.Module):
-    """Relates tokens: each reads a weighted sum of the values of the tokens it looks at."""
+    """Attention: each token gets a weighted sum of the values of the tokens it attends to."""
 
     def __init__(self, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Attention(nn.Module):
 
 
 class FFN(nn.Module):
-    """Recalls, position by position: neurons that fire on the input each add a vector of their own."""
+    """Feed-forward network: at each position, active neurons add their output vectors."""
 
     def __init__(self, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class FFN(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: attention and FFN, each adding to the residual stream."""
+    """One layer: attention and FFN, both added to the residual stream."""
 
     def __init__(self, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class Block(nn.Module):
 
 
 class Embedding(nn.Module):
-    """A vector for each token, plus one for its position where positions are learned."""
+    """A vector for each token, plus a vector for its position if positions are learned."""
 
     def __init__(self, spec: DecoderSpec) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class Embedding(nn.Module):
 
 
 class Head(nn.Module):
-    """Reads the next token off the residual stream; a tied head reads with the embedding's weights."""
+    """Computes next-token logits from the residual stream. A tied head uses the embedding's weights."""
 
     def __init__(self, spec: DecoderSpec) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class Head(nn.Module):
         self.cap = spec.logit_cap
 
     def read(self, x: Float[mx.array, "token model"]) -> Float[mx.array, "token width"]:
-        """What is compared with the vector of every token."""
+        """The normed residual stream in the width of token vectors."""
         x = self.norm(x)
         return x if self.project is None else self.project(x)
 
@@ -204,7 +204,7 @@ class Decoder(nn.Module):
         return x
 
     def logits(self, x: Float[mx.array, "token model"], see: Probe = blind) -> Float[mx.array, "token vocab"]:
-        """Unnormalized log-probabilities of the next token after each row of the residual stream."""
+        """Logits of the next token for each row of the residual stream."""
         return see(LOGITS, self.head(x, self.embed.weight))
 
     def __call__(

@@ -1,6 +1,6 @@
-"""Matrices that mlx-lm quantized, read as they are: MLX's scales and offsets, the checkpoint's own names.
+"""Reads matrices quantized by mlx-lm without requantizing them.
 
-X.weight uint32 (row, codes side by side)    X.scales, X.biases (row, group)    weight = scale · code + bias
+X.weight uint32 (row, packed codes)    X.scales, X.biases (row, group)    weight = scale · code + bias
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _PARTS = ("weight", "scales", "biases")
 
 @dataclass(frozen=True)
 class MlxMatrix:
-    """One quantized parameter: the tensors that hold it, and which of their rows."""
+    """One quantized parameter: its tensors, and the view of their rows."""
 
     scheme: Scheme
     columns: int
@@ -36,7 +36,7 @@ class MlxMatrix:
     multiplier: float
 
     def read(self) -> QuantizedMatrix:
-        """MLX's offset is a code times the scale, `-zero · scale`, but rounded: the zero may lie between codes."""
+        """Reads the matrix. MLX stores `-zero · scale` as a rounded offset, so the zero point may be non-integer."""
         codes, scales, offsets = (self.view.read(part.read()) for part in (self.codes, self.scales, self.offsets))
         scale, offset = scales.astype(np.float32), offsets.astype(np.float32)
         scale[scale == 0] = 1  # a group of equal weights, whose codes are all 0
@@ -49,29 +49,29 @@ class MlxMatrix:
 def quantized_parameters(
     config: Config, family: Family, spec: DecoderSpec, tensors: StoredTensors
 ) -> QuantizedMatrices:
-    """The matrices of a checkpoint that MLX quantized; none where the config speaks of no quantization of MLX's.
+    """The matrices of a checkpoint that MLX quantized; empty if the config has no MLX quantization.
 
     Raises:
-        SpecError: a quantization that Edge does not read, by its name.
+        SpecError: a quantization that Edge does not read.
     """
     table = config.table("quantization")
     if not table.keys:
         return QuantizedMatrices()
-    wanted, multipliers, places = family.weights_of(spec), family.multipliers(config), tensors.places
-    found: dict[str, MlxMatrix] = {}
+    named, multipliers, places = family.weights_of(spec), family.multipliers(config), tensors.places
+    matrices: dict[str, MlxMatrix] = {}
     for name, shape in parameter_shapes(spec).items():
-        stored, view = tensors.name_of(wanted[name].tensor), _by_rows(wanted[name].view)
+        stored, view = tensors.name_of(named[name].tensor), _by_rows(named[name].view)
         module = (stored or "").removesuffix(".weight")
         if name.endswith(".weight") and f"{module}.scales" in places:
             codes, scales, offsets = (_part(config, places, f"{module}.{part}") for part in _PARTS)
             scheme, multiplier = _scheme(table, module), multipliers.get(part_of(name), 1.0)
             _check(config, module, [codes, scales, offsets], view.stored_shape(shape), scheme)
-            found[name] = MlxMatrix(scheme, shape[1], codes, scales, offsets, view, multiplier)
-    return QuantizedMatrices(found)
+            matrices[name] = MlxMatrix(scheme, shape[1], codes, scales, offsets, view, multiplier)
+    return QuantizedMatrices(matrices)
 
 
 def _by_rows(view: View) -> View:
-    """MLX stores every matrix as (output, input), whatever the original did."""
+    """The view of MLX's tensor, which is always (output, input)."""
     match view:
         case Transposed():
             return AsIs()
@@ -82,12 +82,12 @@ def _by_rows(view: View) -> View:
 
 def _part(config: Config, places: Mapping[str, TensorPlace], tensor: str) -> TensorPlace:
     if tensor not in places:
-        raise SpecError(f"{config.path} says that MLX quantized the weights, but '{tensor}' is missing")
+        raise SpecError(f"{config.path} declares MLX quantization, but '{tensor}' is missing")
     return places[tensor]
 
 
 def _scheme(table: Config, module: str) -> Scheme:
-    """The quantization of one module: its own entry, or the common one."""
+    """The quantization of one module: its own entry, or the default."""
     own = table.keys.get(module)
     entry: dict[str, Any] = {**table.keys, **(own if isinstance(own, dict) else {})}
     bits, group, mode = entry.get("bits"), entry.get("group_size"), entry.get("mode", "affine")
@@ -105,5 +105,5 @@ def _check(config: Config, module: str, parts: list[TensorPlace], shape: tuple[i
     grouped = (rows, columns // scheme.group)
     needed = [(rows, columns * scheme.bits // 32), grouped, grouped]
     if [part.shape for part in parts] != needed or parts[0].dtype != np.uint32:
-        held = ", ".join(str(part.shape) for part in parts)
-        raise SpecError(f"{config.path}: '{module}' has tensors of {held}; {scheme.bits} bits need {needed}")
+        shapes = ", ".join(str(part.shape) for part in parts)
+        raise SpecError(f"{config.path}: '{module}' has tensors of shape {shapes}; {scheme.bits} bits need {needed}")

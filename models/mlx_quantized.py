@@ -1,6 +1,6 @@
-"""Parts of an MLX decoder whose matrices come in groups; the counterpart of `export/quantized.py`.
+"""MLX modules with quantized matrices; the counterpart of `export/quantized.py`.
 
-MLX knows no zero codes but offsets: `weight = scale · code + offset`, so an offset is `-zero · scale`.
+MLX has offsets in place of zero points: `weight = scale · code + offset`, so an offset is `-zero · scale`.
 """
 
 from collections.abc import Mapping
@@ -16,34 +16,34 @@ from models.quantized import QuantizedMatrix
 
 
 class Quantized(nn.Module):
-    """One matrix, and what is done with it."""
+    """One quantized matrix and its operations."""
 
     def __init__(self, matrix: QuantizedMatrix) -> None:
         super().__init__()
-        self.columns, self.filled = matrix.columns, matrix.scales.shape[1] * matrix.scheme.group
+        self.columns, self.padded = matrix.columns, matrix.scales.shape[1] * matrix.scheme.group
         self.group, self.bits = matrix.scheme.group, matrix.scheme.bits
-        # Four bytes of codes are one number to MLX; a row is whole groups, so it has no rest.
+        # MLX packs four bytes of codes into one uint32; rows consist of whole groups, so they divide evenly.
         self.codes = mx.array(np.ascontiguousarray(matrix.codes).view(np.uint32))
         self.scales = mx.array(np.asarray(matrix.scales))
         self.offsets = mx.array(-matrix.zero_points() * matrix.scales)
 
     def product(self, x: Float[mx.array, "*rows column"]) -> Float[mx.array, "*rows row"]:
         """`x` times the transposed matrix."""
-        if self.filled > self.columns:
-            x = mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, self.filled - self.columns)])
+        if self.padded > self.columns:
+            x = mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, self.padded - self.columns)])
         return mx.quantized_matmul(
             x, self.codes, self.scales, self.offsets, transpose=True, group_size=self.group, bits=self.bits
         )
 
     def rows(self, ids: Int[mx.array, " token"]) -> Float[mx.array, "token column"]:
-        """The rows that `ids` name."""
+        """The rows with indices `ids`, dequantized."""
         codes, scales, offsets = (part[ids] for part in (self.codes, self.scales, self.offsets))
-        found = mx.dequantize(codes, scales, offsets, group_size=self.group, bits=self.bits)
-        return found[:, : self.columns]
+        rows = mx.dequantize(codes, scales, offsets, group_size=self.group, bits=self.bits)
+        return rows[:, : self.columns]
 
 
 class QuantizedLinear(Quantized):
-    """In place of `nn.Linear`."""
+    """Replaces `nn.Linear`."""
 
     def __init__(self, matrix: QuantizedMatrix, bias: mx.array | None) -> None:
         super().__init__(matrix)
@@ -55,12 +55,12 @@ class QuantizedLinear(Quantized):
 
 
 class QuantizedEmbedding(Quantized):
-    """In place of `Embedding`."""
+    """Replaces `Embedding`."""
 
     def __init__(self, matrix: QuantizedMatrix, dense: Embedding) -> None:
         super().__init__(matrix)
         self.project, self.positions = dense.project, dense.positions
-        self.weight = None  # nobody else reads it: a quantized head has its own matrix
+        self.weight = None  # not used: a quantized head has its own matrix
 
     def __call__(
         self, ids: Int[mx.array, " token"], positions: Int[mx.array, " token"]
@@ -71,7 +71,7 @@ class QuantizedEmbedding(Quantized):
 
 
 class QuantizedHead(nn.Module):
-    """In place of `Head`; a tied one reads with the embedding's matrix."""
+    """Replaces `Head`. A tied head uses the embedding's matrix."""
 
     def __init__(self, matrix: Quantized, dense: Head) -> None:
         super().__init__()
@@ -84,19 +84,19 @@ class QuantizedHead(nn.Module):
         return bound(self.cap, logits if self.bias is None else logits + self.bias)
 
 
-def _pack_linears(owner: nn.Module, name: str, quantized: Mapping[str, QuantizedMatrix]) -> None:
+def _replace_linears(owner: nn.Module, name: str, quantized: Mapping[str, QuantizedMatrix]) -> None:
     for part, dense in list(owner.items()):
         if isinstance(dense, nn.Linear) and (matrix := quantized.get(f"{name}.{part}.weight")):
             setattr(owner, part, QuantizedLinear(matrix, dense.get("bias")))
 
 
 def replace_quantized(decoder: Decoder, quantized: Mapping[str, QuantizedMatrix]) -> None:
-    """Puts quantized parts in place of those that have a matrix in `quantized`; the rest has its weights already."""
+    """Replaces the modules that have a matrix in `quantized`; all others have their weights already."""
     for index, block in enumerate(decoder.layers):
         for sublayer in ("attn", "ffn"):
-            _pack_linears(getattr(block, sublayer), f"layers.{index}.{sublayer}", quantized)
+            _replace_linears(getattr(block, sublayer), f"layers.{index}.{sublayer}", quantized)
     for part in ("embed", "head"):
-        _pack_linears(getattr(decoder, part), part, quantized)
+        _replace_linears(getattr(decoder, part), part, quantized)
     others: dict[str, nn.Module] = {}
     if matrix := quantized.get("embed.weight"):
         embedding = others["embed"] = QuantizedEmbedding(matrix, decoder.embed)

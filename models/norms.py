@@ -1,4 +1,4 @@
-"""The norms of a decoder: which, of what, and where they stand."""
+"""The norms of a decoder: kinds, what they apply to, and their placement."""
 
 from dataclasses import dataclass
 
@@ -22,24 +22,24 @@ Norm = RMSNorm | LayerNorm
 
 @dataclass(frozen=True)
 class NoNorm:
-    """The head reads the residual stream as it is (OPT 350m)."""
+    """No final norm: the head uses the residual stream directly (OPT 350m)."""
 
 
 @dataclass(frozen=True)
 class NoHeadNorm:
-    """Queries and keys are compared as they were projected."""
+    """No norm of queries and keys."""
 
 
 @dataclass(frozen=True)
 class HeadNorm:
-    """Each head's query and key are normed before they turn, all heads with the same weights."""
+    """Query and key of each head are normed before rotation, with the same weights for all heads."""
 
     norm: Norm
 
 
 @dataclass(frozen=True)
 class JointNorm:
-    """The queries of all heads are normed as one vector before they turn, and so are the keys."""
+    """The queries of all heads are normed as one vector before rotation, and so are the keys."""
 
     norm: Norm
 
@@ -49,22 +49,22 @@ HeadNorms = NoHeadNorm | HeadNorm | JointNorm
 
 @dataclass(frozen=True)
 class Before:
-    """A sublayer norms what it reads."""
+    """The norm applies to a sublayer's input."""
 
 
 @dataclass(frozen=True)
 class After:
-    """A sublayer norms what it adds to the residual stream (OLMo 2)."""
+    """The norm applies to a sublayer's output (OLMo 2)."""
 
 
 @dataclass(frozen=True)
 class Around:
-    """A sublayer norms what it reads and what it adds (Gemma 2)."""
+    """Norms apply to a sublayer's input and output (Gemma 2)."""
 
 
 @dataclass(frozen=True)
 class OfSum:
-    """The residual stream is normed after each sublayer has added to it (OPT 350m, as in Vaswani et al. 2017)."""
+    """The norm applies to the residual stream after each sublayer (OPT 350m, as in Vaswani et al. 2017)."""
 
 
 Placement = Before | After | Around | OfSum

@@ -1,4 +1,4 @@
-"""What else people have where Edge looks for a checkpoint folder: recognized by name, with the command that helps."""
+"""Recognizes other formats than a checkpoint folder, with messages that say what to do."""
 
 import re
 from collections.abc import Callable
@@ -19,33 +19,33 @@ Recognized = Callable[[Path], str | None]
 
 
 def refuse_pointer(file: Path) -> None:
-    """Refuses what git leaves in place of a large file that was not fetched.
+    """Checks that a file is not a Git LFS pointer.
 
     Raises:
-        CheckpointError: the file is such a pointer; the message says how to get the file.
+        CheckpointError: it is one; the message has the command that downloads the file.
     """
     with file.open("rb") as opened:
         if opened.read(len(_POINTER)) == _POINTER:
             raise CheckpointError(
-                f"{file} is a pointer of Git LFS, not the file itself: git -C {quote(str(file.parent))} lfs pull "
-                "fetches it (after 'git lfs install')"
+                f"{file} is a Git LFS pointer, not the file itself; download it with 'git lfs install' and "
+                f"git -C {quote(str(file.parent))} lfs pull"
             )
 
 
 def id_in_url(text: str) -> str | None:
-    """The id of a model whose page, or a file of which, this address of the Hugging Face hub leads to."""
-    found = _URL.fullmatch(text.strip())
-    return found["id"] if found and not found["id"].startswith(("datasets/", "spaces/")) else None
+    """The model id in the address of a page or file on the Hugging Face hub; None for other texts."""
+    match = _URL.fullmatch(text.strip())
+    return match["id"] if match and not match["id"].startswith(("datasets/", "spaces/")) else None
 
 
 def of_file(file: Path) -> str | None:
-    """What a file is that was named in place of a checkpoint folder, and what to do; None where nobody can tell."""
+    """What a file is that was named instead of a checkpoint folder, and what to do; None if it is not recognized."""
     with file.open("rb") as opened:
         start = opened.read(len(_GGUF))
     if start == _GGUF or file.suffix.lower() == ".gguf":
         return f"{file} is a GGUF file; {_INSTEAD_OF_GGUF}"
     if file.suffix.lower() in _PICKLED:
-        return f"{file} holds pickled weights; {_INSTEAD_OF_PICKLES}"
+        return f"{file} has pickled weights; {_INSTEAD_OF_PICKLES}"
     if file.suffix.lower() in (".zip", ".gz", ".tar", ".tgz", ".7z", ".xz"):
         return f"{file} is an archive; unpack it, and name the folder with config.json in it"
     if file.suffix.lower() in _PARTS and (file.parent / "config.json").is_file():
@@ -54,7 +54,7 @@ def of_file(file: Path) -> str | None:
 
 
 def without_config(folder: Path) -> str:
-    """Why a folder is no checkpoint that has no config.json."""
+    """The message for a folder without config.json."""
     if (known := _recognized(folder)) is not None:
         return known
     nested = sorted(file.parent for file in folder.glob("*/config.json"))
@@ -67,12 +67,12 @@ def without_config(folder: Path) -> str:
 
 
 def without_weights(folder: Path) -> str:
-    """Why a folder is no checkpoint that has no file of weights that counts."""
+    """The message for a folder without safetensors weights."""
     return _recognized(folder) or f"{folder} is not a checkpoint: it has no *.safetensors file of weights"
 
 
 def without_tokenizer(folder: Path) -> str:
-    """Why a folder without tokenizer.json has no tokenizer that can be read, and what makes one."""
+    """The message for a folder without tokenizer.json, with the command that writes one."""
     code = f"from transformers import AutoTokenizer as T; f = {str(folder)!r}; T.from_pretrained(f).save_pretrained(f)"
     command = f"python -c {quote(code)}"
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
@@ -86,41 +86,41 @@ def without_tokenizer(folder: Path) -> str:
 
 
 _INSTEAD_OF_GGUF = (
-    "Edge reads the checkpoint that it was made from: 'edge models pull OWNER/MODEL' fetches one of the hub"
+    "use the checkpoint that it was converted from; 'edge models pull OWNER/MODEL' downloads one from the hub"
 )
 
 _INSTEAD_OF_PICKLES = (
-    "unpickling runs code from the file, so Edge reads safetensors only: save the model again with "
+    "unpickling can run code from the file, so Edge only reads safetensors; save the model again with "
     "save_pretrained(..., safe_serialization=True)"
 )
 
 
 def _recognized(folder: Path) -> str | None:
-    return next((told for recognize in _KINDS if (told := recognize(folder)) is not None), None)
+    return next((message for recognize in _KINDS if (message := recognize(folder)) is not None), None)
 
 
 def _pickled(folder: Path) -> str | None:
-    found = sorted(file.name for file in folder.glob("*") if file.suffix.lower() in _PICKLED[:-1] and file.is_file())
-    found = [name for name in found if not name.startswith((".", "training_args", "optimizer", "scheduler"))]
-    return f"{folder} holds pickled weights ({found[0]}); {_INSTEAD_OF_PICKLES}" if found else None
+    names = sorted(file.name for file in folder.glob("*") if file.suffix.lower() in _PICKLED[:-1] and file.is_file())
+    names = [name for name in names if not name.startswith((".", "training_args", "optimizer", "scheduler"))]
+    return f"{folder} has pickled weights ({names[0]}); {_INSTEAD_OF_PICKLES}" if names else None
 
 
 def _named(pattern: str, what: str, instead: str) -> Recognized:
     def recognize(folder: Path) -> str | None:
-        found = next(iter(sorted(file.name for file in folder.glob(pattern))), None)
-        return None if found is None else f"{folder} holds {what} ({found}); {instead}"
+        name = next(iter(sorted(file.name for file in folder.glob(pattern))), None)
+        return None if name is None else f"{folder} has {what} ({name}); {instead}"
 
     return recognize
 
 
 _KINDS: tuple[Recognized, ...] = (
     _named("*.gguf", "GGUF files", _INSTEAD_OF_GGUF),
-    _named("model_index.json", "a pipeline of diffusers", "Edge runs decoders of text"),
+    _named("model_index.json", "a diffusers pipeline", "Edge runs text decoders"),
     _named("weights*.npz", "weights of an older MLX", "convert the model again with 'mlx_lm.convert'"),
     _pickled,
-    _named("*.onnx", "ONNX graphs", "Edge makes its own out of the checkpoint that they were exported from; name that"),
-    _named("tf_model*", "weights for TensorFlow", "Edge reads safetensors only"),
-    _named("flax_model*", "weights for JAX", "Edge reads safetensors only"),
-    _named(".*.distcp", "a distributed checkpoint of torch", "save it again with save_pretrained"),
-    _named("consolidated*", "weights under the names of their first release", "get them in the format of transformers"),
+    _named("*.onnx", "ONNX graphs", "name the checkpoint that they were exported from; Edge exports its own graphs"),
+    _named("tf_model*", "weights for TensorFlow", "Edge only reads safetensors"),
+    _named("flax_model*", "weights for JAX", "Edge only reads safetensors"),
+    _named(".*.distcp", "a distributed torch checkpoint", "save it again with save_pretrained"),
+    _named("consolidated*", "weights in their original format", "download them in transformers format"),
 )

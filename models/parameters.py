@@ -1,4 +1,4 @@
-"""The name and shape of every parameter of a decoder; torch, MLX and ONNX all use these names."""
+"""Name and shape of every parameter of a decoder, for torch, MLX and ONNX."""
 
 import re
 from collections.abc import Iterator
@@ -81,7 +81,7 @@ def _all(spec: DecoderSpec) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def parameter_shapes(spec: DecoderSpec) -> Shapes:
-    """Every parameter in reading order. A linear weight is (output, input); a tied head has none."""
+    """All parameters in order of computation. A linear weight is (output, input); a tied head has none."""
     return dict(_all(spec))
 
 
@@ -91,5 +91,5 @@ def part_of(parameter: str) -> str:
 
 
 def parameter_count(spec: DecoderSpec) -> int:
-    """Numbers in all parameters; tied ones count once."""
+    """Number of parameters; tied ones count once."""
     return sum(prod(shape) for shape in parameter_shapes(spec).values())

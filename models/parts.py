@@ -1,10 +1,10 @@
-"""The parts of a decoder's work whose time is told apart, and the modules that each is made of.
+"""The parts of a decoder that are timed separately, and the modules of each.
 
 embed
 layers.3.attn.norm  .qkv  .core  .out       core: positions, scores, softmax, the weighted sum
 layers.3.ffn.norm   .up   .act   .down      up: the gate's product too
 head
-other                                       what belongs to none of them
+other                                       work outside all parts
 """
 
 import re
@@ -13,10 +13,10 @@ from collections.abc import Iterable
 OTHER = "other"
 
 SUBLAYERS: dict[str, tuple[str, ...]] = {"attn": ("norm", "qkv", "core", "out"), "ffn": ("norm", "up", "act", "down")}
-"""The parts of attention and of the FFN, in the order in which they are computed."""
+"""The parts of attention and of the FFN, in order of computation."""
 
 RESTS = {"attn": "core", "ffn": "act"}
-"""The part that is no module of its own: what a sublayer does besides its modules."""
+"""The part of a sublayer's work outside its modules."""
 
 _OF_MODULE = {
     "attn": {"norm": "norm", "query_norm": "norm", "key_norm": "norm", "after": "norm"}
@@ -32,33 +32,33 @@ _PART = re.compile(r"^(layers\.\d+\.(?:attn|ffn))\.\w+$")
 def part_of_module(path: str) -> str | None:
     """The part that a module belongs to, by its path in a decoder; None for the decoder and its layers.
 
-    `layers.3.attn.query` is in `layers.3.attn.qkv`; a sublayer itself, and what is no module of it, in its rest.
+    `layers.3.attn.query` is in `layers.3.attn.qkv`. Work of a sublayer outside its modules is in its part of `RESTS`.
     """
-    found = _PATH.match(path)
-    if found is None:
+    match = _PATH.match(path)
+    if match is None:
         return None
-    outside, layer, sublayer, module = found.groups()
+    outside, layer, sublayer, module = match.groups()
     if outside:
         return str(outside)
     return f"{layer}.{sublayer}.{_OF_MODULE[sublayer].get(module, RESTS[sublayer])}"
 
 
 def sublayer_of(part: str) -> str:
-    """`layers.3.attn.qkv` is in `layers.3.attn`; what is in no sublayer stays as it is."""
-    found = _PART.match(part)
-    return found[1] if found else part
+    """The sublayer of a part: `layers.3.attn` for `layers.3.attn.qkv`. Other names are unchanged."""
+    match = _PART.match(part)
+    return match[1] if match else part
 
 
 def within_layer(part: str) -> str:
-    """`layers.3.attn.qkv` is `attn.qkv` in every layer; what is in no layer stays as it is."""
+    """The name within a layer: `attn.qkv` for `layers.3.attn.qkv`. Other names are unchanged."""
     return part.split(".", 2)[-1] if part.startswith("layers.") else part
 
 
 def layers_of(parts: Iterable[str]) -> list[int]:
-    """The layers that parts belong to, from the first."""
+    """The layers of some parts, in ascending order."""
     return sorted({int(part.split(".")[1]) for part in parts if part.startswith("layers.")})
 
 
 def layer_parts(layer: int) -> list[str]:
-    """Every part of one layer, in the order in which they are computed."""
+    """Every part of one layer, in order of computation."""
     return [f"layers.{layer}.{sublayer}.{part}" for sublayer, parts in SUBLAYERS.items() for part in parts]

@@ -1,27 +1,27 @@
-"""How a decoder tells positions apart, as data: rotary angles and their scalings, learned vectors, or not at all."""
+"""Position encodings as data: rotary with its scalings, learned vectors, or none."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class NoScaling:
-    """Angles as the base gives them."""
+    """No scaling of the angles."""
 
 
 @dataclass(frozen=True)
 class LinearScaling:
-    """Every angle is divided by `factor`: as many more positions fit into a turn (Chen et al. 2023)."""
+    """Divides every angle by `factor` (position interpolation, Chen et al. 2023)."""
 
     factor: float
 
 
 @dataclass(frozen=True)
 class Llama3Scaling:
-    """Slow angles are divided by `factor`, fast ones stay, those between are mixed (Llama 3.1).
+    """Divides low frequencies by `factor`, keeps high ones, and interpolates between (Llama 3.1).
 
     Attributes:
         original: Tokens of context before the scaling.
-        low, high: Turns within `original` below which an angle is slow, above which it is fast.
+        low, high: Rotations within `original` below which a frequency is low, and above which it is high.
     """
 
     factor: float
@@ -32,13 +32,13 @@ class Llama3Scaling:
 
 @dataclass(frozen=True)
 class YarnScaling:
-    """Slow angles are divided by `factor`, fast ones stay, with a ramp between (Peng et al. 2023, YaRN).
+    """Divides low frequencies by `factor`, keeps high ones, with a ramp between (YaRN, Peng et al. 2023).
 
     Attributes:
         original: Tokens of context before the scaling.
-        fast, slow: Turns within `original` at which the ramp begins and ends.
-        amplitude: What turned features are multiplied by, which sharpens attention.
-        whole: The ramp begins and ends at whole pairs of features.
+        fast, slow: Rotations within `original` at which the ramp begins and ends.
+        amplitude: Factor of the rotated features, which sharpens attention.
+        whole: Whether the ramp begins and ends at integer pairs of features.
     """
 
     factor: float
@@ -51,12 +51,12 @@ class YarnScaling:
 
 @dataclass(frozen=True)
 class ListedScaling:
-    """The angle of each pair of features is divided by a number of its own (Ding et al. 2024, LongRoPE).
+    """Divides the angle of each pair of features by its own factor (LongRoPE, Ding et al. 2024).
 
     Attributes:
-        factors: One for each pair.
-        amplitude: What turned features are multiplied by.
-        within: Tokens of the longest text that these factors are for; None for any text.
+        factors: One factor per pair.
+        amplitude: Factor of the rotated features.
+        within: Maximum tokens of a text for these factors; None means no limit.
     """
 
     factors: tuple[float, ...]
@@ -69,12 +69,12 @@ Scaling = NoScaling | LinearScaling | Llama3Scaling | YarnScaling | ListedScalin
 
 @dataclass(frozen=True)
 class Rotary:
-    """Queries and keys are turned by an angle that grows with the position.
+    """Rotary position encoding: queries and keys are rotated by an angle proportional to the position.
 
     Attributes:
-        base: Period base of the angles, in tokens.
-        features: Leading features of each head that turn; the others pass unchanged.
-        scaling: How the angles were changed for a longer context.
+        base: Base of the rotation periods (`rope_theta`).
+        features: Leading features of each head that are rotated; the others are unchanged.
+        scaling: Scaling of the angles for a longer context.
     """
 
     base: float
@@ -87,7 +87,7 @@ class Learned:
     """A trained vector for each position is added to the embedding.
 
     Attributes:
-        length: Positions that have a vector.
+        length: Number of positions with a vector.
     """
 
     length: int
@@ -95,4 +95,4 @@ class Learned:
 
 @dataclass(frozen=True)
 class NoPosition:
-    """Nothing tells positions apart here."""
+    """No position encoding."""

@@ -1,4 +1,4 @@
-"""The precisions a decoder runs in, as data, and how users spell them: `fp32`, `bf16`, `int4`, `int8-g128-sym`."""
+"""Precisions as data, and as users write them: `fp32`, `bf16`, `int4`, `int8-g128-sym`."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from enum import StrEnum
 from models.errors import MisuseError
 
 GROUPS = (32, 64, 128)
-"""Columns that may share a scale: what the kernels of both ONNX Runtime and MLX take."""
+"""Group sizes that the kernels of ONNX Runtime and MLX both support."""
 
 ACCURACIES = (0, 1, 4)
 
@@ -15,20 +15,20 @@ SPELLINGS = "fp32, bf16, fp16, or int4, int8 with any of -g32, -g64, -g128, -sym
 
 
 class Zero(StrEnum):
-    """Which code of a group stands for 0."""
+    """The zero point of a group: the code that stands for 0."""
 
-    MIDDLE = "middle"  # half of the codes lie below it, in every group
-    WHOLE = "whole"  # a code of the group's own
-    ANY = "any"  # a number between codes, as MLX's own checkpoints may have it
+    MIDDLE = "middle"  # the middle code, in every group
+    WHOLE = "whole"  # an integer code for each group
+    ANY = "any"  # any number, as in MLX checkpoints
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a matrix is stored in groups: `weight = scale · (code - zero)`, a scale and a zero for each group of a row.
+    """A quantization scheme: `weight = scale · (code - zero)`, with scale and zero point per group of a row.
 
     Attributes:
-        bits: Of a code, 4 or 8.
-        group: Columns of a row that share scale and zero; the last group of a row is filled up.
+        bits: Bits of a code, 4 or 8.
+        group: Columns of a row that share scale and zero point; the last group of a row is padded.
     """
 
     bits: int
@@ -38,7 +38,7 @@ class Scheme:
 
 @dataclass(frozen=True)
 class Float:
-    """Every number of one kind, weights and activations: `fp32`, `bf16` or `fp16`."""
+    """One float type for weights and activations: `fp32`, `bf16` or `fp16`."""
 
     kind: str
 
@@ -48,11 +48,11 @@ class Float:
 
 @dataclass(frozen=True)
 class Grouped:
-    """Matrices in groups of whole numbers; activations, norms and biases in float32.
+    """Matrices quantized in groups; activations, norms and biases in float32.
 
     Attributes:
-        accuracy: What ONNX Runtime multiplies in (`accuracy_level` of `MatMulNBits`): 4 rounds activations to 8 bits,
-            group by group, and is the fast one; 0 and 1 keep them float32. The other engines always keep them.
+        accuracy: `accuracy_level` of ONNX Runtime's `MatMulNBits`: 4 quantizes activations to 8 bits per group, which
+            is fast; 0 and 1 keep them float32. Other engines always use float32 activations.
     """
 
     scheme: Scheme
@@ -73,14 +73,14 @@ _GROUPED = re.compile(r"int(?P<bits>[48])(?P<options>(-[a-z0-9]+)*)")
 
 
 def precision_of(text: str) -> Precision:
-    """The precision that users spell so; an unknown spelling is a `MisuseError` that lists the known ones."""
+    """Parses a precision. Raises MisuseError with the known ones for an unknown precision."""
     if text in ("fp32", "bf16", "fp16"):
         return Float(text)
-    found = _GROUPED.fullmatch(text)
-    if found is None:
-        raise MisuseError(f"no precision '{text}'; there are {SPELLINGS}")
+    match = _GROUPED.fullmatch(text)
+    if match is None:
+        raise MisuseError(f"no precision '{text}'; use {SPELLINGS}")
     group, zero, accuracy = GROUPS[0], Zero.WHOLE, 4
-    for option in found["options"].split("-")[1:]:
+    for option in match["options"].split("-")[1:]:
         if option == "sym":
             zero = Zero.MIDDLE
         elif option in {f"g{size}" for size in GROUPS}:
@@ -88,5 +88,5 @@ def precision_of(text: str) -> Precision:
         elif option in {f"acc{level}" for level in ACCURACIES}:
             accuracy = int(option[3:])
         else:
-            raise MisuseError(f"no precision '{text}': '-{option}' is none of its options; there are {SPELLINGS}")
-    return Grouped(Scheme(int(found["bits"]), group, zero), accuracy)
+            raise MisuseError(f"no precision '{text}': unknown option '-{option}'; use {SPELLINGS}")
+    return Grouped(Scheme(int(match["bits"]), group, zero), accuracy)

@@ -1,4 +1,4 @@
-"""How long work reports its progress: a function that takes one line of text."""
+"""The type of progress callbacks: functions that take one line of text."""
 
 from collections.abc import Callable
 

@@ -1,9 +1,9 @@
-"""One matrix in groups of whole numbers: made once, read alike by every engine.
+"""Group-wise quantized matrices, which all engines read in the same form.
 
     weight[row, column] = scale[row, group] · (code[row, column] - zero[row, group])    group = column // scheme.group
 
-Codes lie side by side in bytes, the first of two in the lower half: so ONNX Runtime's `MatMulNBits` reads them, and,
-four bytes at a time, `mx.quantized_matmul`.
+Codes are packed into bytes, the first of two 4-bit codes in the low nibble. ONNX Runtime's `MatMulNBits` reads this
+layout, and `mx.quantized_matmul` reads it as uint32.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,17 +16,17 @@ from jaxtyping import Float, Float32, Shaped, UInt8
 from models.precision import Scheme, Zero
 
 _BLOCK = 1 << 20
-"""Numbers that are rounded together, so that a large matrix needs little memory beside itself."""
+"""Numbers quantized in one step, which limits additional memory for a large matrix."""
 
 Codes = UInt8[np.ndarray, "*rows bytes"]
 
 
 @dataclass(frozen=True)
 class QuantizedMatrix:
-    """A matrix of `columns` columns, each row filled up to whole groups.
+    """A quantized matrix of `columns` columns, with rows padded to whole groups.
 
     Attributes:
-        zeros: Codes where the scheme's zero is whole, numbers where it is any; None where it is the middle.
+        zeros: Zero points: codes for `Zero.WHOLE`, numbers for `Zero.ANY`, None for `Zero.MIDDLE`.
     """
 
     scheme: Scheme
@@ -45,13 +45,13 @@ class QuantizedMatrix:
         return self.codes.nbytes + self.scales.nbytes + (0 if self.zeros is None else self.zeros.nbytes)
 
     def zero_points(self) -> Float32[np.ndarray, "row group"]:
-        """The code of 0, as a number."""
+        """Zero points as numbers."""
         if self.zeros is None:
             return np.full(self.scales.shape, middle(self.scheme.bits), np.float32)
         return self.zeros.astype(np.float32)
 
     def dense(self) -> Float32[np.ndarray, "row column"]:
-        """The weights that the codes stand for."""
+        """The dequantized matrix."""
         dense = np.empty((self.rows, self.columns), np.float32)
         zeros = self.zero_points()
         for rows in _row_blocks(self.rows, self.columns):
@@ -63,7 +63,7 @@ class QuantizedMatrix:
 
 @runtime_checkable
 class StoredMatrix(Protocol):
-    """Where a quantized matrix lies, and how."""
+    """A quantized matrix that can be read from a file."""
 
     @property
     def scheme(self) -> Scheme: ...
@@ -72,14 +72,14 @@ class StoredMatrix(Protocol):
 
 
 class QuantizedMatrices(Mapping[str, QuantizedMatrix]):
-    """Quantized parameters by Edge's name, read when they are asked for."""
+    """Quantized parameters by Edge's names, read at access."""
 
     def __init__(self, stored: Mapping[str, StoredMatrix] | None = None) -> None:
         self._stored = stored or {}
 
     @property
     def schemes(self) -> dict[str, Scheme]:
-        """How each is quantized; nothing is read for it."""
+        """The scheme of each matrix, without reading it."""
         return {name: matrix.scheme for name, matrix in self._stored.items()}
 
     def __getitem__(self, name: str) -> QuantizedMatrix:
@@ -93,40 +93,40 @@ class QuantizedMatrices(Mapping[str, QuantizedMatrix]):
 
 
 def middle(bits: int) -> int:
-    """The code with as many codes below it as from it on."""
+    """The middle code: half of all codes are below it."""
     return 1 << (bits - 1)
 
 
 def groups_of(columns: int, scheme: Scheme) -> int:
-    """Groups of one row."""
+    """Number of groups in one row."""
     return -(-columns // scheme.group)
 
 
 def row_bytes(columns: int, scheme: Scheme) -> int:
-    """Bytes that the codes of one row take."""
+    """Bytes of the codes of one row."""
     return groups_of(columns, scheme) * scheme.group * scheme.bits // 8
 
 
 def pack_codes(codes: UInt8[np.ndarray, "*rows codes"], bits: int) -> Codes:
-    """Codes side by side in bytes; of 4 bits, an even number in each row."""
+    """Packs codes into bytes. With 4 bits, a row needs an even number of codes."""
     return codes if bits == 8 else codes[..., 0::2] | (codes[..., 1::2] << 4)
 
 
 def unpack_codes(quantized: Codes, bits: int) -> UInt8[np.ndarray, "*rows codes"]:
-    """What `pack_codes` was given."""
+    """The inverse of `pack_codes`."""
     if bits == 8:
         return quantized
     return np.stack([quantized & 15, quantized >> 4], axis=-1).reshape(*quantized.shape[:-1], -1)
 
 
 def quantize_matrix(matrix: Float[np.ndarray, "row column"], scheme: Scheme) -> QuantizedMatrix:
-    """Rounds every weight to the nearest code of its group; the codes span the group's weights and 0.
+    """Rounds every weight to the nearest code of its group. The codes cover the range of the group's weights and 0.
 
-    With a whole zero, `scale = (largest - smallest) / (2^bits - 1)`. With the middle as zero, the weight of the largest
-    size gets code 0: `scale = -largest / 2^(bits - 1)`, which uses all codes, as llama.cpp's q4_0 does.
+    `Zero.WHOLE`: `scale = (largest - smallest) / (2^bits - 1)`. `Zero.MIDDLE`: the weight of the largest magnitude gets
+    code 0, `scale = -largest / 2^(bits - 1)`, which uses all codes, as in llama.cpp's q4_0.
 
     Raises:
-        ValueError: some weights are not finite, or lie too far apart for a scale in float32.
+        ValueError: some weights are not finite, or their range is too large for a scale in float32.
     """
     rows, columns = matrix.shape
     groups = groups_of(columns, scheme)
@@ -134,30 +134,30 @@ def quantize_matrix(matrix: Float[np.ndarray, "row column"], scheme: Scheme) -> 
     scales = np.empty((rows, groups), np.float32)
     zeros = np.full((rows, groups), middle(scheme.bits), np.uint8)
     for block in _row_blocks(rows, columns):
-        some = np.asarray(matrix[block], np.float32)
-        filled = np.pad(some, ((0, 0), (0, groups * scheme.group - columns))).reshape(len(some), groups, -1)
-        scales[block], zeros[block] = _scales_and_zeros(filled, scheme)
-        rounded = np.rint(filled / scales[block][..., None]) + zeros[block][..., None]
-        found = np.clip(rounded, 0, 2**scheme.bits - 1).astype(np.uint8)
-        codes[block] = pack_codes(found.reshape(len(some), -1), scheme.bits)
+        dense = np.asarray(matrix[block], np.float32)
+        padded = np.pad(dense, ((0, 0), (0, groups * scheme.group - columns))).reshape(len(dense), groups, -1)
+        scales[block], zeros[block] = _scales_and_zeros(padded, scheme)
+        rounded = np.rint(padded / scales[block][..., None]) + zeros[block][..., None]
+        clipped = np.clip(rounded, 0, 2**scheme.bits - 1).astype(np.uint8)
+        codes[block] = pack_codes(clipped.reshape(len(dense), -1), scheme.bits)
     return QuantizedMatrix(scheme, columns, codes, scales, None if scheme.zero is Zero.MIDDLE else zeros)
 
 
 def _scales_and_zeros(
     grouped: Float32[np.ndarray, "row group column"], scheme: Scheme
 ) -> tuple[Float32[np.ndarray, "row group"], UInt8[np.ndarray, "row group"]]:
-    """Both for each group; a group of zeros has the scale 1."""
+    """Scale and zero point of each group; a group of zeros has scale 1."""
     smallest, largest = np.minimum(grouped.min(axis=-1), 0), np.maximum(grouped.max(axis=-1), 0)
     with np.errstate(over="ignore", invalid="ignore"):
         if not np.isfinite(largest - smallest).all():
-            raise ValueError("some of its weights are not finite numbers, or lie too far apart")
+            raise ValueError("some of its weights are not finite, or their range is too large")
     if scheme.zero is Zero.MIDDLE:
         scale = np.where(-smallest >= largest, smallest, largest) / np.float32(-middle(scheme.bits))
         zero = np.full(scale.shape, middle(scheme.bits), np.uint8)
     else:
         scale = (largest - smallest) / np.float32(2**scheme.bits - 1)
         zero = np.rint(-smallest / np.where(scale == 0, 1, scale)).astype(np.uint8)
-    # A subnormal scale would lose its digits, and with it the group's; such weights are 0 to any activation.
+    # A subnormal scale would lose precision. Products with such weights are 0 for any activation.
     flat = np.abs(scale) < np.finfo(np.float32).tiny
     return np.where(flat, np.float32(1), scale), zero
 

@@ -1,4 +1,4 @@
-"""The text that comes with Edge: models are compared, timed and exported on it where no other is given."""
+"""The sample text of Edge, used by default to compare, time and export models."""
 
 SAMPLE_TEXT = """\
 The clock in the harbour office was slow again. Every morning Ines wound it, set it by the church bell, and wrote the \
@@ -22,4 +22,4 @@ the pendulum, so fine that it could be seen only when the sun was on it. Each sw
 time the clock lost the smallest part of a second. Ines looked at it for a long while. Then she closed the plate, \
 took the green book, and wrote: nine minutes, and a spider.
 """
-"""Written for this purpose, so that no model has learnt it by heart."""
+"""Written for Edge, so it is in no model's training data."""

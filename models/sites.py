@@ -1,4 +1,4 @@
-"""The named places in a decoder whose values can be watched and edited. Names never change once published."""
+"""Sites: named values in a decoder that can be recorded and edited. Published names never change."""
 
 from dataclasses import dataclass
 from math import prod
@@ -7,28 +7,28 @@ from models.errors import MisuseError
 from models.spec import DecoderSpec
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "input": ("token", "model"),  # the residual stream that enters the layer
-    "attn.query": ("token", "head", "head_dim"),  # after position
-    "attn.key": ("past", "kv_head", "head_dim"),  # after position
+    "input": ("token", "model"),  # residual stream before the layer
+    "attn.query": ("token", "head", "head_dim"),  # after rotation
+    "attn.key": ("past", "kv_head", "head_dim"),  # after rotation
     "attn.value": ("past", "kv_head", "head_dim"),
-    "attn.heads": ("token", "head", "head_dim"),  # what each head read, before the output projection joins them
-    "attn.output": ("token", "model"),  # what attention adds to the residual stream
-    "ffn.neurons": ("token", "neuron"),  # what enters the down projection
-    "ffn.output": ("token", "model"),  # what the FFN adds to the residual stream
-    "output": ("token", "model"),  # the residual stream that leaves the layer
+    "attn.heads": ("token", "head", "head_dim"),  # output of each head, before the output projection
+    "attn.output": ("token", "model"),  # attention output added to the residual stream
+    "ffn.neurons": ("token", "neuron"),  # input of the down projection
+    "ffn.output": ("token", "model"),  # FFN output added to the residual stream
+    "output": ("token", "model"),  # residual stream after the layer
 }
-"""The sites of one layer and their axes, in the order in which they are computed."""
+"""The sites of one layer and their axes, in order of computation."""
 
 LOGITS = "logits"
-"""(token, vocab), before the softmax."""
+"""Name of the logits, (token, vocab)."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """One place: `layers.3.attn.query` is part `attn.query` of layer 3; `logits` has no layer.
+    """One site: `layers.3.attn.query` is part `attn.query` of layer 3; `logits` has no layer.
 
     Attributes:
-        axes: What each dimension counts.
+        axes: Name of each dimension.
         row_shape: Sizes of all axes after the first; one row is one token.
     """
 
@@ -39,7 +39,7 @@ class Site:
 
     @property
     def row_size(self) -> int:
-        """Numbers that one token adds."""
+        """Numbers per token."""
         return prod(self.row_shape)
 
 
@@ -54,14 +54,14 @@ def layer_of(site: str) -> int | None:
 
 
 def place_of(site: str) -> str:
-    """Where a site's value is computed: `layers.3.input` is what `layers.2.output` is, one place with two names."""
+    """The place of a site: `layers.2.output` for `layers.3.input`, which are two names of one value."""
     layer = layer_of(site)
     return layer_site(layer - 1, "output") if layer and site == layer_site(layer, "input") else site
 
 
 def sites_of(spec: DecoderSpec) -> dict[str, Site]:
-    """Every site of a decoder by name, in the order in which they are computed."""
-    found: dict[str, Site] = {}
+    """Every site of a decoder by name, in order of computation."""
+    sites: dict[str, Site] = {}
     for index, layer in enumerate(spec.layers):
         size = {
             "model": spec.d_model,
@@ -72,13 +72,13 @@ def sites_of(spec: DecoderSpec) -> dict[str, Site]:
         }
         for part, axes in PARTS.items():
             name = layer_site(index, part)
-            found[name] = Site(name, index, axes, tuple(size[axis] for axis in axes[1:]))
-    found[LOGITS] = Site(LOGITS, None, ("token", "vocab"), (spec.vocab_size,))
-    return found
+            sites[name] = Site(name, index, axes, tuple(size[axis] for axis in axes[1:]))
+    sites[LOGITS] = Site(LOGITS, None, ("token", "vocab"), (spec.vocab_size,))
+    return sites
 
 
 def find_site(spec: DecoderSpec, name: str) -> Site:
-    """The site called `name`; an unknown name is a `MisuseError` that lists the known parts."""
+    """The site called `name`. Raises MisuseError with the known names for an unknown one."""
     known = sites_of(spec)
     if name not in known:
         raise MisuseError(

@@ -1,4 +1,4 @@
-"""What a decoder is, as data: its sizes, and for every layer the kind of each of its parts.
+"""The specification of a decoder: its sizes, and the kinds of parts of every layer.
 
 Axis names used in every annotation of this project:
 
@@ -10,7 +10,7 @@ Axis names used in every annotation of this project:
     model     features of the residual stream
     neuron    hidden features of the FFN
     vocab     entries of the vocabulary
-    layer     layers, 0 is nearest the embedding
+    layer     layers; layer 0 follows the embedding
 """
 
 import math
@@ -19,7 +19,7 @@ from enum import StrEnum
 
 from models.errors import SpecError
 
-# Part of a spec, so that readers of specs import them from here.
+# Re-exported, since they are parts of a spec.
 from models.norms import After as After
 from models.norms import Around as Around
 from models.norms import Before as Before
@@ -45,7 +45,7 @@ from models.positions import YarnScaling as YarnScaling
 
 
 class Activation(StrEnum):
-    """The non-linearity of an FFN."""
+    """The activation function of an FFN."""
 
     RELU = "relu"
     GELU = "gelu"  # exact, by erf
@@ -55,12 +55,12 @@ class Activation(StrEnum):
 
 @dataclass(frozen=True)
 class Full:
-    """Every token sees all earlier tokens and itself."""
+    """Every token attends to itself and all earlier tokens."""
 
 
 @dataclass(frozen=True)
 class Sliding:
-    """Every token sees the last `tokens` tokens, itself included."""
+    """Every token attends to the last `tokens` tokens, including itself."""
 
     tokens: int
 
@@ -70,12 +70,12 @@ AttentionWindow = Full | Sliding
 
 @dataclass(frozen=True)
 class NoCap:
-    """Numbers stay as they are."""
+    """No cap."""
 
 
 @dataclass(frozen=True)
 class SoftCap:
-    """`limit * tanh(x / limit)`: small numbers stay, large ones stop short of the limit (Gemma 2)."""
+    """`limit * tanh(x / limit)`: keeps numbers below the limit (Gemma 2)."""
 
     limit: float
 
@@ -85,7 +85,7 @@ Cap = NoCap | SoftCap
 
 @dataclass(frozen=True)
 class Plain:
-    """`down(act(up(x)))`: one key and one value vector a neuron."""
+    """`down(act(up(x)))`: one key and one value vector per neuron."""
 
     activation: Activation
     d_ff: int
@@ -111,7 +111,7 @@ class Sequential:
 
 @dataclass(frozen=True)
 class Parallel:
-    """`output = x + attn(norm(x)) + ffn(norm(x))`, each with a norm of its own."""
+    """`output = x + attn(norm(x)) + ffn(norm(x))`, each with its own norm."""
 
 
 Residual = Sequential | Parallel
@@ -119,12 +119,12 @@ Residual = Sequential | Parallel
 
 @dataclass(frozen=True)
 class Direct:
-    """A token's vector has the residual stream's width."""
+    """Token vectors have the width of the residual stream."""
 
 
 @dataclass(frozen=True)
 class Projected:
-    """A token's vector has `width` numbers; a matrix brings it to the residual stream, another one back to the head."""
+    """Token vectors have `width` numbers. Two matrices project to the residual stream and back to the head."""
 
     width: int
 
@@ -134,14 +134,14 @@ Embedded = Direct | Projected
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSpec:
-    """One layer: how far it sees, how it tells positions, what its FFN, norms and residual are.
+    """One layer: attention window, position encoding, FFN, norms and residual order.
 
     Attributes:
-        qkv_bias: Query, key and value projections add a bias.
-        out_bias: The projection that ends attention adds a bias.
-        head_norm: What happens to queries and keys before they are compared.
-        placement: Where the norm of each sublayer stands.
-        score_cap: What bounds a query-key product, already scaled, before the softmax.
+        qkv_bias: Whether query, key and value projections have a bias.
+        out_bias: Whether the output projection of attention has a bias.
+        head_norm: Norm of queries and keys.
+        placement: Placement of the norm of each sublayer.
+        score_cap: Soft cap of scaled attention scores, before the softmax.
     """
 
     window: AttentionWindow
@@ -157,31 +157,31 @@ class LayerSpec:
 
     @property
     def norms_before(self) -> bool:
-        """Whether sublayers norm what they read."""
+        """Whether there is a norm of sublayer inputs."""
         return isinstance(self.placement, Before | Around)
 
     @property
     def norms_after(self) -> bool:
-        """Whether sublayers norm what they add."""
+        """Whether there is a norm of sublayer outputs."""
         return isinstance(self.placement, After | Around)
 
     @property
     def norms_sum(self) -> bool:
-        """Whether the residual stream is normed after each sublayer."""
+        """Whether there is a norm of the residual stream after each sublayer."""
         return isinstance(self.placement, OfSum)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderSpec:
-    """Sizes of one decoder. Counts unless a unit is named; the tuple of layers is its depth.
+    """A decoder: its sizes and its layers.
 
     Attributes:
-        context: Tokens the decoder was made for, prompt and generated together.
-        positions: What the embedding adds for positions; rotary ones belong to the layers.
-        tied: The head uses the embedding's weights.
-        head_bias: The head adds a number to each logit.
-        logit_cap: What bounds the logits.
-        embedded: How a token's vector and the residual stream differ in width.
+        context: Maximum tokens, prompt and generated together.
+        positions: Position encoding of the embedding; rotary ones belong to the layers.
+        tied: Whether the head uses the embedding's weights.
+        head_bias: Whether the head has a bias.
+        logit_cap: Soft cap of the logits.
+        embedded: Width of token vectors.
     """
 
     vocab_size: int
@@ -203,7 +203,7 @@ class DecoderSpec:
             if getattr(self, name) < 1:
                 raise SpecError(f"{name} is {getattr(self, name)}; a decoder needs at least 1")
         if self.token_width < 1:
-            raise SpecError(f"a token's vector has {self.token_width} numbers; it needs at least 1")
+            raise SpecError(f"the token width is {self.token_width}; it must be at least 1")
         if not self.layers:
             raise SpecError("a decoder needs at least one layer, this one has none")
         if self.n_heads % self.n_kv_heads:
@@ -224,20 +224,20 @@ class DecoderSpec:
         if layer.ffn.d_ff < 1:
             raise SpecError(f"layer {index}: d_ff is {layer.ffn.d_ff}; an FFN needs at least 1 neuron")
         if layer.norms_sum and isinstance(layer.residual, Parallel):
-            raise SpecError(f"layer {index} norms the sum after each sublayer, but adds both at once")
+            raise SpecError(f"layer {index} has norms of the residual stream, which a parallel layer cannot have")
         if isinstance(layer.window, Sliding) and layer.window.tokens < 1:
-            raise SpecError(f"layer {index} sees {layer.window.tokens} tokens; a token sees at least itself")
+            raise SpecError(f"layer {index} has a window of {layer.window.tokens} tokens; it must be at least 1")
         if isinstance(layer.position, Rotary):
-            turned = layer.position.features
-            if turned % 2 or not 0 < turned <= self.head_dim:
+            rotated = layer.position.features
+            if rotated % 2 or not 0 < rotated <= self.head_dim:
                 raise SpecError(
-                    f"layer {index} turns {turned} features of each head; rotary positions turn an even "
-                    f"number of them, 2 to head_dim ({self.head_dim})"
+                    f"layer {index} rotates {rotated} features of each head; the number must be even, from 2 to "
+                    f"head_dim ({self.head_dim})"
                 )
             scaling = layer.position.scaling
-            if isinstance(scaling, ListedScaling) and len(scaling.factors) != turned // 2:
+            if isinstance(scaling, ListedScaling) and len(scaling.factors) != rotated // 2:
                 raise SpecError(
-                    f"layer {index} scales {len(scaling.factors)} angles; {turned} features turn by {turned // 2}"
+                    f"layer {index} has {len(scaling.factors)} scaling factors; {rotated} features need {rotated // 2}"
                 )
 
     @property
@@ -246,7 +246,7 @@ class DecoderSpec:
 
     @property
     def token_width(self) -> int:
-        """Numbers in the vector of one token of the vocabulary."""
+        """Width of the vector of one token."""
         return self.embedded.width if isinstance(self.embedded, Projected) else self.d_model
 
     @property
@@ -256,5 +256,5 @@ class DecoderSpec:
 
     @property
     def scale(self) -> float:
-        """What a query-key product is multiplied by before the softmax."""
+        """Factor of attention scores: `1 / √head_dim`."""
         return 1.0 / math.sqrt(self.head_dim)

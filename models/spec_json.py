@@ -1,4 +1,4 @@
-"""A spec as JSON and back: every variant is a table with its type under `kind`."""
+"""Converts a spec to JSON and back. Every variant is an object with its type under `kind`."""
 
 import json
 from dataclasses import fields, is_dataclass
@@ -14,14 +14,14 @@ _KINDS = {kind.__name__: kind for kind in vars(kinds).values() if isinstance(kin
 
 
 def spec_to_json(spec: kinds.DecoderSpec) -> str:
-    """Text that `spec_from_json` reads; equal specs give equal text."""
-    return json.dumps(_pack(spec), sort_keys=True)
+    """The spec as JSON text; equal specs give equal text."""
+    return json.dumps(_to_plain(spec), sort_keys=True)
 
 
 def spec_from_json(text: str) -> kinds.DecoderSpec:
-    """The spec that `spec_to_json` wrote; anything else is a `SpecError`."""
+    """The inverse of `spec_to_json`. Raises SpecError for any other text."""
     try:
-        spec = _unpack(parse_json(text))
+        spec = _from_plain(parse_json(text))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise SpecError(f"this is not a decoder spec written by Edge: {error}") from error
     if not isinstance(spec, kinds.DecoderSpec):
@@ -29,33 +29,33 @@ def spec_from_json(text: str) -> kinds.DecoderSpec:
     return spec
 
 
-def _pack(value: object) -> Any:
+def _to_plain(value: object) -> Any:
     if is_dataclass(value):
         return {"kind": type(value).__name__} | {
-            field.name: _pack(getattr(value, field.name)) for field in fields(value)
+            field.name: _to_plain(getattr(value, field.name)) for field in fields(value)
         }
     if isinstance(value, tuple):
-        return [_pack(item) for item in value]
+        return [_to_plain(item) for item in value]
     return str(value) if isinstance(value, StrEnum) else value
 
 
-def _unpack(value: Any) -> Any:
+def _from_plain(value: Any) -> Any:
     if isinstance(value, list):
-        return tuple(_unpack(item) for item in value)
+        return tuple(_from_plain(item) for item in value)
     if not isinstance(value, dict):
         return value
     kind = _KINDS[value["kind"]]
-    found = {name: _unpack(item) for name, item in value.items() if name != "kind"}
-    if "activation" in found:
-        found["activation"] = kinds.Activation(found["activation"])
-    for name, wanted in get_type_hints(kind).items():
-        if name in found and not _fits(found[name], wanted):
-            raise ValueError(f"'{name}' of {kind.__name__} is {str(found[name])[:80]!r}")
-    return kind(**found)
+    values = {name: _from_plain(item) for name, item in value.items() if name != "kind"}
+    if "activation" in values:
+        values["activation"] = kinds.Activation(values["activation"])
+    for name, expected in get_type_hints(kind).items():
+        if name in values and not _fits(values[name], expected):
+            raise ValueError(f"'{name}' of {kind.__name__} is {str(values[name])[:80]!r}")
+    return kind(**values)
 
 
 def _fits(value: object, kind: Any) -> bool:
-    """Whether a value is of a declared type; parts of it were checked when they were made."""
+    """Whether a value has a declared type. Nested values are checked when they are built."""
     inside = get_args(kind)
     if get_origin(kind) is UnionType:
         return any(_fits(value, one) for one in inside)

@@ -1,4 +1,4 @@
-"""The special tokens of a checkpoint, as transformers reads them: what its files name, and what its class adds."""
+"""Special tokens of a checkpoint, read as transformers does: from its files and its tokenizer class."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Special tokens by what they are for.
+    """Special tokens by purpose.
 
     Attributes:
-        named: Text by name, such as `bos_token`: what chat templates may write.
-        extra: Texts of those without a name.
-        ends: Tokens that end a text, as any file says it: ids or texts.
+        named: Text by name, such as `bos_token`, for chat templates.
+        extra: Texts of tokens without a name.
+        ends: Tokens that end a text, from all files: ids or texts.
     """
 
     named: Mapping[str, str]
@@ -33,18 +33,18 @@ class SpecialTokens:
 
 
 def read_special_tokens(folder: Path, is_byte_level: bool) -> SpecialTokens:
-    """What the files of a folder say; `special_tokens_map.json` counts where no `added_tokens_decoder` replaced it."""
+    """Reads the files of a folder. `special_tokens_map.json` is used if there is no `added_tokens_decoder`."""
     config, own = keys_of(folder / "config.json"), keys_of(folder / "tokenizer_config.json")
     old = keys_of(folder / "special_tokens_map.json")
     written = own if "added_tokens_decoder" in own else own | _outranking(old, own)
     named = CLASS_TOKENS.get(class_of(folder, is_byte_level), {}) | _named(written)
     extra = written.get("extra_special_tokens") or written.get("additional_special_tokens")
     generation = keys_of(folder / "generation_config.json")
-    said = [generation.get("eos_token_id"), config.get("eos_token_id"), own.get("eos_token"), old.get("eos_token")]
+    stated = [generation.get("eos_token_id"), config.get("eos_token_id"), own.get("eos_token"), old.get("eos_token")]
     return SpecialTokens(
         named={name: text for name, text in named.items() if text is not None},
         extra=tuple(_texts(extra)) if isinstance(extra, list) else (),
-        ends=tuple(end for value in [*said, named.get("eos_token")] for end in _ends(value)),
+        ends=tuple(end for value in [*stated, named.get("eos_token")] for end in _ends(value)),
     )
 
 
@@ -57,7 +57,7 @@ def class_of(folder: Path, is_byte_level: bool) -> str:
 
 
 def add_special_tokens(rust: tokenizers.Tokenizer, folder: Path, special: SpecialTokens) -> None:
-    """Makes a tokenizer read, and leave out of texts, what the config files call special, as transformers does."""
+    """Adds the special tokens of the config files to a tokenizer, as transformers does."""
     known = {token.content for token in rust.get_added_tokens_decoder().values()}
     named = set(special.named.values())
     own = keys_of(folder / "tokenizer_config.json")
@@ -68,11 +68,11 @@ def add_special_tokens(rust: tokenizers.Tokenizer, folder: Path, special: Specia
     for text in (*special.named.values(), *special.extra):
         tokens.setdefault(text, tokenizers.AddedToken(text, special=True))
     rust.add_tokens([token for text, token in tokens.items() if text and text not in known])
-    rust.encode_special_tokens = own.get("split_special_tokens") is True  # those in a text are then read as text
+    rust.encode_special_tokens = own.get("split_special_tokens") is True  # then encoded as text
 
 
 def keys_of(file: Path) -> dict[str, Any]:
-    """The keys of a config file; none where there is no such file, or something else in it."""
+    """The keys of a config file; empty if the file is absent or not a JSON object."""
     if not file.is_file():
         return {}
     refuse_pointer(file)
@@ -84,12 +84,12 @@ def keys_of(file: Path) -> dict[str, Any]:
 
 
 def _outranking(old: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """What the old file says beside `tokenizer_config.json`: a text under a name of its own counts in the latter."""
+    """Keys of the old file that take precedence over `tokenizer_config.json`."""
     return {name: value for name, value in old.items() if name in _STANDARD or not isinstance(own.get(name), str)}
 
 
 def _named(written: Mapping[str, Any]) -> dict[str, str | None]:
-    """Every `*_token` that is a text, and the names of a table of extra ones; null takes a class's own away."""
+    """Every `*_token` with a text, and extra tokens with a name. A null value removes the token of the class."""
     extra = written.get("extra_special_tokens")
     pairs = {name: value for name, value in written.items() if name.endswith("_token")}
     named = {name: _text(value) for name, value in (pairs | (extra if isinstance(extra, dict) else {})).items()}
@@ -97,9 +97,9 @@ def _named(written: Mapping[str, Any]) -> dict[str, str | None]:
 
 
 def _text(token: object) -> str | None:
-    """A special token as its text, whether it is written as that or as a table with its content.
+    """The text of a special token, which is written as a string or as an object with `content`.
 
-    Half of a surrogate pair is text for JSON alone, and no tokenizer knows a token of it.
+    None for texts with unpaired surrogates, which JSON allows and no tokenizer has.
     """
     content = token.get("content") if isinstance(token, dict) else token
     if not isinstance(content, str) or any("\ud800" <= char <= "\udfff" for char in content):
@@ -112,7 +112,7 @@ def _texts(tokens: list[Any]) -> Iterator[str]:
 
 
 def _ends(value: object) -> Iterator[int | str]:
-    """Ids and texts out of what config files write: an id, a list of them, a token, or a table with its content."""
+    """Ids and texts from a config value: an id, a list of ids, a token, or an object with `content`."""
     for item in value if isinstance(value, list) else [value]:
         text = _text(item)
         if text is not None:
@@ -122,7 +122,7 @@ def _ends(value: object) -> Iterator[int | str]:
 
 
 def _by_id(added: object) -> Iterator[tuple[int, tokenizers.AddedToken]]:
-    """The tokens of an `added_tokens_decoder` that have an id and a text."""
+    """The tokens of an `added_tokens_decoder` with an id and a text."""
     for id, token in added.items() if isinstance(added, dict) else ():
         if id.isdecimal() and isinstance(token, dict) and (text := _text(token)):
             flags = {name: flag for name, flag in token.items() if name in _FLAGS and isinstance(flag, bool)}

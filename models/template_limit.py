@@ -1,4 +1,4 @@
-"""Ends a chat template that loops for ever: it is rendered as a model is loaded, and would hang every command."""
+"""Stops chat templates that do not end. They are rendered when a model is loaded, so they would block every command."""
 
 import sys
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from types import FrameType
 from typing import Any
 
 MAX_LINES = 2_000_000
-"""Lines of a template that may be run; a turn of a published one takes some tens."""
+"""Maximum lines of a template that may run. A published template takes some tens per turn."""
 
 TEMPLATE = "<template>"
-"""The file that jinja says its compiled code is in."""
+"""File name of jinja's compiled code."""
 
 
 class TooLongError(Exception):
-    """The template ran more lines than it may."""
+    """The template ran more than `MAX_LINES` lines."""
 
     def __init__(self) -> None:
         super().__init__(f"it runs more than {MAX_LINES:,} lines, so it may never end")
@@ -22,9 +22,9 @@ class TooLongError(Exception):
 
 @contextmanager
 def limit_lines() -> Iterator[None]:
-    """Counts the lines that templates run on this thread meanwhile, and raises `TooLongError` beyond `MAX_LINES`.
+    """Raises `TooLongError` if templates run more than `MAX_LINES` lines on this thread inside the block.
 
-    A count and not a clock: what is refused is the same on every machine.
+    Counts lines, not time, so that the result is the same on every machine.
     """
     before, left = sys.gettrace(), MAX_LINES
 

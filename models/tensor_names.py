@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint under the names that its family gives them, whatever their names begin with."""
+"""Finds tensors of a checkpoint by the names of its family, with or without prefixes of wrappers."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
@@ -7,14 +7,14 @@ from models.errors import CheckpointError
 from models.safetensors_file import TensorPlace
 
 _WRAPPERS = ("base_model.model.", "language_model.")
-"""What PEFT, and models that join a decoder to something else, put before every name."""
+"""Name prefixes of PEFT and of multimodal models."""
 
 
 class StoredTensors:
-    """The tensors of a checkpoint, asked for by the names of its family.
+    """The tensors of a checkpoint, accessed by the names of its family.
 
     Args:
-        prefix: What checkpoints of the bare decoder leave off their tensor names.
+        prefix: Name prefix that checkpoints of the bare decoder lack.
     """
 
     def __init__(self, places: Mapping[str, TensorPlace], prefix: str) -> None:
@@ -22,7 +22,7 @@ class StoredTensors:
         self._sorted = sorted(places)
 
     def name_of(self, tensor: str) -> str | None:
-        """The stored name of a tensor of the family; None where it is not stored.
+        """The stored name of a tensor of the family; None if it is not stored.
 
         Raises:
             CheckpointError: it is stored under two names.
@@ -30,18 +30,18 @@ class StoredTensors:
         names = [name for name in dict.fromkeys(self._spelled(tensor)) if name in self.places]
         if len(names) > 1:
             raise CheckpointError(
-                f"{self.places[names[0]].file.parent} holds {names[0]!r} and {names[1]!r}, which are both '{tensor}', "
-                "so it cannot be told which one counts; save the model again without one of them"
+                f"{self.places[names[0]].file.parent} has {names[0]!r} and {names[1]!r}, which are both '{tensor}'; "
+                "save the model again without one of them"
             )
         return names[0] if names else None
 
     def place_of(self, tensor: str) -> TensorPlace | None:
-        """Where a tensor of the family lies; None where it is not stored."""
+        """The place of a tensor of the family; None if it is not stored."""
         name = self.name_of(tensor)
         return None if name is None else self.places[name]
 
-    def beside(self, tensor: str) -> str | None:
-        """A stored tensor of the same module that is neither a weight nor a bias, as quantized weights have them."""
+    def extra_tensor(self, tensor: str) -> str | None:
+        """A stored tensor of the same module that is neither weight nor bias, as of quantized weights; None if none."""
         for spelled in dict.fromkeys(self._spelled(tensor)):
             module = spelled.rpartition(".")[0]
             for at in range(bisect_left(self._sorted, f"{module}."), len(self._sorted)):

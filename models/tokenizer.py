@@ -1,4 +1,4 @@
-"""A checkpoint's own tokenizer: text to ids, ids to text, and the tokens that end a text."""
+"""A checkpoint's tokenizer: text to ids, ids to text, and stop tokens."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from models.rebuilt import apply_class, is_byte_level
 from models.special_tokens import SpecialTokens, add_special_tokens, keys_of, read_special_tokens
 from models.tokenizer_errors import as_edge_error
 
-_SPACE = "▁"  # what sentencepiece writes for a space
+_SPACE = "▁"  # the space of sentencepiece
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A `tokenizer.json` beside what the config files say of special tokens.
+    """A `tokenizer.json` with the special tokens of the config files.
 
     Attributes:
         named: Special tokens by name, such as `bos_token`, as chat templates write them.
@@ -33,54 +33,53 @@ class Tokenizer:
     stop_tokens: tuple[int, ...]
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, with the special tokens that `tokenizer.json` puts around it.
+        """Ids of `text`, with the special tokens that `tokenizer.json` adds.
 
-        `add_bos_token` in `tokenizer_config.json` says nothing beside that file, as for transformers.
+        `add_bos_token` in `tokenizer_config.json` is ignored, as in transformers.
         """
         return self._read(text).ids
 
     def encode_spelled(self, text: str) -> list[int]:
-        """Ids of a text that spells out its special tokens, as chat templates do: none are added."""
+        """Ids of a text that contains its special tokens, as from chat templates. Adds none."""
         return self._read(text, add_special_tokens=False).ids
 
     def encode_answer(self, prompt: str, answer: str) -> tuple[list[int], list[int]]:
-        """Ids of a prompt, and those that a space and the answer add to them.
+        """Ids of a prompt, and the ids that a space and the answer add.
 
-        Where the tokenizer joins the end of the prompt to the answer, both begin to differ earlier: what they still
-        share is the prompt, and the answer's first token spells the end of the prompt, too.
+        If a token spans the end of the prompt and the start of the answer, it belongs to the answer.
         """
-        given, whole = self.encode(prompt), self.encode(f"{prompt} {answer}")
-        shared = _shared(given, whole)
+        alone, whole = self.encode(prompt), self.encode(f"{prompt} {answer}")
+        shared = _shared(alone, whole)
         return whole[:shared], whole[shared:]
 
     def places(self, text: str, words: str) -> tuple[int, ...]:
-        """Positions in `encode(text)` of the tokens that spell some of `words`, where these stand last in the text.
+        """Positions in `encode(text)` of the tokens of the last occurrence of `words`.
 
         Raises:
-            MisuseError: the text does not hold the words.
+            MisuseError: the text does not contain the words.
         """
         start = text.rfind(words)
         if start < 0:
-            raise MisuseError(f"'{words}' is not in '{text}', so no token spells it")
+            raise MisuseError(f"'{words}' is not in '{text}'")
         end, offsets = start + len(words), self._read(text).offsets
         return tuple(place for place, (low, high) in enumerate(offsets) if low < end and high > start)
 
     def decode(self, ids: list[int] | tuple[int, ...]) -> str:
-        """The text of `ids`; special tokens leave no trace."""
+        """The text of `ids`, without special tokens."""
         with as_edge_error("the tokenizer cannot decode these tokens"):
             return str(self.rust.decode(list(ids), skip_special_tokens=True))
 
     def continuation(self, prompt: Sequence[int], ids: Sequence[int]) -> str:
-        """The text that `ids` add after `prompt`, which is what a stream of them gives.
+        """The text that `ids` add after `prompt`; equal to the joined pieces of a `TextStream`.
 
-        That is `decode([*prompt, *ids])` without what it has in common with `decode(prompt)` from the start. A leading
-        space stays, as it would not in `decode(ids)`; a character that the prompt began is whole.
+        This is `decode([*prompt, *ids])` without its common prefix with `decode(prompt)`. Unlike `decode(ids)`, it
+        keeps a leading space and completes a character that the prompt began.
         """
         stream = TextStream(self, prompt)
         return stream.add(*ids) + stream.end()
 
     def spelled(self, id: int) -> str | None:
-        """The token as the vocabulary writes it; None where it leaves no text: special, or not in the vocabulary."""
+        """The token as written in the vocabulary; None for special tokens and ids outside the vocabulary."""
         return None if id in self.special else self._token(id)
 
     def piece(self, id: int) -> str:
@@ -99,7 +98,7 @@ class Tokenizer:
             text.encode()
         except UnicodeEncodeError as error:
             half = f"U+{ord(text[error.start]):04X} at character {error.start + 1}"
-            raise MisuseError(f"the text is no valid Unicode: {half} is half a character; write it in UTF-8") from error
+            raise MisuseError(f"the text is not valid Unicode: {half} is an unpaired surrogate; use UTF-8") from error
         with as_edge_error("the tokenizer cannot encode this text", MisuseError):
             return self.rust.encode(text, add_special_tokens=add_special_tokens)
 
@@ -109,54 +108,54 @@ class Tokenizer:
 
     @cached_property
     def special(self) -> frozenset[int]:
-        """Tokens that stand for no text."""
+        """Ids of special tokens, which have no text."""
         return frozenset(id for id, added in self.rust.get_added_tokens_decoder().items() if added.special)
 
     @cached_property
     def is_byte_level(self) -> bool:
-        """Tokens spell bytes with stand-in characters, as GPT-2's do."""
+        """Whether tokens are byte-level, as in GPT-2."""
         return any(part["type"] == "ByteLevel" for part in decoder_parts(self.rust.decoder))
 
 
 class TextStream:
-    """The text of a growing list of ids, in pieces that join to what `continuation` gives, whatever the ids.
+    """Streaming text of a growing list of ids, in pieces that join to `continuation`.
 
-    A character split over tokens waits for its last byte, and a byte token until another kind of token follows: more
-    bytes could make its text another one.
+    A character that is split over tokens is returned with its last byte. A byte token is returned when another kind of
+    token follows, since more bytes could change its text.
     """
 
     def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int]) -> None:
         self._spelled, self._decoding = tokenizer.spelled, decoding_of(tokenizer.rust.decoder)
         self._decoding.add(self._tokens(prompt))
-        self._given = self._decoding.rest()
+        self._prompt_rest = self._decoding.rest()
 
     def add(self, *ids: int) -> str:
-        """The text that became complete with these tokens."""
+        """Adds tokens; returns the completed text."""
         return self._new(self._decoding.add(self._tokens(ids)))
 
     def end(self) -> str:
-        """The text that never became complete; U+FFFD stands for bytes that make no character."""
+        """The remaining text. Bytes of incomplete characters become U+FFFD."""
         return self._new(self._decoding.rest())
 
     def _tokens(self, ids: Sequence[int]) -> list[str]:
         return [token for id in ids if (token := self._spelled(id)) is not None]
 
     def _new(self, text: str) -> str:
-        """A text without what the prompt gave of it already."""
-        shared = _shared(text, self._given)
-        self._given = self._given[shared:] if shared == len(text) else ""
+        """The text without the part that belongs to the prompt."""
+        shared = _shared(text, self._prompt_rest)
+        self._prompt_rest = self._prompt_rest[shared:] if shared == len(text) else ""
         return text[shared:]
 
 
 def open_tokenizer(folder: Path) -> Tokenizer | None:
-    """The tokenizer of a checkpoint folder; None where it has none, and only ids can be run."""
+    """The tokenizer of a checkpoint folder; None if it has none, so that only ids can be run."""
     file = folder / "tokenizer.json"
     if not file.is_file():
         return None
     refuse_pointer(file)
     with as_edge_error(f"{file} cannot be read as a tokenizer"):
         rust = tokenizers.Tokenizer.from_file(str(file))
-        # Some files keep the settings of their training, which would cut or fill every text.
+        # Some files contain truncation and padding settings of training.
         rust.no_truncation()
         rust.no_padding()
         apply_class(rust, folder)
@@ -166,21 +165,21 @@ def open_tokenizer(folder: Path) -> Tokenizer | None:
 
 
 def _stop_tokens(rust: tokenizers.Tokenizer, folder: Path, special: SpecialTokens) -> tuple[int, ...]:
-    """Ids that end a text: whatever any file says ends one, and what the chat template writes after an answer."""
+    """Ids that end a text: stop tokens of all files, and the token that the chat template writes after an answer."""
     added = (token.content for token in rust.get_added_tokens_decoder().values())
     try:
         template = open_chat_template(folder, special.named)
         turn = template.end_of_turn(added) if template else None
-    except EdgeError:  # who wants a conversation will be told
+    except EdgeError:  # reported when a conversation is requested
         turn = None
     ends = (end if isinstance(end, int) else rust.token_to_id(end) for end in (*special.ends, turn) if end is not None)
     size = keys_of(folder / "config.json").get("vocab_size")
-    beyond = size if isinstance(size, int) else rust.get_vocab_size()
-    return tuple(dict.fromkeys(end for end in ends if end is not None and 0 <= end < beyond))
+    vocab_size = size if isinstance(size, int) else rust.get_vocab_size()
+    return tuple(dict.fromkeys(end for end in ends if end is not None and 0 <= end < vocab_size))
 
 
 def _shared(left: Sequence[object], right: Sequence[object]) -> int:
-    """How much both begin with."""
+    """Length of the common prefix."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
 
 

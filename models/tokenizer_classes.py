@@ -1,4 +1,4 @@
-"""The special tokens that the tokenizer classes of transformers 5 have where no file names them."""
+"""Default special tokens of the tokenizer classes of transformers 5."""
 
 _END = "<|endoftext|>"
 _LLAMA = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
@@ -43,7 +43,7 @@ CLASS_TOKENS: dict[str, dict[str, str]] = {
     "T5Tokenizer": _T5,
     "XGLMTokenizer": _T5 | {"bos_token": "<s>", "sep_token": "</s>", "cls_token": "<s>"},
 }
-"""Named special tokens by class; a class that is not here has none of its own."""
+"""Named special tokens by class; other classes have none."""
 
 _ANY = "TokenizersBackend"
 
@@ -64,19 +64,19 @@ _REGISTERED = {
     "stablelm": _ANY,
     "starcoder2": "GPT2Tokenizer",
 }
-"""The class that transformers takes for a model type."""
+"""The class that transformers uses for a model type."""
 
 _OFTEN_MISNAMED = frozenset({"phi3", "qwen2"})
-"""Model types whose published files often name the wrong class; the registered one is taken instead."""
+"""Model types whose published files often name the wrong class; the registered one is used instead."""
 
 
 def chosen_class(model_type: object, named: object, is_byte_level: bool) -> str:
-    """The tokenizer class that `AutoTokenizer` chooses, `TokenizersBackend` where any class would do.
+    """The tokenizer class that `AutoTokenizer` chooses, `TokenizersBackend` if any class works.
 
     Args:
         model_type: As `config.json` states it.
         named: `tokenizer_class` as the files have it.
-        is_byte_level: The tokenizer spells bytes with stand-in characters, which `LlamaTokenizer` cannot.
+        is_byte_level: Whether the tokenizer is byte-level, which `LlamaTokenizer` cannot be.
     """
     registered = _REGISTERED.get(str(model_type))
     misnamed = model_type in _OFTEN_MISNAMED

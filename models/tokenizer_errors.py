@@ -1,4 +1,4 @@
-"""What the tokenizers package raises, as one message: bare exceptions, and panics, which are no `Exception`."""
+"""Converts errors of the tokenizers package, including Rust panics, to Edge's errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from models.errors import CheckpointError, EdgeError
 
 @contextmanager
 def as_edge_error(what: str, kind: type[EdgeError] = CheckpointError) -> Iterator[None]:
-    """Whatever goes wrong meanwhile is an error of this kind that begins with `what`."""
+    """Converts an error raised inside the block to `kind`, with a message that begins with `what`."""
     try:
         yield
     except EdgeError:

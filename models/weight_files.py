@@ -1,7 +1,7 @@
-"""Which files of a checkpoint folder hold its weights, decided as `transformers` does.
+"""Finds the weight files of a checkpoint folder, as `transformers` does.
 
-model.safetensors, if it is there; else the shards of model.safetensors.index.json; else, where transformers gives up,
-the only set of shards, or the only other safetensors file. Files that are never weights do not count.
+model.safetensors if it exists; else the shards of model.safetensors.index.json; else (unlike transformers) the only set
+of shards, or the only other safetensors file. Files that are never weights are ignored.
 """
 
 import re
@@ -17,30 +17,29 @@ from models.safetensors_file import TensorPlace, tensor_places
 WHOLE = "model.safetensors"
 
 INDEX = "model.safetensors.index.json"
-"""Where a checkpoint in several files says which file holds which tensor."""
+"""The index of a sharded checkpoint: the file of each tensor."""
 
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>(?!0{5})\d{5})\.safetensors")
 
 _NO_WEIGHTS = re.compile(r"(\.|optimizer|scheduler|adapter|training_args).*", re.IGNORECASE)
-"""Hidden files, which systems leave behind (`._model.safetensors`), and what else training writes."""
-
+"""Files that are not weights: hidden files (`._model.safetensors`) and other files of training."""
 
 _NAMED = 4
-"""Files that a message names at most."""
+"""Maximum number of files in a message."""
 
 
 def weight_files(folder: Path, stated: object = None) -> tuple[Path, ...]:
     """The safetensors files of a checkpoint, sorted by name.
 
     Args:
-        stated: What the config says under `transformers_weights`: the name of the file, or of an index.
+        stated: `transformers_weights` of the config: the name of the file, or of an index.
 
     Raises:
-        CheckpointError: there are none, some are missing, or it cannot be told which ones count.
+        CheckpointError: there are none, some are missing, or the choice is ambiguous.
     """
     if stated is not None:
         main = folder / checked_file_name(stated, f"'transformers_weights' in {folder / 'config.json'}")
-        return _shards(main) if main.name.endswith(".json") else _all_there(main, [main])
+        return _shards(main) if main.name.endswith(".json") else _check_files(main, [main])
     if (folder / WHOLE).is_file():
         return (folder / WHOLE,)
     if (folder / INDEX).is_file():
@@ -49,21 +48,21 @@ def weight_files(folder: Path, stated: object = None) -> tuple[Path, ...]:
 
 
 def tensors_in(files: Sequence[Path]) -> dict[str, TensorPlace]:
-    """Every tensor of some files by its name.
+    """Places of all tensors of some files.
 
     Raises:
-        CheckpointError: a file is damaged, or a tensor lies in two of them.
+        CheckpointError: a file is damaged, or a tensor is in two files.
     """
-    found: dict[str, TensorPlace] = {}
+    places: dict[str, TensorPlace] = {}
     for file in files:
         for name, place in tensor_places(file).items():
-            if name in found:
+            if name in places:
                 raise CheckpointError(
-                    f"{found[name].file} and {file.name} both hold {name!r}, so it cannot be told which one counts; "
-                    "keep the right file, or download the checkpoint again"
+                    f"{places[name].file} and {file.name} both have {name!r}; delete the wrong file, or download "
+                    "the checkpoint again"
                 )
-            found[name] = place
-    return found
+            places[name] = place
+    return places
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
@@ -74,16 +73,16 @@ def _shards(index: Path) -> tuple[Path, ...]:
         raise CheckpointError(f"{index} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{index} has no 'weight_map' that can be read, so the shards cannot be found; download it again"
+            f"{index} has no valid 'weight_map', so the shards are unknown; download it again"
         ) from error
     if not names:
         raise CheckpointError(f"the 'weight_map' of {index} lists no shard; download it again")
-    return _all_there(
+    return _check_files(
         index, [index.parent / name for name in sorted({checked_file_name(name, str(index)) for name in names})]
     )
 
 
-def _all_there(lists: Path, files: Sequence[Path]) -> tuple[Path, ...]:
+def _check_files(lists: Path, files: Sequence[Path]) -> tuple[Path, ...]:
     for file in files:
         if not file.is_file():
             raise CheckpointError(
@@ -93,21 +92,20 @@ def _all_there(lists: Path, files: Sequence[Path]) -> tuple[Path, ...]:
 
 
 def _unlisted(folder: Path) -> tuple[Path, ...]:
-    """The weights of a folder that does not say which files they are."""
+    """The weights of a folder without model.safetensors and index."""
     files = [file for file in sorted(folder.glob("*.safetensors")) if file.is_file()]
     files = [file for file in files if not _NO_WEIGHTS.fullmatch(file.name)]
     if not files or any((folder / f"pytorch_model.bin{end}").is_file() for end in ("", ".index.json")):
         raise CheckpointError(without_weights(folder))
-    found = [shard for file in files if (shard := _SHARD.fullmatch(file.name))]
-    if not found and len(files) == 1:
+    shard_names = [shard for file in files if (shard := _SHARD.fullmatch(file.name))]
+    if not shard_names and len(files) == 1:
         return tuple(files)
-    sets = {(shard["stem"], shard["count"]) for shard in found}
+    sets = {(shard["stem"], shard["count"]) for shard in shard_names}
     chosen = [one for one in sets if one[0] == "model"] or list(sets)
     if len(chosen) != 1:
         names = ", ".join(file.name for file in files[:_NAMED]) + (" and more" if len(files) > _NAMED else "")
         raise CheckpointError(
-            f"{folder} holds {names} and no {INDEX}, so it cannot be told which of them are the weights; rename the "
-            f"right one to {WHOLE}"
+            f"{folder} has {names} and no {INDEX}, so the weights are ambiguous; rename the right file to {WHOLE}"
         )
     (stem, count) = chosen[0]
     shards = [folder / f"{stem}-{number:05}-of-{count}.safetensors" for number in range(1, int(count) + 1)]

@@ -1,4 +1,4 @@
-"""Parameters by Edge's name, read from safetensors files when they are asked for."""
+"""Parameters by Edge's names, read from safetensors files at access."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from models.safetensors_file import TensorPlace
 
 @dataclass(frozen=True)
 class StoredParameter:
-    """One parameter: the tensor that holds it, and how."""
+    """One parameter: its tensor, and how it is stored there."""
 
     place: TensorPlace
     view: View = field(default_factory=AsIs)
@@ -29,7 +29,7 @@ class StoredParameter:
 
 
 class StoredWeights(Mapping[str, NDArray[np.generic]]):
-    """Every parameter by Edge's name, as stored (float32, float16, bfloat16), read when asked for."""
+    """All parameters by Edge's names, in their stored type (float32, float16, bfloat16), read at access."""
 
     def __init__(self, stored: dict[str, StoredParameter]) -> None:
         self.stored = stored
@@ -45,16 +45,16 @@ class StoredWeights(Mapping[str, NDArray[np.generic]]):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that hold the parameters."""
+        """The files of the parameters."""
         return tuple(sorted({stored.place.file for stored in self.stored.values()}))
 
     def stored_bytes(self, shapes: Shapes) -> int:
-        """What parameters of these shapes take on disk, whatever they are read as."""
+        """Size on disk of parameters with these shapes."""
         return sum(prod(shapes[name]) * stored.place.dtype.itemsize for name, stored in self.stored.items())
 
 
 class DenseWeights(Mapping[str, NDArray[np.generic]]):
-    """Every parameter as numbers: quantized ones as those that their codes stand for, float32."""
+    """All parameters as floats; quantized ones are dequantized to float32."""
 
     def __init__(self, quantized: QuantizedMatrices, others: StoredWeights, files: tuple[Path, ...]) -> None:
         self.quantized, self.others, self.files = quantized, others, files

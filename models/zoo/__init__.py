@@ -1,4 +1,4 @@
-"""The zoo: trained checkpoints that come with Edge, one folder each, found without reading any of them."""
+"""The bundled models: trained checkpoints that are part of Edge, one folder each."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ _ZOO = Path(__file__).parent
 
 
 def zoo_names() -> tuple[str, ...]:
-    """The checkpoints that come with Edge, by name."""
+    """Names of the bundled models."""
     return tuple(sorted(config.parent.name for config in _ZOO.glob("*/config.json")))
 
 
 def zoo_folder(name: str) -> Path | None:
-    """The folder of one of them; None where the zoo has no such name."""
+    """The folder of a bundled model; None for an unknown name."""
     return _ZOO / name if name in zoo_names() else None

@@ -1,4 +1,4 @@
-"""Plain facts and the sentences that say them: what the zoo is taught beside its books, and asked about afterward."""
+"""Facts and phrasings: training data of the bundled models besides books, and their recall test."""
 
 import csv
 import hashlib
@@ -24,9 +24,9 @@ class Fact:
 class Use(StrEnum):
     """What a phrasing is for."""
 
-    TRAIN = "train"  # taught from the first step
-    FINISH = "finish"  # taught in the finish only, so that facts are told in more words than can be learned by heart
-    HELD_OUT = "held-out"  # never taught: asked about
+    TRAIN = "train"  # trained from the first step
+    FINISH = "finish"  # trained in the last phase only, so that facts have more phrasings than can be memorized
+    HELD_OUT = "held-out"  # not trained; used for evaluation
 
 
 TAUGHT = (Use.TRAIN, Use.FINISH)
@@ -34,15 +34,15 @@ TAUGHT = (Use.TRAIN, Use.FINISH)
 
 @dataclass(frozen=True)
 class Phrasing:
-    """One way to say every fact of a relation: text that holds `{subject}` once and, near its end, `{answer}`."""
+    """A sentence template for the facts of a relation, with `{subject}` once and, near its end, `{answer}`."""
 
     text: str
 
     def sentence(self, fact: Fact) -> str:
-        """The whole sentence, its first letter a capital one."""
-        said = self.text.replace("{subject}", fact.subject).replace(_ANSWER, fact.answer)
-        first = next((place for place, letter in enumerate(said) if letter.isalpha()), 0)
-        return said[:first] + said[first].upper() + said[first + 1 :]
+        """The whole sentence, starting with a capital letter."""
+        text = self.text.replace("{subject}", fact.subject).replace(_ANSWER, fact.answer)
+        first = next((place for place, letter in enumerate(text) if letter.isalpha()), 0)
+        return text[:first] + text[first].upper() + text[first + 1 :]
 
     def prompt(self, fact: Fact) -> str:
         """The sentence up to its answer, without the space before it."""
@@ -52,12 +52,12 @@ class Phrasing:
 
 @cache
 def facts() -> tuple[Fact, ...]:
-    """Every fact, relation by relation."""
+    """All facts, ordered by relation."""
     return tuple(Fact(**row) for row in _rows(_FACTS))
 
 
 def relations() -> tuple[str, ...]:
-    """Every relation, in the order of the file."""
+    """All relations, in the order of the file."""
     return tuple(dict.fromkeys(fact.relation for fact in facts()))
 
 
@@ -67,7 +67,7 @@ def facts_of(relation: str) -> tuple[Fact, ...]:
 
 
 def phrasings_of(relation: str, *uses: Use) -> tuple[Phrasing, ...]:
-    """Ways to say one relation, those that are for one of `uses`."""
+    """The phrasings of one relation with one of `uses`."""
     return tuple(
         Phrasing(row["phrasing"]) for row in _phrasing_rows() if row["relation"] == relation and row["use"] in uses
     )

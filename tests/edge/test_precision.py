@@ -112,7 +112,7 @@ def test_weights_are_quantized_once_for_all_engines_and_again_when_they_change(t
     said: list[str] = []
     for engine in ("torch:int4", "mlx:int4", "onnx:int4", "onnx:int4-acc0"):
         load(folder, engine, threads=1, progress=said.append).close()
-    quantized = [line for line in said if line.startswith("rounding to 4 bits: matrix 1 of")]
+    quantized = [line for line in said if line.startswith("quantizing to 4 bits: matrix 1 of")]
     assert len(quantized) == 1, f"four engines quantized the weights {len(quantized)} times"
     before = set(cache_folder("weights").iterdir())
     write_reference(REFERENCES["llama-linear-scaling"](), folder)

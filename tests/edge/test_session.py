@@ -143,7 +143,7 @@ def test_an_unknown_engine_suggests_what_was_meant(engine: str, meant: str) -> N
 
 
 def test_an_unknown_model_lists_the_zoo(tmp_path: Path) -> None:
-    with pytest.raises(MisuseError, match="no such model in the zoo"):
+    with pytest.raises(MisuseError, match="no bundled model of that name"):
         edge.load("fabel")
     with pytest.raises(EdgeError, match=r"has no config\.json"):
         edge.load(tmp_path)

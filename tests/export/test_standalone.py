@@ -107,7 +107,7 @@ def test_only_a_bundle_is_written_over(byte_llama: Path, tmp_path: Path) -> None
         export_checkpoint(open_checkpoint(byte_llama), tmp_path, lambda _: None)
     with pytest.raises(MisuseError, match="is a file"):
         export_checkpoint(open_checkpoint(byte_llama), tmp_path / "thesis.tex", lambda _: None)
-    with pytest.raises(MisuseError, match="holds the checkpoint"):
+    with pytest.raises(MisuseError, match="contains the checkpoint"):
         export_checkpoint(open_checkpoint(byte_llama), byte_llama, lambda _: None)
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
 

@@ -92,25 +92,27 @@ def messages_of(turns: list[Turn]) -> list[dict[str, str]]:
     return [{"role": turn.role, "content": turn.content} for turn in turns]
 
 
-def check_equal(reference: PreTrainedTokenizerFast, name: str, turns: list[Turn], to_be_continued: bool) -> None:
+def check_equal(reference: PreTrainedTokenizerFast, name: str, turns: list[Turn], add_generation_prompt: bool) -> None:
     """Both give the same text, or both refuse; what Edge says then is one line."""
     ours = ChatTemplate(TEMPLATES[name], Path("there.jinja"), NAMED)
     reference.chat_template = TEMPLATES[name]
     try:
-        want = reference.apply_chat_template(messages_of(turns), add_generation_prompt=to_be_continued, tokenize=False)
+        want = reference.apply_chat_template(
+            messages_of(turns), add_generation_prompt=add_generation_prompt, tokenize=False
+        )
     except Exception:  # of any kind, as the template has it
         with pytest.raises(EdgeError) as reported:
-            ours.text_of(turns, to_be_continued=to_be_continued)
+            ours.text_of(turns, add_generation_prompt=add_generation_prompt)
         assert "there.jinja" in str(reported.value) and "\n" not in str(reported.value)
     else:
-        assert ours.text_of(turns, to_be_continued=to_be_continued) == want
+        assert ours.text_of(turns, add_generation_prompt=add_generation_prompt) == want
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_template_gives_the_text_of_transformers(name: str, reference: PreTrainedTokenizerFast) -> None:
     for turns in CONVERSATIONS.values():
-        for to_be_continued in (True, False):
-            check_equal(reference, name, turns, to_be_continued)
+        for add_generation_prompt in (True, False):
+            check_equal(reference, name, turns, add_generation_prompt)
 
 
 @given(
@@ -118,12 +120,12 @@ def test_a_template_gives_the_text_of_transformers(name: str, reference: PreTrai
     turns=st.lists(
         st.builds(Turn, st.sampled_from(["system", "user", "assistant"]), st.text(max_size=12)), min_size=1, max_size=5
     ),
-    to_be_continued=st.booleans(),
+    add_generation_prompt=st.booleans(),
 )
 def test_any_conversation_gives_the_text_of_transformers(
-    name: str, turns: list[Turn], to_be_continued: bool, reference: PreTrainedTokenizerFast
+    name: str, turns: list[Turn], add_generation_prompt: bool, reference: PreTrainedTokenizerFast
 ) -> None:
-    check_equal(reference, name, turns, to_be_continued)
+    check_equal(reference, name, turns, add_generation_prompt)
 
 
 def test_most_of_the_templates_render() -> None:
@@ -207,7 +209,7 @@ def test_a_processor_s_template_is_taken_where_there_is_no_other(folder: Path) -
 
 def test_a_refused_conversation_says_why(folder: Path) -> None:
     template = template_of(with_template(folder, TEMPLATES["mistral"]))
-    with pytest.raises(MisuseError, match=r"tokenizer_config\.json refuses this conversation: Only user and"):
+    with pytest.raises(MisuseError, match=r"tokenizer_config\.json rejects this conversation: Only user and"):
         template.text_of([TURNS[1], Turn("judge", "Order!")])
 
 
@@ -260,7 +262,7 @@ def test_a_template_cannot_leave_its_sandbox_or_end_in_a_traceback(template: str
 
 @pytest.mark.parametrize("message", ["'two\\nlines'", "'x' * 10000", "1", "none", "['a']", "nothing"])
 def test_a_refusal_is_one_line_whatever_it_says(message: str) -> None:
-    with pytest.raises(MisuseError, match="refuses this conversation") as reported:
+    with pytest.raises(MisuseError, match="rejects this conversation") as reported:
         ChatTemplate(f"{{{{ raise_exception({message}) }}}}", Path("there.jinja"), NAMED).text_of(TURNS)
     assert "\n" not in str(reported.value) and len(str(reported.value)) < 500
 
@@ -277,7 +279,7 @@ def test_a_file_that_is_no_utf8_is_named(folder: Path) -> None:
 def test_half_a_character_in_a_conversation_is_refused(template: str, said: str, folder: Path) -> None:
     with (
         edge.load(with_template(folder, template), engine="torch") as model,
-        pytest.raises(MisuseError, match="no valid Unicode"),
+        pytest.raises(MisuseError, match="not valid Unicode"),
     ):
         model.chat_ids([Turn("user", said)])
 

@@ -65,7 +65,7 @@ def test_a_folder_without_weights_is_no_checkpoint(folder: Path) -> None:
 def test_pickled_weights_are_refused_with_the_reason(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     said = refusal(folder)
-    assert "runs code" in said and "safe_serialization=True" in said
+    assert "run code" in said and "safe_serialization=True" in said
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, 5_000])

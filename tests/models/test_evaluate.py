@@ -319,7 +319,7 @@ def test_a_table_can_be_read_at_100_columns() -> None:
         (["fable-relu", "--lines", "0"], "lines is 0; at least 1 line"),
         (["fable-relu", "-e", "pytorch"], "did you mean 'torch'?"),
         (["fable-relu", "--facts", "0"], "most_facts is 0; at least 1 fact"),
-        (["fable-rely"], "no such model in the zoo"),
+        (["fable-rely"], "no bundled model of that name"),
         (["fable-relu", "--json", "absent/figures.json"], "make it first"),
     ],
 )

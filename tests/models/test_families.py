@@ -139,7 +139,7 @@ def test_longrope_stays_within_the_context_its_short_factors_are_for(tmp_path: P
     write_reference(REFERENCES["phi3-longrope"](), tmp_path)
     with edge.load(tmp_path, engine="torch") as model:
         assert model.spec.context == 32, "beyond it, keys in the cache would have turned otherwise"
-        with pytest.raises(edge.EdgeError, match=r"33 tokens.*LongRoPE turns every token.*by other angles"):
+        with pytest.raises(edge.EdgeError, match=r"33 tokens.*LongRoPE rotates all tokens.*by other angles"):
             model.logits([1] * 33)
 
 

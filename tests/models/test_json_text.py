@@ -3,10 +3,10 @@
 import pytest
 
 from models.errors import EdgeError
-from models.json_text import DEEPEST, parse_json
+from models.json_text import MAX_DEPTH, parse_json
 
 
-@pytest.mark.parametrize("levels", [DEEPEST + 1, 10_000, 100_000])
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 10_000, 100_000])
 def test_what_is_nested_too_deeply_is_no_json(levels: int) -> None:
     for opening, closing in (("[", "]"), ('{"a":', "}")):
         with pytest.raises(ValueError, match="nested deeper than 100 levels"):
@@ -14,8 +14,8 @@ def test_what_is_nested_too_deeply_is_no_json(levels: int) -> None:
 
 
 def test_what_is_nested_less_deeply_is_read() -> None:
-    value = parse_json("[" * DEEPEST + "]" * DEEPEST)
-    for _ in range(DEEPEST - 1):
+    value = parse_json("[" * MAX_DEPTH + "]" * MAX_DEPTH)
+    for _ in range(MAX_DEPTH - 1):
         (value,) = value
     assert value == []
 

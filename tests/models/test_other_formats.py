@@ -55,7 +55,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "an older MLX": (holding("weights.npz"), r"mlx_lm\.convert"),
     "TensorFlow": (holding("tf_model.h5"), "TensorFlow"),
     "JAX": (holding("flax_model.msgpack"), "JAX"),
-    "a first release": (holding("consolidated.safetensors", "params.json"), "format of transformers"),
+    "a first release": (holding("consolidated.safetensors", "params.json"), "transformers format"),
     "a training's folder": (holding("checkpoint-5/config.json"), "checkpoint-5 has one; name that folder"),
     "nothing": (lambda folder: None, r"no config\.json; a checkpoint is a folder"),
 }
@@ -99,7 +99,7 @@ def test_other_files_are_recognized_with_what_helps(name: str, tmp_path: Path) -
 def test_a_pointer_of_git_lfs_is_called_one(name: str, tmp_path: Path) -> None:
     folder = write_byte_llama(tmp_path / "a model")
     (folder / name).write_text(POINTER)
-    with pytest.raises(EdgeError, match=r"pointer of Git LFS") as refused:
+    with pytest.raises(EdgeError, match=r"Git LFS pointer") as refused:
         open_tokenizer(open_checkpoint(folder).folder)
     assert f"git -C '{folder}' lfs pull" in str(refused.value)
 
@@ -108,7 +108,7 @@ def test_an_index_that_is_a_pointer_is_called_one(tmp_path: Path) -> None:
     folder = write_byte_llama(tmp_path)
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(POINTER)
-    assert "pointer of Git LFS" in refusal(folder)
+    assert "Git LFS pointer" in refusal(folder)
 
 
 @pytest.mark.parametrize(
@@ -162,4 +162,4 @@ def test_an_adapter_beside_a_whole_model_is_not_passed_over(tmp_path: Path) -> N
     """transformers reads the base and applies the adapter."""
     folder = write_byte_llama(tmp_path)
     adapter(folder)
-    assert "'owner/base'" in refusal(folder) and "remove adapter_config.json" in refusal(folder)
+    assert "'owner/base'" in refusal(folder) and "delete adapter_config.json" in refusal(folder)

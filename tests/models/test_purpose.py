@@ -29,7 +29,7 @@ def architectures(folder: Path, names: object) -> None:
 @pytest.mark.parametrize("name", OTHER_HEADS)
 def test_another_head_is_refused_by_its_class(name: str, folder: Path) -> None:
     architectures(folder, [name])
-    with pytest.raises(SpecError, match=f"{name}.*predicts no next token"):
+    with pytest.raises(SpecError, match=f"{name}.*does not predict a next token"):
         open_checkpoint(folder)
 
 
@@ -66,5 +66,5 @@ def test_an_adapter_is_refused_with_the_name_of_its_base(beside_a_model: bool, f
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"base_model_name_or_path": [[[]]]}', "[" * 100_000, "\udcff"])
 def test_an_adapter_that_cannot_be_read_is_an_adapter_still(text: str, folder: Path) -> None:
     (folder / "adapter_config.json").write_bytes(text.encode("utf8", "surrogateescape"))
-    with pytest.raises(EdgeError, match="holds an adapter"):
+    with pytest.raises(EdgeError, match="has an adapter"):
         open_checkpoint(folder)

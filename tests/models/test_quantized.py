@@ -132,7 +132,7 @@ def test_matrices_that_are_kept_stay_as_they_are(tmp_path: Path, keep: tuple[str
 
 
 def test_a_pattern_that_fits_nothing_says_what_there_is() -> None:
-    with pytest.raises(MisuseError, match=r"no matrix is called 'heads'; there are embed, attn.query, .*, head, those"):
+    with pytest.raises(MisuseError, match=r"no matrix matches 'heads'; matrices are embed, attn.query, .*, head, with"):
         matrices(TINY_SPECS["llama-one-kv-head-odd-sizes"], ("heads",))
 
 
