@@ -135,7 +135,7 @@ def test_a_half_fetched_model_is_not_taken_for_whole(tmp_path: Path, files: dict
         (folder / "model.safetensors").unlink()
         hub.asked.clear()
         done = edge(tmp_path, "run", ID, "--ids", "1,2,3", "-n", "4", "-e", "torch", endpoint=endpoint)
-        assert done.returncode == 2 and "only a part of it is in the hub's cache" in done.stderr and not hub.asked
+        assert done.returncode == 2 and "the model is incomplete in the hub's cache" in done.stderr and not hub.asked
         done = edge(tmp_path, "models", "pull", ID, endpoint=endpoint)
     assert done.returncode == 0 and (folder / "model.safetensors").is_file(), done.stderr
 

@@ -131,7 +131,7 @@ def test_the_page_of_a_model_has_its_id(url: str, id: str | None) -> None:
 
 
 def test_a_page_is_refused_with_the_id_to_use() -> None:
-    with pytest.raises(MisuseError, match=r"'edge models pull owner/model' fetches the model, named 'owner/model'"):
+    with pytest.raises(MisuseError, match=r"run 'edge models pull owner/model', then use the name 'owner/model'"):
         find_model("https://huggingface.co/owner/model/tree/main")
 
 

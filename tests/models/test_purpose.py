@@ -42,14 +42,14 @@ def test_language_models_and_bare_decoders_open(names: object, folder: Path) -> 
 @pytest.mark.parametrize("names", ["LlamaForCausalLM", 3, [3], [["x"]], {"a": 1}])
 def test_classes_that_are_no_list_of_names_are_refused(names: object, folder: Path) -> None:
     architectures(folder, names)
-    with pytest.raises(SpecError, match=r"'architectures' is .*a list of names"):
+    with pytest.raises(SpecError, match=r"'architectures' is .*a list of class names"):
         open_checkpoint(folder)
 
 
 def test_an_embedding_model_is_refused_though_its_class_is_that_of_a_language_model(folder: Path) -> None:
     modules = [{"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]
     (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(SpecError, match=r"modules\.json makes an embedding model"):
+    with pytest.raises(SpecError, match=r"modules\.json declares an embedding model"):
         open_checkpoint(folder)
 
 
