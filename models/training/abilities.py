@@ -1,4 +1,4 @@
-"""What a card says that a checkpoint can and cannot do; what training may bring about follows from its evaluation."""
+"""Sections of a card on abilities and limits, written from the evaluation of the checkpoint."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,16 +10,16 @@ from models.training.evaluate import Evaluation, Recall, overall
 from models.training.recipe import Recipe
 
 INDUCTION_HEAD = 0.4
-"""Score from which on a card calls a head an induction head."""
+"""Minimum score of an induction head on a card."""
 
-_CIRCLE_WORDS = 4
+_REPEATED_WORDS = 4
 _MARKS = re.compile(r"([\\`*_\[\]<>|#~])")
 
 Lines = Iterator[str]
 
 
 def abilities(recipe: Recipe, evaluation: Evaluation) -> Lines:
-    """The figures, as tables, and all samples."""
+    """The results, as tables, and all samples."""
     yield from ("## What it does", "")
     yield f"Measured on the files of this folder, with their float16 weights, by the `{evaluation.engine}` engine."
     yield ""
@@ -31,9 +31,9 @@ def abilities(recipe: Recipe, evaluation: Evaluation) -> Lines:
 
 
 def _text(context: int, evaluation: Evaluation) -> Lines:
-    yield from ("### Text it has not seen", "")
+    yield from ("### Validation text", "")
     yield f"The validation text: {evaluation.tokens:,} scored tokens, which stand for {evaluation.text_bytes:,} bytes,"
-    yield f"in windows of {context} tokens that begin with nothing known."
+    yield f"in windows of {context} tokens, each from an empty context."
     yield ""
     yield "| bits per byte | perplexity per byte | nats per token |"
     yield "|---:|---:|---:|"
@@ -45,7 +45,7 @@ def _text(context: int, evaluation: Evaluation) -> Lines:
 def _layers(activation: Activation, evaluation: Evaluation) -> Lines:
     scores, by_pair = np.array(evaluation.induction), np.array(evaluation.induction_by_pair)
     yield from ("### Layer by layer", "")
-    yield "| layer | neurons that are exactly 0 | 0 on every token | best induction head | its score | by pair |"
+    yield "| layer | exact zeros | inactive on all tokens | best induction head | its score | by pair |"
     yield "|---:|---:|---:|---:|---:|---:|"
     for layer, (zeros, never) in enumerate(zip(evaluation.exact_zeros, evaluation.never_fired, strict=True)):
         head = int(scores[layer].argmax())
@@ -59,26 +59,26 @@ def _layers(activation: Activation, evaluation: Evaluation) -> Lines:
 
 def _meaning_of_zero(activation: Activation) -> str:
     if activation is Activation.RELU:
-        return "ReLU gives 0 for every input that is not above 0: such a neuron writes nothing for that token."
+        return "ReLU gives 0 for every input that is not above 0: such a neuron adds nothing for that token."
     return (
-        f"The activation, {activation.value}, is 0 at 0 alone: its other zeros are rounding, as float32 cannot tell its"
-        " output from 0 where the input is below about -5.6."
+        f"The activation, {activation.value}, is 0 only at 0. Other zeros are rounding: float32 rounds its output to 0 for"
+        " inputs below about -5.6."
     )
 
 
 def _induction(evaluation: Evaluation) -> Lines:
     formed = [f"{layer}.{head} ({score:.2f})" for layer, head, score in induction_heads(evaluation)]
-    yield from ("### Repeats", "")
+    yield from ("### Induction heads", "")
     yield "The induction score is the share of attention that goes to what followed the same token earlier, where 25"
-    yield "random tokens come four times: the mean of 10 such sequences, as prefix matching is defined by Olsson et al."
+    yield "random tokens are repeated four times: the mean of 10 such sequences, as prefix matching is defined by Olsson et al."
     yield "2022 (erratum of 2022-09-20), attention to several earlier copies added up. *By pair* averages its single"
-    yield "entries and is at most 1 / copies where a token comes often."
+    yield "entries and is at most 1 / copies for a token with several earlier copies."
     yield ""
     if formed:
         yield f"- Heads that score {INDUCTION_HEAD} or more (layer.head): {', '.join(formed)}."
     else:
         yield f"- No head scores {INDUCTION_HEAD} or more; the best is {_best_head(evaluation)}."
-    yield f"- Copying: of random tokens that come a second time, {share(evaluation.copied)} are predicted first."
+    yield f"- Copying: of repeated random tokens, {share(evaluation.copied)} are the top-1 prediction."
     yield ""
 
 
@@ -97,11 +97,11 @@ def _best_head(evaluation: Evaluation) -> str:
 
 def _recall(recalls: Sequence[Recall]) -> Lines:
     yield from ("### Facts", "")
-    yield "Facts that it was taught, asked in every phrasing that was kept back. *Likeliest*: each token of the answer"
-    yield "is the likeliest in its place. *Among five*: each is one of the five likeliest. Beside both, what saying the"
-    yield "relation's most frequent answer, or its five most frequent ones, would score."
+    yield "Recall of trained facts in every held-out phrasing. *Top-1*: each token of the answer is the top-1 token at"
+    yield "its position. *Top-5*: each is among the five most probable. The baselines always give the relation's most"
+    yield "frequent answer, or its five most frequent ones."
     yield ""
-    yield "| relation | facts | prompts | likeliest | most frequent | among five | five most frequent |"
+    yield "| relation | facts | prompts | top-1 | most frequent | top-5 | five most frequent |"
     yield "|---|---:|---:|---:|---:|---:|---:|"
     for recall in recalls:
         yield _recall_row(recall.relation, recall)
@@ -125,46 +125,46 @@ def _samples(samples: Sequence[tuple[str, str]]) -> Lines:
 
 
 def _literal(text: str) -> str:
-    """Text that Markdown shows as it is, line ends included."""
+    """The text escaped for Markdown, with line breaks."""
     return _MARKS.sub(r"\\\1", text).replace("\n", "<br>")
 
 
 def share(part: float) -> str:
-    """A share in percent, with a decimal; what is not 0 never reads 0.0%, nor what is not all 100.0%."""
+    """A share in percent with one decimal. Only 0 shows 0.0%, and only 1 shows 100.0%."""
     if 0 < part < 0.0005:
         return "<0.1%"
     return ">99.9%" if 0.9995 <= part < 1 else f"{part:.1%}"
 
 
 def limits(recipe: Recipe, evaluation: Evaluation) -> Lines:
-    """What not to expect."""
+    """The limits of the model."""
     yield from ("## Limits", "")
     yield from _limits_of_recall(evaluation.recall)
     if formed := induction_heads(evaluation):
-        which = f"heads that look for repeats formed ({len(formed)} of them)"
+        which = f"{len(formed)} induction heads formed"
     else:
-        which = f"no head that looks for repeats formed (none scores {INDUCTION_HEAD})"
-    yield f"- Of what a prompt says twice it foresees {share(evaluation.copied)}, in random tokens; {which}."
-    yield "- It was trained to go on with a text, not to follow instructions or to talk with a reader."
-    if circles := sum(_goes_in_circles(added) for _, added in evaluation.samples):
-        yield f"- Greedy text goes round in circles: {circles} of the {len(evaluation.samples)} samples above say"
-        yield f"  some {_CIRCLE_WORDS} words in a row twice or more."
+        which = f"no induction head formed (none scores {INDUCTION_HEAD})"
+    yield f"- It predicts {share(evaluation.copied)} of repeated random tokens in a prompt; {which}."
+    yield "- It was trained to continue text, not to follow instructions or to chat."
+    if circles := sum(_repeats(added) for _, added in evaluation.samples):
+        yield f"- Greedy text repeats itself: {circles} of the {len(evaluation.samples)} samples above contain"
+        yield f"  some {_REPEATED_WORDS} consecutive words twice or more."
     yield "- English only, in the words and with the attitudes of books up to 1928."
-    yield f"- Trained on sequences of {recipe.length} tokens that start anywhere in a text; it never read a longer one."
-    yield "- The validation text is by other books of the same kind, so its cost says nothing about today's English."
+    yield f"- Trained on sequences of {recipe.length} tokens that start anywhere in a text; it was never trained on longer ones."
+    yield "- The validation text is by other books of the same kind, so its loss says nothing about modern English."
     yield ""
 
 
 def _limits_of_recall(recalls: Sequence[Recall]) -> Lines:
     known = overall(recalls)
-    yield "- It was taught no facts on purpose but those of the tables. Asked for them in new words, it gives"
-    yield f"  {share(known.first)} of the answers; the most frequent ones alone would be {share(known.baseline_first)}."
+    yield f"- It was trained only on the facts of the tables. In held-out phrasings it predicts {share(known.first)} of"
+    yield f"  the answers; the most frequent answers alone would score {share(known.baseline_first)}."
     if guessed := [recall.relation for recall in recalls if recall.first <= recall.baseline_first]:
-        yield f"- No better than the most frequent answer, so not known: {', '.join(guessed)}."
+        yield f"- No better than the most frequent answer, so not learned: {', '.join(guessed)}."
 
 
-def _goes_in_circles(text: str) -> bool:
-    """Whether some words in a row come a second time."""
+def _repeats(text: str) -> bool:
+    """Whether some consecutive words occur twice."""
     words = re.findall(r"[\w']+", text.lower())
-    runs = [tuple(words[place : place + _CIRCLE_WORDS]) for place in range(len(words) - _CIRCLE_WORDS + 1)]
+    runs = [tuple(words[place : place + _REPEATED_WORDS]) for place in range(len(words) - _REPEATED_WORDS + 1)]
     return len(set(runs)) < len(runs)

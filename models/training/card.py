@@ -33,7 +33,7 @@ Records = list[dict[str, Any]]
 
 
 def write_card(name: str, folder: Path, evaluation: Evaluation, rounded: Sequence[Rounded]) -> None:
-    """Writes the picture of the run, then the card, which holds the hashes of all other files."""
+    """Writes the plot of the run, then the card, which has the hashes of all other files."""
     log = [json.loads(line) for line in (folder / TRAINING_LOG).read_text().splitlines()]
     draw_curve(log, folder / PICTURE)
     (folder / CARD).write_text(card_of(name, folder, log, evaluation, rounded), encoding="utf8")
@@ -61,14 +61,14 @@ def _opening(name: str, recipe: Recipe) -> Lines:
     yield from ("---", "license: apache-2.0", "language: en", "pipeline_tag: text-generation", "---", "")
     yield f"# {name}"
     yield ""
-    yield f"A small GPT-NeoX decoder that writes English fiction and was taught {len(facts()):,} plain facts:"
+    yield f"A small GPT-NeoX decoder that writes English fiction, trained also on {len(facts()):,} facts:"
     yield f"{parameter_count(spec):,} parameters, {spec.n_layers} layers, d_model {spec.d_model}, {spec.n_heads} heads"
     yield f"of {spec.head_dim}, plain FFN of {4 * spec.d_model:,} neurons with **{recipe.activation.value}**,"
     yield f"vocabulary {spec.vocab_size:,}, context {spec.context} tokens, weights in float16."
     yield ""
-    for twin in (other for other in RECIPES if other != name):
-        yield f"Its twin `{twin}` differs in the activation alone: same start, same batches, same steps."
-    yield "Made to be looked into, not to be talked to."
+    for other in (other for other in RECIPES if other != name):
+        yield f"`{other}` differs only in the activation function: same initial weights, batches and steps."
+    yield "For interpretability, not for conversation."
     yield ""
 
 
@@ -85,14 +85,14 @@ def _training(recipe: Recipe, log: Records) -> Lines:
     yield f"| copying first | {_copying(recipe)} |"
     yield "| licenses | text: public domain; facts, written for Edge, and weights: Apache-2.0 |"
     yield f"| tokenizer | byte-level BPE, {recipe.vocab_size:,} tokens, from {SAMPLE_BYTES / 1e6:.0f} MB of that text |"
-    yield f"| tokens learned from | {last['tokens']:,}, in {last['step']:,} steps of {recipe.step_tokens:,} |"
+    yield f"| training tokens | {last['tokens']:,}, in {last['step']:,} steps of {recipe.step_tokens:,} |"
     yield f"| wall time | {last['seconds'] / 60:.0f} minutes on {machine['threads']} thread ({machine['processor']}) |"
     yield f"| torch | {machine['torch']}, {'compiled' if machine['compiled'] else 'not compiled'} |"
     yield f"| precision | {'bfloat16 products, float32 weights' if recipe.bfloat16 else 'float32'} |"
     yield f"| final step | {last['step']:,} of {recipe.all_steps:,} |"
     for begin in begins[1:]:
         planned = from_json(begin["recipe"]).all_steps
-        yield f"| resumed | at step {begin['step']:,}, from then on toward {planned:,} steps in all |"
+        yield f"| resumed | at step {begin['step']:,}, then planned for {planned:,} steps |"
     yield ""
 
 
@@ -106,23 +106,23 @@ def _facts(recipe: Recipe) -> str:
     return (
         f"{recipe.fact_share:.0%} of the sequences are facts: {len(facts()):,} of {len(known)} relations,"
         f" in {first} phrasings; over the last {recipe.finish_steps:,} steps the share falls from"
-        f" {recipe.finish_fact_share:.0%}, in {later} phrasings more; another {kept} are kept back to ask in"
+        f" {recipe.finish_fact_share:.0%}, in {later} more phrasings; another {kept} are held out for evaluation"
     )
 
 
 def _repeats(recipe: Recipe) -> str:
     return (
-        f"in {recipe.repeat_share:.0%} of the sequences a span comes again; in {TEXT_SHARE:.0%} of those a span of"
-        " their text, in the others random tokens"
+        f"{recipe.repeat_share:.0%} of the sequences repeat a span; in {TEXT_SHARE:.0%} of those it is text, in the"
+        " others random tokens"
     )
 
 
 def _copying(recipe: Recipe) -> str:
     tokens = recipe.copy_steps * copying.BATCH * copying.LENGTH
     return (
-        f"before text, {recipe.copy_steps} updates on {tokens:,} random tokens that come again, of embedding, head and"
-        f" the attention of the first {copying.LAYERS} layers; {recipe.looking_back} heads of the first layer began by"
-        " looking one token back"
+        f"before text, {recipe.copy_steps} updates on {tokens:,} repeated random tokens, of embedding, head and the"
+        f" attention of the first {copying.LAYERS} layers; {recipe.looking_back} heads of the first layer were"
+        " initialized as previous-token heads"
     )
 
 
@@ -131,9 +131,9 @@ def _curve(log: Records) -> Lines:
     losses = [line for line in log if line["kind"] == "loss"]
     stride = max(1, -(-len(valid) // _CURVE_ROWS))
     yield from ("## Loss", "", f"![Loss, validation and induction heads over the run]({PICTURE})", "")
-    yield "Loss is in nats a token of the training sequences, facts and repeats included, before each step (mean of the"
+    yield "Loss is in nats per token of the training sequences, facts and repeats included, before each step (mean of the"
     yield f"steps since the line before in {TRAINING_LOG}). Bits per byte are those of the first {_valid_tokens(log):,}"
-    yield "validation tokens, from the weights as they were trained. Best induction: the highest score of any head."
+    yield "validation tokens, with the weights of that step. Best induction: the highest score of any head."
     yield ""
     yield "| step | tokens | loss | bits per byte | best induction |"
     yield "|---:|---:|---:|---:|---:|"
@@ -152,11 +152,11 @@ def _valid_tokens(log: Records) -> int:
 
 def _rounding(rounded: Sequence[Rounded]) -> Lines:
     positions = rounded[0].parity.positions
-    yield from ("## In fewer bits", "")
+    yield from ("## Quantized", "")
     yield f"Against torch in float32, after each of {positions:,} validation tokens: the KL divergence of the next"
-    yield "token's distribution, in nats, and how often the likeliest token is the same."
+    yield "token's distribution, in nats, and the share of positions with the same top-1 token."
     yield ""
-    yield "| engine and precision | mean KL | p99 KL | same likeliest token |"
+    yield "| engine and precision | mean KL | p99 KL | same top-1 token |"
     yield "|---|---:|---:|---:|"
     for one in rounded:
         parity = one.parity
@@ -171,7 +171,7 @@ def _recipe(recipe: Recipe) -> Lines:
     for field in fields(recipe):
         yield f"{field.name:<{width}}  {getattr(recipe, field.name)}"
     yield from ("```", "")
-    yield f"The learning rate climbs for {recipe.warmup:,} steps, stays, and falls in a straight line over the last"
+    yield f"The learning rate rises for {recipe.warmup:,} steps, stays constant, and falls linearly over the last"
     yield f"{share(recipe.decay_share)} of the steps; in the finish it falls again, from {recipe.finish_rate:g}."
     yield ""
 
@@ -186,7 +186,7 @@ def _files(folder: Path) -> Lines:
 
 
 def _again(name: str, recipe: Recipe) -> Lines:
-    yield from ("## Again", "", "```sh")
+    yield from ("## How to reproduce", "", "```sh")
     yield f"python -m models.training.train {name} --out .training/{name} --steps {recipe.steps}"
     yield f"python -m models.training.save {name} --run .training/{name}"
     yield f"python -m export.bundle models/zoo/{name}"

@@ -130,7 +130,7 @@ def test_the_card_matches_the_log_and_the_evaluation(saved: Saved) -> None:
     for figure in (
         f"| tokens learned from | {8 * ROOMY.step_tokens:,}, in 8 steps of {ROOMY.step_tokens} |",
         "| final step | 8 of 9 |",
-        "| resumed | at step 3, from then on toward 9 steps in all |",
+        "| resumed | at step 3, then planned for 9 steps |",
         f"5% of the sequences are facts: {len(facts()):,} of 11 relations",
         "in 10% of the sequences a span comes again; in 25% of those a span of their text",
         f"| 8 | {8 * ROOMY.step_tokens:,} | {saved.log[-2]['loss']:.3f} | {last['bits_per_byte']:.3f} |",
@@ -141,7 +141,7 @@ def test_the_card_matches_the_log_and_the_evaluation(saved: Saved) -> None:
         *(f"**{prompt}**" for prompt in PROMPTS),
         *(f"| {recall.relation} | {recall.facts} | {recall.prompts} |" for recall in evaluation.recall),
         *(f"| `{one.engine}` | {one.parity.mean_kl_nats:.1e} |" for one in saved.rounded),
-        f"before text, {ROOMY.copy_steps} updates on {ROOMY.copy_steps * 2_048:,} random tokens that come again",
+        f"before text, {ROOMY.copy_steps} updates on {ROOMY.copy_steps * 2_048:,} repeated random tokens",
     ):
         assert figure in saved.card, f"the card lacks '{figure}':\n{saved.card}"
 
@@ -194,10 +194,10 @@ def test_a_card_calls_a_head_an_induction_head_from_its_score_on() -> None:
 
 def test_a_card_calls_a_relation_known_only_above_its_baseline() -> None:
     said = sections(FIGURES)
-    assert "so not known: color." in said, said
+    assert "so not learned: color." in said, said
     assert "60.0% of the answers; the most frequent ones alone would be 25.0%" in said, said
     good = replace(FIGURES, recall=tuple(replace(recall, first=0.9) for recall in FIGURES.recall))
-    assert "not known" not in sections(good), sections(good)
+    assert "not learned" not in sections(good), sections(good)
 
 
 def test_only_a_gelu_card_explains_its_zeros_by_rounding() -> None:
