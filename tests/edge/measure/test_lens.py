@@ -53,7 +53,7 @@ def test_the_most_probable_ids_come_first_and_equal_ones_in_the_order_of_ids() -
 
 
 def test_ids_that_are_not_there_are_refused() -> None:
-    with pytest.raises(ValueError, match="6 likeliest of 5"):
+    with pytest.raises(ValueError, match="top 6 of 5"):
         top_tokens(np.zeros((1, 5), np.float32), 6)
     with pytest.raises(ValueError, match="name 0 to 4"):
         rank_of(np.zeros((1, 5), np.float32), np.array([5]))
@@ -141,7 +141,7 @@ def test_the_last_layer_is_where_the_lens_ends() -> None:
 
 
 def test_a_lens_on_no_layer_is_refused() -> None:
-    with pytest.raises(ValueError, match="no layer"):
+    with pytest.raises(ValueError, match="no residual streams"):
         logit_lens([], identity_readout(6), np.zeros(3, np.int64))
 
 
