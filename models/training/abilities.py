@@ -61,8 +61,8 @@ def _meaning_of_zero(activation: Activation) -> str:
     if activation is Activation.RELU:
         return "ReLU gives 0 for every input that is not above 0: such a neuron adds nothing for that token."
     return (
-        f"The activation, {activation.value}, is 0 only at 0. Other zeros are rounding: float32 rounds its output to 0 for"
-        " inputs below about -5.6."
+        f"The activation, {activation.value}, is 0 only at 0. Other zeros are rounding: float32 rounds its output to 0 "
+        "for inputs below about -5.6."
     )
 
 
@@ -70,7 +70,10 @@ def _induction(evaluation: Evaluation) -> Lines:
     formed = [f"{layer}.{head} ({score:.2f})" for layer, head, score in induction_heads(evaluation)]
     yield from ("### Induction heads", "")
     yield "The induction score is the share of attention that goes to what followed the same token earlier, where 25"
-    yield "random tokens are repeated four times: the mean of 10 such sequences, as prefix matching is defined by Olsson et al."
+    yield (
+        "random tokens are repeated four times: the mean of 10 such sequences, as prefix matching is defined by "
+        "Olsson et al."
+    )
     yield "2022 (erratum of 2022-09-20), attention to several earlier copies added up. *By pair* averages its single"
     yield "entries and is at most 1 / copies for a token with several earlier copies."
     yield ""
@@ -150,7 +153,10 @@ def limits(recipe: Recipe, evaluation: Evaluation) -> Lines:
         yield f"- Greedy text repeats itself: {circles} of the {len(evaluation.samples)} samples above contain"
         yield f"  some {_REPEATED_WORDS} consecutive words twice or more."
     yield "- English only, in the words and with the attitudes of books up to 1928."
-    yield f"- Trained on sequences of {recipe.length} tokens that start anywhere in a text; it was never trained on longer ones."
+    yield (
+        f"- Trained on sequences of {recipe.length} tokens that start anywhere in a text; it was never trained on "
+        "longer ones."
+    )
     yield "- The validation text is by other books of the same kind, so its loss says nothing about modern English."
     yield ""
 

@@ -131,7 +131,9 @@ def _curve(log: Records) -> Lines:
     losses = [line for line in log if line["kind"] == "loss"]
     stride = max(1, -(-len(valid) // _CURVE_ROWS))
     yield from ("## Loss", "", f"![Loss, validation and induction heads over the run]({PICTURE})", "")
-    yield "Loss is in nats per token of the training sequences, facts and repeats included, before each step (mean of the"
+    yield (
+        "Loss is in nats per token of the training sequences, facts and repeats included, before each step (mean of the"
+    )
     yield f"steps since the line before in {TRAINING_LOG}). Bits per byte are those of the first {_valid_tokens(log):,}"
     yield "validation tokens, with the weights of that step. Best induction: the highest score of any head."
     yield ""
