@@ -64,7 +64,7 @@ class Export:
 
 def forecast_of(reported: str) -> float:
     """The bytes in what `edge export --dry-run` says."""
-    found = re.search(r"([\d.,]+) (B|kB|MB|GB) of memory at most", reported)
+    found = re.search(r"at most ([\d.,]+) (B|kB|MB|GB) of memory", reported)
     assert found, f"a dry run says nothing of memory: {reported}"
     return float(found[1].replace(",", "")) * _UNITS[found[2]]
 

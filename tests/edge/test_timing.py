@@ -208,5 +208,5 @@ def test_both_methods_stand_beside_each_other_and_come_back_from_the_file(tmp_pa
     assert (row["coverage"], row["attn_ms"]) == pytest.approx((1.0, 3e-6))
     (kind,) = pass_kinds(both)
     rows = {one.title: one.values[0] for one in cost_rows(Costs(both, kind)) if isinstance(one, Cost)}
-    assert rows["differences cover"] == pytest.approx(1.0) and rows["clocks cover"] is not None
+    assert rows["sum / total"] == pytest.approx(1.0) and rows["timed parts / pass"] is not None
     assert "together 100% of the pass" in time_section(both, "by hand").markup
