@@ -87,8 +87,7 @@ def lab(
     from edge.lab.run import chosen
 
     wanted = chosen(EXPERIMENTS, claims)
-    told = None if text is None else beginning(text, tokens or MAX_PASSAGE_TOKENS)
-    source = "built in" if text is None else text.name
+    source, told = ("built in", None) if text is None else (text.name, beginning(text, tokens or MAX_PASSAGE_TOKENS))
     asked = None if questions is None else read_questions(questions)
     with open_model(model, engine, threads) as opened:
         _test(

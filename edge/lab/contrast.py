@@ -30,8 +30,7 @@ def contrast(record: LabRecord) -> tuple[Aspect, ...]:
         Aspect(
             "core operation",
             f"weighted sum of values: with the pattern fixed, R² {number('F1.attention_frozen_r2')}; the pattern "
-            "changes by "
-            f"{number('A1.pattern_shift_bits')} bits (Jensen-Shannon) between texts",
+            f"changes by {number('A1.pattern_shift_bits')} bits (Jensen-Shannon) between texts",
             f"non-linear map: R² of the best linear map {number('F1.ffn_linear_r2')}",
         ),
         Aspect(
@@ -49,27 +48,22 @@ def contrast(record: LabRecord) -> tuple[Aspect, ...]:
         ),
         Aspect(
             "output",
-            f"{share('A6.routed_share')} of the residual stream after attention comes from other tokens; a "
-            "layer's attention "
-            f"changes the top-1 token of the logit lens at {share('S1.attention_changes_share')} of tokens",
+            f"{share('A6.routed_share')} of the residual stream after attention comes from other tokens; a layer's "
+            f"attention changes the top-1 token of the logit lens at {share('S1.attention_changes_share')} of tokens",
             f"sum of a few neurons' value vectors: top-p 0.9 sparsity {share('F6.top_p_sparsity')}; a layer's FFN "
             f"changes the top-1 token at {share('S1.ffn_changes_share')} of tokens",
         ),
         Aspect(
             "parameters and time",
-            f"query, key, value and output projections: {share('S3.attention_parameter_share')} of the layers' "
-            "parameters, "
-            f"{share('S3.attention_time_share')} of their time in decode",
+            f"query, key, value and output projections: {share('S3.attention_parameter_share')} of the parameters of "
+            f"layers, {share('S3.attention_time_share')} of their time in decode",
             f"neurons as keys and values: {share('S3.ffn_parameter_share')} of the parameters, "
-            f"{share('S3.ffn_time_share')} of the time; agreement rate in upper layers "
-            f"{share('F4.agreement_rate_upper')}",
+            f"{share('S3.ffn_time_share')} of the time; agreement rate, upper layers {share('F4.agreement_rate_upper')}",
         ),
         Aspect(
             "key structure",
             f"many heads: divergence of two heads of a layer {number('A5.head_divergence_bits')} bits",
-            f"wide hidden layer: {number('F3.expansion_ratio')} times d_model, {share('F6.exact_zero_share')} of "
-            "neurons "
-            "exactly 0",
+            f"wide: {number('F3.expansion_ratio')} times d_model, {share('F6.exact_zero_share')} of neurons exactly 0",
         ),
     )
 

@@ -523,7 +523,11 @@ async def test_a_saved_trace_shows_what_it_holds_and_runs_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(0.0, "every neuron is 0"), (float("nan"), "no activation is a finite number"), (float("inf"), "no activation is")],
+    [
+        (0.0, "every neuron is 0"),
+        (float("nan"), "no activation is a finite number"),
+        (float("inf"), "no activation is"),
+    ],
 )
 async def test_neurons_that_are_inactive_or_not_numbers_show_a_message(value: float, words: str) -> None:
     async with looking() as ui:

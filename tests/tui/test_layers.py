@@ -13,7 +13,7 @@ from tests.tui.app_driver import PATIENCE_S, AppDriver, running_app
 from tests.tui.fake_model import FakeModels
 from tui.app_factory import app_on_model, model_opener
 from tui.jobs.job import ModelOnEngine
-from tui.views.layers import kinds_of
+from tui.views.layer_rows import kinds_of
 from tui.widgets.layer_table import LayerTable
 from tui.widgets.prediction_bars import PredictionBars
 

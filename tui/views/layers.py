@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from edge.edits import Ablate
 from edge.insight.predictions import LensPredictions, read_predictions
-from edge.measure.overview import HeadScores, Overview
+from edge.measure.overview import Overview
 from edge.picture.coverage import coverage_note
 from edge.picture.levels import Linear
 from edge.picture.palettes import SIGNED
@@ -19,13 +19,13 @@ from edge.picture.units import show_time
 from edge.tables import Column, Table
 from edge.timing import SublayerTiming
 from tui.messages import EditToggled
-from tui.options import ROLES
 from tui.result_cache import ResultCache, ResultReady, Unavailable
 from tui.view_state import MeasuredRun, ViewState
 from tui.views import sublayer_change
+from tui.views.layer_rows import Found, rows_of
 from tui.views.prediction_change import PredictionChange, prediction_pane
 from tui.views.view import View
-from tui.widgets.layer_table import LayerRow, LayerTable
+from tui.widgets.layer_table import LayerTable
 from tui.widgets.legend import Legend
 from tui.widgets.pane import Pane
 from tui.widgets.prediction_bars import PredictionBars
@@ -36,9 +36,6 @@ SPACIOUS = 150
 """Columns from which the table and the next token fit side by side."""
 
 NO_WEIGHTS = "a saved trace has no weights, and the logit lens needs them;\nopen its model with o"
-
-Found = LensPredictions | Unavailable | None
-"""The logit lens; why there is none; None while it is computed, or without a run."""
 
 
 class LayersView(View):
@@ -249,55 +246,6 @@ class LayersView(View):
                 for row in rows
             ],
         )
-
-
-def rows_of(state: ViewState, answers: Found, compared: Found) -> tuple[LayerRow, ...]:
-    """Every layer at the chosen token."""
-    assert state.main is not None
-    main, token = state.main, state.selection.token
-    parts = main.timing.scaled_ns if main.timing else {}
-    attn, ffn = main.overview.attn_write[:, token], main.overview.ffn_write[:, token]
-    known = np.concatenate([attn, ffn])
-    known = known[~np.isnan(known)]
-    largest = float(known.max()) if known.size else float("nan")
-    sparsity = main.overview.sparsity[state.options.sparsity.key][:, token]
-    return tuple(
-        LayerRow(
-            layer=layer,
-            attn_ns=parts.get(f"layers.{layer}.attn", float("nan")),
-            ffn_ns=parts.get(f"layers.{layer}.ffn", float("nan")),
-            attn_write=float(attn[layer]) / largest,
-            ffn_write=float(ffn[layer]) / largest,
-            sparsity=float(sparsity[layer]),
-            prediction=_prediction(answers, layer),
-            compared=_prediction(compared, layer),
-            kinds=kinds_of(main.overview.heads, layer),
-            parity=_parity(state, layer),
-            changes=changes,
-        )
-        for layer, changes in enumerate(sublayer_change.sublayer_changes(state))
-    )
-
-
-def _prediction(answers: Found, layer: int) -> tuple[str, float] | None:
-    if not isinstance(answers, LensPredictions) or layer >= len(answers.after_layer):
-        return None
-    prediction = answers.after_layer[layer]
-    return prediction.piece, prediction.probability
-
-
-def kinds_of(scores: HeadScores, layer: int) -> str:
-    """The number of heads of a layer with each role: `prev 2 · sink 3`."""
-    counts = [(role.short, int((getattr(scores, role.field)[layer] >= role.least).sum())) for role in ROLES]
-    return " · ".join(f"{short} {count}" for short, count in counts if count)
-
-
-def _parity(state: ViewState, layer: int) -> str:
-    """One mark per engine compared: within tolerance, or over it."""
-    if state.comparison is None:
-        return ""
-    worst = [(one.worst_of_layer(layer), one.tolerance) for one in state.comparison.variants]
-    return "".join("–" if np.isnan(off) else "●" if off <= tolerance else "○" for off, tolerance in worst)
 
 
 def _sublayers(timing: SublayerTiming | None) -> tuple[float, ...]:

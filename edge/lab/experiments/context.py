@@ -134,6 +134,21 @@ def effects(
     )
 
 
+def _numbers(
+    bits: float, other_bits: float, ffn: Float64[np.ndarray, " layer"], other_ffn: float, without: float
+) -> tuple[Number, ...]:
+    """Attention and FFN of one word in two sentences, of two different words, and without attention."""
+    cosine = "1 - cosine of FFN neurons"
+    changed = float(ffn.mean())
+    return (
+        Number("attention_context_bits", "divergence of attention, one word in two sentences", bits, "bits", 0.0),
+        Number("attention_unrelated_bits", "divergence of attention, two different words", other_bits, "bits"),
+        Number("ffn_context_distance", f"{cosine}, one word in two sentences", changed, "ratio", float(ffn[0])),
+        Number("ffn_unrelated_distance", f"{cosine}, two different words", other_ffn, "ratio"),
+        Number("ffn_context_distance_without_attention", f"{cosine}, all attention ablated", without, "ratio", changed),
+    )
+
+
 def measure(lab: LabContext) -> Finding:
     pairs = aligned(lab)
     if len(pairs) < MIN_SAMPLE:
@@ -153,39 +168,10 @@ def measure(lab: LabContext) -> Finding:
     return Finding(
         f"The attention of a word differs by {bits:.2f} bits between two sentences at the same position (two different "
         f"words: {other_pattern.mean():.2f}). Its FFN neurons differ too, by {changed:.2f} ({ffn[0]:.2f} in "
-        "layer 0; two "
-        f"different words: {other_ffn.mean():.2f}), but only through attention: with all attention ablated they differ "
-        f"by {without.mean():.0e}.",
+        f"layer 0; two different words: {other_ffn.mean():.2f}), but only through attention: with all attention "
+        f"ablated they differ by {without.mean():.0e}.",
         effects(patterns, alone, float(other_pattern.mean()), changed),
-        (
-            Number("attention_context_bits", "divergence of attention, one word in two sentences", bits, "bits", 0.0),
-            Number(
-                "attention_unrelated_bits",
-                "divergence of attention, two different words",
-                float(other_pattern.mean()),
-                "bits",
-            ),
-            Number(
-                "ffn_context_distance",
-                "1 - cosine of FFN neurons, one word in two sentences",
-                changed,
-                "ratio",
-                float(ffn[0]),
-            ),
-            Number(
-                "ffn_unrelated_distance",
-                "1 - cosine of FFN neurons, two different words",
-                float(other_ffn.mean()),
-                "ratio",
-            ),
-            Number(
-                "ffn_context_distance_without_attention",
-                "1 - cosine of FFN neurons, all attention ablated",
-                float(without.mean()),
-                "ratio",
-                changed,
-            ),
-        ),
+        _numbers(bits, float(other_pattern.mean()), ffn, float(other_ffn.mean()), float(without.mean())),
         curves=(
             layer_curve(
                 "one word in two sentences",

@@ -1,5 +1,6 @@
 """A3: the attention distance of heads, and the distance over which tokens are copied."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,6 +133,21 @@ def effects(none: CopyAccuracy, near: CopyAccuracy, far: CopyAccuracy) -> tuple[
     )
 
 
+def _predicted(distances: Sequence[int], curve: Sequence[CopyAccuracy], chance: CopyAccuracy) -> Curve:
+    """How many repeated tokens are predicted at each distance, beside tokens without an earlier copy."""
+    return Curve(
+        "repeated tokens predicted",
+        "distance in tokens",
+        tuple(str(distance) for distance in distances),
+        "share",
+        (
+            Series("top-1 token", tuple(point.share for point in curve)),
+            Series("probability", tuple(float(point.probabilities.mean()) for point in curve)),
+            Series("no earlier copy", (chance.share,) * len(curve)),
+        ),
+    )
+
+
 def measure(lab: LabContext) -> Finding:
     layout = layout_of(lab)
     if layout is None:
@@ -172,19 +188,7 @@ def measure(lab: LabContext) -> Finding:
             Number("copied_share_far", "tokens predicted, largest distance", far.share, "share", chance.share),
             Number("far_tokens", "largest distance", float(layout.distances[-1]), "tokens"),
         ),
-        curves=(
-            Curve(
-                "repeated tokens predicted",
-                "distance in tokens",
-                tuple(str(distance) for distance in layout.distances),
-                "share",
-                (
-                    Series("top-1 token", tuple(point.share for point in curve)),
-                    Series("probability", tuple(float(point.probabilities.mean()) for point in curve)),
-                    Series("no earlier copy", (chance.share,) * len(curve)),
-                ),
-            ),
-        ),
+        curves=(_predicted(layout.distances, curve, chance),),
         grids=(head_grid("mean attention distance", "tokens", distance),),
     )
 

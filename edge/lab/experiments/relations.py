@@ -92,8 +92,15 @@ def _ablation_sentence(induction: float, by_chance: float) -> str:
         return f"No set of heads above {TYPE_SHARE:.0%} could be compared with as many others."
     return (
         f"Without all induction heads the loss on repeats rises by {induction:.1f} nats, without as many other "
-        "heads by "
-        f"{by_chance:.1f}."
+        f"heads by {by_chance:.1f}."
+    )
+
+
+def _ablation_numbers(ranked: float, all_induction: float, by_chance: float) -> tuple[Number, Number]:
+    key, loss = "induction_ablation_rank_correlation", "loss increase on repeats, all induction heads ablated"
+    return (
+        Number(key, "rank correlation of induction score and loss increase", ranked, "ratio", 0.0),
+        Number("induction_heads_ablated_nats", loss, all_induction, "nats", by_chance),
     )
 
 
@@ -125,10 +132,9 @@ def measure(lab: LabContext) -> Finding:
     return Finding(
         f"The best induction head gives its target {best.value:.0%} of its attention (uniform attention: "
         f"{best.baseline:.0%}), the best previous-token head {before.value:.0%} ({before.baseline:.0%}). "
-        f"{typed:.0%} of "
-        "heads are of one of these types or duplicate-token heads. When heads are ablated one at a time, "
-        "induction score "
-        f"and increase of loss have a rank correlation of {ranked:.2f}. {_ablation_sentence(all_induction, by_chance)}",
+        f"{typed:.0%} of heads are of one of these types or duplicate-token heads. When heads are ablated one at a "
+        f"time, induction score and increase of loss have a rank correlation of {ranked:.2f}. "
+        f"{_ablation_sentence(all_induction, by_chance)}",
         effects(own, passage),
         (
             best,
@@ -138,20 +144,7 @@ def measure(lab: LabContext) -> Finding:
             agreement.best("best_agreement", "best head from verb to subject, on these sentences"),
             reference.best("best_reference", "best head from pronoun to antecedent, on these sentences"),
             Number("typed_heads_share", "heads of one of these types", typed, "share", uniform_typed),
-            Number(
-                "induction_ablation_rank_correlation",
-                "rank correlation of induction score and loss increase",
-                ranked,
-                "ratio",
-                0.0,
-            ),
-            Number(
-                "induction_heads_ablated_nats",
-                "loss increase on repeats, all induction heads ablated",
-                all_induction,
-                "nats",
-                by_chance,
-            ),
+            *_ablation_numbers(ranked, all_induction, by_chance),
         ),
         grids=(
             head_grid("induction score", "share", induction.heads),

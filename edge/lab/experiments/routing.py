@@ -1,5 +1,6 @@
 """A6: the share of the residual stream that attention moves between tokens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,6 +148,19 @@ def effects(parts: Float64[np.ndarray, "query part"], uniform: float) -> tuple[E
     )
 
 
+def _rollout_numbers(model: Sequence[Window], uniform: Sequence[Window]) -> tuple[Number, Number]:
+    """Attention rollout of the model, and of uniform attention as baseline."""
+    (first, bits), (uniform_first, uniform_bits) = (
+        [float(value) for value in np.mean([window.rollout for window in windows], axis=0)]
+        for windows in (model, uniform)
+    )
+    title = "attention rollout"
+    return (
+        Number("rollout_first_token_share", f"{title}: share of the first token", first, "share", uniform_first),
+        Number("rollout_entropy_bits", f"{title}: entropy over tokens", bits, "bits", uniform_bits),
+    )
+
+
 def measure(lab: LabContext) -> Finding:
     numbers = range(len(lab.traces[:WINDOWS]))
     if min(lab.traces[number].n_fed for number in numbers) < 4:
@@ -156,9 +170,6 @@ def measure(lab: LabContext) -> Finding:
         np.concatenate([window.parts for window in windows], axis=1) for windows in (model, uniform)
     )
     by_layer, uniform_layer = parts.mean(axis=1), uniform_parts.mean(axis=1)
-    (first, bits), (uniform_first, uniform_bits) = (
-        np.mean([window.rollout for window in windows], axis=0) for windows in (model, uniform)
-    )
     (routed, own), uniform_routed = by_layer.mean(axis=0), float(uniform_layer[:, 0].mean())
     weighted, unweighted = np.mean([window.correlations for window in model], axis=(0, 1))
     return Finding(
@@ -170,20 +181,7 @@ def measure(lab: LabContext) -> Finding:
         (
             Number("routed_share", "share from other tokens", float(routed), "share", uniform_routed),
             Number("own_value_share", "share from the token's own value", float(own), "share"),
-            Number(
-                "rollout_first_token_share",
-                "attention rollout: share of the first token",
-                float(first),
-                "share",
-                float(uniform_first),
-            ),
-            Number(
-                "rollout_entropy_bits",
-                "attention rollout: entropy over tokens",
-                float(bits),
-                "bits",
-                float(uniform_bits),
-            ),
+            *_rollout_numbers(model, uniform),
             Number(
                 "weighted_norm_correlation", "r of weights and norms of weighted values", float(weighted), "ratio", 1.0
             ),

@@ -85,7 +85,15 @@ def test_what_is_printed_says_how_sure_it_is(file: Path, capfd: pytest.CaptureFi
     code = exit_code(["profile", "fable-relu", *SMALL, "--against", str(file)])
     printed = capfd.readouterr()
     assert code == 0
-    for word in ("timed parts sum to", "unattributed", "of bandwidth", "Changes since", "after / before", "estimated peak", "energy:"):
+    for word in (
+        "timed parts sum to",
+        "unattributed",
+        "of bandwidth",
+        "Changes since",
+        "after / before",
+        "estimated peak",
+        "energy:",
+    ):
         assert word in printed.out, f"nothing is said of '{word}'"
     assert "saved to" in printed.err, "it is not said where the samples are"
 
