@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from edge.compare.variants import ChosenVariant
 
 _LEGEND = {
-    "near ties": "other top-1 tokens where the reference's margin over its second token is below 0.1 nats",
-    "heads": "Jensen-Shannon divergence of attention patterns, in bits: mean over heads, and the largest",
+    "near ties": "other top-1 token, reference's margin over its second below 0.1 nats",
+    "heads": "Jensen-Shannon divergence of attention, bits: mean of heads, largest",
     "points": "share minus the reference's share, in percentage points",
 }
 

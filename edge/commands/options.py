@@ -86,6 +86,16 @@ def parsed_ids(text: str | None) -> list[int] | None:
         ) from error
 
 
+def check_prompt(command: str, model: str, prompt: str | None, ids: list[int] | None) -> None:
+    """Requires a prompt, as text or as token ids.
+
+    Raises:
+        MisuseError: there is neither; the message has a command to try.
+    """
+    if prompt is None and ids is None:
+        raise MisuseError(f'no prompt; try: edge {command} {model} "Hello"')
+
+
 def is_number(text: str) -> bool:
     """Whether text is a non-negative integer of at most 18 digits, with optional spaces around it."""
     return text.strip().isdecimal() and len(text.strip()) <= 18

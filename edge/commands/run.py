@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge.commands.options import (
+    check_prompt,
     chosen_sampling,
     engine_options,
     open_model,
@@ -75,6 +76,7 @@ def run(
     turns = _turns(prompt, system) if chat else None
     if system is not None and not chat:
         raise MisuseError("--system requires --chat; add --chat")
+    check_prompt("run", model, prompt, prompt_ids)
     with open_model(model, engine, threads) as loaded:
         stream = Stream()
         trace = loaded.run(

@@ -58,7 +58,7 @@ def contrast(record: LabRecord) -> tuple[Aspect, ...]:
             f"query, key, value and output projections: {share('S3.attention_parameter_share')} of the parameters of "
             f"layers, {share('S3.attention_time_share')} of their time in decode",
             f"neurons as keys and values: {share('S3.ffn_parameter_share')} of the parameters, "
-            f"{share('S3.ffn_time_share')} of the time; agreement rate, upper layers {share('F4.agreement_rate_upper')}",
+            f"{share('S3.ffn_time_share')} of the time; upper-layer agreement rate {share('F4.agreement_rate_upper')}",
         ),
         Aspect(
             "key structure",
