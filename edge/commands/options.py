@@ -86,14 +86,14 @@ def parsed_ids(text: str | None) -> list[int] | None:
         ) from error
 
 
-def check_prompt(command: str, model: str, prompt: str | None, ids: list[int] | None) -> None:
-    """Requires a prompt, as text or as token ids.
+def check_prompt(prompt: str | None, ids: list[int] | None, example: str) -> None:
+    """Requires a prompt, as text or as token ids; `example` is a command that has one.
 
     Raises:
-        MisuseError: there is neither; the message has a command to try.
+        MisuseError: there is neither.
     """
     if prompt is None and ids is None:
-        raise MisuseError(f'no prompt; try: edge {command} {model} "Hello"')
+        raise MisuseError(f"no prompt; try: {example}")
 
 
 def is_number(text: str) -> bool:

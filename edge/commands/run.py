@@ -76,7 +76,7 @@ def run(
     turns = _turns(prompt, system) if chat else None
     if system is not None and not chat:
         raise MisuseError("--system requires --chat; add --chat")
-    check_prompt("run", model, prompt, prompt_ids)
+    check_prompt(prompt, prompt_ids, f'edge run {model} "Hello"')
     with open_model(model, engine, threads) as loaded:
         stream = Stream()
         trace = loaded.run(

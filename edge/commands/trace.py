@@ -97,7 +97,7 @@ def trace(
     check_output(output)
     sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
     prompt = text_argument(prompt, "PROMPT")
-    check_prompt("trace", model, prompt, prompt_ids)
+    check_prompt(prompt, prompt_ids, f'edge trace {model} "Hello" -o {output}')
     watch = _chosen_watch(parts, layers, logits, half)
     edits = tuple(ablation_of(text) for text in ablations)
     with open_model(model, engine, threads) as loaded:
