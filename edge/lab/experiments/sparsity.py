@@ -14,6 +14,7 @@ from edge.lab.prompts import SEED
 from edge.lab.sample import SHARE, block_means, evenly_spaced, mean_interval
 from edge.measure import sparsity
 from edge.measure.activation_counts import NeuronCounts, dead_share, hot_neuron_share
+from edge.measure.registry import MEASURES
 from edge.picture.units import show_share
 from edge.readout import open_output_projection
 
@@ -71,23 +72,17 @@ def _participation_share(a: Neurons) -> Float32[np.ndarray, " token"]:
 
 
 PER_TOKEN = (
-    Definition("exact_zero_share", "exactly 0", sparsity.exact_zero_share),
+    *(Definition(one.key, f"{one.title}: {one.meanings[0]}", one.of) for one in MEASURES),
     Definition(
         "inactive_share",
         f"below {INACTIVE:g} of the layer's rms (inactive)",
         lambda a: sparsity.below_share(a, INACTIVE),
     ),
-    Definition(
-        "top_p_sparsity",
-        f"top-p {TOP_P:g}: droppable with {TOP_P:.0%} of Σ|a| kept",
-        lambda a: sparsity.top_p_sparsity(a, TOP_P),
-    ),
     Definition("below_share", f"below {ACTIVE:g} of the layer's rms", lambda a: sparsity.below_share(a, ACTIVE)),
     Definition("top_k_energy", f"energy Σa² of the strongest {TOP_K_SHARE:.0%}", _energy_of_a_tenth),
-    Definition("hoyer", "Hoyer's sparsity", sparsity.hoyer),
-    Definition("gini", "Gini coefficient of |a|", sparsity.gini),
     Definition("participation_share", "participation ratio / n", _participation_share),
 )
+"""The measures of the registry, and others that this experiment compares with them."""
 
 OVER_TOKENS = (
     ("cett_sparsity", f"droppable at an output error (CETT) of {CETT_TARGET:g}"),
