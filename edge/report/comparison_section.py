@@ -175,6 +175,6 @@ MEASURES: tuple[Measure, ...] = (
     _both("decode, ms: p50 / p90", _decode),
     _both("prefill, ms: p50", lambda one: show_number(one.speed.prefill_ms)),
     _both("weights on disk", lambda one: show_bytes(one.memory.weights_bytes)),
-    _both("weights held", _held),
+    _both("weights in memory", _held),
     _both("process peak", _peak),
 )

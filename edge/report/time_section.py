@@ -62,7 +62,7 @@ def _rounds(profile: Profile) -> Markup:
         "J/token",
         "process peak",
         "weights on disk",
-        "weights held",
+        "weights in memory",
     )
     rows = [_round(summary) for summary in depth_summaries(profile) if summary.at.rounds]
     caption = (

@@ -126,7 +126,7 @@ def test_the_app_itself_imports_neither_numpy_nor_an_engine() -> None:
 
 
 def test_bad_input_is_refused_before_the_screen_opens(tmp_path: Path) -> None:
-    with pytest.raises(MisuseError, match="no such model"):
+    with pytest.raises(MisuseError, match="no-such-model"):
         look("no-such-model", "onnx")
     with pytest.raises(MisuseError, match="no engine 'tensorflow'"):
         look(str(tmp_path), "tensorflow")
@@ -161,7 +161,7 @@ async def quit_while_loading(pilot):
     await pilot.press("ctrl+q")
 
 async def quit_while_running(pilot):
-    while pilot.app.main.state.facts is None:
+    while pilot.app.main.state.model is None:
         await pilot.pause()
     pilot.app.main.query_one("#prompt").value = "a king"
     await pilot.press("enter")

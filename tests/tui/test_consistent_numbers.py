@@ -51,7 +51,7 @@ GLOSSARY = (Path(__file__).parents[2] / "docs" / "reference" / "glossary.md").re
 NAMED = (
     *("entropy", "mean entropy of a head or layer", "first-token share", "exact zeros", "top-p 0.9", "Hoyer", "Gini"),
     *("ttft", "tokens/s", "prefill", "decode p50", "coverage of clocks", "share of time"),
-    *("weights on disk", "weights held", "KV cache", "allocator peak", "process peak", "watched"),
+    *("weights on disk", "weights in memory", "KV cache", "allocator peak", "process peak", "watched"),
 )
 """Numbers that more than one place shows, as the glossary names them."""
 
@@ -203,13 +203,13 @@ def test_memory_has_one_name_for_each_number() -> None:
     assert reported == {"weights_on_disk": 14.0, "weights_memory": 27.0, "kv": 3.0, "process_peak": 100.0}
     kind = pass_kinds(found)[-1]
     screen = {row.title: row.values[0] for row in cost_rows(Costs(found, kind)) if isinstance(row, Cost)}
-    assert (screen["weights on disk"], screen["weights held"]) == (14_000_000, 27_000_000)
+    assert (screen["weights on disk"], screen["weights in memory"]) == (14_000_000, 27_000_000)
     assert (screen["KV cache"], screen["process peak"]) == (3_000_000, 100_000_000)
     page = time_section(found, "by hand").markup
-    assert "weights on disk" in page and "weights held" in page and show_bytes(27_000_000) in page
+    assert "weights on disk" in page and "weights in memory" in page and show_bytes(27_000_000) in page
     compared = summary_table(made_comparison(("torch", "onnx")))
     labels = {str(row[0]) for row in compared.rows}
-    assert {"weights on disk", "weights held", "process peak"} <= labels, f"a comparison names {labels}"
+    assert {"weights on disk", "weights in memory", "process peak"} <= labels, f"a comparison names {labels}"
 
 
 @pytest.mark.parametrize(("engine", "size"), [("torch", 4), ("torch:bf16", 2), ("mlx:fp16", 2), ("onnx", 4)])
