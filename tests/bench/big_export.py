@@ -74,7 +74,7 @@ def export(shape: Shape, tool: str, precision: str, root: Path) -> Export:
     folder, out, environment = root / "model", root / "onnx", {"EDGE_CACHE": str(root / "cache")}
     write_checkpoint(folder, shape)
     command = ["edge", "export", str(folder), str(out), "--for", tool, "--precision", precision]
-    forecast = forecast_of(run_process([*command, "--dry-run"], environment).told)
+    forecast = forecast_of(run_process([*command, "--dry-run"], environment).reported)
     took = run_process(command, environment)
     difference = None
     if tool == "std":

@@ -50,7 +50,7 @@ def run_process(arguments: Sequence[str], environment: Mapping[str, str]) -> Pro
         reported.seek(0)
         took = ProcessRun(wall_s, peak_bytes, own_bytes, printed.read(), reported.read())
     if process.returncode:
-        said = took.told.strip().splitlines() or [f"it ended with {process.returncode}"]
+        said = took.reported.strip().splitlines() or [f"it ended with {process.returncode}"]
         raise CommandFailed(f"{' '.join(arguments[:3])}: {said[-1]}")
     return took
 

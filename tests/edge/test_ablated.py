@@ -136,7 +136,7 @@ def test_a_report_names_the_edits_and_leaves_what_is_ablated_out_of_means(model:
     np.testing.assert_array_equal(
         sparsity.values["exact_zero_share"][0], exact_zero_share(np.delete(edited.neurons(0), 5, axis=1))
     )
-    assert looks.acting.tolist() == [[True, True], [False, True], [True, True]]
+    assert looks.not_ablated.tolist() == [[True, True], [False, True], [True, True]]
     assert "edits" not in report_page(run(model, ())), "a run without edits speaks of edits"
 
 

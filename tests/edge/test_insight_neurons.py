@@ -154,7 +154,7 @@ def test_the_answer_without_a_neuron_is_the_model_s_own(name: str) -> None:
         plain, without = softmax_rows(model.logits(ids)), softmax_rows(model.logits(ids, edits))
     weights = InsightWeights(tiny_checkpoint(name), "<{}>".format)
     for token in (0, 5, trace.n_fed - 1):
-        for word in read_run_change(trace, weights, edited, weights, token).words:
+        for word in read_run_change(trace, weights, edited, weights, token).tokens:
             assert word.before == pytest.approx(plain[token, word.id], rel=2e-3), f"token {token}, before: {word}"
             assert word.after == pytest.approx(without[token, word.id], rel=2e-3), f"token {token}, after: {word}"
 
@@ -175,8 +175,8 @@ def test_a_neuron_ablated_in_a_bundled_model_gives_the_engine_s_logits() -> None
         want = softmax(model.logits(ids, edits=[edit])[token])
     shift = read_run_change(trace, weights, edited, weights, token)
     assert shift.bits > 0, f"neuron {strongest}, the strongest memory of layer {layer}, changes nothing"
-    assert {int(want.argmax())} <= {word.id for word in shift.words}
-    for word in shift.words:
+    assert {int(want.argmax())} <= {word.id for word in shift.tokens}
+    for word in shift.tokens:
         assert word.after == pytest.approx(want[word.id], rel=1e-3), f"without neuron {strongest}: {word}"
 
 

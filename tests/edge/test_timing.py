@@ -168,7 +168,9 @@ def test_what_exceeds_the_sweep_is_no_percentage_and_is_explained() -> None:
     slow = replace(profile(), rooflines=(Roofline(2, 1e18, 1e18),))
     assert ABOVE_BENCHMARK not in profile_text(slow, None, by_layer=False), "what did not happen is explained"
     decode = next(kind for kind in pass_kinds(found) if kind.tokens == 1)
-    beside = [row.show_beside(0) for row in cost_rows(Costs(found, decode)) if isinstance(row, Cost) and row.of_sweep]
+    beside = [
+        row.show_share_of(0) for row in cost_rows(Costs(found, decode)) if isinstance(row, Cost) and row.of_benchmark
+    ]
     assert beside and set(beside) == {">100%"}, f"the screen says {beside}"
 
 

@@ -331,7 +331,7 @@ class Nothing:
     """A job that replaces another."""
 
     def work(self, context: JobContext) -> None:
-        context.progress("something else")
+        context.report("something else")
 
 
 async def overtaken(ui: AppDriver) -> None:

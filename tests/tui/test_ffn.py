@@ -290,7 +290,7 @@ async def test_an_ablated_neuron_runs_beside_and_both_answers_show() -> None:
         assert compared.trace.edits == (f"neuron {layer}.{neuron} ablated",)
         came = main.trace.tokens[token + 1 : token + 2]
         want = read_run_change(main.trace, main.weights, compared.trace, compared.weights, token, also=came)
-        assert ui.main.query_one("#edited", ChangeBars).words == want.words
+        assert ui.main.query_one("#edited", ChangeBars).words == want.tokens
         heading = ui.shown("#edited").splitlines()[0]
         assert "no edit" in heading and f"neuron {layer}.{neuron} ablated" in heading, heading
         await ui.press("space")
@@ -453,12 +453,12 @@ async def test_the_prediction_is_the_lens_before_and_after_the_ffn_and_marks_wha
         assert shown.weights is not None
         came = shown.trace.tokens[token + 1]
         want = read_ffn_change(shown.trace, shown.weights, layer, token, also=(came,))
-        assert grid.words == want.words and grid.next_id == came
+        assert grid.words == want.tokens and grid.next_id == came
         assert f"before FFN {layer}" in ui.shown("#lens") and f"after FFN {layer}" in ui.shown("#lens")
         marked = [line for line in ui.shown("#lens").splitlines() if "▸" in line]
         piece = show_piece(shown.weights.piece(came)).strip()
         assert len(marked) == 1 and piece in marked[0], f"marked as what came next, {piece!r}: {marked}"
-        for word, line in zip(want.words, ui.shown("#lens").splitlines()[1:], strict=False):
+        for word, line in zip(want.tokens, ui.shown("#lens").splitlines()[1:], strict=False):
             reported = show_weight(word.before) in line and show_weight(word.after) in line
             assert reported, f"{word} is not {line!r}"
 

@@ -120,7 +120,7 @@ async def test_what_is_refused_is_said_and_the_last_run_stays() -> None:
         before = ui.shown_run.trace
         await ui.prompt("word " * 60)
         await ui.until(lambda: isinstance(ui.app.screen, ErrorScreen), "the refusal")
-        assert "context of this model is 40" in str(ui.app.screen.query_one("Static").render())
+        assert "context holds 40" in str(ui.app.screen.query_one("Static").render())
         await ui.press("enter")
         assert ui.app.screen is ui.main and ui.shown_run.trace is before
         assert "daughters" in ui.shown("#tokens"), "the last run's tokens are gone"

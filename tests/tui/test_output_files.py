@@ -165,7 +165,7 @@ async def test_a_disk_that_refuses_is_one_message_and_leaves_nothing(
 def test_home_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert place_for("~/a.svg") == tmp_path / "a.svg"
-    with pytest.raises(EdgeError, match="no folder"):
+    with pytest.raises(EdgeError, match="does not exist; create it"):
         place_for("~/nowhere/a.svg")
 
 

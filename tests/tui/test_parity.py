@@ -335,7 +335,7 @@ async def test_every_pane_is_explained() -> None:
 
 
 def law_found(number: int, passed: bool | None = True) -> LawResult:
-    return LawResult(number, "parts sum up", 2e-7, 5e-5, holds, "layers.1.output, token 3 ' [bold]'", 9)
+    return LawResult(number, "parts sum up", 2e-7, 5e-5, passed, "layers.1.output, token 3 ' [bold]'", 9)
 
 
 def laws_of(ui: AppDriver) -> LawList:

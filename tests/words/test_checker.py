@@ -175,9 +175,9 @@ def test_it_reads_claims_laws_help_and_titles() -> None:
     pieces = [piece.text for file in readable([ROOT / "edge", ROOT / "tui"]) for piece in pieces_of(file)]
     texts = {*pieces, *(" ".join(text.split()) for text in pieces)}
     for claim in EXPERIMENTS:
-        assert claim.claim in texts, f"claim {claim.key} is not read"
+        assert claim.title in texts, f"claim {claim.key} is not read"
     for law in LAWS:
-        assert law.how in texts, f"how law {law.number} is checked is not read"
+        assert law.method in texts, f"how law {law.number} is checked is not read"
     for view in VIEWS.values():
         assert view.title in texts, f"the title of {view} is not read"
     for name, section in sections().items():
