@@ -138,7 +138,7 @@ def test_layers_are_parsed() -> None:
         (["run", "{model}", "a" * 65], 2, "context of this model is 64"),
         (["run", "{model}", "hi", "-n", "-1"], 2, "0 or more"),
         (["run", "{model}", "hi", "--threads", "0"], 2, "between 1 and"),
-        (["run", "{model}", "hi", "--threads", "100000"], 2, "at most 1,024"),
+        (["run", "{model}", "hi", "--threads", "100000"], 2, "between 1 and 1,024"),
         (["run", "{model}", "hi", "--greedy", "--top-k", "3"], 2, "cannot be combined"),
         (["run", "{model}", "hi", "--seed", "-1"], 2, "-1 is not in the range"),
         (["run", "{model}", "hi", "--temperature", "nan"], 2, "must be 0"),
