@@ -73,9 +73,7 @@ def run(
     prompt, system = text_argument(prompt, "PROMPT"), text_argument(system, "--system")
     if chat and prompt_ids is not None:
         raise MisuseError("--chat needs a PROMPT and cannot be combined with --ids; remove one of them")
-    turns = _turns(prompt, system) if chat else None
-    if system is not None and not chat:
-        raise MisuseError("--system requires --chat; add --chat")
+    turns = _turns(prompt, system, chat)
     check_prompt(prompt, prompt_ids, f'edge run {model} "Hello"')
     with open_model(model, engine, threads) as loaded:
         stream = Stream()
@@ -98,9 +96,14 @@ def run(
         click.echo(sublayer_sum(timing))
 
 
-def _turns(prompt: str | None, system: str | None) -> "list[Turn]":
+def _turns(prompt: str | None, system: str | None, chat: bool) -> "list[Turn] | None":
+    """The conversation of `--chat`; None without it."""
     from models.chat import Turn
 
+    if system is not None and not chat:
+        raise MisuseError("--system requires --chat; add --chat")
+    if not chat:
+        return None
     if not prompt:
         raise MisuseError("--chat needs a PROMPT, the message of the user; add one")
     return [*([Turn("system", system)] if system else []), Turn("user", prompt)]

@@ -99,7 +99,6 @@ def trace(
     prompt = text_argument(prompt, "PROMPT")
     check_prompt(prompt, prompt_ids, f'edge trace {model} "Hello" -o {output}')
     watch = _chosen_watch(parts, layers, logits, half)
-    edits = tuple(ablation_of(text) for text in ablations)
     with open_model(model, engine, threads) as loaded:
         _print_cost(loaded, watch, prompt, prompt_ids, max_new_tokens)
         seen = loaded.run(
@@ -109,7 +108,7 @@ def trace(
             watch=watch,
             sampling=sampling,
             seed=seed,
-            edits=edits,
+            edits=tuple(ablation_of(text) for text in ablations),
         )
     seen.save(output)
     _print_written(seen, output)
