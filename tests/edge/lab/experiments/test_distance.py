@@ -20,7 +20,7 @@ NAME = "llama-shared-heads-tied"
 
 
 class Copier(LabContext):
-    """TokenIds what followed the same token if that was at most `memory` tokens ago, or longer for some; else token 0.
+    """Predicts what followed the same token if that was at most `memory` tokens ago, or longer for some; else token 0.
 
     Attributes:
         keeps: Ids that it divides are copied from anywhere.
@@ -36,7 +36,7 @@ class Copier(LabContext):
         self.memory, self.keeps = memory, keeps
         return self
 
-    def answers(self, prompts: Iterable[Prompt], read: Callable[[np.ndarray], Any]) -> list[Any]:
+    def read_logits(self, prompts: Iterable[Prompt], read: Callable[[np.ndarray], Any]) -> list[Any]:
         return [read(self.answer(ask.ids)[-ask.rows :]) for ask in prompts]
 
     def answer(self, ids: Sequence[int]) -> np.ndarray:
