@@ -219,7 +219,7 @@ async def test_what_the_differences_come_to_has_its_units() -> None:
             "3.0e-12",
             "99.0%",
             "1, 1",
-            "never",
+            "nowhere",
             "#3",
             "' queen'",
             "0.050 tie",
