@@ -99,7 +99,7 @@ class Window:
     """
 
     parts: Float64[np.ndarray, "layer query part"]
-    correlations: Float64[np.ndarray, "layer kind"]
+    correlations: Float64[np.ndarray, "_ kind"]
     rollout: tuple[float, float]
 
 
