@@ -157,10 +157,11 @@ def _inside_cells(reference: "VariantResult", one: "ComparedVariant", layer: int
 
 
 def _inside_columns() -> tuple[Column, ...]:
-    from edge.measure.registry import SHARES
+    from edge.measure.registry import SHARE_MEASURES
 
     shares = (
-        (Column(one.key, one.title, one.unit.show), Column(f"{one.key}_points", "points", "+.2f")) for one in SHARES
+        (Column(one.key, one.title, one.unit.show), Column(f"{one.key}_points", "points", "+.2f"))
+        for one in SHARE_MEASURES
     )
     return (*_HEAD_COLUMNS, *(column for pair in shares for column in pair))
 

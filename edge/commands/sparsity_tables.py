@@ -19,11 +19,11 @@ _CURVE = (
 
 def skipped_table(found: "SparsityProfile") -> Table:
     """Bytes of each layer's FFN that an ideal one would not read, by definition of silence."""
-    from edge.measure.registry import SHARES
+    from edge.measure.registry import SHARE_MEASURES
 
     columns = [
         column
-        for measure in SHARES
+        for measure in SHARE_MEASURES
         for column in (
             Column(measure.key, measure.title, measure.unit.show),
             Column(f"{measure.key}_mb", "MB skipped", ",.2f"),
@@ -35,7 +35,7 @@ def skipped_table(found: "SparsityProfile") -> Table:
             one.ffn_bytes / 1e6,
             *(
                 number
-                for measure in SHARES
+                for measure in SHARE_MEASURES
                 for number in (one.inactive[measure.key], one.skipped_bytes[measure.key] / 1e6)
             ),
         )

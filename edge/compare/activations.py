@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge.measure.divergence import jensen_shannon_bits
-from edge.measure.registry import SHARES
+from edge.measure.registry import SHARE_MEASURES
 from edge.trace import Trace
 from models.sites import layer_site
 
@@ -32,6 +32,6 @@ def _mean_bits(own: Float32[np.ndarray, "row past"], other: Float32[np.ndarray, 
 
 
 def mean_sparsity(seen: Trace, layer: int) -> tuple[float, ...]:
-    """Mean over tokens of each measure in `SHARES`, for one layer."""
+    """Mean over tokens of each measure in `SHARE_MEASURES`, for one layer."""
     neurons = seen.neurons(layer)
-    return tuple(float(measure.of(neurons).mean()) for measure in SHARES)
+    return tuple(float(measure.of(neurons).mean()) for measure in SHARE_MEASURES)

@@ -17,7 +17,7 @@ from edge.compare.tokenized_text import LONGEST_WINDOW, TokenizedText, windows
 from edge.compare.tolerances import tolerance_of
 from edge.compare.variants import OpenVariant
 from edge.engines.choice import engine_of
-from edge.measure.registry import SHARES
+from edge.measure.registry import SHARE_MEASURES
 from edge.profile.memory import Memory
 from edge.session import Model
 from models.progress import Progress
@@ -127,7 +127,7 @@ def _subject(name: str, own: VariantMeasurements, costs: Losses) -> VariantResul
         threads=own.description.threads,
         versions=own.description.versions,
         perplexity=perplexity(costs),
-        sparsity={measure.key: tuple(shares) for measure, shares in zip(SHARES, by_measure, strict=True)},
+        sparsity={measure.key: tuple(shares) for measure, shares in zip(SHARE_MEASURES, by_measure, strict=True)},
         speed=own.speed,
         memory=own.memory,
     )

@@ -97,5 +97,5 @@ GINI = Measure(
 MEASURES = (EXACT_ZERO, TOP_P, HOYER, GINI)
 """In the order in which they are shown."""
 
-SHARES = tuple(measure for measure in MEASURES if measure.unit is SHARE)
+SHARE_MEASURES = tuple(measure for measure in MEASURES if measure.unit is SHARE)
 """Measures that say which share of the neurons an FFN need not compute."""

@@ -7,7 +7,7 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from edge.measure.registry import SHARES as SPARSITIES
+from edge.measure.registry import SHARE_MEASURES
 from edge.profile.work import WeightBytes
 from edge.trace import Trace
 from edge.worker_process import WorkerProcess
@@ -75,7 +75,7 @@ def skipped(trace: Trace, held: WeightBytes) -> tuple[Skipped, ...]:
         names = [f"layers.{layer}.ffn.{part}.weight" for part in ("gate", "up", "down")]
         ffn_bytes = sum(held(name, shapes[name]) for name in names if name in shapes)
         neurons = trace.neurons(layer)
-        inactive = {measure.key: float(measure.of(neurons).mean()) for measure in SPARSITIES}
+        inactive = {measure.key: float(measure.of(neurons).mean()) for measure in SHARE_MEASURES}
         saved = {name: share * ffn_bytes for name, share in inactive.items()}
         layers.append(Skipped(layer=layer, ffn_bytes=ffn_bytes, inactive=inactive, skipped_bytes=saved))
     return tuple(layers)
