@@ -64,7 +64,7 @@ def test_commands_name_what_to_ablate_by_layer_and_place() -> None:
     }
     assert {text: ablation_of(text) for text in named} == named
     for text in ("head:3", "ffn:2.1", "neuron", "head:-1.0", "head:0." + "9" * 5000):
-        with pytest.raises(MisuseError, match="name head:3"):
+        with pytest.raises(MisuseError, match="use head:LAYER.HEAD"):
             ablation_of(text)
 
 

@@ -176,7 +176,7 @@ def test_an_engine_that_cannot_be_is_refused_with_the_way_out(text: str, said: s
 @pytest.mark.filterwarnings("ignore:Specified provider")
 def test_a_provider_that_this_onnxruntime_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what there is, and the name of the build that has it; one that does not start is an error."""
-    with pytest.raises(MisuseError, match=r"runs on cpu, not on directml; .*onnxruntime-directml"):
+    with pytest.raises(MisuseError, match=r"supports cpu, not directml; .*onnxruntime-directml"):
         opened("neox-full-rotary-relu", "onnx+directml")
     monkeypatch.setattr(
         "onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]

@@ -303,7 +303,7 @@ def test_edge_run_takes_a_conversation(folder: Path, capfd: pytest.CaptureFixtur
     [
         (["Once", "--system", "Be brief."], "add --chat"),
         (["--chat"], "--chat needs a PROMPT"),
-        (["--chat", "--ids", "1,2"], "choose"),
+        (["--chat", "--ids", "1,2"], "cannot be combined"),
     ],
 )
 def test_half_a_conversation_is_refused(

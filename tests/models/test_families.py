@@ -155,7 +155,7 @@ def test_longrope_stays_within_the_context_its_short_factors_are_for(tmp_path: P
         ),
         ("smollm3-layers-without-positions", {"no_rope_layers": [1]}, "'no_rope_layers' is [1]"),
         ("stablelm-sequential", {"qk_layernorm": True}, "a norm of its own for every head"),
-        ("phi3-longrope", {"rope_parameters": {"rope_type": "longrope", "short_factor": [1.0]}}, "scales 1 angles"),
+        ("phi3-longrope", {"rope_parameters": {"rope_type": "longrope", "short_factor": [1.0]}}, "1 scaling factors; 16 features need 8"),
         ("llama-grouped-tied", {"hidden_act": "mish"}, "'hidden_act' is 'mish'"),
         ("llama-grouped-tied", {"hidden_size": "big"}, "'hidden_size' is 'big'"),
         ("llama-grouped-tied", {"num_key_value_heads": 3}, "cannot share 3 key/value heads"),

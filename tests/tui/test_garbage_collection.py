@@ -1,4 +1,4 @@
-"""What is set aside from the garbage collector is not lost to it for good."""
+"""What is frozen is collected once it is unused, at the next freeze."""
 
 import gc
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 CODE = """
 import gc, weakref
-from tui.garbage_collection import spare_frames
+from tui.garbage_collection import freeze_long_lived
 
 class Ring:
     def __init__(self):
@@ -14,16 +14,16 @@ class Ring:
 
 ring = Ring()
 alive = weakref.ref(ring)
-spare_frames()
-aside = gc.get_freeze_count()
+freeze_long_lived()
+frozen = gc.get_freeze_count()
 del ring
 gc.collect()
-spare_frames()
-print(aside > 1000, alive() is None, gc.get_threshold()[0] > 700)
+freeze_long_lived()
+print(frozen > 1000, alive() is None, gc.get_threshold()[0] > 700)
 """
 
 
-def test_frames_are_spared_and_what_died_is_collected_the_next_time() -> None:
+def test_objects_are_frozen_and_what_died_is_collected_at_the_next_freeze() -> None:
     reported = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True).stdout.split()
-    assert reported == ["True", "True", "True"], f"set aside, collected later, searched less often: {reported}"
-    assert gc.get_freeze_count() == 0, "tests of the screen set objects of the whole process aside"
+    assert reported == ["True", "True", "True"], f"frozen, collected later, searched less often: {reported}"
+    assert gc.get_freeze_count() == 0, "tests of the screen froze objects of the whole process"

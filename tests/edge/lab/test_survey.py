@@ -124,7 +124,7 @@ def test_the_command_keeps_goes_on_and_adds(text: Path, tmp_path: Path, said: Sa
     [
         (("--keep", "x"), "require --survey; add --survey TEXT"),
         (("--survey", "no-such-file"), "cannot be read: No such file"),
-        (("--survey", "words.txt", "--part", "3/2"), "--part is '3/2'; the second of three parts is 2/3"),
+        (("--survey", "words.txt", "--part", "3/2"), "--part is '3/2'; give a part such as 2/3, the second of three"),
         (("--survey", "words.txt", "--claim", "F1"), "tests no claims"),
         (("--survey", "words.txt", "--add", "words.txt"), "is not a survey that this version of Edge reads"),
         (("--survey", "words.txt", "--keep", "words.txt"), "is also read by this command"),

@@ -158,7 +158,7 @@ def test_rank_does_not_change_when_rows_are_turned_scaled_or_shifted(
 def test_rows_that_are_all_the_same_span_nothing(name: str) -> None:
     assert RANKS[name](np.zeros((5, 3))) == 0.0
     assert RANKS[name](np.full((7, 3), 0.1)) == 0.0, "rounding of the mean counts as a dimension"
-    with pytest.raises(ValueError, match="needs 2 of them, got 1"):
+    with pytest.raises(ValueError, match="needs at least 2 rows, got 1"):
         RANKS[name](np.ones((1, 3)))
 
 
