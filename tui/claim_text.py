@@ -8,7 +8,7 @@ from edge.lab.run import ClaimResult, LabRecord
 from edge.picture.units import show_bytes, show_time
 from tui.jobs.lab import read_tokens, text_bytes
 from tui.view_state import ModelSummary, ViewState
-from tui.widgets.text_sheet import Block, EffectTable, NumberTable, Paragraph
+from tui.widgets.lab.text_sheet import Block, EffectTable, NumberTable, Paragraph
 
 _TITLED = 10
 _SIDES = 11

@@ -14,7 +14,7 @@ from tui.jobs.job import ModelOnEngine
 from tui.jobs.load import Load
 from tui.messages import EditIsolated, EditToggled
 from tui.views.view import View
-from tui.widgets.prompt_box import PromptBox
+from tui.widgets.frame.prompt_box import PromptBox
 
 if TYPE_CHECKING:
     from tui.main_screen import MainScreen

@@ -7,12 +7,12 @@ from textual.widgets import ContentSwitcher, Static
 
 from tui.views.all_views import VIEWS
 from tui.views.prediction_change import EffectLine
-from tui.widgets.header_bar import HeaderBar
-from tui.widgets.key_line import KeyLine
+from tui.widgets.frame.header_bar import HeaderBar
+from tui.widgets.frame.key_line import KeyLine
+from tui.widgets.frame.pane_tabs import PaneTabs
+from tui.widgets.frame.prompt_box import PromptBox
+from tui.widgets.frame.token_strip import TokenStrip
 from tui.widgets.legend import Legend
-from tui.widgets.pane_tabs import PaneTabs
-from tui.widgets.prompt_box import PromptBox
-from tui.widgets.token_strip import TokenStrip
 
 
 def main_widgets(view: str) -> Iterator[Widget]:

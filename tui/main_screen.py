@@ -35,11 +35,11 @@ from tui.view_state import ViewState
 from tui.views.all_views import VIEWS
 from tui.views.prediction_change import EffectLine
 from tui.views.view import View
-from tui.widgets.header_bar import HeaderBar
+from tui.widgets.frame.header_bar import HeaderBar
+from tui.widgets.frame.pane_tabs import PaneTabs
+from tui.widgets.frame.prompt_box import PromptBox
+from tui.widgets.frame.token_strip import TokenStrip
 from tui.widgets.legend import Legend
-from tui.widgets.pane_tabs import PaneTabs
-from tui.widgets.prompt_box import PromptBox
-from tui.widgets.token_strip import TokenStrip
 
 LOW = 40
 """Below this number of lines, prompt and tokens take less space."""

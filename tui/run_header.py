@@ -5,9 +5,9 @@ import numpy as np
 from edge.picture.levels import to_levels
 from tui.coloring import token_values
 from tui.view_state import MeasuredRun, ViewState
-from tui.widgets.header_bar import HeaderBar
+from tui.widgets.frame.header_bar import HeaderBar
+from tui.widgets.frame.token_strip import TokenStrip
 from tui.widgets.legend import Legend
-from tui.widgets.token_strip import TokenStrip
 
 
 def draw_tokens(state: ViewState, main: MeasuredRun, strip: TokenStrip, legend: Legend) -> None:

@@ -15,7 +15,7 @@ from tui.jobs.job import ModelOnEngine
 from tui.main_screen import MainScreen
 from tui.output_files import offline
 from tui.theme import DARK, LIGHT
-from tui.widgets.prompt_box import PromptBox
+from tui.widgets.frame.prompt_box import PromptBox
 
 MODEL = "fable-relu"
 PROMPT = "Once upon a time there was a king who had"

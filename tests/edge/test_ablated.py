@@ -24,7 +24,7 @@ from edge.session import Model
 from edge.trace import Trace, open_trace
 from edge.watch import Watch
 from models.errors import MisuseError
-from tests.edge.laws import PROMPT, tiny_model
+from tests.edge.laws.assertions import PROMPT, tiny_model
 from tests.edge.report.example_traces import read_page
 from tests.folders import write_byte_llama
 from tests.tiny import tiny_checkpoint
@@ -64,7 +64,7 @@ def test_commands_name_what_to_ablate_by_layer_and_place() -> None:
     }
     assert {text: ablation_of(text) for text in named} == named
     for text in ("head:3", "ffn:2.1", "neuron", "head:-1.0", "head:0." + "9" * 5000):
-        with pytest.raises(MisuseError, match="use head:LAYER.HEAD"):
+        with pytest.raises(MisuseError, match=r"use head:LAYER\.HEAD"):
             ablation_of(text)
 
 

@@ -20,7 +20,7 @@ from models.errors import MisuseError
 from models.precision import Float
 from models.sites import LOGITS, layer_site, sites_of
 from models.spec import DecoderSpec
-from tests.edge.laws import CLOSE, ENGINES, PROMPT, off_by, tiny_model
+from tests.edge.laws.assertions import CLOSE, ENGINES, PROMPT, off_by, tiny_model
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
 

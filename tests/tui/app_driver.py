@@ -16,7 +16,7 @@ from tui.jobs.job import ModelOnEngine
 from tui.main_screen import MainScreen
 from tui.runner import Runner
 from tui.view_state import MeasuredRun
-from tui.widgets.header_bar import HeaderBar
+from tui.widgets.frame.header_bar import HeaderBar
 
 PATIENCE_S = 120.0
 ENGINES = ("onnx", "torch", "mlx")

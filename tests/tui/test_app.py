@@ -22,7 +22,7 @@ from tui.jobs.run import PARTS
 from tui.screens.error import ErrorScreen
 from tui.screens.opening import OpeningScreen
 from tui.start import look
-from tui.widgets.attention_map import AttentionMap
+from tui.widgets.attention.attention_map import AttentionMap
 
 
 async def test_a_real_engine_fills_the_screen(byte_llama: Path) -> None:

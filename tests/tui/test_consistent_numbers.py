@@ -42,7 +42,7 @@ from tui.app_factory import app_on_model, app_on_trace, model_opener
 from tui.cost_table import Cost
 from tui.engine_costs import Costs, cost_rows
 from tui.jobs.job import ModelOnEngine
-from tui.widgets.layer_table import LayerTable
+from tui.widgets.layers.layer_table import LayerTable
 
 PROMPT = "Once upon a time there was a king"
 ZOO = [name for name in ("fable-relu", "fable-gelu") if name in zoo_names()]

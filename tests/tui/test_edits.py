@@ -17,7 +17,7 @@ from models.zoo import zoo_folder
 from tests.tui.app_driver import PATIENCE_S, AppDriver, running_app
 from tests.tui.drawn_lines import check_lines
 from tests.tui.fake_model import FakeModel, FakeModels
-from tests.tui.test_ffn import WeightedModels
+from tests.tui.views.test_ffn import WeightedModels
 from tui.app_factory import app_on_model, app_on_trace
 from tui.command_palette import commands_of
 from tui.companion import Companion
@@ -31,12 +31,12 @@ from tui.screens.error import ErrorScreen
 from tui.view_state import MeasuredRun
 from tui.views.all_views import VIEWS
 from tui.views.prediction_change import EffectLine
-from tui.widgets.attention_map import AttentionMap
+from tui.widgets.attention.attention_map import AttentionMap
+from tui.widgets.attention.head_grid import HeadGrid
 from tui.widgets.change_bars import ChangeBars
 from tui.widgets.choice_list import ChoiceList
-from tui.widgets.head_grid import HeadGrid
-from tui.widgets.layer_table import LayerTable
-from tui.widgets.neuron_list import NeuronList
+from tui.widgets.ffn.neuron_list import NeuronList
+from tui.widgets.layers.layer_table import LayerTable
 from tui.widgets.sparsity_map import SparsityMap
 
 PROMPT = "Once upon a time there was a king who had"

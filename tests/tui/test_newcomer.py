@@ -18,7 +18,7 @@ from tui.screens.compare import CompareScreen
 from tui.screens.open import OpenScreen
 from tui.views.ffn import FfnView
 from tui.widgets.choice_list import ChoiceList
-from tui.widgets.neuron_list import NeuronList
+from tui.widgets.ffn.neuron_list import NeuronList
 
 PROMPT = "Once upon a time there was a king who had"
 

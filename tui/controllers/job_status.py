@@ -5,9 +5,9 @@ from tui.controllers.session import Session
 from tui.controllers.state_screen import StateScreen
 from tui.jobs.run import invitation
 from tui.views.view import View
-from tui.widgets.header_bar import HeaderBar
-from tui.widgets.prompt_box import PromptBox
-from tui.widgets.token_strip import TokenStrip
+from tui.widgets.frame.header_bar import HeaderBar
+from tui.widgets.frame.prompt_box import PromptBox
+from tui.widgets.frame.token_strip import TokenStrip
 
 FIRST_STEPS = "type a prompt above and press enter\n\n? explains the current pane, ctrl+p lists all commands"
 

@@ -9,9 +9,9 @@ from edge.measure.sparsity import CettSparsity
 from tui.result_cache import ResultCache, Unavailable
 from tui.view_state import MeasuredRun, ViewState
 from tui.views.sparsity import sparsity_of
-from tui.widgets.activation_curve import ActivationCurve
+from tui.widgets.ffn.activation_curve import ActivationCurve
+from tui.widgets.ffn.sparsity_definitions import MeasuredDefinition, SparsityDefinitions
 from tui.widgets.pane import Pane
-from tui.widgets.sparsity_definitions import MeasuredDefinition, SparsityDefinitions
 
 CETT = ("share that can be dropped at 20% mean error", "dropped at 20% error", "20% error")
 

@@ -27,12 +27,12 @@ from tui.views.attention_table import pattern_table
 from tui.views.prediction_change import PredictionChange, prediction_pane
 from tui.views.second_map import SecondMap
 from tui.views.view import View
-from tui.widgets.attention_map import AttentionMap
-from tui.widgets.head_grid import HeadGrid
+from tui.widgets.attention.attention_map import AttentionMap
+from tui.widgets.attention.head_grid import HeadGrid
+from tui.widgets.attention.top_keys import TopKeys
 from tui.widgets.legend import Legend
 from tui.widgets.pane import Pane
 from tui.widgets.text_line import TextLine
-from tui.widgets.top_keys import TopKeys
 
 WIDE = 150
 """Columns from which two maps and the lists are shown side by side."""

@@ -23,12 +23,12 @@ from tui.views.activations import ActivationPanes
 from tui.views.sparsity import SIDES, SparsityPane, can_pair
 from tui.views.strongest_neurons import NeuronPanes, after_of, strongest_neurons
 from tui.views.view import View
-from tui.widgets.activation_curve import ActivationCurve
 from tui.widgets.change_bars import ChangeBars
+from tui.widgets.ffn.activation_curve import ActivationCurve
+from tui.widgets.ffn.neuron_list import NeuronList
+from tui.widgets.ffn.sparsity_definitions import SparsityDefinitions
 from tui.widgets.legend import Legend
-from tui.widgets.neuron_list import NeuronList
 from tui.widgets.pane import Pane
-from tui.widgets.sparsity_definitions import SparsityDefinitions
 from tui.widgets.sparsity_map import SparsityMap
 from tui.widgets.text_line import TextLine
 

@@ -17,10 +17,10 @@ from tui.jobs.job import JobRequested
 from tui.jobs.lab import RunClaimTests, known_experiments
 from tui.view_state import ViewState
 from tui.views.view import View
-from tui.widgets.claim_list import MARKS, ClaimList, ClaimStatus
-from tui.widgets.figure import Figure
+from tui.widgets.lab.claim_list import MARKS, ClaimList, ClaimStatus
+from tui.widgets.lab.figure import Figure
+from tui.widgets.lab.text_sheet import Block, TextSheet
 from tui.widgets.pane import Pane
-from tui.widgets.text_sheet import Block, TextSheet
 
 BESIDE = 104
 """Columns from which the claims and one other pane fit side by side."""

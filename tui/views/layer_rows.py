@@ -8,7 +8,7 @@ from tui.options import ROLES
 from tui.result_cache import Unavailable
 from tui.view_state import ViewState
 from tui.views import sublayer_change
-from tui.widgets.layer_table import LayerRow
+from tui.widgets.layers.layer_table import LayerRow
 
 Found = LensPredictions | Unavailable | None
 """The logit lens; why there is none; None while it is computed, or without a run."""

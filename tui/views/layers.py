@@ -25,10 +25,10 @@ from tui.views import sublayer_change
 from tui.views.layer_rows import Found, rows_of
 from tui.views.prediction_change import PredictionChange, prediction_pane
 from tui.views.view import View
-from tui.widgets.layer_table import LayerTable
+from tui.widgets.layers.layer_table import LayerTable
+from tui.widgets.layers.prediction_bars import PredictionBars
 from tui.widgets.legend import Legend
 from tui.widgets.pane import Pane
-from tui.widgets.prediction_bars import PredictionBars
 from tui.widgets.sparsity_map import SparsityMap
 from tui.widgets.text_line import TextLine
 

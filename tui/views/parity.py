@@ -25,9 +25,9 @@ from tui.options import after
 from tui.parity_table import Line, as_table, first_differences, headings, layer_lines, site_lines, sum_lines
 from tui.view_state import ModelSummary, ViewState
 from tui.views.view import View
-from tui.widgets.law_list import LawList, LawStatus
 from tui.widgets.pane import Pane
-from tui.widgets.site_matrix import SiteMatrix
+from tui.widgets.parity.law_list import LawList, LawStatus
+from tui.widgets.parity.site_matrix import SiteMatrix
 from tui.widgets.text_line import TextLine
 
 OF_ONE_MODEL = tuple(law.number for law in LAWS if law.check is not None)

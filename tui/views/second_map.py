@@ -9,7 +9,7 @@ from edge.picture.units import show_number
 from models.sites import layer_of
 from tui.coloring import MAPPED, draw_difference, draw_pattern, margins
 from tui.view_state import MeasuredRun, ViewState
-from tui.widgets.attention_map import AttentionMap
+from tui.widgets.attention.attention_map import AttentionMap
 from tui.widgets.legend import Legend
 from tui.widgets.pane import Pane
 

@@ -16,7 +16,7 @@ from tui.view_state import MeasuredRun, ViewState
 from tui.views.activations import inactive_text
 from tui.views.prediction_change import NO_WEIGHTS, PredictionChange, following_id, show_shift, title_of
 from tui.widgets.change_bars import ChangeBars
-from tui.widgets.neuron_list import NeuronList
+from tui.widgets.ffn.neuron_list import NeuronList
 from tui.widgets.pane import Pane
 from tui.widgets.text_line import TextLine
 

@@ -6,7 +6,7 @@ from edge.ablated import Ablated
 from edge.trace import Trace
 from models.sites import layer_site
 from tui.view_state import ViewState
-from tui.widgets.layer_table import LayerRow
+from tui.widgets.layers.layer_table import LayerRow
 
 COLUMNS = ("edited_logit_lens_token", "edited_logit_lens_probability", "attn_change", "ffn_change", "edits")
 """Columns of the layers table for the run with edits; empty without one."""

@@ -31,12 +31,12 @@ from tui.messages import LayerChosen, Streaming
 from tui.options import after
 from tui.view_state import MeasuredRun, ModelSummary, ViewState
 from tui.views.view import View
-from tui.widgets.cost_columns import CostColumns
-from tui.widgets.latency_bars import LatencyBars, sum_words
-from tui.widgets.layer_stacks import LayerStacks
 from tui.widgets.pane import Pane
 from tui.widgets.stacked_bar import StackLegend
-from tui.widgets.throughput_line import ThroughputLine
+from tui.widgets.time.cost_columns import CostColumns
+from tui.widgets.time.latency_bars import LatencyBars, sum_words
+from tui.widgets.time.layer_stacks import LayerStacks
+from tui.widgets.time.throughput_line import ThroughputLine
 
 NO_REDRAWING = "redrawing would change the timings, so this screen does not redraw meanwhile"
 

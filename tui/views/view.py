@@ -12,10 +12,10 @@ from textual.widget import Widget
 from edge.tables import Table
 from tui.messages import PaneChosen, Streaming
 from tui.view_state import ViewState
+from tui.widgets.frame.pane_tabs import PaneTabs
 from tui.widgets.grid import Grid
 from tui.widgets.legend import Legend
 from tui.widgets.pane import Pane
-from tui.widgets.pane_tabs import PaneTabs
 from tui.widgets.text_line import TextLine
 
 

@@ -97,7 +97,10 @@ def test_a_file_that_is_not_a_lab_record_is_refused(text: str, tmp_path: Path) -
 
 def test_a_lab_of_an_older_format_says_how_it_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / "lab.json").write_text('{"kind": "edge lab", "format": 1, "lab": {}}', encoding="utf8")
-    with pytest.raises(EdgeError, match=r"it has format 1, this Edge reads format 3; write it again with 'edge lab MODEL --json > FILE'"):
+    with pytest.raises(
+        EdgeError,
+        match=r"it has format 1, this Edge reads format 3; write it again with 'edge lab MODEL --json > FILE'",
+    ):
         open_lab(tmp_path / "lab.json")
 
 

@@ -18,7 +18,7 @@ from edge.cli import exit_code
 from edge.trace import open_trace
 from tui.app_factory import app_on_trace
 from tui.help import sections
-from tui.widgets.sparsity_definitions import SparsityDefinitions
+from tui.widgets.ffn.sparsity_definitions import SparsityDefinitions
 
 assert exit_code(["trace", "fable-relu", "Once upon", "-n", "2", "-o", "once.trace", "--csv"]) == 0
 assert exit_code(["report", "once.trace", "-o", "once.html"]) == 0

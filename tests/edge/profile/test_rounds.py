@@ -7,7 +7,7 @@ from edge.profile.rounds import Workload, example_ids, run_round
 from edge.session import Model
 from edge.watch import Watch
 from models.errors import MisuseError
-from tests.edge.test_laws import tiny_model
+from tests.edge.laws.test_every_engine import tiny_model
 from tests.tiny import TINY_SPECS
 
 ENGINES = ("torch", "onnx", "mlx")

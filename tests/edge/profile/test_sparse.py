@@ -7,7 +7,7 @@ from edge.profile import sparsity_savings
 from edge.profile.sparsity_savings import Gatherer, skipped
 from edge.profile.weight_memory import weight_bytes
 from edge.watch import Watch
-from tests.edge.test_laws import tiny_model
+from tests.edge.laws.test_every_engine import tiny_model
 from tests.tiny import tiny_checkpoint
 
 

@@ -1,0 +1,118 @@
+"""A value of the wrong kind, under any key of any family, is refused by name; nothing else comes out."""
+
+from math import inf, nan
+
+import numpy as np
+import pytest
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from models.errors import SpecError
+from models.families.registry import FAMILIES, family_of
+from models.families.switches import SWITCHES
+from models.rotary import inverse_periods
+from models.spec import Rotary
+from tests.models.families.configs import Keys, Meaning, config_of, read_by_edge
+from tests.models.families.test_config_keys import base_of
+
+ALIEN = ["mish", "", [], [1], [[]], {"a": 1}, {"a": {"b": []}}, [None] * 4, ["full_attention", {}]]
+"""Text, lists and tables that no key takes."""
+
+NUMBERS = [True, False, 0, -1, 1, 3, 1.5, -0.5, 1e-320, 1e300, 10**400, 2**31, nan, inf, -inf]
+
+TABLES = [
+    {"rope_type": kind, "factor": factor, "rope_theta": base, "original_max_position_embeddings": original}
+    | {"low_freq_factor": 1.0, "high_freq_factor": high, "short_factor": [1.0, high], "long_factor": [1.0]}
+    for kind in ("linear", "dynamic", "llama3", "yarn", "longrope", "su", "ntk", "", None, [], {})
+    for factor, base, original, high in (
+        (2.0, 1.0, 1, 1.0), (1e30, 1e30, 2**31 - 1, 4.0), (-1, 0, 0, nan), ("2", [], {}, "4"), (None, None, None, None),
+        ([], {}, [1], [1]), (10**400, 10**400, 10**400, 10**400),
+    )
+]  # fmt: skip
+
+
+def meaning_or_refusal(name: str, keys: Keys) -> Meaning | str:
+    """How Edge reads a config, angles included."""
+    try:
+        meaning = read_by_edge(name, keys)
+    except SpecError as refused:
+        return str(refused)
+    for layer in meaning[0].layers:
+        if isinstance(layer.position, Rotary):
+            assert np.isfinite(inverse_periods(layer.position)).all(), f"angles of {layer.position}"
+    return meaning
+
+
+def keys_of(name: str) -> list[str]:
+    """Every key that a family reads, by all its names."""
+    return [*FAMILIES[name].defaults, *FAMILIES[name].aliases]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_value_of_the_wrong_kind_is_refused_by_the_name_of_its_key(name: str) -> None:
+    """A table of rotary positions may hold unknown keys."""
+    base, aliases = base_of(name), FAMILIES[name].aliases
+    for key in keys_of(name):
+        for value in ALIEN:
+            said = meaning_or_refusal(name, base | {key: value})
+            if not (key in ("rope_parameters", "rope_scaling") and isinstance(value, dict)):
+                assert f"'{aliases.get(key, key)}'" in said, f"{name}: '{key}' of {value!r} gives {said}"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_numbers_and_tables_out_of_range_give_a_decoder_or_a_refusal(name: str) -> None:
+    for key in (*keys_of(name), *SWITCHES):
+        for value in NUMBERS:
+            said = meaning_or_refusal(name, base_of(name) | {key: value})
+            assert not isinstance(said, str) or ("\n" not in said and len(said) < 400), f"{key} of {value}: {said}"
+    for table in TABLES:
+        for keys in (
+            {"rope_scaling": table},
+            {"rope_parameters": {"full_attention": table, "sliding_attention": table}},
+        ):
+            meaning_or_refusal(name, base_of(name) | keys)
+
+
+@pytest.mark.parametrize("key", SWITCHES)
+def test_a_switch_that_changes_the_mathematics_is_refused_by_name_in_every_family(key: str) -> None:
+    for name in FAMILIES:
+        with pytest.raises(SpecError, match=f"'{key}'.*asks for {SWITCHES[key].feature}"):
+            read_by_edge(name, base_of(name) | {key: not SWITCHES[key].runs})
+        assert read_by_edge(name, base_of(name) | {key: SWITCHES[key].runs}) == read_by_edge(name, base_of(name))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_switch_of_one_family_is_refused_by_name(name: str) -> None:
+    for key, switch in FAMILIES[name].switches.items():
+        with pytest.raises(SpecError, match=f"'{key}'.*asks for {switch.feature}"):
+            read_by_edge(name, base_of(name) | {key: not switch.runs})
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_keys_that_no_class_knows_mean_nothing(name: str) -> None:
+    """Published configs are full of them."""
+    strays = {
+        "_attn_implementation_autoset": True, "is_llama_config": True, "rope_interleaved": False, "unsloth_version": "",
+        "transformers.js_config": {"dtype": "q4"}, "quantization_config": None, "pretraining_tp": 2, "torch_dtype": "x",
+        "auto_map": {"AutoModel": "x"}, "_name_or_path": "x", "use_mrope": False, "sliding_window_pattern_": 3,
+    }  # fmt: skip
+    assert read_by_edge(name, base_of(name) | strays) == read_by_edge(name, base_of(name))
+
+
+def test_only_slips_of_the_keyboard_are_asked_about() -> None:
+    """A name of another model of transformers is none."""
+    for other in sorted(set(CONFIG_MAPPING) - set(FAMILIES)):
+        assert "did you mean" not in _refusal(other), f"'{other}' is a model of its own: {_refusal(other)}"
+    for typed in ("llamma", "lama", "Llama", "llmaa", "gpt-neox", "GPTNeoX", "qwen-2", "gemma3-text"):
+        assert "did you mean" in _refusal(typed), f"'{typed}' is meant to be a family"
+
+
+def _refusal(model_type: object) -> str:
+    with pytest.raises(SpecError) as refused:
+        family_of(config_of({"model_type": model_type}))
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("model_type", [None, 3, [], {}, "", "llava", "lfm2", "x" * 10_000, "\x1b]52;c;x\x07"])
+def test_a_model_type_that_is_none_of_ours_is_refused_in_one_line(model_type: object) -> None:
+    said = _refusal(model_type)
+    assert "did you mean" not in said and "\x1b" not in said and "\n" not in said and len(said) < 400

@@ -1,0 +1,1 @@
+"""Widgets around the view: header, prompt, tokens, tabs and keys."""
