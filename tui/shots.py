@@ -1,7 +1,7 @@
 """Pictures of every screen on a bundled model, for README and guide: `python -m tui.shots docs/shots`."""
 
 import asyncio
-import sys
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +107,9 @@ def drawn(folder: Path) -> Iterator[Path]:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/shots")
+    parser = ArgumentParser(prog="python -m tui.shots", description="Draw the pictures of the UI as SVG files.")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("docs/shots"), help="default: docs/shots")
+    folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     for path in drawn(folder):
         print(path)

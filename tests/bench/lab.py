@@ -36,34 +36,36 @@ TIMED = {
 PICTURE = "lab-sparsity.svg"
 _COLORS = ("#3b6ea5", "#d98c3f", "#5b8c5a", "#8c5a86")
 
-_OPENING = """# The lab on the twins and on a published model
+_OPENING = """# Lab results for the two bundled models and a published model
 
-Written by `make lab`. Fifteen claims about attention and the FFN. The twins come with Edge; they differ in the FFN's
-activation alone, ReLU against GELU: same data, order, seed, shape and steps. On any other model: `edge lab MODEL`.
+Written by `make lab`. The lab tests fifteen claims about attention and the FFN. The two bundled models differ only in
+the activation of the FFN, ReLU or GELU. Their training data, data order, seed, shape and steps are the same. To test
+another model: `edge lab MODEL`.
 
-A verdict follows from the effects below it, and is of this model on these texts. Each effect has a 95% interval and a
-threshold. A claim *holds* where the whole interval of each effect is on the claimed side, *does not hold* where one is
-on the other side, and is *not shown* where one includes its threshold or its sample is too small. *Beside* is what
-chance, or the absence of what is claimed, would give.
+A verdict follows from the measured effects, and is valid for one model on these texts. Each effect has a 95% confidence
+interval and a threshold. A claim is *supported* if the whole interval of every effect is on the claimed side of its
+threshold. It is *not supported* if the interval of one effect is on the other side. It is *inconclusive* if an interval
+includes its threshold or the sample is too small. *Baseline* is the value that chance, or the absence of the claimed
+effect, would give.
 """
 
-_LESSONS = """## What the models teach
+_LESSONS = """## What the models show
 
-- **Silence comes from the activation.** Both twins read text, copy and recall alike; with ReLU alone most neurons are
-  off. GELU and SwiGLU have small neurons and hardly any that are off: a number needs its definition (F6).
-- **Attention's part is exact.** With its pattern held still it is a linear map, and the pattern is made anew for each
-  text (F1, A1).
-- **Copying is attention's.** With every FFN ablated most repeats are still predicted by the twins; with attention
-  ablated none (S2). Several heads look for repeats, so that no single one of them is squared_errors.
-- **A fact comes back at the subject by the first FFN, not by those of middle layers.** In SmolLM2 FFNs around the
-  first layer bring back nearly all that blurring the subject costs, attention there nothing; windows that leave the
-  first layer out bring back less than a tenth of it. In the six layers of the twins it comes back at the end of the
-  prompt (F5).
-- **Memories agree with their triggers more often than by chance, and rarely.** The claim asks for one in a hundred
-  beyond chance; the twins pass it, SmolLM2 with its larger vocabulary does not (F4).
-- **Shares of parameters are not shares of time.** Most of the layers' parameters are the FFN's. What clocks inside a
-  pass miss or add is in the interval of their share of the time, and in small models that is much (S3). This page was
-  written on a machine that did other work, too, which widens it.
+- **Exact zeros come from the activation function.** Both bundled models predict text, copy and recall about equally
+  well. Only with ReLU are most activations exactly zero. GELU and SwiGLU give many small activations and almost no
+  zeros, so a sparsity figure needs its definition (F6).
+- **Attention is linear once its pattern is fixed.** The pattern itself is computed anew for each text (F1, A1).
+- **Attention does the copying.** With every FFN ablated, the bundled models still predict most repeated tokens. With
+  attention ablated, they predict none (S2). Several heads find repeats, so ablating a single one changes little.
+- **The first FFN restores a fact at its subject, middle layers do not.** In SmolLM2, FFNs around the first layer
+  restore nearly all of what noise on the subject destroys, and attention there restores nothing. Windows without the
+  first layer restore less than a tenth. In the six layers of the bundled models, the fact is restored at the end of
+  the prompt (F5).
+- **Value vectors agree with their trigger tokens rarely, but more often than by chance.** The claim asks for an
+  agreement of one in a hundred above chance. The bundled models pass, SmolLM2 with its larger vocabulary does not (F4).
+- **The share of parameters is not the share of time.** Most parameters of the layers belong to the FFN. Timing inside a
+  pass has an error, which the interval of the time share includes; in small models it is large (S3). Other processes
+  ran on the machine that wrote this page, which widens it further.
 """
 
 
@@ -73,9 +75,9 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     page = Path(arguments[0])
-    records = {(bundled, engine): _tried(bundled, engine) for engine in ENGINES for bundled in BUNDLED}
+    records = {(bundled, engine): _tested(bundled, engine) for engine in ENGINES for bundled in BUNDLED}
     others = {
-        about: open_lab(Path(one)) if one.endswith(".json") else _tried(one, ENGINES[0])
+        about: open_lab(Path(one)) if one.endswith(".json") else _tested(one, ENGINES[0])
         for one, about in zip(arguments[1::2], arguments[2::2], strict=True)
     }
     write(page, records, others)
@@ -86,12 +88,12 @@ def write(page: Path, records: dict[tuple[str, str], LabRecord], others: dict[st
     """The page and its picture, from labs of the bundled models on every engine and of other models."""
     shown = [*(records[bundled, ENGINES[0]] for bundled in BUNDLED), *others.values()]
     draw_sparsity(shown, page.parent / PICTURE)
-    about = ["one of the twins that come with Edge"] * len(BUNDLED) + list(others)
+    about = ["bundled with Edge"] * len(BUNDLED) + list(others)
     page.write_text("\n".join([*_page(shown, about), *_agreement(records)]), encoding="utf8")
     print_message(f"written to {page}")
 
 
-def _tried(model: str, engine: str) -> LabRecord:
+def _tested(model: str, engine: str) -> LabRecord:
     with edge.load(model, engine) as opened:
         print_message(f"{model} on {engine}")
         lab = LabContext(opened, progress=print_message)
@@ -114,8 +116,8 @@ def _page(shown: list[LabRecord], about: list[str]) -> Iterator[str]:
         yield from ("| | attention | FFN |", "| --- | --- | --- |")
         yield from (f"| {one.name} | {one.attention} | {one.ffn} |" for one in contrast(record))
         yield ""
-    for place, tried in enumerate(shown[0].results):
-        yield from _claim([record.model for record in shown], tried, [record.results[place] for record in shown])
+    for place, first in enumerate(shown[0].results):
+        yield from _claim([record.model for record in shown], first, [record.results[place] for record in shown])
 
 
 def _heads(names: list[str], before: str = "", after: str = "") -> Iterator[str]:
@@ -132,28 +134,28 @@ def _verdicts(shown: list[LabRecord]) -> Iterator[str]:
     yield ""
 
 
-def _claim(names: list[str], one: ClaimResult, tried: list[ClaimResult]) -> Iterator[str]:
+def _claim(names: list[str], one: ClaimResult, results: list[ClaimResult]) -> Iterator[str]:
     """One claim: what was asked, the effects and numbers of each model, and how."""
     yield from (f"## {one.key} {one.title}", "", one.question, "")
-    for name, own in zip(names, tried, strict=True):
+    for name, own in zip(names, results, strict=True):
         yield f"- **{name}: {own.finding.verdict}.** {_plain(own.finding.reason)}"
         if own.finding.summary != own.finding.reason:
             yield f"  {_plain(own.finding.summary)}"
     yield ""
-    if any(own.finding.effects for own in tried):
-        yield from _heads(names, "effect", " asked |")
-        yield from _effects(tried)
+    if any(own.finding.effects for own in results):
+        yield from _heads(names, "effect", " threshold |")
+        yield from _effects(results)
         yield ""
-    if any(own.finding.numbers for own in tried):
-        yield from _heads(names, "number", " beside |")
-        yield from _numbers(tried)
+    if any(own.finding.numbers for own in results):
+        yield from _heads(names, "number", " baseline |")
+        yield from _numbers(results)
         yield ""
-    yield from (f"*How.* {one.method}", "", f"*Rule.* {one.rule}", "", f"*Source.* {one.source}", "")
+    yield from (f"*Method.* {one.method}", "", f"*Rule.* {one.rule}", "", f"*Source.* {one.source}", "")
 
 
-def _effects(tried: list[ClaimResult]) -> Iterator[str]:
+def _effects(results: list[ClaimResult]) -> Iterator[str]:
     """A row an effect: of each model the value and its interval."""
-    by_key = [{effect.key: effect for effect in own.finding.effects} for own in tried]
+    by_key = [{effect.key: effect for effect in own.finding.effects} for own in results]
     for key in dict.fromkeys(key for effects in by_key for key in effects):
         own = [effects.get(key) for effects in by_key]
         first = next(effect for effect in own if effect is not None)
@@ -162,9 +164,9 @@ def _effects(tried: list[ClaimResult]) -> Iterator[str]:
         yield f"| {first.label} | {' | '.join(cells)} | {' · '.join(wanted)} |"
 
 
-def _numbers(tried: list[ClaimResult]) -> Iterator[str]:
+def _numbers(results: list[ClaimResult]) -> Iterator[str]:
     """One row per number, and the baselines."""
-    by_key = [{number.key: number for number in own.finding.numbers} for own in tried]
+    by_key = [{number.key: number for number in own.finding.numbers} for own in results]
     for key in dict.fromkeys(key for numbers in by_key for key in numbers):
         own = [numbers.get(key) for numbers in by_key]
         first = next(number for number in own if number is not None)
@@ -186,14 +188,14 @@ def difference(one: Number, other: Number) -> float:
 
 
 def _agreement(records: dict[tuple[str, str], LabRecord]) -> Iterator[str]:
-    yield from ("## The same on every engine", "")
-    yield "The largest difference to onnx in any number of a claim, relative where the number is above 1."
-    yield "Times are left out, and the verdict that follows from them (S3) may differ."
+    yield from ("## Agreement between engines", "")
+    yield "Largest difference from onnx in any number of a claim; relative if the number is above 1."
+    yield "Times are not compared. The verdict that depends on them (S3) may differ."
     yield ""
     columns = [(bundled, engine) for bundled in BUNDLED for engine in ENGINES[1:]]
     yield "| | " + " | ".join(f"{bundled}, {engine}" for bundled, engine in columns) + " |"
     yield "| --- |" + " ---: |" * len(columns)
-    for place, tried in enumerate(records[BUNDLED[0], ENGINES[0]].results):
+    for place, first in enumerate(records[BUNDLED[0], ENGINES[0]].results):
         cells = []
         for bundled, engine in columns:
             one, other = records[bundled, ENGINES[0]].results[place], records[bundled, engine].results[place]
@@ -201,13 +203,13 @@ def _agreement(records: dict[tuple[str, str], LabRecord]) -> Iterator[str]:
             worst = max((difference(a, b) for a, b in pairs if a.key not in TIMED), default=0.0)
             same = "" if one.finding.verdict is other.finding.verdict else ", another verdict"
             cells.append(f"{show_number(worst)}{same}")
-        yield f"| {tried.key} | {' | '.join(cells)} |"
+        yield f"| {first.key} | {' | '.join(cells)} |"
     yield ""
 
 
 def draw_sparsity(records: list[LabRecord], file: Path) -> None:
     """Writes an SVG: every definition of F6, one bar per model, and a mark for a Gaussian vector."""
-    found = [next(tried for tried in record.results if tried.key == "F6").finding.numbers for record in records]
+    found = [next(result for result in record.results if result.key == "F6").finding.numbers for record in records]
     numbers = [number for number in found[0] if number.unit == "share"]
     figure = Figure(figsize=(9, 1.6 + 1.5 * len(records)), facecolor="white", layout="constrained")
     panel, places = figure.subplots(), np.arange(len(numbers))

@@ -1,4 +1,4 @@
-"""S3: everything is exact_value once, shares are of the layers, and the verdict follows from the timing."""
+"""S3: every part is counted once, shares are of the layers, and the verdict follows from the timing."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ NAME = "neox-full-rotary-relu"
 def test_every_parameter_is_counted_once(name: str) -> None:
     spec = TINY_SPECS[name]
     found = parameters(spec)
-    assert found.layers + found.outside == parameter_count(spec), f"{name}: some are lost or exact_value twice"
+    assert found.layers + found.outside == parameter_count(spec), f"{name}: some are missing or counted twice"
     assert found.ffn_share + found.attention_share == pytest.approx(1)
 
 

@@ -69,8 +69,8 @@ def test_removing_a_head_that_writes_nothing_costs_nothing() -> None:
         chosen = np.zeros_like(cost, np.bool_)
         chosen[1, 1] = True
         inactive, others = together(lab, intact, chosen)
-    assert cost[1, 1] == pytest.approx(0.0, abs=1e-6), "a silent head was squared_errors"
-    assert np.abs(np.delete(cost.ravel(), 5)).min() > 1e-4, "a head that writes was not squared_errors"
+    assert cost[1, 1] == pytest.approx(0.0, abs=1e-6), "a head that writes nothing costs something"
+    assert np.abs(np.delete(cost.ravel(), 5)).min() > 1e-4, "a head that writes costs nothing"
     assert inactive == pytest.approx(0.0, abs=1e-6)
     assert abs(others) > 1e-4, "removing heads that write changed nothing"
 

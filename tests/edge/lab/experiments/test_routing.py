@@ -1,4 +1,4 @@
-"""A6 finds what attention attention_output from other tokens, and nothing where it brings nothing."""
+"""A6 finds what attention copies from other tokens, and nothing where it copies nothing."""
 
 import numpy as np
 import pytest
