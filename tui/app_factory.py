@@ -12,10 +12,10 @@ from tui.settings import SettingsStore
 
 
 def app_on_model(
-    open_model: OpenModel, place: ModelOnEngine, engines: tuple[str, ...], settings_store: SettingsStore | None = None
+    open_model: OpenModel, target: ModelOnEngine, engines: tuple[str, ...], settings_store: SettingsStore | None = None
 ) -> tuple[EdgeApp, Runner]:
     """The app on a model, and the runner to close after it."""
-    main = MainScreen(Runner(open_model), place, engines, None, settings_store or SettingsStore())
+    main = MainScreen(Runner(open_model), target, engines, None, settings_store or SettingsStore())
     return EdgeApp(main), main.runner
 
 

@@ -59,7 +59,7 @@ def commands_of(main: "MainScreen") -> Iterator[SystemCommand]:
     for node, binding in offered(main):
         help_text = f"{binding.tooltip} · {main.app.get_key_display(binding)}"
         yield SystemCommand(title_of(node, binding), help_text, runs(main, node, binding.action))
-    if main.session.place is not None:
+    if main.session.target is not None:
         for engine in main.dialogs.other_engines:
             help_text = "Run the last prompt on this engine"
             yield SystemCommand(f"engine: {engine}", help_text, runs(main, main, f"engine('{engine}')"))
@@ -70,7 +70,7 @@ def commands_of(main: "MainScreen") -> Iterator[SystemCommand]:
         if len(main.state.edits) > 1:
             help_text = "Apply this edit alone"
             yield SystemCommand(f"edits: {edit} alone", help_text, partial(main.post_message, EditIsolated(edit)))
-    if main.session.place is not None:
+    if main.session.target is not None:
         help_text = "Write the model for other tools or machines"
         yield SystemCommand("export: the model", help_text, runs(main, main, "export"))
     yield SystemCommand("settings: file", "Show the path of the settings file", main.preferences.show_path)
@@ -131,5 +131,5 @@ def runs(main: "MainScreen", node: DOMNode, action: str) -> Callable[[], Awaitab
 
 
 def _loads(main: "MainScreen", model: str) -> Callable[[], None]:
-    engine = main.session.place.engine if main.session.place else "onnx"
+    engine = main.session.target.engine if main.session.target else "onnx"
     return lambda: main.session.do(Load(ModelOnEngine(model, engine)))

@@ -61,7 +61,7 @@ class MainScreen(StateScreen):
     def __init__(
         self,
         runner: Runner,
-        place: ModelOnEngine | None,
+        target: ModelOnEngine | None,
         engines: tuple[str, ...],
         saved: Trace | None,
         settings_store: SettingsStore,
@@ -70,7 +70,7 @@ class MainScreen(StateScreen):
         self.runner, self.settings_store, self._saved = runner, settings_store, saved
         self.reader, self._writer = BackgroundReader(), BackgroundReader()
         self.preferences = Preferences(self, settings_store)
-        self.session = Session(self, runner, self.preferences, place)
+        self.session = Session(self, runner, self.preferences, target)
         self.jobs = JobStatus(self, self.session)
         self.edits = Edits(self, self.session)
         self.dialogs = Dialogs(self, self.session, self.reader, settings_store, engines)
@@ -87,8 +87,8 @@ class MainScreen(StateScreen):
         self.query_one("#views", PaneTabs).shown = self.view
         self.jobs.settle()
         self.runner.start(self.post_message)
-        if self.session.place is not None:
-            self.session.do(Load(self.session.place))
+        if self.session.target is not None:
+            self.session.do(Load(self.session.target))
             self._box.focus()
         elif self._saved is not None:
             self.session.show_saved(self._saved)
@@ -193,7 +193,7 @@ class MainScreen(StateScreen):
         if action == "stop":
             return self.jobs.can_stop
         is_idle_engine = action == "engine" and len(self.dialogs.engines) < 2
-        return works(action, self.state, self.session.place is not None) and not is_idle_engine
+        return works(action, self.state, self.session.target is not None) and not is_idle_engine
 
     def action_stop(self) -> None:
         self.runner.stop()

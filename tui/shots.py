@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 
 from edge.engines.registry import installed_engines
 from tui.app_factory import app_on_model, model_opener
-from tui.companion import Companion
+from tui.comparison_request import ComparisonRequest
 from tui.jobs.job import ModelOnEngine
 from tui.main_screen import MainScreen
 from tui.output_files import offline
@@ -81,7 +81,7 @@ async def _run_prompt(pilot: Pilot[None], screen: MainScreen) -> None:
 
 async def _prepare(pilot: Pilot[None], screen: MainScreen, shot: Shot) -> None:
     if shot.is_paired:
-        screen.session.run_comparison(Companion(COMPARED, ModelOnEngine(MODEL, COMPARED)))
+        screen.session.run_comparison(ComparisonRequest(COMPARED, ModelOnEngine(MODEL, COMPARED)))
         while screen.state.compared is None:
             await pilot.pause(0.05)
         await _idle(pilot, screen)

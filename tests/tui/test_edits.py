@@ -20,7 +20,7 @@ from tests.tui.fake_model import FakeModel, FakeModels
 from tests.tui.views.test_ffn import WeightedModels
 from tui.app_factory import app_on_model, app_on_trace
 from tui.command_palette import commands_of
-from tui.companion import Companion
+from tui.comparison_request import ComparisonRequest
 from tui.edit_names import edits_that_fit
 from tui.jobs.job import JobContext, JobRequested, ModelOnEngine
 from tui.jobs.load import Load
@@ -138,7 +138,7 @@ async def test_keys_and_palette_clear_edits_only_while_any_are_on() -> None:
         wanted = {"edits: list them", "edits: clear edits", "edits: one edit", "edits: remove head 0.1 ablated"}
         assert wanted | {"edits: neuron 1.3 ablated alone"} <= titles, wanted - titles
         await ui.press("u")
-        assert not ui.main.state.edits and ui.main.session.companion is None
+        assert not ui.main.state.edits and ui.main.session.comparison is None
         assert not ui.main.query_one(EffectLine).display, "the line of effects stays without edits"
 
 
@@ -313,11 +313,11 @@ async def stopped(ui: AppDriver) -> None:
 
 async def another_model(ui: AppDriver) -> None:
     ui.main.post_message(JobRequested(Load(ModelOnEngine("other", "onnx"))))
-    await ui.until(lambda: ui.main.session.place == ModelOnEngine("other", "onnx"), "the other model")
+    await ui.until(lambda: ui.main.session.target == ModelOnEngine("other", "onnx"), "the other model")
 
 
 async def a_comparison(ui: AppDriver) -> None:
-    ui.main.dialogs.compare_with(Compared(Companion("torch", ModelOnEngine("fake", "torch"))))
+    ui.main.dialogs.compare_with(Compared(ComparisonRequest("torch", ModelOnEngine("fake", "torch"))))
     await ui.until(lambda: ui.main.state.compared is not None, "the other engine beside")
 
 
@@ -366,7 +366,7 @@ async def test_edits_that_cannot_stay_are_cleared_and_said_to_be(end: Callable[[
 
 async def test_an_edit_that_ends_a_comparison_says_so() -> None:
     async with editing() as ui:
-        ui.main.session.run_comparison(Companion("torch", ModelOnEngine("fake", "torch")))
+        ui.main.session.run_comparison(ComparisonRequest("torch", ModelOnEngine("fake", "torch")))
         await ui.until(lambda: ui.main.state.compared is not None, "the other engine beside")
         reported: list[str] = []
         ui.main.notify = lambda text, **_: reported.append(str(text))  # type: ignore[method-assign]
@@ -393,7 +393,7 @@ async def test_a_saved_run_with_edits_names_and_marks_them_and_takes_no_more(tmp
         assert "ablated" in ui.main.query_one(NeuronList).notice, ui.main.query_one(NeuronList).notice
         assert "× ablated" in ui.shown("#ffn")
         FakeModel().run(ids=[0, 0], max_new_tokens=3, watch=edge.Watch.all(), edits=others).save(tmp_path / "b.trace")
-        ui.main.session.run_comparison(Companion("b.trace", saved=tmp_path / "b.trace"))
+        ui.main.session.run_comparison(ComparisonRequest("b.trace", saved=tmp_path / "b.trace"))
         await ui.until(lambda: ui.main.state.compared is not None, "the other trace")
         assert "compared with b.trace (head 1.2 ablated)" in ui.shown("HeaderBar"), ui.shown("HeaderBar")
 

@@ -110,8 +110,8 @@ async def test_the_next_engine_computes_in_the_same_precision_where_it_can() -> 
 
 
 def _engine_of(ui: AppDriver) -> str:
-    assert ui.main.session.place is not None
-    return ui.main.session.place.engine
+    assert ui.main.session.target is not None
+    return ui.main.session.target.engine
 
 
 async def test_what_is_refused_is_said_and_the_last_run_stays() -> None:

@@ -35,7 +35,7 @@ async def look_at_a_head(ui: AppDriver) -> None:
 
 async def switch_engine(ui: AppDriver, other: str) -> None:
     before = ui.shown_run.trace
-    while ui.main.session.place is None or ui.main.session.place.engine != other:
+    while ui.main.session.target is None or ui.main.session.target.engine != other:
         await ui.press("e")
         await ui.idle()
     await ui.until(

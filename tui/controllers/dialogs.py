@@ -32,14 +32,14 @@ class Dialogs:
     @property
     def other_engines(self) -> list[str]:
         """The other installed engines that can run the current model, in every precision they offer."""
-        place, loaded = self._session.place, self._session.loaded
-        at, stored = place.engine if place else None, loaded.stored if loaded else ""
+        target, loaded = self._session.target, self._session.loaded
+        at, stored = target.engine if target else None, loaded.stored if loaded else ""
         return [key for key, missing in engine_choices(self.engines, stored) if not missing and key != at]
 
     def open(self) -> None:
         """Asks for a model, an engine or a saved trace."""
-        place = self._session.place
-        self._screen.app.push_screen(OpenScreen(self._reader, self._store.settings, place, self.engines), self._do)
+        target = self._session.target
+        self._screen.app.push_screen(OpenScreen(self._reader, self._store.settings, target, self.engines), self._do)
 
     def _do(self, job: Job | None) -> None:
         if job is not None:
@@ -51,7 +51,7 @@ class Dialogs:
         runs = state.main is not None and state.model is not None and state.model is self._session.loaded
         dialog = CompareScreen(
             self._reader,
-            self._session.place if runs else None,
+            self._session.target if runs else None,
             self.other_engines,
             self._store.settings.models,
             Prompt("", options.max_new_tokens, options.sampling),
@@ -62,8 +62,8 @@ class Dialogs:
     def compare_with(self, answer: Compared | None) -> None:
         """Begins or ends a comparison."""
         if answer is not None:
-            if answer.companion is not None:
+            if answer.comparison is not None:
                 self._session.drop_edits(
-                    f"{answer.companion.name} is compared now, and there is one comparison run at a time"
+                    f"{answer.comparison.name} is compared now, and there is one comparison run at a time"
                 )
-            self._session.run_comparison(answer.companion)
+            self._session.run_comparison(answer.comparison)

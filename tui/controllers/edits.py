@@ -3,7 +3,7 @@
 from textual.message import Message
 
 from edge.edits import Edit
-from tui.companion import Companion
+from tui.comparison_request import ComparisonRequest
 from tui.controllers.session import Session
 from tui.controllers.state_screen import StateScreen
 from tui.messages import EditChange, EditIsolated, EditsCleared, EditToggled
@@ -42,17 +42,19 @@ class Edits:
                 self._session.run_comparison(None)
 
     def _toggle(self, edit: Edit) -> None:
-        companion, edits = self._session.companion, self._screen.state.edits
+        comparison, edits = self._session.comparison, self._screen.state.edits
         if not self._screen.state.can_run:
             self._screen.notify("this is a saved trace; open its model with o to ablate", severity="warning")
             return
-        if companion is not None and not companion.edits:
+        if comparison is not None and not comparison.edits:
             self._screen.notify(
-                f"{companion.name} is no longer compared: there is one comparison run at a time", markup=False
+                f"{comparison.name} is no longer compared: there is one comparison run at a time", markup=False
             )
         others = tuple(one for one in edits if str(one) != str(edit))
-        self._session.run_comparison(Companion.of_edits((*edits, edit) if len(others) == len(edits) else others))
+        self._session.run_comparison(
+            ComparisonRequest.of_edits((*edits, edit) if len(others) == len(edits) else others)
+        )
 
     def _isolate(self, edit: Edit | None) -> None:
         edits = self._screen.state.edits
-        self._session.run_comparison(Companion.of_edits(edits, edit if len(edits) > 1 else None))
+        self._session.run_comparison(ComparisonRequest.of_edits(edits, edit if len(edits) > 1 else None))

@@ -94,11 +94,11 @@ class Files:
 
     def ask_export(self) -> None:
         """Asks how to export the current model."""
-        place, loaded = self._session.place, self._session.loaded
-        if place is not None and loaded is not None:
+        target, loaded = self._session.target, self._session.loaded
+        if target is not None and loaded is not None:
             found = exporter()
             fix = "" if found.works else f"{found.detail}: {found.fix}"
-            self._screen.app.push_screen(ExportScreen(place.model, loaded.name, fix), self._export)
+            self._screen.app.push_screen(ExportScreen(target.model, loaded.name, fix), self._export)
 
     def _export(self, job: Job | None) -> None:
         if job is not None:

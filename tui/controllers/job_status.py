@@ -58,8 +58,8 @@ class JobStatus:
     def hint(self) -> None:
         """Shows in the prompt what to type, and how much memory a run will take."""
         box = self._screen.query_one(PromptBox)
-        box.disabled = self._session.place is None
-        if self._session.place is None:
+        box.disabled = self._session.target is None
+        if self._session.target is None:
             box.set_hint("this is a saved trace; open a model with o to run prompts", "")
         else:
             box.set_hint(*invitation(self._screen.state.model, self._screen.state.options))

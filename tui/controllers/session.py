@@ -9,7 +9,7 @@ from edge.insight.weights import InsightWeights
 from edge.trace import Trace
 from models.spec import DecoderSpec
 from tui import messages
-from tui.companion import Companion
+from tui.comparison_request import ComparisonRequest
 from tui.controllers.preferences import Preferences
 from tui.controllers.state_screen import StateScreen
 from tui.jobs.job import Job, JobRequested, ModelOnEngine
@@ -29,18 +29,18 @@ class Session:
     """Starts jobs, and stores their results in the state of the screen.
 
     Attributes:
-        place: The current model; None before one is loaded, as for a saved trace.
+        target: The current model; None before one is loaded, as for a saved trace.
         loaded: Its summary once it is loaded; `state.model` may be that of a saved trace instead.
-        companion: The comparison run; None without one.
+        comparison: The comparison run; None without one.
         prompt: The prompt of the last run; None before the first.
     """
 
     def __init__(
-        self, screen: StateScreen, runner: Runner, preferences: Preferences, place: ModelOnEngine | None
+        self, screen: StateScreen, runner: Runner, preferences: Preferences, target: ModelOnEngine | None
     ) -> None:
-        self._screen, self._runner, self._preferences, self.place = screen, runner, preferences, place
+        self._screen, self._runner, self._preferences, self.target = screen, runner, preferences, target
         self.loaded: ModelSummary | None = None
-        self.companion: Companion | None = None
+        self.comparison: ComparisonRequest | None = None
         self.prompt: Prompt | None = None
         self._weights: InsightWeights | None = None
 
@@ -65,11 +65,11 @@ class Session:
 
     def load_engine(self, engines: tuple[str, ...], engine: str | None = None) -> None:
         """Loads the next of `engines` in the same precision, or `engine`, and runs the last prompt again on it."""
-        if self.place is not None and engines:
-            now = engine_of(self.place.engine).name
+        if self.target is not None and engines:
+            now = engine_of(self.target.engine).name
             at = engines.index(now) + 1 if now in engines else 0
-            following = elsewhere(self.place.engine, engines[at % len(engines)])
-            self.do(Load(replace(self.place, engine=engine or following)))
+            following = elsewhere(self.target.engine, engines[at % len(engines)])
+            self.do(Load(replace(self.target, engine=engine or following)))
 
     # ---- models and saved traces ------------------------------------------------------------------------
 
@@ -81,9 +81,9 @@ class Session:
         state = replace(state, model=model, options=self._suited_to(model.spec), claim_results={})
         if not same_model:
             self.drop_edits(f"these edits were for {was.name}" if was is not None else "")
-            self.companion = None
+            self.comparison = None
             state = replace(state, **NO_COMPARISON, main=None, profile=None, comparison=None, laws={})
-        self.place = ModelOnEngine(model.source, model.engine)
+        self.target = ModelOnEngine(model.source, model.engine)
         self._weights, self.loaded = message.weights, model
         self._screen.state = state
         folder = Path(model.source).expanduser()
@@ -94,7 +94,7 @@ class Session:
     def show_saved(self, trace: Trace) -> None:
         """Shows a saved trace, which needs no engine; a loaded model stays loaded."""
         self.drop_edits("a saved trace is shown, and it cannot be run again")
-        self.companion = None
+        self.comparison = None
         model, shown = summary_of_trace(trace), self._suited_to(trace.spec)
         self._screen.state = replace(
             self._screen.state,
@@ -134,27 +134,27 @@ class Session:
         layer = trace.spec.n_layers // 2 if is_first else state.selection.layer
         last = clamp(replace(state.selection, layer=layer, token=trace.n_fed - 1), trace)
         chosen = replace(last, key=strongest_key(trace, last))
-        keeps = self.companion is not None and self.companion.stays
+        keeps = self.comparison is not None and self.comparison.is_kept
         self._screen.state = replace(state, main=shown, compared=state.compared if keeps else None, selection=chosen)
 
     # ---- the comparison run -----------------------------------------------------------------------------
 
-    def run_comparison(self, companion: Companion | None) -> None:
+    def run_comparison(self, comparison: ComparisonRequest | None) -> None:
         """Starts a comparison run, and runs it again for every new prompt; None ends the comparison."""
-        self.companion, main = companion, self._screen.state.main
+        self.comparison, main = comparison, self._screen.state.main
         self._screen.state = replace(self._screen.state, **NO_COMPARISON)
-        if companion is not None and main is not None and (self.place is not None or companion.saved is not None):
-            self._screen.state = replace(self._screen.state, edits=companion.edits, alone=companion.alone)
-            self.do(companion.job(self.place, main.trace))
+        if comparison is not None and main is not None and (self.target is not None or comparison.saved is not None):
+            self._screen.state = replace(self._screen.state, edits=comparison.edits, alone=comparison.alone)
+            self.do(comparison.job(self.target, main.trace))
 
     def follow_run(self) -> None:
         """Starts the comparison run again once the current run is measured."""
-        if self.companion is not None and self._screen.state.compared is None:
-            self.run_comparison(self.companion)
+        if self.comparison is not None and self._screen.state.compared is None:
+            self.run_comparison(self.comparison)
 
     def comparison_ready(self, shown: MeasuredRun | None) -> None:
         """Shows the comparison run, unless another one was requested meanwhile; None ends the comparison."""
-        if shown is None or (self.companion is not None and self.companion.made(shown)):
+        if shown is None or (self.comparison is not None and self.comparison.matches(shown)):
             self._screen.state = replace(self._screen.state, compared=shown)
 
     def drop_edits(self, why: str) -> None:

@@ -153,27 +153,27 @@ class JobContext:
             raise MisuseError("no model is loaded, so nothing can run; choose one with 'o'")
         return self.models[self.at]
 
-    def open(self, place: ModelOnEngine) -> RunnableModel:
+    def open(self, target: ModelOnEngine) -> RunnableModel:
         """A model on an engine, loaded if it is not open; the least recently used one is closed."""
-        if place not in self.models:
-            self.report(f"loading {place.model} on {place.engine}")
-            opened = self.open_model(place.model, place.engine, self._loading(place))
+        if target not in self.models:
+            self.report(f"loading {target.model} on {target.engine}")
+            opened = self.open_model(target.model, target.engine, self._loading(target))
             while len(self.models) >= OPEN_AT_ONCE:
                 oldest = next(one for one in self.models if one != self.at)
                 self.models.pop(oldest).close()
                 self.explained.pop(oldest, None)
-            self.models[place] = opened
-        self.models[place] = self.models.pop(place)  # the last one used is the last one listed
-        return self.models[place]
+            self.models[target] = opened
+        self.models[target] = self.models.pop(target)  # the last one used is the last one listed
+        return self.models[target]
 
-    def weights(self, place: ModelOnEngine) -> InsightWeights | None:
+    def weights(self, target: ModelOnEngine) -> InsightWeights | None:
         """The weights of an open model; None where there is no checkpoint."""
-        if place not in self.explained:
-            self.explained[place] = _weights_of(self.models[place])
-        return self.explained[place]
+        if target not in self.explained:
+            self.explained[target] = _weights_of(self.models[target])
+        return self.explained[target]
 
-    def _loading(self, place: ModelOnEngine) -> Progress:
-        return lambda text: self.report(f"loading {place.engine}: {text}")
+    def _loading(self, target: ModelOnEngine) -> Progress:
+        return lambda text: self.report(f"loading {target.engine}: {text}")
 
 
 @runtime_checkable

@@ -14,19 +14,19 @@ from tui.view_state import ModelSummary
 class Load:
     """Opens a model on an engine; if it cannot be opened, the current model stays."""
 
-    place: ModelOnEngine
+    target: ModelOnEngine
 
     def work(self, context: JobContext) -> None:
-        model = context.open(self.place)
-        if context.at != self.place:
-            context.at, context.lab = self.place, None
-        context.post(ModelLoaded(summary_of(self.place, model), context.weights(self.place)))
+        model = context.open(self.target)
+        if context.at != self.target:
+            context.at, context.lab = self.target, None
+        context.post(ModelLoaded(summary_of(self.target, model), context.weights(self.target)))
 
 
-def summary_of(place: ModelOnEngine, model: RunnableModel) -> ModelSummary:
+def summary_of(target: ModelOnEngine, model: RunnableModel) -> ModelSummary:
     """Summary of a model, for the screen."""
     return ModelSummary(
-        source=place.model,
+        source=target.model,
         name=model.name,
         engine=model.engine,
         spec=model.spec,

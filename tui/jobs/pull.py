@@ -18,15 +18,15 @@ _NO_BARS = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 class Pull:
     """Downloads a model if needed, then loads it; a stopped download resumes the next time."""
 
-    place: ModelOnEngine
+    target: ModelOnEngine
 
     def work(self, context: JobContext) -> None:
-        id = self.place.model
+        id = self.target.model
         if cached(id) is None:
             context.report(f"pulling {id}", can_stop=True)
             with cancelable(context.check):
                 WorkerProcess(f"the pull of {id}", fetch, context.progress_as(f"pulling {id}"), _NO_BARS, id).close()
-        Load(self.place).work(context)
+        Load(self.target).work(context)
 
 
 def fetch(report: Progress, id: str) -> None:

@@ -101,13 +101,13 @@ class RunComparison:
     """
 
     name: str
-    place: ModelOnEngine
+    target: ModelOnEngine
     ids: tuple[int, ...] | None = None
     prompt: Prompt | None = None
     edits: tuple[Edit, ...] = ()
 
     def work(self, context: JobContext) -> None:
-        model = context.open(self.place)
+        model = context.open(self.target)
         text = self.prompt.text if self.prompt else ""
         ids = list(self.ids) if self.ids is not None else _prompt_ids(model, text)
         tokens = self.prompt.max_new_tokens if self.prompt else 0
@@ -123,7 +123,7 @@ class RunComparison:
             on_token=lambda token: model.stop() if context.interrupted.is_set() else None,
         )
         context.check()
-        weights = context.weights(self.place)
+        weights = context.weights(self.target)
         context.post(ComparedRunReady(MeasuredRun.of(self.name, trace, weights)))
         measure(context, trace, weights, True)
         if not self.edits and self.ids is not None:

@@ -14,7 +14,7 @@ from models.errors import EdgeError
 from models.zoo import zoo_names
 from tui.available_models import is_comparable
 from tui.background_reader import BackgroundReader, BackgroundTaskFailed
-from tui.companion import Companion
+from tui.comparison_request import ComparisonRequest
 from tui.jobs.job import ModelOnEngine
 from tui.jobs.run import Prompt
 from tui.screens.dialog import Dialog, Field
@@ -34,14 +34,14 @@ class ComparableModelsFound(Message):
 class Compared:
     """The answer: the comparison run; None ends the comparison."""
 
-    companion: Companion | None
+    comparison: ComparisonRequest | None
 
 
 class CompareScreen(Dialog[Compared]):
     """Engines and models on the same tokens, another prompt, or a saved trace.
 
     Args:
-        place: The model of the current run; None for a saved trace.
+        target: The model of the current run; None for a saved trace.
         template: Options of a new run, without its text.
         compared: The name of the comparison run; empty without one.
     """
@@ -53,36 +53,36 @@ class CompareScreen(Dialog[Compared]):
     def __init__(
         self,
         reader: BackgroundReader,
-        place: ModelOnEngine | None,
+        target: ModelOnEngine | None,
         engines: list[str],
         models: tuple[str, ...],
         template: Prompt,
         compared: str,
     ) -> None:
         super().__init__()
-        self._reader, self._place, self._template, self._compared_name = reader, place, template, compared
+        self._reader, self._target, self._template, self._compared_name = reader, target, template, compared
         self._engines = engines
         self._models = tuple(dict.fromkeys((*zoo_names(), *models)))
-        self._companions: dict[str, Companion | None] = {}
+        self._requests: dict[str, ComparisonRequest | None] = {}
 
     def compose_fields(self) -> Iterator[Widget]:
         yield ChoiceList(id="compare-with")
-        if self._place is not None:
+        if self._target is not None:
             yield Field("another prompt", placeholder="text of the comparison run", id="compare-prompt")
         yield Field("a saved trace", placeholder="a trace file; same number of layers and heads", id="compare-trace")
 
     def on_mount(self) -> None:
         self.query_one(ChoiceList).border_title = Content("the same tokens on")
         self._offer(())
-        place, models = self._place, self._models
-        if place is None:
+        target, models = self._target, self._models
+        if target is None:
             self.note("this is a saved trace: it can be compared with another trace only; 'o' opens a model")
             self.query_one("#compare-trace").focus()
             return
         self.query_one(ChoiceList).focus()
         self._reader.submit(
             "comparable models",
-            lambda: ComparableModelsFound(tuple(one for one in models if _fits(place.model, one))),
+            lambda: ComparableModelsFound(tuple(one for one in models if _fits(target.model, one))),
             self,
         )
 
@@ -96,11 +96,11 @@ class CompareScreen(Dialog[Compared]):
 
     def _offer(self, models: tuple[str, ...]) -> None:
         stop = [Choice(STOP, "stop comparing", self._compared_name)] if self._compared_name else []
-        self._companions = {STOP: None}
+        self._requests = {STOP: None}
         groups = {"": stop, "this model on another engine": [], "another model with the same tokens": []}
-        if (place := self._place) is not None:
-            others = [ModelOnEngine(place.model, engine) for engine in self._engines]
-            same_tokens = [ModelOnEngine(model, place.engine) for model in models]
+        if (target := self._target) is not None:
+            others = [ModelOnEngine(target.model, engine) for engine in self._engines]
+            same_tokens = [ModelOnEngine(model, target.engine) for model in models]
             groups["this model on another engine"] = [self._choice(one, one.engine) for one in others]
             groups["another model with the same tokens"] = [
                 self._choice(one, f"{Path(one.model).name} on {one.engine}") for one in same_tokens
@@ -108,22 +108,22 @@ class CompareScreen(Dialog[Compared]):
         self.query_one(ChoiceList).offer(groups)
         self.query_one(ChoiceList).point_at("")
 
-    def _choice(self, place: ModelOnEngine, name: str) -> Choice:
-        key = f"{place.model} {place.engine}"
-        self._companions[key] = Companion(name, place=place)
+    def _choice(self, target: ModelOnEngine, name: str) -> Choice:
+        key = f"{target.model} {target.engine}"
+        self._requests[key] = ComparisonRequest(name, target=target)
         return Choice(key, name)
 
     @on(ChoiceList.OptionSelected)
     def compare_chosen(self) -> None:
         key = self.query_one(ChoiceList).current_choice
         if key is not None:
-            self.dismiss(Compared(self._companions[key]))
+            self.dismiss(Compared(self._requests[key]))
 
     @on(Field.Submitted, "#compare-prompt")
     def compare_prompt(self, event: Field.Submitted) -> None:
         if text := event.value:
             prompt = Prompt(text, self._template.max_new_tokens, self._template.sampling)
-            self.dismiss(Compared(Companion("another prompt", prompt=prompt)))
+            self.dismiss(Compared(ComparisonRequest("another prompt", prompt=prompt)))
         else:
             self.refuse("type the text of the comparison run")
 
@@ -131,7 +131,7 @@ class CompareScreen(Dialog[Compared]):
     def compare_trace(self, event: Field.Submitted) -> None:
         path = Path(event.value.strip()).expanduser()
         if path.is_file():
-            self.dismiss(Compared(Companion(path.name, saved=path)))
+            self.dismiss(Compared(ComparisonRequest(path.name, saved=path)))
         else:
             self.refuse(f"there is no file '{event.value.strip()}'; choose a file written by 'w' or 'edge trace'")
 

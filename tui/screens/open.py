@@ -47,10 +47,10 @@ class OpenScreen(Dialog[Job]):
     keys: ClassVar[str] = "enter or a second click opens · tab next field · escape closes"
 
     def __init__(
-        self, reader: BackgroundReader, settings: Settings, place: ModelOnEngine | None, installed: tuple[str, ...]
+        self, reader: BackgroundReader, settings: Settings, target: ModelOnEngine | None, installed: tuple[str, ...]
     ) -> None:
         super().__init__()
-        self._reader, self._settings, self._place = reader, settings, place
+        self._reader, self._settings, self._target = reader, settings, target
         self._installed = installed
         self._stored: dict[str, str] = {}
         self._warned = ""
@@ -66,7 +66,7 @@ class OpenScreen(Dialog[Job]):
         models.border_title, engines.border_title = Content("models and traces"), Content("engine")
         models.offer({"": [Choice("", "listing …", works=False)]})
         self._offer_engines("")
-        engines.point_at(self._place.engine if self._place else "onnx")
+        engines.point_at(self._target.engine if self._target else "onnx")
         missing = [f"to install {key}: {fix}" for key, fix in engine_choices(self._installed) if fix and ":" not in key]
         self.note("\n".join(missing))
         models.focus()
@@ -86,7 +86,7 @@ class OpenScreen(Dialog[Job]):
                 "recent traces": _choices(available.traces, TRACE),
             }
         )
-        models.point_at(self._place.model if self._place else "")
+        models.point_at(self._target.model if self._target else "")
 
     @on(ChoiceList.OptionHighlighted, "#open-models")
     def offer_what_runs(self) -> None:

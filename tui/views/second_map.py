@@ -99,8 +99,8 @@ def _why_not(main: MeasuredRun, compared: MeasuredRun | None, state: ViewState) 
 
 def _why_equal(compared: MeasuredRun, state: ViewState) -> str:
     """Why no edit can change the chosen pattern: attention weights are computed before an edit of their layer acts."""
-    chosen, acting = state.selection, state.edits if state.alone is None else (state.alone,)
-    lowest = min(layer_of(edit.site) or 0 for edit in acting)
+    chosen, applied = state.selection, state.edits if state.alone is None else (state.alone,)
+    lowest = min(layer_of(edit.site) or 0 for edit in applied)
     if chosen.layer > lowest:
         return ""
     name = f"head {chosen.layer}.{chosen.head}"

@@ -62,7 +62,7 @@ async def test_a_model_of_the_zoo_opens_on_a_chosen_engine(hub_cache: Path) -> N
         await ui.press("enter")
         await ui.until(lambda: len(ui.fake_models.opened) == 2, "the model to open")
         await ui.idle()
-        assert ui.main.session.place == ModelOnEngine(name, "torch:int8") and ui.app.screen is ui.main
+        assert ui.main.session.target == ModelOnEngine(name, "torch:int8") and ui.app.screen is ui.main
         assert ui.main.settings_store.settings.models[0] == name, "what was opened is not remembered"
 
 
@@ -106,7 +106,9 @@ async def test_weights_that_are_stored_in_groups_are_offered_in_their_own_precis
         await choose(ui, dialog, "#open-models", str(folder))
         await choose(ui, dialog, "#open-engines", "torch:int4")
         await ui.press("enter")
-        await ui.until(lambda: ui.main.session.place == ModelOnEngine(str(folder), "torch:int4"), "it to open in torch")
+        await ui.until(
+            lambda: ui.main.session.target == ModelOnEngine(str(folder), "torch:int4"), "it to open in torch"
+        )
     with edge.load(folder, "onnx", threads=1) as model:
         model = summary_of(ModelOnEngine(str(folder), "onnx"), model)
     assert (model.engine, model.stored) == ("onnx:int4", "int4"), "a loaded model does not say how it is stored"
@@ -132,7 +134,7 @@ async def test_what_is_typed_may_be_a_folder_or_is_refused_with_the_way_out(hub_
         assert ui.app.screen is dialog and "no folder or file 'no such thing'" in note_of(dialog), note_of(dialog)
         await type_in(ui, dialog, "#open-path", str(tmp_path))
         await ui.until(lambda: len(ui.fake_models.opened) == 2, "the folder to open")
-        assert ui.main.session.place == ModelOnEngine(str(tmp_path), "onnx")
+        assert ui.main.session.target == ModelOnEngine(str(tmp_path), "onnx")
 
 
 async def test_a_model_that_does_not_load_leaves_the_current_one_open(hub_cache: Path, tmp_path: Path) -> None:
@@ -208,9 +210,9 @@ async def test_an_id_of_the_hub_is_pulled_and_loaded(
             assert ui.app.screen is dialog and "enter again downloads it" in note_of(dialog) and not hub.asked
             await ui.press("enter")
             await ui.until(lambda: len(ui.fake_models.opened) == 2, "the pull to end")
-            assert ui.main.session.place is not None
+            assert ui.main.session.target is not None
             await ui.idle()
-            assert ui.main.session.place.model == HUB_ID and "model.safetensors" in hub.fetched()
+            assert ui.main.session.target.model == HUB_ID and "model.safetensors" in hub.fetched()
             dialog = await open_dialog(ui, "o", OpenScreen)
             await choose(ui, dialog, "#open-models", HUB_ID)
             await ui.press("escape")
@@ -267,7 +269,7 @@ async def test_another_engine_runs_beside_on_the_same_tokens_until_it_is_stopped
         compared = ui.main.state.compared
         assert compared is not None and compared.name == "torch:int8"
         assert compared.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed], "other tokens were fed"
-        assert ui.main.session.place == ModelOnEngine("fake", "onnx"), "comparing changed the model at hand"
+        assert ui.main.session.target == ModelOnEngine("fake", "onnx"), "comparing changed the model at hand"
         dialog = await open_dialog(ui, "d", CompareScreen)
         assert any("stop comparing" in line and "torch:int8" in line for line in listed(dialog, "#compare-with"))
         await choose(ui, dialog, "#compare-with", "stop")
@@ -338,7 +340,7 @@ def test_bundled_models_can_be_compared_and_another_model_cannot(byte_llama: Pat
 
 async def export_dialog(ui: AppDriver, model: Path) -> Dialog:
     """The dialog, reached by way of what is written."""
-    ui.main.session.place = ModelOnEngine(str(model), "onnx")
+    ui.main.session.target = ModelOnEngine(str(model), "onnx")
     dialog = await open_dialog(ui, "w", WriteScreen)
     await choose(ui, dialog, "#write-kinds", "model")
     await ui.press("enter")

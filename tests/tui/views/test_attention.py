@@ -6,7 +6,7 @@ from edge.edits import ScaleHead
 from edge.measure.attention import entropy_bits
 from tests.tui.app_driver import AppDriver, running_app
 from tests.tui.fake_model import FakeModels, small_spec
-from tui.companion import Companion
+from tui.comparison_request import ComparisonRequest
 from tui.jobs.job import ModelOnEngine
 from tui.widgets.attention.attention_map import AttentionMap
 from tui.widgets.attention.head_grid import HeadGrid
@@ -131,7 +131,7 @@ async def test_many_layers_and_heads_scroll_to_the_chosen_one() -> None:
 async def test_another_engine_stands_beside_and_the_difference_is_signed() -> None:
     async with running_app(size=(200, 60)) as ui:
         await look(ui)
-        ui.main.session.run_comparison(Companion("torch", ModelOnEngine("fake", "torch")))
+        ui.main.session.run_comparison(ComparisonRequest("torch", ModelOnEngine("fake", "torch")))
         await ui.until(lambda: ui.main.state.compared is not None and not ui.main.jobs.progress, "the run beside")
         compared, chosen = ui.main.state.compared, ui.main.state.selection
         assert compared is not None and compared.trace.tokens == ui.shown_run.trace.tokens[: ui.shown_run.trace.n_fed]
@@ -169,7 +169,7 @@ async def test_x_ablates_the_chosen_head_in_a_run_beside_and_ends_that() -> None
 async def test_a_new_prompt_makes_the_run_beside_anew() -> None:
     async with running_app(size=(200, 60)) as ui:
         await look(ui)
-        ui.main.session.run_comparison(Companion("torch", ModelOnEngine("fake", "torch")))
+        ui.main.session.run_comparison(ComparisonRequest("torch", ModelOnEngine("fake", "torch")))
         await ui.until(lambda: ui.main.state.compared is not None and not ui.main.jobs.progress, "the run beside")
         await ui.run("another prompt")
         await ui.until(lambda: ui.main.state.compared is not None and not ui.main.jobs.progress, "the next run beside")

@@ -1,4 +1,4 @@
-"""The comparison run as it was requested."""
+"""A requested comparison run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,11 @@ from tui.view_state import MeasuredRun
 
 
 @dataclass(frozen=True)
-class Companion:
+class ComparisonRequest:
     """The comparison run: what the current run is compared with. It is run again after every change.
 
     Attributes:
-        place: Another model or engine; the current one where None.
+        target: Another model or engine; the current one where None.
         prompt: Another prompt; the same tokens where None.
         edits: The active edits.
         alone: The only one of them that is applied; None where all are.
@@ -26,29 +26,31 @@ class Companion:
     """
 
     name: str
-    place: ModelOnEngine | None = None
+    target: ModelOnEngine | None = None
     prompt: Prompt | None = None
     edits: tuple[Edit, ...] = ()
     alone: Edit | None = None
     saved: Path | None = None
 
     @classmethod
-    def of_edits(cls, edits: tuple[Edit, ...], alone: Edit | None = None) -> "Companion | None":
+    def of_edits(cls, edits: tuple[Edit, ...], alone: Edit | None = None) -> "ComparisonRequest | None":
         """The same tokens with edits; None without any."""
         return cls(edits_title(edits, alone), edits=edits, alone=alone) if edits else None
 
     @property
-    def acting(self) -> tuple[Edit, ...]:
+    def applied(self) -> tuple[Edit, ...]:
         """The edits that are applied in this run."""
         return self.edits if self.alone is None else (self.alone,)
 
-    def made(self, shown: MeasuredRun) -> bool:
+    def matches(self, shown: MeasuredRun) -> bool:
         """Whether a run is the one of this request, and not of an earlier one."""
-        return shown.name == self.name and (self.saved is not None or shown.trace.edits == tuple(map(str, self.acting)))
+        return shown.name == self.name and (
+            self.saved is not None or shown.trace.edits == tuple(map(str, self.applied))
+        )
 
     @property
-    def stays(self) -> bool:
-        """Whether it stays the same when the current run changes."""
+    def is_kept(self) -> bool:
+        """Whether the comparison run is kept when the current run changes."""
         return self.prompt is not None or self.saved is not None
 
     def job(self, at: ModelOnEngine | None, trace: Trace) -> Job:
@@ -58,4 +60,4 @@ class Companion:
         if at is None:
             raise MisuseError("no model is loaded, so there is nothing to compare with; open one with 'o'")
         ids = None if self.prompt else trace.tokens[: trace.n_fed]
-        return RunComparison(self.name, self.place or at, ids, self.prompt, self.acting)
+        return RunComparison(self.name, self.target or at, ids, self.prompt, self.applied)
