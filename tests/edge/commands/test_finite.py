@@ -41,7 +41,7 @@ def test_a_variant_that_overflows_ends_a_command_with_site_layer_token_and_way_o
     assert code == 1, f"{out}\n{err}"
     last = err.strip().splitlines()[-1]
     assert f"{engine}:fp16 computes numbers that are not finite, from layers.1.ffn.output, token " in last, err
-    assert f"run it on {engine} or {engine}:bf16" in last
+    assert f"run on {engine} or {engine}:bf16" in last
     assert "Traceback" not in err and not out.strip()
 
 
