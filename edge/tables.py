@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edge.picture.escape import escape_line
 from models.json_text import json_text
@@ -17,20 +18,20 @@ class Column:
     Attributes:
         key: Its name for scripts, unit included.
         heading: Its name for people, unit included.
-        form: How a number is written for people: as `format` takes it, or a function.
+        form: How a value is written for people: a number as `format` takes it, or any value by a function.
     """
 
     key: str
     heading: str
-    form: str | Callable[[float], str] = ""
+    form: str | Callable[[Any], str] = ""
 
     def show(self, cell: Cell) -> str:
         """A cell as people read it; an absent value, as the mean of nothing is, is a dash."""
         if cell is None or cell != cell:
             return "-"
-        if isinstance(cell, str):
-            return escape_line(cell)
-        return self.form(cell) if callable(self.form) else format(cell, self.form)
+        if callable(self.form):
+            return escape_line(self.form(cell))
+        return escape_line(cell) if isinstance(cell, str) else format(cell, self.form)
 
 
 @dataclass(frozen=True)

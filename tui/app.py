@@ -1,6 +1,7 @@
 """The terminal UI. It draws at once; heavy imports come after the first frame."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -104,6 +105,7 @@ class EdgeApp(App[None]):
 
 def show(app: EdgeApp, headless: bool = False, auto_pilot: AutoPilot | None = None) -> None:
     """Runs the app until it is quit; the process ends then, even if an engine is busy."""
+    _end_with_the_terminal()
     try:
         app.run(headless=headless, auto_pilot=auto_pilot)
     finally:
@@ -118,3 +120,12 @@ def show(app: EdgeApp, headless: bool = False, auto_pilot: AutoPilot | None = No
         raise app.failure
     if app.return_code:
         sys.exit(app.return_code)
+
+
+def _end_with_the_terminal() -> None:
+    """Ends the process when its terminal closes, also under a parent that ignores that, as nohup does.
+
+    Textual would read the end of the closed terminal again and again.
+    """
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -118,7 +118,7 @@ def received(pattern: Float32[np.ndarray, "token past"]) -> Float32[np.ndarray, 
 
 
 def _pattern(shown: MeasuredRun, selection: Selection) -> Float32[np.ndarray, "token past"] | None:
-    """The chosen head's pattern; None where it was not watched."""
+    """The chosen head's pattern; None where it was not recorded."""
     return None if shown.lacks(selection.layer, *MAPPED) else shown.trace.pattern(selection.layer, selection.head)
 
 

@@ -3,10 +3,18 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from edge.picture.part_titles import part_title
 from edge.picture.units import show_bytes, show_number
 from edge.profile.breakdown import PartRow, part_rows
 from edge.profile.record import Profile
-from edge.profile.summary import UNRELIABLE_SPREAD, DepthSummary, bandwidth_bytes_per_s, flops_per_s, quantile
+from edge.profile.summary import (
+    UNRELIABLE_SPREAD,
+    DepthSummary,
+    bandwidth_bytes_per_s,
+    busy_text,
+    flops_per_s,
+    quantile,
+)
 from edge.report.pass_kinds import PartTimes, PassKind
 from edge.timing import Basis, TimeBreakdown, TimesByScope
 from models.parts import SUBLAYERS, layers_of, sublayer_of, within_layer
@@ -14,14 +22,7 @@ from tui.cost_table import Cost, CostRow, Heading, Split
 
 CLOCKED = f"of {Basis.CLOCKED}"
 
-PARTS = {
-    "attn": "attention",
-    "ffn": "FFN",
-    "embed": "embed",
-    "head": "head",
-    "other": "other",
-    "gap": "unattributed",
-}
+PARTS = {part: part_title(part) for part in ("attn", "ffn", "embed", "head", "other", "gap")}
 """The parts of a pass, in order of computation, with their titles."""
 
 
@@ -102,9 +103,9 @@ def _differenced(engines: tuple[PartTimes, ...]) -> Iterator[CostRow]:
     if not any(found):
         return
     yield Heading("by differencing · uninstrumented passes without them")
-    for title, name in (("attention", "attn_ns"), ("FFN", "ffn_ns"), ("rest", "rest_ns")):
+    for title, name in (("attention", "attn_ns"), ("FFN", "ffn_ns"), ("outside layers", "rest_ns")):
         yield Cost(title, "ms", _ms(None if one is None else getattr(one, name) for one in found))
-    yield Cost("sum / total", "share", tuple(None if one is None else one.coverage for one in found))
+    yield Cost("sum / pass", "share", tuple(None if one is None else one.coverage for one in found))
 
 
 def divided_rows(accounts: Sequence[TimeBreakdown], names: Sequence[str]) -> Iterator[CostRow]:
@@ -120,7 +121,7 @@ def divided_rows(accounts: Sequence[TimeBreakdown], names: Sequence[str]) -> Ite
             scaled = f"{title}, scaled" if slowed and part != "gap" else title
             shares = tuple(_over(ns, account.total_ns) for ns, account in zip(took, accounts, strict=True))
             yield Cost(scaled, "ms", _ms(took), shares)
-    yield Cost("timed parts / pass", "share", tuple(account.coverage for account in accounts))
+    yield Cost("coverage", "share", tuple(account.coverage for account in accounts))
     if slowed:
         yield Heading(f"instrumented · timers slowed {', '.join(slowed)}: shares are {CLOCKED}", warns=True)
         measured = [account.measured_sums_ns for account in accounts]
@@ -176,8 +177,7 @@ def _memory(engines: tuple[PartTimes, ...]) -> Iterator[CostRow]:
 
 def _doubts(profile: Profile, summaries: list[DepthSummary]) -> str:
     """Why the timing is unreliable; empty where it is not."""
-    busy = profile.machine.busy or 0.0
-    doubts = [f"other processes used about {busy:.1f} cores"] if busy > 1.5 else []
+    doubts = [busy] if (busy := busy_text(profile.machine)) else []
     if any(summary.spread > UNRELIABLE_SPREAD for summary in summaries):
         doubts.append(f"medians of rounds differ by over {UNRELIABLE_SPREAD:.0%}")
     return f"Unreliable timing: {', '.join(doubts)}" if doubts else ""

@@ -41,18 +41,20 @@ class Score:
     Attributes:
         field: A field of `edge.measure.overview.HeadScores`.
         top: The score of the brightest color; the largest score where None.
+        none: Why no head has this score.
     """
 
     field: str
     title: str
     top: float | None = 1.0
+    none: str = ""
 
 
 SCORES = (
     Score("entropy_bits", "entropy, bits", None),
     Score("first_token", "first-token share"),
     Score("previous_token", "previous-token share"),
-    Score("induction", "induction share"),
+    Score("induction", "induction score", none="no token occurs twice in this text"),
     Score("distance_tokens", "distance, tokens", None),
 )
 
@@ -85,7 +87,7 @@ COLORS = (
     Color("attention", "attention weight"),
     Color("surprisal", "surprisal, bits"),
     Color("received", "attention received, mean"),
-    Color("sparsity", "sparsity of the chosen layer"),
+    Color("sparsity", "sparsity of the selected layer"),
     Color("latency", "inter-token latency, ms"),
 )
 
@@ -148,7 +150,7 @@ def clamp(selection: Selection, trace: Trace) -> Selection:
 
 
 def attention_row(trace: Trace, chosen: Selection) -> Float32[np.ndarray, " past"] | None:
-    """Attention weights of the chosen query and head, over keys up to itself; None if they were not watched."""
+    """Attention weights of the chosen query and head, over keys up to itself; None if they were not recorded."""
     names = [layer_site(chosen.layer, part) for part in ("attn.query", "attn.key")]
     if not set(names) <= trace.sites.keys() or not trace.n_fed:
         return None
@@ -159,6 +161,6 @@ def attention_row(trace: Trace, chosen: Selection) -> Float32[np.ndarray, " past
 
 
 def strongest_key(trace: Trace, chosen: Selection) -> int:
-    """The key with the largest weight for the chosen query and head; the chosen key if they were not watched."""
+    """The key with the largest weight for the chosen query and head; the chosen key if they were not recorded."""
     row = attention_row(trace, chosen)
     return chosen.key if row is None else int(row.argmax())

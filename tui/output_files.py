@@ -38,7 +38,7 @@ SVG = FileKind("svg", "picture", "this screen, SVG", ".svg")
 HTML = FileKind("html", "page", "the picture with title and date, HTML, to print", ".html")
 CSV = FileKind("csv", "table, CSV", "the numbers of this screen", ".csv")
 JSON = FileKind("json", "table, JSON", "the numbers of this screen", ".json")
-TRACE = FileKind("trace", "trace", "the run with all watched sites; 'o' opens it again", ".trace")
+TRACE = FileKind("trace", "trace", "the run with all recorded sites; 'o' opens it again", ".trace")
 EDITED = FileKind("edited", "trace with edits", "the run with the active edits; 'o' opens it again", "-edited.trace")
 REPORT = FileKind("report", "report", "the run as an interactive page, HTML", "-report.html")
 

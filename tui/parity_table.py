@@ -127,15 +127,18 @@ def sum_lines(found: Comparison) -> tuple[Line, ...]:
 def _measures(found: Comparison) -> Iterator[tuple[str, Callable[[ComparedVariant], str]]]:
     reference = found.reference
     yield "top-1 agreement", lambda one: show_share(one.predictions.top1_agreement)
-    yield "  differ, near ties", lambda one: f"{one.predictions.flips}, {one.predictions.near_tie_flips}"
+    yield "  differ, of these near ties", lambda one: f"{one.predictions.flips}, {one.predictions.near_tie_flips}"
     yield "KL mean, nats", lambda one: _number(one.predictions.kl_mean_nats)
     yield "KL p99, nats", lambda one: _number(one.predictions.kl_p99_nats)
     yield "max |Δ logit|", lambda one: _number(one.predictions.max_logit_difference)
     yield (
-        "greedy differs at",
-        lambda one: f"#{one.first_divergent_token.position}" if one.first_divergent_token else "nowhere",
+        "equal greedy tokens",
+        lambda one: f"{one.first_divergent_token.position}" if one.first_divergent_token else "all",
     )
-    yield "  its token", lambda one: quote_piece(one.first_divergent_token.piece) if one.first_divergent_token else "–"
+    yield (
+        "  then its token",
+        lambda one: quote_piece(one.first_divergent_token.piece) if one.first_divergent_token else "–",
+    )
     yield (
         f"  {reference.name}'s token",
         lambda one: quote_piece(one.first_divergent_token.reference_piece) if one.first_divergent_token else "–",

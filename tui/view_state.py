@@ -15,7 +15,7 @@ from edge.laws.result import LawResult
 from edge.measure.overview import Overview
 from edge.picture.pieces import quote_piece
 from edge.profile.record import Profile
-from edge.timing import Basis, SublayerTiming
+from edge.timing import SublayerTiming
 from edge.trace import Trace
 from models.sites import layer_site
 from models.spec import DecoderSpec
@@ -77,16 +77,16 @@ class MeasuredRun:
         return f"{self.name} ({', '.join(self.trace.edits)})" if self.trace.edits else self.name
 
     @property
-    def is_slowed(self) -> bool:
-        """Whether timers slowed the timed pass, so that sublayer times are scaled."""
-        return self.timing is not None and self.timing.basis is Basis.CLOCKED
+    def is_scaled(self) -> bool:
+        """Whether timed parts sum to more than the pass, so that sublayer times are scaled down."""
+        return self.timing is not None and self.timing.coverage > 1
 
     def lacks(self, layer: int, *parts: str) -> str:
         """Why a site of a layer is missing; empty if none is."""
         if not self.trace.n_fed:
             return "no token was processed in this run"
         sites = (layer_site(layer, part) for part in parts)
-        return next((f"'{site}' was not watched in this run" for site in sites if site not in self.trace.sites), "")
+        return next((f"'{site}' was not recorded in this run" for site in sites if site not in self.trace.sites), "")
 
     def quote(self, token: int) -> str:
         """A token in quotes, for titles."""

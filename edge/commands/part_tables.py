@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edge.picture.coverage import show_reached
+from edge.picture.part_titles import part_title
 from edge.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ _PARTS = (
     Column("engine", "engine"),
     Column("tokens", "tokens", "d"),
     Column("depth", "depth", "d"),
-    Column("part", "part"),
+    Column("part", "part", part_title),
     Column("measured_ms", "measured ms", ".3f"),
     Column("p90_ms", "p90", ".3f"),
     Column("scaled_ms", "scaled ms", ".3f"),

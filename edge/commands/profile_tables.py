@@ -102,7 +102,7 @@ def _sections(found: "Profile", then: "Profile | None", by_layer: bool) -> "Iter
 
 
 def _head(found: "Profile") -> str:
-    from edge.profile.summary import bandwidth_bytes_per_s, flops_per_s
+    from edge.profile.summary import bandwidth_bytes_per_s, busy_text, flops_per_s
 
     machine, roofline = found.machine, found.rooflines[0]
     turns = f"{found.when}: engines interleaved" if found.interleaved else f"{found.when}: one engine after another"
@@ -114,8 +114,8 @@ def _head(found: "Profile") -> str:
         f"{turns}; warm-up: {found.warm_up}",
         f"energy: {_energy(found)}",
     ]
-    if machine.busy is not None and machine.busy > 1.5:
-        lines.append(f"Unreliable timing: other processes used about {machine.busy:.1f} cores")
+    if busy := busy_text(machine):
+        lines.append(f"Unreliable timing: {busy}")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from edge.picture.coverage import coverage_text, share_title
+from edge.picture.part_titles import part_title
 from edge.tables import Cell, Column, Table
 from models.parts import layers_of
 
@@ -35,7 +36,9 @@ def sublayer_table(timing: "SublayerTiming") -> Table:
 def sublayer_sum(timing: "SublayerTiming") -> str:
     """The parts outside layers, the total, and the coverage: the sum of all parts divided by the total."""
     outside = ", ".join(
-        f"{scope} {took / 1e6:.3f}" for scope, took in timing.measured_ns.items() if not scope.startswith("layers.")
+        f"{part_title(scope)} {took / 1e6:.3f}"
+        for scope, took in timing.measured_ns.items()
+        if not scope.startswith("layers.")
     )
     what = "a decode step" if timing.tokens == 1 else f"a pass over {timing.tokens} tokens"
     return (

@@ -30,25 +30,29 @@ def share_title(account: TimeBreakdown) -> str:
 
 def coverage_text(account: TimeBreakdown) -> str:
     """Coverage of the pass by timed parts, and the unattributed time where it is known."""
-    covers = f"timed parts sum to {show_share(account.coverage)} of the pass"
+    covers = f"{show_share(account.coverage)}: Σ of timed parts / uninstrumented pass"
     if account.gap_ns is not None and account.gap_share is not None:
         return f"{covers}; unattributed {show_time(account.gap_ns)}, {show_share(account.gap_share)}"
     if account.basis is Basis.PASS:
-        return f"{covers} and are scaled down to it; unattributed time unknown"
-    return f"{covers}: timers slowed it; unattributed time unknown"
+        return f"{covers}; parts are scaled down to the pass; unattributed time unknown"
+    return f"{covers}; timers slowed the pass; unattributed time unknown"
 
 
 def difference_text(found: Differenced) -> str:
     """Time of attention, FFN and the rest, by passes that leave sublayers out; and whether they sum to the pass."""
-    parts_ns = (("attention", found.attn_ns), ("FFN", found.ffn_ns), ("rest", found.rest_ns))
+    parts_ns = (("attention", found.attn_ns), ("FFN", found.ffn_ns), ("outside layers", found.rest_ns))
     parts = ", ".join(f"{name} {show_time(took)}" for name, took in parts_ns)
-    covers = f"together {show_share(found.coverage)} of the pass"
-    return f"by leaving sublayers out: {parts}; {covers}" + ("" if found.agrees else ", so they do not add up")
+    covers = f"sum {show_share(found.coverage)} of the pass"
+    return f"by differencing, a pass minus a pass without attention or FFNs: {parts}; {covers}" + (
+        "" if found.agrees else ", so they do not add up"
+    )
 
 
 def coverage_note(account: TimeBreakdown) -> str:
     """The same, short, for a border title."""
-    covers = f"timed parts {show_share(account.coverage)}"
+    covers = f"coverage {show_share(account.coverage)}"
     if account.gap_share is not None:
         return f"{covers} · unattributed {show_share(account.gap_share)}"
-    return f"{covers}, scaled down" if account.basis is Basis.PASS else f"{covers}: timers slowed it, times scaled"
+    return (
+        f"{covers}, scaled down" if account.basis is Basis.PASS else f"{covers}: timers slowed the pass, times scaled"
+    )

@@ -7,11 +7,22 @@ from statistics import median
 
 import numpy as np
 
+from edge.profile.machine import Machine
 from edge.profile.record import DepthProfile, PassProfile, Profile, VariantProfile
 from edge.profile.rounds import spread
 
 UNRELIABLE_SPREAD = 0.2
 """Timing is unreliable if the spread of the medians of rounds is above this."""
+
+_BUSY = 1.5
+"""Timing is unreliable if the load average before it was above this."""
+
+
+def busy_text(machine: Machine) -> str:
+    """That the machine was busy when timing began; empty where it was not, or where the system does not tell."""
+    if machine.busy is None or machine.busy <= _BUSY:
+        return ""
+    return f"the load average was {machine.busy:.1f} (1 minute) on {machine.cores} cores"
 
 
 def quantile(samples: Sequence[float], q: float) -> float:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +174,30 @@ opener, pilot = {"load": (load_forever, quit_while_loading), "run": (open_model,
 app, _ = app_on_model(opener, ModelOnEngine("fake", "onnx"), ("onnx",))
 show(app, headless=True, auto_pilot=pilot)
 """
+
+
+IN_A_TERMINAL = """
+import fcntl, os, signal, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+os.execv(sys.executable, [sys.executable, "-m", "edge", "look", "fable-relu"])
+"""
+
+
+def test_the_process_ends_with_its_terminal_under_a_parent_that_ignores_hangups() -> None:
+    screen, terminal = os.openpty()
+    process = subprocess.Popen([sys.executable, "-c", IN_A_TERMINAL], stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    try:
+        seen = b""
+        while b"fable-relu" not in seen:
+            seen += os.read(screen, 65536)
+        os.close(screen)
+        assert process.wait(PATIENCE_S) == -signal.SIGHUP, "the UI outlives its terminal"
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("work", ["load", "run"])

@@ -1,4 +1,4 @@
-"""Runs a prompt on the current model: watched, measured and timed; and comparison runs."""
+"""Runs a prompt on the current model: recorded, measured and timed; and comparison runs."""
 
 from dataclasses import dataclass
 from time import monotonic
@@ -54,8 +54,8 @@ def invitation(model: ModelSummary | None, options: Options) -> tuple[str, str]:
     cost = ""
     if model is not None:
         a_token = watch_for(model.spec, options.max_new_tokens).cost_bytes(model.spec, 1)
-        cost = f" · watching takes {show_bytes(a_token)} per token"
-    return f"type a prompt, such as: {example}", f"enter runs {options.plan}{cost}"
+        cost = f" · recording takes {show_bytes(a_token)} per token"
+    return f"type a prompt, such as: {example}", f"enter generates up to {options.plan}{cost}"
 
 
 @dataclass(frozen=True)

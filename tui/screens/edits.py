@@ -30,7 +30,7 @@ class EditsScreen(Dialog[Message]):
         Binding("x,delete", "remove", "remove", key_display="x", tooltip="Remove the edit under the cursor"),
         Binding("u", "clear", "clear all", tooltip="Remove all edits"),
     ]
-    title_of_frame: ClassVar[str] = "edits of the comparison run"
+    title_of_frame: ClassVar[str] = "edits"
     keys: ClassVar[str] = "enter applies it · x removes it · u clears all · escape closes"
 
     def __init__(self, edits: Sequence[Edit], alone: Edit | None) -> None:
@@ -45,11 +45,11 @@ class EditsScreen(Dialog[Message]):
         choices, count = self.query_one(ChoiceList), len(self._edits)
         choices.border_title = Content(f"{count} edit{'s' if count > 1 else ''}")
         groups = {
-            "apply": [Choice(ALL, f"all {count} edits", self._mark(None))] if count > 1 else [],
-            "apply one alone" if count > 1 else "applied": [
+            "show the effect of": [Choice(ALL, f"all {count} edits", self._mark(None))] if count > 1 else [],
+            "show the effect of one alone" if count > 1 else "": [
                 Choice(key, str(edit), self._mark(edit)) for key, edit in self._edits.items()
             ],
-            "": [Choice(CLEAR, "clear all" if count > 1 else "remove it")],
+            "clear": [Choice(CLEAR, "clear all" if count > 1 else "clear it")],
         }
         choices.offer(groups)
         choices.point_at(next((key for key, edit in self._edits.items() if edit == self._alone), ALL))

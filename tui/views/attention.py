@@ -71,7 +71,7 @@ class AttentionView(View):
         Binding("g", "score", "score", tooltip="Color heads by the next score"),
         Binding("z", "zoom", "zoom", tooltip="Show the whole pattern, or one pixel per cell"),
         Binding("v", "pairing", "difference", tooltip="Show the comparison run's pattern, or the difference"),
-        Binding("x", "ablate", "ablate head", tooltip="Ablate the chosen head in the comparison run, or restore it"),
+        Binding("x", "ablate", "ablate head", tooltip="Ablate the selected head in the comparison run, or restore it"),
         Binding(
             "a",
             "ablate_all",
@@ -134,7 +134,7 @@ class AttentionView(View):
         self.set_class(unfolded and self.size.width >= WIDE, "spacious")
 
     def _draw_map(self, state: ViewState, main: MeasuredRun) -> bool:
-        """The large map; False if its queries and keys were not watched."""
+        """The large map; False if its queries and keys were not recorded."""
         chosen, options, trace = state.selection, state.options, main.trace
         attention, legend = self.query_one("#map", AttentionMap), self.query_one("#map-legend", Legend)
         missing = main.lacks(chosen.layer, *MAPPED)
@@ -153,9 +153,9 @@ class AttentionView(View):
             legend.scale = picture.scale
         attention.cursor = chosen.token, chosen.key
         legend.title = "weight"
-        legend.note = "first token hidden" if options.drops_first else "blank: outside the window"
-        off = " · ablated" if state.ablated.has_head(chosen.layer, chosen.head) else ""
-        of = "no edit" if state.edits else main.name
+        legend.note = "first token hidden" if options.drops_first else "blank: masked"
+        off = " (ablated)" if state.ablated.has_head(chosen.layer, chosen.head) else ""
+        of = "run without edits" if state.edits else main.name
         title = f"layer {chosen.layer} head {chosen.head}{off} · {of}"
         self.query_one("#map-pane", Pane).set_title(title, self._row_numbers(main, chosen.token))
         return True
@@ -165,8 +165,8 @@ class AttentionView(View):
         bits, first = float(entropy_bits(row)[0]), float(first_token_share(row)[0])
         far = float(mean_distance(self._pattern)[token])
         query = quote_piece(main.trace.pieces[token])
-        shares = f"entropy {show_number(bits)} bits · first token {show_share(first)}"
-        return f"{query} {shares} · {show_number(far)} tokens back"
+        shares = f"entropy {show_number(bits)} bits · weight on first token {show_share(first)}"
+        return f"{query}: {shares} · mean distance {show_number(far)} tokens"
 
     def _draw_heads(self, state: ViewState, main: MeasuredRun) -> None:
         chosen, score = state.selection, state.options.score
@@ -179,7 +179,11 @@ class AttentionView(View):
         layers = range(main.trace.spec.n_layers)
         heads.ablated = frozenset((layer, head) for layer in layers for head in off.heads_of(layer, n_heads))
         legend.title, legend.scale = score.title, heads.scale
-        legend.note = "× ablated · mean after the first token" if heads.ablated else "mean after the first token"
+        legend.note = (
+            "× ablated · mean over queries, first left out" if heads.ablated else "mean over queries, first left out"
+        )
+        if np.isnan(scores).all():
+            legend.note = f"no {score.title}: {score.none}" if score.none else legend.note
         value = float(scores[chosen.layer, chosen.head])
         number = "" if np.isnan(value) else f" · {show_number(value)}"
         self.query_one("#heads-pane", Pane).set_title(f"{score.title}{number}")
@@ -203,7 +207,7 @@ class AttentionView(View):
         token, key = cell or (chosen.token, chosen.key)
         words = f"from {quote_piece(trace.pieces[token])} ({token}) to {quote_piece(trace.pieces[key])} ({key})"
         seen = visible_keys(trace.n_fed, trace.n_fed, trace.spec.layers[chosen.layer].window)[token, key]
-        value = show_number(float(self._pattern[token, key])) if seen else "outside the window"
+        value = show_number(float(self._pattern[token, key])) if seen else "masked"
         mark = "▸" if cell is None else "mouse"
         self.query_one("#readout", TextLine).show_text(
             Content.assemble((f" {mark} ", "$text-muted"), words, "  ", (value, "bold $accent"))
@@ -215,16 +219,17 @@ class AttentionView(View):
     def _draw_copied(self, state: ViewState, main: MeasuredRun) -> None:
         chosen, words = state.selection, self.query_one("#copies", TextLine)
         if (missing := main.lacks(chosen.layer, "attn.value")) or main.weights is None:
-            words.show_text(f" copying (OV): {missing or NO_WEIGHTS}")
+            words.show_text(f" OV circuit: {missing or NO_WEIGHTS}")
             return
         trace, weights, place = main.trace, main.weights, (chosen.layer, chosen.head, chosen.token, chosen.key)
         found = self._copied.at(place, lambda: read_ov_circuit(trace, weights, *place))
         if isinstance(found, OvReading):
             raised = "  ".join(map(_raised, found.raised))
-            rank = f"{main.quote(chosen.key)} ranks {found.own_rank + 1:,}"
-            unit = "" if found.raised[0][1] is None else ", Δ logit"
-            label = f" copying from {main.quote(chosen.key)} (OV), {rank}{unit}: "
-            words.show_text(Content.assemble((label, "$text-muted"), raised))
+            key, of = main.quote(chosen.key), main.trace.spec.vocab_size
+            unit = "promotes" if found.raised[0][1] is None else "raises logits of"
+            rank = f"; {key} has rank {found.own_rank + 1:,} of {of:,}"
+            label = f" OV circuit: attending to {key} {unit} "
+            words.show_text(Content.assemble((label, "$text-muted"), raised, (rank, "$text-muted")))
         elif found is not None:
             words.show_text(f" {found.text}")
 

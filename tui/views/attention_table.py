@@ -10,7 +10,7 @@ from tui.view_state import ViewState
 
 
 def pattern_table(state: ViewState) -> Table | None:
-    """One row per cell in the attention window, with the weight in the run with edits; None if it was not watched."""
+    """One row per cell in the attention window, with the weight in the run with edits; None if it was not recorded."""
     if state.main is None or state.main.lacks(state.selection.layer, *MAPPED):
         return None
     trace, chosen, edited = state.main.trace, state.selection, _edited_pattern(state)

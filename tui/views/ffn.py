@@ -68,7 +68,7 @@ class FfnView(View):
         Binding(
             *("x,space", "ablate", "ablate neuron"),
             key_display="x",
-            tooltip="Ablate the chosen neuron in the comparison run, or restore it",
+            tooltip="Ablate the selected neuron in the comparison run, or restore it",
         ),
         Binding(
             "m",
@@ -80,7 +80,7 @@ class FfnView(View):
             "z",
             "ablate_all",
             "ablate FFN",
-            tooltip="Ablate the FFN of the chosen layer in the comparison run, or restore it",
+            tooltip="Ablate the FFN of the selected layer in the comparison run, or restore it",
         ),
         Binding("g", "definition", "definition", tooltip="Use the next definition of sparsity"),
         Binding("v", "side", "other run", tooltip="Show this run, the comparison run, or the difference"),

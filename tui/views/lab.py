@@ -57,7 +57,7 @@ class LabView(View):
         "contrast": "attention vs FFN",
     }
     roomy = (150, 30)
-    shows = "bundled texts"
+    shows = "claims use bundled texts"
     needs_run = False
 
     def __init__(self, name: str) -> None:

@@ -50,9 +50,9 @@ def _prediction(answers: Found, layer: int) -> tuple[str, float] | None:
 
 
 def kinds_of(scores: HeadScores, layer: int) -> str:
-    """The number of heads of a layer with each role: `prev 2 · sink 3`."""
+    """The number of heads of a layer with each role: `2 prev · 3 sink`."""
     counts = [(role.short, int((getattr(scores, role.field)[layer] >= role.least).sum())) for role in ROLES]
-    return " · ".join(f"{short} {count}" for short, count in counts if count)
+    return " · ".join(f"{count} {short}" for short, count in counts if count)
 
 
 def _parity(state: ViewState, layer: int) -> str:

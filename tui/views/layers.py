@@ -14,6 +14,7 @@ from edge.measure.overview import Overview
 from edge.picture.coverage import coverage_note
 from edge.picture.levels import Linear
 from edge.picture.palettes import SIGNED
+from edge.picture.part_titles import part_title
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_time
 from edge.tables import Column, Table
@@ -75,7 +76,7 @@ class LayersView(View):
     tabs: ClassVar[dict[str, str]] = dict(
         layers="layers", next="next token", prediction="prediction", contributions="contributions"
     )
-    shows = "watched run · timed separately"
+    shows = "recorded run · timed separately"
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -107,7 +108,7 @@ class LayersView(View):
         if asked != self._drawn:
             self._drawn = asked
             table.has_parity, table.has_compared = state.comparison is not None, state.compared is not None
-            table.sparsity, table.is_scaled = state.options.sparsity.title, state.main.is_slowed
+            table.sparsity, table.is_scaled = state.options.sparsity.title, state.main.is_scaled
             table.has_edits, table.edited = bool(state.edits), state.ablated.layers
             table.longest_ns = max(_sublayers(state.main.timing), default=0.0)
             table.rows = rows_of(state, answers, compared)
@@ -135,7 +136,7 @@ class LayersView(View):
         pages = len(table.pages())
         page = f"columns {table.page % pages + 1} of {pages}, v for more" if pages > 1 else ""
         what = f"effect of {state.edits_title}" if state.edits else f"sparsity: {state.options.sparsity.title}"
-        title = f"{what} at {quote_piece(main.trace.pieces[token])} ({token})"
+        title = f"{what} at {quote_piece(main.trace.pieces[token])} (token {token})"
         self.query_one("#layers-pane", Pane).set_title(title, page)
 
     def _draw_next(self, state: ViewState, answers: Found, compared: Found) -> None:
@@ -148,8 +149,8 @@ class LayersView(View):
         predictions.predictions = answers.final
         predictions.others = compared.final if isinstance(compared, LensPredictions) else ()
         follows = state.main.trace.pieces[token + 1] if token + 1 < len(state.main.trace.pieces) else None
-        settled = f"top-1 from layer {answers.final_from_layer}"
-        note = f"next token: {quote_piece(follows)}, {settled}" if follows is not None else settled
+        settled = f"top-1 since layer {answers.final_from_layer}"
+        note = f"next: {quote_piece(follows)} · {settled}" if follows is not None else settled
         after = f"after {quote_piece(state.main.trace.pieces[token])}"
         against = (
             f", {state.main.name} above {state.compared.name}"
@@ -170,7 +171,7 @@ class LayersView(View):
         writes.palette = legend.palette = SIGNED
         legend.title, legend.scale = "‖FFN‖ / (‖attention‖ + ‖FFN‖)", writes.scale
         legend.note = "0: attention only"
-        self.query_one("#contributions-pane", Pane).set_title("to the residual stream, L2 norm: FFN's share")
+        self.query_one("#contributions-pane", Pane).set_title("FFN share of ‖attention‖ + ‖FFN‖")
 
     # ---- logit lens ------------------------------------------------------------------------------------
 
@@ -256,5 +257,7 @@ def _total_line(timing: SublayerTiming | None) -> str:
     """The total, and the parts outside the layers."""
     if timing is None:
         return "not timed yet"
-    rests = " · ".join(f"{scope} {show_time(timing.scaled_ns.get(scope, 0.0))}" for scope in ("embed", "head", "other"))
-    return f"total {show_time(timing.total_ns)} · {coverage_note(timing)} · {rests}"
+    rests = " · ".join(
+        f"{part_title(scope)} {show_time(timing.scaled_ns.get(scope, 0.0))}" for scope in ("embed", "head", "other")
+    )
+    return f"uninstrumented {show_time(timing.total_ns)} · {coverage_note(timing)} · {rests}"

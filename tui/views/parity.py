@@ -33,7 +33,7 @@ from tui.widgets.text_line import TextLine
 OF_ONE_MODEL = tuple(law.number for law in LAWS if law.check is not None)
 """Laws that need no comparison of engines."""
 
-KEY = " ● within tolerance  ◐ up to 10×  ○ over 10×  ◀ first over   max|a−b| / max|b|"
+KEY = " ● within tolerance  ◐ up to 10 × tolerance  ○ more  ◀ first site over tolerance   max|a−b| / max|b|"
 
 TIGHT = 13
 """Lines of the view below which notes are hidden."""
@@ -57,14 +57,14 @@ class ParityView(View):
         Binding("m", "measure", "compare", tooltip="Compare engines site by site, each in a separate process"),
         Binding("a", "engine_set", "engines", tooltip="Choose which engines are compared"),
         Binding("v", "rows", "rows", tooltip="One row per site, or one per layer with its largest error"),
-        Binding("enter,space", "law", "check law", key_display="⏎", tooltip="Check the chosen law on this model"),
+        Binding("enter,space", "law", "check law", key_display="⏎", tooltip="Check the selected law on this model"),
         Binding("b", "laws", "all laws", tooltip="Check all laws on this model"),
     ]
 
     title = "Parity"
     tabs: ClassVar[dict[str, str]] = {"sites": "sites", "summary": "summary", "laws": "laws"}
     roomy = (132, 28)
-    shows = "compared separately"
+    shows = "engines run separately"
     needs_run = False
 
     def __init__(self, name: str) -> None:

@@ -57,14 +57,14 @@ class SecondMap:
             attention.labels, attention.levels = compared.trace.pieces, picture.levels
             attention.rows, attention.columns = margins(self._pattern)
             legend.scale = picture.scale
-        signed, base = state.shows_difference, "no edit" if state.edits else state.main.name
+        signed, base = state.shows_difference, "the run without edits" if state.edits else state.main.name
         attention.palette = legend.palette = SIGNED if signed else options.palette
         last = compared.trace.n_fed - 1
         attention.cursor = min(chosen.token, last), min(chosen.key, last)
         legend.title = "difference" if signed else "weight"
         legend.note = f"{compared.name} minus {base}" if signed else ""
         less = f" minus {base}" if signed else ""
-        off = " · ablated" if compared.trace.ablated.has_head(chosen.layer, chosen.head) else ""
+        off = " (ablated)" if compared.trace.ablated.has_head(chosen.layer, chosen.head) else ""
         pane.set_title(f"{compared.name}{less}{off}", self._largest())
 
     def _largest(self) -> str:

@@ -89,7 +89,7 @@ class SparsityPane:
             _paint(grid, legend, side, sparsity, own, other)
         if off.neurons and not grid.notice:
             legend.note = f"{len(off.neurons):,} ablated neuron{'s' if len(off.neurons) > 1 else ''} excluded"
-        base = "no edit" if state.edits else "this run"
+        base = "the run without edits" if state.edits else "this run"
         names = {
             "main": base,
             "compared": shown.name,
@@ -140,7 +140,7 @@ def _why_not(shown: MeasuredRun, other: MeasuredRun | None) -> str:
     if not shown.trace.n_fed:
         return "no token was fed in this run"
     if not any(layer_site(layer, "ffn.neurons") in shown.trace.sites for layer in range(shown.trace.spec.n_layers)):
-        return f"the FFN's neurons were not watched in {shown.name}\n\nrun the prompt again to watch them"
+        return f"the FFN's neurons were not recorded in {shown.name}\n\nrun the prompt again to record them"
     if other is not None and other.trace.n_fed != shown.trace.n_fed:
         return "a difference needs two runs of the same length\n\nv shows one run at a time"
     return ""

@@ -173,4 +173,4 @@ class NeuronPanes:
 
 
 def _bits(found: DistributionChange | Unavailable | None) -> str:
-    return f", KL {show_number(found.bits)} bits" if isinstance(found, DistributionChange) else ""
+    return f", KL(after ‖ before) {show_number(found.bits)} bits" if isinstance(found, DistributionChange) else ""

@@ -44,8 +44,8 @@ class View(Container):
     """The panes by name, with their titles, in the order of the tab key. A pane's widget has its name as id."""
     roomy: ClassVar[tuple[int, int]] = (104, 28)
     """Columns and lines below which panes are shown one at a time."""
-    shows: ClassVar[str] = "watched run"
-    """Where the numbers of this view come from: a watched run, a timed pass, a comparison."""
+    shows: ClassVar[str] = "recorded run"
+    """Where the numbers of this view come from: a recorded run, a timed pass, a comparison."""
     needs_run: ClassVar[bool] = True
     """Whether it is empty before the first run; other views show their own messages."""
 

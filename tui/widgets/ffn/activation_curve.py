@@ -101,7 +101,7 @@ class ActivationCurve(Grid):
         """Marks where the fewest neurons with 90% of Σ|a| end."""
         at = self._cell(max(0, self._kept - 1))
         share = show_share(self._kept / max(1, len(self.order)))
-        words = f"top-p 0.9: {self._kept:,} neurons, {share}, have 90% of Σ|a|"
+        words = f"{self._kept:,} neurons ({share}) have 90% of Σ|a| (top-p 0.9)"
         words = words if cell_len(words) + 2 <= self.view_cells else f"top-p 0.9: {share}"
         fits = at + cell_len(words) + 2 <= self.view_cells
         start = at if fits else max(0, at - cell_len(words) - 1)
@@ -144,7 +144,7 @@ class ActivationCurve(Grid):
     def _axis(self) -> Strip:
         """The ends of the axis, and the rank of the chosen neuron."""
         rank, count = self._chosen_rank, len(self.order)
-        label, at = f"#{self.chosen}, rank {rank + 1:,}", self._cell(rank)
+        label, at = f"neuron {self.chosen}, rank {rank + 1:,}", self._cell(rank)
         if rank >= self.shown:
             start, words = min(4, self.view_cells - 1), f"{label}, below the scale"
         elif at + cell_len(label) + 2 <= self.view_cells:
@@ -153,7 +153,18 @@ class ActivationCurve(Grid):
             start, words = max(0, at - cell_len(label) - 1), f"{label} ▴"
         room = max(0, self.view_cells - start - cell_len(words))
         share = show_share(self.shown / max(1, count))
-        end = next((end for end in (f"{share} of {count:,} neurons", share) if len(end) < room), "")
+        end = next(
+            (
+                end
+                for end in (
+                    f"shown: the largest {self.shown:,} of {count:,} neurons",
+                    f"largest {self.shown:,} of {count:,}",
+                    share,
+                )
+                if len(end) < room
+            ),
+            "",
+        )
         parts = [
             self.text("0%" if start > 2 else "", start, self.style_of("label")),
             self.text(words, self.view_cells - start - room, self.style_of("chosen")),

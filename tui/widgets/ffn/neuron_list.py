@@ -104,7 +104,7 @@ class NeuronList(Grid):
     def draw_ruler(self) -> Strip:
         switch, cells, words = self._cells
         after = "" if self.after is None else f"{'with edits':>{_AFTER}}"
-        coefficient = f"{'coefficient':>{cells + _NUMBER}}{after}"
+        coefficient = f"{'activation':>{cells + _NUMBER}}{after}"
         heads = f"{'':<{_MARK + switch}}{'neuron':<{_NEURON}}{coefficient}{'norm':>{_NUMBER}}  "
         label, own = self.style_of("label"), self._promoted_cells(words)
         return self.fit(
@@ -126,13 +126,13 @@ class NeuronList(Grid):
         memory, (switch, cells, room) = self.memories[line], self._cells
         is_chosen, is_off = memory.neuron == self.chosen, memory.neuron in self.off
         style, label = self.style_of("chosen") if is_chosen else None, self.style_of("label")
-        state = ("× ablated" if is_off else "[x] on") if switch > 4 else ("×" if is_off else "[x]")
+        state = ("× ablated" if is_off else "") if switch > 4 else ("×" if is_off else "")
         share = abs(memory.coefficient) / self._largest if self._largest else 0.0
         adds = "–" if memory.norm is None else show_measured(memory.norm, "")
         parts: list[Segment] = [
             self.text("▸" if is_chosen else " ", _MARK, style),
             self.text(state, switch, self.style_of("unknown") if is_off else label),
-            self.text(f"#{memory.neuron}", _NEURON, style),
+            self.text(str(memory.neuron), _NEURON, style),
             self.text(bar(share, cells), cells, self.style_of("first" if memory.coefficient >= 0 else "second")),
             self.text(f"{show_measured(memory.coefficient, ''):>{_NUMBER}}", _NUMBER, style),
             *self._after(memory.neuron, style),

@@ -85,11 +85,11 @@ class HeaderBar(Widget):
             return [f"context {self.model.spec.context} tokens", "no run yet"]
         timing, trace = self.trace.timing, self.trace
         rate = timing.tokens_per_second
+        speed = f"{show_number(rate)} tok/s" if rate else "no rate"
         return [
-            f"context {len(trace.tokens)}/{trace.spec.context}",
-            f"ttft {show_number(timing.ttft_ms)} ms",
-            f"{show_number(rate)} tok/s" if rate else "no rate",
-            f"watched {show_bytes(trace.watch.cost_bytes(trace.spec, trace.n_fed))}",
+            f"context {len(trace.tokens)} of {trace.spec.context} tokens",
+            f"ttft {show_number(timing.ttft_ms)} ms, {speed} while recording",
+            f"recorded {show_bytes(trace.watch.cost_bytes(trace.spec, trace.n_fed))}",
         ]
 
     @property
@@ -109,11 +109,16 @@ class HeaderBar(Widget):
 
     def _as_it_runs(self, live: Streaming, context: int) -> list[str]:
         return [
-            f"context {len(live.pieces)}/{context}",
+            f"context {len(live.pieces)} of {context} tokens",
             f"ttft {show_number(live.ttft_ms)} ms" if live.ttft_ms else "prefill",
             f"{show_number(live.tokens_per_second)} tok/s" if live.tokens_per_second else "",
         ]
 
     def _way(self) -> str:
-        ends = {"length": "max new tokens", "stop": "stop token", "stopped": "stopped", "context": "context full"}
-        return ends[self.trace.finish] if self.trace else ""
+        ends = {
+            "length": "max new tokens",
+            "stop": "stop token",
+            "stopped": "stopped by you",
+            "context": "context full",
+        }
+        return f"ended: {ends[self.trace.finish]}" if self.trace else ""

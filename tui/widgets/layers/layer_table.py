@@ -25,7 +25,7 @@ class LayerRow:
         compared: The same in the comparison run.
         changes: With edits, the relative change of attention's and the FFN's output, and which part of them is
             ablated.
-        kinds: Heads by role: `prev 2 · sink 3`.
+        kinds: Heads by role: `2 prev · 3 sink`.
         parity: One mark per engine compared.
     """
 
@@ -103,7 +103,7 @@ COLUMNS = (
     TableColumn("logit lens, p", 20, lambda table, row, cells: _draw_prediction(row.prediction, table, cells)),
     TableColumn(SPARSITY, 13, lambda table, row, cells: _sparsity(row, table, cells)),
     TableColumn("‖attn‖  ‖FFN‖", 17, lambda table, row, cells: _written(row, table, cells)),
-    TableColumn("heads", 21, lambda table, row, cells: [table.text(row.kinds, cells)]),
+    TableColumn("heads by role", 21, lambda table, row, cells: [table.text(row.kinds, cells)]),
     TableColumn("parity", 12, lambda table, row, cells: [table.text(row.parity, cells)]),
     TableColumn("compared lens, p", 20, lambda table, row, cells: _draw_prediction(row.compared, table, cells)),
 )

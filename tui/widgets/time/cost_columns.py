@@ -78,7 +78,7 @@ class CostColumns(Grid):
         row = self.rows[line]
         if isinstance(row, Heading):
             return []
-        label = row.label if isinstance(row, Cost) else "division"
+        label = row.label if isinstance(row, Cost) else "shares"
         return [self.text(f"{' ' * _INDENT}{label}", self.gutter_cells, self.style_of("label"))]
 
     def draw_body(self, line: int) -> Strip:

@@ -9,6 +9,7 @@ from textual.strip import Strip
 
 from edge.picture.bars import bar
 from edge.picture.coverage import coverage_note, coverage_text, share_title
+from edge.picture.part_titles import part_title
 from edge.picture.units import show_share, show_time
 from edge.timing import Basis, SublayerTiming, TimesByScope
 from models.parts import layers_of
@@ -74,7 +75,7 @@ class LatencyBars(LayerList):
         label, half = self.style_of("label"), self.run_cells // 2
         words: list[Segment] = []
         for name, timing in self.runs:
-            of = (f" {name}" if len(self.runs) > 1 else "") + (", scaled" if timing.basis is Basis.CLOCKED else "")
+            of = (f" {name}" if len(self.runs) > 1 else "") + (", scaled" if timing.coverage > 1 else "")
             words.append(self.text(f" attention{of}", half, self.style_of("first")))
             words.append(self.text(f" FFN{of}", self.run_cells - half, self.style_of("second")))
         left = self.scroll_offset.x
@@ -131,12 +132,12 @@ def _sums_of(timing: SublayerTiming, cells: int) -> dict[str, str]:
     sums = {}
     for name, took in timing.sums_ns.items():
         raw = f" · {show_time(measured[name])} measured" if name in measured else ""
-        sums["FFN" if name == "ffn" else name] = f"{show_time(took)}, {show_share(took / timing.total_ns)}{raw}"
+        sums[part_title(name)] = f"{show_time(took)}, {show_share(took / timing.total_ns)}{raw}"
     how = f"{timing.method}; median of {timing.repeats}, {timing.threads} threads"
     return (
         sums
-        | {"total": f"{show_time(timing.total_ns)} per token"}
-        | _wrapped("cover", f"{coverage_text(timing)}; shares {share_title(timing)}", cells)
+        | {"uninstrumented": f"{show_time(timing.total_ns)} per token"}
+        | _wrapped("coverage", f"{coverage_text(timing)}; shares {share_title(timing)}", cells)
         | _wrapped("by", how, cells)
     )
 
@@ -149,4 +150,4 @@ def _wrapped(name: str, words: str, cells: int) -> dict[str, str]:
 
 def sum_words(timing: SublayerTiming) -> str:
     """A short version for the border of a pane."""
-    return f"total {show_time(timing.total_ns)} · {coverage_note(timing)}"
+    return f"uninstrumented {show_time(timing.total_ns)} · {coverage_note(timing)}"

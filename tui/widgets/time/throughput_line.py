@@ -64,10 +64,10 @@ class ThroughputLine(Widget):
     def _live_numbers(self, live: Streaming) -> list[str]:
         rate, first = live.tokens_per_second, live.ttft_ms
         return [
-            f" ◌ {show_number(rate)} tok/s" if rate else " ◌ prefill" if first is None else " ◌ first token",
+            " ◌ recording",
+            f"{show_number(rate)} tok/s" if rate else "prefill" if first is None else "first token",
             f"{len(live.pieces) - live.prompt_length} tokens",
             *([f"ttft {show_number(first)} ms"] if first is not None else []),
-            "watched run in progress",
         ]
 
     def _numbers(self) -> list[str]:
@@ -76,11 +76,10 @@ class ThroughputLine(Widget):
         waits, rate = self.timing.inter_token_ms, self.timing.tokens_per_second
         p50, p90 = (show_number(quantile(waits, q)) for q in (0.5, 0.9)) if waits else ("", "")
         return [
-            f" {show_number(rate)} tok/s" if rate else " fewer than 2 tokens, so no rate",
+            f" while recording: {show_number(rate)} tok/s" if rate else " fewer than 2 tokens, so no rate",
             *([f"inter-token p50 {p50}, p90 {p90} ms"] if waits else []),
             *self._pooling(),
             f"ttft {show_number(self.timing.ttft_ms)} ms",
-            "watched run",
         ]
 
     def _chart_line(self, line: int, lines: int) -> Strip:
