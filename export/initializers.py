@@ -11,7 +11,7 @@ from export.layout import DENSE, Layout, fused_groups, part_shapes
 from models.checkpoint import Checkpoint
 from models.parameters import Shapes, parameter_shapes
 from models.precision import Zero
-from models.quantized import QuantizedMatrix, pack_codes
+from models.quantized import QuantizedMatrix, codes_to_bytes
 from models.rotary import rotary_tables
 from models.spec import DecoderSpec, NoScaling, Rotary
 
@@ -93,6 +93,6 @@ def _parts(parameter: str, matrix: QuantizedMatrix) -> Iterator[tuple[str, Value
         odd = matrix.zeros.shape[1] % 2 if matrix.scheme.bits == 4 else 0
         whole = matrix.scheme.zero is Zero.WHOLE
         padded = np.pad(matrix.zeros, ((0, 0), (0, odd)))
-        arrays["zeros"] = pack_codes(padded, matrix.scheme.bits) if whole else matrix.zeros
+        arrays["zeros"] = codes_to_bytes(padded, matrix.scheme.bits) if whole else matrix.zeros
     for name, shape in part_shapes(parameter, (matrix.rows, matrix.columns), matrix.scheme).items():
         yield name, arrays[name.rpartition(".")[2]].reshape(shape)

@@ -8,7 +8,7 @@ _LONGEST = 1_900
 
 
 class EdgeError(Exception):
-    """Base class of Edge's errors. Its text is one message that says what to do.
+    """Base class of all errors in Edge. Its text is one message that says what to do.
 
     Messages quote values from files, so long words and long messages are truncated.
     """

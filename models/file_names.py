@@ -13,6 +13,6 @@ def checked_file_name(name: object, source: str) -> str:
         return name
     shown = repr(name) if len(repr(name)) <= 80 else f"{repr(name)[:80]}…"
     raise CheckpointError(
-        f"{source} names {shown}, which is not a plain file name; Edge only reads files in the checkpoint's folder; "
-        "put the file there and name it without a path, or download the checkpoint again"
+        f"{source} has {shown}, which is not a plain file name. Edge reads only files in the folder of the checkpoint: "
+        "move the file there and remove the path, or download the checkpoint again"
     )

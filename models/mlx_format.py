@@ -1,6 +1,6 @@
 """Reads matrices quantized by mlx-lm without requantizing them.
 
-X.weight uint32 (row, packed codes)    X.scales, X.biases (row, group)    weight = scale · code + bias
+X.weight uint32 (row, 32 bits of codes)    X.scales, X.biases (row, group)    weight = scale · code + bias
 """
 
 from collections.abc import Mapping

@@ -160,8 +160,8 @@ class Cached:
 class CachedOnCpu(Cached):
     """The same for a CPU, where small operations are expensive and masked scores cost as much as others.
 
-    Heads are rotated with precomputed tables, because `mx.fast.rope` is a dozen operations on a CPU. Queries attend in
-    blocks, each with only the keys up to its own positions.
+    Heads are rotated with precomputed tables, because `mx.fast.rope` runs about 12 operations on a CPU. Queries are
+    computed in blocks, each with only the keys up to its own positions.
     """
 
     def __init__(self, spec: DecoderSpec, kind: mx.Dtype = mx.float32) -> None:

@@ -22,7 +22,7 @@ class Quantized(nn.Module):
         super().__init__()
         self.columns, self.padded = matrix.columns, matrix.scales.shape[1] * matrix.scheme.group
         self.group, self.bits = matrix.scheme.group, matrix.scheme.bits
-        # MLX packs four bytes of codes into one uint32; rows consist of whole groups, so they divide evenly.
+        # MLX stores four bytes of codes as one uint32; rows consist of whole groups, so they divide evenly.
         self.codes = mx.array(np.ascontiguousarray(matrix.codes).view(np.uint32))
         self.scales = mx.array(np.asarray(matrix.scales))
         self.offsets = mx.array(-matrix.zero_points() * matrix.scales)

@@ -55,7 +55,7 @@ class QuantizedMatrix:
         dense = np.empty((self.rows, self.columns), np.float32)
         zeros = self.zero_points()
         for rows in _row_blocks(self.rows, self.columns):
-            codes = unpack_codes(self.codes[rows], self.scheme.bits).astype(np.float32)
+            codes = codes_from_bytes(self.codes[rows], self.scheme.bits).astype(np.float32)
             grouped = codes.reshape(len(codes), -1, self.scheme.group) - zeros[rows][..., None]
             dense[rows] = (grouped * self.scales[rows][..., None]).reshape(len(codes), -1)[:, : self.columns]
         return dense
@@ -107,13 +107,13 @@ def row_bytes(columns: int, scheme: Scheme) -> int:
     return groups_of(columns, scheme) * scheme.group * scheme.bits // 8
 
 
-def pack_codes(codes: UInt8[np.ndarray, "*rows codes"], bits: int) -> Codes:
-    """Packs codes into bytes. With 4 bits, a row needs an even number of codes."""
+def codes_to_bytes(codes: UInt8[np.ndarray, "*rows codes"], bits: int) -> Codes:
+    """Codes as bytes: with 4 bits, two codes per byte, so a row needs an even number of codes."""
     return codes if bits == 8 else codes[..., 0::2] | (codes[..., 1::2] << 4)
 
 
-def unpack_codes(quantized: Codes, bits: int) -> UInt8[np.ndarray, "*rows codes"]:
-    """The inverse of `pack_codes`."""
+def codes_from_bytes(quantized: Codes, bits: int) -> UInt8[np.ndarray, "*rows codes"]:
+    """The inverse of `codes_to_bytes`."""
     if bits == 8:
         return quantized
     return np.stack([quantized & 15, quantized >> 4], axis=-1).reshape(*quantized.shape[:-1], -1)
@@ -139,7 +139,7 @@ def quantize_matrix(matrix: Float[np.ndarray, "row column"], scheme: Scheme) -> 
         scales[block], zeros[block] = _scales_and_zeros(padded, scheme)
         rounded = np.rint(padded / scales[block][..., None]) + zeros[block][..., None]
         clipped = np.clip(rounded, 0, 2**scheme.bits - 1).astype(np.uint8)
-        codes[block] = pack_codes(clipped.reshape(len(dense), -1), scheme.bits)
+        codes[block] = codes_to_bytes(clipped.reshape(len(dense), -1), scheme.bits)
     return QuantizedMatrix(scheme, columns, codes, scales, None if scheme.zero is Zero.MIDDLE else zeros)
 
 

@@ -1,8 +1,8 @@
-"""What tokenizer classes of transformers 5 build in place of parts of `tokenizer.json`, and what of it Edge follows.
+"""Parts of `tokenizer.json` that tokenizer classes of transformers 5 replace, and which of them Edge replaces too.
 
-A class with its own constructor takes the vocabulary and the merges and makes another normalizer, pre-tokenizer and
-decoder. transformers 4 kept those of the file, and published models were trained with them. Edge keeps them too. It
-follows the class in `add_prefix_space` and in GPT-NeoX's tokens around a text, where both versions agree.
+A class with its own constructor uses the vocabulary and the merges, and builds another normalizer, pre-tokenizer and
+decoder. transformers 4 used those of the file, and published models were trained with them, so Edge uses them too. It
+uses the class for `add_prefix_space` and for GPT-NeoX's tokens around a text, where both versions agree.
 """
 
 import json
@@ -23,7 +23,7 @@ _WORDS_WITH_MARKS = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _Built = tuple[Any, Any, Any]
-"""A normalizer, a pre-tokenizer and a decoder; None where there is none."""
+"""A normalizer, a pre-tokenizer and a decoder; each may be None."""
 
 
 def _metaspace(own: Mapping[str, Any], legacy: bool, strips: bool | None = None) -> _Built:
@@ -59,21 +59,21 @@ BUILT: dict[str, Callable[[Mapping[str, Any]], _Built]] = {
     "Qwen2Tokenizer": lambda own: _split(own, _WORDS),
     "Qwen3_5Tokenizer": lambda own: _split(own, _WORDS_WITH_MARKS),
 }
-"""What a class builds, out of the keys of `tokenizer_config.json`; a class that is not here builds nothing for BPE."""
+"""Builds the parts of a class from the keys of `tokenizer_config.json`; other classes build none for BPE."""
 
 _SPACES = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": False}
 
 _PARTS = ("normalizer", "pre-tokenizer", "decoder", "model")
 
 _BY_PIECES = frozenset({"CodeLlamaTokenizer", "GemmaTokenizer", "LlamaTokenizer"})
-"""Classes whose vocabulary spells text, and bytes where it has no other piece."""
+"""Classes with byte fallback: text that is not in the vocabulary becomes byte tokens."""
 
 _OF_BYTES = frozenset({"CodeGenTokenizer", "GPT2Tokenizer", "GPTNeoXTokenizer"})
-"""Classes whose `add_prefix_space` both versions of transformers put into the byte-level pre-tokenizer of the file."""
+"""Classes whose `add_prefix_space` both versions of transformers apply to the byte-level pre-tokenizer of the file."""
 
 
 def apply_class(rust: tokenizers.Tokenizer, folder: Path) -> None:
-    """Changes a tokenizer where transformers 4 and 5 both read its folder otherwise than `tokenizer.json` says."""
+    """Changes a tokenizer where both transformers 4 and 5 differ from its `tokenizer.json`."""
     own, chosen = keys_of(folder / "tokenizer_config.json"), class_of(folder, is_byte_level(rust))
     level = rust.pre_tokenizer
     if chosen in _OF_BYTES and isinstance(level, pre_tokenizers.ByteLevel):
@@ -85,9 +85,9 @@ def apply_class(rust: tokenizers.Tokenizer, folder: Path) -> None:
 
 
 def built_otherwise(folder: Path) -> tuple[str, tuple[str, ...]]:
-    """The class that transformers 5 chooses for a folder, and the parts of `tokenizer.json` that it replaces by others.
+    """The class that transformers 5 chooses for a folder, and the parts of `tokenizer.json` that it changes.
 
-    No parts where it keeps them, builds the same ones, or has a `tokenizer.json` of another kind than BPE before it.
+    There are none if the class keeps the parts, builds the same ones, or if `tokenizer.json` has no BPE model.
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
@@ -106,20 +106,20 @@ def built_otherwise(folder: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def _flags(model: Any) -> tuple[object, ...]:
-    """How pieces are joined. What is unknown to a vocabulary matters in one without bytes only."""
+    """Settings of the BPE model that change ids. Not the unknown token, which vocabularies with bytes never use."""
     prefix, suffix = model.continuing_subword_prefix, model.end_of_word_suffix
     return model.byte_fallback, model.ignore_merges, prefix or "", suffix or ""
 
 
 def is_byte_level(rust: tokenizers.Tokenizer) -> bool:
-    """Whether any part of `tokenizer.json` is byte-level, as transformers looks for it."""
+    """Whether any part of `tokenizer.json` is byte-level, by the same test as transformers."""
     return "ByteLevel" in f"{rust.pre_tokenizer}{rust.post_processor}{rust.decoder}"
 
 
 def _meanings(*parts: Any) -> tuple[object, ...]:
-    """Parts as data, without what changes neither an id nor a text, and with a sequence of one as that one."""
+    """Parts as data, without settings that change neither ids nor text; a sequence of one part becomes that part."""
     normalizer, words, decoder = (None if part is None else _plain(json.loads(part.__getstate__())) for part in parts)
-    if normalizer is None and words == _SPACES:  # another way to write the same
+    if normalizer is None and words == _SPACES:  # an equivalent notation
         normalizer, words = _plain(json.loads(normalizers.Replace(" ", "▁").__getstate__())), None
     return normalizer, words, decoder
 

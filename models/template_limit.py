@@ -7,7 +7,7 @@ from types import FrameType
 from typing import Any
 
 MAX_LINES = 2_000_000
-"""Maximum lines of a template that may run. A published template takes some tens per turn."""
+"""Maximum lines of a template that may run. Published templates run some tens of lines per message."""
 
 TEMPLATE = "<template>"
 """File name of jinja's compiled code."""

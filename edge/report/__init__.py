@@ -1,1 +1,1 @@
-"""A trace, and what was measured beside it, as one page that opens anywhere; a profile as a timeline."""
+"""Writes a trace as one HTML page, with a profile, a comparison and a lab if given; and a profile as a timeline."""

@@ -1,4 +1,4 @@
-"""Stacked bars of time: a color for each part of a layer, tints of one hue for attention, of another for the FFN."""
+"""Stacked bars of time: one color per part of a layer, tints of one hue for attention and of another for the FFN."""
 
 from edge.picture.units import show_time
 from edge.report.markup import Markup, tag
@@ -6,36 +6,40 @@ from edge.timing import TimesByScope
 from models.parts import SUBLAYERS, within_layer
 
 PARTS = tuple(f"{sublayer}.{part}" for sublayer, parts in SUBLAYERS.items() for part in parts)
-"""Of one layer, in the order in which they are computed."""
+"""The parts of one layer, in order of computation."""
 
-GAP = "gap"
-"""What no part accounts for, as a part."""
+UNATTRIBUTED = "unattributed"
+"""The name of the unattributed time in legends and tables; it is shown like a part."""
 
 _WIDTH = 1000
-"""Of a full bar, in the picture's own unit."""
+"""Width of a full bar, in units of the `viewBox`."""
 
 
 def legend_of_parts() -> Markup:
-    """Each color and what it stands for."""
-    named = [*((part, color_class(part)) for part in PARTS), ("embed, head, other", "outside"), (GAP, GAP)]
+    """The color of each part, with the part's name."""
+    named = [
+        *((part, color_class(part)) for part in PARTS),
+        ("embed, head, other", "outside"),
+        (UNATTRIBUTED, color_class(UNATTRIBUTED)),
+    ]
     return tag("ul", *(tag("li", _swatch(kind), f" {name}") for name, kind in named), class_="parts")
 
 
 def color_class(part: str) -> str:
-    """Of the style sheet: `attn.qkv` is `attn-qkv`, what is in no layer `outside`."""
+    """The class in the style sheet: `attn-qkv` for `attn.qkv`, `outside` for a part that is in no layer."""
     if part in PARTS:
         return part.replace(".", "-")
-    return GAP if part == GAP else "outside"
+    return UNATTRIBUTED if part == UNATTRIBUTED else "outside"
 
 
 def stacked(parts: TimesByScope, longest_ns: float) -> Markup:
-    """One bar; it is full where its parts together took `longest_ns`."""
+    """One bar; it is full if its parts sum to `longest_ns`."""
     pieces, start = [], 0.0
     for part, took in parts.items():
         name = within_layer(part)
         width = _WIDTH * took / longest_ns if longest_ns else 0.0
-        said = tag("title", f"{name} {show_time(took)}")
-        pieces.append(tag("rect", said, x=f"{start:.1f}", width=f"{width:.1f}", height=1, class_=color_class(name)))
+        tooltip = tag("title", f"{name} {show_time(took)}")
+        pieces.append(tag("rect", tooltip, x=f"{start:.1f}", width=f"{width:.1f}", height=1, class_=color_class(name)))
         start += width
     return tag("svg", *pieces, viewBox=f"0 0 {_WIDTH} 1", preserveAspectRatio="none", class_="bar", aria_hidden="true")
 

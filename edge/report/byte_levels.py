@@ -1,4 +1,4 @@
-"""Values as one byte each, and back: what a page carries instead of floats."""
+"""Converts values to one byte each, and back. A page contains these bytes instead of floats."""
 
 import base64
 import zlib
@@ -9,19 +9,19 @@ from jaxtyping import Bool, Float, Float64, UInt8
 from edge.picture.levels import Linear, Log, Scale
 
 BYTE_LEVELS = 254
-"""Steps that a value is kept in: a byte, less the two marks."""
+"""Number of levels of a value: 256 values of a byte minus the two special ones."""
 
 HIDDEN_LEVEL, UNKNOWN_LEVEL = 0, 255
-"""The marks beside the levels 1 to 254: a cell without a value, and one whose value is not a number.
+"""Bytes outside the levels 1 to 254: a cell without a value, and a cell whose value is NaN.
 
-Hidden is the lowest and unknown the highest, so that the largest byte of a block stands for the block.
+Hidden is the lowest byte and unknown the highest, so that a block has the largest byte of its cells.
 """
 
 
 def to_byte_levels(
     value: Float[np.ndarray, "*shape"], scale: Scale, hidden: Bool[np.ndarray, "*shape"] | None = None
 ) -> UInt8[np.ndarray, "*shape"]:
-    """The nearest level of each value: 1 is the scale's low and below, 254 its high and above."""
+    """The nearest level of each value: 1 at the scale's low and below, 254 at its high and above."""
     place = scale.place(value.astype(np.float32, copy=False))
     step = np.nan_to_num(np.clip(place, 0.0, 1.0) * (BYTE_LEVELS - 1)).round().astype(np.uint8)
     level: UInt8[np.ndarray, "*shape"] = np.where(np.isnan(place), np.uint8(UNKNOWN_LEVEL), step + np.uint8(1))
@@ -31,7 +31,7 @@ def to_byte_levels(
 
 
 def level_values(scale: Scale) -> Float64[np.ndarray, " level"]:
-    """What the levels 1 to 254 stand for, in the unit of the scale."""
+    """The values of the levels 1 to 254, in the unit of the scale."""
     place = np.linspace(0.0, 1.0, BYTE_LEVELS)
     match scale:
         case Linear(low, high):
@@ -54,5 +54,5 @@ def quantized_text(levels: UInt8[np.ndarray, "*shape"]) -> str:
 
 
 def from_quantized_text(text: str, shape: tuple[int, ...]) -> UInt8[np.ndarray, "*shape"]:
-    """What `quantized_text` wrote."""
+    """The inverse of `quantized_text`."""
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(shape)

@@ -1,4 +1,4 @@
-"""The lab: claims about attention and the FFN, each with its verdict, its numbers and its pictures."""
+"""The section "Lab": claims about attention and the FFN, each with verdict, numbers and figures."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,31 +9,30 @@ from edge.lab.effect import Effect, Verdict
 from edge.lab.run import ClaimResult, LabRecord
 from edge.picture.units import show_measured, show_with_unit
 from edge.report.heatmaps import heatmap_figure
-from edge.report.markup import Markup, Section, note, numbers, tag, text
+from edge.report.markup import Markup, Section, note, numbers, source_title, tag, text
 from edge.report.plots import curve_figure
 
 _MARKS = {
     Verdict.SUPPORTED: ("●", "within"),
-    Verdict.NOT_SUPPORTED: ("○", "beyond"),
+    Verdict.NOT_SUPPORTED: ("○", "over"),
     Verdict.INCONCLUSIVE: ("◐", None),
     Verdict.NOT_APPLICABLE: ("–", None),
 }
-"""Beside the words of a verdict, and their class in the style sheet."""
+"""The mark of each verdict, and its class in the style sheet."""
 
 
 def claims_section(record: LabRecord, model: str) -> Section:
-    """Everything about a lab, beside the page's own model `model`."""
-    other = f"It is a lab of {record.model}, not of {model}, whose trace this page shows. "
+    """The section of a lab. `model` is the model of the page's trace."""
+    other = f"These claims were tested on {record.model}; the trace on this page is of {model}. "
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     what = note(
         *([tag("strong", other)] if record.model != model else []),
         f"Claims about attention and the FFN, tested on {record.model} with {record.engine} ({versions}), on "
-        f"{record.passage_tokens:,} tokens of the text '{record.source}' and on texts that experiments make. ",
-        "A claim is supported if the whole 95% interval of each effect is on the claimed side of its threshold. "
-        "It is not "
-        "supported if one interval is on the other side, and inconclusive if one includes the threshold or its sample "
-        "is too small. A verdict is about this model on these texts. Baseline: the value at chance level, or if the "
-        "claim were false. Points and cells show their numbers under the mouse; the JSON file of the lab has all "
+        f"{record.passage_tokens:,} tokens of {source_title(record.source)} and on texts made by the experiments. ",
+        "A claim is supported if the 95% interval of every effect is on the claimed side of its threshold. It is not "
+        "supported if one interval is on the other side. It is inconclusive if an interval includes the threshold or "
+        "a sample is too small. Verdicts apply to this model on these texts. Baseline: the value expected by chance, "
+        "or if the claim were false. Hover over a point or a cell to see its number; the JSON of edge lab has all "
         "numbers.",
     )
     claims = (_claim(place, result) for place, result in enumerate(record.results))
@@ -48,12 +47,15 @@ def _summary(record: LabRecord) -> Markup:
         for place, result in enumerate(record.results)
     )
     return numbers(
-        f"All claims. {caption or 'No claim was tested'}.", ("", "claim", "verdict", "why"), rows, kind="told verdicts"
+        f"All claims. {caption or 'No claim was tested'}.",
+        ("", "claim", "verdict", "reason"),
+        rows,
+        kind="prose verdicts",
     )
 
 
 def _id(place: int) -> str:
-    """By place: a key of a file could be anything."""
+    """An id from the position of the claim: the key comes from a file and can be any text."""
     return f"claim-{place}"
 
 
@@ -63,20 +65,20 @@ def _verdict(finding: Finding) -> Markup:
 
 
 def _with_code(words: str) -> Iterator[Markup]:
-    """What stands between backticks as code, the other words as they are."""
+    """Text between backticks as code, the rest unchanged."""
     for place, piece in enumerate(words.split("`")):
         yield tag("code", piece) if place % 2 else text(piece)
 
 
 def _claim(place: int, result: ClaimResult) -> Markup:
-    """One claim: what was asked and how, what was found, and the numbers and pictures behind it."""
+    """One claim: question, result, effects, numbers, figures, and how it was tested."""
     finding = result.finding
     title = tag("h3", f"{result.key} {result.title}: ", _verdict(finding), id=_id(place))
     facts = (
         ("method", result.method),
         ("rule", result.rule),
         ("source", result.source),
-        ("cost", f"{result.cost_tokens:,} tokens fed beyond the text; {show_measured(result.took_s, 's')} s"),
+        ("cost", f"{result.cost_tokens:,} tokens besides the shared text; {show_measured(result.took_s, 's')} s"),
     )
     basis = tag(
         "dl",
@@ -86,10 +88,10 @@ def _claim(place: int, result: ClaimResult) -> Markup:
     figures = [*map(curve_figure, finding.curves), *map(heatmap_figure, finding.grids)]
     measured = [_effects(finding.effects)] if finding.effects else []
     measured += [_numbers(finding.numbers)] if finding.numbers else []
-    pictures = [tag("div", *figures, class_="panels")] if figures else []
+    panels = [tag("div", *figures, class_="panels")] if figures else []
     texts = dict.fromkeys((finding.reason, finding.summary))
-    paragraphs = (tag("p", result.question, class_="note"), *(tag("p", words, class_="found") for words in texts))
-    return tag("div", title, *paragraphs, *measured, *pictures, basis, class_="claim")
+    paragraphs = (tag("p", result.question, class_="note"), *(tag("p", words, class_="finding") for words in texts))
+    return tag("div", title, *paragraphs, *measured, *panels, basis, class_="claim")
 
 
 def _effects(effects: tuple[Effect, ...]) -> Markup:
@@ -121,15 +123,15 @@ def _numbers(measured: tuple[Number, ...]) -> Markup:
         )
         for number in measured
     )
-    return numbers("Measured", ("", "value", "baseline", "unit", "key"), rows, kind="measured")
+    return numbers("Measurements", ("", "value", "baseline", "unit", "key"), rows, kind="measured")
 
 
 def _contrast(record: LabRecord) -> Markup:
     rows = ((aspect.name, aspect.attention, aspect.ffn) for aspect in contrast(record))
     table = numbers(
-        "Each aspect with this model's numbers; a dash stands for a number that was not measured.",
+        "Attention and the FFN in six aspects, with the numbers of this model. –: not measured.",
         ("", "attention", "FFN"),
         rows,
-        kind="told",
+        kind="prose",
     )
     return tag("div", tag("h3", "Attention and FFN"), table, class_="claim")

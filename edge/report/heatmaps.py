@@ -1,4 +1,4 @@
-"""Grids of the lab as pictures that need no script: a colored cell for each row and column."""
+"""Grids of the lab as SVG, which needs no script: one colored cell per row and column."""
 
 import math
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from edge.report.plots import LETTER, figure
 from edge.report.scales import PALETTE
 
 WIDEST = 320
-"""Pixels of all of a grid's columns together."""
+"""Width of all columns of a grid together, in pixels."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The shape of a grid's picture, and the ends of its colors: NaN where no cell has a number."""
+    """The shape of a heatmap, and the lowest and highest number: NaN if no cell has a number."""
 
     left: float
     wide: float
@@ -30,16 +30,16 @@ class Cells:
     highest: float
 
     def level(self, value: float) -> int:
-        """Of the palette; halves, so that no difference of two numbers is too large for one."""
+        """The level of the palette. Values are halved first, so that their difference cannot overflow."""
         span = self.highest / 2 - self.lowest / 2
         return round((LEVELS - 1) * ((value / 2 - self.lowest / 2) / span)) if span else 0
 
 
 def heatmap_figure(grid: Grid) -> Markup:
-    """A cell for each number, colored from the lowest to the highest; the first row is at the bottom.
+    """One cell per number, colored from the lowest to the highest; the first row is at the bottom.
 
     Raises:
-        ValueError: rows are of different lengths.
+        ValueError: rows have different lengths.
     """
     lengths = {len(row) for row in grid.values}
     if len(lengths) > 1:
@@ -83,14 +83,14 @@ def _highest(grid: Grid, cells: Cells) -> str:
 
 
 def _cells(grid: Grid, cells: Cells) -> Markup:
-    """All cells, those of one color together; a cell without a number is crossed out."""
+    """All cells, grouped by color; a cell without a number is crossed out."""
     by_level: dict[int | None, list[Markup]] = {}
     for row, values in enumerate(grid.values):
         for column, value in enumerate(values):
             y, found = cells.rows - 1 - row, math.isfinite(value)
             cross = "" if found else "l1 1"
-            said = f"{grid.rows_title} {row}, {grid.columns_title} {column}: {show_with_unit(value, grid.unit)}"
-            cell = tag("path", tag("title", said), d=f"M{column} {y}h1v1H{column}z{cross}")
+            tooltip = f"{grid.rows_title} {row}, {grid.columns_title} {column}: {show_with_unit(value, grid.unit)}"
+            cell = tag("path", tag("title", tooltip), d=f"M{column} {y}h1v1H{column}z{cross}")
             by_level.setdefault(cells.level(value) if found else None, []).append(cell)
     groups = (
         tag("g", *same, class_="unknown" if level is None else None, fill=None if level is None else _color(level))
@@ -104,7 +104,7 @@ def _color(level: int) -> str:
 
 
 def _printed(grid: Grid, cells: Cells) -> Iterator[Markup]:
-    """The numbers in their cells, for paper and for whoever has no mouse, if there is room for all of them."""
+    """The numbers in their cells, for print and for use without a mouse, if all of them fit."""
     largest = max(abs(cells.lowest), abs(cells.highest))
     figures = [[_short(value, grid.unit, largest) for value in values] for values in grid.values]
     if LETTER * max(map(len, chain(*figures))) > cells.wide:
@@ -119,7 +119,7 @@ def _printed(grid: Grid, cells: Cells) -> Iterator[Markup]:
 
 
 def _short(value: float, unit: str, largest: float) -> str:
-    """As many decimals as give `largest`, of the grid, three digits."""
+    """A value with as many decimals as give `largest`, the largest of the grid, three digits."""
     if not math.isfinite(value) or unit == "bytes":
         return show_measured(value, unit)
     times, sign = (100, "%") if unit == "share" else (1, "")
@@ -128,7 +128,7 @@ def _short(value: float, unit: str, largest: float) -> str:
 
 
 def _sides(cells: Cells) -> Iterator[Markup]:
-    """Numbers of rows and of columns, as many as have room."""
+    """Indices of rows and columns, as many as fit."""
     for row in range(0, cells.rows, math.ceil(12 / cells.high)):
         y = (cells.rows - 0.5 - row) * cells.high + 3.5
         yield tag("text", str(row), x=f"{cells.left - 5:.1f}", y=f"{y:.1f}", text_anchor="end")
@@ -138,11 +138,11 @@ def _sides(cells: Cells) -> Iterator[Markup]:
 
 
 def _scale(grid: Grid, cells: Cells) -> Markup:
-    """What the colors stand for, and where the highest is."""
+    """The legend of the colors, and the place of the highest number."""
     if math.isnan(cells.lowest):
         return tag("p", f"no value ({grid.unit})", class_="axis")
     low, high = show_measured(cells.lowest, grid.unit), f"{show_measured(cells.highest, grid.unit)} ({grid.unit})"
-    missing = "" if all(map(math.isfinite, chain(*grid.values))) else "; crossed out: not found"
+    missing = "" if all(map(math.isfinite, chain(*grid.values))) else "; crossed out: no value"
     if cells.lowest == cells.highest:
         return tag("p", f"all {high}{missing}", class_="axis")
     legend = tag("span", low, gradient(PALETTE), high, class_="legend")

@@ -1,4 +1,4 @@
-"""HTML put together so that no text can become markup."""
+"""Builds HTML in which no text can become markup."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,23 +13,23 @@ from models.json_text import json_text
 Attribute = str | int | float | bool | None
 
 _EMPTY = ("input",)
-"""Elements without an inside and an end."""
+"""Elements without content and without an end tag."""
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
 
 def text(plain: str) -> Markup:
-    """Plain text as HTML: what could be markup is escaped, what could move or hide text shows as an escape."""
+    """Plain text as HTML. Markup is escaped; characters that move or hide text are shown as escapes."""
     return plain if isinstance(plain, Markup) else Markup(escape(show_piece(plain)))
 
 
 def tag(element: str, /, *inside: str, **attributes: Attribute) -> Markup:
-    """One element. Everything inside that is no `Markup` is plain text.
+    """One element. Content that is not `Markup` is escaped as plain text.
 
-    `class_` is the attribute `class`, `aria_label` is `aria-label`; True is an attribute without a value, None and
-    False none at all.
+    `class_` is the attribute `class`, `aria_label` is `aria-label`. True gives an attribute without a value; None and
+    False give no attribute.
     """
     written = "".join(_attribute(key, value) for key, value in attributes.items())
     if element in _EMPTY:
@@ -38,7 +38,7 @@ def tag(element: str, /, *inside: str, **attributes: Attribute) -> Markup:
 
 
 def join(parts: Iterable[str]) -> Markup:
-    """Several pieces as one, plain text escaped."""
+    """All parts as one, with plain text escaped."""
     return Markup("".join(text(part) for part in parts))
 
 
@@ -51,7 +51,7 @@ def _attribute(key: str, value: Attribute) -> str:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the page, named by its heading, and what the page's script needs to draw in it."""
+    """A section of the page: heading, content, and the data that the page's script draws in it."""
 
     id: str
     title: str
@@ -65,12 +65,12 @@ class Section:
 
 
 def note(*inside: str) -> Markup:
-    """What the numbers beside it mean, or what is missing."""
+    """A paragraph that explains the numbers of a section, or why there are none."""
     return tag("p", *inside, class_="note")
 
 
 def numbers(caption: str, headings: Iterable[str], rows: Iterable[Iterable[str]], kind: str = "plain") -> Markup:
-    """A table whose first column names its rows; `kind` is its class in the style sheet."""
+    """A table whose first column has the names of its rows; `kind` is its class in the style sheet."""
     head = tag("thead", tag("tr", *(tag("th", heading, scope="col") for heading in headings)))
     body = tag("tbody", *(_row(*row) for row in rows))
     return tag("div", tag("table", tag("caption", caption), head, body, class_=kind), class_="wide")
@@ -80,8 +80,13 @@ def _row(name: str, *cells: str) -> Markup:
     return tag("tr", tag("th", name, scope="row"), *(tag("td", cell) for cell in cells))
 
 
+def source_title(source: str) -> str:
+    """The text of a comparison or a lab in a sentence, from its `source`: a file name, `built in`, or `ids`."""
+    return {"built in": "the bundled text", "ids": "the given token ids"}.get(source, f"the text '{source}'")
+
+
 def gradient(palette: Palette) -> Markup:
-    """The colors of a scale side by side, lowest first."""
+    """The colors of a scale from the lowest to the highest."""
     colors = (hexadecimal(color) for color in palette.colors)
     steps = (tag("rect", x=step, width=1.05, height=1, fill=color) for step, color in enumerate(colors))
     return tag(
@@ -95,6 +100,6 @@ def hexadecimal(color: tuple[int, int, int]) -> str:
 
 
 def script_json(record: Any) -> Markup:
-    """JSON in ASCII for a script element: none of its text can end the element."""
+    """JSON in ASCII for a script element. No text in it can end the element."""
     written = json_text(record, sort_keys=True, compact=True, in_ascii=True)
     return Markup(written.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -1,6 +1,6 @@
 "use strict";
-// Draws the page's maps and follows mouse and keyboard. Levels, labels and colors come from the record; text is only
-// ever set as text.
+// Draws the maps of the page and handles mouse and keyboard. Levels, labels and colors come from the record. Text is
+// set as text only, never as markup.
 
 const HIDDEN = 0, UNKNOWN = 255;
 const UNKNOWN_COLOR = 0xc2186fff;
@@ -12,7 +12,7 @@ const tokens = [...byId("strip").children];
 const pieces = tokens.map((token) => token.textContent);
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
-async function unpack(text) {
+async function decompress(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(inflated).arrayBuffer());
@@ -20,11 +20,11 @@ async function unpack(text) {
 
 /** The label of a level; `labels` begins with level 1. */
 function labelOf(labels, level) {
-  if (level === HIDDEN) return "out of reach";
+  if (level === HIDDEN) return "outside the attention window";
   return level === UNKNOWN ? "not a number" : labels[level - 1];
 }
 
-/** Paints a matrix of levels, one pixel a cell; `steps` says which color of the palette each level has. */
+/** Paints a matrix of levels, one pixel per cell; `steps` has the index of the palette's color for each level. */
 function paint(canvas, levels, rows, columns, steps) {
   [canvas.width, canvas.height] = [columns, rows];
   const image = new ImageData(columns, rows), pixels = new DataView(image.data.buffer);
@@ -45,7 +45,7 @@ function cellUnder(event, canvas) {
   return [row, Math.floor(((event.clientX - box.left) / box.width) * canvas.width)];
 }
 
-/** Puts a frame around one cell of a canvas. */
+/** Draws a frame around one cell of a canvas. */
 function markCell(mark, canvas, row, column) {
   mark.style.top = `${(100 * row) / canvas.height}%`;
   mark.style.left = `${(100 * column) / canvas.width}%`;
@@ -53,7 +53,7 @@ function markCell(mark, canvas, row, column) {
   mark.style.width = `${100 / canvas.width}%`;
 }
 
-/** Calls `move(down, right)` for an arrow key, and keeps the page from scrolling. */
+/** Calls `move(down, right)` for an arrow key, and prevents scrolling. */
 function onArrows(element, move) {
   element.addEventListener("keydown", (event) => {
     if (!(event.key in ARROWS) || event.altKey || event.ctrlKey || event.metaKey) return;
@@ -62,7 +62,7 @@ function onArrows(element, move) {
   });
 }
 
-/** `3 ‘ king’`, or `8–11 ‘ who’…‘ had’` where a cell holds several tokens. */
+/** `3 ‘ king’`, or `8–11 ‘ who’…‘ had’` for a cell with several tokens. */
 function spanOf(cell, wide) {
   const first = cell * wide, last = Math.min(first + wide, record.fed) - 1;
   return first === last ? `${first} ‘${pieces[first]}’` : `${first}–${last} ‘${pieces[first]}’…‘${pieces[last]}’`;
@@ -73,7 +73,7 @@ function focusOnly(group, chosen, isFocused) {
   if (isFocused) chosen.focus();
 }
 
-/** Tokens colored by a number; choosing one tells the listeners. */
+/** Tokens colored by a number. Listeners are called with the token that is chosen. */
 class Strip {
   constructor() {
     this.listeners = [];
@@ -87,7 +87,7 @@ class Strip {
 
   async colorBy(scalar) {
     this.scalar = scalar;
-    this.levels = await unpack(scalar.levels);
+    this.levels = await decompress(scalar.levels);
     byId("scalar-definition").textContent = scalar.definition;
     nameEnds("scalar", scalar.ends);
     tokens.forEach((token, place) => {
@@ -115,7 +115,7 @@ class Strip {
   }
 }
 
-/** Every head small, one large, and the strongest keys of one of its rows. */
+/** Small maps of all heads, a large map of the chosen head, and the keys of one row with the largest weights. */
 class Attention {
   constructor(of, levels, strip) {
     Object.assign(this, { of, levels, strip, place: of.layers.length - 1, head: 0, row: 0, column: 0, scale: "log" });
@@ -131,7 +131,7 @@ class Attention {
     this.map.addEventListener("click", (event) => this.point(...cellUnder(event, this.map), true));
     for (const radio of document.querySelectorAll("[name=weights]"))
       radio.addEventListener("change", () => this.colorOn(radio.value));
-    strip.listeners.push((token) => this.lookFrom(token));
+    strip.listeners.push((token) => this.pointToQuery(token));
   }
 
   levelsOf(place, head) {
@@ -166,8 +166,8 @@ class Attention {
     this.point(this.row, this.column, false);
   }
 
-  /** The row of a token, at the key that it reads most; the last token of a run was never fed and has none. */
-  lookFrom(token) {
+  /** Points to the row of a token, at its largest weight. The last token of a run was not processed and has no row. */
+  pointToQuery(token) {
     if (token >= record.fed) return;
     const row = clamp(Math.floor(token / this.of.block), 0, this.of.cells - 1);
     this.point(row, this.strongest(row)[0], false);
@@ -200,7 +200,7 @@ class Attention {
     }
   }
 
-  /** Names the row at its left and the column above it, on the side where there is room. */
+  /** Labels the row at its left, and the column above it, on the side where the label fits. */
   labelSides(query, key) {
     const across = (100 * (this.column + 0.5)) / this.of.cells, isLeft = across < 50;
     byId("map-query").textContent = query;
@@ -211,7 +211,7 @@ class Attention {
   }
 
   list(query) {
-    byId("reads-title").textContent = `${query} reads, strongest first`;
+    byId("keys-title").textContent = `${query} attends to, largest weight first`;
     const levels = this.rowOf(this.row);
     const entries = this.strongest(this.row).slice(0, this.of.reads).map((key) => {
       const entry = document.createElement("li"), bar = document.createElement("i");
@@ -221,11 +221,11 @@ class Attention {
       entry.append(bar);
       return entry;
     });
-    byId("reads").replaceChildren(...entries);
+    byId("keys").replaceChildren(...entries);
   }
 }
 
-/** Activation sparsity of every layer at every token, by the chosen measure. */
+/** Activation sparsity of every layer at every token, for the chosen measure. */
 class Sparsity {
   constructor(of, levels, strip) {
     Object.assign(this, { of, levels, row: 0, column: 0 });
@@ -247,13 +247,13 @@ class Sparsity {
     byId("sparsity-definition").textContent = definition;
     nameEnds("sparsity", ends);
     [...byId("sparsity-means").children].forEach((cell, row) => (cell.textContent = means[this.placeOf(row)]));
-    const upwards = new Uint8Array(this.levels[name].length);
-    for (let row = 0; row < this.of.layers.length; row++) upwards.set(this.rowOf(row), row * this.of.columns);
-    paint(this.map, upwards, this.of.layers.length, this.of.columns, colors);
+    const deepestFirst = new Uint8Array(this.levels[name].length);
+    for (let row = 0; row < this.of.layers.length; row++) deepestFirst.set(this.rowOf(row), row * this.of.columns);
+    paint(this.map, deepestFirst, this.of.layers.length, this.of.columns, colors);
     this.point(this.row, this.column);
   }
 
-  /** The deepest layer is the first row. */
+  /** The index of a row's layer: the last layer is the first row. */
   placeOf(row) {
     return this.of.layers.length - 1 - row;
   }
@@ -277,12 +277,12 @@ class Sparsity {
 async function start() {
   const strip = new Strip();
   if (record.attention) {
-    const attention = new Attention(record.attention, await unpack(record.attention.levels), strip);
+    const attention = new Attention(record.attention, await decompress(record.attention.levels), strip);
     attention.colorOn("log");
   }
   if (record.sparsity) {
     const measures = Object.entries(record.sparsity.measures);
-    const levels = await Promise.all(measures.map(async ([key, measure]) => [key, await unpack(measure.levels)]));
+    const levels = await Promise.all(measures.map(async ([key, measure]) => [key, await decompress(measure.levels)]));
     new Sparsity(record.sparsity, Object.fromEntries(levels), strip);
   }
   const select = byId("scalar");
@@ -295,4 +295,4 @@ async function start() {
   document.documentElement.dataset.state = "drawn";
 }
 
-start().catch((error) => (byId("trouble").textContent = `The maps cannot be drawn in this browser: ${error.message}.`));
+start().catch((error) => (byId("problem").textContent = `The maps cannot be drawn in this browser: ${error.message}.`));

@@ -1,4 +1,4 @@
-"""One self-contained page: the template filled, and a policy that lets nothing leave it."""
+"""Writes one self-contained page: fills the template, and sets a policy that allows no network access."""
 
 import base64
 import hashlib
@@ -15,15 +15,15 @@ from edge.trace import Trace
 from models.progress import Progress
 
 FORMAT = 1
-"""Of the record that the page's script reads."""
+"""Format number of the record that the page's script reads."""
 
 
 def report_page(trace: Trace, further: Sequence[Section] = (), progress: Progress = lambda _: None) -> str:
     """The page of a trace, as HTML.
 
     Args:
-        further: Sections after the trace's own.
-        progress: Told what is being computed.
+        further: Sections after those of the trace.
+        progress: Called with the name of what is being computed.
     """
     maps, sparsity = attention_maps(trace, progress), ffn_sparsity(trace)
     sections = [
@@ -46,17 +46,15 @@ def report_page(trace: Trace, further: Sequence[Section] = (), progress: Progres
 
 
 def _footer(trace: Trace) -> Markup:
-    made = f"Made by edge report, from a trace of edge {trace.versions.get('edge', 'of unknown version')}."
-    kept = (
-        "This page is one file: it loads nothing, sends nothing, and needs no network. Exact floats are in the trace."
-    )
-    without = tag("noscript", tag("p", "Maps are drawn by the page's own script, which does not run here."))
-    trouble = tag("p", id="trouble", role="alert")
-    return tag("footer", tag("p", f"{made} {kept}"), without, trouble)
+    source = f"Written by edge report from a trace of edge {trace.versions.get('edge', 'of unknown version')}."
+    offline = "This page is one file and needs no network. The trace has the exact floats."
+    without = tag("noscript", tag("p", "The maps need JavaScript, which is disabled in this browser."))
+    problem = tag("p", id="problem", role="alert")
+    return tag("footer", tag("p", f"{source} {offline}"), without, problem)
 
 
 def _filled(**parts: Markup) -> str:
-    """The template with each `{{name}}` replaced once: what is filled in is never searched again."""
+    """The template with each `{{name}}` replaced once. Inserted text is not searched for further names."""
     style, script = _asset("page.css"), _asset("page.js")
     parts |= {"style": Markup(style), "script": Markup(script), "policy": text(_policy(style, script))}
     pieces = re.split(r"\{\{(\w+)\}\}", _asset("page.html"))
@@ -64,7 +62,7 @@ def _filled(**parts: Markup) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """Nothing is loaded, and nothing runs but the page's own style and script."""
+    """A Content-Security-Policy that loads nothing, and allows only the page's style sheet and script."""
     return f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
 
 

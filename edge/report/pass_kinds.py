@@ -1,4 +1,4 @@
-"""Where the passes of a profile spend their time, as one figure a part: what bars and timelines are drawn from."""
+"""Time per part in the passes of a profile, for bars and timelines."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ def variant_title(engine: str, threads: int) -> str:
 
 @dataclass(frozen=True)
 class PartTimes:
-    """One engine, one kind of pass."""
+    """Times of one engine in one kind of pass."""
 
     variant: VariantProfile
     breakdown: PartBreakdown
@@ -35,23 +35,23 @@ class PartTimes:
 
     @property
     def total_ns(self) -> float:
-        """Median of whole passes without instruments."""
+        """Uninstrumented latency: median of whole passes without timers."""
         return self.breakdown.total_ns
 
     @property
     def p90_ns(self) -> float:
-        """What nine of ten whole passes stay below."""
+        """90th percentile of whole passes without timers."""
         return quantile(self.times.whole_ns, 0.9)
 
     @property
     def sublayers(self) -> TimeBreakdown:
-        """The pass, divided by its sublayers."""
+        """The breakdown of the pass by sublayer."""
         return self.breakdown.sublayers
 
 
 @dataclass(frozen=True)
 class PassKind:
-    """Passes that compare: as many tokens after as many others, on every engine that ran them.
+    """Comparable passes: the same number of tokens at the same depth, on every engine that ran them.
 
     Attributes:
         tokens: Tokens of a pass; 1 is a decode step.
@@ -70,10 +70,10 @@ class PassKind:
 
 
 def pass_kinds(profile: Profile) -> list[PassKind]:
-    """Every kind of pass that was measured, prefill first, each from the least depth to the deepest.
+    """Every kind of pass that was measured: prefill first, then decode, both by depth.
 
     Raises:
-        EdgeError: a pass has no samples, or samples that are no times.
+        EdgeError: a pass has no samples, or a sample is not a valid time.
     """
     found: dict[tuple[int, int], list[PartTimes]] = {}
     for variant in profile.variants:
@@ -86,13 +86,13 @@ def pass_kinds(profile: Profile) -> list[PassKind]:
 
 
 def _checked(variant: VariantProfile, passes: PassProfile) -> PartTimes:
-    """Refuses passes that no picture can be made of."""
+    """The times of a pass; refuses a pass that cannot be drawn."""
     times = passes.times
     samples = [*times.whole_ns, *(took for one in (*times.sublayers_ns, *times.parts_ns) for took in one.values())]
     usable = times.whole_ns and times.sublayers_ns and times.parts_ns
     if not usable or not all(math.isfinite(one) and one >= 0 for one in samples) or median(times.whole_ns) <= 0:
         raise EdgeError(
-            f"its passes of {times.tokens} tokens at depth {times.depth} on {variant.engine} have no times to draw; "
+            f"the passes of {times.tokens} tokens at depth {times.depth} on {variant.engine} have no valid times; "
             "run 'edge profile' again"
         )
     return PartTimes(variant, PartBreakdown(passes))

@@ -1,7 +1,7 @@
-"""A profile as a timeline that ui.perfetto.dev and Chrome open: one track an engine, parts nested in their pass.
+"""A profile as a timeline for ui.perfetto.dev and Chrome: one track per engine, parts nested in their pass.
 
-The format is Chrome's trace events in JSON: complete events (`ph` "X") with `ts` and `dur` in microseconds, and
-metadata events (`ph` "M") that name the process and its tracks.
+The format is Chrome's Trace Event Format in JSON: complete events (`ph` "X") with `ts` and `dur` in microseconds, and
+metadata events (`ph` "M") with the names of the process and its tracks.
 """
 
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ Event = dict[str, Any]
 PROCESS = 1
 
 _PAUSE_NS = 100_000
-"""Between two kinds of pass; each kind begins at one time on every track, so that engines line up."""
+"""Pause between two kinds of pass. Each kind begins at the same time on every track, so that engines are aligned."""
 
 
 def perfetto_events(profile: Profile) -> list[Event]:
     """The events of a profile, for `{"traceEvents": [...]}`.
 
-    A pass is as long as the median of the passes without instruments; its parts follow each other in the order in
-    which they are computed, scaled down where they sum to more, and what they leave of it is the gap. Times within a
-    sublayer are shares, no sequence that a clock saw.
+    The length of a pass is the uninstrumented latency: the median of passes without timers. Its parts follow one
+    another in order of computation, scaled down if they sum to more than the pass. The rest is unattributed time. The
+    parts of a sublayer divide its time in proportion; their begin and end were not measured.
     """
     events = [_named("process_name", 0, f"edge profile: {profile.model}")]
     tracks = {(variant.engine, variant.threads): place for place, variant in enumerate(profile.variants, 1)}
@@ -50,16 +50,16 @@ def _named(name: str, track: int, value: str | int) -> Event:
 
 
 def _pass(kind: PassKind, engine: PartTimes, track: int, start_ns: int) -> Iterator[Event]:
-    """The pass, and in it layers, in them sublayers, in them parts. Ends are whole nanoseconds, so slices nest."""
+    """The pass with nested layers, sublayers and parts. All ends are whole nanoseconds, so that slices nest."""
     account, scaled_ns, total_ns = engine.sublayers, engine.breakdown.scaled_ns, round(engine.total_ns)
     parts = list(scaled_ns)
-    said = {
-        "what": f"median of {len(engine.times.whole_ns)} passes without instruments",
-        "parts": f"median of {len(engine.times.parts_ns)} instrumented passes each, {engine.variant.method}",
+    details = {
+        "what": f"median of {len(engine.times.whole_ns)} uninstrumented passes",
+        "parts": f"medians of {len(engine.times.parts_ns)} instrumented passes, {engine.variant.method}",
         "coverage of parts as measured": round(account.coverage, 4),
-        "gap_us": "not known" if account.gap_ns is None else account.gap_ns / 1e3,
+        "gap_us": "unknown" if account.gap_ns is None else account.gap_ns / 1e3,
     }
-    yield _slice(kind.title, track, start_ns, start_ns + total_ns, said)
+    yield _slice(kind.title, track, start_ns, start_ns + total_ns, details)
     end_of, end_ns = {}, 0.0
     for part in parts:
         end_ns += scaled_ns[part]
@@ -68,23 +68,23 @@ def _pass(kind: PassKind, engine: PartTimes, track: int, start_ns: int) -> Itera
     for path, inside in _nested(parts):
         share = sum(scaled_ns[part] for part in inside) / engine.total_ns
         measured_us = sum(engine.breakdown.measured_ns[part] for part in inside) / 1e3
-        told = {f"share {share_title(account)}": round(share, 4), "measured_us": round(measured_us, 3)}
-        yield _slice(_short(path), track, begin_of[inside[0]], end_of[inside[-1]], told)
+        details = {f"share {share_title(account)}": round(share, 4), "measured_us": round(measured_us, 3)}
+        yield _slice(_short(path), track, begin_of[inside[0]], end_of[inside[-1]], details)
 
 
 def _nested(parts: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Each layer, each sublayer and each part, outer before inner, with the parts that are in it."""
+    """Each layer, each sublayer and each part, outer before inner, with the parts in it."""
     paths = dict.fromkeys(".".join(part.split(".")[:words]) for words in (2, 3, 4) for part in parts)
     for path in paths:
         yield path, [part for part in parts if part == path or part.startswith(f"{path}.")]
 
 
 def _short(path: str) -> str:
-    """`layers.3` is `layer 3`; within it, the last word suffices."""
+    """`layer 3` for `layers.3`; the last word for anything inside a layer."""
     words = path.split(".")
     return f"layer {words[1]}" if words[0] == "layers" and len(words) == 2 else words[-1]
 
 
-def _slice(name: str, track: int, begin_ns: int, end_ns: int, said: dict[str, Any]) -> Event:
-    took_us = (end_ns - begin_ns) / 1e3
-    return {"name": name, "ph": "X", "pid": PROCESS, "tid": track, "ts": begin_ns / 1e3, "dur": took_us, "args": said}
+def _slice(name: str, track: int, begin_ns: int, end_ns: int, details: dict[str, Any]) -> Event:
+    begin_us, took_us = begin_ns / 1e3, (end_ns - begin_ns) / 1e3
+    return {"name": name, "ph": "X", "pid": PROCESS, "tid": track, "ts": begin_us, "dur": took_us, "args": details}

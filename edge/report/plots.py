@@ -1,4 +1,4 @@
-"""Curves of the lab as pictures that need no script."""
+"""Curves of the lab as SVG, which needs no script."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,16 +12,16 @@ from edge.report.markup import Markup, tag
 from edge.report.scales import briefly
 
 WIDTH, HEIGHT = 360, 170
-"""Of a curve, its axes included, in pixels where the page is wide enough."""
+"""Size of a plot with its axes, in pixels if the page is wide enough."""
 
 LETTER = 6.2
-"""A digit's width at the size of the pictures' text."""
+"""Width of a digit in the text of plots, in pixels."""
 
 TICK_LETTERS = 10
-"""Of a label of the x axis at most; a longer one is cut."""
+"""Longest label of the x axis; a longer one is cut."""
 
 COLORS = 6
-"""Of lines, in the style sheet; dashes and markers tell apart what has one color, and all of them in gray."""
+"""Number of line colors in the style sheet. Dashes and markers also distinguish lines, for print in gray."""
 
 DASHES = (None, "7 3", "2 2", "9 3 2 3", "4 5")
 MARKERS = (
@@ -33,17 +33,17 @@ MARKERS = (
     "m-3.4-2.4h6.8l-3.4 6z",
     "m-3.5 0h7m-3.5-3.5v7",
 )
-"""Drawn from a point: disc, square, triangle, cross, diamond, triangle upside down, plus."""
+"""SVG paths around a point: disc, square, triangle, cross, diamond, inverted triangle, plus."""
 
 
 def figure(title: str, *inside: Markup) -> Markup:
-    """A picture with what it shows as its heading."""
+    """A figure with its title above it."""
     return tag("figure", tag("figcaption", title), *inside)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where values and points of a curve are in its picture."""
+    """The coordinates of the values and points of a curve."""
 
     left: float
     ticks: Sequence[float]
@@ -51,7 +51,7 @@ class Frame:
 
     @property
     def slot(self) -> float:
-        """The room of one point along the x axis."""
+        """The width of one point on the x axis, in pixels."""
         return (WIDTH - 4 - self.left) / self.points
 
     def x(self, point: int) -> float:
@@ -63,10 +63,10 @@ class Frame:
 
 
 def curve_figure(curve: Curve) -> Markup:
-    """Lines with dashes and markers of their own, axes with numbers, and what each line is.
+    """Lines that differ by dashes and markers, axes with numbers, and a legend.
 
     Raises:
-        ValueError: a series has not as many values as there are points.
+        ValueError: the number of values of a series is not the number of points.
     """
     for series in curve.series:
         if len(series.values) != len(curve.x):
@@ -85,15 +85,15 @@ def curve_figure(curve: Curve) -> Markup:
         class_="plot",
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
-        aria_label=_heard(curve),
+        aria_label=_description(curve),
     )
     keys = tag("ul", *(_key(place, series.name) for place, series in enumerate(curve.series)), class_="parts")
     over, under = tag("p", f"↑ {curve.y_title}", class_="axis"), tag("p", f"{curve.x_title} →", class_="axis")
     return figure(curve.title, over, picture, under, keys)
 
 
-def _heard(curve: Curve) -> str:
-    """A curve for those who do not see it."""
+def _description(curve: Curve) -> str:
+    """A curve in words, for screen readers."""
     lines = (f"{series.name} {_range(series.values)}" for series in curve.series)
     return f"{curve.title}: {curve.y_title} by {curve.x_title}; {'; '.join(lines)}"
 
@@ -115,7 +115,7 @@ def _y_axis(frame: Frame) -> Iterator[Markup]:
 
 
 def _x_axis(labels: Sequence[str], frame: Frame) -> Iterator[Markup]:
-    """As many labels as have room."""
+    """The labels of the x axis, as many as fit."""
     short = [label if len(label) <= TICK_LETTERS else f"{label[: TICK_LETTERS - 1]}…" for label in labels]
     every = math.ceil((LETTER * max(map(len, short)) + 6) / frame.slot)
     for point in range(0, len(labels), every):
@@ -124,7 +124,7 @@ def _x_axis(labels: Sequence[str], frame: Frame) -> Iterator[Markup]:
 
 
 def _line(place: int, series: Series, curve: Curve, frame: Frame) -> Markup:
-    """A line with a gap where there is no number, and its points."""
+    """A line and its points, with a break at a missing number."""
     points = [(frame.x(point), frame.y(value)) for point, value in enumerate(series.values)]
     runs = (list(run) for finite, run in groupby(points, lambda point: math.isfinite(point[1])) if finite)
     drawn = "".join("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in run) for run in runs if len(run) > 1)
@@ -146,7 +146,7 @@ def _line_class(place: int) -> str:
 
 
 def _key(place: int, name: str) -> Markup:
-    """A piece of a line, and what the line is."""
+    """The legend entry of a line: a sample of it, and its name."""
     path = tag("path", d="M1 6H33", stroke_dasharray=DASHES[place % len(DASHES)])
     mark = tag("g", tag("path", d=f"M17 6{MARKERS[place % len(MARKERS)]}"), class_="marks")
     return tag("li", tag("svg", path, mark, viewBox="0 0 34 12", class_=_line_class(place), aria_hidden="true"), name)

@@ -1,4 +1,4 @@
-"""Files beside a trace: a profile, a comparison. A file that is neither is one clear error."""
+"""Reads the files that a report can show with a trace: a profile and a comparison."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,26 +13,26 @@ from models.json_text import parse_json
 
 
 def read_profile(path: Path) -> Profile:
-    """What `edge profile --json` wrote.
+    """A profile written by `edge profile --json`.
 
     Raises:
-        EdgeError: there is none, or it holds something else; the message says what.
+        EdgeError: the file does not exist, or is not a profile.
     """
     return open_profile(path)
 
 
 def read_comparison(path: Path) -> Comparison:
-    """What `edge compare --json` wrote.
+    """A comparison written by `edge compare --json`.
 
     Raises:
-        EdgeError: there is none, or it holds something else; the message says what.
+        EdgeError: the file does not exist, or is not a comparison.
     """
     if not path.is_file():
-        raise EdgeError(f"there is no comparison at {path}; 'edge compare MODEL -e A -e B --json > FILE' writes one")
+        raise EdgeError(f"no comparison at {path}; 'edge compare MODEL -e A -e B --json > FILE' writes one")
     try:
         record: Any = parse_json(path.read_text(encoding="utf8"))
         if not isinstance(record, dict):
-            raise ValueError("it is no record of 'edge compare'")
+            raise ValueError("'edge compare --json' did not write it")
         return from_json_value(Comparison, to_json_value(from_json(record)))
     except (ValueError, AttributeError, TypeError, EdgeError) as error:
         raise EdgeError(f"{path} is not a comparison that this Edge reads: {error}") from error
@@ -40,7 +40,7 @@ def read_comparison(path: Path) -> Comparison:
 
 @contextmanager
 def naming_file(path: Path) -> Iterator[None]:
-    """What cannot be drawn of a file is told with its name."""
+    """Adds the name of the file to errors of what cannot be drawn."""
     try:
         yield
     except (ValueError, IndexError, ZeroDivisionError, OverflowError, EdgeError) as error:

@@ -1,4 +1,4 @@
-"""What each fine level of a scale is called and how it is colored, made once so that the page only looks it up."""
+"""Labels and colors of the 254 levels of a scale, computed once so that the page's script only looks them up."""
 
 import math
 from collections.abc import Callable
@@ -16,32 +16,32 @@ PALETTE = CIVIDIS
 
 
 def two_digits(value: Number) -> str:
-    """`0.5834` is `0.58`, `0.8` is `0.80`, `0.00012` is `0.00012`: as much as a level of a log scale is good for."""
+    """`0.5834` is `0.58`, `0.8` is `0.80`, `0.00012` is `0.00012`: the precision of a level of a log scale."""
     return f"{value:.{max(0, 1 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
 
 
 def briefly(value: Number) -> str:
-    """The end of a scale: `0.0001`, `1`."""
+    """The number at an end of a scale: `0.0001`, `1`."""
     return f"{value:g}"
 
 
 def labels(scale: Scale, show: Show) -> list[str]:
-    """What the levels 1 to 254 stand for, as people read it."""
+    """The value of each of the levels 1 to 254, as text."""
     return [show(float(value)) for value in level_values(scale)]
 
 
 def color_steps(kept: Scale, shown: Scale) -> list[int]:
-    """Of a palette, for each level of the scale that values are kept on, when they are shown on another."""
+    """The level of the palette for each stored level, if values are stored on one scale and shown on another."""
     return [int(level) for level in to_levels(level_values(kept), shown)]
 
 
 def ends(scale: Scale, show: Show) -> list[str]:
-    """The lowest and highest value of a scale, for its legend."""
+    """The lowest and the highest value of a scale, for its legend."""
     return [show(scale.low), show(scale.high)]
 
 
 def palette_record(palette: Palette) -> dict[str, list[str]]:
-    """Each color, and the ink that reads on it."""
+    """Each color, and the text color with the best contrast on it."""
     return {
         "colors": [hexadecimal(color) for color in palette.colors],
         "inks": [hexadecimal(contrast(color)) for color in palette.colors],
@@ -49,16 +49,17 @@ def palette_record(palette: Palette) -> dict[str, list[str]]:
 
 
 def scale_record(scale: Scale, show: Show) -> dict[str, Any]:
-    """A scale that values are kept and shown on."""
+    """The record of a scale on which values are both stored and shown."""
     return {"labels": labels(scale, show), "colors": color_steps(scale, scale), "ends": ends(scale, show)}
 
 
 def exactness(scale: Scale, show: Show) -> str:
-    """How many levels the page keeps, and how far a value is from its level at most."""
+    """A sentence about how the page stores values: the number of levels, and the largest rounding error."""
     half = 0.5 / (BYTE_LEVELS - 1)
     match scale:
         case Linear(low, high):
-            off = f"±{show(half * (high - low))}"
+            off = show(half * (high - low))
         case Log(low, high):
-            off = f"±{100 * ((high / low) ** half - 1):.1f}% of the value"
-    return f"{BYTE_LEVELS} levels from {show(scale.low)} to {show(scale.high)}, {off}"
+            off = f"{100 * ((high / low) ** half - 1):.1f}% of the value"
+    steps = f"{BYTE_LEVELS} levels from {show(scale.low)} to {show(scale.high)}"
+    return f"This page stores {steps}, with an error of at most {off}."

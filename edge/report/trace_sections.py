@@ -1,4 +1,4 @@
-"""The middle of a page: where tokens look, how silent FFNs are, and both in numbers, layer by layer."""
+"""The sections on the trace itself: attention weights, activation sparsity of the FFNs, and a table of all layers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,31 +18,31 @@ from edge.trace import Trace
 from models.spec import Activation
 
 SHOWN: dict[str, Scale] = {"log": Log(1e-3, 1.0), "linear": Linear(0.0, 1.0)}
-"""The scales on which attention weights are colored; all heads share one, so that they compare."""
+"""The color scales of attention weights. All heads have the same one, so that they can be compared."""
 
 ABLATED = "ablated"
-"""In place of numbers of what adds 0."""
+"""Shown instead of the numbers of an ablated head or FFN, whose output is 0."""
 
 READ_KEYS = 8
-"""Keys that are listed for the chosen query."""
+"""Number of keys that are listed for the chosen query."""
 
 
 def attention_section(trace: Trace, maps: AttentionMaps | None) -> Section:
-    """Every head small, one of them large, and what the chosen token reads through it."""
+    """Small maps of all heads, a large map of the chosen head, and the largest weights of the chosen query."""
     if maps is None:
-        missing = note("Queries and keys were not watched in this run, so that no pattern can be shown.")
+        missing = note("Queries and keys were not recorded in this run, so there are no attention weights.")
         return Section("attention", "Attention", (missing,))
     how = note(
-        "A row is the token that reads, a column the token that is read, the color the weight: ",
+        "Attention weights of every head. Row: query token. Column: key token. Color: attention weight, ",
         tag("code", "softmax(q·kᵀ·scale)"),
-        " over the keys a token may read (Vaswani et al. 2017), a share of 1; a row sums to 1. Recomputed from the "
-        "queries and keys that the engine computed. ",
-        *_kept(maps),
+        " over the keys in the attention window (Vaswani et al. 2017), a share of 1; each row sums to 1. The weights "
+        "are recomputed from the queries and keys of the engine. ",
+        *_storage(maps),
         *_edits(trace),
     )
     controls = tag("div", *_scale_choice(), legend("weight"), class_="controls")
-    reads = tag("div", tag("h4", id="reads-title"), tag("ol", id="reads"), class_="reads")
-    body = tag("div", _heads(maps), _chosen_head(), reads, class_="attention")
+    keys = tag("div", tag("h4", id="keys-title"), tag("ol", id="keys"), class_="keys")
+    body = tag("div", _heads(maps), _chosen_head(), keys, class_="attention")
     return Section("attention", "Attention", (how, controls, body), {"attention": _maps_record(maps)})
 
 
@@ -51,14 +51,14 @@ def _edits(trace: Trace) -> Iterator[str]:
         yield tag("strong", f" Edits of this run: {', '.join(trace.edits)}. Means leave out what is ablated.")
 
 
-def _kept(maps: AttentionMaps) -> Iterator[str]:
-    yield f"Kept as {exactness(WEIGHTS, briefly)}; what is less is the lowest level. "
+def _storage(maps: AttentionMaps) -> Iterator[str]:
+    yield f"{exactness(WEIGHTS, briefly)} Smaller weights have the lowest level. "
     if maps.block > 1:
         tokens, cells, block = maps.entropy_bits.shape[2], maps.levels.shape[2], maps.block
         yield tag(
             "strong",
-            f"{tokens:,} × {tokens:,} weights a head are shown as {cells} × {cells} cells: each is the largest weight "
-            f"of a block of {block} × {block}, the others are left out of this page.",
+            f"The {tokens:,} × {tokens:,} weights of a head are shown as {cells} × {cells} cells. A cell is the "
+            f"largest weight of a block of {block} × {block}; this page does not contain the other weights.",
         )
 
 
@@ -71,10 +71,14 @@ def _scale_choice() -> list[Markup]:
 
 
 def _heads(maps: AttentionMaps) -> Markup:
-    """A row of small maps for each layer, the deepest on top as the residual stream rises."""
+    """One row of small maps per layer, with the last layer at the top."""
     rows = (_layer_row(maps, place) for place in reversed(range(len(maps.layers))))
-    what = tag("p", "Every head: arrow keys or a click choose the layer (↑ ↓) and the head (← →).", class_="caption")
-    grid = tag("div", *rows, id="heads", role="group", aria_label="heads of every watched layer")
+    what = tag(
+        "p",
+        "All heads, one row per layer. Click a head, or use the arrow keys: ↑ ↓ layer, ← → head.",
+        class_="caption",
+    )
+    grid = tag("div", *rows, id="heads", role="group", aria_label="heads of all recorded layers")
     return tag("div", what, grid, class_="heads")
 
 
@@ -100,17 +104,17 @@ def _head_button(maps: AttentionMaps, place: int, head: int) -> Markup:
 
 
 def _scores(maps: AttentionMaps, place: int, head: int) -> str:
-    """Means over the rows after the first token's, which has nothing else to read."""
+    """Means over the rows after the first, whose token attends to itself only."""
     if not maps.not_ablated[place, head]:
-        return "ablated, what it writes is 0"
+        return "ablated, its output is 0"
     bits, first = (float(mean_after_first(one[place, head])) for one in (maps.entropy_bits, maps.first_token_share))
     if np.isnan(bits):
-        return "one token, which reads itself"
-    return f"mean entropy {show_number(bits)} bits, {show_share(first)} on the first token"
+        return "only one token, which attends to itself"
+    return f"mean entropy {show_number(bits)} bits, first-token share {show_share(first)}"
 
 
 def _chosen_head() -> Markup:
-    name = "attention map of the chosen head; arrow keys move from cell to cell"
+    name = "attention weights of the chosen head; arrow keys choose a cell"
     canvas = tag("canvas", id="map", tabindex=0, role="img", aria_label=name, aria_describedby="map-readout")
     mark = tag("div", id="map-mark", aria_hidden="true")
     frame = tag(
@@ -146,21 +150,26 @@ def _shown_ends() -> Iterator[tuple[str, list[str]]]:
 
 
 def sparsity_section(trace: Trace, sparsity: FfnSparsity | None) -> Section:
-    """A map of layers and tokens for each definition, and the mean of every layer."""
+    """A map of layers and tokens for each measure, and the mean of every layer."""
     if sparsity is None:
-        why = "are ablated" if trace.ablated.ffns else "were not watched"
-        missing = note(f"The FFN's neurons {why} in this run, so that their sparsity cannot be shown.")
+        why = "are ablated" if trace.ablated.ffns else "were not recorded"
+        missing = note(f"The FFN neurons {why} in this run, so there is no activation sparsity.")
         return Section("sparsity", "FFN sparsity", (missing,))
     relu = any(layer.ffn.activation is Activation.RELU for layer in trace.spec.layers)
     choice = tag("div", *_definition_choice(relu), legend("sparsity"), class_="controls")
-    definition = note(tag("span", id="sparsity-definition"), *_columns(trace.n_fed), *_edits(trace))
+    definition = note(
+        "Activation sparsity of the FFN. Row: layer. Column: token. Right: mean over tokens. ",
+        tag("span", id="sparsity-definition"),
+        *_columns(trace.n_fed),
+        *_edits(trace),
+    )
     layers = [str(layer) for layer in reversed(sparsity.layers)]
     canvas = tag(
         "canvas",
         id="sparsity-map",
         tabindex=0,
         role="img",
-        aria_label="activation sparsity of the FFN, a row for each layer and a column for each token; arrow keys move",
+        aria_label="activation sparsity of the FFN, one row per layer, one column per token; arrow keys choose a cell",
         aria_describedby="sparsity-readout",
     )
     body = tag(
@@ -182,7 +191,7 @@ def sparsity_section(trace: Trace, sparsity: FfnSparsity | None) -> Section:
 
 
 def _definition_choice(relu: bool) -> Iterator[Markup]:
-    """Exact zeros are chosen where activations have them, top-p where they have none."""
+    """Radio buttons for the measures; exact zeros is chosen first for ReLU, top-p for other activations."""
     first = EXACT_ZERO if relu else TOP_P
     for measure in MEASURES:
         choice = tag("input", type="radio", name="definition", value=measure.key, checked=measure is first)
@@ -192,7 +201,7 @@ def _definition_choice(relu: bool) -> Iterator[Markup]:
 def _columns(tokens: int) -> Iterator[str]:
     wide = -(-tokens // COLUMNS)
     if wide > 1:
-        yield tag("strong", f" {tokens:,} tokens do not fit: a column is the mean of {wide} tokens.")
+        yield tag("strong", f" {tokens:,} tokens do not fit, so a column is the mean of {wide} tokens.")
 
 
 def _sparsity_record(sparsity: FfnSparsity) -> dict[str, Any]:
@@ -205,7 +214,7 @@ def _sparsity_record(sparsity: FfnSparsity) -> dict[str, Any]:
         record |= {"wide": wide, "columns": columns.shape[1], "tokens": values.shape[1]}
         measures[measure.key] = scale_record(scale, measure.unit.show) | {
             "title": measure.title,
-            "definition": f"{measure.definition} Kept as {exactness(scale, measure.unit.show)}.",
+            "definition": f"{measure.definition} {exactness(scale, measure.unit.show)}",
             "means": [measure.unit.show(float(row.mean())) for row in values],
             "levels": quantized_text(to_byte_levels(columns, scale)),
         }
@@ -214,16 +223,17 @@ def _sparsity_record(sparsity: FfnSparsity) -> dict[str, Any]:
 
 
 def layers_section(trace: Trace, maps: AttentionMaps | None, sparsity: FfnSparsity | None) -> Section:
-    """Means of every layer as a table; a dash where it was not watched."""
+    """Means of every layer as a table; a dash if the layer was not recorded."""
     rows = [_layer_numbers(trace, layer, maps, sparsity) for layer in reversed(range(trace.spec.n_layers))]
-    headings = ("layer", "entropy, bits", "on first token", *(measure.title for measure in MEASURES))
+    headings = ("layer", "entropy, bits", "first-token share", *(measure.title for measure in MEASURES))
     what = note(
-        "Means over tokens, and over heads for attention. Entropy: −Σ p·log₂ p of a row; on first token: its weight on "
-        "token 0, a share. Both leave out the first token's own row, which has nothing else to read. ",
+        "Means over tokens, and over heads for attention. Entropy: −Σ p·log₂ p of a row of attention weights. "
+        "First-token share: the weight of token 0. Both leave out the first row, whose token attends to itself only. ",
+        "The other columns are measures of activation sparsity. ",
         " ".join(measure.definition for measure in MEASURES),
         *_edits(trace),
     )
-    table = numbers("What each layer did, computed from the trace's own floats.", headings, rows)
+    table = numbers("Means of each layer, computed from the floats of the trace.", headings, rows)
     return Section("layers", "Layer by layer", (what, table))
 
 

@@ -1,4 +1,4 @@
-"""What a page shows of a trace: maps of attention, shares of silent neurons, one number for each token."""
+"""The values of a trace on a page: attention weights, activation sparsity, and one number per token."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,29 +17,29 @@ from models.progress import Progress
 from models.sites import LOGITS, layer_site
 
 WEIGHTS = Log(1e-4, 1.0)
-"""Attention weights: everything at or below a ten-thousandth is the lowest level."""
+"""The scale of attention weights: every weight up to 0.0001 has the lowest level."""
 
 MAP_CELLS = 256
-"""Rows and columns of one attention map at most."""
+"""Most rows and columns of one attention map."""
 
 MAPS_BYTES = 700_000
-"""Base64 that all attention maps of a page take at most; larger blocks of tokens share a cell until they do."""
+"""Most bytes of base64 for all attention maps of a page. More tokens share a cell until the maps fit."""
 
 COLUMNS = 512
-"""Columns of a map of sparsity at most."""
+"""Most columns of a map of sparsity."""
 
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """Where tokens look, for the layers that were watched.
+    """Attention weights of the recorded layers.
 
     Attributes:
         layers: The layers, in order.
-        block: Tokens on each side of a map's cell; a cell is the largest weight of its block.
-        levels: Fine levels of the weights on `WEIGHTS`.
-        entropy_bits: Of each row of the pattern.
-        first_token_share: What each row gives to the first token.
-        not_ablated: Heads that no edit ablates: means are over these.
+        block: Tokens on each side of a cell of a map; a cell is the largest weight of its block.
+        levels: Byte levels of the weights on `WEIGHTS`.
+        entropy_bits: Entropy of each row of the pattern, in bits.
+        first_token_share: Weight of the first token in each row.
+        not_ablated: Whether no edit ablates the head; means are over these heads.
     """
 
     layers: tuple[int, ...]
@@ -52,9 +52,9 @@ class AttentionMaps:
 
 @dataclass(frozen=True)
 class FfnSparsity:
-    """Every sparsity measure of each FFN, for the layers that were watched.
+    """Every measure of activation sparsity, for the FFNs of the recorded layers.
 
-    Ablated neurons are not counted, and a layer whose FFN is ablated is left out.
+    Ablated neurons are not counted, and a layer with an ablated FFN is left out.
 
     Attributes:
         values: By key of `edge.measure.registry.MEASURES`.
@@ -65,13 +65,13 @@ class FfnSparsity:
 
 
 def watched_layers(trace: Trace, *parts: str) -> tuple[int, ...]:
-    """Layers of which all these parts were watched; none where no token was fed."""
+    """Layers for which all these parts were recorded; none if no token was fed."""
     layers = range(trace.spec.n_layers) if trace.n_fed else ()
     return tuple(layer for layer in layers if {layer_site(layer, part) for part in parts} <= trace.sites.keys())
 
 
 def attention_maps(trace: Trace, progress: Progress, most_bytes: int = MAPS_BYTES) -> AttentionMaps | None:
-    """Every head's map, as fine as `most_bytes` of base64 allow; None where no layer's attention was watched."""
+    """Maps of all heads, as fine as `most_bytes` of base64 allow; None if no layer's attention was recorded."""
     layers, heads, tokens = watched_layers(trace, "attn.query", "attn.key"), trace.spec.n_heads, trace.n_fed
     if not layers:
         return None
@@ -99,7 +99,7 @@ def _doubled_until(size: int, fits: Callable[[int], bool]) -> int:
 
 
 def ffn_sparsity(trace: Trace) -> FfnSparsity | None:
-    """Every measure of every watched layer and token; None where there is none of which any neuron acts."""
+    """Every measure for every recorded layer and token; None if no layer has a neuron that is not ablated."""
     layers = tuple(layer for layer in watched_layers(trace, "ffn.neurons") if len(trace.acting(layer)))
     if not layers:
         return None
@@ -108,13 +108,13 @@ def ffn_sparsity(trace: Trace) -> FfnSparsity | None:
 
 
 def share_scale(shares: Float32[np.ndarray, "layer token"]) -> Linear:
-    """From the tenth below the smallest share to the tenth above the largest."""
+    """From the smallest share, rounded down to tenths, to the largest, rounded up."""
     low, high = float(np.floor(shares.min() * 10) / 10), float(np.ceil(shares.max() * 10) / 10)
     return Linear(min(low, 0.9), max(high, min(low, 0.9) + 0.1))
 
 
 def in_columns(shares: Float32[np.ndarray, "layer token"]) -> tuple[int, Float32[np.ndarray, "layer column"]]:
-    """Tokens a column, and the mean share of each column; one token a column where they fit."""
+    """The number of tokens per column, 1 if all tokens fit, and the mean of each column."""
     layers, tokens = shares.shape
     wide = -(-tokens // COLUMNS)
     padded = np.pad(shares, ((0, 0), (0, -tokens % wide)), constant_values=np.nan)
@@ -122,13 +122,13 @@ def in_columns(shares: Float32[np.ndarray, "layer token"]) -> tuple[int, Float32
 
 
 def logprobs_of(trace: Trace) -> Float32[np.ndarray, " token"]:
-    """Natural log-probability the model gave each token, nats; NaN where it was not kept.
+    """Natural log-probability that the model gave each token, in nats; NaN where it was not recorded.
 
-    A prompt's tokens have one where the logits were watched; the first token, which nothing foretold, never has.
+    Tokens of the prompt have one if the logits were recorded. The first token never has one, since it is not predicted.
     """
-    told = np.full(len(trace.tokens), np.nan, np.float32)
+    logprobs = np.full(len(trace.tokens), np.nan, np.float32)
     if LOGITS in trace.sites and len(trace.tokens) > 1:
         logits = trace.site(LOGITS)[: len(trace.tokens) - 1]
-        told[1 : len(logits) + 1] = target_log_probabilities(logits, np.array(trace.tokens[1 : len(logits) + 1]))
-    told[trace.prompt_length : trace.prompt_length + len(trace.logprobs)] = trace.logprobs
-    return told
+        logprobs[1 : len(logits) + 1] = target_log_probabilities(logits, np.array(trace.tokens[1 : len(logits) + 1]))
+    logprobs[trace.prompt_length : trace.prompt_length + len(trace.logprobs)] = trace.logprobs
+    return logprobs

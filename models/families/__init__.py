@@ -1,1 +1,1 @@
-"""Families of checkpoints: a spec out of config.json, and a name for every weight."""
+"""Families of checkpoints: rules that turn a `config.json` into a spec, and name every weight."""

@@ -1,4 +1,4 @@
-"""How far each layer sees, as configs of transformers say it."""
+"""The attention window of each layer, from the keys of configs of transformers."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ SLIDING, FULL = "sliding_attention", "full_attention"
 
 
 def window_of(config: Config) -> AttentionWindow:
-    """One window for all layers, where the config has one."""
+    """The window of all layers: sliding if the config has `sliding_window`, otherwise full."""
     tokens = config.count_or_none("sliding_window")
     return Full() if tokens is None else Sliding(tokens)
 
 
 def windows_of(config: Config, near: AttentionWindow, unstated: Sequence[str]) -> list[AttentionWindow]:
-    """The attention window of every layer: by `layer_types`, or by the family's own names where the config has none.
+    """The attention window of every layer, from `layer_types`, or from `unstated` if the config has no `layer_types`.
 
-    `near` is what layers see that are called sliding; there is a window for them in any config that names one.
+    `near` is the window of sliding layers; a config with a sliding layer must state it.
     """
     n_layers, names = layers_of(config), config.stated("layer_types")
     names = unstated if names is None else names
@@ -29,12 +29,15 @@ def windows_of(config: Config, near: AttentionWindow, unstated: Sequence[str]) -
     if len(names) != n_layers:
         raise config.refusal("layer_types", f"a list of {n_layers} names, one for each layer")
     if SLIDING in names and near == Full():
-        raise SpecError(f"{config.path}: layers are {SLIDING}, but 'sliding_window' or its switch states no window")
+        raise SpecError(
+            f"{config.path}: layers have {SLIDING}, but no window; set 'sliding_window' and, if the config has it, "
+            "'use_sliding_window'"
+        )
     return [known[name] for name in names]
 
 
 def upper_windows(config: Config) -> list[AttentionWindow]:
-    """As Qwen has it: a window from `max_window_layers` on, where windows are used."""
+    """The windows of Qwen: sliding from layer `max_window_layers` on, if `use_sliding_window` is true."""
     near = window_of(config) if config.flag("use_sliding_window") else Full()
     first = config.count("max_window_layers", least=0)
     unstated = [SLIDING if near != Full() and layer >= first else FULL for layer in range(layers_of(config))]

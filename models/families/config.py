@@ -1,4 +1,4 @@
-"""Reads `config.json` key by key: a missing or ill-typed value is an error that names the key and the value."""
+"""Reads the keys of `config.json`. The error for a missing or wrong value has the key and the value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ ACTIVATIONS = {
     "silu": Activation.SILU,
     "swish": Activation.SILU,
 }
-"""Non-linearities by the names that transformers gives them."""
+"""Activation functions by their names in transformers."""
 
 LARGEST = 2**31 - 1
-"""No size of a decoder is above this, and none below it is too large to multiply."""
+"""Largest size in a config; products of sizes up to this do not overflow."""
 
 MOST_LAYERS = 10_000
-"""Layers are described one by one; published decoders have fewer than 200."""
+"""Most layers of a decoder, since each layer has its own spec; published decoders have fewer than 200."""
 
 
 _SHORT = Repr()
@@ -35,25 +35,25 @@ _SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxstring, _SHORT.maxlon
 
 
 def shown(value: object) -> str:
-    """A value of a config in a message: short, and null as JSON writes it."""
+    """A value of a config for a message: shortened, and `null` for None."""
     return "null" if value is None else _SHORT.repr(value)
 
 
 @dataclass(frozen=True)
 class Config:
-    """The keys of one `config.json`, or of a table in it, as Hugging Face names them."""
+    """The keys of one `config.json`, or of a table in it, by their Hugging Face names."""
 
     path: Path
     keys: Mapping[str, Any]
 
     def stated(self, key: str) -> Any:
-        """What a key holds; a config without it is refused."""
+        """The value of a key; raises SpecError if the config does not have it."""
         if key not in self.keys:
-            raise SpecError(f"{self.path} has no '{key}', which is needed here")
+            raise SpecError(f"{self.path} has no '{key}', which is required")
         return self.keys[key]
 
     def refusal(self, key: str, needed: str) -> SpecError:
-        """The error for a value that is not what is needed."""
+        """The error for a wrong value; `needed` describes a correct one."""
         return SpecError(f"{self.path}: '{key}' is {shown(self.keys.get(key))}; it must be {needed}")
 
     def count(self, key: str, least: int = 1, most: int = LARGEST) -> int:
@@ -95,20 +95,20 @@ class Config:
         return value
 
     def activation(self, key: str) -> Activation:
-        """The FFN's non-linearity."""
+        """The activation function of the FFN."""
         name = self.stated(key)
         if not isinstance(name, str) or name not in ACTIVATIONS:
-            raise self.refusal(key, f"one of those that Edge runs: {', '.join(ACTIVATIONS)}")
+            raise self.refusal(key, f"one that Edge supports: {', '.join(ACTIVATIONS)}")
         return ACTIVATIONS[name]
 
     def table(self, key: str) -> "Config":
-        """The keys of a nested table; an absent or null one is empty."""
+        """The keys of a nested table; empty if the table is missing or null."""
         value = self.keys.get(key)
         if value is not None and not isinstance(value, dict):
             raise self.refusal(key, "a table")
         return Config(self.path, value or {})
 
     def refuse(self, key: str, feature: str) -> None:
-        """Fails where `key` switches on a feature that Edge does not run."""
+        """Raises SpecError if `key` enables a feature that Edge does not support."""
         if self.keys.get(key):
-            raise SpecError(f"{self.path}: '{key}' asks for {feature}, which Edge does not run")
+            raise SpecError(f"{self.path}: '{key}' requires {feature}, which Edge does not support")

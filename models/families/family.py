@@ -1,4 +1,4 @@
-"""What a family of decoders is: which keys its configs have, how they become a spec, and where its weights lie."""
+"""A family of decoders: the keys of its configs, how they become a spec, and the names of its weights."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 from models.errors import SpecError
 from models.families.config import Config, shown
 from models.families.harmless import HARMLESS
-from models.families.rope import BESIDE
+from models.families.rope import OLDER_KEYS
 from models.families.switches import SWITCHES, Switch
 from models.families.views import Stored
 from models.spec import DecoderSpec
@@ -24,25 +24,26 @@ _KEYS = {
 
 
 def no_multipliers(config: Config) -> dict[str, float]:
-    """Weights are used as they are stored."""
+    """No multipliers: weights are used as stored."""
     return {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A family is data; its module is named as the `model_type` of its configs and holds it as `FAMILY`.
+    """The rules of one family. The module has the name of the `model_type` in configs, and the family is its `FAMILY`.
 
     Attributes:
-        decoder: The spec of a complete config.
-        folded: Numbers of a complete config that parameters of a part are multiplied by when they are read; parts are
-            named without their layer: `attn.query`, `embed`.
-        defaults: Every key that the family reads, with what its config class in transformers means by leaving it out.
-        nullable: Keys besides those with a default of null that may be null, which is not the same as left out.
-        aliases: Other names of keys, which count more where a config has both, as in transformers.
-        switches: What else the config class can ask for, and Edge does not run.
-        harmless: Keys of this family alone that change no logit, besides those that change none anywhere.
-        keys: The config key behind each of our sizes, for messages.
-        prefix: What checkpoints of the bare decoder leave off their tensor names.
+        decoder: Makes the spec from a complete config.
+        weights_of: The stored tensor of every parameter.
+        folded: Makes multipliers from a complete config. Parameters of a part are multiplied by them when they are
+            read. Parts are named without their layer: `attn.query`, `embed`.
+        defaults: Every key that the family reads, with its default in the config class of transformers.
+        nullable: Keys that may be null, besides those whose default is null. Null is not the same as a missing key.
+        aliases: Other names of keys. An alias takes precedence if a config has both, as in transformers.
+        switches: Other keys of the config class that can require a feature that Edge does not support.
+        harmless: Keys of this family only that change no logit.
+        keys: The config key of each size of the spec, for messages.
+        prefix: Prefix of tensor names that checkpoints of the bare decoder leave out.
     """
 
     decoder: Callable[[Config], DecoderSpec]
@@ -60,34 +61,34 @@ class Family:
         """The decoder that a config describes.
 
         Raises:
-            SpecError: a value of the wrong kind, sizes that no decoder has, or something that Edge does not run.
+            SpecError: a value has the wrong type, sizes are impossible, or Edge does not support a feature.
         """
         return self.decoder(self.complete(config))
 
     def multipliers(self, config: Config) -> dict[str, float]:
-        """What the weights of each part are multiplied by when they are read."""
+        """The multiplier of the weights of each part, applied when they are read."""
         return self.folded(self.complete(config))
 
     def complete(self, config: Config) -> Config:
-        """The keys that the family reads, each with a value; those that its class does not know mean nothing to it."""
+        """All keys that the family reads, with values or defaults; other keys are left out."""
         for key, switch in {**SWITCHES, **self.switches}.items():
             switch.check(config, key)
         keys = dict(config.keys) | {
             ours: config.keys[other] for other, ours in self.aliases.items() if other in config.keys
         }
         for key, default in self.defaults.items():
-            needed = default is not None and key not in self.nullable and key not in BESIDE
+            needed = default is not None and key not in self.nullable and key not in OLDER_KEYS
             if needed and key in keys and keys[key] is None:
                 raise SpecError(
-                    f"{config.path}: '{key}' is null, and this family takes no null there; give it a value, or leave "
-                    f"it out for {shown(default)}"
+                    f"{config.path}: '{key}' is null, which this family does not allow; set a value, or remove the key "
+                    f"to use {shown(default)}"
                 )
         return Config(config.path, {key: keys.get(key, default) for key, default in self.defaults.items()})
 
     def unread(self, config: Config) -> tuple[str, ...]:
-        """Keys that ask for something and mean nothing to the family, nor to its class in transformers.
+        """Keys with a value that neither the family nor its class in transformers reads.
 
-        A newer class may know them. Names that begin with a line are notes of whoever wrote the file.
+        A newer class may read them. Keys that begin with `_` are notes of the file's author.
         """
         known = {*self.defaults, *self.aliases, *self.switches, *SWITCHES, *self.harmless, *HARMLESS}
         return tuple(key for key, value in config.keys.items() if value and key not in known and key[:1] != "_")

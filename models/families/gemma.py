@@ -1,4 +1,4 @@
-"""Gemma: Llama with a wide embedding, GELU, and norms whose weights are stored less one; what Gemma 2 and 3 vary."""
+"""Gemma: Llama with scaled embeddings, GELU, and norms whose weights are stored minus 1. Gemma 2 and 3 build on it."""
 
 from math import sqrt
 
@@ -31,7 +31,7 @@ DEFAULTS = {
 
 
 def decoder(config: Config) -> DecoderSpec:
-    """Gemma 1 alone calls the tanh form of GELU by the name of the exact one."""
+    """The decoder of Gemma 1. In its configs, `gelu` means the tanh approximation."""
     if config.stated("hidden_act") == "gelu":
         config = Config(config.path, {**config.keys, "hidden_act": "gelu_pytorch_tanh"})
     layer = layer_of(config, bias=config.flag("attention_bias"))
@@ -43,7 +43,7 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
 
 
 def folded(config: Config) -> dict[str, float]:
-    """Embeddings count `√d_model` times; a tied head reads with them, so the norm before it takes that back."""
+    """Multipliers: `√d_model` for embeddings. A tied head uses the same weights, so its norm is divided by that."""
     embedding = sqrt(config.count("hidden_size"))
     return {"embed": embedding, "head.norm": 1 / embedding if config.flag("tie_word_embeddings") else 1.0}
 

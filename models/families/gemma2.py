@@ -1,4 +1,4 @@
-"""Gemma 2: Gemma with norms around sublayers, bounded scores and logits, and a window in every other layer."""
+"""Gemma 2: Gemma with norms around sublayers, soft-capped scores and logits, and a window in every other layer."""
 
 from dataclasses import replace
 from math import sqrt
@@ -37,7 +37,7 @@ NULLABLE = frozenset({"sliding_window", "attn_logit_softcapping", "final_logit_s
 
 
 def cap_of(config: Config, key: str) -> Cap:
-    """A bound that the config states; null is none."""
+    """The soft cap in a config; null means no cap."""
     limit = config.number_or_none(key)
     return NoCap() if limit is None else SoftCap(limit)
 
@@ -56,7 +56,7 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
 
 
 def folded(config: Config) -> dict[str, float]:
-    """Gemma's, and scores that are scaled by a number of their own instead of the head size."""
+    """The multipliers of Gemma, and one for scores, which `query_pre_attn_scalar` scales instead of the head size."""
     own = sqrt(config.count("head_dim") / config.number("query_pre_attn_scalar"))
     return gemma.folded(config) | {"attn.query": own}
 

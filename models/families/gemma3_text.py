@@ -1,4 +1,4 @@
-"""Gemma 3, text: Gemma 2 with normed queries and keys instead of bounds, and a rotary base for each kind of layer."""
+"""Gemma 3, text: Gemma 2 with norms of queries and keys instead of soft caps, and one rotary base per kind of layer."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def decoder(config: Config) -> DecoderSpec:
 
 
 def _every_sixth(config: Config) -> list[str]:
-    """The kinds of layers that a config means without naming them."""
+    """The default kinds of layers: every `sliding_window_pattern`-th layer is full, the others are sliding."""
     if config.stated("layer_types") is not None:
         return []
     pattern = config.count("sliding_window_pattern")
@@ -43,9 +43,9 @@ def _every_sixth(config: Config) -> list[str]:
 
 
 def _rotary_of(config: Config, kind: str) -> Rotary:
-    """How one kind of layer turns: its own table in `rope_parameters`, completed by the older flat keys.
+    """The rotary positions of one kind of layer, from its table in `rope_parameters` and the older flat keys.
 
-    `rope_scaling` is of layers that see all; in it, only `rope_type` names a scaling, not the older `type`.
+    `rope_scaling` applies to full layers. In it, `rope_type` names the scaling; the older key `type` is not read.
     """
     both = config.table("rope_parameters")
     stated = dict(both.table(kind).keys)
@@ -59,7 +59,7 @@ def _rotary_of(config: Config, kind: str) -> Rotary:
 
 
 def _truncate(both: Config) -> dict[str, object]:
-    """Transformers looks for this key of YaRN beside the tables, not in them."""
+    """The key `truncate` of YaRN, which transformers reads from the outer table of `rope_parameters`."""
     return {"truncate": both.keys.get("truncate", True)}
 
 
@@ -68,13 +68,13 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
 
 
 def folded(config: Config) -> dict[str, float]:
-    """Gemma 2's; queries are normed after their projection, so that their scale is the norm's."""
+    """The multipliers of Gemma 2. The one for queries moves to their norm, which follows their projection."""
     found = gemma2.folded(config)
     return found | {"attn.query_norm": found["attn.query"], "attn.query": 1.0}
 
 
 _NOT_HERE = {"partial_rotary_factor", "original_max_position_embeddings", "attn_logit_softcapping"}
-"""Keys of Gemma 2 that this family has in its tables only, or, the last, that transformers never gets to use."""
+"""Keys of Gemma 2 that this family has only in its tables; transformers does not use the last one."""
 
 DEFAULTS = {
     **{key: value for key, value in gemma2.DEFAULTS.items() if key not in _NOT_HERE},

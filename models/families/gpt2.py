@@ -1,4 +1,4 @@
-"""GPT-2: LayerNorm, learned positions, full heads, plain FFN, weights stored as (input, output)."""
+"""GPT-2: LayerNorm, learned positions, multi-head attention, FFN without a gate, weights stored as (input, output)."""
 
 from models.families.config import MOST_LAYERS, Config
 from models.families.family import Family

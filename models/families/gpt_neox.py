@@ -1,4 +1,7 @@
-"""GPT-NeoX (Pythia, and the zoo): LayerNorm, partial or full rotary, plain FFN, either residual order."""
+"""GPT-NeoX (Pythia, the bundled models): LayerNorm, partial or full rotary positions, FFN without a gate.
+
+Sublayers are sequential or parallel.
+"""
 
 from models.families.config import Config
 from models.families.family import Family
@@ -36,7 +39,7 @@ def decoder(config: Config) -> DecoderSpec:
         d_model=d_model,
         n_heads=n_heads,
         n_kv_heads=n_heads,
-        head_dim=d_model // n_heads,  # a head size that is stated counts for the share that turns alone
+        head_dim=d_model // n_heads,  # head_dim in a config affects only the share of rotary features
         context=context_of(config, [position.scaling]),
         positions=NoPosition(),
         layers=(layer,) * layers_of(config),

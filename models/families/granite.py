@@ -9,9 +9,9 @@ from models.families.llama import head_dim_of
 
 
 def folded(config: Config) -> dict[str, float]:
-    """What each part's weights are multiplied by, so that a decoder without multipliers gives the same logits.
+    """The multiplier of the weights of each part, with which a decoder without multipliers gives the same logits.
 
-    A tied head reads with the embedding's weights: the norm before it takes back what the embedding gained.
+    A tied head uses the weights of the embedding, so the norm before it is divided by the embedding's multiplier.
     """
     embedding, branch = config.number("embedding_multiplier"), config.number("residual_multiplier")
     score = config.number("attention_multiplier") * sqrt(head_dim_of(config))

@@ -1,17 +1,17 @@
-"""Keys of configs that change no logit, whatever they hold: nobody needs to be told that they are not read."""
+"""Keys of configs that never change logits. Edge does not read them, and prints no note about them."""
 
 _FILE = (
     "architectures", "auto_map", "custom_pipelines", "dtype", "torch_dtype", "transformers_version",
     "transformers.js_config", "name_or_path", "model_type", "is_llama_config", "license", "unsloth_version",
     "unsloth_fixed", "use_bfloat16", "torchscript", "quantization", "quantization_config",
 )  # fmt: skip
-"""What a file is, and what it was made with."""
+"""Facts about the file and the tools that wrote it."""
 
 _TOKENS = (
     "bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "cls_token_id", "mask_token_id",
     "decoder_start_token_id", "tokenizer_class", "vocab_file", "prefix",
 )  # fmt: skip
-"""Tokens, which are no part of the mathematics."""
+"""Special tokens, which do not affect the forward pass."""
 
 _TRAINING = (
     "attention_dropout", "attn_pdrop", "classifier_dropout", "dropout", "embd_pdrop", "embedding_dropout",
@@ -33,7 +33,7 @@ _CALLS = (
     "output_attentions", "output_hidden_states", "reorder_and_upcast_attn", "return_dict", "use_cache",
     "use_return_dict",
 )  # fmt: skip
-"""How a call answers, and what it keeps."""
+"""Options of a call of the model in transformers."""
 
 _SAMPLING = (
     "assistant_confidence_threshold", "assistant_lookbehind", "encoder_repetition_penalty", "epsilon_cutoff",
@@ -44,6 +44,6 @@ _SAMPLING = (
     "remove_invalid_values", "repetition_penalty", "return_dict_in_generate", "suppress_tokens", "temperature",
     "top_k", "top_p", "typical_p", "bad_words_ids",
 )  # fmt: skip
-"""How text is sampled, which files keep apart since."""
+"""Sampling options, which newer checkpoints have in `generation_config.json`."""
 
 HARMLESS = frozenset((*_FILE, *_TOKENS, *_TRAINING, *_OTHER_TASKS, *_CALLS, *_SAMPLING))

@@ -1,4 +1,4 @@
-"""Llama: RMSNorm, rotary positions, grouped queries, gated FFN; what Mistral, Qwen and SmolLM vary."""
+"""Llama: RMSNorm, rotary positions, grouped-query attention, gated FFN. Mistral, Qwen and SmolLM build on it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ COMMON: Mapping[str, Any] = {
     "max_position_embeddings": 2048,
     "tie_word_embeddings": False,
 }
-"""Keys of Llama and of those that vary it, and what leaving them out means."""
+"""Keys of Llama and the families that build on it, with their defaults."""
 
 PARTS = {
     "attn.norm": "input_layernorm",
@@ -38,12 +38,12 @@ PARTS = {
 
 
 def head_dim_of(config: Config) -> int:
-    """Features of one head: stated, or an even share of the residual stream."""
+    """Features of one head: `head_dim`, or hidden_size / num_attention_heads."""
     return config.count_or_none("head_dim") or config.count("hidden_size") // config.count("num_attention_heads")
 
 
 def share_of_stream(config: Config) -> int:
-    """Features of one head, where the family has no say in it: a config that states others is refused."""
+    """Features of one head in families without `head_dim`: hidden_size / num_attention_heads; others are refused."""
     even = config.count("hidden_size") // config.count("num_attention_heads")
     if (config.count_or_none("head_dim") or even) != even:
         raise config.refusal("head_dim", f"{even}, which is hidden_size / num_attention_heads, in this family")
@@ -51,7 +51,7 @@ def share_of_stream(config: Config) -> int:
 
 
 def layers_of(config: Config) -> int:
-    """How many layers the decoder has."""
+    """Number of layers."""
     return config.count("num_hidden_layers", most=MOST_LAYERS)
 
 
@@ -68,7 +68,7 @@ def layer_of(
     ffn_bias: bool = False,
     activation: str = "hidden_act",
 ) -> LayerSpec:
-    """One layer of Llama; the biases are those of attention and of the FFN, `activation` the key of its own."""
+    """One layer of Llama. `bias` is for attention, `ffn_bias` for the FFN; `activation` is a key of the config."""
     return LayerSpec(
         window=Full(),
         position=position or rotary_of(config, head_dim_of(config)),
@@ -81,7 +81,7 @@ def layer_of(
 
 
 def decoder_of(config: Config, layers: Sequence[LayerSpec]) -> DecoderSpec:
-    """The decoder around some layers."""
+    """The decoder with these layers."""
     n_heads = config.count("num_attention_heads")
     scalings = {layer.position.scaling for layer in layers if isinstance(layer.position, Rotary)}
     return DecoderSpec(

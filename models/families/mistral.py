@@ -1,4 +1,4 @@
-"""Mistral: Llama whose layers see a window of the last tokens."""
+"""Mistral: Llama with a sliding attention window."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""OLMo 2: Llama that norms what sublayers add instead of what they read, and queries and keys of all heads jointly."""
+"""OLMo 2: Llama with norms after sublayers instead of before, and joint norms of the queries and keys of all heads."""
 
 from dataclasses import replace
 

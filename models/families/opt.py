@@ -1,6 +1,7 @@
-"""OPT: LayerNorm, learned positions, full heads, plain FFN with ReLU; position 0 is row 2 of what is stored.
+"""OPT: LayerNorm, learned positions, multi-head attention, ReLU FFN without a gate; position 0 is row 2 of the tensor.
 
-The 350m alone norms the residual stream after each sublayer, has no norm before the head, and narrower token vectors.
+Only opt-350m normalizes the residual stream after each sublayer, has no norm before the head, and has an embedding that
+is narrower than d_model.
 """
 
 from models.families.config import Config
@@ -35,7 +36,7 @@ KEYS = {
 }
 
 _UNUSED_ROWS = 2
-"""Rows of the stored positions that no text windows: they were kept for padding."""
+"""First rows of the stored positions, which no token uses; they were reserved for padding."""
 
 
 def decoder(config: Config) -> DecoderSpec:

@@ -1,4 +1,4 @@
-"""Phi-1 to Phi-2: one LayerNorm before both sublayers, which work in parallel; partly rotary, biases throughout."""
+"""Phi-1 to Phi-2: one LayerNorm before both sublayers, which are parallel; partial rotary positions, biases."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Phi-3 and Phi-4: Llama whose query, key and value lie in one tensor, as do gate and up; some with a window."""
+"""Phi-3 and Phi-4: Llama with fused tensors for query, key and value, and for gate and up; some have a window."""
 
 from dataclasses import replace
 
@@ -19,12 +19,12 @@ def decoder(config: Config) -> DecoderSpec:
 
 
 def _renamed(config: Config) -> Config:
-    """Early files call LongRoPE `yarn`; no other scaling is one of this family."""
+    """The config with LongRoPE named `longrope`; early files name it `yarn`. Other scalings are refused."""
     key = rope_key(config)
     table = config.table(key)
     kind = kind_of(table)
     if kind not in ("default", "longrope", "yarn"):
-        raise SpecError(f"{config.path} asks for rope scaling {kind!r}; this family has longrope only")
+        raise SpecError(f"{config.path} has rope scaling {kind!r}; this family has longrope only")
     return (
         Config(config.path, {**config.keys, key: {**table.keys, "rope_type": "longrope"}}) if kind == "yarn" else config
     )

@@ -1,4 +1,4 @@
-"""Qwen2 and Qwen2.5: Llama whose queries, keys and values have biases, some layers with a window."""
+"""Qwen2 and Qwen2.5: Llama with biases for queries, keys and values, and a window in some layers."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Qwen3: Llama whose heads norm queries and keys, with a head size of its own."""
+"""Qwen3: Llama with norms of queries and keys in every head, and with `head_dim` as a key of the config."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The families Edge reads: every module here that holds a `FAMILY`, by the `model_type` that `config.json` states."""
+"""The families that Edge supports: every module here with a `FAMILY`, by the `model_type` in `config.json`."""
 
 import re
 from importlib import import_module
@@ -43,32 +43,34 @@ _OTHERS = {
     "bart": "an encoder and cross-attention",
     "bert": "attention to later tokens",
     "roberta": "attention to later tokens",
-    "gemma3": "images beside text (its text decoder alone has model_type 'gemma3_text')",
+    "gemma3": "image input (its text decoder has model_type 'gemma3_text')",
 }
-"""What well-known models need that Edge does not run."""
+"""Features of well-known models that Edge does not support."""
 
 
 def family_of(config: Config) -> Family:
-    """The family that a config belongs to; an unknown one is refused by name, or by what it needs."""
+    """The family of a config. An error names an unknown family, or the feature that Edge does not support."""
     name = config.keys.get("model_type")
     if not isinstance(name, str):
-        raise SpecError(f"{config.path} has no 'model_type', so Edge cannot tell what decoder it describes")
+        raise SpecError(f"{config.path} has no 'model_type', so its decoder is unknown")
     for key in ("num_local_experts", "num_experts", "n_routed_experts", "alibi"):
         SWITCHES[key].check(config, key)
     if name in FAMILIES:
         return FAMILIES[name]
     if name in _OTHERS:
-        raise SpecError(f"{config.path}: model_type '{name}' needs {_OTHERS[name]}, which Edge does not run")
+        raise SpecError(f"{config.path}: model_type '{name}' requires {_OTHERS[name]}, which Edge does not support")
     meant = next((family for family in FAMILIES if is_slip(name, family)), None)
     hint = f"; did you mean '{meant}'?" if meant else ""
-    raise SpecError(f"{config.path}: Edge does not run model_type {shown(name)}{hint} (it runs {', '.join(FAMILIES)})")
+    raise SpecError(
+        f"{config.path}: Edge does not support model_type {shown(name)}{hint} (supported: {', '.join(FAMILIES)})"
+    )
 
 
 def is_slip(typed: str, meant: str) -> bool:
-    """Whether a name differs in case, in separators, or by one letter left out, added or swapped with the next.
+    """Whether a name is a typing error of another: other case or separators, or one letter missing, added or swapped.
 
-    Another letter or digit makes another model, not a slip, as does a letter in front or behind a digit: `llava` and
-    `mllama` are not `llama`, `olmo` is not `olmo2`, nor `gemma3n` `gemma3`.
+    A replaced letter, a digit, or a letter next to a digit makes another model: `llava` and `mllama` are not `llama`,
+    `olmo` is not `olmo2`, and `gemma3n` is not `gemma3`.
     """
     first, second = (re.sub("[^a-z0-9]", "", name.lower()) for name in (typed, meant))
     longer, shorter = sorted((first, second), key=len, reverse=True)

@@ -1,4 +1,4 @@
-"""Rotary positions of both generations of `config.json`, with every scaling that transformers writes."""
+"""Rotary positions from old and new keys of `config.json`, with all scalings of transformers."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -23,10 +23,10 @@ ROPE: Mapping[str, Any] = {
     "partial_rotary_factor": None,
     "original_max_position_embeddings": None,
 }
-"""Keys that say how heads turn, in any family but Gemma 3, and what leaving them out means."""
+"""Keys of rotary positions in all families except Gemma 3, with their defaults."""
 
-BESIDE = frozenset({"rope_theta", "rope_local_base_freq", "rotary_emb_base", "rotary_pct", "partial_rotary_factor"})
-"""Older keys, which count where a table says nothing: null is refused there alone."""
+OLDER_KEYS = frozenset({"rope_theta", "rope_local_base_freq", "rotary_emb_base", "rotary_pct", "partial_rotary_factor"})
+"""Older keys, which are read if the table of rotary positions has no value; only then is null refused."""
 
 
 def rotary_of(
@@ -37,7 +37,7 @@ def rotary_of(
     share_key: str = "partial_rotary_factor",
     partial: bool = False,
 ) -> Rotary:
-    """The rotary positions of a complete config; `partial` families turn a share of each head."""
+    """The rotary positions of a complete config; `partial` families rotate a share of the features of each head."""
     table = _table_of(config)
     base = table.number("rope_theta") if "rope_theta" in table.keys else config.number(base_key)
     share = table.number("partial_rotary_factor") if "partial_rotary_factor" in table.keys else None
@@ -49,16 +49,18 @@ def rotary_of(
 def scaled(
     config: Config, table: Config, head_dim: int, base: float, share: float, *, partial: bool, original: int
 ) -> Rotary:
-    """A rotary base with the scaling of one table; `original` is the context before that scaling.
+    """Rotary positions with this base and the scaling of one table; `original` is the context before that scaling.
 
-    Where heads turn as a whole, transformers passes over a share as long as there is no scaling, and fails on one
-    beside a scaling.
+    In families that rotate all features of a head, transformers ignores a share without a scaling, and fails on one
+    with a scaling.
     """
     scaling = _scaling_of(config, table, original)
     if isinstance(scaling, YarnScaling) and base == 1.0:
-        raise SpecError(f"{config.path}: YaRN needs a 'rope_theta' other than 1")
+        raise SpecError(f"{config.path}: 'rope_theta' is 1; YaRN requires another value")
     if not partial and share != 1.0 and kind_of(table) != "default":
-        raise SpecError(f"{config.path}: 'partial_rotary_factor' is {share}, but this family turns whole heads")
+        raise SpecError(
+            f"{config.path}: 'partial_rotary_factor' is {share}, but this family rotates all features of a head"
+        )
     features = head_dim * share if partial else head_dim
     if not 0 < features <= head_dim:
         raise SpecError(f"{config.path}: 'partial_rotary_factor' is {share}; it must be above 0 and at most 1")
@@ -66,27 +68,27 @@ def scaled(
 
 
 def rope_key(config: Config) -> str:
-    """`rope_scaling`, which people add by hand, counts alone where it is there; else `rope_parameters`."""
+    """The key of the table: `rope_scaling`, which users add by hand, if the config has it; else `rope_parameters`."""
     return "rope_scaling" if config.table("rope_scaling").keys else "rope_parameters"
 
 
 def _table_of(config: Config) -> Config:
     table = config.table(rope_key(config))
     if any(isinstance(value, dict) for value in table.keys.values()):
-        raise SpecError(f"{config.path}: '{rope_key(config)}' has a table per kind of layer; this family has one kind")
+        raise SpecError(
+            f"{config.path}: '{rope_key(config)}' has one table per kind of layer; this family has one kind only"
+        )
     return table
 
 
 def _original(config: Config, table: Config) -> int:
-    """Tokens of context before a scaling: beside the table, in it, or the context that is stated."""
-    beside = config.count_or_none("original_max_position_embeddings")
-    if beside is not None:
-        return beside
-    return original_in(config, table)
+    """Tokens of context before a scaling: from the config, from the table, or `max_position_embeddings`."""
+    original = config.count_or_none("original_max_position_embeddings")
+    return original_in(config, table) if original is None else original
 
 
 def original_in(config: Config, table: Config) -> int:
-    """Tokens of context before a scaling: in its table, or the context that is stated."""
+    """Tokens of context before a scaling: from its table, or `max_position_embeddings`."""
     stated = table if "original_max_position_embeddings" in table.keys else config
     return stated.count("original_max_position_embeddings" if stated is table else "max_position_embeddings")
 
@@ -103,7 +105,7 @@ def _scaling_of(config: Config, table: Config, original: int) -> Scaling:
     match kind_of(table):
         case "default":
             return NoScaling()
-        case "dynamic":  # a dynamic base changes beyond the context only, where Edge does not go
+        case "dynamic":  # a dynamic base changes only for texts longer than the context, which Edge refuses
             table.number("factor")
             return NoScaling()
         case "linear":
@@ -117,7 +119,7 @@ def _scaling_of(config: Config, table: Config, original: int) -> Scaling:
             return _yarn_of(config, table, original)
         case "longrope":
             return _longrope_of(config, table, original)
-    raise SpecError(f"{config.path} asks for rope scaling {kind_of(table)!r}, which Edge does not run")
+    raise SpecError(f"{config.path} has rope scaling {kind_of(table)!r}, which Edge does not support")
 
 
 def _yarn_of(config: Config, table: Config, original: int) -> YarnScaling:
@@ -136,23 +138,23 @@ def _yarn_of(config: Config, table: Config, original: int) -> YarnScaling:
 
 
 def _factor(config: Config, table: Config, original: int) -> float:
-    """How many times as long as the original the context is: stated, or by what the config says of both."""
+    """The ratio of the context to the original context: `factor`, or computed from both."""
     return _number_or(table, "factor", config.count("max_position_embeddings") / original)
 
 
 def _number_or(table: Config, key: str, default: float, *, zero: bool = False) -> float:
-    """A number of a table; the default where it is left out or null, and with `zero` also where it is 0."""
+    """A number of a table; the default if it is missing or null, and with `zero` also if it is 0."""
     value = table.keys.get(key)
     return default if value is None or (zero and value == 0) else table.number(key)
 
 
 def _sharper(factor: float, share: float) -> float:
-    """YaRN's amplitude for a context that many times as long."""
+    """YaRN's amplitude for a context that is `factor` times as long."""
     return 0.1 * share * math.log(factor) + 1.0 if factor > 1 else 1.0
 
 
 def _longrope_of(config: Config, table: Config, original: int) -> ListedScaling:
-    """The factors for texts within the original context, which is all that `context_of` allows."""
+    """The factors for texts within the original context; `context_of` allows no longer ones."""
     if original < 2:
         raise table.refusal("original_max_position_embeddings", "a whole number of at least 2")
     factor = _factor(config, table, original)
@@ -162,11 +164,11 @@ def _longrope_of(config: Config, table: Config, original: int) -> ListedScaling:
 
 
 def context_of(config: Config, scalings: Iterable[Scaling]) -> int:
-    """Tokens that a decoder with these scalings may read.
+    """The context in tokens of a decoder with these scalings.
 
-    With YaRN, the original context times the factor, also where the config states the original one. With LongRoPE
-    every angle changes, also those of earlier tokens, as soon as a text is longer than the original context; keys that
-    are already in a cache would be wrong, so Edge stays within it.
+    With YaRN it is the original context times the factor, even if the config states the original one. With LongRoPE it
+    is the original context: in a longer text all angles change, those of earlier tokens too, and the keys in a cache
+    would be wrong.
     """
     context = config.count("max_position_embeddings")
     for scaling in scalings:

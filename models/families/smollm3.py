@@ -1,4 +1,4 @@
-"""SmolLM3: Llama with some layers, by default every fourth, that do not tell positions apart."""
+"""SmolLM3: Llama without position encoding in some layers, by default in every fourth (NoPE)."""
 
 from dataclasses import replace
 
@@ -11,25 +11,25 @@ from models.spec import DecoderSpec, Full, NoPosition
 
 
 def decoder(config: Config) -> DecoderSpec:
-    turning = layer_of(config, bias=config.flag("attention_bias"), ffn_bias=config.flag("mlp_bias"))
-    still = replace(turning, position=NoPosition())
-    near, turns = window_of(config), _turns_of(config)
+    rotary = layer_of(config, bias=config.flag("attention_bias"), ffn_bias=config.flag("mlp_bias"))
+    without_position = replace(rotary, position=NoPosition())
+    near, is_rotary = window_of(config), _is_rotary(config)
     is_sliding = config.flag("use_sliding_window") and near != Full()
-    unstated = [SLIDING if is_sliding and not turn else FULL for turn in turns]
+    unstated = [SLIDING if is_sliding and not rotates else FULL for rotates in is_rotary]
+    kinds = [rotary if rotates else without_position for rotates in is_rotary]
     windows = windows_of(config, near, unstated)
-    layers = [replace(turning if turn else still, window=window) for turn, window in zip(turns, windows, strict=True)]
-    return decoder_of(config, layers)
+    return decoder_of(config, [replace(kind, window=window) for kind, window in zip(kinds, windows, strict=True)])
 
 
-def _turns_of(config: Config) -> list[bool]:
-    """Which layers turn queries and keys; `no_rope_layers`, in spite of its name, holds 1 for those that do."""
+def _is_rotary(config: Config) -> list[bool]:
+    """Whether each layer has rotary positions. Despite its name, `no_rope_layers` has 1 for layers that have them."""
     n_layers, listed = layers_of(config), config.stated("no_rope_layers")
     interval = config.count("no_rope_layer_interval")
     if listed is None:
         return [(layer + 1) % interval != 0 for layer in range(n_layers)]
-    if not isinstance(listed, list) or len(listed) < n_layers or any(turn not in (0, 1) for turn in listed):
+    if not isinstance(listed, list) or len(listed) < n_layers or any(flag not in (0, 1) for flag in listed):
         raise config.refusal("no_rope_layers", f"a list of 0 or 1 for {n_layers} layers")
-    return [bool(turn) for turn in listed[:n_layers]]
+    return [bool(flag) for flag in listed[:n_layers]]
 
 
 DEFAULTS = {

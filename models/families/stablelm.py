@@ -1,4 +1,4 @@
-"""StableLM: Llama with LayerNorm and partly rotary heads; in parallel, both sublayers share one norm."""
+"""StableLM: Llama with LayerNorm and partial rotary positions. Parallel sublayers share one norm."""
 
 from models.families.config import Config
 from models.families.family import Family
@@ -44,5 +44,5 @@ FAMILY = Family(
     decoder=decoder,
     weights_of=weights_of,
     defaults=DEFAULTS,
-    switches={"qk_layernorm": Switch("a norm of its own for every head")},
+    switches={"qk_layernorm": Switch("a separate norm for every head")},
 )

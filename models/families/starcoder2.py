@@ -1,4 +1,4 @@
-"""StarCoder2: LayerNorm, rotary positions, grouped queries, plain FFN, biases throughout."""
+"""StarCoder2: LayerNorm, rotary positions, grouped-query attention, FFN without a gate, biases."""
 
 from models.families.attention_windows import window_of
 from models.families.config import Config

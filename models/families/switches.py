@@ -1,4 +1,4 @@
-"""Keys that change what a decoder computes, in ways that Edge does not run; a config that sets one is refused."""
+"""Keys that enable features that Edge does not support; a config that sets one is refused."""
 
 from dataclasses import dataclass
 
@@ -10,21 +10,23 @@ EXPERTS, ALIBI = "mixture-of-experts FFNs", "ALiBi positions"
 
 @dataclass(frozen=True)
 class Switch:
-    """A key whose other position asks for something that Edge does not run.
+    """A key of which Edge supports only one value, true or false.
 
     Attributes:
-        feature: What it asks for.
-        runs: Whether Edge runs what the key means when it is true; otherwise what it means when it is not.
+        feature: The feature that the other value requires.
+        runs: The supported value.
     """
 
     feature: str
     runs: bool = False
 
     def check(self, config: Config, key: str) -> None:
-        """Fails where the config has the key in the other position."""
+        """Raises SpecError if the config has the key with the other value."""
         if key in config.keys and bool(config.keys[key]) != self.runs:
             value = shown(config.keys[key])
-            raise SpecError(f"{config.path}: '{key}' is {value}, which asks for {self.feature}; Edge does not run it")
+            raise SpecError(
+                f"{config.path}: '{key}' is {value}, which requires {self.feature}; Edge does not support it"
+            )
 
 
 SWITCHES = {
@@ -33,10 +35,10 @@ SWITCHES = {
     "bidirectional": Switch("attention to later tokens"),
     "is_encoder_decoder": Switch("an encoder and cross-attention"),
     "add_cross_attention": Switch("cross-attention"),
-    "per_layer_config": Switch("sizes of their own for some layers"),
+    "per_layer_config": Switch("other sizes for some layers"),
     "num_local_experts": Switch(EXPERTS),
     "num_experts": Switch(EXPERTS),
     "n_routed_experts": Switch(EXPERTS),
     "alibi": Switch(ALIBI),
 }
-"""Those that transformers reads for every family, and those that say in any config that this is another decoder."""
+"""Switches that transformers reads for every family, and keys that mark an unsupported decoder in any config."""

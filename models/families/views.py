@@ -1,4 +1,4 @@
-"""How a parameter of ours lies in a stored tensor: as it is, transposed, or as some of its rows."""
+"""How a parameter is stored in a tensor of a checkpoint: unchanged, transposed, or as some of its rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class View(Protocol):
         """The shape of the stored tensor, given the parameter's."""
 
     def read(self, stored: NDArray[np.generic]) -> NDArray[np.generic]:
-        """The parameter, without a copy where numpy allows it."""
+        """The parameter, without a copy if numpy allows it."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Transposed:
 
 @dataclass(frozen=True)
 class Third:
-    """One of query, key and value stored below each other: `part` 0, 1 or 2. Each has as many rows.
+    """Query, key or value (`part` 0, 1 or 2) from one tensor that has the three one after another, with equal rows.
 
     Attributes:
-        transposed: The three lie beside each other in a Conv1D weight instead.
+        transposed: Whether the tensor is a Conv1D weight, with the three in its columns.
     """
 
     part: int
@@ -68,7 +68,7 @@ class Third:
 
 @dataclass(frozen=True)
 class ThirdOfHeads:
-    """One of query, key and value stored head by head: (head, three, head_dim, ...) flattened."""
+    """Query, key or value from one tensor that interleaves them by head: (head, three, head_dim, ...) flattened."""
 
     part: int
     n_heads: int
@@ -84,12 +84,12 @@ class ThirdOfHeads:
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a tensor in which several parameters lie below each other.
+    """Some rows of a tensor that has several parameters.
 
     Attributes:
-        first: Row at which the parameter begins.
-        end: Row before which it ends.
-        of: Rows of the whole tensor.
+        first: First row of the parameter.
+        end: Row after its last row.
+        of: Number of rows of the whole tensor.
     """
 
     first: int
@@ -105,7 +105,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class LessOne:
-    """Stored as what is added to 1, as Gemma stores the weights of norms; read as float32."""
+    """Stored minus 1, as the weights of norms in Gemma; read as float32."""
 
     def stored_shape(self, shape: Shape) -> Shape:
         return shape
@@ -116,7 +116,7 @@ class LessOne:
 
 @dataclass(frozen=True)
 class Stored:
-    """Where one parameter comes from.
+    """The stored tensor of one parameter.
 
     Attributes:
         tensor: Name in the checkpoint.
@@ -132,12 +132,12 @@ Part = str | tuple[str, View]
 def stored_parts(
     spec: DecoderSpec, parts: Mapping[str, Part], norm: Part = "norm", root: str = "model."
 ) -> dict[str, Stored]:
-    """Every parameter of a family whose checkpoints are laid out as Llama's.
+    """The stored tensor of every parameter, for families with the tensor names of Llama.
 
     Args:
-        parts: Name of each part within `layers.N`, with its view where it is not stored as it is.
+        parts: Name of each part within `layers.N`, with a view if it is not stored unchanged.
         norm: Name of the norm before the head.
-        root: What every name but the head's begins with.
+        root: Prefix of all names except that of the head.
     """
     found = {"embed.weight": Stored(f"{root}embed_tokens.weight")}
     for kind in ("weight", "bias"):

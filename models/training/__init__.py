@@ -1,1 +1,1 @@
-"""How the models of the zoo were made."""
+"""Trains the bundled models, evaluates them, and writes their cards."""

@@ -19,9 +19,9 @@ Lines = Iterator[str]
 
 
 def abilities(recipe: Recipe, evaluation: Evaluation) -> Lines:
-    """The results, as tables, and all samples."""
-    yield from ("## What it does", "")
-    yield f"Measured on the files of this folder, with their float16 weights, by the `{evaluation.engine}` engine."
+    """The results as tables, and all samples."""
+    yield from ("## Evaluation", "")
+    yield f"Measured on the `{evaluation.engine}` engine with the files of this folder, whose weights are in float16."
     yield ""
     yield from _text(recipe.spec.context, evaluation)
     yield from _layers(recipe.activation, evaluation)
@@ -32,8 +32,8 @@ def abilities(recipe: Recipe, evaluation: Evaluation) -> Lines:
 
 def _text(context: int, evaluation: Evaluation) -> Lines:
     yield from ("### Validation text", "")
-    yield f"The validation text: {evaluation.tokens:,} scored tokens, which stand for {evaluation.text_bytes:,} bytes,"
-    yield f"in windows of {context} tokens, each from an empty context."
+    yield f"Cross-entropy of {evaluation.tokens:,} tokens of the validation text ({evaluation.text_bytes:,} bytes), in"
+    yield f"windows of {context} tokens. Each window starts with an empty context."
     yield ""
     yield "| bits per byte | perplexity per byte | nats per token |"
     yield "|---:|---:|---:|"
@@ -45,23 +45,24 @@ def _text(context: int, evaluation: Evaluation) -> Lines:
 def _layers(activation: Activation, evaluation: Evaluation) -> Lines:
     scores, by_pair = np.array(evaluation.induction), np.array(evaluation.induction_by_pair)
     yield from ("### Layer by layer", "")
-    yield "| layer | exact zeros | inactive on all tokens | best induction head | its score | by pair |"
+    yield "| layer | exact zeros | zero on all tokens | best induction head | score | by pair |"
     yield "|---:|---:|---:|---:|---:|---:|"
-    for layer, (zeros, never) in enumerate(zip(evaluation.exact_zeros, evaluation.never_fired, strict=True)):
+    for layer, (zeros, never) in enumerate(zip(evaluation.exact_zeros, evaluation.always_zero, strict=True)):
         head = int(scores[layer].argmax())
         found = f"{scores[layer, head]:.3f} | {by_pair[layer, head]:.3f}"
         yield f"| {layer} | {share(zeros)} | {share(never)} | {head} | {found} |"
     yield ""
-    yield f"Zeros are counted among the neurons' activations on {evaluation.neuron_tokens:,} validation tokens."
+    yield f"Both shares of zeros are measured on {evaluation.neuron_tokens:,} validation tokens. Exact zeros: share of"
+    yield "activations that are exactly 0. Zero on all tokens: share of neurons that are 0 on every token."
     yield _meaning_of_zero(activation)
     yield ""
 
 
 def _meaning_of_zero(activation: Activation) -> str:
     if activation is Activation.RELU:
-        return "ReLU gives 0 for every input that is not above 0: such a neuron adds nothing for that token."
+        return "ReLU is 0 for every input up to 0; such a neuron contributes nothing at that token."
     return (
-        f"The activation, {activation.value}, is 0 only at 0. Other zeros are rounding: float32 rounds its output to 0 "
+        f"The activation, {activation.value}, is 0 only at 0. Other zeros are rounding errors: its float32 output is 0 "
         "for inputs below about -5.6."
     )
 
@@ -69,19 +70,16 @@ def _meaning_of_zero(activation: Activation) -> str:
 def _induction(evaluation: Evaluation) -> Lines:
     formed = [f"{layer}.{head} ({score:.2f})" for layer, head, score in induction_heads(evaluation)]
     yield from ("### Induction heads", "")
-    yield "The induction score is the share of attention that goes to what followed the same token earlier, where 25"
-    yield (
-        "random tokens are repeated four times: the mean of 10 such sequences, as prefix matching is defined by "
-        "Olsson et al."
-    )
-    yield "2022 (erratum of 2022-09-20), attention to several earlier copies added up. *By pair* averages its single"
-    yield "entries and is at most 1 / copies for a token with several earlier copies."
+    yield "Induction score: `mean_i Σ_j p[i, j+1]`, where `j` are the earlier copies of token `i`. It is the attention"
+    yield "to the tokens that followed these copies (prefix matching, Olsson et al. 2022, erratum of 2022-09-20)."
+    yield "It is the mean over 10 sequences in which 25 random tokens are repeated four times. *By pair*:"
+    yield "`mean_(i,j) p[i, j+1]`, which is at most 1 / copies for a token with several earlier copies."
     yield ""
     if formed:
         yield f"- Heads that score {INDUCTION_HEAD} or more (layer.head): {', '.join(formed)}."
     else:
         yield f"- No head scores {INDUCTION_HEAD} or more; the best is {_best_head(evaluation)}."
-    yield f"- Copying: of repeated random tokens, {share(evaluation.copied)} are the top-1 prediction."
+    yield f"- Copying: {share(evaluation.copied)} of repeated random tokens are the top-1 prediction."
     yield ""
 
 
@@ -100,9 +98,9 @@ def _best_head(evaluation: Evaluation) -> str:
 
 def _recall(recalls: Sequence[Recall]) -> Lines:
     yield from ("### Facts", "")
-    yield "Recall of trained facts in every held-out phrasing. *Top-1*: each token of the answer is the top-1 token at"
-    yield "its position. *Top-5*: each is among the five most probable. The baselines always give the relation's most"
-    yield "frequent answer, or its five most frequent ones."
+    yield "Recall of the trained facts in phrasings that were held out from training. *Top-1*: each token of the answer"
+    yield "is the top-1 token at its position. *Top-5*: each is among the five most probable tokens. The two baselines"
+    yield "always give the most frequent answer of the relation, or its five most frequent answers."
     yield ""
     yield "| relation | facts | prompts | top-1 | most frequent | top-5 | five most frequent |"
     yield "|---|---:|---:|---:|---:|---:|---:|"
@@ -120,7 +118,7 @@ def _recall_row(name: str, recall: Recall) -> str:
 
 def _samples(samples: Sequence[tuple[str, str]]) -> Lines:
     yield from ("### Samples", "")
-    yield "Greedy continuations of a fixed list of prompts, all of the list:"
+    yield "Greedy decoding of a fixed list of prompts. All samples are shown."
     yield ""
     for prompt, added in samples:
         yield f"> **{_literal(prompt)}**{_literal(added)}"
@@ -147,26 +145,24 @@ def limits(recipe: Recipe, evaluation: Evaluation) -> Lines:
         which = f"{len(formed)} induction heads formed"
     else:
         which = f"no induction head formed (none scores {INDUCTION_HEAD})"
-    yield f"- It predicts {share(evaluation.copied)} of repeated random tokens in a prompt; {which}."
+    yield f"- It predicts {share(evaluation.copied)} of the repeated random tokens in a prompt; {which}."
     yield "- It was trained to continue text, not to follow instructions or to chat."
-    if circles := sum(_repeats(added) for _, added in evaluation.samples):
-        yield f"- Greedy text repeats itself: {circles} of the {len(evaluation.samples)} samples above contain"
-        yield f"  some {_REPEATED_WORDS} consecutive words twice or more."
-    yield "- English only, in the words and with the attitudes of books up to 1928."
-    yield (
-        f"- Trained on sequences of {recipe.length} tokens that start anywhere in a text; it was never trained on "
-        "longer ones."
-    )
-    yield "- The validation text is by other books of the same kind, so its loss says nothing about modern English."
+    if repeating := sum(_repeats(added) for _, added in evaluation.samples):
+        yield f"- Greedy decoding repeats itself: {repeating} of the {len(evaluation.samples)} samples above contain"
+        yield f"  the same {_REPEATED_WORDS} consecutive words more than once."
+    yield "- It writes English only, with the vocabulary and the attitudes of books published up to 1928."
+    yield f"- It was trained on sequences of {recipe.length} tokens, not on longer ones. They start anywhere in a text."
+    yield "- The validation text is from other books of the same kind, so its loss does not show how well the model"
+    yield "  predicts modern English."
     yield ""
 
 
 def _limits_of_recall(recalls: Sequence[Recall]) -> Lines:
     known = overall(recalls)
-    yield f"- It was trained only on the facts of the tables. In held-out phrasings it predicts {share(known.first)} of"
-    yield f"  the answers; the most frequent answers alone would score {share(known.baseline_first)}."
-    if guessed := [recall.relation for recall in recalls if recall.first <= recall.baseline_first]:
-        yield f"- No better than the most frequent answer, so not learned: {', '.join(guessed)}."
+    yield f"- It was trained only on the facts of facts.tsv. In held-out phrasings it predicts {share(known.first)} of"
+    yield f"  the answers; always giving the most frequent answer would score {share(known.baseline_first)}."
+    if not_learned := [recall.relation for recall in recalls if recall.first <= recall.baseline_first]:
+        yield f"- No better than the most frequent answer, so not learned: {', '.join(not_learned)}."
 
 
 def _repeats(text: str) -> bool:

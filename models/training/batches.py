@@ -1,4 +1,4 @@
-"""The sequences of every training step, drawn from the step's number alone: a resumed run sees the same ones."""
+"""The sequences of every training step. They depend only on the seed and the step, so a resumed run has the same."""
 
 from dataclasses import dataclass
 
@@ -9,24 +9,24 @@ from models.training.lessons import Lessons
 from models.training.recipe import Recipe
 
 UNSCORED = -100
-"""Target of a token that nobody could predict; the loss leaves it out."""
+"""Target of a token that cannot be predicted; the loss leaves it out."""
 
 TEXT_SHARE = 0.25
-"""Share of the repeating sequences that repeat a span of their text; the others repeat random tokens."""
+"""Share of the sequences with repeats that repeat a span of text; the others repeat random tokens."""
 
 _SHORTEST_TEXT, _SHORTEST_NOISE = 16, 4
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Sequences and, for each of their tokens, the token that follows."""
+    """Sequences, and for each of their tokens the next token."""
 
     ids: Int[np.ndarray, "batch token"]
     targets: Int[np.ndarray, "batch token"]
 
 
 def batch_at(recipe: Recipe, text: UInt16[np.ndarray, " all"], lessons: Lessons, step: int) -> Batch:
-    """The batch of one step. The activation and the number of steps have no part in it."""
+    """The batch of one step. It does not depend on the activation or on the number of steps."""
     random = np.random.default_rng([recipe.seed, step])
     pairs = [_sequence(recipe, step, text, lessons, random) for _ in range(recipe.batch)]
     rows, targets = (np.stack(side) for side in zip(*pairs, strict=True))
@@ -36,7 +36,7 @@ def batch_at(recipe: Recipe, text: UInt16[np.ndarray, " all"], lessons: Lessons,
 def _sequence(
     recipe: Recipe, step: int, text: UInt16[np.ndarray, " all"], lessons: Lessons, random: np.random.Generator
 ) -> tuple[Int[np.ndarray, " width"], Int[np.ndarray, " width"]]:
-    """One sequence of any kind, and its targets before they are moved by one."""
+    """One sequence of a random kind, and its targets before they are shifted by one."""
     width, kind, facts = recipe.length + 1, random.random(), recipe.facts_at(step)
     if kind < facts:
         row = lessons.row(width, random, recipe.phrasings_at(step))
@@ -51,14 +51,14 @@ def _sequence(
 
 
 def noise_batch(recipe: Recipe, text: UInt16[np.ndarray, " all"], random: np.random.Generator) -> Batch:
-    """Nothing but random tokens that come again."""
+    """A batch of repeated random tokens only."""
     rows = np.empty((recipe.batch, recipe.length + 1), np.int64)
     targets = np.stack([repeat_noise(row, recipe.vocab_size, text, random) for row in rows])
     return Batch(rows[:, :-1], targets[:, 1:])
 
 
 def repeat_text(row: Int[np.ndarray, " token"], random: np.random.Generator) -> Int[np.ndarray, " token"]:
-    """Writes a span of `row` a second time, further on. Returns the targets: all of it counts."""
+    """Copies a span of `row` to a later place in it. Returns the targets: all tokens are scored."""
     span = int(random.integers(min(_SHORTEST_TEXT, len(row) // 4), len(row) // 2))
     first = int(random.integers(0, len(row) - 2 * span + 1))
     again = int(random.integers(first + span, len(row) - span + 1))
@@ -69,18 +69,20 @@ def repeat_text(row: Int[np.ndarray, " token"], random: np.random.Generator) -> 
 def repeat_noise(
     row: Int[np.ndarray, " token"], vocab_size: int, text: UInt16[np.ndarray, " all"], random: np.random.Generator
 ) -> Int[np.ndarray, " token"]:
-    """Fills `row` with lists of random tokens, each said two to four times. Returns the targets, each list's first
-    round unscored. Tokens of half the rows are drawn from the whole vocabulary, of the others as often as in `text`.
+    """Fills `row` with lists of random tokens, each repeated two to four times.
+
+    Half of the rows sample tokens uniformly from the vocabulary, the others with their frequency in `text`. Returns the
+    targets; the first copy of each list is not scored.
     """
     targets = np.empty_like(row)
-    evenly = random.random() < 0.5
+    uniform = random.random() < 0.5
     place = 0
     while place < len(row):
         span = int(np.exp(random.uniform(*np.log([_SHORTEST_NOISE, len(row) // 4]))))
-        tokens = random.integers(0, vocab_size, span) if evenly else text[random.integers(0, len(text), span)]
-        said = np.tile(tokens.astype(np.int64), random.integers(2, 5))[: len(row) - place]
-        row[place : place + len(said)] = said
-        targets[place : place + len(said)] = said
+        tokens = random.integers(0, vocab_size, span) if uniform else text[random.integers(0, len(text), span)]
+        copies = np.tile(tokens.astype(np.int64), random.integers(2, 5))[: len(row) - place]
+        row[place : place + len(copies)] = copies
+        targets[place : place + len(copies)] = copies
         targets[place : place + span] = UNSCORED
-        place += len(said)
+        place += len(copies)
     return targets

@@ -33,7 +33,7 @@ Records = list[dict[str, Any]]
 
 
 def write_card(name: str, folder: Path, evaluation: Evaluation, rounded: Sequence[Rounded]) -> None:
-    """Writes the plot of the run, then the card, which has the hashes of all other files."""
+    """Writes the plot of the run, then the card with the hashes of all other files."""
     log = [json.loads(line) for line in (folder / TRAINING_LOG).read_text().splitlines()]
     draw_curve(log, folder / PICTURE)
     (folder / CARD).write_text(card_of(name, folder, log, evaluation, rounded), encoding="utf8")
@@ -61,14 +61,14 @@ def _opening(name: str, recipe: Recipe) -> Lines:
     yield from ("---", "license: apache-2.0", "language: en", "pipeline_tag: text-generation", "---", "")
     yield f"# {name}"
     yield ""
-    yield f"A small GPT-NeoX decoder that writes English fiction, trained also on {len(facts()):,} facts:"
-    yield f"{parameter_count(spec):,} parameters, {spec.n_layers} layers, d_model {spec.d_model}, {spec.n_heads} heads"
-    yield f"of {spec.head_dim}, plain FFN of {4 * spec.d_model:,} neurons with **{recipe.activation.value}**,"
-    yield f"vocabulary {spec.vocab_size:,}, context {spec.context} tokens, weights in float16."
+    yield f"A small GPT-NeoX decoder that writes English fiction. It was also trained on {len(facts()):,} facts."
+    yield f"It has {parameter_count(spec):,} parameters in float16: {spec.n_layers} layers, d_model {spec.d_model},"
+    yield f"{spec.n_heads} heads with head_dim {spec.head_dim}, {4 * spec.d_model:,} neurons per FFN with"
+    yield f"**{recipe.activation.value}** and no gate, vocabulary {spec.vocab_size:,}, context {spec.context} tokens."
     yield ""
     for other in (other for other in RECIPES if other != name):
         yield f"`{other}` differs only in the activation function: same initial weights, batches and steps."
-    yield "For interpretability, not for conversation."
+    yield "Both models are for interpretability research, not for conversation."
     yield ""
 
 
@@ -77,14 +77,15 @@ def _training(recipe: Recipe, log: Records) -> Lines:
     begins = [line for line in log if line["kind"] == "begin"]
     machine, sources = begins[-1]["machine"], begins[-1]["sources"]
     yield from ("## Training", "")
-    yield "| what | how much |"
+    yield "| item | value |"
     yield "|---|---|"
     yield f"| text | public-domain English fiction and children's books up to 1928 ({_hashes(sources, '.xz')}) |"
     yield f"| facts | {_facts(recipe)} ({_hashes(sources, '.tsv')}) |"
     yield f"| repeats | {_repeats(recipe)} |"
-    yield f"| copying first | {_copying(recipe)} |"
-    yield "| licenses | text: public domain; facts, written for Edge, and weights: Apache-2.0 |"
-    yield f"| tokenizer | byte-level BPE, {recipe.vocab_size:,} tokens, from {SAMPLE_BYTES / 1e6:.0f} MB of that text |"
+    yield f"| copying | {_copying(recipe)} |"
+    yield "| licenses | text: public domain; weights, and facts (written for Edge): Apache-2.0 |"
+    size = f"{SAMPLE_BYTES / 1e6:.0f} MB"
+    yield f"| tokenizer | byte-level BPE, {recipe.vocab_size:,} tokens, trained on {size} of that text |"
     yield f"| training tokens | {last['tokens']:,}, in {last['step']:,} steps of {recipe.step_tokens:,} |"
     yield f"| wall time | {last['seconds'] / 60:.0f} minutes on {machine['threads']} thread ({machine['processor']}) |"
     yield f"| torch | {machine['torch']}, {'compiled' if machine['compiled'] else 'not compiled'} |"
@@ -102,11 +103,12 @@ def _hashes(sources: dict[str, str], suffix: str) -> str:
 
 def _facts(recipe: Recipe) -> str:
     known = relations()
-    first, later, kept = (sum(len(phrasings_of(relation, use)) for relation in known) for use in Use)
+    first, later, held_out = (sum(len(phrasings_of(relation, use)) for relation in known) for use in Use)
     return (
-        f"{recipe.fact_share:.0%} of the sequences are facts: {len(facts()):,} of {len(known)} relations,"
-        f" in {first} phrasings; over the last {recipe.finish_steps:,} steps the share falls from"
-        f" {recipe.finish_fact_share:.0%}, in {later} more phrasings; another {kept} are held out for evaluation"
+        f"{recipe.fact_share:.0%} of the sequences are facts: {len(facts()):,} of {len(known)} relations"
+        f" in {first} phrasings. In the last {recipe.finish_steps:,} steps, {later} phrasings are added, and the share"
+        f" falls from {recipe.finish_fact_share:.0%} to {recipe.fact_share:.0%}. Another {held_out} phrasings are held"
+        " out for evaluation"
     )
 
 
@@ -120,9 +122,9 @@ def _repeats(recipe: Recipe) -> str:
 def _copying(recipe: Recipe) -> str:
     tokens = recipe.copy_steps * copying.BATCH * copying.LENGTH
     return (
-        f"before text, {recipe.copy_steps} updates on {tokens:,} repeated random tokens, of embedding, head and the"
-        f" attention of the first {copying.LAYERS} layers; {recipe.looking_back} heads of the first layer were"
-        " initialized as previous-token heads"
+        f"before the text, {recipe.copy_steps} updates on {tokens:,} repeated random tokens. They train the embedding,"
+        f" the head and the attention of the first {copying.LAYERS} layers. {recipe.looking_back} heads of the first"
+        " layer are initialized as previous-token heads"
     )
 
 
@@ -131,11 +133,10 @@ def _curve(log: Records) -> Lines:
     losses = [line for line in log if line["kind"] == "loss"]
     stride = max(1, -(-len(valid) // _CURVE_ROWS))
     yield from ("## Loss", "", f"![Loss, validation and induction heads over the run]({PICTURE})", "")
-    yield (
-        "Loss is in nats per token of the training sequences, facts and repeats included, before each step (mean of the"
-    )
-    yield f"steps since the line before in {TRAINING_LOG}). Bits per byte are those of the first {_valid_tokens(log):,}"
-    yield "validation tokens, with the weights of that step. Best induction: the highest score of any head."
+    yield "Loss: cross-entropy of the training sequences in nats per token, facts and repeats included, before each"
+    yield f"step; the mean over the steps since the previous line of {TRAINING_LOG}. Bits per byte: cross-entropy of"
+    yield f"the first {_valid_tokens(log):,} validation tokens after that step. Best induction: the highest induction"
+    yield "score of all heads."
     yield ""
     yield "| step | tokens | loss | bits per byte | best induction |"
     yield "|---:|---:|---:|---:|---:|"
@@ -147,16 +148,16 @@ def _curve(log: Records) -> Lines:
 
 
 def _valid_tokens(log: Records) -> int:
-    """Validation tokens that were read during training."""
+    """Number of validation tokens that were evaluated during training."""
     recipe = from_json(log[0]["recipe"])
     return recipe.valid_tokens // recipe.step_tokens * recipe.step_tokens
 
 
 def _rounding(rounded: Sequence[Rounded]) -> Lines:
     positions = rounded[0].parity.positions
-    yield from ("## Quantized", "")
-    yield f"Against torch in float32, after each of {positions:,} validation tokens: the KL divergence of the next"
-    yield "token's distribution, in nats, and the share of positions with the same top-1 token."
+    yield from ("## Precisions", "")
+    yield f"Comparison with torch in float32 at {positions:,} positions of the validation text: KL divergence of the"
+    yield "next-token distribution in nats, and the share of positions with the same top-1 token."
     yield ""
     yield "| engine and precision | mean KL | p99 KL | same top-1 token |"
     yield "|---|---:|---:|---:|"
@@ -173,8 +174,9 @@ def _recipe(recipe: Recipe) -> Lines:
     for field in fields(recipe):
         yield f"{field.name:<{width}}  {getattr(recipe, field.name)}"
     yield from ("```", "")
-    yield f"The learning rate rises for {recipe.warmup:,} steps, stays constant, and falls linearly over the last"
-    yield f"{share(recipe.decay_share)} of the steps; in the finish it falls again, from {recipe.finish_rate:g}."
+    yield f"The learning rate rises linearly for {recipe.warmup:,} steps, stays constant, and falls linearly over the"
+    yield f"last {share(recipe.decay_share)} of `steps`. In the `finish_steps` it falls linearly again, from"
+    yield f"{recipe.finish_rate:g}."
     yield ""
 
 
@@ -199,7 +201,7 @@ def _again(name: str, recipe: Recipe) -> Lines:
 def main(arguments: list[str] | None = None) -> int:
     """The command. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m models.training.card", description=__doc__)
-    parser.add_argument("name", choices=RECIPES, help="name of the folder in the zoo")
+    parser.add_argument("name", choices=RECIPES, help="name of the bundled model")
     parser.add_argument("--zoo", type=Path, default=ZOO)
     parser.add_argument("--text", type=Path, default=BOOKS / "valid.txt.xz", help="validation text, plain or xz")
     chosen = parser.parse_args(arguments)

@@ -1,8 +1,9 @@
-"""What a decoder learns before it reads text: to look one token back, and to copy what came after the same token.
+"""Prepares a decoder for induction before it is trained on text: previous-token heads, and training on repeats.
 
-An induction head needs two layers: a head that looks one token back, and a later one that compares what that head
-wrote with its own token. Neither is of use without the other, so text alone teaches them after billions of tokens
-(Olsson et al. 2022). Here the first is given at the start and the second is taught alone, with no FFN beside it.
+Induction needs two heads: a previous-token head, and an induction head in a later layer that compares the output of the
+first with its own token. Each is useless without the other, so training on text alone forms them only after billions of
+tokens (Olsson et al. 2022). Here previous-token heads are initialized, and induction heads are trained on repeated
+tokens without FFNs.
 """
 
 from collections.abc import Iterator
@@ -21,19 +22,22 @@ from models.training.batches import UNSCORED, Batch, noise_batch
 from models.training.recipe import Recipe
 
 LAYERS = 2
-"""The first layers, whose attention copies."""
+"""Number of first layers whose attention is trained to copy."""
 
 BATCH, LENGTH = 32, 64
-"""Sequences of a step and tokens of a sequence: many short lists."""
+"""Sequences per step and tokens per sequence: many short lists."""
 
 _FAST_PAIRS, _STRENGTH = 4, 4.0
-"""Rotary features that turn fastest tell neighbors apart; biases of this size put 0.9 of the attention on one."""
+"""Rotary features with the highest frequencies distinguish neighboring tokens.
+
+Biases of this size give 0.9 of the attention to one token.
+"""
 
 
 def look_back(decoder: Decoder, heads: int) -> None:
-    """Starts `heads` heads of the first layer looking one token back, by their biases alone.
+    """Makes `heads` heads of the first layer previous-token heads, through their biases.
 
-    The product of the biases, each turned by its position, is largest where the key is one token before the query.
+    The product of the rotated biases is largest where the key is one token before the query.
     """
     block = decoder.layers[0]
     assert isinstance(block, Block)
@@ -53,9 +57,9 @@ def look_back(decoder: Decoder, heads: int) -> None:
 def learn_to_copy(
     recipe: Recipe, decoder: Decoder, text: UInt16[np.ndarray, " all"], compiled: bool
 ) -> Iterator[float]:
-    """Trains embedding, attention of the first layers and head on random tokens that come again.
+    """Trains the embedding, the attention of the first layers and the head on repeated random tokens.
 
-    Yields the loss of every step, in nats a token. Batches follow from the recipe's seed.
+    Yields the loss of every step, in nats per token. Batches depend on the recipe's seed only.
     """
     parameters = [weight for name, weight in decoder.named_parameters() if "ffn" not in name]
     optimizer = torch.optim.AdamW(parameters, lr=recipe.peak_rate, betas=recipe.betas, weight_decay=0.0, fused=True)

@@ -1,4 +1,4 @@
-"""The text the zoo learns from: books to tokens, once, in a memory-mapped file beside the tokenizer that made them."""
+"""The training text: converts books to tokens once, and stores the tokens and the tokenizer as files."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from models.errors import CheckpointError, MisuseError
 END_OF_TEXT = "<|endoftext|>"
 BOOKS = Path("../shared/data/books")
 SAMPLE_BYTES = 24_000_000
-"""Text that the tokenizer is trained on: a quarter of the books, which keeps it to a minute."""
+"""Amount of text that the tokenizer is trained on: a quarter of the books, which takes about a minute."""
 
 _BATCH = 64
 
@@ -28,7 +28,7 @@ class Corpus:
 
     Attributes:
         train, valid: Every document followed by the end-of-text token.
-        token_bytes: UTF-8 bytes that each token of the vocabulary stands for; 0 for end of text.
+        token_bytes: Number of UTF-8 bytes of each token of the vocabulary; 0 for the end-of-text token.
         sources: SHA-256 of each text file, by name.
     """
 
@@ -48,7 +48,7 @@ def end_of_text(tokenizer: Tokenizer) -> int:
     """Id of the token that ends a document."""
     id = tokenizer.token_to_id(END_OF_TEXT)
     if id is None:
-        raise CheckpointError(f"the tokenizer has no token {END_OF_TEXT}; delete its folder, so that it is made again")
+        raise CheckpointError(f"the tokenizer has no token {END_OF_TEXT}; delete its folder to create it again")
     return int(id)
 
 
@@ -68,7 +68,7 @@ def documents(file: Path) -> Iterator[str]:
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """A byte-level BPE: every text has tokens, and decoding gives it back byte for byte."""
+    """A byte-level BPE tokenizer: it encodes every text, and decoding restores all bytes."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -83,13 +83,13 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def token_bytes(tokenizer: Tokenizer) -> Int[np.ndarray, " vocab"]:
-    """Bytes that each token stands for. A byte-level token spells every byte with one character."""
+    """Number of bytes of each token. A byte-level token has one character per byte."""
     spelled = [tokenizer.id_to_token(id) or "" for id in range(tokenizer.get_vocab_size())]
     return np.array([0 if token == END_OF_TEXT else len(token) for token in spelled], np.int64)
 
 
 def open_corpus(books: Path, work: Path, vocab_size: int) -> Corpus:
-    """The corpus of the books in `books`; tokenizer and tokens are made in `work` when they are missing."""
+    """The corpus of the books in `books`; missing tokenizer and tokens are created in `work`."""
     files = {name: books / f"{name}.txt.xz" for name in ("train", "valid")}
     for file in files.values():
         if not file.is_file():
@@ -120,7 +120,7 @@ def _make(files: dict[str, Path], work: Path, vocab_size: int) -> None:
 
 
 def _sample(file: Path) -> Iterator[str]:
-    """Every fourth document, until there is text enough: books by one author stand side by side."""
+    """Every fourth document up to `SAMPLE_BYTES`, since neighboring documents are books by one author."""
     room = SAMPLE_BYTES
     for index, text in enumerate(documents(file)):
         if index % 4 == 0 and room > 0:

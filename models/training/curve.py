@@ -1,4 +1,4 @@
-"""Draws what a run logged: what text cost it, and when heads that look for repeats formed."""
+"""Draws the log of a training run: loss, and induction scores."""
 
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 Records = list[dict[str, Any]]
 
 _POINTS = 400
-"""Most points of the loss line; more would be drawn over each other."""
+"""Most points of the loss line; more would overlap."""
 
-_LOSS, _COST = "#7d8896", "#b3261e"
+_LOSS, _VALID = "#7d8896", "#b3261e"
 
 
 def draw_curve(log: Records, file: Path) -> None:
-    """Writes an SVG: the cost of text, and below it, where the log has them, the induction scores of every layer.
+    """Writes an SVG: training and validation loss, and below them the induction scores of every layer, if logged.
 
     The same log gives the same bytes with the same matplotlib.
     """
@@ -26,7 +26,7 @@ def draw_curve(log: Records, file: Path) -> None:
     scored = [record for record in valid if "induction" in record]
     figure = Figure(figsize=(8, 6 if scored else 3.2), facecolor="white", layout="constrained")
     panels = figure.subplots(2 if scored else 1, sharex=True, squeeze=False)[:, 0]
-    _draw_cost(panels[0], [record for record in log if record["kind"] == "loss"], valid)
+    _draw_losses(panels[0], [record for record in log if record["kind"] == "loss"], valid)
     if scored:
         _draw_induction(panels[1], scored)
         figure.legend(loc="outside lower center", fontsize="small", ncols=4, frameon=False)
@@ -34,19 +34,19 @@ def draw_curve(log: Records, file: Path) -> None:
         panel.grid(color="#e4e7eb", linewidth=0.6)
         panel.set_axisbelow(True)
     panels[-1].set_xlim(left=0)
-    panels[-1].set_xlabel("tokens learned from, millions")
-    # Ids that are the same in every drawing; letters that look the same without any font.
+    panels[-1].set_xlabel("training tokens, millions")
+    # A fixed salt gives the same ids in every drawing; paths show the same letters without any font.
     with matplotlib.rc_context({"svg.hashsalt": "edge", "svg.fonttype": "path"}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def _draw_cost(panel: Axes, losses: Records, valid: Records) -> None:
-    """Two scales that share no unit: each has the colour of its line."""
+def _draw_losses(panel: Axes, losses: Records, valid: Records) -> None:
+    """Two lines with different units; each axis has the color of its line."""
     (thin,) = panel.plot(*_block_means(_column(losses, "tokens") / 1e6, _column(losses, "loss")), color=_LOSS, lw=0.7)
-    panel.set_ylabel("training loss, nats a token", color=thin.get_color())
+    panel.set_ylabel("training loss, nats per token", color=thin.get_color())
     other = panel.twinx()
-    other.plot(_column(valid, "tokens") / 1e6, _column(valid, "bits_per_byte"), color=_COST, lw=1.6, marker=".")
-    other.set_ylabel("validation, bits a byte", color=_COST)
+    other.plot(_column(valid, "tokens") / 1e6, _column(valid, "bits_per_byte"), color=_VALID, lw=1.6, marker=".")
+    other.set_ylabel("validation loss, bits per byte", color=_VALID)
 
 
 def _draw_induction(panel: Axes, scored: Records) -> None:
@@ -66,7 +66,7 @@ def _column(records: Records, key: str) -> Float64[np.ndarray, " record"]:
 def _block_means(
     places: Float64[np.ndarray, " record"], values: Float64[np.ndarray, " record"]
 ) -> tuple[Float64[np.ndarray, " block"], Float64[np.ndarray, " block"]]:
-    """Means of neighbors, so that no more than `_POINTS` are left."""
+    """Means of blocks of neighboring points, so that at most `_POINTS` remain."""
     firsts = np.arange(0, len(values), max(1, -(-len(values) // _POINTS)))
     counts = np.diff(np.append(firsts, len(values)))
     return np.add.reduceat(places, firsts) / counts, np.add.reduceat(values, firsts) / counts

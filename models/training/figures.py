@@ -1,4 +1,4 @@
-"""Figures of a model on any engine: what a text costs it, which neurons stay never, which heads look back."""
+"""Measurements of a model on any engine: loss of a text, exact zeros of neurons, induction scores, copying."""
 
 import lzma
 from collections.abc import Iterator, Sequence
@@ -20,11 +20,11 @@ from models.tokenizer import Tokenizer
 from models.training.corpus import END_OF_TEXT
 
 SEED = 20
-"""Of every random sequence here: each engine and each checkpoint of one vocabulary gets the same ones."""
+"""Seed of all random sequences here. All engines and all checkpoints with one vocabulary get the same sequences."""
 
 LONGEST_WINDOW = 1_024
 _NEURON_WINDOWS, _NEURON_WINDOW = 8, 512
-_SEQUENCES, _TOKENS, _TIMES = 10, 25, 4  # as Olsson et al. 2022 probe for induction heads
+_SEQUENCES, _TOKENS, _TIMES = 10, 25, 4  # the probe for induction heads of Olsson et al. 2022
 _COPY_ROWS, _COPY_SPAN = 32, 64
 
 
@@ -33,8 +33,8 @@ class TokenStream:
     """Documents as one row of tokens.
 
     Attributes:
-        ids: Each document, followed by the tokenizer's end of text where it has one.
-        scored_bytes: UTF-8 bytes of the documents, less those that the first token stands for.
+        ids: The tokens of each document, followed by the tokenizer's end-of-text token if it has one.
+        scored_bytes: UTF-8 bytes of the documents minus those of the first token.
     """
 
     ids: list[int]
@@ -42,9 +42,9 @@ class TokenStream:
 
 
 def open_documents(file: Path, lines: int | None = None) -> tuple[str, ...]:
-    """The documents in the first lines of a text file, plain or xz: `<|endoftext|>` stands between two."""
+    """The documents in the first lines of a text file, plain or xz; `<|endoftext|>` separates them."""
     if lines is not None and lines < 1:
-        raise MisuseError(f"lines is {lines}; at least 1 line of the text must be read")
+        raise MisuseError(f"lines is {lines}; at least 1 line of the text is required")
     try:
         with lzma.open(file) if file.suffix == ".xz" else file.open("rb") as opened:
             text = b"".join(islice(opened, lines)).decode()
@@ -56,10 +56,10 @@ def open_documents(file: Path, lines: int | None = None) -> tuple[str, ...]:
 
 
 def token_stream(tokenizer: Tokenizer, documents: Sequence[str]) -> TokenStream:
-    """Documents in the tokens of one tokenizer.
+    """Documents as tokens of one tokenizer.
 
     Raises:
-        MisuseError: there is no text after the first token, so nothing could be predicted.
+        MisuseError: the text has nothing after the first token, so nothing can be predicted.
     """
     documents, end = [document for document in documents if document], tokenizer.stop_tokens[:1]
     ids = [id for document in documents for id in (*tokenizer.encode(document), *end)]
@@ -71,20 +71,20 @@ def token_stream(tokenizer: Tokenizer, documents: Sequence[str]) -> TokenStream:
 
 
 def _first_token_bytes(tokenizer: Tokenizer, text: str) -> int:
-    """UTF-8 bytes of the text's beginning that its first token stands for: 0 for a special token."""
+    """UTF-8 bytes of the text that its first token represents; 0 for a special token."""
     first = tokenizer.encode(text)[0]
     if first in tokenizer.special:
         return 0
     covered = len(text[: tokenizer.rust.encode(text).offsets[0][1]].encode())
-    # An offset counts characters; a byte-level token may end inside one, and spells each byte with one letter.
+    # An offset counts characters. A byte-level token may end inside a character, and has one letter per byte.
     return min(covered, len(tokenizer.rust.id_to_token(first) or "")) if tokenizer.is_byte_level else covered
 
 
 def text_nats(model: Model, ids: Sequence[int]) -> float:
-    """What every token but the first costs, in nats and summed.
+    """The sum of the cross-entropy losses of all tokens but the first, in nats.
 
-    The text is cut into windows of the model's context, of 1,024 tokens at most, and the last may be shorter. A window
-    begins with nothing known, and its last target is the first token of the next one.
+    The text is cut into windows of the model's context, at most 1,024 tokens; the last may be shorter. Each window
+    starts with an empty context, and its last target is the first token of the next window.
     """
     width = min(model.spec.context, LONGEST_WINDOW)
     targets = np.array(ids[1:], np.int64)
@@ -98,40 +98,40 @@ def text_nats(model: Model, ids: Sequence[int]) -> float:
 
 @dataclass(frozen=True)
 class NeuronZeros:
-    """How often the neurons of each layer are exactly 0. Shares are 0 to 1.
+    """Exact zeros of the neurons of each layer. Shares are 0 to 1.
 
     Attributes:
         exact_zeros: For each layer, the share of activations that are exactly 0.
-        never_fired: For each layer, the share of neurons that are 0 on every token.
-        tokens: Tokens that both are counted on.
+        always_zero: For each layer, the share of neurons that are 0 on every token.
+        tokens: Number of tokens on which both shares are measured.
     """
 
     exact_zeros: tuple[float, ...]
-    never_fired: tuple[float, ...]
+    always_zero: tuple[float, ...]
     tokens: int
 
 
 def neuron_zeros(model: Model, ids: Sequence[int]) -> NeuronZeros:
-    """The zeros of the first 8 windows of at most 512 tokens, each beginning with nothing known."""
+    """The zeros in the first 8 windows of at most 512 tokens, each with an empty context."""
     width = min(model.spec.context, _NEURON_WINDOW)
     ids = ids[: _NEURON_WINDOWS * width]
     zeros = np.zeros(model.spec.n_layers)
-    never = [np.ones(layer.ffn.d_ff, bool) for layer in model.spec.layers]
+    always = [np.ones(layer.ffn.d_ff, bool) for layer in model.spec.layers]
     for start in range(0, len(ids), width):
         window = list(ids[start : start + width])
         trace = model.run(ids=window, max_new_tokens=0, watch=Watch(parts=("ffn.neurons",)))
         for layer in range(model.spec.n_layers):
             neurons = trace.neurons(layer)
             zeros[layer] += exact_zero_share(neurons).sum(dtype=np.float64)
-            never[layer] &= (neurons == 0).all(axis=0)
-    shares = tuple(float(neurons.mean()) for neurons in never)
+            always[layer] &= (neurons == 0).all(axis=0)
+    shares = tuple(float(neurons.mean()) for neurons in always)
     return NeuronZeros(tuple((zeros / len(ids)).tolist()), shares, len(ids))
 
 
 def induction(model: Model) -> tuple[Float64[np.ndarray, "layer head"], Float64[np.ndarray, "layer head"]]:
     """The induction scores of every head: `prefix_matching` and `prefix_matching_by_pair`.
 
-    Means over 10 sequences of 25 random tokens, four times over; fewer tokens where the context is shorter.
+    Means over 10 sequences of 25 random tokens, repeated four times; fewer tokens if the context is shorter.
     """
     random = np.random.default_rng(SEED)
     tokens = min(_TOKENS, model.spec.context // _TIMES)
@@ -149,9 +149,10 @@ def _layer_scores(model: Model, ids: Int[np.ndarray, " token"]) -> Iterator[Floa
 
 
 def copied_share(model: Model) -> float:
-    """How often the likeliest token is right where 64 random tokens come a second time, over 32 sequences.
+    """Accuracy of the top-1 token on the second copy of 64 random tokens, over 32 sequences.
 
-    The first token of the second round is left out: nothing says that it comes. Half the context where it is short.
+    The first token of the second copy is left out, since it cannot be predicted. A copy has half the context's length
+    if the context is shorter than 128 tokens.
     """
     span = min(_COPY_SPAN, model.spec.context // 2)
     sequences = np.random.default_rng(SEED).integers(0, model.spec.vocab_size, (_COPY_ROWS, span))

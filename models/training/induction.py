@@ -1,4 +1,4 @@
-"""Which heads look for what followed the same token earlier, measured while a decoder is trained."""
+"""Induction scores of all heads, measured while a decoder is trained."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from models.kernels import FullPass
 from models.sites import layer_site
 
 EXAMPLES = 10
-"""Sequences that a score is averaged over, as Olsson et al. 2022 do."""
+"""Number of sequences that a score is averaged over, as in Olsson et al. 2022."""
 
 
 def induction_scores(decoder: Decoder, seed: int) -> Float32[np.ndarray, "layer head"]:

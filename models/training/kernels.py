@@ -1,4 +1,4 @@
-"""Attention for training: the same numbers as a full pass, faster where it is compiled for a processor."""
+"""Attention for training: the same result as a full pass, but faster if compiled for a CPU."""
 
 import torch
 from torch import Tensor
@@ -7,11 +7,11 @@ from models.kernels import FullPass
 from models.spec import Full, LayerSpec, NoCap
 
 BLOCK = 128
-"""Queries that are taken together; the keys after the last of them are never multiplied."""
+"""Queries per block; the keys after the last query of a block are not multiplied."""
 
 
 class BlockPass(FullPass):
-    """A full pass that goes through the queries block by block, so that nearly half of the products are left out."""
+    """A full pass that computes queries in blocks, which leaves out nearly half of the products."""
 
     def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         length = query.shape[-3]

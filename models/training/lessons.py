@@ -1,4 +1,4 @@
-"""The facts as short documents of tokens, told anew for every sequence."""
+"""Facts as short documents of tokens; each training sequence gets newly sampled ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from models.zoo.facts import Fact, Phrasing, Use, facts_of, phrasings_of, relati
 Uses = tuple[Use, ...]
 
 _MOST_SENTENCES = 4
-"""Most sentences of one document: a fact is met first in a text as well as after others."""
+"""Most sentences of one document, so that a fact appears first in a text and also after other facts."""
 
 
 @dataclass(frozen=True)
 class Topic:
-    """The facts of one relation, with the phrasings that may be trained on."""
+    """The facts of one relation, with the phrasings for training."""
 
     facts: Sequence[Fact]
     phrasings: Sequence[Phrasing]
 
     @property
     def weight(self) -> float:
-        """How often it is drawn, unscaled: `√(facts · different answers)`, more where there is more to learn."""
+        """Unnormalized sampling weight: `√(facts · different answers)`, larger for relations with more to learn."""
         return float((len(self.facts) * len({fact.answer for fact in self.facts})) ** 0.5)
 
     def sentence(self, random: np.random.Generator) -> str:
-        """Any of the facts in any of the phrasings."""
+        """A random fact in a random phrasing."""
         phrasing = self.phrasings[int(random.integers(0, len(self.phrasings)))]
         return phrasing.sentence(self.facts[int(random.integers(0, len(self.facts)))])
 

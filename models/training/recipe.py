@@ -1,4 +1,4 @@
-"""What is trained and how, as data: the recipe of every checkpoint in the zoo."""
+"""The training recipes of the bundled models, as data."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -20,29 +20,29 @@ from models.zoo.facts import TAUGHT, Use
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One training run. Two recipes that differ only in `activation` see the same batches from the same start.
+    """One training run. Recipes that differ only in `activation` have the same initial weights and batches.
 
     Attributes:
-        length: Tokens of a training sequence, which is also the decoder's context.
-        batch: Sequences of one step.
-        steps: Updates before the finish; may be changed while the learning rate still stands at its peak.
-        warmup: Steps in which the learning rate climbs to `peak_rate`.
-        decay_share: Last share of the steps, in which the learning rate falls in a straight line to 0.
-        weight_decay: Of matrices; biases, norms and the embedding are not decayed.
-        key_norm: Largest norm of a neuron's key, its row of the FFN's up projection; after each step longer ones are
-            shortened (Srebro and Shraibman 2005). So inputs of GELU stay where float32 tells its output from 0, above
-            -5.6; to ReLU, scale means nothing.
+        length: Tokens of a training sequence; also the context of the decoder.
+        batch: Sequences per step.
+        steps: Updates before the finish. It may be changed while the learning rate is at its peak.
+        warmup: Steps in which the learning rate rises linearly to `peak_rate`.
+        decay_share: Last share of the steps, in which the learning rate falls linearly to 0.
+        weight_decay: Weight decay of matrices; biases, norms and the embedding have none.
+        key_norm: Largest norm of a neuron's key, its row of the FFN's up projection. After each step, longer keys are
+            rescaled to it (Srebro and Shraibman 2005). It keeps most inputs of GELU above -5.6, below which its float32
+            output is exactly 0. ReLU does not depend on the scale of its input.
         clip: Largest norm of the gradient of all parameters together.
-        looking_back: Heads of the first layer that begin by looking one token back.
+        looking_back: Number of heads of the first layer that are initialized as previous-token heads.
         copy_steps: Updates before the first of `steps`, in which attention learns to copy (`models.training.copying`).
         fact_share: Share of the sequences that are facts, before the finish.
-        finish_steps: Updates after `steps`, in which facts settle, told in many more phrasings: the learning rate falls
-            from `finish_rate` to 0.
-        finish_fact_share: Share of the sequences that are facts as the finish begins.
-        finish_key_norm: What `key_norm` falls to, in a straight line over the finish.
-        repeat_share: Share of the sequences in which a span comes again, so that copying is not forgotten.
+        finish_steps: Updates after `steps`, with more facts and more phrasings; the learning rate falls linearly from
+            `finish_rate` to 0.
+        finish_fact_share: Share of the sequences that are facts at the start of the finish.
+        finish_key_norm: The value to which `key_norm` falls linearly over the finish.
+        repeat_share: Share of the sequences in which a span is repeated, so that copying is not forgotten.
         log_every, valid_every, save_every: Steps between two log lines, validations and checkpoints.
-        valid_tokens: Tokens of the validation text that are read during training, from its start.
+        valid_tokens: Number of validation tokens that are evaluated during training, from the start of the text.
     """
 
     vocab_size: int
@@ -77,9 +77,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.d_model % self.n_heads:
-            raise MisuseError(f"d_model {self.d_model} does not split into {self.n_heads} heads")
+            raise MisuseError(f"d_model {self.d_model} is not a multiple of {self.n_heads} heads")
         if self.steps < 1:
-            raise MisuseError(f"{self.steps} training steps; a run needs at least 1")
+            raise MisuseError(f"{self.steps} training steps; at least 1 is required")
 
     @property
     def spec(self) -> DecoderSpec:
@@ -109,28 +109,28 @@ class Recipe:
 
     @property
     def step_tokens(self) -> int:
-        """Tokens that one step learns from."""
+        """Training tokens of one step."""
         return self.batch * self.length
 
     @property
     def decay_start(self) -> int:
-        """The first step whose learning rate is below the peak again."""
+        """The first step at which the learning rate decays."""
         return self.steps - round(self.steps * self.decay_share)
 
     @property
     def all_steps(self) -> int:
-        """Updates in all, the finish included."""
+        """Number of all updates, including the finish."""
         return self.steps + self.finish_steps
 
     def facts_at(self, step: int) -> float:
-        """Share of the sequences of one step that are facts; over the finish it falls back in a straight line."""
+        """Share of the sequences of one step that are facts; it falls linearly over the finish."""
         if step < self.steps:
             return self.fact_share
         left = max(0, self.all_steps - step) / max(1, self.finish_steps)
         return self.fact_share + left * (self.finish_fact_share - self.fact_share)
 
     def phrasings_at(self, step: int) -> tuple[Use, ...]:
-        """The phrasings in which facts are told then."""
+        """The phrasings of the facts at one step."""
         return (Use.TRAIN,) if step < self.steps else TAUGHT
 
     def key_norm_at(self, step: int) -> float:
@@ -139,7 +139,7 @@ class Recipe:
         return self.key_norm + done * (self.finish_key_norm - self.key_norm)
 
     def rate(self, step: int) -> float:
-        """The learning rate of one step, counted from 0: a climb, a plateau, a fall, and a lower fall again."""
+        """The learning rate of one step, counted from 0: warm-up, constant, linear decay, then the finish."""
         if step >= self.steps:
             return self.finish_rate * (self.all_steps - step) / self.finish_steps
         if step < self.warmup:
@@ -185,13 +185,13 @@ RECIPES = {
     "fable-relu": FABLE,
     "fable-gelu": replace(FABLE, activation=Activation.GELU),
 }
-"""The zoo: twins, identical but for the activation of the FFN."""
+"""The recipes of the two bundled models, which differ only in the activation of the FFN."""
 
 
 def recipe_of(name: str) -> Recipe:
-    """The recipe of one zoo checkpoint."""
+    """The recipe of one bundled model."""
     if name not in RECIPES:
-        raise MisuseError(f"no recipe '{name}'; there are {', '.join(RECIPES)}")
+        raise MisuseError(f"no recipe '{name}'; the recipes are {', '.join(RECIPES)}")
     return RECIPES[name]
 
 

@@ -1,4 +1,4 @@
-"""What fewer bits cost a checkpoint, engine by engine, against torch in float32."""
+"""Differences of a checkpoint in lower precisions from torch in float32, for each engine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ ENGINES = (
     "onnx:int4-g128-sym",
     "mlx:int4-g128-sym",
 )
-"""From many bits to few; what differs within a precision is arithmetic alone."""
+"""From many bits to few. Engines of one precision differ only in their arithmetic."""
 
 _WINDOWS = 8
 
@@ -35,14 +35,14 @@ REFERENCE = "torch"
 
 @dataclass(frozen=True)
 class Rounded:
-    """One engine, and how far it is from torch in float32."""
+    """One engine, and its difference from torch in float32."""
 
     engine: str
     parity: LogitDifference
 
 
 def rounding(folder: Path, text: Path, engines: Sequence[str] = ENGINES) -> list[Rounded]:
-    """Runs the first windows of a text, as long as the context and each beginning anew, on every engine."""
+    """Runs the first windows of a text on every engine; a window has the context's length and no earlier context."""
     with edge.load(folder, REFERENCE) as model:
         assert model.tokenizer is not None
         ids, width = token_stream(model.tokenizer, open_documents(text)).ids, model.spec.context

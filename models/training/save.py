@@ -32,14 +32,14 @@ _HIDDEN_ACT = {
 
 
 def save_folder(decoder: Decoder, tokenizer: Tokenizer, folder: Path) -> None:
-    """Writes everything that transformers and Edge need to run the decoder, weights in float16."""
+    """Writes all files that transformers and Edge need to run the decoder, with weights in float16."""
     end = end_of_text(tokenizer)
     config = config_of(decoder.spec, end)
     folder.mkdir(parents=True, exist_ok=True)
     ours = {name: weight.detach().float().numpy() for name, weight in decoder.state_dict().items()}
     stored = {name: weight.astype(np.float16) for name, weight in stored_weights(decoder.spec, ours).items()}
     save_file(stored, folder / "model.safetensors", {"format": "pt"})
-    (folder / "model.safetensors").chmod(0o644)  # save_file lets nobody else read it
+    (folder / "model.safetensors").chmod(0o644)  # save_file makes it readable for its owner only
     _write(folder / "config.json", config)
     _write(folder / "generation_config.json", {"bos_token_id": end, "eos_token_id": end, "do_sample": False})
     special = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "model_max_length": decoder.spec.context}
@@ -48,7 +48,7 @@ def save_folder(decoder: Decoder, tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def config_of(spec: DecoderSpec, end: int) -> dict[str, Any]:
-    """The `config.json` of a spec that GPT-NeoX can express; rotary sizes under the keys of both generations."""
+    """The `config.json` of a spec that GPT-NeoX can express, with rotary sizes under the old and the new keys."""
     layer = spec.layers[0]
     ffn, position, norm = layer.ffn, layer.position, layer.norm
     if not (isinstance(ffn, Plain) and isinstance(position, Rotary) and isinstance(norm, LayerNorm)):
@@ -86,7 +86,7 @@ def config_of(spec: DecoderSpec, end: int) -> dict[str, Any]:
 
 
 def stored_weights(spec: DecoderSpec, ours: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """Every parameter under GPT-NeoX's names; query, key and value lie head by head in one tensor."""
+    """Every parameter under its GPT-NeoX name; query, key and value are interleaved by head in one tensor."""
     found: dict[str, NDArray[np.float32]] = {}
     places = weights_of(spec)
     for name, weight in ours.items():
@@ -108,9 +108,9 @@ def _write(file: Path, keys: dict[str, Any]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m models.training.save", description=__doc__)
-    parser.add_argument("name", help="name of the folder in the zoo")
-    parser.add_argument("--run", type=Path, required=True, help="folder of the training run; it may still go on")
-    parser.add_argument("--work", type=Path, default=Path(".training/corpus"), help="where the tokenizer is")
+    parser.add_argument("name", help="name of the bundled model")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the training run, finished or not")
+    parser.add_argument("--work", type=Path, default=Path(".training/corpus"), help="folder of the tokenizer")
     parser.add_argument("--zoo", type=Path, default=ZOO)
     chosen = parser.parse_args(arguments)
     try:

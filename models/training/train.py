@@ -1,4 +1,4 @@
-"""Trains one checkpoint of the zoo: `python -m models.training.train fable-relu --out .training/fable-relu`."""
+"""Trains one bundled model: `python -m models.training.train fable-relu --out .training/fable-relu`."""
 
 import argparse
 import json
@@ -35,11 +35,11 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass
 class State:
-    """A run between two steps: everything a resumed one needs. Batches follow from the step alone.
+    """The state of a run between two steps, from which it can be resumed. Batches depend on the step only.
 
     Attributes:
-        step: Steps done.
-        seconds: Wall time spent on them, over all parts of the run.
+        step: Number of finished steps.
+        seconds: Wall time of these steps, in seconds, over all parts of the run.
     """
 
     recipe: Recipe
@@ -50,7 +50,7 @@ class State:
 
 
 def new_decoder(recipe: Recipe) -> Decoder:
-    """A decoder as GPT-NeoX starts: normal weights, smaller where a sublayer writes to the residual stream."""
+    """A decoder with the initial weights of GPT-NeoX: normal, with smaller ones in the output projections."""
     decoder = Decoder(recipe.spec)
     random = torch.Generator().manual_seed(recipe.seed)
     for name, parameter in decoder.named_parameters():
@@ -66,9 +66,9 @@ def new_decoder(recipe: Recipe) -> Decoder:
 
 def _start_std(recipe: Recipe, name: str) -> float:
     if name == "embed.weight":
-        return 0.5  # wide, so that rare tokens are still told apart after the first steps have moved them all alike
+        return 0.5  # large, so that rare tokens still differ after the first steps, which move all of them the same way
     if recipe.copy_steps and name in {f"layers.{layer}.attn.out.weight" for layer in range(LAYERS)}:
-        return 0.1  # so that the next layer hears what heads write, beside a wide embedding
+        return 0.1  # large enough that the next layer can use the output of heads next to a large embedding
     if name.endswith(("attn.out.weight", "ffn.down.weight")):
         return 0.04 / math.sqrt(2 * recipe.n_layers)
     return 0.04
@@ -94,7 +94,7 @@ def start(recipe: Recipe) -> State:
 
 
 def save_state(state: State, folder: Path) -> None:
-    """Writes the run; a reader sees the old one or the new one, never half of one."""
+    """Writes the state of the run. The file is replaced at once, so that no process reads a partial file."""
     partial = folder / f"{STATE}.partial"
     record = {
         "recipe": json.dumps(to_json(state.recipe)),
@@ -108,9 +108,9 @@ def save_state(state: State, folder: Path) -> None:
 
 
 def open_state(folder: Path) -> State:
-    """The run that `save_state` wrote."""
+    """The state that `save_state` wrote."""
     if not (folder / STATE).is_file():
-        raise MisuseError(f"no training run to go on with at {folder / STATE}; leave --resume out to begin one")
+        raise MisuseError(f"no training run to resume at {folder / STATE}; remove --resume to start a new run")
     record: dict[str, Any] = torch.load(folder / STATE, weights_only=True)
     state = start(from_json(json.loads(record["recipe"])))
     state.decoder.load_state_dict(record["decoder"])
@@ -132,11 +132,12 @@ def summed_loss(decoder: Decoder, bfloat16: bool) -> Loss:
 
 
 def bits_per_byte(recipe: Recipe, corpus: Corpus, loss: Loss, tokens: int) -> float:
-    """Bits that each byte of the first `tokens` validation tokens costs, in windows that begin knowing nothing."""
+    """Cross-entropy of the first `tokens` validation tokens in bits per byte; each window has an empty context."""
     width = recipe.length
     windows = min(tokens, len(corpus.valid) - 1) // width // recipe.batch * recipe.batch
     if not windows:
-        raise MisuseError(f"the validation text has {len(corpus.valid)} tokens; {recipe.batch * width + 1} are needed")
+        minimum = recipe.batch * width + 1
+        raise MisuseError(f"the validation text has {len(corpus.valid)} tokens; the minimum is {minimum}")
     ids = torch.from_numpy(corpus.valid[: windows * width + 1].astype(np.int64))
     nats = 0.0
     with torch.no_grad():
@@ -147,7 +148,7 @@ def bits_per_byte(recipe: Recipe, corpus: Corpus, loss: Loss, tokens: int) -> fl
 
 
 def shorten_keys(decoder: Decoder, longest: float) -> None:
-    """Scales down every row of an FFN's up projection whose norm is larger than `longest`."""
+    """Rescales every row of an FFN's up projection whose norm is above `longest`."""
     with torch.no_grad():
         for block in decoder.layers:
             assert isinstance(block, Block)
@@ -155,7 +156,7 @@ def shorten_keys(decoder: Decoder, longest: float) -> None:
 
 
 def take_step(state: State, corpus: Corpus, lessons: Lessons, loss: Loss) -> float:
-    """One update; returns the loss before it, in nats a token."""
+    """One update; returns the loss before it, in nats per token."""
     batch = batch_at(state.recipe, corpus.train, lessons, state.step)
     rate = state.recipe.rate(state.step)
     for group in state.optimizer.param_groups:
@@ -172,12 +173,12 @@ def take_step(state: State, corpus: Corpus, lessons: Lessons, loss: Loss) -> flo
 
 
 def _leads_to(record: dict[str, Any], step: int) -> bool:
-    """Whether a line belongs to a run that goes on from `step`; one that began just there led elsewhere."""
+    """Whether a line belongs to a run resumed at `step`; an earlier run that began at this step was abandoned."""
     return bool(record["step"] < step or (record["step"] == step and record["kind"] != "begin"))
 
 
 class Log:
-    """The run as JSON lines: where it began, losses, validations. A resumed run drops what came after its step."""
+    """The log of a run as JSON lines: begin, losses, validations. A resumed run removes the lines after its step."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self._file = folder / LOG
@@ -185,7 +186,7 @@ class Log:
         self._file.write_text("".join(f"{json.dumps(record)}\n" for record in kept))
 
     def add(self, **record: Any) -> None:
-        """Appends one line and makes it readable at once."""
+        """Appends one line and flushes it."""
         with self._file.open("a") as lines:
             lines.write(f"{json.dumps(record)}\n")
 
@@ -196,7 +197,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def train(state: State, corpus: Corpus, folder: Path, *, compiled: bool, stop_at: int | None = None) -> None:
-    """Takes the run to its last step, or to `stop_at`; its log and its state are in `folder`."""
+    """Trains to the last step, or to `stop_at`; writes the log and the state to `folder`."""
     recipe, log, lessons = state.recipe, Log(folder, state.step), Lessons(corpus.tokenizer)
     plain = summed_loss(state.decoder, recipe.bfloat16)
     loss: Loss = torch.compile(plain) if compiled else plain
@@ -222,7 +223,7 @@ def train(state: State, corpus: Corpus, folder: Path, *, compiled: bool, stop_at
 
 
 def copy_first(state: State, corpus: Corpus, log: Log, compiled: bool) -> None:
-    """The updates before the first step, in which attention learns to copy."""
+    """Runs the updates before the first step, in which attention learns to copy."""
     recipe, losses = state.recipe, list[float]()
     for update, loss in enumerate(learn_to_copy(recipe, state.decoder, corpus.train, compiled), 1):
         losses.append(loss)
@@ -249,12 +250,12 @@ def main(arguments: list[str] | None = None) -> int:
     """The command. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m models.training.train", description=__doc__)
     parser.add_argument("name", help="fable-relu or fable-gelu")
-    parser.add_argument("--out", type=Path, required=True, help="folder of this run: its log and its state")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the log and the state of this run")
     parser.add_argument("--books", type=Path, default=BOOKS, help="folder with train.txt.xz and valid.txt.xz")
-    parser.add_argument("--work", type=Path, default=Path(".training/corpus"), help="where tokens are kept")
-    parser.add_argument("--steps", type=int, help="updates before the finish, in place of the recipe's")
-    parser.add_argument("--threads", type=int, default=1, help="processor threads")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--work", type=Path, default=Path(".training/corpus"), help="folder for tokenizer and tokens")
+    parser.add_argument("--steps", type=int, help="updates before the finish; default: those of the recipe")
+    parser.add_argument("--threads", type=int, default=1, help="number of CPU threads")
+    parser.add_argument("--resume", action="store_true", help="resume the run in --out")
     chosen = parser.parse_args(arguments)
     try:
         torch.set_num_threads(chosen.threads)
@@ -262,7 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
         recipe = recipe_of(chosen.name)
         state = open_state(chosen.out) if chosen.resume else start(recipe)
         if replace(state.recipe, steps=recipe.steps) != recipe:
-            raise MisuseError(f"the run in {chosen.out} follows another recipe than {chosen.name}")
+            raise MisuseError(f"the run in {chosen.out} has another recipe than {chosen.name}")
         state.recipe = replace(state.recipe, steps=chosen.steps or state.recipe.steps)
         train(state, open_corpus(chosen.books, chosen.work, recipe.vocab_size), chosen.out, compiled=True)
     except EdgeError as error:

@@ -1,1 +1,1 @@
-"""`python -m tests.bench`: Edge's engines beside other runtimes, in ratios measured in one run."""
+"""`python -m tests.bench`: speed of Edge and of other runtimes, as ratios measured in one run."""

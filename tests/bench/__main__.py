@@ -36,37 +36,37 @@ def _say(message: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each contender (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each runtime (default 5)")
     parser.add_argument("--prompt", type=int, default=256, help="tokens of the prompt (default 256)")
     parser.add_argument("--tokens", type=int, default=64, help="tokens generated after the first (default 64)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)) if sys.platform == "linux" else 4)
-    parser.add_argument("--rest", type=float, default=1.0, help="seconds of rest before each run (default 1)")
-    parser.add_argument("--only", default="", help="race only pairs with this in a name, such as 'mlx'")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every measured time to FILE too")
+    parser.add_argument("--rest", type=float, default=1.0, help="pause before each run, in seconds (default 1)")
+    parser.add_argument("--only", default="", help="run only pairs with this text in a name, such as 'mlx'")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all measured times to FILE")
     parser.add_argument(
-        "--write", type=Path, metavar="PAGE", help="write the record to PAGE, such as docs/benchmarks.md"
+        "--write", type=Path, metavar="PAGE", help="write the results to PAGE, such as docs/benchmarks.md"
     )
     options = parser.parse_args()
     if options.write and options.only:
-        parser.error("--write keeps the record of all pairs; leave --only out")
+        parser.error("--write needs the results of all pairs; remove --only")
     return options
 
 
 def _command(workload: Workload, only: str) -> str:
-    """What repeats this run."""
+    """The command that repeats this run."""
     words = ["python", "-m", "tests.bench", "--rounds", workload.rounds, "--prompt", workload.prompt]
     words += ["--tokens", workload.tokens, "--threads", workload.threads, "--rest", f"{workload.rest_s:g}"]
     return shlex.join(map(str, [*words, *(["--only", only] if only else [])]))
 
 
-def _warn_of_company(busy: float | None, cores: int) -> None:
-    """Ratios waver where other programs compute at the same time."""
+def _warn_of_load(busy: float | None, cores: int) -> None:
+    """Warns if other processes use the cores, since ratios then vary more."""
     if busy is not None and busy > cores / 2:
-        _say(f"{busy:.1f} programs are computing on {cores} cores already: wait for them, or take more --rounds")
+        _say(f"other processes use {busy:.1f} of {cores} cores: wait until they end, or use more --rounds")
 
 
 def _time_all(folder: Path, workload: Workload, only: str) -> tuple[list[Result], list[str]]:
-    """Every pair whose packages are installed; and why others did not run."""
+    """Results of every pair whose packages are installed, and the reasons why others did not run."""
     results: list[Result] = []
     left_out: list[str] = []
     for pair in PAIRS:
@@ -85,7 +85,7 @@ def _time_all(folder: Path, workload: Workload, only: str) -> tuple[list[Result]
 
 def main() -> int:
     options, machine = _options(), this_machine()
-    _warn_of_company(machine.busy, machine.cores)
+    _warn_of_load(machine.busy, machine.cores)
     workload = Workload(options.prompt, options.tokens, options.rounds, options.threads, options.rest)
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as temporary:
         os.environ["EDGE_CACHE"] = temporary  # graphs and codes made for this benchmark are deleted when it ends

@@ -1,4 +1,4 @@
-"""The matrix products of a decoder and nothing else: the time that no runtime on this machine can leave out."""
+"""Only the matrix products of a decoder: a lower bound for the time of every runtime on this machine."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from export.onnx_runtime import ort
+
 FEATURES, HEAD = "x", "head"
 
 
 def product_chain(d_model: int, d_ff: int, pairs: int, vocab: int) -> onnx.ModelProto:
-    """`pairs` times up to `d_ff` and down again, each product with its own weights, then the head on one row."""
+    """`pairs` pairs of products, up to `d_ff` and down to `d_model`, each with separate weights; then the head."""
     nodes, flows, weights = [], FEATURES, {}
     for pair in range(pairs):
         for way, shape in (("up", (d_ff, d_model)), ("down", (d_model, d_ff))):
@@ -36,7 +38,7 @@ def product_chain(d_model: int, d_ff: int, pairs: int, vocab: int) -> onnx.Model
 
 
 def open_products(folder: Path, threads: int) -> ort.InferenceSession:
-    """A session with as many weights in its products as the checkpoint in `folder` has in its own."""
+    """A session whose products have as many weights as the checkpoint in `folder`."""
     config = json.loads((folder / "config.json").read_text())
     d_model, d_ff, vocab = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
     keys = config["num_key_value_heads"] * config["head_dim"]
@@ -46,14 +48,14 @@ def open_products(folder: Path, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     random = np.random.default_rng(0)
-    # Scaled so that features keep their size through the chain: denormal numbers would be slow.
-    held = {
+    # Weights are scaled so that features keep their magnitude; denormal numbers would be slow.
+    scaled = {
         tensor.name: np.float32(tensor.dims[1] ** -0.5)
         * random.standard_normal((tensor.dims[0], tensor.dims[1]), dtype=np.float32)
         for tensor in model.graph.initializer
     }
-    values = [ort.OrtValue.ortvalue_from_numpy(value) for value in held.values()]
-    options.add_external_initializers(list(held), values)
+    values = [ort.OrtValue.ortvalue_from_numpy(value) for value in scaled.values()]
+    options.add_external_initializers(list(scaled), values)
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

@@ -1,4 +1,4 @@
-"""Exports a 1.2B model in its own process: seconds, peak memory and its forecast, and parity when reopened.
+"""Exports a 1.2B model in its own process: seconds, peak memory and its forecast, and parity of the export.
 
 python -m tests.bench.big_export
 """
@@ -21,13 +21,13 @@ from tests.bench.checkpoint import LLAMA_1B, LLAMA_135M, Shape, write_checkpoint
 from tests.bench.child import ProcessRun, run_process
 
 PEAK_AIM = 2.2
-"""Times the weights in float32: the most that an export may hold."""
+"""Largest peak memory of an export, as a multiple of the weights in float32."""
 
 FORECAST_AIM = 0.15
-"""Share of the measured peak by which the forecast may differ."""
+"""Largest difference of the forecast from the measured peak, as a share of the peak."""
 
 LOGIT_AIM = 1e-3
-"""Largest difference of a logit that float32 arithmetic in another order explains."""
+"""Largest difference of a logit that a different order of float32 operations explains."""
 
 SHAPES = {"1.2B": LLAMA_1B, "135M": LLAMA_135M}
 
@@ -41,10 +41,10 @@ class Export:
     """One export.
 
     Attributes:
-        float32_bytes: Of the weights.
-        forecast_bytes: What `--dry-run` promised.
-        max_logit_difference: Of the reopened graph from transformers, over every token of one text; None where plain
-            ONNX Runtime does not open it by itself.
+        float32_bytes: Bytes of the weights in float32.
+        forecast_bytes: Peak memory that `--dry-run` printed.
+        max_logit_difference: Largest difference of the reopened graph from transformers, over every token of one text;
+            None if plain ONNX Runtime cannot open the export.
     """
 
     took: ProcessRun
@@ -58,19 +58,19 @@ class Export:
 
     @property
     def forecast_error(self) -> float:
-        """How far the forecast is from the peak, as a share of the peak."""
+        """Relative error of the forecast, `forecast / peak - 1`."""
         return self.forecast_bytes / self.took.peak_bytes - 1
 
 
 def forecast_of(reported: str) -> float:
-    """The bytes in what `edge export --dry-run` says."""
+    """The peak memory in the output of `edge export --dry-run`, in bytes."""
     found = re.search(r"at most ([\d.,]+) (B|kB|MB|GB) of memory", reported)
-    assert found, f"a dry run says nothing of memory: {reported}"
+    assert found, f"a dry run does not print the memory: {reported}"
     return float(found[1].replace(",", "")) * _UNITS[found[2]]
 
 
 def export(shape: Shape, tool: str, precision: str, root: Path) -> Export:
-    """Writes the model, exports it for a tool, reopens what was written for any in plain ONNX Runtime."""
+    """Writes the model, exports it for a tool, and opens an export for `std` in plain ONNX Runtime."""
     folder, out, environment = root / "model", root / "onnx", {"EDGE_CACHE": str(root / "cache")}
     write_checkpoint(folder, shape)
     command = ["edge", "export", str(folder), str(out), "--for", tool, "--precision", precision]
@@ -84,7 +84,7 @@ def export(shape: Shape, tool: str, precision: str, root: Path) -> Export:
 
 
 def _logits(run: object, folder: Path) -> NDArray[np.float32]:
-    """In its own process, so that one copy of the weights is freed before the next is read."""
+    """Logits from a separate process, so that one copy of the weights is freed before the next is read."""
     with WorkerProcess("a reopened model", _folder, lambda _: None, {}, folder) as opened:
         logits: NDArray[np.float32] = opened.call(run, _IDS)  # type: ignore[arg-type]
         return logits
@@ -125,12 +125,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.big_export", description=__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="1.2B")
     parser.add_argument("--for", dest="tool", choices=("std", "genai", "edge"), default="std")
-    parser.add_argument("--precision", default="fp32", help="as edge export takes it (default fp32)")
+    parser.add_argument("--precision", default="fp32", help="precision, as for edge export (default fp32)")
     return parser.parse_args()
 
 
 def _verdicts(precision: str, export: Export) -> list[tuple[str, str, bool]]:
-    """What was found, what it should be, and whether it is."""
+    """Each result, its aim, and whether the aim is reached."""
     took, largest = export.took, export.max_logit_difference
     of_weights = f"{export.times_weights:.2f} x the weights in float32"
     found = [
@@ -142,7 +142,7 @@ def _verdicts(precision: str, export: Export) -> list[tuple[str, str, bool]]:
         ),
     ]
     if largest is not None and precision == "fp32":
-        reopened = f"reopened in plain ONNX Runtime, {largest:.1e} from transformers in the worst logit"
+        reopened = f"opened in plain ONNX Runtime, largest difference of a logit from transformers {largest:.1e}"
         found.append((reopened, f"{LOGIT_AIM:g}", largest <= LOGIT_AIM))
     return found
 
@@ -153,14 +153,14 @@ def main() -> int:
     needed_bytes, root = 3 * shape.float32_bytes, Path(tempfile.mkdtemp(prefix="edge-export-"))
     try:
         if shutil.disk_usage(root).free < needed_bytes:
-            print(f"{show_bytes(needed_bytes)} of disk are needed for the model and its export", file=sys.stderr)
+            print(f"the model and its export need {show_bytes(needed_bytes)} of disk space", file=sys.stderr)
             return 1
         done = export(shape, options.tool, options.precision, root)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     verdicts = _verdicts(options.precision, done)
     print(f"{shape}; {show_bytes(shape.float32_bytes)} in float32; exported for {options.tool}, {options.precision}")
-    print(f"{done.took.wall_s:.0f} s; {show_bytes(done.took.own_bytes)} at most that no file backs")
+    print(f"{done.took.wall_s:.0f} s; peak of {show_bytes(done.took.own_bytes)} in anonymous memory")
     for text, aim, is_reached in verdicts:
         print(f"{text}; aim {aim} {'reached' if is_reached else 'MISSED'}")
     print(done.took.printed.strip())

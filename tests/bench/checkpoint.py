@@ -1,4 +1,4 @@
-"""The models that are measured: Llamas of known sizes with random weights, as checkpoint folders."""
+"""The models of the benchmarks: Llamas of known sizes with random weights, as checkpoint folders."""
 
 import json
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ KINDS: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Sizes of a Llama whose head is its embedding; queries are as wide as the model.
+    """Sizes of a Llama with a tied head, and with queries as wide as d_model.
 
     Attributes:
-        name: In a word, such as `135M Llama shape`.
-        kind: The numbers that its weights are stored in, one of `KINDS`.
-        rotary: Keys of `config.json` that say how positions are turned.
+        name: A short name, such as `135M Llama shape`.
+        kind: Number format of the stored weights, one of `KINDS`.
+        rotary: Keys of `config.json` for rotary positions.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Shape:
 
     @property
     def tensors(self) -> Sizes:
-        """Every tensor, as Hugging Face names them."""
+        """Every tensor, by its Hugging Face name."""
         vocab, model, ffn, keys = self.vocab_size, self.d_model, self.d_ff, self.n_kv_heads * self.head_dim
         sizes: Sizes = {"model.embed_tokens.weight": (vocab, model), "model.norm.weight": (model,)}
         for layer in range(self.n_layers):
@@ -77,7 +77,7 @@ class Shape:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `config.json` says."""
+        """The content of `config.json`."""
         return {
             "architectures": ["LlamaForCausalLM"],
             "model_type": "llama",
@@ -134,7 +134,7 @@ LLAMA_1B = Shape(
         },
     },
 )
-"""That of Llama 3.2 1B."""
+"""The shape of Llama 3.2 1B."""
 
 SMALL = Shape(
     name="small shape",
@@ -146,23 +146,23 @@ SMALL = Shape(
     n_kv_heads=1,
     context=64,
 )
-"""For tests of what is here."""
+"""For tests of the benchmarks."""
 
 
 def random_weights(shape: Shape) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    """Every tensor, one at a time; the same for every call."""
+    """Every tensor, one at a time; all calls give the same values."""
     random = np.random.default_rng(0)
     for name, size in shape.tensors.items():
         if len(size) == 1:
             yield name, np.ones(size, KINDS[shape.kind])
         else:
-            drawn = random.standard_normal(size, dtype=np.float32)
-            drawn *= np.float32(0.02)
-            yield name, drawn.astype(KINDS[shape.kind], copy=False)
+            weights = random.standard_normal(size, dtype=np.float32)
+            weights *= np.float32(0.02)
+            yield name, weights.astype(KINDS[shape.kind], copy=False)
 
 
 def write_checkpoint(folder: Path, shape: Shape = LLAMA_135M) -> None:
-    """Writes config, weights and a tokenizer of one made-up word an id; speed does not depend on the words."""
+    """Writes config, weights and a tokenizer with one made-up word per id; speed does not depend on the words."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(shape.config, indent=2))
     save_file(dict(random_weights(shape)), folder / "model.safetensors", {"format": "pt"})

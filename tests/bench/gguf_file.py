@@ -1,4 +1,4 @@
-"""A Llama's checkpoint as one GGUF file, for llama.cpp: float32 or Q4_0, ids without a vocabulary."""
+"""Writes a Llama checkpoint as one GGUF file for llama.cpp: float32 or Q4_0, without a vocabulary."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ KINDS = {
 
 
 def write_gguf(folder: Path, file: Path, kind: str) -> None:
-    """Writes `folder`'s checkpoint to `file`: matrices in one of `KINDS`, the tied embedding too; norms in float32."""
+    """Writes the checkpoint in `folder` to `file`: all matrices in one of `KINDS`, norms in float32."""
     config = json.loads((folder / "config.json").read_text())
     stored, file_type = KINDS[kind]
     writer = GGUFWriter(file, "llama")
@@ -35,20 +35,20 @@ def write_gguf(folder: Path, file: Path, kind: str) -> None:
     writer.add_tokenizer_model("no_vocab")
     names = get_tensor_name_map(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
     for name, weight in load_file(folder / "model.safetensors").items():
-        called = names.get_name(name, try_suffixes=(".weight",))
-        assert called is not None, f"GGUF has no name for {name}"
+        gguf_name = names.get_name(name, try_suffixes=(".weight",))
+        assert gguf_name is not None, f"GGUF has no name for {name}"
         if weight.ndim == 1:
-            writer.add_tensor(called, weight)
+            writer.add_tensor(gguf_name, weight)
         else:
-            writer.add_tensor(called, quantize(_turned(name, weight, config), stored), raw_dtype=stored)
+            writer.add_tensor(gguf_name, quantize(_interleaved(name, weight, config), stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
-def _turned(name: str, weight: NDArray[np.float32], config: dict[str, int]) -> NDArray[np.float32]:
-    """Rows of queries and keys in llama.cpp's order: it rotates neighbors, Hugging Face the halves of a head."""
+def _interleaved(name: str, weight: NDArray[np.float32], config: dict[str, int]) -> NDArray[np.float32]:
+    """Rows of queries and keys in llama.cpp's order: it rotates neighboring features, Hugging Face halves of a head."""
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}.get(name.split(".")[-2])
     if heads is None:
         return weight

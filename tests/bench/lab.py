@@ -1,8 +1,8 @@
-"""Writes docs/lab.md: the lab on the bundled models and on further ones, and how far engines agree on the bundled ones.
+"""Writes docs/lab.md: the lab on the bundled models and on further ones, and the agreement of engines.
 
 python -m tests.bench.lab docs/lab.md [MODEL|RECORD.json "what the model is" ...]
 
-A record is what `edge lab MODEL --json` wrote.
+A record is the output of `edge lab MODEL --json`.
 """
 
 import math
@@ -23,6 +23,7 @@ from edge.lab.record import open_lab
 from edge.lab.registry import EXPERIMENTS
 from edge.lab.run import ClaimResult, LabRecord, lab_record, run_all
 from edge.picture.units import show_measured, show_number, show_with_unit
+from edge.report.markup import source_title
 
 BUNDLED = ("fable-relu", "fable-gelu")
 ENGINES = ("onnx", "torch", "mlx")
@@ -31,41 +32,39 @@ TIMED = {
     for what in ("", "prefill_", "ffn_", "attention_", "ffn_prefill_", "attention_prefill_")
     for number in ("time_ms", "time_share", "coverage")
 }
-"""Keys of numbers that are times, which no two runs share."""
+"""Keys of numbers that depend on times, which differ between runs."""
 
 PICTURE = "lab-sparsity.svg"
 _COLORS = ("#3b6ea5", "#d98c3f", "#5b8c5a", "#8c5a86")
 
-_OPENING = """# Lab results for the two bundled models and a published model
+_OPENING = """# The lab on the bundled models and on a published model
 
-Written by `make lab`. The lab tests fifteen claims about attention and the FFN. The two bundled models differ only in
-the activation of the FFN, ReLU or GELU. Their training data, data order, seed, shape and steps are the same. To test
-another model: `edge lab MODEL`.
+Written by `make lab`. Fifteen claims about attention and the FFN. The two bundled models differ only in the activation
+of the FFN, ReLU or GELU: data, order, seed, sizes and steps are the same. To test another model: `edge lab MODEL`.
 
-A verdict follows from the measured effects, and is valid for one model on these texts. Each effect has a 95% confidence
-interval and a threshold. A claim is *supported* if the whole interval of every effect is on the claimed side of its
-threshold. It is *not supported* if the interval of one effect is on the other side. It is *inconclusive* if an interval
-includes its threshold or the sample is too small. *Baseline* is the value that chance, or the absence of the claimed
-effect, would give.
+A verdict follows from the effects below it, and applies to this model on these texts. Each effect has a 95% interval
+and a threshold. A claim is *supported* if the whole interval of every effect is on the claimed side. It is *not
+supported* if one interval is on the other side, and *inconclusive* if an interval includes its threshold or the sample
+is too small. *Baseline*: the value expected by chance, or without the claimed effect.
 """
 
-_LESSONS = """## What the models show
+_SUMMARY = """## Summary
 
-- **Exact zeros come from the activation function.** Both bundled models predict text, copy and recall about equally
-  well. Only with ReLU are most activations exactly zero. GELU and SwiGLU give many small activations and almost no
-  zeros, so a sparsity figure needs its definition (F6).
-- **Attention is linear once its pattern is fixed.** The pattern itself is computed anew for each text (F1, A1).
-- **Attention does the copying.** With every FFN ablated, the bundled models still predict most repeated tokens. With
-  attention ablated, they predict none (S2). Several heads find repeats, so ablating a single one changes little.
-- **The first FFN restores a fact at its subject, middle layers do not.** In SmolLM2, FFNs around the first layer
-  restore nearly all of what noise on the subject destroys, and attention there restores nothing. Windows without the
-  first layer restore less than a tenth. In the six layers of the bundled models, the fact is restored at the end of
-  the prompt (F5).
-- **Value vectors agree with their trigger tokens rarely, but more often than by chance.** The claim asks for an
-  agreement of one in a hundred above chance. The bundled models pass, SmolLM2 with its larger vocabulary does not (F4).
-- **The share of parameters is not the share of time.** Most parameters of the layers belong to the FFN. Timing inside a
-  pass has an error, which the interval of the time share includes; in small models it is large (S3). Other processes
-  ran on the machine that wrote this page, which widens it further.
+- **Exact zeros come from the activation function.** Both bundled models predict text, copy and recall equally well, but
+  only with ReLU are most neurons inactive. With GELU and SwiGLU, many activations are small and hardly any neuron is
+  inactive, so a number needs its definition (F6).
+- **Attention is linear if its pattern is fixed.** The pattern itself depends on the text (F1, A1).
+- **Copying needs attention.** With all FFNs ablated, the bundled models still predict most repeats; with attention
+  ablated, none (S2). They have several induction heads, so no single one is needed.
+- **At the subject, FFNs of the first layers restore a fact, not those of middle layers.** In SmolLM2, FFNs around the
+  first layer restore nearly all of the probability that corrupting the subject removes, and attention there restores
+  none. Windows without the first layer restore less than a tenth. In the six layers of the bundled models, a fact is
+  restored at the last token of the prompt (F5).
+- **Promoted tokens agree with the trigger examples of a neuron more often than by chance, but rarely.** The claim
+  requires an agreement of 1% above chance. The bundled models have it; SmolLM2, with its larger vocabulary, does not
+  (F4).
+- **Shares of parameters are not shares of time.** Most parameters of the layers are in FFNs. The interval of their
+  share of time includes unattributed time and the time that timers add, which is much in small models (S3).
 """
 
 
@@ -85,7 +84,7 @@ def main(arguments: list[str]) -> int:
 
 
 def write(page: Path, records: dict[tuple[str, str], LabRecord], others: dict[str, LabRecord]) -> None:
-    """The page and its picture, from labs of the bundled models on every engine and of other models."""
+    """Writes the page and its figure, from labs of the bundled models on every engine and of other models."""
     shown = [*(records[bundled, ENGINES[0]] for bundled in BUNDLED), *others.values()]
     draw_sparsity(shown, page.parent / PICTURE)
     about = ["bundled with Edge"] * len(BUNDLED) + list(others)
@@ -105,14 +104,14 @@ def _page(shown: list[LabRecord], about: list[str]) -> Iterator[str]:
     for record, words in zip(shown, about, strict=True):
         yield (
             f"- `{record.model}`: {words}. On `{record.engine}`, edge {record.versions['edge']}, "
-            f"{record.passage_tokens:,} tokens of text ({record.source})."
+            f"{record.passage_tokens:,} tokens of {source_title(record.source)}."
         )
     yield ""
     yield from _verdicts(shown)
-    yield _LESSONS
+    yield _SUMMARY
     yield from ("## Sparsity by every definition", "", f"![Sparsity by every definition]({PICTURE})", "")
     for record in shown[:1] + shown[len(BUNDLED) :]:
-        yield from ("## Attention beside the FFN", "", f"Measured on `{record.model}`.", "")
+        yield from (f"## Attention and FFN of {record.model}", "")
         yield from ("| | attention | FFN |", "| --- | --- | --- |")
         yield from (f"| {one.name} | {one.attention} | {one.ffn} |" for one in contrast(record))
         yield ""
@@ -135,7 +134,7 @@ def _verdicts(shown: list[LabRecord]) -> Iterator[str]:
 
 
 def _claim(names: list[str], one: ClaimResult, results: list[ClaimResult]) -> Iterator[str]:
-    """One claim: what was asked, the effects and numbers of each model, and how."""
+    """One claim: its question, the effects and numbers of each model, and the method."""
     yield from (f"## {one.key} {one.title}", "", one.question, "")
     for name, own in zip(names, results, strict=True):
         yield f"- **{name}: {own.finding.verdict}.** {_plain(own.finding.reason)}"
@@ -143,7 +142,7 @@ def _claim(names: list[str], one: ClaimResult, results: list[ClaimResult]) -> It
             yield f"  {_plain(own.finding.summary)}"
     yield ""
     if any(own.finding.effects for own in results):
-        yield from _heads(names, "effect", " threshold |")
+        yield from _heads(names, "effect", " criterion |")
         yield from _effects(results)
         yield ""
     if any(own.finding.numbers for own in results):
@@ -154,43 +153,43 @@ def _claim(names: list[str], one: ClaimResult, results: list[ClaimResult]) -> It
 
 
 def _effects(results: list[ClaimResult]) -> Iterator[str]:
-    """A row an effect: of each model the value and its interval."""
+    """One row per effect: the value and the interval of each model."""
     by_key = [{effect.key: effect for effect in own.finding.effects} for own in results]
     for key in dict.fromkeys(key for effects in by_key for key in effects):
         own = [effects.get(key) for effects in by_key]
         first = next(effect for effect in own if effect is not None)
         cells = ["–" if one is None else f"{show_with_unit(one.value, one.unit)} {one.interval}" for one in own]
-        wanted = dict.fromkeys(one.criterion for one in own if one is not None)
-        yield f"| {first.label} | {' | '.join(cells)} | {' · '.join(wanted)} |"
+        criteria = dict.fromkeys(one.criterion for one in own if one is not None)
+        yield f"| {first.label} | {' | '.join(cells)} | {' · '.join(criteria)} |"
 
 
 def _numbers(results: list[ClaimResult]) -> Iterator[str]:
-    """One row per number, and the baselines."""
+    """One row per number: the value of each model, and the baselines."""
     by_key = [{number.key: number for number in own.finding.numbers} for own in results]
     for key in dict.fromkeys(key for numbers in by_key for key in numbers):
         own = [numbers.get(key) for numbers in by_key]
         first = next(number for number in own if number is not None)
         cells = ["–" if one is None else show_with_unit(one.value, one.unit) for one in own]
-        reported = [show_measured(n.baseline, n.unit) for n in own if n is not None and n.baseline is not None]
-        yield f"| {first.label} | {' | '.join(cells)} | {' · '.join(dict.fromkeys(reported))} |"
+        baselines = [show_measured(n.baseline, n.unit) for n in own if n is not None and n.baseline is not None]
+        yield f"| {first.label} | {' | '.join(cells)} | {' · '.join(dict.fromkeys(baselines))} |"
 
 
 def _plain(words: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Text escaped for Markdown."""
     return words.replace("*", r"\*").replace("|", r"\|").replace("<", "&lt;").replace("_", r"\_")
 
 
 def difference(one: Number, other: Number) -> float:
-    """How far two engines differ in a number: absolute, or relative where it is above 1."""
+    """The difference of two engines in a number: absolute, or relative if the number is above 1."""
     if math.isnan(one.value) and math.isnan(other.value):
         return 0.0
     return abs(one.value - other.value) / max(1.0, abs(one.value))
 
 
 def _agreement(records: dict[tuple[str, str], LabRecord]) -> Iterator[str]:
-    yield from ("## Agreement between engines", "")
-    yield "Largest difference from onnx in any number of a claim; relative if the number is above 1."
-    yield "Times are not compared. The verdict that depends on them (S3) may differ."
+    yield from ("## Agreement of engines", "")
+    yield "Largest difference from onnx in the numbers of a claim; relative for numbers above 1. Times are left out."
+    yield "The verdict of S3 depends on times, and may differ."
     yield ""
     columns = [(bundled, engine) for bundled in BUNDLED for engine in ENGINES[1:]]
     yield "| | " + " | ".join(f"{bundled}, {engine}" for bundled, engine in columns) + " |"
@@ -201,26 +200,26 @@ def _agreement(records: dict[tuple[str, str], LabRecord]) -> Iterator[str]:
             one, other = records[bundled, ENGINES[0]].results[place], records[bundled, engine].results[place]
             pairs = zip(one.finding.numbers, other.finding.numbers, strict=True)
             worst = max((difference(a, b) for a, b in pairs if a.key not in TIMED), default=0.0)
-            same = "" if one.finding.verdict is other.finding.verdict else ", another verdict"
+            same = "" if one.finding.verdict is other.finding.verdict else ", different verdict"
             cells.append(f"{show_number(worst)}{same}")
         yield f"| {first.key} | {' | '.join(cells)} |"
     yield ""
 
 
 def draw_sparsity(records: list[LabRecord], file: Path) -> None:
-    """Writes an SVG: every definition of F6, one bar per model, and a mark for a Gaussian vector."""
-    found = [next(result for result in record.results if result.key == "F6").finding.numbers for record in records]
+    """Writes an SVG: every definition of F6, with one bar per model and a mark for a Gaussian vector."""
+    found = [next(one for one in record.results if one.key == "F6").finding.numbers for record in records]
     numbers = [number for number in found[0] if number.unit == "share"]
     figure = Figure(figsize=(9, 1.6 + 1.5 * len(records)), facecolor="white", layout="constrained")
     panel, places = figure.subplots(), np.arange(len(numbers))
     height = 0.8 / len(records)
-    for turn, (record, own) in enumerate(zip(records, found, strict=True)):
+    for index, (record, own) in enumerate(zip(records, found, strict=True)):
         by_key = {number.key: number.value for number in own}
-        offset = 0.4 - height * (turn + 0.5)
+        offset = 0.4 - height * (index + 0.5)
         values = [by_key[number.key] for number in numbers]
-        panel.barh(places - offset, values, 0.95 * height, color=_COLORS[turn % len(_COLORS)], label=record.model)
+        panel.barh(places - offset, values, 0.95 * height, color=_COLORS[index % len(_COLORS)], label=record.model)
     bases = [(place, number.baseline) for place, number in enumerate(numbers) if number.baseline is not None]
-    panel.plot([base for _, base in bases], [place for place, _ in bases], "k|", ms=18, label="a Gaussian vector")
+    panel.plot([base for _, base in bases], [place for place, _ in bases], "k|", ms=18, label="Gaussian vector")
     panel.set_yticks(places, [number.label for number in numbers])
     panel.invert_yaxis()
     panel.set_xlim(0, 1)

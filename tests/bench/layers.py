@@ -1,11 +1,11 @@
-"""One layer's time by difference, a deep model against a shallow one, beside what the parts of `time_sublayers` say.
+"""Compares the time of one layer from the difference of a deep and a shallow model with that from `time_sublayers`.
 
     python -m tests.bench.layers --engine onnx --engine torch
 
-Of k layers and k - 1, k - 1 and k - 2 ... every difference is one layer; their mean is that of the deepest and the
-shallowest, shared out. It is taken over many layers at once because the pages that a session happens to get make it up
-to a tenth faster or slower for good, which is more than one layer takes; and over several rounds, each with models that
-are opened again. Whole decode passes are timed without instrumentation, on weights that no cache holds.
+The time of one layer is the difference of two models divided by the difference of their layers. It is taken over many
+layers, because the memory pages of a session change its speed by up to 10%, which is more than one layer takes. It is
+taken over several rounds, each with models that are opened again. Whole decode passes are timed without
+instrumentation, with weights that are larger than the CPU caches.
 """
 
 import argparse
@@ -27,19 +27,19 @@ from edge.watch import Watch
 from tests.bench.checkpoint import LLAMA_135M, write_checkpoint
 
 AIM = 0.15
-"""Share of the difference by which the parts may differ from it."""
+"""Largest relative difference of the two times."""
 
 _BLOCK = 10
-"""Passes of one model before it is the other's turn."""
+"""Passes of one model before the passes of the other."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of one engine, in milliseconds, round by round.
+    """The time of one layer on one engine, in milliseconds, for each round.
 
     Attributes:
         by_difference_ms: Median pass of the deep model minus the median pass of the shallow one, per additional layer.
-        by_parts_ms: Attention and FFN of a layer between the first and the last, on average.
+        by_parts_ms: Mean time of attention and FFN over all layers except the first and the last.
     """
 
     by_difference_ms: tuple[float, ...]
@@ -47,22 +47,22 @@ class Layer:
 
     @property
     def difference(self) -> float:
-        """How far the parts are from the difference, as a share of it; medians over rounds."""
+        """Relative difference of the two times, from medians over rounds."""
         return median(self.by_parts_ms) / median(self.by_difference_ms) - 1
 
 
 def middle_layer_ms(parts_ns: dict[str, float], layers: int) -> float:
-    """The mean of what a layer's two sublayers took, the first and the last layer aside."""
+    """Mean time of a layer's two sublayers, without the first and the last layer."""
     middle = range(1, layers - 1)
     took_ns = sum(parts_ns[f"layers.{layer}.{sublayer}"] for layer in middle for sublayer in ("attn", "ffn"))
     return took_ns / len(middle) / 1e6
 
 
 def measure(deep: Variant, shallow: Variant, layers: tuple[int, int], passes: int, depth: int) -> tuple[float, float]:
-    """Milliseconds of one layer, by difference and by parts; both models are reopened, their runs interleaved.
+    """Milliseconds of one layer, by difference and by parts. Both models are reopened, and their runs interleaved.
 
     Args:
-        layers: Of the deep model, of the shallow one.
+        layers: Number of layers of the deep model, and of the shallow one.
     """
     ids = [(7 + 31 * place) % 49_000 for place in range(depth + 1)]
     with open_variant(deep, _ignore) as first, open_variant(shallow, _ignore) as second:
@@ -77,7 +77,7 @@ def measure(deep: Variant, shallow: Variant, layers: tuple[int, int], passes: in
 
 
 def _ignore(word: str) -> None:
-    """Opening is no news."""
+    """Ignores progress."""
 
 
 def _passes_ns(model: Model, ids: list[int], passes: int) -> list[int]:
@@ -85,7 +85,7 @@ def _passes_ns(model: Model, ids: list[int], passes: int) -> list[int]:
 
 
 def _engine_passes_ns(engine: Engine, ids: list[int], passes: int) -> list[int]:
-    """Decode passes over the last id, each forgotten again."""
+    """Times of decode passes of the last id; the cache is rewound after each."""
     engine.rewind(0)
     engine.reserve(len(ids))
     for chunk in chunks(tuple(ids[:-1]), engine.spec):
@@ -107,25 +107,23 @@ def _parts_ms(model: Model, ids: list[int], repeats: int) -> float:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.layers", description=__doc__)
-    parser.add_argument("--engine", action="append", help="engine and precision; may come twice (default onnx, torch)")
-    parser.add_argument("--layers", type=int, default=LLAMA_135M.n_layers, help="of the deep model (default 30)")
+    parser.add_argument("--engine", action="append", help="engine and precision; may be repeated (default onnx, torch)")
+    parser.add_argument("--layers", type=int, default=LLAMA_135M.n_layers, help="layers of the deep model (default 30)")
     parser.add_argument("--against", type=int, default=3, help="layers of the shallow model (default 3)")
-    parser.add_argument("--rounds", type=int, default=7, help="openings of both, whose median counts (default 7)")
-    parser.add_argument("--passes", type=int, default=50, help="decode passes of each model a round (default 50)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds, each with reopened models (default 7)")
+    parser.add_argument("--passes", type=int, default=50, help="decode passes of each model per round (default 50)")
     parser.add_argument("--depth", type=int, default=64, help="tokens in the cache before the pass (default 64)")
-    parser.add_argument("--threads", type=int, default=1, help="threads (default 1, where parts cover the whole)")
+    parser.add_argument("--threads", type=int, default=1, help="number of CPU threads (default 1)")
     options = parser.parse_args()
     if not 1 <= options.against < options.layers or options.layers < 3:
-        parser.error("--layers 3 or more, since the first and the last do not count, and --against fewer")
+        parser.error("--layers must be at least 3, and --against smaller than --layers")
     return options
 
 
 def main() -> int:
     options = _options()
     layers, reached = (options.layers, options.against), True
-    print(
-        f"{LLAMA_135M.name}, {layers[0]} layers against {layers[1]}, threads {options.threads}, depth {options.depth}"
-    )
+    print(f"{LLAMA_135M.name}, {layers[0]} and {layers[1]} layers, {options.threads} threads, depth {options.depth}")
     print(f"{options.rounds} rounds of {options.passes} passes each")
     with tempfile.TemporaryDirectory(prefix="edge-layers-") as temporary:
         os.environ["EDGE_CACHE"] = temporary
@@ -142,11 +140,11 @@ def main() -> int:
 
 
 def _row(engine: str, layer: Layer) -> str:
-    ways = []
+    times = []
     for name, found in (("by difference", layer.by_difference_ms), ("by parts", layer.by_parts_ms)):
-        ways.append(f"{name} {median(found):.3f} ms ({min(found):.3f}–{max(found):.3f})")
+        times.append(f"{name} {median(found):.3f} ms ({min(found):.3f}–{max(found):.3f})")
     verdict = "reached" if abs(layer.difference) < AIM else "MISSED"
-    return f"{engine:12} one layer {', '.join(ways)}: {layer.difference:+.1%} apart, aim {AIM:.0%} {verdict}"
+    return f"{engine:12} one layer {', '.join(times)}: difference {layer.difference:+.1%}, aim {AIM:.0%} {verdict}"
 
 
 if __name__ == "__main__":

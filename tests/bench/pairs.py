@@ -1,6 +1,6 @@
-"""Two runtimes, interleaved, each in its own process, so that disturbances of the machine affect both.
+"""Times two runtimes in interleaved rounds, each in its own process, so that disturbances of the machine affect both.
 
-They are opened again for every round: one opening may be a tenth faster than the next, for as long as it lasts.
+The processes are started again for every round, since the speed of one can differ by 10% from that of the next.
 """
 
 from collections.abc import Callable
@@ -20,13 +20,13 @@ WARM_UP_TOKENS = 4
 
 @dataclass(frozen=True)
 class Workload:
-    """What is run.
+    """The tokens, rounds and threads of a benchmark.
 
     Attributes:
         prompt: Tokens of the prompt.
         tokens: Tokens generated after the first.
         rounds: Runs of each runtime.
-        rest_s: Seconds of rest before each run: memory and cores slow down when they are kept busy.
+        rest_s: Pause before each run, in seconds: memory and cores slow down under constant load.
     """
 
     prompt: int
@@ -38,11 +38,11 @@ class Workload:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two runtimes side by side.
+    """Two runtimes that are compared.
 
     Attributes:
-        decode_aim: The ratio of `other` to `edge` that decoding should reach; None where it only informs.
-        prefill_aim: The same of the time to the first token.
+        decode_aim: The ratio of `other` to `edge` that decoding should reach; None if there is no aim.
+        prefill_aim: The same for the time to the first token.
     """
 
     edge: Runtime
@@ -56,7 +56,7 @@ class Pair:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What is not installed here, each once."""
+        """Packages that are not installed."""
         return tuple(dict.fromkeys((*self.edge.missing, *self.other.missing)))
 
 
@@ -70,36 +70,36 @@ class Result:
 
     @property
     def decode_ms(self) -> tuple[float, float]:
-        """Median of all intervals between tokens: Edge's, the other's."""
+        """Median inter-token latency of Edge, and of the other."""
         edge, other = (median(wait for one in times for wait in one.between_ms) for times in (self.edge, self.other))
         return edge, other
 
     @property
     def prefill_ms(self) -> tuple[float, float]:
-        """Median time to the first token: Edge's, the other's."""
+        """Median time to the first token of Edge, and of the other."""
         return median(one.first_ms for one in self.edge), median(one.first_ms for one in self.other)
 
     @property
     def decode_ratios(self) -> list[float]:
-        """Ratio of the median interval, round by round."""
+        """Ratio of the median inter-token latency in each round."""
         rounds = zip(self.edge, self.other, strict=True)
         return [median(other.between_ms) / median(edge.between_ms) for edge, other in rounds]
 
     @property
     def prefill_ratios(self) -> list[float]:
-        """Ratio of the time to the first token, round by round."""
+        """Ratio of the time to the first token in each round."""
         return [other.first_ms / edge.first_ms for edge, other in zip(self.edge, self.other, strict=True)]
 
 
 class RuntimeFailed(Exception):
-    """A runtime could not be opened or run; the message names it and the reason."""
+    """A runtime could not be opened or run; the message has its name and the reason."""
 
 
 def open_worker(runtime: Runtime, folder: Path, threads: int, progress: Progress) -> WorkerProcess[Run]:
     """A runtime in its own process, ready to run.
 
     Raises:
-        ContenderFailed: it cannot be opened.
+        RuntimeFailed: it cannot be opened.
     """
     try:
         return WorkerProcess(runtime.name, _open, progress, {}, runtime.name, folder, threads)
@@ -123,16 +123,16 @@ def _run_in_worker(runtime: Runtime, lane: WorkerProcess[Run], ids: list[int], t
 
 
 def time_pair(pair: Pair, folder: Path, workload: Workload, progress: Callable[[str], None]) -> Result:
-    """Opens and runs both in every round, the order turning round each time: A B, B A, A B.
+    """Opens and runs both in every round, in alternating order: A B, B A, A B.
 
     Raises:
-        ContenderFailed: one of them cannot be opened, or does not get through.
+        RuntimeFailed: one of them cannot be opened, or fails.
     """
     ids = [(7 + 31 * place) % 49_000 for place in range(workload.prompt)]
     times: dict[Runtime, list[Times]] = {pair.edge: [], pair.other: []}
-    for turn in range(workload.rounds):
-        progress(f"{pair.name}: round {turn + 1} of {workload.rounds}")
-        order = list(times) if turn % 2 == 0 else list(reversed(times))
+    for place in range(workload.rounds):
+        progress(f"{pair.name}: round {place + 1} of {workload.rounds}")
+        order = list(times) if place % 2 == 0 else list(reversed(times))
         with ExitStack() as closing:
             lanes = [closing.enter_context(open_worker(one, folder, workload.threads, progress)) for one in order]
             for runtime, lane in zip(order, lanes, strict=True):

@@ -1,4 +1,4 @@
-"""Quantizes a model as `edge run -e onnx:int4` does when it first sees it: seconds and memory.
+"""Quantizes a model as the first `edge run -e onnx:int4` does: seconds and memory.
 
 python -m tests.bench.quantizing
 """
@@ -22,16 +22,16 @@ from tests.bench.big_export import SHAPES
 from tests.bench.checkpoint import write_checkpoint
 
 AIM = 1.5
-"""Times the largest tensor in float32, beside what is written: the most that quantizing may hold."""
+"""Quantizing may use this multiple of the largest tensor in float32, and the size of its output."""
 
 
 @dataclass(frozen=True)
 class Quantizing:
-    """One model quantized.
+    """Time and memory of quantizing one model.
 
     Attributes:
-        baseline_bytes: The most that the process held before, its packages loaded and the checkpoint opened.
-        peak_bytes: The most that it held when all was written.
+        baseline_bytes: Peak resident memory before, with packages loaded and the checkpoint open.
+        peak_bytes: Peak resident memory at the end.
     """
 
     took_s: float
@@ -41,8 +41,8 @@ class Quantizing:
     largest_bytes: int
 
     @property
-    def held_bytes(self) -> int:
-        """What quantizing added."""
+    def added_bytes(self) -> int:
+        """Memory that quantizing added."""
         return self.peak_bytes - self.baseline_bytes
 
     @property
@@ -51,14 +51,14 @@ class Quantizing:
 
 
 def quantize(checkpoint: Checkpoint, precision: str) -> Quantizing:
-    """Runs in the process that holds nothing else."""
-    asked, baseline = precision_of(precision), process_peak_bytes()
-    assert isinstance(asked, Grouped), f"{precision} quantizes nothing"
+    """Quantizes in a process that does nothing else."""
+    grouped, baseline = precision_of(precision), process_peak_bytes()
+    assert isinstance(grouped, Grouped), f"{precision} does not quantize"
     started_s = perf_counter()
-    quantized = prepare_quantized(checkpoint, asked.scheme, lambda _: None)
+    quantized = prepare_quantized(checkpoint, grouped.scheme, lambda _: None)
     took_s, peak = perf_counter() - started_s, process_peak_bytes()
     if baseline is None or peak is None:
-        raise RuntimeError("this system does not say how much memory a process held")
+        raise RuntimeError("this system does not report the peak memory of a process")
     largest = max(4 * prod(array.shape) for array in checkpoint.weights.values())
     return Quantizing(took_s, baseline, peak, sum(file.stat().st_size for file in quantized.files), largest)
 
@@ -82,14 +82,13 @@ def main() -> int:
         write_checkpoint(folder, shape)
         with WorkerProcess("the quantizing process", _open, lambda _: None, environment, folder) as worker:
             found = worker.call(quantize, options.precision)
-    held, allowed, is_reached = (
-        found.held_bytes,
-        found.allowed_bytes,
-        found.held_bytes <= found.allowed_bytes,
-    )
+    added, allowed = found.added_bytes, found.allowed_bytes
+    is_reached = added <= allowed
     print(f"{shape}; quantized as {options.precision} in {found.took_s:.1f} s: {show_bytes(found.written_bytes)}")
-    print(f"peak {show_bytes(found.peak_bytes)}, {show_bytes(held)} above {show_bytes(found.baseline_bytes)} before")
-    aim = f"aim {AIM} x {show_bytes(found.largest_bytes)}, the largest tensor, and the output: {show_bytes(allowed)}"
+    print(
+        f"peak {show_bytes(found.peak_bytes)}, {show_bytes(added)} above the {show_bytes(found.baseline_bytes)} before"
+    )
+    aim = f"aim {AIM} x {show_bytes(found.largest_bytes)} (largest tensor) + output = {show_bytes(allowed)}"
     print(f"{aim} {'reached' if is_reached else 'MISSED'}")
     return 0 if is_reached else 1
 

@@ -1,4 +1,4 @@
-"""The result of one run of the whole benchmark, as text, as JSON, and as the page `docs/benchmarks.md`."""
+"""The results of one run of the benchmark, as text, as JSON, and as the page `docs/benchmarks.md`."""
 
 import json
 import platform
@@ -16,20 +16,25 @@ from tests.bench.pairs import Result, Workload
 from tests.bench.runtimes import Runtime
 
 _READING = """\
-A ratio is the other's time divided by Edge's in the same round: above 1, Edge is faster. It is the median over rounds,
-its lowest and highest in brackets. An aim is what the ratio should reach; a row without one only informs. Times are
-medians: of every interval between two tokens in decoding, of the time from the prompt to the first token known.
+Decode: median inter-token latency. Prefill: median time from the prompt to the first token. A ratio is the time of the
+other runtime divided by Edge's time in the same round; above 1, Edge is faster. It is the median over rounds, with the
+lowest and the highest in brackets. An aim is the ratio that Edge should reach; not every row has one.
 
-Each contender runs in a process of its own, opened anew for every round, since one opening is up to a tenth faster than
-the next for as long as it lasts; the two of a row in turns, the order turning round each time, with a rest before each
-run, after one short run to warm up. All have the same random weights, choose greedily, and are given ids, so that
-tokenization is left out. llama.cpp keeps keys and values in float16, as it does unless told otherwise; all
-others in float32. Its Q4_0 has every matrix in 4 bits, the tied embedding too, as Edge's int4 has."""
+*Matrix products only* computes the matrix products of the model and nothing else, a lower bound for every runtime.
+*At depth 1,700*: 1,700 tokens precede the prompt. *Watched*: Edge records values inside the model during the run.
+*genai*: onnxruntime-genai.
+
+Each runtime runs in a separate process, which is started again for every round, since the speed of one process can
+differ by 10% from that of the next. The two runtimes of a row are interleaved: both run in every round, and their order
+alternates. Before the timed run there is a short warm-up run and a pause. All runtimes have the same random weights,
+decode greedily, and get token ids, so tokenization is not timed. llama.cpp has keys and values in float16, its default;
+all others have them in float32. llama.cpp's Q4_0 has every matrix in 4 bits, including the tied embedding, as Edge's
+int4 has."""
 
 _BANDWIDTH = """\
-Decoding one token reads every weight once, so memory sets its pace. The bandwidth is that of a sweep over memory with
-as many threads, before the race and after it; the higher one counts. Bytes are weights alone: keys and values come on
-top."""
+Decoding one token reads every weight once, so memory bandwidth limits tokens per second. The bandwidth of this machine
+was measured with the same number of threads before and after the runs; shares are of the higher result. Bytes are those
+of the weights, without keys and values."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Record:
     """One run.
 
     Attributes:
-        command: Repeats it.
+        command: The command that repeats the run.
         left_out: Pairs that did not run, each with the reason.
         rooflines: Results of the bandwidth benchmark, before the runs and after them.
     """
@@ -56,14 +61,14 @@ class Record:
 
     @property
     def versions(self) -> dict[str, str]:
-        """What each runtime computed with, by its name."""
+        """The package versions of each runtime, by its name."""
         sides = [side for result in self.results for side in (result.pair.edge, result.pair.other)]
         return {side.name: side.versions for side in sides}
 
 
 @dataclass(frozen=True)
 class ReadRate:
-    """How fast one runtime reads weights while it decodes: the median of all its intervals, in all pairs."""
+    """The rate at which one runtime reads weights while it decodes, from its median interval over all pairs."""
 
     runtime: Runtime
     read_bytes: int
@@ -75,7 +80,7 @@ class ReadRate:
 
 
 def read_rates(record: Record) -> list[ReadRate]:
-    """Read rates of the runtimes whose bytes are known, the fastest first."""
+    """Read rates of the runtimes whose bytes per token are known, the fastest first."""
     waits: dict[str, list[float]] = {}
     sides: dict[str, Runtime] = {}
     for result in record.results:
@@ -91,7 +96,7 @@ def read_rates(record: Record) -> list[ReadRate]:
 
 
 def ratio(ratios: list[float], aim: float | None) -> tuple[str, str]:
-    """A median ratio with its range, and what became of the aim."""
+    """A median ratio with its range, and whether the aim was reached."""
     middle = median(ratios)
     verdict = "" if aim is None else f"{aim:.2f} {'reached' if middle >= aim else 'MISSED'}"
     return f"{middle:.2f} ({min(ratios):.2f}–{max(ratios):.2f})", verdict
@@ -108,12 +113,18 @@ def cells(result: Result) -> list[str]:
     return [pair.edge.name, pair.other.name, *times]
 
 
-HEADER = ("Edge", "beside", *("Edge, ms", "other, ms", "ratio", "aim") * 2)
+HEADER = ("Edge", "other runtime", *("Edge, ms", "other, ms", "ratio", "aim") * 2)
+PAGE_HEADER = (
+    "Edge",
+    "other runtime",
+    *("decode: Edge, ms per token", "other, ms per token", "ratio", "aim"),
+    *("prefill: Edge, ms", "other, ms", "ratio", "aim"),
+)
 
 
 def line(words: list[str]) -> str:
-    """One row as text, in columns."""
-    widths = (30, 26, *(9, 9, 19, 13) * 2)
+    """One row of the table as text."""
+    widths = (36, 26, *(9, 9, 19, 13) * 2)
     columns = zip(words, widths, HEADER, strict=True)
     return " ".join(f"{word:{'>' if 'ms' in head else '<'}{width}}" for word, width, head in columns).rstrip()
 
@@ -122,21 +133,21 @@ def as_text(record: Record) -> str:
     """For a terminal."""
     rows = [line(list(HEADER)), *(line(cells(result)) for result in record.results)]
     found = [
-        f"{rate.runtime.name:30} {show_bytes(rate.read_bytes):>8} a token, {show_bytes(rate.bytes_per_s):>8}/s,"
+        f"{rate.runtime.name:36} {show_bytes(rate.read_bytes):>8} per token, {show_bytes(rate.bytes_per_s):>8}/s,"
         f" {show_share(rate.bytes_per_s / record.bandwidth_bytes_per_s)} of the bandwidth"
         for rate in read_rates(record)
     ]
     return "\n".join(
         [
             f"edge {__version__} · {record.shape}; random weights",
-            _course(record),
+            _conditions(record),
             *(f"  {name}: {of}" for name, of in _versions(record)),
-            "\ndecode, a token; then prompt to first token; ratio = other / Edge, above 1 Edge is faster",
+            "\ndecode, per token; then prompt to first token; ratio = other / Edge, above 1 Edge is faster",
             *rows,
             "",
             f"memory bandwidth {_rooflines(record)}",
             *found,
-            *(f"left out: {reason}" for reason in record.left_out),
+            *(f"did not run: {reason}" for reason in record.left_out),
         ]
     )
 
@@ -173,9 +184,9 @@ def as_json(record: Record) -> str:
 
 def as_page(record: Record) -> str:
     """For `docs/benchmarks.md`."""
-    pairs = _table(HEADER, map(cells, record.results))
+    pairs = _table(PAGE_HEADER, map(cells, record.results))
     reading = _table(
-        ("contender", "a token", "decode, ms", "read", "share of bandwidth"),
+        ("runtime", "weights per token", "decode, ms per token", "read rate", "share of bandwidth"),
         (
             [
                 read_rate.runtime.name,
@@ -188,33 +199,31 @@ def as_page(record: Record) -> str:
         ),
     )
     versions = "\n".join(f"- {name}: {of}" for name, of in _versions(record))
-    left_out = "".join(f"- {reason}\n" for reason in record.left_out) or "Nothing.\n"
+    left_out = "".join(f"- {reason}\n" for reason in record.left_out) or "None.\n"
     return f"""\
-# Where Edge stands
+# Speed compared with other runtimes
 
 Written by `make bench` on {date.today().isoformat()}, with edge {__version__}. {record.shape}; random weights.
 
-{_course(record)}.
+{_conditions(record)}.
 
 ```sh
 {record.command}
 ```
 
-## Edge beside others
-
-The first four numbers are of decoding, a token; the last four of the prompt, up to the first token.
+## Edge and other runtimes
 
 {pairs}
 
 {_READING}
 
-## Beside the machine
+## Memory bandwidth
 
-{_BANDWIDTH} Here: {_rooflines(record)}.
+{_BANDWIDTH} Measured: {_rooflines(record)}.
 
 {reading}
 
-## Left out
+## Pairs that did not run
 
 {left_out}
 ## Versions
@@ -228,14 +237,14 @@ def _table(header: tuple[str, ...], rows: Iterator[list[str]] | Iterator[tuple[s
     return "\n".join("| " + " | ".join(row) + " |" for row in (list(header), aligned, *rows))
 
 
-def _course(record: Record) -> str:
+def _conditions(record: Record) -> str:
     workload, machine = record.workload, record.machine
-    company = "" if machine.busy is None else f" · {machine.busy:.1f} programs computing before it began"
+    load = "" if machine.busy is None else f" · other processes used {machine.busy:.1f} cores before the start"
     return (
-        f"{machine.cores} cores {platform.machine().replace('_', '-')} ({machine.processor}), "
+        f"{machine.cores} {platform.machine().replace('_', '-')} cores ({machine.processor}), "
         f"{show_bytes(machine.memory_bytes)} of memory, {machine.system}, Python {machine.python} · "
-        f"{workload.threads} threads · prompt of {workload.prompt} tokens · {workload.tokens} intervals · "
-        f"{workload.rounds} rounds in turns, {workload.rest_s:g} s of rest before each run{company}"
+        f"{workload.threads} threads · prompt of {workload.prompt} tokens · {workload.tokens} inter-token intervals · "
+        f"{workload.rounds} interleaved rounds, {workload.rest_s:g} s pause before each run{load}"
     )
 
 
@@ -246,4 +255,4 @@ def _rooflines(record: Record) -> str:
 def _versions(record: Record) -> Iterator[tuple[str, str]]:
     yield from record.versions.items()
     if any("mlx" in name for name in record.versions):
-        yield "BLAS behind mlx, Edge's and mlx-lm's", blas_behind_mlx()
+        yield "BLAS of mlx, for Edge and mlx-lm", blas_behind_mlx()

@@ -1,7 +1,7 @@
-"""Edge's engines and the other runtimes, each behind one function.
+"""The engines of Edge and the other runtimes, all with one interface.
 
-A runtime is opened on a folder and gives a function that runs a prompt and returns milliseconds: to
-the first token, and between all later ones. Heavy packages are imported inside, in its own process.
+Opening a runtime on a folder returns a function, which runs a prompt and returns milliseconds: to the first token, and
+between all later ones. Large packages are imported inside, in the process of the runtime.
 """
 
 import json
@@ -23,8 +23,8 @@ class Times:
     """One run, in milliseconds.
 
     Attributes:
-        first_ms: Prompt handed over to first token known.
-        between_ms: Every interval between two tokens.
+        first_ms: Time from the prompt to the first token.
+        between_ms: Every inter-token interval.
     """
 
     first_ms: float
@@ -32,10 +32,10 @@ class Times:
 
 
 DEPTH = 1_700
-"""Tokens before the prompt of a runtime that decodes far into its context, which is 2,048 here."""
+"""Tokens before the prompt of `EDGE_DEEP`; the context is 2,048."""
 
 Run = Callable[[list[int], int], Times]
-"""Runs a prompt of ids and generates so many tokens after the first, greedily."""
+"""Runs a prompt of ids, and decodes a number of tokens greedily after the first."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Runtime:
     """One way to run the model.
 
     Attributes:
-        packages: What it computes with, whose versions are printed.
-        open: Takes the checkpoint's folder and the number of threads.
-        reads: Weights read for a token; None where that is not meaningful: it reads more, or its format is its own.
+        packages: Its packages, whose versions are printed.
+        open: Opens it, given the folder of the checkpoint and the number of threads.
+        reads: Bytes of weights read per token; None if they are unknown, or if it also reads or writes other data.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Runtime:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What is not installed here."""
+        """Packages that are not installed."""
         return tuple(package for package in self.packages if not _is_installed(package))
 
     @property
@@ -72,7 +72,7 @@ def _is_installed(package: str) -> bool:
 
 
 def _timed(tokens: Iterator[object], count: int) -> Times:
-    """Generates the first token and `count` more, with the time of each."""
+    """Decodes the first token and `count` more, with the time of each."""
     clock = [perf_counter_ns()]
     for _ in range(count + 1):
         next(tokens)
@@ -82,7 +82,7 @@ def _timed(tokens: Iterator[object], count: int) -> Times:
 
 
 def _edge(engine: str, parts: str = "none", depth: int = 0) -> Callable[[Path, int], Run]:
-    """Edge through its own front door, `edge.load(...).run(...)`; with `depth`, behind so many more tokens."""
+    """Edge through its Python API, `edge.load(...).run(...)`, with `depth` tokens before the prompt."""
 
     def open_edge(folder: Path, threads: int) -> Run:
         import edge
@@ -121,7 +121,7 @@ def _open_bare(folder: Path, threads: int) -> Run:
 
 
 def _genai(precision: str) -> Callable[[Path, int], Run]:
-    """onnxruntime-genai, on the graph that its own builder makes."""
+    """onnxruntime-genai, with the graph of its model builder."""
 
     def open_genai(folder: Path, threads: int) -> Run:
         return _open_genai(folder, threads, precision)
@@ -158,7 +158,7 @@ def _open_genai(folder: Path, threads: int, precision: str) -> Run:
 
 
 def _llama_cpp(kind: str) -> Callable[[Path, int], Run]:
-    """llama.cpp through its Python package, on a GGUF file of the same weights; keys and values in its own float16."""
+    """llama.cpp through its Python package, with a GGUF file of the same weights; keys and values in float16."""
 
     def open_llama_cpp(folder: Path, threads: int) -> Run:
         from llama_cpp import Llama
@@ -172,7 +172,7 @@ def _llama_cpp(kind: str) -> Callable[[Path, int], Run]:
         llama = Llama(str(file), n_ctx=context, n_threads=threads, n_threads_batch=threads, verbose=False)
 
         def run(ids: list[int], count: int) -> Times:
-            llama.reset()  # it would find the prompt of the run before in its cache, and compute nothing
+            llama.reset()  # otherwise it reuses the prompt of the previous run from its cache
             return _timed(llama.generate(ids, temp=0.0), count)
 
         return run
@@ -181,7 +181,7 @@ def _llama_cpp(kind: str) -> Callable[[Path, int], Run]:
 
 
 def _open_transformers(folder: Path, threads: int) -> Run:
-    """transformers on torch, with its own cache and fused attention."""
+    """transformers with torch, its cache and fused attention."""
     import torch
     from transformers import AutoModelForCausalLM, DynamicCache
     from transformers.utils import logging
@@ -202,7 +202,7 @@ def _open_transformers(folder: Path, threads: int) -> Run:
 
 
 def _open_mlx_lm(folder: Path, threads: int) -> Run:
-    """mlx-lm, with the same BLAS behind MLX as Edge gives it."""
+    """mlx-lm, with the same BLAS for MLX as in Edge."""
     from edge.engines.blas import preload_blas, set_blas_threads
 
     preload_blas()
@@ -222,14 +222,14 @@ def _open_mlx_lm(folder: Path, threads: int) -> Run:
 INT4, INT4_WIDE = grouped(Scheme(4, 32, Zero.WHOLE)), grouped(Scheme(4, 128, Zero.MIDDLE))
 
 EDGE_ONNX = Runtime("edge onnx", ("onnxruntime",), _edge("onnx"), dense)
-EDGE_ONNX_SITES = Runtime("edge onnx, every site watched", ("onnxruntime",), _edge("onnx", "sites"))
-EDGE_ONNX_ALL = Runtime("edge onnx, and all logits", ("onnxruntime",), _edge("onnx", "all"))
-EDGE_DEEP = Runtime("edge onnx, 1,700 tokens deeper", ("onnxruntime",), _edge("onnx", depth=DEPTH))
+EDGE_ONNX_SITES = Runtime("edge onnx, all sites watched", ("onnxruntime",), _edge("onnx", "sites"))
+EDGE_ONNX_ALL = Runtime("edge onnx, sites and logits watched", ("onnxruntime",), _edge("onnx", "all"))
+EDGE_DEEP = Runtime("edge onnx at depth 1,700", ("onnxruntime",), _edge("onnx", depth=DEPTH))
 EDGE_INT4 = Runtime("edge onnx:int4", ("onnxruntime",), _edge("onnx:int4"), INT4)
 EDGE_INT4_WIDE = Runtime("edge onnx:int4-g128-sym", ("onnxruntime",), _edge("onnx:int4-g128-sym"), INT4_WIDE)
 EDGE_MLX = Runtime("edge mlx", ("mlx",), _edge("mlx"), dense)
 EDGE_TORCH = Runtime("edge torch", ("torch",), _edge("torch"), dense)
-BARE = Runtime("its matrix products alone", ("onnxruntime", "onnx"), _open_bare, dense)
+BARE = Runtime("matrix products only", ("onnxruntime", "onnx"), _open_bare, dense)
 GENAI = Runtime("onnxruntime-genai", ("onnxruntime-genai",), _genai("fp32"), dense)
 GENAI_INT4 = Runtime("genai int4", ("onnxruntime-genai",), _genai("int4"))
 LLAMA_CPP = Runtime("llama.cpp F32", ("llama-cpp-python", "gguf"), _llama_cpp("F32"), dense)

@@ -1,4 +1,4 @@
-"""From a key to the frame that answers it, on every screen, with 512 tokens of the 135M shape; and to first paint.
+"""Latency from a key to the next frame on every screen, with 512 tokens of the 135M shape; and to the first frame.
 
 python -m tests.bench.screens
 """
@@ -20,10 +20,10 @@ KEY_AIM_MS = 50.0
 PAINT_AIM_MS = 1000.0
 
 PROMPT_TOKENS = 448
-"""With the 64 that a run generates, 512."""
+"""Tokens of the prompt; with the 64 generated tokens, a run has 512."""
 
 QUIET_S = 0.4
-"""The screen is idle before each key, as under the hand of a person."""
+"""Seconds without output before each key, so that the screen is idle."""
 
 SCREENS: dict[str, bytes] = {
     "Layers": b"[[[kk]]]jj",
@@ -33,18 +33,16 @@ SCREENS: dict[str, bytes] = {
     "Parity": b"kkkkkjjjjj",
     "Lab": b"kkkkkjjjjj",
 }
-"""The screens in the order of their digits, and the keys that are pressed on each."""
-
-TIMES = {"switch": "its digit", "median": "key, median", "p95": "p95", "max": "slowest"}
+"""The screens in the order of their digits, with the keys that are pressed on each."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """How fast one screen answered.
+class KeyLatency:
+    """Latency of one screen.
 
     Attributes:
-        switch_ms: From its digit to its first frame.
-        keys_ms: From each key on it to the frame that answered.
+        switch_ms: From the screen's digit to its first frame.
+        keys_ms: From each key to the next frame.
     """
 
     screen: str
@@ -53,7 +51,7 @@ class Answered:
 
 
 def keys_of(typed: bytes) -> Iterator[bytes]:
-    """Single keys; an arrow is three bytes."""
+    """Single keys; an arrow key has three bytes."""
     while typed:
         size = 3 if typed.startswith(b"\x1b[") and len(typed) > 2 and typed[2:3] in b"ABCD" else 1
         yield typed[:size]
@@ -61,7 +59,7 @@ def keys_of(typed: bytes) -> Iterator[bytes]:
 
 
 def paint_ms(folder: Path, cells: int, lines: int) -> float:
-    """From the command to the first frame."""
+    """Milliseconds from the command to the first frame."""
     terminal = PseudoTerminal(_command(folder), cells, lines)
     try:
         return (terminal.until(FRAME_ENDS) - terminal.began_ns) / 1e6
@@ -69,8 +67,8 @@ def paint_ms(folder: Path, cells: int, lines: int) -> float:
         terminal.close()
 
 
-def answers(folder: Path, cells: int, lines: int, rounds: int) -> Iterator[Answered]:
-    """Every screen, after a run."""
+def key_latencies(folder: Path, cells: int, lines: int, rounds: int) -> Iterator[KeyLatency]:
+    """The latency of every screen, after a run."""
     terminal = PseudoTerminal(_command(folder), cells, lines)
     try:
         terminal.until(b"ready")
@@ -79,7 +77,7 @@ def answers(folder: Path, cells: int, lines: int, rounds: int) -> Iterator[Answe
         terminal.until(b"timing each")
         terminal.until("● ".encode())
         for number, (screen, typed) in enumerate(SCREENS.items(), 1):
-            if number == 1:  # it shows already: go away first
+            if number == 1:  # this screen is shown at the start, so switch to another first
                 terminal.write(b"2")
             terminal.until_quiet(QUIET_S)
             switch_ms = terminal.key(str(number).encode())
@@ -87,7 +85,7 @@ def answers(folder: Path, cells: int, lines: int, rounds: int) -> Iterator[Answe
             for key in [key for _ in range(rounds) for key in keys_of(typed)]:
                 terminal.until_quiet(QUIET_S)
                 taken.append(terminal.key(key))
-            yield Answered(screen, switch_ms, tuple(taken))
+            yield KeyLatency(screen, switch_ms, tuple(taken))
     finally:
         terminal.close()
 
@@ -98,18 +96,18 @@ def _command(folder: Path) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.screens", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=2, help="times the keys of each screen (default 2)")
+    parser.add_argument("--rounds", type=int, default=2, help="repeats of the keys (default 2)")
     parser.add_argument("--cells", type=int, default=200)
     parser.add_argument("--lines", type=int, default=60)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root) / "llama-135m"
         write_checkpoint(folder, LLAMA_135M)
-        (folder / "tokenizer.json").unlink()  # ids are typed as they are
+        (folder / "tokenizer.json").unlink()  # without a tokenizer, a prompt is typed as ids
         first = paint_ms(folder, options.cells, options.lines)
         paints = sorted(paint_ms(folder, options.cells, options.lines) for _ in range(5))
         rows = []
-        for one in answers(folder, options.cells, options.lines, options.rounds):
+        for one in key_latencies(folder, options.cells, options.lines, options.rounds):
             median, p95 = np.percentile(one.keys_ms, (50, 95))
             rows.append(
                 (one.screen, one.switch_ms, float(median), float(p95), float(max(one.keys_ms)), len(one.keys_ms))
@@ -117,19 +115,16 @@ def main() -> int:
             print(one.screen, "done", file=sys.stderr)
     columns = (
         Column("screen", "screen"),
-        *(
-            Column(key, title, ".1f")
-            for key, title in (("switch_ms", "its digit, ms"), ("median_ms", "key, median ms"))
-        ),
+        *(Column(key, title, ".1f") for key, title in (("switch_ms", "switch, ms"), ("median_ms", "key, median ms"))),
         *(Column(key, title, ".1f") for key, title in (("p95_ms", "p95 ms"), ("max_ms", "slowest ms"))),
         Column("keys", "keys"),
     )
     print(Table(columns, rows).text())
     print(
-        f"start to first paint: {paints[2]:.0f} ms, median of 5 (the very first {first:.0f} ms; aim {PAINT_AIM_MS:.0f})"
+        f"start to first frame: {paints[2]:.0f} ms, median of 5 (first start {first:.0f} ms; aim {PAINT_AIM_MS:.0f} ms)"
     )
     missed = [row[0] for row in rows if row[2] > KEY_AIM_MS]
-    print(f"median under {KEY_AIM_MS:.0f} ms: {'every screen' if not missed else 'missed by ' + ', '.join(missed)}")
+    print(f"median under {KEY_AIM_MS:.0f} ms: {'all screens' if not missed else 'missed by ' + ', '.join(missed)}")
     return int(bool(missed) or paints[2] > PAINT_AIM_MS)
 
 

@@ -1,4 +1,4 @@
-"""A terminal for a program under test: writes keys, reads frames, and says when each came."""
+"""A pseudo-terminal for a program under test: writes keys, reads frames, and returns their times."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from time import monotonic, perf_counter_ns
 
 SUPPORTS_FRAMES = b"\x1b[?2026;2$y"
-"""What a terminal answers that shows whole frames only; Textual then marks where each one ends."""
+"""The reply of a terminal with synchronized output (mode 2026); Textual then marks the end of each frame."""
 
 ASKS_FRAMES = b"\x1b[?2026$p"
 FRAME_ENDS = b"\x1b[?2026l"
@@ -19,11 +19,11 @@ PATIENCE_S = 180.0
 
 
 class NothingCame(Exception):
-    """The program did not write what was awaited; the message holds the end of what it wrote."""
+    """The program did not write the expected bytes; the message has the end of its output."""
 
 
 class PseudoTerminal:
-    """A program on its own terminal, with so many cells and lines."""
+    """A program on its own terminal, with a width in cells and a height in lines."""
 
     def __init__(self, command: Sequence[str], cells: int, lines: int) -> None:
         self.began_ns = perf_counter_ns()
@@ -35,11 +35,11 @@ class PseudoTerminal:
         self._seen, self._asked = b"", False
 
     def write(self, keys: bytes) -> None:
-        """Types."""
+        """Types keys."""
         os.write(self._file, keys)
 
     def read(self, for_s: float) -> bytes:
-        """What comes first within so many seconds; nothing where nothing does."""
+        """The next output within `for_s` seconds; empty if there is none."""
         ready, _, _ = select.select([self._file], [], [], for_s)
         if not ready:
             return b""
@@ -51,10 +51,10 @@ class PseudoTerminal:
         return came
 
     def until(self, awaited: bytes) -> int:
-        """Reads until something came; when, as `perf_counter_ns` counts.
+        """Reads until `awaited` is in the output; returns the time of `perf_counter_ns`.
 
         Raises:
-            NothingCame: it did not come in time, or the program ended.
+            NothingCame: the output did not contain it in time, or the program ended.
         """
         seen, deadline_s = b"", monotonic() + PATIENCE_S
         while awaited not in seen:
@@ -67,12 +67,12 @@ class PseudoTerminal:
         return perf_counter_ns()
 
     def until_quiet(self, for_s: float) -> None:
-        """Reads until nothing comes for so many seconds."""
+        """Reads until there is no output for `for_s` seconds."""
         while self.read(for_s):
             pass
 
     def key(self, key: bytes) -> float:
-        """Milliseconds from a key to the end of the frame that answers it."""
+        """Milliseconds from a key to the end of the next frame."""
         began_ns = perf_counter_ns()
         self.write(key)
         return (self.until(FRAME_ENDS) - began_ns) / 1e6

@@ -60,11 +60,11 @@ def open_llama(progress: Progress, file: Path) -> Any:
 
 def greedy(llama: Any, prompt: list[int], count: int) -> list[int]:
     llama.reset()
-    drawn = llama.generate(prompt, temp=0.0)
-    return [next(drawn) for _ in range(count)]
+    tokens = llama.generate(prompt, temp=0.0)
+    return [next(tokens) for _ in range(count)]
 
 
-@pytest.mark.skipif(find_spec("llama_cpp") is None, reason="llama.cpp is built for a race only")
+@pytest.mark.skipif(find_spec("llama_cpp") is None, reason="llama.cpp is built for benchmarks only")
 def test_its_tokens_are_edge_s(folder: Path, tmp_path: Path) -> None:
     """In its own process: it leaves files open."""
     from tests.bench.gguf_file import write_gguf

@@ -1,4 +1,4 @@
-"""Bytes of weights that a runtime must read for one token, by how it stores them."""
+"""Bytes of weights that a runtime reads per token, for each storage format."""
 
 from collections.abc import Callable
 from math import prod
@@ -8,29 +8,29 @@ from models.quantized import groups_of, row_bytes
 from tests.bench.checkpoint import Shape
 
 Reads = Callable[[Shape], int]
-"""Bytes read for one token. The embedding counts once, as the head: of itself one row is read."""
+"""Bytes read per token. A tied embedding counts once, as the head; the embedding itself reads one row."""
 
 _Q4_0_BLOCK, _Q4_0_BYTES = 32, 18
-"""Codes of 32 weights and one float16 scale."""
+"""A block has the codes of 32 weights and one float16 scale."""
 
 
 def matrices(shape: Shape) -> list[tuple[int, int]]:
-    """Rows and columns of each."""
+    """Rows and columns of each matrix."""
     return [(size[0], size[1]) for size in shape.tensors.values() if len(size) == 2]
 
 
 def dense(shape: Shape) -> int:
-    """Float32."""
+    """Bytes in float32."""
     return shape.float32_bytes
 
 
 def q4_0(shape: Shape) -> int:
-    """llama.cpp's blocks."""
+    """Bytes in the Q4_0 blocks of llama.cpp."""
     return sum(prod(size) // _Q4_0_BLOCK * _Q4_0_BYTES for size in matrices(shape))
 
 
 def grouped(scheme: Scheme) -> Reads:
-    """Edge's codes, scales and zeros, as `MatMulNBits` takes them."""
+    """Bytes of codes, scales and zero points in Edge, in the layout of `MatMulNBits`."""
 
     def reads(shape: Shape) -> int:
         total = 0

@@ -15,7 +15,7 @@ from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, MisuseError
 from models.parameters import parameter_shapes
 from models.precision import FP32, GROUPS, Float, Grouped, Scheme, Zero, precision_of
-from models.quantized import QuantizedMatrix, groups_of, middle, pack_codes, quantize_matrix, unpack_codes
+from models.quantized import QuantizedMatrix, codes_from_bytes, codes_to_bytes, groups_of, middle, quantize_matrix
 from models.quantized_file import matrices, open_quantized, write_quantized
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
@@ -33,7 +33,7 @@ def quiet(_: str) -> None:
 @given(st.sampled_from((4, 8)), st.integers(1, 4), st.integers(1, 40), st.randoms(use_true_random=False))
 def test_codes_survive_a_round_trip(bits: int, rows: int, pairs: int, random) -> None:
     codes = np.array([[random.randrange(1 << bits) for _ in range(2 * pairs)] for _ in range(rows)], np.uint8)
-    assert np.array_equal(unpack_codes(pack_codes(codes, bits), bits), codes)
+    assert np.array_equal(codes_from_bytes(codes_to_bytes(codes, bits), bits), codes)
 
 
 weights = arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 140)), elements=st.floats(-1e3, 1e3, width=32))

@@ -20,7 +20,7 @@ class Help:
 
 @cache
 def sections() -> dict[str, Help]:
-    """Every section by its pane. A file's first line is its title; each further line is a paragraph, wrapped on screen."""
+    """Every section by its pane. A file's first line is its title, each further one a paragraph."""
     found: dict[str, Help] = {}
     for file in sorted((Path(__file__).parent / "panes").glob("*.txt")):
         title, _, text = file.read_text(encoding="utf8").partition("\n\n")

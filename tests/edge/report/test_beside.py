@@ -24,15 +24,15 @@ def shown(markup: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", without))
 
 
-def test_a_profile_s_page_prints_total_coverage_and_gap() -> None:
+def test_a_profile_s_page_prints_total_coverage_and_unattributed_time() -> None:
     text = shown(time_section(made_profile(("onnx",)), "fake").markup)
     # a decode step: embed, head, other and three layers of 36 µs, with 7 ns more a part in each next layer
     inside = 31_500 + 3 * 36_000 + 8 * 7 * (0 + 1 + 2)
     total = inside / 0.9
     assert f"onnx · 2 threads {total / 1e6:.3f}" in text, "the whole pass's median is not printed"
     assert "90.0%" in text, "the coverage is not printed"
-    assert f"– {(total - inside) / 1e6:.3f} 10.0%" in text, "the gap is not printed with its share"
-    assert "share of the pass" in text and "with clocks :" not in text, "it is not said what shares are of"
+    assert f"unattributed – {(total - inside) / 1e6:.3f} 10.0%" in text, "no unattributed time with its share"
+    assert "share of the pass" in text and "with timers :" not in text, "it is not said what shares are of"
     assert f"head {0.03:.3f} {0.03:.3f} {30_000 / total:.1%}" in text
 
 
@@ -59,12 +59,15 @@ def test_end_to_end_numbers_are_those_of_the_raw_samples() -> None:
 
 
 def test_another_model_s_numbers_are_called_so() -> None:
-    assert "It is a profile of other, not of fake" in time_section(made_profile(model="other"), "fake").markup
     assert (
-        "It compares other; this page shows a trace of fake"
+        "This profile is of other; the trace on this page is of fake"
+        in time_section(made_profile(model="other"), "fake").markup
+    )
+    assert (
+        "This comparison is of other; the trace on this page is of fake"
         in comparison_section(made_comparison(model="other"), "fake").markup
     )
-    assert "It is a profile" not in time_section(made_profile(), "fake").markup
+    assert "This profile is" not in time_section(made_profile(), "fake").markup
 
 
 def test_parity_shows_every_site_of_every_engine_and_where_a_difference_begins() -> None:
@@ -82,16 +85,16 @@ def test_parity_prints_the_sums_with_their_meaning() -> None:
     text = shown(comparison_section(made_comparison(), "fake").markup)
     for words in (
         "max |Δlogit| 1.0e-6",
-        "KL, nats: mean 1.0e-12",
+        "KL divergence, nats: mean 1.0e-12",
         "max nan",
-        "same likeliest token 99.0%",
-        "other ones / of them near ties 1 / 1",
-        "difference +0.500 ± 0.250",
-        "first site beyond the tolerance none layers.1.ffn.neurons",
-        "#3: &#x27; queen&#x27; for &#x27; king&#x27;",
+        "same top-1 token 99.0%",
+        "different top-1 token / near ties 1 / 1",
+        "minus the reference&#x27;s +0.500 ± 0.250",
+        "first site over tolerance none layers.1.ffn.neurons",
+        "#3: &#x27; queen&#x27; instead of &#x27; king&#x27;",
         "0.05, a near tie",
-        "decode, ms: p50 / p90 2.00 / 2.80",
-        "process peak not told",
+        "decode, ms per token: p50 / p90 2.00 / 2.80",
+        "process peak not reported",
     ):
         assert words in text, f"the page does not say '{words}'"
 

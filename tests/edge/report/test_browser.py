@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.measure.registry import MEASURES
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
 from edge.picture.levels import Linear, Log, to_levels
 from edge.picture.palettes import CIVIDIS
@@ -124,7 +125,7 @@ def test_the_cell_under_the_mouse_is_read_out(show: Show) -> None:
             want = max(float(pattern[query, key]), 1e-4)
             assert abs(float(said[6]) / want - 1) < 0.07, f"weight {want:.5f} reads as {said[6]}"
         shown.hover("map", 2, 15, 8, 15)
-        assert shown.text("map-readout").endswith("out of reach")
+        assert shown.text("map-readout").endswith("outside the attention window")
 
 
 def test_colors_are_those_of_the_palette(show: Show) -> None:
@@ -138,7 +139,7 @@ def test_colors_are_those_of_the_palette(show: Show) -> None:
                 level = int(levels[query, key])
                 near = CIVIDIS.colors[max(level - 1, 0) : level + 2]
                 assert tuple(color) in near and opacity == 255, f"{scale_name}: {query}, {key} is {color}"
-        assert shown.pixel("map", 2, 8) == (0, 0, 0, 0), "a key out of reach has a color"
+        assert shown.pixel("map", 2, 8) == (0, 0, 0, 0), "a key outside the attention window has a color"
 
 
 def test_the_layer_is_switched_by_keyboard_and_by_mouse(show: Show) -> None:
@@ -166,7 +167,7 @@ def test_a_chosen_token_shows_what_it_reads(show: Show) -> None:
         row = trace.pattern(2, 0)[7]
         strongest = int(row.argmax())
         assert shown.text("map-readout").startswith(f"query 7 ‘ word7’ → key {strongest} ")
-        entries = shown.page.locator("#reads li").all_text_contents()
+        entries = shown.page.locator("#keys li").all_text_contents()
         order = [int(entry.split(" ")[0]) for entry in entries]
         want = [key for key in np.argsort(-row, kind="stable").tolist() if key < 8]
         assert len(order) == 8 and order[:3] == want[:3], f"token 7 reads {want}, the page lists {order}"
@@ -200,7 +201,7 @@ def test_sparsity_is_read_out_by_either_definition(show: Show) -> None:
 def test_tokens_are_colored_by_the_number_that_is_chosen(show: Show) -> None:
     with show(full_page(made_trace(TOKENS))) as shown:
         options = shown.page.locator("#scalar option").all_text_contents()
-        assert options[0] == "log-probability" and len(options) == 5
+        assert options[0] == "log-probability" and len(options) == 3 + len(MEASURES)
         colors = set()
         for place, title in enumerate(options):
             shown.page.select_option("#scalar", index=place)
@@ -211,7 +212,7 @@ def test_tokens_are_colored_by_the_number_that_is_chosen(show: Show) -> None:
                 tuple(shown.page.evaluate("[...document.querySelectorAll('#strip span')].map((s) => s.style.cssText)"))
             )
             assert shown.text("scalar-low") and shown.text("scalar-definition").endswith(".")
-        assert len(colors) == 5, "two numbers color tokens alike"
+        assert len(colors) == len(options), "two numbers give tokens the same colors"
 
 
 def test_everything_can_be_reached_by_keyboard(show: Show) -> None:
@@ -256,14 +257,14 @@ def test_the_page_follows_the_reader_s_theme_and_fits_a_phone(show: Show, scheme
         assert shown.page.evaluate("document.documentElement.scrollWidth") <= 390, "the page is wider than a phone"
 
 
-def test_a_browser_that_cannot_unpack_says_so(browser: Any, tmp_path: Path) -> None:
+def test_a_browser_that_cannot_decompress_says_so(browser: Any, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
     file.write_text(full_page(made_trace(TOKENS)), encoding="utf8")
     page = browser.new_page()
     page.add_init_script("delete window.DecompressionStream")
     page.goto(file.as_uri())
-    page.wait_for_function("document.getElementById('trouble').textContent")
-    assert "cannot be drawn in this browser" in page.text_content("#trouble")
+    page.wait_for_function("document.getElementById('problem').textContent")
+    assert "cannot be drawn in this browser" in page.text_content("#problem")
     assert page.is_visible("#layers table"), "tables need no script"
     page.close()
 

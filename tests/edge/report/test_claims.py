@@ -68,10 +68,10 @@ def test_each_number_stands_beside_its_baseline_and_unit() -> None:
 def test_each_claim_says_what_was_asked_how_it_was_decided_and_what_it_cost() -> None:
     text = shown(claims_section(made_lab(), "fake").markup)
     for words in (
-        "tested on fake with onnx (edge 0), on 2,048 tokens of the text &#x27;built in&#x27;",
+        "tested on fake with onnx (edge 0), on 2,048 tokens of the bundled text",
         "F1 claim F1: ● supported asks F1? the lead: 34.0% [20.0%, 48.0%] is above 10.0%. Found a thing.",
         "the lead 34.0% [20.0%, 48.0%] above 10.0% supported a tenth 12 facts lead_share",
-        "method how F1: a formula rule rule F1 source source F1 cost 1,234 tokens fed beyond the text; 2.50 s",
+        "method how F1: a formula rule rule F1 source source F1 cost 1,234 tokens besides the shared text; 2.50 s",
     ):
         assert words in text, f"the page does not say '{words}'"
 
@@ -103,8 +103,8 @@ def test_the_end_is_attention_and_ffn() -> None:
 
 def test_a_lab_of_another_model_is_called_so() -> None:
     markup = claims_section(made_lab("other"), "fake").markup
-    assert "<strong>It is a lab of other, not of fake, whose trace this page shows. </strong>" in markup
-    assert "It is a lab of" not in claims_section(made_lab("fake"), "fake").markup
+    assert "<strong>These claims were tested on other; the trace on this page is of fake. </strong>" in markup
+    assert "These claims were" not in claims_section(made_lab("fake"), "fake").markup
 
 
 def test_a_lab_without_claims_has_a_section() -> None:
@@ -202,7 +202,7 @@ def test_each_cell_shows_row_column_and_value() -> None:
     assert set(titles(picture)) == cells
     text = shown(markup)
     assert "↑ layer" in text and "head →" in text
-    assert re.search(r" 0\.000 +31\.0 \(bits\) highest at layer 1, head 2: 31\.0 bits; crossed out: not found", text)
+    assert re.search(r" 0\.000 +31\.0 \(bits\) highest at layer 1, head 2: 31\.0 bits; crossed out: no value", text)
 
 
 def test_cells_have_the_palette_s_colors_and_the_first_row_is_at_the_bottom() -> None:

@@ -204,7 +204,7 @@ def test_a_long_trace_is_made_smaller_and_says_so() -> None:
     kept = read_page(page).record["attention"]
     assert len(page.encode("utf8")) < MEGABYTE, f"the page has {len(page.encode('utf8')):,} bytes"
     assert kept["block"] * kept["cells"] >= 511 and kept["block"] > 1
-    said = f"511 × 511 weights a head are shown as {kept['cells']} × {kept['cells']} cells"
+    said = f"The 511 × 511 weights of a head are shown as {kept['cells']} × {kept['cells']} cells"
     assert said in page and f"a block of {kept['block']} × {kept['block']}" in page
 
 
@@ -217,7 +217,7 @@ def test_sparsity_of_many_tokens_is_shown_as_means() -> None:
     page = report_page(long)
     kept = read_page(page).record["sparsity"]
     assert kept["wide"] == 2 and kept["columns"] == -(-tokens // 2)
-    assert f"{tokens:,} tokens do not fit: a column is the mean of 2 tokens" in page
+    assert f"{tokens:,} tokens do not fit, so a column is the mean of 2 tokens" in page
 
 
 def test_maps_keep_to_the_bytes_they_are_given() -> None:
@@ -231,10 +231,10 @@ def test_maps_keep_to_the_bytes_they_are_given() -> None:
 @pytest.mark.parametrize(
     ("watch", "missing"),
     [
-        (Watch(parts=("ffn.neurons",)), "Queries and keys were not watched"),
-        (Watch(parts=("attn.query", "attn.key")), "neurons were not watched"),
+        (Watch(parts=("ffn.neurons",)), "Queries and keys were not recorded"),
+        (Watch(parts=("attn.query", "attn.key")), "neurons were not recorded"),
         (Watch(parts=("attn.query", "attn.key", "ffn.neurons"), layers=(1,)), "of layers 1"),
-        (Watch.nothing(), "Queries and keys were not watched"),
+        (Watch.nothing(), "Queries and keys were not recorded"),
     ],
 )
 def test_what_was_not_watched_is_said(watch: Watch, missing: str) -> None:
@@ -247,12 +247,12 @@ def test_what_was_not_watched_is_said(watch: Watch, missing: str) -> None:
 
 
 def test_a_run_of_one_token_has_a_page() -> None:
-    assert "one token, which reads itself" in report_page(made_trace(["Once"], made=0))
+    assert "only one token, which attends to itself" in report_page(made_trace(["Once"], made=0))
 
 
 def test_the_words_of_a_page_name_definitions_and_units() -> None:
     page = full_page()
-    for words in ("in nats", "in bits", "a share of 1; a row sums to 1", "mean(a = 0)", "254 levels", "Coverage: Σ"):
+    for words in ("in nats", "in bits", "a share of 1; each row sums to 1", "mean(a = 0)", "254 levels", "Coverage: Σ"):
         assert words in page, f"the page does not say '{words}'"
 
 
@@ -307,7 +307,7 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path: Path, capfd: pytest.Cap
         ((file, "-o", tmp_path / "x.html", "--perfetto"), 1, "is not a profile"),
         ((file, "-o", tmp_path / "x.html", "--profile", file), 1, "is not a profile"),
         ((file, "-o", tmp_path / "x.html", "--compare", file), 1, "is not a comparison"),
-        ((file, "-o", tmp_path / "x.html", "--compare", tmp_path / "none"), 1, "there is no comparison"),
+        ((file, "-o", tmp_path / "x.html", "--compare", tmp_path / "none"), 1, "no comparison at"),
     ):
         got = exit_code(["report", *map(str, arguments)])
         said = capfd.readouterr().err

@@ -75,7 +75,7 @@ def test_numbers_and_tables_out_of_range_give_a_decoder_or_a_refusal(name: str) 
 @pytest.mark.parametrize("key", SWITCHES)
 def test_a_switch_that_changes_the_mathematics_is_refused_by_name_in_every_family(key: str) -> None:
     for name in FAMILIES:
-        with pytest.raises(SpecError, match=f"'{key}'.*asks for {SWITCHES[key].feature}"):
+        with pytest.raises(SpecError, match=f"'{key}'.*requires {SWITCHES[key].feature}"):
             read_by_edge(name, base_of(name) | {key: not SWITCHES[key].runs})
         assert read_by_edge(name, base_of(name) | {key: SWITCHES[key].runs}) == read_by_edge(name, base_of(name))
 
@@ -83,7 +83,7 @@ def test_a_switch_that_changes_the_mathematics_is_refused_by_name_in_every_famil
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_switch_of_one_family_is_refused_by_name(name: str) -> None:
     for key, switch in FAMILIES[name].switches.items():
-        with pytest.raises(SpecError, match=f"'{key}'.*asks for {switch.feature}"):
+        with pytest.raises(SpecError, match=f"'{key}'.*requires {switch.feature}"):
             read_by_edge(name, base_of(name) | {key: not switch.runs})
 
 

@@ -43,7 +43,7 @@ FIGURES = Evaluation(
     text_bytes=4_000,
     nats=4_200.0,
     exact_zeros=(0.5, 0.75),
-    never_fired=(0.0, 0.0002),
+    always_zero=(0.0, 0.0002),
     neuron_tokens=512,
     induction=((0.05, 0.1), (0.31, 0.9)),
     induction_by_pair=((0.02, 0.05), (0.16, 0.45)),
@@ -135,13 +135,13 @@ def test_the_card_matches_the_log_and_the_evaluation(saved: Saved) -> None:
         "10% of the sequences repeat a span; in 25% of those it is text, in the others random tokens",
         f"| 8 | {8 * ROOMY.step_tokens:,} | {saved.log[-2]['loss']:.3f} | {last['bits_per_byte']:.3f} |",
         "![Loss, validation and induction heads over the run](training.svg)",
-        f"{evaluation.tokens:,} scored tokens, which stand for {evaluation.text_bytes:,} bytes",
+        f"{evaluation.tokens:,} tokens of the validation text ({evaluation.text_bytes:,} bytes)",
         f"| **{evaluation.bits_per_byte:.3f}** | {evaluation.perplexity_per_byte:.3f} |",
         *(digest for begin in saved.log if begin["kind"] == "begin" for digest in begin["sources"].values()),
         *(f"**{prompt}**" for prompt in PROMPTS),
         *(f"| {recall.relation} | {recall.facts} | {recall.prompts} |" for recall in evaluation.recall),
         *(f"| `{one.engine}` | {one.parity.mean_kl_nats:.1e} |" for one in saved.rounded),
-        f"before text, {ROOMY.copy_steps} updates on {ROOMY.copy_steps * 2_048:,} repeated random tokens",
+        f"before the text, {ROOMY.copy_steps} updates on {ROOMY.copy_steps * 2_048:,} repeated random tokens",
     ):
         assert figure in saved.card, f"the card lacks '{figure}':\n{saved.card}"
 
@@ -195,7 +195,7 @@ def test_a_card_calls_a_head_an_induction_head_from_its_score_on() -> None:
 def test_a_card_calls_a_relation_known_only_above_its_baseline() -> None:
     said = sections(FIGURES)
     assert "so not learned: color." in said, said
-    assert "it predicts 60.0% of\n  the answers; the most frequent answers alone would score 25.0%" in said, said
+    assert "it predicts 60.0% of\n  the answers; always giving the most frequent answer would score 25.0%" in said, said
     good = replace(FIGURES, recall=tuple(replace(recall, first=0.9) for recall in FIGURES.recall))
     assert "not learned" not in sections(good), sections(good)
 

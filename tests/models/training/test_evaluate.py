@@ -108,14 +108,14 @@ def test_neurons_that_are_dead_are_zero_and_neurons_that_always_fire_are_not() -
     for bias, share in ((-1.0, 1.0), (1.0, 0.0)):
         with tiny_model(ffn_up_weight=0.0, ffn_up_bias=bias) as model:
             zeros = neuron_zeros(model, some_ids(SPEC.context + 9))
-        assert zeros.exact_zeros == zeros.never_fired == (share,) * SPEC.n_layers, f"{zeros} at a bias of {bias}"
+        assert zeros.exact_zeros == zeros.always_zero == (share,) * SPEC.n_layers, f"{zeros} at a bias of {bias}"
         assert zeros.tokens == SPEC.context + 9, "tokens were left out"
 
 
 def test_neurons_that_never_fire_are_fewer_than_zeros() -> None:
     with tiny_model() as model:
         zeros, longest = neuron_zeros(model, some_ids(64)), neuron_zeros(model, some_ids(9 * SPEC.context))
-    for layer, (zero, never) in enumerate(zip(zeros.exact_zeros, zeros.never_fired, strict=True)):
+    for layer, (zero, never) in enumerate(zip(zeros.exact_zeros, zeros.always_zero, strict=True)):
         assert 0 <= never < zero < 1, f"layer {layer}: {never:.1%} never fire, {zero:.1%} are zero"
     assert longest.tokens == 8 * SPEC.context, f"8 windows have {longest.tokens} tokens"
 
@@ -294,7 +294,7 @@ def test_a_table_can_be_read_at_100_columns() -> None:
         text_bytes=5_000_000,
         nats=3e6,
         exact_zeros=(0.5,) * SPEC.n_layers,
-        never_fired=(0.1,) * SPEC.n_layers,
+        always_zero=(0.1,) * SPEC.n_layers,
         neuron_tokens=4_096,
         induction=scores,
         induction_by_pair=scores,
@@ -320,7 +320,7 @@ def test_a_table_can_be_read_at_100_columns() -> None:
         (["fable-relu", "-e", "pytorch"], "did you mean 'torch'?"),
         (["fable-relu", "--facts", "0"], "most_facts is 0; at least 1 fact"),
         (["fable-rely"], "no bundled model of that name"),
-        (["fable-relu", "--json", "absent/figures.json"], "make it first"),
+        (["fable-relu", "--json", "absent/figures.json"], "create it first"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_message(

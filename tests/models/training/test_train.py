@@ -341,10 +341,10 @@ def test_a_recipe_survives_json() -> None:
 
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:
-    with pytest.raises(MisuseError, match="no recipe 'fable'; there are fable-relu, fable-gelu"):
+    with pytest.raises(MisuseError, match="no recipe 'fable'; the recipes are fable-relu, fable-gelu"):
         recipe_of("fable")
 
 
 def test_a_run_that_is_not_there_cannot_go_on(tmp_path: Path) -> None:
-    with pytest.raises(MisuseError, match="no training run to go on with"):
+    with pytest.raises(MisuseError, match="no training run to resume"):
         open_state(tmp_path)
