@@ -72,8 +72,9 @@ def lab(
     supported if one interval is on the other side. It is inconclusive if an interval includes the threshold or a sample
     is too small. Verdicts apply to this model on these texts.
 
-    After the claims come a table of all effects and a comparison of attention and the FFN. CSV has one row per effect
-    and one per number; JSON has all results, and 'edge report TRACE --lab FILE' draws them.
+    A claim shows its verdict, the reason, a summary, and further numbers. A baseline is the value at chance level, or
+    the value if the claim were false. A table of all effects and a comparison of attention and the FFN follow. CSV has
+    one row per effect and one per number; JSON has all results, and 'edge report TRACE --lab FILE' draws them.
     """
     _check(survey, (claims, text, tokens, questions), (keep, part, add), tokens)
     if survey is not None:
@@ -87,11 +88,11 @@ def lab(
     from edge.lab.run import chosen
 
     wanted = chosen(EXPERIMENTS, claims)
-    source, told = ("built in", None) if text is None else (text.name, beginning(text, tokens or MAX_PASSAGE_TOKENS))
-    asked = None if questions is None else read_questions(questions)
+    source, words = ("built in", None) if text is None else (text.name, beginning(text, tokens or MAX_PASSAGE_TOKENS))
+    facts = None if questions is None else read_questions(questions)
     with open_model(model, engine, threads) as opened:
         _test(
-            LabContext(opened, text=told, source=source, tokens=tokens, questions=asked, progress=print_message),
+            LabContext(opened, text=words, source=source, tokens=tokens, questions=facts, progress=print_message),
             wanted,
             layout,
         )
@@ -100,7 +101,7 @@ def lab(
 def _check(
     survey: Path | None, of_claims: tuple[object, ...], of_survey: tuple[object, ...], tokens: int | None
 ) -> None:
-    """Refuses options that belong to the other kind of lab, before a model is opened."""
+    """Rejects options that do not apply with or without --survey, before a model is opened."""
     if survey is not None and any(given not in (None, ()) for given in of_claims):
         raise MisuseError("--survey tests no claims; remove --claim, --text, --tokens and --questions")
     if survey is None and any(given not in (None, ()) for given in of_survey):
@@ -135,15 +136,15 @@ def _test(lab: "LabContext", wanted: "list[Experiment]", layout: str | None) -> 
 
 
 def _finding_text(result: "ClaimResult") -> str:
-    """One claim for people: the verdict first, then why, then what else was measured."""
+    """One claim for people: the verdict, the reason for it, and all other numbers."""
     from edge.picture.units import show_with_unit
 
     finding = result.finding
     lines = [f"{result.key}  {result.title}: {finding.verdict.upper()}"]
-    lines += [f"    {told}" for told in dict.fromkeys((finding.reason, finding.summary))]
+    lines += [f"    {text}" for text in dict.fromkeys((finding.reason, finding.summary))]
     for number in finding.numbers:
-        beside = "" if number.baseline is None else f"   baseline {show_with_unit(number.baseline, number.unit)}"
-        lines.append(f"    {show_with_unit(number.value, number.unit):>12}  {number.label}{beside}")
+        baseline = "" if number.baseline is None else f"   baseline {show_with_unit(number.baseline, number.unit)}"
+        lines.append(f"    {show_with_unit(number.value, number.unit):>12}  {number.label}{baseline}")
     return "\n".join(lines)
 
 
@@ -164,7 +165,7 @@ def effect_table(record: "LabRecord") -> Table:
     """One row for each effect, for people; the verdict of the claim is in the row of its first effect."""
     from edge.picture.units import show_with_unit
 
-    names = ("claim", "verdict", "effect", "value", "95% interval", "criterion", "effect alone")
+    names = ("claim", "verdict", "effect", "value", "95% interval", "criterion", "verdict of the effect")
     rows: list[tuple[str, ...]] = []
     for one in record.results:
         claims = [(one.key, str(one.finding.verdict)), *[("", "")] * len(one.finding.effects)]
@@ -183,5 +184,5 @@ def _contrast(record: "LabRecord", layout: str) -> str:
     if layout == "md":
         columns = (Column("aspect", ""), Column("attention", "attention"), Column("ffn", "FFN"))
         return Table(columns, [(one.name, one.attention, one.ffn) for one in aspects]).markdown()
-    told = [f"{one.name}\n    attention  {one.attention}\n    FFN        {one.ffn}" for one in aspects]
-    return "\n".join(["Attention and FFN", *told])
+    rows = [f"{one.name}\n    attention  {one.attention}\n    FFN        {one.ffn}" for one in aspects]
+    return "\n".join(["Attention and the FFN (–: not measured)", *rows])

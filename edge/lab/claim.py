@@ -1,4 +1,4 @@
-"""What an experiment of the lab is, and what it reports."""
+"""The experiments of the lab and their results."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Series:
-    """One line or one set of bars; NaN for a missing point."""
+    """One line, or one set of bars; NaN for a missing point."""
 
     name: str
     values: tuple[float, ...]
@@ -36,7 +36,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Curve:
-    """Series over one axis, one point for each entry of `x`.
+    """Several series over one axis, with one point for each entry of `x`.
 
     Attributes:
         x: Labels, or numbers as text, from left to right.
@@ -72,7 +72,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one experiment found on one model.
+    """The result of one experiment on one model.
 
     Attributes:
         summary: The result in a few sentences with its numbers; without effects, why the claim could not be tested.
@@ -137,5 +137,5 @@ class Experiment(Claim):
 
 
 def shared_passage_only(lab: LabContext) -> int:
-    """The cost of an experiment that reads only the shared passage, which is fed once for all experiments."""
+    """The cost of an experiment that uses only the shared passage, which is fed once for all experiments."""
     return 0

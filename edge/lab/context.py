@@ -1,4 +1,4 @@
-"""The model under test: its traces over a passage, the facts that it knows, and its logits after any prompt."""
+"""The model under test: its traces of a passage, the facts that it knows, and its logits after any prompt."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ MAX_TRACE_BYTES = 10**9
 """Memory limit for the traces of the passage."""
 
 WINDOW_TOKENS = 256
-"""Most tokens in one window of the passage; each window is a separate pass without earlier context."""
+"""Maximum number of tokens in one window of the passage; each window is a separate pass without earlier context."""
 
 MAX_KNOWN_FACTS = 24
-"""Most facts that are used: the first questions that the model answers correctly."""
+"""Maximum number of facts: the first questions that the model answers correctly are used."""
 
 T = TypeVar("T")
 
@@ -60,14 +60,14 @@ class KnownFact:
 
 
 class LabContext:
-    """A loaded model and the texts it is tested on; results that several experiments need are computed once.
+    """A loaded model and the texts on which it is tested; results that several experiments need are computed once.
 
     Attributes:
         passage: Tokens of the text.
         source: The origin of the text.
         questions: Questions about facts that the model may know; capitals if the caller gives none.
         tokens_fed: Tokens fed so far, without timing runs.
-        progress: Called with a message about the current work.
+        progress: Called with a message on the current step.
         check: Called around each pass and before traces are read again; an exception from it ends the experiment.
     """
 
@@ -83,7 +83,7 @@ class LabContext:
         check: Callable[[], None] = lambda: None,
     ) -> None:
         if model.tokenizer is None:
-            raise MisuseError(f"the texts of the lab cannot be read: {without_tokenizer(model.checkpoint.folder)}")
+            raise MisuseError(f"the lab cannot encode its texts: {without_tokenizer(model.checkpoint.folder)}")
         self.model, self.spec, self.progress, self.check, self.source = model, model.spec, progress, check, source
         self.questions = tuple(default_questions()) if questions is None else tuple(questions)
         self.tokenizer: Tokenizer = model.tokenizer
@@ -106,7 +106,7 @@ class LabContext:
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
-        """The windows of the passage, each with the next token of every token."""
+        """The windows of the passage; each has the next token of every token."""
         return tuple(windows(self.passage, min(WINDOW_TOKENS, self.spec.context)))
 
     @cached_property
@@ -122,7 +122,7 @@ class LabContext:
 
     @cached_property
     def _traces(self) -> tuple[Trace, ...]:
-        self.progress(f"reading {len(self.passage):,} tokens")
+        self.progress(f"running {len(self.passage):,} tokens of the shared text")
         return tuple(self.run(ids) for ids in self.window_ids)
 
     def cached(self, measure: Callable[["LabContext"], T]) -> T:
@@ -142,7 +142,7 @@ class LabContext:
         return trace
 
     def read_logits(self, prompts: Iterable[Prompt], read: Callable[[Float32[np.ndarray, "row vocab"]], T]) -> list[T]:
-        """`read` of the logits of each prompt; prefixes that prompts share are fed once."""
+        """The result of `read` for the logits of each prompt; prefixes that prompts share are fed once."""
         wanted = list(prompts)
         self.tokens_fed += sum(len(prompt.ids) - start for prompt, start in starts(wanted))
         return self.model.with_engine(
@@ -150,12 +150,12 @@ class LabContext:
         )
 
     def logits(self, ids: Sequence[int], edits: Sequence[Edit] = ()) -> Float32[np.ndarray, "token vocab"]:
-        """Logits after each of `ids`, under edits."""
+        """Logits after each of `ids`, with edits."""
         (found,) = self.read_logits([Prompt(tuple(ids), tuple(edits), len(ids))], lambda logits: logits)
         return found
 
     def top_token(self, ids: Sequence[int], edits: Sequence[Edit] = ()) -> int:
-        """The top-1 next token after `ids`, under edits."""
+        """The top-1 next token after `ids`, with edits."""
         return self.read_logits([Prompt(tuple(ids), tuple(edits))], lambda logits: int(logits[-1].argmax()))[0]
 
     def site(self, layer: int, part: str) -> Float32[np.ndarray, "token ..."]:
@@ -163,7 +163,7 @@ class LabContext:
         return np.concatenate([trace.site(layer_site(layer, part)) for trace in self.traces])
 
     def token_losses_nats(self, windows: Sequence[Window], edits: Sequence[Edit] = ()) -> Float64[np.ndarray, " token"]:
-        """The cross-entropy of each next token of some windows, in nats, under edits."""
+        """The cross-entropy of each next token of some windows, in nats, with edits."""
         losses = (token_losses_nats(self.logits(window.ids, edits), np.array(window.targets)) for window in windows)
         return np.concatenate(list(losses))
 

@@ -1,4 +1,4 @@
-"""Attention and the FFN side by side, aspect by aspect, with the numbers of this model."""
+"""A comparison of attention and the FFN, aspect by aspect, with the numbers of this model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from edge.picture.units import show_number, show_share
 
 @dataclass(frozen=True)
 class Aspect:
-    """One row: the aspect, and a text for each side."""
+    """One aspect, with a text for attention and a text for the FFN."""
 
     name: str
     attention: str
@@ -29,41 +29,44 @@ def contrast(record: LabRecord) -> tuple[Aspect, ...]:
     return (
         Aspect(
             "core operation",
-            f"weighted sum of values: with the pattern fixed, R² {number('F1.attention_frozen_r2')}; the pattern "
-            f"changes by {number('A1.pattern_shift_bits')} bits (Jensen-Shannon) between texts",
-            f"non-linear map: R² of the best linear map {number('F1.ffn_linear_r2')}",
+            f"weighted sum of values: linear if its pattern is fixed (R² {number('F1.attention_frozen_r2')}); the "
+            f"pattern differs by {number('A1.pattern_shift_bits')} bits (Jensen-Shannon) between texts",
+            f"non-linear map: the best linear map predicts its output with R² {number('F1.ffn_linear_r2')}",
         ),
         Aspect(
             "range",
             f"across tokens: mean attention distance {number('A3.mean_distance_tokens')} tokens, "
-            f"{number('A3.longest_mean_distance_tokens')} for the head with the longest",
-            f"one position: a change at one token changes the output at others by {share('F2.ffn_change_elsewhere')}",
+            f"{number('A3.longest_mean_distance_tokens')} tokens for the head with the largest",
+            "one position: a change at one token changes the output at other tokens by "
+            f"{share('F2.ffn_change_elsewhere')}",
         ),
         Aspect(
             "what it learns",
-            f"relations between tokens: best induction head {share('A2.best_induction')}, best previous-token head "
-            f"{share('A2.best_previous_token')} of its attention",
-            f"facts: indirect effect at the subject, FFN {share('F5.ffn_subject_effect')} of probability, attention "
-            f"{share('F5.attention_subject_effect')}",
+            f"relations between tokens: the best induction head puts {share('A2.best_induction')} of its attention on "
+            f"its target, the best previous-token head {share('A2.best_previous_token')}",
+            f"facts: indirect effect if all tokens of the subject are restored, FFN {share('F5.ffn_subject_effect')} "
+            f"of probability, attention {share('F5.attention_subject_effect')}",
         ),
         Aspect(
             "output",
             f"{share('A6.routed_share')} of the residual stream after attention comes from other tokens; a layer's "
             f"attention changes the top-1 token of the logit lens at {share('S1.attention_changes_share')} of tokens",
-            f"sum of a few neurons' value vectors: top-p 0.9 sparsity {share('F6.top_p_sparsity')}; a layer's FFN "
-            f"changes the top-1 token at {share('S1.ffn_changes_share')} of tokens",
+            f"sum of the value vectors of a few neurons: top-p 0.9 sparsity {share('F6.top_p_sparsity')}; a layer's "
+            f"FFN changes the top-1 token of the logit lens at {share('S1.ffn_changes_share')} of tokens",
         ),
         Aspect(
             "parameters and time",
-            f"query, key, value and output projections: {share('S3.attention_parameter_share')} of the parameters of "
-            f"layers, {share('S3.attention_time_share')} of their time in decode",
+            f"query, key, value and output projections: {share('S3.attention_parameter_share')} of the layers' "
+            f"parameters, {share('S3.attention_time_share')} of the layers' time in a decode step",
             f"neurons as keys and values: {share('S3.ffn_parameter_share')} of the parameters, "
-            f"{share('S3.ffn_time_share')} of the time; upper-layer agreement rate {share('F4.agreement_rate_upper')}",
+            f"{share('S3.ffn_time_share')} of the time; agreement rate of upper-layer neurons "
+            f"{share('F4.agreement_rate_upper')}",
         ),
         Aspect(
             "key structure",
-            f"many heads: divergence of two heads of a layer {number('A5.head_divergence_bits')} bits",
-            f"wide: {number('F3.expansion_ratio')} times d_model, {share('F6.exact_zero_share')} of neurons exactly 0",
+            f"many heads: two heads of a layer differ by {number('A5.head_divergence_bits')} bits (Jensen-Shannon)",
+            f"wide: d_ff is {number('F3.expansion_ratio')} times d_model, {share('F6.exact_zero_share')} of neurons "
+            "are exactly 0",
         ),
     )
 

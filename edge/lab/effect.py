@@ -9,7 +9,7 @@ from edge.lab.sample import Interval
 from edge.picture.units import show_measured, show_with_unit
 
 MIN_SAMPLE = 3
-"""Smallest sample, in units, from which a verdict follows."""
+"""Minimum size of a sample, in units, for a verdict."""
 
 
 class Verdict(StrEnum):
@@ -40,9 +40,9 @@ class Effect:
         unit: As in `Number`.
         threshold: The claim is supported if the whole interval is above it, or below it.
         side: Above or below.
-        threshold_reason: Why this threshold, with its source, and the baseline.
+        threshold_reason: The reason for the threshold, with its source, and the baseline.
         sample: Size of the sample behind the interval; None where the value is exact.
-        sample_unit: What the sample is made of: `facts`, `windows`.
+        sample_unit: The units of the sample: `facts`, `windows`.
     """
 
     key: str
@@ -101,7 +101,7 @@ class Effect:
             case Verdict.NOT_SUPPORTED:
                 return f"{effect} is not {side} {threshold}"
             case _:
-                return f"{effect} includes {threshold}" if self.low < self.high else f"{effect} is {threshold}"
+                return f"{effect}{', an interval that includes' if self.low < self.high else ' is'} {threshold}"
 
 
 def effect_of(

@@ -7,7 +7,7 @@ from edge.tables import Column, Table
 
 
 def number_table(record: LabRecord) -> Table:
-    """A row an effect and a row a number, for scripts; numbers have no interval and no threshold."""
+    """One row per effect and one row per number, for scripts; numbers have no interval and no threshold."""
     names = ("claim", "verdict", "number", "value", "low", "high", "threshold", "unit", "baseline", "means")
     rows: list[tuple[str | float | None, ...]] = []
     for one in record.results:

@@ -1,5 +1,7 @@
-"""Passes over a list of prompts; a prefix that a prompt shares with the previous one, up to its first edit, is "
-"fed once."""
+"""Passes over a list of prompts.
+
+A prefix that a prompt shares with the previous prompt, up to its first edit, is fed once.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,10 +17,10 @@ from edge.watch import Watch
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt, perhaps with edits, and how many of its last logits to return.
+    """A prompt, its edits, and how many of its last logits to return.
 
     Attributes:
-        rows: Return the logits after this many of the last tokens.
+        rows: The logits after this many of the last tokens are returned.
     """
 
     ids: tuple[int, ...]

@@ -64,7 +64,7 @@ def run_all(lab: LabContext, experiments: Iterable[Experiment]) -> Iterator[Clai
     """Runs experiments; yields the result of each one as soon as it is done."""
     for experiment in experiments:
         cost = experiment.cost_tokens(lab)
-        lab.progress(f"{experiment.key} {experiment.title}: {cost:,} tokens to feed")
+        lab.progress(f"{experiment.key} {experiment.title}: {cost:,} tokens in addition to the shared text")
         began = perf_counter()
         finding = experiment.measure(lab)
         claim = {field.name: getattr(experiment, field.name) for field in fields(Claim)}

@@ -1,4 +1,4 @@
-"""Estimates from a sample with 95% intervals, and leave-one-out selection."""
+"""Estimates from a sample, with 95% intervals, and leave-one-out selection."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def student_t(freedom: int) -> float:
 def mean_interval(
     values: Iterable[float] | Float[np.ndarray, " unit"], within: tuple[float, float] = (-np.inf, np.inf)
 ) -> Interval:
-    """The mean of a sample, `± t · sd / √n`, clipped to its range; NaN units are left out."""
+    """The mean of a sample, `± t · sd / √n`, clipped to a range; NaN units are left out."""
     found = np.array(list(values), np.float64)
     found = found[~np.isnan(found)]
     if not len(found):
@@ -105,7 +105,7 @@ def leave_one_out_best(scores: Float[np.ndarray, "unit candidate"]) -> Float64[n
 
 
 def block_means(values: Float[np.ndarray, " token"], size: int) -> Float64[np.ndarray, " block"]:
-    """Means of blocks of `size` consecutive tokens: neighboring tokens are correlated, blocks hardly."""
+    """Means of blocks of `size` consecutive tokens. Neighboring tokens are correlated, blocks hardly."""
     wide = values.astype(np.float64)
     return np.array([wide[start : start + size].mean() for start in range(0, len(wide), size)])
 

@@ -1,6 +1,6 @@
 """Statistics of heads and neurons over a text of any length: constant memory, resumable, and parts can be merged.
 
-A text is cut into windows without earlier context. Sums are integers in units of 2**-32, so that a survey does not
+A text is split into windows without earlier context. Sums are integers in units of 2**-32, so that a survey does not
 depend on the order or the parts in which its windows are read.
 """
 
@@ -35,7 +35,7 @@ _WATCH = Watch(parts=("attn.query", "attn.key", "ffn.neurons"))
 
 @dataclass(frozen=True)
 class Part:
-    """Every `of`-th window of a text, from the `number`-th on, counted from 1; `windows` of them are read so far."""
+    """Every `of`-th window of a text, from the `number`-th on, counted from 1; `windows` of them were read so far."""
 
     number: int
     of: int
@@ -50,7 +50,7 @@ class Survey:
         text: SHA-256 of the text.
         parts: The parts that were read.
         tokens: Tokens read.
-        queries: Tokens that attend to more than themselves.
+        queries: Tokens that attend to at least one earlier token.
         sums: In units of 2**-32: (layer, head) of each of `OF_HEADS` over queries, (layer,) of `OF_LAYERS` over tokens.
     """
 
@@ -69,7 +69,7 @@ class Survey:
         return self.sums[name] / _UNIT / over if over else np.full(self.sums[name].shape, np.nan)
 
     def differs_in(self, other: "Survey") -> str | None:
-        """What differs and prevents a merge: `model`, `engine` or `text`; None if nothing does."""
+        """The difference that prevents a merge: `model`, `engine` or `text`; None if there is none."""
         return next((what for what in ("model", "engine", "text") if getattr(self, what) != getattr(other, what)), None)
 
     def merged(self, other: "Survey") -> "Survey":

@@ -1,4 +1,4 @@
-"""Causal tracing of facts: noise on the subject, restored clean values, and ablated sublayers."""
+"""Causal tracing of facts: noise on the subject, restoration of clean values, and ablation of sublayers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from edge.watch import Watch
 from models.sites import layer_site
 
 DEVIATIONS = 3.0
-"""Standard deviations of the subjects' embeddings in the noise (Meng et al. 2022, section 2.1)."""
+"""Standard deviation of the noise, in those of the subjects' embeddings (Meng et al. 2022, section 2.1)."""
 
 WINDOW_SHARE = 1 / 3
 """Share of all layers that are restored together; Meng et al. 2022 restore 10 of 48."""
 
 MAX_LAYERS = 7
-"""Layers that are traced, evenly spaced if a decoder has more; windows of a third around them overlap by half."""
+"""Layers that are traced, evenly spaced if a decoder has more. Windows of a third of the layers overlap by half."""
 
 RESTORATIONS = 7
-"""Restorations around each layer, one at a time."""
+"""Restorations for each layer, one at a time."""
 
 SUBLAYERS = ("ffn", "attn")
 
@@ -61,9 +61,9 @@ class Traced:
     """Total and indirect effects on the probability of the answer, for each fact and layer.
 
     Attributes:
-        total: Total effect: probability lost by corrupting the subject.
+        total: Total effect: decrease of the answer's probability by noise on the subject.
         subject_end: Indirect effect of each sublayer, restored at the subject's last token.
-        borrowed: The same for the FFN with values of the next fact, which should restore nothing.
+        borrowed: The same for the FFN, with values of the next fact, which should restore nothing.
         subject: Indirect effects, restored at all tokens of the subject.
         prompt_end: Indirect effects, restored at the last token of the prompt.
     """
@@ -81,7 +81,7 @@ def traced_layers(n_layers: int) -> list[int]:
 
 
 def middle_layers(n_layers: int) -> list[int]:
-    """Indices of traced layers whose windows contain neither the first nor the last layer."""
+    """Indices of the traced layers whose windows contain neither the first nor the last layer."""
     ends = {0, n_layers - 1}
     return [
         place for place, layer in enumerate(traced_layers(n_layers)) if not ends & set(window_layers(layer, n_layers))
@@ -94,7 +94,7 @@ def window_size(n_layers: int) -> int:
 
 
 def window_layers(layer: int, n_layers: int) -> range:
-    """The layers that are restored around a layer, fewer at both ends of the stack."""
+    """The layers that are restored around a layer; fewer near the first and the last layer."""
     width = window_size(n_layers)
     first = layer - width // 2
     return range(max(0, first), min(n_layers, first + width))
@@ -147,7 +147,7 @@ def trace_facts(lab: LabContext, known: Sequence[Fact]) -> Traced:
 
 
 def ablate_facts(lab: LabContext, known: Sequence[Fact]) -> Float64[np.ndarray, "fact layer sublayer"]:
-    """The probability that the answer loses when one sublayer is ablated."""
+    """The decrease of the answer's probability when one sublayer is ablated."""
     sites = [
         [Ablate(layer_site(layer, sublayer))] for layer in traced_layers(lab.spec.n_layers) for sublayer in SUBLAYERS
     ]
@@ -156,7 +156,7 @@ def ablate_facts(lab: LabContext, known: Sequence[Fact]) -> Float64[np.ndarray, 
 
 
 def fact_tokens(known: KnownFact, n_layers: int) -> int:
-    """Tokens that are fed for one fact, by all functions of this module."""
+    """Tokens that all functions of this module feed for one fact."""
     layers, ids = len(traced_layers(n_layers)), len(known.ids)
     traced = ids + RESTORATIONS * layers * (ids - known.subject[0])  # the first pass shares no prefix
     return ids + traced + len(SUBLAYERS) * layers * ids

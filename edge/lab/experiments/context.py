@@ -1,4 +1,4 @@
-"""A4: the attention and FFN neurons of one word in two sentences, with and without attention."""
+"""A4: the attention and the FFN neurons of one word in two sentences, with and without attention."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ from edge.trace import Trace
 from edge.watch import Watch
 
 MOVED_BITS = 0.05
-"""Our own choice, no paper sets it: equal patterns differ by 0, patterns without a common key by 1."""
+"""Our own choice, no paper sets it. Equal patterns differ by 0 bits, patterns without a common key by 1 bit."""
 
 ROUNDING = 1e-4
-"""1 - cosine due to rounding in half precision, when sums run in another order; float32 gives 1e-6."""
+"""1 - cosine due to rounding error, if half precision sums in another order; float32 gives 1e-6."""
 
 WATCH = Watch(parts=("attn.query", "attn.key", "ffn.neurons"))
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence as it is fed.
+    """A sentence as it is fed to the model.
 
     Attributes:
-        ids: Padded in front with text, so that the word ends at the same position in all sentences.
+        ids: Its tokens, padded in front with text so that the word ends at the same position in all sentences.
         word: The tokens of the word.
     """
 
@@ -92,7 +92,7 @@ def traces_of(
 def unrelated(
     pairs: Sequence[tuple[Sentence, Sentence]], traces: Sequence[tuple[Trace, Trace]]
 ) -> Iterator[tuple[Trace, Trace]]:
-    """Each pair's first sentence with the second one of the next pair that has another word."""
+    """The first sentence of each pair with the second sentence of the next pair that has another word."""
     for place, (first, _) in enumerate(pairs):
         turns = ((place + step) % len(pairs) for step in range(1, len(pairs)))
         other = next((turn for turn in turns if pairs[turn][1].word[-1] != first.word[-1]), None)
@@ -110,7 +110,7 @@ def effects(
     unrelated: float,
     changed: float,
 ) -> tuple[Effect, ...]:
-    """Change of attention with the sentence, and change of the FFN without attention; the sample is sentence pairs."""
+    """Change of attention with the sentence, and change of the FFN without attention; the units are sentence pairs."""
     return (
         effect_of(
             mean_interval(pattern.mean(axis=1)),
@@ -118,17 +118,18 @@ def effects(
             label="divergence of a word's attention between two sentences",
             unit="bits",
             threshold=MOVED_BITS,
-            threshold_reason=f"our own choice; the same sentence gives 0, two different words {unrelated:.2f}",
+            threshold_reason=f"our own choice; the same sentence gives 0 bits, two different words {unrelated:.2f} "
+            "bits",
             sample_unit="sentence pairs",
         ),
         effect_of(
             mean_interval(without.mean(axis=1)),
             key="ffn_context_distance_without_attention",
-            label="distance of its FFN neurons, all attention ablated",
+            label="1 - cosine of its FFN neurons between two sentences, all attention ablated",
             unit="ratio",
             threshold=ROUNDING,
             side=Side.BELOW,
-            threshold_reason=f"rounding; with attention the distance is {changed:.2f}",
+            threshold_reason=f"rounding error; with attention it is {changed:.2f}",
             sample_unit="sentence pairs",
         ),
     )
@@ -166,10 +167,10 @@ def measure(lab: LabContext) -> Finding:
     pattern, ffn, without = (found.mean(axis=0) for found in (patterns, neurons, alone))
     bits, changed = float(pattern.mean()), float(ffn.mean())
     return Finding(
-        f"The attention of a word differs by {bits:.2f} bits between two sentences at the same position (two different "
-        f"words: {other_pattern.mean():.2f}). Its FFN neurons differ too, by {changed:.2f} ({ffn[0]:.2f} in "
-        f"layer 0; two different words: {other_ffn.mean():.2f}), but only through attention: with all attention "
-        f"ablated they differ by {without.mean():.0e}.",
+        f"At the same position of two sentences, the attention of a word differs by {bits:.2f} bits (two different "
+        f"words: {other_pattern.mean():.2f} bits). Its FFN neurons differ by a 1 - cosine of {changed:.2f} "
+        f"({ffn[0]:.2f} in layer 0; two different words: {other_ffn.mean():.2f}). They differ only through attention: "
+        f"with all attention ablated, 1 - cosine is {without.mean():.0e}.",
         effects(patterns, alone, float(other_pattern.mean()), changed),
         _numbers(bits, float(other_pattern.mean()), ffn, float(other_ffn.mean()), float(without.mean())),
         curves=(
@@ -195,14 +196,15 @@ def cost_tokens(lab: LabContext) -> int:
 EXPERIMENT = Experiment(
     key="A4",
     title="Attention depends on context",
-    question="Does the attention of a word change with its sentence, and how does the FFN learn about the context?",
+    question="Does the attention of a word depend on its sentence, and does the FFN get the context only through "
+    "attention?",
     method="Pairs of sentences share a word with two senses. Each sentence is padded in front with text from the "
-    "passage, so that the word ends at the same position in both; later tokens are invisible to it. Attention: "
-    "Jensen-Shannon divergence of the last row of each head's pattern, key by key; beside it, the divergence for two "
-    "different words. FFN: 1 - cosine of the neurons; the baseline is layer 0, whose attention reads token embeddings "
-    "only. Then all attention is ablated and the neurons of both sentences are compared again.",
-    rule=f"Attention differs by more than {MOVED_BITS} bits, and without attention the FFN differs by less than "
-    f"{ROUNDING}, which is rounding: it gets the context only through attention.",
+    "passage, so that the word ends at the same position in both; it cannot attend to later tokens. Attention: "
+    "Jensen-Shannon divergence of the last row of each head's pattern, key by key, and the same for two different "
+    "words. FFN: 1 - cosine of the neurons; the baseline is layer 0, whose attention gets token embeddings only. Then "
+    "all attention is ablated, and the neurons of both sentences are compared again.",
+    rule=f"Attention differs by more than {MOVED_BITS} bits. Without attention, the FFN differs by less than "
+    f"{ROUNDING}, which is rounding error: it gets the context only through attention.",
     source="Ethayarajh 2019, arXiv 1909.00512 (one word in several contexts); divergence: Lin 1991",
     cost_tokens=cost_tokens,
     measure=measure,

@@ -1,4 +1,4 @@
-"""S3: the shares of attention and FFNs in parameters, bytes, operations and time."""
+"""S3: the shares of attention and of FFNs in parameters, bytes, operations and time."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ DEPTH_TOKENS = 64
 
 PREFILL_TOKENS = 128
 CALLS, REPEATS = 4, 5
-"""Timings of each kind of pass, and passes behind each median, instrumented and uninstrumented."""
+"""Timings of each kind of pass; passes of each timing, instrumented and uninstrumented, whose median counts."""
 
 MOST = 0.5
-"""Share of the layers' parameters and time; 'most' means more than half."""
+"""Share of the layers' parameters and time. 'Most' means more than half."""
 
 SUBLAYERS = ("attn", "ffn")
 
 
 @dataclass(frozen=True)
 class Split:
-    """One quantity, split into attention, FFN and the rest.
+    """One quantity, split into attention, FFN and the parts outside the layers.
 
     Attributes:
         attention, ffn: Sums over all layers, with their norms.
@@ -89,14 +89,14 @@ def timed_tokens(lab: LabContext) -> tuple[int, int]:
 
 
 def layer_ms(timing: SublayerTiming, layer: int, sublayer: str) -> float:
-    """The time of one sublayer, in ms; scaled to the uninstrumented pass if timers slowed it."""
+    """The time of one sublayer, in ms; scaled to the uninstrumented latency if timers slowed the pass."""
     return timing.scaled_ns.get(f"layers.{layer}.{sublayer}", 0.0) / 1e6
 
 
 def share_bounds(timing: SublayerTiming) -> tuple[float, float]:
-    """Lower and upper bound of the FFNs' share of the layers' time in an uninstrumented pass.
+    """Lower and upper bounds of the FFNs' share of the layers' time in an uninstrumented pass.
 
-    Unattributed time and timer overhead may belong entirely to FFNs or entirely to attention.
+    Unattributed time and timer overhead may belong entirely to FFNs, or entirely to attention.
     """
     measured = split(timing.measured_ns)
     unattributed = timing.total_ns - sum(timing.measured_ns.values())
@@ -132,7 +132,7 @@ class Passes:
         """The FFNs' share of the layers' time, as part of a sentence."""
         return (
             f"{show_share(self.time.ffn_share)} of the time in {self.name} ({show_share(self.flops.ffn_share)} of the "
-            f"operations; coverage of the timers {show_share(self.coverage)})"
+            f"operations; timed parts sum to {show_share(self.coverage)} of the uninstrumented latency)"
         )
 
     def curve(self, layers: range) -> Curve:
@@ -158,7 +158,7 @@ def timed(lab: LabContext, name: str, tokens: int, depth: int) -> Passes | None:
 
 
 def effects(counts: Split, decode: Passes, prefill: Passes) -> tuple[Effect, ...]:
-    """The FFNs' shares of parameters and of time (mean of both kinds of pass); timer error widens the interval."""
+    """The FFNs' shares of parameters and of time (mean of both kinds of pass); timer errors widen the interval."""
     pairs = list(zip(decode.timings, prefill.timings, strict=True))
     bounds = [[fmean(both) for both in zip(*map(share_bounds, pair), strict=True)] for pair in pairs]
     lows, highs = (mean_interval(side) for side in zip(*bounds, strict=True))
@@ -179,9 +179,9 @@ def effects(counts: Split, decode: Passes, prefill: Passes) -> tuple[Effect, ...
             label="FFNs' share of the layers' time, mean of decode and prefill",
             unit="share",
             threshold=MOST,
-            threshold_reason=f"half; they do {show_share((decode.flops.ffn_share + prefill.flops.ffn_share) / 2)} of "
+            threshold_reason=f"half; FFNs do {show_share((decode.flops.ffn_share + prefill.flops.ffn_share) / 2)} of "
             "the operations",
-            sample_unit="timings; unattributed time and timer overhead may be on either side",
+            sample_unit="timings, widened by unattributed time and timer overhead",
         ),
     )
 
@@ -206,7 +206,7 @@ def numbers(counts: Split, decode: Passes, prefill: Passes) -> tuple[Number, ...
         made += [
             Number(
                 f"ffn_{prefix}bytes_share",
-                f"FFNs' share of bytes touched in {where}",
+                f"FFNs' share of bytes read and written in {where}",
                 passes.touched_bytes.ffn_share,
                 "share",
             ),
@@ -221,8 +221,14 @@ def numbers(counts: Split, decode: Passes, prefill: Passes) -> tuple[Number, ...
                 "share",
                 flops.attention_share,
             ),
-            Number(f"{prefix}time_ms", f"time of {where}", passes.time_ms, "ms"),
-            Number(f"{prefix}coverage", f"coverage of the timers in {where}", passes.coverage, "ratio", 1.0),
+            Number(f"{prefix}time_ms", f"uninstrumented latency of {where}", passes.time_ms, "ms"),
+            Number(
+                f"{prefix}coverage",
+                f"coverage (timed parts over uninstrumented latency) in {where}",
+                passes.coverage,
+                "ratio",
+                1.0,
+            ),
         ]
     return tuple(made)
 
@@ -237,9 +243,8 @@ def measure(lab: LabContext) -> Finding:
     return Finding(
         f"FFNs have {show_share(counts.ffn_share)} of the layers' parameters ({show_count(round(counts.ffn))}, "
         f"attention {show_count(round(counts.attention))}; embedding and unembedding "
-        f"{show_count(round(counts.outside))}). "
-        f"On {lab.model.engine} they take {decode.sentence()}, and {prefill.sentence()}. In small models "
-        "more of the time is overhead of calls.",
+        f"{show_count(round(counts.outside))}). With {lab.model.engine}, FFNs take {decode.sentence()}, and "
+        f"{prefill.sentence()}. In small models, overhead of calls takes a larger share of the time.",
         effects(counts, decode, prefill),
         numbers(counts, decode, prefill),
         curves=(decode.curve(layers), prefill.curve(layers)),
@@ -256,16 +261,16 @@ EXPERIMENT = Experiment(
     key="S3",
     title="Most parameters and time are in the FFN",
     question="What are the shares of FFNs and attention in the layers' parameters, bytes, operations and time?",
-    method="Parameters are counted by name; a norm counts with the sublayer that reads it. Passes: a decode step after "
-    f"{DEPTH_TOKENS} tokens, and a prefill of {PREFILL_TOKENS}. Bytes touched and operations of matrix products follow "
-    "from formulas, with weights in the engine's storage format. Time comes from timers around each sublayer: "
-    "the median "
-    f"of {REPEATS} passes, {CALLS} times. Shares are of all layers, without embedding and unembedding. Coverage is the "
-    "timed parts over the uninstrumented pass. The rest is in no share; the interval assigns all of it to "
-    "either side. A "
-    "plain FFN with d_ff = 4 d_model has 8 d_model² weights, attention 4 d_model²: two thirds. Baseline of time: the "
-    "share of operations.",
-    rule=f"FFNs have more than {MOST:.0%} of the layers' parameters, and of their time as the mean of both passes.",
+    method="Parameters are counted by name; a norm counts with its sublayer. Passes: a decode step after "
+    f"{DEPTH_TOKENS} tokens, and a prefill of {PREFILL_TOKENS} tokens. Bytes read and written, and operations of "
+    "matrix products, are computed by formulas, with weights in the engine's storage format. Times come from timers "
+    f"around each sublayer: {CALLS} timings, each the median of {REPEATS} passes. Shares are of all layers, without "
+    "embedding and unembedding. Coverage is the sum of the timed parts over the uninstrumented latency. Unattributed "
+    "time is in no share; the interval assigns all of it to FFNs, or all of it to attention. A plain FFN with d_ff = 4 "
+    "d_model has 8 d_model² weights, attention has 4 d_model²: two thirds are in the FFN. Baseline of the share of "
+    "time: the share of operations.",
+    rule=f"FFNs have more than {MOST:.0%} of the layers' parameters, and take more than {MOST:.0%} of their time (mean "
+    "of both passes).",
     source="Geva et al. 2021, arXiv 2012.14913, section 1 (two thirds); Kaplan et al. 2020, arXiv 2001.08361, table 1",
     cost_tokens=cost_tokens,
     measure=measure,

@@ -21,24 +21,24 @@ LIST_TOKENS = 25
 """Length of the repeated list of random tokens (Olsson et al. 2022)."""
 
 FURTHEST_TOKENS = 256
-"""Largest distance between the two copies of the list."""
+"""Largest distance between the two copies of the list, in tokens."""
 
 DISTANCES = 4
 SEQUENCES = 8
 
 FAR_KEEPS = 0.5
-"""Share of near copying that must remain at the largest distance; our own choice, no paper sets it."""
+"""Accuracy at the largest distance, relative to the shortest distance; our own choice, no paper sets it."""
 
 COPIES = 0.1
-"""Share of the list's tokens predicted from the largest distance, above no earlier copy; our own choice."""
+"""Accuracy at the largest distance, minus that without an earlier copy; our own choice, no paper sets it."""
 
 
 @dataclass(frozen=True)
 class CopyAccuracy:
-    """How well the tokens of the second copy, after the first token, are predicted in each prompt.
+    """How well the tokens of the second copy, without its first token, are predicted in each prompt.
 
     Attributes:
-        shares: Share of tokens that are top-1.
+        shares: Share of tokens that are the top-1 prediction.
         probabilities: Mean probability of the tokens.
     """
 
@@ -53,7 +53,7 @@ class CopyAccuracy:
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of a prompt: a list, random filler before and between, and the list again at a fixed position."""
+    """The layout of a prompt: random filler, a list, random filler, and the list again at a fixed position."""
 
     list_tokens: int
     distances: tuple[int, ...]
@@ -110,21 +110,21 @@ def _read(lab: LabContext, prompts: list[Prompt]) -> list[tuple[float, float]]:
 
 
 def effects(none: CopyAccuracy, near: CopyAccuracy, far: CopyAccuracy) -> tuple[Effect, ...]:
-    """Copying from far, compared with no copy and with copying from near."""
+    """Copying at the largest distance, compared with no earlier copy and with the shortest distance."""
     return (
         effect_of(
             mean_interval(far.shares - none.shares),
             key="copied_far",
-            label="tokens predicted from the largest distance, minus those without an earlier copy",
+            label="repeated tokens predicted at the largest distance, minus those without an earlier copy",
             unit="share",
             threshold=COPIES,
-            threshold_reason=f"our own choice; without an earlier copy {none.share:.1%} are predicted",
+            threshold_reason=f"our own choice; without an earlier copy {none.share:.1%} of tokens are predicted",
             sample_unit="prompts",
         ),
         effect_of(
             jackknife(np.stack([far.shares, near.shares], axis=1), ratio),
             key="far_over_near",
-            label="tokens predicted from the largest distance, relative to the shortest",
+            label="repeated tokens predicted at the largest distance, relative to the shortest distance",
             unit="share",
             threshold=FAR_KEEPS,
             threshold_reason="half; our own choice, no paper sets it",
@@ -134,16 +134,16 @@ def effects(none: CopyAccuracy, near: CopyAccuracy, far: CopyAccuracy) -> tuple[
 
 
 def _predicted(distances: Sequence[int], curve: Sequence[CopyAccuracy], chance: CopyAccuracy) -> Curve:
-    """How many repeated tokens are predicted at each distance, beside tokens without an earlier copy."""
+    """The share of repeated tokens that are predicted at each distance, and without an earlier copy."""
     return Curve(
         "repeated tokens predicted",
-        "distance in tokens",
+        "distance, tokens",
         tuple(str(distance) for distance in distances),
         "share",
         (
             Series("top-1 token", tuple(point.share for point in curve)),
             Series("probability", tuple(float(point.probabilities.mean()) for point in curve)),
-            Series("no earlier copy", (chance.share,) * len(curve)),
+            Series("top-1 token, no earlier copy", (chance.share,) * len(curve)),
         ),
     )
 
@@ -162,17 +162,16 @@ def measure(lab: LabContext) -> Finding:
     layer = int(distance.max(axis=1).argmax())
     mean, longest = float(distance.mean()), float(distance.max())
     return Finding(
-        f"The mean attention distance of heads is {mean:.0f} tokens (uniform attention: {uniform.mean():.0f}), the "
-        f"longest {longest:.0f}; {first.mean():.0%} of all attention goes to the first token. Of repeated random "
-        "tokens "
-        f"{near.share:.0%} are predicted from {layout.distances[0]} tokens back and {far.share:.0%} from "
-        f"{layout.distances[-1]} (without an earlier copy: {chance.share:.1%}).",
+        f"The mean attention distance of heads is {mean:.0f} tokens (uniform attention: {uniform.mean():.0f}); the "
+        f"largest of a head is {longest:.0f} tokens. The first token gets {first.mean():.0%} of all attention. At a "
+        f"distance of {layout.distances[0]} tokens, {near.share:.0%} of repeated random tokens are predicted; at "
+        f"{layout.distances[-1]} tokens {far.share:.0%}; without an earlier copy {chance.share:.1%}.",
         effects(chance, near, far),
         (
             Number("mean_distance_tokens", "mean attention distance", mean, "tokens", float(uniform.mean())),
             Number(
                 "longest_mean_distance_tokens",
-                "mean attention distance, longest of all heads",
+                "mean attention distance, head with the largest",
                 longest,
                 "tokens",
                 float(uniform[layer]),
@@ -184,8 +183,10 @@ def measure(lab: LabContext) -> Finding:
                 "share",
                 float(uniform_first.mean()),
             ),
-            Number("copied_share_near", "tokens predicted, shortest distance", near.share, "share", chance.share),
-            Number("copied_share_far", "tokens predicted, largest distance", far.share, "share", chance.share),
+            Number(
+                "copied_share_near", "repeated tokens predicted, shortest distance", near.share, "share", chance.share
+            ),
+            Number("copied_share_far", "repeated tokens predicted, largest distance", far.share, "share", chance.share),
             Number("far_tokens", "largest distance", float(layout.distances[-1]), "tokens"),
         ),
         curves=(_predicted(layout.distances, curve, chance),),
@@ -201,15 +202,14 @@ def cost_tokens(lab: LabContext) -> int:
 EXPERIMENT = Experiment(
     key="A3",
     title="Attention works over long distances",
-    question="How far back do heads attend, and from how far back can a token be copied?",
-    method=f"Attention distance: mean of `Σ_j p_ij (i - j)` over at most {MAX_WINDOWS} windows of the passage; "
-    "baseline: "
-    f"uniform attention over all visible keys. Copying: a list of {LIST_TOKENS} random tokens is repeated at a fixed "
-    f"position; its first copy begins at several distances back, at most {FURTHEST_TOKENS}, with random filler around. "
-    "Measured is the share of its tokens, after the first, that are top-1. Baseline: no earlier copy.",
-    rule=f"From the largest distance that fits the context, at most {FURTHEST_TOKENS} tokens, more than "
-    f"{COPIES:.0%} of "
-    f"tokens are predicted beyond the baseline, and more than {FAR_KEEPS:.0%} of those from the shortest distance.",
+    question="How far back do heads attend, and over which distance can the model copy a token?",
+    method=f"Attention distance: mean of `Σ_j p_ij (i - j)` over at most {MAX_WINDOWS} windows of the passage. "
+    f"Baseline: uniform attention over all visible keys. Copying: a list of {LIST_TOKENS} random tokens is repeated at "
+    f"a fixed position. Its first copy begins up to {FURTHEST_TOKENS} tokens earlier, at several distances; the other "
+    "tokens are random filler. Accuracy is the share of the repeated tokens, without the first, that are the top-1 "
+    "prediction. Baseline: no earlier copy.",
+    rule=f"At the largest distance that fits the context, at most {FURTHEST_TOKENS} tokens, the accuracy exceeds the "
+    f"baseline by more than {COPIES:.0%}. It is more than {FAR_KEEPS:.0%} of the accuracy at the shortest distance.",
     source="Vig and Belinkov 2019, arXiv 1906.04284 (distance); Olsson et al. 2022, arXiv 2209.11895 (repeats)",
     cost_tokens=cost_tokens,
     measure=measure,

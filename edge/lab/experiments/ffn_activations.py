@@ -13,22 +13,22 @@ from models.spec import Parallel
 ACTIVE = 0.1
 """A neuron is active if its magnitude exceeds this many times its layer's root mean square over the passage.
 
-With ReLU an exact 0 would do, but other activations have none, and models should compare. CATS and TEAL set the
-threshold at a quantile, which would give the same share of active neurons in every model.
+ReLU has exact zeros, but other activation functions do not, and one threshold makes models comparable. CATS and TEAL
+set the threshold at a quantile, which would give the same share of active neurons in every model.
 """
 
 
 def after_first(lab: LabContext) -> Bool[np.ndarray, " token"]:
     """Which rows of the passage are not the first of their window.
 
-    A first token attends only to itself, and in many models its activations are a thousand times larger and would
-    dominate any variance (Sun et al. 2024, Massive Activations, arXiv 2402.17762). FFN experiments leave it out.
+    A first token attends only to itself. In many models its activations are a thousand times larger and would dominate
+    the variance (Sun et al. 2024, Massive Activations, arXiv 2402.17762), so FFN experiments leave it out.
     """
     return np.concatenate([np.arange(len(ids)) > 0 for ids in lab.window_ids])
 
 
 def passage_tokens_for(lab: LabContext, rows: int) -> int:
-    """Tokens that a passage needs for this many rows: windows lose their first token, the passage its last."""
+    """Tokens that a passage needs for this many rows: each window loses its first token, and the passage its last."""
     window = min(WINDOW_TOKENS, lab.spec.context)
     return rows + -(-rows // max(1, window - 1)) + 1
 
@@ -54,7 +54,8 @@ def neurons_rms(lab: LabContext, layer: int) -> float:
 def ffn_input(lab: LabContext, layer: int) -> Float32[np.ndarray, "token model"]:
     """The input of a layer's FFN after its norm, over the passage without the first token of each window.
 
-    Not a site: the norm of `input + attn.output` for a sequential residual, of `input` for a parallel one.
+    It is not a site. It is the norm of `input + attn.output` for a sequential residual, and of `input` for a parallel
+    one.
     """
     kind, d_model, weights = lab.spec.layers[layer], lab.spec.d_model, lab.model.checkpoint.weights
     x = site_after_first(lab, layer, "input")
@@ -66,7 +67,7 @@ def ffn_input(lab: LabContext, layer: int) -> Float32[np.ndarray, "token model"]
 
 
 def up_projection(lab: LabContext, layer: int) -> Float32[np.ndarray, "token neuron"]:
-    """The output of the FFN's up projection for the same tokens: as wide as the neurons, and linear in the input."""
+    """The output of the FFN's up projection for the same tokens: as wide as the neurons, and linear in its input."""
     weights, name = lab.model.checkpoint.weights, layer_site(layer, "ffn.up")
     up = ffn_input(lab, layer) @ np.asarray(weights[f"{name}.weight"], np.float32).T
     return up + np.asarray(weights[f"{name}.bias"], np.float32) if f"{name}.bias" in weights else up

@@ -12,13 +12,13 @@ from edge.lab.experiments.head_types import TIMES, repeated
 from edge.lab.prompts import SEED
 
 SEQUENCES = 2
-"""Lists on which ablated heads are measured; the first of those that heads are scored on."""
+"""Lists on which the loss is measured: the first of those that give the scores of heads."""
 
 MAX_ABLATED = 16
-"""Most heads that are ablated one at a time; each costs one pass per sequence."""
+"""Maximum number of heads that are ablated one at a time; each needs one pass per sequence."""
 
 RANDOM_SETS = 3
-"""Random sets of heads that are compared with a set that is ablated together."""
+"""Random sets of heads, for comparison with the chosen set."""
 
 
 def copying_nats(lab: LabContext, edits: Sequence[Edit] = ()) -> float:
@@ -56,9 +56,9 @@ def one_by_one(
 
 
 def together(lab: LabContext, intact: float, chosen: Bool[np.ndarray, "layer head"]) -> tuple[float, float]:
-    """Increase of the loss without the chosen heads, and without as many random others (mean over sets).
+    """Increase of the loss without the chosen heads, and without as many random other heads (mean over sets).
 
-    NaN if none is chosen, or too few others are left.
+    NaN if no head is chosen, or if there are fewer other heads.
     """
     these, others = np.argwhere(chosen), np.argwhere(~chosen)
     if not 0 < len(these) <= len(others):

@@ -15,7 +15,7 @@ SEQUENCES = 6
 LIST_TOKENS, TIMES = 25, 4  # Olsson et al. 2022, p. 60
 
 TYPE_SHARE = 0.5
-"""Share of a head's attention that makes it a head of a type (Clark et al. 2019, section 3.1)."""
+"""A head has a type if it puts this share of its attention on the type's target (Clark et al. 2019, section 3.1)."""
 
 ATTENTION_WATCH = Watch(parts=("attn.query", "attn.key"))
 
@@ -24,7 +24,7 @@ HEAD_TYPES = ("induction", "previous token", "duplicate token")
 
 @dataclass(frozen=True)
 class HeadTypeShares:
-    """The attention of each head to the target of each of `HEAD_TYPES`, for each sequence; and of uniform attention.
+    """The attention to the target of each of `HEAD_TYPES`: of each head for each sequence, and of uniform attention.
 
     For duplicate tokens the share is over tokens that have an earlier copy.
     """

@@ -20,13 +20,13 @@ from edge.lab.sample import evenly_spaced, jackknife, ratio
 from edge.picture.units import show_share
 
 ABOVE_CHANCE = 0.01
-"""Share of upper-layer neurons that agree, above chance: under a third of the 3.5% of Geva et al. 2021."""
+"""Share of upper-layer neurons that agree, minus chance: less than a third of the 3.5% of Geva et al. 2021."""
 
 MAX_LAYERS = 8
-"""Layers that are measured, evenly spaced if a decoder has more; each costs a product with the unembedding."""
+"""Layers that are measured, evenly spaced if a decoder has more; each needs one product with the unembedding."""
 
 BLOCK = 16
-"""Consecutive tokens; the neurons whose triggers lie there form one unit of the sample."""
+"""Consecutive tokens; the neurons whose triggers are among them form one unit of the sample."""
 
 _BEFORE = 4
 
@@ -34,10 +34,10 @@ _BEFORE = 4
 def _example_sentence(lab: LabContext, example: Example) -> str:
     piece = lab.tokenizer.piece
     before = lab.passage[max(0, example.position + 1 - _BEFORE) : example.position + 1]
-    promotes = ", ".join(f"'{piece(int(id)).strip()}'" for id in example.promoted)
+    promoted = ", ".join(f"'{piece(int(id)).strip()}'" for id in example.promoted_ids)
     return (
-        f"neuron {example.neuron} of layer {example.layer} is strongest after "
-        f"'…{''.join(piece(id) for id in before)}' and promotes {promotes}"
+        f"neuron {example.neuron} of layer {example.layer} has its top trigger at "
+        f"'…{''.join(piece(id) for id in before)}' and promotes the tokens {promoted}"
     )
 
 
@@ -47,19 +47,18 @@ def _mean(layers: list[LayerNeurons], name: str) -> float:
 
 
 def _summary(lab: LabContext, layers: list[LayerNeurons], numbers: tuple[Number, ...]) -> str:
-    """The numbers as sentences, and as examples the strongest upper-layer neurons that agree."""
+    """The numbers as sentences, with the strongest upper-layer neurons that agree as examples."""
     lower, upper, composition, dominant = numbers
     found = [example for layer in layers[len(layers) // 2 :] for example in layer.examples]
     best = sorted(found, key=lambda example: -example.strength)[:MAX_EXAMPLES]
     examples = f" For example, {'; '.join(_example_sentence(lab, example) for example in best)}." if best else ""
     return (
-        f"In the upper layers {show_share(upper.value)} of neurons promote most the token after their top trigger "
-        f"(chance: {show_share(upper.baseline or 0.0)}; lower layers: {show_share(lower.value)}). At "
-        f"{show_share(composition.value)} of tokens, the FFN's top promoted token is that of no active neuron "
-        "(output of "
-        f"another token: {show_share(composition.baseline or 0.0)}). The {DOMINANT_NEURONS} strongest neurons of "
-        "a token "
-        f"make up {show_share(dominant.value)} of the sum of all contributions.{examples}"
+        f"In the upper half of the layers, the top promoted token of {show_share(upper.value)} of neurons is the token "
+        f"after the neuron's top trigger (chance: {show_share(upper.baseline or 0.0)}; lower half: "
+        f"{show_share(lower.value)}). At {show_share(composition.value)} of tokens, no active neuron has the same top "
+        "promoted token as the FFN's output (with the output at another token: "
+        f"{show_share(composition.baseline or 0.0)}). The {DOMINANT_NEURONS} neurons with the largest contributions at "
+        f"a token make up {show_share(dominant.value)} of the sum of all contributions.{examples}"
     )
 
 
@@ -100,7 +99,7 @@ def _numbers(lab: LabContext, layers: list[LayerNeurons]) -> tuple[Number, ...]:
 
 
 def effects(upper: list[LayerNeurons]) -> tuple[Effect, ...]:
-    """The agreement rate of upper-layer neurons above chance; the sample is blocks of text with triggers."""
+    """The agreement rate of upper-layer neurons minus chance; the units are blocks of tokens with triggers."""
     agrees, place = (np.concatenate([getattr(one, name) for one in upper]) for name in ("agrees", "position"))
     chance = float(np.nanmean([one.agreement_by_chance for one in upper]))
     block = place // BLOCK
@@ -112,7 +111,7 @@ def effects(upper: list[LayerNeurons]) -> tuple[Effect, ...]:
             label="agreement rate of upper-layer neurons, minus chance",
             unit="share",
             threshold=ABOVE_CHANCE,
-            threshold_reason=f"under a third of the 3.5% of Geva et al. 2021; chance is {show_share(chance)}",
+            threshold_reason=f"less than a third of the 3.5% of Geva et al. 2021; chance is {show_share(chance)}",
             sample_unit=f"blocks of {BLOCK} tokens with triggers",
         ),
     )
@@ -125,7 +124,7 @@ def _curves(layers: list[LayerNeurons], places: list[int]) -> tuple[Curve, ...]:
 
     return (
         curve("agreement rate", agreement="agreement", chance="agreement_by_chance"),
-        curve("composition rate", composition="composition", other_outputs="composition_by_chance"),
+        curve("composition rate", composition="composition", output_of_another_token="composition_by_chance"),
     )
 
 
@@ -135,7 +134,7 @@ def _measure(lab: LabContext) -> Finding:
     upper = layers[len(layers) // 2 :]
     if not sum(len(layer.agrees) for layer in upper):
         return not_applicable(
-            "no neuron of the upper layers is active on this text; give another or a longer one (--text)"
+            "no neuron of the upper layers is active on this text; use another or a longer text (--text)"
         )
     numbers, ablated = _numbers(lab, layers), neuron_ablation.ablate_neurons(lab)
     return Finding(
@@ -149,27 +148,22 @@ def _measure(lab: LabContext) -> Finding:
 EXPERIMENT = Experiment(
     key="F4",
     title="The FFN is a key-value memory",
-    question="Does a neuron promote the token that followed its strongest trigger, and does the FFN's output "
-    "promote the "
-    "token of one of its neurons?",
+    question="Does a neuron promote the token that follows its top trigger, and is the top token promoted by the FFN's "
+    "output that of one of its neurons?",
     method=(
-        "Neuron i has the coefficient s_i, the input of the down projection (gated FFN: act(gate) · up), and the value "
-        "vector v_i, a column of the down projection. It promotes argmax W_U · v_i, with the final norm's gain "
-        "folded in. "
-        "Its trigger is the token of the passage with the largest s_i; it agrees if it promotes the next token there. "
-        "Chance: the next tokens are shuffled. Composition rate: tokens where argmax W_U · ffn.output is "
-        "promoted by no "
-        f"active neuron, |s_i| > {ACTIVE:g} of the layer's rms (-v_i if s_i < 0); baseline: the output of "
-        "another token, "
-        f"on {COMPOSED} windows. Dominant: the share of the {DOMINANT_NEURONS} largest |s_i| · ‖v_i‖ in their sum. The "
-        f"first token of each window is left out. At most {MAX_LAYERS} layers. Check by ablation: at "
-        f"{len(neuron_ablation.PLACES)} tokens, the {neuron_ablation.NEURONS} strongest neurons of a layer are "
-        "ablated, "
-        "one at a time; the fall of each logit is compared with s_i · W_U · v_i by Pearson's r and by overlap "
-        "of the top "
-        f"{TOP}."
+        "Neuron i has a coefficient s_i, the input of the down projection (gated FFN: act(gate) · up), and a value "
+        "vector v_i, a column of the down projection. Its promoted token is argmax W_U · v_i, with the gain of the "
+        "final norm folded in. Its trigger is the token of the passage with the largest s_i. It agrees if its promoted "
+        "token is the token after the trigger. Chance: the next tokens are shuffled. Composition rate: the share of "
+        f"tokens where argmax W_U · ffn.output is the promoted token of no active neuron, |s_i| > {ACTIVE:g} of the "
+        f"layer's rms (-v_i if s_i < 0). Baseline: the output at another token. Both use {COMPOSED} windows. Dominant "
+        f"share: the {DOMINANT_NEURONS} largest |s_i| · ‖v_i‖ in the sum over all neurons. The first token of each "
+        f"window is left out, and at most {MAX_LAYERS} layers are measured. Check by ablation: at "
+        f"{len(neuron_ablation.PLACES)} tokens, the {neuron_ablation.NEURONS} strongest neurons of a layer are ablated "
+        "one at a time. The decrease of each logit is compared with s_i · W_U · v_i by Pearson's r, and by the overlap "
+        f"of the top {TOP} tokens."
     ),
-    rule=f"In the upper half of the layers, the agreement rate is more than {ABOVE_CHANCE:.0%} above chance.",
+    rule=f"In the upper half of the layers, the agreement rate minus chance is more than {ABOVE_CHANCE:.0%}.",
     source="Geva et al. 2021 (arXiv 2012.14913), 3.5% in upper layers; Geva et al. 2022 (arXiv 2203.14680)",
     cost_tokens=neuron_ablation.cost_tokens,
     measure=_measure,

@@ -14,11 +14,10 @@ from edge.readout import open_output_projection
 from models.sites import layer_site
 
 DOMINANT_NEURONS = 10
-"""Strongest neurons of a token whose share in the output is reported (Geva et al. 2022, arXiv 2203.14680, "
-"section 5)."""
+"""Strongest neurons of a token whose share of all contributions is reported (Geva et al. 2022, section 5)."""
 
 COMPOSED = 2
-"""Windows of the passage, evenly spaced, whose outputs are multiplied with the whole unembedding."""
+"""Windows of the passage, evenly spaced, whose outputs are multiplied by the whole unembedding."""
 
 MAX_EXAMPLES = 2
 """Neurons of a layer that are kept as examples."""
@@ -28,19 +27,19 @@ _PROMOTED = 3
 
 @dataclass(frozen=True)
 class Example:
-    """A neuron that promotes the token after its trigger.
+    """A neuron whose top promoted token is the token after its top trigger.
 
     Attributes:
         strength: L2 norm of its contribution at the trigger, in units of the residual stream.
         position: Position of the trigger in the passage.
-        promoted: Ids of the promoted tokens, strongest first.
+        promoted_ids: The promoted tokens, strongest first.
     """
 
     layer: int
     neuron: int
     strength: float
     position: int
-    promoted: tuple[int, ...]
+    promoted_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,13 @@ class LayerNeurons:
     """The neurons of one layer over the passage.
 
     Attributes:
-        agrees: Whether each neuron with a trigger promotes most the token after its top trigger.
+        agrees: Whether the top promoted token of each neuron with a trigger is the token after its top trigger.
         position: Position of that trigger in the passage.
         agreement: The share of neurons that agree.
         agreement_by_chance: The expected share if the tokens after triggers are shuffled.
-        composition: Share of tokens where the FFN's top promoted token is that of no active neuron.
-        composition_by_chance: The same with the output of another token.
-        dominant: Share of the strongest neurons in `Σ |s_i| · ‖v_i‖`.
+        composition: Share of tokens where no active neuron has the same top promoted token as the FFN's output.
+        composition_by_chance: The same share with the output at another token.
+        dominant: Share of the strongest neurons in `Σ |s_i| · ‖v_i‖`, mean over tokens.
     """
 
     agrees: Bool[np.ndarray, " triggered"]
@@ -113,7 +112,7 @@ def _composition(lab: LabContext, layer: int, tops: Int64[np.ndarray, " signed"]
 
 
 def _dominant_share(lab: LabContext, layer: int, norms: Float32[np.ndarray, " neuron"]) -> float:
-    """`Σ |s_i| · ‖v_i‖` of the strongest neurons over the sum of all, mean over tokens with an active neuron."""
+    """`Σ |s_i| · ‖v_i‖` of the strongest neurons over that of all neurons, mean over tokens with an active neuron."""
     few, shares = min(DOMINANT_NEURONS, len(norms)), []
     for rows in neurons_after_first(lab, layer):
         wrote = output_norms(rows, norms)

@@ -22,7 +22,7 @@ Rows = Float32[np.ndarray, "token model"]
 
 
 def sampled(lab: LabContext) -> Int[np.ndarray, " token"]:
-    """The tokens at which predictions are read; none is the first of its window, which attends only to itself."""
+    """The tokens that are measured; none is the first of its window, which attends only to itself."""
     later = np.flatnonzero(after_first(lab))
     return later[np.unique(np.linspace(0, len(later) - 1, min(TOKENS, len(later))).round().astype(np.int64))]
 
@@ -33,7 +33,7 @@ def rows(lab: LabContext, layer: int, part: str, tokens: Int[np.ndarray, " token
 
 
 def by_chance(predictions: TokenIds, final: TokenIds) -> float:
-    """How often a prediction equals the last layer's prediction at another, random token."""
+    """How often a prediction is equal to the last layer's prediction at another, random token."""
     ids = np.union1d(predictions, final)
     shares = [(given[:, None] == ids).mean(axis=0) for given in (predictions, final)]
     return float(shares[0] @ shares[1])
@@ -44,11 +44,11 @@ class LayerPredictions:
     """The top-1 tokens of the logit lens at some tokens.
 
     Attributes:
-        lens: After each layer; the targets are the last layer's top-1 tokens.
-        is_local: Whether the top-1 token is the whole model's top-1 token for the last two tokens alone.
+        lens: The logit lens after each layer; its targets are the last layer's top-1 tokens.
+        is_local: Whether the top-1 token is the one that the whole model predicts from the last two tokens alone.
         following: Share of tokens whose top-1 token is the text's next token.
         changes: How often attention, then the FFN of a layer, changes the top-1 token; NaN where that is undefined.
-        norm_ratios: L2 norm of what attention and the FFN add, over that of the residual stream after the layer.
+        norm_ratios: L2 norms of the contributions of attention and FFN, over that of the stream after the layer.
     """
 
     lens: Lens
@@ -79,7 +79,7 @@ class LayerPredictions:
 
     @property
     def chance(self) -> Float64[np.ndarray, " layer"]:
-        """The same share by chance: with the predictions at other tokens."""
+        """The same share by chance, with the last layer's top-1 tokens at other tokens."""
         return np.array([by_chance(top1, self.top1[-1]) for top1 in self.top1])
 
 
@@ -111,7 +111,7 @@ def changes(
 
 
 def norm_ratios(lab: LabContext, layer: int, tokens: Int[np.ndarray, " token"]) -> tuple[float, float]:
-    """L2 norms of what both sublayers of a layer add, over that of the residual stream after it; means over tokens."""
+    """L2 norms of the contributions of both sublayers, over that of the stream after the layer; means over tokens."""
     added = np.stack([rows(lab, layer, f"{sublayer}.output", tokens) for sublayer in ("attn", "ffn")])
     after = np.linalg.norm(rows(lab, layer, "output", tokens).astype(np.float64), axis=-1)
     attention, ffn = (write_norms(added) / np.maximum(after, np.finfo(np.float64).tiny)).mean(axis=1).tolist()

@@ -1,4 +1,4 @@
-"""S1: how the logit lens approaches the last layer's prediction, and which sublayers change it."""
+"""S1: how the logit lens approaches the prediction of the last layer, and which sublayers change it."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from edge.lab.sample import mean_interval
 from edge.picture.units import show_share
 
 MIN_LAYERS = 3
-"""Fewest layers: a first, a middle and a last one."""
+"""Minimum number of layers: a first, a middle and a last one."""
 
 
 def numbers(found: LayerPredictions) -> tuple[Number, ...]:
@@ -30,7 +30,9 @@ def numbers(found: LayerPredictions) -> tuple[Number, ...]:
             Number(
                 f"lens_agreement_{name}", f"top-1 agreement with the last layer, {name} layer", same, "share", chance
             ),
-            Number(f"final_rank_{name}", f"rank of the final top-1 token, {name} layer", rank, "count", 0.0),
+            Number(
+                f"final_rank_{name}", f"rank of the final top-1 token (0 is top-1), {name} layer", rank, "count", 0.0
+            ),
             Number(f"entropy_{name}_bits", f"entropy, {name} layer", entropy, "bits"),
             Number(
                 f"kl_to_final_{name}_bits", f"KL divergence from the last layer, {name} layer", distance, "bits", 0.0
@@ -42,7 +44,13 @@ def numbers(found: LayerPredictions) -> tuple[Number, ...]:
     return (
         *made,
         Number("entropy_last_bits", "entropy, last layer", last, "bits"),
-        Number("local_agreement_first", "local top-1 tokens, first layer", local, "share", agreement),
+        Number(
+            "local_agreement_first",
+            "local top-1 tokens (two tokens of context), first layer",
+            local,
+            "share",
+            agreement,
+        ),
         Number(
             "convergence_layer",
             "layer from which the top-1 token is final",
@@ -54,19 +62,23 @@ def numbers(found: LayerPredictions) -> tuple[Number, ...]:
         Number("ffn_changes_share", "top-1 tokens changed by a layer's FFN", ffn, "share", attention),
         Number(
             "attention_norm_ratio",
-            "L2 norm added by attention, over the residual stream",
+            "L2 norm of attention's contribution, over that of the residual stream",
             attention_norm,
             "ratio",
             ffn_norm,
         ),
         Number(
-            "ffn_norm_ratio", "L2 norm added by the FFN, over the residual stream", ffn_norm, "ratio", attention_norm
+            "ffn_norm_ratio",
+            "L2 norm of the FFN's contribution, over that of the residual stream",
+            ffn_norm,
+            "ratio",
+            attention_norm,
         ),
     )
 
 
 def curves(found: LayerPredictions) -> tuple[Curve, ...]:
-    """Agreement, certainty, and the changes that sublayers make, layer by layer."""
+    """Top-1 tokens, entropy and divergence, and the changes by sublayers, layer by layer."""
     lens, layers = found.lens, range(len(found.agreement))
     predictions = {
         "the last layer's top-1": found.agreement,
@@ -81,18 +93,18 @@ def curves(found: LayerPredictions) -> tuple[Curve, ...]:
     sublayers = {
         "top-1 changed by attention": found.changes[:, 0],
         "top-1 changed by the FFN": found.changes[:, 1],
-        "norm added by attention": found.norm_ratios[:, 0],
-        "norm added by the FFN": found.norm_ratios[:, 1],
+        "norm of attention's contribution": found.norm_ratios[:, 0],
+        "norm of the FFN's contribution": found.norm_ratios[:, 1],
     }
     return (
         layer_curve("top-1 tokens of the logit lens", "share of tokens", predictions, layers),
-        layer_curve("certainty of the logit lens", "bits", bits, layers),
+        layer_curve("entropy and divergence of the logit lens", "bits", bits, layers),
         layer_curve("changes by sublayers", "share of tokens; ratio of norms", sublayers, layers),
     )
 
 
 def effects(found: LayerPredictions) -> tuple[Effect, ...]:
-    """Growth of agreement with the last layer, and lead of local predictions at the first; the sample is tokens."""
+    """Growth of agreement with the last layer, and lead of local predictions after the first; the units are tokens."""
     agrees = found.agrees.astype(np.float64)
     first, middle, last = agrees[0], agrees[(len(agrees) - 1) // 2], agrees[-1]
     kinds = (
@@ -125,18 +137,16 @@ def measure(lab: LabContext) -> Finding:
     agreement, stable_from = found.agreement, found.lens.convergence_layer.mean()
     attention, ffn = np.mean(found.changes, axis=0).tolist()
     changes = (
-        "which sublayer changes it is undefined where the residual stream is normed after each sum"
+        "Changes by single sublayers are undefined, because the residual stream is normed after each sum"
         if np.isnan(ffn)
-        else f"a layer's attention changes {show_share(attention)} of top-1 tokens, its FFN {show_share(ffn)}"
+        else f"A layer's attention changes {show_share(attention)} of top-1 tokens, its FFN {show_share(ffn)}"
     )
     return Finding(
-        f"After the first layer, the logit lens has the final top-1 token at {show_share(float(agreement[0]))} "
-        "of tokens and "
-        f"the local one (from two tokens alone) at {show_share(float(found.local[0]))}; after the middle layer, "
-        "the final "
-        f"one at {show_share(float(agreement[(len(agreement) - 1) // 2]))}. On average the top-1 token is final "
-        "from layer "
-        f"{stable_from:.1f}; {changes}.",
+        "After the first layer, the top-1 token of the logit lens is the final one at "
+        f"{show_share(float(agreement[0]))} of tokens, and the local one (predicted from two tokens alone) at "
+        f"{show_share(float(found.local[0]))}. After the middle layer, it is the final one at "
+        f"{show_share(float(agreement[(len(agreement) - 1) // 2]))}. On average, the top-1 token is final from layer "
+        f"{stable_from:.1f}. {changes}.",
         effects(found),
         numbers(found),
         curves=curves(found),
@@ -150,23 +160,18 @@ def cost_tokens(lab: LabContext) -> int:
 EXPERIMENT = Experiment(
     key="S1",
     title="Layers build from local to semantic",
-    question="What does the logit lens predict after each layer, from which layer is it final, and which "
-    "sublayers change "
-    "it?",
-    method=f"{TOKENS} tokens of the passage, none the first of its window. The logit lens after every layer: "
-    "`norm(x) · W_U`. Reported: agreement of its top-1 token with the last layer's (chance: at another token), "
-    "the rank "
-    "of the last layer's top-1 token, entropy, KL divergence to the last layer, and the layer from which the "
-    "top-1 token "
-    "is final. Local: the top-1 token that the whole model gives for the token and the previous one alone. A sublayer "
-    "changes the prediction if the top-1 token differs before and after it is added (with a parallel residual, "
-    "attention "
-    "first); undefined where the stream is normed after each sum. Norm ratios are `‖c‖ / ‖x‖` after the layer. "
-    "The lens is "
-    "biased in early layers, and a prediction that is not local need not be semantic.",
-    rule="Agreement with the last layer is higher in the middle than after the first layer, and higher at the "
-    "end than in "
-    "the middle; after the first layer, local predictions are more frequent than final ones.",
+    question="What does the logit lens predict after each layer, from which layer on is this final, and which "
+    "sublayers change it?",
+    method=f"{TOKENS} tokens of the passage are measured, none of which is the first of its window. The logit lens "
+    "after each layer is `norm(x) · W_U`. Agreement: its top-1 token is that of the last layer (chance: that at "
+    "another token). Also reported: the rank of the last layer's top-1 token, entropy, KL divergence from the last "
+    "layer, and the layer from which the top-1 token is final. Local: the top-1 token that the whole model predicts "
+    "from the token and the previous one alone. A sublayer changes the prediction if the top-1 token differs before "
+    "and after its contribution is added (with a parallel residual, attention first). This is undefined where the "
+    "stream is normed after each sum. Norm ratios are `‖c‖ / ‖x‖`, with x after the layer. The lens is biased in early "
+    "layers, and a prediction that is not local need not be semantic.",
+    rule="Agreement with the last layer is higher after the middle layer than after the first, and higher after the "
+    "last layer than after the middle one. After the first layer, local predictions are more frequent than final ones.",
     source="nostalgebraist 2020, the logit lens; Belrose et al. 2023, arXiv 2303.08112 (its bias); Geva et al. 2022, "
     "arXiv 2203.14680 (changes by the FFN)",
     cost_tokens=cost_tokens,

@@ -1,4 +1,4 @@
-"""Agreement of the tokens that neurons promote with the effect of ablating the neurons, layer by layer."""
+"""Agreement of the direct effects of neurons on logits with the effects of ablating them, layer by layer."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from edge.lab.context import LabContext
 from edge.lab.experiments.causal_tracing import traced_layers
 
 PLACES = (11, 23)
-"""Positions in the first window at which neurons are ablated: with some context, and cheap to compute."""
+"""Positions in the first window at which neurons are ablated: early, so that each pass is short, but with context."""
 
 NEURONS = 4
 """Strongest neurons of a layer that are ablated at each position."""
@@ -36,7 +36,7 @@ class NeuronAblation:
 
     @property
     def late_overlap(self) -> float:
-        """The mean overlap of layers in the last quarter of the stack."""
+        """The mean overlap in the last quarter of the layers."""
         first = self.layers[-1] + 1 - max(1, (self.layers[-1] + 1) // 4)
         late = [share for layer, share in zip(self.layers, self.overlap, strict=True) if layer >= first]
         return float(np.mean(late))
@@ -76,16 +76,16 @@ def summary(found: NeuronAblation) -> str:
         return f"r = {found.r[place]:.2f}, {found.overlap[place]:.0%} of the top {TOP} tokens in common"
 
     return (
-        f" Tokens that a neuron promotes, compared with the effect of ablating it: last layer {agreement(-1)}; layer "
-        f"{found.layers[middle]} {agreement(middle)}."
+        " The direct effect of a neuron on logits, compared with the effect of ablating it: last layer "
+        f"{agreement(-1)}; layer {found.layers[middle]} {agreement(middle)}."
     )
 
 
 def numbers(found: NeuronAblation) -> tuple[Number, ...]:
     """Numbers of the last layers, with other neurons and chance as baselines."""
-    compared = "promoted tokens and effect of ablation"
+    compared = "direct effect and effect of ablation"
     return (
-        Number("ablation_r_last", f"{compared}: r, last layer", found.r[-1], "ratio", found.others_r[-1]),
+        Number("ablation_r_last", f"{compared}: Pearson's r, last layer", found.r[-1], "ratio", found.others_r[-1]),
         Number(
             "ablation_overlap_late",
             f"{compared}: overlap of the top {TOP}, last quarter of layers",
@@ -99,15 +99,15 @@ def numbers(found: NeuronAblation) -> tuple[Number, ...]:
 def curve(found: NeuronAblation) -> Curve:
     """The agreement of all measured layers."""
     lines = {
-        "r": found.r,
-        "r, another neuron ablated": found.others_r,
+        "Pearson's r": found.r,
+        "Pearson's r, another neuron ablated": found.others_r,
         f"overlap of the top {TOP}": found.overlap,
     }
-    return layer_curve("promoted tokens and effect of ablation", "r, share", lines, found.layers)
+    return layer_curve("direct effect and effect of ablation of neurons", "r; share of tokens", lines, found.layers)
 
 
 def cost_tokens(lab: LabContext) -> int:
-    """Tokens of the passes up to each position: one for each neuron, and one intact."""
+    """Tokens of the passes up to each position: one pass for each neuron, and one without ablation."""
     layers = traced_layers(lab.spec.n_layers)
     passes = 1 + sum(min(NEURONS, lab.spec.layers[layer].ffn.d_ff) for layer in layers)
     return passes * sum(place + 1 for place in places(lab))

@@ -1,4 +1,4 @@
-"""F1: how well a linear map predicts the FFN's output, and attention's."""
+"""F1: how well a linear map predicts the outputs of the FFN and of attention."""
 
 from math import ceil
 
@@ -25,13 +25,13 @@ from edge.trace import Trace
 from models.sites import layer_site
 
 FIT_SHARE = 0.875
-"""Share of rows for the fit: more rows mean less overfitting; an eighth of 2,048 tokens leaves 256 held out."""
+"""Share of rows for the fit. More rows reduce overfitting; of 2,048 tokens an eighth, 256 tokens, is held out."""
 
-ROWS_A_FEATURE = 2
-"""Fewest fitted rows for each feature: with fewer, more than half of the nonlinear part is overfitted."""
+ROWS_PER_FEATURE = 2
+"""Minimum of fitted rows per feature: with fewer, more than half of the nonlinear part is overfitted."""
 
 NOT_LINEAR = 0.1
-"""Share of the FFN output's variance that no linear map predicts; our own choice, no paper sets it. Linear: 0."""
+"""Share of the variance of the FFN's output that no linear map predicts; our own choice. A linear FFN gives 0."""
 
 MAX_LAYERS = 8
 """Layers that are fitted, evenly spaced if a decoder has more."""
@@ -43,14 +43,14 @@ BLOCKS = 12
 def unlimited(held_out: float, fitted: int, features: int) -> float:
     """A held-out R² extrapolated to unlimited data: `1 - (1 - R²) · (n - d - 1) / (n - 1)`.
 
-    What is not linear acts as noise; least squares with n rows and d features fits some of it, and its held-out error
-    is `(n - 1) / (n - d - 1)` times the least there is, exactly so for Gaussian features (Stein 1960).
+    The nonlinear part acts as noise, and least squares overfits it. With n rows and d features, the held-out error is
+    `(n - 1) / (n - d - 1)` times the smallest possible error; this is exact for Gaussian features (Stein 1960).
     """
     return 1.0 - (1.0 - held_out) * (fitted - features - 1) / (fitted - 1)
 
 
 def frozen_attention(trace: Trace, layer: int, projection: OutputProjection) -> Float32[np.ndarray, "token model"]:
-    """Attention's output from its pattern: `Σ_j p_ij v_j · W_O` with bias, and the norm after it if there is one."""
+    """Attention's output from its pattern: `Σ_j p_ij v_j · W_O` with bias, and the output norm if there is one."""
     heads = read_values(layer_patterns(trace, layer), trace.site(layer_site(layer, "attn.value")))
     return projection.after(projection(heads.reshape(len(heads), -1)))
 
@@ -93,11 +93,11 @@ def effects(
         effect_of(
             jackknife(blocks, not_linear),
             key="not_linear_share",
-            label="share of the FFN output that no linear map predicts",
+            label="share of the FFN's output that no linear map predicts",
             unit="share",
             threshold=NOT_LINEAR,
-            threshold_reason="our own choice; the linear up projection leaves "
-            f"{show_share(max(0.0, 1 - linear))}, shuffled rows {show_share(max(0.0, 1 - shuffled))}",
+            threshold_reason="our own choice; for the up projection, which is linear, the share is "
+            f"{show_share(max(0.0, 1 - linear))}, for shuffled rows {show_share(max(0.0, 1 - shuffled))}",
             sample_unit=f"blocks of {size} held-out tokens",
         ),
     )
@@ -105,11 +105,11 @@ def effects(
 
 def _measure(lab: LabContext) -> Finding:
     features, fitted = lab.spec.d_model, int(FIT_SHARE * int(after_first(lab).sum()))
-    if fitted < ROWS_A_FEATURE * features:
-        enough = passage_tokens_for(lab, ceil(ROWS_A_FEATURE * features / FIT_SHARE))
+    if fitted < ROWS_PER_FEATURE * features:
+        enough = passage_tokens_for(lab, ceil(ROWS_PER_FEATURE * features / FIT_SHARE))
         return not_applicable(
-            f"the fit of {features} features needs {ROWS_A_FEATURE * features:,} tokens and has {fitted:,}; use "
-            f"--tokens {enough} and a --text with at least as many"
+            f"the fit of {features} features needs {ROWS_PER_FEATURE * features:,} tokens and has {fitted:,}; use "
+            f"--tokens {enough} and a --text of at least {enough:,} tokens"
         )
     layers = evenly_spaced(lab.spec.n_layers, MAX_LAYERS)
     parts = np.array([_ffn_errors(lab, layer) for layer in layers])
@@ -120,24 +120,23 @@ def _measure(lab: LabContext) -> Finding:
     lines = {
         "FFN, best linear map": found[:, 0].tolist(),
         "FFN, extrapolated to unlimited data": [unlimited(one, fitted, features) for one in found[:, 0].tolist()],
-        "attention, pattern frozen": frozen,
+        "attention, fixed pattern": frozen,
     }
     return Finding(
         f"The best linear map predicts the FFN's output with R² {show_number(ffn)} ({show_number(extrapolated)} "
-        "extrapolated "
-        f"to unlimited data). With its pattern fixed, attention is linear (R² {show_number(attention)}).",
+        f"extrapolated to unlimited data). With its pattern fixed, attention is linear (R² {show_number(attention)}).",
         effects(parts, fitted, features, unlimited(shuffled, fitted, features), linear),
         (
             Number("ffn_linear_r2", "held-out R² of the best linear map, FFN", ffn, "ratio", shuffled),
             Number(
                 "ffn_linear_r2_unlimited",
-                "the same, extrapolated to unlimited data",
+                "R² of the best linear map, FFN, extrapolated to unlimited data",
                 extrapolated,
                 "ratio",
                 unlimited(shuffled, fitted, features),
             ),
-            Number("up_linear_r2", "the same for the up projection, which is linear", linear, "ratio"),
-            Number("attention_frozen_r2", "R² of pattern · values · W_O, attention", attention, "ratio", extrapolated),
+            Number("up_linear_r2", "held-out R² of the best linear map, up projection (linear)", linear, "ratio"),
+            Number("attention_frozen_r2", "R² of attention with its pattern fixed", attention, "ratio", extrapolated),
         ),
         (layer_curve("R² of linear maps", "R²", lines, layers),),
     )
@@ -146,21 +145,18 @@ def _measure(lab: LabContext) -> Finding:
 EXPERIMENT = Experiment(
     key="F1",
     title="The FFN is a strong non-linear map",
-    question="How well does the best linear map predict the FFN's output, and how well is attention linear?",
+    question="How well does a linear map predict the FFN's output, and is attention linear once its pattern is fixed?",
     method=(
-        "Least squares with an intercept from the FFN's input, after its norm, to ffn.output on the first "
-        f"{FIT_SHARE:.1%} of the passage; R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖² on the rest, mean over at most {MAX_LAYERS} "
-        "layers. With n rows and d features, the held-out error is (n - 1) / (n - d - 1) times the smallest "
-        "possible one; "
-        "the extrapolation to unlimited data removes this factor. Baseline: the same fit to shuffled rows. "
-        "Check: the up "
-        "projection before the activation is linear, so its R² is 1. Attention: Σ_j p_ij v_j W_O with its own "
-        "pattern p. "
-        "An FFN with ReLU would be linear, too, if its active neurons were fixed. The first token of each "
-        "window is left "
-        "out."
+        "Least squares with an intercept maps the FFN's input, after its norm, to ffn.output on the first "
+        f"{FIT_SHARE:.1%} of the passage. On the rest, R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖², mean over at most {MAX_LAYERS} "
+        "layers. With n rows and d features, the held-out error is (n - 1) / (n - d - 1) times the smallest possible "
+        "error; the extrapolation to unlimited data removes this factor. Baseline: the same fit to shuffled rows. "
+        "Check: the up projection before the activation is linear, so its R² must be 1. Attention: R² of Σ_j p_ij v_j "
+        "W_O with the recorded pattern p. With ReLU, an FFN is also linear if the set of active neurons is fixed. The "
+        "first token of each window is left out."
     ),
-    rule=f"More than {NOT_LINEAR:.0%} of the FFN output's variance is not predicted, extrapolated to unlimited data.",
+    rule=f"No linear map predicts the FFN's output: more than {NOT_LINEAR:.0%} of its variance is not predicted, "
+    "extrapolated to unlimited data.",
     source="Geva et al. 2021 (arXiv 2012.14913); Elhage et al. 2021, attention is linear once its pattern is fixed",
     cost_tokens=shared_passage_only,
     measure=_measure,

@@ -1,4 +1,4 @@
-"""Copying scores of heads: how much a head that reads a token raises that token's logit on the direct path."""
+"""Copying scores of heads: how much a head raises the logit of the token it attends to, on the direct path."""
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -21,7 +21,7 @@ def lists(lab: LabContext) -> list[list[int]]:
 def folded_heads(
     readout: Readout, projection: OutputProjection, spec: DecoderSpec
 ) -> Float32[np.ndarray, "head head_dim width"]:
-    """The output vectors of each head as the unembedding reads them, with the gains of all norms folded in."""
+    """The output vectors of each head as inputs of the unembedding, with the gains of all norms folded in."""
     folded = readout.folded(projection.output_vectors(), projection)
     return folded.reshape(spec.n_heads, spec.head_dim, -1)
 
@@ -38,7 +38,7 @@ def layer_scores(
 
 
 def ov_scores(lab: LabContext, *, shuffled: bool = False) -> Float64[np.ndarray, "layer head"]:
-    """The copying score of each head; if `shuffled`, for another token of the list (the baseline)."""
+    """The copying score of each head; if `shuffled`, the score for another token of the list (the baseline)."""
     scores = np.zeros((lab.spec.n_layers, lab.spec.n_heads))
     begin, readout, spec = len(lab.start_tokens), lab.readout, lab.spec
     projections = (open_output_projection(lab.model.checkpoint, layer, "attn") for layer in range(spec.n_layers))

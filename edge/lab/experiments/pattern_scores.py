@@ -11,7 +11,7 @@ from edge.lab.sample import evenly_spaced
 from edge.measure.attention import first_token_share, mean_distance
 
 MAX_WINDOWS = 4
-"""Windows whose patterns are scored, evenly spaced over the passage; more windows change little and take time."""
+"""Windows whose patterns are scored, evenly spaced over the passage; more windows hardly change the scores."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Attention patterns of a layer's heads, uniform patterns, and the values that heads read."""
+"""Attention patterns of a layer's heads, uniform patterns, and weighted sums of values."""
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -16,8 +16,7 @@ def layer_patterns(trace: Trace, layer: int) -> Float32[np.ndarray, "head token 
 
 
 def pairs_of_windows(lab: LabContext) -> list[tuple[Trace, Trace]]:
-    """Windows of the passage in pairs, or its two halves if it fits one window; pairs with a single token are "
-    "left out."""
+    """Pairs of windows of the passage, or of its halves if it has one window; without pairs with a single token."""
     traces = lab.traces
     if len(traces) < 2:
         middle = len(lab.passage) // 2
@@ -39,7 +38,7 @@ def uniform_pattern(tokens: int, window: AttentionWindow) -> Float32[np.ndarray,
 def read_values(
     patterns: Float[np.ndarray, "head token past"], value: Float[np.ndarray, "past kv_head head_dim"]
 ) -> Float32[np.ndarray, "token head head_dim"]:
-    """The weighted values of each head, `Σ_j p_ij v_j`; query heads share key-value heads evenly."""
+    """The weighted sums of each head, `Σ_j p_ij v_j`; each key-value head serves equally many query heads."""
     own = value.repeat(len(patterns) // value.shape[1], axis=1).transpose(1, 0, 2)
     return np.asarray((patterns @ own).transpose(1, 0, 2), np.float32)
 

@@ -1,4 +1,4 @@
-"""F2: the effect of one token on others, through the FFN and through attention."""
+"""F2: the effect of one token on other tokens, through the FFN and through attention."""
 
 from dataclasses import astuple, dataclass
 
@@ -18,13 +18,13 @@ from edge.watch import Watch
 from models.sites import layer_site
 
 TOKENS = 64
-"""Length of the sequence; most of it comes after the changed token."""
+"""Length of the sequence; most tokens come after the changed token."""
 
 SAMPLES = 4
-"""Random samples of noise, changed token and order of rows."""
+"""Random samples of the noise, the changed token and the permutation of rows."""
 
 ROUNDING = 1e-2
-"""Relative error of half precision (law 5); float32 stays below 1e-5, and attention changes by far more."""
+"""Relative error of half precision (law 5). In float32 it is below 1e-5; attention changes by far more."""
 
 _WATCH = Watch(parts=("input", "attn.output", "ffn.output"))
 
@@ -62,11 +62,11 @@ def _ids(lab: LabContext) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Isolated:
-    """Every layer in isolation: its input is replaced, so that one pass measures all layers.
+    """Every layer in isolation: the input of each layer is replaced, so that one pass measures all layers.
 
     Attributes:
         clean: The trace without changes.
-        ffn: With all attention ablated, so that each FFN reads the layer's input alone.
+        ffn: The trace with all attention ablated, so that each FFN depends only on the layer's input.
     """
 
     lab: LabContext
@@ -91,14 +91,14 @@ def _replaced(values: Values) -> list[Edit]:
 
 
 def isolated(lab: LabContext, ids: tuple[int, ...]) -> Isolated:
-    """The outputs of each layer on its own input, with attention and without."""
+    """The outputs of each layer for its clean input, with and without attention."""
     clean = lab.run(ids, (), _WATCH)
     inputs = {site: clean.site(site) for site in (layer_site(one, "input") for one in range(lab.spec.n_layers))}
     return Isolated(lab, ids, clean, lab.run(ids, [*_ablated(lab), *_replaced(inputs)], _WATCH))
 
 
 def moved(alone: Isolated, number: int) -> list[Moved]:
-    """Changes the input of every layer at one token, then the order of its rows, with attention and without."""
+    """Changes the input of every layer at one token, then the order of its rows, with and without attention."""
     lab, ids, ablations = alone.lab, alone.ids, _ablated(alone.lab)
     random = np.random.default_rng([SEED, number])
     changed = len(ids) // 4 + number * len(ids) // 16
@@ -137,16 +137,16 @@ def moved(alone: Isolated, number: int) -> list[Moved]:
 
 
 def effects(found: Float64[np.ndarray, "sample layer 5"]) -> tuple[Effect, ...]:
-    """The largest and mean responses of FFNs over layers; the sample is random samples."""
-    rounding = "rounding in half precision (law 5); attention changes by far more"
+    """The largest and mean responses of FFNs over layers; a unit of the sample is one random sample."""
+    rounding = "rounding error of half precision (law 5); attention changes by far more"
     kinds = (
         (
             "ffn_elsewhere",
-            "change of the FFN output at other tokens, largest of all layers",
+            "change of the FFN's output at other tokens, maximum over layers",
             found[:, :, 0].max(axis=1),
         ),
-        ("ffn_permuted", "error of the FFN on permuted rows, largest of all layers", found[:, :, 3].max(axis=1)),
-        ("ffn_there", "change of the FFN output at the changed token, mean over layers", found[:, :, 1].mean(axis=1)),
+        ("ffn_permuted", "error of the FFN on permuted rows, maximum over layers", found[:, :, 3].max(axis=1)),
+        ("ffn_there", "change of the FFN's output at the changed token, mean over layers", found[:, :, 1].mean(axis=1)),
     )
     return tuple(
         effect_of(
@@ -179,17 +179,22 @@ def _measure(lab: LabContext) -> Finding:
         "attention, later tokens": by_layer[:, 2],
     }
     return Finding(
-        f"Noise at one token changes the FFN's output there by {show_share(there)}, and at all other tokens by "
-        f"{show_share(elsewhere)}; attention's output at later tokens changes by {show_share(attention)}. On "
-        "permuted rows "
-        f"the FFN gives the permuted output, with a largest error of {show_share(ffn_permuted)}.",
+        f"Noise at one token changes the FFN's output at that token by {show_share(there)}, and at other tokens by at "
+        f"most {show_share(elsewhere)}. Attention's output at later tokens changes by {show_share(attention)}. For "
+        f"permuted rows, the FFN's output is permuted in the same way, with an error of {show_share(ffn_permuted)}.",
         effects(by_sample),
         (
-            Number("ffn_change_elsewhere", "largest change of the FFN, other tokens", elsewhere, "share", attention),
-            Number("ffn_change_there", "mean change of the FFN, changed token", there, "share", elsewhere),
+            Number(
+                "ffn_change_elsewhere",
+                "largest change of the FFN's output, other tokens",
+                elsewhere,
+                "share",
+                attention,
+            ),
+            Number("ffn_change_there", "mean change of the FFN's output, changed token", there, "share", elsewhere),
             Number(
                 "attention_change_elsewhere",
-                "mean change of attention, later tokens within the window",
+                "mean change of attention's output, later tokens within the attention window",
                 attention,
                 "share",
                 elsewhere,
@@ -202,7 +207,7 @@ def _measure(lab: LabContext) -> Finding:
                 attention_permuted,
             ),
         ),
-        (layer_curve("effect of a change at one token", "share of the output", lines, range(len(by_layer))),),
+        (layer_curve("effect of a change at one token", "relative change of the output", lines, range(len(by_layer))),),
     )
 
 
@@ -215,20 +220,16 @@ EXPERIMENT = Experiment(
     title="The FFN works on each position alone",
     question="If the input of one token changes, do the outputs of the FFN and of attention at other tokens change?",
     method=(
-        f"{TOKENS} tokens, every layer in isolation: each pass restores the layer's clean input, so that no layer sees "
-        "the changes of another. Noise as large as the row is added to layers.l.input at one token. FFN, with "
-        "attention "
-        "ablated so that it reads that input alone: max |Δ ffn.output| at other tokens / max |ffn.output|, "
-        "largest of all "
-        "layers. Attention, not ablated: mean |Δ attn.output| / mean |attn.output| at later tokens within the "
-        "attention "
-        "window, mean over layers. Law 6: permuted rows, FFN(rows[π]) compared with FFN(rows)[π], attention "
-        "ablated; and "
-        f"the same for attention. {SAMPLES} random samples of noise, token and order."
+        f"The sequence has {TOKENS} tokens. Every pass sets the input of each layer to its clean value plus the tested "
+        "change, so that no layer is affected by changes in other layers. The change is noise at one token of "
+        "layers.l.input, with the same rms as its row. FFN: attention is ablated, so that the FFN depends on that "
+        "input only; max |Δ ffn.output| at other tokens / max |ffn.output|, maximum over layers. Attention: nothing is "
+        "ablated; mean |Δ attn.output| / mean |attn.output| at later tokens within the attention window, mean over "
+        "layers. Permutation (law 6): FFN(rows[π]) is compared with FFN(rows)[π], with attention ablated. Its baseline "
+        f"is the same error of attention. Noise, token and permutation come from {SAMPLES} random samples."
     ),
-    rule=f"At other tokens, and on permuted rows, the FFN's error is below {ROUNDING:.0%}; at the changed token "
-    "its output "
-    "changes by more.",
+    rule=f"At other tokens, and for permuted rows, the error of the FFN is below {ROUNDING:.0%}. At the changed token, "
+    f"its output changes by more than {ROUNDING:.0%}.",
     source="Vaswani et al. 2017, section 3.3: applied to each position separately and identically",
     cost_tokens=_cost_tokens,
     measure=_measure,

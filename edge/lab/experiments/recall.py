@@ -1,4 +1,4 @@
-"""F5: indirect effects of FFNs and attention on the recall of facts, by causal tracing."""
+"""F5: indirect effects of FFNs and of attention on factual recall, by causal tracing."""
 
 import numpy as np
 from jaxtyping import Float64
@@ -22,16 +22,16 @@ MIN_FACTS, FACTS = 8, 16
 """Fewest and most known facts that are traced."""
 
 MIN_TOTAL = 0.05
-"""Smallest total effect, in probability: with less there is nothing to restore. Meng et al. 2022 find 18.6%."""
+"""Smallest total effect, in probability: a smaller one leaves nothing to restore. Meng et al. 2022 find 18.6%."""
 
 MIN_LEAD = 0.1
-"""Smallest lead of FFNs, over the total effect; in GPT-2 XL it is 27% (6.6% against 1.6% of 18.6%)."""
+"""Smallest lead of FFNs over attention, as a share of the total effect; GPT-2 XL has (6.6% - 1.6%) / 18.6% = 27%."""
 
 
 def effects(found: Traced, middle: list[int]) -> tuple[Effect, ...]:
-    """The finding of Meng et al.: middle FFNs at the subject's last token; the sample is facts.
+    """The finding of Meng et al. on middle FFNs at the subject's last token; a unit of the sample is a fact.
 
-    FFN and attention each use their best window, chosen on all other facts.
+    For FFN and attention, the best window is chosen on all other facts.
     """
     ffn, attention = (leave_one_out_best(found.subject_end[:, middle, place]) for place in (0, 1))
     borrowed = leave_one_out_best(found.borrowed[:, middle])
@@ -39,18 +39,18 @@ def effects(found: Traced, middle: list[int]) -> tuple[Effect, ...]:
         ("lead_over_attention", "attention", attention, "in GPT-2 XL it is 27% (Meng et al. 2022)"),
         (
             "lead_over_another_fact",
-            "FFN values of another fact",
+            "values of another fact",
             borrowed,
-            "values of another fact are arbitrary",
+            "values of another fact should restore nothing",
         ),
     )
     total = effect_of(
         mean_interval(found.total),
         key="total_effect",
-        label="total effect: probability lost when noise corrupts the subject",
+        label="total effect: decrease of the answer's probability by noise on the subject",
         unit="share",
         threshold=MIN_TOTAL,
-        threshold_reason="with less there is nothing to restore; Meng et al. 2022 find 18.6%",
+        threshold_reason="a smaller effect leaves nothing to restore; Meng et al. 2022 find 18.6%",
         sample_unit="facts",
     )
     return (
@@ -59,11 +59,11 @@ def effects(found: Traced, middle: list[int]) -> tuple[Effect, ...]:
             effect_of(
                 jackknife(np.stack([ffn - other, found.total], axis=1), ratio),
                 key=key,
-                label=f"indirect effect of middle FFNs at the subject, minus that of {subtracted}, over the "
-                "total effect",
+                label=f"at the subject's last token: indirect effect of middle FFNs minus that of {subtracted}, as a "
+                "share of the total effect",
                 unit="share",
                 threshold=MIN_LEAD,
-                threshold_reason=f"a tenth, our own choice; {reference}",
+                threshold_reason=f"our own choice; {reference}",
                 sample_unit="facts",
             )
             for key, subtracted, other, reference in leads
@@ -72,8 +72,16 @@ def effects(found: Traced, middle: list[int]) -> tuple[Effect, ...]:
 
 
 def numbers(found: Traced, lost: Float64[np.ndarray, "fact layer sublayer"]) -> tuple[Number, ...]:
-    """Means over facts, then the largest over layers."""
-    made = [Number("total_effect", "total effect (probability)", float(found.total.mean()), "share", 0.0)]
+    """Means over facts, then the maximum over layers."""
+    made = [
+        Number(
+            "total_effect",
+            "total effect: decrease of the answer's probability",
+            float(found.total.mean()),
+            "share",
+            0.0,
+        )
+    ]
     borrowed = float(found.borrowed.mean(axis=0).max())
     for place, (name, word) in enumerate((("ffn", "FFN"), ("attention", "attention"))):
         for key, where, back, baseline in (
@@ -81,15 +89,15 @@ def numbers(found: Traced, lost: Float64[np.ndarray, "fact layer sublayer"]) -> 
             ("subject", "all tokens of the subject", found.subject, None),
             ("answer", "the prompt's last token", found.prompt_end, None),
         ):
-            label = f"indirect effect of {word}, restored at {where}"
+            label = f"indirect effect, {word} restored at {where}, maximum over layers"
             made.append(Number(f"{name}_{key}_effect", label, _best(back[..., place]), "share", baseline))
-        label = f"probability lost, {word} of one layer ablated"
+        label = f"decrease of the answer's probability, {word} of one layer ablated"
         made.append(Number(f"{name}_ablation_loss", label, float(lost[..., place].mean()), "share", 0.0))
     return (
         *made,
         Number(
             "ffn_first_effect",
-            "indirect effect of FFN at the subject's last token, around the first layer",
+            "indirect effect, FFN restored at the subject's last token, around the first layer",
             float(found.subject_end[:, 0, 0].mean()),
             "share",
         ),
@@ -101,14 +109,14 @@ def _best(back: Float64[np.ndarray, "fact layer"]) -> float:
 
 
 def facts_to_trace(lab: LabContext) -> tuple[KnownFact, ...]:
-    """The first facts that the model knows; empty if they are too few."""
+    """The first facts that the model knows; empty if there are too few."""
     return lab.known_facts[:FACTS] if len(lab.known_facts) >= MIN_FACTS else ()
 
 
 def measure(lab: LabContext) -> Finding:
     middle, layers = middle_layers(lab.spec.n_layers), traced_layers(lab.spec.n_layers)
     if not middle:
-        return not_applicable("the model needs at least 3 layers, so that some lie between the first and the last")
+        return not_applicable("the model needs at least 3 layers: a first, a middle and a last one")
     if not facts_to_trace(lab):
         return not_applicable(
             f"the model answers {len(lab.known_facts)} of the facts; tracing needs {MIN_FACTS}. Use a model that knows "
@@ -120,20 +128,17 @@ def measure(lab: LabContext) -> Finding:
     first = float(found.subject_end[:, 0, 0].mean())
     whole, answer = ([_best(back[..., place]) for place in (0, 1)] for back in (found.subject, found.prompt_end))
     return Finding(
-        f"Noise on the subject lowers the answer's probability by {found.total.mean():.1%} (total effect). "
-        "Indirect effect "
-        f"at the subject's last token: FFNs of middle layers {inside[0]:.1%}, attention {inside[1]:.1%}; FFNs "
-        "around the "
-        f"first layer {first:.1%}. At all tokens of the subject: {whole[0]:.1%} and {whole[1]:.1%}; at the "
-        "prompt's last "
-        f"token: {answer[0]:.1%} and {answer[1]:.1%}. These effects show what mediates recall of {len(known)} "
-        "prompts, not "
-        "where a fact could be edited (Hase et al. 2023).",
+        f"Noise on the subject lowers the answer's probability by {100 * found.total.mean():.1f} percentage points "
+        f"(total effect). At the subject's last token, the indirect effect is {inside[0]:.1%} for FFNs of middle "
+        f"layers, {inside[1]:.1%} for attention of middle layers, and {first:.1%} for FFNs around the first layer. At "
+        f"all tokens of the subject it is {whole[0]:.1%} for FFNs and {whole[1]:.1%} for attention; at the prompt's "
+        f"last token {answer[0]:.1%} and {answer[1]:.1%}. These effects show what mediates recall of {len(known)} "
+        "prompts, not where a fact could be edited (Hase et al. 2023).",
         effects(found, middle),
         numbers(found, lost),
         curves=(
             layer_curve(
-                "restored at the subject",
+                "clean values restored at the subject",
                 "indirect effect (probability)",
                 {
                     "FFN, last token": found.subject_end[..., 0].mean(axis=0),
@@ -145,7 +150,7 @@ def measure(lab: LabContext) -> Finding:
                 layers,
             ),
             layer_curve(
-                "restored at the prompt's last token",
+                "clean values restored at the prompt's last token",
                 "indirect effect (probability)",
                 {name: found.prompt_end[..., place].mean(axis=0) for place, name in enumerate(("FFN", "attention"))},
                 layers,
@@ -163,24 +168,20 @@ def cost_tokens(lab: LabContext) -> int:
 EXPERIMENT = Experiment(
     key="F5",
     title="Factual recall depends on mid-layer FFNs",
-    question="If noise corrupts the subject of a fact, which sublayer's clean values restore the answer, and where?",
-    method=f"Up to {FACTS} facts that the model knows: capitals, or the given questions. Noise of {DEVIATIONS:g} "
-    "standard "
-    "deviations of the first layer's input at subjects is added to the subject's tokens. Total effect: P(answer) - "
-    "P*(answer). Indirect effect: P* with clean `ffn.output` or `attn.output` restored, minus P*, in a window "
-    "of a third "
-    "of the layers (at least 1). Windows of middle layers contain neither the first nor the last layer; the "
-    "first FFN is "
-    "known to act as part of the embedding. FFN and attention each use their best middle window, chosen on all other "
-    "facts. Baseline: the values of another fact. Ablation: P minus P with one sublayer ablated at all tokens, "
-    "mean over "
-    "layers. Counter-evidence: Hase et al. 2023 (arXiv 2301.04213) find tracing effects unrelated to where an "
-    "edit of a "
+    question="If noise corrupts the subject of a fact, which sublayers and layers restore the answer with their clean "
+    "values?",
+    method=f"Up to {FACTS} facts that the model knows: capitals, or the given questions. Noise is added to the "
+    f"embeddings of the subject's tokens; its standard deviation is {DEVIATIONS:g} times that of the embeddings. P is "
+    "the probability of the answer, P* that with the noise. Total effect: P - P*. Indirect effect: the increase of P* "
+    "if clean `ffn.output` or `attn.output` is restored in a window of a third of the layers (at least 1). Windows of "
+    "middle layers contain neither the first nor the last layer, because the first FFN is known to act as part of the "
+    "embedding. For FFN and attention, the best middle window is chosen on all other facts. Baseline: values of "
+    "another fact. Ablation: the decrease of P if one sublayer is ablated at all tokens, mean over layers. "
+    "Counter-evidence: Hase et al. 2023 (arXiv 2301.04213) find that tracing effects do not predict where an edit of a "
     "fact works (ρ = -0.13).",
-    rule=f"The total effect is above {MIN_TOTAL:.0%} of probability. At the subject's last token, the indirect "
-    "effect of "
-    f"middle FFNs exceeds that of attention, and that of another fact's values, by over {MIN_LEAD:.0%} of the total "
-    "effect.",
+    rule=f"The total effect is above {MIN_TOTAL:.0%} of probability. At the subject's last token, the indirect effect "
+    f"of middle FFNs exceeds that of attention, and that of another fact's values, by more than {MIN_LEAD:.0%} of the "
+    "total effect.",
     source="Meng et al. 2022 (ROME), arXiv 2202.05262, section 2; against it Hase et al. 2023, arXiv 2301.04213",
     cost_tokens=cost_tokens,
     measure=measure,

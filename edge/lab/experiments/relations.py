@@ -1,4 +1,4 @@
-"""A2: induction, previous-token and other relational heads, and the loss when induction heads are ablated."""
+"""A2: induction heads, previous-token heads and other relational heads, and the loss without induction heads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,16 +61,16 @@ def related(lab: LabContext, pairs: Sequence[Pair]) -> Scored:
 
 
 def effects(own: HeadTypeShares, passage: PassageScores) -> tuple[Effect, ...]:
-    """The best induction head and the best previous-token head, each chosen on other data than it is measured on."""
+    """The best induction head and the best previous-token head, chosen on other data than they are measured on."""
     sequences = own.of("induction")
     blocks = np.array(
         [block_means(column, BLOCK) for column in passage.heads.previous.reshape(len(passage.heads.previous), -1).T]
     ).T
     uniform = (float(own.uniform[0].max()), float(over_tokens(passage.uniform.previous).max()))
     kinds = (
-        ("best_induction", "attention of the best induction head to its target",
+        ("best_induction", "attention of the best induction head to its target, head chosen on other sequences",
          leave_one_out_best(sequences.reshape(len(sequences), -1)), "sequences"),
-        ("best_previous_token", "attention of the best previous-token head to its target",
+        ("best_previous_token", "attention of the best previous-token head to its target, head chosen on other tokens",
          leave_one_out_best(blocks), f"blocks of {BLOCK} tokens"),
     )  # fmt: skip
     return tuple(
@@ -89,15 +89,15 @@ def effects(own: HeadTypeShares, passage: PassageScores) -> tuple[Effect, ...]:
 
 def _ablation_sentence(induction: float, by_chance: float) -> str:
     if np.isnan(induction):
-        return f"No set of heads above {TYPE_SHARE:.0%} could be compared with as many others."
+        return f"There is no set of heads above {TYPE_SHARE:.0%} that could be compared with as many other heads."
     return (
-        f"Without all induction heads the loss on repeats rises by {induction:.1f} nats, without as many other "
-        f"heads by {by_chance:.1f}."
+        f"If all induction heads are ablated, the loss on repeated tokens increases by {induction:.1f} nats; if as "
+        f"many other heads are ablated, by {by_chance:.1f} nats."
     )
 
 
 def _ablation_numbers(ranked: float, all_induction: float, by_chance: float) -> tuple[Number, Number]:
-    key, loss = "induction_ablation_rank_correlation", "loss increase on repeats, all induction heads ablated"
+    key, loss = "induction_ablation_rank_correlation", "loss increase on repeated tokens, all induction heads ablated"
     return (
         Number(key, "rank correlation of induction score and loss increase", ranked, "ratio", 0.0),
         Number("induction_heads_ablated_nats", loss, all_induction, "nats", by_chance),
@@ -106,7 +106,7 @@ def _ablation_numbers(ranked: float, all_induction: float, by_chance: float) -> 
 
 def measure(lab: LabContext) -> Finding:
     if len(set(repeated(lab)[0])) < 3:
-        return not_applicable(f"the context is too short for a list of tokens {TIMES} times")
+        return not_applicable(f"the context is too short for a list of tokens that is repeated {TIMES} times")
     own, passage = lab.cached(head_type_shares), lab.cached(passage_scores)
     induction, duplicate = (
         Scored(own.of(kind).mean(axis=0), own.uniform[HEAD_TYPES.index(kind)])
@@ -127,28 +127,34 @@ def measure(lab: LabContext) -> Finding:
     ablated = ~np.isnan(increase)
     ranked = rank_correlation(induction.heads[ablated], increase[ablated])
     all_induction, by_chance = together(lab, intact, induction.heads > TYPE_SHARE)
-    best = induction.best("best_induction", "best induction head")
-    before = previous.best("best_previous_token", "best previous-token head")
+    best = induction.best("best_induction", "attention to its target, best induction head")
+    before = previous.best("best_previous_token", "attention to its target, best previous-token head")
     return Finding(
-        f"The best induction head gives its target {best.value:.0%} of its attention (uniform attention: "
-        f"{best.baseline:.0%}), the best previous-token head {before.value:.0%} ({before.baseline:.0%}). "
-        f"{typed:.0%} of heads are of one of these types or duplicate-token heads. When heads are ablated one at a "
-        f"time, induction score and increase of loss have a rank correlation of {ranked:.2f}. "
+        f"The best induction head puts {best.value:.0%} of its attention on its target (uniform attention: "
+        f"{best.baseline:.0%}), the best previous-token head {before.value:.0%} ({before.baseline:.0%}). {typed:.0%} "
+        "of heads are induction, previous-token or duplicate-token heads. When heads are ablated one at a time, the "
+        f"rank correlation of induction score and loss increase is {ranked:.2f}. "
         f"{_ablation_sentence(all_induction, by_chance)}",
         effects(own, passage),
         (
             best,
             before,
-            duplicate.best("best_duplicate", "best duplicate-token head"),
-            sinks.best("best_sink", "largest attention to the first token"),
-            agreement.best("best_agreement", "best head from verb to subject, on these sentences"),
-            reference.best("best_reference", "best head from pronoun to antecedent, on these sentences"),
-            Number("typed_heads_share", "heads of one of these types", typed, "share", uniform_typed),
+            duplicate.best("best_duplicate", "attention to its target, best duplicate-token head"),
+            sinks.best("best_sink", "attention to the first token, largest of all heads"),
+            agreement.best("best_agreement", "attention from verb to subject, best head on the test sentences"),
+            reference.best("best_reference", "attention from pronoun to antecedent, best head on the test sentences"),
+            Number(
+                "typed_heads_share",
+                "induction, previous-token and duplicate-token heads",
+                typed,
+                "share",
+                uniform_typed,
+            ),
             *_ablation_numbers(ranked, all_induction, by_chance),
         ),
         grids=(
             head_grid("induction score", "share", induction.heads),
-            head_grid("loss increase on repeats, head ablated", "nats", increase),
+            head_grid("loss increase on repeated tokens, one head ablated", "nats", increase),
         ),
     )
 
@@ -163,20 +169,17 @@ def cost_tokens(lab: LabContext) -> int:
 EXPERIMENT = Experiment(
     key="A2",
     title="Attention relates pairs of tokens explicitly",
-    question="Are there heads that attend to a token because of its relation to the query, and does copying need them?",
-    method=f"{LIST_TOKENS} random tokens, repeated {TIMES} times: induction score `mean_i Σ_j p[i, j+1]` and "
-    f"duplicate-token score `mean_i Σ_j p[i, j]` over earlier copies j of token i. At most {MAX_WINDOWS} windows "
-    "of the "
-    "passage: `mean_i p[i, i-1]` and `mean_i p[i, 0]`. Sentences: p from a word to the word it is related to. For the "
-    "effects, the head is chosen on all other units of the sample. Baseline: uniform attention over all visible keys. "
-    f"Ablation: at most {MAX_ABLATED} heads one at a time, half of them with the highest induction score; then all "
-    "induction heads at once, compared with as many other heads. Measured is the increase of the mean loss on "
-    "the second "
-    "and later copies. The other heads may lie in any layer, so a layer that is indispensable as a whole is not "
-    "distinguished from its heads. Rank correlation is Spearman's.",
-    rule="The best induction head and the best previous-token head each give their target more than "
-    f"{TYPE_SHARE:.0%} of "
-    "their attention.",
+    question="Do some heads attend to a token because of its relation to the query, and does copying depend on them?",
+    method=f"{LIST_TOKENS} random tokens are repeated {TIMES} times. Induction score: `mean_i Σ_j p[i, j+1]` over "
+    f"earlier copies j of token i. Duplicate-token score: `mean_i Σ_j p[i, j]`. On at most {MAX_WINDOWS} windows of "
+    "the passage: `mean_i p[i, i-1]` and `mean_i p[i, 0]`. On sentences: p from a word to the word it is related to. "
+    "For the effects, the head is chosen on all other units of the sample. Baseline: uniform attention over all "
+    f"visible keys. Ablation: at most {MAX_ABLATED} heads are ablated one at a time; half have the highest induction "
+    "scores, half are random. Then all induction heads are ablated, or as many random other heads. The loss is the "
+    "mean over the second and later copies. The random heads may be in any layer, so a layer that is needed as a whole "
+    "is not distinguished from its heads. Rank correlation is Spearman's.",
+    rule=f"The best induction head and the best previous-token head each put more than {TYPE_SHARE:.0%} of their "
+    "attention on their target.",
     source="Olsson et al. 2022, arXiv 2209.11895, p. 60; Clark et al. 2019, arXiv 1906.04341, sections 3.1 and 5; "
     "TransformerLens, head_detector",
     cost_tokens=cost_tokens,

@@ -1,4 +1,4 @@
-"""A6: the share of the residual stream that attention moves between tokens."""
+"""A6: the share of the residual stream that comes from other tokens through attention."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ ROUTED = 0.1
 
 @dataclass(frozen=True)
 class AttentionOutput:
-    """What one layer's attention adds to the residual stream.
+    """The contribution of one layer's attention to the residual stream.
 
     Attributes:
         out: The rows of `W_O` for each head.
@@ -46,7 +46,7 @@ class AttentionOutput:
     def shares(
         self, patterns: Float[np.ndarray, "head token past"], queries: Int[np.ndarray, " query"]
     ) -> Float64[np.ndarray, "query part"]:
-        """The shares of each query's vector after attention that come from other tokens, and from its own value."""
+        """For each query, the shares of the stream after attention from other tokens and from its own value."""
         raw = self.projection(read_values(patterns[:, queries], self.value).reshape(len(queries), -1))
         added, after = self.projection.after(raw), self.projection.after
         out, scale = after.centered(self.out) * after.gain, after.scale(raw)
@@ -70,7 +70,7 @@ def attention_output(lab: LabContext, trace: Trace, layer: int) -> AttentionOutp
 def correlations(
     patterns: Float[np.ndarray, "head token past"], layer: AttentionOutput
 ) -> Float64[np.ndarray, "head kind"]:
-    """For each head, Pearson's r of the attention weights with the norms of weighted values, and of values."""
+    """For each head, Pearson's r of the attention weights with the norms of weighted values and of values."""
     sharing, visible = len(patterns) // layer.value.shape[1], np.tril(np.ones(patterns.shape[1:], np.bool_))
     found = []
     for head, pattern in enumerate(patterns):
@@ -93,8 +93,8 @@ class Window:
     """The decomposition of one window.
 
     Attributes:
-        parts: Shares from other tokens and from the own value, for each layer and sampled token.
-        correlations: Of weights with norms, for each layer; empty for uniform attention.
+        parts: Shares from other tokens and from the token's own value, for each layer and sampled token.
+        correlations: Correlations of weights with norms, for each layer; empty for uniform attention.
         rollout: The first token's share in later tokens, and entropy in bits, over all layers.
     """
 
@@ -124,7 +124,7 @@ def window_routing(lab: LabContext, number: int, *, uniform: bool = False) -> Wi
 
 
 def effects(parts: Float64[np.ndarray, "query part"], uniform: float) -> tuple[Effect, ...]:
-    """The share from other tokens, and its lead over the share from the own value; the sample is tokens."""
+    """The share from other tokens, and its lead over the share from the own value; a unit of the sample is a token."""
     routed, own = parts.T
     return (
         effect_of(
@@ -174,9 +174,9 @@ def measure(lab: LabContext) -> Finding:
     weighted, unweighted = np.mean([window.correlations for window in model], axis=(0, 1))
     return Finding(
         f"In a layer, {routed:.0%} of the residual stream after attention comes from other tokens (uniform attention: "
-        f"{uniform_routed:.0%}), {own:.0%} from the token's own value; the rest was there before. Attention weights "
-        f"correlate with the norms of weighted values (r = {weighted:.2f}; 1 if all values had one norm) and of values "
-        f"(r = {unweighted:.2f}).",
+        f"{uniform_routed:.0%}), and {own:.0%} from the token's own value; the rest is the stream before attention. "
+        f"The correlation of attention weights with the norms of weighted values is r = {weighted:.2f} (1 if all "
+        f"values had the same norm), with the norms of values r = {unweighted:.2f}.",
         effects(parts.mean(axis=0), uniform_routed),
         (
             Number("routed_share", "share from other tokens", float(routed), "share", uniform_routed),
@@ -193,7 +193,7 @@ def measure(lab: LabContext) -> Finding:
                 "share",
                 {
                     "from other tokens": by_layer[:, 0],
-                    "from the own value": by_layer[:, 1],
+                    "from the token's own value": by_layer[:, 1],
                     "from other tokens, uniform attention": uniform_layer[:, 0],
                 },
                 evenly_spaced(lab.spec.n_layers, MAX_LAYERS),
@@ -206,21 +206,17 @@ EXPERIMENT = Experiment(
     key="A6",
     title="Attention routes information between tokens",
     question="How much of a token's residual stream comes from other tokens through attention, and do large attention "
-    "weights move large vectors?",
-    method=f"{QUERIES} tokens of each of {WINDOWS} windows, at most {MAX_LAYERS} layers. The vector w after "
-    "attention is "
-    "decomposed into the previous residual stream and the contribution of each head and key, `a = p_j v_j W_O`; norms "
-    "after attention are frozen. The share of a part is `max(‖w‖₁ - ‖w - a‖₁, 1e-5)` divided by the sum over "
-    "all parts. "
-    "Routed is the sum over other keys and all heads; a key may itself hold what earlier layers routed to it. "
-    "Baseline: "
-    "uniform attention. Attention rollout multiplies `(mean_h p + I) / 2` over all layers. Correlations are "
-    "Pearson's r "
-    "of p_ij with `‖p_ij v_j W_O‖₂` and with `‖v_j W_O‖₂` over visible pairs, mean over heads. p is a factor of the "
-    "first, so it is high unless large weights meet short values; it is 1 if all values have one norm.",
-    rule=f"More than {ROUTED:.0%} of the vector after attention comes from other tokens, and more than from the "
-    "token's "
-    "own value.",
+    "weights go with large vectors?",
+    method=f"{QUERIES} tokens of each of {WINDOWS} windows, at most {MAX_LAYERS} layers. The residual stream w after "
+    "attention is the sum of the stream before it and of the contribution of each head and key, `a = p_j v_j W_O`; "
+    "norms after attention are frozen. The share of a part is `max(‖w‖₁ - ‖w - a‖₁, 1e-5)`, divided by the sum over "
+    "all parts. The share from other tokens is the sum over all other keys and all heads; a key may itself contain "
+    "what earlier layers moved to it. Baseline: uniform attention. Attention rollout multiplies `(mean_h p + I) / 2` "
+    "over all layers. Correlations are Pearson's r of p_ij with `‖p_ij v_j W_O‖₂` and with `‖v_j W_O‖₂` over visible "
+    "pairs, mean over heads. The first has p as a factor, so it is high unless large weights go with small values; it "
+    "is 1 if all values have the same norm.",
+    rule=f"More than {ROUTED:.0%} of the residual stream after attention comes from other tokens, and more than from "
+    "the token's own value.",
     source="Ferrando and Voita 2024, arXiv 2403.00824, section 2.2; Abnar and Zuidema 2020, arXiv 2005.00928; "
     "Kobayashi et al. 2020, arXiv 2004.10102",
     cost_tokens=shared_passage_only,

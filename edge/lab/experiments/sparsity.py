@@ -19,13 +19,12 @@ from edge.picture.units import show_share
 from edge.readout import open_output_projection
 
 MOSTLY = 0.5
-"""Share of inactive neurons: more neurons are inactive than active. Li et al. 2022 find 97% in T5, 94% in a "
-"vision transformer."""
+"""Share of inactive neurons above which most neurons are inactive. Li et al. 2022: 97% in T5, 94% in a ViT."""
 
 INACTIVE = 0.01
-"""A neuron counts as inactive below this many times its layer's root mean square; not all activations have exact zeros.
+"""A neuron counts as inactive if its magnitude is below this many times its layer's root mean square.
 
-A Gaussian vector has 0.8% below it: values that are merely small do not count.
+Not all activation functions have exact zeros. A Gaussian vector has 0.8% below this: small values do not count.
 """
 
 MAX_LAYERS = 8
@@ -43,7 +42,7 @@ CETT_TARGET = 0.2
 HOT = 0.8
 
 CETT_TOKENS = 128
-"""Tokens for CETT, evenly spaced over the passage: its threshold is found by bisection over the down projection."""
+"""Tokens for CETT, evenly spaced over the passage. Its threshold is found by bisection with the down projection."""
 
 GAUSSIAN_TOKENS = 128
 
@@ -72,21 +71,21 @@ def _participation_share(a: Neurons) -> Float32[np.ndarray, " token"]:
 
 
 PER_TOKEN = (
-    *(Definition(one.key, f"{one.title}: {one.meanings[0]}", one.of) for one in MEASURES),
+    *(Definition(one.key, f"{one.title} ({one.meanings[0]})", one.of) for one in MEASURES),
     Definition(
         "inactive_share",
-        f"below {INACTIVE:g} of the layer's rms (inactive)",
+        f"inactive: below {INACTIVE:g} of the layer's rms",
         lambda a: sparsity.below_share(a, INACTIVE),
     ),
     Definition("below_share", f"below {ACTIVE:g} of the layer's rms", lambda a: sparsity.below_share(a, ACTIVE)),
-    Definition("top_k_energy", f"energy Σa² of the strongest {TOP_K_SHARE:.0%}", _energy_of_a_tenth),
-    Definition("participation_share", "participation ratio / n", _participation_share),
+    Definition("top_k_energy", f"share of Σa² in the strongest {TOP_K_SHARE:.0%} of neurons", _energy_of_a_tenth),
+    Definition("participation_share", "participation ratio / number of neurons", _participation_share),
 )
-"""The measures of the registry, and others that this experiment compares with them."""
+"""The measures of the registry, and other measures for comparison."""
 
 OVER_TOKENS = (
-    ("cett_sparsity", f"droppable at an output error (CETT) of {CETT_TARGET:g}"),
-    ("hot_neuron_share", f"hot neurons: {HOT:.0%} of all activations"),
+    ("cett_sparsity", f"can be dropped at a relative output error (CETT) of {CETT_TARGET:g}"),
+    ("hot_neuron_share", f"hot: fewest neurons with {HOT:.0%} of all activations"),
     ("dead_share", "dead: active at fewer than 0.1% of tokens"),
 )
 
@@ -95,7 +94,7 @@ Shares = dict[str, float]
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer by every definition.
+    """The sparsity of one layer by every definition.
 
     Attributes:
         shares: Means over tokens, by key.
@@ -107,7 +106,7 @@ class Layer:
 
 
 def measured(blocks: Iterable[Neurons], tokens: int, values: Float32[np.ndarray, "neuron model"]) -> Layer:
-    """Every definition for one layer, over blocks with `tokens` tokens in total."""
+    """Every definition for one layer, over blocks that have `tokens` tokens in total."""
     counts = NeuronCounts.empty([len(values)], threshold=ACTIVE)
     found: dict[str, list[np.ndarray]] = {definition.key: [] for definition in PER_TOKEN}
     kept, every, sorted_every = [], max(1, -(-tokens // CETT_TOKENS)), max(1, -(-tokens // MAX_TOKENS))
@@ -138,7 +137,7 @@ def layer_shares(lab: LabContext, layer: int) -> tuple[Layer, Layer]:
 
 
 def effects(inactive: Float64[np.ndarray, "layer token"], gaussian: float) -> tuple[Effect, ...]:
-    """The share of inactive neurons at a token; the sample is blocks of tokens."""
+    """The share of inactive neurons at a token; a unit of the sample is a block of tokens."""
     return (
         effect_of(
             mean_interval(block_means(inactive.mean(axis=0), BLOCK), SHARE),
@@ -146,7 +145,7 @@ def effects(inactive: Float64[np.ndarray, "layer token"], gaussian: float) -> tu
             label="share of inactive neurons at a token",
             unit="share",
             threshold=MOSTLY,
-            threshold_reason=f"more inactive than active; a Gaussian vector has {show_share(gaussian)}",
+            threshold_reason=f"half: most neurons are inactive; a Gaussian vector has {show_share(gaussian)}",
             sample_unit=f"blocks of {BLOCK} tokens",
         ),
     )
@@ -155,13 +154,11 @@ def effects(inactive: Float64[np.ndarray, "layer token"], gaussian: float) -> tu
 def _summary(mean: Shares, chance: Shares) -> str:
     zeros, droppable = mean["exact_zero_share"], mean["top_p_sparsity"]
     return (
-        f"At a token {show_share(zeros)} of neurons are exactly 0, {show_share(mean['inactive_share'])} are "
-        f"below {INACTIVE:g} "
-        f"of their layer's rms, {show_share(mean['below_share'])} below {ACTIVE:g} of it, and "
-        f"{show_share(droppable)} can be "
-        f"dropped with {TOP_P:.0%} of Σ|a| kept (Gaussian vector: {show_share(chance['top_p_sparsity'])}). "
-        f"{show_share(mean['hot_neuron_share'])} of neurons account for {HOT:.0%} of all activations. The definitions "
-        "differ and are not comparable."
+        f"At a token, {show_share(zeros)} of neurons are exactly 0, {show_share(mean['inactive_share'])} are below "
+        f"{INACTIVE:g} of their layer's rms, and {show_share(mean['below_share'])} are below {ACTIVE:g} of it. "
+        f"{show_share(droppable)} can be dropped if {TOP_P:.0%} of Σ|a| is kept (Gaussian vector: "
+        f"{show_share(chance['top_p_sparsity'])}). {show_share(mean['hot_neuron_share'])} of neurons account for "
+        f"{HOT:.0%} of all activations. Values by different definitions are not comparable."
     )
 
 
@@ -172,7 +169,7 @@ def _measure(lab: LabContext) -> Finding:
     mean, chance = (
         {key: float(np.mean([one[side].shares[key] for one in found])) for key, _ in named} for side in (0, 1)
     )
-    lines = {key: [own.shares[key] for own, _ in found] for key, _ in named}
+    lines = {key.replace("_", " "): [own.shares[key] for own, _ in found] for key, _ in named}
     return Finding(
         _summary(mean, chance),
         effects(np.array([own.inactive for own, _ in found], np.float64), chance["inactive_share"]),
@@ -184,22 +181,20 @@ def _measure(lab: LabContext) -> Finding:
 EXPERIMENT = Experiment(
     key="F6",
     title="Activations are sparse",
-    question="What share of an FFN's neurons is inactive, or contributes little, at a token?",
+    question="What share of an FFN's neurons is inactive at a token, or contributes little?",
     method=(
-        f"a: the neurons that enter the down projection, at at most {MAX_TOKENS} tokens of the passage without "
-        "the first "
-        f"of each window; means over tokens and at most {MAX_LAYERS} layers. mean(a == 0); mean(|a| < "
-        f"{INACTIVE:g} rms), "
-        f"which counts as inactive; 1 - k/n with k the fewest neurons that keep {TOP_P:.0%} of Σ|a|; mean(|a| < "
-        f"{ACTIVE:g} rms), with the layer's rms over the passage; Σ a² of the strongest {TOP_K_SHARE:.0%} / Σ "
-        "a²; Hoyer; "
-        f"Gini; (Σa²)² / Σa⁴ / n; neurons that can be dropped at a CETT of {CETT_TARGET:g}, over {CETT_TOKENS} tokens. "
-        f"Hot: the fewest neurons of a layer with {HOT:.0%} of all activations, |a| > {ACTIVE:g} rms. Dead: active at "
-        "fewer than 0.1% of tokens. Baseline of each: Gaussian vectors of the same size."
+        f"a are the n neurons that enter the down projection, at up to {MAX_TOKENS} tokens of the passage. The first "
+        f"token of each window is left out. All shares are means over tokens and over at most {MAX_LAYERS} layers; rms "
+        "is the layer's root mean square over the passage. Exact zeros: mean(a == 0). Inactive: mean(|a| < "
+        f"{INACTIVE:g} rms). Small: mean(|a| < {ACTIVE:g} rms). Top-p: 1 - k/n with k the fewest neurons that keep "
+        f"{TOP_P:.0%} of Σ|a|. Energy: Σa² of the strongest {TOP_K_SHARE:.0%} of neurons, over Σa². Hoyer and Gini "
+        "indices. Participation: (Σa²)² / Σa⁴ / n. CETT: neurons that can be dropped at a relative output error of "
+        f"{CETT_TARGET:g}, over {CETT_TOKENS} tokens. Hot: the fewest neurons of a layer with {HOT:.0%} of all "
+        f"activations, |a| > {ACTIVE:g} rms. Dead: active at fewer than 0.1% of tokens. Baseline of each: Gaussian "
+        "vectors of the same size."
     ),
-    rule=f"More than {MOSTLY:.0%} of neurons are inactive at a token: exactly 0, or below {INACTIVE:g} of their "
-    "layer's "
-    "rms.",
+    rule=f"At a token, more than {MOSTLY:.0%} of neurons are inactive: exactly 0, or below {INACTIVE:g} of their "
+    "layer's rms.",
     source=(
         "Li et al. 2022 (arXiv 2210.06313); Szatkowski et al. 2025 (2509.00454); Zhang et al. 2024, CETT (2402.03804); "
         "Hurley & Rickard 2009 (0811.4706); Song et al. 2023, PowerInfer (2312.12456)"

@@ -1,5 +1,4 @@
-"""A5: whether heads are consistent across texts, whether one is specialized, and which heads copy, sink or are "
-"positional."""
+"""A5: consistency of heads across texts, specialization, and copying, attention-sink and positional heads."""
 
 from dataclasses import dataclass
 
@@ -21,24 +20,24 @@ PAIRS = 2
 """Pairs of windows of the passage, each window once."""
 
 OTHERS = 7
-"""At most this many other heads are compared with each head across windows."""
+"""Maximum number of other heads that each head is compared with across windows."""
 
 SINK_TOKENS = 64  # Gu et al. 2024; the sink rate depends on the length
 
 POSITIONAL = 0.9
-"""A head is positional if this share of its queries attends most to one distance (Voita et al. 2019)."""
+"""A head is positional if this share of its queries attends most to the same distance (Voita et al. 2019)."""
 
 COPYING = 0.0
-"""A head copies if it raises the token it reads more than all other tokens of the list together; chance is near -1."""
+"""A head copies if it raises the token it attends to more than all others of the list together; chance is near -1."""
 
 MAX_LAYERS = 12
 """Layers whose heads are compared, evenly spaced if a decoder has more."""
 
 EVERY = 4
-"""Every so many queries are compared across windows."""
+"""One of this many queries is compared across windows."""
 
 MIN_GAP_BITS = 1e-9
-"""A head must be nearer to itself than to others by this much; two equal heads are not consistent."""
+"""A head must be more similar to itself than to others by this much; two equal heads are not consistent."""
 
 
 Pairs = list[tuple[Trace, Trace]]
@@ -49,11 +48,11 @@ class LayerHeads:
     """The heads of one layer over the passage.
 
     Attributes:
-        divergence: Bits between two heads at the same tokens.
-        itself: Bits between a head and itself at equal positions of two windows.
-        other: Bits between a head and another head, at equal positions of two windows.
-        consistent: For each head and pair of windows, whether it is nearest to itself on the other window.
-        sinks, positional: Shares of the layer's heads.
+        divergence: Divergence of two heads at the same tokens, in bits.
+        itself: Divergence of a head and itself at the same positions of two windows, in bits.
+        other: Divergence of a head and another head at the same positions of two windows, in bits.
+        consistent: For each head and pair of windows, whether the most similar head on the other window is itself.
+        sinks, positional: Shares of attention-sink heads and of positional heads.
     """
 
     divergence: float
@@ -65,7 +64,7 @@ class LayerHeads:
 
 
 def mean_pair_bits(patterns: Float[np.ndarray, "head token past"]) -> float:
-    """The mean divergence over all pairs of heads."""
+    """The mean divergence over all pairs of heads, in bits."""
     heads = len(patterns)
     return float(pairwise_head_divergence(patterns).sum(dtype=np.float64) / (heads * (heads - 1)))
 
@@ -73,7 +72,7 @@ def mean_pair_bits(patterns: Float[np.ndarray, "head token past"]) -> float:
 def across_bits(
     first: Float[np.ndarray, "head token past"], second: Float[np.ndarray, "head token past"]
 ) -> Float64[np.ndarray, "shift head"]:
-    """The divergence of each head and itself in another window, then of each head and other heads there."""
+    """The divergence, in bits, of each head and itself in another window, then of each head and other heads there."""
     heads, _, past = first.shape
 
     def bits(shift: int) -> Float64[np.ndarray, " head"]:
@@ -84,12 +83,12 @@ def across_bits(
 
 
 def consistent(bits: Float64[np.ndarray, "shift head"]) -> Bool[np.ndarray, " head"]:
-    """Heads that are nearer to themselves than to every other head."""
+    """Heads that are more similar to themselves than to every other head."""
     return np.asarray(bits[0] < bits[1:].min(axis=0) - MIN_GAP_BITS)
 
 
 def layer_heads(pairs: Pairs, layer: int) -> LayerHeads:
-    """The heads of one layer, each number a mean over windows."""
+    """The heads of one layer; numbers are means over windows."""
     windows = [[layer_patterns(trace, layer) for trace in pair] for pair in pairs]
     patterns, tokens = [pattern for pair in windows for pattern in pair], [min(t.n_fed for t in pair) for pair in pairs]
     cut = [[pattern[:, :n, :n] for pattern in pair] for pair, n in zip(windows, tokens, strict=True)]
@@ -105,14 +104,14 @@ def layer_heads(pairs: Pairs, layer: int) -> LayerHeads:
 
 
 def uniform_shares(trace: Trace) -> tuple[float, float]:
-    """The shares of sinks and positional heads under uniform attention."""
+    """The shares of attention-sink heads and of positional heads under uniform attention."""
     patterns = [uniform_pattern(trace.n_fed, layer.window) for layer in trace.spec.layers]
     sinks = np.mean([sink_rate(pattern[None, :SINK_TOKENS, :SINK_TOKENS]) for pattern in patterns])
     return float(sinks), float(np.mean([positional_offset(pattern)[1] >= POSITIONAL for pattern in patterns]))
 
 
 def effects(layers: list[LayerHeads], own: HeadTypeShares) -> tuple[Effect, ...]:
-    """The share of heads that are consistent across texts, and the most specialized head's share for one head type."""
+    """The share of consistent heads, and the attention of the most specialized head to its target."""
     compared = 1 + min(OTHERS, own.heads.shape[-1] - 1)
     sequences = len(own.heads)
     beyond = own.heads - np.median(own.heads, axis=(2, 3), keepdims=True)
@@ -120,10 +119,10 @@ def effects(layers: list[LayerHeads], own: HeadTypeShares) -> tuple[Effect, ...]
         effect_of(
             mean_interval(np.concatenate([layer.consistent for layer in layers]).astype(np.float64), SHARE),
             key="consistent_share",
-            label="share of heads that are nearest to themselves on another text",
+            label="share of heads that are most similar to themselves on another text (consistent)",
             unit="share",
             threshold=1 / compared,
-            threshold_reason=f"chance: one in {compared}, if heads were random on each text",
+            threshold_reason=f"chance: one in {compared}, with random heads on each text",
             sample_unit="heads",
         ),
         effect_of(
@@ -139,7 +138,7 @@ def effects(layers: list[LayerHeads], own: HeadTypeShares) -> tuple[Effect, ...]
 
 
 def curves(layers: list[LayerHeads], places: list[int], scores: Float64[np.ndarray, "layer head"]) -> tuple[Curve, ...]:
-    """The divergence of heads, and the shares of copying, sink and positional heads."""
+    """The divergence of heads, and the shares of copying, attention-sink and positional heads."""
     divergence = {
         "same text, another head": [layer.divergence for layer in layers],
         "another text, another head": [layer.other for layer in layers],
@@ -147,12 +146,12 @@ def curves(layers: list[LayerHeads], places: list[int], scores: Float64[np.ndarr
     }
     kinds = {
         "copying": (scores > COPYING).mean(axis=1)[places],
-        "sink": [layer.sinks for layer in layers],
+        "attention sink": [layer.sinks for layer in layers],
         "positional": [layer.positional for layer in layers],
     }
     return (
         layer_curve("divergence of heads", "bits", divergence, places),
-        layer_curve("head types", "share of the layer's heads", kinds, places),
+        layer_curve("copying, attention-sink and positional heads", "share of the layer's heads", kinds, places),
     )
 
 
@@ -172,20 +171,17 @@ def measure(lab: LabContext) -> Finding:
     uniform_sinks, uniform_positional = uniform_shares(pairs[0][0])
     kind, _, _ = np.unravel_index(own.heads.mean(axis=0).argmax(), own.heads.shape[1:])
     return Finding(
-        f"{same:.0%} of heads are nearest to themselves on another text: {itself:.2f} bits from themselves, "
-        f"{other:.2f} "
-        f"from other heads of their layer. The most specialized head ({HEAD_TYPES[int(kind)]}) gives its target "
-        f"{own.heads[:, kind].mean(axis=0).max():.0%} of its attention, the median head "
-        f"{float(np.median(own.heads[:, kind])):.0%}. {copies:.0%} of heads copy the token they read (mean "
-        "copying score "
-        f"{scores.mean():.2f}, best {scores.max():.2f}, chance {by_chance.mean():.2f}); {positional:.0%} are "
-        "positional, "
-        f"{sinks:.0%} are attention sinks.",
+        f"{same:.0%} of heads are most similar to themselves on another text: the mean divergence is {itself:.2f} bits "
+        f"from themselves, and {other:.2f} bits from other heads of their layer. The most specialized head "
+        f"({HEAD_TYPES[int(kind)]}) puts {own.heads[:, kind].mean(axis=0).max():.0%} of its attention on its target, "
+        f"the median head {float(np.median(own.heads[:, kind])):.0%}. {copies:.0%} of heads copy the token that they "
+        f"attend to (copying score: mean {scores.mean():.2f}, best {scores.max():.2f}, chance {by_chance.mean():.2f}). "
+        f"{positional:.0%} are positional heads, {sinks:.0%} are attention-sink heads.",
         effects(layers, own),
         (
             Number("head_divergence_bits", "divergence of two heads of a layer, same tokens", divergence, "bits", 0.0),
             Number(
-                "other_head_divergence_bits", "divergence of a head and others, on another text", other, "bits", itself
+                "other_head_divergence_bits", "divergence of a head and others, another text", other, "bits", itself
             ),
             Number("copying_heads_share", "copying heads", copies, "share", chance),
             Number(
@@ -196,7 +192,7 @@ def measure(lab: LabContext) -> Finding:
                 float(by_chance.mean()),
             ),
             Number("best_copying_score", "best copying score", float(scores.max()), "ratio", float(by_chance.max())),
-            Number("sink_heads_share", "attention sinks (first token)", sinks, "share", uniform_sinks),
+            Number("sink_heads_share", "attention-sink heads (first token)", sinks, "share", uniform_sinks),
             Number("positional_heads_share", "positional heads", positional, "share", uniform_positional),
         ),
         curves=curves(layers, places, scores),
@@ -212,21 +208,19 @@ def cost_tokens(lab: LabContext) -> int:
 EXPERIMENT = Experiment(
     key="A5",
     title="Heads specialize",
-    question="Does each head of a layer have its own attention pattern on every text, and do heads copy what "
-    "they read?",
-    method="At equal positions of two windows: the Jensen-Shannon divergence of each head and itself, and of each head "
-    f"and at most {OTHERS} others of its layer. A head is consistent if it is nearest to itself. Head types: "
-    "induction, "
-    "previous token, duplicate token, on repeated random tokens (A2). For the effect, head and type are chosen on all "
-    "other sequences. Divergence of two heads of a layer at the same tokens. Copying score: `2 Σ r_jj / Σ r_jk - 1`, "
-    "where r is what reading token j with weight 1 adds to the logit of token k of a random list, above the "
-    "mean; a head "
-    f"copies above {COPYING:g}; the baseline targets another token of the list. Sinks: mean p[i, 0] above 0.3 over "
-    f"{SINK_TOKENS} tokens. Positional: {POSITIONAL:.0%} of queries attend most to one distance. At most {MAX_LAYERS} "
-    "layers, except for head types and copying.",
-    rule="More heads than by chance are consistent across texts, and one head gives its target over "
-    f"{TYPE_SHARE:.0%} of "
-    "its attention more than the median head does.",
+    question="Does each head of a layer keep its own attention pattern across texts, and do heads copy the tokens that "
+    "they attend to?",
+    method="Consistency: at the same positions of two windows, the Jensen-Shannon divergence of each head and itself, "
+    f"and of each head and at most {OTHERS} others of its layer. A head is consistent if it is most similar to itself. "
+    "Head types: induction, previous token and duplicate token, on repeated random tokens (A2). For the effect, head "
+    "and type are chosen on all other sequences. The divergence of two heads of a layer is that at the same tokens. "
+    "Copying score: `2 Σ r_jj / Σ r_jk - 1`. Attention with weight 1 to token j changes the logit of token k of a "
+    "random list by r_jk, relative to the mean over k; only increases count. A head copies if its score is above "
+    f"{COPYING:g}; the baseline is the score for another token of the list. Attention sink: mean p[i, 0] above 0.3 "
+    f"over {SINK_TOKENS} tokens. Positional: {POSITIONAL:.0%} of queries attend most to the same distance. At most "
+    f"{MAX_LAYERS} layers, except for head types and copying.",
+    rule="The share of heads that are consistent across texts is above chance. The attention of the most specialized "
+    f"head to its target exceeds that of the median head by more than {TYPE_SHARE:.0%}.",
     source="Clark et al. 2019, arXiv 1906.04341, section 6; Olsson et al. 2022, arXiv 2209.11895, p. 60; Gu et al. "
     "2024, arXiv 2410.10781; Voita et al. 2019, arXiv 1905.09418",
     cost_tokens=cost_tokens,

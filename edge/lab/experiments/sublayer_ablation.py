@@ -1,4 +1,4 @@
-"""S2: loss, copying and factual recall with FFNs or attention ablated, in one layer and in all layers."""
+"""S2: loss, copying and factual recall with FFNs or attention ablated in one layer or in all layers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ MAX_LAYERS = 8
 """Layers that are ablated one at a time, evenly spaced if a decoder has more."""
 
 FEW_TOKENS, FEW_FACTS = 128, 8
-"""Tokens of one window, and known facts, that are measured for each single layer."""
+"""Tokens of one window, and known facts, that are measured for each layer."""
 
 WORSE_NATS = 0.5
-"""A clear increase of the loss: perplexity rises by two thirds. Our own choice."""
+"""Increase of the loss; perplexity increases by 65%. Our own choice, no paper sets it."""
 
 BLOCK = 32
 """Consecutive tokens that form one unit of the sample."""
@@ -58,7 +58,7 @@ def whole_sample(lab: LabContext) -> Sample:
 
 
 def small_sample(lab: LabContext) -> Sample:
-    """The inputs for ablation in one layer: a part of the whole sample."""
+    """The inputs for ablation in one layer, a part of the whole sample."""
     whole = whole_sample(lab)
     first = whole.windows[0]
     cut = Window(first.ids[:FEW_TOKENS], first.targets[:FEW_TOKENS])
@@ -66,7 +66,7 @@ def small_sample(lab: LabContext) -> Sample:
 
 
 Measure = Callable[[LabContext, Sample, Sequence[Edit]], Values]
-"""One value for each unit of the sample, under edits."""
+"""One value for each unit of the sample, with edits."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Ablations:
     Attributes:
         intact: Nothing ablated, for each unit of the whole sample.
         without: One kind of sublayer ablated in all layers, for each unit of the whole sample.
-        without_both: All sublayers ablated, so that the unembedding reads the token embedding.
+        without_both: All sublayers ablated, so that the token embedding is the input of the unembedding.
         few: Nothing ablated, mean over the small sample.
         by_layer: One sublayer of one layer ablated, mean over the small sample.
     """
@@ -120,7 +120,7 @@ def loss_nats(lab: LabContext, sample: Sample, edits: Sequence[Edit]) -> Values:
 def copied(lab: LabContext, sample: Sample, edits: Sequence[Edit]) -> Values:
     """Whether the top-1 token is correct on repeated random tokens; empty if the context has no room for them.
 
-    The first token of each round is left out: it is not predictable.
+    The first token of each copy is left out, because it is not predictable.
     """
     correct: list[bool] = []
     begin = len(lab.start_tokens)
@@ -159,7 +159,7 @@ def loss_table(lab: LabContext) -> Ablations:
 
 
 def effects(loss: Ablations) -> tuple[Effect, ...]:
-    """Increase of the loss without each kind of sublayer, paired token by token; the sample is blocks of tokens."""
+    """Increase of the loss without each kind of sublayer, paired by token; the units are blocks of tokens."""
     neither = _mean(loss.without_both) - loss.whole
     return tuple(
         effect_of(
@@ -168,8 +168,8 @@ def effects(loss: Ablations) -> tuple[Effect, ...]:
             label=f"increase of the loss with {all_of} ablated",
             unit="nats",
             threshold=WORSE_NATS,
-            threshold_reason="perplexity rises by two thirds, our own choice; with both ablated the increase is "
-            f"{neither:.2f}",
+            threshold_reason="our own choice, perplexity increases by 65%; with both ablated the increase is "
+            f"{neither:.2f} nats",
             sample_unit=f"blocks of {BLOCK} tokens",
         )
         for key, all_of, values in zip(("ffns", "attention"), ("all FFNs", "all attention"), loss.without, strict=True)
@@ -177,7 +177,7 @@ def effects(loss: Ablations) -> tuple[Effect, ...]:
 
 
 def numbers(loss: Ablations, copies: Ablations, recalls: Ablations, vocab_size: int) -> tuple[Number, ...]:
-    """Each measure under ablation, with the intact model as baseline; the intact model with a uniform guess."""
+    """Each measure with ablation; the baseline is the intact model, and for the intact model uniform probabilities."""
     uniform = float(np.log(vocab_size))
     made = [
         Number("loss_nats", "loss", loss.whole, "nats", uniform),
@@ -195,7 +195,11 @@ def numbers(loss: Ablations, copies: Ablations, recalls: Ablations, vocab_size: 
             made += [
                 Number(f"{name}_without_{many}{end}", f"{label}, {all_of} ablated", every, unit, table.whole),
                 Number(
-                    f"{name}_without_one_{word}{end}", f"{label}, {kind} of one layer ablated", one, unit, table.few
+                    f"{name}_without_one_{word}{end}",
+                    f"{label}, {kind} of one layer ablated (small sample)",
+                    one,
+                    unit,
+                    table.few,
                 ),
             ]
         made.append(
@@ -205,7 +209,7 @@ def numbers(loss: Ablations, copies: Ablations, recalls: Ablations, vocab_size: 
 
 
 def left(table: Ablations) -> str:
-    """A share without FFNs, and without attention, in words."""
+    """The shares without FFNs and without attention, as part of a sentence."""
     return " and ".join("an unknown share" if share != share else f"{share:.0%}" for share in table.left)
 
 
@@ -214,13 +218,11 @@ def measure(lab: LabContext) -> Finding:
     layers = evenly_spaced(lab.spec.n_layers, MAX_LAYERS)
     ffns, attention = loss.left
     return Finding(
-        f"The loss is {loss.whole:.2f} nats; {ffns:.2f} with all FFNs ablated, {attention:.2f} with all "
-        "attention ablated, "
-        f"{_mean(loss.without_both):.2f} with both. Without FFNs and without attention, {left(copies)} of "
-        "repeated tokens "
-        f"are predicted (intact: {copies.whole:.0%}) and {left(recalls)} of {len(lab.known_facts)} known facts "
-        "recalled. "
-        "A model that is trained without FFNs or attention might do better than one that loses them.",
+        f"The loss is {loss.whole:.2f} nats; {ffns:.2f} nats with all FFNs ablated, {attention:.2f} nats with all "
+        f"attention ablated, and {_mean(loss.without_both):.2f} nats with both ablated. The intact model predicts "
+        f"{copies.whole:.0%} of repeated tokens. With all FFNs ablated and with all attention ablated, it predicts "
+        f"{left(copies)} of them, and recalls {left(recalls)} of {len(lab.known_facts)} known facts. A model that is "
+        "trained without FFNs or without attention might be better than an ablated one.",
         effects(loss),
         numbers(loss, copies, recalls, lab.spec.vocab_size),
         curves=(
@@ -252,17 +254,17 @@ def cost_tokens(lab: LabContext) -> int:
 EXPERIMENT = Experiment(
     key="S2",
     title="Neither attention nor the FFN is enough alone",
-    question="How well does a model work if its FFNs, or its attention, add nothing to the residual stream?",
-    method="The output of all FFNs, or of all attention, is set to 0. Three measures: the loss on "
-    f"{READ_WINDOWS} windows of the passage; the share of correct top-1 tokens on {LIST_TOKENS} random tokens, "
-    "repeated "
-    f"{TIMES} times; and the known facts that are still answered. Baseline: the intact model; for its loss, a uniform "
-    "guess, ln(vocabulary). The same with one sublayer of one layer ablated, for at most "
-    f"{MAX_LAYERS} layers, on {FEW_TOKENS} tokens, one list and {FEW_FACTS} facts. Ablation overstates what a sublayer "
-    "does: the other sublayers get inputs that they never saw in training.",
-    rule=f"Without FFNs, and without attention, the loss is more than {WORSE_NATS:g} nats higher than with both.",
-    source="Meng et al. 2022, arXiv 2202.05262, and Geva et al. 2023, arXiv 2304.14767 (attention knockout); Olsson "
-    "et al. 2022, arXiv 2209.11895, p. 60 (repeats)",
+    question="How well does a model predict text, copy and recall facts with all FFNs, or all attention, ablated?",
+    method=f"The output of all FFNs, or of all attention, is set to 0. Measured are the loss on {READ_WINDOWS} windows "
+    f"of the passage, the share of correct top-1 tokens on {LIST_TOKENS} random tokens, repeated {TIMES} times, and "
+    "the share of known facts that are still recalled. Baseline: the intact model; for its own loss, uniform "
+    "probabilities, ln(vocabulary). The same is measured with one sublayer of one layer ablated, for at most "
+    f"{MAX_LAYERS} layers, on a small sample: {FEW_TOKENS} tokens, one list and {FEW_FACTS} facts. Ablation overstates "
+    "the role of a sublayer: the other sublayers get inputs that do not occur in training.",
+    rule=f"With all FFNs ablated, and with all attention ablated, the loss is more than {WORSE_NATS:g} nats higher "
+    "than that of the intact model.",
+    source="Meng et al. 2022, arXiv 2202.05262, and Geva et al. 2023, arXiv 2304.14767 (attention knockout); Olsson et "
+    "al. 2022, arXiv 2209.11895, p. 60 (repeats)",
     cost_tokens=cost_tokens,
     measure=measure,
 )

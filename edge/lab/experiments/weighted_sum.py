@@ -1,4 +1,4 @@
-"""A1: heads read weighted sums of values, with weights that change with the text."""
+"""A1: outputs of heads are weighted sums of values, with weights that depend on the text."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,10 @@ PAIRS = 3
 """Pairs of windows that are compared, each window once; more pairs change little and take time."""
 
 UNEXPLAINED = 0.001
-"""Share of the variance: the formula has no free parameter, so only rounding is left; 1e-4 or less in half "
-"precision."""
+"""Share of the variance. The formula has no free parameter, so only rounding error is left: 1e-4 in half precision."""
 
 MOVED_BITS = 0.01
-"""Our own choice, no paper sets it. Fixed weights change by 0, rounding by 1e-6, disjoint patterns by 1."""
+"""Our own choice, no paper sets it. Fixed weights give 0, rounding error 1e-6, disjoint patterns 1."""
 
 MAX_LAYERS = 8
 """Layers that are measured, evenly spaced if a decoder has more."""
@@ -39,7 +38,7 @@ class LayerSum:
 
     Attributes:
         own: `squared_errors` of `attn.heads` from the heads' own patterns, for each token.
-        borrowed: The same with the heads' patterns in the other window.
+        borrowed: The same with the patterns of the heads in the other window.
         shift_bits: Divergence of the patterns of the two windows, mean over heads, for each token after the first.
     """
 
@@ -49,7 +48,7 @@ class LayerSum:
 
 
 def layer_sum(pairs: list[tuple[Trace, Trace]], layer: int) -> LayerSum:
-    """Over pairs of windows, both cut to the shorter; tokens do not depend on later ones."""
+    """One layer over pairs of windows, both cut to the shorter; tokens do not depend on later ones."""
     own, borrowed, shifts = [], [], []
     for first, second in pairs:
         tokens = min(first.n_fed, second.n_fed)
@@ -69,7 +68,7 @@ def unexplained(own: Float64[np.ndarray, "unit layer 2"]) -> float:
 
 
 def effects(layers: list[LayerSum], borrowed: float) -> tuple[Effect, ...]:
-    """The unexplained share, and the change of the weights between texts; the sample is blocks of tokens."""
+    """The unexplained share, and the change of the weights between texts; a unit of the sample is a block of tokens."""
     own = np.stack([layer.own for layer in layers], axis=1)
     blocks = np.array([part.sum(axis=0) for part in np.split(own, range(BLOCK, len(own), BLOCK))])
     moved = np.mean([layer.shift_bits for layer in layers], axis=0)
@@ -77,20 +76,20 @@ def effects(layers: list[LayerSum], borrowed: float) -> tuple[Effect, ...]:
         effect_of(
             jackknife(blocks, unexplained),
             key="unexplained_share",
-            label="share that the weighted sum does not explain, 1 - R²",
+            label="share of heads' outputs that the weighted sum does not explain, 1 - R²",
             unit="share",
             threshold=UNEXPLAINED,
             side=Side.BELOW,
-            threshold_reason=f"rounding; with the weights of another text {1 - borrowed:.1%} are unexplained",
+            threshold_reason=f"rounding error; with the weights of another text 1 - R² is {1 - borrowed:.1%}",
             sample_unit=f"blocks of {BLOCK} tokens",
         ),
         effect_of(
             mean_interval(block_means(moved, BLOCK)),
             key="pattern_shift_bits",
-            label="divergence of the weights between two texts",
+            label="divergence of attention weights between two texts",
             unit="bits",
             threshold=MOVED_BITS,
-            threshold_reason="our own choice; fixed weights give 0, rounding 1e-6",
+            threshold_reason="our own choice; fixed weights give 0, rounding error 1e-6",
             sample_unit=f"blocks of {BLOCK} tokens",
         ),
     )
@@ -106,19 +105,24 @@ def measure(lab: LabContext) -> Finding:
     found = effects(layers, borrowed)
     own, shift = 1.0 - found[0].value, found[1].value
     return Finding(
-        f"Heads read weighted sums of values (R² {show_number(own)}). The weights depend on the text: at the "
-        "same positions "
-        f"of another text they differ by {shift:.2f} bits, and used in place of the own weights they give R² "
+        f"The outputs of heads are weighted sums of values (R² {show_number(own)}). The weights depend on the text: at "
+        f"the same positions of another text they differ by {shift:.2f} bits. With the weights of another text, R² is "
         f"{show_number(borrowed)}.",
         found,
         (
             Number("pattern_r2", "R² of the weighted sum, own weights", own, "ratio", borrowed),
-            Number("pattern_shift_bits", "divergence of patterns at equal positions of two texts", shift, "bits", 0.0),
-            Number("borrowed_pattern_r2", "R² of the weighted sum, another text's weights", borrowed, "ratio"),
+            Number(
+                "pattern_shift_bits",
+                "divergence of attention weights at the same positions of two texts",
+                shift,
+                "bits",
+                0.0,
+            ),
+            Number("borrowed_pattern_r2", "R² of the weighted sum, weights of another text", borrowed, "ratio"),
         ),
         curves=(
             layer_curve(
-                "divergence of patterns between two texts",
+                "divergence of attention weights between two texts",
                 "bits",
                 {"divergence": [layer.shift_bits.mean() for layer in layers]},
                 measured,
@@ -132,12 +136,11 @@ EXPERIMENT = Experiment(
     title="Attention is a dynamic weighted sum",
     question="Is the output of a head exactly a weighted sum of values, and do the weights change with the text?",
     method="For windows of the passage, `Σ_j p_ij v_j` of every head, with p recomputed from query and key, is "
-    "compared "
-    f"with the captured attn.heads: R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖², mean over at most {MAX_LAYERS} layers. Baseline: p "
-    "from another window. Change of the weights: Jensen-Shannon divergence of p at equal positions of two "
-    "windows, mean "
-    "over all heads and all queries after the first; fixed weights, as in an FFN, give 0.",
-    rule=f"Less than {UNEXPLAINED:.1%} is unexplained, and the divergence of the weights is above {MOVED_BITS} bits.",
+    f"compared with the recorded attn.heads. R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖², mean over at most {MAX_LAYERS} layers. "
+    "Baseline: p from another window. Change of the weights: Jensen-Shannon divergence of p at the same positions of "
+    "two windows, mean over all heads and all queries after the first. Fixed weights, as in an FFN, give 0.",
+    rule=f"Less than {UNEXPLAINED:.1%} of the variance is unexplained, and the divergence of the weights is above "
+    f"{MOVED_BITS} bits.",
     source="Vaswani et al. 2017, Attention Is All You Need, section 3.2; divergence: Lin 1991",
     cost_tokens=halves_tokens,
     measure=measure,

@@ -1,4 +1,4 @@
-"""F3: the width of the FFN, and the effective dimensions of its input, neurons and output."""
+"""F3: the width of the FFN, and the effective dimensions of its input, its neurons and its output."""
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -16,7 +16,7 @@ MAX_LAYERS = 8
 """Layers whose spectra are computed, evenly spaced if a decoder has more."""
 
 WIDER = 1.1
-"""Smallest ratio of dimensions. A linear map of any width gives at most 1; the extra tenth is our own choice."""
+"""Smallest ratio of dimensions. A linear map of any width gives at most 1; the margin of 0.1 is our own choice."""
 
 _NAMES = ("input", "up projection, before the activation", "neurons", "output")
 
@@ -56,23 +56,23 @@ def effects(expansion: float, ranks: Float64[np.ndarray, "layer place"]) -> tupl
             label="expansion ratio d_ff / d_model",
             unit="ratio",
             threshold=1.0,
-            threshold_reason="1: as wide as the residual stream",
+            threshold_reason="1: the FFN is as wide as the residual stream",
             sample_unit="",
         ),
         effect_of(
             mean_interval(more),
             key="dimensions_gained",
-            label="effective rank of neurons over the largest of input, up projection and output",
+            label="effective rank of the neurons, divided by the largest of input, up projection and output",
             unit="ratio",
             threshold=WIDER,
-            threshold_reason="a linear map of any width gives at most 1; the tenth is our own choice",
+            threshold_reason="a linear map of any width gives at most 1; the margin of 0.1 is our own choice",
             sample_unit="layers",
         ),
     )
 
 
 def _numbers(kind: str, label: str, mean: Float64[np.ndarray, " place"]) -> tuple[Number, ...]:
-    """At each place; the baseline of the neurons is the up projection, which is linear."""
+    """One measure at each place; the baseline of the neurons is the up projection, which is linear."""
     read, up, neurons, wrote = (float(value) for value in mean)
     return (
         Number(f"input_{kind}", f"{label}, FFN input", read, "count"),
@@ -87,7 +87,7 @@ def _measure(lab: LabContext) -> Finding:
         enough = passage_tokens_for(lab, 2 * max(kind.ffn.d_ff for kind in spec.layers))
         return not_applicable(
             f"{rows:,} tokens span at most {rows - 1:,} dimensions, fewer than the FFN's input ({spec.d_model:,}); use "
-            f"--tokens {enough} and a --text with at least as many"
+            f"--tokens {enough} and a --text of at least {enough:,} tokens"
         )
     layers = evenly_spaced(spec.n_layers, MAX_LAYERS)
     found = np.array([_dimensions(lab, layer) for layer in layers])
@@ -95,9 +95,9 @@ def _measure(lab: LabContext) -> Finding:
     read, up, neurons, wrote = (float(rank) for rank in ranks)
     expansion = float(np.mean([kind.ffn.d_ff / spec.d_model for kind in spec.layers]))
     return Finding(
-        f"The FFN is {show_number(expansion)} times as wide as d_model. Effective rank on {rows:,} tokens: "
-        f"{read:.0f} for "
-        f"its input, {neurons:.0f} for its neurons (before the activation {up:.0f}), {wrote:.0f} for its output.",
+        f"The FFN is {show_number(expansion)} times as wide as d_model. On {rows:,} tokens, the effective rank is "
+        f"{read:.0f} for its input, {up:.0f} for the up projection before the activation, {neurons:.0f} for its "
+        f"neurons, and {wrote:.0f} for its output.",
         effects(expansion, found[:, 0]),
         (
             Number("expansion_ratio", "expansion ratio d_ff / d_model", expansion, "ratio", 1.0),
@@ -114,17 +114,16 @@ def _measure(lab: LabContext) -> Finding:
 EXPERIMENT = Experiment(
     key="F3",
     title="The FFN expands to a wide space and back",
-    question="How wide is the FFN, and how many dimensions do its input, neurons and output use?",
+    question="How wide is the FFN, and how many dimensions do its input, its neurons and its output use?",
     method=(
-        "d_ff / d_model, mean over layers. For the centered rows of the passage at each place: effective rank "
-        "exp(-Σ p ln p) with p = σ / Σσ of the singular values, and participation ratio (Σλ)² / Σλ² of the variances; "
-        f"means over at most {MAX_LAYERS} layers. The up projection before the activation is linear in the FFN's "
-        "input, "
-        "so it shows the effect of width alone. Both are bounded by the number of tokens. The first token of "
-        "each window "
-        "is left out."
+        "The expansion ratio is d_ff / d_model, mean over layers. The rows of the passage are centered at each place. "
+        "Effective rank: exp(-Σ p ln p) with p = σ / Σσ of the singular values. Participation ratio: (Σλ)² / Σλ² of "
+        f"the variances λ. Both are means over at most {MAX_LAYERS} layers and cannot exceed the number of tokens. The "
+        "up projection before the activation is linear in the FFN's input, so it shows the effect of the width alone. "
+        "The first token of each window is left out."
     ),
-    rule=f"d_ff is above d_model, and neurons have more than {WIDER:g} times the effective rank of any other place.",
+    rule=f"d_ff is larger than d_model, and the effective rank of the neurons is more than {WIDER:g} times that of the "
+    "input, the up projection and the output.",
     source="Vaswani et al. 2017, section 3.3; Roy & Vetterli 2007, The Effective Rank",
     cost_tokens=shared_passage_only,
     measure=_measure,

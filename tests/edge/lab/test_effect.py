@@ -55,5 +55,5 @@ def test_a_claim_is_supported_if_all_of_its_effects_support_it(effects: tuple[Ef
 
 def test_the_reason_is_the_effects_that_decide() -> None:
     assert reason_of((ABOVE, BELOW)) == "the lead: 2.00% [−3.00%, 7.00%] is not above 10.0%."
-    assert reason_of((ABOVE, ACROSS)) == "the lead: 10.0% [5.00%, 15.0%] includes 10.0%."
+    assert reason_of((ABOVE, ACROSS)) == "the lead: 10.0% [5.00%, 15.0%], an interval that includes 10.0%."
     assert reason_of(()) == ""

@@ -130,10 +130,12 @@ def test_the_summary_asks_for_numbers_that_experiments_give(lab: LabContext) -> 
 
 def test_the_command_prints_for_people_and_for_scripts(said: Said) -> None:
     code, out, _ = said("lab", "fable-relu", "--claim", "F3", "--claim", "S3", "--tokens", 400)
-    assert code == 0 and "F3" in out and "S3" in out and "Attention and FFN" in out and "F1  " not in out
+    assert code == 0 and "F3" in out and "S3" in out and "Attention and the FFN" in out and "F1  " not in out
     assert "95% interval" in out and "above 50.0%" in out, "the table of effects is not told"
     code, out, _ = said("lab", "fable-relu", "--claim", "F3", "--tokens", 400, "--md")
-    assert code == 0 and "| claim | verdict | effect | value | 95% interval | criterion | effect alone |" in out
+    assert (
+        code == 0 and "| claim | verdict | effect | value | 95% interval | criterion | verdict of the effect |" in out
+    )
     code, out, err = said("lab", "fable-relu", "--claim", "F3", "--tokens", 400, "--json")
     assert code == 0 and [one["key"] for one in json.loads(out)["lab"]["results"]] == ["F3"] and "F3" in err
     code, out, _ = said("lab", "fable-relu", "--claim", "F3", "--tokens", 400, "--csv")

@@ -88,7 +88,7 @@ def test_the_table_of_claims_counts_verdicts_and_says_them_in_words() -> None:
     assert "supported: 1; not supported: 1; inconclusive: 1; not applicable: 1" in text
     assert "F1 claim F1 ● supported the lead: 34.0% [20.0%, 48.0%] is above 10.0%." in text
     assert "F2 claim F2 ○ not supported the lead: 1.00% [0%, 2.00%] is not above 10.0%." in text
-    assert "F4 claim F4 ◐ inconclusive the lead: 10.0% [−4.00%, 24.0%] includes 10.0%." in text
+    assert "F4 claim F4 ◐ inconclusive the lead: 10.0% [−4.00%, 24.0%], an interval that includes 10.0%." in text
     assert "F3 claim F3 – not applicable No ReLU here." in text
     ways = re.findall(r'href="#(claim-\d+)"', markup)
     assert len(ways) == 4 and all(f'id="{way}"' in markup for way in ways), f"{ways} lead nowhere"

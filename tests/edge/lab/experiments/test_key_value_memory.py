@@ -65,7 +65,7 @@ def test_neurons_that_promote_what_followed_all_agree(following: np.ndarray) -> 
         found, finding = layer_neurons(lab, LAST), EXPERIMENT.measure(lab)
     assert found.agreement == 1, "each memory promotes what followed its top trigger"
     assert found.agreement_by_chance < 0.2
-    assert found.examples and all(example.promoted[0] == following[example.neuron] for example in found.examples)
+    assert found.examples and all(example.promoted_ids[0] == following[example.neuron] for example in found.examples)
     assert finding.verdict is Verdict.SUPPORTED, finding.summary
 
 
