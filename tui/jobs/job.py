@@ -167,7 +167,7 @@ class JobContext:
         return self.models[place]
 
     def weights(self, place: ModelOnEngine) -> InsightWeights | None:
-        """The weights of an open model; None where there is no checkpoint."""
+        """The weights of an open model; None if it has no checkpoint."""
         if place not in self.explained:
             self.explained[place] = _weights_of(self.models[place])
         return self.explained[place]
