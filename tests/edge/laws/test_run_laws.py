@@ -69,7 +69,7 @@ def test_the_first_place_is_named_though_another_is_worse(model: Model, trace: T
 
 def test_a_logit_that_no_sublayer_made_is_named(model: Model, trace: Trace) -> None:
     found = law_4(moved(trace, "logits", 5, 3.0), open_readout(model.checkpoint), CLOSE, [(0, None)])
-    assert found.passed is False and found.where == "logit 0 less the mean, token 5"
+    assert found.passed is False and found.where == "logit 0 minus the mean, token 5"
 
 
 def test_what_is_no_number_breaks_a_law(model: Model, trace: Trace) -> None:
