@@ -26,15 +26,15 @@ def attention_pattern(
     window: AttentionWindow,
     cap: Cap = _UNCAPPED,
 ) -> Float32[np.ndarray, "token past"]:
-    """How much one head's tokens read from each key; rows sum to 1, hidden keys are exactly 0.
+    """The attention weights of one head; rows sum to 1, and masked keys are exactly 0.
 
-    `softmax(query · keyᵀ · scale)` over the visible keys (Vaswani et al. 2017, section 3.2.1), the scaled scores
-    bounded where the layer bounds them. The queries are the last ones: row `i` stands at position
-    `past - token + i`. Always float32, whatever was stored.
+    `softmax(query · keyᵀ · scale)` over the visible keys (Vaswani et al. 2017, section 3.2.1), with the layer's soft
+    cap on the scaled scores. The queries are the last tokens: row `i` is at position `past - token + i`. The result
+    is always float32.
     """
     tokens, past = len(query), len(key)
     if tokens > past:
-        raise ValueError(f"{tokens} queries cannot follow {past} keys; every query has a key of its own")
+        raise ValueError(f"{tokens} queries and {past} keys; there must be at least one key per query")
     score = query.astype(np.float32) @ key.astype(np.float32).T
     score *= np.float32(scale)
     if isinstance(cap, SoftCap):

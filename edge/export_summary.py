@@ -67,7 +67,7 @@ def parity_table(written: Path) -> Table:
 
 
 def parity_lines(written: Path) -> list[str]:
-    """What the numbers of `parity_table` mean, in sentences; and the ONNX Runtime that the graphs need."""
+    """The ONNX Runtime version that the graphs need, and the effect of quantization, in sentences."""
     from export.logit_difference import QUANTIZATION
     from export.manifest import read_manifest
 
@@ -80,17 +80,17 @@ def parity_lines(written: Path) -> list[str]:
 
 
 def quantization_line(cost: "LogitDifference") -> str:
-    """What quantization did to the model: its next tokens, and how well it predicts a text."""
+    """The effect of quantization: agreement of the next tokens, and perplexity on a text."""
     same = f"the most likely next token is the same at {cost.top1_agreement:.1%} of {cost.positions} positions"
     if cost.perplexity is None or cost.reference_perplexity is None:
-        return f"quantization: {same} (of random ids: the checkpoint has no tokenizer, so this says little about text)"
+        return f"quantization: {same} (random ids: the checkpoint has no tokenizer, so text may differ)"
     ratio = cost.perplexity / cost.reference_perplexity
-    told = (
+    effect = (
         f"quantization: {same} of a text, and perplexity is {cost.perplexity:.2f} where the original weights have "
         f"{cost.reference_perplexity:.2f} ({ratio - 1:+.1%}; lower is better)"
     )
     if ratio <= 1 + LARGE_LOSS:
-        return told
+        return effect
     return (
-        f"{told}. That is a large loss: the text becomes visibly worse; int8, or --keep for some matrices, loses less"
+        f"{effect}. That is a large loss, and text becomes visibly worse; int8, or --keep for some matrices, loses less"
     )

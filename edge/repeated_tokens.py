@@ -1,4 +1,4 @@
-"""Inputs made to bring out one behavior of a decoder."""
+"""Repeated random tokens, the standard input to find induction heads."""
 
 import numpy as np
 from jaxtyping import Int64
@@ -7,10 +7,10 @@ from jaxtyping import Int64
 def repeated_tokens(
     vocab_size: int, random: np.random.Generator, *, tokens: int = 25, times: int = 4
 ) -> Int64[np.ndarray, " token"]:
-    """Random tokens, one list of them over and over: what induction heads are found with (Olsson et al. 2022).
+    """A list of random tokens that is repeated `times` times, to find induction heads (Olsson et al. 2022).
 
-    No token comes twice within the list; the first and last sixteenth of the vocabulary, where special, very common
-    and very rare tokens have their ids, are left out.
+    The tokens of the list are distinct. The first and the last sixteenth of the vocabulary are left out: special, very
+    common and very rare tokens have their ids there.
     """
     margin = vocab_size // 16
     once = margin + random.permutation(vocab_size - 2 * margin)[:tokens]

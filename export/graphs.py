@@ -250,7 +250,7 @@ def _default_dtype(kind: torch.dtype) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences the exporter's warnings about deprecations and missing packages. Errors still raise."""
+    """Suppresses the exporter's warnings about deprecations and missing packages. Errors are still raised."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -127,7 +127,7 @@ class _Drawing:
         return numbers
 
     def _line(self, place: int, series: Series) -> None:
-        """Straight lines between adjacent points; a gap where there is no number."""
+        """Straight lines between adjacent points; a gap where a point is missing."""
         dash, drawn = DASHES[place % len(DASHES)], 0
         for start, (value, after) in enumerate(zip(series.values, series.values[1:], strict=False)):
             if not (math.isfinite(value) and math.isfinite(after)):

@@ -39,7 +39,7 @@ class JobProgress(Message):
 
 @dataclass
 class ModelLoaded(Message):
-    """A model is loaded; `weights` is None where there is no checkpoint to read."""
+    """A model is loaded; `weights` is None if it has no checkpoint."""
 
     model: ModelSummary
     weights: InsightWeights | None

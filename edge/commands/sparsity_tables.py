@@ -18,7 +18,7 @@ _CURVE = (
 
 
 def skipped_table(found: "SparsityProfile") -> Table:
-    """Bytes of each layer's FFN that an ideal one would not read, by definition of silence."""
+    """Bytes of each layer's FFN that an ideal FFN would not read, for each definition of sparsity."""
     from edge.measure.registry import SHARE_MEASURES
 
     columns = [

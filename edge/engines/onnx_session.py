@@ -34,7 +34,7 @@ class Cache:
     """Keys and values of every layer, in buffers that both sessions read and write in place.
 
     On the CPU they are parts of one block, for which numpy requests huge pages from Linux. This saves 5% of a token's
-    time at depth 1,700, where a token reads as many bytes of keys and values as of quantized weights.
+    time at depth 1,700, where the bytes of keys and values that a token reads equal those of quantized weights.
 
     Attributes:
         capacity: Maximum number of tokens.

@@ -1,4 +1,4 @@
-"""Tokens that neurons promote, directly and through later layers, and how far each list agrees with ablation."""
+"""Promoted tokens of neurons, directly and through later layers, and the agreement of each list with ablation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from models.errors import MisuseError
 from models.sites import layer_site
 
 NEURONS = 8
-"""Neurons of a layer that are ablated, one at a time, unless the caller says otherwise."""
+"""Default number of neurons of a layer that are ablated, one at a time."""
 
 TOP = 50
-"""Tokens of both rankings that are compared."""
+"""Number of top tokens of both rankings that are compared."""
 
 TOKENS = 8
-"""Tokens that are kept of each list of each neuron."""
+"""Number of tokens in each list of each neuron."""
 
 STEP = 0.05
-"""Share of what a neuron adds that is taken away to measure its first-order effect."""
+"""Share of a neuron's contribution that is removed to measure its first-order effect."""
 
 COARSE_STEP = 0.5
-"""The same, where the engine computes with fewer digits than float32, in which 5% is lost."""
+"""The same for engines with less precision than float32, in which an effect of 5% is lost to rounding."""
 
 
 Runs = Callable[[list[int], tuple[ScaleNeuron, ...], Watch], Trace]
@@ -39,12 +39,12 @@ Runs = Callable[[list[int], tuple[ScaleNeuron, ...], Watch], Trace]
 
 @dataclass(frozen=True)
 class ListAgreement:
-    """How far one list of promoted tokens agrees with ablation, at one token of a run; means over the neurons.
+    """Agreement of one list of promoted tokens with ablation, at one token of a run; means over the neurons.
 
     Attributes:
         r: Pearson's correlation over the whole vocabulary, -1 to 1.
-        others_r: The same, with the effect of ablating another of the neurons; NaN for one neuron.
-        overlap: How many of the `top` most promoted tokens are among the `top` whose logits fall most.
+        others_r: The same with the effect of ablating another neuron; NaN for a single neuron.
+        overlap: Number of the `top` promoted tokens that are among the `top` tokens whose logits fall most.
     """
 
     r: float
@@ -54,20 +54,20 @@ class ListAgreement:
 
     @property
     def is_poor(self) -> bool:
-        """Fewer than half of the promoted tokens are among those whose logits fall most."""
+        """Whether fewer than half of the promoted tokens are among the tokens whose logits fall most."""
         return self.overlap < self.top / 2
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What neurons promote at one token of a run, and what ablating them does there.
+    """Promoted tokens of neurons at one token of a run, and the effect of ablating the neurons there.
 
     Attributes:
-        neurons: How many were ablated.
-        direct: Of the tokens read off the weights.
-        through: Of the tokens promoted through later layers.
-        promotes: By neuron, the tokens that it promotes most through later layers, the most first.
-        falls: By neuron, the tokens whose logits fall most when it is ablated, the most first.
+        neurons: Number of ablated neurons.
+        direct: Agreement of the direct promoted tokens, by projection onto the vocabulary.
+        through: Agreement of the promoted tokens through later layers.
+        promoted_tokens: By neuron, its top promoted tokens through later layers, strongest first.
+        falling_tokens: By neuron, the tokens whose logits fall most when it is ablated, strongest first.
     """
 
     layer: int
@@ -75,25 +75,25 @@ class Agreement:
     neurons: int
     direct: ListAgreement
     through: ListAgreement
-    promotes: Mapping[int, tuple[str, ...]]
-    falls: Mapping[int, tuple[str, ...]]
+    promoted_tokens: Mapping[int, tuple[str, ...]]
+    falling_tokens: Mapping[int, tuple[str, ...]]
 
 
 class Ablation:
     """Passes over a run's tokens up to one of them, with single neurons scaled there.
 
     Attributes:
-        trace: The run, which watched its FFNs.
+        trace: The run, with its FFNs watched.
     """
 
     def __init__(self, trace: Trace, weights: InsightWeights, token: int, run: Runs) -> None:
         self.trace, self._weights, self._token, self._run = trace, weights, token, run
 
     def agreement(self, layer: int, neurons: int = NEURONS, top: int = TOP) -> Agreement:
-        """Measures the neurons of a layer that write most at the token, one at a time; two passes for each.
+        """Measures the neurons of a layer with the largest contributions at the token; two passes for each.
 
-        A neuron is changed at this token alone. One pass ablates it: its effect is the change of every logit, before
-        a cap bounds them. The other takes a step of it away, for its first-order effect through later layers.
+        A neuron is changed at this token only. One pass ablates it: its effect is the change of every logit, before a
+        soft cap. The other pass removes a step of it, which gives its first-order effect through later layers.
 
         Raises:
             MisuseError: the FFN was not watched, the token not fed, no neuron is active, or the run was itself edited.
@@ -106,12 +106,12 @@ class Ablation:
             neurons=len(found),
             direct=_agreement(self.read(layer, found), ablated, top),
             through=_agreement(promoted, ablated, top),
-            promotes=self._tokens(found, promoted),
-            falls=self._tokens(found, ablated),
+            promoted_tokens=self._tokens(found, promoted),
+            falling_tokens=self._tokens(found, ablated),
         )
 
     def direct_agreement(self, layer: int, neurons: int = NEURONS, top: int = TOP) -> ListAgreement:
-        """Of the tokens read off the weights alone; one pass for each neuron.
+        """Agreement of the direct promoted tokens only; one pass for each neuron.
 
         Raises:
             MisuseError: as `agreement`.
@@ -120,13 +120,13 @@ class Ablation:
         return _agreement(self.read(layer, found), self.measured(layer, found), top)
 
     def strongest(self, layer: int, neurons: int = NEURONS) -> tuple[int, ...]:
-        """The neurons that write most at the token; none where none is active."""
+        """The neurons with the largest contributions at the token; empty if no neuron is active."""
         return strongest_neurons(self.trace, self._weights, layer, self._token, neurons)
 
     def read(self, layer: int, neurons: Sequence[int]) -> Float32[np.ndarray, "neuron vocab"]:
-        """What each neuron adds to each logit directly, up to a factor that all logits share.
+        """The direct contribution of each neuron to each logit, up to a factor that all logits share.
 
-        `s_i · v_i` with the gains of all norms folded in, times W_U; what later layers make of it is not counted.
+        `s_i · v_i` with the gains of all norms folded in, times W_U. It excludes the effect through later layers.
         """
         readout, projection = self._weights.readout, self._weights.projection(layer, "ffn")
         coefficients = neurons_at(self.trace, layer, self._token)[list(neurons), None]
@@ -135,31 +135,31 @@ class Ablation:
         )
 
     def measured(self, layer: int, neurons: Sequence[int]) -> Float32[np.ndarray, "neuron vocab"]:
-        """What each logit loses when each neuron is ablated."""
+        """The decrease of each logit when each neuron is ablated."""
         return self._lost(layer, neurons, 1.0)
 
     def first_order(self, layer: int, neurons: Sequence[int]) -> Float32[np.ndarray, "neuron vocab"]:
-        """What each neuron adds to each logit through later layers and the final norm, to first order.
+        """The first-order contribution of each neuron to each logit through later layers and the final norm.
 
-        `(logits - logits without a step of the neuron) / step`: the derivative of every logit along what the neuron
-        adds at this token, its total effect where later layers respond linearly.
+        `(logits - logits without a step of the neuron) / step`: the derivative of every logit along the neuron's
+        contribution at this token. It is the total effect if later layers respond linearly.
         """
         return self._lost(layer, neurons, self.step)
 
     @property
     def step(self) -> float:
-        """The share of what a neuron adds that `first_order` takes away.
+        """The share of a neuron's contribution that `first_order` removes.
 
-        Engines round what they multiply by quantized matrices, or every value in half precision.
+        It is larger for quantized matrices and half precision, because engines round the values.
         """
         is_exact = engine_of(self.trace.engine).float_kind == "fp32" and not self._weights.checkpoint.quantized
         return STEP if is_exact else COARSE_STEP
 
     def _lost(self, layer: int, neurons: Sequence[int], share: float) -> Float32[np.ndarray, "neuron vocab"]:
-        """What each logit loses without a share of each neuron, divided by that share."""
+        """The decrease of each logit without a share of each neuron, divided by that share."""
         readout, at = self._weights.readout, (self._token,)
         rows = [self._stream((ScaleNeuron(layer, neuron, 1.0 - share, at),)) for neuron in neurons]
-        # The head is linear, so what differs goes through it: logits would lose small differences in their digits.
+        # The head is linear, so it is applied to the difference: small differences of logits would be lost to rounding.
         lost = readout.norm.exact(self._whole) - readout.norm.exact(np.concatenate(rows))
         return np.asarray(readout.in_width(lost / share) @ readout.weight.T)
 
@@ -185,7 +185,7 @@ class Ablation:
 
     @cached_property
     def _whole(self) -> Float32[np.ndarray, "1 model"]:
-        """Of a pass like the others: what a cache and other shapes round is no effect of a neuron."""
+        """The residual stream of a pass without edits, so that rounding is the same as in the passes with edits."""
         return self._stream(())
 
     def _stream(self, edits: tuple[ScaleNeuron, ...]) -> Float32[np.ndarray, "1 model"]:

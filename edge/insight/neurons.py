@@ -24,13 +24,13 @@ class Neuron:
     Attributes:
         coefficient: Its activation, the input of the down projection.
         norm: L2 norm of its contribution to the residual stream; None without the weights.
-        promotes: The tokens that it promotes most, strongest first; empty without the weights, or if it is 0.
+        promoted_tokens: Its top promoted tokens, strongest first; empty without the weights, or if it is 0.
     """
 
     neuron: int
     coefficient: float
     norm: float | None
-    promotes: tuple[str, ...]
+    promoted_tokens: tuple[str, ...]
 
 
 def read_neurons(
@@ -61,7 +61,7 @@ def read_neurons(
             neuron=neuron,
             coefficient=float(neurons[neuron]),
             norm=float(abs(neurons[neuron]) * norms[neuron]),
-            promotes=_pieces(weights, found, place, float(neurons[neuron])),
+            promoted_tokens=_pieces(weights, found, place, float(neurons[neuron])),
         )
         for place, neuron in enumerate(listed)
     )

@@ -1,4 +1,4 @@
-"""All laws, in their order, with what each says, how it is checked, and the check."""
+"""All laws in order: the statement of each, the method, and the check."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,9 +22,9 @@ class Law:
     """One law.
 
     Attributes:
-        says: What it says, in a few words.
-        how: What is put side by side.
-        check: None for the law of a comparison, which needs another engine: see `law_5`.
+        statement: The law, in a few words.
+        method: The two values that are compared.
+        check: None for the law that compares engines, see `law_5`.
     """
 
     number: int
@@ -49,7 +49,7 @@ def _law_4(case: Case) -> LawResult:
 
 
 def _layer_by_layer(case: Case, parts: tuple[str, ...], check: Callable[[Trace], LawResult]) -> LawResult:
-    """A law of layers, a few of them at a time: the worst of all, at the first place that breaks it."""
+    """Checks a law on a few layers at a time: the largest error, at the first place over tolerance."""
     found = [check(case.run(replace(watch, parts=parts))) for watch in case.blocks()]
     worst = max(found, key=lambda one: (one.worst != one.worst, one.worst))
     broken = next((one for one in found if not one.passed), worst)
@@ -57,10 +57,10 @@ def _layer_by_layer(case: Case, parts: tuple[str, ...], check: Callable[[Trace],
 
 
 def law_5(comparison: Comparison) -> LawResult:
-    """Every site of every variant with the reference's weights agrees with the reference's, within rounding.
+    """Every site of every variant that has the reference's weights agrees with the reference, within rounding error.
 
-    The variant furthest beyond its tolerance speaks for all. Quantized weights beside others are another model, which
-    no tolerance for rounding can judge.
+    The result is that of the variant with the largest error relative to its tolerance. Variants with quantized weights
+    are skipped if the reference has other weights: they are different models, and differ by more than rounding error.
     """
     reference = engine_of(comparison.reference.engine)
     equal = [one for one in comparison.variants if have_equal_weights(reference, engine_of(one.engine))]
@@ -85,13 +85,16 @@ def law_5(comparison: Comparison) -> LawResult:
 
 
 def _place(comparison: Comparison, furthest: ComparedVariant) -> str:
-    """Where a variant first exceeds its tolerance, or comes closest to it."""
+    """Where a variant first exceeds its tolerance, or has its largest error."""
     at, site = furthest.first_divergent_site, furthest.worst_site
     if site is None:
         return f"{furthest.name} has no site in the shapes of {comparison.reference.name}"
     if at is None:
-        return f"{furthest.name} furthest, at {site}"
-    return f"{furthest.name} leaves {comparison.reference.name} at {at.site}, token {at.token} {quote_piece(at.piece)}"
+        return f"{furthest.name} at {site}"
+    return (
+        f"{furthest.name} differs from {comparison.reference.name} at {at.site}, "
+        f"token {at.token} {quote_piece(at.piece)}"
+    )
 
 
 def _same_token(one: ComparedVariant) -> str:
@@ -104,13 +107,24 @@ def _worst(one: ComparedVariant) -> float:
 
 
 LAWS = (
-    Law(1, trace_laws.PATTERNS, "maps recomputed as they are shown, then W_O; against the engine's own", _law_1),
-    Law(2, run_laws.WATCHING, "everything watched against nothing: all logits, 6 tokens generated", run_laws.law_2),
-    Law(3, trace_laws.SUMS, "the sum of each layer's parts against what leaves the layer", _law_3),
-    Law(4, trace_laws.ATTRIBUTIONS, "all parts through the frozen final norm, against logit differences", _law_4),
-    Law(5, AGREEMENT, "max |a − b| / max |b| of each site, b the reference's", None),
-    Law(6, run_laws.POSITIONS, "FFN(rows reordered) against FFN(rows), reordered; in three layers", run_laws.law_6),
-    Law(7, run_laws.SHARES, "Σ parts + gap against the whole pass: of a prefill, of a decode step", run_laws.law_7),
-    Law(8, run_laws.CACHE, "token by token against one pass; every site, edited by factors of 1", run_laws.law_8),
+    Law(1, trace_laws.PATTERNS, "recomputed pattern · value · W_O, compared with the recorded attn.output", _law_1),
+    Law(2, run_laws.WATCHING, "all sites watched, compared with none: all logits, 6 generated tokens", run_laws.law_2),
+    Law(3, trace_laws.SUMS, "each layer's input + sublayer outputs, compared with the layer's output", _law_3),
+    Law(
+        4,
+        trace_laws.ATTRIBUTIONS,
+        "all contributions with a frozen final norm, compared with logit differences",
+        _law_4,
+    ),
+    Law(5, AGREEMENT, "max |a − b| / max |b| of each site; b is the reference", None),
+    Law(
+        6, run_laws.POSITIONS, "FFN of reordered rows, compared with its reordered output; three layers", run_laws.law_6
+    ),
+    Law(
+        7, run_laws.SHARES, "Σ parts + unattributed time, compared with the pass: prefill, decode step", run_laws.law_7
+    ),
+    Law(
+        8, run_laws.CACHE, "token by token, compared with one pass; every site, edited by factors of 1", run_laws.law_8
+    ),
 )
 """In the order of their numbers."""

@@ -1,4 +1,4 @@
-"""What checking a law found, and how it is told from differences between what the law says is equal."""
+"""The result of checking a law, computed from the differences between values that should be equal."""
 
 import math
 from collections.abc import Sequence
@@ -13,17 +13,16 @@ from edge.picture.pieces import quote_piece
 
 @dataclass(frozen=True)
 class LawResult:
-    """One law, checked.
+    """The result of one law.
 
     Attributes:
-        number: Of the law, 1 to 8.
-        says: The law, in a few words.
-        worst: The largest relative difference, `max |a - b| / max |b|`; NaN where something is no number, or where the
-            law does not apply.
-        tolerance: What rounding alone explains.
-        holds: None where it does not apply.
-        where: The first place that differs, the worst one where none does, or why the law does not apply.
-        tokens: Tokens it was checked on.
+        number: Number of the law, 1 to 8.
+        statement: The law, in a few words.
+        worst: The largest relative error, `max |a - b| / max |b|`; NaN if a value is NaN, or if the law was skipped.
+        tolerance: The largest relative error that rounding explains.
+        passed: None if the law was skipped.
+        where: The first place over tolerance, or that of the largest error, or the reason for skipping the law.
+        tokens: Number of tokens in the check.
     """
 
     number: int
@@ -37,7 +36,7 @@ class LawResult:
 
 @dataclass(frozen=True)
 class SiteDifference:
-    """How far two things are apart that a law says are equal: a relative difference, and where it is."""
+    """The relative error of two values that should be equal, and its place."""
 
     error: float
     where: str
@@ -50,7 +49,7 @@ def site_difference(
     site: str,
     pieces: Sequence[str],
 ) -> SiteDifference:
-    """The relative difference at a site, at its first token beyond the tolerance, or its worst token."""
+    """The largest relative error at a site, with the first token over tolerance or that of the largest error."""
     errors = token_errors(got, want)
     beyond = ~(errors <= tolerance)
     token = int(beyond.argmax()) if beyond.any() else int(errors.argmax())
@@ -60,7 +59,7 @@ def site_difference(
 def law_result(
     number: int, statement: str, tolerance: float, found: Sequence[SiteDifference], tokens: int, note: str = ""
 ) -> LawResult:
-    """The verdict on everything that a law compared, in order; `note` follows the place."""
+    """The result for all compared values, in order; `note` is added to the place."""
     beyond = [one for one in found if not one.error <= tolerance]
     worst = max(found, key=lambda one: (math.isnan(one.error), one.error))
     where = (beyond or [worst])[0].where
@@ -70,5 +69,5 @@ def law_result(
 
 
 def skipped_law(number: int, statement: str, tolerance: float, why: str, tokens: int) -> LawResult:
-    """A law that says nothing of this model or these tokens."""
+    """The result of a law that does not apply to this model or these tokens."""
     return LawResult(number, statement, math.nan, tolerance, None, why, tokens)

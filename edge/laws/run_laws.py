@@ -1,4 +1,4 @@
-"""Laws that need runs of their own: 2, 6, 7 and 8."""
+"""Laws that need separate runs: 2, 6, 7 and 8."""
 
 import math
 from dataclasses import replace
@@ -20,20 +20,20 @@ from edge.trace import Trace
 from edge.watch import Watch
 from models.sites import LOGITS, PARTS, layer_site
 
-WATCHING = "watching changes no logit, no token"
+WATCHING = "watching changes no logit and no token"
 POSITIONS = "FFN is position-wise, attention is not"
-SHARES = "shares and gap sum to the total"
+SHARES = "parts + unattributed time = whole pass"
 CACHE = "cache = full pass; factor 1 = no edit"
 
 SUMS_TO = 1e-6
-"""Relative difference up to which sums of nanoseconds are equal."""
+"""Largest relative difference of equal sums of nanoseconds."""
 
 REPEATS = 5
-"""Passes behind each timing: a sum is checked, not a time."""
+"""Passes of each timing; few, because a sum is checked, not a time."""
 
 
 def law_2(case: Case) -> LawResult:
-    """A watched run yields the logits and tokens of an unwatched one."""
+    """A watched run has the logits and tokens of a run without watching."""
     plain = case.run(Watch.nothing(), new_tokens=NEW_TOKENS)
     logits = case.model.logits(list(case.ids))
     found: list[SiteDifference] = []
@@ -47,27 +47,28 @@ def law_2(case: Case) -> LawResult:
 
 
 def _chosen_difference(watched: Trace, plain: Trace, tolerance: float) -> list[SiteDifference]:
-    """Generated tokens, and their log-probabilities."""
+    """Differences of the generated tokens and of their log-probabilities."""
     own, other = (trace.pieces[trace.prompt_length :] for trace in (watched, plain))
     for place, (piece, unwatched) in enumerate(zip_longest(own, other, fillvalue="")):
         if watched.generated[place : place + 1] != plain.generated[place : place + 1]:
-            told = f"generated token {place}: {quote_piece(piece)} watched, {quote_piece(unwatched)} unwatched"
-            return [SiteDifference(math.inf, told)]
+            where = f"generated token {place}: {quote_piece(piece)} watched, {quote_piece(unwatched)} not watched"
+            return [SiteDifference(math.inf, where)]
     if not own:
         return []
     given, wanted = (np.array(trace.logprobs, np.float32)[:, None] for trace in (watched, plain))
-    return [site_difference(given, wanted, tolerance, "log-probability of what is generated", own)]
+    return [site_difference(given, wanted, tolerance, "log-probability of the generated tokens", own)]
 
 
 def law_6(case: Case) -> LawResult:
-    """With its input in another order an FFN writes the same rows in that order; attention does not.
+    """If the rows of its input are reordered, the FFN's output is reordered in the same way; attention's is not.
 
-    The first, the middle and the last layer: their attention is ablated, so that the FFN reads the layer's input.
+    Checked in the first, the middle and the last layer. For the FFN, attention is ablated, so that the FFN depends on
+    the layer's input only.
     """
     tokens = tuple(range(len(case.ids)))
     if len(tokens) < 2:
         return skipped_law(
-            6, POSITIONS, case.tolerance, "one token has no other order; run a longer prompt", len(tokens)
+            6, POSITIONS, case.tolerance, "one token cannot be reordered; run a longer prompt", len(tokens)
         )
     order, found, moved = list(reversed(tokens)), [], math.inf
     noticed = max(100 * TOLERANCES["fp32"], 2 * case.tolerance)
@@ -85,14 +86,14 @@ def law_6(case: Case) -> LawResult:
         attention = float(token_errors(wrote("attn.output", turned), wrote("attn.output")[order]).max())
         moved = min(moved, attention)
         if not attention > noticed:
-            found.append(SiteDifference(math.inf, f"attention of layer {layer} did not notice another order"))
+            found.append(SiteDifference(math.inf, f"attention of layer {layer} did not depend on the order"))
     return law_result(
-        6, POSITIONS, case.tolerance, found, len(tokens), f"attention moves by {show_number(moved)} at least"
+        6, POSITIONS, case.tolerance, found, len(tokens), f"attention changes by at least {show_number(moved)}"
     )
 
 
 def law_7(case: Case) -> LawResult:
-    """Shares and gap of a decode step's and of a prefill's timing sum to the total; coverage is told."""
+    """The timed parts and the unattributed time of a prefill and of a decode step sum to the uninstrumented latency."""
     found, notes = [], []
     for what, tokens in {"prefill": len(case.ids), "decode step": 1}.items():
         case.progress(f"timing a {what}")
@@ -106,20 +107,20 @@ def law_7(case: Case) -> LawResult:
 
 
 def _sum_difference(timing: SublayerTiming, what: str, n_layers: int) -> SiteDifference:
-    """`|Σ parts + gap - total| / total`; infinite where a part is missing, or no time at all."""
+    """`|Σ parts + gap - total| / total`; infinite if a part was not timed, or is unknown."""
     wanted = {"embed", "head", *(f"layers.{layer}.{part}" for layer in range(n_layers) for part in ("attn", "ffn"))}
     untimed = [scope for scope in sorted(wanted) if not timing.measured_ns.get(scope, 0.0) > 0]
     strange = sorted(timing.measured_ns.keys() - wanted - {"other"})
     if untimed or strange:
         return SiteDifference(
-            math.inf, f"{what}: {untimed[0]} was not timed" if untimed else f"{what}: {strange[0]} is no part"
+            math.inf, f"{what}: {untimed[0]} was not timed" if untimed else f"{what}: {strange[0]} is an unknown part"
         )
     whole_ns = sum(timing.scaled_ns.values()) + (timing.gap_ns or 0.0)
     return SiteDifference(abs(whole_ns - timing.total_ns) / timing.total_ns, f"{what} at depth {timing.depth}")
 
 
 def law_8(case: Case) -> LawResult:
-    """Decoding token by token gives the logits of one full pass, and edits of strength one change nothing."""
+    """Decoding token by token gives the logits of one full pass, and edits with factor 1 change nothing."""
     decoded = case.run(Watch(parts=(), logits=True), new_tokens=NEW_TOKENS)
     full = case.model.logits(list(decoded.tokens[: decoded.n_fed]))
     found = [site_difference(decoded.site(LOGITS), full, case.tolerance, f"{LOGITS} with the cache", decoded.pieces)]
@@ -129,13 +130,13 @@ def law_8(case: Case) -> LawResult:
     after = case.run(watch, _neutral(before, layers))
     for site in before.sites:
         found.append(
-            site_difference(after.site(site), before.site(site), case.tolerance, f"{site} when edited", before.pieces)
+            site_difference(after.site(site), before.site(site), case.tolerance, f"{site} with edits", before.pieces)
         )
     return law_result(8, CACHE, case.tolerance, found, decoded.n_fed)
 
 
 def _neutral(before: Trace, layers: tuple[int, ...]) -> list[Edit]:
-    """Edits that leave everything as it was: factors of one, no noise, and each site's own values put back."""
+    """Edits without effect: factors of 1, noise of 0, and sites replaced by their own values."""
     some = sorted({0, before.n_fed // 2, before.n_fed - 1})
     put = [layer_site(layer, part) for layer in layers for part in PARTS]
     return [

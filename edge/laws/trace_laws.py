@@ -1,4 +1,4 @@
-"""Laws of one trace and the weights behind it: 1, 3 and 4. A law of layers is checked on those that were watched."""
+"""Laws of one trace and the model's weights: 1, 3 and 4. Laws 1 and 3 are checked on all watched layers."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +18,7 @@ SUMS = "input + attn + FFN outputs = output"
 ATTRIBUTIONS = "direct attributions sum to the logits"
 
 Question = tuple[int, int | None]
-"""A target, and what its logit is compared with; None is the mean of all logits."""
+"""A target token, and the token whose logit is subtracted; None for the mean of all logits."""
 
 
 def watched_layers(trace: Trace) -> Sequence[int]:
@@ -27,7 +27,7 @@ def watched_layers(trace: Trace) -> Sequence[int]:
 
 
 def law_1(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
-    """pattern · value · W_O, plus its bias and normed where the layer norms it, equals the captured attn.output.
+    """pattern · value · W_O, with bias and output norm if there are any, equals the recorded attn.output.
 
     Needs `attn.query`, `attn.key`, `attn.value`, `attn.heads` and `attn.output`.
     """
@@ -42,14 +42,14 @@ def law_1(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
 
 
 def _heads(trace: Trace, layer: int) -> Float32[np.ndarray, "token head head_dim"]:
-    """What each head reads, by the map that is shown of it."""
+    """The weighted sum of values of each head, from the attention pattern that screens show."""
     values = trace.site(layer_site(layer, "attn.value"))
     heads = [trace.pattern(layer, head) @ values[:, head // trace.spec.sharing] for head in range(trace.spec.n_heads)]
     return np.stack(heads, axis=1)
 
 
 def law_3(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
-    """What enters a layer and what its sublayers add is what leaves it; each sum normed where the layer norms it.
+    """The sum of a layer's input and its sublayers' outputs equals its output; sums are normed if the layer norms them.
 
     Needs `input`, `attn.output`, `ffn.output` and `output`.
     """
@@ -67,18 +67,18 @@ def law_3(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
 
 
 def law_4(trace: Trace, readout: Readout, tolerance: float, questions: Sequence[Question] = ()) -> LawResult:
-    """Direct attributions of the embedding, all sublayers and biases sum to the logit difference, before a cap.
+    """Direct attributions of the embedding, all sublayers and biases sum to the logit difference, before a soft cap.
 
-    The difference is relative to the largest logit. Needs `input` of the first layer, `output` of the last,
+    The error is relative to the largest logit. Needs `input` of the first layer, `output` of the last,
     `attn.output` and `ffn.output` of all, and the logits.
 
     Args:
-        questions: Differences of logits; where there are none, what the last token is most and least likely to be
-            followed by, and the likeliest beside the mean.
+        questions: Differences of logits. The default is the top-1 token after the last token, minus the least probable
+            token and minus the mean.
     """
     norming = next((layer for layer, kind in enumerate(trace.spec.layers) if kind.norms_sum), None)
     if norming is not None:
-        why = f"layer {norming} norms the sum after each sublayer, so a logit is no sum of what sublayers add"
+        why = f"layer {norming} norms the sum after each sublayer, so logits are not sums of contributions"
         return skipped_law(4, ATTRIBUTIONS, tolerance, why, trace.n_fed)
     logits, last = before_cap(trace), trace.site(layer_site(trace.spec.n_layers - 1, "output"))
     components, largest, found = _components(trace), max(float(np.abs(logits).max()), 1e-6), []
@@ -87,13 +87,13 @@ def law_4(trace: Trace, readout: Readout, tolerance: float, questions: Sequence[
         got = direct_logit_attribution(components, reading).sum(axis=0, dtype=np.float64) + reading.constant
         off = np.abs(got - logit_difference(logits, target, baseline)) / largest
         token = int(np.nan_to_num(off, nan=np.inf).argmax())
-        less = "the mean" if baseline is None else f"logit {baseline}"
-        found.append(SiteDifference(float(off.max()), f"logit {target} less {less}, token {token}"))
+        subtracted = "the mean" if baseline is None else f"logit {baseline}"
+        found.append(SiteDifference(float(off.max()), f"logit {target} minus {subtracted}, token {token}"))
     return law_result(4, ATTRIBUTIONS, tolerance, found, trace.n_fed)
 
 
 def before_cap(trace: Trace) -> Float64[np.ndarray, "token vocab"]:
-    """The engine's logits as they were before they were bounded."""
+    """The engine's logits before the soft cap."""
     logits = trace.site(LOGITS).astype(np.float64)
     match trace.spec.logit_cap:
         case NoCap():
@@ -105,17 +105,17 @@ def before_cap(trace: Trace) -> Float64[np.ndarray, "token vocab"]:
 def logit_difference(
     logits: Float64[np.ndarray, "token vocab"], target: int, baseline: int | None
 ) -> Float64[np.ndarray, " token"]:
-    """What a direct attribution accounts for, at every token."""
+    """The logit difference that direct attributions sum to, at every token."""
     return np.asarray(logits[:, target] - (logits.mean(-1) if baseline is None else logits[:, baseline]))
 
 
 def _questions(logits: Float64[np.ndarray, "token vocab"]) -> Iterator[Question]:
-    likeliest, unlikeliest = int(logits[-1].argmax()), int(logits[-1].argmin())
-    yield likeliest, unlikeliest
-    yield likeliest, None
+    top1, least_probable = int(logits[-1].argmax()), int(logits[-1].argmin())
+    yield top1, least_probable
+    yield top1, None
 
 
 def _components(trace: Trace) -> Float32[np.ndarray, "component token model"]:
-    """What the embedding and every sublayer added to the residual stream."""
+    """The contributions of the embedding and of every sublayer to the residual stream."""
     parts = [layer_site(layer, f"{part}.output") for layer in range(trace.spec.n_layers) for part in ("attn", "ffn")]
     return np.stack([trace.site(site) for site in (layer_site(0, "input"), *parts)])

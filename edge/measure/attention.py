@@ -10,8 +10,8 @@ def entropy_bits(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.n
     0 for a single key, `log2(n)` bits for uniform attention over n keys; `2 ** entropy` is an effective number of keys.
     """
     weight = pattern.astype(np.float32)
-    surprise = np.log2(weight, out=np.zeros_like(weight), where=weight > 0)
-    bits = -np.einsum("...tp,...tp->...t", weight, surprise)
+    log_weight = np.log2(weight, out=np.zeros_like(weight), where=weight > 0)
+    bits = -np.einsum("...tp,...tp->...t", weight, log_weight)
     return np.asarray(np.maximum(bits, 0.0), np.float32)
 
 
@@ -52,7 +52,7 @@ def mean_distance(pattern: Float[np.ndarray, "*head token past"]) -> Float32[np.
     """
     tokens, past = pattern.shape[-2:]
     if tokens > past:
-        raise ValueError(f"{tokens} queries cannot follow {past} keys; every query has a key of its own")
+        raise ValueError(f"{tokens} queries and {past} keys; there must be at least one key per query")
     position, key = np.arange(past - tokens, past), np.arange(past)
     reached = np.einsum("...tp,p->...t", pattern, key, dtype=np.float64)
     return np.asarray(position * pattern.sum(axis=-1, dtype=np.float64) - reached, np.float32)

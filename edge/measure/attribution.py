@@ -1,4 +1,4 @@
-"""Direct logit attribution: what each sublayer, head and neuron adds to a difference of two logits."""
+"""Direct logit attribution: the contribution of each sublayer, head and neuron to a difference of two logits."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,12 @@ BIAS = "bias"
 def direct_logit_attribution(
     components: Float[np.ndarray, "component token model"], reading: LinearReadout
 ) -> Float32[np.ndarray, "component token"]:
-    """What each component of the residual stream adds to a difference of logits, in logits (nats).
+    """The contribution of each component of the residual stream to a difference of logits, in logits (nats).
 
-    `c / rms(x) · γ · (W_U[target] - W_U[baseline])`, the final norm's statistics held (Elhage et al. 2021, A
-    Mathematical Framework for Transformer Circuits; `logit_attrs` of TransformerLens). The parts of `x` and what
-    biases add sum to the difference: law 4. Direct effects alone: what later layers make of a part is theirs.
+    `c / rms(x) · γ · (W_U[target] - W_U[baseline])` with frozen statistics of the final norm (Elhage et al. 2021, A
+    Mathematical Framework for Transformer Circuits; `logit_attrs` of TransformerLens). The contributions of the parts
+    of `x` and of biases sum to the difference (law 4). These are direct effects; effects through later layers are
+    attributed to those layers.
     """
     return np.asarray(components @ reading.direction / reading.scale, np.float32)
 
@@ -40,7 +41,7 @@ class Attribution:
 
     Attributes:
         names: `embed`, `layers.3.attn`, `layers.3.ffn`; or heads, or neurons, of one sublayer; and `bias`.
-        logits: What each adds, in logits.
+        logits: The contribution of each, in logits.
     """
 
     names: tuple[str, ...]
@@ -55,16 +56,16 @@ class Attribution:
 def read_difference(trace: Trace, readout: Readout, target: int, baseline: int | None, token: int) -> LinearReadout:
     """The logit of `target` minus that of `baseline` after one token, before any soft cap, as a linear function.
 
-    Without a baseline, minus the mean of all logits.
+    Without a baseline, the mean of all logits is subtracted.
 
     Raises:
-        MisuseError: a decoder that norms the residual stream after each sublayer, where no part stays what it was.
+        MisuseError: the decoder norms the residual stream after each sublayer, which rescales earlier contributions.
     """
     for layer, kind in enumerate(trace.spec.layers):
         if kind.norms_sum:
             raise MisuseError(
-                f"layer {layer} of {trace.model} norms the residual stream after each sublayer has added to it, so a "
-                "logit is no sum of what sublayers add; the logit lens works on it"
+                f"layer {layer} of {trace.model} norms the residual stream after each sublayer, so logits are not sums "
+                "of contributions; use the logit lens"
             )
     return readout.frozen(trace.row(layer_site(trace.spec.n_layers - 1, "output"), token), target, baseline)
 
@@ -74,7 +75,9 @@ def _with_bias(names: list[str], parts: Float[np.ndarray, " part"], reading: Lin
 
 
 def attribute(trace: Trace, readout: Readout, target: int, baseline: int | None, token: int) -> Attribution:
-    """What the embedding and every sublayer add to a difference of logits after one token; see `read_difference`.
+    """The contributions of the embedding and every sublayer to a logit difference after one token.
+
+    See `read_difference`.
 
     Needs `input` of the first layer, `attn.output` and `ffn.output` of all, and `output` of the last.
     """
@@ -89,7 +92,7 @@ def attribute(trace: Trace, readout: Readout, target: int, baseline: int | None,
 def _inside(
     reading: LinearReadout, projection: OutputProjection, parts: Float32[np.ndarray, "token part"]
 ) -> LinearReadout:
-    """The sublayer's part of the difference, as a linear function of the input of its output projection."""
+    """The sublayer's contribution to the difference, as a linear function of the input of its output projection."""
     added = LinearReadout(reading.direction, reading.scale, np.zeros_like(reading.constant))
     return added.before(projection.after, projection(parts)).before_matrix(projection.matrix, projection.bias)
 
@@ -97,11 +100,11 @@ def _inside(
 def attribute_heads(
     trace: Trace, reading: LinearReadout, projection: OutputProjection, layer: int, token: int
 ) -> Attribution:
-    """What each head of a layer adds to a difference of logits; with `bias`, the output projection's, what attention
-    adds.
+    """The contribution of each head of a layer to a logit difference.
 
-    A head adds `pattern · value · W_O`, W_O being its own columns; where the layer norms what attention adds, that
-    norm's statistics are held too. `reading` is of the same token, `projection` of this layer's attention.
+    With `bias`, that of the output projection, they sum to the contribution of attention. A head contributes
+    `pattern · value · W_O` with its columns of W_O. If the layer norms attention's output, the statistics of that norm
+    are frozen too. `reading` is of the same token, `projection` of this layer's attention.
     """
     mixed = trace.row(layer_site(layer, "attn.heads"), token)
     inside = _inside(reading, projection, mixed.reshape(1, -1))
@@ -113,10 +116,11 @@ def attribute_heads(
 def attribute_neurons(
     trace: Trace, reading: LinearReadout, projection: OutputProjection, layer: int, token: int
 ) -> Attribution:
-    """What each neuron of a layer's FFN adds to a difference of logits; with `bias`, what the FFN adds.
+    """The contribution of each neuron of a layer's FFN to a logit difference.
 
-    A neuron adds its activation times its value vector, a column of the down projection (Geva et al. 2022,
-    arXiv 2203.14680, section 3). `reading` is of the same token, `projection` of this layer's FFN.
+    With `bias`, they sum to the contribution of the FFN. A neuron contributes its activation times its value vector, a
+    column of the down projection (Geva et al. 2022, arXiv 2203.14680, section 3). `reading` is of the same token,
+    `projection` of this layer's FFN.
     """
     neurons = trace.row(layer_site(layer, "ffn.neurons"), token)
     inside = _inside(reading, projection, neurons)

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-_ROWS = 128  # of each pattern at a time, in float64
+_ROWS = 128  # rows of each pattern at a time, in float64
 
 
 def jensen_shannon_bits(
@@ -14,7 +14,7 @@ def jensen_shannon_bits(
     """Jensen-Shannon divergence of each pair of rows, `(KL(p ‖ m) + KL(q ‖ m)) / 2` with `m = (p + q) / 2`, in bits
     (Lin 1991).
 
-    0 for equal rows, 1 for rows without a common key.
+    0 for equal rows, 1 if no key has weight in both rows.
     """
     first, second = p.astype(np.float64), q.astype(np.float64)
     middle = (first + second) / 2
@@ -25,12 +25,12 @@ def jensen_shannon_bits(
 def pairwise_head_divergence(patterns: Float[np.ndarray, "head token past"]) -> Float32[np.ndarray, "head head"]:
     """For each pair of heads, the mean of `jensen_shannon_bits` over the queries after the first: 0 to 1, in bits.
 
-    Clark et al. 2019 (What Does BERT Look At?, arXiv 1906.04341, section 6) cluster heads by it, there summed over
-    tokens. Symmetric, 0 on the diagonal. All NaN if the only query is the first token.
+    Clark et al. 2019 (What Does BERT Look At?, arXiv 1906.04341, section 6) cluster heads by its sum over tokens.
+    Symmetric, 0 on the diagonal. All NaN if the only query is the first token.
     """
     heads, tokens, past = patterns.shape
     if tokens > past:
-        raise ValueError(f"{tokens} queries cannot follow {past} keys; every query has a key of its own")
+        raise ValueError(f"{tokens} queries and {past} keys; there must be at least one key per query")
     first = int(tokens == past)
     if tokens == first:
         return np.full((heads, heads), np.nan, np.float32)

@@ -34,7 +34,7 @@ def positional_offset(
     distances as the shortest. The share is NaN if the only query is the first token.
     """
     tokens, past = _queries_and_keys(pattern)
-    first = int(tokens == past)  # a token that sees itself alone has no choice
+    first = int(tokens == past)  # the first token attends only to itself
     strongest = pattern[..., first:, :].argmax(axis=-1)
     distance = np.arange(past - tokens + first, past) - strongest
     heads, asked = prod(pattern.shape[:-2]), tokens - first
@@ -96,22 +96,22 @@ def ov_logits(
     out: Float[np.ndarray, "head_dim width"],
     unembedding: Float[np.ndarray, "past width"],
 ) -> Float32[np.ndarray, "past past"]:
-    """What one head, with weight 1 on a token, adds to the logit of each token of the text: `v_j · W_O · u_k`.
+    """The contribution of one head, with weight 1 on a token, to the logit of each token of a text: `v_j · W_O · u_k`.
 
-    Row `j` is the token that is read, column `k` the token whose logit changes, on the direct path: no later layers,
-    and only the norms folded into `out` (`edge.readout.Readout.folded`). `unembedding` has the tokens' own rows.
+    Row `j` is the key, column `k` the token whose logit changes. This is the direct path: it excludes later layers, and
+    has only the norms that are folded into `out` (`edge.readout.Readout.folded`). `unembedding` has one row per token.
     """
     read = out.astype(np.float64) @ unembedding.astype(np.float64).T
     return np.asarray(value.astype(np.float64) @ read, np.float32)
 
 
 def copying_score(logits: Float[np.ndarray, "*head token token"]) -> Float32[np.ndarray, "*head"]:
-    """How much a head raises the token it reads over the other tokens: -1 (others only) to 1 (that token only).
+    """How much a head raises the token it attends to, over the other tokens: -1 (others only) to 1 (that token only).
 
-    `2 · Σ_j r_jj / Σ_jk r_jk - 1` with `r_jk = relu(l_jk - mean_k l_jk)`, from `ov_logits` of random tokens, each
-    another (Olsson et al. 2022, arXiv 2209.11895, p. 60: 25 tokens, mean of 10 draws). The paper scales a ratio that
-    ends at 0.5; `Σ r_jj / Σ r_jk` ends at 1, so the ends of the score agree, what lies between need not. Chance:
-    `2 / n - 1`. NaN if no token is raised.
+    `2 · Σ_j r_jj / Σ_jk r_jk - 1` with `r_jk = relu(l_jk - mean_k l_jk)`, from `ov_logits` of distinct random tokens
+    (Olsson et al. 2022, arXiv 2209.11895, p. 60: 25 tokens, mean of 10 samples). The paper scales a ratio whose maximum
+    is 0.5; the maximum of `Σ r_jj / Σ r_jk` is 1. The score has the same limits, but values between them may differ.
+    Chance: `2 / n - 1`. NaN if no token is raised.
     """
     raised = np.maximum(logits - logits.mean(axis=-1, keepdims=True, dtype=np.float64), 0.0)
     own, total = np.trace(raised, axis1=-2, axis2=-1), raised.sum(axis=(-2, -1))
@@ -122,7 +122,7 @@ def copying_score(logits: Float[np.ndarray, "*head token token"]) -> Float32[np.
 def _queries_and_keys(pattern: Float[np.ndarray, "*head token past"]) -> tuple[int, int]:
     tokens, past = pattern.shape[-2:]
     if tokens > past:
-        raise ValueError(f"{tokens} queries cannot follow {past} keys; every query has a key of its own")
+        raise ValueError(f"{tokens} queries and {past} keys; there must be at least one key per query")
     return tokens, past
 
 

@@ -48,8 +48,8 @@ def contributions(
 
     The parts are the contribution of each head and key, `p_j · v_j · W_O`, and the `residual` before; `whole` is the
     residual after attention (Ferrando and Voita 2024, Information Flow Routes, arXiv 2403.00824, section 2.2; ALTI,
-    arXiv 2203.04212). `weight` has this token's row of every head's pattern. A key of weight 0 is no part: its share
-    is 0. A part that points away from the whole gets the floor, 1e-5.
+    arXiv 2203.04212). `weight` has this token's row of every head's pattern. A key of weight 0 has a share of 0. A
+    part that points away from the whole gets the minimum, 1e-5.
     """
     sharing, odd = divmod(len(out), value.shape[1])
     if odd:

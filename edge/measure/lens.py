@@ -62,8 +62,8 @@ def kl_to_final_bits(
 ) -> Float32[np.ndarray, " token"]:
     """KL divergence from the last layer's prediction: `Σ_v p_v · log2(p_v / q_v)`, p of the last layer, q of this one.
 
-    In bits, 0 where both are equal, without an upper bound (Kullback and Leibler 1951; what a tuned lens is trained to
-    make small, Belrose et al. 2023, arXiv 2303.08112).
+    In bits, 0 if both are equal, without an upper bound (Kullback and Leibler 1951). A tuned lens is trained to
+    minimize it (Belrose et al. 2023, arXiv 2303.08112).
     """
     return _kl_bits(log_softmax(final), log_softmax(logits))
 
@@ -77,8 +77,8 @@ def _kl_bits(
 def convergence_layer(top1: Int[np.ndarray, "layer token"]) -> Int[np.ndarray, " token"]:
     """The first layer from which on the top-1 token is the last layer's: `min{l: top1_m = top1_L for all m ≥ l}`.
 
-    For each token, 0 to the number of layers less one: the last layer agrees with itself. Low where the answer is
-    settled early.
+    For each token, 0 to the number of layers minus 1: the last layer agrees with itself. Low if the prediction is final
+    in an early layer.
     """
     if not len(top1):
         raise ValueError("no layers, so none can be the first to agree with the last")
@@ -92,7 +92,7 @@ class Lens:
 
     Attributes:
         ids: The top-k ids, in order of probability.
-        probabilities: Of these ids, 0 to 1.
+        probabilities: Probabilities of these ids, 0 to 1.
         rank: Rank of the token's target, 0 for top-1.
         entropy_bits: Entropy of the prediction.
         kl_to_final_bits: KL divergence from the last layer's prediction.

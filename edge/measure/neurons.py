@@ -1,7 +1,7 @@
 """The FFN's neurons as key-value memories: triggers, promoted tokens, agreement and composition.
 
-The coefficient of neuron `i` is the match of its key; its value vector `v_i = W_down[:, i]` is what it adds (Geva et
-al. 2021, arXiv 2012.14913).
+The coefficient of neuron `i` is the match of its key; it contributes `s_i` times its value vector
+`v_i = W_down[:, i]` (Geva et al. 2021, arXiv 2012.14913).
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def dominant(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PromotedTokens:
-    """The tokens that each neuron promotes and suppresses most, strongest first.
+    """The promoted tokens and the suppressed tokens of each neuron, strongest first.
 
     Attributes:
         top: Ids of the highest scores.
@@ -75,11 +75,11 @@ def _highest(
 def promoted(
     value_vectors: Float[np.ndarray, "neuron model"], unembedding: Float[np.ndarray, "vocab model"], k: int
 ) -> PromotedTokens:
-    """The k tokens that each neuron promotes, and the k that it suppresses: extremes of `W_U · v_i`, in logits.
+    """The k promoted tokens of each neuron and its k suppressed tokens: extremes of `W_U · v_i`, in logits.
 
     The value seen as a distribution over the vocabulary (Geva et al. 2021, arXiv 2012.14913; 2022, arXiv 2203.14680);
     softmax keeps the order. The papers leave the final norm out; pass `edge.readout.Readout.folded` vectors to
-    include its gain. With a negative coefficient a neuron promotes the bottom tokens. Ties at the last place are
+    include its gain. With a negative coefficient, a neuron promotes the tokens of `bottom`. Ties at the last place are
     broken arbitrarily.
     """
     neurons, vocab = len(value_vectors), len(unembedding)
@@ -97,7 +97,7 @@ def promoted(
 def top_token(
     vectors: Float[np.ndarray, "neuron model"], unembedding: Float[np.ndarray, "vocab model"]
 ) -> Int64[np.ndarray, " neuron"]:
-    """`argmax(W_U · v)`: the token that each vector promotes most; ties give the lower id.
+    """`argmax(W_U · v)`: the top promoted token of each vector; ties give the lower id.
 
     For value vectors, and for the FFN's output at each token (Geva et al. 2021, arXiv 2012.14913).
     """
@@ -162,7 +162,9 @@ class Triggers:
 
 
 def agreement_rate(top_of_neuron: Int[np.ndarray, " neuron"], next_of_trigger: Int[np.ndarray, " neuron"]) -> float:
-    """Agreement rate: share of neurons that promote most the token after their top trigger, `mean(argmax p_i = w_i)`.
+    """Agreement rate: `mean(argmax p_i = w_i)`, 0 to 1.
+
+    The share of neurons whose top promoted token is the token after their top trigger.
 
     Geva et al. 2021, arXiv 2012.14913, section 4: near 0 in the first ten of 16 layers, then up to 3.5%; chance is
     1 / vocab. Neurons without a trigger (next token -1) are left out; NaN if none has one.
@@ -176,7 +178,7 @@ def composition_rate(
     top_of_neurons: Int[np.ndarray, " neuron"],
     active: Bool[np.ndarray, "token neuron"],
 ) -> float:
-    """Composition rate: the share of tokens where the FFN's top promoted token is that of no active neuron, 0 to 1.
+    """Composition rate: the share of tokens where no active neuron has the FFN's top promoted token, 0 to 1.
 
     `mean(argmax(W_U · FFN_out) ∉ {argmax(W_U · v_i): i active})`, the zero-agreement rate of Geva et al. 2021 (arXiv
     2012.14913, section 5): at least 68% in every layer. Tokens without an active neuron are left out; NaN if none has

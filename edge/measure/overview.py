@@ -46,8 +46,8 @@ class Overview:
 
     Attributes:
         sparsity: By key of `edge.measure.registry.MEASURES`, for each token fed.
-        attn_write: Length of what attention adds to the residual stream.
-        ffn_write: Length of what the FFN adds to it.
+        attn_write: L2 norm of attention's contribution to the residual stream.
+        ffn_write: L2 norm of the FFN's contribution to it.
     """
 
     heads: HeadScores

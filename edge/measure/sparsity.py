@@ -134,7 +134,7 @@ def output_norms(
     residual stream.
 
     The magnitude by which Zhang et al. 2024 (ReLU² Wins, arXiv 2402.03804) call a neuron active; it accounts for the
-    norms of value vectors. `value_norms` are `memories.vector_norms` of the value vectors.
+    norms of value vectors. `value_norms` are `neurons.vector_norms` of the value vectors.
     """
     return np.asarray(np.abs(a).astype(np.float32) * value_norms.astype(np.float32), np.float32)
 

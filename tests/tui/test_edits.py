@@ -271,7 +271,7 @@ async def test_neurons_stand_before_and_after_and_those_of_an_ablated_ffn_are_of
         await ui.press("3")
         await answered(ui)
         grid = ui.main.query_one(NeuronList)
-        await ui.until(lambda: bool(grid.memories), "the memories")
+        await ui.until(lambda: bool(grid.neurons), "the memories")
         layer, token = ui.main.state.selection.layer, ui.main.state.selection.token
         await ui.press("j", "x", "k")
         await answered(ui)
@@ -281,7 +281,7 @@ async def test_neurons_stand_before_and_after_and_those_of_an_ablated_ffn_are_of
         await ui.press("z")
         await answered(ui)
         assert grid.after is not None and not grid.after.any(), "neurons of an ablated FFN are shown on"
-        rows = ui.shown("#neurons").splitlines()[1 : 1 + len(grid.memories)]
+        rows = ui.shown("#neurons").splitlines()[1 : 1 + len(grid.neurons)]
         assert all("× ablated" in row and "→ 0.000" in row for row in rows if "#" in row), rows[:2]
         sparsity = ui.main.query_one("#ffn", SparsityMap)
         assert np.isnan(sparsity.shares[layer]).all() and f"{layer}×" in ui.shown("#ffn")

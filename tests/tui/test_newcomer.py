@@ -67,8 +67,8 @@ async def switch_a_neuron_off(ui: AppDriver) -> None:
     view = ui.main.query_one(FfnView)
     view.pane = "neurons"
     view.focus_pane()
-    memories = ui.main.query_one("#neurons", NeuronList)
-    await ui.until(lambda: not memories.notice and bool(memories.virtual_size.height > 1), "the memories")
+    neurons = ui.main.query_one("#neurons", NeuronList)
+    await ui.until(lambda: not neurons.notice and bool(neurons.virtual_size.height > 1), "the neurons")
     await ui.press("x")
     await ui.until(
         lambda: ui.main.state.compared is not None and not ui.main.jobs.progress, "the run without the neuron"

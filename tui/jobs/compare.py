@@ -51,7 +51,7 @@ def passage_of(trace: Trace | None, chosen: ChosenVariant) -> TokenizedText:
     """The tokens of the current run, named by their beginning; the bundled text if there are too few."""
     if trace is None or len(trace.tokens) < FEWEST_TOKENS:
         if chosen.tokenizer is None:
-            raise MisuseError("this model has no tokenizer, so there is no text to compare on; run token ids first")
+            raise MisuseError("this model has no tokenizer to encode a text to compare on; run token ids first")
         return tokenize_text(chosen.tokenizer, None, LONGEST_WINDOW)
     text = show_piece("".join(trace.pieces))
     name = text if len(text) <= _NAMED else f"{text[:_NAMED]}…"

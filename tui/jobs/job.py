@@ -167,7 +167,7 @@ class JobContext:
         return self.models[target]
 
     def weights(self, target: ModelOnEngine) -> InsightWeights | None:
-        """The weights of an open model; None where there is no checkpoint."""
+        """The weights of an open model; None if it has no checkpoint."""
         if target not in self.explained:
             self.explained[target] = _weights_of(self.models[target])
         return self.explained[target]

@@ -45,5 +45,5 @@ class CheckLaws:
 
 def _own_ids(model: edge.Model) -> tuple[int, ...]:
     if model.tokenizer is None:
-        raise MisuseError(f"{model.name} has no tokenizer, so there is no text to check laws on; run token ids first")
+        raise MisuseError(f"{model.name} has no tokenizer to encode a text to check laws on; run token ids first")
     return tuple(model.tokenizer.encode(SAMPLE_TEXT))

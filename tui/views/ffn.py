@@ -44,7 +44,7 @@ COLUMNS = (
     Column("coefficient_with_edits", "coefficient with edits", ".4g"),
     Column("norm", "norm", ".4g"),
     Column("promoted_tokens", "promoted tokens, direct"),
-    Column("promoted_through_later_layers", "promoted through later layers"),
+    Column("promoted_through_later_layers", "promoted tokens, through later layers"),
     Column("fall_when_ablated", "fall when ablated"),
     Column("ablated", "ablated"),
     Column("edits", "edits"),
@@ -74,7 +74,7 @@ class FfnView(View):
             "m",
             "measure",
             "measure tokens",
-            tooltip="Measure which tokens the 8 strongest neurons promote through later layers",
+            tooltip="Measure the promoted tokens of the 8 strongest neurons through later layers",
         ),
         Binding(
             "z",
@@ -215,7 +215,7 @@ class FfnView(View):
             return None
         off, after, agreement = state.ablated, after_of(state), state.main.agreements.get((layer, token))
         names = ", ".join(state.run_edits)
-        through, falls = (agreement.promotes, agreement.falls) if agreement else ({}, {})
+        through, falls = (agreement.promoted_tokens, agreement.falling_tokens) if agreement else ({}, {})
         rows = [
             (
                 *(layer, token, pieces[token], memory.neuron, memory.coefficient),
@@ -223,7 +223,7 @@ class FfnView(View):
                 memory.norm,
                 *(
                     " ".join(map(quote_piece, pieces))
-                    for pieces in (memory.promotes, *(of.get(memory.neuron, ()) for of in (through, falls)))
+                    for pieces in (memory.promoted_tokens, *(of.get(memory.neuron, ()) for of in (through, falls)))
                 ),
                 *("yes" if off.has_neuron(layer, memory.neuron) else "no", names),
             )

@@ -14,7 +14,7 @@ Found = LensPredictions | Unavailable | None
 """The logit lens; why there is none; None while it is computed, or without a run."""
 
 
-def rows_of(state: ViewState, answers: Found, compared: Found) -> tuple[LayerRow, ...]:
+def rows_of(state: ViewState, predictions: Found, compared: Found) -> tuple[LayerRow, ...]:
     """Every layer at the chosen token."""
     assert state.main is not None
     main, token = state.main, state.selection.token
@@ -32,7 +32,7 @@ def rows_of(state: ViewState, answers: Found, compared: Found) -> tuple[LayerRow
             attn_write=float(attn[layer]) / largest,
             ffn_write=float(ffn[layer]) / largest,
             sparsity=float(sparsity[layer]),
-            prediction=_prediction(answers, layer),
+            prediction=_prediction(predictions, layer),
             compared=_prediction(compared, layer),
             kinds=kinds_of(main.overview.heads, layer),
             parity=_parity(state, layer),
@@ -42,10 +42,10 @@ def rows_of(state: ViewState, answers: Found, compared: Found) -> tuple[LayerRow
     )
 
 
-def _prediction(answers: Found, layer: int) -> tuple[str, float] | None:
-    if not isinstance(answers, LensPredictions) or layer >= len(answers.after_layer):
+def _prediction(predictions: Found, layer: int) -> tuple[str, float] | None:
+    if not isinstance(predictions, LensPredictions) or layer >= len(predictions.after_layer):
         return None
-    prediction = answers.after_layer[layer]
+    prediction = predictions.after_layer[layer]
     return prediction.piece, prediction.probability
 
 

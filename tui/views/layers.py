@@ -80,8 +80,8 @@ class LayersView(View):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._answers: ResultCache[LensPredictions] = ResultCache("answers", self)
-        self._others: ResultCache[LensPredictions] = ResultCache("answers of the comparison run", self)
+        self._predictions: ResultCache[LensPredictions] = ResultCache("predictions", self)
+        self._others: ResultCache[LensPredictions] = ResultCache("predictions of the comparison run", self)
         self._change = PredictionChange(self, "change, layers")
         self._of: dict[ResultCache[LensPredictions], object] = {}
         self._state: ViewState | None = None
@@ -98,12 +98,20 @@ class LayersView(View):
         self._state = state
         assert state.main is not None
         self._forget_what_is_gone(state)
-        answers = self._read(self._answers, state.main, state)
+        predictions = self._read(self._predictions, state.main, state)
         compared = self._read(self._others, state.compared, state)
         table, chosen = self.query_one("#layers", LayerTable), state.selection
         self._place()
         self._change.fill(self, state, state.main)
-        needs = (state.main, state.compared, state.comparison, answers, compared, state.options.sparsity, state.edits)
+        needs = (
+            state.main,
+            state.compared,
+            state.comparison,
+            predictions,
+            compared,
+            state.options.sparsity,
+            state.edits,
+        )
         asked = (chosen.token, *map(id, needs))
         if asked != self._drawn:
             self._drawn = asked
@@ -111,9 +119,9 @@ class LayersView(View):
             table.sparsity, table.is_scaled = state.options.sparsity.title, state.main.is_scaled
             table.has_edits, table.edited = bool(state.edits), state.ablated.layers
             table.longest_ns = max(_sublayers(state.main.timing), default=0.0)
-            table.rows = rows_of(state, answers, compared)
+            table.rows = rows_of(state, predictions, compared)
             self.query_one("#layers-sum", TextLine).show_text(" " + _total_line(state.main.timing))
-            self._draw_next(state, answers, compared)
+            self._draw_next(state, predictions, compared)
         self._draw_writes(state, state.main)
         table.chosen = chosen.layer
         self._set_titles(state.main, state)
@@ -139,18 +147,18 @@ class LayersView(View):
         title = f"{what} at {quote_piece(main.trace.pieces[token])} (token {token})"
         self.query_one("#layers-pane", Pane).set_title(title, page)
 
-    def _draw_next(self, state: ViewState, answers: Found, compared: Found) -> None:
+    def _draw_next(self, state: ViewState, found: Found, compared: Found) -> None:
         assert state.main is not None
-        predictions, token = self.query_one("#next", PredictionBars), state.selection.token
-        if not isinstance(answers, LensPredictions):
-            predictions.notice = answers.text if answers is not None else "computing …"
+        bars, token = self.query_one("#next", PredictionBars), state.selection.token
+        if not isinstance(found, LensPredictions):
+            bars.notice = found.text if found is not None else "computing …"
             return
-        predictions.notice = ""
-        predictions.predictions = answers.final
-        predictions.others = compared.final if isinstance(compared, LensPredictions) else ()
+        bars.notice = ""
+        bars.predictions = found.final
+        bars.others = compared.final if isinstance(compared, LensPredictions) else ()
         follows = state.main.trace.pieces[token + 1] if token + 1 < len(state.main.trace.pieces) else None
-        settled = f"top-1 since layer {answers.final_from_layer}"
-        note = f"next: {quote_piece(follows)} · {settled}" if follows is not None else settled
+        final_from = f"top-1 since layer {found.final_from_layer}"
+        note = f"next: {quote_piece(follows)} · {final_from}" if follows is not None else final_from
         after = f"after {quote_piece(state.main.trace.pieces[token])}"
         against = (
             f", {state.main.name} above {state.compared.name}"
@@ -177,7 +185,7 @@ class LayersView(View):
 
     def _forget_what_is_gone(self, state: ViewState) -> None:
         """Drops the results of runs that are no longer shown."""
-        for readings, shown in ((self._answers, state.main), (self._others, state.compared)):
+        for readings, shown in ((self._predictions, state.main), (self._others, state.compared)):
             trace = shown.trace if shown is not None else None
             if self._of.get(readings) is not trace:
                 self._of[readings] = trace
@@ -220,11 +228,11 @@ class LayersView(View):
         """One row per layer."""
         if state.main is None:
             return None
-        answers, compared = (
+        predictions, compared = (
             self._read(readings, shown, state)
-            for readings, shown in ((self._answers, state.main), (self._others, state.compared))
+            for readings, shown in ((self._predictions, state.main), (self._others, state.compared))
         )
-        rows = rows_of(state, answers, compared)
+        rows = rows_of(state, predictions, compared)
         columns = [
             *(Column(key, key) for key in ("layer", "token", "attn_ns", "ffn_ns", "attn_norm", "ffn_norm")),
             *(

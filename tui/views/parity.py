@@ -144,7 +144,7 @@ class ParityView(View):
         panes[1].set_title(f"{text.tokens} tokens", greedy)
 
     def _comparison_notice(self) -> str:
-        """What to do, or what is running, while there is no comparison; empty once there is one."""
+        """The next action, or the running one, before the first comparison; empty after it."""
         model, choice = self._state.model, self._engine_sets.current(self._state.model)
         if self._progress:
             return f"comparing engines, each in a separate process\n\n{self._progress}\n\nescape stops it"

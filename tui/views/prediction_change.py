@@ -63,7 +63,7 @@ def prediction_pane() -> Pane:
 
 
 def waits(state: ViewState) -> str:
-    """What to do, or what is running, while there is no comparison run."""
+    """The next action, or the running one, before the comparison run exists."""
     if state.edits:
         return f"running with {state.edits_title} …"
     return "no comparison run: x, a and z ablate the selection,\nand this pane then compares both predictions"

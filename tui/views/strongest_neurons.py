@@ -75,7 +75,7 @@ class NeuronPanes:
 
     def __init__(self, view: Widget) -> None:
         self._view = view
-        self._memories: ResultCache[tuple[Neuron, ...]] = ResultCache("neurons", view)
+        self._neurons: ResultCache[tuple[Neuron, ...]] = ResultCache("neurons", view)
         self._shift: ResultCache[DistributionChange] = ResultCache("ffn lens", view)
         self._change = PredictionChange(view, "change, ffn")
         self._given: tuple[int, int] | None = None
@@ -83,14 +83,14 @@ class NeuronPanes:
     def clear(self) -> None:
         """Drops the results of the previous run."""
         self._given = None
-        self._memories.clear()
+        self._neurons.clear()
         self._shift.clear()
 
     def draw(self, state: ViewState, main: MeasuredRun) -> None:
         """Draws the chosen token of the chosen layer."""
         self._list(state, main)
         self._draw_shift(state, main)
-        self._draw_answers(state, main)
+        self._draw_change(state, main)
 
     # ---- neurons ----------------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class NeuronPanes:
             grid.notice = found.text
         elif found is not None:
             grid.notice = "" if found else inactive_text(main, chosen.layer)
-            grid.memories = found
+            grid.neurons = found
             if found and not self._follows(state, off):
                 self._give(chosen.layer, chosen.neuron, found[0].neuron)
         agreement = main.agreements.get((chosen.layer, chosen.token))
@@ -122,14 +122,14 @@ class NeuronPanes:
     ) -> tuple[Neuron, ...] | Unavailable | None:
         """The strongest; also those ablated, and the neuron that the user chose at another token."""
         layer, token, neuron = state.selection.layer, state.selection.token, state.selection.neuron
-        found = self._memories.at((layer, token), lambda: strongest_neurons(main, layer, token, ()))
+        found = self._neurons.at((layer, token), lambda: strongest_neurons(main, layer, token, ()))
         if not isinstance(found, tuple):
             return found
         wanted = off | ({neuron} if self._follows(state, off) else frozenset())
         also = tuple(sorted(wanted - {memory.neuron for memory in found}))
         if not also:
             return found
-        return self._memories.at((layer, token, also), lambda: strongest_neurons(main, layer, token, also)) or found
+        return self._neurons.at((layer, token, also), lambda: strongest_neurons(main, layer, token, also)) or found
 
     def _follows(self, state: ViewState, off: frozenset[int]) -> bool:
         """Whether the user chose or ablated this neuron, so that it stays chosen at other tokens.
@@ -166,7 +166,7 @@ class NeuronPanes:
         pane = self._view.query_one("#lens-pane", Pane)
         pane.set_title(f"layer {layer} at {main.quote(token)}{_bits(found)}{state.without}", note)
 
-    def _draw_answers(self, state: ViewState, main: MeasuredRun) -> None:
+    def _draw_change(self, state: ViewState, main: MeasuredRun) -> None:
         found = self._change.show(state, main, self._view.query_one("#edited", ChangeBars))
         is_any = state.compared is not None or bool(state.edits)
         self._view.query_one("#edited-title", TextLine).show_text(f" {title_of(state, main, found)}" if is_any else "")

@@ -142,10 +142,10 @@ def test_choices_part_where_they_first_differ() -> None:
 def test_speed_is_of_all_rounds() -> None:
     workload = default_workload([TINY_SPECS["neox-full-rotary-relu"]])
     rounds = (Round(3.0, (1.0, 2.0, 3.0), None), Round(5.0, (4.0, 5.0, 60.0), None), Round(4.0, (7.0, 8.0, 9.0), None))
-    pace = Speed(workload, rounds)
-    assert (pace.prefill_ms, pace.decode_ms) == (4, 5)
-    assert pace.decode_p90_ms == pytest.approx(np.percentile([1, 2, 3, 4, 5, 60, 7, 8, 9], 90))
-    assert pace.spread == (8 - 2) / 5, "the medians of rounds are 2, 5 and 8"
+    speed = Speed(workload, rounds)
+    assert (speed.prefill_ms, speed.decode_ms) == (4, 5)
+    assert speed.decode_p90_ms == pytest.approx(np.percentile([1, 2, 3, 4, 5, 60, 7, 8, 9], 90))
+    assert speed.spread == (8 - 2) / 5, "the medians of rounds are 2, 5 and 8"
     assert workload.length <= 64, "a round does not fit the context"
 
 

@@ -79,7 +79,7 @@ def test_the_words_of_the_list_are_those_that_were_compared() -> None:
         scores = ablating.read(last, [memory.neuron for memory in listed])
     for memory, row in zip(listed, scores, strict=True):
         want = tuple(f"<{id}>" for id in np.argsort(-row, kind="stable")[:5])
-        assert memory.promotes == want, f"memory {memory.neuron} with {memory.coefficient:.2f} promotes {want}"
+        assert memory.promoted_tokens == want, f"memory {memory.neuron} with {memory.coefficient:.2f} promotes {want}"
 
 
 def test_an_effect_is_the_change_of_the_engine_s_own_logits() -> None:
@@ -93,7 +93,7 @@ def test_an_effect_is_the_change_of_the_engine_s_own_logits() -> None:
 
 
 def derivative(decoder: Decoder, ids: list[int], layer: int, neuron: int) -> Float64[np.ndarray, " vocab"]:
-    """Of every logit at the last token, before a cap, along the factor of a neuron there: by autograd, in float64."""
+    """The derivative of each logit at the last token, before a cap, by the factor of a neuron: autograd, in float64."""
     weight = decoder.embed.weight if decoder.head.weight is None else decoder.head.weight
 
     def width(factor: Tensor) -> Tensor:
@@ -119,14 +119,14 @@ def test_the_first_order_effect_is_the_derivative_of_the_logits_through_later_la
             neurons = ablating.strongest(layer, 2)
             want = np.stack([derivative(decoder, ids, layer, neuron) for neuron in neurons])
             found = ablating.first_order(layer, neurons)
-            apart = np.linalg.norm(found - want, axis=-1) / np.linalg.norm(want, axis=-1)
-            assert apart.max() < 0.1, f"{name}, layer {layer}: {apart} of the derivative"
+            error = np.linalg.norm(found - want, axis=-1) / np.linalg.norm(want, axis=-1)
+            assert error.max() < 0.1, f"{name}, layer {layer}: {error} of the derivative"
             assert correlation(found, want).min() > 0.99, f"{name}, layer {layer}"
 
 
 @pytest.mark.parametrize("name", TINY_SPECS)
 def test_tokens_promoted_through_later_layers_fall_without_the_neuron_in_every_layer(name: str) -> None:
-    """Layers that respond to a whole neuron less linearly agree less, yet more than what is read off weights does."""
+    """Where later layers are less linear, the agreement is lower, but higher than that of the direct tokens."""
     with ablated(name) as (checkpoint, ablating):
         found = [ablating.agreement(layer) for layer in range(checkpoint.spec.n_layers)]
     for one in found:
@@ -141,7 +141,7 @@ def test_the_tokens_that_are_kept_are_the_extremes_of_both_effects() -> None:
     with ablated("llama-one-kv-head-odd-sizes") as (_, ablating):
         found, neurons = ablating.agreement(0, neurons=2), ablating.strongest(0, 2)
         effects = (ablating.first_order(0, neurons), ablating.measured(0, neurons))
-    for kept, rows in zip((found.promotes, found.falls), effects, strict=True):
+    for kept, rows in zip((found.promoted_tokens, found.falling_tokens), effects, strict=True):
         for neuron, row in zip(neurons, rows, strict=True):
             want = tuple(f"<{id}>" for id in np.argsort(-row, kind="stable")[:TOKENS_KEPT])
             assert kept[neuron] == want, f"neuron {neuron}: {kept[neuron]} are not {want}"

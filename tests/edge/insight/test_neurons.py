@@ -74,7 +74,9 @@ def test_the_strongest_neurons_come_first_and_promote_what_their_vectors_score_h
         scores = readout.weight @ (written if readout.project is None else readout.project @ written)
         order = np.argsort(-scores * np.sign(memory.coefficient), kind="stable")[:3]
         want = tuple(f"<{id}>" for id in order)
-        assert memory.promotes == want, f"{name}: memory {memory.neuron} promotes {want}, told {memory.promotes}"
+        assert memory.promoted_tokens == want, (
+            f"{name}: memory {memory.neuron} promotes {want}, told {memory.promoted_tokens}"
+        )
 
 
 def test_an_inactive_neuron_is_listed_only_on_request_and_has_no_promoted_tokens() -> None:
@@ -85,7 +87,7 @@ def test_an_inactive_neuron_is_listed_only_on_request_and_has_no_promoted_tokens
     assert len(found) == int((neurons != 0).sum()), "silent neurons are among the strongest memories"
     asked = read_neurons(trace, weights, 1, 5, k=4, also=(inactive, found[0].neuron))
     assert [memory.neuron for memory in asked] == [*(memory.neuron for memory in found[:4]), inactive]
-    assert asked[-1].coefficient == 0 and asked[-1].norm == 0 and asked[-1].promotes == ()
+    assert asked[-1].coefficient == 0 and asked[-1].norm == 0 and asked[-1].promoted_tokens == ()
 
 
 def test_an_ffn_without_active_neurons_lists_none() -> None:
@@ -101,7 +103,7 @@ def test_without_weights_neurons_rank_by_their_coefficients() -> None:
     found, neurons = read_coefficients(trace, 0, 3, k=5, also=(2,)), neurons_at(trace, 0, 3)
     want = sorted(range(len(neurons)), key=lambda neuron: -abs(neurons[neuron]))[:5]
     assert [memory.neuron for memory in found][:5] == want
-    assert all(memory.norm is None and memory.promotes == () for memory in found)
+    assert all(memory.norm is None and memory.promoted_tokens == () for memory in found)
 
 
 @pytest.mark.parametrize("name", [PLAIN, GATED, NORMED])

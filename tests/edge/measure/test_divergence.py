@@ -71,5 +71,5 @@ def test_long_patterns_are_measured_in_pieces_that_leave_nothing_out() -> None:
 
 def test_a_single_token_distinguishes_no_heads() -> None:
     assert np.isnan(pairwise_head_divergence(np.ones((2, 1, 1), np.float32))).all()
-    with pytest.raises(ValueError, match="3 queries cannot follow 2 keys"):
+    with pytest.raises(ValueError, match="3 queries and 2 keys"):
         pairwise_head_divergence(np.ones((1, 3, 2), np.float32))

@@ -66,7 +66,7 @@ def test_half_precision_patterns_stay_exact_and_huge_scores_finite() -> None:
 
 
 def test_more_queries_than_keys_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 queries cannot follow 2 keys"):
+    with pytest.raises(ValueError, match="3 queries and 2 keys"):
         attention_pattern(np.ones((3, 2), np.float32), np.ones((2, 2), np.float32), 1.0, Full())
 
 

@@ -77,7 +77,7 @@ async def settled(ui: AppDriver) -> None:
     view = ui.main.query_one(FfnView)
     await ui.idle()
     await ui.until(lambda: not view.query(".computing") and "computing" not in ui.shown("#definitions"), "the readings")
-    await ui.until(lambda: bool(view.query_one(NeuronList).memories), "the memories")
+    await ui.until(lambda: bool(view.query_one(NeuronList).neurons), "the memories")
 
 
 def chosen(ui: AppDriver) -> tuple[int, int, int]:
@@ -215,7 +215,7 @@ async def test_neurons_are_those_that_contribute_most_with_their_promoted_tokens
         shown, grid = ui.shown_run, ui.main.query_one(NeuronList)
         assert shown.weights is not None
         want = read_neurons(shown.trace, shown.weights, layer, token)
-        assert grid.memories == want and neuron == want[0].neuron, "the strongest is not chosen at first"
+        assert grid.neurons == want and neuron == want[0].neuron, "the strongest is not chosen at first"
         lines = ui.shown("#neurons").splitlines()
         first = lines[1]
         for words in (
@@ -223,7 +223,7 @@ async def test_neurons_are_those_that_contribute_most_with_their_promoted_tokens
             "[x] on",
             f"#{want[0].neuron}",
             f"{want[0].coefficient:.2f}",
-            quote_piece(want[0].promotes[0]),
+            quote_piece(want[0].promoted_tokens[0]),
         ):
             assert words in first, f"the first line does not say {words!r}: {first!r}"
         assert "coefficient" in lines[0] and "norm" in lines[0] and "promoted tokens" in lines[0]
@@ -235,12 +235,12 @@ async def test_a_neuron_is_followed_from_token_to_token_but_not_into_another_lay
         grid.focus()
         await ui.press("down", "down")
         layer, token, neuron = chosen(ui)
-        assert neuron == grid.memories[2].neuron, "down does not choose the next memory"
+        assert neuron == grid.neurons[2].neuron, "down does not choose the next memory"
         for _ in range(6):
             await ui.press("left_square_bracket")
             await settled(ui)
             assert chosen(ui)[2] == neuron, "another token, another neuron"
-            await ui.until(lambda: neuron in {memory.neuron for memory in grid.memories}, "the neuron in the list")
+            await ui.until(lambda: neuron in {memory.neuron for memory in grid.neurons}, "the neuron in the list")
         await ui.press("j")
         await settled(ui)
         shown = ui.shown_run
@@ -255,7 +255,7 @@ async def test_where_nobody_chose_a_neuron_the_strongest_of_each_token_is() -> N
         for _ in range(4):
             await ui.press("left_square_bracket")
             await settled(ui)
-            await ui.until(lambda: chosen(ui)[2] == grid.memories[0].neuron, "the strongest of this token")
+            await ui.until(lambda: chosen(ui)[2] == grid.neurons[0].neuron, "the strongest of this token")
         followed = chosen(ui)[2]
         await ui.press("x")
         await ui.until(lambda: ui.main.state.compared is not None, "the run without it")
@@ -268,7 +268,7 @@ async def test_where_nobody_chose_a_neuron_the_strongest_of_each_token_is() -> N
 async def test_a_click_chooses_a_memory_and_a_click_on_its_switch_ablates_it() -> None:
     async with looking() as ui:
         grid = ui.main.query_one(NeuronList)
-        second, third = grid.memories[1].neuron, grid.memories[2].neuron
+        second, third = grid.neurons[1].neuron, grid.neurons[2].neuron
         await ui.pilot.click(grid, offset=(14, 2))
         assert chosen(ui)[2] == second and not ui.main.state.edits
         await ui.pilot.click(grid, offset=(3, 3))
@@ -349,7 +349,7 @@ async def test_measuring_shows_tokens_promoted_through_later_layers_beside_those
         assert note(ui) == "direct; agreement with ablation: not measured, m measures", note(ui)
         heads = ui.shown("#neurons").splitlines()[0]
         assert "direct" in heads and "later layers" not in heads and "fall" not in heads, heads
-        model, ablated = ui.fake_models.opened[-1], grid.memories[:NEURONS]
+        model, ablated = ui.fake_models.opened[-1], grid.neurons[:NEURONS]
         assert isinstance(model, AnsweringModel)
         model.prompts.clear()
         await ui.press("m")
@@ -360,16 +360,18 @@ async def test_measuring_shows_tokens_promoted_through_later_layers_beside_those
         factors = {(factor, neuron) for factor in (0.0, 1.0 - STEP) for neuron in of}
         assert {(edit.factor, edit.neuron) for edit in model.edited if isinstance(edit, ScaleNeuron)} == factors
         found = ui.shown_run.agreements[layer, token]
-        assert set(found.promotes) == set(found.falls) == set(of), "not the strongest were measured"
-        assert found.promotes != found.falls, "the made-up model answers both edits alike"
+        assert set(found.promoted_tokens) == set(found.falling_tokens) == set(of), "not the strongest were measured"
+        assert found.promoted_tokens != found.falling_tokens, "the made-up model answers both edits alike"
         lines = ui.shown("#neurons").splitlines()
         assert "through later layers" in lines[0] and "fall when ablated" in lines[0], lines[0]
         for memory, line in zip(ablated, lines[1:], strict=False):
-            promoted, falls = (quote_piece(of[memory.neuron][0]) for of in (found.promotes, found.falls))
+            promoted, falls = (
+                quote_piece(of[memory.neuron][0]) for of in (found.promoted_tokens, found.falling_tokens)
+            )
             assert line.index(promoted) < line.rindex(falls), f"#{memory.neuron} promotes {promoted}: {line!r}"
             assert "direct" not in line
         other = lines[1 + NEURONS]
-        assert f"direct: {quote_piece(grid.memories[NEURONS].promotes[0])}" in other, other
+        assert f"direct: {quote_piece(grid.neurons[NEURONS].promoted_tokens[0])}" in other, other
         await ui.press("left_square_bracket")
         await settled(ui)
         heads = ui.shown("#neurons").splitlines()[0]
@@ -391,8 +393,8 @@ async def test_the_note_has_the_agreement_of_both_lists() -> None:
         short = "direct r 0.12, 4.4/50 (poor); later layers r 0.99, 46.2/50"
         least = "overlap/50: direct 4.4, later layers 46.2"
         assert short in note(ui), note(ui)
-        for cells, told in ((90, roomy), (76, f"against ablation: {short}"), (60, short), (45, least), (10, least)):
-            assert agreement_words(ui.main.state, shown, found, cells) == told
+        for cells, words in ((90, roomy), (76, f"against ablation: {short}"), (60, short), (45, least), (10, least)):
+            assert agreement_words(ui.main.state, shown, found, cells) == words
         for overlap, is_poor in ((24.9, True), (25.0, False)):
             other = replace(found, direct=ListAgreement(0.5, 0.0, overlap, 50))
             assert ("(poor)" in agreement_words(ui.main.state, shown, other, 200)) == is_poor
@@ -407,10 +409,10 @@ async def test_the_table_has_both_lists_of_promoted_tokens_and_those_that_fall()
         found, table = ui.shown_run.agreements[layer, token], ui.main.query_one(FfnView).table(ui.main.state)
         assert table is not None
         for place, (record, memory) in enumerate(
-            zip(table.records(), ui.main.query_one(NeuronList).memories, strict=True)
+            zip(table.records(), ui.main.query_one(NeuronList).neurons, strict=True)
         ):
             of = memory.neuron
-            lists = (memory.promotes, found.promotes.get(of, ()), found.falls.get(of, ()))
+            lists = (memory.promoted_tokens, found.promoted_tokens.get(of, ()), found.falling_tokens.get(of, ()))
             assert bool(lists[1]) == bool(lists[2]) == (place < NEURONS)
             columns = ("promoted_tokens", "promoted_through_later_layers", "fall_when_ablated")
             for column, pieces in zip(columns, lists, strict=True):
@@ -438,7 +440,7 @@ def note(ui: AppDriver) -> str:
 
 def lines_at_end(ui: AppDriver) -> str:
     grid = ui.main.query_one(NeuronList)
-    return grid.draw_body(len(grid.memories) - 1).text
+    return grid.draw_body(len(grid.neurons) - 1).text
 
 
 # ---- predictions ----------------------------------------------------------------------------------------
@@ -493,7 +495,7 @@ async def test_readings_of_a_run_that_is_gone_are_dropped() -> None:
 
 async def test_without_weights_neurons_are_listed_and_what_is_missing_is_said() -> None:
     async with looking(fake_models=FakeModels()) as ui:
-        await ui.until(lambda: bool(ui.main.query_one(NeuronList).memories), "the coefficients")
+        await ui.until(lambda: bool(ui.main.query_one(NeuronList).neurons), "the coefficients")
         assert "promoted tokens need the weights" in note(ui)
         assert ui.main.query_one(FfnView).check_action("measure", ()) is None, "m is offered without weights"
         assert "needs the weights" in ui.shown("#definitions") and "needs the weights" in ui.shown("#lens")
@@ -551,10 +553,10 @@ async def test_the_table_has_the_neurons_of_the_token() -> None:
         view, (layer, token, _) = ui.main.query_one(FfnView), chosen(ui)
         table = view.table(ui.main.state)
         assert table is not None
-        records, memories = table.records(), ui.main.query_one(NeuronList).memories
-        assert [record["neuron"] for record in records] == [memory.neuron for memory in memories]
+        records, neurons = table.records(), ui.main.query_one(NeuronList).neurons
+        assert [record["neuron"] for record in records] == [memory.neuron for memory in neurons]
         assert {(record["layer"], record["token"]) for record in records} == {(layer, token)}
-        assert records[0]["norm"] == memories[0].norm and records[0]["ablated"] == "no"
+        assert records[0]["norm"] == neurons[0].norm and records[0]["ablated"] == "no"
 
 
 # ---- a bundled model ------------------------------------------------------------------------------------

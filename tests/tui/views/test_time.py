@@ -193,16 +193,16 @@ async def test_the_rate_is_shown_during_a_run_and_its_intervals_after_it() -> No
     async with running_app() as ui:
         await ui.run(PROMPT)
         await open_time(ui)
-        pace = ui.main.query_one(ThroughputLine)
+        line = ui.main.query_one(ThroughputLine)
         reported = [Streaming(("Once",) * 6, 2, 80.0, rate) for rate in (50.0, 100.0, 25.0)]
         for message in reported:
             ui.main.on_streaming(message)
         await ui.pilot.pause()
-        live = lines_of(pace)
+        live = lines_of(line)
         for words in ("25.0 tok/s", "4 tokens", "ttft 80.0 ms", "0 to 100 tok/s"):
             assert words in live, f"{words!r} is not said while the run goes on:\n{live}"
         ui.main.draw()
-        afterward = lines_of(pace)
+        afterward = lines_of(line)
         for words in ("167 tok/s", "p50 6.00, p90 6.00 ms", "ttft 12.3 ms", "0 to 6.00 ms"):
             assert words in afterward, f"{words!r} is not said of the run:\n{afterward}"
 
@@ -210,21 +210,21 @@ async def test_the_rate_is_shown_during_a_run_and_its_intervals_after_it() -> No
 async def test_columns_show_every_interval_and_mark_those_beyond_the_scale() -> None:
     async with running_app(size=(200, 60)) as ui:
         await open_time(ui)
-        pace = ui.main.query_one(ThroughputLine)
-        pace.timing = run_timing(*[4.0] * 20, 90.0)
-        picture = lines_of(pace)
+        line = ui.main.query_one(ThroughputLine)
+        line.timing = run_timing(*[4.0] * 20, 90.0)
+        picture = lines_of(line)
         assert "≥8.00 ms" in picture, f"the scale does not say that something lies beyond it:\n{picture}"
         assert picture.count("▲") == 3, f"the interval beyond the scale is not marked, three cells wide:\n{picture}"
-        pace.timing = run_timing(*[4.0] * 900, 5.0)
-        assert "largest of 14" in lines_of(pace), "columns that stand for several intervals do not say so"
+        line.timing = run_timing(*[4.0] * 900, 5.0)
+        assert "largest of 14" in lines_of(line), "columns that stand for several intervals do not say so"
 
 
 async def test_fewer_than_two_tokens_have_no_rate() -> None:
     async with running_app() as ui:
         await open_time(ui)
-        pace = ui.main.query_one(ThroughputLine)
-        pace.timing = run_timing()
-        assert "fewer than 2 tokens" in lines_of(pace), lines_of(pace)
+        line = ui.main.query_one(ThroughputLine)
+        line.timing = run_timing()
+        assert "fewer than 2 tokens" in lines_of(line), lines_of(line)
 
 
 def run_timing(*inter_token_ms: float) -> RunTiming:

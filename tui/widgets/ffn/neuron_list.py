@@ -29,8 +29,8 @@ WIDE = 110
 PAIR = 40
 """Width of the tokens from which both lists are shown: promoted tokens, and those whose logits fall."""
 
-DIRECT = ("promoted tokens, direct", "promoted, direct", "direct")
-THROUGH = ("promoted through later layers", "through later layers", "later layers")
+DIRECT = ("promoted tokens, direct", "direct tokens", "direct")
+THROUGH = ("promoted tokens, through later layers", "through later layers", "later layers")
 """Titles of the list of promoted tokens, longest first."""
 
 _MARK, _NEURON, _NUMBER, _AFTER = 2, 8, 8, 11
@@ -40,8 +40,8 @@ class NeuronList(Grid):
     """One row per neuron, with a switch. A full bar is the largest coefficient in the list.
 
     Attributes:
-        memories: The strongest first.
-        of_layer: Their layer.
+        neurons: Neurons of one layer, strongest first.
+        of_layer: The layer.
         chosen: The neuron under the cursor.
         off: Ablated neurons of this layer.
         after: The activation of each neuron at this token with the edits; None without edits.
@@ -51,14 +51,14 @@ class NeuronList(Grid):
 
     DEFAULT_CSS = "NeuronList { overflow-x: hidden; }"
 
-    memories: reactive[tuple[Neuron, ...]] = reactive(())
+    neurons: reactive[tuple[Neuron, ...]] = reactive(())
     of_layer: reactive[int] = reactive(0)
     chosen: reactive[int] = reactive(0)
     off: reactive[Container[int]] = reactive(frozenset())
     after: reactive[Float32[np.ndarray, " neuron"] | None] = reactive(None, always_update=True)
     measured: reactive[Agreement | None] = reactive(None)
 
-    def watch_memories(self) -> None:
+    def watch_neurons(self) -> None:
         self._resize()
         self._show_chosen()
 
@@ -80,16 +80,16 @@ class NeuronList(Grid):
         self._show_chosen()
 
     def _resize(self) -> None:
-        sizes = [abs(memory.coefficient) for memory in self.memories if np.isfinite(memory.coefficient)]
+        sizes = [abs(memory.coefficient) for memory in self.neurons if np.isfinite(memory.coefficient)]
         self._largest = max(sizes, default=0.0)
         # Not less than what can be seen: a body of another size makes Textual lay out the whole screen.
-        self.resize_body(self.view_cells, max(len(self.memories), self.view_lines))
+        self.resize_body(self.view_cells, max(len(self.neurons), self.view_lines))
         self._refresh_scrollbars()  # Textual would keep one that a shorter list needs no more
 
     @property
     def _place(self) -> int:
         """The line of the chosen neuron; -1 where it is not in the list."""
-        return next((line for line, memory in enumerate(self.memories) if memory.neuron == self.chosen), -1)
+        return next((line for line, memory in enumerate(self.neurons) if memory.neuron == self.chosen), -1)
 
     def _show_chosen(self) -> None:
         self.show_cell(0, max(0, self._place))
@@ -121,9 +121,9 @@ class NeuronList(Grid):
         return (words + 2) // 2 if self.measured is not None and words >= PAIR else words
 
     def draw_body(self, line: int) -> Strip:
-        if line >= len(self.memories):
+        if line >= len(self.neurons):
             return self.fit([], self.view_cells)
-        memory, (switch, cells, room) = self.memories[line], self._cells
+        memory, (switch, cells, room) = self.neurons[line], self._cells
         is_chosen, is_off = memory.neuron == self.chosen, memory.neuron in self.off
         style, label = self.style_of("chosen") if is_chosen else None, self.style_of("label")
         state = ("× ablated" if is_off else "") if switch > 4 else ("×" if is_off else "")
@@ -143,13 +143,13 @@ class NeuronList(Grid):
 
     def _words(self, memory: Neuron, room: int, style: Style) -> list[Segment]:
         """Its promoted tokens, through later layers where measured; then the tokens that fall when it is ablated."""
-        if self.measured is None or memory.neuron not in self.measured.promotes:
-            name = "" if self.measured is None or not memory.promotes else "direct: "
-            joined = _join(memory, memory.promotes, room - len(name))
+        if self.measured is None or memory.neuron not in self.measured.promoted_tokens:
+            name = "" if self.measured is None or not memory.promoted_tokens else "direct: "
+            joined = _join(memory, memory.promoted_tokens, room - len(name))
             return [self.text(name, len(name), self.style_of("label")), self.text(joined, room - len(name), style)]
         own = self._promoted_cells(room)
-        promoted = _join(memory, self.measured.promotes[memory.neuron], own - 1)
-        falls = _fit_words(self.measured.falls[memory.neuron], room - own)
+        promoted = _join(memory, self.measured.promoted_tokens[memory.neuron], own - 1)
+        falls = _fit_words(self.measured.falling_tokens[memory.neuron], room - own)
         return [self.text(promoted, own, style), self.text(falls, room - own, style)]
 
     def _after(self, neuron: int, style: Style | None) -> list[Segment]:
@@ -159,15 +159,15 @@ class NeuronList(Grid):
         return [self.text(f"{'→ ' + words:>{_AFTER}}", _AFTER, style)]
 
     def action_move(self, down: int, right: int) -> None:
-        if self.memories and down:
-            line = min(max(self._place + down, 0), len(self.memories) - 1)
-            self.post_message(NeuronChosen(self.memories[line].neuron))
+        if self.neurons and down:
+            line = min(max(self._place + down, 0), len(self.neurons) - 1)
+            self.post_message(NeuronChosen(self.neurons[line].neuron))
 
     def on_click(self, event: events.Click) -> None:
         line, at = self.body_line(event), self.body_cell(event)
-        if line is None or not 0 <= line < len(self.memories):
+        if line is None or not 0 <= line < len(self.neurons):
             return
-        neuron = self.memories[line].neuron
+        neuron = self.neurons[line].neuron
         if at is not None and _MARK <= at[0] < _MARK + self._cells[0]:
             self.post_message(EditToggled(ScaleNeuron(self.of_layer, neuron, 0.0)))
         self.post_message(NeuronChosen(neuron))

@@ -126,7 +126,7 @@ class LawList(Grid):
         label = self.style_of("label")
         return self.fit(
             [
-                self.text("      law", self._says + 6, label),
+                self.text("      law", self._statement_cells + 6, label),
                 self.text("verdict", _VERDICT, label),
                 self.text(f"{'error':>{_WORST - 1}}", _WORST, label),
                 self.text(f"{'tolerance':>{_TOLERANCE - 1}}", _TOLERANCE, label),
@@ -135,7 +135,7 @@ class LawList(Grid):
         )
 
     @property
-    def _says(self) -> int:
+    def _statement_cells(self) -> int:
         """Cells left for the text of a law."""
         return max(8, self.view_cells - 6 - _VERDICT - _WORST - _TOLERANCE)
 
@@ -150,7 +150,7 @@ class LawList(Grid):
             self.text("▸" if is_chosen else " ", 2, style),
             self.text(row.mark, 2, look),
             self.text(str(row.law.number), 2, style),
-            self.text(row.law.statement, self._says - 1, style),
+            self.text(row.law.statement, self._statement_cells - 1, style),
             self.text(f" {row.words}", _VERDICT + 1, look),
             self.text(f"{row.worst:>{_WORST - 1}}", _WORST, style),
             self.text(
