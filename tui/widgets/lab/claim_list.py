@@ -69,11 +69,11 @@ class ClaimList(Grid):
     ClaimList {
         overflow-x: hidden;
         scrollbar-gutter: stable;
-        &> .claim-list--holds { color: $success; }
-        &> .claim-list--fails { color: $warning; }
+        &> .claim-list--supported { color: $success; }
+        &> .claim-list--not-supported { color: $warning; }
     }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"claim-list--holds", "claim-list--fails"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"claim-list--supported", "claim-list--not-supported"}
 
     ruler_lines = 0
 
@@ -139,7 +139,7 @@ class ClaimList(Grid):
         return self.fit(parts, cells)
 
     def _look(self, row: ClaimStatus) -> Style:
-        names = {Verdict.SUPPORTED: "holds", Verdict.NOT_SUPPORTED: "fails"}
+        names = {Verdict.SUPPORTED: "supported", Verdict.NOT_SUPPORTED: "not-supported"}
         name = None if row.result is None or row.queued is not None else names.get(row.result.finding.verdict)
         if name is None:
             return self.style_of("cursor" if row.queued == 0 else "label")
