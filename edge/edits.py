@@ -132,7 +132,9 @@ class Ablate:
 
     def __post_init__(self) -> None:
         if not _SUBLAYER.fullmatch(self.sublayer):
-            raise MisuseError(f"no sublayer '{self.sublayer}' to ablate; use a name such as 'layers.4.ffn'")
+            raise MisuseError(
+                f"no sublayer '{self.sublayer}' to ablate; use a name such as 'layers.4.attn' or 'layers.4.ffn'"
+            )
 
     @property
     def site(self) -> str:

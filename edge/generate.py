@@ -88,7 +88,7 @@ class Recorder:
     """Records the watched sites of one run in preallocated arrays, so that no value is stored twice.
 
     The engine writes float32 values into these arrays directly. Each site has its own array: for one large block numpy
-    requests huge pages, which take longer to allocate than small ones. Logits that are not watched have one row, which
+    requests huge pages, which take longer to allocate than small ones. Logits that are not recorded have one row, which
     each pass overwrites.
     """
 

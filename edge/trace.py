@@ -83,7 +83,7 @@ class Trace:
         """The recorded values of a site, float32 or float16."""
         if name not in self.sites:
             find_site(self.spec, name)  # raises a different error for an unknown name
-            raise MisuseError(f"'{name}' was not watched in this run; run again with it in the watch")
+            raise MisuseError(f"'{name}' was not recorded in this run; run again with it in the watch")
         return self.sites[name]
 
     def pattern(self, layer: int, head: int) -> Float32[np.ndarray, "token past"]:

@@ -123,7 +123,7 @@ def _test(lab: "LabContext", wanted: "list[Experiment]", layout: str | None) -> 
     record = lab_record(lab, results)
     match layout:
         case None:
-            click.echo("\n\n".join([effect_table(record).text(), _contrast(record, "text")]))
+            click.echo("\n\n".join(filter(None, [effect_table(record).text(), _contrast(record, "text")])))
         case "json":
             click.echo(json_text(to_json(record)))
         case "csv":
@@ -132,7 +132,7 @@ def _test(lab: "LabContext", wanted: "list[Experiment]", layout: str | None) -> 
             click.echo(number_table(record).csv())
         case _:
             parts = (claim_table(record).markdown(), effect_table(record).markdown(), _contrast(record, "md"))
-            click.echo("\n\n".join(parts))
+            click.echo("\n\n".join(filter(None, parts)))
 
 
 def _finding_text(result: "ClaimResult") -> str:
@@ -142,9 +142,11 @@ def _finding_text(result: "ClaimResult") -> str:
     finding = result.finding
     lines = [f"{result.key}  {result.title}: {finding.verdict.upper()}"]
     lines += [f"    {text}" for text in dict.fromkeys((finding.reason, finding.summary))]
-    for number in finding.numbers:
+    values = [show_with_unit(number.value, number.unit) for number in finding.numbers]
+    cells = max(map(len, values), default=0)
+    for number, value in zip(finding.numbers, values, strict=True):
         baseline = "" if number.baseline is None else f"   baseline {show_with_unit(number.baseline, number.unit)}"
-        lines.append(f"    {show_with_unit(number.value, number.unit):>12}  {number.label}{baseline}")
+        lines.append(f"    {value:>{cells}}  {number.label}{baseline}")
     return "\n".join(lines)
 
 
@@ -178,9 +180,12 @@ def effect_table(record: "LabRecord") -> Table:
 
 
 def _contrast(record: "LabRecord", layout: str) -> str:
-    from edge.lab.contrast import contrast
+    """The comparison of attention and FFN; empty without any of its numbers."""
+    from edge.lab.contrast import measured_aspects
 
-    aspects = contrast(record)
+    aspects = measured_aspects(record)
+    if not aspects:
+        return ""
     if layout == "md":
         columns = (Column("aspect", ""), Column("attention", "attention"), Column("ffn", "FFN"))
         return Table(columns, [(one.name, one.attention, one.ffn) for one in aspects]).markdown()

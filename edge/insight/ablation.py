@@ -96,7 +96,7 @@ class Ablation:
         soft cap. The other pass removes a step of it, which gives its first-order effect through later layers.
 
         Raises:
-            MisuseError: the FFN was not watched, the token not fed, no neuron is active, or the run was itself edited.
+            MisuseError: the FFN was not recorded, the token not fed, no neuron is active, or the run was itself edited.
         """
         found = self._active(layer, neurons)
         ablated, promoted = self.measured(layer, found), self.first_order(layer, found)

@@ -51,7 +51,7 @@ def read_neurons(
     tokens with ablation.
 
     Raises:
-        MisuseError: the FFN was not watched, or the token not fed.
+        MisuseError: the FFN was not recorded, or the token not fed.
     """
     neurons, norms = _neurons_and_norms(trace, weights, layer, token)
     listed, projection = _with_requested(_strongest(neurons, norms, k), also), weights.projection(layer, "ffn")
@@ -71,7 +71,7 @@ def strongest_neurons(trace: Trace, weights: InsightWeights, layer: int, token: 
     """The `k` strongest neurons at one token, strongest first, without neurons at 0.
 
     Raises:
-        MisuseError: the FFN was not watched, or the token not fed.
+        MisuseError: the FFN was not recorded, or the token not fed.
     """
     return tuple(_strongest(*_neurons_and_norms(trace, weights, layer, token), k))
 
@@ -82,7 +82,7 @@ def read_coefficients(
     """The `k` neurons with the largest `|s_i|`, which needs no weights.
 
     Raises:
-        MisuseError: the FFN was not watched, or the token not fed.
+        MisuseError: the FFN was not recorded, or the token not fed.
     """
     neurons = neurons_at(trace, layer, token)
     listed = _with_requested(_strongest(neurons, np.ones_like(neurons), k), also)
@@ -96,7 +96,7 @@ def read_cett(trace: Trace, weights: InsightWeights, layer: int, target: float =
     `edge.measure.sparsity.cett_sparsity`.
 
     Raises:
-        MisuseError: the FFN was not watched or is ablated, or nothing was fed.
+        MisuseError: the FFN was not recorded or is ablated, or nothing was fed.
     """
     if not trace.n_fed:
         raise MisuseError("CETT is a mean over tokens, and this run fed none")
@@ -110,7 +110,7 @@ def neurons_at(trace: Trace, layer: int, token: int) -> Float32[np.ndarray, " ne
     """The inputs of the down projection at one token; all 0 if the FFN is ablated.
 
     Raises:
-        MisuseError: the FFN was not watched, or the token not fed.
+        MisuseError: the FFN was not recorded, or the token not fed.
     """
     (row,) = trace.row(layer_site(layer, "ffn.neurons"), token)
     return np.zeros_like(row) if layer in trace.ablated.ffns else np.asarray(row)

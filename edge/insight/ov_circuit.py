@@ -35,7 +35,7 @@ def read_ov_circuit(
     of the norms are folded in, and the final norm's scale is that at `token`.
 
     Raises:
-        MisuseError: the values or the last layer's output were not watched, or the head is ablated.
+        MisuseError: the values or the last layer's output were not recorded, or the head is ablated.
     """
     if trace.ablated.has_head(layer, head):
         raise MisuseError(f"head {layer}.{head} is ablated in this run and writes 0")

@@ -51,7 +51,7 @@ def read_ffn_change(
     'Before' is the layer's output minus the FFN's output; in a parallel layer it includes attention.
 
     Raises:
-        MisuseError: `output` or `ffn.output` were not watched, or the layer norms their sum.
+        MisuseError: `output` or `ffn.output` were not recorded, or the layer norms their sum.
     """
     if trace.spec.layers[layer].norms_sum:
         raise MisuseError(
@@ -75,7 +75,7 @@ def read_run_change(
     """The next-token distributions of two runs at the same token: with edits, or on another engine.
 
     Raises:
-        MisuseError: the last layer's output was not watched, or the runs cannot be compared.
+        MisuseError: the last layer's output was not recorded, or the runs cannot be compared.
     """
     if before.spec.vocab_size != after.spec.vocab_size:
         raise MisuseError("the two runs have vocabularies of different sizes, so their predictions cannot be compared")

@@ -46,7 +46,7 @@ def read_predictions(trace: Trace, weights: InsightWeights, token: int, k: int =
     """The logit lens at one token (nostalgebraist 2020): final norm and unembedding applied to each layer's output.
 
     Raises:
-        MisuseError: the residual stream was not watched.
+        MisuseError: the residual stream was not recorded.
     """
     count = min(k, trace.spec.vocab_size)
     lens = lens_of_trace(trace, weights.readout, slice(token, token + 1), np.zeros(1, np.int64), count)
@@ -68,7 +68,7 @@ def read_surprisal(trace: Trace, weights: InsightWeights) -> Float32[np.ndarray,
     """The surprisal of each token in bits: `-log2 p(token | previous tokens)`; NaN for the first.
 
     Generated tokens use the engine's log-probabilities, prompt tokens the output of the last layer; NaN if that was
-    not watched.
+    not recorded.
     """
     bits = np.full(len(trace.tokens), np.nan, np.float32)
     bits[trace.prompt_length :] = -np.array(trace.logprobs) / np.log(2)

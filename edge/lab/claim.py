@@ -15,7 +15,8 @@ class Number:
         key: Its name for scripts, unit included: `ffn_r2`, `mean_distance_tokens`.
         label: Its name for people.
         value: NaN where it could not be measured.
-        unit: `share`, `bits`, `nats`, `tokens`, `ms`, `bytes`, `count`, `ratio`; a share is 0 to 1.
+        unit: `share`, `share_difference`, `bits`, `nats`, `tokens`, `ms`, `bytes`, `count`, `ratio`. A share is 0 to 1,
+            a difference of shares or probabilities is -1 to 1 and shown in percentage points.
         baseline: The value at chance level, or if the claim were false; None where there is no such value.
     """
 

@@ -1,11 +1,11 @@
 """A comparison of attention and the FFN, aspect by aspect, with the numbers of this model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 
 from edge.lab.run import LabRecord
-from edge.picture.units import show_number, show_share
+from edge.picture.units import show_number, show_share, show_with_unit
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ def contrast(record: LabRecord) -> tuple[Aspect, ...]:
     def share(key: str) -> str:
         return _shown(record.number(key), show_share)
 
+    def points(key: str) -> str:
+        return show_with_unit(record.number(key), "share_difference")
+
     return (
         Aspect(
             "core operation",
@@ -44,8 +47,8 @@ def contrast(record: LabRecord) -> tuple[Aspect, ...]:
             "what it learns",
             f"relations between tokens: the best induction head puts {share('A2.best_induction')} of its attention on "
             f"its target, the best previous-token head {share('A2.best_previous_token')}",
-            f"facts: indirect effect if all tokens of the subject are restored, FFN {share('F5.ffn_subject_effect')} "
-            f"of probability, attention {share('F5.attention_subject_effect')}",
+            "facts: indirect effect on the answer's probability if all tokens of the subject are restored, FFN "
+            f"{points('F5.ffn_subject_effect')}, attention {points('F5.attention_subject_effect')}",
         ),
         Aspect(
             "output",
@@ -69,6 +72,12 @@ def contrast(record: LabRecord) -> tuple[Aspect, ...]:
             "are exactly 0",
         ),
     )
+
+
+def measured_aspects(record: LabRecord) -> tuple[Aspect, ...]:
+    """The aspects of `contrast` with at least one number; a test of a few claims leaves most of them empty."""
+    empty = contrast(replace(record, results=()))
+    return tuple(aspect for aspect, without in zip(contrast(record), empty, strict=True) if aspect != without)
 
 
 def _shown(value: float, show: Callable[[float], str]) -> str:

@@ -20,7 +20,7 @@ from edge.trace import Trace
 from edge.watch import Watch
 from models.sites import LOGITS, PARTS, layer_site
 
-WATCHING = "watching changes no logit and no token"
+RECORDING = "recording changes no logit and no token"
 POSITIONS = "FFN is position-wise, attention is not"
 SHARES = "parts + unattributed time = whole pass"
 CACHE = "cache = full pass; factor 1 = no edit"
@@ -33,7 +33,7 @@ REPEATS = 5
 
 
 def law_2(case: Case) -> LawResult:
-    """A watched run has the logits and tokens of a run without watching."""
+    """A run that records has the logits and tokens of one that does not."""
     plain = case.run(Watch.nothing(), new_tokens=NEW_TOKENS)
     logits = case.model.logits(list(case.ids))
     found: list[SiteDifference] = []
@@ -43,7 +43,7 @@ def law_2(case: Case) -> LawResult:
             site_difference(watched.site(LOGITS)[: len(logits)], logits, case.tolerance, LOGITS, watched.pieces)
         )
         found += _chosen_difference(watched, plain, case.tolerance)
-    return law_result(2, WATCHING, case.tolerance, found, len(case.ids))
+    return law_result(2, RECORDING, case.tolerance, found, len(case.ids))
 
 
 def _chosen_difference(watched: Trace, plain: Trace, tolerance: float) -> list[SiteDifference]:
@@ -51,7 +51,7 @@ def _chosen_difference(watched: Trace, plain: Trace, tolerance: float) -> list[S
     own, other = (trace.pieces[trace.prompt_length :] for trace in (watched, plain))
     for place, (piece, unwatched) in enumerate(zip_longest(own, other, fillvalue="")):
         if watched.generated[place : place + 1] != plain.generated[place : place + 1]:
-            where = f"generated token {place}: {quote_piece(piece)} watched, {quote_piece(unwatched)} not watched"
+            where = f"generated token {place}: {quote_piece(piece)} recorded, {quote_piece(unwatched)} not recorded"
             return [SiteDifference(math.inf, where)]
     if not own:
         return []

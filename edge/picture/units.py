@@ -88,6 +88,8 @@ def show_measured(value: Number, unit: str) -> str:
     match unit:
         case "share":
             return sign + show_share(size)
+        case "share_difference":
+            return sign + (show_number(100 * size) if size else "0")
         case "bytes" if math.isfinite(size):
             return sign + show_bytes(size)
         case "count" if float(size).is_integer():
@@ -96,10 +98,19 @@ def show_measured(value: Number, unit: str) -> str:
             return sign + show_number(size)
 
 
-def show_with_unit(value: Number, unit: str) -> str:
-    """A number with its unit: `0.43 bits`, `42%`."""
+def show_with_unit(value: Number, unit: str, points: str = "percentage points") -> str:
+    """A number with its unit: `0.43 bits`, `42%`.
+
+    Args:
+        points: The name of percentage points; `pp` in a narrow table.
+    """
     shown = show_measured(value, unit)
-    return shown if math.isnan(value) or unit in _NAMED_BY_VALUE else f"{shown} {unit}"
+    return shown if math.isnan(value) or unit in _NAMED_BY_VALUE else f"{shown} {unit_title(unit, points)}"
+
+
+def unit_title(unit: str, points: str = "percentage points") -> str:
+    """A unit as people read it: a difference of two shares, -1 to 1, is shown in percentage points."""
+    return points if unit == "share_difference" else unit
 
 
 def show_tolerance(tolerance: float) -> str:

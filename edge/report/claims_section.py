@@ -7,7 +7,7 @@ from edge.lab.claim import Finding, Number
 from edge.lab.contrast import contrast
 from edge.lab.effect import Effect, Verdict
 from edge.lab.run import ClaimResult, LabRecord
-from edge.picture.units import show_measured, show_with_unit
+from edge.picture.units import show_measured, show_with_unit, unit_title
 from edge.report.heatmaps import heatmap_figure
 from edge.report.markup import Markup, Section, note, numbers, source_title, tag, text
 from edge.report.plots import curve_figure
@@ -118,7 +118,7 @@ def _numbers(measured: tuple[Number, ...]) -> Markup:
             number.label,
             show_measured(number.value, number.unit),
             "" if number.baseline is None else show_measured(number.baseline, number.unit),
-            number.unit,
+            unit_title(number.unit),
             tag("code", number.key),
         )
         for number in measured

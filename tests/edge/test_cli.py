@@ -115,7 +115,7 @@ def test_a_trace_watches_what_was_requested(byte_llama: Path, tmp_path: Path, sa
     code, out, err = said("trace", byte_llama, "Once", "-e", "torch", "-n", 2, "-o", file, "--md", *options)
     assert code == 0, err
     assert set(edge.open_trace(file).sites) == {"layers.1.ffn.neurons", "logits"}
-    assert out.splitlines()[2].startswith("| 0 | - | - | - | - |"), "what was not watched shows as a dash"
+    assert out.splitlines()[2].startswith("| 0 | - | - | - | - |"), "what was not recorded shows as a dash"
 
 
 def test_layers_are_parsed() -> None:

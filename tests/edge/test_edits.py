@@ -202,7 +202,8 @@ def test_an_edit_of_what_is_not_there_is_refused(edit: Edit, message: str) -> No
 
 
 def test_only_a_sublayer_can_be_ablated() -> None:
-    with pytest.raises(MisuseError, match=r"no sublayer .layers\.0. to ablate; use a name such as .layers\.4\.ffn."):
+    message = r"no sublayer .layers\.0. to ablate; use a name such as .layers\.4\.attn. or .layers\.4\.ffn."
+    with pytest.raises(MisuseError, match=message):
         edge.Ablate("layers.0")
 
 

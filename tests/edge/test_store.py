@@ -72,7 +72,7 @@ def test_a_record_of_other_values_is_damaged(trace: Trace, tmp_path: Path, field
 def test_a_run_that_did_not_watch_says_so(trace: Trace) -> None:
     with Model(tiny_checkpoint("layers-that-differ"), "torch", None, lambda _: None) as model:
         blind = model.run(ids=[1, 2], max_new_tokens=1)
-    with pytest.raises(MisuseError, match="was not watched"):
+    with pytest.raises(MisuseError, match="was not recorded"):
         blind.pattern(0, 0)
     with pytest.raises(MisuseError, match=r"no site 'layers\.9"):
         trace.site("layers.9.attn.query")

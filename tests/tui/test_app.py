@@ -96,9 +96,9 @@ async def test_a_trace_without_queries_says_what_is_missing(tmp_path: Path) -> N
         await ui.until(lambda: app.main.state.main is not None, "the trace to show")
         await ui.idle()
         await ui.press("2")
-        assert "not watched" in ui.shown("#map").replace("\n", " "), ui.shown("#map")
+        assert "not recorded" in ui.shown("#map").replace("\n", " "), ui.shown("#map")
         await ui.press("3")
-        assert "%" in ui.shown("#ffn"), "what was watched does not show"
+        assert "%" in ui.shown("#ffn"), "what was recorded does not show"
 
 
 async def test_the_first_picture_comes_before_anything_heavy_and_the_screen_after_it() -> None:

@@ -51,7 +51,7 @@ GLOSSARY = (Path(__file__).parents[2] / "docs" / "reference" / "glossary.md").re
 NAMED = (
     *("entropy", "mean entropy of a head or layer", "first-token share", "exact zeros", "top-p 0.9", "Hoyer", "Gini"),
     *("ttft", "tokens/s", "prefill", "decode p50", "coverage", "share of time"),
-    *("weights on disk", "weights in memory", "KV cache", "allocator peak", "process peak", "watched"),
+    *("weights on disk", "weights in memory", "KV cache", "allocator peak", "process peak", "recorded"),
 )
 """Numbers that more than one place shows, as the glossary names them."""
 
@@ -181,7 +181,7 @@ async def test_the_time_to_the_first_token_holds_tokenizing_everywhere() -> None
         assert record[key] == getattr(timing, key), f"{key} of 'edge run --json'"
     assert f"ttft {timing.ttft_ms:.3g} ms" in run_summary(trace)
     assert f"{show_number(timing.tokens_per_second or 0)} tok/s" in header, header
-    assert f"watched {show_bytes(trace.watch.cost_bytes(trace.spec, trace.n_fed))}" in header
+    assert f"recorded {show_bytes(trace.watch.cost_bytes(trace.spec, trace.n_fed))}" in header
     assert model is not None and model.parameters == parameter_count(trace.spec)
     first = example_profiles.variant().first_tokens[0]
     summed = profile_summary(example_profiles.profile())["memory"][0]

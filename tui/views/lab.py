@@ -9,12 +9,13 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from edge.lab.claim import Experiment
+from edge.lab.context import max_passage_tokens
 from edge.lab.number_table import number_table
 from edge.lab.run import ClaimResult
 from edge.tables import Table
 from tui.claim_text import about, awaited, contrast_blocks, figures, lacking, record_of, results_of
 from tui.jobs.job import JobRequested
-from tui.jobs.lab import RunClaimTests, known_experiments
+from tui.jobs.lab import RunClaimTests, known_experiments, read_tokens
 from tui.view_state import ViewState
 from tui.views.view import View
 from tui.widgets.lab.claim_list import MARKS, ClaimList, ClaimStatus
@@ -129,7 +130,8 @@ class LabView(View):
             self._fill("results", (), self._chosen)
         else:
             verdict = result.finding.verdict
-            self._fill("results", results_of(result), f"{result.key} {MARKS[verdict]} {verdict}")
+            title = f"{result.key} {MARKS[verdict]} {verdict}"
+            self._fill("results", results_of(result), title, _sample_note(state))
 
     def _draw_figure(self, state: ViewState, result: ClaimResult | None) -> None:
         figure, pane = self.query_one(Figure), self.query_one("#figure-pane", Pane)
@@ -150,12 +152,12 @@ class LabView(View):
         self._fill(
             "contrast",
             contrast_blocks(record_of(state.model, state)) if state.model is not None and has_any else (),
-            f"–: {missing} claims are not tested" if has_any and missing else "",
+            f"{missing} of {len(self._experiments)} claims not tested" if has_any and missing else "",
         )
 
-    def _fill(self, name: str, blocks: tuple[Block, ...], title: str) -> None:
+    def _fill(self, name: str, blocks: tuple[Block, ...], title: str, note: str = "") -> None:
         self.query_one(f"#{name}", TextSheet).blocks = blocks
-        self.query_one(f"#{name}-pane", Pane).set_title(title)
+        self.query_one(f"#{name}-pane", Pane).set_title(title, note)
 
     def table(self, state: ViewState) -> Table | None:
         return number_table(record_of(state.model, state)) if state.model is not None and state.claim_results else None
@@ -244,3 +246,11 @@ class LabView(View):
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if self.query_one(Figure) in event.widget.ancestors:
             self.pane = "figure"
+
+
+def _sample_note(state: ViewState) -> str:
+    """How many tokens of the text the UI reads, where `edge lab` reads more."""
+    spec = None if state.model is None else state.model.spec
+    if spec is None or read_tokens(spec) == max_passage_tokens(spec):
+        return ""
+    return f"{read_tokens(spec):,} tokens of text; edge lab uses {max_passage_tokens(spec):,}"

@@ -132,7 +132,7 @@ class Passes:
         """The FFNs' share of the layers' time, as part of a sentence."""
         return (
             f"{show_share(self.time.ffn_share)} of the time in {self.name} ({show_share(self.flops.ffn_share)} of the "
-            f"operations; timed parts sum to {show_share(self.coverage)} of the uninstrumented latency)"
+            f"operations; coverage {show_share(self.coverage)})"
         )
 
     def curve(self, layers: range) -> Curve:

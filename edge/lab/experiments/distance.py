@@ -116,7 +116,7 @@ def effects(none: CopyAccuracy, near: CopyAccuracy, far: CopyAccuracy) -> tuple[
             mean_interval(far.shares - none.shares),
             key="copied_far",
             label="repeated tokens predicted at the largest distance, minus those without an earlier copy",
-            unit="share",
+            unit="share_difference",
             threshold=COPIES,
             threshold_reason=f"our own choice; without an earlier copy {none.share:.1%} of tokens are predicted",
             sample_unit="prompts",
@@ -209,7 +209,8 @@ EXPERIMENT = Experiment(
     "tokens are random filler. Accuracy is the share of the repeated tokens, without the first, that are the top-1 "
     "prediction. Baseline: no earlier copy.",
     rule=f"At the largest distance that fits the context, at most {FURTHEST_TOKENS} tokens, the accuracy exceeds the "
-    f"baseline by more than {COPIES:.0%}. It is more than {FAR_KEEPS:.0%} of the accuracy at the shortest distance.",
+    f"baseline by more than {100 * COPIES:.0f} percentage points. It is more than {FAR_KEEPS:.0%} of the accuracy at "
+    "the shortest distance.",
     source="Vig and Belinkov 2019, arXiv 1906.04284 (distance); Olsson et al. 2022, arXiv 2209.11895 (repeats)",
     cost_tokens=cost_tokens,
     measure=measure,

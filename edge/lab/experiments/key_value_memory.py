@@ -109,7 +109,7 @@ def effects(upper: list[LayerNeurons]) -> tuple[Effect, ...]:
             jackknife(sums, lambda some: ratio(some) - chance),
             key="agreement_above_chance",
             label="agreement rate of upper-layer neurons, minus chance",
-            unit="share",
+            unit="share_difference",
             threshold=ABOVE_CHANCE,
             threshold_reason=f"less than a third of the 3.5% of Geva et al. 2021; chance is {show_share(chance)}",
             sample_unit=f"blocks of {BLOCK} tokens with triggers",
@@ -151,19 +151,20 @@ EXPERIMENT = Experiment(
     question="Does a neuron promote the token that follows its top trigger, and is the top token promoted by the FFN's "
     "output that of one of its neurons?",
     method=(
-        "Neuron i has a coefficient s_i, the input of the down projection (gated FFN: act(gate) · up), and a value "
-        "vector v_i, a column of the down projection. Its promoted token is argmax W_U · v_i, with the gain of the "
-        "final norm folded in. Its trigger is the token of the passage with the largest s_i. It agrees if its promoted "
-        "token is the token after the trigger. Chance: the next tokens are shuffled. Composition rate: the share of "
-        f"tokens where argmax W_U · ffn.output is the promoted token of no active neuron, |s_i| > {ACTIVE:g} of the "
-        f"layer's rms (-v_i if s_i < 0). Baseline: the output at another token. Both use {COMPOSED} windows. Dominant "
-        f"share: the {DOMINANT_NEURONS} largest |s_i| · ‖v_i‖ in the sum over all neurons. The first token of each "
-        f"window is left out, and at most {MAX_LAYERS} layers are measured. Check by ablation: at "
-        f"{len(neuron_ablation.PLACES)} tokens, the {neuron_ablation.NEURONS} strongest neurons of a layer are ablated "
-        "one at a time. The decrease of each logit is compared with s_i · W_U · v_i by Pearson's r, and by the overlap "
-        f"of the top {TOP} tokens."
+        "Neuron i has an activation s_i and a value vector v_i. The activation is the input of the down projection "
+        "(gated FFN: act(gate) · up), the coefficient of Geva et al. 2021. v_i is a column of the down projection. Its "
+        "promoted token is argmax W_U · v_i, with the gain of the final norm folded in. Its trigger is the token of "
+        "the passage with the largest s_i. It agrees if its promoted token is the token after the trigger. Chance: the "
+        "next tokens are shuffled. Composition rate: the share of tokens where argmax W_U · ffn.output is the promoted "
+        f"token of no active neuron, |s_i| > {ACTIVE:g} of the layer's rms (-v_i if s_i < 0). Baseline: the output at "
+        f"another token. Both use {COMPOSED} windows. Dominant share: the {DOMINANT_NEURONS} largest |s_i| · ‖v_i‖ in "
+        "the sum over all neurons. The first token of each window is left out, and at most "
+        f"{MAX_LAYERS} layers are measured. Check by ablation: at {len(neuron_ablation.PLACES)} tokens, the "
+        f"{neuron_ablation.NEURONS} strongest neurons of a layer are ablated one at a time. The decrease of each logit "
+        f"is compared with s_i · W_U · v_i by Pearson's r, and by the overlap of the top {TOP} tokens."
     ),
-    rule=f"In the upper half of the layers, the agreement rate minus chance is more than {ABOVE_CHANCE:.0%}.",
+    rule=f"In the upper half of the layers, the agreement rate exceeds chance by more than {100 * ABOVE_CHANCE:.0f} "
+    "percentage point.",
     source="Geva et al. 2021 (arXiv 2012.14913), 3.5% in upper layers; Geva et al. 2022 (arXiv 2203.14680)",
     cost_tokens=neuron_ablation.cost_tokens,
     measure=_measure,

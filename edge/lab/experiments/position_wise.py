@@ -142,11 +142,15 @@ def effects(found: Float64[np.ndarray, "sample layer 5"]) -> tuple[Effect, ...]:
     kinds = (
         (
             "ffn_elsewhere",
-            "change of the FFN's output at other tokens, maximum over layers",
+            "relative change of the FFN's output at other tokens, maximum over layers",
             found[:, :, 0].max(axis=1),
         ),
         ("ffn_permuted", "error of the FFN on permuted rows, maximum over layers", found[:, :, 3].max(axis=1)),
-        ("ffn_there", "change of the FFN's output at the changed token, mean over layers", found[:, :, 1].mean(axis=1)),
+        (
+            "ffn_there",
+            "relative change of the FFN's output at the changed token, mean over layers",
+            found[:, :, 1].mean(axis=1),
+        ),
     )
     return tuple(
         effect_of(
@@ -186,15 +190,17 @@ def _measure(lab: LabContext) -> Finding:
         (
             Number(
                 "ffn_change_elsewhere",
-                "largest change of the FFN's output, other tokens",
+                "largest relative change of the FFN's output, other tokens",
                 elsewhere,
                 "share",
                 attention,
             ),
-            Number("ffn_change_there", "mean change of the FFN's output, changed token", there, "share", elsewhere),
+            Number(
+                "ffn_change_there", "mean relative change of the FFN's output, changed token", there, "share", elsewhere
+            ),
             Number(
                 "attention_change_elsewhere",
-                "mean change of attention's output, later tokens within the attention window",
+                "mean relative change of attention's output, later tokens within the attention window",
                 attention,
                 "share",
                 elsewhere,

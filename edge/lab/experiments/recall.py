@@ -22,7 +22,7 @@ MIN_FACTS, FACTS = 8, 16
 """Fewest and most known facts that are traced."""
 
 MIN_TOTAL = 0.05
-"""Smallest total effect, in probability: a smaller one leaves nothing to restore. Meng et al. 2022 find 18.6%."""
+"""Smallest total effect, in probability: a smaller one leaves nothing to restore. Meng et al. 2022 find 0.186."""
 
 MIN_LEAD = 0.1
 """Smallest lead of FFNs over attention, as a share of the total effect; GPT-2 XL has (6.6% - 1.6%) / 18.6% = 27%."""
@@ -48,9 +48,9 @@ def effects(found: Traced, middle: list[int]) -> tuple[Effect, ...]:
         mean_interval(found.total),
         key="total_effect",
         label="total effect: decrease of the answer's probability by noise on the subject",
-        unit="share",
+        unit="share_difference",
         threshold=MIN_TOTAL,
-        threshold_reason="a smaller effect leaves nothing to restore; Meng et al. 2022 find 18.6%",
+        threshold_reason="a smaller effect leaves nothing to restore; Meng et al. 2022 find 18.6 percentage points",
         sample_unit="facts",
     )
     return (
@@ -72,13 +72,13 @@ def effects(found: Traced, middle: list[int]) -> tuple[Effect, ...]:
 
 
 def numbers(found: Traced, lost: Float64[np.ndarray, "fact layer sublayer"]) -> tuple[Number, ...]:
-    """Means over facts, then the maximum over layers."""
+    """Means over facts, then the maximum over all layers; for ablation, the mean over layers."""
     made = [
         Number(
             "total_effect",
             "total effect: decrease of the answer's probability",
             float(found.total.mean()),
-            "share",
+            "share_difference",
             0.0,
         )
     ]
@@ -89,17 +89,17 @@ def numbers(found: Traced, lost: Float64[np.ndarray, "fact layer sublayer"]) -> 
             ("subject", "all tokens of the subject", found.subject, None),
             ("answer", "the prompt's last token", found.prompt_end, None),
         ):
-            label = f"indirect effect, {word} restored at {where}, maximum over layers"
-            made.append(Number(f"{name}_{key}_effect", label, _best(back[..., place]), "share", baseline))
-        label = f"decrease of the answer's probability, {word} of one layer ablated"
-        made.append(Number(f"{name}_ablation_loss", label, float(lost[..., place].mean()), "share", 0.0))
+            label = f"indirect effect, {word} restored at {where}, maximum over all layers"
+            made.append(Number(f"{name}_{key}_effect", label, _best(back[..., place]), "share_difference", baseline))
+        label = f"decrease of the answer's probability, {word} of one layer ablated, mean over layers"
+        made.append(Number(f"{name}_ablation_loss", label, float(lost[..., place].mean()), "share_difference", 0.0))
     return (
         *made,
         Number(
             "ffn_first_effect",
             "indirect effect, FFN restored at the subject's last token, around the first layer",
             float(found.subject_end[:, 0, 0].mean()),
-            "share",
+            "share_difference",
         ),
     )
 
@@ -124,16 +124,17 @@ def measure(lab: LabContext) -> Finding:
         )
     known = clean_traces(lab, facts_to_trace(lab))
     found, lost = trace_facts(lab, known), ablate_facts(lab, known)
-    inside = [_best(found.subject_end[:, middle, place]) for place in (0, 1)]
-    first = float(found.subject_end[:, 0, 0].mean())
-    whole, answer = ([_best(back[..., place]) for place in (0, 1)] for back in (found.subject, found.prompt_end))
+    inside = [100 * _best(found.subject_end[:, middle, place]) for place in (0, 1)]
+    first = 100 * float(found.subject_end[:, 0, 0].mean())
+    whole, answer = ([100 * _best(back[..., place]) for place in (0, 1)] for back in (found.subject, found.prompt_end))
     return Finding(
         f"Noise on the subject lowers the answer's probability by {100 * found.total.mean():.1f} percentage points "
-        f"(total effect). At the subject's last token, the indirect effect is {inside[0]:.1%} for FFNs of middle "
-        f"layers, {inside[1]:.1%} for attention of middle layers, and {first:.1%} for FFNs around the first layer. At "
-        f"all tokens of the subject it is {whole[0]:.1%} for FFNs and {whole[1]:.1%} for attention; at the prompt's "
-        f"last token {answer[0]:.1%} and {answer[1]:.1%}. These effects show what mediates recall of {len(known)} "
-        "prompts, not where a fact could be edited (Hase et al. 2023).",
+        "(total effect). Indirect effects, in percentage points, are maxima over layers. At the subject's last token, "
+        f"the effect is {inside[0]:.1f} for FFNs of middle layers and {inside[1]:.1f} for attention of middle layers; "
+        f"it is {first:.1f} for FFNs around the first layer. At all tokens of the subject it is {whole[0]:.1f} for "
+        f"FFNs and {whole[1]:.1f} for attention of any layer; at the prompt's last token {answer[0]:.1f} and "
+        f"{answer[1]:.1f}. These effects show what mediates recall of {len(known)} prompts, not where a fact could be "
+        "edited (Hase et al. 2023).",
         effects(found, middle),
         numbers(found, lost),
         curves=(
@@ -179,9 +180,9 @@ EXPERIMENT = Experiment(
     "another fact. Ablation: the decrease of P if one sublayer is ablated at all tokens, mean over layers. "
     "Counter-evidence: Hase et al. 2023 (arXiv 2301.04213) find that tracing effects do not predict where an edit of a "
     "fact works (ρ = -0.13).",
-    rule=f"The total effect is above {MIN_TOTAL:.0%} of probability. At the subject's last token, the indirect effect "
-    f"of middle FFNs exceeds that of attention, and that of another fact's values, by more than {MIN_LEAD:.0%} of the "
-    "total effect.",
+    rule=f"The total effect is above {100 * MIN_TOTAL:.0f} percentage points. At the subject's last token, the "
+    "indirect effect of middle FFNs exceeds that of attention, and that of another fact's values, by more than "
+    f"{MIN_LEAD:.0%} of the total effect.",
     source="Meng et al. 2022 (ROME), arXiv 2202.05262, section 2; against it Hase et al. 2023, arXiv 2301.04213",
     cost_tokens=cost_tokens,
     measure=measure,

@@ -140,7 +140,7 @@ def effects(parts: Float64[np.ndarray, "query part"], uniform: float) -> tuple[E
             mean_interval(routed - own),
             key="routed_above_own",
             label="share from other tokens minus share from the token's own value",
-            unit="share",
+            unit="share_difference",
             threshold=0.0,
             threshold_reason="0: both shares are equal",
             sample_unit="tokens",
@@ -179,8 +179,14 @@ def measure(lab: LabContext) -> Finding:
         f"values had the same norm), with the norms of values r = {unweighted:.2f}.",
         effects(parts.mean(axis=0), uniform_routed),
         (
-            Number("routed_share", "share from other tokens", float(routed), "share", uniform_routed),
-            Number("own_value_share", "share from the token's own value", float(own), "share"),
+            Number(
+                "routed_share",
+                "share of the residual stream after attention from other tokens",
+                float(routed),
+                "share",
+                uniform_routed,
+            ),
+            Number("own_value_share", "share of it from the token's own value", float(own), "share"),
             *_rollout_numbers(model, uniform),
             Number(
                 "weighted_norm_correlation", "r of weights and norms of weighted values", float(weighted), "ratio", 1.0

@@ -74,19 +74,21 @@ PER_TOKEN = (
     *(Definition(one.key, f"{one.title} ({one.meanings[0]})", one.of) for one in MEASURES),
     Definition(
         "inactive_share",
-        f"inactive: below {INACTIVE:g} of the layer's rms",
+        f"inactive neurons: below {INACTIVE:g} of the layer's rms",
         lambda a: sparsity.below_share(a, INACTIVE),
     ),
-    Definition("below_share", f"below {ACTIVE:g} of the layer's rms", lambda a: sparsity.below_share(a, ACTIVE)),
+    Definition(
+        "below_share", f"neurons below {ACTIVE:g} of the layer's rms", lambda a: sparsity.below_share(a, ACTIVE)
+    ),
     Definition("top_k_energy", f"share of Σa² in the strongest {TOP_K_SHARE:.0%} of neurons", _energy_of_a_tenth),
     Definition("participation_share", "participation ratio / number of neurons", _participation_share),
 )
 """The measures of the registry, and other measures for comparison."""
 
 OVER_TOKENS = (
-    ("cett_sparsity", f"can be dropped at a relative output error (CETT) of {CETT_TARGET:g}"),
-    ("hot_neuron_share", f"hot: fewest neurons with {HOT:.0%} of all activations"),
-    ("dead_share", "dead: active at fewer than 0.1% of tokens"),
+    ("cett_sparsity", f"neurons that can be dropped at a relative output error (CETT) of {CETT_TARGET:g}"),
+    ("hot_neuron_share", f"neurons that have {HOT:.0%} of all activations (hot neurons)"),
+    ("dead_share", "dead neurons: active at fewer than 0.1% of tokens"),
 )
 
 Shares = dict[str, float]

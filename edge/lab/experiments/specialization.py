@@ -129,7 +129,7 @@ def effects(layers: list[LayerHeads], own: HeadTypeShares) -> tuple[Effect, ...]
             mean_interval(leave_one_out_best(beyond.reshape(sequences, -1)), SHARE),
             key="specialized_share",
             label="attention of the most specialized head to its target, minus that of the median head",
-            unit="share",
+            unit="share_difference",
             threshold=TYPE_SHARE,
             threshold_reason="half of a head's attention, as in Clark et al. 2019",
             sample_unit="sequences",
@@ -220,7 +220,8 @@ EXPERIMENT = Experiment(
     f"over {SINK_TOKENS} tokens. Positional: {POSITIONAL:.0%} of queries attend most to the same distance. At most "
     f"{MAX_LAYERS} layers, except for head types and copying.",
     rule="The share of heads that are consistent across texts is above chance. The attention of the most specialized "
-    f"head to its target exceeds that of the median head by more than {TYPE_SHARE:.0%}.",
+    f"head to its target exceeds that of the median head by more than {100 * TYPE_SHARE:.0f} "
+    "percentage points.",
     source="Clark et al. 2019, arXiv 1906.04341, section 6; Olsson et al. 2022, arXiv 2209.11895, p. 60; Gu et al. "
     "2024, arXiv 2410.10781; Voita et al. 2019, arXiv 1905.09418",
     cost_tokens=cost_tokens,

@@ -196,7 +196,7 @@ def numbers(loss: Ablations, copies: Ablations, recalls: Ablations, vocab_size: 
                 Number(f"{name}_without_{many}{end}", f"{label}, {all_of} ablated", every, unit, table.whole),
                 Number(
                     f"{name}_without_one_{word}{end}",
-                    f"{label}, {kind} of one layer ablated (small sample)",
+                    f"{label}, {kind} of one layer ablated, mean over layers (small sample)",
                     one,
                     unit,
                     table.few,

@@ -44,7 +44,7 @@ def test_it_says_what_it_computes_with(engine: MlxEngine) -> None:
 def test_only_the_last_token_has_logits_unless_all_are_watched(engine: MlxEngine) -> None:
     last = engine.feed(IDS, Watch.nothing())
     assert last.logits.shape == (1, engine.spec.vocab_size) and last.logits.dtype == np.float32
-    assert not last.sites, f"nothing was watched, yet {next(iter(last.sites))} came back"
+    assert not last.sites, f"nothing was recorded, yet {next(iter(last.sites))} came back"
     engine.rewind(0)
     watched = engine.feed(IDS, Watch.all())
     assert watched.logits.shape == (len(IDS), engine.spec.vocab_size)

@@ -194,9 +194,9 @@ def test_what_cannot_be_compared_or_was_not_watched_is_refused() -> None:
     with pytest.raises(MisuseError, match="vocabularies"):
         read_run_change(trace, weights, replace(trace, spec=replace(trace.spec, vocab_size=9)), weights, 3)
     bare = replace(trace, sites={})
-    with pytest.raises(MisuseError, match=r"'layers.0.ffn.neurons' was not watched"):
+    with pytest.raises(MisuseError, match=r"'layers.0.ffn.neurons' was not recorded"):
         read_neurons(bare, weights, 0, 3)
-    with pytest.raises(MisuseError, match="was not watched"):
+    with pytest.raises(MisuseError, match="was not recorded"):
         read_ffn_change(bare, weights, 0, 3)
     with pytest.raises(MisuseError, match="fed none"):
         read_cett(replace(trace, n_fed=0), weights, 0)

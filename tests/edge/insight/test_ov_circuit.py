@@ -84,5 +84,5 @@ def test_where_a_norm_divides_the_attention_output_no_gain_is_shown() -> None:
 def test_a_run_that_did_not_watch_the_last_output_is_refused() -> None:
     with tiny_model("llama-shared-heads-tied", "torch") as model:
         trace = model.run(ids=[1, 2, 3], max_new_tokens=0, watch=Watch(parts=("attn.value",)))
-    with pytest.raises(MisuseError, match="was not watched"):
+    with pytest.raises(MisuseError, match="was not recorded"):
         read_ov_circuit(trace, InsightWeights(tiny_checkpoint("llama-shared-heads-tied"), label), 0, 0, 2, 1)

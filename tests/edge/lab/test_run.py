@@ -19,7 +19,7 @@ from edge.lab.claim import (
     shared_passage_only,
 )
 from edge.lab.context import LabContext
-from edge.lab.contrast import contrast
+from edge.lab.contrast import contrast, measured_aspects
 from edge.lab.effect import Verdict
 from edge.lab.record import open_lab, to_json
 from edge.lab.registry import EXPERIMENTS
@@ -113,6 +113,14 @@ def test_a_record_says_verdicts_and_reasons_to_whoever_reads_it_without_edge(lab
 def test_the_summary_shows_a_dash_where_nothing_was_measured(lab: LabContext) -> None:
     empty = lab_record(lab, [])
     assert all("–" in aspect.attention and "–" in aspect.ffn for aspect in contrast(empty))
+
+
+def test_the_command_compares_only_what_was_measured(lab: LabContext) -> None:
+    found = Finding("wide", (), (Number("expansion_ratio", "expansion ratio", 4.0, "ratio"),))
+    record = lab_record(lab, run_all(lab, [made("F3", found)]))
+    (row,) = measured_aspects(record)
+    assert row.name == "key structure" and "d_ff is 4.00 times d_model" in row.ffn
+    assert not measured_aspects(lab_record(lab, []))
 
 
 def test_the_summary_asks_for_numbers_that_experiments_give(lab: LabContext) -> None:

@@ -164,4 +164,4 @@ def test_what_was_not_watched_stays_unknown_in_a_survey() -> None:
     trace = model.run(ids=[model.tokenizer.add("Once")], max_new_tokens=3, watch=Watch(parts=("ffn.neurons",)))
     *_, last = survey(trace)
     assert np.isnan(last.heads.entropy_bits).all() and np.isnan(last.heads.first_token).all()
-    assert not np.isnan(last.sparsity["exact_zero_share"]).any(), "what was watched is unknown"
+    assert not np.isnan(last.sparsity["exact_zero_share"]).any(), "what was recorded is unknown"

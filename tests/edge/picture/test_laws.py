@@ -11,7 +11,7 @@ from edge.picture.bars import bar
 from edge.picture.levels import HIDDEN, LEVELS, UNKNOWN, Linear, Log, Scale, pool_levels, to_levels
 from edge.picture.palettes import PALETTES, SIGNED, Palette, contrast, lightness
 from edge.picture.pieces import quote_piece, show_piece
-from edge.picture.units import show_bytes, show_count, show_number, show_share, show_time, show_weight
+from edge.picture.units import show_bytes, show_count, show_number, show_share, show_time, show_weight, show_with_unit
 
 few = settings(max_examples=60, deadline=None)
 scales = st.sampled_from([Linear(0.0, 1.0), Log(1e-3, 1.0), Linear(-2.0, 5.0), Log(0.5, 80.0)])
@@ -107,6 +107,10 @@ def test_bars_by_hand() -> None:
         (show_share(1e-18), "<0.01%"),
         (show_time(0.0), "0 ns"),
         (show_share(float("nan")), "nan"),
+        (show_with_unit(-0.757, "share_difference"), "−75.7 percentage points"),
+        (show_with_unit(0.0, "share_difference", "pp"), "0 pp"),
+        (show_with_unit(0.757, "share"), "75.7%"),
+        (show_with_unit(0.4258, "bits"), "0.426 bits"),
     ],
 )
 def test_numbers_read_with_three_digits_and_a_unit(shown: str, wanted: str) -> None:

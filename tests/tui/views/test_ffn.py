@@ -516,11 +516,11 @@ async def test_a_saved_trace_shows_what_it_holds_and_runs_nothing() -> None:
         assert view.check_action("measure", ()) is None, "m is offered where nothing can run"
         assert app.main.state.selection.layer == 1
         for name in ("neurons", "curve"):
-            assert "'layers.1.ffn.neurons' was not watched" in view.query_one(f"#{name}").notice  # type: ignore[attr-defined]
-        assert "was not watched" in view.query_one("#lens", ChangeBars).notice
+            assert "'layers.1.ffn.neurons' was not recorded" in view.query_one(f"#{name}").notice  # type: ignore[attr-defined]
+        assert "was not recorded" in view.query_one("#lens", ChangeBars).notice
         await pilot.press("k")
         await pilot.pause()
-        assert view.query_one(ActivationCurve).notice == "", "layer 2 was watched"
+        assert view.query_one(ActivationCurve).notice == "", "layer 2 was recorded"
 
 
 @pytest.mark.parametrize(

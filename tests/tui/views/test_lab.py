@@ -145,7 +145,7 @@ async def test_findings_are_shown_as_text_numbers_and_figures() -> None:
         assert view.query_one(NumberGrid).description in str(view.query_one("#figure-pane").border_subtitle)
         await ui.press("b")
         assert displayed(view, CurvePlot) and not displayed(view, NumberGrid)
-        assert "14 claims are not tested" in str(view.query_one("#contrast-pane").border_title)
+        assert "14 of 15 claims not tested" in str(view.query_one("#contrast-pane").border_title)
         assert "core operation" in ui.shown("#contrast")
 
 
@@ -279,6 +279,8 @@ async def test_a_claim_of_the_lab_is_tested_on_the_bundled_model() -> None:
         assert tested.finding.verdict == Verdict.SUPPORTED
         assert "● F2" in ui.shown("#claims") and "supported" in ui.shown("#claims")
         assert tested.finding.curves[0].series[0].name in ui.shown("#plot")
+        note = str(ui.main.shown_view.query_one("#results-pane").border_subtitle)
+        assert "640 tokens of text; edge lab uses 2,048" in note
 
 
 # ---- where nothing can be tested ------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Paragraphs and tables of numbers, wrapped to the width of the widget."""
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from rich.cells import cell_len, chop_cells
@@ -10,11 +11,17 @@ from textual.strip import Strip
 from edge.lab.claim import Number
 from edge.lab.effect import Effect
 from edge.picture.pieces import show_piece
-from edge.picture.units import show_with_unit
+from edge.picture.units import show_with_unit, unit_title
 from tui.widgets.grid import Grid
 
 LEAST_CELLS = 12
 """Smallest width of a wrapped text."""
+
+LABEL_CELLS = 24
+"""Smallest width of a label at the right of its numbers; a narrower one is below them."""
+
+POINTS = "pp"
+"""Percentage points, in tables."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class NumberTable:
-    """A table: value and baseline with their units, and what the number is."""
+    """A table: the value and the baseline with their units, and the label."""
 
     numbers: tuple[Number, ...]
 
@@ -75,35 +82,41 @@ def lines_of_block(block: Block, cells: int) -> Iterator[Line]:
         case NumberTable(numbers):
             rows = [
                 (
-                    show_with_unit(one.value, one.unit),
-                    "" if one.baseline is None else show_with_unit(one.baseline, one.unit),
+                    show_with_unit(one.value, one.unit, POINTS),
+                    "" if one.baseline is None else show_with_unit(one.baseline, one.unit, POINTS),
                     one.label,
                 )
                 for one in numbers
             ]
-            yield from _table([("value", "baseline", ""), *rows], cells)
+            yield from _table([("value", "baseline", ""), *rows], cells, {one.unit for one in numbers})
         case EffectTable(effects):
             effect_rows = [
                 (
-                    show_with_unit(one.value, one.unit),
+                    show_with_unit(one.value, one.unit, POINTS),
                     one.interval,
-                    one.criterion,
+                    f"{one.side} {show_with_unit(one.threshold, one.unit, POINTS)}",
                     f"{one.label} ({one.threshold_reason})",
                 )
                 for one in effects
             ]
-            yield from _table([("effect", "95% interval", "criterion", ""), *effect_rows], cells)
+            heading = ("effect", "95% interval", "criterion", "")
+            yield from _table([heading, *effect_rows], cells, {one.unit for one in effects})
 
 
-def _table(rows: Sequence[tuple[str, ...]], cells: int) -> Iterator[Line]:
-    """Rows under a heading: numbers right-aligned, the last text wrapped."""
+def _table(rows: Sequence[tuple[str, ...]], cells: int, units: AbstractSet[str]) -> Iterator[Line]:
+    """Rows under a heading: numbers right-aligned, the label wrapped at their right, or below in a narrow table."""
     widths = [max(cell_len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
-    room = max(LEAST_CELLS, cells - sum(widths) - 2 * len(widths) - 1)
-    for place, (*numbers, meant) in enumerate(rows):
-        for turn, line in enumerate(wrap_cells(meant, room)):
+    room = cells - sum(widths) - 2 * len(widths) - 1
+    for place, (*numbers, label) in enumerate(rows):
+        lines = wrap_cells(label, room) if room >= LABEL_CELLS else [""]
+        for turn, line in enumerate(lines):
             shown = [f"{'' if turn else number:>{wide}}  " for number, wide in zip(numbers, widths, strict=True)]
             looks = ["first" if place else "label", *("label" for _ in shown[1:])]
             yield ((f" {shown[0]}", looks[0]), *zip(shown[1:], looks[1:], strict=True), (line, ""))
+        if room < LABEL_CELLS and label:
+            yield from ((("   ", ""), (line, "")) for line in wrap_cells(label, max(LEAST_CELLS, cells - 3)))
+    if "share_difference" in units:
+        yield ((f" {POINTS}: {unit_title('share_difference')}", "label"),)
 
 
 class TextSheet(Grid):

@@ -92,7 +92,7 @@ def test_time_is_shared_as_clocks_say() -> None:
     assert found["ffn_time_share"] == pytest.approx(0.75) and found["attention_time_share"] == pytest.approx(0.25)
     assert found["ffn_prefill_time_share"] == pytest.approx(0.75)
     assert found["coverage"] == pytest.approx(1) and found["time_ms"] == pytest.approx(130e-6)
-    assert "75.0% of the time" in expected_message and "timed parts sum to 100% of" in expected_message
+    assert "75.0% of the time" in expected_message and "coverage 100%" in expected_message
 
 
 def test_shares_stay_where_clocks_slow_a_pass_down() -> None:

@@ -1,13 +1,16 @@
 """Words and tables on a sheet: whole, wrapped between words, and scrolled."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from edge.lab.claim import Number
+from tests.edge.report.example_lab import made_effect
 from tests.tui.app_driver import lines_of
 from tests.tui.single_widget import assert_whole, single_widget
-from tui.widgets.lab.text_sheet import NumberTable, Paragraph, TextSheet, wrap_cells
+from tui.widgets.lab.text_sheet import EffectTable, NumberTable, Paragraph, TextSheet, wrap_cells
 
 few = settings(max_examples=60, deadline=None)
 NAN = float("nan")
@@ -41,6 +44,16 @@ async def test_a_table_shows_value_unit_baseline_and_meaning_whole() -> None:
         for reported in ("found [bold]this", "42.1%", "50.0%", "−0.426 bits", "0.125 bits", "–", "baseline"):
             assert reported in text, f"'{reported}' is not in\n{text}"
         assert "…" not in text and "what it is" in " ".join(text.split())
+
+
+async def test_a_narrow_table_has_its_labels_below_the_numbers_and_names_percentage_points() -> None:
+    effect = replace(made_effect(0.34, 0.14), unit="share_difference", label="a label whose words stay whole")
+    async with single_widget(TextSheet(), (46, 12)) as (sheet, pilot):
+        sheet.blocks = (EffectTable((effect,)),)
+        await pilot.pause()
+        text = lines_of(sheet)
+        for line in ("34.0 pp  [20.0, 48.0]  above 10.0 pp", "a label whose words stay whole", "pp: percentage points"):
+            assert line in text, f"'{line}' is not in\n{text}"
 
 
 async def test_a_long_sheet_scrolls_and_begins_at_its_top_again() -> None:
