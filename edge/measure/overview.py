@@ -99,7 +99,7 @@ def survey(trace: Trace) -> Iterator[Overview]:
 
 def _measure_heads(trace: Trace, layer: int, scores: HeadScores) -> None:
     watched = {layer_site(layer, "attn.query"), layer_site(layer, "attn.key")} <= trace.sites.keys()
-    if not recorded or trace.n_fed < 2:
+    if not watched or trace.n_fed < 2:
         return
     ids = np.array(trace.tokens[: trace.n_fed])
     for head in range(trace.spec.n_heads):
