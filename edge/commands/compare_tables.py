@@ -136,7 +136,7 @@ def _differences() -> "list[tuple[str, Callable[[ComparedVariant], str]]]":
         ("  max", lambda one: show_number(one.predictions.kl_max_nats)),
         ("largest logit difference", lambda one: show_number(one.predictions.max_logit_difference)),
         ("same top-1 token", lambda one: show_share(one.predictions.top1_agreement)),
-        ("  different, near ties", lambda one: f"{one.predictions.flips}, {one.predictions.near_tie_flips}"),
+        ("  different, of these near ties", lambda one: f"{one.predictions.flips}, {one.predictions.near_tie_flips}"),
     ]
 
 

@@ -86,7 +86,7 @@ def _sections(found: "Profile", then: "Profile | None", by_layer: bool) -> "Iter
     yield _head(found), None
     yield _end_to_end_title(found), _end_to_end_table(found)
     yield (
-        "Time to first token (ttft) of a text, including tokenizing; memory in MB",
+        "Time to first token (ttft) of a text, including tokenization; memory in MB",
         _memory_table(found),
     )
     for variant, passes in passes_of(found):
@@ -105,13 +105,14 @@ def _head(found: "Profile") -> str:
     from edge.profile.summary import bandwidth_bytes_per_s, busy_text, flops_per_s
 
     machine, roofline = found.machine, found.rooflines[0]
-    turns = f"{found.when}: engines interleaved" if found.interleaved else f"{found.when}: one engine after another"
+    turns = "rounds of engines are interleaved" if found.interleaved else "engines run one after another"
     lines = [
         f"{found.model} · {show_count(found.parameters)} parameters · {found.n_layers} layers · edge {found.edge}",
         f"{machine.processor}, {machine.cores} cores, {show_bytes(machine.memory_bytes)}, {machine.system}",
-        f"reads {show_bytes(bandwidth_bytes_per_s(found))}/s and computes {flops_per_s(found) / 1e9:,.0f} GFLOP/s of "
-        f"float32: the best of {len(found.rooflines)} benchmarks with {roofline.threads} threads",
-        f"{turns}; warm-up: {found.warm_up}",
+        f"benchmark of this machine: {show_bytes(bandwidth_bytes_per_s(found))}/s read from memory, "
+        f"{flops_per_s(found) / 1e9:,.0f} GFLOP/s in float32; the best of {len(found.rooflines)} with "
+        f"{roofline.threads} threads",
+        f"measured {found.when}; {turns}; warm-up: {found.warm_up}",
         f"energy: {_energy(found)}",
     ]
     if busy := busy_text(machine):

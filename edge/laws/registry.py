@@ -108,7 +108,7 @@ def _worst(one: ComparedVariant) -> float:
 
 LAWS = (
     Law(1, trace_laws.PATTERNS, "recomputed pattern · value · W_O, compared with the recorded attn.output", _law_1),
-    Law(2, run_laws.RECORDING, "a run that records every site, compared with one that records none: all logits, 6 tokens", run_laws.law_2),
+    Law(2, run_laws.RECORDING, "all logits and 6 tokens, compared with a run that records nothing", run_laws.law_2),
     Law(3, trace_laws.SUMS, "each layer's input + sublayer outputs, compared with the layer's output", _law_3),
     Law(
         4,

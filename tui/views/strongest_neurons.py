@@ -154,7 +154,7 @@ class NeuronPanes:
         if weights is not None and not missing:
             found = self._shift.at((layer, token), lambda: read_ffn_change(trace, weights, layer, token, also=next_ids))
         grid = self._view.query_one("#lens", ChangeBars)
-        grid.headings = (f"before FFN {layer}", f"after FFN {layer}")
+        grid.headings = ("before the FFN", "after the FFN")
         show_shift(grid, found, next_ids)
         note = (
             "computing …"

@@ -456,7 +456,7 @@ async def test_the_prediction_is_the_lens_before_and_after_the_ffn_and_marks_wha
         came = shown.trace.tokens[token + 1]
         want = read_ffn_change(shown.trace, shown.weights, layer, token, also=(came,))
         assert grid.words == want.tokens and grid.next_id == came
-        assert f"before FFN {layer}" in ui.shown("#lens") and f"after FFN {layer}" in ui.shown("#lens")
+        assert "before the FFN" in ui.shown("#lens") and "after the FFN" in ui.shown("#lens")
         marked = [line for line in ui.shown("#lens").splitlines() if "▸" in line]
         piece = show_piece(shown.weights.piece(came)).strip()
         assert len(marked) == 1 and piece in marked[0], f"marked as what came next, {piece!r}: {marked}"
