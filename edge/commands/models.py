@@ -124,7 +124,7 @@ def _facts(held: "Checkpoint") -> Table:
         ("norm", type(first.norm).__name__),
         ("positions", _positions(held)),
         ("residual", type(first.residual).__name__.lower()),
-        ("head", "tied to the embedding" if spec.tied else "not tied to the embedding"),
+        ("lm_head", "tied to the embedding" if spec.tied else "not tied to the embedding"),
         ("tokenizer", "none; only token ids can be run" if tokenizer is None else "tokenizer.json"),
     ]
     return Table(_FACTS, rows)
