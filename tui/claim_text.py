@@ -3,7 +3,7 @@
 from itertools import chain
 
 from edge.lab.claim import Claim, Curve, Grid
-from edge.lab.contrast import contrast
+from edge.lab.contrast import measured_aspects
 from edge.lab.run import ClaimResult, LabRecord
 from edge.picture.units import show_bytes, show_time
 from tui.jobs.lab import read_tokens, text_bytes
@@ -42,7 +42,7 @@ def contrast_blocks(record: LabRecord) -> tuple[Block, ...]:
     """Attention and FFN side by side, aspect by aspect."""
     return tuple(
         block
-        for aspect in contrast(record)
+        for aspect in measured_aspects(record)
         for block in (
             Paragraph(aspect.name, look="first"),
             *_titled({"attention": aspect.attention, "FFN": aspect.ffn}, _SIDES),

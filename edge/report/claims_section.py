@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from edge.lab.claim import Finding, Number
-from edge.lab.contrast import contrast
+from edge.lab.contrast import measured_aspects
 from edge.lab.effect import Effect, Verdict
 from edge.lab.run import ClaimResult, LabRecord
 from edge.picture.units import show_measured, show_with_unit, unit_title
@@ -127,9 +127,9 @@ def _numbers(measured: tuple[Number, ...]) -> Markup:
 
 
 def _contrast(record: LabRecord) -> Markup:
-    rows = ((aspect.name, aspect.attention, aspect.ffn) for aspect in contrast(record))
+    rows = ((aspect.name, aspect.attention, aspect.ffn) for aspect in measured_aspects(record))
     table = numbers(
-        "Attention and the FFN in six aspects, with the numbers of this model. –: not measured.",
+        "Attention and the FFN, with the numbers of this model. –: not measured.",
         ("", "attention", "FFN"),
         rows,
         kind="prose",

@@ -209,7 +209,7 @@ def _agreement(records: dict[tuple[str, str], LabRecord]) -> Iterator[str]:
 def draw_sparsity(records: list[LabRecord], file: Path) -> None:
     """Writes an SVG: every definition of F6, with one bar per model and a mark for a Gaussian vector."""
     found = [next(one for one in record.results if one.key == "F6").finding.numbers for record in records]
-    numbers = [number for number in found[0] if number.unit == "share"]
+    numbers = [number for number in found[0] if number.unit in ("share", "ratio")]
     figure = Figure(figsize=(9, 1.6 + 1.5 * len(records)), facecolor="white", layout="constrained")
     panel, places = figure.subplots(), np.arange(len(numbers))
     height = 0.8 / len(records)

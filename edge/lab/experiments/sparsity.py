@@ -14,7 +14,7 @@ from edge.lab.prompts import SEED
 from edge.lab.sample import SHARE, block_means, evenly_spaced, mean_interval
 from edge.measure import sparsity
 from edge.measure.activation_counts import NeuronCounts, dead_share, hot_neuron_share
-from edge.measure.registry import MEASURES
+from edge.measure.registry import INDEX, MEASURES
 from edge.picture.units import show_share
 from edge.readout import open_output_projection
 
@@ -55,11 +55,13 @@ class Definition:
 
     Attributes:
         of: One number for each token, from neurons in units of their layer's root mean square.
+        unit: `share` of neurons or of their sum, or `ratio` for an index from 0 to 1.
     """
 
     key: str
     label: str
     of: Callable[[Neurons], Float32[np.ndarray, " token"]]
+    unit: str = "share"
 
 
 def _energy_of_a_tenth(a: Neurons) -> Float32[np.ndarray, " token"]:
@@ -71,7 +73,10 @@ def _participation_share(a: Neurons) -> Float32[np.ndarray, " token"]:
 
 
 PER_TOKEN = (
-    *(Definition(one.key, f"{one.title} ({one.meanings[0]})", one.of) for one in MEASURES),
+    *(
+        Definition(one.key, f"{one.title} ({one.meanings[0]})", one.of, "ratio" if one.unit is INDEX else "share")
+        for one in MEASURES
+    ),
     Definition(
         "inactive_share",
         f"inactive neurons: below {INACTIVE:g} of the layer's rms",
@@ -84,6 +89,8 @@ PER_TOKEN = (
     Definition("participation_share", "participation ratio / number of neurons", _participation_share),
 )
 """The measures of the registry, and other measures for comparison."""
+
+_UNITS = {definition.key: definition.unit for definition in PER_TOKEN}
 
 OVER_TOKENS = (
     ("cett_sparsity", f"neurons that can be dropped at a relative output error (CETT) of {CETT_TARGET:g}"),
@@ -175,7 +182,7 @@ def _measure(lab: LabContext) -> Finding:
     return Finding(
         _summary(mean, chance),
         effects(np.array([own.inactive for own, _ in found], np.float64), chance["inactive_share"]),
-        tuple(Number(key, means, mean[key], "share", chance[key]) for key, means in named),
+        tuple(Number(key, means, mean[key], _UNITS.get(key, "share"), chance[key]) for key, means in named),
         (layer_curve("sparsity by definition", "share", lines, layers),),
     )
 
