@@ -91,11 +91,8 @@ def lab(
     source, words = ("built in", None) if text is None else (text.name, beginning(text, tokens or MAX_PASSAGE_TOKENS))
     facts = None if questions is None else read_questions(questions)
     with open_model(model, engine, threads) as opened:
-        _test(
-            LabContext(opened, text=words, source=source, tokens=tokens, questions=facts, progress=print_message),
-            wanted,
-            layout,
-        )
+        context = LabContext(opened, text=words, source=source, tokens=tokens, questions=facts, progress=print_message)
+        _test(context, wanted, layout)
 
 
 def _check(

@@ -1,5 +1,7 @@
 """S1: how the logit lens approaches the prediction of the last layer, and which sublayers change it."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from edge.lab.claim import Curve, Experiment, Finding, Number, layer_curve, not_applicable
@@ -16,71 +18,49 @@ MIN_LAYERS = 3
 
 def numbers(found: LayerPredictions) -> tuple[Number, ...]:
     """Means over tokens, for the first layer and a middle one."""
-    lens, middle = found.lens, (len(found.agreement) - 1) // 2
-    attention, ffn = np.mean(found.changes, axis=0).tolist()
-    attention_norm, ffn_norm = found.norm_ratios.mean(axis=0).tolist()
-    made = []
-    for name, layer in (("first", 0), ("middle", middle)):
-        same, chance = float(found.agreement[layer]), float(found.chance[layer])
-        rank, entropy, distance = (
-            float(values[layer].mean(dtype=np.float64))
-            for values in (lens.rank, lens.entropy_bits, lens.kl_to_final_bits)
-        )
-        made += [
-            Number(
-                f"lens_agreement_{name}", f"top-1 agreement with the last layer, {name} layer", same, "share", chance
-            ),
-            Number(
-                f"final_rank_{name}", f"rank of the final top-1 token (0 is top-1), {name} layer", rank, "count", 0.0
-            ),
-            Number(f"entropy_{name}_bits", f"entropy, {name} layer", entropy, "bits"),
-            Number(
-                f"kl_to_final_{name}_bits", f"KL divergence from the last layer, {name} layer", distance, "bits", 0.0
-            ),
-        ]
-    last = float(lens.entropy_bits[-1].mean(dtype=np.float64))
+    middle, last = (len(found.agreement) - 1) // 2, len(found.agreement) - 1
+    entropy = float(found.lens.entropy_bits[-1].mean(dtype=np.float64))
     local, agreement = float(found.local[0]), float(found.agreement[0])
-    stable_from = float(lens.convergence_layer.mean())
+    stable_from = float(found.lens.convergence_layer.mean())
+    local_text = "local top-1 tokens (two tokens of context), first layer"
     return (
-        *made,
-        Number("entropy_last_bits", "entropy, last layer", last, "bits"),
-        Number(
-            "local_agreement_first",
-            "local top-1 tokens (two tokens of context), first layer",
-            local,
-            "share",
-            agreement,
-        ),
-        Number(
-            "convergence_layer",
-            "layer from which the top-1 token is final",
-            stable_from,
-            "count",
-            float(len(found.agreement) - 1),
-        ),
-        Number(
-            "attention_changes_share",
-            "top-1 tokens changed by a layer's attention, mean over layers",
-            attention,
-            "share",
-            ffn,
-        ),
-        Number("ffn_changes_share", "top-1 tokens changed by a layer's FFN, mean over layers", ffn, "share", attention),
-        Number(
-            "attention_norm_ratio",
-            "L2 norm of attention's contribution, over that of the residual stream, mean over layers",
-            attention_norm,
-            "ratio",
-            ffn_norm,
-        ),
-        Number(
-            "ffn_norm_ratio",
-            "L2 norm of the FFN's contribution, over that of the residual stream, mean over layers",
-            ffn_norm,
-            "ratio",
-            attention_norm,
-        ),
+        *_numbers_of(found, "first", 0),
+        *_numbers_of(found, "middle", middle),
+        Number("entropy_last_bits", "entropy, last layer", entropy, "bits"),
+        Number("local_agreement_first", local_text, local, "share", agreement),
+        Number("convergence_layer", "layer from which the top-1 token is final", stable_from, "count", float(last)),
+        *_change_numbers(found),
     )
+
+
+def _numbers_of(found: LayerPredictions, name: str, layer: int) -> tuple[Number, ...]:
+    """One layer compared with the last."""
+    lens, same, chance = found.lens, float(found.agreement[layer]), float(found.chance[layer])
+    rank, entropy, distance = (
+        float(values[layer].mean(dtype=np.float64)) for values in (lens.rank, lens.entropy_bits, lens.kl_to_final_bits)
+    )
+    return (
+        Number(f"lens_agreement_{name}", f"top-1 agreement with the last layer, {name} layer", same, "share", chance),
+        Number(f"final_rank_{name}", f"rank of the final top-1 token (0 is top-1), {name} layer", rank, "count", 0.0),
+        Number(f"entropy_{name}_bits", f"entropy, {name} layer", entropy, "bits"),
+        Number(f"kl_to_final_{name}_bits", f"KL divergence from the last layer, {name} layer", distance, "bits", 0.0),
+    )
+
+
+def _change_numbers(found: LayerPredictions) -> Iterator[Number]:
+    """What attention changes, with the FFN's number as baseline, and the reverse."""
+    changes, norms = np.mean(found.changes, axis=0).tolist(), found.norm_ratios.mean(axis=0).tolist()
+    for key, what, (attention, ffn), unit in (
+        ("changes_share", "top-1 tokens changed by a layer's {}, mean over layers", changes, "share"),
+        (
+            "norm_ratio",
+            "L2 norm of {}'s contribution, over that of the residual stream, mean over layers",
+            norms,
+            "ratio",
+        ),
+    ):
+        yield Number(f"attention_{key}", what.format("attention"), attention, unit, ffn)
+        yield Number(f"ffn_{key}", what.format("the FFN" if unit == "ratio" else "FFN"), ffn, unit, attention)
 
 
 def curves(found: LayerPredictions) -> tuple[Curve, ...]:

@@ -104,6 +104,9 @@ def _ablation_numbers(ranked: float, all_induction: float, by_chance: float) -> 
     )
 
 
+TYPED_HEADS = "induction, previous-token and duplicate-token heads"
+
+
 def measure(lab: LabContext) -> Finding:
     if len(set(repeated(lab)[0])) < 3:
         return not_applicable(f"the context is too short for a list of tokens that is repeated {TIMES} times")
@@ -121,8 +124,10 @@ def measure(lab: LabContext) -> Finding:
     )
     agreement, reference = (related(lab, pairs) for pairs in (AGREEMENT, REFERENCE))
     kinds, intact = (induction, previous, duplicate), copying_nats(lab)
-    typed = float((np.maximum.reduce([kind.heads for kind in kinds]) > TYPE_SHARE).mean())
-    uniform_typed = float((np.maximum.reduce([kind.uniform for kind in kinds]) > TYPE_SHARE).mean())
+    typed, uniform_typed = (
+        float((np.maximum.reduce(scores) > TYPE_SHARE).mean())
+        for scores in ([kind.heads for kind in kinds], [kind.uniform for kind in kinds])
+    )
     increase = one_by_one(lab, intact, induction.heads)
     ablated = ~np.isnan(increase)
     ranked = rank_correlation(induction.heads[ablated], increase[ablated])
@@ -143,13 +148,7 @@ def measure(lab: LabContext) -> Finding:
             sinks.best("best_sink", "attention to the first token, largest of all heads"),
             agreement.best("best_agreement", "attention from verb to subject, best head on the test sentences"),
             reference.best("best_reference", "attention from pronoun to antecedent, best head on the test sentences"),
-            Number(
-                "typed_heads_share",
-                "induction, previous-token and duplicate-token heads",
-                typed,
-                "share",
-                uniform_typed,
-            ),
+            Number("typed_heads_share", TYPED_HEADS, typed, "share", uniform_typed),
             *_ablation_numbers(ranked, all_induction, by_chance),
         ),
         grids=(
