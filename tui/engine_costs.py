@@ -49,7 +49,7 @@ class Costs:
 
     @property
     def title(self) -> str:
-        """`a decode step at depth 64`, `a prompt of 64 tokens at depth 64`."""
+        """`a decode step, 64 cached tokens`, `a prompt of 64 tokens, 64 cached tokens`."""
         return self.kind.title.replace("prefill of", "a prompt of")
 
 

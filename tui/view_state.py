@@ -150,7 +150,7 @@ class ViewState:
     @property
     def without(self) -> str:
         """Suffix of titles of `main` while edits are active, since they do not act there."""
-        return ", no edit" if self.edits else ""
+        return ", without edits" if self.edits else ""
 
     @property
     def shows_difference(self) -> bool:

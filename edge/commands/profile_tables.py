@@ -134,7 +134,7 @@ def _end_to_end_title(found: "Profile") -> str:
     workload = found.variants[0].depths[0].workload
     rounds = len(found.variants[0].depths[0].rounds)
     unreliable = [
-        f"{summary.variant.engine} at depth {summary.at.workload.depth}"
+        f"{summary.variant.engine} with {summary.at.workload.depth} cached tokens"
         for summary in depth_summaries(found)
         if summary.spread > UNRELIABLE_SPREAD
     ]
@@ -192,8 +192,8 @@ def _inside_section(
     breakdown, times = PartBreakdown(passes), passes.times
     what = "a decode step" if times.tokens == 1 else f"a prompt of {times.tokens} tokens"
     title = (
-        f"Inside {variant.engine}: {what} at depth {times.depth}, {breakdown.total_ns / 1e6:.3f} ms uninstrumented "
-        f"({len(times.whole_ns)} passes)\n"
+        f"Inside {variant.engine}: {what}, {times.depth} cached tokens, {breakdown.total_ns / 1e6:.3f} ms "
+        f"uninstrumented ({len(times.whole_ns)} passes)\n"
         f"{coverage_text(breakdown.sublayers)} ({variant.method})\n"
         f"shares are of {breakdown.sublayers.basis}"
         + (f"\n{difference_text(breakdown.differenced)}" if breakdown.differenced else "")

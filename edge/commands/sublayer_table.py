@@ -43,7 +43,7 @@ def sublayer_sum(timing: "SublayerTiming") -> str:
     what = "a decode step" if timing.tokens == 1 else f"a pass over {timing.tokens} tokens"
     return (
         f"outside layers, measured ms: {outside or 'nothing'}\n"
-        f"{what} at depth {timing.depth}: {timing.total_ns / 1e6:.3f} ms on {timing.engine}, "
+        f"{what}, {timing.depth} cached tokens: {timing.total_ns / 1e6:.3f} ms on {timing.engine}, "
         f"{timing.threads} threads, median of {timing.repeats}\n"
         f"{coverage_text(timing)} ({timing.method})"
     )

@@ -64,9 +64,9 @@ class PassKind:
 
     @property
     def title(self) -> str:
-        """`prefill of 256 tokens at depth 0`."""
+        """`prefill of 256 tokens, 0 cached tokens`."""
         what = "a decode step" if self.tokens == 1 else f"prefill of {self.tokens:,} tokens"
-        return f"{what} at depth {self.depth:,}"
+        return f"{what}, {self.depth:,} cached tokens"
 
 
 def pass_kinds(profile: Profile) -> list[PassKind]:
@@ -92,7 +92,7 @@ def _checked(variant: VariantProfile, passes: PassProfile) -> PartTimes:
     usable = times.whole_ns and times.sublayers_ns and times.parts_ns
     if not usable or not all(math.isfinite(one) and one >= 0 for one in samples) or median(times.whole_ns) <= 0:
         raise EdgeError(
-            f"the passes of {times.tokens} tokens at depth {times.depth} on {variant.engine} have no valid times; "
-            "run 'edge profile' again"
+            f"the passes of {times.tokens} tokens with {times.depth} cached tokens on {variant.engine} have no valid "
+            "times; run 'edge profile' again"
         )
     return PartTimes(variant, PartBreakdown(passes))

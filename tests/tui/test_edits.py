@@ -195,14 +195,14 @@ async def test_answers_before_and_after_stand_in_layers_attention_and_ffn() -> N
             await ui.press(key)
             await answered(ui)
             grid = ui.main.query_one(bars, ChangeBars)
-            assert grid.display and grid.words and grid.headings == ("no edit", "all 2 edits"), grid.headings
+            assert grid.display and grid.words and grid.headings == ("without edits", "all 2 edits"), grid.headings
             assert "effect of all 2 edits" in str(ui.main.shown_view.query_one(f"#{pane}-pane").border_title)
             for word, line in zip(grid.words, lines(grid)[1:], strict=False):
                 sign = "+" if word.after > word.before else "−"
                 assert sign in line, f"the change of {word} is not told: {line!r}"
         await ui.press("3")
         await answered(ui)
-        assert ui.main.query_one("#edited", ChangeBars).headings == ("no edit", "all 2 edits")
+        assert ui.main.query_one("#edited", ChangeBars).headings == ("without edits", "all 2 edits")
 
 
 def lines(grid: ChangeBars) -> list[str]:
@@ -224,7 +224,9 @@ async def test_the_map_of_an_ablated_head_is_marked_and_no_equal_map_stands_besi
         await ui.press("l")
         assert "is the same with" in other.notice, f"a map that no edit can change shows as if it did: {other.notice!r}"
         await ui.press("k")
-        assert other.notice == "" and "minus no edit" in title(ui, "comparison"), "above the edit no difference shows"
+        assert other.notice == "" and "minus the run without edits" in title(ui, "comparison"), (
+            "above the edit no difference shows"
+        )
         own, edited = (run.trace.pattern(1, chosen.head + 1) for run in (ui.shown_run, compared(ui)))
         extreme = np.unravel_index(np.abs(edited - own).argmax(), own.shape)
         assert int(other.levels[extreme]) in (0, 31), "the second map is no difference"

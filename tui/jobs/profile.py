@@ -118,5 +118,5 @@ def plan_text(plan: Plan, spec: DecoderSpec) -> str:
     workload = plan.workloads(spec)[0]
     return (
         f"{plan.rounds} rounds of a prompt of {workload.prompt} tokens and of {workload.tokens} single tokens, "
-        f"then {plan.repeats} instrumented passes of each, at depth {workload.depth}"
+        f"then {plan.repeats} instrumented passes of each, with {workload.depth} cached tokens"
     )

@@ -47,7 +47,7 @@ class PredictionChange:
         """Draws both predictions, or why there are not two."""
         found = self.at(state)
         compared = state.compared.name if state.compared else ""
-        grid.headings = ("no edit", state.edits_title) if state.edits else ("this run", compared)
+        grid.headings = ("without edits", state.edits_title) if state.edits else ("this run", compared)
         show_shift(grid, found, following_id(main, state.selection.token))
         return found
 

@@ -117,7 +117,7 @@ class TimeView(View):
         (name, timing), *others = bars.runs
         against = f" and {others[0][0]}" if others else ""
         note = f"{sum_words(timing)} · full bar {show_time(bars.longest_ns)}"
-        pane.set_title(f"a decode step at depth {timing.depth} · {name}{against}", note)
+        pane.set_title(f"a decode step, {timing.depth} cached tokens · {name}{against}", note)
 
     def _take(self, profile: Profile | None) -> None:
         """Shows a profile, its decode step first."""

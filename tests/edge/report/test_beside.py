@@ -38,7 +38,9 @@ def test_a_profile_s_page_prints_total_coverage_and_unattributed_time() -> None:
 
 def test_prefill_stands_before_decode_and_each_engine_beside_the_others() -> None:
     text = shown(time_section(made_profile(("onnx", "torch")), "fake").markup)
-    places = [text.index(words) for words in ("Prefill of 16 tokens at depth 0", "A decode step at depth 0")]
+    places = [
+        text.index(words) for words in ("Prefill of 16 tokens, 0 cached tokens", "A decode step, 0 cached tokens")
+    ]
     assert places == sorted(places)
     for engine in ("onnx", "torch"):
         assert text.count(f"{engine} · 2 threads") == 8, f"{engine} is missing from a kind of pass"

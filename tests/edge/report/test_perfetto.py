@@ -67,10 +67,10 @@ def test_slices_nest_and_passes_follow_each_other() -> None:
             assert part in names, f"track {track} has no slice '{part}'"
         passes = [name for name in names if "depth" in name]
         assert passes == [
-            "prefill of 16 tokens at depth 0",
-            "prefill of 16 tokens at depth 32",
-            "a decode step at depth 0",
-            "a decode step at depth 32",
+            "prefill of 16 tokens, 0 cached tokens",
+            "prefill of 16 tokens, 32 cached tokens",
+            "a decode step, 0 cached tokens",
+            "a decode step, 32 cached tokens",
         ]
 
 
@@ -106,7 +106,7 @@ def test_a_slice_is_as_long_as_the_profile_says() -> None:
     (kind,) = [kind for kind in pass_kinds(profile) if kind.tokens == 1 and kind.depth == 0]
     engine = kind.engines[0]
     events = [event for event in perfetto_events(profile) if event["ph"] == "X"]
-    start = next(place for place, event in enumerate(events) if event["name"] == "a decode step at depth 0")
+    start = next(place for place, event in enumerate(events) if event["name"] == "a decode step, 0 cached tokens")
     assert events[start]["dur"] == pytest.approx(engine.total_ns / 1e3, abs=1e-3)
     assert events[start]["args"]["coverage of parts as measured"] == pytest.approx(0.9, abs=1e-3)
     head = next(event for event in events[start:] if event["name"] == "head")

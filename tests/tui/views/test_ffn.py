@@ -193,7 +193,7 @@ async def test_the_curve_is_walked_from_neuron_to_neuron_and_zooms_to_those_that
         await ui.press("home")
         assert chosen(ui)[2] == order[0]
         await ui.press("right", "right")
-        assert chosen(ui)[2] == order[2] and f"#{order[2]}, rank 3" in ui.shown("#curve")
+        assert chosen(ui)[2] == order[2] and f"neuron {order[2]}, rank 3" in ui.shown("#curve")
         await ui.press("left")
         assert chosen(ui)[2] == order[1]
         middle = curve.view_cells // 2
@@ -221,12 +221,12 @@ async def test_neurons_are_those_that_contribute_most_with_their_promoted_tokens
         for words in (
             "▸",
             "[x] on",
-            f"#{want[0].neuron}",
+            f" {want[0].neuron} ",
             f"{want[0].coefficient:.2f}",
             quote_piece(want[0].promoted_tokens[0]),
         ):
             assert words in first, f"the first line does not say {words!r}: {first!r}"
-        assert "coefficient" in lines[0] and "norm" in lines[0] and "promoted tokens" in lines[0]
+        assert "activation" in lines[0] and "norm" in lines[0] and "promoted tokens" in lines[0]
 
 
 async def test_a_neuron_is_followed_from_token_to_token_but_not_into_another_layer() -> None:
@@ -292,7 +292,7 @@ async def test_an_ablated_neuron_runs_beside_and_both_answers_show() -> None:
         want = read_run_change(main.trace, main.weights, compared.trace, compared.weights, token, also=came)
         assert ui.main.query_one("#edited", ChangeBars).words == want.tokens
         heading = ui.shown("#edited").splitlines()[0]
-        assert "no edit" in heading and f"neuron {layer}.{neuron} ablated" in heading, heading
+        assert "without edits" in heading and f"neuron {layer}.{neuron} ablated" in heading, heading
         await ui.press("space")
         await ui.until(lambda: ui.main.state.compared is None, "the comparison to end")
         assert not ui.main.state.edits and "×" not in ui.shown("#neurons")
@@ -319,7 +319,7 @@ async def test_what_is_ablated_stays_in_the_list_where_it_is_weak() -> None:
         await ui.press("x")
         await ui.until(lambda: ui.main.state.compared is not None, "the run beside")
         await settled(ui)
-        await ui.until(lambda: f"#{inactive}" in lines_at_end(ui), "the silent neuron at the end of the list")
+        await ui.until(lambda: f" {inactive} " in lines_at_end(ui), "the silent neuron at the end of the list")
         assert "0 at this token" in lines_at_end(ui) and "× ablated" in lines_at_end(ui), lines_at_end(ui)
 
 

@@ -245,7 +245,7 @@ async def test_m_times_the_installed_engines_without_any_prompt(measure: FakeMea
             "torch",
             "a decode step",
             "inter-token",
-            "timed parts / pass",
+            "coverage",
             "100 MB",
             "without redrawing",
         ):
@@ -478,7 +478,7 @@ def test_a_real_profile_has_times_coverage_and_memory() -> None:
     for is_decode in (True, False):
         costs = costs_of(last.profile, is_decode)
         rows = {row.title: row for row in cost_rows(costs) if isinstance(row, Cost)}
-        for title in ("uninstrumented, p50", "attention", "FFN", "timed parts / pass", "process peak"):
+        for title in ("uninstrumented, p50", "attention", "FFN", "coverage", "process peak"):
             assert (rows[title].values[0] or 0.0) > 0, f"{title} of {costs.title} is nothing"
     assert not multiprocessing.active_children(), "a process outlived the profile"
 
