@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ABOUT = {
     "view": "view",
     "pane": "view",
-    "select": "choose",
+    "select": "select",
     "color": "show",
     "palette": "show",
     "theme": "show",

@@ -102,10 +102,11 @@ def _differenced(engines: tuple[PartTimes, ...]) -> Iterator[CostRow]:
     found = [one.breakdown.differenced for one in engines]
     if not any(found):
         return
-    yield Heading("by differencing · uninstrumented passes without them")
+    yield Heading("by differencing · a pass minus a pass without attention, without FFNs")
     for title, name in (("attention", "attn_ns"), ("FFN", "ffn_ns"), ("outside layers", "rest_ns")):
         yield Cost(title, "ms", _ms(None if one is None else getattr(one, name) for one in found))
-    yield Cost("sum / pass", "share", tuple(None if one is None else one.coverage for one in found))
+    yield Cost("whole pass", "ms", _ms(None if one is None else one.total_ns for one in found))
+    yield Cost("sum / whole pass", "share", tuple(None if one is None else one.coverage for one in found))
 
 
 def divided_rows(accounts: Sequence[TimeBreakdown], names: Sequence[str]) -> Iterator[CostRow]:
@@ -118,12 +119,13 @@ def divided_rows(accounts: Sequence[TimeBreakdown], names: Sequence[str]) -> Ite
     for part, title in PARTS.items():
         took = [one.get(part) for one in sums]
         if any(ns is not None for ns in took):
-            scaled = f"{title}, scaled" if slowed and part != "gap" else title
             shares = tuple(_over(ns, account.total_ns) for ns, account in zip(took, accounts, strict=True))
-            yield Cost(scaled, "ms", _ms(took), shares)
+            yield Cost(title, "ms", _ms(took), shares)
     yield Cost("coverage", "share", tuple(account.coverage for account in accounts))
+    if scaled := [name for name, account in zip(names, accounts, strict=True) if account.coverage > 1]:
+        yield Heading(f"above 100% coverage, times are scaled down to the pass: {', '.join(scaled)}")
     if slowed:
-        yield Heading(f"instrumented · timers slowed {', '.join(slowed)}: shares are {CLOCKED}", warns=True)
+        yield Heading(f"as measured · timers slowed {', '.join(slowed)}: shares are {CLOCKED}", warns=True)
         measured = [account.measured_sums_ns for account in accounts]
         for part, title in PARTS.items():
             took = [one.get(part) for one in measured]
@@ -194,8 +196,8 @@ def part_costs(costs: Costs, layer: int) -> Iterator[CostRow]:
     """Latency of the parts of attention and of the FFN: over all layers, and in one layer."""
     engines = costs.kind.engines
     slowed = [one.variant.engine for one in engines if one.sublayers.basis is Basis.CLOCKED]
-    of = f"; shares on {', '.join(slowed)} are {CLOCKED}" if slowed else ""
-    yield Heading(f"all layers, {'scaled' if slowed else 'share of the pass'}{of}", warns=bool(slowed))
+    of = f"{', '.join(slowed)}: scaled, shares {CLOCKED}" if slowed else "share of the pass"
+    yield Heading(f"all layers · {of}", warns=bool(slowed))
     sums = [_over_layers(one.breakdown.scaled_ns) for one in engines]
     yield from (_part_cost(name, [one.get(name) for one in sums], engines) for name in _LAYER_PARTS)
     yield Heading(f"layer {layer}")

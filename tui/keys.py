@@ -31,14 +31,14 @@ KEYS: list[BindingType] = [
     Binding("p,slash", "prompt", "prompt", tooltip="Type another prompt"),
     Binding("e", "engine", "engine", tooltip="Run the same prompt on the next engine"),
     Binding("c", "color", "color", tooltip="Color the tokens by the next metric"),
-    Binding("h", "select(0, -1, 0)", "previous head", show=False, tooltip="Choose the previous head"),
-    Binding("l", "select(0, 1, 0)", "next head", show=False, tooltip="Choose the next head"),
-    Binding("j", "select(-1, 0, 0)", "layer below", show=False, tooltip="Choose the layer below"),
-    Binding("k", "select(1, 0, 0)", "layer above", show=False, tooltip="Choose the layer above"),
+    Binding("h", "select(0, -1, 0)", "previous head", show=False, tooltip="Select the previous head"),
+    Binding("l", "select(0, 1, 0)", "next head", show=False, tooltip="Select the next head"),
+    Binding("j", "select(-1, 0, 0)", "layer below", show=False, tooltip="Select the layer below"),
+    Binding("k", "select(1, 0, 0)", "layer above", show=False, tooltip="Select the layer above"),
     Binding(
-        "left_square_bracket", "select(0, 0, -1)", "previous token", show=False, tooltip="Choose the previous token"
+        "left_square_bracket", "select(0, 0, -1)", "previous token", show=False, tooltip="Select the previous token"
     ),
-    Binding("right_square_bracket", "select(0, 0, 1)", "next token", show=False, tooltip="Choose the next token"),
+    Binding("right_square_bracket", "select(0, 0, 1)", "next token", show=False, tooltip="Select the next token"),
     Binding("n", "length", "new tokens", show=False, tooltip="Change how many tokens a run generates: 16 to 256"),
     Binding(
         "r", "sampling", "sampling", show=False, tooltip="Sample at temperature 0.8, top-p 0.95, or decode greedily"

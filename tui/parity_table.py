@@ -51,7 +51,7 @@ def mark_of(level: str) -> str:
 
 def headings(found: Comparison) -> tuple[tuple[str, str], ...]:
     """Name and tolerance of each engine."""
-    return tuple((one.name, f"tolerance {show_tolerance(one.tolerance)}") for one in found.variants)
+    return tuple((one.name, f"tol. {show_tolerance(one.tolerance)}") for one in found.variants)
 
 
 def site_lines(found: Comparison) -> tuple[Line, ...]:

@@ -42,7 +42,7 @@ def difference_text(found: Differenced) -> str:
     """Time of attention, FFN and the rest, by passes that leave sublayers out; and whether they sum to the pass."""
     parts_ns = (("attention", found.attn_ns), ("FFN", found.ffn_ns), ("outside layers", found.rest_ns))
     parts = ", ".join(f"{name} {show_time(took)}" for name, took in parts_ns)
-    covers = f"sum {show_share(found.coverage)} of the pass"
+    covers = f"sum {show_share(found.coverage)} of the {show_time(found.total_ns)} of whole passes timed with them"
     return f"by differencing, a pass minus a pass without attention or FFNs: {parts}; {covers}" + (
         "" if found.agrees else ", so they do not add up"
     )

@@ -19,7 +19,7 @@ def legend_of_parts() -> Markup:
     """The color of each part, with the part's name."""
     named = [
         *((part, color_class(part)) for part in PARTS),
-        ("embed, head, other", "outside"),
+        ("embed, lm_head, other", "outside"),
         (UNATTRIBUTED, color_class(UNATTRIBUTED)),
     ]
     return tag("ul", *(tag("li", _swatch(kind), f" {name}") for name, kind in named), class_="parts")

@@ -40,11 +40,17 @@ class Preferences:
         """Changes how many tokens a run generates."""
         options = self._screen.state.options
         self.change(replace(options, max_new_tokens=after(LENGTHS, options.max_new_tokens)))
+        self._show_plan()
 
     def toggle_sampling(self) -> None:
         """Switches between sampling and greedy decoding."""
         options = self._screen.state.options
         self.change(replace(options, sampling=Sampling.greedy() if options.sampling == SAMPLED else SAMPLED))
+        self._show_plan()
+
+    def _show_plan(self) -> None:
+        """Shows what the next run will do: on a small screen the prompt box has no room for it."""
+        self._screen.notify(f"the next run generates up to {self._screen.state.options.plan}", markup=False)
 
     def toggle_theme(self) -> None:
         """Switches between the light and the dark theme."""

@@ -31,7 +31,7 @@ class EditsScreen(Dialog[Message]):
         Binding("u", "clear", "clear all", tooltip="Remove all edits"),
     ]
     title_of_frame: ClassVar[str] = "edits"
-    keys: ClassVar[str] = "enter applies it · x removes it · u clears all · escape closes"
+    keys: ClassVar[str] = "enter selects · x removes the edit · u clears all · escape closes"
 
     def __init__(self, edits: Sequence[Edit], alone: Edit | None) -> None:
         super().__init__()
@@ -44,13 +44,12 @@ class EditsScreen(Dialog[Message]):
     def on_mount(self) -> None:
         choices, count = self.query_one(ChoiceList), len(self._edits)
         choices.border_title = Content(f"{count} edit{'s' if count > 1 else ''}")
-        groups = {
-            "show the effect of": [Choice(ALL, f"all {count} edits", self._mark(None))] if count > 1 else [],
-            "show the effect of one alone" if count > 1 else "": [
-                Choice(key, str(edit), self._mark(edit)) for key, edit in self._edits.items()
-            ],
-            "clear": [Choice(CLEAR, "clear all" if count > 1 else "clear it")],
-        }
+        clear = Choice(CLEAR, "clear all" if count > 1 else "clear")
+        each = [Choice(key, str(edit), self._mark(edit)) for key, edit in self._edits.items()]
+        groups = {"": [*each, clear]}
+        if count > 1:
+            together = Choice(ALL, f"all {count} edits", self._mark(None))
+            groups = {"show the effect of": [together], "show the effect of one alone": each, "clear": [clear]}
         choices.offer(groups)
         choices.point_at(next((key for key, edit in self._edits.items() if edit == self._alone), ALL))
         choices.focus()
@@ -58,7 +57,7 @@ class EditsScreen(Dialog[Message]):
             self.note("effects of edits do not add up: two edits together can differ from the sum of each alone")
 
     def _mark(self, edit: Edit | None) -> str:
-        return "applied" if edit == self._alone or len(self._edits) == 1 else ""
+        return "shown" if edit == self._alone or len(self._edits) == 1 else ""
 
     @on(ChoiceList.OptionSelected)
     def take(self) -> None:

@@ -13,7 +13,7 @@ from tui.widgets.ffn.activation_curve import ActivationCurve
 from tui.widgets.ffn.sparsity_definitions import MeasuredDefinition, SparsityDefinitions
 from tui.widgets.pane import Pane
 
-CETT = ("share that can be dropped at 20% mean error", "dropped at 20% error", "20% error")
+CETT = ("share of neurons that can be dropped at 20% mean error", "droppable at 20% error", "20% error")
 
 
 def inactive_text(main: MeasuredRun, layer: int) -> str:

@@ -155,7 +155,7 @@ class AttentionView(View):
         legend.title = "weight"
         legend.note = "first token hidden" if options.drops_first else "blank: masked"
         off = " (ablated)" if state.ablated.has_head(chosen.layer, chosen.head) else ""
-        of = "run without edits" if state.edits else main.name
+        of = "without edits" if state.edits else main.name
         title = f"layer {chosen.layer} head {chosen.head}{off} · {of}"
         self.query_one("#map-pane", Pane).set_title(title, self._row_numbers(main, chosen.token))
         return True
@@ -165,8 +165,8 @@ class AttentionView(View):
         bits, first = float(entropy_bits(row)[0]), float(first_token_share(row)[0])
         far = float(mean_distance(self._pattern)[token])
         query = quote_piece(main.trace.pieces[token])
-        shares = f"entropy {show_number(bits)} bits · weight on first token {show_share(first)}"
-        return f"{query}: {shares} · mean distance {show_number(far)} tokens"
+        shares = f"{show_number(bits)} bits · first token {show_share(first)}"
+        return f"{query}: {shares} · distance {show_number(far)}"
 
     def _draw_heads(self, state: ViewState, main: MeasuredRun) -> None:
         chosen, score = state.selection, state.options.score

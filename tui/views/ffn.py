@@ -84,7 +84,7 @@ class FfnView(View):
         ),
         Binding("g", "definition", "definition", tooltip="Use the next definition of sparsity"),
         Binding("v", "side", "other run", tooltip="Show this run, the comparison run, or the difference"),
-        Binding("s", "zoom", "zoom curve", tooltip="Show all neurons, or only those above 1e-4 of the largest"),
+        Binding("s", "zoom", "zoom", tooltip="Show all neurons, or only those above 1e-4 of the largest"),
     ]
 
     title = "FFN"
@@ -93,7 +93,7 @@ class FfnView(View):
         "neurons": "neurons",
         "lens": "logit lens",
         "definitions": "definitions",
-        "curve": "curve",
+        "curve": "sorted activations",
     }
 
     def __init__(self, name: str) -> None:
@@ -109,7 +109,7 @@ class FfnView(View):
         yield Pane("definitions", "definitions", SparsityDefinitions(id="definitions"))
         edited = Vertical(TextLine(id="edited-title"), ChangeBars(id="edited"), classes="predictions")
         yield Pane("lens", "logit lens", ChangeBars(id="lens"), edited)
-        yield Pane("curve", "sorted |activation|", ActivationCurve(id="curve"))
+        yield Pane("curve", "sorted activations", ActivationCurve(id="curve"))
 
     def show_notice(self, notice: str) -> None:
         super().show_notice(notice)

@@ -41,12 +41,12 @@ class LabView(View):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,space", "test", "test", key_display="⏎", tooltip="Test the chosen claim on this model"),
+        Binding("enter,space", "test", "test", key_display="⏎", tooltip="Test the selected claim on this model"),
         Binding("a", "test_all", "test all", tooltip="Test every claim that was not tested, or all again"),
-        Binding("f", "figure(1)", "figure", tooltip="Show the next figure of the chosen claim"),
+        Binding("f", "figure(1)", "figure", tooltip="Show the next figure of the selected claim"),
         Binding("b", "figure(-1)", "previous figure", show=False, tooltip="Show the previous figure"),
-        Binding("x", "claim(1)", "claim", tooltip="Choose the next claim, from any pane"),
-        Binding("z", "claim(-1)", "previous claim", show=False, tooltip="Choose the previous claim, from any pane"),
+        Binding("x", "claim(1)", "claim", tooltip="Select the next claim, from any pane"),
+        Binding("z", "claim(-1)", "previous claim", show=False, tooltip="Select the previous claim, from any pane"),
     ]
 
     title = "Lab"

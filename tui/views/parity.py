@@ -55,7 +55,7 @@ class ParityView(View):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "measure", "compare", tooltip="Compare engines site by site, each in a separate process"),
-        Binding("a", "engine_set", "engines", tooltip="Choose which engines are compared"),
+        Binding("a", "engine_set", "engines", tooltip="Select which engines are compared"),
         Binding("v", "rows", "rows", tooltip="One row per site, or one per layer with its largest error"),
         Binding("enter,space", "law", "check law", key_display="⏎", tooltip="Check the selected law on this model"),
         Binding("b", "laws", "all laws", tooltip="Check all laws on this model"),
@@ -140,8 +140,8 @@ class ParityView(View):
         source = "the bundled text" if text.source == "built in" else f"'{text.source}'"
         rows = "largest error per layer" if self._by_layer else "every site"
         panes[0].set_title(f"vs {found.reference.name} · {rows}", f"{text.site_tokens} tokens of {source}")
-        greedy = f"{text.generated_tokens} greedy tokens after {text.prompt_tokens}"
-        panes[1].set_title(f"{text.tokens} tokens", greedy)
+        greedy = f"greedy decoding: {text.generated_tokens} tokens after the first {text.prompt_tokens}"
+        panes[1].set_title(f"{text.tokens - 1} predictions in {text.tokens} tokens", greedy)
 
     def _comparison_notice(self) -> str:
         """The next action, or the running one, before the first comparison; empty after it."""
@@ -157,7 +157,7 @@ class ParityView(View):
         if choice is None:
             return "only onnx is installed, in one precision; to compare: pip install 'edge-lens[all]'"
         others = after(self._engine_sets.available(self._state.model), choice)
-        another = f"\na: {others.title} instead" if others is not choice else ""
+        another = f"\na chooses other engines: {', '.join(others.others)}" if others is not choice else ""
         cost = cost_text(model, choice.engines, self._tokens, self._state.step_ns)
         return (
             f"press m to compare {', '.join(choice.others)}\nwith {choice.engines[0]}, site by site, "

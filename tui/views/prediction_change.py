@@ -54,7 +54,7 @@ class PredictionChange:
     def fill(self, view: Widget, state: ViewState, main: MeasuredRun) -> None:
         """Draws the pane that `prediction_pane` made."""
         found = self.show(state, main, view.query_one("#prediction", ChangeBars))
-        view.query_one("#prediction-pane", Pane).set_title(title_of(state, main, found))
+        view.query_one("#prediction-pane", Pane).set_title(title_of(state, main), bits_of(found))
 
 
 def prediction_pane() -> Pane:
@@ -69,11 +69,15 @@ def waits(state: ViewState) -> str:
     return "no comparison run: x, a and z ablate the selection,\nand this pane then compares both predictions"
 
 
-def title_of(state: ViewState, main: MeasuredRun, found: Found) -> str:
-    """Which edits, after which token, and the KL divergence. Several edits are always named as several."""
-    bits = f", KL {show_number(found.bits)} bits" if isinstance(found, DistributionChange) else ""
+def title_of(state: ViewState, main: MeasuredRun) -> str:
+    """Which edits, and after which token. Several edits are always named as several."""
     of = f"effect of {state.edits_title}, " if state.edits else ""
-    return f"{of}after {main.quote(state.selection.token)}{bits}"
+    return f"{of}after {main.quote(state.selection.token)}"
+
+
+def bits_of(found: Found) -> str:
+    """The KL divergence of the two predictions; empty while it is not known."""
+    return f"KL {show_number(found.bits)} bits" if isinstance(found, DistributionChange) else ""
 
 
 def following_id(main: MeasuredRun, token: int) -> tuple[int, ...]:
@@ -110,7 +114,7 @@ class EffectLine(TextLine):
             self.show_text(self._words(state, state.main, self._change.at(state)))
 
     def _words(self, state: ViewState, main: MeasuredRun, found: Found) -> Content | str:
-        head = title_of(state, main, found)
+        head = ", ".join(filter(None, (title_of(state, main), bits_of(found))))
         if found is None:
             return f" {head} …"
         if isinstance(found, Unavailable):

@@ -17,7 +17,7 @@ NOTHING = """\
 no comparison run
 
 d compares this run with another engine, model or prompt;
-x ablates the chosen head, a the attention of its layer"""
+x ablates the selected head, a the attention of its layer"""
 
 
 class SecondMap:

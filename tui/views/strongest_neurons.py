@@ -14,7 +14,7 @@ from tui.messages import NeuronChosen
 from tui.result_cache import ResultCache, Unavailable
 from tui.view_state import MeasuredRun, ViewState
 from tui.views.activations import inactive_text
-from tui.views.prediction_change import NO_WEIGHTS, PredictionChange, following_id, show_shift, title_of
+from tui.views.prediction_change import NO_WEIGHTS, PredictionChange, bits_of, following_id, show_shift, title_of
 from tui.widgets.change_bars import ChangeBars
 from tui.widgets.ffn.neuron_list import NeuronList
 from tui.widgets.pane import Pane
@@ -46,18 +46,23 @@ def strongest_neurons(main: MeasuredRun, layer: int, token: int, also: Collectio
 def agreement_words(state: ViewState, main: MeasuredRun, found: Agreement | None, cells: int) -> str:
     """Agreement of both lists of promoted tokens with ablation, or the key that measures it."""
     if main.weights is None:
-        return "by |coefficient| alone: promoted tokens need the weights"
+        return "by |activation| alone: promoted tokens need the weights"
     if found is None:
         key = ", m measures" if state.model and state.model.source else ""
-        return _fitting(cells, f"direct; agreement with ablation: not measured{key}", f"direct: not measured{key}")
+        return _fitting(
+            cells,
+            f"agreement of direct tokens with ablation: not measured{key}",
+            f"agreement with ablation: not measured{key}",
+        )
     direct, through, top = found.direct, found.through, found.direct.top
-    short = f"direct r {_numbers(direct, f'/{top}')}; later layers r {_numbers(through, f'/{top}')}"
+    short = f"direct r {_numbers(direct, f' of {top}')}; later layers r {_numbers(through, f' of {top}')}"
     return _fitting(
         cells,
-        f"ablation r, top-{top} overlap: direct {_numbers(direct)}; through later layers {_numbers(through)}",
-        f"against ablation: {short}",
+        f"agreement with ablation, r and common top-{top} tokens: "
+        f"direct {_numbers(direct)}; through later layers {_numbers(through)}",
+        f"agreement with ablation: {short}",
         short,
-        f"overlap/{top}: direct {direct.overlap:.1f}, later layers {through.overlap:.1f}",
+        f"common top-{top} tokens: direct {direct.overlap:.1f}, later layers {through.overlap:.1f}",
     )
 
 
@@ -169,7 +174,8 @@ class NeuronPanes:
     def _draw_change(self, state: ViewState, main: MeasuredRun) -> None:
         found = self._change.show(state, main, self._view.query_one("#edited", ChangeBars))
         is_any = state.compared is not None or bool(state.edits)
-        self._view.query_one("#edited-title", TextLine).show_text(f" {title_of(state, main, found)}" if is_any else "")
+        title = ", ".join(filter(None, (title_of(state, main), bits_of(found))))
+        self._view.query_one("#edited-title", TextLine).show_text(f" {title}" if is_any else "")
 
 
 def _bits(found: DistributionChange | Unavailable | None) -> str:

@@ -56,7 +56,7 @@ class TimeView(View):
             "m", "measure", "time engines", tooltip="Time engines in interleaved rounds, each in a separate process"
         ),
         Binding("v", "kind", "decode or prompt", tooltip="Show a decode step, or a prompt"),
-        Binding("a", "engine_set", "engines", tooltip="Choose which engines are timed"),
+        Binding("a", "engine_set", "engines", tooltip="Select which engines are timed"),
     ]
 
     title = "Time"
@@ -191,7 +191,9 @@ class TimeView(View):
         if choice is None:
             return "a saved trace has no model to time; open one with o, then press m"
         plan, available = plan_for(model.spec), self._engine_sets.available(self._state.model)
-        others = f" (a: {after(available, choice).title})" if len(available) > 1 else ""
+        others = (
+            f"\na chooses other engines: {', '.join(after(available, choice).engines)}" if len(available) > 1 else ""
+        )
         return "\n".join(
             (
                 f"press m to time {choice.title}: {', '.join(choice.engines)}{others}",

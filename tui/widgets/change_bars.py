@@ -73,7 +73,7 @@ class ChangeBars(Grid):
         label, before, after = self.style_of("label"), *self.headings
         return self.fit(
             [
-                self.text(f"  full bar: {self._end:g}", _MARK + word, label),
+                self.text(f"  bar 0–{self._end:g}", _MARK + word, label),
                 self.text(before, cells + _NUMBER, label),
                 self.text("", _ARROW),
                 self.text(after, max(self.width - _MARK - word - cells - _NUMBER - _ARROW - _CHANGE, 0), label),

@@ -18,7 +18,7 @@ PATTERNS = {"attn": "▓", "ffn": "█", "outside": "░", "gap": "·"}
 STYLES = {"attn": "first", "ffn": "second", "outside": "label", "gap": "label"}
 """The component class of each kind."""
 
-_NAMES = {"attn": "attention", "ffn": "FFN", "outside": "embed, head, other", "gap": "unattributed"}
+_NAMES = {"attn": "attention", "ffn": "FFN", "outside": "embed, lm_head, other", "gap": "unattributed"}
 
 
 def kind_of(part: str) -> str:

@@ -151,10 +151,13 @@ def test_a_timed_run_keeps_measured_and_scaled_times_separate() -> None:
     assert (row["attn_measured_ms"], row["attn_scaled_ms"]) == pytest.approx((120e-6, 80e-6))
     record = sublayer_record(timing)
     assert record["gap_ms"] is None and record["shares_of"] == "the pass with timers"
-    assert "timed parts sum to 150% of the pass: timers slowed it; unattributed time unknown" in sublayer_sum(timing)
+    assert (
+        "150%: Σ of timed parts / uninstrumented pass; timers slowed the pass; unattributed time unknown"
+        in sublayer_sum(timing)
+    )
     assert "share of the pass with timers" in sublayer_table(timing).text()
     titles = [one.title for one in timing_rows([timing], ["onnx"]) if isinstance(one, Cost)]
-    assert {"attention, scaled", "attention, measured"} <= set(titles), f"one of the two is missing in {titles}"
+    assert {"attention", "attention, measured"} <= set(titles), f"one of the two is missing in {titles}"
 
 
 def test_what_exceeds_the_sweep_is_no_percentage_and_is_explained() -> None:
@@ -202,13 +205,13 @@ def test_both_methods_stand_beside_each_other_and_come_back_from_the_file(tmp_pa
     both = open_profile(file)
     reported = profile_text(both, None, by_layer=False)
     assert (
-        "timed parts sum to" in reported
-        and "by leaving sublayers out: attention" in reported
-        and "together 100% of the pass" in reported
+        "Σ of timed parts / uninstrumented pass" in reported
+        and "by differencing, a pass minus a pass without attention or FFNs: attention" in reported
+        and "sum 100% of the" in reported
     )
     (row,) = profile_summary(both)["differencing"]
     assert (row["coverage"], row["attn_ms"]) == pytest.approx((1.0, 3e-6))
     (kind,) = pass_kinds(both)
     rows = {one.title: one.values[0] for one in cost_rows(Costs(both, kind)) if isinstance(one, Cost)}
-    assert rows["sum / total"] == pytest.approx(1.0) and rows["timed parts / pass"] is not None
-    assert "together 100% of the pass" in time_section(both, "by hand").markup
+    assert rows["sum / whole pass"] == pytest.approx(1.0) and rows["coverage"] is not None
+    assert "sum 100% of the" in time_section(both, "by hand").markup

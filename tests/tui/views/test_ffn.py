@@ -177,7 +177,7 @@ async def test_the_curve_falls_on_a_log_scale_to_where_nine_tenths_end() -> None
             assert heights[cell] == pytest.approx(want, abs=1e-5), f"cell {cell} shows {size}"
         needed = round((1 - float(top_p_sparsity(neurons))) * len(neurons))
         assert ranked[:needed].sum() >= 0.9 * ranked.sum() > ranked[: needed - 1].sum()
-        assert f"top-p 0.9: {needed} neurons" in ui.shown("#curve"), ui.shown("#curve")
+        assert f"{needed} neurons (" in ui.shown("#curve"), ui.shown("#curve")
         zeros = f"{int((neurons == 0).sum())} of {len(neurons)} exactly 0"
         assert zeros in str(ui.main.query_one("#curve-pane").border_subtitle)
 
@@ -203,7 +203,7 @@ async def test_the_curve_is_walked_from_neuron_to_neuron_and_zooms_to_those_that
         active = int((neurons > neurons.max() / 1e4).sum())
         assert active < len(order)
         await ui.press("s")
-        assert f"{show_share(active / len(order))} of {len(order)} neurons" in ui.shown("#curve")
+        assert f"largest {active} of {len(order)}" in ui.shown("#curve")
 
 
 # ---- memories -------------------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ class AnsweringModels(FakeModels):
 async def test_measuring_shows_tokens_promoted_through_later_layers_beside_those_that_fall() -> None:
     async with looking(fake_models=AnsweringModels()) as ui:
         grid, (layer, token, _) = ui.main.query_one(NeuronList), chosen(ui)
-        assert note(ui) == "direct; agreement with ablation: not measured, m measures", note(ui)
+        assert note(ui) == "agreement of direct tokens with ablation: not measured, m measures", note(ui)
         heads = ui.shown("#neurons").splitlines()[0]
         assert "direct" in heads and "later layers" not in heads and "fall" not in heads, heads
         model, ablated = ui.fake_models.opened[-1], grid.neurons[:NEURONS]
@@ -389,11 +389,20 @@ async def test_the_note_has_the_agreement_of_both_lists() -> None:
         shown = replace(ui.shown_run, agreements={(layer, token): found})
         ui.main.state = replace(ui.main.state, main=shown)
         await ui.until(lambda: "0.99" in note(ui), "the note")
-        roomy = "ablation r, top-50 overlap: direct 0.12, 4.4 (poor); through later layers 0.99, 46.2"
-        short = "direct r 0.12, 4.4/50 (poor); later layers r 0.99, 46.2/50"
-        least = "overlap/50: direct 4.4, later layers 46.2"
+        roomy = (
+            "agreement with ablation, r and common top-50 tokens: "
+            "direct 0.12, 4.4 (poor); through later layers 0.99, 46.2"
+        )
+        short = "direct r 0.12, 4.4 of 50 (poor); later layers r 0.99, 46.2 of 50"
+        least = "common top-50 tokens: direct 4.4, later layers 46.2"
         assert short in note(ui), note(ui)
-        for cells, words in ((90, roomy), (76, f"against ablation: {short}"), (60, short), (45, least), (10, least)):
+        for cells, words in (
+            (120, roomy),
+            (96, f"agreement with ablation: {short}"),
+            (72, short),
+            (45, least),
+            (10, least),
+        ):
             assert agreement_words(ui.main.state, shown, found, cells) == words
         for overlap, is_poor in ((24.9, True), (25.0, False)):
             other = replace(found, direct=ListAgreement(0.5, 0.0, overlap, 50))

@@ -199,7 +199,7 @@ async def test_every_site_of_every_engine_has_its_number_and_mark_and_the_first_
     async with running_app(size=WIDE) as ui:
         await open_parity(ui, found)
         lines = ui.shown("#sites").splitlines()
-        assert "onnx:int4" in lines[0] and "tolerance 5e-5" in lines[1], lines[:2]
+        assert "onnx:int4" in lines[0] and "tol. 5e-5" in lines[1], lines[:2]
         for site, error in found.variants[1].sites.items():
             line = next(line for line in lines if site in line)
             assert show_error(error) in line and "●" in line, f"{site} is wrong:\n{line}"

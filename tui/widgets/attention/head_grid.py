@@ -9,7 +9,6 @@ from textual.reactive import reactive
 from textual.strip import Strip
 
 from edge.picture.levels import UNKNOWN, Scale, to_levels
-from edge.picture.units import show_number
 from tui.messages import HeadChosen
 from tui.widgets.layer_map import LayerMap
 
@@ -78,13 +77,13 @@ class HeadGrid(LayerMap):
         style, words = self._look(layer, head)
         if self.cell == 2:
             return Segment("× " if (layer, head) in self.ablated else "  ", style)
-        return Segment(words[:4].center(self.cell), style)
+        return Segment(words.center(self.cell), style)
 
     def _look(self, layer: int, head: int) -> tuple[Style, str]:
         level, off = int(self._levels[layer, head]), "×" if (layer, head) in self.ablated else ""
         if level == UNKNOWN:
             return self.rich_style + self.style_of("label"), off or "·"
-        return self.ink.block(level), off + show_number(float(self.scores[layer, head]))
+        return self.ink.block(level), off or _in_four_cells(float(self.scores[layer, head]))
 
     def mark(self, line: int, strip: Strip) -> Strip:
         """Brackets around the chosen head."""
@@ -93,7 +92,7 @@ class HeadGrid(LayerMap):
             return strip
         style, words = self._look(layer, head)
         inside = f"{words[: self.cell - 2]:^{self.cell - 2}}"
-        narrow = "×]" if self.chosen in self.ablated else "[]"
+        narrow = "[×" if self.chosen in self.ablated else "[]"
         cell = Segment(f"[{inside}]" if self.cell > 2 else narrow, style + Style(bold=True))
         return self.with_cell(strip, head, cell)
 
@@ -104,3 +103,8 @@ class HeadGrid(LayerMap):
     def on_click(self, event: events.Click) -> None:
         if found := self.under(event):
             self.post_message(HeadChosen(*found))
+
+
+def _in_four_cells(score: float) -> str:
+    """A score of 0 or more, with the digits that fit."""
+    return f"{score:.{2 if score < 9.995 else 1 if score < 99.95 else 0}f}"

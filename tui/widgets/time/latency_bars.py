@@ -28,7 +28,7 @@ class LatencyBars(LayerList):
 
     DEFAULT_CSS = "LatencyBars { scrollbar-gutter: stable; }"
 
-    gutter_cells = 8
+    gutter_cells = 16
 
     runs: reactive[tuple[tuple[str, SublayerTiming], ...]] = reactive(())
 
@@ -87,7 +87,7 @@ class LatencyBars(LayerList):
         if layer >= 0:
             return super().draw_gutter(line)
         name = self._below[-1 - layer][0]
-        return [self.text(f" {name if name.isalpha() else ''}", self.gutter_cells, self.style_of("label"))]
+        return [self.text(f" {'' if ' ' in name else name}", self.gutter_cells, self.style_of("label"))]
 
     def draw_body(self, line: int) -> Strip:
         layer = self.flip(line)
