@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LEGEND = {
     "near ties": "other top-1 token, reference's margin over its second below 0.1 nats",
     "heads": "Jensen-Shannon divergence of attention, bits: mean of heads, largest",
-    "points": "share minus the reference's share, in percentage points",
+    "pp": "share minus the reference's share, in percentage points",
 }
 
 

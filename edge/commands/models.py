@@ -66,11 +66,11 @@ def show(model: str, layout: str | None) -> None:
 )
 @click.argument("id")
 def pull(id: str) -> None:
-    """Download model ID from the Hugging Face hub, or update it, and print its folder.
+    """Download or update model ID from the Hugging Face hub.
 
     ID is a name such as openai-community/gpt2, or the URL of the model's page. Downloads weights (safetensors), configs
-    and tokenizer into the hub's cache, and resumes interrupted downloads. Other commands then take the id as MODEL;
-    they never connect to the hub. Gated models need 'hf auth login' first.
+    and tokenizer into the hub's cache, resumes interrupted downloads, and prints the folder. Other commands then take
+    the id as MODEL; they never connect to the hub. Gated models need 'hf auth login' first.
     """
     from models.hub import is_hub_id
     from models.hub import pull as fetched
