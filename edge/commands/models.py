@@ -138,11 +138,12 @@ def _positions(held: "Checkpoint") -> str:
 
 
 def _share_of(held: "Checkpoint", sublayer: str) -> str:
-    """Parameters in one kind of sublayer, its norms included, and their share of all parameters."""
+    """Parameters in one kind of sublayer, its norms included: their shares of all parameters and of the layers'."""
     from math import prod
 
     from models.parameters import parameter_count, parameter_shapes
 
     shapes = parameter_shapes(held.spec)
     count = sum(prod(shape) for name, shape in shapes.items() if f".{sublayer}." in name)
-    return f"{count:,} ({count / parameter_count(held.spec):.0%})"
+    in_layers = sum(prod(shape) for name, shape in shapes.items() if name.startswith("layers."))
+    return f"{count:,} ({count / parameter_count(held.spec):.0%} of all, {count / in_layers:.0%} of the layers)"
