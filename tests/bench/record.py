@@ -18,8 +18,8 @@ from tests.bench.runtimes import Runtime
 _READING = """\
 Decode: median inter-token latency. Time to first token: median time from token ids to the first generated token,
 tokenization not included. A ratio is the time of the other runtime divided by Edge's time in the same round; above 1,
-Edge is faster. It is the median over rounds, with the lowest and the highest in brackets. A target is the ratio that Edge
-should reach; not every row has one.
+Edge is faster. It is the median over rounds, with the lowest and the highest in brackets. A target is the ratio that
+Edge should reach; not every row has one.
 
 *Matrix products only* computes the matrix products of the model and nothing else, a lower bound for every runtime.
 *At depth 1,700*: 1,700 tokens precede the prompt. *Recorded*: Edge records values inside the model during the run.
