@@ -76,7 +76,8 @@ def _rounds(profile: Profile) -> Markup:
     caption = (
         "End-to-end latency, uninstrumented. Prefill: median from the first token fed to the logits of the last "
         "token. p50, p90, p99: percentiles of inter-token latency. tok/s: (n − 1) / (t_last − t_first), the mean "
-        f"rate. Spread: (largest − smallest) / median of the medians of rounds; timing is unreliable above {UNRELIABLE_SPREAD:.0%}."
+        "rate. Spread: (largest − smallest) / median of the medians of rounds; timing is unreliable above "
+        f"{UNRELIABLE_SPREAD:.0%}."
     )
     return numbers(caption, headings, rows)
 
