@@ -16,7 +16,7 @@ _PARITY = (
     Column("max_logit_difference", "largest logit difference", ".1e"),
     Column("mean_kl_nats", "mean KL, nats", ".1e"),
     Column("p99_kl_nats", "p99 KL, nats", ".1e"),
-    Column("top1_agreement", "same next token", ".1%"),
+    Column("top1_agreement", "top-1 agreement", ".1%"),
     Column("perplexity", "perplexity", ".2f"),
     Column("reference_perplexity", "reference's", ".2f"),
     Column("positions", "positions"),
@@ -80,8 +80,8 @@ def parity_lines(written: Path) -> list[str]:
 
 
 def quantization_line(cost: "LogitDifference") -> str:
-    """The effect of quantization: agreement of the next tokens, and perplexity on a text."""
-    same = f"the most likely next token is the same at {cost.top1_agreement:.1%} of {cost.positions} positions"
+    """The effect of quantization: top-1 agreement, and perplexity on a text."""
+    same = f"top-1 agreement is {cost.top1_agreement:.1%} at {cost.positions} positions"
     if cost.perplexity is None or cost.reference_perplexity is None:
         return f"quantization: {same} (random ids: the checkpoint has no tokenizer, so text may differ)"
     ratio = cost.perplexity / cost.reference_perplexity

@@ -76,7 +76,7 @@ def _end_to_end(costs: Costs, summaries: list[DepthSummary]) -> Iterator[CostRow
         yield Heading(f"inter-token latency, end to end · {rounds} rounds of {workload.tokens}")
         for name, q in (("p50", 0.5), ("p90", 0.9)):
             yield Cost(name, "ms", tuple(quantile(summary.intervals_ms, q) for summary in summaries))
-        yield Cost("rate", "tok/s", tuple(summary.decode_tokens_per_s for summary in summaries))
+        yield Cost("rate, mean", "tok/s", tuple(summary.decode_tokens_per_s for summary in summaries))
         return
     yield Heading(f"prefill, end to end · {rounds} rounds of {workload.prompt} tokens")
     yield Cost("p50", "ms", tuple(summary.prefill_ms for summary in summaries))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LEGEND = {
     "near ties": "other top-1 token, reference's margin over its second below 0.1 nats",
     "heads": "Jensen-Shannon divergence of attention, bits: mean of heads, largest",
-    "points": "share minus the reference's share, in percentage points",
+    "pp": "share minus the reference's share, in percentage points",
 }
 
 
@@ -70,8 +70,8 @@ def compare(
     \b
     Speed        medians over interleaved rounds; memory of each process before activations are recorded
     Predictions  next-token distributions at every position of a text (teacher forcing), compared by KL divergence and
-                 top-1 token; perplexity with its standard error. A near tie is a position where the reference's top-1
-                 token leads by less than 0.1 nats
+                 top-1 agreement; perplexity with its standard error. A near tie is a position where the reference's
+                 top-1 token leads by less than 0.1 nats
     Sites        relative error of each site, max |a - b| / max |b|, b being the reference; the first site over its
                  tolerance, in the order of computation. Tolerance of the coarser precision: fp32 5e-5, fp16 1e-2,
                  bf16 4e-2, int8 5e-2, int4 3e-1

@@ -135,7 +135,7 @@ def _differences() -> "list[tuple[str, Callable[[ComparedVariant], str]]]":
         ("  p99", lambda one: show_number(one.predictions.kl_p99_nats)),
         ("  max", lambda one: show_number(one.predictions.kl_max_nats)),
         ("largest logit difference", lambda one: show_number(one.predictions.max_logit_difference)),
-        ("same top-1 token", lambda one: show_share(one.predictions.top1_agreement)),
+        ("top-1 agreement", lambda one: show_share(one.predictions.top1_agreement)),
         ("  different, of these near ties", lambda one: f"{one.predictions.flips}, {one.predictions.near_tie_flips}"),
     ]
 
@@ -160,8 +160,7 @@ def _inside_columns() -> tuple[Column, ...]:
     from edge.measure.registry import SHARE_MEASURES
 
     shares = (
-        (Column(one.key, one.title, one.unit.show), Column(f"{one.key}_points", "points", "+.2f"))
-        for one in SHARE_MEASURES
+        (Column(one.key, one.title, one.unit.show), Column(f"{one.key}_points", "pp", "+.2f")) for one in SHARE_MEASURES
     )
     return (*_HEAD_COLUMNS, *(column for pair in shares for column in pair))
 

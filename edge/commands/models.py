@@ -66,11 +66,11 @@ def show(model: str, layout: str | None) -> None:
 )
 @click.argument("id")
 def pull(id: str) -> None:
-    """Download model ID from the Hugging Face hub, or update it, and print its folder.
+    """Download or update model ID from the Hugging Face hub.
 
     ID is a name such as openai-community/gpt2, or the URL of the model's page. Downloads weights (safetensors), configs
-    and tokenizer into the hub's cache, and resumes interrupted downloads. Other commands then take the id as MODEL;
-    they never connect to the hub. Gated models need 'hf auth login' first.
+    and tokenizer into the hub's cache, resumes interrupted downloads, and prints the folder. Other commands then take
+    the id as MODEL; they never connect to the hub. Gated models need 'hf auth login' first.
     """
     from models.hub import is_hub_id
     from models.hub import pull as fetched
@@ -138,11 +138,12 @@ def _positions(held: "Checkpoint") -> str:
 
 
 def _share_of(held: "Checkpoint", sublayer: str) -> str:
-    """Parameters in one kind of sublayer, its norms included, and their share of all parameters."""
+    """Parameters in one kind of sublayer, its norms included: their shares of all parameters and of the layers'."""
     from math import prod
 
     from models.parameters import parameter_count, parameter_shapes
 
     shapes = parameter_shapes(held.spec)
     count = sum(prod(shape) for name, shape in shapes.items() if f".{sublayer}." in name)
-    return f"{count:,} ({count / parameter_count(held.spec):.0%})"
+    in_layers = sum(prod(shape) for name, shape in shapes.items() if name.startswith("layers."))
+    return f"{count:,} ({count / parameter_count(held.spec):.0%} of all, {count / in_layers:.0%} of the layers)"

@@ -24,9 +24,9 @@ _PARTS = (
     Column("touched_mb", "MB", ",.2f"),
     Column("mflops", "MFLOP", ",.1f"),
     Column("gb_per_s", "GB/s", ".1f"),
-    Column("bandwidth_ratio", "of bandwidth", show_reached),
+    Column("bandwidth_ratio", "share of bandwidth", show_reached),
     Column("gflops_per_s", "GFLOP/s", ".1f"),
-    Column("flops_ratio", "of peak FLOP/s", show_reached),
+    Column("flops_ratio", "share of peak FLOP/s", show_reached),
 )
 
 _DIFFERENCES = (

@@ -79,8 +79,9 @@ def profile(
     Use it to choose an engine and a precision, or to find the slow part of a model. Each engine runs in its own
     process, and rounds are interleaved. Prefill and decode are measured separately, at fixed numbers of cached tokens.
 
-    Tables show medians and percentiles in ms. Coverage is the sum of all measured parts divided by the uninstrumented
-    pass. Bandwidth and FLOP/s of each part are compared with a benchmark of this machine.
+    Tables show medians and percentiles in ms. Decode tok/s is the mean rate, (n - 1) / (t_last - t_first). Coverage is
+    the sum of all measured parts divided by the uninstrumented pass. Bandwidth and FLOP/s of each part are compared
+    with a benchmark of this machine.
     """
     from edge.commands.profile_tables import profile_csv, profile_markdown, profile_summary, profile_text
     from edge.output import check_output

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 _END_TO_END = (
     Column("engine", "engine"),
     Column("depth", "depth", "d"),
-    Column("decode_p50_ms", "ms/token", ".2f"),
+    Column("decode_p50_ms", "decode p50 ms", ".2f"),
     Column("decode_p90_ms", "p90", ".2f"),
     Column("decode_p99_ms", "p99", ".2f"),
-    Column("decode_tokens_per_s", "tok/s", ",.1f"),
-    Column("bandwidth_ratio", "of bandwidth", show_reached),
+    Column("decode_tokens_per_s", "decode tok/s, mean", ",.1f"),
+    Column("bandwidth_ratio", "share of bandwidth", show_reached),
     Column("prefill_ms", "prefill ms", ".1f"),
-    Column("prefill_tokens_per_s", "tok/s", ",.0f"),
+    Column("prefill_tokens_per_s", "prefill tok/s", ",.0f"),
     Column("spread", "spread", ".0%"),
 )
 

@@ -67,7 +67,7 @@ def run(
     MODEL is a checkpoint folder, a hub model that 'edge models pull' downloaded, or a name that 'edge models' lists.
     PROMPT can be '-' to read it from stdin; put -- before a PROMPT that begins with a dash.
 
-    The text goes to stdout. Then stderr shows the number of tokens, the time to first token (ttft), and tokens/s.
+    The text goes to stdout. Then stderr shows the number of tokens, the time to first token (ttft), and tok/s.
     """
     sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
     prompt, system = text_argument(prompt, "PROMPT"), text_argument(system, "--system")
@@ -146,9 +146,9 @@ def _record(trace: "Trace", timing: "SublayerTiming | None") -> dict[str, Any]:
 
 
 def _summary(trace: "Trace") -> str:
-    """`12 tokens after 4 · ttft 8.1 ms · 163 tokens/s · onnx`."""
+    """`12 tokens after 4 · ttft 8.1 ms · 163 tok/s · onnx`."""
     timing = trace.timing
-    rate = f" · {timing.tokens_per_second:,.0f} tokens/s" if timing.tokens_per_second else ""
+    rate = f" · {timing.tokens_per_second:,.0f} tok/s" if timing.tokens_per_second else ""
     full = " · context full" if trace.finish == "context" else ""
     return (
         f"{len(trace.generated)} tokens after {trace.prompt_length} · ttft {timing.ttft_ms:.3g} ms"

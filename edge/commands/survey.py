@@ -123,7 +123,7 @@ def survey_table(found: "Survey") -> Table:
         Column("hot_neuron_share", "neurons for 80%", ".1%"),
         Column("dead_share", "dead", ".1%"),
         Column("entropy_bits", "entropy, bits", ".2f"),
-        Column("first_token_share", "on first token", ".1%"),
+        Column("first_token_share", "first-token share", ".1%"),
         Column("best_previous_token", "best on previous", ".1%"),
         Column("distance_tokens", "mean distance, tokens", ".1f"),
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("layer", "layer"),
     Column("entropy_bits", "entropy, bits", ".2f"),
-    Column("first_token_share", "on first token", ".1%"),
+    Column("first_token_share", "first-token share", ".1%"),
 )
 
 
@@ -88,7 +88,7 @@ def trace(
     Use it to open a run later with 'edge look', or to write a page with 'edge report'. PROMPT can be '-' to read it
     from stdin; put -- before a PROMPT that begins with a dash.
 
-    It prints one row per layer. Entropy and the weight on the first token are means over heads and over the queries
+    It prints one row per layer. Entropy and first-token share are means over heads and over the queries
     after the first. Activation sparsity is a mean over tokens. Ablated heads and neurons are left out of the means.
     """
     from edge.edits import ablation_of

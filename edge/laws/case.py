@@ -8,6 +8,7 @@ from edge.compare.tolerances import own_tolerance
 from edge.edits import Edit
 from edge.engines.choice import engine_of
 from edge.engines.registry import as_computed
+from edge.picture.pieces import quote_piece
 from edge.readout import Readout, open_readout
 from edge.session import Model
 from edge.trace import Trace
@@ -40,6 +41,11 @@ class Case:
         """Labels of the tokens."""
         reader = self.model.tokenizer
         return tuple(reader.piece(id) if reader else f"<{id}>" for id in self.ids)
+
+    def name_token(self, id: int) -> str:
+        """A vocabulary token in quotes, `' Paris'`; `id 477` without a tokenizer."""
+        reader = self.model.tokenizer
+        return quote_piece(reader.piece(id)) if reader else f"id {id}"
 
     @cached_property
     def readout(self) -> Readout:

@@ -45,7 +45,7 @@ def _law_3(case: Case) -> LawResult:
 
 def _law_4(case: Case) -> LawResult:
     trace = case.run(Watch(parts=("input", "attn.output", "ffn.output", "output"), logits=True))
-    return trace_laws.law_4(trace, case.readout, case.tolerance)
+    return trace_laws.law_4(trace, case.readout, case.tolerance, name_token=case.name_token)
 
 
 def _layer_by_layer(case: Case, parts: tuple[str, ...], check: Callable[[Trace], LawResult]) -> LawResult:
@@ -65,14 +65,14 @@ def law_5(comparison: Comparison) -> LawResult:
     reference = engine_of(comparison.reference.engine)
     equal = [one for one in comparison.variants if have_equal_weights(reference, engine_of(one.engine))]
     others = "; ".join(
-        f"not checked: {one.name} has other weights than {comparison.reference.name}, {_same_token(one)}"
+        f"not checked: {one.name} has other weights than {comparison.reference.name}, {_top1_agreement(one)}"
         for one in comparison.variants
         if one not in equal
     )
     if not equal:
         return skipped_law(5, AGREEMENT, comparison.variants[0].tolerance, others, comparison.text.site_tokens)
     furthest = max(equal, key=lambda one: _worst(one) / one.tolerance)
-    where = "; ".join(note for note in (_place(comparison, furthest), _same_token(furthest), others) if note)
+    where = "; ".join(note for note in (_place(comparison, furthest), _top1_agreement(furthest), others) if note)
     return LawResult(
         number=5,
         statement=AGREEMENT,
@@ -97,8 +97,8 @@ def _place(comparison: Comparison, furthest: ComparedVariant) -> str:
     )
 
 
-def _same_token(one: ComparedVariant) -> str:
-    return f"same next token at {show_share(one.predictions.top1_agreement)} of positions"
+def _top1_agreement(one: ComparedVariant) -> str:
+    return f"top-1 agreement {show_share(one.predictions.top1_agreement)}"
 
 
 def _worst(one: ComparedVariant) -> float:
@@ -113,7 +113,7 @@ LAWS = (
     Law(
         4,
         trace_laws.ATTRIBUTIONS,
-        "all contributions with a frozen final norm, compared with logit differences",
+        "sum of direct logit attributions, final norm statistics fixed, compared with logit differences",
         _law_4,
     ),
     Law(5, AGREEMENT, "max |a − b| / max |b| of each site; b is the reference", None),

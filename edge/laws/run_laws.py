@@ -12,9 +12,8 @@ from edge.compare.tolerances import TOLERANCES
 from edge.edits import Ablate, Edit, Noise, Replace, ScaleHead, ScaleNeuron
 from edge.laws.case import NEW_TOKENS, Case
 from edge.laws.result import LawResult, SiteDifference, law_result, site_difference, skipped_law
-from edge.picture.coverage import coverage_text
 from edge.picture.pieces import quote_piece
-from edge.picture.units import show_number
+from edge.picture.units import show_number, show_share
 from edge.timing import SublayerTiming
 from edge.trace import Trace
 from edge.watch import Watch
@@ -102,8 +101,8 @@ def law_7(case: Case) -> LawResult:
         if timing is None:
             return skipped_law(7, SHARES, SUMS_TO, "the timing was stopped; check it again", len(case.ids))
         found.append(_sum_difference(timing, what, case.spec.n_layers))
-        notes.append(f"{what}: {coverage_text(timing)}")
-    return law_result(7, SHARES, SUMS_TO, found, len(case.ids), ", ".join(notes))
+        notes.append(f"{what} {show_share(timing.coverage)}")
+    return law_result(7, SHARES, SUMS_TO, found, len(case.ids), f"coverage: {', '.join(notes)}")
 
 
 def _sum_difference(timing: SublayerTiming, what: str, n_layers: int) -> SiteDifference:
@@ -116,7 +115,9 @@ def _sum_difference(timing: SublayerTiming, what: str, n_layers: int) -> SiteDif
             math.inf, f"{what}: {untimed[0]} was not timed" if untimed else f"{what}: {strange[0]} is an unknown part"
         )
     whole_ns = sum(timing.scaled_ns.values()) + (timing.gap_ns or 0.0)
-    return SiteDifference(abs(whole_ns - timing.total_ns) / timing.total_ns, f"{what} at depth {timing.depth}")
+    kind = f"prefill of {timing.tokens} tokens" if what == "prefill" else "a decode step"
+    where = f"{kind}, {timing.depth} cached tokens"
+    return SiteDifference(abs(whole_ns - timing.total_ns) / timing.total_ns, where)
 
 
 def law_8(case: Case) -> LawResult:

@@ -1,12 +1,13 @@
 """Laws of one trace and the model's weights: 1, 3 and 4. Laws 1 and 3 are checked on all watched layers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from edge.laws.result import LawResult, SiteDifference, law_result, site_difference, skipped_law
 from edge.measure.attribution import direct_logit_attribution
+from edge.picture.pieces import quote_piece
 from edge.readout import Readout, norm_weights, open_output_projection
 from edge.trace import Trace
 from models.checkpoint import Checkpoint
@@ -66,7 +67,13 @@ def law_3(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
     return law_result(3, SUMS, tolerance, found, trace.n_fed)
 
 
-def law_4(trace: Trace, readout: Readout, tolerance: float, questions: Sequence[Question] = ()) -> LawResult:
+def law_4(
+    trace: Trace,
+    readout: Readout,
+    tolerance: float,
+    questions: Sequence[Question] = (),
+    name_token: Callable[[int], str] = "id {}".format,
+) -> LawResult:
     """Direct attributions of the embedding, all sublayers and biases sum to the logit difference, before a soft cap.
 
     The error is relative to the largest logit. Needs `input` of the first layer, `output` of the last,
@@ -75,6 +82,7 @@ def law_4(trace: Trace, readout: Readout, tolerance: float, questions: Sequence[
     Args:
         questions: Differences of logits. The default is the top-1 token after the last token, minus the least probable
             token and minus the mean.
+        name_token: The name of a vocabulary token in the result.
     """
     norming = next((layer for layer, kind in enumerate(trace.spec.layers) if kind.norms_sum), None)
     if norming is not None:
@@ -87,8 +95,9 @@ def law_4(trace: Trace, readout: Readout, tolerance: float, questions: Sequence[
         got = direct_logit_attribution(components, reading).sum(axis=0, dtype=np.float64) + reading.constant
         off = np.abs(got - logit_difference(logits, target, baseline)) / largest
         token = int(np.nan_to_num(off, nan=np.inf).argmax())
-        subtracted = "the mean" if baseline is None else f"logit {baseline}"
-        found.append(SiteDifference(float(off.max()), f"logit {target} minus {subtracted}, token {token}"))
+        subtracted = "the mean of all logits" if baseline is None else f"that of {name_token(baseline)}"
+        where = f"logit of {name_token(target)} minus {subtracted}, token {token} {quote_piece(trace.pieces[token])}"
+        found.append(SiteDifference(float(off.max()), where))
     return law_result(4, ATTRIBUTIONS, tolerance, found, trace.n_fed)
 
 

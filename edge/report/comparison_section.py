@@ -166,7 +166,7 @@ MEASURES: tuple[Measure, ...] = (
     ("median", _nothing, lambda one: _figure(one.predictions.kl_median_nats)),
     ("p99", _nothing, lambda one: _figure(one.predictions.kl_p99_nats)),
     ("max", _nothing, lambda one: _figure(one.predictions.kl_max_nats)),
-    ("same top-1 token", _nothing, lambda one: show_share(one.predictions.top1_agreement)),
+    ("top-1 agreement", _nothing, lambda one: show_share(one.predictions.top1_agreement)),
     ("different top-1 token / near ties", _nothing, _flips),
     _both("perplexity", _perplexity),
     ("minus the reference's", _nothing, _difference),

@@ -62,10 +62,10 @@ def _rounds(profile: Profile) -> Markup:
         "depth",
         "prefill tokens",
         "prefill, ms",
-        "ms/token p50",
+        "decode p50, ms",
         "p90",
         "p99",
-        "tokens/s",
+        "decode tok/s, mean",
         "spread",
         "J/token",
         "process peak",
@@ -75,8 +75,9 @@ def _rounds(profile: Profile) -> Markup:
     rows = [_round(summary) for summary in depth_summaries(profile) if summary.at.rounds]
     caption = (
         "End-to-end latency, uninstrumented. Prefill: median from the first token fed to the logits of the last "
-        "token. ms/token: percentiles of inter-token latency. tokens/s: (n − 1) / (t_last − t_first). Spread: (largest "
-        f"− smallest) / median of the medians of rounds; timing is unreliable above {UNRELIABLE_SPREAD:.0%}."
+        "token. p50, p90, p99: percentiles of inter-token latency. tok/s: (n − 1) / (t_last − t_first), the mean "
+        "rate. Spread: (largest − smallest) / median of the medians of rounds; timing is unreliable above "
+        f"{UNRELIABLE_SPREAD:.0%}."
     )
     return numbers(caption, headings, rows)
 
@@ -137,7 +138,7 @@ def _whole_passes(kind: PassKind) -> Markup:
 
 def _differenced(engine: PartTimes) -> str:
     found = engine.breakdown.differenced
-    return "–" if found is None else difference_text(found).removeprefix("by leaving sublayers out: ")
+    return "–" if found is None else difference_text(found).partition(": ")[2]
 
 
 def _panel(engine: PartTimes) -> Markup:

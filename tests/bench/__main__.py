@@ -60,9 +60,9 @@ def _command(workload: Workload, only: str) -> str:
 
 
 def _warn_of_load(busy: float | None, cores: int) -> None:
-    """Warns if other processes use the cores, since ratios then vary more."""
+    """Warns if the machine is busy, since ratios then vary more."""
     if busy is not None and busy > cores / 2:
-        _say(f"other processes use {busy:.1f} of {cores} cores: wait until they end, or use more --rounds")
+        _say(f"the load average is {busy:.1f} (1 minute) on {cores} cores: wait until it falls, or use more --rounds")
 
 
 def _time_all(folder: Path, workload: Workload, only: str) -> tuple[list[Result], list[str]]:

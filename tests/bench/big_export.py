@@ -130,7 +130,7 @@ def _options() -> argparse.Namespace:
 
 
 def _verdicts(precision: str, export: Export) -> list[tuple[str, str, bool]]:
-    """Each result, its aim, and whether the aim is reached."""
+    """Each result, its target, and whether the target is reached."""
     took, largest = export.took, export.max_logit_difference
     of_weights = f"{export.times_weights:.2f} x the weights in float32"
     found = [
@@ -162,7 +162,7 @@ def main() -> int:
     print(f"{shape}; {show_bytes(shape.float32_bytes)} in float32; exported for {options.tool}, {options.precision}")
     print(f"{done.took.wall_s:.0f} s; peak of {show_bytes(done.took.own_bytes)} in anonymous memory")
     for text, aim, is_reached in verdicts:
-        print(f"{text}; aim {aim} {'reached' if is_reached else 'MISSED'}")
+        print(f"{text}; target {aim} {'reached' if is_reached else 'missed'}")
     print(done.took.printed.strip())
     return 0 if all(is_reached for _, _, is_reached in verdicts) else 1
 

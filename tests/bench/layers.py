@@ -143,8 +143,8 @@ def _row(engine: str, layer: Layer) -> str:
     times = []
     for name, found in (("by difference", layer.by_difference_ms), ("by parts", layer.by_parts_ms)):
         times.append(f"{name} {median(found):.3f} ms ({min(found):.3f}–{max(found):.3f})")
-    verdict = "reached" if abs(layer.difference) < AIM else "MISSED"
-    return f"{engine:12} one layer {', '.join(times)}: difference {layer.difference:+.1%}, aim {AIM:.0%} {verdict}"
+    verdict = "reached" if abs(layer.difference) < AIM else "missed"
+    return f"{engine:12} one layer {', '.join(times)}: difference {layer.difference:+.1%}, target {AIM:.0%} {verdict}"
 
 
 if __name__ == "__main__":

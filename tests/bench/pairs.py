@@ -41,7 +41,7 @@ class Pair:
     """Two runtimes that are compared.
 
     Attributes:
-        decode_aim: The ratio of `other` to `edge` that decoding should reach; None if there is no aim.
+        decode_aim: The ratio of `other` to `edge` that decoding should reach; None if there is no target.
         prefill_aim: The same for the time to the first token.
     """
 

@@ -88,8 +88,8 @@ def main() -> int:
     print(
         f"peak {show_bytes(found.peak_bytes)}, {show_bytes(added)} above the {show_bytes(found.baseline_bytes)} before"
     )
-    aim = f"aim {AIM} x {show_bytes(found.largest_bytes)} (largest tensor) + output = {show_bytes(allowed)}"
-    print(f"{aim} {'reached' if is_reached else 'MISSED'}")
+    aim = f"target {AIM} x {show_bytes(found.largest_bytes)} (largest tensor) + output = {show_bytes(allowed)}"
+    print(f"{aim} {'reached' if is_reached else 'missed'}")
     return 0 if is_reached else 1
 
 

@@ -16,12 +16,13 @@ from tests.bench.pairs import Result, Workload
 from tests.bench.runtimes import Runtime
 
 _READING = """\
-Decode: median inter-token latency. Prefill: median time from the prompt to the first token. A ratio is the time of the
-other runtime divided by Edge's time in the same round; above 1, Edge is faster. It is the median over rounds, with the
-lowest and the highest in brackets. An aim is the ratio that Edge should reach; not every row has one.
+Decode: median inter-token latency. Time to first token: median time from token ids to the first generated token,
+tokenization not included. A ratio is the time of the other runtime divided by Edge's time in the same round; above 1,
+Edge is faster. It is the median over rounds, with the lowest and the highest in brackets. A target is the ratio that
+Edge should reach; not every row has one.
 
 *Matrix products only* computes the matrix products of the model and nothing else, a lower bound for every runtime.
-*At depth 1,700*: 1,700 tokens precede the prompt. *Watched*: Edge records values inside the model during the run.
+*At depth 1,700*: 1,700 tokens precede the prompt. *Recorded*: Edge records values inside the model during the run.
 *genai*: onnxruntime-genai.
 
 Each runtime runs in a separate process, which is started again for every round, since the speed of one process can
@@ -96,9 +97,9 @@ def read_rates(record: Record) -> list[ReadRate]:
 
 
 def ratio(ratios: list[float], aim: float | None) -> tuple[str, str]:
-    """A median ratio with its range, and whether the aim was reached."""
+    """A median ratio with its range, and whether the target was reached."""
     middle = median(ratios)
-    verdict = "" if aim is None else f"{aim:.2f} {'reached' if middle >= aim else 'MISSED'}"
+    verdict = "" if aim is None else f"{aim:.2f} {'reached' if middle >= aim else 'missed'}"
     return f"{middle:.2f} ({min(ratios):.2f}–{max(ratios):.2f})", verdict
 
 
@@ -113,12 +114,12 @@ def cells(result: Result) -> list[str]:
     return [pair.edge.name, pair.other.name, *times]
 
 
-HEADER = ("Edge", "other runtime", *("Edge, ms", "other, ms", "ratio", "aim") * 2)
+HEADER = ("Edge", "other runtime", *("Edge, ms", "other, ms", "ratio", "target") * 2)
 PAGE_HEADER = (
     "Edge",
     "other runtime",
-    *("decode: Edge, ms per token", "other, ms per token", "ratio", "aim"),
-    *("prefill: Edge, ms", "other, ms", "ratio", "aim"),
+    *("decode: Edge, ms per token", "other, ms per token", "ratio", "target"),
+    *("time to first token: Edge, ms", "other, ms", "ratio", "target"),
 )
 
 
@@ -142,7 +143,7 @@ def as_text(record: Record) -> str:
             f"edge {__version__} · {record.shape}; random weights",
             _conditions(record),
             *(f"  {name}: {of}" for name, of in _versions(record)),
-            "\ndecode, per token; then prompt to first token; ratio = other / Edge, above 1 Edge is faster",
+            "\ndecode, per token; then time to first token; ratio = other / Edge, above 1 Edge is faster",
             *rows,
             "",
             f"memory bandwidth {_rooflines(record)}",
@@ -239,7 +240,7 @@ def _table(header: tuple[str, ...], rows: Iterator[list[str]] | Iterator[tuple[s
 
 def _conditions(record: Record) -> str:
     workload, machine = record.workload, record.machine
-    load = "" if machine.busy is None else f" · other processes used {machine.busy:.1f} cores before the start"
+    load = "" if machine.busy is None else f" · load average {machine.busy:.1f} (1 minute) before the start"
     return (
         f"{machine.cores} {platform.machine().replace('_', '-')} cores ({machine.processor}), "
         f"{show_bytes(machine.memory_bytes)} of memory, {machine.system}, Python {machine.python} · "

@@ -222,8 +222,8 @@ def _open_mlx_lm(folder: Path, threads: int) -> Run:
 INT4, INT4_WIDE = grouped(Scheme(4, 32, Zero.WHOLE)), grouped(Scheme(4, 128, Zero.MIDDLE))
 
 EDGE_ONNX = Runtime("edge onnx", ("onnxruntime",), _edge("onnx"), dense)
-EDGE_ONNX_SITES = Runtime("edge onnx, all sites watched", ("onnxruntime",), _edge("onnx", "sites"))
-EDGE_ONNX_ALL = Runtime("edge onnx, sites and logits watched", ("onnxruntime",), _edge("onnx", "all"))
+EDGE_ONNX_SITES = Runtime("edge onnx, all sites recorded", ("onnxruntime",), _edge("onnx", "sites"))
+EDGE_ONNX_ALL = Runtime("edge onnx, sites and logits recorded", ("onnxruntime",), _edge("onnx", "all"))
 EDGE_DEEP = Runtime("edge onnx at depth 1,700", ("onnxruntime",), _edge("onnx", depth=DEPTH))
 EDGE_INT4 = Runtime("edge onnx:int4", ("onnxruntime",), _edge("onnx:int4"), INT4)
 EDGE_INT4_WIDE = Runtime("edge onnx:int4-g128-sym", ("onnxruntime",), _edge("onnx:int4-g128-sym"), INT4_WIDE)

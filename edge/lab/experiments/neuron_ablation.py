@@ -9,6 +9,7 @@ from edge.insight.weights import InsightWeights
 from edge.lab.claim import Curve, Number, layer_curve
 from edge.lab.context import LabContext
 from edge.lab.experiments.causal_tracing import traced_layers
+from edge.picture.units import show_measured
 
 PLACES = (11, 23)
 """Positions in the first window at which neurons are ablated: early, so that each pass is short, but with context."""
@@ -73,7 +74,8 @@ def summary(found: NeuronAblation) -> str:
     middle = len(found.layers) // 2
 
     def agreement(place: int) -> str:
-        return f"r = {found.r[place]:.2f}, {found.overlap[place]:.0%} of the top {TOP} tokens in common"
+        r = show_measured(found.r[place], "ratio")
+        return f"r = {r}, {found.overlap[place]:.0%} of the top {TOP} tokens in common"
 
     return (
         " The direct effect of a neuron on logits, compared with the effect of ablating it: last layer "

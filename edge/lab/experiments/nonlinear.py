@@ -19,7 +19,7 @@ from edge.lab.experiments.patterns import layer_patterns, read_values
 from edge.lab.prompts import SEED
 from edge.lab.sample import evenly_spaced, jackknife
 from edge.measure.linearity import linear_prediction, r2, r2_of, squared_errors
-from edge.picture.units import show_number, show_share
+from edge.picture.units import show_measured, show_share
 from edge.readout import OutputProjection, open_output_projection
 from edge.trace import Trace
 from models.sites import layer_site
@@ -80,7 +80,7 @@ def _ffn_errors(lab: LabContext, layer: int) -> Float64[np.ndarray, "held_out ki
 def effects(
     parts: Float64[np.ndarray, "layer held_out kind 2"], fitted: int, features: int, shuffled: float, linear: float
 ) -> tuple[Effect, ...]:
-    """The share of the FFN's output that no linear map of its input predicts; the sample is blocks of tokens."""
+    """The variance of the FFN's output that no linear map of its input explains; the sample is blocks of tokens."""
     own = np.moveaxis(parts[:, :, 0], 0, 1)
     size = max(1, len(own) // BLOCKS)
     blocks = np.array([block.sum(axis=0) for block in np.split(own, range(size, len(own), size))])
@@ -93,11 +93,12 @@ def effects(
         effect_of(
             jackknife(blocks, not_linear),
             key="not_linear_share",
-            label="share of the FFN's output that no linear map predicts",
+            label="variance of the FFN's output that no linear map explains, 1 - R² extrapolated",
             unit="share",
             threshold=NOT_LINEAR,
             threshold_reason="our own choice; for the up projection, which is linear, the share is "
-            f"{show_share(max(0.0, 1 - linear))}, for shuffled rows {show_share(max(0.0, 1 - shuffled))}",
+            f"{show_share(max(0.0, 1 - linear))}, for shuffled rows {show_share(max(0.0, 1 - shuffled))}"
+            f"{': worse than predicting the mean' if shuffled < 0 else ''}",
             sample_unit=f"blocks of {size} held-out tokens",
         ),
     )
@@ -123,8 +124,9 @@ def _measure(lab: LabContext) -> Finding:
         "attention, fixed pattern": frozen,
     }
     return Finding(
-        f"The best linear map predicts the FFN's output with R² {show_number(ffn)} ({show_number(extrapolated)} "
-        f"extrapolated to unlimited data). With its pattern fixed, attention is linear (R² {show_number(attention)}).",
+        f"The best linear map predicts the FFN's output with R² {show_measured(ffn, 'ratio')} "
+        f"({show_measured(extrapolated, 'ratio')} extrapolated to unlimited data). With its pattern fixed, "
+        f"attention is linear (R² {show_measured(attention, 'ratio')}).",
         effects(parts, fitted, features, unlimited(shuffled, fitted, features), linear),
         (
             Number("ffn_linear_r2", "held-out R² of the best linear map, FFN", ffn, "ratio", shuffled),

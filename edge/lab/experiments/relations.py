@@ -26,6 +26,7 @@ from edge.lab.experiments.patterns import head_grid, layer_patterns, uniform_pat
 from edge.lab.prompts import AGREEMENT, REFERENCE, Pair
 from edge.lab.sample import SHARE, block_means, leave_one_out_best, mean_interval
 from edge.measure.correlation import rank_correlation
+from edge.picture.units import show_measured
 
 BLOCK = 32
 """Consecutive tokens of the passage that form one unit of the sample."""
@@ -138,7 +139,7 @@ def measure(lab: LabContext) -> Finding:
         f"The best induction head puts {best.value:.0%} of its attention on its target (uniform attention: "
         f"{best.baseline:.0%}), the best previous-token head {before.value:.0%} ({before.baseline:.0%}). {typed:.0%} "
         "of heads are induction, previous-token or duplicate-token heads. When heads are ablated one at a time, the "
-        f"rank correlation of induction score and loss increase is {ranked:.2f}. "
+        f"rank correlation of induction score and loss increase is {show_measured(ranked, 'ratio')}. "
         f"{_ablation_sentence(all_induction, by_chance)}",
         effects(own, passage),
         (

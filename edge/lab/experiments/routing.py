@@ -15,6 +15,7 @@ from edge.lab.sample import SHARE, evenly_spaced, mean_interval
 from edge.measure.attention import entropy_bits
 from edge.measure.correlation import correlation
 from edge.measure.information_flow import attention_rollout, contributions, value_weighted_norms
+from edge.picture.units import show_measured
 from edge.readout import OutputProjection, open_output_projection
 from edge.trace import Trace
 from models.sites import layer_site
@@ -175,8 +176,9 @@ def measure(lab: LabContext) -> Finding:
     return Finding(
         f"In a layer, {routed:.0%} of the residual stream after attention comes from other tokens (uniform attention: "
         f"{uniform_routed:.0%}), and {own:.0%} from the token's own value; the rest is the stream before attention. "
-        f"The correlation of attention weights with the norms of weighted values is r = {weighted:.2f} (1 if all "
-        f"values had the same norm), with the norms of values r = {unweighted:.2f}.",
+        f"The correlation of attention weights with the norms of weighted values is "
+        f"r = {show_measured(weighted, 'ratio')} (1 if all values had the same norm), with the norms of values "
+        f"r = {show_measured(unweighted, 'ratio')}.",
         effects(parts.mean(axis=0), uniform_routed),
         (
             Number(

@@ -14,6 +14,7 @@ from edge.lab.experiments.patterns import halves_tokens, head_grid, layer_patter
 from edge.lab.sample import SHARE, evenly_spaced, leave_one_out_best, mean_interval
 from edge.measure.divergence import jensen_shannon_bits, pairwise_head_divergence
 from edge.measure.heads import positional_offset, sink_rate
+from edge.picture.units import show_measured
 from edge.trace import Trace
 
 PAIRS = 2
@@ -173,9 +174,10 @@ def measure(lab: LabContext) -> Finding:
     return Finding(
         f"{same:.0%} of heads are most similar to themselves on another text: the mean divergence is {itself:.2f} bits "
         f"from themselves, and {other:.2f} bits from other heads of their layer. The most specialized head "
-        f"({HEAD_TYPES[int(kind)]}) puts {own.heads[:, kind].mean(axis=0).max():.0%} of its attention on its target, "
-        f"the median head {float(np.median(own.heads[:, kind])):.0%}. {copies:.0%} of heads copy the token that they "
-        f"attend to (copying score: mean {scores.mean():.2f}, best {scores.max():.2f}, chance {by_chance.mean():.2f}). "
+        f"({HEAD_TYPES[int(kind)]}) gives {own.heads[:, kind].mean(axis=0).max():.1%} of its attention to its target, "
+        f"the median head {float(np.median(own.heads[:, kind])):.1%}. {copies:.0%} of heads copy the token that they "
+        f"attend to (copying score: mean {show_measured(scores.mean(), 'ratio')}, "
+        f"best {show_measured(scores.max(), 'ratio')}, chance {show_measured(by_chance.mean(), 'ratio')}). "
         f"{positional:.0%} are positional heads, {sinks:.0%} are attention-sink heads.",
         effects(layers, own),
         (

@@ -12,7 +12,7 @@ from edge.lab.experiments.patterns import halves_tokens, layer_patterns, pairs_o
 from edge.lab.sample import block_means, evenly_spaced, jackknife, mean_interval
 from edge.measure.divergence import jensen_shannon_bits
 from edge.measure.linearity import r2_of, squared_errors
-from edge.picture.units import show_number
+from edge.picture.units import show_measured
 from edge.trace import Trace
 from models.sites import layer_site
 
@@ -105,9 +105,9 @@ def measure(lab: LabContext) -> Finding:
     found = effects(layers, borrowed)
     own, shift = 1.0 - found[0].value, found[1].value
     return Finding(
-        f"The outputs of heads are weighted sums of values (R² {show_number(own)}). The weights depend on the text: at "
-        f"the same positions of another text they differ by {shift:.2f} bits. With the weights of another text, R² is "
-        f"{show_number(borrowed)}.",
+        f"The outputs of heads are weighted sums of values (R² {show_measured(own, 'ratio')}). The weights depend on "
+        f"the text: at the same positions of another text they differ by {shift:.2f} bits. With the weights of "
+        f"another text, R² is {show_measured(borrowed, 'ratio')}.",
         found,
         (
             Number("pattern_r2", "R² of the weighted sum, own weights", own, "ratio", borrowed),

@@ -69,7 +69,7 @@ def test_the_first_place_is_named_though_another_is_worse(model: Model, trace: T
 
 def test_a_logit_that_no_sublayer_made_is_named(model: Model, trace: Trace) -> None:
     found = law_4(moved(trace, "logits", 5, 3.0), open_readout(model.checkpoint), CLOSE, [(0, None)])
-    assert found.passed is False and found.where == "logit 0 minus the mean, token 5"
+    assert found.passed is False and found.where == "logit of id 0 minus the mean of all logits, token 5 '<5>'"
 
 
 def test_what_is_no_number_breaks_a_law(model: Model, trace: Trace) -> None:
@@ -158,7 +158,7 @@ def test_law_5_does_not_judge_other_weights() -> None:
     healthy = checkpoint_of(DEEP)
     found = law_5(compared([(healthy, "torch"), (healthy, "torch:int4")]))
     assert found.passed is None and math.isnan(found.worst)
-    assert "torch:int4 has other weights than torch, same next token at" in found.where
+    assert "torch:int4 has other weights than torch, top-1 agreement" in found.where
     beside = law_5(compared([(healthy, "torch"), (healthy, "onnx"), (healthy, "torch:int4")]))
     assert beside.passed is True and "onnx at " in beside.where and "not checked: torch:int4" in beside.where
     quantized = law_5(compared([(healthy, "torch:int4"), (healthy, "mlx:int4")]))

@@ -88,7 +88,7 @@ def test_what_is_printed_says_how_sure_it_is(file: Path, capfd: pytest.CaptureFi
     for word in (
         "timed parts sum to",
         "unattributed",
-        "of bandwidth",
+        "share of bandwidth",
         "Changes since",
         "after / before",
         "estimated peak",

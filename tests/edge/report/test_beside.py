@@ -89,7 +89,7 @@ def test_parity_prints_the_sums_with_their_meaning() -> None:
         "max |Δlogit| 1.0e-6",
         "KL divergence, nats: mean 1.0e-12",
         "max nan",
-        "same top-1 token 99.0%",
+        "top-1 agreement 99.0%",
         "different top-1 token / near ties 1 / 1",
         "minus the reference&#x27;s +0.500 ± 0.250",
         "first site over tolerance none layers.1.ffn.neurons",

@@ -362,7 +362,7 @@ async def test_a_model_is_exported_and_its_parity_shown(byte_llama: Path, tmp_pa
         reported = "\n".join(str(line.render()) for line in ui.app.screen.query(Static))
         assert (
             "largest logit difference" in reported
-            and "quantization: the most likely next token is the same" in reported
+            and "quantization: top-1 agreement is" in reported
             and str(tmp_path / "out") in reported
         ), reported
         assert (tmp_path / "out" / "model.safetensors").is_file()
