@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from edge.commands.change_table import change_table
 from edge.commands.part_tables import difference_table, every_part, part_table, passes_of, without_titled_columns
 from edge.commands.sparsity_tables import gather_table, skipped_table
-from edge.picture.coverage import ABOVE_BENCHMARK, coverage_text, difference_text, show_reached
+from edge.picture.coverage import ABOVE_BENCHMARK, BY_DIFFERENCING, coverage_text, difference_text, show_reached
 from edge.picture.units import show_bytes, show_count
 from edge.tables import Cell, Column, Table
 
@@ -194,9 +194,9 @@ def _inside_section(
     title = (
         f"Inside {variant.engine}: {what}, {times.depth} cached tokens, {breakdown.total_ns / 1e6:.3f} ms "
         f"uninstrumented ({len(times.whole_ns)} passes)\n"
-        f"{coverage_text(breakdown.sublayers)} ({variant.method})\n"
+        f"coverage {coverage_text(breakdown.sublayers)} ({variant.method})\n"
         f"shares are of {breakdown.sublayers.basis}"
-        + (f"\n{difference_text(breakdown.differenced)}" if breakdown.differenced else "")
+        + (f"\n{BY_DIFFERENCING}: {difference_text(breakdown.differenced)}" if breakdown.differenced else "")
         + (f"\n{', '.join(breakdown.fused)}: computed inside another part" if breakdown.fused else "")
     )
     groups = (one_by_one if by_layer else over_layers)(breakdown)

@@ -45,7 +45,7 @@ def sublayer_sum(timing: "SublayerTiming") -> str:
         f"outside layers, measured ms: {outside or 'nothing'}\n"
         f"{what}, {timing.depth} cached tokens: {timing.total_ns / 1e6:.3f} ms on {timing.engine}, "
         f"{timing.threads} threads, median of {timing.repeats}\n"
-        f"{coverage_text(timing)} ({timing.method})"
+        f"coverage {coverage_text(timing)} ({timing.method})"
     )
 
 

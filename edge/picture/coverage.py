@@ -38,14 +38,16 @@ def coverage_text(account: TimeBreakdown) -> str:
     return f"{covers}; timers slowed the pass; unattributed time unknown"
 
 
+BY_DIFFERENCING = "by differencing, a pass minus a pass without attention or FFNs"
+"""Heads what `difference_text` says."""
+
+
 def difference_text(found: Differenced) -> str:
-    """Time of attention, FFN and the rest, by passes that leave sublayers out; and whether they sum to the pass."""
+    """Time of attention, of FFNs and outside layers, by passes that leave sublayers out; and whether they add up."""
     parts_ns = (("attention", found.attn_ns), ("FFN", found.ffn_ns), ("outside layers", found.rest_ns))
     parts = ", ".join(f"{name} {show_time(took)}" for name, took in parts_ns)
-    covers = f"sum {show_share(found.coverage)} of the {show_time(found.total_ns)} of whole passes timed with them"
-    return f"by differencing, a pass minus a pass without attention or FFNs: {parts}; {covers}" + (
-        "" if found.agrees else ", so they do not add up"
-    )
+    whole = f"sum {show_share(found.coverage)} of the {show_time(found.total_ns)} of whole passes timed with them"
+    return f"{parts}; {whole}" + ("" if found.agrees else ", so they do not add up")
 
 
 def coverage_note(account: TimeBreakdown) -> str:

@@ -138,7 +138,7 @@ def _whole_passes(kind: PassKind) -> Markup:
 
 def _differenced(engine: PartTimes) -> str:
     found = engine.breakdown.differenced
-    return "–" if found is None else difference_text(found).partition(": ")[2]
+    return "–" if found is None else difference_text(found)
 
 
 def _panel(engine: PartTimes) -> Markup:

@@ -187,7 +187,10 @@ def test_differences_say_whether_they_add_up() -> None:
     assert found is not None and (found.attn_ns, found.ffn_ns, found.rest_ns) == (3.0, 6.0, 1.0)
     assert found.coverage == pytest.approx(1.0) and "do not add up" not in difference_text(found)
     cached = Differenced.of(pairs | {"ffn": (Without(10.0, 2.0),)})
-    assert cached is not None and "together 120% of the pass, so they do not add up" in difference_text(cached)
+    assert (
+        cached is not None
+        and "sum 120% of the 10.0 ns of whole passes timed with them, so they do not add up" in difference_text(cached)
+    )
     assert Differenced.of({}) is None, "an engine that cannot leave sublayers out has differences"
 
 

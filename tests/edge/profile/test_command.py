@@ -86,7 +86,7 @@ def test_what_is_printed_says_how_sure_it_is(file: Path, capfd: pytest.CaptureFi
     printed = capfd.readouterr()
     assert code == 0
     for word in (
-        "timed parts sum to",
+        "Σ of timed parts / uninstrumented pass",
         "unattributed",
         "share of bandwidth",
         "Changes since",
