@@ -1,11 +1,9 @@
 """A comparison of attention and the FFN, aspect by aspect, with the numbers of this model."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import isnan
 
 from edge.lab.run import LabRecord
-from edge.picture.units import show_number, show_share, show_with_unit
+from edge.picture.units import show_measured, show_with_unit
 
 
 @dataclass(frozen=True)
@@ -19,22 +17,22 @@ class Aspect:
 
 @dataclass(frozen=True)
 class _Measured:
-    """The numbers of a record as text; a dash where one was not of."""
+    """The numbers of a record as text; a dash where one was not measured."""
 
     record: LabRecord
 
     def number(self, key: str) -> str:
-        return _shown(self.record.number(key), show_number)
+        return show_measured(self.record.number(key), "ratio")
 
     def share(self, key: str) -> str:
-        return _shown(self.record.number(key), show_share)
+        return show_measured(self.record.number(key), "share")
 
     def points(self, key: str) -> str:
         return show_with_unit(self.record.number(key), "share_difference")
 
 
 def contrast(record: LabRecord) -> tuple[Aspect, ...]:
-    """The comparison of attention and FFN; a dash stands for a number that was not of."""
+    """The comparison of attention and FFN; a dash stands for a number that was not measured."""
     return (*_computed(_Measured(record)), *_built(_Measured(record)))
 
 
@@ -96,7 +94,3 @@ def measured_aspects(record: LabRecord) -> tuple[Aspect, ...]:
     """The aspects of `contrast` with at least one number; a test of a few claims leaves most of them empty."""
     empty = contrast(replace(record, results=()))
     return tuple(aspect for aspect, without in zip(contrast(record), empty, strict=True) if aspect != without)
-
-
-def _shown(value: float, show: Callable[[float], str]) -> str:
-    return "–" if isnan(value) else show(value)

@@ -55,6 +55,4 @@ def coverage_note(account: TimeBreakdown) -> str:
     covers = f"coverage {show_share(account.coverage)}"
     if account.gap_share is not None:
         return f"{covers} · unattributed {show_share(account.gap_share)}"
-    return (
-        f"{covers}, scaled down" if account.basis is Basis.PASS else f"{covers}: timers slowed the pass, times scaled"
-    )
+    return f"{covers}, times scaled down"

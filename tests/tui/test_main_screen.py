@@ -35,7 +35,7 @@ async def test_a_typed_prompt_runs_and_is_reported() -> None:
         assert ui.shown_run.trace.prompt_length == 2
         assert "daughters" in ui.shown("#tokens"), "generated tokens do not show"
         header = ui.shown("HeaderBar")
-        for words in ("ttft 12.3 ms", "167 tok/s while recording", "context 14 of 512", "recorded"):
+        for words in ("ttft 12.3 ms", "167 tok/s while recording", "14/512 tokens", "recorded"):
             assert words in header, f"the header does not say {words!r}:\n{header}"
         assert "440 µs" in ui.shown("#layers"), "the layers do not tell what they cost"
 

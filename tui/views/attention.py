@@ -226,10 +226,8 @@ class AttentionView(View):
         if isinstance(found, OvReading):
             raised = "  ".join(map(_raised, found.raised))
             key, of = main.quote(chosen.key), main.trace.spec.vocab_size
-            unit = "promotes" if found.raised[0][1] is None else "raises logits of"
-            rank = f"; {key} has rank {found.own_rank + 1:,} of {of:,}"
-            label = f" OV circuit: attending to {key} {unit} "
-            words.show_text(Content.assemble((label, "$text-muted"), raised, (rank, "$text-muted")))
+            label = f" OV circuit: attending to {key} (rank {found.own_rank + 1:,} of {of:,}) raises "
+            words.show_text(Content.assemble((label, "$text-muted"), raised))
         elif found is not None:
             words.show_text(f" {found.text}")
 

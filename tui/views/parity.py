@@ -33,7 +33,7 @@ from tui.widgets.text_line import TextLine
 OF_ONE_MODEL = tuple(law.number for law in LAWS if law.check is not None)
 """Laws that need no comparison of engines."""
 
-KEY = " ● within tolerance  ◐ up to 10 × tolerance  ○ more  ◀ first site over tolerance   max|a−b| / max|b|"
+KEY = " ● within tolerance  ◐ up to 10 ×  ○ over 10 ×  ◀ first site over tolerance"
 
 TIGHT = 13
 """Lines of the view below which notes are hidden."""

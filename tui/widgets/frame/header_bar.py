@@ -87,8 +87,8 @@ class HeaderBar(Widget):
         rate = timing.tokens_per_second
         speed = f"{show_number(rate)} tok/s" if rate else "no rate"
         return [
-            f"context {len(trace.tokens)} of {trace.spec.context} tokens",
             f"ttft {show_number(timing.ttft_ms)} ms, {speed} while recording",
+            f"{len(trace.tokens)}/{trace.spec.context} tokens",
             f"recorded {show_bytes(trace.watch.cost_bytes(trace.spec, trace.n_fed))}",
         ]
 
@@ -109,7 +109,7 @@ class HeaderBar(Widget):
 
     def _as_it_runs(self, live: Streaming, context: int) -> list[str]:
         return [
-            f"context {len(live.pieces)} of {context} tokens",
+            f"{len(live.pieces)}/{context} tokens",
             f"ttft {show_number(live.ttft_ms)} ms" if live.ttft_ms else "prefill",
             f"{show_number(live.tokens_per_second)} tok/s" if live.tokens_per_second else "",
         ]

@@ -150,4 +150,4 @@ def _wrapped(name: str, words: str, cells: int) -> dict[str, str]:
 
 def sum_words(timing: SublayerTiming) -> str:
     """A short version for the border of a pane."""
-    return f"uninstrumented {show_time(timing.total_ns)} · {coverage_note(timing)}"
+    return coverage_note(timing)
