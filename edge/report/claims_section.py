@@ -36,7 +36,7 @@ def claims_section(record: LabRecord, model: str) -> Section:
         "numbers.",
     )
     claims = (_claim(place, result) for place, result in enumerate(record.results))
-    return Section("lab", "Lab", (what, _summary(record), *claims, _contrast(record)))
+    return Section("lab", "Lab", (what, _summary(record), *claims, *_contrast(record)))
 
 
 def _summary(record: LabRecord) -> Markup:
@@ -126,12 +126,15 @@ def _numbers(measured: tuple[Number, ...]) -> Markup:
     return numbers("Measurements", ("", "value", "baseline", "unit", "key"), rows, kind="measured")
 
 
-def _contrast(record: LabRecord) -> Markup:
-    rows = ((aspect.name, aspect.attention, aspect.ffn) for aspect in measured_aspects(record))
+def _contrast(record: LabRecord) -> Iterator[Markup]:
+    """The comparison of attention and the FFN, if a tested claim has a number of it."""
+    rows = [(aspect.name, aspect.attention, aspect.ffn) for aspect in measured_aspects(record)]
+    if not rows:
+        return
     table = numbers(
         "Attention and the FFN, with the numbers of this model. –: not measured.",
         ("", "attention", "FFN"),
         rows,
         kind="prose",
     )
-    return tag("div", tag("h3", "Attention and FFN"), table, class_="claim")
+    yield tag("div", tag("h3", "Attention and FFN"), table, class_="claim")

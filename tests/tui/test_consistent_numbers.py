@@ -50,7 +50,7 @@ GLOSSARY = (Path(__file__).parents[2] / "docs" / "reference" / "glossary.md").re
 
 NAMED = (
     *("entropy", "mean entropy of a head or layer", "first-token share", "exact zeros", "top-p 0.9", "Hoyer", "Gini"),
-    *("ttft", "tokens/s", "prefill", "decode p50", "coverage", "share of time"),
+    *("ttft", "tok/s", "prefill", "decode p50", "coverage", "share of time"),
     *("weights on disk", "weights in memory", "KV cache", "allocator peak", "process peak", "recorded"),
 )
 """Numbers that more than one place shows, as the glossary names them."""

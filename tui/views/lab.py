@@ -147,13 +147,12 @@ class LabView(View):
 
     def _draw_contrast(self, state: ViewState) -> None:
         has_any = state.model is not None and bool(state.claim_results)
-        self.query_one("#contrast", TextSheet).notice = "" if has_any else "no claim is tested yet; a tests all"
+        blocks = contrast_blocks(record_of(state.model, state)) if state.model is not None and has_any else ()
+        nothing = "the tested claims have no number of this table" if has_any else "no claim is tested yet"
+        self.query_one("#contrast", TextSheet).notice = "" if blocks else f"{nothing}; a tests all"
         missing = len(self._untested(state))
-        self._fill(
-            "contrast",
-            contrast_blocks(record_of(state.model, state)) if state.model is not None and has_any else (),
-            f"{missing} of {len(self._experiments)} claims not tested" if has_any and missing else "",
-        )
+        note = f"{missing} of {len(self._experiments)} claims not tested" if has_any and missing else ""
+        self._fill("contrast", blocks, note)
 
     def _fill(self, name: str, blocks: tuple[Block, ...], title: str, note: str = "") -> None:
         self.query_one(f"#{name}", TextSheet).blocks = blocks

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.cli import exit_code
-from edge.lab.claim import Curve, Finding, Grid, Series, not_applicable
-from edge.lab.contrast import contrast
+from edge.lab.claim import Curve, Finding, Grid, Number, Series, not_applicable
+from edge.lab.contrast import measured_aspects
 from edge.lab.record import to_json
 from edge.lab.run import LabRecord
 from edge.picture.palettes import CIVIDIS
@@ -95,9 +95,10 @@ def test_the_table_of_claims_counts_verdicts_and_says_them_in_words() -> None:
 
 
 def test_the_end_is_attention_and_ffn() -> None:
-    record = made_lab()
+    sparse = Finding("Most are 0.", numbers=(Number("exact_zero_share", "exactly 0", 0.9, "share"),))
+    record = made_lab(findings=[*[made_finding()] * 5, sparse])
     text = unescape(shown(claims_section(record, "fake").markup))
-    places = [text.index(f" {aspect.name} {aspect.attention} {aspect.ffn} ") for aspect in contrast(record)]
+    places = [text.index(f" {aspect.name} {aspect.attention} {aspect.ffn} ") for aspect in measured_aspects(record)]
     assert places == sorted(places) and places[0] > text.index("Attention and FFN")
 
 

@@ -71,9 +71,9 @@ async def test_heads_are_counted_by_the_role_they_play() -> None:
         await ui.run(PROMPT)
         scores = ui.shown_run.overview.heads
         scores.previous_token[1], scores.induction[1], scores.first_token[1] = [0.9, 0.6, 0.1, 0.2], 0.1, 0.29
-        assert kinds_of(scores, 1) == "prev 2", "heads are counted beyond their thresholds"
+        assert kinds_of(scores, 1) == "2 prev", "heads are counted beyond their thresholds"
         scores.first_token[1] = 0.3
-        assert kinds_of(scores, 1) == "prev 2 · sink 4"
+        assert kinds_of(scores, 1) == "2 prev · 4 sink"
 
 
 @asynccontextmanager

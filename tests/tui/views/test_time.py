@@ -125,10 +125,10 @@ async def test_the_last_run_shows_each_sublayer_and_sums_to_its_total() -> None:
         await open_time(ui)
         timing, picture = ui.shown_run.timing, ui.shown("#time")
         assert timing is not None
-        for words in ("220 µs", "440 µs", "a made-up clock", "sum to 96.2%", "median of 20"):
+        for words in ("220 µs", "440 µs", "a made-up clock", "96.2%: Σ of timed parts", "median of 20"):
             assert words in picture, f"{words!r} does not show:\n{picture}"
         assert sum(timing.sums_ns.values()) == pytest.approx(timing.total_ns), "the sums do not add up to the total"
-        assert "timed separately" in ui.shown("HeaderBar"), "the header calls timed numbers watched"
+        assert "timed separately" in ui.shown("HeaderBar"), "the header calls timed numbers recorded"
 
 
 async def test_a_run_beside_shares_the_scale() -> None:
@@ -216,7 +216,7 @@ async def test_columns_show_every_interval_and_mark_those_beyond_the_scale() -> 
         assert "≥8.00 ms" in picture, f"the scale does not say that something lies beyond it:\n{picture}"
         assert picture.count("▲") == 3, f"the interval beyond the scale is not marked, three cells wide:\n{picture}"
         line.timing = run_timing(*[4.0] * 900, 5.0)
-        assert "largest of 14" in lines_of(line), "columns that stand for several intervals do not say so"
+        assert "max of 14" in lines_of(line), "columns that stand for several intervals do not say so"
 
 
 async def test_fewer_than_two_tokens_have_no_rate() -> None:

@@ -76,7 +76,7 @@ class ThroughputLine(Widget):
         waits, rate = self.timing.inter_token_ms, self.timing.tokens_per_second
         p50, p90 = (show_number(quantile(waits, q)) for q in (0.5, 0.9)) if waits else ("", "")
         return [
-            f" while recording: {show_number(rate)} tok/s" if rate else " fewer than 2 tokens, so no rate",
+            f" recording: {show_number(rate)} tok/s" if rate else " fewer than 2 tokens, so no rate",
             *([f"inter-token p50 {p50}, p90 {p90} ms"] if waits else []),
             *self._pooling(),
             f"ttft {show_number(self.timing.ttft_ms)} ms",
@@ -121,7 +121,7 @@ class ThroughputLine(Widget):
             return []
         pooled, _ = _pooled(self._values, max(1, self.size.width - self._gutter(0, lines)[1]))
         many = -(-len(self._values) // len(pooled))
-        return [f"columns: largest of {many}"] if many > 1 else []
+        return [f"columns: max of {many}"] if many > 1 else []
 
 
 def _top_of(values: Sequence[float]) -> float:
