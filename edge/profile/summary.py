@@ -19,7 +19,7 @@ _BUSY = 1.5
 
 
 def busy_text(machine: Machine) -> str:
-    """That the machine was busy when timing began; empty where it was not, or where the system does not tell."""
+    """That the machine was busy when timing began; empty where it was not, or where the system does not report it."""
     if machine.busy is None or machine.busy <= _BUSY:
         return ""
     return f"the load average was {machine.busy:.1f} (1 minute) on {machine.cores} cores"

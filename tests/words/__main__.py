@@ -1,27 +1,20 @@
 """`python -m tests.words PATH...`: lists phrases to replace and sentences to split, and counts them.
 
-Without a path, it reads the whole project. `--counts` lists the counts only. `--keep` reads everything, the screens
-too, and writes what remains to `remaining.toml`.
+Without a path, it reads the whole project, without the screens. `--counts` lists the counts only.
 """
 
-import asyncio
 import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.words import commands, screens
+from tests.words import commands
 from tests.words.files import pieces_of, readable
 from tests.words.offences import Offence, offences
 from tests.words.piece import Piece, shown
-from tests.words.remaining import keep
 
 
 def main(words: list[str]) -> int:
     """Prints what it found. 1 where there is anything."""
-    if "--keep" in words:
-        pieces = [piece for file in readable([]) for piece in pieces_of(file)]
-        keep(offences([*pieces, *commands.pieces(), *asyncio.run(screens.pieces())]))
-        return 0
     paths = [Path(word).resolve() for word in words if not word.startswith("-")]
     if missing := [str(path) for path in paths if not path.exists()]:
         print(f"no such path: {', '.join(missing)}")
