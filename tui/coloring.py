@@ -81,7 +81,11 @@ class TokenValues:
 def token_values(shown: MeasuredRun, selection: Selection, options: Options) -> TokenValues:
     """The values that the tokens are colored by."""
     trace, color = shown.trace, options.color
-    title = f"{color.title}, {options.sparsity.title}" if color.key == "sparsity" else color.title
+    of = {
+        "sparsity": f", {options.sparsity.title}",
+        **dict.fromkeys(("attention", "received"), f", head {selection.layer}.{selection.head}"),
+    }
+    title = color.title + of.get(color.key, "")
     values = np.full(len(trace.tokens), np.nan, np.float32)
     unit = {"surprisal": "bits", "latency": "ms"}.get(color.key, "share")
     match color.key:

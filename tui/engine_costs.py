@@ -49,8 +49,8 @@ class Costs:
 
     @property
     def title(self) -> str:
-        """`a decode step, 64 cached tokens`, `a prompt of 64 tokens, 64 cached tokens`."""
-        return self.kind.title.replace("prefill of", "a prompt of")
+        """`a decode step, 64 cached tokens`, `prefill of 64 tokens, 64 cached tokens`."""
+        return self.kind.title
 
 
 def cost_rows(costs: Costs) -> Iterator[CostRow]:
@@ -73,7 +73,7 @@ def _speed(profile: Profile, part: PartTimes) -> DepthSummary:
 def _end_to_end(costs: Costs, summaries: list[DepthSummary]) -> Iterator[CostRow]:
     rounds, workload = len(summaries[0].at.rounds), summaries[0].at.workload
     if costs.is_decode:
-        yield Heading(f"inter-token latency, end to end · {rounds} rounds of {workload.tokens}")
+        yield Heading(f"inter-token latency, end to end · {rounds} rounds of {workload.tokens} tokens")
         for name, q in (("p50", 0.5), ("p90", 0.9)):
             yield Cost(name, "ms", tuple(quantile(summary.intervals_ms, q) for summary in summaries))
         yield Cost("rate, mean", "tok/s", tuple(summary.decode_tokens_per_s for summary in summaries))
@@ -89,7 +89,9 @@ def _end_to_end(costs: Costs, summaries: list[DepthSummary]) -> Iterator[CostRow
 
 def _inside(costs: Costs) -> Iterator[CostRow]:
     engines = costs.kind.engines
-    yield Heading(f"one pass · {len(engines[0].times.whole_ns)} uninstrumented, and as many instrumented")
+    yield Heading(
+        f"one pass · median of {len(engines[0].times.whole_ns)} uninstrumented passes, and as many instrumented"
+    )
     yield Cost("uninstrumented, p50", "ms", tuple(one.total_ns / 1e6 for one in engines))
     yield Cost("uninstrumented, p90", "ms", tuple(one.p90_ns / 1e6 for one in engines))
     yield Split(costs.accounts)
@@ -138,7 +140,7 @@ def _over(part_ns: float | None, total_ns: float) -> float | None:
 
 
 def _against_machine(costs: Costs, summaries: list[DepthSummary]) -> Iterator[CostRow]:
-    """Bytes for a decode step, which is bound by memory; FLOPs for a prompt, which is bound by arithmetic."""
+    """Bytes for a decode step, which is bound by memory; FLOPs for a prefill, which is bound by arithmetic."""
     profile = costs.profile
     rows = [_sublayer_rows(profile, one) for one in costs.kind.engines]
     if costs.is_decode:

@@ -190,7 +190,7 @@ def _inside_section(
     from edge.profile.breakdown import PartBreakdown, one_by_one, over_layers
 
     breakdown, times = PartBreakdown(passes), passes.times
-    what = "a decode step" if times.tokens == 1 else f"a prompt of {times.tokens} tokens"
+    what = "a decode step" if times.tokens == 1 else f"prefill of {times.tokens} tokens"
     title = (
         f"Inside {variant.engine}: {what}, {times.depth} cached tokens, {breakdown.total_ns / 1e6:.3f} ms "
         f"uninstrumented ({len(times.whole_ns)} passes)\n"

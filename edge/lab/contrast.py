@@ -56,8 +56,9 @@ def _computed(of: _Measured) -> tuple[Aspect, ...]:
             "what it learns",
             f"relations between tokens: the best induction head puts {of.share('A2.best_induction')} of its attention "
             f"on its target, the best previous-token head {of.share('A2.best_previous_token')}",
-            "facts: indirect effect on the answer's probability if all tokens of the subject are restored, FFN "
-            f"{of.points('F5.ffn_subject_effect')}, attention {of.points('F5.attention_subject_effect')}",
+            "facts: with noise on the subject, clean FFN outputs at its tokens restore "
+            f"{of.points('F5.ffn_subject_effect')} of the answer's probability, clean attention outputs "
+            f"{of.points('F5.attention_subject_effect')}",
         ),
         Aspect(
             "output",

@@ -56,13 +56,13 @@ _SUMMARY = """## Summary
 - **Attention is linear if its pattern is fixed.** The pattern itself depends on the text (F1, A1).
 - **Copying needs attention.** With all FFNs ablated, the bundled models still predict most repeats; with attention
   ablated, none (S2). They have several induction heads, so no single one is needed.
-- **At the subject, FFNs of the first layers restore a fact, not those of middle layers.** In SmolLM2, FFNs around the
+- **In SmolLM2, FFNs of the first layers restore a fact at its subject, those of middle layers little.** FFNs around the
   first layer restore nearly all of the probability that corrupting the subject removes, and attention there restores
   none. Windows without the first layer restore less than a tenth. In the six layers of the bundled models, a fact is
   restored at the last token of the prompt (F5).
-- **Promoted tokens agree with the trigger examples of a neuron more often than by chance, but rarely.** The claim
-  requires an agreement of 1% above chance. The bundled models have it; SmolLM2, with its larger vocabulary, does not
-  (F4).
+- **A neuron's promoted token follows its top trigger more often than by chance, but rarely.** The claim requires an
+  agreement rate of 1 percentage point above chance. The bundled models reach it. SmolLM2, with its larger vocabulary,
+  is above chance by less than that (F4).
 - **Shares of parameters are not shares of time.** Most parameters of the layers are in FFNs. The interval of their
   share of time includes unattributed time and the time that timers add, which is much in small models (S3).
 """

@@ -226,7 +226,7 @@ class AttentionView(View):
         if isinstance(found, OvReading):
             raised = "  ".join(map(_raised, found.raised))
             key, of = main.quote(chosen.key), main.trace.spec.vocab_size
-            label = f" OV circuit: attending to {key} (rank {found.own_rank + 1:,} of {of:,}) raises "
+            label = f" OV circuit of {key} (own logit: rank {found.own_rank + 1:,} of {of:,}), raises logits of "
             words.show_text(Content.assemble((label, "$text-muted"), raised))
         elif found is not None:
             words.show_text(f" {found.text}")

@@ -55,7 +55,7 @@ class TimeView(View):
         Binding(
             "m", "measure", "time engines", tooltip="Time engines in interleaved rounds, each in a separate process"
         ),
-        Binding("v", "kind", "decode or prompt", tooltip="Show a decode step, or a prompt"),
+        Binding("v", "kind", "decode or prefill", tooltip="Show a decode step, or a prefill"),
         Binding("a", "engine_set", "engines", tooltip="Select which engines are timed"),
     ]
 

@@ -135,8 +135,8 @@ class AttentionMap(Grid):
         words = "".join(column(share) * self.wide for share in shares)
         left = self.scroll_offset.x
         seen = self.text(words[left : left + self.view_cells], self.view_cells, self.style_of("first"))
-        peaks = f" {self.block}×{self.block}max" if self.block > 1 else ""
-        return self.fit([head, seen, self.text(peaks, self.tail_cells, self.style_of("label"))], self.width)
+        block = f" map {self.block}×{self.block}" if self.block > 1 else ""
+        return self.fit([head, seen, self.text(block, self.tail_cells, self.style_of("label"))], self.width)
 
     def draw_gutter(self, line: int) -> list[Segment]:
         """The token of the row that begins on this line; with two rows per line, the chosen or the upper one."""

@@ -133,7 +133,7 @@ def _sums_of(timing: SublayerTiming, cells: int) -> dict[str, str]:
     for name, took in timing.sums_ns.items():
         raw = f" · {show_time(measured[name])} measured" if name in measured else ""
         sums[part_title(name)] = f"{show_time(took)}, {show_share(took / timing.total_ns)}{raw}"
-    how = f"{timing.method}; median of {timing.repeats}, {timing.threads} threads"
+    how = f"{timing.method}; median of {timing.repeats} passes, {timing.threads} threads"
     return (
         sums
         | {"uninstrumented": f"{show_time(timing.total_ns)} per token"}
