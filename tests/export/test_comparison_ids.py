@@ -61,7 +61,7 @@ def test_a_large_loss_is_called_one() -> None:
         1.0, 0.1, 0.2, top1_agreement=0.535, positions=254, perplexity=30.0, reference_perplexity=20.0
     )
     reported = quantization_line(some)
-    assert "53.5% of 254 positions" in reported and "+50.0%" in reported and "large loss" in reported
+    assert "53.5% at 254 positions" in reported and "+50.0%" in reported and "large loss" in reported
     close = LogitDifference(
         1.0, 0.1, 0.2, top1_agreement=0.99, positions=254, perplexity=20.2, reference_perplexity=20.0
     )
