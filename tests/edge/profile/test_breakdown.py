@@ -82,7 +82,7 @@ def test_unattributed_time_is_known_exactly_where_the_parts_do_not_sum_to_more_t
 def test_shares_are_named_as_of_the_pass_with_clocks_where_those_slowed_it(account: TimeBreakdown) -> None:
     assert (account.basis is Basis.CLOCKED) == (account.coverage > SLOWED)
     assert ("slowed" in coverage_text(account)) == (account.basis is Basis.CLOCKED)
-    assert ("slowed" in coverage_note(account)) == (account.basis is Basis.CLOCKED)
+    assert ("scaled" in coverage_note(account)) == (account.gap_share is None)
     of_clocks = {scope: part / account.sum_ns for scope, part in account.measured_ns.items()}
     if account.basis is Basis.CLOCKED:
         assert account.shares == pytest.approx(of_clocks), "shares are not those of the pass with timers"

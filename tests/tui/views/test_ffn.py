@@ -220,7 +220,6 @@ async def test_neurons_are_those_that_contribute_most_with_their_promoted_tokens
         first = lines[1]
         for words in (
             "▸",
-            "[x] on",
             f" {want[0].neuron} ",
             f"{want[0].coefficient:.2f}",
             quote_piece(want[0].promoted_tokens[0]),
