@@ -157,8 +157,8 @@ class LayersView(View):
         bars.predictions = found.final
         bars.others = compared.final if isinstance(compared, LensPredictions) else ()
         follows = state.main.trace.pieces[token + 1] if token + 1 < len(state.main.trace.pieces) else None
-        final_from = f"top-1 {quote_piece(found.final[0].piece)} from layer {found.final_from_layer}"
-        note = f"{final_from} · in the text: {quote_piece(follows)}" if follows is not None else final_from
+        final_from = f"top-1 from layer {found.final_from_layer}"
+        note = f"{final_from} · text: {quote_piece(follows)}" if follows is not None else final_from
         after = f"after {quote_piece(state.main.trace.pieces[token])}"
         against = (
             f", {state.main.name} above {state.compared.name}"
