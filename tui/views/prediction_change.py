@@ -75,6 +75,11 @@ def title_of(state: ViewState, main: MeasuredRun) -> str:
     return f"{of}after {main.quote(state.selection.token)}"
 
 
+def full_title(state: ViewState, main: MeasuredRun, found: Found) -> str:
+    """The title, with the KL divergence once it is known."""
+    return ", ".join(filter(None, (title_of(state, main), bits_of(found))))
+
+
 def bits_of(found: Found) -> str:
     """The KL divergence of the two predictions; empty while it is not known."""
     return f"KL {show_number(found.bits)} bits" if isinstance(found, DistributionChange) else ""
@@ -114,7 +119,7 @@ class EffectLine(TextLine):
             self.show_text(self._words(state, state.main, self._change.at(state)))
 
     def _words(self, state: ViewState, main: MeasuredRun, found: Found) -> Content | str:
-        head = ", ".join(filter(None, (title_of(state, main), bits_of(found))))
+        head = full_title(state, main, found)
         if found is None:
             return f" {head} …"
         if isinstance(found, Unavailable):

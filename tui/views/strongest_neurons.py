@@ -14,7 +14,7 @@ from tui.messages import NeuronChosen
 from tui.result_cache import ResultCache, Unavailable
 from tui.view_state import MeasuredRun, ViewState
 from tui.views.activations import inactive_text
-from tui.views.prediction_change import NO_WEIGHTS, PredictionChange, bits_of, following_id, show_shift, title_of
+from tui.views.prediction_change import NO_WEIGHTS, PredictionChange, following_id, full_title, show_shift
 from tui.widgets.change_bars import ChangeBars
 from tui.widgets.ffn.neuron_list import NeuronList
 from tui.widgets.pane import Pane
@@ -174,8 +174,9 @@ class NeuronPanes:
     def _draw_change(self, state: ViewState, main: MeasuredRun) -> None:
         found = self._change.show(state, main, self._view.query_one("#edited", ChangeBars))
         is_any = state.compared is not None or bool(state.edits)
-        title = ", ".join(filter(None, (title_of(state, main), bits_of(found))))
-        self._view.query_one("#edited-title", TextLine).show_text(f" {title}" if is_any else "")
+        self._view.query_one("#edited-title", TextLine).show_text(
+            f" {full_title(state, main, found)}" if is_any else ""
+        )
 
 
 def _bits(found: DistributionChange | Unavailable | None) -> str:
