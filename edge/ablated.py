@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, HEADS, NEURONS
+
 _ABLATED = re.compile(r"(head|neuron) (\d{1,9})\.(\d{1,9}) ablated|(attention|FFN) of layer (\d{1,9}) ablated")
 _REPLACED = re.compile(r"layers\.(\d{1,9})\.(attn\.heads|attn\.output|ffn\.neurons|ffn\.output) replaced\b.*")
 
-_SITE_OF = {"head": "attn.heads", "neuron": "ffn.neurons", "attention": "attn.output", "FFN": "ffn.output"}
+_SITE_OF = {"head": HEADS, "neuron": NEURONS, "attention": ATTENTION_OUTPUT, "FFN": FFN_OUTPUT}
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,10 @@ def ablated(edits: Iterable[object]) -> Ablated:
     def at(site: str) -> frozenset[tuple[int, int]]:
         return frozenset((layer, index) for layer, part, index in found if part == site)
 
-    attentions, ffns = at("attn.output"), at("ffn.output")
+    attentions, ffns = at(ATTENTION_OUTPUT), at(FFN_OUTPUT)
     return Ablated(
-        heads=at("attn.heads"),
-        neurons=at("ffn.neurons"),
+        heads=at(HEADS),
+        neurons=at(NEURONS),
         attentions=frozenset(layer for layer, _ in attentions),
         ffns=frozenset(layer for layer, _ in ffns),
     )

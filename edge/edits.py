@@ -13,10 +13,21 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from models.errors import MisuseError
-from models.sites import LOGITS, Site, find_site, layer_site, place_of, sites_of
+from models.sites import (
+    HEADS,
+    LOGITS,
+    NEURONS,
+    SUBLAYER_NAMES,
+    SUBLAYERS,
+    Site,
+    find_site,
+    layer_site,
+    place_of,
+    sites_of,
+)
 from models.spec import DecoderSpec
 
-_SUBLAYER = re.compile(r"layers\.(\d+)\.(attn|ffn)")
+_SUBLAYER = re.compile(rf"layers\.(\d+)\.({'|'.join(SUBLAYERS)})")
 
 Tokens = tuple[int, ...] | None
 """Positions in the run, from 0; None means every token, generated ones included."""
@@ -82,14 +93,14 @@ class ScaleHead:
 
     @property
     def site(self) -> str:
-        return layer_site(self.layer, "attn.heads")
+        return layer_site(self.layer, HEADS)
 
     def check(self, site: Site) -> None:
         _check_index("head", self.head, site.row_shape[0], self.layer)
         _check_factor(self.factor)
 
     def change(self, site: Site, rows: Rows) -> Change:
-        factors = np.ones((site.row_shape[0], 1), np.float32)
+        factors = np.ones((site.changed_shape[0], 1), np.float32)
         factors[self.head] = self.factor
         return _scaled(factors, self.tokens, rows)
 
@@ -108,7 +119,7 @@ class ScaleNeuron:
 
     @property
     def site(self) -> str:
-        return layer_site(self.layer, "ffn.neurons")
+        return layer_site(self.layer, NEURONS)
 
     def check(self, site: Site) -> None:
         _check_index("neuron", self.neuron, site.row_shape[0], self.layer)
@@ -148,7 +159,7 @@ class Ablate:
 
     def __str__(self) -> str:
         _, layer, part = self.sublayer.split(".")
-        return f"{'FFN' if part == 'ffn' else 'attention'} of layer {layer} ablated{_at(self.tokens)}"
+        return f"{SUBLAYER_NAMES[part]} of layer {layer} ablated{_at(self.tokens)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +227,10 @@ class Noise:
         return f"noise of {self.deviation:g} on the embeddings{_at(self.tokens)}"
 
 
-_ABLATION = re.compile(r"(?:(head|neuron):(\d{1,9})\.|(attention|ffn):)(\d{1,9})")
+_WRITTEN = {name.lower(): part for part, name in SUBLAYER_NAMES.items()}
+"""Sublayers as users write them: `attention:2`, `ffn:2`."""
+
+_ABLATION = re.compile(rf"(?:(head|neuron):(\d{{1,9}})\.|({'|'.join(_WRITTEN)}):)(\d{{1,9}})")
 
 
 def ablation_of(text: str) -> Edit:
@@ -232,7 +246,7 @@ def ablation_of(text: str) -> Edit:
         )
     kind, layer, sublayer, index = match.groups()
     if sublayer:
-        return Ablate(layer_site(int(index), "attn" if sublayer == "attention" else "ffn"))
+        return Ablate(layer_site(int(index), _WRITTEN[sublayer]))
     return (ScaleHead if kind == "head" else ScaleNeuron)(int(layer), int(index), 0.0)
 
 

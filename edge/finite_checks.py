@@ -12,7 +12,7 @@ from edge.engines.choice import engine_of, floats_of
 from edge.watch import Watch
 from models.errors import EdgeError
 from models.precision import Float
-from models.sites import LOGITS, PARTS, layer_of
+from models.sites import LOGITS, layer_of
 
 PassIds = Sequence[Int64[np.ndarray, "_"]]
 """The ids of each pass of a run, in order."""
@@ -90,7 +90,7 @@ def first_non_finite(engine: Engine, fed: PassIds, edits: Sequence[Edit]) -> Fir
         return None
     layer = layer_of(rough.site)
     assert layer is not None
-    return _first(engine, fed, edits, Watch(parts=tuple(PARTS), layers=(layer,))) or rough
+    return _first(engine, fed, edits, Watch(parts=None, layers=(layer,))) or rough
 
 
 def _first(engine: Engine, fed: PassIds, edits: Sequence[Edit], watch: Watch) -> FirstNonFinite | None:
@@ -108,7 +108,7 @@ def _row(values: np.ndarray) -> int:
 
 def _passes(engine: Engine, fed: PassIds, edits: Sequence[Edit], watch: Watch) -> Iterator[tuple[int, Step]]:
     """Repeats the passes of a run; yields the position of the first token and the step of each."""
-    engine.rewind(0)
+    engine.clear()
     first = 0
     for ids in fed:
         rows = range(first, first + len(ids))

@@ -175,7 +175,7 @@ def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToke
     """Runs one request from an empty cache, until it ends or `stopping` is set."""
     room = request.room(engine.spec)
     rows = len(request.ids) + max(0, room - 1)
-    engine.rewind(0)
+    engine.clear()
     engine.reserve(rows)
     engine.ready(request.watch, changing=bool(request.edits))
     recorder = Recorder(engine.spec, request.watch, request.edits, rows)
@@ -205,7 +205,7 @@ def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToke
 
 def logits_of(engine: Engine, ids: tuple[int, ...], edits: Sequence[Edit]) -> Float32[np.ndarray, "token vocab"]:
     """Logits after every one of `ids`, from an empty cache."""
-    engine.rewind(0)
+    engine.clear()
     engine.reserve(len(ids))
     recorder = Recorder(engine.spec, Watch(parts=(), logits=True), edits, len(ids))
     for chunk in chunks(ids, engine.spec):

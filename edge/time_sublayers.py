@@ -31,20 +31,20 @@ def time_passes(
         EdgeError: numbers are not finite.
     """
     depth = len(ids) - tokens
-    engine.rewind(0)
+    engine.clear()
     engine.reserve(len(ids))
     for chunk in chunks(ids[:depth], engine.spec):
         engine.feed(chunk, Watch.nothing())
         if is_stopping():
             return None
-    timed = np.array(ids[depth:], np.int64)
+    timed, before = np.array(ids[depth:], np.int64), engine.mark()
     half = (repeats + 1) // 2
     whole_ns = _whole_passes(engine, timed, WARM_UP + half, is_stopping)[WARM_UP:]
     if is_stopping():
         return None
     logits = engine.feed(timed, Watch.nothing()).logits
     check_logits(engine, (*chunks(ids[:depth], engine.spec), timed), (), logits)
-    engine.rewind(depth)
+    engine.restore(before)
     took_ns = {grain: tuple(engine.feed_instrumented(timed, repeats, grain)) for grain in grains}
     whole_ns += _whole_passes(engine, timed, half, is_stopping)
     if is_stopping():
@@ -79,9 +79,10 @@ def time_sublayers(
 
 def _whole_passes(engine: Engine, ids: Int64[np.ndarray, " token"], repeats: int, is_stopping: Stopping) -> list[float]:
     took_ns: list[float] = []
+    before = engine.mark()
     while len(took_ns) < repeats and not is_stopping():
         started_ns = perf_counter_ns()
         engine.feed(ids, Watch.nothing())
         took_ns.append(float(perf_counter_ns() - started_ns))
-        engine.rewind(engine.fed - len(ids))
+        engine.restore(before)
     return took_ns

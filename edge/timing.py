@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import median
 
-from models.parts import RESTS, sublayer_of, within_layer
+from models.parts import TimedParts, sublayer_of, within_layer
+from models.sites import ATTENTION, FFN
 
 TimesByScope = dict[str, float]
 """Nanoseconds of one pass by scope: a sublayer, a part of a sublayer, `embed`, `head`, `other`."""
@@ -103,13 +104,13 @@ class Differenced:
     @classmethod
     def of(cls, without: Mapping[str, Sequence[Without]]) -> "Differenced | None":
         """Computed from paired passes; None if there are none."""
-        if not {"attn", "ffn", "layers"} <= without.keys():
+        if not {ATTENTION, FFN, "layers"} <= without.keys():
             return None
         saved_ns = {kind: median(one.whole_ns - one.without_ns for one in pairs) for kind, pairs in without.items()}
         return cls(
             total_ns=median(one.whole_ns for pairs in without.values() for one in pairs),
-            attn_ns=saved_ns["attn"],
-            ffn_ns=saved_ns["ffn"],
+            attn_ns=saved_ns[ATTENTION],
+            ffn_ns=saved_ns[FFN],
             rest_ns=median(one.without_ns for one in without["layers"]),
         )
 
@@ -194,7 +195,7 @@ class TimeBreakdown:
 
 def sums_of(took_ns: TimesByScope) -> TimesByScope:
     """Times of `attn` and `ffn` summed over all layers; scopes outside layers unchanged."""
-    sums: TimesByScope = {"attn": 0.0, "ffn": 0.0}
+    sums: TimesByScope = {ATTENTION: 0.0, FFN: 0.0}
     for scope, took in took_ns.items():
         sums[within_layer(scope)] = sums.get(within_layer(scope), 0.0) + took
     return sums
@@ -226,16 +227,16 @@ def medians(passes: Sequence[TimesByScope]) -> TimesByScope:
     return {scope: median(one.get(scope, 0.0) for one in passes) for scope in passes[0]}
 
 
-def with_rests(took_ns: TimesByScope) -> TimesByScope:
+def with_rests(took_ns: TimesByScope, of: TimedParts) -> TimesByScope:
     """Parts of one pass from timers at sublayers and their modules. A sublayer's remaining time is its last part."""
     parts: TimesByScope = {}
     for scope, took in took_ns.items():
-        sublayer = scope.rpartition(".")[2]
-        if sublayer in RESTS:
+        if scope in of.rests:
             inside = sum(other for name, other in took_ns.items() if name != scope and sublayer_of(name) == scope)
-            parts[f"{scope}.{RESTS[sublayer]}"] = max(0.0, took - inside)
+            rest = of.rests[scope]
+            parts[rest] = parts.get(rest, 0.0) + max(0.0, took - inside)
         else:
-            parts[scope] = took
+            parts[scope] = parts.get(scope, 0.0) + took
     return parts
 
 

@@ -15,7 +15,7 @@ from edge.store import damaged, read_store, write_store
 from edge.timing import RunTiming
 from edge.watch import Watch
 from models.errors import EdgeError, MisuseError
-from models.sites import find_site, layer_site, sites_of
+from models.sites import KEY, NEURONS, QUERY, find_site, layer_site, sites_of
 from models.spec import DecoderSpec
 from models.spec_json import spec_from_json, spec_to_json
 
@@ -88,15 +88,16 @@ class Trace:
 
     def pattern(self, layer: int, head: int) -> Float32[np.ndarray, "token past"]:
         """Attention pattern of one head, recomputed from query and key; rows sum to 1."""
-        query, key = self.site(layer_site(layer, "attn.query")), self.site(layer_site(layer, "attn.key"))
+        query, key = self.site(layer_site(layer, QUERY)), self.site(layer_site(layer, KEY))
         if not 0 <= head < self.spec.n_heads:
             raise MisuseError(f"no head {head}; a layer of this decoder has heads 0 to {self.spec.n_heads - 1}")
-        kind, keys = self.spec.layers[layer], key[:, head // self.spec.sharing]
-        return attention_pattern(query[:, head], keys, self.spec.scale, kind.window, kind.score_cap)
+        kind = self.spec.layers[layer].attention
+        keys = key[:, head // kind.sharing]
+        return attention_pattern(query[:, head], keys, kind.scale, kind.window, kind.score_cap)
 
     def neurons(self, layer: int) -> Float32[np.ndarray, "token neuron"]:
         """Neuron activations of the FFN: the input of the down projection."""
-        return self.site(layer_site(layer, "ffn.neurons"))
+        return self.site(layer_site(layer, NEURONS))
 
     def acting(self, layer: int) -> Int64[np.ndarray, " neuron"]:
         """Indices of the neurons that no edit of this run ablates; empty if the FFN is ablated."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from models.errors import MisuseError
-from models.sites import LOGITS, PARTS, Site, place_of, sites_of
+from models.sites import LOGITS, Site, parts_of, place_of, sites_of
 from models.spec import DecoderSpec
 
 BUDGET_BYTES = 2 * 1024**3
@@ -15,23 +15,18 @@ class Watch:
     """What to record: parts of layers, and the logits of every token.
 
     Attributes:
-        parts: Names of `models.sites.PARTS`, recorded in each chosen layer.
+        parts: Names such as `attn.query`, recorded in each chosen layer that has them; None means every site.
         layers: The chosen layers; None means all.
         logits: Record the logits of every fed token; otherwise only those of the last token are computed.
         half: Store float16: half the bytes, about three significant digits.
         budget_bytes: Memory limit; a run that needs more is refused before it starts.
     """
 
-    parts: tuple[str, ...]
+    parts: tuple[str, ...] | None
     layers: tuple[int, ...] | None = None
     logits: bool = False
     half: bool = False
     budget_bytes: int = BUDGET_BYTES
-
-    def __post_init__(self) -> None:
-        unknown = [part for part in self.parts if part not in PARTS]
-        if unknown:
-            raise MisuseError(f"no site part '{unknown[0]}'; a layer has {', '.join(PARTS)}")
 
     @classmethod
     def nothing(cls) -> "Watch":
@@ -41,13 +36,22 @@ class Watch:
     @classmethod
     def all(cls) -> "Watch":
         """Records every site of every layer, and all logits."""
-        return cls(parts=tuple(PARTS), logits=True)
+        return cls(parts=None, logits=True)
 
     def sites(self, spec: DecoderSpec) -> tuple[Site, ...]:
-        """The recorded sites of one decoder, in order of computation."""
+        """The recorded sites of one decoder, in order of computation.
+
+        Raises:
+            MisuseError: the decoder has no such part or layer.
+        """
         for layer in self.layers or ():
             if not 0 <= layer < spec.n_layers:
                 raise MisuseError(f"no layer {layer} to watch; this decoder has layers 0 to {spec.n_layers - 1}")
+        unknown = [part for part in self.parts or () if part not in parts_of(spec)]
+        if unknown:
+            raise MisuseError(
+                f"no site part '{unknown[0]}'; the layers of this decoder have {', '.join(parts_of(spec))}"
+            )
         return tuple(site for site in sites_of(spec).values() if self._takes(site))
 
     def cost_bytes(self, spec: DecoderSpec, tokens: int) -> int:
@@ -69,4 +73,4 @@ class Watch:
         if site.layer is None:
             return site.name == LOGITS and self.logits
         chosen = self.layers is None or site.layer in self.layers
-        return chosen and site.name.removeprefix(f"layers.{site.layer}.") in self.parts
+        return chosen and (self.parts is None or site.name.removeprefix(f"layers.{site.layer}.") in self.parts)

@@ -19,6 +19,7 @@ from models.kernels import FullPass
 from models.loading import load_decoder
 from models.sites import LOGITS
 from models.spec import DecoderSpec
+from models.states import state_shape, states_of
 
 TOLERANCE = 1e-3
 """Largest |Δlogit| that a different order of float32 operations causes on real models."""
@@ -100,11 +101,11 @@ Run = Callable[[ort.InferenceSession, DecoderSpec, Ids], Logits]
 
 def run_std(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Logits:
     """Feeds all but the last token in one pass from an empty cache, then the last token."""
-    past = [np.zeros((1, spec.n_kv_heads, 0, spec.head_dim), np.float32) for _ in range(2 * spec.n_layers)]
+    past = _empty(spec, 0)
     return _run_batched(session, ids, past)
 
 
-def _run_batched(session: ort.InferenceSession, ids: Ids, past: list[np.ndarray]) -> Logits:
+def _run_batched(session: ort.InferenceSession, ids: Ids, past: dict[str, np.ndarray]) -> Logits:
     logits = []
     for start, end in ((0, len(ids) - 1), (len(ids) - 1, len(ids))):
         feeds = {
@@ -112,15 +113,15 @@ def _run_batched(session: ort.InferenceSession, ids: Ids, past: list[np.ndarray]
             "attention_mask": np.ones((1, end), np.int64),
             "position_ids": np.arange(start, end)[None],
         }
-        found = session.run(None, feeds | _past(past))
+        found = session.run(None, feeds | past)
         logits.append(found[0][0])
-        past = found[1:]
+        past = dict(zip(past, found[1:], strict=True))
     return np.concatenate(logits)
 
 
 def run_served(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Logits:
     """The same with cache buffers of fixed capacity, which the graph returns."""
-    past = [np.zeros((1, spec.n_kv_heads, len(ids) + 3, spec.head_dim), np.float32) for _ in range(2 * spec.n_layers)]
+    past = _empty(spec, len(ids) + 3)
     return _run_batched(session, ids, past)
 
 
@@ -137,20 +138,23 @@ def run_probe(session: ort.InferenceSession, spec: DecoderSpec, ids: Ids) -> Log
 def _run_buffered(
     session: ort.InferenceSession, spec: DecoderSpec, ids: Ids, more: Callable[[int, int], dict[str, Ids]]
 ) -> Logits:
-    past = [np.zeros((1, spec.n_kv_heads, len(ids) + 3, spec.head_dim), np.float32) for _ in range(2 * spec.n_layers)]
-    outputs = [LOGITS, *(name.replace("past_key_values", "present") for name in _past(past))]
+    past = _empty(spec, len(ids) + 3)
+    outputs = [LOGITS, *(name.replace("past_key_values", "present") for name in past)]
     logits = []
     for start, end in ((0, len(ids) - 1), (len(ids) - 1, len(ids))):
         feeds = {"ids": ids[start:end], "total": np.array([end], np.int32), **more(start, end)}
-        found = session.run(outputs, feeds | _past(past))
+        found = session.run(outputs, feeds | past)
         logits.append(found[0])
-        past = found[1:]
+        past = dict(zip(past, found[1:], strict=True))
     return np.concatenate(logits)
 
 
-def _past(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
-    names = (f"past_key_values.{layer}.{part}" for layer in range(len(arrays) // 2) for part in ("key", "value"))
-    return dict(zip(names, arrays, strict=True))
+def _empty(spec: DecoderSpec, capacity: int) -> dict[str, np.ndarray]:
+    """All states before the first token, with room for `capacity` tokens."""
+    return {
+        f"past_key_values.{name}": np.zeros(state_shape(state, capacity), np.float32)
+        for name, state in states_of(spec).items()
+    }
 
 
 def _options(initializers: Mapping[str, ort.OrtValue]) -> ort.SessionOptions:

@@ -6,34 +6,36 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from export.names import Dims
-from models.parts import OTHER, part_of_module
+from models.parts import OTHER, TimedParts
 
 _BLOCK = re.compile(r"^(?:decoder\.)?(layers\.\d+)$")
 
 
-def finish(model: ir.Model, opset: int, inputs: Mapping[str, Dims], outputs: Mapping[str, Dims]) -> None:
+def finish(
+    model: ir.Model, parts: TimedParts, opset: int, inputs: Mapping[str, Dims], outputs: Mapping[str, Dims]
+) -> None:
     """Names nodes and outputs, sets dimensions, removes the exporter's metadata, checks the opset."""
     if model.opset_imports[""] != opset:
         raise AssertionError(f"the graph needs opset {model.opset_imports['']}, its kernels for {opset}")
-    _name_nodes(model.graph)
+    _name_nodes(model.graph, parts)
     _drop_metadata(model)
     _set_dims(model.graph.inputs, inputs)
     _set_dims(model.graph.outputs, outputs)
     model.graph.name = "decoder"
 
 
-def _name_nodes(graph: ir.Graph) -> None:
+def _name_nodes(graph: ir.Graph, parts: TimedParts) -> None:
     scopes: dict[ir.Node, str] = {}
     for number, node in enumerate(graph):
-        scopes[node] = _scope(node, scopes)
+        scopes[node] = _scope(node, parts, scopes)
         node.name = f"{scopes[node]}|{node.op_type}|{number}"
 
 
-def _scope(node: ir.Node, scopes: Mapping[ir.Node, str]) -> str:
+def _scope(node: ir.Node, parts: TimedParts, scopes: Mapping[ir.Node, str]) -> str:
     """The part whose module created the node. The residual addition belongs to the last part of its sublayer."""
     modules = re.findall(r"'([^']*)'", node.metadata_props.get("pkg.torch.onnx.name_scopes", ""))
     for module in reversed(modules):
-        if part := part_of_module(module):
+        if part := parts.of_module(module):
             return part
     blocks = [found[1] for module in modules if (found := _BLOCK.match(module))]
     for value in reversed(node.inputs):

@@ -11,13 +11,14 @@ import numpy as np
 import onnx_ir as ir
 
 from export.layout import Layout, fused_groups
+from models.spec import DecoderSpec
 
 _ATTENTION = "GroupQueryAttention"
 
 
-def fuse_projections(model: ir.Model, layout: Layout) -> None:
+def fuse_projections(model: ir.Model, spec: DecoderSpec, layout: Layout) -> None:
     """Replaces each group of products in `export.layout.fused_groups` with one product."""
-    for stem, members in fused_groups(layout).items():
+    for stem, members in fused_groups(spec, layout).items():
         products = [_product(model.graph, member) for member in members]
         fused = _stacked(model.graph, stem, products)
         model.graph.insert_before(products[0], fused)

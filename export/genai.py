@@ -41,15 +41,16 @@ def genai_config(checkpoint: Checkpoint, graph: str) -> str:
 
 
 def _decoder(spec: DecoderSpec, graph: str) -> dict[str, Any]:
+    attention = spec.layers[0].attention
     names = {"key": "past_key_values.%d.key", "value": "past_key_values.%d.value"}
     return {
         "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
         "filename": graph,
-        "head_size": spec.head_dim,
+        "head_size": attention.head_dim,
         "hidden_size": spec.d_model,
-        "num_attention_heads": spec.n_heads,
+        "num_attention_heads": attention.n_heads,
         "num_hidden_layers": spec.n_layers,
-        "num_key_value_heads": spec.n_kv_heads,
+        "num_key_value_heads": attention.n_kv_heads,
         "inputs": {name: name for name in ("input_ids", "attention_mask", "position_ids")}
         | {f"past_{part}_names": name for part, name in names.items()},
         "outputs": {"logits": "logits"} | {f"present_{part}_names": f"present.%d.{part}" for part in names},

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -29,15 +29,16 @@ from export.finish import finish
 from export.fused_projections import fuse_projections, make_external
 from export.graph_sites import edit_inputs, expose_sites, make_sites_editable, mark_site, unique_sites
 from export.initializers import initializer_shapes, rotaries, table_names
-from export.kernels import Batched, Buffer, Buffered, Served, Tables, kernels_of
+from export.kernels import Batched, Buffered, Past, Served, States, Tables, kernels_of
 from export.layout import DENSE, Layout
 from export.names import Dims
 from export.quantized import replace_quantized
 from models.decoder import Decoder
+from models.parts import TimedParts
 from models.sites import LOGITS, place_of, sites_of
 from models.spec import DecoderSpec
-
-Past = list[tuple[Buffer, Buffer]]
+from models.states import states_of
+from models.sublayers.states import Growing, fixed_shape
 
 
 class Wrapper(nn.Module):
@@ -59,7 +60,8 @@ class Wrapper(nn.Module):
         kind = kernels_of(self.spec)[graph]
         assert issubclass(kind, Buffered)
         before = total.to(torch.int64) - ids.shape[0]
-        return kind(self.spec, total, before + torch.arange(ids.shape[0]), self.tables, past)
+        positions = before + torch.arange(ids.shape[0])
+        return kind(self.spec, total, positions, self.tables, States(self.spec, past))
 
 
 class Fast(Wrapper):
@@ -68,7 +70,7 @@ class Fast(Wrapper):
     def forward(self, ids: Int[Tensor, " token"], total: Int32[Tensor, " 1"], past: Past) -> tuple[Tensor, Past]:
         kernels = self.kernels("fast", ids, total, past)
         x = self.decoder.stream(ids, kernels.positions, kernels)
-        return self.decoder.logits(x[-1:]).float(), kernels.present
+        return self.decoder.logits(x[-1:]).float(), kernels.states.present
 
 
 class Watched(Wrapper):
@@ -87,7 +89,7 @@ class Watched(Wrapper):
             return seen[site].to(value.dtype)
 
         x = self.decoder.stream(ids, kernels.positions, kernels, see)
-        return self.decoder.logits(F.embedding(rows, x)).float(), kernels.present, list(seen.values())
+        return self.decoder.logits(F.embedding(rows, x)).float(), kernels.states.present, list(seen.values())
 
 
 class Ecosystem(Wrapper):
@@ -108,8 +110,8 @@ class Ecosystem(Wrapper):
     ) -> tuple[Float[Tensor, "batch token vocab"], Past]:
         kind = kernels_of(self.spec)[self.graph]
         assert issubclass(kind, Batched)
-        kernels = kind(self.spec, attention_mask, position_ids, self.tables, past)
-        return self.decoder(input_ids, position_ids, kernels).float(), kernels.present
+        kernels = kind(self.spec, attention_mask, position_ids, self.tables, States(self.spec, past))
+        return self.decoder(input_ids, position_ids, kernels).float(), kernels.states.present
 
 
 class ForGenai(Ecosystem):
@@ -119,12 +121,29 @@ class ForGenai(Ecosystem):
 
 
 @dataclass(frozen=True)
+class Held:
+    """The axes of states that grow: batch, and tokens before and after a pass."""
+
+    batch: str | int
+    before: str
+    after: str
+
+    def inputs(self, spec: DecoderSpec) -> dict[str, Dims]:
+        """Names and dimensions of all states before the pass."""
+        return state_dims("past_key_values", spec, self.batch, self.before)
+
+    def outputs(self, spec: DecoderSpec) -> dict[str, Dims]:
+        """The same after the pass."""
+        return state_dims("present", spec, self.batch, self.after)
+
+
+@dataclass(frozen=True)
 class Plan:
     """How one graph is traced.
 
     Attributes:
         inputs: Inputs before the cache: name, type, dimensions. A named dimension is dynamic.
-        cache: Dimensions of each layer's keys and values before and after the pass.
+        growing: The axis of tokens in states that grow, before and after the pass, and whether they have a batch axis.
         logits: Dimensions of the logits.
         opset: The opset that its kernels need.
         watched: Whether the places of sites are outputs.
@@ -133,7 +152,7 @@ class Plan:
 
     wrapper: Callable[[DecoderSpec], Wrapper]
     inputs: tuple[tuple[str, torch.dtype, Dims], ...]
-    cache: tuple[Dims, Dims]
+    growing: Held
     logits: Dims
     opset: int
     watched: bool = False
@@ -142,31 +161,36 @@ class Plan:
 
 def plans(spec: DecoderSpec) -> dict[str, Plan]:
     """The plan of each graph of one decoder, by the graph's name."""
-    held = (1, spec.n_kv_heads, "capacity", spec.head_dim)
-    before = ("batch", spec.n_kv_heads, "past", spec.head_dim)
-    after = ("batch", spec.n_kv_heads, "past + token", spec.head_dim)
+    held, concatenated = Held(1, "capacity", "capacity"), Held("batch", "past", "past + token")
     ids, total = ("ids", torch.int64, ("token",)), ("total", torch.int32, (1,))
     rows = ("rows", torch.int64, ("row",))
     batched = tuple(
         (name, torch.int64, ("batch", dim))
         for name, dim in (("input_ids", "token"), ("attention_mask", "past + token"), ("position_ids", "token"))
     )
-    buffer = ("batch", spec.n_kv_heads, "capacity", spec.head_dim)
-    watched = ((ids, total, rows), (held, held), ("row", spec.vocab_size))
+    watched = ((ids, total, rows), held, ("row", spec.vocab_size))
     kernels, logits = kernels_of(spec), ("batch", "token", spec.vocab_size)
-    served = (buffer, buffer) if kernels["genai"] is Served else (before, after)
+    served = Held("batch", "capacity", "capacity") if kernels["genai"] is Served else concatenated
     return {
-        "fast": Plan(Fast, (ids, total), (held, held), (1, spec.vocab_size), kernels["fast"].opset),
+        "fast": Plan(Fast, (ids, total), held, (1, spec.vocab_size), kernels["fast"].opset),
         "probe": Plan(Watched, *watched, kernels["probe"].opset, watched=True),
         "edit": Plan(Watched, *watched, kernels["edit"].opset, watched=True, changed=True),
-        "std": Plan(Ecosystem, batched, (before, after), logits, kernels["std"].opset),
+        "std": Plan(Ecosystem, batched, concatenated, logits, kernels["std"].opset),
         "genai": Plan(ForGenai, batched, served, logits, kernels["genai"].opset),
     }
 
 
-def cache_names(prefix: str, spec: DecoderSpec) -> list[str]:
-    """`present.0.key`, `present.0.value`, `present.1.key` ..., the names that other tools expect."""
-    return [f"{prefix}.{layer}.{part}" for layer in range(spec.n_layers) for part in ("key", "value")]
+def state_dims(prefix: str, spec: DecoderSpec, batch: str | int, tokens: str) -> dict[str, Dims]:
+    """Names and dimensions of all states; `tokens` is the axis of those that grow.
+
+    The names are those that other tools expect: `present.0.key`, `present.0.value`, `present.1.key` ...
+    """
+    return {
+        f"{prefix}.{name}": (batch, state.heads, tokens, state.features)
+        if isinstance(state, Growing)
+        else fixed_shape(state)
+        for name, state in states_of(spec).items()
+    }
 
 
 def build(spec: DecoderSpec, name: str, layout: Layout = DENSE) -> ir.Model:
@@ -187,14 +211,14 @@ def builds(spec: DecoderSpec, names: Sequence[str], layout: Layout = DENSE) -> I
 def _traced(spec: DecoderSpec, plan: Plan, layout: Layout) -> ir.Model:
     model = _trace(spec, plan, layout)
     _release_initializers(model, _initializer_names(spec, layout))
-    fuse_projections(model, layout)
+    fuse_projections(model, spec, layout)
     return model
 
 
 def _finished(spec: DecoderSpec, plan: Plan, model: ir.Model) -> ir.Model:
     inputs = {name: dims for name, _, dims in plan.inputs}
-    inputs |= dict.fromkeys(cache_names("past_key_values", spec), plan.cache[0])
-    outputs = {LOGITS: plan.logits} | dict.fromkeys(cache_names("present", spec), plan.cache[1])
+    inputs |= plan.growing.inputs(spec)
+    outputs = {LOGITS: plan.logits} | plan.growing.outputs(spec)
     if plan.watched:
         outputs |= {name: ("token", *sites_of(spec)[name].row_shape) for name in unique_sites(spec)}
     if plan.changed:
@@ -202,7 +226,7 @@ def _finished(spec: DecoderSpec, plan: Plan, model: ir.Model) -> ir.Model:
         inputs |= edit_inputs(spec)
     else:
         expose_sites(model)
-    finish(model, plan.opset, inputs, outputs)
+    finish(model, TimedParts(spec), plan.opset, inputs, outputs)
     return model
 
 
@@ -211,17 +235,16 @@ _EXAMPLE = {"token": 3, "past": 5, "past + token": 8, "capacity": 11, "batch": 2
 
 
 def _trace(spec: DecoderSpec, plan: Plan, layout: Layout) -> ir.Model:
-    cached, kind = plan.cache[0], getattr(torch, layout.float_type)
+    states, kind = plan.growing.inputs(spec), getattr(torch, layout.float_type)
     with FakeTensorMode():
         with _default_dtype(kind):
             wrapper = plan.wrapper(spec).eval()
         replace_quantized(wrapper.decoder, layout)
         arguments: list[Any] = [torch.zeros(_sizes(dims), dtype=dtype) for _, dtype, dims in plan.inputs]
-        sizes = _sizes(cached)
-        arguments.append([(torch.zeros(sizes, dtype=kind), torch.zeros(sizes, dtype=kind)) for _ in spec.layers])
+        arguments.append(_by_layer(spec, [torch.zeros(_sizes(dims), dtype=kind) for dims in states.values()]))
     varying: list[Any] = [_varying(dims) for _, _, dims in plan.inputs]
-    varying.append([(_varying(cached), _varying(cached)) for _ in spec.layers])
-    names = [name for name, _, _ in plan.inputs] + cache_names("past_key_values", spec)
+    varying.append(_by_layer(spec, [_varying(dims) for dims in states.values()]))
+    names = [name for name, _, _ in plan.inputs] + list(states)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             wrapper,
@@ -260,6 +283,12 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
+
+
+def _by_layer(spec: DecoderSpec, states: list[Any]) -> list[tuple[Any, ...]]:
+    """All states in order, as one tuple per layer."""
+    rest = iter(states)
+    return [tuple(islice(rest, len(layer.mixer.states()))) for layer in spec.layers]
 
 
 def _sizes(dims: Dims) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ Values = NDArray[np.float32] | NDArray[np.float16] | NDArray[np.uint8]
 
 def rotaries(spec: DecoderSpec) -> tuple[Rotary, ...]:
     """The distinct rotary position schemes of a decoder, in layer order."""
-    return tuple(dict.fromkeys(layer.position for layer in spec.layers if isinstance(layer.position, Rotary)))
+    return tuple(dict.fromkeys(one.position for one in spec.attentions if isinstance(one.position, Rotary)))
 
 
 def table_names(rotary: Rotary) -> tuple[str, str]:
@@ -45,7 +45,7 @@ def initializer_shapes(spec: DecoderSpec, layout: Layout = DENSE) -> Shapes:
 
 def initializer_values(checkpoint: Checkpoint, layout: Layout = DENSE) -> Iterator[tuple[str, Values]]:
     """Yields the initializers of a finished graph. Arrays stay memory-mapped if the file has the needed format."""
-    groups = fused_groups(layout)
+    groups = fused_groups(checkpoint.spec, layout)
     stacked = {stem for stems in groups.values() for stem in stems}
     for name in parameter_shapes(checkpoint.spec):
         if name.rpartition(".")[0] in stacked:

@@ -21,11 +21,36 @@ from torch.onnx import ops
 
 from export.layout import groups_queries
 from export.names import OPSET, SCATTER_OPSET
-from models.spec import AttentionWindow, DecoderSpec, Full, LayerSpec, Rotary, SoftCap
+from models.spec import Attention, AttentionWindow, DecoderSpec, Full, Rotary, SoftCap
+from models.sublayers.states import Fixed, Rolling
 
 Heads = Float[Tensor, "*batch token head head_dim"]
 Table = Float[Tensor, "position pair"]
 Buffer = Float[Tensor, "batch kv_head past head_dim"]
+Past = list[tuple[Tensor, ...]]
+"""The states of each layer, in the order in which its mixer lists them."""
+
+
+class States:
+    """The states of every layer before and after the traced pass."""
+
+    def __init__(self, spec: DecoderSpec, past: Past) -> None:
+        self._names = [list(layer.mixer.states()) for layer in spec.layers]
+        self._before = [dict(zip(names, values, strict=True)) for names, values in zip(self._names, past, strict=True)]
+        self._after: list[dict[str, Tensor]] = [{} for _ in spec.layers]
+
+    def before(self, layer: int, name: str) -> Tensor:
+        """A state of one layer before the pass."""
+        return self._before[layer][name]
+
+    def keep(self, layer: int, **values: Tensor) -> None:
+        """Sets states of one layer after the pass."""
+        self._after[layer] |= values
+
+    @property
+    def present(self) -> Past:
+        """All states after the pass."""
+        return [tuple(after[name] for name in names) for names, after in zip(self._names, self._after, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -49,6 +74,32 @@ class Tables:
         return rotated.reshape(heads.shape)
 
 
+class _Kernels(ABC):
+    """What all kernels share: states by name.
+
+    Attributes:
+        opset: The opset that the operators need.
+    """
+
+    opset: ClassVar[int] = OPSET
+
+    spec: DecoderSpec
+    states: States
+
+    def _past(self, layer: int) -> tuple[Buffer, Buffer]:
+        """Keys and values of one layer before the pass."""
+        return self.states.before(layer, "key"), self.states.before(layer, "value")
+
+    def recall(self, layer: int, name: str, state: Rolling | Fixed) -> Tensor:
+        return self.states.before(layer, name)
+
+    def keep(self, layer: int, name: str, value: Tensor) -> None:
+        self.states.keep(layer, **{name: value})
+
+    @abstractmethod
+    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
+
+
 def allowed(
     query: Int[Tensor, "batch token"], key: Int[Tensor, "batch past"], window: AttentionWindow
 ) -> Bool[Tensor, "batch token past"]:
@@ -59,43 +110,36 @@ def allowed(
     return is_past & (key[:, None, :] > query[:, :, None] - window.tokens)
 
 
-def limit_of(layer_spec: LayerSpec) -> float:
+def limit_of(attention: Attention) -> float:
     """The soft cap of attention scores, as operators expect it: 0 means none."""
-    return layer_spec.score_cap.limit if isinstance(layer_spec.score_cap, SoftCap) else 0.0
+    return attention.score_cap.limit if isinstance(attention.score_cap, SoftCap) else 0.0
 
 
 @dataclass
-class Buffered(ABC):
+class Buffered(_Kernels):
     """Base of kernels on buffers of fixed capacity, for one text without a batch axis.
 
     Attributes:
         total: Number of tokens in the buffers after this pass, as an array of one number.
-        opset: The opset that the operators need.
-        past: Keys and values of each layer before the pass.
+        states: The states of each layer before and after the pass.
         present: The same buffers after the pass, appended layer by layer during tracing.
     """
-
-    opset: ClassVar[int] = OPSET
 
     spec: DecoderSpec
     total: Int32[Tensor, " 1"]
     positions: Int[Tensor, " token"]
     tables: Tables
-    past: list[tuple[Buffer, Buffer]]
+    states: States
 
     def __post_init__(self) -> None:
-        self.present: list[tuple[Buffer, Buffer]] = []
         self.last = self.total - 1
 
     def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
         return self.tables.rotate(heads, self.positions[None], rotary)
 
-    @abstractmethod
-    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
-
 
 def grouped_query(
-    spec: DecoderSpec, layer_spec: LayerSpec, inputs: list[Tensor], scale: float, tables: tuple[Table, ...] = ()
+    attention: Attention, inputs: list[Tensor], scale: float, tables: tuple[Table, ...] = ()
 ) -> tuple[Float[Tensor, "batch token all_heads"], Buffer, Buffer]:
     """ONNX Runtime's fastest attention on a CPU. Its cost depends on the number of cached tokens, not on the capacity.
 
@@ -113,11 +157,11 @@ def grouped_query(
         "com.microsoft::GroupQueryAttention",
         [*inputs, *tables],
         {
-            "num_heads": spec.n_heads,
-            "kv_num_heads": spec.n_kv_heads,
+            "num_heads": attention.n_heads,
+            "kv_num_heads": attention.n_kv_heads,
             "scale": scale,
-            "softcap": limit_of(layer_spec),
-            "local_window_size": -1 if isinstance(layer_spec.window, Full) else layer_spec.window.tokens,
+            "softcap": limit_of(attention),
+            "local_window_size": -1 if isinstance(attention.window, Full) else attention.window.tokens,
             "do_rotary": int(bool(tables)),
         },
         dtypes=[query.dtype] * 3,
@@ -130,16 +174,16 @@ def grouped_query(
 class GroupedQuery(Buffered):
     """The grouped-query operator on heads that are already rotated."""
 
-    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         flat = [heads.reshape(1, heads.shape[0], -1) for heads in (query, key, value)]
         # Scaled here, since ONNX Runtime's fast product of a single row requires unscaled scores.
-        scaled = flat[0] * self.spec.scale
-        inputs = [scaled, *flat[1:], *self.past[layer], self.last, self.total]
-        mixed, keys, values = grouped_query(self.spec, layer_spec, inputs, 1.0, self._fused_tables(layer_spec))
-        self.present.append((keys, values))
+        scaled = flat[0] * attention.scale
+        inputs = [scaled, *flat[1:], *self._past(layer), self.last, self.total]
+        mixed, keys, values = grouped_query(attention, inputs, 1.0, self._fused_tables(attention))
+        self.states.keep(layer, key=keys, value=values)
         return mixed.reshape(query.shape)
 
-    def _fused_tables(self, layer_spec: LayerSpec) -> tuple[Tensor, ...]:
+    def _fused_tables(self, attention: Attention) -> tuple[Tensor, ...]:
         return ()
 
 
@@ -147,11 +191,11 @@ class FusedRotary(GroupedQuery):
     """Rotates inside the attention operator if its kernel supports it, so the rotated query is not a site."""
 
     def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
-        return heads if fuses(rotary, self.spec.head_dim) else super().rotate(heads, rotary)
+        return heads if fuses(rotary, heads.shape[-1]) else super().rotate(heads, rotary)
 
-    def _fused_tables(self, layer_spec: LayerSpec) -> tuple[Tensor, ...]:
-        position = layer_spec.position
-        if isinstance(position, Rotary) and fuses(position, self.spec.head_dim):
+    def _fused_tables(self, attention: Attention) -> tuple[Tensor, ...]:
+        position = attention.position
+        if isinstance(position, Rotary) and fuses(position, attention.head_dim):
             return self.tables.of[position]
         return ()
 
@@ -161,20 +205,19 @@ class Standard(Buffered):
 
     opset = SCATTER_OPSET
 
-    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        keys = self._write(self.past[layer][0], key)
-        values = self._write(self.past[layer][1], value)
-        self.present.append((keys, values))
+    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        keys, values = (self._write(old, new) for old, new in zip(self._past(layer), (key, value), strict=True))
+        self.states.keep(layer, key=keys, value=values)
         total: Any = self.total.item()
         torch._check(total <= keys.shape[2])  # type: ignore[no-untyped-call]
-        mask = allowed(self.positions[None], torch.arange(total)[None], layer_spec.window)
+        mask = allowed(self.positions[None], torch.arange(total)[None], attention.window)
         mixed, *_ = ops.attention(
             query.transpose(0, 1)[None],
             keys.narrow(2, 0, total),
             values.narrow(2, 0, total),
             mask[:, None],
-            scale=self.spec.scale,
-            softcap=limit_of(layer_spec),
+            scale=attention.scale,
+            softcap=limit_of(attention),
         )
         return mixed.squeeze(0).transpose(0, 1)
 
@@ -189,41 +232,33 @@ class Standard(Buffered):
 
 
 @dataclass
-class Batched(ABC):
+class Batched(_Kernels):
     """Base of kernels for other tools: a batch of texts, with positions from the caller.
 
     Attributes:
         attended: Attention mask: 1 for a token, 0 for padding; past tokens first.
-        opset: The opset that the operators need.
         positions: Positions of the tokens of this pass; padding shifts them.
-        past: Keys and values of each layer before the pass.
+        states: The states of each layer before and after the pass.
     """
-
-    opset: ClassVar[int] = OPSET
 
     spec: DecoderSpec
     attended: Int[Tensor, "batch past"]
     positions: Int[Tensor, "batch token"]
     tables: Tables
-    past: list[tuple[Buffer, Buffer]]
-
-    def __post_init__(self) -> None:
-        self.present: list[tuple[Buffer, Buffer]] = []
+    states: States
 
     def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
         return self.tables.rotate(heads, self.positions, rotary)
-
-    @abstractmethod
-    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
 
 
 class Portable(Batched):
     """Standard operators and a cache that grows by concatenation: what other tools expect."""
 
-    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        past = self.past[layer][0].shape[2]
+    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        past_keys, past_values = self._past(layer)
+        past = past_keys.shape[2]
         rows, columns = past + torch.arange(query.shape[1]), torch.arange(past + query.shape[1])
-        in_window = allowed(rows[None], columns[None], layer_spec.window)
+        in_window = allowed(rows[None], columns[None], attention.window)
         # A padding token attends to itself: a fully masked row would give NaN, which spreads.
         mask = (in_window & (self.attended[:, None, :] != 0)) | (rows[:, None] == columns[None, :])
         mixed, keys, values, _ = ops.attention(
@@ -231,11 +266,12 @@ class Portable(Batched):
             key.transpose(1, 2),
             value.transpose(1, 2),
             mask[:, None],
-            *self.past[layer],
-            scale=self.spec.scale,
-            softcap=limit_of(layer_spec),
+            past_keys,
+            past_values,
+            scale=attention.scale,
+            softcap=limit_of(attention),
         )
-        self.present.append((keys, values))
+        self.states.keep(layer, key=keys, value=values)
         return mixed.transpose(1, 2)
 
 
@@ -243,14 +279,13 @@ class Served(Batched):
     """The grouped-query operator on buffers of the caller, with texts padded on the right."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         self.last = (self.attended.sum(dim=1) - 1).to(torch.int32)
         self.total = torch.full((1,), self.attended.shape[1], dtype=torch.int32)
 
-    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        inputs = [*(heads.flatten(-2) for heads in (query, key, value)), *self.past[layer], self.last, self.total]
-        mixed, keys, values = grouped_query(self.spec, layer_spec, inputs, self.spec.scale)
-        self.present.append((keys, values))
+    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        inputs = [*(heads.flatten(-2) for heads in (query, key, value)), *self._past(layer), self.last, self.total]
+        mixed, keys, values = grouped_query(attention, inputs, attention.scale)
+        self.states.keep(layer, key=keys, value=values)
         return mixed.reshape(query.shape)
 
 
@@ -265,7 +300,7 @@ Kernels = type[Buffered] | type[Batched]
 def kernels_of(spec: DecoderSpec) -> dict[str, Kernels]:
     """The fastest kernels of each graph for this decoder. Graphs with sites do not fuse the rotation."""
     grouped = GroupedQuery if groups_queries(spec) else Standard
-    fused = any(isinstance(layer.position, Rotary) and fuses(layer.position, spec.head_dim) for layer in spec.layers)
+    fused = any(isinstance(one.position, Rotary) and fuses(one.position, one.head_dim) for one in spec.attentions)
     served = Served if grouped is GroupedQuery else Portable
     return {
         "fast": FusedRotary if fused else grouped,

@@ -7,7 +7,6 @@ from typing import Literal
 from models.checkpoint import Checkpoint
 from models.json_text import json_text
 from models.parameters import Shapes
-from models.parts import layers_of
 from models.precision import FP32, Float, Grouped, Precision, Scheme, Zero
 from models.quantized import groups_of, row_bytes
 from models.quantized_file import stem_of
@@ -72,25 +71,21 @@ def layout_of(checkpoint: Checkpoint, precision: Precision = FP32) -> Layout:
     return Layout(schemes, accuracy) if schemes else DENSE
 
 
-_FUSED = {"attn.qkv": ("attn.query", "attn.key", "attn.value"), "ffn.gate_up": ("ffn.gate", "ffn.up")}
-"""Matrices of a layer with the same input, by the name of their stack."""
-
-
-def fused_groups(layout: Layout) -> dict[str, tuple[str, ...]]:
+def fused_groups(spec: DecoderSpec, layout: Layout) -> dict[str, tuple[str, ...]]:
     """Groups of matrices that are stacked into one product, in this order: `layers.3.attn.qkv` and its three stems."""
     groups: dict[str, tuple[str, ...]] = {}
-    for layer in layers_of(layout.schemes):
-        for name, parts in _FUSED.items():
-            stems = tuple(f"layers.{layer}.{part}" for part in parts)
+    for scope, sublayer in spec.sublayers():
+        for name, parts in sublayer.joined.items():
+            stems = tuple(f"{scope}.{part}" for part in parts)
             schemes = {layout.schemes.get(f"{stem}.weight") for stem in stems}
             if len(schemes) == 1 and None not in schemes:
-                groups[f"layers.{layer}.{name}"] = stems
+                groups[f"{scope}.{name}"] = stems
     return groups
 
 
 def groups_queries(spec: DecoderSpec) -> bool:
-    """Whether the grouped-query operator supports this head size: its kernel needs multiples of 8 features."""
-    return spec.head_dim % 8 == 0
+    """Whether the grouped-query operator supports these head sizes: its kernel needs multiples of 8 features."""
+    return all(attention.head_dim % 8 == 0 for attention in spec.attentions)
 
 
 def part_shapes(parameter: str, shape: tuple[int, ...], scheme: Scheme) -> Shapes:

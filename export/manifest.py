@@ -13,7 +13,7 @@ from models.json_text import json_text, parse_json
 from models.spec import DecoderSpec
 from models.spec_json import spec_from_json, spec_to_json
 
-FORMAT = 8
+FORMAT = 9
 """Increases when the graphs of a spec change: their inputs, outputs, names or operators."""
 
 FILE = "manifest.json"

@@ -29,7 +29,7 @@ def change_name(site: str, part: str) -> str:
     return f"{site}.{part}"
 
 
-_IN_NAME = re.compile(r"\b(embed|head|other|layers\.\d+\.(?:attn|ffn)\.\w+)\|")
+_IN_NAME = re.compile(r"\b(embed|head|other|layers\.\d+\.\w+\.\w+)\|")
 
 
 def part_of_node(node_name: str) -> str:

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.rotary import amplitude, inverse_periods
-from models.spec import AttentionWindow, Cap, DecoderSpec, Full, LayerSpec, Rotary, SoftCap
+from models.spec import Attention, AttentionWindow, Cap, DecoderSpec, Full, Rotary, SoftCap
+from models.sublayers.states import Fixed, Growing, Mark, Rolling, State, fixed_shape
 
 
 @runtime_checkable
@@ -22,11 +23,17 @@ class Kernels(Protocol):
     def attend(
         self,
         layer: int,
-        layer_spec: LayerSpec,
+        attention: Attention,
         query: Float[Tensor, "*batch token head head_dim"],
         key: Float[Tensor, "*batch token kv_head head_dim"],
         value: Float[Tensor, "*batch token kv_head head_dim"],
     ) -> Float[Tensor, "*batch token head head_dim"]: ...
+
+    def recall(self, layer: int, name: str, state: Rolling | Fixed) -> Tensor:
+        """A state of one layer before this pass; zeros before the first token."""
+
+    def keep(self, layer: int, name: str, value: Tensor) -> None:
+        """Sets a state of one layer after this pass."""
 
 
 @runtime_checkable
@@ -93,46 +100,54 @@ class FullPass:
     def rotate(self, heads: Tensor, rotary: Rotary) -> Tensor:
         return rotate(heads, self.positions, rotary)
 
-    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        full = isinstance(layer_spec.window, Full)
-        if isinstance(layer_spec.score_cap, SoftCap):
-            seen = visible(self.positions, self.positions, layer_spec.window)
+    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        full = isinstance(attention.window, Full)
+        if isinstance(attention.score_cap, SoftCap):
+            seen = visible(self.positions, self.positions, attention.window)
             query, key, value = (side.transpose(-3, -2) for side in (query, key, value))
-            return capped(query, key, value, seen, layer_spec.score_cap).transpose(-3, -2)
+            return capped(query, key, value, seen, attention.score_cap).transpose(-3, -2)
         mixed = F.scaled_dot_product_attention(
             query.transpose(-3, -2),
             key.transpose(-3, -2),
             value.transpose(-3, -2),
-            attn_mask=None if full else visible(self.positions, self.positions, layer_spec.window),
+            attn_mask=None if full else visible(self.positions, self.positions, attention.window),
             is_causal=full,
             enable_gqa=query.shape[-2] != key.shape[-2],
         )
         return mixed.transpose(-3, -2)
 
+    def recall(self, layer: int, name: str, state: Rolling | Fixed) -> Tensor:
+        return torch.zeros(fixed_shape(state), device=self.positions.device)
+
+    def keep(self, layer: int, name: str, value: Tensor) -> None:
+        """Nothing: there is no later pass."""
+
 
 class Cached:
-    """Attention over all tokens fed so far, with keys and values in a cache of fixed capacity.
+    """The states of all mixers over all tokens fed so far, with buffers of fixed capacity for those that grow.
 
     Attributes:
         fed: Number of tokens in the cache.
+        capacity: Maximum number of tokens in the cache.
     """
 
     def __init__(self, spec: DecoderSpec, capacity: int, dtype: torch.dtype = torch.float32) -> None:
-        shape = (spec.n_layers, spec.n_kv_heads, capacity, spec.head_dim)
-        self.keys, self.values = torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)
-        self.fed = 0
+        self.fed, self.capacity, self._text = 0, capacity, 0
         self.positions = torch.arange(0)
-
-    @property
-    def capacity(self) -> int:
-        """Maximum number of tokens in the cache."""
-        return self.keys.shape[2]
+        self._kinds = [layer.mixer.states() for layer in spec.layers]
+        self._states = [
+            {name: torch.zeros(_buffer_shape(state, capacity), dtype=dtype) for name, state in kinds.items()}
+            for kinds in self._kinds
+        ]
 
     def grow(self, capacity: int) -> None:
         """Grows the cache to `capacity` tokens and keeps its content."""
-        more = (*self.keys.shape[:2], capacity - self.capacity, self.keys.shape[3])
-        self.keys = torch.cat([self.keys, self.keys.new_zeros(more)], dim=2)
-        self.values = torch.cat([self.values, self.values.new_zeros(more)], dim=2)
+        for kinds, states in zip(self._kinds, self._states, strict=True):
+            for name, state in kinds.items():
+                if isinstance(state, Growing):
+                    more = (state.heads, capacity - self.capacity, state.features)
+                    states[name] = torch.cat([states[name], states[name].new_zeros(more)], dim=1)
+        self.capacity = capacity
 
     def begin(self, tokens: int) -> None:
         """Starts a pass over the next `tokens` tokens."""
@@ -142,17 +157,49 @@ class Cached:
         """Ends the pass: its tokens count as fed."""
         self.fed += len(self.positions)
 
+    def clear(self) -> None:
+        """Begins a new text."""
+        self.fed, self._text = 0, self._text + 1
+        for state in self._fixed().values():
+            state.zero_()
+
+    def mark(self) -> Mark[Tensor]:
+        """The place after the last token."""
+        return Mark(self._text, self.fed, {key: state.clone() for key, state in self._fixed().items()})
+
+    def restore(self, mark: Mark[Tensor]) -> None:
+        """Goes back to a place of the same text."""
+        assert mark.text == self._text, "the mark is of another text"
+        self.fed = mark.fed
+        for key, state in self._fixed().items():
+            state.copy_(mark.kept[key])
+
+    def _fixed(self) -> dict[tuple[int, str], Tensor]:
+        """The states that do not grow, by layer and name."""
+        return {
+            (layer, name): self._states[layer][name]
+            for layer, kinds in enumerate(self._kinds)
+            for name, state in kinds.items()
+            if not isinstance(state, Growing)
+        }
+
+    def recall(self, layer: int, name: str, state: Rolling | Fixed) -> Tensor:
+        return self._states[layer][name].clone()
+
+    def keep(self, layer: int, name: str, value: Tensor) -> None:
+        self._states[layer][name].copy_(value)
+
     def rotate(self, heads: Tensor, rotary: Rotary) -> Tensor:
         return rotate(heads, self.positions, rotary)
 
-    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         end = self.fed + len(self.positions)
-        self.keys[layer, :, self.fed : end] = key.transpose(0, 1)
-        self.values[layer, :, self.fed : end] = value.transpose(0, 1)
-        seen = visible(self.positions, torch.arange(end), layer_spec.window)
-        keys, values = self.keys[layer, :, :end], self.values[layer, :, :end]
-        if isinstance(layer_spec.score_cap, SoftCap):
-            return capped(query.transpose(0, 1), keys, values, seen, layer_spec.score_cap).transpose(0, 1)
+        kept = self._states[layer]
+        kept["key"][:, self.fed : end], kept["value"][:, self.fed : end] = key.transpose(0, 1), value.transpose(0, 1)
+        seen = visible(self.positions, torch.arange(end), attention.window)
+        keys, values = kept["key"][:, :end], kept["value"][:, :end]
+        if isinstance(attention.score_cap, SoftCap):
+            return capped(query.transpose(0, 1), keys, values, seen, attention.score_cap).transpose(0, 1)
         mixed = F.scaled_dot_product_attention(
             query.transpose(0, 1)[None],
             keys[None],
@@ -161,3 +208,7 @@ class Cached:
             enable_gqa=query.shape[-2] != key.shape[-2],
         )
         return mixed[0].transpose(0, 1)
+
+
+def _buffer_shape(state: State, capacity: int) -> tuple[int, ...]:
+    return (state.heads, capacity, state.features) if isinstance(state, Growing) else fixed_shape(state)

@@ -9,23 +9,12 @@ from models.errors import CheckpointError
 from models.families.config import Config
 from models.families.family import Family
 from models.families.views import Stored
-from models.parameters import parameter_shapes, part_of
+from models.parameters import parameters_of, part_of
 from models.safetensors_file import TensorPlace
 from models.spec import DecoderSpec
+from models.sublayers.sublayer import Parameter
 from models.tensor_names import StoredTensors
 from models.weights import StoredParameter
-
-_SIZES_OF = {
-    "attn.query": ("n_heads", "head_dim", "d_model"),
-    "attn.key": ("n_kv_heads", "head_dim", "d_model"),
-    "attn.value": ("n_kv_heads", "head_dim", "d_model"),
-    "attn.out": ("n_heads", "head_dim", "d_model"),
-    "ffn.norm": ("d_model",),
-    "ffn": ("d_ff", "d_model"),
-    "head.weight": ("vocab_size", "d_model"),
-    "embed.weight": ("vocab_size", "d_model"),
-}
-"""The sizes that determine a parameter's shape, by a part of its name; the first match counts."""
 
 _FLOATS = ("F32", "F16", "BF16", "F64")
 
@@ -63,7 +52,7 @@ def match(
     _refuse_method(config)
     named, multipliers = family.weights_of(spec), family.multipliers(config)
     parameters: dict[str, StoredParameter] = {}
-    for name, shape in parameter_shapes(spec).items():
+    for name, parameter in parameters_of(spec).items():
         if name in leave_out:
             continue
         stored = named[name]
@@ -75,9 +64,9 @@ def match(
         if place is None:
             raise CheckpointError(
                 f"checkpoint {config.path.parent} has no '{name}' (expected tensor '{stored.tensor}'); "
-                f"config.json says {_sizes(config, family, name, missing=True)}"
+                f"config.json says {_sizes(config, family, parameter, missing=True)}"
             )
-        _check(config, family, name, stored, place, shape)
+        _check(config, family, parameter, stored, place)
         parameters[name] = StoredParameter(place, stored.view, multipliers.get(part_of(name), 1.0))
     return parameters
 
@@ -117,19 +106,17 @@ def _refuse_quantized(config: Config, tensors: StoredTensors, tensor: str) -> No
     )
 
 
-def _check(
-    config: Config, family: Family, name: str, stored: Stored, place: TensorPlace, shape: tuple[int, ...]
-) -> None:
+def _check(config: Config, family: Family, parameter: Parameter, stored: Stored, place: TensorPlace) -> None:
     if place.kind not in _FLOATS:
         raise CheckpointError(
             f"'{stored.tensor}' in {place.file} is stored as {place.kind}{_by(config)}; Edge reads unquantized weights "
             f"({', '.join(_FLOATS)}), and those quantized by mlx-lm or 'edge export --precision'"
         )
-    needed = stored.view.stored_shape(shape)
+    needed = stored.view.stored_shape(parameter.shape)
     if place.shape != needed:
         raise CheckpointError(
             f"'{stored.tensor}' in {place.file} is {place.shape}, the spec needs {needed}; "
-            f"{config.path.name} says {_sizes(config, family, name)}"
+            f"{config.path.name} says {_sizes(config, family, parameter)}"
         )
 
 
@@ -138,9 +125,9 @@ def _by(config: Config) -> str:
     return f" by '{method}'" if isinstance(method, str) else ""
 
 
-def _sizes(config: Config, family: Family, name: str, *, missing: bool = False) -> str:
+def _sizes(config: Config, family: Family, parameter: Parameter, *, missing: bool = False) -> str:
     """The config keys and values of a parameter's sizes; for a missing parameter also the number of layers."""
-    sizes = next((sizes for part, sizes in _SIZES_OF.items() if part in name), ("d_model",))
-    layers = ("n_layers",) if missing and name.startswith("layers.") else ()
-    keys, complete = dict.fromkeys(family.keys[size] for size in (*layers, *sizes)), family.complete(config).keys
+    layers = ("n_layers",) if missing and parameter.name.startswith("layers.") else ()
+    sizes = (*layers, *parameter.sizes)
+    keys, complete = dict.fromkeys(family.keys[size] for size in sizes), family.complete(config).keys
     return ", ".join(f"{key}={complete[key]}{'' if key in config.keys else ' by default'}" for key in keys)

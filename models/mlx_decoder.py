@@ -3,6 +3,7 @@
 Read top to bottom: norm, attention, FFN, block, embedding, head, decoder. Values carry no batch axis.
 """
 
+from functools import singledispatch
 from math import pi, sqrt
 
 import mlx.core as mx
@@ -13,6 +14,7 @@ from models import spec as kinds
 from models.mlx_kernels import Kernels, Probe, blind, bound
 from models.sites import LOGITS, layer_site
 from models.spec import Activation, DecoderSpec, LayerSpec
+from models.sublayers.sublayer import Sublayer
 
 
 def norm_of(norm: kinds.Norm | kinds.NoNorm, features: int) -> nn.Module:
@@ -31,6 +33,8 @@ def activate(activation: Activation, x: Float[mx.array, "..."]) -> Float[mx.arra
     match activation:
         case Activation.RELU:
             return mx.maximum(x, 0)
+        case Activation.RELU2:
+            return mx.square(mx.maximum(x, 0))
         case Activation.GELU:
             return x * (1 + mx.erf(x / sqrt(2))) / 2
         case Activation.GELU_TANH:
@@ -42,21 +46,21 @@ def activate(activation: Activation, x: Float[mx.array, "..."]) -> Float[mx.arra
 class Attention(nn.Module):
     """Attention: each token gets a weighted sum of the values of the tokens it attends to."""
 
-    def __init__(self, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
+    def __init__(self, mixer: kinds.Attention, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
         super().__init__()
-        self.layer_spec, self.layer, self.head_dim = layer_spec, layer, spec.head_dim
-        queries, keys = spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim
+        self.kind, self.layer = mixer, layer
+        queries, keys = mixer.query_width, mixer.key_width
         self.norm = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_before else None
-        self.query = nn.Linear(spec.d_model, queries, layer_spec.qkv_bias)
-        self.key = nn.Linear(spec.d_model, keys, layer_spec.qkv_bias)
-        self.value = nn.Linear(spec.d_model, keys, layer_spec.qkv_bias)
-        self.out = nn.Linear(queries, spec.d_model, layer_spec.out_bias)
+        self.query = nn.Linear(spec.d_model, queries, mixer.qkv_bias)
+        self.key = nn.Linear(spec.d_model, keys, mixer.qkv_bias)
+        self.value = nn.Linear(spec.d_model, keys, mixer.qkv_bias)
+        self.out = nn.Linear(queries, spec.d_model, mixer.out_bias)
         self.query_norm: nn.Module | None = None
         self.key_norm: nn.Module | None = None
-        self.joint = isinstance(layer_spec.head_norm, kinds.JointNorm)
-        if not isinstance(layer_spec.head_norm, kinds.NoHeadNorm):
-            self.query_norm = norm_of(layer_spec.head_norm.norm, queries if self.joint else spec.head_dim)
-            self.key_norm = norm_of(layer_spec.head_norm.norm, keys if self.joint else spec.head_dim)
+        self.joint = isinstance(mixer.head_norm, kinds.JointNorm)
+        if not isinstance(mixer.head_norm, kinds.NoHeadNorm):
+            self.query_norm = norm_of(mixer.head_norm.norm, queries if self.joint else mixer.head_dim)
+            self.key_norm = norm_of(mixer.head_norm.norm, keys if self.joint else mixer.head_dim)
         self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
 
     def __call__(
@@ -66,13 +70,13 @@ class Attention(nn.Module):
         query = self._heads(self.query(x), self.query_norm)
         key = self._heads(self.key(x), self.key_norm)
         value = self._heads(self.value(x), None)
-        if isinstance(self.layer_spec.position, kinds.Rotary):
-            query = kernels.rotate(query, self.layer_spec.position)
-            key = kernels.rotate(key, self.layer_spec.position)
+        if isinstance(self.kind.position, kinds.Rotary):
+            query = kernels.rotate(query, self.kind.position)
+            key = kernels.rotate(key, self.kind.position)
         query = see(layer_site(self.layer, "attn.query"), query)
         key = see(layer_site(self.layer, "attn.key"), key)
         value = see(layer_site(self.layer, "attn.value"), value)
-        mixed = kernels.attend(self.layer, self.layer_spec, query, key, value)
+        mixed = kernels.attend(self.layer, self.kind, query, key, value)
         mixed = see(layer_site(self.layer, "attn.heads"), mixed)
         output = self.out(mixed.flatten(-2))
         return see(layer_site(self.layer, "attn.output"), output if self.after is None else self.after(output))
@@ -81,16 +85,15 @@ class Attention(nn.Module):
         self, projected: Float[mx.array, "token all_heads"], norm: nn.Module | None
     ) -> Float[mx.array, "token head head_dim"]:
         normed: mx.array = norm(projected) if norm is not None and self.joint else projected
-        heads: mx.array = normed.reshape(len(projected), -1, self.head_dim)
+        heads: mx.array = normed.reshape(len(projected), -1, self.kind.head_dim)
         return norm(heads) if norm is not None and not self.joint else heads
 
 
 class FFN(nn.Module):
     """Feed-forward network: at each position, active neurons add their output vectors."""
 
-    def __init__(self, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
+    def __init__(self, ffn: kinds.Plain | kinds.Gated, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
         super().__init__()
-        ffn = layer_spec.ffn
         self.activation, self.layer = ffn.activation, layer
         self.norm = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_before else None
         self.gate = nn.Linear(spec.d_model, ffn.d_ff, ffn.bias) if isinstance(ffn, kinds.Gated) else None
@@ -98,7 +101,9 @@ class FFN(nn.Module):
         self.down = nn.Linear(ffn.d_ff, spec.d_model, ffn.bias)
         self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
 
-    def __call__(self, x: Float[mx.array, "token model"], see: Probe) -> Float[mx.array, "token model"]:
+    def __call__(
+        self, x: Float[mx.array, "token model"], kernels: Kernels, see: Probe
+    ) -> Float[mx.array, "token model"]:
         x = x if self.norm is None else self.norm(x)
         if self.gate is None:
             neurons = activate(self.activation, self.up(x))
@@ -109,14 +114,25 @@ class FFN(nn.Module):
         return see(layer_site(self.layer, "ffn.output"), output if self.after is None else self.after(output))
 
 
+@singledispatch
+def module_of(sublayer: Sublayer, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> nn.Module:
+    """The module of a sublayer. Each kind registers its own."""
+    raise NotImplementedError(f"no module for {type(sublayer).__name__}")
+
+
+module_of.register(kinds.Attention, Attention)
+module_of.register(kinds.Plain, FFN)
+module_of.register(kinds.Gated, FFN)
+
+
 class Block(nn.Module):
     """One layer: attention and FFN, both added to the residual stream."""
 
     def __init__(self, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
         super().__init__()
         self.residual, self.layer = layer_spec.residual, layer
-        self.attn = Attention(spec, layer_spec, layer)
-        self.ffn = FFN(spec, layer_spec, layer)
+        self.attn = module_of(layer_spec.mixer, spec, layer_spec, layer)
+        self.ffn = module_of(layer_spec.ffn, spec, layer_spec, layer)
         self.attn_sum = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_sum else None
         self.ffn_sum = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_sum else None
 
@@ -128,9 +144,9 @@ class Block(nn.Module):
         mid = mid if self.attn_sum is None else self.attn_sum(mid)
         match self.residual:
             case kinds.Sequential():
-                output = mid + self.ffn(mid, see)
+                output = mid + self.ffn(mid, kernels, see)
             case kinds.Parallel():
-                output = mid + self.ffn(x, see)
+                output = mid + self.ffn(x, kernels, see)
         output = output if self.ffn_sum is None else self.ffn_sum(output)
         return see(layer_site(self.layer, "output"), output)
 

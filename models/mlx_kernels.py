@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from models.rotary import amplitude, inverse_periods, rotary_tables
-from models.spec import AttentionWindow, Cap, DecoderSpec, Full, LayerSpec, Rotary, Sliding, SoftCap
+from models.spec import Attention, AttentionWindow, Cap, DecoderSpec, Full, Rotary, Sliding, SoftCap
+from models.sublayers.states import Fixed, Growing, Mark, Rolling, fixed_shape
 
 STEP = 256
 """Tokens by which buffers grow: growing copies them, and GPU kernels prefer such lengths."""
@@ -27,11 +28,17 @@ class Kernels(Protocol):
     def attend(
         self,
         layer: int,
-        layer_spec: LayerSpec,
+        attention: Attention,
         query: Float[mx.array, "token head head_dim"],
         key: Float[mx.array, "token kv_head head_dim"],
         value: Float[mx.array, "token kv_head head_dim"],
     ) -> Float[mx.array, "token head head_dim"]: ...
+
+    def recall(self, layer: int, name: str, state: Rolling | Fixed) -> mx.array:
+        """A state of one layer before this pass; zeros before the first token."""
+
+    def keep(self, layer: int, name: str, value: mx.array) -> None:
+        """Sets a state of one layer after this pass."""
 
 
 @runtime_checkable
@@ -83,33 +90,41 @@ def capped(
 
 
 class Cached:
-    """Attention over all tokens fed so far, with keys and values in buffers of fixed capacity.
+    """The states of all mixers over all tokens fed so far, with buffers of fixed capacity for those that grow.
 
     Attributes:
         fed: Number of tokens in the buffers.
+        capacity: Maximum number of tokens in the buffers.
         positions: Positions of the current pass.
+        fixed: The states that do not grow, by layer and name. A pass replaces them.
     """
 
     def __init__(self, spec: DecoderSpec, kind: mx.Dtype = mx.float32) -> None:
-        self.spec, self.kind, self.fed = spec, kind, 0
-        self.positions = mx.arange(0)
-        empty = (1, spec.n_kv_heads, 0, spec.head_dim)
-        self.keys = [mx.zeros(empty, kind) for _ in spec.layers]
-        self.values = [mx.zeros(empty, kind) for _ in spec.layers]
+        self.spec, self.kind, self.fed, self.capacity = spec, kind, 0, 0
+        self.positions, self._text = mx.arange(0), 0
+        self._growing: list[dict[str, mx.array]] = []
+        self.fixed: dict[tuple[int, str], mx.array] = {}
+        for index, layer in enumerate(spec.layers):
+            states = layer.mixer.states()
+            growing = {name: state for name, state in states.items() if isinstance(state, Growing)}
+            empty = {name: (1, state.heads, 0, state.features) for name, state in growing.items()}
+            self._growing.append({name: mx.zeros(shape, kind) for name, shape in empty.items()})
+            self.fixed |= {
+                (index, name): mx.zeros(fixed_shape(state))
+                for name, state in states.items()
+                if not isinstance(state, Growing)
+            }
         self._periods: dict[Rotary, mx.array] = {}
-
-    @property
-    def capacity(self) -> int:
-        """Maximum number of tokens in the buffers."""
-        return int(self.keys[0].shape[2])
 
     def grow(self, capacity: int) -> None:
         """Grows the buffers to at least `capacity` tokens, in whole steps, and keeps their content."""
         whole_steps = -(-capacity // STEP) * STEP
-        more = (1, self.spec.n_kv_heads, whole_steps - self.capacity, self.spec.head_dim)
-        self.keys = [mx.concatenate([keys, mx.zeros(more, self.kind)], axis=2) for keys in self.keys]
-        self.values = [mx.concatenate([values, mx.zeros(more, self.kind)], axis=2) for values in self.values]
-        mx.eval(self.keys, self.values)
+        for buffers in self._growing:
+            for name, buffer in buffers.items():
+                more = (1, buffer.shape[1], whole_steps - self.capacity, buffer.shape[3])
+                buffers[name] = mx.concatenate([buffer, mx.zeros(more, self.kind)], axis=2)
+        self.capacity = whole_steps
+        mx.eval(self._growing)
 
     def begin(self, tokens: int) -> None:
         """Starts a pass over the next `tokens` tokens."""
@@ -117,7 +132,28 @@ class Cached:
 
     def finish(self) -> None:
         """Ends the pass: its tokens count as fed."""
+        mx.eval(self.fixed)
         self.fed += len(self.positions)
+
+    def clear(self) -> None:
+        """Begins a new text."""
+        self.fed, self._text = 0, self._text + 1
+        self.fixed = {key: mx.zeros_like(state) for key, state in self.fixed.items()}
+
+    def mark(self) -> Mark[mx.array]:
+        """The place after the last token."""
+        return Mark(self._text, self.fed, dict(self.fixed))
+
+    def restore(self, mark: Mark[mx.array]) -> None:
+        """Goes back to a place of the same text."""
+        assert mark.text == self._text, "the mark is of another text"
+        self.fed, self.fixed = mark.fed, dict(mark.kept)
+
+    def recall(self, layer: int, name: str, state: Rolling | Fixed) -> mx.array:
+        return self.fixed[layer, name]
+
+    def keep(self, layer: int, name: str, value: mx.array) -> None:
+        self.fixed[layer, name] = value
 
     def rotate(self, heads: mx.array, rotary: Rotary) -> mx.array:
         if rotary not in self._periods:
@@ -137,23 +173,23 @@ class Cached:
         rest = rotated[..., rotary.features :]
         return mx.concatenate([factor * rotated[..., : rotary.features], rest], axis=-1)
 
-    def attend(self, layer: int, layer_spec: LayerSpec, query: mx.array, key: mx.array, value: mx.array) -> mx.array:
+    def attend(self, layer: int, attention: Attention, query: mx.array, key: mx.array, value: mx.array) -> mx.array:
         end = self.fed + len(query)
-        self.keys[layer][0, :, self.fed : end] = key.swapaxes(0, 1)
-        self.values[layer][0, :, self.fed : end] = value.swapaxes(0, 1)
-        return self.mix(layer, layer_spec, query, self.fed)
+        self._growing[layer]["key"][0, :, self.fed : end] = key.swapaxes(0, 1)
+        self._growing[layer]["value"][0, :, self.fed : end] = value.swapaxes(0, 1)
+        return self.mix(layer, attention, query, self.fed)
 
-    def mix(self, layer: int, layer_spec: LayerSpec, query: mx.array, first: int) -> mx.array:
+    def mix(self, layer: int, attention: Attention, query: mx.array, first: int) -> mx.array:
         """Attention outputs of the queries at positions from `first` on."""
-        window, end = layer_spec.window, first + len(query)
+        window, end = attention.window, first + len(query)
         start = max(0, first + 1 - window.tokens) if isinstance(window, Sliding) else 0
         heads = query.swapaxes(0, 1)
-        keys, values = self.keys[layer][:, :, start:end], self.values[layer][:, :, start:end]
-        if isinstance(layer_spec.score_cap, SoftCap):
+        keys, values = (self._growing[layer][name][:, :, start:end] for name in ("key", "value"))
+        if isinstance(attention.score_cap, SoftCap):
             mask = _allowed(start, first, end, window)
-            return capped(heads, keys[0], values[0], mask, self.spec.scale, layer_spec.score_cap).swapaxes(0, 1)
+            return capped(heads, keys[0], values[0], mask, attention.scale, attention.score_cap).swapaxes(0, 1)
         kernel_mask = _mask(start, first, end, window)
-        mixed = mx.fast.scaled_dot_product_attention(heads[None], keys, values, scale=self.spec.scale, mask=kernel_mask)
+        mixed = mx.fast.scaled_dot_product_attention(heads[None], keys, values, scale=attention.scale, mask=kernel_mask)
         return mixed[0].swapaxes(0, 1)
 
 
@@ -166,29 +202,29 @@ class CachedOnCpu(Cached):
 
     def __init__(self, spec: DecoderSpec, kind: mx.Dtype = mx.float32) -> None:
         super().__init__(spec, kind)
+        self._rotaries = {one.position for one in spec.attentions if isinstance(one.position, Rotary)}
         self._tables: dict[Rotary, tuple[mx.array, mx.array]] = {}
 
     def grow(self, capacity: int) -> None:
         super().grow(capacity)
-        for layer in self.spec.layers:
-            if isinstance(layer.position, Rotary):
-                cos, sin = rotary_tables(layer.position, self.capacity)
-                rest = np.ones((self.capacity, self.spec.head_dim - layer.position.features), np.float32)
-                self._tables[layer.position] = (
-                    mx.array(np.concatenate([cos, cos, rest], axis=1)[:, None]).astype(self.kind),
-                    mx.array(np.concatenate([-sin, sin, 0 * rest], axis=1)[:, None]).astype(self.kind),
-                )
+        for kind in self._rotaries:
+            cos, sin = rotary_tables(kind, self.capacity)
+            self._tables[kind] = (
+                mx.array(np.concatenate([cos, cos], axis=1)[:, None]).astype(self.kind),
+                mx.array(np.concatenate([-sin, sin], axis=1)[:, None]).astype(self.kind),
+            )
 
     def rotate(self, heads: mx.array, rotary: Rotary) -> mx.array:
         cos, sin = (table[self.fed : self.fed + len(heads)] for table in self._tables[rotary])
         half, features = rotary.features // 2, rotary.features
-        swapped = [heads[..., half:features], heads[..., :half]]
-        rest = [heads[..., features:]] if features < self.spec.head_dim else []
-        return heads * cos + mx.concatenate(swapped + rest, axis=-1) * sin
+        turned, rest = heads[..., :features], heads[..., features:]
+        swapped = mx.concatenate([turned[..., half:], turned[..., :half]], axis=-1)
+        rotated = turned * cos + swapped * sin
+        return mx.concatenate([rotated, rest], axis=-1) if rest.shape[-1] else rotated
 
-    def mix(self, layer: int, layer_spec: LayerSpec, query: mx.array, first: int) -> mx.array:
+    def mix(self, layer: int, attention: Attention, query: mx.array, first: int) -> mx.array:
         whole = super().mix
         if len(query) <= BLOCK:
-            return whole(layer, layer_spec, query, first)
+            return whole(layer, attention, query, first)
         blocks = range(0, len(query), BLOCK)
-        return mx.concatenate([whole(layer, layer_spec, query[at : at + BLOCK], first + at) for at in blocks])
+        return mx.concatenate([whole(layer, attention, query[at : at + BLOCK], first + at) for at in blocks])

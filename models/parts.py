@@ -8,39 +8,58 @@ other                                       work outside all parts
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from models.sites import ATTENTION, FFN
+from models.spec import FFN as FeedForward
+from models.spec import DecoderSpec, Mixer
+from models.sublayers.sublayer import kinds_of
 
 OTHER = "other"
 
-SUBLAYERS: dict[str, tuple[str, ...]] = {"attn": ("norm", "qkv", "core", "out"), "ffn": ("norm", "up", "act", "down")}
-"""The parts of attention and of the FFN, in order of computation."""
-
-RESTS = {"attn": "core", "ffn": "act"}
-"""The part of a sublayer's work outside its modules."""
-
-_OF_MODULE = {
-    "attn": {"norm": "norm", "query_norm": "norm", "key_norm": "norm", "after": "norm"}
-    | dict.fromkeys(("query", "key", "value"), "qkv")
-    | {"out": "out"},
-    "ffn": {"norm": "norm", "after": "norm", "gate": "up", "up": "up", "down": "down"},
-}
-
-_PATH = re.compile(r"^(?:decoder\.)?(?:(embed|head)(?:\.|$)|(layers\.\d+)\.(attn|ffn)(?:\.(\w+)|$))")
-_PART = re.compile(r"^(layers\.\d+\.(?:attn|ffn))\.\w+$")
+_PATH = re.compile(r"^(?:decoder\.)?(?:(embed|head)(?:\.|$)|(layers\.\d+\.\w+)(?:\.(\w+)|$))")
+_PART = re.compile(r"^(layers\.\d+\.\w+)\.\w+$")
 
 
-def part_of_module(path: str) -> str | None:
-    """The part that a module belongs to, by its path in a decoder; None for the decoder and its layers.
+def known_parts() -> tuple[str, ...]:
+    """The parts of every kind of sublayer, within a layer: `attn.qkv`."""
+    kinds = ((ATTENTION, Mixer), (FFN, FeedForward))
+    found = (f"{name}.{part}" for name, base in kinds for kind in kinds_of(base) for part in kind.parts)
+    return tuple(dict.fromkeys(found))
 
-    `layers.3.attn.query` is in `layers.3.attn.qkv`. Work of a sublayer outside its modules is in its part of `RESTS`.
-    """
-    match = _PATH.match(path)
-    if match is None:
-        return None
-    outside, layer, sublayer, module = match.groups()
-    if outside:
-        return str(outside)
-    return f"{layer}.{sublayer}.{_OF_MODULE[sublayer].get(module, RESTS[sublayer])}"
+
+class TimedParts:
+    """The timed parts of one decoder."""
+
+    def __init__(self, spec: DecoderSpec) -> None:
+        self._sublayers = dict(spec.sublayers())
+
+    def of_module(self, path: str) -> str | None:
+        """The part that a module belongs to, by its path in the decoder; None for the decoder and its layers.
+
+        `layers.3.attn.query` is in `layers.3.attn.qkv`. Work of a sublayer outside its modules is in its `rest`.
+        """
+        match = _PATH.match(path)
+        if match is None:
+            return None
+        outside, scope, module = match.groups()
+        if outside:
+            return str(outside)
+        sublayer = self._sublayers.get(scope)
+        if sublayer is None:
+            return None
+        part = next((part for part, modules in sublayer.parts.items() if module in modules), sublayer.rest)
+        return f"{scope}.{part}"
+
+    @property
+    def rests(self) -> Mapping[str, str]:
+        """The part of each sublayer to which its work outside modules belongs, by the sublayer."""
+        return {scope: f"{scope}.{sublayer.rest}" for scope, sublayer in self._sublayers.items()}
+
+    @property
+    def ordered(self) -> tuple[str, ...]:
+        """Every part of every layer, in order of computation."""
+        return tuple(f"{scope}.{part}" for scope, sublayer in self._sublayers.items() for part in sublayer.parts)
 
 
 def sublayer_of(part: str) -> str:
@@ -57,8 +76,3 @@ def within_layer(part: str) -> str:
 def layers_of(parts: Iterable[str]) -> list[int]:
     """The layers of some parts, in ascending order."""
     return sorted({int(part.split(".")[1]) for part in parts if part.startswith("layers.")})
-
-
-def layer_parts(layer: int) -> list[str]:
-    """Every part of one layer, in order of computation."""
-    return [f"layers.{layer}.{sublayer}.{part}" for sublayer, parts in SUBLAYERS.items() for part in parts]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.errors import CheckpointError, MisuseError
 from models.json_text import json_text, parse_json
-from models.parameters import parameter_shapes, part_of
+from models.parameters import parameter_shapes, parameters_of, part_of
 from models.precision import Scheme, Zero
 from models.progress import Progress
 from models.quantized import QuantizedMatrices, QuantizedMatrix, groups_of, quantize_matrix, row_bytes
@@ -37,7 +37,7 @@ def stem_of(parameter: str) -> str:
 
 
 def matrices(spec: DecoderSpec, keep: Sequence[str] = ()) -> tuple[str, ...]:
-    """Names of the parameters to quantize: every matrix except learned positions, including head and embedding.
+    """Names of the parameters to quantize: matrices of products, with head and embedding.
 
     Args:
         keep: Patterns of matrices that stay float32, such as `head`, `layers.0.*`, `*.ffn.down`.
@@ -45,8 +45,7 @@ def matrices(spec: DecoderSpec, keep: Sequence[str] = ()) -> tuple[str, ...]:
     Raises:
         MisuseError: a pattern matches no matrix.
     """
-    shapes = parameter_shapes(spec)
-    names = [name for name, shape in shapes.items() if len(shape) == 2 and name != "embed.positions"]
+    names = [name for name, parameter in parameters_of(spec).items() if parameter.product]
     for pattern in keep:
         if not any(fnmatchcase(stem_of(name), pattern) for name in names):
             raise MisuseError(

@@ -75,7 +75,7 @@ def rotary_tables(rotary: Rotary, length: int) -> tuple[Angles, Angles]:
 
 def context_limit_reason(spec: DecoderSpec) -> str:
     """Why position encodings limit the context, as a clause for a message; empty if they do not."""
-    scalings = [layer.position.scaling for layer in spec.layers if isinstance(layer.position, Rotary)]
+    scalings = [one.position.scaling for one in spec.attentions if isinstance(one.position, Rotary)]
     if any(isinstance(scaling, ListedScaling) and scaling.within == spec.context for scaling in scalings):
         return ", because beyond it LongRoPE rotates all tokens by other angles"
     return ""

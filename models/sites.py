@@ -1,23 +1,29 @@
 """Sites: named values in a decoder that can be recorded and edited. Published names never change."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
+from types import MappingProxyType
 
 from models.errors import MisuseError
-from models.spec import DecoderSpec
+from models.spec import DecoderSpec, LayerSpec
+from models.sublayers.sublayer import SiteAxes
 
-PARTS: dict[str, tuple[str, ...]] = {
-    "input": ("token", "model"),  # residual stream before the layer
-    "attn.query": ("token", "head", "head_dim"),  # after rotation
-    "attn.key": ("past", "kv_head", "head_dim"),  # after rotation
-    "attn.value": ("past", "kv_head", "head_dim"),
-    "attn.heads": ("token", "head", "head_dim"),  # output of each head, before the output projection
-    "attn.output": ("token", "model"),  # attention output added to the residual stream
-    "ffn.neurons": ("token", "neuron"),  # input of the down projection
-    "ffn.output": ("token", "model"),  # FFN output added to the residual stream
-    "output": ("token", "model"),  # residual stream after the layer
-}
-"""The sites of one layer and their axes, in order of computation."""
+ATTENTION, FFN = "attn", "ffn"
+"""The two sublayers in names of sites, parameters and timings."""
+
+SUBLAYERS = (ATTENTION, FFN)
+
+SUBLAYER_NAMES = {ATTENTION: "attention", FFN: "FFN"}
+"""Their names for people."""
+
+INPUT, OUTPUT = "input", "output"
+"""The residual stream before and after a layer. With a sublayer's name, `output` is what the sublayer adds to it."""
+
+QUERY, KEY, VALUE, HEADS = (f"{ATTENTION}.{part}" for part in ("query", "key", "value", "heads"))
+NEURONS = f"{FFN}.neurons"
+ATTENTION_OUTPUT, FFN_OUTPUT = (f"{sublayer}.{OUTPUT}" for sublayer in SUBLAYERS)
 
 LOGITS = "logits"
 """Name of the logits, (token, vocab)."""
@@ -30,12 +36,14 @@ class Site:
     Attributes:
         axes: Name of each dimension.
         row_shape: Sizes of all axes after the first; one row is one token.
+        changed_shape: The same for an edit, which may address what was not computed: a neuron of every expert.
     """
 
     name: str
     layer: int | None
     axes: tuple[str, ...]
     row_shape: tuple[int, ...]
+    changed_shape: tuple[int, ...]
 
     @property
     def row_size(self) -> int:
@@ -59,22 +67,35 @@ def place_of(site: str) -> str:
     return layer_site(layer - 1, "output") if layer and site == layer_site(layer, "input") else site
 
 
-def sites_of(spec: DecoderSpec) -> dict[str, Site]:
+def _axes_of(spec: DecoderSpec, layer: LayerSpec) -> Iterator[tuple[str, SiteAxes]]:
+    """The sites of one layer in order of computation, without the layer in their names."""
+    stream = SiteAxes("token", {"model": spec.d_model})
+    yield INPUT, stream
+    for name, sublayer in layer.sublayers.items():
+        for part, axes in sublayer.sites().items():
+            yield f"{name}.{part}", axes
+        yield f"{name}.{OUTPUT}", stream
+    yield OUTPUT, stream
+
+
+@lru_cache(maxsize=8)
+def sites_of(spec: DecoderSpec) -> Mapping[str, Site]:
     """Every site of a decoder by name, in order of computation."""
     sites: dict[str, Site] = {}
     for index, layer in enumerate(spec.layers):
-        size = {
-            "model": spec.d_model,
-            "head": spec.n_heads,
-            "kv_head": spec.n_kv_heads,
-            "head_dim": spec.head_dim,
-            "neuron": layer.ffn.d_ff,
-        }
-        for part, axes in PARTS.items():
-            name = layer_site(index, part)
-            sites[name] = Site(name, index, axes, tuple(size[axis] for axis in axes[1:]))
-    sites[LOGITS] = Site(LOGITS, None, ("token", "vocab"), (spec.vocab_size,))
-    return sites
+        for part, axes in _axes_of(spec, layer):
+            name, changed = layer_site(index, part), axes.changed or axes.sizes
+            sites[name] = Site(
+                name, index, (axes.first, *axes.sizes), tuple(axes.sizes.values()), tuple(changed.values())
+            )
+    vocab = (spec.vocab_size,)
+    return MappingProxyType(sites | {LOGITS: Site(LOGITS, None, ("token", "vocab"), vocab, vocab)})
+
+
+@lru_cache(maxsize=8)
+def parts_of(spec: DecoderSpec) -> tuple[str, ...]:
+    """The sites of its layers in order of computation, without the layers in their names: `attn.query`."""
+    return tuple(dict.fromkeys(part for layer in spec.layers for part, _ in _axes_of(spec, layer)))
 
 
 def find_site(spec: DecoderSpec, name: str) -> Site:
@@ -83,6 +104,6 @@ def find_site(spec: DecoderSpec, name: str) -> Site:
     if name not in known:
         raise MisuseError(
             f"no site '{name}' in this decoder of {spec.n_layers} layers; sites are '{LOGITS}' and "
-            f"'layers.<0..{spec.n_layers - 1}>.<part>' with part one of {', '.join(PARTS)}"
+            f"'layers.<0..{spec.n_layers - 1}>.<part>' with part one of {', '.join(parts_of(spec))}"
         )
     return known[name]

@@ -13,9 +13,8 @@ Axis names used in every annotation of this project:
     layer     layers; layer 0 follows the embedding
 """
 
-import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from models.errors import SpecError
 
@@ -42,66 +41,19 @@ from models.positions import NoScaling as NoScaling
 from models.positions import Rotary as Rotary
 from models.positions import Scaling as Scaling
 from models.positions import YarnScaling as YarnScaling
-
-
-class Activation(StrEnum):
-    """The activation function of an FFN."""
-
-    RELU = "relu"
-    GELU = "gelu"  # exact, by erf
-    GELU_TANH = "gelu_tanh"  # the tanh approximation
-    SILU = "silu"
-
-
-@dataclass(frozen=True)
-class Full:
-    """Every token attends to itself and all earlier tokens."""
-
-
-@dataclass(frozen=True)
-class Sliding:
-    """Every token attends to the last `tokens` tokens, including itself."""
-
-    tokens: int
-
-
-AttentionWindow = Full | Sliding
-
-
-@dataclass(frozen=True)
-class NoCap:
-    """No cap."""
-
-
-@dataclass(frozen=True)
-class SoftCap:
-    """`limit * tanh(x / limit)`: keeps numbers below the limit (Gemma 2)."""
-
-    limit: float
-
-
-Cap = NoCap | SoftCap
-
-
-@dataclass(frozen=True)
-class Plain:
-    """`down(act(up(x)))`: one key and one value vector per neuron."""
-
-    activation: Activation
-    d_ff: int
-    bias: bool
-
-
-@dataclass(frozen=True)
-class Gated:
-    """`down(act(gate(x)) * up(x))`."""
-
-    activation: Activation
-    d_ff: int
-    bias: bool
-
-
-FFN = Plain | Gated
+from models.sublayers.activation import Activation as Activation
+from models.sublayers.attention import Attention as Attention
+from models.sublayers.attention import AttentionWindow as AttentionWindow
+from models.sublayers.attention import Cap as Cap
+from models.sublayers.attention import Full as Full
+from models.sublayers.attention import NoCap as NoCap
+from models.sublayers.attention import Sliding as Sliding
+from models.sublayers.attention import SoftCap as SoftCap
+from models.sublayers.dense import Gated as Gated
+from models.sublayers.dense import Plain as Plain
+from models.sublayers.sublayer import FFN as FFN
+from models.sublayers.sublayer import Mixer as Mixer
+from models.sublayers.sublayer import Sublayer, at_least_one
 
 
 @dataclass(frozen=True)
@@ -134,26 +86,29 @@ Embedded = Direct | Projected
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSpec:
-    """One layer: attention window, position encoding, FFN, norms and residual order.
+    """One layer: a mixer and an FFN, their norms and residual order.
 
     Attributes:
-        qkv_bias: Whether query, key and value projections have a bias.
-        out_bias: Whether the output projection of attention has a bias.
-        head_norm: Norm of queries and keys.
-        placement: Placement of the norm of each sublayer.
-        score_cap: Soft cap of scaled attention scores, before the softmax.
+        norm: The norm of each sublayer.
+        placement: Placement of these norms.
     """
 
-    window: AttentionWindow
-    position: Rotary | NoPosition
+    mixer: Mixer
     ffn: FFN
     norm: Norm
     residual: Residual
-    qkv_bias: bool
-    out_bias: bool
-    head_norm: HeadNorms = field(default_factory=NoHeadNorm)
     placement: Placement = field(default_factory=Before)
-    score_cap: Cap = NoCap()
+
+    @property
+    def sublayers(self) -> Mapping[str, Sublayer]:
+        """Both sublayers in order of computation, by their names in parameters, sites and timings."""
+        return {"attn": self.mixer, "ffn": self.ffn}
+
+    @property
+    def attention(self) -> Attention:
+        """The mixer, which is attention."""
+        assert isinstance(self.mixer, Attention), f"the mixer is {type(self.mixer).__name__}"
+        return self.mixer
 
     @property
     def norms_before(self) -> bool:
@@ -186,75 +141,53 @@ class DecoderSpec:
 
     vocab_size: int
     d_model: int
-    n_heads: int
-    n_kv_heads: int
-    head_dim: int
     context: int
     positions: Learned | NoPosition
     layers: tuple[LayerSpec, ...]
     norm: Norm | NoNorm
     tied: bool
     head_bias: bool = False
-    logit_cap: Cap = NoCap()
+    logit_cap: Cap = field(default_factory=NoCap)
     embedded: Embedded = Direct()
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "d_model", "n_heads", "n_kv_heads", "head_dim", "context"):
-            if getattr(self, name) < 1:
-                raise SpecError(f"{name} is {getattr(self, name)}; a decoder needs at least 1")
+        at_least_one("", vocab_size=self.vocab_size, d_model=self.d_model, context=self.context)
         if self.token_width < 1:
             raise SpecError(f"the token width is {self.token_width}; it must be at least 1")
         if not self.layers:
             raise SpecError("a decoder needs at least one layer, this one has none")
-        if self.n_heads % self.n_kv_heads:
-            choices = [n for n in range(1, self.n_heads + 1) if self.n_heads % n == 0]
-            raise SpecError(
-                f"{self.n_heads} query heads cannot share {self.n_kv_heads} key/value heads evenly; "
-                f"n_kv_heads must be one of {choices}"
-            )
         if isinstance(self.positions, Learned) and self.positions.length < self.context:
             raise SpecError(
                 f"only {self.positions.length} positions are learned for a context of {self.context} tokens; "
                 f"set context to {self.positions.length}"
             )
         for index, layer in enumerate(self.layers):
-            self._check_layer(index, layer)
-
-    def _check_layer(self, index: int, layer: LayerSpec) -> None:
-        if layer.ffn.d_ff < 1:
-            raise SpecError(f"layer {index}: d_ff is {layer.ffn.d_ff}; an FFN needs at least 1 neuron")
-        if layer.norms_sum and isinstance(layer.residual, Parallel):
-            raise SpecError(f"layer {index} has norms of the residual stream, which a parallel layer cannot have")
-        if isinstance(layer.window, Sliding) and layer.window.tokens < 1:
-            raise SpecError(f"layer {index} has a window of {layer.window.tokens} tokens; it must be at least 1")
-        if isinstance(layer.position, Rotary):
-            rotated = layer.position.features
-            if rotated % 2 or not 0 < rotated <= self.head_dim:
-                raise SpecError(
-                    f"layer {index} rotates {rotated} features of each head; the number must be even, from 2 to "
-                    f"head_dim ({self.head_dim})"
-                )
-            scaling = layer.position.scaling
-            if isinstance(scaling, ListedScaling) and len(scaling.factors) != rotated // 2:
-                raise SpecError(
-                    f"layer {index} has {len(scaling.factors)} scaling factors; {rotated} features need {rotated // 2}"
-                )
+            if layer.norms_sum and isinstance(layer.residual, Parallel):
+                raise SpecError(f"layer {index} has norms of the residual stream, which a parallel layer cannot have")
+            for sublayer in layer.sublayers.values():
+                sublayer.check(f"layer {index}: ")
 
     @property
     def n_layers(self) -> int:
         return len(self.layers)
 
     @property
+    def n_heads(self) -> int:
+        """Query heads of the layer with the most: the width of a grid of layers and heads."""
+        return max(attention.n_heads for attention in self.attentions)
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        """The attention of every layer that has one."""
+        return tuple(layer.mixer for layer in self.layers if isinstance(layer.mixer, Attention))
+
+    @property
     def token_width(self) -> int:
         """Width of the vector of one token."""
         return self.embedded.width if isinstance(self.embedded, Projected) else self.d_model
 
-    @property
-    def sharing(self) -> int:
-        """Query heads per key/value head."""
-        return self.n_heads // self.n_kv_heads
-
-    @property
-    def scale(self) -> float:
-        """Factor of attention scores: `1 / √head_dim`."""
-        return 1.0 / math.sqrt(self.head_dim)
+    def sublayers(self) -> Iterator[tuple[str, Sublayer]]:
+        """Every sublayer in order of computation, with its name: `layers.3.attn`."""
+        for index, layer in enumerate(self.layers):
+            for name, sublayer in layer.sublayers.items():
+                yield f"layers.{index}.{name}", sublayer

@@ -9,8 +9,13 @@ from typing import Any, get_args, get_origin, get_type_hints
 from models import spec as kinds
 from models.errors import SpecError
 from models.json_text import parse_json
+from models.sublayers.sublayer import Sublayer, kinds_of
 
 _KINDS = {kind.__name__: kind for kind in vars(kinds).values() if isinstance(kind, type) and is_dataclass(kind)}
+
+
+def _kind(name: str) -> Any:
+    return _KINDS.get(name) or {kind.__name__: kind for kind in kinds_of(Sublayer)}[name]
 
 
 def spec_to_json(spec: kinds.DecoderSpec) -> str:
@@ -44,7 +49,7 @@ def _from_plain(value: Any) -> Any:
         return tuple(_from_plain(item) for item in value)
     if not isinstance(value, dict):
         return value
-    kind = _KINDS[value["kind"]]
+    kind = _kind(value["kind"])
     values = {name: _from_plain(item) for name, item in value.items() if name != "kind"}
     if "activation" in values:
         values["activation"] = kinds.Activation(values["activation"])

@@ -1,11 +1,11 @@
 """The scopes that a timing of a decoder distinguishes."""
 
 from edge.timing import Grain
-from models.parts import layer_parts, sublayer_of
+from models.parts import TimedParts, sublayer_of
 from models.spec import DecoderSpec
 
 
 def scopes_of(spec: DecoderSpec, grain: Grain) -> set[str]:
     """Every scope but `other`."""
-    parts = {part for layer in range(spec.n_layers) for part in layer_parts(layer)}
+    parts = set(TimedParts(spec).ordered)
     return {"embed", "head"} | (parts if grain is Grain.PART else {sublayer_of(part) for part in parts})

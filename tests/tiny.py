@@ -7,6 +7,7 @@ residual orders, shared and full heads, tied and untied heads, biases, and sizes
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -17,6 +18,7 @@ from models.spec import (
     Activation,
     After,
     Around,
+    Attention,
     DecoderSpec,
     Full,
     Gated,
@@ -40,170 +42,221 @@ from models.spec import (
     YarnScaling,
 )
 
+
+def _attention(**fields: Any) -> Attention:
+    """Attention whose heads a decoder sets: see `_with_heads`."""
+    return Attention(n_heads=1, n_kv_heads=1, head_dim=32, **fields)
+
+
 _LLAMA = LayerSpec(
-    window=Full(),
-    position=Rotary(base=10_000.0, features=8),
+    mixer=_attention(window=Full(), position=Rotary(base=10_000.0, features=8), qkv_bias=False, out_bias=False),
     ffn=Gated(Activation.SILU, d_ff=88, bias=False),
     norm=RMSNorm(eps=1e-5),
     residual=Sequential(),
-    qkv_bias=False,
-    out_bias=False,
 )
 
 _ODD = LayerSpec(
-    window=Full(),
-    position=Rotary(base=500_000.0, features=10),
+    mixer=_attention(window=Full(), position=Rotary(base=500_000.0, features=10), qkv_bias=True, out_bias=False),
     ffn=Gated(Activation.GELU, d_ff=43, bias=True),
     norm=RMSNorm(eps=1e-6),
     residual=Sequential(),
-    qkv_bias=True,
-    out_bias=False,
 )
 
 _GPT2 = LayerSpec(
-    window=Full(),
-    position=NoPosition(),
+    mixer=_attention(window=Full(), position=NoPosition(), qkv_bias=True, out_bias=True),
     ffn=Plain(Activation.GELU_TANH, d_ff=96, bias=True),
     norm=LayerNorm(eps=1e-5),
     residual=Sequential(),
-    qkv_bias=True,
-    out_bias=True,
 )
 
 _NEOX = LayerSpec(
-    window=Full(),
-    position=Rotary(base=10_000.0, features=4),
+    mixer=_attention(window=Full(), position=Rotary(base=10_000.0, features=4), qkv_bias=True, out_bias=True),
     ffn=Plain(Activation.GELU, d_ff=60, bias=True),
     norm=LayerNorm(eps=1e-5),
     residual=Parallel(),
-    qkv_bias=True,
-    out_bias=True,
 )
 
 _FABLE = LayerSpec(
-    window=Full(),
-    position=Rotary(base=10_000.0, features=16),
+    mixer=_attention(window=Full(), position=Rotary(base=10_000.0, features=16), qkv_bias=True, out_bias=True),
     ffn=Plain(Activation.RELU, d_ff=128, bias=True),
     norm=LayerNorm(eps=1e-5),
     residual=Sequential(),
-    qkv_bias=True,
-    out_bias=True,
 )
 
 _NEAR = LayerSpec(
-    window=Sliding(3),
-    position=Rotary(base=10_000.0, features=8),
+    mixer=_attention(window=Sliding(3), position=Rotary(base=10_000.0, features=8), qkv_bias=False, out_bias=True),
     ffn=Gated(Activation.RELU, d_ff=40, bias=False),
     norm=RMSNorm(eps=1e-5),
     residual=Sequential(),
-    qkv_bias=False,
-    out_bias=True,
 )
 
 _FAR = LayerSpec(
-    window=Full(),
-    position=NoPosition(),
+    mixer=_attention(window=Full(), position=NoPosition(), qkv_bias=True, out_bias=False),
     ffn=Plain(Activation.SILU, d_ff=56, bias=False),
     norm=LayerNorm(eps=1e-6),
     residual=Parallel(),
-    qkv_bias=True,
-    out_bias=False,
 )
 
 _QWEN = LayerSpec(
-    window=Sliding(4),
-    position=Rotary(
-        base=50.0,
-        features=12,
-        scaling=YarnScaling(factor=4.0, original=16, fast=4.0, slow=0.5, amplitude=1.14, whole=True),
+    mixer=_attention(
+        window=Sliding(4),
+        position=Rotary(
+            base=50.0,
+            features=12,
+            scaling=YarnScaling(factor=4.0, original=16, fast=4.0, slow=0.5, amplitude=1.14, whole=True),
+        ),
+        qkv_bias=True,
+        out_bias=False,
+        head_norm=HeadNorm(RMSNorm(eps=1e-6)),
     ),
     ffn=Gated(Activation.GELU_TANH, d_ff=44, bias=False),
     norm=RMSNorm(eps=1e-6),
     residual=Parallel(),
-    qkv_bias=True,
-    out_bias=False,
-    head_norm=HeadNorm(RMSNorm(eps=1e-6)),
 )
 
 _GEMMA = LayerSpec(
-    window=Sliding(3),
-    position=Rotary(base=1_000.0, features=8, scaling=LinearScaling(factor=2.0)),
+    mixer=_attention(
+        window=Sliding(3),
+        position=Rotary(base=1_000.0, features=8, scaling=LinearScaling(factor=2.0)),
+        qkv_bias=False,
+        out_bias=False,
+        score_cap=SoftCap(1.5),
+    ),
     ffn=Gated(Activation.GELU_TANH, d_ff=40, bias=False),
     norm=RMSNorm(eps=1e-6),
     residual=Sequential(),
-    qkv_bias=False,
-    out_bias=False,
     placement=Around(),
-    score_cap=SoftCap(1.5),
 )
 
 _OLMO = LayerSpec(
-    window=Full(),
-    position=Rotary(base=10_000.0, features=10),
+    mixer=_attention(
+        window=Full(),
+        position=Rotary(base=10_000.0, features=10),
+        qkv_bias=False,
+        out_bias=True,
+        head_norm=JointNorm(RMSNorm(eps=1e-5)),
+        score_cap=SoftCap(2.0),
+    ),
     ffn=Gated(Activation.SILU, d_ff=37, bias=False),
     norm=RMSNorm(eps=1e-5),
     residual=Sequential(),
-    qkv_bias=False,
-    out_bias=True,
-    head_norm=JointNorm(RMSNorm(eps=1e-5)),
     placement=After(),
-    score_cap=SoftCap(2.0),
 )
 
 _OPT = LayerSpec(
-    window=Full(),
-    position=NoPosition(),
+    mixer=_attention(window=Full(), position=NoPosition(), qkv_bias=True, out_bias=True),
     ffn=Plain(Activation.RELU, d_ff=72, bias=True),
     norm=LayerNorm(eps=1e-5),
     residual=Sequential(),
-    qkv_bias=True,
-    out_bias=True,
     placement=OfSum(),
 )
 
+
+def with_heads(spec: DecoderSpec, n_heads: int, n_kv_heads: int) -> DecoderSpec:
+    """The decoder with as many heads in every layer."""
+    return replace(spec, layers=_with_heads(spec.layers, n_heads, n_kv_heads, spec.layers[0].attention.head_dim))
+
+
+def _with_heads(layers: tuple[LayerSpec, ...], n_heads: int, n_kv_heads: int, head_dim: int) -> tuple[LayerSpec, ...]:
+    heads = {"n_heads": n_heads, "n_kv_heads": n_kv_heads, "head_dim": head_dim}
+    return tuple(replace(layer, mixer=replace(layer.attention, **heads)) for layer in layers)
+
+
 TINY_SPECS: dict[str, DecoderSpec] = {
     "llama-shared-heads-tied": DecoderSpec(
-        vocab_size=96, d_model=32, n_heads=4, n_kv_heads=2, head_dim=8, context=64,
-        positions=NoPosition(), layers=(_LLAMA,) * 3, norm=RMSNorm(eps=1e-5), tied=True,
+        vocab_size=96,
+        d_model=32,
+        context=64,
+        positions=NoPosition(),
+        layers=_with_heads((_LLAMA,) * 3, 4, 2, 8),
+        norm=RMSNorm(eps=1e-5),
+        tied=True,
     ),
     "llama-one-kv-head-odd-sizes": DecoderSpec(
-        vocab_size=97, d_model=30, n_heads=3, n_kv_heads=1, head_dim=10, context=50,
-        positions=NoPosition(), layers=(_ODD,) * 2, norm=RMSNorm(eps=1e-6), tied=False,
+        vocab_size=97,
+        d_model=30,
+        context=50,
+        positions=NoPosition(),
+        layers=_with_heads((_ODD,) * 2, 3, 1, 10),
+        norm=RMSNorm(eps=1e-6),
+        tied=False,
     ),
     "gpt2-learned-positions-tied": DecoderSpec(
-        vocab_size=101, d_model=24, n_heads=3, n_kv_heads=3, head_dim=8, context=48,
-        positions=Learned(length=48), layers=(_GPT2,) * 2, norm=LayerNorm(eps=1e-5), tied=True,
+        vocab_size=101,
+        d_model=24,
+        context=48,
+        positions=Learned(length=48),
+        layers=_with_heads((_GPT2,) * 2, 3, 3, 8),
+        norm=LayerNorm(eps=1e-5),
+        tied=True,
     ),
     "neox-partial-rotary-parallel": DecoderSpec(
-        vocab_size=90, d_model=36, n_heads=3, n_kv_heads=3, head_dim=12, context=64,
-        positions=NoPosition(), layers=(_NEOX,) * 2, norm=LayerNorm(eps=1e-5), tied=False,
+        vocab_size=90,
+        d_model=36,
+        context=64,
+        positions=NoPosition(),
+        layers=_with_heads((_NEOX,) * 2, 3, 3, 12),
+        norm=LayerNorm(eps=1e-5),
+        tied=False,
     ),
     "neox-full-rotary-relu": DecoderSpec(
-        vocab_size=128, d_model=32, n_heads=2, n_kv_heads=2, head_dim=16, context=64,
-        positions=NoPosition(), layers=(_FABLE,) * 3, norm=LayerNorm(eps=1e-5), tied=True,
+        vocab_size=128,
+        d_model=32,
+        context=64,
+        positions=NoPosition(),
+        layers=_with_heads((_FABLE,) * 3, 2, 2, 16),
+        norm=LayerNorm(eps=1e-5),
+        tied=True,
     ),
     "layers-that-differ": DecoderSpec(
-        vocab_size=80, d_model=24, n_heads=4, n_kv_heads=2, head_dim=8, context=40,
-        positions=NoPosition(), layers=(_NEAR, _FAR, _NEAR), norm=RMSNorm(eps=1e-5), tied=False,
+        vocab_size=80,
+        d_model=24,
+        context=40,
+        positions=NoPosition(),
+        layers=_with_heads((_NEAR, _FAR, _NEAR), 4, 2, 8),
+        norm=RMSNorm(eps=1e-5),
+        tied=False,
     ),
     "normed-heads-scaled-rotary-head-bias": DecoderSpec(
-        vocab_size=88, d_model=32, n_heads=4, n_kv_heads=2, head_dim=16, context=64,
-        positions=NoPosition(), layers=(_QWEN,) * 2, norm=LayerNorm(eps=1e-5), tied=False, head_bias=True,
+        vocab_size=88,
+        d_model=32,
+        context=64,
+        positions=NoPosition(),
+        layers=_with_heads((_QWEN,) * 2, 4, 2, 16),
+        norm=LayerNorm(eps=1e-5),
+        tied=False,
+        head_bias=True,
     ),
     "norms-around-caps": DecoderSpec(
-        vocab_size=70, d_model=32, n_heads=4, n_kv_heads=2, head_dim=8, context=48,
-        positions=NoPosition(), layers=(_GEMMA, replace(_GEMMA, window=Full())), norm=RMSNorm(eps=1e-6), tied=True,
+        vocab_size=70,
+        d_model=32,
+        context=48,
+        positions=NoPosition(),
+        layers=_with_heads((_GEMMA, replace(_GEMMA, mixer=replace(_GEMMA.attention, window=Full()))), 4, 2, 8),
+        norm=RMSNorm(eps=1e-6),
+        tied=True,
         logit_cap=SoftCap(4.0),
     ),
     "norms-after-joint-caps-odd-sizes": DecoderSpec(
-        vocab_size=75, d_model=30, n_heads=3, n_kv_heads=1, head_dim=10, context=48,
-        positions=NoPosition(), layers=(_OLMO,) * 2, norm=RMSNorm(eps=1e-5), tied=False,
+        vocab_size=75,
+        d_model=30,
+        context=48,
+        positions=NoPosition(),
+        layers=_with_heads((_OLMO,) * 2, 3, 1, 10),
+        norm=RMSNorm(eps=1e-5),
+        tied=False,
     ),
     "normed-sums-projected-embedding-tied": DecoderSpec(
-        vocab_size=92, d_model=32, n_heads=4, n_kv_heads=4, head_dim=8, context=48,
-        positions=Learned(length=48), layers=(_OPT,) * 2, norm=NoNorm(), tied=True, embedded=Projected(width=20),
+        vocab_size=92,
+        d_model=32,
+        context=48,
+        positions=Learned(length=48),
+        layers=_with_heads((_OPT,) * 2, 4, 4, 8),
+        norm=NoNorm(),
+        tied=True,
+        embedded=Projected(width=20),
     ),
-}  # fmt: skip
+}
 """Specs by a name that says what is special about each; hand them to `pytest.mark.parametrize`."""
 
 

@@ -9,13 +9,14 @@ from edge.attention_pattern import visible_keys
 from edge.measure.attention import entropy_bits
 from edge.picture.levels import Linear, Log, Scale, to_levels
 from edge.trace import Trace
+from models.sites import KEY, QUERY
 from tui.options import Options, Selection, attention_row
 from tui.view_state import MeasuredRun
 
 FAINTEST = 1e-3
 """The lower end of the log scale of attention weights."""
 
-MAPPED = ("attn.query", "attn.key")
+MAPPED = (QUERY, KEY)
 """Sites of a layer that its attention patterns are recomputed from."""
 
 
@@ -54,7 +55,7 @@ def draw_difference(
 
 def _hidden(pattern: Float32[np.ndarray, "token past"], trace: Trace, layer: int, options: Options) -> np.ndarray:
     tokens, past = pattern.shape
-    hidden = ~visible_keys(tokens, past, trace.spec.layers[layer].window)
+    hidden = ~visible_keys(tokens, past, trace.spec.layers[layer].attention.window)
     if options.drops_first:
         hidden[:, 0] = True
     return hidden

@@ -17,12 +17,13 @@ from edge.profile.summary import (
 )
 from edge.report.pass_kinds import PartTimes, PassKind
 from edge.timing import Basis, TimeBreakdown, TimesByScope
-from models.parts import SUBLAYERS, layers_of, sublayer_of, within_layer
+from models.parts import known_parts, layers_of, sublayer_of, within_layer
+from models.sites import SUBLAYERS
 from tui.cost_table import Cost, CostRow, Heading, Split
 
 CLOCKED = f"of {Basis.CLOCKED}"
 
-PARTS = {part: part_title(part) for part in ("attn", "ffn", "embed", "head", "other", "gap")}
+PARTS = {part: part_title(part) for part in (*SUBLAYERS, "embed", "head", "other", "gap")}
 """The parts of a pass, in order of computation, with their titles."""
 
 
@@ -149,21 +150,21 @@ def _against_machine(costs: Costs, summaries: list[DepthSummary]) -> Iterator[Co
         yield Cost("bytes per token", "bytes", tuple(summary.decode_bytes for summary in summaries))
         ratios = tuple(summary.bandwidth_ratio for summary in summaries)
         yield Cost("end to end", "GB/s", tuple(ratio * best / 1e9 for ratio in ratios), ratios, of_benchmark=True)
-        for part in ("attn", "ffn"):
+        for part in SUBLAYERS:
             found = [one[part] for one in rows]
             rates = tuple(row.bytes_per_s / 1e9 for row in found)
             yield Cost(PARTS[part], "GB/s", rates, tuple(row.bandwidth_ratio for row in found), of_benchmark=True)
         return
     best = flops_per_s(profile) / 1e9
     yield Heading(f"compute · share of the {show_number(best)} GFLOP/s of a float32 benchmark")
-    for part in ("attn", "ffn"):
+    for part in SUBLAYERS:
         found = [one[part] for one in rows]
         rates = tuple(row.flops_per_s / 1e9 for row in found)
         yield Cost(PARTS[part], "GFLOP/s", rates, tuple(row.flops_ratio for row in found), of_benchmark=True)
 
 
 def _sublayer_rows(profile: Profile, one: PartTimes) -> dict[str, PartRow]:
-    groups: dict[str, list[str]] = {"attn": [], "ffn": []}
+    groups: dict[str, list[str]] = {name: [] for name in SUBLAYERS}
     for part in one.breakdown.parts:
         groups.get(within_layer(sublayer_of(part)), []).append(part)
     return {row.part: row for row in part_rows(profile, one.breakdown, groups)}
@@ -201,14 +202,12 @@ def part_costs(costs: Costs, layer: int) -> Iterator[CostRow]:
     of = f"{', '.join(slowed)}: scaled, shares {CLOCKED}" if slowed else "share of the pass"
     yield Heading(f"all layers · {of}", warns=bool(slowed))
     sums = [_over_layers(one.breakdown.scaled_ns) for one in engines]
-    yield from (_part_cost(name, [one.get(name) for one in sums], engines) for name in _LAYER_PARTS)
+    named = [name for name in known_parts() if any(name in one for one in sums)]
+    yield from (_part_cost(name, [one.get(name) for one in sums], engines) for name in named)
     yield Heading(f"layer {layer}")
-    for name in _LAYER_PARTS:
+    for name in named:
         took = [one.breakdown.scaled_ns.get(f"layers.{layer}.{name}") for one in engines]
         yield _part_cost(name, took, engines)
-
-
-_LAYER_PARTS = tuple(f"{sublayer}.{part}" for sublayer, parts in SUBLAYERS.items() for part in parts)
 
 
 def _over_layers(parts_ns: TimesByScope) -> TimesByScope:
@@ -226,7 +225,7 @@ def _part_cost(name: str, took_ns: list[float | None], engines: tuple[PartTimes,
 def layer_ms(accounts: Sequence[TimeBreakdown]) -> Iterator[Cost]:
     """Attention and FFN of each layer, in milliseconds: measured, and scaled."""
     for layer in layers_of(scope for account in accounts for scope in account.measured_ns):
-        for part in ("attn", "ffn"):
+        for part in SUBLAYERS:
             scope, title = f"layers.{layer}.{part}", f"layer {layer} {PARTS[part]}"
             yield Cost(f"{title}, measured", "ms", _ms(account.measured_ns.get(scope) for account in accounts))
             yield Cost(f"{title}, scaled", "ms", _ms(account.scaled_ns.get(scope) for account in accounts))

@@ -11,8 +11,8 @@ from edge.measure.registry import EXACT_ZERO, TOP_P, Measure
 from edge.picture.palettes import CIVIDIS, Palette
 from edge.sampling import Sampling
 from edge.trace import Trace
-from models.sites import layer_site
-from models.spec import Activation, DecoderSpec
+from models.sites import KEY, QUERY, layer_site
+from models.spec import DecoderSpec
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ def after(choices: tuple[T, ...], current: T) -> T:
 
 def suited(options: Options, spec: DecoderSpec) -> Options:
     """Exact zeros only for ReLU; top-p otherwise."""
-    has_zeros = any(layer.ffn.activation == Activation.RELU for layer in spec.layers)
+    has_zeros = any(layer.ffn.activation.has_zeros for layer in spec.layers)
     if has_zeros or options.sparsity != EXACT_ZERO:
         return options
     return replace(options, sparsity=TOP_P)
@@ -151,12 +151,13 @@ def clamp(selection: Selection, trace: Trace) -> Selection:
 
 def attention_row(trace: Trace, chosen: Selection) -> Float32[np.ndarray, " past"] | None:
     """Attention weights of the chosen query and head, over keys up to itself; None if they were not recorded."""
-    names = [layer_site(chosen.layer, part) for part in ("attn.query", "attn.key")]
+    names = [layer_site(chosen.layer, part) for part in (QUERY, KEY)]
     if not set(names) <= trace.sites.keys() or not trace.n_fed:
         return None
     query, key = (trace.sites[name][: chosen.token + 1].astype(np.float32) for name in names)
-    kind, keys = trace.spec.layers[chosen.layer], key[:, chosen.head // trace.spec.sharing]
-    rows = attention_pattern(query[-1:, chosen.head], keys, trace.spec.scale, kind.window, kind.score_cap)
+    kind = trace.spec.layers[chosen.layer].attention
+    keys = key[:, chosen.head // kind.sharing]
+    rows = attention_pattern(query[-1:, chosen.head], keys, kind.scale, kind.window, kind.score_cap)
     return np.asarray(rows[0])
 
 

@@ -5,18 +5,19 @@ from typing import TYPE_CHECKING
 
 from edge.picture.units import show_bytes, show_error, show_number, show_share, show_tolerance
 from edge.tables import Cell, Column, Table
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, KEY, NEURONS, QUERY, VALUE
 
 if TYPE_CHECKING:
     from edge.compare.result import ComparedVariant, Comparison, VariantResult
 
 _SITES = {
     "input": "input",
-    "attn.query": "query",
-    "attn.key": "key",
-    "attn.value": "value",
-    "attn.output": "attn",
-    "ffn.neurons": "neurons",
-    "ffn.output": "FFN",
+    QUERY: "query",
+    KEY: "key",
+    VALUE: "value",
+    ATTENTION_OUTPUT: "attn",
+    NEURONS: "neurons",
+    FFN_OUTPUT: "FFN",
     "output": "output",
 }
 """The sites of a layer, with headings short enough for 80 columns."""

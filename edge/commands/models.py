@@ -1,5 +1,6 @@
 """`edge models`: lists the bundled models, shows a model's sizes, and downloads models from the Hugging Face hub."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -115,8 +116,8 @@ def _facts(held: "Checkpoint") -> Table:
         ("stored", f"{show_bytes(held.stored_bytes)} as {', '.join(stored)}"),
         ("layers", str(spec.n_layers)),
         ("d_model", str(spec.d_model)),
-        ("n_heads", f"{spec.n_heads}, {spec.n_kv_heads} for keys and values"),
-        ("head_dim", str(spec.head_dim)),
+        ("n_heads", _each(f"{one.n_heads}, {one.n_kv_heads} for keys and values" for one in spec.attentions)),
+        ("head_dim", _each(str(one.head_dim) for one in spec.attentions)),
         ("d_ff", ", ".join(str(width) for width in widths)),
         ("vocab_size", str(spec.vocab_size)),
         ("context", f"{spec.context} tokens"),
@@ -130,9 +131,14 @@ def _facts(held: "Checkpoint") -> Table:
     return Table(_FACTS, rows)
 
 
+def _each(texts: Iterable[str]) -> str:
+    """Different texts of layers, in order of layers."""
+    return "; ".join(dict.fromkeys(texts))
+
+
 def _positions(held: "Checkpoint") -> str:
     """How positions are encoded: in layers first, then in the embedding."""
-    kinds = [*(layer.position for layer in held.spec.layers), held.spec.positions]
+    kinds = [*(attention.position for attention in held.spec.attentions), held.spec.positions]
     names = dict.fromkeys(type(kind).__name__ for kind in kinds if type(kind).__name__ != "NoPosition")
     return " and ".join(names).lower() or "none"
 

@@ -117,9 +117,8 @@ def trace(
 
 def _chosen_watch(parts: tuple[str, ...], layers: str | None, logits: bool, half: bool) -> "Watch":
     from edge.watch import Watch
-    from models.sites import PARTS
 
-    return Watch(parts=parts or tuple(PARTS), layers=parsed_layers(layers), logits=logits, half=half)
+    return Watch(parts=parts or None, layers=parsed_layers(layers), logits=logits, half=half)
 
 
 def _print_written(seen: "Trace", output: Path) -> None:

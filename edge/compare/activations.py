@@ -6,7 +6,7 @@ from jaxtyping import Float32
 from edge.measure.divergence import jensen_shannon_bits
 from edge.measure.registry import SHARE_MEASURES
 from edge.trace import Trace
-from models.sites import layer_site
+from models.sites import KEY, QUERY, layer_site
 
 _ROWS = 128  # rows of a pattern that are converted to float64 at a time
 
@@ -16,7 +16,7 @@ def head_divergence(seen: Trace, reference: Trace, layer: int) -> tuple[float, .
 
     None if the numbers of heads differ or one variant lacks the layer. The first token attends only to itself.
     """
-    needed = {layer_site(layer, "attn.query"), layer_site(layer, "attn.key")}
+    needed = {layer_site(layer, QUERY), layer_site(layer, KEY)}
     if not needed <= seen.sites.keys() or not needed <= reference.sites.keys():
         return None
     if seen.spec.n_heads != reference.spec.n_heads or reference.n_fed < 2:

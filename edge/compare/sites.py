@@ -10,7 +10,7 @@ from jaxtyping import Float32, Float64
 from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
-from models.sites import PARTS, layer_of, sites_of
+from models.sites import layer_of, sites_of
 from models.spec import DecoderSpec
 
 BLOCK_BYTES = 256 * 1000**2
@@ -50,12 +50,12 @@ def watches(spec: DecoderSpec, tokens: int) -> Iterator[Watch]:
     """Watches for every site of every layer, in blocks of layers that fit `BLOCK_BYTES`."""
     block: tuple[int, ...] = ()
     for layer in range(spec.n_layers):
-        grown = Watch(parts=tuple(PARTS), layers=(*block, layer))
+        grown = Watch(parts=None, layers=(*block, layer))
         if block and grown.cost_bytes(spec, tokens) > BLOCK_BYTES:
-            yield Watch(parts=tuple(PARTS), layers=block)
+            yield Watch(parts=None, layers=block)
             block = ()
         block = (*block, layer)
-    yield Watch(parts=tuple(PARTS), layers=block)
+    yield Watch(parts=None, layers=block)
 
 
 def token_errors(

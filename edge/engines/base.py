@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64, Shaped
@@ -13,6 +13,7 @@ from edge.timing import Grain, TimesByScope, Without
 from edge.watch import Watch
 from models.sites import LOGITS, place_of
 from models.spec import DecoderSpec
+from models.sublayers.states import Mark
 
 Rows = Mapping[str, Float32[np.ndarray, "_ ..."]]
 """Output arrays for the values of one pass, by the place of a site (`models.sites.place_of`)."""
@@ -97,8 +98,14 @@ class Engine(Protocol):
     def ready(self, watch: Watch, changing: bool) -> None:
         """Prepares passes with this watch, and with changes, so that no timed pass includes this work."""
 
-    def rewind(self, fed: int) -> None:
-        """Removes every token after the first `fed` from the cache; `rewind(0)` empties it."""
+    def clear(self) -> None:
+        """Empties the cache for a new text."""
+
+    def mark(self) -> Mark[Any]:
+        """The place after the last token. It is valid until `clear`."""
+
+    def restore(self, mark: Mark[Any]) -> None:
+        """Removes every token after a place from the cache."""
 
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES

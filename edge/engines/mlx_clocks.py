@@ -13,7 +13,8 @@ from edge.timing import Grain, TimesByScope, with_rests
 from models.mlx_decoder import Block, Decoder
 from models.mlx_kernels import Cached, blind
 from models.mlx_quantized import Quantized
-from models.parts import part_of_module
+from models.parts import OTHER, TimedParts
+from models.sites import LOGITS, OUTPUT, SUBLAYERS
 from models.spec import LayerSpec
 
 SHORT, LONG = 4, 12
@@ -43,11 +44,11 @@ class EvaluationTimer:
         """The scope that ends at a site. The addition that ends a layer belongs to `other`."""
         if site == "layers.0.input":
             return "embed"
-        if site == "logits":
+        if site == LOGITS:
             return "head"
-        if site.endswith((".attn.output", ".ffn.output")):
-            return site.removesuffix(".output")
-        return "other" if site.endswith(".output") else None
+        if site.endswith(tuple(f".{name}.{OUTPUT}" for name in SUBLAYERS)):
+            return site.removesuffix(f".{OUTPUT}")
+        return OTHER if site.endswith(f".{OUTPUT}") else None
 
 
 class TimedModule(nn.Module):
@@ -72,14 +73,14 @@ def _modules(sublayer: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 @contextmanager
-def _timed_modules(decoder: Decoder, took_ns: TimesByScope) -> Iterator[None]:
+def _timed_modules(decoder: Decoder, parts: TimedParts, took_ns: TimesByScope) -> Iterator[None]:
     """Wraps every module inside the sublayers with a timer; restores the modules at the end."""
     changed: list[tuple[Any, str, nn.Module]] = []
     try:
         for index, block in enumerate(decoder.layers):
-            for name, sublayer in (("attn", block.attn), ("ffn", block.ffn)):
+            for name, sublayer in _sublayers(block):
                 for child, module in _modules(sublayer):
-                    part = str(part_of_module(f"layers.{index}.{name}.{child}"))
+                    part = str(parts.of_module(f"layers.{index}.{name}.{child}"))
                     changed.append((sublayer, child, module))
                     setattr(sublayer, child, TimedModule(module, part, took_ns))
         yield
@@ -100,9 +101,10 @@ def time_by_evaluation(decoder: Decoder, cache: Cached, ids: Int[mx.array, " tok
     if grain is Grain.SUBLAYER:
         run()
         return timer.took_ns
-    with _timed_modules(decoder, timer.took_ns):
+    parts = TimedParts(decoder.spec)
+    with _timed_modules(decoder, parts, timer.took_ns):
         run()
-    return with_rests(timer.took_ns)
+    return with_rests(timer.took_ns, parts)
 
 
 def time_by_chains(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"], grain: Grain) -> TimesByScope:
@@ -111,31 +113,38 @@ def time_by_chains(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"]
     A chain runs over the weights of all layers of one kind, so that they do not stay in a processor cache. Layers of
     one kind therefore share one time, and so do their parts.
     """
+    parts = TimedParts(decoder.spec)
     cache.begin(len(ids))
     x = decoder.embed(ids, cache.positions)
     mx.eval(x)
     took_ns = {"embed": _link_ns(lambda y, _: decoder.embed(_again(ids, y), cache.positions), x)}
     for alike in _layers_of_one_kind(decoder):
         blocks = [decoder.layers[layer] for layer in alike]
-        attn_ns = _link_ns(_attentions(blocks, cache), x)
-        ffn_ns = _link_ns(_ffns(blocks), x)
-        for layer in alike:
-            took_ns |= {f"layers.{layer}.attn": attn_ns, f"layers.{layer}.ffn": ffn_ns}
-        if grain is Grain.PART:
-            for name in ("attn", "ffn"):
-                _add_modules(took_ns, name, alike, [getattr(block, name) for block in blocks], len(ids))
+        for name in SUBLAYERS:
+            sublayers = [getattr(block, name) for block in blocks]
+            link_ns = _link_ns(_sublayers_of(sublayers, cache), x)
+            took_ns |= dict.fromkeys((f"layers.{layer}.{name}" for layer in alike), link_ns)
+            if grain is Grain.PART:
+                _add_modules(took_ns, parts, name, alike, sublayers, len(ids))
     took_ns["head"] = _link_ns(lambda y, _: y + decoder.logits(y)[:, :1], x[-1:])
-    return took_ns if grain is Grain.SUBLAYER else with_rests(took_ns)
+    return took_ns if grain is Grain.SUBLAYER else with_rests(took_ns, parts)
 
 
-def _add_modules(took_ns: TimesByScope, name: str, layers: list[int], sublayers: list[nn.Module], tokens: int) -> None:
+def _add_modules(
+    took_ns: TimesByScope,
+    parts: TimedParts,
+    name: str,
+    layers: list[int],
+    sublayers: list[nn.Module],
+    tokens: int,
+) -> None:
     """Adds the times of the modules inside layers of one kind, each from a chain over these layers."""
     for child, module in _modules(sublayers[0]):
         x = mx.zeros((tokens, _width(module)))
         mx.eval(x)
         took = _link_ns(_modules_of(sublayers, child), x)
         for layer in layers:
-            part = str(part_of_module(f"layers.{layer}.{name}.{child}"))
+            part = str(parts.of_module(f"layers.{layer}.{name}.{child}"))
             took_ns[part] = took_ns.get(part, 0.0) + took
 
 
@@ -148,12 +157,12 @@ def _width(module: nn.Module) -> int:
     return int(module.columns) if isinstance(module, Quantized) else int(module.weight.shape[-1])
 
 
-def _attentions(blocks: list[Block], cache: Cached) -> Link:
-    return lambda x, index: x + blocks[index % len(blocks)].attn(x, cache, blind)
+def _sublayers_of(sublayers: list[nn.Module], cache: Cached) -> Link:
+    return lambda x, index: x + sublayers[index % len(sublayers)](x, cache, blind)
 
 
-def _ffns(blocks: list[Block]) -> Link:
-    return lambda x, index: x + blocks[index % len(blocks)].ffn(x, blind)
+def _sublayers(block: Block) -> list[tuple[str, nn.Module]]:
+    return [(name, getattr(block, name)) for name in SUBLAYERS]
 
 
 def _layers_of_one_kind(decoder: Decoder) -> list[list[int]]:

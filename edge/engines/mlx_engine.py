@@ -18,6 +18,7 @@ from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
 from models.sites import LOGITS
+from models.sublayers.states import Mark
 
 try:
     # MLX reads both once, at import: whether float32 products use TF32, and which BLAS computes them.
@@ -127,8 +128,14 @@ class MlxEngine:
     def ready(self, watch: Watch, changing: bool) -> None:
         """Does nothing: one decoder serves every watch."""
 
-    def rewind(self, fed: int) -> None:
-        self._cache.fed = fed
+    def clear(self) -> None:
+        self._cache.clear()
+
+    def mark(self) -> Mark[mx.array]:
+        return self._cache.mark()
+
+    def restore(self, mark: Mark[mx.array]) -> None:
+        self._cache.restore(mark)
 
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
@@ -153,7 +160,11 @@ class MlxEngine:
         return Step(copied(_as_numpy(logits), into.get(LOGITS)), {site: values[place] for site, place in sites.items()})
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[TimesByScope]:
-        return [self._time(self._decoder, self._cache, mx.array(ids), grain) for _ in range(repeats)]
+        before, passes = self.mark(), []
+        for _ in range(repeats):
+            passes.append(self._time(self._decoder, self._cache, mx.array(ids), grain))
+            self.restore(before)
+        return passes
 
     def feed_without(self, ids: Int64[np.ndarray, " token"], rounds: int) -> dict[str, tuple[Without, ...]]:
         return {}  # not needed: timers at modules cost little compared with the modules

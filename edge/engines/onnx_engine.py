@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from time import perf_counter_ns
+from typing import Any
 
 import numpy as np
 import psutil
@@ -27,8 +28,10 @@ from export.names import change_name, part_of_node
 from export.remove_nodes import remove_nodes
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError, MissingPackageError, MisuseError
+from models.parts import sublayer_of
 from models.progress import Progress
-from models.sites import LOGITS, sites_of
+from models.sites import ATTENTION, FFN, LOGITS, sites_of
+from models.sublayers.states import Mark
 
 try:
     from export.onnx_runtime import ort
@@ -38,8 +41,8 @@ except ImportError as error:
 from edge.engines.onnx_session import Cache, Graph, SessionWeights, Values
 
 _REMOVED: dict[str, Callable[[str], bool]] = {
-    "attn": lambda node: part_of_node(node).startswith("layers.") and ".attn." in part_of_node(node),
-    "ffn": lambda node: part_of_node(node).startswith("layers.") and ".ffn." in part_of_node(node),
+    ATTENTION: lambda node: sublayer_of(part_of_node(node)).endswith(f".{ATTENTION}"),
+    FFN: lambda node: sublayer_of(part_of_node(node)).endswith(f".{FFN}"),
     "layers": lambda node: part_of_node(node).startswith("layers."),
 }
 """Which nodes to leave out of a pass, by node name."""
@@ -60,7 +63,6 @@ class OnnxEngine:
         self.spec, self.name = checkpoint.spec, str(choice)
         self.threads = threads or psutil.cpu_count(logical=False) or 1
         self.versions = {"onnxruntime": ort.__version__}
-        self.fed = 0
         self._provider, layout = available(choice.provider), layout_of(checkpoint, choice.precision)
         self._bundle: Bundle = prepare(checkpoint, progress, layout)
         progress("opening the ONNX session")
@@ -79,13 +81,23 @@ class OnnxEngine:
 
     def reserve(self, capacity: int) -> None:
         if capacity > self._cache.capacity:
-            self._cache.grow(capacity, self.fed)
+            self._cache.grow(capacity)
 
     def ready(self, watch: Watch, changing: bool) -> None:
         self._graph(watch.logits or bool(self._watched(watch)), changing)
 
-    def rewind(self, fed: int) -> None:
-        self.fed = fed
+    @property
+    def fed(self) -> int:
+        return self._cache.fed
+
+    def clear(self) -> None:
+        self._cache.clear()
+
+    def mark(self) -> Mark[Any]:
+        return self._cache.mark()
+
+    def restore(self, mark: Mark[Any]) -> None:
+        self._cache.restore(mark)
 
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
@@ -103,13 +115,13 @@ class OnnxEngine:
         return Step(logits, {site: values[place] for site, place in sites.items()})
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[TimesByScope]:
-        fed = self.fed
+        before = self.mark()
         logits = np.empty((1, self.spec.vocab_size), np.float32)
         with tempfile.TemporaryDirectory(prefix="edge-profile-") as folder:
             profiled = self._open("fast", Path(folder) / "run")
             for _ in range(_WARM_UP_PASSES + repeats):
                 self._pass(profiled, ids, {LOGITS: logits}, {})
-                self.rewind(fed)
+                self.restore(before)
             events = json.loads(Path(profiled.session.end_profiling()).read_text(encoding="utf8"))
         passes = passes_by_part(events)[_WARM_UP_PASSES:]
         return passes if grain is Grain.PART else [by_sublayer(took_ns) for took_ns in passes]
@@ -130,13 +142,13 @@ class OnnxEngine:
 
     def _fastest_ns(self, graph: Graph, ids: Int64[np.ndarray, " token"]) -> float:
         """The fastest of a few passes, since disturbances only slow a pass down. The first pass warms the caches."""
-        fed, took_ns = self.fed, []
+        before, took_ns = self.mark(), []
         logits = np.empty((1, self.spec.vocab_size), np.float32)
         for _ in range(1 + _PASSES_PER_TURN):
             started_ns = perf_counter_ns()
             self._pass(graph, ids, {LOGITS: logits}, {})
             took_ns.append(perf_counter_ns() - started_ns)
-            self.rewind(fed)
+            self.restore(before)
         return float(min(took_ns[1:]))
 
     def close(self) -> None:
@@ -176,7 +188,7 @@ class OnnxEngine:
     ) -> None:
         inputs = {"ids": ids, "total": np.array([self.fed + len(ids)], np.int32), **more}
         graph.run(self._cache, inputs, outputs)
-        self.fed += len(ids)
+        self._cache.finish(len(ids))
 
 
 def _inputs_of(changes: Changes) -> dict[str, NDArray[np.generic]]:

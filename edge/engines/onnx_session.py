@@ -15,6 +15,8 @@ from export.onnx_runtime import ort
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
 from models.spec import DecoderSpec
+from models.states import state_shape, states_of
+from models.sublayers.states import Growing, Mark, fixed_shape
 
 Values = NDArray[np.float32]
 Bound = tuple[int, tuple[str, ...], tuple[tuple[str, tuple[int, ...]], ...]]
@@ -31,42 +33,89 @@ as long as copying the values of one token."""
 
 
 class Cache:
-    """Keys and values of every layer, in buffers that both sessions read and write in place.
+    """The states of every layer. Both sessions read and write those that grow in place.
 
-    On the CPU they are parts of one block, for which numpy requests huge pages from Linux. This saves 5% of a token's
+    On the CPU these are parts of one block, for which numpy requests huge pages from Linux. This saves 5% of a token's
     time at depth 1,700, where the bytes of keys and values that a token reads equal those of quantized weights.
 
     Attributes:
+        fed: Number of tokens.
         capacity: Maximum number of tokens.
     """
 
     def __init__(self, spec: DecoderSpec, kind: str, device: str) -> None:
-        self.names = [f"{layer}.{part}" for layer in range(spec.n_layers) for part in ("key", "value")]
-        self._row, self._kind, self._device = (spec.n_kv_heads, spec.head_dim), np.dtype(kind), device
-        self.capacity = 0
-        self.buffers = [self._on_device(part) for part in self._block(0)]
+        self._states, self._kind, self._device = states_of(spec), np.dtype(kind), device
+        self.fed, self.capacity, self._text = 0, 0, 0
+        self._growing = self._buffers(0)
+        # Two values each: a pass reads one and writes the other, since an operator may read it after another wrote it.
+        self._fixed = {
+            name: [self._on_device(np.zeros(fixed_shape(state), self._kind)) for _ in range(2)]
+            for name, state in self._states.items()
+            if not isinstance(state, Growing)
+        }
 
-    def grow(self, capacity: int, tokens: int) -> None:
-        """Grows to `capacity` tokens; keeps the first `tokens`."""
-        block = self._block(capacity)
-        for part, old in zip(block, self.buffers, strict=True):
-            part[:, :, :tokens] = old.numpy()[:, :, :tokens]
-        self.buffers = [self._on_device(part) for part in block]
-        self.capacity = capacity
+    def grow(self, capacity: int) -> None:
+        """Grows to `capacity` tokens and keeps the tokens so far."""
+        grown = self._buffers(capacity)
+        for name, old in self._growing.items():
+            grown[name].numpy()[:, :, : self.fed] = old.numpy()[:, :, : self.fed]
+        self._growing, self.capacity = grown, capacity
 
     def bind(self, binding: ort.IOBinding, outputs: set[str]) -> None:
-        """Binds past and present to one buffer, to which the attention operator appends. A graph may lack outputs."""
-        for name, value in zip(self.names, self.buffers, strict=True):
-            binding.bind_ortvalue_input(f"past_key_values.{name}", value)
-            if (present := f"present.{name}") in outputs:
-                binding.bind_ortvalue_output(present, value)
+        """Binds states before and after a pass. A graph may lack outputs."""
+        for name, value in self._growing.items():
+            _bind(binding, outputs, name, value, value)
+        for name, (before, after) in self._fixed.items():
+            _bind(binding, outputs, name, before, after)
+
+    def finish(self, tokens: int) -> None:
+        """Ends a pass over `tokens` tokens."""
+        self.fed += tokens
+        for before, after in self._fixed.values():
+            before.update_inplace(after.numpy())
+
+    def clear(self) -> None:
+        """Begins a new text."""
+        self.fed, self._text = 0, self._text + 1
+        for before, _ in self._fixed.values():
+            before.update_inplace(np.zeros_like(before.numpy()))
+
+    def mark(self) -> Mark[NDArray[np.generic]]:
+        """The place after the last token."""
+        kept = {_layer_and_name(name): before.numpy().copy() for name, (before, _) in self._fixed.items()}
+        return Mark(self._text, self.fed, kept)
+
+    def restore(self, mark: Mark[NDArray[np.generic]]) -> None:
+        """Goes back to a place of the same text."""
+        assert mark.text == self._text, "the mark is of another text"
+        self.fed = mark.fed
+        for name, (before, _) in self._fixed.items():
+            before.update_inplace(mark.kept[_layer_and_name(name)])
 
     def _on_device(self, array: NDArray[np.generic]) -> ort.OrtValue:
         """The array in the memory of the device; on the CPU without a copy."""
         return ort.OrtValue.ortvalue_from_numpy(array, self._device, 0)
 
-    def _block(self, capacity: int) -> NDArray[np.generic]:
-        return np.zeros((len(self.names), 1, self._row[0], capacity, self._row[1]), self._kind)
+    def _buffers(self, capacity: int) -> dict[str, ort.OrtValue]:
+        """Zeros for every state that grows, by name."""
+        growing = {name: state for name, state in self._states.items() if isinstance(state, Growing)}
+        sizes = [state.heads * capacity * state.features for state in growing.values()]
+        block, ends = np.zeros(sum(sizes), self._kind), np.cumsum([0, *sizes])
+        return {
+            name: self._on_device(block[ends[place] : ends[place + 1]].reshape(state_shape(state, capacity)))
+            for place, (name, state) in enumerate(growing.items())
+        }
+
+
+def _bind(binding: ort.IOBinding, outputs: set[str], name: str, before: ort.OrtValue, after: ort.OrtValue) -> None:
+    binding.bind_ortvalue_input(f"past_key_values.{name}", before)
+    if (present := f"present.{name}") in outputs:
+        binding.bind_ortvalue_output(present, after)
+
+
+def _layer_and_name(name: str) -> tuple[int, str]:
+    layer, _, state = name.partition(".")
+    return int(layer), state
 
 
 class Graph:

@@ -16,6 +16,7 @@ from edge.watch import Watch
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError
 from models.sites import LOGITS
+from models.sublayers.states import Mark
 
 try:
     # Read once, when torch is imported. Spinning threads are a sixth faster on an idle machine, and ten times slower
@@ -27,10 +28,10 @@ except ImportError as error:
 
 from torch import Tensor, nn
 
-from models.decoder import FFN, Attention, Decoder, Embedding, Head
+from models.decoder import Decoder
 from models.kernels import Cached
 from models.loading import KINDS, load_decoder
-from models.parts import part_of_module
+from models.parts import TimedParts
 
 
 class TorchEngine:
@@ -40,7 +41,7 @@ class TorchEngine:
 
     def __init__(self, checkpoint: Checkpoint, choice: EngineChoice, threads: int | None) -> None:
         self.spec, self.name = checkpoint.spec, str(choice)
-        self._watched = watched_places(self.spec)
+        self._watched, self._parts = watched_places(self.spec), TimedParts(self.spec)
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
@@ -64,8 +65,14 @@ class TorchEngine:
     def ready(self, watch: Watch, changing: bool) -> None:
         """Does nothing: one decoder serves every watch."""
 
-    def rewind(self, fed: int) -> None:
-        self._cache.fed = fed
+    def clear(self) -> None:
+        self._cache.clear()
+
+    def mark(self) -> Mark[Tensor]:
+        return self._cache.mark()
+
+    def restore(self, mark: Mark[Tensor]) -> None:
+        self._cache.restore(mark)
 
     def feed(
         self, ids: Int64[np.ndarray, " token"], watch: Watch, into: Rows = NO_ROWS, changes: Changes = NO_CHANGES
@@ -90,12 +97,12 @@ class TorchEngine:
         return Step(copied(logits.float().numpy(), into.get(LOGITS)), values)
 
     def feed_instrumented(self, ids: Int64[np.ndarray, " token"], repeats: int, grain: Grain) -> list[TimesByScope]:
-        fed, passes = self.fed, []
+        before, passes = self.mark(), []
         for _ in range(repeats):
-            with _timers(self._decoder, grain) as took_ns:
+            with _timers(self._decoder, self._parts, grain) as took_ns:
                 self.feed(ids, Watch.nothing())
-            passes.append(took_ns if grain is Grain.SUBLAYER else with_rests(took_ns))
-            self.rewind(fed)
+            passes.append(took_ns if grain is Grain.SUBLAYER else with_rests(took_ns, self._parts))
+            self.restore(before)
         return passes
 
     def feed_without(self, ids: Int64[np.ndarray, " token"], rounds: int) -> dict[str, tuple[Without, ...]]:
@@ -111,18 +118,19 @@ def _changed(value: Tensor, change: Change) -> Tensor:
     return (value.float() * scale + shift).to(value.dtype)
 
 
-def _scopes(decoder: Decoder, grain: Grain) -> Iterator[tuple[str, nn.Module]]:
+def _scopes(decoder: Decoder, parts: TimedParts, grain: Grain) -> Iterator[tuple[str, nn.Module]]:
     """The modules to time, each with the scope of its time."""
     for name, module in decoder.named_modules():
-        if isinstance(module, Embedding | Attention | FFN | Head):
+        if name in ("embed", "head"):
             yield name, module
-            inside = isinstance(module, Attention | FFN) and grain is Grain.PART
-            for child, part in module.named_children() if inside else ():
-                yield str(part_of_module(f"{name}.{child}")), part
+        if name in parts.rests:
+            yield name, module
+            for child, part in module.named_children() if grain is Grain.PART else ():
+                yield str(parts.of_module(f"{name}.{child}")), part
 
 
 @contextmanager
-def _timers(decoder: Decoder, grain: Grain) -> Iterator[TimesByScope]:
+def _timers(decoder: Decoder, parts: TimedParts, grain: Grain) -> Iterator[TimesByScope]:
     """Adds timing hooks to the modules of `_scopes`; yields nanoseconds by scope, filled during a pass."""
     took_ns: TimesByScope = {}
     started_ns: list[int] = []  # a stack, since modules are nested in sublayers
@@ -134,7 +142,7 @@ def _timers(decoder: Decoder, grain: Grain) -> Iterator[TimesByScope]:
         took_ns[scope] = took_ns.get(scope, 0.0) + perf_counter_ns() - started_ns.pop()
 
     hooks = []
-    for scope, module in _scopes(decoder, grain):
+    for scope, module in _scopes(decoder, parts, grain):
         hooks.append(module.register_forward_pre_hook(lambda *_: start()))
         hooks.append(module.register_forward_hook(lambda *_, scope=scope: finish(scope)))
     try:

@@ -8,7 +8,7 @@ from edge.insight.weights import InsightWeights
 from edge.readout import OutputProjection
 from edge.trace import Trace
 from models.errors import MisuseError
-from models.sites import layer_site
+from models.sites import VALUE, layer_site
 from models.spec import NoNorm
 
 
@@ -39,8 +39,12 @@ def read_ov_circuit(
     """
     if trace.ablated.has_head(layer, head):
         raise MisuseError(f"head {layer}.{head} is ablated in this run and writes 0")
-    value = trace.site(layer_site(layer, "attn.value"))[key, head // trace.spec.sharing]
-    size, readout, projection = trace.spec.head_dim, weights.readout, weights.projection(layer, "attn")
+    value = trace.site(layer_site(layer, VALUE))[key, head // trace.spec.layers[layer].attention.sharing]
+    size, readout, projection = (
+        trace.spec.layers[layer].attention.head_dim,
+        weights.readout,
+        weights.projection(layer, "attn"),
+    )
     written = value @ projection.output_vectors(range(head * size, (head + 1) * size))
     scores = readout.weight @ readout.folded(written[None], projection)[0]
     order = np.argsort(-scores, kind="stable")[:k]

@@ -12,7 +12,7 @@ from edge.readout import Readout
 from edge.trace import Trace
 from models.errors import MisuseError
 from models.log_probabilities import log_softmax
-from models.sites import layer_site
+from models.sites import FFN_OUTPUT, layer_site
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def read_ffn_change(
             "cannot be computed from the layer's output"
         )
     after = trace.row(layer_site(layer, "output"), token)
-    before = after - trace.row(layer_site(layer, "ffn.output"), token)
+    before = after - trace.row(layer_site(layer, FFN_OUTPUT), token)
     return _change((before, after), (weights.readout, weights.readout), weights, k, also)
 
 

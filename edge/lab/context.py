@@ -22,7 +22,7 @@ from edge.watch import Watch
 from models.errors import MisuseError
 from models.other_formats import without_tokenizer
 from models.progress import Progress
-from models.sites import PARTS, layer_site
+from models.sites import layer_site
 from models.spec import DecoderSpec
 from models.tokenizer import Tokenizer
 
@@ -135,7 +135,7 @@ class LabContext:
     def run(self, ids: Sequence[int], edits: Sequence[Edit] = (), watch: Watch | None = None) -> Trace:
         """The trace of one pass over `ids` without generation; every site but the logits if `watch` is None."""
         self.check()
-        wanted = watch or Watch(parts=tuple(PARTS))
+        wanted = watch or Watch(parts=None)
         trace = self.model.run(ids=list(ids), max_new_tokens=0, watch=wanted, edits=edits)
         self.check()  # a stopped model returns a partial trace
         self.tokens_fed += len(ids)
@@ -214,5 +214,5 @@ def _top1_and_probability(logits: Float32[np.ndarray, "row vocab"], answer: int)
 
 def max_passage_tokens(spec: DecoderSpec) -> int:
     """The most tokens of the passage whose traces stay within `MAX_TRACE_BYTES`; at most `MAX_PASSAGE_TOKENS`."""
-    token_bytes = Watch(parts=tuple(PARTS)).cost_bytes(spec, 1)
+    token_bytes = Watch(parts=None).cost_bytes(spec, 1)
     return max(3, min(MAX_PASSAGE_TOKENS, MAX_TRACE_BYTES // token_bytes))

@@ -57,12 +57,12 @@ def logits_after(
     Args:
         check: Called before each prompt; an exception from it ends the passes.
     """
-    engine.rewind(0)
+    engine.clear()
     for prompt, start in starts(prompts):
         check()
         check_ids(prompt.ids, engine.spec)
         check_edits(prompt.edits, engine.spec, len(prompt.ids))
-        engine.rewind(start)
+        engine.restore(engine.mark().back(start))
         engine.reserve(len(prompt.ids))
         yield _logits(engine, prompt, start)
 

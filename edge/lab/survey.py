@@ -22,6 +22,7 @@ from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import MisuseError
 from models.other_formats import without_tokenizer
+from models.sites import KEY, NEURONS, QUERY
 from models.tokenizer import Tokenizer
 
 _UNIT = 2.0**32
@@ -30,7 +31,7 @@ _PIECE_CHARACTERS = 65_536
 OF_HEADS = ("entropy_bits", "first_token_share", "previous_token", "distance_tokens")
 OF_LAYERS = tuple(measure.key for measure in MEASURES)
 
-_WATCH = Watch(parts=("attn.query", "attn.key", "ffn.neurons"))
+_WATCH = Watch(parts=(QUERY, KEY, NEURONS))
 
 
 @dataclass(frozen=True)

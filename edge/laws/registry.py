@@ -13,6 +13,7 @@ from edge.picture.pieces import quote_piece
 from edge.picture.units import show_share
 from edge.trace import Trace
 from edge.watch import Watch
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, HEADS, KEY, QUERY, VALUE
 
 AGREEMENT = "engines with equal weights agree within rounding"
 
@@ -34,17 +35,17 @@ class Law:
 
 
 def _law_1(case: Case) -> LawResult:
-    watch = ("attn.query", "attn.key", "attn.value", "attn.heads", "attn.output")
+    watch = (QUERY, KEY, VALUE, HEADS, ATTENTION_OUTPUT)
     return _layer_by_layer(case, watch, lambda trace: trace_laws.law_1(trace, case.checkpoint, case.tolerance))
 
 
 def _law_3(case: Case) -> LawResult:
-    watch = ("input", "attn.output", "ffn.output", "output")
+    watch = ("input", ATTENTION_OUTPUT, FFN_OUTPUT, "output")
     return _layer_by_layer(case, watch, lambda trace: trace_laws.law_3(trace, case.checkpoint, case.tolerance))
 
 
 def _law_4(case: Case) -> LawResult:
-    trace = case.run(Watch(parts=("input", "attn.output", "ffn.output", "output"), logits=True))
+    trace = case.run(Watch(parts=("input", ATTENTION_OUTPUT, FFN_OUTPUT, "output"), logits=True))
     return trace_laws.law_4(trace, case.readout, case.tolerance, name_token=case.name_token)
 
 

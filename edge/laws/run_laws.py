@@ -17,7 +17,7 @@ from edge.picture.units import show_number, show_share
 from edge.timing import SublayerTiming
 from edge.trace import Trace
 from edge.watch import Watch
-from models.sites import LOGITS, PARTS, layer_site
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, LOGITS, layer_site, sites_of
 
 RECORDING = "recording changes no logit and no token"
 POSITIONS = "FFN is position-wise, attention is not"
@@ -79,10 +79,10 @@ def law_6(case: Case) -> LawResult:
             return case.run(Watch(parts=(part,), layers=(layer,)), edits).site(layer_site(layer, part))
 
         turned = Replace(layer_site(layer, "input"), tokens, wrote("input")[order])
-        rows = wrote("ffn.output", ablated)[order]
-        after = wrote("ffn.output", ablated, turned)
-        found.append(site_difference(after, rows, case.tolerance, layer_site(layer, "ffn.output"), case.pieces))
-        attention = float(token_errors(wrote("attn.output", turned), wrote("attn.output")[order]).max())
+        rows = wrote(FFN_OUTPUT, ablated)[order]
+        after = wrote(FFN_OUTPUT, ablated, turned)
+        found.append(site_difference(after, rows, case.tolerance, layer_site(layer, FFN_OUTPUT), case.pieces))
+        attention = float(token_errors(wrote(ATTENTION_OUTPUT, turned), wrote(ATTENTION_OUTPUT)[order]).max())
         moved = min(moved, attention)
         if not attention > noticed:
             found.append(SiteDifference(math.inf, f"attention of layer {layer} did not depend on the order"))
@@ -126,7 +126,7 @@ def law_8(case: Case) -> LawResult:
     full = case.model.logits(list(decoded.tokens[: decoded.n_fed]))
     found = [site_difference(decoded.site(LOGITS), full, case.tolerance, f"{LOGITS} with the cache", decoded.pieces)]
     layers = tuple(sorted({0, case.spec.n_layers - 1}))
-    watch = Watch(parts=tuple(PARTS), layers=layers, logits=True)
+    watch = Watch(parts=None, layers=layers, logits=True)
     before = case.run(watch)
     after = case.run(watch, _neutral(before, layers))
     for site in before.sites:
@@ -139,7 +139,7 @@ def law_8(case: Case) -> LawResult:
 def _neutral(before: Trace, layers: tuple[int, ...]) -> list[Edit]:
     """Edits without effect: factors of 1, noise of 0, and sites replaced by their own values."""
     some = sorted({0, before.n_fed // 2, before.n_fed - 1})
-    put = [layer_site(layer, part) for layer in layers for part in PARTS]
+    put = [site.name for site in sites_of(before.spec).values() if site.layer in layers]
     return [
         ScaleHead(0, 0, 1.0),
         ScaleNeuron(0, 0, 1.0, tokens=(some[0],)),

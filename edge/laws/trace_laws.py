@@ -11,7 +11,7 @@ from edge.picture.pieces import quote_piece
 from edge.readout import Readout, norm_weights, open_output_projection
 from edge.trace import Trace
 from models.checkpoint import Checkpoint
-from models.sites import LOGITS, layer_site
+from models.sites import ATTENTION_OUTPUT, HEADS, LOGITS, VALUE, layer_site
 from models.spec import NoCap, SoftCap
 
 PATTERNS = "pattern · value · W_O = attn.output"
@@ -36,7 +36,7 @@ def law_1(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
     for layer in watched_layers(trace):
         read, projection = _heads(trace, layer), open_output_projection(checkpoint, layer, "attn")
         written = projection.after(projection(read.reshape(len(read), -1)))
-        for part, got in (("attn.heads", read), ("attn.output", written)):
+        for part, got in ((HEADS, read), (ATTENTION_OUTPUT, written)):
             site = layer_site(layer, part)
             found.append(site_difference(got, trace.site(site), tolerance, site, trace.pieces))
     return law_result(1, PATTERNS, tolerance, found, trace.n_fed)
@@ -44,8 +44,9 @@ def law_1(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
 
 def _heads(trace: Trace, layer: int) -> Float32[np.ndarray, "token head head_dim"]:
     """The weighted sum of values of each head, from the attention pattern that screens show."""
-    values = trace.site(layer_site(layer, "attn.value"))
-    heads = [trace.pattern(layer, head) @ values[:, head // trace.spec.sharing] for head in range(trace.spec.n_heads)]
+    values = trace.site(layer_site(layer, VALUE))
+    kind = trace.spec.layers[layer].attention
+    heads = [trace.pattern(layer, head) @ values[:, head // kind.sharing] for head in range(kind.n_heads)]
     return np.stack(heads, axis=1)
 
 

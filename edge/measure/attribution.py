@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32
 from edge.readout import LinearReadout, OutputProjection, Readout
 from edge.trace import Trace
 from models.errors import MisuseError
-from models.sites import layer_site
+from models.sites import HEADS, NEURONS, layer_site
 
 BIAS = "bias"
 """The component that does not depend on the text: biases of the unembedding, the shift of a LayerNorm."""
@@ -106,7 +106,7 @@ def attribute_heads(
     `pattern · value · W_O` with its columns of W_O. If the layer norms attention's output, the statistics of that norm
     are frozen too. `reading` is of the same token, `projection` of this layer's attention.
     """
-    mixed = trace.row(layer_site(layer, "attn.heads"), token)
+    mixed = trace.row(layer_site(layer, HEADS), token)
     inside = _inside(reading, projection, mixed.reshape(1, -1))
     by_feature = mixed.ravel() * inside.direction / inside.scale
     names = [f"head {head}" for head in range(trace.spec.n_heads)]
@@ -122,7 +122,7 @@ def attribute_neurons(
     column of the down projection (Geva et al. 2022, arXiv 2203.14680, section 3). `reading` is of the same token,
     `projection` of this layer's FFN.
     """
-    neurons = trace.row(layer_site(layer, "ffn.neurons"), token)
+    neurons = trace.row(layer_site(layer, NEURONS), token)
     inside = _inside(reading, projection, neurons)
     names = [f"neuron {neuron}" for neuron in range(neurons.shape[-1])]
     return _with_bias(names, neurons[0] * inside.direction / inside.scale, inside)

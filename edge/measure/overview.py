@@ -11,7 +11,7 @@ from edge.measure.attribution import write_norms
 from edge.measure.heads import previous_token_score
 from edge.measure.registry import MEASURES
 from edge.trace import Trace
-from models.sites import layer_site
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, KEY, NEURONS, QUERY, layer_site
 
 Heads = Float32[np.ndarray, "layer head"]
 Tokens = Float32[np.ndarray, "layer token"]
@@ -98,7 +98,7 @@ def survey(trace: Trace) -> Iterator[Overview]:
 
 
 def _measure_heads(trace: Trace, layer: int, scores: HeadScores) -> None:
-    watched = {layer_site(layer, "attn.query"), layer_site(layer, "attn.key")} <= trace.sites.keys()
+    watched = {layer_site(layer, QUERY), layer_site(layer, KEY)} <= trace.sites.keys()
     if not watched or trace.n_fed < 2:
         return
     ids = np.array(trace.tokens[: trace.n_fed])
@@ -114,7 +114,7 @@ def _measure_heads(trace: Trace, layer: int, scores: HeadScores) -> None:
 
 
 def _measure_ffn(trace: Trace, layer: int, known: Overview) -> None:
-    if layer_site(layer, "ffn.neurons") not in trace.sites:
+    if layer_site(layer, NEURONS) not in trace.sites:
         return
     neurons = trace.acting_neurons(layer)
     if neurons.shape[1] < 2:
@@ -124,6 +124,6 @@ def _measure_ffn(trace: Trace, layer: int, known: Overview) -> None:
 
 
 def _measure_writes(trace: Trace, layer: int, known: Overview) -> None:
-    for part, lengths in (("attn.output", known.attn_write), ("ffn.output", known.ffn_write)):
+    for part, lengths in ((ATTENTION_OUTPUT, known.attn_write), (FFN_OUTPUT, known.ffn_write)):
         if (site := layer_site(layer, part)) in trace.sites:
             lengths[layer] = write_norms(trace.site(site)[None])[0]

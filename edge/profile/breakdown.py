@@ -1,15 +1,14 @@
 """Breakdown of a pass by part: time, bytes and operations of each, and ratios to the machine's limits."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 
 from edge.profile.record import PassProfile, Profile
 from edge.profile.summary import bandwidth_bytes_per_s, flops_per_s, quantile
-from edge.profile.work import NOTHING
 from edge.timing import Differenced, TimeBreakdown, TimesByScope, by_sublayer, medians
-from models.parts import OTHER, layer_parts, layers_of, sublayer_of, within_layer
+from models.parts import OTHER, sublayer_of, within_layer
+from models.sublayers.work import NOTHING
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ class PartBreakdown:
         coarse = self.sublayers.measured_ns
         found = {part for part in self.passes.times.parts_ns[0] if sublayer_of(part) in self._divided}
         found |= coarse.keys() - self._divided.keys()
-        ordered = ["embed", *_in_order(layers_of(found)), "head", OTHER]
-        return tuple(part for part in ordered if part in found)
+        ordered = (name for part in self.passes.work for name in (sublayer_of(part), part))
+        return tuple(part for part in dict.fromkeys((*ordered, OTHER)) if part in found)
 
     @property
     def fused(self) -> tuple[str, ...]:
@@ -73,12 +72,6 @@ class PartBreakdown:
     def scaled_ns(self) -> TimesByScope:
         """The same, scaled down if the sublayers sum to more than the total."""
         return {part: took * self.sublayers.scale for part, took in self.measured_ns.items()}
-
-
-def _in_order(layers: Iterable[int]) -> Iterator[str]:
-    """Every sublayer of some layers, followed by its parts."""
-    for layer in layers:
-        yield from dict.fromkeys(name for part in layer_parts(layer) for name in (sublayer_of(part), part))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edge.profile.weight_memory import weight_bytes, weights_memory_bytes
 from edge.session import Model
 from models.spec import DecoderSpec
+from models.states import state_numbers
 
 STATUS = "/proc/self/status"
 
@@ -51,8 +52,8 @@ def measure_memory(model: Model, tokens: int) -> Memory:
 
 
 def kv_bytes(spec: DecoderSpec, tokens: int, float_bytes: int) -> int:
-    """`2 · layers · kv_heads · head_dim · tokens · bytes`: keys and values of every layer."""
-    return 2 * spec.n_layers * spec.n_kv_heads * spec.head_dim * tokens * float_bytes
+    """Keys and values of every layer: `Σ 2 · kv_heads · head_dim · tokens · bytes`, and other states."""
+    return state_numbers(spec, tokens) * float_bytes
 
 
 def _linux_peak_bytes() -> int | None:

@@ -9,8 +9,8 @@ from edge.profile.machine import Machine, Roofline
 from edge.profile.memory import Memory
 from edge.profile.rounds import Round, Workload
 from edge.profile.sparsity_savings import SparsityProfile
-from edge.profile.work import Work
 from edge.timing import PassTimes
+from models.sublayers.work import Work
 
 FORMAT = 2
 """Version of the record; raised if older versions of Edge cannot read new records."""

@@ -91,7 +91,7 @@ def fill(engine: Engine, ids: Sequence[int], depth: int, capacity: int) -> None:
     """Fills the cache to `depth` tokens, with room for `capacity`."""
     engine.reserve(capacity)
     if engine.fed != depth:
-        engine.rewind(0)
+        engine.clear()
         for chunk in chunks(tuple(ids[:depth]), engine.spec):
             engine.feed(chunk, WATCH)
 
@@ -99,12 +99,13 @@ def fill(engine: Engine, ids: Sequence[int], depth: int, capacity: int) -> None:
 def _run(engine: Engine, ids: list[int], workload: Workload) -> Round:
     depth = workload.depth
     fill(engine, ids, depth, workload.length)
+    filled = engine.mark()
     started_ns = perf_counter_ns()
     logits = _feed(engine, ids[depth : depth + workload.prompt])
     prefilled_ns = perf_counter_ns()
     before, prompt = (tuple(chunks(tuple(part), engine.spec)) for part in (ids[:depth], ids[depth:][: workload.prompt]))
     check_logits(engine, (*before, *prompt), (), logits)
-    engine.rewind(depth)
+    engine.restore(filled)
     counter = open_counter()
     if counter:
         counter.begin()
@@ -112,7 +113,7 @@ def _run(engine: Engine, ids: list[int], workload: Workload) -> Round:
     fed, chosen_ns = _decode(engine, ids[depth], workload.tokens + 1, last)
     joules = counter.end() if counter else None
     check_logits(engine, (*before, *fed), (), last[LOGITS])
-    engine.rewind(depth)
+    engine.restore(filled)
     between = np.diff(np.array(chosen_ns, np.int64)) / 1e6
     return Round((prefilled_ns - started_ns) / 1e6, tuple(between.tolist()), joules)
 

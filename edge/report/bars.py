@@ -3,10 +3,10 @@
 from edge.picture.units import show_time
 from edge.report.markup import Markup, tag
 from edge.timing import TimesByScope
-from models.parts import SUBLAYERS, within_layer
+from models.parts import known_parts, within_layer
 
-PARTS = tuple(f"{sublayer}.{part}" for sublayer, parts in SUBLAYERS.items() for part in parts)
-"""The parts of one layer, in order of computation."""
+PARTS = known_parts()
+"""The parts of all kinds of layers."""
 
 UNATTRIBUTED = "unattributed"
 """The name of the unattributed time in legends and tables; it is shown like a part."""

@@ -15,7 +15,7 @@ from edge.report.markup import Markup, Section, gradient, note, tag
 from edge.report.scales import PALETTE, Show, exactness, scale_record
 from edge.report.trace_values import AttentionMaps, FfnSparsity, logprobs_of, share_scale
 from edge.trace import Trace
-from models.sites import LOGITS, PARTS
+from models.sites import LOGITS, parts_of
 
 LONGEST_PROMPT = 400
 """Most characters of a text in the header. The section "Tokens" is complete."""
@@ -84,9 +84,10 @@ def _facts(trace: Trace) -> list[tuple[str, str]]:
 
 def _recorded(trace: Trace) -> str:
     watch = trace.watch
-    parts = "all sites" if set(watch.parts) == set(PARTS) else ", ".join(watch.parts)
+    every = watch.parts is None or set(watch.parts) == set(parts_of(trace.spec))
+    parts = "all sites" if every else ", ".join(watch.parts or ())
     layers = "all layers" if watch.layers is None else f"layers {', '.join(map(str, watch.layers))}"
-    named = [f"{parts} of {layers}"] if watch.parts else []
+    named = [f"{parts} of {layers}"] if parts else []
     named += ["the logits"] if watch.logits else []
     precision = "float16" if watch.half else "float32"
     return f"{' and '.join(named) or 'nothing'}: {len(trace.sites)} sites in {precision}"

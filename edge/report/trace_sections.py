@@ -15,7 +15,6 @@ from edge.report.scales import briefly, color_steps, ends, exactness, labels, sc
 from edge.report.tokens_section import legend
 from edge.report.trace_values import COLUMNS, WEIGHTS, AttentionMaps, FfnSparsity, in_columns, share_scale
 from edge.trace import Trace
-from models.spec import Activation
 
 SHOWN: dict[str, Scale] = {"log": Log(1e-3, 1.0), "linear": Linear(0.0, 1.0)}
 """The color scales of attention weights. All heads have the same one, so that they can be compared."""
@@ -155,7 +154,7 @@ def sparsity_section(trace: Trace, sparsity: FfnSparsity | None) -> Section:
         why = "are ablated" if trace.ablated.ffns else "were not recorded"
         missing = note(f"The FFN neurons {why} in this run, so there is no activation sparsity.")
         return Section("sparsity", "FFN sparsity", (missing,))
-    relu = any(layer.ffn.activation is Activation.RELU for layer in trace.spec.layers)
+    relu = any(layer.ffn.activation.has_zeros for layer in trace.spec.layers)
     choice = tag("div", *_definition_choice(relu), legend("sparsity"), class_="controls")
     definition = note(
         "Activation sparsity of the FFN. Row: layer. Column: token. Right: mean over tokens. ",

@@ -14,7 +14,7 @@ from edge.report.byte_levels import blocks, quantized_text, to_byte_levels
 from edge.trace import Trace
 from models.log_probabilities import target_log_probabilities
 from models.progress import Progress
-from models.sites import LOGITS, layer_site
+from models.sites import KEY, LOGITS, NEURONS, QUERY, layer_site
 
 WEIGHTS = Log(1e-4, 1.0)
 """The scale of attention weights: every weight up to 0.0001 has the lowest level."""
@@ -72,7 +72,7 @@ def watched_layers(trace: Trace, *parts: str) -> tuple[int, ...]:
 
 def attention_maps(trace: Trace, progress: Progress, most_bytes: int = MAPS_BYTES) -> AttentionMaps | None:
     """Maps of all heads, as fine as `most_bytes` of base64 allow; None if no layer's attention was recorded."""
-    layers, heads, tokens = watched_layers(trace, "attn.query", "attn.key"), trace.spec.n_heads, trace.n_fed
+    layers, heads, tokens = watched_layers(trace, QUERY, KEY), trace.spec.n_heads, trace.n_fed
     if not layers:
         return None
     block = _doubled_until(1, lambda block: -(-tokens // block) <= MAP_CELLS)
@@ -82,7 +82,7 @@ def attention_maps(trace: Trace, progress: Progress, most_bytes: int = MAPS_BYTE
     first = np.zeros((len(layers), heads, tokens), np.float32)
     for place, layer in enumerate(layers):
         progress(f"attention of layer {layer}, {place + 1} of {len(layers)}")
-        hidden = ~visible_keys(tokens, tokens, trace.spec.layers[layer].window)
+        hidden = ~visible_keys(tokens, tokens, trace.spec.layers[layer].attention.window)
         for head in range(heads):
             pattern = trace.pattern(layer, head)
             levels[place, head] = blocks(to_byte_levels(pattern, WEIGHTS, hidden), block)
@@ -100,7 +100,7 @@ def _doubled_until(size: int, fits: Callable[[int], bool]) -> int:
 
 def ffn_sparsity(trace: Trace) -> FfnSparsity | None:
     """Every measure for every recorded layer and token; None if no layer has a neuron that is not ablated."""
-    layers = tuple(layer for layer in watched_layers(trace, "ffn.neurons") if len(trace.acting(layer)))
+    layers = tuple(layer for layer in watched_layers(trace, NEURONS) if len(trace.acting(layer)))
     if not layers:
         return None
     neurons = [trace.acting_neurons(layer) for layer in layers]

@@ -8,7 +8,7 @@ from models.families.attention_windows import FULL, SLIDING, window_of, windows_
 from models.families.config import Config
 from models.families.family import Family
 from models.families.gemma import NORMS
-from models.families.llama import PARTS, decoder_of, layer_of, layers_of
+from models.families.llama import PARTS, decoder_of, layer_of, layers_of, with_attention
 from models.families.views import LessOne, Part, Stored, stored_parts
 from models.spec import Around, Cap, DecoderSpec, NoCap, SoftCap
 
@@ -45,9 +45,9 @@ def cap_of(config: Config, key: str) -> Cap:
 def decoder(config: Config) -> DecoderSpec:
     every_other = [FULL if layer % 2 else SLIDING for layer in range(layers_of(config))]
     plain = layer_of(config, bias=config.flag("attention_bias"), activation="hidden_activation")
-    layer = replace(plain, placement=Around(), score_cap=cap_of(config, "attn_logit_softcapping"))
+    layer = replace(with_attention(plain, score_cap=cap_of(config, "attn_logit_softcapping")), placement=Around())
     windows = windows_of(config, window_of(config), every_other)
-    layers = [replace(layer, window=window) for window in windows]
+    layers = [with_attention(layer, window=window) for window in windows]
     return replace(decoder_of(config, layers), logit_cap=cap_of(config, "final_logit_softcapping"))
 
 

@@ -8,7 +8,7 @@ from models.families.config import Config
 from models.families.family import Family
 from models.families.gemma import NORMS
 from models.families.gemma2 import AROUND, cap_of
-from models.families.llama import PARTS, decoder_of, layer_of, layers_of, norm_of
+from models.families.llama import PARTS, decoder_of, layer_of, layers_of, norm_of, with_attention
 from models.families.rope import original_in, scaled
 from models.families.views import LessOne, Part, Stored, stored_parts
 from models.spec import Around, DecoderSpec, Full, HeadNorm, Rotary
@@ -25,12 +25,14 @@ _BY_KIND = {FULL: "rope_theta", SLIDING: "rope_local_base_freq"}
 def decoder(config: Config) -> DecoderSpec:
     far, near = _rotary_of(config, FULL), _rotary_of(config, SLIDING)
     layer = replace(
-        layer_of(config, far, bias=config.flag("attention_bias"), activation="hidden_activation"),
+        with_attention(
+            layer_of(config, far, bias=config.flag("attention_bias"), activation="hidden_activation"),
+            head_norm=HeadNorm(norm_of(config)),
+        ),
         placement=Around(),
-        head_norm=HeadNorm(norm_of(config)),
     )
     windows = windows_of(config, window_of(config), _every_sixth(config))
-    layers = [replace(layer, window=window, position=far if window == Full() else near) for window in windows]
+    layers = [with_attention(layer, window=window, position=far if window == Full() else near) for window in windows]
     return replace(decoder_of(config, layers), logit_cap=cap_of(config, "final_logit_softcapping"))
 
 

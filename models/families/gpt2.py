@@ -4,7 +4,7 @@ from models.families.config import MOST_LAYERS, Config
 from models.families.family import Family
 from models.families.switches import Switch
 from models.families.views import AsIs, Stored, Third, Transposed, View
-from models.spec import DecoderSpec, Full, LayerNorm, LayerSpec, Learned, NoPosition, Plain, Sequential
+from models.spec import Attention, DecoderSpec, Full, LayerNorm, LayerSpec, Learned, NoPosition, Plain, Sequential
 
 KEYS = {
     "vocab_size": "vocab_size",
@@ -22,20 +22,22 @@ def decoder(config: Config) -> DecoderSpec:
     context, norm = config.count("n_positions"), LayerNorm(config.number("layer_norm_epsilon"))
     d_ff = config.count_or_none("n_inner") or 4 * d_model
     layer = LayerSpec(
-        window=Full(),
-        position=NoPosition(),
+        mixer=Attention(
+            n_heads=n_heads,
+            n_kv_heads=n_heads,
+            head_dim=d_model // n_heads,
+            window=Full(),
+            position=NoPosition(),
+            qkv_bias=True,
+            out_bias=True,
+        ),
         ffn=Plain(config.activation("activation_function"), d_ff, bias=True),
         norm=norm,
         residual=Sequential(),
-        qkv_bias=True,
-        out_bias=True,
     )
     return DecoderSpec(
         vocab_size=config.count("vocab_size"),
         d_model=d_model,
-        n_heads=n_heads,
-        n_kv_heads=n_heads,
-        head_dim=d_model // n_heads,
         context=context,
         positions=Learned(context),
         layers=(layer,) * config.count("n_layer", most=MOST_LAYERS),

@@ -8,7 +8,7 @@ from models.families.family import Family
 from models.families.llama import head_dim_of, layers_of
 from models.families.rope import context_of, rotary_of
 from models.families.views import AsIs, Stored, ThirdOfHeads, View
-from models.spec import DecoderSpec, Full, LayerNorm, LayerSpec, NoPosition, Parallel, Plain, Sequential
+from models.spec import Attention, DecoderSpec, Full, LayerNorm, LayerSpec, NoPosition, Parallel, Plain, Sequential
 
 KEYS = {
     "vocab_size": "vocab_size",
@@ -26,20 +26,22 @@ def decoder(config: Config) -> DecoderSpec:
     norm, bias = LayerNorm(config.number("layer_norm_eps")), config.flag("attention_bias")
     position = rotary_of(config, head_dim_of(config), base_key="rotary_emb_base", share_key="rotary_pct", partial=True)
     layer = LayerSpec(
-        window=Full(),
-        position=position,
+        mixer=Attention(
+            n_heads=n_heads,
+            n_kv_heads=n_heads,
+            head_dim=d_model // n_heads,  # head_dim in a config affects only the share of rotary features
+            window=Full(),
+            position=position,
+            qkv_bias=bias,
+            out_bias=bias,
+        ),
         ffn=Plain(config.activation("hidden_act"), config.count("intermediate_size"), bias=True),
         norm=norm,
         residual=Parallel() if config.flag("use_parallel_residual") else Sequential(),
-        qkv_bias=bias,
-        out_bias=bias,
     )
     return DecoderSpec(
         vocab_size=config.count("vocab_size"),
         d_model=d_model,
-        n_heads=n_heads,
-        n_kv_heads=n_heads,
-        head_dim=d_model // n_heads,  # head_dim in a config affects only the share of rotary features
         context=context_of(config, [position.scaling]),
         positions=NoPosition(),
         layers=(layer,) * layers_of(config),
@@ -55,11 +57,12 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
         "head.norm.bias": Stored("gpt_neox.final_layer_norm.bias"),
         "head.weight": Stored("embed_out.weight"),
     }
+    n_heads = spec.layers[0].attention.n_heads
     parts: dict[str, tuple[str, View]] = {
         "attn.norm": ("input_layernorm", AsIs()),
-        "attn.query": ("attention.query_key_value", ThirdOfHeads(0, spec.n_heads)),
-        "attn.key": ("attention.query_key_value", ThirdOfHeads(1, spec.n_heads)),
-        "attn.value": ("attention.query_key_value", ThirdOfHeads(2, spec.n_heads)),
+        "attn.query": ("attention.query_key_value", ThirdOfHeads(0, n_heads)),
+        "attn.key": ("attention.query_key_value", ThirdOfHeads(1, n_heads)),
+        "attn.value": ("attention.query_key_value", ThirdOfHeads(2, n_heads)),
         "attn.out": ("attention.dense", AsIs()),
         "ffn.norm": ("post_attention_layernorm", AsIs()),
         "ffn.up": ("mlp.dense_h_to_4h", AsIs()),

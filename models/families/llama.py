@@ -1,13 +1,24 @@
 """Llama: RMSNorm, rotary positions, grouped-query attention, gated FFN. Mistral, Qwen and SmolLM build on it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from models.families.config import MOST_LAYERS, Config
 from models.families.family import Family
 from models.families.rope import ROPE, context_of, rotary_of
 from models.families.views import Stored, stored_parts
-from models.spec import DecoderSpec, Full, Gated, LayerSpec, NoPosition, RMSNorm, Rotary, Sequential
+from models.spec import (
+    Attention,
+    DecoderSpec,
+    Full,
+    Gated,
+    LayerSpec,
+    NoPosition,
+    RMSNorm,
+    Rotary,
+    Sequential,
+)
 
 COMMON: Mapping[str, Any] = {
     **ROPE,
@@ -70,26 +81,39 @@ def layer_of(
 ) -> LayerSpec:
     """One layer of Llama. `bias` is for attention, `ffn_bias` for the FFN; `activation` is a key of the config."""
     return LayerSpec(
-        window=Full(),
-        position=position or rotary_of(config, head_dim_of(config)),
+        mixer=attention_of(config, position or rotary_of(config, head_dim_of(config)), bias),
         ffn=Gated(config.activation(activation), config.count("intermediate_size"), ffn_bias),
         norm=norm_of(config),
         residual=Sequential(),
+    )
+
+
+def attention_of(config: Config, position: Rotary | NoPosition, bias: bool) -> Attention:
+    """Attention with the heads of a config, to all earlier tokens."""
+    n_heads = config.count("num_attention_heads")
+    return Attention(
+        n_heads=n_heads,
+        n_kv_heads=config.count_or_none("num_key_value_heads") or n_heads,
+        head_dim=head_dim_of(config),
+        window=Full(),
+        position=position,
         qkv_bias=bias,
         out_bias=bias,
     )
 
 
+def with_attention(layer: LayerSpec, **changes: Any) -> LayerSpec:
+    """The layer with some fields of its attention changed."""
+    return replace(layer, mixer=replace(layer.attention, **changes))
+
+
 def decoder_of(config: Config, layers: Sequence[LayerSpec]) -> DecoderSpec:
     """The decoder with these layers."""
-    n_heads = config.count("num_attention_heads")
-    scalings = {layer.position.scaling for layer in layers if isinstance(layer.position, Rotary)}
+    positions = [layer.attention.position for layer in layers]
+    scalings = {position.scaling for position in positions if isinstance(position, Rotary)}
     return DecoderSpec(
         vocab_size=config.count("vocab_size"),
         d_model=config.count("hidden_size"),
-        n_heads=n_heads,
-        n_kv_heads=config.count_or_none("num_key_value_heads") or n_heads,
-        head_dim=head_dim_of(config),
         context=context_of(config, scalings),
         positions=NoPosition(),
         layers=tuple(layers),

@@ -1,16 +1,14 @@
 """Mistral: Llama with a sliding attention window."""
 
-from dataclasses import replace
-
 from models.families.attention_windows import window_of
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import COMMON, decoder_of, layer_of, layers_of, weights_of
+from models.families.llama import COMMON, decoder_of, layer_of, layers_of, weights_of, with_attention
 from models.spec import DecoderSpec
 
 
 def decoder(config: Config) -> DecoderSpec:
-    layer = replace(layer_of(config), window=window_of(config))
+    layer = with_attention(layer_of(config), window=window_of(config))
     return decoder_of(config, [layer] * layers_of(config))
 
 

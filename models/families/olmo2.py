@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import COMMON, PARTS, decoder_of, layer_of, layers_of, norm_of
+from models.families.llama import COMMON, PARTS, decoder_of, layer_of, layers_of, norm_of, with_attention
 from models.families.views import Stored, stored_parts
 from models.spec import After, DecoderSpec, JointNorm
 
 
 def decoder(config: Config) -> DecoderSpec:
     plain = layer_of(config, bias=config.flag("attention_bias"))
-    layer = replace(plain, head_norm=JointNorm(norm_of(config)), placement=After())
+    layer = replace(with_attention(plain, head_norm=JointNorm(norm_of(config))), placement=After())
     return decoder_of(config, [layer] * layers_of(config))
 
 

@@ -10,6 +10,7 @@ from models.families.llama import layers_of
 from models.families.switches import Switch
 from models.families.views import Rows, Stored, stored_parts
 from models.spec import (
+    Attention,
     Before,
     DecoderSpec,
     Direct,
@@ -48,21 +49,23 @@ def decoder(config: Config) -> DecoderSpec:
     width, context = config.count_or_none("word_embed_proj_dim") or d_model, config.count("max_position_embeddings")
     bias, norm = config.flag("enable_bias"), LayerNorm(1e-5)
     layer = LayerSpec(
-        window=Full(),
-        position=NoPosition(),
+        mixer=Attention(
+            n_heads=n_heads,
+            n_kv_heads=n_heads,
+            head_dim=d_model // n_heads,
+            window=Full(),
+            position=NoPosition(),
+            qkv_bias=bias,
+            out_bias=bias,
+        ),
         ffn=Plain(config.activation("activation_function"), config.count("ffn_dim"), bias),
         norm=norm,
         residual=Sequential(),
-        qkv_bias=bias,
-        out_bias=bias,
         placement=Before() if before else OfSum(),
     )
     return DecoderSpec(
         vocab_size=config.count("vocab_size"),
         d_model=d_model,
-        n_heads=n_heads,
-        n_kv_heads=n_heads,
-        head_dim=d_model // n_heads,
         context=context,
         positions=Learned(context),
         layers=(layer,) * layers_of(config),

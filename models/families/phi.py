@@ -4,24 +4,23 @@ from dataclasses import replace
 
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import COMMON, PARTS, decoder_of, head_dim_of, layers_of, share_of_stream
+from models.families.llama import COMMON, PARTS, attention_of, decoder_of, head_dim_of, layers_of, share_of_stream
 from models.families.rope import rotary_of
 from models.families.views import Stored, stored_parts
-from models.spec import DecoderSpec, Full, HeadNorm, LayerNorm, LayerSpec, NoHeadNorm, Parallel, Plain
+from models.spec import DecoderSpec, HeadNorm, LayerNorm, LayerSpec, NoHeadNorm, Parallel, Plain
 
 
 def decoder(config: Config) -> DecoderSpec:
     norm, normed = LayerNorm(config.number("layer_norm_eps")), config.flag("qk_layernorm")
     head_dim = share_of_stream(config) if normed else head_dim_of(config)
     layer = LayerSpec(
-        window=Full(),
-        position=rotary_of(config, head_dim, partial=True),
+        mixer=replace(
+            attention_of(config, rotary_of(config, head_dim, partial=True), bias=True),
+            head_norm=HeadNorm(norm) if normed else NoHeadNorm(),
+        ),
         ffn=Plain(config.activation("hidden_act"), config.count("intermediate_size"), bias=True),
         norm=norm,
         residual=Parallel(),
-        qkv_bias=True,
-        out_bias=True,
-        head_norm=HeadNorm(norm) if normed else NoHeadNorm(),
     )
     return replace(decoder_of(config, [layer] * layers_of(config)), head_bias=True)
 

@@ -1,12 +1,10 @@
 """Phi-3 and Phi-4: Llama with fused tensors for query, key and value, and for gate and up; some have a window."""
 
-from dataclasses import replace
-
 from models.errors import SpecError
 from models.families.attention_windows import window_of
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import COMMON, PARTS, decoder_of, head_dim_of, layer_of, layers_of
+from models.families.llama import COMMON, PARTS, decoder_of, head_dim_of, layer_of, layers_of, with_attention
 from models.families.rope import kind_of, rope_key, rotary_of
 from models.families.views import Part, Rows, Stored, stored_parts
 from models.spec import DecoderSpec
@@ -14,7 +12,7 @@ from models.spec import DecoderSpec
 
 def decoder(config: Config) -> DecoderSpec:
     position = rotary_of(_renamed(config), head_dim_of(config), partial=True)
-    layer = replace(layer_of(config, position), window=window_of(config))
+    layer = with_attention(layer_of(config, position), window=window_of(config))
     return decoder_of(config, [layer] * layers_of(config))
 
 
@@ -31,8 +29,9 @@ def _renamed(config: Config) -> Config:
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
-    queries, keys = spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim
-    d_ff, heads = spec.layers[0].ffn.d_ff, queries + 2 * keys
+    attention, d_ff = spec.layers[0].attention, spec.layers[0].ffn.d_ff
+    queries, keys = attention.query_width, attention.key_width
+    heads = queries + 2 * keys
     fused: dict[str, Part] = {
         "attn.query": ("self_attn.qkv_proj", Rows(0, queries, heads)),
         "attn.key": ("self_attn.qkv_proj", Rows(queries, queries + keys, heads)),

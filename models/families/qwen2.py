@@ -1,11 +1,9 @@
 """Qwen2 and Qwen2.5: Llama with biases for queries, keys and values, and a window in some layers."""
 
-from dataclasses import replace
-
 from models.families.attention_windows import upper_windows
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import COMMON, decoder_of, layer_of, weights_of
+from models.families.llama import COMMON, decoder_of, layer_of, weights_of, with_attention
 from models.spec import DecoderSpec
 
 DEFAULTS = {
@@ -25,8 +23,8 @@ NULLABLE = frozenset({"num_key_value_heads", "sliding_window"})
 
 
 def decoder(config: Config) -> DecoderSpec:
-    layer = replace(layer_of(config), qkv_bias=True, out_bias=False)
-    return decoder_of(config, [replace(layer, window=window) for window in upper_windows(config)])
+    layer = with_attention(layer_of(config), qkv_bias=True, out_bias=False)
+    return decoder_of(config, [with_attention(layer, window=window) for window in upper_windows(config)])
 
 
 FAMILY = Family(decoder=decoder, weights_of=weights_of, defaults=DEFAULTS, nullable=NULLABLE)

@@ -1,11 +1,9 @@
 """Qwen3: Llama with norms of queries and keys in every head, and with `head_dim` as a key of the config."""
 
-from dataclasses import replace
-
 from models.families.attention_windows import upper_windows
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import PARTS, decoder_of, layer_of, norm_of
+from models.families.llama import PARTS, decoder_of, layer_of, norm_of, with_attention
 from models.families.qwen2 import DEFAULTS as QWEN2
 from models.families.qwen2 import NULLABLE
 from models.families.views import Stored, stored_parts
@@ -13,8 +11,8 @@ from models.spec import DecoderSpec, HeadNorm
 
 
 def decoder(config: Config) -> DecoderSpec:
-    layer = replace(layer_of(config, bias=config.flag("attention_bias")), head_norm=HeadNorm(norm_of(config)))
-    return decoder_of(config, [replace(layer, window=window) for window in upper_windows(config)])
+    layer = with_attention(layer_of(config, bias=config.flag("attention_bias")), head_norm=HeadNorm(norm_of(config)))
+    return decoder_of(config, [with_attention(layer, window=window) for window in upper_windows(config)])
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:

@@ -1,24 +1,24 @@
 """SmolLM3: Llama without position encoding in some layers, by default in every fourth (NoPE)."""
 
-from dataclasses import replace
-
 from models.families.attention_windows import FULL, SLIDING, window_of, windows_of
 from models.families.config import Config
 from models.families.family import Family
 from models.families.llama import DEFAULTS as LLAMA
-from models.families.llama import decoder_of, layer_of, layers_of, weights_of
+from models.families.llama import decoder_of, layer_of, layers_of, weights_of, with_attention
 from models.spec import DecoderSpec, Full, NoPosition
 
 
 def decoder(config: Config) -> DecoderSpec:
     rotary = layer_of(config, bias=config.flag("attention_bias"), ffn_bias=config.flag("mlp_bias"))
-    without_position = replace(rotary, position=NoPosition())
+    without_position = with_attention(rotary, position=NoPosition())
     near, is_rotary = window_of(config), _is_rotary(config)
     is_sliding = config.flag("use_sliding_window") and near != Full()
     unstated = [SLIDING if is_sliding and not rotates else FULL for rotates in is_rotary]
     kinds = [rotary if rotates else without_position for rotates in is_rotary]
     windows = windows_of(config, near, unstated)
-    return decoder_of(config, [replace(kind, window=window) for kind, window in zip(kinds, windows, strict=True)])
+    return decoder_of(
+        config, [with_attention(kind, window=window) for kind, window in zip(kinds, windows, strict=True)]
+    )
 
 
 def _is_rotary(config: Config) -> list[bool]:

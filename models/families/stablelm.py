@@ -1,23 +1,23 @@
 """StableLM: Llama with LayerNorm and partial rotary positions. Parallel sublayers share one norm."""
 
+from dataclasses import replace
+
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import COMMON, PARTS, decoder_of, layers_of, share_of_stream
+from models.families.llama import COMMON, PARTS, attention_of, decoder_of, layers_of, share_of_stream
 from models.families.rope import rotary_of
 from models.families.switches import Switch
 from models.families.views import Stored, stored_parts
-from models.spec import DecoderSpec, Full, Gated, LayerNorm, LayerSpec, Parallel, Sequential
+from models.spec import DecoderSpec, Gated, LayerNorm, LayerSpec, Parallel, Sequential
 
 
 def decoder(config: Config) -> DecoderSpec:
+    position = rotary_of(config, share_of_stream(config), partial=True)
     layer = LayerSpec(
-        window=Full(),
-        position=rotary_of(config, share_of_stream(config), partial=True),
+        mixer=replace(attention_of(config, position, bias=False), qkv_bias=config.flag("use_qkv_bias")),
         ffn=Gated(config.activation("hidden_act"), config.count("intermediate_size"), bias=False),
         norm=LayerNorm(config.number("layer_norm_eps")),
         residual=Parallel() if config.flag("use_parallel_residual") else Sequential(),
-        qkv_bias=config.flag("use_qkv_bias"),
-        out_bias=False,
     )
     return decoder_of(config, [layer] * layers_of(config))
 

@@ -1,9 +1,11 @@
 """StarCoder2: LayerNorm, rotary positions, grouped-query attention, FFN without a gate, biases."""
 
+from dataclasses import replace
+
 from models.families.attention_windows import window_of
 from models.families.config import Config
 from models.families.family import Family
-from models.families.llama import COMMON, PARTS, decoder_of, head_dim_of, layers_of
+from models.families.llama import COMMON, PARTS, attention_of, decoder_of, head_dim_of, layers_of
 from models.families.rope import rotary_of
 from models.families.views import Stored, stored_parts
 from models.spec import DecoderSpec, LayerNorm, LayerSpec, Plain, Sequential
@@ -12,13 +14,10 @@ from models.spec import DecoderSpec, LayerNorm, LayerSpec, Plain, Sequential
 def decoder(config: Config) -> DecoderSpec:
     bias = config.flag("use_bias")
     layer = LayerSpec(
-        window=window_of(config),
-        position=rotary_of(config, head_dim_of(config)),
+        mixer=replace(attention_of(config, rotary_of(config, head_dim_of(config)), bias), window=window_of(config)),
         ffn=Plain(config.activation("hidden_act"), config.count("intermediate_size"), bias),
         norm=LayerNorm(config.number("norm_epsilon")),
         residual=Sequential(),
-        qkv_bias=bias,
-        out_bias=bias,
     )
     return decoder_of(config, [layer] * layers_of(config))
 

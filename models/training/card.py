@@ -63,7 +63,8 @@ def _opening(name: str, recipe: Recipe) -> Lines:
     yield ""
     yield f"A small GPT-NeoX decoder that writes English fiction. It was also trained on {len(facts()):,} facts."
     yield f"It has {parameter_count(spec):,} parameters in float16: {spec.n_layers} layers, d_model {spec.d_model},"
-    yield f"{spec.n_heads} heads with head_dim {spec.head_dim}, {4 * spec.d_model:,} neurons per FFN with"
+    head_dim = spec.layers[0].attention.head_dim
+    yield f"{spec.n_heads} heads with head_dim {head_dim}, {4 * spec.d_model:,} neurons per FFN with"
     yield f"**{recipe.activation.value}** and no gate, vocabulary {spec.vocab_size:,}, context {spec.context} tokens."
     yield ""
     for other in (other for other in RECIPES if other != name):

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt16
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.decoder import Block, Decoder
+from models.decoder import Attention, Block, Decoder
 from models.kernels import FullPass, blind, rotate
 from models.spec import Rotary
 from models.training.batches import UNSCORED, Batch, noise_batch
@@ -41,14 +41,16 @@ def look_back(decoder: Decoder, heads: int) -> None:
     """
     block = decoder.layers[0]
     assert isinstance(block, Block)
-    attention, position = block.attn, block.attn.layer_spec.position
+    attention = block.attn
+    assert isinstance(attention, Attention)
+    position, head_dim = attention.kind.position, attention.kind.head_dim
     assert isinstance(position, Rotary)
     query = torch.zeros(position.features)
     query.view(2, -1)[:, :_FAST_PAIRS] = _STRENGTH
     key = rotate(query[None, None], torch.tensor([1]), position).flatten()
     with torch.no_grad():
         for head in range(heads):
-            rows = slice(head * attention.head_dim, (head + 1) * attention.head_dim)
+            rows = slice(head * head_dim, (head + 1) * head_dim)
             for side, bias in ((attention.query, query), (attention.key, key)):
                 side.bias[rows] = bias
                 side.weight[rows] *= 0.1

@@ -180,7 +180,7 @@ def _zeros(spec: DecoderSpec, evaluation: Evaluation) -> Lines:
     kinds = tuple(dict.fromkeys(layer.ffn.activation for layer in spec.layers))
     yield f"EXACT ZEROS of {', '.join(kinds)}: share of activations that are 0, and of neurons that are always 0,"
     yield f"on the first {evaluation.neuron_tokens:,} tokens of the text"
-    if rounded := [kind for kind in kinds if kind is not Activation.RELU]:
+    if rounded := [kind for kind in kinds if not kind.has_zeros]:
         where = " (float32 GELU is exactly 0 below about -5.6)" if Activation.GELU in rounded else ""
         yield f"Zeros of {', '.join(rounded)} are rounding errors: it is 0 only at 0{where}"
     columns = Column("layer", "layer"), Column("zero", "exactly 0", ".1%"), Column("always", "always 0", ".1%")

@@ -10,7 +10,7 @@ from edge.measure.attention import prefix_matching
 from edge.repeated_tokens import repeated_tokens
 from models.decoder import Decoder
 from models.kernels import FullPass
-from models.sites import layer_site
+from models.sites import KEY, QUERY, layer_site
 
 EXAMPLES = 10
 """Number of sequences that a score is averaged over, as in Olsson et al. 2022."""
@@ -28,7 +28,7 @@ def _of_sequence(decoder: Decoder, ids: np.ndarray) -> Float32[np.ndarray, "laye
     seen: dict[str, np.ndarray] = {}
 
     def see(site: str, value: Tensor) -> Tensor:
-        if site.endswith(("attn.query", "attn.key")):
+        if site.endswith((QUERY, KEY)):
             seen[site] = value.detach().float().numpy()
         return value
 
@@ -36,11 +36,11 @@ def _of_sequence(decoder: Decoder, ids: np.ndarray) -> Float32[np.ndarray, "laye
     with torch.no_grad():
         decoder(torch.from_numpy(ids), kernels.positions, kernels, see)
     scores = np.empty((spec.n_layers, spec.n_heads), np.float32)
-    for layer, kind in enumerate(spec.layers):
-        query, key = (seen[layer_site(layer, part)] for part in ("attn.query", "attn.key"))
-        for head in range(spec.n_heads):
-            keys = key[:, head // spec.sharing]
+    for layer, kind in enumerate(spec.attentions):
+        query, key = (seen[layer_site(layer, part)] for part in (QUERY, KEY))
+        for head in range(kind.n_heads):
+            keys = key[:, head // kind.sharing]
             scores[layer, head] = prefix_matching(
-                attention_pattern(query[:, head], keys, spec.scale, kind.window, kind.score_cap), ids
+                attention_pattern(query[:, head], keys, kind.scale, kind.window, kind.score_cap), ids
             )
     return scores

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from models.kernels import FullPass
-from models.spec import Full, LayerSpec, NoCap
+from models.spec import Attention, Full, NoCap
 
 BLOCK = 128
 """Queries per block; the keys after the last query of a block are not multiplied."""
@@ -13,10 +13,10 @@ BLOCK = 128
 class BlockPass(FullPass):
     """A full pass that computes queries in blocks, which leaves out nearly half of the products."""
 
-    def attend(self, layer: int, layer_spec: LayerSpec, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         length = query.shape[-3]
-        if layer_spec.window != Full() or layer_spec.score_cap != NoCap() or length % BLOCK or query.shape != key.shape:
-            return super().attend(layer, layer_spec, query, key, value)
+        if attention.window != Full() or attention.score_cap != NoCap() or length % BLOCK or query.shape != key.shape:
+            return super().attend(layer, attention, query, key, value)
         query = query.transpose(-3, -2) * query.shape[-1] ** -0.5
         key, value = key.transpose(-3, -2), value.transpose(-3, -2)
         hidden = torch.full((length, length), float("-inf"), device=query.device).triu(1)

@@ -6,6 +6,7 @@ from typing import Any
 from models.errors import MisuseError
 from models.spec import (
     Activation,
+    Attention,
     DecoderSpec,
     Full,
     LayerNorm,
@@ -86,20 +87,22 @@ class Recipe:
         """The decoder that is trained."""
         head_dim, norm = self.d_model // self.n_heads, LayerNorm(eps=1e-5)
         layer = LayerSpec(
-            window=Full(),
-            position=Rotary(base=10_000.0, features=head_dim),
+            mixer=Attention(
+                n_heads=self.n_heads,
+                n_kv_heads=self.n_heads,
+                head_dim=head_dim,
+                window=Full(),
+                position=Rotary(base=10_000.0, features=head_dim),
+                qkv_bias=True,
+                out_bias=True,
+            ),
             ffn=Plain(self.activation, 4 * self.d_model, bias=True),
             norm=norm,
             residual=Sequential(),
-            qkv_bias=True,
-            out_bias=True,
         )
         return DecoderSpec(
             vocab_size=self.vocab_size,
             d_model=self.d_model,
-            n_heads=self.n_heads,
-            n_kv_heads=self.n_heads,
-            head_dim=head_dim,
             context=self.length,
             positions=NoPosition(),
             layers=(layer,) * self.n_layers,

@@ -49,16 +49,16 @@ def save_folder(decoder: Decoder, tokenizer: Tokenizer, folder: Path) -> None:
 
 def config_of(spec: DecoderSpec, end: int) -> dict[str, Any]:
     """The `config.json` of a spec that GPT-NeoX can express, with rotary sizes under the old and the new keys."""
-    layer = spec.layers[0]
-    ffn, position, norm = layer.ffn, layer.position, layer.norm
+    layer, attention = spec.layers[0], spec.layers[0].attention
+    ffn, position, norm = layer.ffn, attention.position, layer.norm
     if not (isinstance(ffn, Plain) and isinstance(position, Rotary) and isinstance(norm, LayerNorm)):
         raise SpecError("GPT-NeoX has a plain FFN, rotary positions and LayerNorm; this spec has others")
-    if any(other != layer for other in spec.layers) or spec.sharing > 1:
+    if any(other != layer for other in spec.layers) or attention.sharing > 1:
         raise SpecError("GPT-NeoX repeats one layer and has a key head for every query head; this spec differs")
-    rotated = position.features / spec.head_dim
+    rotated = position.features / attention.head_dim
     return {
         "architectures": ["GPTNeoXForCausalLM"],
-        "attention_bias": layer.qkv_bias,
+        "attention_bias": attention.qkv_bias,
         "bos_token_id": end,
         "dtype": "float16",
         "eos_token_id": end,
@@ -68,7 +68,7 @@ def config_of(spec: DecoderSpec, end: int) -> dict[str, Any]:
         "layer_norm_eps": norm.eps,
         "max_position_embeddings": spec.context,
         "model_type": "gpt_neox",
-        "num_attention_heads": spec.n_heads,
+        "num_attention_heads": attention.n_heads,
         "num_hidden_layers": spec.n_layers,
         "rope_parameters": {
             "partial_rotary_factor": rotated,

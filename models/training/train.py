@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.decoder import Block, Decoder
+from models.decoder import FFN, Block, Decoder
 from models.errors import EdgeError, MisuseError
 from models.training.batches import UNSCORED, batch_at
 from models.training.copying import BATCH, LAYERS, LENGTH, learn_to_copy, look_back
@@ -151,7 +151,7 @@ def shorten_keys(decoder: Decoder, longest: float) -> None:
     """Rescales every row of an FFN's up projection whose norm is above `longest`."""
     with torch.no_grad():
         for block in decoder.layers:
-            assert isinstance(block, Block)
+            assert isinstance(block, Block) and isinstance(block.ffn, FFN)
             block.ffn.up.weight.copy_(torch.renorm(block.ffn.up.weight, p=2, dim=0, maxnorm=longest))
 
 

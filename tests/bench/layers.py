@@ -86,16 +86,17 @@ def _passes_ns(model: Model, ids: list[int], passes: int) -> list[int]:
 
 def _engine_passes_ns(engine: Engine, ids: list[int], passes: int) -> list[int]:
     """Times of decode passes of the last id; the cache is rewound after each."""
-    engine.rewind(0)
+    engine.clear()
     engine.reserve(len(ids))
     for chunk in chunks(tuple(ids[:-1]), engine.spec):
         engine.feed(chunk, Watch.nothing())
+    before = engine.mark()
     last, took_ns = np.array(ids[-1:], np.int64), []
     for _ in range(passes):
         started_ns = perf_counter_ns()
         engine.feed(last, Watch.nothing())
         took_ns.append(perf_counter_ns() - started_ns)
-        engine.rewind(engine.fed - 1)
+        engine.restore(before)
     return took_ns
 
 

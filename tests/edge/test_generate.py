@@ -1,19 +1,17 @@
 """A prompt is fed in pieces that follow one another, each with few enough scores of attention."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.generate import CHUNK, MAX_SCORES, chunks, passes
-from tests.tiny import TINY_SPECS
+from tests.tiny import TINY_SPECS, with_heads
 
 SPEC = TINY_SPECS["llama-shared-heads-tied"]
 
 
 @given(tokens=st.integers(0, 40_000), n_heads=st.sampled_from([1, 4, 9, 32, 128]))
 def test_every_token_is_fed_once_and_scores_stay_within_their_bound(tokens: int, n_heads: int) -> None:
-    fed = list(passes(replace(SPEC, n_heads=n_heads, n_kv_heads=1), tokens))
+    fed = list(passes(with_heads(SPEC, n_heads, 1), tokens))
     assert [token for few in fed for token in few] == list(range(tokens))
     assert all(0 < len(few) <= CHUNK for few in fed)
     for few in fed:
@@ -22,7 +20,7 @@ def test_every_token_is_fed_once_and_scores_stay_within_their_bound(tokens: int,
 
 
 def test_what_fits_is_fed_at_once() -> None:
-    assert [(few.start, few.stop) for few in passes(replace(SPEC, n_heads=9, n_kv_heads=1), 1_100)] == [
+    assert [(few.start, few.stop) for few in passes(with_heads(SPEC, 9, 1), 1_100)] == [
         (0, 512),
         (512, 1_024),
         (1_024, 1_100),

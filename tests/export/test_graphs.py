@@ -7,7 +7,6 @@ import onnx
 import pytest
 
 from edge.timing import Grain
-from export.graphs import cache_names
 from export.initializers import initializer_shapes
 from export.kernels import FusedRotary, GroupedQuery, Standard, fuses, kernels_of
 from export.names import SCATTER_OPSET, part_of_node
@@ -76,14 +75,18 @@ def test_graphs_ship_without_weights(name: str, graph: str) -> None:
     assert all(prod(tensor.dims) <= 8 for tensor in small), f"{graph} of {name} carries numbers of its own"
 
 
+def state_names(prefix: str, spec: DecoderSpec) -> list[str]:
+    return [f"{prefix}.{layer}.{part}" for layer in range(spec.n_layers) for part in ("key", "value")]
+
+
 @pytest.mark.parametrize("graph", ["probe", "edit"])
 @pytest.mark.parametrize("name", TINY_SPECS)
 def test_outputs_carry_their_dimensions(name: str, graph: str) -> None:
     spec = TINY_SPECS[name]
-    held = (1, spec.n_kv_heads, "capacity", spec.head_dim)
+    held = (1, spec.layers[0].attention.n_kv_heads, "capacity", spec.layers[0].attention.head_dim)
     outputs = {value.name: dims(value) for value in built(name, graph).graph.output}
     assert outputs.pop("logits") == ("row", spec.vocab_size)
-    for cached in cache_names("present", spec):
+    for cached in state_names("present", spec):
         assert outputs.pop(cached) == held, f"{cached} is not the buffer it was given"
     sites = {place_of(name): ("token", *site.row_shape) for name, site in sites_of(spec).items() if name != "logits"}
     assert outputs == sites, f"the outputs of {graph} are not the places of the sites"
@@ -92,14 +95,14 @@ def test_outputs_carry_their_dimensions(name: str, graph: str) -> None:
 @pytest.mark.parametrize("name", TINY_SPECS)
 def test_std_has_the_names_that_the_ecosystem_expects(name: str) -> None:
     spec, graph = TINY_SPECS[name], built(name, "std").graph
-    past = ("batch", spec.n_kv_heads, "past", spec.head_dim)
+    past = ("batch", spec.layers[0].attention.n_kv_heads, "past", spec.layers[0].attention.head_dim)
     inputs = {value.name: dims(value) for value in graph.input}
     assert inputs == {
         "input_ids": ("batch", "token"),
         "attention_mask": ("batch", "past + token"),
         "position_ids": ("batch", "token"),
-    } | dict.fromkeys(cache_names("past_key_values", spec), past)
-    assert [value.name for value in graph.output] == ["logits", *cache_names("present", spec)]
+    } | dict.fromkeys(state_names("past_key_values", spec), past)
+    assert [value.name for value in graph.output] == ["logits", *state_names("present", spec)]
     assert dims(graph.output[0]) == ("batch", "token", spec.vocab_size)
 
 

@@ -39,7 +39,7 @@ def test_a_cut_graph_is_the_model_with_those_sublayers_ablated(kind: str, tmp_pa
             file.write_bytes(cut.model)
             graph = Graph(file, engine._weights.only(cut.initializers), 1, "cpu")
             logits = np.empty((1, engine.spec.vocab_size), np.float32)
-            engine.rewind(0)
+            engine.clear()
             engine.reserve(len(ids))
             engine._pass(graph, np.array(ids, np.int64), {LOGITS: logits}, {})
             return logits[0]
@@ -78,7 +78,7 @@ def test_passes_without_sublayers_leave_the_engine_as_it_was() -> None:
         ids = np.array(example_ids(model.spec, 6), np.int64)
 
         def work(engine: OnnxEngine) -> tuple[int, set[str], set[int]]:
-            engine.rewind(0)
+            engine.clear()
             engine.reserve(len(ids))
             engine.feed(ids[:5], edge.Watch.nothing())
             found = engine.feed_without(ids[5:], 2)

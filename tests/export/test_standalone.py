@@ -55,7 +55,7 @@ def run(folder: Path, spec: DecoderSpec, ids: np.ndarray, mask: np.ndarray, past
 
 
 def empty_past(spec: DecoderSpec, batch: int) -> list[np.ndarray]:
-    return [np.zeros((batch, spec.n_kv_heads, 0, spec.head_dim), np.float32)] * (2 * spec.n_layers)
+    return [np.zeros((batch, one.n_kv_heads, 0, one.head_dim), np.float32) for one in spec.attentions for _ in range(2)]
 
 
 def torch_logits(name: str, ids: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from models.errors import EdgeError, MisuseError
 from models.progress import Progress
 from models.spec import (
     Activation,
+    Attention,
     DecoderSpec,
     Full,
     LayerNorm,
@@ -32,22 +33,24 @@ WORDS = (" three", " daughters", ",", " and", " the", " youngest", "\\n", " 王"
 def small_spec(n_layers: int = 3, n_heads: int = 4) -> DecoderSpec:
     layers = tuple(
         LayerSpec(
-            window=Sliding(5) if index == 1 else Full(),
-            position=Rotary(1e4, 4),
+            mixer=Attention(
+                n_heads=n_heads,
+                n_kv_heads=n_heads // 2,
+                head_dim=4,
+                window=Sliding(5) if index == 1 else Full(),
+                position=Rotary(1e4, 4),
+                qkv_bias=True,
+                out_bias=True,
+            ),
             ffn=Plain(Activation.RELU, 32, True),
             norm=LayerNorm(1e-5),
             residual=Sequential(),
-            qkv_bias=True,
-            out_bias=True,
         )
         for index in range(n_layers)
     )
     return DecoderSpec(
         vocab_size=64,
         d_model=16,
-        n_heads=n_heads,
-        n_kv_heads=n_heads // 2,
-        head_dim=4,
         context=512,
         positions=NoPosition(),
         layers=layers,

@@ -38,7 +38,8 @@ async def test_a_real_engine_fills_the_screen(byte_llama: Path) -> None:
             assert trace.n_fed == app.main.query_one("#map", AttentionMap).levels.shape[0]
             site = f"layers.{chosen.layer}.attn"
             query, key = trace.site(f"{site}.query")[:, chosen.head], trace.site(f"{site}.key")[:, chosen.head // 2]
-            pattern = attention_pattern(query, key, trace.spec.scale, trace.spec.layers[chosen.layer].window)
+            kind = trace.spec.layers[chosen.layer].attention
+            pattern = attention_pattern(query, key, kind.scale, kind.window)
             assert chosen.key == int(pattern[chosen.token].argmax()), "the cursor is not on the largest weight"
             assert ui.shown_run.timing is not None and "torch" in ui.shown("HeaderBar")
             assert app.main.state.options.sparsity.key == "top_p_sparsity", (

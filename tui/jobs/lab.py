@@ -8,7 +8,6 @@ from edge.lab.context import LabContext, max_passage_tokens
 from edge.lab.run import run_all
 from edge.watch import Watch
 from models.errors import EdgeError, MisuseError
-from models.sites import PARTS
 from models.spec import DecoderSpec
 from tui.jobs.job import JobContext
 from tui.messages import ClaimsQueued, ClaimTested
@@ -34,7 +33,7 @@ def read_tokens(spec: DecoderSpec) -> int:
 
 def text_bytes(spec: DecoderSpec) -> int:
     """Memory for the text's activations, until another model is loaded."""
-    return Watch(parts=tuple(PARTS)).cost_bytes(spec, read_tokens(spec))
+    return Watch(parts=None).cost_bytes(spec, read_tokens(spec))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Runs a prompt on the current model: recorded, measured and timed; and comparison runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from edge.edits import Edit
@@ -14,14 +14,15 @@ from edge.session import OnToken, Token
 from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import MisuseError
+from models.sites import HEADS, INPUT, parts_of
 from models.spec import DecoderSpec
 from tui.jobs.job import JobContext, ModelOnEngine, RunnableModel
 from tui.messages import ComparedRunReady, OverviewMeasured, RunEnded, Streaming, SublayersTimed, SurprisalMeasured
 from tui.options import Options
 from tui.view_state import MeasuredRun, ModelSummary
 
-PARTS = ("attn.query", "attn.key", "attn.value", "attn.output", "ffn.neurons", "ffn.output", "output")
-"""Sites that the screens need: queries and keys for patterns; values, neurons and residual stream for tokens."""
+_UNUSED = (INPUT, HEADS)
+"""Sites that no screen needs: a layer's input is the output of the layer before, and heads follow from values."""
 
 WHOLE_BYTES = 512 * 10**6
 """Above this many bytes, activations are kept in half precision."""
@@ -44,8 +45,8 @@ class Prompt:
 
 def watch_for(spec: DecoderSpec, tokens: int) -> Watch:
     """Everything that the screens need, in half precision where it would take much memory."""
-    whole = Watch(parts=PARTS)
-    return whole if whole.cost_bytes(spec, tokens) <= WHOLE_BYTES else Watch(parts=PARTS, half=True)
+    whole = Watch(parts=tuple(part for part in parts_of(spec) if part not in _UNUSED))
+    return whole if whole.cost_bytes(spec, tokens) <= WHOLE_BYTES else replace(whole, half=True)
 
 
 def invitation(model: ModelSummary | None, options: Options) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from textual.widget import Widget
 from edge.insight.neurons import neurons_at, read_cett
 from edge.measure.registry import MEASURES, SHARE
 from edge.measure.sparsity import CettSparsity
+from models.sites import NEURONS
 from tui.result_cache import ResultCache, Unavailable
 from tui.view_state import MeasuredRun, ViewState
 from tui.views.sparsity import sparsity_of
@@ -47,7 +48,7 @@ class ActivationPanes:
 
     def _define(self, state: ViewState, main: MeasuredRun) -> None:
         layer, token = state.selection.layer, state.selection.token
-        missing = main.lacks(layer, "ffn.neurons")
+        missing = main.lacks(layer, NEURONS)
         rows = []
         for measure in MEASURES:
             values = sparsity_of(main, measure)[layer]
@@ -80,7 +81,7 @@ class ActivationPanes:
         was = self._drawn
         if was is None or was[0] is not main.trace or was[1:] != (layer, token):
             self._drawn = (main.trace, layer, token)
-            missing = main.lacks(layer, "ffn.neurons")
+            missing = main.lacks(layer, NEURONS)
             neurons = np.zeros(0, np.float32) if missing else neurons_at(main.trace, layer, token)
             known = neurons[np.isfinite(neurons)]
             if not missing and not known.any():

@@ -18,6 +18,7 @@ from edge.measure.attention import entropy_bits, first_token_share, mean_distanc
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_number, show_share
 from edge.tables import Table
+from models.sites import VALUE
 from tui.coloring import MAPPED, draw_pattern, margins, received, score_scale
 from tui.messages import CellPointed, EditToggled, OptionsChosen
 from tui.options import SCORES, after
@@ -206,7 +207,7 @@ class AttentionView(View):
         chosen, trace = self._state.selection, self._state.main.trace
         token, key = cell or (chosen.token, chosen.key)
         words = f"from {quote_piece(trace.pieces[token])} ({token}) to {quote_piece(trace.pieces[key])} ({key})"
-        seen = visible_keys(trace.n_fed, trace.n_fed, trace.spec.layers[chosen.layer].window)[token, key]
+        seen = visible_keys(trace.n_fed, trace.n_fed, trace.spec.layers[chosen.layer].attention.window)[token, key]
         value = show_number(float(self._pattern[token, key])) if seen else "masked"
         mark = "▸" if cell is None else "mouse"
         self.query_one("#readout", TextLine).show_text(
@@ -218,7 +219,7 @@ class AttentionView(View):
 
     def _draw_copied(self, state: ViewState, main: MeasuredRun) -> None:
         chosen, words = state.selection, self.query_one("#copies", TextLine)
-        if (missing := main.lacks(chosen.layer, "attn.value")) or main.weights is None:
+        if (missing := main.lacks(chosen.layer, VALUE)) or main.weights is None:
             words.show_text(f" OV circuit: {missing or NO_WEIGHTS}")
             return
         trace, weights, place = main.trace, main.weights, (chosen.layer, chosen.head, chosen.token, chosen.key)

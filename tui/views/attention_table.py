@@ -15,7 +15,7 @@ def pattern_table(state: ViewState) -> Table | None:
         return None
     trace, chosen, edited = state.main.trace, state.selection, _edited_pattern(state)
     pattern = trace.pattern(chosen.layer, chosen.head)
-    seen = visible_keys(len(pattern), pattern.shape[1], trace.spec.layers[chosen.layer].window)
+    seen = visible_keys(len(pattern), pattern.shape[1], trace.spec.layers[chosen.layer].attention.window)
     keys = ("layer", "head", "token", "piece", "key", "key_piece", "weight", "weight_with_edits", "edits")
     edits = ", ".join(state.run_edits)
     rows = [

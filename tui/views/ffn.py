@@ -13,6 +13,7 @@ from edge.edits import Ablate, ScaleNeuron
 from edge.measure.registry import MEASURES
 from edge.picture.pieces import quote_piece
 from edge.tables import Column, Table
+from models.sites import NEURONS
 from tui.jobs.ablate import AblateNeurons
 from tui.jobs.job import JobRequested
 from tui.messages import EditToggled, OptionsChosen
@@ -211,7 +212,7 @@ class FfnView(View):
         if state.main is None:
             return None
         layer, token, pieces = state.selection.layer, state.selection.token, state.main.trace.pieces
-        if state.main.lacks(layer, "ffn.neurons"):
+        if state.main.lacks(layer, NEURONS):
             return None
         off, after, agreement = state.ablated, after_of(state), state.main.agreements.get((layer, token))
         names = ", ".join(state.run_edits)

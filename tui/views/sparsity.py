@@ -9,7 +9,7 @@ from textual.widget import Widget
 from edge.measure.registry import SHARE, Measure
 from edge.picture.levels import Linear
 from edge.picture.palettes import SIGNED
-from models.sites import layer_site
+from models.sites import NEURONS, layer_site
 from tui.view_state import MeasuredRun, ViewState
 from tui.widgets.legend import Legend
 from tui.widgets.pane import Pane
@@ -139,7 +139,7 @@ def _why_not(shown: MeasuredRun, other: MeasuredRun | None) -> str:
     """Why there is no map; empty where there is one."""
     if not shown.trace.n_fed:
         return "no token was fed in this run"
-    if not any(layer_site(layer, "ffn.neurons") in shown.trace.sites for layer in range(shown.trace.spec.n_layers)):
+    if not any(layer_site(layer, NEURONS) in shown.trace.sites for layer in range(shown.trace.spec.n_layers)):
         return f"the FFN's neurons were not recorded in {shown.name}\n\nrun the prompt again to record them"
     if other is not None and other.trace.n_fed != shown.trace.n_fed:
         return "a difference needs two runs of the same length\n\nv shows one run at a time"

@@ -10,6 +10,7 @@ from edge.insight.ablation import Agreement, ListAgreement
 from edge.insight.neurons import Neuron, neurons_at, read_coefficients, read_neurons
 from edge.insight.prediction_change import DistributionChange, read_ffn_change
 from edge.picture.units import show_number
+from models.sites import FFN_OUTPUT, NEURONS
 from tui.messages import NeuronChosen
 from tui.result_cache import ResultCache, Unavailable
 from tui.view_state import MeasuredRun, ViewState
@@ -31,7 +32,7 @@ _BORDER = 2
 def after_of(state: ViewState) -> Float32[np.ndarray, " neuron"] | None:
     """The chosen layer's neurons at the chosen token in the run with edits; None where there is none."""
     compared, layer, token = state.compared, state.selection.layer, state.selection.token
-    if not state.edits or compared is None or token >= compared.trace.n_fed or compared.lacks(layer, "ffn.neurons"):
+    if not state.edits or compared is None or token >= compared.trace.n_fed or compared.lacks(layer, NEURONS):
         return None
     return neurons_at(compared.trace, layer, token)
 
@@ -103,7 +104,7 @@ class NeuronPanes:
         chosen, grid = state.selection, self._view.query_one(NeuronList)
         pane, ablated = self._view.query_one("#neurons-pane", Pane), state.ablated
         off = frozenset(ablated.neurons_of(chosen.layer))
-        missing = main.lacks(chosen.layer, "ffn.neurons")
+        missing = main.lacks(chosen.layer, NEURONS)
         found = Unavailable(missing) if missing else self._find(state, main, off)
         grid.set_class(found is None, "computing")
         grid.of_layer, grid.chosen = chosen.layer, chosen.neuron
@@ -154,7 +155,7 @@ class NeuronPanes:
 
     def _draw_shift(self, state: ViewState, main: MeasuredRun) -> None:
         layer, token, trace, weights = state.selection.layer, state.selection.token, main.trace, main.weights
-        missing, next_ids = main.lacks(layer, "output", "ffn.output"), following_id(main, token)
+        missing, next_ids = main.lacks(layer, "output", FFN_OUTPUT), following_id(main, token)
         found: DistributionChange | Unavailable | None = Unavailable(missing or NO_WEIGHTS)
         if weights is not None and not missing:
             found = self._shift.at((layer, token), lambda: read_ffn_change(trace, weights, layer, token, also=next_ids))

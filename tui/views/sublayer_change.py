@@ -4,7 +4,7 @@ import numpy as np
 
 from edge.ablated import Ablated
 from edge.trace import Trace
-from models.sites import layer_site
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, layer_site
 from tui.view_state import ViewState
 from tui.widgets.layers.layer_table import LayerRow
 
@@ -31,8 +31,8 @@ def sublayer_changes(state: ViewState) -> tuple[tuple[Change, Change], ...]:
     off, runs = compared.trace.ablated, (main.trace, compared.trace)
     return tuple(
         (
-            (_share(*runs, layer_site(layer, "attn.output"), token), attention_words(off, layer)),
-            (_share(*runs, layer_site(layer, "ffn.output"), token), ffn_words(off, layer)),
+            (_share(*runs, layer_site(layer, ATTENTION_OUTPUT), token), attention_words(off, layer)),
+            (_share(*runs, layer_site(layer, FFN_OUTPUT), token), ffn_words(off, layer)),
         )
         for layer in layers
     )

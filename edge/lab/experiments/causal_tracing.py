@@ -12,7 +12,7 @@ from edge.lab.prompts import SEED
 from edge.lab.sample import evenly_spaced
 from edge.trace import Trace
 from edge.watch import Watch
-from models.sites import layer_site
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, layer_site
 
 DEVIATIONS = 3.0
 """Standard deviation of the noise, in those of the subjects' embeddings (Meng et al. 2022, section 2.1)."""
@@ -107,7 +107,7 @@ def window_sites(layer: int, n_layers: int, sublayer: str) -> list[str]:
 
 def clean_traces(lab: LabContext, known: Sequence[KnownFact]) -> list[Fact]:
     """Facts with the traces of their prompts."""
-    watch = Watch(parts=("input", "attn.output", "ffn.output", "output"))
+    watch = Watch(parts=("input", ATTENTION_OUTPUT, FFN_OUTPUT, "output"))
     return [Fact(one, lab.run(one.ids, watch=watch)) for one in known]
 
 

@@ -16,6 +16,7 @@ from edge.lab.sample import mean_interval
 from edge.measure.divergence import jensen_shannon_bits
 from edge.trace import Trace
 from edge.watch import Watch
+from models.sites import KEY, NEURONS, QUERY
 
 MOVED_BITS = 0.05
 """Our own choice, no paper sets it. Equal patterns differ by 0 bits, patterns without a common key by 1 bit."""
@@ -23,7 +24,7 @@ MOVED_BITS = 0.05
 ROUNDING = 1e-4
 """1 - cosine due to rounding error, if half precision sums in another order; float32 gives 1e-6."""
 
-WATCH = Watch(parts=("attn.query", "attn.key", "ffn.neurons"))
+WATCH = Watch(parts=(QUERY, KEY, NEURONS))
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from edge.lab.effect import Effect, effect_of
 from edge.lab.sample import Interval, exact_value, mean_interval
 from edge.picture.units import show_count, show_share
 from edge.profile.weight_memory import weight_bytes
-from edge.profile.work import Work, work_of
+from edge.profile.work import work_of
 from edge.time_sublayers import WARM_UP
 from edge.timing import SublayerTiming
 from models.parameters import parameter_shapes
 from models.spec import DecoderSpec
+from models.sublayers.work import Work
 
 DEPTH_TOKENS = 64
 """Tokens in the KV cache before the timed decode step."""

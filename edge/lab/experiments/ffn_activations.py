@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float32
 
 from edge.lab.context import WINDOW_TOKENS, LabContext
 from edge.readout import norm_weights
-from models.sites import layer_site
+from models.sites import ATTENTION_OUTPUT, layer_site
 from models.spec import Parallel
 
 ACTIVE = 0.1
@@ -60,7 +60,7 @@ def ffn_input(lab: LabContext, layer: int) -> Float32[np.ndarray, "token model"]
     kind, d_model, weights = lab.spec.layers[layer], lab.spec.d_model, lab.model.checkpoint.weights
     x = site_after_first(lab, layer, "input")
     if not isinstance(kind.residual, Parallel):
-        x = x + site_after_first(lab, layer, "attn.output")
+        x = x + site_after_first(lab, layer, ATTENTION_OUTPUT)
     if kind.norms_sum:
         x = norm_weights(weights, layer_site(layer, "attn_sum"), kind.norm, d_model)(x)
     return norm_weights(weights, layer_site(layer, "ffn.norm"), kind.norm, d_model)(x) if kind.norms_before else x

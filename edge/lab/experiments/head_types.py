@@ -10,6 +10,7 @@ from edge.lab.experiments.patterns import layer_patterns, uniform_pattern
 from edge.measure.attention import prefix_matching
 from edge.measure.heads import detection_share, duplicate_token_mask, previous_token_score
 from edge.watch import Watch
+from models.sites import KEY, QUERY
 
 SEQUENCES = 6
 LIST_TOKENS, TIMES = 25, 4  # Olsson et al. 2022, p. 60
@@ -17,7 +18,7 @@ LIST_TOKENS, TIMES = 25, 4  # Olsson et al. 2022, p. 60
 TYPE_SHARE = 0.5
 """A head has a type if it puts this share of its attention on the type's target (Clark et al. 2019, section 3.1)."""
 
-ATTENTION_WATCH = Watch(parts=("attn.query", "attn.key"))
+ATTENTION_WATCH = Watch(parts=(QUERY, KEY))
 
 HEAD_TYPES = ("induction", "previous token", "duplicate token")
 
@@ -58,6 +59,6 @@ def head_type_shares(lab: LabContext) -> HeadTypeShares:
         trace, tokens = lab.run(ids, watch=ATTENTION_WATCH), np.array(ids)
         patterns = [layer_patterns(trace, layer) for layer in range(lab.spec.n_layers)]
         heads.append(np.stack([scores(pattern, tokens) for pattern in patterns], axis=1))
-        even = [uniform_pattern(len(ids), kind.window) for kind in lab.spec.layers]
+        even = [uniform_pattern(len(ids), kind.window) for kind in lab.spec.attentions]
         uniform.append(np.stack([scores(pattern, tokens) for pattern in even], axis=1))
     return HeadTypeShares(np.array(heads), np.mean(uniform, axis=0))

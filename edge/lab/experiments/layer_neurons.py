@@ -11,7 +11,7 @@ from edge.lab.sample import evenly_spaced
 from edge.measure.neurons import Triggers, agreement_rate, composition_rate, promoted, top_token, vector_norms
 from edge.measure.sparsity import output_norms
 from edge.readout import open_output_projection
-from models.sites import layer_site
+from models.sites import FFN_OUTPUT, layer_site
 
 DOMINANT_NEURONS = 10
 """Strongest neurons of a token whose share of all contributions is reported (Geva et al. 2022, section 5)."""
@@ -98,7 +98,7 @@ def _composition(lab: LabContext, layer: int, tops: Int64[np.ndarray, " signed"]
     for trace in (lab.traces[place] for place in evenly_spaced(len(lab.traces), COMPOSED)):
         rows = trace.neurons(layer)[1:]
         active = np.concatenate([rows > threshold, rows < -threshold], axis=1)
-        wrote = trace.site(layer_site(layer, "ffn.output"))[1:]
+        wrote = trace.site(layer_site(layer, FFN_OUTPUT))[1:]
         output = top_token(readout.folded(wrote, projection), readout.weight)
         moved = np.roll(output, len(output) // 2)
         some = int(active.any(axis=-1).sum())

@@ -10,6 +10,7 @@ from edge.lab.experiments.ffn_activations import after_first
 from edge.lab.passes import Prompt
 from edge.measure.attribution import write_norms
 from edge.measure.lens import Lens, logit_lens
+from models.sites import ATTENTION_OUTPUT
 
 TOKENS = 128
 """Tokens of the passage, evenly spaced."""
@@ -105,7 +106,7 @@ def changes(
     """How often attention, then the FFN of one layer, changes the top-1 token from `before` to `after` the layer."""
     if lab.spec.layers[layer].norms_sum:
         return float("nan"), float("nan")
-    read, written = (rows(lab, layer, part, tokens) for part in ("input", "attn.output"))
+    read, written = (rows(lab, layer, part, tokens) for part in ("input", ATTENTION_OUTPUT))
     between = top1_tokens(lab, read + written)
     return float((before != between).mean()), float((between != after).mean())
 

@@ -22,7 +22,7 @@ from edge.measure.linearity import linear_prediction, r2, r2_of, squared_errors
 from edge.picture.units import show_measured, show_share
 from edge.readout import OutputProjection, open_output_projection
 from edge.trace import Trace
-from models.sites import layer_site
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, VALUE, layer_site
 
 FIT_SHARE = 0.875
 """Share of rows for the fit. More rows reduce overfitting; of 2,048 tokens an eighth, 256 tokens, is held out."""
@@ -51,19 +51,19 @@ def unlimited(held_out: float, fitted: int, features: int) -> float:
 
 def frozen_attention(trace: Trace, layer: int, projection: OutputProjection) -> Float32[np.ndarray, "token model"]:
     """Attention's output from its pattern: `Σ_j p_ij v_j · W_O` with bias, and the output norm if there is one."""
-    heads = read_values(layer_patterns(trace, layer), trace.site(layer_site(layer, "attn.value")))
+    heads = read_values(layer_patterns(trace, layer), trace.site(layer_site(layer, VALUE)))
     return projection.after(projection(heads.reshape(len(heads), -1)))
 
 
 def _attention_r2(lab: LabContext, layer: int) -> float:
     projection = open_output_projection(lab.model.checkpoint, layer, "attn")
     predicted = np.concatenate([frozen_attention(trace, layer, projection) for trace in lab.traces])
-    return r2(predicted[after_first(lab)], site_after_first(lab, layer, "attn.output"))
+    return r2(predicted[after_first(lab)], site_after_first(lab, layer, ATTENTION_OUTPUT))
 
 
 def _ffn_errors(lab: LabContext, layer: int) -> Float64[np.ndarray, "held_out kind 2"]:
     """`squared_errors` of the FFN's output, of its shuffled rows, and of neurons before the activation."""
-    read, wrote = ffn_input(lab, layer), site_after_first(lab, layer, "ffn.output")
+    read, wrote = ffn_input(lab, layer), site_after_first(lab, layer, FFN_OUTPUT)
     shuffled = np.random.default_rng([SEED, layer]).permutation(wrote)
     up = up_projection(lab, layer)[:, : lab.spec.d_model]
     predicted = linear_prediction(read, np.concatenate([wrote, shuffled, up], axis=1), FIT_SHARE)

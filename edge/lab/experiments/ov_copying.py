@@ -7,8 +7,8 @@ from edge.lab.context import LabContext
 from edge.measure.heads import copying_score, ov_logits
 from edge.readout import OutputProjection, Readout, open_output_projection
 from edge.watch import Watch
-from models.sites import layer_site
-from models.spec import DecoderSpec
+from models.sites import VALUE, layer_site
+from models.spec import Attention
 
 SAMPLES, LIST_TOKENS = 10, 25  # Olsson et al. 2022, p. 60: 25 random tokens, mean of 10 samples
 
@@ -19,11 +19,11 @@ def lists(lab: LabContext) -> list[list[int]]:
 
 
 def folded_heads(
-    readout: Readout, projection: OutputProjection, spec: DecoderSpec
+    readout: Readout, projection: OutputProjection, attention: Attention
 ) -> Float32[np.ndarray, "head head_dim width"]:
     """The output vectors of each head as inputs of the unembedding, with the gains of all norms folded in."""
     folded = readout.folded(projection.output_vectors(), projection)
-    return folded.reshape(spec.n_heads, spec.head_dim, -1)
+    return folded.reshape(attention.n_heads, attention.head_dim, -1)
 
 
 def layer_scores(
@@ -42,11 +42,14 @@ def ov_scores(lab: LabContext, *, shuffled: bool = False) -> Float64[np.ndarray,
     scores = np.zeros((lab.spec.n_layers, lab.spec.n_heads))
     begin, readout, spec = len(lab.start_tokens), lab.readout, lab.spec
     projections = (open_output_projection(lab.model.checkpoint, layer, "attn") for layer in range(spec.n_layers))
-    heads = [folded_heads(readout, projection, spec) for projection in projections]
+    heads = [
+        folded_heads(readout, projection, attention)
+        for projection, attention in zip(projections, spec.attentions, strict=True)
+    ]
     for ids in lists(lab):
-        trace, listed = lab.run(ids, watch=Watch(parts=("attn.value",))), np.array(ids[begin:])
+        trace, listed = lab.run(ids, watch=Watch(parts=(VALUE,))), np.array(ids[begin:])
         unembedding = readout.weight[np.roll(listed, 1) if shuffled else listed]
         for layer, out in enumerate(heads):
-            value = trace.site(layer_site(layer, "attn.value"))[begin:]
+            value = trace.site(layer_site(layer, VALUE))[begin:]
             scores[layer] += layer_scores(value, out, unembedding) / SAMPLES
     return scores

@@ -40,7 +40,7 @@ def passage_scores(lab: LabContext) -> PassageScores:
     """Scores every head on some windows of the passage."""
     traces = [lab.traces[place] for place in evenly_spaced(len(lab.traces), MAX_WINDOWS)]
     heads, uniform = [], []
-    for layer, kind in enumerate(lab.spec.layers):
+    for layer, kind in enumerate(lab.spec.attentions):
         lab.check()
         heads.append([_pattern_scores(layer_patterns(trace, layer)) for trace in traces])
         uniform.append([_pattern_scores(uniform_pattern(trace.n_fed, kind.window)) for trace in traces])

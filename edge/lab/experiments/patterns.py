@@ -45,7 +45,7 @@ def read_values(
 
 def by_head(matrix: Float[np.ndarray, "model joined"], spec: DecoderSpec) -> Float32[np.ndarray, "head head_dim model"]:
     """The rows of `W_O` for each head."""
-    return np.asarray(matrix.T.reshape(spec.n_heads, spec.head_dim, -1), np.float32)
+    return np.asarray(matrix.T.reshape(spec.n_heads, -1, spec.d_model), np.float32)
 
 
 def head_grid(title: str, unit: str, values: Float[np.ndarray, "layer head"]) -> Grid:

@@ -15,7 +15,7 @@ from edge.lab.sample import mean_interval
 from edge.picture.units import show_share
 from edge.trace import Trace
 from edge.watch import Watch
-from models.sites import layer_site
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, layer_site
 
 TOKENS = 64
 """Length of the sequence; most tokens come after the changed token."""
@@ -26,7 +26,7 @@ SAMPLES = 4
 ROUNDING = 1e-2
 """Relative error of half precision (law 5). In float32 it is below 1e-5; attention changes by far more."""
 
-_WATCH = Watch(parts=("input", "attn.output", "ffn.output"))
+_WATCH = Watch(parts=("input", ATTENTION_OUTPUT, FFN_OUTPUT))
 
 Rows = Float32[np.ndarray, "token model"]
 Values = dict[str, Rows]
@@ -117,11 +117,11 @@ def moved(alone: Isolated, number: int) -> list[Moved]:
     elsewhere = np.arange(len(ids)) != changed
     found = []
     for layer, kind in enumerate(lab.spec.layers):
-        wrote = layer_site(layer, "ffn.output")
-        ffn, attention = alone.ffn.site(wrote), alone.clean.site(layer_site(layer, "attn.output"))
+        wrote = layer_site(layer, FFN_OUTPUT)
+        ffn, attention = alone.ffn.site(wrote), alone.clean.site(layer_site(layer, ATTENTION_OUTPUT))
         ffn_change = noised_ffn.site(wrote) - ffn
-        attention_change = noised.site(layer_site(layer, "attn.output")) - attention
-        reached = visible_keys(len(ids), len(ids), kind.window)[:, changed] & elsewhere
+        attention_change = noised.site(layer_site(layer, ATTENTION_OUTPUT)) - attention
+        reached = visible_keys(len(ids), len(ids), kind.attention.window)[:, changed] & elsewhere
         found.append(
             Moved(
                 ffn_elsewhere=_largest(ffn_change[elsewhere], ffn),
@@ -129,7 +129,7 @@ def moved(alone: Isolated, number: int) -> list[Moved]:
                 attention_elsewhere=_mean(attention_change[reached], attention[reached]),
                 ffn_permuted=_largest(permuted_ffn.site(wrote) - ffn[order], ffn),
                 attention_permuted=_largest(
-                    permuted.site(layer_site(layer, "attn.output")) - attention[order], attention
+                    permuted.site(layer_site(layer, ATTENTION_OUTPUT)) - attention[order], attention
                 ),
             )
         )

@@ -51,7 +51,7 @@ def related(lab: LabContext, pairs: Sequence[Pair]) -> Scored:
     for pair in pairs:
         word, target = (lab.tokenizer.places(pair.first, words) for words in (pair.word, pair.related))
         trace = lab.run(lab.tokenizer.encode(pair.first), watch=ATTENTION_WATCH)
-        for layer, kind in enumerate(lab.spec.layers):
+        for layer, kind in enumerate(lab.spec.attentions):
             heads.append(layer_patterns(trace, layer)[:, word[-1], target].sum(axis=-1))
             uniform.append(uniform_pattern(trace.n_fed, kind.window)[word[-1], target].sum())
     shape = (len(pairs), lab.spec.n_layers, -1)

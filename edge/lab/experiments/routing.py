@@ -18,7 +18,7 @@ from edge.measure.information_flow import attention_rollout, contributions, valu
 from edge.picture.units import show_measured
 from edge.readout import OutputProjection, open_output_projection
 from edge.trace import Trace
-from models.sites import layer_site
+from models.sites import VALUE, layer_site
 
 WINDOWS = 2
 QUERIES = 8
@@ -64,7 +64,7 @@ class AttentionOutput:
 def attention_output(lab: LabContext, trace: Trace, layer: int) -> AttentionOutput:
     """The attention of one layer in one window."""
     projection = open_output_projection(lab.model.checkpoint, layer, "attn")
-    value, residual = (trace.site(layer_site(layer, part)) for part in ("attn.value", "input"))
+    value, residual = (trace.site(layer_site(layer, part)) for part in (VALUE, "input"))
     return AttentionOutput(projection, by_head(projection.matrix, lab.spec), value, residual)
 
 
@@ -110,7 +110,7 @@ def window_routing(lab: LabContext, number: int, *, uniform: bool = False) -> Wi
     late = np.arange(trace.n_fed // 2, trace.n_fed)
     queries = np.sort(np.random.default_rng([SEED, number]).permutation(late)[:QUERIES])
     patterns, parts, linked = [], [], []
-    for index, kind in enumerate(lab.spec.layers):
+    for index, kind in enumerate(lab.spec.attentions):
         lab.check()
         one_head = uniform_pattern(trace.n_fed, kind.window)
         pattern = np.stack([one_head] * heads) if uniform else layer_patterns(trace, index)

@@ -106,7 +106,7 @@ def layer_heads(pairs: Pairs, layer: int) -> LayerHeads:
 
 def uniform_shares(trace: Trace) -> tuple[float, float]:
     """The shares of attention-sink heads and of positional heads under uniform attention."""
-    patterns = [uniform_pattern(trace.n_fed, layer.window) for layer in trace.spec.layers]
+    patterns = [uniform_pattern(trace.n_fed, attention.window) for attention in trace.spec.attentions]
     sinks = np.mean([sink_rate(pattern[None, :SINK_TOKENS, :SINK_TOKENS]) for pattern in patterns])
     return float(sinks), float(np.mean([positional_offset(pattern)[1] >= POSITIONAL for pattern in patterns]))
 

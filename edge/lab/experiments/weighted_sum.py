@@ -14,7 +14,7 @@ from edge.measure.divergence import jensen_shannon_bits
 from edge.measure.linearity import r2_of, squared_errors
 from edge.picture.units import show_measured
 from edge.trace import Trace
-from models.sites import layer_site
+from models.sites import HEADS, VALUE, layer_site
 
 PAIRS = 3
 """Pairs of windows that are compared, each window once; more pairs change little and take time."""
@@ -54,8 +54,8 @@ def layer_sum(pairs: list[tuple[Trace, Trace]], layer: int) -> LayerSum:
         tokens = min(first.n_fed, second.n_fed)
         a, b = (layer_patterns(trace, layer)[:, :tokens, :tokens] for trace in (first, second))
         for trace, pattern, other in ((first, a, b), (second, b, a)):
-            value = trace.site(layer_site(layer, "attn.value"))[:tokens]
-            heads = trace.site(layer_site(layer, "attn.heads"))[:tokens]
+            value = trace.site(layer_site(layer, VALUE))[:tokens]
+            heads = trace.site(layer_site(layer, HEADS))[:tokens]
             own.append(squared_errors(read_values(pattern, value), heads))
             borrowed.append(squared_errors(read_values(other, value), heads))
         shifts.append(np.mean([jensen_shannon_bits(p[1:], q[1:]) for p, q in zip(a, b, strict=True)], axis=0))

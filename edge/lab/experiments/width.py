@@ -10,7 +10,7 @@ from edge.lab.experiments.ffn_activations import after_first, ffn_input, passage
 from edge.lab.sample import evenly_spaced, exact_value, mean_interval
 from edge.measure.linearity import dimensions
 from edge.picture.units import show_number
-from models.sites import layer_site
+from models.sites import FFN_OUTPUT, NEURONS, layer_site
 
 MAX_LAYERS = 8
 """Layers whose spectra are computed, evenly spaced if a decoder has more."""
@@ -34,8 +34,8 @@ def _dimensions(lab: LabContext, layer: int) -> Float64[np.ndarray, "measure pla
     places = (
         read,
         _widened(lab, layer, read),
-        site_after_first(lab, layer, "ffn.neurons"),
-        site_after_first(lab, layer, "ffn.output"),
+        site_after_first(lab, layer, NEURONS),
+        site_after_first(lab, layer, FFN_OUTPUT),
     )
     return np.array([dimensions(rows) for rows in places]).T
 

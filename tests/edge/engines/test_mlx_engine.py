@@ -45,7 +45,7 @@ def test_only_the_last_token_has_logits_unless_all_are_watched(engine: MlxEngine
     last = engine.feed(IDS, Watch.nothing())
     assert last.logits.shape == (1, engine.spec.vocab_size) and last.logits.dtype == np.float32
     assert not last.sites, f"nothing was recorded, yet {next(iter(last.sites))} came back"
-    engine.rewind(0)
+    engine.clear()
     watched = engine.feed(IDS, Watch.all())
     assert watched.logits.shape == (len(IDS), engine.spec.vocab_size)
     assert np.allclose(watched.logits[-1], last.logits[0], rtol=0, atol=1e-5), "watching changed the last logits"
@@ -63,8 +63,9 @@ def test_a_watched_pass_has_every_site_with_a_row_a_token(engine: MlxEngine) -> 
 
 def test_a_rewound_engine_repeats_itself(engine: MlxEngine) -> None:
     engine.feed(IDS[:5], Watch.nothing())
+    five = engine.mark()
     first = engine.feed(IDS[5:], Watch.nothing()).logits
-    engine.rewind(5)
+    engine.restore(five)
     assert engine.fed == 5
     assert np.array_equal(engine.feed(IDS[5:], Watch.nothing()).logits, first), "tokens after a rewind see leftovers"
 
@@ -82,7 +83,7 @@ def test_an_instrumented_pass_times_every_scope_and_leaves_no_trace(
         assert {sublayer_of(scope) for scope in took_ns} == scopes_of(engine.spec, Grain.SUBLAYER) | {"other"}
         assert all(took > 0 for took in took_ns.values())
     after = engine.feed(IDS[5:], Watch.nothing()).logits
-    engine.rewind(0)
+    engine.clear()
     assert np.allclose(after, engine.feed(IDS, Watch.nothing()).logits, rtol=0, atol=1e-4), "timing left keys behind"
 
 

@@ -82,7 +82,7 @@ def test_looking_is_the_same_before_a_change_and_after_it(onnx: OnnxEngine, ids:
     change = {"layers.1.ffn.output": Change(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32))}
     seen = []
     for changes in ({}, change, {}):
-        onnx.rewind(0)
+        onnx.clear()
         seen.append(onnx.feed(ids, ALL, changes=changes).sites)
     assert not seen[1]["layers.1.ffn.output"].any(), "a ablated FFN still adds something"
     for site, value in seen[0].items():
@@ -91,12 +91,14 @@ def test_looking_is_the_same_before_a_change_and_after_it(onnx: OnnxEngine, ids:
 
 def test_a_rewound_engine_repeats_itself(onnx: OnnxEngine, ids: np.ndarray) -> None:
     onnx.reserve(21)
-    first = [onnx.feed(ids[:7], NOTHING).logits, onnx.feed(ids[7:9], ALL).logits]
-    onnx.rewind(7)
+    first = [onnx.feed(ids[:7], NOTHING).logits]
+    seven = onnx.mark()
+    first.append(onnx.feed(ids[7:9], ALL).logits)
+    onnx.restore(seven)
     assert np.array_equal(onnx.feed(ids[7:9], ALL).logits, first[1]), "other logits after going back two tokens"
-    onnx.rewind(0)
+    onnx.clear()
     onnx.feed(ids[9:20], NOTHING)
-    onnx.rewind(0)
+    onnx.clear()
     assert np.array_equal(onnx.feed(ids[:7], NOTHING).logits, first[0]), "tokens of a forgotten text still count"
 
 
@@ -106,7 +108,7 @@ def test_only_what_is_watched_is_computed_into_arrays(onnx: OnnxEngine, ids: np.
     assert list(some.sites) == ["layers.1.attn.query", "layers.1.ffn.neurons"]
     assert some.logits.shape == (1, onnx.spec.vocab_size)
     kept = some.sites["layers.1.attn.query"].copy()
-    onnx.rewind(0)
+    onnx.clear()
     onnx.feed(ids[5:10], Watch(parts=("attn.query",), layers=(1,)))
     assert np.array_equal(some.sites["layers.1.attn.query"], kept), "a later pass wrote into an earlier step"
 
@@ -118,7 +120,7 @@ def test_a_row_that_is_given_is_written_by_every_pass_and_not_held(
     monkeypatch.setattr("edge.engines.onnx_session._COPIED_BYTES", copied_bytes)
     onnx.reserve(21)
     want = [onnx.feed(ids[at : at + 1], NOTHING).logits for at in range(4)]
-    onnx.rewind(0)
+    onnx.clear()
     rows = [np.empty_like(want[0]) for _ in range(2)]
     for at, which in enumerate((0, 0, 1, 0)):
         rows[which].fill(np.nan)
@@ -141,8 +143,9 @@ def test_instrumented_passes_name_every_sublayer_and_leave_no_trace(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     onnx.reserve(21)
     onnx.feed(ids[:8], NOTHING)
+    eight = onnx.mark()
     after = onnx.feed(ids[8:9], NOTHING).logits
-    onnx.rewind(8)
+    onnx.restore(eight)
     passes = onnx.feed_instrumented(ids[8:9], 3, grain)
     assert len(passes) == 3
     for took_ns in passes:

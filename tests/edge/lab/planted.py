@@ -18,6 +18,7 @@ from models.parameters import parameter_shapes
 from models.spec import (
     FFN,
     Activation,
+    Attention,
     DecoderSpec,
     Full,
     Gated,
@@ -55,20 +56,22 @@ def fact_spec(ffn: FFN) -> DecoderSpec:
     is_plain = isinstance(ffn, Plain)
     norm = LayerNorm(eps=1e-5) if is_plain else RMSNorm(eps=1e-5)
     layer = LayerSpec(
-        window=Full(),
-        position=NoPosition() if is_plain else Rotary(base=1e30, features=HEAD_DIM),
+        mixer=Attention(
+            n_heads=1,
+            n_kv_heads=1,
+            head_dim=HEAD_DIM,
+            window=Full(),
+            position=NoPosition() if is_plain else Rotary(base=1e30, features=HEAD_DIM),
+            qkv_bias=is_plain,
+            out_bias=is_plain,
+        ),
         ffn=ffn,
         norm=norm,
         residual=Sequential(),
-        qkv_bias=is_plain,
-        out_bias=is_plain,
     )
     return DecoderSpec(
         vocab_size=VOCAB,
         d_model=D_MODEL,
-        n_heads=1,
-        n_kv_heads=1,
-        head_dim=HEAD_DIM,
         context=64,
         positions=Learned(length=64) if is_plain else NoPosition(),
         layers=(layer,) * 3,
@@ -162,20 +165,22 @@ _TOKEN, _PLACE, _BEFORE = 0, WORDS, WORDS + PLACES
 COPYING = DecoderSpec(
     vocab_size=WORDS,
     d_model=256,
-    n_heads=4,
-    n_kv_heads=4,
-    head_dim=HEAD,
     context=PLACES,
     positions=Learned(length=PLACES),
     layers=(
         LayerSpec(
-            window=Full(),
-            position=NoPosition(),
+            mixer=Attention(
+                n_heads=4,
+                n_kv_heads=4,
+                head_dim=HEAD,
+                window=Full(),
+                position=NoPosition(),
+                qkv_bias=True,
+                out_bias=True,
+            ),
             ffn=Plain(Activation.GELU_TANH, d_ff=8, bias=True),
             norm=LayerNorm(eps=1e-5),
             residual=Sequential(),
-            qkv_bias=True,
-            out_bias=True,
         ),
     )
     * 3,

@@ -6,8 +6,8 @@ from edge.profile.machine import Machine, Roofline
 from edge.profile.memory import Memory
 from edge.profile.record import DepthProfile, FirstToken, PassProfile, Profile, VariantProfile
 from edge.profile.rounds import Round, Workload
-from edge.profile.work import Work
 from edge.timing import PassTimes, TimesByScope
+from models.sublayers.work import Work
 
 LAYERS = 2
 PARTS: TimesByScope = {

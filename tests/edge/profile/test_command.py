@@ -12,8 +12,8 @@ from edge.cli import exit_code
 from edge.profile.breakdown import PartBreakdown
 from edge.profile.record import Profile, open_profile
 from edge.profile.summary import depth_summaries
-from models.parts import layer_parts
 
+PARTS = ("attn.norm", "attn.qkv", "attn.core", "attn.out", "ffn.norm", "ffn.up", "ffn.act", "ffn.down")
 ENGINES = ("torch", "torch:bf16", "onnx", "onnx:int4", "mlx", "mlx:int8")
 SMALL = ["--rounds", "2", "--repeats", "2", "-n", "4", "--prompt-tokens", "16"]
 
@@ -50,7 +50,7 @@ def test_every_engine_is_measured_from_outside_and_inside(found: Profile) -> Non
 def test_every_part_of_every_layer_has_time_and_work(found: Profile) -> None:
     for variant in found.variants:
         breakdown = PartBreakdown(variant.depths[0].passes[0])
-        expected = {part for layer in range(found.n_layers) for part in layer_parts(layer)} | {"embed", "head"}
+        expected = {f"layers.{layer}.{part}" for layer in range(found.n_layers) for part in PARTS} | {"embed", "head"}
         fused = {part for part in expected if part.endswith(".ffn.act")} if "onnx" in variant.engine else set()
         assert expected - fused <= set(breakdown.parts), (
             f"{variant.engine} does not time {expected - set(breakdown.parts)}"
@@ -111,7 +111,7 @@ def test_json_holds_the_profile_and_csv_every_part(tmp_path: Path, capfd: pytest
         assert end_to_end[name] == pytest.approx(float(np.percentile(samples, q))), f"{name} is not numpy's"
     assert exit_code([*small, "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capfd.readouterr().out)))
-    assert {row["part"] for row in rows} >= set(layer_parts(3)) - {"layers.3.ffn.act"}
+    assert {row["part"] for row in rows} >= {f"layers.3.{part}" for part in PARTS} - {"layers.3.ffn.act"}
     assert exit_code([*small, "--md"]) == 0
     assert "| engine | depth |" in capfd.readouterr().out
 

@@ -41,7 +41,7 @@ def test_the_peak_of_a_process_only_rises() -> None:
 
 def test_the_cache_takes_two_numbers_a_feature() -> None:
     spec = TINY_SPECS["llama-shared-heads-tied"]
-    assert kv_bytes(spec, 10, 4) == 2 * 10 * spec.n_layers * spec.n_kv_heads * spec.head_dim * 4
+    assert kv_bytes(spec, 10, 4) == 2 * 10 * sum(one.n_kv_heads * one.head_dim for one in spec.attentions) * 4
 
 
 @pytest.fixture

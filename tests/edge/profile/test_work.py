@@ -5,7 +5,7 @@ from math import prod
 import pytest
 
 from edge.profile.weight_memory import weight_bytes, weights_memory_bytes
-from edge.profile.work import keys_read, work_of
+from edge.profile.work import work_of
 from edge.timing import Grain
 from models.parameters import parameter_shapes
 from models.spec import DecoderSpec, Sliding
@@ -64,19 +64,17 @@ def test_a_deeper_cache_costs_attention_alone() -> None:
     for part in near:
         core = part.endswith(".core")
         more = far[part].touched_bytes - near[part].touched_bytes
-        wanted = 10 * 2 * spec.n_kv_heads * spec.head_dim * 4 if core else 0
+        wanted = 10 * 2 * spec.layers[0].attention.key_width * 4 if core else 0
         assert more == wanted, f"{part} touches {more} bytes more, not {wanted}"
         assert (far[part].flops > near[part].flops) is core
 
 
 def test_a_window_bounds_what_a_token_reads() -> None:
-    sliding = next(
-        (layer, spec) for spec in TINY_SPECS.values() for layer in spec.layers if isinstance(layer.window, Sliding)
-    )
-    layer, _ = sliding
-    assert isinstance(layer.window, Sliding)
-    assert keys_read(layer, 1, 1_000) == layer.window.tokens
-    assert keys_read(layer, 3, 0) == sum(min(end, layer.window.tokens) for end in (1, 2, 3))
+    kinds = (attention for spec in TINY_SPECS.values() for attention in spec.attentions)
+    sliding = next(attention for attention in kinds if isinstance(attention.window, Sliding))
+    assert isinstance(sliding.window, Sliding)
+    assert sliding.pairs(1, 1_000) == sliding.window.tokens
+    assert sliding.pairs(3, 0) == sum(min(end, sliding.window.tokens) for end in (1, 2, 3))
 
 
 def test_quantized_weights_are_smaller_where_they_stay_quantized() -> None:

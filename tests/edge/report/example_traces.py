@@ -19,7 +19,6 @@ from edge.profile.rounds import Round, Workload
 from edge.timing import PassTimes, by_sublayer
 from edge.trace import Trace
 from edge.watch import Watch
-from models.parts import layer_parts
 from tests.tui.fake_model import FakeModel
 
 HOSTILE = (
@@ -101,10 +100,13 @@ def _memory(process_peak_bytes: int | None) -> Memory:
     )
 
 
+_PARTS = ("attn.norm", "attn.qkv", "attn.core", "attn.out", "ffn.norm", "ffn.up", "ffn.act", "ffn.down")
+
+
 def _made_times(tokens: int, depth: int, slowness: int, n_layers: int) -> PassTimes:
     parts = {"embed": 1_000.0, "head": 30_000.0, "other": 500.0}
     for layer in range(n_layers):
-        parts |= {part: 1_000.0 * (place + 1) + 7 * layer for place, part in enumerate(layer_parts(layer))}
+        parts |= {f"layers.{layer}.{part}": 1_000.0 * (place + 1) + 7 * layer for place, part in enumerate(_PARTS)}
     took = {part: ns * slowness * tokens for part, ns in parts.items()}
     whole = sum(took.values()) / 0.9
     return PassTimes(

@@ -106,7 +106,7 @@ def test_the_maps_of_a_page_are_the_trace_s_patterns(zoo_trace: Trace) -> None:
     levels = from_quantized_text(kept["levels"], shape)
     step = np.log(1e4) / (BYTE_LEVELS - 1)
     for layer, head in np.ndindex(*shape[:2]):
-        visible = visible_keys(tokens, tokens, spec.layers[layer].window)
+        visible = visible_keys(tokens, tokens, spec.layers[layer].attention.window)
         shown = levels[layer, head]
         assert ((shown == HIDDEN_LEVEL) == ~visible).all(), f"layer {layer}, head {head} shows hidden keys"
         want = np.maximum(zoo_trace.pattern(layer, head)[visible], 1e-4)

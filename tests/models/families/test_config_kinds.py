@@ -36,9 +36,9 @@ def meaning_or_refusal(name: str, keys: Keys) -> Meaning | str:
         meaning = read_by_edge(name, keys)
     except SpecError as refused:
         return str(refused)
-    for layer in meaning[0].layers:
-        if isinstance(layer.position, Rotary):
-            assert np.isfinite(inverse_periods(layer.position)).all(), f"angles of {layer.position}"
+    for position in (attention.position for attention in meaning[0].attentions):
+        if isinstance(position, Rotary):
+            assert np.isfinite(inverse_periods(position)).all(), f"angles of {position}"
     return meaning
 
 

@@ -142,13 +142,13 @@ def test_a_text_past_the_original_context_of_yarn_is_read_as_transformers_reads_
 def test_a_scaling_by_hand_counts_alone() -> None:
     """The base in the other table is lost too, as it is in transformers."""
     spec, _ = read_by_edge("llama", TINY | {"rope_parameters": PLAIN, "rope_scaling": YARN})
-    position = spec.layers[0].position
+    position = spec.layers[0].attention.position
     assert isinstance(position, Rotary) and isinstance(position.scaling, YarnScaling) and position.base == 10_000.0
 
 
 def test_windows_of_gemma3_keep_their_own_angles() -> None:
     spec, _ = read_by_edge("gemma3_text", TINY | {"head_dim": 16, "sliding_window_pattern": 2, "rope_scaling": LINEAR})
-    near, far = (layer.position for layer in spec.layers)
+    near, far = (attention.position for attention in spec.attentions)
     assert isinstance(near, Rotary) and isinstance(far, Rotary)
     assert near.scaling == NoScaling() != far.scaling
 

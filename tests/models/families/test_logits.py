@@ -89,7 +89,7 @@ def test_older_gemma3_configs_state_two_flat_bases(tmp_path: Path) -> None:
         tmp_path, "gemma3-two-bases", rope_parameters=None, layer_types=None, sliding_window_pattern=2,
         rope_theta=5e5, rope_local_base_freq=2e3, rope_scaling={"rope_type": "linear", "factor": 8.0},
     )  # fmt: skip
-    near, far = (open_checkpoint(folder).spec.layers[layer] for layer in (0, 1))
+    near, far = (open_checkpoint(folder).spec.layers[layer].attention for layer in (0, 1))
     assert near.position == Rotary(base=2e3, features=16) and near.window == Sliding(4)
     assert far.position == Rotary(base=5e5, features=16, scaling=LinearScaling(8.0)) and far.window == Full()
 
@@ -114,7 +114,7 @@ def _rewritten(tmp_path: Path, name: str, **keys: object) -> Path:
 
 def test_older_configs_state_the_rotary_base_flat(tmp_path: Path) -> None:
     folder = _rewritten(tmp_path, "llama-grouped-tied", rope_parameters=None, rope_theta=12345.0)
-    position = open_checkpoint(folder).spec.layers[0].position
+    position = open_checkpoint(folder).spec.layers[0].attention.position
     assert position == Rotary(base=12345.0, features=8)
 
 
@@ -122,7 +122,7 @@ def test_older_neox_configs_state_the_rotary_share_flat(tmp_path: Path) -> None:
     folder = _rewritten(
         tmp_path, "neox-partial-rotary-parallel", rope_parameters=None, rotary_pct=0.5, rotary_emb_base=77.0
     )
-    assert open_checkpoint(folder).spec.layers[0].position == Rotary(base=77.0, features=8)
+    assert open_checkpoint(folder).spec.layers[0].attention.position == Rotary(base=77.0, features=8)
 
 
 def test_older_configs_state_a_scaling_beside_the_base(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_older_configs_state_a_scaling_beside_the_base(tmp_path: Path) -> None:
     }  # fmt: skip
     folder = _rewritten(tmp_path, "llama-grouped-tied", rope_parameters=None, rope_theta=100.0, rope_scaling=scaling)
     want = Rotary(base=100.0, features=8, scaling=Llama3Scaling(factor=8.0, low=1.0, high=4.0, original=24))
-    assert open_checkpoint(folder).spec.layers[0].position == want
+    assert open_checkpoint(folder).spec.layers[0].attention.position == want
 
 
 def test_longrope_stays_within_the_context_its_short_factors_are_for(tmp_path: Path) -> None:

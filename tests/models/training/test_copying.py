@@ -34,7 +34,8 @@ def pattern_of(decoder: Decoder, ids: np.ndarray, head: int) -> np.ndarray:
     with torch.no_grad():
         decoder(torch.from_numpy(ids), kernels.positions, kernels, see)
     query, key = (seen[f"layers.0.attn.{side}"][:, head] for side in ("query", "key"))
-    return attention_pattern(query, key, decoder.spec.scale, decoder.spec.layers[0].window)
+    kind = decoder.spec.layers[0].attention
+    return attention_pattern(query, key, kind.scale, kind.window)
 
 
 def test_some_heads_begin_by_looking_one_token_back() -> None:

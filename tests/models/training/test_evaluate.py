@@ -286,7 +286,7 @@ def test_every_engine_finds_the_same(
 
 
 def test_a_table_can_be_read_at_100_columns() -> None:
-    spec = replace(SPEC, n_heads=40, n_kv_heads=40)
+    spec = with_heads(SPEC, 40, 40)
     scores = tuple(tuple(float(head == 33 and layer == 1) for head in range(40)) for layer in range(SPEC.n_layers))
     evaluation = Evaluation(
         engine="torch",

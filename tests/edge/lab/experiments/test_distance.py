@@ -113,7 +113,7 @@ def test_heads_with_zero_queries_attend_as_far_as_uniform_ones() -> None:
         for score in ("distance", "first", "previous"):
             own, even = (over_tokens(getattr(side, score)) for side in (looks.heads, looks.uniform))
             np.testing.assert_allclose(own, np.repeat(even[:, None], own.shape[1], axis=1), rtol=1e-4, err_msg=score)
-        for even, kind in zip(over_tokens(looks.uniform.distance), lab.spec.layers, strict=True):
+        for even, kind in zip(over_tokens(looks.uniform.distance), lab.spec.attentions, strict=True):
             if isinstance(kind.window, Sliding):
                 assert even < kind.window.tokens, "a sliding layer looks beyond its span"
 

@@ -54,7 +54,7 @@ def test_attention_without_values_changes_nothing_elsewhere() -> None:
 def test_tokens_out_of_reach_are_not_counted() -> None:
     """Layer 0 sees 3 tokens: one change reaches two later ones and those alone are averaged."""
     with tiny_lab("layers-that-differ") as lab:
-        assert not isinstance(lab.spec.layers[0].window, Full)
+        assert not isinstance(lab.spec.layers[0].attention.window, Full)
         short, long = (moved(isolated(lab, lab.window_ids[0][:tokens]), 0)[0] for tokens in (16, 19))
     assert short.attention_elsewhere == pytest.approx(long.attention_elsewhere, rel=1e-4), (
         "three more tokens at the end are out of reach, and still they count"

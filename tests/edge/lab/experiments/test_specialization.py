@@ -68,13 +68,14 @@ def test_what_a_gain_does_to_written_vectors_is_no_copying() -> None:
             lab.readout,
             open_output_projection(lab.model.checkpoint, 0, "attn"),
         )
-        ids, size = np.arange(6), spec.head_dim
+        attention = spec.layers[0].attention
+        ids, size = np.arange(6), attention.head_dim
         table = np.linalg.qr(np.random.default_rng(0).standard_normal((spec.d_model, size)))[0].T.astype(np.float32)
         matrix = np.tile((table / (readout.norm.gain * projection.after.gain)).T, spec.n_heads)
         projection = replace(projection, matrix=np.asarray(matrix, np.float32))
         readout = replace(readout, weight=table, bias=np.zeros(size, np.float32))
-        value = np.eye(size, dtype=np.float32)[:6, None].repeat(spec.n_kv_heads, axis=1)
-        scores = layer_scores(value, folded_heads(readout, projection, spec), table[ids])
+        value = np.eye(size, dtype=np.float32)[:6, None].repeat(attention.n_kv_heads, axis=1)
+        scores = layer_scores(value, folded_heads(readout, projection, attention), table[ids])
     np.testing.assert_allclose(scores, np.ones(spec.n_heads), atol=1e-5)
 
 

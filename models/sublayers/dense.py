@@ -1,0 +1,59 @@
+"""Dense FFNs: every neuron of every token is computed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from models.errors import SpecError
+from models.sublayers.activation import Activation
+from models.sublayers.sublayer import FFN, Parameter, SiteAxes, linear
+from models.sublayers.work import Work
+
+_SIZES = ("d_ff", "d_model")
+
+
+@dataclass(frozen=True)
+class _Dense(FFN):
+    activation: Activation
+    d_ff: int
+    bias: bool
+
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "norm": ("norm", "after"),
+        "up": ("gate", "up"),
+        "act": (),
+        "down": ("down",),
+    }
+    rest: ClassVar[str] = "act"
+    units: ClassVar[Mapping[str, str]] = {"neuron": "neurons"}
+
+    def check(self, where: str) -> None:
+        if self.d_ff < 1:
+            raise SpecError(f"{where}d_ff is {self.d_ff}; an FFN needs at least 1 neuron")
+
+    def sites(self) -> Mapping[str, SiteAxes]:
+        return {"neurons": SiteAxes("token", {"neuron": self.d_ff})}  # input of the down projection
+
+    def work(self, float_bytes: int, tokens: int, depth: int) -> Work:
+        return Work(2.0 * tokens * self.d_ff * float_bytes, 0.0)
+
+
+@dataclass(frozen=True)
+class Plain(_Dense):
+    """`down(act(up(x)))`: one key and one value vector per neuron."""
+
+    def parameters(self, d_model: int) -> Iterator[Parameter]:
+        yield from linear("up", self.d_ff, d_model, self.bias, _SIZES)
+        yield from linear("down", d_model, self.d_ff, self.bias, _SIZES)
+
+
+@dataclass(frozen=True)
+class Gated(_Dense):
+    """`down(act(gate(x)) * up(x))`."""
+
+    joined: ClassVar[Mapping[str, tuple[str, ...]]] = {"gate_up": ("gate", "up")}
+
+    def parameters(self, d_model: int) -> Iterator[Parameter]:
+        yield from linear("gate", self.d_ff, d_model, self.bias, _SIZES)
+        yield from linear("up", self.d_ff, d_model, self.bias, _SIZES)
+        yield from linear("down", d_model, self.d_ff, self.bias, _SIZES)
