@@ -15,8 +15,8 @@ from edge.store import damaged, read_store, write_store
 from edge.timing import RunTiming
 from edge.watch import Watch
 from models.errors import EdgeError, MisuseError
-from models.sites import KEY, NEURONS, QUERY, find_site, layer_site, sites_of
-from models.spec import DecoderSpec
+from models.sites import CHOSEN, KEY, NEURONS, QUERY, SHARED_NEURONS, SINKS, find_site, layer_site, sites_of
+from models.spec import DecoderSpec, MoE
 from models.spec_json import spec_from_json, spec_to_json
 
 Finish = Literal["length", "stop", "stopped", "context"]
@@ -93,11 +93,28 @@ class Trace:
             raise MisuseError(f"no head {head}; a layer of this decoder has heads 0 to {self.spec.n_heads - 1}")
         kind = self.spec.layers[layer].attention
         keys = key[:, head // kind.sharing]
-        return attention_pattern(query[:, head], keys, kind.scale, kind.window, kind.score_cap)
+        return attention_pattern(query[:, head], keys, kind.scale, kind.window, kind.score_cap, self.sink(layer, head))
 
     def neurons(self, layer: int) -> Float32[np.ndarray, "token neuron"]:
-        """Neuron activations of the FFN: the input of the down projection."""
-        return self.site(layer_site(layer, NEURONS))
+        """Neuron activations of the FFN: the input of the down projection.
+
+        In a mixture of experts neurons are numbered over all experts; those of experts that a token did not choose
+        are 0.
+        """
+        ffn, neurons = self.spec.layers[layer].ffn, self.site(layer_site(layer, NEURONS))
+        if not isinstance(ffn, MoE):
+            return neurons
+        chosen = self.site(layer_site(layer, CHOSEN)).astype(np.int64)
+        routed = np.zeros((len(neurons), ffn.n_experts, ffn.expert.d_ff), np.float32)
+        np.put_along_axis(routed, chosen[:, :, None], neurons, axis=1)
+        by_token = routed.reshape(len(neurons), -1)
+        return np.hstack([by_token, self.site(layer_site(layer, SHARED_NEURONS))]) if ffn.d_shared else by_token
+
+    def sink(self, layer: int, head: int) -> float | None:
+        """The logit of a head's sink; None for attention without sinks."""
+        if not self.spec.layers[layer].attention.sinks:
+            return None
+        return float(self._recorded(layer_site(layer, SINKS))[0, head])
 
     def acting(self, layer: int) -> Int64[np.ndarray, " neuron"]:
         """Indices of the neurons that no edit of this run ablates; empty if the FFN is ablated."""

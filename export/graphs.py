@@ -82,7 +82,7 @@ class Watched(Wrapper):
         kernels = self.kernels("probe", ids, total, past)
         seen: dict[str, Tensor] = {}
 
-        def see(site: str, value: Tensor) -> Tensor:
+        def see(site: str, value: Tensor, rows: Tensor | None = None) -> Tensor:
             if place_of(site) != site:
                 return value
             seen[site] = mark_site(value.float())

@@ -55,8 +55,8 @@ def match(
     for name, parameter in parameters_of(spec).items():
         if name in leave_out:
             continue
-        stored = named[name]
-        if not name.endswith(".bias"):
+        stored = _present(named[name], tensors)
+        if stored.tensor.endswith(".weight"):
             _refuse_quantized(config, tensors, stored.tensor)
         place = tensors.place_of(stored.tensor)
         if place is None and name == "embed.weight" and spec.tied:
@@ -66,9 +66,28 @@ def match(
                 f"checkpoint {config.path.parent} has no '{name}' (expected tensor '{stored.tensor}'); "
                 f"config.json says {_sizes(config, family, parameter, missing=True)}"
             )
-        _check(config, family, parameter, stored, place)
-        parameters[name] = StoredParameter(place, stored.view, multipliers.get(part_of(name), 1.0))
+        others = [tensors.place_of(other) for other in stored.others]
+        if None in others:
+            raise CheckpointError(
+                f"checkpoint {config.path.parent} has '{stored.tensor}', but not "
+                f"'{stored.others[others.index(None)]}'; config.json says {_sizes(config, family, parameter)}"
+            )
+        places = (place, *(other for other in others if other is not None))
+        for tensor, needed, one in zip(stored.tensors, stored.shapes(parameter.shape), places, strict=True):
+            _check(config, family, parameter, tensor, needed, one)
+        multiplier = multipliers.get(part_of(name), 1.0)
+        parameters[name] = StoredParameter(place, stored.view, multiplier, places[1:], stored.join)
     return parameters
+
+
+def _present(stored: Stored, tensors: StoredTensors) -> Stored:
+    """The first way of storing a parameter whose tensor is there; the usual one if there is none."""
+    way: Stored | None = stored
+    while way is not None:
+        if tensors.name_of(way.tensor) is not None:
+            return way
+        way = way.instead
+    return stored
 
 
 def _is_equal(place: TensorPlace, other: TensorPlace) -> bool:
@@ -106,16 +125,17 @@ def _refuse_quantized(config: Config, tensors: StoredTensors, tensor: str) -> No
     )
 
 
-def _check(config: Config, family: Family, parameter: Parameter, stored: Stored, place: TensorPlace) -> None:
+def _check(
+    config: Config, family: Family, parameter: Parameter, tensor: str, needed: tuple[int, ...], place: TensorPlace
+) -> None:
     if place.kind not in _FLOATS:
         raise CheckpointError(
-            f"'{stored.tensor}' in {place.file} is stored as {place.kind}{_by(config)}; Edge reads unquantized weights "
+            f"'{tensor}' in {place.file} is stored as {place.kind}{_by(config)}; Edge reads unquantized weights "
             f"({', '.join(_FLOATS)}), and those quantized by mlx-lm or 'edge export --precision'"
         )
-    needed = stored.view.stored_shape(parameter.shape)
     if place.shape != needed:
         raise CheckpointError(
-            f"'{stored.tensor}' in {place.file} is {place.shape}, the spec needs {needed}; "
+            f"'{tensor}' in {place.file} is {place.shape}, the spec needs {needed}; "
             f"{config.path.name} says {_sizes(config, family, parameter)}"
         )
 

@@ -21,8 +21,10 @@ SUBLAYER_NAMES = {ATTENTION: "attention", FFN: "FFN"}
 INPUT, OUTPUT = "input", "output"
 """The residual stream before and after a layer. With a sublayer's name, `output` is what the sublayer adds to it."""
 
-QUERY, KEY, VALUE, HEADS = (f"{ATTENTION}.{part}" for part in ("query", "key", "value", "heads"))
-NEURONS = f"{FFN}.neurons"
+QUERY, KEY, VALUE, SINKS, HEADS = (f"{ATTENTION}.{part}" for part in ("query", "key", "value", "sinks", "heads"))
+NEURONS, SHARED_NEURONS, SCORES, ROUTER, CHOSEN = (
+    f"{FFN}.{part}" for part in ("neurons", "shared.neurons", "scores", "router", "chosen")
+)
 ATTENTION_OUTPUT, FFN_OUTPUT = (f"{sublayer}.{OUTPUT}" for sublayer in SUBLAYERS)
 
 LOGITS = "logits"
@@ -37,6 +39,7 @@ class Site:
         axes: Name of each dimension.
         row_shape: Sizes of all axes after the first; one row is one token.
         changed_shape: The same for an edit, which may address what was not computed: a neuron of every expert.
+        editable: Whether an edit of it would change anything.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Site:
     axes: tuple[str, ...]
     row_shape: tuple[int, ...]
     changed_shape: tuple[int, ...]
+    editable: bool = True
 
     @property
     def row_size(self) -> int:
@@ -86,7 +90,12 @@ def sites_of(spec: DecoderSpec) -> Mapping[str, Site]:
         for part, axes in _axes_of(spec, layer):
             name, changed = layer_site(index, part), axes.changed or axes.sizes
             sites[name] = Site(
-                name, index, (axes.first, *axes.sizes), tuple(axes.sizes.values()), tuple(changed.values())
+                name=name,
+                layer=index,
+                axes=(axes.first, *axes.sizes),
+                row_shape=tuple(axes.sizes.values()),
+                changed_shape=tuple(changed.values()),
+                editable=axes.editable,
             )
     vocab = (spec.vocab_size,)
     return MappingProxyType(sites | {LOGITS: Site(LOGITS, None, ("token", "vocab"), vocab, vocab)})

@@ -157,7 +157,8 @@ def attention_row(trace: Trace, chosen: Selection) -> Float32[np.ndarray, " past
     query, key = (trace.sites[name][: chosen.token + 1].astype(np.float32) for name in names)
     kind = trace.spec.layers[chosen.layer].attention
     keys = key[:, chosen.head // kind.sharing]
-    rows = attention_pattern(query[-1:, chosen.head], keys, kind.scale, kind.window, kind.score_cap)
+    sink = trace.sink(chosen.layer, chosen.head)
+    rows = attention_pattern(query[-1:, chosen.head], keys, kind.scale, kind.window, kind.score_cap, sink)
     return np.asarray(rows[0])
 
 

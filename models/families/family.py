@@ -12,7 +12,7 @@ from models.families.switches import SWITCHES, Switch
 from models.families.views import Stored
 from models.spec import DecoderSpec
 
-_KEYS = {
+KEYS = {
     "vocab_size": "vocab_size",
     "n_layers": "num_hidden_layers",
     "d_model": "hidden_size",
@@ -53,7 +53,7 @@ class Family:
     aliases: Mapping[str, str] = field(default_factory=dict)
     switches: Mapping[str, Switch] = field(default_factory=dict)
     harmless: frozenset[str] = frozenset()
-    keys: Mapping[str, str] = field(default_factory=lambda: _KEYS)
+    keys: Mapping[str, str] = field(default_factory=lambda: KEYS)
     prefix: str = "model."
     folded: Callable[[Config], dict[str, float]] = no_multipliers
 
@@ -71,8 +71,10 @@ class Family:
 
     def complete(self, config: Config) -> Config:
         """All keys that the family reads, with values or defaults; other keys are left out."""
+        read = {*self.defaults, *self.aliases}
         for key, switch in {**SWITCHES, **self.switches}.items():
-            switch.check(config, key)
+            if key not in read:
+                switch.check(config, key)
         keys = dict(config.keys) | {
             ours: config.keys[other] for other, ours in self.aliases.items() if other in config.keys
         }

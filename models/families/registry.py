@@ -25,15 +25,9 @@ _STATES = "recurrent states instead of attention"
 _OTHERS = {
     "bloom": ALIBI,
     "mpt": ALIBI,
-    "mixtral": EXPERTS,
-    "qwen2_moe": EXPERTS,
-    "qwen3_moe": EXPERTS,
     "phimoe": EXPERTS,
-    "olmoe": EXPERTS,
-    "gpt_oss": EXPERTS,
     "deepseek_v2": EXPERTS,
     "deepseek_v3": EXPERTS,
-    "granitemoe": EXPERTS,
     "mamba": _STATES,
     "mamba2": _STATES,
     "rwkv": _STATES,
@@ -53,10 +47,10 @@ def family_of(config: Config) -> Family:
     name = config.keys.get("model_type")
     if not isinstance(name, str):
         raise SpecError(f"{config.path} has no 'model_type', so its decoder is unknown")
-    for key in ("num_local_experts", "num_experts", "n_routed_experts", "alibi"):
-        SWITCHES[key].check(config, key)
     if name in FAMILIES:
         return FAMILIES[name]
+    for key in ("num_local_experts", "num_experts", "n_routed_experts", "alibi"):
+        SWITCHES[key].check(config, key)
     if name in _OTHERS:
         raise SpecError(f"{config.path}: model_type '{name}' requires {_OTHERS[name]}, which Edge does not support")
     meant = next((family for family in FAMILIES if is_slip(name, family)), None)

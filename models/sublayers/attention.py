@@ -45,6 +45,21 @@ class SoftCap:
 Cap = NoCap | SoftCap
 
 
+@dataclass(frozen=True)
+class NoClip:
+    """Queries, keys and values are not clipped."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Queries, keys and values, after their norms and before rotation, are clipped to `±limit` (OLMoE)."""
+
+    limit: float
+
+
+Clipping = NoClip | Clip
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attention(Mixer):
     """Attention with its heads, its window and its positions.
@@ -55,6 +70,7 @@ class Attention(Mixer):
         out_bias: Whether the output projection has a bias.
         head_norm: Norm of queries and keys.
         score_cap: Soft cap of scaled attention scores, before the softmax.
+        clip: Clipping of queries, keys and values.
         sinks: Whether each head has one more logit in the softmax, whose weight no value gets.
     """
 
@@ -77,6 +93,7 @@ class Attention(Mixer):
     out_bias: bool
     head_norm: HeadNorms = field(default_factory=NoHeadNorm)
     score_cap: Cap = field(default_factory=NoCap)
+    clip: Clipping = field(default_factory=NoClip)
     sinks: bool = False
 
     @property
@@ -139,12 +156,14 @@ class Attention(Mixer):
     def sites(self) -> Mapping[str, SiteAxes]:
         heads = {"head": self.n_heads, "head_dim": self.head_dim}
         kept = SiteAxes("past", {"kv_head": self.n_kv_heads, "head_dim": self.head_dim})
-        return {
+        found = {
             "query": SiteAxes("token", heads),  # after rotation
             "key": kept,  # after rotation
             "value": kept,
-            "heads": SiteAxes("token", heads),  # output of each head, before the output projection
         }
+        if self.sinks:  # the logit of each head's sink, the same for all tokens
+            found["sinks"] = SiteAxes("token", {"head": self.n_heads}, editable=False)
+        return found | {"heads": SiteAxes("token", heads)}  # output of each head, before the output projection
 
     def states(self) -> Mapping[str, State]:
         return dict.fromkeys(("key", "value"), Growing(self.n_kv_heads, self.head_dim))

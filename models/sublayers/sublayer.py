@@ -40,11 +40,13 @@ class SiteAxes:
         first: `token`, or `past` for values that a mixer keeps.
         sizes: Name and size of every other axis.
         changed: The same axes for an edit, if an edit has others than the value.
+        editable: Whether an edit of it would change anything.
     """
 
     first: str
     sizes: Mapping[str, int]
     changed: Mapping[str, int] | None = None
+    editable: bool = True
 
 
 @dataclass(frozen=True)
