@@ -9,12 +9,12 @@ import torch
 from transformers import GenerationConfig
 from transformers.activations import ACT2FN
 
-from models.decoder import activate
 from models.errors import SpecError
 from models.families.config import ACTIVATIONS
 from models.families.harmless import HARMLESS as HARMLESS_NAMES
 from models.families.registry import FAMILIES
 from models.families.switches import SWITCHES
+from models.torch_parts import activate
 from tests.models.families.configs import (
     Keys,
     Meaning,
