@@ -225,10 +225,9 @@ class Standard(Buffered):
         torch._check(total <= keys.shape[2])  # type: ignore[no-untyped-call]
         mask = allowed(self.positions[None], torch.arange(total)[None], attention.window)
         if sinks is not None:
-            seen = keys.narrow(2, 0, total), values.narrow(2, 0, total)
-            return capped(
-                query.transpose(0, 1), *(one[0] for one in seen), mask[0], attention.score_cap, sinks
-            ).transpose(0, 1)
+            seen = keys.narrow(2, 0, total)[0], values.narrow(2, 0, total)[0]
+            key, value = seen
+            return capped(query.transpose(0, 1), key, value, mask[0], attention.score_cap, sinks).transpose(0, 1)
         mixed, *_ = ops.attention(
             query.transpose(0, 1)[None],
             keys.narrow(2, 0, total),

@@ -115,12 +115,12 @@ class Experts(nn.Module):
         used = [(expert, *(chosen == expert).nonzero(as_tuple=True)) for expert in torch.unique(chosen).tolist()]
         neurons = x.new_zeros((*chosen.shape, self.kind.expert.d_ff))
         for expert, tokens, slots in used:
-            neurons[tokens, slots] = self.activations(self.first.product(x[tokens], expert))
+            neurons[tokens, slots] = self.activations(self.first.product(x[tokens], expert)).to(x.dtype)
         neurons = see(self.neurons_site, neurons, chosen)
         output = torch.zeros_like(x)
         for expert, tokens, slots in used:
-            weight = given[tokens, expert, None].to(x.dtype)
-            output.index_add_(0, tokens, weight * self.last.product(neurons[tokens, slots], expert))
+            written = given[tokens, expert, None] * self.last.product(neurons[tokens, slots], expert)
+            output.index_add_(0, tokens, written.to(x.dtype))
         return output
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from edge.edits import NO_CHANGES, Change, Changes
+from edge.change import NO_CHANGES, Change, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, copied, watched_places
 from edge.engines.blas import blas_behind_mlx, preload_blas, set_blas_threads
 from edge.engines.choice import EngineChoice

@@ -17,7 +17,7 @@ import psutil
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from edge.edits import NO_CHANGES, Changes
+from edge.change import NO_CHANGES, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, watched_places
 from edge.engines.choice import PROVIDERS, EngineChoice
 from edge.timing import Grain, TimesByScope, Without, by_sublayer

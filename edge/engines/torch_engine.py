@@ -8,7 +8,7 @@ from time import perf_counter_ns
 import numpy as np
 from jaxtyping import Int64
 
-from edge.edits import NO_CHANGES, Change, Changes
+from edge.change import NO_CHANGES, Change, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, copied, watched_places
 from edge.engines.choice import EngineChoice
 from edge.timing import Grain, TimesByScope, Without, with_rests

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
-from edge.edits import Ablate, Edit
+from edge.change import Edit
+from edge.edits import Ablate
 from edge.lab.claim import Experiment, Finding, Number, layer_curve, not_applicable
 from edge.lab.context import LabContext
 from edge.lab.effect import MIN_SAMPLE, Effect, Side, effect_of
