@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
+from models.sites import SUBLAYERS, SublayerName
 from models.spec import Cap, LayerNorm, NoCap, NoNorm, Norm, Projected, RMSNorm, SoftCap
 
 Parameters = Mapping[str, NDArray[np.generic]]
@@ -220,7 +220,7 @@ def open_readout(checkpoint: Checkpoint) -> Readout:
     )
 
 
-def open_output_projection(checkpoint: Checkpoint, layer: int, sublayer: Literal["attn", "ffn"]) -> OutputProjection:
+def open_output_projection(checkpoint: Checkpoint, layer: int, sublayer: SublayerName) -> OutputProjection:
     """Reads the output projection of attention or the FFN of one layer."""
     spec, weights, name = checkpoint.spec, checkpoint.weights, f"layers.{layer}.{sublayer}"
     if not 0 <= layer < spec.n_layers:
@@ -235,10 +235,10 @@ def open_output_projection(checkpoint: Checkpoint, layer: int, sublayer: Literal
     )
 
 
-def _norms_of_sums(checkpoint: Checkpoint, layer: int, sublayer: Literal["attn", "ffn"]) -> tuple[NormWeights, ...]:
+def _norms_of_sums(checkpoint: Checkpoint, layer: int, sublayer: SublayerName) -> tuple[NormWeights, ...]:
     """Norms of the residual stream between a sublayer and the head, in order."""
     spec, weights = checkpoint.spec, checkpoint.weights
-    passed = [(number, part) for number in range(layer, spec.n_layers) for part in ("attn", "ffn")]
+    passed = [(number, part) for number in range(layer, spec.n_layers) for part in SUBLAYERS]
     return tuple(
         norm_weights(weights, f"layers.{number}.{part}_sum", spec.layers[number].norm, spec.d_model)
         for number, part in passed[sublayer == "ffn" :]

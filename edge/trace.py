@@ -101,14 +101,14 @@ class Trace:
         In a mixture of experts neurons are numbered over all experts; those of experts that a token did not choose
         are 0.
         """
-        ffn, neurons = self.spec.layers[layer].ffn, self.site(layer_site(layer, NEURONS))
-        if not isinstance(ffn, MoE):
+        kind, neurons = self.spec.layers[layer].ffn, self.site(layer_site(layer, NEURONS))
+        if not isinstance(kind, MoE):
             return neurons
         chosen = self.site(layer_site(layer, CHOSEN)).astype(np.int64)
-        routed = np.zeros((len(neurons), ffn.n_experts, ffn.expert.d_ff), np.float32)
+        routed = np.zeros((len(neurons), kind.n_experts, kind.expert.d_ff), np.float32)
         np.put_along_axis(routed, chosen[:, :, None], neurons, axis=1)
         by_token = routed.reshape(len(neurons), -1)
-        return np.hstack([by_token, self.site(layer_site(layer, SHARED_NEURONS))]) if ffn.d_shared else by_token
+        return np.hstack([by_token, self.site(layer_site(layer, SHARED_NEURONS))]) if kind.d_shared else by_token
 
     def sink(self, layer: int, head: int) -> float | None:
         """The logit of a head's sink; None for attention without sinks."""
@@ -120,7 +120,7 @@ class Trace:
         """Indices of the neurons that no edit of this run ablates; empty if the FFN is ablated."""
         if layer in self.ablated.ffns:
             return np.zeros(0, np.int64)
-        return np.delete(np.arange(self.spec.layers[layer].ffn.d_ff), self.ablated.neurons_of(layer))
+        return np.delete(np.arange(self.spec.d_ffs[layer]), self.ablated.neurons_of(layer))
 
     def acting_neurons(self, layer: int) -> Float32[np.ndarray, "token neuron"]:
         """Activations of the neurons in `acting`; sparsity is measured on these."""

@@ -1,6 +1,6 @@
 """Names of nodes and inputs in graphs.
 
-ONNX Runtime's profile has node names but no metadata. So a node is named `layers.3.ffn.up|MatMul|2`: part, operator,
+ONNX Runtime's profile has node names but no metadata. So a node is named `layers.3.attn.out|MatMul|2`: part, operator,
 and number within the graph.
 """
 
@@ -25,7 +25,7 @@ NEUTRAL = {"scale": 1.0, "shift": 0.0}
 
 
 def change_name(site: str, part: str) -> str:
-    """Name of an input of `edit`, such as `layers.3.ffn.neurons.scale`."""
+    """Name of an input of `edit`, such as `layers.3.attn.heads.scale`."""
     return f"{site}.{part}"
 
 

@@ -74,8 +74,7 @@ class Router(nn.Linear):
         grouped = ranked.reshape(len(ranked), groups.count, -1)
         score = mx.topk(grouped, groups.best, axis=-1).sum(axis=-1)
         kept = mx.put_along_axis(mx.zeros_like(score), _best(score, groups.kept), mx.array(1.0), axis=-1)
-        masked: mx.array = mx.where(kept[..., None] > 0, grouped, -mx.inf)
-        return masked.reshape(ranked.shape)
+        return mx.array(mx.where(kept[..., None] > 0, grouped, -mx.inf).reshape(ranked.shape))
 
 
 def _best(values: Float[mx.array, "token value"], count: int) -> Int[mx.array, "token best"]:

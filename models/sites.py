@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from types import MappingProxyType
+from typing import Final, Literal
 
 from models.errors import MisuseError
 from models.spec import DecoderSpec, LayerSpec
 from models.sublayers.sublayer import SiteAxes
 
-ATTENTION, FFN = "attn", "ffn"
+SublayerName = Literal["attn", "ffn"]
 """The two sublayers in names of sites, parameters and timings."""
 
-SUBLAYERS = (ATTENTION, FFN)
+ATTENTION: Final = "attn"
+FFN: Final = "ffn"
+SUBLAYERS: tuple[SublayerName, ...] = (ATTENTION, FFN)
 
 SUBLAYER_NAMES = {ATTENTION: "attention", FFN: "FFN"}
 """Their names for people."""

@@ -191,6 +191,16 @@ class DecoderSpec:
         return max(attention.n_heads for attention in self.attentions)
 
     @property
+    def d_ffs(self) -> tuple[int, ...]:
+        """Number of neurons of each layer."""
+        return tuple(layer.ffn.d_ff for layer in self.layers)
+
+    @property
+    def activations(self) -> tuple[Activation, ...]:
+        """The activation function of each layer."""
+        return tuple(layer.ffn.activation for layer in self.layers)
+
+    @property
     def attentions(self) -> tuple[Attention, ...]:
         """The attention of every layer that has one."""
         return tuple(layer.mixer for layer in self.layers if isinstance(layer.mixer, Attention))

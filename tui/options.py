@@ -130,7 +130,7 @@ def after(choices: tuple[T, ...], current: T) -> T:
 
 def suited(options: Options, spec: DecoderSpec) -> Options:
     """Exact zeros only for ReLU; top-p otherwise."""
-    has_zeros = any(layer.ffn.activation.has_zeros for layer in spec.layers)
+    has_zeros = any(one.has_zeros for one in spec.activations)
     if has_zeros or options.sparsity != EXACT_ZERO:
         return options
     return replace(options, sparsity=TOP_P)
@@ -145,7 +145,7 @@ def clamp(selection: Selection, trace: Trace) -> Selection:
         head=min(max(selection.head, 0), trace.spec.n_heads - 1),
         token=token,
         key=min(max(selection.key, 0), token),
-        neuron=min(max(selection.neuron, 0), trace.spec.layers[layer].ffn.d_ff - 1),
+        neuron=min(max(selection.neuron, 0), trace.spec.d_ffs[layer] - 1),
     )
 
 

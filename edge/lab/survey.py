@@ -109,7 +109,7 @@ def begin(model: Model, text: Path, part: Part) -> Survey:
         tokens=0,
         queries=0,
         sums={name: np.zeros(shape, np.int64) for name, shape in shapes.items()},
-        counts=NeuronCounts.empty([layer.ffn.d_ff for layer in spec.layers]),
+        counts=NeuronCounts.empty(spec.d_ffs),
     )
 
 
