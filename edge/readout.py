@@ -225,14 +225,20 @@ def open_output_projection(checkpoint: Checkpoint, layer: int, sublayer: Sublaye
     spec, weights, name = checkpoint.spec, checkpoint.weights, f"layers.{layer}.{sublayer}"
     if not 0 <= layer < spec.n_layers:
         raise MisuseError(f"no layer {layer}; this decoder has layers 0 to {spec.n_layers - 1}")
-    matrix = f"{name}.{'out' if sublayer == 'attn' else 'down'}"
+    writes = [f"{name}.{part}" for part in spec.layers[layer].sublayers[sublayer].writes]
+    matrices = [_columns(_floats(weights, f"{part}.weight")) for part in writes if f"{part}.weight" in weights]
     kind = spec.layers[layer].norm if spec.layers[layer].norms_after else NoNorm()
     return OutputProjection(
-        _floats(weights, f"{matrix}.weight"),
-        _vector(weights, f"{matrix}.bias", spec.d_model, 0.0),
+        matrices[0] if len(matrices) == 1 else np.hstack(matrices),
+        _vector(weights, f"{writes[0]}.bias", spec.d_model, 0.0),
         norm_weights(weights, f"{name}.after", kind, spec.d_model),
         _norms_of_sums(checkpoint, layer, sublayer),
     )
+
+
+def _columns(matrix: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "model part"]:
+    """A matrix as it is; the matrices of a stack side by side."""
+    return matrix if matrix.ndim == 2 else np.hstack(list(matrix))
 
 
 def _norms_of_sums(checkpoint: Checkpoint, layer: int, sublayer: SublayerName) -> tuple[NormWeights, ...]:

@@ -1,5 +1,6 @@
 """A trace: the tokens, watched values and timing of one run. Opens without an engine."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +12,12 @@ from jaxtyping import Float32, Int64
 from edge.ablated import Ablated, ablated
 from edge.attention_pattern import attention_pattern
 from edge.dataclass_json import read_value
+from edge.mixture_neurons import all_neurons
 from edge.store import damaged, read_store, write_store
 from edge.timing import RunTiming
 from edge.watch import Watch
 from models.errors import EdgeError, MisuseError
-from models.sites import CHOSEN, KEY, NEURONS, QUERY, SHARED_NEURONS, SINKS, find_site, layer_site, sites_of
+from models.sites import KEY, NEURONS, QUERY, SINKS, find_site, layer_site, sites_of
 from models.spec import DecoderSpec, MoE
 from models.spec_json import spec_from_json, spec_to_json
 
@@ -98,17 +100,21 @@ class Trace:
     def neurons(self, layer: int) -> Float32[np.ndarray, "token neuron"]:
         """Neuron activations of the FFN: the input of the down projection.
 
-        In a mixture of experts neurons are numbered over all experts; those of experts that a token did not choose
-        are 0.
+        For a mixture of experts they are `edge.mixture_neurons.all_neurons`.
         """
-        kind, neurons = self.spec.layers[layer].ffn, self.site(layer_site(layer, NEURONS))
-        if not isinstance(kind, MoE):
-            return neurons
-        chosen = self.site(layer_site(layer, CHOSEN)).astype(np.int64)
-        routed = np.zeros((len(neurons), kind.n_experts, kind.expert.d_ff), np.float32)
-        np.put_along_axis(routed, chosen[:, :, None], neurons, axis=1)
-        by_token = routed.reshape(len(neurons), -1)
-        return np.hstack([by_token, self.site(layer_site(layer, SHARED_NEURONS))]) if kind.d_shared else by_token
+        return self._neurons(layer, self.site)
+
+    def neurons_at(self, layer: int, token: int) -> Float32[np.ndarray, "one neuron"]:
+        """The same at one token."""
+        return self._neurons(layer, lambda site: self.row(site, token))
+
+    def _neurons(
+        self, layer: int, read: Callable[[str], Float32[np.ndarray, "token ..."]]
+    ) -> Float32[np.ndarray, "token neuron"]:
+        kind = self.spec.layers[layer].ffn
+        if isinstance(kind, MoE):
+            return all_neurons(kind, lambda part: read(layer_site(layer, part)))
+        return read(layer_site(layer, NEURONS))
 
     def sink(self, layer: int, head: int) -> float | None:
         """The logit of a head's sink; None for attention without sinks."""

@@ -113,7 +113,8 @@ class Experts(nn.Module):
         neurons = self.activations(self[self.kind.first].gathered(x[:, None], chosen))
         neurons = see(self.neurons_site, neurons, chosen)
         weights = mx.take_along_axis(given, chosen, axis=-1).astype(x.dtype)
-        return (weights[..., None] * self["down"].gathered(neurons, chosen)).sum(axis=1)
+        written: mx.array = weights[..., None] * self["down"].gathered(neurons, chosen)
+        return written.sum(axis=1)
 
     def one_by_one(self, x: mx.array, given: mx.array, chosen: mx.array, see: Probe) -> Float[mx.array, "token model"]:
         """The same, each expert with the tokens that chose it: faster on a CPU for many tokens."""
@@ -162,8 +163,11 @@ class Mixture(nn.Module):
         output: mx.array = self.experts(x, given, chosen, kernels, see)
         if self.shared is None:
             return output
+        gate = None
+        if self.shared_gate is not None:
+            gate = see(self._site("shared.gate"), mx.sigmoid(self.shared_gate(x)))
         shared = self.shared.written(x, self._site("shared.neurons"), see)
-        return output + (shared if self.shared_gate is None else mx.sigmoid(self.shared_gate(x)) * shared)
+        return output + (shared if gate is None else gate * shared)
 
     def _site(self, part: str) -> str:
         return layer_site(self.layer, f"{FFN}.{part}")

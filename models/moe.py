@@ -154,8 +154,11 @@ class Mixture(nn.Module):
         output: Tensor = self.experts(x, given, chosen, kernels, see)
         if self.shared is None:
             return output
+        gate = None
+        if self.shared_gate is not None:
+            gate = see(self._site("shared.gate"), torch.sigmoid(self.shared_gate(x)))
         shared = self.shared.written(x, self._site("shared.neurons"), see)
-        return output + (shared if self.shared_gate is None else torch.sigmoid(self.shared_gate(x)) * shared)
+        return output + (shared if gate is None else gate * shared)
 
     def _site(self, part: str) -> str:
         return layer_site(self.layer, f"{FFN}.{part}")

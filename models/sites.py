@@ -25,9 +25,8 @@ INPUT, OUTPUT = "input", "output"
 """The residual stream before and after a layer. With a sublayer's name, `output` is what the sublayer adds to it."""
 
 QUERY, KEY, VALUE, SINKS, HEADS = (f"{ATTENTION}.{part}" for part in ("query", "key", "value", "sinks", "heads"))
-NEURONS, SHARED_NEURONS, SCORES, ROUTER, CHOSEN = (
-    f"{FFN}.{part}" for part in ("neurons", "shared.neurons", "scores", "router", "chosen")
-)
+NEURONS, SHARED_NEURONS, SHARED_GATE = (f"{FFN}.{part}" for part in ("neurons", "shared.neurons", "shared.gate"))
+SCORES, ROUTER, CHOSEN = (f"{FFN}.{part}" for part in ("scores", "router", "chosen"))
 ATTENTION_OUTPUT, FFN_OUTPUT = (f"{sublayer}.{OUTPUT}" for sublayer in SUBLAYERS)
 
 LOGITS = "logits"
@@ -108,6 +107,20 @@ def sites_of(spec: DecoderSpec) -> Mapping[str, Site]:
 def parts_of(spec: DecoderSpec) -> tuple[str, ...]:
     """The sites of its layers in order of computation, without the layers in their names: `attn.query`."""
     return tuple(dict.fromkeys(part for layer in spec.layers for part, _ in _axes_of(spec, layer)))
+
+
+def pattern_parts(spec: DecoderSpec) -> tuple[str, ...]:
+    """The sites from which attention patterns follow, without the layers in their names."""
+    return tuple(part for part in (QUERY, KEY, SINKS) if part in parts_of(spec))
+
+
+def neuron_parts(spec: DecoderSpec) -> tuple[str, ...]:
+    """The sites from which the neurons of every layer follow, without the layers in their names."""
+    return tuple(
+        dict.fromkeys(
+            f"{FFN}.{part}" for layer in spec.layers for part in layer.ffn.neuron_sites if part in layer.ffn.sites()
+        )
+    )
 
 
 def find_site(spec: DecoderSpec, name: str) -> Site:

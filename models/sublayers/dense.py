@@ -28,6 +28,7 @@ class Dense(FFN):
     }
     rest: ClassVar[str] = "act"
     units: ClassVar[Mapping[str, str]] = {"neuron": "neurons"}
+    writes: ClassVar[tuple[str, ...]] = ("down",)
 
     def check(self, where: str) -> None:
         if self.d_ff < 1:

@@ -55,6 +55,8 @@ class MoE(FFN):
     }
     rest: ClassVar[str] = "router"
     units: ClassVar[Mapping[str, str]] = {"expert": "router", "neuron": "neurons"}
+    writes: ClassVar[tuple[str, ...]] = ("experts.down", "shared.down")
+    neuron_sites: ClassVar[tuple[str, ...]] = ("router", "chosen", "neurons", "shared.gate", "shared.neurons")
 
     n_experts: int
     top_k: int
@@ -76,6 +78,11 @@ class MoE(FFN):
     def d_shared(self) -> int:
         """Neurons of the shared expert."""
         return self.shared.ffn.d_ff if isinstance(self.shared, Shared) else 0
+
+    @property
+    def shared_gated(self) -> bool:
+        """Whether the shared expert has a gate."""
+        return isinstance(self.shared, Shared) and self.shared.gated
 
     @property
     def first(self) -> str:
@@ -129,6 +136,8 @@ class MoE(FFN):
                 "token", {"slot": self.top_k, "neuron": width}, changed={"expert": self.n_experts, "neuron": width}
             ),
         }
+        if self.shared_gated:
+            sites["shared.gate"] = SiteAxes("token", {"gate": 1})
         if isinstance(self.shared, Shared):
             sites["shared.neurons"] = SiteAxes("token", {"neuron": self.d_shared})
         return sites
