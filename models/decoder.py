@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import spec as kinds
-from models.kernels import Kernels, Probe, blind, bound
+from models.kernels import Kernels, Probe, blind, bound, scaled
 from models.sites import LOGITS, layer_site
 from models.spec import Activation, DecoderSpec, LayerSpec
 from models.sublayers.sublayer import Sublayer
@@ -30,8 +30,8 @@ def norm_of(norm: kinds.Norm | kinds.NoNorm, features: int) -> nn.Module:
             return nn.Identity()
         case kinds.RMSNorm(eps):
             return nn.RMSNorm(features, eps)
-        case kinds.LayerNorm(eps):
-            return nn.LayerNorm(features, eps)
+        case kinds.LayerNorm(eps, bias):
+            return nn.LayerNorm(features, eps, bias=bias)
 
 
 def activate(activation: Activation, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -64,6 +64,7 @@ class Attention(nn.Module):
         self.query_norm: nn.Module | None = None
         self.key_norm: nn.Module | None = None
         self.joint = isinstance(mixer.head_norm, kinds.JointNorm)
+        self.rotates_first = isinstance(mixer.head_norm, kinds.RotatedHeadNorm)
         if not isinstance(mixer.head_norm, kinds.NoHeadNorm):
             self.query_norm = norm_of(mixer.head_norm.norm, queries if self.joint else mixer.head_dim)
             self.key_norm = norm_of(mixer.head_norm.norm, keys if self.joint else mixer.head_dim)
@@ -73,12 +74,15 @@ class Attention(nn.Module):
         self, x: Float[Tensor, "*batch token model"], kernels: Kernels, see: Probe
     ) -> Float[Tensor, "*batch token model"]:
         x = x if self.norm is None else self.norm(x)
-        query = self._heads(self.query(x), self.query_norm)
-        key = self._heads(self.key(x), self.key_norm)
+        first = (None, None) if self.rotates_first else (self.query_norm, self.key_norm)
+        query, key = (self._heads(each(x), norm) for each, norm in zip((self.query, self.key), first, strict=True))
         value = self._heads(self.value(x), None)
         if isinstance(self.kind.position, kinds.Rotary):
             query = kernels.rotate(query, self.kind.position)
             key = kernels.rotate(key, self.kind.position)
+        if self.rotates_first and self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        query = scaled(query, self.kind.query_scale, kernels.positions)
         query = see(layer_site(self.layer, "attn.query"), query)
         key = see(layer_site(self.layer, "attn.key"), key)
         value = see(layer_site(self.layer, "attn.value"), value)

@@ -45,6 +45,28 @@ class SoftCap:
 Cap = NoCap | SoftCap
 
 
+@dataclass(frozen=True)
+class SameScale:
+    """Queries of all positions have the same scale."""
+
+
+@dataclass(frozen=True)
+class LogScale:
+    """Queries are multiplied by `1 + beta * ln(1 + floor(position / original))` (Llama 4, Ministral 3).
+
+    It sharpens attention over long texts, whose softmax has more keys.
+
+    Attributes:
+        original: Tokens of context before a scaling; up to it the factor is 1.
+    """
+
+    beta: float
+    original: int
+
+
+QueryScale = SameScale | LogScale
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attention(Mixer):
     """Attention with its heads, its window and its positions.
@@ -55,6 +77,7 @@ class Attention(Mixer):
         out_bias: Whether the output projection has a bias.
         head_norm: Norm of queries and keys.
         score_cap: Soft cap of scaled attention scores, before the softmax.
+        query_scale: Factor of queries that depends on their position.
         sinks: Whether each head has one more logit in the softmax, whose weight no value gets.
     """
 
@@ -78,6 +101,7 @@ class Attention(Mixer):
     head_norm: HeadNorms = field(default_factory=NoHeadNorm)
     score_cap: Cap = field(default_factory=NoCap)
     sinks: bool = False
+    query_scale: QueryScale = field(default_factory=SameScale)
 
     @property
     def sharing(self) -> int:
@@ -109,6 +133,8 @@ class Attention(Mixer):
             )
         if isinstance(self.window, Sliding) and self.window.tokens < 1:
             raise SpecError(f"{where}the window is {self.window.tokens} tokens; it must be at least 1")
+        if isinstance(self.query_scale, LogScale):
+            at_least_one(f"{where}the query scale: ", original=self.query_scale.original)
         if isinstance(self.position, Rotary):
             self._check_rotary(where, self.position)
 

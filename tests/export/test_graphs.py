@@ -8,11 +8,12 @@ import pytest
 
 from edge.timing import Grain
 from export.initializers import initializer_shapes
-from export.kernels import FusedRotary, GroupedQuery, Standard, fuses, kernels_of
+from export.kernels import FusedRotary, GroupedQuery, Standard, kernels_of
 from export.names import SCATTER_OPSET, part_of_node
+from export.rotation import fuses
 from models.parts import sublayer_of
 from models.sites import place_of, sites_of
-from models.spec import Rotary
+from models.spec import DecoderSpec, Rotary
 from tests.export.built import built
 from tests.scopes import scopes_of
 from tests.tiny import TINY_SPECS
