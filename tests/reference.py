@@ -7,14 +7,18 @@ import numpy as np
 import torch
 import transformers
 from transformers import (
+    ArceeConfig,
+    Ernie4_5Config,
     Gemma2Config,
     Gemma3TextConfig,
     GemmaConfig,
+    Glm4Config,
     GPT2Config,
     GPTNeoXConfig,
     GraniteConfig,
     LlamaConfig,
     MistralConfig,
+    NemotronConfig,
     Olmo2Config,
     OPTConfig,
     Phi3Config,
@@ -22,6 +26,7 @@ from transformers import (
     PretrainedConfig,
     Qwen2Config,
     Qwen3Config,
+    SeedOssConfig,
     SmolLM3Config,
     StableLmConfig,
     Starcoder2Config,
@@ -208,6 +213,52 @@ REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
         **_SMALL | {"hidden_size": 64, "num_key_value_heads": 1}, bos_token_id=0, eos_token_id=0,
         tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.75},
+    ),
+    "nemotron-squared-relu-half-rotary": lambda: NemotronConfig(**_SMALL | {"hidden_size": 64}),
+    "nemotron-one-kv-head-odd-sizes-biases": lambda: NemotronConfig(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 1},
+        head_dim=20, attention_bias=True, mlp_bias=True, tie_word_embeddings=True,
+    ),
+    "nemotron-full-rotary-silu": lambda: NemotronConfig(
+        **_SMALL | {"num_key_value_heads": 4}, hidden_act="silu", norm_eps=0.1,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e3, "partial_rotary_factor": 1.0},
+    ),
+    "arcee-squared-relu": lambda: ArceeConfig(**_SMALL, bos_token_id=0, eos_token_id=0),
+    "arcee-one-kv-head-biases-tied": lambda: ArceeConfig(
+        **_SMALL | {"num_key_value_heads": 1}, attention_bias=True, mlp_bias=True, tie_word_embeddings=True,
+        bos_token_id=0, eos_token_id=0,
+    ),
+    "arcee-odd-sizes-yarn": lambda: ArceeConfig(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=14, max_position_embeddings=64, bos_token_id=0, eos_token_id=0, rope_parameters={
+            "rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "original_max_position_embeddings": 16,
+        },
+    ),
+    "seed-oss-biases-of-three": lambda: SeedOssConfig(**_SMALL, head_dim=16),
+    "seed-oss-one-kv-head-all-biases-tied": lambda: SeedOssConfig(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=12, attention_out_bias=True, mlp_bias=True,
+        tie_word_embeddings=True,
+    ),
+    "seed-oss-odd-sizes-output-bias-alone": lambda: SeedOssConfig(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=10, attention_bias=False, attention_out_bias=True,
+    ),
+    "glm4-neighbors-rotated-norms-around": lambda: Glm4Config(**_SMALL, head_dim=16),
+    "glm4-one-kv-head-no-biases-tied": lambda: Glm4Config(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=8, attention_bias=False, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e3, "partial_rotary_factor": 1.0},
+    ),
+    "glm4-odd-sizes-quarter-rotary": lambda: Glm4Config(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=24, rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.25},
+    ),
+    "ernie-neighbors-rotated-tied": lambda: Ernie4_5Config(**_SMALL, head_dim=16),
+    "ernie-one-kv-head-biases-untied": lambda: Ernie4_5Config(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=8, use_bias=True, tie_word_embeddings=False
+    ),
+    "ernie-odd-sizes-linear-scaling": lambda: Ernie4_5Config(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=10, use_bias=True, rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0},
     ),
 }  # fmt: skip
 """Configs by what is special about each."""

@@ -105,6 +105,9 @@ LARGEST_RUN = 128
 """Sizes up to which a model is built, not only described."""
 
 
+LOST_IN_SPELLING = {("glm4", "partial_rotary_factor null")}
+"""What transformers itself reads in another way once it has spelled it out."""
+
 NOT_OF_FILES = {"get_text_config", "image_token_id", "mm_tokens_per_image", "text_config", "vision_config"}
 """What the code of Gemma 3 reads of configs with images."""
 
@@ -173,7 +176,8 @@ def test_every_key_means_what_it_means_to_transformers(name: str, capsys: pytest
             assert ours in (None, plain), f"{name}: Edge reads '{case}', which transformers refuses, in its own way"
             continue
         assert ours is not None, f"{name}: Edge refuses '{case}', which transformers runs"
-        assert ours == _meaning(name, theirs.spelled), f"{name}: '{case}' is another decoder than transformers says"
+        if (name, case) not in LOST_IN_SPELLING:
+            assert ours == _meaning(name, theirs.spelled), f"{name}: '{case}' is another decoder than transformers says"
         counted["run" if theirs.run else "described"] += 1
         difference = theirs.run.difference(name, ours) if theirs.run else 0.0
         assert difference < 2e-4, f"{name}: '{case}' leaves transformers by {difference:.2g}"
