@@ -8,7 +8,9 @@ import torch
 import transformers
 from transformers import (
     ArceeConfig,
+    Cohere2Config,
     Ernie4_5Config,
+    Exaone4Config,
     Gemma2Config,
     Gemma3TextConfig,
     GemmaConfig,
@@ -16,10 +18,13 @@ from transformers import (
     GPT2Config,
     GPTNeoXConfig,
     GraniteConfig,
+    HunYuanDenseV1Config,
     LlamaConfig,
+    Ministral3Config,
     MistralConfig,
     NemotronConfig,
     Olmo2Config,
+    Olmo3Config,
     OPTConfig,
     Phi3Config,
     PhiConfig,
@@ -36,6 +41,11 @@ _LLAMA = {"vocab_size": 96, "hidden_size": 32, "intermediate_size": 88, "num_hid
 _NEOX = {"vocab_size": 96, "hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2}
 _SMALL = _LLAMA | {"num_attention_heads": 4, "num_key_value_heads": 2}
 _GPT2 = {"vocab_size": 96, "n_layer": 2, "n_positions": 64}
+
+_MINISTRAL = {
+    "rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0, "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0,
+    "mscale_all_dim": 1.0, "original_max_position_embeddings": 8, "llama_4_scaling_beta": 0.1,
+}  # fmt: skip
 
 REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
     "llama-grouped-tied": lambda: LlamaConfig(
@@ -259,6 +269,72 @@ REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
     "ernie-odd-sizes-linear-scaling": lambda: Ernie4_5Config(
         **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
         head_dim=10, use_bias=True, rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0},
+    ),
+    "olmo3-windows-norms-after": lambda: Olmo3Config(**_SMALL | {"num_hidden_layers": 4}, sliding_window=4),
+    "olmo3-yarn-in-full-layers": lambda: Olmo3Config(
+        **_SMALL | {"num_key_value_heads": 1}, sliding_window=3, attention_bias=True, max_position_embeddings=64,
+        layer_types=["full_attention", "sliding_attention", "full_attention"],
+        rope_parameters={
+            "full_attention": {
+                "rope_type": "yarn", "rope_theta": 50.0, "factor": 8.0, "original_max_position_embeddings": 8,
+            },
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e3},
+        },
+    ),
+    "olmo3-odd-sizes-tied": lambda: Olmo3Config(
+        **_SMALL | {"hidden_size": 30, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        sliding_window=2, tie_word_embeddings=True,
+    ),
+    "exaone4-full-layers-without-positions": lambda: Exaone4Config(
+        **_SMALL | {"num_hidden_layers": 4}, sliding_window=4
+    ),
+    "exaone4-one-kv-head-no-window": lambda: Exaone4Config(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=16, sliding_window=None, tie_word_embeddings=True,
+        layer_types=["full_attention"] * 3,
+    ),
+    "exaone4-odd-sizes-llama3-scaling": lambda: Exaone4Config(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=10, sliding_window=3, sliding_window_pattern=2, max_position_embeddings=64, rope_parameters={
+            "rope_type": "llama3", "rope_theta": 100.0, "factor": 8.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 24,
+        },
+    ),
+    "cohere2-shared-norm-without-bias": lambda: Cohere2Config(
+        **_SMALL | {"num_hidden_layers": 4}, sliding_window=4, logit_scale=0.25
+    ),
+    "cohere2-one-kv-head-biases-untied": lambda: Cohere2Config(
+        **_SMALL | {"num_key_value_heads": 1, "hidden_size": 64}, sliding_window=3, logit_scale=2.0,
+        attention_bias=True, tie_word_embeddings=False,
+        layer_types=["full_attention", "sliding_attention", "sliding_attention"],
+    ),
+    "cohere2-odd-sizes": lambda: Cohere2Config(
+        **_SMALL | {"hidden_size": 30, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        sliding_window=2,
+    ),
+    "hunyuan-norms-after-rotation-alpha": lambda: HunYuanDenseV1Config(
+        **_SMALL, head_dim=16,
+        rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "alpha": 1000.0, "factor": 1.0},
+    ),
+    "hunyuan-one-kv-head-biases-tied": lambda: HunYuanDenseV1Config(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=8, attention_bias=True, tie_word_embeddings=True
+    ),
+    "hunyuan-odd-sizes-dynamic-without-alpha": lambda: HunYuanDenseV1Config(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=10, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0},
+    ),
+    "ministral3-yarn-growing-queries": lambda: Ministral3Config(
+        **_SMALL, head_dim=16, rope_parameters=_MINISTRAL | {"llama_4_scaling_beta": 0.5}
+    ),
+    "ministral3-one-kv-head-window-tied": lambda: Ministral3Config(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=8, sliding_window=5, tie_word_embeddings=True,
+        rope_parameters=_MINISTRAL | {"original_max_position_embeddings": 3, "mscale": 0.7, "mscale_all_dim": 1.3},
+    ),
+    "ministral3-odd-sizes-unscaled-angles": lambda: Ministral3Config(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=10, rope_parameters={
+            "rope_type": "default", "rope_theta": 1e3, "llama_4_scaling_beta": 1.5,
+            "original_max_position_embeddings": 2,
+        },
     ),
 }  # fmt: skip
 """Configs by what is special about each."""
