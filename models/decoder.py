@@ -49,6 +49,33 @@ def activate(activation: Activation, x: Float[Tensor, "..."]) -> Float[Tensor, "
             return F.silu(x)
 
 
+class OwnHeadNorms(nn.Module):
+    """A norm of its own for every head."""
+
+    def __init__(self, norm: kinds.Norm, heads: int, features: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(norm_of(norm, features) for _ in range(heads))
+
+    def forward(
+        self, heads: Float[Tensor, "*batch token head head_dim"]
+    ) -> Float[Tensor, "*batch token head head_dim"]:
+        normed = [norm(head) for norm, head in zip(self.norms, heads.unbind(-2), strict=True)]
+        return torch.stack(normed, dim=-2)
+
+
+def head_norm_of(norms: kinds.HeadNorms, heads: int, head_dim: int) -> nn.Module | None:
+    """The module for norms of queries or of keys."""
+    match norms:
+        case kinds.NoHeadNorm():
+            return None
+        case kinds.JointNorm(norm):
+            return norm_of(norm, heads * head_dim)
+        case kinds.OwnHeadNorm(norm):
+            return OwnHeadNorms(norm, heads, head_dim)
+        case kinds.HeadNorm(norm) | kinds.RotatedHeadNorm(norm):
+            return norm_of(norm, head_dim)
+
+
 class Attention(nn.Module):
     """Attention: each token gets a weighted sum of the values of the tokens it attends to."""
 
@@ -61,13 +88,10 @@ class Attention(nn.Module):
         self.key = nn.Linear(spec.d_model, keys, mixer.qkv_bias)
         self.value = nn.Linear(spec.d_model, keys, mixer.qkv_bias)
         self.out = nn.Linear(queries, spec.d_model, mixer.out_bias)
-        self.query_norm: nn.Module | None = None
-        self.key_norm: nn.Module | None = None
+        self.query_norm = head_norm_of(mixer.head_norm, mixer.n_heads, mixer.head_dim)
+        self.key_norm = head_norm_of(mixer.head_norm, mixer.n_kv_heads, mixer.head_dim)
         self.joint = isinstance(mixer.head_norm, kinds.JointNorm)
         self.rotates_first = isinstance(mixer.head_norm, kinds.RotatedHeadNorm)
-        if not isinstance(mixer.head_norm, kinds.NoHeadNorm):
-            self.query_norm = norm_of(mixer.head_norm.norm, queries if self.joint else mixer.head_dim)
-            self.key_norm = norm_of(mixer.head_norm.norm, keys if self.joint else mixer.head_dim)
         self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
 
     def forward(

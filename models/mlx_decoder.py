@@ -43,6 +43,30 @@ def activate(activation: Activation, x: Float[mx.array, "..."]) -> Float[mx.arra
             return x * mx.sigmoid(x)
 
 
+class OwnHeadNorms(nn.Module):
+    """A norm of its own for every head."""
+
+    def __init__(self, norm: kinds.Norm, heads: int, features: int) -> None:
+        super().__init__()
+        self.norms = [norm_of(norm, features) for _ in range(heads)]
+
+    def __call__(self, heads: Float[mx.array, "token head head_dim"]) -> Float[mx.array, "token head head_dim"]:
+        return mx.stack([norm(heads[:, head]) for head, norm in enumerate(self.norms)], axis=1)
+
+
+def head_norm_of(norms: kinds.HeadNorms, heads: int, head_dim: int) -> nn.Module | None:
+    """The module for norms of queries or of keys."""
+    match norms:
+        case kinds.NoHeadNorm():
+            return None
+        case kinds.JointNorm(norm):
+            return norm_of(norm, heads * head_dim)
+        case kinds.OwnHeadNorm(norm):
+            return OwnHeadNorms(norm, heads, head_dim)
+        case kinds.HeadNorm(norm) | kinds.RotatedHeadNorm(norm):
+            return norm_of(norm, head_dim)
+
+
 class Attention(nn.Module):
     """Attention: each token gets a weighted sum of the values of the tokens it attends to."""
 
@@ -55,13 +79,10 @@ class Attention(nn.Module):
         self.key = nn.Linear(spec.d_model, keys, mixer.qkv_bias)
         self.value = nn.Linear(spec.d_model, keys, mixer.qkv_bias)
         self.out = nn.Linear(queries, spec.d_model, mixer.out_bias)
-        self.query_norm: nn.Module | None = None
-        self.key_norm: nn.Module | None = None
+        self.query_norm = head_norm_of(mixer.head_norm, mixer.n_heads, mixer.head_dim)
+        self.key_norm = head_norm_of(mixer.head_norm, mixer.n_kv_heads, mixer.head_dim)
         self.joint = isinstance(mixer.head_norm, kinds.JointNorm)
         self.rotates_first = isinstance(mixer.head_norm, kinds.RotatedHeadNorm)
-        if not isinstance(mixer.head_norm, kinds.NoHeadNorm):
-            self.query_norm = norm_of(mixer.head_norm.norm, queries if self.joint else mixer.head_dim)
-            self.key_norm = norm_of(mixer.head_norm.norm, keys if self.joint else mixer.head_dim)
         self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
 
     def __call__(

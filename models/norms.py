@@ -50,13 +50,20 @@ class JointNorm:
 
 
 @dataclass(frozen=True)
+class OwnHeadNorm:
+    """Query and key of each head are normed before rotation, with other weights for every head (StableLM 2)."""
+
+    norm: Norm
+
+
+@dataclass(frozen=True)
 class RotatedHeadNorm:
     """Query and key of each head are normed after rotation, with the same weights for all heads (HunYuan)."""
 
     norm: Norm
 
 
-HeadNorms = NoHeadNorm | HeadNorm | JointNorm | RotatedHeadNorm
+HeadNorms = NoHeadNorm | HeadNorm | JointNorm | OwnHeadNorm | RotatedHeadNorm
 
 
 @dataclass(frozen=True)

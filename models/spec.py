@@ -30,6 +30,7 @@ from models.norms import NoHeadNorm as NoHeadNorm
 from models.norms import NoNorm as NoNorm
 from models.norms import Norm as Norm
 from models.norms import OfSum as OfSum
+from models.norms import OwnHeadNorm as OwnHeadNorm
 from models.norms import Placement as Placement
 from models.norms import RMSNorm as RMSNorm
 from models.norms import RotatedHeadNorm as RotatedHeadNorm

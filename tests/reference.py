@@ -145,6 +145,14 @@ REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
     "phi-normed-heads": lambda: PhiConfig(**_SMALL | {"num_key_value_heads": 4}, qk_layernorm=True),
     "stablelm-sequential": lambda: StableLmConfig(**_SMALL | {"hidden_size": 64}, use_qkv_bias=True),
     "stablelm-parallel": lambda: StableLmConfig(**_SMALL | {"hidden_size": 64}, use_parallel_residual=True),
+    "stablelm-norms-of-every-head": lambda: StableLmConfig(
+        **_SMALL | {"hidden_size": 64}, qk_layernorm=True, use_parallel_residual=True
+    ),
+    "stablelm-norms-of-every-head-one-kv-head": lambda: StableLmConfig(
+        **_SMALL | {"hidden_size": 48, "num_key_value_heads": 1}, qk_layernorm=True, use_qkv_bias=True,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5},
+    ),
     "phi3-fused": lambda: Phi3Config(**_SMALL, sliding_window=6, bos_token_id=0, eos_token_id=0),
     "phi3-longrope": lambda: Phi3Config(
         **_SMALL | {"hidden_size": 64}, bos_token_id=0, eos_token_id=0,

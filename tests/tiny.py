@@ -32,6 +32,7 @@ from models.spec import (
     NoNorm,
     NoPosition,
     OfSum,
+    OwnHeadNorm,
     Parallel,
     Plain,
     Projected,
@@ -161,6 +162,7 @@ _HUNYUAN = LayerSpec(
 
 _MINISTRAL = LayerSpec(
     mixer=_attention(
+        head_norm=OwnHeadNorm(LayerNorm(eps=1e-5, bias=False)),
         window=Sliding(9),
         position=Rotary(base=10_000.0, features=16),
         qkv_bias=False,
@@ -301,7 +303,7 @@ TINY_SPECS: dict[str, DecoderSpec] = {
 def _draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     noise = np.random.default_rng([seed, crc32(name.encode())]).standard_normal(shape, dtype=np.float32)
     part = name.removeprefix("layers.").split(".", 1)[-1]
-    if name.endswith(("norm.weight", "after.weight", "sum.weight")):
+    if name.endswith(("norm.weight", "after.weight", "sum.weight")) or ".norms." in name:
         return 1 + np.float32(0.1) * noise
     if name.endswith(".bias"):
         return np.float32(0.1) * noise

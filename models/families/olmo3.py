@@ -26,8 +26,11 @@ def decoder(config: Config) -> DecoderSpec:
     )
 
 
+_NOT_HERE = {"partial_rotary_factor", "original_max_position_embeddings"}
+"""Keys that this family has only in its tables."""
+
 DEFAULTS = {
-    **COMMON,
+    **{key: value for key, value in COMMON.items() if key not in _NOT_HERE},
     "vocab_size": 50304,
     "rms_norm_eps": 1e-5,
     "rope_theta": _BASE,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from models.errors import SpecError
-from models.norms import HeadNorms, JointNorm, NoHeadNorm
+from models.norms import HeadNorm, HeadNorms, JointNorm, NoHeadNorm, OwnHeadNorm, RotatedHeadNorm
 from models.positions import ListedScaling, NoPosition, Rotary
 from models.sublayers.states import Growing, State
 from models.sublayers.sublayer import Mixer, Parameter, SiteAxes, at_least_one, linear, normed
@@ -157,10 +157,20 @@ class Attention(Mixer):
         if self.sinks:
             yield Parameter("sinks", (self.n_heads,), ("n_heads",))
         yield from linear("out", d_model, self.query_width, self.out_bias, _HEADS)
-        if not isinstance(self.head_norm, NoHeadNorm):
-            joint = isinstance(self.head_norm, JointNorm)
-            yield from normed("query_norm", self.head_norm.norm, self.query_width if joint else self.head_dim)
-            yield from normed("key_norm", self.head_norm.norm, self.key_width if joint else self.head_dim)
+        for name, heads in (("query_norm", self.n_heads), ("key_norm", self.n_kv_heads)):
+            yield from self._head_norm_parameters(name, heads)
+
+    def _head_norm_parameters(self, name: str, heads: int) -> Iterator[Parameter]:
+        match self.head_norm:
+            case NoHeadNorm():
+                return
+            case JointNorm(norm):
+                yield from normed(name, norm, heads * self.head_dim)
+            case OwnHeadNorm(norm):
+                for head in range(heads):
+                    yield from normed(f"{name}.norms.{head}", norm, self.head_dim)
+            case HeadNorm(norm) | RotatedHeadNorm(norm):
+                yield from normed(name, norm, self.head_dim)
 
     def sites(self) -> Mapping[str, SiteAxes]:
         heads = {"head": self.n_heads, "head_dim": self.head_dim}
