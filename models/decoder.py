@@ -56,11 +56,9 @@ class OwnHeadNorms(nn.Module):
         super().__init__()
         self.norms = nn.ModuleList(norm_of(norm, features) for _ in range(heads))
 
-    def forward(
-        self, heads: Float[Tensor, "*batch token head head_dim"]
-    ) -> Float[Tensor, "*batch token head head_dim"]:
-        normed = [norm(head) for norm, head in zip(self.norms, heads.unbind(-2), strict=True)]
-        return torch.stack(normed, dim=-2)
+    def forward(self, x: Float[Tensor, "*batch token all_heads"]) -> Float[Tensor, "*batch token all_heads"]:
+        heads = x.chunk(len(self.norms), dim=-1)
+        return torch.cat([norm(head) for norm, head in zip(self.norms, heads, strict=True)], dim=-1)
 
 
 def head_norm_of(norms: kinds.HeadNorms, heads: int, head_dim: int) -> nn.Module | None:
@@ -90,7 +88,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(queries, spec.d_model, mixer.out_bias)
         self.query_norm = head_norm_of(mixer.head_norm, mixer.n_heads, mixer.head_dim)
         self.key_norm = head_norm_of(mixer.head_norm, mixer.n_kv_heads, mixer.head_dim)
-        self.joint = isinstance(mixer.head_norm, kinds.JointNorm)
+        self.norms_all_heads = isinstance(mixer.head_norm, kinds.JointNorm | kinds.OwnHeadNorm)
         self.rotates_first = isinstance(mixer.head_norm, kinds.RotatedHeadNorm)
         self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
 
@@ -118,9 +116,9 @@ class Attention(nn.Module):
     def _heads(
         self, projected: Float[Tensor, "*batch token all_heads"], norm: nn.Module | None
     ) -> Float[Tensor, "*batch token head head_dim"]:
-        normed: Tensor = norm(projected) if norm is not None and self.joint else projected
+        normed: Tensor = norm(projected) if norm is not None and self.norms_all_heads else projected
         heads: Tensor = normed.unflatten(-1, (-1, self.kind.head_dim))  # type: ignore[no-untyped-call]
-        return norm(heads) if norm is not None and not self.joint else heads
+        return norm(heads) if norm is not None and not self.norms_all_heads else heads
 
 
 class FFN(nn.Module):

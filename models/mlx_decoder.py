@@ -44,14 +44,19 @@ def activate(activation: Activation, x: Float[mx.array, "..."]) -> Float[mx.arra
 
 
 class OwnHeadNorms(nn.Module):
-    """A norm of its own for every head."""
+    """A norm of its own for every head.
+
+    Attributes:
+        columns: Features of all heads.
+    """
 
     def __init__(self, norm: kinds.Norm, heads: int, features: int) -> None:
         super().__init__()
-        self.norms = [norm_of(norm, features) for _ in range(heads)]
+        self.columns, self.norms = heads * features, [norm_of(norm, features) for _ in range(heads)]
 
-    def __call__(self, heads: Float[mx.array, "token head head_dim"]) -> Float[mx.array, "token head head_dim"]:
-        return mx.stack([norm(heads[:, head]) for head, norm in enumerate(self.norms)], axis=1)
+    def __call__(self, x: Float[mx.array, "token all_heads"]) -> Float[mx.array, "token all_heads"]:
+        heads = mx.split(x, len(self.norms), axis=-1)
+        return mx.concatenate([norm(head) for norm, head in zip(self.norms, heads, strict=True)], axis=-1)
 
 
 def head_norm_of(norms: kinds.HeadNorms, heads: int, head_dim: int) -> nn.Module | None:
@@ -81,7 +86,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(queries, spec.d_model, mixer.out_bias)
         self.query_norm = head_norm_of(mixer.head_norm, mixer.n_heads, mixer.head_dim)
         self.key_norm = head_norm_of(mixer.head_norm, mixer.n_kv_heads, mixer.head_dim)
-        self.joint = isinstance(mixer.head_norm, kinds.JointNorm)
+        self.norms_all_heads = isinstance(mixer.head_norm, kinds.JointNorm | kinds.OwnHeadNorm)
         self.rotates_first = isinstance(mixer.head_norm, kinds.RotatedHeadNorm)
         self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
 
@@ -109,9 +114,9 @@ class Attention(nn.Module):
     def _heads(
         self, projected: Float[mx.array, "token all_heads"], norm: nn.Module | None
     ) -> Float[mx.array, "token head head_dim"]:
-        normed: mx.array = norm(projected) if norm is not None and self.joint else projected
+        normed: mx.array = norm(projected) if norm is not None and self.norms_all_heads else projected
         heads: mx.array = normed.reshape(len(projected), -1, self.kind.head_dim)
-        return norm(heads) if norm is not None and not self.joint else heads
+        return norm(heads) if norm is not None and not self.norms_all_heads else heads
 
 
 class FFN(nn.Module):

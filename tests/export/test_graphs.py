@@ -56,7 +56,7 @@ def test_every_gemm_counts_with_the_sublayer_that_owns_its_weight(name: str) -> 
     for node in built(name, "fast").graph.node:
         for weight in (used for used in node.input if used.endswith(".weight")):
             owner = re.sub(
-                r"(_sum|\.(norm|after|query_norm|key_norm|query|key|value|out|gate|up|down|project))?\.weight$",
+                r"(_sum|\.(norm|after|query_norm|key_norm|query|key|value|out|gate|up|down|project)(\.norms\.\d+)?)?\.weight$",
                 "",
                 weight,
             )
