@@ -5,8 +5,9 @@ from typing import Any
 
 from export.layout import groups_queries
 from models.checkpoint import Checkpoint
-from models.json_text import json_text, parse_json
+from models.json_text import json_text
 from models.spec import DecoderSpec
+from models.special_tokens import config_keys
 from models.tokenizer import open_tokenizer
 
 CONFIG = "genai_config.json"
@@ -59,6 +60,5 @@ def _decoder(spec: DecoderSpec, graph: str) -> dict[str, Any]:
 
 def _first_token(folder: Path) -> int:
     """`bos_token_id` of the checkpoint's config, 0 if it has none; genai requires the key but does not use it."""
-    keys: dict[str, Any] = parse_json((folder / "config.json").read_text(encoding="utf8"))
-    token = keys.get("bos_token_id")
+    token = config_keys(folder).get("bos_token_id")
     return token if isinstance(token, int) else 0

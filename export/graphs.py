@@ -29,10 +29,11 @@ from export.finish import finish
 from export.fused_projections import fuse_projections, make_external
 from export.graph_sites import edit_inputs, expose_sites, make_sites_editable, mark_site, unique_sites
 from export.initializers import initializer_shapes, rotaries, table_names
-from export.kernels import Batched, Buffered, Past, Served, States, Tables, kernels_of
+from export.kernels import Batched, Buffered, Past, Served, States, kernels_of
 from export.layout import DENSE, Layout
 from export.names import Dims
 from export.quantized import replace_quantized
+from export.rotation import Tables
 from models.decoder import Decoder
 from models.parts import TimedParts
 from models.sites import LOGITS, place_of, sites_of

@@ -22,12 +22,11 @@ from torch.onnx import ops
 
 from export.layout import groups_queries
 from export.names import OPSET, SCATTER_OPSET
+from export.rotation import Heads, Table, Tables, rotates_inside
 from models.kernels import capped
 from models.spec import Attention, AttentionWindow, DecoderSpec, Full, Rotary, SoftCap
 from models.sublayers.states import Fixed, Rolling
 
-Heads = Float[Tensor, "*batch token head head_dim"]
-Table = Float[Tensor, "position pair"]
 Buffer = Float[Tensor, "batch kv_head past head_dim"]
 Past = list[tuple[Tensor, ...]]
 """The states of each layer, in the order in which its mixer lists them."""
@@ -53,27 +52,6 @@ class States:
     def present(self) -> Past:
         """All states after the pass."""
         return [tuple(after[name] for name in names) for names, after in zip(self._names, self._after, strict=True)]
-
-
-@dataclass(frozen=True)
-class Tables:
-    """Cosine and sine tables over positions, for each rotary scheme of a decoder."""
-
-    of: dict[Rotary, tuple[Table, Table]]
-
-    def rotate(self, heads: Heads, positions: Int[Tensor, "batch token"], rotary: Rotary) -> Heads:
-        """Applies the standard RotaryEmbedding operator to concatenated heads."""
-        cos, sin = self.of[rotary]
-        token, head, head_dim = heads.shape[-3:]
-        rotated = ops.rotary_embedding(
-            heads.reshape(-1, token, head * head_dim),
-            cos,
-            sin,
-            positions,
-            num_heads=head,
-            rotary_embedding_dim=0 if rotary.features == head_dim else rotary.features,
-        )
-        return rotated.reshape(heads.shape)
 
 
 class _Kernels(ABC):
@@ -202,13 +180,14 @@ class FusedRotary(GroupedQuery):
     """Rotates inside the attention operator if its kernel supports it, so the rotated query is not a site."""
 
     def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
-        return heads if fuses(rotary, heads.shape[-1]) else super().rotate(heads, rotary)
+        return heads if self._inside(rotary) else super().rotate(heads, rotary)
 
     def _fused_tables(self, attention: Attention) -> tuple[Tensor, ...]:
         position = attention.position
-        if isinstance(position, Rotary) and fuses(position, attention.head_dim):
-            return self.tables.of[position]
-        return ()
+        return self.tables.of[position] if isinstance(position, Rotary) and self._inside(position) else ()
+
+    def _inside(self, rotary: Rotary) -> bool:
+        return all(rotates_inside(one) for one in self.spec.attentions if one.position == rotary)
 
 
 class Standard(Buffered):
@@ -324,18 +303,13 @@ class Served(Batched):
         return mixed.reshape(query.shape)
 
 
-def fuses(rotary: Rotary, head_dim: int) -> bool:
-    """Whether the grouped-query operator can rotate: its kernel needs multiples of 16 features."""
-    return head_dim % 16 == 0 and rotary.features % 16 == 0
-
-
 Kernels = type[Buffered] | type[Batched]
 
 
 def kernels_of(spec: DecoderSpec) -> dict[str, Kernels]:
     """The fastest kernels of each graph for this decoder. Graphs with sites do not fuse the rotation."""
     grouped = GroupedQuery if groups_queries(spec) else Standard
-    fused = any(isinstance(one.position, Rotary) and fuses(one.position, one.head_dim) for one in spec.attentions)
+    fused = any(rotates_inside(one) for one in spec.attentions)
     served = Served if grouped is GroupedQuery else Portable
     return {
         "fast": FusedRotary if fused else grouped,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.errors import CheckpointError, SpecError
 from models.families.config import Config
 from models.families.registry import family_of
+from models.families.wrappers import text_decoder
 from models.hub import id_of
 from models.json_text import parse_json
 from models.matching import as_tied, match, untied
@@ -73,7 +74,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     """
     folder = folder.expanduser().resolve()
     _check_folder(folder)
-    config = Config(folder / "config.json", _read_json(folder / "config.json"))
+    config = _config_of(folder)
     refuse_other_heads(folder, config)
     family = family_of(config)
     stated = family.spec_of(config)
@@ -87,6 +88,11 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     quantized = quantized_parameters(config, family, spec, tensors)
     weights = StoredWeights(match(config, family, spec, tensors, leave_out=quantized.keys()))
     return Checkpoint(folder, spec, DenseWeights(quantized, weights, files) if quantized else weights, quantized)
+
+
+def _config_of(folder: Path) -> Config:
+    """The config of a folder; that of the text decoder if the model has other inputs too."""
+    return text_decoder(Config(folder / "config.json", _read_json(folder / "config.json")))
 
 
 def _check_folder(folder: Path) -> None:
@@ -115,5 +121,5 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 def unread_keys(folder: Path) -> tuple[str, ...]:
     """Keys of a checkpoint's config that have a value and that its family does not read."""
-    config = Config(folder / "config.json", _read_json(folder / "config.json"))
+    config = _config_of(folder)
     return family_of(config).unread(config)

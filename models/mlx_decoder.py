@@ -10,12 +10,41 @@ from jaxtyping import Float, Int
 from mlx import nn
 
 from models import spec as kinds
-from models.mlx_kernels import Kernels, Probe, blind, bound
+from models.mlx_kernels import Kernels, Probe, blind, bound, scaled
 from models.mlx_moe import Mixture
 from models.mlx_parts import Dense, norm_of
 from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, HEADS, KEY, LOGITS, NEURONS, QUERY, SINKS, VALUE, layer_site
 from models.spec import DecoderSpec, LayerSpec
 from models.sublayers.sublayer import Sublayer
+
+
+class OwnHeadNorms(nn.Module):
+    """A norm of its own for every head.
+
+    Attributes:
+        columns: Features of all heads.
+    """
+
+    def __init__(self, norm: kinds.Norm, heads: int, features: int) -> None:
+        super().__init__()
+        self.columns, self.norms = heads * features, [norm_of(norm, features) for _ in range(heads)]
+
+    def __call__(self, x: Float[mx.array, "token all_heads"]) -> Float[mx.array, "token all_heads"]:
+        heads = mx.split(x, len(self.norms), axis=-1)
+        return mx.concatenate([norm(head) for norm, head in zip(self.norms, heads, strict=True)], axis=-1)
+
+
+def head_norm_of(norms: kinds.HeadNorms, heads: int, head_dim: int) -> nn.Module | None:
+    """The module for norms of queries or of keys."""
+    match norms:
+        case kinds.NoHeadNorm():
+            return None
+        case kinds.JointNorm(norm):
+            return norm_of(norm, heads * head_dim)
+        case kinds.OwnHeadNorm(norm):
+            return OwnHeadNorms(norm, heads, head_dim)
+        case kinds.HeadNorm(norm) | kinds.RotatedHeadNorm(norm):
+            return norm_of(norm, head_dim)
 
 
 class Attention(nn.Module):
@@ -30,12 +59,10 @@ class Attention(nn.Module):
         self.key = nn.Linear(spec.d_model, keys, mixer.qkv_bias)
         self.value = nn.Linear(spec.d_model, keys, mixer.qkv_bias)
         self.out = nn.Linear(queries, spec.d_model, mixer.out_bias)
-        self.query_norm: nn.Module | None = None
-        self.key_norm: nn.Module | None = None
-        self.joint = isinstance(mixer.head_norm, kinds.JointNorm)
-        if not isinstance(mixer.head_norm, kinds.NoHeadNorm):
-            self.query_norm = norm_of(mixer.head_norm.norm, queries if self.joint else mixer.head_dim)
-            self.key_norm = norm_of(mixer.head_norm.norm, keys if self.joint else mixer.head_dim)
+        self.query_norm = head_norm_of(mixer.head_norm, mixer.n_heads, mixer.head_dim)
+        self.key_norm = head_norm_of(mixer.head_norm, mixer.n_kv_heads, mixer.head_dim)
+        self.norms_all_heads = isinstance(mixer.head_norm, kinds.JointNorm | kinds.OwnHeadNorm)
+        self.rotates_first = isinstance(mixer.head_norm, kinds.RotatedHeadNorm)
         self.sinks = mx.zeros((mixer.n_heads,)) if mixer.sinks else None
         self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
 
@@ -43,12 +70,15 @@ class Attention(nn.Module):
         self, x: Float[mx.array, "token model"], kernels: Kernels, see: Probe
     ) -> Float[mx.array, "token model"]:
         x = x if self.norm is None else self.norm(x)
-        query = self._heads(self.query(x), self.query_norm)
-        key = self._heads(self.key(x), self.key_norm)
+        first = (None, None) if self.rotates_first else (self.query_norm, self.key_norm)
+        query, key = (self._heads(each(x), norm) for each, norm in zip((self.query, self.key), first, strict=True))
         value = self._heads(self.value(x), None)
         if isinstance(self.kind.position, kinds.Rotary):
             query = kernels.rotate(query, self.kind.position)
             key = kernels.rotate(key, self.kind.position)
+        if self.rotates_first and self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        query = scaled(query, self.kind.query_scale, kernels.positions)
         query = see(layer_site(self.layer, QUERY), query)
         key = see(layer_site(self.layer, KEY), key)
         value = see(layer_site(self.layer, VALUE), value)
@@ -62,11 +92,11 @@ class Attention(nn.Module):
     def _heads(
         self, projected: Float[mx.array, "token all_heads"], norm: nn.Module | None
     ) -> Float[mx.array, "token head head_dim"]:
-        normed: mx.array = norm(projected) if norm is not None and self.joint else projected
+        normed: mx.array = norm(projected) if norm is not None and self.norms_all_heads else projected
         if isinstance(self.kind.clip, kinds.Clip):
             normed = mx.clip(normed, -self.kind.clip.limit, self.kind.clip.limit)
         heads: mx.array = normed.reshape(len(projected), -1, self.kind.head_dim)
-        return norm(heads) if norm is not None and not self.joint else heads
+        return norm(heads) if norm is not None and not self.norms_all_heads else heads
 
 
 class FFN(Dense):

@@ -7,7 +7,18 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from models.rotary import amplitude, inverse_periods, rotary_tables
-from models.spec import Attention, AttentionWindow, Cap, DecoderSpec, Full, Rotary, Sliding, SoftCap
+from models.spec import (
+    Attention,
+    AttentionWindow,
+    Cap,
+    DecoderSpec,
+    Full,
+    QueryScale,
+    Rotary,
+    SameScale,
+    Sliding,
+    SoftCap,
+)
 from models.sublayers.states import Fixed, Growing, Mark, Rolling, fixed_shape
 
 STEP = 256
@@ -42,7 +53,13 @@ class Experts(Protocol):
 
 @runtime_checkable
 class Kernels(Protocol):
-    """Rotates heads by position and computes attention."""
+    """Rotates heads by position and computes attention.
+
+    Attributes:
+        positions: Positions of the tokens of this pass.
+    """
+
+    positions: Int[mx.array, " token"]
 
     def rotate(
         self, heads: Float[mx.array, "token head head_dim"], rotary: Rotary
@@ -78,6 +95,16 @@ class Kernels(Protocol):
 def blind(site: str, value: mx.array, rows: Int[mx.array, "token slot"] | None = None) -> mx.array:
     """The probe that does nothing, for timed runs."""
     return value
+
+
+def scaled(
+    query: Float[mx.array, "token head head_dim"], scale: QueryScale, positions: Int[mx.array, " token"]
+) -> Float[mx.array, "token head head_dim"]:
+    """Multiplies queries by the factor of their position, if there is one."""
+    if isinstance(scale, SameScale):
+        return query
+    factor = 1 + scale.beta * mx.log(1 + positions // scale.original)
+    return query * factor[:, None, None].astype(query.dtype)
 
 
 def _allowed(start: int, first: int, end: int, window: AttentionWindow) -> mx.array:

@@ -12,9 +12,14 @@ class RMSNorm:
 
 @dataclass(frozen=True)
 class LayerNorm:
-    """`(x - mean) / std * weight + bias`. `eps` is added to the variance, in activations squared."""
+    """`(x - mean) / std * weight + bias`. `eps` is added to the variance, in activations squared.
+
+    Attributes:
+        bias: Whether there is a bias; Cohere's norms have none.
+    """
 
     eps: float
+    bias: bool = True
 
 
 Norm = RMSNorm | LayerNorm
@@ -44,7 +49,21 @@ class JointNorm:
     norm: Norm
 
 
-HeadNorms = NoHeadNorm | HeadNorm | JointNorm
+@dataclass(frozen=True)
+class OwnHeadNorm:
+    """Query and key of each head are normed before rotation, with other weights for every head (StableLM 2)."""
+
+    norm: Norm
+
+
+@dataclass(frozen=True)
+class RotatedHeadNorm:
+    """Query and key of each head are normed after rotation, with the same weights for all heads (HunYuan)."""
+
+    norm: Norm
+
+
+HeadNorms = NoHeadNorm | HeadNorm | JointNorm | OwnHeadNorm | RotatedHeadNorm
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,10 @@ from models.norms import NoHeadNorm as NoHeadNorm
 from models.norms import NoNorm as NoNorm
 from models.norms import Norm as Norm
 from models.norms import OfSum as OfSum
+from models.norms import OwnHeadNorm as OwnHeadNorm
 from models.norms import Placement as Placement
 from models.norms import RMSNorm as RMSNorm
+from models.norms import RotatedHeadNorm as RotatedHeadNorm
 from models.positions import Learned as Learned
 from models.positions import LinearScaling as LinearScaling
 from models.positions import ListedScaling as ListedScaling
@@ -47,8 +49,11 @@ from models.sublayers.attention import AttentionWindow as AttentionWindow
 from models.sublayers.attention import Cap as Cap
 from models.sublayers.attention import Clip as Clip
 from models.sublayers.attention import Full as Full
+from models.sublayers.attention import LogScale as LogScale
 from models.sublayers.attention import NoCap as NoCap
 from models.sublayers.attention import NoClip as NoClip
+from models.sublayers.attention import QueryScale as QueryScale
+from models.sublayers.attention import SameScale as SameScale
 from models.sublayers.attention import Sliding as Sliding
 from models.sublayers.attention import SoftCap as SoftCap
 from models.sublayers.dense import Clamped as Clamped

@@ -34,7 +34,7 @@ class SpecialTokens:
 
 def read_special_tokens(folder: Path, is_byte_level: bool) -> SpecialTokens:
     """Reads the files of a folder. `special_tokens_map.json` is used if there is no `added_tokens_decoder`."""
-    config, own = keys_of(folder / "config.json"), keys_of(folder / "tokenizer_config.json")
+    config, own = config_keys(folder), keys_of(folder / "tokenizer_config.json")
     old = keys_of(folder / "special_tokens_map.json")
     written = own if "added_tokens_decoder" in own else own | _outranking(old, own)
     named = CLASS_TOKENS.get(class_of(folder, is_byte_level), {}) | _named(written)
@@ -48,9 +48,16 @@ def read_special_tokens(folder: Path, is_byte_level: bool) -> SpecialTokens:
     )
 
 
+def config_keys(folder: Path) -> Mapping[str, Any]:
+    """The keys of `config.json`, and those of its text decoder if the model has other inputs too."""
+    keys = keys_of(folder / "config.json")
+    inside = keys.get("text_config")
+    return {**inside, **keys} if isinstance(inside, dict) else keys
+
+
 def class_of(folder: Path, is_byte_level: bool) -> str:
     """The tokenizer class that transformers chooses for a folder."""
-    config, own = keys_of(folder / "config.json"), keys_of(folder / "tokenizer_config.json")
+    config, own = config_keys(folder), keys_of(folder / "tokenizer_config.json")
     return chosen_class(
         config.get("model_type"), own.get("tokenizer_class") or config.get("tokenizer_class"), is_byte_level
     )

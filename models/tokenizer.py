@@ -13,7 +13,7 @@ from models.decoding import byte_of, bytes_of, decoder_parts, decoding_of
 from models.errors import EdgeError, MisuseError
 from models.other_formats import refuse_pointer
 from models.rebuilt import apply_class, is_byte_level
-from models.special_tokens import SpecialTokens, add_special_tokens, keys_of, read_special_tokens
+from models.special_tokens import SpecialTokens, add_special_tokens, config_keys, read_special_tokens
 from models.tokenizer_errors import as_edge_error
 
 _SPACE = "▁"  # the space of sentencepiece
@@ -173,7 +173,7 @@ def _stop_tokens(rust: tokenizers.Tokenizer, folder: Path, special: SpecialToken
     except EdgeError:  # reported when a conversation is requested
         turn = None
     ends = (end if isinstance(end, int) else rust.token_to_id(end) for end in (*special.ends, turn) if end is not None)
-    size = keys_of(folder / "config.json").get("vocab_size")
+    size = config_keys(folder).get("vocab_size")
     vocab_size = size if isinstance(size, int) else rust.get_vocab_size()
     return tuple(dict.fromkeys(end for end in ends if end is not None and 0 <= end < vocab_size))
 

@@ -17,8 +17,8 @@ def norm_of(norm: kinds.Norm | kinds.NoNorm, features: int) -> nn.Module:
             return nn.Identity()
         case kinds.RMSNorm(eps):
             return nn.RMSNorm(features, eps)
-        case kinds.LayerNorm(eps):
-            return nn.LayerNorm(features, eps)
+        case kinds.LayerNorm(eps, bias):
+            return nn.LayerNorm(features, eps, bias=bias)
 
 
 def activate(activation: Activation, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

@@ -7,21 +7,31 @@ import numpy as np
 import torch
 import transformers
 from transformers import (
+    ArceeConfig,
+    Cohere2Config,
+    Ernie4_5Config,
+    Exaone4Config,
     Gemma2Config,
     Gemma3TextConfig,
     GemmaConfig,
+    Glm4Config,
     GPT2Config,
     GPTNeoXConfig,
     GraniteConfig,
+    HunYuanDenseV1Config,
     LlamaConfig,
+    Ministral3Config,
     MistralConfig,
+    NemotronConfig,
     Olmo2Config,
+    Olmo3Config,
     OPTConfig,
     Phi3Config,
     PhiConfig,
     PretrainedConfig,
     Qwen2Config,
     Qwen3Config,
+    SeedOssConfig,
     SmolLM3Config,
     StableLmConfig,
     Starcoder2Config,
@@ -33,6 +43,11 @@ _LLAMA = {"vocab_size": 96, "hidden_size": 32, "intermediate_size": 88, "num_hid
 _NEOX = {"vocab_size": 96, "hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2}
 _SMALL = _LLAMA | {"num_attention_heads": 4, "num_key_value_heads": 2}
 _GPT2 = {"vocab_size": 96, "n_layer": 2, "n_positions": 64}
+
+_MINISTRAL = {
+    "rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0, "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0,
+    "mscale_all_dim": 1.0, "original_max_position_embeddings": 8, "llama_4_scaling_beta": 0.1,
+}  # fmt: skip
 
 REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
     "llama-grouped-tied": lambda: LlamaConfig(
@@ -132,6 +147,14 @@ REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
     "phi-normed-heads": lambda: PhiConfig(**_SMALL | {"num_key_value_heads": 4}, qk_layernorm=True),
     "stablelm-sequential": lambda: StableLmConfig(**_SMALL | {"hidden_size": 64}, use_qkv_bias=True),
     "stablelm-parallel": lambda: StableLmConfig(**_SMALL | {"hidden_size": 64}, use_parallel_residual=True),
+    "stablelm-norms-of-every-head": lambda: StableLmConfig(
+        **_SMALL | {"hidden_size": 64}, qk_layernorm=True, use_parallel_residual=True
+    ),
+    "stablelm-norms-of-every-head-one-kv-head": lambda: StableLmConfig(
+        **_SMALL | {"hidden_size": 48, "num_key_value_heads": 1}, qk_layernorm=True, use_qkv_bias=True,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5},
+    ),
     "phi3-fused": lambda: Phi3Config(**_SMALL, sliding_window=6, bos_token_id=0, eos_token_id=0),
     "phi3-longrope": lambda: Phi3Config(
         **_SMALL | {"hidden_size": 64}, bos_token_id=0, eos_token_id=0,
@@ -210,6 +233,118 @@ REFERENCES: dict[str, Callable[[], PretrainedConfig]] = {
         **_SMALL | {"hidden_size": 64, "num_key_value_heads": 1}, bos_token_id=0, eos_token_id=0,
         tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.75},
+    ),
+    "nemotron-squared-relu-half-rotary": lambda: NemotronConfig(**_SMALL | {"hidden_size": 64}),
+    "nemotron-one-kv-head-odd-sizes-biases": lambda: NemotronConfig(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 1},
+        head_dim=20, attention_bias=True, mlp_bias=True, tie_word_embeddings=True,
+    ),
+    "nemotron-full-rotary-silu": lambda: NemotronConfig(
+        **_SMALL | {"num_key_value_heads": 4}, hidden_act="silu", norm_eps=0.1,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e3, "partial_rotary_factor": 1.0},
+    ),
+    "arcee-squared-relu": lambda: ArceeConfig(**_SMALL, bos_token_id=0, eos_token_id=0),
+    "arcee-one-kv-head-biases-tied": lambda: ArceeConfig(
+        **_SMALL | {"num_key_value_heads": 1}, attention_bias=True, mlp_bias=True, tie_word_embeddings=True,
+        bos_token_id=0, eos_token_id=0,
+    ),
+    "arcee-odd-sizes-yarn": lambda: ArceeConfig(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=14, max_position_embeddings=64, bos_token_id=0, eos_token_id=0, rope_parameters={
+            "rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "original_max_position_embeddings": 16,
+        },
+    ),
+    "seed-oss-biases-of-three": lambda: SeedOssConfig(**_SMALL, head_dim=16),
+    "seed-oss-one-kv-head-all-biases-tied": lambda: SeedOssConfig(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=12, attention_out_bias=True, mlp_bias=True,
+        tie_word_embeddings=True,
+    ),
+    "seed-oss-odd-sizes-output-bias-alone": lambda: SeedOssConfig(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=10, attention_bias=False, attention_out_bias=True,
+    ),
+    "glm4-neighbors-rotated-norms-around": lambda: Glm4Config(**_SMALL, head_dim=16),
+    "glm4-one-kv-head-no-biases-tied": lambda: Glm4Config(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=8, attention_bias=False, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e3, "partial_rotary_factor": 1.0},
+    ),
+    "glm4-odd-sizes-quarter-rotary": lambda: Glm4Config(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=24, rope_parameters={"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.25},
+    ),
+    "ernie-neighbors-rotated-tied": lambda: Ernie4_5Config(**_SMALL, head_dim=16),
+    "ernie-one-kv-head-biases-untied": lambda: Ernie4_5Config(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=8, use_bias=True, tie_word_embeddings=False
+    ),
+    "ernie-odd-sizes-linear-scaling": lambda: Ernie4_5Config(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=10, use_bias=True, rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0},
+    ),
+    "olmo3-windows-norms-after": lambda: Olmo3Config(**_SMALL | {"num_hidden_layers": 4}, sliding_window=4),
+    "olmo3-yarn-in-full-layers": lambda: Olmo3Config(
+        **_SMALL | {"num_key_value_heads": 1}, sliding_window=3, attention_bias=True, max_position_embeddings=64,
+        layer_types=["full_attention", "sliding_attention", "full_attention"],
+        rope_parameters={
+            "full_attention": {
+                "rope_type": "yarn", "rope_theta": 50.0, "factor": 8.0, "original_max_position_embeddings": 8,
+            },
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e3},
+        },
+    ),
+    "olmo3-odd-sizes-tied": lambda: Olmo3Config(
+        **_SMALL | {"hidden_size": 30, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        sliding_window=2, tie_word_embeddings=True,
+    ),
+    "exaone4-full-layers-without-positions": lambda: Exaone4Config(
+        **_SMALL | {"num_hidden_layers": 4}, sliding_window=4
+    ),
+    "exaone4-one-kv-head-no-window": lambda: Exaone4Config(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=16, sliding_window=None, tie_word_embeddings=True,
+        layer_types=["full_attention"] * 3,
+    ),
+    "exaone4-odd-sizes-llama3-scaling": lambda: Exaone4Config(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=10, sliding_window=3, sliding_window_pattern=2, max_position_embeddings=64, rope_parameters={
+            "rope_type": "llama3", "rope_theta": 100.0, "factor": 8.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 24,
+        },
+    ),
+    "cohere2-shared-norm-without-bias": lambda: Cohere2Config(
+        **_SMALL | {"num_hidden_layers": 4}, sliding_window=4, logit_scale=0.25
+    ),
+    "cohere2-one-kv-head-biases-untied": lambda: Cohere2Config(
+        **_SMALL | {"num_key_value_heads": 1, "hidden_size": 64}, sliding_window=3, logit_scale=2.0,
+        attention_bias=True, tie_word_embeddings=False,
+        layer_types=["full_attention", "sliding_attention", "sliding_attention"],
+    ),
+    "cohere2-odd-sizes": lambda: Cohere2Config(
+        **_SMALL | {"hidden_size": 30, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        sliding_window=2,
+    ),
+    "hunyuan-norms-after-rotation-alpha": lambda: HunYuanDenseV1Config(
+        **_SMALL, head_dim=16,
+        rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "alpha": 1000.0, "factor": 1.0},
+    ),
+    "hunyuan-one-kv-head-biases-tied": lambda: HunYuanDenseV1Config(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=8, attention_bias=True, tie_word_embeddings=True
+    ),
+    "hunyuan-odd-sizes-dynamic-without-alpha": lambda: HunYuanDenseV1Config(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=10, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0},
+    ),
+    "ministral3-yarn-growing-queries": lambda: Ministral3Config(
+        **_SMALL, head_dim=16, rope_parameters=_MINISTRAL | {"llama_4_scaling_beta": 0.5}
+    ),
+    "ministral3-one-kv-head-window-tied": lambda: Ministral3Config(
+        **_SMALL | {"num_key_value_heads": 1}, head_dim=8, sliding_window=5, tie_word_embeddings=True,
+        rope_parameters=_MINISTRAL | {"original_max_position_embeddings": 3, "mscale": 0.7, "mscale_all_dim": 1.3},
+    ),
+    "ministral3-odd-sizes-unscaled-angles": lambda: Ministral3Config(
+        **_SMALL | {"hidden_size": 36, "intermediate_size": 43, "num_attention_heads": 3, "num_key_value_heads": 3},
+        head_dim=10, rope_parameters={
+            "rope_type": "default", "rope_theta": 1e3, "llama_4_scaling_beta": 1.5,
+            "original_max_position_embeddings": 2,
+        },
     ),
 } | MIXTURES  # fmt: skip
 """Configs by what is special about each."""

@@ -28,14 +28,17 @@ from models.spec import (
     LayerSpec,
     Learned,
     LinearScaling,
+    LogScale,
     NoNorm,
     NoPosition,
     OfSum,
+    OwnHeadNorm,
     Parallel,
     Plain,
     Projected,
     RMSNorm,
     Rotary,
+    RotatedHeadNorm,
     Sequential,
     Sliding,
     SoftCap,
@@ -143,6 +146,34 @@ _OLMO = LayerSpec(
     placement=After(),
 )
 
+_HUNYUAN = LayerSpec(
+    mixer=_attention(
+        window=Full(),
+        position=Rotary(base=1_000.0, features=16),
+        qkv_bias=False,
+        out_bias=True,
+        head_norm=RotatedHeadNorm(RMSNorm(eps=1e-5)),
+        query_scale=LogScale(beta=0.4, original=6),
+    ),
+    ffn=Gated(Activation.SILU, d_ff=45, bias=False),
+    norm=LayerNorm(eps=1e-5, bias=False),
+    residual=Parallel(),
+)
+
+_MINISTRAL = LayerSpec(
+    mixer=_attention(
+        head_norm=OwnHeadNorm(LayerNorm(eps=1e-5, bias=False)),
+        window=Sliding(9),
+        position=Rotary(base=10_000.0, features=16),
+        qkv_bias=False,
+        out_bias=False,
+        query_scale=LogScale(beta=0.2, original=5),
+    ),
+    ffn=Plain(Activation.RELU2, d_ff=40, bias=True),
+    norm=RMSNorm(eps=1e-5),
+    residual=Sequential(),
+)
+
 _OPT = LayerSpec(
     mixer=_attention(window=Full(), position=NoPosition(), qkv_bias=True, out_bias=True),
     ffn=Plain(Activation.RELU, d_ff=72, bias=True),
@@ -246,6 +277,15 @@ TINY_SPECS: dict[str, DecoderSpec] = {
         norm=RMSNorm(eps=1e-5),
         tied=False,
     ),
+    "rotation-before-norms-scaled-queries": DecoderSpec(
+        vocab_size=84,
+        d_model=32,
+        context=48,
+        positions=NoPosition(),
+        layers=_with_heads((_HUNYUAN, _MINISTRAL), 4, 2, 16),
+        norm=LayerNorm(eps=1e-5, bias=False),
+        tied=True,
+    ),
     "normed-sums-projected-embedding-tied": DecoderSpec(
         vocab_size=92,
         d_model=32,
@@ -263,7 +303,7 @@ TINY_SPECS: dict[str, DecoderSpec] = {
 def _draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     noise = np.random.default_rng([seed, crc32(name.encode())]).standard_normal(shape, dtype=np.float32)
     part = name.removeprefix("layers.").split(".", 1)[-1]
-    if name.endswith(("norm.weight", "after.weight", "sum.weight")):
+    if name.endswith(("norm.weight", "after.weight", "sum.weight")) or ".norms." in name:
         return 1 + np.float32(0.1) * noise
     if name.endswith(".bias"):
         return np.float32(0.1) * noise

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from mlx import nn
 
 from edge.timing import Grain, TimesByScope, with_rests
-from models.mlx_decoder import Block, Decoder
+from models.mlx_decoder import Block, Decoder, OwnHeadNorms
 from models.mlx_kernels import Cached, blind
 from models.mlx_quantized import Quantized
 from models.parts import OTHER, TimedParts
@@ -154,7 +154,7 @@ def _modules_of(sublayers: list[nn.Module], child: str) -> Link:
 
 def _width(module: nn.Module) -> int:
     """Input features of a linear layer or a norm."""
-    return int(module.columns) if isinstance(module, Quantized) else int(module.weight.shape[-1])
+    return int(module.columns) if isinstance(module, Quantized | OwnHeadNorms) else int(module.weight.shape[-1])
 
 
 def _sublayers_of(sublayers: list[nn.Module], cache: Cached) -> Link:

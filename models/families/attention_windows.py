@@ -36,6 +36,14 @@ def windows_of(config: Config, near: AttentionWindow, unstated: Sequence[str]) -
     return [known[name] for name in names]
 
 
+def every_nth(config: Config) -> list[str]:
+    """The default kinds of layers: every `sliding_window_pattern`-th layer is full, the others are sliding."""
+    if config.stated("layer_types") is not None:
+        return []
+    pattern = config.count("sliding_window_pattern")
+    return [SLIDING if (layer + 1) % pattern else FULL for layer in range(layers_of(config))]
+
+
 def upper_windows(config: Config) -> list[AttentionWindow]:
     """The windows of Qwen: sliding from layer `max_window_layers` on, if `use_sliding_window` is true."""
     near = window_of(config) if config.flag("use_sliding_window") else Full()

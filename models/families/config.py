@@ -11,6 +11,7 @@ from models.spec import Activation
 
 ACTIVATIONS = {
     "relu": Activation.RELU,
+    "relu2": Activation.RELU2,
     "gelu": Activation.GELU,
     "gelu_python": Activation.GELU,
     "gelu_new": Activation.GELU_TANH,

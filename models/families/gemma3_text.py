@@ -3,27 +3,25 @@
 from dataclasses import replace
 
 from models.families import gemma2
-from models.families.attention_windows import FULL, SLIDING, window_of, windows_of
+from models.families.attention_windows import FULL, SLIDING, every_nth, window_of, windows_of
 from models.families.config import Config
 from models.families.family import Family
 from models.families.gemma import NORMS
 from models.families.gemma2 import AROUND, cap_of
-from models.families.llama import PARTS, decoder_of, layer_of, layers_of, norm_of, with_attention
-from models.families.rope import original_in, scaled
+from models.families.llama import PARTS, decoder_of, layer_of, norm_of, with_attention
+from models.families.rope_by_kind import rotary_of_kind
 from models.families.views import LessOne, Part, Stored, stored_parts
-from models.spec import Around, DecoderSpec, Full, HeadNorm, Rotary
+from models.spec import Around, DecoderSpec, Full, HeadNorm
 
 _NORMS: dict[str, Part] = {
     "attn.query_norm": ("self_attn.q_norm", LessOne()),
     "attn.key_norm": ("self_attn.k_norm", LessOne()),
 }
 
-_BY_KIND = {FULL: "rope_theta", SLIDING: "rope_local_base_freq"}
-"""The older key for the rotary base of each kind of layer."""
-
 
 def decoder(config: Config) -> DecoderSpec:
-    far, near = _rotary_of(config, FULL), _rotary_of(config, SLIDING)
+    far = rotary_of_kind(config, FULL, "rope_theta")
+    near = rotary_of_kind(config, SLIDING, "rope_local_base_freq")
     layer = replace(
         with_attention(
             layer_of(config, far, bias=config.flag("attention_bias"), activation="hidden_activation"),
@@ -31,38 +29,9 @@ def decoder(config: Config) -> DecoderSpec:
         ),
         placement=Around(),
     )
-    windows = windows_of(config, window_of(config), _every_sixth(config))
+    windows = windows_of(config, window_of(config), every_nth(config))
     layers = [with_attention(layer, window=window, position=far if window == Full() else near) for window in windows]
     return replace(decoder_of(config, layers), logit_cap=cap_of(config, "final_logit_softcapping"))
-
-
-def _every_sixth(config: Config) -> list[str]:
-    """The default kinds of layers: every `sliding_window_pattern`-th layer is full, the others are sliding."""
-    if config.stated("layer_types") is not None:
-        return []
-    pattern = config.count("sliding_window_pattern")
-    return [SLIDING if (layer + 1) % pattern else FULL for layer in range(layers_of(config))]
-
-
-def _rotary_of(config: Config, kind: str) -> Rotary:
-    """The rotary positions of one kind of layer, from its table in `rope_parameters` and the older flat keys.
-
-    `rope_scaling` applies to full layers. In it, `rope_type` names the scaling; the older key `type` is not read.
-    """
-    both = config.table("rope_parameters")
-    stated = dict(both.table(kind).keys)
-    if kind == FULL and (scaling := config.table("rope_scaling").keys):
-        stated = ({} if both.keys else {"rope_type": "default"}) | stated | dict(scaling)
-    table = Config(config.path, stated | _truncate(both))
-    base = table.number("rope_theta") if "rope_theta" in stated else config.number(_BY_KIND[kind])
-    share = table.number("partial_rotary_factor") if "partial_rotary_factor" in stated else 1.0
-    original, head_dim = original_in(config, table), config.count("head_dim")
-    return scaled(config, table, head_dim, base, share, partial=False, original=original)
-
-
-def _truncate(both: Config) -> dict[str, object]:
-    """The key `truncate` of YaRN, which transformers reads from the outer table of `rope_parameters`."""
-    return {"truncate": both.keys.get("truncate", True)}
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:

@@ -8,8 +8,8 @@ _FILE = (
 """Facts about the file and the tools that wrote it."""
 
 _TOKENS = (
-    "bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "sep_token_id", "cls_token_id", "mask_token_id",
-    "decoder_start_token_id", "tokenizer_class", "vocab_file", "prefix",
+    "bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id", "eod_token_id", "sep_token_id", "cls_token_id",
+    "mask_token_id", "decoder_start_token_id", "tokenizer_class", "vocab_file", "prefix",
 )  # fmt: skip
 """Special tokens, which do not affect the forward pass."""
 

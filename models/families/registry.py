@@ -8,7 +8,8 @@ from models import families
 from models.errors import SpecError
 from models.families.config import Config, shown
 from models.families.family import Family
-from models.families.switches import ALIBI, EXPERTS, SWITCHES
+from models.families.switches import EXPERTS, SWITCHES
+from models.families.unsupported import lacking_part
 
 FAMILIES: dict[str, Family] = {
     name: module.FAMILY
@@ -20,26 +21,10 @@ FAMILIES: dict[str, Family] = {
     if hasattr(module, "FAMILY")
 }
 
-_STATES = "recurrent states instead of attention"
-
 _OTHERS = {
-    "bloom": ALIBI,
-    "mpt": ALIBI,
     "phimoe": EXPERTS,
-    "deepseek_v2": EXPERTS,
-    "deepseek_v3": EXPERTS,
-    "mamba": _STATES,
-    "mamba2": _STATES,
-    "rwkv": _STATES,
-    "recurrent_gemma": _STATES,
-    "gpt_neo": "scores without a scale",
-    "t5": "an encoder and cross-attention",
-    "bart": "an encoder and cross-attention",
-    "bert": "attention to later tokens",
-    "roberta": "attention to later tokens",
-    "gemma3": "image input (its text decoder has model_type 'gemma3_text')",
 }
-"""Features of well-known models that Edge does not support."""
+"""Features of well-known models that Edge does not support, besides those of `unsupported`."""
 
 
 def family_of(config: Config) -> Family:
@@ -47,6 +32,8 @@ def family_of(config: Config) -> Family:
     name = config.keys.get("model_type")
     if not isinstance(name, str):
         raise SpecError(f"{config.path} has no 'model_type', so its decoder is unknown")
+    if name not in FAMILIES and (part := lacking_part(config, name)):
+        raise SpecError(f"{config.path}: model_type {shown(name)} requires {part}, which Edge does not support")
     if name in FAMILIES:
         return FAMILIES[name]
     for key in ("num_local_experts", "num_experts", "n_routed_experts", "alibi"):

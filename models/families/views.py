@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from models.spec import DecoderSpec
+from models.spec import DecoderSpec, Rotary
 
 Shape = tuple[int, ...]
 
@@ -112,6 +112,30 @@ class LessOne:
 
     def read(self, stored: NDArray[np.generic]) -> NDArray[np.generic]:
         return 1 + stored.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Interleaved:
+    """Heads of queries or keys whose rotation pairs neighboring features, 2i with 2i + 1.
+
+    Edge rotates feature i with feature i + rotated/2. With the rows in that order, the rotated heads have the same
+    features in another order, and products of queries and keys do not change.
+
+    Attributes:
+        head_dim: Rows of one head.
+        rotated: Leading rows of each head that are rotated.
+    """
+
+    head_dim: int
+    rotated: int
+
+    def stored_shape(self, shape: Shape) -> Shape:
+        return shape
+
+    def read(self, stored: NDArray[np.generic]) -> NDArray[np.generic]:
+        pairs = np.arange(self.rotated).reshape(-1, 2).T.reshape(-1)
+        order = np.concatenate([pairs, np.arange(self.rotated, self.head_dim)])
+        return stored.reshape(-1, self.head_dim, *stored.shape[1:])[:, order].reshape(stored.shape)
 
 
 @dataclass(frozen=True)
@@ -248,6 +272,18 @@ def stored_parts(
             for ours, part in parts.items():
                 found[f"layers.{layer}.{ours}.{kind}"] = _stored(f"{root}layers.{layer}.", part, kind)
     return found
+
+
+def interleaved(spec: DecoderSpec) -> dict[str, Part]:
+    """The queries and keys of a decoder whose rotation pairs neighboring features.
+
+    All layers get the same order, which changes nothing in layers without rotation.
+    """
+    for attention in spec.attentions:
+        if isinstance(attention.position, Rotary):
+            view = Interleaved(attention.head_dim, attention.position.features)
+            return {"attn.query": ("self_attn.q_proj", view), "attn.key": ("self_attn.k_proj", view)}
+    return {}
 
 
 def _stored(root: str, part: Part, kind: str) -> Stored:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from models.errors import SpecError
-from models.norms import HeadNorms, JointNorm, NoHeadNorm
+from models.norms import HeadNorm, HeadNorms, JointNorm, NoHeadNorm, OwnHeadNorm, RotatedHeadNorm
 from models.positions import ListedScaling, NoPosition, Rotary
 from models.sublayers.states import Growing, State
 from models.sublayers.sublayer import Mixer, Parameter, SiteAxes, at_least_one, linear, normed
@@ -60,6 +60,28 @@ class Clip:
 Clipping = NoClip | Clip
 
 
+@dataclass(frozen=True)
+class SameScale:
+    """Queries of all positions have the same scale."""
+
+
+@dataclass(frozen=True)
+class LogScale:
+    """Queries are multiplied by `1 + beta * ln(1 + floor(position / original))` (Llama 4, Ministral 3).
+
+    It sharpens attention over long texts, whose softmax has more keys.
+
+    Attributes:
+        original: Tokens of context before a scaling; up to it the factor is 1.
+    """
+
+    beta: float
+    original: int
+
+
+QueryScale = SameScale | LogScale
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attention(Mixer):
     """Attention with its heads, its window and its positions.
@@ -71,6 +93,7 @@ class Attention(Mixer):
         head_norm: Norm of queries and keys.
         score_cap: Soft cap of scaled attention scores, before the softmax.
         clip: Clipping of queries, keys and values.
+        query_scale: Factor of queries that depends on their position.
         sinks: Whether each head has one more logit in the softmax, whose weight no value gets.
     """
 
@@ -96,6 +119,7 @@ class Attention(Mixer):
     score_cap: Cap = field(default_factory=NoCap)
     clip: Clipping = field(default_factory=NoClip)
     sinks: bool = False
+    query_scale: QueryScale = field(default_factory=SameScale)
 
     @property
     def sharing(self) -> int:
@@ -127,6 +151,8 @@ class Attention(Mixer):
             )
         if isinstance(self.window, Sliding) and self.window.tokens < 1:
             raise SpecError(f"{where}the window is {self.window.tokens} tokens; it must be at least 1")
+        if isinstance(self.query_scale, LogScale):
+            at_least_one(f"{where}the query scale: ", original=self.query_scale.original)
         if isinstance(self.position, Rotary):
             self._check_rotary(where, self.position)
 
@@ -149,10 +175,20 @@ class Attention(Mixer):
         if self.sinks:
             yield Parameter("sinks", (self.n_heads,), ("n_heads",))
         yield from linear("out", d_model, self.query_width, self.out_bias, _HEADS)
-        if not isinstance(self.head_norm, NoHeadNorm):
-            joint = isinstance(self.head_norm, JointNorm)
-            yield from normed("query_norm", self.head_norm.norm, self.query_width if joint else self.head_dim)
-            yield from normed("key_norm", self.head_norm.norm, self.key_width if joint else self.head_dim)
+        for name, heads in (("query_norm", self.n_heads), ("key_norm", self.n_kv_heads)):
+            yield from self._head_norm_parameters(name, heads)
+
+    def _head_norm_parameters(self, name: str, heads: int) -> Iterator[Parameter]:
+        match self.head_norm:
+            case NoHeadNorm():
+                return
+            case JointNorm(norm):
+                yield from normed(name, norm, heads * self.head_dim)
+            case OwnHeadNorm(norm):
+                for head in range(heads):
+                    yield from normed(f"{name}.norms.{head}", norm, self.head_dim)
+            case HeadNorm(norm) | RotatedHeadNorm(norm):
+                yield from normed(name, norm, self.head_dim)
 
     def sites(self) -> Mapping[str, SiteAxes]:
         heads = {"head": self.n_heads, "head_dim": self.head_dim}

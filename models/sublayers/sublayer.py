@@ -145,7 +145,7 @@ def normed(name: str, norm: Norm | NoNorm, features: int) -> Iterator[Parameter]
     if isinstance(norm, NoNorm):
         return
     yield Parameter(f"{name}.weight", (features,))
-    if isinstance(norm, LayerNorm):
+    if isinstance(norm, LayerNorm) and norm.bias:
         yield Parameter(f"{name}.bias", (features,))
 
 

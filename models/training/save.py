@@ -51,7 +51,7 @@ def config_of(spec: DecoderSpec, end: int) -> dict[str, Any]:
     """The `config.json` of a spec that GPT-NeoX can express, with rotary sizes under the old and the new keys."""
     layer, attention = spec.layers[0], spec.layers[0].attention
     ffn, position, norm = layer.ffn, attention.position, layer.norm
-    if not (isinstance(ffn, Plain) and isinstance(position, Rotary) and isinstance(norm, LayerNorm)):
+    if not (isinstance(ffn, Plain) and isinstance(position, Rotary) and isinstance(norm, LayerNorm) and norm.bias):
         raise SpecError("GPT-NeoX has a plain FFN, rotary positions and LayerNorm; this spec has others")
     if any(other != layer for other in spec.layers) or attention.sharing > 1:
         raise SpecError("GPT-NeoX repeats one layer and has a key head for every query head; this spec differs")

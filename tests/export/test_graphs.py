@@ -8,8 +8,9 @@ import pytest
 
 from edge.timing import Grain
 from export.initializers import initializer_shapes
-from export.kernels import FusedRotary, GroupedQuery, Standard, fuses, kernels_of
+from export.kernels import FusedRotary, GroupedQuery, Standard, kernels_of
 from export.names import SCATTER_OPSET, part_of_node
+from export.rotation import fuses
 from models.parts import sublayer_of
 from models.sites import place_of, sites_of
 from models.spec import DecoderSpec, Rotary
@@ -55,7 +56,7 @@ def test_every_gemm_counts_with_the_sublayer_that_owns_its_weight(name: str) -> 
     for node in built(name, "fast").graph.node:
         for weight in (used for used in node.input if used.endswith(".weight")):
             owner = re.sub(
-                r"(_sum|\.(norm|after|query_norm|key_norm|query|key|value|out|gate|up|down|project))?\.weight$",
+                r"(_sum|\.(norm|after|query_norm|key_norm|query|key|value|out|gate|up|down|project)(\.norms\.\d+)?)?\.weight$",
                 "",
                 weight,
             )

@@ -32,7 +32,7 @@ HARMLESS: Keys = {
     # what the file is, and where it comes from
     "architectures": ["Some"], "dtype": "float32", "transformers_version": "4.0.0",
     # tokens, which do not affect the computation
-    "bos_token_id": 5, "eos_token_id": 6, "pad_token_id": 7,
+    "bos_token_id": 5, "eos_token_id": 6, "pad_token_id": 7, "eod_token_id": 3,
     # training
     "attention_dropout": 0.3, "attn_pdrop": 0.3, "classifier_dropout": 0.3, "dropout": 0.3, "embd_pdrop": 0.3,
     "embedding_dropout": 0.3, "hidden_dropout": 0.3, "init_std": 0.5, "initializer_range": 0.5, "layerdrop": 0.3,
@@ -73,13 +73,19 @@ TINY: Keys = {
     "max_window_layers": 1, "no_rope_layer_interval": 3, "sliding_window_pattern": 3, "rope_local_base_freq": 50.0,
     "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "attention_multiplier": 0.2, "logits_scaling": 2.0,
     "query_pre_attn_scalar": 7, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0,
-    "word_embed_proj_dim": 20,
+    "word_embed_proj_dim": 20, "norm_eps": 0.01, "logit_scale": 0.3,
 }  # fmt: skip
 """A small value of each key, other than its default."""
 
 OWN: dict[str, Keys] = {
     "gemma3_text": {"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 2.0}}},
     "gpt_neox": {"head_dim": None},
+    "olmo3": {"rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 2.0}}, "head_dim": 8},
+    "ministral3": {
+        "rope_parameters": {
+            "rope_type": "linear", "factor": 2.0, "llama_4_scaling_beta": 0.5, "original_max_position_embeddings": 3,
+        },
+    },
     "stablelm": {"hidden_size": 128, "head_dim": None, "partial_rotary_factor": 0.5},
     "phi": {"hidden_size": 128, "head_dim": None, "partial_rotary_factor": 0.75},
     "phi3": {
@@ -104,6 +110,9 @@ SIZES = ("vocab_size", "hidden_size", "n_embd", "intermediate_size", "ffn_dim", 
 LARGEST_RUN = 128
 """Sizes up to which a model is built, not only described."""
 
+
+LOST_IN_SPELLING = {("glm4", "partial_rotary_factor null")}
+"""What transformers itself reads in another way once it has spelled it out."""
 
 NOT_OF_FILES = {"get_text_config", "image_token_id", "mm_tokens_per_image", "text_config", "vision_config"}
 """What the code of Gemma 3 reads of configs with images."""
@@ -173,7 +182,8 @@ def test_every_key_means_what_it_means_to_transformers(name: str, capsys: pytest
             assert ours in (None, plain), f"{name}: Edge reads '{case}', which transformers refuses, in its own way"
             continue
         assert ours is not None, f"{name}: Edge refuses '{case}', which transformers runs"
-        assert ours == _meaning(name, theirs.spelled), f"{name}: '{case}' is another decoder than transformers says"
+        if (name, case) not in LOST_IN_SPELLING:
+            assert ours == _meaning(name, theirs.spelled), f"{name}: '{case}' is another decoder than transformers says"
         counted["run" if theirs.run else "described"] += 1
         difference = theirs.run.difference(name, ours) if theirs.run else 0.0
         assert difference < 2e-4, f"{name}: '{case}' leaves transformers by {difference:.2g}"

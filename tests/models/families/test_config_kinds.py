@@ -9,6 +9,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from models.errors import SpecError
 from models.families.registry import FAMILIES, family_of
 from models.families.switches import SWITCHES
+from models.families.unsupported import PARTS
+from models.families.wrappers import WRAPPERS
 from models.rotary import inverse_periods
 from models.spec import Rotary
 from tests.models.families.configs import Keys, Meaning, config_of, read_by_edge
@@ -100,7 +102,7 @@ def test_keys_that_no_class_knows_mean_nothing(name: str) -> None:
 
 def test_only_slips_of_the_keyboard_are_asked_about() -> None:
     """A name of another model of transformers is none."""
-    for other in sorted(set(CONFIG_MAPPING) - set(FAMILIES)):
+    for other in sorted(set(CONFIG_MAPPING) - set(FAMILIES) - set(WRAPPERS)):
         assert "did you mean" not in _refusal(other), f"'{other}' is a model of its own: {_refusal(other)}"
     for typed in ("llamma", "lama", "Llama", "llmaa", "gpt-neox", "GPTNeoX", "qwen-2", "gemma3-text"):
         assert "did you mean" in _refusal(typed), f"'{typed}' is meant to be a family"
@@ -116,3 +118,44 @@ def _refusal(model_type: object) -> str:
 def test_a_model_type_that_is_none_of_ours_is_refused_in_one_line(model_type: object) -> None:
     said = _refusal(model_type)
     assert "did you mean" not in said and "\x1b" not in said and "\n" not in said and len(said) < 400
+
+
+@pytest.mark.parametrize(
+    ("model_type", "keys", "part"),
+    [
+        ("mamba", {}, "state-space layers"),
+        ("mamba2", {}, "state-space layers"),
+        ("falcon_h1", {}, "state-space layers"),
+        ("granitemoehybrid", {"num_local_experts": 8}, "state-space layers"),
+        ("nemotron_h", {}, "state-space layers"),
+        ("jamba", {"num_experts": 16}, "state-space layers"),
+        ("zamba2", {}, "state-space layers"),
+        ("bamba", {}, "state-space layers"),
+        ("a_new_hybrid", {"mamba_d_state": 128}, "state-space layers"),
+        ("lfm2", {}, "short convolutions"),
+        ("lfm2_moe", {"num_experts": 32}, "short convolutions"),
+        ("qwen3_next", {"num_experts": 512}, "gated delta nets"),
+        ("qwen3_5", {"text_config": {}}, "gated delta nets"),
+        ("a_new_qwen", {"text_config": {"linear_num_value_heads": 32}}, "gated delta nets"),
+        ("recurrent_gemma", {}, "recurrent states"),
+        ("rwkv", {}, "recurrent states"),
+        ("deepseek_v2", {"n_routed_experts": 64}, "latent attention"),
+        ("deepseek_v3", {"n_routed_experts": 256}, "latent attention"),
+        ("kimi_k2", {}, "latent attention"),
+        ("minicpm3", {}, "latent attention"),
+        ("glm4_moe_lite", {"n_routed_experts": 64}, "latent attention"),
+        ("a_new_deepseek", {"kv_lora_rank": 512, "n_routed_experts": 64}, "latent attention"),
+        ("gemma3n", {}, "per-layer embeddings"),
+        ("gemma4", {}, "per-layer embeddings"),
+        ("gemma5", {"text_config": {"hidden_size_per_layer_input": 256}}, "per-layer embeddings"),
+        ("mpt", {}, "ALiBi positions"),
+        ("t5", {}, "an encoder and cross-attention"),
+    ],
+)
+def test_a_model_with_a_part_that_edge_lacks_is_refused_by_the_part(model_type: str, keys: Keys, part: str) -> None:
+    with pytest.raises(SpecError, match=f"model_type '{model_type}' requires .*{part}.*which Edge does not support"):
+        family_of(config_of({"model_type": model_type, **keys}))
+
+
+def test_a_part_is_named_only_for_models_that_edge_does_not_run() -> None:
+    assert not set(PARTS) & {*FAMILIES, *WRAPPERS}

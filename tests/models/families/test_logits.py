@@ -154,7 +154,6 @@ def test_longrope_stays_within_the_context_its_short_factors_are_for(tmp_path: P
             "'layer_types' is ['full_attention', 'chunked']",
         ),
         ("smollm3-layers-without-positions", {"no_rope_layers": [1]}, "'no_rope_layers' is [1]"),
-        ("stablelm-sequential", {"qk_layernorm": True}, "a separate norm for every head"),
         (
             "phi3-longrope",
             {"rope_parameters": {"rope_type": "longrope", "short_factor": [1.0]}},
