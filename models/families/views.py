@@ -1,12 +1,13 @@
 """How a parameter is stored in a tensor of a checkpoint: unchanged, transposed, or as some of its rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import CheckpointError
 from models.spec import DecoderSpec
 
 Shape = tuple[int, ...]
@@ -146,6 +147,10 @@ def in_turn(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[
 class Joining(Protocol):
     """One way of storing a parameter in several tensors."""
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Types of the tensors' numbers, as safetensors names them; empty for any floats."""
+
     def stored_shapes(self, shape: Shape, tensors: int) -> tuple[Shape, ...]:
         """The shape of each tensor, given the parameter's."""
 
@@ -167,8 +172,12 @@ class Mxfp4:
     comes first. The result is float32, exactly.
     """
 
+    kinds: ClassVar[tuple[str, ...]] = ("U8",)
+
     def stored_shapes(self, shape: Shape, tensors: int) -> tuple[Shape, ...]:
         experts, rows, columns = shape
+        if columns % MXFP4_GROUP:
+            raise CheckpointError(f"MXFP4 needs rows of a multiple of {MXFP4_GROUP} numbers; experts have {columns}")
         groups = columns // MXFP4_GROUP
         return (experts, rows, groups, MXFP4_GROUP // 2), (experts, rows, groups)
 
@@ -190,6 +199,7 @@ class Join:
             and their rows are in turn in the parameter.
     """
 
+    kinds: ClassVar[tuple[str, ...]] = ()
     n_experts: int
 
     def stored_shapes(self, shape: Shape, tensors: int) -> tuple[Shape, ...]:
@@ -198,6 +208,19 @@ class Join:
     def join(self, stored: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
         stacks = [np.stack(stored[at : at + self.n_experts]) for at in range(0, len(stored), self.n_experts)]
         return stacks[0] if len(stacks) == 1 else in_turn(*stacks)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """One parameter from two stacks, gates and ups, whose rows are in turn in the parameter."""
+
+    kinds: ClassVar[tuple[str, ...]] = ()
+
+    def stored_shapes(self, shape: Shape, tensors: int) -> tuple[Shape, ...]:
+        return ((shape[0], shape[1] // tensors, *shape[2:]),) * tensors
+
+    def join(self, stored: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+        return in_turn(*stored)
 
 
 @dataclass(frozen=True)
@@ -220,6 +243,18 @@ class Stored:
     def tensors(self) -> tuple[str, ...]:
         """The names of all tensors."""
         return (self.tensor, *self.others)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Types of the tensors' numbers, as safetensors names them; empty for any floats."""
+        return () if self.join is None else self.join.kinds
+
+    @property
+    def ways(self) -> "Iterator[Stored]":
+        """This way of storing the parameter, and the others in order of preference."""
+        yield self
+        if self.instead is not None:
+            yield from self.instead.ways
 
     def shapes(self, shape: Shape) -> tuple[Shape, ...]:
         """The shape of each stored tensor, given the parameter's."""
