@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from models.families.config import Config
 from models.families.family import KEYS as DENSE_KEYS
-from models.families.views import Halves, InTurn, Join, Stored
+from models.families.stacks import Halves, InTurn, Join
+from models.families.views import Stored
 from models.sites import FFN
 from models.spec import DecoderSpec, Gated, LayerSpec, MoE, NoShared, Router, SharedExpert
 

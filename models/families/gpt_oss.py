@@ -17,7 +17,8 @@ from models.families.llama import (
     with_attention,
 )
 from models.families.rope import rotary_of
-from models.families.views import Halves, Mxfp4, Stored, Swapped, stored_parts
+from models.families.stacks import Halves, Mxfp4, Swapped
+from models.families.views import Stored, stored_parts
 from models.sites import FFN
 from models.spec import Activation, Clamped, DecoderSpec, LayerSpec, MoE, Sequential, TopFirst
 

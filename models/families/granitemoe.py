@@ -8,7 +8,8 @@ from models.families.config import Config
 from models.families.experts import LOCAL, mixture_of, or_stored, stacked
 from models.families.family import Family
 from models.families.llama import PARTS, decoder_of, head_dim_of, layer_of, layers_of
-from models.families.views import InTurn, Stored, stored_parts
+from models.families.stacks import InTurn
+from models.families.views import Stored, stored_parts
 from models.spec import DecoderSpec, TopFirst
 
 _BLOCK = "block_sparse_moe"
