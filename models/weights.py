@@ -29,6 +29,12 @@ class StoredParameter:
         """The places of all its tensors."""
         return (self.place, *self.others)
 
+    def stored_bytes(self, shape: tuple[int, ...]) -> int:
+        """Size on disk, given the parameter's shape; its tensor may have other parameters too."""
+        if self.join is None:
+            return prod(shape) * self.place.dtype.itemsize
+        return sum(prod(place.shape) * place.dtype.itemsize for place in self.places)
+
     def read(self) -> NDArray[np.generic]:
         tensors = [place.read() for place in self.places]
         value = self.view.read(tensors[0]) if self.join is None else self.join.join(tensors)
@@ -58,7 +64,7 @@ class StoredWeights(Mapping[str, NDArray[np.generic]]):
 
     def stored_bytes(self, shapes: Shapes) -> int:
         """Size on disk of parameters with these shapes."""
-        return sum(prod(shapes[name]) * stored.place.dtype.itemsize for name, stored in self.stored.items())
+        return sum(stored.stored_bytes(shapes[name]) for name, stored in self.stored.items())
 
 
 class DenseWeights(Mapping[str, NDArray[np.generic]]):

@@ -1,11 +1,12 @@
 """Mixtures of experts in configs and checkpoints: sizes, and the tensors of all experts of a layer."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from models.families.config import Config
 from models.families.family import KEYS as DENSE_KEYS
-from models.families.views import AsIs, InTurn, Join, Stored, View
+from models.families.stacks import Halves, InTurn, Join
+from models.families.views import Stored
 from models.sites import FFN
 from models.spec import DecoderSpec, Gated, LayerSpec, MoE, NoShared, Router, SharedExpert
 
@@ -18,9 +19,6 @@ KEYS = DENSE_KEYS | {
 
 LOCAL = KEYS | {"n_experts": "num_local_experts", "d_expert": "intermediate_size"}
 """The same for Mixtral and others."""
-
-UNUSED = frozenset({"output_router_logits", "router_aux_loss_coef", "router_jitter_noise"})
-"""Keys of training that change no logit."""
 
 
 def mixture_of(
@@ -47,7 +45,8 @@ def mixture_of(
 
 def with_mixtures(config: Config, layers: list[LayerSpec], mixture: MoE) -> list[LayerSpec]:
     """The layers of Qwen: each `decoder_sparse_step`-th layer has a mixture, except those in `mlp_only_layers`."""
-    step, dense = config.count("decoder_sparse_step"), config.stated("mlp_only_layers") or []
+    step, dense = config.count("decoder_sparse_step"), config.stated("mlp_only_layers")
+    dense = [] if dense is None else dense
     if not isinstance(dense, list) or any(isinstance(one, bool) or not isinstance(one, int) for one in dense):
         raise config.refusal("mlp_only_layers", "a list of layers")
     return [
@@ -58,19 +57,18 @@ def with_mixtures(config: Config, layers: list[LayerSpec], mixture: MoE) -> list
 
 @dataclass(frozen=True)
 class ExpertNames:
-    """Names of the tensors of experts within a layer.
+    """Names of the tensors of experts within a layer, stored one by one: `mlp.experts.3.gate_proj.weight`.
 
     Attributes:
-        root: Prefix of all of them: `mlp.experts`.
-        gate, up, down: Names within one expert, stored one by one: `mlp.experts.3.gate_proj.weight`.
-        fused: Names of the stacks of gates above ups and of downs, in which transformers 5 has them; empty for none.
+        block: Prefix of all of them.
+        in_memory: The prefix that transformers 5 has in memory, and may save.
     """
 
-    root: str
+    block: str = "mlp"
     gate: str = "gate_proj"
     up: str = "up_proj"
     down: str = "down_proj"
-    fused: tuple[str, str] = ("gate_up_proj", "down_proj")
+    in_memory: str = "mlp"
 
 
 def stored_experts(spec: DecoderSpec, names: ExpertNames, root: str = "model.") -> dict[str, Stored]:
@@ -78,24 +76,34 @@ def stored_experts(spec: DecoderSpec, names: ExpertNames, root: str = "model.") 
     found: dict[str, Stored] = {}
     for layer, kind in enumerate(spec.layers):
         if isinstance(kind.ffn, MoE):
-            within, experts = f"{root}layers.{layer}.{names.root}", range(kind.ffn.n_experts)
-            for ours, split, stack, view in _stacks(names):
-                tensors = [f"{within}.{expert}.{part}.weight" for part in split for expert in experts]
-                fused = Stored(f"{within}.{stack}", view)
+            within, experts = f"{root}layers.{layer}.", range(kind.ffn.n_experts)
+            stacks = stacked(within, names.block, names.in_memory)
+            for ours, split in (("gate_up", (names.gate, names.up)), ("down", (names.down,))):
+                tensors = [f"{within}{names.block}.experts.{one}.{part}.weight" for part in split for one in experts]
                 found[f"layers.{layer}.{FFN}.experts.{ours}.weight"] = Stored(
-                    tensors[0], others=tuple(tensors[1:]), join=Join(len(experts)), instead=fused
+                    tensors[0], others=tuple(tensors[1:]), join=Join(len(experts)), instead=stacks[ours]
                 )
     return found
 
 
-def _stacks(names: ExpertNames) -> Iterator[tuple[str, tuple[str, ...], str, View]]:
-    yield "gate_up", (names.gate, names.up), names.fused[0], InTurn()
-    yield "down", (names.down,), names.fused[1], AsIs()
+def stacked(within: str, block: str, in_memory: str) -> dict[str, Stored]:
+    """The tensors of all experts in stacks: gates above ups, as transformers 5 has them in memory; else as mlx-lm."""
+    fused, apart = f"{within}{in_memory}.experts", f"{within}{block}.switch_mlp"
+    gate_up = Stored(f"{apart}.gate_proj.weight", others=(f"{apart}.up_proj.weight",), join=Halves())
+    return {
+        "gate_up": Stored(f"{fused}.gate_up_proj", InTurn(), instead=gate_up),
+        "down": Stored(f"{fused}.down_proj", instead=Stored(f"{apart}.down_proj.weight")),
+    }
 
 
-def mixture_in(spec: DecoderSpec) -> MoE:
-    """The mixture of the first layer that has one."""
-    return next(layer.ffn for layer in spec.layers if isinstance(layer.ffn, MoE))
+def or_stored(found: Mapping[str, Stored], part: str, other: str, root: str = "model.") -> dict[str, Stored]:
+    """The tensors of a part of every layer, each of which may have another name."""
+    ends = f".{part}.weight"
+    return {
+        name: replace(stored, instead=Stored(f"{root}{name.removesuffix(ends)}.{other}.weight"))
+        for name, stored in found.items()
+        if name.endswith(ends)
+    }
 
 
 ROUTER: Mapping[str, str] = {f"{FFN}.router": "mlp.gate"}

@@ -4,28 +4,38 @@ from dataclasses import replace
 
 from models.families.attention_windows import FULL, SLIDING, window_of, windows_of
 from models.families.config import Config
-from models.families.experts import LOCAL, UNUSED
+from models.families.experts import LOCAL
 from models.families.family import Family
-from models.families.llama import COMMON, PARTS, decoder_of, layer_of, layers_of, with_attention
-from models.families.views import Mxfp4, Stored, Swapped, stored_parts
+from models.families.llama import (
+    COMMON,
+    PARTS,
+    attention_of,
+    decoder_of,
+    head_dim_of,
+    layers_of,
+    norm_of,
+    with_attention,
+)
+from models.families.rope import rotary_of
+from models.families.stacks import Halves, Mxfp4, Swapped
+from models.families.views import Stored, stored_parts
 from models.sites import FFN
-from models.spec import Activation, Clamped, DecoderSpec, MoE, TopFirst
+from models.spec import Activation, Clamped, DecoderSpec, LayerSpec, MoE, Sequential, TopFirst
 
 
 def decoder(config: Config) -> DecoderSpec:
-    n_layers = layers_of(config)
-    layer = replace(
-        with_attention(layer_of(_with_yarn(config), bias=config.flag("attention_bias")), sinks=True),
-        ffn=_mixture_of(config),
-    )
-    every_other = [FULL if index % 2 else SLIDING for index in range(n_layers)]
+    config = _with_yarn(config)
+    position = rotary_of(config, head_dim_of(config))
+    attention = replace(attention_of(config, position, config.flag("attention_bias")), sinks=True)
+    layer = LayerSpec(mixer=attention, ffn=_mixture_of(config), norm=norm_of(config), residual=Sequential())
+    every_other = [FULL if index % 2 else SLIDING for index in range(layers_of(config))]
     windows = windows_of(config, window_of(config), every_other)
-    return decoder_of(_with_yarn(config), [with_attention(layer, window=window) for window in windows])
+    return decoder_of(config, [with_attention(layer, window=window) for window in windows])
 
 
 def _with_yarn(config: Config) -> Config:
     """The config with the YaRN scaling of its class, if it has no table of rotary positions."""
-    if config.table("rope_parameters").keys or config.table("rope_scaling").keys:
+    if config.keys["rope_parameters"] is not None or config.table("rope_scaling").keys:
         return config
     return Config(config.path, {**config.keys, "rope_parameters": _YARN})
 
@@ -49,12 +59,21 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     for layer in range(spec.n_layers):
         theirs, ours = f"model.layers.{layer}", f"layers.{layer}"
         found[f"{ours}.attn.sinks"] = Stored(f"{theirs}.self_attn.sinks")
-        for name, part in (("gate_up_proj", "gate_up"), ("down_proj", "down")):
-            stack, tensor = f"{ours}.{FFN}.experts.{part}", f"{theirs}.mlp.experts.{name}"
-            packed = Stored(f"{tensor}_blocks", others=(f"{tensor}_scales",), join=Mxfp4())
+        for part, split in (("gate_up", ("gate_proj", "up_proj")), ("down", ("down_proj",))):
+            stack, within = f"{ours}.{FFN}.experts.{part}", f"{theirs}.mlp.experts."
+            tensor = f"{within}{part}_proj"
+            packed = Stored(
+                f"{tensor}_blocks", others=(f"{tensor}_scales",), join=Mxfp4(), instead=_apart(within, split, "weight")
+            )
             found[f"{stack}.weight"] = Stored(tensor, Swapped(), instead=packed)
-            found[f"{stack}.bias"] = Stored(f"{tensor}_bias")
+            found[f"{stack}.bias"] = Stored(f"{tensor}_bias", instead=_apart(within, split, "bias"))
     return found
+
+
+def _apart(within: str, split: tuple[str, ...], kind: str) -> Stored:
+    """The stacks of mlx-lm, which has gates and ups in two."""
+    tensors = [f"{within}{part}.{kind}" for part in split]
+    return Stored(tensors[0], others=tuple(tensors[1:]), join=Halves() if len(split) > 1 else None)
 
 
 _YARN = {
@@ -67,7 +86,7 @@ _YARN = {
 }
 
 DEFAULTS = {
-    **COMMON,
+    **{key: value for key, value in COMMON.items() if key != "hidden_act"},
     "vocab_size": 201_088,
     "hidden_size": 2880,
     "intermediate_size": 2880,
@@ -91,8 +110,7 @@ FAMILY = Family(
     decoder=decoder,
     weights_of=weights_of,
     defaults=DEFAULTS,
-    nullable=frozenset({"num_key_value_heads", "head_dim"}),
     aliases={"num_experts": "num_local_experts"},
-    harmless=UNUSED | {"initial_context_length"},
+    harmless=frozenset({"hidden_act", "initial_context_length", "experts_per_token"}),
     keys=LOCAL,
 )

@@ -1,20 +1,18 @@
 """Granite 3 with mixtures of experts: Granite's multipliers, and experts stored in stacks."""
 
 from dataclasses import replace
+from math import sqrt
 
 from models.families import granite
 from models.families.config import Config
-from models.families.experts import LOCAL, UNUSED, mixture_of
+from models.families.experts import LOCAL, mixture_of, or_stored, stacked
 from models.families.family import Family
-from models.families.llama import PARTS, decoder_of, layer_of, layers_of
-from models.families.views import InTurn, Part, Stored, stored_parts
+from models.families.llama import PARTS, decoder_of, head_dim_of, layer_of, layers_of
+from models.families.stacks import InTurn
+from models.families.views import Stored, stored_parts
 from models.spec import DecoderSpec, TopFirst
 
-_EXPERTS: dict[str, Part] = {
-    "ffn.router": "block_sparse_moe.router.layer",
-    "ffn.experts.gate_up": ("block_sparse_moe.input_linear", InTurn()),
-    "ffn.experts.down": "block_sparse_moe.output_linear",
-}
+_BLOCK = "block_sparse_moe"
 
 
 def decoder(config: Config) -> DecoderSpec:
@@ -24,12 +22,26 @@ def decoder(config: Config) -> DecoderSpec:
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
-    return stored_parts(spec, {**PARTS, **_EXPERTS})
+    found = stored_parts(spec, PARTS | {"ffn.router": f"{_BLOCK}.router.layer"})
+    found |= or_stored(found, "ffn.router", f"{_BLOCK}.router")
+    for layer in range(spec.n_layers):
+        within, ours = f"model.layers.{layer}.", f"layers.{layer}.ffn.experts"
+        stacks = stacked(within, _BLOCK, _BLOCK)
+        gate_up, down = f"{within}{_BLOCK}.input_linear.weight", f"{within}{_BLOCK}.output_linear.weight"
+        found[f"{ours}.gate_up.weight"] = Stored(gate_up, InTurn(), instead=stacks["gate_up"])
+        found[f"{ours}.down.weight"] = Stored(down, instead=stacks["down"])
+    return found
 
 
 def folded(config: Config) -> dict[str, float]:
-    """The multipliers of Granite; the one of the FFN is in the last matrices of the experts."""
-    found = granite.folded(config)
+    """The multipliers of Granite; the one of the FFN is in the last matrices of the experts.
+
+    Without a multiplier, scores are divided by the square root of `head_dim`.
+    """
+    keys = dict(config.keys)
+    if keys["attention_multiplier"] is None:
+        keys["attention_multiplier"] = 1 / sqrt(head_dim_of(config))
+    found = granite.folded(replace(config, keys=keys))
     return found | {"ffn.experts.down": found.pop("ffn.down")}
 
 
@@ -43,7 +55,7 @@ FAMILY = Family(
     decoder=decoder,
     weights_of=weights_of,
     defaults=DEFAULTS,
+    nullable=frozenset({"attention_multiplier"}),
     folded=folded,
-    harmless=UNUSED,
     keys=LOCAL,
 )

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from models.families.attention_windows import window_of
 from models.families.config import Config
-from models.families.experts import LOCAL, UNUSED, ExpertNames, mixture_of, stored_experts
+from models.families.experts import LOCAL, ExpertNames, mixture_of, or_stored, stored_experts
 from models.families.family import Family
 from models.families.llama import COMMON, PARTS, decoder_of, layer_of, layers_of, with_attention
 from models.families.views import Stored, stored_parts
 from models.spec import DecoderSpec, SoftmaxFirst
 
-_NAMES = ExpertNames("block_sparse_moe.experts", gate="w1", up="w3", down="w2")
+_NAMES = ExpertNames("block_sparse_moe", gate="w1", up="w3", down="w2")
 
 
 def decoder(config: Config) -> DecoderSpec:
@@ -20,7 +20,8 @@ def decoder(config: Config) -> DecoderSpec:
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
-    return stored_parts(spec, PARTS | {"ffn.router": "block_sparse_moe.gate"}) | stored_experts(spec, _NAMES)
+    found = stored_parts(spec, PARTS | {"ffn.router": "block_sparse_moe.gate"})
+    return found | or_stored(found, "ffn.router", "mlp.gate") | stored_experts(spec, _NAMES)
 
 
 DEFAULTS = {
@@ -40,8 +41,7 @@ FAMILY = Family(
     decoder=decoder,
     weights_of=weights_of,
     defaults=DEFAULTS,
-    nullable=frozenset({"num_key_value_heads"}),
     aliases={"num_experts": "num_local_experts"},
-    harmless=UNUSED,
+    harmless=frozenset({"router_jitter_noise"}),
     keys=LOCAL,
 )

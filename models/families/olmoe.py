@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from models.families.config import Config
-from models.families.experts import KEYS, ROUTER, UNUSED, ExpertNames, mixture_of, stored_experts
+from models.families.experts import KEYS, ROUTER, ExpertNames, mixture_of, stored_experts
 from models.families.family import Family
 from models.families.llama import (
     COMMON,
@@ -15,6 +15,7 @@ from models.families.llama import (
     share_of_stream,
     with_attention,
 )
+from models.families.switches import Switch
 from models.families.views import Stored, stored_parts
 from models.spec import Clip, DecoderSpec, JointNorm, NoClip, SoftmaxFirst
 
@@ -34,7 +35,7 @@ def decoder(config: Config) -> DecoderSpec:
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     parts = {**PARTS, **ROUTER, "attn.query_norm": "self_attn.q_norm", "attn.key_norm": "self_attn.k_norm"}
-    return stored_parts(spec, parts) | stored_experts(spec, ExpertNames("mlp.experts"))
+    return stored_parts(spec, parts) | stored_experts(spec, ExpertNames())
 
 
 DEFAULTS = {
@@ -58,6 +59,6 @@ FAMILY = Family(
     weights_of=weights_of,
     defaults=DEFAULTS,
     aliases={"num_local_experts": "num_experts"},
-    harmless=UNUSED,
+    switches={"sliding_window": Switch("an attention window, which only some kernels of transformers apply")},
     keys=KEYS | {"d_expert": "intermediate_size"},
 )

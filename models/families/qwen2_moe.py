@@ -2,16 +2,15 @@
 
 from models.families.attention_windows import FULL, SLIDING, window_of, windows_of
 from models.families.config import Config
-from models.families.experts import KEYS, ROUTER, UNUSED, ExpertNames, mixture_of, stored_experts, with_mixtures
+from models.families.experts import KEYS, ROUTER, ExpertNames, mixture_of, stored_experts, with_mixtures
 from models.families.family import Family
-from models.families.llama import PARTS, decoder_of, layer_of, layers_of, share_of_stream, with_attention
+from models.families.llama import PARTS, decoder_of, layer_of, layers_of, with_attention
 from models.families.qwen2 import DEFAULTS as QWEN2
 from models.families.views import Stored, stored_parts
 from models.spec import AttentionWindow, DecoderSpec, Full, Gated, Shared, SoftmaxFirst
 
 
 def decoder(config: Config) -> DecoderSpec:
-    share_of_stream(config)
     layer = with_attention(layer_of(config), qkv_bias=config.flag("qkv_bias"), out_bias=False)
     layers = [with_attention(layer, window=window) for window in _windows_of(config)]
     shared = Gated(config.activation("hidden_act"), config.count("shared_expert_intermediate_size"), bias=False)
@@ -22,16 +21,17 @@ def decoder(config: Config) -> DecoderSpec:
 
 def _windows_of(config: Config) -> list[AttentionWindow]:
     """Every other layer below `max_window_layers` is sliding, if `use_sliding_window` is true."""
-    near = window_of(config) if config.flag("use_sliding_window") else Full()
-    first_full = config.count("max_window_layers", least=0)
-    is_sliding = [near != Full() and layer % 2 == 0 and layer < first_full for layer in range(layers_of(config))]
-    return windows_of(config, near, [SLIDING if slides else FULL for slides in is_sliding])
+    slides, first_full = config.flag("use_sliding_window"), config.count("max_window_layers", least=0)
+    unstated = [
+        SLIDING if slides and layer % 2 == 0 and layer < first_full else FULL for layer in range(layers_of(config))
+    ]
+    return windows_of(config, window_of(config) if slides else Full(), unstated)
 
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     shared = {f"ffn.shared.{part}": f"mlp.shared_expert.{part}_proj" for part in ("gate", "up", "down")}
     parts = {**PARTS, **ROUTER, **shared, "ffn.shared_gate": "mlp.shared_expert_gate"}
-    return stored_parts(spec, parts) | stored_experts(spec, ExpertNames("mlp.experts"))
+    return stored_parts(spec, parts) | stored_experts(spec, ExpertNames())
 
 
 DEFAULTS = {
@@ -56,8 +56,6 @@ FAMILY = Family(
     decoder=decoder,
     weights_of=weights_of,
     defaults=DEFAULTS,
-    nullable=frozenset({"sliding_window", "num_key_value_heads"}),
-    aliases={"num_local_experts": "num_experts"},
-    harmless=UNUSED,
+    nullable=frozenset({"sliding_window"}),
     keys=KEYS,
 )

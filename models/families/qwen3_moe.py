@@ -2,7 +2,7 @@
 
 from models.families.attention_windows import window_of
 from models.families.config import Config
-from models.families.experts import KEYS, ROUTER, UNUSED, ExpertNames, mixture_of, stored_experts, with_mixtures
+from models.families.experts import KEYS, ROUTER, ExpertNames, mixture_of, stored_experts, with_mixtures
 from models.families.family import Family
 from models.families.llama import PARTS, decoder_of, layer_of, layers_of, norm_of, with_attention
 from models.families.qwen3 import DEFAULTS as QWEN3
@@ -21,7 +21,7 @@ def decoder(config: Config) -> DecoderSpec:
 
 def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
     parts = {**PARTS, **ROUTER, "attn.query_norm": "self_attn.q_norm", "attn.key_norm": "self_attn.k_norm"}
-    return stored_parts(spec, parts) | stored_experts(spec, ExpertNames("mlp.experts"))
+    return stored_parts(spec, parts) | stored_experts(spec, ExpertNames())
 
 
 _NOT_HERE = {"max_window_layers", "layer_types"}
@@ -48,6 +48,6 @@ FAMILY = Family(
     defaults=DEFAULTS,
     nullable=frozenset({"sliding_window"}),
     aliases={"num_local_experts": "num_experts"},
-    harmless=UNUSED,
+    harmless=frozenset({"max_window_layers"}),
     keys=KEYS,
 )

@@ -1,6 +1,6 @@
 """How a parameter is stored in a tensor of a checkpoint: unchanged, transposed, or as some of its rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -138,90 +138,19 @@ class Interleaved:
         return stored.reshape(-1, self.head_dim, *stored.shape[1:])[:, order].reshape(stored.shape)
 
 
-@dataclass(frozen=True)
-class Swapped:
-    """A stack whose matrices are stored as (input, output)."""
-
-    def stored_shape(self, shape: Shape) -> Shape:
-        return (shape[0], shape[2], shape[1])
-
-    def read(self, stored: NDArray[np.generic]) -> NDArray[np.generic]:
-        return stored.swapaxes(-1, -2)
-
-
-@dataclass(frozen=True)
-class InTurn:
-    """Rows of two halves in turn: a stack of gates above ups becomes gate 0, up 0, gate 1, up 1."""
-
-    def stored_shape(self, shape: Shape) -> Shape:
-        return shape
-
-    def read(self, stored: NDArray[np.generic]) -> NDArray[np.generic]:
-        return in_turn(*np.split(stored, 2, axis=1))
-
-
-def in_turn(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.generic]:
-    """The rows of two stacks in turn: (expert, row, ...) and (expert, row, ...) become (expert, 2 * row, ...)."""
-    both = np.stack([first, second], axis=2)
-    return both.reshape(len(first), -1, *first.shape[2:])
-
-
 @runtime_checkable
 class Joining(Protocol):
     """One way of storing a parameter in several tensors."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Types of the tensors' numbers, as safetensors names them; empty for any floats."""
 
     def stored_shapes(self, shape: Shape, tensors: int) -> tuple[Shape, ...]:
         """The shape of each tensor, given the parameter's."""
 
     def join(self, stored: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
         """The parameter."""
-
-
-MXFP4_GROUP = 32
-"""Numbers that share a scale."""
-
-_FP4 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
-
-
-@dataclass(frozen=True)
-class Mxfp4:
-    """A stack in MXFP4: blocks (expert, row, group, 16), two 4-bit floats in a byte, and scales (expert, row, group).
-
-    A scale is a power of two, `2^(scale - 127)` (OCP Microscaling Formats 1.0, section 5.3). The low half of a byte
-    comes first. The result is float32, exactly.
-    """
-
-    def stored_shapes(self, shape: Shape, tensors: int) -> tuple[Shape, ...]:
-        experts, rows, columns = shape
-        groups = columns // MXFP4_GROUP
-        return (experts, rows, groups, MXFP4_GROUP // 2), (experts, rows, groups)
-
-    def join(self, stored: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
-        blocks, scales = (part.view(np.uint8) for part in stored)
-        experts, rows, groups = scales.shape
-        numbers = np.empty((*blocks.shape, 2), np.float32)
-        numbers[..., 0], numbers[..., 1] = _FP4[blocks & 15], _FP4[blocks >> 4]
-        exponents = scales.astype(np.int32) - 127
-        return np.ldexp(numbers.reshape(experts, rows, groups, -1), exponents[..., None]).reshape(experts, rows, -1)
-
-
-@dataclass(frozen=True)
-class Join:
-    """One parameter from the tensors of all experts.
-
-    Attributes:
-        n_experts: Experts, each with its own tensor. With two tensors for each, the second ones follow the first ones,
-            and their rows are in turn in the parameter.
-    """
-
-    n_experts: int
-
-    def stored_shapes(self, shape: Shape, tensors: int) -> tuple[Shape, ...]:
-        return ((shape[1] * self.n_experts // tensors, *shape[2:]),) * tensors
-
-    def join(self, stored: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
-        stacks = [np.stack(stored[at : at + self.n_experts]) for at in range(0, len(stored), self.n_experts)]
-        return stacks[0] if len(stacks) == 1 else in_turn(*stacks)
 
 
 @dataclass(frozen=True)
@@ -244,6 +173,18 @@ class Stored:
     def tensors(self) -> tuple[str, ...]:
         """The names of all tensors."""
         return (self.tensor, *self.others)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Types of the tensors' numbers, as safetensors names them; empty for any floats."""
+        return () if self.join is None else self.join.kinds
+
+    @property
+    def ways(self) -> "Iterator[Stored]":
+        """This way of storing the parameter, and the others in order of preference."""
+        yield self
+        if self.instead is not None:
+            yield from self.instead.ways
 
     def shapes(self, shape: Shape) -> tuple[Shape, ...]:
         """The shape of each stored tensor, given the parameter's."""
