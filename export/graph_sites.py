@@ -58,7 +58,7 @@ def _marks(model: ir.Model) -> list[ir.Node]:
     """All marks, in the order of the sites. Removes their domain from the model's imports."""
     for imports in (model.opset_imports, model.graph.opset_imports):
         imports.pop(_DOMAIN, None)
-    return [node for node in model.graph if node.domain == _DOMAIN]
+    return [node for node in model.graph if node.domain == _DOMAIN and node.op_type == _MARK]
 
 
 def _optional_input(name: str, neutral: float, axes: int) -> ir.Value:
