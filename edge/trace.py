@@ -17,7 +17,7 @@ from edge.store import damaged, read_store, write_store
 from edge.timing import RunTiming
 from edge.watch import Watch
 from models.errors import EdgeError, MisuseError
-from models.sites import KEY, NEURONS, QUERY, SINKS, find_site, layer_site, sites_of
+from models.sites import KEY, NEURONS, QUERY, SINK, find_site, layer_site, sites_of
 from models.spec import DecoderSpec, MoE
 from models.spec_json import spec_from_json, spec_to_json
 
@@ -120,7 +120,7 @@ class Trace:
         """The logit of a head's sink; None for attention without sinks."""
         if not self.spec.layers[layer].attention.sinks:
             return None
-        return float(self._recorded(layer_site(layer, SINKS))[0, head])
+        return float(self._recorded(layer_site(layer, SINK))[0, head])
 
     def acting(self, layer: int) -> Int64[np.ndarray, " neuron"]:
         """Indices of the neurons that no edit of this run ablates; empty if the FFN is ablated."""

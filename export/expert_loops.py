@@ -11,7 +11,7 @@ from itertools import count
 import numpy as np
 import onnx_ir as ir
 
-from export.experts import ABOVE, DOMAIN, NEURONS, OUTPUTS, SLOPE
+from export.experts import ABOVE, DOMAIN, NEURONS, OUTPUTS
 from export.names import INSIDE
 from models.precision import Scheme, Zero
 from models.quantized import groups_of
@@ -110,7 +110,7 @@ class _Expansion:
             gate, up = (inside.add("Squeeze", half, axis) for half in halves)
             if limit is None:
                 return inside.add("Mul", _activated(inside, gate, activation), up)
-            return self._clamped(inside, gate, up, limit)
+            return self._clamped(inside, gate, up, limit, attributes["slope"].as_float())
 
         return self.steps.add("Reshape", self._by_expert(chosen, computed), self._whole([-1, self._slots, width]))
 
@@ -178,7 +178,8 @@ class _Expansion:
         scheme = Scheme(bits, group, Zero(attributes["zero"].as_string()))
         columns = attributes["columns"].as_int()
         packing = {"bits": scheme.bits, "block_size": scheme.group}
-        if _unpacks(scheme, columns):
+        accuracy = attributes["accuracy"].as_int()
+        if accuracy == 0 and _unpacks(scheme, columns):
             parts, axes = (self._matrix, expert, self._scales, self._zeros), {"gather_axis": 0, "quantize_axis": 2}
             matrix = inside.add("GatherBlockQuantized", *parts, domain=_RUNTIME, **axes, **packing)
             return inside.add("Gemm", rows, matrix, bias, transB=1)
@@ -186,14 +187,14 @@ class _Expansion:
             part and inside.add("Gather", part, expert) for part in (self._matrix, self._scales, self._zeros)
         )
         codes = inside.add("Reshape", codes, self._whole([self._rows, groups_of(columns, scheme), -1]))
-        packing |= {"K": columns, "N": self._rows, "accuracy_level": 0}
+        packing |= {"K": columns, "N": self._rows, "accuracy_level": accuracy}
         return inside.add("MatMulNBits", rows, codes, scales, zeros, None, bias, domain=_RUNTIME, **packing)
 
-    def _clamped(self, inside: _Steps, gate: ir.Value, up: ir.Value, limit: float) -> ir.Value:
+    def _clamped(self, inside: _Steps, gate: ir.Value, up: ir.Value, limit: float, slope: float) -> ir.Value:
         """(pair, neuron) of clamped experts."""
         low, high = self._number(-limit), self._number(limit)
         gate, up = inside.add("Clip", gate, None, high), inside.add("Clip", up, low, high)
-        share = inside.add("Sigmoid", inside.add("Mul", gate, self._number(SLOPE)))
+        share = inside.add("Sigmoid", inside.add("Mul", gate, self._number(slope)))
         return inside.add("Mul", inside.add("Mul", gate, share), inside.add("Add", up, self._number(ABOVE)))
 
     def _whole(self, numbers: int | list[int]) -> ir.Value:

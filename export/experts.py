@@ -24,8 +24,8 @@ DOMAIN, NEURONS, OUTPUTS = "edge", "ExpertNeurons", "ExpertOutputs"
 OLDEST_QUANTIZED = "1.31"
 """The oldest ONNX Runtime that opens graphs with the quantized operator."""
 
-SLOPE, ABOVE = 1.702, 1.0
-"""A clamped expert multiplies its gate by `sigmoid(SLOPE · gate)`, and adds `ABOVE` to `up`."""
+ABOVE = 1.0
+"""Clamped experts add this to `up`."""
 
 _STEEP = 1e20
 """Factor in a sigmoid that makes it a step: `gate · sigmoid(gate · 1e20)` is `relu(gate)` but for tiny gates."""
@@ -40,12 +40,13 @@ class Expert:
 
     Attributes:
         limit: If set, gate and up are clamped: the gate from above, `up` on both sides. The neurons are then
-            `(up + ABOVE) · gate · sigmoid(SLOPE · gate)`, whatever the activation.
+            `(up + ABOVE) · gate · sigmoid(slope · gate)`, whatever the activation.
     """
 
     activation: Activation
     gated: bool
     limit: float | None = None
+    slope: float = 1.702
 
     def __post_init__(self) -> None:
         if self.limit is not None and not self.gated:
@@ -59,6 +60,7 @@ class Packed:
     Attributes:
         zeros: Zero points: packed like codes for `Zero.WHOLE`, numbers for `Zero.ANY`, None for `Zero.MIDDLE`.
         columns: Columns of a matrix before rows were padded to whole groups.
+        accuracy: `accuracy_level` of products; 4 rounds activations to 8 bits.
     """
 
     scheme: Scheme
@@ -66,6 +68,7 @@ class Packed:
     codes: UInt8[Tensor, "expert row bytes"]
     scales: Float[Tensor, "expert row group"]
     zeros: Shaped[Tensor, "expert row zero"] | None = None
+    accuracy: int = 0
 
 
 Matrices = Float[Tensor, "expert row column"] | Packed
@@ -167,7 +170,7 @@ def neurons(
     rows = _rows(first)
     attributes: dict[str, Any] = {"activation": str(expert.activation), "gated": int(expert.gated)}
     if expert.limit is not None:
-        attributes["limit"] = expert.limit
+        attributes |= {"limit": expert.limit, "slope": expert.slope}
     return ops.symbolic(
         f"{DOMAIN}::{NEURONS}",
         [x, chosen, *_stack(first, first_bias)],
@@ -205,7 +208,7 @@ def _fused_activation(expert: Expert) -> dict[str, Any]:
         return {"activation_type": _PLAIN[expert.activation]}
     gated: dict[str, Any] = {"activation_type": "swiglu", "swiglu_fusion": 1}
     if expert.limit is not None:
-        return gated | {"activation_alpha": SLOPE, "activation_beta": ABOVE, "swiglu_limit": expert.limit}
+        return gated | {"activation_alpha": expert.slope, "activation_beta": ABOVE, "swiglu_limit": expert.limit}
     steepness = _STEEP if expert.activation is Activation.RELU else 1.0
     return gated | {"activation_alpha": steepness, "activation_beta": 0.0}
 
@@ -232,5 +235,11 @@ def _sizes(stack: Matrices, chosen: Int[Tensor, "token slot"]) -> dict[str, Any]
     sizes: dict[str, Any] = {"slots": chosen.shape[1], "rows": _rows(stack)}
     if isinstance(stack, Packed):
         scheme = stack.scheme
-        sizes |= {"columns": stack.columns, "bits": scheme.bits, "block_size": scheme.group, "zero": str(scheme.zero)}
+        sizes |= {
+            "columns": stack.columns,
+            "bits": scheme.bits,
+            "block_size": scheme.group,
+            "zero": str(scheme.zero),
+            "accuracy": stack.accuracy,
+        }
     return sizes

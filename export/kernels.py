@@ -20,10 +20,11 @@ from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
 from torch.onnx import ops
 
+from export.expert_kernels import ExpertKernel
 from export.layout import groups_queries
 from export.names import OPSET, SCATTER_OPSET
 from export.rotation import Heads, Table, Tables, rotates_inside
-from models.kernels import capped
+from models.kernels import OneByOne, Probe, capped
 from models.spec import Attention, AttentionWindow, DecoderSpec, Full, Rotary, SoftCap
 from models.sublayers.states import Fixed, Rolling
 
@@ -55,7 +56,7 @@ class States:
 
 
 class _Kernels(ABC):
-    """What all kernels share: states by name.
+    """What all kernels share: states by name, and a way to compute experts.
 
     Attributes:
         opset: The opset that the operators need.
@@ -65,6 +66,10 @@ class _Kernels(ABC):
 
     spec: DecoderSpec
     states: States
+    experts: ExpertKernel
+
+    def mix_experts(self, experts: OneByOne, x: Tensor, given: Tensor, chosen: Tensor, see: Probe) -> Tensor:
+        return self.experts(experts, x, given, chosen, see)
 
     def _past(self, layer: int) -> tuple[Buffer, Buffer]:
         """Keys and values of one layer before the pass."""
@@ -112,6 +117,7 @@ class Buffered(_Kernels):
     positions: Int[Tensor, " token"]
     tables: Tables
     states: States
+    experts: ExpertKernel
 
     def __post_init__(self) -> None:
         self.last = self.total - 1
@@ -242,6 +248,7 @@ class Batched(_Kernels):
     positions: Int[Tensor, "batch token"]
     tables: Tables
     states: States
+    experts: ExpertKernel
 
     def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
         return self.tables.rotate(heads, self.positions, rotary)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from models import spec as kinds
 from models.kernels import Kernels, Probe, blind, bound, scaled
 from models.moe import Mixture
-from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, HEADS, KEY, LOGITS, NEURONS, QUERY, SINKS, VALUE, layer_site
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, HEADS, KEY, LOGITS, NEURONS, QUERY, SINK, VALUE, layer_site
 from models.spec import DecoderSpec, LayerSpec
 from models.sublayers.sublayer import Sublayer
 from models.torch_parts import Dense, norm_of
@@ -86,7 +86,7 @@ class Attention(nn.Module):
         key = see(layer_site(self.layer, KEY), key)
         value = see(layer_site(self.layer, VALUE), value)
         if self.sinks is not None:
-            see(layer_site(self.layer, SINKS), self.sinks.expand(*query.shape[:-1]))
+            see(layer_site(self.layer, SINK), self.sinks.expand(*query.shape[:-1]))
         mixed = kernels.attend(self.layer, self.kind, query, key, value, self.sinks)
         mixed = see(layer_site(self.layer, HEADS), mixed)
         output = self.out(mixed.flatten(-2))

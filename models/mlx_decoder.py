@@ -13,7 +13,7 @@ from models import spec as kinds
 from models.mlx_kernels import Kernels, Probe, blind, bound, scaled
 from models.mlx_moe import Mixture
 from models.mlx_parts import Dense, norm_of
-from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, HEADS, KEY, LOGITS, NEURONS, QUERY, SINKS, VALUE, layer_site
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, HEADS, KEY, LOGITS, NEURONS, QUERY, SINK, VALUE, layer_site
 from models.spec import DecoderSpec, LayerSpec
 from models.sublayers.sublayer import Sublayer
 
@@ -83,7 +83,7 @@ class Attention(nn.Module):
         key = see(layer_site(self.layer, KEY), key)
         value = see(layer_site(self.layer, VALUE), value)
         if self.sinks is not None:
-            see(layer_site(self.layer, SINKS), mx.broadcast_to(self.sinks, query.shape[:-1]))
+            see(layer_site(self.layer, SINK), mx.broadcast_to(self.sinks, query.shape[:-1]))
         mixed = kernels.attend(self.layer, self.kind, query, key, value, self.sinks)
         mixed = see(layer_site(self.layer, HEADS), mixed)
         output = self.out(mixed.flatten(-2))

@@ -42,6 +42,15 @@ class QuantizedMatrix:
         return len(self.codes)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """(row, column), or (expert, row, column) of a stack."""
+        return (
+            (self.rows, self.columns)
+            if self.n_experts is None
+            else (self.n_experts, self.rows // self.n_experts, self.columns)
+        )
+
+    @property
     def nbytes(self) -> int:
         """Bytes of codes, scales and zeros."""
         return self.codes.nbytes + self.scales.nbytes + (0 if self.zeros is None else self.zeros.nbytes)
@@ -60,7 +69,7 @@ class QuantizedMatrix:
             codes = codes_from_bytes(self.codes[rows], self.scheme.bits).astype(np.float32)
             grouped = codes.reshape(len(codes), -1, self.scheme.group) - zeros[rows][..., None]
             dense[rows] = (grouped * self.scales[rows][..., None]).reshape(len(codes), -1)[:, : self.columns]
-        return dense if self.n_experts is None else dense.reshape(self.n_experts, -1, self.columns)
+        return dense.reshape(self.shape)
 
 
 @runtime_checkable

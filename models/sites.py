@@ -24,7 +24,7 @@ SUBLAYER_NAMES = {ATTENTION: "attention", FFN: "FFN"}
 INPUT, OUTPUT = "input", "output"
 """The residual stream before and after a layer. With a sublayer's name, `output` is what the sublayer adds to it."""
 
-QUERY, KEY, VALUE, SINKS, HEADS = (f"{ATTENTION}.{part}" for part in ("query", "key", "value", "sinks", "heads"))
+QUERY, KEY, VALUE, SINK, HEADS = (f"{ATTENTION}.{part}" for part in ("query", "key", "value", "sink", "heads"))
 NEURONS, SHARED_NEURONS, SHARED_GATE = (f"{FFN}.{part}" for part in ("neurons", "shared.neurons", "shared.gate"))
 SCORES, ROUTER, CHOSEN = (f"{FFN}.{part}" for part in ("scores", "router", "chosen"))
 ATTENTION_OUTPUT, FFN_OUTPUT = (f"{sublayer}.{OUTPUT}" for sublayer in SUBLAYERS)
@@ -40,7 +40,7 @@ class Site:
     Attributes:
         axes: Name of each dimension.
         row_shape: Sizes of all axes after the first; one row is one token.
-        changed_shape: The same for an edit, which may address what was not computed: a neuron of every expert.
+        changed_axes, changed_shape: Both for an edit, which may address what was not computed: neurons of every expert.
         editable: Whether an edit of it would change anything.
     """
 
@@ -48,6 +48,7 @@ class Site:
     layer: int | None
     axes: tuple[str, ...]
     row_shape: tuple[int, ...]
+    changed_axes: tuple[str, ...]
     changed_shape: tuple[int, ...]
     editable: bool = True
 
@@ -96,11 +97,12 @@ def sites_of(spec: DecoderSpec) -> Mapping[str, Site]:
                 layer=index,
                 axes=(axes.first, *axes.sizes),
                 row_shape=tuple(axes.sizes.values()),
+                changed_axes=(axes.first, *changed),
                 changed_shape=tuple(changed.values()),
                 editable=axes.editable,
             )
-    vocab = (spec.vocab_size,)
-    return MappingProxyType(sites | {LOGITS: Site(LOGITS, None, ("token", "vocab"), vocab, vocab)})
+    vocab, axes_of_vocab = (spec.vocab_size,), ("token", "vocab")
+    return MappingProxyType(sites | {LOGITS: Site(LOGITS, None, axes_of_vocab, vocab, axes_of_vocab, vocab)})
 
 
 @lru_cache(maxsize=8)
@@ -111,7 +113,7 @@ def parts_of(spec: DecoderSpec) -> tuple[str, ...]:
 
 def pattern_parts(spec: DecoderSpec) -> tuple[str, ...]:
     """The sites from which attention patterns follow, without the layers in their names."""
-    return tuple(part for part in (QUERY, KEY, SINKS) if part in parts_of(spec))
+    return tuple(part for part in (QUERY, KEY, SINK) if part in parts_of(spec))
 
 
 def neuron_parts(spec: DecoderSpec) -> tuple[str, ...]:

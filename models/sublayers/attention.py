@@ -199,7 +199,7 @@ class Attention(Mixer):
             "value": kept,
         }
         if self.sinks:  # the logit of each head's sink, the same for all tokens
-            found["sinks"] = SiteAxes("token", {"head": self.n_heads}, editable=False)
+            found["sink"] = SiteAxes("token", {"head": self.n_heads}, editable=False)
         return found | {"heads": SiteAxes("token", heads)}  # output of each head, before the output projection
 
     def states(self) -> Mapping[str, State]:
