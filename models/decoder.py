@@ -50,7 +50,7 @@ def activate(activation: Activation, x: Float[Tensor, "..."]) -> Float[Tensor, "
 
 
 class OwnHeadNorms(nn.Module):
-    """A norm of its own for every head."""
+    """A separate norm for every head."""
 
     def __init__(self, norm: kinds.Norm, heads: int, features: int) -> None:
         super().__init__()

@@ -44,7 +44,7 @@ def activate(activation: Activation, x: Float[mx.array, "..."]) -> Float[mx.arra
 
 
 class OwnHeadNorms(nn.Module):
-    """A norm of its own for every head.
+    """A separate norm for every head.
 
     Attributes:
         columns: Features of all heads.
