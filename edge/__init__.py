@@ -6,8 +6,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edge.edits import Ablate as Ablate
+    from edge.edits import ChooseExpert as ChooseExpert
     from edge.edits import Noise as Noise
     from edge.edits import Replace as Replace
+    from edge.edits import ScaleExpert as ScaleExpert
     from edge.edits import ScaleHead as ScaleHead
     from edge.edits import ScaleNeuron as ScaleNeuron
     from edge.sampling import Sampling as Sampling
@@ -29,9 +31,11 @@ _HOMES = {
     "open_trace": "edge.trace",
     "Noise": "edge.edits",
     "Replace": "edge.edits",
+    "ScaleExpert": "edge.edits",
     "ScaleHead": "edge.edits",
     "ScaleNeuron": "edge.edits",
     "Ablate": "edge.edits",
+    "ChooseExpert": "edge.edits",
     "Sampling": "edge.sampling",
     "SublayerTiming": "edge.timing",
     "Trace": "edge.trace",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, HEADS, NEURONS
 
-_ABLATED = re.compile(r"(head|neuron) (\d{1,9})\.(\d{1,9}) ablated|(attention|FFN) of layer (\d{1,9}) ablated")
+_ABLATED = re.compile(r"(head|neuron|expert) (\d{1,9})\.(\d{1,9}) ablated|(attention|FFN) of layer (\d{1,9}) ablated")
 _REPLACED = re.compile(r"layers\.(\d{1,9})\.(attn\.heads|attn\.output|ffn\.neurons|ffn\.output) replaced\b.*")
 
 _SITE_OF = {"head": HEADS, "neuron": NEURONS, "attention": ATTENTION_OUTPUT, "FFN": FFN_OUTPUT}

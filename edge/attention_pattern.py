@@ -25,12 +25,13 @@ def attention_pattern(
     scale: float,
     window: AttentionWindow,
     cap: Cap = _UNCAPPED,
+    sink: float | None = None,
 ) -> Float32[np.ndarray, "token past"]:
-    """The attention weights of one head; rows sum to 1, and masked keys are exactly 0.
+    """The attention weights of one head; rows sum to 1, or to less with a sink, and masked keys are exactly 0.
 
     `softmax(query · keyᵀ · scale)` over the visible keys (Vaswani et al. 2017, section 3.2.1), with the layer's soft
-    cap on the scaled scores. The queries are the last tokens: row `i` is at position `past - token + i`. The result
-    is always float32.
+    cap on the scaled scores. A sink adds its logit to the softmax, and its weight is dropped. The queries are the last
+    tokens: row `i` is at position `past - token + i`. The result is always float32.
     """
     tokens, past = len(query), len(key)
     if tokens > past:
@@ -40,7 +41,10 @@ def attention_pattern(
     if isinstance(cap, SoftCap):
         score = np.float32(cap.limit) * np.tanh(score / np.float32(cap.limit))
     score[~visible_keys(tokens, past, window)] = -np.inf
-    score -= score.max(axis=-1, keepdims=True)
+    largest = score.max(axis=-1, keepdims=True)
+    largest = largest if sink is None else np.maximum(largest, np.float32(sink))
+    score -= largest
     weight = np.exp(score, out=score)
-    weight /= weight.sum(axis=-1, keepdims=True)
+    total = weight.sum(axis=-1, keepdims=True)
+    weight /= total if sink is None else total + np.exp(np.float32(sink) - largest)
     return np.asarray(weight, np.float32)

@@ -1,85 +1,21 @@
-"""Edits of a run: scale heads and neurons, ablate sublayers, replace sites, add noise to embeddings.
+"""Edits of a run: scale heads, neurons and experts, choose experts, ablate sublayers, replace sites, add noise.
 
-Each edit becomes one `Change` of one site: `value * scale + shift`, row by row. Engines only see changes.
-`str(edit)` is its name; `edge.ablated` parses names, so that a saved trace knows what its edits ablated.
+Each becomes one `edge.change.Change` of one site. `str(edit)` is its name; `edge.ablated` parses names, so that a saved
+trace knows what its edits ablated.
 """
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from math import prod
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
+from edge.change import LARGEST, Change, Edit, Rows, Tokens, at, check_factor, check_index, scaled, scaling
 from models.errors import MisuseError
-from models.sites import (
-    HEADS,
-    LOGITS,
-    NEURONS,
-    SUBLAYER_NAMES,
-    SUBLAYERS,
-    Site,
-    find_site,
-    layer_site,
-    place_of,
-    sites_of,
-)
-from models.spec import DecoderSpec
+from models.sites import HEADS, NEURONS, ROUTER, SCORES, SUBLAYER_NAMES, SUBLAYERS, Site, layer_site
 
 _SUBLAYER = re.compile(rf"layers\.(\d+)\.({'|'.join(SUBLAYERS)})")
-
-Tokens = tuple[int, ...] | None
-"""Positions in the run, from 0; None means every token, generated ones included."""
-
-LARGEST = float(np.finfo(np.float32).max)
-"""The largest finite float32 number."""
-
-Rows = range
-"""Positions of the tokens of one pass."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change of a site in one pass: `value * scale + shift`. Both broadcast to the rows of the site.
-
-    Attributes:
-        scale: 1 keeps the value.
-        shift: 0 keeps the value.
-    """
-
-    scale: Float32[np.ndarray, "..."]
-    shift: Float32[np.ndarray, "..."]
-
-    def then(self, later: "Change") -> "Change":
-        """This change followed by another, as one."""
-        with np.errstate(over="ignore", invalid="ignore"):  # the run reports numbers that are not finite
-            return Change(self.scale * later.scale, self.shift * later.scale + later.shift)
-
-
-Changes = Mapping[str, Change]
-"""Changes of one pass, by site."""
-
-NO_CHANGES: Changes = {}
-
-
-@runtime_checkable
-class Edit(Protocol):
-    """One edit of a run."""
-
-    @property
-    def tokens(self) -> Tokens:
-        """Positions at which it acts."""
-
-    @property
-    def site(self) -> str:
-        """The site on which it acts."""
-
-    def check(self, site: Site) -> None:
-        """Raises MisuseError if the edit does not fit this site."""
-
-    def change(self, site: Site, rows: Rows) -> Change:
-        """The change of the site in a pass over these positions."""
 
 
 @dataclass(frozen=True)
@@ -96,21 +32,24 @@ class ScaleHead:
         return layer_site(self.layer, HEADS)
 
     def check(self, site: Site) -> None:
-        _check_index("head", self.head, site.row_shape[0], self.layer)
-        _check_factor(self.factor)
+        check_index("head", self.head, site.row_shape[0], self.layer)
+        check_factor(self.factor)
 
     def change(self, site: Site, rows: Rows) -> Change:
         factors = np.ones((site.changed_shape[0], 1), np.float32)
         factors[self.head] = self.factor
-        return _scaled(factors, self.tokens, rows)
+        return scaled(factors, self.tokens, rows)
 
     def __str__(self) -> str:
-        return f"head {self.layer}.{self.head}{_scaling(self.factor)}{_at(self.tokens)}"
+        return f"head {self.layer}.{self.head}{scaling(self.factor)}{at(self.tokens)}"
 
 
 @dataclass(frozen=True)
 class ScaleNeuron:
-    """Multiplies one neuron's activation by `factor`; 0 ablates the neuron."""
+    """Multiplies one neuron's activation by `factor`; 0 ablates the neuron.
+
+    In a mixture of experts, neurons are numbered over all routed experts.
+    """
 
     layer: int
     neuron: int
@@ -122,16 +61,74 @@ class ScaleNeuron:
         return layer_site(self.layer, NEURONS)
 
     def check(self, site: Site) -> None:
-        _check_index("neuron", self.neuron, site.row_shape[0], self.layer)
-        _check_factor(self.factor)
+        check_index("neuron", self.neuron, prod(site.changed_shape), self.layer)
+        check_factor(self.factor)
+
+    def change(self, site: Site, rows: Rows) -> Change:
+        factors = np.ones(site.changed_shape, np.float32)
+        factors.flat[self.neuron] = self.factor
+        return scaled(factors, self.tokens, rows)
+
+    def __str__(self) -> str:
+        return f"neuron {self.layer}.{self.neuron}{scaling(self.factor)}{at(self.tokens)}"
+
+
+@dataclass(frozen=True)
+class ScaleExpert:
+    """Multiplies the weight that the router gives to one expert by `factor`; 0 ablates it. The choice is the same."""
+
+    layer: int
+    expert: int
+    factor: float
+    tokens: Tokens = None
+
+    @property
+    def site(self) -> str:
+        return layer_site(self.layer, ROUTER)
+
+    def check(self, site: Site) -> None:
+        check_index("expert", self.expert, site.row_shape[0], self.layer)
+        check_factor(self.factor)
 
     def change(self, site: Site, rows: Rows) -> Change:
         factors = np.ones(site.row_shape, np.float32)
-        factors[self.neuron] = self.factor
-        return _scaled(factors, self.tokens, rows)
+        factors[self.expert] = self.factor
+        return scaled(factors, self.tokens, rows)
 
     def __str__(self) -> str:
-        return f"neuron {self.layer}.{self.neuron}{_scaling(self.factor)}{_at(self.tokens)}"
+        return f"expert {self.layer}.{self.expert}{scaling(self.factor)}{at(self.tokens)}"
+
+
+@dataclass(frozen=True)
+class ChooseExpert:
+    """Adds `bonus` to the router's score of one expert: a large one forces the choice, a very negative one forbids it.
+
+    The weights of the chosen experts follow from the changed scores.
+    """
+
+    layer: int
+    expert: int
+    bonus: float = 1e4
+    tokens: Tokens = None
+
+    @property
+    def site(self) -> str:
+        return layer_site(self.layer, SCORES)
+
+    def check(self, site: Site) -> None:
+        check_index("expert", self.expert, site.row_shape[0], self.layer)
+        check_factor(self.bonus)
+
+    def change(self, site: Site, rows: Rows) -> Change:
+        added = np.zeros((1, *site.row_shape), np.float32)
+        added[0, self.expert] = self.bonus
+        if self.tokens is not None:
+            added = added * np.isin(np.arange(rows.start, rows.stop), self.tokens)[:, None].astype(np.float32)
+        return Change(np.ones((1, 1), np.float32), added)
+
+    def __str__(self) -> str:
+        choice = "forced" if self.bonus > 0 else "forbidden"
+        return f"expert {self.layer}.{self.expert} {choice}{at(self.tokens)}"
 
 
 @dataclass(frozen=True)
@@ -155,11 +152,11 @@ class Ablate:
         """Accepts every existing sublayer."""
 
     def change(self, site: Site, rows: Rows) -> Change:
-        return _scaled(np.zeros(1, np.float32), self.tokens, rows)
+        return scaled(np.zeros(1, np.float32), self.tokens, rows)
 
     def __str__(self) -> str:
         _, layer, part = self.sublayer.split(".")
-        return f"{SUBLAYER_NAMES[part]} of layer {layer} ablated{_at(self.tokens)}"
+        return f"{SUBLAYER_NAMES[part]} of layer {layer} ablated{at(self.tokens)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,22 +172,22 @@ class Replace:
     value: Float[np.ndarray, "token ..."]
 
     def check(self, site: Site) -> None:
-        expected = (len(self.tokens), *site.row_shape)
+        expected = (len(self.tokens), *site.changed_shape)
         if self.value.shape != expected:
             raise MisuseError(f"{self.site} at {len(self.tokens)} tokens has shape {expected}, got {self.value.shape}")
         if not (np.abs(self.value) <= LARGEST).all():
             raise MisuseError(f"the values that replace {self.site} are not all finite in float32")
 
     def change(self, site: Site, rows: Rows) -> Change:
-        scale = np.ones((len(rows), *(1 for _ in site.row_shape)), np.float32)
-        shift = np.zeros((len(rows), *site.row_shape), np.float32)
+        scale = np.ones((len(rows), *(1 for _ in site.changed_shape)), np.float32)
+        shift = np.zeros((len(rows), *site.changed_shape), np.float32)
         for token, value in zip(self.tokens, self.value, strict=True):
             if token in rows:
                 scale[token - rows.start], shift[token - rows.start] = 0, value
         return Change(scale, shift)
 
     def __str__(self) -> str:
-        return f"{self.site} replaced{_at(self.tokens)}"
+        return f"{self.site} replaced{at(self.tokens)}"
 
 
 @dataclass(frozen=True)
@@ -224,17 +221,24 @@ class Noise:
         return Change(np.ones((1,) * (1 + len(site.row_shape)), np.float32), shift)
 
     def __str__(self) -> str:
-        return f"noise of {self.deviation:g} on the embeddings{_at(self.tokens)}"
+        return f"noise of {self.deviation:g} on the embeddings{at(self.tokens)}"
 
 
 _WRITTEN = {name.lower(): part for part, name in SUBLAYER_NAMES.items()}
 """Sublayers as users write them: `attention:2`, `ffn:2`."""
 
-_ABLATION = re.compile(rf"(?:(head|neuron):(\d{{1,9}})\.|({'|'.join(_WRITTEN)}):)(\d{{1,9}})")
+_ABLATION = re.compile(rf"(?:(head|neuron|expert):(\d{{1,9}})\.|({'|'.join(_WRITTEN)}):)(\d{{1,9}})")
+
+
+_UNITS: dict[str, type[ScaleHead] | type[ScaleNeuron] | type[ScaleExpert]] = {
+    "head": ScaleHead,
+    "neuron": ScaleNeuron,
+    "expert": ScaleExpert,
+}
 
 
 def ablation_of(text: str) -> Edit:
-    """The edit for an ablation as users write it: `head:3.5`, `neuron:4.1023`, `attention:2`, `ffn:2`.
+    """The edit for an ablation as users write it: `head:3.5`, `neuron:4.1023`, `expert:2.7`, `ffn:2`.
 
     Raises:
         MisuseError: the text has none of these forms.
@@ -242,64 +246,10 @@ def ablation_of(text: str) -> Edit:
     match = _ABLATION.fullmatch(text)
     if match is None:
         raise MisuseError(
-            f"cannot ablate '{text}'; use head:LAYER.HEAD, neuron:LAYER.NEURON, attention:LAYER or ffn:LAYER"
+            f"cannot ablate '{text}'; use head:LAYER.HEAD, neuron:LAYER.NEURON, expert:LAYER.EXPERT, attention:LAYER "
+            "or ffn:LAYER"
         )
     kind, layer, sublayer, index = match.groups()
     if sublayer:
         return Ablate(layer_site(int(index), _WRITTEN[sublayer]))
-    return (ScaleHead if kind == "head" else ScaleNeuron)(int(layer), int(index), 0.0)
-
-
-def check_edits(edits: Sequence[Edit], spec: DecoderSpec, length: int) -> None:
-    """Raises MisuseError for an edit of an unknown site, or of a token outside a run of `length` tokens."""
-    for edit in edits:
-        if edit.site == LOGITS:
-            raise MisuseError("logits cannot be edited; edit the output of the last layer instead")
-        edit.check(find_site(spec, edit.site))
-        beyond = [token for token in edit.tokens or () if not 0 <= token < length]
-        if beyond:
-            raise MisuseError(f"cannot edit token {beyond[0]}: this run has tokens 0 to {length - 1} at most")
-
-
-def changes(edits: Sequence[Edit], spec: DecoderSpec, rows: Rows) -> Changes:
-    """The changes of one pass, edits applied in order. Sites without a change are absent.
-
-    A layer's input and the previous layer's output are one value: an edit of either shows in both sites.
-    """
-    by_place: dict[str, Change] = {}
-    sites = sites_of(spec) if edits else {}
-    for edit in edits:
-        if edit.tokens is not None and not set(edit.tokens) & set(rows):
-            continue
-        change, place = edit.change(sites[edit.site], rows), place_of(edit.site)
-        by_place[place] = by_place[place].then(change) if place in by_place else change
-    return by_place
-
-
-def _scaled(factors: Float32[np.ndarray, "..."], tokens: Tokens, rows: Rows) -> Change:
-    """The change that multiplies by `factors` at `tokens`, and by 1 at other tokens."""
-    scale = factors[None]
-    if tokens is not None:
-        chosen = np.isin(np.arange(rows.start, rows.stop), tokens).reshape(-1, *(1 for _ in factors.shape))
-        scale = np.where(chosen, scale, np.float32(1))
-    return Change(scale, np.zeros((1,) * scale.ndim, np.float32))
-
-
-def _check_factor(factor: float) -> None:
-    if not abs(factor) <= LARGEST:
-        raise MisuseError(f"a factor must be finite in float32, got {factor:g}")
-
-
-def _check_index(what: str, index: int, count: int, layer: int) -> None:
-    if not 0 <= index < count:
-        raise MisuseError(f"no {what} {index}; layer {layer} has {what}s 0 to {count - 1}")
-
-
-def _scaling(factor: float) -> str:
-    return f" × {factor:g}" if factor else " ablated"
-
-
-def _at(tokens: Tokens) -> str:
-    if tokens is None:
-        return ""
-    return f" at token {tokens[0]}" if len(tokens) == 1 else f" at {len(tokens)} tokens"
+    return _UNITS[kind](int(layer), int(index), 0.0)

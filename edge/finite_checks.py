@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from edge.edits import Edit, changes
+from edge.change import Edit, changes
 from edge.engines.base import Engine, Step
 from edge.engines.choice import engine_of, floats_of
 from edge.watch import Watch

@@ -8,7 +8,7 @@ from time import perf_counter_ns
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from edge.edits import Edit, changes, check_edits
+from edge.change import Edit, changes, check_edits
 from edge.engines.base import NO_ROWS, Engine, Rows, Step, row_of_logits
 from edge.finite_checks import check_logits, check_sites
 from edge.sampling import LogProbabilities, Sampling

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
+from models.sites import SUBLAYERS, SublayerName
 from models.spec import Cap, LayerNorm, NoCap, NoNorm, Norm, Projected, RMSNorm, SoftCap
 
 Parameters = Mapping[str, NDArray[np.generic]]
@@ -220,25 +220,31 @@ def open_readout(checkpoint: Checkpoint) -> Readout:
     )
 
 
-def open_output_projection(checkpoint: Checkpoint, layer: int, sublayer: Literal["attn", "ffn"]) -> OutputProjection:
+def open_output_projection(checkpoint: Checkpoint, layer: int, sublayer: SublayerName) -> OutputProjection:
     """Reads the output projection of attention or the FFN of one layer."""
     spec, weights, name = checkpoint.spec, checkpoint.weights, f"layers.{layer}.{sublayer}"
     if not 0 <= layer < spec.n_layers:
         raise MisuseError(f"no layer {layer}; this decoder has layers 0 to {spec.n_layers - 1}")
-    matrix = f"{name}.{'out' if sublayer == 'attn' else 'down'}"
+    writes = [f"{name}.{part}" for part in spec.layers[layer].sublayers[sublayer].writes]
+    matrices = [_columns(_floats(weights, f"{part}.weight")) for part in writes if f"{part}.weight" in weights]
     kind = spec.layers[layer].norm if spec.layers[layer].norms_after else NoNorm()
     return OutputProjection(
-        _floats(weights, f"{matrix}.weight"),
-        _vector(weights, f"{matrix}.bias", spec.d_model, 0.0),
+        matrices[0] if len(matrices) == 1 else np.hstack(matrices),
+        _vector(weights, f"{writes[0]}.bias", spec.d_model, 0.0),
         norm_weights(weights, f"{name}.after", kind, spec.d_model),
         _norms_of_sums(checkpoint, layer, sublayer),
     )
 
 
-def _norms_of_sums(checkpoint: Checkpoint, layer: int, sublayer: Literal["attn", "ffn"]) -> tuple[NormWeights, ...]:
+def _columns(matrix: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "model part"]:
+    """A matrix as it is; the matrices of a stack side by side."""
+    return matrix if matrix.ndim == 2 else np.hstack(list(matrix))
+
+
+def _norms_of_sums(checkpoint: Checkpoint, layer: int, sublayer: SublayerName) -> tuple[NormWeights, ...]:
     """Norms of the residual stream between a sublayer and the head, in order."""
     spec, weights = checkpoint.spec, checkpoint.weights
-    passed = [(number, part) for number in range(layer, spec.n_layers) for part in ("attn", "ffn")]
+    passed = [(number, part) for number in range(layer, spec.n_layers) for part in SUBLAYERS]
     return tuple(
         norm_weights(weights, f"layers.{number}.{part}_sum", spec.layers[number].norm, spec.d_model)
         for number, part in passed[sublayer == "ffn" :]

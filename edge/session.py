@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge import __version__
-from edge.edits import Edit, check_edits
+from edge.change import Edit, check_edits
 from edge.engines.base import Engine, Step
 from edge.engines.choice import check_threads, engine_of
 from edge.engines.registry import open_engine

@@ -1,5 +1,6 @@
 """A trace: the tokens, watched values and timing of one run. Opens without an engine."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +12,13 @@ from jaxtyping import Float32, Int64
 from edge.ablated import Ablated, ablated
 from edge.attention_pattern import attention_pattern
 from edge.dataclass_json import read_value
+from edge.mixture_neurons import all_neurons
 from edge.store import damaged, read_store, write_store
 from edge.timing import RunTiming
 from edge.watch import Watch
 from models.errors import EdgeError, MisuseError
-from models.sites import KEY, NEURONS, QUERY, find_site, layer_site, sites_of
-from models.spec import DecoderSpec
+from models.sites import KEY, NEURONS, QUERY, SINK, find_site, layer_site, sites_of
+from models.spec import DecoderSpec, MoE
 from models.spec_json import spec_from_json, spec_to_json
 
 Finish = Literal["length", "stop", "stopped", "context"]
@@ -93,17 +95,38 @@ class Trace:
             raise MisuseError(f"no head {head}; a layer of this decoder has heads 0 to {self.spec.n_heads - 1}")
         kind = self.spec.layers[layer].attention
         keys = key[:, head // kind.sharing]
-        return attention_pattern(query[:, head], keys, kind.scale, kind.window, kind.score_cap)
+        return attention_pattern(query[:, head], keys, kind.scale, kind.window, kind.score_cap, self.sink(layer, head))
 
     def neurons(self, layer: int) -> Float32[np.ndarray, "token neuron"]:
-        """Neuron activations of the FFN: the input of the down projection."""
-        return self.site(layer_site(layer, NEURONS))
+        """Neuron activations of the FFN: the input of the down projection.
+
+        For a mixture of experts they are `edge.mixture_neurons.all_neurons`.
+        """
+        return self._neurons(layer, self.site)
+
+    def neurons_at(self, layer: int, token: int) -> Float32[np.ndarray, "one neuron"]:
+        """The same at one token."""
+        return self._neurons(layer, lambda site: self.row(site, token))
+
+    def _neurons(
+        self, layer: int, read: Callable[[str], Float32[np.ndarray, "token ..."]]
+    ) -> Float32[np.ndarray, "token neuron"]:
+        kind = self.spec.layers[layer].ffn
+        if isinstance(kind, MoE):
+            return all_neurons(kind, lambda part: read(layer_site(layer, part)))
+        return read(layer_site(layer, NEURONS))
+
+    def sink(self, layer: int, head: int) -> float | None:
+        """The logit of a head's sink; None for attention without sinks."""
+        if not self.spec.layers[layer].attention.sinks:
+            return None
+        return float(self._recorded(layer_site(layer, SINK))[0, head])
 
     def acting(self, layer: int) -> Int64[np.ndarray, " neuron"]:
         """Indices of the neurons that no edit of this run ablates; empty if the FFN is ablated."""
         if layer in self.ablated.ffns:
             return np.zeros(0, np.int64)
-        return np.delete(np.arange(self.spec.layers[layer].ffn.d_ff), self.ablated.neurons_of(layer))
+        return np.delete(np.arange(self.spec.d_ffs[layer]), self.ablated.neurons_of(layer))
 
     def acting_neurons(self, layer: int) -> Float32[np.ndarray, "token neuron"]:
         """Activations of the neurons in `acting`; sparsity is measured on these."""

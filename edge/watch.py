@@ -15,7 +15,7 @@ class Watch:
     """What to record: parts of layers, and the logits of every token.
 
     Attributes:
-        parts: Names such as `attn.query`, recorded in each chosen layer that has them; None means every site.
+        parts: Names of `models.sites.parts_of`, recorded in each chosen layer that has them; None means every site.
         layers: The chosen layers; None means all.
         logits: Record the logits of every fed token; otherwise only those of the last token are computed.
         half: Store float16: half the bytes, about three significant digits.

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from torch import Tensor
 from torch.onnx import ops
 
+from export.edit_rows import rows_of_edit
 from export.names import NEUTRAL, Dims, change_name
 from models.sites import LOGITS, place_of, sites_of
 from models.spec import DecoderSpec
@@ -18,9 +19,10 @@ from models.spec import DecoderSpec
 _DOMAIN, _MARK = "edge", "Site"
 
 
-def mark_site(value: Tensor) -> Tensor:
-    """Marks a site while tracing."""
-    return ops.symbolic(f"{_DOMAIN}::{_MARK}", [value], dtype=value.dtype, shape=value.shape, version=1)
+def mark_site(value: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Marks a site while tracing. `rows` are the rows of an edit for each token, as in `models.kernels.Probe`."""
+    inputs = [value] if rows is None else [value, rows]
+    return ops.symbolic(f"{_DOMAIN}::{_MARK}", inputs, dtype=value.dtype, shape=value.shape, version=1)
 
 
 def unique_sites(spec: DecoderSpec) -> list[str]:
@@ -29,9 +31,9 @@ def unique_sites(spec: DecoderSpec) -> list[str]:
 
 
 def edit_inputs(spec: DecoderSpec) -> dict[str, Dims]:
-    """Names and dimensions of the edit inputs. They have the axes of their site, each full size or 1."""
+    """Names and dimensions of the edit inputs. Each axis has full size or 1."""
     return {
-        change_name(name, part): tuple(f"{name}.{part}.{axis}" for axis in sites_of(spec)[name].axes)
+        change_name(name, part): tuple(f"{name}.{part}.{axis}" for axis in sites_of(spec)[name].changed_axes)
         for name in unique_sites(spec)
         for part in NEUTRAL
     }
@@ -46,11 +48,13 @@ def expose_sites(model: ir.Model) -> None:
 def make_sites_editable(model: ir.Model, spec: DecoderSpec) -> None:
     """Replaces every mark with the operators of an edit, and adds their operands as inputs."""
     for name, node in zip(unique_sites(spec), _marks(model), strict=True):
-        axes = len(sites_of(spec)[name].axes)
+        axes = len(sites_of(spec)[name].changed_axes)
         operands = [_optional_input(change_name(name, part), neutral, axes) for part, neutral in NEUTRAL.items()]
         for operand in operands:
             model.graph.inputs.append(operand)
             model.graph.initializers.add(operand)
+        if len(node.inputs) == 2:
+            operands = [rows_of_edit(model.graph, node, operand) for operand in operands]
         _replace(model.graph, node, {"Mul": operands[:1], "Add": operands[1:]})
 
 
@@ -58,7 +62,7 @@ def _marks(model: ir.Model) -> list[ir.Node]:
     """All marks, in the order of the sites. Removes their domain from the model's imports."""
     for imports in (model.opset_imports, model.graph.opset_imports):
         imports.pop(_DOMAIN, None)
-    return [node for node in model.graph if node.domain == _DOMAIN]
+    return [node for node in model.graph if node.domain == _DOMAIN and node.op_type == _MARK]
 
 
 def _optional_input(name: str, neutral: float, axes: int) -> ir.Value:

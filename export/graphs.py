@@ -25,6 +25,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
+from export.expert_kernels import ExpertKernel, fused_experts, visible_experts
+from export.expert_loops import expand_experts
 from export.finish import finish
 from export.fused_projections import fuse_projections, make_external
 from export.graph_sites import edit_inputs, expose_sites, make_sites_editable, mark_site, unique_sites
@@ -57,19 +59,19 @@ class Wrapper(nn.Module):
         kinds = enumerate(rotaries(self.spec))
         return Tables({kind: (self.get_buffer(f"cos{i}"), self.get_buffer(f"sin{i}")) for i, kind in kinds})
 
-    def kernels(self, graph: str, ids: Tensor, total: Tensor, past: Past) -> Buffered:
+    def kernels(self, graph: str, ids: Tensor, total: Tensor, past: Past, experts: ExpertKernel) -> Buffered:
         kind = kernels_of(self.spec)[graph]
         assert issubclass(kind, Buffered)
         before = total.to(torch.int64) - ids.shape[0]
         positions = before + torch.arange(ids.shape[0])
-        return kind(self.spec, total, positions, self.tables, States(self.spec, past))
+        return kind(self.spec, total, positions, self.tables, States(self.spec, past), experts)
 
 
 class Fast(Wrapper):
     """Only the logits of the last token, for generation."""
 
     def forward(self, ids: Int[Tensor, " token"], total: Int32[Tensor, " 1"], past: Past) -> tuple[Tensor, Past]:
-        kernels = self.kernels("fast", ids, total, past)
+        kernels = self.kernels("fast", ids, total, past, fused_experts)
         x = self.decoder.stream(ids, kernels.positions, kernels)
         return self.decoder.logits(x[-1:]).float(), kernels.states.present
 
@@ -80,13 +82,13 @@ class Watched(Wrapper):
     def forward(
         self, ids: Int[Tensor, " token"], total: Int32[Tensor, " 1"], rows: Int[Tensor, " row"], past: Past
     ) -> tuple[Tensor, Past, list[Tensor]]:
-        kernels = self.kernels("probe", ids, total, past)
+        kernels = self.kernels("probe", ids, total, past, visible_experts)
         seen: dict[str, Tensor] = {}
 
-        def see(site: str, value: Tensor) -> Tensor:
+        def see(site: str, value: Tensor, rows: Tensor | None = None) -> Tensor:
             if place_of(site) != site:
                 return value
-            seen[site] = mark_site(value.float())
+            seen[site] = mark_site(value.float(), rows)
             return seen[site].to(value.dtype)
 
         x = self.decoder.stream(ids, kernels.positions, kernels, see)
@@ -102,6 +104,11 @@ class Ecosystem(Wrapper):
 
     graph = "std"
 
+    @property
+    def experts(self) -> ExpertKernel:
+        """How experts are computed."""
+        return visible_experts
+
     def forward(
         self,
         input_ids: Int[Tensor, "batch token"],
@@ -111,7 +118,8 @@ class Ecosystem(Wrapper):
     ) -> tuple[Float[Tensor, "batch token vocab"], Past]:
         kind = kernels_of(self.spec)[self.graph]
         assert issubclass(kind, Batched)
-        kernels = kind(self.spec, attention_mask, position_ids, self.tables, States(self.spec, past))
+        states = States(self.spec, past)
+        kernels = kind(self.spec, attention_mask, position_ids, self.tables, states, self.experts)
         return self.decoder(input_ids, position_ids, kernels).float(), kernels.states.present
 
 
@@ -119,6 +127,10 @@ class ForGenai(Ecosystem):
     """The same for onnxruntime-genai."""
 
     graph = "genai"
+
+    @property
+    def experts(self) -> ExpertKernel:
+        return fused_experts
 
 
 @dataclass(frozen=True)
@@ -227,6 +239,7 @@ def _finished(spec: DecoderSpec, plan: Plan, model: ir.Model) -> ir.Model:
         inputs |= edit_inputs(spec)
     else:
         expose_sites(model)
+    expand_experts(model)
     finish(model, TimedParts(spec), plan.opset, inputs, outputs)
     return model
 

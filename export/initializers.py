@@ -94,5 +94,5 @@ def _parts(parameter: str, matrix: QuantizedMatrix) -> Iterator[tuple[str, Value
         whole = matrix.scheme.zero is Zero.WHOLE
         padded = np.pad(matrix.zeros, ((0, 0), (0, odd)))
         arrays["zeros"] = codes_to_bytes(padded, matrix.scheme.bits) if whole else matrix.zeros
-    for name, shape in part_shapes(parameter, (matrix.rows, matrix.columns), matrix.scheme).items():
+    for name, shape in part_shapes(parameter, matrix.shape, matrix.scheme).items():
         yield name, arrays[name.rpartition(".")[2]].reshape(shape)

@@ -12,6 +12,7 @@ They are only traced: `torch.onnx.ops` records the operator and computes nothing
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -19,9 +20,11 @@ from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
 from torch.onnx import ops
 
+from export.expert_kernels import ExpertKernel
 from export.layout import groups_queries
 from export.names import OPSET, SCATTER_OPSET
 from export.rotation import Heads, Table, Tables, rotates_inside
+from models.kernels import OneByOne, Probe, capped
 from models.spec import Attention, AttentionWindow, DecoderSpec, Full, Rotary, SoftCap
 from models.sublayers.states import Fixed, Rolling
 
@@ -53,7 +56,7 @@ class States:
 
 
 class _Kernels(ABC):
-    """What all kernels share: states by name.
+    """What all kernels share: states by name, and a way to compute experts.
 
     Attributes:
         opset: The opset that the operators need.
@@ -63,6 +66,10 @@ class _Kernels(ABC):
 
     spec: DecoderSpec
     states: States
+    experts: ExpertKernel
+
+    def mix_experts(self, experts: OneByOne, x: Tensor, given: Tensor, chosen: Tensor, see: Probe) -> Tensor:
+        return self.experts(experts, x, given, chosen, see)
 
     def _past(self, layer: int) -> tuple[Buffer, Buffer]:
         """Keys and values of one layer before the pass."""
@@ -75,7 +82,9 @@ class _Kernels(ABC):
         self.states.keep(layer, **{name: value})
 
     @abstractmethod
-    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor: ...
+    def attend(
+        self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor | None
+    ) -> Tensor: ...
 
 
 def allowed(
@@ -108,6 +117,7 @@ class Buffered(_Kernels):
     positions: Int[Tensor, " token"]
     tables: Tables
     states: States
+    experts: ExpertKernel
 
     def __post_init__(self) -> None:
         self.last = self.total - 1
@@ -117,7 +127,11 @@ class Buffered(_Kernels):
 
 
 def grouped_query(
-    attention: Attention, inputs: list[Tensor], scale: float, tables: tuple[Table, ...] = ()
+    attention: Attention,
+    inputs: list[Tensor],
+    scale: float,
+    sinks: Float[Tensor, " head"] | None,
+    tables: tuple[Table, ...] = (),
 ) -> tuple[Float[Tensor, "batch token all_heads"], Buffer, Buffer]:
     """ONNX Runtime's fastest attention on a CPU. Its cost depends on the number of cached tokens, not on the capacity.
 
@@ -125,6 +139,7 @@ def grouped_query(
         inputs: Query, key and value, (batch, token, all_heads); the buffers before this pass; the index of each text's
             last token, and the number of tokens of the longest text, after the pass.
         scale: Factor of the scores.
+        sinks: The logit of each head's sink, if there are sinks.
         tables: Cosines and sines, if the operator rotates.
 
     Returns:
@@ -133,7 +148,7 @@ def grouped_query(
     query, _, _, *past = inputs[:5]
     mixed, keys, values = ops.symbolic_multi_out(
         "com.microsoft::GroupQueryAttention",
-        [*inputs, *tables],
+        [*inputs, *(tables or (None, None)), None, None, sinks] if sinks is not None else [*inputs, *tables],
         {
             "num_heads": attention.n_heads,
             "kv_num_heads": attention.n_kv_heads,
@@ -152,12 +167,14 @@ def grouped_query(
 class GroupedQuery(Buffered):
     """The grouped-query operator on heads that are already rotated."""
 
-    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def attend(
+        self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor | None
+    ) -> Tensor:
         flat = [heads.reshape(1, heads.shape[0], -1) for heads in (query, key, value)]
         # Scaled here, since ONNX Runtime's fast product of a single row requires unscaled scores.
         scaled = flat[0] * attention.scale
         inputs = [scaled, *flat[1:], *self._past(layer), self.last, self.total]
-        mixed, keys, values = grouped_query(attention, inputs, 1.0, self._fused_tables(attention))
+        mixed, keys, values = grouped_query(attention, inputs, 1.0, sinks, self._fused_tables(attention))
         self.states.keep(layer, key=keys, value=values)
         return mixed.reshape(query.shape)
 
@@ -184,12 +201,18 @@ class Standard(Buffered):
 
     opset = SCATTER_OPSET
 
-    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def attend(
+        self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor | None
+    ) -> Tensor:
         keys, values = (self._write(old, new) for old, new in zip(self._past(layer), (key, value), strict=True))
         self.states.keep(layer, key=keys, value=values)
         total: Any = self.total.item()
         torch._check(total <= keys.shape[2])  # type: ignore[no-untyped-call]
         mask = allowed(self.positions[None], torch.arange(total)[None], attention.window)
+        if sinks is not None:
+            seen = keys.narrow(2, 0, total)[0], values.narrow(2, 0, total)[0]
+            key, value = seen
+            return capped(query.transpose(0, 1), key, value, mask[0], attention.score_cap, sinks).transpose(0, 1)
         mixed, *_ = ops.attention(
             query.transpose(0, 1)[None],
             keys.narrow(2, 0, total),
@@ -225,6 +248,7 @@ class Batched(_Kernels):
     positions: Int[Tensor, "batch token"]
     tables: Tables
     states: States
+    experts: ExpertKernel
 
     def rotate(self, heads: Heads, rotary: Rotary) -> Heads:
         return self.tables.rotate(heads, self.positions, rotary)
@@ -233,13 +257,23 @@ class Batched(_Kernels):
 class Portable(Batched):
     """Standard operators and a cache that grows by concatenation: what other tools expect."""
 
-    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def attend(
+        self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor | None
+    ) -> Tensor:
         past_keys, past_values = self._past(layer)
         past = past_keys.shape[2]
         rows, columns = past + torch.arange(query.shape[1]), torch.arange(past + query.shape[1])
         in_window = allowed(rows[None], columns[None], attention.window)
         # A padding token attends to itself: a fully masked row would give NaN, which spreads.
         mask = (in_window & (self.attended[:, None, :] != 0)) | (rows[:, None] == columns[None, :])
+        if sinks is not None:
+            keys, values = (
+                torch.cat([old, new.transpose(1, 2)], dim=2)
+                for old, new in zip((past_keys, past_values), (key, value), strict=True)
+            )
+            self.states.keep(layer, key=keys, value=values)
+            seen = mask[:, None]
+            return capped(query.transpose(1, 2), keys, values, seen, attention.score_cap, sinks).transpose(1, 2)
         mixed, keys, values, _ = ops.attention(
             query.transpose(1, 2),
             key.transpose(1, 2),
@@ -257,13 +291,21 @@ class Portable(Batched):
 class Served(Batched):
     """The grouped-query operator on buffers of the caller, with texts padded on the right."""
 
-    def __post_init__(self) -> None:
-        self.last = (self.attended.sum(dim=1) - 1).to(torch.int32)
-        self.total = torch.full((1,), self.attended.shape[1], dtype=torch.int32)
+    @cached_property
+    def last(self) -> Int32[Tensor, " batch"]:
+        """The index of each text's last token."""
+        return (self.attended.sum(dim=1) - 1).to(torch.int32)
 
-    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    @cached_property
+    def total(self) -> Int32[Tensor, " 1"]:
+        """Tokens of the longest text after the pass."""
+        return torch.full((1,), self.attended.shape[1], dtype=torch.int32)
+
+    def attend(
+        self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor | None
+    ) -> Tensor:
         inputs = [*(heads.flatten(-2) for heads in (query, key, value)), *self._past(layer), self.last, self.total]
-        mixed, keys, values = grouped_query(attention, inputs, attention.scale)
+        mixed, keys, values = grouped_query(attention, inputs, attention.scale, sinks)
         self.states.keep(layer, key=keys, value=values)
         return mixed.reshape(query.shape)
 

@@ -89,15 +89,18 @@ def groups_queries(spec: DecoderSpec) -> bool:
 
 
 def part_shapes(parameter: str, shape: tuple[int, ...], scheme: Scheme) -> Shapes:
-    """Shapes of the initializers of one quantized matrix; products need the bytes of a row in groups."""
-    (rows, columns), stem = shape, stem_of(parameter)
-    groups, length = groups_of(columns, scheme), row_bytes(columns, scheme)
-    codes = (rows, length) if parameter == "embed.weight" else (rows, groups, length // groups)
-    shapes: Shapes = {f"{stem}.codes": codes, f"{stem}.scales": (rows, groups)}
+    """Shapes of the initializers of a quantized matrix or stack; products need the bytes of a row in groups."""
+    *rows, columns = shape
+    stem, groups, length = stem_of(parameter), groups_of(columns, scheme), row_bytes(columns, scheme)
+    whole_rows = len(rows) > 1 or parameter == "embed.weight"
+    shapes: Shapes = {
+        f"{stem}.codes": (*rows, length) if whole_rows else (*rows, groups, length // groups),
+        f"{stem}.scales": (*rows, groups),
+    }
     if scheme.zero is Zero.WHOLE:
-        shapes[f"{stem}.zeros"] = (rows, -(-groups * scheme.bits // 8))
+        shapes[f"{stem}.zeros"] = (*rows, -(-groups * scheme.bits // 8))
     if scheme.zero is Zero.ANY:
-        shapes[f"{stem}.zeros"] = (rows, groups)
+        shapes[f"{stem}.zeros"] = (*rows, groups)
     return shapes
 
 

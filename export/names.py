@@ -1,6 +1,6 @@
 """Names of nodes and inputs in graphs.
 
-ONNX Runtime's profile has node names but no metadata. So a node is named `layers.3.ffn.up|MatMul|2`: part, operator,
+ONNX Runtime's profile has node names but no metadata. So a node is named `layers.3.attn.out|MatMul|2`: part, operator,
 and number within the graph.
 """
 
@@ -25,9 +25,14 @@ NEUTRAL = {"scale": 1.0, "shift": 0.0}
 
 
 def change_name(site: str, part: str) -> str:
-    """Name of an input of `edit`, such as `layers.3.ffn.neurons.scale`."""
+    """Name of an input of `edit`, such as `layers.3.attn.heads.scale`."""
     return f"{site}.{part}"
 
+
+INSIDE = "inside"
+"""First word in the names of nodes inside a loop: `inside|Gemm|7`. Their time is part of the loop's own."""
+
+_INSIDE = re.compile(rf"\b{INSIDE}\|")
 
 _IN_NAME = re.compile(r"\b(embed|head|other|layers\.\d+\.\w+\.\w+)\|")
 
@@ -36,3 +41,8 @@ def part_of_node(node_name: str) -> str:
     """The part in a node's name. A fused node has the name of one of the nodes that it replaced."""
     match = _IN_NAME.search(node_name)
     return match[1] if match else OTHER
+
+
+def is_inside(node_name: str) -> bool:
+    """Whether a node is inside a loop."""
+    return _INSIDE.search(node_name) is not None

@@ -11,9 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.onnx import ops
 
+from export.experts import Packed
 from export.layout import Layout, is_float, part_shapes
 from models.decoder import Decoder, Embedding, Head
 from models.kernels import bound
+from models.moe import Stack
 from models.precision import Scheme
 from models.spec import DecoderSpec
 
@@ -70,6 +72,26 @@ class Quantized(nn.Module):
         return {"bits": self.scheme.bits, "block_size": self.scheme.group}
 
 
+class QuantizedStack(nn.Module):
+    """Replaces `Stack`: the initializers of the matrices of all experts, without data."""
+
+    def __init__(self, parameter: str, dense: Stack, scheme: Scheme, accuracy: int) -> None:
+        super().__init__()
+        shape = tuple(dense.weight.shape)
+        self.bias, self.scheme, self.accuracy, self.columns = dense.bias, scheme, accuracy, shape[-1]
+        self.register_buffer("zeros", None)
+        for name, part in part_shapes(parameter, shape, scheme).items():
+            kind = torch.float32 if is_float(name, scheme) else torch.uint8
+            self.register_buffer(name.rpartition(".")[2], torch.empty(part, dtype=kind))
+
+    @property
+    def packed(self) -> Packed:
+        """The matrices, for the operators of experts."""
+        codes, scales = self.get_buffer("codes"), self.get_buffer("scales")
+        zeros: Tensor | None = self._buffers["zeros"]
+        return Packed(self.scheme, self.columns, codes, scales, zeros, self.accuracy)
+
+
 class QuantizedLinear(Quantized):
     """Replaces `nn.Linear`."""
 
@@ -116,6 +138,12 @@ def replace_quantized(decoder: Decoder, layout: Layout) -> None:
             owner, _, part = name.rpartition(".")
             quantized = QuantizedLinear(f"{name}.weight", module, scheme, layout.accuracy)
             decoder.get_submodule(owner).add_module(part, quantized)
+    stacks = {name: module for name, module in decoder.named_modules() if isinstance(module, Stack)}
+    for name, stack in stacks.items():
+        if scheme := layout.schemes.get(f"{name}.weight"):
+            owner, _, part = name.rpartition(".")
+            packed = QuantizedStack(f"{name}.weight", stack, scheme, layout.accuracy)
+            decoder.get_submodule(owner).add_module(part, packed)
     spec: DecoderSpec = decoder.spec
     if scheme := layout.schemes.get("head.weight"):
         sizes = (spec.vocab_size, spec.token_width)

@@ -13,6 +13,24 @@ from models.sublayers.states import Fixed, Growing, Mark, Rolling, State, fixed_
 
 
 @runtime_checkable
+class Probe(Protocol):
+    """Called with the value of every site; returns the value with which the decoder continues.
+
+    `rows` are the rows of an edit that belong to each token, if an edit has other axes than the value: for neurons of
+    chosen experts, the experts.
+    """
+
+    def __call__(self, site: str, value: Tensor, rows: Int[Tensor, "token slot"] | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class OneByOne(Protocol):
+    """Experts that can be computed one after another."""
+
+    def one_by_one(self, x: Tensor, given: Tensor, chosen: Tensor, see: Probe) -> Tensor: ...
+
+
+@runtime_checkable
 class Kernels(Protocol):
     """Rotates heads by position and computes attention. Exported graphs use other kernels (`export.kernels`).
 
@@ -33,7 +51,18 @@ class Kernels(Protocol):
         query: Float[Tensor, "*batch token head head_dim"],
         key: Float[Tensor, "*batch token kv_head head_dim"],
         value: Float[Tensor, "*batch token kv_head head_dim"],
+        sinks: Float[Tensor, " head"] | None,
     ) -> Float[Tensor, "*batch token head head_dim"]: ...
+
+    def mix_experts(
+        self,
+        experts: OneByOne,
+        x: Float[Tensor, "token model"],
+        given: Float[Tensor, "token expert"],
+        chosen: Int[Tensor, "token slot"],
+        see: Probe,
+    ) -> Float[Tensor, "token model"]:
+        """The weighted sum of the outputs of the chosen experts."""
 
     def recall(self, layer: int, name: str, state: Rolling | Fixed) -> Tensor:
         """A state of one layer before this pass; zeros before the first token."""
@@ -42,14 +71,7 @@ class Kernels(Protocol):
         """Sets a state of one layer after this pass."""
 
 
-@runtime_checkable
-class Probe(Protocol):
-    """Called with the value of every site; returns the value with which the decoder continues."""
-
-    def __call__(self, site: str, value: Tensor) -> Tensor: ...
-
-
-def blind(site: str, value: Tensor) -> Tensor:
+def blind(site: str, value: Tensor, rows: Int[Tensor, "token slot"] | None = None) -> Tensor:
     """The probe that does nothing, for timed runs."""
     return value
 
@@ -97,14 +119,19 @@ def capped(
     query: Float[Tensor, "*batch head token head_dim"],
     key: Float[Tensor, "*batch kv_head past head_dim"],
     value: Float[Tensor, "*batch kv_head past head_dim"],
-    seen: Bool[Tensor, "token past"],
+    seen: Bool[Tensor, "*#batch token past"],
     cap: Cap,
+    sinks: Float[Tensor, " head"] | None,
 ) -> Float[Tensor, "*batch head token head_dim"]:
-    """Attention with a soft cap on scaled scores, which torch's own attention lacks."""
+    """Attention with a soft cap on scaled scores, or with sinks, which torch's own attention lacks."""
     sharing = query.shape[-3] // key.shape[-3]
     key, value = key.repeat_interleave(sharing, -3), value.repeat_interleave(sharing, -3)
     score = bound(cap, query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5)
-    return torch.softmax(score.masked_fill(~seen, float("-inf")), dim=-1) @ value
+    score = score.masked_fill(~seen, float("-inf"))
+    if sinks is None:
+        return torch.softmax(score, dim=-1) @ value
+    sunk = torch.cat([score, sinks[:, None, None].expand(*score.shape[:-1], 1)], dim=-1)
+    return torch.softmax(sunk, dim=-1)[..., :-1] @ value
 
 
 class FullPass:
@@ -116,12 +143,14 @@ class FullPass:
     def rotate(self, heads: Tensor, rotary: Rotary) -> Tensor:
         return rotate(heads, self.positions, rotary)
 
-    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def attend(
+        self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor | None
+    ) -> Tensor:
         full = isinstance(attention.window, Full)
-        if isinstance(attention.score_cap, SoftCap):
+        if isinstance(attention.score_cap, SoftCap) or sinks is not None:
             seen = visible(self.positions, self.positions, attention.window)
             query, key, value = (side.transpose(-3, -2) for side in (query, key, value))
-            return capped(query, key, value, seen, attention.score_cap).transpose(-3, -2)
+            return capped(query, key, value, seen, attention.score_cap, sinks).transpose(-3, -2)
         mixed = F.scaled_dot_product_attention(
             query.transpose(-3, -2),
             key.transpose(-3, -2),
@@ -131,6 +160,9 @@ class FullPass:
             enable_gqa=query.shape[-2] != key.shape[-2],
         )
         return mixed.transpose(-3, -2)
+
+    def mix_experts(self, experts: OneByOne, x: Tensor, given: Tensor, chosen: Tensor, see: Probe) -> Tensor:
+        return experts.one_by_one(x, given, chosen, see)
 
     def recall(self, layer: int, name: str, state: Rolling | Fixed) -> Tensor:
         return torch.zeros(fixed_shape(state), device=self.positions.device)
@@ -199,6 +231,9 @@ class Cached:
             if not isinstance(state, Growing)
         }
 
+    def mix_experts(self, experts: OneByOne, x: Tensor, given: Tensor, chosen: Tensor, see: Probe) -> Tensor:
+        return experts.one_by_one(x, given, chosen, see)
+
     def recall(self, layer: int, name: str, state: Rolling | Fixed) -> Tensor:
         return self._states[layer][name].clone()
 
@@ -208,14 +243,16 @@ class Cached:
     def rotate(self, heads: Tensor, rotary: Rotary) -> Tensor:
         return rotate(heads, self.positions, rotary)
 
-    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def attend(
+        self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor | None
+    ) -> Tensor:
         end = self.fed + len(self.positions)
         kept = self._states[layer]
         kept["key"][:, self.fed : end], kept["value"][:, self.fed : end] = key.transpose(0, 1), value.transpose(0, 1)
         seen = visible(self.positions, torch.arange(end), attention.window)
         keys, values = kept["key"][:, :end], kept["value"][:, :end]
-        if isinstance(attention.score_cap, SoftCap):
-            return capped(query.transpose(0, 1), keys, values, seen, attention.score_cap).transpose(0, 1)
+        if isinstance(attention.score_cap, SoftCap) or sinks is not None:
+            return capped(query.transpose(0, 1), keys, values, seen, attention.score_cap, sinks).transpose(0, 1)
         mixed = F.scaled_dot_product_attention(
             query.transpose(0, 1)[None],
             keys[None],

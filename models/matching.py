@@ -1,6 +1,6 @@
 """Maps each parameter to a stored tensor by the names of its family; checks shape and type."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -55,9 +55,10 @@ def match(
     for name, parameter in parameters_of(spec).items():
         if name in leave_out:
             continue
-        stored = named[name]
-        if not name.endswith(".bias"):
-            _refuse_quantized(config, tensors, stored.tensor)
+        stored = present(named[name], tensors)
+        for tensor in stored.tensors:
+            if tensor.endswith(".weight"):
+                _refuse_quantized(config, tensors, tensor)
         place = tensors.place_of(stored.tensor)
         if place is None and name == "embed.weight" and spec.tied:
             place = tensors.place_of(named["head.weight"].tensor)  # either of two tied matrices may be stored
@@ -66,9 +67,32 @@ def match(
                 f"checkpoint {config.path.parent} has no '{name}' (expected tensor '{stored.tensor}'); "
                 f"config.json says {_sizes(config, family, parameter, missing=True)}"
             )
-        _check(config, family, parameter, stored, place)
-        parameters[name] = StoredParameter(place, stored.view, multipliers.get(part_of(name), 1.0))
+        places = (place, *_others(config, family, parameter, stored, tensors))
+        for tensor, needed, one in zip(stored.tensors, stored.shapes(parameter.shape), places, strict=True):
+            _check_kind(config, tensor, one, stored.kinds)
+            _check_shape(config, family, parameter, tensor, needed, one)
+        multiplier = multipliers.get(part_of(name), 1.0)
+        parameters[name] = StoredParameter(place, stored.view, multiplier, places[1:], stored.join)
     return parameters
+
+
+def _others(
+    config: Config, family: Family, parameter: Parameter, stored: Stored, tensors: StoredTensors
+) -> Iterator[TensorPlace]:
+    """The places of the tensors after the first one."""
+    for tensor in stored.others:
+        place = tensors.place_of(tensor)
+        if place is None:
+            raise CheckpointError(
+                f"checkpoint {config.path.parent} has '{stored.tensor}', but not '{tensor}'; "
+                f"config.json says {_sizes(config, family, parameter)}"
+            )
+        yield place
+
+
+def present(stored: Stored, tensors: StoredTensors) -> Stored:
+    """The first way of storing a parameter whose tensor is there; the usual one if there is none."""
+    return next((way for way in stored.ways if tensors.name_of(way.tensor) is not None), stored)
 
 
 def _is_equal(place: TensorPlace, other: TensorPlace) -> bool:
@@ -106,16 +130,24 @@ def _refuse_quantized(config: Config, tensors: StoredTensors, tensor: str) -> No
     )
 
 
-def _check(config: Config, family: Family, parameter: Parameter, stored: Stored, place: TensorPlace) -> None:
-    if place.kind not in _FLOATS:
-        raise CheckpointError(
-            f"'{stored.tensor}' in {place.file} is stored as {place.kind}{_by(config)}; Edge reads unquantized weights "
-            f"({', '.join(_FLOATS)}), and those quantized by mlx-lm or 'edge export --precision'"
-        )
-    needed = stored.view.stored_shape(parameter.shape)
+def _check_kind(config: Config, tensor: str, place: TensorPlace, kinds: tuple[str, ...]) -> None:
+    if place.kind in (kinds or _FLOATS):
+        return
+    said = f"'{tensor}' in {place.file} is stored as {place.kind}{_by(config)}"
+    if kinds:
+        raise CheckpointError(f"{said}; it must be {' or '.join(kinds)}")
+    raise CheckpointError(
+        f"{said}; Edge reads unquantized weights ({', '.join(_FLOATS)}), and those quantized by mlx-lm or 'edge export "
+        "--precision'"
+    )
+
+
+def _check_shape(
+    config: Config, family: Family, parameter: Parameter, tensor: str, needed: tuple[int, ...], place: TensorPlace
+) -> None:
     if place.shape != needed:
         raise CheckpointError(
-            f"'{stored.tensor}' in {place.file} is {place.shape}, the spec needs {needed}; "
+            f"'{tensor}' in {place.file} is {place.shape}, the spec needs {needed}; "
             f"{config.path.name} says {_sizes(config, family, parameter)}"
         )
 
@@ -129,5 +161,9 @@ def _sizes(config: Config, family: Family, parameter: Parameter, *, missing: boo
     """The config keys and values of a parameter's sizes; for a missing parameter also the number of layers."""
     layers = ("n_layers",) if missing and parameter.name.startswith("layers.") else ()
     sizes = (*layers, *parameter.sizes)
-    keys, complete = dict.fromkeys(family.keys[size] for size in sizes), family.complete(config).keys
-    return ", ".join(f"{key}={complete[key]}{'' if key in config.keys else ' by default'}" for key in keys)
+    complete, others = family.complete(config).keys, {ours: other for other, ours in family.aliases.items()}
+    said = []
+    for key in dict.fromkeys(family.keys[size] for size in sizes):
+        stated = next((name for name in (others.get(key, key), key) if name in config.keys), None)
+        said.append(f"{stated or key}={complete[key]}{'' if stated else ' by default'}")
+    return ", ".join(said)

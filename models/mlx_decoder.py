@@ -4,7 +4,6 @@ Read top to bottom: norm, attention, FFN, block, embedding, head, decoder. Value
 """
 
 from functools import singledispatch
-from math import pi, sqrt
 
 import mlx.core as mx
 from jaxtyping import Float, Int
@@ -12,35 +11,11 @@ from mlx import nn
 
 from models import spec as kinds
 from models.mlx_kernels import Kernels, Probe, blind, bound, scaled
-from models.sites import LOGITS, layer_site
-from models.spec import Activation, DecoderSpec, LayerSpec
+from models.mlx_moe import Mixture
+from models.mlx_parts import Dense, norm_of
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, HEADS, KEY, LOGITS, NEURONS, QUERY, SINK, VALUE, layer_site
+from models.spec import DecoderSpec, LayerSpec
 from models.sublayers.sublayer import Sublayer
-
-
-def norm_of(norm: kinds.Norm | kinds.NoNorm, features: int) -> nn.Module:
-    """The module for a norm."""
-    match norm:
-        case kinds.NoNorm():
-            return nn.Identity()
-        case kinds.RMSNorm(eps):
-            return nn.RMSNorm(features, eps)
-        case kinds.LayerNorm(eps, bias):
-            return nn.LayerNorm(features, eps, bias=bias)
-
-
-def activate(activation: Activation, x: Float[mx.array, "..."]) -> Float[mx.array, "..."]:
-    """The activation function of an FFN, element by element."""
-    match activation:
-        case Activation.RELU:
-            return mx.maximum(x, 0)
-        case Activation.RELU2:
-            return mx.square(mx.maximum(x, 0))
-        case Activation.GELU:
-            return x * (1 + mx.erf(x / sqrt(2))) / 2
-        case Activation.GELU_TANH:
-            return x * (1 + mx.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))) / 2
-        case Activation.SILU:
-            return x * mx.sigmoid(x)
 
 
 class OwnHeadNorms(nn.Module):
@@ -88,6 +63,7 @@ class Attention(nn.Module):
         self.key_norm = head_norm_of(mixer.head_norm, mixer.n_kv_heads, mixer.head_dim)
         self.norms_all_heads = isinstance(mixer.head_norm, kinds.JointNorm | kinds.OwnHeadNorm)
         self.rotates_first = isinstance(mixer.head_norm, kinds.RotatedHeadNorm)
+        self.sinks = mx.zeros((mixer.n_heads,)) if mixer.sinks else None
         self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
 
     def __call__(
@@ -103,45 +79,41 @@ class Attention(nn.Module):
         if self.rotates_first and self.query_norm is not None and self.key_norm is not None:
             query, key = self.query_norm(query), self.key_norm(key)
         query = scaled(query, self.kind.query_scale, kernels.positions)
-        query = see(layer_site(self.layer, "attn.query"), query)
-        key = see(layer_site(self.layer, "attn.key"), key)
-        value = see(layer_site(self.layer, "attn.value"), value)
-        mixed = kernels.attend(self.layer, self.kind, query, key, value)
-        mixed = see(layer_site(self.layer, "attn.heads"), mixed)
+        query = see(layer_site(self.layer, QUERY), query)
+        key = see(layer_site(self.layer, KEY), key)
+        value = see(layer_site(self.layer, VALUE), value)
+        if self.sinks is not None:
+            see(layer_site(self.layer, SINK), mx.broadcast_to(self.sinks, query.shape[:-1]))
+        mixed = kernels.attend(self.layer, self.kind, query, key, value, self.sinks)
+        mixed = see(layer_site(self.layer, HEADS), mixed)
         output = self.out(mixed.flatten(-2))
-        return see(layer_site(self.layer, "attn.output"), output if self.after is None else self.after(output))
+        return see(layer_site(self.layer, ATTENTION_OUTPUT), output if self.after is None else self.after(output))
 
     def _heads(
         self, projected: Float[mx.array, "token all_heads"], norm: nn.Module | None
     ) -> Float[mx.array, "token head head_dim"]:
         normed: mx.array = norm(projected) if norm is not None and self.norms_all_heads else projected
+        if isinstance(self.kind.clip, kinds.Clip):
+            normed = mx.clip(normed, -self.kind.clip.limit, self.kind.clip.limit)
         heads: mx.array = normed.reshape(len(projected), -1, self.kind.head_dim)
         return norm(heads) if norm is not None and not self.norms_all_heads else heads
 
 
-class FFN(nn.Module):
+class FFN(Dense):
     """Feed-forward network: at each position, active neurons add their output vectors."""
 
-    def __init__(self, ffn: kinds.Plain | kinds.Gated, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
-        super().__init__()
-        self.activation, self.layer = ffn.activation, layer
+    def __init__(self, ffn: kinds.Dense, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
+        super().__init__(ffn, spec.d_model)
+        self.layer = layer
         self.norm = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_before else None
-        self.gate = nn.Linear(spec.d_model, ffn.d_ff, ffn.bias) if isinstance(ffn, kinds.Gated) else None
-        self.up = nn.Linear(spec.d_model, ffn.d_ff, ffn.bias)
-        self.down = nn.Linear(ffn.d_ff, spec.d_model, ffn.bias)
         self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
 
     def __call__(
         self, x: Float[mx.array, "token model"], kernels: Kernels, see: Probe
     ) -> Float[mx.array, "token model"]:
         x = x if self.norm is None else self.norm(x)
-        if self.gate is None:
-            neurons = activate(self.activation, self.up(x))
-        else:
-            neurons = activate(self.activation, self.gate(x)) * self.up(x)
-        neurons = see(layer_site(self.layer, "ffn.neurons"), neurons)
-        output = self.down(neurons)
-        return see(layer_site(self.layer, "ffn.output"), output if self.after is None else self.after(output))
+        output = self.written(x, layer_site(self.layer, NEURONS), see)
+        return see(layer_site(self.layer, FFN_OUTPUT), output if self.after is None else self.after(output))
 
 
 @singledispatch
@@ -151,8 +123,8 @@ def module_of(sublayer: Sublayer, spec: DecoderSpec, layer_spec: LayerSpec, laye
 
 
 module_of.register(kinds.Attention, Attention)
-module_of.register(kinds.Plain, FFN)
-module_of.register(kinds.Gated, FFN)
+module_of.register(kinds.Dense, FFN)
+module_of.register(kinds.MoE, Mixture)
 
 
 class Block(nn.Module):

@@ -12,12 +12,14 @@ import numpy as np
 from models.errors import SpecError
 from models.families.config import Config
 from models.families.family import Family
-from models.families.views import AsIs, Third, Transposed, View
-from models.parameters import parameter_shapes, part_of
+from models.families.views import AsIs, Stored, Third, Transposed, View
+from models.matching import present
+from models.parameters import parameters_of, part_of
 from models.precision import GROUPS, Scheme, Zero
 from models.quantized import QuantizedMatrices, QuantizedMatrix
 from models.safetensors_file import TensorPlace
 from models.spec import DecoderSpec
+from models.sublayers.sublayer import Parameter
 from models.tensor_names import StoredTensors
 
 _PARTS = ("weight", "scales", "biases")
@@ -59,8 +61,10 @@ def quantized_parameters(
         return QuantizedMatrices()
     named, multipliers, places = family.weights_of(spec), family.multipliers(config), tensors.places
     matrices: dict[str, MlxMatrix] = {}
-    for name, shape in parameter_shapes(spec).items():
-        stored, view = tensors.name_of(named[name].tensor), _by_rows(named[name].view)
+    for name, parameter in parameters_of(spec).items():
+        way, shape = present(named[name], tensors), parameter.shape
+        _refuse_experts(config, parameter, way, tensors)
+        stored, view = tensors.name_of(way.tensor), _by_rows(way.view)
         module = (stored or "").removesuffix(".weight")
         if name.endswith(".weight") and f"{module}.scales" in places:
             codes, scales, offsets = (_part(config, places, f"{module}.{part}") for part in _PARTS)
@@ -68,6 +72,19 @@ def quantized_parameters(
             _check(config, module, [codes, scales, offsets], view.stored_shape(shape), scheme)
             matrices[name] = MlxMatrix(scheme, shape[1], codes, scales, offsets, view, multiplier)
     return QuantizedMatrices(matrices)
+
+
+def _refuse_experts(config: Config, parameter: Parameter, stored: Stored, tensors: StoredTensors) -> None:
+    """Raises SpecError for quantized experts, routers and gates of shared experts."""
+    if not parameter.name.endswith(".weight") or (parameter.product and len(parameter.shape) == 2):
+        return
+    for tensor in stored.tensors:
+        module = (tensors.name_of(tensor) or "").removesuffix(".weight")
+        if tensor.endswith(".weight") and f"{module}.scales" in tensors.places:
+            raise SpecError(
+                f"{config.path}: '{module}' belongs to a mixture of experts that mlx-lm quantized; Edge reads mixtures "
+                "of mlx-lm only unquantized; use the model without quantization"
+            )
 
 
 def _by_rows(view: View) -> View:

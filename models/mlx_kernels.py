@@ -24,8 +24,31 @@ from models.sublayers.states import Fixed, Growing, Mark, Rolling, fixed_shape
 STEP = 256
 """Tokens by which buffers grow: growing copies them, and GPU kernels prefer such lengths."""
 
+FEW_TOKENS = 3
+"""Tokens from which on experts are computed one by one on a CPU, where gathered products run row by row."""
+
 BLOCK = 64
 """Queries per block of attention on a CPU."""
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """Called with the value of every site; returns the value with which the decoder continues.
+
+    `rows` are the rows of an edit that belong to each token, if an edit has other axes than the value: for neurons of
+    chosen experts, the experts.
+    """
+
+    def __call__(self, site: str, value: mx.array, rows: Int[mx.array, "token slot"] | None = None) -> mx.array: ...
+
+
+@runtime_checkable
+class Experts(Protocol):
+    """Experts, computed in two ways."""
+
+    def gathered(self, x: mx.array, given: mx.array, chosen: mx.array, see: Probe) -> mx.array: ...
+
+    def one_by_one(self, x: mx.array, given: mx.array, chosen: mx.array, see: Probe) -> mx.array: ...
 
 
 @runtime_checkable
@@ -49,7 +72,18 @@ class Kernels(Protocol):
         query: Float[mx.array, "token head head_dim"],
         key: Float[mx.array, "token kv_head head_dim"],
         value: Float[mx.array, "token kv_head head_dim"],
+        sinks: Float[mx.array, " head"] | None,
     ) -> Float[mx.array, "token head head_dim"]: ...
+
+    def mix_experts(
+        self,
+        experts: Experts,
+        x: Float[mx.array, "token model"],
+        given: Float[mx.array, "token expert"],
+        chosen: Int[mx.array, "token slot"],
+        see: Probe,
+    ) -> Float[mx.array, "token model"]:
+        """The weighted sum of the outputs of the chosen experts."""
 
     def recall(self, layer: int, name: str, state: Rolling | Fixed) -> mx.array:
         """A state of one layer before this pass; zeros before the first token."""
@@ -58,14 +92,7 @@ class Kernels(Protocol):
         """Sets a state of one layer after this pass."""
 
 
-@runtime_checkable
-class Probe(Protocol):
-    """Called with the value of every site; returns the value with which the decoder continues."""
-
-    def __call__(self, site: str, value: mx.array) -> mx.array: ...
-
-
-def blind(site: str, value: mx.array) -> mx.array:
+def blind(site: str, value: mx.array, rows: Int[mx.array, "token slot"] | None = None) -> mx.array:
     """The probe that does nothing, for timed runs."""
     return value
 
@@ -108,12 +135,17 @@ def capped(
     seen: Bool[mx.array, "token past"],
     scale: float,
     cap: Cap,
+    sinks: Float[mx.array, " head"] | None,
 ) -> Float[mx.array, "head token head_dim"]:
     """Attention with a soft cap on scaled scores, which MLX's own attention lacks."""
     sharing = len(query) // len(key)
     key, value = mx.repeat(key, sharing, axis=0), mx.repeat(value, sharing, axis=0)
     score = bound(cap, scale * (query @ key.swapaxes(-1, -2)))
-    return mx.softmax(mx.where(seen, score, -mx.inf), axis=-1) @ value
+    score = mx.where(seen, score, -mx.inf)
+    if sinks is None:
+        return mx.softmax(score, axis=-1) @ value
+    sunk = mx.concatenate([score, mx.broadcast_to(sinks[:, None, None], (*score.shape[:-1], 1))], axis=-1)
+    return mx.softmax(sunk, axis=-1)[..., :-1] @ value
 
 
 class Cached:
@@ -176,6 +208,9 @@ class Cached:
         assert mark.text == self._text, "the mark is of another text"
         self.fed, self.fixed = mark.fed, dict(mark.kept)
 
+    def mix_experts(self, experts: Experts, x: mx.array, given: mx.array, chosen: mx.array, see: Probe) -> mx.array:
+        return experts.gathered(x, given, chosen, see)
+
     def recall(self, layer: int, name: str, state: Rolling | Fixed) -> mx.array:
         return self.fixed[layer, name]
 
@@ -200,13 +235,21 @@ class Cached:
         rest = rotated[..., rotary.features :]
         return mx.concatenate([factor * rotated[..., : rotary.features], rest], axis=-1)
 
-    def attend(self, layer: int, attention: Attention, query: mx.array, key: mx.array, value: mx.array) -> mx.array:
+    def attend(
+        self,
+        layer: int,
+        attention: Attention,
+        query: mx.array,
+        key: mx.array,
+        value: mx.array,
+        sinks: mx.array | None,
+    ) -> mx.array:
         end = self.fed + len(query)
         self._growing[layer]["key"][0, :, self.fed : end] = key.swapaxes(0, 1)
         self._growing[layer]["value"][0, :, self.fed : end] = value.swapaxes(0, 1)
-        return self.mix(layer, attention, query, self.fed)
+        return self.mix(layer, attention, query, sinks, self.fed)
 
-    def mix(self, layer: int, attention: Attention, query: mx.array, first: int) -> mx.array:
+    def mix(self, layer: int, attention: Attention, query: mx.array, sinks: mx.array | None, first: int) -> mx.array:
         """Attention outputs of the queries at positions from `first` on."""
         window, end = attention.window, first + len(query)
         start = max(0, first + 1 - window.tokens) if isinstance(window, Sliding) else 0
@@ -214,9 +257,11 @@ class Cached:
         keys, values = (self._growing[layer][name][:, :, start:end] for name in ("key", "value"))
         if isinstance(attention.score_cap, SoftCap):
             mask = _allowed(start, first, end, window)
-            return capped(heads, keys[0], values[0], mask, attention.scale, attention.score_cap).swapaxes(0, 1)
+            return capped(heads, keys[0], values[0], mask, attention.scale, attention.score_cap, sinks).swapaxes(0, 1)
         kernel_mask = _mask(start, first, end, window)
-        mixed = mx.fast.scaled_dot_product_attention(heads[None], keys, values, scale=attention.scale, mask=kernel_mask)
+        mixed = mx.fast.scaled_dot_product_attention(
+            heads[None], keys, values, scale=attention.scale, mask=kernel_mask, sinks=sinks
+        )
         return mixed[0].swapaxes(0, 1)
 
 
@@ -249,9 +294,13 @@ class CachedOnCpu(Cached):
         rotated = turned * cos + swapped * sin
         return mx.concatenate([rotated, rest], axis=-1) if rest.shape[-1] else rotated
 
-    def mix(self, layer: int, attention: Attention, query: mx.array, first: int) -> mx.array:
+    def mix(self, layer: int, attention: Attention, query: mx.array, sinks: mx.array | None, first: int) -> mx.array:
         whole = super().mix
         if len(query) <= BLOCK:
-            return whole(layer, attention, query, first)
+            return whole(layer, attention, query, sinks, first)
         blocks = range(0, len(query), BLOCK)
-        return mx.concatenate([whole(layer, attention, query[at : at + BLOCK], first + at) for at in blocks])
+        return mx.concatenate([whole(layer, attention, query[at : at + BLOCK], sinks, first + at) for at in blocks])
+
+    def mix_experts(self, experts: Experts, x: mx.array, given: mx.array, chosen: mx.array, see: Probe) -> mx.array:
+        few = len(x) < FEW_TOKENS
+        return (experts.gathered if few else experts.one_by_one)(x, given, chosen, see)

@@ -12,7 +12,9 @@ from mlx import nn
 
 from models.mlx_decoder import Decoder, Embedding, Head
 from models.mlx_kernels import bound
+from models.mlx_moe import Stack
 from models.quantized import QuantizedMatrix
+from models.sites import SUBLAYERS
 
 
 class Quantized(nn.Module):
@@ -29,11 +31,20 @@ class Quantized(nn.Module):
 
     def product(self, x: Float[mx.array, "*rows column"]) -> Float[mx.array, "*rows row"]:
         """`x` times the transposed matrix."""
-        if self.padded > self.columns:
-            x = mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, self.padded - self.columns)])
         return mx.quantized_matmul(
-            x, self.codes, self.scales, self.offsets, transpose=True, group_size=self.group, bits=self.bits
+            self._padded(x),
+            self.codes,
+            self.scales,
+            self.offsets,
+            transpose=True,
+            group_size=self.group,
+            bits=self.bits,
         )
+
+    def _padded(self, x: Float[mx.array, "*rows column"]) -> Float[mx.array, "*rows padded"]:
+        """`x` with zeros up to whole groups."""
+        extra = self.padded - self.columns
+        return mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, extra)]) if extra else x
 
     def rows(self, ids: Int[mx.array, " token"]) -> Float[mx.array, "token column"]:
         """The rows with indices `ids`, dequantized."""
@@ -84,16 +95,55 @@ class QuantizedHead(nn.Module):
         return bound(self.cap, logits if self.bias is None else logits + self.bias)
 
 
+class QuantizedStack(Quantized):
+    """Replaces `Stack`."""
+
+    def __init__(self, matrix: QuantizedMatrix, bias: mx.array | None) -> None:
+        super().__init__(matrix)
+        self.bias = bias
+        for name in ("codes", "scales", "offsets"):
+            self[name] = self[name].reshape(matrix.n_experts, -1, self[name].shape[-1])
+
+    def product(self, x: Float[mx.array, "row column"], expert: int) -> Float[mx.array, "row out"]:  # type: ignore[override]
+        """`x` times the transposed matrix of one expert, plus its bias."""
+        codes, scales, offsets = (self[name][expert] for name in ("codes", "scales", "offsets"))
+        x = self._padded(x)
+        product = mx.quantized_matmul(x, codes, scales, offsets, transpose=True, group_size=self.group, bits=self.bits)
+        return product if self.bias is None else product + self.bias[expert]
+
+    def gathered(
+        self, x: Float[mx.array, "token _ column"], chosen: Int[mx.array, "token slot"]
+    ) -> Float[mx.array, "token slot out"]:
+        """The same for every chosen expert of every token; `x` has one row for all slots, or one for each."""
+        product = mx.gather_qmm(
+            self._padded(x)[:, :, None],
+            self.codes,
+            self.scales,
+            self.offsets,
+            rhs_indices=chosen,
+            transpose=True,
+            group_size=self.group,
+            bits=self.bits,
+        )[:, :, 0]
+        return product if self.bias is None else product + self.bias[chosen]
+
+
 def _replace_linears(owner: nn.Module, name: str, quantized: Mapping[str, QuantizedMatrix]) -> None:
+    """Replaces the linear layers and stacks inside a module that have a matrix in `quantized`."""
     for part, dense in list(owner.items()):
-        if isinstance(dense, nn.Linear) and (matrix := quantized.get(f"{name}.{part}.weight")):
+        matrix = quantized.get(f"{name}.{part}.weight")
+        if matrix is not None and isinstance(dense, nn.Linear):
             setattr(owner, part, QuantizedLinear(matrix, dense.get("bias")))
+        elif matrix is not None and isinstance(dense, Stack):
+            setattr(owner, part, QuantizedStack(matrix, dense.bias))
+        elif isinstance(dense, nn.Module):
+            _replace_linears(dense, f"{name}.{part}", quantized)
 
 
 def replace_quantized(decoder: Decoder, quantized: Mapping[str, QuantizedMatrix]) -> None:
     """Replaces the modules that have a matrix in `quantized`; all others have their weights already."""
     for index, block in enumerate(decoder.layers):
-        for sublayer in ("attn", "ffn"):
+        for sublayer in SUBLAYERS:
             _replace_linears(getattr(block, sublayer), f"layers.{index}.{sublayer}", quantized)
     for part in ("embed", "head"):
         _replace_linears(getattr(decoder, part), part, quantized)

@@ -23,9 +23,10 @@ Codes = UInt8[np.ndarray, "*rows bytes"]
 
 @dataclass(frozen=True)
 class QuantizedMatrix:
-    """A quantized matrix of `columns` columns, with rows padded to whole groups.
+    """A quantized matrix of `columns` columns, with rows padded to whole groups; or a stack of such matrices.
 
     Attributes:
+        n_experts: Matrices in a stack, whose rows follow one another; None for a single matrix.
         zeros: Zero points: codes for `Zero.WHOLE`, numbers for `Zero.ANY`, None for `Zero.MIDDLE`.
     """
 
@@ -34,10 +35,20 @@ class QuantizedMatrix:
     codes: UInt8[np.ndarray, "row bytes"]
     scales: Float32[np.ndarray, "row group"]
     zeros: Shaped[np.ndarray, "row group"] | None = None
+    n_experts: int | None = None
 
     @property
     def rows(self) -> int:
         return len(self.codes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(row, column), or (expert, row, column) of a stack."""
+        return (
+            (self.rows, self.columns)
+            if self.n_experts is None
+            else (self.n_experts, self.rows // self.n_experts, self.columns)
+        )
 
     @property
     def nbytes(self) -> int:
@@ -50,15 +61,15 @@ class QuantizedMatrix:
             return np.full(self.scales.shape, middle(self.scheme.bits), np.float32)
         return self.zeros.astype(np.float32)
 
-    def dense(self) -> Float32[np.ndarray, "row column"]:
-        """The dequantized matrix."""
+    def dense(self) -> Float32[np.ndarray, "*expert row column"]:
+        """The dequantized matrix or stack."""
         dense = np.empty((self.rows, self.columns), np.float32)
         zeros = self.zero_points()
         for rows in _row_blocks(self.rows, self.columns):
             codes = codes_from_bytes(self.codes[rows], self.scheme.bits).astype(np.float32)
             grouped = codes.reshape(len(codes), -1, self.scheme.group) - zeros[rows][..., None]
             dense[rows] = (grouped * self.scales[rows][..., None]).reshape(len(codes), -1)[:, : self.columns]
-        return dense
+        return dense.reshape(self.shape)
 
 
 @runtime_checkable

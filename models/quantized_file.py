@@ -1,12 +1,13 @@
 """The file of a quantized checkpoint: safetensors under Edge's names.
 
-layers.3.ffn.up.codes, .scales, .zeros    a quantized matrix; `.zeros` if the scheme has a zero point per group
+layers.3.ffn.up.codes, .scales, .zeros    a quantized matrix, or a stack; `.zeros` if a group has its own zero point
 layers.3.ffn.up.bias, head.norm.weight    everything else, float32
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def matrices(spec: DecoderSpec, keep: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def _planned(name: str, shape: Shape, scheme: Scheme) -> dict[str, Planned]:
-    (rows, columns), stem = shape, stem_of(name)
+    rows, columns, stem = prod(shape[:-1]), shape[-1], stem_of(name)
     grouped = (rows, groups_of(columns, scheme))
     parts: dict[str, Planned] = {
         f"{stem}.codes": (np.dtype(np.uint8), (rows, row_bytes(columns, scheme))),
@@ -76,10 +77,11 @@ class QuantizedPlaces:
     codes: TensorPlace
     scales: TensorPlace
     zeros: TensorPlace | None
+    n_experts: int | None
 
     def read(self) -> QuantizedMatrix:
         zeros = None if self.zeros is None else self.zeros.read()
-        return QuantizedMatrix(self.scheme, self.columns, self.codes.read(), self.scales.read(), zeros)
+        return QuantizedMatrix(self.scheme, self.columns, self.codes.read(), self.scales.read(), zeros, self.n_experts)
 
 
 def _places_of(name: str, shape: Shape, scheme: Scheme, places: Mapping[str, TensorPlace]) -> QuantizedPlaces:
@@ -88,7 +90,7 @@ def _places_of(name: str, shape: Shape, scheme: Scheme, places: Mapping[str, Ten
             raise ValueError(f"'{tensor}' is {places[tensor].shape}, not {planned}")
     codes, scales, zeros = (places.get(f"{stem_of(name)}.{part}") for part in ("codes", "scales", "zeros"))
     assert codes is not None and scales is not None
-    return QuantizedPlaces(scheme, shape[1], codes, scales, zeros)
+    return QuantizedPlaces(scheme, shape[-1], codes, scales, zeros, shape[0] if len(shape) == 3 else None)
 
 
 def write_quantized(
@@ -110,7 +112,7 @@ def write_quantized(
                 continue
             progress(f"quantizing to {scheme.bits} bits: matrix {quantized.index(name) + 1} of {len(quantized)}")
             try:
-                matrix = quantize_matrix(weights[name], scheme)
+                matrix = quantize_matrix(np.reshape(weights[name], (-1, shapes[name][-1])), scheme)
             except ValueError as error:
                 raise CheckpointError(
                     f"{name} cannot be quantized: {error}; download or convert the model again"

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from types import MappingProxyType
+from typing import Final, Literal
 
 from models.errors import MisuseError
 from models.spec import DecoderSpec, LayerSpec
 from models.sublayers.sublayer import SiteAxes
 
-ATTENTION, FFN = "attn", "ffn"
+SublayerName = Literal["attn", "ffn"]
 """The two sublayers in names of sites, parameters and timings."""
 
-SUBLAYERS = (ATTENTION, FFN)
+ATTENTION: Final = "attn"
+FFN: Final = "ffn"
+SUBLAYERS: tuple[SublayerName, ...] = (ATTENTION, FFN)
 
 SUBLAYER_NAMES = {ATTENTION: "attention", FFN: "FFN"}
 """Their names for people."""
@@ -21,8 +24,9 @@ SUBLAYER_NAMES = {ATTENTION: "attention", FFN: "FFN"}
 INPUT, OUTPUT = "input", "output"
 """The residual stream before and after a layer. With a sublayer's name, `output` is what the sublayer adds to it."""
 
-QUERY, KEY, VALUE, HEADS = (f"{ATTENTION}.{part}" for part in ("query", "key", "value", "heads"))
-NEURONS = f"{FFN}.neurons"
+QUERY, KEY, VALUE, SINK, HEADS = (f"{ATTENTION}.{part}" for part in ("query", "key", "value", "sink", "heads"))
+NEURONS, SHARED_NEURONS, SHARED_GATE = (f"{FFN}.{part}" for part in ("neurons", "shared.neurons", "shared.gate"))
+SCORES, ROUTER, CHOSEN = (f"{FFN}.{part}" for part in ("scores", "router", "chosen"))
 ATTENTION_OUTPUT, FFN_OUTPUT = (f"{sublayer}.{OUTPUT}" for sublayer in SUBLAYERS)
 
 LOGITS = "logits"
@@ -36,14 +40,17 @@ class Site:
     Attributes:
         axes: Name of each dimension.
         row_shape: Sizes of all axes after the first; one row is one token.
-        changed_shape: The same for an edit, which may address what was not computed: a neuron of every expert.
+        changed_axes, changed_shape: Both for an edit, which may address what was not computed: neurons of every expert.
+        editable: Whether an edit of it would change anything.
     """
 
     name: str
     layer: int | None
     axes: tuple[str, ...]
     row_shape: tuple[int, ...]
+    changed_axes: tuple[str, ...]
     changed_shape: tuple[int, ...]
+    editable: bool = True
 
     @property
     def row_size(self) -> int:
@@ -86,16 +93,36 @@ def sites_of(spec: DecoderSpec) -> Mapping[str, Site]:
         for part, axes in _axes_of(spec, layer):
             name, changed = layer_site(index, part), axes.changed or axes.sizes
             sites[name] = Site(
-                name, index, (axes.first, *axes.sizes), tuple(axes.sizes.values()), tuple(changed.values())
+                name=name,
+                layer=index,
+                axes=(axes.first, *axes.sizes),
+                row_shape=tuple(axes.sizes.values()),
+                changed_axes=(axes.first, *changed),
+                changed_shape=tuple(changed.values()),
+                editable=axes.editable,
             )
-    vocab = (spec.vocab_size,)
-    return MappingProxyType(sites | {LOGITS: Site(LOGITS, None, ("token", "vocab"), vocab, vocab)})
+    vocab, axes_of_vocab = (spec.vocab_size,), ("token", "vocab")
+    return MappingProxyType(sites | {LOGITS: Site(LOGITS, None, axes_of_vocab, vocab, axes_of_vocab, vocab)})
 
 
 @lru_cache(maxsize=8)
 def parts_of(spec: DecoderSpec) -> tuple[str, ...]:
     """The sites of its layers in order of computation, without the layers in their names: `attn.query`."""
     return tuple(dict.fromkeys(part for layer in spec.layers for part, _ in _axes_of(spec, layer)))
+
+
+def pattern_parts(spec: DecoderSpec) -> tuple[str, ...]:
+    """The sites from which attention patterns follow, without the layers in their names."""
+    return tuple(part for part in (QUERY, KEY, SINK) if part in parts_of(spec))
+
+
+def neuron_parts(spec: DecoderSpec) -> tuple[str, ...]:
+    """The sites from which the neurons of every layer follow, without the layers in their names."""
+    return tuple(
+        dict.fromkeys(
+            f"{FFN}.{part}" for layer in spec.layers for part in layer.ffn.neuron_sites if part in layer.ffn.sites()
+        )
+    )
 
 
 def find_site(spec: DecoderSpec, name: str) -> Site:

@@ -47,15 +47,29 @@ from models.sublayers.activation import Activation as Activation
 from models.sublayers.attention import Attention as Attention
 from models.sublayers.attention import AttentionWindow as AttentionWindow
 from models.sublayers.attention import Cap as Cap
+from models.sublayers.attention import Clip as Clip
 from models.sublayers.attention import Full as Full
 from models.sublayers.attention import LogScale as LogScale
 from models.sublayers.attention import NoCap as NoCap
+from models.sublayers.attention import NoClip as NoClip
 from models.sublayers.attention import QueryScale as QueryScale
 from models.sublayers.attention import SameScale as SameScale
 from models.sublayers.attention import Sliding as Sliding
 from models.sublayers.attention import SoftCap as SoftCap
+from models.sublayers.dense import Clamped as Clamped
+from models.sublayers.dense import Dense as Dense
 from models.sublayers.dense import Gated as Gated
 from models.sublayers.dense import Plain as Plain
+from models.sublayers.experts import MoE as MoE
+from models.sublayers.experts import NoShared as NoShared
+from models.sublayers.experts import Shared as Shared
+from models.sublayers.experts import SharedExpert as SharedExpert
+from models.sublayers.routers import Groups as Groups
+from models.sublayers.routers import NoGroups as NoGroups
+from models.sublayers.routers import Router as Router
+from models.sublayers.routers import Sigmoid as Sigmoid
+from models.sublayers.routers import SoftmaxFirst as SoftmaxFirst
+from models.sublayers.routers import TopFirst as TopFirst
 from models.sublayers.sublayer import FFN as FFN
 from models.sublayers.sublayer import Mixer as Mixer
 from models.sublayers.sublayer import Sublayer, at_least_one
@@ -180,6 +194,16 @@ class DecoderSpec:
     def n_heads(self) -> int:
         """Query heads of the layer with the most: the width of a grid of layers and heads."""
         return max(attention.n_heads for attention in self.attentions)
+
+    @property
+    def d_ffs(self) -> tuple[int, ...]:
+        """Number of neurons of each layer."""
+        return tuple(layer.ffn.d_ff for layer in self.layers)
+
+    @property
+    def activations(self) -> tuple[Activation, ...]:
+        """The activation function of each layer."""
+        return tuple(layer.ffn.activation for layer in self.layers)
 
     @property
     def attentions(self) -> tuple[Attention, ...]:

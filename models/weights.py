@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.families.views import AsIs, View
+from models.families.views import AsIs, Joining, View
 from models.parameters import Shapes
 from models.quantized import QuantizedMatrices
 from models.safetensors_file import TensorPlace
@@ -16,14 +16,28 @@ from models.safetensors_file import TensorPlace
 
 @dataclass(frozen=True)
 class StoredParameter:
-    """One parameter: its tensor, and how it is stored there."""
+    """One parameter: its tensors, and how it is stored there."""
 
     place: TensorPlace
     view: View = field(default_factory=AsIs)
     multiplier: float = 1.0
+    others: tuple[TensorPlace, ...] = ()
+    join: Joining | None = None
+
+    @property
+    def places(self) -> tuple[TensorPlace, ...]:
+        """The places of all its tensors."""
+        return (self.place, *self.others)
+
+    def stored_bytes(self, shape: tuple[int, ...]) -> int:
+        """Size on disk, given the parameter's shape; its tensor may have other parameters too."""
+        if self.join is None:
+            return prod(shape) * self.place.dtype.itemsize
+        return sum(prod(place.shape) * place.dtype.itemsize for place in self.places)
 
     def read(self) -> NDArray[np.generic]:
-        value = self.view.read(self.place.read())
+        tensors = [place.read() for place in self.places]
+        value = self.view.read(tensors[0]) if self.join is None else self.join.join(tensors)
         # In float32: half precision would round the product.
         return value if self.multiplier == 1.0 else np.float32(self.multiplier) * value.astype(np.float32)
 
@@ -46,11 +60,11 @@ class StoredWeights(Mapping[str, NDArray[np.generic]]):
     @property
     def files(self) -> tuple[Path, ...]:
         """The files of the parameters."""
-        return tuple(sorted({stored.place.file for stored in self.stored.values()}))
+        return tuple(sorted({place.file for stored in self.stored.values() for place in stored.places}))
 
     def stored_bytes(self, shapes: Shapes) -> int:
         """Size on disk of parameters with these shapes."""
-        return sum(prod(shapes[name]) * stored.place.dtype.itemsize for name, stored in self.stored.items())
+        return sum(stored.stored_bytes(shapes[name]) for name, stored in self.stored.items())
 
 
 class DenseWeights(Mapping[str, NDArray[np.generic]]):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.edits import Edit
+from edge.change import Edit
 from edge.trace import Trace
 from models.errors import MisuseError
 from tui.edit_names import edits_title

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from edge.edits import Edit
+from edge.change import Edit
 
 
 def edits_title(edits: Sequence[Edit], alone: Edit | None) -> str:

@@ -130,7 +130,7 @@ def after(choices: tuple[T, ...], current: T) -> T:
 
 def suited(options: Options, spec: DecoderSpec) -> Options:
     """Exact zeros only for ReLU; top-p otherwise."""
-    has_zeros = any(layer.ffn.activation.has_zeros for layer in spec.layers)
+    has_zeros = any(one.has_zeros for one in spec.activations)
     if has_zeros or options.sparsity != EXACT_ZERO:
         return options
     return replace(options, sparsity=TOP_P)
@@ -145,7 +145,7 @@ def clamp(selection: Selection, trace: Trace) -> Selection:
         head=min(max(selection.head, 0), trace.spec.n_heads - 1),
         token=token,
         key=min(max(selection.key, 0), token),
-        neuron=min(max(selection.neuron, 0), trace.spec.layers[layer].ffn.d_ff - 1),
+        neuron=min(max(selection.neuron, 0), trace.spec.d_ffs[layer] - 1),
     )
 
 
@@ -157,7 +157,8 @@ def attention_row(trace: Trace, chosen: Selection) -> Float32[np.ndarray, " past
     query, key = (trace.sites[name][: chosen.token + 1].astype(np.float32) for name in names)
     kind = trace.spec.layers[chosen.layer].attention
     keys = key[:, chosen.head // kind.sharing]
-    rows = attention_pattern(query[-1:, chosen.head], keys, kind.scale, kind.window, kind.score_cap)
+    sink = trace.sink(chosen.layer, chosen.head)
+    rows = attention_pattern(query[-1:, chosen.head], keys, kind.scale, kind.window, kind.score_cap, sink)
     return np.asarray(rows[0])
 
 

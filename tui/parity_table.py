@@ -104,7 +104,7 @@ def _number(value: float) -> str:
 
 
 def first_differences(found: Comparison) -> str:
-    """First site over tolerance: `onnx:int4 at layers.0.attn.query, token 4 ' king'; onnx, mlx within tolerance`."""
+    """First site over tolerance: `onnx:int4 at layers.0.output, token 4 ' king'; onnx, mlx within tolerance`."""
     leaving = [f"{one.name} {_departure(one)}" for one in found.variants if one.first_divergent_site]
     staying = ", ".join(one.name for one in found.variants if not one.first_divergent_site)
     if not leaving:

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge.ablated import Ablated, ablated
+from edge.change import Edit
 from edge.compare.result import Comparison
-from edge.edits import Edit
 from edge.insight.ablation import Agreement
 from edge.insight.weights import InsightWeights
 from edge.lab.run import ClaimResult

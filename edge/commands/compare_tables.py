@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from edge.picture.units import show_bytes, show_error, show_number, show_share, show_tolerance
 from edge.tables import Cell, Column, Table
-from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, KEY, NEURONS, QUERY, VALUE
+from models.sites import ATTENTION, ATTENTION_OUTPUT, FFN_OUTPUT, KEY, NEURONS, QUERY, VALUE
 
 if TYPE_CHECKING:
     from edge.compare.result import ComparedVariant, Comparison, VariantResult
@@ -15,7 +15,7 @@ _SITES = {
     QUERY: "query",
     KEY: "key",
     VALUE: "value",
-    ATTENTION_OUTPUT: "attn",
+    ATTENTION_OUTPUT: ATTENTION,
     NEURONS: "neurons",
     FFN_OUTPUT: "FFN",
     "output": "output",

@@ -9,6 +9,7 @@ from edge.commands.options import table_options
 from edge.picture.units import show_bytes
 from edge.tables import Cell, Column, Table
 from models.errors import MisuseError
+from models.sites import ATTENTION, FFN
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
@@ -104,15 +105,15 @@ def _facts(held: "Checkpoint") -> Table:
     from models.tokenizer import open_tokenizer
 
     spec, first = held.spec, held.spec.layers[0]
-    widths = sorted({layer.ffn.d_ff for layer in spec.layers})
+    widths = sorted(set(spec.d_ffs))
     tokenizer = open_tokenizer(held.folder)
     stored = sorted({str(held.weights[name].dtype) for name in parameter_shapes(spec)})
     rows: list[tuple[Cell, Cell]] = [
         ("model", held.name),
         ("folder", str(held.folder)),
         ("parameters", f"{parameter_count(spec):,}"),
-        ("in attention", _share_of(held, "attn")),
-        ("in FFN", _share_of(held, "ffn")),
+        ("in attention", _share_of(held, ATTENTION)),
+        ("in FFN", _share_of(held, FFN)),
         ("stored", f"{show_bytes(held.stored_bytes)} as {', '.join(stored)}"),
         ("layers", str(spec.n_layers)),
         ("d_model", str(spec.d_model)),

@@ -12,7 +12,7 @@ from inspect import cleandoc
 from pathlib import Path
 
 import edge
-from edge.edits import Edit
+from edge.change import Edit
 
 _OPENING = """# Python API
 

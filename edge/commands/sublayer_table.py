@@ -6,6 +6,7 @@ from edge.picture.coverage import coverage_text, share_title
 from edge.picture.part_titles import part_title
 from edge.tables import Cell, Column, Table
 from models.parts import layers_of
+from models.sites import SUBLAYERS
 
 if TYPE_CHECKING:
     from edge.timing import SublayerTiming
@@ -27,7 +28,7 @@ def sublayer_table(timing: "SublayerTiming") -> Table:
     heading = f"share {share_title(timing)}"
     rows: list[tuple[Cell, ...]] = []
     for layer in layers_of(timing.measured_ns):
-        scopes = [f"layers.{layer}.{sublayer}" for sublayer in ("attn", "ffn")]
+        scopes = [f"layers.{layer}.{sublayer}" for sublayer in SUBLAYERS]
         times = [took.get(scope, 0.0) / 1e6 for scope in scopes for took in (timing.measured_ns, timing.scaled_ns)]
         rows.append((str(layer), *times, sum(timing.shares.get(scope, 0.0) for scope in scopes)))
     return Table((*_COLUMNS, Column("share", heading, ".1%")), rows)

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
-from edge.edits import NO_CHANGES, Changes
+from edge.change import NO_CHANGES, Changes
 from edge.timing import Grain, TimesByScope, Without
 from edge.watch import Watch
 from models.sites import LOGITS, place_of

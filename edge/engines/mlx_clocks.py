@@ -31,7 +31,7 @@ class EvaluationTimer:
         self.took_ns: TimesByScope = {}
         self._since_ns = perf_counter_ns()
 
-    def __call__(self, site: str, value: mx.array) -> mx.array:
+    def __call__(self, site: str, value: mx.array, rows: mx.array | None = None) -> mx.array:
         scope = self._scope_before(site)
         if scope is not None:
             mx.eval(value)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from edge.edits import NO_CHANGES, Change, Changes
+from edge.change import NO_CHANGES, Change, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, copied, watched_places
 from edge.engines.blas import blas_behind_mlx, preload_blas, set_blas_threads
 from edge.engines.choice import EngineChoice
@@ -80,9 +80,18 @@ def _as_numpy(value: mx.array) -> NDArray[np.float32]:
     return np.asarray(value.astype(mx.float32))
 
 
-def _changed(value: mx.array, change: Change) -> mx.array:
-    """A site's value after an edit, in the same float type."""
-    return (value.astype(mx.float32) * mx.array(change.scale) + mx.array(change.shift)).astype(value.dtype)
+def _changed(value: mx.array, change: Change, rows: mx.array | None) -> mx.array:
+    """A site's value after an edit, in the same float type; `rows` as in `models.mlx_kernels.Probe`."""
+    scale, shift = mx.array(change.scale), mx.array(change.shift)
+    if rows is not None:
+        scale, shift = _rows_of(scale, rows), _rows_of(shift, rows)
+    return (value.astype(mx.float32) * scale + shift).astype(value.dtype)
+
+
+def _rows_of(factors: mx.array, rows: mx.array) -> mx.array:
+    """The factors of each token and slot: `factors` is (token, row, ...), each axis full or of size 1."""
+    tokens = mx.minimum(mx.arange(len(rows))[:, None], len(factors) - 1)
+    return factors[tokens, mx.minimum(rows, factors.shape[1] - 1)]
 
 
 class MlxEngine:
@@ -144,9 +153,9 @@ class MlxEngine:
         places = set(sites.values())
         seen: dict[str, mx.array] = {}
 
-        def see(site: str, value: mx.array) -> mx.array:
+        def see(site: str, value: mx.array, rows: mx.array | None = None) -> mx.array:
             if site in changes:
-                value = _changed(value, changes[site])
+                value = _changed(value, changes[site], rows)
             if site in places:
                 seen[site] = value
             return value

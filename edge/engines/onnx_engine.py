@@ -17,14 +17,14 @@ import psutil
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from edge.edits import NO_CHANGES, Changes
+from edge.change import NO_CHANGES, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, watched_places
 from edge.engines.choice import PROVIDERS, EngineChoice
 from edge.timing import Grain, TimesByScope, Without, by_sublayer
 from edge.watch import Watch
 from export.bundle import Bundle, prepare
 from export.layout import layout_of
-from export.names import change_name, part_of_node
+from export.names import change_name, is_inside, part_of_node
 from export.remove_nodes import remove_nodes
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError, MissingPackageError, MisuseError
@@ -218,7 +218,7 @@ def passes_by_part(events: Iterable[dict[str, object]]) -> list[TimesByScope]:
     took_ns: TimesByScope = {}
     for event in events:
         name = str(event["name"])
-        if event["cat"] == "Node" and name.endswith("_kernel_time"):
+        if event["cat"] == "Node" and name.endswith("_kernel_time") and not is_inside(name):
             part = part_of_node(name)
             took_ns[part] = took_ns.get(part, 0.0) + 1e3 * float(str(event["dur"]))
         elif name == "model_run":

@@ -8,7 +8,7 @@ from time import perf_counter_ns
 import numpy as np
 from jaxtyping import Int64
 
-from edge.edits import NO_CHANGES, Change, Changes
+from edge.change import NO_CHANGES, Change, Changes
 from edge.engines.base import NO_ROWS, Rows, Step, copied, watched_places
 from edge.engines.choice import EngineChoice
 from edge.timing import Grain, TimesByScope, Without, with_rests
@@ -81,9 +81,9 @@ class TorchEngine:
         places = set(sites.values())
         seen: dict[str, np.ndarray] = {}
 
-        def see(site: str, value: Tensor) -> Tensor:
+        def see(site: str, value: Tensor, rows: Tensor | None = None) -> Tensor:
             if site in changes:
-                value = _changed(value, changes[site])
+                value = _changed(value, changes[site], rows)
             if site in places:
                 seen[site] = copied(value.float().numpy(), into.get(site))
             return value
@@ -112,10 +112,18 @@ class TorchEngine:
         del self._decoder, self._cache
 
 
-def _changed(value: Tensor, change: Change) -> Tensor:
-    """A site's value after an edit, in the same float type."""
+def _changed(value: Tensor, change: Change, rows: Tensor | None) -> Tensor:
+    """A site's value after an edit, in the same float type; `rows` as in `models.kernels.Probe`."""
     scale, shift = torch.from_numpy(change.scale), torch.from_numpy(change.shift)
+    if rows is not None:
+        scale, shift = _rows_of(scale, rows), _rows_of(shift, rows)
     return (value.float() * scale + shift).to(value.dtype)
+
+
+def _rows_of(factors: Tensor, rows: Tensor) -> Tensor:
+    """The factors of each token and slot: `factors` is (token, row, ...), each axis full or of size 1."""
+    tokens = torch.arange(len(rows))[:, None].clamp(max=len(factors) - 1)
+    return factors[tokens, rows.clamp(max=factors.shape[1] - 1)]
 
 
 def _scopes(decoder: Decoder, parts: TimedParts, grain: Grain) -> Iterator[tuple[str, nn.Module]]:

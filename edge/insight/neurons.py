@@ -13,7 +13,6 @@ from edge.measure.sparsity import CettSparsity, cett_sparsity
 from edge.readout import OutputProjection
 from edge.trace import Trace
 from models.errors import MisuseError
-from models.sites import NEURONS, layer_site
 from models.spec import NoNorm
 
 
@@ -112,7 +111,7 @@ def neurons_at(trace: Trace, layer: int, token: int) -> Float32[np.ndarray, " ne
     Raises:
         MisuseError: the FFN was not recorded, or the token not fed.
     """
-    (row,) = trace.row(layer_site(layer, NEURONS), token)
+    (row,) = trace.neurons_at(layer, token)
     return np.zeros_like(row) if layer in trace.ablated.ffns else np.asarray(row)
 
 

@@ -8,7 +8,7 @@ from edge.insight.weights import InsightWeights
 from edge.readout import OutputProjection
 from edge.trace import Trace
 from models.errors import MisuseError
-from models.sites import VALUE, layer_site
+from models.sites import ATTENTION, VALUE, layer_site
 from models.spec import NoNorm
 
 
@@ -43,7 +43,7 @@ def read_ov_circuit(
     size, readout, projection = (
         trace.spec.layers[layer].attention.head_dim,
         weights.readout,
-        weights.projection(layer, "attn"),
+        weights.projection(layer, ATTENTION),
     )
     written = value @ projection.output_vectors(range(head * size, (head + 1) * size))
     scores = readout.weight @ readout.folded(written[None], projection)[0]

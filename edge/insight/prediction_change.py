@@ -51,7 +51,7 @@ def read_ffn_change(
     'Before' is the layer's output minus the FFN's output; in a parallel layer it includes attention.
 
     Raises:
-        MisuseError: `output` or `ffn.output` were not recorded, or the layer norms their sum.
+        MisuseError: outputs of the layer or its FFN were not recorded, or the layer norms their sum.
     """
     if trace.spec.layers[layer].norms_sum:
         raise MisuseError(

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from functools import cached_property, lru_cache, partial
-from typing import Literal
 
 from edge.readout import OutputProjection, Readout, open_output_projection, open_readout
 from models.checkpoint import Checkpoint
+from models.sites import SublayerName
 
 _KEPT_PROJECTIONS = 8
 """Matrices that are cached as float32; a person views a few layers at a time."""
@@ -27,6 +27,6 @@ class InsightWeights:
         """The final norm and the unembedding."""
         return open_readout(self.checkpoint)
 
-    def projection(self, layer: int, sublayer: Literal["attn", "ffn"]) -> OutputProjection:
+    def projection(self, layer: int, sublayer: SublayerName) -> OutputProjection:
         """The output projection of a layer's attention or FFN: matrix, bias and norm."""
         return self._projection(layer, sublayer)

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from edge.change import Edit
 from edge.compare.estimate import token_losses_nats
 from edge.compare.tokenized_text import Window, windows
-from edge.edits import Edit
 from edge.lab.passes import Prompt, logits_after, starts
 from edge.lab.prompts import SEED, Question, passage_text
 from edge.lab.prompts import questions as default_questions

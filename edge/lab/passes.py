@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from edge.edits import Edit, changes, check_edits
+from edge.change import Edit, changes, check_edits
 from edge.engines.base import Engine
 from edge.generate import check_ids, passes
 from edge.watch import Watch

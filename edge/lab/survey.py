@@ -22,7 +22,8 @@ from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import MisuseError
 from models.other_formats import without_tokenizer
-from models.sites import KEY, NEURONS, QUERY
+from models.sites import neuron_parts, pattern_parts
+from models.spec import DecoderSpec
 from models.tokenizer import Tokenizer
 
 _UNIT = 2.0**32
@@ -31,7 +32,10 @@ _PIECE_CHARACTERS = 65_536
 OF_HEADS = ("entropy_bits", "first_token_share", "previous_token", "distance_tokens")
 OF_LAYERS = tuple(measure.key for measure in MEASURES)
 
-_WATCH = Watch(parts=(QUERY, KEY, NEURONS))
+
+def _watch(spec: DecoderSpec) -> Watch:
+    """What a survey reads: queries, keys and neurons."""
+    return Watch(parts=(*pattern_parts(spec), *neuron_parts(spec)))
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def begin(model: Model, text: Path, part: Part) -> Survey:
         tokens=0,
         queries=0,
         sums={name: np.zeros(shape, np.int64) for name, shape in shapes.items()},
-        counts=NeuronCounts.empty([layer.ffn.d_ff for layer in spec.layers]),
+        counts=NeuronCounts.empty(spec.d_ffs),
     )
 
 
@@ -165,7 +169,9 @@ def survey(model: Model, text: Path, started: Survey) -> Iterator[Survey]:
         turn, place = divmod(index, part.of)
         if place != part.number - 1 or turn < part.windows:
             continue
-        found = _add(found, model.run(ids=ids, max_new_tokens=0, watch=_WATCH), Part(part.number, part.of, turn + 1))
+        found = _add(
+            found, model.run(ids=ids, max_new_tokens=0, watch=_watch(model.spec)), Part(part.number, part.of, turn + 1)
+        )
         yield found
 
 

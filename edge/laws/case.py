@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
+from edge.change import Edit
 from edge.compare.sites import watches
 from edge.compare.tolerances import own_tolerance
-from edge.edits import Edit
 from edge.engines.choice import engine_of
 from edge.engines.registry import as_computed
 from edge.picture.pieces import quote_piece

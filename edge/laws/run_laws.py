@@ -7,9 +7,10 @@ from itertools import zip_longest
 import numpy as np
 from jaxtyping import Float32
 
+from edge.change import Edit
 from edge.compare.sites import token_errors
 from edge.compare.tolerances import TOLERANCES
-from edge.edits import Ablate, Edit, Noise, Replace, ScaleHead, ScaleNeuron
+from edge.edits import Ablate, Noise, Replace, ScaleExpert, ScaleHead, ScaleNeuron
 from edge.laws.case import NEW_TOKENS, Case
 from edge.laws.result import LawResult, SiteDifference, law_result, site_difference, skipped_law
 from edge.picture.pieces import quote_piece
@@ -17,7 +18,7 @@ from edge.picture.units import show_number, show_share
 from edge.timing import SublayerTiming
 from edge.trace import Trace
 from edge.watch import Watch
-from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, LOGITS, layer_site, sites_of
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, LOGITS, SUBLAYERS, layer_site, sites_of
 
 RECORDING = "recording changes no logit and no token"
 POSITIONS = "FFN is position-wise, attention is not"
@@ -107,7 +108,7 @@ def law_7(case: Case) -> LawResult:
 
 def _sum_difference(timing: SublayerTiming, what: str, n_layers: int) -> SiteDifference:
     """`|Σ parts + gap - total| / total`; infinite if a part was not timed, or is unknown."""
-    wanted = {"embed", "head", *(f"layers.{layer}.{part}" for layer in range(n_layers) for part in ("attn", "ffn"))}
+    wanted = {"embed", "head", *(f"layers.{layer}.{part}" for layer in range(n_layers) for part in SUBLAYERS)}
     untimed = [scope for scope in sorted(wanted) if not timing.measured_ns.get(scope, 0.0) > 0]
     strange = sorted(timing.measured_ns.keys() - wanted - {"other"})
     if untimed or strange:
@@ -139,10 +140,19 @@ def law_8(case: Case) -> LawResult:
 def _neutral(before: Trace, layers: tuple[int, ...]) -> list[Edit]:
     """Edits without effect: factors of 1, noise of 0, and sites replaced by their own values."""
     some = sorted({0, before.n_fed // 2, before.n_fed - 1})
-    put = [site.name for site in sites_of(before.spec).values() if site.layer in layers]
-    return [
+    sites = sites_of(before.spec)
+    put = [
+        site.name
+        for site in sites.values()
+        if site.layer in layers and site.editable and site.changed_shape == site.row_shape
+    ]
+    one_by_one: list[ScaleHead | ScaleNeuron | ScaleExpert] = [
         ScaleHead(0, 0, 1.0),
         ScaleNeuron(0, 0, 1.0, tokens=(some[0],)),
+        ScaleExpert(0, 0, 1.0),
+    ]
+    return [
+        *(edit for edit in one_by_one if edit.site in sites),
         Noise((some[-1],), 0.0),
         *(Replace(site, tuple(some), before.site(site)[some]) for site in put),
     ]

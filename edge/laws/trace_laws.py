@@ -11,7 +11,7 @@ from edge.picture.pieces import quote_piece
 from edge.readout import Readout, norm_weights, open_output_projection
 from edge.trace import Trace
 from models.checkpoint import Checkpoint
-from models.sites import ATTENTION_OUTPUT, HEADS, LOGITS, VALUE, layer_site
+from models.sites import ATTENTION, ATTENTION_OUTPUT, HEADS, LOGITS, SUBLAYERS, VALUE, layer_site
 from models.spec import NoCap, SoftCap
 
 PATTERNS = "pattern · value · W_O = attn.output"
@@ -30,11 +30,11 @@ def watched_layers(trace: Trace) -> Sequence[int]:
 def law_1(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
     """pattern · value · W_O, with bias and output norm if there are any, equals the recorded attn.output.
 
-    Needs `attn.query`, `attn.key`, `attn.value`, `attn.heads` and `attn.output`.
+    Needs every site of attention.
     """
     found: list[SiteDifference] = []
     for layer in watched_layers(trace):
-        read, projection = _heads(trace, layer), open_output_projection(checkpoint, layer, "attn")
+        read, projection = _heads(trace, layer), open_output_projection(checkpoint, layer, ATTENTION)
         written = projection.after(projection(read.reshape(len(read), -1)))
         for part, got in ((HEADS, read), (ATTENTION_OUTPUT, written)):
             site = layer_site(layer, part)
@@ -53,12 +53,12 @@ def _heads(trace: Trace, layer: int) -> Float32[np.ndarray, "token head head_dim
 def law_3(trace: Trace, checkpoint: Checkpoint, tolerance: float) -> LawResult:
     """The sum of a layer's input and its sublayers' outputs equals its output; sums are normed if the layer norms them.
 
-    Needs `input`, `attn.output`, `ffn.output` and `output`.
+    Needs `input` and all outputs.
     """
     found: list[SiteDifference] = []
     for layer in watched_layers(trace):
         kind, stream = trace.spec.layers[layer], trace.site(layer_site(layer, "input"))
-        for sublayer in ("attn", "ffn"):
+        for sublayer in SUBLAYERS:
             stream = stream + trace.site(layer_site(layer, f"{sublayer}.output"))
             if kind.norms_sum:
                 name = layer_site(layer, f"{sublayer}_sum")
@@ -78,7 +78,7 @@ def law_4(
     """Direct attributions of the embedding, all sublayers and biases sum to the logit difference, before a soft cap.
 
     The error is relative to the largest logit. Needs `input` of the first layer, `output` of the last,
-    `attn.output` and `ffn.output` of all, and the logits.
+    the outputs of all sublayers, and the logits.
 
     Args:
         questions: Differences of logits. The default is the top-1 token after the last token, minus the least probable
@@ -127,5 +127,5 @@ def _questions(logits: Float64[np.ndarray, "token vocab"]) -> Iterator[Question]
 
 def _components(trace: Trace) -> Float32[np.ndarray, "component token model"]:
     """The contributions of the embedding and of every sublayer to the residual stream."""
-    parts = [layer_site(layer, f"{part}.output") for layer in range(trace.spec.n_layers) for part in ("attn", "ffn")]
+    parts = [layer_site(layer, f"{part}.output") for layer in range(trace.spec.n_layers) for part in SUBLAYERS]
     return np.stack([trace.site(site) for site in (layer_site(0, "input"), *parts)])

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32
 from edge.readout import LinearReadout, OutputProjection, Readout
 from edge.trace import Trace
 from models.errors import MisuseError
-from models.sites import HEADS, NEURONS, layer_site
+from models.sites import HEADS, SUBLAYERS, layer_site
 
 BIAS = "bias"
 """The component that does not depend on the text: biases of the unembedding, the shift of a LayerNorm."""
@@ -79,12 +79,12 @@ def attribute(trace: Trace, readout: Readout, target: int, baseline: int | None,
 
     See `read_difference`.
 
-    Needs `input` of the first layer, `attn.output` and `ffn.output` of all, and `output` of the last.
+    Needs `input` of the first layer, the outputs of all sublayers, and `output` of the last.
     """
     reading = read_difference(trace, readout, target, baseline, token)
     sites = {"embed": layer_site(0, "input")}
     for layer in range(trace.spec.n_layers):
-        sites |= {layer_site(layer, part): layer_site(layer, f"{part}.output") for part in ("attn", "ffn")}
+        sites |= {layer_site(layer, part): layer_site(layer, f"{part}.output") for part in SUBLAYERS}
     components = np.stack([trace.row(site, token) for site in sites.values()])
     return _with_bias(list(sites), direct_logit_attribution(components, reading)[:, 0], reading)
 
@@ -122,7 +122,7 @@ def attribute_neurons(
     column of the down projection (Geva et al. 2022, arXiv 2203.14680, section 3). `reading` is of the same token,
     `projection` of this layer's FFN.
     """
-    neurons = trace.row(layer_site(layer, NEURONS), token)
+    neurons = trace.neurons_at(layer, token)
     inside = _inside(reading, projection, neurons)
     names = [f"neuron {neuron}" for neuron in range(neurons.shape[-1])]
     return _with_bias(names, neurons[0] * inside.direction / inside.scale, inside)

@@ -1,6 +1,8 @@
 """Titles of the timed parts of a pass, for people; JSON keeps the names of `models.parts`."""
 
-_TITLES = {"attn": "attention", "ffn": "FFN", "head": "lm_head", "gap": "unattributed"}
+from models.sites import SUBLAYER_NAMES
+
+_TITLES = {**SUBLAYER_NAMES, "head": "lm_head", "gap": "unattributed"}
 
 
 def part_title(part: str) -> str:

@@ -134,7 +134,7 @@ def one_by_one(breakdown: PartBreakdown) -> dict[str, list[str]]:
 
 
 def over_layers(breakdown: PartBreakdown) -> dict[str, list[str]]:
-    """Groups of the same part over all layers: `attn.qkv`, `ffn.down`, and parts outside layers."""
+    """Groups of the same part over all layers: `attn.qkv` and others, and parts outside layers."""
     groups: dict[str, list[str]] = {}
     for part in breakdown.parts:
         groups.setdefault(within_layer(part), []).append(part)

@@ -30,7 +30,7 @@ from models.errors import MisuseError
 from models.parameters import parameter_shapes
 from models.progress import Progress
 from models.sample_text import SAMPLE_TEXT
-from models.sites import NEURONS
+from models.sites import neuron_parts
 from models.spec import DecoderSpec
 
 SPARE = 0.8
@@ -248,7 +248,7 @@ def _watch_neurons(model: Model) -> Trace:
     """Runs in a variant's process: a trace of FFN neurons on the built-in text."""
     spec = model.spec
     ids = model.tokenizer.encode(SAMPLE_TEXT) if model.tokenizer else example_ids(spec, spec.context)
-    return model.run(ids=ids[: min(256, spec.context)], max_new_tokens=0, watch=Watch(parts=(NEURONS,)))
+    return model.run(ids=ids[: min(256, spec.context)], max_new_tokens=0, watch=Watch(parts=neuron_parts(spec)))
 
 
 def _sparsity(variant: Variant, checkpoint: Checkpoint, progress: Progress) -> SparsityProfile:

@@ -11,8 +11,9 @@ from edge.measure.registry import SHARE_MEASURES
 from edge.profile.work import WeightBytes
 from edge.trace import Trace
 from edge.worker_process import WorkerProcess
-from models.parameters import parameter_shapes
+from models.parameters import parameters_of
 from models.progress import Progress
+from models.sites import FFN, layer_site
 from models.spec import DecoderSpec
 
 BEYOND_CACHE_BYTES = 256_000_000
@@ -69,11 +70,13 @@ class SparsityProfile:
 
 def skipped(trace: Trace, held: WeightBytes) -> tuple[Skipped, ...]:
     """Bytes that each layer of a trace could skip."""
-    shapes = parameter_shapes(trace.spec)
+    parameters = parameters_of(trace.spec)
     layers = []
     for layer in range(trace.spec.n_layers):
-        names = [f"layers.{layer}.ffn.{part}.weight" for part in ("gate", "up", "down")]
-        ffn_bytes = sum(held(name, shapes[name]) for name in names if name in shapes)
+        inside = f"{layer_site(layer, FFN)}."
+        ffn_bytes = sum(
+            held(name, one.shape) for name, one in parameters.items() if name.startswith(inside) and one.product
+        )
         neurons = trace.neurons(layer)
         inactive = {measure.key: float(measure.of(neurons).mean()) for measure in SHARE_MEASURES}
         saved = {name: share * ffn_bytes for name, share in inactive.items()}
@@ -85,7 +88,7 @@ class Gatherer:
     """Random FFNs of one shape, together larger than every cache. Runs in its own process."""
 
     def __init__(self, progress: Progress, spec: DecoderSpec) -> None:
-        d_ff = max(layer.ffn.d_ff for layer in spec.layers)
+        d_ff = max(spec.d_ffs)
         count = max(2, round(BEYOND_CACHE_BYTES / (2 * d_ff * spec.d_model * 4)))
         progress(f"creating {count} random FFNs of {d_ff} neurons")
         self._rng = np.random.default_rng(7)

@@ -35,7 +35,7 @@ def _schemes(choice: EngineChoice, checkpoint: Checkpoint) -> dict[str, Scheme]:
 
 def _quantized_bytes(engine: str, scheme: Scheme, shape: tuple[int, ...]) -> float:
     """Codes, a float32 scale per group, and its zero: a code in ONNX, an offset in MLX."""
-    rows, columns = shape
+    rows, columns = prod(shape[:-1]), shape[-1]
     zero = 4.0 if engine == "mlx" else 0.0 if scheme.zero is Zero.MIDDLE else scheme.bits / 8
     return rows * (row_bytes(columns, scheme) + groups_of(columns, scheme) * (4 + zero))
 

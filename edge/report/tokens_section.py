@@ -66,7 +66,7 @@ def _shortened(words: str) -> str:
 
 def _facts(trace: Trace) -> list[tuple[str, str]]:
     spec, generated = trace.spec, len(trace.generated)
-    d_ff = sorted({layer.ffn.d_ff for layer in spec.layers})
+    d_ff = sorted(set(spec.d_ffs))
     sizes = f"{spec.n_layers} layers · {spec.n_heads} heads · d_model {spec.d_model:,} · d_ff "
     return [
         *([("edits", " · ".join(trace.edits))] if trace.edits else []),

@@ -154,7 +154,7 @@ def sparsity_section(trace: Trace, sparsity: FfnSparsity | None) -> Section:
         why = "are ablated" if trace.ablated.ffns else "were not recorded"
         missing = note(f"The FFN neurons {why} in this run, so there is no activation sparsity.")
         return Section("sparsity", "FFN sparsity", (missing,))
-    relu = any(layer.ffn.activation.has_zeros for layer in trace.spec.layers)
+    relu = any(one.has_zeros for one in trace.spec.activations)
     choice = tag("div", *_definition_choice(relu), legend("sparsity"), class_="controls")
     definition = note(
         "Activation sparsity of the FFN. Row: layer. Column: token. Right: mean over tokens. ",

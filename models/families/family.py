@@ -8,11 +8,11 @@ from models.errors import SpecError
 from models.families.config import Config, shown
 from models.families.harmless import HARMLESS
 from models.families.rope import OLDER_KEYS
-from models.families.switches import SWITCHES, Switch
+from models.families.switches import EXPERT_COUNTS, SWITCHES, Switch
 from models.families.views import Stored
 from models.spec import DecoderSpec
 
-_KEYS = {
+KEYS = {
     "vocab_size": "vocab_size",
     "n_layers": "num_hidden_layers",
     "d_model": "hidden_size",
@@ -53,7 +53,7 @@ class Family:
     aliases: Mapping[str, str] = field(default_factory=dict)
     switches: Mapping[str, Switch] = field(default_factory=dict)
     harmless: frozenset[str] = frozenset()
-    keys: Mapping[str, str] = field(default_factory=lambda: _KEYS)
+    keys: Mapping[str, str] = field(default_factory=lambda: KEYS)
     prefix: str = "model."
     folded: Callable[[Config], dict[str, float]] = no_multipliers
 
@@ -69,9 +69,16 @@ class Family:
         """The multiplier of the weights of each part, applied when they are read."""
         return self.folded(self.complete(config))
 
+    @property
+    def checked(self) -> dict[str, Switch]:
+        """The switches of keys that the family does not read. One with experts ignores other names of their number."""
+        read = {*self.defaults, *self.aliases}
+        ignored = read if read.isdisjoint(EXPERT_COUNTS) else read | EXPERT_COUNTS
+        return {key: switch for key, switch in {**SWITCHES, **self.switches}.items() if key not in ignored}
+
     def complete(self, config: Config) -> Config:
         """All keys that the family reads, with values or defaults; other keys are left out."""
-        for key, switch in {**SWITCHES, **self.switches}.items():
+        for key, switch in self.checked.items():
             switch.check(config, key)
         keys = dict(config.keys) | {
             ours: config.keys[other] for other, ours in self.aliases.items() if other in config.keys
@@ -90,5 +97,5 @@ class Family:
 
         A newer class may read them. Keys that begin with `_` are notes of the file's author.
         """
-        known = {*self.defaults, *self.aliases, *self.switches, *SWITCHES, *self.harmless, *HARMLESS}
+        known = {*self.defaults, *self.aliases, *self.checked, *self.harmless, *HARMLESS}
         return tuple(key for key, value in config.keys.items() if value and key not in known and key[:1] != "_")

@@ -8,6 +8,10 @@ from models.families.config import Config, shown
 EXPERTS, ALIBI = "mixture-of-experts FFNs", "ALiBi positions"
 
 
+EXPERT_COUNTS = frozenset({"num_local_experts", "num_experts", "n_routed_experts"})
+"""Keys for the number of experts, each in some families."""
+
+
 @dataclass(frozen=True)
 class Switch:
     """A key of which Edge supports only one value, true or false.
@@ -36,9 +40,7 @@ SWITCHES = {
     "is_encoder_decoder": Switch("an encoder and cross-attention"),
     "add_cross_attention": Switch("cross-attention"),
     "per_layer_config": Switch("other sizes for some layers"),
-    "num_local_experts": Switch(EXPERTS),
-    "num_experts": Switch(EXPERTS),
-    "n_routed_experts": Switch(EXPERTS),
+    **dict.fromkeys(sorted(EXPERT_COUNTS), Switch(EXPERTS)),
     "alibi": Switch(ALIBI),
 }
 """Switches that transformers reads for every family, and keys that mark an unsupported decoder in any config."""

@@ -1,6 +1,6 @@
 """How a parameter is stored in a tensor of a checkpoint: unchanged, transposed, or as some of its rows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -138,16 +138,59 @@ class Interleaved:
         return stored.reshape(-1, self.head_dim, *stored.shape[1:])[:, order].reshape(stored.shape)
 
 
+@runtime_checkable
+class Joining(Protocol):
+    """One way of storing a parameter in several tensors."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Types of the tensors' numbers, as safetensors names them; empty for any floats."""
+
+    def stored_shapes(self, shape: Shape, tensors: int) -> tuple[Shape, ...]:
+        """The shape of each tensor, given the parameter's."""
+
+    def join(self, stored: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+        """The parameter."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """The stored tensor of one parameter.
 
     Attributes:
-        tensor: Name in the checkpoint.
+        tensor: Name in the checkpoint; of the first tensor, if there are several.
+        others: Names of further tensors, which `join` joins.
+        instead: Another way in which it may be stored, used if the first tensor of this one is missing.
     """
 
     tensor: str
     view: View = AsIs()
+    others: tuple[str, ...] = ()
+    join: Joining | None = None
+    instead: "Stored | None" = None
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The names of all tensors."""
+        return (self.tensor, *self.others)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Types of the tensors' numbers, as safetensors names them; empty for any floats."""
+        return () if self.join is None else self.join.kinds
+
+    @property
+    def ways(self) -> "Iterator[Stored]":
+        """This way of storing the parameter, and the others in order of preference."""
+        yield self
+        if self.instead is not None:
+            yield from self.instead.ways
+
+    def shapes(self, shape: Shape) -> tuple[Shape, ...]:
+        """The shape of each stored tensor, given the parameter's."""
+        if self.join is None:
+            return (self.view.stored_shape(shape),)
+        return self.join.stored_shapes(shape, len(self.tensors))
 
 
 Part = str | tuple[str, View]

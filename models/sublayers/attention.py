@@ -46,6 +46,21 @@ Cap = NoCap | SoftCap
 
 
 @dataclass(frozen=True)
+class NoClip:
+    """Queries, keys and values are not clipped."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Queries, keys and values, after their norms and before rotation, are clipped to `±limit` (OLMoE)."""
+
+    limit: float
+
+
+Clipping = NoClip | Clip
+
+
+@dataclass(frozen=True)
 class SameScale:
     """Queries of all positions have the same scale."""
 
@@ -77,6 +92,7 @@ class Attention(Mixer):
         out_bias: Whether the output projection has a bias.
         head_norm: Norm of queries and keys.
         score_cap: Soft cap of scaled attention scores, before the softmax.
+        clip: Clipping of queries, keys and values.
         query_scale: Factor of queries that depends on their position.
         sinks: Whether each head has one more logit in the softmax, whose weight no value gets.
     """
@@ -90,6 +106,7 @@ class Attention(Mixer):
     rest: ClassVar[str] = "core"
     joined: ClassVar[Mapping[str, tuple[str, ...]]] = {"qkv": ("query", "key", "value")}
     units: ClassVar[Mapping[str, str]] = {"head": "heads"}
+    writes: ClassVar[tuple[str, ...]] = ("out",)
 
     n_heads: int
     n_kv_heads: int
@@ -100,6 +117,7 @@ class Attention(Mixer):
     out_bias: bool
     head_norm: HeadNorms = field(default_factory=NoHeadNorm)
     score_cap: Cap = field(default_factory=NoCap)
+    clip: Clipping = field(default_factory=NoClip)
     sinks: bool = False
     query_scale: QueryScale = field(default_factory=SameScale)
 
@@ -175,12 +193,14 @@ class Attention(Mixer):
     def sites(self) -> Mapping[str, SiteAxes]:
         heads = {"head": self.n_heads, "head_dim": self.head_dim}
         kept = SiteAxes("past", {"kv_head": self.n_kv_heads, "head_dim": self.head_dim})
-        return {
+        found = {
             "query": SiteAxes("token", heads),  # after rotation
             "key": kept,  # after rotation
             "value": kept,
-            "heads": SiteAxes("token", heads),  # output of each head, before the output projection
         }
+        if self.sinks:  # the logit of each head's sink, the same for all tokens
+            found["sink"] = SiteAxes("token", {"head": self.n_heads}, editable=False)
+        return found | {"heads": SiteAxes("token", heads)}  # output of each head, before the output projection
 
     def states(self) -> Mapping[str, State]:
         return dict.fromkeys(("key", "value"), Growing(self.n_kv_heads, self.head_dim))

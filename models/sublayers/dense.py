@@ -13,7 +13,9 @@ _SIZES = ("d_ff", "d_model")
 
 
 @dataclass(frozen=True)
-class _Dense(FFN):
+class Dense(FFN):
+    """An FFN of one hidden layer."""
+
     activation: Activation
     d_ff: int
     bias: bool
@@ -26,6 +28,7 @@ class _Dense(FFN):
     }
     rest: ClassVar[str] = "act"
     units: ClassVar[Mapping[str, str]] = {"neuron": "neurons"}
+    writes: ClassVar[tuple[str, ...]] = ("down",)
 
     def check(self, where: str) -> None:
         if self.d_ff < 1:
@@ -39,7 +42,7 @@ class _Dense(FFN):
 
 
 @dataclass(frozen=True)
-class Plain(_Dense):
+class Plain(Dense):
     """`down(act(up(x)))`: one key and one value vector per neuron."""
 
     def parameters(self, d_model: int) -> Iterator[Parameter]:
@@ -48,7 +51,7 @@ class Plain(_Dense):
 
 
 @dataclass(frozen=True)
-class Gated(_Dense):
+class Gated(Dense):
     """`down(act(gate(x)) * up(x))`."""
 
     joined: ClassVar[Mapping[str, tuple[str, ...]]] = {"gate_up": ("gate", "up")}
@@ -57,3 +60,15 @@ class Gated(_Dense):
         yield from linear("gate", self.d_ff, d_model, self.bias, _SIZES)
         yield from linear("up", self.d_ff, d_model, self.bias, _SIZES)
         yield from linear("down", d_model, self.d_ff, self.bias, _SIZES)
+
+
+@dataclass(frozen=True)
+class Clamped(Gated):
+    """`down((clip(up(x), ±limit) + 1) · g · sigmoid(steepness · g))` with `g = min(gate(x), limit)` (gpt-oss).
+
+    Attributes:
+        activation: SILU, whose steepness is another one here.
+    """
+
+    limit: float = 7.0
+    steepness: float = 1.702

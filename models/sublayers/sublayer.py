@@ -40,11 +40,13 @@ class SiteAxes:
         first: `token`, or `past` for values that a mixer keeps.
         sizes: Name and size of every other axis.
         changed: The same axes for an edit, if an edit has others than the value.
+        editable: Whether an edit of it would change anything.
     """
 
     first: str
     sizes: Mapping[str, int]
     changed: Mapping[str, int] | None = None
+    editable: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,14 @@ class Sublayer(ABC):
         rest: The part to which work outside the modules belongs.
         joined: Parameters with the same input whose quantized products are computed as one, by the product's name.
         units: What an edit can scale one by one (`head`, `neuron`), and the site that has it as first axis.
+        writes: The matrices whose columns are added to the residual stream, in the order of its neurons or features.
     """
 
     parts: ClassVar[Mapping[str, tuple[str, ...]]]
     rest: ClassVar[str]
     joined: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     units: ClassVar[Mapping[str, str]] = {}
+    writes: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def parameters(self, d_model: int) -> Iterator[Parameter]:
@@ -110,7 +114,10 @@ class FFN(Sublayer):
     Attributes:
         activation: The activation function of its neurons.
         d_ff: Number of neurons.
+        neuron_sites: The sites from which the neurons follow.
     """
+
+    neuron_sites: ClassVar[tuple[str, ...]] = ("neurons",)
 
     activation: Activation
     d_ff: int

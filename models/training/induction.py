@@ -27,7 +27,7 @@ def _of_sequence(decoder: Decoder, ids: np.ndarray) -> Float32[np.ndarray, "laye
     spec = decoder.spec
     seen: dict[str, np.ndarray] = {}
 
-    def see(site: str, value: Tensor) -> Tensor:
+    def see(site: str, value: Tensor, rows: Tensor | None = None) -> Tensor:
         if site.endswith((QUERY, KEY)):
             seen[site] = value.detach().float().numpy()
         return value

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from models.kernels import FullPass
+from models.kernels import FullPass, OneByOne, Probe
 from models.spec import Attention, Full, NoCap
 
 BLOCK = 128
@@ -13,10 +13,23 @@ BLOCK = 128
 class BlockPass(FullPass):
     """A full pass that computes queries in blocks, which leaves out nearly half of the products."""
 
-    def attend(self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def mix_experts(self, experts: OneByOne, x: Tensor, given: Tensor, chosen: Tensor, see: Probe) -> Tensor:
+        """Not compiled, since which tokens an expert gets depends on their values."""
+        return super().mix_experts(experts, x, given, chosen, see)
+
+    def attend(
+        self, layer: int, attention: Attention, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor | None
+    ) -> Tensor:
         length = query.shape[-3]
-        if attention.window != Full() or attention.score_cap != NoCap() or length % BLOCK or query.shape != key.shape:
-            return super().attend(layer, attention, query, key, value)
+        if (
+            attention.window != Full()
+            or attention.score_cap != NoCap()
+            or length % BLOCK
+            or query.shape != key.shape
+            or sinks is not None
+        ):
+            return super().attend(layer, attention, query, key, value, sinks)
         query = query.transpose(-3, -2) * query.shape[-1] ** -0.5
         key, value = key.transpose(-3, -2), value.transpose(-3, -2)
         hidden = torch.full((length, length), float("-inf"), device=query.device).triu(1)

@@ -5,16 +5,21 @@ from typing import Any
 
 from models.errors import MisuseError
 from models.spec import (
+    FFN,
     Activation,
     Attention,
     DecoderSpec,
     Full,
+    Gated,
     LayerNorm,
     LayerSpec,
+    MoE,
     NoPosition,
     Plain,
+    RMSNorm,
     Rotary,
     Sequential,
+    TopFirst,
 )
 from models.zoo.facts import TAUGHT, Use
 
@@ -42,6 +47,9 @@ class Recipe:
         finish_fact_share: Share of the sequences that are facts at the start of the finish.
         finish_key_norm: The value to which `key_norm` falls linearly over the finish.
         repeat_share: Share of the sequences in which a span is repeated, so that copying is not forgotten.
+        n_experts, top_k, d_expert: Gated experts of every FFN, how many of them a token uses, and the neurons of each.
+            With one expert the FFN is dense and plain.
+        balance: Factor of the load-balancing loss (Fedus et al. 2022, eq. 4), added to the mean loss of a token.
         log_every, valid_every, save_every: Steps between two log lines, validations and checkpoints.
         valid_tokens: Number of validation tokens that are evaluated during training, from the start of the text.
     """
@@ -75,6 +83,10 @@ class Recipe:
     valid_every: int
     save_every: int
     valid_tokens: int
+    n_experts: int = 1
+    top_k: int = 1
+    d_expert: int = 0
+    balance: float = 0.0
 
     def __post_init__(self) -> None:
         if self.d_model % self.n_heads:
@@ -85,7 +97,8 @@ class Recipe:
     @property
     def spec(self) -> DecoderSpec:
         """The decoder that is trained."""
-        head_dim, norm = self.d_model // self.n_heads, LayerNorm(eps=1e-5)
+        head_dim = self.d_model // self.n_heads
+        norm = RMSNorm(eps=1e-6) if self.n_experts > 1 else LayerNorm(eps=1e-5)
         layer = LayerSpec(
             mixer=Attention(
                 n_heads=self.n_heads,
@@ -96,7 +109,7 @@ class Recipe:
                 qkv_bias=True,
                 out_bias=True,
             ),
-            ffn=Plain(self.activation, 4 * self.d_model, bias=True),
+            ffn=self._ffn,
             norm=norm,
             residual=Sequential(),
         )
@@ -109,6 +122,14 @@ class Recipe:
             norm=norm,
             tied=False,
         )
+
+    @property
+    def _ffn(self) -> FFN:
+        """A mixture is one that Granite's configs can express, so that other tools run it too."""
+        if self.n_experts == 1:
+            return Plain(self.activation, 4 * self.d_model, bias=True)
+        expert = Gated(self.activation, self.d_expert, bias=False)
+        return MoE(n_experts=self.n_experts, top_k=self.top_k, expert=expert, router=TopFirst())
 
     @property
     def step_tokens(self) -> int:
@@ -187,8 +208,9 @@ FABLE = Recipe(
 RECIPES = {
     "fable-relu": FABLE,
     "fable-gelu": replace(FABLE, activation=Activation.GELU),
+    "fable-moe": replace(FABLE, n_experts=8, top_k=2, d_expert=160, balance=0.01),
 }
-"""The recipes of the two bundled models, which differ only in the activation of the FFN."""
+"""The recipes of the bundled models. The first two differ only in the activation of the FFN; the third has experts."""
 
 
 def recipe_of(name: str) -> Recipe:

@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from models.decoder import FFN, Block, Decoder
 from models.errors import EdgeError, MisuseError
+from models.sites import SCORES
 from models.training.batches import UNSCORED, batch_at
 from models.training.copying import BATCH, LAYERS, LENGTH, learn_to_copy, look_back
 from models.training.corpus import BOOKS, Corpus, open_corpus
@@ -69,7 +71,7 @@ def _start_std(recipe: Recipe, name: str) -> float:
         return 0.5  # large, so that rare tokens still differ after the first steps, which move all of them the same way
     if recipe.copy_steps and name in {f"layers.{layer}.attn.out.weight" for layer in range(LAYERS)}:
         return 0.1  # large enough that the next layer can use the output of heads next to a large embedding
-    if name.endswith(("attn.out.weight", "ffn.down.weight")):
+    if name.endswith(("attn.out.weight", "ffn.down.weight", "experts.down.weight")):
         return 0.04 / math.sqrt(2 * recipe.n_layers)
     return 0.04
 
@@ -79,7 +81,7 @@ def new_optimizer(recipe: Recipe, decoder: Decoder) -> torch.optim.AdamW:
     decayed: list[Tensor] = []
     others: list[Tensor] = []
     for name, parameter in decoder.named_parameters():
-        (decayed if parameter.dim() == 2 and name != "embed.weight" else others).append(parameter)
+        (decayed if parameter.dim() >= 2 and name != "embed.weight" else others).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": 0.0},
@@ -131,6 +133,35 @@ def summed_loss(decoder: Decoder, bfloat16: bool) -> Loss:
     return loss
 
 
+def balanced_loss(decoder: Decoder, recipe: Recipe) -> Loss:
+    """The same plus the load-balancing loss of all mixtures, times the scored tokens.
+
+    `n_experts · Σ_e load_e · mean probability_e`, averaged over layers, with the share of all choices as load: 1 if it
+    is even (Fedus et al. 2022, eq. 4).
+    """
+    kernels = BlockPass(decoder.spec.context)
+
+    def loss(ids: Tensor, targets: Tensor) -> Tensor:
+        balances: list[Tensor] = []
+
+        def see(site: str, value: Tensor, rows: Tensor | None = None) -> Tensor:
+            if site.endswith(SCORES):
+                balances.append(_balance(value.float(), recipe.top_k))
+            return value
+
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+            logits = decoder(ids, kernels.positions, kernels, see).float().flatten(0, -2)
+        nats = F.cross_entropy(logits, targets.flatten(), ignore_index=UNSCORED, reduction="sum")
+        return nats + recipe.balance * (targets != UNSCORED).sum() * torch.stack(balances).mean()
+
+    return loss
+
+
+def _balance(scores: Float[Tensor, "token expert"], top_k: int) -> Float[Tensor, ""]:
+    chosen = torch.zeros_like(scores).scatter(-1, scores.topk(top_k, dim=-1).indices, 1.0)
+    return scores.shape[-1] * (chosen.mean(dim=0) / top_k * torch.softmax(scores, dim=-1).mean(dim=0)).sum()
+
+
 def bits_per_byte(recipe: Recipe, corpus: Corpus, loss: Loss, tokens: int) -> float:
     """Cross-entropy of the first `tokens` validation tokens in bits per byte; each window has an empty context."""
     width = recipe.length
@@ -151,8 +182,9 @@ def shorten_keys(decoder: Decoder, longest: float) -> None:
     """Rescales every row of an FFN's up projection whose norm is above `longest`."""
     with torch.no_grad():
         for block in decoder.layers:
-            assert isinstance(block, Block) and isinstance(block.ffn, FFN)
-            block.ffn.up.weight.copy_(torch.renorm(block.ffn.up.weight, p=2, dim=0, maxnorm=longest))
+            assert isinstance(block, Block)
+            if isinstance(block.ffn, FFN):
+                block.ffn.up.weight.copy_(torch.renorm(block.ffn.up.weight, p=2, dim=0, maxnorm=longest))
 
 
 def take_step(state: State, corpus: Corpus, lessons: Lessons, loss: Loss) -> float:
@@ -201,6 +233,10 @@ def train(state: State, corpus: Corpus, folder: Path, *, compiled: bool, stop_at
     recipe, log, lessons = state.recipe, Log(folder, state.step), Lessons(corpus.tokenizer)
     plain = summed_loss(state.decoder, recipe.bfloat16)
     loss: Loss = torch.compile(plain) if compiled else plain
+    taught = loss
+    if recipe.n_experts > 1:
+        balanced = balanced_loss(state.decoder, recipe)
+        taught = torch.compile(balanced) if compiled else balanced
     sources = corpus.sources | table_hashes()
     log.add(kind="begin", step=state.step, recipe=to_json(recipe), sources=sources, machine=_machine(compiled))
     began, losses = time.perf_counter() - state.seconds, []
@@ -208,7 +244,7 @@ def train(state: State, corpus: Corpus, folder: Path, *, compiled: bool, stop_at
         copy_first(state, corpus, log, compiled)
     end = recipe.all_steps if stop_at is None else min(stop_at, recipe.all_steps)
     while state.step < end:
-        losses.append(take_step(state, corpus, lessons, loss))
+        losses.append(take_step(state, corpus, lessons, taught))
         state.seconds = time.perf_counter() - began
         done, last = state.step, state.step == end
         if done % recipe.log_every == 0 or last:
@@ -249,7 +285,7 @@ def _machine(compiled: bool) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """The command. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m models.training.train", description=__doc__)
-    parser.add_argument("name", help="fable-relu or fable-gelu")
+    parser.add_argument("name", help="fable-relu, fable-gelu or fable-moe")
     parser.add_argument("--out", type=Path, required=True, help="folder for the log and the state of this run")
     parser.add_argument("--books", type=Path, default=BOOKS, help="folder with train.txt.xz and valid.txt.xz")
     parser.add_argument("--work", type=Path, default=Path(".training/corpus"), help="folder for tokenizer and tokens")

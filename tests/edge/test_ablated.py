@@ -9,9 +9,10 @@ import pytest
 
 import edge
 from edge.ablated import Ablated, ablated
+from edge.change import Edit
 from edge.cli import exit_code
 from edge.commands.trace import layer_table
-from edge.edits import Edit, ablation_of
+from edge.edits import ablation_of
 from edge.insight.neurons import neurons_at, read_cett, read_coefficients, read_neurons
 from edge.insight.ov_circuit import read_ov_circuit
 from edge.insight.weights import InsightWeights

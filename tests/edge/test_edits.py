@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import edge
-from edge.edits import Change, Edit, changes
+from edge.change import Change, Edit, changes
 from edge.engines.choice import EngineChoice
 from edge.engines.onnx_engine import OnnxEngine
 from edge.generate import logits_of

@@ -12,6 +12,7 @@ from models.checkpoint import open_checkpoint
 from models.errors import CheckpointError, SpecError
 from models.precision import Zero
 from tests.mlx_quantized import quantize
+from tests.models.families.test_stored_experts import as_mlx_lm, rewritten
 from tests.reference import REFERENCES, write_reference
 
 mx = pytest.importorskip("mlx.core")
@@ -108,3 +109,46 @@ def test_a_lost_tensor_is_named(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(SpecError, match=r"'model.layers.0.mlp.gate_proj.biases' is missing"):
         open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["switch_mlp.up_proj", "switch_mlp.down_proj", "gate", "shared_expert_gate"])
+@pytest.mark.parametrize("stated", [True, False])
+def test_quantized_mixtures_are_refused_by_the_name_of_a_module(tmp_path: Path, part: str, stated: bool) -> None:
+    """Stacks of experts in 4 bits, or a router in 8; whether the config states it or not."""
+    write_reference(REFERENCES["qwen2-moe-shared-expert"](), tmp_path / "published")
+    folder = rewritten(tmp_path / "published", as_mlx_lm, tmp_path / "mlx-lm")
+    module = f"model.layers.1.mlp.{part}"
+    tensors = load_file(folder / "model.safetensors")
+    wide = np.concatenate([tensors[f"{module}.weight"]] * 4, axis=-1)[..., :32]
+    codes, scales, biases = mx.quantize(mx.array(wide), group_size=32, bits=8)
+    parts = {"weight": codes, "scales": scales, "biases": biases}
+    tensors |= {f"{module}.{name}": np.array(value) for name, value in parts.items()}
+    save_file(tensors, folder / "model.safetensors")
+    if stated:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"quantization": {"group_size": 32, "bits": 8}}))
+    with pytest.raises(SpecError if stated else CheckpointError) as refused:
+        open_checkpoint(folder)
+    said = str(refused.value)
+    assert f"{module}" in said and ("mixture of experts that mlx-lm quantized" in said or not stated), said
+
+
+def test_a_mixture_is_read_whose_other_matrices_mlx_quantized(tmp_path: Path) -> None:
+    """Attention in 8 bits, with stacks of experts and a router of floats, as a conversion that leaves them out."""
+    write_reference(REFERENCES["qwen3-moe-dense-layer"](), tmp_path / "published")
+    folder = rewritten(tmp_path / "published", as_mlx_lm, tmp_path / "mlx-lm")
+    tensors = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in tensors.items() if ".mlp." in name}
+    save_file({name: tensor for name, tensor in tensors.items() if name not in kept}, folder / "model.safetensors")
+    quantize(folder, 8)
+    save_file(load_file(folder / "model.safetensors") | kept, folder / "model.safetensors")
+    held, dense = open_checkpoint(folder), open_checkpoint(tmp_path / "published")
+    assert "layers.0.attn.query.weight" in held.quantized
+    for name in ("layers.0.ffn.experts.gate_up.weight", "layers.2.ffn.router.weight", "layers.1.ffn.up.weight"):
+        assert name not in held.quantized and np.array_equal(held.weights[name], dense.weights[name])
+    with load(dequantized(folder, tmp_path / "dense"), "torch", threads=1) as model:
+        want = model.logits(IDS)
+    for engine in ("torch", "mlx"):
+        with load(folder, engine, threads=1) as model:
+            worst = float(np.abs(model.logits(IDS) - want).max())
+        assert worst < 1e-3 * max(1.0, float(np.abs(want).max())), f"{engine} leaves MLX's own numbers by {worst:.2g}"

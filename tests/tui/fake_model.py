@@ -4,7 +4,7 @@ from threading import Event
 
 import numpy as np
 
-from edge.edits import Edit
+from edge.change import Edit
 from edge.engines.base import Step
 from edge.sampling import Sampling
 from edge.session import OnToken, Token

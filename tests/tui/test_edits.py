@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import edge
-from edge.edits import Ablate, Edit, ScaleHead, ScaleNeuron
+from edge.change import Edit
+from edge.edits import Ablate, ScaleHead, ScaleNeuron
 from edge.insight.prediction_change import read_run_change
 from edge.picture.units import show_number
 from edge.trace import open_trace

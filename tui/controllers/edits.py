@@ -2,7 +2,7 @@
 
 from textual.message import Message
 
-from edge.edits import Edit
+from edge.change import Edit
 from tui.comparison_request import ComparisonRequest
 from tui.controllers.session import Session
 from tui.controllers.state_screen import StateScreen

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from textual.message import Message
 
-from edge.edits import Edit
+from edge.change import Edit
 from edge.engines.choice import engine_of
 from edge.engines.registry import as_computed
 from edge.insight.weights import InsightWeights

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from time import monotonic
 
-from edge.edits import Edit
+from edge.change import Edit
 from edge.error_message import redact_in_reports
 from edge.insight.predictions import read_surprisal
 from edge.insight.weights import InsightWeights

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
-from edge.edits import Edit
+from edge.change import Edit
 from tui.messages import EditIsolated, EditsCleared, EditToggled
 from tui.screens.dialog import Dialog
 from tui.widgets.choice_list import Choice, ChoiceList

@@ -60,7 +60,7 @@ class ActivationPanes:
             )
         grid = self._view.query_one("#definitions", SparsityDefinitions)
         grid.rows, grid.options = (*rows, self._define_cett(main, layer, token, missing)), state.options
-        d_ff, out = main.trace.spec.layers[layer].ffn.d_ff, len(main.trace.ablated.neurons_of(layer))
+        d_ff, out = main.trace.spec.d_ffs[layer], len(main.trace.ablated.neurons_of(layer))
         words = f"layer {layer} at {main.quote(token)}, {d_ff:,} neurons{f', {out:,} ablated excluded' if out else ''}"
         self._view.query_one("#definitions-pane", Pane).set_title(words + state.without)
 

@@ -108,7 +108,7 @@ class NeuronPanes:
         found = Unavailable(missing) if missing else self._find(state, main, off)
         grid.set_class(found is None, "computing")
         grid.of_layer, grid.chosen = chosen.layer, chosen.neuron
-        grid.off = range(main.trace.spec.layers[chosen.layer].ffn.d_ff) if chosen.layer in ablated.ffns else off
+        grid.off = range(main.trace.spec.d_ffs[chosen.layer]) if chosen.layer in ablated.ffns else off
         grid.after = after_of(state)
         if isinstance(found, Unavailable):
             grid.notice = found.text

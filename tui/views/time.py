@@ -13,6 +13,7 @@ from edge.report.pass_kinds import PassKind, pass_kinds
 from edge.tables import Table
 from edge.timing import SublayerTiming
 from models.errors import EdgeError
+from models.sites import SUBLAYERS
 from tui.cost_table import as_table
 from tui.engine_costs import Costs, cost_rows, layer_ms, part_costs, timing_rows
 from tui.jobs.estimate import EngineSets, show_duration
@@ -81,10 +82,10 @@ class TimeView(View):
     def compose_panes(self) -> Iterator[Widget]:
         yield Pane("time", self.tabs["time"], ThroughputLine(), LatencyBars(id="time"))
         yield Pane(
-            "engines", self.tabs["engines"], CostColumns(id="engines"), StackLegend("attn", "ffn", "outside", "gap")
+            "engines", self.tabs["engines"], CostColumns(id="engines"), StackLegend(*SUBLAYERS, "outside", "gap")
         )
         yield Pane("parts", self.tabs["parts"], CostColumns(id="parts"))
-        yield Pane("layer_times", self.tabs["layer_times"], LayerStacks(id="layer_times"), StackLegend("attn", "ffn"))
+        yield Pane("layer_times", self.tabs["layer_times"], LayerStacks(id="layer_times"), StackLegend(*SUBLAYERS))
 
     # ---- drawing ---------------------------------------------------------------------------------------
 

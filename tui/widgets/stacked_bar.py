@@ -11,14 +11,15 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from edge.picture.units import show_time
+from models.sites import ATTENTION, FFN, SUBLAYER_NAMES
 
-PATTERNS = {"attn": "▓", "ffn": "█", "outside": "░", "gap": "·"}
+PATTERNS = {ATTENTION: "▓", FFN: "█", "outside": "░", "gap": "·"}
 """The character of each kind of time, for terminals without color."""
 
-STYLES = {"attn": "first", "ffn": "second", "outside": "label", "gap": "label"}
+STYLES = {ATTENTION: "first", FFN: "second", "outside": "label", "gap": "label"}
 """The component class of each kind."""
 
-_NAMES = {"attn": "attention", "ffn": "FFN", "outside": "embed, lm_head, other", "gap": "unattributed"}
+_NAMES = {**SUBLAYER_NAMES, "outside": "embed, lm_head, other", "gap": "unattributed"}
 
 
 def kind_of(part: str) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from edge.edits import Ablate, Edit, Noise, Replace
+from edge.change import Edit
+from edge.edits import Ablate, Noise, Replace
 from edge.lab.context import KnownFact, LabContext
 from edge.lab.prompts import SEED
 from edge.lab.sample import evenly_spaced

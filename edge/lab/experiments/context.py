@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
-from edge.edits import Ablate, Edit
+from edge.change import Edit
+from edge.edits import Ablate
 from edge.lab.claim import Experiment, Finding, Number, layer_curve, not_applicable
 from edge.lab.context import LabContext
 from edge.lab.effect import MIN_SAMPLE, Effect, Side, effect_of
@@ -16,7 +17,8 @@ from edge.lab.sample import mean_interval
 from edge.measure.divergence import jensen_shannon_bits
 from edge.trace import Trace
 from edge.watch import Watch
-from models.sites import KEY, NEURONS, QUERY
+from models.sites import neuron_parts, pattern_parts
+from models.spec import DecoderSpec
 
 MOVED_BITS = 0.05
 """Our own choice, no paper sets it. Equal patterns differ by 0 bits, patterns without a common key by 1 bit."""
@@ -24,7 +26,10 @@ MOVED_BITS = 0.05
 ROUNDING = 1e-4
 """1 - cosine due to rounding error, if half precision sums in another order; float32 gives 1e-6."""
 
-WATCH = Watch(parts=(QUERY, KEY, NEURONS))
+
+def _watch(spec: DecoderSpec) -> Watch:
+    """Patterns and neurons."""
+    return Watch(parts=(*pattern_parts(spec), *neuron_parts(spec)))
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ def neuron_distances(a: Trace, b: Trace) -> Float64[np.ndarray, " layer"]:
 def traces_of(
     lab: LabContext, pairs: Sequence[tuple[Sentence, Sentence]], edits: Sequence[Edit] = ()
 ) -> list[tuple[Trace, Trace]]:
-    return [(lab.run(a.ids, edits, WATCH), lab.run(b.ids, edits, WATCH)) for a, b in pairs]
+    watch = _watch(lab.spec)
+    return [(lab.run(a.ids, edits, watch), lab.run(b.ids, edits, watch)) for a, b in pairs]
 
 
 def unrelated(

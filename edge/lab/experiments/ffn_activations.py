@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float32
 
 from edge.lab.context import WINDOW_TOKENS, LabContext
 from edge.readout import norm_weights
-from models.sites import ATTENTION_OUTPUT, layer_site
-from models.spec import Parallel
+from models.sites import ATTENTION_OUTPUT, FFN, layer_site
+from models.spec import MoE, Parallel
 
 ACTIVE = 0.1
 """A neuron is active if its magnitude exceeds this many times its layer's root mean square over the passage.
@@ -68,6 +68,22 @@ def ffn_input(lab: LabContext, layer: int) -> Float32[np.ndarray, "token model"]
 
 def up_projection(lab: LabContext, layer: int) -> Float32[np.ndarray, "token neuron"]:
     """The output of the FFN's up projection for the same tokens: as wide as the neurons, and linear in its input."""
-    weights, name = lab.model.checkpoint.weights, layer_site(layer, "ffn.up")
-    up = ffn_input(lab, layer) @ np.asarray(weights[f"{name}.weight"], np.float32).T
-    return up + np.asarray(weights[f"{name}.bias"], np.float32) if f"{name}.bias" in weights else up
+    matrix, bias = up_weights(lab, layer)
+    return np.asarray(ffn_input(lab, layer) @ matrix.T + bias)
+
+
+def up_weights(
+    lab: LabContext, layer: int
+) -> tuple[Float32[np.ndarray, "neuron model"], Float32[np.ndarray, " neuron"]]:
+    """The up projection and its bias, 0 if it has none; of all experts in a mixture, without the shared one."""
+    weights, scope = lab.model.checkpoint.weights, layer_site(layer, FFN)
+    kind = lab.spec.layers[layer].ffn
+    if not isinstance(kind, MoE):
+        matrix = np.asarray(weights[f"{scope}.up.weight"], np.float32)
+        name, rows = f"{scope}.up.bias", slice(None)
+    else:
+        name, rows = f"{scope}.experts.{kind.first}.bias", slice(None) if kind.first == "up" else slice(1, None, 2)
+        stack = np.asarray(weights[f"{scope}.experts.{kind.first}.weight"], np.float32)
+        matrix = stack[:, rows].reshape(-1, stack.shape[-1])
+    bias = np.asarray(weights[name], np.float32)[..., rows].ravel() if name in weights else np.zeros(len(matrix))
+    return matrix, np.asarray(bias, np.float32)

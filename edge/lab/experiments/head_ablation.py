@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
+from edge.change import Edit
 from edge.compare.estimate import token_losses_nats
-from edge.edits import Edit, ScaleHead
+from edge.edits import ScaleHead
 from edge.lab.context import LabContext
 from edge.lab.experiments.head_types import TIMES, repeated
 from edge.lab.prompts import SEED

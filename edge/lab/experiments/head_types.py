@@ -10,7 +10,7 @@ from edge.lab.experiments.patterns import layer_patterns, uniform_pattern
 from edge.measure.attention import prefix_matching
 from edge.measure.heads import detection_share, duplicate_token_mask, previous_token_score
 from edge.watch import Watch
-from models.sites import KEY, QUERY
+from models.sites import pattern_parts
 
 SEQUENCES = 6
 LIST_TOKENS, TIMES = 25, 4  # Olsson et al. 2022, p. 60
@@ -18,7 +18,11 @@ LIST_TOKENS, TIMES = 25, 4  # Olsson et al. 2022, p. 60
 TYPE_SHARE = 0.5
 """A head has a type if it puts this share of its attention on the type's target (Clark et al. 2019, section 3.1)."""
 
-ATTENTION_WATCH = Watch(parts=(QUERY, KEY))
+
+def attention_watch(lab: LabContext) -> Watch:
+    """The sites from which attention patterns follow."""
+    return Watch(parts=pattern_parts(lab.spec))
+
 
 HEAD_TYPES = ("induction", "previous token", "duplicate token")
 
@@ -56,7 +60,7 @@ def head_type_shares(lab: LabContext) -> HeadTypeShares:
     """The shares of every head of every layer."""
     heads, uniform = [], []
     for ids in repeated(lab):
-        trace, tokens = lab.run(ids, watch=ATTENTION_WATCH), np.array(ids)
+        trace, tokens = lab.run(ids, watch=attention_watch(lab)), np.array(ids)
         patterns = [layer_patterns(trace, layer) for layer in range(lab.spec.n_layers)]
         heads.append(np.stack([scores(pattern, tokens) for pattern in patterns], axis=1))
         even = [uniform_pattern(len(ids), kind.window) for kind in lab.spec.attentions]

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from edge.attention_pattern import visible_keys
-from edge.edits import Ablate, Edit, Replace
+from edge.change import Edit
+from edge.edits import Ablate, Replace
 from edge.lab.claim import Experiment, Finding, Number, layer_curve
 from edge.lab.context import LabContext
 from edge.lab.effect import Effect, Side, effect_of

@@ -12,12 +12,12 @@ from edge.lab.effect import Effect, effect_of
 from edge.lab.experiments.head_ablation import MAX_ABLATED, RANDOM_SETS, copying_nats, one_by_one, together
 from edge.lab.experiments.head_ablation import SEQUENCES as COPIED
 from edge.lab.experiments.head_types import (
-    ATTENTION_WATCH,
     HEAD_TYPES,
     LIST_TOKENS,
     TIMES,
     TYPE_SHARE,
     HeadTypeShares,
+    attention_watch,
     head_type_shares,
     repeated,
 )
@@ -50,7 +50,7 @@ def related(lab: LabContext, pairs: Sequence[Pair]) -> Scored:
     heads, uniform = [], []
     for pair in pairs:
         word, target = (lab.tokenizer.places(pair.first, words) for words in (pair.word, pair.related))
-        trace = lab.run(lab.tokenizer.encode(pair.first), watch=ATTENTION_WATCH)
+        trace = lab.run(lab.tokenizer.encode(pair.first), watch=attention_watch(lab))
         for layer, kind in enumerate(lab.spec.attentions):
             heads.append(layer_patterns(trace, layer)[:, word[-1], target].sum(axis=-1))
             uniform.append(uniform_pattern(trace.n_fed, kind.window)[word[-1], target].sum())

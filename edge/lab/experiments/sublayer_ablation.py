@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from edge.change import Edit
 from edge.compare.tokenized_text import Window
-from edge.edits import Ablate, Edit
+from edge.edits import Ablate
 from edge.lab.claim import Experiment, Finding, Number, layer_curve
 from edge.lab.context import KnownFact, LabContext
 from edge.lab.effect import Effect, effect_of

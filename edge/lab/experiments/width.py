@@ -6,11 +6,18 @@ from jaxtyping import Float, Float32, Float64
 from edge.lab.claim import Curve, Experiment, Finding, Number, layer_curve, not_applicable, shared_passage_only
 from edge.lab.context import LabContext
 from edge.lab.effect import Effect, effect_of
-from edge.lab.experiments.ffn_activations import after_first, ffn_input, passage_tokens_for, site_after_first
+from edge.lab.experiments.ffn_activations import (
+    after_first,
+    ffn_input,
+    neurons_after_first,
+    passage_tokens_for,
+    site_after_first,
+    up_weights,
+)
 from edge.lab.sample import evenly_spaced, exact_value, mean_interval
 from edge.measure.linearity import dimensions
 from edge.picture.units import show_number
-from models.sites import FFN_OUTPUT, NEURONS, layer_site
+from models.sites import FFN_OUTPUT
 
 MAX_LAYERS = 8
 """Layers whose spectra are computed, evenly spaced if a decoder has more."""
@@ -23,7 +30,7 @@ _NAMES = ("input", "up projection, before the activation", "neurons", "output")
 
 def _widened(lab: LabContext, layer: int, read: Float32[np.ndarray, "token model"]) -> Float[np.ndarray, "token rank"]:
     """The output of the up projection up to a rotation: with `W = QR`, `x Rᵀ` has the spectrum of `x Wᵀ`."""
-    up = np.asarray(lab.model.checkpoint.weights[f"{layer_site(layer, 'ffn.up')}.weight"], np.float32)
+    up, _ = up_weights(lab, layer)
     triangle: Float32[np.ndarray, "rank model"] = np.asarray(np.linalg.qr(up, mode="r"), np.float32)
     return np.asarray(read @ triangle.T)
 
@@ -34,7 +41,7 @@ def _dimensions(lab: LabContext, layer: int) -> Float64[np.ndarray, "measure pla
     places = (
         read,
         _widened(lab, layer, read),
-        site_after_first(lab, layer, NEURONS),
+        np.concatenate(list(neurons_after_first(lab, layer))),
         site_after_first(lab, layer, FFN_OUTPUT),
     )
     return np.array([dimensions(rows) for rows in places]).T

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from edge.edits import Change
+from edge.change import Change
 from edge.engines.choice import EngineChoice
 from edge.engines.onnx_engine import OnnxEngine, passes_by_part
 from edge.engines.torch_engine import TorchEngine

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from edge.edits import Ablate, Edit, Noise, ScaleHead
+from edge.change import Edit
+from edge.edits import Ablate, Noise, ScaleHead
 from edge.lab.passes import Prompt, fed_tokens, starts
 from tests.edge.lab.contexts import tiny_lab
 

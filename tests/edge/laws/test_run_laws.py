@@ -83,7 +83,7 @@ def test_a_watched_run_that_chooses_otherwise_is_named(model: Model, monkeypatch
 
     def run(watch: Watch, **keywords: Any) -> Trace:
         made = right(watch=watch, **keywords)
-        return replace(made, tokens=(*made.tokens[:-1], 1)) if watch.parts else made
+        return replace(made, tokens=(*made.tokens[:-1], 1)) if watch.parts != () else made
 
     monkeypatch.setattr(model, "run", run)
     found = law_2(Case(model, PROMPT))

@@ -15,6 +15,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from models.checkpoint import Checkpoint
 from models.families.config import Config
 from models.families.registry import FAMILIES
+from models.families.views import Stored
 from models.kernels import FullPass
 from models.loading import load_decoder
 from models.parameters import parameter_shapes, part_of
@@ -70,13 +71,21 @@ def logits_of_edge(name: str, meaning: Meaning, stored: Mapping[str, torch.Tenso
     places = FAMILIES[name].weights_of(spec)
     weights = {}
     for parameter in parameter_shapes(spec):
-        place = places[parameter]
-        tensor = stored[_IN_MEMORY.get(place.tensor, place.tensor)]
-        read = place.view.read(tensor.numpy())
+        read = _read(places[parameter], stored)
         weights[parameter] = np.float32(multipliers.get(part_of(parameter), 1.0)) * read
     decoder = load_decoder(Checkpoint(Path("here"), spec, weights))
     with torch.no_grad():
         return decoder(torch.tensor(ids), torch.arange(len(ids)), FullPass(len(ids))).numpy()
+
+
+def _read(places: Stored, stored: Mapping[str, torch.Tensor]) -> np.ndarray:
+    """A parameter from the first way of storing it that a model has in memory."""
+    for place in places.ways:
+        found = [stored.get(_IN_MEMORY.get(tensor, tensor)) for tensor in place.tensors]
+        arrays = [tensor.numpy() for tensor in found if tensor is not None]
+        if len(arrays) == len(found):
+            return place.view.read(arrays[0]) if place.join is None else place.join.join(arrays)
+    raise AssertionError(f"the model has no '{places.tensor}' in memory")
 
 
 @cache

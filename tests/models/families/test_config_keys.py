@@ -9,12 +9,12 @@ import torch
 from transformers import GenerationConfig
 from transformers.activations import ACT2FN
 
-from models.decoder import activate
 from models.errors import SpecError
 from models.families.config import ACTIVATIONS
 from models.families.harmless import HARMLESS as HARMLESS_NAMES
 from models.families.registry import FAMILIES
 from models.families.switches import SWITCHES
+from models.torch_parts import activate
 from tests.models.families.configs import (
     Keys,
     Meaning,
@@ -36,7 +36,8 @@ HARMLESS: Keys = {
     # training
     "attention_dropout": 0.3, "attn_pdrop": 0.3, "classifier_dropout": 0.3, "dropout": 0.3, "embd_pdrop": 0.3,
     "embedding_dropout": 0.3, "hidden_dropout": 0.3, "init_std": 0.5, "initializer_range": 0.5, "layerdrop": 0.3,
-    "pretraining_tp": 2, "resid_pdrop": 0.3, "residual_dropout": 0.3,
+    "pretraining_tp": 2, "resid_pdrop": 0.3, "residual_dropout": 0.3, "output_router_logits": True,
+    "router_aux_loss_coef": 0.3,
     # heads for other tasks
     "id2label": {"0": "no"}, "label2id": {"no": 0}, "num_labels": 1, "problem_type": "regression",
     "summary_activation": "tanh", "summary_first_dropout": 0.3, "summary_last_dropout": 0.3,
@@ -51,6 +52,9 @@ HARMLESS_IN: dict[str, Keys] = {
     "gemma": {"hidden_activation": "silu"},
     "gemma2": {"hidden_act": "silu"},
     "gemma3_text": {"hidden_act": "silu", "attn_logit_softcapping": 2.0},
+    "gpt_oss": {"hidden_act": "relu", "initial_context_length": 16, "experts_per_token": 1},
+    "mixtral": {"router_jitter_noise": 0.3},
+    "qwen3_moe": {"max_window_layers": 1},
 }
 """Keys that one family does nothing with."""
 
@@ -73,7 +77,10 @@ TINY: Keys = {
     "max_window_layers": 1, "no_rope_layer_interval": 3, "sliding_window_pattern": 3, "rope_local_base_freq": 50.0,
     "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "attention_multiplier": 0.2, "logits_scaling": 2.0,
     "query_pre_attn_scalar": 7, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0,
-    "word_embed_proj_dim": 20, "norm_eps": 0.01, "logit_scale": 0.3,
+    "norm_eps": 0.01, "logit_scale": 0.3,
+    "word_embed_proj_dim": 20, "num_experts": 5, "num_local_experts": 5, "num_experts_per_tok": 3,
+    "moe_intermediate_size": 24, "shared_expert_intermediate_size": 28, "decoder_sparse_step": 2,
+    "mlp_only_layers": [1], "clip_qkv": 0.5, "swiglu_alpha": 1.2, "swiglu_limit": 0.4,
 }  # fmt: skip
 """A small value of each key, other than its default."""
 
@@ -86,6 +93,7 @@ OWN: dict[str, Keys] = {
             "rope_type": "linear", "factor": 2.0, "llama_4_scaling_beta": 0.5, "original_max_position_embeddings": 3,
         },
     },
+    "olmoe": {"head_dim": None},
     "stablelm": {"hidden_size": 128, "head_dim": None, "partial_rotary_factor": 0.5},
     "phi": {"hidden_size": 128, "head_dim": None, "partial_rotary_factor": 0.75},
     "phi3": {
@@ -136,6 +144,12 @@ def cases_of(name: str) -> Iterator[tuple[str, Keys]]:
         yield f"{key} null", base | {key: None}
         if key in SET or key in harmless_in(name):
             yield f"{key} set", base | {key: (SET | harmless_in(name))[key]}
+    for other, ours in FAMILIES[name].aliases.items():
+        value = base.get(ours)
+        yield f"{other} set", base | {other: value}
+        yield f"{other} set alone", _without(base, ours) | {other: value}
+        yield f"{other} set beside the default", base | {ours: FAMILIES[name].defaults[ours], other: value}
+        yield f"{other} null", base | {other: None}
 
 
 def _without(base: Keys, key: str) -> Keys:
@@ -197,7 +211,13 @@ def test_every_default_is_that_of_the_config_class() -> None:
         for key, default in family.defaults.items():
             if key in fields:
                 assert default == fields[key], f"{name}: '{key}' means {fields[key]!r} when it is left out"
-        assert family.aliases == config_class(name).attribute_map, f"{name}: other names of keys"
+        assert family.aliases == _aliases_of(name), f"{name}: other names of keys"
+
+
+def _aliases_of(name: str) -> dict[str, str]:
+    """The field of each other name. A class may map its field to a name that is no field, which then precedes it."""
+    pairs = config_class(name).attribute_map.items()
+    return dict((ours, other) if ours not in defaults_of(name) else (other, ours) for other, ours in pairs)
 
 
 def test_every_key_that_transformers_reads_is_read_refused_or_harmless() -> None:

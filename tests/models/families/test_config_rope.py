@@ -130,6 +130,17 @@ FAMILIES_OF: dict[str, tuple[dict[str, Keys], Keys]] = {
         },
         {"head_dim": 4},
     ),
+    "gpt_oss": (
+        FLAT | {
+            "an empty table": {"rope_parameters": {}},
+            "an empty table beside an empty one by hand": {"rope_parameters": {}, "rope_scaling": {}},
+            "a base beside an empty table by hand": {"rope_theta": 50.0, "rope_scaling": {}},
+            # with four features a share leaves one angle, which transformers uses for all
+            "a share beside": {"partial_rotary_factor": 0.5, "head_dim": 8},
+            "a share beside linear scaling": {"rope_scaling": LINEAR | {"partial_rotary_factor": 0.5}, "head_dim": 8},
+        },
+        {"head_dim": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 5},
+    ),
     "gemma3_text": (PER_KIND, {"head_dim": 16, "sliding_window": 5, "sliding_window_pattern": 2}),
 }  # fmt: skip
 """One family for each way of reading, with what makes four features of a head turn."""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import edge
-from edge.edits import Ablate, Edit, ScaleNeuron
+from edge.change import Edit
+from edge.edits import Ablate, ScaleNeuron
 from edge.insight.ablation import NEURONS, STEP, ListAgreement
 from edge.insight.neurons import neurons_at, read_cett, read_neurons
 from edge.insight.prediction_change import read_ffn_change, read_run_change

@@ -10,6 +10,7 @@ from textual.strip import Strip
 from edge.picture.units import show_time
 from edge.timing import Basis, TimeBreakdown, TimesByScope
 from models.parts import layers_of
+from models.sites import SUBLAYERS
 from tui.widgets.layer_lines import LayerList
 from tui.widgets.stacked_bar import PATTERNS, STYLES, stack
 
@@ -42,7 +43,7 @@ class LayerStacks(LayerList):
         self._parts = [account.scaled_ns for account in self.accounts]
         self._layers = layers_of(scope for parts in self._parts for scope in parts)
         sums = [account.sums_ns for account in self.accounts]
-        self._rests = [{part: took for part, took in one.items() if part not in ("attn", "ffn")} for one in sums]
+        self._rests = [{part: took for part, took in one.items() if part not in SUBLAYERS} for one in sums]
         self._resize()
 
     def on_resize(self) -> None:
@@ -64,7 +65,7 @@ class LayerStacks(LayerList):
         """Attention and FFN of one layer; below layer 0, the time outside layers."""
         if layer < 0:
             return self._rests[engine]
-        found = {part: self._parts[engine].get(f"layers.{layer}.{part}") for part in ("attn", "ffn")}
+        found = {part: self._parts[engine].get(f"layers.{layer}.{part}") for part in SUBLAYERS}
         return {part: took for part, took in found.items() if took is not None}
 
     @property

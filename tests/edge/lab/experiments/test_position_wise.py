@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from edge.edits import Ablate, Edit, Replace
+from edge.change import Edit
+from edge.edits import Ablate, Replace
 from edge.lab.context import LabContext
 from edge.lab.effect import Verdict
 from edge.lab.experiments.position_wise import EXPERIMENT, isolated, moved

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.change import Edit
 from edge.compare.estimate import token_losses_nats
-from edge.edits import Edit
 from edge.lab.context import KnownFact, LabContext
 from edge.lab.effect import Verdict
 from edge.lab.experiments import sublayer_ablation
