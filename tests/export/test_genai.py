@@ -41,7 +41,7 @@ CASES = [
     ("qwen2-tied", "fp32"),
     ("neox-tied-without-attention-bias", "fp32"),
     ("gemma2-odd-head-dim", "fp32"),
-    ("ministral3-yarn-growing-queries", "fp32"),
+    ("ministral3-one-kv-head-window-tied", "fp32"),
     ("hunyuan-norms-after-rotation-alpha", "fp32"),
     ("llama-linear-scaling", "int4"),
 ]
