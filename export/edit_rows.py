@@ -20,10 +20,8 @@ def rows_of_edit(graph: ir.Graph, mark: ir.Node, operand: ir.Value) -> ir.Value:
         name = f"edit.{len(numbers)}.{'_'.join(map(str, numbers))}"
         if name not in graph.initializers:
             tensor = ir.tensor(np.array(numbers, np.int64), name=name)
-            value = ir.Value(
-                name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor
-            )
-            graph.initializers.add(value)
+            kind, shape = ir.TensorType(tensor.dtype), ir.Shape((len(numbers),))
+            graph.initializers.add(ir.Value(name=name, type=kind, shape=shape, const_value=tensor))
         return graph.initializers[name]
 
     tokens, experts = (add("Shape", operand, start=at, end=at + 1) for at in (0, 1))

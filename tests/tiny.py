@@ -19,9 +19,12 @@ from models.spec import (
     After,
     Around,
     Attention,
+    Clamped,
+    Clip,
     DecoderSpec,
     Full,
     Gated,
+    Groups,
     HeadNorm,
     JointNorm,
     LayerNorm,
@@ -29,6 +32,7 @@ from models.spec import (
     Learned,
     LinearScaling,
     LogScale,
+    MoE,
     NoNorm,
     NoPosition,
     OfSum,
@@ -40,8 +44,11 @@ from models.spec import (
     Rotary,
     RotatedHeadNorm,
     Sequential,
+    Shared,
+    Sigmoid,
     Sliding,
     SoftCap,
+    TopFirst,
     YarnScaling,
 )
 
@@ -183,6 +190,39 @@ _OPT = LayerSpec(
 )
 
 
+_MIXTURE = replace(
+    _LLAMA,
+    ffn=MoE(
+        n_experts=6,
+        top_k=2,
+        expert=Gated(Activation.RELU, d_ff=24, bias=False),
+        router=Sigmoid(corrected=True, renormalized=True, eps=1e-6, scale=1.5),
+        groups=Groups(count=3, kept=2, best=2),
+        shared=Shared(Gated(Activation.RELU, d_ff=16, bias=False), gated=True),
+    ),
+)
+
+_SUNK = LayerSpec(
+    mixer=_attention(
+        window=Sliding(4),
+        position=Rotary(base=1_000.0, features=8),
+        qkv_bias=True,
+        out_bias=True,
+        clip=Clip(1.5),
+        sinks=True,
+    ),
+    ffn=MoE(
+        n_experts=5,
+        top_k=3,
+        expert=Clamped(Activation.SILU, d_ff=13, bias=True, limit=1.0),
+        router=TopFirst(),
+        router_bias=True,
+    ),
+    norm=RMSNorm(eps=1e-5),
+    residual=Sequential(),
+)
+
+
 def with_heads(spec: DecoderSpec, n_heads: int, n_kv_heads: int) -> DecoderSpec:
     """The decoder with as many heads in every layer."""
     return replace(spec, layers=_with_heads(spec.layers, n_heads, n_kv_heads, spec.layers[0].attention.head_dim))
@@ -295,6 +335,24 @@ TINY_SPECS: dict[str, DecoderSpec] = {
         norm=NoNorm(),
         tied=True,
         embedded=Projected(width=20),
+    ),
+    "experts-in-groups-shared-and-a-dense-layer": DecoderSpec(
+        vocab_size=96,
+        d_model=32,
+        context=48,
+        positions=NoPosition(),
+        layers=_with_heads((_MIXTURE, _LLAMA, _MIXTURE), 4, 2, 8),
+        norm=RMSNorm(eps=1e-5),
+        tied=True,
+    ),
+    "clamped-experts-sinks-odd-sizes": DecoderSpec(
+        vocab_size=85,
+        d_model=30,
+        context=48,
+        positions=NoPosition(),
+        layers=_with_heads((_SUNK, replace(_SUNK, mixer=replace(_SUNK.attention, window=Full()))), 3, 1, 8),
+        norm=RMSNorm(eps=1e-5),
+        tied=False,
     ),
 }
 """Specs by a name that says what is special about each; hand them to `pytest.mark.parametrize`."""

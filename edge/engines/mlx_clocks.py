@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from mlx import nn
 
 from edge.timing import Grain, TimesByScope, with_rests
+from models.mlx_cached import Cached
 from models.mlx_decoder import Block, Decoder, OwnHeadNorms
-from models.mlx_kernels import Cached, blind
+from models.mlx_kernels import blind
 from models.mlx_quantized import Quantized
 from models.parts import OTHER, TimedParts
 from models.sites import LOGITS, OUTPUT, SUBLAYERS

@@ -29,8 +29,8 @@ except ImportError as error:
     raise MissingPackageError("engine 'mlx'", "mlx", "mlx") from error
 
 from edge.engines.mlx_clocks import time_by_chains, time_by_evaluation
+from models.mlx_cached import Cached, CachedOnCpu
 from models.mlx_decoder import Decoder
-from models.mlx_kernels import Cached, CachedOnCpu
 from models.mlx_quantized import replace_quantized
 
 _of_this_thread = local()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from models.families.config import Config
 from models.families.family import KEYS as DENSE_KEYS
-from models.families.stacks import Halves, InTurn, Join
+from models.families.stacks import Halves, Interleaved, Join
 from models.families.views import Stored
 from models.sites import FFN
 from models.spec import DecoderSpec, Gated, LayerSpec, MoE, NoShared, Router, SharedExpert
@@ -88,11 +88,11 @@ def stored_experts(spec: DecoderSpec, names: ExpertNames, root: str = "model.") 
 
 def stacked(within: str, block: str, in_memory: str) -> dict[str, Stored]:
     """The tensors of all experts in stacks: gates above ups, as transformers 5 has them in memory; else as mlx-lm."""
-    fused, apart = f"{within}{in_memory}.experts", f"{within}{block}.switch_mlp"
-    gate_up = Stored(f"{apart}.gate_proj.weight", others=(f"{apart}.up_proj.weight",), join=Halves())
+    fused, separate = f"{within}{in_memory}.experts", f"{within}{block}.switch_mlp"
+    gate_up = Stored(f"{separate}.gate_proj.weight", others=(f"{separate}.up_proj.weight",), join=Halves())
     return {
-        "gate_up": Stored(f"{fused}.gate_up_proj", InTurn(), instead=gate_up),
-        "down": Stored(f"{fused}.down_proj", instead=Stored(f"{apart}.down_proj.weight")),
+        "gate_up": Stored(f"{fused}.gate_up_proj", Interleaved(), instead=gate_up),
+        "down": Stored(f"{fused}.down_proj", instead=Stored(f"{separate}.down_proj.weight")),
     }
 
 

@@ -62,15 +62,18 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
         for part, split in (("gate_up", ("gate_proj", "up_proj")), ("down", ("down_proj",))):
             stack, within = f"{ours}.{FFN}.experts.{part}", f"{theirs}.mlp.experts."
             tensor = f"{within}{part}_proj"
-            packed = Stored(
-                f"{tensor}_blocks", others=(f"{tensor}_scales",), join=Mxfp4(), instead=_apart(within, split, "weight")
+            quantized = Stored(
+                f"{tensor}_blocks",
+                others=(f"{tensor}_scales",),
+                join=Mxfp4(),
+                instead=_separate(within, split, "weight"),
             )
-            found[f"{stack}.weight"] = Stored(tensor, Swapped(), instead=packed)
-            found[f"{stack}.bias"] = Stored(f"{tensor}_bias", instead=_apart(within, split, "bias"))
+            found[f"{stack}.weight"] = Stored(tensor, Swapped(), instead=quantized)
+            found[f"{stack}.bias"] = Stored(f"{tensor}_bias", instead=_separate(within, split, "bias"))
     return found
 
 
-def _apart(within: str, split: tuple[str, ...], kind: str) -> Stored:
+def _separate(within: str, split: tuple[str, ...], kind: str) -> Stored:
     """The stacks of mlx-lm, which has gates and ups in two."""
     tensors = [f"{within}{part}.{kind}" for part in split]
     return Stored(tensors[0], others=tuple(tensors[1:]), join=Halves() if len(split) > 1 else None)

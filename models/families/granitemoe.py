@@ -8,7 +8,7 @@ from models.families.config import Config
 from models.families.experts import LOCAL, mixture_of, or_stored, stacked
 from models.families.family import Family
 from models.families.llama import PARTS, decoder_of, head_dim_of, layer_of, layers_of
-from models.families.stacks import InTurn
+from models.families.stacks import Interleaved
 from models.families.views import Stored, stored_parts
 from models.spec import DecoderSpec, TopFirst
 
@@ -28,7 +28,7 @@ def weights_of(spec: DecoderSpec) -> dict[str, Stored]:
         within, ours = f"model.layers.{layer}.", f"layers.{layer}.ffn.experts"
         stacks = stacked(within, _BLOCK, _BLOCK)
         gate_up, down = f"{within}{_BLOCK}.input_linear.weight", f"{within}{_BLOCK}.output_linear.weight"
-        found[f"{ours}.gate_up.weight"] = Stored(gate_up, InTurn(), instead=stacks["gate_up"])
+        found[f"{ours}.gate_up.weight"] = Stored(gate_up, Interleaved(), instead=stacks["gate_up"])
         found[f"{ours}.down.weight"] = Stored(down, instead=stacks["down"])
     return found
 

@@ -1,4 +1,4 @@
-"""How the matrices of all experts of a layer are stored: in a stack, in two, packed in MXFP4, or one by one."""
+"""How the matrices of all experts of a layer are stored: in a stack, in two, in MXFP4, or one by one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ class Swapped:
 
 
 @dataclass(frozen=True)
-class InTurn:
-    """Rows of two halves in turn: a stack of gates above ups becomes gate 0, up 0, gate 1, up 1."""
+class Interleaved:
+    """Rows of two halves, interleaved: a stack of gates above ups becomes gate 0, up 0, gate 1, up 1."""
 
     def stored_shape(self, shape: Shape) -> Shape:
         return shape
 
     def read(self, stored: NDArray[np.generic]) -> NDArray[np.generic]:
-        return in_turn(*np.split(stored, 2, axis=1))
+        return interleaved(*np.split(stored, 2, axis=1))
 
 
-def in_turn(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.generic]:
-    """The rows of two stacks in turn: (expert, row, ...) and (expert, row, ...) become (expert, 2 * row, ...)."""
+def interleaved(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The rows of two stacks, interleaved: (expert, row, ...) and (expert, row, ...) become (expert, 2 * row, ...)."""
     both = np.stack([first, second], axis=2)
     return both.reshape(len(first), -1, *first.shape[2:])
 
@@ -82,7 +82,7 @@ class Join:
 
     Attributes:
         n_experts: Experts, each with its own tensor. With two tensors for each, the second ones follow the first ones,
-            and their rows are in turn in the parameter.
+            and their rows are interleaved in the parameter.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ()
@@ -93,12 +93,12 @@ class Join:
 
     def join(self, stored: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
         stacks = [np.stack(stored[at : at + self.n_experts]) for at in range(0, len(stored), self.n_experts)]
-        return stacks[0] if len(stacks) == 1 else in_turn(*stacks)
+        return stacks[0] if len(stacks) == 1 else interleaved(*stacks)
 
 
 @dataclass(frozen=True)
 class Halves:
-    """One parameter from two stacks, gates and ups, whose rows are in turn in the parameter."""
+    """One parameter from two stacks, gates and ups, whose rows are interleaved in the parameter."""
 
     kinds: ClassVar[tuple[str, ...]] = ()
 
@@ -106,4 +106,4 @@ class Halves:
         return ((shape[0], shape[1] // tensors, *shape[2:]),) * tensors
 
     def join(self, stored: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
-        return in_turn(*stored)
+        return interleaved(*stored)

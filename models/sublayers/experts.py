@@ -43,7 +43,7 @@ class MoE(FFN):
 
     Attributes:
         top_k: Experts of a token.
-        expert: One expert. A gated one has its gates and ups in one stack, in turn: gate 0, up 0, gate 1, up 1.
+        expert: One expert. A gated one has its gates and ups in one stack, interleaved: gate 0, up 0, gate 1, up 1.
         router_bias: Whether the router's scores have a bias.
     """
 

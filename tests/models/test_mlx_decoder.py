@@ -18,8 +18,8 @@ mx = pytest.importorskip("mlx.core", reason="needs mlx, which is not installed h
 from mlx.utils import tree_flatten  # noqa: E402
 
 from models import decoder as torch_decoder  # noqa: E402
-from models import mlx_decoder, mlx_kernels  # noqa: E402
-from models.mlx_kernels import STEP, Cached, CachedOnCpu  # noqa: E402
+from models import mlx_cached, mlx_decoder  # noqa: E402
+from models.mlx_cached import STEP, Cached, CachedOnCpu  # noqa: E402
 
 IDS = np.array([3, 1, 41, 59, 26, 5, 35, 8, 9, 7, 9, 3], np.int64)
 CLOSE = 5e-5
@@ -102,7 +102,7 @@ def test_every_site_agrees_with_torch_however_the_tokens_are_fed(name: str, cach
 
 @pytest.mark.parametrize("block", [1, 4, 7])
 def test_attending_in_blocks_changes_nothing(name: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlx_kernels, "BLOCK", block)
+    monkeypatch.setattr(mlx_cached, "BLOCK", block)
     want, got = torch_values(name)[LOGITS], mlx_values(mlx_of(name), CachedOnCpu(TINY_SPECS[name]), 11)[LOGITS]
     worst = off_by(got, want)
     assert worst < CLOSE, f"queries in blocks of {block} read other keys, logits off by {worst:.2g}"

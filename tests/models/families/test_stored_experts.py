@@ -63,7 +63,7 @@ def as_mlx_lm(tensors: Tensors) -> Tensors:
             written[name.replace("input_linear", "switch_mlp.up_proj")] = np.ascontiguousarray(ups)
         elif name.endswith("output_linear.weight"):
             written[name.replace("output_linear", "switch_mlp.down_proj")] = tensor
-        elif rest:  # gpt-oss: stacks of (input, output), with gates and ups in turn
+        elif rest:  # gpt-oss: stacks of (input, output), with interleaved gates and ups
             kind = "bias" if rest.endswith("_bias") else "weight"
             stack = tensor if kind == "bias" else tensor.swapaxes(1, 2)
             split = (
@@ -77,7 +77,7 @@ def as_mlx_lm(tensors: Tensors) -> Tensors:
 
 @pytest.mark.parametrize("name", MIXTURES)
 def test_every_form_gives_the_same_parameters(name: str, tmp_path: Path) -> None:
-    """As published, as transformers has them in memory, and as mlx-lm stores them; gates and ups are in turn."""
+    """As published, as transformers has them in memory, and as mlx-lm stores them; gates and ups are interleaved."""
     model = write_reference(MIXTURES[name](), tmp_path / "published")
     write_reference(MIXTURES[name](), tmp_path / "in memory", save_original_format=False)
     mlx = rewritten(tmp_path / "published", as_mlx_lm, tmp_path / "mlx-lm")
@@ -145,13 +145,13 @@ def test_a_checkpoint_in_mxfp4_is_read(gpt_oss: Path, tmp_path: Path) -> None:
     """The parameters of the stacks that transformers makes of it, and its logits."""
     from transformers import AutoModelForCausalLM
 
-    packed = rewritten(gpt_oss, in_mxfp4, tmp_path / "packed", **MXFP4)
-    dense = rewritten(packed, out_of_mxfp4, tmp_path / "dense", quantization_config=None)
-    check_equal(parameters(packed), parameters(dense), "MXFP4")
-    held = sum(tensor.nbytes for tensor in load_file(packed / "model.safetensors").values())
-    assert open_checkpoint(packed).stored_bytes == held
+    quantized = rewritten(gpt_oss, in_mxfp4, tmp_path / "quantized", **MXFP4)
+    dense = rewritten(quantized, out_of_mxfp4, tmp_path / "dense", quantization_config=None)
+    check_equal(parameters(quantized), parameters(dense), "MXFP4")
+    held = sum(tensor.nbytes for tensor in load_file(quantized / "model.safetensors").values())
+    assert open_checkpoint(quantized).stored_bytes == held
     want = reference_logits(AutoModelForCausalLM.from_pretrained(dense).eval(), IDS)
-    with edge.load(packed, engine="torch") as model:
+    with edge.load(quantized, engine="torch") as model:
         worst = float(np.abs(model.logits(IDS) - want).max())
     assert worst < 2e-4 * max(1.0, float(np.abs(want).max())), f"MXFP4 leaves transformers by {worst:.2g}"
 
@@ -202,10 +202,10 @@ def _tensors_of(tensors: Tensors, expert: int) -> list[str]:
 
 
 def test_stacks_that_do_not_fit_are_named(gpt_oss: Path, tmp_path: Path) -> None:
-    """Of MXFP4: without scales, of other shape, of another type, and of sizes that are no whole groups."""
-    packed = rewritten(gpt_oss, in_mxfp4, tmp_path / "packed", **MXFP4)
+    """Stacks in MXFP4 without scales, of other shape, of another type, and of sizes that are no whole groups."""
+    quantized = rewritten(gpt_oss, in_mxfp4, tmp_path / "quantized", **MXFP4)
     stack = "model.layers.1.mlp.experts.down_proj"
-    scales = load_file(packed / "model.safetensors")[f"{stack}_scales"]
+    scales = load_file(quantized / "model.safetensors")[f"{stack}_scales"]
     changes: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
         "lost": (lambda all_: {key: one for key, one in all_.items() if key != f"{stack}_scales"}, "but not"),
         "short": (
@@ -218,7 +218,7 @@ def test_stacks_that_do_not_fit_are_named(gpt_oss: Path, tmp_path: Path) -> None
         ),
     }
     for name, (change, expected) in changes.items():
-        said = refusal(rewritten(packed, change, tmp_path / name))
+        said = refusal(rewritten(quantized, change, tmp_path / name))
         assert f"{stack}_scales'" in said and expected in said, said
     write_reference(REFERENCES["gpt-oss-sinks-windows"](), tmp_path / "of 20 neurons")
     said = refusal(rewritten(tmp_path / "of 20 neurons", in_mxfp4, tmp_path / "odd", **MXFP4))
