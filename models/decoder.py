@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import spec as kinds
-from models.kernels import Kernels, Probe, blind, bound, scaled
+from models.kernels import Kernels, Probe, blind, bound
 from models.moe import Mixture
 from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, HEADS, KEY, LOGITS, NEURONS, QUERY, SINK, VALUE, layer_site
 from models.spec import DecoderSpec, LayerSpec
@@ -26,7 +26,7 @@ from models.torch_parts import Dense, norm_of
 
 
 class OwnHeadNorms(nn.Module):
-    """A norm of its own for every head."""
+    """A separate norm for every head."""
 
     def __init__(self, norm: kinds.Norm, heads: int, features: int) -> None:
         super().__init__()
@@ -48,6 +48,16 @@ def head_norm_of(norms: kinds.HeadNorms, heads: int, head_dim: int) -> nn.Module
             return OwnHeadNorms(norm, heads, head_dim)
         case kinds.HeadNorm(norm) | kinds.RotatedHeadNorm(norm):
             return norm_of(norm, head_dim)
+
+
+def scaled(
+    query: Float[Tensor, "*batch token head head_dim"], scale: kinds.QueryScale, positions: Int[Tensor, "*#batch token"]
+) -> Float[Tensor, "*batch token head head_dim"]:
+    """Multiplies queries by the factor of their position, if there is one."""
+    if isinstance(scale, kinds.SameScale):
+        return query
+    factor = 1 + scale.beta * torch.log(1 + (positions // scale.original).float())
+    return query * factor[..., None, None].to(query.dtype)
 
 
 class Attention(nn.Module):

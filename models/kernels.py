@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.rotary import amplitude, inverse_periods
-from models.spec import Attention, AttentionWindow, Cap, DecoderSpec, Full, QueryScale, Rotary, SameScale, SoftCap
+from models.spec import Attention, AttentionWindow, Cap, DecoderSpec, Full, Rotary, SoftCap
 from models.sublayers.states import Fixed, Growing, Mark, Rolling, State, fixed_shape
 
 
@@ -88,16 +88,6 @@ def rotate(
     half, rotated = rotary.features // 2, rotary.features
     first, second, rest = heads[..., :half], heads[..., half:rotated], heads[..., rotated:]
     return torch.cat([first * cos - second * sin, second * cos + first * sin, rest], dim=-1)
-
-
-def scaled(
-    query: Float[Tensor, "*batch token head head_dim"], scale: QueryScale, positions: Int[Tensor, "*#batch token"]
-) -> Float[Tensor, "*batch token head head_dim"]:
-    """Multiplies queries by the factor of their position, if there is one."""
-    if isinstance(scale, SameScale):
-        return query
-    factor = 1 + scale.beta * torch.log(1 + (positions // scale.original).float())
-    return query * factor[..., None, None].to(query.dtype)
 
 
 def visible(

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from mlx import nn
 
 from models import spec as kinds
-from models.mlx_kernels import Kernels, Probe, blind, bound, scaled
+from models.mlx_kernels import Kernels, Probe, blind, bound
 from models.mlx_moe import Mixture
 from models.mlx_parts import Dense, norm_of
 from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, HEADS, KEY, LOGITS, NEURONS, QUERY, SINK, VALUE, layer_site
@@ -19,7 +19,7 @@ from models.sublayers.sublayer import Sublayer
 
 
 class OwnHeadNorms(nn.Module):
-    """A norm of its own for every head.
+    """A separate norm for every head.
 
     Attributes:
         columns: Features of all heads.
@@ -45,6 +45,16 @@ def head_norm_of(norms: kinds.HeadNorms, heads: int, head_dim: int) -> nn.Module
             return OwnHeadNorms(norm, heads, head_dim)
         case kinds.HeadNorm(norm) | kinds.RotatedHeadNorm(norm):
             return norm_of(norm, head_dim)
+
+
+def scaled(
+    query: Float[mx.array, "token head head_dim"], scale: kinds.QueryScale, positions: Int[mx.array, " token"]
+) -> Float[mx.array, "token head head_dim"]:
+    """Multiplies queries by the factor of their position, if there is one."""
+    if isinstance(scale, kinds.SameScale):
+        return query
+    factor = 1 + scale.beta * mx.log(1 + positions // scale.original)
+    return query * factor[:, None, None].astype(query.dtype)
 
 
 class Attention(nn.Module):

@@ -10,9 +10,7 @@ from models.spec import (
     AttentionWindow,
     Cap,
     Full,
-    QueryScale,
     Rotary,
-    SameScale,
     Sliding,
     SoftCap,
 )
@@ -83,16 +81,6 @@ class Kernels(Protocol):
 def blind(site: str, value: mx.array, rows: Int[mx.array, "token slot"] | None = None) -> mx.array:
     """The probe that does nothing, for timed runs."""
     return value
-
-
-def scaled(
-    query: Float[mx.array, "token head head_dim"], scale: QueryScale, positions: Int[mx.array, " token"]
-) -> Float[mx.array, "token head head_dim"]:
-    """Multiplies queries by the factor of their position, if there is one."""
-    if isinstance(scale, SameScale):
-        return query
-    factor = 1 + scale.beta * mx.log(1 + positions // scale.original)
-    return query * factor[:, None, None].astype(query.dtype)
 
 
 def allowed(start: int, first: int, end: int, window: AttentionWindow) -> mx.array:

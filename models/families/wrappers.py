@@ -21,7 +21,7 @@ class Wrapper:
         chooses: Whether `model_type` in `text_config` chooses another family.
         tied: Default of `tie_word_embeddings`, which the whole model states, not `text_config`.
         tied_inside: Whether `tie_word_embeddings` in `text_config` counts too.
-        flat: Whether older files have the keys of the decoder beside those of the image input.
+        flat: Whether older files state the decoder next to the image input, without `text_config`.
         defaults: Defaults of the text decoder that differ from those of its family.
     """
 

@@ -41,6 +41,8 @@ CASES = [
     ("qwen2-tied", "fp32"),
     ("neox-tied-without-attention-bias", "fp32"),
     ("gemma2-odd-head-dim", "fp32"),
+    ("ministral3-one-kv-head-window-tied", "fp32"),
+    ("hunyuan-norms-after-rotation-alpha", "fp32"),
     ("llama-linear-scaling", "int4"),
 ]
 """Shared and full heads, a family that its own builder lacks, and a head size that its fast operator refuses."""

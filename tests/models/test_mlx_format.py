@@ -41,7 +41,14 @@ def dequantized(folder: Path, out: Path) -> Path:
 
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize(
-    "name", ["llama-grouped-tied", "neox-tied-without-attention-bias", "granite-multipliers-untied"]
+    "name",
+    [
+        "llama-grouped-tied",
+        "neox-tied-without-attention-bias",
+        "granite-multipliers-untied",
+        "glm4-neighbors-rotated-norms-around",
+        "cohere2-shared-norm-without-bias",
+    ],
 )
 def test_every_engine_runs_what_mlx_quantized(tmp_path: Path, name: str, bits: int) -> None:
     """As torch runs the numbers that MLX says the codes stand for; whole matrices, rows of one, and multiplied ones."""

@@ -25,6 +25,8 @@ def act(activation: Activation, x: np.ndarray) -> np.ndarray:
     match activation:
         case Activation.RELU:
             return np.asarray(np.maximum(wide, 0))
+        case Activation.RELU2:
+            return np.asarray(np.maximum(wide, 0) ** 2)
         case Activation.GELU:
             return np.asarray(wide / 2 * (1 + np.vectorize(erf)(wide / sqrt(2))))
         case Activation.GELU_TANH:
