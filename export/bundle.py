@@ -18,7 +18,7 @@ from export.atomic_folder import atomic_folder
 from export.external import NO_EXTENTS, Extent, save_graph
 from export.layout import DENSE, Layout
 from export.manifest import FILE, Manifest, file_sha256, graph_key, package_versions, read_manifest
-from export.names import OLDEST_RUNTIME
+from export.oldest_runtime import oldest_runtime
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import EdgeError, MissingPackageError
 from models.progress import Progress
@@ -139,7 +139,7 @@ def describe(
     return Manifest(
         spec=spec,
         opset=opset,
-        oldest_onnxruntime=OLDEST_RUNTIME[opset],
+        oldest_onnxruntime=oldest_runtime(opset, folder.rglob("*.onnx")),
         precision=layout.precision,
         layout=layout.to_json(),
         kernels={name: kind.__name__ for name, kind in kernels.items()},

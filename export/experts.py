@@ -21,9 +21,6 @@ from models.spec import Activation
 
 DOMAIN, NEURONS, OUTPUTS = "edge", "ExpertNeurons", "ExpertOutputs"
 
-OLDEST_QUANTIZED = "1.31"
-"""The oldest ONNX Runtime that opens graphs with the quantized operator."""
-
 ABOVE = 1.0
 """Clamped experts add this to `up`."""
 

@@ -17,8 +17,11 @@ OPSET = 23
 SCATTER_OPSET = 24
 """The first opset with TensorScatter, and the last with a kernel for Attention; later ones expand it to 80 nodes."""
 
-OLDEST_RUNTIME = {OPSET: "1.23", SCATTER_OPSET: "1.24"}
-"""The oldest ONNX Runtime that opens graphs of each opset."""
+OLDEST_RUNTIME = {OPSET: "1.23", SCATTER_OPSET: "1.25"}
+"""The oldest ONNX Runtime that opens graphs of each opset: 1.24 knows TensorScatter, and has no kernel for it."""
+
+OLDEST_OPERATOR = {"QMoE": "1.31"}
+"""The oldest ONNX Runtime that opens graphs with these operators; all others are as old as the opset."""
 
 NEUTRAL = {"scale": 1.0, "shift": 0.0}
 """The two inputs that edit a site, with their neutral values."""

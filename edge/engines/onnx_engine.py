@@ -25,6 +25,7 @@ from edge.watch import Watch
 from export.bundle import Bundle, prepare
 from export.layout import layout_of
 from export.names import change_name, is_inside, part_of_node
+from export.oldest_runtime import release
 from export.remove_nodes import remove_nodes
 from models.checkpoint import Checkpoint
 from models.errors import EdgeError, MissingPackageError, MisuseError
@@ -174,9 +175,12 @@ class OnnxEngine:
         except EdgeError:
             raise
         except Exception as error:
+            needed = self._bundle.manifest.oldest_onnxruntime
+            fix = f"delete {self._bundle.folder}, and Edge exports it again"
+            if release(ort.__version__) < release(needed):
+                fix = f"its graphs need ONNX Runtime {needed} or newer: pip install --upgrade onnxruntime"
             raise EdgeError(
-                f"ONNX Runtime {ort.__version__} cannot open the graph {self._bundle.graph(graph)}: {error}; "
-                f"delete {self._bundle.folder}, and Edge exports it again"
+                f"ONNX Runtime {ort.__version__} cannot open the graph {self._bundle.graph(graph)}: {error}; {fix}"
             ) from error
 
     def _pass(

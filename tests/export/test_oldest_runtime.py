@@ -5,14 +5,24 @@ import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import edge
+from edge.session import Model
+from export.bundle import write_graph
+from export.layout import layout_of
 from export.manifest import read_manifest
-from export.names import OLDEST_RUNTIME, OPSET
+from export.names import OLDEST_OPERATOR, OLDEST_RUNTIME, OPSET
+from export.oldest_runtime import oldest_runtime
+from export.quantizing import prepare_quantized
+from models.errors import EdgeError
+from models.precision import Scheme, Zero
+from models.spec import FFN, MoE
 from models.zoo import zoo_folder
+from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +46,38 @@ def test_the_package_allows_no_runtime_that_refuses_its_graphs() -> None:
     assert floor() == OLDEST_RUNTIME[OPSET]
     manifest = read_manifest(Path(str(zoo_folder("fable-relu"))) / "graphs")
     assert manifest is not None and manifest.oldest_onnxruntime == floor() and manifest.opset == OPSET
+
+
+def mixture() -> FakeCheckpoint:
+    """A mixture whose experts have sizes that the fused operator needs."""
+    spec = TINY_SPECS["experts-in-groups-shared-and-a-dense-layer"]
+    spec = replace(spec, layers=(replace(spec.layers[0], ffn=_wide(spec.layers[0].ffn)),))
+    return FakeCheckpoint(spec, tiny_weights(spec, 0))
+
+
+def _wide(ffn: FFN) -> MoE:
+    assert isinstance(ffn, MoE)
+    return replace(ffn, expert=replace(ffn.expert, d_ff=64))
+
+
+def test_quantized_mixtures_name_the_first_runtime_with_their_operator(tmp_path: Path) -> None:
+    layout = layout_of(prepare_quantized(mixture(), Scheme(4, 32, Zero.WHOLE), lambda _: None))
+    for name in ("fast", "std"):
+        write_graph(mixture().spec, layout, name, tmp_path / f"{name}.onnx")
+    fused, both = [tmp_path / "fast.onnx"], sorted(tmp_path.iterdir())
+    assert oldest_runtime(OPSET, fused) == oldest_runtime(OPSET, both) == OLDEST_OPERATOR["QMoE"] == "1.31"
+    assert oldest_runtime(OPSET, both[1:]) == OLDEST_RUNTIME[OPSET], "the portable graph has no such operator"
+
+
+def test_an_older_runtime_is_told_what_the_graphs_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.engines.onnx_engine.ort.__version__", "1.30.0")
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("No Op registered for QMoE")
+
+    monkeypatch.setattr("edge.engines.onnx_engine.Graph", refuse)
+    with pytest.raises(EdgeError, match=r"1\.30\.0 cannot open .* need ONNX Runtime 1\.31 or newer"):
+        Model(mixture(), "onnx:int4", 1, lambda _: None)
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="that release has no build for this Python")
