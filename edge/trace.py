@@ -17,7 +17,7 @@ from edge.store import damaged, read_store, write_store
 from edge.timing import RunTiming
 from edge.watch import Watch
 from models.errors import EdgeError, MisuseError
-from models.sites import KEY, NEURONS, QUERY, SINK, find_site, layer_site, sites_of
+from models.sites import KEY, NEURONS, QUERY, ROUTER, SINK, find_site, layer_site, sites_of
 from models.spec import DecoderSpec, MoE
 from models.spec_json import spec_from_json, spec_to_json
 
@@ -107,6 +107,13 @@ class Trace:
     def neurons_at(self, layer: int, token: int) -> Float32[np.ndarray, "one neuron"]:
         """The same at one token."""
         return self._neurons(layer, lambda site: self.row(site, token))
+
+    def given(self, layer: int, token: int) -> Float32[np.ndarray, " expert"]:
+        """The weight that the router gives each expert at one token; empty for a dense FFN."""
+        if not isinstance(self.spec.layers[layer].ffn, MoE):
+            return np.zeros(0, np.float32)
+        (row,) = self.row(layer_site(layer, ROUTER), token)
+        return np.asarray(row)
 
     def _neurons(
         self, layer: int, read: Callable[[str], Float32[np.ndarray, "token ..."]]

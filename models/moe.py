@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from models import spec as kinds
 from models.kernels import Kernels, Probe
-from models.sites import FFN, FFN_OUTPUT, NEURONS, layer_site
+from models.sites import FFN, FFN_OUTPUT, NEURONS, SHARED_NEURONS, layer_site
 from models.spec import DecoderSpec, LayerSpec, MoE
 from models.torch_parts import Dense, neurons_of, norm_of
 
@@ -124,6 +124,17 @@ class Experts(nn.Module):
         return output
 
 
+class SharedExpert(Dense):
+    """The FFN that every token uses."""
+
+    def __init__(self, ffn: kinds.Dense, d_model: int, layer: int) -> None:
+        super().__init__(ffn, d_model)
+        self.site = layer_site(layer, SHARED_NEURONS)
+
+    def forward(self, x: Float[Tensor, "token model"], see: Probe) -> Float[Tensor, "token model"]:
+        return Dense.written(self, x, self.site, see)
+
+
 class Mixture(nn.Module):
     """The router, its experts and the shared expert, with the norms around them."""
 
@@ -134,7 +145,7 @@ class Mixture(nn.Module):
         self.router = Router(kind, spec.d_model)
         self.experts = Experts(kind, spec.d_model, layer)
         shared = kind.shared
-        self.shared = Dense(shared.ffn, spec.d_model) if isinstance(shared, kinds.Shared) else None
+        self.shared = SharedExpert(shared.ffn, spec.d_model, layer) if isinstance(shared, kinds.Shared) else None
         gated = isinstance(shared, kinds.Shared) and shared.gated
         self.shared_gate = nn.Linear(spec.d_model, 1, bias=False) if gated else None
         self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
@@ -157,7 +168,7 @@ class Mixture(nn.Module):
         gate = None
         if self.shared_gate is not None:
             gate = see(self._site("shared.gate"), torch.sigmoid(self.shared_gate(x)))
-        shared = self.shared.written(x, self._site("shared.neurons"), see)
+        shared = self.shared(x, see)
         return output + (shared if gate is None else gate * shared)
 
     def _site(self, part: str) -> str:

@@ -13,6 +13,7 @@ from edge.measure.sparsity import CettSparsity, cett_sparsity
 from edge.readout import OutputProjection
 from edge.trace import Trace
 from models.errors import MisuseError
+from models.sites import FFN
 from models.spec import NoNorm
 
 
@@ -119,7 +120,7 @@ def _neurons_and_norms(
     trace: Trace, weights: InsightWeights, layer: int, token: int
 ) -> tuple[Float32[np.ndarray, " neuron"], Float32[np.ndarray, " neuron"]]:
     """Coefficients at a token, and the L2 norms of the contributions for a coefficient of 1."""
-    neurons, projection = neurons_at(trace, layer, token), weights.projection(layer, "ffn")
+    neurons, projection = neurons_at(trace, layer, token), weights.projection(layer, FFN).at(trace.given(layer, token))
     return neurons, vector_norms(projection.output_vectors()) / np.float32(_scale(projection, neurons))
 
 
