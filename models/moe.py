@@ -132,7 +132,8 @@ class SharedExpert(Dense):
         self.site = layer_site(layer, SHARED_NEURONS)
 
     def forward(self, x: Float[Tensor, "token model"], see: Probe) -> Float[Tensor, "token model"]:
-        return Dense.written(self, x, self.site, see)
+        output: Tensor = self.written(x, self.site, see)
+        return output
 
 
 class Mixture(nn.Module):
@@ -169,7 +170,8 @@ class Mixture(nn.Module):
         if self.shared_gate is not None:
             gate = see(self._site("shared.gate"), torch.sigmoid(self.shared_gate(x)))
         shared = self.shared(x, see)
-        return output + (shared if gate is None else gate * shared)
+        both: Tensor = output + (shared if gate is None else gate * shared)
+        return both
 
     def _site(self, part: str) -> str:
         return layer_site(self.layer, f"{FFN}.{part}")

@@ -61,7 +61,9 @@ class TimedModule(nn.Module):
         self.timed, self._scope, self._took_ns = timed, scope, took_ns
 
     def __getattr__(self, name: str) -> Any:
-        return self[name] if name in self else getattr(self["timed"], name)
+        if name not in self and "timed" in self:
+            return getattr(self["timed"], name)
+        return super().__getattr__(name)
 
     def __call__(self, x: mx.array, *others: Any) -> mx.array:
         mx.eval(x, *(one for one in others if isinstance(one, mx.array)))

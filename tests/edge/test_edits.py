@@ -83,7 +83,9 @@ def edits_of(spec: DecoderSpec) -> dict[str, tuple[Edit, ...]]:
             for layer, kind in experts[:1]
             for what, edit in {
                 "an expert off": tuple(edge.ScaleExpert(layer, expert, 0.0) for expert in range(kind.n_experts // 2)),
-                "an expert doubled at two tokens": (edge.ScaleExpert(layer, 0, 2.0, tokens=(1, 7)),),
+                "experts doubled at two tokens": tuple(
+                    edge.ScaleExpert(layer, expert, 2.0, tokens=(1, 7)) for expert in range(kind.n_experts)
+                ),
                 "an expert forced": (edge.ChooseExpert(layer, kind.n_experts - 1),),
                 "an expert forbidden at a token": (edge.ChooseExpert(layer, 1, -1e4, tokens=(9, 3, 4)),),
             }.items()

@@ -24,7 +24,7 @@ from models.decoder import Decoder
 from models.errors import MisuseError
 from models.kernels import FullPass
 from models.loading import load_decoder
-from models.sites import layer_site
+from models.sites import layer_site, neuron_parts
 from models.zoo import zoo_folder
 from tests.edge.wide_gains import TOKENS, VOCAB, wide_gains
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_weights
@@ -34,7 +34,7 @@ AGREE = 0.6 * TOP
 
 
 def ablation(model: Model, ids: list[int], token: int) -> Ablation:
-    trace = model.run(ids=ids, max_new_tokens=0, watch=Watch(parts=("ffn.neurons",)))
+    trace = model.run(ids=ids, max_new_tokens=0, watch=Watch(parts=neuron_parts(model.spec)))
     return Ablation(
         trace,
         InsightWeights(model.checkpoint, "<{}>".format),
