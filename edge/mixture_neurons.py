@@ -7,7 +7,7 @@ from jaxtyping import Float32
 
 from edge.ablated import Ablated
 from models.sites import CHOSEN, NEURONS, ROUTER, SHARED_GATE, SHARED_NEURONS
-from models.spec import FFN, MoE
+from models.spec import FFN, DecoderSpec, MoE
 
 Read = Callable[[str], Float32[np.ndarray, "token ..."]]
 """Reads a site of one layer, by its name within the layer."""
@@ -58,3 +58,9 @@ def size_text(kind: FFN, write: Callable[[int], str] = str) -> str:
         return write(kind.d_ff)
     shared = f" and a shared expert of {write(kind.d_shared)}" if kind.d_shared else ""
     return f"{kind.n_experts} experts of {write(kind.expert.d_ff)} neurons, {kind.top_k} per token{shared}"
+
+
+def sizes_of(spec: DecoderSpec, write: Callable[[int], str] = str) -> tuple[str, ...]:
+    """The numbers of neurons of a decoder's FFNs, each once, the smallest first."""
+    kinds = sorted((layer.ffn for layer in spec.layers), key=lambda kind: kind.d_ff)
+    return tuple(dict.fromkeys(size_text(kind, write) for kind in kinds))

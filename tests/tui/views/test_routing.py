@@ -131,7 +131,8 @@ async def test_arrows_and_clicks_choose_an_expert_and_a_token() -> None:
         words = said(ui, "expert")
         assert words.startswith("expert 3") and ("largest weights" in words) == bool(len(of_expert)), words
         at = [
-            words.index(f"{ui.shown_run.quote(int(token))} {show_number(float(given[token, 3]))}") for token in of_expert[:8]
+            words.index(f"{ui.shown_run.quote(int(token))} {show_number(float(given[token, 3]))}")
+            for token in of_expert[:8]
         ]
         assert at == sorted(at), "the largest weight is not first"
         assert "entropy of the router" in said(ui, "token") and ui.shown_run.quote(5) in said(ui, "token")
