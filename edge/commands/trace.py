@@ -56,7 +56,8 @@ _COLUMNS = (
     "--ablate",
     "ablations",
     multiple=True,
-    help="Set to 0 at every token: head:3.5 (layer 3), neuron:4.1023, expert:2.7, attention:2 or ffn:2; may be repeated.",
+    help="Set to 0 at every token: head:3.5 (layer 3, head 5), neuron:4.1023, expert:2.7, attention:2 or ffn:2; may be "
+    "repeated.",
 )
 @click.option("--logits", is_flag=True, help="Also record the logits of every token.")
 @click.option("--half", is_flag=True, help="Store values as float16: half the size, about three digits.")
