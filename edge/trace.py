@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64
 from edge.ablated import Ablated, ablated
 from edge.attention_pattern import attention_pattern
 from edge.dataclass_json import read_value
-from edge.mixture_neurons import all_neurons
+from edge.mixture_neurons import ablated_neurons, all_neurons
 from edge.store import damaged, read_store, write_store
 from edge.timing import RunTiming
 from edge.watch import Watch
@@ -129,11 +129,15 @@ class Trace:
             return None
         return float(self._recorded(layer_site(layer, SINK))[0, head])
 
+    def ablated_neurons(self, layer: int) -> tuple[int, ...]:
+        """Neurons of a layer that this run ablates individually or with their expert, in ascending order."""
+        return ablated_neurons(self.spec.layers[layer].ffn, self.ablated, layer)
+
     def acting(self, layer: int) -> Int64[np.ndarray, " neuron"]:
         """Indices of the neurons that no edit of this run ablates; empty if the FFN is ablated."""
         if layer in self.ablated.ffns:
             return np.zeros(0, np.int64)
-        return np.delete(np.arange(self.spec.d_ffs[layer]), self.ablated.neurons_of(layer))
+        return np.delete(np.arange(self.spec.d_ffs[layer]), self.ablated_neurons(layer))
 
     def acting_neurons(self, layer: int) -> Float32[np.ndarray, "token neuron"]:
         """Activations of the neurons in `acting`; sparsity is measured on these."""
