@@ -37,7 +37,7 @@ class Router(nn.Linear):
         self, scores: Float[Tensor, "token expert"]
     ) -> tuple[Float[Tensor, "token expert"], Int[Tensor, "token slot"]]:
         """The weight of every expert, 0 where it is not chosen; and the chosen experts in ascending order."""
-        router, scores = self.kind.router, scores.float()
+        router, scores = self.kind.router, scores.to(torch.promote_types(scores.dtype, torch.float32))
         match router:
             case kinds.TopFirst():
                 shares = scores
@@ -45,7 +45,7 @@ class Router(nn.Linear):
                 shares = torch.softmax(scores, dim=-1)
             case kinds.Sigmoid():
                 shares = torch.sigmoid(scores)
-        ranked = shares if self.correction is None else shares + self.correction.float()
+        ranked = shares if self.correction is None else shares + self.correction.to(shares.dtype)
         chosen = torch.topk(self._in_groups(ranked), self.kind.top_k, dim=-1).indices.sort(dim=-1).values
         weights = shares.gather(-1, chosen)
         match router:
