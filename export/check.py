@@ -7,9 +7,10 @@ import numpy as np
 import onnx
 import torch
 
+from export.batched_kernels import Served
 from export.comparison_ids import comparison_ids
 from export.initializers import add_initializers, initializer_values
-from export.kernels import Served, kernels_of
+from export.kernels import kernels_of
 from export.layout import Layout
 from export.logit_difference import Ids, LogitDifference, Logits, compare_logits
 from export.onnx_runtime import ort

@@ -5,7 +5,17 @@ from collections.abc import Callable
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from export.experts import Expert, Matrices, Packed, fused, fuses, fuses_quantized, neurons, outputs, quantized_fused
+from export.experts import (
+    Expert,
+    Matrices,
+    QuantizedExperts,
+    fused,
+    fuses,
+    fuses_quantized,
+    neurons,
+    outputs,
+    quantized_fused,
+)
 from export.quantized import QuantizedStack
 from models.kernels import OneByOne, Probe
 from models.moe import Experts, Stack
@@ -33,7 +43,7 @@ def fused_experts(experts: OneByOne, x: Tensor, given: Tensor, chosen: Tensor, s
     kind, first, last = experts.kind, experts.first, experts.last
     expert, stacks, top_k = expert_of(kind), (matrices(first), matrices(last)), kind.top_k
     biases = (first.bias, last.bias)
-    if isinstance(stacks[0], Packed) and isinstance(stacks[1], Packed):
+    if isinstance(stacks[0], QuantizedExperts) and isinstance(stacks[1], QuantizedExperts):
         scheme, accuracy = stacks[0].scheme, stacks[0].accuracy
         is_exact = scheme.bits == 4 or accuracy == 4
         if is_exact and fuses_quantized(expert, scheme, x.shape[-1], kind.expert.d_ff):
@@ -67,4 +77,4 @@ def expert_of(kind: MoE) -> Expert:
 
 def matrices(stack: Stack | QuantizedStack) -> Matrices:
     """The matrices of all experts as initializers of the graph."""
-    return stack.packed if isinstance(stack, QuantizedStack) else stack.weight
+    return stack.matrices if isinstance(stack, QuantizedStack) else stack.weight

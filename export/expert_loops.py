@@ -21,7 +21,7 @@ _RUNTIME = "com.microsoft"
 
 
 def expand_experts(model: ir.Model) -> None:
-    """Replaces every such operator of the main graph. Only products with packed matrices need ONNX Runtime's domain."""
+    """Replaces every such operator of the main graph. Products with quantized matrices need ONNX Runtime's domain."""
     graph, numbers = model.graph, count()
     for node in [node for node in graph if node.domain == DOMAIN and node.op_type in (NEURONS, OUTPUTS)]:
         expansion = _Expansion(graph, node, numbers)
@@ -104,7 +104,7 @@ class _Expansion:
             product = self._product(inside, rows, expert)
             if not gated:
                 return _activated(inside, product, activation)
-            # Not two gathers: the runtime fuses those into nodes of its own, whose names say nothing.
+            # Not two gathers: the runtime fuses those into nodes whose names say nothing.
             by_neuron, axis = inside.add("Reshape", product, self._whole([-1, width, 2])), self._whole([2])
             halves = inside.add_many(2, "Split", by_neuron, axis=2, num_outputs=2)
             gate, up = (inside.add("Squeeze", half, axis) for half in halves)
@@ -177,18 +177,18 @@ class _Expansion:
         bits, group = (attributes[name].as_int() for name in ("bits", "block_size"))
         scheme = Scheme(bits, group, Zero(attributes["zero"].as_string()))
         columns = attributes["columns"].as_int()
-        packing = {"bits": scheme.bits, "block_size": scheme.group}
+        grouping = {"bits": scheme.bits, "block_size": scheme.group}
         accuracy = attributes["accuracy"].as_int()
-        if accuracy == 0 and _unpacks(scheme, columns):
+        if accuracy == 0 and _dequantizes_one(scheme, columns):
             parts, axes = (self._matrix, expert, self._scales, self._zeros), {"gather_axis": 0, "quantize_axis": 2}
-            matrix = inside.add("GatherBlockQuantized", *parts, domain=_RUNTIME, **axes, **packing)
+            matrix = inside.add("GatherBlockQuantized", *parts, domain=_RUNTIME, **axes, **grouping)
             return inside.add("Gemm", rows, matrix, bias, transB=1)
         codes, scales, zeros = (
             part and inside.add("Gather", part, expert) for part in (self._matrix, self._scales, self._zeros)
         )
         codes = inside.add("Reshape", codes, self._whole([self._rows, groups_of(columns, scheme), -1]))
-        packing |= {"K": columns, "N": self._rows, "accuracy_level": accuracy}
-        return inside.add("MatMulNBits", rows, codes, scales, zeros, None, bias, domain=_RUNTIME, **packing)
+        grouping |= {"K": columns, "N": self._rows, "accuracy_level": accuracy}
+        return inside.add("MatMulNBits", rows, codes, scales, zeros, None, bias, domain=_RUNTIME, **grouping)
 
     def _clamped(self, inside: _Steps, gate: ir.Value, up: ir.Value, limit: float, slope: float) -> ir.Value:
         """(pair, neuron) of clamped experts."""
@@ -235,8 +235,8 @@ def _activated(steps: _Steps, value: ir.Value, activation: Activation) -> ir.Val
             return steps.add("Mul", value, steps.add("Sigmoid", value))
 
 
-def _unpacks(scheme: Scheme, columns: int) -> bool:
-    """Whether one operator can gather and unpack a matrix, which is faster than a product with gathered codes.
+def _dequantizes_one(scheme: Scheme, columns: int) -> bool:
+    """Whether one operator can gather and dequantize a matrix, which is faster than a product with gathered codes.
 
     It does not support padded rows or zero points that are not whole. Up to ONNX Runtime 1.26 it read wrong zero points
     of 4 bits from rows with an odd number of groups.

@@ -1,7 +1,7 @@
 """A mixture of experts as ONNX operators, for tracing a decoder: one fused operator, or two with the neurons between.
 
     fused             com.microsoft::MoE, which computes chosen experts only and shows no neurons
-    quantized_fused   com.microsoft::QMoE, the same on packed matrices
+    quantized_fused   com.microsoft::QMoE, the same on quantized matrices
     neurons, outputs  edge::ExpertNeurons and edge::ExpertOutputs, for any expert; `export.expert_loops` expands them
 
 A gated expert has one stack of first matrices, whose rows alternate: gate 0, up 0, gate 1, up 1.
@@ -54,11 +54,11 @@ class Expert:
 
 
 @dataclass(frozen=True)
-class Packed:
-    """A stack of quantized matrices, each as `models.quantized` packs it.
+class QuantizedExperts:
+    """A stack of quantized matrices, each as in `models.quantized`.
 
     Attributes:
-        zeros: Zero points: packed like codes for `Zero.WHOLE`, numbers for `Zero.ANY`, None for `Zero.MIDDLE`.
+        zeros: Zero points: bytes like codes for `Zero.WHOLE`, numbers for `Zero.ANY`, None for `Zero.MIDDLE`.
         columns: Columns of a matrix before rows were padded to whole groups.
         accuracy: `accuracy_level` of products; 4 rounds activations to 8 bits.
     """
@@ -71,7 +71,7 @@ class Packed:
     accuracy: int = 0
 
 
-Matrices = Float[Tensor, "expert row column"] | Packed
+Matrices = Float[Tensor, "expert row column"] | QuantizedExperts
 """One matrix of each expert."""
 
 Bias = Float[Tensor, "expert row"] | None
@@ -130,16 +130,16 @@ def fused(
 def quantized_fused(
     x: Float[Tensor, "token model"],
     given: Float[Tensor, "token expert"],
-    first: Packed,
+    first: QuantizedExperts,
     first_bias: Bias,
-    down: Packed,
+    down: QuantizedExperts,
     down_bias: Bias,
     *,
     expert: Expert,
     top_k: int,
     accuracy: int = 0,
 ) -> Float[Tensor, "token model"]:
-    """The same on packed matrices. The weights choose experts too; the operator leaves out those that are not positive.
+    """The same on quantized matrices. The weights choose experts too; those that are not positive are left out.
 
     Args:
         accuracy: 0 computes with float32 activations, if codes have 4 bits; 4 rounds activations to 8 bits. The
@@ -220,20 +220,20 @@ def _without_end(inputs: Sequence[Tensor | None]) -> list[Tensor | None]:
 
 
 def _rows(stack: Matrices) -> int:
-    return (stack.codes if isinstance(stack, Packed) else stack).shape[1]
+    return (stack.codes if isinstance(stack, QuantizedExperts) else stack).shape[1]
 
 
 def _stack(stack: Matrices, bias: Bias) -> list[Tensor | None]:
-    """The inputs of Edge's operators for a stack: numbers or codes, scales, zeros, bias."""
-    if isinstance(stack, Packed):
+    """The inputs of `edge` operators for a stack: numbers or codes, scales, zeros, bias."""
+    if isinstance(stack, QuantizedExperts):
         return [stack.codes, stack.scales, stack.zeros, bias]
     return [stack, None, None, bias]
 
 
 def _sizes(stack: Matrices, chosen: Int[Tensor, "token slot"]) -> dict[str, Any]:
-    """The attributes of Edge's operators that say how large a stack is, and how it is packed."""
+    """The attributes of `edge` operators: how large a stack is, and how it is quantized."""
     sizes: dict[str, Any] = {"slots": chosen.shape[1], "rows": _rows(stack)}
-    if isinstance(stack, Packed):
+    if isinstance(stack, QuantizedExperts):
         scheme = stack.scheme
         sizes |= {
             "columns": stack.columns,

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.onnx import ops
 
-from export.experts import Packed
+from export.experts import QuantizedExperts
 from export.layout import Layout, is_float, part_shapes
 from models.decoder import Decoder, Embedding, Head
 from models.kernels import bound
@@ -85,11 +85,11 @@ class QuantizedStack(nn.Module):
             self.register_buffer(name.rpartition(".")[2], torch.empty(part, dtype=kind))
 
     @property
-    def packed(self) -> Packed:
+    def matrices(self) -> QuantizedExperts:
         """The matrices, for the operators of experts."""
         codes, scales = self.get_buffer("codes"), self.get_buffer("scales")
         zeros: Tensor | None = self._buffers["zeros"]
-        return Packed(self.scheme, self.columns, codes, scales, zeros, self.accuracy)
+        return QuantizedExperts(self.scheme, self.columns, codes, scales, zeros, self.accuracy)
 
 
 class QuantizedLinear(Quantized):
@@ -142,8 +142,8 @@ def replace_quantized(decoder: Decoder, layout: Layout) -> None:
     for name, stack in stacks.items():
         if scheme := layout.schemes.get(f"{name}.weight"):
             owner, _, part = name.rpartition(".")
-            packed = QuantizedStack(f"{name}.weight", stack, scheme, layout.accuracy)
-            decoder.get_submodule(owner).add_module(part, packed)
+            quantized_stack = QuantizedStack(f"{name}.weight", stack, scheme, layout.accuracy)
+            decoder.get_submodule(owner).add_module(part, quantized_stack)
     spec: DecoderSpec = decoder.spec
     if scheme := layout.schemes.get("head.weight"):
         sizes = (spec.vocab_size, spec.token_width)

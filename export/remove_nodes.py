@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from models.errors import EdgeError
 
 _GRAPH = 7
-_NODE, _INITIALIZER, _OUTPUT, _VALUE = 1, 5, 12, 13
-_INPUTS, _OUTPUTS, _NAME, _KIND = 1, 2, 3, 4
+_NODE, _INITIALIZER, _INPUT, _OUTPUT, _VALUE = 1, 5, 11, 12, 13
+_INPUTS, _OUTPUTS, _NAME, _KIND, _ATTRIBUTE = 1, 2, 3, 4, 5
+_BODIES = (6, 11)
 _INITIALIZER_NAME, _VALUE_NAME = 8, 1
 _BYTES = 2
-"""Field numbers of ModelProto, GraphProto, NodeProto, TensorProto and ValueInfoProto; and a wire type."""
+"""Field numbers of ModelProto, GraphProto, NodeProto, AttributeProto (its graphs), TensorProto and ValueInfoProto; and
+a wire type."""
 
 Field = tuple[int, bytes, bytes]
 """Number, bytes of the whole field, and its content; the content is empty for other wire types than bytes."""
@@ -47,10 +49,10 @@ def remove_nodes(model: bytes, is_removed: Callable[[str], bool]) -> ReducedGrap
     inside = {value for node in removed for value in node.outputs}
     replacements = _residuals(removed, inside, {value for node in nodes for value in node.outputs})
     kept = [node.renamed(replacements) for node in nodes if not is_removed(node.name)]
-    lost = [value for node in kept for value in node.inputs if value in inside]
+    lost = [value for node in kept for value in node.reads if value in inside]
     if lost:
         raise EdgeError(f"nodes cannot be removed: '{lost[0]}' is used outside the sublayer that computes it")
-    read = frozenset(value for node in kept for value in node.inputs)
+    read = frozenset(value for node in kept for value in node.reads)
     written = b"".join(_kept_field(field, inside, read) for field in fields if field[0] != _NODE)
     body = b"".join(_bytes_field(_NODE, node.content) for node in kept) + written
     others = b"".join(whole for number, whole, _ in parts if number != _GRAPH)
@@ -78,7 +80,11 @@ def _kept_field(field: Field, inside: set[str], read: frozenset[str]) -> bytes:
 
 
 class _Node:
-    """One node of the file."""
+    """One node of the file.
+
+    Attributes:
+        reads: Its inputs, and the values that graphs inside it, such as the body of a loop, read from outside.
+    """
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -87,18 +93,52 @@ class _Node:
             [value.decode() for number, _, value in fields if number == which] for which in (_INPUTS, _OUTPUTS)
         )
         self.name, self.kind = _text(content, _NAME), _text(content, _KIND)
+        attributes = [value for number, _, value in _fields(content) if number == _ATTRIBUTE]
+        bodies = [body for one in attributes for number, _, body in _fields(one) if number in _BODIES]
+        self.reads = [*self.inputs, *(value for body in bodies for value in _captured(body))]
 
     def renamed(self, replacements: dict[str, str]) -> "_Node":
-        """The same node with renamed inputs."""
-        if not replacements.keys() & set(self.inputs):
+        """The same node with renamed inputs, in graphs inside it too."""
+        if not replacements.keys() & set(self.reads):
             return self
-        written = b""
-        for number, whole, value in _fields(self.content):
-            name = value.decode() if number == _INPUTS else ""
-            while name in replacements:
-                name = replacements[name]
-            written += _bytes_field(_INPUTS, name.encode()) if number == _INPUTS else whole
-        return _Node(written)
+
+        def in_node(number: int, content: bytes) -> bytes | None:
+            if number == _ATTRIBUTE:
+                return _rewritten(content, in_attribute)
+            return _replaced(content.decode(), replacements).encode() if number == _INPUTS else None
+
+        def in_attribute(number: int, content: bytes) -> bytes | None:
+            return _rewritten(content, in_body) if number in _BODIES else None
+
+        def in_body(number: int, content: bytes) -> bytes | None:
+            return _Node(content).renamed(replacements).content if number == _NODE else None
+
+        return _Node(_rewritten(self.content, in_node))
+
+
+def _replaced(name: str, replacements: dict[str, str]) -> str:
+    while name in replacements:
+        name = replacements[name]
+    return name
+
+
+def _captured(graph: bytes) -> list[str]:
+    """The values that a graph inside a node reads from the graph around it."""
+    fields = list(_fields(graph))
+    nodes = [_Node(content) for number, _, content in fields if number == _NODE]
+    names = {_INPUT: _VALUE_NAME, _INITIALIZER: _INITIALIZER_NAME}
+    own = {_text(content, names[number]) for number, _, content in fields if number in names}
+    own |= {value for node in nodes for value in node.outputs}
+    return [value for node in nodes for value in node.reads if value and value not in own]
+
+
+def _rewritten(message: bytes, rewrite: Callable[[int, bytes], bytes | None]) -> bytes:
+    """A message whose fields of bytes have the content that `rewrite` returns; None leaves a field as it is."""
+    written = b""
+    for number, whole, content in _fields(message):
+        new = rewrite(number, content)
+        written += whole if new is None else _bytes_field(number, new)
+    return written
 
 
 def _text(message: bytes, number: int) -> str:

@@ -116,9 +116,8 @@ class FFN(Dense):
     """Feed-forward network: at each position, active neurons add their output vectors."""
 
     def __init__(self, ffn: kinds.Dense, spec: DecoderSpec, layer_spec: LayerSpec, layer: int) -> None:
-        super().__init__(ffn, spec.d_model)
+        super().__init__(ffn, spec.d_model, norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_before else None)
         self.layer = layer
-        self.norm = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_before else None
         self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
 
     def forward(

@@ -49,11 +49,11 @@ def neurons_of(
 
 
 class Dense(nn.Module):
-    """An FFN of one hidden layer."""
+    """An FFN of one hidden layer, after a norm if there is one."""
 
-    def __init__(self, ffn: kinds.Dense, d_model: int) -> None:
+    def __init__(self, ffn: kinds.Dense, d_model: int, norm: nn.Module | None = None) -> None:
         super().__init__()
-        self.kind = ffn
+        self.kind, self.norm = ffn, norm
         self.gate = nn.Linear(d_model, ffn.d_ff, ffn.bias) if isinstance(ffn, kinds.Gated) else None
         self.up = nn.Linear(d_model, ffn.d_ff, ffn.bias)
         self.down = nn.Linear(ffn.d_ff, d_model, ffn.bias)

@@ -1,4 +1,4 @@
-"""Work of one part of a pass: bytes touched, and operations of matrix products."""
+"""Work of one part of a pass: bytes read and written, and operations of matrix products."""
 
 from dataclasses import dataclass
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from export.expert_loops import expand_experts
-from export.experts import Expert, Packed, fused, fuses, fuses_quantized, neurons, outputs, quantized_fused
+from export.experts import Expert, QuantizedExperts, fused, fuses, fuses_quantized, neurons, outputs, quantized_fused
 from export.graphs import _quiet
 from export.names import OPSET, is_inside
 from export.onnx_runtime import ort
@@ -78,19 +78,19 @@ class Mixture(nn.Module):
         self.register_buffer(name, torch.from_numpy(values))
         return self.get_buffer(name)
 
-    def _stack(self, name: str, stack: Array) -> Tensor | Packed:
+    def _stack(self, name: str, stack: Array) -> Tensor | QuantizedExperts:
         stack = stack.astype(np.float32)
         if self.case.scheme is None:
             self.dense.append(stack)
             return self._kept(name, stack)
-        packed = [_quantized(matrix, self.case.scheme) for matrix in stack]
-        self.dense.append(np.stack([matrix.dense() for matrix in packed]))
-        zeros = None if packed[0].zeros is None else np.stack([_zeros(matrix) for matrix in packed])
-        return Packed(
+        quantized = [_quantized(matrix, self.case.scheme) for matrix in stack]
+        self.dense.append(np.stack([matrix.dense() for matrix in quantized]))
+        zeros = None if quantized[0].zeros is None else np.stack([_zeros(matrix) for matrix in quantized])
+        return QuantizedExperts(
             self.case.scheme,
             stack.shape[2],
-            self._kept(f"{name}_codes", np.stack([matrix.codes for matrix in packed])),
-            self._kept(f"{name}_scales", np.stack([matrix.scales for matrix in packed])),
+            self._kept(f"{name}_codes", np.stack([matrix.codes for matrix in quantized])),
+            self._kept(f"{name}_scales", np.stack([matrix.scales for matrix in quantized])),
             None if zeros is None else self._kept(f"{name}_zeros", zeros),
         )
 
@@ -223,19 +223,19 @@ def test_experts_that_no_token_chose_change_nothing() -> None:
     check(DENSE, sizes, (x, np.roll(given, last, axis=1), chosen + last))
 
 
-PACKED = tuple(Case(SWIGLU, True, scheme) for scheme in SCHEMES)
-PACKED += tuple(Case(expert, False, SCHEMES[1]) for expert in (SWIGLU, EXPERTS[-1], Expert(Activation.RELU, False)))
+QUANTIZED = tuple(Case(SWIGLU, True, scheme) for scheme in SCHEMES)
+QUANTIZED += tuple(Case(expert, False, SCHEMES[1]) for expert in (SWIGLU, EXPERTS[-1], Expert(Activation.RELU, False)))
 
 
 @pytest.mark.parametrize("tokens", TOKENS)
 @pytest.mark.parametrize("width", [64, 192, 40], ids=["whole groups", "odd groups", "padded rows"])
 def test_quantized_experts_compute_with_the_dequantized_matrices(width: int, tokens: int) -> None:
     sizes = Sizes(5, 2, width, 64 if width != 40 else 24)
-    check(PACKED, sizes, routed(sizes, tokens), coarse=5e-2)
+    check(QUANTIZED, sizes, routed(sizes, tokens), coarse=5e-2)
 
 
 def test_a_chosen_expert_may_have_the_weight_0() -> None:
-    for cases, sizes in ((DENSE, ALL_SIZES[0]), (PACKED, Sizes(5, 2, 64, 64))):
+    for cases, sizes in ((DENSE, ALL_SIZES[0]), (QUANTIZED, Sizes(5, 2, 64, 64))):
         x, given, chosen = routed(sizes, 17)
         np.put_along_axis(given, chosen[:, :1], 0, 1)
         check(cases, sizes, (x, given, chosen), coarse=5e-2)

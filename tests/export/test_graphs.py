@@ -7,8 +7,9 @@ import onnx
 import pytest
 
 from edge.timing import Grain
+from export.buffered_kernels import FusedRotary, GroupedQuery, Standard
 from export.initializers import initializer_shapes
-from export.kernels import FusedRotary, GroupedQuery, Standard, kernels_of
+from export.kernels import kernels_of
 from export.names import SCATTER_OPSET, part_of_node
 from export.rotation import fuses
 from models.parts import sublayer_of
