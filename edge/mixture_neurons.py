@@ -57,10 +57,11 @@ def size_text(kind: FFN, write: Callable[[int], str] = str) -> str:
     if not isinstance(kind, MoE):
         return write(kind.d_ff)
     shared = f" and a shared expert of {write(kind.d_shared)}" if kind.d_shared else ""
-    return f"{kind.n_experts} experts of {write(kind.expert.d_ff)} neurons, {kind.top_k} per token{shared}"
+    return f"{write(kind.n_experts)} experts of {write(kind.expert.d_ff)} neurons, {kind.top_k} per token{shared}"
 
 
-def sizes_of(spec: DecoderSpec, write: Callable[[int], str] = str) -> tuple[str, ...]:
-    """The numbers of neurons of a decoder's FFNs, each once, the smallest first."""
+def sizes_text(spec: DecoderSpec, between: str, write: Callable[[int], str] = str) -> str:
+    """The numbers of neurons of a decoder's FFNs, each once, the smallest first; `between` them, or `; ` for mixtures."""
     kinds = sorted((layer.ffn for layer in spec.layers), key=lambda kind: kind.d_ff)
-    return tuple(dict.fromkeys(size_text(kind, write) for kind in kinds))
+    between = "; " if any(isinstance(kind, MoE) for kind in kinds) else between
+    return between.join(dict.fromkeys(size_text(kind, write) for kind in kinds))

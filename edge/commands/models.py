@@ -102,7 +102,7 @@ def _zoo_table() -> Table:
 
 def _facts(held: "Checkpoint") -> Table:
     """One fact per row; sizes have the names used in the papers."""
-    from edge.mixture_neurons import sizes_of
+    from edge.mixture_neurons import sizes_text
     from models.parameters import parameter_count, parameter_shapes
     from models.tokenizer import open_tokenizer
 
@@ -120,7 +120,7 @@ def _facts(held: "Checkpoint") -> Table:
         ("d_model", str(spec.d_model)),
         ("n_heads", _each(f"{one.n_heads}, {one.n_kv_heads} for keys and values" for one in spec.attentions)),
         ("head_dim", _each(str(one.head_dim) for one in spec.attentions)),
-        ("d_ff", ", ".join(sizes_of(spec))),
+        ("d_ff", sizes_text(spec, ", ")),
         ("vocab_size", str(spec.vocab_size)),
         ("context", f"{spec.context} tokens"),
         ("FFN", _each(_ffn(one) for one in spec.layers)),

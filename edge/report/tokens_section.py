@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge.measure.registry import MEASURES
-from edge.mixture_neurons import sizes_of
+from edge.mixture_neurons import sizes_text
 from edge.picture.levels import Linear
 from edge.picture.units import show_number, show_share
 from edge.report.byte_levels import quantized_text, to_byte_levels
@@ -71,7 +71,7 @@ def _facts(trace: Trace) -> list[tuple[str, str]]:
     return [
         *([("edits", " · ".join(trace.edits))] if trace.edits else []),
         ("versions", " · ".join(f"{name} {version}" for name, version in trace.versions.items())),
-        ("sizes", sizes + "/".join(sizes_of(spec, "{:,}".format)) + f" · vocabulary {spec.vocab_size:,}"),
+        ("sizes", sizes + sizes_text(spec, "/", "{:,}".format) + f" · vocabulary {spec.vocab_size:,}"),
         (
             "tokens",
             f"{trace.prompt_length:,} in the prompt, {generated:,} generated; {trace.n_fed:,} processed, "

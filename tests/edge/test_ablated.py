@@ -19,7 +19,7 @@ from edge.insight.weights import InsightWeights
 from edge.measure.overview import survey
 from edge.measure.registry import MEASURES
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
-from edge.mixture_neurons import ablated_neurons, expert_neurons, expert_of, size_text
+from edge.mixture_neurons import ablated_neurons, expert_neurons, expert_of, size_text, sizes_text
 from edge.report.page import report_page
 from edge.report.trace_values import attention_maps, ffn_sparsity
 from edge.session import Model
@@ -31,7 +31,7 @@ from tests.edge.laws.assertions import PROMPT, tiny_model
 from tests.edge.report.example_traces import read_page
 from tests.folders import write_byte_llama
 from tests.mixtures import EXPERTS, WIDTH, mixture_model, mixture_spec
-from tests.tiny import tiny_checkpoint
+from tests.tiny import TINY_SPECS, tiny_checkpoint
 
 NAME = "neox-full-rotary-relu"
 EDITS = (edge.ScaleHead(1, 0, 0.0), edge.ScaleNeuron(0, 5, 0.0), edge.Ablate("layers.2.ffn"))
@@ -209,3 +209,12 @@ def test_the_size_of_a_mixture_is_given_by_expert() -> None:
     assert size_text(mixture_spec().layers[0].ffn) == "6 experts of 10 neurons, 2 per token"
     assert size_text(mixture_spec(shared=True).layers[0].ffn).endswith("2 per token and a shared expert of 7")
     assert size_text(mixture_spec().layers[1].ffn) == "88"
+    assert sizes_text(mixture_spec(), ", ") == "6 experts of 10 neurons, 2 per token; 88"
+    assert sizes_text(mixture_spec(2000, 1), "/", "{:,}".format) == "88; 2,000 experts of 10 neurons, 1 per token"
+    assert sizes_text(TINY_SPECS["layers-that-differ"], "/") == "40/56"
+
+
+def test_commands_and_reports_say_the_size_of_a_mixture_by_expert() -> None:
+    with mixture_model() as model:
+        text = report_page(run(model, ()))
+    assert "d_ff 6 experts of 10 neurons, 2 per token; 88" in text

@@ -249,5 +249,5 @@ def _words(state: ViewState, shown: MeasuredRun, found: ReadRouting) -> tuple[st
     bits, most = float(router_entropy_bits(found.shares[token : token + 1])[0]), np.log2(found.kind.n_experts)
     order = sorted(found.chosen[token], key=lambda one: -float(found.given[token, one]))
     experts = ", ".join(f"expert {one} {show_number(float(found.given[token, one]))}" for one in order)
-    entropy = f"entropy of the router {show_number(bits)} of {show_number(most)} bits"
+    entropy = f"router entropy {show_number(bits)} of {show_number(most)} bits"
     return of_expert, f"{shown.quote(token)}: {entropy}; {experts}"

@@ -135,7 +135,7 @@ async def test_arrows_and_clicks_choose_an_expert_and_a_token() -> None:
             for token in of_expert[:8]
         ]
         assert at == sorted(at), "the largest weight is not first"
-        assert "entropy of the router" in said(ui, "token") and ui.shown_run.quote(5) in said(ui, "token")
+        assert "router entropy" in said(ui, "token") and ui.shown_run.quote(5) in said(ui, "token")
 
 
 async def test_x_ablates_the_expert_and_the_prediction_changes() -> None:
