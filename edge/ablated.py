@@ -1,15 +1,15 @@
-"""Heads, neurons and sublayers that the edits of a run ablate: their output is 0 at every token."""
+"""Heads, neurons, experts and sublayers that the edits of a run ablate: their output is 0 at every token."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, HEADS, NEURONS
+from models.sites import ATTENTION_OUTPUT, FFN_OUTPUT, HEADS, NEURONS, ROUTER
 
 _ABLATED = re.compile(r"(head|neuron|expert) (\d{1,9})\.(\d{1,9}) ablated|(attention|FFN) of layer (\d{1,9}) ablated")
-_REPLACED = re.compile(r"layers\.(\d{1,9})\.(attn\.heads|attn\.output|ffn\.neurons|ffn\.output) replaced\b.*")
+_REPLACED = re.compile(r"layers\.(\d{1,9})\.((?:attn|ffn)\.(?:heads|neurons|router|output)) replaced\b.*")
 
-_SITE_OF = {"head": HEADS, "neuron": NEURONS, "attention": ATTENTION_OUTPUT, "FFN": FFN_OUTPUT}
+_SITE_OF = {"head": HEADS, "neuron": NEURONS, "expert": ROUTER, "attention": ATTENTION_OUTPUT, "FFN": FFN_OUTPUT}
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,14 @@ class Ablated:
         neurons: Pairs of layer and neuron.
         attentions: Layers whose attention adds 0.
         ffns: Layers whose FFN adds 0.
+        experts: Pairs of layer and expert: the weight that the router gives it is 0.
     """
 
     heads: frozenset[tuple[int, int]] = frozenset()
     neurons: frozenset[tuple[int, int]] = frozenset()
     attentions: frozenset[int] = frozenset()
     ffns: frozenset[int] = frozenset()
+    experts: frozenset[tuple[int, int]] = frozenset()
 
     def has_head(self, layer: int, head: int) -> bool:
         """Whether a head is ablated, alone or with its whole sublayer."""
@@ -38,8 +40,8 @@ class Ablated:
 
     @property
     def ffn_layers(self) -> frozenset[int]:
-        """Layers whose FFN is ablated or has an ablated neuron."""
-        return self.ffns | {layer for layer, _ in self.neurons}
+        """Layers whose FFN is ablated or has an ablated neuron or expert."""
+        return self.ffns | {layer for layer, _ in self.neurons | self.experts}
 
     @property
     def layers(self) -> frozenset[int]:
@@ -51,8 +53,15 @@ class Ablated:
         return tuple(head for head in range(n_heads) if self.has_head(layer, head))
 
     def neurons_of(self, layer: int) -> tuple[int, ...]:
-        """Neurons of a layer that are ablated individually, in ascending order."""
+        """Neurons of a layer that are ablated individually, in ascending order.
+
+        Those of ablated experts depend on the size of an expert: see `edge.mixture_neurons.ablated_neurons`.
+        """
         return tuple(sorted(neuron for of, neuron in self.neurons if of == layer))
+
+    def experts_of(self, layer: int) -> tuple[int, ...]:
+        """Ablated experts of a layer, in ascending order."""
+        return tuple(sorted(expert for of, expert in self.experts if of == layer))
 
 
 def ablated(edits: Iterable[object]) -> Ablated:
@@ -78,4 +87,5 @@ def ablated(edits: Iterable[object]) -> Ablated:
         neurons=at(NEURONS),
         attentions=frozenset(layer for layer, _ in attentions),
         ffns=frozenset(layer for layer, _ in ffns),
+        experts=at(ROUTER),
     )

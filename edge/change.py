@@ -64,9 +64,22 @@ class Edit(Protocol):
         """The change of the site in a pass over these positions."""
 
 
+@runtime_checkable
+class Numbered(Protocol):
+    """An edit by a number that several sites share: neurons of a mixture of experts."""
+
+    def within(self, spec: DecoderSpec) -> Edit:
+        """The same edit of the one site that has this number in a decoder."""
+
+
+def _placed(edits: Sequence[Edit], spec: DecoderSpec) -> list[Edit]:
+    """The edits, each with the site on which it acts in this decoder."""
+    return [edit.within(spec) if isinstance(edit, Numbered) else edit for edit in edits]
+
+
 def check_edits(edits: Sequence[Edit], spec: DecoderSpec, length: int) -> None:
     """Raises MisuseError for an edit of an unknown site, or of a token outside a run of `length` tokens."""
-    for edit in edits:
+    for edit in _placed(edits, spec):
         if edit.site == LOGITS:
             raise MisuseError("logits cannot be edited; edit the output of the last layer instead")
         site = find_site(spec, edit.site)
@@ -85,7 +98,7 @@ def changes(edits: Sequence[Edit], spec: DecoderSpec, rows: Rows) -> Changes:
     """
     by_place: dict[str, Change] = {}
     sites = sites_of(spec) if edits else {}
-    for edit in edits:
+    for edit in _placed(edits, spec):
         if edit.tokens is not None and not set(edit.tokens) & set(rows):
             continue
         change, place = edit.change(sites[edit.site], rows), place_of(edit.site)

@@ -13,7 +13,8 @@ from jaxtyping import Float
 
 from edge.change import LARGEST, Change, Edit, Rows, Tokens, at, check_factor, check_index, scaled, scaling
 from models.errors import MisuseError
-from models.sites import HEADS, NEURONS, ROUTER, SCORES, SUBLAYER_NAMES, SUBLAYERS, Site, layer_site
+from models.sites import HEADS, NEURONS, ROUTER, SCORES, SHARED_NEURONS, SUBLAYER_NAMES, SUBLAYERS, Site, layer_site
+from models.spec import DecoderSpec, MoE
 
 _SUBLAYER = re.compile(rf"layers\.(\d+)\.({'|'.join(SUBLAYERS)})")
 
@@ -48,7 +49,7 @@ class ScaleHead:
 class ScaleNeuron:
     """Multiplies one neuron's activation by `factor`; 0 ablates the neuron.
 
-    In a mixture of experts, neurons are numbered over all routed experts.
+    In a mixture of experts, neurons are numbered over all experts; those of the shared expert come last.
     """
 
     layer: int
@@ -59,6 +60,13 @@ class ScaleNeuron:
     @property
     def site(self) -> str:
         return layer_site(self.layer, NEURONS)
+
+    def within(self, spec: DecoderSpec) -> Edit:
+        """The same edit; that of a neuron of the shared expert if the number is beyond the neurons of other experts."""
+        kind = spec.layers[self.layer].ffn if 0 <= self.layer < spec.n_layers else None
+        if not isinstance(kind, MoE) or not 0 <= self.neuron - kind.d_routed < kind.d_shared:
+            return self
+        return _ScaleSharedNeuron(self.layer, self.neuron - kind.d_routed, self.factor, self.tokens)
 
     def check(self, site: Site) -> None:
         check_index("neuron", self.neuron, prod(site.changed_shape), self.layer)
@@ -71,6 +79,18 @@ class ScaleNeuron:
 
     def __str__(self) -> str:
         return f"neuron {self.layer}.{self.neuron}{scaling(self.factor)}{at(self.tokens)}"
+
+
+@dataclass(frozen=True)
+class _ScaleSharedNeuron(ScaleNeuron):
+    """The same for a neuron of the shared expert, numbered within it."""
+
+    @property
+    def site(self) -> str:
+        return layer_site(self.layer, SHARED_NEURONS)
+
+    def within(self, spec: DecoderSpec) -> Edit:
+        return self
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """From the residual stream to logits, in numpy: the final norm, the projection to the token width, the head."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -164,6 +164,7 @@ class OutputProjection:
 
     Attributes:
         bias: Zeros if the projection has none.
+        expert_bias: The biases of all experts; None for a dense FFN, and if experts have none.
         after: The norm of the sublayer's output; a `NoNorm` in most decoders.
         sums: Norms of the whole residual stream from this sublayer to the end of the last layer; none in most
             decoders.
@@ -173,6 +174,13 @@ class OutputProjection:
     bias: Float32[np.ndarray, " model"]
     after: NormWeights
     sums: tuple[NormWeights, ...] = ()
+    expert_bias: Float32[np.ndarray, "expert model"] | None = None
+
+    def at(self, given: Float32[np.ndarray, " expert"]) -> "OutputProjection":
+        """The projection for a token whose router gives experts these weights: biases of experts are weighted too."""
+        if self.expert_bias is None:
+            return self
+        return replace(self, bias=self.bias + given @ self.expert_bias)
 
     def __call__(self, parts: Float[np.ndarray, "token part"]) -> Float32[np.ndarray, "token model"]:
         """The output of the projection with its bias, before the norm."""
@@ -228,11 +236,13 @@ def open_output_projection(checkpoint: Checkpoint, layer: int, sublayer: Sublaye
     writes = [f"{name}.{part}" for part in spec.layers[layer].sublayers[sublayer].writes]
     matrices = [_columns(_floats(weights, f"{part}.weight")) for part in writes if f"{part}.weight" in weights]
     kind = spec.layers[layer].norm if spec.layers[layer].norms_after else NoNorm()
+    biases = [_floats(weights, f"{part}.bias") for part in writes if f"{part}.bias" in weights]
     return OutputProjection(
         matrices[0] if len(matrices) == 1 else np.hstack(matrices),
-        _vector(weights, f"{writes[0]}.bias", spec.d_model, 0.0),
+        sum((bias for bias in biases if bias.ndim == 1), start=np.zeros(spec.d_model, np.float32)),
         norm_weights(weights, f"{name}.after", kind, spec.d_model),
         _norms_of_sums(checkpoint, layer, sublayer),
+        next((bias for bias in biases if bias.ndim == 2), None),
     )
 
 

@@ -12,12 +12,12 @@ from jaxtyping import Float32, Int64
 from edge.ablated import Ablated, ablated
 from edge.attention_pattern import attention_pattern
 from edge.dataclass_json import read_value
-from edge.mixture_neurons import all_neurons
+from edge.mixture_neurons import ablated_neurons, all_neurons
 from edge.store import damaged, read_store, write_store
 from edge.timing import RunTiming
 from edge.watch import Watch
 from models.errors import EdgeError, MisuseError
-from models.sites import KEY, NEURONS, QUERY, SINK, find_site, layer_site, sites_of
+from models.sites import KEY, NEURONS, QUERY, ROUTER, SINK, find_site, layer_site, sites_of
 from models.spec import DecoderSpec, MoE
 from models.spec_json import spec_from_json, spec_to_json
 
@@ -108,6 +108,13 @@ class Trace:
         """The same at one token."""
         return self._neurons(layer, lambda site: self.row(site, token))
 
+    def given(self, layer: int, token: int) -> Float32[np.ndarray, " expert"]:
+        """The weight that the router gives each expert at one token; empty for a dense FFN."""
+        if not isinstance(self.spec.layers[layer].ffn, MoE):
+            return np.zeros(0, np.float32)
+        (row,) = self.row(layer_site(layer, ROUTER), token)
+        return np.asarray(row)
+
     def _neurons(
         self, layer: int, read: Callable[[str], Float32[np.ndarray, "token ..."]]
     ) -> Float32[np.ndarray, "token neuron"]:
@@ -122,11 +129,15 @@ class Trace:
             return None
         return float(self._recorded(layer_site(layer, SINK))[0, head])
 
+    def ablated_neurons(self, layer: int) -> tuple[int, ...]:
+        """Neurons of a layer that this run ablates individually or with their expert, in ascending order."""
+        return ablated_neurons(self.spec.layers[layer].ffn, self.ablated, layer)
+
     def acting(self, layer: int) -> Int64[np.ndarray, " neuron"]:
         """Indices of the neurons that no edit of this run ablates; empty if the FFN is ablated."""
         if layer in self.ablated.ffns:
             return np.zeros(0, np.int64)
-        return np.delete(np.arange(self.spec.d_ffs[layer]), self.ablated.neurons_of(layer))
+        return np.delete(np.arange(self.spec.d_ffs[layer]), self.ablated_neurons(layer))
 
     def acting_neurons(self, layer: int) -> Float32[np.ndarray, "token neuron"]:
         """Activations of the neurons in `acting`; sparsity is measured on these."""

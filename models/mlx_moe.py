@@ -8,7 +8,7 @@ from mlx import nn
 from models import spec as kinds
 from models.mlx_kernels import Kernels, Probe
 from models.mlx_parts import Dense, neurons_of, norm_of
-from models.sites import FFN, FFN_OUTPUT, NEURONS, layer_site
+from models.sites import FFN, FFN_OUTPUT, NEURONS, SHARED_NEURONS, layer_site
 from models.spec import DecoderSpec, LayerSpec, MoE
 
 
@@ -83,11 +83,15 @@ def _best(values: Float[mx.array, "token value"], count: int) -> Int[mx.array, "
 
 
 class Experts(nn.Module):
-    """All experts of one layer."""
+    """All experts of one layer.
+
+    Attributes:
+        columns: Features of an input.
+    """
 
     def __init__(self, kind: MoE, d_model: int, layer: int) -> None:
         super().__init__()
-        self.kind, self.neurons_site = kind, layer_site(layer, NEURONS)
+        self.kind, self.columns, self.neurons_site = kind, d_model, layer_site(layer, NEURONS)
         shapes = {one.name: one.shape for one in kind.parameters(d_model)}
         for name in (kind.first, "down"):
             self[name] = Stack(shapes[f"experts.{name}.weight"], kind.expert.bias)
@@ -133,6 +137,17 @@ class Experts(nn.Module):
         return (weights[..., None] * outputs.reshape(*chosen.shape, -1)).sum(axis=1)
 
 
+class SharedExpert(Dense):
+    """The FFN that every token uses."""
+
+    def __init__(self, ffn: kinds.Dense, d_model: int, layer: int) -> None:
+        super().__init__(ffn, d_model)
+        self.columns, self.site = d_model, layer_site(layer, SHARED_NEURONS)
+
+    def __call__(self, x: Float[mx.array, "token model"], see: Probe) -> Float[mx.array, "token model"]:
+        return self.written(x, self.site, see)
+
+
 class Mixture(nn.Module):
     """The router, its experts and the shared expert, with the norms around them."""
 
@@ -143,7 +158,7 @@ class Mixture(nn.Module):
         self.router = Router(kind, spec.d_model)
         self.experts = Experts(kind, spec.d_model, layer)
         shared = kind.shared
-        self.shared = Dense(shared.ffn, spec.d_model) if isinstance(shared, kinds.Shared) else None
+        self.shared = SharedExpert(shared.ffn, spec.d_model, layer) if isinstance(shared, kinds.Shared) else None
         gated = isinstance(shared, kinds.Shared) and shared.gated
         self.shared_gate = nn.Linear(spec.d_model, 1, bias=False) if gated else None
         self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
@@ -166,7 +181,7 @@ class Mixture(nn.Module):
         gate = None
         if self.shared_gate is not None:
             gate = see(self._site("shared.gate"), mx.sigmoid(self.shared_gate(x)))
-        shared = self.shared.written(x, self._site("shared.neurons"), see)
+        shared = self.shared(x, see)
         return output + (shared if gate is None else gate * shared)
 
     def _site(self, part: str) -> str:

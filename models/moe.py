@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from models import spec as kinds
 from models.kernels import Kernels, Probe
-from models.sites import FFN, FFN_OUTPUT, NEURONS, layer_site
+from models.sites import FFN, FFN_OUTPUT, NEURONS, SHARED_NEURONS, layer_site
 from models.spec import DecoderSpec, LayerSpec, MoE
 from models.torch_parts import Dense, neurons_of, norm_of
 
@@ -37,7 +37,7 @@ class Router(nn.Linear):
         self, scores: Float[Tensor, "token expert"]
     ) -> tuple[Float[Tensor, "token expert"], Int[Tensor, "token slot"]]:
         """The weight of every expert, 0 where it is not chosen; and the chosen experts in ascending order."""
-        router, scores = self.kind.router, scores.float()
+        router, scores = self.kind.router, scores.to(torch.promote_types(scores.dtype, torch.float32))
         match router:
             case kinds.TopFirst():
                 shares = scores
@@ -45,7 +45,7 @@ class Router(nn.Linear):
                 shares = torch.softmax(scores, dim=-1)
             case kinds.Sigmoid():
                 shares = torch.sigmoid(scores)
-        ranked = shares if self.correction is None else shares + self.correction.float()
+        ranked = shares if self.correction is None else shares + self.correction.to(shares.dtype)
         chosen = torch.topk(self._in_groups(ranked), self.kind.top_k, dim=-1).indices.sort(dim=-1).values
         weights = shares.gather(-1, chosen)
         match router:
@@ -124,6 +124,18 @@ class Experts(nn.Module):
         return output
 
 
+class SharedExpert(Dense):
+    """The FFN that every token uses."""
+
+    def __init__(self, ffn: kinds.Dense, d_model: int, layer: int) -> None:
+        super().__init__(ffn, d_model)
+        self.site = layer_site(layer, SHARED_NEURONS)
+
+    def forward(self, x: Float[Tensor, "token model"], see: Probe) -> Float[Tensor, "token model"]:
+        output: Tensor = self.written(x, self.site, see)
+        return output
+
+
 class Mixture(nn.Module):
     """The router, its experts and the shared expert, with the norms around them."""
 
@@ -134,7 +146,7 @@ class Mixture(nn.Module):
         self.router = Router(kind, spec.d_model)
         self.experts = Experts(kind, spec.d_model, layer)
         shared = kind.shared
-        self.shared = Dense(shared.ffn, spec.d_model) if isinstance(shared, kinds.Shared) else None
+        self.shared = SharedExpert(shared.ffn, spec.d_model, layer) if isinstance(shared, kinds.Shared) else None
         gated = isinstance(shared, kinds.Shared) and shared.gated
         self.shared_gate = nn.Linear(spec.d_model, 1, bias=False) if gated else None
         self.after = norm_of(layer_spec.norm, spec.d_model) if layer_spec.norms_after else None
@@ -157,8 +169,9 @@ class Mixture(nn.Module):
         gate = None
         if self.shared_gate is not None:
             gate = see(self._site("shared.gate"), torch.sigmoid(self.shared_gate(x)))
-        shared = self.shared.written(x, self._site("shared.neurons"), see)
-        return output + (shared if gate is None else gate * shared)
+        shared = self.shared(x, see)
+        both: Tensor = output + (shared if gate is None else gate * shared)
+        return both
 
     def _site(self, part: str) -> str:
         return layer_site(self.layer, f"{FFN}.{part}")

@@ -258,7 +258,7 @@ class MainScreen(StateScreen):
 
     def action_help(self) -> None:
         view = self.shown_view
-        self.app.push_screen(HelpScreen("tokens" if self._strip.has_focus else view.pane, view.tabs))
+        self.app.push_screen(HelpScreen("tokens" if self._strip.has_focus else view.pane, view.offered))
 
     # ---- what follows from state ------------------------------------------------------------------------
 

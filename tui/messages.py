@@ -192,6 +192,14 @@ class NeuronChosen(StateChange):
 
 
 @dataclass
+class ExpertChosen(StateChange):
+    """An expert of the chosen layer's FFN was chosen; with a token if the widget shows tokens."""
+
+    expert: int
+    token: int | None = None
+
+
+@dataclass
 class OptionsChosen(Message):
     """The display options were changed."""
 

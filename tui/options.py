@@ -12,7 +12,7 @@ from edge.picture.palettes import CIVIDIS, Palette
 from edge.sampling import Sampling
 from edge.trace import Trace
 from models.sites import KEY, QUERY, layer_site
-from models.spec import DecoderSpec
+from models.spec import DecoderSpec, MoE
 
 T = TypeVar("T")
 
@@ -25,13 +25,14 @@ SAMPLED = Sampling(temperature=0.8, top_p=0.95)
 
 @dataclass(frozen=True)
 class Selection:
-    """The selection of all screens: query `token`, `key`, `head`, `layer`, and `neuron` of that layer's FFN."""
+    """The selection of all screens: query `token`, `key`, `head`, `layer`, and `neuron` and `expert` of its FFN."""
 
     layer: int = 0
     head: int = 0
     token: int = 0
     key: int = 0
     neuron: int = 0
+    expert: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,12 +141,14 @@ def clamp(selection: Selection, trace: Trace) -> Selection:
     """The nearest selection within the trace; the key is at most the query."""
     token = min(max(selection.token, 0), max(trace.n_fed - 1, 0))
     layer = min(max(selection.layer, 0), trace.spec.n_layers - 1)
+    ffn = trace.spec.layers[layer].ffn
     return Selection(
         layer=layer,
         head=min(max(selection.head, 0), trace.spec.n_heads - 1),
         token=token,
         key=min(max(selection.key, 0), token),
         neuron=min(max(selection.neuron, 0), trace.spec.d_ffs[layer] - 1),
+        expert=min(max(selection.expert, 0), ffn.n_experts - 1) if isinstance(ffn, MoE) else 0,
     )
 
 

@@ -60,6 +60,12 @@ def _(message: messages.NeuronChosen, state: ViewState) -> ViewState:
     return choose(state, replace(state.selection, neuron=message.neuron))
 
 
+@changed.register
+def _(message: messages.ExpertChosen, state: ViewState) -> ViewState:
+    token = state.selection.token if message.token is None else message.token
+    return choose_row(state, replace(state.selection, expert=message.expert, token=token))
+
+
 # ---- measurements of a run ------------------------------------------------------------------------------
 
 

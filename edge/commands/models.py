@@ -13,6 +13,7 @@ from models.sites import ATTENTION, FFN
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
+    from models.spec import LayerSpec
 
 _LIST = (
     Column("model", "model"),
@@ -101,11 +102,11 @@ def _zoo_table() -> Table:
 
 def _facts(held: "Checkpoint") -> Table:
     """One fact per row; sizes have the names used in the papers."""
+    from edge.mixture_neurons import sizes_text
     from models.parameters import parameter_count, parameter_shapes
     from models.tokenizer import open_tokenizer
 
     spec, first = held.spec, held.spec.layers[0]
-    widths = sorted(set(spec.d_ffs))
     tokenizer = open_tokenizer(held.folder)
     stored = sorted({str(held.weights[name].dtype) for name in parameter_shapes(spec)})
     rows: list[tuple[Cell, Cell]] = [
@@ -119,10 +120,10 @@ def _facts(held: "Checkpoint") -> Table:
         ("d_model", str(spec.d_model)),
         ("n_heads", _each(f"{one.n_heads}, {one.n_kv_heads} for keys and values" for one in spec.attentions)),
         ("head_dim", _each(str(one.head_dim) for one in spec.attentions)),
-        ("d_ff", ", ".join(str(width) for width in widths)),
+        ("d_ff", sizes_text(spec, ", ")),
         ("vocab_size", str(spec.vocab_size)),
         ("context", f"{spec.context} tokens"),
-        ("FFN", f"{type(first.ffn).__name__.lower()}, {first.ffn.activation.value}"),
+        ("FFN", _each(_ffn(one) for one in spec.layers)),
         ("norm", type(first.norm).__name__),
         ("positions", _positions(held)),
         ("residual", type(first.residual).__name__.lower()),
@@ -135,6 +136,15 @@ def _facts(held: "Checkpoint") -> Table:
 def _each(texts: Iterable[str]) -> str:
     """Different texts of layers, in order of layers."""
     return "; ".join(dict.fromkeys(texts))
+
+
+def _ffn(layer: "LayerSpec") -> str:
+    """The kind of the FFN of a layer, and its activation."""
+    from models.spec import MoE
+
+    kind = layer.ffn
+    name = f"mixture of {type(kind.expert).__name__.lower()} experts" if isinstance(kind, MoE) else type(kind).__name__
+    return f"{name.lower()}, {kind.activation.value}"
 
 
 def _positions(held: "Checkpoint") -> str:

@@ -56,7 +56,8 @@ _COLUMNS = (
     "--ablate",
     "ablations",
     multiple=True,
-    help="Set to 0 at every token: head:3.5 (layer 3, head 5), neuron:4.1023, attention:2 or ffn:2; may be repeated.",
+    help="Set to 0 at every token: head:3.5 (layer 3, head 5), neuron:4.1023, expert:2.7, attention:2 or ffn:2; may be "
+    "repeated.",
 )
 @click.option("--logits", is_flag=True, help="Also record the logits of every token.")
 @click.option("--half", is_flag=True, help="Store values as float16: half the size, about three digits.")
@@ -89,7 +90,7 @@ def trace(
     from stdin; put -- before a PROMPT that begins with a dash.
 
     It prints one row per layer. Entropy and first-token share are means over heads and over the queries
-    after the first. Activation sparsity is a mean over tokens. Ablated heads and neurons are left out of the means.
+    after the first. Activation sparsity is a mean over tokens. Means leave out what is ablated.
     """
     from edge.edits import ablation_of
     from edge.output import check_output

@@ -13,6 +13,7 @@ from edge.timing import Grain, TimesByScope, with_rests
 from models.mlx_cached import Cached
 from models.mlx_decoder import Block, Decoder, OwnHeadNorms
 from models.mlx_kernels import blind
+from models.mlx_moe import Experts, SharedExpert
 from models.mlx_quantized import Quantized
 from models.parts import OTHER, TimedParts
 from models.sites import LOGITS, OUTPUT, SUBLAYERS
@@ -59,10 +60,15 @@ class TimedModule(nn.Module):
         super().__init__()
         self.timed, self._scope, self._took_ns = timed, scope, took_ns
 
-    def __call__(self, x: mx.array) -> mx.array:
-        mx.eval(x)
+    def __getattr__(self, name: str) -> Any:
+        if name not in self and "timed" in self:
+            return getattr(self["timed"], name)
+        return super().__getattr__(name)
+
+    def __call__(self, x: mx.array, *others: Any) -> mx.array:
+        mx.eval(x, *(one for one in others if isinstance(one, mx.array)))
         started_ns = perf_counter_ns()
-        y: mx.array = self.timed(x)
+        y: mx.array = self.timed(x, *others)
         mx.eval(y)
         self._took_ns[self._scope] = self._took_ns.get(self._scope, 0.0) + perf_counter_ns() - started_ns
         return y
@@ -126,7 +132,7 @@ def time_by_chains(decoder: Decoder, cache: Cached, ids: Int[mx.array, " token"]
             link_ns = _link_ns(_sublayers_of(sublayers, cache), x)
             took_ns |= dict.fromkeys((f"layers.{layer}.{name}" for layer in alike), link_ns)
             if grain is Grain.PART:
-                _add_modules(took_ns, parts, name, alike, sublayers, len(ids))
+                _add_modules(took_ns, parts, name, alike, sublayers, cache, len(ids))
     took_ns["head"] = _link_ns(lambda y, _: y + decoder.logits(y)[:, :1], x[-1:])
     return took_ns if grain is Grain.SUBLAYER else with_rests(took_ns, parts)
 
@@ -137,25 +143,38 @@ def _add_modules(
     name: str,
     layers: list[int],
     sublayers: list[nn.Module],
+    cache: Cached,
     tokens: int,
 ) -> None:
     """Adds the times of the modules inside layers of one kind, each from a chain over these layers."""
     for child, module in _modules(sublayers[0]):
         x = mx.zeros((tokens, _width(module)))
         mx.eval(x)
-        took = _link_ns(_modules_of(sublayers, child), x)
+        took = _link_ns(_modules_of(sublayers, child, cache), x)
         for layer in layers:
             part = str(parts.of_module(f"layers.{layer}.{name}.{child}"))
             took_ns[part] = took_ns.get(part, 0.0) + took
 
 
-def _modules_of(sublayers: list[nn.Module], child: str) -> Link:
-    return lambda x, index: x + getattr(sublayers[index % len(sublayers)], child)(x)[:, :1]
+def _modules_of(sublayers: list[nn.Module], child: str, cache: Cached) -> Link:
+    return lambda x, index: x + _alone(getattr(sublayers[index % len(sublayers)], child), x, cache)[:, :1]
+
+
+def _alone(module: nn.Module, x: mx.array, cache: Cached) -> mx.array:
+    """A module's output for an input alone. Experts are chosen in turn, so that tokens use all of them."""
+    if not isinstance(module, Experts):
+        output: mx.array = module(x, blind) if isinstance(module, SharedExpert) else module(x)
+        return output
+    kind = module.kind
+    chosen = mx.sort(mx.arange(len(x) * kind.top_k).reshape(len(x), kind.top_k) % kind.n_experts, axis=-1)
+    mixed: mx.array = module(x, mx.full((len(x), kind.n_experts), 1 / kind.top_k), chosen, cache, blind)
+    return mixed
 
 
 def _width(module: nn.Module) -> int:
-    """Input features of a linear layer or a norm."""
-    return int(module.columns) if isinstance(module, Quantized | OwnHeadNorms) else int(module.weight.shape[-1])
+    """Input features of a module."""
+    has_columns = isinstance(module, Quantized | OwnHeadNorms | Experts | SharedExpert)
+    return int(module.columns) if has_columns else int(module.weight.shape[-1])
 
 
 def _sublayers_of(sublayers: list[nn.Module], cache: Cached) -> Link:

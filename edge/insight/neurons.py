@@ -13,6 +13,7 @@ from edge.measure.sparsity import CettSparsity, cett_sparsity
 from edge.readout import OutputProjection
 from edge.trace import Trace
 from models.errors import MisuseError
+from models.sites import FFN
 from models.spec import NoNorm
 
 
@@ -40,8 +41,11 @@ def read_neurons(
     k: int = 32,
     also: Collection[int] = (),
     promoted: int = 8,
+    among: range | None = None,
 ) -> tuple[Neuron, ...]:
     """The `k` strongest neurons at one token, then the requested ones by number.
+
+    With `among`, only neurons of these numbers, such as those of one expert.
 
     Ranked by `|s_i| · ‖v_i‖₂`. Promoted tokens are the extremes of `W_U · v_i`, the lowest for a negative coefficient
     (Geva et al. 2022, arXiv 2203.14680), with the final norm's gain folded in (`fold_ln` of TransformerLens), which the
@@ -53,7 +57,7 @@ def read_neurons(
         MisuseError: the FFN was not recorded, or the token not fed.
     """
     neurons, norms = _neurons_and_norms(trace, weights, layer, token)
-    listed, projection = _with_requested(_strongest(neurons, norms, k), also), weights.projection(layer, "ffn")
+    listed, projection = _with_requested(_strongest(neurons, norms, k, among), also), weights.projection(layer, "ffn")
     found = _promoted(weights, projection, listed, promoted)
     return tuple(
         Neuron(
@@ -76,15 +80,15 @@ def strongest_neurons(trace: Trace, weights: InsightWeights, layer: int, token: 
 
 
 def read_coefficients(
-    trace: Trace, layer: int, token: int, k: int = 32, also: Collection[int] = ()
+    trace: Trace, layer: int, token: int, k: int = 32, also: Collection[int] = (), among: range | None = None
 ) -> tuple[Neuron, ...]:
-    """The `k` neurons with the largest `|s_i|`, which needs no weights.
+    """The `k` neurons with the largest `|s_i|`, which needs no weights; `among` as in `read_neurons`.
 
     Raises:
         MisuseError: the FFN was not recorded, or the token not fed.
     """
     neurons = neurons_at(trace, layer, token)
-    listed = _with_requested(_strongest(neurons, np.ones_like(neurons), k), also)
+    listed = _with_requested(_strongest(neurons, np.ones_like(neurons), k, among), also)
     return tuple(Neuron(neuron, float(neurons[neuron]), None, ()) for neuron in listed)
 
 
@@ -119,13 +123,20 @@ def _neurons_and_norms(
     trace: Trace, weights: InsightWeights, layer: int, token: int
 ) -> tuple[Float32[np.ndarray, " neuron"], Float32[np.ndarray, " neuron"]]:
     """Coefficients at a token, and the L2 norms of the contributions for a coefficient of 1."""
-    neurons, projection = neurons_at(trace, layer, token), weights.projection(layer, "ffn")
+    neurons, projection = neurons_at(trace, layer, token), weights.projection(layer, FFN).at(trace.given(layer, token))
     return neurons, vector_norms(projection.output_vectors()) / np.float32(_scale(projection, neurons))
 
 
-def _strongest(neurons: Float32[np.ndarray, " neuron"], norms: Float32[np.ndarray, " neuron"], k: int) -> list[int]:
-    index, coefficients = dominant(neurons, norms, min(k, len(neurons)))
-    return [int(neuron) for neuron in index[coefficients != 0]]
+def _strongest(
+    neurons: Float32[np.ndarray, " neuron"],
+    norms: Float32[np.ndarray, " neuron"],
+    k: int,
+    among: range | None = None,
+) -> list[int]:
+    among = among or range(len(neurons))
+    part = slice(among.start, among.stop)
+    index, coefficients = dominant(neurons[part], norms[part], min(k, len(among)))
+    return [among.start + int(neuron) for neuron in index[coefficients != 0]]
 
 
 def _with_requested(strongest: list[int], also: Collection[int]) -> list[int]:

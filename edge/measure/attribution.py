@@ -123,6 +123,6 @@ def attribute_neurons(
     `projection` of this layer's FFN.
     """
     neurons = trace.neurons_at(layer, token)
-    inside = _inside(reading, projection, neurons)
+    inside = _inside(reading, projection.at(trace.given(layer, token)), neurons)
     names = [f"neuron {neuron}" for neuron in range(neurons.shape[-1])]
     return _with_bias(names, neurons[0] * inside.direction / inside.scale, inside)

@@ -40,12 +40,17 @@ def work_of(
         if part is None or name in ("embed.weight", "embed.positions"):
             continue
         use = Use(1.0, 1) if part == "head" else _use(spec, parameter, tokens)
-        add(part, _weight(parameter.shape, stored_bytes(name, parameter.shape), use, float_bytes))
+        weight_bytes = use.share * stored_bytes(name, parameter.shape)
+        is_matrix = len(parameter.shape) > 1 and name.endswith(".weight")
+        add(
+            part,
+            _product(parameter.shape, weight_bytes, use.rows, float_bytes) if is_matrix else Work(weight_bytes, 0.0),
+        )
     row_bytes = stored_bytes("embed.weight", (1, spec.token_width)) + spec.d_model * float_bytes
     add("embed", Work(tokens * row_bytes, 0.0))
     if spec.tied:
         shape = (spec.vocab_size, spec.token_width)
-        add("head", _weight(shape, stored_bytes("embed.weight", shape), Use(1.0, 1), float_bytes))
+        add("head", _product(shape, stored_bytes("embed.weight", shape), 1, float_bytes))
     for scope, sublayer in spec.sublayers():
         add(timed.rests[scope], sublayer.work(float_bytes, tokens, depth))
     ordered = ("embed", *timed.ordered, "head")
@@ -61,10 +66,7 @@ def _use(spec: DecoderSpec, parameter: Parameter, tokens: int) -> Use:
     return Use(1.0, tokens)
 
 
-def _weight(shape: tuple[int, ...], weight_bytes: float, use: Use, float_bytes: int) -> Work:
-    """Matrices applied to rows of activations; weight vectors, as in norms and biases, are only read."""
-    if len(shape) == 1:
-        return Work(weight_bytes, 0.0)
-    rows, columns = shape[-2:]
-    activations = use.rows * (rows + columns) * float_bytes
-    return Work(use.share * weight_bytes + activations, 2.0 * use.rows * rows * columns)
+def _product(shape: tuple[int, ...], weight_bytes: float, rows: int, float_bytes: int) -> Work:
+    """A matrix, or matrices of a stack, applied to `rows` rows of activations."""
+    outputs, inputs = (1, *shape)[-2:]
+    return Work(weight_bytes + rows * (outputs + inputs) * float_bytes, 2.0 * rows * outputs * inputs)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from edge.measure.registry import MEASURES
+from edge.mixture_neurons import sizes_text
 from edge.picture.levels import Linear
 from edge.picture.units import show_number, show_share
 from edge.report.byte_levels import quantized_text, to_byte_levels
@@ -66,12 +67,11 @@ def _shortened(words: str) -> str:
 
 def _facts(trace: Trace) -> list[tuple[str, str]]:
     spec, generated = trace.spec, len(trace.generated)
-    d_ff = sorted(set(spec.d_ffs))
     sizes = f"{spec.n_layers} layers · {spec.n_heads} heads · d_model {spec.d_model:,} · d_ff "
     return [
         *([("edits", " · ".join(trace.edits))] if trace.edits else []),
         ("versions", " · ".join(f"{name} {version}" for name, version in trace.versions.items())),
-        ("sizes", sizes + "/".join(f"{size:,}" for size in d_ff) + f" · vocabulary {spec.vocab_size:,}"),
+        ("sizes", sizes + sizes_text(spec, "/", "{:,}".format) + f" · vocabulary {spec.vocab_size:,}"),
         (
             "tokens",
             f"{trace.prompt_length:,} in the prompt, {generated:,} generated; {trace.n_fed:,} processed, "

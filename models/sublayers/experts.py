@@ -72,7 +72,12 @@ class MoE(FFN):
 
     @property
     def d_ff(self) -> int:  # type: ignore[override]
-        return self.n_experts * self.expert.d_ff + self.d_shared
+        return self.d_routed + self.d_shared
+
+    @property
+    def d_routed(self) -> int:
+        """Neurons of all experts that the router chooses from."""
+        return self.n_experts * self.expert.d_ff
 
     @property
     def d_shared(self) -> int:

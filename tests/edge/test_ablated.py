@@ -19,16 +19,19 @@ from edge.insight.weights import InsightWeights
 from edge.measure.overview import survey
 from edge.measure.registry import MEASURES
 from edge.measure.sparsity import exact_zero_share, top_p_sparsity
+from edge.mixture_neurons import ablated_neurons, expert_neurons, expert_of, size_text, sizes_text
 from edge.report.page import report_page
 from edge.report.trace_values import attention_maps, ffn_sparsity
 from edge.session import Model
 from edge.trace import Trace, open_trace
 from edge.watch import Watch
 from models.errors import MisuseError
+from models.spec import MoE
 from tests.edge.laws.assertions import PROMPT, tiny_model
 from tests.edge.report.example_traces import read_page
 from tests.folders import write_byte_llama
-from tests.tiny import tiny_checkpoint
+from tests.mixtures import EXPERTS, WIDTH, mixture_model, mixture_spec
+from tests.tiny import TINY_SPECS, tiny_checkpoint
 
 NAME = "neox-full-rotary-relu"
 EDITS = (edge.ScaleHead(1, 0, 0.0), edge.ScaleNeuron(0, 5, 0.0), edge.Ablate("layers.2.ffn"))
@@ -153,3 +156,65 @@ def test_the_table_of_edge_trace_leaves_out_what_is_ablated(model: Model) -> Non
     assert rows[2]["exact_zero_share"] is None and rows[1]["exact_zero_share"] is not None
     alone = layer_table(run(model, [edge.Ablate("layers.1.attn")])).records()
     assert alone[1]["entropy_bits"] is None and alone[0]["entropy_bits"] is not None
+
+
+def test_names_of_edits_say_which_experts_are_ablated() -> None:
+    edits = [edge.ScaleExpert(3, 5, 0.0), edge.ChooseExpert(1, 2), edge.ScaleExpert(1, 4, 0.5)]
+    assert ablated(edits) == Ablated(experts=frozenset({(3, 5)}))
+    assert ablated(["expert 1.2 ablated", "expert 1.2 forced", "expert 1.3 forbidden"]).experts_of(1) == (2,)
+    assert ablated(edits).ffn_layers == {3} and ablated(edits).layers == {3}
+    put = edge.Replace("layers.3.ffn.router", (2,), np.ones((1, 6), np.float32))
+    assert not ablated([*edits, put]).experts, "an expert whose weights were replaced still counts as ablated"
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_neurons_of_an_ablated_expert_are_left_out_of_sparsity(shared: bool, tmp_path: Path) -> None:
+    spec = mixture_spec(shared=shared)
+    kind = spec.layers[2].ffn
+    assert isinstance(kind, MoE)
+    with mixture_model(spec) as model:
+        intact = run(model, ())
+        expert = int(intact.site("layers.2.ffn.chosen")[0, -1])
+        edits = [ablation_of(f"expert:2.{expert}"), edge.ScaleNeuron(2, 0, 0.0)]
+        edited = open_trace(run(model, edits).save(tmp_path / "edited.trace"))
+    off = tuple(expert_neurons(kind, expert))
+    assert len(off) == WIDTH and edited.ablated_neurons(2) == tuple(sorted({0, *off}))
+    assert edited.ablated_neurons(2) == ablated_neurons(kind, edited.ablated, 2) and edited.ablated_neurons(0) == ()
+    assert intact.neurons(2)[:, off].any() and not edited.neurons(2)[:, off].any()
+    others = np.delete(edited.neurons(2), sorted({0, *off}), axis=1)
+    assert edited.acting(2).tolist() == np.delete(np.arange(kind.d_ff), sorted({0, *off})).tolist()
+    np.testing.assert_array_equal(edited.acting_neurons(2), others)
+    (*_, known) = survey(edited)
+    np.testing.assert_array_equal(known.sparsity["exact_zero_share"][2], exact_zero_share(others))
+    assert not np.isnan(known.sparsity["gini"]).any(), "a layer with an ablated expert has no sparsity"
+
+
+def test_a_run_in_which_every_expert_is_ablated_has_no_sparsity() -> None:
+    with mixture_model() as model:
+        edited = run(model, [edge.ScaleExpert(0, expert, 0.0) for expert in range(EXPERTS)])
+    assert not len(edited.acting(0))
+    (*_, known) = survey(edited)
+    assert np.isnan(known.sparsity["exact_zero_share"][0]).all()
+
+
+def test_a_neuron_belongs_to_an_expert() -> None:
+    kind = mixture_spec(shared=True).layers[0].ffn
+    assert isinstance(kind, MoE)
+    places = [(0, 0), (WIDTH - 1, 0), (WIDTH, 1), (EXPERTS * WIDTH - 1, EXPERTS - 1)]
+    assert [expert_of(kind, neuron)[0] for neuron, _ in places] == [expert for _, expert in places]
+    assert expert_of(kind, EXPERTS * WIDTH) == (None, 0) and expert_of(kind, WIDTH + 3) == (1, 3)
+
+
+def test_the_size_of_a_mixture_is_given_by_expert() -> None:
+    assert size_text(mixture_spec().layers[0].ffn) == "6 experts of 10 neurons, 2 per token"
+    assert size_text(mixture_spec(shared=True).layers[0].ffn).endswith("2 per token and a shared expert of 7")
+    assert size_text(mixture_spec().layers[1].ffn) == "88"
+    assert sizes_text(mixture_spec(), ", ") == "6 experts of 10 neurons, 2 per token; 88"
+    assert sizes_text(mixture_spec(2000, 1), "/", "{:,}".format) == "88; 2,000 experts of 10 neurons, 1 per token"
+    assert sizes_text(TINY_SPECS["layers-that-differ"], "/") == "40/56"
+
+
+def test_commands_and_reports_say_the_size_of_a_mixture_by_expert() -> None:
+    with mixture_model() as model:
+        text = report_page(run(model, ()))
+    assert "d_ff 6 experts of 10 neurons, 2 per token; 88" in text

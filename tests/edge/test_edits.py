@@ -19,7 +19,7 @@ from edge.watch import Watch
 from models.errors import MisuseError
 from models.precision import Float
 from models.sites import LOGITS, layer_site, sites_of
-from models.spec import DecoderSpec
+from models.spec import DecoderSpec, MoE
 from tests.edge.laws.assertions import CLOSE, ENGINES, PROMPT, off_by, tiny_model
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
@@ -42,25 +42,55 @@ def watched(model: Model, edits: Sequence[Edit] = ()) -> Trace:
 
 
 def drawn(spec: DecoderSpec, site: str, tokens: int) -> np.ndarray:
-    return np.random.default_rng(7).standard_normal((tokens, *sites_of(spec)[site].row_shape)).astype(np.float32)
+    return np.random.default_rng(7).standard_normal((tokens, *sites_of(spec)[site].changed_shape)).astype(np.float32)
+
+
+def editable(spec: DecoderSpec) -> list[str]:
+    return [name for name, site in sites_of(spec).items() if name != LOGITS and site.editable]
+
+
+def recorded(trace: Trace, site: str) -> np.ndarray:
+    """The values of a site in the shape of an edit: neurons of chosen experts at their experts, NaN elsewhere."""
+    found = sites_of(trace.spec)[site]
+    if found.row_shape == found.changed_shape:
+        return trace.site(site)
+    chosen = trace.site(f"layers.{found.layer}.ffn.chosen").astype(int)
+    whole = np.full((trace.n_fed, *found.changed_shape), np.nan, np.float32)
+    np.put_along_axis(whole, chosen[:, :, None], trace.site(site), axis=1)
+    return whole
 
 
 def edits_of(spec: DecoderSpec) -> dict[str, tuple[Edit, ...]]:
     """One or more edits of every kind, by what they are."""
     last, put = spec.n_layers - 1, drawn(spec, "layers.0.input", 1)
-    replaced = [name for name in sites_of(spec) if name != LOGITS]
-    return {
-        "a head off": (edge.ScaleHead(last, spec.n_heads - 1, 0.0),),
-        "a head doubled at two tokens": (edge.ScaleHead(0, 0, 2.0, tokens=(2, 9)),),
-        "two neurons": (edge.ScaleNeuron(0, 3, 0.0), edge.ScaleNeuron(0, 5, -2.5, tokens=(1, 4))),
-        "attention ablated": (edge.Ablate("layers.0.attn"),),
-        "an FFN ablated at a token": (edge.Ablate(f"layers.{last}.ffn", tokens=(4,)),),
-        "noise": (edge.Noise((1, 2, 5), 0.5, seed=3),),
-        "two of one site": (
-            edge.Noise((1,), 0.5),
-            edge.Replace("layers.0.input", (1,), put),
-        ),
-    } | {f"{site} replaced": (edge.Replace(site, (6, 2), drawn(spec, site, 2)),) for site in replaced}
+    experts = [(layer, kind.ffn) for layer, kind in enumerate(spec.layers) if isinstance(kind.ffn, MoE)]
+    return (
+        {
+            "a head off": (edge.ScaleHead(last, spec.n_heads - 1, 0.0),),
+            "a head doubled at two tokens": (edge.ScaleHead(0, 0, 2.0, tokens=(2, 9)),),
+            "two neurons": (edge.ScaleNeuron(0, 3, 0.0), edge.ScaleNeuron(0, 5, -2.5, tokens=(1, 4))),
+            "attention ablated": (edge.Ablate("layers.0.attn"),),
+            "an FFN ablated at a token": (edge.Ablate(f"layers.{last}.ffn", tokens=(4,)),),
+            "noise": (edge.Noise((1, 2, 5), 0.5, seed=3),),
+            "two of one site": (
+                edge.Noise((1,), 0.5),
+                edge.Replace("layers.0.input", (1,), put),
+            ),
+        }
+        | {f"{site} replaced": (edge.Replace(site, (6, 2), drawn(spec, site, 2)),) for site in editable(spec)}
+        | {
+            what: edit
+            for layer, kind in experts[:1]
+            for what, edit in {
+                "an expert off": tuple(edge.ScaleExpert(layer, expert, 0.0) for expert in range(kind.n_experts // 2)),
+                "experts doubled at two tokens": tuple(
+                    edge.ScaleExpert(layer, expert, 2.0, tokens=(1, 7)) for expert in range(kind.n_experts)
+                ),
+                "an expert forced": (edge.ChooseExpert(layer, kind.n_experts - 1),),
+                "an expert forbidden at a token": (edge.ChooseExpert(layer, 1, -1e4, tokens=(9, 3, 4)),),
+            }.items()
+        }
+    )
 
 
 @pytest.fixture(params=TINY_SPECS)
@@ -80,7 +110,7 @@ def test_law_8_an_edit_of_strength_one_changes_nothing(model: Model) -> None:
         edge.ScaleHead(0, 0, 1.0),
         edge.ScaleNeuron(0, 3, 1.0, tokens=(2,)),
         edge.Noise((1, 2), 0.0),
-        *(edge.Replace(site, (4, 7), before.site(site)[[4, 7]]) for site in sites_of(spec) if site != LOGITS),
+        *(edge.Replace(site, (4, 7), np.nan_to_num(recorded(before, site)[[4, 7]])) for site in editable(spec)),
     ]
     after = watched(model, neutral)
     for site in sites_of(spec):
@@ -107,12 +137,14 @@ def test_what_an_edit_leaves_is_as_it_was(model: Model) -> None:
 
 def test_a_replaced_value_is_what_the_trace_shows(model: Model) -> None:
     before = watched(model)
-    for site in (name for name in sites_of(model.spec) if name != LOGITS):
+    for site in editable(model.spec):
         value = drawn(model.spec, site, 2)
-        after = watched(model, [edge.Replace(site, (6, 2), value)]).site(site)
-        assert np.array_equal(after[[6, 2]], value), f"{model.engine}: {site} is not what was put there"
+        after = recorded(watched(model, [edge.Replace(site, (6, 2), value)]), site)
+        shown = ~np.isnan(after[[6, 2]])
+        assert np.array_equal(after[[6, 2]][shown], value[shown]), f"{model.engine}: {site} is not what was put there"
         others = [token for token in range(len(PROMPT)) if token not in (6, 2)]
-        assert off_by(after[others], before.site(site)[others]) < CLOSE, f"{model.engine}: {site} moved elsewhere too"
+        left, was = (np.nan_to_num(one[others]) for one in (after, recorded(before, site)))
+        assert off_by(left, was) < CLOSE, f"{model.engine}: {site} moved elsewhere too"
 
 
 def test_the_stream_between_two_layers_is_one_place_with_two_names(model: Model) -> None:

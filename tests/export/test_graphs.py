@@ -57,7 +57,8 @@ def test_every_gemm_counts_with_the_sublayer_that_owns_its_weight(name: str) -> 
     for node in built(name, "fast").graph.node:
         for weight in (used for used in node.input if used.endswith(".weight")):
             owner = re.sub(
-                r"(_sum|\.(norm|after|query_norm|key_norm|query|key|value|out|gate|up|down|project)(\.norms\.\d+)?)?\.weight$",
+                r"(_sum|(\.(experts|shared))?\.(norm|after|query_norm|key_norm|query|key|value|out|gate|up|gate_up|down|project|"
+                r"router|shared_gate)(\.norms\.\d+)?)?\.weight$",
                 "",
                 weight,
             )

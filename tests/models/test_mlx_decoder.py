@@ -48,7 +48,7 @@ def torch_values(name: str) -> Values:
     decoder.load_state_dict({key: torch.from_numpy(array) for key, array in tiny_weights(spec, seed=0).items()})
     values: Values = {}
 
-    def see(site: str, value: torch.Tensor) -> torch.Tensor:
+    def see(site: str, value: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
         values[site] = value.numpy()
         return value
 
@@ -62,7 +62,7 @@ def mlx_values(decoder: mlx_decoder.Decoder, cache: Cached, chunk: int) -> Value
     """Every site of the MLX decoder, fed `chunk` tokens at a time."""
     parts: dict[str, list[np.ndarray]] = {}
 
-    def see(site: str, value: mx.array) -> mx.array:
+    def see(site: str, value: mx.array, rows: mx.array | None = None) -> mx.array:
         parts.setdefault(site, []).append(np.array(value))
         return value
 
@@ -113,7 +113,7 @@ def test_a_probe_can_replace_what_the_decoder_goes_on_with(name: str) -> None:
     cache.grow(len(IDS))
     cache.begin(len(IDS))
 
-    def zero(site: str, value: mx.array) -> mx.array:
+    def zero(site: str, value: mx.array, rows: mx.array | None = None) -> mx.array:
         return mx.zeros_like(value) if site.endswith(("attn.output", "ffn.output")) else value
 
     stream = decoder.stream(mx.array(IDS), cache.positions, cache, zero)

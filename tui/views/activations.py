@@ -7,6 +7,7 @@ from edge.insight.neurons import neurons_at, read_cett
 from edge.measure.registry import MEASURES, SHARE
 from edge.measure.sparsity import CettSparsity
 from models.sites import NEURONS
+from models.spec import MoE
 from tui.result_cache import ResultCache, Unavailable
 from tui.view_state import MeasuredRun, ViewState
 from tui.views.sparsity import sparsity_of
@@ -17,10 +18,12 @@ from tui.widgets.pane import Pane
 CETT = ("share of neurons that can be dropped at 20% mean error", "droppable at 20% error", "20% error")
 
 
-def inactive_text(main: MeasuredRun, layer: int) -> str:
-    """Why an FFN has no active neuron at a token."""
+def inactive_text(main: MeasuredRun, layer: int, expert: int | None = None) -> str:
+    """Why an FFN, or one of its experts, has no active neuron at a token."""
     if layer in main.trace.ablated.ffns:
         return f"the FFN of layer {layer} is ablated in this run: its output is 0"
+    if expert is not None:
+        return f"expert {expert} is not chosen at this token\n\nb lists the neurons of all experts"
     return "every neuron is 0 at this token"
 
 
@@ -60,9 +63,13 @@ class ActivationPanes:
             )
         grid = self._view.query_one("#definitions", SparsityDefinitions)
         grid.rows, grid.options = (*rows, self._define_cett(main, layer, token, missing)), state.options
-        d_ff, out = main.trace.spec.d_ffs[layer], len(main.trace.ablated.neurons_of(layer))
-        words = f"layer {layer} at {main.quote(token)}, {d_ff:,} neurons{f', {out:,} ablated excluded' if out else ''}"
-        self._view.query_one("#definitions-pane", Pane).set_title(words + state.without)
+        kind, out = main.trace.spec.layers[layer].ffn, len(main.trace.ablated_neurons(layer))
+        count, note = f"{kind.d_ff:,} neurons", ""
+        if isinstance(kind, MoE):
+            count += f" in {kind.n_experts} experts"
+            note = "neurons of experts not chosen count as inactive"
+        words = f"layer {layer} at {main.quote(token)}, {count}{f', {out:,} ablated excluded' if out else ''}"
+        self._view.query_one("#definitions-pane", Pane).set_title(words + state.without, note)
 
     def _define_cett(self, main: MeasuredRun, layer: int, token: int, missing: str) -> MeasuredDefinition:
         value, mean, trace, weights = float("nan"), float("nan"), main.trace, main.weights
@@ -91,7 +98,7 @@ class ActivationPanes:
                     else "no activation is a finite number at this token"
                 )
             curve.notice, curve.neurons = missing, neurons
-            out = len(main.trace.ablated.neurons_of(layer))
+            out = len(main.trace.ablated_neurons(layer))
             zeros, unknown = int((neurons == 0).sum()) - out, len(neurons) - len(known)
             note = f"{zeros:,} of {len(neurons) - out:,} exactly 0" + (f", {out:,} ablated" if out else "")
             note += f", {unknown:,} NaN or infinite, drawn as 0" if unknown else ""

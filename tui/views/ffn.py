@@ -1,4 +1,4 @@
-"""FFN: active neurons at the chosen token, their contribution, and the prediction with a neuron ablated."""
+"""FFN: active neurons and experts at the chosen token, their contribution, and the prediction with one ablated."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,8 +21,10 @@ from tui.options import after
 from tui.result_cache import ResultReady
 from tui.view_state import ViewState
 from tui.views.activations import ActivationPanes
+from tui.views.mixture import mixture_of
+from tui.views.routing import RoutingPane, routing_pane
 from tui.views.sparsity import SIDES, SparsityPane, can_pair
-from tui.views.strongest_neurons import NeuronPanes, after_of, strongest_neurons
+from tui.views.strongest_neurons import NeuronPanes, after_of, off_of, strongest_neurons
 from tui.views.view import View
 from tui.widgets.change_bars import ChangeBars
 from tui.widgets.ffn.activation_curve import ActivationCurve
@@ -61,6 +63,9 @@ class FfnView(View):
     FfnView #lens-pane { row-span: 2; }
     FfnView.tall #lens-pane { row-span: 1; }
     FfnView.tall #neurons-pane { row-span: 2; }
+    FfnView.mixture > .panes { grid-rows: 4fr 8 5fr; }
+    FfnView #routing-token, FfnView #routing-expert { padding: 0 1; }
+    FfnView.folded > .panes { grid-rows: 1fr; }
     FfnView.folded #lens-pane, FfnView.folded #neurons-pane { row-span: 1; }
     FfnView .predictions { height: 1fr; }
     FfnView .computing { text-style: dim; }
@@ -85,6 +90,7 @@ class FfnView(View):
         ),
         Binding("g", "definition", "definition", tooltip="Use the next definition of sparsity"),
         Binding("v", "side", "other run", tooltip="Show this run, the comparison run, or the difference"),
+        Binding("b", "filter", "one expert", tooltip="List the neurons of the selected expert only, or of all experts"),
         Binding("s", "zoom", "zoom", tooltip="Show all neurons, or only those above 1e-4 of the largest"),
     ]
 
@@ -95,14 +101,24 @@ class FfnView(View):
         "lens": "logit lens",
         "definitions": "definitions",
         "curve": "sorted activations",
+        "routing": "routing",
     }
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._map, self._activations, self._neurons = SparsityPane(), ActivationPanes(self), NeuronPanes(self)
+        self._routing = RoutingPane(self)
         self._state: ViewState | None = None
         self._of: tuple[object, ...] = (None, None)
-        self._offered = (False, False, False)
+        self._enabled = (False, False, False, False)
+
+    @property
+    def first_offered(self) -> tuple[str, ...]:
+        return self._offered_of(is_mixture=False)
+
+    def _offered_of(self, *, is_mixture: bool) -> tuple[str, ...]:
+        """For a mixture of experts, routing takes the place of the sorted activations."""
+        return tuple(name for name in self.tabs if name != ("curve" if is_mixture else "routing"))
 
     def compose_panes(self) -> Iterator[Widget]:
         yield Pane("ffn", "sparsity", SparsityMap(id="ffn"), Legend(id="ffn-legend"))
@@ -111,17 +127,20 @@ class FfnView(View):
         edited = Vertical(TextLine(id="edited-title"), ChangeBars(id="edited"), classes="predictions")
         yield Pane("lens", "logit lens", ChangeBars(id="lens"), edited)
         yield Pane("curve", "sorted activations", ActivationCurve(id="curve"))
+        yield routing_pane()
 
     def show_notice(self, notice: str) -> None:
         super().show_notice(notice)
         self._map.redraw()
         self._activations.redraw()
+        self._routing.redraw()
 
     def make_room(self, size: Size) -> None:
         """Gives the map as many lines as it has layers, where there is space."""
         height, panes = size.height, self.query_one(".panes", Container)
         is_tall = height >= TALL and not self.is_folded
         self.set_class(is_tall, "tall")
+        self._routing.make_room(is_tall)
         rows = None
         if is_tall and self._state is not None and self._state.main is not None:
             layers = self._state.main.trace.spec.n_layers
@@ -134,13 +153,29 @@ class FfnView(View):
         assert state.main is not None
         self._state = state
         self._forget_what_is_gone(state)
+        self._offer(state)
         self._map.draw(self, state)
         self._activations.draw(state, state.main)
         self._neurons.draw(state, state.main)
-        offered = (can_pair(state), self._runs, self._has_weights)
-        if offered != self._offered:
-            self._offered = offered
+        self._routing.draw(state, state.main, self._map.side)
+        enabled = (can_pair(state), self._runs, self._has_weights, "routing" in self.offered)
+        if enabled != self._enabled:
+            self._enabled = enabled
             self.refresh_bindings()
+
+    def _offer(self, state: ViewState) -> None:
+        """Shows the pane `routing` for a mixture of experts, and `curve` for other layers."""
+        offered = self._offered_of(is_mixture=mixture_of(state.main, state.selection.layer) is not None)
+        if offered == self.offered:
+            return
+        gone, come = (set(self.offered) - set(offered)).pop(), (set(offered) - set(self.offered)).pop()
+        had_focus, was_shown = self.query_one(f"#{gone}").has_focus, self.pane == gone
+        self.offered = offered
+        self.set_class("routing" in offered, "mixture")
+        if was_shown:
+            self.pane = come
+        if had_focus:
+            self.query_one(f"#{come}").focus()
 
     def on_result_ready(self, message: ResultReady) -> None:
         message.stop()
@@ -174,6 +209,8 @@ class FfnView(View):
             return True if self._runs else None
         if action == "measure":
             return True if self._runs and self._has_weights else None
+        if action in ("zoom", "filter"):
+            return ("curve" if action == "zoom" else "routing") in self.offered
         if action == "side":
             return True if self._state is not None and can_pair(self._state) else None
         return True
@@ -202,20 +239,30 @@ class FfnView(View):
         if self._state is not None:
             self._map.side = after(SIDES, self._map.side)
             self._map.draw(self, self._state)
+            if self._state.main is not None:
+                self._routing.draw(self._state, self._state.main, self._map.side)
+
+    def action_filter(self) -> None:
+        self._neurons.is_of_expert = not self._neurons.is_of_expert
+        if self._state is not None and self._state.main is not None:
+            self._neurons.draw(self._state, self._state.main)
 
     def action_zoom(self) -> None:
         curve = self.query_one(ActivationCurve)
         curve.is_zoomed = not curve.is_zoomed
 
     def table(self, state: ViewState) -> Table | None:
-        """The neurons of the chosen token, strongest first."""
+        """The neurons of the chosen token, strongest first; the experts while the pane `routing` is the current one."""
         if state.main is None:
             return None
+        if self.pane == "routing":
+            return self._routing.table(state, state.main)
         layer, token, pieces = state.selection.layer, state.selection.token, state.main.trace.pieces
         if state.main.lacks(layer, NEURONS):
             return None
-        off, after, agreement = state.ablated, after_of(state), state.main.agreements.get((layer, token))
-        names = ", ".join(state.run_edits)
+        off, after, agreement = off_of(state, state.main), after_of(state), state.main.agreements.get((layer, token))
+        among, names = self._neurons.among(state, state.main), ", ".join(state.run_edits)
+        also = [one for one in state.ablated.neurons_of(layer) if among is None or one in among]
         through, falls = (agreement.promoted_tokens, agreement.falling_tokens) if agreement else ({}, {})
         rows = [
             (
@@ -226,8 +273,8 @@ class FfnView(View):
                     " ".join(map(quote_piece, pieces))
                     for pieces in (memory.promoted_tokens, *(of.get(memory.neuron, ()) for of in (through, falls)))
                 ),
-                *("yes" if off.has_neuron(layer, memory.neuron) else "no", names),
+                *("yes" if memory.neuron in off else "no", names),
             )
-            for memory in strongest_neurons(state.main, layer, token, off.neurons_of(layer))
+            for memory in strongest_neurons(state.main, layer, token, also, among)
         ]
         return Table(COLUMNS, rows)

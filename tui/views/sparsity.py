@@ -7,6 +7,7 @@ from jaxtyping import Float32
 from textual.widget import Widget
 
 from edge.measure.registry import SHARE, Measure
+from edge.mixture_neurons import ablated_neurons
 from edge.picture.levels import Linear
 from edge.picture.palettes import SIGNED
 from models.sites import NEURONS, layer_site
@@ -87,8 +88,9 @@ class SparsityPane:
         elif len(self._drawn) != len(drawn) or any(a is not b for a, b in zip(drawn, self._drawn, strict=True)):
             self._drawn, grid.labels = drawn, shown.trace.pieces
             _paint(grid, legend, side, sparsity, own, other)
-        if off.neurons and not grid.notice:
-            legend.note = f"{len(off.neurons):,} ablated neuron{'s' if len(off.neurons) > 1 else ''} excluded"
+        excluded = sum(len(ablated_neurons(kind.ffn, off, layer)) for layer, kind in enumerate(shown.trace.spec.layers))
+        if excluded and not grid.notice:
+            legend.note = f"{excluded:,} ablated neuron{'s' if excluded > 1 else ''} excluded"
         base = "the run without edits" if state.edits else "this run"
         names = {
             "main": base,

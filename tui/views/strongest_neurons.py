@@ -1,6 +1,6 @@
 """The strongest neurons of an FFN at one token, and how it and edits change the prediction."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Container
 
 import numpy as np
 from jaxtyping import Float32
@@ -9,12 +9,14 @@ from textual.widget import Widget
 from edge.insight.ablation import Agreement, ListAgreement
 from edge.insight.neurons import Neuron, neurons_at, read_coefficients, read_neurons
 from edge.insight.prediction_change import DistributionChange, read_ffn_change
+from edge.mixture_neurons import ablated_neurons, expert_neurons
 from edge.picture.units import show_number
 from models.sites import FFN_OUTPUT, NEURONS
 from tui.messages import NeuronChosen
 from tui.result_cache import ResultCache, Unavailable
 from tui.view_state import MeasuredRun, ViewState
 from tui.views.activations import inactive_text
+from tui.views.mixture import mixture_of
 from tui.views.prediction_change import NO_WEIGHTS, PredictionChange, following_id, full_title, show_shift
 from tui.widgets.change_bars import ChangeBars
 from tui.widgets.ffn.neuron_list import NeuronList
@@ -37,11 +39,19 @@ def after_of(state: ViewState) -> Float32[np.ndarray, " neuron"] | None:
     return neurons_at(compared.trace, layer, token)
 
 
-def strongest_neurons(main: MeasuredRun, layer: int, token: int, also: Collection[int]) -> tuple[Neuron, ...]:
-    """The strongest neurons, and those in `also`; without weights, by coefficient only."""
+def off_of(state: ViewState, main: MeasuredRun) -> Container[int]:
+    """Ablated neurons of the chosen layer: individually, with their expert, or with the whole FFN."""
+    layer, kind = state.selection.layer, main.trace.spec.layers[state.selection.layer].ffn
+    return range(kind.d_ff) if layer in state.ablated.ffns else frozenset(ablated_neurons(kind, state.ablated, layer))
+
+
+def strongest_neurons(
+    main: MeasuredRun, layer: int, token: int, also: Collection[int], among: range | None = None
+) -> tuple[Neuron, ...]:
+    """The strongest neurons, of `among` only, and those in `also`; without weights, by coefficient only."""
     if main.weights is None:
-        return read_coefficients(main.trace, layer, token, STRONGEST, also)
-    return read_neurons(main.trace, main.weights, layer, token, STRONGEST, also)
+        return read_coefficients(main.trace, layer, token, STRONGEST, also, among)
+    return read_neurons(main.trace, main.weights, layer, token, STRONGEST, also, among=among)
 
 
 def agreement_words(state: ViewState, main: MeasuredRun, found: Agreement | None, cells: int) -> str:
@@ -77,7 +87,11 @@ def _fitting(cells: int, *longest_first: str) -> str:
 
 
 class NeuronPanes:
-    """Draws the panes `neurons` and `lens`."""
+    """Draws the panes `neurons` and `lens`.
+
+    Attributes:
+        is_of_expert: Whether only the neurons of the chosen expert are listed, where the FFN is a mixture.
+    """
 
     def __init__(self, view: Widget) -> None:
         self._view = view
@@ -85,6 +99,7 @@ class NeuronPanes:
         self._shift: ResultCache[DistributionChange] = ResultCache("ffn lens", view)
         self._change = PredictionChange(view, "change, ffn")
         self._given: tuple[int, int] | None = None
+        self.is_of_expert = False
 
     def clear(self) -> None:
         """Drops the results of the previous run."""
@@ -104,45 +119,55 @@ class NeuronPanes:
         chosen, grid = state.selection, self._view.query_one(NeuronList)
         pane, ablated = self._view.query_one("#neurons-pane", Pane), state.ablated
         off = frozenset(ablated.neurons_of(chosen.layer))
-        missing = main.lacks(chosen.layer, NEURONS)
-        found = Unavailable(missing) if missing else self._find(state, main, off)
+        missing, among = main.lacks(chosen.layer, NEURONS), self.among(state, main)
+        found = Unavailable(missing) if missing else self._find(state, main, off, among)
         grid.set_class(found is None, "computing")
         grid.of_layer, grid.chosen = chosen.layer, chosen.neuron
-        grid.off = range(main.trace.spec.d_ffs[chosen.layer]) if chosen.layer in ablated.ffns else off
+        grid.off, grid.kind = off_of(state, main), main.trace.spec.layers[chosen.layer].ffn
         grid.after = after_of(state)
         if isinstance(found, Unavailable):
             grid.notice = found.text
         elif found is not None:
-            grid.notice = "" if found else inactive_text(main, chosen.layer)
+            grid.notice = "" if found else inactive_text(main, chosen.layer, chosen.expert if among else None)
             grid.neurons = found
-            if found and not self._follows(state, off):
+            if found and not self._follows(state, off, among):
                 self._give(chosen.layer, chosen.neuron, found[0].neuron)
         agreement = main.agreements.get((chosen.layer, chosen.token))
         grid.measured = agreement
         note = "computing …" if found is None else agreement_words(state, main, agreement, grid.view_cells - _BORDER)
         of = f"layer {chosen.layer}{' ablated' if chosen.layer in ablated.ffns else ''}"
-        pane.set_title(f"{of} at {main.quote(chosen.token)}", "" if missing else note)
+        only = f", expert {chosen.expert} only" if among else ""
+        pane.set_title(f"{of} at {main.quote(chosen.token)}{only}", "" if missing else note)
+
+    def among(self, state: ViewState, main: MeasuredRun) -> range | None:
+        """The neurons of the chosen expert, if only those are listed."""
+        kind = mixture_of(main, state.selection.layer)
+        return expert_neurons(kind, state.selection.expert) if kind is not None and self.is_of_expert else None
 
     def _find(
-        self, state: ViewState, main: MeasuredRun, off: frozenset[int]
+        self, state: ViewState, main: MeasuredRun, off: frozenset[int], among: range | None
     ) -> tuple[Neuron, ...] | Unavailable | None:
         """The strongest; also those ablated, and the neuron that the user chose at another token."""
         layer, token, neuron = state.selection.layer, state.selection.token, state.selection.neuron
-        found = self._neurons.at((layer, token), lambda: strongest_neurons(main, layer, token, ()))
+        at = layer, token, among
+        found = self._neurons.at(at, lambda: strongest_neurons(main, layer, token, (), among))
         if not isinstance(found, tuple):
             return found
-        wanted = off | ({neuron} if self._follows(state, off) else frozenset())
+        wanted = off | ({neuron} if self._follows(state, off, among) else frozenset())
+        wanted = wanted if among is None else wanted & set(among)
         also = tuple(sorted(wanted - {memory.neuron for memory in found}))
         if not also:
             return found
-        return self._neurons.at((layer, token, also), lambda: strongest_neurons(main, layer, token, also)) or found
+        return self._neurons.at((*at, also), lambda: strongest_neurons(main, layer, token, also, among)) or found
 
-    def _follows(self, state: ViewState, off: frozenset[int]) -> bool:
+    def _follows(self, state: ViewState, off: frozenset[int], among: range | None) -> bool:
         """Whether the user chose or ablated this neuron, so that it stays chosen at other tokens.
 
         In another layer the same number is another neuron.
         """
         layer, neuron = state.selection.layer, state.selection.neuron
+        if among is not None and neuron not in among:
+            return False
         return self._given is not None and self._given[0] == layer and (self._given[1] != neuron or neuron in off)
 
     def _give(self, layer: int, neuron: int, strongest: int) -> None:

@@ -62,7 +62,10 @@ def attention_words(off: Ablated, layer: int) -> str:
 
 def ffn_words(off: Ablated, layer: int) -> str:
     """Which part of the FFN of a layer is ablated."""
-    return "ablated" if layer in off.ffns else _count(len(off.neurons_of(layer)), "neuron")
+    if layer in off.ffns:
+        return "ablated"
+    counts = _count(len(off.experts_of(layer)), "expert"), _count(len(off.neurons_of(layer)), "neuron")
+    return " ".join(filter(None, counts))
 
 
 def _count(count: int, what: str) -> str:

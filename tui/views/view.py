@@ -26,6 +26,7 @@ class View(Container):
 
     Attributes:
         pane: The current pane; where panes are folded, the visible one.
+        offered: The panes of `tabs` that this state has something for; the others are away.
     """
 
     DEFAULT_CSS = """
@@ -34,6 +35,7 @@ class View(Container):
     View.folded > .panes { layout: grid; grid-size: 1 1; grid-columns: 1fr; grid-rows: 1fr; }
     View.folded Pane { display: none; row-span: 1; column-span: 1; }
     View.folded Pane.shown { display: block; }
+    View Pane.away { display: none; }
     View > PaneTabs { display: none; }
     View.folded > PaneTabs { display: block; }
     """
@@ -50,14 +52,21 @@ class View(Container):
     """Whether it is empty before the first run; other views show their own messages."""
 
     pane: reactive[str] = reactive("", init=False)
+    offered: reactive[tuple[str, ...]] = reactive((), init=False)
 
     def __init__(self, name: str) -> None:
         super().__init__(id=f"{name}-view")
         self.name_of_view, self._notice = name, ""
         self.set_reactive(View.pane, next(iter(self.tabs)))
+        self.set_reactive(View.offered, self.first_offered)
+
+    @property
+    def first_offered(self) -> tuple[str, ...]:
+        """The panes that are offered before there is a state."""
+        return tuple(self.tabs)
 
     def compose(self) -> Iterator[Widget]:
-        yield PaneTabs(self.tabs)
+        yield PaneTabs(self._offered_tabs)
         with Container(classes="panes"):
             yield from self.compose_panes()
 
@@ -114,8 +123,8 @@ class View(Container):
 
     def next_pane(self, step: int) -> None:
         """Goes to another pane."""
-        names = [name for name in self.tabs if self.is_folded or self.query_one(f"#{name}-pane").display]
-        names = names or list(self.tabs)
+        names = [name for name in self.offered if self.is_folded or self.query_one(f"#{name}-pane").display]
+        names = names or list(self.offered)
         if self.pane not in names:
             self.pane = names[0]
         self.pane = names[(names.index(self.pane) + step) % len(names)]
@@ -127,6 +136,16 @@ class View(Container):
         return self.has_class("folded")
 
     def on_mount(self) -> None:
+        self.watch_offered()
+
+    @property
+    def _offered_tabs(self) -> dict[str, str]:
+        return {name: self.tabs[name] for name in self.offered}
+
+    def watch_offered(self) -> None:
+        self.query_one(PaneTabs).tabs = self._offered_tabs
+        for name in self.tabs:
+            self.query_one(f"#{name}-pane").set_class(name not in self.offered, "away")
         self.watch_pane(self.pane)
 
     def watch_pane(self, pane: str) -> None:

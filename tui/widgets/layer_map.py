@@ -1,4 +1,4 @@
-"""A map with one line per layer and columns of equal width; one cell is chosen."""
+"""A map with one line per layer, or per expert, and columns of equal width; one cell is chosen."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -80,7 +80,8 @@ class LayerMap(LayerLines):
         if not layers or not columns:
             return None
         layer, column = self.chosen
-        return min(max(layer - down, 0), layers - 1), min(max(column + right, 0), columns - 1)
+        line = min(max(self.flip(layer) + down, 0), layers - 1)
+        return self.flip(line), min(max(column + right, 0), columns - 1)
 
     def under(self, event: events.MouseEvent) -> tuple[int, int] | None:
         """Layer and column under the mouse."""

@@ -3,23 +3,16 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float32
-from rich.cells import cell_len
+from jaxtyping import Float32, UInt8
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.reactive import reactive
-from textual.strip import Strip
 
 from edge.picture.bars import bar
 from edge.picture.levels import UNKNOWN, Linear, Scale, to_levels
-from edge.picture.pieces import show_piece
 from edge.picture.units import show_number, show_share
 from tui.messages import TokenChosen
-from tui.widgets.layer_map import LayerMap
-
-WIDEST = 6
-"""Largest width of a token in cells."""
+from tui.widgets.token_map import TokenMap
 
 
 def _show_points(points: float) -> str:
@@ -36,25 +29,24 @@ FORMS: dict[str, Callable[[float], str]] = {
 """How a number is written: a share, an index from 0 to 1, a difference of shares in points, or of indices."""
 
 
-class SparsityMap(LayerMap):
+class SparsityMap(TokenMap):
     """One column per token.
 
     Attributes:
         shares: A share, an index, or a difference of two runs, per layer and token.
         form: Which of these, a key of `FORMS`.
         scale: The color scale.
-        labels: The piece of every token.
         ablated: Layers without a number, since their FFN is ablated.
     """
 
     tail_cells = 22
+    heading, tail_heading = " layer", "  this token     mean "
 
     shares: reactive[Float32[np.ndarray, "layer token"]] = reactive(
         lambda: np.zeros((0, 0), np.float32), always_update=True
     )
     scale: reactive[Scale] = reactive(Linear(0.0, 1.0))
     form: reactive[str] = reactive("share")
-    labels: reactive[tuple[str, ...]] = reactive(())
     ablated: reactive[frozenset[int]] = reactive(frozenset())
 
     @property
@@ -70,63 +62,23 @@ class SparsityMap(LayerMap):
     def watch_form(self) -> None:
         self.redraw()
 
-    def watch_labels(self) -> None:
-        self.redraw()
-
     def watch_ablated(self) -> None:
         self.redraw()
 
     def update_cells(self) -> None:
         self._levels = to_levels(self.shares, self.scale)
-        self.cell = min(max(self.view_cells // max(1, self.shares.shape[1]), 1), WIDEST)
+        self.fit_cells()
 
-    def move_mark(self, before: tuple[int, int], now: tuple[int, int]) -> None:
-        """The chosen token is marked on every line."""
-        if before[1] == now[1]:
-            super().move_mark(before, now)
-        else:
-            self.refresh()
+    @property
+    def levels(self) -> UInt8[np.ndarray, "layer token"]:
+        return self._levels
 
-    def draw_ruler(self) -> Strip:
-        """An arrow over the chosen token, and the titles of the columns at the right."""
-        token = self.chosen[1]
-        label = show_piece(self.labels[token]) if token < len(self.labels) else ""
-        at = token * self.cell - self.scroll_offset.x + (self.cell - 1) // 2
-        words = f"▾ {label}" if at + cell_len(label) + 2 <= self.view_cells else f"{label} ▾"
-        start = at if words[0] == "▾" else at + 1 - cell_len(words)
-        head = self.text(" layer", self.gutter_cells, self.style_of("label"))
-        tail = self.text("  this token     mean ", self.tail_cells, self.style_of("label"))
-        if not 0 <= start < self.view_cells:
-            return self.fit([head, self.text("", self.view_cells), tail], self.width)
-        arrow = [self.text("", start), self.text(words, self.view_cells - start, self.style_of("cursor"))]
-        return self.fit([head, *arrow, tail], self.width)
-
-    def draw_body(self, line: int) -> Strip:
-        layer = self.flip(line)
-        levels = self._levels[layer]
-        ends = [*(np.flatnonzero(np.diff(levels)) + 1).tolist(), len(levels)]
-        starts = [0, *ends[:-1]]
-        runs = zip(starts, ends, strict=True) if len(levels) else ()
-        return Strip([self._cell(layer, start, " " * self.cell, end - start) for start, end in runs])
-
-    def _cell(self, layer: int, token: int, words: str, tokens: int = 1) -> Segment:
-        """One cell, or as many as there are tokens of the same color."""
-        level = int(self._levels[layer, token])
+    def draw_cell(self, row: int, token: int, words: str, tokens: int = 1) -> Segment:
+        level = int(self._levels[row, token])
         if level == UNKNOWN:
-            glyph = "×" if layer in self.ablated else "·"
+            glyph = "×" if row in self.ablated else "·"
             return Segment(glyph * self.cell * tokens, self.rich_style + self.style_of("label"))
         return Segment(words * tokens, self.ink.block(level))
-
-    def mark(self, line: int, strip: Strip) -> Strip:
-        """Marks the chosen token on every layer's line, its layer with brackets."""
-        layer, token = self.flip(line), self.chosen[1]
-        if token >= self.shares.shape[1]:
-            return strip
-        words = f"{'│':^{self.cell}}"
-        if layer == self.chosen[0]:
-            words = "▪" if self.cell == 1 else "[" + " " * (self.cell - 2) + "]"
-        marked = self._cell(layer, token, words)
-        return self.with_cell(strip, token, Segment(marked.text, (marked.style or Style.null()) + Style(bold=True)))
 
     def draw_tail(self, line: int) -> list[Segment]:
         layer, token = self.flip(line), self.chosen[1]

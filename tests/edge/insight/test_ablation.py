@@ -24,7 +24,8 @@ from models.decoder import Decoder
 from models.errors import MisuseError
 from models.kernels import FullPass
 from models.loading import load_decoder
-from models.sites import layer_site
+from models.sites import neuron_parts
+from models.spec import MoE
 from models.zoo import zoo_folder
 from tests.edge.wide_gains import TOKENS, VOCAB, wide_gains
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_weights
@@ -34,7 +35,7 @@ AGREE = 0.6 * TOP
 
 
 def ablation(model: Model, ids: list[int], token: int) -> Ablation:
-    trace = model.run(ids=ids, max_new_tokens=0, watch=Watch(parts=("ffn.neurons",)))
+    trace = model.run(ids=ids, max_new_tokens=0, watch=Watch(parts=neuron_parts(model.spec)))
     return Ablation(
         trace,
         InsightWeights(model.checkpoint, "<{}>".format),
@@ -94,14 +95,19 @@ def test_an_effect_is_the_change_of_the_engine_s_own_logits() -> None:
 
 def derivative(decoder: Decoder, ids: list[int], layer: int, neuron: int) -> Float64[np.ndarray, " vocab"]:
     """The derivative of each logit at the last token, before a cap, by the factor of a neuron: autograd, in float64."""
+    kind, edit = decoder.spec.layers[layer].ffn, ScaleNeuron(layer, neuron, 0.0).within(decoder.spec)
+    assert isinstance(edit, ScaleNeuron)
+    place, expert, column = edit.site, 0, edit.neuron
+    if isinstance(kind, MoE) and place.endswith("ffn.neurons"):
+        expert, column = divmod(edit.neuron, kind.expert.d_ff)
     weight = decoder.embed.weight if decoder.head.weight is None else decoder.head.weight
 
     def width(factor: Tensor) -> Tensor:
-        def see(site: str, value: Tensor) -> Tensor:
-            if site != layer_site(layer, "ffn.neurons"):
+        def see(site: str, value: Tensor, rows: Tensor | None = None) -> Tensor:
+            if site != place or (rows is not None and expert not in rows[-1]):
                 return value
-            scale = torch.ones_like(value).index_put((torch.tensor(len(ids) - 1), torch.tensor(neuron)), factor)
-            return value * scale
+            at = [len(ids) - 1, *([] if rows is None else [int((rows[-1] == expert).nonzero())]), column]
+            return value * torch.ones_like(value).index_put(tuple(map(torch.tensor, at)), factor)
 
         positions = torch.arange(len(ids))
         return decoder.head.read(decoder.stream(torch.tensor(ids), positions, FullPass(len(ids)), see)[-1:])[0]

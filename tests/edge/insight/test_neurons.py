@@ -42,7 +42,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def test_all_neurons_together_sum_to_the_ffn_output(name: str) -> None:
     trace, weights = run_of(name)
     for layer in range(trace.spec.n_layers):
-        projection, token = weights.projection(layer, "ffn"), 7
+        token = 7
+        projection = weights.projection(layer, "ffn").at(trace.given(layer, token))
         output = trace.site(layer_site(layer, "ffn.output"))[token]
         neurons = neurons_at(trace, layer, token)
         after, before = projection.after, projection(neurons[None])

@@ -8,21 +8,33 @@ from edge.profile.weight_memory import weight_bytes, weights_memory_bytes
 from edge.profile.work import work_of
 from edge.timing import Grain
 from models.parameters import parameter_shapes
-from models.spec import DecoderSpec, Sliding
+from models.spec import DecoderSpec, MoE, Sliding
 from tests.scopes import scopes_of
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
-MATRICES = ("query", "key", "value", "out", "gate", "up", "down", "project")
+MATRICES = ("query", "key", "value", "out", "gate", "up", "gate_up", "down", "project", "router", "shared_gate")
 
 
 def stored(name: str, shape: tuple[int, ...]) -> float:
     return 4.0 * prod(shape)
 
 
+def chosen_share(spec: DecoderSpec, name: str) -> float:
+    """The share of a parameter's numbers that one token meets: the chosen ones of all experts."""
+    layer = spec.layers[int(name.split(".")[1])] if name.startswith("layers.") else None
+    if layer is None or not isinstance(layer.ffn, MoE) or ".experts." not in name:
+        return 1.0
+    return layer.ffn.top_k / layer.ffn.n_experts
+
+
 def products(spec: DecoderSpec, tokens: int) -> float:
     """Two operations for every number of a matrix and every vector it is applied to; the head reads one vector."""
     shapes = parameter_shapes(spec)
-    inside = sum(prod(shape) for name, shape in shapes.items() if name.split(".")[-2] in MATRICES and len(shape) == 2)
+    inside = sum(
+        prod(shape) * chosen_share(spec, name)
+        for name, shape in shapes.items()
+        if name.split(".")[-2] in MATRICES and len(shape) > 1 and name.endswith(".weight")
+    )
     outside = [
         prod(shapes[f"{name}.project.weight"]) for name in ("embed", "head") if f"{name}.project.weight" in shapes
     ]
@@ -45,7 +57,11 @@ def test_a_decode_step_reads_every_weight_once(name: str) -> None:
     spec = TINY_SPECS[name]
     touched = {part: work.touched_bytes for part, work in work_of(spec, stored, 0, 1, depth=0).items()}
     left = {"embed.weight", "embed.positions"}
-    weights = sum(stored(name, shape) for name, shape in parameter_shapes(spec).items() if name not in left)
+    weights = sum(
+        stored(name, shape) * chosen_share(spec, name)
+        for name, shape in parameter_shapes(spec).items()
+        if name not in left
+    )
     row = stored("embed.weight", (1, spec.token_width))
     whole = stored("embed.weight", (spec.vocab_size, spec.token_width)) if spec.tied else 0.0
     sums = sum(stored(n, s) for n, s in parameter_shapes(spec).items() if "_sum." in n)

@@ -14,9 +14,11 @@ from textual.strip import Strip
 from edge.edits import ScaleNeuron
 from edge.insight.ablation import Agreement
 from edge.insight.neurons import Neuron
+from edge.mixture_neurons import expert_of
 from edge.picture.bars import bar
 from edge.picture.pieces import quote_piece
 from edge.picture.units import show_measured
+from models.spec import FFN, MoE
 from tui.messages import EditToggled, NeuronChosen
 from tui.widgets.grid import Grid
 
@@ -34,6 +36,7 @@ THROUGH = ("promoted tokens, through later layers", "through later layers", "lat
 """Titles of the list of promoted tokens, longest first."""
 
 _MARK, _NEURON, _NUMBER, _AFTER = 2, 8, 8, 11
+_EXPERT, _EXPERT_ALONE = 20, 8
 
 
 class NeuronList(Grid):
@@ -44,6 +47,7 @@ class NeuronList(Grid):
         of_layer: The layer.
         chosen: The neuron under the cursor.
         off: Ablated neurons of this layer.
+        kind: The FFN; of a mixture, the expert of each neuron is shown.
         after: The activation of each neuron at this token with the edits; None without edits.
         measured: Tokens promoted through later layers, and tokens whose logits fall when a neuron is ablated; None
             where not measured. Neurons that were not measured keep their direct tokens.
@@ -55,6 +59,7 @@ class NeuronList(Grid):
     of_layer: reactive[int] = reactive(0)
     chosen: reactive[int] = reactive(0)
     off: reactive[Container[int]] = reactive(frozenset())
+    kind: reactive[FFN | None] = reactive(None)
     after: reactive[Float32[np.ndarray, " neuron"] | None] = reactive(None, always_update=True)
     measured: reactive[Agreement | None] = reactive(None)
 
@@ -67,6 +72,9 @@ class NeuronList(Grid):
         self.redraw()
 
     def watch_off(self) -> None:
+        self.redraw()
+
+    def watch_kind(self) -> None:
         self.redraw()
 
     def watch_after(self) -> None:
@@ -99,13 +107,30 @@ class NeuronList(Grid):
         """Width of a switch, of a bar, and of the tokens."""
         switch, cells = (10, 10) if self.view_cells >= (ROOMY if self.measured is None else WIDE) else (4, 4)
         numbers = 2 * _NUMBER + (0 if self.after is None else _AFTER)
+        numbers += self._expert_cells
         return switch, cells, max(0, self.view_cells - _MARK - switch - _NEURON - cells - numbers - 2)
+
+    @property
+    def _expert_cells(self) -> int:
+        """Width of the expert of a neuron, with its number there if there is space."""
+        if not isinstance(self.kind, MoE):
+            return 0
+        return _EXPERT if self.view_cells >= WIDE else _EXPERT_ALONE
+
+    def _expert(self, neuron: int) -> str:
+        """`3, neuron 17`, or only the expert."""
+        if not isinstance(self.kind, MoE):
+            return ""
+        expert, within = expert_of(self.kind, neuron)
+        name = "shared" if expert is None else str(expert)
+        return f"{name}, neuron {within}" if self._expert_cells == _EXPERT else name
 
     def draw_ruler(self) -> Strip:
         switch, cells, words = self._cells
         after = "" if self.after is None else f"{'with edits':>{_AFTER}}"
         coefficient = f"{'activation':>{cells + _NUMBER}}{after}"
-        heads = f"{'':<{_MARK + switch}}{'neuron':<{_NEURON}}{coefficient}{'norm':>{_NUMBER}}  "
+        expert = f"{'expert' if self._expert_cells else '':<{self._expert_cells}}"
+        heads = f"{'':<{_MARK + switch}}{'neuron':<{_NEURON}}{expert}{coefficient}{'norm':>{_NUMBER}}  "
         label, own = self.style_of("label"), self._promoted_cells(words)
         return self.fit(
             [
@@ -133,6 +158,7 @@ class NeuronList(Grid):
             self.text("▸" if is_chosen else " ", _MARK, style),
             self.text(state, switch, self.style_of("unknown") if is_off else label),
             self.text(str(memory.neuron), _NEURON, style),
+            self.text(self._expert(memory.neuron), self._expert_cells, style or label),
             self.text(bar(share, cells), cells, self.style_of("first" if memory.coefficient >= 0 else "second")),
             self.text(f"{show_measured(memory.coefficient, ''):>{_NUMBER}}", _NUMBER, style),
             *self._after(memory.neuron, style),

@@ -16,18 +16,20 @@ class PaneTabs(Widget):
 
     Attributes:
         shown: The name of the current pane.
+        tabs: The panes by name, with their titles.
     """
 
     DEFAULT_CSS = "PaneTabs { height: 1; color: $text-muted; background: $surface; }"
 
     shown: reactive[str] = reactive("")
+    tabs: reactive[dict[str, str]] = reactive(dict)
 
     def __init__(self, tabs: dict[str, str], *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._tabs = tabs
+        self.set_reactive(PaneTabs.tabs, tabs)
 
     def _words(self) -> list[tuple[str, str]]:
-        return [(name, f" {'▸' if name == self.shown else ' '}{tab} ") for name, tab in self._tabs.items()]
+        return [(name, f" {'▸' if name == self.shown else ' '}{tab} ") for name, tab in self.tabs.items()]
 
     def render_line(self, y: int) -> Strip:
         plain = self.rich_style

@@ -1,6 +1,7 @@
 """S3: every part is counted once, shares are of the layers, and the verdict follows from the timing."""
 
 from collections.abc import Callable
+from math import prod
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_two_thirds_of_a_bundled_model_are_its_ffns() -> None:
 def test_all_work_is_somewhere(name: str) -> None:
     with tiny_lab(name) as lab:
         found = work(lab, 3, 5, lambda w: w.touched_bytes)
-        stored = lambda _, shape: 4.0 * shape[0] * (shape[1] if len(shape) > 1 else 1)  # noqa: E731
+        stored = lambda _, shape: 4.0 * prod(shape)  # noqa: E731
         every = work_of(lab.spec, stored, 4, 3, 5)
     assert found.layers + found.outside == pytest.approx(sum(part.touched_bytes for part in every.values()))
 

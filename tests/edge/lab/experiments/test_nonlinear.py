@@ -12,7 +12,7 @@ from edge.lab.experiments.nonlinear import EXPERIMENT, frozen_attention, unlimit
 from edge.measure.linearity import linear_fit_r2
 from edge.readout import open_output_projection
 from models.sites import layer_site
-from models.spec import Activation, Gated
+from models.spec import Activation, Clamped, Gated, MoE
 from tests.edge.lab.contexts import tiny_lab, zoo_lab
 from tests.tiny import TINY_SPECS
 
@@ -35,10 +35,27 @@ def act(activation: Activation, x: np.ndarray) -> np.ndarray:
             return np.asarray(wide / (1 + np.exp(-wide)))
 
 
+def of_chosen(lab: LabContext, layer: int, ffn: MoE, up: np.ndarray) -> np.ndarray:
+    """The neurons of the experts that each token chose, from the up projections of all experts."""
+    weights, stack = lab.model.checkpoint.weights, layer_site(layer, "ffn.experts.gate_up")
+    gates = weights[f"{stack}.weight"][:, 0::2].reshape(up.shape[1], -1)
+    biases = weights[f"{stack}.bias"][:, 0::2].ravel() if f"{stack}.bias" in weights else np.float32(0)
+    gate = ffn_input(lab, layer) @ gates.T + biases
+    if isinstance(ffn.expert, Clamped):
+        gate, up = np.minimum(gate, ffn.expert.limit), np.clip(up, -ffn.expert.limit, ffn.expert.limit)
+        neurons = (up + 1) * gate / (1 + np.exp(-ffn.expert.steepness * gate))
+    else:
+        neurons = act(ffn.expert.activation, gate) * up
+    chosen = site_after_first(lab, layer, "ffn.chosen").astype(int)
+    return np.take_along_axis(neurons.reshape(len(up), ffn.n_experts, -1), chosen[:, :, None], axis=1)
+
+
 def neurons_of(lab: LabContext, layer: int) -> np.ndarray:
     """What enters the down projection, computed from what is said to be the FFN's input."""
     ffn, weights = lab.spec.layers[layer].ffn, lab.model.checkpoint.weights
     up = up_projection(lab, layer)
+    if isinstance(ffn, MoE):
+        return of_chosen(lab, layer, ffn, up)
     if not isinstance(ffn, Gated):
         return act(ffn.activation, up)
     name = layer_site(layer, "ffn.gate")
