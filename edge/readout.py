@@ -235,6 +235,8 @@ def open_output_projection(checkpoint: Checkpoint, layer: int, sublayer: Sublaye
         raise MisuseError(f"no layer {layer}; this decoder has layers 0 to {spec.n_layers - 1}")
     writes = [f"{name}.{part}" for part in spec.layers[layer].sublayers[sublayer].writes]
     matrices = [_columns(_floats(weights, f"{part}.weight")) for part in writes if f"{part}.weight" in weights]
+    if not matrices:
+        raise MisuseError(f"{name} has no output vectors that Edge knows how to read")
     kind = spec.layers[layer].norm if spec.layers[layer].norms_after else NoNorm()
     biases = [_floats(weights, f"{part}.bias") for part in writes if f"{part}.bias" in weights]
     return OutputProjection(
