@@ -214,10 +214,7 @@ def norm_weights(weights: Parameters, name: str, kind: Norm | NoNorm, size: int)
 
 
 def open_readout(checkpoint: Checkpoint) -> Readout:
-    """Reads the map from the residual stream to logits. Quantized matrices are dequantized.
-
-    For an engine that quantizes its weights itself, such as `onnx:int4`, pass the quantized checkpoint.
-    """
+    """Reads the map from the residual stream to logits. Quantized matrices are dequantized."""
     spec, weights = checkpoint.spec, checkpoint.weights
     return Readout(
         norm=norm_weights(weights, "head.norm", spec.norm, spec.d_model),
