@@ -11,13 +11,16 @@ from itertools import count
 import numpy as np
 import onnx_ir as ir
 
-from export.experts import ABOVE, DOMAIN, NEURONS, OUTPUTS
+from export.experts import ABOVE, DOMAIN, NEURONS, OUTPUTS, ROUNDS
 from export.names import INSIDE
 from models.precision import Scheme, Zero
 from models.quantized import groups_of
 from models.spec import Activation
 
 _RUNTIME = "com.microsoft"
+
+_LARGEST = 127.0
+"""The largest number of 8 bits."""
 
 
 def expand_experts(model: ir.Model) -> None:
@@ -93,7 +96,8 @@ class _Expansion:
 
     def neurons(self) -> ir.Value:
         """(token, slot, neuron) of each token's chosen experts."""
-        x, chosen = self._node.inputs[:2]
+        chosen = self._node.inputs[1]
+        x = self._rounded(self._node.inputs[0])
         attributes, slots = self._node.attributes, self._whole(self._slots)
         gated, activation = bool(attributes["gated"].as_int()), Activation(attributes["activation"].as_string())
         limit = attributes["limit"].as_float() if "limit" in attributes else None
@@ -117,7 +121,7 @@ class _Expansion:
     def outputs(self) -> ir.Value:
         """(token, model): the sum over slots of weighted outputs."""
         neurons, chosen, weights = (self._node.inputs[at] for at in (0, 1, 6))
-        pair_neurons = self.steps.add("Flatten", neurons, axis=2)
+        pair_neurons = self._rounded(self.steps.add("Flatten", neurons, axis=2))
 
         def computed(inside: _Steps, pairs: ir.Value, expert: ir.Value) -> ir.Value:
             return self._product(inside, inside.add("Gather", pair_neurons, pairs), expert)
@@ -178,8 +182,7 @@ class _Expansion:
         scheme = Scheme(bits, group, Zero(attributes["zero"].as_string()))
         columns = attributes["columns"].as_int()
         grouping = {"bits": scheme.bits, "block_size": scheme.group}
-        accuracy = attributes["accuracy"].as_int()
-        if accuracy == 0 and _dequantizes_one(scheme, columns):
+        if _dequantizes_one(scheme, columns):
             parts, axes = (self._matrix, expert, self._scales, self._zeros), {"gather_axis": 0, "quantize_axis": 2}
             matrix = inside.add("GatherBlockQuantized", *parts, domain=_RUNTIME, **axes, **grouping)
             return inside.add("Gemm", rows, matrix, bias, transB=1)
@@ -187,8 +190,24 @@ class _Expansion:
             part and inside.add("Gather", part, expert) for part in (self._matrix, self._scales, self._zeros)
         )
         codes = inside.add("Reshape", codes, self._whole([self._rows, groups_of(columns, scheme), -1]))
-        grouping |= {"K": columns, "N": self._rows, "accuracy_level": accuracy}
+        grouping |= {"K": columns, "N": self._rows}
         return inside.add("MatMulNBits", rows, codes, scales, zeros, None, bias, domain=_RUNTIME, **grouping)
+
+    def _rounded(self, rows: ir.Value | None) -> ir.Value | None:
+        """Rows of numbers, rounded to 8 bits in groups if the accuracy says so: as products of constant codes do.
+
+        Products inside a loop do not: their codes are gathered, and such products use the numbers as they are.
+        """
+        attributes, steps = self._node.attributes, self.steps
+        if "accuracy" not in attributes or attributes["accuracy"].as_int() != ROUNDS:
+            return rows
+        groups = attributes["columns"].as_int() // attributes["block_size"].as_int()
+        grouped = steps.add("Reshape", rows, self._whole([0, groups, -1]))
+        largest = steps.add("ReduceMax", steps.add("Abs", grouped), self._whole([2]))
+        smallest = float(np.finfo(self._kind.numpy()).tiny)
+        scale = steps.add("Max", steps.add("Div", largest, self._number(_LARGEST)), self._number(smallest))
+        codes = steps.add("Round", steps.add("Div", grouped, scale))
+        return steps.add("Flatten", steps.add("Mul", codes, scale))
 
     def _clamped(self, inside: _Steps, gate: ir.Value, up: ir.Value, limit: float, slope: float) -> ir.Value:
         """(pair, neuron) of clamped experts."""

@@ -21,6 +21,9 @@ from models.spec import Activation
 
 DOMAIN, NEURONS, OUTPUTS = "edge", "ExpertNeurons", "ExpertOutputs"
 
+ROUNDS = 4
+"""The accuracy of products that round activations to 8 bits, each group with the scale of its largest."""
+
 ABOVE = 1.0
 """Clamped experts add this to `up`."""
 
@@ -57,7 +60,7 @@ class QuantizedExperts:
     Attributes:
         zeros: Zero points: bytes like codes for `Zero.WHOLE`, numbers for `Zero.ANY`, None for `Zero.MIDDLE`.
         columns: Columns of a matrix before rows were padded to whole groups.
-        accuracy: `accuracy_level` of products; 4 rounds activations to 8 bits.
+        accuracy: `accuracy_level` of products; `ROUNDS` rounds activations to 8 bits, and needs whole groups.
     """
 
     scheme: Scheme

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from export.batched_kernels import Batched
 from export.buffered_kernels import Buffered
-from export.expert_kernels import ExpertKernel, fused_experts, visible_experts
+from export.expert_kernels import ExpertKernel, fused_experts, portable_experts, visible_experts
 from export.graph_sites import mark_site
 from export.initializers import rotaries
 from export.kernels import kernels_of
@@ -81,7 +81,7 @@ class Ecosystem(Wrapper):
     @property
     def experts(self) -> ExpertKernel:
         """How experts are computed."""
-        return visible_experts
+        return portable_experts
 
     def forward(
         self,

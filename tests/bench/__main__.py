@@ -5,13 +5,16 @@ import os
 import shlex
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge.profile.machine import measure_roofline, this_machine
 from tests.bench import runtimes as who
-from tests.bench.checkpoint import LLAMA_135M, write_checkpoint
+from tests.bench.checkpoint import LLAMA_135M, Shape, write_checkpoint
+from tests.bench.mixture import FEW, MIXTURE, MIXTURE_PAIRS
 from tests.bench.pairs import Pair, Result, RuntimeFailed, Workload, time_pair
 from tests.bench.record import Record, as_json, as_page, as_text, cells, line
+from tests.bench.runtimes import FEW_EXPERTS
 
 PAIRS = (
     Pair(who.EDGE_ONNX, who.BARE, decode_aim=0.85, prefill_aim=0.7),
@@ -65,11 +68,13 @@ def _warn_of_load(busy: float | None, cores: int) -> None:
         _say(f"the load average is {busy:.1f} (1 minute) on {cores} cores: wait until it falls, or use more --rounds")
 
 
-def _time_all(folder: Path, workload: Workload, only: str) -> tuple[list[Result], list[str]]:
+def _time_all(
+    pairs: Sequence[Pair], folder: Path, workload: Workload, only: str
+) -> tuple[tuple[Result, ...], tuple[str, ...]]:
     """Results of every pair whose packages are installed, and the reasons why others did not run."""
     results: list[Result] = []
     left_out: list[str] = []
-    for pair in PAIRS:
+    for pair in pairs:
         if only not in pair.name:
             continue
         if pair.missing:
@@ -80,7 +85,7 @@ def _time_all(folder: Path, workload: Workload, only: str) -> tuple[list[Result]
             _say(line(cells(results[-1])))
         except RuntimeFailed as failure:
             left_out.append(f"{pair.name} ({failure})".replace(f"{folder.parent}{os.sep}", ""))
-    return results, left_out
+    return tuple(results), tuple(left_out)
 
 
 def main() -> int:
@@ -89,21 +94,32 @@ def main() -> int:
     workload = Workload(options.prompt, options.tokens, options.rounds, options.threads, options.rest)
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as temporary:
         os.environ["EDGE_CACHE"] = temporary  # graphs and codes made for this benchmark are deleted when it ends
-        folder = Path(temporary) / "llama-135m"
-        _say(f"writing the model ({LLAMA_135M.float32_bytes / 1e6:.0f} MB)")
-        write_checkpoint(folder, LLAMA_135M)
-        before = measure_roofline(workload.threads, _say)
-        results, left_out = _time_all(folder, workload, options.only)
-        after = measure_roofline(workload.threads, _say)
-    command = _command(workload, options.only)
-    record = Record(command, LLAMA_135M, workload, machine, tuple(results), tuple(left_out), (before, after))
-    print(as_text(record))
+        records = []
+        for shape, pairs in ((LLAMA_135M, PAIRS), (MIXTURE, MIXTURE_PAIRS)):
+            if not any(options.only in pair.name for pair in pairs):
+                continue
+            folder = _written(Path(temporary), shape)
+            before = measure_roofline(workload.threads, _say)
+            results, left_out = _time_all(pairs, folder, workload, options.only)
+            rooflines = before, measure_roofline(workload.threads, _say)
+            command = _command(workload, options.only)
+            records.append(Record(command, shape, workload, machine, results, left_out, rooflines))
+            print(as_text(records[-1]))
     if options.json:
-        options.json.write_text(as_json(record), encoding="utf8")
+        options.json.write_text(as_json(records), encoding="utf8")
     if options.write:
-        options.write.write_text(as_page(record), encoding="utf8")
+        options.write.write_text(as_page(*records), encoding="utf8")
         _say(f"written to {options.write}")
-    return 0 if results else 1
+    return 0 if any(record.results for record in records) else 1
+
+
+def _written(root: Path, shape: Shape) -> Path:
+    """The folder with a model of this shape; for a mixture, the one with fewer experts is next to it."""
+    folder = root / ("mixture" if shape is MIXTURE else "llama-135m")
+    for one, where in ((shape, folder), *(((FEW, root / FEW_EXPERTS),) if shape is MIXTURE else ())):
+        _say(f"writing {one} ({one.float32_bytes / 1e6:.0f} MB)")
+        write_checkpoint(where, one)
+    return folder
 
 
 if __name__ == "__main__":

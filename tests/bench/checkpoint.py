@@ -71,6 +71,11 @@ class Shape:
         return sizes
 
     @property
+    def read_tensors(self) -> Sizes:
+        """The tensors that a token reads."""
+        return self.tensors
+
+    @property
     def float32_bytes(self) -> int:
         """Bytes of all weights, as float32."""
         return 4 * sum(prod(size) for size in self.tensors.values())

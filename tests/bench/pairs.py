@@ -43,16 +43,19 @@ class Pair:
     Attributes:
         decode_aim: The ratio of `other` to `edge` that decoding should reach; None if there is no target.
         prefill_aim: The same for the time to the first token.
+        model: A short name of the model, if it is not the Llama.
     """
 
     edge: Runtime
     other: Runtime
     decode_aim: float | None = None
     prefill_aim: float | None = None
+    model: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.edge.name} | {self.other.name}"
+        names = f"{self.edge.name} | {self.other.name}"
+        return f"{self.model}: {names}" if self.model else names
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -2,10 +2,11 @@
 
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from statistics import median
+from typing import Any
 
 from edge import __version__
 from edge.engines.blas import blas_behind_mlx
@@ -31,6 +32,11 @@ alternates. Before the timed run there is a short warm-up run and a pause. All r
 decode greedily, and get token ids, so tokenization is not timed. llama.cpp has keys and values in float16, its default;
 all others have them in float32. llama.cpp's Q4_0 has every matrix in 4 bits, including the tied embedding, as Edge's
 int4 has."""
+
+_MIXTURE = """\
+*8 experts*: the same with 8 experts a layer, of which a token uses as many. A token reads the chosen experts only, so
+its time should not depend on the number of experts. mlx-lm's 4 bits have the groups of Edge's int4; routers are in
+float32 in both."""
 
 _BANDWIDTH = """\
 Decoding one token reads every weight once, so memory bandwidth limits tokens per second. The bandwidth of this machine
@@ -131,7 +137,7 @@ def line(words: list[str]) -> str:
 
 
 def as_text(record: Record) -> str:
-    """For a terminal."""
+    """One model, for a terminal."""
     rows = [line(list(HEADER)), *(line(cells(result)) for result in record.results)]
     found = [
         f"{rate.runtime.name:36} {show_bytes(rate.read_bytes):>8} per token, {show_bytes(rate.bytes_per_s):>8}/s,"
@@ -142,7 +148,7 @@ def as_text(record: Record) -> str:
         [
             f"edge {__version__} · {record.shape}; random weights",
             _conditions(record),
-            *(f"  {name}: {of}" for name, of in _versions(record)),
+            *(f"  {name}: {of}" for name, of in _versions(record.versions)),
             "\ndecode, per token; then time to first token; ratio = other / Edge, above 1 Edge is faster",
             *rows,
             "",
@@ -153,8 +159,12 @@ def as_text(record: Record) -> str:
     )
 
 
-def as_json(record: Record) -> str:
-    """Every measured time."""
+def as_json(records: Sequence[Record]) -> str:
+    """Every measured time, by the name of the model."""
+    return json.dumps({record.shape.name: _table_of(record) for record in records}, indent=1)
+
+
+def _table_of(record: Record) -> dict[str, Any]:
     rows = [
         {
             "edge": result.pair.edge.name,
@@ -169,7 +179,7 @@ def as_json(record: Record) -> str:
         }
         for result in record.results
     ]
-    reported = {
+    return {
         "date": date.today().isoformat(),
         "command": record.command,
         "edge": __version__,
@@ -180,27 +190,14 @@ def as_json(record: Record) -> str:
         "left_out": record.left_out,
         "rows": rows,
     }
-    return json.dumps(reported, indent=1)
 
 
-def as_page(record: Record) -> str:
-    """For `docs/benchmarks.md`."""
-    pairs = _table(PAGE_HEADER, map(cells, record.results))
-    reading = _table(
-        ("runtime", "weights per token", "decode, ms per token", "read rate", "share of bandwidth"),
-        (
-            [
-                read_rate.runtime.name,
-                show_bytes(read_rate.read_bytes),
-                f"{read_rate.token_ms:.1f}",
-                f"{show_bytes(read_rate.bytes_per_s)}/s",
-                show_share(read_rate.bytes_per_s / record.bandwidth_bytes_per_s),
-            ]
-            for read_rate in read_rates(record)
-        ),
-    )
-    versions = "\n".join(f"- {name}: {of}" for name, of in _versions(record))
-    left_out = "".join(f"- {reason}\n" for reason in record.left_out) or "None.\n"
+def as_page(record: Record, mixture: Record | None = None) -> str:
+    """For `docs/benchmarks.md`: the Llama, and a mixture of experts."""
+    pairs, reading = _table(PAGE_HEADER, map(cells, record.results)), _read_table(record)
+    known = record.versions | (mixture.versions if mixture else {})
+    versions = "\n".join(f"- {name}: {of}" for name, of in _versions(known))
+    left_out = [*record.left_out, *(mixture.left_out if mixture else ())]
     return f"""\
 # Speed compared with other runtimes
 
@@ -224,13 +221,45 @@ Written by `make bench` on {date.today().isoformat()}, with edge {__version__}. 
 
 {reading}
 
-## Pairs that did not run
+{_mixture_page(mixture) if mixture else ""}## Pairs that did not run
 
-{left_out}
+{"".join(f"- {reason}" + chr(10) for reason in left_out) or "None." + chr(10)}
 ## Versions
 
 {versions}
 """
+
+
+def _mixture_page(record: Record) -> str:
+    return f"""\
+## A mixture of experts
+
+{record.shape}; random weights. {_MIXTURE}
+
+{_conditions(record)}.
+
+{_table(PAGE_HEADER, map(cells, record.results))}
+
+{_read_table(record)}
+
+"""
+
+
+def _read_table(record: Record) -> str:
+    """The rate at which each runtime reads weights."""
+    return _table(
+        ("runtime", "weights per token", "decode, ms per token", "read rate", "share of bandwidth"),
+        (
+            [
+                read_rate.runtime.name,
+                show_bytes(read_rate.read_bytes),
+                f"{read_rate.token_ms:.1f}",
+                f"{show_bytes(read_rate.bytes_per_s)}/s",
+                show_share(read_rate.bytes_per_s / record.bandwidth_bytes_per_s),
+            ]
+            for read_rate in read_rates(record)
+        ),
+    )
 
 
 def _table(header: tuple[str, ...], rows: Iterator[list[str]] | Iterator[tuple[str, ...]]) -> str:
@@ -253,7 +282,7 @@ def _rooflines(record: Record) -> str:
     return " and ".join(f"{show_bytes(sweep.bandwidth_bytes_per_s)}/s" for sweep in record.rooflines)
 
 
-def _versions(record: Record) -> Iterator[tuple[str, str]]:
-    yield from record.versions.items()
-    if any("mlx" in name for name in record.versions):
+def _versions(versions: dict[str, str]) -> Iterator[tuple[str, str]]:
+    yield from versions.items()
+    if any("mlx" in name for name in versions):
         yield "BLAS of mlx, for Edge and mlx-lm", blas_behind_mlx()

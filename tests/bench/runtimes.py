@@ -81,14 +81,21 @@ def _timed(tokens: Iterator[object], count: int) -> Times:
     return Times(waits[0], tuple(waits[1:]))
 
 
-def _edge(engine: str, parts: str = "none", depth: int = 0) -> Callable[[Path, int], Run]:
-    """Edge through its Python API, `edge.load(...).run(...)`, with `depth` tokens before the prompt."""
+FEW_EXPERTS = "few-experts"
+"""The folder with fewer experts, next to that of a mixture."""
+
+
+def _edge(engine: str, parts: str = "none", depth: int = 0, sibling: str = "") -> Callable[[Path, int], Run]:
+    """Edge through its Python API, `edge.load(...).run(...)`, with `depth` tokens before the prompt.
+
+    `sibling` is the name of another folder with a checkpoint, next to the one that is opened.
+    """
 
     def open_edge(folder: Path, threads: int) -> Run:
         import edge
         from edge.watch import Watch
 
-        model = edge.load(folder, engine=engine, threads=threads)
+        model = edge.load(folder.with_name(sibling or folder.name), engine=engine, threads=threads)
         every = Watch.all()
         watch = {"none": Watch.nothing(), "sites": Watch(parts=every.parts), "all": every}[parts]
 
@@ -201,17 +208,35 @@ def _open_transformers(folder: Path, threads: int) -> Run:
     return lambda ids, count: _timed(tokens(ids), count)
 
 
-def _open_mlx_lm(folder: Path, threads: int) -> Run:
-    """mlx-lm, with the same BLAS for MLX as in Edge."""
+def _mlx_lm(bits: int | None) -> Callable[[Path, int], Run]:
+    """mlx-lm in float32, or quantized as it is opened."""
+
+    def open_mlx_lm(folder: Path, threads: int) -> Run:
+        return _open_mlx_lm(folder, threads, bits)
+
+    return open_mlx_lm
+
+
+def _open_mlx_lm(folder: Path, threads: int, bits: int | None) -> Run:
+    """mlx-lm, with the same BLAS for MLX as in Edge, and the same groups. Routers stay in float32, as in Edge."""
     from edge.engines.blas import preload_blas, set_blas_threads
 
     preload_blas()
     import mlx.core as mx
+    from mlx import nn
     from mlx_lm.generate import generate_step
     from mlx_lm.utils import load_model
 
     set_blas_threads(threads)
     model, _ = load_model(folder)
+    if bits is not None:
+        nn.quantize(
+            model,
+            group_size=GROUP,
+            bits=bits,
+            class_predicate=lambda path, part: hasattr(part, "to_quantized") and not path.endswith("mlp.gate"),
+        )
+        mx.eval(model.parameters())
 
     def run(ids: list[int], count: int) -> Times:
         return _timed(generate_step(mx.array(ids), model, max_tokens=count + 1), count)
@@ -219,7 +244,10 @@ def _open_mlx_lm(folder: Path, threads: int) -> Run:
     return run
 
 
-INT4, INT4_WIDE = grouped(Scheme(4, 32, Zero.WHOLE)), grouped(Scheme(4, 128, Zero.MIDDLE))
+GROUP = 32
+"""Weights of a group, in Edge's int4 and in mlx-lm."""
+
+INT4, INT4_WIDE = grouped(Scheme(4, GROUP, Zero.WHOLE)), grouped(Scheme(4, 128, Zero.MIDDLE))
 
 EDGE_ONNX = Runtime("edge onnx", ("onnxruntime",), _edge("onnx"), dense)
 EDGE_ONNX_SITES = Runtime("edge onnx, all sites recorded", ("onnxruntime",), _edge("onnx", "sites"))
@@ -227,6 +255,9 @@ EDGE_ONNX_ALL = Runtime("edge onnx, sites and logits recorded", ("onnxruntime",)
 EDGE_DEEP = Runtime("edge onnx at depth 1,700", ("onnxruntime",), _edge("onnx", depth=DEPTH))
 EDGE_INT4 = Runtime("edge onnx:int4", ("onnxruntime",), _edge("onnx:int4"), INT4)
 EDGE_INT4_WIDE = Runtime("edge onnx:int4-g128-sym", ("onnxruntime",), _edge("onnx:int4-g128-sym"), INT4_WIDE)
+EDGE_INT4_FEW = Runtime("edge onnx:int4, 8 experts", ("onnxruntime",), _edge("onnx:int4", sibling=FEW_EXPERTS), INT4)
+EDGE_ONNX_FEW = Runtime("edge onnx, 8 experts", ("onnxruntime",), _edge("onnx", sibling=FEW_EXPERTS), dense)
+EDGE_MLX_INT4 = Runtime("edge mlx:int4", ("mlx",), _edge("mlx:int4"), INT4)
 EDGE_MLX = Runtime("edge mlx", ("mlx",), _edge("mlx"), dense)
 EDGE_TORCH = Runtime("edge torch", ("torch",), _edge("torch"), dense)
 BARE = Runtime("matrix products only", ("onnxruntime", "onnx"), _open_bare, dense)
@@ -235,12 +266,14 @@ GENAI_INT4 = Runtime("genai int4", ("onnxruntime-genai",), _genai("int4"))
 LLAMA_CPP = Runtime("llama.cpp F32", ("llama-cpp-python", "gguf"), _llama_cpp("F32"), dense)
 LLAMA_CPP_INT4 = Runtime("llama.cpp Q4_0", ("llama-cpp-python", "gguf"), _llama_cpp("Q4_0"), q4_0)
 TRANSFORMERS = Runtime("transformers", ("transformers", "torch"), _open_transformers, dense)
-MLX_LM = Runtime("mlx-lm", ("mlx-lm", "mlx"), _open_mlx_lm, dense)
+MLX_LM = Runtime("mlx-lm", ("mlx-lm", "mlx"), _mlx_lm(None), dense)
+MLX_LM_INT4 = Runtime("mlx-lm 4 bits", ("mlx-lm", "mlx"), _mlx_lm(4), INT4)
 
 BY_NAME = {
     runtime.name: runtime
     for runtime in (
         EDGE_ONNX, EDGE_ONNX_SITES, EDGE_ONNX_ALL, EDGE_DEEP, EDGE_INT4, EDGE_INT4_WIDE, EDGE_MLX, EDGE_TORCH,
-        BARE, GENAI, GENAI_INT4, LLAMA_CPP, LLAMA_CPP_INT4, TRANSFORMERS, MLX_LM,
+        EDGE_INT4_FEW, EDGE_ONNX_FEW, EDGE_MLX_INT4,
+        BARE, GENAI, GENAI_INT4, LLAMA_CPP, LLAMA_CPP_INT4, TRANSFORMERS, MLX_LM, MLX_LM_INT4,
     )
 }  # fmt: skip

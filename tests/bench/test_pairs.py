@@ -72,7 +72,7 @@ def test_a_token_reads_the_bytes_that_a_quantized_file_holds(tmp_path: Path) -> 
 
 def test_the_record_has_every_pair_and_the_share_of_bandwidth() -> None:
     kept = record(RESULT)
-    page, reported = as_page(kept), json.loads(as_json(kept))
+    page, reported = as_page(kept), json.loads(as_json([kept]))[LLAMA_135M.name]
     (read_rate, _) = read_rates(kept)
     assert read_rate.bytes_per_s == pytest.approx(LLAMA_135M.float32_bytes / 0.020)
     assert "| edge onnx | onnxruntime-genai | 20.0 | 20.0 | 1.75 (1.50–2.00) | 1.90 missed |" in page

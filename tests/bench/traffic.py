@@ -8,20 +8,21 @@ from models.quantized import groups_of, row_bytes
 from tests.bench.checkpoint import Shape
 
 Reads = Callable[[Shape], int]
-"""Bytes read per token. A tied embedding counts once, as the head; the embedding itself reads one row."""
+"""Bytes read per token. A tied embedding counts once, as the head; the embedding itself reads one row. Of a mixture,
+the chosen experts count."""
 
 _Q4_0_BLOCK, _Q4_0_BYTES = 32, 18
 """A block has the codes of 32 weights and one float16 scale."""
 
 
 def matrices(shape: Shape) -> list[tuple[int, int]]:
-    """Rows and columns of each matrix."""
-    return [(size[0], size[1]) for size in shape.tensors.values() if len(size) == 2]
+    """Rows and columns of each matrix that a token reads."""
+    return [(size[0], size[1]) for size in shape.read_tensors.values() if len(size) == 2]
 
 
 def dense(shape: Shape) -> int:
     """Bytes in float32."""
-    return shape.float32_bytes
+    return 4 * sum(prod(size) for size in shape.read_tensors.values())
 
 
 def q4_0(shape: Shape) -> int:

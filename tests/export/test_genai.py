@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import onnx
 import pytest
+from transformers import MixtralConfig
 
 from edge.session import load
 from export.quantizing import prepare_quantized
@@ -36,6 +38,16 @@ def generated(folder: Path, count: int) -> list[int]:
     return [int(token) for token in generator.get_sequence(0)]
 
 
+CONFIGS = REFERENCES | {
+    "mixtral-whole-groups": lambda: MixtralConfig(
+        vocab_size=96, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=64, num_local_experts=6, num_experts_per_tok=2, pad_token_id=None, bos_token_id=0,
+        eos_token_id=0,
+    ),
+}  # fmt: skip
+OPERATORS = {("mixtral-whole-groups", "fp32"): "MoE", ("mixtral-whole-groups", "int4"): "QMoE"}
+"""The operators that compute experts."""
+
 CASES = [
     ("llama-linear-scaling", "fp32"),
     ("qwen2-tied", "fp32"),
@@ -44,18 +56,23 @@ CASES = [
     ("ministral3-one-kv-head-window-tied", "fp32"),
     ("hunyuan-norms-after-rotation-alpha", "fp32"),
     ("llama-linear-scaling", "int4"),
+    ("mixtral-one-expert-of-three-odd-sizes", "fp32"),
+    *OPERATORS,
 ]
-"""Shared and full heads, a family that its own builder lacks, and a head size that its fast operator refuses."""
+"""Shared and full heads, a family that its own builder lacks, and a head size that its fast operator refuses;
+mixtures of experts in a loop and in one operator."""
 
 
 @pytest.mark.parametrize(("name", "precision"), CASES, ids=["-".join(case) for case in CASES])
 def test_genai_generates_what_edge_generates(tmp_path: Path, name: str, precision: str) -> None:
     folder, out = tmp_path / "checkpoint", tmp_path / "out"
-    write_reference(REFERENCES[name](), folder)
+    write_reference(CONFIGS[name](), folder)
     held = open_checkpoint(folder)
     if precision == "int4":
         held = prepare_quantized(held, Scheme(4, 32, Zero.WHOLE), quiet)
     export_checkpoint(held, out, quiet, TARGETS["genai"])
+    if operator := OPERATORS.get((name, precision)):
+        assert operator in {node.op_type for node in onnx.load(out / "model.onnx", load_external_data=False).graph.node}
     with load(folder, f"onnx:{precision}", threads=1) as model:
         count = min(64, model.spec.context - len(PROMPT))
         want = model.run(ids=PROMPT, max_new_tokens=count, stop_tokens=())
