@@ -179,7 +179,7 @@ def test_longrope_stays_within_the_context_its_short_factors_are_for(tmp_path: P
         ("llama-grouped-tied", {"hidden_size": "big"}, "'hidden_size' is 'big'"),
         ("llama-grouped-tied", {"num_key_value_heads": 3}, "cannot share 3 key/value heads"),
         ("llama-grouped-tied", {"model_type": "llamma"}, "did you mean 'llama'?"),
-        ("llama-grouped-tied", {"model_type": "deepseek_v3", "n_routed_experts": 8}, "compressed to latent vectors"),
+        ("llama-grouped-tied", {"model_type": "deepseek_v3", "n_routed_experts": 8}, "latent attention"),
         ("llama-grouped-tied", {"model_type": "phimoe", "num_local_experts": 8}, "chooses experts one after another"),
         ("llama-grouped-tied", {"num_local_experts": 8}, "requires mixture-of-experts FFNs"),
         ("llama-grouped-tied", {"model_type": "bloom"}, "requires ALiBi positions"),
