@@ -61,7 +61,7 @@ def size_text(kind: FFN, write: Callable[[int], str] = str) -> str:
 
 
 def sizes_text(spec: DecoderSpec, between: str, write: Callable[[int], str] = str) -> str:
-    """The numbers of neurons of a decoder's FFNs, each once, the smallest first; `between` them, or `; ` for mixtures."""
+    """The numbers of neurons of a decoder's FFNs, each once, the smallest first; `; ` between mixtures."""
     kinds = sorted((layer.ffn for layer in spec.layers), key=lambda kind: kind.d_ff)
     between = "; " if any(isinstance(kind, MoE) for kind in kinds) else between
     return between.join(dict.fromkeys(size_text(kind, write) for kind in kinds))

@@ -214,10 +214,7 @@ def norm_weights(weights: Parameters, name: str, kind: Norm | NoNorm, size: int)
 
 
 def open_readout(checkpoint: Checkpoint) -> Readout:
-    """Reads the map from the residual stream to logits. Quantized matrices are dequantized.
-
-    For an engine that quantizes its weights itself, such as `onnx:int4`, pass the quantized checkpoint.
-    """
+    """Reads the map from the residual stream to logits. Quantized matrices are dequantized."""
     spec, weights = checkpoint.spec, checkpoint.weights
     return Readout(
         norm=norm_weights(weights, "head.norm", spec.norm, spec.d_model),
@@ -235,6 +232,8 @@ def open_output_projection(checkpoint: Checkpoint, layer: int, sublayer: Sublaye
         raise MisuseError(f"no layer {layer}; this decoder has layers 0 to {spec.n_layers - 1}")
     writes = [f"{name}.{part}" for part in spec.layers[layer].sublayers[sublayer].writes]
     matrices = [_columns(_floats(weights, f"{part}.weight")) for part in writes if f"{part}.weight" in weights]
+    if not matrices:
+        raise MisuseError(f"{name} has no output vectors that Edge knows how to read")
     kind = spec.layers[layer].norm if spec.layers[layer].norms_after else NoNorm()
     biases = [_floats(weights, f"{part}.bias") for part in writes if f"{part}.bias" in weights]
     return OutputProjection(

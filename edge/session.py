@@ -15,7 +15,7 @@ from edge import __version__
 from edge.change import Edit, check_edits
 from edge.engines.base import Engine, Step
 from edge.engines.choice import check_threads, engine_of
-from edge.engines.registry import open_engine
+from edge.engines.registry import as_computed, open_engine
 from edge.engines.thread import EngineThread
 from edge.generate import Generated, Request, check_ids, generate, logits_of
 from edge.sampling import Sampling
@@ -58,13 +58,17 @@ OnToken = Callable[[Token], None]
 
 
 class Model:
-    """One checkpoint on one engine. Methods may be called from any thread. Close it after use."""
+    """One checkpoint on one engine. Methods may be called from any thread. Close it after use.
+
+    Attributes:
+        checkpoint: The weights that the engine computes with: quantized if the engine quantizes them.
+    """
 
     def __init__(self, checkpoint: Checkpoint, engine: str, threads: int | None, progress: Progress) -> None:
-        self.checkpoint, choice = checkpoint, engine_of(engine)
+        choice, self.checkpoint = as_computed(engine_of(engine), checkpoint, progress)
         self.tokenizer = open_tokenizer(checkpoint.folder)
         self._stopping = Event()
-        self._thread = EngineThread(lambda: open_engine(choice, checkpoint, threads, progress))
+        self._thread = EngineThread(lambda: open_engine(choice, self.checkpoint, threads, progress))
         try:
             opened = self._thread.do(lambda engine: engine)
             self.engine, self.threads, self.versions = opened.name, opened.threads, opened.versions

@@ -11,7 +11,7 @@ from models.json_text import json_text, parse_json
 from models.other_formats import of_file
 from models.safetensors_file import TensorPlace, tensor_places
 
-FORMAT = "3"
+FORMAT = "4"
 """Increases when an older Edge could not read new traces."""
 
 

@@ -34,7 +34,7 @@ ExpertKernel = Callable[
 def portable_experts(experts: OneByOne, x: Tensor, given: Tensor, chosen: Tensor, see: Probe) -> Tensor:
     """Neurons and outputs apart, with activations as they are."""
     assert isinstance(experts, Experts)
-    return _apart(experts, x, given, chosen, see, (exact(matrices(experts.first)), exact(matrices(experts.last))))
+    return _shown(experts, x, given, chosen, see, (exact(matrices(experts.first)), exact(matrices(experts.last))))
 
 
 def visible_experts(experts: OneByOne, x: Tensor, given: Tensor, chosen: Tensor, see: Probe) -> Tensor:
@@ -42,10 +42,10 @@ def visible_experts(experts: OneByOne, x: Tensor, given: Tensor, chosen: Tensor,
     assert isinstance(experts, Experts)
     if not is_fused(experts):
         return portable_experts(experts, x, given, chosen, see)
-    return _apart(experts, x, given, chosen, see, (matrices(experts.first), matrices(experts.last)))
+    return _shown(experts, x, given, chosen, see, (matrices(experts.first), matrices(experts.last)))
 
 
-def _apart(
+def _shown(
     experts: Experts, x: Tensor, given: Tensor, chosen: Tensor, see: Probe, stacks: tuple[Matrices, Matrices]
 ) -> Tensor:
     active = neurons(x, chosen, stacks[0], experts.first.bias, expert=expert_of(experts.kind))

@@ -53,7 +53,7 @@ def as_quantized(checkpoint: Checkpoint, requested: Precision) -> Grouped:
         return stored
     # A precision as users write it does not include non-integer zero points.
     written = Grouped(replace(stored.scheme, zero=Zero.WHOLE)) if stored.scheme.zero is Zero.ANY else stored
-    if not isinstance(requested, Grouped) or requested.scheme != written.scheme:
+    if not isinstance(requested, Grouped) or requested.scheme not in (stored.scheme, written.scheme):
         raise MisuseError(f"the weights of {checkpoint.name} are stored as {stored}, not {requested}; use {stored}")
     return requested
 

@@ -8,9 +8,10 @@ other                                       work outside all parts
 """
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 
-from models.sites import ATTENTION, FFN
+from models.sites import ATTENTION, FFN, SUBLAYERS
 from models.spec import FFN as FeedForward
 from models.spec import DecoderSpec, Mixer
 from models.sublayers.sublayer import kinds_of
@@ -26,6 +27,20 @@ def known_parts() -> tuple[str, ...]:
     kinds = ((ATTENTION, Mixer), (FFN, FeedForward))
     found = (f"{name}.{part}" for name, base in kinds for kind in kinds_of(base) for part in kind.parts)
     return tuple(dict.fromkeys(found))
+
+
+def in_order(parts: Iterable[str]) -> list[str]:
+    """Parts and sublayers in order of computation: `embed`, layer by layer, `head`, others."""
+    known = {name: place for place, name in enumerate(known_parts())}
+    outside = {"embed": -1, "head": sys.maxsize - 1}
+
+    def place(part: str) -> tuple[int, int, int]:
+        if not part.startswith("layers."):
+            return outside.get(part, sys.maxsize), 0, 0
+        _, layer, sublayer, *_ = part.split(".")
+        return int(layer), SUBLAYERS.index(sublayer), known.get(within_layer(part), len(known))
+
+    return sorted(parts, key=place)
 
 
 class TimedParts:

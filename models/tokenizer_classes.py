@@ -48,25 +48,36 @@ CLASS_TOKENS: dict[str, dict[str, str]] = {
 _ANY = "TokenizersBackend"
 
 _REGISTERED = {
+    "cohere2": "CohereTokenizer",
+    "ernie4_5": _ANY,
     "gemma": "GemmaTokenizer",
     "gemma2": "GemmaTokenizer",
     "gemma3_text": "GemmaTokenizer",
+    "glm4": _ANY,
     "gpt2": "GPT2Tokenizer",
     "gpt_neox": "GPTNeoXTokenizer",
     "granite": _ANY,
+    "granitemoe": _ANY,
+    "ministral3": _ANY,
     "mistral": _ANY,
+    "mixtral": _ANY,
+    "nemotron": _ANY,
     "olmo2": _ANY,
+    "olmo3": _ANY,
+    "olmoe": "GPTNeoXTokenizer",
     "opt": "GPT2Tokenizer",
     "phi": "GPT2Tokenizer",
     "phi3": _ANY,
     "qwen2": "Qwen2Tokenizer",
+    "qwen2_moe": "Qwen2Tokenizer",
     "qwen3": "Qwen2Tokenizer",
+    "qwen3_moe": "Qwen2Tokenizer",
     "stablelm": _ANY,
     "starcoder2": "GPT2Tokenizer",
 }
 """The class that transformers uses for a model type."""
 
-_OFTEN_MISNAMED = frozenset({"phi3", "qwen2"})
+_OFTEN_MISNAMED = frozenset({"ernie4_5", "nemotron", "phi3", "qwen2"})
 """Model types whose published files often name the wrong class; the registered one is used instead."""
 
 

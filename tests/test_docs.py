@@ -39,6 +39,8 @@ SLOW = {"compare", "lab", "profile"}
 EXPORT = DOCS / "how-to" / "export-for-another-tool.md"
 CLAIMS = DOCS / "explanation" / "why-ffns-hold-facts-and-attention-relates-tokens.md"
 NOTEBOOK = DOCS / "read-a-trace.ipynb"
+ARCHITECTURE = DOCS / "explanation" / "architecture.md"
+TOY_KINDS = ROOT / "tests" / "models" / "sublayers" / "toy_kinds.py"
 
 
 def shown(file: Path) -> str:
@@ -180,6 +182,13 @@ def test_the_loop_around_a_standard_graph_runs(
     assert len(code.strip().splitlines()) <= 25
     exec(compile(code, shown(EXPORT), "exec"), {})
     assert generated in capfd.readouterr().out.replace("\n", " "), "the other runtime's loop generates another text"
+
+
+def test_the_example_of_a_new_kind_is_code_that_is_tested() -> None:
+    code, quoted = text_of(TOY_KINDS), blocks(ARCHITECTURE, "python")
+    assert len(quoted) >= 5, "the page no longer quotes the example"
+    for block in quoted:
+        assert f"\n{block}" in code, f"{shown(ARCHITECTURE)} quotes what {shown(TOY_KINDS)} does not have:\n{block}"
 
 
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

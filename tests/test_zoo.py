@@ -34,7 +34,8 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 
 def test_the_bundled_models_are_present_and_small() -> None:
-    assert zoo_names() == ("fable-gelu", "fable-relu") == tuple(sorted(RECIPES))
+    assert zoo_names() == ("fable-gelu", "fable-relu")
+    assert set(zoo_names()) <= set(RECIPES)
     folders = [Path(str(zoo_folder(name))) for name in zoo_names()]
     held_bytes = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
     assert held_bytes < SHIPPED_BYTES, f"the zoo weighs {held_bytes / 1e6:.0f} MB"

@@ -109,14 +109,13 @@ def first_differences(found: Comparison) -> str:
     staying = ", ".join(one.name for one in found.variants if not one.first_divergent_site)
     if not leaving:
         return "none, all engines within tolerance"
-    if not leaving:
-        return "none, all engines within tolerance"
     return "; ".join([*leaving, *([f"{staying} within tolerance"] if staying else [])])
 
 
 def _departure(one: ComparedVariant) -> str:
     at = one.first_divergent_site
-    return f"at {at.site}, token {at.token} {quote_piece(at.piece)}" if at else ""
+    tie = ", router near tie" if one.router_near_tie else ""
+    return f"at {at.site}, token {at.token} {quote_piece(at.piece)}{tie}" if at else ""
 
 
 def sum_lines(found: Comparison) -> tuple[Line, ...]:

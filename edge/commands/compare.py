@@ -23,6 +23,10 @@ _LEGEND = {
     "heads": "Jensen-Shannon divergence of attention, bits: mean of heads, largest",
     "pp": "share minus the reference's share, in percentage points",
 }
+_ROUTING_LEGEND = {
+    "same experts": "tokens for which the router chooses the reference's experts",
+    "flips (near ties)": "tokens with other experts; of these, reference's last expert leads the next by under 0.1",
+}
 
 
 @click.command(
@@ -75,7 +79,9 @@ def compare(
     Sites        relative error of each site, max |a - b| / max |b|, b being the reference; the first site over its
                  tolerance, in the order of computation. Tolerance of the coarser precision: fp32 5e-5, fp16 1e-2,
                  bf16 4e-2, int8 5e-2, int4 3e-1
-    Layers       Jensen-Shannon divergence of attention patterns per head, in bits; activation sparsity of the FFN
+    Layers       Jensen-Shannon divergence of attention patterns per head, in bits; activation sparsity of the FFN; in
+                 a mixture of experts, the share of tokens with the reference's experts. A flip is a token with others,
+                 and a near tie if the reference's k-th score exceeds the next one by less than 0.1
 
     CSV has one row per variant; JSON has all results.
     """
@@ -127,7 +133,7 @@ def sections(found: "Comparison", layout: str, columns: int) -> list[str]:
     shown = [
         _opening(found),
         summary_table(found).write(layout),
-        _titled(f"First site over tolerance, compared with {reference}", [places_table(found)], layout),
+        _titled(f"First site over tolerance, compared with {reference}", [places_table(found)], layout) + _tied(found),
         _titled(
             f"First different token in greedy decoding, after {prompt} tokens of the text",
             [choices_table(found)],
@@ -138,7 +144,14 @@ def sections(found: "Comparison", layout: str, columns: int) -> list[str]:
         title = f"{one.name}, layer by layer: relative error of sites; * exceeds {show_tolerance(one.tolerance)}"
         shown.append(_titled(title, layer_tables(found, one, columns), layout))
     mark = "- " if layout == "md" else ""
-    return [*shown, "\n".join(f"{mark}{word}: {meaning}" for word, meaning in _LEGEND.items())]
+    legend = _LEGEND | (_ROUTING_LEGEND if any(one.routing for one in found.variants) else {})
+    return [*shown, "\n".join(f"{mark}{word}: {meaning}" for word, meaning in legend.items())]
+
+
+def _tied(found: "Comparison") -> str:
+    """Names the variants whose first site over tolerance follows a near tie of a router."""
+    tied = [one.name for one in found.variants if one.router_near_tie]
+    return f"\n\nRouter near tie at that token, which has other experts: {', '.join(tied)}" if tied else ""
 
 
 def _titled(title: str, tables: list[Table], layout: str) -> str:

@@ -1,6 +1,7 @@
 """A comparison as tables: summary, first different sites and tokens, then layer by layer."""
 
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from edge.picture.units import show_bytes, show_error, show_number, show_share, show_tolerance
@@ -25,6 +26,7 @@ _SITES = {
 _LAYER = Column("layer", "layer")
 _SITE_COLUMNS = tuple(Column(part, heading) for part, heading in _SITES.items())
 _HEAD_COLUMNS = (Column("head_bits", "heads, bits"), Column("largest_head_bits", "largest"))
+_ROUTING_COLUMNS = (Column("same_experts", "same experts"), Column("flips", "flips (near ties)"))
 _PLACES = (
     Column("variant", "variant"),
     Column("site", "first site over tolerance"),
@@ -88,20 +90,26 @@ def choices_table(found: "Comparison") -> Table:
 
 
 def layer_tables(found: "Comparison", one: "ComparedVariant", columns: int) -> list[Table]:
-    """Errors of every site, and changes of heads and neurons, per layer: one table if it fits `columns`, else two."""
+    """Errors of every site, changes of heads and neurons, and routing, per layer.
+
+    One table if it fits `columns`, else one for each; without a mixture of experts, none for routing.
+    """
     layers = range(max(len(shares) for subject in (found.reference, one) for shares in subject.sparsity.values()))
     numbers: list[tuple[Cell, ...]] = [(str(layer),) for layer in layers]
-    sites = [_site_cells(one, layer) for layer in layers]
-    inside = [_inside_cells(found.reference, one, layer) for layer in layers]
-    whole = Table(
-        (_LAYER, *_SITE_COLUMNS, *_inside_columns()),
-        [(*number, *own, *rest) for number, own, rest in zip(numbers, sites, inside, strict=True)],
-    )
+    groups: list[tuple[tuple[Column, ...], list[tuple[Cell, ...]]]] = [
+        (_SITE_COLUMNS, [_site_cells(one, layer) for layer in layers]),
+        (_inside_columns(), [_inside_cells(found.reference, one, layer) for layer in layers]),
+    ]
+    if one.routing:
+        groups.append((_ROUTING_COLUMNS, [_routing_cells(one, layer) for layer in layers]))
+    headings = chain.from_iterable(own for own, _ in groups)
+    by_layer = zip(numbers, *(rows for _, rows in groups), strict=True)
+    whole = Table((_LAYER, *headings), [tuple(chain.from_iterable(row)) for row in by_layer])
     if max(map(len, whole.text().splitlines())) <= columns:
         return [whole]
     return [
-        Table((_LAYER, *_SITE_COLUMNS), [(*number, *own) for number, own in zip(numbers, sites, strict=True)]),
-        Table((_LAYER, *_inside_columns()), [(*number, *rest) for number, rest in zip(numbers, inside, strict=True)]),
+        Table((_LAYER, *own), [(*number, *row) for number, row in zip(numbers, rows, strict=True)])
+        for own, rows in groups
     ]
 
 
@@ -155,6 +163,15 @@ def _inside_cells(reference: "VariantResult", one: "ComparedVariant", layer: int
         f"{show_error(heads[furthest])} (head {furthest})" if heads and furthest is not None else None,
         *(cell for key, shares in one.sparsity.items() for cell in _change(reference.sparsity[key], shares, layer)),
     )
+
+
+def _routing_cells(one: "ComparedVariant", layer: int) -> tuple[Cell, ...]:
+    """Share of tokens with the reference's experts, and how many have others."""
+    row = one.routing[layer] if layer < len(one.routing) else None
+    if row is None:
+        return None, None
+    tied = "unknown" if row.near_tie_flips is None else row.near_tie_flips
+    return show_share(row.same_experts), f"{row.flips} ({tied})" if row.flips else "0"
 
 
 def _inside_columns() -> tuple[Column, ...]:

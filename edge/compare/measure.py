@@ -11,6 +11,7 @@ from edge.compare.greedy_decoding import GreedyTokens, first_divergent_token, ge
 from edge.compare.predictions import joined, prediction_difference
 from edge.compare.recordings import Recorded, Recordings, compare_activations, compare_predictions
 from edge.compare.result import ComparedVariant, Comparison, TextUsed, VariantResult
+from edge.compare.routing import is_router_near_tie, routing_differences
 from edge.compare.sites import first_divergent_site
 from edge.compare.speed import Speed, default_workload, measure_speed, memory_of
 from edge.compare.tokenized_text import LONGEST_WINDOW, TokenizedText, windows
@@ -104,15 +105,18 @@ def _put_together(
             if tolerance is None
             else tolerance
         )
+        place = first_divergent_site(own.seen.errors, own_tolerance, pieces)
         variants.append(
             ComparedVariant(
                 **vars(subject),
                 predictions=prediction_difference(score),
                 tolerance=own_tolerance,
                 sites={site: float(off.max()) for site, off in own.seen.errors.items()},
-                first_divergent_site=first_divergent_site(own.seen.errors, own_tolerance, pieces),
+                first_divergent_site=place,
                 first_divergent_token=first_divergent_token(own.greedy, measured[0].greedy),
                 heads=tuple(own.seen.heads),
+                routing=routing_differences(own.seen.routing),
+                router_near_tie=is_router_near_tie(place, own.seen.routing),
             )
         )
     return Comparison(subjects[0], tuple(variants), text, tolerance)

@@ -11,6 +11,7 @@ from jaxtyping import Float64
 
 from edge.compare.activations import head_divergence, mean_sparsity
 from edge.compare.predictions import Scores, score
+from edge.compare.routing import TokenRouting, layer_routing
 from edge.compare.sites import record, trace_errors, watches
 from edge.compare.tokenized_text import Window
 from edge.compare.variants import OpenVariant
@@ -30,12 +31,14 @@ class Recorded:
         sparsity: Exact-zero share and top-p sparsity of each layer.
         errors: Relative error of each token of the first window, by site, in the order of computation.
         heads: Jensen-Shannon divergence of each head, by layer of the reference.
+        routing: Routing of each token, by layer of the reference; None for a layer without a mixture of experts.
         scores: Differences of predictions, by window.
     """
 
     sparsity: list[tuple[float, ...]] = field(default_factory=list)
     errors: dict[str, Float64[np.ndarray, " token"]] = field(default_factory=dict)
     heads: list[tuple[float, ...] | None] = field(default_factory=list)
+    routing: list[TokenRouting | None] = field(default_factory=list)
     scores: list[Scores] = field(default_factory=list)
 
 
@@ -102,3 +105,4 @@ def _note_sparsity(own: Recorded, trace: Trace) -> None:
 def _note_differences(own: Recorded, trace: Trace, reference: Trace) -> None:
     own.errors |= trace_errors(trace, reference)
     own.heads += [head_divergence(trace, reference, layer) for layer in reference.watch.layers or ()]
+    own.routing += [layer_routing(trace, reference, layer) for layer in reference.watch.layers or ()]

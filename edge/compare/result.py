@@ -8,6 +8,7 @@ from typing import Any
 from edge.compare.estimate import Estimate
 from edge.compare.greedy_decoding import DivergentToken
 from edge.compare.predictions import PredictionDifference
+from edge.compare.routing import RoutingDifference
 from edge.compare.sites import DivergentSite
 from edge.compare.speed import Speed
 from edge.profile.memory import Memory
@@ -74,6 +75,10 @@ class ComparedVariant(VariantResult):
         first_divergent_token: The first token of greedy decoding that differs; None if all are equal.
         heads: For each layer of the reference, the mean Jensen-Shannon divergence of each head's attention pattern,
             in bits; None for a layer whose heads cannot be paired.
+        routing: For each layer of the reference, how the experts of tokens differ; None for a layer that is not a
+            mixture of as many experts in both. Empty if no layer is.
+        router_near_tie: Whether the first site over the tolerance follows a near tie of its layer's router at the
+            first token over the tolerance, where the variant chose other experts.
     """
 
     predictions: PredictionDifference
@@ -82,6 +87,8 @@ class ComparedVariant(VariantResult):
     first_divergent_site: DivergentSite | None
     first_divergent_token: DivergentToken | None
     heads: tuple[tuple[float, ...] | None, ...]
+    routing: tuple[RoutingDifference | None, ...] = ()
+    router_near_tie: bool = False
 
     @property
     def worst_site(self) -> str | None:
@@ -165,7 +172,7 @@ def _subject_json(one: VariantResult) -> dict[str, Any]:
 
 
 def _compared_json(one: ComparedVariant) -> dict[str, Any]:
-    return _subject_json(one) | {
+    record = _subject_json(one) | {
         "predictions": asdict(one.predictions),
         "tolerance": one.tolerance,
         "sites": one.sites,
@@ -176,6 +183,10 @@ def _compared_json(one: ComparedVariant) -> dict[str, Any]:
         else None,
         "heads": one.heads,
     }
+    if one.routing:
+        rows = [asdict(row) if row else None for row in one.routing]
+        record |= {"routing": rows, "router_near_tie": one.router_near_tie}
+    return record
 
 
 def _number(value: float | None) -> float:
@@ -226,6 +237,8 @@ def _compared(record: Mapping[str, Any]) -> ComparedVariant:
         if token
         else None,
         heads=tuple(None if row is None else _row(row) for row in record["heads"]),
+        routing=tuple(None if row is None else RoutingDifference(**row) for row in record.get("routing", ())),
+        router_near_tie=record.get("router_near_tie", False),
     )
 
 

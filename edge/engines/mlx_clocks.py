@@ -161,7 +161,7 @@ def _modules_of(sublayers: list[nn.Module], child: str, cache: Cached) -> Link:
 
 
 def _alone(module: nn.Module, x: mx.array, cache: Cached) -> mx.array:
-    """A module's output for an input alone. Experts are chosen in turn, so that tokens use all of them."""
+    """A module's output for an input alone. Token by token it chooses the next experts, so that all are used."""
     if not isinstance(module, Experts):
         output: mx.array = module(x, blind) if isinstance(module, SharedExpert) else module(x)
         return output

@@ -7,7 +7,6 @@ from edge.change import Edit
 from edge.compare.sites import watches
 from edge.compare.tolerances import own_tolerance
 from edge.engines.choice import engine_of
-from edge.engines.registry import as_computed
 from edge.picture.pieces import quote_piece
 from edge.readout import Readout, open_readout
 from edge.session import Model
@@ -27,13 +26,13 @@ class Case:
 
     Attributes:
         ids: Token ids, at most `LONGEST`.
-        checkpoint: The model's checkpoint, quantized if its engine quantizes.
+        checkpoint: The weights that the model's engine computes with.
         tolerance: Largest relative difference of equal numbers, from the precision of the engine.
     """
 
     def __init__(self, model: Model, ids: Sequence[int], progress: Progress = lambda _: None) -> None:
-        choice, self.checkpoint = as_computed(engine_of(model.engine), model.checkpoint, progress)
-        self.model, self.spec, self.tolerance = model, model.spec, own_tolerance(choice)
+        self.model, self.spec, self.checkpoint = model, model.spec, model.checkpoint
+        self.tolerance = own_tolerance(engine_of(model.engine))
         self.ids, self.progress = tuple(ids[: min(LONGEST, model.spec.context)]), progress
 
     @cached_property

@@ -92,9 +92,10 @@ def _place(comparison: Comparison, furthest: ComparedVariant) -> str:
         return f"{furthest.name} has no site in the shapes of {comparison.reference.name}"
     if at is None:
         return f"{furthest.name} at {site}"
+    tie = ", router near tie" if furthest.router_near_tie else ""
     return (
         f"{furthest.name} differs from {comparison.reference.name} at {at.site}, "
-        f"token {at.token} {quote_piece(at.piece)}"
+        f"token {at.token} {quote_piece(at.piece)}{tie}"
     )
 
 

@@ -7,7 +7,7 @@ from statistics import median
 from edge.profile.record import PassProfile, Profile
 from edge.profile.summary import bandwidth_bytes_per_s, flops_per_s, quantile
 from edge.timing import Differenced, TimeBreakdown, TimesByScope, by_sublayer, medians
-from models.parts import OTHER, sublayer_of, within_layer
+from models.parts import in_order, sublayer_of, within_layer
 from models.sublayers.work import NOTHING
 
 
@@ -55,8 +55,7 @@ class PartBreakdown:
         coarse = self.sublayers.measured_ns
         found = {part for part in self.passes.times.parts_ns[0] if sublayer_of(part) in self._divided}
         found |= coarse.keys() - self._divided.keys()
-        ordered = (name for part in self.passes.work for name in (sublayer_of(part), part))
-        return tuple(part for part in dict.fromkeys((*ordered, OTHER)) if part in found)
+        return tuple(in_order(found))
 
     @property
     def fused(self) -> tuple[str, ...]:

@@ -120,7 +120,8 @@ def _margin(variant: ComparedVariant) -> str:
 
 
 def _first_site(variant: ComparedVariant) -> str:
-    return variant.first_divergent_site.site if variant.first_divergent_site else "none"
+    tie = ", router near tie" if variant.router_near_tie else ""
+    return variant.first_divergent_site.site + tie if variant.first_divergent_site else "none"
 
 
 def _first_token(variant: ComparedVariant) -> str:

@@ -105,7 +105,6 @@ class Attention(Mixer):
     }
     rest: ClassVar[str] = "core"
     joined: ClassVar[Mapping[str, tuple[str, ...]]] = {"qkv": ("query", "key", "value")}
-    units: ClassVar[Mapping[str, str]] = {"head": "heads"}
     writes: ClassVar[tuple[str, ...]] = ("out",)
 
     n_heads: int

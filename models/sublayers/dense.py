@@ -27,7 +27,6 @@ class Dense(FFN):
         "down": ("down",),
     }
     rest: ClassVar[str] = "act"
-    units: ClassVar[Mapping[str, str]] = {"neuron": "neurons"}
     writes: ClassVar[tuple[str, ...]] = ("down",)
 
     def check(self, where: str) -> None:

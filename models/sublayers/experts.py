@@ -54,7 +54,6 @@ class MoE(FFN):
         "shared": ("shared", "shared_gate"),
     }
     rest: ClassVar[str] = "router"
-    units: ClassVar[Mapping[str, str]] = {"expert": "router", "neuron": "neurons"}
     writes: ClassVar[tuple[str, ...]] = ("experts.down", "shared.down")
     neuron_sites: ClassVar[tuple[str, ...]] = ("router", "chosen", "neurons", "shared.gate", "shared.neurons")
 

@@ -69,14 +69,12 @@ class Sublayer(ABC):
         parts: The timed parts in order of computation, each with the modules that belong to it.
         rest: The part to which work outside the modules belongs.
         joined: Parameters with the same input whose quantized products are computed as one, by the product's name.
-        units: What an edit can scale one by one (`head`, `neuron`), and the site that has it as first axis.
         writes: The matrices whose columns are added to the residual stream, in the order of its neurons or features.
     """
 
     parts: ClassVar[Mapping[str, tuple[str, ...]]]
     rest: ClassVar[str]
     joined: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    units: ClassVar[Mapping[str, str]] = {}
     writes: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

@@ -8,8 +8,8 @@ from models.quantized import groups_of, row_bytes
 from tests.bench.checkpoint import Shape
 
 Reads = Callable[[Shape], int]
-"""Bytes read per token. A tied embedding counts once, as the head; the embedding itself reads one row. Of a mixture,
-the chosen experts count."""
+"""Bytes read per token. A tied embedding counts once, as the head; the embedding itself reads one row. A mixture
+reads the chosen experts."""
 
 _Q4_0_BLOCK, _Q4_0_BYTES = 32, 18
 """A block has the codes of 32 weights and one float16 scale."""

@@ -111,7 +111,7 @@ def test_a_trace_of_another_format_is_refused(trace: Trace, tmp_path: Path, monk
     monkeypatch.setattr("edge.store.FORMAT", "0")
     path = trace.save(tmp_path / "run.trace")
     monkeypatch.undo()
-    with pytest.raises(EdgeError, match="format 0, this Edge reads format 3"):
+    with pytest.raises(EdgeError, match="format 0, this Edge reads format 4"):
         open_trace(path)
 
 

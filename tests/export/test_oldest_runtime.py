@@ -69,7 +69,7 @@ def test_quantized_mixtures_name_the_first_runtime_with_their_operator(tmp_path:
     assert oldest_runtime(OPSET, both[1:]) == OLDEST_RUNTIME[OPSET], "the portable graph has no such operator"
 
 
-def test_an_older_runtime_is_told_what_the_graphs_need(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_an_older_runtime_says_what_the_graphs_need(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge.engines.onnx_engine.ort.__version__", "1.30.0")
 
     def refuse(*_: object) -> None:

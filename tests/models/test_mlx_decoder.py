@@ -17,8 +17,7 @@ mx = pytest.importorskip("mlx.core", reason="needs mlx, which is not installed h
 
 from mlx.utils import tree_flatten  # noqa: E402
 
-from models import decoder as torch_decoder  # noqa: E402
-from models import mlx_cached, mlx_decoder  # noqa: E402
+from models import mlx_cached, mlx_decoder, mlx_parts, torch_parts  # noqa: E402
 from models.mlx_cached import STEP, Cached, CachedOnCpu  # noqa: E402
 
 IDS = np.array([3, 1, 41, 59, 26, 5, 35, 8, 9, 7, 9, 3], np.int64)
@@ -148,6 +147,6 @@ def test_growing_keeps_what_was_fed_and_comes_in_whole_steps(kind: type[Cached])
 @pytest.mark.parametrize("activation", Activation)
 def test_activations_agree_with_torch(activation: Activation) -> None:
     x = np.linspace(-12, 12, 4801, dtype=np.float32)
-    want = torch_decoder.activate(activation, torch.from_numpy(x)).numpy()
-    worst = float(np.abs(np.array(mlx_decoder.activate(activation, mx.array(x))) - want).max())
+    want = torch_parts.activate(activation, torch.from_numpy(x)).numpy()
+    worst = float(np.abs(np.array(mlx_parts.activate(activation, mx.array(x))) - want).max())
     assert worst < 2e-6, f"{activation} differs by {worst:.2g}"

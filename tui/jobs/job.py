@@ -8,8 +8,6 @@ from typing import Protocol, runtime_checkable
 from textual.message import Message
 
 from edge.change import Edit
-from edge.engines.choice import engine_of
-from edge.engines.registry import as_computed
 from edge.insight.weights import InsightWeights
 from edge.lab.context import LabContext
 from edge.sampling import Sampling
@@ -95,8 +93,7 @@ def _weights_of(model: RunnableModel) -> InsightWeights | None:
     if model.checkpoint is None:
         return None
     reader = model.tokenizer
-    _, checkpoint = as_computed(engine_of(model.engine), model.checkpoint, lambda text: None)
-    return InsightWeights(checkpoint, reader.piece if reader else "<{}>".format)
+    return InsightWeights(model.checkpoint, reader.piece if reader else "<{}>".format)
 
 
 @dataclass

@@ -17,8 +17,8 @@ from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import EdgeError
-from models.sites import PARTS
-from models.spec import DecoderSpec
+from models.sites import parts_of
+from models.spec import DecoderSpec, MoE
 from tests.edge.compare.in_process import DEEP, IDS, checkpoint_of, compared
 from tests.tiny import TINY_SPECS
 
@@ -49,7 +49,7 @@ def test_engines_stay_within_the_tolerance_of_float32(engine: str) -> None:
     found = compared([(checkpoint_of(DEEP), "torch"), (checkpoint_of(DEEP), engine)]).variants[0]
     assert found.tolerance == TOLERANCES["fp32"]
     assert found.first_divergent_site is None, f"{engine} leaves torch at {found.first_divergent_site}"
-    assert len(found.sites) == DEEP.n_layers * len(PARTS) + 1, "a site was left out"
+    assert len(found.sites) == DEEP.n_layers * len(parts_of(DEEP)) + 1, "a site was left out"
     assert found.predictions.kl_max_nats < 1e-9 and found.predictions.top1_agreement == 1
 
 
@@ -73,7 +73,9 @@ def test_a_planted_fault_is_named(engine: str, parameter: str, site: str, health
     assert (at.site, at.layer) == (f"layers.3.ffn.{site}", 3), f"the fault is named {at}"
     assert at.relative_error == errors[at.site].max() > TOLERANCES["fp32"] and at.piece == f"<{IDS[at.token]}>"
     before = list(errors)[: list(errors).index(at.site)]
-    assert len(before) >= 3 * len(PARTS) + 5 and all(errors[name].max() <= TOLERANCES["fp32"] for name in before)
+    assert len(before) >= 3 * len(parts_of(DEEP)) + 5 and all(
+        errors[name].max() <= TOLERANCES["fp32"] for name in before
+    )
     assert errors["logits"].max() > TOLERANCES["fp32"], "the fault did not reach the logits"
 
 
@@ -81,7 +83,8 @@ def test_a_planted_fault_is_named(engine: str, parameter: str, site: str, health
 def test_a_fault_is_named_in_every_kind_of_decoder(name: str) -> None:
     spec = TINY_SPECS[name]
     sound, last = seen(spec), spec.n_layers - 1
-    for parameter, site in (("attn.value", "attn.value"), ("attn.out", "attn.output"), ("ffn.down", "ffn.output")):
+    down = "ffn.experts.down" if isinstance(spec.layers[last].ffn, MoE) else "ffn.down"
+    for parameter, site in (("attn.value", "attn.value"), ("attn.out", "attn.output"), (down, "ffn.output")):
         errors = trace_errors(seen(spec, f"layers.{last}.{parameter}.weight"), sound)
         at = first_divergent_site(errors, TOLERANCES["fp32"], sound.pieces)
         assert at is not None and at.site == f"layers.{last}.{site}", f"a fault in {parameter} is named {at}"

@@ -20,8 +20,24 @@ from tests.reference import REFERENCES, reference_logits, write_reference
 IDS = [3, 1, 41, 59, 26, 5, 35, 89, 79, 32, 38, 46, 26, 43]
 
 
-@pytest.mark.parametrize("engine", ["torch", "onnx", "mlx"])
-@pytest.mark.parametrize("name", REFERENCES)
+def _exported() -> set[str]:
+    """Two configs of each family: a graph depends on the spec alone, and its export takes longer than all else here."""
+    by_family: dict[str, list[str]] = {}
+    for name, make in REFERENCES.items():
+        by_family.setdefault(make().model_type, []).append(name)
+    return {name for names in by_family.values() for name in (names[0], names[-1])}
+
+
+_ON_ENGINES = [
+    (name, engine)
+    for exported in [_exported()]
+    for name in REFERENCES
+    for engine in ("torch", "onnx", "mlx")
+    if engine != "onnx" or name in exported
+]
+
+
+@pytest.mark.parametrize(("name", "engine"), _ON_ENGINES)
 def test_logits_agree_with_transformers(
     name: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +179,7 @@ def test_longrope_stays_within_the_context_its_short_factors_are_for(tmp_path: P
         ("llama-grouped-tied", {"hidden_size": "big"}, "'hidden_size' is 'big'"),
         ("llama-grouped-tied", {"num_key_value_heads": 3}, "cannot share 3 key/value heads"),
         ("llama-grouped-tied", {"model_type": "llamma"}, "did you mean 'llama'?"),
-        ("llama-grouped-tied", {"model_type": "deepseek_v3", "n_routed_experts": 8}, "compressed to latent vectors"),
+        ("llama-grouped-tied", {"model_type": "deepseek_v3", "n_routed_experts": 8}, "latent attention"),
         ("llama-grouped-tied", {"model_type": "phimoe", "num_local_experts": 8}, "chooses experts one after another"),
         ("llama-grouped-tied", {"num_local_experts": 8}, "requires mixture-of-experts FFNs"),
         ("llama-grouped-tied", {"model_type": "bloom"}, "requires ALiBi positions"),

@@ -26,7 +26,6 @@ class Squares(FFN):
     activation: ClassVar[Activation] = Activation.RELU2  # type: ignore[misc]
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {"norm": ("norm",), "up": ("up",), "square": (), "down": ("down",)}
     rest: ClassVar[str] = "square"
-    units: ClassVar[Mapping[str, str]] = {"neuron": "neurons"}
 
     def check(self, where: str) -> None:
         """Any size goes."""

@@ -21,7 +21,7 @@ from models.training.evaluate import PROMPTS, Evaluation, Recall, main, overall,
 from models.training.figures import copied_share, induction, neuron_zeros, open_documents, text_nats, token_stream
 from models.training.recall import baseline, ranks, recall
 from models.zoo.facts import Fact, Use, facts_of, phrasings_of, relations
-from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_weights
+from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_weights, with_heads
 
 ENGINES = ("onnx", "torch", "mlx")
 NAME = "neox-full-rotary-relu"

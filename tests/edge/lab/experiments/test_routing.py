@@ -26,11 +26,11 @@ def test_shares_are_those_of_the_parts_of_the_real_stream(name: str) -> None:
         whole = before + trace.site(f"layers.{layer}.attn.output")[token]
         joined = trace.site(f"layers.{layer}.attn.heads")[token].reshape(1, -1)
         scale = float(after.scale(own.projection(joined))[0])
-        parts = {}
+        parts, sharing = {}, lab.spec.layers[layer].attention.sharing
         for head in range(lab.spec.n_heads):
             for key in range(token + 1):
                 if looks[head, token, key]:
-                    written = looks[head, token, key] * own.value[key, head // lab.spec.sharing] @ own.out[head]
+                    written = looks[head, token, key] * own.value[key, head // sharing] @ own.out[head]
                     part = after.centered(written[None])[0] * after.gain / scale
                     parts[head, key] = max(l1(whole) - l1(whole - part), 1e-5)
         total = sum(parts.values()) + max(l1(whole) - l1(whole - before), 1e-5)
@@ -50,8 +50,9 @@ def test_values_of_one_length_leave_the_weights_as_they_are() -> None:
     with tiny_lab(NAME, tokens=30) as lab:
         trace = lab.traces[0]
         own, looks = attention_output(lab, trace, 0), layer_patterns(trace, 0)
+        sharing = lab.spec.layers[0].attention.sharing
         for head in range(lab.spec.n_heads):
-            lengths = np.linalg.norm(own.value[:, head // lab.spec.sharing] @ own.out[head], axis=-1)
+            lengths = np.linalg.norm(own.value[:, head // sharing] @ own.out[head], axis=-1)
             seen = np.tril(np.ones(looks.shape[1:], np.bool_))
             moved = (looks[head] * lengths)[seen]
             want = np.corrcoef(looks[head][seen], moved)[0, 1]
