@@ -156,10 +156,10 @@ OnToken = Callable[[int, float, Step], None]
 
 def passes(spec: DecoderSpec, tokens: int) -> Iterator[range]:
     """Ranges of prompt tokens that are fed together; they get shorter as the context grows."""
-    start = 0
+    start, n_heads = 0, spec.n_heads
     while start < tokens:
         count = min(CHUNK, tokens - start)
-        while count > _MIN_CHUNK and spec.n_heads * count * (start + count) > MAX_SCORES:
+        while count > _MIN_CHUNK and n_heads * count * (start + count) > MAX_SCORES:
             count //= 2
         yield range(start, start + count)
         start += count

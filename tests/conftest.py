@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 # As the torch engine has it; tests that import torch themselves would otherwise fix another choice first.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -14,6 +15,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     psutil.cpu_count = lambda logical=True: 1
+
+# A slow machine is no fault of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_sessionstart() -> None:

@@ -242,7 +242,7 @@ def test_only_a_sublayer_can_be_ablated() -> None:
 numbers = arrays.arrays(np.float32, (4, 3), elements=st.floats(-8, 8, width=32))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(value=numbers, first=st.tuples(numbers, numbers), second=st.tuples(numbers, numbers))
 def test_two_changes_in_one_are_one_after_the_other(
     value: np.ndarray, first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]
@@ -253,7 +253,7 @@ def test_two_changes_in_one_are_one_after_the_other(
     assert np.allclose(value * both.scale + both.shift, after, rtol=1e-4, atol=1e-2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cut=st.integers(0, 10), tokens=st.sets(st.integers(0, 9), min_size=1))
 def test_a_run_in_two_passes_is_edited_as_in_one(cut: int, tokens: set[int]) -> None:
     spec, chosen = TINY_SPECS["neox-full-rotary-relu"], tuple(sorted(tokens))

@@ -113,9 +113,9 @@ def test_a_layer_that_is_not_there_cannot_be_watched(model: Model, layer: int) -
         model.run(ids=[1], watch=Watch(parts=("input",), layers=(layer,)))
 
 
-def test_an_unknown_part_cannot_be_watched() -> None:
+def test_an_unknown_part_cannot_be_watched(model: Model) -> None:
     with pytest.raises(MisuseError, match=r"no site part 'attn\.pattern'"):
-        Watch(parts=("attn.pattern",))
+        model.run(ids=[1], watch=Watch(parts=("attn.pattern",)))
 
 
 def test_a_capture_holds_what_it_said_it_would(model: Model) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tokenizers
 import transformers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import decoders, pre_tokenizers, processors
 from transformers.models.auto import tokenization_auto as auto
@@ -116,7 +116,6 @@ def folders(draw: st.DrawFn) -> dict[str, Any]:
     return files
 
 
-@settings(deadline=None)
 @given(files=folders())
 def test_named_tokens_are_those_of_transformers(files: dict[str, Any]) -> None:
     with TemporaryDirectory() as name:
@@ -240,7 +239,6 @@ keys = st.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(
     files=st.dictionaries(
         st.sampled_from(["config", "tokenizer_config", "special_tokens_map", "generation_config", "chat_template"]),

@@ -58,7 +58,7 @@ def ours(folder: Path) -> set[str]:
         return set()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(names=st.sets(st.sampled_from((WHOLE, INDEX, *SHARDS, "pytorch_model.bin", *BESIDE))))
 def test_the_files_of_a_folder_that_count_are_those_of_transformers(
     names: set[str], tmp_path_factory: pytest.TempPathFactory
@@ -347,7 +347,7 @@ _ENTRY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(header=st.dictionaries(st.text(max_size=5), _ENTRY | _JSON, max_size=4) | _JSON, rest=st.integers(0, 80))
 def test_any_header_is_read_or_refused(header: object, rest: int, tmp_path: Path) -> None:
     text = json.dumps(header).encode()
@@ -363,7 +363,7 @@ def test_any_header_is_read_or_refused(header: object, rest: int, tmp_path: Path
                 assert place.read().shape == place.shape
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(max_size=200) | st.integers(0, 1 << 64 - 1).map(lambda n: (n % (1 << 64)).to_bytes(8, "little")))
 def test_any_bytes_are_read_or_refused_as_weights(raw: bytes, tmp_path: Path) -> None:
     (tmp_path / WHOLE).write_bytes(raw)
@@ -371,7 +371,7 @@ def test_any_bytes_are_read_or_refused_as_weights(raw: bytes, tmp_path: Path) ->
         tensor_places(tmp_path / WHOLE)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(index=st.fixed_dictionaries({"weight_map": st.dictionaries(st.text(), st.text() | _JSON, max_size=3)}) | _JSON)
 def test_any_index_is_read_or_refused(index: object, tmp_path: Path) -> None:
     (tmp_path / INDEX).write_text(json.dumps(index))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edge.measure.activation_counts import NeuronCounts, dead_share, hot_curve, hot_neuron_share
 
-few = settings(max_examples=50, deadline=None)
+few = settings(max_examples=50)
 seeds = st.integers(0, 2**16)
 counts = st.lists(st.integers(0, 1000), min_size=1, max_size=40).map(lambda a: np.array(a, np.int64))
 WIDTHS = (5, 8)

@@ -16,7 +16,7 @@ from models.quantized_file import open_quantized, write_quantized
 from models.spec import LayerNorm, NoCap, NoNorm, Norm, RMSNorm, SoftCap
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
-few = settings(max_examples=50, deadline=None)
+few = settings(max_examples=50)
 seeds = st.integers(0, 2**16)
 norms = st.sampled_from([RMSNorm(1e-5), LayerNorm(1e-5), NoNorm()])
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edge.measure.correlation import correlation, rank_correlation, ranks, top_overlap
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 entries = st.lists(st.integers(-5, 5), min_size=2, max_size=12)
 
 

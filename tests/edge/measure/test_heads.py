@@ -20,7 +20,7 @@ from edge.measure.heads import (
 )
 from tests.edge.measure.example_patterns import causal
 
-few = settings(max_examples=50, deadline=None)
+few = settings(max_examples=50)
 seeds = st.integers(0, 2**16)
 sizes = st.integers(1, 9)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edge.measure.information_flow import Contributions, attention_rollout, contributions, value_weighted_norms
 from tests.edge.measure.example_patterns import causal, previous
 
-few = settings(max_examples=50, deadline=None)
+few = settings(max_examples=50)
 seeds = st.integers(0, 2**16)
 
 

@@ -13,7 +13,7 @@ from edge.watch import Watch
 from models.spec import AttentionWindow, Full, Sliding
 from tests.tui.fake_model import FakeModel
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60)
 sizes = st.integers(1, 7)
 seeds = st.integers(0, 2**16)
 windows = st.one_of(st.just(Full()), st.integers(1, 9).map(Sliding))

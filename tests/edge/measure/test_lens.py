@@ -18,7 +18,7 @@ from edge.readout import NormWeights, Readout, open_readout
 from models.spec import NoCap, NoNorm
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
-few = settings(max_examples=50, deadline=None)
+few = settings(max_examples=50)
 seeds = st.integers(0, 2**16)
 sizes = st.integers(1, 9)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edge.measure.linearity import effective_rank, linear_fit_r2, participation_ratio_of_spectrum
 
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=30)
 seeds = st.integers(0, 2**16)
 
 

@@ -16,7 +16,7 @@ from edge.measure.neurons import (
     vector_norms,
 )
 
-few = settings(max_examples=50, deadline=None)
+few = settings(max_examples=50)
 seeds = st.integers(0, 2**16)
 
 

@@ -15,7 +15,7 @@ from edge.measure.routing import (
 )
 from models.sublayers.routers import Sigmoid, SoftmaxFirst, TopFirst
 
-few = settings(max_examples=50, deadline=None)
+few = settings(max_examples=50)
 seeds = st.integers(0, 2**16)
 SIGMOID = Sigmoid(corrected=False, renormalized=True, eps=0.0)
 ROUTERS = {"softmax of the chosen": TopFirst(), "softmax": SoftmaxFirst(renormalized=False), "sigmoid": SIGMOID}

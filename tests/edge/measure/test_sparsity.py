@@ -21,7 +21,7 @@ from edge.measure.sparsity import (
     top_k_energy,
 )
 
-few = settings(max_examples=50, deadline=None)
+few = settings(max_examples=50)
 seeds = st.integers(0, 2**16)
 vectors = st.lists(st.floats(-100, 100, width=32), min_size=2, max_size=40).map(lambda a: np.array(a, np.float32))
 

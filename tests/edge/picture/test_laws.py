@@ -13,7 +13,7 @@ from edge.picture.palettes import PALETTES, SIGNED, Palette, contrast, lightness
 from edge.picture.pieces import quote_piece, show_piece
 from edge.picture.units import show_bytes, show_count, show_number, show_share, show_time, show_weight, show_with_unit
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60)
 scales = st.sampled_from([Linear(0.0, 1.0), Log(1e-3, 1.0), Linear(-2.0, 5.0), Log(0.5, 80.0)])
 
 

@@ -95,7 +95,7 @@ def test_measured_times_are_left_as_they_are(account: TimeBreakdown) -> None:
         assert account.scaled_ns == account.measured_ns, "parts that fit the pass were scaled"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(WHOLE, COARSE, FINE)
 def test_every_table_of_parts_sums_to_the_pass(
     whole: list[float], coarse: list[TimesByScope], fine: list[TimesByScope]
@@ -110,7 +110,7 @@ def test_every_table_of_parts_sums_to_the_pass(
         assert all(row.share <= 1 + 1e-9 for row in rows), "a part has more than the whole"
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(WHOLE, COARSE, FINE)
 def test_the_screen_the_command_and_the_page_give_one_share_and_say_of_what(
     whole: list[float], coarse: list[TimesByScope], fine: list[TimesByScope]

@@ -27,7 +27,7 @@ from tests.edge.report.example_lab import NAN, made_effect, made_finding, made_l
 from tests.edge.report.example_traces import HOSTILE, made_trace, read_page
 from tests.edge.report.test_beside import shown
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 numbers = st.one_of(st.just(NAN), st.just(0.0), st.floats(-1e9, 1e9), st.floats(-1e-9, 1e-9))
 SVG_ONLY = {"svg", "g", "path", "text", "title", "rect"}
 

@@ -36,7 +36,7 @@ from edge.trace import Trace
 from edge.watch import Watch
 from tests.edge.report.example_traces import HOSTILE, made_comparison, made_profile, made_trace, read_page, with_text
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 scales = st.sampled_from([Linear(0.0, 1.0), Linear(-7.0, 0.0), Log(1e-4, 1.0), Log(0.5, 80.0)])
 MEGABYTE = 1_000_000
 
@@ -178,7 +178,7 @@ def test_a_record_cannot_end_its_script(words: list[str]) -> None:
     assert json.loads(written)["words"] == words
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(words=st.lists(st.text(max_size=12), min_size=1, max_size=5))
 def test_whatever_the_text_the_page_is_the_same_but_for_it(words: list[str]) -> None:
     trace = made_trace(made=2)

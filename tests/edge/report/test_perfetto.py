@@ -74,7 +74,7 @@ def test_slices_nest_and_passes_follow_each_other() -> None:
         ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(took=st.lists(st.just(0.0) | st.floats(1, 1e7), min_size=11, max_size=11), clock=st.floats(0.2, 3.0))
 def test_slices_nest_whatever_the_times(took: list[float], clock: float) -> None:
     """Rounding never lets a part end after its pass, also where timing slowed the pass down."""

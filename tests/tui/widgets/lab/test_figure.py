@@ -14,7 +14,7 @@ from tui.widgets.lab.figure import Figure
 from tui.widgets.lab.number_grid import NumberGrid
 from tui.widgets.legend import Legend
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60)
 NAN = float("nan")
 BRAILLE = {chr(code) for code in range(0x2801, 0x2900)}
 

@@ -12,7 +12,7 @@ from tests.tui.app_driver import lines_of
 from tests.tui.single_widget import assert_whole, single_widget
 from tui.widgets.lab.text_sheet import EffectTable, NumberTable, Paragraph, TextSheet, wrap_cells
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60)
 NAN = float("nan")
 
 
