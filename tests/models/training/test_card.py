@@ -24,7 +24,7 @@ from models.training.corpus import Corpus
 from models.training.curve import draw_curve
 from models.training.evaluate import PROMPTS, Evaluation, Recall, evaluate
 from models.training.figures import open_documents
-from models.training.recipe import FABLE, to_json
+from models.training.recipe import FABLE, Recipe, to_json
 from models.training.rounding import Rounded, rounding
 from models.training.save import save_folder
 from models.training.train import new_decoder, open_state, train
@@ -56,11 +56,14 @@ FIGURES = Evaluation(
 )
 
 
-@pytest.mark.parametrize("activation", [Activation.RELU, Activation.GELU])
-def test_transformers_reads_what_was_saved(corpus: Corpus, tmp_path: Path, activation: Activation) -> None:
+@pytest.mark.parametrize(
+    "recipe",
+    [TINY, replace(TINY, activation=Activation.GELU), replace(TINY, n_experts=4, top_k=2, d_expert=24)],
+    ids=["relu", "gelu", "experts"],
+)
+def test_transformers_reads_what_was_saved(corpus: Corpus, tmp_path: Path, recipe: Recipe) -> None:
     """A saved folder gives transformers, and Edge, the decoder that was saved, to float16 rounding."""
     transformers = pytest.importorskip("transformers")
-    recipe = replace(TINY, activation=activation)
     decoder = new_decoder(recipe)
     for parameter in decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
