@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from models.spec import Activation
-from models.training.evaluate import Evaluation, Recall, overall
+from models.training.evaluation import Evaluation, extremes, overall
+from models.training.recall import Recall
 from models.training.recipe import Recipe
 
 INDUCTION_HEAD = 0.4
@@ -25,6 +26,7 @@ def abilities(recipe: Recipe, evaluation: Evaluation) -> Lines:
     yield ""
     yield from _text(recipe.spec.context, evaluation)
     yield from _layers(recipe.activation, evaluation)
+    yield from _experts(recipe, evaluation)
     yield from _induction(evaluation)
     yield from _recall(evaluation.recall)
     yield from _samples(evaluation.samples)
@@ -55,6 +57,24 @@ def _layers(activation: Activation, evaluation: Evaluation) -> Lines:
     yield f"Both shares of zeros are measured on {evaluation.neuron_tokens:,} validation tokens. Exact zeros: share of"
     yield "activations that are exactly 0. Zero on all tokens: share of neurons that are 0 on every token."
     yield _meaning_of_zero(activation)
+    yield ""
+
+
+def _experts(recipe: Recipe, evaluation: Evaluation) -> Lines:
+    if not any(evaluation.chosen):
+        return
+    yield from ("### Experts", "")
+    yield "| layer | busiest expert | share of tokens | idlest expert | share of tokens |"
+    yield "|---:|---:|---:|---:|---:|"
+    for layer, shares in enumerate(evaluation.chosen):
+        if shares:
+            busiest, most, idlest, fewest = extremes(shares)
+            yield f"| {layer} | {busiest} | {share(most)} | {idlest} | {share(fewest)} |"
+    yield ""
+    even = share(recipe.top_k / recipe.n_experts)
+    yield f"Share of tokens: those that choose the expert, of {evaluation.neuron_tokens:,} validation tokens. Each"
+    yield f"token chooses {recipe.top_k} of {recipe.n_experts} experts; an even load is {even}. The neurons of experts"
+    yield "that a token does not choose count as exact zeros."
     yield ""
 
 

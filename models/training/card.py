@@ -17,7 +17,8 @@ from models.training.abilities import abilities, limits, share
 from models.training.batches import TEXT_SHARE
 from models.training.corpus import BOOKS, SAMPLE_BYTES
 from models.training.curve import draw_curve
-from models.training.evaluate import Evaluation, evaluate
+from models.training.evaluate import evaluate
+from models.training.evaluation import Evaluation
 from models.training.figures import open_documents
 from models.training.recipe import RECIPES, Recipe, from_json
 from models.training.rounding import Rounded, rounding
@@ -43,7 +44,7 @@ def card_of(name: str, folder: Path, log: Records, evaluation: Evaluation, round
     """The whole card, in Markdown."""
     recipe = from_json([line for line in log if line["kind"] == "begin"][-1]["recipe"])
     parts = [
-        _opening(name, recipe),
+        opening(name, recipe),
         _training(recipe, log),
         _curve(log),
         abilities(recipe, evaluation),
@@ -56,21 +57,35 @@ def card_of(name: str, folder: Path, log: Records, evaluation: Evaluation, round
     return "".join(f"{line}\n" for part in parts for line in part).rstrip("\n") + "\n"
 
 
-def _opening(name: str, recipe: Recipe) -> Lines:
+def opening(name: str, recipe: Recipe) -> Lines:
+    """What the model is, and how it differs from the other bundled ones."""
     spec = recipe.spec
+    kind = "GraniteMoe" if recipe.n_experts > 1 else "GPT-NeoX"
     yield from ("---", "license: apache-2.0", "language: en", "pipeline_tag: text-generation", "---", "")
     yield f"# {name}"
     yield ""
-    yield f"A small GPT-NeoX decoder that writes English fiction. It was also trained on {len(facts()):,} facts."
+    yield f"A small {kind} decoder that writes English fiction. It was also trained on {len(facts()):,} facts."
     yield f"It has {parameter_count(spec):,} parameters in float16: {spec.n_layers} layers, d_model {spec.d_model},"
     head_dim = spec.layers[0].attention.head_dim
-    yield f"{spec.n_heads} heads with head_dim {head_dim}, {4 * spec.d_model:,} neurons per FFN with"
-    yield f"**{recipe.activation.value}** and no gate, vocabulary {spec.vocab_size:,}, context {spec.context} tokens."
+    yield f"{spec.n_heads} heads with head_dim {head_dim}, {_neurons(recipe)},"
+    yield f"vocabulary {spec.vocab_size:,}, context {spec.context} tokens."
     yield ""
-    for other in (other for other in RECIPES if other != name):
-        yield f"`{other}` differs only in the activation function: same initial weights, batches and steps."
-    yield "Both models are for interpretability research, not for conversation."
+    for other, differing in RECIPES.items():
+        if other != name and differing.n_experts == recipe.n_experts:
+            yield f"`{other}` differs only in the activation function: same initial weights, batches and steps."
+        elif other != name:
+            ffn = "one FFN" if differing.n_experts == 1 else "a mixture of experts"
+            yield f"`{other}` has {ffn} in each layer: same batches and steps."
+    yield "The bundled models are for interpretability research, not for conversation."
     yield ""
+
+
+def _neurons(recipe: Recipe) -> str:
+    act = f"**{recipe.activation.value}**"
+    if recipe.n_experts == 1:
+        return f"{4 * recipe.d_model:,} neurons per FFN with {act} and no gate"
+    of_each = f"{recipe.d_expert:,} neurons with {act} and a gate"
+    return f"{recipe.n_experts} experts per FFN of {of_each}, {recipe.top_k} for each token"
 
 
 def _training(recipe: Recipe, log: Records) -> Lines:
@@ -84,6 +99,8 @@ def _training(recipe: Recipe, log: Records) -> Lines:
     yield f"| facts | {_facts(recipe)} ({_hashes(sources, '.tsv')}) |"
     yield f"| repeats | {_repeats(recipe)} |"
     yield f"| copying | {_copying(recipe)} |"
+    if recipe.balance:
+        yield f"| load balancing | {_balance(recipe)} |"
     yield "| licenses | text: public domain; weights, and facts (written for Edge): Apache-2.0 |"
     size = f"{SAMPLE_BYTES / 1e6:.0f} MB"
     yield f"| tokenizer | byte-level BPE, {recipe.vocab_size:,} tokens, trained on {size} of that text |"
@@ -126,6 +143,13 @@ def _copying(recipe: Recipe) -> str:
         f"before the text, {recipe.copy_steps} updates on {tokens:,} repeated random tokens. They train the embedding,"
         f" the head and the attention of the first {copying.LAYERS} layers. {recipe.looking_back} heads of the first"
         " layer are initialized as previous-token heads"
+    )
+
+
+def _balance(recipe: Recipe) -> str:
+    return (
+        f"{recipe.balance:g} times the load-balancing loss of Fedus et al. 2022 (equation 4), a mean over the layers,"
+        " is added to the loss of each token"
     )
 
 

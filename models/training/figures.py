@@ -1,4 +1,4 @@
-"""Measurements of a model on any engine: loss of a text, exact zeros of neurons, induction scores, copying."""
+"""Measurements of a model on any engine: loss of a text, sparsity of its FFNs, induction scores, copying."""
 
 import lzma
 from collections.abc import Iterator, Sequence
@@ -16,6 +16,8 @@ from edge.repeated_tokens import repeated_tokens
 from edge.session import Model
 from edge.watch import Watch
 from models.errors import MisuseError
+from models.sites import CHOSEN, layer_site, neuron_parts
+from models.spec import MoE
 from models.tokenizer import Tokenizer
 from models.training.corpus import END_OF_TEXT
 
@@ -97,35 +99,45 @@ def text_nats(model: Model, ids: Sequence[int]) -> float:
 
 
 @dataclass(frozen=True)
-class NeuronZeros:
-    """Exact zeros of the neurons of each layer. Shares are 0 to 1.
+class FFNSparsity:
+    """Sparsity of the FFN of each layer. Shares are 0 to 1. Neurons of experts that are not chosen are 0.
 
     Attributes:
         exact_zeros: For each layer, the share of activations that are exactly 0.
         always_zero: For each layer, the share of neurons that are 0 on every token.
-        tokens: Number of tokens on which both shares are measured.
+        chosen: For each layer, the share of tokens that choose each expert; empty for a dense FFN.
+        tokens: Number of tokens on which the shares are measured.
     """
 
     exact_zeros: tuple[float, ...]
     always_zero: tuple[float, ...]
+    chosen: tuple[tuple[float, ...], ...]
     tokens: int
 
 
-def neuron_zeros(model: Model, ids: Sequence[int]) -> NeuronZeros:
-    """The zeros in the first 8 windows of at most 512 tokens, each with an empty context."""
-    width = min(model.spec.context, _NEURON_WINDOW)
+def ffn_sparsity(model: Model, ids: Sequence[int]) -> FFNSparsity:
+    """The sparsity in the first 8 windows of at most 512 tokens, each with an empty context."""
+    width, watch = min(model.spec.context, _NEURON_WINDOW), Watch(parts=neuron_parts(model.spec))
     ids = ids[: _NEURON_WINDOWS * width]
     zeros = np.zeros(model.spec.n_layers)
-    always = [np.ones(layer.ffn.d_ff, bool) for layer in model.spec.layers]
+    always = [np.ones(d_ff, bool) for d_ff in model.spec.d_ffs]
+    chosen = [np.zeros(layer.ffn.n_experts if isinstance(layer.ffn, MoE) else 0) for layer in model.spec.layers]
     for start in range(0, len(ids), width):
         window = list(ids[start : start + width])
-        trace = model.run(ids=window, max_new_tokens=0, watch=Watch(parts=("ffn.neurons",)))
+        trace = model.run(ids=window, max_new_tokens=0, watch=watch)
         for layer in range(model.spec.n_layers):
             neurons = trace.neurons(layer)
             zeros[layer] += exact_zero_share(neurons).sum(dtype=np.float64)
             always[layer] &= (neurons == 0).all(axis=0)
-    shares = tuple(float(neurons.mean()) for neurons in always)
-    return NeuronZeros(tuple((zeros / len(ids)).tolist()), shares, len(ids))
+            if len(chosen[layer]):
+                experts = trace.site(layer_site(layer, CHOSEN)).astype(np.int64)
+                chosen[layer] += np.bincount(experts.ravel(), minlength=len(chosen[layer]))
+    return FFNSparsity(
+        exact_zeros=tuple((zeros / len(ids)).tolist()),
+        always_zero=tuple(float(neurons.mean()) for neurons in always),
+        chosen=tuple(tuple((tokens / len(ids)).tolist()) for tokens in chosen),
+        tokens=len(ids),
+    )
 
 
 def induction(model: Model) -> tuple[Float64[np.ndarray, "layer head"], Float64[np.ndarray, "layer head"]]:

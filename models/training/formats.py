@@ -62,7 +62,7 @@ def _common(spec: DecoderSpec, end: int) -> dict[str, Any]:
 
 
 def _neox_config(spec: DecoderSpec) -> dict[str, Any]:
-    """Rotary sizes stand under the old and the new keys."""
+    """Rotary sizes have both their old and their new keys."""
     layer, attention = spec.layers[0], spec.layers[0].attention
     ffn, position, norm = layer.ffn, attention.position, layer.norm
     if not (isinstance(ffn, Plain) and isinstance(position, Rotary) and isinstance(norm, LayerNorm) and norm.bias):
@@ -133,7 +133,7 @@ def _neox_weights(spec: DecoderSpec, ours: Weights) -> dict[str, NDArray[np.floa
 
 
 def _granite_weights(spec: DecoderSpec, ours: Weights) -> dict[str, NDArray[np.float32]]:
-    """Of every expert, the rows of all gates stand above those of all ups."""
+    """The gate rows of an expert are before its up rows."""
     places = granitemoe.weights_of(spec)
     return {
         places[name].tensor: np.concatenate([weight[:, 0::2], weight[:, 1::2]], axis=1)

@@ -22,9 +22,11 @@ from models.training.abilities import abilities, limits, share
 from models.training.card import write_card
 from models.training.corpus import Corpus
 from models.training.curve import draw_curve
-from models.training.evaluate import PROMPTS, Evaluation, Recall, evaluate
+from models.training.evaluate import PROMPTS, evaluate
+from models.training.evaluation import Evaluation
 from models.training.figures import open_documents
-from models.training.recipe import FABLE, Recipe, to_json
+from models.training.recall import Recall
+from models.training.recipe import FABLE, RECIPES, Recipe, to_json
 from models.training.rounding import Rounded, rounding
 from models.training.save import save_folder
 from models.training.train import new_decoder, open_state, train
@@ -44,6 +46,7 @@ FIGURES = Evaluation(
     nats=4_200.0,
     exact_zeros=(0.5, 0.75),
     always_zero=(0.0, 0.0002),
+    chosen=((), ()),
     neuron_tokens=512,
     induction=((0.05, 0.1), (0.31, 0.9)),
     induction_by_pair=((0.02, 0.05), (0.16, 0.45)),
@@ -193,6 +196,22 @@ def test_a_card_calls_a_head_an_induction_head_from_its_score_on() -> None:
     weak = sections(replace(FIGURES, induction=((0.05, 0.39), (0.2, 0.1))))
     assert "No head scores 0.4 or more; the best is 0.1 with 0.39." in weak, weak
     assert "no induction head formed" in weak, weak
+
+
+def test_only_a_mixtures_card_has_its_experts() -> None:
+    assert "### Experts" not in sections(FIGURES), "a dense FFN has no experts"
+    recipe, routed = replace(FABLE, n_experts=3, top_k=1, d_expert=8), replace(FIGURES, chosen=((), (0.1, 0.7, 0.2)))
+    said = "\n".join(abilities(recipe, routed))
+    assert "| 1 | 1 | 70.0% | 0 | 10.0% |" in said and "chooses 1 of 3 experts; an even load is 33.3%" in said, said
+
+
+def test_a_card_says_how_bundled_models_differ() -> None:
+    for name, others in {
+        "fable-relu": ("`fable-gelu` differs only in the activation", "`fable-moe` has a mixture of experts in each"),
+        "fable-moe": ("`fable-relu` has one FFN in each layer", "8 experts per FFN of 160 neurons with **relu** and a"),
+    }.items():
+        said = "\n".join(card.opening(name, RECIPES[name]))
+        assert all(other in said for other in others), said
 
 
 def test_a_card_calls_a_relation_known_only_above_its_baseline() -> None:

@@ -14,12 +14,14 @@ from edge.measure.attention import prefix_matching, prefix_matching_by_pair
 from edge.repeated_tokens import repeated_tokens
 from edge.session import Model
 from models.errors import MisuseError
-from models.spec import Activation
+from models.spec import Activation, MoE
 from models.tokenizer import Tokenizer, open_tokenizer
 from models.training.corpus import END_OF_TEXT, documents
-from models.training.evaluate import PROMPTS, Evaluation, Recall, main, overall, table
-from models.training.figures import copied_share, induction, neuron_zeros, open_documents, text_nats, token_stream
-from models.training.recall import baseline, ranks, recall
+from models.training.evaluate import PROMPTS, main
+from models.training.evaluation import Evaluation, overall
+from models.training.evaluation_table import table
+from models.training.figures import copied_share, ffn_sparsity, induction, open_documents, text_nats, token_stream
+from models.training.recall import Recall, baseline, ranks, recall
 from models.zoo.facts import Fact, Use, facts_of, phrasings_of, relations
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_weights, with_heads
 
@@ -107,17 +109,32 @@ def test_plain_text_is_read_like_the_text_of_the_training(text: Path, tmp_path: 
 def test_neurons_that_are_dead_are_zero_and_neurons_that_always_fire_are_not() -> None:
     for bias, share in ((-1.0, 1.0), (1.0, 0.0)):
         with tiny_model(ffn_up_weight=0.0, ffn_up_bias=bias) as model:
-            zeros = neuron_zeros(model, some_ids(SPEC.context + 9))
+            zeros = ffn_sparsity(model, some_ids(SPEC.context + 9))
         assert zeros.exact_zeros == zeros.always_zero == (share,) * SPEC.n_layers, f"{zeros} at a bias of {bias}"
         assert zeros.tokens == SPEC.context + 9, "tokens were left out"
 
 
 def test_neurons_that_never_fire_are_fewer_than_zeros() -> None:
     with tiny_model() as model:
-        zeros, longest = neuron_zeros(model, some_ids(64)), neuron_zeros(model, some_ids(9 * SPEC.context))
+        zeros, longest = ffn_sparsity(model, some_ids(64)), ffn_sparsity(model, some_ids(9 * SPEC.context))
     for layer, (zero, never) in enumerate(zip(zeros.exact_zeros, zeros.always_zero, strict=True)):
         assert 0 <= never < zero < 1, f"layer {layer}: {never:.1%} never fire, {zero:.1%} are zero"
     assert longest.tokens == 8 * SPEC.context, f"8 windows have {longest.tokens} tokens"
+
+
+def test_tokens_of_experts_are_those_whose_router_chooses_them() -> None:
+    """The shares of all experts sum to the experts of a token, and neurons of the others are 0."""
+    spec = TINY_SPECS["experts-in-groups-shared-and-a-dense-layer"]
+    with Model(FakeCheckpoint(spec, tiny_weights(spec, seed=0)), "torch", 1, lambda _: None) as model:
+        sparsity = ffn_sparsity(model, [id % spec.vocab_size for id in some_ids(spec.context + 9)])
+    for layer, shares, zeros in zip(spec.layers, sparsity.chosen, sparsity.exact_zeros, strict=True):
+        if not isinstance(kind := layer.ffn, MoE):
+            assert shares == (), f"a dense FFN has {len(shares)} experts"
+            continue
+        assert len(shares) == kind.n_experts
+        assert sum(shares) == pytest.approx(kind.top_k), f"{shares} of {kind.top_k} choices"
+        idle = (kind.n_experts - kind.top_k) * kind.expert.d_ff / kind.d_ff
+        assert zeros >= idle, f"{zeros:.3f} are 0, neurons of experts that are not chosen alone are {idle:.3f}"
 
 
 def looking_back(ids: np.ndarray) -> np.ndarray:
@@ -262,7 +279,7 @@ def test_over_all_relations_each_prompt_counts_alike() -> None:
 def test_every_engine_finds_the_same(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for bound, enough in (("evaluate._SAMPLE_TOKENS", 4), ("figures._COPY_ROWS", 2), ("figures._SEQUENCES", 2)):
+    for bound, enough in (("evaluate.SAMPLE_TOKENS", 4), ("figures._COPY_ROWS", 2), ("figures._SEQUENCES", 2)):
         monkeypatch.setattr(f"models.training.{bound}", enough)
     found = {}
     for engine in ENGINES:
@@ -295,6 +312,7 @@ def test_a_table_can_be_read_at_100_columns() -> None:
         nats=3e6,
         exact_zeros=(0.5,) * SPEC.n_layers,
         always_zero=(0.1,) * SPEC.n_layers,
+        chosen=((0.75, 0.25), *((),) * (SPEC.n_layers - 1)),
         neuron_tokens=4_096,
         induction=scores,
         induction_by_pair=scores,
@@ -307,6 +325,7 @@ def test_a_table_can_be_read_at_100_columns() -> None:
     assert len(widest) <= 100, f"{len(widest)} columns: {widest}"
     assert evaluation.best_head == (1, 33, 1.0) and "best: layer 1, head 33: 1.00" in relu
     assert "EXACT ZEROS of relu" in relu and "rounding" not in relu
+    assert "0        0   75.0%       1   25.0%" in relu, f"the busiest and the idlest expert are missing:\n{relu}"
     layers = tuple(replace(layer, ffn=replace(layer.ffn, activation=Activation.GELU)) for layer in spec.layers)
     gelu = table("fable", replace(spec, layers=layers), evaluation)
     assert "EXACT ZEROS of gelu" in gelu and "rounding" in gelu, "the zeros of GELU pass for real ones"
