@@ -64,12 +64,12 @@ def _experts(recipe: Recipe, evaluation: Evaluation) -> Lines:
     if not any(evaluation.chosen):
         return
     yield from ("### Experts", "")
-    yield "| layer | busiest expert | share of tokens | idlest expert | share of tokens |"
+    yield "| layer | busiest expert | share of tokens | least used expert | share of tokens |"
     yield "|---:|---:|---:|---:|---:|"
     for layer, shares in enumerate(evaluation.chosen):
         if shares:
-            busiest, most, idlest, fewest = extremes(shares)
-            yield f"| {layer} | {busiest} | {share(most)} | {idlest} | {share(fewest)} |"
+            busiest, most, least, fewest = extremes(shares)
+            yield f"| {layer} | {busiest} | {share(most)} | {least} | {share(fewest)} |"
     yield ""
     even = share(recipe.top_k / recipe.n_experts)
     yield f"Share of tokens: those that choose the expert, of {evaluation.neuron_tokens:,} validation tokens. Each"

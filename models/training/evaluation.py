@@ -78,5 +78,5 @@ def overall(recalls: Sequence[Recall]) -> Recall:
 
 def extremes(chosen: Sequence[float]) -> tuple[int, float, int, float]:
     """The expert that most tokens choose, their share, the expert that fewest choose, and theirs."""
-    busiest, idlest = int(np.argmax(chosen)), int(np.argmin(chosen))
-    return busiest, chosen[busiest], idlest, chosen[idlest]
+    busiest, least = int(np.argmax(chosen)), int(np.argmin(chosen))
+    return busiest, chosen[busiest], least, chosen[least]

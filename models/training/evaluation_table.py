@@ -59,7 +59,7 @@ def _experts(evaluation: Evaluation) -> Lines:
         Column("layer", "layer"),
         Column("busiest", "busiest"),
         Column("most", "tokens", ".1%"),
-        Column("idlest", "idlest"),
+        Column("least", "least used"),
         Column("fewest", "tokens", ".1%"),
     )
     yield _body(columns, [(layer, *extremes(shares)) for layer, shares in enumerate(evaluation.chosen) if shares])

@@ -325,7 +325,9 @@ def test_a_table_can_be_read_at_100_columns() -> None:
     assert len(widest) <= 100, f"{len(widest)} columns: {widest}"
     assert evaluation.best_head == (1, 33, 1.0) and "best: layer 1, head 33: 1.00" in relu
     assert "EXACT ZEROS of relu" in relu and "rounding" not in relu
-    assert "0        0   75.0%       1   25.0%" in relu, f"the busiest and the idlest expert are missing:\n{relu}"
+    assert "0        0   75.0%           1   25.0%" in relu, (
+        f"the busiest and the least used expert are missing:\n{relu}"
+    )
     layers = tuple(replace(layer, ffn=replace(layer.ffn, activation=Activation.GELU)) for layer in spec.layers)
     gelu = table("fable", replace(spec, layers=layers), evaluation)
     assert "EXACT ZEROS of gelu" in gelu and "rounding" in gelu, "the zeros of GELU pass for real ones"
