@@ -19,7 +19,7 @@ from tests.tui.fake_model import FakeModel, FakeModels
 from tui.app import EdgeApp, MakeScreen
 from tui.app_factory import app_on_model, app_on_trace, model_opener
 from tui.jobs.job import ModelOnEngine
-from tui.jobs.run import PARTS
+from tui.jobs.run import watch_for
 from tui.screens.error import ErrorScreen
 from tui.screens.opening import OpeningScreen
 from tui.start import look
@@ -64,15 +64,15 @@ async def test_the_bundled_model_fills_the_screen_on_the_default_engine() -> Non
         assert runner.close(PATIENCE_S)
 
 
-def traced(*parts: str) -> edge.Trace:
-    """A made-up run that watched some parts."""
+def traced(watch: edge.Watch) -> edge.Trace:
+    """A made-up run that recorded some sites."""
     model = FakeModel()
     ids = model.tokenizer.encode("Once upon a time")
-    return model.run(ids=ids, max_new_tokens=5, watch=edge.Watch(parts=parts))
+    return model.run(ids=ids, max_new_tokens=5, watch=watch)
 
 
 async def test_a_saved_trace_shows_without_any_engine(tmp_path: Path) -> None:
-    traced(*PARTS).save(tmp_path / "seen.trace")
+    traced(watch_for(FakeModel().spec, 1)).save(tmp_path / "seen.trace")
     app = app_on_trace(edge.open_trace(tmp_path / "seen.trace"))
     async with app.run_test(size=(120, 42)) as pilot:
         ui = AppDriver(app, app.main, pilot, FakeModels(), app.main.runner)
@@ -91,7 +91,7 @@ async def test_a_saved_trace_shows_without_any_engine(tmp_path: Path) -> None:
 
 
 async def test_a_trace_without_queries_says_what_is_missing(tmp_path: Path) -> None:
-    app = app_on_trace(traced("ffn.neurons"))
+    app = app_on_trace(traced(edge.Watch(parts=("ffn.neurons",))))
     async with app.run_test(size=(120, 42)) as pilot:
         ui = AppDriver(app, app.main, pilot, FakeModels(), app.main.runner)
         await ui.until(lambda: app.main.state.main is not None, "the trace to show")

@@ -20,7 +20,7 @@ from tui.app_factory import app_on_trace
 from tui.available_models import engine_choices, is_comparable
 from tui.jobs.job import ModelOnEngine
 from tui.jobs.load import Load, summary_of
-from tui.jobs.run import PARTS
+from tui.jobs.run import watch_for
 from tui.screens.compare import CompareScreen
 from tui.screens.dialog import Dialog, Field
 from tui.screens.error import ErrorScreen
@@ -36,7 +36,7 @@ HUB_ID = "someone/tiny-gpt2"
 def write_trace(file: Path, words: str = "Once upon a time", n_layers: int = 3) -> Path:
     model = FakeModel(spec=small_spec(n_layers))
     ids = model.tokenizer.encode(words)
-    return model.run(ids=ids, max_new_tokens=5, watch=edge.Watch(parts=PARTS)).save(file)
+    return model.run(ids=ids, max_new_tokens=5, watch=watch_for(model.spec, len(ids))).save(file)
 
 
 @pytest.fixture
