@@ -108,11 +108,24 @@ def changes(edits: Sequence[Edit], spec: DecoderSpec, rows: Rows) -> Changes:
 
 def scaled(factors: Float32[np.ndarray, "..."], tokens: Tokens, rows: Rows) -> Change:
     """The change that multiplies by `factors` at `tokens`, and by 1 at other tokens."""
-    scale = factors[None]
-    if tokens is not None:
-        chosen = np.isin(np.arange(rows.start, rows.stop), tokens).reshape(-1, *(1 for _ in factors.shape))
-        scale = np.where(chosen, scale, np.float32(1))
+    scale = at_tokens(factors, tokens, rows, elsewhere=1.0)
     return Change(scale, np.zeros((1,) * scale.ndim, np.float32))
+
+
+def added(numbers: Float32[np.ndarray, "..."], tokens: Tokens, rows: Rows) -> Change:
+    """The change that adds `numbers` at `tokens`."""
+    shift = at_tokens(numbers, tokens, rows, elsewhere=0.0)
+    return Change(np.ones((1,) * shift.ndim, np.float32), shift)
+
+
+def at_tokens(
+    numbers: Float32[np.ndarray, "..."], tokens: Tokens, rows: Rows, elsewhere: float
+) -> Float32[np.ndarray, "row ..."]:
+    """`numbers` for the rows of `tokens`, and `elsewhere` for others; one row if it is for every token."""
+    if tokens is None:
+        return numbers[None]
+    chosen = np.isin(np.arange(rows.start, rows.stop), tokens).reshape(-1, *(1 for _ in numbers.shape))
+    return np.where(chosen, numbers, np.float32(elsewhere))
 
 
 def check_factor(factor: float) -> None:

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 from jaxtyping import Float
 
-from edge.change import LARGEST, Change, Edit, Rows, Tokens, at, check_factor, check_index, scaled, scaling
+from edge.change import LARGEST, Change, Edit, Rows, Tokens, added, at, check_factor, check_index, scaled, scaling
 from models.errors import MisuseError
 from models.sites import HEADS, NEURONS, ROUTER, SCORES, SHARED_NEURONS, SUBLAYER_NAMES, SUBLAYERS, Site, layer_site
 from models.spec import DecoderSpec, MoE
@@ -140,11 +140,9 @@ class ChooseExpert:
         check_factor(self.bonus)
 
     def change(self, site: Site, rows: Rows) -> Change:
-        added = np.zeros((1, *site.row_shape), np.float32)
-        added[0, self.expert] = self.bonus
-        if self.tokens is not None:
-            added = added * np.isin(np.arange(rows.start, rows.stop), self.tokens)[:, None].astype(np.float32)
-        return Change(np.ones((1, 1), np.float32), added)
+        bonuses = np.zeros(site.row_shape, np.float32)
+        bonuses[self.expert] = self.bonus
+        return added(bonuses, self.tokens, rows)
 
     def __str__(self) -> str:
         choice = "forced" if self.bonus > 0 else "forbidden"

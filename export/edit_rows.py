@@ -3,6 +3,8 @@
 import numpy as np
 import onnx_ir as ir
 
+from export.constants import constant
+
 
 def rows_of_edit(graph: ir.Graph, mark: ir.Node, operand: ir.Value) -> ir.Value:
     """(token, slot, neuron) from an edit (token, expert, neuron) and the chosen experts, the second input of a mark.
@@ -18,11 +20,7 @@ def rows_of_edit(graph: ir.Graph, mark: ir.Node, operand: ir.Value) -> ir.Value:
 
     def whole(*numbers: int) -> ir.Value:
         name = f"edit.{len(numbers)}.{'_'.join(map(str, numbers))}"
-        if name not in graph.initializers:
-            tensor = ir.tensor(np.array(numbers, np.int64), name=name)
-            kind, shape = ir.TensorType(tensor.dtype), ir.Shape((len(numbers),))
-            graph.initializers.add(ir.Value(name=name, type=kind, shape=shape, const_value=tensor))
-        return graph.initializers[name]
+        return constant(graph, name, np.array(numbers, np.int64))
 
     tokens, experts = (add("Shape", operand, start=at, end=at + 1) for at in (0, 1))
     n_tokens = add("Squeeze", add("Shape", chosen, start=0, end=1), whole(0))

@@ -11,6 +11,7 @@ from itertools import count
 import numpy as np
 import onnx_ir as ir
 
+from export.constants import constant
 from export.experts import ABOVE, DOMAIN, NEURONS, OUTPUTS, ROUNDS
 from export.names import INSIDE
 from models.precision import Scheme, Zero
@@ -225,12 +226,7 @@ class _Expansion:
     def _constant(self, numbers: np.ndarray) -> ir.Value:
         """A small initializer of the main graph; equal constants share one."""
         text = "_".join(str(number) for number in numbers.flatten().tolist())
-        name, known = f"experts.{numbers.dtype}.{numbers.ndim}.{text}", self._graph.initializers
-        if name not in known:
-            tensor = ir.tensor(numbers, name=name)
-            shape, kind = ir.Shape(numbers.shape), ir.TensorType(tensor.dtype)
-            known.add(ir.Value(name=name, type=kind, shape=shape, const_value=tensor))
-        return known[name]
+        return constant(self._graph, f"experts.{numbers.dtype}.{numbers.ndim}.{text}", numbers)
 
 
 def _sorting(steps: _Steps, values: ir.Value, n_values: ir.Value) -> ir.Value:

@@ -10,6 +10,7 @@ from itertools import groupby
 import numpy as np
 import onnx_ir as ir
 
+from export.constants import constant
 from export.layout import Layout, fused_groups
 from models.spec import DecoderSpec
 
@@ -120,8 +121,4 @@ def _constant(graph: ir.Graph, numbers: np.ndarray) -> ir.Value:
     """A small initializer; equal constants share one."""
     kind = "sizes" if numbers.dtype == np.int64 else "factors"
     runs = [f"{number}x{len(list(equal))}" for number, equal in groupby(numbers.tolist())]
-    name = ".".join([kind, *runs])
-    if name not in graph.initializers:
-        tensor = ir.tensor(numbers, name=name)
-        graph.initializers.add(ir.Value(name=name, type=ir.TensorType(tensor.dtype), const_value=tensor))
-    return graph.initializers[name]
+    return constant(graph, ".".join([kind, *runs]), numbers)

@@ -22,20 +22,24 @@ from models.spec import DecoderSpec
 _DOMAIN = "com.microsoft"
 
 
-class Quantized(nn.Module):
-    """The initializers of one matrix, without data."""
+class Initializers(nn.Module):
+    """The initializers of one matrix or of a stack, without data."""
 
     codes: Tensor
     scales: Tensor
     zeros: Tensor | None
 
-    def __init__(self, parameter: str, shape: tuple[int, int], scheme: Scheme, accuracy: int) -> None:
+    def __init__(self, parameter: str, shape: tuple[int, ...], scheme: Scheme, accuracy: int) -> None:
         super().__init__()
         self.shape, self.scheme, self.accuracy = shape, scheme, accuracy
         self.register_buffer("zeros", None)
         for name, part in part_shapes(parameter, shape, scheme).items():
             kind = torch.float32 if is_float(name, scheme) else torch.uint8
             self.register_buffer(name.rpartition(".")[2], torch.empty(part, dtype=kind))
+
+
+class Quantized(Initializers):
+    """One matrix."""
 
     def product(self, x: Float[Tensor, "*rows column"], bias: Tensor | None) -> Float[Tensor, "*rows row"]:
         """`x` times the transposed matrix, plus `bias`."""
@@ -72,24 +76,17 @@ class Quantized(nn.Module):
         return {"bits": self.scheme.bits, "block_size": self.scheme.group}
 
 
-class QuantizedStack(nn.Module):
-    """Replaces `Stack`: the initializers of the matrices of all experts, without data."""
+class QuantizedStack(Initializers):
+    """Replaces `Stack`."""
 
     def __init__(self, parameter: str, dense: Stack, scheme: Scheme, accuracy: int) -> None:
-        super().__init__()
-        shape = tuple(dense.weight.shape)
-        self.bias, self.scheme, self.accuracy, self.columns = dense.bias, scheme, accuracy, shape[-1]
-        self.register_buffer("zeros", None)
-        for name, part in part_shapes(parameter, shape, scheme).items():
-            kind = torch.float32 if is_float(name, scheme) else torch.uint8
-            self.register_buffer(name.rpartition(".")[2], torch.empty(part, dtype=kind))
+        super().__init__(parameter, tuple(dense.weight.shape), scheme, accuracy)
+        self.bias = dense.bias
 
     @property
     def matrices(self) -> QuantizedExperts:
         """The matrices, for the operators of experts."""
-        codes, scales = self.get_buffer("codes"), self.get_buffer("scales")
-        zeros: Tensor | None = self._buffers["zeros"]
-        return QuantizedExperts(self.scheme, self.columns, codes, scales, zeros, self.accuracy)
+        return QuantizedExperts(self.scheme, self.shape[-1], self.codes, self.scales, self.zeros, self.accuracy)
 
 
 class QuantizedLinear(Quantized):
@@ -130,20 +127,19 @@ class QuantizedHead(Quantized):
         return bound(self.cap, self.product(x if self.project is None else self.project(x), self.bias))
 
 
+def _quantized(parameter: str, dense: nn.Linear | Stack, scheme: Scheme, accuracy: int) -> Initializers:
+    if isinstance(dense, Stack):
+        return QuantizedStack(parameter, dense, scheme, accuracy)
+    return QuantizedLinear(parameter, dense, scheme, accuracy)
+
+
 def replace_quantized(decoder: Decoder, layout: Layout) -> None:
     """Replaces the modules whose matrices are quantized in the layout."""
-    linears = {name: module for name, module in decoder.named_modules() if isinstance(module, nn.Linear)}
-    for name, module in linears.items():
+    products = {name: module for name, module in decoder.named_modules() if isinstance(module, nn.Linear | Stack)}
+    for name, module in products.items():
         if scheme := layout.schemes.get(f"{name}.weight"):
             owner, _, part = name.rpartition(".")
-            quantized = QuantizedLinear(f"{name}.weight", module, scheme, layout.accuracy)
-            decoder.get_submodule(owner).add_module(part, quantized)
-    stacks = {name: module for name, module in decoder.named_modules() if isinstance(module, Stack)}
-    for name, stack in stacks.items():
-        if scheme := layout.schemes.get(f"{name}.weight"):
-            owner, _, part = name.rpartition(".")
-            quantized_stack = QuantizedStack(f"{name}.weight", stack, scheme, layout.accuracy)
-            decoder.get_submodule(owner).add_module(part, quantized_stack)
+            decoder.get_submodule(owner).add_module(part, _quantized(f"{name}.weight", module, scheme, layout.accuracy))
     spec: DecoderSpec = decoder.spec
     if scheme := layout.schemes.get("head.weight"):
         sizes = (spec.vocab_size, spec.token_width)

@@ -8,7 +8,7 @@ from mlx import nn
 from models import spec as kinds
 from models.mlx_kernels import Kernels, Probe
 from models.mlx_parts import Dense, neurons_of, norm_of
-from models.sites import FFN, FFN_OUTPUT, NEURONS, SHARED_NEURONS, layer_site
+from models.sites import CHOSEN, FFN_OUTPUT, NEURONS, ROUTER, SCORES, SHARED_GATE, SHARED_NEURONS, layer_site
 from models.spec import DecoderSpec, LayerSpec, MoE
 
 
@@ -171,18 +171,15 @@ class Mixture(nn.Module):
         return see(layer_site(self.layer, FFN_OUTPUT), output if self.after is None else self.after(output))
 
     def _mixed(self, x: Float[mx.array, "token model"], kernels: Kernels, see: Probe) -> Float[mx.array, "token model"]:
-        scores = see(self._site("scores"), self.router(x))
+        scores = see(layer_site(self.layer, SCORES), self.router(x))
         given, chosen = self.router.choose(scores)
-        given = see(self._site("router"), given)
-        see(self._site("chosen"), chosen)
+        given = see(layer_site(self.layer, ROUTER), given)
+        see(layer_site(self.layer, CHOSEN), chosen)
         output: mx.array = self.experts(x, given, chosen, kernels, see)
         if self.shared is None:
             return output
         gate = None
         if self.shared_gate is not None:
-            gate = see(self._site("shared.gate"), mx.sigmoid(self.shared_gate(x)))
+            gate = see(layer_site(self.layer, SHARED_GATE), mx.sigmoid(self.shared_gate(x)))
         shared = self.shared(x, see)
         return output + (shared if gate is None else gate * shared)
-
-    def _site(self, part: str) -> str:
-        return layer_site(self.layer, f"{FFN}.{part}")

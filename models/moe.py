@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from models import spec as kinds
 from models.kernels import Kernels, Probe
-from models.sites import FFN, FFN_OUTPUT, NEURONS, SHARED_NEURONS, layer_site
+from models.sites import CHOSEN, FFN_OUTPUT, NEURONS, ROUTER, SCORES, SHARED_GATE, SHARED_NEURONS, layer_site
 from models.spec import DecoderSpec, LayerSpec, MoE
 from models.torch_parts import Dense, neurons_of, norm_of
 
@@ -159,19 +159,16 @@ class Mixture(nn.Module):
         return see(layer_site(self.layer, FFN_OUTPUT), output if self.after is None else self.after(output))
 
     def _mixed(self, x: Float[Tensor, "token model"], kernels: Kernels, see: Probe) -> Float[Tensor, "token model"]:
-        scores = see(self._site("scores"), self.router(x))
+        scores = see(layer_site(self.layer, SCORES), self.router(x))
         given, chosen = self.router.choose(scores)
-        given = see(self._site("router"), given)
-        see(self._site("chosen"), chosen)
+        given = see(layer_site(self.layer, ROUTER), given)
+        see(layer_site(self.layer, CHOSEN), chosen)
         output: Tensor = self.experts(x, given, chosen, kernels, see)
         if self.shared is None:
             return output
         gate = None
         if self.shared_gate is not None:
-            gate = see(self._site("shared.gate"), torch.sigmoid(self.shared_gate(x)))
+            gate = see(layer_site(self.layer, SHARED_GATE), torch.sigmoid(self.shared_gate(x)))
         shared = self.shared(x, see)
         both: Tensor = output + (shared if gate is None else gate * shared)
         return both
-
-    def _site(self, part: str) -> str:
-        return layer_site(self.layer, f"{FFN}.{part}")

@@ -143,6 +143,11 @@ class ViewState:
         return (*(self.main.trace.edits if self.main else ()), *compared)
 
     @property
+    def base_title(self) -> str:
+        """The current run, in titles of a comparison with another."""
+        return "the run without edits" if self.edits else "this run"
+
+    @property
     def edits_title(self) -> str:
         """The applied edits: `head 3.5 ablated`, `all 3 edits`; empty without edits."""
         return edits_title(self.edits, self.alone) if self.edits else ""

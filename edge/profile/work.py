@@ -11,7 +11,7 @@ from dataclasses import replace
 from models.parameters import parameters_of
 from models.parts import TimedParts
 from models.spec import DecoderSpec
-from models.sublayers.sublayer import Parameter, Use
+from models.sublayers.sublayer import Parameter, Sublayer, Use
 from models.sublayers.work import NOTHING, Work
 
 WeightBytes = Callable[[str, tuple[int, ...]], float]
@@ -34,12 +34,12 @@ def work_of(
     def add(part: str, work: Work) -> None:
         parts[part] = parts.get(part, NOTHING) + work
 
-    timed = TimedParts(spec)
+    timed, sublayers = TimedParts(spec), dict(spec.sublayers())
     for name, parameter in parameters_of(spec).items():
         part = timed.of_module(name.rpartition(".")[0])
         if part is None or name in ("embed.weight", "embed.positions"):
             continue
-        use = Use(1.0, 1) if part == "head" else _use(spec, parameter, tokens)
+        use = Use(1.0, 1) if part == "head" else _use(sublayers, parameter, tokens)
         weight_bytes = use.share * stored_bytes(name, parameter.shape)
         is_matrix = len(parameter.shape) > 1 and name.endswith(".weight")
         add(
@@ -51,19 +51,17 @@ def work_of(
     if spec.tied:
         shape = (spec.vocab_size, spec.token_width)
         add("head", _product(shape, stored_bytes("embed.weight", shape), 1, float_bytes))
-    for scope, sublayer in spec.sublayers():
+    for scope, sublayer in sublayers.items():
         add(timed.rests[scope], sublayer.work(float_bytes, tokens, depth))
     ordered = ("embed", *timed.ordered, "head")
     return {part: parts[part] for part in ordered if part in parts}
 
 
-def _use(spec: DecoderSpec, parameter: Parameter, tokens: int) -> Use:
+def _use(sublayers: Mapping[str, Sublayer], parameter: Parameter, tokens: int) -> Use:
     """How a pass uses a parameter: as its sublayer says."""
-    for scope, sublayer in spec.sublayers():
-        if parameter.name.startswith(f"{scope}."):
-            own = replace(parameter, name=parameter.name.removeprefix(f"{scope}."))
-            return sublayer.use(own, tokens)
-    return Use(1.0, tokens)
+    *scope, own = parameter.name.split(".", 3)
+    sublayer = sublayers.get(".".join(scope))
+    return Use(1.0, tokens) if sublayer is None else sublayer.use(replace(parameter, name=own), tokens)
 
 
 def _product(shape: tuple[int, ...], weight_bytes: float, rows: int, float_bytes: int) -> Work:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,7 +23,7 @@ def summed_loss(decoder: Decoder, bfloat16: bool) -> Loss:
     def loss(ids: Tensor, targets: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             logits = decoder(ids, kernels.positions, kernels)
-        return F.cross_entropy(logits.float().flatten(0, -2), targets.flatten(), ignore_index=UNSCORED, reduction="sum")
+        return _nats(logits, targets)
 
     return loss
 
@@ -45,11 +45,14 @@ def balanced_loss(decoder: Decoder, recipe: Recipe) -> Loss:
             return value
 
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
-            logits = decoder(ids, kernels.positions, kernels, see).float().flatten(0, -2)
-        nats = F.cross_entropy(logits, targets.flatten(), ignore_index=UNSCORED, reduction="sum")
-        return nats + recipe.balance * (targets != UNSCORED).sum() * torch.stack(balances).mean()
+            logits = decoder(ids, kernels.positions, kernels, see)
+        return _nats(logits, targets) + recipe.balance * (targets != UNSCORED).sum() * torch.stack(balances).mean()
 
     return loss
+
+
+def _nats(logits: Float[Tensor, "*batch vocab"], targets: Int[Tensor, "*batch"]) -> Float[Tensor, ""]:
+    return F.cross_entropy(logits.float().flatten(0, -2), targets.flatten(), ignore_index=UNSCORED, reduction="sum")
 
 
 def _balance(scores: Float[Tensor, "token expert"], top_k: int) -> Float[Tensor, ""]:

@@ -19,6 +19,18 @@ Sizes = dict[str, tuple[int, ...]]
 KINDS: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
 
 
+def attention_tensors(layer: str, model: int, keys: int) -> Sizes:
+    """The norms of a layer, and the matrices of its attention; `keys` are the features of all key heads."""
+    return {
+        f"{layer}.input_layernorm.weight": (model,),
+        f"{layer}.self_attn.q_proj.weight": (model, model),
+        f"{layer}.self_attn.k_proj.weight": (keys, model),
+        f"{layer}.self_attn.v_proj.weight": (keys, model),
+        f"{layer}.self_attn.o_proj.weight": (model, model),
+        f"{layer}.post_attention_layernorm.weight": (model,),
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """Sizes of a Llama with a tied head, and with queries as wide as d_model.
@@ -57,13 +69,7 @@ class Shape:
         sizes: Sizes = {"model.embed_tokens.weight": (vocab, model), "model.norm.weight": (model,)}
         for layer in range(self.n_layers):
             name = f"model.layers.{layer}"
-            sizes |= {
-                f"{name}.input_layernorm.weight": (model,),
-                f"{name}.self_attn.q_proj.weight": (model, model),
-                f"{name}.self_attn.k_proj.weight": (keys, model),
-                f"{name}.self_attn.v_proj.weight": (keys, model),
-                f"{name}.self_attn.o_proj.weight": (model, model),
-                f"{name}.post_attention_layernorm.weight": (model,),
+            sizes |= attention_tensors(name, model, keys) | {
                 f"{name}.mlp.gate_proj.weight": (ffn, model),
                 f"{name}.mlp.up_proj.weight": (ffn, model),
                 f"{name}.mlp.down_proj.weight": (model, ffn),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.bench import runtimes as who
-from tests.bench.checkpoint import Shape, Sizes
+from tests.bench.checkpoint import Shape, Sizes, attention_tensors
 from tests.bench.pairs import Pair
 
 
@@ -39,15 +39,9 @@ class MixtureShape(Shape):
         sizes["lm_head.weight"] = (self.vocab_size, model)
         for layer in range(self.n_layers):
             name = f"model.layers.{layer}"
-            sizes |= {
-                f"{name}.input_layernorm.weight": (model,),
-                f"{name}.self_attn.q_proj.weight": (model, model),
-                f"{name}.self_attn.k_proj.weight": (keys, model),
-                f"{name}.self_attn.v_proj.weight": (keys, model),
-                f"{name}.self_attn.o_proj.weight": (model, model),
+            sizes |= attention_tensors(name, model, keys) | {
                 f"{name}.self_attn.q_norm.weight": (self.head_dim,),
                 f"{name}.self_attn.k_norm.weight": (self.head_dim,),
-                f"{name}.post_attention_layernorm.weight": (model,),
                 f"{name}.mlp.gate.weight": (self.n_experts, model),
             }
             for expert in range(experts):

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 from textual.widget import Widget
 
+from edge.edits import ChooseExpert
 from edge.measure.routing import (
     balance,
     largest_weights,
@@ -191,7 +192,7 @@ def _suffix(state: ViewState, compared: MeasuredRun | None, side: str) -> str:
     """Which run the pane shows."""
     if compared is None:
         return state.without
-    minus = f" minus {'the run without edits' if state.edits else 'this run'}" if side == "difference" else ""
+    minus = f" minus {state.base_title}" if side == "difference" else ""
     return f", {compared.name}{minus}"
 
 
@@ -201,8 +202,8 @@ def _marks(state: ViewState, shown: MeasuredRun, layer: int, n_experts: int) -> 
     off = state.ablated.experts_of(layer)
     for expert in range(n_experts):
         sign = "×" if expert in off else ""
-        sign += "+" if f"expert {layer}.{expert} forced" in names else ""
-        sign += "−" if f"expert {layer}.{expert} forbidden" in names else ""
+        sign += "+" if str(ChooseExpert(layer, expert)) in names else ""
+        sign += "−" if str(ChooseExpert(layer, expert, bonus=-1.0)) in names else ""
         if sign:
             yield expert, sign
 

@@ -91,11 +91,10 @@ class SparsityPane:
         excluded = sum(len(ablated_neurons(kind.ffn, off, layer)) for layer, kind in enumerate(shown.trace.spec.layers))
         if excluded and not grid.notice:
             legend.note = f"{excluded:,} ablated neuron{'s' if excluded > 1 else ''} excluded"
-        base = "the run without edits" if state.edits else "this run"
         names = {
-            "main": base,
+            "main": state.base_title,
             "compared": shown.name,
-            "difference": f"{compared.name} minus {base}" if compared else "",
+            "difference": f"{compared.name} minus {state.base_title}" if compared else "",
         }
         view.query_one("#ffn-pane", Pane).set_title(f"{sparsity.title}, {names[side]}" if compared else sparsity.title)
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from rich.segment import Segment
 from textual import events
 from textual.reactive import reactive
 
 from edge.picture.bars import bar
-from edge.picture.levels import UNKNOWN, Linear, Scale, to_levels
+from edge.picture.levels import UNKNOWN, to_levels
 from edge.picture.units import show_number, show_share
 from tui.messages import TokenChosen
 from tui.widgets.token_map import TokenMap
@@ -35,7 +35,6 @@ class SparsityMap(TokenMap):
     Attributes:
         shares: A share, an index, or a difference of two runs, per layer and token.
         form: Which of these, a key of `FORMS`.
-        scale: The color scale.
         ablated: Layers without a number, since their FFN is ablated.
     """
 
@@ -45,7 +44,6 @@ class SparsityMap(TokenMap):
     shares: reactive[Float32[np.ndarray, "layer token"]] = reactive(
         lambda: np.zeros((0, 0), np.float32), always_update=True
     )
-    scale: reactive[Scale] = reactive(Linear(0.0, 1.0))
     form: reactive[str] = reactive("share")
     ablated: reactive[frozenset[int]] = reactive(frozenset())
 
@@ -56,9 +54,6 @@ class SparsityMap(TokenMap):
     def watch_shares(self) -> None:
         self.place()
 
-    def watch_scale(self) -> None:
-        self.place()
-
     def watch_form(self) -> None:
         self.redraw()
 
@@ -66,15 +61,11 @@ class SparsityMap(TokenMap):
         self.redraw()
 
     def update_cells(self) -> None:
-        self._levels = to_levels(self.shares, self.scale)
+        self.levels = to_levels(self.shares, self.scale)
         self.fit_cells()
 
-    @property
-    def levels(self) -> UInt8[np.ndarray, "layer token"]:
-        return self._levels
-
     def draw_cell(self, row: int, token: int, words: str, tokens: int = 1) -> Segment:
-        level = int(self._levels[row, token])
+        level = int(self.levels[row, token])
         if level == UNKNOWN:
             glyph = "×" if row in self.ablated else "·"
             return Segment(glyph * self.cell * tokens, self.rich_style + self.style_of("label"))

@@ -8,6 +8,7 @@ from rich.style import Style
 from textual.reactive import reactive
 from textual.strip import Strip
 
+from edge.picture.levels import Linear, Scale
 from edge.picture.pieces import show_piece
 from tui.widgets.layer_map import LayerMap
 
@@ -20,23 +21,25 @@ class TokenMap(LayerMap):
 
     Attributes:
         labels: The piece of every token.
+        scale: The color scale.
+        levels: The color level of each cell, or a level without a color; `update_cells` computes them.
     """
 
     labels: reactive[tuple[str, ...]] = reactive(())
+    scale: reactive[Scale] = reactive(Linear(0.0, 1.0))
+    levels: UInt8[np.ndarray, "row token"]
 
     heading = ""
     """What the lines are, above the gutter."""
     tail_heading = ""
     """What the numbers at the right are."""
 
-    @property
-    def levels(self) -> UInt8[np.ndarray, "row token"]:
-        """The color level of each cell, or a level without a color."""
-        raise NotImplementedError
-
     def draw_cell(self, row: int, token: int, words: str, tokens: int = 1) -> Segment:
         """One cell with these words, or as many as there are tokens of the same level; rows are those of `values`."""
         raise NotImplementedError
+
+    def watch_scale(self) -> None:
+        self.place()
 
     def watch_labels(self) -> None:
         self.redraw()

@@ -178,7 +178,9 @@ async def test_x_in_the_list_of_neurons_ablates_the_neuron() -> None:
     async with looking() as ui:
         ui.main.query_one(NeuronList).focus()
         chosen = ui.main.state.selection
-        await edited(ui, "x", ScaleNeuron(chosen.layer, chosen.neuron, 0.0))
+        compared = await edited(ui, "x", ScaleNeuron(chosen.layer, chosen.neuron, 0.0))
+        active = compared.trace.neurons(chosen.layer)[:, chosen.neuron]
+        assert not active.any(), f"the ablated neuron is active: {active}"
 
 
 async def test_neurons_name_their_expert_and_b_lists_those_of_one() -> None:

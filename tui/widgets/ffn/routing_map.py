@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32
 from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
@@ -14,7 +14,7 @@ from textual.reactive import reactive
 from edge.change import Edit
 from edge.edits import ChooseExpert, ScaleExpert
 from edge.picture.bars import bar
-from edge.picture.levels import HIDDEN, LEVELS, Linear, Scale, to_levels
+from edge.picture.levels import HIDDEN, LEVELS, to_levels
 from edge.picture.units import show_number, show_share
 from tui.messages import EditToggled, ExpertChosen
 from tui.widgets.sparsity_map import FORMS
@@ -47,7 +47,6 @@ class RoutingMap(TokenMap):
 
     Attributes:
         routing: What is shown.
-        scale: The color scale.
         marks: A sign after the number of an expert that an edit acts on: ×, +, −.
         of_layer: The layer.
         can_edit: Whether the run can be run again with edits.
@@ -70,7 +69,6 @@ class RoutingMap(TokenMap):
     heading, tail_heading = " expert", "  this token        load"
 
     routing: reactive[Routing] = reactive(Routing.none, always_update=True)
-    scale: reactive[Scale] = reactive(Linear(0.0, 1.0))
     marks: reactive[Mapping[int, str]] = reactive(dict)
     of_layer: reactive[int] = reactive(0)
     can_edit: reactive[bool] = reactive(False)
@@ -79,18 +77,11 @@ class RoutingMap(TokenMap):
     def values(self) -> Float32[np.ndarray, "expert token"]:
         return self.routing.weights
 
-    @property
-    def levels(self) -> UInt8[np.ndarray, "expert token"]:
-        return self._levels
-
     def flip(self, layer: int) -> int:
         """Experts are numbered from the top."""
         return layer
 
     def watch_routing(self) -> None:
-        self.place()
-
-    def watch_scale(self) -> None:
         self.place()
 
     def watch_marks(self) -> None:
@@ -100,12 +91,12 @@ class RoutingMap(TokenMap):
         self.refresh_bindings()
 
     def update_cells(self) -> None:
-        self._levels = to_levels(self.routing.weights, self.scale, ~self.routing.chosen)
+        self.levels = to_levels(self.routing.weights, self.scale, ~self.routing.chosen)
         self._largest = float(np.abs(self.routing.load).max(initial=0.0))
         self.fit_cells()
 
     def draw_cell(self, row: int, token: int, words: str, tokens: int = 1) -> Segment:
-        level = int(self._levels[row, token])
+        level = int(self.levels[row, token])
         if level < LEVELS:
             return Segment(words * tokens, self.ink.block(level))
         sign = f"{'·' if level == HIDDEN else '?':^{self.cell}}"
