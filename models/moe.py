@@ -19,9 +19,12 @@ class Stack(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.empty(shape[:2])) if bias else None
 
-    def product(self, x: Float[Tensor, "row column"], expert: int) -> Float[Tensor, "row out"]:
-        """`x` times the transposed matrix of one expert, plus its bias."""
-        return nn.functional.linear(x, self.weight[expert], None if self.bias is None else self.bias[expert])
+    def products(self, x: Float[Tensor, "row column"], counts: Int[Tensor, " expert"]) -> Float[Tensor, "row out"]:
+        """`x` times the transposed matrices, plus their biases; the first `counts[0]` rows are of the first expert."""
+        weights = self.weight.unbind()
+        biases = [None] * len(weights) if self.bias is None else self.bias.unbind()
+        parts = zip(torch.split(x, counts.tolist()), weights, biases, strict=True)
+        return torch.cat([nn.functional.linear(rows, weight, bias) for rows, weight, bias in parts if len(rows)])
 
 
 class Router(nn.Linear):
@@ -112,16 +115,14 @@ class Experts(nn.Module):
         see: Probe,
     ) -> Float[Tensor, "token model"]:
         """`Σ_e given_e · expert_e(x)`, each expert with the tokens that chose it."""
-        used = [(expert, *(chosen == expert).nonzero(as_tuple=True)) for expert in torch.unique(chosen).tolist()]
-        neurons = x.new_zeros((*chosen.shape, self.kind.expert.d_ff))
-        for expert, tokens, slots in used:
-            neurons[tokens, slots] = self.activations(self.first.product(x[tokens], expert)).to(x.dtype)
-        neurons = see(self.neurons_site, neurons, chosen)
-        output = torch.zeros_like(x)
-        for expert, tokens, slots in used:
-            written = given[tokens, expert, None] * self.last.product(neurons[tokens, slots], expert)
-            output.index_add_(0, tokens, written.to(x.dtype))
-        return output
+        order = chosen.flatten().argsort(stable=True)
+        places, tokens = order.argsort(), order // chosen.shape[-1]
+        counts = torch.bincount(chosen.flatten(), minlength=self.kind.n_experts)
+        neurons = self.activations(self.first.products(x[tokens], counts)).to(x.dtype)
+        neurons = see(self.neurons_site, neurons[places].reshape(*chosen.shape, -1), chosen)
+        weights = given.gather(-1, chosen).flatten()[order, None]
+        written = weights * self.last.products(neurons.flatten(0, 1)[order], counts)
+        return torch.zeros_like(x).index_add(0, tokens, written.to(x.dtype))
 
 
 class SharedExpert(Dense):
