@@ -66,6 +66,7 @@ def lab(
     \b
     F1 to F6  the FFN: non-linear, position-wise, wide, key-value memory, factual recall, sparse
     A1 to A6  attention: dynamic weighted sum, token pairs, distance, context, specialized heads, routing
+    R1        mixtures of experts: specialized experts
     S1 to S3  the stack: local to semantic, both sublayers are needed, parameters and time
 
     A claim is supported if the 95% interval of every effect is on the claimed side of its threshold. It is not

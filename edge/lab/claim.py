@@ -108,7 +108,7 @@ class Claim:
     """One claim and how it is tested, in words.
 
     Attributes:
-        key: `F4`: F for the FFN, A for attention, S for the stack of both.
+        key: `F4`: F for the FFN, A for attention, R for the router of a mixture, S for the stack of both.
         title: The claim.
         question: The question that the experiment answers.
         method: How it is measured, with formulas.

@@ -5,6 +5,7 @@ from edge.lab.experiments import (
     context,
     cost,
     distance,
+    experts,
     key_value_memory,
     lens,
     nonlinear,
@@ -32,6 +33,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     context.EXPERIMENT,  # A4
     specialization.EXPERIMENT,  # A5
     routing.EXPERIMENT,  # A6
+    experts.EXPERIMENT,  # R1
     lens.EXPERIMENT,  # S1
     sublayer_ablation.EXPERIMENT,  # S2
     cost.EXPERIMENT,  # S3

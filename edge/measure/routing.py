@@ -70,3 +70,41 @@ def largest_weights(given: Float[np.ndarray, "token expert"], expert: int, k: in
     weight = given[:, expert]
     order = np.argsort(-weight, kind="stable")[:k]
     return np.asarray(order[weight[order] > 0], np.int64)
+
+
+def shared_choices(
+    chosen: Int[np.ndarray, "token slot"],
+    labels: Int[np.ndarray, " token"],
+    parts: Int[np.ndarray, " token"],
+    n_experts: int,
+) -> Float32[np.ndarray, " token"]:
+    """The mean share of a token's experts that another token chooses too, over tokens of its label in other parts.
+
+    `|A ∩ B| / k` of the two sets of k experts, 0 to 1. NaN where no other part has a token of this label.
+    """
+    sets = np.zeros((len(chosen), n_experts), np.float64)
+    np.put_along_axis(sets, chosen.astype(np.int64), 1.0, axis=1)
+    of_label, of_both = (np.unique(key, return_inverse=True)[1] for key in (labels, labels * (parts.max() + 1) + parts))
+    rows, counts = (_sums_by(of_label, each) - _sums_by(of_both, each) for each in (sets, np.ones((len(sets), 1))))
+    overlap, others = (sets * rows).sum(axis=1), counts[:, 0] * chosen.shape[1]
+    return np.asarray(np.divide(overlap, others, out=np.full(len(sets), np.nan), where=others > 0), np.float32)
+
+
+def _sums_by(
+    group: Int[np.ndarray, " token"], values: Float[np.ndarray, "token value"]
+) -> Float[np.ndarray, "token value"]:
+    """For each token, the sum of `values` over all tokens of its group."""
+    sums = np.zeros((group.max() + 1, values.shape[1]))
+    np.add.at(sums, group, values)
+    return np.asarray(sums[group])
+
+
+def chance_of_sharing(chosen: Int[np.ndarray, "token slot"], n_experts: int) -> float:
+    """The mean of `|A ∩ B| / k` over all pairs of tokens: `Σ_e n_e (n_e - 1) / (k N (N - 1))`, n_e tokens choose e.
+
+    It is what `shared_choices` is expected to be if the choices are shuffled between tokens, which keeps every
+    expert's load. NaN for fewer than two tokens.
+    """
+    tokens, slots = chosen.shape
+    count = np.bincount(chosen.ravel(), minlength=n_experts).astype(np.float64)
+    return float((count * (count - 1)).sum() / (slots * tokens * (tokens - 1))) if tokens > 1 else float("nan")

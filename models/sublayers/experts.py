@@ -84,6 +84,10 @@ class MoE(FFN):
         return self.shared.ffn.d_ff if isinstance(self.shared, Shared) else 0
 
     @property
+    def d_used(self) -> int:
+        return self.top_k * self.expert.d_ff + self.d_shared
+
+    @property
     def shared_gated(self) -> bool:
         """Whether the shared expert has a gate."""
         return isinstance(self.shared, Shared) and self.shared.gated

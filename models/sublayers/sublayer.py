@@ -120,6 +120,11 @@ class FFN(Sublayer):
     activation: Activation
     d_ff: int
 
+    @property
+    def d_used(self) -> int:
+        """Neurons that one token can use."""
+        return self.d_ff
+
 
 def kinds_of(base: Any) -> Iterator[type[Sublayer]]:
     """Every kind of mixer, of FFN or of sublayer, by its base."""

@@ -39,8 +39,9 @@ _COLORS = ("#3b6ea5", "#d98c3f", "#5b8c5a", "#8c5a86")
 
 _OPENING = """# The lab on the bundled models and on a published model
 
-Written by `make lab`. Fifteen claims about attention and the FFN. The two bundled models differ only in the activation
-of the FFN, ReLU or GELU: data, order, seed, sizes and steps are the same. To test another model: `edge lab MODEL`.
+Written by `make lab`. Sixteen claims about attention, the FFN and the experts of a mixture. The two bundled models
+differ only in the activation of the FFN, ReLU or GELU: data, order, seed, sizes and steps are the same. To test another
+model: `edge lab MODEL`.
 
 A verdict follows from the effects below it, and applies to this model on these texts. Each effect has a 95% interval
 and a threshold. A claim is *supported* if the whole interval of every effect is on the claimed side. It is *not

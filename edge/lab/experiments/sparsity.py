@@ -98,6 +98,11 @@ OVER_TOKENS = (
     ("dead_share", "dead neurons: active at fewer than 0.1% of tokens"),
 )
 
+OF_EXPERTS = {
+    "not_chosen_share": "neurons of experts that a token does not choose",
+    "exact_zero_share_of_chosen": "exact zeros among the neurons of chosen and shared experts",
+}
+
 Shares = dict[str, float]
 
 
@@ -160,10 +165,30 @@ def effects(inactive: Float64[np.ndarray, "layer token"], gaussian: float) -> tu
     )
 
 
-def _summary(mean: Shares, chance: Shares) -> str:
+def _of_experts(lab: LabContext, layers: list[int], found: list[Layer]) -> dict[str, float]:
+    """Neurons of experts that a token does not choose, and zeros among the others; empty without mixtures."""
+    kinds = [lab.spec.layers[layer].ffn for layer in layers]
+    used = np.array([kind.d_used / kind.d_ff for kind in kinds])
+    if (used == 1).all():
+        return {}
+    active = np.array([1 - layer.shares["exact_zero_share"] for layer in found])
+    return {
+        "not_chosen_share": float(1 - used.mean()),
+        "exact_zero_share_of_chosen": float((1 - active / used).mean()),
+    }
+
+
+def _summary(mean: Shares, chance: Shares, experts: Shares) -> str:
     zeros, droppable = mean["exact_zero_share"], mean["top_p_sparsity"]
+    not_chosen = ""
+    if experts:
+        not_chosen = (
+            f" ({show_share(experts['not_chosen_share'])} belong to experts that the token does not choose; of the "
+            f"others, {show_share(experts['exact_zero_share_of_chosen'])} are exactly 0)"
+        )
     return (
-        f"At a token, {show_share(zeros)} of neurons are exactly 0, {show_share(mean['inactive_share'])} are below "
+        f"At a token, {show_share(zeros)} of neurons are exactly 0{not_chosen}, "
+        f"{show_share(mean['inactive_share'])} are below "
         f"{INACTIVE:g} of their layer's rms, and {show_share(mean['below_share'])} are below {ACTIVE:g} of it. "
         f"{show_share(droppable)} can be dropped if {TOP_P:.0%} of Σ|a| is kept (Gaussian vector: "
         f"{show_share(chance['top_p_sparsity'])}). {show_share(mean['hot_neuron_share'])} of neurons account for "
@@ -178,11 +203,15 @@ def _measure(lab: LabContext) -> Finding:
     mean, chance = (
         {key: float(np.mean([one[side].shares[key] for one in found])) for key, _ in named} for side in (0, 1)
     )
+    experts = _of_experts(lab, layers, [own for own, _ in found])
     lines = {key.replace("_", " "): [own.shares[key] for own, _ in found] for key, _ in named}
     return Finding(
-        _summary(mean, chance),
+        _summary(mean, chance, experts),
         effects(np.array([own.inactive for own, _ in found], np.float64), chance["inactive_share"]),
-        tuple(Number(key, means, mean[key], _UNITS.get(key, "share"), chance[key]) for key, means in named),
+        (
+            *(Number(key, means, mean[key], _UNITS.get(key, "share"), chance[key]) for key, means in named),
+            *(Number(key, OF_EXPERTS[key], share, "share") for key, share in experts.items()),
+        ),
         (layer_curve("sparsity by definition", "share", lines, layers),),
     )
 
@@ -192,7 +221,8 @@ EXPERIMENT = Experiment(
     title="Activations are sparse",
     question="What share of an FFN's neurons is inactive at a token, or contributes little?",
     method=(
-        f"a are the n neurons that enter the down projection, at up to {MAX_TOKENS} tokens of the passage. The first "
+        f"a are the n neurons that enter the down projection, at up to {MAX_TOKENS} tokens of the passage. In a "
+        "mixture, n counts all experts: neurons of experts that a token does not choose are 0. The first "
         f"token of each window is left out. All shares are means over tokens and over at most {MAX_LAYERS} layers; rms "
         "is the layer's root mean square over the passage. Exact zeros: mean(a == 0). Inactive: mean(|a| < "
         f"{INACTIVE:g} rms). Small: mean(|a| < {ACTIVE:g} rms). Top-p: 1 - k/n with k the fewest neurons that keep "

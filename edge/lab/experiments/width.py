@@ -88,6 +88,14 @@ def _numbers(kind: str, label: str, mean: Float64[np.ndarray, " place"]) -> tupl
     )
 
 
+def _of_chosen(lab: LabContext) -> tuple[Number, ...]:
+    """The width of the experts that a token uses; nothing without mixtures."""
+    if all(kind.ffn.d_used == kind.ffn.d_ff for kind in lab.spec.layers):
+        return ()
+    used = float(np.mean([kind.ffn.d_used / lab.spec.d_model for kind in lab.spec.layers]))
+    return (Number("expansion_ratio_of_chosen", "neurons of chosen and shared experts / d_model", used, "ratio", 1.0),)
+
+
 def _measure(lab: LabContext) -> Finding:
     spec, rows = lab.spec, int(after_first(lab).sum())
     if rows <= spec.d_model:
@@ -108,6 +116,7 @@ def _measure(lab: LabContext) -> Finding:
         effects(expansion, found[:, 0]),
         (
             Number("expansion_ratio", "expansion ratio d_ff / d_model", expansion, "ratio", 1.0),
+            *_of_chosen(lab),
             *_numbers("effective_rank", "effective rank", ranks),
             *_numbers("participation_ratio", "participation ratio of the spectrum", ratios),
         ),
@@ -123,7 +132,8 @@ EXPERIMENT = Experiment(
     title="The FFN expands to a wide space and back",
     question="How wide is the FFN, and how many dimensions do its input, its neurons and its output use?",
     method=(
-        "The expansion ratio is d_ff / d_model, mean over layers. The rows of the passage are centered at each place. "
+        "The expansion ratio is d_ff / d_model, mean over layers; d_ff of a mixture counts all experts. The rows of "
+        "the passage are centered at each place. "
         "Effective rank: exp(-Σ p ln p) with p = σ / Σσ of the singular values. Participation ratio: (Σλ)² / Σλ² of "
         f"the variances λ. Both are means over at most {MAX_LAYERS} layers and cannot exceed the number of tokens. The "
         "up projection before the activation is linear in the FFN's input, so it shows the effect of the width alone. "

@@ -28,7 +28,7 @@ from models.errors import EdgeError, MisuseError
 from tests.edge.conftest import Said
 from tests.edge.report.example_lab import made_effect
 
-CLAIMS = ["F1", "F2", "F3", "F4", "F5", "F6", "A1", "A2", "A3", "A4", "A5", "A6", "S1", "S2", "S3"]
+CLAIMS = ["F1", "F2", "F3", "F4", "F5", "F6", "A1", "A2", "A3", "A4", "A5", "A6", "R1", "S1", "S2", "S3"]
 
 
 def made(key: str, finding: Finding) -> Experiment:

@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 
 from edge.measure.routing import (
     balance,
+    chance_of_sharing,
     largest_weights,
     load,
     load_entropy_bits,
     router_entropy_bits,
     router_shares,
+    shared_choices,
 )
 from models.sublayers.routers import Sigmoid, SoftmaxFirst, TopFirst
 
@@ -100,3 +102,41 @@ def test_largest_weights_leave_out_tokens_that_chose_others() -> None:
 def test_without_tokens_there_is_no_load() -> None:
     none = load(np.zeros((0, 2), np.int64), 4)
     assert np.isnan(none).all() and np.isnan(balance(none, np.zeros((0, 4))))
+
+
+@few
+@given(seeds, st.integers(1, 8), st.integers(1, 4))
+def test_the_chance_of_sharing_is_the_mean_over_all_pairs_of_tokens(seed: int, experts: int, slots: int) -> None:
+    slots = min(slots, experts)
+    _, chosen = some_routing(seed, tokens=12, experts=experts, slots=slots)
+    pairs = [
+        len(set(one) & set(other)) / slots
+        for first, one in enumerate(chosen.tolist())
+        for second, other in enumerate(chosen.tolist())
+        if first != second
+    ]
+    assert chance_of_sharing(chosen, experts) == pytest.approx(np.mean(pairs))
+
+
+def test_a_single_token_has_no_chance_of_sharing() -> None:
+    assert np.isnan(chance_of_sharing(np.array([[0, 3]]), 4))
+
+
+@few
+@given(seeds, st.integers(1, 8), st.integers(1, 4))
+def test_shared_choices_are_the_mean_over_tokens_of_the_same_label_in_other_parts(
+    seed: int, experts: int, slots: int
+) -> None:
+    slots = min(slots, experts)
+    random = np.random.default_rng(seed)
+    _, chosen = some_routing(seed, tokens=25, experts=experts, slots=slots)
+    labels, parts = random.integers(0, 5, 25), random.integers(0, 3, 25)
+    found = shared_choices(chosen, labels, parts, experts)
+    for token in range(25):
+        shared = [
+            len(set(chosen[token]) & set(chosen[other])) / slots
+            for other in range(25)
+            if labels[other] == labels[token] and parts[other] != parts[token]
+        ]
+        wanted = np.mean(shared) if shared else np.nan
+        assert found[token] == pytest.approx(wanted, abs=1e-6, nan_ok=True), f"token {token}"

@@ -145,7 +145,7 @@ async def test_findings_are_shown_as_text_numbers_and_figures() -> None:
         assert view.query_one(NumberGrid).description in str(view.query_one("#figure-pane").border_subtitle)
         await ui.press("b")
         assert displayed(view, CurvePlot) and not displayed(view, NumberGrid)
-        assert "14 of 15 claims not tested" in str(view.query_one("#contrast-pane").border_title)
+        assert "15 of 16 claims not tested" in str(view.query_one("#contrast-pane").border_title)
         assert "no number of this table" in ui.shown("#contrast")
 
 
