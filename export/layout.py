@@ -6,7 +6,7 @@ from typing import Literal
 
 from models.checkpoint import Checkpoint
 from models.json_text import json_text
-from models.parameters import Shapes
+from models.parameters import Shapes, parameter_shapes
 from models.precision import FP32, Float, Grouped, Precision, Scheme, Zero
 from models.quantized import groups_of, row_bytes
 from models.quantized_file import stem_of
@@ -59,11 +59,12 @@ def layout_of(checkpoint: Checkpoint, precision: Precision = FP32) -> Layout:
         half = isinstance(precision, Float) and precision.kind == "fp16"
         return Layout(kind="fp16") if half else DENSE
     accuracy = precision.accuracy if isinstance(precision, Grouped) else 4
+    stacks = {name for name, shape in parameter_shapes(checkpoint.spec).items() if len(shape) > 2}
     schemes: dict[str, Scheme] = {}
     for name, scheme in checkpoint.quantized.schemes.items():
         any_zero = scheme.zero is Zero.ANY
-        if any_zero and scheme.bits == 8:
-            continue  # MatMulNBits supports non-integer zero points with 4 bits only
+        if any_zero and (scheme.bits == 8 or name in stacks):
+            continue  # only MatMulNBits with 4 bits supports non-integer zero points
         if name != "embed.weight" or not any_zero:
             schemes[name] = scheme
         if name == "embed.weight" and checkpoint.spec.tied:

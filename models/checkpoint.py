@@ -18,7 +18,7 @@ from models.json_text import parse_json
 from models.matching import as_tied, match, untied
 from models.mlx_format import quantized_parameters
 from models.other_formats import of_file, refuse_pointer, without_config
-from models.parameters import parameter_shapes
+from models.parameters import parameter_shapes, parameters_of
 from models.purpose import refuse_adapter, refuse_other_heads
 from models.quantized import QuantizedMatrices
 from models.quantized_file import has_head, is_quantized, open_quantized
@@ -34,7 +34,8 @@ class Checkpoint:
 
     Attributes:
         weights: Parameters by the names of `models.parameters.parameter_shapes`.
-        quantized: The quantized ones among them; `weights` has their dequantized values.
+        quantized: The quantized matrices that engines multiply with as they are, so without routers; `weights` has
+            the dequantized values of all.
     """
 
     folder: Path
@@ -58,7 +59,7 @@ class Checkpoint:
         if isinstance(self.weights, StoredWeights):
             return self.weights.stored_bytes(parameter_shapes(self.spec))
         if isinstance(self.weights, DenseWeights):
-            quantized = sum(matrix.nbytes for matrix in self.quantized.values())
+            quantized = sum(matrix.nbytes for matrix in self.weights.quantized.values())
             return quantized + self.weights.others.stored_bytes(parameter_shapes(self.spec))
         return sum(array.nbytes for array in self.weights.values())
 
@@ -87,7 +88,10 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     spec = family.spec_of(config)
     quantized = quantized_parameters(config, family, spec, tensors)
     weights = StoredWeights(match(config, family, spec, tensors, leave_out=quantized.keys()))
-    return Checkpoint(folder, spec, DenseWeights(quantized, weights, files) if quantized else weights, quantized)
+    if not quantized:
+        return Checkpoint(folder, spec, weights)
+    products = {name for name, parameter in parameters_of(spec).items() if parameter.product}
+    return Checkpoint(folder, spec, DenseWeights(quantized, weights, files), quantized.only(products))
 
 
 def _config_of(folder: Path) -> Config:

@@ -3,8 +3,8 @@
 X.weight uint32 (row, 32 bits of codes)    X.scales, X.biases (row, group)    weight = scale · code + bias
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,40 +12,43 @@ import numpy as np
 from models.errors import SpecError
 from models.families.config import Config
 from models.families.family import Family
-from models.families.views import AsIs, Stored, Third, Transposed, View
+from models.families.views import AsIs, Third, Transposed, View
 from models.matching import present
 from models.parameters import parameters_of, part_of
 from models.precision import GROUPS, Scheme, Zero
 from models.quantized import QuantizedMatrices, QuantizedMatrix
 from models.safetensors_file import TensorPlace
 from models.spec import DecoderSpec
-from models.sublayers.sublayer import Parameter
 from models.tensor_names import StoredTensors
+from models.weights import StoredParameter
 
 _PARTS = ("weight", "scales", "biases")
 
 
 @dataclass(frozen=True)
 class MlxMatrix:
-    """One quantized parameter: its tensors, and the view of their rows."""
+    """One quantized parameter: where its codes, scales and offsets lie, and its shape.
+
+    The rows of each of the three are stored as those of the matrix are.
+    """
 
     scheme: Scheme
-    columns: int
-    codes: TensorPlace
-    scales: TensorPlace
-    offsets: TensorPlace
-    view: View
+    shape: tuple[int, ...]
+    codes: StoredParameter
+    scales: StoredParameter
+    offsets: StoredParameter
     multiplier: float
 
     def read(self) -> QuantizedMatrix:
         """Reads the matrix. MLX stores `-zero · scale` as a rounded offset, so the zero point may be non-integer."""
-        codes, scales, offsets = (self.view.read(part.read()) for part in (self.codes, self.scales, self.offsets))
+        read = (part.read() for part in (self.codes, self.scales, self.offsets))
+        codes, scales, offsets = (part.reshape(-1, part.shape[-1]) for part in read)
         scale, offset = scales.astype(np.float32), offsets.astype(np.float32)
         scale[scale == 0] = 1  # a group of equal weights, whose codes are all 0
         quantized = np.ascontiguousarray(codes).view(np.uint8)
-        return QuantizedMatrix(
-            self.scheme, self.columns, quantized, np.float32(self.multiplier) * scale, -offset / scale
-        )
+        scaled, zeros = np.float32(self.multiplier) * scale, -offset / scale
+        n_experts = self.shape[0] if len(self.shape) > 2 else None
+        return QuantizedMatrix(self.scheme, self.shape[-1], quantized, scaled, zeros, n_experts)
 
 
 def quantized_parameters(
@@ -62,29 +65,20 @@ def quantized_parameters(
     named, multipliers, places = family.weights_of(spec), family.multipliers(config), tensors.places
     matrices: dict[str, MlxMatrix] = {}
     for name, parameter in parameters_of(spec).items():
-        way, shape = present(named[name], tensors), parameter.shape
-        _refuse_experts(config, parameter, way, tensors)
-        stored, view = tensors.name_of(way.tensor), _by_rows(way.view)
-        module = (stored or "").removesuffix(".weight")
-        if name.endswith(".weight") and f"{module}.scales" in places:
-            codes, scales, offsets = (_part(config, places, f"{module}.{part}") for part in _PARTS)
-            scheme, multiplier = _scheme(table, module), multipliers.get(part_of(name), 1.0)
-            _check(config, module, [codes, scales, offsets], view.stored_shape(shape), scheme)
-            matrices[name] = MlxMatrix(scheme, shape[1], codes, scales, offsets, view, multiplier)
-    return QuantizedMatrices(matrices)
-
-
-def _refuse_experts(config: Config, parameter: Parameter, stored: Stored, tensors: StoredTensors) -> None:
-    """Raises SpecError for quantized experts, routers and gates of shared experts."""
-    if not parameter.name.endswith(".weight") or (parameter.product and len(parameter.shape) == 2):
-        return
-    for tensor in stored.tensors:
-        module = (tensors.name_of(tensor) or "").removesuffix(".weight")
-        if tensor.endswith(".weight") and f"{module}.scales" in tensors.places:
-            raise SpecError(
-                f"{config.path}: '{module}' belongs to a mixture of experts that mlx-lm quantized; Edge reads mixtures "
-                "of mlx-lm only unquantized; use the model without quantization"
+        stored = present(named[name], tensors)
+        way = replace(stored, view=_by_rows(stored.view))
+        modules = [(tensors.name_of(tensor) or "").removesuffix(".weight") for tensor in way.tensors]
+        if name.endswith(".weight") and f"{modules[0]}.scales" in places:
+            scheme = _scheme(table, modules)
+            parts = [[_part(config, places, f"{module}.{part}") for module in modules] for part in _PARTS]
+            for module, shape, *own in zip(modules, way.shapes(parameter.shape), *parts, strict=True):
+                _check(config, module, own, shape, scheme)
+            codes, scales, offsets = (
+                StoredParameter(first, way.view, others=tuple(others), join=way.join) for first, *others in parts
             )
+            multiplier = multipliers.get(part_of(name), 1.0)
+            matrices[name] = MlxMatrix(scheme, parameter.shape, codes, scales, offsets, multiplier)
+    return QuantizedMatrices(matrices)
 
 
 def _by_rows(view: View) -> View:
@@ -103,8 +97,15 @@ def _part(config: Config, places: Mapping[str, TensorPlace], tensor: str) -> Ten
     return places[tensor]
 
 
-def _scheme(table: Config, module: str) -> Scheme:
-    """The quantization of one module: its own entry, or the default."""
+def _scheme(table: Config, modules: Sequence[str]) -> Scheme:
+    """The quantization of the modules of one parameter: their own entries, or the default."""
+    schemes = {_scheme_of(table, module) for module in modules}
+    if len(schemes) > 1:
+        raise SpecError(f"{table.path}: {' and '.join(map(repr, modules))} are quantized in two ways; Edge reads one")
+    return schemes.pop()
+
+
+def _scheme_of(table: Config, module: str) -> Scheme:
     own = table.keys.get(module)
     entry: dict[str, Any] = {**table.keys, **(own if isinstance(own, dict) else {})}
     bits, group, mode = entry.get("bits"), entry.get("group_size"), entry.get("mode", "affine")
@@ -118,9 +119,9 @@ def _scheme(table: Config, module: str) -> Scheme:
 
 
 def _check(config: Config, module: str, parts: list[TensorPlace], shape: tuple[int, ...], scheme: Scheme) -> None:
-    rows, columns = shape
-    grouped = (rows, columns // scheme.group)
-    needed = [(rows, columns * scheme.bits // 32), grouped, grouped]
+    *rows, columns = shape
+    grouped = (*rows, columns // scheme.group)
+    needed = [(*rows, columns * scheme.bits // 32), grouped, grouped]
     if [part.shape for part in parts] != needed or parts[0].dtype != np.uint32:
         shapes = ", ".join(str(part.shape) for part in parts)
         raise SpecError(f"{config.path}: '{module}' has tensors of shape {shapes}; {scheme.bits} bits need {needed}")

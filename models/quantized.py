@@ -6,7 +6,7 @@ Codes are packed into bytes, the first of two 4-bit codes in the low nibble. ONN
 layout, and `mx.quantized_matmul` reads it as uint32.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -92,6 +92,10 @@ class QuantizedMatrices(Mapping[str, QuantizedMatrix]):
     def schemes(self) -> dict[str, Scheme]:
         """The scheme of each matrix, without reading it."""
         return {name: matrix.scheme for name, matrix in self._stored.items()}
+
+    def only(self, names: Collection[str]) -> "QuantizedMatrices":
+        """Those of some names."""
+        return QuantizedMatrices({name: matrix for name, matrix in self._stored.items() if name in names})
 
     def __getitem__(self, name: str) -> QuantizedMatrix:
         return self._stored[name].read()

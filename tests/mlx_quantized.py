@@ -10,21 +10,28 @@ from safetensors.numpy import load_file, save_file
 mx = pytest.importorskip("mlx.core")
 
 
+ROUTERS = (".mlp.gate", ".shared_expert_gate")
+"""Modules that mlx-lm quantizes in 8 bits, whatever the others have."""
+
+
 def quantize(folder: Path, bits: int, group: int = 32) -> None:
     """What `mlx_lm.convert -q` does: every matrix whose width fills groups; scales and biases in half precision."""
+    own: dict[str, dict[str, int]] = {}
     tensors = load_file(folder / "model.safetensors")
     written: dict[str, np.ndarray] = {}
     for name, tensor in tensors.items():
-        if tensor.ndim != 2 or tensor.shape[1] % group or not name.endswith(".weight"):
+        if tensor.ndim < 2 or tensor.shape[-1] % group or not name.endswith(".weight"):
             written[name] = tensor
             continue
-        codes, scales, biases = mx.quantize(mx.array(tensor), group_size=group, bits=bits)
         module = name.removesuffix(".weight")
+        if module.endswith(ROUTERS):
+            own[module] = {"group_size": group, "bits": 8}
+        codes, scales, biases = mx.quantize(mx.array(tensor), group_size=group, bits=8 if module in own else bits)
         written |= {name: np.array(codes)} | {
             f"{module}.{part}": np.array(value.astype(mx.float16))
             for part, value in (("scales", scales), ("biases", biases))
         }
     save_file(written, folder / "model.safetensors", {"format": "mlx"})
     config = json.loads((folder / "config.json").read_text())
-    config["quantization"] = config["quantization_config"] = {"group_size": group, "bits": bits}
+    config["quantization"] = config["quantization_config"] = {"group_size": group, "bits": bits} | own
     (folder / "config.json").write_text(json.dumps(config))

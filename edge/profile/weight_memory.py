@@ -1,9 +1,11 @@
 """Bytes of each weight in an engine's memory, in the format that the engine uses."""
 
+from collections.abc import Mapping
 from math import prod
 
 from edge.engines.choice import EngineChoice, engine_of
 from edge.profile.work import WeightBytes
+from export.layout import layout_of
 from models.checkpoint import Checkpoint
 from models.parameters import parameter_shapes
 from models.precision import Grouped, Scheme, Zero
@@ -25,9 +27,9 @@ def weight_bytes(engine: str, checkpoint: Checkpoint) -> WeightBytes:
     return of
 
 
-def _schemes(choice: EngineChoice, checkpoint: Checkpoint) -> dict[str, Scheme]:
+def _schemes(choice: EngineChoice, checkpoint: Checkpoint) -> Mapping[str, Scheme]:
     if checkpoint.quantized:
-        return checkpoint.quantized.schemes
+        return layout_of(checkpoint).schemes if choice.name == "onnx" else checkpoint.quantized.schemes
     if isinstance(choice.precision, Grouped):
         return dict.fromkeys(matrices(checkpoint.spec), choice.precision.scheme)
     return {}
