@@ -59,9 +59,15 @@ class Checkpoint:
         if isinstance(self.weights, StoredWeights):
             return self.weights.stored_bytes(parameter_shapes(self.spec))
         if isinstance(self.weights, DenseWeights):
-            quantized = sum(matrix.nbytes for matrix in self.weights.quantized.values())
-            return quantized + self.weights.others.stored_bytes(parameter_shapes(self.spec))
+            others = self.weights.others.stored_bytes(parameter_shapes(self.spec))
+            return self.weights.quantized.stored_bytes + others
         return sum(array.nbytes for array in self.weights.values())
+
+    @property
+    def float_kinds(self) -> tuple[str, ...]:
+        """The number types of the parameters that are not quantized."""
+        floats = self.weights.others if isinstance(self.weights, DenseWeights) else self.weights
+        return tuple(sorted({str(array.dtype) for array in floats.values()}))
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:

@@ -1,6 +1,6 @@
 """Maps each parameter to a stored tensor by the names of its family; checks shape and type."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -55,13 +55,11 @@ def match(
     for name, parameter in parameters_of(spec).items():
         if name in leave_out:
             continue
-        stored = present(named[name], tensors)
+        stored = stored_way(name, named, spec, tensors)
         for tensor in stored.tensors:
             if tensor.endswith(".weight"):
                 _refuse_quantized(config, tensors, tensor)
         place = tensors.place_of(stored.tensor)
-        if place is None and name == "embed.weight" and spec.tied:
-            place = tensors.place_of(named["head.weight"].tensor)  # either of two tied matrices may be stored
         if place is None:
             raise CheckpointError(
                 f"checkpoint {config.path.parent} has no '{name}' (expected tensor '{stored.tensor}'); "
@@ -90,9 +88,12 @@ def _others(
         yield place
 
 
-def present(stored: Stored, tensors: StoredTensors) -> Stored:
+def stored_way(name: str, named: Mapping[str, Stored], spec: DecoderSpec, tensors: StoredTensors) -> Stored:
     """The first way of storing a parameter whose tensor is there; the usual one if there is none."""
-    return next((way for way in stored.ways if tensors.name_of(way.tensor) is not None), stored)
+    ways = list(named[name].ways)
+    if name == "embed.weight" and spec.tied:
+        ways += named["head.weight"].ways  # either of two tied matrices may be stored
+    return next((way for way in ways if tensors.name_of(way.tensor) is not None), ways[0])
 
 
 def _is_equal(place: TensorPlace, other: TensorPlace) -> bool:

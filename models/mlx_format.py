@@ -13,7 +13,7 @@ from models.errors import SpecError
 from models.families.config import Config
 from models.families.family import Family
 from models.families.views import AsIs, Third, Transposed, View
-from models.matching import present
+from models.matching import stored_way
 from models.parameters import parameters_of, part_of
 from models.precision import GROUPS, Scheme, Zero
 from models.quantized import QuantizedMatrices, QuantizedMatrix
@@ -39,13 +39,20 @@ class MlxMatrix:
     offsets: StoredParameter
     multiplier: float
 
+    @property
+    def stored_bytes(self) -> int:
+        codes, grouped = _shapes(self.shape, self.scheme)
+        return self.codes.stored_bytes(codes) + self.scales.stored_bytes(grouped) + self.offsets.stored_bytes(grouped)
+
     def read(self) -> QuantizedMatrix:
         """Reads the matrix. MLX stores `-zero · scale` as a rounded offset, so the zero point may be non-integer."""
         read = (part.read() for part in (self.codes, self.scales, self.offsets))
         codes, scales, offsets = (part.reshape(-1, part.shape[-1]) for part in read)
         scale, offset = scales.astype(np.float32), offsets.astype(np.float32)
-        scale[scale == 0] = 1  # a group of equal weights, whose codes are all 0
         quantized = np.ascontiguousarray(codes).view(np.uint8)
+        if (equal := scale == 0).any():  # groups whose weights are all equal to the offset
+            quantized = quantized.copy()
+            quantized.reshape(*equal.shape, -1)[equal], scale[equal] = 0, 1
         scaled, zeros = np.float32(self.multiplier) * scale, -offset / scale
         n_experts = self.shape[0] if len(self.shape) > 2 else None
         return QuantizedMatrix(self.scheme, self.shape[-1], quantized, scaled, zeros, n_experts)
@@ -65,10 +72,10 @@ def quantized_parameters(
     named, multipliers, places = family.weights_of(spec), family.multipliers(config), tensors.places
     matrices: dict[str, MlxMatrix] = {}
     for name, parameter in parameters_of(spec).items():
-        stored = present(named[name], tensors)
+        stored = stored_way(name, named, spec, tensors)
         way = replace(stored, view=_by_rows(stored.view))
-        modules = [(tensors.name_of(tensor) or "").removesuffix(".weight") for tensor in way.tensors]
-        if name.endswith(".weight") and f"{modules[0]}.scales" in places:
+        modules = [(tensors.name_of(tensor) or tensor).removesuffix(".weight") for tensor in way.tensors]
+        if name.endswith(".weight") and any(f"{module}.scales" in places for module in modules):
             scheme = _scheme(table, modules)
             parts = [[_part(config, places, f"{module}.{part}") for module in modules] for part in _PARTS]
             for module, shape, *own in zip(modules, way.shapes(parameter.shape), *parts, strict=True):
@@ -98,7 +105,7 @@ def _part(config: Config, places: Mapping[str, TensorPlace], tensor: str) -> Ten
 
 
 def _scheme(table: Config, modules: Sequence[str]) -> Scheme:
-    """The quantization of the modules of one parameter: their own entries, or the default."""
+    """The quantization of the modules of one parameter."""
     schemes = {_scheme_of(table, module) for module in modules}
     if len(schemes) > 1:
         raise SpecError(f"{table.path}: {' and '.join(map(repr, modules))} are quantized in two ways; Edge reads one")
@@ -106,9 +113,10 @@ def _scheme(table: Config, modules: Sequence[str]) -> Scheme:
 
 
 def _scheme_of(table: Config, module: str) -> Scheme:
+    """The quantization of one module: its own entry, which stands alone, or that of the others."""
     own = table.keys.get(module)
-    entry: dict[str, Any] = {**table.keys, **(own if isinstance(own, dict) else {})}
-    bits, group, mode = entry.get("bits"), entry.get("group_size"), entry.get("mode", "affine")
+    entry: Mapping[str, Any] = own if isinstance(own, dict) else table.keys
+    bits, group, mode = entry.get("bits", 4), entry.get("group_size", 64), entry.get("mode", "affine")
     if mode != "affine" or bits not in (4, 8) or group not in GROUPS:
         groups = ", ".join(str(size) for size in GROUPS)
         raise SpecError(
@@ -118,10 +126,15 @@ def _scheme_of(table: Config, module: str) -> Scheme:
     return Scheme(bits, group, Zero.ANY)
 
 
-def _check(config: Config, module: str, parts: list[TensorPlace], shape: tuple[int, ...], scheme: Scheme) -> None:
+def _shapes(shape: tuple[int, ...], scheme: Scheme) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shapes of the codes of a matrix or stack, and of its scales."""
     *rows, columns = shape
-    grouped = (*rows, columns // scheme.group)
-    needed = [(*rows, columns * scheme.bits // 32), grouped, grouped]
+    return (*rows, columns * scheme.bits // 32), (*rows, columns // scheme.group)
+
+
+def _check(config: Config, module: str, parts: list[TensorPlace], shape: tuple[int, ...], scheme: Scheme) -> None:
+    codes, grouped = _shapes(shape, scheme)
+    needed = [codes, grouped, grouped]
     if [part.shape for part in parts] != needed or parts[0].dtype != np.uint32:
         shapes = ", ".join(str(part.shape) for part in parts)
         raise SpecError(f"{config.path}: '{module}' has tensors of shape {shapes}; {scheme.bits} bits need {needed}")

@@ -21,10 +21,17 @@ class Stack(nn.Module):
 
     def products(self, x: Float[Tensor, "row column"], counts: Int[Tensor, " expert"]) -> Float[Tensor, "row out"]:
         """`x` times the transposed matrices, plus their biases; the first `counts[0]` rows are of the first expert."""
-        weights = self.weight.unbind()
-        biases = [None] * len(weights) if self.bias is None else self.bias.unbind()
-        parts = zip(torch.split(x, counts.tolist()), weights, biases, strict=True)
-        return torch.cat([nn.functional.linear(rows, weight, bias) for rows, weight, bias in parts if len(rows)])
+        if not len(x):
+            return x.new_zeros(0, self.weight.shape[1])
+        # A stack that is cut once has one gradient, where each expert's own would be as large as the stack.
+        weights = self.weight.unbind() if torch.is_grad_enabled() else self.weight
+        used = counts.nonzero()[:, 0]
+        return torch.cat(
+            [
+                nn.functional.linear(rows, weights[expert], None if self.bias is None else self.bias[expert])
+                for expert, rows in zip(used.tolist(), torch.split(x, counts[used].tolist()), strict=True)
+            ]
+        )
 
 
 class Router(nn.Linear):
@@ -119,7 +126,7 @@ class Experts(nn.Module):
         places, tokens = order.argsort(), order // chosen.shape[-1]
         counts = torch.bincount(chosen.flatten(), minlength=self.kind.n_experts)
         neurons = self.activations(self.first.products(x[tokens], counts)).to(x.dtype)
-        neurons = see(self.neurons_site, neurons[places].reshape(*chosen.shape, -1), chosen)
+        neurons = see(self.neurons_site, neurons[places].reshape(*chosen.shape, self.kind.expert.d_ff), chosen)
         weights = given.gather(-1, chosen).flatten()[order, None]
         written = weights * self.last.products(neurons.flatten(0, 1)[order], counts)
         return torch.zeros_like(x).index_add(0, tokens, written.to(x.dtype))

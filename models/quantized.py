@@ -79,6 +79,9 @@ class StoredMatrix(Protocol):
     @property
     def scheme(self) -> Scheme: ...
 
+    @property
+    def stored_bytes(self) -> int: ...
+
     def read(self) -> QuantizedMatrix: ...
 
 
@@ -93,12 +96,20 @@ class QuantizedMatrices(Mapping[str, QuantizedMatrix]):
         """The scheme of each matrix, without reading it."""
         return {name: matrix.scheme for name, matrix in self._stored.items()}
 
+    @property
+    def stored_bytes(self) -> int:
+        """Size of all of them on disk."""
+        return sum(matrix.stored_bytes for matrix in self._stored.values())
+
     def only(self, names: Collection[str]) -> "QuantizedMatrices":
         """Those of some names."""
         return QuantizedMatrices({name: matrix for name, matrix in self._stored.items() if name in names})
 
     def __getitem__(self, name: str) -> QuantizedMatrix:
         return self._stored[name].read()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._stored  # without reading it
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._stored)

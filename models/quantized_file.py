@@ -79,6 +79,11 @@ class QuantizedPlaces:
     zeros: TensorPlace | None
     n_experts: int | None
 
+    @property
+    def stored_bytes(self) -> int:
+        places = (self.codes, self.scales, self.zeros)
+        return sum(prod(place.shape) * place.dtype.itemsize for place in places if place is not None)
+
     def read(self) -> QuantizedMatrix:
         zeros = None if self.zeros is None else self.zeros.read()
         return QuantizedMatrix(self.scheme, self.columns, self.codes.read(), self.scales.read(), zeros, self.n_experts)

@@ -51,6 +51,9 @@ class StoredWeights(Mapping[str, NDArray[np.generic]]):
     def __getitem__(self, name: str) -> NDArray[np.generic]:
         return self.stored[name].read()
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.stored  # without reading it
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.stored)
 
@@ -75,6 +78,9 @@ class DenseWeights(Mapping[str, NDArray[np.generic]]):
 
     def __getitem__(self, name: str) -> NDArray[np.generic]:
         return self.quantized[name].dense() if name in self.quantized else self.others[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.quantized or name in self.others
 
     def __iter__(self) -> Iterator[str]:
         yield from self.quantized

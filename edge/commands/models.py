@@ -103,12 +103,14 @@ def _zoo_table() -> Table:
 def _facts(held: "Checkpoint") -> Table:
     """One fact per row; sizes have the names used in the papers."""
     from edge.mixture_neurons import sizes_text
-    from models.parameters import parameter_count, parameter_shapes
+    from export.quantizing import stored_precision
+    from models.parameters import parameter_count
     from models.tokenizer import open_tokenizer
 
     spec, first = held.spec, held.spec.layers[0]
     tokenizer = open_tokenizer(held.folder)
-    stored = sorted({str(held.weights[name].dtype) for name in parameter_shapes(spec)})
+    precision = stored_precision(held)
+    stored = (*([] if precision is None else [str(precision)]), *held.float_kinds)
     rows: list[tuple[Cell, Cell]] = [
         ("model", held.name),
         ("folder", str(held.folder)),

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 from edge.session import load
 from models.checkpoint import open_checkpoint
 from models.errors import CheckpointError, SpecError
+from models.mlx_format import MlxMatrix
 from models.precision import Zero
 from tests.mlx_quantized import quantize
 from tests.models.families.test_stored_experts import as_mlx_lm, rewritten
@@ -221,3 +222,44 @@ def test_a_mixture_is_read_whose_other_matrices_mlx_quantized(tmp_path: Path) ->
         with load(folder, engine, threads=1) as model:
             worst = float(np.abs(model.logits(IDS) - want).max())
         assert worst < 1e-3 * max(1.0, float(np.abs(want).max())), f"{engine} leaves MLX's own numbers by {worst:.2g}"
+
+
+def test_the_size_and_the_names_of_matrices_are_known_without_reading_them(tmp_path: Path) -> None:
+    """Stacks of experts are gigabytes."""
+    folder = quantized_mixture("qwen2-moe-shared-expert", tmp_path, 4)
+    held, tensors = open_checkpoint(folder), load_file(folder / "model.safetensors")
+    assert held.stored_bytes == sum(tensor.nbytes for tensor in tensors.values())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MlxMatrix, "read", lambda matrix: pytest.fail(f"read {matrix.shape}"))
+        for names in (held.quantized, held.weights):
+            assert "layers.0.ffn.experts.down.weight" in names and "layers.0.ffn.experts.down.bias" not in names
+        assert held.stored_bytes and set(held.float_kinds) == {"float32"}
+
+
+def test_a_group_of_equal_weights_keeps_them(tmp_path: Path) -> None:
+    write_reference(REFERENCES["llama-grouped-tied"](), tmp_path)
+    quantize(tmp_path, 4)
+    tensors, module = load_file(tmp_path / "model.safetensors"), "model.layers.0.self_attn.q_proj"
+    tensors[f"{module}.scales"][3, 0], tensors[f"{module}.biases"][3, 0] = 0, 0.25
+    assert tensors[f"{module}.weight"][3].any(), "codes that the scale hides"
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert (open_checkpoint(tmp_path).weights["layers.0.attn.query.weight"][3, :32] == 0.25).all()
+
+
+def test_a_tied_matrix_may_be_stored_as_the_head(tmp_path: Path) -> None:
+    write_reference(REFERENCES["llama-grouped-tied"](), tmp_path)
+    quantize(tmp_path, 4)
+    want = open_checkpoint(tmp_path).weights["embed.weight"]
+    tensors = load_file(tmp_path / "model.safetensors")
+    named = {name.replace("model.embed_tokens", "lm_head"): tensor for name, tensor in tensors.items()}
+    save_file(named, tmp_path / "model.safetensors")
+    assert np.array_equal(open_checkpoint(tmp_path).weights["embed.weight"], want)
+
+
+def test_ups_without_quantization_beside_quantized_gates_are_named(tmp_path: Path) -> None:
+    folder = quantized_mixture("qwen3-moe-dense-layer", tmp_path, 4)
+    tensors, module = load_file(folder / "model.safetensors"), "model.layers.0.mlp.switch_mlp.up_proj"
+    del tensors[f"{module}.scales"], tensors[f"{module}.biases"]
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(SpecError, match=rf"'{module}.scales' is missing"):
+        open_checkpoint(folder)
