@@ -8,7 +8,7 @@ from math import prod
 from types import MappingProxyType
 
 from models.spec import DecoderSpec, LayerSpec, Learned, Projected
-from models.sublayers.sublayer import Parameter, normed
+from models.sublayers.sublayer import Parameter, Use, normed
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -64,6 +64,21 @@ def part_of(parameter: str) -> str:
     return re.sub(r"^layers\.\d+\.|\.(weight|bias)$", "", parameter)
 
 
+def uses_of(spec: DecoderSpec, tokens: int) -> dict[str, Use]:
+    """How a pass over `tokens` tokens uses each parameter, as its sublayer says."""
+    sublayers, uses = dict(spec.sublayers()), dict[str, Use]()
+    for name, parameter in parameters_of(spec).items():
+        *scope, own = name.split(".", 3)
+        sublayer = sublayers.get(".".join(scope))
+        uses[name] = Use(1.0, tokens) if sublayer is None else sublayer.use(replace(parameter, name=own), tokens)
+    return uses
+
+
 def parameter_count(spec: DecoderSpec) -> int:
     """Number of parameters; tied ones count once."""
     return sum(prod(shape) for shape in parameter_shapes(spec).values())
+
+
+def active_counts(spec: DecoderSpec) -> dict[str, float]:
+    """How many numbers of each parameter one token uses: all, except in a mixture, where it chooses a few experts."""
+    return {name: use.share * prod(parameters_of(spec)[name].shape) for name, use in uses_of(spec, 1).items()}

@@ -115,6 +115,7 @@ def _facts(held: "Checkpoint") -> Table:
         ("model", held.name),
         ("folder", str(held.folder)),
         ("parameters", f"{parameter_count(spec):,}"),
+        *_active(held),
         ("in attention", _share_of(held, ATTENTION)),
         ("in FFN", _share_of(held, FFN)),
         ("stored", f"{show_bytes(held.stored_bytes)} as {', '.join(stored)}"),
@@ -133,6 +134,14 @@ def _facts(held: "Checkpoint") -> Table:
         ("tokenizer", "none; only token ids can be run" if tokenizer is None else "tokenizer.json"),
     ]
     return Table(_FACTS, rows)
+
+
+def _active(held: "Checkpoint") -> list[tuple[Cell, Cell]]:
+    """Parameters that one token uses, if they are not all."""
+    from models.parameters import active_counts, parameter_count
+
+    active, total = round(sum(active_counts(held.spec).values())), parameter_count(held.spec)
+    return [] if active == total else [("active", f"{active:,} per token ({active / total:.0%} of all)")]
 
 
 def _each(texts: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Shaped
 
 SHARE = (0.0, 1.0)
 """Range of a share."""
@@ -65,7 +65,7 @@ def mean_interval(
 
 
 def jackknife(
-    units: Float[np.ndarray, "unit *rest"], statistic: Callable[[Float[np.ndarray, "unit *rest"]], float]
+    units: Shaped[np.ndarray, "unit *rest"], statistic: Callable[[Shaped[np.ndarray, "unit *rest"]], float]
 ) -> Interval:
     """A statistic of a sample, `± t · SE`, with the jackknife standard error (leave one unit out at a time).
 

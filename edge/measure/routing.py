@@ -5,7 +5,7 @@ activation sparsity by whole experts.
 """
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int64
+from jaxtyping import Float, Float32, Float64, Int, Int64
 
 from edge.measure.attention import entropy_bits
 from models.sublayers.routers import Router, Sigmoid
@@ -77,33 +77,26 @@ def shared_choices(
     labels: Int[np.ndarray, " token"],
     parts: Int[np.ndarray, " token"],
     n_experts: int,
-) -> Float32[np.ndarray, " token"]:
-    """The mean share of a token's experts that another token chooses too, over tokens of its label in other parts.
+) -> Float64[np.ndarray, "part part 2"]:
+    """Experts that tokens with the same label share, for each two parts of a text; and how many they could share.
 
-    `|A ∩ B| / k` of the two sets of k experts, 0 to 1. NaN where no other part has a token of this label.
+    The first is the sum of `|A ∩ B|` over all pairs of such tokens, A and B their sets of k experts; the second k times
+    the number of pairs. A pair within one part is counted twice, and each token with itself.
     """
-    sets = np.zeros((len(chosen), n_experts), np.float64)
-    np.put_along_axis(sets, chosen.astype(np.int64), 1.0, axis=1)
-    of_label, of_both = (np.unique(key, return_inverse=True)[1] for key in (labels, labels * (parts.max() + 1) + parts))
-    rows, counts = (_sums_by(of_label, each) - _sums_by(of_both, each) for each in (sets, np.ones((len(sets), 1))))
-    overlap, others = (sets * rows).sum(axis=1), counts[:, 0] * chosen.shape[1]
-    return np.asarray(np.divide(overlap, others, out=np.full(len(sets), np.nan), where=others > 0), np.float32)
-
-
-def _sums_by(
-    group: Int[np.ndarray, " token"], values: Float[np.ndarray, "token value"]
-) -> Float[np.ndarray, "token value"]:
-    """For each token, the sum of `values` over all tokens of its group."""
-    sums = np.zeros((group.max() + 1, values.shape[1]))
-    np.add.at(sums, group, values)
-    return np.asarray(sums[group])
+    _, of_label = np.unique(labels, return_inverse=True)
+    uses = np.zeros((parts.max() + 1, of_label.max() + 1, n_experts + 1), np.float64)
+    # The last column counts tokens.
+    for column in (*chosen.T, np.full(len(chosen), n_experts)):
+        np.add.at(uses, (parts, of_label, column.astype(np.int64)), 1.0)
+    tokens, uses = uses[..., n_experts], uses[..., :n_experts].reshape(len(uses), -1)
+    return np.stack([uses @ uses.T, chosen.shape[1] * (tokens @ tokens.T)], axis=-1)
 
 
 def chance_of_sharing(chosen: Int[np.ndarray, "token slot"], n_experts: int) -> float:
     """The mean of `|A ∩ B| / k` over all pairs of tokens: `Σ_e n_e (n_e - 1) / (k N (N - 1))`, n_e tokens choose e.
 
-    It is what `shared_choices` is expected to be if the choices are shuffled between tokens, which keeps every
-    expert's load. NaN for fewer than two tokens.
+    It is the expected share if the choices are shuffled between tokens, which keeps every expert's load. NaN for fewer
+    than two tokens.
     """
     tokens, slots = chosen.shape
     count = np.bincount(chosen.ravel(), minlength=n_experts).astype(np.float64)

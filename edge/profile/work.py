@@ -6,12 +6,11 @@ are below 1% at d_model 64 and above.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
-from models.parameters import parameters_of
+from models.parameters import parameters_of, uses_of
 from models.parts import TimedParts
 from models.spec import DecoderSpec
-from models.sublayers.sublayer import Parameter, Sublayer, Use
+from models.sublayers.sublayer import Use
 from models.sublayers.work import NOTHING, Work
 
 WeightBytes = Callable[[str, tuple[int, ...]], float]
@@ -34,12 +33,12 @@ def work_of(
     def add(part: str, work: Work) -> None:
         parts[part] = parts.get(part, NOTHING) + work
 
-    timed, sublayers = TimedParts(spec), dict(spec.sublayers())
+    timed, uses = TimedParts(spec), uses_of(spec, tokens)
     for name, parameter in parameters_of(spec).items():
         part = timed.of_module(name.rpartition(".")[0])
         if part is None or name in ("embed.weight", "embed.positions"):
             continue
-        use = Use(1.0, 1) if part == "head" else _use(sublayers, parameter, tokens)
+        use = Use(1.0, 1) if part == "head" else uses[name]
         weight_bytes = use.share * stored_bytes(name, parameter.shape)
         is_matrix = len(parameter.shape) > 1 and name.endswith(".weight")
         add(
@@ -51,17 +50,10 @@ def work_of(
     if spec.tied:
         shape = (spec.vocab_size, spec.token_width)
         add("head", _product(shape, stored_bytes("embed.weight", shape), 1, float_bytes))
-    for scope, sublayer in sublayers.items():
+    for scope, sublayer in spec.sublayers():
         add(timed.rests[scope], sublayer.work(float_bytes, tokens, depth))
     ordered = ("embed", *timed.ordered, "head")
     return {part: parts[part] for part in ordered if part in parts}
-
-
-def _use(sublayers: Mapping[str, Sublayer], parameter: Parameter, tokens: int) -> Use:
-    """How a pass uses a parameter: as its sublayer says."""
-    *scope, own = parameter.name.split(".", 3)
-    sublayer = sublayers.get(".".join(scope))
-    return Use(1.0, tokens) if sublayer is None else sublayer.use(replace(parameter, name=own), tokens)
 
 
 def _product(shape: tuple[int, ...], weight_bytes: float, rows: int, float_bytes: int) -> Work:

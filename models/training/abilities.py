@@ -56,6 +56,8 @@ def _layers(activation: Activation, evaluation: Evaluation) -> Lines:
     yield ""
     yield f"Both shares of zeros are measured on {evaluation.neuron_tokens:,} validation tokens. Exact zeros: share of"
     yield "activations that are exactly 0. Zero on all tokens: share of neurons that are 0 on every token."
+    if any(evaluation.chosen):
+        yield "The neurons of experts that a token does not choose count as zeros."
     yield _meaning_of_zero(activation)
     yield ""
 
@@ -73,8 +75,8 @@ def _experts(recipe: Recipe, evaluation: Evaluation) -> Lines:
     yield ""
     even = share(recipe.top_k / recipe.n_experts)
     yield f"Share of tokens: those that choose the expert, of {evaluation.neuron_tokens:,} validation tokens. Each"
-    yield f"token chooses {recipe.top_k} of {recipe.n_experts} experts; an even load is {even}. The neurons of experts"
-    yield "that a token does not choose count as exact zeros."
+    yield f"token chooses {recipe.top_k} of {recipe.n_experts} experts; with an even load, each expert is chosen"
+    yield f"by {even} of tokens."
     yield ""
 
 
@@ -182,7 +184,8 @@ def _limits_of_recall(recalls: Sequence[Recall]) -> Lines:
     yield f"- It was trained only on the facts of facts.tsv. In held-out phrasings it predicts {share(known.first)} of"
     yield f"  the answers; always giving the most frequent answer would score {share(known.baseline_first)}."
     if not_learned := [recall.relation for recall in recalls if recall.first <= recall.baseline_first]:
-        yield f"- No better than the most frequent answer, so not learned: {', '.join(not_learned)}."
+        named = ", ".join(f"`{relation}`" for relation in not_learned)
+        yield f"- No better than the most frequent answer, so not learned: {named}."
 
 
 def _repeats(text: str) -> bool:

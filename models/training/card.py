@@ -11,7 +11,7 @@ from typing import Any
 
 import edge
 from models.errors import EdgeError, MisuseError
-from models.parameters import parameter_count
+from models.parameters import active_counts, parameter_count
 from models.training import copying
 from models.training.abilities import abilities, limits, share
 from models.training.batches import TEXT_SHARE
@@ -65,19 +65,28 @@ def opening(name: str, recipe: Recipe) -> Lines:
     yield f"# {name}"
     yield ""
     yield f"A small {kind} decoder that writes English fiction. It was also trained on {len(facts()):,} facts."
-    yield f"It has {parameter_count(spec):,} parameters in float16: {spec.n_layers} layers, d_model {spec.d_model},"
+    active = round(sum(active_counts(spec).values()))
+    of_these = "" if active == parameter_count(spec) else f", {active:,} of them active per token"
+    yield f"It has {parameter_count(spec):,} parameters in float16{of_these}: {spec.n_layers} layers,"
     head_dim = spec.layers[0].attention.head_dim
-    yield f"{spec.n_heads} heads with head_dim {head_dim}, {_neurons(recipe)},"
+    yield f"d_model {spec.d_model}, {spec.n_heads} heads with head_dim {head_dim}, {_neurons(recipe)},"
     yield f"vocabulary {spec.vocab_size:,}, context {spec.context} tokens."
     yield ""
-    for other, differing in RECIPES.items():
-        if other != name and differing.n_experts == recipe.n_experts:
-            yield f"`{other}` differs only in the activation function: same initial weights, batches and steps."
-        elif other != name:
-            ffn = "one FFN" if differing.n_experts == 1 else "a mixture of experts"
-            yield f"`{other}` has {ffn} in each layer: same batches and steps."
+    yield from _others(name, recipe)
     yield "The bundled models are for interpretability research, not for conversation."
     yield ""
+
+
+def _others(name: str, recipe: Recipe) -> Lines:
+    """How the other bundled models differ."""
+    same = [other for other in RECIPES if other != name and RECIPES[other].n_experts == recipe.n_experts]
+    for other in same:
+        yield f"`{other}` differs only in the activation function: same initial weights, batches and steps."
+    others = [other for other in RECIPES if other not in (name, *same)]
+    ffn = "a mixture of experts" if recipe.n_experts == 1 else "one FFN"
+    named = " and ".join(f"`{other}`" for other in others)
+    yield f"{named} {'has' if len(others) == 1 else 'have'} {ffn} in each layer: same batches and steps,"
+    yield "but other norms, gates and biases."
 
 
 def _neurons(recipe: Recipe) -> str:
@@ -85,7 +94,7 @@ def _neurons(recipe: Recipe) -> str:
     if recipe.n_experts == 1:
         return f"{4 * recipe.d_model:,} neurons per FFN with {act} and no gate"
     of_each = f"{recipe.d_expert:,} neurons with {act} and a gate"
-    return f"{recipe.n_experts} experts per FFN of {of_each}, {recipe.top_k} for each token"
+    return f"FFNs of {recipe.n_experts} experts,\nof which a token uses {recipe.top_k}; experts of {of_each}"
 
 
 def _training(recipe: Recipe, log: Records) -> Lines:

@@ -25,7 +25,7 @@ from edge.lab.run import ClaimResult, LabRecord, lab_record, run_all
 from edge.picture.units import show_measured, show_number, show_with_unit
 from edge.report.markup import source_title
 
-BUNDLED = ("fable-relu", "fable-gelu")
+BUNDLED = ("fable-relu", "fable-gelu", "fable-moe")
 ENGINES = ("onnx", "torch", "mlx")
 TIMED = {
     f"{what}{number}"
@@ -39,9 +39,10 @@ _COLORS = ("#3b6ea5", "#d98c3f", "#5b8c5a", "#8c5a86")
 
 _OPENING = """# The lab on the bundled models and on a published model
 
-Written by `make lab`. Sixteen claims about attention, the FFN and the experts of a mixture. The two bundled models
-differ only in the activation of the FFN, ReLU or GELU: data, order, seed, sizes and steps are the same. To test another
-model: `edge lab MODEL`.
+Written by `make lab`. Sixteen claims about attention, the FFN and the experts of a mixture. `fable-relu` and
+`fable-gelu` differ only in the activation of the FFN: data, order, seed, sizes and steps are the same. In `fable-moe`
+each FFN is a mixture of experts; it was trained on the same batches, but has other norms, gates and biases. To test
+another model: `edge lab MODEL`.
 
 A verdict follows from the effects below it, and applies to this model on these texts. Each effect has a 95% interval
 and a threshold. A claim is *supported* if the whole interval of every effect is on the claimed side. It is *not
@@ -51,9 +52,12 @@ is too small. *Baseline*: the value expected by chance, or without the claimed e
 
 _SUMMARY = """## Summary
 
-- **Exact zeros come from the activation function.** Both bundled models predict text, copy and recall equally well, but
-  only with ReLU are most neurons inactive. With GELU and SwiGLU, many activations are small and hardly any neuron is
-  inactive, so a number needs its definition (F6).
+- **Exact zeros come from the activation function.** The two dense bundled models predict text, copy and recall equally
+  well, but only with ReLU are most neurons inactive. With GELU and SwiGLU, many activations are small and hardly any
+  neuron is inactive, so a number needs its definition (F6).
+- **Routing is sparsity by whole experts.** Three quarters of the neurons of `fable-moe` belong to experts that a token
+  does not choose. The same token mostly gets the same experts; tokens at the same position do not, beyond chance (F6,
+  R1). The choice of experts also adds dimensions, with or without an activation function (F3).
 - **Attention is linear if its pattern is fixed.** The pattern itself depends on the text (F1, A1).
 - **Copying needs attention.** With all FFNs ablated, the bundled models still predict most repeats; with attention
   ablated, none (S2). They have several induction heads, so no single one is needed.

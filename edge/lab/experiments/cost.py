@@ -15,7 +15,7 @@ from edge.profile.weight_memory import weight_bytes
 from edge.profile.work import work_of
 from edge.time_sublayers import WARM_UP
 from edge.timing import SublayerTiming
-from models.parameters import parameter_shapes
+from models.parameters import active_counts, parameter_shapes
 from models.spec import DecoderSpec
 from models.sublayers.work import Work
 
@@ -73,6 +73,11 @@ def split(amounts: Mapping[str, float]) -> Split:
 def parameters(spec: DecoderSpec) -> Split:
     """Counts of parameters; a tied unembedding adds none."""
     return split({name: float(prod(shape)) for name, shape in parameter_shapes(spec).items()})
+
+
+def active_parameters(spec: DecoderSpec) -> Split:
+    """Counts of the parameters that one token uses; fewer than all in a mixture of experts."""
+    return split(active_counts(spec))
 
 
 def work(lab: LabContext, tokens: int, depth: int, of: Callable[[Work], float]) -> Split:
@@ -187,7 +192,7 @@ def effects(counts: Split, decode: Passes, prefill: Passes) -> tuple[Effect, ...
     )
 
 
-def numbers(counts: Split, decode: Passes, prefill: Passes) -> tuple[Number, ...]:
+def numbers(counts: Split, active: Split, decode: Passes, prefill: Passes) -> tuple[Number, ...]:
     """Shares of all layers together, without embedding and unembedding."""
     made = [
         Number("ffn_parameter_share", "FFNs' share of the layers' parameters", counts.ffn_share, "share", 0.5),
@@ -202,6 +207,12 @@ def numbers(counts: Split, decode: Passes, prefill: Passes) -> tuple[Number, ...
         Number("attention_parameters", "parameters of all attention sublayers", counts.attention, "count"),
         Number("outside_parameters", "parameters of embedding and unembedding", counts.outside, "count"),
     ]
+    if active != counts:
+        of_layers = "FFNs' share of the layers' parameters that one token uses (active)"
+        made += [
+            Number("ffn_active_parameter_share", of_layers, active.ffn_share, "share", 0.5),
+            Number("ffn_active_parameters", "active parameters of all FFNs", active.ffn, "count"),
+        ]
     for passes, prefix in ((decode, ""), (prefill, "prefill_")):
         flops, time, where = passes.flops, passes.time, passes.name
         made += [
@@ -240,14 +251,15 @@ def measure(lab: LabContext) -> Finding:
     prefill = timed(lab, f"a prefill of {tokens} tokens", tokens, 0)
     if decode is None or prefill is None:
         return not_applicable("the timing was stopped before its end; run it again")
-    counts, layers = parameters(lab.spec), range(lab.spec.n_layers)
+    counts, active, layers = parameters(lab.spec), active_parameters(lab.spec), range(lab.spec.n_layers)
+    of_active = f" Of those that one token uses, they have {show_share(active.ffn_share)}." if active != counts else ""
     return Finding(
         f"FFNs have {show_share(counts.ffn_share)} of the layers' parameters ({show_count(round(counts.ffn))}, "
         f"attention {show_count(round(counts.attention))}; embedding and unembedding "
-        f"{show_count(round(counts.outside))}). With {lab.model.engine}, FFNs take {decode.sentence()}, and "
+        f"{show_count(round(counts.outside))}).{of_active} With {lab.model.engine}, FFNs take {decode.sentence()}, and "
         f"{prefill.sentence()}. In small models, overhead of calls takes a larger share of the time.",
         effects(counts, decode, prefill),
-        numbers(counts, decode, prefill),
+        numbers(counts, active, decode, prefill),
         curves=(decode.curve(layers), prefill.curve(layers)),
     )
 
@@ -262,7 +274,8 @@ EXPERIMENT = Experiment(
     key="S3",
     title="Most parameters and time are in the FFN",
     question="What are the shares of FFNs and attention in the layers' parameters, bytes, operations and time?",
-    method="Parameters are counted by name; a norm counts with its sublayer. Passes: a decode step after "
+    method="Parameters are counted by name; a norm counts with its sublayer. In a mixture, all experts count; active "
+    "parameters are those that one token uses. Passes: a decode step after "
     f"{DEPTH_TOKENS} tokens, and a prefill of {PREFILL_TOKENS} tokens. Bytes read and written, and operations of "
     "matrix products, are computed by formulas, with weights in the engine's storage format. Times come from timers "
     f"around each sublayer: {CALLS} timings, each the median of {REPEATS} passes. Shares are of all layers, without "

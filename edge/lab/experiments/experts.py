@@ -1,18 +1,18 @@
 """R1: specialization of experts: the same experts for the same token, against choices shuffled between tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float64, Int64
 
 from edge.lab.claim import Experiment, Finding, Number, layer_curve, not_applicable, shared_passage_only
-from edge.lab.context import LabContext
-from edge.lab.effect import Effect, effect_of
+from edge.lab.context import WINDOW_TOKENS, LabContext
+from edge.lab.effect import MIN_SAMPLE, Effect, effect_of
 from edge.lab.experiments.ffn_activations import site_after_first
-from edge.lab.sample import evenly_spaced, mean_interval
+from edge.lab.sample import Interval, evenly_spaced, jackknife
 from edge.measure.routing import chance_of_sharing, load, shared_choices
-from edge.picture.units import show_measured
+from edge.picture.units import show_measured, show_share
 from models.sites import CHOSEN
 from models.spec import MoE
 
@@ -26,14 +26,14 @@ OFTEN = 20
 """Occurrences from which on a token can be the example."""
 
 COMPARED = {
-    "token": "the same token",
-    "next_token": "the same next token",
-    "position": "the same position",
-    "neighbor": "the previous token",
+    "token": "the same token in two windows",
+    "next_token": "different tokens with the same next token, in two windows",
+    "position": "the same position in two windows",
+    "neighbor": "a token and the previous one",
 }
-"""What two compared tokens have in common."""
+"""The pairs of tokens that are compared."""
 
-Agreement = Float32[np.ndarray, "compared token"]
+Chosen = Int64[np.ndarray, "token slot"]
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,44 @@ class Passage:
     position: Int64[np.ndarray, " token"]
     window: Int64[np.ndarray, " token"]
 
+    @property
+    def windows(self) -> Int64[np.ndarray, " window"]:
+        """The numbers of the windows."""
+        return np.unique(self.window)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A frequent token and an expert that it often chooses.
+
+    Attributes:
+        share: Share of the token's occurrences that choose the expert.
+        of_all: Share of all tokens that do.
+    """
+
+    token: int
+    expert: int
+    share: float
+    of_all: float
+
 
 @dataclass(frozen=True)
 class Layer:
     """The choices of one layer.
 
     Attributes:
-        agreement: Beyond chance, for each entry of `COMPARED` and token; NaN where nothing can be compared.
-        busiest, idlest: The largest and the smallest load of an expert.
-        most: The token that most often chooses the same expert among the frequent ones, that expert, and the share of
-            its occurrences that do; None without a frequent token.
+        shared: For each entry of `COMPARED` and two windows: experts shared, and how many could be.
+        chosen: The chosen experts.
     """
 
-    agreement: Agreement
-    busiest: float
-    idlest: float
-    most: tuple[int, int, float] | None
+    kind: MoE
+    shared: Float64[np.ndarray, "compared window window 2"]
+    chosen: Chosen
+
+    def share(self, windows: Int64[np.ndarray, " some"]) -> Float64[np.ndarray, " compared"]:
+        """The share of experts in common, over the pairs within these windows; NaN without pairs."""
+        shared, most = self.shared[:, windows][:, :, windows].sum(axis=(1, 2)).T
+        return np.asarray(np.divide(shared, most, out=np.full(len(most), np.nan), where=most > 0))
 
 
 def passage(lab: LabContext) -> Passage:
@@ -74,64 +96,52 @@ def passage(lab: LabContext) -> Passage:
     return Passage(*np.array(rows, np.int64).reshape(-1, 4).T)
 
 
-def beyond_chance(share: Float32[np.ndarray, " token"], chance: float) -> Float32[np.ndarray, " token"]:
-    """Scott's π: `(share - chance) / (1 - chance)`; 0 at chance level, 1 if the experts are always the same."""
-    if not chance < 1:
-        return np.full(len(share), np.nan, np.float32)  # every token has the same experts
-    return np.asarray((share - np.float32(chance)) / np.float32(1 - chance), np.float32)
-
-
-def layer_of(text: Passage, chosen: Int64[np.ndarray, "token slot"], kind: MoE) -> Layer:
-    """The measures of one layer."""
-    labels = (text.token, text.next_token, text.position)
-    shares = [shared_choices(chosen, label, text.window, kind.n_experts) for label in labels]
-    shares.append(_shared_with_previous(text, chosen))
-    chance = chance_of_sharing(chosen, kind.n_experts)
-    of_experts = load(chosen, kind.n_experts)
-    return Layer(
-        agreement=np.array([beyond_chance(share, chance) for share in shares]),
-        busiest=float(of_experts.max()),
-        idlest=float(of_experts.min()),
-        most=max(_steady(text.token, chosen, kind.n_experts), key=lambda found: found[2], default=None),
+def layer_of(text: Passage, chosen: Chosen, kind: MoE) -> Layer:
+    """What the tokens of one layer share."""
+    both = text.token * (text.next_token.max() + 1) + text.next_token
+    token, following, position, pair = (
+        shared_choices(chosen, labels, text.window, kind.n_experts)
+        for labels in (text.token, text.next_token, text.position, both)
     )
+    across = np.stack([token, following - pair, position])
+    across[:, range(len(token)), range(len(token))] = 0  # pairs within a window
+    return Layer(kind, np.concatenate([across, _with_previous(text, chosen)[None]]), chosen)
 
 
-def _shared_with_previous(text: Passage, chosen: Int64[np.ndarray, "token slot"]) -> Float32[np.ndarray, " token"]:
-    """The share of a token's experts that the previous token of its window chooses too; NaN for the first."""
-    same = (chosen[1:, :, None] == chosen[:-1, None, :]).any(axis=2).mean(axis=1)
-    found = np.full(len(chosen), np.nan, np.float32)
-    found[1:] = np.where(text.window[1:] == text.window[:-1], same, np.nan)
+def _with_previous(text: Passage, chosen: Chosen) -> Float64[np.ndarray, "window window 2"]:
+    """Experts that tokens share with the previous token, on the diagonal: both are in the same window."""
+    found = np.zeros((text.window.max() + 1, text.window.max() + 1, 2))
+    shared = (chosen[1:, :, None] == chosen[:-1, None, :]).sum(axis=(1, 2))
+    for window in text.windows:
+        within = (text.window[1:] == window) & (text.window[:-1] == window)
+        found[window, window] = shared[within].sum(), chosen.shape[1] * within.sum()
     return found
 
 
-def _steady(
-    tokens: Int64[np.ndarray, " token"], chosen: Int64[np.ndarray, "token slot"], n_experts: int
-) -> Iterator[tuple[int, int, float]]:
-    """Each frequent token, the expert that it chooses most often, and the share of its occurrences that do."""
-    ids, counts = np.unique(tokens, return_counts=True)
-    for id in ids[counts >= OFTEN]:
-        rows = chosen[tokens == id]
-        uses = np.bincount(rows.ravel(), minlength=n_experts)
-        yield int(id), int(uses.argmax()), float(uses.max() / len(rows))
+def agreement(
+    text: Passage, layers: Sequence[Layer], windows: Int64[np.ndarray, " some"]
+) -> Float64[np.ndarray, " compared"]:
+    """`Σ_l (share - chance) / Σ_l (1 - chance)` over layers: 0 by chance, 1 for the same experts.
+
+    NaN if all tokens choose the same experts.
+    """
+    rows = np.isin(text.window, windows)
+    chance = np.array([chance_of_sharing(layer.chosen[rows], layer.kind.n_experts) for layer in layers])
+    share = np.array([layer.share(windows) for layer in layers])
+    most = (1 - chance).sum()
+    return (share - chance[:, None]).sum(axis=0) / most if most > 1e-9 else np.full(share.shape[1], np.nan)
 
 
-def by_window(text: Passage, layers: list[Layer]) -> Float[np.ndarray, "compared window"]:
-    """The agreement beyond chance, mean over layers and the tokens of each window; NaN where nothing is compared."""
-    agreement = np.array([layer.agreement for layer in layers], np.float64)
-    return np.array([_known_mean(agreement[:, :, text.window == number]) for number in np.unique(text.window)]).T
+def interval(text: Passage, layers: Sequence[Layer], compared: int) -> Interval:
+    """The agreement of one kind of pairs; the units of the sample are windows, left out one at a time."""
+    return jackknife(text.windows, lambda windows: float(agreement(text, layers, windows)[compared]))
 
 
-def _known_mean(agreement: Float[np.ndarray, "layer compared token"]) -> Float[np.ndarray, " compared"]:
-    known = ~np.isnan(agreement)
-    sums, counts = np.where(known, agreement, 0.0).sum(axis=(0, 2)), known.sum(axis=(0, 2))
-    return np.asarray(np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0))
-
-
-def effects(same_token: Float[np.ndarray, " window"]) -> tuple[Effect, ...]:
+def effects(same_token: Interval) -> tuple[Effect, ...]:
     """The agreement of a token's experts in two windows, beyond chance."""
     return (
         effect_of(
-            mean_interval(same_token, (-1.0, 1.0)),
+            same_token,
             key="same_token_agreement",
             label="agreement of the experts of the same token in two windows, beyond chance",
             unit="ratio",
@@ -143,38 +153,69 @@ def effects(same_token: Float[np.ndarray, " window"]) -> tuple[Effect, ...]:
     )
 
 
-def _example(lab: LabContext, layers: list[Layer], places: list[int]) -> str:
-    known = [(layer.most, place) for layer, place in zip(layers, places, strict=True) if layer.most is not None]
-    if not known:
+def examples(text: Passage, layer: Layer) -> Iterator[Example]:
+    """For each frequent token, the expert that it chooses more often than others do."""
+    uses = np.zeros((len(text.token), layer.kind.n_experts))
+    np.put_along_axis(uses, layer.chosen, 1.0, axis=1)
+    ids, counts = np.unique(text.token, return_counts=True)
+    for id in ids[counts >= OFTEN]:
+        own, of_all = uses[text.token == id].mean(axis=0), uses.mean(axis=0)
+        expert = int((own - of_all).argmax())
+        yield Example(int(id), expert, float(own[expert]), float(of_all[expert]))
+
+
+def _example(lab: LabContext, text: Passage, layers: dict[int, Layer]) -> str:
+    found = [(one, place) for place, layer in layers.items() for one in examples(text, layer)]
+    if not found:
         return ""
-    (id, expert, share), place = max(known, key=lambda found: found[0][2])
-    return f" Expert {place}.{expert} is chosen at {share:.0%} of the occurrences of '{lab.tokenizer.piece(id)}'."
+    one, place = max(found, key=lambda pair: pair[0].share - pair[0].of_all)
+    return (
+        f" For example, expert {one.expert} of layer {place} is chosen at {show_share(one.share)} of the occurrences "
+        f"of '{lab.tokenizer.piece(one.token)}', and at {show_share(one.of_all)} of all tokens."
+    )
 
 
 def measure(lab: LabContext) -> Finding:
-    mixtures = [layer for layer, kind in enumerate(lab.spec.layers) if isinstance(kind.ffn, MoE)]
-    if not mixtures:
+    kinds = {layer: kind.ffn for layer, kind in enumerate(lab.spec.layers) if isinstance(kind.ffn, MoE)}
+    if not kinds:
         return not_applicable("the decoder has no mixture of experts")
     text = passage(lab)
-    if len(np.unique(text.window)) < 2:
-        return not_applicable("the comparison needs a longer text, with two windows")
-    places = [mixtures[place] for place in evenly_spaced(len(mixtures), MAX_LAYERS)]
-    kinds = [kind for kind in (lab.spec.layers[place].ffn for place in places) if isinstance(kind, MoE)]
-    layers = [
-        layer_of(text, site_after_first(lab, place, CHOSEN).astype(np.int64), kind)
-        for place, kind in zip(places, kinds, strict=True)
-    ]
-    means = by_window(text, layers)
-    found = dict(zip(COMPARED, (float(mean_interval(row).value) for row in means), strict=True))
-    busiest, idlest = (float(np.mean([getattr(layer, name) for layer in layers])) for name in ("busiest", "idlest"))
-    even = float(np.mean([1 / kind.n_experts for kind in kinds]))
+    if len(text.windows) < MIN_SAMPLE:
+        window = min(WINDOW_TOKENS, lab.spec.context)
+        return not_applicable(
+            f"the comparison needs {MIN_SAMPLE} windows of the text; use --tokens {MIN_SAMPLE * window} and a --text "
+            f"of at least {MIN_SAMPLE * window:,} tokens"
+        )
+    measured = [list(kinds)[place] for place in evenly_spaced(len(kinds), MAX_LAYERS)]
+    layers = {
+        place: layer_of(text, site_after_first(lab, place, CHOSEN).astype(np.int64), kinds[place]) for place in measured
+    }
+    if np.isnan(agreement(text, list(layers.values()), text.windows)).all():
+        return not_applicable("every token chooses the same experts")
+    return _finding(lab, text, layers)
+
+
+def _finding(lab: LabContext, text: Passage, layers: dict[int, Layer]) -> Finding:
+    every = list(layers.values())
+    found = dict(zip(COMPARED, agreement(text, every, text.windows).tolist(), strict=True))
+    shared = float(np.mean([layer.share(text.windows)[0] for layer in every]))
+    chance = float(np.mean([chance_of_sharing(layer.chosen, layer.kind.n_experts) for layer in every]))
+    loads = [load(layer.chosen, layer.kind.n_experts) for layer in every]
+    busiest, idlest = (float(np.mean([of(one) for one in loads])) for of in (np.max, np.min))
+    even = float(np.mean([1 / layer.kind.n_experts for layer in every]))
+    by_layer = [agreement(text, [layer], text.windows) for layer in every]
     return Finding(
-        "Agreement of the chosen experts beyond chance: "
-        + ", ".join(f"{show_measured(found[key], 'ratio')} for {what}" for key, what in COMPARED.items())
-        + f". The busiest expert of a layer has {busiest:.0%} of all choices, the least used one {idlest:.0%} "
-        f"(even: {even:.0%}).{_example(lab, layers, places)}",
-        effects(means[0]),
+        f"The same token in two windows has {show_share(shared)} of its experts in common, two tokens by chance "
+        f"{show_share(chance)}: an agreement beyond chance of {show_measured(found['token'], 'ratio')}. For the same "
+        f"position it is {show_measured(found['position'], 'ratio')}, for a token and the previous one "
+        f"{show_measured(found['neighbor'], 'ratio')}. On average over layers, the busiest expert has "
+        f"{show_share(busiest)} of all choices, the least used one {show_share(idlest)} (even: {show_share(even)})."
+        f"{_example(lab, text, layers)}",
+        effects(interval(text, every, 0)),
         (
+            Number(
+                "same_token_share", "share of experts in common, the same token in two windows", shared, "share", chance
+            ),
             *(
                 Number(f"{key}_agreement", f"agreement of experts beyond chance, {what}", found[key], "ratio", 0.0)
                 for key, what in COMPARED.items()
@@ -185,12 +226,9 @@ def measure(lab: LabContext) -> Finding:
         (
             layer_curve(
                 "agreement of experts beyond chance",
-                "Scott's π",
-                {
-                    what: [_known_mean(layer.agreement[None])[row] for layer in layers]
-                    for row, what in enumerate(COMPARED.values())
-                },
-                places,
+                "agreement",
+                dict(zip(COMPARED.values(), np.array(by_layer).T, strict=True)),
+                layers,
             ),
         ),
     )
@@ -199,21 +237,21 @@ def measure(lab: LabContext) -> Finding:
 EXPERIMENT = Experiment(
     key="R1",
     title="Experts specialize by token",
-    question="Do the experts of a mixture depend on which token it is, rather than on its position or its neighbors?",
+    question="Does it depend on the token which experts of a mixture are used?",
     method=(
-        "A is the set of k experts that the router chooses at a token. For two tokens, the shared experts are "
-        "`|A ∩ B| / k`, and their agreement beyond chance is Scott's π: `(shared - chance) / (1 - chance)`. Chance is "
-        "the mean over all pairs of tokens of the layer: the expected value if the choices are shuffled between "
-        "tokens. A shuffle keeps the load of every expert. The effect compares the same token in two windows of the "
-        "passage, so in two contexts. Other numbers compare tokens with the same next token or at the same position "
-        "of two windows, and a token with the previous one. Means over the tokens that can be compared and over at "
-        f"most {MAX_LAYERS} layers. The first token of each window is left out."
+        "A is the set of k experts that the router chooses at a token. The share of experts that two tokens have in "
+        "common is `|A ∩ B| / k`. Chance is its mean over all pairs of tokens of the layer: the expected value if the "
+        "choices are shuffled between tokens. A shuffle keeps the load of every expert. The agreement beyond chance is "
+        "`Σ (share - chance) / Σ (1 - chance)` over layers, as in Krippendorff's α. The effect compares the same token "
+        "in two windows of the passage, so in two contexts. Other numbers compare different tokens with the same next "
+        f"token, tokens at the same position, and neighbors. At most {MAX_LAYERS} layers. The first token of each "
+        "window is left out. The interval is the jackknife over windows, chance included."
     ),
     rule=f"The agreement of the experts of the same token in two windows, beyond chance, is above {SPECIALIZED:g}.",
     source=(
         "Xue et al. 2024, OpenMoE (arXiv 2402.01739), section 4, specialization by token and by position; Jiang et al. "
         "2024, Mixtral (2401.04088), section 5, repeated choices of neighbors; Muennighoff et al. 2024, OLMoE "
-        "(2409.02060), section 5, by vocabulary; Scott 1955"
+        "(2409.02060), section 5, by vocabulary; Krippendorff 1970"
     ),
     cost_tokens=shared_passage_only,
     measure=measure,

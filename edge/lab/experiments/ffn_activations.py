@@ -75,15 +75,24 @@ def up_projection(lab: LabContext, layer: int) -> Float32[np.ndarray, "token neu
 def up_weights(
     lab: LabContext, layer: int
 ) -> tuple[Float32[np.ndarray, "neuron model"], Float32[np.ndarray, " neuron"]]:
-    """The up projection and its bias, 0 if it has none; of all experts in a mixture, without the shared one."""
-    weights, scope = lab.model.checkpoint.weights, layer_site(layer, FFN)
-    kind = lab.spec.layers[layer].ffn
+    """The up projection and its bias, 0 if it has none; of all experts in a mixture, the shared one last."""
+    kind, scope = lab.spec.layers[layer].ffn, layer_site(layer, FFN)
     if not isinstance(kind, MoE):
-        matrix = np.asarray(weights[f"{scope}.up.weight"], np.float32)
-        name, rows = f"{scope}.up.bias", slice(None)
-    else:
-        name, rows = f"{scope}.experts.{kind.first}.bias", slice(None) if kind.first == "up" else slice(1, None, 2)
-        stack = np.asarray(weights[f"{scope}.experts.{kind.first}.weight"], np.float32)
-        matrix = stack[:, rows].reshape(-1, stack.shape[-1])
-    bias = np.asarray(weights[name], np.float32)[..., rows].ravel() if name in weights else np.zeros(len(matrix))
+        return _up_rows(lab, f"{scope}.up", every=1)
+    found = [_up_rows(lab, f"{scope}.experts.{kind.first}", every=1 if kind.first == "up" else 2)]
+    if kind.d_shared:
+        found.append(_up_rows(lab, f"{scope}.shared.up", every=1))
+    matrices, biases = zip(*found, strict=True)
+    return np.concatenate(matrices), np.concatenate(biases)
+
+
+def _up_rows(
+    lab: LabContext, stem: str, every: int
+) -> tuple[Float32[np.ndarray, "neuron model"], Float32[np.ndarray, " neuron"]]:
+    """A matrix or stack, and its bias; with `every` 2, the ups that follow gates."""
+    weights = lab.model.checkpoint.weights
+    stored = np.asarray(weights[f"{stem}.weight"], np.float32)
+    matrix = stored[..., every - 1 :: every, :].reshape(-1, stored.shape[-1])
+    name = f"{stem}.bias"
+    bias = np.asarray(weights[name])[..., every - 1 :: every].ravel() if name in weights else np.zeros(len(matrix))
     return matrix, np.asarray(bias, np.float32)

@@ -150,32 +150,49 @@ def layer_shares(lab: LabContext, layer: int) -> tuple[Layer, Layer]:
     return own, measured((gaussian,), len(gaussian), values)
 
 
-def effects(inactive: Float64[np.ndarray, "layer token"], gaussian: float) -> tuple[Effect, ...]:
-    """The share of inactive neurons at a token; a unit of the sample is a block of tokens."""
-    return (
-        effect_of(
-            mean_interval(block_means(inactive.mean(axis=0), BLOCK), SHARE),
-            key="inactive_share",
-            label="share of inactive neurons at a token",
+def effects(
+    inactive: Float64[np.ndarray, "layer token"], used: Float64[np.ndarray, " layer"], gaussian: float
+) -> tuple[Effect, ...]:
+    """The share of inactive neurons at a token; a unit of the sample is a block of tokens.
+
+    In a mixture, most neurons are inactive since the token does not choose their expert. So the second effect counts
+    only the neurons that the token can use.
+    """
+
+    def effect(key: str, label: str, shares: Float64[np.ndarray, " token"]) -> Effect:
+        return effect_of(
+            mean_interval(block_means(shares, BLOCK), SHARE),
+            key=key,
+            label=label,
             unit="share",
             threshold=MOSTLY,
             threshold_reason=f"half: most neurons are inactive; a Gaussian vector has {show_share(gaussian)}",
             sample_unit=f"blocks of {BLOCK} tokens",
-        ),
-    )
+        )
+
+    of_all = effect("inactive_share", "share of inactive neurons at a token", inactive.mean(axis=0))
+    if (used == 1).all():
+        return (of_all,)
+    of_chosen = 1 - (1 - inactive).mean(axis=0) / used.mean()
+    label = "share of inactive neurons in the experts that a token chooses"
+    return of_all, effect("inactive_share_of_chosen", label, of_chosen)
 
 
 def _of_experts(lab: LabContext, layers: list[int], found: list[Layer]) -> dict[str, float]:
     """Neurons of experts that a token does not choose, and zeros among the others; empty without mixtures."""
-    kinds = [lab.spec.layers[layer].ffn for layer in layers]
-    used = np.array([kind.d_used / kind.d_ff for kind in kinds])
+    used = used_share(lab, layers)
     if (used == 1).all():
         return {}
     active = np.array([1 - layer.shares["exact_zero_share"] for layer in found])
     return {
         "not_chosen_share": float(1 - used.mean()),
-        "exact_zero_share_of_chosen": float((1 - active / used).mean()),
+        "exact_zero_share_of_chosen": float(1 - active.sum() / used.sum()),
     }
+
+
+def used_share(lab: LabContext, layers: list[int]) -> Float64[np.ndarray, " layer"]:
+    """The share of each layer's neurons that one token can use: 1 for a dense FFN."""
+    return np.array([lab.spec.layers[layer].ffn.d_used / lab.spec.layers[layer].ffn.d_ff for layer in layers])
 
 
 def _summary(mean: Shares, chance: Shares, experts: Shares) -> str:
@@ -183,8 +200,8 @@ def _summary(mean: Shares, chance: Shares, experts: Shares) -> str:
     not_chosen = ""
     if experts:
         not_chosen = (
-            f" ({show_share(experts['not_chosen_share'])} belong to experts that the token does not choose; of the "
-            f"others, {show_share(experts['exact_zero_share_of_chosen'])} are exactly 0)"
+            f" ({show_share(experts['not_chosen_share'])} of all are in experts that the token does not choose; of "
+            f"those in chosen experts, {show_share(experts['exact_zero_share_of_chosen'])} are exactly 0)"
         )
     return (
         f"At a token, {show_share(zeros)} of neurons are exactly 0{not_chosen}, "
@@ -207,7 +224,11 @@ def _measure(lab: LabContext) -> Finding:
     lines = {key.replace("_", " "): [own.shares[key] for own, _ in found] for key, _ in named}
     return Finding(
         _summary(mean, chance, experts),
-        effects(np.array([own.inactive for own, _ in found], np.float64), chance["inactive_share"]),
+        effects(
+            np.array([own.inactive for own, _ in found], np.float64),
+            used_share(lab, layers),
+            chance["inactive_share"],
+        ),
         (
             *(Number(key, means, mean[key], _UNITS.get(key, "share"), chance[key]) for key, means in named),
             *(Number(key, OF_EXPERTS[key], share, "share") for key, share in experts.items()),
@@ -233,7 +254,7 @@ EXPERIMENT = Experiment(
         "vectors of the same size."
     ),
     rule=f"At a token, more than {MOSTLY:.0%} of neurons are inactive: exactly 0, or below {INACTIVE:g} of their "
-    "layer's rms.",
+    "layer's rms. In a mixture, this is also true of the neurons in chosen and shared experts alone.",
     source=(
         "Li et al. 2022 (arXiv 2210.06313); Szatkowski et al. 2025 (2509.00454); Zhang et al. 2024, CETT (2402.03804); "
         "Hurley & Rickard 2009 (0811.4706); Song et al. 2023, PowerInfer (2312.12456)"

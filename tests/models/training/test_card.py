@@ -202,13 +202,17 @@ def test_only_a_mixtures_card_has_its_experts() -> None:
     assert "### Experts" not in sections(FIGURES), "a dense FFN has no experts"
     recipe, routed = replace(FABLE, n_experts=3, top_k=1, d_expert=8), replace(FIGURES, chosen=((), (0.1, 0.7, 0.2)))
     said = "\n".join(abilities(recipe, routed))
-    assert "| 1 | 1 | 70.0% | 0 | 10.0% |" in said and "chooses 1 of 3 experts; an even load is 33.3%" in said, said
+    assert "| 1 | 1 | 70.0% | 0 | 10.0% |" in said and "chooses 1 of 3 experts; with an even load, each" in said, said
 
 
 def test_a_card_says_how_bundled_models_differ() -> None:
     for name, others in {
         "fable-relu": ("`fable-gelu` differs only in the activation", "`fable-moe` has a mixture of experts in each"),
-        "fable-moe": ("`fable-relu` has one FFN in each layer", "8 experts per FFN of 160 neurons with **relu** and a"),
+        "fable-moe": (
+            "`fable-relu` and `fable-gelu` have one FFN in each",
+            "8 experts,",
+            "experts of 160 neurons with **relu** and a",
+        ),
     }.items():
         said = "\n".join(card.opening(name, RECIPES[name]))
         assert all(other in said for other in others), said
@@ -216,7 +220,7 @@ def test_a_card_says_how_bundled_models_differ() -> None:
 
 def test_a_card_calls_a_relation_known_only_above_its_baseline() -> None:
     said = sections(FIGURES)
-    assert "so not learned: color." in said, said
+    assert "so not learned: `color`." in said, said
     assert "it predicts 60.0% of\n  the answers; always giving the most frequent answer would score 25.0%" in said, said
     good = replace(FIGURES, recall=tuple(replace(recall, first=0.9) for recall in FIGURES.recall))
     assert "not learned" not in sections(good), sections(good)

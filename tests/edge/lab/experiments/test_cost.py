@@ -7,10 +7,20 @@ import pytest
 
 from edge.lab.context import LabContext
 from edge.lab.effect import Verdict
-from edge.lab.experiments.cost import Split, measure, parameters, share_bounds, split, timed_tokens, work
+from edge.lab.experiments.cost import (
+    Split,
+    active_parameters,
+    measure,
+    parameters,
+    share_bounds,
+    split,
+    timed_tokens,
+    work,
+)
 from edge.profile.work import work_of
 from edge.timing import SublayerTiming
 from models.parameters import parameter_count
+from models.spec import MoE
 from tests.edge.lab.contexts import tiny_lab, zoo_lab
 from tests.tiny import TINY_SPECS
 
@@ -149,3 +159,16 @@ def test_a_bundled_model_is_timed_on_both_kinds_of_pass() -> None:
         assert found[f"ffn_{kind}time_share"] + found[f"attention_{kind}time_share"] == pytest.approx(1)
     assert [len(curve.x) for curve in finding.curves] == [6, 6]
     assert all(value > 0 for curve in finding.curves for series in curve.series for value in series.values)
+
+
+@pytest.mark.parametrize("name", TINY_SPECS)
+def test_a_token_uses_all_parameters_but_the_experts_that_it_does_not_choose(name: str) -> None:
+    spec = TINY_SPECS[name]
+    idle = 0
+    for kind in (layer.ffn for layer in spec.layers):
+        if isinstance(kind, MoE):
+            stacks = [one for one in kind.parameters(spec.d_model) if one.name.startswith("experts.")]
+            idle += sum(prod(one.shape) // kind.n_experts * (kind.n_experts - kind.top_k) for one in stacks)
+    total, active = parameters(spec), active_parameters(spec)
+    assert active.ffn == pytest.approx(total.ffn - idle)
+    assert (active.attention, active.outside) == (total.attention, total.outside)

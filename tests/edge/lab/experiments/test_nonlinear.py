@@ -55,7 +55,7 @@ def neurons_of(lab: LabContext, layer: int) -> np.ndarray:
     ffn, weights = lab.spec.layers[layer].ffn, lab.model.checkpoint.weights
     up = up_projection(lab, layer)
     if isinstance(ffn, MoE):
-        return of_chosen(lab, layer, ffn, up)
+        return of_chosen(lab, layer, ffn, up[:, : ffn.d_routed])
     if not isinstance(ffn, Gated):
         return act(ffn.activation, up)
     name = layer_site(layer, "ffn.gate")

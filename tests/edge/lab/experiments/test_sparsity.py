@@ -116,3 +116,23 @@ def test_the_bundled_models_differ_as_their_activations_do() -> None:
         assert values(found[name])["below_share"] == pytest.approx(np.mean(below), abs=1e-4), f"{name}"
     assert found["fable-relu"].verdict is Verdict.SUPPORTED, found["fable-relu"].summary
     assert found["fable-gelu"].verdict is Verdict.NOT_SUPPORTED, found["fable-gelu"].summary
+
+
+def test_a_mixture_is_also_judged_by_the_experts_that_a_token_chooses() -> None:
+    """SiLU has hardly any zeros: all that is inactive are experts that are not chosen."""
+    with tiny_lab("experts-in-groups-shared-and-a-dense-layer") as lab:
+        finding = EXPERIMENT.measure(lab)
+        used = [layer.ffn.d_used / layer.ffn.d_ff for layer in lab.spec.layers]
+    of_all, of_chosen = finding.effects
+    assert of_chosen.key == "inactive_share_of_chosen" and of_chosen.value < 0.5 < of_all.value
+    assert of_all.value == pytest.approx(1 - (1 - of_chosen.value) * np.mean(used), abs=1e-6)
+    assert finding.verdict is Verdict.NOT_SUPPORTED, finding.summary
+    found = values(finding)
+    assert found["not_chosen_share"] == pytest.approx(1 - np.mean(used))
+    assert found["exact_zero_share"] == pytest.approx(found["not_chosen_share"], abs=0.01)
+    assert abs(found["exact_zero_share_of_chosen"]) < 0.01
+
+
+def test_a_dense_model_has_one_effect() -> None:
+    with tiny_lab(RELU) as lab:
+        assert [effect.key for effect in EXPERIMENT.measure(lab).effects] == ["inactive_share"]
