@@ -153,9 +153,9 @@ EXPERIMENT = Experiment(
         f"{FIT_SHARE:.1%} of the passage. On the rest, R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖², mean over at most {MAX_LAYERS} "
         "layers. With n rows and d features, the held-out error is (n - 1) / (n - d - 1) times the smallest possible "
         "error; the extrapolation to unlimited data removes this factor. Baseline: the same fit to shuffled rows. "
-        "Check: the up projection before the activation is linear, so its R² must be 1. Attention: R² of Σ_j p_ij v_j "
-        "W_O with the recorded pattern p. With ReLU, an FFN is also linear if the set of active neurons is fixed. In "
-        "a mixture, the choice of experts is part of what is not linear. The first token of each window is left out."
+        "Check: the up projection is linear, so its R² must be 1. Attention: R² of Σ_j p_ij v_j W_O with the recorded "
+        "pattern p. With ReLU, an FFN is linear for a fixed set of active neurons and experts. The first token of each "
+        "window is left out."
     ),
     rule=f"No linear map predicts the FFN's output: more than {NOT_LINEAR:.0%} of its variance is not predicted, "
     "extrapolated to unlimited data.",

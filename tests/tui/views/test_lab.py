@@ -89,6 +89,7 @@ async def test_every_claim_is_listed_with_its_key_and_where_it_stands() -> None:
         for claim in EXPERIMENTS:
             assert f"◌ {claim.key}  {claim.title}" in text, f"{claim.key} is not listed in\n{text}"
         assert text.count("not tested") == len(EXPERIMENTS)
+        assert "R  routing to experts" in text
         about = " ".join(ui.shown("#about").split())
         for reported in (EXPERIMENTS[0].title, EXPERIMENTS[0].question, EXPERIMENTS[0].rule):
             assert reported in about, f"'{reported}' is not told of F1"

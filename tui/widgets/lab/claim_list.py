@@ -15,7 +15,7 @@ from edge.lab.run import ClaimResult
 from edge.picture.units import show_time
 from tui.widgets.grid import Grid
 
-GROUPS = {"F": "FFN", "A": "attention", "S": "attention and FFN"}
+GROUPS = {"F": "FFN", "A": "attention", "R": "routing to experts", "S": "attention and FFN"}
 """Groups of claims by the first letter of their keys."""
 
 MARKS = {Verdict.SUPPORTED: "●", Verdict.NOT_SUPPORTED: "○", Verdict.INCONCLUSIVE: "◐", Verdict.NOT_APPLICABLE: "–"}
@@ -97,7 +97,7 @@ class ClaimList(Grid):
         for status in self.statuses:
             if status.claim.key[:1] != group:
                 group = status.claim.key[:1]
-                rows.append(f"{group}  {GROUPS.get(group, '')}".rstrip())
+                rows.append(f"{group}  {GROUPS[group]}")
             rows.append(status)
         if len(rows) != len(self._rows):
             self._rows = rows
