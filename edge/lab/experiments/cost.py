@@ -192,8 +192,8 @@ def effects(counts: Split, decode: Passes, prefill: Passes) -> tuple[Effect, ...
     )
 
 
-def numbers(counts: Split, active: Split, decode: Passes, prefill: Passes) -> tuple[Number, ...]:
-    """Shares of all layers together, without embedding and unembedding."""
+def parameter_numbers(counts: Split, active: Split) -> list[Number]:
+    """Counts of parameters, and the shares of all layers together; of active parameters if they are fewer."""
     made = [
         Number("ffn_parameter_share", "FFNs' share of the layers' parameters", counts.ffn_share, "share", 0.5),
         Number(
@@ -213,6 +213,12 @@ def numbers(counts: Split, active: Split, decode: Passes, prefill: Passes) -> tu
             Number("ffn_active_parameter_share", of_layers, active.ffn_share, "share", 0.5),
             Number("ffn_active_parameters", "active parameters of all FFNs", active.ffn, "count"),
         ]
+    return made
+
+
+def pass_numbers(decode: Passes, prefill: Passes) -> tuple[Number, ...]:
+    """Shares of all layers together, without embedding and unembedding."""
+    made: list[Number] = []
     for passes, prefix in ((decode, ""), (prefill, "prefill_")):
         flops, time, where = passes.flops, passes.time, passes.name
         made += [
@@ -259,7 +265,7 @@ def measure(lab: LabContext) -> Finding:
         f"{show_count(round(counts.outside))}).{of_active} With {lab.model.engine}, FFNs take {decode.sentence()}, and "
         f"{prefill.sentence()}. In small models, overhead of calls takes a larger share of the time.",
         effects(counts, decode, prefill),
-        numbers(counts, active, decode, prefill),
+        (*parameter_numbers(counts, active), *pass_numbers(decode, prefill)),
         curves=(decode.curve(layers), prefill.curve(layers)),
     )
 
