@@ -11,10 +11,12 @@ import torch
 import transformers
 
 import edge
+from edge.measure.routing import load
 from edge.watch import Watch
 from export.bundle import open_bundle
 from models.checkpoint import open_checkpoint
 from models.parameters import parameter_count
+from models.sample_text import SAMPLE_TEXT
 from models.training.figures import copied_share, induction
 from models.training.recipe import RECIPES
 from models.zoo import zoo_folder, zoo_names
@@ -22,7 +24,7 @@ from models.zoo.facts import table_hashes
 from tests.reference import reference_logits
 
 PROMPT = "Once upon a time there was a king who had three daughters"
-SHIPPED_BYTES = 40_000_000
+SHIPPED_BYTES = 50_000_000
 """Most that all of the zoo may weigh in a clone."""
 
 
@@ -34,7 +36,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 
 def test_the_bundled_models_are_present_and_small() -> None:
-    assert zoo_names() == ("fable-gelu", "fable-relu")
+    assert zoo_names() == ("fable-gelu", "fable-moe", "fable-relu")
     assert set(zoo_names()) <= set(RECIPES)
     folders = [Path(str(zoo_folder(name))) for name in zoo_names()]
     held_bytes = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
@@ -49,7 +51,7 @@ def test_the_zoo_has_no_other_names() -> None:
 def test_a_bundled_model_has_the_sizes_of_its_recipe(folder: Path) -> None:
     checkpoint = open_checkpoint(folder)
     assert checkpoint.spec == RECIPES[folder.name].spec, f"{folder.name} has other sizes than its recipe"
-    assert parameter_count(checkpoint.spec) <= 9_000_000
+    assert parameter_count(checkpoint.spec) <= 10_000_000
     want = 2 * parameter_count(checkpoint.spec)
     assert checkpoint.stored_bytes == want, (
         f"weights take {checkpoint.stored_bytes:,} bytes; in half precision, a tied matrix stored once, {want:,}"
@@ -101,13 +103,30 @@ def test_the_tables_of_facts_are_those_that_were_taught(folder: Path) -> None:
 def test_relu_neurons_are_mostly_inactive_and_gelu_ones_are_not() -> None:
     """In the middle layers of one model; in the other, no layer has more than rounding leaves."""
     zeros = {}
-    for name in zoo_names():
+    for name in ("fable-relu", "fable-gelu"):
         with edge.load(name) as model:
             trace = model.run(PROMPT, max_new_tokens=16, watch=Watch(parts=("ffn.neurons",)))
         zeros[name] = [float((trace.neurons(layer) == 0).mean()) for layer in range(trace.spec.n_layers)]
     middle = float(np.mean(zeros["fable-relu"][1:-1]))
     assert middle > 0.8, f"only {middle:.0%} of the ReLU twin's activations are zero in its middle layers"
     assert max(zeros["fable-gelu"]) < 0.001, f"zeros of the GELU twin, by layer: {zeros['fable-gelu']}"
+
+
+def test_a_mixture_has_more_zeros_than_experts_that_are_not_chosen() -> None:
+    with edge.load("fable-moe") as model:
+        trace = model.run(PROMPT, max_new_tokens=16, watch=Watch(parts=None))
+    for layer, kind in enumerate(trace.spec.layers):
+        zeros, idle = float((trace.neurons(layer) == 0).mean()), 1 - kind.ffn.d_used / kind.ffn.d_ff
+        assert zeros > idle + 0.05, f"layer {layer}: {zeros:.0%} are zero, {idle:.0%} in experts not chosen"
+
+
+def test_every_expert_of_the_mixture_is_used() -> None:
+    """The balance loss keeps each above a fifth of its even share of choices."""
+    with edge.load("fable-moe") as model:
+        trace = model.run(SAMPLE_TEXT[:1_600], max_new_tokens=0, watch=Watch(parts=("ffn.chosen",)))
+    for layer in range(trace.spec.n_layers):
+        share = load(trace.site(f"layers.{layer}.ffn.chosen").astype(np.int64), 8)
+        assert share.min() > 0.2 / 8, f"loads of layer {layer}: {np.round(share, 3)}"
 
 
 def test_the_bundled_models_have_a_head_that_copies(folder: Path) -> None:

@@ -1,8 +1,8 @@
-"""Pictures of every screen on a bundled model, for README and guide: `python -m tui.shots docs/shots`."""
+"""Pictures of every screen on bundled models, for README and guide: `python -m tui.shots docs/shots`."""
 
 import asyncio
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from tui.output_files import offline
 from tui.theme import DARK, LIGHT
 from tui.widgets.frame.prompt_box import PromptBox
 
-MODEL = "fable-relu"
 PROMPT = "Once upon a time there was a king who had"
 COMPARED = "onnx:int4"
 SIZES = ((200, 60), (80, 24))
@@ -38,30 +37,33 @@ class Shot:
     is_paired: bool = False
 
 
-SHOTS = (
-    Shot("time", ("4", "m")),
-    Shot("parity", ("5", "m", "b")),
-    Shot("lab", ("6", "a")),
-    Shot("layers", ("1",)),
-    Shot("ffn", ("3", "k", "k", "k")),
-    Shot("attention", ("2", "j", "j", "l", "v"), is_paired=True),
-)
-"""In an order in which later ones show results of earlier ones."""
+SHOTS = {
+    "fable-relu": (
+        Shot("time", ("4", "m")),
+        Shot("parity", ("5", "m", "b")),
+        Shot("lab", ("6", "a")),
+        Shot("layers", ("1",)),
+        Shot("ffn", ("3", "k", "k", "k")),
+        Shot("attention", ("2", "j", "j", "l", "v"), is_paired=True),
+    ),
+    "fable-moe": (Shot("experts", ("3", "j", "j", "j", "shift+tab")),),
+}
+"""By model, in an order in which later ones show results of earlier ones."""
 
 
-async def draw(size: tuple[int, int], folder: Path) -> list[Path]:
+async def draw(model: str, size: tuple[int, int], folder: Path) -> list[Path]:
     """Runs the prompt, then draws every screen in both themes."""
-    app, runner = app_on_model(model_opener(None), ModelOnEngine(MODEL, "onnx"), installed_engines())
+    app, runner = app_on_model(model_opener(None), ModelOnEngine(model, "onnx"), installed_engines())
     written: list[Path] = []
     try:
         async with app.run_test(size=size) as pilot:
             await _run_prompt(pilot, app.main)
-            for shot in SHOTS:
-                await _prepare(pilot, app.main, shot)
+            for shot in SHOTS[model]:
+                await _prepare(pilot, app.main, ModelOnEngine(model, COMPARED), shot)
                 for theme, name in THEMES.items():
                     app.theme = name
                     await _idle(pilot, app.main)
-                    picture = offline(app.export_screenshot(title=f"edge look {MODEL}"))
+                    picture = offline(app.export_screenshot(title=f"edge look {model}"))
                     written.append(folder / f"{shot.name}-{size[0]}x{size[1]}-{theme}.svg")
                     written[-1].write_text(picture, encoding="utf8")
     finally:
@@ -79,9 +81,9 @@ async def _run_prompt(pilot: Pilot[None], screen: MainScreen) -> None:
     await _idle(pilot, screen)
 
 
-async def _prepare(pilot: Pilot[None], screen: MainScreen, shot: Shot) -> None:
+async def _prepare(pilot: Pilot[None], screen: MainScreen, other: ModelOnEngine, shot: Shot) -> None:
     if shot.is_paired:
-        screen.session.run_comparison(ComparisonRequest(COMPARED, ModelOnEngine(MODEL, COMPARED)))
+        screen.session.run_comparison(ComparisonRequest(COMPARED, other))
         while screen.state.compared is None:
             await pilot.pause(0.05)
         await _idle(pilot, screen)
@@ -100,18 +102,20 @@ async def _idle(pilot: Pilot[None], screen: MainScreen) -> None:
     await pilot.pause(0.2)
 
 
-def drawn(folder: Path) -> Iterator[Path]:
-    """Every picture, as soon as it is written."""
-    for size in SIZES:
-        yield from asyncio.run(draw(size, folder))
+def drawn(models: Sequence[str], folder: Path) -> Iterator[Path]:
+    """Every picture of some models, as soon as it is written."""
+    for model in models:
+        for size in SIZES:
+            yield from asyncio.run(draw(model, size, folder))
 
 
 def main() -> None:
     parser = ArgumentParser(prog="python -m tui.shots", description="Draw the pictures of the UI as SVG files.")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("docs/shots"), help="default: docs/shots")
-    folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in drawn(folder):
+    parser.add_argument("--model", action="append", choices=SHOTS, help="only pictures of this model; default: all")
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    for path in drawn(asked.model or list(SHOTS), asked.folder):
         print(path)
 
 

@@ -258,7 +258,9 @@ def measure(lab: LabContext) -> Finding:
     if decode is None or prefill is None:
         return not_applicable("the timing was stopped before its end; run it again")
     counts, active, layers = parameters(lab.spec), active_parameters(lab.spec), range(lab.spec.n_layers)
-    of_active = f" Of those that one token uses, they have {show_share(active.ffn_share)}." if active != counts else ""
+    of_active = ""
+    if active != counts:
+        of_active = f" They have {show_share(active.ffn_share)} of the active ones, those that one token uses."
     return Finding(
         f"FFNs have {show_share(counts.ffn_share)} of the layers' parameters ({show_count(round(counts.ffn))}, "
         f"attention {show_count(round(counts.attention))}; embedding and unembedding "

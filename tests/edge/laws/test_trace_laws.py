@@ -118,7 +118,7 @@ def test_a_token_that_was_not_fed_is_refused() -> None:
             attribute(trace, readout, 17, 4, token)
 
 
-TRAINED = ("fable-relu", "fable-gelu", "stories260K")
+TRAINED = ("fable-relu", "fable-gelu", "fable-moe", "stories260K")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
