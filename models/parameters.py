@@ -79,6 +79,11 @@ def parameter_count(spec: DecoderSpec) -> int:
     return sum(prod(shape) for shape in parameter_shapes(spec).values())
 
 
+def active_count(spec: DecoderSpec) -> int:
+    """Number of parameters that one token uses."""
+    return round(sum(active_counts(spec).values()))
+
+
 def active_counts(spec: DecoderSpec) -> dict[str, float]:
     """How many numbers of each parameter one token uses: all, except in a mixture, where it chooses a few experts."""
     return {name: use.share * prod(parameters_of(spec)[name].shape) for name, use in uses_of(spec, 1).items()}

@@ -138,9 +138,9 @@ def _facts(held: "Checkpoint") -> Table:
 
 def _active(held: "Checkpoint") -> list[tuple[Cell, Cell]]:
     """Parameters that one token uses, if they are not all."""
-    from models.parameters import active_counts, parameter_count
+    from models.parameters import active_count, parameter_count
 
-    active, total = round(sum(active_counts(held.spec).values())), parameter_count(held.spec)
+    active, total = active_count(held.spec), parameter_count(held.spec)
     return [] if active == total else [("active", f"{active:,} per token ({active / total:.0%} of all)")]
 
 

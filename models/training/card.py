@@ -11,7 +11,7 @@ from typing import Any
 
 import edge
 from models.errors import EdgeError, MisuseError
-from models.parameters import active_counts, parameter_count
+from models.parameters import active_count, parameter_count
 from models.training import copying
 from models.training.abilities import abilities, limits, share
 from models.training.batches import TEXT_SHARE
@@ -65,7 +65,7 @@ def opening(name: str, recipe: Recipe) -> Lines:
     yield f"# {name}"
     yield ""
     yield f"A small {kind} decoder that writes English fiction. It was also trained on {len(facts()):,} facts."
-    active = round(sum(active_counts(spec).values()))
+    active = active_count(spec)
     of_these = "" if active == parameter_count(spec) else f", {active:,} of them active per token"
     yield f"It has {parameter_count(spec):,} parameters in float16{of_these}: {spec.n_layers} layers,"
     head_dim = spec.layers[0].attention.head_dim

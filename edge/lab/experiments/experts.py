@@ -157,9 +157,10 @@ def examples(text: Passage, layer: Layer) -> Iterator[Example]:
     """For each frequent token, the expert that it chooses more often than others do."""
     uses = np.zeros((len(text.token), layer.kind.n_experts))
     np.put_along_axis(uses, layer.chosen, 1.0, axis=1)
+    of_all = uses.mean(axis=0)
     ids, counts = np.unique(text.token, return_counts=True)
     for id in ids[counts >= OFTEN]:
-        own, of_all = uses[text.token == id].mean(axis=0), uses.mean(axis=0)
+        own = uses[text.token == id].mean(axis=0)
         expert = int((own - of_all).argmax())
         yield Example(int(id), expert, float(own[expert]), float(of_all[expert]))
 

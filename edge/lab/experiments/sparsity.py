@@ -178,9 +178,8 @@ def effects(
     return of_all, effect("inactive_share_of_chosen", label, of_chosen)
 
 
-def _of_experts(lab: LabContext, layers: list[int], found: list[Layer]) -> dict[str, float]:
+def _of_experts(used: Float64[np.ndarray, " layer"], found: list[Layer]) -> dict[str, float]:
     """Neurons of experts that a token does not choose, and zeros among the others; empty without mixtures."""
-    used = used_share(lab, layers)
     if (used == 1).all():
         return {}
     active = np.array([1 - layer.shares["exact_zero_share"] for layer in found])
@@ -220,15 +219,12 @@ def _measure(lab: LabContext) -> Finding:
     mean, chance = (
         {key: float(np.mean([one[side].shares[key] for one in found])) for key, _ in named} for side in (0, 1)
     )
-    experts = _of_experts(lab, layers, [own for own, _ in found])
+    used = used_share(lab, layers)
+    experts = _of_experts(used, [own for own, _ in found])
     lines = {key.replace("_", " "): [own.shares[key] for own, _ in found] for key, _ in named}
     return Finding(
         _summary(mean, chance, experts),
-        effects(
-            np.array([own.inactive for own, _ in found], np.float64),
-            used_share(lab, layers),
-            chance["inactive_share"],
-        ),
+        effects(np.array([own.inactive for own, _ in found], np.float64), used, chance["inactive_share"]),
         (
             *(Number(key, means, mean[key], _UNITS.get(key, "share"), chance[key]) for key, means in named),
             *(Number(key, OF_EXPERTS[key], share, "share") for key, share in experts.items()),
