@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from edge.engines.choice import PACKAGES, PROVIDERS
+from edge.engines.choice import BESIDE, PACKAGES, PROVIDERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,7 @@ def run_checks() -> tuple[Check, ...]:
     return (
         Check(name="python", works=sys.version_info >= (3, 11), detail=sys.version.split()[0]),
         *(_engine(name) for name in PACKAGES),
+        _package("llama.cpp, optional", "llama-cpp-python", BESIDE["llama.cpp"], _install("edge-lens[llama]")),
         _providers(),
         blas,
         exporter(),
@@ -60,16 +61,20 @@ def remedy(engine: str) -> str:
 
 
 def _engine(name: str) -> Check:
-    package = PACKAGES[name]
-    failure = _import_failure(_MODULES[name])
+    return _package(f"engine {name}", PACKAGES[name], _MODULES[name], remedy(name))
+
+
+def _package(name: str, package: str, module: str, missing: str) -> Check:
+    """Whether a package can be imported; `missing` is the command that installs it."""
+    failure = _import_failure(module)
     installed = _version(package)
     found = f"{package} {installed}" if installed else f"{package} is not installed"
     if failure is None:
-        return Check(name=f"engine {name}", works=True, detail=found)
+        return Check(name=name, works=True, detail=found)
     if not installed:
-        return Check(name=f"engine {name}", works=False, detail=found, fix=remedy(name))
+        return Check(name=name, works=False, detail=found, fix=missing)
     found += f", but its import fails: {failure}"
-    return Check(name=f"engine {name}", works=False, detail=found, fix=_install(f"--force-reinstall {package}"))
+    return Check(name=name, works=False, detail=found, fix=_install(f"--force-reinstall {package}"))
 
 
 def _providers() -> Check:
@@ -125,10 +130,10 @@ def _memory() -> Check:
 
 
 def _cache() -> Check:
-    """Whether the cache of graphs and quantized weights can be written, and its size."""
-    from export.bundle import CACHE_VARIABLE, cache_folder
+    """Whether the cache of graphs and weights can be written, and its size."""
+    from models.cache_folder import CACHE_VARIABLE, cache_folder
 
-    folder = cache_folder().parent
+    folder = cache_folder()
     nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
         found = f"{folder}: {_size_bytes(folder) / 1e6:,.0f} MB; it can be deleted, Edge rebuilds it"

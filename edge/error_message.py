@@ -101,7 +101,7 @@ def _without_prompts(text: str) -> str:
 
 def _write(report: str) -> Path:
     """Writes a report to the `reports` folder of the cache and returns its path."""
-    from export.bundle import cache_folder
+    from models.cache_folder import cache_folder
 
     folder = cache_folder("reports")
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,20 +5,18 @@ A graph depends only on the spec and on which matrices are quantized, so checkpo
     python -m export.bundle FOLDER     writes FOLDER/graphs, so that running FOLDER needs neither torch nor onnx
 """
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
-from export.atomic_folder import atomic_folder
 from export.external import NO_EXTENTS, Extent, save_graph
 from export.layout import DENSE, Layout
 from export.manifest import FILE, Manifest, file_sha256, graph_key, package_versions, read_manifest
 from export.oldest_runtime import oldest_runtime
+from models.atomic_folder import atomic_folder
+from models.cache_folder import CACHE_VARIABLE, cache_folder
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import EdgeError, MissingPackageError
 from models.progress import Progress
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from export.kernels import Kernels
 
 GRAPHS = ("fast", "probe", "edit")
-CACHE_VARIABLE = "EDGE_CACHE"
 
 
 @dataclass(frozen=True)
@@ -41,12 +38,6 @@ class Bundle:
 
     def graph(self, name: str) -> Path:
         return self.folder / f"{name}.onnx"
-
-
-def cache_folder(of: str = "graphs") -> Path:
-    """Cache folder of `graphs` or of quantized `weights`: in `EDGE_CACHE`, or in the user's cache folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return (Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("edge-lens"))) / of
 
 
 def open_bundle(folder: Path, spec: DecoderSpec, layout: Layout = DENSE) -> Bundle | None:
@@ -75,8 +66,8 @@ def prepare(checkpoint: Checkpoint, progress: Progress, layout: Layout = DENSE) 
         EdgeError: the cache folder cannot be written.
     """
     spec = checkpoint.spec
-    cached = cache_folder() / graph_key(spec, layout.to_json())[:32]
-    bundle = open_bundle(checkpoint.folder / "graphs", spec, layout) or open_bundle(cached, spec, layout)
+    cached = cache_folder("graphs") / graph_key(spec, layout.to_json())[:32]
+    bundle = open_bundle(checkpoint.source.graphs, spec, layout) or open_bundle(cached, spec, layout)
     if bundle is not None:
         return bundle
     fix = f"set the environment variable {CACHE_VARIABLE} to a writable folder"
@@ -162,7 +153,7 @@ def main(arguments: list[str]) -> int:
     try:
         for folder in map(Path, arguments):
             checkpoint = open_checkpoint(folder)
-            target = checkpoint.folder / "graphs"
+            target = checkpoint.source.graphs
             write_bundle(checkpoint.spec, target, "name a writable folder", lambda line: print(line, file=sys.stderr))
             print(target)
     except EdgeError as error:

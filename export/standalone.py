@@ -5,12 +5,12 @@ from dataclasses import replace
 from math import prod
 from pathlib import Path
 
-from export.atomic_folder import atomic_folder
 from export.bundle import describe, need_exporter
 from export.layout import Layout, layout_of
 from export.logit_difference import QUANTIZATION
 from export.manifest import FILE, is_bundle
 from export.targets import TARGETS, Standalone, Target, stored_bytes, text_files
+from models.atomic_folder import atomic_folder
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
 from models.parameters import parameter_count, parameter_shapes
@@ -58,7 +58,7 @@ def export_checkpoint(
 
 def check_target(checkpoint: Checkpoint, out: Path) -> None:
     """Raises MisuseError unless `out` is absent, an empty folder, or a bundle, which may be overwritten."""
-    if out.resolve() in (checkpoint.folder.resolve(), *checkpoint.folder.resolve().parents):
+    if out.resolve() in (checkpoint.source.path.resolve(), *checkpoint.source.path.resolve().parents):
         raise MisuseError(f"{out} contains the checkpoint itself; name another folder to export to")
     if not out.exists() or is_bundle(out):
         return

@@ -14,7 +14,7 @@ import pytest
 from edge.output import check_output, file_bytes, write_file, write_text
 from edge.store import write_store
 from edge.trace import open_trace
-from export.atomic_folder import atomic_folder
+from models.atomic_folder import atomic_folder
 from models.errors import EdgeError, MisuseError
 from tui.settings import Settings, read_settings, write_settings
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from export import bundle as bundles
-from export.atomic_folder import atomic_folder, remove_leftovers
-from export.bundle import cache_folder, main, open_bundle, prepare, write_bundle
+from export.bundle import main, open_bundle, prepare, write_bundle
 from export.manifest import graph_key, read_manifest
+from models.atomic_folder import atomic_folder, remove_leftovers
+from models.cache_folder import cache_folder
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import EdgeError, MissingPackageError
 from tests.tiny import TINY_SPECS, FakeCheckpoint, tiny_checkpoint, tiny_weights
@@ -62,7 +63,7 @@ def test_graphs_are_made_once_and_serve_every_checkpoint_of_the_spec(
 ) -> None:
     said: list[str] = []
     first = prepare(tiny_checkpoint(NAME), said.append)
-    assert first.folder.parent == cache == cache_folder() and any("exporting" in line for line in said)
+    assert first.folder.parent == cache == cache_folder("graphs") and any("exporting" in line for line in said)
     monkeypatch.setattr(bundles, "write_graphs", refuse)
     assert prepare(tiny_checkpoint(NAME, seed=7), quiet) == first
 

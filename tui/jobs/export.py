@@ -7,9 +7,9 @@ from threading import Lock
 from edge.export_summary import parity_lines, parity_table, prepared
 from edge.picture.units import show_bytes
 from edge.worker_process import WorkerProcess, cancelable
-from export.atomic_folder import remove_leftovers
 from export.standalone import check_target, export_checkpoint
 from export.targets import TARGETS
+from models.atomic_folder import remove_leftovers
 from models.checkpoint import open_checkpoint
 from models.find_model import find_model
 from models.precision import precision_of

@@ -9,8 +9,8 @@ from edge.engines.choice import EngineChoice, engine_of
 from edge.engines.onnx_engine import OnnxEngine
 from edge.session import Model, load
 from edge.watch import Watch
-from export.bundle import cache_folder
 from export.quantizing import prepare_quantized
+from models.cache_folder import cache_folder
 from models.errors import MisuseError
 from models.precision import FP32, Float, Scheme, Zero, precision_of
 from models.sites import sites_of
@@ -163,7 +163,7 @@ def test_engines_are_spelled_with_their_precision() -> None:
         ("onnx:fp16", "engine 'onnx' has no kernels for fp16"),
         ("onnx:", "no precision ''"),
         ("ort:int4", "did you mean 'onnx'"),
-        ("torch:int3", "no precision 'int3'"),
+        ("torch:int7", "no precision 'int7'"),
         ("torch+cuda", r"no engine 'torch\+cuda'; only onnx takes a provider: onnx\+cpu, onnx\+cuda"),
         ("onnx+tpu", r"no engine 'onnx\+tpu'"),
     ],
@@ -171,6 +171,12 @@ def test_engines_are_spelled_with_their_precision() -> None:
 def test_an_engine_that_cannot_be_is_refused_with_the_way_out(text: str, said: str) -> None:
     with pytest.raises(MisuseError, match=said):
         engine_of(text)
+
+
+@pytest.mark.parametrize("precision", ["int3", "int6-g16-sym", "int4-g16", "mixed"])
+def test_float_weights_are_not_quantized_to_precisions_of_stored_weights(precision: str) -> None:
+    with pytest.raises(MisuseError, match=f"weights cannot be quantized to {precision}, .*; use int4 or int8"):
+        opened("neox-full-rotary-relu", f"torch:{precision}")
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
