@@ -1,4 +1,4 @@
-"""Precisions as data, and as users write them: `fp32`, `bf16`, `int4`, `int8-g128-sym`."""
+"""Precisions as data, and as users write them: `fp32`, `bf16`, `int4`, `int8-g128-sym`, `mixed`."""
 
 import re
 from dataclasses import dataclass
@@ -11,6 +11,9 @@ GROUPS = (32, 64, 128)
 
 ACCURACIES = (0, 1, 4)
 
+_ALL_GROUPS = (16, *GROUPS)
+"""Group sizes of weights that are stored quantized."""
+
 SPELLINGS = "fp32, bf16, fp16, or int4, int8 with any of -g32, -g64, -g128, -sym, -acc0"
 
 
@@ -19,7 +22,7 @@ class Zero(StrEnum):
 
     MIDDLE = "middle"  # the middle code, in every group
     WHOLE = "whole"  # an integer code for each group
-    ANY = "any"  # any number, as in MLX checkpoints
+    OFFSET = "offset"  # no code: an offset for each group is added, as in MLX checkpoints and GGUF files
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,15 @@ class Scheme:
     """A quantization scheme: `weight = scale · (code - zero)`, with scale and zero point per group of a row.
 
     Attributes:
-        bits: Bits of a code, 4 or 8.
+        bits: Bits of a code: 2 to 6, or 8.
         group: Columns of a row that share scale and zero point; the last group of a row is padded.
+        ordered: Whether columns are stored in another order, as GPTQ does with `desc_act`.
     """
 
     bits: int
     group: int
     zero: Zero
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,21 +66,41 @@ class Grouped:
     def __str__(self) -> str:
         group = "" if self.scheme.group == GROUPS[0] else f"-g{self.scheme.group}"
         symmetric = "-sym" if self.scheme.zero is Zero.MIDDLE else ""
-        accuracy = "" if self.accuracy == 4 else f"-acc{self.accuracy}"
-        return f"int{self.scheme.bits}{group}{symmetric}{accuracy}"
+        return f"int{self.scheme.bits}{group}{symmetric}{_option(self.accuracy)}"
 
 
-Precision = Float | Grouped
+@dataclass(frozen=True)
+class Mixed:
+    """Matrices that are stored quantized in several schemes, as in most GGUF files.
+
+    Attributes:
+        accuracy: As in `Grouped`.
+    """
+
+    accuracy: int = 4
+
+    def __str__(self) -> str:
+        return f"{_MIXED}{_option(self.accuracy)}"
+
+
+Precision = Float | Grouped | Mixed
 
 FP32 = Float("fp32")
 
-_GROUPED = re.compile(r"int(?P<bits>[48])(?P<options>(-[a-z0-9]+)*)")
+_MIXED = "mixed"
+
+_GROUPED = re.compile(r"int(?P<bits>[234568])(?P<options>(-[a-z0-9]+)*)")
 
 
 def precision_of(text: str) -> Precision:
-    """Parses a precision. Raises MisuseError with the known ones for an unknown precision."""
+    """Parses a precision, also of weights that are stored quantized: `mixed`, `int6-g16-sym`.
+
+    Raises MisuseError for an unknown precision, with those to which weights can be converted.
+    """
     if text in ("fp32", "bf16", "fp16"):
         return Float(text)
+    if text in (mixed := {str(Mixed(level)): Mixed(level) for level in ACCURACIES}):
+        return mixed[text]
     match = _GROUPED.fullmatch(text)
     if match is None:
         raise MisuseError(f"no precision '{text}'; use {SPELLINGS}")
@@ -83,10 +108,15 @@ def precision_of(text: str) -> Precision:
     for option in match["options"].split("-")[1:]:
         if option == "sym":
             zero = Zero.MIDDLE
-        elif option in {f"g{size}" for size in GROUPS}:
+        elif option in {f"g{size}" for size in _ALL_GROUPS}:
             group = int(option[1:])
         elif option in {f"acc{level}" for level in ACCURACIES}:
             accuracy = int(option[3:])
         else:
             raise MisuseError(f"no precision '{text}': unknown option '-{option}'; use {SPELLINGS}")
     return Grouped(Scheme(int(match["bits"]), group, zero), accuracy)
+
+
+def _option(accuracy: int) -> str:
+    """The accuracy as users write it; the default is not written."""
+    return "" if accuracy == 4 else f"-acc{accuracy}"

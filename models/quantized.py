@@ -1,9 +1,9 @@
 """Group-wise quantized matrices, which all engines read in the same form.
 
     weight[row, column] = scale[row, group] · (code[row, column] - zero[row, group])    group = column // scheme.group
+    weight[row, column] = scale[row, group] · code[row, column] + offset[row, group]    for `Zero.OFFSET`
 
-Codes are packed into bytes, the first of two 4-bit codes in the low nibble. ONNX Runtime's `MatMulNBits` reads this
-layout, and `mx.quantized_matmul` reads it as uint32.
+Codes are stored as bytes as in `models.code_bytes`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32, Shaped, UInt8
+from jaxtyping import Float, Float32, Int32, UInt8
 
+from models.code_bytes import codes_from_bytes, codes_to_bytes
 from models.precision import Scheme, Zero
 
 _BLOCK = 1 << 20
 """Numbers quantized in one step, which limits additional memory for a large matrix."""
-
-Codes = UInt8[np.ndarray, "*rows bytes"]
 
 
 @dataclass(frozen=True)
@@ -26,16 +25,21 @@ class QuantizedMatrix:
     """A quantized matrix of `columns` columns, with rows padded to whole groups; or a stack of such matrices.
 
     Attributes:
+        zeros: The code of 0 in each group, only for `Zero.WHOLE`.
         n_experts: Matrices in a stack, whose rows follow one another; None for a single matrix.
-        zeros: Zero points: codes for `Zero.WHOLE`, numbers for `Zero.ANY`, None for `Zero.MIDDLE`.
+        offsets: The weight of code 0 in each group, only for `Zero.OFFSET`.
+        order: The column of the weights that each stored column is, only if the scheme is `ordered`; for matrices
+            whose rows are whole groups.
     """
 
     scheme: Scheme
     columns: int
     codes: UInt8[np.ndarray, "row bytes"]
     scales: Float32[np.ndarray, "row group"]
-    zeros: Shaped[np.ndarray, "row group"] | None = None
+    zeros: UInt8[np.ndarray, "row group"] | None = None
     n_experts: int | None = None
+    offsets: Float32[np.ndarray, "row group"] | None = None
+    order: Int32[np.ndarray, " column"] | None = None
 
     @property
     def rows(self) -> int:
@@ -52,29 +56,53 @@ class QuantizedMatrix:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of codes, scales and zeros."""
-        return self.codes.nbytes + self.scales.nbytes + (0 if self.zeros is None else self.zeros.nbytes)
+        """Bytes of codes, scales, zeros and offsets."""
+        parts = (self.codes, self.scales, self.zeros, self.offsets)
+        return sum(part.nbytes for part in parts if part is not None)
 
     def zero_points(self) -> Float32[np.ndarray, "row group"]:
-        """Zero points as numbers."""
+        """The code of 0 in each group as a number; not for offsets, which no code may reach."""
+        assert self.offsets is None
         if self.zeros is None:
             return np.full(self.scales.shape, middle(self.scheme.bits), np.float32)
         return self.zeros.astype(np.float32)
 
+    def group_offsets(self) -> Float32[np.ndarray, "row group"]:
+        """The weight of code 0 in each group."""
+        return -self.zero_points() * self.scales if self.offsets is None else self.offsets
+
     def dense(self) -> Float32[np.ndarray, "*expert row column"]:
         """The dequantized matrix or stack."""
         dense = np.empty((self.rows, self.columns), np.float32)
-        zeros = self.zero_points()
-        for rows in _row_blocks(self.rows, self.columns):
+        for rows in row_blocks(self.rows, self.columns):
             codes = codes_from_bytes(self.codes[rows], self.scheme.bits).astype(np.float32)
-            grouped = codes.reshape(len(codes), -1, self.scheme.group) - zeros[rows][..., None]
-            dense[rows] = (grouped * self.scales[rows][..., None]).reshape(len(codes), -1)[:, : self.columns]
+            weights = self._weights(codes.reshape(len(codes), -1, self.scheme.group), rows)
+            columns = slice(None) if self.order is None else self.order
+            dense[rows, columns] = weights.reshape(len(codes), -1)[:, : self.columns]
         return dense.reshape(self.shape)
+
+    def _weights(
+        self, codes: Float32[np.ndarray, "row group column"], rows: slice
+    ) -> Float32[np.ndarray, "row group column"]:
+        """The weights of some rows, each computed with one rounding if its product with the scale is exact."""
+        scales = self.scales[rows][..., None]
+        weights: Float32[np.ndarray, "row group column"]
+        if self.offsets is not None:
+            weights = codes * scales + self.offsets[rows][..., None]
+        elif self.zeros is not None:
+            weights = (codes - self.zeros[rows][..., None].astype(np.float32)) * scales
+        else:
+            weights = (codes - np.float32(middle(self.scheme.bits))) * scales
+        return weights
 
 
 @runtime_checkable
 class StoredMatrix(Protocol):
     """A quantized matrix that can be read from a file."""
+
+    @property
+    def kind(self) -> str:
+        """How it is stored, as a short label: `GPTQ 4 bits, groups of 128`."""
 
     @property
     def scheme(self) -> Scheme: ...
@@ -95,6 +123,15 @@ class QuantizedMatrices(Mapping[str, QuantizedMatrix]):
     def schemes(self) -> dict[str, Scheme]:
         """The scheme of each matrix, without reading it."""
         return {name: matrix.scheme for name, matrix in self._stored.items()}
+
+    def stored_bytes_of(self, name: str) -> int:
+        """Size of one on disk."""
+        return self._stored[name].stored_bytes
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """How each matrix is stored, as a short label, without reading it."""
+        return {name: matrix.kind for name, matrix in self._stored.items()}
 
     @property
     def stored_bytes(self) -> int:
@@ -133,18 +170,6 @@ def row_bytes(columns: int, scheme: Scheme) -> int:
     return groups_of(columns, scheme) * scheme.group * scheme.bits // 8
 
 
-def codes_to_bytes(codes: UInt8[np.ndarray, "*rows codes"], bits: int) -> Codes:
-    """Codes as bytes: with 4 bits, two codes per byte, so a row needs an even number of codes."""
-    return codes if bits == 8 else codes[..., 0::2] | (codes[..., 1::2] << 4)
-
-
-def codes_from_bytes(quantized: Codes, bits: int) -> UInt8[np.ndarray, "*rows codes"]:
-    """The inverse of `codes_to_bytes`."""
-    if bits == 8:
-        return quantized
-    return np.stack([quantized & 15, quantized >> 4], axis=-1).reshape(*quantized.shape[:-1], -1)
-
-
 def quantize_matrix(matrix: Float[np.ndarray, "row column"], scheme: Scheme) -> QuantizedMatrix:
     """Rounds every weight to the nearest code of its group. The codes cover the range of the group's weights and 0.
 
@@ -159,7 +184,7 @@ def quantize_matrix(matrix: Float[np.ndarray, "row column"], scheme: Scheme) -> 
     codes = np.empty((rows, row_bytes(columns, scheme)), np.uint8)
     scales = np.empty((rows, groups), np.float32)
     zeros = np.full((rows, groups), middle(scheme.bits), np.uint8)
-    for block in _row_blocks(rows, columns):
+    for block in row_blocks(rows, columns):
         dense = np.asarray(matrix[block], np.float32)
         padded = np.pad(dense, ((0, 0), (0, groups * scheme.group - columns))).reshape(len(dense), groups, -1)
         scales[block], zeros[block] = _scales_and_zeros(padded, scheme)
@@ -188,6 +213,7 @@ def _scales_and_zeros(
     return np.where(flat, np.float32(1), scale), zero
 
 
-def _row_blocks(rows: int, columns: int) -> list[slice]:
+def row_blocks(rows: int, columns: int) -> list[slice]:
+    """Blocks of rows that are converted in one step."""
     step = max(1, _BLOCK // max(1, columns))
     return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]

@@ -80,6 +80,10 @@ class QuantizedPlaces:
     n_experts: int | None
 
     @property
+    def kind(self) -> str:
+        return f"int{self.scheme.bits}, groups of {self.scheme.group}"
+
+    @property
     def stored_bytes(self) -> int:
         places = (self.codes, self.scales, self.zeros)
         return sum(prod(place.shape) * place.dtype.itemsize for place in places if place is not None)

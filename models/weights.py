@@ -65,9 +65,13 @@ class StoredWeights(Mapping[str, NDArray[np.generic]]):
         """The files of the parameters."""
         return tuple(sorted({place.file for stored in self.stored.values() for place in stored.places}))
 
+    def stored_bytes_of(self, name: str, shape: tuple[int, ...]) -> int:
+        """Size of one parameter on disk."""
+        return self.stored[name].stored_bytes(shape)
+
     def stored_bytes(self, shapes: Shapes) -> int:
         """Size on disk of parameters with these shapes."""
-        return sum(stored.stored_bytes(shapes[name]) for name, stored in self.stored.items())
+        return sum(self.stored_bytes_of(name, shapes[name]) for name in self.stored)
 
 
 class DenseWeights(Mapping[str, NDArray[np.generic]]):
@@ -88,3 +92,9 @@ class DenseWeights(Mapping[str, NDArray[np.generic]]):
 
     def __len__(self) -> int:
         return len(self.quantized) + len(self.others)
+
+    def stored_bytes_of(self, name: str, shape: tuple[int, ...]) -> int:
+        """Size of one parameter on disk."""
+        if name in self.quantized:
+            return self.quantized.stored_bytes_of(name)
+        return self.others.stored_bytes_of(name, shape)
