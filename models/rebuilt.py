@@ -113,7 +113,9 @@ def _flags(model: Any) -> tuple[object, ...]:
 
 def is_byte_level(rust: tokenizers.Tokenizer) -> bool:
     """Whether any part of `tokenizer.json` is byte-level, by the same test as transformers."""
-    return "ByteLevel" in f"{rust.pre_tokenizer}{rust.post_processor}{rust.decoder}"
+    parts = (rust.pre_tokenizer, rust.post_processor, rust.decoder)
+    # Not `str(part)`, which panics if it shortens a pattern inside a character.
+    return any(b"ByteLevel" in part.__getstate__() for part in parts if part is not None)
 
 
 def _meanings(*parts: Any) -> tuple[object, ...]:

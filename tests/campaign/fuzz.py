@@ -122,7 +122,7 @@ def campaign(n: int, seed: str, names: Sequence[str]) -> Iterator[Outcome]:
                 process.join()
 
 
-NAMES = ("config", "tensors", "index", "tokenizer", "template", "trace", "manifest")
+NAMES = ("config", "tensors", "index", "tokenizer", "template", "trace", "manifest", "gguf")
 
 
 def main(arguments: Sequence[str]) -> int:

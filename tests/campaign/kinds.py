@@ -23,6 +23,7 @@ from models.checkpoint import open_checkpoint
 from models.parameters import parameter_shapes
 from models.tokenizer import TextStream, Tokenizer, open_tokenizer
 from models.zoo import zoo_folder
+from tests.campaign import gguf_files
 from tests.campaign.mutate import ODD, bent, damaged, text_of
 from tests.campaign.template import template
 from tests.folders import write_byte_llama
@@ -95,6 +96,7 @@ def _tokenizers(llama: Path) -> list[tokenizers.Tokenizer]:
 def kinds(seeds: Seeds) -> dict[str, Kind]:
     """Every kind by its name."""
     return {
+        "gguf": Kind(gguf_files.make, gguf_files.use),
         "config": Kind(lambda folder, draw: _config(seeds, folder, draw), _open),
         "tensors": Kind(lambda folder, draw: _tensors(seeds, folder, draw), _open),
         "index": Kind(lambda folder, draw: _index(seeds, folder, draw), _open),
