@@ -27,7 +27,6 @@ from models.chat import Turn, open_chat_template
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.errors import MisuseError
 from models.find_model import find_model
-from models.other_formats import without_tokenizer
 from models.progress import Progress
 from models.spec import DecoderSpec
 from models.tokenizer import TextStream, Tokenizer, open_tokenizer
@@ -66,7 +65,8 @@ class Model:
 
     def __init__(self, checkpoint: Checkpoint, engine: str, threads: int | None, progress: Progress) -> None:
         choice, self.checkpoint = as_computed(engine_of(engine), checkpoint, progress)
-        self.tokenizer = open_tokenizer(checkpoint.folder)
+        self._source = checkpoint.source
+        self.tokenizer = open_tokenizer(self._source.texts())
         self._stopping = Event()
         self._thread = EngineThread(lambda: open_engine(choice, self.checkpoint, threads, progress))
         try:
@@ -140,11 +140,11 @@ class Model:
             CheckpointError: the template has an error.
         """
         named = self.tokenizer.named if self.tokenizer else {}
-        template = open_chat_template(self.checkpoint.folder, named)
+        template = open_chat_template(self._source.texts(), named)
         if template is None:
-            raise MisuseError(f"{self.checkpoint.folder} has no chat template; run the prompt as plain text instead")
+            raise MisuseError(f"{self._source.path} has no chat template; run the prompt as plain text instead")
         if self.tokenizer is None:
-            raise MisuseError(f"a conversation needs a tokenizer: {without_tokenizer(self.checkpoint.folder)}")
+            raise MisuseError(f"a conversation needs a tokenizer: {self._source.without_tokenizer()}")
         return self.tokenizer.encode_spelled(template.text_of(turns))
 
     def logits(self, ids: list[int], edits: Sequence[Edit] = ()) -> Float32[np.ndarray, "token vocab"]:
@@ -194,7 +194,7 @@ class Model:
         if prompt is None:
             return tuple(ids or ())
         if self.tokenizer is None:
-            raise MisuseError(f"text needs a tokenizer, pass ids instead: {without_tokenizer(self.checkpoint.folder)}")
+            raise MisuseError(f"text needs a tokenizer, pass ids instead: {self._source.without_tokenizer()}")
         if not prompt:
             raise MisuseError("the prompt is empty; pass text or token ids")
         return tuple(self.tokenizer.encode(prompt))
@@ -243,11 +243,12 @@ class Model:
 def load(
     model: str | Path, engine: str = "onnx", *, threads: int | None = None, progress: Progress | None = None
 ) -> Model:
-    """Loads a checkpoint folder, a bundled model by name, or a pulled model by its hub id, on one engine.
+    """Loads a checkpoint folder, a GGUF file, or a model by a name that `edge models` lists, on one engine.
 
     Args:
         engine: `onnx`, `torch` or `mlx`. Add `:PRECISION` for another precision than float32: `onnx:int4`. Add
-            `+PROVIDER` for another device than the CPU in ONNX Runtime: `onnx+cuda:int4`.
+            `+PROVIDER` for another device than the CPU in ONNX Runtime: `onnx+cuda:int4`. On a GGUF file also
+            `llama.cpp`, which gives logits only.
         threads: Threads to compute with; the number of physical cores by default.
         progress: Called with one line of text when long work reaches a new step.
 

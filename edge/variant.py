@@ -17,17 +17,17 @@ class Variant:
     """A model on an engine.
 
     Attributes:
-        folder: Folder of the checkpoint.
+        path: Folder or file of the checkpoint.
         engine: Engine, provider and precision, as users write them.
         threads: Threads to compute with; the engine's default if None.
     """
 
-    folder: Path
+    path: Path
     engine: str
     threads: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.folder.name} on {self.engine}"
+        return f"{self.path.name} on {self.engine}"
 
 
 def variant_of(model: str, engine: str, threads: int | None = None) -> Variant:
@@ -54,8 +54,8 @@ def _named_progress(variant: Variant, progress: Progress) -> Progress:
 
 
 def _prepare(progress: Progress, variant: Variant) -> None:
-    prepare_files(engine_of(variant.engine), open_checkpoint(variant.folder), progress)
+    prepare_files(engine_of(variant.engine), open_checkpoint(variant.path), progress)
 
 
 def _load(progress: Progress, variant: Variant) -> Model:
-    return load(variant.folder, variant.engine, threads=variant.threads, progress=progress)
+    return load(variant.path, variant.engine, threads=variant.threads, progress=progress)

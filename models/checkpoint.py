@@ -1,30 +1,18 @@
-"""Opens checkpoint folders in Hugging Face format: config, weights under Edge's names, all shapes checked."""
+"""Opens checkpoints: spec and weights under Edge's names, all shapes checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import CheckpointError, SpecError
-from models.families.config import Config
-from models.families.registry import family_of
-from models.families.wrappers import text_decoder
-from models.hub import id_of
-from models.json_text import parse_json
-from models.matching import as_tied, match, untied
-from models.mlx_format import quantized_parameters
-from models.other_formats import of_file, refuse_pointer, without_config
-from models.parameters import parameter_shapes, parameters_of
-from models.purpose import refuse_adapter, refuse_other_heads
+from models.parameters import parameter_shapes
 from models.quantized import QuantizedMatrices
-from models.quantized_file import has_head, is_quantized, open_quantized
+from models.sources.choose import source_of
+from models.sources.source import Source
 from models.spec import DecoderSpec
-from models.tensor_names import StoredTensors
-from models.weight_files import tensors_in, weight_files
 from models.weights import DenseWeights, StoredWeights
 
 
@@ -33,25 +21,26 @@ class Checkpoint:
     """The spec and the weights of a decoder.
 
     Attributes:
+        source: Where it comes from; tokenizer and chat template are there too.
         weights: Parameters by the names of `models.parameters.parameter_shapes`.
         quantized: The quantized matrices that engines multiply with as they are, so without routers; `weights` has
             the dequantized values of all.
     """
 
-    folder: Path
+    source: Source
     spec: DecoderSpec
     weights: Mapping[str, NDArray[np.generic]]
     quantized: QuantizedMatrices = field(default_factory=QuantizedMatrices)
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The safetensors files of the weights; empty if the weights come from memory."""
+        """The files of the weights; empty if the weights come from memory."""
         return self.weights.files if isinstance(self.weights, StoredWeights | DenseWeights) else ()
 
     @property
     def name(self) -> str:
-        """The model's id on the hub, or the name of the folder."""
-        return id_of(self.folder) or self.folder.name
+        """The model's id on the hub, or the name of the folder or file."""
+        return self.source.name
 
     @cached_property
     def stored_bytes(self) -> int:
@@ -63,6 +52,12 @@ class Checkpoint:
             return self.weights.quantized.stored_bytes + others
         return sum(array.nbytes for array in self.weights.values())
 
+    def stored_bytes_of(self, name: str) -> int:
+        """Bytes of one parameter on disk."""
+        if isinstance(self.weights, StoredWeights | DenseWeights):
+            return self.weights.stored_bytes_of(name, parameter_shapes(self.spec)[name])
+        return self.weights[name].nbytes
+
     @property
     def float_kinds(self) -> tuple[str, ...]:
         """The number types of the parameters that are not quantized."""
@@ -70,66 +65,13 @@ class Checkpoint:
         return tuple(sorted({str(array.dtype) for array in floats.values()}))
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
-    """Opens a folder with `config.json` and safetensors weights. Reads only the headers of the weights.
-
-    If a config ties embedding and head, and both are stored, their values are compared.
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Opens a checkpoint folder or a GGUF file. Reads only the headers of the weights.
 
     Raises:
-        CheckpointError: no folder or weights; or weights that are pickled, damaged or of the wrong shape.
+        CheckpointError: no checkpoint is there; or weights that are pickled, damaged or of the wrong shape.
         SpecError: a config that Edge cannot run.
     """
-    folder = folder.expanduser().resolve()
-    _check_folder(folder)
-    config = _config_of(folder)
-    refuse_other_heads(folder, config)
-    family = family_of(config)
-    stated = family.spec_of(config)
-    files = weight_files(folder, config.keys.get("transformers_weights"))
-    if len(files) == 1 and is_quantized(files[0]):
-        spec = family.spec_of(untied(config)) if has_head(files[0]) else stated
-        return Checkpoint(folder, spec, *open_quantized(files[0], spec))
-    tensors = StoredTensors(tensors_in(files), family.prefix)
-    config = as_tied(config, family, stated, tensors)
-    spec = family.spec_of(config)
-    quantized = quantized_parameters(config, family, spec, tensors)
-    weights = StoredWeights(match(config, family, spec, tensors, leave_out=quantized.keys()))
-    if not quantized:
-        return Checkpoint(folder, spec, weights)
-    products = {name for name, parameter in parameters_of(spec).items() if parameter.product}
-    return Checkpoint(folder, spec, DenseWeights(quantized, weights, files), quantized.only(products))
-
-
-def _config_of(folder: Path) -> Config:
-    """The config of a folder; that of the text decoder if the model has other inputs too."""
-    return text_decoder(Config(folder / "config.json", _read_json(folder / "config.json")))
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.is_file():
-        raise CheckpointError(
-            of_file(folder)
-            or f"{folder} is a file, not a folder; a checkpoint is a folder with config.json and *.safetensors"
-        )
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} does not exist; a checkpoint is a folder with config.json and *.safetensors")
-    refuse_adapter(folder)
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(without_config(folder))
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        refuse_pointer(file)
-        keys = parse_json(file.read_text(encoding="utf8"))
-    except (ValueError, OSError) as error:
-        raise SpecError(f"{file} cannot be read as JSON: {error}") from error
-    if not isinstance(keys, dict):
-        raise SpecError(f"{file} contains a {type(keys).__name__}, not a JSON object")
-    return keys
-
-
-def unread_keys(folder: Path) -> tuple[str, ...]:
-    """Keys of a checkpoint's config that have a value and that its family does not read."""
-    config = _config_of(folder)
-    return family_of(config).unread(config)
+    source = source_of(path)
+    contents = source.read()
+    return Checkpoint(source, contents.spec, contents.weights, contents.quantized)

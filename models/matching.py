@@ -18,6 +18,9 @@ from models.weights import StoredParameter
 
 _FLOATS = ("F32", "F16", "BF16", "F64")
 
+_QUANTIZED = "those quantized by GPTQ, AWQ, compressed-tensors (pack-quantized), mlx-lm or 'edge export --precision'"
+"""Quantized weights that Edge reads, for messages."""
+
 _ROWS_COMPARED = 4096
 """Rows of two matrices that are compared at a time, to limit memory."""
 
@@ -63,7 +66,7 @@ def match(
         if place is None:
             raise CheckpointError(
                 f"checkpoint {config.path.parent} has no '{name}' (expected tensor '{stored.tensor}'); "
-                f"config.json says {_sizes(config, family, parameter, missing=True)}"
+                f"config.json says {sizes_of(config, family, parameter, missing=True)}"
             )
         places = (place, *_others(config, family, parameter, stored, tensors))
         for tensor, needed, one in zip(stored.tensors, stored.shapes(parameter.shape), places, strict=True):
@@ -83,17 +86,23 @@ def _others(
         if place is None:
             raise CheckpointError(
                 f"checkpoint {config.path.parent} has '{stored.tensor}', but not '{tensor}'; "
-                f"config.json says {_sizes(config, family, parameter)}"
+                f"config.json says {sizes_of(config, family, parameter)}"
             )
         yield place
 
 
 def stored_way(name: str, named: Mapping[str, Stored], spec: DecoderSpec, tensors: StoredTensors) -> Stored:
     """The first way of storing a parameter whose tensor is there; the usual one if there is none."""
+    ways = ways_of(name, named, spec)
+    return next((way for way in ways if tensors.name_of(way.tensor) is not None), ways[0])
+
+
+def ways_of(name: str, named: Mapping[str, Stored], spec: DecoderSpec) -> list[Stored]:
+    """All ways of storing a parameter, in order of preference."""
     ways = list(named[name].ways)
     if name == "embed.weight" and spec.tied:
         ways += named["head.weight"].ways  # either of two tied matrices may be stored
-    return next((way for way in ways if tensors.name_of(way.tensor) is not None), ways[0])
+    return ways
 
 
 def _is_equal(place: TensorPlace, other: TensorPlace) -> bool:
@@ -127,7 +136,7 @@ def _refuse_quantized(config: Config, tensors: StoredTensors, tensor: str) -> No
         )
     raise CheckpointError(
         f"{folder} has {extra!r} in addition to '{tensor}': the weights are quantized{_by(config)}; Edge reads "
-        "unquantized weights, and those quantized by mlx-lm or 'edge export --precision'"
+        f"unquantized weights, and {_QUANTIZED}"
     )
 
 
@@ -137,10 +146,7 @@ def _check_kind(config: Config, tensor: str, place: TensorPlace, kinds: tuple[st
     said = f"'{tensor}' in {place.file} is stored as {place.kind}{_by(config)}"
     if kinds:
         raise CheckpointError(f"{said}; it must be {' or '.join(kinds)}")
-    raise CheckpointError(
-        f"{said}; Edge reads unquantized weights ({', '.join(_FLOATS)}), and those quantized by mlx-lm or 'edge export "
-        "--precision'"
-    )
+    raise CheckpointError(f"{said}; Edge reads unquantized weights ({', '.join(_FLOATS)}), and {_QUANTIZED}")
 
 
 def _check_shape(
@@ -149,7 +155,7 @@ def _check_shape(
     if place.shape != needed:
         raise CheckpointError(
             f"'{tensor}' in {place.file} is {place.shape}, the spec needs {needed}; "
-            f"{config.path.name} says {_sizes(config, family, parameter)}"
+            f"{config.path.name} says {sizes_of(config, family, parameter)}"
         )
 
 
@@ -158,7 +164,7 @@ def _by(config: Config) -> str:
     return f" by '{method}'" if isinstance(method, str) else ""
 
 
-def _sizes(config: Config, family: Family, parameter: Parameter, *, missing: bool = False) -> str:
+def sizes_of(config: Config, family: Family, parameter: Parameter, *, missing: bool = False) -> str:
     """The config keys and values of a parameter's sizes; for a missing parameter also the number of layers."""
     layers = ("n_layers",) if missing and parameter.name.startswith("layers.") else ()
     sizes = (*layers, *parameter.sizes)

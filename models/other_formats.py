@@ -13,7 +13,10 @@ _GGUF = b"GGUF"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _PARTS = (".json", ".safetensors", ".jinja", ".model", ".txt")
 
-_URL = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<id>\w[\w.-]*/\w[\w.-]*)(?:[/?#].*)?")
+_URL = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?P<id>\w[\w.-]*/\w[\w.-]*)"
+    r"(?::(?P<tag>[\w.-]+)|/(?:blob|resolve)/[^/]+/(?:[^?#]*/)?(?P<file>[^/?#]+?)(?:-\d{5}-of-\d{5})?\.gguf(?:[?#].*)?|[/?#].*)?"
+)
 
 Recognized = Callable[[Path], str | None]
 
@@ -32,18 +35,26 @@ def refuse_pointer(file: Path) -> None:
             )
 
 
-def id_in_url(text: str) -> str | None:
-    """The model id in the address of a page or file on the Hugging Face hub; None for other texts."""
+def name_in_url(text: str) -> str | None:
+    """The name of the model in the address of a page or file on the Hugging Face hub; None for other texts.
+
+    It is `owner/model`, or `owner/model:TAG` for a GGUF file.
+    """
     match = _URL.fullmatch(text.strip())
-    return match["id"] if match and not match["id"].startswith(("datasets/", "spaces/")) else None
+    if match is None or match["id"].startswith(("datasets/", "spaces/")):
+        return None
+    tag = match["tag"] or match["file"]
+    return f"{match['id']}:{tag}" if tag else match["id"]
+
+
+def is_gguf(file: Path) -> bool:
+    """Whether a file is a GGUF file by its first bytes or its name. Files of Ollama have no suffix."""
+    with file.open("rb") as opened:
+        return opened.read(len(_GGUF)) == _GGUF or file.suffix.lower() == ".gguf"
 
 
 def of_file(file: Path) -> str | None:
     """What a file is that was named instead of a checkpoint folder, and what to do; None if it is not recognized."""
-    with file.open("rb") as opened:
-        start = opened.read(len(_GGUF))
-    if start == _GGUF or file.suffix.lower() == ".gguf":
-        return f"{file} is a GGUF file; {_INSTEAD_OF_GGUF}"
     if file.suffix.lower() in _PICKLED:
         return f"{file} has pickled weights; {_INSTEAD_OF_PICKLES}"
     if file.suffix.lower() in (".zip", ".gz", ".tar", ".tgz", ".7z", ".xz"):
@@ -85,10 +96,6 @@ def without_tokenizer(folder: Path) -> str:
     return f"{folder} has no tokenizer.json"
 
 
-_INSTEAD_OF_GGUF = (
-    "use the checkpoint that it was converted from; 'edge models pull OWNER/MODEL' downloads one from the hub"
-)
-
 _INSTEAD_OF_PICKLES = (
     "unpickling can run code from the file, so Edge only reads safetensors; save the model again with "
     "save_pretrained(..., safe_serialization=True)"
@@ -114,7 +121,6 @@ def _named(pattern: str, what: str, instead: str) -> Recognized:
 
 
 _KINDS: tuple[Recognized, ...] = (
-    _named("*.gguf", "GGUF files", _INSTEAD_OF_GGUF),
     _named("model_index.json", "a diffusers pipeline", "Edge runs text decoders"),
     _named("weights*.npz", "weights of an older MLX", "convert the model again with 'mlx_lm.convert'"),
     _pickled,

@@ -93,6 +93,12 @@ class Tokenizer:
             return _printable(bytes([byte]))
         return _printable(bytes_of(token) if self.is_byte_level else token.replace(_SPACE, " ").encode())
 
+    def agrees(self, other: "Tokenizer") -> bool:
+        """Whether every id that both vocabularies have is the same token. GGUF files name unused ids too."""
+        theirs = other.rust.get_vocab()
+        ours = {id: token for token, id in self.rust.get_vocab().items()}
+        return all(ours.get(id, token) == token for token, id in theirs.items())
+
     def _read(self, text: str, add_special_tokens: bool = True) -> tokenizers.Encoding:
         try:
             text.encode()

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,3 +36,20 @@ def quantize(folder: Path, bits: int, group: int = 32) -> None:
     config = json.loads((folder / "config.json").read_text())
     config["quantization"] = config["quantization_config"] = {"group_size": group, "bits": bits} | own
     (folder / "config.json").write_text(json.dumps(config))
+
+
+def by_mlx_lm(folder: Path, out: Path, **options: Any) -> Any:
+    """Writes a checkpoint as `mlx_lm.convert -q` does, and returns mlx-lm's model."""
+    utils = pytest.importorskip("mlx_lm.utils", reason="mlx-lm comes with the extra 'bench'")
+    model, config = utils.quantize_model(*utils.load_model(folder), **options)
+    out.mkdir()
+    utils.save_model(out, model)
+    utils.save_config(config, out / "config.json")
+    return model
+
+
+def change_config(folder: Path, **keys: object) -> None:
+    """Replaces the keys of quantization in a config."""
+    config = json.loads((folder / "config.json").read_text())
+    del config["quantization"], config["quantization_config"]
+    (folder / "config.json").write_text(json.dumps(config | keys))

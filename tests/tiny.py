@@ -14,6 +14,7 @@ import numpy as np
 
 from models.checkpoint import Checkpoint
 from models.parameters import parameter_shapes
+from models.sources.folder import Folder
 from models.spec import (
     Activation,
     After,
@@ -391,7 +392,7 @@ class FakeCheckpoint(Checkpoint):
         folder: Path = Path("tiny"),
         name: str | None = None,
     ) -> None:
-        super().__init__(folder if name is None else folder / name, spec, weights)
+        super().__init__(Folder(folder if name is None else folder / name), spec, weights)
 
 
 def tiny_checkpoint(name: str, seed: int = 0) -> FakeCheckpoint:

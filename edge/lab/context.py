@@ -20,7 +20,6 @@ from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import MisuseError
-from models.other_formats import without_tokenizer
 from models.progress import Progress
 from models.sites import layer_site
 from models.spec import DecoderSpec
@@ -83,7 +82,7 @@ class LabContext:
         check: Callable[[], None] = lambda: None,
     ) -> None:
         if model.tokenizer is None:
-            raise MisuseError(f"the lab cannot encode its texts: {without_tokenizer(model.checkpoint.folder)}")
+            raise MisuseError(f"the lab cannot encode its texts: {model.checkpoint.source.without_tokenizer()}")
         self.model, self.spec, self.progress, self.check, self.source = model, model.spec, progress, check, source
         self.questions = tuple(default_questions()) if questions is None else tuple(questions)
         self.tokenizer: Tokenizer = model.tokenizer

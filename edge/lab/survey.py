@@ -21,7 +21,6 @@ from edge.session import Model
 from edge.trace import Trace
 from edge.watch import Watch
 from models.errors import MisuseError
-from models.other_formats import without_tokenizer
 from models.sites import neuron_parts, pattern_parts
 from models.spec import DecoderSpec
 from models.tokenizer import Tokenizer
@@ -162,7 +161,7 @@ def survey(model: Model, text: Path, started: Survey) -> Iterator[Survey]:
         started: An empty survey from `begin`, or the survey to resume.
     """
     if model.tokenizer is None:
-        raise MisuseError(f"cannot read a text: {without_tokenizer(model.checkpoint.folder)}")
+        raise MisuseError(f"cannot read a text: {model.checkpoint.source.without_tokenizer()}")
     (part,) = started.parts
     found, width = started, min(WINDOW_TOKENS, model.spec.context)
     for index, ids in enumerate(windows_of(model.tokenizer, text, width)):

@@ -61,7 +61,7 @@ def evaluate(
     """
     tokenizer = model.tokenizer
     if tokenizer is None:
-        raise MisuseError(f"{model.checkpoint.folder} has no tokenizer.json, so no text can be scored")
+        raise MisuseError(f"no text can be scored: {model.checkpoint.source.without_tokenizer()}")
     _check(most_facts)
     stream = token_stream(tokenizer, documents)
     progress("measuring inactive neurons and induction heads")

@@ -48,9 +48,9 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "nowhere")
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_of_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("")
-    assert "is a file, not a folder" in refusal(tmp_path / "model")
+    assert "is neither a GGUF file nor a folder with config.json" in refusal(tmp_path / "model")
 
 
 def test_a_folder_without_config_is_no_checkpoint(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import edge
 from models.checkpoint import open_checkpoint
 from models.errors import EdgeError, MisuseError
 from models.find_model import find_model
-from models.other_formats import id_in_url, without_tokenizer
+from models.other_formats import name_in_url, without_tokenizer
 from models.tokenizer import open_tokenizer
 from tests.folders import write_byte_llama
 
@@ -47,7 +47,7 @@ def adapter(folder: Path) -> None:
 
 FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "an adapter": (adapter, r"adapter .*'owner/base'.*merge_and_unload"),
-    "only GGUF": (holding("model-q4.gguf", "README.md"), r"GGUF files \(model-q4\.gguf\).*edge models pull"),
+    "several GGUF files": (holding("model-q4.gguf", "model-q8.gguf"), r"GGUF files \(model-q4\.gguf, .*\); name one"),
     "pickled, whole": (holding("pytorch_model.bin"), r"pickled weights.*safe_serialization=True"),
     "pickled, of a first release": (holding("consolidated.00.pth", "params.json"), r"pickled.*safe_serialization=True"),
     "diffusers": (holding("model_index.json", "unet/config.json"), "diffusers"),
@@ -79,12 +79,12 @@ def test_other_folders_are_recognized_with_what_helps(kind: str, has_config: boo
 
 
 FILES = {
-    "model.gguf": (b"GGUF\3\0\0\0", "GGUF file.*edge models pull"),
-    "renamed": (b"GGUF\3\0\0\0", "GGUF file"),
+    "model.gguf": (b"PK", "is not a GGUF file"),
+    "renamed": (b"GGUF\3\0\0\0", "truncated or damaged"),
     "model.bin": (b"\x80", "pickled"),
     "model.zip": (b"PK", "unpack it"),
     "config.json": (b"{}", "one file of a checkpoint; name its folder"),
-    "words.dat": (b"words", "is a file, not a folder"),
+    "words.dat": (b"words", "neither a GGUF file nor a folder"),
 }
 
 
@@ -100,7 +100,7 @@ def test_a_pointer_of_git_lfs_is_called_one(name: str, tmp_path: Path) -> None:
     folder = write_byte_llama(tmp_path / "a model")
     (folder / name).write_text(POINTER)
     with pytest.raises(EdgeError, match=r"Git LFS pointer") as refused:
-        open_tokenizer(open_checkpoint(folder).folder)
+        open_tokenizer(open_checkpoint(folder).source.texts())
     assert f"git -C '{folder}' lfs pull" in str(refused.value)
 
 
@@ -112,7 +112,7 @@ def test_an_index_that_is_a_pointer_is_called_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "id"),
+    ("url", "name"),
     [
         ("https://huggingface.co/owner/model", "owner/model"),
         ("http://huggingface.co/owner/model.v2/", "owner/model.v2"),
@@ -124,10 +124,15 @@ def test_an_index_that_is_a_pointer_is_called_one(tmp_path: Path) -> None:
         ("https://huggingface.co/docs", None),
         ("https://example.org/owner/model", None),
         ("owner/model", None),
+        ("hf.co/owner/model:Q4_K_M", "owner/model:Q4_K_M"),
+        ("https://huggingface.co/owner/model/blob/main/model-Q8_0.gguf?download=true", "owner/model:model-Q8_0"),
+        ("https://huggingface.co/owner/model/resolve/main/a/x-Q8_0-00002-of-00003.gguf", "owner/model:x-Q8_0"),
+        ("https://huggingface.co/owner/model/tree/main/Q8_0", "owner/model"),
+        ("https://huggingface.co/owner/model:../x", None),
     ],
 )
-def test_the_page_of_a_model_has_its_id(url: str, id: str | None) -> None:
-    assert id_in_url(url) == id
+def test_the_page_of_a_model_has_its_name(url: str, name: str | None) -> None:
+    assert name_in_url(url) == name
 
 
 def test_a_page_is_refused_with_the_id_to_use() -> None:

@@ -19,6 +19,7 @@ from models.families.views import Stored
 from models.kernels import FullPass
 from models.loading import load_decoder
 from models.parameters import parameter_shapes, part_of
+from models.sources.folder import Folder
 from models.spec import DecoderSpec
 from tests.reference import random_model, reference_logits
 
@@ -73,7 +74,7 @@ def logits_of_edge(name: str, meaning: Meaning, stored: Mapping[str, torch.Tenso
     for parameter in parameter_shapes(spec):
         read = _read(places[parameter], stored)
         weights[parameter] = np.float32(multipliers.get(part_of(parameter), 1.0)) * read
-    decoder = load_decoder(Checkpoint(Path("here"), spec, weights))
+    decoder = load_decoder(Checkpoint(Folder(Path("here")), spec, weights))
     with torch.no_grad():
         return decoder(torch.tensor(ids), torch.arange(len(ids)), FullPass(len(ids))).numpy()
 

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedMode
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 import edge
-from models.checkpoint import open_checkpoint, unread_keys
+from models.checkpoint import open_checkpoint
 from models.errors import SpecError
 from models.families.registry import FAMILIES, family_of
 from models.families.wrappers import WRAPPERS, text_decoder
@@ -113,7 +113,7 @@ def test_the_text_decoder_gives_the_logits_of_transformers(name: str, engine: st
     want = reference_logits(write_wrapper(name, tmp_path), IDS)
     worst = _difference(tmp_path, want, engine)
     assert worst < 2e-4, f"{name} on {engine} leaves transformers by {worst:.2g}"
-    assert not unread_keys(tmp_path), "keys of the image input are none of the decoder's"
+    assert not open_checkpoint(tmp_path).source.notes(), "keys of the image input are none of the decoder's"
     assert config_keys(tmp_path)["eos_token_id"] == 7, "the token that ends a text is stated inside"
 
 
@@ -148,7 +148,7 @@ def test_the_first_files_of_qwen_have_all_keys_side_by_side(tmp_path: Path) -> N
         ),
     )
     assert _difference(tmp_path, want) < 2e-4
-    assert not unread_keys(tmp_path)
+    assert not open_checkpoint(tmp_path).source.notes()
 
 
 @pytest.mark.parametrize(
