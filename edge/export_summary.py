@@ -29,15 +29,15 @@ def prepared(
     original: "Checkpoint", chosen: "Precision", progress: "Progress", keep: tuple[str, ...] = ()
 ) -> "Checkpoint":
     """The checkpoint in the precision of its export."""
-    from export.quantizing import as_quantized, prepare_quantized
+    from export.quantizing import as_quantized, prepare_quantized, scheme_to_quantize
     from models.errors import MisuseError
-    from models.precision import FP32, Grouped
+    from models.precision import FP32
 
     if original.quantized:
         as_quantized(original, chosen)  # refuses what its weights cannot become
         return original
-    if isinstance(chosen, Grouped):
-        return prepare_quantized(original, chosen.scheme, progress, keep)
+    if scheme := scheme_to_quantize(chosen):
+        return prepare_quantized(original, scheme, progress, keep)
     if keep:
         raise MisuseError("--keep says which matrices are not quantized; add --precision int4 or int8")
     if chosen != FP32:

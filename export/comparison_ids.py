@@ -39,7 +39,7 @@ def comparison_ids(checkpoint: Checkpoint) -> ComparisonIds:
 
 
 def _text_ids(checkpoint: Checkpoint) -> Ids | None:
-    tokenizer = open_tokenizer(checkpoint.folder)
+    tokenizer = open_tokenizer(checkpoint.source.texts())
     if tokenizer is None:
         return None
     ids = np.array(tokenizer.encode(SAMPLE_TEXT)[: TOKENS + 1], np.int64)

@@ -5,7 +5,7 @@ sequence; the joined sequence is put back in order. An expert that no token chos
 Nodes inside a loop are named `inside|Gemm|7`, since their time is part of the loop's.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import numpy as np
@@ -13,12 +13,10 @@ import onnx_ir as ir
 
 from export.constants import constant
 from export.experts import ABOVE, DOMAIN, NEURONS, OUTPUTS, ROUNDS
-from export.names import INSIDE
+from export.steps import RUNTIME, Steps, release_domain, replace_node
 from models.precision import Scheme, Zero
 from models.quantized import groups_of
 from models.spec import Activation
-
-_RUNTIME = "com.microsoft"
 
 _LARGEST = 127.0
 """The largest number of 8 bits."""
@@ -30,53 +28,10 @@ def expand_experts(model: ir.Model) -> None:
     for node in [node for node in graph if node.domain == DOMAIN and node.op_type in (NEURONS, OUTPUTS)]:
         expansion = _Expansion(graph, node, numbers)
         result = expansion.neurons() if node.op_type == NEURONS else expansion.outputs()
-        _replace(graph, node, expansion.steps.nodes, result)
+        replace_node(graph, node, expansion.steps.nodes, result)
         if "bits" in node.attributes:
-            model.opset_imports.setdefault(_RUNTIME, 1)
-    if not any(node.domain == DOMAIN for node in graph):
-        model.opset_imports.pop(DOMAIN, None)
-
-
-def _replace(graph: ir.Graph, node: ir.Node, nodes: Sequence[ir.Node], result: ir.Value) -> None:
-    """Puts new nodes in the place of `node`. They keep its metadata of the scope in the decoder."""
-    replaced = node.outputs[0]
-    result.type, result.shape = replaced.type, replaced.shape
-    for new in nodes:
-        new.metadata_props.update(node.metadata_props)
-    graph.insert_before(node, nodes)
-    ir.convenience.replace_all_uses_with(replaced, result, replace_graph_outputs=True)
-    graph.remove(node, safe=True)
-
-
-class _Steps:
-    """Collects nodes in order. Values get unique names, since a graph inside another shares its names."""
-
-    def __init__(self, stem: str, numbers: Iterator[int], prefix: str = "") -> None:
-        self.nodes: list[ir.Node] = []
-        self.stem, self._numbers, self._prefix = stem, numbers, prefix
-
-    def add(self, operator: str, *inputs: ir.Value | None, domain: str = "", **attributes: int | str) -> ir.Value:
-        """Adds a node; returns its output."""
-        return self.add_many(1, operator, *inputs, domain=domain, **attributes)[0]
-
-    def add_many(
-        self,
-        n_outputs: int,
-        operator: str,
-        *inputs: ir.Value | None,
-        domain: str = "",
-        **attributes: int | str | ir.Graph,
-    ) -> Sequence[ir.Value]:
-        """Adds a node; returns all its outputs."""
-        number = next(self._numbers)
-        made = [ir.Value(name=f"{self.stem}.{number}.{at}") for at in range(n_outputs)]
-        name = f"{self._prefix}|{operator}|{number}" if self._prefix else None
-        self.nodes.append(ir.node(operator, inputs, attributes, domain=domain, outputs=made, name=name))
-        return made
-
-    def inner(self) -> "_Steps":
-        """Nodes of a graph inside."""
-        return _Steps(f"{self.stem}.{INSIDE}", self._numbers, INSIDE)
+            model.opset_imports.setdefault(RUNTIME, 1)
+    release_domain(model, DOMAIN)
 
 
 class _Expansion:
@@ -88,23 +43,23 @@ class _Expansion:
 
     def __init__(self, graph: ir.Graph, node: ir.Node, numbers: Iterator[int]) -> None:
         self._graph, self._node = graph, node
-        self.steps = _Steps(str(node.outputs[0].name), numbers)
+        self.steps = Steps(str(node.outputs[0].name), numbers)
         self._slots, self._rows = (node.attributes[name].as_int() for name in ("slots", "rows"))
-        inputs = [*node.inputs, *[None] * 6]
-        self._matrix, self._scales, self._zeros, self._bias = inputs[2:6]
+        inputs = [*node.inputs, *[None] * 8]
+        self._matrix, self._scales, self._zeros, self._offsets, self._order, self._bias = inputs[2:8]
         kind = inputs[0].dtype if inputs[0] is not None else None
         self._kind = kind or ir.DataType.FLOAT
 
     def neurons(self) -> ir.Value:
         """(token, slot, neuron) of each token's chosen experts."""
         chosen = self._node.inputs[1]
-        x = self._rounded(self._node.inputs[0])
+        x = self._rounded(self._in_order(self._node.inputs[0]))
         attributes, slots = self._node.attributes, self._whole(self._slots)
         gated, activation = bool(attributes["gated"].as_int()), Activation(attributes["activation"].as_string())
         limit = attributes["limit"].as_float() if "limit" in attributes else None
         width = self._rows // 2 if gated else self._rows
 
-        def computed(inside: _Steps, pairs: ir.Value, expert: ir.Value) -> ir.Value:
+        def computed(inside: Steps, pairs: ir.Value, expert: ir.Value) -> ir.Value:
             rows = inside.add("Gather", x, inside.add("Div", pairs, slots))
             product = self._product(inside, rows, expert)
             if not gated:
@@ -121,10 +76,10 @@ class _Expansion:
 
     def outputs(self) -> ir.Value:
         """(token, model): the sum over slots of weighted outputs."""
-        neurons, chosen, weights = (self._node.inputs[at] for at in (0, 1, 6))
-        pair_neurons = self._rounded(self.steps.add("Flatten", neurons, axis=2))
+        neurons, chosen, weights = (self._node.inputs[at] for at in (0, 1, 8))
+        pair_neurons = self._rounded(self._in_order(self.steps.add("Flatten", neurons, axis=2)))
 
-        def computed(inside: _Steps, pairs: ir.Value, expert: ir.Value) -> ir.Value:
+        def computed(inside: Steps, pairs: ir.Value, expert: ir.Value) -> ir.Value:
             return self._product(inside, inside.add("Gather", pair_neurons, pairs), expert)
 
         steps, one = self.steps, self._whole([1])
@@ -133,7 +88,7 @@ class _Expansion:
         return steps.add("Squeeze", summed, one)
 
     def _by_expert(
-        self, chosen: ir.Value | None, computed: Callable[[_Steps, ir.Value, ir.Value], ir.Value]
+        self, chosen: ir.Value | None, computed: Callable[[Steps, ir.Value, ir.Value], ir.Value]
     ) -> ir.Value:
         """(pair, number): what is computed for each pair of token and slot, one chosen expert after the other.
 
@@ -154,7 +109,7 @@ class _Expansion:
 
     def _body(
         self,
-        computed: Callable[[_Steps, ir.Value, ir.Value], ir.Value],
+        computed: Callable[[Steps, ir.Value, ir.Value], ir.Value],
         experts: ir.Value,
         starts: ir.Value,
         ends: ir.Value,
@@ -173,7 +128,7 @@ class _Expansion:
         after.type, goes_on.type = before.type, going.type
         return ir.Graph([turn, going, before], [goes_on, after], nodes=inside.nodes, name=inside.stem)
 
-    def _product(self, inside: _Steps, rows: ir.Value, expert: ir.Value) -> ir.Value:
+    def _product(self, inside: Steps, rows: ir.Value, expert: ir.Value) -> ir.Value:
         """(pair, row): rows of numbers times one expert's transposed matrix, plus its bias."""
         bias = None if self._bias is None else inside.add("Gather", self._bias, expert)
         attributes = self._node.attributes
@@ -185,14 +140,25 @@ class _Expansion:
         grouping = {"bits": scheme.bits, "block_size": scheme.group}
         if _dequantizes_one(scheme, columns):
             parts, axes = (self._matrix, expert, self._scales, self._zeros), {"gather_axis": 0, "quantize_axis": 2}
-            matrix = inside.add("GatherBlockQuantized", *parts, domain=_RUNTIME, **axes, **grouping)
-            return inside.add("Gemm", rows, matrix, bias, transB=1)
+            matrix = inside.add("GatherBlockQuantized", *parts, domain=RUNTIME, **axes, **grouping)
+            product = inside.add("Gemm", rows, matrix, bias, transB=1)
+            return product if self._offsets is None else self._with_offsets(inside, product, rows, expert, group)
         codes, scales, zeros = (
             part and inside.add("Gather", part, expert) for part in (self._matrix, self._scales, self._zeros)
         )
         codes = inside.add("Reshape", codes, self._whole([self._rows, groups_of(columns, scheme), -1]))
         grouping |= {"K": columns, "N": self._rows}
-        return inside.add("MatMulNBits", rows, codes, scales, zeros, None, bias, domain=_RUNTIME, **grouping)
+        return inside.add("MatMulNBits", rows, codes, scales, zeros, None, bias, domain=RUNTIME, **grouping)
+
+    def _with_offsets(self, inside: Steps, product: ir.Value, rows: ir.Value, expert: ir.Value, group: int) -> ir.Value:
+        """Adds the offsets of one expert, each times the sum of its group of the input, as in `export.products`."""
+        grouped = inside.add("Reshape", rows, self._whole([0, -1, group]))
+        sums = inside.add("ReduceSum", grouped, self._whole([-1]), keepdims=0)
+        return inside.add("Gemm", sums, inside.add("Gather", self._offsets, expert), product)
+
+    def _in_order(self, rows: ir.Value | None) -> ir.Value | None:
+        """Rows of numbers in the order in which columns are stored."""
+        return rows if self._order is None else self.steps.add("Gather", rows, self._order, axis=-1)
 
     def _rounded(self, rows: ir.Value | None) -> ir.Value | None:
         """Rows of numbers, rounded to 8 bits in groups if the accuracy says so: as products of constant codes do.
@@ -210,7 +176,7 @@ class _Expansion:
         codes = steps.add("Round", steps.add("Div", grouped, scale))
         return steps.add("Flatten", steps.add("Mul", codes, scale))
 
-    def _clamped(self, inside: _Steps, gate: ir.Value, up: ir.Value, limit: float, slope: float) -> ir.Value:
+    def _clamped(self, inside: Steps, gate: ir.Value, up: ir.Value, limit: float, slope: float) -> ir.Value:
         """(pair, neuron) of clamped experts."""
         low, high = self._number(-limit), self._number(limit)
         gate, up = inside.add("Clip", gate, None, high), inside.add("Clip", up, low, high)
@@ -229,12 +195,12 @@ class _Expansion:
         return constant(self._graph, f"experts.{numbers.dtype}.{numbers.ndim}.{text}", numbers)
 
 
-def _sorting(steps: _Steps, values: ir.Value, n_values: ir.Value) -> ir.Value:
+def _sorting(steps: Steps, values: ir.Value, n_values: ir.Value) -> ir.Value:
     """The indices that sort some values. For a permutation this is the inverse."""
     return steps.add_many(2, "TopK", values, n_values, axis=0, largest=0, sorted=1)[1]
 
 
-def _activated(steps: _Steps, value: ir.Value, activation: Activation) -> ir.Value:
+def _activated(steps: Steps, value: ir.Value, activation: Activation) -> ir.Value:
     """An activation function as standard operators."""
     match activation:
         case Activation.RELU:
@@ -253,9 +219,8 @@ def _activated(steps: _Steps, value: ir.Value, activation: Activation) -> ir.Val
 def _dequantizes_one(scheme: Scheme, columns: int) -> bool:
     """Whether one operator can gather and dequantize a matrix, which is faster than a product with gathered codes.
 
-    It does not support padded rows or zero points that are not whole. Up to ONNX Runtime 1.26 it read wrong zero points
-    of 4 bits from rows with an odd number of groups.
+    It does not support padded rows. Up to ONNX Runtime 1.26 it read wrong zero points of 4 bits from rows with an odd
+    number of groups.
     """
     odd = scheme.bits == 4 and groups_of(columns, scheme) % 2 == 1
-    aligned = columns % scheme.group == 0 and not (scheme.zero is Zero.WHOLE and odd)
-    return aligned and scheme.zero is not Zero.ANY
+    return columns % scheme.group == 0 and not (scheme.zero is Zero.WHOLE and odd)

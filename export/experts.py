@@ -12,17 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, Shaped, UInt8
+from jaxtyping import Float, Int, Int32, UInt8
 from torch import Tensor
 from torch.onnx import ops
 
+from export.operands import ROUNDS as ROUNDS
 from models.precision import Scheme, Zero
 from models.spec import Activation
 
 DOMAIN, NEURONS, OUTPUTS = "edge", "ExpertNeurons", "ExpertOutputs"
-
-ROUNDS = 4
-"""The accuracy of products that round activations to 8 bits, each group with the scale of its largest."""
 
 ABOVE = 1.0
 """Clamped experts add this to `up`."""
@@ -55,10 +53,9 @@ class Expert:
 
 @dataclass(frozen=True)
 class QuantizedExperts:
-    """A stack of quantized matrices, each as in `models.quantized`.
+    """A stack of quantized matrices, in the parts that `export.operands` lists.
 
     Attributes:
-        zeros: Zero points: bytes like codes for `Zero.WHOLE`, numbers for `Zero.ANY`, None for `Zero.MIDDLE`.
         columns: Columns of a matrix before rows were padded to whole groups.
         accuracy: `accuracy_level` of products; `ROUNDS` rounds activations to 8 bits, and needs whole groups.
     """
@@ -67,7 +64,9 @@ class QuantizedExperts:
     columns: int
     codes: UInt8[Tensor, "expert row bytes"]
     scales: Float[Tensor, "expert row group"]
-    zeros: Shaped[Tensor, "expert row zero"] | None = None
+    zeros: UInt8[Tensor, "expert row zero"] | None = None
+    offsets: Float[Tensor, "expert group row"] | None = None
+    order: Int32[Tensor, " column"] | None = None
     accuracy: int = 0
 
 
@@ -85,12 +84,12 @@ def fuses(expert: Expert) -> bool:
 
 
 def fuses_quantized(expert: Expert, scheme: Scheme, width: int, n_neurons: int) -> bool:
-    """Whether the quantized operator computes such experts: it requires whole groups and whole zero points.
+    """Whether the quantized operator computes such experts: it requires whole groups, whole zeros and no order.
 
     With 8 bits, or a nonzero accuracy, it rounds activations to 8 bits.
     """
     whole_groups = width % scheme.group == 0 and n_neurons % scheme.group == 0
-    return fuses(expert) and whole_groups and scheme.zero is not Zero.ANY
+    return fuses(expert) and whole_groups and scheme.zero is not Zero.OFFSET and not scheme.ordered
 
 
 def fused(
@@ -224,10 +223,10 @@ def _rows(stack: Matrices) -> int:
 
 
 def _stack(stack: Matrices, bias: Bias) -> list[Tensor | None]:
-    """The inputs of `edge` operators for a stack: numbers or codes, scales, zeros, bias."""
+    """The inputs of `edge` operators for a stack: numbers, or the parts of quantized ones; and the bias."""
     if isinstance(stack, QuantizedExperts):
-        return [stack.codes, stack.scales, stack.zeros, bias]
-    return [stack, None, None, bias]
+        return [stack.codes, stack.scales, stack.zeros, stack.offsets, stack.order, bias]
+    return [stack, None, None, None, None, bias]
 
 
 def _sizes(stack: Matrices, chosen: Int[Tensor, "token slot"]) -> dict[str, Any]:

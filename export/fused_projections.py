@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from export.constants import constant
 from export.layout import Layout, fused_groups
+from export.operands import row_axis
 from models.spec import DecoderSpec
 
 _ATTENTION = "GroupQueryAttention"
@@ -24,7 +25,7 @@ def fuse_projections(model: ir.Model, spec: DecoderSpec, layout: Layout) -> None
         fused = _stacked(model.graph, stem, products)
         model.graph.insert_before(products[0], fused)
         if readers := _attention_inputs(products):
-            _feed_attention(model.graph, fused, readers, products[0].attributes["N"].as_int())
+            _feed_attention(model.graph, fused, readers, products[0].attributes["rows"].as_int())
         else:
             _split(model.graph, fused, products)
         model.graph.remove(products, safe=True)
@@ -50,18 +51,19 @@ def _stacked(graph: ir.Graph, stem: str, products: Sequence[ir.Node]) -> ir.Node
     for parts in list(zip(*(product.inputs for product in products), strict=True))[1:]:
         inputs.append(None if parts[0] is None else _initializer(graph, stem, [part for part in parts if part]))
     attributes = {name: attribute.value for name, attribute in first.attributes.items()}
-    attributes["N"] = sum(product.attributes["N"].as_int() for product in products)
+    attributes["rows"] = sum(product.attributes["rows"].as_int() for product in products)
     fused = ir.node(first.op_type, inputs, attributes, domain=first.domain, metadata_props=dict(first.metadata_props))
     fused.outputs[0].type = first.outputs[0].type
     return fused
 
 
 def _initializer(graph: ir.Graph, stem: str, parts: Sequence[ir.Value]) -> ir.Value:
-    """An initializer of stacked codes, scales, zeros or biases."""
+    """An initializer of stacked codes, scales, zeros, offsets or biases."""
     shapes = [part.shape.numpy() for part in parts if part.shape is not None]
-    name = f"{stem}.{str(parts[0].name).rpartition('.')[2]}"
-    shape = ir.Shape((sum(shape[0] for shape in shapes), *shapes[0][1:]))
-    stacked = ir.Value(name=name, type=parts[0].type, shape=shape)
+    part = str(parts[0].name).rpartition(".")[2]
+    sizes, axis = list(shapes[0]), row_axis(part)
+    sizes[axis] = sum(shape[axis] for shape in shapes)
+    stacked = ir.Value(name=f"{stem}.{part}", type=parts[0].type, shape=ir.Shape(sizes))
     make_external(stacked)
     graph.initializers.add(stacked)
     return stacked
@@ -90,7 +92,7 @@ def _attention_inputs(products: Sequence[ir.Node]) -> list[ir.Node]:
 
 def _feed_attention(graph: ir.Graph, fused: ir.Node, readers: Sequence[ir.Node], query_width: int) -> None:
     """Connects stacked query, key and value to their attention; scales only the query."""
-    (query, _, _, scaled), width = readers, fused.attributes["N"].as_int()
+    (query, _, _, scaled), width = readers, fused.attributes["rows"].as_int()
     attention, (_, scale) = scaled.outputs[0].consumers()[0], scaled.inputs
     assert scale is not None and scale.const_value is not None
     factors = np.ones(width, scale.const_value.numpy().dtype)
@@ -108,7 +110,7 @@ def _feed_attention(graph: ir.Graph, fused: ir.Node, readers: Sequence[ir.Node],
 
 def _split(graph: ir.Graph, fused: ir.Node, products: Sequence[ir.Node]) -> None:
     """Splits the fused product into the outputs of the original products."""
-    sizes = _constant(graph, np.array([product.attributes["N"].as_int() for product in products]))
+    sizes = _constant(graph, np.array([product.attributes["rows"].as_int() for product in products]))
     metadata = dict(fused.metadata_props)
     node = ir.node("Split", [fused.outputs[0], sizes], {"axis": -1}, num_outputs=len(products), metadata_props=metadata)
     graph.insert_after(fused, node)

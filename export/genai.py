@@ -15,11 +15,11 @@ CONFIG = "genai_config.json"
 
 def genai_config(checkpoint: Checkpoint, graph: str) -> str:
     """The text of the file. Its model type is `decoder` for every family, since the graph holds all details."""
-    spec, tokenizer = checkpoint.spec, open_tokenizer(checkpoint.folder)
+    spec, tokenizer = checkpoint.spec, open_tokenizer(checkpoint.source.texts())
     ends = list(tokenizer.stop_tokens) if tokenizer else []
     model = {
         "type": "decoder",
-        "bos_token_id": _first_token(checkpoint.folder),
+        "bos_token_id": _first_token(checkpoint.source.texts()),
         "eos_token_id": ends,
         "pad_token_id": ends[0] if ends else 0,
         "context_length": spec.context,

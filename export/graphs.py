@@ -31,6 +31,7 @@ from export.initializers import initializer_shapes, rotaries, table_names
 from export.kernels import kernels_of
 from export.layout import DENSE, Layout
 from export.names import Dims
+from export.products import expand_products
 from export.quantized import replace_quantized
 from export.wrappers import Ecosystem, Fast, ForGenai, Watched, Wrapper
 from models.parts import TimedParts
@@ -146,6 +147,7 @@ def _finished(spec: DecoderSpec, plan: Plan, model: ir.Model) -> ir.Model:
         inputs |= edit_inputs(spec)
     else:
         expose_sites(model)
+    expand_products(model)
     expand_experts(model)
     finish(model, TimedParts(spec), plan.opset, inputs, outputs)
     return model

@@ -1,7 +1,7 @@
-"""Modules with quantized matrices, traced as ONNX Runtime's operators.
+"""Modules with quantized matrices, traced as operators of Edge that `export.products` and `export.expert_loops` expand.
 
-A matrix has the initializers `codes`, `scales`, and `zeros` unless the zero point is the middle code. A tied head has
-its own codes, in the shape of its operator; they may share memory with the embedding.
+`export.operands` has the initializers of a matrix. A tied head has its own codes, in the shape of its operator; they
+share memory with the embedding's.
 """
 
 from typing import Any
@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from torch.onnx import ops
 
 from export.experts import QuantizedExperts
-from export.layout import Layout, is_float, part_shapes
+from export.layout import Layout
+from export.operands import Operand
+from export.products import DOMAIN, PARTS, PRODUCT, ROWS, attributes_of
 from models.decoder import Decoder, Embedding, Head
 from models.kernels import bound
 from models.moe import Stack
-from models.precision import Scheme
-from models.spec import DecoderSpec
-
-_DOMAIN = "com.microsoft"
+from models.quantized_file import stem_of
 
 
 class Initializers(nn.Module):
@@ -28,14 +27,16 @@ class Initializers(nn.Module):
     codes: Tensor
     scales: Tensor
     zeros: Tensor | None
+    offsets: Tensor | None
+    order: Tensor | None
 
-    def __init__(self, parameter: str, shape: tuple[int, ...], scheme: Scheme, accuracy: int) -> None:
+    def __init__(self, operand: Operand) -> None:
         super().__init__()
-        self.shape, self.scheme, self.accuracy = shape, scheme, accuracy
-        self.register_buffer("zeros", None)
-        for name, part in part_shapes(parameter, shape, scheme).items():
-            kind = torch.float32 if is_float(name, scheme) else torch.uint8
-            self.register_buffer(name.rpartition(".")[2], torch.empty(part, dtype=kind))
+        self.operand = operand
+        for part in PARTS:
+            self.register_buffer(part, None)
+        for part, (kind, shape) in operand.parts.items():
+            self.register_buffer(part, torch.empty(shape, dtype=getattr(torch, kind.name)))
 
 
 class Quantized(Initializers):
@@ -43,57 +44,37 @@ class Quantized(Initializers):
 
     def product(self, x: Float[Tensor, "*rows column"], bias: Tensor | None) -> Float[Tensor, "*rows row"]:
         """`x` times the transposed matrix, plus `bias`."""
-        rows, columns = self.shape
-        inputs = [x, self.codes, self.scales, self.zeros, None, bias]
-        while inputs[-1] is None:
-            inputs.pop()
-        attributes: dict[str, Any] = {"K": columns, "N": rows, "accuracy_level": self.accuracy}
-        return ops.symbolic(
-            f"{_DOMAIN}::MatMulNBits",
-            inputs,
-            attributes | self._sizes,
-            dtype=x.dtype,
-            shape=(*x.shape[:-1], rows),
-            version=1,
-        )
+        return self._traced(PRODUCT, x, (*x.shape[:-1], self.operand.shape[0]), bias)
 
     def rows(self, ids: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows column"]:
         """The rows with indices `ids`, dequantized."""
-        columns, padded = self.shape[1], self.scales.shape[1] * self.scheme.group
-        inputs = [self.codes, ids, self.scales, *([] if self.zeros is None else [self.zeros])]
-        rows = ops.symbolic(
-            f"{_DOMAIN}::GatherBlockQuantized",
-            inputs,
-            {"gather_axis": 0, "quantize_axis": 1} | self._sizes,
-            dtype=torch.float32,
-            shape=(*ids.shape, padded),
-            version=1,
-        )
-        return rows if padded == columns else rows.narrow(-1, 0, columns)
+        return self._traced(ROWS, ids, (*ids.shape, self.operand.columns), None)
 
-    @property
-    def _sizes(self) -> dict[str, Any]:
-        return {"bits": self.scheme.bits, "block_size": self.scheme.group}
+    def _traced(self, operator: str, given: Tensor, shape: tuple[int, ...], bias: Tensor | None) -> Tensor:
+        inputs = [given, *(getattr(self, part) for part in PARTS), bias]
+        attributes: dict[str, Any] = dict(attributes_of(self.operand, given.dim()))
+        return ops.symbolic(f"{DOMAIN}::{operator}", inputs, attributes, dtype=torch.float32, shape=shape, version=1)
 
 
 class QuantizedStack(Initializers):
     """Replaces `Stack`."""
 
-    def __init__(self, parameter: str, dense: Stack, scheme: Scheme, accuracy: int) -> None:
-        super().__init__(parameter, tuple(dense.weight.shape), scheme, accuracy)
+    def __init__(self, operand: Operand, dense: Stack) -> None:
+        super().__init__(operand)
         self.bias = dense.bias
 
     @property
     def matrices(self) -> QuantizedExperts:
         """The matrices, for the operators of experts."""
-        return QuantizedExperts(self.scheme, self.shape[-1], self.codes, self.scales, self.zeros, self.accuracy)
+        operand, parts = self.operand, (self.codes, self.scales, self.zeros, self.offsets, self.order)
+        return QuantizedExperts(operand.scheme, operand.columns, *parts, accuracy=operand.accuracy)
 
 
 class QuantizedLinear(Quantized):
     """Replaces `nn.Linear`."""
 
-    def __init__(self, parameter: str, dense: nn.Linear, scheme: Scheme, accuracy: int) -> None:
-        super().__init__(parameter, (dense.out_features, dense.in_features), scheme, accuracy)
+    def __init__(self, operand: Operand, dense: nn.Linear) -> None:
+        super().__init__(operand)
         self.bias = dense.bias
 
     def forward(self, x: Float[Tensor, "*rows column"]) -> Float[Tensor, "*rows row"]:
@@ -103,9 +84,8 @@ class QuantizedLinear(Quantized):
 class QuantizedEmbedding(Quantized):
     """Replaces `Embedding`."""
 
-    def __init__(self, dense: Embedding, scheme: Scheme, accuracy: int) -> None:
-        rows, columns = dense.weight.shape
-        super().__init__("embed.weight", (rows, columns), scheme, accuracy)
+    def __init__(self, operand: Operand, dense: Embedding) -> None:
+        super().__init__(operand)
         self.weight = None  # not used: a tied head has its own codes
         self.project, self.positions = dense.project, dense.positions
 
@@ -118,8 +98,8 @@ class QuantizedEmbedding(Quantized):
 class QuantizedHead(Quantized):
     """Replaces `Head`, tied or not."""
 
-    def __init__(self, dense: Head, shape: tuple[int, int], scheme: Scheme, accuracy: int) -> None:
-        super().__init__("head.weight", shape, scheme, accuracy)
+    def __init__(self, operand: Operand, dense: Head) -> None:
+        super().__init__(operand)
         self.norm, self.project, self.bias, self.cap = dense.norm, dense.project, dense.bias, dense.cap
 
     def forward(self, x: Float[Tensor, "*rows model"], embedding: Tensor | None) -> Float[Tensor, "*rows vocab"]:
@@ -127,22 +107,22 @@ class QuantizedHead(Quantized):
         return bound(self.cap, self.product(x if self.project is None else self.project(x), self.bias))
 
 
-def _quantized(parameter: str, dense: nn.Linear | Stack, scheme: Scheme, accuracy: int) -> Initializers:
-    if isinstance(dense, Stack):
-        return QuantizedStack(parameter, dense, scheme, accuracy)
-    return QuantizedLinear(parameter, dense, scheme, accuracy)
+def _quantized(operand: Operand, dense: nn.Module) -> Initializers:
+    match dense:
+        case Stack():
+            return QuantizedStack(operand, dense)
+        case nn.Linear():
+            return QuantizedLinear(operand, dense)
+        case Embedding():
+            return QuantizedEmbedding(operand, dense)
+        case Head():
+            return QuantizedHead(operand, dense)
+    raise AssertionError(f"no quantized module replaces {type(dense).__name__}")
 
 
 def replace_quantized(decoder: Decoder, layout: Layout) -> None:
     """Replaces the modules whose matrices are quantized in the layout."""
-    products = {name: module for name, module in decoder.named_modules() if isinstance(module, nn.Linear | Stack)}
-    for name, module in products.items():
-        if scheme := layout.schemes.get(f"{name}.weight"):
-            owner, _, part = name.rpartition(".")
-            decoder.get_submodule(owner).add_module(part, _quantized(f"{name}.weight", module, scheme, layout.accuracy))
-    spec: DecoderSpec = decoder.spec
-    if scheme := layout.schemes.get("head.weight"):
-        sizes = (spec.vocab_size, spec.token_width)
-        decoder.add_module("head", QuantizedHead(decoder.head, sizes, scheme, layout.accuracy))
-    if scheme := layout.schemes.get("embed.weight"):
-        decoder.add_module("embed", QuantizedEmbedding(decoder.embed, scheme, layout.accuracy))
+    for name, operand in layout.operands(decoder.spec).items():
+        owner, _, part = stem_of(name).rpartition(".")
+        dense = decoder.get_submodule(stem_of(name))
+        decoder.get_submodule(owner).add_module(part, _quantized(operand, dense))

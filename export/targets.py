@@ -15,8 +15,8 @@ from pathlib import Path
 from export.bundle import GRAPHS, write_bundle, write_graph
 from export.external import write_weights
 from export.genai import CONFIG, genai_config
-from export.initializers import initializer_shapes
-from export.layout import Layout, is_float
+from export.initializers import planned_initializers
+from export.layout import Layout
 from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, MisuseError
 from models.hub import is_inside
@@ -108,7 +108,7 @@ class ForEdge(Target):
         """The shards and their index. Raises MisuseError for a checkpoint from memory."""
         if not checkpoint.files:
             raise MisuseError(f"{checkpoint.name} has no weight files to copy")
-        index = checkpoint.folder / INDEX
+        index = checkpoint.source.path / INDEX
         files = [*checkpoint.files, *([index] if index.is_file() and len(checkpoint.files) > 1 else [])]
         return [_copyable(checkpoint, file) for file in files]
 
@@ -122,7 +122,7 @@ TARGETS: dict[str, Target] = {
 
 def text_files(checkpoint: Checkpoint) -> list[Path]:
     """Tokenizer, template and configs of a checkpoint, copied to every export."""
-    return [_copyable(checkpoint, file) for name in TEXT_FILES if (file := checkpoint.folder / name).is_file()]
+    return [_copyable(checkpoint, file) for name in TEXT_FILES if (file := checkpoint.source.texts() / name).is_file()]
 
 
 def _copyable(checkpoint: Checkpoint, file: Path) -> Path:
@@ -131,7 +131,7 @@ def _copyable(checkpoint: Checkpoint, file: Path) -> Path:
     Raises:
         CheckpointError: the file is a symlink to a place outside the checkpoint.
     """
-    if file.is_symlink() and not is_inside(file, checkpoint.folder):
+    if file.is_symlink() and not is_inside(file, file.parent):
         raise CheckpointError(
             f"{file} links to {file.resolve()}, outside the checkpoint, and is not copied; replace the link with "
             "the file itself"
@@ -141,9 +141,5 @@ def _copyable(checkpoint: Checkpoint, file: Path) -> Path:
 
 def stored_bytes(checkpoint: Checkpoint, layout: Layout) -> int:
     """Bytes of all initializers, without padding between pages."""
-    total = 0
-    for name, shape in initializer_shapes(checkpoint.spec, layout).items():
-        scheme = layout.schemes.get(f"{name.rpartition('.')[0]}.weight")
-        is_bytes = scheme is not None and name.endswith((".codes", ".zeros")) and not is_float(name, scheme)
-        total += prod(shape) * (1 if is_bytes else 4)
-    return total
+    planned = planned_initializers(checkpoint, layout)
+    return sum(prod(shape) * kind.itemsize for kind, shape in planned.values())

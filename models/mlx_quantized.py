@@ -1,20 +1,27 @@
 """MLX modules with quantized matrices; the counterpart of `export/quantized.py`.
 
-MLX has offsets in place of zero points: `weight = scale · code + offset`, so an offset is `-zero · scale`.
+MLX has offsets in place of zero points: `weight = scale · code + offset`. Its kernels take codes of any width, but no
+groups below 32. So smaller groups are filled with codes of 0, and inputs with zeros in the same places.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from mlx import nn
 
+from models.code_bytes import codes_from_bytes, codes_to_bytes
 from models.mlx_decoder import Decoder, Embedding, Head
 from models.mlx_kernels import bound
 from models.mlx_moe import Stack
-from models.quantized import QuantizedMatrix
+from models.precision import GROUPS
+from models.quantized import QuantizedMatrix, row_blocks
 from models.sites import SUBLAYERS
+
+_FEWEST = GROUPS[0]
+"""Columns of the smallest group that MLX has kernels for."""
 
 
 class Quantized(nn.Module):
@@ -23,34 +30,53 @@ class Quantized(nn.Module):
     def __init__(self, matrix: QuantizedMatrix) -> None:
         super().__init__()
         self.columns, self.padded = matrix.columns, matrix.scales.shape[1] * matrix.scheme.group
-        self.group, self.bits = matrix.scheme.group, matrix.scheme.bits
+        self.group = matrix.scheme.group
+        self.format: dict[str, Any] = {"group_size": max(self.group, _FEWEST), "bits": matrix.scheme.bits}
         # MLX stores four bytes of codes as one uint32; rows consist of whole groups, so they divide evenly.
-        self.codes = mx.array(np.ascontiguousarray(matrix.codes).view(np.uint32))
+        self.codes = mx.array(np.ascontiguousarray(_filled_codes(matrix)).view(np.uint32))
         self.scales = mx.array(np.asarray(matrix.scales))
-        self.offsets = mx.array(-matrix.zero_points() * matrix.scales)
+        self.offsets = mx.array(matrix.group_offsets())
+        self.order = None if matrix.order is None else mx.array(np.asarray(matrix.order))
 
     def product(self, x: Float[mx.array, "*rows column"]) -> Float[mx.array, "*rows row"]:
         """`x` times the transposed matrix."""
         return mx.quantized_matmul(
-            self._padded(x),
-            self.codes,
-            self.scales,
-            self.offsets,
-            transpose=True,
-            group_size=self.group,
-            bits=self.bits,
+            self._as_stored(x), self.codes, self.scales, self.offsets, transpose=True, **self.format
         )
 
-    def _padded(self, x: Float[mx.array, "*rows column"]) -> Float[mx.array, "*rows padded"]:
-        """`x` with zeros up to whole groups."""
-        extra = self.padded - self.columns
-        return mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, extra)]) if extra else x
+    def _as_stored(self, x: Float[mx.array, "*rows column"]) -> Float[mx.array, "*rows stored"]:
+        """`x` in the order of the stored columns, with zeros up to whole groups, and in groups that are filled."""
+        x = x if self.order is None else mx.take(x, self.order, axis=-1)
+        x = _with_zeros(x, self.padded - self.columns)
+        if self.group >= _FEWEST:
+            return x
+        grouped = x.reshape(*x.shape[:-1], -1, self.group)
+        return _with_zeros(grouped, _FEWEST - self.group).flatten(-2)
 
     def rows(self, ids: Int[mx.array, " token"]) -> Float[mx.array, "token column"]:
         """The rows with indices `ids`, dequantized."""
         codes, scales, offsets = (part[ids] for part in (self.codes, self.scales, self.offsets))
-        rows = mx.dequantize(codes, scales, offsets, group_size=self.group, bits=self.bits)
-        return rows[:, : self.columns]
+        rows = mx.dequantize(codes, scales, offsets, **self.format)
+        if self.group < _FEWEST:
+            rows = rows.reshape(len(ids), -1, _FEWEST)[..., : self.group].flatten(-2)
+        return rows[:, : self.columns] if self.order is None else mx.take(rows, mx.argsort(self.order), axis=-1)
+
+
+def _with_zeros(x: Float[mx.array, "*rows column"], extra: int) -> Float[mx.array, "*rows more"]:
+    return mx.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, extra)]) if extra else x
+
+
+def _filled_codes(matrix: QuantizedMatrix) -> UInt8[np.ndarray, "row bytes"]:
+    """The codes, with groups filled up to the smallest one of MLX."""
+    group, bits = matrix.scheme.group, matrix.scheme.bits
+    if group >= _FEWEST:
+        return matrix.codes
+    filled = np.empty((matrix.rows, matrix.codes.shape[1] * _FEWEST // group), np.uint8)
+    for rows in row_blocks(matrix.rows, matrix.columns):
+        codes = codes_from_bytes(matrix.codes[rows], bits).reshape(-1, matrix.scales.shape[1], group)
+        padded = np.pad(codes, ((0, 0), (0, 0), (0, _FEWEST - group)))
+        filled[rows] = codes_to_bytes(padded.reshape(len(codes), -1), bits)
+    return filled
 
 
 class QuantizedLinear(Quantized):
@@ -107,8 +133,7 @@ class QuantizedStack(Quantized):
     def product(self, x: Float[mx.array, "row column"], expert: int) -> Float[mx.array, "row out"]:  # type: ignore[override]
         """`x` times the transposed matrix of one expert, plus its bias."""
         codes, scales, offsets = (self[name][expert] for name in ("codes", "scales", "offsets"))
-        x = self._padded(x)
-        product = mx.quantized_matmul(x, codes, scales, offsets, transpose=True, group_size=self.group, bits=self.bits)
+        product = mx.quantized_matmul(self._as_stored(x), codes, scales, offsets, transpose=True, **self.format)
         return product if self.bias is None else product + self.bias[expert]
 
     def gathered(
@@ -116,14 +141,13 @@ class QuantizedStack(Quantized):
     ) -> Float[mx.array, "token slot out"]:
         """The same for every chosen expert of every token; `x` has one row for all slots, or one for each."""
         product = mx.gather_qmm(
-            self._padded(x)[:, :, None],
+            self._as_stored(x)[:, :, None],
             self.codes,
             self.scales,
             self.offsets,
             rhs_indices=chosen,
             transpose=True,
-            group_size=self.group,
-            bits=self.bits,
+            **self.format,
         )[:, :, 0]
         return product if self.bias is None else product + self.bias[chosen]
 

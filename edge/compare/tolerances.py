@@ -1,7 +1,9 @@
 """Tolerances for relative errors of sites: the rounding errors expected from two precisions."""
 
+from dataclasses import replace
+
 from edge.engines.choice import EngineChoice
-from models.precision import Float, Grouped, Scheme
+from models.precision import Float, Grouped, Mixed
 
 TOLERANCES = {"fp32": 5e-5, "fp16": 1e-2, "bf16": 4e-2, "int8": 5e-2, "int4": 3e-1}
 """Largest relative error of a site, by the coarser of the two precisions.
@@ -15,14 +17,13 @@ def tolerance_of(reference: EngineChoice, variant: EngineChoice) -> float:
     """The tolerance for two engines; quantization counts only if their weights differ."""
     kinds = {_arithmetic(choice) for choice in (reference, variant)}
     if not have_equal_weights(reference, variant):
-        schemes = {_scheme(choice) for choice in (reference, variant)}
-        kinds |= {f"int{scheme.bits}" for scheme in schemes if scheme is not None}
+        kinds |= _rounded_weights(reference) | _rounded_weights(variant)
     return max(TOLERANCES[kind] for kind in kinds)
 
 
 def have_equal_weights(reference: EngineChoice, variant: EngineChoice) -> bool:
     """Whether two engines use the same weights of one model: quantized in the same way, or not quantized."""
-    return _scheme(reference) == _scheme(variant)
+    return _weights(reference) == _weights(variant)
 
 
 def own_tolerance(choice: EngineChoice) -> float:
@@ -35,9 +36,20 @@ def _arithmetic(choice: EngineChoice) -> str:
     match choice.precision:
         case Float(kind):
             return kind
-        case Grouped(accuracy=accuracy):
+        case Grouped(accuracy=accuracy) | Mixed(accuracy=accuracy):
             return "int8" if choice.name == "onnx" and accuracy == 4 else "fp32"
 
 
-def _scheme(choice: EngineChoice) -> Scheme | None:
-    return choice.precision.scheme if isinstance(choice.precision, Grouped) else None
+def _weights(choice: EngineChoice) -> str:
+    """How weights are quantized, as users write it; empty if they are not."""
+    return "" if isinstance(choice.precision, Float) else str(replace(choice.precision, accuracy=4))
+
+
+def _rounded_weights(choice: EngineChoice) -> set[str]:
+    """The tolerance of its weights: none without quantization; that of 4 bits also for fewer bits and for some more."""
+    match choice.precision:
+        case Float():
+            return set()
+        case Grouped(scheme) if scheme.bits == 8:
+            return {"int8"}
+    return {"int4"}

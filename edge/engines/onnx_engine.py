@@ -67,7 +67,7 @@ class OnnxEngine:
         self._provider, layout = available(choice.provider), layout_of(checkpoint, choice.precision)
         self._bundle: Bundle = prepare(checkpoint, progress, layout)
         progress("opening the ONNX session")
-        self._weights = SessionWeights(checkpoint, layout)
+        self._weights = SessionWeights(checkpoint, layout, progress)
         self.weights_bytes, self.float_bytes = checkpoint.stored_bytes, np.dtype(layout.float_type).itemsize
         self._fast = self._open("fast")
         device = "cuda" if choice.provider == "cuda" else "cpu"

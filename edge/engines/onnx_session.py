@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from edge.engines.attention_kernel import without_flash_attention
 from edge.engines.choice import PROVIDERS
-from export.initializers import add_initializers, initializer_values
+from export.converted import session_values
+from export.initializers import add_initializers
 from export.layout import Layout
 from export.onnx_runtime import ort
 from models.checkpoint import Checkpoint
 from models.errors import MisuseError
+from models.progress import Progress
 from models.spec import DecoderSpec
 from models.states import state_shape, states_of
 from models.sublayers.states import Growing, Mark, fixed_shape
@@ -186,10 +188,13 @@ class Graph:
 
 
 class SessionWeights:
-    """The initializers of all sessions. They share memory with the checkpoint's file where its format allows."""
+    """The initializers of all sessions. They share memory with the checkpoint's file where its format allows.
 
-    def __init__(self, checkpoint: Checkpoint, layout: Layout) -> None:
-        arrays = initializer_values(checkpoint, layout)
+    Quantized weights in other formats are memory-mapped from the cache, as `export.converted` says.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, layout: Layout, progress: Progress) -> None:
+        arrays = session_values(checkpoint, layout, progress)
         self._values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays}
 
     def only(self, names: Collection[str]) -> "SessionWeights":

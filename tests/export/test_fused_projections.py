@@ -11,7 +11,8 @@ from export.initializers import initializer_values
 from export.layout import fused_groups, layout_of
 from export.quantizing import prepare_quantized
 from models.checkpoint import Checkpoint
-from models.precision import Scheme, Zero
+from models.precision import Mixed, Scheme, Zero
+from tests.mixed import mixed_checkpoint
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
 SCHEME = Scheme(4, 32, Zero.WHOLE)
@@ -75,3 +76,33 @@ def test_a_matrix_that_is_quantized_otherwise_keeps_a_product_of_its_own() -> No
     )
     found = products(traced(name, "fast", keep))
     assert found[:4] == ["layers.0.attn.query", "layers.0.attn.key", "layers.0.attn.out", "layers.0.ffn.gate_up"]
+
+
+@cache
+def mixed(graph: str, accuracy: int) -> onnx.GraphProto:
+    checkpoint = mixed_checkpoint()
+    return ir.to_proto(build(checkpoint.spec, graph, layout_of(checkpoint, Mixed(accuracy)))).graph
+
+
+@pytest.mark.parametrize(("graph", "accuracy"), [("fast", 0), ("std", 4)])
+def test_matrices_in_many_schemes_want_the_initializers_that_they_are_given(graph: str, accuracy: int) -> None:
+    checkpoint, held = mixed_checkpoint(), mixed(graph, accuracy).initializer
+    values = dict(initializer_values(checkpoint, layout_of(checkpoint, Mixed(accuracy))))
+    given = {name: (onnx.helper.np_dtype_to_tensor_dtype(value.dtype), value.shape) for name, value in values.items()}
+    assert {one.name: (one.data_type, tuple(one.dims)) for one in held if one.external_data} == given
+
+
+def test_matrices_are_fused_that_have_equal_schemes_in_the_graph() -> None:
+    """Codes of 2 and of 4 bits are both of 4 bits there. Matrices with an order are not fused."""
+    found = products(mixed("fast", 0))
+    assert {"layers.0.attn.qkv", "layers.1.attn.qkv", "layers.1.ffn.gate_up"} <= set(found)
+    assert {f"layers.2.attn.{part}" for part in ("query", "key", "value", "out")} <= set(found)
+    operators = {node.op_type for node in mixed("fast", 0).node}
+    assert {"QMoE", "Loop"} <= operators, "experts without offsets are computed in one operator, the others in a loop"
+
+
+def test_no_matrix_of_many_schemes_is_dense() -> None:
+    for graph, accuracy in (("fast", 0), ("std", 4)):
+        dense = {tensor.name for tensor in mixed(graph, accuracy).initializer if tensor.name.endswith(".weight")}
+        kept = {name for name in dense if name.removesuffix(".weight").rpartition(".")[2] not in ("norm", "router")}
+        assert kept == {"layers.0.ffn.shared_gate.weight", "layers.2.ffn.shared_gate.weight"}

@@ -185,7 +185,7 @@ def test_half_precision_weights_run_as_the_float32_they_stand_for(stored: type) 
 def test_a_graph_that_the_runtime_refuses_is_one_clear_message(monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = tiny_checkpoint("neox-full-rotary-relu")
     absent = {name: weight for name, weight in checkpoint.weights.items() if name != "head.norm.weight"}
-    monkeypatch.setattr("edge.engines.onnx_session.initializer_values", lambda *_: iter(absent.items()))
+    monkeypatch.setattr("edge.engines.onnx_session.session_values", lambda *_: iter(absent.items()))
     with pytest.raises(EdgeError, match=r"ONNX Runtime .* cannot open the graph .*fast\.onnx.*delete"):
         OnnxEngine(checkpoint, EngineChoice("onnx"), 1, lambda _: None)
 

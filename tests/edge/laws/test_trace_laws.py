@@ -103,7 +103,7 @@ def test_heads_and_neurons_sum_to_their_sublayer(name: str) -> None:
 def test_law_4_holds_on_quantized_weights(name: str, tmp_path: Path) -> None:
     dense, file = tiny_checkpoint(name), tmp_path / "model.safetensors"
     write_quantized(dense.spec, dense.weights, Scheme(4, 32, Zero.WHOLE), file, lambda _: None)
-    quantized = Checkpoint(tmp_path, dense.spec, *open_quantized(file, dense.spec))
+    quantized = Checkpoint(dense.source, dense.spec, *open_quantized(file, dense.spec))
     with Model(quantized, "torch", None, lambda _: None) as model:
         trace = watched_run(model, Watch.all())
     check_law_4(trace, open_readout(quantized))

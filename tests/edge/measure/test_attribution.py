@@ -138,7 +138,7 @@ def test_a_write_norm_is_a_length(seed: int, size: float) -> None:
 def test_quantized_weights_are_read_as_what_their_codes_stand_for(name: str, tmp_path: Path) -> None:
     dense, file = tiny_checkpoint(name), tmp_path / "model.safetensors"
     write_quantized(dense.spec, dense.weights, Scheme(8, 32, Zero.WHOLE), file, lambda _: None)
-    quantized = Checkpoint(tmp_path, dense.spec, *open_quantized(file, dense.spec))
+    quantized = Checkpoint(dense.source, dense.spec, *open_quantized(file, dense.spec))
     x = np.random.default_rng(0).standard_normal((3, dense.spec.d_model), np.float32)
     got, want = open_readout(quantized), open_readout(dense)
     head = "embed.weight" if dense.spec.tied else "head.weight"

@@ -7,8 +7,12 @@ import pytest
 from edge.profile.weight_memory import weight_bytes, weights_memory_bytes
 from edge.profile.work import work_of
 from edge.timing import Grain
+from export.initializers import initializer_values
+from export.layout import layout_of
 from models.parameters import parameter_shapes
+from models.precision import precision_of
 from models.spec import DecoderSpec, MoE, Sliding
+from tests.mixed import mixed_checkpoint
 from tests.scopes import scopes_of
 from tests.tiny import TINY_SPECS, tiny_checkpoint
 
@@ -102,3 +106,17 @@ def test_quantized_weights_are_smaller_where_they_stay_quantized() -> None:
     assert sizes["torch:int4"] == sizes["torch"] == 2 * sizes["torch:bf16"], "torch dequantizes to float32"
     assert sizes["onnx:int4"] < sizes["onnx:int8"] < sizes["torch"]
     assert sizes["onnx:int4"] < sizes["mlx:int4"], "an offset in float32 takes more than a code"
+
+
+def test_the_bytes_of_quantized_weights_are_those_that_engines_hold() -> None:
+    checkpoint = mixed_checkpoint()
+    for precision in ("mixed", "mixed-acc0"):
+        values = dict(initializer_values(checkpoint, layout_of(checkpoint, precision_of(precision))))
+        tied = ("head.codes", "head.scales", "head.zeros", "head.offsets")  # those of the embedding
+        counted = [value for name, value in values.items() if not name.startswith("rotary.") and name not in tied]
+        held = sum(value.nbytes for value in counted)
+        assert weights_memory_bytes(checkpoint.spec, weight_bytes(f"onnx:{precision}", checkpoint)) == held
+    rows, columns = checkpoint.weights["embed.weight"].shape
+    filled = rows * (2 * columns * 6 // 8 + columns // 16 * 8)
+    held = weight_bytes("mlx:mixed", checkpoint)("embed.weight", (rows, columns))
+    assert held == filled, "MLX has no groups of 16; they are filled up to 32"
