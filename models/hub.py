@@ -1,7 +1,8 @@
-"""Checkpoints of the Hugging Face hub by id, read from the hub's cache. Only `pull` contacts the hub."""
+"""Names of models on the Hugging Face hub, and checkpoints in the hub's cache. Nothing here contacts the hub."""
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import CheckpointError, EdgeError
@@ -10,12 +11,31 @@ from models.file_names import checked_file_name
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read once, when the hub's client is imported
 
 _ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_NAME = re.compile(rf"(?P<id>{_ID.pattern})(?::(?P<tag>[^/\\:\x00-\x1f]+))?")
 
-_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt", "tokenizer.model"]
+ENTRY = "models--"
+"""How names of folders in the hub's cache start."""
+
+FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt", "tokenizer.model"]
 """Files of a checkpoint and of a tokenizer. Pickled weights are not downloaded."""
 
-_COPIES = ["*/*", "consolidated*"]
+COPIES = ["*/*", "consolidated*"]
 """Copies of the weights for other tools, in subfolders or with the names of the original release."""
+
+
+@dataclass(frozen=True)
+class HubName:
+    """A model of the hub as users name it.
+
+    Attributes:
+        tag: A part of the name of a GGUF file, such as `Q4_K_M`; empty if none is named.
+    """
+
+    id: str
+    tag: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.id}:{self.tag}" if self.tag else self.id
 
 
 def is_hub_id(name: str) -> bool:
@@ -23,12 +43,18 @@ def is_hub_id(name: str) -> bool:
     return _ID.fullmatch(name) is not None
 
 
+def hub_name(text: str) -> HubName | None:
+    """The parts of `owner/model` or `owner/model:Q4_K_M`; None for other texts."""
+    match = _NAME.fullmatch(text)
+    return HubName(match["id"], match["tag"] or "") if match else None
+
+
 def cached(id: str) -> Path | None:
     """The folder of a checkpoint in the cache; None if it is absent or incomplete."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = _snapshot(id, local_only=True)
+        folder = snapshot(id, local_only=True)
     except (LocalEntryNotFoundError, OSError, ValueError):
         return None
     return folder if _is_whole(folder) else None
@@ -38,40 +64,7 @@ def entry_of(id: str) -> Path:
     """The cache folder of a model, with every downloaded file, complete or partial."""
     from huggingface_hub import constants
 
-    return Path(constants.HF_HUB_CACHE) / f"models--{id.replace('/', '--')}"
-
-
-def pull(id: str) -> Path:
-    """Downloads the current files of a checkpoint, resuming partial downloads, and returns its folder.
-
-    The hub's client shows progress and handles the login.
-
-    Raises:
-        CheckpointError: the model does not exist, is gated, has no weights that Edge reads, or the hub cannot be
-            reached.
-    """
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    from models.purpose import refuse_adapter
-    from models.weight_files import weight_files
-
-    missing = f"'{id}' was not pulled: the hub"
-    try:
-        folder = _snapshot(id)
-    except GatedRepoError as error:
-        raise CheckpointError(
-            f"{missing} requires a license; accept it on the model's page, then run 'hf auth login'"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(f"{missing} has no such model, or you have no access to it") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise CheckpointError(f"{missing} failed: {str(error).splitlines()[0]}") from error
-    try:
-        refuse_adapter(folder)
-        weight_files(folder)
-    except CheckpointError as error:
-        raise CheckpointError(f"'{id}' of the hub cannot be run: {error}") from error
-    return folder
+    return Path(constants.HF_HUB_CACHE) / f"{ENTRY}{id.replace('/', '--')}"
 
 
 def id_of(folder: Path) -> str | None:
@@ -120,7 +113,8 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
-def _snapshot(id: str, local_only: bool = False) -> Path:
+def snapshot(id: str, local_only: bool = False) -> Path:
+    """The folder of the current files of a checkpoint; downloads those that the cache lacks unless `local_only`."""
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(id, allow_patterns=_FILES, ignore_patterns=_COPIES, local_files_only=local_only))
+    return Path(snapshot_download(id, allow_patterns=FILES, ignore_patterns=COPIES, local_files_only=local_only))

@@ -4,8 +4,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge.engines.choice import engine_of
+from edge.engines.choice import check_sites
 from models.find_model import find_model
+from models.other_formats import is_gguf
 from tui.app import EdgeApp, MakeScreen, show
 
 
@@ -14,15 +15,15 @@ def look(model: str, engine: str, threads: int | None = None) -> None:
 
     Raises:
         EdgeError: there is no such model, or it is no trace.
-        MisuseError: an unknown engine.
+        MisuseError: an unknown engine, or one that gives logits only.
     """
     path = Path(model).expanduser()
-    if path.is_file():
+    if path.is_file() and not is_gguf(path):
         from edge.trace import open_trace
 
         show(EdgeApp().opening(path.name, partial(_with_trace, open_trace(path), path, threads)))
         return
-    engine_of(engine)
+    check_sites(engine, "edge look")
     find_model(model)
     show(EdgeApp().opening(f"{model} · {engine}", partial(_with_model, model, engine, threads)))
 

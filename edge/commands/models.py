@@ -1,35 +1,54 @@
-"""`edge models`: lists the bundled models, shows a model's sizes, and downloads models from the Hugging Face hub."""
+"""`edge models`: lists the models on this machine, shows a model's sizes, and downloads models of the hub."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from edge.commands.options import table_options
-from edge.picture.units import show_bytes
+from edge.picture.units import show_bytes, show_count
 from edge.tables import Cell, Column, Table
-from models.errors import MisuseError
 from models.sites import ATTENTION, FFN
 
 if TYPE_CHECKING:
+    from edge.listed_models import ListedModel
     from models.checkpoint import Checkpoint
     from models.spec import LayerSpec
 
 _LIST = (
     Column("model", "model"),
-    Column("parameters", "parameters", ","),
-    Column("layers", "layers"),
-    Column("context", "context, tokens"),
-    Column("size", "size"),
+    Column("source", "source"),
+    Column("parameters", "parameters", show_count),
+    Column("precision", "precision"),
+    Column("size_bytes", "size", show_bytes),
+    Column("readable", "readable"),
+    Column("why_not", "why not"),
 )
 _FACTS = (Column("what", "what"), Column("value", "value"))
 
 
+class _OrFolders(click.Group):
+    """A group whose first word may also be a folder: it is then listed."""
+
+    def resolve_command(
+        self, context: click.Context, words: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if words[0] in self.commands or words[0].startswith("-"):
+            return super().resolve_command(context, words)
+        return "list", list_models, words
+
+    def collect_usage_pieces(self, context: click.Context) -> list[str]:
+        return ["[OPTIONS]", "[FOLDER... | COMMAND]"]
+
+
 @click.group(
+    cls=_OrFolders,
     invoke_without_command=True,
     epilog="""\b
     Examples:
       edge models
+      edge models path/to/models
       edge models show fable-relu
       edge models pull openai-community/gpt2
     """,
@@ -37,9 +56,23 @@ _FACTS = (Column("what", "what"), Column("value", "value"))
 @table_options
 @click.pass_context
 def models(context: click.Context, layout: str | None) -> None:
-    """List the bundled models, show a model's sizes, or download a model."""
+    """List the models on this machine, show a model's sizes, or download a model.
+
+    Lists bundled models, and models in the hub's cache and in the folders of Ollama, LM Studio and llama.cpp, and in
+    every FOLDER. Other commands take their names as MODEL.
+    """
+    context.obj = layout
     if context.invoked_subcommand is None:
-        click.echo(_zoo_table().write(layout or "text"))
+        click.echo(_list_table(()).write(layout or "text"))
+
+
+@click.command("list")
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
+@table_options
+@click.pass_context
+def list_models(context: click.Context, folders: tuple[Path, ...], layout: str | None) -> None:
+    """List the models on this machine and those in FOLDERS."""
+    click.echo(_list_table(folders).write(layout or context.obj or "text"))
 
 
 @models.command(
@@ -53,7 +86,7 @@ def models(context: click.Context, layout: str | None) -> None:
 def show(model: str, layout: str | None) -> None:
     """Show the architecture and sizes of MODEL.
 
-    MODEL is a checkpoint folder, a hub model that 'edge models pull' downloaded, or a name that 'edge models' lists.
+    MODEL is a checkpoint folder, a GGUF file, or a name that 'edge models' lists.
     """
     from models.checkpoint import open_checkpoint
     from models.find_model import find_model
@@ -63,8 +96,9 @@ def show(model: str, layout: str | None) -> None:
 
 @models.command(
     epilog="""\b
-    Example:
+    Examples:
       edge models pull openai-community/gpt2
+      edge models pull owner/model-GGUF:Q4_K_M
     """
 )
 @click.argument("id")
@@ -74,51 +108,49 @@ def pull(id: str) -> None:
     ID is a name such as openai-community/gpt2, or the URL of the model's page. Downloads weights (safetensors), configs
     and tokenizer into the hub's cache, resumes interrupted downloads, and prints the folder. Other commands then take
     the id as MODEL; they never connect to the hub. Gated models need 'hf auth login' first.
+
+    A tag such as :Q4_K_M downloads one GGUF file instead, and prints its path. If a repository has only GGUF files, an
+    id without a tag means Q4_K_M, or else Q8_0, or else any of them.
     """
-    from models.hub import is_hub_id
-    from models.hub import pull as fetched
-    from models.other_formats import id_in_url
+    from models.other_formats import name_in_url
+    from models.pull import pull as fetched
 
-    id = id_in_url(id) or id
-    if not is_hub_id(id):
-        raise MisuseError(f"'{id}' is not a hub id; give one such as openai-community/gpt2")
-    click.echo(str(fetched(id)))
+    click.echo(str(fetched(name_in_url(id) or id)))
 
 
-def _zoo_table() -> Table:
-    from models.checkpoint import open_checkpoint
-    from models.parameters import parameter_count
-    from models.zoo import zoo_folder, zoo_names
+def _list_table(folders: Sequence[Path]) -> Table:
+    from edge.listed_models import listed_models
 
-    rows: list[tuple[Cell, ...]] = []
-    for name in zoo_names():
-        folder = zoo_folder(name)
-        if folder is not None:
-            held = open_checkpoint(folder)
-            spec = held.spec
-            rows.append((name, parameter_count(spec), spec.n_layers, spec.context, show_bytes(held.stored_bytes)))
-    return Table(_LIST, rows)
+    return Table(_LIST, [_listed_row(one) for one in listed_models(folders)])
+
+
+def _listed_row(one: "ListedModel") -> tuple[Cell, ...]:
+    from edge.listed_models import Unread
+
+    held = one.contents
+    if isinstance(held, Unread):
+        return (one.name, one.source, None, held.precision, held.stored_bytes, "no", held.why)
+    return (one.name, one.source, held.parameters, held.precision, held.stored_bytes, "yes", "")
 
 
 def _facts(held: "Checkpoint") -> Table:
     """One fact per row; sizes have the names used in the papers."""
     from edge.mixture_neurons import sizes_text
-    from export.quantizing import stored_precision
+    from edge.stored_kinds import precision_name
     from models.parameters import parameter_count
     from models.tokenizer import open_tokenizer
 
     spec, first = held.spec, held.spec.layers[0]
-    tokenizer = open_tokenizer(held.folder)
-    precision = stored_precision(held)
-    stored = (*([] if precision is None else [str(precision)]), *held.float_kinds)
+    tokenizer = open_tokenizer(held.source.texts())
     rows: list[tuple[Cell, Cell]] = [
         ("model", held.name),
-        ("folder", str(held.folder)),
+        ("path", str(held.source.path)),
         ("parameters", f"{parameter_count(spec):,}"),
         *_active(held),
         ("in attention", _share_of(held, ATTENTION)),
         ("in FFN", _share_of(held, FFN)),
-        ("stored", f"{show_bytes(held.stored_bytes)} as {', '.join(stored)}"),
+        ("stored", f"{show_bytes(held.stored_bytes)} as {precision_name(held)}"),
+        ("types", _types(held)),
         ("layers", str(spec.n_layers)),
         ("d_model", str(spec.d_model)),
         ("n_heads", _each(f"{one.n_heads}, {one.n_kv_heads} for keys and values" for one in spec.attentions)),
@@ -134,6 +166,14 @@ def _facts(held: "Checkpoint") -> Table:
         ("tokenizer", "none; only token ids can be run" if tokenizer is None else "tokenizer.json"),
     ]
     return Table(_FACTS, rows)
+
+
+def _types(held: "Checkpoint") -> str:
+    """The types of all matrices and vectors, and the share of the parameters in each."""
+    from edge.stored_kinds import stored_kinds
+
+    shares = {one.kind: f"{one.share:.0%}" if one.share >= 0.005 else "<1%" for one in stored_kinds(held)}
+    return ", ".join(f"{one.kind} {one.count} ({shares[one.kind]})" for one in stored_kinds(held))
 
 
 def _active(held: "Checkpoint") -> list[tuple[Cell, Cell]]:

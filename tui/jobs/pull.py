@@ -5,8 +5,11 @@ from pathlib import Path
 
 from edge.picture.units import show_bytes
 from edge.worker_process import WorkerProcess, cancelable
-from models.hub import cached, entry_of, pull
+from models.errors import EdgeError
+from models.find_model import find_model
+from models.hub import HubName, entry_of, hub_name
 from models.progress import Progress
+from models.pull import pull
 from tui.jobs.job import JobContext, ModelOnEngine
 from tui.jobs.load import Load
 from tui.jobs.periodic_progress import report_periodically
@@ -22,7 +25,7 @@ class Pull:
 
     def work(self, context: JobContext) -> None:
         id = self.target.model
-        if cached(id) is None:
+        if not _is_here(id):
             context.report(f"pulling {id}", can_stop=True)
             with cancelable(context.check):
                 WorkerProcess(f"the pull of {id}", fetch, context.progress_as(f"pulling {id}"), _NO_BARS, id).close()
@@ -31,9 +34,18 @@ class Pull:
 
 def fetch(report: Progress, id: str) -> None:
     """Downloads a model, and reports the bytes so far."""
-    folder = entry_of(id) / "blobs"
+    folder = entry_of((hub_name(id) or HubName(id)).id) / "blobs"
     with report_periodically(report, lambda: f"{show_bytes(_bytes_in(folder))} so far"):
         pull(id)
+
+
+def _is_here(id: str) -> bool:
+    """Whether a model is on this machine and complete."""
+    try:
+        find_model(id)
+    except EdgeError:
+        return False
+    return True
 
 
 def _bytes_in(folder: Path) -> int:

@@ -1,6 +1,7 @@
-"""The open dialog: a bundled model, a hub model or a folder on an engine; or a saved trace."""
+"""The open dialog: a model on this machine or of the hub, on an engine; or a saved trace."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,9 +13,11 @@ from textual.message import Message
 from textual.widget import Widget
 
 from edge.engines.choice import engine_of
-from models.hub import is_hub_id
-from models.other_formats import id_in_url
-from models.zoo import zoo_names
+from models.errors import EdgeError, MisuseError
+from models.find_model import find_model, similar_names
+from models.found.hub_cache import IncompleteDownloadError
+from models.hub import hub_name
+from models.other_formats import is_gguf, name_in_url
 from tui.available_models import AvailableItem, AvailableModels, engine_choices, find_available
 from tui.background_reader import BackgroundReader, BackgroundTaskFailed
 from tui.jobs.job import Job, ModelOnEngine
@@ -24,6 +27,8 @@ from tui.jobs.pull import Pull
 from tui.screens.dialog import Dialog, Field
 from tui.settings import Settings
 from tui.widgets.choice_list import Choice, ChoiceList
+
+_PLACEHOLDER = "a folder, a .gguf file, a trace, llama3.2:1b, owner/model, owner/model:Q4_K_M"
 
 TRACE = "trace:"
 """Prefix of the keys of traces, which may equal a folder of a model."""
@@ -56,7 +61,7 @@ class OpenScreen(Dialog[Job]):
         self._warned = ""
 
     def compose_fields(self) -> Iterator[Widget]:
-        yield Field("path or hub id", placeholder="a folder, a trace, or a hub id: owner/model", id="open-path")
+        yield Field("path or name", placeholder=_PLACEHOLDER, id="open-path")
         with Horizontal():
             yield ChoiceList(id="open-models")
             yield ChoiceList(id="open-engines")
@@ -77,15 +82,9 @@ class OpenScreen(Dialog[Job]):
 
     def on_available_models_found(self, message: AvailableModelsFound) -> None:
         available, models = message.available, self.query_one("#open-models", ChoiceList)
-        self._stored = {held.name: held.stored for held in (*available.zoo, *available.pulled, *available.folders)}
-        models.offer(
-            {
-                "bundled": _choices(available.zoo),
-                "in the hub cache": _choices(available.pulled),
-                "recent folders": _choices(available.folders),
-                "recent traces": _choices(available.traces, TRACE),
-            }
-        )
+        self._stored = {one.name: one.stored for items in available.models.values() for one in items}
+        by_source = {source: _choices(items) for source, items in available.models.items()}
+        models.offer(by_source | {"recent traces": _choices(available.traces, TRACE)})
         models.point_at(self._target.model if self._target else "")
 
     @on(ChoiceList.OptionHighlighted, "#open-models")
@@ -124,29 +123,40 @@ class OpenScreen(Dialog[Job]):
             self.open_chosen()
 
     def _open_named(self, text: str) -> None:
-        """Opens a path or id. The hub is used only after a second enter: a mistyped folder looks like an id."""
-        text = id_in_url(text) or text
-        path = Path(text).expanduser()
-        if path.is_file():
-            self.dismiss(OpenTrace(path))
-        elif path.is_dir():
-            self.dismiss(Load(ModelOnEngine(str(path.absolute()), self._engine)))
-        elif text in zoo_names():
-            self.dismiss(Load(ModelOnEngine(text, self._engine)))
-        elif is_hub_id(text) and (text in self._stored or self._warned == text):
+        """Opens a path or name. The hub is used only after a second enter: a mistyped folder looks like an id."""
+        text = name_in_url(text) or text
+        path = Path(os.path.expanduser(text))
+        try:
+            if path.is_file() and not is_gguf(path):
+                self.dismiss(OpenTrace(path))
+                return
+            find_model(text)
+        except (EdgeError, OSError) as error:
+            self._offer_pull(text, error)
+            return
+        self.dismiss(Load(ModelOnEngine(str(path.absolute()) if path.exists() else text, self._engine)))
+
+    def _offer_pull(self, text: str, error: Exception) -> None:
+        """Refuses what is not on this machine; downloads a name of the hub after a second enter."""
+        is_absent = isinstance(error, MisuseError | IncompleteDownloadError)
+        if not is_absent:
+            self.refuse(str(error))
+        elif hub_name(text) is None:
+            similar = ", ".join(similar_names(text))
+            hint = f"similar names: {similar}" if similar else "a hub id looks like openai-community/gpt2"
+            self.refuse(f"there is no folder or file '{text}', and no model of that name in the list; {hint}")
+        elif self._warned == text:
             self.dismiss(Pull(ModelOnEngine(text, self._engine)))
-        elif is_hub_id(text):
+        else:
             self._warned = text
             self.refuse(f"'{text}' is not on this machine; enter again downloads it from the Hugging Face hub")
-        else:
-            self.refuse(f"there is no folder or file '{text}'; a hub id looks like openai-community/gpt2")
 
     @property
     def _engine(self) -> str:
         return self.query_one("#open-engines", ChoiceList).current_choice or "onnx"
 
 
-def _choices(held: tuple[AvailableItem, ...], prefix: str = "") -> list[Choice]:
+def _choices(held: Sequence[AvailableItem], prefix: str = "") -> list[Choice]:
     return [Choice(prefix + one.name, _brief(one.name), one.description, one.opens) for one in held]
 
 

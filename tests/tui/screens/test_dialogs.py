@@ -11,6 +11,7 @@ from textual.widgets import Static
 import edge
 from edge.doctor import Check
 from models.zoo import zoo_names
+from tests.models.found.layouts import IQ2_XXS, small_llama, use_machine, write_hub, write_ollama
 from tests.models.hub_server import Hub, serving
 from tests.reference import REFERENCES, write_reference
 from tests.tui.app_driver import PATIENCE_S, AppDriver, running_app
@@ -41,12 +42,10 @@ def write_trace(file: Path, words: str = "Once upon a time", n_layers: int = 3) 
 
 @pytest.fixture
 def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the hub, here and in processes started from here."""
-    folder = tmp_path / "hub"
-    monkeypatch.setenv("HF_HUB_CACHE", str(folder))
-    monkeypatch.setenv("HF_HOME", str(folder / "home"))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
-    return folder
+    """An empty cache of the hub, here and in processes started from here, on a machine without other models."""
+    machine = use_machine(tmp_path / "home", monkeypatch)
+    monkeypatch.setenv("HF_HOME", str(machine / "hub-home"))
+    return Path(constants.HF_HUB_CACHE)
 
 
 # ---- opening ------------------------------------------------------------------------------------------------
@@ -130,11 +129,73 @@ async def test_engines_that_are_not_installed_are_gray_with_what_to_do(
 async def test_what_is_typed_may_be_a_folder_or_is_refused_with_the_way_out(hub_cache: Path, tmp_path: Path) -> None:
     async with running_app() as ui:
         dialog = await open_dialog(ui, "o", OpenScreen)
+        for name in ("~nobody-of-that-name/x", "x" * 5000, "\0", "../..:x"):
+            await type_in(ui, dialog, "#open-path", name)
+            assert ui.app.screen is dialog and note_of(dialog).startswith("✗"), name[:20]
         await type_in(ui, dialog, "#open-path", "no such thing")
         assert ui.app.screen is dialog and "no folder or file 'no such thing'" in note_of(dialog), note_of(dialog)
         await type_in(ui, dialog, "#open-path", str(tmp_path))
         await ui.until(lambda: len(ui.fake_models.opened) == 2, "the folder to open")
         assert ui.main.session.target == ModelOnEngine(str(tmp_path), "onnx")
+
+
+async def test_models_of_other_programs_are_listed_by_source_with_why_one_does_not_open(
+    hub_cache: Path, tmp_path: Path
+) -> None:
+    weights = small_llama(tmp_path / "small.gguf").read_bytes()
+    write_hub(hub_cache, "org/Small-GGUF", {"Small-Q8_0.gguf": weights})
+    root = tmp_path / "home" / ".ollama" / "models"
+    write_ollama(root, ("registry.ollama.ai", "library", "small", "latest"), weights)
+    write_ollama(root, ("registry.ollama.ai", "library", "torn", "latest"), weights, size=7)
+    small_llama(tmp_path / "home" / ".lmstudio" / "models" / "me" / "Rare" / "Rare.gguf", IQ2_XXS)
+    async with running_app(size=(200, 60)) as ui:
+        dialog = await open_dialog(ui, "o", OpenScreen)
+        await choose(ui, dialog, "#open-models", "small:latest")
+        lines = listed(dialog, "#open-models")
+        assert [line for line in lines if line in ("bundled", "hub cache", "Ollama", "LM Studio")] == [
+            "bundled",
+            "hub cache",
+            "Ollama",
+            "LM Studio",
+        ]
+        works = {one.id: not one.disabled for one in dialog.query_one("#open-models", ChoiceList).options if one.id}
+        assert works["org/Small-GGUF:Q8_0"] and works["small:latest"]
+        assert not works["torn:latest"] and not works["me/Rare"]
+        assert any("me/Rare" in line and "IQ2_XXS" in line for line in lines), lines
+        assert any("torn:latest" in line and "its manifest says 7" in line for line in lines), lines
+        await ui.press("enter")
+        await ui.until(lambda: len(ui.fake_models.opened) == 2, "the model to open")
+        await ui.idle()
+        assert ui.main.session.target is not None and ui.main.session.target.model == "small:latest"
+
+
+@pytest.mark.parametrize("name", ["small", "org/Small-GGUF:q8_0", "hf.co/org/Small-GGUF:Q8_0", "~/small.gguf"])
+async def test_what_is_typed_may_be_any_name_of_a_model(hub_cache: Path, tmp_path: Path, name: str) -> None:
+    home = tmp_path / "home"
+    weights = small_llama(home / "small.gguf").read_bytes()
+    write_hub(hub_cache, "org/Small-GGUF", {"Small-Q8_0.gguf": weights})
+    write_ollama(home / ".ollama" / "models", ("registry.ollama.ai", "library", "small", "latest"), weights)
+    typed = {"hf.co/org/Small-GGUF:Q8_0": "org/Small-GGUF:Q8_0", "~/small.gguf": str(home / "small.gguf")}
+    async with running_app() as ui:
+        dialog = await open_dialog(ui, "o", OpenScreen)
+        await type_in(ui, dialog, "#open-path", name)
+        await ui.until(lambda: len(ui.fake_models.opened) == 2, "the model to open")
+        await ui.idle()
+        assert ui.main.session.target == ModelOnEngine(typed.get(name, name), "onnx")
+        dialog = await open_dialog(ui, "o", OpenScreen)
+        await ui.until(lambda: len(listed(dialog, "#open-models")) > 3, "models to be listed")
+        assert ("recent folders and files" in listed(dialog, "#open-models")) is (name == "~/small.gguf")
+
+
+async def test_a_damaged_model_of_another_program_is_refused_and_never_pulled(hub_cache: Path, tmp_path: Path) -> None:
+    """A name of Ollama with a namespace looks like one of the hub."""
+    root = tmp_path / "home" / ".ollama" / "models"
+    write_ollama(root, ("registry.ollama.ai", "me", "torn", "q4"), b"GGUF", size=7)
+    async with running_app() as ui:
+        dialog = await open_dialog(ui, "o", OpenScreen)
+        await type_in(ui, dialog, "#open-path", "me/torn:q4")
+        await ui.press("enter")
+        assert ui.app.screen is dialog and "its manifest says 7" in note_of(dialog), note_of(dialog)
 
 
 async def test_a_model_that_does_not_load_leaves_the_current_one_open(hub_cache: Path, tmp_path: Path) -> None:
@@ -227,6 +288,25 @@ def deaf_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "600")
         monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "600")
         yield
+
+
+async def test_one_gguf_file_of_the_hub_is_pulled_and_loaded(
+    hub_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = small_llama(tmp_path / "small.gguf").read_bytes()
+    hub, name = Hub(HUB_ID, {f"small-{tag}.gguf": weights for tag in ("Q4_K_M", "Q8_0")}), f"{HUB_ID}:Q8_0"
+    with serving(hub) as endpoint:
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        async with running_app() as ui:
+            dialog = await open_dialog(ui, "o", OpenScreen)
+            await type_in(ui, dialog, "#open-path", name)
+            assert ui.app.screen is dialog and "enter again downloads it" in note_of(dialog) and not hub.asked
+            await ui.press("enter")
+            await ui.until(lambda: len(ui.fake_models.opened) == 2, "the pull to end")
+            await ui.idle()
+            assert ui.main.session.target == ModelOnEngine(name, "onnx")
+    sent = [line for line in hub.asked if line.startswith("GET") and ".gguf" in line]
+    assert sent and all("small-Q8_0" in line for line in sent), sent
 
 
 async def test_escape_ends_a_pull(hub_cache: Path, deaf_hub: None) -> None:
