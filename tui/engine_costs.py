@@ -149,7 +149,8 @@ def _against_machine(costs: Costs, summaries: list[DepthSummary]) -> Iterator[Co
         yield Heading(f"bandwidth · share of the {show_bytes(best)}/s of a memory benchmark")
         yield Cost("bytes per token", "bytes", tuple(summary.decode_bytes for summary in summaries))
         ratios = tuple(summary.bandwidth_ratio for summary in summaries)
-        yield Cost("end to end", "GB/s", tuple(ratio * best / 1e9 for ratio in ratios), ratios, of_benchmark=True)
+        rates_read = tuple(None if ratio is None else ratio * best / 1e9 for ratio in ratios)
+        yield Cost("end to end", "GB/s", rates_read, ratios, of_benchmark=True)
         for part in SUBLAYERS:
             found = [one[part] for one in rows]
             rates = tuple(row.bytes_per_s / 1e9 for row in found)

@@ -51,7 +51,7 @@ def mark_of(level: str) -> str:
 
 def headings(found: Comparison) -> tuple[tuple[str, str], ...]:
     """Name and tolerance of each engine."""
-    return tuple((one.name, f"tol. {show_tolerance(one.tolerance)}") for one in found.variants)
+    return tuple((one.name, f"tol. {show_tolerance(one.tolerance)}" if one.sites else "") for one in found.variants)
 
 
 def site_lines(found: Comparison) -> tuple[Line, ...]:
@@ -106,7 +106,10 @@ def _number(value: float) -> str:
 def first_differences(found: Comparison) -> str:
     """First site over tolerance: `onnx:int4 at layers.0.output, token 4 ' king'; onnx, mlx within tolerance`."""
     leaving = [f"{one.name} {_departure(one)}" for one in found.variants if one.first_divergent_site]
-    staying = ", ".join(one.name for one in found.variants if not one.first_divergent_site)
+    compared = [one for one in found.variants if one.sites]
+    staying = ", ".join(one.name for one in compared if not one.first_divergent_site)
+    if not compared:
+        return "no sites were compared"
     if not leaving:
         return "none, all engines within tolerance"
     return "; ".join([*leaving, *([f"{staying} within tolerance"] if staying else [])])
@@ -157,7 +160,10 @@ def _margin(one: ComparedVariant) -> str:
 def as_table(found: Comparison) -> Table:
     """Relative errors as a table: one row per site, one column per engine; the first row has the tolerances."""
     columns = (Column("site", "site"), *(Column(one.name, one.name, ".2g") for one in found.variants))
-    tolerances: tuple[str | float | None, ...] = ("tolerance", *(one.tolerance for one in found.variants))
+    tolerances: tuple[str | float | None, ...] = (
+        "tolerance",
+        *(one.tolerance if one.sites else None for one in found.variants),
+    )
     return Table(
         columns, [tolerances, *((site, *(one.sites.get(site) for one in found.variants)) for site in sites(found))]
     )

@@ -66,10 +66,10 @@ def places_table(found: "Comparison") -> Table:
         rows.append(
             (
                 one.name,
-                at.site if at else "none",
+                at.site if at else "none" if one.sites else "-",
                 f"{at.token} {at.piece!r}" if at else None,
                 show_error(at.relative_error) if at else None,
-                show_tolerance(one.tolerance),
+                show_tolerance(one.tolerance) if one.sites else None,
                 show_error(one.sites[worst]) if worst else None,
             )
         )
@@ -223,7 +223,7 @@ def _raw_differences(one: "ComparedVariant") -> dict[str, Cell]:
         "top1_agreement": same.top1_agreement,
         "flips": same.flips,
         "near_tie_flips": same.near_tie_flips,
-        "tolerance": one.tolerance,
+        "tolerance": one.tolerance if one.sites else None,
         "first_divergent_site": site.site if site else None,
         "first_divergent_site_token": site.token if site else None,
         "first_divergent_site_error": site.relative_error if site else None,

@@ -79,7 +79,7 @@ def lab(
     """
     _check(survey, (claims, text, tokens, questions), (keep, part, add), tokens)
     if survey is not None:
-        with open_model(model, engine, threads) as opened:
+        with open_model(model, engine, threads, "edge lab") as opened:
             survey_text(opened, survey, keep, part, add, layout)
         return
     from edge.compare.tokenized_text import beginning
@@ -91,7 +91,7 @@ def lab(
     wanted = chosen(EXPERIMENTS, claims)
     source, words = ("built in", None) if text is None else (text.name, beginning(text, tokens or MAX_PASSAGE_TOKENS))
     facts = None if questions is None else read_questions(questions)
-    with open_model(model, engine, threads) as opened:
+    with open_model(model, engine, threads, "edge lab") as opened:
         context = LabContext(opened, text=words, source=source, tokens=tokens, questions=facts, progress=print_message)
         _test(context, wanted, layout)
 

@@ -24,13 +24,13 @@ def look(target: str, engine: str, threads: int | None) -> None:
     """Open the terminal UI on a model or a saved trace.
 
     Use it to run prompts and to see attention weights, activation sparsity and latency. MODEL is a checkpoint folder,
-    a hub model that 'edge models pull' downloaded, or a name that 'edge models' lists (default: fable-relu). TRACE is a
-    file written by 'edge trace', which opens without running a model. Press ? in the UI for help.
+    a GGUF file, or a name that 'edge models' lists (default: fable-relu). TRACE is a file written by 'edge trace',
+    which opens without running a model. Press ? in the UI for help.
     """
-    from edge.engines.choice import engine_of
+    from edge.engines.choice import check_sites
     from models.find_model import find_model
 
-    engine_of(engine)
+    check_sites(engine, "edge look")
     if not Path(target).expanduser().is_file():
         find_model(target)
     is_served = "TEXTUAL_DRIVER" in os.environ  # as by `textual serve`, to a browser over pipes

@@ -134,24 +134,21 @@ def _read_stdin(name: str) -> str:
     return text
 
 
-def open_model(model: str, engine: str, threads: int | None) -> "Model":
-    """Loads a model; reports progress, and config keys that have no effect, on stderr."""
-    from edge.session import load
-    from models.checkpoint import unread_keys
-    from models.families.config import shown
-    from models.rebuilt import built_otherwise
+def open_model(model: str, engine: str, threads: int | None, looks_inside: str | None = None) -> "Model":
+    """Loads a model; reports progress, and config keys that have no effect, on stderr.
 
+    Args:
+        looks_inside: The command, if it needs an engine with sites.
+    """
+    from edge.engines.choice import check_sites
+    from edge.session import load
+
+    if looks_inside is not None:
+        check_sites(engine, looks_inside)
     with _interrupt_leaves():
         opened = load(model, engine, threads=threads, progress=print_message)
-    if unread := unread_keys(opened.checkpoint.folder):
-        names = ", ".join(shown(key) for key in unread[:8])
-        print_message(f"edge: config.json has keys that this model family does not use; they have no effect: {names}")
-    built, parts = built_otherwise(opened.checkpoint.folder)
-    if parts:
-        print_message(
-            f"edge: tokenizer.json is used as it stands, as in transformers 4; {built} of transformers 5 replaces its "
-            f"{' and '.join(parts)}, so some texts have other tokens there"
-        )
+    for note in opened.checkpoint.source.notes():
+        print_message(f"edge: {note}")
     return opened
 
 
@@ -161,13 +158,13 @@ def _interrupt_leaves() -> Iterator[None]:
 
     Removes the files that were being written.
     """
-    from export.atomic_folder import remove_leftovers
-    from export.bundle import cache_folder
+    from models.atomic_folder import remove_leftovers
+    from models.cache_folder import cache_folder
 
     def leave(*_: object) -> None:
         print_message("edge: interrupted")
-        for kind in ("graphs", "weights"):
-            remove_leftovers(cache_folder(kind))
+        for kind in cache_folder().glob("*/"):
+            remove_leftovers(kind)
         os._exit(130)
 
     before = signal.signal(signal.SIGINT, leave)

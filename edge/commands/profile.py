@@ -21,6 +21,7 @@ if TYPE_CHECKING:
       edge profile fable-relu -e torch -e onnx -e onnx:int4 -e mlx --json > profile.json
       edge profile path/to/checkpoint --depth 0 --depth 2048 --layers
       edge profile fable-relu --against profile.json
+      edge profile path/to/model.gguf -e onnx -e llama.cpp
     """
 )
 @click.argument("model")
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     multiple=True,
     default=("onnx",),
     show_default=True,
-    help="Engine: onnx, torch, mlx, onnx:int4 ...; may be repeated.",
+    help="Engine: onnx, torch, mlx, onnx:int4 ..., or llama.cpp on a GGUF file; may be repeated.",
 )
 @click.option("--threads", type=int, help="Number of CPU threads.  [default: physical cores]")
 @click.option(
@@ -82,6 +83,8 @@ def profile(
     Tables show medians and percentiles in ms. Decode tok/s is the mean rate, (n - 1) / (t_last - t_first). Coverage is
     the sum of all measured parts divided by the uninstrumented pass. Bandwidth and FLOP/s of each part are compared
     with a benchmark of this machine.
+
+    On a GGUF file, llama.cpp can be one of the engines (pip install 'edge-lens[llama]'). It is timed end to end only.
     """
     from edge.commands.profile_tables import profile_csv, profile_markdown, profile_summary, profile_text
     from edge.output import check_output
@@ -119,20 +122,22 @@ def _plan(depths: tuple[int, ...], prompt: int, tokens: int, rounds: int, repeat
 
 
 def _measure(model: str, engines: tuple[str, ...], threads: int | None, plan: "Plan", sparsity: bool) -> "Profile":
-    from edge.engines.choice import check_threads, engine_of
+    from edge.engines.choice import check_sites, check_threads, engine_of
     from edge.profile.measure import measure
     from edge.variant import variant_of
 
     check_threads(threads, "--threads")
     for engine in engines:
         engine_of(engine)  # before anything is measured
+    if sparsity:
+        check_sites(engines[0], "--sparsity")
     return measure([variant_of(model, engine, threads) for engine in engines], plan, print_message, sparsity=sparsity)
 
 
 def _save(found: "Profile", record: dict[str, object], output: Path | None) -> Path:
     """Writes all samples to the given file, or to a file in the cache."""
     from edge.output import write_text
-    from export.bundle import cache_folder
+    from models.cache_folder import cache_folder
 
     if output is None:
         folder = cache_folder("profiles")

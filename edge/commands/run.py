@@ -64,7 +64,7 @@ def run(
 ) -> None:
     """Run a prompt and print the generated text.
 
-    MODEL is a checkpoint folder, a hub model that 'edge models pull' downloaded, or a name that 'edge models' lists.
+    MODEL is a checkpoint folder, a GGUF file, or a name that 'edge models' lists.
     PROMPT can be '-' to read it from stdin; put -- before a PROMPT that begins with a dash.
 
     The text goes to stdout. Then stderr shows the number of tokens, the time to first token (ttft), and tok/s.
@@ -75,7 +75,7 @@ def run(
         raise MisuseError("--chat needs a PROMPT and cannot be combined with --ids; remove one of them")
     turns = _turns(prompt, system, chat)
     check_prompt(prompt, prompt_ids, f'edge run {model} "Hello"')
-    with open_model(model, engine, threads) as loaded:
+    with open_model(model, engine, threads, "--time" if timed else None) as loaded:
         stream = Stream()
         trace = loaded.run(
             None if turns else prompt,

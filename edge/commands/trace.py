@@ -100,7 +100,7 @@ def trace(
     prompt = text_argument(prompt, "PROMPT")
     check_prompt(prompt, prompt_ids, f'edge trace {model} "Hello" -o {output}')
     watch = _chosen_watch(parts, layers, logits, half)
-    with open_model(model, engine, threads) as loaded:
+    with open_model(model, engine, threads, "edge trace") as loaded:
         _print_cost(loaded, watch, prompt, prompt_ids, max_new_tokens)
         seen = loaded.run(
             prompt,

@@ -123,7 +123,7 @@ def _put_together(
 
 
 def _subject(name: str, own: VariantMeasurements, costs: Losses) -> VariantResult:
-    by_measure = zip(*own.seen.sparsity, strict=True)
+    by_measure = zip(*own.seen.sparsity, strict=True) if own.seen.sparsity else [()] * len(SHARE_MEASURES)
     return VariantResult(
         name=name,
         model=own.description.model,

@@ -1,7 +1,7 @@
 """Records the same tokens in each variant's process as trace files, and compares the files in this process."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -15,6 +15,8 @@ from edge.compare.routing import TokenRouting, layer_routing
 from edge.compare.sites import record, trace_errors, watches
 from edge.compare.tokenized_text import Window
 from edge.compare.variants import OpenVariant
+from edge.engines.choice import engine_of
+from edge.session import Model
 from edge.trace import Trace, open_trace
 from edge.watch import Watch
 from models.progress import Progress
@@ -28,6 +30,7 @@ class Recorded:
     """Results of one variant, one block of layers and one window at a time. The reference has only sparsity.
 
     Attributes:
+        has_sites: Whether sites can be recorded; without them only predictions are compared.
         sparsity: Exact-zero share and top-p sparsity of each layer.
         errors: Relative error of each token of the first window, by site, in the order of computation.
         heads: Jensen-Shannon divergence of each head, by layer of the reference.
@@ -35,6 +38,7 @@ class Recorded:
         scores: Differences of predictions, by window.
     """
 
+    has_sites: bool
     sparsity: list[tuple[float, ...]] = field(default_factory=list)
     errors: dict[str, Float64[np.ndarray, " token"]] = field(default_factory=dict)
     heads: list[tuple[float, ...] | None] = field(default_factory=list)
@@ -65,18 +69,29 @@ def compare_activations(
     members: Sequence[OpenVariant], ids: tuple[int, ...], recordings: Recordings, progress: Progress
 ) -> list[Recorded]:
     """Compares every site of every layer with the first variant, a few layers at a time."""
-    seen = [Recorded() for _ in members]
-    deepest = max((member.spec for member in members), key=lambda spec: spec.n_layers)
-    for watch in watches(deepest, len(ids)):
+    seen = [Recorded(member.remote.call(_has_sites)) for member in members]
+    inside = [member.spec for member, own in zip(members, seen, strict=True) if own.has_sites]
+    if not inside:
+        return seen
+
+    def sites(place: int, watch: Watch) -> AbstractContextManager[Trace | None]:
+        return recordings.of(members[place], ids, watch) if seen[place].has_sites else nullcontext()
+
+    for watch in watches(max(inside, key=lambda spec: spec.n_layers), len(ids)):
         layers = watch.layers or ()
         progress(f"comparing layers {layers[0]} to {layers[-1]} on {len(ids)} tokens")
-        with recordings.of(members[0], ids, watch) as reference:
+        with sites(0, watch) as reference:
             _note_sparsity(seen[0], reference)
-            for member, own in zip(members[1:], seen[1:], strict=True):
-                with recordings.of(member, ids, watch) as trace:
+            for place, own in enumerate(seen[1:], start=1):
+                with sites(place, watch) as trace:
                     _note_sparsity(own, trace)
                     _note_differences(own, trace, reference)
     return seen
+
+
+def _has_sites(model: Model) -> bool:
+    """Runs in a variant's process."""
+    return engine_of(model.engine).has_sites
 
 
 def compare_predictions(
@@ -94,15 +109,18 @@ def compare_predictions(
             for member, own in zip(members[1:], seen[1:], strict=True):
                 with recordings.of(member, window.ids, _LOGITS_ALONE) as trace:
                     own.scores.append(score(reference.site(LOGITS), trace.site(LOGITS), targets))
-                    if number == 1:
+                    if number == 1 and own.has_sites and seen[0].has_sites:
                         own.errors |= trace_errors(trace, reference)
 
 
-def _note_sparsity(own: Recorded, trace: Trace) -> None:
-    own.sparsity += [mean_sparsity(trace, layer) for layer in trace.watch.layers or ()]
+def _note_sparsity(own: Recorded, trace: Trace | None) -> None:
+    if trace is not None:
+        own.sparsity += [mean_sparsity(trace, layer) for layer in trace.watch.layers or ()]
 
 
-def _note_differences(own: Recorded, trace: Trace, reference: Trace) -> None:
+def _note_differences(own: Recorded, trace: Trace | None, reference: Trace | None) -> None:
+    if trace is None or reference is None:
+        return
     own.errors |= trace_errors(trace, reference)
     own.heads += [head_divergence(trace, reference, layer) for layer in reference.watch.layers or ()]
     own.routing += [layer_routing(trace, reference, layer) for layer in reference.watch.layers or ()]

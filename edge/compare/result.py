@@ -51,6 +51,7 @@ class VariantResult:
         engine: Engine, provider and precision, such as `onnx+cuda:int4`.
         versions: Versions of Edge and of the packages that ran the model.
         perplexity: Perplexity of the text, with its standard error.
+        sparsity: Each measure of activation sparsity by its key, one number per layer; none without sites.
     """
 
     name: str
@@ -63,6 +64,11 @@ class VariantResult:
     speed: Speed
     memory: Memory
 
+    @property
+    def has_sites(self) -> bool:
+        """Whether sites were recorded; a runtime beside the engines has none."""
+        return any(self.sparsity.values())
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedVariant(VariantResult):
@@ -70,7 +76,8 @@ class ComparedVariant(VariantResult):
 
     Attributes:
         tolerance: Largest relative error of a site that counts as equal.
-        sites: Relative error of each site that both have with the same shape, in the order of computation.
+        sites: Relative error of each site that both have with the same shape, in the order of computation. None if
+            one of them has no sites, such as llama.cpp; then there are no heads either.
         first_divergent_site: The first site over the tolerance; None if all are within it.
         first_divergent_token: The first token of greedy decoding that differs; None if all are equal.
         heads: For each layer of the reference, the mean Jensen-Shannon divergence of each head's attention pattern,

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from edge.engines.choice import engine_of
+from edge.engines.registry import check_beside
 from edge.session import Model
 from edge.variant import Variant, open_variant, prepare_variant
 from models.checkpoint import open_checkpoint
@@ -55,7 +55,9 @@ def chosen_variants(models: Sequence[str], engines: Sequence[str], threads: int 
     """Every model on every engine, in order; the first is the reference.
 
     Raises:
-        MisuseError: there is only one variant, an engine or a model is unknown, or vocabularies differ.
+        MisuseError: there is only one variant, an engine or a model is unknown, vocabularies differ, or a runtime
+            beside the engines does not read a model.
+        MissingPackageError: such a runtime is not installed.
     """
     for engine in engines:
         engine_of(engine)  # before anything is read
@@ -63,21 +65,23 @@ def chosen_variants(models: Sequence[str], engines: Sequence[str], threads: int 
         raise MisuseError(
             f"{models[0]} on {engines[0]} is one variant, and a comparison needs two; add -e ENGINE or another MODEL"
         )
-    folders = [find_model(model) for model in models]
-    specs = [open_checkpoint(folder).spec for folder in folders]
-    tokenizers = [open_tokenizer(folder) for folder in folders]
+    checkpoints = [open_checkpoint(find_model(model)) for model in models]
+    for engine, checkpoint in product(engines, checkpoints):
+        check_beside(engine_of(engine), checkpoint)
+    specs = [checkpoint.spec for checkpoint in checkpoints]
+    tokenizers = [open_tokenizer(checkpoint.source.texts()) for checkpoint in checkpoints]
     for model, spec, tokenizer in zip(models, specs, tokenizers, strict=True):
         _check_vocabulary(f"{models[0]} and {model}", specs[0], spec, tokenizers[0], tokenizer)
-    shown = _shown(models, folders)
+    shown = _shown(models, [checkpoint.name for checkpoint in checkpoints])
     return [
         ChosenVariant(
             name=engine if len(models) == 1 else f"{name} {engine}",
-            variant=Variant(folder, engine, threads),
+            variant=Variant(checkpoint.source.path, engine, threads),
             spec=spec,
             tokenizer=tokenizer,
         )
-        for (name, folder, spec, tokenizer), engine in product(
-            zip(shown, folders, specs, tokenizers, strict=True), engines
+        for (name, checkpoint, spec, tokenizer), engine in product(
+            zip(shown, checkpoints, specs, tokenizers, strict=True), engines
         )
     ]
 
@@ -101,14 +105,13 @@ def _check_vocabulary(
             f"{names} have vocabularies of {spec.vocab_size} and {other.vocab_size} tokens; distributions over "
             "different tokens cannot be compared"
         )
-    if tokenizer and other_tokenizer and tokenizer.rust.get_vocab() != other_tokenizer.rust.get_vocab():
+    if tokenizer and other_tokenizer and not tokenizer.agrees(other_tokenizer):
         raise MisuseError(
             f"{names} have vocabularies of one size whose tokens differ; distributions over different tokens cannot "
             "be compared"
         )
 
 
-def _shown(models: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """The folder name of each model, or the user's argument if two folders have the same name."""
-    names = [folder.name for folder in folders]
+def _shown(models: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The name of each model, or the user's argument if two have the same name."""
     return [name if names.count(name) == 1 else model for name, model in zip(names, models, strict=True)]

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from models.errors import MisuseError
-from models.precision import FP32, Float, Grouped, Precision, precision_of
+from models.precision import FP32, Float, Precision, precision_of
 
 PACKAGES = {"onnx": "onnxruntime", "torch": "torch", "mlx": "mlx"}
 """The package that each engine computes with."""
+
+BESIDE = {"llama.cpp": "llama_cpp"}
+"""Runtimes that are measured beside the engines, on GGUF files, and give logits only; and the package of each."""
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -34,6 +37,11 @@ class EngineChoice:
     name: str
     precision: Precision = FP32
     provider: str = "cpu"
+
+    @property
+    def has_sites(self) -> bool:
+        """Whether it is an engine, whose sites can be recorded; a runtime beside the engines gives logits only."""
+        return self.name in PACKAGES
 
     @property
     def float_kind(self) -> str:
@@ -68,8 +76,8 @@ def engine_of(text: str) -> EngineChoice:
     """
     where, colon, spelled = text.partition(":")
     name, plus, provider = where.partition("+")
-    if name not in PACKAGES:
-        close = get_close_matches(name, [*PACKAGES, "onnxruntime", "ort", "pytorch"], n=1)
+    if name not in PACKAGES | BESIDE:
+        close = get_close_matches(name, [*PACKAGES, *BESIDE, "onnxruntime", "ort", "pytorch"], n=1)
         meant = {"onnxruntime": "onnx", "ort": "onnx", "pytorch": "torch"}.get(close[0], close[0]) if close else None
         hint = f"; did you mean '{meant}'?" if meant else ""
         raise MisuseError(f"no engine '{name}'{hint} (engines: {', '.join(PACKAGES)})")
@@ -77,12 +85,29 @@ def engine_of(text: str) -> EngineChoice:
         raise MisuseError(
             f"no engine '{where}'; only onnx takes a provider: {', '.join(f'onnx+{one}' for one in PROVIDERS)}"
         )
+    if name in BESIDE:
+        if colon:
+            raise MisuseError(f"{name} computes with the weights of a GGUF file as they are; leave out ':{spelled}'")
+        return EngineChoice(name)
     precision, provider = precision_of(spelled) if colon else FP32, provider if plus else "cpu"
     floats = floats_of(name, provider)
     if isinstance(precision, Float) and precision.kind not in floats:
         runs = ", ".join((*floats, "int4", "int8"))
         raise MisuseError(f"engine '{where}' has no kernels for {precision}; it runs {runs}")
     return EngineChoice(name, precision, provider)
+
+
+def check_sites(text: str, need: str) -> None:
+    """Raises MisuseError if `need` shows what happens inside a model, and the engine gives logits only.
+
+    Raises the errors of `engine_of`, too.
+    """
+    choice = engine_of(text)
+    if not choice.has_sites:
+        raise MisuseError(
+            f"{need} shows what happens inside a model, and {choice.name} gives logits only; use an engine: "
+            f"{', '.join(PACKAGES)}"
+        )
 
 
 def check_threads(threads: int | None, name: str = "threads") -> None:
@@ -94,5 +119,5 @@ def check_threads(threads: int | None, name: str = "threads") -> None:
 def elsewhere(text: str, name: str) -> str:
     """The same choice on engine `name`: in the same precision, or in float32 if that engine has no kernels for it."""
     precision = engine_of(text).precision
-    runs = isinstance(precision, Grouped) or precision.kind in floats_of(name, "cpu")
+    runs = not isinstance(precision, Float) or precision.kind in floats_of(name, "cpu")
     return str(EngineChoice(name, precision if runs else FP32))

@@ -10,6 +10,8 @@ import numpy as np
 import psutil
 
 from edge import __version__
+from edge.engines.choice import engine_of
+from edge.engines.registry import check_beside
 from edge.profile.machine import Roofline, RooflineBenchmark, open_roofline_benchmark, this_machine
 from edge.profile.memory import Memory, measure_memory
 from edge.profile.memory_estimate import estimate_peak_bytes
@@ -130,6 +132,11 @@ class VariantRun:
         if first := self.process.call(first_token, self.ids[: workload.prompt // 2]):
             self.first_tokens.append(first)
 
+    @property
+    def has_sites(self) -> bool:
+        """Whether the engine can be timed inside."""
+        return engine_of(self.description.engine).has_sites
+
     def time_parts(self, workload: Workload, repeats: int) -> None:
         self.passes[workload.depth] = self.process.call(passes_of, self.ids, workload, repeats)
 
@@ -157,7 +164,7 @@ class VariantRun:
             PassProfile(
                 times=times, work=dict(work_of(spec, held, self.description.float_bytes, times.tokens, times.depth))
             )
-            for times in self.passes[workload.depth]
+            for times in self.passes.get(workload.depth, ())
         )
         return DepthProfile(workload=workload, rounds=tuple(self.rounds[workload.depth]), passes=passes)
 
@@ -199,7 +206,7 @@ def _measure_runs(
     for run in runs:
         run.record_memory(workloads)
     for workload in workloads:
-        for run in runs:
+        for run in (run for run in runs if run.has_sites):
             progress(f"depth {workload.depth}: instrumented passes of {run.description.engine}")
             run.time_parts(workload, plan.repeats)
     return [run.result(workloads) for run in runs]
@@ -209,13 +216,15 @@ def measure(variants: Sequence[Variant], plan: Plan, progress: Progress, sparsit
     """Profiles variants of one model; with `sparsity`, also what skipping inactive neurons would save in the first.
 
     Raises:
-        MisuseError: no depth fits the context.
+        MisuseError: no depth fits the context, or a runtime beside the engines does not read the model.
         EdgeError: a variant cannot be opened, or its process ended.
     """
-    checkpoint = open_checkpoint(variants[0].folder)
+    checkpoint = open_checkpoint(variants[0].path)
     workloads = plan.workloads(checkpoint.spec)
     if not workloads:
         raise MisuseError(f"no depth fits a context of {checkpoint.spec.context} tokens; give a smaller --depth")
+    for variant in variants:
+        check_beside(engine_of(variant.engine), checkpoint)
     for variant in variants:
         prepare_variant(variant, progress)
     estimated = [(variant, _estimated_peak_bytes(variant, checkpoint, workloads)) for variant in variants]

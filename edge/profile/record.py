@@ -42,7 +42,10 @@ class FirstToken:
 
 @dataclass(frozen=True, kw_only=True)
 class DepthProfile:
-    """Measurements at one depth: end-to-end rounds, then instrumented passes of a decode step and a prompt."""
+    """Measurements at one depth: end-to-end rounds, then instrumented passes of a decode step and a prompt.
+
+    A runtime beside the engines, such as llama.cpp, has no such passes.
+    """
 
     workload: Workload
     rounds: tuple[Round, ...]

@@ -74,22 +74,24 @@ class DepthSummary:
         return median(one.tokenize_ms for one in firsts) if firsts else None
 
     @property
-    def decode_bytes(self) -> float:
-        """Minimum bytes that a decode step reads from memory."""
-        return sum(work.touched_bytes for work in self.decode.work.values())
+    def decode_bytes(self) -> float | None:
+        """Minimum bytes that a decode step reads from memory; None without instrumented passes."""
+        return sum(work.touched_bytes for work in self.decode.work.values()) if self.decode else None
 
     @property
-    def bandwidth_ratio(self) -> float:
+    def bandwidth_ratio(self) -> float | None:
         """Bytes per second of a decode step, divided by the measured memory bandwidth.
 
-        Above 1 if the data of a step fits in the caches.
+        Above 1 if the data of a step fits in the caches. None without instrumented passes.
         """
+        if self.decode_bytes is None:
+            return None
         return self.decode_bytes / (median(self.intervals_ms) / 1e3) / bandwidth_bytes_per_s(self.profile)
 
     @property
-    def decode(self) -> PassProfile:
-        """The instrumented decode step."""
-        return next(one for one in self.at.passes if one.times.tokens == 1)
+    def decode(self) -> PassProfile | None:
+        """The instrumented decode step; None if the runtime cannot be timed inside."""
+        return next((one for one in self.at.passes if one.times.tokens == 1), None)
 
     @property
     def spread(self) -> float:

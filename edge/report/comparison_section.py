@@ -26,13 +26,19 @@ def comparison_section(comparison: Comparison, model: str) -> Section:
     what = note(
         *([tag("strong", other)] if compared != {model} else []),
         f"Compared with {reference.name} on {text.tokens:,} tokens of {source_title(text.source)} (teacher forcing); "
-        f"sites on the first {text.site_tokens:,}. ",
+        f"sites on the first {text.site_tokens:,}. {_without_sites(comparison)}",
         "Relative error of a site: max |a − b| / max |b| over all tokens, b being the reference. Tolerance: the error "
         "expected from the coarser of the two precisions. ● within tolerance, ○ over tolerance, ◀ first site over "
         "tolerance, where the difference starts. Bar: the relative error on a log scale from 1e-8 to 1; the line in it "
         "is the tolerance.",
     )
     return Section("parity", "Parity", (what, _summary(comparison), _matrix(comparison)))
+
+
+def _without_sites(comparison: Comparison) -> str:
+    """Names the variants that are compared by predictions only."""
+    names = [one.name for one in (comparison.reference, *comparison.variants) if not one.has_sites]
+    return f"Without sites: {', '.join(names)}. " if names else ""
 
 
 def _matrix(comparison: Comparison) -> Markup:
@@ -44,7 +50,8 @@ def _matrix(comparison: Comparison) -> Markup:
 
 
 def _variant_head(variant: ComparedVariant) -> Markup:
-    return tag("th", variant.name, tag("small", f"tolerance {_error(variant.tolerance)}"), scope="col")
+    tolerance = f"tolerance {_error(variant.tolerance)}" if variant.sites else "no sites"
+    return tag("th", variant.name, tag("small", tolerance), scope="col")
 
 
 def _site_row(site: str, comparison: Comparison) -> Markup:
@@ -120,6 +127,8 @@ def _margin(variant: ComparedVariant) -> str:
 
 
 def _first_site(variant: ComparedVariant) -> str:
+    if not variant.sites:
+        return "–"
     tie = ", router near tie" if variant.router_near_tie else ""
     return variant.first_divergent_site.site + tie if variant.first_divergent_site else "none"
 

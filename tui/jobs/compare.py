@@ -7,6 +7,7 @@ from edge.compare.measure import NEW_TOKENS, compare
 from edge.compare.speed import default_workload
 from edge.compare.tokenized_text import FEWEST_TOKENS, LONGEST_WINDOW, TokenizedText, tokenize_text
 from edge.compare.variants import ChosenVariant, chosen_variants, opened
+from edge.engines.choice import engine_of
 from edge.picture.pieces import show_piece
 from edge.picture.units import show_bytes
 from edge.trace import Trace
@@ -14,6 +15,7 @@ from edge.worker_process import cancelable
 from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
 from models.find_model import find_model
+from models.precision import Float, Grouped, Mixed
 from tui.jobs.estimate import EngineSet, opening_s, show_duration, token_s
 from tui.jobs.job import JobContext
 from tui.messages import EnginesCompared
@@ -24,6 +26,9 @@ COMPARING = "comparing engines"
 
 ROUNDS = 1
 """Timing rounds: this job compares numbers; `edge compare` and the time view take more rounds."""
+
+_SCALE_BYTES, _MIXED_BYTES = 0.1, 0.7
+"""Bytes per parameter: of the scales of quantized matrices; and of matrices in several schemes, in most files."""
 
 _NAMED = 24
 """Characters of a text in its name."""
@@ -110,5 +115,11 @@ def cost_text(model: ModelSummary, engines: Sequence[str], tokens: int, token_ns
 
 def _weight_bytes(engine: str) -> float:
     """Bytes per parameter; quantized matrices are most of a model."""
-    _, _, precision = engine.partition(":")
-    return {"": 4.0, "int8": 1.1, "int4": 0.6}.get(precision.partition("-")[0], 2.0)
+    choice = engine_of(engine)
+    match choice.precision:
+        case Float():
+            return float(choice.float_bytes)
+        case Grouped(scheme):
+            return scheme.bits / 8 + _SCALE_BYTES
+        case Mixed():
+            return _MIXED_BYTES

@@ -463,7 +463,7 @@ def test_stopping_a_comparison_kills_its_processes(byte_llama: Path) -> None:
 
 def test_weights_that_are_stored_quantized_are_compared_as_they_are(byte_llama: Path, tmp_path: Path) -> None:
     pytest.importorskip("mlx.core")
-    from tests.models.test_mlx_format import quantize
+    from tests.mlx_quantized import quantize
 
     engines = ("torch", "onnx", "onnx:int8", "mlx:int4")
     assert possible(str(byte_llama), engines) == engines
