@@ -8,6 +8,7 @@ import click
 
 from edge.commands.compare_tables import choices_table, layer_tables, places_table, summary_table, variant_table
 from edge.commands.options import parsed_ids, print_message, table_options
+from edge.commands.tensor_table import tensors_text
 from edge.picture.units import show_tolerance
 from edge.tables import Table
 from models.errors import MisuseError
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from edge.compare.tokenized_text import TokenizedText
     from edge.compare.variants import ChosenVariant
 
+_NEAR_TIES = "other top-1 token, reference's margin over its second below 0.1 nats"
 _LEGEND = {
-    "near ties": "other top-1 token, reference's margin over its second below 0.1 nats",
     "heads": "Jensen-Shannon divergence of attention, bits: mean of heads, largest",
     "pp": "share minus the reference's share, in percentage points",
 }
@@ -34,6 +35,8 @@ _ROUTING_LEGEND = {
     Examples:
       edge compare fable-relu -e torch -e onnx -e onnx:int4 -e mlx
       edge compare fable-relu fable-gelu
+      edge compare fable-relu -e onnx -e onnx:int4 --tensors
+      edge compare path/to/model.gguf -e onnx -e llama.cpp
       edge compare path/to/checkpoint -e torch -e onnx:int8 --text path/to/text --tokens 4096 --json
     """
 )
@@ -44,7 +47,7 @@ _ROUTING_LEGEND = {
     "engines",
     multiple=True,
     default=("onnx",),
-    help="Engine: onnx, torch, mlx, onnx:int4 ...; may be repeated.  [default: onnx]",
+    help="Engine: onnx, torch, mlx, onnx:int4 ..., or llama.cpp on a GGUF file; may be repeated.  [default: onnx]",
 )
 @click.option("--threads", type=int, help="Number of CPU threads.  [default: physical cores]")
 @click.option("--text", type=click.Path(path_type=Path), help="Text file to compare on.  [default: a built-in text]")
@@ -54,6 +57,8 @@ _ROUTING_LEGEND = {
 @click.option(
     "--tolerance", type=float, help="Largest relative error of a site that counts as equal.  [default: by precision]"
 )
+@click.option("--tensors", is_flag=True, help="What quantizing each matrix costs, for two variants.")
+@click.option("--by-kind", is_flag=True, help="With --tensors: all matrices of a kind together, such as ffn.down.")
 @table_options
 def compare(
     models: tuple[str, ...],
@@ -64,6 +69,8 @@ def compare(
     tokens: int,
     rounds: int,
     tolerance: float | None,
+    tensors: bool,
+    by_kind: bool,
     layout: str | None,
 ) -> None:
     """Compare speed, memory and predictions of engines, precisions or models.
@@ -83,25 +90,52 @@ def compare(
                  a mixture of experts, the share of tokens with the reference's experts. A flip is a token with others,
                  and a near tie if the reference's k-th score exceeds the next one by less than 0.1
 
+    On a GGUF file, llama.cpp can be one of the engines (pip install 'edge-lens[llama]'). It has no sites, and is
+    compared by speed, memory and predictions.
+
     CSV has one row per variant; JSON has all results.
+
+    With --tensors, two variants of one model are compared matrix by matrix: the first with one matrix of the second at
+    a time, then with one after another added, cheapest first. The price is KL divergence per megabyte saved on disk.
+    An interrupted run continues where it was.
     """
-    from edge.compare.measure import compare as compare_members
-    from edge.compare.result import to_json
-    from edge.compare.variants import chosen_variants, opened
+    from edge.compare.variants import chosen_variants
 
     _check(tokens, rounds, tolerance, threads)
+    _check_tensors(engines, tensors, by_kind)
     chosen = chosen_variants(models, engines, threads)
     passage = _passage(chosen[0], text, parsed_ids(ids), tokens)
+    if tensors:
+        click.echo(tensors_text(chosen, passage, by_kind, layout))
+    else:
+        click.echo(_comparison_text(chosen, passage, rounds, tolerance, layout))
+
+
+def _comparison_text(
+    chosen: "list[ChosenVariant]", passage: "TokenizedText", rounds: int, tolerance: float | None, layout: str | None
+) -> str:
+    """Compares the variants; the printed result."""
+    from edge.compare.measure import compare as compare_members
+    from edge.compare.result import to_json
+    from edge.compare.variants import opened
+
     with opened(chosen, print_message) as members:
         found = compare_members(members, passage, rounds=rounds, tolerance=tolerance, progress=print_message)
     match layout:
         case "json":
-            click.echo(json_text(to_json(found)))
+            return json_text(to_json(found))
         case "csv":
-            click.echo(variant_table(found).csv())
-        case _:
-            columns = shutil.get_terminal_size().columns
-            click.echo("\n\n".join(sections(found, layout or "text", columns)))
+            return variant_table(found).csv()
+    return "\n\n".join(sections(found, layout or "text", shutil.get_terminal_size().columns))
+
+
+def _check_tensors(engines: tuple[str, ...], tensors: bool, by_kind: bool) -> None:
+    from edge.engines.choice import check_sites
+
+    if by_kind and not tensors:
+        raise MisuseError("--by-kind groups the matrices of --tensors; add --tensors")
+    for engine in engines if tensors else ():
+        check_sites(engine, "--tensors")
 
 
 def _check(tokens: int, rounds: int, tolerance: float | None, threads: int | None) -> None:
@@ -129,23 +163,33 @@ def _passage(reference: "ChosenVariant", text: Path | None, ids: list[int] | Non
 
 def sections(found: "Comparison", layout: str, columns: int) -> list[str]:
     """The printed sections, most important first."""
-    reference, prompt = found.reference.name, found.text.prompt_tokens
+    prompt = found.text.prompt_tokens
     shown = [
         _opening(found),
         summary_table(found).write(layout),
-        _titled(f"First site over tolerance, compared with {reference}", [places_table(found)], layout) + _tied(found),
+        *_places(found, layout),
         _titled(
             f"First different token in greedy decoding, after {prompt} tokens of the text",
             [choices_table(found)],
             layout,
         ),
     ]
-    for one in found.variants:
+    compared = [one for one in found.variants if one.sites]
+    for one in compared:
         title = f"{one.name}, layer by layer: relative error of sites; * exceeds {show_tolerance(one.tolerance)}"
         shown.append(_titled(title, layer_tables(found, one, columns), layout))
     mark = "- " if layout == "md" else ""
-    legend = _LEGEND | (_ROUTING_LEGEND if any(one.routing for one in found.variants) else {})
+    legend = {"near ties": _NEAR_TIES} | (_LEGEND if compared else {})
+    legend |= _ROUTING_LEGEND if any(one.routing for one in found.variants) else {}
     return [*shown, "\n".join(f"{mark}{word}: {meaning}" for word, meaning in legend.items())]
+
+
+def _places(found: "Comparison", layout: str) -> list[str]:
+    """The section of first sites over tolerance; none if no sites were compared."""
+    if not any(one.sites for one in found.variants):
+        return []
+    title = f"First site over tolerance, compared with {found.reference.name}"
+    return [_titled(title, [places_table(found)], layout) + _tied(found)]
 
 
 def _tied(found: "Comparison") -> str:
@@ -170,7 +214,10 @@ def _opening(found: "Comparison") -> str:
         if unreliable
         else ""
     )
+    sites = f"; sites on the first {text.site_tokens}" if any(one.sites for one in found.variants) else ""
+    without = [one.name for one in (found.reference, *found.variants) if not one.has_sites]
+    blank = f"\nWithout sites, so compared by predictions, speed and memory: {', '.join(without)}." if without else ""
     return (
-        f"Compared with {found.reference.name} on {text.tokens} tokens of text ({text.source}); sites on the first "
-        f"{text.site_tokens}.\nTimes are medians over {rounds} interleaved rounds.{warning}"
+        f"Compared with {found.reference.name} on {text.tokens} tokens of text ({text.source}){sites}.\n"
+        f"Times are medians over {rounds} interleaved rounds.{blank}{warning}"
     )

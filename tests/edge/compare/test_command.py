@@ -132,7 +132,7 @@ def test_help_states_its_thresholds(said: Said) -> None:
         (["{model}", "-e", "torch"], 2, "is one variant"),
         ([], 2, "Missing argument 'MODEL...'"),
         (["{model}", "-e", "torch", "-e", "onx"], 2, "did you mean 'onnx'"),
-        (["{model}", "-e", "torch", "-e", "torch:int3"], 2, "no precision 'int3'"),
+        (["{model}", "-e", "torch", "-e", "torch:int9"], 2, "no precision 'int9'"),
         (["no/such/model", "-e", "torch", "-e", "onnx"], 2, "no folder 'no/such/model'"),
         (["{model}", "{empty}"], 1, "config.json"),
         (["{model}", "fable-relu"], 2, "have vocabularies of 257 and 4096 tokens"),

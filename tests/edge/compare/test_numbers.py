@@ -125,6 +125,12 @@ def test_what_overflows_is_beyond_every_tolerance() -> None:
         ("torch:int4", "onnx:int4", "int8"),
         ("torch:int4", "onnx:int4-acc0", "fp32"),
         ("torch:int4", "torch:int4-sym", "int4"),
+        ("torch:mixed", "mlx:mixed", "fp32"),
+        ("torch:mixed", "onnx:mixed-acc0", "fp32"),
+        ("torch:mixed", "onnx:mixed", "int8"),
+        ("torch:int6-g16-sym", "onnx:int6-g16-sym", "int8"),
+        ("torch", "torch:int5", "int4"),
+        ("torch", "torch:mixed", "int4"),
     ],
 )
 def test_the_tolerance_is_of_what_the_two_round(reference: str, variant: str, kind: str) -> None:
