@@ -50,7 +50,7 @@ lab: $(VENV)/.dev-stamp ## test every claim on the bundled models and on MODELS,
 	$(BIN)/python -m tests.bench.lab docs/lab.md $(MODELS)
 
 bench: $(VENV)/.bench-stamp ## compare speed with other runtimes, and write docs/benchmarks.md
-	$(BIN)/python -m tests.bench --write docs/benchmarks.md
+	$(BIN)/python -m tests.bench $(if $(ONLY),--only "$(ONLY)",--write docs/benchmarks.md)
 
 wheel: $(VENV)/.dev-stamp ## build the wheel into dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -8,13 +8,20 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from _pytest.outcomes import Skipped
+
 from edge.profile.machine import measure_roofline, this_machine
 from tests.bench import runtimes as who
 from tests.bench.checkpoint import LLAMA_135M, Shape, write_checkpoint
 from tests.bench.mixture import FEW, MIXTURE, MIXTURE_PAIRS
+from tests.bench.opening import report_opening
 from tests.bench.pairs import Pair, Result, RuntimeFailed, Workload, time_pair
 from tests.bench.record import Record, as_json, as_page, as_text, cells, line
 from tests.bench.runtimes import FEW_EXPERTS
+from tests.real import smollm2_gguf
+
+OPEN = "open"
+"""The name of the measurement of opening a file."""
 
 PAIRS = (
     Pair(who.EDGE_ONNX, who.BARE, decode_aim=0.85, prefill_aim=0.7),
@@ -24,6 +31,9 @@ PAIRS = (
     Pair(who.EDGE_INT4_WIDE, who.GENAI_INT4, decode_aim=1.3),
     Pair(who.EDGE_INT4, who.LLAMA_CPP_INT4),
     Pair(who.EDGE_INT4_WIDE, who.LLAMA_CPP_INT4),
+    Pair(who.EDGE_Q4_1, who.EDGE_SYMMETRIC, decode_aim=0.9),
+    Pair(who.EDGE_Q4_1, who.LLAMA_CPP_Q4_1, decode_aim=1.0),
+    Pair(who.EDGE_Q4_0, who.LLAMA_CPP_INT4),
     Pair(who.EDGE_DEEP, who.EDGE_ONNX, decode_aim=1 / 1.5),
     Pair(who.EDGE_ONNX, who.TRANSFORMERS),
     Pair(who.EDGE_MLX, who.MLX_LM, decode_aim=1.0, prefill_aim=1.0),
@@ -105,12 +115,26 @@ def main() -> int:
             command = _command(workload, options.only)
             records.append(Record(command, shape, workload, machine, results, left_out, rooflines))
             print(as_text(records[-1]))
+    if options.only in ("", OPEN):
+        _open_published(workload.threads)
+        if options.only:
+            return 0
     if options.json:
         options.json.write_text(as_json(records), encoding="utf8")
     if options.write:
         options.write.write_text(as_page(*records), encoding="utf8")
         _say(f"written to {options.write}")
     return 0 if any(record.results for record in records) else 1
+
+
+def _open_published(threads: int) -> None:
+    """Opens a published GGUF file with an empty cache, and again; prints what takes the time."""
+    try:
+        file = smollm2_gguf()
+    except Skipped as reason:
+        print(f"did not run: opening a GGUF file ({reason})")
+        return
+    report_opening(file, threads, _say)
 
 
 def _written(root: Path, shape: Shape) -> Path:

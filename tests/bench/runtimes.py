@@ -164,17 +164,28 @@ def _open_genai(folder: Path, threads: int, precision: str) -> Run:
     return lambda ids, count: _timed(tokens(ids, count), count)
 
 
+def _gguf_file(folder: Path, kind: str) -> Path:
+    """A GGUF file with the weights of a folder, all matrices in one type; written if it is not there."""
+    from tests.models.sources.converted import write_gguf
+
+    file = folder.parent / f"{folder.name}-{kind}.gguf"
+    if not file.exists():
+        write_gguf(folder, file, kind)
+    return file
+
+
+def _edge_gguf(kind: str, engine: str = "onnx") -> Callable[[Path, int], Run]:
+    """Edge on a GGUF file."""
+    return lambda folder, threads: _edge(engine)(_gguf_file(folder, kind), threads)
+
+
 def _llama_cpp(kind: str) -> Callable[[Path, int], Run]:
     """llama.cpp through its Python package, with a GGUF file of the same weights; keys and values in float16."""
 
     def open_llama_cpp(folder: Path, threads: int) -> Run:
         from llama_cpp import Llama
 
-        from tests.bench.gguf_file import write_gguf
-
-        file = folder.parent / f"{folder.name}-{kind}.gguf"
-        if not file.exists():
-            write_gguf(folder, file, kind)
+        file = _gguf_file(folder, kind)
         context = json.loads((folder / "config.json").read_text())["max_position_embeddings"]
         llama = Llama(str(file), n_ctx=context, n_threads=threads, n_threads_batch=threads, verbose=False)
 
@@ -265,6 +276,10 @@ GENAI = Runtime("onnxruntime-genai", ("onnxruntime-genai",), _genai("fp32"), den
 GENAI_INT4 = Runtime("genai int4", ("onnxruntime-genai",), _genai("int4"))
 LLAMA_CPP = Runtime("llama.cpp F32", ("llama-cpp-python", "gguf"), _llama_cpp("F32"), dense)
 LLAMA_CPP_INT4 = Runtime("llama.cpp Q4_0", ("llama-cpp-python", "gguf"), _llama_cpp("Q4_0"), q4_0)
+EDGE_Q4_1 = Runtime("edge onnx, Q4_1 file", ("onnxruntime", "gguf"), _edge_gguf("Q4_1"))
+EDGE_Q4_0 = Runtime("edge onnx, Q4_0 file", ("onnxruntime", "gguf"), _edge_gguf("Q4_0"))
+EDGE_SYMMETRIC = Runtime("edge onnx:int4-sym", ("onnxruntime",), _edge("onnx:int4-sym"))
+LLAMA_CPP_Q4_1 = Runtime("llama.cpp Q4_1", ("llama-cpp-python", "gguf"), _llama_cpp("Q4_1"))
 TRANSFORMERS = Runtime("transformers", ("transformers", "torch"), _open_transformers, dense)
 MLX_LM = Runtime("mlx-lm", ("mlx-lm", "mlx"), _mlx_lm(None), dense)
 MLX_LM_INT4 = Runtime("mlx-lm 4 bits", ("mlx-lm", "mlx"), _mlx_lm(4), INT4)
@@ -273,7 +288,7 @@ BY_NAME = {
     runtime.name: runtime
     for runtime in (
         EDGE_ONNX, EDGE_ONNX_SITES, EDGE_ONNX_ALL, EDGE_DEEP, EDGE_INT4, EDGE_INT4_WIDE, EDGE_MLX, EDGE_TORCH,
-        EDGE_INT4_FEW, EDGE_ONNX_FEW, EDGE_MLX_INT4,
+        EDGE_Q4_1, EDGE_Q4_0, EDGE_SYMMETRIC, LLAMA_CPP_Q4_1, EDGE_INT4_FEW, EDGE_ONNX_FEW, EDGE_MLX_INT4,
         BARE, GENAI, GENAI_INT4, LLAMA_CPP, LLAMA_CPP_INT4, TRANSFORMERS, MLX_LM, MLX_LM_INT4,
     )
 }  # fmt: skip

@@ -30,7 +30,7 @@ def test_every_weight_is_in_the_file(folder: Path, tmp_path: Path, kind: str) ->
     """Those of one head in llama.cpp's order, where halves are neighbors; to half a step of 16 in Q4_0."""
     from gguf.quants import dequantize
 
-    from tests.bench.gguf_file import write_gguf
+    from tests.models.sources.converted import write_gguf
 
     write_gguf(folder, tmp_path / "small.gguf", kind)
     stored = load_file(folder / "model.safetensors")
@@ -67,7 +67,7 @@ def greedy(llama: Any, prompt: list[int], count: int) -> list[int]:
 @pytest.mark.skipif(find_spec("llama_cpp") is None, reason="llama.cpp is built for benchmarks only")
 def test_its_tokens_are_edge_s(folder: Path, tmp_path: Path) -> None:
     """In its own process: it leaves files open."""
-    from tests.bench.gguf_file import write_gguf
+    from tests.models.sources.converted import write_gguf
 
     write_gguf(folder, tmp_path / "small.gguf", "F32")
     prompt = [5, 3, 1, 2, 40, 17]

@@ -41,7 +41,7 @@ def test_a_token_reads_the_same_bytes_of_few_experts_and_of_many() -> None:
 
 
 def test_the_file_for_llama_cpp_has_every_expert(folder: Path, tmp_path: Path) -> None:
-    from tests.bench.gguf_file import write_gguf
+    from tests.models.sources.converted import write_gguf
 
     write_gguf(folder, tmp_path / "mixture.gguf", "F32")
     stored = load_file(folder / "model.safetensors")
