@@ -45,11 +45,19 @@ def stored_kinds(checkpoint: Checkpoint) -> list[StoredKind]:
 
 def precision_name(checkpoint: Checkpoint) -> str:
     """The precision of the weights: `bf16`, `int4`; of GGUF files the main types, such as `Q4_K, Q6_K`."""
-    kinds = [one.kind for one in stored_kinds(checkpoint) if one.share >= _MAIN_SHARE]
-    if isinstance(checkpoint.source, Gguf):
-        return ", ".join(kinds)
+    if types := gguf_types(checkpoint):
+        return types
     stored = stored_precision(checkpoint)
-    return ", ".join(_PRECISIONS.get(kind, kind) for kind in kinds) if stored is None else str(stored)
+    return ", ".join(_PRECISIONS.get(kind, kind) for kind in _main(checkpoint)) if stored is None else str(stored)
+
+
+def gguf_types(checkpoint: Checkpoint) -> str:
+    """The main types of a GGUF file; empty for other checkpoints."""
+    return ", ".join(_main(checkpoint)) if isinstance(checkpoint.source, Gguf) else ""
+
+
+def _main(checkpoint: Checkpoint) -> list[str]:
+    return [one.kind for one in stored_kinds(checkpoint) if one.share >= _MAIN_SHARE]
 
 
 def _kinds(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:

@@ -33,6 +33,7 @@ class ModelSummary:
         threads: Threads of the engine; None for a saved trace.
         reads_text: Whether it has a tokenizer; without one, prompts are ids.
         stored: The precision of stored quantized weights, the only one they run in; empty for all others.
+        types: The main types of a GGUF file, such as `Q4_K, Q6_K`; empty for all others.
     """
 
     source: str
@@ -43,6 +44,7 @@ class ModelSummary:
     threads: int | None
     reads_text: bool
     stored: str = ""
+    types: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edge.stored_kinds import gguf_types
 from edge.trace import Trace
 from export.quantizing import stored_precision
 from models.parameters import parameter_count
@@ -34,6 +35,7 @@ def summary_of(target: ModelOnEngine, model: RunnableModel) -> ModelSummary:
         threads=model.threads,
         reads_text=model.tokenizer is not None,
         stored=str(stored_precision(model.checkpoint) or "") if model.checkpoint else "",
+        types=gguf_types(model.checkpoint) if model.checkpoint else "",
     )
 
 

@@ -66,7 +66,7 @@ class HeaderBar(Widget):
         spec = self.model.spec
         return [
             f"edge  {self.model.name}",
-            self.model.engine,
+            f"{self.model.engine} ({self.model.types})" if self.model.types else self.model.engine,
             f"{spec.n_layers} layers",
             f"{spec.n_heads} heads",
             f"{show_count(self.model.parameters)} parameters",
