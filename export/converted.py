@@ -36,6 +36,9 @@ _FILE = "model.safetensors"
 
 _ALIGNMENT = 8
 
+_REPORTS = 5
+"""Lines of progress of one file, since a matrix takes milliseconds."""
+
 
 def session_values(checkpoint: Checkpoint, layout: Layout, progress: Progress) -> Iterator[tuple[str, Values]]:
     """Yields the initializers of a session: from the cache if the weights must be converted.
@@ -99,7 +102,8 @@ def _write(checkpoint: Checkpoint, layout: Layout, file: Path, progress: Progres
 
     def tensors() -> Iterator[tuple[str, Values]]:
         for number, made in enumerate(steps, 1):
-            progress(f"converting quantized weights: {number} of {len(steps)}")
+            if number * _REPORTS // len(steps) > (number - 1) * _REPORTS // len(steps):
+                progress(f"converting quantized weights: {number} of {len(steps)}")
             for (name, plan), value in zip(made.planned.items(), made.values(), strict=True):
                 yield name, value
                 for filler, (kind, shape) in _filler(name, plan).items():

@@ -53,7 +53,7 @@ def test_the_second_opening_reads_no_matrix(tmp_path: Path, monkeypatch: pytest.
     held = from_file(tmp_path)
     for layout in (layout_of(held), layout_of(held, Mixed(0))):
         first, said = values(held, layout)
-        assert said[0].startswith("converting quantized weights: 1 of") and len(said) > 10
+        assert said[0].startswith("converting quantized weights: ") and len(said) > 1
         with monkeypatch.context() as patched:
             patched.setattr(QuantizedMatrices, "__getitem__", lambda *_: pytest.fail("a matrix was read"))
             again, said = values(held, layout)
