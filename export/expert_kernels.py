@@ -8,7 +8,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from export.experts import (
-    ROUNDS,
     Expert,
     Matrices,
     QuantizedExperts,
@@ -19,6 +18,7 @@ from export.experts import (
     outputs,
     quantized_fused,
 )
+from export.operands import ROUNDS
 from export.quantized import QuantizedStack
 from models.kernels import OneByOne, Probe
 from models.moe import Experts, Stack

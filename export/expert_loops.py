@@ -12,7 +12,9 @@ import numpy as np
 import onnx_ir as ir
 
 from export.constants import constant
-from export.experts import ABOVE, DOMAIN, NEURONS, OUTPUTS, ROUNDS
+from export.experts import ABOVE, NEURONS, OUTPUTS
+from export.names import DOMAIN
+from export.operands import ROUNDS
 from export.steps import RUNTIME, Steps, release_domain, replace_node
 from models.precision import Scheme, Zero
 from models.quantized import groups_of

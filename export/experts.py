@@ -16,11 +16,11 @@ from jaxtyping import Float, Int, Int32, UInt8
 from torch import Tensor
 from torch.onnx import ops
 
-from export.operands import ROUNDS as ROUNDS
+from export.names import DOMAIN
 from models.precision import Scheme, Zero
 from models.spec import Activation
 
-DOMAIN, NEURONS, OUTPUTS = "edge", "ExpertNeurons", "ExpertOutputs"
+NEURONS, OUTPUTS = "ExpertNeurons", "ExpertOutputs"
 
 ABOVE = 1.0
 """Clamped experts add this to `up`."""
@@ -57,7 +57,8 @@ class QuantizedExperts:
 
     Attributes:
         columns: Columns of a matrix before rows were padded to whole groups.
-        accuracy: `accuracy_level` of products; `ROUNDS` rounds activations to 8 bits, and needs whole groups.
+        accuracy: `accuracy_level` of products; with `export.operands.ROUNDS`, which needs whole groups, they round
+            activations to 8 bits.
     """
 
     scheme: Scheme

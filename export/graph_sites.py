@@ -12,17 +12,17 @@ from torch import Tensor
 from torch.onnx import ops
 
 from export.edit_rows import rows_of_edit
-from export.names import NEUTRAL, Dims, change_name
+from export.names import DOMAIN, NEUTRAL, Dims, change_name
 from models.sites import LOGITS, place_of, sites_of
 from models.spec import DecoderSpec
 
-_DOMAIN, _MARK = "edge", "Site"
+_MARK = "Site"
 
 
 def mark_site(value: Tensor, rows: Tensor | None = None) -> Tensor:
     """Marks a site while tracing. `rows` are the rows of an edit for each token, as in `models.kernels.Probe`."""
     inputs = [value] if rows is None else [value, rows]
-    return ops.symbolic(f"{_DOMAIN}::{_MARK}", inputs, dtype=value.dtype, shape=value.shape, version=1)
+    return ops.symbolic(f"{DOMAIN}::{_MARK}", inputs, dtype=value.dtype, shape=value.shape, version=1)
 
 
 def unique_sites(spec: DecoderSpec) -> list[str]:
@@ -61,8 +61,8 @@ def make_sites_editable(model: ir.Model, spec: DecoderSpec) -> None:
 def _marks(model: ir.Model) -> list[ir.Node]:
     """All marks, in the order of the sites. Removes their domain from the model's imports."""
     for imports in (model.opset_imports, model.graph.opset_imports):
-        imports.pop(_DOMAIN, None)
-    return [node for node in model.graph if node.domain == _DOMAIN and node.op_type == _MARK]
+        imports.pop(DOMAIN, None)
+    return [node for node in model.graph if node.domain == DOMAIN and node.op_type == _MARK]
 
 
 def _optional_input(name: str, neutral: float, axes: int) -> ir.Value:

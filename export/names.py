@@ -32,6 +32,9 @@ def change_name(site: str, part: str) -> str:
     return f"{site}.{part}"
 
 
+DOMAIN = "edge"
+"""The domain of operators that a traced graph has until it is finished."""
+
 INSIDE = "inside"
 """First word in the names of nodes inside a loop: `inside|Gemm|7`. Their time is part of the loop's own."""
 

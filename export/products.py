@@ -14,10 +14,11 @@ import numpy as np
 import onnx_ir as ir
 
 from export.constants import constant
+from export.names import DOMAIN
 from export.operands import Operand
 from export.steps import RUNTIME, Steps, release_domain, replace_node
 
-DOMAIN, PRODUCT, ROWS = "edge", "QuantizedProduct", "QuantizedRows"
+PRODUCT, ROWS = "QuantizedProduct", "QuantizedRows"
 
 PARTS = ("codes", "scales", "zeros", "offsets", "order")
 """The inputs of both operators after the first; absent ones are omitted. A product has a bias too."""

@@ -13,8 +13,9 @@ from torch.onnx import ops
 
 from export.experts import QuantizedExperts
 from export.layout import Layout
+from export.names import DOMAIN
 from export.operands import Operand
-from export.products import DOMAIN, PARTS, PRODUCT, ROWS, attributes_of
+from export.products import PARTS, PRODUCT, ROWS, attributes_of
 from models.decoder import Decoder, Embedding, Head
 from models.kernels import bound
 from models.moe import Stack

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from models.atomic_folder import atomic_folder
-from models.cache_folder import MOVED, cache_folder
+from models.cache_folder import MOVED, cache_folder, identity
 from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, MisuseError
 from models.precision import FP32, GROUPS, Float, Grouped, Mixed, Precision, Scheme
@@ -98,9 +98,7 @@ def _key(checkpoint: Checkpoint, scheme: Scheme, quantized: Sequence[str]) -> st
     written = {"bits": scheme.bits, "group": scheme.group, "zero": scheme.zero}
     digest = hashlib.sha256(dumps([FORMAT, written, quantized]).encode())
     if checkpoint.files:
-        for file in checkpoint.files:
-            stat = file.stat()
-            digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        digest.update(identity(checkpoint.files))
     else:
         for name, array in checkpoint.weights.items():
             digest.update(f"{name} {array.shape} {array.dtype}".encode() + np.ascontiguousarray(array).tobytes())

@@ -122,7 +122,8 @@ TARGETS: dict[str, Target] = {
 
 def text_files(checkpoint: Checkpoint) -> list[Path]:
     """Tokenizer, template and configs of a checkpoint, copied to every export."""
-    return [_copyable(checkpoint, file) for name in TEXT_FILES if (file := checkpoint.source.texts() / name).is_file()]
+    folder = checkpoint.source.texts()
+    return [_copyable(checkpoint, file) for name in TEXT_FILES if (file := folder / name).is_file()]
 
 
 def _copyable(checkpoint: Checkpoint, file: Path) -> Path:

@@ -21,8 +21,10 @@ def cache_folder(of: str = "") -> Path:
 
 def cache_key(files: Iterable[Path], *others: object) -> str:
     """A name for what is made from some files: they are identified by path, size and time of modification."""
-    digest = hashlib.sha256(repr(others).encode())
-    for file in files:
-        stat = file.stat()
-        digest.update(f"{file.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:32]
+    return hashlib.sha256(repr(others).encode() + identity(files)).hexdigest()[:32]
+
+
+def identity(files: Iterable[Path]) -> bytes:
+    """What changes if one of some files does."""
+    stats = ((file.resolve(), file.stat()) for file in files)
+    return "".join(f"{file} {stat.st_size} {stat.st_mtime_ns}\n" for file, stat in stats).encode()

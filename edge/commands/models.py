@@ -172,8 +172,9 @@ def _types(held: "Checkpoint") -> str:
     """The types of all matrices and vectors, and the share of the parameters in each."""
     from edge.stored_kinds import stored_kinds
 
-    shares = {one.kind: f"{one.share:.0%}" if one.share >= 0.005 else "<1%" for one in stored_kinds(held)}
-    return ", ".join(f"{one.kind} {one.count} ({shares[one.kind]})" for one in stored_kinds(held))
+    return ", ".join(
+        f"{one.kind} {one.count} ({f'{one.share:.0%}' if one.share >= 0.005 else '<1%'})" for one in stored_kinds(held)
+    )
 
 
 def _active(held: "Checkpoint") -> list[tuple[Cell, Cell]]:

@@ -126,7 +126,7 @@ def groups_of(first: Checkpoint, second: Checkpoint, *, by_kind: bool) -> list[G
         Group(
             name,
             tuple(names),
-            tuple(dict.fromkeys(kinds.get(one, str(second.weights[one].dtype)) for one in names)),
+            tuple(dict.fromkeys(kinds[one] if one in kinds else str(second.weights[one].dtype) for one in names)),
             sum(first.stored_bytes_of(one) - second.stored_bytes_of(one) for one in names),
         )
         for name, names in members.items()

@@ -8,10 +8,10 @@ import pytest
 
 from export.constants import constant
 from export.layout import layout_of
-from export.names import OPSET
+from export.names import DOMAIN, OPSET
 from export.onnx_runtime import ort
 from export.operands import Operand, in_graphs
-from export.products import DOMAIN, PARTS, PRODUCT, ROWS, attributes_of, expand_products
+from export.products import PARTS, PRODUCT, ROWS, attributes_of, expand_products
 from export.widened import values_of
 from models.errors import CheckpointError
 from models.precision import Scheme, Zero
