@@ -1,11 +1,12 @@
 """The models on this machine, with what their headers say, for lists."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.stored_kinds import precision_name
+from edge.stored_kinds import main_kinds, precision_name
 from export.quantizing import stored_precision
 from models.checkpoint import open_checkpoint
 from models.errors import EdgeError
@@ -14,8 +15,8 @@ from models.found.given import given_models
 from models.found.place import BrokenModel, FoundModel
 from models.found.places import models_of, places
 from models.parameters import parameter_count
-from models.sources.gguf_choice import part_names
-from models.sources.gguf_file import open_gguf
+from models.sources.gguf.choice import part_names
+from models.sources.gguf.file import open_gguf
 from models.zoo import zoo_folder, zoo_names
 
 BUNDLED, GIVEN = "bundled", "folder"
@@ -130,13 +131,12 @@ def _kinds_in(path: Path) -> str:
     if path.is_dir():
         return ""
     try:
-        counts: dict[str, int] = {}
+        sizes: Counter[str] = Counter()
         for tensor in open_gguf(path).tensors.values():
-            counts[tensor.kind] = counts.get(tensor.kind, 0) + tensor.stored_bytes
+            sizes[tensor.kind] += tensor.stored_bytes
     except EdgeError:
         return ""
-    least = sum(counts.values()) / 10
-    return ", ".join(kind for kind, count in sorted(counts.items(), key=lambda one: -one[1]) if count >= least)
+    return ", ".join(main_kinds(sizes))
 
 
 def _bytes_of(path: Path) -> int | None:

@@ -1,7 +1,7 @@
 """How the parameters of a checkpoint are stored, by type, read from headers only."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -9,7 +9,7 @@ from export.quantizing import stored_precision
 from models.checkpoint import Checkpoint
 from models.parameters import parameter_shapes
 from models.quantized import QuantizedMatrices
-from models.sources.gguf import Gguf
+from models.sources.gguf.source import Gguf
 from models.weights import DenseWeights, StoredWeights
 
 _MAIN_SHARE = 0.1
@@ -57,7 +57,13 @@ def gguf_types(checkpoint: Checkpoint) -> str:
 
 
 def _main(checkpoint: Checkpoint) -> list[str]:
-    return [one.kind for one in stored_kinds(checkpoint) if one.share >= _MAIN_SHARE]
+    return main_kinds({one.kind: one.share for one in stored_kinds(checkpoint)})
+
+
+def main_kinds(sizes: Mapping[str, float]) -> list[str]:
+    """The types that take more than a small share, the largest first."""
+    least = _MAIN_SHARE * sum(sizes.values())
+    return sorted((kind for kind, size in sizes.items() if size >= least), key=lambda kind: -sizes[kind])
 
 
 def _kinds(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
@@ -67,6 +73,6 @@ def _kinds(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     floats = weights.others if isinstance(weights, DenseWeights) else weights
     yield from quantized.kinds.items()
     if isinstance(floats, StoredWeights):
-        yield from ((name, one.place.kind) for name, one in floats.stored.items())
+        yield from ((name, one.places[0].kind) for name, one in floats.stored.items())
     else:
         yield from ((name, str(array.dtype)) for name, array in floats.items())

@@ -73,7 +73,7 @@ def match(
             _check_kind(config, tensor, one, stored.kinds)
             _check_shape(config, family, parameter, tensor, needed, one)
         multiplier = multipliers.get(part_of(name), 1.0)
-        parameters[name] = StoredParameter(place, stored.view, multiplier, places[1:], stored.join)
+        parameters[name] = StoredParameter(places, stored, multiplier)
     return parameters
 
 

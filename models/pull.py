@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models.errors import CheckpointError, EdgeError, MisuseError
 from models.hub import COPIES, HubName, hub_name, snapshot
-from models.sources.gguf_choice import file_with_tag, model_files, part_names, tag_of
+from models.sources.gguf.choice import file_with_tag, model_files, part_names, tag_of
 
 _NAMED = 8
 """Maximum number of tags in a message."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import CheckpointError, MisuseError
+from models.families.views import Stored
 from models.json_text import json_text, parse_json
 from models.parameters import parameter_shapes, parameters_of, part_of
 from models.precision import Scheme, Zero
@@ -165,7 +166,9 @@ def open_quantized(file: Path, spec: DecoderSpec) -> tuple[DenseWeights, Quantiz
         places, shapes = tensor_places(file), parameter_shapes(spec)
         names = [name for name in matrices(spec) if f"{stem_of(name)}.codes" in places]
         quantized = {name: _places_of(name, shapes[name], scheme, places) for name in names}
-        others = StoredWeights({name: StoredParameter(places[name]) for name in shapes if name not in quantized})
+        others = StoredWeights(
+            {name: StoredParameter((places[name],), Stored(name)) for name in shapes if name not in quantized}
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{file} has no quantized weights of this decoder ({error}); quantize them again"

@@ -1,14 +1,14 @@
 """Parameters by Edge's names, read from safetensors files at access."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.families.views import AsIs, Joining, View
+from models.families.views import Stored
 from models.parameters import Shapes
 from models.quantized import QuantizedMatrices
 from models.safetensors_file import TensorPlace
@@ -16,28 +16,20 @@ from models.safetensors_file import TensorPlace
 
 @dataclass(frozen=True)
 class StoredParameter:
-    """One parameter: its tensors, and how it is stored there."""
+    """One parameter: the places of its tensors, and how it is stored there."""
 
-    place: TensorPlace
-    view: View = field(default_factory=AsIs)
+    places: tuple[TensorPlace, ...]
+    way: Stored
     multiplier: float = 1.0
-    others: tuple[TensorPlace, ...] = ()
-    join: Joining | None = None
-
-    @property
-    def places(self) -> tuple[TensorPlace, ...]:
-        """The places of all its tensors."""
-        return (self.place, *self.others)
 
     def stored_bytes(self, shape: tuple[int, ...]) -> int:
         """Size on disk, given the parameter's shape; its tensor may have other parameters too."""
-        if self.join is None:
-            return prod(shape) * self.place.dtype.itemsize
+        if self.way.join is None:
+            return prod(shape) * self.places[0].dtype.itemsize
         return sum(prod(place.shape) * place.dtype.itemsize for place in self.places)
 
     def read(self) -> NDArray[np.generic]:
-        tensors = [place.read() for place in self.places]
-        value = self.view.read(tensors[0]) if self.join is None else self.join.join(tensors)
+        value = self.way.read([place.read() for place in self.places])
         # In float32: half precision would round the product.
         return value if self.multiplier == 1.0 else np.float32(self.multiplier) * value.astype(np.float32)
 

@@ -12,7 +12,7 @@ from export.quantizing import as_quantized, prepare_quantized, scheme_to_quantiz
 from models.checkpoint import Checkpoint
 from models.errors import MissingPackageError, MisuseError
 from models.progress import Progress
-from models.sources.gguf import Gguf
+from models.sources.gguf.source import Gguf
 
 
 def installed_engines() -> tuple[str, ...]:

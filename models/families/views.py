@@ -192,6 +192,10 @@ class Stored:
             return (self.view.stored_shape(shape),)
         return self.join.stored_shapes(shape, len(self.tensors))
 
+    def read(self, tensors: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+        """The parameter, from its stored tensors."""
+        return self.view.read(tensors[0]) if self.join is None else self.join.join(tensors)
+
 
 Part = str | tuple[str, View]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from models.errors import MisuseError
 from models.found.folders import DEPTH, UnreadableFolderError, names_in
 from models.found.place import BrokenModel, FoundModel
-from models.sources.gguf_choice import model_files
+from models.sources.gguf.choice import model_files
 
 
 def given_models(folder: Path) -> Iterator[FoundModel | BrokenModel]:

@@ -10,7 +10,7 @@ from models.errors import CheckpointError
 from models.found.folders import gguf_paths, names_in
 from models.found.place import BrokenModel, FoundModel
 from models.hub import ENTRY, HubName, cached, hub_name
-from models.sources.gguf_choice import file_with_tag, model_files, part_names, tag_of
+from models.sources.gguf.choice import file_with_tag, model_files, part_names, tag_of
 
 
 class IncompleteDownloadError(CheckpointError):

@@ -10,7 +10,7 @@ from models.found.folders import distinct, entry_named, home, names_in
 from models.found.hub_cache import find_gguf, gguf_in_cache
 from models.found.place import BrokenModel, FoundModel
 from models.hub import hub_name
-from models.sources.gguf_choice import file_with_tag, model_files
+from models.sources.gguf.choice import file_with_tag, model_files
 
 
 def llama_cpp_folders() -> tuple[Path, ...]:

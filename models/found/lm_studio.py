@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from models.found.folders import UnreadableFolderError, descend, entry_named, gguf_paths, home, names_in
 from models.found.place import BrokenModel, FoundModel
-from models.sources.gguf_choice import file_with_tag, model_files, tag_of
+from models.sources.gguf.choice import file_with_tag, model_files, tag_of
 
 
 def lm_studio_folders() -> tuple[Path, ...]:

@@ -5,8 +5,8 @@ from pathlib import Path
 from models.errors import CheckpointError
 from models.other_formats import is_gguf, of_file
 from models.sources.folder import Folder
-from models.sources.gguf import Gguf
-from models.sources.gguf_choice import model_files
+from models.sources.gguf.choice import model_files
+from models.sources.gguf.source import Gguf
 
 _NAMED = 4
 """Maximum number of files in a message."""

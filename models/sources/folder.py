@@ -16,7 +16,7 @@ from models.purpose import refuse_adapter, refuse_other_heads
 from models.quantized_file import has_head, is_quantized, open_quantized
 from models.rebuilt import built_otherwise
 from models.sources.matched import matched
-from models.sources.quantized_modules import quantized_parameters
+from models.sources.quantized_folders.quantized_modules import quantized_parameters
 from models.sources.source import Contents
 from models.tensor_names import StoredTensors
 from models.weight_files import tensors_in, weight_files

@@ -85,7 +85,7 @@ def _read(places: Stored, stored: Mapping[str, torch.Tensor]) -> np.ndarray:
         found = [stored.get(_IN_MEMORY.get(tensor, tensor)) for tensor in place.tensors]
         arrays = [tensor.numpy() for tensor in found if tensor is not None]
         if len(arrays) == len(found):
-            return place.view.read(arrays[0]) if place.join is None else place.join.join(arrays)
+            return place.read(arrays)
     raise AssertionError(f"the model has no '{places.tensor}' in memory")
 
 

@@ -7,7 +7,7 @@ import pytest
 from models.errors import CheckpointError
 from models.sources.choose import source_of
 from models.sources.folder import Folder
-from models.sources.gguf import Gguf
+from models.sources.gguf.source import Gguf
 from tests.folders import write_byte_llama
 from tests.models.found.layouts import small_llama
 

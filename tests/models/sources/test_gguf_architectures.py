@@ -11,7 +11,7 @@ from transformers import MistralConfig, MixtralConfig, PreTrainedModel, Qwen2Con
 
 import edge
 from models.checkpoint import Checkpoint, open_checkpoint
-from models.sources.gguf_config import ARCHITECTURES
+from models.sources.gguf.config import ARCHITECTURES
 from models.spec import DecoderSpec, Full, NoScaling, Rotary, Sliding
 from tests.models.sources.architectures import CASES, FIRST, SMALL, Make, Small
 from tests.models.sources.converted import write_gguf

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.precision import Zero
 from models.quantized import QuantizedMatrix
-from models.sources.gguf_blocks import BLOCK_SCHEMES, matrix_of
+from models.sources.gguf.blocks import BLOCK_SCHEMES, matrix_of
 
 HALVES = {
     "Q4_0": (0,),

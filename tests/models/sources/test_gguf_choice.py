@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.sources.gguf_choice import file_with_tag, model_files, part_names, tag_of
+from models.sources.gguf.choice import file_with_tag, model_files, part_names, tag_of
 
 FILES = [
     "gemma-3-F16.gguf", "gemma-3-BF16.gguf", "gemma-3-Q4_K_M.gguf", "gemma-3-UD-Q4_K_XL.gguf", "gemma-3-Q8_0.gguf",

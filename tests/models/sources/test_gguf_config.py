@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.errors import CheckpointError, SpecError
-from models.sources.gguf import Gguf
-from models.sources.gguf_config import ARCHITECTURES, config_of
-from models.sources.gguf_file import GgufFile, open_gguf
-from models.sources.gguf_keys import GgufKeys
+from models.sources.gguf.config import ARCHITECTURES, config_of
+from models.sources.gguf.file import GgufFile, open_gguf
+from models.sources.gguf.keys import GgufKeys
+from models.sources.gguf.source import Gguf
 from models.spec import DecoderSpec, SameScale, Sliding
 from tests.models.sources.architectures import FIRST, Small
 
@@ -266,3 +266,12 @@ def test_architectures_that_edge_does_not_read_are_named(small: Smalls) -> None:
     assert isinstance(other, str) and "'mamba'" in other and all(name in other for name in ARCHITECTURES)
     for keys in ({**opened.keys, "general.architecture": 3}, {}):
         assert "no key 'general.architecture'" in str(opened_with(opened, keys))
+
+
+def test_more_tokens_than_rows_of_the_embedding_are_refused(small: Smalls) -> None:
+    opened = open_gguf(small("llama").file)
+    tokens = {"tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": [b"a"] * 97}
+    source = Gguf(opened.files[0])
+    vars(source)["_opened"] = replace(opened, keys={**opened.keys, **tokens})
+    with pytest.raises(CheckpointError, match=r"has 97 tokens, and 'token_embd\.weight' has rows for 96"):
+        source.texts()

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from models.errors import CheckpointError
-from models.sources import gguf_values
-from models.sources.ggml_types import GGML_TYPES
-from models.sources.gguf_file import open_gguf
-from models.sources.gguf_values import Value
+from models.sources.gguf import values as gguf_values
+from models.sources.gguf.file import open_gguf
+from models.sources.gguf.ggml_types import GGML_TYPES
+from models.sources.gguf.values import Value
 from tests.campaign.gguf_files import make, use
 from tests.models.sources.gguf_writer import KeyValue, Tensor, header_pieces, write_gguf, write_split_gguf
 

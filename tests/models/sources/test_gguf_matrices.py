@@ -1,7 +1,8 @@
 """Quantized GGUF files of every architecture: Edge computes with exactly the weights in the file."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ from transformers import AutoModelForCausalLM
 
 import edge
 from models.checkpoint import open_checkpoint
+from models.errors import CheckpointError
 from models.parameters import parameters_of
-from models.sources.gguf_blocks import BLOCK_SCHEMES
+from models.sources.gguf.blocks import BLOCK_SCHEMES
+from models.sources.gguf.file import GgufFile, GgufTensor, open_gguf
+from models.sources.gguf.source import Gguf
 from tests.models.sources.architectures import CASES, FIRST, WIDE, Small
 from tests.models.sources.converted import Kinds, Tensors, write_gguf
 from tests.models.sources.test_gguf_architectures import IDS, logits_of
@@ -69,3 +73,19 @@ def test_every_matrix_stays_quantized_with_the_weights_of_the_file(
     for parameter, array in want.items():
         found = opened.weights[parameter].astype(np.float32)
         np.testing.assert_allclose(found, array.astype(np.float32), rtol=1e-6, atol=1e-9, err_msg=parameter)
+
+
+def test_a_type_that_edge_does_not_decode_is_refused_where_it_is_used(small: Callable[[str], Small]) -> None:
+    opened = open_gguf(small("llama").file)
+    undecoded = replace(opened.tensors["blk.0.ffn_up.weight"], kind="IQ2_XXS")
+    source = with_tensors(opened, {"mm.0.weight": undecoded})
+    assert source.read().spec, "a tensor that Edge does not use keeps a file from opening"
+    with pytest.raises(CheckpointError, match=r"'blk.0.ffn_up.weight' .* IQ2_XXS, .* Q4_K_M or Q8_0"):
+        with_tensors(opened, {"blk.0.ffn_up.weight": undecoded}).read()
+
+
+def with_tensors(opened: GgufFile, tensors: Mapping[str, GgufTensor]) -> Gguf:
+    """The source of a file with other tensors."""
+    source = Gguf(opened.files[0])
+    vars(source)["_opened"] = replace(opened, tensors={**opened.tensors, **tensors})
+    return source

@@ -9,8 +9,8 @@ import pytest
 
 from models.checkpoint import open_checkpoint
 from models.errors import CheckpointError, SpecError
-from models.sources.ggml_types import GGML_TYPES
-from models.sources.gguf_file import open_gguf
+from models.sources.gguf.file import open_gguf
+from models.sources.gguf.ggml_types import GGML_TYPES
 from tests.models.sources.architectures import Small
 from tests.models.sources.gguf_writer import KeyValue, Tensor, write_gguf
 

@@ -19,9 +19,9 @@ from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKEN
 from models.chat import Turn, open_chat_template
 from models.errors import CheckpointError
 from models.families.registry import FAMILIES
-from models.sources.gguf_file import open_gguf
-from models.sources.gguf_tokenizer import no_text, text_files
-from models.sources.pre_tokenizers import PRE_TOKENIZERS
+from models.sources.gguf.file import open_gguf
+from models.sources.gguf.pre_tokenizers import PRE_TOKENIZERS
+from models.sources.gguf.tokenizer import no_text, text_files
 from models.tokenizer import Tokenizer, open_tokenizer
 from tests.real import smollm2_gguf
 from tests.shared import shared

@@ -11,7 +11,7 @@ from edge.session import load
 from models.checkpoint import open_checkpoint
 from models.errors import CheckpointError, SpecError
 from models.precision import Zero
-from models.sources.quantized_modules import ModuleMatrix
+from models.sources.quantized_folders.quantized_modules import ModuleMatrix
 from tests.mlx_quantized import by_mlx_lm, change_config, quantize
 from tests.models.families.test_stored_experts import as_mlx_lm, rewritten
 from tests.reference import REFERENCES, write_reference

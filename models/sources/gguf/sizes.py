@@ -5,7 +5,7 @@ from typing import Any
 
 from models.errors import SpecError
 from models.families.attention_windows import FULL, SLIDING
-from models.sources.gguf_keys import GgufKeys
+from models.sources.gguf.keys import GgufKeys
 
 Keys = dict[str, Any]
 

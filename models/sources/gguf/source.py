@@ -13,14 +13,13 @@ from models.families.config import Config
 from models.families.family import Family
 from models.families.registry import FAMILIES
 from models.json_text import json_text
-from models.safetensors_file import DTYPES, TensorPlace
-from models.sources.gguf_blocks import BLOCK_SCHEMES
-from models.sources.gguf_config import config_of
-from models.sources.gguf_file import GgufFile, open_gguf
-from models.sources.gguf_keys import GgufKeys
-from models.sources.gguf_matrices import GgufMatrices
-from models.sources.gguf_names import names_of
-from models.sources.gguf_tokenizer import no_text, text_files
+from models.safetensors_file import TensorPlace
+from models.sources.gguf.config import config_of
+from models.sources.gguf.file import GgufFile, open_gguf
+from models.sources.gguf.keys import GgufKeys
+from models.sources.gguf.matrices import GgufMatrices
+from models.sources.gguf.names import names_of
+from models.sources.gguf.tokenizer import no_text, text_files
 from models.sources.matched import matched
 from models.sources.source import Contents
 from models.tensor_names import StoredTensors
@@ -71,7 +70,6 @@ class Gguf:
 
     def read(self) -> Contents:
         opened, (config, family) = self._opened, self._config()
-        self._check_kinds()
         places = {
             name: TensorPlace(one.file, one.kind, one.shape, one.offset_bytes) for name, one in opened.tensors.items()
         }
@@ -104,18 +102,15 @@ class Gguf:
             raise SpecError(f"'{tensor}' in {self.path} is {one.kind} {one.shape}; it must be a list of F32")
         return [float(number) for number in one.rows().view(np.float32).reshape(-1)]
 
-    def _check_kinds(self) -> None:
-        """Refuses types of tensors that Edge does not decode."""
-        for name, one in self._opened.tensors.items():
-            if one.kind not in BLOCK_SCHEMES and one.kind not in DTYPES:
-                raise CheckpointError(
-                    f"{self.path} has tensors of type {one.kind} ('{name}'), which Edge does not decode; download the "
-                    f"model in another one, such as Q4_K_M or Q8_0 (Edge decodes {', '.join(BLOCK_SCHEMES)})"
-                )
-
     def _texts(self) -> dict[str, str]:
         config, _ = self._config()
-        keys = self._opened.keys
+        keys, rows = self._opened.keys, config.keys["vocab_size"]
+        tokens = keys.get("tokenizer.ggml.tokens")
+        if isinstance(tokens, list) and len(tokens) > rows:
+            raise CheckpointError(
+                f"{self.path} has {len(tokens)} tokens, and 'token_embd.weight' has rows for {rows}; download the file "
+                "again, or another one of this model"
+            )
         ids = {f"{role}_token_id": keys.get(f"tokenizer.ggml.{role}_token_id") for role in ("bos", "eos")}
         stated = dict(config.keys) | {role: id for role, id in ids.items() if isinstance(id, int)}
         return {**text_files(keys, str(self.path)), "config.json": json_text(stated, indent=2) + "\n"}

@@ -10,7 +10,7 @@ from models.families.stacks import Halves
 from models.families.stacks import Interleaved as InterleavedHalves
 from models.families.views import AsIs, Interleaved, Rows, Shape, Stored, View
 from models.parameters import parameter_shapes
-from models.sources.gguf_keys import GgufKeys
+from models.sources.gguf.keys import GgufKeys
 from models.spec import Attention, DecoderSpec, MoE, Parallel, Rotary
 
 _PARTS = {

@@ -15,7 +15,7 @@ from models.code_bytes import codes_to_bytes
 from models.errors import CheckpointError, SpecError
 from models.families.config import Config, shown
 from models.precision import Zero
-from models.sources.stored_module import FLOATS, Layout, Module, Rows, Shape, codes_of, words_of
+from models.sources.quantized_folders.stored_module import FLOATS, Layout, Module, Rows, Shape, codes_of, words_of
 
 _BITS = 4
 

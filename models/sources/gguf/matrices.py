@@ -16,8 +16,9 @@ from models.matching import stored_way
 from models.parameters import parameters_of, part_of
 from models.precision import Scheme
 from models.quantized import QuantizedMatrices, QuantizedMatrix
-from models.sources.gguf_blocks import BLOCK_SCHEMES, matrix_of
-from models.sources.gguf_file import GgufTensor
+from models.safetensors_file import DTYPES
+from models.sources.gguf.blocks import BLOCK_SCHEMES, matrix_of
+from models.sources.gguf.file import GgufTensor
 from models.spec import DecoderSpec, MoE
 from models.sublayers.sublayer import Parameter
 from models.tensor_names import StoredTensors
@@ -65,7 +66,7 @@ class GgufMatrix:
 
     def _rows(self, stored: list[NDArray[np.generic]]) -> NDArray[np.generic]:
         shaped = [part.reshape(*tensor.shape[:-1], -1) for part, tensor in zip(stored, self.tensors, strict=True)]
-        rows = self.way.view.read(shaped[0]) if self.way.join is None else self.way.join.join(shaped)
+        rows = self.way.read(shaped)
         return np.ascontiguousarray(rows).reshape(-1, rows.shape[-1])
 
 
@@ -112,6 +113,11 @@ class GgufMatrices:
                 raise CheckpointError(
                     f"'{tensor}' in {one.file} is {one.shape}, and its keys require {needed} ({sizes}); download the "
                     "file again, or another one of this model"
+                )
+            if one.kind not in BLOCK_SCHEMES and one.kind not in DTYPES:
+                raise CheckpointError(
+                    f"'{tensor}' in {one.file} has the type {one.kind}, which Edge does not decode; download the model "
+                    f"in another one, such as Q4_K_M or Q8_0 (Edge decodes {', '.join(BLOCK_SCHEMES)})"
                 )
         held = tuple(self.held[tensor] for tensor in way.tensors)
         kinds = {one.kind for one in held}

@@ -13,8 +13,8 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, normalizers, pre_tokenizers, processors
 
 from models.json_text import json_text
-from models.sources.gguf_vocabulary import BYTE_LEVEL, PIECES, PIECES_WITH_MERGES, Vocabulary, kind_of, pre_of
-from models.sources.pre_tokenizers import PRE_TOKENIZERS
+from models.sources.gguf.pre_tokenizers import PRE_TOKENIZERS
+from models.sources.gguf.vocabulary import BYTE_LEVEL, PIECES, PIECES_WITH_MERGES, Vocabulary, kind_of, pre_of
 from models.tokenizer_errors import as_edge_error
 
 _SPACE = "▁"  # the space of sentencepiece

@@ -14,10 +14,10 @@ from jaxtyping import Float32, UInt8
 from models.code_bytes import codes_to_bytes
 from models.precision import Scheme, Zero
 from models.quantized import QuantizedMatrix, groups_of, row_bytes
-from models.sources.ggml_types import TYPE_NAMED
-from models.sources.gguf_k_blocks import iq4_xs, q2_k, q3_k, q4_k_or_q5_k, q6_k
-from models.sources.gguf_parts import Blocks, Parts
-from models.sources.gguf_small_blocks import halves, iq4_nl, mxfp4, q1_0, q8_0, tq2_0
+from models.sources.gguf.ggml_types import TYPE_NAMED
+from models.sources.gguf.k_blocks import iq4_xs, q2_k, q3_k, q4_k_or_q5_k, q6_k
+from models.sources.gguf.parts import Blocks, Parts
+from models.sources.gguf.small_blocks import halves, iq4_nl, mxfp4, q1_0, q8_0, tq2_0
 
 _STEP = 1 << 18
 """Weights that are decoded in one step: their codes fit a cache."""

@@ -16,8 +16,8 @@ from jaxtyping import UInt8
 
 from models.errors import CheckpointError
 from models.other_formats import refuse_pointer
-from models.sources.ggml_types import GGML_TYPES, TYPE_NAMED
-from models.sources.gguf_values import Cursor, Value
+from models.sources.gguf.ggml_types import GGML_TYPES, TYPE_NAMED
+from models.sources.gguf.values import Cursor, Value
 
 _MAGIC, _VERSIONS = b"GGUF", (2, 3)
 _OLDER = {b"lmgg": "GGML", b"fmgg": "GGMF", b"tjgg": "GGJT", b"algg": "GGLA"}

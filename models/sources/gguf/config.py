@@ -1,10 +1,10 @@
 """The config of a GGUF file: its keys by the names of Hugging Face, for the families that read configs."""
 
 from models.errors import SpecError
-from models.sources.gguf_architectures import ARCHITECTURES as ARCHITECTURES
-from models.sources.gguf_keys import GgufKeys
-from models.sources.gguf_rope import Factors, scaling_of
-from models.sources.gguf_sizes import Keys, sizes_of
+from models.sources.gguf.architectures import ARCHITECTURES as ARCHITECTURES
+from models.sources.gguf.keys import GgufKeys
+from models.sources.gguf.rope import Factors, scaling_of
+from models.sources.gguf.sizes import Keys, sizes_of
 
 
 def config_of(keys: GgufKeys, factors: Factors) -> Keys:

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float32, Int8, UInt8
 
 from models.code_bytes import codes_from_bytes
-from models.sources.gguf_parts import Blocks, Parts, field_bytes, field_numbers, planes
-from models.sources.gguf_small_blocks import IQ4_VALUES, looked_up
+from models.sources.gguf.parts import Blocks, Parts, field_bytes, field_numbers, planes
+from models.sources.gguf.small_blocks import IQ4_VALUES, looked_up
 
 
 def q2_k(blocks: Blocks) -> Parts:

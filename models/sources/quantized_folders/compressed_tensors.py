@@ -12,7 +12,7 @@ from typing import ClassVar
 from models.errors import SpecError
 from models.families.config import Config, shown
 from models.precision import Zero
-from models.sources.stored_module import FLOATS, Layout, Module, Rows, Shape, codes_of, words_of
+from models.sources.quantized_folders.stored_module import FLOATS, Layout, Module, Rows, Shape, codes_of, words_of
 
 _WIDTHS = (2, 3, 4, 5, 6, 8)
 

@@ -18,11 +18,11 @@ from models.parameters import parameters_of, part_of
 from models.precision import Scheme
 from models.quantized import QuantizedMatrices, QuantizedMatrix
 from models.safetensors_file import TensorPlace
-from models.sources.awq import Awq
-from models.sources.compressed_tensors import CompressedTensors
-from models.sources.gptq import Gptq
-from models.sources.mlx import Mlx
-from models.sources.stored_module import Format, Layout, Module, recoded
+from models.sources.quantized_folders.awq import Awq
+from models.sources.quantized_folders.compressed_tensors import CompressedTensors
+from models.sources.quantized_folders.gptq import Gptq
+from models.sources.quantized_folders.mlx import Mlx
+from models.sources.quantized_folders.stored_module import Format, Layout, Module, recoded
 from models.spec import DecoderSpec
 from models.tensor_names import StoredTensors
 
@@ -81,7 +81,7 @@ class ModuleMatrix:
 
     def _rows(self, parts: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
         """The rows of the parameter, from those of its modules."""
-        whole = self.way.view.read(parts[0]) if self.way.join is None else self.way.join.join(parts)
+        whole = self.way.read(parts)
         return np.ascontiguousarray(whole.reshape(-1, whole.shape[-1]))
 
 

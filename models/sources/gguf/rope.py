@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from models.errors import SpecError
-from models.sources.gguf_keys import GgufKeys
-from models.sources.gguf_sizes import head_dim_of
+from models.sources.gguf.keys import GgufKeys
+from models.sources.gguf.sizes import head_dim_of
 
 Table = dict[str, Any]
 

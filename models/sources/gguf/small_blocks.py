@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import UInt8
 
-from models.sources.gguf_parts import Blocks, Parts, field_bytes, field_numbers, planes
+from models.sources.gguf.parts import Blocks, Parts, field_bytes, field_numbers, planes
 
 IQ4_VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 MXFP4_VALUES = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from models.errors import SpecError
 from models.families.config import Config, shown
 from models.precision import Scheme, Zero
-from models.sources.stored_module import FLOATS, Layout, Module, Rows, Shape, recoded, words_of
+from models.sources.quantized_folders.stored_module import FLOATS, Layout, Module, Rows, Shape, recoded, words_of
 
 _WIDTHS = (2, 3, 4, 5, 6, 8)
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 
 from models.families.attention_windows import FULL
-from models.sources.gguf_keys import GgufKeys
-from models.sources.gguf_mixtures import gpt_oss, granite, granitemoe, mixtral, olmoe, qwen2moe, qwen3moe
-from models.sources.gguf_rope import original_context_of
-from models.sources.gguf_sizes import (
+from models.sources.gguf.keys import GgufKeys
+from models.sources.gguf.mixtures import gpt_oss, granite, granitemoe, mixtral, olmoe, qwen2moe, qwen3moe
+from models.sources.gguf.rope import original_context_of
+from models.sources.gguf.sizes import (
     Keys,
     biases_of,
     has_query_bias,

@@ -1,7 +1,7 @@
 """The keys of mixtures of experts in GGUF files, by the names of Hugging Face."""
 
-from models.sources.gguf_keys import GgufKeys
-from models.sources.gguf_sizes import (
+from models.sources.gguf.keys import GgufKeys
+from models.sources.gguf.sizes import (
     Keys,
     biases_of,
     has_query_bias,
