@@ -12,7 +12,7 @@ from _pytest.outcomes import Skipped
 
 from edge.profile.machine import measure_roofline, this_machine
 from tests.bench import runtimes as who
-from tests.bench.checkpoint import LLAMA_135M, Shape, write_checkpoint
+from tests.bench.checkpoint import LLAMA_1B, LLAMA_135M, Shape, write_checkpoint
 from tests.bench.mixture import FEW, MIXTURE, MIXTURE_PAIRS
 from tests.bench.opening import report_opening
 from tests.bench.pairs import Pair, Result, RuntimeFailed, Workload, time_pair
@@ -41,6 +41,15 @@ PAIRS = (
     Pair(who.EDGE_ONNX_ALL, who.EDGE_ONNX),
     Pair(who.EDGE_TORCH, who.TRANSFORMERS),
 )
+
+GGUF_PAIRS = (
+    Pair(who.EDGE_Q4_1, who.EDGE_Q4_0, decode_aim=0.9, model="1.2B"),
+    Pair(who.EDGE_Q4_K, who.EDGE_Q4_0, decode_aim=0.9, model="1.2B"),
+    Pair(who.EDGE_Q4_0, who.LLAMA_CPP_INT4, decode_aim=1.0, model="1.2B"),
+    Pair(who.EDGE_Q4_1, who.LLAMA_CPP_Q4_1, decode_aim=1.0, model="1.2B"),
+    Pair(who.EDGE_Q4_K, who.LLAMA_CPP_Q4_K, decode_aim=1.0, model="1.2B"),
+)
+"""GGUF files at the size that people run. Q4_0 has the scheme of int4-sym; Q4_1 and Q4_K have offsets."""
 
 
 def _say(message: str) -> None:
@@ -105,7 +114,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as temporary:
         os.environ["EDGE_CACHE"] = temporary  # graphs and codes made for this benchmark are deleted when it ends
         records = []
-        for shape, pairs in ((LLAMA_135M, PAIRS), (MIXTURE, MIXTURE_PAIRS)):
+        for shape, pairs in ((LLAMA_135M, PAIRS), (LLAMA_1B, GGUF_PAIRS), (MIXTURE, MIXTURE_PAIRS)):
             if not any(options.only in pair.name for pair in pairs):
                 continue
             folder = _written(Path(temporary), shape)
@@ -139,7 +148,7 @@ def _open_published(threads: int) -> None:
 
 def _written(root: Path, shape: Shape) -> Path:
     """The folder with a model of this shape; for a mixture, the one with fewer experts is next to it."""
-    folder = root / ("mixture" if shape is MIXTURE else "llama-135m")
+    folder = root / {LLAMA_135M.name: "llama-135m", LLAMA_1B.name: "llama-1b"}.get(shape.name, "mixture")
     for one, where in ((shape, folder), *(((FEW, root / FEW_EXPERTS),) if shape is MIXTURE else ())):
         _say(f"writing {one} ({one.float32_bytes / 1e6:.0f} MB)")
         write_checkpoint(where, one)

@@ -278,8 +278,10 @@ LLAMA_CPP = Runtime("llama.cpp F32", ("llama-cpp-python", "gguf"), _llama_cpp("F
 LLAMA_CPP_INT4 = Runtime("llama.cpp Q4_0", ("llama-cpp-python", "gguf"), _llama_cpp("Q4_0"), q4_0)
 EDGE_Q4_1 = Runtime("edge onnx, Q4_1 file", ("onnxruntime", "gguf"), _edge_gguf("Q4_1"))
 EDGE_Q4_0 = Runtime("edge onnx, Q4_0 file", ("onnxruntime", "gguf"), _edge_gguf("Q4_0"))
+EDGE_Q4_K = Runtime("edge onnx, Q4_K file", ("onnxruntime", "gguf"), _edge_gguf("Q4_K"))
 EDGE_SYMMETRIC = Runtime("edge onnx:int4-sym", ("onnxruntime",), _edge("onnx:int4-sym"))
 LLAMA_CPP_Q4_1 = Runtime("llama.cpp Q4_1", ("llama-cpp-python", "gguf"), _llama_cpp("Q4_1"))
+LLAMA_CPP_Q4_K = Runtime("llama.cpp Q4_K", ("llama-cpp-python", "gguf"), _llama_cpp("Q4_K"))
 TRANSFORMERS = Runtime("transformers", ("transformers", "torch"), _open_transformers, dense)
 MLX_LM = Runtime("mlx-lm", ("mlx-lm", "mlx"), _mlx_lm(None), dense)
 MLX_LM_INT4 = Runtime("mlx-lm 4 bits", ("mlx-lm", "mlx"), _mlx_lm(4), INT4)
@@ -288,7 +290,7 @@ BY_NAME = {
     runtime.name: runtime
     for runtime in (
         EDGE_ONNX, EDGE_ONNX_SITES, EDGE_ONNX_ALL, EDGE_DEEP, EDGE_INT4, EDGE_INT4_WIDE, EDGE_MLX, EDGE_TORCH,
-        EDGE_Q4_1, EDGE_Q4_0, EDGE_SYMMETRIC, LLAMA_CPP_Q4_1, EDGE_INT4_FEW, EDGE_ONNX_FEW, EDGE_MLX_INT4,
-        BARE, GENAI, GENAI_INT4, LLAMA_CPP, LLAMA_CPP_INT4, TRANSFORMERS, MLX_LM, MLX_LM_INT4,
+        EDGE_Q4_1, EDGE_Q4_0, EDGE_Q4_K, EDGE_SYMMETRIC, LLAMA_CPP_Q4_1, LLAMA_CPP_Q4_K, EDGE_INT4_FEW, EDGE_ONNX_FEW,
+        EDGE_MLX_INT4, BARE, GENAI, GENAI_INT4, LLAMA_CPP, LLAMA_CPP_INT4, TRANSFORMERS, MLX_LM, MLX_LM_INT4,
     )
 }  # fmt: skip

@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 
-from models.sources.gguf_file import open_gguf
+from models.sources.gguf.file import open_gguf
 from tests.campaign.mutate import damaged
 from tests.models.sources.gguf_writer import KeyValue, Tensor, header_pieces, write_split_gguf
 
