@@ -60,7 +60,7 @@ def _main(checkpoint: Checkpoint) -> list[str]:
     return main_kinds({one.kind: one.share for one in stored_kinds(checkpoint)})
 
 
-def main_kinds(sizes: Mapping[str, float]) -> list[str]:
+def main_kinds(sizes: Mapping[str, int | float]) -> list[str]:
     """The types that take more than a small share, the largest first."""
     least = _MAIN_SHARE * sum(sizes.values())
     return sorted((kind for kind, size in sizes.items() if size >= least), key=lambda kind: -sizes[kind])

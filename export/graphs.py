@@ -33,6 +33,7 @@ from export.layout import DENSE, Layout
 from export.names import Dims
 from export.products import expand_products
 from export.quantized import replace_quantized
+from export.torch_operators import build_operators_once
 from export.wrappers import Ecosystem, Fast, ForGenai, Watched, Wrapper
 from models.parts import TimedParts
 from models.sites import LOGITS, sites_of
@@ -168,6 +169,7 @@ def _trace(spec: DecoderSpec, plan: Plan, layout: Layout) -> ir.Model:
     varying: list[Any] = [_varying(dims) for _, _, dims in plan.inputs]
     varying.append(_by_layer(spec, [_varying(dims) for dims in states.values()]))
     names = [name for name, _, _ in plan.inputs] + list(states)
+    build_operators_once()
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             wrapper,

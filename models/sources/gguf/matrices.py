@@ -109,15 +109,15 @@ class GgufMatrices:
                     "another one of this model"
                 )
             one = self.held[tensor]
+            if one.kind not in BLOCK_SCHEMES and one.kind not in DTYPES:
+                raise CheckpointError(
+                    f"{one.file} has tensors of type {one.kind} ('{tensor}'), which Edge does not decode; download the "
+                    f"model in another one, such as Q4_K_M or Q8_0 (Edge decodes {', '.join(BLOCK_SCHEMES)})"
+                )
             if one.shape != needed:
                 raise CheckpointError(
                     f"'{tensor}' in {one.file} is {one.shape}, and its keys require {needed} ({sizes}); download the "
                     "file again, or another one of this model"
-                )
-            if one.kind not in BLOCK_SCHEMES and one.kind not in DTYPES:
-                raise CheckpointError(
-                    f"'{tensor}' in {one.file} has the type {one.kind}, which Edge does not decode; download the model "
-                    f"in another one, such as Q4_K_M or Q8_0 (Edge decodes {', '.join(BLOCK_SCHEMES)})"
                 )
         held = tuple(self.held[tensor] for tensor in way.tensors)
         kinds = {one.kind for one in held}
