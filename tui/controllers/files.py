@@ -98,7 +98,7 @@ class Files:
         if target is not None and loaded is not None:
             found = exporter()
             fix = "" if found.works else f"{found.detail}: {found.fix}"
-            self._screen.app.push_screen(ExportScreen(target.model, loaded.name, fix), self._export)
+            self._screen.app.push_screen(ExportScreen(target.model, loaded.name, fix, loaded.stored), self._export)
 
     def _export(self, job: Job | None) -> None:
         if job is not None:

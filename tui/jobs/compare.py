@@ -12,9 +12,7 @@ from edge.picture.pieces import show_piece
 from edge.picture.units import show_bytes
 from edge.trace import Trace
 from edge.worker_process import cancelable
-from models.checkpoint import open_checkpoint
 from models.errors import MisuseError
-from models.find_model import find_model
 from models.precision import Float, Grouped, Mixed
 from tui.jobs.estimate import EngineSet, opening_s, show_duration, token_s
 from tui.jobs.job import JobContext
@@ -34,9 +32,17 @@ _NAMED = 24
 """Characters of a text in its name."""
 
 
-def engine_sets(current: str, installed: Sequence[str]) -> tuple[EngineSet, ...]:
-    """Sets of engines to compare with torch, or with onnx without torch; each has at least two engines."""
+def engine_sets(current: str, installed: Sequence[str], stored: str = "") -> tuple[EngineSet, ...]:
+    """Sets of engines to compare with torch, or with onnx without torch; each has at least two engines.
+
+    Args:
+        stored: The precision of stored quantized weights, the only one they run in; then ONNX Runtime is compared with
+            activations in float32 too.
+    """
     reference = "torch" if "torch" in installed else "onnx"
+    if stored:
+        own = (f"{name}:{stored}" for name in (reference, *installed))
+        return (EngineSet("engines", _once(*own, f"onnx:{stored}-acc0", current)),)
     floats = (reference, *installed, current)
     quantizing = tuple(name for name in ("onnx", "mlx") if name in installed)
     int4, int8 = (tuple(f"{name}:int{bits}" for name in quantizing) for bits in (4, 8))
@@ -63,12 +69,6 @@ def passage_of(trace: Trace | None, chosen: ChosenVariant) -> TokenizedText:
     return TokenizedText(name.strip(), trace.tokens[:LONGEST_WINDOW])
 
 
-def possible(model: str, engines: Sequence[str]) -> tuple[str, ...]:
-    """The engines that can run a model: stored quantized weights cannot change precision."""
-    is_quantized = bool(open_checkpoint(find_model(model)).quantized)
-    return tuple(engine for engine in engines if not (is_quantized and ":" in engine))
-
-
 @dataclass(frozen=True)
 class CompareEngines:
     """Compares engines on the tokens of a run, each engine in a separate process.
@@ -83,10 +83,9 @@ class CompareEngines:
     trace: Trace | None
 
     def work(self, context: JobContext) -> None:
-        engines = possible(self.model, self.engines)
-        context.report(f"{COMPARING}: {', '.join(engines)}", can_stop=True)
+        context.report(f"{COMPARING}: {', '.join(self.engines)}", can_stop=True)
         report = context.progress_as(COMPARING)
-        chosen = chosen_variants([self.model], engines, None)
+        chosen = chosen_variants([self.model], self.engines, None)
         passage = passage_of(self.trace, chosen[0])
         with cancelable(context.check), opened(chosen, report) as members:
             found = compare(members, passage, rounds=ROUNDS, tolerance=None, progress=report)

@@ -29,13 +29,13 @@ class EngineSets:
     """Cycles through the sets of engines for the current model."""
 
     def __init__(
-        self, sets_for: Callable[[str, tuple[str, ...]], tuple[EngineSet, ...]], installed: tuple[str, ...]
+        self, sets_for: Callable[[str, tuple[str, ...], str], tuple[EngineSet, ...]], installed: tuple[str, ...]
     ) -> None:
         self._sets_for, self._installed, self._at = sets_for, installed, 0
 
     def available(self, model: ModelSummary | None) -> tuple[EngineSet, ...]:
         """All sets; none without a model that can be opened."""
-        return self._sets_for(model.engine, self._installed) if model and model.source else ()
+        return self._sets_for(model.engine, self._installed, model.stored) if model and model.source else ()
 
     def current(self, model: ModelSummary | None) -> EngineSet | None:
         """The current set."""

@@ -31,10 +31,15 @@ _BENCHMARK_S = 2.0
 _QUANTIZED = ("onnx:int4", "mlx:int4")
 
 
-def engine_sets(current: str, installed: tuple[str, ...]) -> tuple[EngineSet, ...]:
-    """Sets of engines to time: all installed, with quantized ones, or the current one."""
-    every = tuple(dict.fromkeys((current, *installed)))
-    quantized = tuple(engine for engine in _QUANTIZED if engine_of(engine).name in installed)
+def engine_sets(current: str, installed: tuple[str, ...], stored: str = "") -> tuple[EngineSet, ...]:
+    """Sets of engines to time: all installed, with quantized ones, or the current one.
+
+    Args:
+        stored: The precision of stored quantized weights, the only one they run in.
+    """
+    own = tuple(f"{name}:{stored}" for name in installed) if stored else installed
+    every = tuple(dict.fromkeys((current, *own)))
+    quantized = () if stored else tuple(one for one in _QUANTIZED if engine_of(one).name in installed)
     with_quantized = tuple(dict.fromkeys((*every, *quantized)))
     found = (
         EngineSet("installed engines", every),

@@ -27,7 +27,10 @@ PRECISIONS = (Choice("fp32", "fp32"), Choice("int8", "int8"), Choice("int4", "in
 
 
 class ExportScreen(Dialog[Export]):
-    """Tool, precision and folder; the proposed folder does not exist yet."""
+    """Tool, precision and folder; the proposed folder does not exist yet.
+
+    Weights that are stored quantized keep their precision, `stored`.
+    """
 
     DEFAULT_CSS = """
     ExportScreen > .frame { max-height: 16; }
@@ -37,9 +40,10 @@ class ExportScreen(Dialog[Export]):
     title_of_frame: ClassVar[str] = "export the model"
     keys: ClassVar[str] = "enter or a second click exports · tab next field · escape closes"
 
-    def __init__(self, model: str, name: str, lacking: str) -> None:
+    def __init__(self, model: str, name: str, lacking: str, stored: str = "") -> None:
         super().__init__()
         self._model, self._name, self._lacking = model, name, lacking
+        self._precisions = (Choice(stored, stored),) if stored else PRECISIONS
         self._offered, self._warned = "", ""
         self._at = "", ""
 
@@ -56,9 +60,9 @@ class ExportScreen(Dialog[Export]):
         )
         tools.border_title, precisions.border_title = Content("for"), Content("precision")
         tools.offer({"": TOOLS})
-        precisions.offer({"": PRECISIONS})
+        precisions.offer({"": self._precisions})
         tools.point_at("std")
-        precisions.point_at("fp32")
+        precisions.point_at(self._precisions[0].key)
         tools.focus()
         if self._lacking:
             self.refuse(self._lacking)

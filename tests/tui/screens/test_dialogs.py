@@ -473,6 +473,17 @@ async def test_an_export_writes_over_nothing_of_others(byte_llama: Path, tmp_pat
         assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["note.txt"]
 
 
+async def test_stored_codes_are_exported_in_their_own_precision_only(byte_llama: Path) -> None:
+    async with running_app() as ui:
+        ui.app.push_screen(dialog := ExportScreen(str(byte_llama), "byte-llama", "", "mixed"))
+        await ui.until(lambda: dialog.is_mounted, "the dialog to open")
+        await ui.idle()
+        precisions = dialog.query_one("#export-precisions", ChoiceList)
+        assert [option.id for option in precisions.options] == ["mixed"]
+        assert dialog.query_one("#export-out", Field).value.endswith("byte-llama-std-mixed")
+        await ui.press("escape")
+
+
 async def test_an_export_without_its_packages_names_them(byte_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = Check(name="export", works=False, detail="torch not installed", fix="pip install 'edge-lens[export]'")
     monkeypatch.setattr("tui.controllers.files.exporter", lambda: lacking)

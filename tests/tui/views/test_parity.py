@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from shutil import copytree
 from threading import Event
 
 import pytest
@@ -28,7 +27,7 @@ from tests.tui.app_driver import PATIENCE_S, AppDriver, lines_of, running_app
 from tests.tui.fake_model import FakeModel, FakeModels, small_spec
 from tui.app_factory import app_on_model, app_on_trace
 from tui.help import sections
-from tui.jobs.compare import CompareEngines, cost_text, engine_sets, passage_of, possible
+from tui.jobs.compare import CompareEngines, cost_text, engine_sets, passage_of
 from tui.jobs.job import JobContext, JobInterrupted, ModelOnEngine
 from tui.jobs.laws import CheckLaws
 from tui.messages import EnginesCompared, JobProgress, LawChecked, LawsQueued
@@ -461,15 +460,10 @@ def test_stopping_a_comparison_kills_its_processes(byte_llama: Path) -> None:
     assert not multiprocessing.active_children(), "processes outlived the comparison that was stopped"
 
 
-def test_weights_that_are_stored_quantized_are_compared_as_they_are(byte_llama: Path, tmp_path: Path) -> None:
-    pytest.importorskip("mlx.core")
-    from tests.mlx_quantized import quantize
-
-    engines = ("torch", "onnx", "onnx:int8", "mlx:int4")
-    assert possible(str(byte_llama), engines) == engines
-    copytree(byte_llama, tmp_path, dirs_exist_ok=True)
-    quantize(tmp_path, bits=4)
-    assert possible(str(tmp_path), engines) == ("torch", "onnx")
+def test_weights_that_are_stored_quantized_are_compared_as_they_are() -> None:
+    (only,) = engine_sets("onnx:mixed", ("onnx", "torch", "mlx"), "mixed")
+    assert only.engines == ("torch:mixed", "onnx:mixed", "mlx:mixed", "onnx:mixed-acc0")
+    assert engine_sets("onnx:int4", ("onnx",), "int4")[0].engines == ("onnx:int4", "onnx:int4-acc0")
 
 
 def test_what_it_takes_grows_with_engines_and_tokens() -> None:

@@ -449,6 +449,10 @@ def test_engines_to_time_are_distinguished_and_no_choice_is_repeated() -> None:
         ("onnx:int4",),
     ]
     assert len(engine_sets("torch", ("torch",))) == 1, "with one engine there is nothing to choose"
+    stored = engine_sets("onnx:mixed", ("onnx", "mlx"), "mixed")
+    assert [one.engines for one in stored] == [("onnx:mixed", "mlx:mixed"), ("onnx:mixed",)], (
+        "stored weights are offered in a precision that they do not have"
+    )
 
 
 def test_a_plan_fits_a_short_context() -> None:
