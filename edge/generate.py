@@ -217,7 +217,7 @@ class _TokenSampler:
     """Samples tokens and stores them with their log-probabilities and times."""
 
     def __init__(self, request: Request, vocab_size: int, on_token: OnToken) -> None:
-        self._sampling, self._on_token = request.sampling, on_token
+        self._sampling, self._on_token, self._prompt = request.sampling, on_token, request.ids
         self._log = LogProbabilities(vocab_size)
         self._random = np.random.default_rng(request.seed)
         self.tokens: list[int] = []
@@ -226,10 +226,12 @@ class _TokenSampler:
 
     def sample(self, step: Step) -> int:
         logits: Float32[np.ndarray, " vocab"] = step.logits[-1]
-        token = self._sampling.sample(logits, self._random)
+        text = (*self._prompt, *self.tokens) if self._sampling.is_penalized else ()
+        token = self._sampling.sample(logits, self._random, text)
         self.chosen_ns.append(perf_counter_ns())
         self.tokens.append(token)
-        self.logprobs.append(self._log.of(token, logits, token if self._sampling.is_greedy else None))
+        is_top = self._sampling.is_greedy and not self._sampling.is_penalized
+        self.logprobs.append(self._log.of(token, logits, token if is_top else None))
         self._on_token(token, self.logprobs[-1], step)
         return token
 

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,7 +15,6 @@ from edge.picture.escape import escape_line
 from models.errors import MisuseError
 
 if TYPE_CHECKING:
-    from edge.sampling import Sampling
     from edge.session import Model
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,11 +40,7 @@ engine_options = _all(
     click.option("--threads", type=int, help="Number of CPU threads.  [default: physical cores]"),
 )
 
-run_options = _all(
-    click.option("--ids", help="Token ids instead of a text, such as 1,5,2."),
-    click.option(
-        "-n", "--max-new-tokens", type=int, default=64, show_default=True, help="Maximum number of tokens to generate."
-    ),
+_SAMPLING = _all(
     click.option("--greedy", is_flag=True, help="Greedy decoding (default unless a sampling option is given)."),
     click.option("--temperature", type=float, help="Sampling temperature; logits are divided by it."),
     click.option("--top-k", type=int, help="Sample from the k most probable tokens."),
@@ -52,6 +48,18 @@ run_options = _all(
         "--top-p",
         type=float,
         help="Nucleus sampling: sample from the most probable tokens that sum to this probability.",
+    ),
+    click.option(
+        "--min-p",
+        type=float,
+        help="Sample from tokens at least this many times as probable as the most probable one.",
+    ),
+    click.option(
+        "--repetition-penalty",
+        type=float,
+        default=1.0,
+        show_default=True,
+        help="Above 1: tokens of the text so far get less probable, with greedy decoding too.",
     ),
     click.option(
         "--seed",
@@ -63,15 +71,45 @@ run_options = _all(
 )
 
 
-def chosen_sampling(greedy: bool, temperature: float | None, top_k: int | None, top_p: float | None) -> "Sampling":
-    """The sampling given by the options; greedy decoding if no sampling option is given."""
-    from edge.sampling import Sampling
+def _sampling_options(command: Command) -> Command:
+    """Adds the options of sampling, which the command gets as one `Sampling`."""
 
-    if (temperature, top_k, top_p) == (None, None, None):
-        return Sampling.greedy()
-    if greedy:
-        raise MisuseError("--greedy cannot be combined with --temperature, --top-k or --top-p; remove one of them")
-    return Sampling(temperature=1.0 if temperature is None else temperature, top_k=top_k, top_p=top_p)
+    @wraps(command)
+    def with_sampling(
+        *arguments: Any,
+        greedy: bool,
+        temperature: float | None,
+        top_k: int | None,
+        top_p: float | None,
+        min_p: float | None,
+        repetition_penalty: float,
+        **others: Any,
+    ) -> Any:
+        from edge.sampling import Sampling
+
+        given = (temperature, top_k, top_p, min_p) != (None, None, None, None)
+        if greedy and given:
+            raise MisuseError(
+                "--greedy cannot be combined with --temperature, --top-k, --top-p or --min-p; remove one of them"
+            )
+        if temperature is None:
+            temperature = 1.0 if given else 0.0
+        sampling = Sampling(
+            temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty
+        )
+        return command(*arguments, sampling=sampling, **others)
+
+    return _SAMPLING(with_sampling)  # type: ignore[return-value]
+
+
+run_options = _all(
+    click.option("--ids", help="Token ids instead of a text, such as 1,5,2."),
+    click.option(
+        "-n", "--max-new-tokens", type=int, default=64, show_default=True, help="Maximum number of tokens to generate."
+    ),
+    _sampling_options,
+)
+"""What a run feeds and generates. The command gets the sampling as `sampling`."""
 
 
 def parsed_ids(text: str | None) -> list[int] | None:

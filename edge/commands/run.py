@@ -6,7 +6,6 @@ import click
 
 from edge.commands.options import (
     check_prompt,
-    chosen_sampling,
     engine_options,
     open_model,
     parsed_ids,
@@ -20,6 +19,7 @@ from models.errors import MisuseError
 from models.json_text import json_text
 
 if TYPE_CHECKING:
+    from edge.sampling import Sampling
     from edge.session import Token
     from edge.timing import SublayerTiming
     from edge.trace import Trace
@@ -50,10 +50,7 @@ def run(
     prompt: str | None,
     ids: str | None,
     max_new_tokens: int,
-    greedy: bool,
-    temperature: float | None,
-    top_k: int | None,
-    top_p: float | None,
+    sampling: "Sampling",
     seed: int,
     engine: str,
     threads: int | None,
@@ -69,7 +66,7 @@ def run(
 
     The text goes to stdout. Then stderr shows the number of tokens, the time to first token (ttft), and tok/s.
     """
-    sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
+    prompt_ids = parsed_ids(ids)
     prompt, system = text_argument(prompt, "PROMPT"), text_argument(system, "--system")
     if chat and prompt_ids is not None:
         raise MisuseError("--chat needs a PROMPT and cannot be combined with --ids; remove one of them")

@@ -7,7 +7,6 @@ import click
 
 from edge.commands.options import (
     check_prompt,
-    chosen_sampling,
     engine_options,
     is_number,
     open_model,
@@ -22,6 +21,7 @@ from edge.tables import Column, Table
 from models.errors import MisuseError
 
 if TYPE_CHECKING:
+    from edge.sampling import Sampling
     from edge.session import Model
     from edge.trace import Trace
     from edge.watch import Watch
@@ -75,10 +75,7 @@ def trace(
     half: bool,
     ids: str | None,
     max_new_tokens: int,
-    greedy: bool,
-    temperature: float | None,
-    top_k: int | None,
-    top_p: float | None,
+    sampling: "Sampling",
     seed: int,
     engine: str,
     threads: int | None,
@@ -96,7 +93,7 @@ def trace(
     from edge.output import check_output
 
     check_output(output)
-    sampling, prompt_ids = chosen_sampling(greedy, temperature, top_k, top_p), parsed_ids(ids)
+    prompt_ids = parsed_ids(ids)
     prompt = text_argument(prompt, "PROMPT")
     check_prompt(prompt, prompt_ids, f'edge trace {model} "Hello" -o {output}')
     watch = _chosen_watch(parts, layers, logits, half)

@@ -81,6 +81,8 @@ def test_greedy_is_the_default_and_seeds_repeat(byte_llama: Path, said: Said) ->
     drawn = text("--temperature", 1.5, "--top-k", 50, "--top-p", 0.9, "--seed", 3)
     assert drawn == text("--temperature", 1.5, "--top-k", 50, "--top-p", 0.9, "--seed", 3), "equal seeds differ"
     assert drawn != text(), "a temperature of 1.5 changed nothing"
+    assert text("--min-p", 1.0, "--seed", 3) == text(), "only the most probable token is as probable as itself"
+    assert text("--repetition-penalty", 1.5) != text(), "a penalty changed nothing in greedy decoding"
 
 
 def test_sublayers_are_timed_on_request(byte_llama: Path, said: Said) -> None:
@@ -140,6 +142,9 @@ def test_layers_are_parsed() -> None:
         (["run", "{model}", "hi", "--threads", "0"], 2, "between 1 and"),
         (["run", "{model}", "hi", "--threads", "100000"], 2, "between 1 and 1,024"),
         (["run", "{model}", "hi", "--greedy", "--top-k", "3"], 2, "cannot be combined"),
+        (["run", "{model}", "hi", "--greedy", "--min-p", "0.1"], 2, "cannot be combined"),
+        (["run", "{model}", "hi", "--min-p", "2"], 2, "from 0 to 1"),
+        (["run", "{model}", "hi", "--repetition-penalty", "0"], 2, "must be above 0"),
         (["run", "{model}", "hi", "--seed", "-1"], 2, "-1 is not in the range"),
         (["run", "{model}", "hi", "--temperature", "nan"], 2, "must be 0"),
         (["run", "{model}", "hi", "--top-p", "nan"], 2, "must be above 0"),

@@ -1,9 +1,15 @@
-"""A prompt is fed in pieces that follow one another, each with few enough scores of attention."""
+"""A prompt is fed in pieces that follow one another, each with few enough scores of attention; then tokens follow."""
 
+from pathlib import Path
+
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
 
 from edge.generate import CHUNK, MAX_SCORES, chunks, passes
+from edge.sampling import Sampling
+from edge.session import load
 from tests.tiny import TINY_SPECS, with_heads
 
 SPEC = TINY_SPECS["llama-shared-heads-tied"]
@@ -32,3 +38,16 @@ def test_chunks_hold_the_ids_of_their_pass() -> None:
     pieces = list(chunks(ids, SPEC))
     assert [len(piece) for piece in pieces] == [len(few) for few in passes(SPEC, len(ids))]
     assert tuple(id for piece in pieces for id in piece) == ids
+
+
+def test_repeated_tokens_are_penalized_as_in_transformers(byte_llama: Path) -> None:
+    """The prompt counts, and every generated token."""
+    prompt, count = [84, 104, 101, 104], 24
+    theirs = AutoModelForCausalLM.from_pretrained(byte_llama, dtype=torch.float32).eval()
+    want = theirs.generate(
+        torch.tensor([prompt]), max_new_tokens=count, do_sample=False, repetition_penalty=1.3, eos_token_id=-1
+    )
+    penalized = Sampling(temperature=0.0, repetition_penalty=1.3)
+    with load(byte_llama, "torch", threads=1) as model:
+        found = model.run(ids=prompt, max_new_tokens=count, sampling=penalized, stop_tokens=())
+    assert list(found.tokens) == want[0].tolist()
