@@ -171,8 +171,14 @@ def chunks(ids: tuple[int, ...], spec: DecoderSpec) -> Iterator[Int64[np.ndarray
         yield np.array(ids[fed.start : fed.stop], np.int64)
 
 
-def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToken) -> Generated:
-    """Runs one request from an empty cache, until it ends or `stopping` is set."""
+def generate(
+    engine: Engine, request: Request, stopping: Event, on_token: OnToken, completes: Callable[[int], bool]
+) -> Generated:
+    """Runs one request from an empty cache, until it ends or `stopping` is set.
+
+    Args:
+        completes: Whether a generated token completes a stop text; called once with each.
+    """
     room = request.room(engine.spec)
     rows = len(request.ids) + max(0, room - 1)
     engine.clear()
@@ -186,15 +192,19 @@ def generate(engine: Engine, request: Request, stopping: Event, on_token: OnToke
             break
     prefilled_ns = perf_counter_ns()
     sampler = _TokenSampler(request, engine.spec.vocab_size, on_token)
-    while len(sampler.tokens) < room and not stopping.is_set():
+    ended: Finish | None = None
+    while ended is None and len(sampler.tokens) < room and not stopping.is_set():
         if sampler.tokens:
             step = recorder.feed(engine, np.array(sampler.tokens[-1:], np.int64))
-        if sampler.sample(step) in request.stop_tokens:
-            break
+        token = sampler.sample(step)
+        if token in request.stop_tokens:
+            ended = "stop"
+        elif completes(token):
+            ended = "stop_text"
     return Generated(
         tokens=tuple(sampler.tokens),
         logprobs=tuple(sampler.logprobs),
-        finish=_finish(request, room, sampler.tokens),
+        finish=ended or _unended(request, room, len(sampler.tokens)),
         fed=engine.fed,
         sites=recorder.sites(engine),
         started_ns=started_ns,
@@ -236,9 +246,8 @@ class _TokenSampler:
         return token
 
 
-def _finish(request: Request, room: int, tokens: list[int]) -> Finish:
-    if tokens and tokens[-1] in request.stop_tokens:
-        return "stop"
-    if len(tokens) < room:
+def _unended(request: Request, room: int, tokens: int) -> Finish:
+    """Why a run with so many generated tokens went no further, if none of them ended it."""
+    if tokens < room:
         return "stopped"
     return "length" if room == request.max_new_tokens else "context"

@@ -19,6 +19,7 @@ from edge.engines.registry import as_computed, open_engine
 from edge.engines.thread import EngineThread
 from edge.generate import Generated, Request, check_ids, generate, logits_of
 from edge.sampling import Sampling
+from edge.stop_texts import StopTexts, check_stop_texts
 from edge.time_sublayers import time_sublayers
 from edge.timing import RunTiming, SublayerTiming
 from edge.trace import Trace
@@ -95,6 +96,7 @@ class Model:
         sampling: Sampling | None = None,
         seed: int = 0,
         stop_tokens: tuple[int, ...] | None = None,
+        stop_texts: Sequence[str] = (),
         edits: Sequence[Edit] = (),
         on_token: OnToken | None = None,
     ) -> Trace:
@@ -106,6 +108,7 @@ class Model:
             sampling: How tokens are chosen; greedy by default.
             seed: Random seed for sampling.
             stop_tokens: Tokens that end the run; those of the checkpoint by default.
+            stop_texts: Texts that end the run too, with the token that completes one.
             edits: Changes during the run (`edge.edits`), applied in order.
             on_token: Called with each generated token, on the engine's thread.
 
@@ -129,7 +132,8 @@ class Model:
         request.check(self.spec)
         stopping = self._stopping = Event()
         report = self._token_callback(prompt_ids, on_token)
-        generated = self._thread.do(lambda engine: generate(engine, request, stopping, report))
+        completes = self._completes(stop_texts, prompt_ids)
+        generated = self._thread.do(lambda engine: generate(engine, request, stopping, report, completes))
         return self._trace(request, generated, started_ns, tokenized_ns)
 
     def chat_ids(self, turns: Sequence[Turn]) -> list[int]:
@@ -206,6 +210,15 @@ class Model:
             return lambda *_: None
         stream = TextStream(self.tokenizer, prompt_ids) if self.tokenizer else _Numbers()
         return lambda id, logprob, step: on_token(Token(id, stream.add(id), _piece(self.tokenizer, id), logprob, step))
+
+    def _completes(self, stop_texts: Sequence[str], prompt_ids: tuple[int, ...]) -> Callable[[int], bool]:
+        """Tells which generated token completes a stop text."""
+        check_stop_texts(stop_texts)
+        if not stop_texts:
+            return lambda _: False
+        if self.tokenizer is None:
+            raise MisuseError(f"stop texts need a tokenizer: {self._source.without_tokenizer()}; use stop_tokens")
+        return StopTexts(stop_texts, self.tokenizer, prompt_ids).ends
 
     def _trace(self, request: Request, generated: Generated, started_ns: int, tokenized_ns: int) -> Trace:
         tokens = request.ids + generated.tokens

@@ -21,8 +21,8 @@ from models.sites import KEY, NEURONS, QUERY, ROUTER, SINK, find_site, layer_sit
 from models.spec import DecoderSpec, MoE
 from models.spec_json import spec_from_json, spec_to_json
 
-Finish = Literal["length", "stop", "stopped", "context"]
-"""Why a run ended: token limit, stop token, stopped by the user, or context full."""
+Finish = Literal["length", "stop", "stop_text", "stopped", "context"]
+"""Why a run ended: token limit, stop token, stop text, stopped by the user, or context full."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ def _of(opset: int) -> ONNXRegistry:
 
 
 def operators(opset_version: int) -> ONNXRegistry:
-    """A copy of the table for an opset; whoever exports may add to it."""
+    """A copy of the table for an opset, to which an export may add its own."""
     built, copied = _of(opset_version), ONNXRegistry()
     copied.__dict__ |= vars(built) | {"functions": {name: list(found) for name, found in built.functions.items()}}
     return copied

@@ -108,6 +108,7 @@ run_options = _all(
         "-n", "--max-new-tokens", type=int, default=64, show_default=True, help="Maximum number of tokens to generate."
     ),
     _sampling_options,
+    click.option("--stop", "stop_texts", multiple=True, help="Stop after this text; may be repeated."),
 )
 """What a run feeds and generates. The command gets the sampling as `sampling`."""
 

@@ -52,6 +52,7 @@ def run(
     max_new_tokens: int,
     sampling: "Sampling",
     seed: int,
+    stop_texts: tuple[str, ...],
     engine: str,
     threads: int | None,
     chat: bool,
@@ -80,6 +81,7 @@ def run(
             max_new_tokens=max_new_tokens,
             sampling=sampling,
             seed=seed,
+            stop_texts=stop_texts,
             on_token=None if as_json else stream.write,
         )
         if not as_json:

@@ -77,6 +77,7 @@ def trace(
     max_new_tokens: int,
     sampling: "Sampling",
     seed: int,
+    stop_texts: tuple[str, ...],
     engine: str,
     threads: int | None,
     layout: str | None,
@@ -106,6 +107,7 @@ def trace(
             watch=watch,
             sampling=sampling,
             seed=seed,
+            stop_texts=stop_texts,
             edits=tuple(ablation_of(text) for text in ablations),
         )
     seen.save(output)

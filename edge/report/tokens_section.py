@@ -24,6 +24,7 @@ LONGEST_PROMPT = 400
 _ENDS = {
     "length": "at the maximum number of new tokens",
     "stop": "at a stop token",
+    "stop_text": "at a stop text",
     "stopped": "stopped by the user",
     "context": "context full",
 }

@@ -118,6 +118,7 @@ class HeaderBar(Widget):
         ends = {
             "length": "max new tokens",
             "stop": "stop token",
+            "stop_text": "stop text",
             "stopped": "stopped by you",
             "context": "context full",
         }
