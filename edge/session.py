@@ -212,7 +212,7 @@ class Model:
         return lambda id, logprob, step: on_token(Token(id, stream.add(id), _piece(self.tokenizer, id), logprob, step))
 
     def _completes(self, stop_texts: Sequence[str], prompt_ids: tuple[int, ...]) -> Callable[[int], bool]:
-        """Tells which generated token completes a stop text."""
+        """Whether a generated token completes a stop text, as a function of the token."""
         check_stop_texts(stop_texts)
         if not stop_texts:
             return lambda _: False

@@ -157,7 +157,7 @@ class ParityView(View):
         if choice is None:
             return "only onnx is installed, in one precision; to compare: pip install 'edge-lens[all]'"
         others = after(self._engine_sets.available(self._state.model), choice)
-        another = f"\na chooses other engines: {', '.join(others.others)}" if others is not choice else ""
+        another = f"\na chooses other engines: {', '.join(others.others)}" if others != choice else ""
         cost = cost_text(model, choice.engines, self._tokens, self._state.step_ns)
         return (
             f"press m to compare {', '.join(choice.others)}\nwith {choice.engines[0]}, site by site, "
@@ -216,8 +216,10 @@ class ParityView(View):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
-            case "measure" | "engine_set":
+            case "measure":
                 return bool(self._engine_sets.available(self._state.model)) or None
+            case "engine_set":
+                return len(self._engine_sets.available(self._state.model)) > 1 or None
             case "rows":
                 return self._comparison is not None or None
             case "law":

@@ -209,8 +209,10 @@ class TimeView(View):
     # ---- keys -------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("measure", "engine_set"):
+        if action == "measure":
             return bool(self._engine_sets.available(self._state.model))
+        if action == "engine_set":
+            return len(self._engine_sets.available(self._state.model)) > 1
         if action == "kind":
             return len(self._kinds) > 1
         return True

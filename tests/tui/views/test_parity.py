@@ -83,7 +83,6 @@ class FakeCompare:
 
 
 def faked(monkeypatch: pytest.MonkeyPatch, fake: FakeCompare) -> FakeCompare:
-    monkeypatch.setattr("tui.jobs.compare.possible", lambda model, engines: engines)
     monkeypatch.setattr("tui.jobs.compare.chosen_variants", fake.chosen)
     monkeypatch.setattr("tui.jobs.compare.opened", fake.opened)
     monkeypatch.setattr("tui.jobs.compare.compare", fake.compare)
@@ -154,6 +153,18 @@ async def test_before_it_is_measured_the_view_says_what_will_be_compared_and_wha
             assert "the bundled text" in words
             await ui.press("a")
             assert "onnx:int8" in ui.shown("#sites"), "a does not offer other engines"
+
+
+async def test_stored_codes_have_one_set_of_engines_and_no_other_is_offered(compares: FakeCompare) -> None:
+    async with running_app() as ui:
+        await open_parity(ui)
+        model = ui.main.state.model
+        assert model is not None
+        ui.main.state = replace(ui.main.state, model=replace(model, engine="onnx:mixed", stored="mixed"))
+        await ui.idle()
+        words = " ".join(ui.shown("#sites").split())
+        assert "press m to compare onnx:mixed, mlx:mixed, onnx:mixed-acc0 with torch:mixed" in words, words
+        assert "other engines" not in words, words
 
 
 async def test_m_compares_the_tokens_that_show(compares: FakeCompare) -> None:
