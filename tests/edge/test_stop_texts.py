@@ -32,12 +32,12 @@ def model() -> Iterator[Model]:
     ids=st.lists(st.integers(0, TOKENIZER.rust.get_vocab_size() - 1), max_size=20),
     texts=st.lists(st.text("aeinost .", min_size=1, max_size=4), min_size=1, max_size=3),
 )
-def test_it_is_told_at_the_first_token_that_completes_one(ids: list[int], texts: list[str]) -> None:
+def test_the_first_token_that_completes_one_is_found(ids: list[int], texts: list[str]) -> None:
     stops, stream = StopTexts(texts, TOKENIZER, PROMPT), TextStream(TOKENIZER, PROMPT)
-    text, told = "", False
+    text, completed = "", False
     for id in ids:
-        text, told = text + stream.add(id), told or stops.ends(id)
-        assert told == any(stop in text for stop in texts), f"{text!r}, stop texts {texts}"
+        text, completed = text + stream.add(id), completed or stops.ends(id)
+        assert completed == any(stop in text for stop in texts), f"{text!r}, stop texts {texts}"
 
 
 def test_the_run_ends_there_and_says_why(model: Model) -> None:

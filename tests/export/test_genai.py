@@ -73,7 +73,7 @@ def test_genai_generates_what_edge_generates(tmp_path: Path, name: str, precisio
     export_checkpoint(held, out, quiet, TARGETS["genai"])
     if operator := OPERATORS.get((name, precision)):
         assert operator in {node.op_type for node in onnx.load(out / "model.onnx", load_external_data=False).graph.node}
-    # Torch needs no graphs of its own; products of int4 round activations in ONNX Runtime only.
+    # Torch needs no graphs; products of int4 round activations in ONNX Runtime only.
     with load(folder, "torch" if precision == "fp32" else f"onnx:{precision}", threads=1) as model:
         count = min(64, model.spec.context - len(PROMPT))
         want = model.run(ids=PROMPT, max_new_tokens=count, stop_tokens=())
