@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tokenizers
 import transformers
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import decoders, pre_tokenizers, processors
 from transformers.models.auto import tokenization_auto as auto
@@ -45,7 +45,8 @@ def tokenizer_json(*, byte_level: bool = True, added: tuple[str, ...] = (), begi
 def opened(folder: Path, **files: object) -> Tokenizer:
     """The tokenizer of a folder with these JSON files, by name without the ending."""
     for name, keys in files.items():
-        (folder / f"{name}.json").write_text(keys if isinstance(keys, str) else json.dumps(keys))
+        text = keys if isinstance(keys, str) else json.dumps(keys)
+        (folder / f"{name}.json").write_text(text, encoding="utf8", errors="surrogatepass")
     tokenizer = open_tokenizer(folder)
     assert tokenizer is not None
     return tokenizer
@@ -246,6 +247,7 @@ keys = st.dictionaries(
         max_size=4,
     )
 )
+@example(files={"config": "\ud800", "tokenizer_config": "\ud800"})
 def test_whatever_the_files_hold_nothing_but_a_message_comes_of_it(files: dict[str, Any]) -> None:
     with TemporaryDirectory() as name, suppress(EdgeError):
         tokenizer = opened(Path(name), tokenizer=tokenizer_json(), **files)
