@@ -148,7 +148,7 @@ def _open_published(threads: int) -> None:
 
 def _written(root: Path, shape: Shape) -> Path:
     """The folder with a model of this shape; for a mixture, the one with fewer experts is next to it."""
-    folder = root / {LLAMA_135M.name: "llama-135m", LLAMA_1B.name: "llama-1b"}.get(shape.name, "mixture")
+    folder = root / shape.name.replace(" ", "-")
     for one, where in ((shape, folder), *(((FEW, root / FEW_EXPERTS),) if shape is MIXTURE else ())):
         _say(f"writing {one} ({one.float32_bytes / 1e6:.0f} MB)")
         write_checkpoint(where, one)

@@ -37,12 +37,17 @@ NEVER = ("a text", "huge")
 REQUIRED = ("context_length", "embedding_length", "block_count", "attention.head_count")
 
 
+def source_with(opened: GgufFile, **changes: Mapping[str, Any]) -> Gguf:
+    """The source of a file with other keys or tensors."""
+    source = Gguf(opened.files[0])
+    vars(source)["_opened"] = replace(opened, **changes)
+    return source
+
+
 def opened_with(opened: GgufFile, keys: Mapping[str, Any]) -> DecoderSpec | str:
     """The spec of a file with other keys; or what Edge says, which is one sentence."""
-    source = Gguf(opened.files[0])
-    vars(source)["_opened"] = replace(opened, keys=keys)
     try:
-        return source.read().spec
+        return source_with(opened, keys=keys).read().spec
     except (SpecError, CheckpointError) as error:
         said = str(error)
     assert 20 < len(said) < 600 and "\n" not in said, f"this is no sentence: {said}"
@@ -273,7 +278,6 @@ def test_architectures_that_edge_does_not_read_are_named(small: Smalls) -> None:
 def test_more_tokens_than_rows_of_the_embedding_are_refused(small: Smalls, tmp_path: Path) -> None:
     opened = open_gguf(Path(shutil.copy(small("llama").file, tmp_path)))  # whose texts are not cached
     tokens = {"tokenizer.ggml.model": "llama", "tokenizer.ggml.tokens": [b"a"] * 97}
-    source = Gguf(opened.files[0])
-    vars(source)["_opened"] = replace(opened, keys={**opened.keys, **tokens})
+    source = source_with(opened, keys={**opened.keys, **tokens})
     with pytest.raises(CheckpointError, match=r"has 97 tokens, and 'token_embd\.weight' has rows for 96"):
         source.texts()

@@ -1,7 +1,7 @@
 """Quantized GGUF files of every architecture: Edge computes with exactly the weights in the file."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from models.checkpoint import open_checkpoint
 from models.errors import CheckpointError
 from models.parameters import parameters_of
 from models.sources.gguf.blocks import BLOCK_SCHEMES
-from models.sources.gguf.file import GgufFile, GgufTensor, open_gguf
-from models.sources.gguf.source import Gguf
+from models.sources.gguf.file import open_gguf
 from tests.models.sources.architectures import CASES, FIRST, WIDE, Small
 from tests.models.sources.converted import Kinds, Tensors, write_gguf
 from tests.models.sources.test_gguf_architectures import IDS, logits_of
+from tests.models.sources.test_gguf_config import source_with
 from tests.reference import write_reference
 
 
@@ -78,14 +78,7 @@ def test_every_matrix_stays_quantized_with_the_weights_of_the_file(
 def test_a_type_that_edge_does_not_decode_is_refused_where_it_is_used(small: Callable[[str], Small]) -> None:
     opened = open_gguf(small("llama").file)
     undecoded = replace(opened.tensors["blk.0.ffn_up.weight"], kind="IQ2_XXS")
-    source = with_tensors(opened, {"mm.0.weight": undecoded})
+    source = source_with(opened, tensors={**opened.tensors, "mm.0.weight": undecoded})
     assert source.read().spec, "a tensor that Edge does not use keeps a file from opening"
     with pytest.raises(CheckpointError, match=r"type IQ2_XXS \('blk\.0\.ffn_up\.weight'\), .* Q4_K_M or Q8_0"):
-        with_tensors(opened, {"blk.0.ffn_up.weight": undecoded}).read()
-
-
-def with_tensors(opened: GgufFile, tensors: Mapping[str, GgufTensor]) -> Gguf:
-    """The source of a file with other tensors."""
-    source = Gguf(opened.files[0])
-    vars(source)["_opened"] = replace(opened, tensors={**opened.tensors, **tensors})
-    return source
+        source_with(opened, tensors={**opened.tensors, "blk.0.ffn_up.weight": undecoded}).read()
