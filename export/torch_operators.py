@@ -1,5 +1,6 @@
 """Torch's table of operators with their translation to ONNX, built once: torch builds it again for every graph."""
 
+from copy import copy
 from functools import cache
 
 from torch.onnx._internal.exporter._registration import ONNXRegistry
@@ -14,8 +15,8 @@ def _of(opset: int) -> ONNXRegistry:
 
 def operators(opset_version: int) -> ONNXRegistry:
     """A copy of the table for an opset, to which an export may add its own."""
-    built, copied = _of(opset_version), ONNXRegistry()
-    copied.__dict__ |= vars(built) | {"functions": {name: list(found) for name, found in built.functions.items()}}
+    copied = copy(_of(opset_version))
+    copied.functions = {name: list(found) for name, found in copied.functions.items()}
     return copied
 
 
